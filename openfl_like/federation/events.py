@@ -1,0 +1,219 @@
+"""What happens to an experiment (events, past tense) and what it asks for (commands, imperative).
+
+`Experiment.handle` takes one event and answers with commands. Neither knows about clocks, files or sockets.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from openfl_like.federation.task import Assignment, Phase, Update
+
+
+class Status(StrEnum):
+    """Where an experiment stands."""
+
+    QUEUED = "QUEUED"
+    STARTING = "STARTING"
+    RUNNING = "RUNNING"
+    FINISHED = "FINISHED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def ended(self) -> bool:
+        """Whether the status never changes again."""
+        return self in {Status.FINISHED, Status.FAILED, Status.CANCELLED}
+
+
+# ---- events -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentStarted:
+    """The loop began to drive the experiment, for the first time or again after a restart."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollaboratorJoined:
+    """A collaborator is connected and ready for work, for the first time or again."""
+
+    collaborator: str
+
+
+@dataclass(frozen=True, slots=True)
+class CollaboratorLeft:
+    """A collaborator's connection ended; ``gone`` is True if it is known not to come back."""
+
+    collaborator: str
+    reason: str
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateCommitted:
+    """An update is complete in the spool, its digest verified."""
+
+    update: Update
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFailed:
+    """A task raised at the site, or its worker died; ``reason`` is one line with the exception."""
+
+    round: int
+    phase: Phase
+    collaborator: str
+    task: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """The time of a `StartTimer` command has come."""
+
+    timer: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpdatesValidated:
+    """Every validator looked at the updates of a round; ``problems`` names the refused ones and why."""
+
+    round: int
+    problems: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAggregated:
+    """A new global model file exists."""
+
+    round: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepFailed:
+    """Validation or aggregation could not be performed (a full disk, a damaged file)."""
+
+    round: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested:
+    """Somebody who may do so wants the experiment to end."""
+
+    by: str
+
+
+Event = (
+    ExperimentStarted
+    | CollaboratorJoined
+    | CollaboratorLeft
+    | UpdateCommitted
+    | TaskFailed
+    | TimerFired
+    | UpdatesValidated
+    | ModelAggregated
+    | StepFailed
+    | CancelRequested
+)
+
+# ---- commands -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SendAssignment:
+    """Hand the assignment to its collaborator."""
+
+    assignment: Assignment
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawAssignment:
+    """Tell the collaborator that its assignment is not wanted any more."""
+
+    round: int
+    phase: Phase
+    collaborator: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartTimer:
+    """Give a `TimerFired` of this name after so many seconds; the experiment ignores one that came too late."""
+
+    timer: str
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ValidateUpdates:
+    """Run the plan's validators over these updates; answer with `UpdatesValidated`.
+
+    ``base_model`` is the BLAKE3 identity of the global model the updates started from; empty for the initial model.
+    """
+
+    round: int
+    base_model: str
+    updates: tuple[Update, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """Combine these updates, in this order (collaborator name), into a new model; answer with `ModelAggregated`."""
+
+    round: int
+    updates: tuple[Update, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """A published version of the global model.
+
+    Attributes:
+        round: The round that made it; 0 is the initial model.
+        digest: BLAKE3 identity (hex, see `tensors.manifest`) of its file.
+        metrics: Metric name -> value over all sites, weighted by samples.
+        best: Whether it is the best so far by the plan's ``model_store.best``.
+    """
+
+    round: int
+    digest: str
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    best: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PublishVersion:
+    """Record the version, in the same transaction as the snapshot of the experiment."""
+
+    version: ModelVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Tell everybody who listens; ``fields`` are JSON values."""
+
+    kind: str
+    fields: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FinishExperiment:
+    """The experiment has ended: withdraw everything, let collaborators go."""
+
+    status: Status
+    reason: str
+
+
+Command = (
+    SendAssignment
+    | WithdrawAssignment
+    | StartTimer
+    | ValidateUpdates
+    | Aggregate
+    | PublishVersion
+    | Announce
+    | FinishExperiment
+)

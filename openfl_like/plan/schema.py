@@ -1,0 +1,185 @@
+"""The plan as frozen values: what all parties of an experiment agreed on."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+Settings = dict[str, JsonValue]
+
+
+class Section(BaseModel):
+    """A part of the plan: unknown keys are errors, values never change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Component(Section):
+    """An exchangeable part: a registered short name or ``module:attr``, and its settings."""
+
+    template: str
+    settings: Settings = Field(default_factory=dict)
+
+
+class AggregatorSettings(Section):
+    """Settings of the Aggregator; ``init_state_path`` names an initial model file inside the workspace."""
+
+    rounds_to_train: Annotated[int, Field(ge=1)] = 10
+    init_state_path: str | None = None
+
+
+class AggregatorSection(Section):
+    """The ``aggregator:`` section."""
+
+    settings: AggregatorSettings = AggregatorSettings()
+
+
+class CollaboratorSettings(Section):
+    """Settings of every Collaborator's worker."""
+
+    opt_treatment: Literal["RESET", "CONTINUE_LOCAL"] = "RESET"
+    device: str = "cpu"
+    threads: Annotated[int, Field(ge=1)] = 1
+
+
+class CollaboratorSection(Section):
+    """The ``collaborator:`` section."""
+
+    settings: CollaboratorSettings = CollaboratorSettings()
+
+
+class Task(Section):
+    """A task of the plan: a function of the task runner and its keyword arguments.
+
+    ``kwargs.apply`` says which model a validation looks at: ``global`` (the new global model) or ``local`` (the model this
+    site has just trained).
+    """
+
+    function: str
+    kwargs: Settings = Field(default_factory=dict)
+
+    @property
+    def apply(self) -> str:
+        """``global`` or ``local``."""
+        return str(self.kwargs.get("apply", "global"))
+
+    @property
+    def arguments(self) -> Settings:
+        """The keyword arguments that the function itself receives."""
+        return {key: value for key, value in self.kwargs.items() if key != "apply"}
+
+
+class Admission(Section):
+    """Who may take part and how long to wait for them.
+
+    Attributes:
+        collaborators: The sites asked; empty means every authorised one.
+        min_collaborators: How many must be there; default: all of ``collaborators``, or 1.
+        timeout_s: Seconds to wait for them.
+        late_join: Whether a site that comes later takes part from the next round on.
+    """
+
+    collaborators: tuple[Name, ...] = ()
+    min_collaborators: Annotated[int, Field(ge=1)] | None = None
+    timeout_s: Annotated[float, Field(gt=0)] = 60.0
+    late_join: Literal["next_round", "deny"] = "next_round"
+
+
+class Deadline(Section):
+    """How long a round may take and what then.
+
+    Attributes:
+        train_s: Seconds a collaborator may train.
+        round_s: Seconds a phase of the round may last; none: no limit.
+        on_timeout: ``aggregate_partial`` goes on when the quorum is there, ``fail`` ends the experiment.
+        min_fraction: Quorum as a fraction of the cohort, rounded up.
+        min_updates: Quorum as a number.
+        rejoin_s: Seconds a collaborator whose connection broke may take to come back.
+    """
+
+    train_s: Annotated[float, Field(gt=0)] | None = None
+    round_s: Annotated[float, Field(gt=0)] | None = None
+    on_timeout: Literal["aggregate_partial", "fail"] = "aggregate_partial"
+    min_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    min_updates: Annotated[int, Field(ge=1)] = 1
+    rejoin_s: Annotated[float, Field(gt=0)] = 15.0
+
+
+class StopRule(Section):
+    """One stop rule; exactly one of ``rounds``, ``metric`` (with ``min`` or ``max``), ``loss_max``, ``patience``.
+
+    ``patience`` counts rounds without a better ``model_store.best`` metric.
+    """
+
+    rounds: Annotated[int, Field(ge=1)] | None = None
+    metric: str | None = None
+    min: float | None = None
+    max: float | None = None
+    loss_max: float | None = None
+    patience: Annotated[int, Field(ge=1)] | None = None
+
+
+class Stop(Section):
+    """When to end, besides ``rounds_to_train``: any or all of the rules."""
+
+    any: tuple[StopRule, ...] = ()
+    all: tuple[StopRule, ...] = ()
+
+
+class Best(Section):
+    """Which metric makes a version the best one."""
+
+    metric: str = "accuracy"
+    mode: Literal["max", "min"] = "max"
+
+
+class Keep(Section):
+    """How many versions are kept: the newest ``last`` ones, and the best one always."""
+
+    last: Annotated[int, Field(ge=1)] = 5
+
+
+class ModelStore(Section):
+    """The ``model_store:`` section."""
+
+    keep: Keep = Keep()
+    best: Best = Best()
+
+
+class NetworkSettings(Section):
+    """Where the Aggregator listens in task-runner mode; the Director chooses both itself."""
+
+    host: str = "localhost"
+    port: Annotated[int, Field(ge=1, le=65535)] = 50051
+
+
+class Network(Section):
+    """The ``network:`` section."""
+
+    settings: NetworkSettings = NetworkSettings()
+
+
+class Plan(Section):
+    """Everything the parties of an experiment agreed on; see docs/reference/plan.md for each key.
+
+    ``workspace`` is where the code is: a directory relative to the plan file, or the name of an installed workspace template. It is
+    not part of the digest.
+    """
+
+    name: Name
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    workspace: str = "."
+    aggregator: AggregatorSection = AggregatorSection()
+    collaborator: CollaboratorSection = CollaboratorSection()
+    task_runner: Component
+    data_loader: Component
+    tasks: Annotated[dict[Name, Task], Field(min_length=1)]
+    assigner: Component = Component(template="all")
+    selector: Component = Component(template="all")
+    admission: Admission = Admission()
+    deadline: Deadline = Deadline()
+    validator: tuple[Component, ...] = (Component(template="schema"), Component(template="finite"))
+    aggregation: Component = Component(template="fedavg")
+    stop: Stop = Stop()
+    model_store: ModelStore = ModelStore()
+    network: Network = Network()

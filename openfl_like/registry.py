@@ -1,0 +1,82 @@
+"""Short names of exchangeable parts, resolved when they are first asked for.
+
+A plan or a settings file names a part by ``template``: either a short name from the table below, a name that an
+installed package registered under the entry-point group ``openfl_like.<kind>``, or ``module:attr``. Nothing is imported until
+`resolve` is called, so listing names is free.
+"""
+
+import difflib
+import importlib
+from importlib.metadata import entry_points
+
+from openfl_like.errors import NotFoundError
+
+BUILTIN: dict[str, dict[str, str]] = {
+    "selector": {
+        "all": "openfl_like.federation.selection:AllSelector",
+        "random": "openfl_like.federation.selection:RandomSelector",
+    },
+    "assigner": {
+        "all": "openfl_like.federation.assignment:AllTasks",
+        "static": "openfl_like.federation.assignment:StaticGroups",
+    },
+    "validator": {
+        "finite": "openfl_like.federation.validation:Finite",
+        "schema": "openfl_like.federation.validation:SameSchema",
+    },
+    "aggregation": {
+        "fedavg": "openfl_like.federation.aggregation:WeightedAverage",
+    },
+    "shard": {
+        "heart_disease": "openfl_like.data.heart_disease:HeartDiseaseShard",
+        "digits": "openfl_like.data.builtin:DigitsShard",
+        "breast_cancer": "openfl_like.data.builtin:BreastCancerShard",
+    },
+    "partitioner": {
+        "iid": "openfl_like.data.partition:Iid",
+        "dirichlet": "openfl_like.data.partition:Dirichlet",
+        "labels": "openfl_like.data.partition:LabelsPerSite",
+    },
+}
+
+
+def names(kind: str) -> list[str]:
+    """Lists every short name of a kind, built in or registered by an installed package, sorted."""
+    installed = (point.name for point in entry_points(group=f"openfl_like.{kind}"))
+    return sorted({*BUILTIN.get(kind, {}), *installed})
+
+
+def resolve(kind: str, template: str) -> object:
+    """Imports the object that a ``template`` names.
+
+    Args:
+        kind: ``selector``, ``aggregation``, ``shard`` …
+        template: A short name, or ``module:attr``.
+
+    Raises:
+        NotFoundError: If there is no such name, module or attribute.
+    """
+    target = BUILTIN.get(kind, {}).get(template)
+    if target is None:
+        for point in entry_points(group=f"openfl_like.{kind}", name=template):
+            target = point.value
+    if target is None and ":" in template:
+        target = template
+    if target is None:
+        near = difflib.get_close_matches(template, names(kind), n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(names(kind))}; or write module:attr"
+        raise NotFoundError(f"there is no {kind} named '{template}'", cure=hint)
+    return _import(kind, target)
+
+
+def _import(kind: str, target: str) -> object:
+    module_name, _, attribute = target.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        cure = f"install the package that has '{error.name}', or put the module into the workspace"
+        raise NotFoundError(f"the {kind} '{target}' needs the module '{error.name}', which is not here", cure=cure) from error
+    try:
+        return getattr(module, attribute)
+    except AttributeError as error:
+        raise NotFoundError(f"the module '{module_name}' has no '{attribute}' (asked for as {kind})") from error
