@@ -1,0 +1,210 @@
+"""Certificates and keys on disk: private from the moment they exist, and checked whenever they are read.
+
+Layout below ``certs/``: ``root/``, ``site-ca/`` and ``experiment-ca/`` with ``ca.crt`` and ``ca.key``, and for every
+holder ``<role>/<name>/`` with the five files of `save_credentials`.
+"""
+
+import os
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+
+from openfl_like.errors import CredentialError, FederationError
+from openfl_like.pki.certificate import MALFORMED, is_p256, parse_authorities, parse_certificate, verify_leaf
+from openfl_like.pki.roles import Identity
+
+CERTIFICATE_FILE = "cert.pem"
+KEY_FILE = "key.pem"
+ROOT_FILE = "root.pem"
+SITE_CA_FILE = "site-ca.pem"
+EXPERIMENT_CA_FILE = "experiment-ca.pem"
+MAX_FILE_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """The authorities of a federation, each as PEM text."""
+
+    root: bytes
+    site_ca: bytes
+    experiment_ca: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a party needs to prove who it is and to know the others.
+
+    Attributes:
+        identity: Who it is.
+        chain: Its certificate and the issuing authority's, PEM.
+        key: Its private key, PEM; never printed.
+        trust: The authorities.
+    """
+
+    identity: Identity
+    chain: bytes
+    key: bytes = field(repr=False)
+    trust: Trust
+
+
+def credentials_dir(certs: Path, identity: Identity) -> Path:
+    """Where the files of an identity are by default: ``<certs>/<role>/<name>``."""
+    return certs / identity.role.value / identity.name
+
+
+def make_private_dir(directory: Path) -> None:
+    """Makes a directory that only its owner may enter, and the missing ones above it; an existing one is left as it is.
+
+    Raises:
+        CredentialError: If it cannot be made.
+    """
+    missing = [path for path in (directory, *directory.parents) if not path.exists()]
+    try:
+        for path in reversed(missing):
+            path.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise CredentialError(f"the directory cannot be made: {error.strerror}", place=str(directory)) from error
+
+
+def write_new(path: Path, data: bytes, *, private: bool) -> None:
+    """Writes a file that must not exist yet; a private one has mode 0600 from its creation on.
+
+    Raises:
+        CredentialError: If it exists or cannot be written.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600 if private else 0o644)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except FileExistsError as error:
+        raise CredentialError("the file exists and is not overwritten", place=str(path)) from error
+    except OSError as error:
+        raise CredentialError(f"the file cannot be written: {error.strerror}", place=str(path)) from error
+
+
+def save_credentials(directory: Path, credentials: Credentials, *, replace: bool = False) -> None:
+    """Writes the five files of a holder: its certificate chain, its key and the three authorities.
+
+    Args:
+        directory: Made with mode 0700 if it is missing.
+        credentials: What to write.
+        replace: Whether files that exist are replaced (a renewed certificate) instead of refused.
+
+    Raises:
+        CredentialError: If a file exists, or cannot be written; then no file of this call is left behind.
+    """
+    trust = credentials.trust
+    contents = {
+        ROOT_FILE: trust.root,
+        SITE_CA_FILE: trust.site_ca,
+        EXPERIMENT_CA_FILE: trust.experiment_ca,
+        KEY_FILE: credentials.key,
+        CERTIFICATE_FILE: credentials.chain,
+    }
+    existing = [name for name in contents if (directory / name).exists()]
+    if existing and not replace:
+        cure = "choose another directory, or replace them on purpose"
+        raise CredentialError(f"{', '.join(existing)} exist and are not overwritten", place=str(directory), cure=cure)
+    make_private_dir(directory)
+    written: list[Path] = []
+    try:
+        for name, data in contents.items():
+            path = directory / f".{name}.new"
+            path.unlink(missing_ok=True)
+            write_new(path, data, private=name == KEY_FILE)
+            written.append(path)
+        for path, name in zip(written, contents, strict=True):
+            path.replace(directory / name)
+    except (CredentialError, OSError) as error:
+        for path in written:
+            path.unlink(missing_ok=True)
+        if isinstance(error, CredentialError):
+            raise
+        raise CredentialError(f"the files cannot be written: {error.strerror}", place=str(directory)) from error
+
+
+def load_credentials(directory: Path, now: datetime | None = None) -> Credentials:
+    """Reads what `save_credentials` wrote and checks that it can be used.
+
+    Args:
+        directory: The holder's directory.
+        now: The time at which it must be valid, with a time zone; None: the present.
+
+    Raises:
+        CredentialError: If a file is missing, malformed, readable by others or owned by another user, if certificate
+            and key are of different pairs, if the right authority has not issued it, or if it is not valid at the time.
+    """
+    chain_path, key_path = directory / CERTIFICATE_FILE, directory / KEY_FILE
+    trust = Trust(*(read_file(directory / name) for name in (ROOT_FILE, SITE_CA_FILE, EXPERIMENT_CA_FILE)))
+    chain = read_file(chain_path)
+    key = read_private(key_path)
+    leaf = parse_certificate(chain, str(chain_path))
+    try:
+        public = serialization.load_pem_private_key(key, password=None).public_key()
+    except MALFORMED as error:
+        raise CredentialError("this is no unencrypted private key in PEM form", place=str(key_path)) from error
+    if not is_p256(public) or public != leaf.public_key():
+        cure = "put both files of one issue there"
+        raise CredentialError("the key does not belong to the certificate beside it", place=str(key_path), cure=cure)
+    try:
+        identity = verify_leaf(leaf, parse_authorities(trust.root, trust.site_ca, trust.experiment_ca))
+    except FederationError as error:
+        cure = "copy certificate, key and authority files of one federation"
+        raise CredentialError(str(error), place=str(chain_path), cure=cure) from error
+    moment = now or datetime.now(UTC)
+    cure = f"issue it again: fx pki issue {identity.role} {identity.name} --replace"
+    if moment > leaf.not_valid_after_utc:
+        message = f"the certificate expired on {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+        raise CredentialError(message, place=str(chain_path), cure=cure)
+    if moment < leaf.not_valid_before_utc:
+        message = f"the certificate is not valid before {leaf.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
+        raise CredentialError(message, place=str(chain_path), cure="set this machine's clock")
+    return Credentials(identity, chain, key, trust)
+
+
+def read_file(path: Path) -> bytes:
+    """Reads a certificate file.
+
+    Raises:
+        CredentialError: If it is missing, unreadable or far too large.
+    """
+    return _read(path, private=False)
+
+
+def read_private(path: Path) -> bytes:
+    """Reads a key file that only this user may read.
+
+    Raises:
+        CredentialError: If it is missing, unreadable, readable by others or owned by another user.
+    """
+    return _read(path, private=True)
+
+
+def _read(path: Path, *, private: bool) -> bytes:
+    try:
+        with path.open("rb") as file:
+            if private:
+                _check_private(os.fstat(file.fileno()), path)  # of the open file: the name could change its meaning
+            data = file.read(MAX_FILE_BYTES + 1)
+    except FileNotFoundError as error:
+        cure = "make it with fx pki, or name another directory"
+        raise CredentialError("the file is missing", place=str(path), cure=cure) from error
+    except OSError as error:
+        raise CredentialError(f"the file cannot be read: {error.strerror}", place=str(path)) from error
+    if len(data) > MAX_FILE_BYTES:
+        raise CredentialError(f"the file is larger than {MAX_FILE_BYTES} bytes", place=str(path))
+    return data
+
+
+def _check_private(status: os.stat_result, path: Path) -> None:
+    if status.st_mode & 0o077:
+        message = f"the key file has mode {status.st_mode & 0o777:04o}: others may read it"
+        cure = f"chmod 600 {path}; if others could read it, issue a new one"
+        raise CredentialError(message, place=str(path), cure=cure)
+    if status.st_uid != os.geteuid():
+        message = f"the key file belongs to the user {status.st_uid}, not to this one ({os.geteuid()})"
+        raise CredentialError(message, place=str(path), cure="change its owner, or run as that user")
