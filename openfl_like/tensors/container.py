@@ -1,0 +1,228 @@
+"""Model files: safetensors, read through a read-only memory map and written atomically.
+
+The bytes of a file depend only on its tensors: no time stamp, no metadata, one order. Hosts are little endian.
+"""
+
+import mmap
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from openfl_like.errors import TensorError
+from openfl_like.tensors.layout import LENGTH_BYTES, Place, header_length, parse_header, plan_layout, schema_at
+from openfl_like.tensors.named import Array, Schema, dtype_name, schema_of
+
+
+class TensorFile:
+    """A model file, open for reading; its tensors are views on the memory map, valid as long as they are referenced.
+
+    Raises:
+        TensorError: If the file cannot be read or is malformed; nothing but its header has been read by then.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._map, places = _map_file(path)
+        self._places = {place.spec.name: place for place in places}
+        self.schema: Schema = schema_at(places)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets the map go; views that are still referenced keep it until they go."""
+        held, self._map, self._places = self._map, None, {}
+        if held is not None:
+            try:
+                held.close()
+            except BufferError:
+                del held  # arrays still look at it: it is unmapped with the last of them
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tensors' names, sorted."""
+        return tuple(spec.name for spec in self.schema)
+
+    def tensor(self, name: str) -> Array:
+        """A read-only view of one tensor, without a copy.
+
+        Raises:
+            TensorError: If there is no such tensor or the file is closed.
+        """
+        place = self._places.get(name)
+        if place is None:
+            raise TensorError(f"there is no tensor '{name}' in the open file", place=str(self.path))
+        return np.ndarray(place.spec.shape, place.spec.numpy_dtype, buffer=self._map, offset=place.offset)
+
+    def flat(self, name: str) -> Array:
+        """A read-only view of one tensor as a vector, row-major.
+
+        Raises:
+            TensorError: As `tensor`.
+        """
+        return self.tensor(name).reshape(-1)
+
+
+class TensorWriter:
+    """Writes a model file block by block; the file appears under its name when it is complete and on disk.
+
+    As a context manager it closes on success and aborts on an exception. A crash leaves at most a file
+    ``.<name>.*.tmp``.
+
+    Args:
+        path: Where the file will be; an older one of that name is replaced.
+        schema: The tensors it will hold.
+        sync: False skips fsync, for files that need not survive a crash.
+
+    Raises:
+        TensorError: If the schema cannot be stored.
+    """
+
+    def __init__(self, path: Path, schema: Schema, *, sync: bool = True) -> None:
+        self._path, self._sync = path, sync
+        header, places = plan_layout(schema)
+        self._places = {place.spec.name: place for place in places}
+        self._left = {place.spec.name: place.spec.size for place in places}
+        self._fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        self._temporary = Path(temporary)
+        self._open = True
+        try:
+            # Space is taken at once: a full disk shows here and not after half of the work.
+            os.posix_fallocate(self._fd, 0, len(header) + sum(place.spec.size_bytes for place in places))
+            _write_all(self._fd, memoryview(header), 0)
+        except BaseException:
+            self.abort()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+    def write(self, name: str, start: int, block: Array) -> None:
+        """Writes elements of a tensor; every element has to be written exactly once, in any order.
+
+        Args:
+            name: The tensor.
+            start: Index of the block's first element in the row-major vector.
+            block: Elements, dtype as in the schema, any shape (taken row-major).
+
+        Raises:
+            TensorError: If the block does not fit the tensor.
+        """
+        place = self._places.get(name)
+        if place is None:
+            raise TensorError(f"the schema has no tensor '{name}'", place=str(self._path))
+        self._check_block(place, start, block)
+        raw = np.ascontiguousarray(block).reshape(-1).view(np.uint8)
+        _write_all(self._fd, raw.data, place.offset + start * place.spec.numpy_dtype.itemsize)
+        self._left[name] -= block.size
+
+    def close(self) -> None:
+        """Makes the file durable and gives it its name; a second call does nothing.
+
+        Raises:
+            TensorError: If elements were not written; the file is then aborted.
+        """
+        if not self._open:
+            return
+        gaps = sorted(name for name, left in self._left.items() if left)
+        if gaps:
+            self.abort()
+            raise TensorError(f"tensor '{gaps[0]}' was not written completely", place=str(self._path))
+        try:
+            if self._sync:
+                os.fsync(self._fd)
+            self._temporary.replace(self._path)
+        except BaseException:
+            self.abort()
+            raise
+        self._open = False
+        os.close(self._fd)
+        if self._sync:
+            _sync_directory(self._path.parent)
+
+    def abort(self) -> None:
+        """Removes what was written; an older file of the same name stays."""
+        if self._open:
+            self._open = False
+            os.close(self._fd)
+            self._temporary.unlink(missing_ok=True)
+
+    def _check_block(self, place: Place, start: int, block: Array) -> None:
+        spec = place.spec
+        if not self._open:
+            raise TensorError("the file is closed", place=str(self._path))
+        if dtype_name(block.dtype) != spec.dtype:
+            raise TensorError(f"a block of {block.dtype} does not fit tensor {spec}", place=str(self._path))
+        if start < 0 or start + block.size > spec.size or block.size > self._left[spec.name]:
+            raise TensorError(f"elements {start}..{start + block.size} do not fit tensor {spec}", place=str(self._path))
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Array], *, sync: bool = True) -> None:
+    """Writes a model file: temporary file, fsync, rename.
+
+    Args:
+        path: Where the file will be.
+        tensors: Name -> array of a dtype in `named.DTYPES`, any memory order.
+        sync: False skips fsync.
+
+    Raises:
+        TensorError: If a name or dtype cannot be stored.
+    """
+    with TensorWriter(path, schema_of(tensors), sync=sync) as writer:
+        for name in sorted(tensors):
+            writer.write(name, 0, tensors[name])
+
+
+def read_tensors(path: Path) -> dict[str, Array]:
+    """Reads a model file into memory: name -> array of its own, sorted by name.
+
+    Raises:
+        TensorError: If the file cannot be read or is malformed.
+    """
+    with TensorFile(path) as file:
+        return {name: file.tensor(name).copy() for name in file.names}
+
+
+def _map_file(path: Path) -> tuple[mmap.mmap | None, tuple[Place, ...]]:
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            length = header_length(file.read(LENGTH_BYTES), size)
+            places = parse_header(file.read(length), size - LENGTH_BYTES - length)
+            return mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ), places
+    except OSError as error:
+        raise TensorError(f"the model file cannot be read: {error.strerror}", place=str(path)) from error
+    except TensorError as error:
+        raise TensorError(error.message, place=str(path), cure=error.cure) from error
+
+
+def _write_all(fd: int, data: memoryview, offset: int) -> None:
+    while data:
+        written = os.pwrite(fd, data, offset)
+        data, offset = data[written:], offset + written
+
+
+def _sync_directory(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,174 @@
+"""The manifest of a file: one BLAKE3 digest per chunk, and the identity that follows from them.
+
+The digest of a manifest is the identity of a file everywhere in the platform. It covers the chunk digests and not the
+bytes again, so that a receiver which has checked every chunk knows the identity without reading the file a second time.
+"""
+
+import hashlib
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import FileIO
+from pathlib import Path
+
+from blake3 import blake3
+
+from openfl_like.errors import TransferError
+
+CHUNK_BYTES = 1 << 20
+MAX_CHUNK_BYTES = 2 << 20
+MAX_CHUNKS = 1 << 17
+"""At 1 MiB a chunk: models up to 128 GiB, manifests up to 4 MiB."""
+DIGEST_BYTES = 32
+
+_MAGIC = b"FXM1"
+_HEAD = struct.Struct("<4sQI")
+
+
+def _digest(data: bytes | bytearray | memoryview) -> bytes:
+    return bytes(blake3(data).digest())
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Size and chunk digests of a file.
+
+    Attributes:
+        total_bytes: Size of the file.
+        chunk_bytes: Size of every chunk but the last, which may be shorter.
+        chunks: BLAKE3 digest of each chunk, 32 bytes each; none for an empty file.
+
+    Raises:
+        TransferError: If sizes are out of bounds or do not fit the number of digests.
+    """
+
+    total_bytes: int
+    chunk_bytes: int
+    chunks: tuple[bytes, ...]
+    digest: str = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.chunk_bytes <= MAX_CHUNK_BYTES:
+            raise TransferError(f"a chunk size of {self.chunk_bytes} bytes is outside 1..{MAX_CHUNK_BYTES}")
+        if not 0 <= self.total_bytes <= self.chunk_bytes * MAX_CHUNKS:
+            raise TransferError(f"a file of {self.total_bytes} bytes is outside 0..{self.chunk_bytes * MAX_CHUNKS}")
+        if len(self.chunks) != -(-self.total_bytes // self.chunk_bytes):
+            raise TransferError(f"{len(self.chunks)} chunk digests do not fit a file of {self.total_bytes} bytes")
+        if any(len(chunk) != DIGEST_BYTES for chunk in self.chunks):
+            raise TransferError(f"a chunk digest does not have {DIGEST_BYTES} bytes")
+        object.__setattr__(self, "digest", _digest(self.to_bytes()).hex())
+
+    def chunk_range(self, index: int) -> tuple[int, int]:
+        """Gives offset and length of a chunk in bytes.
+
+        Raises:
+            TransferError: If there is no such chunk.
+        """
+        if not 0 <= index < len(self.chunks):
+            raise TransferError(f"there is no chunk {index}; the file has {len(self.chunks)}")
+        offset = index * self.chunk_bytes
+        return offset, min(self.chunk_bytes, self.total_bytes - offset)
+
+    def verify_chunk(self, index: int, data: bytes | bytearray | memoryview) -> bool:
+        """Tells whether these are the bytes of the chunk."""
+        if not 0 <= index < len(self.chunks):
+            return False
+        _, length = self.chunk_range(index)
+        return len(data) == length and _digest(data) == self.chunks[index]
+
+    def to_bytes(self) -> bytes:
+        """Encodes the manifest: 16 bytes and 32 per chunk."""
+        return _HEAD.pack(_MAGIC, self.total_bytes, self.chunk_bytes) + b"".join(self.chunks)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Manifest":
+        """Decodes what `to_bytes` gave; memory is bounded by the length of ``data``.
+
+        Raises:
+            TransferError: If the bytes are not a manifest.
+        """
+        if len(data) < _HEAD.size or data[:4] != _MAGIC:
+            raise TransferError("these bytes are not a manifest")
+        _, total_bytes, chunk_bytes = _HEAD.unpack_from(data)
+        body = data[_HEAD.size :]
+        if len(body) % DIGEST_BYTES or len(body) > MAX_CHUNKS * DIGEST_BYTES:
+            raise TransferError(f"a manifest cannot have {len(data)} bytes")
+        chunks = tuple(body[start : start + DIGEST_BYTES] for start in range(0, len(body), DIGEST_BYTES))
+        return cls(total_bytes, chunk_bytes, chunks)
+
+
+def manifest_of(path: Path, chunk_bytes: int = CHUNK_BYTES) -> Manifest:
+    """Reads a file once and describes it; memory is one chunk.
+
+    Raises:
+        TransferError: If the file cannot be read.
+    """
+    total, digests = 0, []
+    with _open(path) as file:
+        for block in _blocks(file, chunk_bytes):
+            total += len(block)
+            digests.append(_digest(block))
+    return Manifest(total, chunk_bytes, tuple(digests))
+
+
+def file_digest(path: Path) -> str:
+    """The identity of a file, in hex.
+
+    Raises:
+        TransferError: If the file cannot be read.
+    """
+    return manifest_of(path).digest
+
+
+def missing(path: Path, manifest: Manifest) -> tuple[int, ...]:
+    """Lists the chunks that a partial file lacks or has wrong; all of them when there is no file.
+
+    A file that is longer than the manifest says has to be cut by the caller.
+
+    Raises:
+        TransferError: If the file exists and cannot be read.
+    """
+    if not path.exists():
+        return tuple(range(len(manifest.chunks)))
+    with _open(path) as file:
+        blocks = _blocks(file, manifest.chunk_bytes)
+        count = len(manifest.chunks)
+        return tuple(index for index in range(count) if not _matches(manifest, index, next(blocks, None)))
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file in hex, as ``sha256sum`` prints it.
+
+    Raises:
+        TransferError: If the file cannot be read.
+    """
+    with _open(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _matches(manifest: Manifest, index: int, block: memoryview | None) -> bool:
+    if block is None:
+        return False
+    _, length = manifest.chunk_range(index)
+    return manifest.verify_chunk(index, block[:length])
+
+
+def _blocks(file: FileIO, size: int) -> Iterator[memoryview]:
+    """Yields views on one buffer that is filled again and again."""
+    buffer = memoryview(bytearray(size))
+    while length := _fill(file, buffer):
+        yield buffer[:length]
+
+
+def _fill(file: FileIO, buffer: memoryview) -> int:
+    length = 0
+    while length < len(buffer) and (more := file.readinto(buffer[length:])):
+        length += more
+    return length
+
+
+def _open(path: Path) -> FileIO:
+    try:
+        return path.open("rb", buffering=0)
+    except OSError as error:
+        raise TransferError(f"the file cannot be read: {error.strerror}", place=str(path)) from error
