@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 
-
 class Phase(StrEnum):
     """The part of a round in which a collaborator works."""
 
@@ -40,7 +39,8 @@ class Assignment:
         phase: The phase.
         collaborator: Who is asked.
         tasks: The tasks, in order.
-        model: BLAKE3 identity (hex, see `tensors.manifest`) of the model file to start from; empty in the phase ``initialise``.
+        model: BLAKE3 identity (hex, see `tensors.manifest`) of the model file to start from; empty in the phase
+            ``initialise``.
         seed: Seed of every random draw in the tasks.
         deadline_s: Seconds the tasks may take; None: no limit.
     """
@@ -62,7 +62,8 @@ class Update:
         round: As in the assignment.
         phase: As in the assignment.
         collaborator: Who worked.
-        digest: BLAKE3 identity (hex, see `tensors.manifest`) of the update's model file; empty in the phase ``evaluate``.
+        digest: BLAKE3 identity (hex, see `tensors.manifest`) of the update's model file; empty in the phase
+            ``evaluate``.
         num_samples: Samples that stand behind the update: its weight.
         metrics: Task name -> metric name -> value.
         duration_s: Seconds the tasks took at the site.

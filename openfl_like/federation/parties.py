@@ -1,0 +1,118 @@
+"""What the parties of a federation know of one another."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from openfl_like.federation.events import ModelVersion, Status
+
+
+@dataclass(frozen=True, slots=True)
+class ShardFacts:
+    """What an envoy says of its shard.
+
+    Attributes:
+        sample_shape: Shape of one sample.
+        target_shape: Shape of one target; () is a scalar.
+        description: For people.
+        schema: The shard's data schema as JSON values.
+    """
+
+    sample_shape: tuple[int, ...]
+    target_shape: tuple[int, ...]
+    description: str = ""
+    schema: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class GpuStatistics:
+    """State of one GPU."""
+
+    name: str
+    utilisation_percent: float
+    memory_total_bytes: int
+    memory_used_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceStatistics:
+    """State of a site's machine, as sent with every heartbeat."""
+
+    cpu_percent: float = 0.0
+    cpu_count: int = 0
+    load_1m: float = 0.0
+    memory_total_bytes: int = 0
+    memory_used_bytes: int = 0
+    disk_total_bytes: int = 0
+    disk_used_bytes: int = 0
+    gpus: tuple[GpuStatistics, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EnvoyRecord:
+    """One row of the Director's roster; ``last_seen`` is seconds since the epoch."""
+
+    name: str
+    online: bool
+    last_seen: float
+    shard: ShardFacts
+    devices: DeviceStatistics = DeviceStatistics()
+    running: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentSummary:
+    """Where an experiment stands; times are seconds since the epoch, 0 when not yet."""
+
+    id: str
+    name: str
+    status: Status
+    reason: str
+    owner: str
+    submitted_at: float
+    started_at: float = 0.0
+    ended_at: float = 0.0
+    plan_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedVersion:
+    """A published model version with its SHA-256 (hex), as ``sha256sum`` prints it."""
+
+    version: ModelVersion
+    sha256: str
+    published_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentRecord:
+    """Everything the Director tells of one experiment; ``plan`` is the frozen plan as JSON text."""
+
+    summary: ExperimentSummary
+    versions: tuple[PublishedVersion, ...]
+    plan: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """An announcement as the store committed it.
+
+    Attributes:
+        sequence: Position in the experiment's history, from 1, without gaps.
+        time: Seconds since the epoch.
+        kind: The announcement's kind.
+        fields: JSON values.
+    """
+
+    sequence: int
+    time: float
+    kind: str
+    fields: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LogLines:
+    """Lines that one source (a site, or ``aggregator``) wrote for an experiment."""
+
+    experiment: str
+    source: str
+    lines: tuple[str, ...]

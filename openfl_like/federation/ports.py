@@ -1,0 +1,252 @@
+"""What one party may ask another, as values: `wire` carries it, `services` answers it.
+
+Messages of the two long-lived sessions (envoy and director, collaborator and aggregator) are the small values below;
+everything a caller is, is its ``caller`` name, which the wire took from the certificate.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from openfl_like.federation.parties import (
+    DeviceStatistics,
+    EnvoyRecord,
+    EventRecord,
+    ExperimentRecord,
+    ExperimentSummary,
+    LogLines,
+    ShardFacts,
+)
+from openfl_like.federation.task import Assignment, Phase, Update
+from openfl_like.tensors.manifest import Manifest
+
+# ---- envoy -> director --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """An envoy presents itself and its shard."""
+
+    shard: ShardFacts
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """An envoy is alive; ``running`` are the experiments it works for."""
+
+    devices: DeviceStatistics
+    running: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OrderReply:
+    """An envoy takes an order (with a CSR for the collaborator's key) or refuses it (with a reason)."""
+
+    experiment: str
+    accepted: bool
+    reason: str = ""
+    csr: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class CollaboratorEnded:
+    """The collaborator of an experiment ended at a site."""
+
+    experiment: str
+    exit_code: int
+    reason: str = ""
+
+
+EnvoyReport = Hello | Heartbeat | OrderReply | CollaboratorEnded | LogLines
+
+# ---- director -> envoy --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The director took the envoy into its roster."""
+
+    heartbeat_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Take part in an experiment.
+
+    Attributes:
+        experiment: Its id.
+        bundle: Digest of the workspace bundle.
+        signature: The submitter's signature over that digest.
+        certificates: The submitter's certificate chain, PEM.
+        aggregator_address: ``host:port`` of the experiment's Aggregator.
+    """
+
+    experiment: str
+    bundle: str
+    signature: bytes
+    certificates: bytes
+    aggregator_address: str
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedCertificate:
+    """The short-lived certificate for the collaborator's key, PEM chain."""
+
+    experiment: str
+    chain: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StopOrder:
+    """End the collaborator of an experiment."""
+
+    experiment: str
+    reason: str
+
+
+EnvoyInstruction = Welcome | Order | IssuedCertificate | StopOrder
+
+# ---- collaborator <-> aggregator ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A collaborator is ready for assignments of the plan with this digest."""
+
+    plan_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFailure:
+    """A task raised or its worker died."""
+
+    round: int
+    phase: Phase
+    task: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """An assignment is not wanted any more."""
+
+    round: int
+    phase: Phase
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dismissal:
+    """The experiment has ended."""
+
+    status: str
+    reason: str
+
+
+CollaboratorReport = Ready | TaskFailure | Update
+AggregatorInstruction = Assignment | Withdrawal | Dismissal
+
+# ---- the services -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """Where an upload goes: the file to write; ``missing`` are the chunks still wanted."""
+
+    path: Path
+    missing: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A bundle offered by a user.
+
+    Attributes:
+        request_id: Chosen by the client: the same id never makes two experiments.
+        manifest: The bundle's manifest.
+        signature: Over the bundle's digest, by the user's key.
+        certificates: The user's chain, PEM.
+    """
+
+    request_id: str
+    manifest: Manifest
+    signature: bytes
+    certificates: bytes
+
+
+Send = Callable[[object], Awaitable[None]]
+
+
+class AggregatorPort(Protocol):
+    """What collaborators (and the Director) ask an Aggregator."""
+
+    async def participate(
+        self,
+        caller: str,
+        reports: AsyncIterator[CollaboratorReport],
+        send: Callable[[AggregatorInstruction], Awaitable[None]],
+    ) -> None:
+        """Holds a collaborator's session until either side ends it."""
+
+    async def model_file(self, digest: str) -> Path:
+        """Gives the file of a model version or candidate."""
+
+    async def expect_update(self, update: Update, manifest: Manifest) -> Landing:
+        """Checks an offered update before a byte of it is taken."""
+
+    async def commit_update(self, update: Update) -> None:
+        """Takes a complete, verified update into the round."""
+
+    def watch(self, after: int) -> AsyncIterator[EventRecord]:
+        """Gives the experiment's history after a sequence number, then what happens, until it ends."""
+
+    async def cancel(self, caller: str) -> None:
+        """Ends the experiment as CANCELLED."""
+
+
+class EnvoyPort(Protocol):
+    """What envoys ask the Director."""
+
+    async def attend(
+        self,
+        caller: str,
+        reports: AsyncIterator[EnvoyReport],
+        send: Callable[[EnvoyInstruction], Awaitable[None]],
+    ) -> None:
+        """Holds an envoy's session until either side ends it."""
+
+    async def bundle_file(self, experiment: str) -> Path:
+        """Gives the workspace bundle of an experiment."""
+
+
+class UserPort(Protocol):
+    """What users ask the Director."""
+
+    async def expect_bundle(self, caller: str, submission: Submission) -> Landing:
+        """Checks an offered bundle before a byte of it is taken."""
+
+    async def submit(self, caller: str, submission: Submission) -> ExperimentSummary:
+        """Queues a complete, verified bundle; the answer is given when it is durable."""
+
+    async def experiments(self) -> list[ExperimentSummary]:
+        """Lists all experiments, oldest first."""
+
+    async def experiment(self, experiment: str) -> ExperimentRecord:
+        """Gives everything known of one experiment."""
+
+    def watch(self, experiment: str, after: int) -> AsyncIterator[ExperimentSummary | EventRecord]:
+        """Gives history and live events until the experiment has ended."""
+
+    def logs(self, experiment: str, source: str) -> AsyncIterator[LogLines]:
+        """Gives the stored log lines of one source, or of all."""
+
+    async def cancel(self, caller: str, experiment: str) -> ExperimentSummary:
+        """Ends a queued or running experiment as CANCELLED; answers when it has ended."""
+
+    async def model(self, experiment: str, which: str) -> Path:
+        """Gives the file of the best or last version or of a round number."""
+
+    async def envoys(self) -> list[EnvoyRecord]:
+        """Lists the roster."""

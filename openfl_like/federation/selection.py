@@ -1,0 +1,95 @@
+"""Who is asked in a round."""
+
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from typing import Annotated, Protocol, Self
+
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from openfl_like.federation.seeds import derive_seed
+
+_STRICT = ConfigDict(extra="forbid")
+Names = tuple[str, ...]
+
+
+class Selector(Protocol):
+    """Chooses the cohort of a round."""
+
+    def wanted(self, members: int) -> int:
+        """How many of so many eligible members a round should have, whether or not they are all present."""
+        ...
+
+    def select(self, present: Sequence[str], count: int, seed: int) -> Names:
+        """Chooses up to ``count`` eligible names out of ``present``.
+
+        With ``count`` as large as ``present`` it gives everybody who is eligible at all.
+
+        Returns:
+            Sorted names; the same for every order of ``present``.
+        """
+        ...
+
+
+def share_of(fraction: float, number: int) -> int:
+    """A fraction of a number, rounded up; the fraction counts as the decimal it is written as (0.1 of 30 is 3)."""
+    share = Fraction(str(fraction)) * number
+    return -(-share.numerator // share.denominator)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class AllSelector:
+    """Everybody takes part.
+
+    Attributes:
+        include: If given, only these are eligible.
+        exclude: Never these.
+    """
+
+    include: Names = ()
+    exclude: Names = ()
+
+    def wanted(self, members: int) -> int:
+        """All of them."""
+        return members
+
+    def select(self, present: Sequence[str], count: int, seed: int) -> Names:  # noqa: ARG002 - nothing is drawn here
+        """The first ``count`` eligible names."""
+        return tuple(sorted(_eligible(present, self.include, self.exclude))[:count])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class RandomSelector:
+    """A random part of the members, drawn anew every round.
+
+    Attributes:
+        fraction: This part of the members, rounded up; either this or ``count``.
+        count: So many.
+        include: If given, only these are eligible.
+        exclude: Never these.
+    """
+
+    fraction: Annotated[float, Field(gt=0, le=1)] | None = None
+    count: Annotated[int, Field(ge=1)] | None = None
+    include: Names = ()
+    exclude: Names = ()
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Self:
+        if (self.fraction is None) == (self.count is None):
+            raise ValueError("give exactly one of fraction and count")  # pydantic turns this into its own error
+        return self
+
+    def wanted(self, members: int) -> int:
+        """The fraction of the members, rounded up, or the count, as far as there are so many."""
+        return share_of(self.fraction, members) if self.fraction is not None else min(self.count or 0, members)
+
+    def select(self, present: Sequence[str], count: int, seed: int) -> Names:
+        """Ranks the names by a keyed digest, so that neither their order nor a library's version changes the draw."""
+        eligible = _eligible(present, self.include, self.exclude)
+        ranked = sorted(eligible, key=lambda name: (derive_seed(seed, name), name))
+        return tuple(sorted(ranked[:count]))
+
+
+def _eligible(names: Iterable[str], include: Names, exclude: Names) -> set[str]:
+    return {name for name in names if (not include or name in include) and name not in exclude}

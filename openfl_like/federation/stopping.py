@@ -1,0 +1,67 @@
+"""When an experiment ends by itself, and which version is the best one."""
+
+from collections.abc import Mapping, Sequence
+
+from openfl_like.federation.events import ModelVersion
+from openfl_like.plan.schema import Plan, StopRule
+
+
+def is_best(plan: Plan, history: Sequence[ModelVersion], metrics: Mapping[str, float]) -> bool:
+    """Whether a version with these metrics is better than all before it; a tie keeps the earlier one."""
+    best = plan.model_store.best
+    if best.metric not in metrics:
+        return False
+    value = metrics[best.metric]
+    former = [version.metrics[best.metric] for version in history if best.metric in version.metrics]
+    if not former:
+        return True
+    return value > max(former) if best.mode == "max" else value < min(former)
+
+
+def stop_reason(plan: Plan, history: Sequence[ModelVersion]) -> str:
+    """Says why no further round is to run; empty to go on.
+
+    Args:
+        plan: Its ``stop`` rules and ``rounds_to_train`` count.
+        history: Every published version, the initial one first.
+    """
+    if not history:
+        return ""
+    done, planned = history[-1].round, plan.aggregator.settings.rounds_to_train
+    if done >= planned:
+        return f"all {planned} rounds are done"
+    for rule in plan.stop.any:
+        reason = _met(rule, history)
+        if reason:
+            return reason
+    reasons = [_met(rule, history) for rule in plan.stop.all]
+    return " and ".join(reasons) if reasons and all(reasons) else ""
+
+
+def _met(rule: StopRule, history: Sequence[ModelVersion]) -> str:
+    if rule.rounds is not None:
+        return f"{rule.rounds} rounds are done" if history[-1].round >= rule.rounds else ""
+    if rule.patience is not None:
+        return _patience_over(rule.patience, history)
+    if rule.loss_max is not None:
+        return _within("loss", None, rule.loss_max, history[-1].metrics)
+    return _within(rule.metric, rule.min, rule.max, history[-1].metrics) if rule.metric else ""
+
+
+def _within(metric: str, low: float | None, high: float | None, metrics: Mapping[str, float]) -> str:
+    value = metrics.get(metric)
+    if value is None or (low is None and high is None):
+        return ""
+    if (low is not None and value < low) or (high is not None and value > high):
+        return ""
+    bounds = [f"at least {low:g}"] if low is not None else []
+    bounds += [f"at most {high:g}"] if high is not None else []
+    return f"{metric} is {value:g}, {' and '.join(bounds)} was wanted"
+
+
+def _patience_over(patience: int, history: Sequence[ModelVersion]) -> str:
+    """Without any best version the metric is not measured, and nothing can be said about it."""
+    best = [version.round for version in history if version.best]
+    if not best or history[-1].round - best[-1] < patience:
+        return ""
+    return f"no better model for {patience} rounds"

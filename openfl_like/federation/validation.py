@@ -1,0 +1,105 @@
+"""Checks of an update before it may count."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from openfl_like.errors import TensorError
+from openfl_like.federation.task import Phase, Update
+from openfl_like.tensors.container import TensorFile
+from openfl_like.tensors.named import compare
+
+BLOCK_ELEMENTS = 256 * 1024
+MAX_SAMPLES = 2**53
+"""Larger counts are not exact as float64."""
+_STRICT = ConfigDict(extra="forbid")
+
+
+class Validator(Protocol):
+    """Looks at one update."""
+
+    def check(self, update: TensorFile, base: TensorFile | None, facts: Update) -> str:
+        """Says why the update must not count; empty if it may.
+
+        Args:
+            update: The update's model file.
+            base: The model it started from; None for the initial model.
+            facts: What the collaborator said about it.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class Finite:
+    """Every floating-point element is a finite number."""
+
+    def check(self, update: TensorFile, base: TensorFile | None, facts: Update) -> str:  # noqa: ARG002 - the file says it all
+        """Reads the floating-point tensors block by block."""
+        for spec in update.schema:
+            if not spec.is_float:
+                continue
+            flat = update.flat(spec.name)
+            for start in range(0, spec.size, BLOCK_ELEMENTS):
+                if not np.isfinite(flat[start : start + BLOCK_ELEMENTS]).all():
+                    return f"tensor '{spec.name}' holds a value that is not finite"
+        return ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class SameSchema:
+    """Names, dtypes and shapes are those of the model the update started from."""
+
+    def check(self, update: TensorFile, base: TensorFile | None, facts: Update) -> str:  # noqa: ARG002 - the files say it all
+        """Compares the headers."""
+        difference = compare(base.schema, update.schema) if base is not None else ""
+        return f"its tensors are not those of the global model: {difference}" if difference else ""
+
+
+def check_facts(update: Update) -> str:
+    """Says what is wrong with an update's counts and metrics; empty if nothing is."""
+    least = 1 if update.phase is Phase.TRAIN else 0
+    if not least <= update.num_samples <= MAX_SAMPLES:
+        return f"{update.num_samples} is not a possible number of samples"
+    if bool(update.digest) is (update.phase is Phase.EVALUATE):
+        return "it names a model file" if update.digest else "it names no model file"
+    for task, metrics in update.metrics.items():
+        for name, value in metrics.items():
+            if not math.isfinite(value):
+                return f"metric '{name}' of task '{task}' is {value}"
+    return "" if math.isfinite(update.duration_s) and update.duration_s >= 0 else "its duration is not a time"
+
+
+def validate_update(validators: Sequence[Validator], path: Path, base_path: Path | None, facts: Update) -> str:
+    """Runs all checks of an update; the first complaint is the answer, empty if there is none.
+
+    Args:
+        validators: The plan's.
+        path: The update's model file; one that is damaged is a complaint.
+        base_path: The global model it started from, if there is one.
+        facts: What the collaborator said about it.
+
+    Raises:
+        TensorError: If the global model's file is damaged.
+    """
+    complaint = check_facts(facts)
+    if complaint:
+        return complaint
+    if base_path is None:
+        return _run(validators, path, None, facts)
+    with TensorFile(base_path) as base:
+        return _run(validators, path, base, facts)
+
+
+def _run(validators: Sequence[Validator], path: Path, base: TensorFile | None, facts: Update) -> str:
+    try:
+        update = TensorFile(path)
+    except TensorError as error:
+        return f"its model file is damaged: {error.message}"
+    with update:
+        complaints = (validator.check(update, base, facts) for validator in validators)
+        return next((complaint for complaint in complaints if complaint), "")
