@@ -1,0 +1,126 @@
+"""Shards of the small data sets that scikit-learn carries with it, dealt out to simulated sites."""
+
+from collections.abc import Callable, Mapping
+from typing import cast
+
+import numpy as np
+
+from openfl_like import registry
+from openfl_like.data.partition import Partitioner
+from openfl_like.data.shard import ArrayShard, Dataset
+from openfl_like.data.split import split_dataset
+from openfl_like.errors import ShardError
+
+_CURE = "pip install 'openfl_like[sklearn]'"
+
+
+class DigitsShard(ArrayShard):
+    """Handwritten digits: samples ``[8, 8]`` float32 from 0 to 1, targets 0 to 9 as int64 scalars.
+
+    The whole set has 1797 images (E. Alpaydin, C. Kaynak, Bogazici University; UCI optical recognition of handwritten
+    digits).
+
+    Args:
+        site: Which site's share, from 1 to ``sites``.
+        sites: How many sites share the set.
+        partitioner: How it is dealt out: ``template`` (``iid``, ``dirichlet``, ``labels`` or ``module:attr``) and
+            ``settings``.
+        seed: Seed of the deal and of the split; all sites must use the same.
+        holdout: Share of the site's images that is held out, of each digit.
+    """
+
+    def __init__(
+        self,
+        site: int = 1,
+        sites: int = 1,
+        partitioner: Mapping[str, object] | None = None,
+        seed: int = 0,
+        holdout: float = 0.25,
+    ) -> None:
+        images, targets = _load_digits()
+        rows = _deal(targets, site, sites, partitioner, seed)
+        super().__init__(
+            split_dataset(Dataset(images[rows], targets[rows]), holdout, seed),
+            description=f"Handwritten digits (UCI, Alpaydin and Kaynak), part {site} of {sites}.",
+            sample_range=(0.0, 1.0),
+            classes=10,
+        )
+
+
+class BreastCancerShard(ArrayShard):
+    """Breast tumours: 30 measurements as float32, target 1 for benign and 0 for malignant (int64 scalars).
+
+    The whole set has 569 tumours (W. H. Wolberg, W. N. Street, O. L. Mangasarian, University of Wisconsin; UCI breast
+    cancer Wisconsin, diagnostic). Every measurement is divided by a round constant; no statistics cross sites.
+
+    Args:
+        site: Which site's share, from 1 to ``sites``.
+        sites: How many sites share the set.
+        partitioner: How it is dealt out: ``template`` and ``settings``, as for `DigitsShard`.
+        seed: Seed of the deal and of the split; all sites must use the same.
+        holdout: Share of the site's tumours that is held out, of each outcome.
+    """
+
+    def __init__(
+        self,
+        site: int = 1,
+        sites: int = 1,
+        partitioner: Mapping[str, object] | None = None,
+        seed: int = 0,
+        holdout: float = 0.25,
+    ) -> None:
+        samples, targets = _load_breast_cancer()
+        rows = _deal(targets, site, sites, partitioner, seed)
+        super().__init__(
+            split_dataset(Dataset(samples[rows], targets[rows]), holdout, seed),
+            description=f"Breast tumours (UCI, Wolberg, Street and Mangasarian), part {site} of {sites}.",
+            sample_range=(-10.0, 10.0),
+            classes=2,
+        )
+
+
+# Typical value and spread of the mean, the standard error and the worst of ten properties of the cell nuclei: radius,
+# texture, perimeter, area, smoothness, compactness, concavity, concave points, symmetry and fractal dimension.
+# fmt: off
+_CENTRES = (
+    14, 19, 90, 650, 0.1, 0.1, 0.1, 0.05, 0.2, 0.06,
+    0.4, 1.2, 3, 40, 0.007, 0.025, 0.03, 0.01, 0.02, 0.004,
+    16, 25, 110, 900, 0.13, 0.25, 0.3, 0.1, 0.3, 0.08,
+)
+_SCALES = (
+    4, 4, 25, 350, 0.02, 0.05, 0.1, 0.04, 0.03, 0.01,
+    0.4, 0.6, 3, 60, 0.004, 0.02, 0.05, 0.01, 0.01, 0.004,
+    5, 6, 35, 600, 0.02, 0.2, 0.2, 0.07, 0.06, 0.02,
+)
+# fmt: on
+
+
+def _load_digits() -> tuple[np.ndarray, np.ndarray]:
+    try:
+        from sklearn.datasets import load_digits  # noqa: PLC0415 - heavy and optional: only who uses this shard pays
+    except ImportError as error:
+        raise ShardError("the digits need scikit-learn, which is not installed", cure=_CURE) from error
+    images, targets = load_digits(return_X_y=True)
+    return (images.reshape(-1, 8, 8) / 16).astype(np.float32), targets.astype(np.int64)
+
+
+def _load_breast_cancer() -> tuple[np.ndarray, np.ndarray]:
+    try:
+        from sklearn.datasets import load_breast_cancer  # noqa: PLC0415 - heavy and optional: only who uses this shard pays
+    except ImportError as error:
+        raise ShardError("the breast cancer data needs scikit-learn, which is not installed", cure=_CURE) from error
+    samples, targets = load_breast_cancer(return_X_y=True)
+    scaled = np.clip((samples - np.array(_CENTRES)) / np.array(_SCALES), -10, 10)
+    return scaled.astype(np.float32), targets.astype(np.int64)
+
+
+def _deal(
+    targets: np.ndarray, site: int, sites: int, partitioner: Mapping[str, object] | None, seed: int
+) -> np.ndarray:
+    chosen = {"template": "iid", **(partitioner or {})}
+    unknown = sorted(set(chosen) - {"template", "settings"})
+    if unknown:
+        raise ShardError(f"the partitioner has the unknown key '{unknown[0]}'", cure="write 'template' and 'settings'")
+    factory = cast("Callable[..., Partitioner]", registry.resolve("partitioner", str(chosen["template"])))
+    settings = cast("Mapping[str, object]", chosen.get("settings") or {})
+    return factory(**settings).indices(targets, site, sites, seed)

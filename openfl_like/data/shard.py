@@ -1,0 +1,222 @@
+"""The contract of a site's data, and how a site's ``shard.yaml`` becomes a checked shard."""
+
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from openfl_like import registry
+from openfl_like.errors import NotFoundError, SettingsError, ShardError
+from openfl_like.plan.document import load_document
+
+KINDS = ("train", "validate")
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Samples with their targets.
+
+    Attributes:
+        samples: Array ``[n, *sample_shape]``.
+        targets: Array ``[n, *target_shape]``.
+    """
+
+    samples: np.ndarray
+    targets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+
+@dataclass(frozen=True, slots=True)
+class DataSchema:
+    """What a site promises about its data besides the shapes; it holds no values of single samples.
+
+    Attributes:
+        sample_dtype: Name of the samples' numpy dtype, such as ``float32``.
+        target_dtype: Name of the targets' numpy dtype.
+        sample_range: Smallest and largest value that a sample may hold.
+        target_range: Smallest and largest value that a target may hold.
+        classes: How many classes the targets name; 0 when they are not class numbers.
+        counts: How many samples there are of each kind (``train``, ``validate``).
+    """
+
+    sample_dtype: str
+    target_dtype: str
+    sample_range: tuple[float, float]
+    target_range: tuple[float, float]
+    classes: int
+    counts: Mapping[str, int]
+
+
+class ShardDescriptor(Protocol):
+    """The data of one site. An implementation takes the ``params`` of ``shard.yaml`` as keyword arguments."""
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Shape of one sample."""
+        ...
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        """Shape of one target; ``()`` for a single number."""
+        ...
+
+    @property
+    def dataset_description(self) -> str:
+        """One paragraph for people: what the data is, where it comes from, whom to credit."""
+        ...
+
+    @property
+    def schema(self) -> DataSchema:
+        """Dtypes, value ranges, classes and counts."""
+        ...
+
+    def get_dataset(self, kind: str) -> Dataset:
+        """Gives the samples of a kind: ``train`` or ``validate``."""
+        ...
+
+
+class ArrayShard:
+    """A shard whose data is in memory; shapes, dtypes and counts of its schema are those of the arrays.
+
+    Args:
+        datasets: Kind (``train``, ``validate``) -> data.
+        description: One paragraph for people.
+        sample_range: Smallest and largest value that a sample may hold.
+        classes: How many classes the targets name; 0 for targets of any value.
+    """
+
+    def __init__(
+        self, datasets: Mapping[str, Dataset], description: str, sample_range: tuple[float, float], classes: int = 0
+    ) -> None:
+        self._datasets = dict(datasets)
+        self._description = description
+        self._sample_range = sample_range
+        self._classes = classes
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Shape of one sample."""
+        return tuple(self._datasets["train"].samples.shape[1:])
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        """Shape of one target; ``()`` for a single number."""
+        return tuple(self._datasets["train"].targets.shape[1:])
+
+    @property
+    def dataset_description(self) -> str:
+        """What the data is, where it comes from, whom to credit."""
+        return self._description
+
+    @property
+    def schema(self) -> DataSchema:
+        """Dtypes, value ranges, classes and counts."""
+        train = self._datasets["train"]
+        return DataSchema(
+            sample_dtype=train.samples.dtype.name,
+            target_dtype=train.targets.dtype.name,
+            sample_range=self._sample_range,
+            target_range=(0.0, self._classes - 1.0) if self._classes else (-math.inf, math.inf),
+            classes=self._classes,
+            counts={kind: len(dataset) for kind, dataset in self._datasets.items()},
+        )
+
+    def get_dataset(self, kind: str) -> Dataset:
+        """Gives the samples of a kind: ``train`` or ``validate``."""
+        if kind not in self._datasets:
+            raise ShardError(f"there is no '{kind}' data", cure=f"ask for {' or '.join(self._datasets)}")
+        return self._datasets[kind]
+
+
+class ShardConfig(BaseModel):
+    """A site's ``shard.yaml``: which shard class, and its keyword arguments."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    template: str
+    params: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+def load_shard_config(path: Path) -> ShardConfig:
+    """Reads a ``shard.yaml``.
+
+    Raises:
+        SettingsError: If the file is missing, is not YAML, or has an unknown or missing key.
+    """
+    return load_document(path, ShardConfig, SettingsError)
+
+
+def build_shard(config: ShardConfig, search: Sequence[Path] = ()) -> ShardDescriptor:
+    """Makes the shard that the config names and checks that its data fits its own schema.
+
+    Args:
+        config: Which class, and with which arguments.
+        search: Directories in which ``module:attr`` templates are looked for first, such as the one of ``shard.yaml``.
+
+    Raises:
+        ShardError: If there is no such class, it refuses its params, it raises, or its data does not fit its schema.
+    """
+    place = f"shard '{config.template}'"
+    with _first_on_path(search):
+        try:
+            factory = cast("Callable[..., ShardDescriptor]", registry.resolve("shard", config.template))
+            shard = factory(**config.params)
+            check_shard(shard)
+        except ShardError as error:
+            raise ShardError(error.message, place=error.place or place, cure=error.cure) from error
+        except NotFoundError as error:
+            raise ShardError(error.message, place=place, cure=error.cure) from error
+        except Exception as error:  # the code of a shard is the site's own and may raise anything
+            raise ShardError(
+                f"{type(error).__name__}: {error}", place=place, cure="check the shard's params"
+            ) from error
+    return shard
+
+
+def check_shard(shard: ShardDescriptor) -> None:
+    """Checks that a shard's data has the shapes, dtypes, ranges and counts that it promises.
+
+    Raises:
+        ShardError: Naming the first promise that is not kept.
+    """
+    for kind in KINDS:
+        dataset, schema = shard.get_dataset(kind), shard.schema
+        count = schema.counts.get(kind)
+        if not len(dataset.samples) == len(dataset.targets) == count:
+            told = f"{len(dataset.samples)} samples and {len(dataset.targets)} targets, the schema counts {count}"
+            raise ShardError(f"the '{kind}' data has {told}")
+        if count == 0:
+            raise ShardError(f"the '{kind}' data is empty", cure="give the site more data or change 'holdout'")
+        _check_array(f"{kind} samples", dataset.samples, shard.sample_shape, schema.sample_dtype, schema.sample_range)
+        _check_array(f"{kind} targets", dataset.targets, shard.target_shape, schema.target_dtype, schema.target_range)
+
+
+def _check_array(what: str, array: np.ndarray, shape: tuple[int, ...], dtype: str, limits: tuple[float, float]) -> None:
+    if array.shape[1:] != tuple(shape):
+        raise ShardError(f"the {what} have the shape {array.shape[1:]}, the shard promises {tuple(shape)}")
+    if array.dtype.name != dtype:
+        raise ShardError(f"the {what} are {array.dtype.name}, the schema promises {dtype}")
+    low, high = float(array.min()), float(array.max())
+    if not limits[0] <= low <= high <= limits[1]:
+        raise ShardError(
+            f"the {what} reach from {low:g} to {high:g}, the schema promises {limits[0]:g} to {limits[1]:g}"
+        )
+
+
+@contextmanager
+def _first_on_path(directories: Sequence[Path]) -> Iterator[None]:
+    added = [str(directory.resolve()) for directory in directories]
+    sys.path[:0] = added
+    try:
+        yield
+    finally:
+        for directory in added:
+            sys.path.remove(directory)

@@ -1,0 +1,142 @@
+"""Task runner and data loader for models that are plain numpy arrays."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from openfl_like.errors import UsageError
+from openfl_like.frameworks.metrics import classification
+from openfl_like.frameworks.runner import DataLoader, RunnerContext, Shard, TaskResult, check_tensors
+
+Tensors = dict[str, np.ndarray]
+
+
+class NumpyLoader:
+    """Batches of numpy arrays.
+
+    Args:
+        shard: The site's data.
+        batch_size: Samples in a batch; the last one of an epoch may be smaller.
+    """
+
+    def __init__(self, shard: Shard, batch_size: int = 32) -> None:
+        if batch_size < 1:
+            raise UsageError(f"batch_size must be at least 1, not {batch_size}")
+        self._train = shard.get_dataset("train")
+        self._validate = shard.get_dataset("validate")
+        self._batch_size = batch_size
+
+    @property
+    def num_train(self) -> int:
+        """Number of samples to train on."""
+        return len(self._train.samples)
+
+    @property
+    def num_validate(self) -> int:
+        """Number of held-out samples."""
+        return len(self._validate.samples)
+
+    def train_batches(self, seed: int, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Gives shuffled (samples, targets); the order depends on nothing but the seed and the epoch."""
+        order = np.random.default_rng([seed, epoch]).permutation(self.num_train)
+        for start in range(0, len(order), self._batch_size):
+            rows = order[start : start + self._batch_size]
+            yield self._train.samples[rows], self._train.targets[rows]
+
+    def validate_batches(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Gives the held-out (samples, targets) in their own order."""
+        for start in range(0, self.num_validate, self._batch_size):
+            rows = slice(start, start + self._batch_size)
+            yield self._validate.samples[rows], self._validate.targets[rows]
+
+
+class NumpyRunner(ABC):
+    """A model that is a dict of arrays, trained by gradient descent with momentum.
+
+    A subclass gives `build_model`, `predict` and `gradient`, and may add task functions of its own.
+
+    Args:
+        loader: Batches of the site.
+        context: Where to work; ``device`` and ``threads`` mean nothing to numpy.
+        lr: Learning rate.
+        momentum: Share of the last step that is kept (Polyak 1964); 0 for plain gradient descent.
+    """
+
+    def __init__(
+        self, loader: DataLoader[np.ndarray], context: RunnerContext, *, lr: float = 0.1, momentum: float = 0.0
+    ) -> None:
+        self.loader = loader
+        self.context = context
+        self.lr = lr
+        self.momentum = momentum
+        self._seed = 0
+        self._epoch = 0
+        self._velocity: Tensors = {}
+        self._model = self.build_model(np.random.default_rng(0))
+
+    @abstractmethod
+    def build_model(self, random: np.random.Generator) -> Tensors:
+        """Makes the initial arrays from the generator alone."""
+
+    @abstractmethod
+    def predict(self, model: Tensors, samples: np.ndarray) -> np.ndarray:
+        """Gives the scores of samples, ``[n]`` or ``[n, classes]``."""
+
+    @abstractmethod
+    def gradient(self, model: Tensors, samples: np.ndarray, targets: np.ndarray) -> tuple[float, Tensors]:
+        """Gives the mean loss of a batch and its gradient by name; an array without one is not trained."""
+
+    def initialise(self, seed: int) -> None:
+        """Makes the initial model from the seed."""
+        self._model = self.build_model(np.random.default_rng(seed))
+        self._velocity = {}
+        self._seed, self._epoch = seed, 0
+
+    def begin(self, seed: int) -> None:
+        """Takes the seed of an assignment; forgets the momentum under ``RESET``."""
+        self._seed, self._epoch = seed, 0
+        if self.context.opt_treatment == "RESET":
+            self._velocity = {}
+
+    def get_tensors(self) -> Tensors:
+        """Gives the model's own arrays, not copies."""
+        return dict(self._model)
+
+    def set_tensors(self, tensors: Mapping[str, np.ndarray]) -> None:
+        """Replaces the model's values, copying them; see `runner.TaskRunner.set_tensors`."""
+        check_tensors(tensors, self._model)
+        self._model = {name: np.array(tensors[name]) for name in self._model}
+
+    def train(self, epochs: int = 1) -> TaskResult:
+        """Trains for some epochs; the metrics are the means over the last one, each batch measured before its step."""
+        metrics: dict[str, float] = {}
+        for _ in range(epochs):
+            metrics = self._measure(self.loader.train_batches(self._seed, self._epoch), step=True)
+            self._epoch += 1
+        return TaskResult(self.loader.num_train, metrics, trained=True)
+
+    def validate(self) -> TaskResult:
+        """Measures the model on the held-out samples."""
+        return TaskResult(self.loader.num_validate, self._measure(self.loader.validate_batches(), step=False))
+
+    def _measure(self, batches: Iterator[tuple[np.ndarray, np.ndarray]], *, step: bool) -> dict[str, float]:
+        total, scores, truths = 0.0, [], []
+        for samples, targets in batches:
+            scores.append(self.predict(self._model, samples))
+            truths.append(targets)
+            loss, slopes = self.gradient(self._model, samples, targets)
+            total += loss * len(samples)
+            if step:
+                self._step(slopes)
+        truth = np.concatenate(truths)
+        metrics = {"loss": total / len(truth)}
+        if np.issubdtype(truth.dtype, np.integer):
+            metrics |= classification(np.concatenate(scores), truth)
+        return metrics
+
+    def _step(self, slopes: Tensors) -> None:
+        for name, slope in slopes.items():
+            move = self.momentum * self._velocity.get(name, 0.0) - self.lr * slope
+            self._velocity[name] = move
+            self._model[name] = (self._model[name] + move).astype(self._model[name].dtype)

@@ -1,0 +1,197 @@
+"""Performing an assignment: the one entry that every runtime calls, in a worker process or in a simulation."""
+
+import difflib
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from traceback import walk_tb
+from typing import cast
+
+import numpy as np
+
+from openfl_like import registry
+from openfl_like.errors import TaskError
+from openfl_like.federation.task import Assignment, Phase, TaskCall, Update
+from openfl_like.frameworks.runner import DataLoader, RunnerContext, Shard, TaskResult, TaskRunner
+from openfl_like.frameworks.workspace import WorkspaceCode
+from openfl_like.plan.schema import Component, Plan
+from openfl_like.tensors.container import TensorFile, write_tensors
+from openfl_like.tensors.manifest import file_digest
+
+_NO_TASKS = frozenset({"initialise", "begin", "get_tensors", "set_tensors"})
+_LONGEST_REASON = 500
+
+
+@dataclass(slots=True)
+class _Work:
+    """What an assignment has come to so far."""
+
+    num_samples: int = 0
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    trained: bool = False  # the update's weight is that of a training task
+    changed: bool = False  # the runner's model is not the assignment's any more
+    unsaved: bool = False  # the runner's model is newer than the update file
+
+
+class Performer:
+    """Model and data of one experiment at one site; they are loaded once and stay warm between assignments.
+
+    Several performers may live in one process, each with its own workspace; they work one at a time, because random
+    generators and imports belong to the process.
+
+    Args:
+        plan: The plan of the experiment.
+        shard: The site's data.
+        workspace: Directory with the submitted code.
+
+    Raises:
+        TaskError: If the plan's data loader or task runner cannot be found or built.
+    """
+
+    def __init__(self, plan: Plan, shard: Shard, workspace: Path) -> None:
+        self._task = ""
+        settings = plan.collaborator.settings
+        context = RunnerContext(
+            device=settings.device,
+            threads=settings.threads,
+            opt_treatment=settings.opt_treatment,
+            sample_shape=tuple(shard.sample_shape),
+            target_shape=tuple(shard.target_shape),
+        )
+        self._code = WorkspaceCode(workspace)
+        with self._code.active():
+            self._loader = self._build_loader(plan.data_loader, shard)
+            self._runner = self._build_runner(plan.task_runner, context)
+
+    def _build_loader(self, part: Component, shard: Shard) -> DataLoader[object]:
+        with self._blame(f"the data loader '{part.template}'"):
+            factory = cast("Callable[..., DataLoader[object]]", registry.resolve("data_loader", part.template))
+            return factory(shard, **part.settings)
+
+    def _build_runner(self, part: Component, context: RunnerContext) -> TaskRunner:
+        with self._blame(f"the task runner '{part.template}'"):
+            factory = cast("Callable[..., TaskRunner]", registry.resolve("task_runner", part.template))
+            return factory(self._loader, context, **part.settings)
+
+    @property
+    def task(self) -> str:
+        """Name of the task that is being performed, or that failed; empty outside tasks."""
+        return self._task
+
+    def perform(self, assignment: Assignment, model: Path | None, out: Path) -> Update:
+        """Performs the tasks of an assignment, in order.
+
+        Args:
+            assignment: What to do.
+            model: File of the model to start from; None in the phase ``initialise``.
+            out: Where the update's model file goes; nothing is written in the phase ``evaluate``.
+
+        Raises:
+            TaskError: If code of the workspace raises or returns something unusable; the message names the task, the
+                exception and the line.
+            TensorError: If the model file is malformed.
+        """
+        start = time.perf_counter()
+        with self._code.active():
+            self._task = ""
+            random.seed(assignment.seed)
+            np.random.seed(assignment.seed % 2**32)
+            if assignment.phase is Phase.INITIALISE:
+                work = self._initialise(assignment, out)
+            else:
+                work = self._run(assignment, _given(model), out)
+        return Update(
+            round=assignment.round,
+            phase=assignment.phase,
+            collaborator=assignment.collaborator,
+            digest="" if assignment.phase is Phase.EVALUATE else file_digest(out),
+            num_samples=work.num_samples,
+            metrics=work.metrics,
+            duration_s=time.perf_counter() - start,
+        )
+
+    def _initialise(self, assignment: Assignment, out: Path) -> _Work:
+        with self._blame("initialise"):
+            self._runner.initialise(assignment.seed)
+            self._save(out)
+            return _Work(num_samples=self._loader.num_train)
+
+    def _run(self, assignment: Assignment, model: Path, out: Path) -> _Work:
+        with self._blame("begin"):
+            self._runner.begin(assignment.seed)
+        self._load(model)
+        work = _Work()
+        for call in assignment.tasks:
+            self._task = call.name
+            if call.apply == "global" and work.changed:
+                self._keep(work, out)
+                self._load(model)
+                work.changed = False
+            self._take(work, call, self._call(call))
+        if assignment.phase is Phase.TRAIN:
+            if not work.trained:
+                cure = "let the task that trains return TaskResult(..., trained=True)"
+                raise TaskError("none of the tasks of the training phase trained the model", cure=cure)
+            self._keep(work, out)
+        self._task = ""
+        return work
+
+    def _call(self, call: TaskCall) -> TaskResult:
+        function = None if call.function.startswith("_") else getattr(self._runner, call.function, None)
+        if not callable(function) or call.function in _NO_TASKS:
+            near = difflib.get_close_matches(call.function, {*dir(self._runner)} - _NO_TASKS, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else "name a method of the task runner"
+            raise TaskError(f"task '{call.name}': the task runner has no function '{call.function}'", cure=hint)
+        with self._blame(f"task '{call.name}'"):
+            result = function(**call.arguments)
+        if not isinstance(result, TaskResult):
+            raise TaskError(f"task '{call.name}' returned {type(result).__name__}, not a TaskResult")
+        return result
+
+    def _take(self, work: _Work, call: TaskCall, result: TaskResult) -> None:
+        with self._blame(f"task '{call.name}'"):
+            work.metrics[call.name] = {str(name): float(value) for name, value in result.metrics.items()}
+            if result.trained or not work.trained:
+                work.num_samples = int(result.num_samples)
+        if result.trained:
+            work.trained = work.changed = work.unsaved = True
+
+    def _load(self, model: Path) -> None:
+        with TensorFile(model) as file, self._blame("loading the model"):
+            self._runner.set_tensors({name: file.tensor(name) for name in file.names})
+
+    def _keep(self, work: _Work, out: Path) -> None:
+        if work.unsaved:
+            with self._blame("saving the model"):
+                self._save(out)
+            work.unsaved = False
+
+    def _save(self, out: Path) -> None:
+        # No fsync: an update lost in a crash is trained again to the same bits.
+        write_tensors(out, self._runner.get_tensors(), sync=False)
+
+    @contextmanager
+    def _blame(self, what: str) -> Iterator[None]:
+        """Turns whatever the workspace's code raises into a `TaskError` that names the innermost of its lines."""
+        try:
+            yield
+        except (Exception, SystemExit) as error:
+            text = f"{what} raised {type(error).__name__}: {' '.join(str(error).split())}"[:_LONGEST_REASON]
+            raise TaskError(text + self._line_of(error)) from error
+
+    def _line_of(self, error: BaseException) -> str:
+        line = ""
+        for frame, number in walk_tb(error.__traceback__):
+            file = Path(frame.f_code.co_filename)
+            if file.is_relative_to(self._code.directory):
+                line = f" ({file.relative_to(self._code.directory).as_posix()}:{number})"
+        return line
+
+
+def _given(model: Path | None) -> Path:
+    if model is None:
+        raise TaskError("the assignment came without a model file")
+    return model

@@ -1,0 +1,147 @@
+"""What a workspace's code must offer: a data loader and a task runner."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from openfl_like.errors import TensorError
+
+Batch_co = TypeVar("Batch_co", covariant=True)
+
+
+class LabelledData(Protocol):
+    """Samples ``[n, *sample_shape]`` with targets ``[n, *target_shape]``."""
+
+    @property
+    def samples(self) -> np.ndarray:
+        """The samples."""
+        ...
+
+    @property
+    def targets(self) -> np.ndarray:
+        """The targets."""
+        ...
+
+
+class Shard(Protocol):
+    """What the learning code sees of a site's shard."""
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Shape of one sample."""
+        ...
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        """Shape of one target."""
+        ...
+
+    def get_dataset(self, kind: str) -> LabelledData:
+        """Gives the data of a kind: ``train`` or ``validate``."""
+        ...
+
+
+class DataLoader(Protocol[Batch_co]):
+    """Cuts a shard into batches; built as ``Loader(shard, **settings)`` with the settings of the plan."""
+
+    @property
+    def num_train(self) -> int:
+        """Number of samples to train on."""
+        ...
+
+    @property
+    def num_validate(self) -> int:
+        """Number of held-out samples."""
+        ...
+
+    def train_batches(self, seed: int, epoch: int) -> Iterator[tuple[Batch_co, Batch_co]]:
+        """Gives (samples, targets) in an order that depends on nothing but the seed and the epoch."""
+        ...
+
+    def validate_batches(self) -> Iterator[tuple[Batch_co, Batch_co]]:
+        """Gives the held-out (samples, targets), always in the same order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerContext:
+    """Where and on what a task runner works.
+
+    Attributes:
+        device: ``cpu``, ``cuda``, ``cuda:1`` … or ``auto``.
+        threads: How many threads the framework may use.
+        opt_treatment: ``RESET`` forgets the optimizer's state at every assignment, ``CONTINUE_LOCAL`` keeps it at the
+            site.
+        sample_shape: Shape of one sample of the shard.
+        target_shape: Shape of one target of the shard.
+    """
+
+    device: str = "cpu"
+    threads: int = 1
+    opt_treatment: str = "RESET"
+    sample_shape: tuple[int, ...] = ()
+    target_shape: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TaskResult:
+    """What a task function returns.
+
+    Attributes:
+        num_samples: Samples the task looked at; for a training task the weight of the update.
+        metrics: Metric name -> value.
+        trained: Whether the task changed the model; the update of a round is the model after the last task that did.
+    """
+
+    num_samples: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    trained: bool = False
+
+
+class TaskRunner(Protocol):
+    """A model and the tasks of the plan; built as ``Runner(loader, context, **settings)``.
+
+    Every function that the plan names under ``tasks:`` is a method besides these; it takes the task's keyword arguments
+    and returns a `TaskResult`.
+    """
+
+    def initialise(self, seed: int) -> None:
+        """Makes the initial model from nothing but the seed."""
+        ...
+
+    def begin(self, seed: int) -> None:
+        """Prepares for one assignment: seeds every random draw, treats the optimizer as the context says."""
+        ...
+
+    def get_tensors(self) -> dict[str, np.ndarray]:
+        """Gives the model as named arrays; they may be views and are only valid until the model changes."""
+        ...
+
+    def set_tensors(self, tensors: Mapping[str, np.ndarray]) -> None:
+        """Replaces the model's values, copying them.
+
+        Raises:
+            TensorError: If the names, shapes or dtypes are not exactly the model's; the model is then unchanged.
+        """
+        ...
+
+
+def check_tensors(given: Mapping[str, np.ndarray], own: Mapping[str, np.ndarray]) -> None:
+    """Checks that given tensors fit a model's own.
+
+    Raises:
+        TensorError: Naming the missing, unknown or differing tensors.
+    """
+    problems = [f"'{name}' is missing" for name in own if name not in given]
+    problems += [f"'{name}' is unknown" for name in given if name not in own]
+    for name in own.keys() & given.keys():
+        if _form(given[name]) != _form(own[name]):
+            problems.append(f"'{name}' is {_form(given[name])}, not {_form(own[name])}")
+    if problems:
+        raise TensorError(f"the tensors do not fit the model: {', '.join(sorted(problems))}")
+
+
+def _form(array: np.ndarray) -> str:
+    return f"{array.dtype.name}{list(array.shape)}"

@@ -1,0 +1,185 @@
+"""Task runner and data loader for PyTorch; the only module of the platform that imports it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+
+import ml_dtypes
+import numpy as np
+import torch
+from torch import nn
+
+from openfl_like.frameworks.metrics import classification
+from openfl_like.frameworks.numpy import NumpyLoader
+from openfl_like.frameworks.runner import DataLoader, RunnerContext, Shard, TaskResult, check_tensors
+
+
+class TorchLoader:
+    """Batches of torch tensors on the CPU.
+
+    Args:
+        shard: The site's data.
+        batch_size: Samples in a batch; the last one of an epoch may be smaller.
+    """
+
+    def __init__(self, shard: Shard, batch_size: int = 32) -> None:
+        self._batches = NumpyLoader(shard, batch_size)
+        self._held = [(to_torch(samples), to_torch(targets)) for samples, targets in self._batches.validate_batches()]
+
+    @property
+    def num_train(self) -> int:
+        """Number of samples to train on."""
+        return self._batches.num_train
+
+    @property
+    def num_validate(self) -> int:
+        """Number of held-out samples."""
+        return self._batches.num_validate
+
+    def train_batches(self, seed: int, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Gives shuffled (samples, targets); the order depends on nothing but the seed and the epoch."""
+        for samples, targets in self._batches.train_batches(seed, epoch):
+            yield torch.from_numpy(samples), torch.from_numpy(targets)
+
+    def validate_batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Gives the held-out (samples, targets) in their own order."""
+        return iter(self._held)
+
+
+class TorchRunner(ABC):
+    """A torch model with the tasks ``train`` and ``validate``.
+
+    A subclass gives `build_model`, and may replace `build_optimizer` and `loss` or add task functions. Its ``__init__``
+    takes the plan's settings as keyword arguments. The model is made when it is first needed, so that ``__init__`` may
+    set what `build_model` reads after it has called this one.
+
+    The same seed gives the same bits on the same machine and thread count: every assignment seeds torch, deterministic
+    algorithms are required, and the number of threads is fixed.
+    """
+
+    def __init__(self, loader: DataLoader[torch.Tensor], context: RunnerContext) -> None:
+        self.loader = loader
+        self.context = context
+        self.device = _choose_device(context.device)
+        self._model: nn.Module | None = None
+        self._optimizer: torch.optim.Optimizer | None = None
+        self._seed = 0
+        self._epoch = 0
+
+    @abstractmethod
+    def build_model(self) -> nn.Module:
+        """Makes the model; its initial values may be drawn from torch's generator, which is seeded."""
+
+    def build_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """Makes the optimizer; plain gradient descent with rate 0.1 unless replaced."""
+        return torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Gives the mean loss of a batch.
+
+        Unless replaced: squared error for targets that are not integers, else cross entropy, in its binary form when
+        the model has one output.
+        """
+        if targets.is_floating_point():
+            return nn.functional.mse_loss(outputs, targets)
+        if outputs.ndim == 1 or outputs.shape[1] == 1:
+            return nn.functional.binary_cross_entropy_with_logits(outputs.reshape(-1), targets.to(outputs.dtype))
+        return nn.functional.cross_entropy(outputs, targets)
+
+    @property
+    def model(self) -> nn.Module:
+        """The model, on its device."""
+        if self._model is None:
+            self._model = self.build_model().to(self.device)
+        return self._model
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The optimizer of the model."""
+        if self._optimizer is None:
+            self._optimizer = self.build_optimizer(self.model)
+        return self._optimizer
+
+    def initialise(self, seed: int) -> None:
+        """Makes the model anew from the seed."""
+        self._model, self._optimizer = None, None
+        self.begin(seed)
+        _ = self.model
+
+    def begin(self, seed: int) -> None:
+        """Seeds torch for an assignment; forgets the optimizer's state under ``RESET``."""
+        torch.use_deterministic_algorithms(True)  # noqa: FBT003 - torch takes it by position only
+        torch.set_num_threads(self.context.threads)
+        torch.manual_seed(seed % 2**63)
+        self._seed, self._epoch = seed, 0
+        if self.context.opt_treatment == "RESET":
+            self._optimizer = None
+
+    def get_tensors(self) -> dict[str, np.ndarray]:
+        """Gives the ``state_dict`` as arrays of the same dtypes; on the CPU they are views of the model's memory."""
+        return {name: to_numpy(tensor) for name, tensor in self.model.state_dict().items()}
+
+    def set_tensors(self, tensors: Mapping[str, np.ndarray]) -> None:
+        """Copies values into the model's memory; see `runner.TaskRunner.set_tensors`."""
+        check_tensors(tensors, self.get_tensors())
+        for name, tensor in self.model.state_dict().items():
+            if tensor.device.type == "cpu":
+                np.copyto(to_numpy(tensor), tensors[name])
+            else:
+                tensor.copy_(to_torch(tensors[name]))
+
+    def train(self, epochs: int = 1) -> TaskResult:
+        """Trains for some epochs; the metrics are the means over the last one, each batch measured before its step."""
+        self.model.train()
+        metrics: dict[str, float] = {}
+        for _ in range(epochs):
+            metrics = self._measure(self.loader.train_batches(self._seed, self._epoch), step=True)
+            self._epoch += 1
+        return TaskResult(self.loader.num_train, metrics, trained=True)
+
+    def validate(self) -> TaskResult:
+        """Measures the model on the held-out samples."""
+        self.model.eval()
+        with torch.no_grad():
+            metrics = self._measure(self.loader.validate_batches(), step=False)
+        return TaskResult(self.loader.num_validate, metrics)
+
+    def _measure(self, batches: Iterator[tuple[torch.Tensor, torch.Tensor]], *, step: bool) -> dict[str, float]:
+        total, outputs, truths = 0.0, [], []
+        for samples, targets in batches:
+            output = self.model(samples.to(self.device))
+            loss = self.loss(output, targets.to(self.device))
+            if step:
+                self.optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+                self.optimizer.step()
+            total += loss.item() * len(samples)
+            outputs.append(output.detach())
+            truths.append(targets)
+        truth = torch.cat(truths)
+        metrics = {"loss": total / len(truth)}
+        if truth.ndim == 1 and not truth.is_floating_point():
+            scores = torch.cat(outputs).to(torch.float64)
+            metrics |= classification(to_numpy(scores), to_numpy(truth))
+        return metrics
+
+
+def to_numpy(tensor: torch.Tensor) -> np.ndarray:
+    """Gives a tensor as an array with the same bits; a tensor on the CPU shares its memory. bfloat16 is kept."""
+    tensor = tensor.detach().cpu()
+    if tensor.dtype == torch.bfloat16:
+        return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    return tensor.numpy()
+
+
+def to_torch(array: np.ndarray) -> torch.Tensor:
+    """Gives a copy of an array as a tensor on the CPU with the same bits. bfloat16 is kept."""
+    copy = np.array(array)  # torch refuses read-only memory, such as that of a mapped model file
+    if copy.dtype == ml_dtypes.bfloat16:
+        return torch.from_numpy(copy.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(copy)
+
+
+def _choose_device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
