@@ -72,9 +72,16 @@ class PlanError(FederationError):
 
 
 class SettingsError(FederationError):
-    """A settings file (director.yaml, shard.yaml) is missing, malformed or has an unknown key."""
+    """A settings file (director.yaml, shard.yaml) is missing or has mistakes; the message lists all of them."""
 
     code = "E102"
+
+    def __init__(self, message: str, *, place: str = "", cure: str = "", problems: tuple[str, ...] = ()) -> None:
+        super().__init__(message, place=place, cure=cure)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return "\n".join([super().__str__(), *(f"  - {problem}" for problem in self.problems)])
 
 
 class BundleError(FederationError):

@@ -11,7 +11,7 @@ Settings = dict[str, JsonValue]
 class Section(BaseModel):
     """A part of the plan: unknown keys are errors, values never change."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Component(Section):
@@ -51,8 +51,8 @@ class CollaboratorSection(Section):
 class Task(Section):
     """A task of the plan: a function of the task runner and its keyword arguments.
 
-    ``kwargs.apply`` says which model a validation looks at: ``global`` (the new global model) or ``local`` (the model this
-    site has just trained).
+    ``kwargs.apply`` says which model a validation looks at: ``global`` (the new global model) or ``local`` (the model
+    this site has just trained).
     """
 
     function: str
@@ -162,8 +162,8 @@ class Network(Section):
 class Plan(Section):
     """Everything the parties of an experiment agreed on; see docs/reference/plan.md for each key.
 
-    ``workspace`` is where the code is: a directory relative to the plan file, or the name of an installed workspace template. It is
-    not part of the digest.
+    ``workspace`` is where the code is: a directory relative to the plan file, or the name of an installed workspace
+    template. It is not part of the digest.
     """
 
     name: Name

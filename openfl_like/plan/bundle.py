@@ -1,0 +1,170 @@
+"""The workspace bundle: what a user submits and every site unpacks.
+
+A bundle is an uncompressed archive (so nothing can inflate; see `archive`), and there is exactly one for a plan and a
+workspace: ``plan.json`` (the frozen plan) first, then the files sorted by path.
+
+Left out by `pack`: hidden files and directories, ``__pycache__``, ``*.pyc``, and at the top ``plan.yaml``, ``shards/``,
+``data/``, ``logs/``, ``certs/`` and ``save/``. Anything else that breaks a rule of `names` is refused, by `pack` and by
+`unpack` alike.
+"""
+
+import contextlib
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from openfl_like.errors import BundleError, PlanError
+from openfl_like.plan.archive import BLOCK, END, ArchiveReader, header_of
+from openfl_like.plan.digest import freeze, thaw
+from openfl_like.plan.names import MAX_TOTAL_BYTES, PLAN_NAME, NameSet, is_excluded, rule_against
+from openfl_like.plan.schema import Plan
+
+
+def pack(workspace: Path, plan: Plan, out: Path) -> None:
+    """Writes the bundle of a workspace; the same plan and files give the same bytes.
+
+    Args:
+        workspace: The directory with the code.
+        plan: The plan that goes with it.
+        out: The archive; replaced if it exists, untouched on an error.
+
+    Raises:
+        BundleError: If a file breaks a rule (a link, an odd name, too much in all); the message names the file.
+    """
+    frozen = freeze(plan)
+    names = NameSet()
+    names.add(PLAN_NAME)
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        with partial.open("wb") as archive:
+            total = _append(archive, PLAN_NAME, frozen)
+            for path in sorted(_files(workspace, "")):
+                rule = "the name is kept for the plan" if path == PLAN_NAME else rule_against(path) or names.add(path)
+                if rule:
+                    raise BundleError(f"the file cannot be part of a bundle: {rule}", place=str(workspace / path))
+                total += _append(archive, path, _content(workspace / path, MAX_TOTAL_BYTES - total))
+            archive.write(END)
+        partial.replace(out)
+    except OSError as error:
+        place = str(error.filename or workspace)
+        raise BundleError(f"the workspace cannot be packed: {error.strerror or error}", place=place) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def unpack(archive: Path, into: Path) -> Plan:
+    """Extracts a bundle that may come from anybody.
+
+    Args:
+        archive: The bundle.
+        into: A directory that does not exist yet; it appears only when everything is in it, with mode 0700.
+
+    Returns:
+        The plan of the bundle; check it with `check_plan` before it is used.
+
+    Raises:
+        BundleError: If the archive is not exactly what `pack` would write; the message names entry and rule, and
+            nothing is left behind.
+    """
+    if into.exists() or into.is_symlink():
+        raise BundleError("there is something already where the bundle should go", place=str(into))
+    try:
+        staging = Path(tempfile.mkdtemp(prefix=".unpack-", dir=into.parent))  # mode 0700
+        try:
+            with archive.open("rb") as file:
+                plan = _extract(file, staging, archive.name)
+            staging.rename(into)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    except OSError as error:
+        place = str(error.filename or archive)
+        raise BundleError(f"the bundle cannot be unpacked: {error.strerror or error}", place=place) from error
+    return plan
+
+
+# ---- packing ------------------------------------------------------------------------------------------------------
+
+
+def _files(workspace: Path, below: str) -> Iterator[str]:
+    """Gives the relative path of every file that is not excluded; refuses what is neither file nor directory."""
+    with os.scandir(workspace / below) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            path = f"{below}{entry.name}"
+            if is_excluded(path):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files(workspace, f"{path}/")
+            elif entry.is_file(follow_symlinks=False):
+                yield path
+            else:
+                what = "a symbolic link" if entry.is_symlink() else "no regular file"
+                raise BundleError(f"the file cannot be part of a bundle: it is {what}", place=str(workspace / path))
+
+
+def _content(path: Path, limit: int) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise BundleError("the file was exchanged for something else while it was packed", place=str(path))
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        cure = "keep data and models out of the workspace, or in data/ and save/, which are not packed"
+        raise BundleError(
+            f"with this file the bundle holds more than {MAX_TOTAL_BYTES} bytes", place=str(path), cure=cure
+        )
+    return data
+
+
+def _append(archive: BinaryIO, path: str, data: bytes) -> int:
+    try:
+        header = header_of(path, len(data))
+    except ValueError as error:
+        raise BundleError("the path is too long for an archive", place=path) from error
+    archive.write(header)
+    archive.write(data)
+    archive.write(b"\0" * (-len(data) % BLOCK))
+    return len(data)
+
+
+# ---- unpacking ----------------------------------------------------------------------------------------------------
+
+
+def _extract(file: BinaryIO, directory: Path, place: str) -> Plan:
+    reader = ArchiveReader(file, place)
+    frozen = b""
+    root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        for path, size in reader.entries():
+            with _create(root, path) as out:
+                for piece in reader.content(path, size):
+                    out.write(piece)
+                    if path == PLAN_NAME:
+                        frozen += piece
+                os.fchmod(out.fileno(), 0o644)
+    finally:
+        os.close(root)
+    try:
+        return thaw(frozen)
+    except PlanError as error:
+        raise BundleError(f"the bundle's {PLAN_NAME} is no plan: {error}", place=place) from error
+
+
+def _create(root: int, path: str) -> BinaryIO:
+    """Opens a new file below a directory descriptor; no step follows a link."""
+    *parents, name = path.split("/")
+    current = os.dup(root)
+    try:
+        for parent in parents:
+            with contextlib.suppress(FileExistsError):  # made by an entry before, or else the next line fails
+                os.mkdir(parent, 0o755, dir_fd=current)
+            inner = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=current)
+            os.close(current)
+            current = inner
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        return os.fdopen(os.open(name, flags, 0o600, dir_fd=current), "wb")
+    finally:
+        os.close(current)

@@ -1,0 +1,123 @@
+"""What the schema cannot say: rules between the parts of a plan, and the settings of registered components."""
+
+import re
+from collections.abc import Iterator
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
+
+from openfl_like import registry
+from openfl_like.errors import FederationError, PlanError
+from openfl_like.plan.mistakes import KeyPath, Mistake, did_you_mean, explain, refuse
+from openfl_like.plan.schema import Component, Plan, StopRule
+
+_REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+_CONDITIONS = ("rounds", "metric", "loss_max", "patience")
+
+
+def check_plan(plan: Plan, source: str = "plan") -> None:
+    """Checks a plan that came as a value, for example out of a bundle.
+
+    Raises:
+        PlanError: Listing every mistake.
+    """
+    found = mistakes_in(plan)
+    if found:
+        raise refuse(source, found, {}, PlanError)
+
+
+def mistakes_in(plan: Plan) -> list[Mistake]:
+    """Lists what is wrong in a plan that fits the schema."""
+    return [*_components(plan), *_tasks(plan), *_groups(plan), *_quorum(plan), *_stop_rules(plan)]
+
+
+def _components(plan: Plan) -> Iterator[Mistake]:
+    for path, component in ((("task_runner",), plan.task_runner), (("data_loader",), plan.data_loader)):
+        if not _REFERENCE.fullmatch(component.template):
+            cure = "write module:attr, for example src.digits:DigitsRunner"
+            yield Mistake((*path, "template"), f"'{component.template}' names nothing in the workspace", cure)
+    registered: list[tuple[str, KeyPath, Component]] = [
+        ("assigner", ("assigner",), plan.assigner),
+        ("selector", ("selector",), plan.selector),
+        ("aggregation", ("aggregation",), plan.aggregation),
+        *(("validator", ("validator", index), component) for index, component in enumerate(plan.validator)),
+    ]
+    for kind, place, component in registered:
+        yield from _component(kind, place, component)
+
+
+def _component(kind: str, path: KeyPath, component: Component) -> Iterator[Mistake]:
+    template = component.template
+    if ":" in template:  # code of the workspace: it is not run here
+        if not _REFERENCE.fullmatch(template):
+            yield Mistake((*path, "template"), f"'{template}' is not of the form module:attr")
+        return
+    known = registry.names(kind)
+    if template not in known:
+        yield Mistake((*path, "template"), f"there is no {kind} named '{template}'", did_you_mean(template, known))
+        return
+    try:
+        part = registry.resolve(kind, template)
+        if isinstance(part, type):
+            TypeAdapter(part).validate_python(dict(component.settings))
+    except ValidationError as failure:
+        yield from explain(failure, part, (*path, "settings"))
+    except PydanticUserError:
+        return  # an installed class that pydantic cannot describe checks its settings itself
+    except FederationError as failure:
+        yield Mistake((*path, "settings"), failure.message, failure.cure)
+
+
+def _tasks(plan: Plan) -> Iterator[Mistake]:
+    for name, task in plan.tasks.items():
+        if not task.function.isidentifier() or task.function.startswith("_"):
+            cure = "name a public method of the task runner"
+            yield Mistake(("tasks", name, "function"), f"'{task.function}' is no function of a task", cure)
+        choice = task.kwargs.get("apply", "global")
+        if choice not in {"global", "local"}:
+            cure = did_you_mean(choice, ("global", "local"))
+            yield Mistake(("tasks", name, "kwargs", "apply"), f"must be global or local, not '{choice}'", cure)
+
+
+def _groups(plan: Plan) -> Iterator[Mistake]:
+    groups = plan.assigner.settings.get("groups")
+    for index, group in enumerate(groups if isinstance(groups, list) else []):
+        tasks = group.get("tasks") if isinstance(group, dict) else None
+        for position, task in enumerate(tasks if isinstance(tasks, list) else []):
+            if task not in plan.tasks:
+                path = ("assigner", "settings", "groups", index, "tasks", position)
+                yield Mistake(path, f"there is no task '{task}'", did_you_mean(task, tuple(plan.tasks)))
+
+
+def _quorum(plan: Plan) -> Iterator[Mistake]:
+    asked, least = plan.admission.collaborators, plan.admission.min_collaborators
+    for index, name in enumerate(asked):
+        if name in asked[:index]:
+            yield Mistake(("admission", "collaborators", index), f"'{name}' is there twice")
+    if asked and least is not None and least > len(asked):
+        problem = f"{least} must be there, but only {len(asked)} are asked"
+        yield Mistake(("admission", "min_collaborators"), problem)
+    start = least if least is not None else len(asked)
+    if start and plan.deadline.min_updates > start:
+        problem = f"a round needs {plan.deadline.min_updates} updates, but may start with {start} collaborators"
+        cure = "raise admission.min_collaborators, or lower this"
+        yield Mistake(("deadline", "min_updates"), problem, cure)
+
+
+def _stop_rules(plan: Plan) -> Iterator[Mistake]:
+    for section, rules in (("any", plan.stop.any), ("all", plan.stop.all)):
+        for index, rule in enumerate(rules):
+            problem = _stop_rule(rule)
+            if problem:
+                yield Mistake(("stop", section, index), problem)
+
+
+def _stop_rule(rule: StopRule) -> str:
+    given = [name for name in _CONDITIONS if getattr(rule, name) is not None]
+    if len(given) != 1:
+        found = ", ".join(given) or "none"
+        return f"must have exactly one of {', '.join(_CONDITIONS)}, not {found}"
+    bounds = sum(bound is not None for bound in (rule.min, rule.max))
+    if given == ["metric"] and bounds != 1:
+        return "metric needs exactly one of min and max"
+    return "min and max go with metric only" if given != ["metric"] and bounds else ""

@@ -1,0 +1,65 @@
+"""The canonical form of a plan, and the digest that identifies an experiment in logs and receipts."""
+
+import json
+import math
+from collections.abc import Sequence
+
+from blake3 import blake3
+from pydantic import ValidationError
+
+from openfl_like.errors import PlanError
+from openfl_like.plan.document import MAX_BYTES
+from openfl_like.plan.mistakes import explain, refuse
+from openfl_like.plan.schema import Plan
+
+SOURCE = "plan.json"
+
+
+def freeze(plan: Plan) -> bytes:
+    """Writes a plan as canonical JSON: keys sorted, no spaces, ASCII, every default filled in, ``workspace`` left out.
+
+    Raises:
+        PlanError: If a setting cannot be written as JSON.
+    """
+    try:
+        values = plan.model_dump(mode="json", exclude={"workspace"})
+        return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    except ValueError as error:
+        raise PlanError(f"the plan cannot be frozen: {error}", place=plan.name) from error
+
+
+def thaw(data: bytes) -> Plan:
+    """Reads what `freeze` wrote; the rules beyond the schema are for `check_plan`.
+
+    Raises:
+        PlanError: If it is no plan.
+    """
+    if len(data) > MAX_BYTES:
+        raise PlanError(f"the plan is larger than {MAX_BYTES} bytes", place=SOURCE)
+    try:
+        values = json.loads(data, object_pairs_hook=_once, parse_constant=_finite, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        raise PlanError(f"this is no frozen plan: {error}", place=SOURCE) from error
+    try:
+        return Plan.model_validate(values)
+    except ValidationError as error:
+        raise refuse(SOURCE, explain(error, Plan), {}, PlanError) from error
+
+
+def plan_digest(plan: Plan) -> str:
+    """BLAKE3 of the frozen form, hex."""
+    return str(blake3(freeze(plan)).hexdigest())
+
+
+def _once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands there twice")
+    return found
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no finite number")
+    return value

@@ -1,0 +1,243 @@
+"""Reading the YAML files that people write, so that every mistake is reported at once with its line.
+
+Only plain data is accepted: mappings, lists, text, numbers, true/false and null, as in JSON. Tags, anchors and aliases
+are mistakes, so that no code is called and nothing can be made large by reference. Scalars follow the core schema of
+YAML 1.2: ``no`` and ``on`` are text, ``1e-3`` is a number.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from openfl_like.plan.mistakes import DocumentError, KeyPath, Mistake, Place, explain, refuse
+
+MAX_BYTES = 1024 * 1024
+MAX_DEPTH = 64
+MAX_NODES = 50_000
+
+_NULL = frozenset({"", "~", "null", "Null", "NULL"})
+_TRUTH = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_WHOLE = re.compile(r"[-+]?[0-9]{1,40}")
+_HEX = re.compile(r"0x[0-9a-fA-F]{1,32}")
+_OCTAL = re.compile(r"0o[0-7]{1,40}")
+_REAL = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A file as plain data.
+
+    Attributes:
+        source: Name of the file, for messages.
+        data: Mappings, lists and scalars.
+        places: Path of keys -> line.
+        mistakes: What is wrong already without knowing what the file is for.
+    """
+
+    source: str
+    data: object = None
+    places: Mapping[KeyPath, Place] = field(default_factory=dict)
+    mistakes: tuple[Mistake, ...] = ()
+
+
+def parse_document(text: str, source: str, model: type[M], error: DocumentError) -> M:
+    """Reads a document and validates it.
+
+    Args:
+        text: YAML.
+        source: Name of the file, for messages.
+        model: What it must be.
+        error: What to raise.
+
+    Raises:
+        PlanError: Or `SettingsError`, as ``error`` says, listing every mistake as ``file:line: path: problem; cure``.
+    """
+    return validated(parse_tree(text, source), model, error)
+
+
+def load_document(path: Path, model: type[M], error: DocumentError) -> M:
+    """Reads a file like `parse_document`; one message if it is missing or unreadable."""
+    return parse_document(read_text(path, error), str(path), model, error)
+
+
+def validated(tree: Tree, model: type[M], error: DocumentError) -> M:
+    """Validates a tree, or raises ``error`` with all its mistakes."""
+    value, mistakes = validate(tree, model)
+    if value is None or mistakes:
+        raise refuse(tree.source, mistakes, tree.places, error)
+    return value
+
+
+def validate(tree: Tree, model: type[M]) -> tuple[M | None, list[Mistake]]:
+    """Validates a tree; the value is None if the schema found mistakes."""
+    if tree.data is None:
+        # A file that could not be read at all has its mistakes already.
+        return None, list(tree.mistakes) or [Mistake((), "the file is empty", place=Place(tree.source))]
+    try:
+        return model.model_validate(tree.data), list(tree.mistakes)
+    except ValidationError as failure:
+        return None, [*tree.mistakes, *explain(failure, model)]
+
+
+def read_text(path: Path, error: DocumentError) -> str:
+    """Reads a text file of at most 1 MiB.
+
+    Raises:
+        PlanError: Or `SettingsError`, as ``error`` says, if it is missing, unreadable, too large or not UTF-8.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise error(f"the file is larger than {MAX_BYTES} bytes", place=str(path))
+        return data.decode()
+    except FileNotFoundError as failure:
+        raise error("there is no such file", place=str(path), cure="check the path") from failure
+    except OSError as failure:
+        raise error(f"the file cannot be read: {failure.strerror}", place=str(path)) from failure
+    except UnicodeDecodeError as failure:
+        raise error("the file is not UTF-8 text", place=str(path)) from failure
+
+
+def parse_tree(text: str, source: str) -> Tree:
+    """Reads YAML as plain data with the line of everything in it; mistakes are kept, not raised."""
+    if len(text) > MAX_BYTES:
+        return Tree(source, mistakes=(Mistake((), f"the text is longer than {MAX_BYTES} bytes", place=Place(source)),))
+    builder = _Builder(source)
+    try:
+        data = builder.document(text)
+    except yaml.MarkedYAMLError as failure:
+        mark = failure.problem_mark or failure.context_mark
+        place = Place(source, mark.line + 1 if mark else 0)
+        return Tree(source, mistakes=(Mistake((), f"this is not YAML: {failure.problem}", place=place),))
+    except (yaml.YAMLError, UnicodeError) as failure:
+        problem = " ".join(str(failure).split())
+        return Tree(source, mistakes=(Mistake((), f"this is not YAML: {problem}", place=Place(source)),))
+    except _TooMuchError as failure:
+        return Tree(source, mistakes=(Mistake((), str(failure), place=failure.place),))
+    return Tree(source, data, builder.places, tuple(builder.mistakes))
+
+
+class _TooMuchError(Exception):
+    def __init__(self, problem: str, place: Place) -> None:
+        super().__init__(problem)
+        self.place = place
+
+
+class _Builder:
+    """Turns the events of the YAML parser into data; nothing is built that is not in this file."""
+
+    def __init__(self, source: str) -> None:
+        self.places: dict[KeyPath, Place] = {}
+        self.mistakes: list[Mistake] = []
+        self._source = source
+        self._nodes = 0
+        self._events: Iterator[yaml.Event] = iter(())
+
+    def document(self, text: str) -> object:
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser is there unless PyYAML was built without
+        self._events = iter(yaml.parse(text, Loader=loader))
+        data: object = None
+        documents = 0
+        for event in self._events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                documents += 1
+                first = self._node(next(self._events), ())
+                data = first if documents == 1 else data
+                if documents == 2:
+                    place = self._place(event)
+                    self.mistakes.append(Mistake((), "there is a second document in the file", place=place))
+        return data
+
+    def _place(self, event: yaml.Event) -> Place:
+        return Place(self._source, event.start_mark.line + 1 if event.start_mark else 0)
+
+    def _node(self, event: yaml.Event, path: KeyPath) -> object:
+        place = self._place(event)
+        self._nodes += 1
+        if self._nodes > MAX_NODES:
+            raise _TooMuchError(f"there are more than {MAX_NODES} entries", place)
+        if len(path) > MAX_DEPTH:
+            raise _TooMuchError(f"the nesting is deeper than {MAX_DEPTH}", place)
+        self.places.setdefault(path, place)
+        if isinstance(event, yaml.AliasEvent):
+            self.mistakes.append(
+                Mistake(path, f"the alias *{event.anchor} is not allowed", "write the value out", place)
+            )
+            return None
+        self._check_plain(event, path)
+        if isinstance(event, yaml.MappingStartEvent):
+            return self._mapping(path)
+        if isinstance(event, yaml.SequenceStartEvent):
+            return self._list(path)
+        return self._scalar(event, path)
+
+    def _check_plain(self, event: yaml.Event, path: KeyPath) -> None:
+        tag, anchor = getattr(event, "tag", None), getattr(event, "anchor", None)
+        place = self._place(event)
+        if tag is not None:
+            self.mistakes.append(Mistake(path, f"the tag {tag} is not allowed", "write plain data", place))
+        if anchor is not None:
+            self.mistakes.append(Mistake(path, f"the anchor &{anchor} is not allowed", "remove it", place))
+
+    def _mapping(self, path: KeyPath) -> dict[str, object]:
+        found: dict[str, object] = {}
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            place = self._place(event)
+            if not isinstance(event, yaml.ScalarEvent):
+                self.mistakes.append(Mistake(path, "a key must be text", place=place))
+                self._node(event, (*path, "?"))
+                self._node(next(self._events), (*path, "?"))
+                continue
+            self._check_plain(event, path)
+            key = str(event.value)
+            inner = (*path, key)
+            if key in found:
+                first = self.places[inner]
+                self.mistakes.append(
+                    Mistake(inner, f"the key stands here again; it is already in line {first.line}", place=place)
+                )
+            self.places.setdefault(inner, place)
+            written = next(self._events)
+            value = self._node(written, inner)
+            if not isinstance(written, yaml.AliasEvent):  # reported; as a null it would be reported twice
+                found.setdefault(key, value)
+        return found
+
+    def _list(self, path: KeyPath) -> list[object]:
+        found: list[object] = []
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            found.append(self._node(event, (*path, len(found))))
+        return found
+
+    def _scalar(self, event: yaml.Event, path: KeyPath) -> object:
+        text = str(getattr(event, "value", ""))
+        if not getattr(event, "implicit", (False,))[0]:
+            return text
+        value = plain_scalar(text)
+        if isinstance(value, float) and not math.isfinite(value):
+            self.mistakes.append(Mistake(path, f"the number {text} is too large", place=self._place(event)))
+        return value
+
+
+def plain_scalar(text: str) -> str | int | float | bool | None:
+    """The value of an unquoted scalar by the core schema of YAML 1.2; ``.inf`` and ``.nan`` are not numbers here."""
+    if text in _NULL:
+        return None
+    if text in _TRUTH:
+        return _TRUTH[text]
+    if _WHOLE.fullmatch(text):
+        return int(text)
+    if _HEX.fullmatch(text):
+        return int(text, 16)
+    if _OCTAL.fullmatch(text):
+        return int(text, 8)
+    return float(text) if _REAL.fullmatch(text) else text

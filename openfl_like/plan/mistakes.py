@@ -1,0 +1,211 @@
+"""Mistakes in files that people write: where, what, and what was probably meant."""
+
+import dataclasses
+import difflib
+import types
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, ValidationError
+
+from openfl_like.errors import PlanError, SettingsError
+
+KeyPath = tuple[str | int, ...]
+DocumentError = type[PlanError] | type[SettingsError]
+
+_SHOWN_KEYS = 12
+_SHOWN_CHARS = 60
+_UNKNOWN_KEY = {"extra_forbidden", "unexpected_keyword_argument"}
+_MISSING = {"missing", "missing_argument", "missing_keyword_only_argument"}
+_MAPPING = {"model_type", "model_attributes_type", "dict_type", "mapping_type", "dataclass_type"}
+_LIST = {"list_type", "tuple_type", "set_type", "frozen_set_type"}
+_WHOLE = {"int_type", "int_parsing", "int_from_float", "int_parsing_size"}
+_NUMBER = {"float_type", "float_parsing", "finite_number", "decimal_type", "decimal_parsing"}
+_TRUTH = {"bool_type", "bool_parsing"}
+_BOUNDS = {
+    "greater_than": ("more than", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("less than", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Place:
+    """A line of a file; line 0 where there are no lines, as in an override on the command line."""
+
+    source: str
+    line: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.line}" if self.line else self.source
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Mistake:
+    """One mistake.
+
+    Attributes:
+        path: Keys that lead to it.
+        problem: What is wrong, in a few words.
+        cure: What to do about it, if that is known.
+        place: The line, where it is not simply the line of ``path``.
+    """
+
+    path: KeyPath
+    problem: str
+    cure: str = ""
+    place: Place | None = None
+
+
+def dotted(path: KeyPath) -> str:
+    """Writes a path as ``validator[0].settings.metric``."""
+    text = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
+    return text.removeprefix(".")
+
+
+def place_of(path: KeyPath, places: Mapping[KeyPath, Place]) -> Place:
+    """The line of a path, or of the nearest thing around it that is written in a file."""
+    for length in range(len(path), -1, -1):
+        if path[:length] in places:
+            return places[path[:length]]
+    return Place("")
+
+
+def refuse(
+    source: str, mistakes: Iterable[Mistake], places: Mapping[KeyPath, Place], error: DocumentError
+) -> PlanError | SettingsError:
+    """Makes the one error that lists all mistakes, in the order of their lines."""
+    located = [(mistake.place or place_of(mistake.path, places), mistake) for mistake in mistakes]
+    located.sort(key=lambda pair: (pair[0].source != source, pair[0].source, pair[0].line))
+    lines = tuple(dict.fromkeys(_line(place, mistake) for place, mistake in located))
+    return error("1 mistake" if len(lines) == 1 else f"{len(lines)} mistakes", place=source, problems=lines)
+
+
+def _line(place: Place, mistake: Mistake) -> str:
+    parts = [str(place), dotted(mistake.path), mistake.problem]
+    text = ": ".join(part for part in parts if part)
+    return f"{text}; {mistake.cure}" if mistake.cure else text
+
+
+def did_you_mean(word: object, known: Sequence[str]) -> str:
+    """A suggestion from the known words, or a list of them."""
+    near = difflib.get_close_matches(str(word), known, n=1)
+    if near:
+        return f"did you mean '{near[0]}'?"
+    shown = ", ".join(sorted(known)[:_SHOWN_KEYS])
+    more = ", …" if len(known) > _SHOWN_KEYS else ""
+    return f"known: {shown}{more}" if known else ""
+
+
+def explain(failure: ValidationError, model: object, prefix: KeyPath = ()) -> list[Mistake]:
+    """Translates what pydantic found.
+
+    Args:
+        failure: Pydantic's error.
+        model: The type that was validated, for suggestions.
+        prefix: Where that type's value stands in the file.
+    """
+    return [_explain(dict(error), model, prefix) for error in failure.errors(include_url=False)]
+
+
+def _explain(error: dict[str, Any], model: object, prefix: KeyPath) -> Mistake:
+    location: KeyPath = tuple(key for key in error["loc"] if key != "[key]")
+    path = prefix + location
+    kind: str = error["type"]
+    if kind in _UNKNOWN_KEY:
+        return Mistake(path, "unknown key", did_you_mean(location[-1], fields_at(model, location[:-1]) or ()))
+    if kind in _MISSING:
+        return Mistake(path, "this key is required")
+    if kind == "literal_error":
+        choices = [choice.strip("'") for choice in str(error["ctx"]["expected"]).replace(" or ", ", ").split(", ")]
+        return Mistake(path, f"must be one of {', '.join(choices)}, not {_shown(error['input'])}")
+    return Mistake(path, *_wrong_value(kind, error))
+
+
+def _wrong_value(kind: str, error: dict[str, Any]) -> tuple[str, str]:
+    value = error["input"]
+    if value is None:
+        return "is empty", "give it a value, or leave the key out"
+    for kinds, wanted in _WANTED:
+        if kind in kinds:
+            return f"must be {wanted}, not {_shown(value)}", ""
+    if kind == "string_type":
+        cure = "put it into quotes" if isinstance(value, int | float) else ""
+        return f"must be text, not {_shown(value)}", cure
+    if kind in _BOUNDS:
+        words, bound = _BOUNDS[kind]
+        return f"must be {words} {error['ctx'][bound]}, not {_shown(value)}", ""
+    rule = _RULES.get(kind)
+    if rule:
+        return rule(error)
+    message: str = error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    return message[:1].lower() + message[1:], ""
+
+
+_WANTED = (
+    (_MAPPING, "a mapping of keys to values"),
+    (_LIST, "a list"),
+    (_WHOLE, "a whole number"),
+    (_NUMBER, "a finite number"),
+    (_TRUTH, "true or false"),
+)
+
+
+def _pattern(error: dict[str, Any]) -> tuple[str, str]:
+    cure = "use 1 to 63 of a-z, 0-9, '-' and '_', beginning with a letter or digit"
+    known = error["ctx"]["pattern"] == r"^[a-z0-9][a-z0-9_-]{0,62}$"
+    return f"{_shown(error['input'])} is no valid name", cure if known else f"it must match {error['ctx']['pattern']}"
+
+
+def _too_short(error: dict[str, Any]) -> tuple[str, str]:
+    return f"must have at least {error['ctx']['min_length']} entries, not {error['ctx']['actual_length']}", ""
+
+
+_RULES: dict[str, Callable[[dict[str, Any]], tuple[str, str]]] = {
+    "string_pattern_mismatch": _pattern,
+    "too_short": _too_short,
+}
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"
+
+
+def fields_at(model: object, path: KeyPath) -> tuple[str, ...] | None:
+    """The keys that a model allows at a path; None where any key may stand (a free mapping) or none (a value)."""
+    for key in path:
+        model = _inside(model, key)
+    return tuple(fields) if (fields := _fields(model)) is not None else None
+
+
+def _fields(kind: object) -> dict[str, object] | None:
+    """Field name -> type of a model, a dataclass or the one such thing in a union."""
+    if get_origin(kind) in {Union, types.UnionType, Annotated}:
+        found = (_fields(part) for part in get_args(kind))
+        return next((fields for fields in found if fields is not None), None)
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return {name: field.annotation for name, field in kind.model_fields.items()}
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        hints = get_type_hints(kind)
+        return {field.name: hints[field.name] for field in dataclasses.fields(kind) if field.init}
+    return None
+
+
+def _inside(kind: object, key: str | int) -> object:
+    fields = _fields(kind)
+    if fields is not None:
+        return fields.get(str(key))
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return _inside(arguments[0], key)
+    if origin is dict:
+        return arguments[1]
+    return arguments[0] if origin in {list, tuple} else None

@@ -1,0 +1,73 @@
+"""Workspace templates and ready-made plans, from the installed package or from a checkout."""
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from openfl_like.errors import ConflictError, NotFoundError
+from openfl_like.plan.mistakes import did_you_mean
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_PLANS = "plans"
+_TEMPLATES = "workspace_templates"
+
+
+def templates() -> list[str]:
+    """Names of the workspace templates, sorted."""
+    return sorted(path.name for path in _entries(_TEMPLATES) if path.is_dir())
+
+
+def template_path(name: str) -> Path:
+    """The directory of a template.
+
+    Raises:
+        NotFoundError: If there is none of that name.
+    """
+    return _find(name, templates(), "workspace template", _folder(_TEMPLATES) / name)
+
+
+def installed_plans() -> list[str]:
+    """Names of the ready-made plans, sorted."""
+    return sorted(path.stem for path in _entries(_PLANS) if path.suffix == ".yaml")
+
+
+def plan_path(name: str) -> Path:
+    """The file of a ready-made plan.
+
+    Raises:
+        NotFoundError: If there is none of that name.
+    """
+    return _find(name, installed_plans(), "ready-made plan", _folder(_PLANS) / f"{name}.yaml")
+
+
+def create_workspace(target: Path, template: str) -> Path:
+    """Copies a template into a new directory, or into an empty one.
+
+    Raises:
+        NotFoundError: If there is no such template.
+        ConflictError: If something is there already, or the directory cannot be written.
+    """
+    origin = template_path(template)
+    try:
+        if target.exists() and any(target.iterdir()):
+            raise ConflictError("the directory is not empty", place=str(target), cure="name another one")
+        shutil.copytree(origin, target, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"), dirs_exist_ok=True)
+    except OSError as error:
+        raise ConflictError(f"the workspace cannot be written: {error.strerror or error}", place=str(target)) from error
+    return target
+
+
+def _folder(kind: str) -> Path:
+    shipped = _PACKAGE / "_shipped" / kind  # written by setup.py into the wheel
+    return shipped if shipped.is_dir() else _PACKAGE.parent / kind
+
+
+def _entries(kind: str) -> Iterable[Path]:
+    folder = _folder(kind)
+    return [path for path in folder.iterdir() if path.name[0] not in "._"] if folder.is_dir() else []
+
+
+def _find(name: str, known: list[str], what: str, path: Path) -> Path:
+    if name not in known:
+        raise NotFoundError(f"there is no {what} named '{name}'", cure=did_you_mean(name, known))
+    return path
