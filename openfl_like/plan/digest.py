@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from blake3 import blake3
 from pydantic import ValidationError
@@ -16,14 +16,18 @@ SOURCE = "plan.json"
 
 
 def freeze(plan: Plan) -> bytes:
-    """Writes a plan as canonical JSON: keys sorted, no spaces, ASCII, every default filled in, ``workspace`` left out.
+    """Writes a plan as canonical JSON: no spaces, ASCII, every default filled in, ``workspace`` left out.
+
+    Keys are sorted, but for the names of the tasks: they are performed in the plan's order, which is part of the plan.
 
     Raises:
         PlanError: If a setting cannot be written as JSON.
     """
     try:
-        values = plan.model_dump(mode="json", exclude={"workspace"})
-        return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+        values = _sorted(plan.model_dump(mode="json", exclude={"workspace", "tasks"}))
+        values["tasks"] = {name: _sorted(task.model_dump(mode="json")) for name, task in plan.tasks.items()}
+        ordered = {key: values[key] for key in sorted(values)}
+        return json.dumps(ordered, separators=(",", ":"), allow_nan=False).encode()
     except ValueError as error:
         raise PlanError(f"the plan cannot be frozen: {error}", place=plan.name) from error
 
@@ -49,6 +53,16 @@ def thaw(data: bytes) -> Plan:
 def plan_digest(plan: Plan) -> str:
     """BLAKE3 of the frozen form, hex."""
     return str(blake3(freeze(plan)).hexdigest())
+
+
+def _sorted(values: Mapping[str, object]) -> dict[str, object]:
+    return {key: _sorted_value(values[key]) for key in sorted(values)}
+
+
+def _sorted_value(value: object) -> object:
+    if isinstance(value, Mapping):
+        return _sorted(value)
+    return [_sorted_value(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:

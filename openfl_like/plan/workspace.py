@@ -40,6 +40,17 @@ def plan_path(name: str) -> Path:
     return _find(name, installed_plans(), "ready-made plan", _folder(_PLANS) / f"{name}.yaml")
 
 
+def find_plan(named: str) -> Path:
+    """The file that a user means: a path, or the name of a ready-made plan.
+
+    Raises:
+        NotFoundError: If there is neither.
+    """
+    path = Path(named)
+    looks_like_path = path.suffix in {".yaml", ".yml"} or len(path.parts) > 1
+    return path if path.exists() or looks_like_path else plan_path(named)
+
+
 def create_workspace(target: Path, template: str) -> Path:
     """Copies a template into a new directory, or into an empty one.
 

@@ -1,0 +1,108 @@
+"""``fx pki``: authorities, certificates and what is in them."""
+
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+import click
+from openfl_like.cli.output import emit, json_option, say
+
+_ROLES = ("director", "envoy", "aggregator", "collaborator", "user", "admin", "gateway")
+
+
+@click.group()
+def pki() -> None:
+    """Found a federation's authorities, issue certificates, look into them.
+
+    Example: fx pki init --federation hospitals
+    """
+
+
+@pki.command()
+@click.option("--federation", required=True, help="Name of the federation: a-z, 0-9 and '-'.")
+@click.option(
+    "--dir", "certs", type=click.Path(path_type=Path), default=Path("certs"), show_default=True, help="Where to write."
+)
+def init(federation: str, certs: Path) -> None:
+    """Found the three authorities: root, site CA and experiment CA.
+
+    Take root/ca.key offline afterwards: it is needed only to replace one of the other two.
+
+    Example: fx pki init --federation hospitals --dir certs
+    """
+    from openfl_like.pki.authority import create_authorities
+
+    create_authorities(certs, federation)
+    say(f"founded the federation '{federation}' in {certs}; now take {certs / 'root' / 'ca.key'} offline")
+
+
+class _IssueOptions(TypedDict):
+    certs: Path
+    hosts: tuple[str, ...]
+    days: float | None
+    experiment: str
+    out: Path | None
+    replace: bool
+
+
+@pki.command()
+@click.argument("role", type=click.Choice(_ROLES))
+@click.argument("name")
+@click.option(
+    "--dir",
+    "certs",
+    type=click.Path(path_type=Path),
+    default=Path("certs"),
+    show_default=True,
+    help="Where the authorities are.",
+)
+@click.option("--host", "hosts", multiple=True, help="DNS name or address of a server; may be given again.")
+@click.option("--days", type=float, help="Lifetime; default: 365, for aggregator and collaborator 30.")
+@click.option("--experiment", default="", help="Experiment of a collaborator; an aggregator is named after its own.")
+@click.option("--out", type=click.Path(path_type=Path), help="Where to write; default: DIR/ROLE/NAME.")
+@click.option("--replace", is_flag=True, help="Replace the files that are there, for example to renew.")
+def issue(role: str, name: str, **options: Unpack[_IssueOptions]) -> None:
+    """Make a key and a certificate, in a folder with all that its holder needs.
+
+    Example: fx pki issue director central --host director.example.org
+    """
+    from datetime import timedelta
+
+    from openfl_like.pki.enrol import default_lifetime, federation_of, issue_credentials
+    from openfl_like.pki.files import credentials_dir, save_credentials
+    from openfl_like.pki.roles import Identity, Role
+
+    certs, kind, days = options["certs"], Role(role), options["days"]
+    experiment = options["experiment"] or (name if kind is Role.AGGREGATOR else "")
+    identity = Identity(federation_of(certs), kind, name, experiment)
+    lifetime = default_lifetime(kind) if days is None else timedelta(days=days)
+    credentials = issue_credentials(certs, identity, lifetime=lifetime, hosts=options["hosts"])
+    directory = options["out"] or credentials_dir(certs, identity)
+    save_credentials(directory, credentials, replace=options["replace"])
+    say(f"issued {identity.uri} into {directory}")
+
+
+@pki.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@json_option
+def inspect(path: Path, *, as_json: bool) -> None:
+    """Say what is in a certificate: a file, or the folder of a holder or an authority.
+
+    Example: fx pki inspect certs/envoy/cleveland
+    """
+    from openfl_like.pki.certificate import describe
+    from openfl_like.pki.files import CERTIFICATE_FILE, read_file
+
+    if path.is_dir():
+        path /= CERTIFICATE_FILE if (path / CERTIFICATE_FILE).exists() else "ca.crt"
+    found = describe(read_file(path), str(path))
+    value = {
+        "identity": ", ".join(found.identity),
+        "role": found.role,
+        "issuer": found.issuer,
+        "not_before": found.not_before.isoformat(),
+        "not_after": found.not_after.isoformat(),
+        "names": list(found.names) if as_json else ", ".join(found.names),
+        "usages": list(found.usages) if as_json else ", ".join(found.usages),
+        "serial": found.serial,
+    }
+    emit(value, as_json=as_json, title=str(path))
