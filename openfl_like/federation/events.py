@@ -191,9 +191,41 @@ class PublishVersion:
     version: ModelVersion
 
 
+class Notice(StrEnum):
+    """The kinds of announcements; their fields are listed here.
+
+    Attributes:
+        EXPERIMENT_STARTED: experiment_id, name, expected, rounds, resumed (True after a restart).
+        COLLABORATOR_JOINED: collaborator, member (False: takes part from the next round on).
+        COLLABORATOR_LEFT: collaborator, reason, gone.
+        COLLABORATOR_REFUSED: collaborator, reason; it may not take part.
+        ROUND_STARTED: round, cohort, quorum.
+        ASSIGNMENT_SENT: round, phase, collaborator, tasks.
+        UPDATE_RECEIVED: round, phase, collaborator, num_samples, metrics (task -> metric -> value), duration_s.
+        UPDATE_REFUSED: round, phase, collaborator, reason.
+        COLLABORATOR_ABSENT: round, phase, collaborator, reason.
+        MODEL_AGGREGATED: round, digest, weights (name -> weight), digests (name -> digest of its update).
+        ROUND_FINISHED: round, digest, metrics, best, contributors, absent (name -> reason), seconds.
+        EXPERIMENT_ENDED: status, reason, rounds (the last one that was published).
+    """
+
+    EXPERIMENT_STARTED = "experiment_started"
+    COLLABORATOR_JOINED = "collaborator_joined"
+    COLLABORATOR_LEFT = "collaborator_left"
+    COLLABORATOR_REFUSED = "collaborator_refused"
+    ROUND_STARTED = "round_started"
+    ASSIGNMENT_SENT = "assignment_sent"
+    UPDATE_RECEIVED = "update_received"
+    UPDATE_REFUSED = "update_refused"
+    COLLABORATOR_ABSENT = "collaborator_absent"
+    MODEL_AGGREGATED = "model_aggregated"
+    ROUND_FINISHED = "round_finished"
+    EXPERIMENT_ENDED = "experiment_ended"
+
+
 @dataclass(frozen=True, slots=True)
 class Announce:
-    """Tell everybody who listens; ``fields`` are JSON values."""
+    """Tell everybody who listens; ``kind`` is a `Notice`, ``fields`` are JSON values."""
 
     kind: str
     fields: Mapping[str, object] = field(default_factory=dict)

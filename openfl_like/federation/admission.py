@@ -1,0 +1,43 @@
+"""Who may take part, and when there are enough to start."""
+
+from collections.abc import Collection, Sequence
+
+from openfl_like.plan.schema import Admission
+
+
+def refusal(admission: Admission, expected: Collection[str], name: str, *, late: bool) -> str:
+    """Says why a collaborator may not take part; empty if it may.
+
+    Args:
+        admission: The plan's.
+        expected: The names asked; empty: everybody who is authorised.
+        name: Who wants to take part.
+        late: Whether the experiment has started without it.
+    """
+    if expected and name not in expected:
+        return "it is not on the experiment's list of collaborators"
+    if late and admission.late_join == "deny":
+        return "it came after the start, and the plan does not let late ones in"
+    return ""
+
+
+def needed(admission: Admission, expected: Sequence[str]) -> int:
+    """How many collaborators must be there when the waiting ends."""
+    return admission.min_collaborators or len(expected) or 1
+
+
+def complete(admission: Admission, expected: Sequence[str], joined: Collection[str]) -> bool:
+    """Whether there is nobody to wait for."""
+    enough = len(joined) >= needed(admission, expected)
+    return enough and set(expected) <= set(joined)
+
+
+def shortage(admission: Admission, expected: Sequence[str], joined: Collection[str]) -> str:
+    """Says why the experiment cannot start now that the time is over; empty if it can."""
+    count = needed(admission, expected)
+    if len(joined) >= count:
+        return ""
+    total = max(count, len(expected))
+    text = f"{len(joined)} of {total} collaborators joined within {admission.timeout_s:g} s"
+    absent = sorted(set(expected) - set(joined))
+    return f"{text}; missing: {', '.join(absent)}" if absent else text

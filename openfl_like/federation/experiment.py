@@ -1,0 +1,271 @@
+"""The life of an experiment: events in, commands out."""
+
+from collections.abc import Callable
+from typing import Any, Self
+
+from pydantic import JsonValue
+
+from openfl_like.federation import admission, lifecycle, phases
+from openfl_like.federation.aggregation import weights_of
+from openfl_like.federation.desk import Desk
+from openfl_like.federation.events import (
+    Aggregate,
+    CancelRequested,
+    CollaboratorJoined,
+    CollaboratorLeft,
+    Command,
+    Event,
+    ExperimentStarted,
+    ModelAggregated,
+    ModelVersion,
+    Notice,
+    Status,
+    StepFailed,
+    TaskFailed,
+    TimerFired,
+    UpdateCommitted,
+    UpdatesValidated,
+    ValidateUpdates,
+)
+from openfl_like.federation.parts import build_assigner, build_selector
+from openfl_like.federation.round import RoundState, Step
+from openfl_like.federation.state import ExperimentState, dump_state, load_state
+from openfl_like.federation.task import Phase
+from openfl_like.plan.schema import Plan
+
+
+class Experiment:
+    """One experiment, as a state machine without clock and without I/O.
+
+    Args:
+        experiment_id: Its identity.
+        plan: What was agreed.
+        expected: The collaborators asked, in place of the plan's ``admission.collaborators``.
+        initial_model: Identity of the model to start from; without one a collaborator makes it in round 0.
+
+    Raises:
+        PlanError: If a part that the plan names cannot be built.
+    """
+
+    def __init__(self, experiment_id: str, plan: Plan, expected: tuple[str, ...] = (), initial_model: str = "") -> None:
+        names = tuple(sorted(set(expected or plan.admission.collaborators)))
+        state = ExperimentState(experiment_id, names, initial_model)
+        self._desk = Desk(plan, build_selector(plan), build_assigner(plan), state)
+        # Not part of the state: after a restart nobody is connected until CollaboratorJoined says so.
+        self._connected: set[str] = set()
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            ExperimentStarted: self._on_started,
+            CollaboratorJoined: self._on_joined,
+            CollaboratorLeft: self._on_left,
+            UpdateCommitted: self._on_update,
+            TaskFailed: self._on_task_failed,
+            TimerFired: self._on_timer,
+            UpdatesValidated: self._on_validated,
+            ModelAggregated: self._on_aggregated,
+            StepFailed: self._on_step_failed,
+            CancelRequested: self._on_cancel,
+        }
+
+    @classmethod
+    def restore(cls, plan: Plan, snapshot: dict[str, JsonValue]) -> Self:
+        """Builds an experiment that goes on where `snapshot` was taken, as soon as it gets `ExperimentStarted`.
+
+        Raises:
+            ConflictError: If the snapshot is not one of this version.
+            PlanError: As the constructor.
+        """
+        state = load_state(snapshot)
+        experiment = cls(state.experiment_id, plan, state.expected, state.initial_model)
+        experiment._desk.state = state
+        return experiment
+
+    def snapshot(self) -> dict[str, JsonValue]:
+        """The whole state as JSON; it does not contain the plan."""
+        return dump_state(self._desk.state)
+
+    @property
+    def status(self) -> Status:
+        """Where the experiment stands."""
+        return self._desk.state.status
+
+    @property
+    def reason(self) -> str:
+        """Why it ended; empty before."""
+        return self._desk.state.reason
+
+    @property
+    def round(self) -> int:
+        """The open round, or the last one; 0 before the first."""
+        current = self._desk.state.round
+        return current.number if current is not None else 0
+
+    @property
+    def versions(self) -> tuple[ModelVersion, ...]:
+        """The published versions, the initial model first."""
+        return self._desk.state.versions
+
+    def handle(self, event: Event, now: float) -> list[Command]:
+        """Takes an event; what has ended answers nothing any more.
+
+        Every collaborator that is connected to the process is announced by `CollaboratorJoined`, shortly before or
+        after `ExperimentStarted`; also those that were here before a restart. At most one version is published at a
+        time.
+
+        Args:
+            event: What happened. Repetitions and events of former rounds are harmless.
+            now: Seconds on any clock; used for the durations in announcements.
+
+        Returns:
+            What to do, in this order.
+        """
+        desk = self._desk
+        if desk.state.status.ended:
+            return []
+        desk.now = now
+        self._handlers[type(event)](event)
+        while self._advance():
+            pass
+        return desk.take_commands()
+
+    # ---- events ---------------------------------------------------------------------------------------------------
+
+    def _on_started(self, _: ExperimentStarted) -> None:
+        desk, state = self._desk, self._desk.state
+        resumed = state.status is not Status.QUEUED
+        desk.announce(
+            Notice.EXPERIMENT_STARTED,
+            experiment_id=state.experiment_id,
+            name=desk.plan.name,
+            expected=list(state.expected),
+            rounds=desk.plan.aggregator.settings.rounds_to_train,
+            resumed=resumed,
+        )
+        returning = desk.roster.await_return(self._connected) if resumed else []
+        if state.round is None:
+            desk.roster.forget(returning)
+            lifecycle.open_admission(desk)
+            return
+        phases.resume(desk, state.round, returning)
+        if state.round.step is Step.VALIDATE:
+            desk.emit(ValidateUpdates(state.round.number, state.round.base, state.round.answers()))
+        elif state.round.step is Step.AGGREGATE:
+            desk.emit(Aggregate(state.round.number, state.round.answers()))
+
+    def _on_joined(self, event: CollaboratorJoined) -> None:
+        name, desk, state = event.collaborator, self._desk, self._desk.state
+        late = state.status is Status.RUNNING and name not in desk.roster.members()
+        refusal = admission.refusal(desk.plan.admission, state.expected, name, late=late)
+        if refusal:
+            desk.announce(Notice.COLLABORATOR_REFUSED, collaborator=name, reason=refusal)
+            return
+        self._connected.add(name)
+        if desk.roster.join(name):
+            desk.announce(Notice.COLLABORATOR_JOINED, collaborator=name, member=not late)
+        if state.round is not None:
+            phases.send(desk, state.round, name)
+
+    def _on_left(self, event: CollaboratorLeft) -> None:
+        name, desk = event.collaborator, self._desk
+        self._connected.discard(name)
+        if not desk.roster.leave(name, f"left: {event.reason}", gone=event.gone):
+            return
+        desk.announce(Notice.COLLABORATOR_LEFT, collaborator=name, reason=event.reason, gone=event.gone)
+        if desk.state.round is not None:
+            phases.notice_leaving(desk, desk.state.round, desk.roster.sites[name])
+
+    def _on_update(self, event: UpdateCommitted) -> None:
+        current = self._desk.state.round
+        if current is None:
+            phases.refuse_update(self._desk, event.update, "no round is open")
+        else:
+            phases.take_update(self._desk, current, event.update)
+
+    def _on_task_failed(self, event: TaskFailed) -> None:
+        current = self._desk.state.round
+        if current is not None:
+            phases.take_failure(self._desk, current, event)
+
+    def _on_timer(self, event: TimerFired) -> None:
+        desk, current = self._desk, self._desk.state.round
+        if current is None:
+            if event.timer == lifecycle.ADMISSION_TIMER:
+                lifecycle.end_admission(desk)
+        elif current.waiting and event.timer == current.gather_timer:
+            lifecycle.fail(desk, phases.gather_timed_out(desk, current))
+        elif current.pending and event.timer == current.deadline_timer:
+            lifecycle.fail(desk, phases.pass_deadline(desk, current))
+        else:
+            phases.end_absence(desk, current, event.timer)
+
+    def _on_validated(self, event: UpdatesValidated) -> None:
+        desk, current = self._desk, self._desk.state.at_step(event.round, Step.VALIDATE)
+        if current is None:
+            return
+        phases.drop_refused(desk, current, event.problems)
+        if current.phase is Phase.INITIALISE and not current.updates:
+            current.step = Step.GATHER
+            return
+        shortfall = current.shortfall(len(current.updates))
+        if shortfall:
+            lifecycle.fail(desk, shortfall)
+            return
+        current.step = Step.AGGREGATE
+        desk.emit(Aggregate(current.number, current.answers()))
+
+    def _on_aggregated(self, event: ModelAggregated) -> None:
+        desk, current = self._desk, self._desk.state.at_step(event.round, Step.AGGREGATE)
+        if current is None:
+            return
+        current.keep(event.digest)
+        desk.announce(
+            Notice.MODEL_AGGREGATED,
+            round=current.number,
+            digest=event.digest,
+            weights=weights_of(list(current.trained.values())),
+            digests={name: current.trained[name].digest for name in sorted(current.trained)},
+        )
+        if current.phase is Phase.INITIALISE:
+            lifecycle.publish(desk, current)
+        else:
+            phases.open_phase(desk, current, Phase.EVALUATE, phases.evaluators(desk))
+
+    def _on_step_failed(self, event: StepFailed) -> None:
+        if self._desk.state.at_step(event.round, Step.VALIDATE, Step.AGGREGATE) is not None:
+            reason = f"round {event.round}: the updates could not be combined: {event.reason}"
+            lifecycle.fail(self._desk, reason)
+
+    def _on_cancel(self, event: CancelRequested) -> None:
+        lifecycle.finish(self._desk, Status.CANCELLED, f"cancelled by {event.by}")
+
+    # ---- transitions ----------------------------------------------------------------------------------------------
+
+    def _advance(self) -> bool:
+        """Makes one transition if one is due."""
+        desk, current = self._desk, self._desk.state.round
+        if desk.state.status.ended:
+            return False
+        if current is None:
+            complete = lifecycle.admission_complete(desk)
+            if complete:
+                lifecycle.start(desk)
+            return complete
+        if current.step is Step.GATHER:
+            lifecycle.fail(desk, phases.gather(desk, current))
+            return not current.waiting
+        return current.step is Step.COLLECT and self._close(current)
+
+    def _close(self, current: RoundState) -> bool:
+        """Closes the open phase if everybody has answered, or nothing good can come of it any more."""
+        desk = self._desk
+        if current.phase is Phase.TRAIN:
+            lifecycle.fail(desk, current.shortfall(len(current.updates) + len(current.pending)))
+        if current.pending or desk.state.status.ended:
+            return False
+        if current.phase is Phase.EVALUATE:
+            lifecycle.publish(desk, current)
+        elif current.updates:
+            current.step = Step.VALIDATE
+            desk.emit(ValidateUpdates(current.number, current.base, current.answers()))
+        else:
+            current.step = Step.GATHER
+        return True

@@ -1,0 +1,101 @@
+"""The beginning and the end of an experiment, and the step from one round to the next."""
+
+from openfl_like.federation import admission
+from openfl_like.federation.desk import Desk
+from openfl_like.federation.events import (
+    FinishExperiment,
+    ModelVersion,
+    Notice,
+    PublishVersion,
+    StartTimer,
+    Status,
+)
+from openfl_like.federation.metrics import round_metrics
+from openfl_like.federation.round import RoundState
+from openfl_like.federation.stopping import is_best, stop_reason
+from openfl_like.federation.task import Phase
+
+ADMISSION_TIMER = "admission"
+
+
+def open_admission(desk: Desk) -> None:
+    """Begins to wait for collaborators."""
+    desk.state.status = Status.STARTING
+    desk.emit(StartTimer(ADMISSION_TIMER, desk.plan.admission.timeout_s))
+
+
+def admission_complete(desk: Desk) -> bool:
+    """Whether everybody is here that is waited for."""
+    waiting = desk.state.status is Status.STARTING
+    return waiting and admission.complete(desk.plan.admission, desk.state.expected, desk.roster.joined())
+
+
+def end_admission(desk: Desk) -> None:
+    """Starts with those who are here if they are enough; fails otherwise."""
+    if desk.state.status is not Status.STARTING:
+        return
+    shortage = admission.shortage(desk.plan.admission, desk.state.expected, desk.roster.joined())
+    if shortage:
+        fail(desk, shortage)
+    else:
+        start(desk)
+
+
+def start(desk: Desk) -> None:
+    """Makes members of all that are here and begins the first round."""
+    state = desk.state
+    state.status = Status.RUNNING
+    desk.roster.promote()
+    if state.initial_model:
+        version = ModelVersion(0, state.initial_model)
+        state.versions = (version,)
+        desk.emit(PublishVersion(version))
+        _begin_round(desk, 1)
+    else:
+        _begin_round(desk, 0)
+
+
+def publish(desk: Desk, current: RoundState) -> None:
+    """Publishes the round's model, and ends the experiment or begins the next round."""
+    state = desk.state
+    evaluated = current.phase is Phase.EVALUATE
+    metrics = round_metrics(desk.plan.tasks, current.trained, current.updates) if evaluated else {}
+    version = ModelVersion(current.number, current.model, metrics, is_best(desk.plan, state.versions, metrics))
+    state.versions = (*state.versions, version)
+    desk.emit(PublishVersion(version))
+    desk.announce(
+        Notice.ROUND_FINISHED,
+        round=version.round,
+        digest=version.digest,
+        metrics=dict(metrics),
+        best=version.best,
+        contributors=sorted(current.trained),
+        absent=current.all_absences(),
+        seconds=max(0.0, desk.now - current.started),
+    )
+    reason = stop_reason(desk.plan, state.versions)
+    if reason:
+        finish(desk, Status.FINISHED, reason)
+    else:
+        _begin_round(desk, current.number + 1)
+
+
+def fail(desk: Desk, reason: str) -> None:
+    """Ends the experiment if there is a reason to."""
+    if reason:
+        finish(desk, Status.FAILED, reason)
+
+
+def finish(desk: Desk, status: Status, reason: str) -> None:
+    """Ends the experiment."""
+    state = desk.state
+    state.status, state.reason = status, reason
+    desk.emit(FinishExperiment(status, reason))
+    rounds = state.versions[-1].round if state.versions else 0
+    desk.announce(Notice.EXPERIMENT_ENDED, status=status.value, reason=reason, rounds=rounds)
+
+
+def _begin_round(desk: Desk, number: int) -> None:
+    base = desk.state.versions[-1].digest if desk.state.versions else ""
+    phase = Phase.TRAIN if number else Phase.INITIALISE
+    desk.state.round = RoundState(number, desk.now, base, phase)

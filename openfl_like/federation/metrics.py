@@ -1,0 +1,48 @@
+"""The metrics of a version: means over the sites."""
+
+import math
+from collections.abc import Mapping
+
+from openfl_like.federation.task import Update
+from openfl_like.plan.schema import Task
+
+
+def round_metrics(
+    tasks: Mapping[str, Task], trained: Mapping[str, Update], evaluated: Mapping[str, Update]
+) -> dict[str, float]:
+    """Averages metrics over sites, weighted by their samples.
+
+    What the evaluation of the new model gave is published under its own name (``accuracy``), what training gave under
+    the task's (``train.loss``). Where two evaluations have a metric of the same name, the first task in the plan that
+    looks at the global model has the short name, the other one the long.
+
+    Args:
+        tasks: The plan's; metrics of other tasks are dropped.
+        trained: Updates of the training, by collaborator.
+        evaluated: Updates of the evaluation, by collaborator.
+    """
+    found = {f"{task}.{name}": value for task in tasks for name, value in _means(task, trained).items()}
+    short: dict[str, float] = {}
+    for task in sorted(tasks, key=lambda name: tasks[name].apply != "global"):
+        for name, value in _means(task, evaluated).items():
+            if name in short:
+                found[f"{task}.{name}"] = value
+            else:
+                short[name] = value
+    return dict(sorted((found | short).items()))
+
+
+def _means(task: str, updates: Mapping[str, Update]) -> dict[str, float]:
+    """The mean of each metric of a task; sites without samples count only where nobody has any."""
+    values: dict[str, list[tuple[float, int]]] = {}
+    for name in sorted(updates):
+        for metric, value in updates[name].metrics.get(task, {}).items():
+            values.setdefault(metric, []).append((value, updates[name].num_samples))
+    return {metric: _mean(pairs) for metric, pairs in values.items()}
+
+
+def _mean(pairs: list[tuple[float, int]]) -> float:
+    total = sum(weight for _, weight in pairs)
+    if total == 0:
+        return math.fsum(value for value, _ in pairs) / len(pairs)
+    return math.fsum(value * (weight / total) for value, weight in pairs)

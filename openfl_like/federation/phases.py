@@ -1,0 +1,242 @@
+"""The phases of a round: gathering a cohort, handing out work, taking answers, noting absences."""
+
+from collections.abc import Mapping
+
+from openfl_like.federation.assignment import trains
+from openfl_like.federation.desk import Desk
+from openfl_like.federation.events import (
+    Notice,
+    SendAssignment,
+    StartTimer,
+    TaskFailed,
+    WithdrawAssignment,
+)
+from openfl_like.federation.roster import Presence, Site
+from openfl_like.federation.round import RoundState, Step, list_absences
+from openfl_like.federation.seeds import derive_seed
+from openfl_like.federation.selection import share_of
+from openfl_like.federation.task import Assignment, Phase, Update
+from openfl_like.federation.validation import check_facts
+
+
+def gather(desk: Desk, state: RoundState) -> str:
+    """Begins the first phase of a round if enough collaborators are here, or waits for them.
+
+    Returns:
+        Why the experiment has failed; empty if it has not.
+    """
+    if state.phase is Phase.INITIALISE:
+        return _gather_initialiser(desk, state)
+    desk.roster.promote()
+    phase, cohort = _select(desk, state)
+    if len(cohort) >= state.quorum:
+        fields = {"round": state.number, "cohort": list(cohort), "quorum": state.quorum}
+        desk.announce(Notice.ROUND_STARTED, **fields)
+        for name, reason in sorted(state.absent.items()):
+            _announce_absence(desk, state, name, reason)
+        open_phase(desk, state, phase, cohort)
+        return ""
+    hopeless = state.absent and all(desk.roster.sites[name].presence is Presence.GONE for name in state.absent)
+    if hopeless:
+        return state.shortfall(len(cohort))
+    if not state.waiting:
+        state.waiting = True
+        desk.emit(StartTimer(state.gather_timer, desk.plan.deadline.rejoin_s))
+    return ""
+
+
+def gather_timed_out(desk: Desk, state: RoundState) -> str:
+    """Says why the round cannot begin."""
+    _, cohort = _select(desk, state)
+    return state.shortfall(len(cohort))
+
+
+def open_phase(desk: Desk, state: RoundState, phase: Phase, names: tuple[str, ...]) -> None:
+    """Hands out the work of a phase and starts its timer."""
+    state.open(phase, names)
+    for name in names:
+        send(desk, state, name)
+    if names and desk.plan.deadline.round_s is not None:
+        desk.emit(StartTimer(state.deadline_timer, desk.plan.deadline.round_s))
+
+
+def send(desk: Desk, state: RoundState, name: str) -> None:
+    """Sends a collaborator its assignment if it is awaited and connected; the same one every time."""
+    if name not in state.pending or desk.roster.sites[name].presence is not Presence.PRESENT:
+        return
+    plan, phase = desk.plan, state.phase
+    # The initial model must not depend on which site happens to make it.
+    stream = (state.number, "" if phase is Phase.INITIALISE else name, phase.value)
+    calls = desk.calls(name, phase)
+    assignment = Assignment(
+        round=state.number,
+        phase=phase,
+        collaborator=name,
+        tasks=calls,
+        model=state.model,
+        seed=derive_seed(plan.seed, *stream),
+        deadline_s=plan.deadline.train_s if phase is Phase.TRAIN else None,
+    )
+    desk.emit(SendAssignment(assignment))
+    tasks = [call.name for call in calls]
+    desk.announce(Notice.ASSIGNMENT_SENT, round=state.number, phase=phase.value, collaborator=name, tasks=tasks)
+
+
+def resume(desk: Desk, state: RoundState, returning: list[Site]) -> None:
+    """Starts the timers of the open phase again after a restart, and one for everybody who has to connect again."""
+    for site in returning:
+        desk.emit(StartTimer(site.rejoin_timer, desk.plan.deadline.rejoin_s))
+    away = [desk.roster.sites[name] for name in state.pending if not desk.roster.sites[name].here]
+    for site in away:
+        desk.emit(StartTimer(site.rejoin_timer, desk.plan.deadline.rejoin_s))
+    if state.waiting:
+        desk.emit(StartTimer(state.gather_timer, desk.plan.deadline.rejoin_s))
+    if state.pending and desk.plan.deadline.round_s is not None:
+        desk.emit(StartTimer(state.deadline_timer, desk.plan.deadline.round_s))
+
+
+def take_update(desk: Desk, state: RoundState, update: Update) -> None:
+    """Takes an answer that is awaited; says so if it is not."""
+    site = desk.roster.sites.get(update.collaborator)
+    receipt = f"{update.round}:{update.digest}"
+    if site is not None and site.delivered.get(update.phase.value) == receipt:
+        return
+    if site is None or not state.expects(update.round, update.phase, update.collaborator):
+        refuse_update(desk, update, state.objection(update))
+        return
+    complaint = check_facts(update)
+    if complaint:
+        refuse_update(desk, update, complaint)
+        mark_absent(desk, state, update.collaborator, f"was refused: {complaint}")
+        return
+    site.delivered[update.phase.value] = receipt
+    state.updates[update.collaborator] = update
+    desk.announce(
+        Notice.UPDATE_RECEIVED,
+        round=update.round,
+        phase=update.phase.value,
+        collaborator=update.collaborator,
+        num_samples=update.num_samples,
+        metrics={task: dict(metrics) for task, metrics in update.metrics.items()},
+        duration_s=update.duration_s,
+    )
+
+
+def refuse_update(desk: Desk, update: Update, reason: str) -> None:
+    """Tells that an update does not count."""
+    fields = {"round": update.round, "phase": update.phase.value, "collaborator": update.collaborator}
+    desk.announce(Notice.UPDATE_REFUSED, **fields, reason=reason)
+
+
+def take_failure(desk: Desk, state: RoundState, event: TaskFailed) -> None:
+    """Notes a failure, if the task was awaited."""
+    if state.expects(event.round, event.phase, event.collaborator):
+        mark_absent(desk, state, event.collaborator, f"failed in task '{event.task}': {event.reason}")
+
+
+def drop_refused(desk: Desk, state: RoundState, problems: Mapping[str, str]) -> None:
+    """Takes the updates that failed their checks off the table."""
+    for name in sorted(problems.keys() & state.updates.keys()):
+        update = state.updates.pop(name)
+        refuse_update(desk, update, problems[name])
+        mark_absent(desk, state, name, f"was refused: {problems[name]}")
+
+
+def notice_leaving(desk: Desk, state: RoundState, site: Site) -> None:
+    """Gives a collaborator that was awaited some time to come back, unless there is no use in it."""
+    if site.name not in state.pending:
+        return
+    others = state.phase is Phase.INITIALISE and _initialisers(desk, state)
+    if site.presence is Presence.GONE or others:
+        mark_absent(desk, state, site.name, site.reason, withdraw=True)
+    else:
+        desk.emit(StartTimer(site.rejoin_timer, desk.plan.deadline.rejoin_s))
+
+
+def end_absence(desk: Desk, state: RoundState, timer: str) -> None:
+    """Stops to wait for the collaborator that did not come back before this timer, if it is one of those."""
+    site = desk.roster.by_timer(timer)
+    if site is None:
+        return
+    if site.presence is Presence.RETURNING:
+        site.presence = Presence.AWAY
+        site.reason = f"did not come back within {desk.plan.deadline.rejoin_s:g} s after a restart of the aggregator"
+    if site.name in state.pending:
+        mark_absent(desk, state, site.name, site.reason, withdraw=True)
+
+
+def pass_deadline(desk: Desk, state: RoundState) -> str:
+    """Stops to wait for everybody who has not answered.
+
+    Returns:
+        Why the experiment has failed; empty if it has not.
+    """
+    reason = f"sent no update within {desk.plan.deadline.round_s:g} s"
+    for name in state.pending:
+        mark_absent(desk, state, name, reason, withdraw=True)
+    if desk.plan.deadline.on_timeout == "fail" and state.phase is not Phase.EVALUATE:
+        return f"round {state.number}: the deadline passed: {list_absences(state.absent)}"
+    return ""
+
+
+def mark_absent(desk: Desk, state: RoundState, name: str, reason: str, *, withdraw: bool = False) -> None:
+    """Notes that a collaborator will not answer in the open phase."""
+    state.absent[name] = reason
+    if withdraw:
+        desk.emit(WithdrawAssignment(state.number, state.phase, name, reason))
+    _announce_absence(desk, state, name, reason)
+
+
+def evaluators(desk: Desk) -> tuple[str, ...]:
+    """The members that are here and have something to evaluate, sorted."""
+    return tuple(name for name in desk.roster.here() if desk.calls(name, Phase.EVALUATE))
+
+
+def _announce_absence(desk: Desk, state: RoundState, name: str, reason: str) -> None:
+    fields = {"round": state.number, "phase": state.phase.value, "collaborator": name, "reason": reason}
+    desk.announce(Notice.COLLABORATOR_ABSENT, **fields)
+
+
+def _gather_initialiser(desk: Desk, state: RoundState) -> str:
+    candidates = _initialisers(desk, state)
+    if not candidates:
+        return f"round 0: no site could make the initial model: {list_absences(state.absent)}"
+    if not state.absent:
+        desk.announce(Notice.ROUND_STARTED, round=0, cohort=[candidates[0]], quorum=1)
+    open_phase(desk, state, Phase.INITIALISE, (candidates[0],))
+    return ""
+
+
+def _initialisers(desk: Desk, state: RoundState) -> list[str]:
+    tried = {*state.absent, *(state.assigned if state.step is Step.COLLECT else ())}
+    return [name for name in desk.roster.here() if name not in tried]
+
+
+def _select(desk: Desk, state: RoundState) -> tuple[Phase, tuple[str, ...]]:
+    if any(trains(task) for task in desk.plan.tasks.values()):
+        return Phase.TRAIN, _select_cohort(desk, state)
+    return Phase.EVALUATE, _select_evaluators(desk, state)
+
+
+def _select_cohort(desk: Desk, state: RoundState) -> tuple[str, ...]:
+    """Draws the cohort and notes what is wanted, needed, and who is missing if it is too small."""
+    trainers = [name for name in desk.roster.members() if desk.calls(name, Phase.TRAIN)]
+    seed = derive_seed(desk.plan.seed, state.number, "selection")
+    eligible = desk.selector.select(trainers, len(trainers), seed)
+    here = [name for name in eligible if desk.roster.sites[name].here]
+    state.wanted = desk.selector.wanted(len(eligible))
+    deadline = desk.plan.deadline
+    state.quorum = max(deadline.min_updates, share_of(deadline.min_fraction, state.wanted))
+    cohort = desk.selector.select(here, state.wanted, seed)
+    lost = set(eligible) - set(here) if len(cohort) < state.wanted else set()
+    state.absent = {name: desk.roster.sites[name].reason for name in sorted(lost)}
+    return cohort
+
+
+def _select_evaluators(desk: Desk, state: RoundState) -> tuple[str, ...]:
+    """A plan that trains nothing needs one site that evaluates."""
+    able = [name for name in desk.roster.members() if desk.calls(name, Phase.EVALUATE)]
+    here = evaluators(desk)
+    state.wanted, state.quorum = len(able), 1
+    state.absent = {name: desk.roster.sites[name].reason for name in able if name not in here}
+    return here

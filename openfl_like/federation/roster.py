@@ -1,0 +1,114 @@
+"""The collaborators of an experiment: who is a member, who is here."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Presence(StrEnum):
+    """Whether a collaborator can be reached.
+
+    Attributes:
+        PRESENT: It is connected.
+        RETURNING: It was connected before the aggregator restarted and has some seconds to connect again.
+        AWAY: Its connection ended, or it did not return.
+        GONE: It is known not to come back.
+    """
+
+    PRESENT = "present"
+    RETURNING = "returning"
+    AWAY = "away"
+    GONE = "gone"
+
+
+HERE = frozenset({Presence.PRESENT, Presence.RETURNING})
+
+
+@dataclass(slots=True)
+class Site:
+    """What is known of one collaborator.
+
+    Attributes:
+        name: Its name.
+        presence: Whether it can be reached.
+        member: Whether it takes part; a late joiner does so from the next round on.
+        absences: How often its connection ended: tells the timers of different absences apart.
+        reason: Why it is not here.
+        delivered: Phase -> round and digest of the last update that was taken from it, to recognise a repetition.
+    """
+
+    name: str
+    presence: Presence = Presence.PRESENT
+    member: bool = False
+    absences: int = 0
+    reason: str = ""
+    delivered: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def here(self) -> bool:
+        """Whether it counts as present."""
+        return self.presence in HERE
+
+    @property
+    def rejoin_timer(self) -> str:
+        """Name of the timer that ends its present absence."""
+        return f"rejoin:{self.name}:{self.absences}"
+
+
+@dataclass(slots=True)
+class Roster:
+    """All collaborators that ever joined, by name."""
+
+    sites: dict[str, Site] = field(default_factory=dict)
+
+    def members(self) -> list[str]:
+        """Names of the members, sorted, whether here or not."""
+        return sorted(name for name, site in self.sites.items() if site.member)
+
+    def here(self) -> list[str]:
+        """Names of the members that are here, sorted."""
+        return [name for name in self.members() if self.sites[name].here]
+
+    def joined(self) -> list[str]:
+        """Names of all that are here, members or not, sorted."""
+        return sorted(name for name, site in self.sites.items() if site.here)
+
+    def promote(self) -> None:
+        """Makes members of all that are here."""
+        for name in self.joined():
+            self.sites[name].member = True
+
+    def join(self, name: str) -> bool:
+        """Notes that a collaborator is connected; tells whether that is news."""
+        site = self.sites.setdefault(name, Site(name, Presence.AWAY))
+        news = site.presence is not Presence.PRESENT
+        site.presence, site.reason = Presence.PRESENT, ""
+        return news
+
+    def leave(self, name: str, reason: str, *, gone: bool) -> bool:
+        """Notes that a connection ended; tells whether that is news."""
+        site = self.sites.get(name)
+        if site is None or (not site.here and (not gone or site.presence is Presence.GONE)):
+            return False
+        site.absences += 1
+        site.presence = Presence.GONE if gone else Presence.AWAY
+        site.reason = reason
+        return True
+
+    def await_return(self, connected: Collection[str]) -> list[Site]:
+        """After a restart of the aggregator: gives those who were here and are not connected any more, sorted."""
+        sites = [self.sites[name] for name in self.joined() if name not in connected]
+        for site in sites:
+            site.absences += 1
+            site.presence = Presence.RETURNING
+        return sites
+
+    def forget(self, sites: Collection[Site]) -> None:
+        """Takes collaborators off the list, as if they had never joined."""
+        for site in sites:
+            del self.sites[site.name]
+
+    def by_timer(self, timer: str) -> Site | None:
+        """The absent collaborator whose time to come back this timer ends."""
+        absent = (site for site in self.sites.values() if site.presence is not Presence.PRESENT)
+        return next((site for site in absent if site.rejoin_timer == timer), None)

@@ -1,0 +1,129 @@
+"""The state of one round: how far it is, who was asked, who answered, who will not."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from openfl_like.federation.task import Phase, Update
+
+
+class Step(StrEnum):
+    """How far the open phase of a round is.
+
+    Attributes:
+        GATHER: Too few collaborators are here to begin.
+        COLLECT: Assignments are out.
+        VALIDATE: The updates are being checked.
+        AGGREGATE: The updates are being combined.
+    """
+
+    GATHER = "gather"
+    COLLECT = "collect"
+    VALIDATE = "validate"
+    AGGREGATE = "aggregate"
+
+
+@dataclass(slots=True)
+class RoundState:
+    """One round.
+
+    Attributes:
+        number: 0 makes the initial model.
+        started: When it began, on the clock of the events.
+        base: Identity of the global model it began with; empty in round 0.
+        phase: The open phase.
+        step: How far that is.
+        waiting: Whether the timer of the step ``gather`` runs.
+        wanted: How many updates the selector would like.
+        quorum: How many are needed.
+        assigned: Who was asked in the open phase, sorted.
+        updates: The answers in the open phase.
+        absent: Who will not answer in the open phase, and why.
+        trained: The updates that made the new model.
+        missed: Who did not contribute to it, and why.
+        digest: Identity of the new model, once there is one.
+    """
+
+    number: int
+    started: float
+    base: str
+    phase: Phase
+    step: Step = Step.GATHER
+    waiting: bool = False
+    wanted: int = 1
+    quorum: int = 1
+    assigned: tuple[str, ...] = ()
+    updates: dict[str, Update] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+    trained: dict[str, Update] = field(default_factory=dict)
+    missed: dict[str, str] = field(default_factory=dict)
+    digest: str = ""
+
+    @property
+    def pending(self) -> tuple[str, ...]:
+        """Who may still answer in the open phase, sorted."""
+        if self.step is not Step.COLLECT:
+            return ()
+        return tuple(name for name in self.assigned if name not in self.updates and name not in self.absent)
+
+    @property
+    def model(self) -> str:
+        """Identity of the model that the open phase works on."""
+        return self.digest or self.base
+
+    @property
+    def deadline_timer(self) -> str:
+        """Name of the timer that ends the open phase; every attempt at an initial model has its own."""
+        attempt = f":{self.assigned[0]}" if self.phase is Phase.INITIALISE else ""
+        return f"deadline:{self.number}:{self.phase}{attempt}"
+
+    @property
+    def gather_timer(self) -> str:
+        """Name of the timer that ends the wait for enough collaborators."""
+        return f"gather:{self.number}"
+
+    def answers(self) -> tuple[Update, ...]:
+        """The updates of the open phase, sorted by collaborator."""
+        return tuple(self.updates[name] for name in sorted(self.updates))
+
+    def open(self, phase: Phase, names: tuple[str, ...]) -> None:
+        """Begins to collect the answers of a phase."""
+        self.phase, self.step, self.waiting = phase, Step.COLLECT, False
+        self.assigned, self.updates = names, {}
+
+    def keep(self, digest: str) -> None:
+        """Notes the new model and the updates that made it, and clears the table for the next phase."""
+        self.digest, self.trained, self.missed = digest, self.updates, self.absent
+        self.updates, self.absent = {}, {}
+
+    def expects(self, number: int, phase: Phase, name: str) -> bool:
+        """Whether this collaborator's answer to this assignment is still awaited."""
+        return (number, phase) == (self.number, self.phase) and name in self.pending
+
+    def objection(self, update: Update) -> str:
+        """Says why an unexpected update is not taken."""
+        name = update.collaborator
+        if (update.round, update.phase) != (self.number, self.phase):
+            return f"the phase '{update.phase}' of round {update.round} is not open"
+        if name in self.updates:
+            return "another update was taken before"
+        if name in self.absent:
+            return f"the site {self.absent[name]}"
+        return "it was not asked for"
+
+    def shortfall(self, coming: int) -> str:
+        """Says why the quorum cannot be reached with so many updates; empty if it can."""
+        if coming >= self.quorum:
+            return ""
+        verb = "is" if self.quorum == 1 else "are"
+        text = f"round {self.number}: {self.quorum} of {self.wanted} updates {verb} needed, {coming} can come"
+        return f"{text}: {list_absences(self.absent)}" if self.absent else text
+
+    def all_absences(self) -> dict[str, str]:
+        """Who was absent in any phase of the round, sorted, with the first reason."""
+        return dict(sorted({**self.absent, **self.missed}.items()))
+
+
+def list_absences(absent: Mapping[str, str]) -> str:
+    """Names every absent site with its reason in one line."""
+    return "; ".join(f"site '{name}' {absent[name]}" for name in sorted(absent))

@@ -1,0 +1,62 @@
+"""Everything that an experiment remembers, and its JSON form."""
+
+from dataclasses import dataclass, field
+
+from pydantic import JsonValue, TypeAdapter, ValidationError
+
+from openfl_like.errors import ConflictError
+from openfl_like.federation.events import ModelVersion, Status
+from openfl_like.federation.roster import Roster
+from openfl_like.federation.round import RoundState, Step
+
+
+@dataclass(slots=True)
+class ExperimentState:
+    """What a snapshot holds.
+
+    Attributes:
+        experiment_id: Identity of the experiment.
+        expected: The collaborators asked, sorted; empty: everybody who is authorised.
+        initial_model: Identity of the model to start from; empty: a collaborator makes it.
+        status: Where the experiment stands.
+        reason: Why it ended.
+        roster: The collaborators.
+        round: The open round, or the last one; None before the start.
+        versions: What was published.
+    """
+
+    experiment_id: str
+    expected: tuple[str, ...]
+    initial_model: str
+    status: Status = Status.QUEUED
+    reason: str = ""
+    roster: Roster = field(default_factory=Roster)
+    round: RoundState | None = None
+    versions: tuple[ModelVersion, ...] = ()
+
+    def at_step(self, number: int, *steps: Step) -> RoundState | None:
+        """The open round, if it is this one and at one of these steps."""
+        current = self.round
+        return current if current is not None and current.number == number and current.step in steps else None
+
+
+_STATES = TypeAdapter(ExperimentState)
+
+
+def dump_state(state: ExperimentState) -> dict[str, JsonValue]:
+    """The state as JSON values."""
+    values: dict[str, JsonValue] = _STATES.dump_python(state, mode="json")
+    return values
+
+
+def load_state(values: dict[str, JsonValue]) -> ExperimentState:
+    """Reads what `dump_state` gave.
+
+    Raises:
+        ConflictError: If the values are not a state as this version has it.
+    """
+    try:
+        return _STATES.validate_python(values)
+    except ValidationError as error:
+        cure = "restore it with the version of the software that wrote it"
+        raise ConflictError("the snapshot of the experiment cannot be read", cure=cure) from error
