@@ -52,14 +52,18 @@ class _Number:
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
-    """A finding with named values: one feature for each, and a last one that is 1 where nothing was recorded."""
+    """A finding with named values: one feature for each, and a last one that is 1 where nothing was recorded.
+
+    The value ``usual`` needs no feature of its own: all are 0 then.
+    """
 
     column: str
     values: tuple[str, ...]
+    usual: str = ""
 
     def features(self, row: Mapping[str, str]) -> list[float]:
         text = row[self.column]
-        if text and text not in self.values:
+        if text not in {*self.values, self.usual, ""}:
             raise ShardError(f"the column '{self.column}' holds the unknown value '{text}'")
         return [float(text == value) for value in self.values] + [float(not text)]
 
@@ -67,14 +71,14 @@ class _Choice:
 # Centres and scales are round clinical figures, not statistics of these patients: no site learns anything of another.
 _COLUMNS: tuple[_Number | _Choice, ...] = (
     _Number("age", 55, 10),
-    _Choice("sex", ("Male",)),
+    _Choice("sex", ("Male",), usual="Female"),
     _Choice("cp", ("typical angina", "atypical angina", "non-anginal", "asymptomatic")),
     _Number("trestbps", 130, 20, zero_is_missing=True),
     _Number("chol", 240, 60, zero_is_missing=True),
-    _Choice("fbs", ("TRUE",)),
-    _Choice("restecg", ("lv hypertrophy", "st-t abnormality")),
+    _Choice("fbs", ("TRUE",), usual="FALSE"),
+    _Choice("restecg", ("lv hypertrophy", "st-t abnormality"), usual="normal"),
     _Number("thalch", 140, 25),
-    _Choice("exang", ("TRUE",)),
+    _Choice("exang", ("TRUE",), usual="FALSE"),
     _Number("oldpeak", 1, 1),
     _Choice("slope", ("upsloping", "flat", "downsloping")),
     _Number("ca", 0, 1),

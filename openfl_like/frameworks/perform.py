@@ -14,6 +14,7 @@ import numpy as np
 
 from openfl_like import registry
 from openfl_like.errors import TaskError
+from openfl_like.federation.assignment import VALIDATE
 from openfl_like.federation.task import Assignment, Phase, TaskCall, Update
 from openfl_like.frameworks.runner import DataLoader, RunnerContext, Shard, TaskResult, TaskRunner
 from openfl_like.frameworks.workspace import WorkspaceCode
@@ -131,10 +132,11 @@ class Performer:
                 self._load(model)
                 work.changed = False
             self._take(work, call, self._call(call))
+            if call.function != VALIDATE:
+                work.trained = work.changed = work.unsaved = True
         if assignment.phase is Phase.TRAIN:
             if not work.trained:
-                cure = "let the task that trains return TaskResult(..., trained=True)"
-                raise TaskError("none of the tasks of the training phase trained the model", cure=cure)
+                raise TaskError("none of the tasks of the training phase trains", cure="add a task that does to the plan")
             self._keep(work, out)
         self._task = ""
         return work
@@ -154,10 +156,8 @@ class Performer:
     def _take(self, work: _Work, call: TaskCall, result: TaskResult) -> None:
         with self._blame(f"task '{call.name}'"):
             work.metrics[call.name] = {str(name): float(value) for name, value in result.metrics.items()}
-            if result.trained or not work.trained:
+            if call.function != VALIDATE or not work.trained:
                 work.num_samples = int(result.num_samples)
-        if result.trained:
-            work.trained = work.changed = work.unsaved = True
 
     def _load(self, model: Path) -> None:
         with TensorFile(model) as file, self._blame("loading the model"):

@@ -92,12 +92,10 @@ class TaskResult:
     Attributes:
         num_samples: Samples the task looked at; for a training task the weight of the update.
         metrics: Metric name -> value.
-        trained: Whether the task changed the model; the update of a round is the model after the last task that did.
     """
 
     num_samples: int
     metrics: Mapping[str, float] = field(default_factory=dict)
-    trained: bool = False
 
 
 class TaskRunner(Protocol):

@@ -134,7 +134,7 @@ class TorchRunner(ABC):
         for _ in range(epochs):
             metrics = self._measure(self.loader.train_batches(self._seed, self._epoch), step=True)
             self._epoch += 1
-        return TaskResult(self.loader.num_train, metrics, trained=True)
+        return TaskResult(self.loader.num_train, metrics)
 
     def validate(self) -> TaskResult:
         """Measures the model on the held-out samples."""
