@@ -1,0 +1,51 @@
+"""Breast tumours, benign or malignant: logistic regression in numpy, with nothing else installed."""
+
+import numpy as np
+
+from openfl_like.frameworks.numpy import NumpyRunner, Tensors
+from openfl_like.frameworks.runner import DataLoader, RunnerContext
+
+
+class BreastCancerRunner(NumpyRunner):
+    """One output: the log-odds of a benign tumour.
+
+    Args:
+        loader: Tumours of the site.
+        context: Where to work.
+        lr: Learning rate.
+        momentum: Share of the last step that is kept.
+        weight_decay: Penalty on large weights.
+    """
+
+    def __init__(
+        self,
+        loader: DataLoader[np.ndarray],
+        context: RunnerContext,
+        *,
+        lr: float = 0.05,
+        momentum: float = 0.9,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(loader, context, lr=lr, momentum=momentum)
+        self._weight_decay = weight_decay
+
+    def build_model(self, random: np.random.Generator) -> Tensors:
+        """One small random weight for each measurement, and a bias."""
+        features = self.context.sample_shape[0]
+        return {
+            "weight": random.normal(0, 0.01, features).astype(np.float32),
+            "bias": np.zeros((), dtype=np.float32),
+        }
+
+    def predict(self, model: Tensors, samples: np.ndarray) -> np.ndarray:
+        """Log-odds, ``[n]``."""
+        scores: np.ndarray = samples @ model["weight"] + model["bias"]
+        return scores
+
+    def gradient(self, model: Tensors, samples: np.ndarray, targets: np.ndarray) -> tuple[float, Tensors]:
+        """Mean logistic loss and its gradient."""
+        scores = self.predict(model, samples)
+        loss = float(np.mean(np.logaddexp(0, scores) - targets * scores))
+        error = (1 / (1 + np.exp(-scores)) - targets) / len(targets)
+        decay = self._weight_decay * model["weight"]
+        return loss, {"weight": samples.T @ error + decay, "bias": error.sum()}

@@ -1,0 +1,41 @@
+"""Handwritten digits: a small network."""
+
+import torch
+from torch import nn
+
+from openfl_like.frameworks.runner import DataLoader, RunnerContext
+from openfl_like.frameworks.torch import TorchRunner
+
+
+class DigitsRunner(TorchRunner):
+    """One hidden layer, ten outputs.
+
+    Args:
+        loader: Images of the site.
+        context: Where to work.
+        hidden: Units of the hidden layer.
+        lr: Learning rate.
+        momentum: Share of the last step that is kept.
+    """
+
+    def __init__(
+        self,
+        loader: DataLoader[torch.Tensor],
+        context: RunnerContext,
+        *,
+        hidden: int = 64,
+        lr: float = 0.1,
+        momentum: float = 0.9,
+    ) -> None:
+        super().__init__(loader, context)
+        self._hidden = hidden
+        self._lr = lr
+        self._momentum = momentum
+
+    def build_model(self) -> nn.Module:
+        """8 x 8 pixels in, one score for each digit out."""
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, self._hidden), nn.ReLU(), nn.Linear(self._hidden, 10))
+
+    def build_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """Gradient descent with momentum."""
+        return torch.optim.SGD(model.parameters(), lr=self._lr, momentum=self._momentum)
