@@ -43,6 +43,10 @@ class PeerVerifier:
         """Name of the federation."""
         return self._authorities.federation
 
+    def expires(self, leaf_pem: bytes) -> datetime:
+        """Says when a certificate that `identify` has accepted ends."""
+        return self._seen[leaf_pem].not_after
+
     def identify(self, leaf_pem: bytes, now: datetime) -> Identity:
         """Says who a certificate belongs to.
 

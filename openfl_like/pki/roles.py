@@ -134,14 +134,13 @@ RPC_ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
         "/openfl_like.Director/GetExperiment": _READERS,
         "/openfl_like.Director/Watch": _READERS,
         "/openfl_like.Director/FetchModel": _READERS,
-        "/openfl_like.Director/StreamLogs": _READERS,
+        "/openfl_like.Director/ReadLogs": _READERS,
         "/openfl_like.Director/ListEnvoys": _READERS,
         "/openfl_like.Aggregator/Participate": frozenset({Role.COLLABORATOR}),
         "/openfl_like.Aggregator/Download": frozenset({Role.COLLABORATOR}),
         "/openfl_like.Aggregator/Upload": frozenset({Role.COLLABORATOR}),
         "/openfl_like.Aggregator/Watch": frozenset({Role.DIRECTOR, Role.USER, Role.ADMIN}),
         "/openfl_like.Aggregator/Cancel": frozenset({Role.DIRECTOR, Role.ADMIN}),
-        "/openfl_like.Aggregator/FetchModel": frozenset({Role.DIRECTOR}),
     }
 )
 

@@ -1,0 +1,119 @@
+"""A federation as its users see it: submit, follow, fetch; every method blocks."""
+
+import asyncio
+import secrets
+import tempfile
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from openfl_like.federation.parties import EnvoyRecord, EventRecord, ExperimentRecord, ExperimentSummary, LogLines
+from openfl_like.federation.ports import Submission
+from openfl_like.pki.files import load_credentials
+from openfl_like.plan.bundle import pack
+from openfl_like.plan.load import load_plan, workspace_of
+from openfl_like.services.signature import sign_bundle
+from openfl_like.tensors.manifest import manifest_of
+from openfl_like.wire.director import UserClient
+
+Result = TypeVar("Result")
+
+
+class Federation:
+    """A connection to a Director; use it as a context manager.
+
+    Args:
+        director: ``host:port``.
+        certificates: Folder of the user's certificate and key.
+
+    Raises:
+        CredentialError: If the certificate or key cannot be used.
+    """
+
+    def __init__(self, director: str, certificates: str | Path) -> None:
+        self._credentials = load_credentials(Path(certificates))
+        self._director = director
+        self._runner = asyncio.Runner()
+        self._client: UserClient | None = None
+
+    def __enter__(self) -> "Federation":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._client is not None:
+            self._run(self._client.__aexit__())
+        self._runner.close()
+
+    def submit(self, plan: str | Path, overrides: Sequence[str] = ()) -> ExperimentSummary:
+        """Checks a plan, packs its workspace, signs it and queues it.
+
+        Args:
+            plan: The plan file.
+            overrides: Changes like ``deadline.train_s=30``.
+
+        Raises:
+            PlanError: If the plan has mistakes.
+            BundleError: If the workspace cannot be packed.
+            UnreachableError: If the Director does not answer.
+        """
+        path = Path(plan)
+        checked = load_plan(path, overrides)
+        with tempfile.TemporaryDirectory(prefix="fx-submit-") as directory:
+            bundle = Path(directory) / "bundle.tar"
+            pack(workspace_of(path, checked), checked, bundle)
+            manifest = manifest_of(bundle)
+            signature = sign_bundle(manifest.digest, self._credentials)
+            submission = Submission(secrets.token_hex(16), manifest, signature, self._credentials.chain)
+            return self._run(self._connected().submit(submission, bundle))
+
+    def experiments(self) -> list[ExperimentSummary]:
+        """Lists all experiments, oldest first."""
+        return self._run(self._connected().experiments())
+
+    def experiment(self, experiment: str) -> ExperimentRecord:
+        """Gives everything the Director tells of one experiment."""
+        return self._run(self._connected().experiment(experiment))
+
+    def watch(self, experiment: str, after: int = 0) -> Iterator[ExperimentSummary | EventRecord]:
+        """Gives history and live events until the experiment has ended; the last item is its summary."""
+        return self._iterate(self._connected().watch(experiment, after))
+
+    def logs(self, experiment: str, source: str = "") -> Iterator[LogLines]:
+        """Gives the stored log lines of one site (or ``aggregator``), or of all."""
+        return self._iterate(self._connected().logs(experiment, source))
+
+    def cancel(self, experiment: str) -> ExperimentSummary:
+        """Ends an experiment; answers when it has ended."""
+        return self._run(self._connected().cancel(experiment))
+
+    def model(self, experiment: str, which: str, path: str | Path) -> Path:
+        """Fetches the ``best`` or ``last`` model, or that of a round number, as a safetensors file."""
+        target = Path(path)
+        self._run(self._connected().model(experiment, which, target))
+        return target
+
+    def envoys(self) -> list[EnvoyRecord]:
+        """Lists the roster."""
+        return self._run(self._connected().envoys())
+
+    def _connected(self) -> UserClient:
+        if self._client is None:
+
+            async def connect() -> UserClient:
+                return UserClient(self._director, self._credentials)
+
+            self._client = self._run(connect())
+        return self._client
+
+    def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        return self._runner.run(work)
+
+    def _iterate(self, stream: AsyncIterator[Result]) -> Iterator[Result]:
+        async def following() -> tuple[Result] | None:
+            try:
+                return (await anext(stream),)
+            except StopAsyncIteration:
+                return None
+
+        while (item := self._run(following())) is not None:
+            yield item[0]

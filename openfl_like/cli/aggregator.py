@@ -1,0 +1,103 @@
+"""``fx aggregator``: one experiment, by hand or as the Director's child."""
+
+from pathlib import Path
+
+import click
+
+from openfl_like.cli.options import FILE, FOLDER, overrides_option
+from openfl_like.cli.output import emit_line, json_option, say
+from openfl_like.cli.progress import Screen
+
+
+@click.group()
+def aggregator() -> None:
+    """Run the Aggregator of one experiment; a Director does the same for you."""
+
+
+@aggregator.command()
+@click.option("-p", "--plan", "plan_file", type=FILE, default=Path("plan.yaml"), show_default=True, help="The plan.")
+@click.option("-e", "--experiment", help="Id of the experiment.  [default: the plan's name]")
+@click.option("-l", "--listen", help="HOST:PORT.  [default: the plan's network settings]")
+@click.option("--certificates", type=FOLDER, help="Folder of its certificate.  [default: certs/aggregator/EXPERIMENT]")
+@click.option("--workspace", type=FOLDER, help="Where the plan's code is.  [default: as the plan says]")
+@click.option("--directory", type=FOLDER, help="Where the record goes.  [default: experiments/EXPERIMENT]")
+@click.option("--expect", multiple=True, metavar="NAME", help="A collaborator to wait for; may be repeated.")
+@click.option("--with-parent", is_flag=True, hidden=True, help="End when standard input is closed.")
+@overrides_option
+@json_option
+def start(
+    plan_file: Path,
+    experiment: str | None,
+    listen: str | None,
+    certificates: Path | None,
+    workspace: Path | None,
+    directory: Path | None,
+    expect: tuple[str, ...],
+    overrides: tuple[str, ...],
+    *,
+    with_parent: bool,
+    as_json: bool,
+) -> None:
+    """Start the Aggregator; it ends with its experiment, with exit code 0 if that FINISHED.
+
+    Example: fx aggregator start -p plan.yaml
+    """
+    from openfl_like.cli.plan_file import read_plan
+    from openfl_like.pki.files import load_credentials
+    from openfl_like.services.aggregator import AggregatorSettings
+
+    plan, code = read_plan(plan_file, workspace, overrides)
+    name = experiment or plan.name
+    network = plan.network.settings
+    settings = AggregatorSettings(
+        experiment=name,
+        plan=plan,
+        workspace=code,
+        directory=directory or Path("experiments", name),
+        listen=listen or f"{network.host}:{network.port}",
+        credentials=load_credentials(certificates or Path("certs", "aggregator", name)),
+        expected=expect,
+    )
+    _run(settings, with_parent=with_parent, as_json=as_json)
+
+
+def _run(settings: object, *, with_parent: bool, as_json: bool) -> None:
+    import asyncio
+
+    from openfl_like.cli.outcome import raise_unless_finished
+    from openfl_like.events.bus import EventBus
+    from openfl_like.runtimes.loop import Outcome
+    from openfl_like.services.aggregator import AggregatorSettings, run_aggregator
+    from openfl_like.services.lifetime import parent_gone, until_signalled
+
+    assert isinstance(settings, AggregatorSettings)  # noqa: S101 (typed late: the import is heavy)
+    screen = Screen(as_json=as_json)
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def follow(bus: EventBus) -> None:
+        async for event in bus.tail():
+            screen.event(event)
+
+    def ready(address: str, bus: EventBus) -> None:
+        if as_json:
+            emit_line({"kind": "listening", "address": address})
+        else:
+            say(f"aggregator of '{settings.experiment}' listening on {address}")
+        if not with_parent:
+            tasks.add(asyncio.create_task(follow(bus)))
+
+    async def work() -> Outcome:
+        running = asyncio.create_task(run_aggregator(settings, ready))
+        ends = {running, asyncio.create_task(parent_gone())} if with_parent else {running}
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if not running.done():
+                running.cancel()
+            outcome = await running
+            await asyncio.gather(*tasks)
+            return outcome
+        finally:
+            for task in ends:
+                task.cancel()
+
+    raise_unless_finished(asyncio.run(until_signalled(work())))

@@ -1,0 +1,87 @@
+"""``fx collaborator``: one site's part in one experiment, by hand or as the Envoy's child."""
+
+from pathlib import Path
+
+import click
+
+from openfl_like.cli.options import FILE, FOLDER, overrides_option
+from openfl_like.cli.output import say
+
+
+@click.group()
+def collaborator() -> None:
+    """Take part in one experiment; an Envoy does the same for you."""
+
+
+@collaborator.command()
+@click.option("-p", "--plan", "plan_file", type=FILE, default=Path("plan.yaml"), show_default=True, help="The plan.")
+@click.option("-n", "--name", required=True, help="The site's name, as in its certificate.")
+@click.option("-e", "--experiment", help="Id of the experiment.  [default: the plan's name]")
+@click.option("-a", "--aggregator", help="HOST:PORT of it.  [default: the plan's network settings]")
+@click.option("-sc", "--shard-config", type=FILE, help="The site's data.  [default: shards/NAME.yaml in the workspace]")
+@click.option(
+    "--certificates", type=FOLDER, help="Folder of its certificate.  [default: certs/collaborator/NAME]"
+)
+@click.option("--workspace", type=FOLDER, help="Where the plan's code is.  [default: as the plan says]")
+@click.option("--directory", type=FOLDER, help="Where models and updates go.  [default: collaborator-NAME]")
+@click.option("--with-parent", is_flag=True, hidden=True, help="End when standard input is closed.")
+@overrides_option
+def start(
+    plan_file: Path,
+    name: str,
+    experiment: str | None,
+    aggregator: str | None,
+    shard_config: Path | None,
+    certificates: Path | None,
+    workspace: Path | None,
+    directory: Path | None,
+    overrides: tuple[str, ...],
+    *,
+    with_parent: bool,
+) -> None:
+    """Start the Collaborator; it ends with its experiment.
+
+    Example: fx collaborator start -p plan.yaml -n cleveland
+    """
+    from openfl_like.cli.plan_file import read_plan
+    from openfl_like.pki.files import load_credentials
+    from openfl_like.services.collaborator import CollaboratorSettings
+
+    plan, code = read_plan(plan_file, workspace, overrides)
+    network = plan.network.settings
+    settings = CollaboratorSettings(
+        experiment=experiment or plan.name,
+        plan=plan,
+        workspace=code,
+        shard=shard_config or code / "shards" / f"{name}.yaml",
+        aggregator=aggregator or f"{network.host}:{network.port}",
+        credentials=load_credentials(certificates or Path("certs", "collaborator", name)),
+        directory=directory or Path(f"collaborator-{name}"),
+    )
+    _run(settings, name, with_parent=with_parent)
+
+
+def _run(settings: object, name: str, *, with_parent: bool) -> None:
+    import asyncio
+
+    from openfl_like.federation.ports import Dismissal
+    from openfl_like.services.collaborator import CollaboratorSettings, run_collaborator
+    from openfl_like.services.lifetime import parent_gone, until_signalled
+
+    assert isinstance(settings, CollaboratorSettings)  # noqa: S101 (typed late: the import is heavy)
+
+    async def work() -> Dismissal:
+        running = asyncio.create_task(run_collaborator(settings))
+        ends = {running, asyncio.create_task(parent_gone())} if with_parent else {running}
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if not running.done():
+                running.cancel()
+            return await running
+        finally:
+            for task in ends:
+                task.cancel()
+
+    dismissal = asyncio.run(until_signalled(work()))
+    if dismissal is not None:
+        say(f"collaborator '{name}': {dismissal.status}: {dismissal.reason}")

@@ -1,0 +1,57 @@
+"""``fx director``: the central node."""
+
+from pathlib import Path
+
+import click
+
+from openfl_like.cli.options import FILE
+from openfl_like.cli.output import emit_line, json_option, say
+
+
+@click.group()
+def director() -> None:
+    """Run the central node: it keeps the queue and the roster and starts an Aggregator per experiment."""
+
+
+@director.command()
+@click.option("-c", "--config", type=FILE, default=Path("director.yaml"), show_default=True, help="Its settings.")
+@json_option
+def start(config: Path, *, as_json: bool) -> None:
+    """Start the Director; it runs until it is sent SIGTERM or Ctrl-C.
+
+    Example: fx director start -c director.yaml
+    """
+    import asyncio
+
+    from openfl_like.pki.files import load_credentials
+    from openfl_like.services.director import run_director
+    from openfl_like.services.lifetime import until_signalled
+    from openfl_like.services.settings import load_director_file
+
+    settings = load_director_file(config)
+    credentials = load_credentials(settings.certificates)
+
+    def ready(address: str) -> None:
+        if as_json:
+            emit_line({"kind": "listening", "address": address})
+        else:
+            say(f"director of '{credentials.identity.federation}' listening on {address}")
+
+    asyncio.run(until_signalled(run_director(settings, credentials, ready)))
+
+
+@director.command()
+@click.option("-c", "--config", type=FILE, default=Path("director.yaml"), show_default=True, help="Its settings.")
+def check(config: Path) -> None:
+    """Check director.yaml and the certificates it names without starting anything.
+
+    Example: fx director check -c director.yaml
+    """
+    from openfl_like.pki.authority import Authority
+    from openfl_like.pki.files import load_credentials
+    from openfl_like.services.settings import load_director_file
+
+    settings = load_director_file(config)
+    credentials = load_credentials(settings.certificates)
+    Authority.load(settings.experiment_ca)
+    click.echo(f"{config}: fine; {credentials.identity.uri} on {settings.listen}")

@@ -1,0 +1,92 @@
+"""``fx envoy``: a site's standing presence."""
+
+from pathlib import Path
+
+import click
+
+from openfl_like.cli.options import DEFAULT_DIRECTOR, FILE, FOLDER, director_options, own_certificates
+from openfl_like.cli.output import emit, emit_line, json_option, say
+
+
+@click.group()
+def envoy() -> None:
+    """Run a site's standing presence, or list the envoys a Director knows."""
+
+
+@envoy.command()
+@click.option("-sc", "--shard-config", type=FILE, default=Path("shard.yaml"), show_default=True, help="The site's data.")
+@click.option("-n", "--name", required=True, help="The site's name, as in its certificate.")
+@click.option(
+    "-d", "--director", default=DEFAULT_DIRECTOR, show_default=True, envvar="FX_DIRECTOR", help="HOST:PORT of it."
+)
+@click.option("--certificates", type=FOLDER, help="Folder of its certificate and key.  [default: certs/envoy/NAME]")
+@click.option("--directory", type=FOLDER, default=None, help="Where workspaces and logs go.  [default: envoy-NAME]")
+@json_option
+def start(
+    shard_config: Path, name: str, director: str, certificates: Path | None, directory: Path | None, *, as_json: bool
+) -> None:
+    """Start the Envoy of this site; it runs until it is sent SIGTERM or Ctrl-C.
+
+    Example: fx envoy start -n cleveland -sc shard.yaml -d director.example.org:50050
+    """
+    import asyncio
+
+    from openfl_like.errors import CredentialError
+    from openfl_like.federation.parties import ShardFacts
+    from openfl_like.pki.files import load_credentials
+    from openfl_like.services.envoy import EnvoySettings, run_envoy
+    from openfl_like.services.lifetime import until_signalled
+
+    credentials = load_credentials(certificates or Path("certs", "envoy", name))
+    if credentials.identity.name != name:
+        raise CredentialError(
+            f"the certificate is for {credentials.identity.uri}, not for '{name}'",
+            cure=f"start it with --name {credentials.identity.name}, or name another folder with --certificates",
+        )
+    settings = EnvoySettings(name, director, shard_config, credentials, directory or Path(f"envoy-{name}"))
+
+    def ready(facts: ShardFacts) -> None:
+        if as_json:
+            emit_line({"kind": "attending", "envoy": name, "director": director, "sample_shape": facts.sample_shape})
+        else:
+            say(f"envoy '{name}' attends {director}: {facts.description}")
+
+    asyncio.run(until_signalled(run_envoy(settings, ready)))
+
+
+@envoy.command(name="list")
+@director_options
+@json_option
+def list_(director: str, certificates: Path | None, *, as_json: bool) -> None:
+    """List the envoys a Director knows, with the state of their machines.
+
+    Example: fx envoy list -d localhost:50050 --certificates certs/user/alice
+    """
+    from dataclasses import asdict
+
+    from openfl_like.api.federation import Federation
+    from openfl_like.federation.parties import EnvoyRecord
+
+    with Federation(director, own_certificates(certificates, "user")) as federation:
+        records = federation.envoys()
+
+    def row(record: EnvoyRecord) -> dict[str, object]:
+        devices = record.devices
+        return {
+            "envoy": record.name,
+            "online": record.online,
+            "samples": record.shard.schema.get("counts", ""),
+            "sample shape": list(record.shard.sample_shape),
+            "cpu %": round(devices.cpu_percent),
+            "load": round(devices.load_1m, 2),
+            "memory": _share(devices.memory_used_bytes, devices.memory_total_bytes),
+            "disk": _share(devices.disk_used_bytes, devices.disk_total_bytes),
+            "gpus": len(devices.gpus),
+            "running": list(record.running),
+        }
+
+    emit([asdict(r) for r in records] if as_json else [row(r) for r in records], as_json=as_json, title="envoys")
+
+
+def _share(used: int, total: int) -> str:
+    return f"{used / 2**30:.1f} of {total / 2**30:.1f} GiB" if total else ""

@@ -1,0 +1,207 @@
+"""``fx experiment``: submit experiments, follow and end them."""
+
+from pathlib import Path
+
+import click
+
+from openfl_like.cli.options import FILE, director_options, overrides_option, own_certificates
+from openfl_like.cli.output import emit, emit_line, json_option, say
+from openfl_like.cli.progress import Screen
+
+
+@click.group()
+def experiment() -> None:
+    """Submit experiments to a Director, follow and end them."""
+
+
+@experiment.command()
+@click.argument("plan", type=FILE)
+@overrides_option
+@click.option("-w", "--watch", "follow", is_flag=True, help="Follow it to its end; the exit code tells how it ended.")
+@director_options
+@json_option
+def submit(
+    plan: Path,
+    overrides: tuple[str, ...],
+    director: str,
+    certificates: Path | None,
+    *,
+    follow: bool,
+    as_json: bool,
+) -> None:
+    """Pack a plan's workspace, sign it and queue it.
+
+    Example: fx experiment submit plan.yaml -s seed=1 --watch
+    """
+    from dataclasses import asdict
+
+    from openfl_like.api.federation import Federation
+    from openfl_like.cli.outcome import raise_unless_finished
+
+    with Federation(director, own_certificates(certificates, "user")) as federation:
+        summary = federation.submit(plan, overrides)
+        if as_json:
+            emit_line(asdict(summary))
+        elif follow:
+            say(f"experiment {summary.id} is queued")
+        else:
+            click.echo(summary.id)
+        if follow:
+            raise_unless_finished(Screen(as_json=as_json).follow(federation.watch(summary.id)))
+
+
+@experiment.command(name="list")
+@director_options
+@json_option
+def list_(director: str, certificates: Path | None, *, as_json: bool) -> None:
+    """List all experiments, oldest first.
+
+    Example: fx experiment list --json
+    """
+    from dataclasses import asdict
+
+    from openfl_like.api.federation import Federation
+
+    with Federation(director, own_certificates(certificates, "user")) as federation:
+        summaries = federation.experiments()
+    rows: list[dict[str, object]] = [
+        asdict(item)
+        if as_json
+        else {
+            "experiment": item.id,
+            "status": item.status.value,
+            "owner": item.owner,
+            "submitted": _clock(item.submitted_at),
+            "ended": _clock(item.ended_at),
+            "reason": item.reason,
+        }
+        for item in summaries
+    ]
+    emit(rows, as_json=as_json, title="experiments")
+
+
+@experiment.command()
+@click.argument("experiment_id", metavar="ID")
+@director_options
+@json_option
+def show(experiment_id: str, director: str, certificates: Path | None, *, as_json: bool) -> None:
+    """Show one experiment with the versions of its model.
+
+    Example: fx experiment show heart-disease-1a2b3c4d
+    """
+    from dataclasses import asdict
+
+    from openfl_like.api.federation import Federation
+
+    with Federation(director, own_certificates(certificates, "user")) as federation:
+        record = federation.experiment(experiment_id)
+    if as_json:
+        emit(asdict(record), as_json=True)
+        return
+    summary = record.summary
+    fields: dict[str, object] = {
+        "experiment": summary.id,
+        "status": summary.status.value,
+        "reason": summary.reason,
+        "owner": summary.owner,
+        "plan": summary.plan_digest,
+        "submitted": _clock(summary.submitted_at),
+        "started": _clock(summary.started_at),
+        "ended": _clock(summary.ended_at),
+    }
+    emit(fields, as_json=False)
+    rows: list[dict[str, object]] = [
+        {"round": v.version.round, "best": v.version.best, "metrics": v.version.metrics, "sha256": v.sha256}
+        for v in record.versions
+    ]
+    emit(rows, as_json=False, title="model versions")
+
+
+@experiment.command()
+@click.argument("experiment_id", metavar="ID")
+@click.option("--after", type=int, default=0, help="Leave out the events up to this sequence number.")
+@director_options
+@json_option
+def watch(experiment_id: str, after: int, director: str, certificates: Path | None, *, as_json: bool) -> None:
+    """Follow an experiment: its history, then what happens; the exit code tells how it ended.
+
+    Example: fx experiment watch heart-disease-1a2b3c4d
+    """
+    from openfl_like.api.federation import Federation
+    from openfl_like.cli.outcome import raise_unless_finished
+
+    with Federation(director, own_certificates(certificates, "user")) as federation:
+        raise_unless_finished(Screen(as_json=as_json).follow(federation.watch(experiment_id, after)))
+
+
+@experiment.command()
+@click.argument("experiment_id", metavar="ID")
+@click.option("--site", default="", help="Only this site, or 'aggregator'.")
+@director_options
+@json_option
+def logs(experiment_id: str, site: str, director: str, certificates: Path | None, *, as_json: bool) -> None:
+    """Print what the sites and the Aggregator logged.
+
+    Example: fx experiment logs heart-disease-1a2b3c4d --site cleveland
+    """
+    from dataclasses import asdict
+
+    from openfl_like.api.federation import Federation
+
+    with Federation(director, own_certificates(certificates, "user")) as federation:
+        for lines in federation.logs(experiment_id, site):
+            if as_json:
+                emit_line(asdict(lines))
+                continue
+            for line in lines.lines:
+                click.echo(f"{lines.source}: {line}")
+
+
+@experiment.command()
+@click.argument("experiment_id", metavar="ID")
+@director_options
+@json_option
+def cancel(experiment_id: str, director: str, certificates: Path | None, *, as_json: bool) -> None:
+    """End a queued or running experiment.
+
+    Example: fx experiment cancel heart-disease-1a2b3c4d
+    """
+    from dataclasses import asdict
+
+    from openfl_like.api.federation import Federation
+
+    with Federation(director, own_certificates(certificates, "user")) as federation:
+        summary = federation.cancel(experiment_id)
+    if as_json:
+        emit_line(asdict(summary))
+    else:
+        click.echo(f"{summary.id}: {summary.status.value}: {summary.reason}")
+
+
+@experiment.command()
+@click.argument("experiment_id", metavar="ID")
+@click.option("--which", default="best", show_default=True, help="best, last, or a round number.")
+@click.option("-o", "--output", type=FILE, help="The file to write.  [default: ID-WHICH.safetensors]")
+@director_options
+@json_option
+def model(
+    experiment_id: str, which: str, output: Path | None, director: str, certificates: Path | None, *, as_json: bool
+) -> None:
+    """Fetch a model as a safetensors file, while the experiment runs, too.
+
+    Example: fx experiment model heart-disease-1a2b3c4d --which last -o model.safetensors
+    """
+    from openfl_like.api.federation import Federation
+    from openfl_like.tensors.manifest import sha256_file
+
+    target = output or Path(f"{experiment_id}-{which}.safetensors")
+    with Federation(director, own_certificates(certificates, "user")) as federation:
+        federation.model(experiment_id, which, target)
+    fields: dict[str, object] = {"file": str(target), "bytes": target.stat().st_size, "sha256": sha256_file(target)}
+    emit(fields, as_json=as_json)
+
+
+def _clock(seconds: float) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S") if seconds else ""

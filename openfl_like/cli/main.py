@@ -1,0 +1,105 @@
+"""The ``fx`` command: its nouns, and the only place where the process ends with an exit code."""
+
+import importlib
+import logging
+import os
+import sys
+
+import click
+
+from openfl_like import __version__
+from openfl_like.errors import MEANINGS, FederationError, InternalError
+
+NOUNS = {
+    "aggregator": "Run the Aggregator of one experiment by hand.",
+    "collaborator": "Take part in one experiment by hand.",
+    "demo": "Run a whole federation on this machine.",
+    "director": "Run the central node.",
+    "envoy": "Run a site's standing presence, or list them.",
+    "experiment": "Submit experiments, follow and end them.",
+    "pki": "Make certificates.",
+    "plan": "Check and show plans.",
+    "simulate": "Run a plan with all its sites in one process.",
+    "workspace": "Make a workspace from a template.",
+}
+
+
+class Nouns(click.Group):
+    """Loads a noun's module when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the nouns."""
+        return sorted(NOUNS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command group of a noun."""
+        if cmd_name not in NOUNS:
+            return None
+        command = getattr(importlib.import_module(f"openfl_like.cli.{cmd_name}"), cmd_name)
+        return command if isinstance(command, click.Command) else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists the nouns without loading them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(NOUNS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Finds a command; a misspelt one gets a suggestion."""
+        if args and args[0] not in NOUNS and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], NOUNS, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else f" Known: {', '.join(sorted(NOUNS))}."
+            ctx.fail(f"There is no command '{args[0]}'.{hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Nouns, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="fx")
+@click.option("--debug", is_flag=True, envvar="FX_DEBUG", help="Show tracebacks and debug messages.")
+@click.pass_context
+def fx(ctx: click.Context, *, debug: bool) -> None:
+    """Train models on data that never leaves its sites.
+
+    Example: fx demo
+    """
+    ctx.obj = debug
+    level = logging.DEBUG if debug else logging.INFO
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    for name in ("grpc", "asyncio", "alembic", "sqlalchemy", "matplotlib"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _report(error: FederationError) -> int:
+    meaning = MEANINGS.get(type(error), MEANINGS[InternalError])
+    click.echo(f"Error [{error.code}]: {error}", err=True)
+    return meaning.exit_code
+
+
+def main() -> None:
+    """Runs ``fx`` and ends the process."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    debug = "--debug" in sys.argv or bool(os.environ.get("FX_DEBUG"))
+    try:
+        code = fx.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except FederationError as error:
+        if debug:
+            raise
+        code = _report(error)
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 141
+    except KeyboardInterrupt:
+        code = 130
+    except Exception as error:
+        if debug:
+            raise
+        code = _report(InternalError(f"{type(error).__name__}: {error}", cure="run it again with --debug"))
+    raise SystemExit(code if isinstance(code, int) else 0)

@@ -1,0 +1,50 @@
+"""Options that several commands share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+FILE = click.Path(dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+DEFAULT_DIRECTOR = "localhost:50050"
+
+
+def director_options(command: Command) -> Command:
+    """Adds where the Director is and who we are: ``director`` and ``certificates``."""
+    where = click.option(
+        "-d", "--director", default=DEFAULT_DIRECTOR, show_default=True, envvar="FX_DIRECTOR", help="HOST:PORT of it."
+    )
+    who = click.option(
+        "--certificates", type=FOLDER, envvar="FX_CERTIFICATES", help="Folder of your certificate and key.",
+    )  # fmt: skip
+    return where(who(command))
+
+
+def overrides_option(command: Command) -> Command:
+    """Adds ``-s section.key=value`` as ``overrides``."""
+    return click.option(
+        "-s", "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one value of the plan."
+    )(command)
+
+
+def own_certificates(given: Path | None, role: str) -> Path:
+    """Gives the named folder, or the only one below ``certs/<role>``.
+
+    Raises:
+        UsageError: If there is none or more than one to choose from.
+    """
+    from openfl_like.errors import UsageError
+
+    if given is not None:
+        return given
+    found = sorted(path for path in Path("certs", role).glob("*") if path.is_dir())
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(path.name for path in found) or "none"
+    raise UsageError(
+        f"which certificate? there are {names} below certs/{role}",
+        cure=f"name it with --certificates; 'fx pki issue {role} NAME' makes one",
+    )

@@ -1,0 +1,92 @@
+"""What commands print: tables or JSON on stdout, words for people on stderr."""
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def json_option(command: Command) -> Command:
+    """Adds ``--json`` as the argument ``as_json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(command)
+
+
+def say(text: str) -> None:
+    """Prints a line for people, on stderr."""
+    click.echo(text, err=True)
+
+
+def emit(value: Mapping[str, object] | Sequence[Mapping[str, object]], *, as_json: bool, title: str = "") -> None:
+    """Prints a result: JSON, or a table (rich on a terminal, plain lines elsewhere).
+
+    Args:
+        value: A mapping (one thing, a row per key) or a sequence of mappings with the same keys (a row each).
+        as_json: Print it as one JSON document.
+        title: Stands above the table.
+    """
+    if as_json:
+        click.echo(json.dumps(value, default=str))
+    elif isinstance(value, Mapping):
+        _print_fields(value, title)
+    else:
+        print_table(value, title)
+
+
+def emit_line(value: Mapping[str, object]) -> None:
+    """Prints one JSON line, at once: for streams of events."""
+    sys.stdout.write(json.dumps(value, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def shown(value: object) -> str:
+    """Gives a value as people read it."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {shown(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(shown(item) for item in value)
+    if value is True or value is False:
+        return "yes" if value else "no"
+    return "" if value is None else str(value)
+
+
+def _print_fields(value: Mapping[str, object], title: str) -> None:
+    if title:
+        click.echo(title)
+    width = max((len(key) for key in value), default=0)
+    for key, item in value.items():
+        click.echo(f"{key:<{width}}  {shown(item)}".rstrip())
+
+
+def print_table(rows: Sequence[Mapping[str, object]], title: str = "") -> None:
+    """Prints rows with the keys of the first one as columns."""
+    if not rows:
+        click.echo(f"{title}: none" if title else "none")
+        return
+    columns = list(rows[0])
+    cells = [[shown(row.get(column)) for column in columns] for row in rows]
+    if sys.stdout.isatty():
+        _print_rich(columns, cells, title)
+        return
+    if title:
+        click.echo(title)
+    widths = [max(len(column), *(len(row[i]) for row in cells)) for i, column in enumerate(columns)]
+    for row in [columns, *cells]:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _print_rich(columns: Sequence[str], cells: Sequence[Sequence[str]], title: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title or None, title_justify="left")
+    for column in columns:
+        table.add_column(column)
+    for row in cells:
+        table.add_row(*row)
+    Console().print(table)

@@ -1,0 +1,28 @@
+"""Reading a plan for a command: plan.yaml, or the frozen plan.json that daemons hand to their children."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from openfl_like.errors import PlanError
+
+if TYPE_CHECKING:
+    from openfl_like.plan.schema import Plan
+
+
+def read_plan(path: Path, workspace: Path | None, overrides: Sequence[str] = ()) -> "tuple[Plan, Path]":
+    """Gives the plan and the directory of its code.
+
+    Raises:
+        PlanError: If the plan has mistakes or its workspace is missing.
+    """
+    from openfl_like.plan.digest import thaw
+    from openfl_like.plan.load import load_plan, workspace_of
+
+    if path.suffix == ".json" and workspace is not None:
+        try:
+            return thaw(path.read_bytes()), workspace
+        except OSError as error:
+            raise PlanError(f"cannot be read: {error.strerror}", place=str(path)) from error
+    plan = load_plan(path, overrides)
+    return plan, workspace or workspace_of(path, plan)

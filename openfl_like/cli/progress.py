@@ -1,0 +1,113 @@
+"""Following an experiment on a screen: a live table on a terminal, a line per event elsewhere, JSON lines on request."""
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from openfl_like.cli.output import emit_line, shown
+
+if TYPE_CHECKING:
+    from openfl_like.federation.parties import EventRecord, ExperimentSummary
+
+Fields = Mapping[str, Any]
+
+
+def _started(fields: Fields) -> str:
+    return f"experiment {fields.get('experiment', '')} started".replace("  ", " ")
+
+
+def _joined(fields: Fields) -> str:
+    return f"{fields['collaborator']} joined"
+
+
+def _left(fields: Fields) -> str:
+    return f"{fields['collaborator']} left: {fields.get('reason', '')}"
+
+
+def _absent(fields: Fields) -> str:
+    return f"round {fields['round']}: {fields['collaborator']} is absent: {fields['reason']}"
+
+
+def _plain_metrics(fields: Fields) -> list[tuple[str, float]]:
+    """The metrics of the global model; those of single tasks (``train.loss``) are in the record."""
+    metrics: Mapping[str, float] = fields["metrics"]
+    plain = [(name, value) for name, value in sorted(metrics.items()) if "." not in name]
+    return plain or sorted(metrics.items())
+
+
+def _round(fields: Fields) -> str:
+    metrics = "  ".join(f"{name} {shown(value)}" for name, value in _plain_metrics(fields))
+    sites = ", ".join(fields["contributors"])
+    absent = "".join(f"; without {name} ({reason})" for name, reason in fields["absent"].items())
+    best = "  best so far" if fields.get("best") else ""
+    seconds = float(fields.get("seconds") or 0.0)
+    return f"round {fields['round']:>3}  {seconds:6.2f} s  {metrics}{best}  [{sites}{absent}]"
+
+
+def _ended(fields: Fields) -> str:
+    return f"{fields['status']}: {fields['reason']}"
+
+
+LINES: dict[str, Callable[[Fields], str]] = {
+    "experiment_started": _started,
+    "collaborator_joined": _joined,
+    "collaborator_left": _left,
+    "collaborator_absent": _absent,
+    "round_finished": _round,
+    "experiment_ended": _ended,
+}
+
+
+def line_of(event: "EventRecord") -> str:
+    """Gives the line that people see for an event; empty for those they need not see."""
+    write = LINES.get(event.kind)
+    return write(event.fields) if write else ""
+
+
+class Screen:
+    """Shows events as they come.
+
+    Args:
+        as_json: One JSON line per event instead.
+        show: Writes one line for people.
+    """
+
+    def __init__(self, *, as_json: bool, show: Callable[[str], None] = click.echo) -> None:
+        self._as_json = as_json
+        self._show = show
+
+    def event(self, event: "EventRecord") -> None:
+        """Shows an event."""
+        if self._as_json:
+            emit_line(asdict(event))
+            return
+        text = line_of(event)
+        if text:
+            self._show(self._coloured(event.kind, text))
+
+    def summary(self, summary: "ExperimentSummary") -> None:
+        """Shows where the experiment stands."""
+        if self._as_json:
+            emit_line({"kind": "summary", **asdict(summary)})
+
+    def follow(self, items: Iterable[Any]) -> "ExperimentSummary | None":
+        """Shows everything a watcher gets and gives the last summary."""
+        from openfl_like.federation.parties import EventRecord
+
+        last = None
+        for item in items:
+            if isinstance(item, EventRecord):
+                self.event(item)
+            else:
+                last = item
+                self.summary(item)
+        return last
+
+    def _coloured(self, kind: str, text: str) -> str:
+        if not sys.stdout.isatty():
+            return text
+        colours = {"collaborator_absent": "yellow", "experiment_ended": "green", "round_finished": "cyan"}
+        return click.style(text, fg=colours.get(kind))

@@ -1,0 +1,84 @@
+"""``fx simulate``: a plan with all its sites in one process."""
+
+from pathlib import Path
+
+import click
+
+from openfl_like.cli.options import FILE, FOLDER, overrides_option
+from openfl_like.cli.output import emit, emit_line, json_option
+from openfl_like.cli.progress import Screen
+
+
+@click.command()
+@click.argument("plan_file", metavar="PLAN", type=FILE)
+@click.option("--shard", "shards", multiple=True, metavar="NAME=FILE", help="A simulated site; may be repeated.")
+@click.option("--directory", type=FOLDER, help="Where the record goes; an interrupted run there goes on.")
+@click.option("-o", "--output", type=FILE, help="Write the last model here.")
+@overrides_option
+@json_option
+def simulate(
+    plan_file: Path,
+    shards: tuple[str, ...],
+    directory: Path | None,
+    output: Path | None,
+    overrides: tuple[str, ...],
+    *,
+    as_json: bool,
+) -> None:
+    """Run a plan with all its sites in this process; the final model has the same bytes as in the real federation.
+
+    The sites are those of shards/*.yaml in the plan's workspace.
+
+    Example: fx simulate plans/digits_fedavg.yaml -s aggregator.settings.rounds_to_train=3
+    """
+    import asyncio
+    import shutil
+    import tempfile
+
+    from openfl_like.cli.outcome import raise_unless_finished
+    from openfl_like.cli.plan_file import read_plan
+    from openfl_like.services.simulation import Simulation, SimulationResult, SimulationSettings, shards_of
+    from openfl_like.store.files import ExperimentFiles
+
+    plan, workspace = read_plan(plan_file, None, overrides)
+    sites = _named(shards) or shards_of(workspace, plan)
+    screen = Screen(as_json=as_json)
+
+    async def run(simulation: Simulation) -> SimulationResult:
+        running = asyncio.create_task(simulation.run())
+        running.add_done_callback(lambda _: simulation.bus.close())
+        async for event in simulation.bus.tail():
+            screen.event(event)
+        return await running
+
+    with tempfile.TemporaryDirectory(prefix="fx-simulate-") as scratch:
+        record = directory or Path(scratch)
+        with Simulation(SimulationSettings(plan, workspace, sites, record)) as simulation:
+            result = asyncio.run(run(simulation))
+        raise_unless_finished(result.outcome)
+        last = result.versions[-1]
+        if output is not None:
+            shutil.copyfile(ExperimentFiles(record).model(last.version.round), output)
+    fields: dict[str, object] = {
+        "status": result.outcome.status.value,
+        "reason": result.outcome.reason,
+        "rounds": last.version.round,
+        "metrics": last.version.metrics,
+        "sha256": last.sha256,
+    }
+    if as_json:
+        emit_line({"kind": "result", **fields})
+    else:
+        emit(fields, as_json=False)
+
+
+def _named(shards: tuple[str, ...]) -> dict[str, Path]:
+    from openfl_like.errors import UsageError
+
+    named = {}
+    for text in shards:
+        name, equals, file = text.partition("=")
+        if not (name and equals and file):
+            raise UsageError(f"'{text}' is not NAME=FILE", cure="for example --shard site-1=shards/site-1.yaml")
+        named[name] = Path(file)
+    return named

@@ -1,0 +1,62 @@
+"""Simulation in this process: one site after the other, in the order in which they were asked."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Protocol
+
+from openfl_like.errors import TaskError
+from openfl_like.federation.events import CollaboratorJoined, FinishExperiment, SendAssignment, TaskFailed, UpdateCommitted
+from openfl_like.federation.task import Assignment, Update
+from openfl_like.runtimes.loop import Outward, Post
+from openfl_like.runtimes.models import ModelShelf
+from pathlib import Path
+
+
+class Performs(Protocol):
+    """What a site does with an assignment; `frameworks.perform.Performer` is one."""
+
+    def perform(self, assignment: Assignment, model: Path | None, out: Path) -> Update:
+        """Performs the tasks; raises TaskError naming the task and the exception."""
+
+
+class LocalRuntime:
+    """Runs every site's tasks in one thread of this process.
+
+    Args:
+        performers: Site name -> its performer.
+        shelf: Where models are found and updates go.
+    """
+
+    def __init__(self, performers: Mapping[str, Performs], shelf: ModelShelf) -> None:
+        self._performers = performers
+        self._shelf = shelf
+        self._orders: asyncio.Queue[Assignment] = asyncio.Queue()
+        self._worker: asyncio.Task[None] | None = None
+
+    async def start(self, post: Post) -> None:
+        """Lets every site join."""
+        self._worker = asyncio.create_task(self._work(post))
+        for name in sorted(self._performers):
+            post(CollaboratorJoined(name))
+
+    async def perform(self, command: Outward) -> None:
+        """Queues an assignment; a withdrawn one is still performed, and its result ignored by the experiment."""
+        if isinstance(command, SendAssignment):
+            self._orders.put_nowait(command.assignment)
+        elif isinstance(command, FinishExperiment) and self._worker is not None:
+            self._worker.cancel()
+
+    async def _work(self, post: Post) -> None:
+        while True:
+            assignment = await self._orders.get()
+            post(await asyncio.to_thread(self._one, assignment))
+
+    def _one(self, assignment: Assignment) -> UpdateCommitted | TaskFailed:
+        out = self._shelf.assignment_path(assignment)
+        try:
+            model = self._shelf.path(assignment.model) if assignment.model else None
+            update = self._performers[assignment.collaborator].perform(assignment, model, out)
+        except TaskError as error:
+            task = assignment.tasks[0].name if assignment.tasks else assignment.phase.value
+            return TaskFailed(assignment.round, assignment.phase, assignment.collaborator, task, error.message)
+        return UpdateCommitted(update)

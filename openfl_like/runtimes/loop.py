@@ -1,0 +1,175 @@
+"""The loop that drives an experiment: one event in, its commands performed, what they left behind committed first."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from openfl_like.federation.events import (
+    Aggregate,
+    Announce,
+    Command,
+    Event,
+    ExperimentStarted,
+    FinishExperiment,
+    ModelAggregated,
+    ModelVersion,
+    PublishVersion,
+    SendAssignment,
+    StartTimer,
+    Status,
+    StepFailed,
+    TimerFired,
+    UpdatesValidated,
+    ValidateUpdates,
+    WithdrawAssignment,
+)
+from openfl_like.federation.experiment import Experiment
+from openfl_like.runtimes.models import ModelShelf, describe
+from openfl_like.store.experiment import Commit, ExperimentStore
+
+Outward = SendAssignment | WithdrawAssignment | FinishExperiment
+Post = Callable[[Event], None]
+
+
+class Runtime(Protocol):
+    """Where tasks run."""
+
+    async def start(self, post: Post) -> None:
+        """Begins to post what happens (joins, updates, failures)."""
+
+    async def perform(self, command: Outward) -> None:
+        """Hands a command to whoever it is for; must not wait for its result."""
+
+
+class Clock(Protocol):
+    """Time, so that tests can own it."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Callable[[], None]:
+        """Calls back after a delay; gives the function that prevents it."""
+
+
+class SystemClock:
+    """The clock of the machine; timers run on the event loop's monotonic time."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Callable[[], None]:
+        """Calls back on the running event loop."""
+        return asyncio.get_running_loop().call_later(delay_s, callback).cancel
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Where an experiment leaves its traces.
+
+    Attributes:
+        store: Snapshot, events, versions.
+        shelf: Model files.
+        notify: Called after each commit that has something to tell.
+    """
+
+    store: ExperimentStore
+    shelf: ModelShelf
+    notify: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an experiment ended."""
+
+    status: Status
+    reason: str
+
+
+class Drive:
+    """One run of the loop.
+
+    Args:
+        experiment: New, or restored from the store.
+        runtime: Where its tasks run.
+        record: Where it leaves its traces.
+        clock: Time.
+    """
+
+    def __init__(self, experiment: Experiment, runtime: Runtime, record: Record, clock: Clock) -> None:
+        self._experiment = experiment
+        self._runtime = runtime
+        self._record = record
+        self._clock = clock
+        self._inbox: asyncio.Queue[Event] = asyncio.Queue()
+        self._timers: list[Callable[[], None]] = []
+        for version in experiment.versions:
+            record.shelf.put(version.digest, version.round)
+
+    def post(self, event: Event) -> None:
+        """Puts an event in; also for those who are not the runtime (a cancellation)."""
+        self._inbox.put_nowait(event)
+
+    async def run(self) -> Outcome:
+        """Drives the experiment to its end."""
+        try:
+            await self._runtime.start(self.post)
+            self.post(ExperimentStarted())
+            while True:
+                event = await self._inbox.get()
+                outcome = await self._step(event)
+                if outcome is not None:
+                    return outcome
+        finally:
+            for cancel in self._timers:
+                cancel()
+
+    async def _step(self, event: Event) -> Outcome | None:
+        now = self._clock.now()
+        commands = self._experiment.handle(event, now)
+        await self._commit(commands, now)
+        outcome = None
+        for command in commands:
+            outcome = await self._perform(command) or outcome
+        return outcome
+
+    async def _commit(self, commands: list[Command], now: float) -> None:
+        """Writes what the step means before any of it is acted on."""
+        if not commands:
+            return
+        version: tuple[ModelVersion, str] | None = None
+        for command in commands:
+            if isinstance(command, PublishVersion):
+                sha256 = await asyncio.to_thread(self._record.shelf.publish, command.version)
+                version = command.version, sha256
+        announcements = [command for command in commands if isinstance(command, Announce)]
+        ends = any(isinstance(command, FinishExperiment) for command in commands)
+        step = Commit(now, self._experiment.snapshot(), announcements, version, durable=ends or version is not None)
+        await asyncio.to_thread(self._record.store.commit, step)
+        if announcements:
+            self._record.notify()
+        if version is not None:
+            await asyncio.to_thread(self._record.shelf.tidy, self._experiment.versions)
+
+    async def _perform(self, command: Command) -> Outcome | None:
+        match command:
+            case SendAssignment() | WithdrawAssignment():
+                await self._runtime.perform(command)
+            case StartTimer(timer, after_s):
+                self._timers.append(self._clock.call_later(after_s, lambda: self.post(TimerFired(timer))))
+            case ValidateUpdates() | Aggregate():
+                self.post(await asyncio.to_thread(self._work, command))
+            case FinishExperiment(status, reason):
+                await self._runtime.perform(command)
+                return Outcome(status, reason)
+        return None
+
+    def _work(self, command: ValidateUpdates | Aggregate) -> Event:
+        try:
+            if isinstance(command, ValidateUpdates):
+                return UpdatesValidated(command.round, self._record.shelf.validate(command))
+            return ModelAggregated(command.round, self._record.shelf.aggregate(command))
+        except Exception as error:  # noqa: BLE001 (the edge of the round: any failure becomes its recorded reason)
+            return StepFailed(command.round, describe(error))

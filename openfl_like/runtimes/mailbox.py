@@ -1,0 +1,137 @@
+"""The real federation: assignments wait in each collaborator's mailbox and are pushed down its session."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from openfl_like.errors import ConflictError, RoundClosedError, UpdateRefusedError
+from openfl_like.federation.events import (
+    CollaboratorJoined,
+    CollaboratorLeft,
+    FinishExperiment,
+    SendAssignment,
+    TaskFailed,
+    UpdateCommitted,
+    WithdrawAssignment,
+)
+from openfl_like.federation.ports import (
+    AggregatorInstruction,
+    CollaboratorReport,
+    Dismissal,
+    Ready,
+    TaskFailure,
+    Withdrawal,
+)
+from openfl_like.federation.task import Assignment, Phase, Update
+from openfl_like.runtimes.loop import Outward, Post
+from openfl_like.runtimes.session import converse
+
+Mailbox = asyncio.Queue[AggregatorInstruction]
+
+
+class MailboxRuntime:
+    """Connects sessions of collaborators with the loop.
+
+    Args:
+        plan_digest: A collaborator must have the plan with this digest.
+    """
+
+    def __init__(self, plan_digest: str) -> None:
+        self._plan_digest = plan_digest
+        self._post: Post | None = None
+        self._sessions: dict[str, Mailbox] = {}
+        self._open: dict[tuple[int, Phase, str], Assignment] = {}
+        self._dismissal: Dismissal | None = None
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    async def start(self, post: Post) -> None:
+        """Begins to take sessions."""
+        self._post = post
+
+    async def perform(self, command: Outward) -> None:
+        """Puts a command into the mailbox of its collaborator."""
+        match command:
+            case SendAssignment(assignment):
+                key = assignment.round, assignment.phase, assignment.collaborator
+                self._open[key] = assignment
+                self._deliver(assignment.collaborator, assignment)
+            case WithdrawAssignment(round_number, phase, collaborator, reason):
+                self._open.pop((round_number, phase, collaborator), None)
+                self._deliver(collaborator, Withdrawal(round_number, phase, reason))
+            case FinishExperiment(status, reason):
+                self._dismissal = Dismissal(status.value, reason)
+                self._open.clear()
+                for mailbox in self._sessions.values():
+                    mailbox.put_nowait(self._dismissal)
+
+    async def drained(self) -> None:
+        """Waits until every session has ended."""
+        await self._empty.wait()
+
+    def expects(self, update: Update) -> None:
+        """Checks that an update is asked for; raises RoundClosedError."""
+        if (update.round, update.phase, update.collaborator) not in self._open:
+            raise RoundClosedError(f"round {update.round} does not wait for an update of '{update.collaborator}'")
+
+    def committed(self, update: Update) -> None:
+        """Takes a complete update into the loop."""
+        self._open.pop((update.round, update.phase, update.collaborator), None)
+        self._tell(UpdateCommitted(update))
+
+    async def participate(
+        self,
+        collaborator: str,
+        reports: AsyncIterator[CollaboratorReport],
+        send: Callable[[AggregatorInstruction], Awaitable[None]],
+    ) -> None:
+        """Holds a collaborator's session until it is dismissed or breaks.
+
+        Raises:
+            ConflictError: If this collaborator already has a session, or another plan.
+        """
+        await self._admit(collaborator, reports)
+        mailbox: Mailbox = asyncio.Queue()
+        self._sessions[collaborator] = mailbox
+        self._empty.clear()
+        try:
+            self._tell(CollaboratorJoined(collaborator))
+            if self._dismissal is not None:
+                mailbox.put_nowait(self._dismissal)
+            await converse(mailbox, self._read(collaborator, reports), send, lambda item: isinstance(item, Dismissal))
+        finally:
+            del self._sessions[collaborator]
+            if self._dismissal is None:
+                self._tell(CollaboratorLeft(collaborator, "its connection was lost"))
+            if not self._sessions:
+                self._empty.set()
+
+    async def _admit(self, collaborator: str, reports: AsyncIterator[CollaboratorReport]) -> None:
+        first = await anext(reports, None)
+        if not isinstance(first, Ready):
+            raise UpdateRefusedError("a session begins with 'ready'")
+        if first.plan_digest != self._plan_digest:
+            raise ConflictError(
+                f"'{collaborator}' has the plan {first.plan_digest[:12]}, this experiment has {self._plan_digest[:12]}",
+                cure="give both sides the same plan file",
+            )
+        if collaborator in self._sessions:
+            raise ConflictError(
+                f"a collaborator named '{collaborator}' is already connected",
+                cure="stop the other one; if there is none of yours, its key was copied",
+            )
+
+    async def _read(self, collaborator: str, reports: AsyncIterator[CollaboratorReport]) -> None:
+        async for report in reports:
+            if isinstance(report, TaskFailure):
+                self._open.pop((report.round, report.phase, collaborator), None)
+                self._tell(TaskFailed(report.round, report.phase, collaborator, report.task, report.reason))
+            elif isinstance(report, Update):
+                self.committed(report)
+
+    def _deliver(self, collaborator: str, instruction: AggregatorInstruction) -> None:
+        if collaborator in self._sessions:
+            self._sessions[collaborator].put_nowait(instruction)
+
+    def _tell(self, event: CollaboratorJoined | CollaboratorLeft | TaskFailed | UpdateCommitted) -> None:
+        if self._post is not None:
+            self._post(event)

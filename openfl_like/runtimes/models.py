@@ -1,0 +1,98 @@
+"""The models and updates of an experiment as files: checked, combined, published."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from openfl_like.errors import FederationError, NotFoundError
+from openfl_like.federation.aggregation import Contribution, aggregate_files
+from openfl_like.federation.events import Aggregate, ModelVersion, ValidateUpdates
+from openfl_like.federation.parts import build_rule, build_validators
+from openfl_like.federation.task import Assignment, Update
+from openfl_like.federation.validation import validate_update
+from openfl_like.plan.schema import Plan
+from openfl_like.store.files import ExperimentFiles
+from openfl_like.tensors.manifest import sha256_file
+
+log = logging.getLogger(__name__)
+
+
+class ModelShelf:
+    """Finds models by digest and makes new ones from updates; all methods block and belong on a thread.
+
+    Args:
+        plan: Names the validators and the aggregation rule.
+        files: Where models and updates are.
+    """
+
+    def __init__(self, plan: Plan, files: ExperimentFiles) -> None:
+        self._files = files
+        self._keep = plan.model_store.keep.last
+        self._validators = build_validators(plan)
+        self._rule = build_rule(plan)
+        self._rounds: dict[str, int] = {}
+
+    def put(self, digest: str, round_number: int) -> None:
+        """Remembers which round's file has this digest."""
+        self._rounds[digest] = round_number
+
+    def path(self, digest: str) -> Path:
+        """Gives the file of a model; raises NotFoundError."""
+        if digest not in self._rounds:
+            raise NotFoundError(f"there is no model {digest[:12]}")
+        return self._files.model(self._rounds[digest])
+
+    def update_path(self, update: Update) -> Path:
+        """Gives the file of an update in the spool."""
+        return self._files.update(update.round, update.phase, update.collaborator)
+
+    def assignment_path(self, assignment: Assignment) -> Path:
+        """Gives the file where the update of an assignment goes."""
+        return self._files.update(assignment.round, assignment.phase, assignment.collaborator)
+
+    def validate(self, command: ValidateUpdates) -> dict[str, str]:
+        """Gives the refused updates and why."""
+        base = self.path(command.base_model) if command.base_model else None
+        problems = {}
+        for update in command.updates:
+            problem = validate_update(self._validators, self.update_path(update), base, update)
+            if problem:
+                problems[update.collaborator] = problem
+        return problems
+
+    def aggregate(self, command: Aggregate) -> str:
+        """Combines the updates into the round's model and gives its digest."""
+        contributions = [
+            Contribution(update.collaborator, self.update_path(update), float(update.num_samples))
+            for update in command.updates
+        ]
+        digest = aggregate_files(self._rule, contributions, self._files.model(command.round))
+        self.put(digest, command.round)
+        return digest
+
+    def publish(self, version: ModelVersion) -> str:
+        """Makes the version's file final and gives its SHA-256 (hex)."""
+        made_in = self._rounds[version.digest]
+        if made_in != version.round:
+            self._files.carry(made_in, version.round)
+            self.put(version.digest, version.round)
+        return sha256_file(self._files.model(version.round))
+
+    def tidy(self, versions: Sequence[ModelVersion]) -> None:
+        """Lets go of the newest round's updates and of models that the plan does not keep."""
+        newest = versions[-1].round
+        self._files.clear_spool(newest)
+        best = [version.round for version in versions if version.best][-1:]
+        keep = {*(version.round for version in versions[-self._keep :]), *best}
+        self._files.retain(keep)
+        self._rounds = {digest: number for digest, number in self._rounds.items() if number in keep}
+
+
+def describe(error: Exception) -> str:
+    """Gives one line for a step that could not be performed; a defect of ours is logged in full."""
+    if isinstance(error, FederationError | OSError):
+        return str(error)
+    log.error("a step of the round failed", exc_info=error)
+    return f"{type(error).__name__}: {error}"
+
+

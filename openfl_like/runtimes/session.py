@@ -1,0 +1,39 @@
+"""A long-lived session: what waits in a mailbox goes out while what the peer reports comes in."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+Message = TypeVar("Message")
+
+
+async def converse(
+    mailbox: asyncio.Queue[Message],
+    listening: Coroutine[Any, Any, None],
+    send: Callable[[Message], Awaitable[None]],
+    is_last: Callable[[Message], bool],
+) -> None:
+    """Sends from the mailbox until its last message is out or the peer stops reporting.
+
+    Args:
+        mailbox: Messages for the peer.
+        listening: Reads the peer's reports until it has no more; its error ends the session.
+        send: Sends one message.
+        is_last: Whether a message ends the session.
+    """
+    reading = asyncio.create_task(listening)
+    waiting: asyncio.Task[Message] | None = None
+    try:
+        while True:
+            waiting = asyncio.create_task(mailbox.get())
+            await asyncio.wait({waiting, reading}, return_when=asyncio.FIRST_COMPLETED)
+            if not waiting.done():
+                return await reading
+            message = waiting.result()
+            await send(message)
+            if is_last(message):
+                return None
+    finally:
+        reading.cancel()
+        if waiting is not None:
+            waiting.cancel()

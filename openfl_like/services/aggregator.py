@@ -1,0 +1,195 @@
+"""The Aggregator: the rounds of one experiment, served to its collaborators."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from openfl_like.errors import NotAllowedError, SettingsError, UpdateRefusedError
+from openfl_like.events.bus import EventBus
+from openfl_like.federation.events import CancelRequested
+from openfl_like.federation.experiment import Experiment
+from openfl_like.federation.parties import EventRecord
+from openfl_like.federation.ports import AggregatorInstruction, CollaboratorReport, Landing
+from openfl_like.federation.task import Update
+from openfl_like.pki.files import Credentials
+from openfl_like.pki.peer import PeerVerifier
+from openfl_like.pki.roles import Identity, Role
+from openfl_like.plan.digest import plan_digest
+from openfl_like.plan.schema import Plan
+from openfl_like.runtimes.loop import Drive, Outcome, Record, SystemClock
+from openfl_like.runtimes.mailbox import MailboxRuntime
+from openfl_like.runtimes.models import ModelShelf
+from openfl_like.store.experiment import ExperimentStore
+from openfl_like.store.files import ExperimentFiles
+from openfl_like.tensors.container import TensorFile, write_tensors
+from openfl_like.tensors.manifest import Manifest, file_digest
+from openfl_like.wire.aggregator import SERVICE, AggregatorServicer
+from openfl_like.wire.server import Guard, Server, service_handler
+from openfl_like.wire.transfer import wanted
+
+log = logging.getLogger(__name__)
+DRAIN_S = 5.0
+HEADER_SLACK_BYTES = 1 << 16
+INITIAL_MODEL_LIMIT_BYTES = 64 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class AggregatorSettings:
+    """What an Aggregator is started with.
+
+    Attributes:
+        experiment: Id of the experiment; its certificate must name it.
+        plan: The plan.
+        workspace: Where the plan's initial model is, if it names one.
+        directory: The experiment's directory; a former run in it is taken up where it was.
+        listen: ``host:port``.
+        credentials: Certificate and key of the role aggregator.
+        expected: Collaborators to wait for; empty: as the plan says.
+    """
+
+    experiment: str
+    plan: Plan
+    workspace: Path
+    directory: Path
+    listen: str
+    credentials: Credentials
+    expected: tuple[str, ...] = ()
+
+
+def open_experiment(
+    experiment: str, plan: Plan, store: ExperimentStore, initial_model: str, expected: tuple[str, ...]
+) -> Experiment:
+    """Restores the experiment that the store knows, or begins a new one."""
+    snapshot = store.snapshot()
+    if snapshot is not None:
+        return Experiment.restore(plan, snapshot)
+    return Experiment(experiment, plan, expected, initial_model)
+
+
+def place_initial_model(plan: Plan, workspace: Path, files: ExperimentFiles) -> str:
+    """Copies the plan's initial model, if it names one, to its place as version 0 and gives its digest.
+
+    Raises:
+        SettingsError: If the file is missing.
+        TensorError: If it is malformed.
+    """
+    name = plan.aggregator.settings.init_state_path
+    if name is None:
+        return ""
+    source = workspace / name
+    if not source.is_file():
+        raise SettingsError(f"there is no initial model '{name}' in the workspace", place=str(workspace))
+    with TensorFile(source) as tensors:
+        write_tensors(files.model(0), {name: tensors.tensor(name) for name in tensors.names})
+    return file_digest(files.model(0))
+
+
+class Aggregator:
+    """Answers collaborators and watchers; the loop decides.
+
+    Args:
+        drive: The loop.
+        runtime: The collaborators' mailboxes.
+        shelf: Models and updates.
+        bus: What watchers are told.
+    """
+
+    def __init__(self, drive: Drive, runtime: MailboxRuntime, shelf: ModelShelf, bus: EventBus) -> None:
+        self._drive = drive
+        self._runtime = runtime
+        self._shelf = shelf
+        self._bus = bus
+        self._limit_bytes = INITIAL_MODEL_LIMIT_BYTES
+
+    async def participate(
+        self,
+        caller: str,
+        reports: AsyncIterator[CollaboratorReport],
+        send: Callable[[AggregatorInstruction], object],
+    ) -> None:
+        """Holds a collaborator's session."""
+        await self._runtime.participate(caller, reports, send)  # type: ignore[arg-type] # same callable, wider type
+
+    async def model_file(self, digest: str) -> Path:
+        """Gives the file of a model."""
+        path = self._shelf.path(digest)
+        self._limit_bytes = path.stat().st_size + HEADER_SLACK_BYTES
+        return path
+
+    async def expect_update(self, update: Update, manifest: Manifest) -> Landing:
+        """Refuses an update that is not asked for or larger than the model it started from."""
+        self._runtime.expects(update)
+        if manifest.total_bytes > self._limit_bytes:
+            raise UpdateRefusedError(f"the update has {manifest.total_bytes} bytes, the model {self._limit_bytes}")
+        path = self._shelf.update_path(update)
+        return Landing(path, await wanted(path, manifest))
+
+    async def commit_update(self, update: Update) -> None:
+        """Takes a complete update into the round."""
+        self._runtime.committed(update)
+
+    def watch(self, after: int) -> AsyncIterator[EventRecord]:
+        """Gives history and live events."""
+        return self._bus.tail(after)
+
+    async def cancel(self, caller: str) -> None:
+        """Ends the experiment as CANCELLED."""
+        self._drive.post(CancelRequested(caller))
+
+
+def _only(experiment: str) -> Callable[[Identity], None]:
+    def rule(caller: Identity) -> None:
+        if caller.role is Role.COLLABORATOR and caller.experiment != experiment:
+            raise NotAllowedError(
+                f"{caller.uri} is a collaborator of another experiment than '{experiment}'",
+                cure=f"use a certificate that was issued for '{experiment}'",
+            )
+
+    return rule
+
+
+async def run_aggregator(settings: AggregatorSettings, ready: Callable[[str, EventBus], None]) -> Outcome:
+    """Runs an experiment from its start, or from where it was, to its end.
+
+    Args:
+        settings: What to run.
+        ready: Called with the address and the event bus when collaborators can connect.
+
+    Raises:
+        SettingsError: If the certificate is for another experiment.
+        ConflictError: If the address is taken or the directory's database is damaged.
+    """
+    identity = settings.credentials.identity
+    if identity.role is not Role.AGGREGATOR or identity.experiment != settings.experiment:
+        raise SettingsError(
+            f"the certificate is for {identity.uri}, the experiment is '{settings.experiment}'",
+            cure=f"issue one with 'fx pki issue aggregator --experiment {settings.experiment}'",
+        )
+    files = ExperimentFiles(settings.directory)
+    files.prepare()
+    async with contextlib.AsyncExitStack() as stack:
+        store = ExperimentStore(settings.directory)
+        stack.callback(store.close)
+        bus = EventBus(store.events)
+        shelf = ModelShelf(settings.plan, files)
+        initial = place_initial_model(settings.plan, settings.workspace, files)
+        experiment = open_experiment(settings.experiment, settings.plan, store, initial, settings.expected)
+        if initial:
+            shelf.put(initial, 0)
+        runtime = MailboxRuntime(plan_digest(settings.plan))
+        drive = Drive(experiment, runtime, Record(store, shelf, bus.notify), SystemClock())
+        guard = Guard(PeerVerifier(settings.credentials.trust), _only(settings.experiment))
+        servicer = AggregatorServicer(Aggregator(drive, runtime, shelf, bus))
+        server = Server(settings.listen, settings.credentials, (service_handler(SERVICE, servicer, guard),))
+        await stack.enter_async_context(server)
+        host = settings.listen.rpartition(":")[0]
+        ready(f"{host}:{server.port}", bus)
+        outcome = await drive.run()
+        bus.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                await runtime.drained()
+        return outcome

@@ -1,0 +1,244 @@
+"""The Collaborator: takes assignments from its Aggregator, has its worker perform them, delivers what comes back.
+
+This process has the key and the network but runs no submitted code and holds no tensors.
+"""
+
+import asyncio
+import contextlib
+import logging
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from openfl_like.errors import (
+    ConflictError,
+    FederationError,
+    RoundClosedError,
+    ShardError,
+    TaskError,
+    UnreachableError,
+    UpdateRefusedError,
+)
+from openfl_like.federation.ports import Dismissal, Ready, TaskFailure, Withdrawal
+from openfl_like.federation.task import Assignment, Phase, Update
+from openfl_like.pki.files import Credentials
+from openfl_like.plan.digest import freeze, plan_digest
+from openfl_like.plan.schema import Plan
+from openfl_like.services.worker_process import WorkerProcess, WorkerSettings
+from openfl_like.tensors.manifest import manifest_of
+from openfl_like.wire.aggregator import AggregatorClient, Participation
+from openfl_like.wire.channel import backoff
+
+log = logging.getLogger(__name__)
+RECONNECT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class CollaboratorSettings:
+    """What a Collaborator is started with.
+
+    Attributes:
+        experiment: Id of the experiment.
+        plan: The plan.
+        workspace: Where the submitted code is.
+        shard: The site's shard.yaml.
+        aggregator: ``host:port``.
+        credentials: Certificate and key of the role collaborator.
+        directory: Where models, updates and the worker's files go.
+    """
+
+    experiment: str
+    plan: Plan
+    workspace: Path
+    shard: Path
+    aggregator: str
+    credentials: Credentials
+    directory: Path
+
+
+@dataclass(slots=True)
+class _Result:
+    """A finished assignment, kept until its receipt."""
+
+    update: Update
+    path: Path
+
+
+@dataclass(slots=True)
+class Collaborator:
+    """One site's part in one experiment."""
+
+    settings: CollaboratorSettings
+    _worker: asyncio.Task[WorkerProcess] | None = None
+    _job: asyncio.Task[None] | None = None
+    _results: dict[tuple[int, Phase], _Result] = field(default_factory=dict)
+
+    async def run(self) -> Dismissal:
+        """Takes part until dismissed.
+
+        Raises:
+            UnreachableError: If the Aggregator stays away for too long.
+            ConflictError: If it has another plan, or a collaborator of this name is there.
+            NotAllowedError: If the certificate is for another experiment.
+        """
+        self.settings.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._warm_up()
+        try:
+            return await self._stay()
+        finally:
+            await self._end_job()
+            await self._end_worker()
+
+    async def _stay(self) -> Dismissal:
+        loop = asyncio.get_running_loop()
+        last_contact = loop.time()
+        patience_s = max(self.settings.plan.admission.timeout_s, RECONNECT_S)
+        async for _ in backoff():
+            client = AggregatorClient(self.settings.aggregator, self.settings.experiment, self.settings.credentials)
+            contact: list[float] = []
+            try:
+                async with client, client.participate() as session:
+                    dismissal = await self._attend(client, session, contact)
+                if dismissal is not None:
+                    return dismissal
+                log.warning("the aggregator ended the session; connecting again")
+            except UnreachableError as error:
+                log.warning("%s; trying again", error)
+                failure: FederationError = error
+            except ConflictError as error:
+                if "already connected" not in error.message:
+                    raise
+                failure = error
+            else:
+                failure = UnreachableError("the aggregator closes every session")
+            finally:
+                await self._end_job()
+            last_contact = contact[-1] if contact else last_contact
+            if loop.time() - last_contact > patience_s:
+                raise failure
+        raise UnreachableError("unreachable")  # backoff never ends
+
+    async def _attend(
+        self, client: AggregatorClient, session: Participation, contact: list[float]
+    ) -> Dismissal | None:
+        await session.report(Ready(plan_digest(self.settings.plan)))
+        loop = asyncio.get_running_loop()
+        while (instruction := await session.instruction()) is not None:
+            contact[:] = [loop.time()]
+            match instruction:
+                case Dismissal():
+                    return instruction
+                case Withdrawal():
+                    log.info("round %d: %s withdrawn: %s", instruction.round, instruction.phase, instruction.reason)
+                    await self._end_job()
+                case Assignment():
+                    await self._end_job()
+                    self._job = asyncio.create_task(self._do(client, session, instruction))
+        return None
+
+    async def _do(self, client: AggregatorClient, session: Participation, assignment: Assignment) -> None:
+        """Performs and delivers one assignment; what goes wrong at this site becomes a report."""
+        key = assignment.round, assignment.phase
+        try:
+            if key not in self._results:
+                self._results = {key: await self._perform(client, assignment)}
+            await self._deliver(client, session, self._results[key])
+        except (TaskError, ShardError) as error:
+            await self._end_worker()
+            task, reason = _blame(error, assignment)
+            log.error("round %d: task '%s' failed: %s", assignment.round, task, reason)
+            with contextlib.suppress(UnreachableError):
+                await session.report(TaskFailure(assignment.round, assignment.phase, task, reason))
+        except (RoundClosedError, UpdateRefusedError) as error:
+            log.warning("round %d: the update was not taken: %s", assignment.round, error)
+        except UnreachableError as error:
+            log.warning("round %d: %s; the update is kept", assignment.round, error)
+        except FederationError as error:
+            log.exception("round %d failed", assignment.round)
+            with contextlib.suppress(UnreachableError):
+                report = TaskFailure(assignment.round, assignment.phase, assignment.phase.value, str(error))
+                await session.report(report)
+
+    async def _perform(self, client: AggregatorClient, assignment: Assignment) -> _Result:
+        model = await self._model(client, assignment.model)
+        out = self.settings.directory / f"update-{assignment.round:04d}-{assignment.phase}.safetensors"
+        for old in self.settings.directory.glob("update-*"):
+            old.unlink()
+        worker = await self._ready_worker()
+        try:
+            update = await worker.perform(assignment, model, out)
+        except asyncio.CancelledError:
+            await self._end_worker()  # it is busy with work that nobody wants
+            raise
+        return _Result(update, out)
+
+    async def _model(self, client: AggregatorClient, digest: str) -> Path | None:
+        if not digest:
+            return None
+        path = self.settings.directory / f"model-{digest}.safetensors"
+        if not path.exists():
+            for old in self.settings.directory.glob("model-*.safetensors"):
+                old.unlink()
+            await client.download(digest, path)
+        return path
+
+    async def _deliver(self, client: AggregatorClient, session: Participation, result: _Result) -> None:
+        if result.update.digest:
+            manifest = await asyncio.to_thread(manifest_of, result.path)
+            await client.upload(result.update, result.path, manifest)
+        else:
+            await session.report(result.update)
+
+    def _warm_up(self) -> None:
+        """Starts the worker while the Aggregator is being connected to; its failure shows at the first assignment."""
+        settings = self.settings
+        frozen = settings.directory / "plan.json"
+        frozen.write_bytes(freeze(settings.plan))
+        worker = WorkerSettings(
+            shard=settings.shard,
+            directory=settings.directory / "work",
+            plan=frozen,
+            workspace=settings.workspace,
+            threads=settings.plan.collaborator.settings.threads,
+        )
+        self._worker = asyncio.create_task(WorkerProcess.start(worker, _log_line))
+        self._worker.add_done_callback(lambda task: task.cancelled() or task.exception())
+
+    async def _ready_worker(self) -> WorkerProcess:
+        if self._worker is None:
+            self._warm_up()
+        assert self._worker is not None  # noqa: S101 (warmed up just above)
+        return await asyncio.shield(self._worker)
+
+    async def _end_job(self) -> None:
+        if self._job is not None:
+            self._job.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._job
+            self._job = None
+
+    async def _end_worker(self) -> None:
+        if self._worker is None:
+            return
+        starting, self._worker = self._worker, None
+        if not starting.done():
+            starting.cancel()
+        with contextlib.suppress(asyncio.CancelledError, FederationError):
+            await (await starting).stop()
+
+
+def _blame(error: TaskError | ShardError, assignment: Assignment) -> tuple[str, str]:
+    """Gives the task at fault and the reason."""
+    if isinstance(error, ShardError):
+        return "load", error.message
+    first = assignment.tasks[0].name if assignment.tasks else assignment.phase.value
+    return error.place or first, error.message
+
+
+def _log_line(line: str) -> None:
+    sys.stderr.write(f"worker: {line}\n")
+
+
+async def run_collaborator(settings: CollaboratorSettings) -> Dismissal:
+    """Takes part in an experiment until its end; see `Collaborator.run`."""
+    return await Collaborator(settings).run()

@@ -1,0 +1,361 @@
+"""The Director: takes submissions, runs them one after the other, tells everybody how they stand."""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from openfl_like.errors import BundleError, ConflictError, FederationError, NotAllowedError, NotFoundError, UsageError
+from openfl_like.events.bus import EventBus
+from openfl_like.federation.events import Status
+from openfl_like.federation.parties import (
+    EnvoyRecord,
+    EventRecord,
+    ExperimentRecord,
+    ExperimentSummary,
+    LogLines,
+    PublishedVersion,
+)
+from openfl_like.federation.ports import (
+    CollaboratorEnded,
+    EnvoyInstruction,
+    EnvoyReport,
+    Landing,
+    OrderReply,
+    StopOrder,
+    Submission,
+)
+from openfl_like.pki.authority import Authority
+from openfl_like.pki.files import Credentials
+from openfl_like.pki.peer import PeerVerifier
+from openfl_like.plan.bundle import unpack
+from openfl_like.plan.checks import check_plan
+from openfl_like.plan.digest import freeze, plan_digest
+from openfl_like.plan.names import MAX_TOTAL_BYTES
+from openfl_like.services.dispatch import Desk, Dispatch
+from openfl_like.services.roster import Roster
+from openfl_like.services.settings import DirectorFile
+from openfl_like.services.signature import verify_submitter
+from openfl_like.store.director import DirectorStore, StoredExperiment
+from openfl_like.store.experiment import ExperimentStore
+from openfl_like.store.files import ExperimentFiles, pick_version
+from openfl_like.wire.director import SERVICE, DirectorServicer
+from openfl_like.wire.server import Guard, Server, service_handler
+from openfl_like.wire.transfer import wanted
+
+log = logging.getLogger(__name__)
+REQUEST_ID = re.compile(r"[0-9a-f]{8,64}")
+BUNDLE_SLACK_BYTES = 16 << 20  # the archive's own headers
+
+
+@dataclass(frozen=True, slots=True)
+class _Feed:
+    """What watchers of an experiment read from until it has ended."""
+
+    bus: EventBus
+    store: ExperimentStore
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(slots=True)
+class Director:
+    """Answers envoys and users, and works through the queue.
+
+    Args:
+        settings: director.yaml.
+        credentials: The Director's certificate and key.
+        authority: The experiment authority.
+        store: What it remembers.
+    """
+
+    settings: DirectorFile
+    credentials: Credentials
+    authority: Authority
+    store: DirectorStore
+    roster: Roster = field(init=False)
+    _queued: asyncio.Event = field(default_factory=asyncio.Event)
+    _current: Dispatch | None = None
+    _feeds: dict[str, _Feed] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.roster = Roster(self.settings, self.store, self._on_answer, self._on_logs)
+
+    # ---- envoys
+
+    async def attend(
+        self,
+        caller: str,
+        reports: AsyncIterator[EnvoyReport],
+        send: Callable[[EnvoyInstruction], Awaitable[None]],
+    ) -> None:
+        """Holds an envoy's session."""
+        await self.roster.attend(caller, reports, send)
+
+    async def bundle_file(self, experiment: str) -> Path:
+        """Gives the workspace bundle of an experiment."""
+        return self._files(self._known(experiment).summary.id).bundle
+
+    async def _on_answer(self, site: str, answer: OrderReply | CollaboratorEnded) -> None:
+        if self._current is not None and self._current.id == answer.experiment:
+            await self._current.answer(site, answer)
+        elif isinstance(answer, OrderReply) and answer.accepted:
+            self.roster.send(site, StopOrder(answer.experiment, "the experiment has ended"))
+
+    def _on_logs(self, lines: LogLines) -> None:
+        with contextlib.suppress(NotFoundError):
+            path = self._files(self._known(lines.experiment).summary.id).log(lines.source)
+            with path.open("a", encoding="utf-8") as file:
+                file.writelines(f"{line}\n" for line in lines.lines)
+
+    # ---- users
+
+    async def expect_bundle(self, caller: str, submission: Submission) -> Landing:
+        """Checks request id, size and signature before a byte of the bundle is taken."""
+        if not REQUEST_ID.fullmatch(submission.request_id):
+            raise UsageError("a request id has 8 to 64 hexadecimal digits")
+        if submission.manifest.total_bytes > MAX_TOTAL_BYTES + BUNDLE_SLACK_BYTES:
+            raise BundleError(
+                f"the bundle has {submission.manifest.total_bytes:,} bytes, the limit is {MAX_TOTAL_BYTES:,}",
+                cure="keep data and models out of the workspace",
+            )
+        digest = submission.manifest.digest
+        trust = self.credentials.trust
+        signer = verify_submitter(digest, submission.signature, submission.certificates, trust)
+        if signer.name != caller:
+            raise NotAllowedError(f"'{caller}' submits a bundle that '{signer.name}' signed")
+        known = await asyncio.to_thread(self.store.requested, caller, submission.request_id)
+        if known is not None:
+            return Landing(self._files(known.id).bundle, ())
+        path = self._incoming(caller, submission)
+        return Landing(path, await wanted(path, submission.manifest))
+
+    async def submit(self, caller: str, submission: Submission) -> ExperimentSummary:
+        """Queues a complete bundle; it is on disk when this returns."""
+        known = await asyncio.to_thread(self.store.requested, caller, submission.request_id)
+        if known is not None:
+            return known
+        summary = await asyncio.to_thread(self._admit, caller, submission)
+        log.info("experiment %s submitted by %s", summary.id, caller)
+        self._feed(summary.id)
+        self._queued.set()
+        return summary
+
+    def _admit(self, caller: str, submission: Submission) -> ExperimentSummary:
+        incoming = self._incoming(caller, submission)
+        staging = self.settings.state / "incoming" / f"unpacked-{secrets.token_hex(8)}"
+        try:
+            plan = unpack(incoming, staging)
+            check_plan(plan, "the submitted plan")
+        except FederationError:
+            incoming.unlink(missing_ok=True)
+            ExperimentFiles(staging).remove()
+            raise
+        experiment = f"{plan.name[:48]}-{secrets.token_hex(4)}"
+        files = self._files(experiment)
+        files.directory.mkdir(parents=True, mode=0o700)
+        files.prepare()
+        staging.rename(files.directory / "workspace")
+        incoming.rename(files.bundle)
+        files.plan.write_bytes(freeze(plan))
+        ExperimentStore(files.directory).close()
+        summary = ExperimentSummary(
+            id=experiment,
+            name=plan.name,
+            status=Status.QUEUED,
+            reason="",
+            owner=caller,
+            submitted_at=time.time(),
+            plan_digest=plan_digest(plan),
+        )
+        stored = StoredExperiment(
+            summary, submission.manifest.digest, submission.signature, submission.certificates
+        )
+        return self.store.add(submission.request_id, stored)
+
+    async def experiments(self) -> list[ExperimentSummary]:
+        """Lists all experiments, oldest first."""
+        return await asyncio.to_thread(self.store.experiments)
+
+    async def experiment(self, experiment: str) -> ExperimentRecord:
+        """Gives everything known of one experiment."""
+        summary = self._known(experiment).summary
+        files = self._files(summary.id)
+        versions = await asyncio.to_thread(_versions, files)
+        return ExperimentRecord(summary, tuple(versions), files.plan.read_text(encoding="utf-8"))
+
+    async def watch(self, experiment: str, after: int) -> AsyncIterator[ExperimentSummary | EventRecord]:
+        """Gives the summary, history and live events, and the summary again at the end."""
+        summary = self._known(experiment).summary
+        yield summary
+        feed = self._feeds.get(summary.id)
+        if feed is None:
+            for event in await asyncio.to_thread(_history, self._files(summary.id), after):
+                yield event
+        else:
+            async for event in feed.bus.tail(after):
+                yield event
+        yield self._known(experiment).summary
+
+    async def logs(self, experiment: str, source: str) -> AsyncIterator[LogLines]:
+        """Gives the stored log lines of one source, or of all."""
+        summary = self._known(experiment).summary
+        directory = self._files(summary.id).directory / "logs"
+        found = {path.stem: path for path in sorted(directory.glob("*.log"))}
+        if source and source not in found:
+            known = ", ".join(found) or "none yet"
+            raise NotFoundError(f"'{source}' has written no log for '{experiment}'", cure=f"logs are there from: {known}")
+        for name, path in found.items():
+            if source in {"", name}:
+                text = await asyncio.to_thread(path.read_text, encoding="utf-8", errors="replace")
+                lines = text.splitlines()
+                for start in range(0, len(lines), 500):
+                    yield LogLines(summary.id, name, tuple(lines[start : start + 500]))
+
+    async def cancel(self, caller: str, experiment: str) -> ExperimentSummary:
+        """Ends a queued or running experiment; answers when it has ended."""
+        summary = self._known(experiment).summary
+        if summary.status.ended:
+            raise ConflictError(f"the experiment '{summary.id}' has already ended: {summary.status}")
+        log.info("experiment %s: cancelled by %s", summary.id, caller)
+        feed = self._feed(summary.id)
+        if self._current is not None and self._current.id == summary.id:
+            await self._current.cancel(caller)
+            await feed.ended.wait()
+            return self._known(experiment).summary
+        return self._finish(summary.id, Status.CANCELLED, f"cancelled by {caller}")
+
+    async def model(self, experiment: str, which: str) -> Path:
+        """Gives the file of a published model."""
+        files = self._files(self._known(experiment).summary.id)
+        versions = await asyncio.to_thread(_versions, files)
+        path = files.model(pick_version(versions, which).version.round)
+        if not path.exists():
+            raise NotFoundError(
+                f"version {which} is not kept any more", cure="raise model_store.keep.last in the plan"
+            )
+        return path
+
+    async def envoys(self) -> list[EnvoyRecord]:
+        """Lists the roster."""
+        return await self.roster.records()
+
+    # ---- the queue
+
+    async def work(self) -> None:
+        """Runs the queued experiments one after the other; those that were running when we ended come first."""
+        while True:
+            self._queued.clear()
+            waiting = [item for item in await self.experiments() if not item.status.ended]
+            for summary in waiting:
+                self._feed(summary.id)
+            if waiting:
+                await self._run(min(waiting, key=lambda item: (item.status is Status.QUEUED, item.submitted_at)))
+            else:
+                await self._queued.wait()
+
+    async def _run(self, summary: ExperimentSummary) -> None:
+        def on_status(status: Status, reason: str) -> None:
+            log.info("experiment %s: %s", summary.id, status)
+            self.store.set_status(summary.id, status, reason, time.time())
+
+        notify = self._feed(summary.id).bus.notify
+        desk = Desk(self.settings, self.credentials, self.authority, self.roster, on_status, notify)
+        self._current = Dispatch(desk, self.store.experiment(summary.id), self._files(summary.id))
+        try:
+            status, reason = await self._current.run()
+        except Exception as error:  # noqa: BLE001 (the edge of an experiment: a defect must not stop the queue)
+            log.exception("experiment %s: dispatch failed", summary.id)
+            status, reason = Status.FAILED, f"the director failed: {type(error).__name__}: {error}"
+        finally:
+            self._current = None
+        self._finish(summary.id, status, reason)
+
+    def _finish(self, experiment: str, status: Status, reason: str) -> ExperimentSummary:
+        summary = self.store.set_status(experiment, status, reason, time.time())
+        log.info("experiment %s: %s %s", experiment, status, reason)
+        feed = self._feeds.pop(experiment, None)
+        if feed is not None:
+            feed.bus.close()
+            feed.ended.set()
+        return summary
+
+    # ---- where things are
+
+    def _known(self, experiment: str) -> StoredExperiment:
+        return self.store.experiment(experiment)
+
+    def _files(self, experiment: str) -> ExperimentFiles:
+        return ExperimentFiles(self.settings.state / "experiments" / experiment)
+
+    def _incoming(self, caller: str, submission: Submission) -> Path:
+        return self.settings.state / "incoming" / f"{caller}-{submission.request_id}.tar"
+
+    def _feed(self, experiment: str) -> _Feed:
+        """Opens what watchers of an experiment that has not ended read from."""
+        if experiment not in self._feeds:
+            store = ExperimentStore(self._files(experiment).directory)
+            self._feeds[experiment] = _Feed(EventBus(store.events), store)
+        return self._feeds[experiment]
+
+
+def _versions(files: ExperimentFiles) -> list[PublishedVersion]:
+    store = ExperimentStore(files.directory)
+    try:
+        return store.versions()
+    finally:
+        store.close()
+
+
+def _history(files: ExperimentFiles, after: int) -> list[EventRecord]:
+    store = ExperimentStore(files.directory)
+    try:
+        return store.events(after)
+    finally:
+        store.close()
+
+
+@contextlib.contextmanager
+def only_one(state: Path) -> Iterator[None]:
+    """Holds the state directory's lock; raises ConflictError if another Director has it."""
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (state / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConflictError("another director uses this state directory", place=str(state)) from None
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+async def run_director(settings: DirectorFile, credentials: Credentials, ready: Callable[[str], None]) -> None:
+    """Runs a Director until cancelled.
+
+    Args:
+        settings: director.yaml.
+        credentials: Its certificate and key.
+        ready: Called with the address when envoys and users can connect.
+
+    Raises:
+        ConflictError: If the address or the state directory is taken.
+        CredentialError: If the experiment authority cannot be read.
+    """
+    authority = Authority.load(settings.experiment_ca)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(only_one(settings.state))
+        (settings.state / "incoming").mkdir(exist_ok=True, mode=0o700)
+        store = DirectorStore(settings.state)
+        stack.callback(store.close)
+        director = Director(settings, credentials, authority, store)
+        servicer = DirectorServicer(director, director)
+        guard = Guard(PeerVerifier(credentials.trust))
+        async with Server(settings.listen, credentials, (service_handler(SERVICE, servicer, guard),)) as server:
+            ready(f"{settings.listen.rpartition(':')[0]}:{server.port}")
+            await director.work()

@@ -1,0 +1,285 @@
+"""The Envoy: a site's standing presence. It owns the site's key and shard and decides what runs here."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from openfl_like import __version__
+from openfl_like.errors import FederationError, UnreachableError
+from openfl_like.federation.parties import LogLines, ShardFacts
+from openfl_like.federation.ports import (
+    CollaboratorEnded,
+    EnvoyReport,
+    Heartbeat,
+    Hello,
+    IssuedCertificate,
+    Order,
+    OrderReply,
+    StopOrder,
+    Welcome,
+)
+from openfl_like.pki.authority import new_key_and_csr
+from openfl_like.pki.files import Credentials, save_credentials
+from openfl_like.pki.roles import Identity, Role
+from openfl_like.plan.bundle import unpack
+from openfl_like.plan.digest import freeze
+from openfl_like.services.monitor import read_devices
+from openfl_like.services.signature import verify_submitter
+from openfl_like.services.spawn import Child, describe_exit, fx_command, spawn
+from openfl_like.services.worker_process import WorkerProcess, WorkerSettings
+from openfl_like.store.files import ExperimentFiles
+from openfl_like.wire.channel import backoff
+from openfl_like.wire.director import Attendance, EnvoyClient
+
+log = logging.getLogger(__name__)
+LOG_BATCH_S = 0.2
+LOG_LINE_LIMIT = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class EnvoySettings:
+    """What an Envoy is started with.
+
+    Attributes:
+        name: The site's name; its certificate must have it.
+        director: ``host:port``.
+        shard: The site's shard.yaml.
+        credentials: Certificate and key of the role envoy.
+        directory: Where workspaces and logs go.
+    """
+
+    name: str
+    director: str
+    shard: Path
+    credentials: Credentials
+    directory: Path
+
+
+async def describe_shard(settings: EnvoySettings) -> ShardFacts:
+    """Loads the shard in a process of its own and gives its facts; raises ShardError."""
+    worker = WorkerSettings(shard=settings.shard, directory=settings.directory / "describe")
+    process = await WorkerProcess.start(worker, log.info)
+    try:
+        assert process.facts is not None  # noqa: S101 (a started worker has them)
+        return process.facts
+    finally:
+        await process.stop()
+
+
+@dataclass(slots=True)
+class _Work:
+    """One experiment at this site."""
+
+    order: Order
+    files: ExperimentFiles
+    key: bytes = b""
+    child: Child | None = None
+    stopping: bool = False
+    watch: asyncio.Task[None] | None = None
+
+
+@dataclass(slots=True)
+class Envoy:
+    """Keeps a session with the Director and carries out its orders.
+
+    Args:
+        settings: Who we are.
+        facts: What the Director is told of the shard.
+    """
+
+    settings: EnvoySettings
+    facts: ShardFacts
+    on_welcome: Callable[[], None] = lambda: None
+    _work: dict[str, _Work] = field(default_factory=dict)
+    _outbox: asyncio.Queue[EnvoyReport] = field(default_factory=asyncio.Queue)
+
+    async def run(self) -> None:
+        """Attends until cancelled; a lost Director is looked for again and again.
+
+        Raises:
+            ShardMismatchError: If the shard does not fit the federation.
+            UnauthenticatedError: If the Director does not accept the certificate.
+        """
+        try:
+            async for _ in backoff():
+                try:
+                    async with EnvoyClient(self.settings.director, self.settings.credentials) as client:
+                        await self._attend(client)
+                    log.warning("the director ended the session; connecting again")
+                except UnreachableError as error:
+                    log.warning("%s; trying again", error)
+        finally:
+            for work in list(self._work.values()):
+                await self._stop(work, "the envoy ends")
+
+    async def _attend(self, client: EnvoyClient) -> None:
+        async with client.attend() as session:
+            await session.report(Hello(self.facts, __version__))
+            sending: asyncio.Task[None] | None = None
+            try:
+                while (instruction := await session.instruction()) is not None:
+                    match instruction:
+                        case Welcome(heartbeat_s):
+                            self.on_welcome()
+                            sending = asyncio.create_task(self._send(session, heartbeat_s))
+                        case Order():
+                            await self._take(client, instruction)
+                        case IssuedCertificate(experiment, chain):
+                            await self._start(experiment, chain)
+                        case StopOrder(experiment, reason):
+                            if experiment in self._work:
+                                await self._stop(self._work[experiment], reason)
+            finally:
+                if sending is not None:
+                    sending.cancel()
+
+    async def _send(self, session: Attendance, heartbeat_s: float) -> None:
+        """Sends reports as they come, and a heartbeat whenever the period has passed."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        with contextlib.suppress(FederationError):  # the session's reader meets the same end and reports it
+            while True:
+                if loop.time() >= due:
+                    devices = await asyncio.to_thread(read_devices, self.settings.directory)
+                    await session.report(Heartbeat(devices, tuple(sorted(self._work))))
+                    due = loop.time() + heartbeat_s
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(max(0.0, due - loop.time())):
+                        report = await self._outbox.get()
+                    await session.report(report)
+
+    async def _take(self, client: EnvoyClient, order: Order) -> None:
+        """Checks an order and answers it: with a CSR, or with the reason against it."""
+        if order.experiment in self._work:
+            await self._stop(self._work[order.experiment], "ordered again")
+        try:
+            work = await self._prepare(client, order)
+        except FederationError as error:
+            log.warning("experiment %s refused: %s", order.experiment, error)
+            self._outbox.put_nowait(OrderReply(order.experiment, accepted=False, reason=str(error)))
+            return
+        work.key, csr = new_key_and_csr()
+        self._work[order.experiment] = work
+        self._outbox.put_nowait(OrderReply(order.experiment, accepted=True, csr=csr))
+
+    async def _prepare(self, client: EnvoyClient, order: Order) -> _Work:
+        """Fetches, verifies and unpacks the bundle; this site checks the user's signature itself."""
+        files = ExperimentFiles(self.settings.directory / order.experiment)
+        await asyncio.to_thread(files.remove)
+        files.directory.mkdir(parents=True, mode=0o700)
+        await client.fetch_bundle(order.experiment, order.bundle, files.bundle)
+        trust = self.settings.credentials.trust
+        verify_submitter(order.bundle, order.signature, order.certificates, trust)
+        plan = await asyncio.to_thread(unpack, files.bundle, files.directory / "workspace")
+        files.plan.write_bytes(freeze(plan))
+        return _Work(order, files)
+
+    async def _start(self, experiment: str, chain: bytes) -> None:
+        """Starts the collaborator of an accepted order with its short-lived certificate."""
+        work = self._work.get(experiment)
+        if work is None or work.child is not None:
+            return
+        directory = work.files.directory
+        certificates = directory / "certificate"
+        ours = self.settings.credentials
+        identity = Identity(ours.identity.federation, Role.COLLABORATOR, self.settings.name, experiment)
+        save_credentials(certificates, Credentials(identity, chain, work.key, ours.trust))
+        command = fx_command(
+            "collaborator", "start",
+            "--plan", str(work.files.plan),
+            "--workspace", str(directory / "workspace"),
+            "--name", self.settings.name,
+            "--experiment", experiment,
+            "--aggregator", work.order.aggregator_address,
+            "--shard-config", str(self.settings.shard.resolve()),
+            "--certificates", str(certificates),
+            "--directory", str(directory / "run"),
+            "--with-parent",
+        )  # fmt: skip
+        lines = LogSender(experiment, self.settings.name, directory / "collaborator.log", self._outbox.put_nowait)
+        work.child = await spawn(command, on_line=lines.add)
+        work.watch = asyncio.create_task(self._watch(work, lines))
+        log.info("experiment %s: collaborator started (pid %d)", experiment, work.child.process.pid)
+
+    async def _watch(self, work: _Work, lines: "LogSender") -> None:
+        assert work.child is not None  # noqa: S101 (watched after it was started)
+        code = await work.child.wait()
+        lines.flush()
+        if code == 0 or work.stopping:
+            reason = ""
+        else:
+            last = next((line for line in reversed(work.child.tail) if line.strip()), "")
+            reason = f"{describe_exit(code)}; last line: {last}" if last else describe_exit(code)
+        log.info("experiment %s: collaborator ended (%s)", work.order.experiment, describe_exit(code))
+        if self._work.get(work.order.experiment) is work:
+            del self._work[work.order.experiment]
+        self._outbox.put_nowait(CollaboratorEnded(work.order.experiment, code, reason))
+
+    async def _stop(self, work: _Work, reason: str) -> None:
+        log.info("experiment %s: stopping the collaborator: %s", work.order.experiment, reason)
+        work.stopping = True
+        self._work.pop(work.order.experiment, None)
+        if work.child is not None:
+            await work.child.stop()
+        if work.watch is not None:
+            await work.watch
+
+
+class LogSender:
+    """Writes a child's lines to its log here and sends them on in batches.
+
+    Args:
+        experiment: Whose log it is.
+        source: The site.
+        path: The log file at this site.
+        send: Takes a report for the Director.
+    """
+
+    def __init__(self, experiment: str, source: str, path: Path, send: Callable[[LogLines], None]) -> None:
+        self._experiment = experiment
+        self._source = source
+        self._file = path.open("a", encoding="utf-8")
+        self._send = send
+        self._lines: list[str] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, line: str) -> None:
+        """Takes one line."""
+        line = line[:LOG_LINE_LIMIT]
+        self._file.write(line + "\n")
+        self._lines.append(line)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(LOG_BATCH_S, self._send_batch)
+
+    def flush(self) -> None:
+        """Sends what is left and closes the file."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._send_batch()
+        self._file.close()
+
+    def _send_batch(self) -> None:
+        self._timer = None
+        if self._lines:
+            self._file.flush()
+            self._send(LogLines(self._experiment, self._source, tuple(self._lines)))
+            self._lines = []
+
+
+async def run_envoy(settings: EnvoySettings, ready: Callable[[ShardFacts], None]) -> None:
+    """Runs an Envoy until cancelled.
+
+    Args:
+        settings: What to run.
+        ready: Called each time the Director has welcomed us.
+
+    Raises:
+        ShardError: If the shard cannot be used.
+        ShardMismatchError: If it does not fit the federation.
+    """
+    settings.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    facts = await describe_shard(settings)
+    await Envoy(settings, facts, lambda: ready(facts)).run()

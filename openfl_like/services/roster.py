@@ -1,0 +1,150 @@
+"""The Director's roster: which envoys are there, and how to reach them."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field, replace
+
+from openfl_like.errors import ConflictError, ShardMismatchError, UsageError
+from openfl_like.federation.parties import EnvoyRecord, LogLines
+from openfl_like.federation.ports import (
+    CollaboratorEnded,
+    EnvoyInstruction,
+    EnvoyReport,
+    Heartbeat,
+    Hello,
+    OrderReply,
+    Welcome,
+)
+from openfl_like.runtimes.session import converse
+from openfl_like.services.settings import DirectorFile
+from openfl_like.store.director import DirectorStore
+
+MISSED_HEARTBEATS = 4
+
+Answer = OrderReply | CollaboratorEnded
+OnAnswer = Callable[[str, Answer], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class _Session:
+    record: EnvoyRecord
+    mailbox: asyncio.Queue[EnvoyInstruction] = field(default_factory=asyncio.Queue)
+
+
+@dataclass(slots=True)
+class Roster:
+    """Holds the envoys' sessions.
+
+    Args:
+        settings: The data interface that every shard must have.
+        store: Remembers envoys beyond their sessions.
+        on_answer: Gets what envoys report about experiments.
+        on_logs: Gets the lines they send.
+    """
+
+    settings: DirectorFile
+    store: DirectorStore
+    on_answer: OnAnswer
+    on_logs: Callable[[LogLines], None]
+    _sessions: dict[str, _Session] = field(default_factory=dict)
+    _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def attend(
+        self,
+        name: str,
+        reports: AsyncIterator[EnvoyReport],
+        send: Callable[[EnvoyInstruction], Awaitable[None]],
+    ) -> None:
+        """Holds an envoy's session.
+
+        Raises:
+            ShardMismatchError: If its shard has other shapes than the federation agreed on.
+            ConflictError: If an envoy of this name is connected already.
+        """
+        hello = await anext(reports, None)
+        if not isinstance(hello, Hello):
+            raise UsageError("an envoy's session begins with 'hello'")
+        self._check(name, hello)
+        session = _Session(EnvoyRecord(name, online=True, last_seen=time.time(), shard=hello.shard))
+        self._sessions[name] = session
+        await asyncio.to_thread(self.store.record_envoy, name, hello.shard, session.record.last_seen)
+        await send(Welcome(self.settings.heartbeat_s))
+        await self._announce()
+        try:
+            await converse(session.mailbox, self._listen(name, session, reports), send, lambda _: False)
+        finally:
+            del self._sessions[name]
+            self.store.record_envoy(name, hello.shard, session.record.last_seen)
+
+    def online(self) -> tuple[str, ...]:
+        """Names of the envoys that are there, sorted."""
+        return tuple(sorted(self._sessions))
+
+    def send(self, name: str, instruction: EnvoyInstruction) -> None:
+        """Puts an instruction into an envoy's mailbox; one that has gone misses it."""
+        if name in self._sessions:
+            self._sessions[name].mailbox.put_nowait(instruction)
+
+    async def until(self, enough: Callable[[tuple[str, ...]], bool], timeout_s: float) -> bool:
+        """Waits until the envoys that are there are enough; False when the time passed."""
+        try:
+            async with asyncio.timeout(timeout_s), self._changed:
+                await self._changed.wait_for(lambda: enough(self.online()))
+        except TimeoutError:
+            return False
+        return True
+
+    async def arrivals(self, known: set[str]) -> tuple[str, ...]:
+        """Waits for envoys beyond the known ones and gives their names."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: set(self.online()) - known)
+            return tuple(sorted(set(self.online()) - known))
+
+    async def records(self) -> list[EnvoyRecord]:
+        """Every envoy ever seen, those with a session as they are now."""
+        stored = await asyncio.to_thread(self.store.envoys)
+        live = {name: session.record for name, session in self._sessions.items()}
+        return [live.get(record.name, record) for record in stored]
+
+    def _check(self, name: str, hello: Hello) -> None:
+        for what, expected, found in (
+            ("sample", self.settings.sample_shape, hello.shard.sample_shape),
+            ("target", self.settings.target_shape, hello.shard.target_shape),
+        ):
+            if expected != found:
+                raise ShardMismatchError(
+                    f"the shard of '{name}' has the {what} shape {list(found)}, this federation's is {list(expected)}",
+                    cure=f"change the shard descriptor, or {what}_shape in director.yaml",
+                )
+        if name in self._sessions:
+            raise ConflictError(
+                f"an envoy named '{name}' is already connected",
+                cure="stop the other one; if there is none of yours, its key was copied",
+            )
+
+    async def _listen(self, name: str, session: _Session, reports: AsyncIterator[EnvoyReport]) -> None:
+        patience_s = self.settings.heartbeat_s * MISSED_HEARTBEATS
+        while True:
+            try:
+                async with asyncio.timeout(patience_s):
+                    report = await anext(reports, None)
+            except TimeoutError:
+                raise ConflictError(f"no heartbeat came from '{name}' for {patience_s:g} s") from None
+            if report is None:
+                return
+            session.record = replace(session.record, last_seen=time.time())
+            await self._take(name, session, report)
+
+    async def _take(self, name: str, session: _Session, report: EnvoyReport) -> None:
+        match report:
+            case Heartbeat(devices, running):
+                session.record = replace(session.record, devices=devices, running=running)
+            case LogLines():
+                self.on_logs(replace(report, source=name))
+            case OrderReply() | CollaboratorEnded():
+                await self.on_answer(name, report)
+
+    async def _announce(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()

@@ -1,0 +1,63 @@
+"""director.yaml: how a Director is set up."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from openfl_like.errors import SettingsError
+from openfl_like.plan.document import load_document
+from openfl_like.plan.schema import Section
+
+PortRange = Annotated[str, StringConstraints(pattern=r"^\d{1,5}(-\d{1,5})?$")]
+
+
+class DirectorFile(Section):
+    """The keys of director.yaml; paths are relative to the file.
+
+    Attributes:
+        listen: ``host:port`` for envoys and users.
+        aggregator_host: Host name under which envoys reach Aggregators; default: the host of ``listen``.
+        aggregator_ports: Port or range ``first-last`` for Aggregators.
+        sample_shape: Shape of one sample that every shard must have.
+        target_shape: Shape of one target that every shard must have.
+        certificates: Folder with the Director's certificate and key.
+        experiment_ca: Folder with the experiment authority, which signs the certificates of one experiment.
+        state: Directory for everything the Director remembers.
+        heartbeat_s: Seconds between an envoy's heartbeats.
+        certificate_hours: Lifetime of the certificates of one experiment.
+    """
+
+    listen: str = "localhost:50050"
+    aggregator_host: str | None = None
+    aggregator_ports: PortRange = "50051-50099"
+    sample_shape: tuple[Annotated[int, Field(ge=0)], ...]
+    target_shape: tuple[Annotated[int, Field(ge=0)], ...]
+    certificates: Path = Path("certs/director/director")
+    experiment_ca: Path = Path("certs/experiment-ca")
+    state: Path = Path("director-state")
+    heartbeat_s: Annotated[float, Field(gt=0)] = 5.0
+    certificate_hours: Annotated[float, Field(gt=0)] = 48.0
+
+    @property
+    def ports(self) -> range:
+        """The ports for Aggregators."""
+        first, _, last = self.aggregator_ports.partition("-")
+        return range(int(first), int(last or first) + 1)
+
+    @property
+    def reachable_host(self) -> str:
+        """The host that envoys dial for Aggregators."""
+        return self.aggregator_host or self.listen.rpartition(":")[0]
+
+
+def load_director_file(path: Path) -> DirectorFile:
+    """Reads director.yaml and makes its paths absolute.
+
+    Raises:
+        SettingsError: If it is missing or has mistakes; all of them are named.
+    """
+    found = load_document(path, DirectorFile, SettingsError)
+    base = path.resolve().parent
+    places = {name: base / getattr(found, name) for name in ("certificates", "experiment_ca", "state")}
+    return found.model_copy(update=places)

@@ -1,0 +1,127 @@
+"""The same plan with all its sites in this process: the loop of the real federation over a local runtime."""
+
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from openfl_like.data.shard import build_shard, load_shard_config
+from openfl_like.errors import UsageError
+from openfl_like.events.bus import EventBus
+from openfl_like.federation.parties import PublishedVersion
+from openfl_like.federation.events import Status
+from openfl_like.frameworks.perform import Performer
+from openfl_like.plan.schema import Plan
+from openfl_like.runtimes.local import LocalRuntime
+from openfl_like.runtimes.loop import Drive, Outcome, Record, SystemClock
+from openfl_like.runtimes.models import ModelShelf
+from openfl_like.services.aggregator import open_experiment, place_initial_model
+from openfl_like.store.experiment import ExperimentStore
+from openfl_like.store.files import ExperimentFiles
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationSettings:
+    """What a simulation is started with.
+
+    Attributes:
+        plan: The plan.
+        workspace: Where its code is.
+        shards: Site name -> its shard.yaml.
+        directory: Where the record goes.
+    """
+
+    plan: Plan
+    workspace: Path
+    shards: Mapping[str, Path]
+    directory: Path
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationResult:
+    """How a simulation ended, and the versions it published."""
+
+    outcome: Outcome
+    versions: tuple[PublishedVersion, ...]
+
+
+def shards_of(workspace: Path, plan: Plan) -> dict[str, Path]:
+    """Finds the simulated sites: ``shards/<site>.yaml`` in the workspace, or those of them that the plan names.
+
+    Raises:
+        UsageError: If there are none, or one that the plan names is missing.
+    """
+    found = {path.stem: path for path in sorted((workspace / "shards").glob("*.yaml"))}
+    wanted = plan.admission.collaborators or tuple(found)
+    absent = [name for name in wanted if name not in found]
+    if absent or not found:
+        raise UsageError(
+            f"there is no shard for {', '.join(absent) or 'any site'}",
+            place=str(workspace / "shards"),
+            cure="write shards/<site>.yaml for each simulated site, or name them with --shard NAME=FILE",
+        )
+    return {name: found[name] for name in wanted}
+
+
+class Simulation:
+    """A simulated experiment, as a context manager; its bus can be followed while it runs.
+
+    Args:
+        settings: What to run. With the directory of an interrupted simulation it goes on where it was.
+    """
+
+    def __init__(self, settings: SimulationSettings) -> None:
+        self._settings = settings
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "Simulation":
+        files = ExperimentFiles(self._settings.directory)
+        files.prepare()
+        self._store = ExperimentStore(self._settings.directory)
+        self._stack.callback(self._store.close)
+        self.bus = EventBus(self._store.events)
+        plan, workspace = self._settings.plan, self._settings.workspace
+        self._shelf = ModelShelf(plan, files)
+        initial = place_initial_model(plan, workspace, files)
+        if initial:
+            self._shelf.put(initial, 0)
+        names = tuple(sorted(self._settings.shards))
+        self._experiment = open_experiment(plan.name, plan, self._store, initial, names)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    async def run(self) -> SimulationResult:
+        """Runs the experiment to its end.
+
+        Raises:
+            ShardError: If a shard cannot be used.
+            TaskError: If the workspace's code cannot be loaded.
+        """
+        if self._experiment.status.ended:
+            outcome = Outcome(self._experiment.status, self._experiment.reason)
+        else:
+            performers = {name: self._performer(path) for name, path in self._settings.shards.items()}
+            runtime = LocalRuntime(performers, self._shelf)
+            record = Record(self._store, self._shelf, self.bus.notify)
+            outcome = await Drive(self._experiment, runtime, record, SystemClock()).run()
+        self.bus.close()
+        return SimulationResult(outcome, tuple(self._store.versions()))
+
+    def _performer(self, shard_file: Path) -> Performer:
+        shard = build_shard(load_shard_config(shard_file), (shard_file.parent,))
+        return Performer(self._settings.plan, shard, self._settings.workspace)
+
+
+async def simulate(plan: Plan, workspace: Path, shards: Mapping[str, Path]) -> tuple[SimulationResult, bytes]:
+    """Runs a plan and gives its result and the last model file's bytes; leaves nothing behind."""
+    with tempfile.TemporaryDirectory(prefix="fx-simulate-") as directory:
+        settings = SimulationSettings(plan, workspace, shards, Path(directory))
+        with Simulation(settings) as simulation:
+            result = await simulation.run()
+        if result.outcome.status is not Status.FINISHED:
+            return result, b""
+        last = result.versions[-1].version.round
+        return result, ExperimentFiles(Path(directory)).model(last).read_bytes()

@@ -1,0 +1,125 @@
+"""Child processes: started apart, watched by events, ended with everything they started."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+TERM_GRACE_S = 3.0
+LINE_LIMIT = 1 << 20
+TAIL_LINES = 20
+
+# What a child may see of our environment: where programs, libraries and temporary files are, never a secret.
+PASSED_ON = (
+    "PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TERM", "LD_LIBRARY_PATH", "PYTHONHASHSEED", "COVERAGE_PROCESS_START",
+    "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "CUDA_VISIBLE_DEVICES",
+)  # fmt: skip
+
+
+def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Gives the environment for a child: the allow-list above and nothing else of ours."""
+    kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    return {**kept, "PYTHONUNBUFFERED": "1", **(extra or {})}
+
+
+def fx_command(*arguments: str) -> list[str]:
+    """Gives the command line of an ``fx`` command run by this very interpreter."""
+    return [sys.executable, "-m", "openfl_like.cli", *arguments]
+
+
+@dataclass(slots=True)
+class Child:
+    """A running child process in a session of its own.
+
+    Attributes:
+        process: The process; its stdin closes when we die, which our children take as the order to end.
+        tail: The last lines it wrote to stderr.
+    """
+
+    process: asyncio.subprocess.Process
+    tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL_LINES))
+    _reading: asyncio.Task[None] | None = None
+
+    async def line(self) -> str:
+        """Gives the next line of its stdout; empty when it has closed it."""
+        assert self.process.stdout is not None  # noqa: S101 (always piped)
+        return (await self.process.stdout.readline()).decode(errors="replace").rstrip("\n")
+
+    async def wait(self) -> int:
+        """Waits for its end and gives the exit code; minus the signal's number when one killed it."""
+        code = await self.process.wait()
+        if self._reading is not None:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._reading, 1.0)  # a grandchild may hold the pipe open
+        return code
+
+    async def stop(self, grace_s: float = TERM_GRACE_S) -> int:
+        """Ends it and its whole process group: SIGTERM, then SIGKILL."""
+        if self.process.returncode is None:
+            self._signal(signal.SIGTERM)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self.process.wait(), grace_s)
+        self._signal(signal.SIGKILL)
+        return await self.wait()
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, number)
+
+    async def _read_errors(self, on_line: Callable[[str], None]) -> None:
+        assert self.process.stderr is not None  # noqa: S101 (always piped)
+        while True:
+            try:
+                raw = await self.process.stderr.readline()
+            except ValueError:
+                continue  # a line beyond the limit: its pieces were dropped
+            if not raw:
+                return
+            text = raw.decode(errors="replace").rstrip("\n")
+            self.tail.append(text)
+            on_line(text)
+
+
+async def spawn(
+    command: Sequence[str],
+    *,
+    on_line: Callable[[str], None] = lambda _: None,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Child:
+    """Starts a child in its own session, stdin and stdout piped, stderr read line by line.
+
+    Args:
+        command: Program and arguments.
+        on_line: Gets every line of its stderr.
+        cwd: Working directory.
+        environment: Its whole environment; by default the clean one.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+        limit=LINE_LIMIT,
+        cwd=cwd,
+        env=dict(environment) if environment is not None else clean_environment(),
+    )
+    child = Child(process)
+    child._reading = asyncio.create_task(child._read_errors(on_line))  # noqa: SLF001 (its own constructor)
+    return child
+
+
+def describe_exit(code: int) -> str:
+    """Says how a process ended: ``exit code 3`` or ``killed by SIGKILL``."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"

@@ -1,0 +1,97 @@
+"""The worker: the only process that runs submitted code. It has no key and needs no network.
+
+Its parent writes one JSON line per order to its stdin and reads one JSON line per answer from its stdout; models and updates are
+files. Whatever the submitted code prints goes to stderr, which is the log.
+
+    {"shard": "shard.yaml", "plan": "plan.json", "workspace": "…"}           -> {"ready": {…shard facts…}}
+    {"assignment": {…}, "model": "global.safetensors", "out": "update…"}    -> {"update": {…}}
+    either may be answered by                                                   {"error": {"task": "train", "reason": "…"}}
+"""
+
+import json
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from openfl_like.errors import FederationError, TaskError
+from openfl_like.federation.parties import ShardFacts
+from openfl_like.federation.task import Assignment, Phase, TaskCall
+
+if TYPE_CHECKING:
+    from openfl_like.frameworks.perform import Performer
+
+
+def assignment_to_json(assignment: Assignment) -> dict[str, object]:
+    """Gives an assignment as JSON values."""
+    return asdict(assignment)
+
+
+def assignment_from_json(value: Mapping[str, Any]) -> Assignment:
+    """Gives the assignment of JSON values."""
+    tasks = tuple(TaskCall(**task) for task in value["tasks"])
+    return Assignment(**{**value, "phase": Phase(value["phase"]), "tasks": tasks})
+
+
+class Worker:
+    """Answers the orders of one parent."""
+
+    def __init__(self) -> None:
+        self._performer: Performer | None = None
+
+    def answer(self, order: Mapping[str, Any]) -> dict[str, object]:
+        """Carries out one order; errors of the submitted code or the shard become an answer, too."""
+        try:
+            return self._load(order) if "shard" in order else self._perform(order)
+        except TaskError as error:
+            task = self._performer.task if self._performer is not None else ""
+            return {"error": {"task": task or "load", "reason": error.message}}
+        except FederationError as error:
+            return {"error": {"task": "", "reason": str(error)}}
+
+    def _load(self, order: Mapping[str, Any]) -> dict[str, object]:
+        from openfl_like.data.shard import build_shard, load_shard_config
+
+        config = Path(order["shard"])
+        shard = build_shard(load_shard_config(config), (config.parent,))
+        if "plan" in order:
+            from openfl_like.frameworks.perform import Performer
+            from openfl_like.plan.digest import thaw
+
+            plan = thaw(Path(order["plan"]).read_bytes())
+            self._performer = Performer(plan, shard, Path(order["workspace"]))
+        facts = ShardFacts(
+            shard.sample_shape, shard.target_shape, shard.dataset_description, asdict(shard.schema)
+        )
+        return {"ready": asdict(facts)}
+
+    def _perform(self, order: Mapping[str, Any]) -> dict[str, object]:
+        if self._performer is None:
+            raise TaskError("the worker was asked to work before it was given a plan")
+        assignment = assignment_from_json(order["assignment"])
+        model = Path(order["model"]) if order["model"] else None
+        return {"update": asdict(self._performer.perform(assignment, model, Path(order["out"])))}
+
+
+def serve(orders: TextIO, answers: TextIO, answer: Callable[[Mapping[str, Any]], dict[str, object]]) -> None:
+    """Answers orders until the parent closes its end."""
+    for line in orders:
+        answers.write(json.dumps(answer(json.loads(line))) + "\n")
+        answers.flush()
+
+
+def main() -> None:
+    """Runs the worker; stdout is kept for answers and replaced by stderr for everybody else."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    serve(sys.stdin, answers, Worker().answer)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""The collaborator's side of the worker: a child process that is given orders and gives updates."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from openfl_like.errors import ShardError, TaskError
+from openfl_like.federation.parties import ShardFacts
+from openfl_like.federation.task import Assignment, Phase, Update
+from openfl_like.services.spawn import Child, clean_environment, describe_exit, spawn
+from openfl_like.services.worker import assignment_to_json
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """What a worker is started with.
+
+    Attributes:
+        shard: The site's shard.yaml.
+        directory: Its working directory.
+        plan: The frozen plan's file; None: only the shard is wanted.
+        workspace: Where the submitted code is.
+        threads: Threads that numeric libraries may use.
+    """
+
+    shard: Path
+    directory: Path
+    plan: Path | None = None
+    workspace: Path | None = None
+    threads: int = 1
+
+
+class WorkerProcess:
+    """A running worker.
+
+    Args:
+        child: The process.
+    """
+
+    def __init__(self, child: Child) -> None:
+        self._child = child
+        self.facts: ShardFacts | None = None
+
+    @classmethod
+    async def start(cls, settings: WorkerSettings, on_line: Callable[[str], None]) -> "WorkerProcess":
+        """Starts a worker and loads shard and workspace.
+
+        Raises:
+            ShardError: If the shard cannot be used.
+            TaskError: If the submitted code cannot be loaded, or the worker died over it.
+        """
+        threads = str(settings.threads)
+        environment = clean_environment(
+            {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+        )
+        settings.directory.mkdir(parents=True, exist_ok=True)
+        child = await spawn(
+            [sys.executable, "-m", "openfl_like.services.worker"],
+            on_line=on_line,
+            cwd=settings.directory,
+            environment=environment,
+        )
+        worker = cls(child)
+        order: dict[str, object] = {"shard": str(settings.shard.resolve())}
+        if settings.plan is not None and settings.workspace is not None:
+            order |= {"plan": str(settings.plan.resolve()), "workspace": str(settings.workspace.resolve())}
+        try:
+            ready = (await worker._ask(order))["ready"]
+        except BaseException:
+            await worker.stop()
+            raise
+        shapes = tuple(ready["sample_shape"]), tuple(ready["target_shape"])
+        worker.facts = ShardFacts(*shapes, ready["description"], ready["schema"])
+        return worker
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be given an order."""
+        return self._child.process.returncode is None
+
+    async def perform(self, assignment: Assignment, model: Path | None, out: Path) -> Update:
+        """Has an assignment performed; raises TaskError when the task raised or the worker died."""
+        order = {
+            "assignment": assignment_to_json(assignment),
+            "model": str(model.resolve()) if model else "",
+            "out": str(out.resolve()),
+        }
+        answer = (await self._ask(order))["update"]
+        return Update(**{**answer, "phase": Phase(answer["phase"])})
+
+    async def stop(self) -> None:
+        """Ends it at once: it holds nothing that is not on disk."""
+        await self._child.stop(grace_s=0.0)
+
+    async def _ask(self, order: Mapping[str, object]) -> dict[str, Any]:
+        stdin = self._child.process.stdin
+        assert stdin is not None  # noqa: S101 (always piped)
+        try:
+            stdin.write(json.dumps(order).encode() + b"\n")
+            await stdin.drain()
+            line = await self._child.line()
+        except (BrokenPipeError, ConnectionResetError):
+            line = ""
+        if not line:
+            raise TaskError(await self._post_mortem())
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise _error_of(answer["error"], loading="shard" in order)
+        return answer
+
+    async def _post_mortem(self) -> str:
+        code = await asyncio.wait_for(self._child.wait(), 5.0)
+        last = next((line for line in reversed(self._child.tail) if line.strip()), "")
+        text = f"its worker was ended: {describe_exit(code)}"
+        return f"{text}; last line: {last}" if last else text
+
+
+def _error_of(error: Mapping[str, str], *, loading: bool) -> TaskError | ShardError:
+    if loading and not error["task"]:
+        return ShardError(error["reason"])
+    return TaskError(error["reason"], place=error["task"])

@@ -1,0 +1,104 @@
+"""Opening a database: durable where it must be, at the newest schema, or refused with a way out."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+
+from sqlalchemy import Column, Connection, MetaData, String, Table, create_engine, event, inspect, select, text
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.pool import StaticPool
+
+from openfl_like.errors import ConflictError
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def version_table(metadata: MetaData) -> Table:
+    """Adds the table in which the migrations keep the schema's revision."""
+    return Table("alembic_version", metadata, Column("version_num", String(32), primary_key=True))
+
+
+class Database:
+    """One database behind one connection that threads take turns with.
+
+    SQLite runs in WAL mode. A transaction opened with ``durable=True`` is on disk when it ends (``synchronous=FULL``); others survive
+    the death of the process, but a power cut may take the newest of them.
+
+    Args:
+        url: SQLAlchemy URL; ``sqlite://`` lives in memory.
+        metadata: The tables.
+        revision: The newest schema revision; its migrations are in ``migrations/<kind>``.
+        kind: ``director`` or ``experiment``.
+
+    Raises:
+        ConflictError: If the file is damaged or of a newer version of the platform.
+    """
+
+    def __init__(self, url: str, metadata: MetaData, revision: str, kind: str) -> None:
+        self._engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
+        self._lock = Lock()
+        event.listen(self._engine, "connect", _set_up)
+        try:
+            self._bring_up_to_date(metadata, revision, kind)
+        except DatabaseError as error:
+            cure = "restore the file from a backup, or move it away to start anew"
+            raise ConflictError(f"the database cannot be used: {error.orig}", place=url, cure=cure) from error
+
+    @contextmanager
+    def transaction(self, *, durable: bool = False) -> Iterator[Connection]:
+        """Opens a transaction that is committed when the block ends without an error."""
+        with self._lock, self._engine.connect() as connection:
+            connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            connection.commit()
+            with connection.begin():
+                yield connection
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._engine.dispose()
+
+    def _bring_up_to_date(self, metadata: MetaData, revision: str, kind: str) -> None:
+        versions = metadata.tables["alembic_version"]
+        with self.transaction(durable=True) as connection:
+            if not inspect(connection).has_table("alembic_version"):
+                metadata.create_all(connection)
+                connection.execute(versions.insert().values(version_num=revision))
+            found = connection.execute(select(versions.c.version_num)).scalar_one()
+        if found != revision:
+            self._migrate(kind, found, revision)
+
+    def _migrate(self, kind: str, found: str, revision: str) -> None:
+        # imported here: it takes half a second, and a database that is up to date does not need it
+        from alembic.config import Config
+        from alembic.migration import MigrationContext
+        from alembic.runtime.environment import EnvironmentContext
+        from alembic.script import ScriptDirectory
+
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS / kind))
+        scripts = ScriptDirectory.from_config(config)
+        if found not in {script.revision for script in scripts.walk_revisions()}:
+            cure = "run it with the version of the platform that wrote it, or a newer one"
+            raise ConflictError(f"the database has the unknown schema revision {found}", cure=cure)
+
+        def steps(current: str, _context: MigrationContext) -> object:
+            return scripts._upgrade_revs(revision, current)  # noqa: SLF001 (how alembic.command.upgrade does it too)
+
+        with self.transaction(durable=True) as connection, EnvironmentContext(config, scripts, fn=steps) as environment:
+            environment.configure(connection=connection)
+            environment.run_migrations()
+
+
+def _set_up(connection: object, _record: object) -> None:
+    cursor = connection.cursor()  # type: ignore[attr-defined] # a DBAPI connection has no useful static type
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA busy_timeout=5000")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def quick_check(database: Database) -> str:
+    """Gives SQLite's own verdict on the file; ``ok`` when it is sound."""
+    with database.transaction() as connection:
+        return str(connection.execute(text("PRAGMA quick_check")).scalar_one())

@@ -1,0 +1,175 @@
+"""`director.db`: the experiments that were ever submitted, and the roster of envoys."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sqlalchemy import Column, Float, Integer, MetaData, String, Table, Text, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from openfl_like.errors import NotFoundError
+from openfl_like.federation.events import Status
+from openfl_like.federation.parties import EnvoyRecord, ExperimentSummary, ShardFacts
+from openfl_like.store.database import Database, version_table
+
+REVISION = "d0001"
+METADATA = MetaData()
+version_table(METADATA)
+EXPERIMENTS = Table(
+    "experiments",
+    METADATA,
+    Column("position", Integer, primary_key=True),
+    Column("id", String(96), nullable=False, unique=True),
+    Column("request_id", String(64), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("owner", String(64), nullable=False),
+    Column("plan_digest", String(64), nullable=False),
+    Column("bundle", String(64), nullable=False),
+    Column("signature", Text, nullable=False),
+    Column("certificates", Text, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("submitted_at", Float, nullable=False),
+    Column("started_at", Float, nullable=False),
+    Column("ended_at", Float, nullable=False),
+)
+REQUESTS = Table(
+    "requests",
+    METADATA,
+    Column("owner", String(64), primary_key=True),
+    Column("request_id", String(64), primary_key=True),
+    Column("experiment", String(96), nullable=False),
+)
+ENVOYS = Table(
+    "envoys",
+    METADATA,
+    Column("name", String(64), primary_key=True),
+    Column("last_seen", Float, nullable=False),
+    Column("shard", Text, nullable=False),
+)
+DIRECTOR_DB = "director.db"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredExperiment:
+    """A row of the queue: the summary and what the envoys must be shown.
+
+    Attributes:
+        summary: Where it stands.
+        bundle: Digest of the workspace bundle.
+        signature: The submitter's signature over it.
+        certificates: The submitter's chain, PEM.
+    """
+
+    summary: ExperimentSummary
+    bundle: str
+    signature: bytes
+    certificates: bytes
+
+
+class DirectorStore:
+    """The Director's memory.
+
+    Args:
+        location: The state directory, or None to keep everything in memory.
+
+    Raises:
+        ConflictError: If the database is damaged or too new.
+    """
+
+    def __init__(self, location: Path | None = None) -> None:
+        url = "sqlite://" if location is None else f"sqlite:///{location / DIRECTOR_DB}"
+        self._database = Database(url, METADATA, REVISION, "director")
+
+    def add(self, request_id: str, experiment: StoredExperiment) -> ExperimentSummary:
+        """Queues an experiment; on disk when it returns.
+
+        The same owner's same request id gives the experiment it made before.
+        """
+        summary = experiment.summary
+        row = {
+            **asdict(summary),
+            "status": summary.status.value,
+            "request_id": request_id,
+            "bundle": experiment.bundle,
+            "signature": experiment.signature.hex(),
+            "certificates": experiment.certificates.decode(),
+        }
+        try:
+            with self._database.transaction(durable=True) as connection:
+                request = {"owner": summary.owner, "request_id": request_id, "experiment": summary.id}
+                connection.execute(insert(REQUESTS).values(**request))
+                connection.execute(insert(EXPERIMENTS).values(**row))
+        except IntegrityError:
+            known = self.requested(summary.owner, request_id)
+            if known is None:
+                raise
+            return known
+        return summary
+
+    def requested(self, owner: str, request_id: str) -> ExperimentSummary | None:
+        """Gives the experiment that this request of this owner made before."""
+        query = select(REQUESTS.c.experiment).where(REQUESTS.c.owner == owner, REQUESTS.c.request_id == request_id)
+        with self._database.transaction() as connection:
+            found = connection.execute(query).scalar_one_or_none()
+        return None if found is None else self.experiment(found).summary
+
+    def set_status(self, experiment: str, status: Status, reason: str, now: float) -> ExperimentSummary:
+        """Moves an experiment on; one that has ended stays as it is."""
+        ended = [status.value for status in Status if status.ended]
+        values: dict[str, object] = {"status": status.value, "reason": reason}
+        if status.ended:
+            values["ended_at"] = now
+        elif status is Status.STARTING:
+            values["started_at"] = now
+        change = update(EXPERIMENTS).where(EXPERIMENTS.c.id == experiment, EXPERIMENTS.c.status.not_in(ended))
+        with self._database.transaction(durable=True) as connection:
+            connection.execute(change.values(**values))
+        return self.experiment(experiment).summary
+
+    def experiment(self, experiment: str) -> StoredExperiment:
+        """Gives one experiment; raises NotFoundError."""
+        with self._database.transaction() as connection:
+            row = connection.execute(select(EXPERIMENTS).where(EXPERIMENTS.c.id == experiment)).one_or_none()
+        if row is None:
+            raise NotFoundError(f"there is no experiment '{experiment}'", cure="'fx experiment list' shows them")
+        return _stored(row._mapping)  # noqa: SLF001 (SQLAlchemy's public name for a row as a mapping)
+
+    def experiments(self) -> list[ExperimentSummary]:
+        """Gives all experiments in the order in which they came."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(select(EXPERIMENTS).order_by(EXPERIMENTS.c.position)).mappings().all()
+        return [_stored(row).summary for row in rows]
+
+    def record_envoy(self, name: str, shard: ShardFacts, now: float) -> None:
+        """Remembers an envoy."""
+        values = {"name": name, "last_seen": now, "shard": json.dumps(asdict(shard))}
+        with self._database.transaction() as connection:
+            connection.execute(insert(ENVOYS).prefix_with("OR REPLACE").values(**values))
+
+    def envoys(self) -> list[EnvoyRecord]:
+        """Gives every envoy ever seen, offline, by name."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(select(ENVOYS).order_by(ENVOYS.c.name)).all()
+        return [EnvoyRecord(row.name, False, row.last_seen, _shard(row.shard)) for row in rows]
+
+    def close(self) -> None:
+        """Closes the database."""
+        self._database.close()
+
+
+def _shard(text: str) -> ShardFacts:
+    value = json.loads(text)
+    shapes = tuple(value["sample_shape"]), tuple(value["target_shape"])
+    return ShardFacts(*shapes, value["description"], value["schema"])
+
+
+def _stored(row: Mapping[str, object]) -> StoredExperiment:
+    fields = {
+        name: row[name]
+        for name in ("id", "name", "reason", "owner", "submitted_at", "started_at", "ended_at", "plan_digest")
+    }
+    summary = ExperimentSummary(status=Status(str(row["status"])), **fields)  # type: ignore[arg-type] # a row is untyped
+    signature = bytes.fromhex(str(row["signature"]))
+    return StoredExperiment(summary, str(row["bundle"]), signature, str(row["certificates"]).encode())

@@ -1,0 +1,134 @@
+"""`experiment.db`: snapshot, events and model versions of one experiment, committed together."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Boolean, Column, Float, Integer, MetaData, String, Table, Text, insert, select
+
+from openfl_like.federation.events import Announce, ModelVersion
+from openfl_like.federation.parties import EventRecord, PublishedVersion
+from openfl_like.store.database import Database, version_table
+
+REVISION = "e0001"
+METADATA = MetaData()
+version_table(METADATA)
+SNAPSHOT = Table(
+    "snapshot",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("state", Text, nullable=False),
+)
+EVENTS = Table(
+    "events",
+    METADATA,
+    Column("sequence", Integer, primary_key=True),
+    Column("time", Float, nullable=False),
+    Column("kind", String(64), nullable=False),
+    Column("fields", Text, nullable=False),
+)
+VERSIONS = Table(
+    "versions",
+    METADATA,
+    Column("round", Integer, primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("metrics", Text, nullable=False),
+    Column("best", Boolean, nullable=False),
+    Column("published_at", Float, nullable=False),
+)
+EXPERIMENT_DB = "experiment.db"
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), sort_keys=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What one step of an experiment leaves behind; all of it becomes true at once.
+
+    Attributes:
+        now: Seconds since the epoch.
+        snapshot: The experiment's state after the step.
+        announcements: What listeners are told.
+        version: A newly published version with its SHA-256, if any.
+        durable: Whether it must be on disk when `ExperimentStore.commit` returns.
+    """
+
+    now: float
+    snapshot: Mapping[str, object]
+    announcements: Sequence[Announce] = ()
+    version: tuple[ModelVersion, str] | None = None
+    durable: bool = False
+
+
+class ExperimentStore:
+    """The record of one experiment.
+
+    Args:
+        location: The experiment's directory, or None to keep everything in memory.
+
+    Raises:
+        ConflictError: If the database is damaged or too new.
+    """
+
+    def __init__(self, location: Path | None = None) -> None:
+        url = "sqlite://" if location is None else f"sqlite:///{location / EXPERIMENT_DB}"
+        self._database = Database(url, METADATA, REVISION, "experiment")
+
+    def snapshot(self) -> dict[str, object] | None:
+        """Gives the state after the last commit, or None before the first."""
+        with self._database.transaction() as connection:
+            state = connection.execute(select(SNAPSHOT.c.state)).scalar_one_or_none()
+        return None if state is None else json.loads(state)
+
+    def commit(self, step: Commit) -> None:
+        """Records a step in one transaction."""
+        rows = [
+            {"time": step.now, "kind": announcement.kind, "fields": _dump(dict(announcement.fields))}
+            for announcement in step.announcements
+        ]
+        with self._database.transaction(durable=step.durable) as connection:
+            connection.execute(
+                insert(SNAPSHOT).prefix_with("OR REPLACE").values(id=1, state=_dump(dict(step.snapshot)))
+            )
+            if rows:
+                connection.execute(insert(EVENTS), rows)
+            if step.version is not None:
+                row = _row(*step.version, step.now)
+                connection.execute(insert(VERSIONS).prefix_with("OR REPLACE").values(**row))
+
+    def events(self, after: int = 0) -> list[EventRecord]:
+        """Gives the events after a sequence number, in order."""
+        query = select(EVENTS).where(EVENTS.c.sequence > after).order_by(EVENTS.c.sequence)
+        with self._database.transaction() as connection:
+            rows = connection.execute(query).all()
+        return [EventRecord(row.sequence, row.time, row.kind, json.loads(row.fields)) for row in rows]
+
+    def versions(self) -> list[PublishedVersion]:
+        """Gives the published versions by round; of those marked best the newest is the best."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(select(VERSIONS).order_by(VERSIONS.c.round)).all()
+        return [
+            PublishedVersion(
+                ModelVersion(row.round, row.digest, json.loads(row.metrics), row.best), row.sha256, row.published_at
+            )
+            for row in rows
+        ]
+
+    def close(self) -> None:
+        """Closes the database."""
+        self._database.close()
+
+
+def _row(version: ModelVersion, sha256: str, now: float) -> dict[str, object]:
+    return {
+        "round": version.round,
+        "digest": version.digest,
+        "sha256": sha256,
+        "metrics": _dump(dict(version.metrics)),
+        "best": version.best,
+        "published_at": now,
+    }

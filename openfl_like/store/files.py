@@ -1,0 +1,88 @@
+"""The files of an experiment's directory: models, spool, logs, bundle.
+
+    <directory>/bundle.tar  plan.json  experiment.db  models/v0003.safetensors  spool/0003-train-<site>.safetensors  logs/<source>.log
+"""
+
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from openfl_like.errors import NotFoundError
+from openfl_like.federation.parties import PublishedVersion
+from openfl_like.federation.task import Phase
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentFiles:
+    """Names and life of the files of one experiment."""
+
+    directory: Path
+
+    def prepare(self) -> None:
+        """Makes the directories."""
+        for name in ("models", "spool", "logs"):
+            (self.directory / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    @property
+    def bundle(self) -> Path:
+        """The workspace bundle as it was submitted."""
+        return self.directory / "bundle.tar"
+
+    @property
+    def plan(self) -> Path:
+        """The frozen plan."""
+        return self.directory / "plan.json"
+
+    def log(self, source: str) -> Path:
+        """The log of a site or role."""
+        return self.directory / "logs" / f"{source}.log"
+
+    def model(self, round_number: int) -> Path:
+        """The model that a round made."""
+        return self.directory / "models" / f"v{round_number:04d}.safetensors"
+
+    def update(self, round_number: int, phase: Phase, collaborator: str) -> Path:
+        """The update of a collaborator in the spool."""
+        return self.directory / "spool" / f"{round_number:04d}-{phase.value}-{collaborator}.safetensors"
+
+    def carry(self, round_from: int, round_to: int) -> None:
+        """Gives an unchanged model the name of a later round; no bytes are copied."""
+        target = self.model(round_to)
+        target.unlink(missing_ok=True)
+        os.link(self.model(round_from), target)
+
+    def clear_spool(self, round_number: int) -> None:
+        """Removes a closed round's updates."""
+        for path in (self.directory / "spool").glob(f"{round_number:04d}-*"):
+            path.unlink(missing_ok=True)
+
+    def retain(self, rounds: Iterable[int]) -> None:
+        """Removes the models of all rounds but these."""
+        keep = {self.model(number) for number in rounds}
+        for path in (self.directory / "models").glob("v*.safetensors"):
+            if path not in keep:
+                path.unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Removes the whole directory."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def pick_version(versions: list[PublishedVersion], which: str) -> PublishedVersion:
+    """Finds the ``best`` or ``last`` version, or that of a round number.
+
+    Raises:
+        NotFoundError: If there is none.
+    """
+    if which == "last" and versions:
+        return versions[-1]
+    if which == "best" and versions:
+        return next((item for item in reversed(versions) if item.version.best), versions[-1])
+    if which.isdecimal():
+        for item in versions:
+            if item.version.round == int(which):
+                return item
+    known = f"published so far: rounds 0 to {versions[-1].version.round}" if versions else "none is published yet"
+    raise NotFoundError(f"there is no model version '{which}'", cure=f"ask for best, last or a round; {known}")

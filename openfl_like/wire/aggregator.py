@@ -1,0 +1,160 @@
+"""The Aggregator's service: its client for collaborators and the Director, and its servicer."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from openfl_like.errors import TransferError, UpdateRefusedError
+from openfl_like.federation.parties import EventRecord
+from openfl_like.federation.ports import AggregatorInstruction, AggregatorPort, CollaboratorReport
+from openfl_like.federation.task import Update
+from openfl_like.pki.files import Credentials
+from openfl_like.pki.roles import Identity
+from openfl_like.tensors.manifest import Manifest, manifest_of
+from openfl_like.wire.client import Peer, Stream
+from openfl_like.wire.convert import (
+    event_from,
+    event_to,
+    instruction_from,
+    instruction_to,
+    manifest_from,
+    manifest_to,
+    report_from,
+    report_to,
+    update_from,
+    update_to,
+)
+from openfl_like.wire.protos import federation_pb2 as pb
+from openfl_like.wire.server import Call
+from openfl_like.wire.transfer import chunks_of, receive_file
+
+SERVICE = pb.DESCRIPTOR.services_by_name["Aggregator"]
+
+
+@dataclass(frozen=True, slots=True)
+class Participation:
+    """A collaborator's session with its Aggregator."""
+
+    stream: Stream
+    collaborator: str
+
+    async def report(self, value: CollaboratorReport) -> None:
+        """Sends a report."""
+        await self.stream.write(report_to(value))
+
+    async def instruction(self) -> AggregatorInstruction | None:
+        """Gives the next instruction, or None when the Aggregator has ended the session."""
+        message = await self.stream.read()
+        return None if message is None else instruction_from(message, self.collaborator)
+
+
+class AggregatorClient:
+    """What a collaborator, or the Director, asks an Aggregator; an async context manager.
+
+    Args:
+        address: ``host:port``.
+        experiment: Id of the experiment that the Aggregator's certificate must name.
+        credentials: Certificate and key of this side.
+    """
+
+    def __init__(self, address: str, experiment: str, credentials: Credentials) -> None:
+        server = Identity.aggregator(credentials.identity.federation, experiment)
+        self._name = credentials.identity.name
+        self._experiment = experiment
+        self._peer = Peer(SERVICE, address, server.server_name, credentials)
+
+    async def __aenter__(self) -> "AggregatorClient":
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self._peer.__aexit__(*exception)
+
+    @asynccontextmanager
+    async def participate(self) -> AsyncIterator[Participation]:
+        """Opens the collaborator's session."""
+        async with self._peer.session("Participate") as stream:
+            yield Participation(stream, self._name)
+
+    async def download(self, digest: str, path: Path) -> None:
+        """Fetches a model file; raises TransferError if it does not have this digest."""
+        manifest = await self._peer.download("Download", pb.DownloadRequest(model=digest), path)
+        if manifest.digest != digest:
+            path.unlink(missing_ok=True)
+            raise TransferError(f"asked for the model {digest[:12]}, was sent {manifest.digest[:12]}")
+
+    async def upload(self, update: Update, path: Path, manifest: Manifest) -> None:
+        """Delivers an update and waits for its receipt."""
+        request = pb.UploadRequest(update=update_to(update), manifest=manifest_to(manifest))
+        receipt = pb.Receipt.FromString(await self._peer.upload("Upload", request, path, manifest))
+        if receipt.digest != update.digest:
+            raise TransferError("the receipt is for another update")
+
+    async def watch(self, after: int = 0) -> AsyncIterator[EventRecord]:
+        """Gives the experiment's events after a sequence number until it ends."""
+        request = pb.WatchRequest(experiment=self._experiment, after=after)
+        async for message in self._peer.answers("Watch", request):
+            yield event_from(message.event)
+
+    async def cancel(self) -> None:
+        """Ends the experiment as CANCELLED."""
+        await self._peer.unary("Cancel", pb.ExperimentRequest(experiment=self._experiment))
+
+
+class AggregatorServicer:
+    """Carries the calls of the wire to the Aggregator's port."""
+
+    def __init__(self, port: AggregatorPort) -> None:
+        self._port = port
+
+    async def participate(self, call: Call) -> None:
+        """Holds a collaborator's session."""
+        name = call.caller.name
+
+        async def reports() -> AsyncIterator[CollaboratorReport]:
+            async for message in call.messages():
+                yield report_from(message, name)
+
+        async def send(value: AggregatorInstruction) -> None:
+            await call.send(instruction_to(value))
+
+        await self._port.participate(name, reports(), send)
+
+    async def download(self, call: Call) -> None:
+        """Serves a model file."""
+        request = pb.DownloadRequest.FromString(await call.receive() or b"")
+        await serve_file(call, await self._port.model_file(request.model))
+
+    async def upload(self, call: Call) -> None:
+        """Takes an update into the spool and answers with a receipt."""
+        request = pb.UploadRequest.FromString(await call.receive() or b"")
+        update = update_from(request.update, call.caller.name)
+        manifest = manifest_from(request.manifest)
+        if manifest.digest != update.digest:
+            raise UpdateRefusedError("the update's digest is not that of its manifest")
+        landing = await self._port.expect_update(update, manifest)
+        await call.send(pb.Wants(chunks=landing.missing).SerializeToString())
+        if landing.missing or not landing.path.exists():
+            await receive_file(landing.path, manifest, landing.missing, call.receive)
+        await self._port.commit_update(update)
+        await call.send(pb.Receipt(digest=update.digest).SerializeToString())
+
+    async def watch(self, call: Call) -> None:
+        """Sends history and live events."""
+        request = await call.receive()
+        async for event in self._port.watch(request.after):
+            await call.send(pb.WatchReply(event=event_to(event)))
+
+    async def cancel(self, call: Call) -> pb.CancelReply:
+        """Ends the experiment."""
+        await self._port.cancel(call.caller.name)
+        return pb.CancelReply()
+
+
+async def serve_file(call: Call, path: Path) -> None:
+    """Answers a download: sends the manifest, reads the wants, sends the chunks."""
+    manifest = manifest_of(path)
+    await call.send(manifest_to(manifest).SerializeToString())
+    wants = pb.Wants.FromString(await call.receive() or b"")
+    async for chunk in chunks_of(path, manifest, tuple(wants.chunks)):
+        await call.send(chunk)

@@ -1,0 +1,146 @@
+"""Calling: one peer behind one channel, with our errors instead of grpc's.
+
+A call that cannot even start (`UnreachableError`) is told apart from one that the peer refused; both sides of a transfer stream
+(`download`, `upload`) are here, the frames' order is in the protocol file.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+
+from openfl_like.errors import TransferError
+from openfl_like.pki.files import Credentials
+from openfl_like.tensors.manifest import Manifest
+from openfl_like.wire.channel import UNARY_DEADLINE_S, open_channel
+from openfl_like.wire.convert import manifest_from
+from openfl_like.wire.protos import federation_pb2 as pb
+from openfl_like.wire.status import failure_of
+from openfl_like.wire.transfer import chunks_of, receive_file, wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An open stream call; `read` gives None when the peer has ended it without an error."""
+
+    call: Any
+    peer: str
+
+    async def read(self) -> Any:
+        """Gives the next message."""
+        try:
+            message = await self.call.read()
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            raise await failure_of(self.call, self.peer) from None
+        if message is not grpc.aio.EOF:
+            return message
+        if await self.call.code() is not grpc.StatusCode.OK:
+            raise await failure_of(self.call, self.peer)
+        return None
+
+    async def expect(self) -> Any:
+        """Gives the next message; its absence is a TransferError."""
+        message = await self.read()
+        if message is None:
+            raise TransferError(f"{self.peer} ended the transfer early")
+        return message
+
+    async def write(self, message: Any) -> None:
+        """Sends a message."""
+        try:
+            await self.call.write(message)
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            raise await failure_of(self.call, self.peer) from None
+
+    async def finish(self) -> None:
+        """Says that no more messages come and waits for the peer's end."""
+        await self.call.done_writing()
+        while await self.read() is not None:
+            pass
+
+
+class Peer:
+    """A server of one service, as its clients see it; use it as an async context manager.
+
+    Args:
+        service: The service's descriptor.
+        address: ``host:port``.
+        server_name: The role name that the server's certificate must carry.
+        credentials: Certificate and key of this side.
+    """
+
+    def __init__(self, service: ServiceDescriptor, address: str, server_name: str, credentials: Credentials) -> None:
+        self.address = address
+        self._methods: dict[str, MethodDescriptor] = service.methods_by_name
+        self._channel = open_channel(address, server_name, credentials)
+
+    async def __aenter__(self) -> "Peer":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._channel.close()
+
+    def _start(self, name: str, *arguments: Any, **options: Any) -> Any:
+        method = self._methods[name]
+        kind = f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"
+        raw = method.input_type.name == pb.RawFrame.DESCRIPTOR.name
+        callable_ = getattr(self._channel, kind)(
+            f"/{method.containing_service.full_name}/{name}",
+            request_serializer=None if raw else getattr(pb, method.input_type.name).SerializeToString,
+            response_deserializer=None if raw else getattr(pb, method.output_type.name).FromString,
+        )
+        return callable_(*arguments, **options)
+
+    async def unary(self, name: str, request: Any, timeout_s: float = UNARY_DEADLINE_S) -> Any:
+        """Makes a call with one answer."""
+        call = self._start(name, request, timeout=timeout_s)
+        try:
+            return await call
+        except grpc.aio.AioRpcError:
+            raise await failure_of(call, self.address) from None
+
+    async def answers(self, name: str, request: Any) -> AsyncIterator[Any]:
+        """Makes a call with a stream of answers."""
+        call = self._start(name, request)
+        stream = Stream(call, self.address)
+        try:
+            while (message := await stream.read()) is not None:
+                yield message
+        finally:
+            call.cancel()
+
+    @asynccontextmanager
+    async def session(self, name: str) -> AsyncIterator[Stream]:
+        """Opens a stream in both directions; leaving the block cancels it."""
+        call = self._start(name)
+        try:
+            yield Stream(call, self.address)
+        finally:
+            call.cancel()
+
+    async def download(self, name: str, request: Any, path: Path) -> Manifest:
+        """Fetches a file: request and wants go up, manifest and chunks come down."""
+        async with self.session(name) as stream:
+            await stream.write(request.SerializeToString())
+            manifest = manifest_from(pb.Manifest.FromString(await stream.expect()))
+            indices = await wanted(path, manifest)
+            await stream.write(pb.Wants(chunks=indices).SerializeToString())
+            await receive_file(path, manifest, indices, stream.read)
+            await stream.finish()
+            return manifest
+
+    async def upload(self, name: str, request: Any, path: Path, manifest: Manifest) -> bytes:
+        """Delivers a file: request and chunks go up, wants and the receipt (returned) come down."""
+        async with self.session(name) as stream:
+            await stream.write(request.SerializeToString())
+            wants = pb.Wants.FromString(await stream.expect())
+            async for chunk in chunks_of(path, manifest, tuple(wants.chunks)):
+                await stream.write(chunk)
+            receipt: bytes = await stream.expect()
+            await stream.finish()
+            return receipt

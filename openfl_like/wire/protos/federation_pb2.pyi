@@ -1,0 +1,480 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class RawFrame(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Manifest(_message.Message):
+    __slots__ = ("encoded",)
+    ENCODED_FIELD_NUMBER: _ClassVar[int]
+    encoded: bytes
+    def __init__(self, encoded: _Optional[bytes] = ...) -> None: ...
+
+class Wants(_message.Message):
+    __slots__ = ("chunks",)
+    CHUNKS_FIELD_NUMBER: _ClassVar[int]
+    chunks: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, chunks: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class FetchBundleRequest(_message.Message):
+    __slots__ = ("experiment",)
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
+    experiment: str
+    def __init__(self, experiment: _Optional[str] = ...) -> None: ...
+
+class FetchModelRequest(_message.Message):
+    __slots__ = ("experiment", "which")
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
+    WHICH_FIELD_NUMBER: _ClassVar[int]
+    experiment: str
+    which: str
+    def __init__(self, experiment: _Optional[str] = ..., which: _Optional[str] = ...) -> None: ...
+
+class SubmitRequest(_message.Message):
+    __slots__ = ("request_id", "bundle", "signature", "certificates")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATES_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    bundle: Manifest
+    signature: bytes
+    certificates: bytes
+    def __init__(self, request_id: _Optional[str] = ..., bundle: _Optional[_Union[Manifest, _Mapping]] = ..., signature: _Optional[bytes] = ..., certificates: _Optional[bytes] = ...) -> None: ...
+
+class DownloadRequest(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    def __init__(self, model: _Optional[str] = ...) -> None: ...
+
+class UploadRequest(_message.Message):
+    __slots__ = ("update", "manifest")
+    UPDATE_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    update: Update
+    manifest: Manifest
+    def __init__(self, update: _Optional[_Union[Update, _Mapping]] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ...) -> None: ...
+
+class Receipt(_message.Message):
+    __slots__ = ("digest",)
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    digest: str
+    def __init__(self, digest: _Optional[str] = ...) -> None: ...
+
+class ShardFacts(_message.Message):
+    __slots__ = ("sample_shape", "target_shape", "description", "schema_json")
+    SAMPLE_SHAPE_FIELD_NUMBER: _ClassVar[int]
+    TARGET_SHAPE_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    SCHEMA_JSON_FIELD_NUMBER: _ClassVar[int]
+    sample_shape: _containers.RepeatedScalarFieldContainer[int]
+    target_shape: _containers.RepeatedScalarFieldContainer[int]
+    description: str
+    schema_json: str
+    def __init__(self, sample_shape: _Optional[_Iterable[int]] = ..., target_shape: _Optional[_Iterable[int]] = ..., description: _Optional[str] = ..., schema_json: _Optional[str] = ...) -> None: ...
+
+class GpuStatistics(_message.Message):
+    __slots__ = ("name", "utilisation_percent", "memory_total_bytes", "memory_used_bytes")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    UTILISATION_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_USED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    utilisation_percent: float
+    memory_total_bytes: int
+    memory_used_bytes: int
+    def __init__(self, name: _Optional[str] = ..., utilisation_percent: _Optional[float] = ..., memory_total_bytes: _Optional[int] = ..., memory_used_bytes: _Optional[int] = ...) -> None: ...
+
+class DeviceStatistics(_message.Message):
+    __slots__ = ("cpu_percent", "cpu_count", "load_1m", "memory_total_bytes", "memory_used_bytes", "disk_total_bytes", "disk_used_bytes", "gpus")
+    CPU_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    CPU_COUNT_FIELD_NUMBER: _ClassVar[int]
+    LOAD_1M_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_USED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DISK_TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DISK_USED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    GPUS_FIELD_NUMBER: _ClassVar[int]
+    cpu_percent: float
+    cpu_count: int
+    load_1m: float
+    memory_total_bytes: int
+    memory_used_bytes: int
+    disk_total_bytes: int
+    disk_used_bytes: int
+    gpus: _containers.RepeatedCompositeFieldContainer[GpuStatistics]
+    def __init__(self, cpu_percent: _Optional[float] = ..., cpu_count: _Optional[int] = ..., load_1m: _Optional[float] = ..., memory_total_bytes: _Optional[int] = ..., memory_used_bytes: _Optional[int] = ..., disk_total_bytes: _Optional[int] = ..., disk_used_bytes: _Optional[int] = ..., gpus: _Optional[_Iterable[_Union[GpuStatistics, _Mapping]]] = ...) -> None: ...
+
+class EnvoyHello(_message.Message):
+    __slots__ = ("shard", "version")
+    SHARD_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    shard: ShardFacts
+    version: str
+    def __init__(self, shard: _Optional[_Union[ShardFacts, _Mapping]] = ..., version: _Optional[str] = ...) -> None: ...
+
+class Heartbeat(_message.Message):
+    __slots__ = ("devices", "running")
+    DEVICES_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_FIELD_NUMBER: _ClassVar[int]
+    devices: DeviceStatistics
+    running: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, devices: _Optional[_Union[DeviceStatistics, _Mapping]] = ..., running: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class OrderReply(_message.Message):
+    __slots__ = ("experiment", "accepted", "reason", "csr")
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    CSR_FIELD_NUMBER: _ClassVar[int]
+    experiment: str
+    accepted: bool
+    reason: str
+    csr: bytes
+    def __init__(self, experiment: _Optional[str] = ..., accepted: bool = ..., reason: _Optional[str] = ..., csr: _Optional[bytes] = ...) -> None: ...
+
+class CollaboratorEnded(_message.Message):
+    __slots__ = ("experiment", "exit_code", "reason")
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
+    EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    experiment: str
+    exit_code: int
+    reason: str
+    def __init__(self, experiment: _Optional[str] = ..., exit_code: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class LogLines(_message.Message):
+    __slots__ = ("experiment", "source", "lines")
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    LINES_FIELD_NUMBER: _ClassVar[int]
+    experiment: str
+    source: str
+    lines: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, experiment: _Optional[str] = ..., source: _Optional[str] = ..., lines: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class EnvoyMessage(_message.Message):
+    __slots__ = ("hello", "heartbeat", "reply", "ended", "logs")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    REPLY_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
+    LOGS_FIELD_NUMBER: _ClassVar[int]
+    hello: EnvoyHello
+    heartbeat: Heartbeat
+    reply: OrderReply
+    ended: CollaboratorEnded
+    logs: LogLines
+    def __init__(self, hello: _Optional[_Union[EnvoyHello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., reply: _Optional[_Union[OrderReply, _Mapping]] = ..., ended: _Optional[_Union[CollaboratorEnded, _Mapping]] = ..., logs: _Optional[_Union[LogLines, _Mapping]] = ...) -> None: ...
+
+class Welcome(_message.Message):
+    __slots__ = ("heartbeat_s",)
+    HEARTBEAT_S_FIELD_NUMBER: _ClassVar[int]
+    heartbeat_s: float
+    def __init__(self, heartbeat_s: _Optional[float] = ...) -> None: ...
+
+class Order(_message.Message):
+    __slots__ = ("experiment", "bundle", "signature", "certificates", "aggregator_address")
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATES_FIELD_NUMBER: _ClassVar[int]
+    AGGREGATOR_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    experiment: str
+    bundle: str
+    signature: bytes
+    certificates: bytes
+    aggregator_address: str
+    def __init__(self, experiment: _Optional[str] = ..., bundle: _Optional[str] = ..., signature: _Optional[bytes] = ..., certificates: _Optional[bytes] = ..., aggregator_address: _Optional[str] = ...) -> None: ...
+
+class IssuedCertificate(_message.Message):
+    __slots__ = ("experiment", "chain")
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
+    CHAIN_FIELD_NUMBER: _ClassVar[int]
+    experiment: str
+    chain: bytes
+    def __init__(self, experiment: _Optional[str] = ..., chain: _Optional[bytes] = ...) -> None: ...
+
+class StopOrder(_message.Message):
+    __slots__ = ("experiment", "reason")
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    experiment: str
+    reason: str
+    def __init__(self, experiment: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class DirectorMessage(_message.Message):
+    __slots__ = ("welcome", "order", "certificate", "stop")
+    WELCOME_FIELD_NUMBER: _ClassVar[int]
+    ORDER_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
+    STOP_FIELD_NUMBER: _ClassVar[int]
+    welcome: Welcome
+    order: Order
+    certificate: IssuedCertificate
+    stop: StopOrder
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., order: _Optional[_Union[Order, _Mapping]] = ..., certificate: _Optional[_Union[IssuedCertificate, _Mapping]] = ..., stop: _Optional[_Union[StopOrder, _Mapping]] = ...) -> None: ...
+
+class ExperimentRequest(_message.Message):
+    __slots__ = ("experiment",)
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
+    experiment: str
+    def __init__(self, experiment: _Optional[str] = ...) -> None: ...
+
+class ListExperimentsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListEnvoysRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ExperimentSummary(_message.Message):
+    __slots__ = ("id", "name", "status", "reason", "owner", "submitted_at", "started_at", "ended_at", "plan_digest")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    SUBMITTED_AT_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    ENDED_AT_FIELD_NUMBER: _ClassVar[int]
+    PLAN_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    name: str
+    status: str
+    reason: str
+    owner: str
+    submitted_at: float
+    started_at: float
+    ended_at: float
+    plan_digest: str
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., status: _Optional[str] = ..., reason: _Optional[str] = ..., owner: _Optional[str] = ..., submitted_at: _Optional[float] = ..., started_at: _Optional[float] = ..., ended_at: _Optional[float] = ..., plan_digest: _Optional[str] = ...) -> None: ...
+
+class ModelVersion(_message.Message):
+    __slots__ = ("round", "digest", "metrics", "best", "sha256", "published_at")
+    class MetricsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    METRICS_FIELD_NUMBER: _ClassVar[int]
+    BEST_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    PUBLISHED_AT_FIELD_NUMBER: _ClassVar[int]
+    round: int
+    digest: str
+    metrics: _containers.ScalarMap[str, float]
+    best: bool
+    sha256: str
+    published_at: float
+    def __init__(self, round: _Optional[int] = ..., digest: _Optional[str] = ..., metrics: _Optional[_Mapping[str, float]] = ..., best: bool = ..., sha256: _Optional[str] = ..., published_at: _Optional[float] = ...) -> None: ...
+
+class ExperimentRecord(_message.Message):
+    __slots__ = ("summary", "versions", "plan_json")
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    PLAN_JSON_FIELD_NUMBER: _ClassVar[int]
+    summary: ExperimentSummary
+    versions: _containers.RepeatedCompositeFieldContainer[ModelVersion]
+    plan_json: str
+    def __init__(self, summary: _Optional[_Union[ExperimentSummary, _Mapping]] = ..., versions: _Optional[_Iterable[_Union[ModelVersion, _Mapping]]] = ..., plan_json: _Optional[str] = ...) -> None: ...
+
+class ListExperimentsReply(_message.Message):
+    __slots__ = ("experiments",)
+    EXPERIMENTS_FIELD_NUMBER: _ClassVar[int]
+    experiments: _containers.RepeatedCompositeFieldContainer[ExperimentSummary]
+    def __init__(self, experiments: _Optional[_Iterable[_Union[ExperimentSummary, _Mapping]]] = ...) -> None: ...
+
+class WatchRequest(_message.Message):
+    __slots__ = ("experiment", "after")
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    experiment: str
+    after: int
+    def __init__(self, experiment: _Optional[str] = ..., after: _Optional[int] = ...) -> None: ...
+
+class EventRecord(_message.Message):
+    __slots__ = ("sequence", "time", "kind", "fields_json")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    FIELDS_JSON_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    time: float
+    kind: str
+    fields_json: str
+    def __init__(self, sequence: _Optional[int] = ..., time: _Optional[float] = ..., kind: _Optional[str] = ..., fields_json: _Optional[str] = ...) -> None: ...
+
+class WatchReply(_message.Message):
+    __slots__ = ("summary", "event")
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    summary: ExperimentSummary
+    event: EventRecord
+    def __init__(self, summary: _Optional[_Union[ExperimentSummary, _Mapping]] = ..., event: _Optional[_Union[EventRecord, _Mapping]] = ...) -> None: ...
+
+class ReadLogsRequest(_message.Message):
+    __slots__ = ("experiment", "source")
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    experiment: str
+    source: str
+    def __init__(self, experiment: _Optional[str] = ..., source: _Optional[str] = ...) -> None: ...
+
+class EnvoyRecord(_message.Message):
+    __slots__ = ("name", "online", "last_seen", "shard", "devices", "running")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ONLINE_FIELD_NUMBER: _ClassVar[int]
+    LAST_SEEN_FIELD_NUMBER: _ClassVar[int]
+    SHARD_FIELD_NUMBER: _ClassVar[int]
+    DEVICES_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    online: bool
+    last_seen: float
+    shard: ShardFacts
+    devices: DeviceStatistics
+    running: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., online: bool = ..., last_seen: _Optional[float] = ..., shard: _Optional[_Union[ShardFacts, _Mapping]] = ..., devices: _Optional[_Union[DeviceStatistics, _Mapping]] = ..., running: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ListEnvoysReply(_message.Message):
+    __slots__ = ("envoys",)
+    ENVOYS_FIELD_NUMBER: _ClassVar[int]
+    envoys: _containers.RepeatedCompositeFieldContainer[EnvoyRecord]
+    def __init__(self, envoys: _Optional[_Iterable[_Union[EnvoyRecord, _Mapping]]] = ...) -> None: ...
+
+class TaskCall(_message.Message):
+    __slots__ = ("name", "function", "arguments_json", "apply")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    FUNCTION_FIELD_NUMBER: _ClassVar[int]
+    ARGUMENTS_JSON_FIELD_NUMBER: _ClassVar[int]
+    APPLY_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    function: str
+    arguments_json: str
+    apply: str
+    def __init__(self, name: _Optional[str] = ..., function: _Optional[str] = ..., arguments_json: _Optional[str] = ..., apply: _Optional[str] = ...) -> None: ...
+
+class Assignment(_message.Message):
+    __slots__ = ("round", "phase", "tasks", "model", "seed", "deadline_s")
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    TASKS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_S_FIELD_NUMBER: _ClassVar[int]
+    round: int
+    phase: str
+    tasks: _containers.RepeatedCompositeFieldContainer[TaskCall]
+    model: str
+    seed: int
+    deadline_s: float
+    def __init__(self, round: _Optional[int] = ..., phase: _Optional[str] = ..., tasks: _Optional[_Iterable[_Union[TaskCall, _Mapping]]] = ..., model: _Optional[str] = ..., seed: _Optional[int] = ..., deadline_s: _Optional[float] = ...) -> None: ...
+
+class TaskMetrics(_message.Message):
+    __slots__ = ("values",)
+    class ValuesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    values: _containers.ScalarMap[str, float]
+    def __init__(self, values: _Optional[_Mapping[str, float]] = ...) -> None: ...
+
+class Update(_message.Message):
+    __slots__ = ("round", "phase", "digest", "num_samples", "metrics", "duration_s")
+    class MetricsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: TaskMetrics
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[TaskMetrics, _Mapping]] = ...) -> None: ...
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    NUM_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    METRICS_FIELD_NUMBER: _ClassVar[int]
+    DURATION_S_FIELD_NUMBER: _ClassVar[int]
+    round: int
+    phase: str
+    digest: str
+    num_samples: int
+    metrics: _containers.MessageMap[str, TaskMetrics]
+    duration_s: float
+    def __init__(self, round: _Optional[int] = ..., phase: _Optional[str] = ..., digest: _Optional[str] = ..., num_samples: _Optional[int] = ..., metrics: _Optional[_Mapping[str, TaskMetrics]] = ..., duration_s: _Optional[float] = ...) -> None: ...
+
+class Ready(_message.Message):
+    __slots__ = ("plan_digest",)
+    PLAN_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    plan_digest: str
+    def __init__(self, plan_digest: _Optional[str] = ...) -> None: ...
+
+class TaskFailure(_message.Message):
+    __slots__ = ("round", "phase", "task", "reason")
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    round: int
+    phase: str
+    task: str
+    reason: str
+    def __init__(self, round: _Optional[int] = ..., phase: _Optional[str] = ..., task: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class CollaboratorMessage(_message.Message):
+    __slots__ = ("ready", "failed", "evaluated")
+    READY_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    EVALUATED_FIELD_NUMBER: _ClassVar[int]
+    ready: Ready
+    failed: TaskFailure
+    evaluated: Update
+    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., failed: _Optional[_Union[TaskFailure, _Mapping]] = ..., evaluated: _Optional[_Union[Update, _Mapping]] = ...) -> None: ...
+
+class Withdrawal(_message.Message):
+    __slots__ = ("round", "phase", "reason")
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    round: int
+    phase: str
+    reason: str
+    def __init__(self, round: _Optional[int] = ..., phase: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class Dismissal(_message.Message):
+    __slots__ = ("status", "reason")
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    status: str
+    reason: str
+    def __init__(self, status: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class AggregatorMessage(_message.Message):
+    __slots__ = ("assignment", "withdrawal", "dismissal")
+    ASSIGNMENT_FIELD_NUMBER: _ClassVar[int]
+    WITHDRAWAL_FIELD_NUMBER: _ClassVar[int]
+    DISMISSAL_FIELD_NUMBER: _ClassVar[int]
+    assignment: Assignment
+    withdrawal: Withdrawal
+    dismissal: Dismissal
+    def __init__(self, assignment: _Optional[_Union[Assignment, _Mapping]] = ..., withdrawal: _Optional[_Union[Withdrawal, _Mapping]] = ..., dismissal: _Optional[_Union[Dismissal, _Mapping]] = ...) -> None: ...
+
+class CancelReply(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
