@@ -1,7 +1,7 @@
 """The metrics of a version: means over the sites."""
 
-import math
 from collections.abc import Mapping
+from fractions import Fraction
 
 from openfl_like.federation.task import Update
 from openfl_like.plan.schema import Task
@@ -42,7 +42,8 @@ def _means(task: str, updates: Mapping[str, Update]) -> dict[str, float]:
 
 
 def _mean(pairs: list[tuple[float, int]]) -> float:
+    """Exact until the last step, so that no order of sites and no large value changes the result."""
     total = sum(weight for _, weight in pairs)
     if total == 0:
-        return math.fsum(value for value, _ in pairs) / len(pairs)
-    return math.fsum(value * (weight / total) for value, weight in pairs)
+        return float(sum(Fraction(value) for value, _ in pairs) / len(pairs))
+    return float(sum(Fraction(value) * weight for value, weight in pairs) / total)

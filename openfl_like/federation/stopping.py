@@ -29,7 +29,7 @@ def stop_reason(plan: Plan, history: Sequence[ModelVersion]) -> str:
         return ""
     done, planned = history[-1].round, plan.aggregator.settings.rounds_to_train
     if done >= planned:
-        return f"all {planned} rounds are done"
+        return f"{done} of {planned} rounds are done"
     for rule in plan.stop.any:
         reason = _met(rule, history)
         if reason:

@@ -41,12 +41,8 @@ class TensorFile:
 
     def close(self) -> None:
         """Lets the map go; views that are still referenced keep it until they go."""
-        held, self._map, self._places = self._map, None, {}
-        if held is not None:
-            try:
-                held.close()
-            except BufferError:
-                del held  # arrays still look at it: it is unmapped with the last of them
+        # Never mmap.close(): numpy does not hold the buffer against it, and the next look at a view would be a crash.
+        self._map, self._places = None, {}
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from openfl_like.errors import TensorError
 from openfl_like.tensors.named import DTYPES, Schema, TensorSpec
 
 MAX_HEADER_BYTES = 16 << 20
-MAX_TENSORS = 1 << 16
+MAX_TENSORS = 1 << 14
 MAX_RANK = 32
 MAX_NAME_LENGTH = 512
 MAX_TENSOR_BYTES = 1 << 47
@@ -127,8 +127,8 @@ def _entry(spec: TensorSpec, begin: int) -> dict[str, object]:
 def _load(header: bytes) -> dict[str, Any]:
     if not header.startswith(b"{"):
         raise TensorError("the header is not a JSON object")
-    # Each bracket may cost a Python object of some hundred bytes: bound them before parsing.
-    if header.count(b"{") + header.count(b"[") > 4 * MAX_TENSORS:
+    # Each bracket may cost a Python object of some hundred bytes: bound them before parsing. A tensor has one and two.
+    if header.count(b"{") > MAX_TENSORS + 2 or header.count(b"[") > 2 * MAX_TENSORS + 2:
         raise TensorError(f"the header lists more than {MAX_TENSORS} tensors")
     try:
         loaded = json.loads(header.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
