@@ -193,18 +193,26 @@ def test_a_verifier_needs_authorities_that_belong_together(trust: Trust) -> None
 
 
 @pytest.fixture(scope="session")
-def envoy(issued: Callable[..., Credentials]) -> bytes:
-    leaf = x509.load_pem_x509_certificate(issued(Role.ENVOY).chain)
-    return leaf.public_bytes(serialization.Encoding.DER)
+def envoy(issued: Callable[..., Credentials]) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(issued(Role.ENVOY).chain)
 
 
 @pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")  # a changed serial number
 @settings(max_examples=400, deadline=None)
 @given(position=st.integers(0, 10_000), change=st.integers(1, 255))
 def test_a_changed_certificate_never_passes_and_never_crashes(
-    envoy: bytes, trust: Trust, now: datetime, position: int, change: int
+    envoy: x509.Certificate, trust: Trust, now: datetime, position: int, change: int
 ) -> None:
-    der = bytearray(envoy)
-    der[position % len(der)] ^= change
+    der = bytearray(envoy.public_bytes(serialization.Encoding.DER))
+    signed_part = len(envoy.tbs_certificate_bytes)  # stands after 4 bytes; what follows is the signature itself
+    der[4 + position % signed_part] ^= change
     with pytest.raises(UnauthenticatedError):
         verify_peer(ssl.DER_cert_to_PEM_cert(bytes(der)).encode(), trust, now)
+
+
+@pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
+@settings(max_examples=200, deadline=None)
+@given(data=st.binary(max_size=600))
+def test_arbitrary_bytes_are_no_peer(trust: Trust, now: datetime, data: bytes) -> None:
+    with pytest.raises(UnauthenticatedError):
+        verify_peer(ssl.DER_cert_to_PEM_cert(data).encode(), trust, now)
