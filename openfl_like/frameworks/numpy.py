@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -109,34 +110,51 @@ class NumpyRunner(ABC):
         self._model = {name: np.array(tensors[name]) for name in self._model}
 
     def train(self, epochs: int = 1) -> TaskResult:
-        """Trains for some epochs; the metrics are the means over the last one, each batch measured before its step."""
-        metrics: dict[str, float] = {}
+        """Trains for some epochs; the metrics are those of the last one, each batch measured before its step."""
+        seen = _Seen()
         for _ in range(epochs):
-            metrics = self._measure(self.loader.train_batches(self._seed, self._epoch), step=True)
+            seen = _Seen()
+            for samples, targets in self.loader.train_batches(self._seed, self._epoch):
+                self._step(self._look(samples, targets, seen))
             self._epoch += 1
-        return TaskResult(self.loader.num_train, metrics)
+        return TaskResult(self.loader.num_train, seen.metrics())
 
     def validate(self) -> TaskResult:
         """Measures the model on the held-out samples."""
-        return TaskResult(self.loader.num_validate, self._measure(self.loader.validate_batches(), step=False))
+        seen = _Seen()
+        for samples, targets in self.loader.validate_batches():
+            self._look(samples, targets, seen)
+        return TaskResult(self.loader.num_validate, seen.metrics())
 
-    def _measure(self, batches: Iterator[tuple[np.ndarray, np.ndarray]], *, step: bool) -> dict[str, float]:
-        total, scores, truths = 0.0, [], []
-        for samples, targets in batches:
-            scores.append(self.predict(self._model, samples))
-            truths.append(targets)
-            loss, slopes = self.gradient(self._model, samples, targets)
-            total += loss * len(samples)
-            if step:
-                self._step(slopes)
-        truth = np.concatenate(truths)
-        metrics = {"loss": total / len(truth)}
-        if np.issubdtype(truth.dtype, np.integer):
-            metrics |= classification(np.concatenate(scores), truth)
-        return metrics
+    def _look(self, samples: np.ndarray, targets: np.ndarray, seen: "_Seen") -> Tensors:
+        loss, slopes = self.gradient(self._model, samples, targets)
+        seen.losses.append(loss)
+        seen.scores.append(self.predict(self._model, samples))
+        seen.targets.append(targets)
+        return slopes
 
     def _step(self, slopes: Tensors) -> None:
         for name, slope in slopes.items():
             move = self.momentum * self._velocity.get(name, 0.0) - self.lr * slope
             self._velocity[name] = move
-            self._model[name] = (self._model[name] + move).astype(self._model[name].dtype)
+            self._model[name] = np.asarray(self._model[name] + move, dtype=self._model[name].dtype)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """Batches that were looked at: their mean losses, scores and targets."""
+
+    losses: list[float] = field(default_factory=list)
+    scores: list[np.ndarray] = field(default_factory=list)
+    targets: list[np.ndarray] = field(default_factory=list)
+
+    def metrics(self) -> dict[str, float]:
+        """Mean loss over all samples; for class numbers also the metrics of a classifier."""
+        if not self.targets:
+            return {}
+        truth = np.concatenate(self.targets)
+        total = sum(loss * len(batch) for loss, batch in zip(self.losses, self.targets, strict=True))
+        found = {"loss": total / len(truth)}
+        if truth.ndim == 1 and np.issubdtype(truth.dtype, np.integer):
+            found |= classification(np.concatenate(self.scores), truth)
+        return found

@@ -136,7 +136,7 @@ class Performer:
                 work.trained = work.changed = work.unsaved = True
         if assignment.phase is Phase.TRAIN:
             if not work.trained:
-                raise TaskError("none of the tasks of the training phase trains", cure="add a task that does to the plan")
+                raise TaskError("no task of the training phase trains", cure="add a task that does to the plan")
             self._keep(work, out)
         self._task = ""
         return work

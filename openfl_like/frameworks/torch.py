@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import ml_dtypes
 import numpy as np
@@ -128,39 +129,55 @@ class TorchRunner(ABC):
                 tensor.copy_(to_torch(tensors[name]))
 
     def train(self, epochs: int = 1) -> TaskResult:
-        """Trains for some epochs; the metrics are the means over the last one, each batch measured before its step."""
+        """Trains for some epochs; the metrics are those of the last one, each batch measured before its step."""
         self.model.train()
-        metrics: dict[str, float] = {}
+        seen = _Seen()
         for _ in range(epochs):
-            metrics = self._measure(self.loader.train_batches(self._seed, self._epoch), step=True)
+            seen = _Seen()
+            for samples, targets in self.loader.train_batches(self._seed, self._epoch):
+                loss = self._look(samples, targets, seen)
+                self.optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+                self.optimizer.step()
             self._epoch += 1
-        return TaskResult(self.loader.num_train, metrics)
+        return TaskResult(self.loader.num_train, seen.metrics())
 
     def validate(self) -> TaskResult:
         """Measures the model on the held-out samples."""
         self.model.eval()
+        seen = _Seen()
         with torch.no_grad():
-            metrics = self._measure(self.loader.validate_batches(), step=False)
-        return TaskResult(self.loader.num_validate, metrics)
+            for samples, targets in self.loader.validate_batches():
+                self._look(samples, targets, seen)
+        return TaskResult(self.loader.num_validate, seen.metrics())
 
-    def _measure(self, batches: Iterator[tuple[torch.Tensor, torch.Tensor]], *, step: bool) -> dict[str, float]:
-        total, outputs, truths = 0.0, [], []
-        for samples, targets in batches:
-            output = self.model(samples.to(self.device))
-            loss = self.loss(output, targets.to(self.device))
-            if step:
-                self.optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
-                self.optimizer.step()
-            total += loss.item() * len(samples)
-            outputs.append(output.detach())
-            truths.append(targets)
-        truth = torch.cat(truths)
-        metrics = {"loss": total / len(truth)}
+    def _look(self, samples: torch.Tensor, targets: torch.Tensor, seen: "_Seen") -> torch.Tensor:
+        outputs = self.model(samples.to(self.device))
+        loss = self.loss(outputs, targets.to(self.device))
+        seen.losses.append(loss.item())
+        seen.outputs.append(outputs.detach())
+        seen.targets.append(targets)
+        return loss
+
+
+@dataclass(slots=True)
+class _Seen:
+    """Batches that were looked at: their mean losses, outputs and targets."""
+
+    losses: list[float] = field(default_factory=list)
+    outputs: list[torch.Tensor] = field(default_factory=list)
+    targets: list[torch.Tensor] = field(default_factory=list)
+
+    def metrics(self) -> dict[str, float]:
+        """Mean loss over all samples; for class numbers also the metrics of a classifier."""
+        if not self.targets:
+            return {}
+        truth = torch.cat(self.targets)
+        total = sum(loss * len(batch) for loss, batch in zip(self.losses, self.targets, strict=True))
+        found = {"loss": total / len(truth)}
         if truth.ndim == 1 and not truth.is_floating_point():
-            scores = torch.cat(outputs).to(torch.float64)
-            metrics |= classification(to_numpy(scores), to_numpy(truth))
-        return metrics
+            found |= classification(to_numpy(torch.cat(self.outputs).to(torch.float64)), to_numpy(truth))
+        return found
 
 
 def to_numpy(tensor: torch.Tensor) -> np.ndarray:

@@ -22,30 +22,40 @@ class WorkspaceCode:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory.resolve()
+        self._roots: frozenset[str] = frozenset()
         self._modules: dict[str, ModuleType] = {}
 
     @contextmanager
     def active(self) -> Iterator[None]:
         """Makes the workspace's modules importable; other threads that want a workspace wait until it is left."""
         with _ONE_AT_A_TIME:
-            roots = self._roots()
-            aside = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in roots}
+            if not self._modules:
+                self._roots = _top_level_names(self.directory)
+                importlib.invalidate_caches()
+            aside = self._take_out()
             no_bytecode, path = sys.dont_write_bytecode, str(self.directory)
             sys.modules.update(self._modules)
+            loaded = len(sys.modules)
             sys.path.insert(0, path)
             sys.dont_write_bytecode = True
-            importlib.invalidate_caches()
             try:
                 yield
             finally:
                 sys.dont_write_bytecode = no_bytecode
                 sys.path.remove(path)
-                own = [name for name in sys.modules if name.partition(".")[0] in roots]
-                self._modules = {name: sys.modules.pop(name) for name in own}
+                self._modules = self._take_out(None if len(sys.modules) != loaded else list(self._modules))
                 sys.modules.update(aside)
 
-    def _roots(self) -> frozenset[str]:
-        """Names of the workspace's top-level modules and packages; the standard library's are never replaced."""
-        found = {entry.stem for entry in self.directory.glob("*.py")}
-        found |= {entry.parent.name for entry in self.directory.glob("*/__init__.py")}
-        return frozenset(found - sys.stdlib_module_names)
+    def _take_out(self, names: list[str] | None = None) -> dict[str, ModuleType]:
+        """Removes modules from ``sys.modules``: these, or all under the workspace's names, whoever they belong to."""
+        if names is None:
+            present = any(root in sys.modules for root in self._roots)  # much cheaper than looking at every name
+            names = [name for name in sys.modules if name.partition(".")[0] in self._roots] if present else []
+        return {name: sys.modules.pop(name) for name in names if name in sys.modules}
+
+
+def _top_level_names(directory: Path) -> frozenset[str]:
+    """Names of a workspace's modules and packages; those of the standard library are never replaced."""
+    found = {entry.stem for entry in directory.glob("*.py")}
+    found |= {entry.parent.name for entry in directory.glob("*/__init__.py")}
+    return frozenset(found - sys.stdlib_module_names)
