@@ -37,11 +37,12 @@ def simulate(
 
     from openfl_like.cli.outcome import raise_unless_finished
     from openfl_like.cli.plan_file import read_plan
+    from openfl_like.services.comparison import load_shards
     from openfl_like.services.simulation import Simulation, SimulationResult, SimulationSettings, shards_of
     from openfl_like.store.files import ExperimentFiles
 
     plan, workspace = read_plan(plan_file, None, overrides)
-    sites = _named(shards) or shards_of(workspace, plan)
+    sites = load_shards(_named(shards) or shards_of(workspace, plan))
     screen = Screen(as_json=as_json)
 
     async def run(simulation: Simulation) -> SimulationResult:

@@ -1,16 +1,14 @@
 """The same plan with all its sites in this process: the loop of the real federation over a local runtime."""
 
-import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from openfl_like.data.shard import build_shard, load_shard_config
+from openfl_like.data.shard import ShardDescriptor
 from openfl_like.errors import UsageError
 from openfl_like.events.bus import EventBus
 from openfl_like.federation.parties import PublishedVersion
-from openfl_like.federation.events import Status
 from openfl_like.frameworks.perform import Performer
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.local import LocalRuntime
@@ -21,6 +19,9 @@ from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles
 
 
+Shards = Mapping[str, ShardDescriptor]
+
+
 @dataclass(frozen=True, slots=True)
 class SimulationSettings:
     """What a simulation is started with.
@@ -28,13 +29,13 @@ class SimulationSettings:
     Attributes:
         plan: The plan.
         workspace: Where its code is.
-        shards: Site name -> its shard.yaml.
+        shards: Site name -> its shard.
         directory: Where the record goes.
     """
 
     plan: Plan
     workspace: Path
-    shards: Mapping[str, Path]
+    shards: Shards
     directory: Path
 
 
@@ -97,31 +98,18 @@ class Simulation:
         """Runs the experiment to its end.
 
         Raises:
-            ShardError: If a shard cannot be used.
             TaskError: If the workspace's code cannot be loaded.
         """
         if self._experiment.status.ended:
             outcome = Outcome(self._experiment.status, self._experiment.reason)
         else:
-            performers = {name: self._performer(path) for name, path in self._settings.shards.items()}
+            performers = self._performers()
             runtime = LocalRuntime(performers, self._shelf)
             record = Record(self._store, self._shelf, self.bus.notify)
             outcome = await Drive(self._experiment, runtime, record, SystemClock()).run()
         self.bus.close()
         return SimulationResult(outcome, tuple(self._store.versions()))
 
-    def _performer(self, shard_file: Path) -> Performer:
-        shard = build_shard(load_shard_config(shard_file), (shard_file.parent,))
-        return Performer(self._settings.plan, shard, self._settings.workspace)
-
-
-async def simulate(plan: Plan, workspace: Path, shards: Mapping[str, Path]) -> tuple[SimulationResult, bytes]:
-    """Runs a plan and gives its result and the last model file's bytes; leaves nothing behind."""
-    with tempfile.TemporaryDirectory(prefix="fx-simulate-") as directory:
-        settings = SimulationSettings(plan, workspace, shards, Path(directory))
-        with Simulation(settings) as simulation:
-            result = await simulation.run()
-        if result.outcome.status is not Status.FINISHED:
-            return result, b""
-        last = result.versions[-1].version.round
-        return result, ExperimentFiles(Path(directory)).model(last).read_bytes()
+    def _performers(self) -> dict[str, Performer]:
+        plan, workspace = self._settings.plan, self._settings.workspace
+        return {name: Performer(plan, shard, workspace) for name, shard in self._settings.shards.items()}

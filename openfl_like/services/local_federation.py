@@ -1,0 +1,132 @@
+"""A whole federation on one machine: a Director and Envoys as child processes over mTLS, with keys made for the occasion."""
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from openfl_like.errors import UnreachableError
+from openfl_like.pki.authority import Authority, create_authorities, load_trust, new_key_and_csr
+from openfl_like.pki.files import Credentials, credentials_dir, save_credentials
+from openfl_like.pki.roles import SERVER_ROLES, Identity, Role
+from openfl_like.services.spawn import Child, fx_command, spawn
+
+READY_TIMEOUT_S = 60.0
+LIFETIME = timedelta(days=1)
+
+
+@dataclass(slots=True)
+class LocalFederation:
+    """Starts and ends the processes; an async context manager.
+
+    Args:
+        directory: Where keys, state and logs go.
+        sites: Site name -> its shard.yaml.
+        sample_shape: What director.yaml asks of every shard.
+        target_shape: As above.
+        name: Name of the federation.
+    """
+
+    directory: Path
+    sites: Mapping[str, Path]
+    sample_shape: Sequence[int]
+    target_shape: Sequence[int]
+    name: str = "local"
+    director: str = ""
+    children: dict[str, Child] = field(default_factory=dict)
+
+    @property
+    def user_certificates(self) -> Path:
+        """Folder of the user's certificate and key."""
+        return self.directory / "certs" / "user" / "user"
+
+    async def __aenter__(self) -> "LocalFederation":
+        self.directory.mkdir(parents=True, exist_ok=True)
+        try:
+            await asyncio.to_thread(self._make_certificates)
+            await self.start_director()
+            await asyncio.gather(*(self.start_envoy(name) for name in self.sites))
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        envoys = [child for name, child in self.children.items() if name != "director"]
+        await asyncio.gather(*(child.stop() for child in envoys))
+        if "director" in self.children:
+            await self.children["director"].stop()
+        self.children.clear()
+
+    async def start_director(self) -> None:
+        """Starts the Director and waits until it listens; again on the same address if it ran before."""
+        config = self.directory / "director.yaml"
+        settings = {
+            "listen": self.director or "localhost:0",
+            "aggregator_ports": "0",
+            "sample_shape": list(self.sample_shape),
+            "target_shape": list(self.target_shape),
+            "heartbeat_s": 2,
+        }
+        config.write_text("\n".join(f"{key}: {json.dumps(value)}" for key, value in settings.items()) + "\n")
+        ready = await self._start("director", ["director", "start", "-c", str(config), "--json"])
+        self.director = str(ready["address"])
+
+    async def start_envoy(self, name: str) -> None:
+        """Starts a site's Envoy and waits until the Director has welcomed it."""
+        await self._start(
+            name,
+            [
+                "envoy", "start", "--json",
+                "-n", name,
+                "-sc", str(self.sites[name].resolve()),
+                "-d", self.director,
+                "--certificates", str(self.directory / "certs" / "envoy" / name),
+                "--directory", str(self.directory / f"envoy-{name}"),
+            ],
+        )  # fmt: skip
+
+    def log(self, name: str) -> Path:
+        """The log of a process."""
+        return self.directory / f"{name}.log"
+
+    def issue(self, role: Role, name: str, experiment: str = "") -> Path:
+        """Makes a key and a certificate and gives their folder."""
+        certs = self.directory / "certs"
+        identity = Identity(self.name, role, name, experiment)
+        authority = Authority.load(certs / ("experiment-ca" if experiment else "site-ca"))
+        key, csr = new_key_and_csr()
+        hosts = ("localhost",) if role in SERVER_ROLES else ()
+        chain = authority.issue(identity, csr, lifetime=LIFETIME, now=datetime.now(UTC), hosts=hosts)
+        folder = credentials_dir(certs, identity)
+        save_credentials(folder, Credentials(identity, chain, key, load_trust(certs)), replace=True)
+        return folder
+
+    def _make_certificates(self) -> None:
+        create_authorities(self.directory / "certs", self.name)
+        self.issue(Role.DIRECTOR, "director")
+        self.issue(Role.USER, "user")
+        for site in self.sites:
+            self.issue(Role.ENVOY, site)
+
+    async def _start(self, name: str, arguments: Sequence[str]) -> dict[str, object]:
+        file = self.log(name).open("a", encoding="utf-8")
+
+        def write(line: str) -> None:
+            file.write(line + "\n")
+            file.flush()
+
+        child = await spawn(fx_command(*arguments), on_line=write, cwd=self.directory)
+        self.children[name] = child
+        try:
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                line = await child.line()
+        except TimeoutError:
+            line = ""
+        if not line:
+            last = next((text for text in reversed(child.tail) if text.strip()), "it wrote nothing")
+            raise UnreachableError(f"the {name} did not start: {last}", place=str(self.log(name)))
+        found: dict[str, object] = json.loads(line)
+        return found
