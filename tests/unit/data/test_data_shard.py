@@ -1,0 +1,136 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import JsonValue
+
+from openfl_like.data.shard import ArrayShard, DataSchema, Dataset, ShardConfig, build_shard, load_shard_config
+from openfl_like.errors import SettingsError, ShardError
+
+OWN_SHARD = """
+import numpy as np
+from openfl_like.data.shard import ArrayShard, Dataset
+
+class Own(ArrayShard):
+    def __init__(self, rows=4):
+        if rows < 0:
+            raise OSError("the disk is on fire")
+        data = Dataset(np.zeros((rows, 2), dtype=np.float32), np.zeros(rows, dtype=np.int64))
+        super().__init__({"train": data, "validate": data}, "own", (0.0, 1.0), classes=2)
+"""
+
+
+def arrays(rows: int = 4) -> Dataset:
+    return Dataset(np.full((rows, 2), 0.5, dtype=np.float32), np.arange(rows, dtype=np.int64) % 2)
+
+
+class Odd(ArrayShard):
+    """Breaks one promise of its schema."""
+
+    def __init__(self, **wrong: object) -> None:
+        super().__init__({"train": arrays(), "validate": arrays()}, "odd", (0.0, 1.0), classes=2)
+        self._wrong = wrong
+
+    @property
+    def schema(self) -> DataSchema:
+        return replace(super().schema, **self._wrong)  # type: ignore[arg-type]  # the tests choose fitting fields
+
+
+def test_a_shard_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "shard.yaml"
+    path.write_text("template: heart_disease\nparams: {hospital: hungary, holdout: 0.3}\n")
+    config = load_shard_config(path)
+    assert config == ShardConfig(template="heart_disease", params={"hospital": "hungary", "holdout": 0.3})
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("template: digits\nparam: {}\n", "param"),
+        ("params: {}\n", "template"),
+        ("template: [digits\n", "shard.yaml"),
+    ],
+)
+def test_a_faulty_shard_file_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "shard.yaml"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match=told):
+        load_shard_config(path)
+
+
+def test_a_missing_shard_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no such file"):
+        load_shard_config(tmp_path / "shard.yaml")
+
+
+def test_a_site_may_bring_its_own_class(tmp_path: Path) -> None:
+    (tmp_path / "ward_seven.py").write_text(OWN_SHARD)
+    shard = build_shard(ShardConfig(template="ward_seven:Own", params={"rows": 6}), search=[tmp_path])
+    assert shard.schema.counts == {"train": 6, "validate": 6}
+    assert shard.sample_shape == (2,)
+    assert shard.target_shape == ()
+
+
+def test_what_a_shard_raises_is_named(tmp_path: Path) -> None:
+    (tmp_path / "ward_eight.py").write_text(OWN_SHARD)
+    with pytest.raises(ShardError, match=r"shard 'ward_eight:Own': OSError: the disk is on fire"):
+        build_shard(ShardConfig(template="ward_eight:Own", params={"rows": -1}), search=[tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        (ShardConfig(template="digit"), "did you mean 'digits'"),
+        (ShardConfig(template="nowhere_at_all:Shard"), "nowhere_at_all"),
+        (
+            ShardConfig(template="heart_disease", params={"hospita": "hungary"}),
+            "shard 'heart_disease': TypeError.*hospita",
+        ),
+        (ShardConfig(template="heart_disease", params={"hospital": "zurich"}), "va_long_beach"),
+    ],
+)
+def test_a_shard_that_cannot_be_built_is_refused(config: ShardConfig, told: str) -> None:
+    with pytest.raises(ShardError, match=told):
+        build_shard(config)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"sample_dtype": "float64"}, "samples are float32"),
+        ({"target_dtype": "int32"}, "targets are int64"),
+        ({"sample_range": [0.0, 0.1]}, "samples reach"),
+        ({"target_range": [1.0, 9.0]}, "targets reach"),
+        ({"counts": {"train": 5, "validate": 4}}, "counts 5"),
+    ],
+)
+def test_data_that_breaks_its_own_schema_is_refused(
+    monkeypatch: pytest.MonkeyPatch, wrong: dict[str, JsonValue], told: str
+) -> None:
+    monkeypatch.setattr("openfl_like.registry.resolve", lambda *_: Odd)
+    with pytest.raises(ShardError, match=told):
+        build_shard(ShardConfig(template="odd", params=wrong))
+
+
+@pytest.mark.parametrize(
+    ("train", "told"),
+    [
+        (Dataset(np.zeros((4, 3), dtype=np.float32), arrays().targets), None),
+        (Dataset(np.full((4, 2), np.nan, dtype=np.float32), arrays().targets), "reach"),
+        (Dataset(arrays().samples, arrays(3).targets), "3 targets"),
+        (arrays(0), "empty"),
+    ],
+)
+def test_unusable_arrays_are_refused(monkeypatch: pytest.MonkeyPatch, train: Dataset, told: str | None) -> None:
+    def factory() -> ArrayShard:
+        return ArrayShard({"train": train, "validate": arrays()}, "odd", (0.0, 1.0), classes=2)
+
+    monkeypatch.setattr("openfl_like.registry.resolve", lambda *_: factory)
+    with pytest.raises(ShardError, match=told or "validate samples have the shape"):
+        build_shard(ShardConfig(template="odd"))
+
+
+def test_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(ShardError, match="train or validate"):
+        Odd().get_dataset("test")

@@ -1,0 +1,267 @@
+import random
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from openfl_like.data.shard import ArrayShard, Dataset
+from openfl_like.errors import TaskError, TensorError
+from openfl_like.federation.task import Assignment, Phase, TaskCall
+from openfl_like.frameworks.perform import Performer
+from openfl_like.plan.schema import Component, Plan, Task
+from openfl_like.tensors.container import read_tensors, write_tensors
+from openfl_like.tensors.manifest import file_digest
+
+CODE = '''
+import random
+import numpy as np
+from openfl_like.frameworks.numpy import NumpyLoader
+from openfl_like.frameworks.runner import TaskResult
+from src.step import STEP
+
+
+class Runner:
+    """The model is one number; tasks write down what it was."""
+
+    def __init__(self, loader, context, start=0.0):
+        if start < 0:
+            raise ValueError("start below zero")
+        self.loader, self.context, self.start = loader, context, start
+        self.value = np.array([start])
+
+    def initialise(self, seed):
+        self.value = np.array([self.start + seed])
+
+    def begin(self, seed):
+        self.seed = seed
+
+    def get_tensors(self):
+        return {"value": self.value}
+
+    def set_tensors(self, tensors):
+        if "value" not in tensors:
+            raise KeyError("value")
+        self.value = tensors["value"].copy()
+
+    def train(self, by=1.0):
+        from src.late import factor
+        self.value = self.value + by * STEP * factor()
+        return TaskResult(self.loader.num_train, {"value": self.value[0]})
+
+    def validate(self):
+        return TaskResult(self.loader.num_validate, {"value": self.value[0]})
+
+    def draw(self):
+        return TaskResult(1, {"python": random.random(), "numpy": np.random.rand()})
+
+    def fail(self):
+        numbers = []
+        return max(numbers)
+
+    def leave(self):
+        raise SystemExit(3)
+
+    def shape(self):
+        return {"loss": 1.0}
+
+    def words(self):
+        return TaskResult(1, {"loss": "low"})
+
+    def _hidden(self):
+        return TaskResult(1)
+'''
+
+TRAIN = TaskCall("train", "train")
+LOCAL = TaskCall("check", "validate", apply="local")
+GLOBAL = TaskCall("validate", "validate")
+
+Make = Callable[..., Performer]
+
+
+def write_workspace(path: Path, step: float = 1.0) -> Path:
+    (path / "src").mkdir(parents=True)
+    (path / "src/__init__.py").write_text("")
+    (path / "src/model.py").write_text(CODE)
+    (path / "src/step.py").write_text(f"STEP = {step}\n")
+    (path / "src/late.py").write_text("def factor():\n    return 1.0\n")
+    return path
+
+
+def plan(runner: Component | None = None, loader: Component | None = None) -> Plan:
+    return Plan(
+        name="numbers",
+        task_runner=runner or Component(template="src.model:Runner"),
+        data_loader=loader or Component(template="src.model:NumpyLoader"),
+        tasks={"train": Task(function="train")},
+    )
+
+
+def shard() -> ArrayShard:
+    def data(rows: int) -> Dataset:
+        return Dataset(np.zeros((rows, 2), dtype=np.float32), np.zeros(rows, dtype=np.int64))
+
+    return ArrayShard({"train": data(30), "validate": data(10)}, "zeros", (0.0, 1.0))
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    return write_workspace(tmp_path / "workspace")
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    write_tensors(tmp_path / "model.safetensors", {"value": np.array([10.0])})
+    return tmp_path / "model.safetensors"
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "update.safetensors"
+
+
+def assign(phase: Phase, *tasks: TaskCall, seed: int = 5) -> Assignment:
+    return Assignment(3, phase, "north", tasks, "", seed)
+
+
+def test_initialising_makes_a_model_from_the_seed(workspace: Path, out: Path) -> None:
+    update = Performer(plan(), shard(), workspace).perform(assign(Phase.INITIALISE, seed=8), None, out)
+    assert read_tensors(out)["value"] == [8.0]
+    assert (update.round, update.phase, update.collaborator) == (3, Phase.INITIALISE, "north")
+    assert (update.digest, update.num_samples, update.metrics) == (file_digest(out), 30, {})
+
+
+def test_training_writes_the_trained_model(workspace: Path, model: Path, out: Path) -> None:
+    update = Performer(plan(), shard(), workspace).perform(assign(Phase.TRAIN, TRAIN, LOCAL), model, out)
+    assert read_tensors(out)["value"] == [11.0]
+    assert update.digest == file_digest(out)
+    assert update.num_samples == 30
+    assert update.metrics == {"train": {"value": 11.0}, "check": {"value": 11.0}}
+    assert update.duration_s > 0
+
+
+def test_a_local_task_sees_the_model_as_it_is_and_a_global_one_the_given(
+    workspace: Path, model: Path, out: Path
+) -> None:
+    again = TaskCall("again", "train", {"by": 5.0})
+    tasks = (GLOBAL, TRAIN, LOCAL, TaskCall("middle", "validate"), again, TaskCall("last", "validate", apply="local"))
+    update = Performer(plan(), shard(), workspace).perform(assign(Phase.TRAIN, *tasks), model, out)
+    values = {task: metrics["value"] for task, metrics in update.metrics.items()}
+    assert values == {"validate": 10, "train": 11, "check": 11, "middle": 10, "again": 15, "last": 15}
+    assert read_tensors(out)["value"] == [15.0]
+
+
+def test_a_global_validation_after_training_does_not_undo_the_update(workspace: Path, model: Path, out: Path) -> None:
+    Performer(plan(), shard(), workspace).perform(assign(Phase.TRAIN, TRAIN, GLOBAL), model, out)
+    assert read_tensors(out)["value"] == [11.0]
+
+
+def test_evaluating_writes_nothing(workspace: Path, model: Path, out: Path) -> None:
+    update = Performer(plan(), shard(), workspace).perform(assign(Phase.EVALUATE, GLOBAL), model, out)
+    assert not out.exists()
+    assert (update.digest, update.num_samples, update.metrics) == ("", 10, {"validate": {"value": 10.0}})
+
+
+def test_every_assignment_starts_from_its_model(workspace: Path, model: Path, out: Path) -> None:
+    performer = Performer(plan(), shard(), workspace)
+    digests = {performer.perform(assign(Phase.TRAIN, TRAIN), model, out).digest for _ in range(3)}
+    assert len(digests) == 1
+
+
+def test_random_draws_follow_the_seed(workspace: Path, model: Path, out: Path) -> None:
+    performer = Performer(plan(), shard(), workspace)
+    draws = []
+    for seed in (4, 4, 2**63 - 1):
+        random.seed()
+        draws.append(performer.perform(assign(Phase.TRAIN, TaskCall("draw", "draw"), seed=seed), model, out).metrics)
+    assert draws[0] == draws[1] != draws[2]
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (TaskCall("sum", "fail"), r"^task 'sum' raised ValueError: max\(\) .* \(src/model\.py:48\)$"),
+        (TaskCall("out", "leave"), r"^task 'out' raised SystemExit: 3 \(src/model\.py:51\)$"),
+        (TaskCall("train", "train", {"bye": 2}), r"raised TypeError: .*'bye'"),
+        (TaskCall("train", "trian"), r"no function 'trian' \(did you mean 'train'\?\)"),
+        (TaskCall("train", "_hidden"), "no function '_hidden'"),
+        (TaskCall("train", "set_tensors"), "no function 'set_tensors'"),
+        (TaskCall("train", "seed"), "no function 'seed'"),
+        (TaskCall("shape", "shape"), "task 'shape' returned dict, not a TaskResult"),
+        (TaskCall("words", "words"), "task 'words' raised ValueError"),
+    ],
+)
+def test_what_a_task_does_wrong_is_told(workspace: Path, model: Path, out: Path, call: TaskCall, told: str) -> None:
+    performer = Performer(plan(), shard(), workspace)
+    with pytest.raises(TaskError, match=told):
+        performer.perform(assign(Phase.TRAIN, call), model, out)
+    assert performer.task == call.name
+    assert performer.perform(assign(Phase.TRAIN, TRAIN), model, out).metrics["train"]["value"] == 11
+    assert performer.task == ""
+
+
+def test_a_model_that_does_not_fit_is_told(workspace: Path, tmp_path: Path, out: Path) -> None:
+    write_tensors(tmp_path / "other", {"weight": np.zeros(2)})
+    with pytest.raises(TaskError, match=r"loading the model raised KeyError: 'value' \(src/model.py:28\)"):
+        Performer(plan(), shard(), workspace).perform(assign(Phase.TRAIN, TRAIN), tmp_path / "other", out)
+
+
+def test_a_damaged_model_file_is_told(workspace: Path, tmp_path: Path, out: Path) -> None:
+    (tmp_path / "damaged").write_bytes(b"nothing useful")
+    with pytest.raises(TensorError):
+        Performer(plan(), shard(), workspace).perform(assign(Phase.TRAIN, TRAIN), tmp_path / "damaged", out)
+
+
+def test_a_missing_model_and_missing_training_are_told(workspace: Path, model: Path, out: Path) -> None:
+    performer = Performer(plan(), shard(), workspace)
+    with pytest.raises(TaskError, match="without a model"):
+        performer.perform(assign(Phase.TRAIN, TRAIN), None, out)
+    with pytest.raises(TaskError, match="no task of the training phase trains"):
+        performer.perform(assign(Phase.TRAIN, LOCAL), model, out)
+
+
+@pytest.mark.parametrize(
+    ("runner", "loader", "told"),
+    [
+        (Component(template="src.model:Walker"), None, "the task runner 'src.model:Walker'.*no 'Walker'"),
+        (Component(template="src.modell:Runner"), None, "src.modell"),
+        (
+            Component(template="src.model:Runner", settings={"start": -1.0}),
+            None,
+            r"ValueError: start below zero \(src/",
+        ),
+        (Component(template="src.model:Runner", settings={"begin": 1}), None, "TypeError.*'begin'"),
+        (None, Component(template="src.model:NumpyLoader", settings={"batch_size": 0}), "the data loader.*batch_size"),
+    ],
+)
+def test_parts_that_cannot_be_built_are_told(
+    workspace: Path, runner: Component | None, loader: Component | None, told: str
+) -> None:
+    with pytest.raises(TaskError, match=told):
+        Performer(plan(runner, loader), shard(), workspace)
+
+
+def test_a_mistake_in_the_code_is_told_with_its_file(workspace: Path) -> None:
+    (workspace / "src/model.py").write_text("def broken(:\n")
+    with pytest.raises(TaskError, match=r"SyntaxError.*model\.py, line 1"):
+        Performer(plan(), shard(), workspace)
+
+
+def test_two_workspaces_called_src_do_not_mix(tmp_path: Path, model: Path, out: Path) -> None:
+    performers = [
+        Performer(plan(), shard(), write_workspace(tmp_path / f"workspace-{step}", step)) for step in (1.0, 100.0)
+    ]
+    values = [
+        performer.perform(assign(Phase.TRAIN, TRAIN), model, out).metrics["train"]["value"]
+        for performer in (*performers, *performers)
+    ]
+    assert values == [11, 110, 11, 110]
+
+
+def test_nothing_is_left_behind(workspace: Path, model: Path, out: Path) -> None:
+    path, modules = list(sys.path), {name for name in sys.modules if name.partition(".")[0] == "src"}
+    Performer(plan(), shard(), workspace).perform(assign(Phase.TRAIN, TRAIN), model, out)
+    assert sys.path == path
+    assert {name for name in sys.modules if name.partition(".")[0] == "src"} == modules
+    assert not list(workspace.rglob("__pycache__"))

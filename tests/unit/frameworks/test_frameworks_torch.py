@@ -1,0 +1,154 @@
+import ml_dtypes
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from openfl_like.data.shard import ArrayShard, Dataset
+from openfl_like.errors import TensorError, UsageError
+from openfl_like.frameworks.runner import RunnerContext
+from openfl_like.frameworks.torch import TorchLoader, TorchRunner, to_numpy, to_torch
+
+pytestmark = pytest.mark.torch
+
+DTYPES = [
+    torch.float16,
+    torch.bfloat16,
+    torch.float32,
+    torch.float64,
+    torch.int64,
+    torch.int32,
+    torch.uint8,
+    torch.bool,
+]
+
+
+def shard(targets: np.ndarray | None = None, rows: int = 20) -> ArrayShard:
+    random = np.random.default_rng(0)
+    samples = random.normal(size=(rows, 3)).astype(np.float32)
+    truth = (samples[:, 0] > 0).astype(np.int64) if targets is None else targets
+    data = Dataset(samples, truth)
+    return ArrayShard({"train": data, "validate": data}, "random numbers", (-10.0, 10.0))
+
+
+class Net(TorchRunner):
+    """Batch normalisation brings buffers, one of them a counter."""
+
+    outputs = 1
+
+    def build_model(self) -> nn.Module:
+        return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Dropout(0.5), nn.Linear(4, self.outputs))
+
+
+class TwoOutputs(Net):
+    outputs = 2
+
+
+class Mixed(TorchRunner):
+    def build_model(self) -> nn.Module:
+        model = nn.Linear(3, 1).to(torch.bfloat16)
+        model.register_buffer("counter", torch.tensor(2**53 + 1))
+        return model
+
+
+def build(kind: type[TorchRunner], data: ArrayShard | None = None) -> TorchRunner:
+    runner = kind(TorchLoader(data or shard(), batch_size=8), RunnerContext())
+    runner.initialise(1)
+    return runner
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3)], ids=str)
+def test_every_dtype_comes_back_bit_for_bit(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    raw = torch.randint(0, 2, shape, generator=torch.Generator().manual_seed(3)).to(dtype)
+    there = to_numpy(raw)
+    back = to_torch(there)
+    assert back.dtype == dtype
+    assert there.dtype.name == str(dtype).removeprefix("torch.")
+    assert torch.equal(back, raw)
+
+
+def test_to_numpy_shares_memory() -> None:
+    for dtype in (torch.float32, torch.bfloat16):
+        tensor = torch.zeros(3, dtype=dtype)
+        to_numpy(tensor)[1] = 1
+        assert tensor[1] == 1
+
+
+def test_bfloat16_and_large_counters_are_exact() -> None:
+    tensors = {name: array.copy() for name, array in build(Mixed).get_tensors().items()}
+    assert tensors["weight"].dtype == ml_dtypes.bfloat16
+    assert tensors["counter"] == 2**53 + 1
+    other = build(Mixed)
+    tensors["counter"] = np.array(2**60 + 1)
+    other.set_tensors(tensors)
+    assert {name: array.tobytes() for name, array in other.get_tensors().items()} == {
+        name: array.tobytes() for name, array in tensors.items()
+    }
+
+
+def test_read_only_arrays_are_taken() -> None:
+    runner = build(Net)
+    tensors = {name: array.copy() for name, array in runner.get_tensors().items()}
+    for array in tensors.values():
+        array.flags.writeable = False
+    runner.set_tensors(tensors)
+    runner.train()
+    assert not np.array_equal(runner.get_tensors()["0.weight"], tensors["0.weight"])
+
+
+def test_nothing_is_set_when_one_tensor_does_not_fit() -> None:
+    runner = build(Net)
+    before = {name: array.copy() for name, array in runner.get_tensors().items()}
+    wrong = {name: array + 1 for name, array in before.items()}
+    wrong["4.bias"] = wrong["4.bias"].astype(np.float64)
+    with pytest.raises(TensorError, match=r"'4.bias' is float64\[1\], not float32\[1\]"):
+        runner.set_tensors(wrong)
+    assert all(np.array_equal(array, before[name]) for name, array in runner.get_tensors().items())
+
+
+def test_a_binary_classifier_reports_its_auc() -> None:
+    for kind in (Net, TwoOutputs):
+        assert build(kind).validate().metrics.keys() == {"loss", "accuracy", "auc"}
+
+
+def test_a_regression_reports_its_loss_alone() -> None:
+    data = shard(np.random.default_rng(2).normal(size=(20, 1)).astype(np.float32))
+    runner = build(Net, data)
+    result = runner.validate()
+    model = runner.model.eval()
+    outputs = model(torch.from_numpy(data.get_dataset("validate").samples)).detach().numpy()
+    expected = float(np.mean((outputs - data.get_dataset("validate").targets) ** 2))
+    assert result.metrics == {"loss": pytest.approx(expected, rel=1e-5)}
+
+
+def test_validating_changes_nothing() -> None:
+    runner = build(Net)
+    before = {name: array.copy() for name, array in runner.get_tensors().items()}
+    assert runner.validate() == runner.validate()
+    assert all(np.array_equal(array, before[name]) for name, array in runner.get_tensors().items())
+
+
+def test_the_weights_are_updated_and_counted() -> None:
+    result = build(Net).train(epochs=2)
+    assert result.num_samples == 20
+
+
+def test_the_threads_of_the_context_are_used() -> None:
+    before = torch.get_num_threads()
+    try:
+        runner = Net(TorchLoader(shard()), RunnerContext(threads=2))
+        runner.begin(0)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_an_empty_batch_is_refused() -> None:
+    with pytest.raises(UsageError, match="batch_size"):
+        TorchLoader(shard(), batch_size=0)
+
+
+def test_auto_chooses_a_device_that_is_there() -> None:
+    expected = "cuda" if torch.cuda.is_available() else "cpu"
+    assert Net(TorchLoader(shard()), RunnerContext(device="auto")).device.type == expected
