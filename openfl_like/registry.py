@@ -1,8 +1,8 @@
 """Short names of exchangeable parts, resolved when they are first asked for.
 
 A plan or a settings file names a part by ``template``: either a short name from the table below, a name that an
-installed package registered under the entry-point group ``openfl_like.<kind>``, or ``module:attr``. Nothing is imported until
-`resolve` is called, so listing names is free.
+installed package registered under the entry-point group ``openfl_like.<kind>``, or ``module:attr``. Nothing is
+imported until `resolve` is called, so listing names is free.
 """
 
 import difflib
@@ -75,7 +75,8 @@ def _import(kind: str, target: str) -> object:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         cure = f"install the package that has '{error.name}', or put the module into the workspace"
-        raise NotFoundError(f"the {kind} '{target}' needs the module '{error.name}', which is not here", cure=cure) from error
+        message = f"the {kind} '{target}' needs the module '{error.name}', which is not here"
+        raise NotFoundError(message, cure=cure) from error
     try:
         return getattr(module, attribute)
     except AttributeError as error:

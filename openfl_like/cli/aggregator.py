@@ -1,12 +1,18 @@
 """``fx aggregator``: one experiment, by hand or as the Director's child."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from openfl_like.cli.options import FILE, FOLDER, overrides_option
 from openfl_like.cli.output import emit_line, json_option, say
 from openfl_like.cli.progress import Screen
+
+if TYPE_CHECKING:
+    from openfl_like.events.bus import EventBus
+    from openfl_like.runtimes.loop import Outcome
+    from openfl_like.services.aggregator import AggregatorSettings
 
 
 @click.group()
@@ -61,43 +67,32 @@ def start(
     _run(settings, with_parent=with_parent, as_json=as_json)
 
 
-def _run(settings: object, *, with_parent: bool, as_json: bool) -> None:
+def _run(settings: "AggregatorSettings", *, with_parent: bool, as_json: bool) -> None:
     import asyncio
 
     from openfl_like.cli.outcome import raise_unless_finished
-    from openfl_like.events.bus import EventBus
-    from openfl_like.runtimes.loop import Outcome
-    from openfl_like.services.aggregator import AggregatorSettings, run_aggregator
-    from openfl_like.services.lifetime import parent_gone, until_signalled
+    from openfl_like.services import lifetime
+    from openfl_like.services.aggregator import run_aggregator
 
-    assert isinstance(settings, AggregatorSettings)  # noqa: S101 (typed late: the import is heavy)
     screen = Screen(as_json=as_json)
-    tasks: set[asyncio.Task[None]] = set()
+    following: set[asyncio.Task[None]] = set()
 
-    async def follow(bus: EventBus) -> None:
+    async def follow(bus: "EventBus") -> None:
         async for event in bus.tail():
             screen.event(event)
 
-    def ready(address: str, bus: EventBus) -> None:
+    def ready(address: str, bus: "EventBus") -> None:
         if as_json:
             emit_line({"kind": "listening", "address": address})
         else:
             say(f"aggregator of '{settings.experiment}' listening on {address}")
         if not with_parent:
-            tasks.add(asyncio.create_task(follow(bus)))
+            following.add(asyncio.create_task(follow(bus)))
 
-    async def work() -> Outcome:
-        running = asyncio.create_task(run_aggregator(settings, ready))
-        ends = {running, asyncio.create_task(parent_gone())} if with_parent else {running}
-        try:
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            if not running.done():
-                running.cancel()
-            outcome = await running
-            await asyncio.gather(*tasks)
-            return outcome
-        finally:
-            for task in ends:
-                task.cancel()
+    async def work() -> "Outcome":
+        running = run_aggregator(settings, ready)
+        outcome = await (lifetime.with_parent(running) if with_parent else running)
+        await asyncio.gather(*following)
+        return outcome
 
-    raise_unless_finished(asyncio.run(until_signalled(work())))
+    raise_unless_finished(asyncio.run(lifetime.until_signalled(work())))

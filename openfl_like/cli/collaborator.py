@@ -1,11 +1,15 @@
 """``fx collaborator``: one site's part in one experiment, by hand or as the Envoy's child."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from openfl_like.cli.options import FILE, FOLDER, overrides_option
 from openfl_like.cli.output import say
+
+if TYPE_CHECKING:
+    from openfl_like.services.collaborator import CollaboratorSettings
 
 
 @click.group()
@@ -19,9 +23,7 @@ def collaborator() -> None:
 @click.option("-e", "--experiment", help="Id of the experiment.  [default: the plan's name]")
 @click.option("-a", "--aggregator", help="HOST:PORT of it.  [default: the plan's network settings]")
 @click.option("-sc", "--shard-config", type=FILE, help="The site's data.  [default: shards/NAME.yaml in the workspace]")
-@click.option(
-    "--certificates", type=FOLDER, help="Folder of its certificate.  [default: certs/collaborator/NAME]"
-)
+@click.option("--certificates", type=FOLDER, help="Folder of its certificate.  [default: certs/collaborator/NAME]")
 @click.option("--workspace", type=FOLDER, help="Where the plan's code is.  [default: as the plan says]")
 @click.option("--directory", type=FOLDER, help="Where models and updates go.  [default: collaborator-NAME]")
 @click.option("--with-parent", is_flag=True, hidden=True, help="End when standard input is closed.")
@@ -61,27 +63,14 @@ def start(
     _run(settings, name, with_parent=with_parent)
 
 
-def _run(settings: object, name: str, *, with_parent: bool) -> None:
+def _run(settings: "CollaboratorSettings", name: str, *, with_parent: bool) -> None:
     import asyncio
 
-    from openfl_like.federation.ports import Dismissal
-    from openfl_like.services.collaborator import CollaboratorSettings, run_collaborator
-    from openfl_like.services.lifetime import parent_gone, until_signalled
+    from openfl_like.services import lifetime
+    from openfl_like.services.collaborator import run_collaborator
 
-    assert isinstance(settings, CollaboratorSettings)  # noqa: S101 (typed late: the import is heavy)
-
-    async def work() -> Dismissal:
-        running = asyncio.create_task(run_collaborator(settings))
-        ends = {running, asyncio.create_task(parent_gone())} if with_parent else {running}
-        try:
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            if not running.done():
-                running.cancel()
-            return await running
-        finally:
-            for task in ends:
-                task.cancel()
-
-    dismissal = asyncio.run(until_signalled(work()))
+    running = run_collaborator(settings)
+    work = lifetime.with_parent(running) if with_parent else running
+    dismissal = asyncio.run(lifetime.until_signalled(work))
     if dismissal is not None:
         say(f"collaborator '{name}': {dismissal.status}: {dismissal.reason}")

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from openfl_like.cli.output import emit, emit_line, json_option, say
 from openfl_like.cli.options import FOLDER, overrides_option
+from openfl_like.cli.output import emit, emit_line, json_option, say
 from openfl_like.cli.progress import Screen
 
 if TYPE_CHECKING:

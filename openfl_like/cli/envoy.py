@@ -14,7 +14,9 @@ def envoy() -> None:
 
 
 @envoy.command()
-@click.option("-sc", "--shard-config", type=FILE, default=Path("shard.yaml"), show_default=True, help="The site's data.")
+@click.option(
+    "-sc", "--shard-config", type=FILE, default=Path("shard.yaml"), show_default=True, help="The site's data."
+)
 @click.option("-n", "--name", required=True, help="The site's name, as in its certificate.")
 @click.option(
     "-d", "--director", default=DEFAULT_DIRECTOR, show_default=True, envvar="FX_DIRECTOR", help="HOST:PORT of it."

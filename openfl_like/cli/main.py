@@ -27,18 +27,18 @@ NOUNS = {
 class Nouns(click.Group):
     """Loads a noun's module when it is asked for."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
         """Names of the nouns."""
         return sorted(NOUNS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 (click's signature)
         """The command group of a noun."""
         if cmd_name not in NOUNS:
             return None
         command = getattr(importlib.import_module(f"openfl_like.cli.{cmd_name}"), cmd_name)
         return command if isinstance(command, click.Command) else None
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 (click's signature)
         """Lists the nouns without loading them."""
         with formatter.section("Commands"):
             formatter.write_dl(sorted(NOUNS.items()))
@@ -72,10 +72,17 @@ def fx(ctx: click.Context, *, debug: bool) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def _report(error: FederationError) -> int:
-    meaning = MEANINGS.get(type(error), MEANINGS[InternalError])
+def _code_of(error: Exception) -> int:
+    """Prints an error the way its kind is printed and gives the exit code."""
+    if isinstance(error, click.ClickException):
+        error.show()
+        return error.exit_code
+    if isinstance(error, click.exceptions.Abort):
+        return 130
+    if not isinstance(error, FederationError):
+        error = InternalError(f"{type(error).__name__}: {error}", cure="run it again with --debug")
     click.echo(f"Error [{error.code}]: {error}", err=True)
-    return meaning.exit_code
+    return MEANINGS.get(type(error), MEANINGS[InternalError]).exit_code
 
 
 def main() -> None:
@@ -83,23 +90,15 @@ def main() -> None:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     debug = "--debug" in sys.argv or bool(os.environ.get("FX_DEBUG"))
     try:
-        code = fx.main(standalone_mode=False)
-    except click.exceptions.Abort:
+        result = fx.main(standalone_mode=False)
+        code = result if isinstance(result, int) else 0
+    except KeyboardInterrupt:
         code = 130
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except FederationError as error:
-        if debug:
-            raise
-        code = _report(error)
     except BrokenPipeError:
         sys.stderr.close()
         code = 141
-    except KeyboardInterrupt:
-        code = 130
     except Exception as error:
         if debug:
             raise
-        code = _report(InternalError(f"{type(error).__name__}: {error}", cure="run it again with --debug"))
-    raise SystemExit(code if isinstance(code, int) else 0)
+        code = _code_of(error)
+    raise SystemExit(code)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 import click
+
 from openfl_like.cli.output import emit, json_option, say
 
 _ROLES = ("director", "envoy", "aggregator", "collaborator", "user", "admin", "gateway")

@@ -3,6 +3,7 @@
 import json
 
 import click
+
 from openfl_like.cli.output import emit, json_option, say
 
 _override = click.option(

@@ -1,4 +1,4 @@
-"""Following an experiment on a screen: a live table on a terminal, a line per event elsewhere, JSON lines on request."""
+"""Following an experiment on a screen: a line per event for people, or JSON lines."""
 
 import sys
 from collections.abc import Callable, Iterable, Mapping

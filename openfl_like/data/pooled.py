@@ -1,8 +1,8 @@
-"""Several shards as one: what training would see if the data could be brought together. For comparisons on one machine."""
+"""Several shards as one: what training would see if the data could be brought together."""
 
 from collections.abc import Sequence
 
-from openfl_like.data.shard import Dataset, DataSchema, ShardDescriptor
+from openfl_like.data.shard import DataSchema, Dataset, ShardDescriptor
 from openfl_like.data.split import concatenate
 from openfl_like.errors import ShardError
 

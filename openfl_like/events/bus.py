@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 from openfl_like.federation.parties import EventRecord
 
@@ -39,6 +40,9 @@ class EventBus:
         self._wakes.add(task)
         task.add_done_callback(self._wakes.discard)
 
+    def _has_news(self, generation: int) -> bool:
+        return self._closed or self._generation != generation
+
     async def tail(self, after: int = 0) -> AsyncIterator[EventRecord]:
         """Gives the events after a sequence number, then new ones as they are committed, until the bus is closed."""
         while True:
@@ -49,4 +53,4 @@ class EventBus:
             if closed:
                 return
             async with self._news:
-                await self._news.wait_for(lambda seen=generation: self._closed or self._generation != seen)
+                await self._news.wait_for(partial(self._has_news, generation))

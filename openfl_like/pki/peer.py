@@ -44,8 +44,9 @@ class PeerVerifier:
         return self._authorities.federation
 
     def expires(self, leaf_pem: bytes) -> datetime:
-        """Says when a certificate that `identify` has accepted ends."""
-        return self._seen[leaf_pem].not_after
+        """Says when a certificate that `identify` has accepted ends, or the authority that issued it."""
+        seen = self._seen.get(leaf_pem) or self._examine(leaf_pem)  # the memory of peers is bounded
+        return seen.not_after
 
     def identify(self, leaf_pem: bytes, now: datetime) -> Identity:
         """Says who a certificate belongs to.

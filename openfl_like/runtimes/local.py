@@ -2,14 +2,20 @@
 
 import asyncio
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Protocol
 
 from openfl_like.errors import TaskError
-from openfl_like.federation.events import CollaboratorJoined, FinishExperiment, SendAssignment, TaskFailed, UpdateCommitted
+from openfl_like.federation.events import (
+    CollaboratorJoined,
+    FinishExperiment,
+    SendAssignment,
+    TaskFailed,
+    UpdateCommitted,
+)
 from openfl_like.federation.task import Assignment, Update
 from openfl_like.runtimes.loop import Outward, Post
 from openfl_like.runtimes.models import ModelShelf
-from pathlib import Path
 
 
 class Performs(Protocol):

@@ -94,5 +94,3 @@ def describe(error: Exception) -> str:
         return str(error)
     log.error("a step of the round failed", exc_info=error)
     return f"{type(error).__name__}: {error}"
-
-

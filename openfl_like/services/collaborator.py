@@ -118,9 +118,7 @@ class Collaborator:
                 raise failure
         raise UnreachableError("unreachable")  # backoff never ends
 
-    async def _attend(
-        self, client: AggregatorClient, session: Participation, contact: list[float]
-    ) -> Dismissal | None:
+    async def _attend(self, client: AggregatorClient, session: Participation, contact: list[float]) -> Dismissal | None:
         await session.report(Ready(plan_digest(self.settings.plan)))
         loop = asyncio.get_running_loop()
         while (instruction := await session.instruction()) is not None:
@@ -146,7 +144,7 @@ class Collaborator:
         except (TaskError, ShardError) as error:
             await self._end_worker()
             task, reason = _blame(error, assignment)
-            log.error("round %d: task '%s' failed: %s", assignment.round, task, reason)
+            log.warning("round %d: task '%s' failed: %s", assignment.round, task, reason)
             with contextlib.suppress(UnreachableError):
                 await session.report(TaskFailure(assignment.round, assignment.phase, task, reason))
         except (RoundClosedError, UpdateRefusedError) as error:

@@ -44,8 +44,8 @@ async def compare(plan: Plan, workspace: Path, shards: Shards, federated: Path) 
         federated: The federation's model file.
 
     Returns:
-        Rows for the federated model, every site by name, and the pooled one; all are measured on the union of the sites'
-        held-out samples.
+        Rows for the federated model, every site by name, and the pooled one; all are measured on the union of the
+        sites' held-out samples.
     """
     pooled = PooledShard(list(shards.values()))
     judge = Performer(plan, pooled, workspace)

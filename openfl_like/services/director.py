@@ -174,9 +174,7 @@ class Director:
             submitted_at=time.time(),
             plan_digest=plan_digest(plan),
         )
-        stored = StoredExperiment(
-            summary, submission.manifest.digest, submission.signature, submission.certificates
-        )
+        stored = StoredExperiment(summary, submission.manifest.digest, submission.signature, submission.certificates)
         return self.store.add(submission.request_id, stored)
 
     async def experiments(self) -> list[ExperimentSummary]:
@@ -210,7 +208,9 @@ class Director:
         found = {path.stem: path for path in sorted(directory.glob("*.log"))}
         if source and source not in found:
             known = ", ".join(found) or "none yet"
-            raise NotFoundError(f"'{source}' has written no log for '{experiment}'", cure=f"logs are there from: {known}")
+            raise NotFoundError(
+                f"'{source}' has written no log for '{experiment}'", cure=f"logs are there from: {known}"
+            )
         for name, path in found.items():
             if source in {"", name}:
                 text = await asyncio.to_thread(path.read_text, encoding="utf-8", errors="replace")
@@ -237,9 +237,7 @@ class Director:
         versions = await asyncio.to_thread(_versions, files)
         path = files.model(pick_version(versions, which).version.round)
         if not path.exists():
-            raise NotFoundError(
-                f"version {which} is not kept any more", cure="raise model_store.keep.last in the plan"
-            )
+            raise NotFoundError(f"version {which} is not kept any more", cure="raise model_store.keep.last in the plan")
         return path
 
     async def envoys(self) -> list[EnvoyRecord]:
@@ -270,7 +268,7 @@ class Director:
         self._current = Dispatch(desk, self.store.experiment(summary.id), self._files(summary.id))
         try:
             status, reason = await self._current.run()
-        except Exception as error:  # noqa: BLE001 (the edge of an experiment: a defect must not stop the queue)
+        except Exception as error:
             log.exception("experiment %s: dispatch failed", summary.id)
             status, reason = Status.FAILED, f"the director failed: {type(error).__name__}: {error}"
         finally:

@@ -85,7 +85,7 @@ class Dispatch:
             plan = thaw(self.files.plan.read_bytes())
             self.desk.on_status(Status.STARTING, "")
             await self._gather(plan)
-            await self._start(plan)
+            await self._start()
             self.desk.on_status(Status.RUNNING, "")
             return await self._oversee(plan)
         except FederationError as error:
@@ -141,7 +141,7 @@ class Dispatch:
                 f"{len(self._invited)} of {least} envoys were there within {plan.admission.timeout_s:g} s{missing}"
             )
 
-    async def _start(self, plan: Plan) -> None:
+    async def _start(self) -> None:
         """Starts the Aggregator as a child and waits until it listens."""
         key, csr = new_key_and_csr()
         identity = Identity.aggregator(self.desk.authority.federation, self.id)

@@ -39,3 +39,17 @@ async def parent_gone() -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while await reader.read(4096):
         pass
+
+
+async def with_parent(work: Coroutine[Any, Any, Result]) -> Result:
+    """Runs the work, and cancels it when the parent process dies."""
+    running = asyncio.create_task(work)
+    watching = asyncio.create_task(parent_gone())
+    try:
+        await asyncio.wait({running, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if not running.done():
+            running.cancel()
+        return await running
+    finally:
+        running.cancel()
+        watching.cancel()

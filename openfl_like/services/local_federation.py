@@ -1,4 +1,4 @@
-"""A whole federation on one machine: a Director and Envoys as child processes over mTLS, with keys made for the occasion."""
+"""A whole federation on one machine: a Director and Envoys as child processes over mTLS, all keys fresh."""
 
 import asyncio
 import json

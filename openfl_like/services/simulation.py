@@ -18,7 +18,6 @@ from openfl_like.services.aggregator import open_experiment, place_initial_model
 from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles
 
-
 Shards = Mapping[str, ShardDescriptor]
 
 

@@ -1,11 +1,11 @@
 """The worker: the only process that runs submitted code. It has no key and needs no network.
 
-Its parent writes one JSON line per order to its stdin and reads one JSON line per answer from its stdout; models and updates are
-files. Whatever the submitted code prints goes to stderr, which is the log.
+Its parent writes one JSON line per order to its stdin and reads one JSON line per answer from its stdout; models and
+updates are files. Whatever the submitted code prints goes to stderr, which is the log.
 
-    {"shard": "shard.yaml", "plan": "plan.json", "workspace": "…"}           -> {"ready": {…shard facts…}}
+    {"shard": "shard.yaml", "plan": "plan.json", "workspace": "…"}           -> {"ready": {…}}
     {"assignment": {…}, "model": "global.safetensors", "out": "update…"}    -> {"update": {…}}
-    either may be answered by                                                   {"error": {"task": "train", "reason": "…"}}
+    either may be answered by                       {"error": {"task": "train", "reason": "…"}}
 """
 
 import json
@@ -64,9 +64,7 @@ class Worker:
 
             plan = thaw(Path(order["plan"]).read_bytes())
             self._performer = Performer(plan, shard, Path(order["workspace"]))
-        facts = ShardFacts(
-            shard.sample_shape, shard.target_shape, shard.dataset_description, asdict(shard.schema)
-        )
+        facts = ShardFacts(shard.sample_shape, shard.target_shape, shard.dataset_description, asdict(shard.schema))
         return {"ready": asdict(facts)}
 
     def _perform(self, order: Mapping[str, Any]) -> dict[str, object]:

@@ -22,8 +22,8 @@ def version_table(metadata: MetaData) -> Table:
 class Database:
     """One database behind one connection that threads take turns with.
 
-    SQLite runs in WAL mode. A transaction opened with ``durable=True`` is on disk when it ends (``synchronous=FULL``); others survive
-    the death of the process, but a power cut may take the newest of them.
+    SQLite runs in WAL mode. A transaction opened with ``durable=True`` is on disk when it ends
+    (``synchronous=FULL``); others survive the death of the process, but a power cut may take the newest of them.
 
     Args:
         url: SQLAlchemy URL; ``sqlite://`` lives in memory.

@@ -131,16 +131,16 @@ class DirectorStore:
     def experiment(self, experiment: str) -> StoredExperiment:
         """Gives one experiment; raises NotFoundError."""
         with self._database.transaction() as connection:
-            row = connection.execute(select(EXPERIMENTS).where(EXPERIMENTS.c.id == experiment)).one_or_none()
+            row = connection.execute(select(EXPERIMENTS).where(EXPERIMENTS.c.id == experiment)).mappings().one_or_none()
         if row is None:
             raise NotFoundError(f"there is no experiment '{experiment}'", cure="'fx experiment list' shows them")
-        return _stored(row._mapping)  # noqa: SLF001 (SQLAlchemy's public name for a row as a mapping)
+        return _stored(dict(row))
 
     def experiments(self) -> list[ExperimentSummary]:
         """Gives all experiments in the order in which they came."""
         with self._database.transaction() as connection:
             rows = connection.execute(select(EXPERIMENTS).order_by(EXPERIMENTS.c.position)).mappings().all()
-        return [_stored(row).summary for row in rows]
+        return [_stored(dict(row)).summary for row in rows]
 
     def record_envoy(self, name: str, shard: ShardFacts, now: float) -> None:
         """Remembers an envoy."""
@@ -152,7 +152,7 @@ class DirectorStore:
         """Gives every envoy ever seen, offline, by name."""
         with self._database.transaction() as connection:
             rows = connection.execute(select(ENVOYS).order_by(ENVOYS.c.name)).all()
-        return [EnvoyRecord(row.name, False, row.last_seen, _shard(row.shard)) for row in rows]
+        return [EnvoyRecord(row.name, online=False, last_seen=row.last_seen, shard=_shard(row.shard)) for row in rows]
 
     def close(self) -> None:
         """Closes the database."""

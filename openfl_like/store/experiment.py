@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Boolean, Column, Float, Integer, MetaData, String, Table, Text, insert, select
 
@@ -78,11 +79,14 @@ class ExperimentStore:
         url = "sqlite://" if location is None else f"sqlite:///{location / EXPERIMENT_DB}"
         self._database = Database(url, METADATA, REVISION, "experiment")
 
-    def snapshot(self) -> dict[str, object] | None:
+    def snapshot(self) -> dict[str, Any] | None:
         """Gives the state after the last commit, or None before the first."""
         with self._database.transaction() as connection:
             state = connection.execute(select(SNAPSHOT.c.state)).scalar_one_or_none()
-        return None if state is None else json.loads(state)
+        if state is None:
+            return None
+        found: dict[str, Any] = json.loads(state)
+        return found
 
     def commit(self, step: Commit) -> None:
         """Records a step in one transaction."""

@@ -1,6 +1,7 @@
 """The files of an experiment's directory: models, spool, logs, bundle.
 
-    <directory>/bundle.tar  plan.json  experiment.db  models/v0003.safetensors  spool/0003-train-<site>.safetensors  logs/<source>.log
+<directory>/bundle.tar  plan.json  experiment.db  models/v0003.safetensors  spool/0003-train-<site>.safetensors
+logs/<source>.log
 """
 
 import os

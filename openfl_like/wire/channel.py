@@ -8,7 +8,8 @@ import grpc
 
 from openfl_like.pki.files import Credentials
 
-# grpcio needs all three to notice a frozen peer in well under a minute; the keepalive timeout alone took 69 s when measured.
+# grpcio needs all three to notice a frozen peer in well under a minute; the keepalive timeout alone took 69 s when
+# measured.
 KEEPALIVE = (
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),

@@ -1,11 +1,11 @@
 """Calling: one peer behind one channel, with our errors instead of grpc's.
 
-A call that cannot even start (`UnreachableError`) is told apart from one that the peer refused; both sides of a transfer stream
-(`download`, `upload`) are here, the frames' order is in the protocol file.
+A call that cannot even start (`UnreachableError`) is told apart from one that the peer refused; both sides of a
+transfer stream (`download`, `upload`) are here, the frames' order is in the protocol file.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +76,7 @@ class Peer:
 
     def __init__(self, service: ServiceDescriptor, address: str, server_name: str, credentials: Credentials) -> None:
         self.address = address
-        self._methods: dict[str, MethodDescriptor] = service.methods_by_name
+        self._methods: Mapping[str, MethodDescriptor] = service.methods_by_name
         self._channel = open_channel(address, server_name, credentials)
 
     async def __aenter__(self) -> "Peer":

@@ -132,9 +132,7 @@ def report_to(value: CollaboratorReport) -> pb.CollaboratorMessage:
     if isinstance(value, Ready):
         return pb.CollaboratorMessage(ready=pb.Ready(plan_digest=value.plan_digest))
     if isinstance(value, TaskFailure):
-        failure = pb.TaskFailure(
-            round=value.round, phase=value.phase.value, task=value.task, reason=value.reason
-        )
+        failure = pb.TaskFailure(round=value.round, phase=value.phase.value, task=value.task, reason=value.reason)
         return pb.CollaboratorMessage(failed=failure)
     return pb.CollaboratorMessage(evaluated=update_to(value))
 
@@ -239,9 +237,7 @@ def envoy_report_to(value: EnvoyReport) -> pb.EnvoyMessage:
             )
             return pb.EnvoyMessage(reply=reply)
         case CollaboratorEnded():
-            ended = pb.CollaboratorEnded(
-                experiment=value.experiment, exit_code=value.exit_code, reason=value.reason
-            )
+            ended = pb.CollaboratorEnded(experiment=value.experiment, exit_code=value.exit_code, reason=value.reason)
             return pb.EnvoyMessage(ended=ended)
         case LogLines():
             return pb.EnvoyMessage(logs=logs_to(value))
@@ -289,9 +285,7 @@ def envoy_instruction_from(message: pb.DirectorMessage) -> EnvoyInstruction:
     match message.WhichOneof("body"):
         case "order":
             order = message.order
-            return Order(
-                order.experiment, order.bundle, order.signature, order.certificates, order.aggregator_address
-            )
+            return Order(order.experiment, order.bundle, order.signature, order.certificates, order.aggregator_address)
         case "certificate":
             return IssuedCertificate(message.certificate.experiment, message.certificate.chain)
         case "stop":

@@ -1,7 +1,9 @@
 """Serving: every call passes one guard that knows the peer, the role table and the clock.
 
-The methods of a service come from its descriptor in the protocol file; a servicer has one coroutine per method, named in
-snake_case, that takes a `Call`. A method without a coroutine fails at start, one without a row in the role table is refused.
+The methods of a service come from its descriptor in the protocol file; a servicer has one coroutine per method,
+named in snake_case, that takes a `Call`. A method without a coroutine fails at start, one without a row in the role
+table is
+refused.
 """
 
 import asyncio
@@ -93,10 +95,12 @@ def _codec(message: Any) -> tuple[Any, Any]:  # the generated classes have no us
     return kind.FromString, kind.SerializeToString
 
 
-def _handler(method: MethodDescriptor, behaviour: Callable[[Call], Awaitable[Any]], guard: Guard) -> Any:
+Serve = Callable[[Any, grpc.aio.ServicerContext], Awaitable[Any]]
+
+
+def _guarded(method: MethodDescriptor, behaviour: Callable[[Call], Awaitable[Any]], guard: Guard) -> Serve:
+    """Wraps a coroutine: the guard comes before it, and every error leaves as a status of ours."""
     full_name = f"/{method.containing_service.full_name}/{method.name}"
-    deserialiser = _codec(method.input_type)[0]
-    serialiser = _codec(method.output_type)[1]
 
     async def serve(request: Any, context: grpc.aio.ServicerContext) -> Any:
         try:
@@ -115,18 +119,23 @@ def _handler(method: MethodDescriptor, behaviour: Callable[[Call], Awaitable[Any
             log.exception("%s failed", full_name)
             await abort(context, InternalError(full_name))
 
+    return serve
+
+
+def _handler(method: MethodDescriptor, serve: Serve) -> grpc.RpcMethodHandler:
+    deserialiser = _codec(method.input_type)[0]
+    serialiser = _codec(method.output_type)[1]
+
+    async def converse(_requests: Any, context: grpc.aio.ServicerContext) -> None:
+        await serve(None, context)
+
+    async def answer(request: Any, context: grpc.aio.ServicerContext) -> None:
+        await serve(request, context)
+
     if method.client_streaming:
-
-        async def stream(_requests: Any, context: grpc.aio.ServicerContext) -> None:
-            await serve(None, context)
-
-        return grpc.stream_stream_rpc_method_handler(stream, deserialiser, serialiser)
+        return grpc.stream_stream_rpc_method_handler(converse, deserialiser, serialiser)
     if method.server_streaming:
-
-        async def answers(request: Any, context: grpc.aio.ServicerContext) -> None:
-            await serve(request, context)
-
-        return grpc.unary_stream_rpc_method_handler(answers, deserialiser, serialiser)
+        return grpc.unary_stream_rpc_method_handler(answer, deserialiser, serialiser)
     return grpc.unary_unary_rpc_method_handler(serve, deserialiser, serialiser)
 
 
@@ -154,7 +163,8 @@ async def _within(valid_s: float, work: Awaitable[Any], caller: Identity) -> Any
 def service_handler(service: ServiceDescriptor, servicer: object, guard: Guard) -> grpc.GenericRpcHandler:
     """Ties every method of a service to the servicer's coroutine of the same name in snake_case."""
     methods = {
-        method.name: _handler(method, getattr(servicer, _snake(method.name)), guard) for method in service.methods
+        method.name: _handler(method, _guarded(method, getattr(servicer, _snake(method.name)), guard))
+        for method in service.methods
     }
     return grpc.method_handlers_generic_handler(service.full_name, methods)
 

@@ -1,12 +1,19 @@
 """Our errors to gRPC statuses and back.
 
-A server aborts with the status of the error table, the message as details and the stable code as trailing metadata; a client
-rebuilds the same error. An error that is not ours leaves the process as E900 without any detail.
+A server aborts with the status of the error table, the message as details and the stable code as trailing metadata;
+a client rebuilds the same error. An error that is not ours leaves the process as E900 without any detail.
 """
 
 import grpc
 
-from openfl_like.errors import MEANINGS, FederationError, InternalError, UnauthenticatedError, UnreachableError, from_code
+from openfl_like.errors import (
+    MEANINGS,
+    FederationError,
+    InternalError,
+    UnauthenticatedError,
+    UnreachableError,
+    from_code,
+)
 
 CODE_KEY = "fx-error-code"
 _DETAILS_LIMIT = 3000  # metadata beyond 8 kB is refused by the peer

@@ -1,7 +1,7 @@
 """Files over a stream of raw frames: a manifest, the chunks wanted of it, the chunks.
 
-The receiver names the chunks it lacks, so what already arrived of a broken transfer is not sent again. Chunks are written at their
-offset and checked one by one; nothing holds the whole file in memory.
+The receiver names the chunks it lacks, so what already arrived of a broken transfer is not sent again. Chunks are
+written at their offset and checked one by one; nothing holds the whole file in memory.
 """
 
 import asyncio
