@@ -26,7 +26,7 @@ _TRUTH = {"true": True, "True": True, "TRUE": True, "false": False, "False": Fal
 _WHOLE = re.compile(r"[-+]?[0-9]{1,40}")
 _HEX = re.compile(r"0x[0-9a-fA-F]{1,32}")
 _OCTAL = re.compile(r"0o[0-7]{1,40}")
-_REAL = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_REAL = re.compile(r"[-+]?((\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)")
 
 M = TypeVar("M", bound=BaseModel)
 

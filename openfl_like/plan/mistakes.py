@@ -135,7 +135,7 @@ def _wrong_value(kind: str, error: dict[str, Any]) -> tuple[str, str]:
         return f"must be text, not {_shown(value)}", cure
     if kind in _BOUNDS:
         words, bound = _BOUNDS[kind]
-        return f"must be {words} {error['ctx'][bound]}, not {_shown(value)}", ""
+        return f"must be {words} {_bound(error['ctx'][bound])}, not {_shown(value)}", ""
     rule = _RULES.get(kind)
     if rule:
         return rule(error)
@@ -166,6 +166,10 @@ _RULES: dict[str, Callable[[dict[str, Any]], tuple[str, str]]] = {
     "string_pattern_mismatch": _pattern,
     "too_short": _too_short,
 }
+
+
+def _bound(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _shown(value: object) -> str:

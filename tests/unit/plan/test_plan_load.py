@@ -1,0 +1,242 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from openfl_like.errors import PlanError
+from openfl_like.plan.checks import check_plan
+from openfl_like.plan.load import load_plan, workspace_of
+from openfl_like.plan.schema import Plan
+from openfl_like.plan.workspace import templates
+
+
+def problems_of(path: Path, *overrides: str) -> list[str]:
+    """The problems without the directory of the file."""
+    with pytest.raises(PlanError) as caught:
+        load_plan(path, overrides)
+    return [problem.replace(f"{path.parent}/", "") for problem in caught.value.problems]
+
+
+def test_a_plan_is_read_with_its_defaults(written: Callable[..., Path], plan_text: str, plan: Plan) -> None:
+    found = load_plan(written(plan=plan_text))
+    assert found == plan
+    assert found.aggregator.settings.rounds_to_train == 10
+    assert found.task_runner.settings == {"lr": 0.001}
+    assert [component.template for component in found.validator] == ["schema", "finite"]
+    assert found.tasks["check"].apply == "local"
+    assert found.tasks["train"].arguments == {"epochs": 1}
+
+
+def test_a_missing_plan_is_one_clear_message(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="no such file") as caught:
+        load_plan(tmp_path / "plan.yaml")
+    assert str(caught.value).startswith(f"{tmp_path}/plan.yaml: ")
+
+
+def test_schema_and_rules_are_reported_together(written: Callable[..., Path], plan_text: str) -> None:
+    text = plan_text + (
+        "selector: {template: randm}\n"
+        "deadline: {train_s: 0}\n"
+        "stop: {any: [{rounds: 3, patience: 2}]}\n"
+        "model_store: {kep: {last: 3}}\n"
+    )
+    assert problems_of(written(plan=text)) == [
+        "plan.yaml:8: selector.template: there is no selector named 'randm'; did you mean 'random'?",
+        "plan.yaml:9: deadline.train_s: must be more than 0, not 0",
+        "plan.yaml:10: stop.any[0]: must have exactly one of rounds, metric, loss_max, patience, not rounds, patience",
+        "plan.yaml:11: model_store.kep: unknown key; did you mean 'keep'?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        ("tasks: {}", "tasks: must have at least 1 entries, not 0"),
+        ("tasks: {Train: {function: train}}", "tasks.Train: 'Train' is no valid name; use 1 to 63 of"),
+        ("tasks: {train: {functoin: train}}", "tasks.train.functoin: unknown key; did you mean 'function'?"),
+        ("tasks: {train: {function: __init__}}", "'__init__' is no function of a task; name a public method"),
+        ("tasks: {train: {function: a.b}}", "'a.b' is no function of a task"),
+        (
+            "tasks: {train: {function: train, kwargs: {apply: globl}}}",
+            "tasks.train.kwargs.apply: must be global or local, not 'globl'; did you mean 'global'?",
+        ),
+        ("name: ../x", "name: '../x' is no valid name"),
+        ("seed: -1", "seed: must be at least 0, not -1"),
+        (f"seed: {2**63}", "seed: must be less than"),
+        ("aggregation: {template: fedavgg}", "there is no aggregation named 'fedavgg'; did you mean 'fedavg'?"),
+        ("aggregation: {template: zzz}", "there is no aggregation named 'zzz'; known: "),
+        ("aggregation: {template: 'a b:c'}", "'a b:c' is not of the form module:attr"),
+        ("aggregation: {template: fedavg, settings: {x: 1}}", "aggregation.settings.x: unknown key; known: weighted"),
+        (
+            "selector: {template: random, settings: {fraction: 2}}",
+            "selector.settings.fraction: must be at most 1, not 2",
+        ),
+        ("selector: {template: random}", "selector.settings: give exactly one of fraction and count"),
+        ("validator: [{template: finite}, {template: finit}]", "validator[1].template: there is no validator named"),
+        ("task_runner: {template: Runner}", "task_runner.template: 'Runner' names nothing in the workspace"),
+        ("data_loader: {template: src.digits}", "data_loader.template: 'src.digits' names nothing in the workspace"),
+        ("admission: {collaborators: [a, b, a]}", "admission.collaborators[2]: 'a' is there twice"),
+        (
+            "admission: {collaborators: [a, b], min_collaborators: 3}",
+            "admission.min_collaborators: 3 must be there, but only 2 are asked",
+        ),
+        (
+            "admission: {min_collaborators: 2}\ndeadline: {min_updates: 3}",
+            "deadline.min_updates: a round needs 3 updates, but may start with 2 collaborators",
+        ),
+        (
+            "admission: {collaborators: [a, b]}\ndeadline: {min_updates: 3}",
+            "deadline.min_updates: a round needs 3 updates, but may start with 2 collaborators",
+        ),
+        ("stop: {any: [{}]}", "stop.any[0]: must have exactly one of rounds, metric, loss_max, patience, not none"),
+        ("stop: {all: [{metric: accuracy}]}", "stop.all[0]: metric needs exactly one of min and max"),
+        ("stop: {all: [{metric: a, min: 1, max: 2}]}", "stop.all[0]: metric needs exactly one of min and max"),
+        ("stop: {any: [{rounds: 3, min: 1}]}", "stop.any[0]: min and max go with metric only"),
+        (
+            "assigner: {template: static, settings: {groups: [{name: g, collaborators: [a], tasks: [trin]}]}}",
+            "assigner.settings.groups[0].tasks[0]: there is no task 'trin'; did you mean 'train'?",
+        ),
+        ("network: {settings: {port: 70000}}", "network.settings.port: must be at most 65535, not 70000"),
+        ("collaborator: {settings: {opt_treatment: REST}}", "must be one of RESET, CONTINUE_LOCAL, not 'REST'"),
+    ],
+)
+def test_each_rule_is_checked(written: Callable[..., Path], plan_text: str, lines: str, problem: str) -> None:
+    replaced = {line.partition(":")[0] for line in lines.splitlines()}
+    kept, keep = [], True
+    for line in plan_text.splitlines():
+        keep = line.partition(":")[0] not in replaced if not line.startswith(" ") else keep
+        kept += [line] if keep else []
+    found = problems_of(written(plan="\n".join([*kept, lines])))
+    assert any(problem in line for line in found), found
+
+
+def test_workspace_code_is_not_run(written: Callable[..., Path], plan_text: str) -> None:
+    load_plan(written(plan=plan_text + "aggregation: {template: src.rules:Mine, settings: {anything: 1}}"))
+
+
+def test_a_plan_that_came_as_a_value_is_checked_too(plan: Plan) -> None:
+    check_plan(plan)
+    values = plan.model_dump() | {"stop": {"any": [{}]}, "aggregation": {"template": "fedav"}}
+    with pytest.raises(PlanError, match="bundle") as caught:
+        check_plan(Plan.model_validate(values), "bundle")
+    assert len(caught.value.problems) == 2
+
+
+# ---- overrides ----------------------------------------------------------------------------------------------------
+
+
+def test_overrides_change_create_and_reach_into_lists(written: Callable[..., Path], plan_text: str) -> None:
+    path = written(plan=plan_text + "stop: {any: [{patience: 3}, {rounds: 9}]}")
+    found = load_plan(
+        path,
+        [
+            "aggregator.settings.rounds_to_train=3",
+            "deadline.train_s=1.5",
+            "tasks.train.kwargs.epochs=5",
+            "tasks.train.kwargs.fresh=yes please",
+            "stop.any.1.rounds=4",
+            "admission.collaborators=[one, two]",
+            "name=other",
+            "name=third",
+        ],
+    )
+    assert found.aggregator.settings.rounds_to_train == 3
+    assert found.deadline.train_s == 1.5
+    assert found.tasks["train"].kwargs == {"epochs": 5, "fresh": "yes please"}
+    assert found.stop.any[1].rounds == 4
+    assert found.admission.collaborators == ("one", "two")
+    assert found.name == "third"
+    assert load_plan(path).name == "digits"
+
+
+@pytest.mark.parametrize(
+    ("override", "problem"),
+    [
+        ("deadlin.train_s=1", "deadlin: there is no such key; did you mean 'deadline'?"),
+        ("deadline.trains=1", "deadline.trains: there is no such key; did you mean 'train_s'?"),
+        ("tasks.trian.kwargs.epochs=1", "tasks.trian: there is no such key; did you mean 'train'?"),
+        ("stop.any.0.rounds=1", "stop.any[0]: must have exactly one of"),
+        ("stop.any.7.rounds=1", "stop.any.7: there is no such entry; the list has 1"),
+        ("stop.any.x.rounds=1", "stop.any.x: there is no such entry; the list has 1"),
+        ("seed=x", "seed: must be a whole number, not 'x'"),
+        ("seed", "this is no override; write section.key=value"),
+        ("=1", "this is no override"),
+        ("a..b=1", "this is no override"),
+        ("seed=[1", "this is not YAML"),
+        ("seed=!!int 1", "the tag"),
+        ("seed=", "seed: is empty"),
+    ],
+)
+def test_a_wrong_override_is_a_mistake_that_names_it(
+    written: Callable[..., Path], plan_text: str, override: str, problem: str
+) -> None:
+    (found,) = problems_of(written(plan=plan_text + "stop: {any: [{patience: 3}]}"), override)
+    assert problem in found
+    assert override in found or problem.startswith("stop.any[0]")
+
+
+# ---- defaults -----------------------------------------------------------------------------------------------------
+
+
+def test_defaults_are_merged_below_the_plan(written: Callable[..., Path], plan_text: str) -> None:
+    path = written(
+        plan="defaults: base.yaml\n" + plan_text + "deadline: {defaults: slow.yaml, round_s: 5}\n",
+        base="seed: 1\ndeadline: {rejoin_s: 9}\naggregator: {defaults: rounds.yaml}\ntask_runner: {settings: {k: 8}}",
+        slow="round_s: 100\ntrain_s: 50\n",
+        rounds="settings: {rounds_to_train: 77}",
+    )
+    found = load_plan(path)
+    assert found.seed == 7
+    assert found.task_runner.settings == {"k": 8, "lr": 0.001}
+    assert (found.deadline.round_s, found.deadline.train_s, found.deadline.rejoin_s) == (5, 50, 9)
+    assert found.aggregator.settings.rounds_to_train == 77
+
+
+def test_mistakes_in_defaults_name_their_own_file(written: Callable[..., Path], plan_text: str) -> None:
+    path = written(
+        plan="defaults: base.yaml\n" + plan_text + "deadline: {defaults: slow.yaml}\n",
+        base="\n\nsed: 1\nseed: [\n",
+        slow="\ntrain: 50\ntrain_s: 1\ntrain_s: 2",
+    )
+    assert problems_of(path) == [
+        "base.yaml:5: this is not YAML: did not find expected node content",
+        "slow.yaml:2: deadline.train: unknown key; did you mean 'train_s'?",
+        "slow.yaml:4: deadline.train_s: the key stands here again; it is already in line 3",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("named", "files", "problem"),
+    [
+        ("missing.yaml", {}, "missing.yaml: there is no such file"),
+        ("[a, b]", {}, "defaults: must be the name of one file"),
+        ("plan.yaml", {}, "more than 8 files name one another"),
+        ("a.yaml", {"a": "defaults: b.yaml", "b": "defaults: a.yaml"}, "more than 8 files name one another"),
+        ("a.yaml", {"a": "- x"}, "a.yaml: must be a mapping of keys to values"),
+    ],
+)
+def test_defaults_that_cannot_be_used_are_a_mistake(
+    written: Callable[..., Path], plan_text: str, named: str, files: dict[str, str], problem: str
+) -> None:
+    found = problems_of(written(plan=f"{plan_text}defaults: {named}\n", **files))
+    assert len(found) == 1
+    assert problem in found[0]
+
+
+# ---- workspace ----------------------------------------------------------------------------------------------------
+
+
+def test_the_workspace_is_beside_the_plan(tmp_path: Path, plan: Plan) -> None:
+    (tmp_path / "code").mkdir()
+    assert workspace_of(tmp_path / "plan.yaml", plan) == tmp_path
+    assert workspace_of(tmp_path / "plan.yaml", plan.model_copy(update={"workspace": "code"})) == tmp_path / "code"
+
+
+def test_the_workspace_may_be_an_installed_template(tmp_path: Path, plan: Plan) -> None:
+    name = templates()[0]
+    assert workspace_of(tmp_path / "plan.yaml", plan.model_copy(update={"workspace": name})).name == name
+
+
+def test_a_missing_workspace_is_a_clear_error(tmp_path: Path, plan: Plan) -> None:
+    with pytest.raises(PlanError, match="neither a directory beside the plan nor an installed template"):
+        workspace_of(tmp_path / "plan.yaml", plan.model_copy(update={"workspace": "nowhere"}))
