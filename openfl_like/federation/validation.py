@@ -17,6 +17,8 @@ from openfl_like.tensors.named import compare
 BLOCK_ELEMENTS = 256 * 1024
 MAX_SAMPLES = 2**53
 """Larger counts are not exact as float64."""
+MAX_METRICS = 1000
+MAX_NAME_LENGTH = 200
 _STRICT = ConfigDict(extra="forbid")
 
 
@@ -67,11 +69,9 @@ def check_facts(update: Update) -> str:
         return f"{update.num_samples} is not a possible number of samples"
     if bool(update.digest) is (update.phase is Phase.EVALUATE):
         return "it names a model file" if update.digest else "it names no model file"
-    for task, metrics in update.metrics.items():
-        for name, value in metrics.items():
-            if not math.isfinite(value):
-                return f"metric '{name}' of task '{task}' is {value}"
-    return "" if math.isfinite(update.duration_s) and update.duration_s >= 0 else "its duration is not a time"
+    if not (math.isfinite(update.duration_s) and update.duration_s >= 0):
+        return "its duration is not a time"
+    return _check_metrics(update)
 
 
 def validate_update(validators: Sequence[Validator], path: Path, base_path: Path | None, facts: Update) -> str:
@@ -93,6 +93,18 @@ def validate_update(validators: Sequence[Validator], path: Path, base_path: Path
         return _run(validators, path, None, facts)
     with TensorFile(base_path) as base:
         return _run(validators, path, base, facts)
+
+
+def _check_metrics(update: Update) -> str:
+    found = [(task, name, value) for task, metrics in update.metrics.items() for name, value in metrics.items()]
+    if len(found) > MAX_METRICS or len(update.metrics) > MAX_METRICS:
+        return f"it has more than {MAX_METRICS} metrics"
+    for task, name, value in found:
+        if len(task) > MAX_NAME_LENGTH or len(name) > MAX_NAME_LENGTH:
+            return f"the name of a metric is longer than {MAX_NAME_LENGTH} characters"
+        if not math.isfinite(value):
+            return f"metric '{name}' of task '{task}' is {value}"
+    return ""
 
 
 def _run(validators: Sequence[Validator], path: Path, base: TensorFile | None, facts: Update) -> str:

@@ -1,0 +1,250 @@
+"""What the transcripts do not show."""
+
+import json
+from collections.abc import Sequence
+
+import pytest
+
+from openfl_like.errors import ConflictError, PlanError
+from openfl_like.federation.events import (
+    Aggregate,
+    Announce,
+    CollaboratorJoined,
+    CollaboratorLeft,
+    Command,
+    Event,
+    ExperimentStarted,
+    FinishExperiment,
+    ModelAggregated,
+    ModelVersion,
+    PublishVersion,
+    SendAssignment,
+    StartTimer,
+    Status,
+    StepFailed,
+    TaskFailed,
+    TimerFired,
+    UpdateCommitted,
+    UpdatesValidated,
+    ValidateUpdates,
+)
+from openfl_like.federation.experiment import Experiment
+from openfl_like.federation.task import Assignment, Phase, Update
+from openfl_like.plan.schema import Plan
+
+TRAIN = {"function": "train"}
+VALIDATE = {"function": "validate"}
+
+
+def plan_with(tasks: dict[str, object] | None = None, **parts: object) -> Plan:
+    basis = {
+        "name": "demo",
+        "seed": 7,
+        "aggregator": {"settings": {"rounds_to_train": 2}},
+        "task_runner": {"template": "src.model:Runner"},
+        "data_loader": {"template": "src.model:Loader"},
+        "tasks": tasks or {"train": TRAIN, "validate": VALIDATE},
+    }
+    return Plan.model_validate(basis | parts)
+
+
+class Federation:
+    """An experiment whose sites answer at once, except those that are told to be silent."""
+
+    def __init__(self, plan: Plan, sites: str, initial_model: str = "given", silent: str = "") -> None:
+        self.experiment = Experiment("exp-1", plan, tuple(sites), initial_model)
+        self.silent = silent
+        self.sent: list[Assignment] = []
+        self.commands: list[Command] = []
+        self.feed(ExperimentStarted(), *(CollaboratorJoined(name) for name in sites))
+
+    def feed(self, *events: Event) -> None:
+        queue = list(events)
+        while queue:
+            commands = self.experiment.handle(queue.pop(0), 0.0)
+            self.commands += commands
+            for command in commands:
+                queue += self.answer(command)
+
+    def answer(self, command: Command) -> Sequence[Event]:
+        match command:
+            case SendAssignment(job):
+                self.sent.append(job)
+                return [] if job.collaborator in self.silent else [UpdateCommitted(update_for(job))]
+            case ValidateUpdates(number):
+                return [UpdatesValidated(number)]
+            case Aggregate(number):
+                return [ModelAggregated(number, f"model-{number}")]
+        return []
+
+    def told(self, kind: str) -> list[dict[str, object]]:
+        return [dict(item.fields) for item in self.commands if isinstance(item, Announce) and item.kind == kind]
+
+
+def update_for(job: Assignment, **change: object) -> Update:
+    digest = "" if job.phase is Phase.EVALUATE else f"{job.collaborator}-{job.round}"
+    metrics = {"validate": {"accuracy": 0.5}} if job.phase is Phase.EVALUATE else {}
+    values: dict[str, object] = {"digest": digest, "num_samples": 4, "metrics": metrics} | change
+    return Update(job.round, job.phase, job.collaborator, **values)  # type: ignore[arg-type]  # built from a dict
+
+
+def test_a_plan_that_only_evaluates_keeps_the_model() -> None:
+    federation = Federation(plan_with({"validate": VALIDATE}), "ab")
+    assert federation.experiment.status is Status.FINISHED
+    assert {(job.phase, job.model) for job in federation.sent} == {(Phase.EVALUATE, "given")}
+    assert federation.experiment.versions == (
+        ModelVersion(0, "given"),
+        ModelVersion(1, "given", {"accuracy": 0.5}, best=True),
+        ModelVersion(2, "given", {"accuracy": 0.5}),
+    )
+
+
+def test_a_plan_without_evaluation_publishes_at_once() -> None:
+    federation = Federation(plan_with({"train": TRAIN}), "ab")
+    assert federation.experiment.status is Status.FINISHED
+    assert [job.phase for job in federation.sent] == [Phase.TRAIN] * 4
+    assert [version.metrics for version in federation.experiment.versions] == [{}, {}, {}]
+
+
+def test_evaluation_goes_to_all_members_and_not_only_the_cohort() -> None:
+    plan = plan_with(selector={"template": "random", "settings": {"count": 1}})
+    federation = Federation(plan, "abc")
+    names = {phase: [job.collaborator for job in federation.sent if job.phase is phase] for phase in Phase}
+    assert len(names[Phase.TRAIN]) == 2
+    assert names[Phase.EVALUATE] == ["a", "b", "c"] * 2
+    assert federation.told("round_started")[0]["quorum"] == 1
+
+
+def test_sites_without_training_tasks_are_not_in_the_cohort() -> None:
+    groups = [
+        {"name": "trainers", "collaborators": ["a"], "tasks": ["train"]},
+        {"name": "all", "collaborators": ["a", "b"], "tasks": ["validate"]},
+    ]
+    federation = Federation(plan_with(assigner={"template": "static", "settings": {"groups": groups}}), "ab")
+    assert federation.experiment.status is Status.FINISHED
+    assert [started["cohort"] for started in federation.told("round_started")] == [["a"], ["a"]]
+
+
+def test_an_excluded_site_does_not_count_for_the_quorum() -> None:
+    federation = Federation(plan_with(selector={"template": "all", "settings": {"exclude": ["c"]}}), "abc")
+    assert federation.told("round_started")[0] == {"round": 1, "cohort": ["a", "b"], "quorum": 2}
+
+
+def test_every_assignment_has_its_own_seed_but_the_initial_one() -> None:
+    federation = Federation(plan_with(), "ab", "")
+    seeds = {(job.round, job.phase, job.collaborator): job.seed for job in federation.sent}
+    assert len(set(seeds.values())) == len(seeds) == 9
+    assert Federation(plan_with(), "b", "").sent[0].seed == federation.sent[0].seed
+
+
+def test_nobody_evaluates() -> None:
+    federation = Federation(plan_with(), "a", silent="a")
+    federation.feed(UpdateCommitted(update_for(federation.sent[-1])))
+    assert federation.sent[-1].phase is Phase.EVALUATE
+    federation.feed(TaskFailed(1, Phase.EVALUATE, "a", "validate", "ValueError: boom"))
+    assert federation.experiment.versions[-1] == ModelVersion(1, "model-1")
+    assert federation.told("round_finished")[-1]["absent"] == {"a": "failed in task 'validate': ValueError: boom"}
+    assert federation.experiment.round == 2
+
+
+@pytest.mark.parametrize("change", [{"num_samples": 0}, {"metrics": {"train": {"loss": float("nan")}}}, {"digest": ""}])
+def test_impossible_facts_are_refused_on_arrival(change: dict[str, object]) -> None:
+    federation = Federation(plan_with(deadline={"min_fraction": 0.5}), "ab", silent="ab")
+    federation.feed(UpdateCommitted(update_for(federation.sent[0], **change)))
+    federation.feed(UpdateCommitted(update_for(federation.sent[1])))
+    assert [item["collaborator"] for item in federation.told("update_refused")] == ["a"]
+    assert federation.told("model_aggregated")[0]["weights"] == {"b": 1.0}
+    json.dumps(federation.experiment.snapshot(), allow_nan=False)
+
+
+def test_a_failed_step_ends_the_experiment_with_its_reason() -> None:
+    experiment = Experiment("exp-1", plan_with(), ("a",), "given")
+    for event in (ExperimentStarted(), CollaboratorJoined("a")):
+        experiment.handle(event, 0.0)
+    assert experiment.handle(StepFailed(1, "too early"), 0.0) == []
+    experiment.handle(UpdateCommitted(Update(1, Phase.TRAIN, "a", "a-1", 4)), 0.0)
+    experiment.handle(StepFailed(1, "no space left on device"), 0.0)
+    assert (experiment.status, experiment.reason) == (
+        Status.FAILED,
+        "round 1: the updates could not be combined: no space left on device",
+    )
+    assert experiment.handle(UpdatesValidated(1), 0.0) == []
+
+
+def test_a_site_that_is_gone_for_good_is_not_waited_for() -> None:
+    federation = Federation(plan_with(), "ab", silent="b")
+    federation.feed(CollaboratorLeft("b", "site closed", gone=True))
+    assert federation.experiment.reason == "round 1: 2 of 2 updates are needed, 1 can come: site 'b' left: site closed"
+
+
+def test_nor_at_the_beginning_of_a_round() -> None:
+    federation = Federation(plan_with(), "ab", silent="ab")
+    federation.feed(*(UpdateCommitted(update_for(job)) for job in federation.sent))
+    federation.feed(UpdateCommitted(update_for(federation.sent[3])), CollaboratorLeft("b", "site closed", gone=True))
+    federation.feed(UpdateCommitted(update_for(federation.sent[2])))
+    assert federation.experiment.versions[-1].metrics == {"accuracy": 0.5}
+    assert federation.experiment.reason == "round 2: 2 of 2 updates are needed, 1 can come: site 'b' left: site closed"
+
+
+def test_a_restart_between_phases_forgets_nobody() -> None:
+    plan = plan_with()
+    experiment = Experiment("exp-1", plan, ("a", "b"), "given")
+    for event in (ExperimentStarted(), CollaboratorJoined("a"), CollaboratorJoined("b")):
+        experiment.handle(event, 0.0)
+    for name in "ab":
+        experiment.handle(UpdateCommitted(Update(1, Phase.TRAIN, name, f"{name}-1", 4)), 0.0)
+    restored = Experiment.restore(plan, json.loads(json.dumps(experiment.snapshot())))
+    # One site is faster than the start of the loop, the other one comes after the model.
+    assert restored.handle(CollaboratorJoined("b"), 0.0) == []
+    commands = restored.handle(ExperimentStarted(), 0.0)
+    assert [type(command) for command in commands if not isinstance(command, Announce)] == [StartTimer, ValidateUpdates]
+    restored.handle(UpdatesValidated(1), 0.0)
+    commands = restored.handle(ModelAggregated(1, "model-1"), 0.0)
+    assert [item.assignment.collaborator for item in commands if isinstance(item, SendAssignment)] == ["b"]
+    commands = restored.handle(CollaboratorJoined("a"), 0.0)
+    assert [item.assignment.phase for item in commands if isinstance(item, SendAssignment)] == [Phase.EVALUATE]
+    assert not any(isinstance(item, PublishVersion) for item in restored.handle(TimerFired("rejoin:a:1"), 0.0))
+
+
+def test_a_restart_during_admission_waits_anew() -> None:
+    plan = plan_with()
+    experiment = Experiment("exp-1", plan, ("a", "b"))
+    experiment.handle(ExperimentStarted(), 0.0)
+    experiment.handle(CollaboratorJoined("a"), 0.0)
+    restored = Experiment.restore(plan, experiment.snapshot())
+    assert StartTimer("admission", 60.0) in restored.handle(ExperimentStarted(), 0.0)
+    restored.handle(CollaboratorJoined("b"), 0.0)
+    assert restored.status is Status.STARTING
+    assert any(isinstance(item, SendAssignment) for item in restored.handle(CollaboratorJoined("a"), 0.0))
+
+
+def test_an_ended_experiment_answers_nothing() -> None:
+    federation = Federation(plan_with(), "a")
+    assert federation.experiment.status is Status.FINISHED
+    restored = Experiment.restore(plan_with(), federation.experiment.snapshot())
+    for event in (ExperimentStarted(), CollaboratorJoined("a"), TimerFired("admission")):
+        assert restored.handle(event, 0.0) == []
+    ends = [command for command in federation.commands if isinstance(command, FinishExperiment)]
+    assert ends == [FinishExperiment(Status.FINISHED, "2 of 2 rounds are done")]
+
+
+def test_seconds_of_a_round_are_those_of_the_events() -> None:
+    experiment = Experiment("exp-1", plan_with({"train": TRAIN}), ("a",), "given")
+    experiment.handle(ExperimentStarted(), 1000.0)
+    experiment.handle(CollaboratorJoined("a"), 1001.0)
+    experiment.handle(UpdateCommitted(Update(1, Phase.TRAIN, "a", "a-1", 4)), 1005.0)
+    experiment.handle(UpdatesValidated(1), 1006.0)
+    commands = experiment.handle(ModelAggregated(1, "model-1"), 1007.5)
+    finished = [item.fields for item in commands if isinstance(item, Announce) and item.kind == "round_finished"]
+    assert finished[0]["seconds"] == 6.5
+
+
+def test_a_snapshot_of_another_version_is_refused() -> None:
+    with pytest.raises(ConflictError, match="cannot be read"):
+        Experiment.restore(plan_with(), {"experiment_id": "x"})
+
+
+def test_a_group_with_an_unknown_task_is_found_at_the_start() -> None:
+    groups = [{"name": "g", "collaborators": ["a"], "tasks": ["tran"]}]
+    with pytest.raises(PlanError, match="'tran'"):
+        Experiment("exp-1", plan_with(assigner={"template": "static", "settings": {"groups": groups}}))

@@ -1,0 +1,225 @@
+"""Any order of events: repetitions, late answers, leaving, restarts; the invariants of an experiment hold all the
+time."""
+
+import json
+from collections.abc import Mapping
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from openfl_like.federation.events import (
+    Aggregate,
+    Announce,
+    CancelRequested,
+    CollaboratorJoined,
+    CollaboratorLeft,
+    Event,
+    ExperimentStarted,
+    FinishExperiment,
+    ModelAggregated,
+    Notice,
+    PublishVersion,
+    SendAssignment,
+    StartTimer,
+    Status,
+    StepFailed,
+    TaskFailed,
+    TimerFired,
+    UpdateCommitted,
+    UpdatesValidated,
+    ValidateUpdates,
+)
+from openfl_like.federation.experiment import Experiment
+from openfl_like.federation.task import Assignment, Phase, Update
+from openfl_like.plan.schema import Plan
+
+SITES = st.sampled_from(["a", "b", "c", "d"])
+
+
+def make_plan(rounds: int, fraction: float, on_timeout: str, late_join: str) -> Plan:
+    return Plan.model_validate(
+        {
+            "name": "demo",
+            "aggregator": {"settings": {"rounds_to_train": rounds}},
+            "task_runner": {"template": "src.model:Runner"},
+            "data_loader": {"template": "src.model:Loader"},
+            "tasks": {"train": {"function": "train"}, "validate": {"function": "validate"}},
+            "admission": {"collaborators": ["a", "b", "c"], "min_collaborators": 2, "late_join": late_join},
+            "deadline": {"round_s": 30, "min_fraction": fraction, "on_timeout": on_timeout},
+        }
+    )
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """Plays the loop and the sites; every command is obeyed at some time, in any order."""
+
+    @initialize(
+        rounds=st.integers(1, 3),
+        fraction=st.sampled_from([0.3, 0.6, 1.0]),
+        on_timeout=st.sampled_from(["aggregate_partial", "fail"]),
+        late_join=st.sampled_from(["next_round", "deny"]),
+        initial_model=st.sampled_from(["", "given"]),
+        joining=st.sampled_from(["abc", "abc", "ab", "a"]),
+    )
+    def begin(
+        self, rounds: int, fraction: float, on_timeout: str, late_join: str, initial_model: str, joining: str
+    ) -> None:
+        self.plan = make_plan(rounds, fraction, on_timeout, late_join)
+        self.experiment = Experiment("exp-1", self.plan, (), initial_model)
+        self.assignments: list[Assignment] = []
+        self.timers: list[str] = []
+        self.steps: list[ValidateUpdates | Aggregate] = []
+        self.committed: set[tuple[int, str, str]] = set()
+        self.published: list[int] = []
+        self.ending: tuple[Status, str] | None = None
+        self.feed(ExperimentStarted())
+        for name in joining:
+            self.feed(CollaboratorJoined(name))
+
+    def feed(self, event: Event) -> None:
+        for command in self.experiment.handle(event, 0.0):
+            match command:
+                case SendAssignment(assignment):
+                    self.assignments.append(assignment)
+                case StartTimer(timer):
+                    self.timers.append(timer)
+                case ValidateUpdates() | Aggregate():
+                    self.check_updates(command)
+                    self.steps.append(command)
+                case PublishVersion(version):
+                    self.published.append(version.round)
+                case Announce(Notice.ROUND_FINISHED, fields):
+                    self.check_contributors(fields)
+                case FinishExperiment(status, reason):
+                    assert self.ending is None
+                    self.ending = (status, reason)
+
+    def check_updates(self, command: ValidateUpdates | Aggregate) -> None:
+        names = [update.collaborator for update in command.updates]
+        assert names
+        assert names == sorted(set(names))
+        assert all((update.round, update.collaborator, update.digest) in self.committed for update in command.updates)
+        assert all(update.round == command.round for update in command.updates)
+
+    def check_contributors(self, fields: Mapping[str, object]) -> None:
+        contributors = fields["contributors"]
+        assert isinstance(contributors, list)
+        assert set(contributors) <= {name for number, name, _ in self.committed if number == fields["round"]}
+
+    def commit(self, assignment: Assignment, digest: str) -> None:
+        wanted = "" if assignment.phase is Phase.EVALUATE else digest
+        name = assignment.collaborator
+        self.committed.add((assignment.round, name, wanted))
+        metrics = {"validate": {"accuracy": 0.5}} if assignment.phase is Phase.EVALUATE else {}
+        self.feed(UpdateCommitted(Update(assignment.round, assignment.phase, name, wanted, 3, metrics)))
+
+    @rule(name=SITES)
+    def join(self, name: str) -> None:
+        self.feed(CollaboratorJoined(name))
+
+    @rule(name=SITES, gone=st.booleans())
+    def leave(self, name: str, *, gone: bool) -> None:
+        self.feed(CollaboratorLeft(name, "connection lost", gone))
+
+    @precondition(lambda self: self.assignments)
+    @rule(data=st.data(), other=st.booleans())
+    def answer(self, data: st.DataObject, *, other: bool) -> None:
+        assignment = data.draw(st.sampled_from(self.assignments))
+        self.commit(assignment, f"{assignment.collaborator}-{'other' if other else assignment.round}")
+
+    @precondition(lambda self: self.assignments)
+    @rule(turns=st.integers(1, 8))
+    def go_on(self, turns: int) -> None:
+        """The undisturbed course of things, without which hardly a round would ever be reached."""
+        for _ in range(turns):
+            if self.steps:
+                self.perform(self.steps.pop())
+            else:
+                self.answer_the_newest()
+
+    def answer_the_newest(self) -> None:
+        newest = self.assignments[-1]
+        peers = [job for job in self.assignments if (job.round, job.phase) == (newest.round, newest.phase)]
+        for assignment in peers:
+            self.commit(assignment, f"{assignment.collaborator}-{assignment.round}")
+
+    @precondition(lambda self: self.assignments)
+    @rule(data=st.data())
+    def fail_in_a_task(self, data: st.DataObject) -> None:
+        job = data.draw(st.sampled_from(self.assignments))
+        self.feed(TaskFailed(job.round, job.phase, job.collaborator, job.tasks[0].name, "ValueError: boom"))
+
+    @precondition(lambda self: self.timers and self.assignments)
+    @rule(data=st.data())
+    def fire(self, data: st.DataObject) -> None:
+        self.feed(TimerFired(data.draw(st.sampled_from(self.timers))))
+
+    @precondition(lambda self: self.steps)
+    @rule(refuse=st.booleans(), again=st.booleans())
+    def work(self, *, refuse: bool, again: bool) -> None:
+        step = self.steps[-1]
+        if not again:
+            self.steps.pop()
+        self.perform(step, refuse=refuse)
+
+    def perform(self, step: ValidateUpdates | Aggregate, *, refuse: bool = False) -> None:
+        if isinstance(step, Aggregate):
+            before = len(self.experiment.snapshot()["versions"])  # type: ignore[arg-type]  # a list
+            self.feed(ModelAggregated(step.round, f"model-{step.round}"))
+            assert len(self.experiment.versions) - before <= 1
+        else:
+            problems = {step.updates[0].collaborator: "not finite"} if refuse else {}
+            self.feed(UpdatesValidated(step.round, problems))
+
+    @precondition(lambda self: self.steps)
+    @rule(back=st.integers(0, 9))
+    def break_down(self, back: int) -> None:
+        self.feed(StepFailed(self.steps[-1].round - back, "no space left on device"))
+
+    @precondition(lambda self: len(self.published) > 2)
+    @rule()
+    def cancel(self) -> None:
+        self.feed(CancelRequested("alice"))
+
+    @rule()
+    def restart(self) -> None:
+        snapshot = self.experiment.snapshot()
+        self.experiment = Experiment.restore(self.plan, json.loads(json.dumps(snapshot)))
+        assert self.experiment.snapshot() == snapshot
+        self.timers, self.steps = [], []
+        self.feed(ExperimentStarted())
+
+    @invariant()
+    def rounds_are_gapless(self) -> None:
+        assert self.published == list(range(len(self.published)))
+        assert [version.round for version in self.experiment.versions] == self.published
+
+    @invariant()
+    def the_end_is_told_once_and_stays(self) -> None:
+        told = (self.experiment.status, self.experiment.reason) if self.experiment.status.ended else None
+        assert told == self.ending
+        assert self.ending is None or self.ending[1]
+
+    @invariant()
+    def the_snapshot_is_json(self) -> None:
+        text = json.dumps(self.experiment.snapshot(), allow_nan=False)
+        assert Experiment.restore(self.plan, json.loads(text)).snapshot() == json.loads(text)
+
+    def teardown(self) -> None:
+        """When every step is done and every timer fires, the experiment ends, whatever happened before."""
+        if not hasattr(self, "experiment"):
+            return
+        for _ in range(100):
+            if self.ending is not None:
+                return
+            if self.steps:
+                self.perform(self.steps.pop())
+            else:
+                assert self.timers, f"nothing will ever happen: {self.experiment.snapshot()}"
+                self.feed(TimerFired(self.timers.pop(0)))
+        raise AssertionError("the experiment does not end")
+
+
+AnyOrder.TestCase.settings = settings(max_examples=120, stateful_step_count=30, deadline=None)
+TestAnyOrder = AnyOrder.TestCase
