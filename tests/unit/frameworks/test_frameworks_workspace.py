@@ -43,9 +43,9 @@ def test_an_error_leaves_nothing_behind(tmp_path: Path) -> None:
     def use() -> None:
         with WorkspaceCode(tmp_path).active():
             importlib.import_module("ward_eleven")
-            raise OSError
+            raise OSError("the disk is on fire")
 
-    with pytest.raises(OSError, match=""):
+    with pytest.raises(OSError, match="on fire"):
         use()
     assert (list(sys.path), sys.dont_write_bytecode) == before
     assert "ward_eleven" not in sys.modules
