@@ -39,14 +39,14 @@ def init(federation: str, certs: Path) -> None:
 class _IssueOptions(TypedDict):
     certs: Path
     hosts: tuple[str, ...]
-    days: float | None
+    days: int | None
     experiment: str
     out: Path | None
     replace: bool
 
 
 @pki.command()
-@click.argument("role", type=click.Choice(_ROLES))
+@click.argument("role", metavar="ROLE", type=click.Choice(_ROLES))
 @click.argument("name")
 @click.option(
     "--dir",
@@ -57,12 +57,16 @@ class _IssueOptions(TypedDict):
     help="Where the authorities are.",
 )
 @click.option("--host", "hosts", multiple=True, help="DNS name or address of a server; may be given again.")
-@click.option("--days", type=float, help="Lifetime; default: 365, for aggregator and collaborator 30.")
+@click.option(
+    "--days", type=click.IntRange(1, 3650), help="Lifetime; default: 365, for aggregator and collaborator 30."
+)
 @click.option("--experiment", default="", help="Experiment of a collaborator; an aggregator is named after its own.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write; default: DIR/ROLE/NAME.")
 @click.option("--replace", is_flag=True, help="Replace the files that are there, for example to renew.")
 def issue(role: str, name: str, **options: Unpack[_IssueOptions]) -> None:
     """Make a key and a certificate, in a folder with all that its holder needs.
+
+    ROLE is director, envoy, aggregator, collaborator, user, admin or gateway.
 
     Example: fx pki issue director central --host director.example.org
     """

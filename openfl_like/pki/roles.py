@@ -55,7 +55,7 @@ class Identity:
                 raise UsageError(f"the role {self.role} belongs to no experiment, but '{self.experiment}' is given")
             return
         if not self.experiment:
-            raise UsageError(f"the role {self.role} belongs to an experiment, but none is given")
+            raise UsageError(f"the role {self.role} belongs to an experiment, but none is given", cure="name it")
         _check_name("experiment", self.experiment)
         if self.role is Role.AGGREGATOR and self.name != self.experiment:
             raise UsageError(f"an aggregator is named after its experiment '{self.experiment}', not '{self.name}'")
