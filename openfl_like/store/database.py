@@ -38,6 +38,7 @@ class Database:
     def __init__(self, url: str, metadata: MetaData, revision: str, kind: str) -> None:
         self._engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
         self._lock = Lock()
+        self._durable: bool | None = None
         event.listen(self._engine, "connect", _set_up)
         try:
             self._bring_up_to_date(metadata, revision, kind)
@@ -49,8 +50,10 @@ class Database:
     def transaction(self, *, durable: bool = False) -> Iterator[Connection]:
         """Opens a transaction that is committed when the block ends without an error."""
         with self._lock, self._engine.connect() as connection:
-            connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-            connection.commit()
+            if durable is not self._durable:
+                connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+                connection.commit()
+                self._durable = durable
             with connection.begin():
                 yield connection
 

@@ -170,7 +170,7 @@ class DirectorServicer:
         landing = await self._users.expect_bundle(call.caller.name, submission)
         await call.send(pb.Wants(chunks=landing.missing).SerializeToString())
         if landing.missing or not landing.path.exists():
-            await receive_file(landing.path, submission.manifest, landing.missing, call.receive)
+            await receive_file(landing.path, submission.manifest, landing.missing, call.receive, durable=True)
         summary = await self._users.submit(call.caller.name, submission)
         await call.send(convert.summary_to(summary).SerializeToString())
 

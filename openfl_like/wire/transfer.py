@@ -52,14 +52,18 @@ async def chunks_of(path: Path, manifest: Manifest, indices: tuple[int, ...]) ->
         os.close(descriptor)
 
 
-async def receive_file(path: Path, manifest: Manifest, indices: tuple[int, ...], receive: Receive) -> None:
-    """Receives the wanted chunks into ``path``, which exists only when every chunk has its digest and is on disk.
+async def receive_file(
+    path: Path, manifest: Manifest, indices: tuple[int, ...], receive: Receive, *, durable: bool = False
+) -> None:
+    """Receives the wanted chunks into ``path``, which exists only when every chunk has its digest.
 
     Args:
         path: Where the file goes; a partial file beside it may hold the other chunks.
         manifest: What was promised.
         indices: The chunks still wanted, in the order in which they come.
         receive: Gives the next frame.
+        durable: Whether the file must be on disk when this returns. Models and updates need not: after a power cut
+            they are fetched or trained again to the same bytes.
 
     Raises:
         TransferError: If the stream ends early or a chunk is not the promised one.
@@ -78,7 +82,8 @@ async def receive_file(path: Path, manifest: Manifest, indices: tuple[int, ...],
                 _place(descriptor, manifest, index, data)
             else:
                 await asyncio.to_thread(_place, descriptor, manifest, index, data)
-        await asyncio.to_thread(os.fsync, descriptor)
+        if durable:
+            await asyncio.to_thread(os.fsync, descriptor)
     except TimeoutError:
         raise TransferError(f"no data came for {CHUNK_TIMEOUT_S:g} s") from None
     finally:
