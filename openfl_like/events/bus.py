@@ -1,10 +1,12 @@
-"""The event bus: it tails the store from a cursor, so a listener that comes late misses nothing."""
+"""The event bus: live events from memory, older ones from the store, so a listener that comes late misses nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from functools import partial
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from openfl_like.federation.parties import EventRecord
+
+RECENT = 1024
 
 
 class EventBus:
@@ -16,14 +18,13 @@ class EventBus:
 
     def __init__(self, read: Callable[[int], list[EventRecord]]) -> None:
         self._read = read
-        self._news = asyncio.Condition()
-        self._generation = 0
+        self._recent: deque[EventRecord] = deque(maxlen=RECENT)
+        self._news = asyncio.Event()
         self._closed = False
-        self._wakes: set[asyncio.Task[None]] = set()
 
-    def notify(self) -> None:
-        """Says that the store has news."""
-        self._generation += 1
+    def publish(self, events: Sequence[EventRecord]) -> None:
+        """Tells listeners what the store has just committed."""
+        self._recent.extend(events)
         self._wake()
 
     def close(self) -> None:
@@ -32,25 +33,24 @@ class EventBus:
         self._wake()
 
     def _wake(self) -> None:
-        async def wake() -> None:
-            async with self._news:
-                self._news.notify_all()
-
-        task = asyncio.get_running_loop().create_task(wake())
-        self._wakes.add(task)
-        task.add_done_callback(self._wakes.discard)
-
-    def _has_news(self, generation: int) -> bool:
-        return self._closed or self._generation != generation
+        self._news.set()
+        self._news = asyncio.Event()
 
     async def tail(self, after: int = 0) -> AsyncIterator[EventRecord]:
         """Gives the events after a sequence number, then new ones as they are committed, until the bus is closed."""
+        for event in await asyncio.to_thread(self._read, after):
+            after = event.sequence
+            yield event
         while True:
-            generation, closed = self._generation, self._closed
-            for event in await asyncio.to_thread(self._read, after):
+            news, closed = self._news, self._closed
+            for event in await self._newer(after):
                 after = event.sequence
                 yield event
             if closed:
                 return
-            async with self._news:
-                await self._news.wait_for(partial(self._has_news, generation))
+            await news.wait()
+
+    async def _newer(self, after: int) -> list[EventRecord]:
+        if self._recent and self._recent[0].sequence > after + 1:
+            return await asyncio.to_thread(self._read, after)
+        return [event for event in self._recent if event.sequence > after]

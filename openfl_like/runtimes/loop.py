@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from openfl_like.federation.events import (
@@ -26,6 +26,7 @@ from openfl_like.federation.events import (
     WithdrawAssignment,
 )
 from openfl_like.federation.experiment import Experiment
+from openfl_like.federation.parties import EventRecord
 from openfl_like.runtimes.models import ModelShelf, describe
 from openfl_like.store.experiment import Commit, ExperimentStore
 
@@ -72,12 +73,12 @@ class Record:
     Attributes:
         store: Snapshot, events, versions.
         shelf: Model files.
-        notify: Called after each commit that has something to tell.
+        publish: Gets the announcements of each commit, as they are in the history.
     """
 
     store: ExperimentStore
     shelf: ModelShelf
-    notify: Callable[[], None] = lambda: None
+    publish: Callable[[Sequence[EventRecord]], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,25 +134,30 @@ class Drive:
         outcome = None
         for command in commands:
             outcome = await self._perform(command) or outcome
+        if any(isinstance(command, PublishVersion) for command in commands):
+            self._record.shelf.tidy(self._experiment.versions)
         return outcome
 
     async def _commit(self, commands: list[Command], now: float) -> None:
         """Writes what the step means before any of it is acted on."""
         if not commands:
             return
-        version: tuple[ModelVersion, str] | None = None
-        for command in commands:
-            if isinstance(command, PublishVersion):
-                sha256 = await asyncio.to_thread(self._record.shelf.publish, command.version)
-                version = command.version, sha256
+        versions = [command.version for command in commands if isinstance(command, PublishVersion)]
         announcements = [command for command in commands if isinstance(command, Announce)]
         ends = any(isinstance(command, FinishExperiment) for command in commands)
-        step = Commit(now, self._experiment.snapshot(), announcements, version, durable=ends or version is not None)
-        await asyncio.to_thread(self._record.store.commit, step)
-        if announcements:
-            self._record.notify()
-        if version is not None:
-            await asyncio.to_thread(self._record.shelf.tidy, self._experiment.versions)
+        step = Commit(now, self._experiment.snapshot(), announcements)
+        if versions or ends:
+            records = await asyncio.to_thread(self._commit_durably, step, versions)
+        else:
+            records = self._record.store.commit(step)  # a quarter of a millisecond: less than a hop to a thread
+        if records:
+            self._record.publish(records)
+
+    def _commit_durably(self, step: Commit, versions: list[ModelVersion]) -> list[EventRecord]:
+        published = None
+        for version in versions:
+            published = version, self._record.shelf.publish(version)
+        return self._record.store.commit(replace(step, version=published, durable=True))
 
     async def _perform(self, command: Command) -> Outcome | None:
         match command:

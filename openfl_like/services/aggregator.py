@@ -180,7 +180,7 @@ async def run_aggregator(settings: AggregatorSettings, ready: Callable[[str, Eve
         if initial:
             shelf.put(initial, 0)
         runtime = MailboxRuntime(plan_digest(settings.plan))
-        drive = Drive(experiment, runtime, Record(store, shelf, bus.notify), SystemClock())
+        drive = Drive(experiment, runtime, Record(store, shelf, bus.publish), SystemClock())
         guard = Guard(PeerVerifier(settings.credentials.trust), _only(settings.experiment))
         servicer = AggregatorServicer(Aggregator(drive, runtime, shelf, bus))
         server = Server(settings.listen, settings.credentials, (service_handler(SERVICE, servicer, guard),))

@@ -263,8 +263,10 @@ class Director:
             log.info("experiment %s: %s", summary.id, status)
             self.store.set_status(summary.id, status, reason, time.time())
 
-        notify = self._feed(summary.id).bus.notify
-        desk = Desk(self.settings, self.credentials, self.authority, self.roster, on_status, notify)
+        bus = self._feed(summary.id).bus
+        desk = Desk(
+            self.settings, self.credentials, self.authority, self.roster, on_status, lambda event: bus.publish([event])
+        )
         self._current = Dispatch(desk, self.store.experiment(summary.id), self._files(summary.id))
         try:
             status, reason = await self._current.run()

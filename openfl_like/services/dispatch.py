@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from openfl_like.errors import ConflictError, ExperimentFailedError, FederationError, UnreachableError
 from openfl_like.federation.events import Status
+from openfl_like.federation.parties import EventRecord
 from openfl_like.federation.ports import CollaboratorEnded, IssuedCertificate, Order, OrderReply, StopOrder
 from openfl_like.pki.authority import Authority, new_key_and_csr
 from openfl_like.pki.files import Credentials, save_credentials
@@ -40,7 +41,7 @@ class Desk:
         authority: The experiment authority.
         roster: The envoys.
         on_status: Told when an experiment moves on.
-        on_event: Told when it has news for watchers.
+        on_event: Gets each event of its Aggregator, for watchers.
     """
 
     settings: DirectorFile
@@ -48,7 +49,7 @@ class Desk:
     authority: Authority
     roster: Roster
     on_status: Callable[[Status, str], None]
-    on_event: Callable[[], None]
+    on_event: Callable[[EventRecord], None]
 
 
 @dataclass(slots=True)
@@ -217,7 +218,7 @@ class Dispatch:
                         self._joined.add(str(event.fields["collaborator"]))
                     if event.kind == "experiment_ended":
                         self._end = Status(str(event.fields["status"])), str(event.fields["reason"])
-                    self.desk.on_event()
+                    self.desk.on_event(event)
 
     async def _invite(self) -> None:
         """Gives the order to every invited envoy, and to those who come later if the plan names them."""

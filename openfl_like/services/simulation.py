@@ -104,7 +104,7 @@ class Simulation:
         else:
             performers = self._performers()
             runtime = LocalRuntime(performers, self._shelf)
-            record = Record(self._store, self._shelf, self.bus.notify)
+            record = Record(self._store, self._shelf, self.bus.publish)
             outcome = await Drive(self._experiment, runtime, record, SystemClock()).run()
         self.bus.close()
         return SimulationResult(outcome, tuple(self._store.versions()))

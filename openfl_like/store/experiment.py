@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Boolean, Column, Float, Integer, MetaData, String, Table, Text, insert, select
+from sqlalchemy import Boolean, Column, Float, Integer, MetaData, String, Table, Text, func, insert, select
 
 from openfl_like.federation.events import Announce, ModelVersion
 from openfl_like.federation.parties import EventRecord, PublishedVersion
@@ -78,6 +78,8 @@ class ExperimentStore:
     def __init__(self, location: Path | None = None) -> None:
         url = "sqlite://" if location is None else f"sqlite:///{location / EXPERIMENT_DB}"
         self._database = Database(url, METADATA, REVISION, "experiment")
+        with self._database.transaction() as connection:
+            self._sequence = connection.execute(select(func.max(EVENTS.c.sequence))).scalar_one() or 0
 
     def snapshot(self) -> dict[str, Any] | None:
         """Gives the state after the last commit, or None before the first."""
@@ -88,11 +90,15 @@ class ExperimentStore:
         found: dict[str, Any] = json.loads(state)
         return found
 
-    def commit(self, step: Commit) -> None:
-        """Records a step in one transaction."""
+    def commit(self, step: Commit) -> list[EventRecord]:
+        """Records a step in one transaction and gives its announcements as they are now in the history."""
+        records = [
+            EventRecord(number, step.now, announcement.kind, announcement.fields)
+            for number, announcement in enumerate(step.announcements, self._sequence + 1)
+        ]
         rows = [
-            {"time": step.now, "kind": announcement.kind, "fields": _dump(dict(announcement.fields))}
-            for announcement in step.announcements
+            {"sequence": item.sequence, "time": item.time, "kind": item.kind, "fields": _dump(dict(item.fields))}
+            for item in records
         ]
         with self._database.transaction(durable=step.durable) as connection:
             connection.execute(
@@ -103,6 +109,8 @@ class ExperimentStore:
             if step.version is not None:
                 row = _row(*step.version, step.now)
                 connection.execute(insert(VERSIONS).prefix_with("OR REPLACE").values(**row))
+        self._sequence += len(records)
+        return records
 
     def events(self, after: int = 0) -> list[EventRecord]:
         """Gives the events after a sequence number, in order."""

@@ -26,7 +26,10 @@ def part_of(path: Path) -> Path:
 
 async def wanted(path: Path, manifest: Manifest) -> tuple[int, ...]:
     """Lists the chunks that the partial file of a broken transfer lacks."""
-    return await asyncio.to_thread(missing, part_of(path), manifest)
+    part = part_of(path)
+    if not part.exists():
+        return tuple(range(len(manifest.chunks)))
+    return await asyncio.to_thread(missing, part, manifest)
 
 
 async def chunks_of(path: Path, manifest: Manifest, indices: tuple[int, ...]) -> AsyncIterator[bytes]:

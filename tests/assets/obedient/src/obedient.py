@@ -1,0 +1,75 @@
+"""A vector that drifts towards its site's number; a site may be told to raise or to hang in a round."""
+
+import signal
+from collections.abc import Mapping
+
+import numpy as np
+
+from openfl_like.frameworks.runner import RunnerContext, Shard, TaskResult
+
+
+class Loader:
+    """Hands on the shard.
+
+    Args:
+        shard: The site's shard; its ``behaviour`` says what training does.
+    """
+
+    num_train = 10
+    num_validate = 5
+
+    def __init__(self, shard: Shard) -> None:
+        self.behaviour = str(getattr(shard, "behaviour", "train"))
+        self.value = float(shard.get_dataset("train").samples.mean())
+
+    def train_batches(self, seed: int, epoch: int) -> list[object]:
+        """Not used."""
+        return []
+
+    def validate_batches(self) -> list[object]:
+        """Not used."""
+        return []
+
+
+class Runner:
+    """A float32 vector.
+
+    Args:
+        loader: The site's number and behaviour.
+        context: Not looked at.
+        length: Length of the vector.
+    """
+
+    def __init__(self, loader: Loader, context: RunnerContext, *, length: int = 100) -> None:
+        self._loader = loader
+        self._vector = np.zeros(length, np.float32)
+
+    def initialise(self, seed: int) -> None:
+        """Draws the vector."""
+        self._vector = np.random.default_rng(seed).standard_normal(len(self._vector), np.float32)
+
+    def begin(self, seed: int) -> None:
+        """Nothing to reset."""
+
+    def get_tensors(self) -> dict[str, np.ndarray]:
+        """The vector."""
+        return {"vector": self._vector}
+
+    def set_tensors(self, tensors: Mapping[str, np.ndarray]) -> None:
+        """Takes the vector."""
+        self._vector = np.array(tensors["vector"])
+
+    def train(self) -> TaskResult:
+        """Moves half of the way, raises or hangs."""
+        if self._loader.behaviour == "raise":
+            raise ValueError("the scanner is on fire")
+        if self._loader.behaviour == "hang":
+            print("hanging", flush=True)
+            signal.pause()
+        self._vector += (self._loader.value - self._vector) / 2
+        return TaskResult(10, {"loss": float(np.abs(self._vector - self._loader.value).mean())})
+
+    def validate(self) -> TaskResult:
+        """Tells how far it is."""
+        distance = float(np.abs(self._vector - self._loader.value).mean())
+        return TaskResult(5, {"loss": distance, "accuracy": 1 / (1 + distance)})
