@@ -8,14 +8,16 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
-from openfl_like.errors import TransferError
+from openfl_like.errors import FederationError, TransferError, UnreachableError
 from openfl_like.pki.files import Credentials
+from openfl_like.pki.peer import verify_peer
 from openfl_like.tensors.manifest import Manifest
 from openfl_like.wire.channel import UNARY_DEADLINE_S, open_channel
 from openfl_like.wire.convert import manifest_from
@@ -25,29 +27,51 @@ from openfl_like.wire.transfer import chunks_of, receive_file, wanted
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """The two ends of a channel: where the peer is, and who we are."""
+
+    address: str
+    credentials: Credentials
+
+    async def failure(self, call: Any) -> FederationError:
+        """Gives the error that an ended call stands for.
+
+        A server that refuses our certificate only closes the connection (TLS 1.3), which looks as if it were down; so
+        the certificate is looked at here before the address is blamed.
+        """
+        error = await failure_of(call, self.address)
+        if isinstance(error, UnreachableError):
+            try:
+                verify_peer(self.credentials.chain, self.credentials.trust, datetime.now(UTC))
+            except FederationError as ours:
+                return ours
+        return error
+
+
+@dataclass(frozen=True, slots=True)
 class Stream:
     """An open stream call; `read` gives None when the peer has ended it without an error."""
 
     call: Any
-    peer: str
+    link: Link
 
     async def read(self) -> Any:
         """Gives the next message."""
         try:
             message = await self.call.read()
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            raise await failure_of(self.call, self.peer) from None
+            raise await self.link.failure(self.call) from None
         if message is not grpc.aio.EOF:
             return message
         if await self.call.code() is not grpc.StatusCode.OK:
-            raise await failure_of(self.call, self.peer)
+            raise await self.link.failure(self.call)
         return None
 
     async def expect(self) -> Any:
         """Gives the next message; its absence is a TransferError."""
         message = await self.read()
         if message is None:
-            raise TransferError(f"{self.peer} ended the transfer early")
+            raise TransferError(f"{self.link.address} ended the transfer early")
         return message
 
     async def write(self, message: Any) -> None:
@@ -55,7 +79,7 @@ class Stream:
         try:
             await self.call.write(message)
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            raise await failure_of(self.call, self.peer) from None
+            raise await self.link.failure(self.call) from None
 
     async def finish(self) -> None:
         """Says that no more messages come and waits for the peer's end."""
@@ -75,7 +99,7 @@ class Peer:
     """
 
     def __init__(self, service: ServiceDescriptor, address: str, server_name: str, credentials: Credentials) -> None:
-        self.address = address
+        self._link = Link(address, credentials)
         self._methods: Mapping[str, MethodDescriptor] = service.methods_by_name
         self._channel = open_channel(address, server_name, credentials)
 
@@ -102,12 +126,12 @@ class Peer:
         try:
             return await call
         except grpc.aio.AioRpcError:
-            raise await failure_of(call, self.address) from None
+            raise await self._link.failure(call) from None
 
     async def answers(self, name: str, request: Any) -> AsyncIterator[Any]:
         """Makes a call with a stream of answers."""
         call = self._start(name, request)
-        stream = Stream(call, self.address)
+        stream = Stream(call, self._link)
         try:
             while (message := await stream.read()) is not None:
                 yield message
@@ -119,7 +143,7 @@ class Peer:
         """Opens a stream in both directions; leaving the block cancels it."""
         call = self._start(name)
         try:
-            yield Stream(call, self.address)
+            yield Stream(call, self._link)
         finally:
             call.cancel()
 

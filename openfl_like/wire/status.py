@@ -4,6 +4,8 @@ A server aborts with the status of the error table, the message as details and t
 a client rebuilds the same error. An error that is not ours leaves the process as E900 without any detail.
 """
 
+from bisect import bisect_right
+
 import grpc
 
 from openfl_like.errors import (
@@ -16,15 +18,29 @@ from openfl_like.errors import (
 )
 
 CODE_KEY = "fx-error-code"
-_DETAILS_LIMIT = 3000  # metadata beyond 8 kB is refused by the peer
+_DETAILS_LIMIT_BYTES = 6000  # a peer may refuse metadata beyond 8 kB, and then the call seems to have broken
 
 
 async def abort(context: grpc.aio.ServicerContext, error: FederationError) -> None:
     """Ends a call with an error of ours."""
     meaning = MEANINGS.get(type(error), MEANINGS[InternalError])
-    text = str(error)[:_DETAILS_LIMIT] if meaning.public else "internal error; see the log of the other side"
+    text = _cut(str(error)) if meaning.public else "internal error; see the log of the other side"
     context.set_trailing_metadata(((CODE_KEY, error.code),))
     await context.abort(grpc.StatusCode[meaning.grpc_status], text)
+
+
+def _cut(text: str) -> str:
+    """Shortens a message to what gRPC may carry: it writes all but printable ASCII as three bytes each."""
+    if _encoded_bytes(text) <= _DETAILS_LIMIT_BYTES:
+        return text
+    lengths = range(min(len(text), _DETAILS_LIMIT_BYTES) + 1)
+    fits = bisect_right(lengths, _DETAILS_LIMIT_BYTES, key=lambda length: _encoded_bytes(text[:length]))
+    return f"{text[: fits - 1]}…"
+
+
+def _encoded_bytes(text: str) -> int:
+    data = text.encode()
+    return len(data) + 2 * sum(not 0x20 <= byte <= 0x7E or byte == 0x25 for byte in data)
 
 
 async def failure_of(call: grpc.aio.Call, peer: str) -> FederationError:
