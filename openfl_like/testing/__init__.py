@@ -1,4 +1,11 @@
-"""Public parts for tests: a clock that is moved by hand, throw-away certificates, a federation of real processes.
+"""Public parts for tests: a clock moved by hand, throw-away certificates, sites and sessions that need no network.
 
 Layer: the top, beside `cli`; imported by tests only, ours and those of whoever builds on the platform.
+
+Example:
+    >>> from openfl_like.testing.clock import FakeClock
+    >>> clock, rung = FakeClock(), []
+    >>> _ = clock.call_later(30.0, lambda: rung.append("now"))
+    >>> clock.advance(29.0), clock.advance(1.0), rung
+    (0, 1, ['now'])
 """

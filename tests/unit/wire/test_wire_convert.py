@@ -1,0 +1,192 @@
+"""What goes into a message comes out of it, for every value that crosses the wire."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from openfl_like.errors import TransferError
+from openfl_like.federation.events import ModelVersion, Status
+from openfl_like.federation.parties import (
+    DeviceStatistics,
+    EnvoyRecord,
+    EventRecord,
+    ExperimentRecord,
+    ExperimentSummary,
+    GpuStatistics,
+    LogLines,
+    PublishedVersion,
+    ShardFacts,
+)
+from openfl_like.federation.ports import (
+    CollaboratorEnded,
+    Dismissal,
+    Heartbeat,
+    Hello,
+    IssuedCertificate,
+    Order,
+    OrderReply,
+    Ready,
+    StopOrder,
+    Submission,
+    TaskFailure,
+    Welcome,
+    Withdrawal,
+)
+from openfl_like.federation.task import Assignment, Phase, TaskCall, Update
+from openfl_like.tensors.manifest import DIGEST_BYTES, MAX_CHUNK_BYTES, Manifest
+from openfl_like.wire import convert
+from openfl_like.wire.protos import federation_pb2 as pb
+
+ME = "cleveland"
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+number = st.floats(allow_nan=False)
+count = st.integers(0, 2**63 - 1)
+rounds = st.integers(0, 2**32 - 1)
+phase = st.sampled_from(Phase)
+json_value = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
+    max_leaves=8,
+)
+fields = st.dictionaries(text, json_value, max_size=4)
+shapes = st.lists(st.integers(0, 2**40), max_size=4).map(tuple)
+metrics = st.dictionaries(text, number, max_size=4)
+
+
+@st.composite
+def manifests(draw: st.DrawFn) -> Manifest:
+    chunk_bytes = draw(st.integers(1, MAX_CHUNK_BYTES))
+    digests = draw(st.lists(st.binary(min_size=DIGEST_BYTES, max_size=DIGEST_BYTES), max_size=4).map(tuple))
+    total = draw(st.integers((len(digests) - 1) * chunk_bytes + 1, len(digests) * chunk_bytes)) if digests else 0
+    return Manifest(total, chunk_bytes, digests)
+
+
+tasks = st.lists(st.builds(TaskCall, text, text, fields, text), max_size=3).map(tuple)
+assignments = st.builds(
+    Assignment, rounds, phase, st.just(ME), tasks, text, st.integers(0, 2**64 - 1), st.none() | number
+)
+updates = st.builds(
+    Update,
+    rounds,
+    phase,
+    st.just(ME),
+    text,
+    st.integers(0, 2**64 - 1),
+    st.dictionaries(text, metrics, max_size=3),
+    number,
+)
+shards = st.builds(ShardFacts, shapes, shapes, text, fields)
+gpus = st.lists(st.builds(GpuStatistics, text, number, count, count), max_size=2).map(tuple)
+devices = st.builds(
+    DeviceStatistics, number, st.integers(0, 2**31 - 1), number, count, count, count, count, gpus
+)  # fmt: skip
+names = st.lists(text, max_size=3).map(tuple)
+log_lines = st.builds(LogLines, text, text, names)
+summaries = st.builds(
+    ExperimentSummary, text, text, st.sampled_from(Status), text, text, number, number, number, text
+)  # fmt: skip
+versions = st.builds(
+    PublishedVersion, st.builds(ModelVersion, rounds, text, metrics, st.booleans()), text, number
+)  # fmt: skip
+events = st.builds(EventRecord, st.integers(0, 2**64 - 1), number, text, fields)
+
+ROUND_TRIPS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "manifest": (manifests(), convert.manifest_to, convert.manifest_from),
+    "submission": (
+        st.builds(Submission, text, manifests(), st.binary(max_size=80), st.binary(max_size=80)),
+        convert.submission_to,
+        convert.submission_from,
+    ),
+    "assignment": (assignments, convert.assignment_to, lambda m: convert.assignment_from(m, ME)),
+    "update": (updates, convert.update_to, lambda m: convert.update_from(m, ME)),
+    "report": (
+        st.one_of(st.builds(Ready, text), st.builds(TaskFailure, rounds, phase, text, text), updates),
+        convert.report_to,
+        lambda m: convert.report_from(m, ME),
+    ),
+    "instruction": (
+        st.one_of(assignments, st.builds(Withdrawal, rounds, phase, text), st.builds(Dismissal, text, text)),
+        convert.instruction_to,
+        lambda m: convert.instruction_from(m, ME),
+    ),
+    "shard": (shards, convert.shard_to, convert.shard_from),
+    "devices": (devices, convert.devices_to, convert.devices_from),
+    "envoy report": (
+        st.one_of(
+            st.builds(Hello, shards, text),
+            st.builds(Heartbeat, devices, names),
+            st.builds(OrderReply, text, st.booleans(), text, st.binary(max_size=80)),
+            st.builds(CollaboratorEnded, text, st.integers(-(2**31), 2**31 - 1), text),
+            log_lines,
+        ),
+        convert.envoy_report_to,
+        convert.envoy_report_from,
+    ),
+    "envoy instruction": (
+        st.one_of(
+            st.builds(Welcome, number),
+            st.builds(Order, text, text, st.binary(max_size=80), st.binary(max_size=80), text),
+            st.builds(IssuedCertificate, text, st.binary(max_size=80)),
+            st.builds(StopOrder, text, text),
+        ),
+        convert.envoy_instruction_to,
+        convert.envoy_instruction_from,
+    ),
+    "logs": (log_lines, convert.logs_to, convert.logs_from),
+    "summary": (summaries, convert.summary_to, convert.summary_from),
+    "record": (
+        st.builds(ExperimentRecord, summaries, st.lists(versions, max_size=3).map(tuple), text),
+        convert.record_to,
+        convert.record_from,
+    ),
+    "event": (events, convert.event_to, convert.event_from),
+    "watch": (st.one_of(summaries, events), convert.watch_to, convert.watch_from),
+    "envoy": (
+        st.builds(EnvoyRecord, text, st.booleans(), number, shards, devices, names),
+        convert.envoy_to,
+        convert.envoy_from,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ROUND_TRIPS)
+@settings(max_examples=25)
+@given(data=st.data())
+def test_a_value_survives_its_message(kind: str, data: st.DataObject) -> None:
+    values, to_message, from_message = ROUND_TRIPS[kind]
+    value = data.draw(values)
+    message = to_message(value)
+    again = type(message).FromString(message.SerializeToString())
+    assert from_message(again) == value
+
+
+def test_every_conversion_is_tested() -> None:
+    made = {name.removesuffix("_to") for name in vars(convert) if name.endswith("_to") and not name.startswith("_")}
+    assert made == {name.replace(" ", "_") for name in ROUND_TRIPS}
+
+
+def test_the_metrics_of_an_update_come_in_a_fixed_order() -> None:
+    values = {name: {"loss": 1.0} for name in ("validate", "adapt", "train", "probe", "check")}
+    found = convert.update_from(convert.update_to(Update(1, Phase.TRAIN, ME, "d", 1, values)), ME)
+    assert list(found.metrics) == sorted(values)
+
+
+@pytest.mark.parametrize("data", [b"", b"junk", b"FXM1" + bytes(12) + b"odd"])
+def test_a_malformed_manifest_is_refused(data: bytes) -> None:
+    with pytest.raises(TransferError):
+        convert.manifest_from(pb.Manifest(encoded=data))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [pb.CollaboratorMessage(), pb.CollaboratorMessage(failed=pb.TaskFailure(phase="dance"))],
+    ids=["empty", "unknown phase"],
+)
+def test_a_report_without_sense_is_a_value_error_which_the_server_calls_malformed(
+    message: pb.CollaboratorMessage,
+) -> None:
+    with pytest.raises(ValueError, match="Phase"):
+        convert.report_from(message, ME)

@@ -1,0 +1,241 @@
+"""The guard in front of every call: who, what, and until when."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from openfl_like.errors import (
+    CertificateExpiredError,
+    ConflictError,
+    NotAllowedError,
+    UnauthenticatedError,
+)
+from openfl_like.pki.files import Credentials
+from openfl_like.pki.peer import PeerVerifier
+from openfl_like.pki.roles import RPC_ROLES, Identity, Role
+from openfl_like.testing.certificates import ThrowAwayFederation
+from openfl_like.wire.aggregator import AggregatorServicer
+from openfl_like.wire.director import DirectorServicer
+from openfl_like.wire.protos import federation_pb2 as pb
+from openfl_like.wire.server import Call, Guard, _guarded, _within, service_handler
+from openfl_like.wire.status import CODE_KEY
+
+LIST = "/openfl_like.Director/ListExperiments"
+SERVICES = pb.DESCRIPTOR.services_by_name
+
+
+@dataclass
+class Context:
+    """A call as grpc shows it to a server."""
+
+    pem: bytes
+    incoming: list[Any] = field(default_factory=list)
+    written: list[Any] = field(default_factory=list)
+    code: str = ""
+    details: str = ""
+
+    def auth_context(self) -> dict[str, list[bytes]]:
+        return {"x509_pem_cert": [self.pem]} if self.pem else {}
+
+    async def read(self) -> object:
+        return self.incoming.pop(0) if self.incoming else grpc.aio.EOF
+
+    async def write(self, message: object) -> None:
+        self.written.append(message)
+
+    def set_trailing_metadata(self, metadata: tuple[tuple[str, str], ...]) -> None:
+        self.code = dict(metadata)[CODE_KEY]
+
+    async def abort(self, _: grpc.StatusCode, details: str) -> None:
+        self.details = details
+        raise grpc.aio.AbortError
+
+
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> ThrowAwayFederation:
+    ago = datetime.now(UTC) - timedelta(days=30)
+    return ThrowAwayFederation(tmp_path_factory.mktemp("pki"), now=ago)
+
+
+@pytest.fixture(scope="module")
+def guard(federation: ThrowAwayFederation) -> Guard:
+    return Guard(PeerVerifier(federation.trust))
+
+
+def shown(credentials: Credentials) -> Context:
+    return Context(credentials.chain)
+
+
+def test_a_peer_of_the_right_role_is_admitted(federation: ThrowAwayFederation, guard: Guard) -> None:
+    user = federation.credentials(Role.USER, "alice", lifetime=timedelta(hours=1))
+    identity, valid_s = guard.admit(LIST, shown(user))
+    assert identity == user.identity
+    assert 3500 < valid_s <= 3600
+
+
+def test_no_certificate(guard: Guard) -> None:
+    with pytest.raises(UnauthenticatedError, match="no client certificate was shown"):
+        guard.admit(LIST, Context(b""))
+
+
+def test_no_readable_certificate(guard: Guard) -> None:
+    with pytest.raises(UnauthenticatedError, match="no readable certificate"):
+        guard.admit(LIST, Context(b"-----BEGIN CERTIFICATE-----"))
+
+
+def test_another_role(federation: ThrowAwayFederation, guard: Guard) -> None:
+    with pytest.raises(NotAllowedError, match=r"fx://test/envoy/site may not call .*allowed: admin, gateway, user"):
+        guard.admit(LIST, shown(federation.credentials(Role.ENVOY, "site")))
+
+
+def test_another_federation_of_the_same_name(tmp_path: Path, guard: Guard) -> None:
+    stranger = ThrowAwayFederation(tmp_path).credentials(Role.USER, "alice")
+    with pytest.raises(UnauthenticatedError, match="the site-ca of 'test' has not issued fx://test/user/alice"):
+        guard.admit(LIST, shown(stranger))
+
+
+def test_an_expired_certificate(federation: ThrowAwayFederation, guard: Guard) -> None:
+    old = federation.credentials(Role.USER, "alice", now=datetime.now(UTC) - timedelta(days=3))
+    with pytest.raises(CertificateExpiredError, match=r"expired on .* \(renew it\)"):
+        guard.admit(LIST, shown(old))
+
+
+def test_a_certificate_is_checked_again_at_every_call(federation: ThrowAwayFederation, guard: Guard) -> None:
+    brief = federation.credentials(Role.USER, "alice")
+    guard.admit(LIST, shown(brief))
+    guard.verifier.identify(brief.chain, datetime.now(UTC))
+    with pytest.raises(CertificateExpiredError):
+        guard.verifier.identify(brief.chain, datetime.now(UTC) + timedelta(days=2))
+
+
+def test_a_method_without_a_row_is_denied_to_everybody(federation: ThrowAwayFederation, guard: Guard) -> None:
+    admin = shown(federation.credentials(Role.ADMIN, "root"))
+    for method in ("/openfl_like.Director/Reboot", "/openfl_like.Aggregator/ListExperiments", "", "ListExperiments"):
+        with pytest.raises(NotAllowedError, match="in no row of the role table"):
+            guard.admit(method, admin)
+
+
+def test_the_right_role_for_the_wrong_object(federation: ThrowAwayFederation) -> None:
+    def only_alice(caller: Identity) -> None:
+        if caller.name != "alice":
+            raise NotAllowedError("not alice")
+
+    guard = Guard(PeerVerifier(federation.trust), only_alice)
+    guard.admit(LIST, shown(federation.credentials(Role.USER, "alice")))
+    with pytest.raises(NotAllowedError, match="not alice"):
+        guard.admit(LIST, shown(federation.credentials(Role.USER, "bob")))
+
+
+def test_the_role_table_has_a_row_for_every_method_and_no_other() -> None:
+    served = {f"/{service.full_name}/{m.name}" for service in SERVICES.values() for m in service.methods}
+    assert served == set(RPC_ROLES)
+    assert all(RPC_ROLES.values())
+
+
+@pytest.mark.parametrize(
+    ("service", "servicer"), [("Director", DirectorServicer), ("Aggregator", AggregatorServicer)], ids=str
+)
+def test_a_servicer_has_a_coroutine_for_every_method_and_no_other(service: str, servicer: type, guard: Guard) -> None:
+    arguments = (None,) * (2 if service == "Director" else 1)
+    service_handler(SERVICES[service], servicer(*arguments), guard)
+    coroutines = {name for name in vars(servicer) if not name.startswith("_")}
+    assert len(coroutines) == len(SERVICES[service].methods)
+
+
+def test_a_method_without_a_coroutine_fails_when_the_server_is_made(guard: Guard) -> None:
+    with pytest.raises(AttributeError, match="attend"):
+        service_handler(SERVICES["Director"], object(), guard)
+
+
+# ---- around a call ------------------------------------------------------------------------------------------------
+
+
+async def serve(
+    guard: Guard, context: Context, behaviour: Callable[[Call], Awaitable[Any]], method: str = "ListExperiments"
+) -> object:
+    return await _guarded(SERVICES["Director"].methods_by_name[method], behaviour, guard)("request", context)
+
+
+async def test_a_call_knows_its_caller_and_its_message(federation: ThrowAwayFederation, guard: Guard) -> None:
+    async def behaviour(call: Call) -> str:
+        return f"{call.caller.name}: {await call.receive()}"
+
+    context = shown(federation.credentials(Role.USER, "alice"))
+    assert await serve(guard, context, behaviour) == "alice: request"
+
+
+async def test_a_stream_gives_its_messages_until_their_end(federation: ThrowAwayFederation, guard: Guard) -> None:
+    async def behaviour(call: Call) -> None:
+        async for message in call.messages():
+            await call.send(message.upper())
+
+    context = shown(federation.credentials(Role.ENVOY, "site"))
+    context.incoming = ["a", "b"]
+    await serve(guard, context, behaviour, "Attend")
+    assert context.written == ["A", "B"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "details"),
+    [
+        (ConflictError("taken", cure="wait"), "E302", "taken (wait)"),
+        (ValueError("bad phase"), "E100", "the message is malformed: bad phase"),
+        (RuntimeError("secret path /home"), "E900", "internal error; see the log of the other side"),
+        (KeyError("secret"), "E900", "internal error; see the log of the other side"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_every_error_leaves_with_a_code_of_ours(
+    federation: ThrowAwayFederation, guard: Guard, error: Exception, code: str, details: str
+) -> None:
+    async def behaviour(_: Call) -> None:
+        raise error
+
+    context = shown(federation.credentials(Role.USER, "alice"))
+    with pytest.raises(grpc.aio.AbortError):
+        await serve(guard, context, behaviour)
+    assert (context.code, context.details) == (code, details)
+
+
+async def test_a_refused_call_does_not_reach_the_servicer(federation: ThrowAwayFederation, guard: Guard) -> None:
+    async def behaviour(_: Call) -> None:
+        pytest.fail("the servicer was called")
+
+    context = shown(federation.credentials(Role.ENVOY, "site"))
+    with pytest.raises(grpc.aio.AbortError):
+        await serve(guard, context, behaviour)
+    assert context.code == "E203"
+
+
+async def test_a_cancelled_call_is_no_error(federation: ThrowAwayFederation, guard: Guard) -> None:
+    async def behaviour(_: Call) -> None:
+        raise asyncio.CancelledError
+
+    context = shown(federation.credentials(Role.USER, "alice"))
+    with pytest.raises(asyncio.CancelledError):
+        await serve(guard, context, behaviour)
+    assert context.code == ""
+
+
+async def _forever() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+async def test_a_call_ends_when_the_certificate_does() -> None:
+    caller = Identity("test", Role.ENVOY, "site")
+    with pytest.raises(CertificateExpiredError, match="fx://test/envoy/site expired during the call"):
+        await _within(0.0, _forever(), caller)
+
+
+async def test_a_timeout_of_the_servicer_is_not_taken_for_an_expiry() -> None:
+    async def late() -> None:
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        await _within(3600.0, late(), Identity("test", Role.ENVOY, "site"))
