@@ -104,7 +104,7 @@ class Dispatch:
             return
         with contextlib.suppress(UnreachableError):
             async with self._client() as client:
-                await client.cancel()
+                await client.cancel(self._cancelled_by)
 
     async def answer(self, site: str, answer: OrderReply | CollaboratorEnded) -> None:
         """Takes what an envoy reports about this experiment."""
@@ -212,7 +212,7 @@ class Dispatch:
             async with self._client() as client:
                 self._connected.set()
                 if self._cancelled_by:
-                    await client.cancel()
+                    await client.cancel(self._cancelled_by)
                 async for event in client.watch():
                     if event.kind == "collaborator_joined":
                         self._joined.add(str(event.fields["collaborator"]))

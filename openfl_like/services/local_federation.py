@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -36,6 +37,7 @@ class LocalFederation:
     name: str = "local"
     director: str = ""
     children: dict[str, Child] = field(default_factory=dict)
+    _logs: ExitStack = field(default_factory=ExitStack)
 
     @property
     def user_certificates(self) -> Path:
@@ -45,7 +47,7 @@ class LocalFederation:
     async def __aenter__(self) -> "LocalFederation":
         self.directory.mkdir(parents=True, exist_ok=True)
         try:
-            await asyncio.to_thread(self._make_certificates)
+            await asyncio.to_thread(self.make_certificates)
             await self.start_director()
             await asyncio.gather(*(self.start_envoy(name) for name in self.sites))
         except BaseException:
@@ -59,6 +61,7 @@ class LocalFederation:
         if "director" in self.children:
             await self.children["director"].stop()
         self.children.clear()
+        self._logs.close()
 
     async def start_director(self) -> None:
         """Starts the Director and waits until it listens; again on the same address if it ran before."""
@@ -104,7 +107,8 @@ class LocalFederation:
         save_credentials(folder, Credentials(identity, chain, key, load_trust(certs)), replace=True)
         return folder
 
-    def _make_certificates(self) -> None:
+    def make_certificates(self) -> None:
+        """Founds the federation and issues what its processes and one user need."""
         create_authorities(self.directory / "certs", self.name)
         self.issue(Role.DIRECTOR, "director")
         self.issue(Role.USER, "user")
@@ -112,7 +116,7 @@ class LocalFederation:
             self.issue(Role.ENVOY, site)
 
     async def _start(self, name: str, arguments: Sequence[str]) -> dict[str, object]:
-        file = self.log(name).open("a", encoding="utf-8")
+        file = self._logs.enter_context(self.log(name).open("a", encoding="utf-8"))
 
         def write(line: str) -> None:
             file.write(line + "\n")

@@ -10,7 +10,7 @@ from openfl_like.federation.parties import EventRecord
 from openfl_like.federation.ports import AggregatorInstruction, AggregatorPort, CollaboratorReport
 from openfl_like.federation.task import Update
 from openfl_like.pki.files import Credentials
-from openfl_like.pki.roles import Identity
+from openfl_like.pki.roles import Identity, Role
 from openfl_like.tensors.manifest import Manifest, manifest_of
 from openfl_like.wire.client import Peer, Stream
 from openfl_like.wire.convert import (
@@ -96,9 +96,10 @@ class AggregatorClient:
         async for message in self._peer.answers("Watch", request):
             yield event_from(message.event)
 
-    async def cancel(self) -> None:
-        """Ends the experiment as CANCELLED."""
-        await self._peer.unary("Cancel", pb.ExperimentRequest(experiment=self._experiment))
+    async def cancel(self, on_behalf_of: str = "") -> None:
+        """Ends the experiment as CANCELLED; a Director says whom it speaks for."""
+        request = pb.CancelRequest(experiment=self._experiment, on_behalf_of=on_behalf_of)
+        await self._peer.unary("Cancel", request)
 
 
 class AggregatorServicer:
@@ -147,7 +148,9 @@ class AggregatorServicer:
 
     async def cancel(self, call: Call) -> pb.CancelReply:
         """Ends the experiment."""
-        await self._port.cancel(call.caller.name)
+        request = await call.receive()
+        speaks_for = request.on_behalf_of if call.caller.role is Role.DIRECTOR else ""
+        await self._port.cancel(speaks_for or call.caller.name)
         return pb.CancelReply()
 
 

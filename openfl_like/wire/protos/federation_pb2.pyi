@@ -475,6 +475,14 @@ class AggregatorMessage(_message.Message):
     dismissal: Dismissal
     def __init__(self, assignment: _Optional[_Union[Assignment, _Mapping]] = ..., withdrawal: _Optional[_Union[Withdrawal, _Mapping]] = ..., dismissal: _Optional[_Union[Dismissal, _Mapping]] = ...) -> None: ...
 
+class CancelRequest(_message.Message):
+    __slots__ = ("experiment", "on_behalf_of")
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
+    ON_BEHALF_OF_FIELD_NUMBER: _ClassVar[int]
+    experiment: str
+    on_behalf_of: str
+    def __init__(self, experiment: _Optional[str] = ..., on_behalf_of: _Optional[str] = ...) -> None: ...
+
 class CancelReply(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

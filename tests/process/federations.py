@@ -1,0 +1,113 @@
+"""A federation of real processes for the tests of this folder."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psutil
+
+from openfl_like.federation.parties import EventRecord, ExperimentSummary
+from openfl_like.federation.ports import Submission
+from openfl_like.pki.files import load_credentials
+from openfl_like.plan.bundle import pack
+from openfl_like.plan.load import load_plan, workspace_of
+from openfl_like.services.local_federation import LocalFederation
+from openfl_like.services.signature import sign_bundle
+from openfl_like.tensors.manifest import manifest_of
+from openfl_like.wire.director import UserClient
+
+ASSETS = Path(__file__).parent.parent / "assets"
+OBEDIENT = ASSETS / "obedient"
+PLAN = OBEDIENT / "plan.yaml"
+
+
+def shards(**sites: str) -> dict[str, Path]:
+    """Site name (``_`` for ``-``) -> a shard file of the obedient workspace."""
+    return {name.replace("_", "-"): OBEDIENT / "shards" / f"{file}.yaml" for name, file in sites.items()}
+
+
+THREE = shards(site_1="site-1", site_2="site-2", site_3="site-3")
+
+
+class User:
+    """What a test asks a Director, with the waits it needs.
+
+    Args:
+        federation: A started federation.
+        scratch: Where bundles are packed.
+    """
+
+    def __init__(self, federation: LocalFederation, scratch: Path) -> None:
+        self._credentials = load_credentials(federation.user_certificates)
+        self.client = UserClient(federation.director, self._credentials)
+        self._scratch = scratch
+        self._count = 0
+
+    async def submit(self, plan: Path = PLAN, *overrides: str, request_id: str = "") -> str:
+        """Submits a plan and gives the experiment's id."""
+        checked = load_plan(plan, overrides)
+        self._count += 1
+        bundle = self._scratch / f"bundle-{self._count}.tar"
+        pack(workspace_of(plan, checked), checked, bundle)
+        manifest = manifest_of(bundle)
+        signature = sign_bundle(manifest.digest, self._credentials)
+        request = request_id or f"{self._count:016x}"
+        submission = Submission(request, manifest, signature, self._credentials.chain)
+        return (await self.client.submit(submission, bundle)).id
+
+    async def ended(self, experiment: str, timeout_s: float = 60) -> ExperimentSummary:
+        """Waits for the end of an experiment."""
+        last = None
+        async with asyncio.timeout(timeout_s):
+            async for item in self.client.watch(experiment):
+                last = item
+        assert isinstance(last, ExperimentSummary)
+        return last
+
+    async def until(self, experiment: str, kind: str, **fields: object) -> EventRecord:
+        """Waits for an event with these fields."""
+        async with asyncio.timeout(60):
+            async for item in self.client.watch(experiment):
+                if isinstance(item, EventRecord) and item.kind == kind and fields.items() <= dict(item.fields).items():
+                    return item
+        raise AssertionError(f"{experiment} ended without {kind} {fields}")
+
+    async def events(self, experiment: str) -> list[EventRecord]:
+        """Gives the whole history of an ended experiment."""
+        return [item async for item in self.client.watch(experiment) if isinstance(item, EventRecord)]
+
+
+@asynccontextmanager
+async def federation_of(
+    sites: Mapping[str, Path], directory: Path, sample_shape: Sequence[int] = (1,)
+) -> AsyncIterator[tuple[LocalFederation, User]]:
+    """Starts a federation and a user of it; ends it, and checks that no process is left."""
+    local = LocalFederation(directory / "federation", sites, sample_shape, ())
+    async with local:
+        user = User(local, directory)
+        family = [psutil.Process(child.process.pid) for child in local.children.values()]
+        async with user.client:
+            yield local, user
+        everybody = [child for parent in family for child in _family(parent)]
+    assert [process for process in everybody if _alive(process)] == []
+
+
+def workers(federation: LocalFederation, site: str) -> list[psutil.Process]:
+    """The worker processes of a site."""
+    envoy = psutil.Process(federation.children[site].process.pid)
+    return [child for child in _family(envoy) if "openfl_like.services.worker" in child.cmdline()]
+
+
+def _family(parent: psutil.Process) -> list[psutil.Process]:
+    try:
+        return [parent, *parent.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,59 @@
+"""A site that disappears in the middle of a round: the quorum decides, and the record names it."""
+
+import signal
+from pathlib import Path
+
+import pytest
+from federations import PLAN, federation_of, shards
+
+pytestmark = pytest.mark.process
+SITES = shards(site_1="site-1", site_2="site-2", site_3="hanging")
+QUORUM = (
+    "admission.min_collaborators=3",
+    "deadline.round_s=30",
+    "deadline.rejoin_s=1",
+)
+
+
+async def test_with_a_quorum_the_round_goes_on_and_its_record_names_the_absent_site(tmp_path: Path) -> None:
+    async with federation_of(SITES, tmp_path) as (federation, user):
+        experiment = await user.submit(PLAN, *QUORUM, "deadline.min_fraction=0.5")
+        await user.until(experiment, "update_received", collaborator="site-1", round=1)
+        federation.children["site-3"].process.send_signal(signal.SIGKILL)
+        ended = await user.ended(experiment)
+        assert ended.status == "FINISHED", ended.reason
+        rounds = {e.fields["round"]: e.fields for e in await user.events(experiment) if e.kind == "round_finished"}
+        assert rounds[1]["contributors"] == ["site-1", "site-2"]
+        assert rounds[1]["absent"] == {"site-3": "left: its connection was lost"}
+        assert len(rounds) == 4
+
+
+async def test_without_a_quorum_the_experiment_fails_with_the_reason(tmp_path: Path) -> None:
+    async with federation_of(SITES, tmp_path) as (federation, user):
+        experiment = await user.submit(PLAN, *QUORUM)
+        await user.until(experiment, "update_received", collaborator="site-1", round=1)
+        federation.children["site-3"].process.send_signal(signal.SIGKILL)
+        ended = await user.ended(experiment)
+        assert ended.status == "FAILED"
+        assert "round 1: 3 of 3 updates are needed" in ended.reason
+        assert "site 'site-3' left: its connection was lost" in ended.reason
+
+
+async def test_a_site_that_sends_nothing_is_absent_at_the_deadline(tmp_path: Path) -> None:
+    async with federation_of(SITES, tmp_path) as (_, user):
+        experiment = await user.submit(
+            PLAN, "admission.min_collaborators=3", "deadline.round_s=2", "deadline.min_fraction=0.5",
+            "aggregator.settings.rounds_to_train=1",
+        )  # fmt: skip
+        ended = await user.ended(experiment)
+        assert ended.status == "FINISHED", ended.reason
+        (last,) = [e.fields for e in await user.events(experiment) if e.kind == "round_finished"][1:]
+        assert last["absent"] == {"site-3": "sent no update within 2 s"}
+
+
+async def test_too_few_envoys_end_the_experiment_with_their_names(tmp_path: Path) -> None:
+    async with federation_of(shards(site_1="site-1"), tmp_path) as (_, user):
+        experiment = await user.submit(PLAN, "admission.collaborators=[site-1, site-9]", "admission.timeout_s=1")
+        ended = await user.ended(experiment)
+        assert ended.status == "FAILED"
+        assert "missing: site-9" in ended.reason

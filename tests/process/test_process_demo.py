@@ -1,0 +1,44 @@
+"""``fx demo``: the figures it promises, and nothing left behind."""
+
+import json
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+pytestmark = [pytest.mark.process, pytest.mark.torch, pytest.mark.timeout(180)]
+
+
+def _demo(*arguments: str) -> dict[str, dict[str, float]]:
+    before = {process.pid for process in psutil.process_iter()}
+    command = [sys.executable, "-m", "openfl_like.cli", "demo", "--json", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=170)
+    assert done.returncode == 0, done.stderr
+    left = [
+        process
+        for process in psutil.process_iter(["pid", "cmdline"])
+        if process.pid not in before and "openfl_like" in " ".join(process.info["cmdline"] or ())
+        and "pytest" not in " ".join(process.info["cmdline"] or ())
+    ]  # fmt: skip
+    assert left == []
+    comparison = json.loads(done.stdout.splitlines()[-1])
+    assert comparison["kind"] == "comparison"
+    return {row["model"]: row for row in comparison["rows"]}
+
+
+def test_four_hospitals_together_beat_each_of_them_alone() -> None:
+    rows = _demo()
+    federated, pooled = rows.pop("federated"), rows.pop("pooled")
+    assert sorted(rows) == ["cleveland alone", "hungary alone", "switzerland alone", "va_long_beach alone"]
+    assert federated["auc"] >= 0.92
+    assert federated["accuracy"] >= 0.85
+    for alone in rows.values():
+        assert federated["auc"] > alone["auc"]
+        assert federated["accuracy"] > alone["accuracy"]
+    assert abs(federated["auc"] - pooled["auc"]) <= 0.02
+    assert abs(federated["accuracy"] - pooled["accuracy"]) <= 0.02
+
+
+def test_three_sites_with_different_digits_learn_all_of_them() -> None:
+    assert _demo("--plan", "digits")["federated"]["accuracy"] >= 0.93

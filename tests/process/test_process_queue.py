@@ -1,0 +1,86 @@
+"""The queue of a Director: in series, cancelled, failed, and never stopped by one bad experiment."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+from federations import PLAN, THREE, federation_of, shards, workers
+
+pytestmark = pytest.mark.process
+LONG = "aggregator.settings.rounds_to_train=100000"
+
+
+async def test_two_experiments_submitted_at_once_run_one_after_the_other(tmp_path: Path) -> None:
+    async with federation_of(THREE, tmp_path) as (_, user):
+        one, two = await asyncio.gather(
+            user.submit(PLAN, "admission.min_collaborators=3", request_id="a" * 16),
+            user.submit(PLAN, "admission.min_collaborators=3", request_id="b" * 16),
+        )
+        first, second = sorted(
+            await asyncio.gather(user.ended(one), user.ended(two)), key=lambda summary: summary.started_at
+        )
+        assert [first.status, second.status] == ["FINISHED", "FINISHED"]
+        assert first.ended_at <= second.started_at
+
+
+async def test_the_same_request_never_makes_two_experiments(tmp_path: Path) -> None:
+    async with federation_of(THREE, tmp_path) as (_, user):
+        one = await user.submit(request_id="c" * 16)
+        again = await user.submit(request_id="c" * 16)
+        assert one == again
+        assert [summary.id for summary in await user.client.experiments()] == [one]
+
+
+async def test_a_running_experiment_is_cancelled_within_three_seconds_and_the_queue_goes_on(tmp_path: Path) -> None:
+    async with federation_of(THREE, tmp_path) as (federation, user):
+        running = await user.submit(PLAN, LONG)
+        waiting = await user.submit()
+        dropped = await user.submit()
+        await user.until(running, "round_finished", round=2)
+        assert (await user.client.cancel(dropped)).status == "CANCELLED"  # out of the queue
+        start = time.monotonic()
+        cancelled = await user.client.cancel(running)
+        assert time.monotonic() - start < 3
+        assert (cancelled.status, cancelled.reason) == ("CANCELLED", "cancelled by user")
+        assert (await user.ended(waiting)).status == "FINISHED"
+        assert all(child.process.returncode is None for child in federation.children.values())
+
+
+async def test_a_hanging_task_does_not_hold_up_a_cancellation(tmp_path: Path) -> None:
+    sites = shards(site_1="site-1", site_2="hanging")
+    async with federation_of(sites, tmp_path) as (_, user):
+        experiment = await user.submit(PLAN, "admission.min_collaborators=2")
+        await user.until(experiment, "update_received", collaborator="site-1", round=1)
+        start = time.monotonic()
+        assert (await user.client.cancel(experiment)).status == "CANCELLED"
+        assert time.monotonic() - start < 3
+
+
+async def test_a_worker_that_raises_fails_its_experiment_and_nothing_else(tmp_path: Path) -> None:
+    sites = shards(site_1="site-1", site_2="raising")
+    async with federation_of(sites, tmp_path) as (federation, user):
+        bad = await user.submit(PLAN, "admission.min_collaborators=2")
+        good = await user.submit(PLAN, "admission.collaborators=[site-1]")
+        failed = await user.ended(bad)
+        assert failed.status == "FAILED"
+        for part in ("site-2", "'train'", "ValueError: the scanner is on fire", "obedient.py:"):
+            assert part in failed.reason
+        assert (await user.ended(good)).status == "FINISHED"
+        assert all(child.process.returncode is None for child in federation.children.values())
+
+
+async def test_a_killed_worker_fails_its_experiment_and_nothing_else(tmp_path: Path) -> None:
+    sites = shards(site_1="site-1", site_2="hanging")
+    async with federation_of(sites, tmp_path) as (federation, user):
+        bad = await user.submit(PLAN, "admission.min_collaborators=2")
+        good = await user.submit(PLAN, "admission.collaborators=[site-1]")
+        await user.until(bad, "update_received", collaborator="site-1", round=1)
+        (worker,) = workers(federation, "site-2")
+        worker.kill()
+        failed = await user.ended(bad)
+        assert failed.status == "FAILED"
+        for part in ("site-2", "'train'", "killed by SIGKILL"):
+            assert part in failed.reason
+        assert (await user.ended(good)).status == "FINISHED"
+        assert all(child.process.returncode is None for child in federation.children.values())

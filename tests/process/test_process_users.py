@@ -1,0 +1,105 @@
+"""Many users at one Director: status, metrics with history, models while the experiment runs, logs, the roster."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from federations import PLAN, THREE, federation_of
+
+from openfl_like.api.federation import Federation
+from openfl_like.errors import NotFoundError
+from openfl_like.federation.events import Notice
+from openfl_like.federation.parties import EventRecord
+from openfl_like.tensors.container import read_tensors
+
+pytestmark = pytest.mark.process
+LONG = "aggregator.settings.rounds_to_train=100000"
+
+
+async def test_many_users_follow_one_running_experiment_from_its_beginning(tmp_path: Path) -> None:
+    async with federation_of(THREE, tmp_path) as (federation, user):
+        experiment = await user.submit(PLAN, LONG)
+        await user.until(experiment, "round_finished", round=3)
+
+        async def follow() -> list[int]:
+            async for item in user.client.watch(experiment):
+                if isinstance(item, EventRecord):
+                    seen.append(item.sequence)
+                    if len(seen) >= 40:
+                        return seen[:40]
+            raise AssertionError("the experiment ended early")
+
+        seen: list[int] = []
+        first = await follow()
+        assert first == list(range(1, 41))  # a late listener has the whole history, without gaps
+
+        def one_user(_: int) -> list[int]:
+            with Federation(federation.director, federation.user_certificates) as client:
+                assert client.experiment(experiment).summary.status == "RUNNING"
+                numbers = []
+                for item in client.watch(experiment):
+                    if isinstance(item, EventRecord):
+                        numbers.append(item.sequence)
+                        if len(numbers) == 60:
+                            break
+                return numbers
+
+        everybody = await asyncio.gather(*(asyncio.to_thread(one_user, number) for number in range(8)))
+        assert everybody == [list(range(1, 61))] * 8
+        await user.client.cancel(experiment)
+
+
+async def test_models_and_metrics_are_there_while_it_runs_and_afterwards(tmp_path: Path) -> None:
+    async with federation_of(THREE, tmp_path) as (_, user):
+        experiment = await user.submit(PLAN, LONG)
+        await user.until(experiment, "round_finished", round=8)
+        for which in ("best", "last"):
+            path = tmp_path / f"{which}.safetensors"
+            await user.client.model(experiment, which, path)
+            assert read_tensors(path)["vector"].shape == (100,)
+        with pytest.raises(NotFoundError, match="no model version '999999'"):
+            await user.client.model(experiment, "999999", tmp_path / "none")
+        record = await user.client.experiment(experiment)
+        assert [version.version.round for version in record.versions][:5] == [0, 1, 2, 3, 4]
+        assert all("loss" in version.version.metrics for version in record.versions[1:])
+        assert json.loads(record.plan)["name"] == "obedient"
+        await user.client.cancel(experiment)
+        kinds = {event.kind for event in await user.events(experiment)}
+        assert kinds <= {notice.value for notice in Notice}
+        assert "round_finished" in kinds
+        sources = {lines.source async for lines in user.client.logs(experiment)}
+        assert "aggregator" in sources
+
+
+async def test_the_roster_tells_shards_and_the_state_of_machines(tmp_path: Path) -> None:
+    async with federation_of(THREE, tmp_path) as (federation, user):
+        async with asyncio.timeout(30):
+            while not all(record.devices.cpu_count for record in await user.client.envoys()):
+                await asyncio.sleep(0.1)  # the first heartbeat follows the welcome; nothing announces it to users
+        records = await user.client.envoys()
+        assert [(record.name, record.online) for record in records] == [(name, True) for name in sorted(THREE)]
+        assert all(record.devices.memory_total_bytes > 0 and record.shard.sample_shape == (1,) for record in records)
+        await federation.children["site-2"].stop()
+        async with asyncio.timeout(30):
+            while all(record.online for record in await user.client.envoys()):
+                await asyncio.sleep(0.1)  # as above
+        assert [record.name for record in await user.client.envoys() if not record.online] == ["site-2"]
+
+
+async def test_a_director_that_was_killed_goes_on_with_its_queue_and_its_sites_come_back(tmp_path: Path) -> None:
+    async with federation_of(THREE, tmp_path) as (federation, user):
+        before = await user.submit()
+        assert (await user.ended(before)).status == "FINISHED"
+        running = await user.submit(PLAN, "aggregator.settings.rounds_to_train=40", "admission.min_collaborators=3")
+        queued = await user.submit()
+        await user.until(running, "round_finished", round=5)
+        federation.children["director"].process.kill()
+        await federation.children["director"].wait()
+        await federation.start_director()
+        ended = await user.ended(running)
+        assert ended.status == "FINISHED", ended.reason
+        assert (await user.ended(queued)).status == "FINISHED"
+        rounds = [e.fields["round"] for e in await user.events(running) if e.kind == "round_finished"]
+        assert rounds == list(range(41))
+        assert (await user.client.experiment(before)).summary.status == "FINISHED"
