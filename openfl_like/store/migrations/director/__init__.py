@@ -1,0 +1,1 @@
+"""Revisions of `director.db`; loaded by path."""

@@ -1,0 +1,1 @@
+"""Revisions of `experiment.db`; loaded by path."""

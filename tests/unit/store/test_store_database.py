@@ -1,0 +1,169 @@
+"""Opening databases: sound and known ones only; the migrations lead to the schema that a new file gets."""
+
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from alembic.script import ScriptDirectory
+from sqlalchemy import Column, Integer, MetaData, create_engine, inspect
+from sqlalchemy.exc import IntegrityError
+
+from openfl_like.errors import ConflictError
+from openfl_like.federation.parties import ShardFacts
+from openfl_like.store import database, director, experiment
+from openfl_like.store.database import MIGRATIONS, Database, quick_check
+from openfl_like.store.director import DIRECTOR_DB, DirectorStore
+from openfl_like.store.experiment import EXPERIMENT_DB, ExperimentStore
+
+Store = type[DirectorStore] | type[ExperimentStore]
+KINDS: dict[str, tuple[MetaData, str, str, Store]] = {
+    "director": (director.METADATA, director.REVISION, DIRECTOR_DB, DirectorStore),
+    "experiment": (experiment.METADATA, experiment.REVISION, EXPERIMENT_DB, ExperimentStore),
+}
+each_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def scripts_of(kind: str) -> ScriptDirectory:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS / kind))
+    return ScriptDirectory.from_config(config)
+
+
+@each_kind
+def test_the_newest_revision_is_the_one_that_a_new_file_gets(kind: str) -> None:
+    assert scripts_of(kind).get_heads() == [KINDS[kind][1]]
+
+
+@each_kind
+def test_all_migrations_in_a_row_give_the_schema_of_a_new_file(kind: str) -> None:
+    metadata = KINDS[kind][0]
+    scripts = list(reversed(list(scripts_of(kind).walk_revisions())))
+    migrated, created = create_engine("sqlite://"), create_engine("sqlite://")
+    try:
+        with migrated.connect() as connection:
+            context = MigrationContext.configure(connection, opts={"compare_type": True})
+            with Operations.context(context):
+                for script in scripts:
+                    script.module.upgrade()
+            context._ensure_version_table()
+            assert compare_metadata(context, metadata) == []
+            metadata.create_all(created)
+            for table in metadata.tables:
+                assert _shape(inspect(connection), table) == _shape(inspect(created), table)
+    finally:
+        migrated.dispose()
+        created.dispose()
+
+
+def _shape(inspector: object, table: str) -> object:
+    columns = inspector.get_columns(table)  # type: ignore[attr-defined] # SQLAlchemy gives it no common type
+    keys = inspector.get_pk_constraint(table)["constrained_columns"]  # type: ignore[attr-defined] # as above
+    unique = inspector.get_unique_constraints(table)  # type: ignore[attr-defined] # as above
+    return [(c["name"], str(c["type"]), c["nullable"]) for c in columns], keys, [u["column_names"] for u in unique]
+
+
+NEXT = '''"""Adds a column."""
+
+from alembic import op
+from sqlalchemy import Column, Integer
+
+revision = "d0002"
+down_revision = "d0001"
+
+
+def upgrade():
+    op.add_column("envoys", Column("visits", Integer, server_default="1"))
+'''
+
+
+@pytest.fixture
+def next_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Database]:
+    """A release that has one more revision of director.db."""
+    folder = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "director" / "versions" / "d0002_visits.py").write_text(NEXT)
+    monkeypatch.setattr(database, "MIGRATIONS", folder)
+    newer = MetaData()
+    for table in director.METADATA.tables.values():
+        table.to_metadata(newer)
+    newer.tables["envoys"].append_column(Column("visits", Integer, server_default="1"))
+    return lambda path: Database(f"sqlite:///{path}", newer, "d0002", "director")
+
+
+def test_a_file_of_the_last_release_is_migrated_with_its_rows(
+    tmp_path: Path, next_release: Callable[[Path], Database]
+) -> None:
+    with closing(DirectorStore(tmp_path)) as old:
+        old.record_envoy("bern", ShardFacts((1,), ()), 2.0)
+    for _ in range(2):  # the second time there is nothing to do
+        with closing(next_release(tmp_path / DIRECTOR_DB)) as opened:
+            with opened.transaction() as connection:
+                rows = connection.exec_driver_sql("SELECT name, visits FROM envoys").all()
+                revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one()
+            assert [tuple(row) for row in rows] == [("bern", 1)]
+            assert revision == "d0002"
+            assert quick_check(opened) == "ok"
+
+
+def test_a_file_of_a_newer_release_is_refused(
+    tmp_path: Path, next_release: Callable[[Path], Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    next_release(tmp_path / DIRECTOR_DB).close()
+    monkeypatch.setattr(database, "MIGRATIONS", MIGRATIONS)
+    with pytest.raises(ConflictError, match=r"unknown schema revision d0002 .*the version of the platform that wrote"):
+        DirectorStore(tmp_path)
+
+
+@each_kind
+@pytest.mark.parametrize("content", [b"this is no database at all" * 50, b"SQLite format 3\0" + bytes(4080)])
+def test_a_damaged_file_is_refused_with_a_way_out(kind: str, content: bytes, tmp_path: Path) -> None:
+    _, _, name, store = KINDS[kind]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConflictError, match="restore the file from a backup, or move it away") as caught:
+        store(tmp_path)
+    assert name in caught.value.place
+
+
+@each_kind
+def test_a_file_that_was_cut_is_refused(kind: str, tmp_path: Path) -> None:
+    _, _, name, store = KINDS[kind]
+    with closing(store(tmp_path)):
+        pass
+    path = tmp_path / name
+    path.write_bytes(path.read_bytes()[:4096])
+    with pytest.raises(ConflictError, match="database"):
+        store(tmp_path)
+
+
+@each_kind
+def test_a_place_that_cannot_be_written_is_refused(kind: str, tmp_path: Path) -> None:
+    with pytest.raises(ConflictError, match="unable to open database file"):
+        KINDS[kind][3](tmp_path / "missing")
+
+
+@each_kind
+def test_a_file_is_in_wal_mode_and_sound(kind: str, tmp_path: Path) -> None:
+    metadata, revision, name, _ = KINDS[kind]
+    opened = Database(f"sqlite:///{tmp_path / name}", metadata, revision, kind)
+    assert quick_check(opened) == "ok"
+    opened.close()
+    with closing(sqlite3.connect(tmp_path / name)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_failed_transaction_is_rolled_back(tmp_path: Path) -> None:
+    opened = Database(f"sqlite:///{tmp_path / 'd.db'}", director.METADATA, director.REVISION, "director")
+    insert = "INSERT INTO envoys VALUES ('bern', 1.0, '{}')"
+    with pytest.raises(IntegrityError), opened.transaction(durable=True) as connection:
+        for _ in range(2):
+            connection.exec_driver_sql(insert)
+    with opened.transaction() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM envoys").scalar_one() == 0
+    opened.close()

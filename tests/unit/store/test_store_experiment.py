@@ -1,0 +1,115 @@
+"""The record of an experiment: each step is there as a whole or not at all."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from openfl_like.federation.events import Announce, ModelVersion
+from openfl_like.store.experiment import Commit, ExperimentStore
+
+FIRST, SECOND = ModelVersion(0, "aa" * 32), ModelVersion(1, "bb" * 32, {"accuracy": 0.5, "loss": 0.1}, best=True)
+
+
+@pytest.fixture
+def store(location: Path | None) -> Iterator[ExperimentStore]:
+    opened = ExperimentStore(location)
+    yield opened
+    opened.close()
+
+
+def step(*kinds: str, now: float = 1.0, version: tuple[ModelVersion, str] | None = None) -> Commit:
+    return Commit(now, {"at": now}, [Announce(kind, {"n": now}) for kind in kinds], version)
+
+
+def test_a_new_record_is_empty(store: ExperimentStore) -> None:
+    assert store.snapshot() is None
+    assert store.events() == []
+    assert store.versions() == []
+
+
+def test_a_commit_answers_with_what_the_history_says(store: ExperimentStore) -> None:
+    records = store.commit(step("a", "b", now=3.5))
+    assert [(r.sequence, r.time, r.kind, r.fields) for r in records] == [
+        (1, 3.5, "a", {"n": 3.5}),
+        (2, 3.5, "b", {"n": 3.5}),
+    ]
+    assert store.events() == records
+
+
+def test_events_are_numbered_without_gaps(store: ExperimentStore) -> None:
+    for kinds in (["a"], [], ["b", "c", "d"], [], ["e"]):
+        store.commit(step(*kinds))
+    assert [(r.sequence, r.kind) for r in store.events()] == list(enumerate("abcde", 1))
+    assert [r.kind for r in store.events(after=3)] == ["d", "e"]
+    assert store.events(after=5) == []
+
+
+def test_numbers_go_on_after_a_restart(tmp_path: Path) -> None:
+    for kinds in (["a", "b"], ["c"]):
+        store = ExperimentStore(tmp_path)
+        store.commit(step(*kinds))
+        store.close()
+    store = ExperimentStore(tmp_path)
+    assert [(r.sequence, r.kind) for r in store.events()] == [(1, "a"), (2, "b"), (3, "c")]
+    store.close()
+
+
+def test_the_last_snapshot_counts(store: ExperimentStore) -> None:
+    store.commit(step(now=1.0))
+    store.commit(step(now=2.0))
+    assert store.snapshot() == {"at": 2.0}
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@settings(max_examples=30)
+@given(state=st.dictionaries(st.text(), json_values, max_size=5))
+def test_any_snapshot_comes_back(state: dict[str, object]) -> None:
+    store = ExperimentStore()
+    store.commit(Commit(1.0, state))
+    assert store.snapshot() == state
+    store.close()
+
+
+def test_versions_come_by_round_with_their_checksum_and_time(store: ExperimentStore) -> None:
+    store.commit(step(now=2.0, version=(SECOND, "s1")))
+    store.commit(step(now=1.0, version=(FIRST, "s0")))
+    found = store.versions()
+    assert [item.version for item in found] == [FIRST, SECOND]
+    assert [(item.sha256, item.published_at) for item in found] == [("s0", 1.0), ("s1", 2.0)]
+
+
+def test_a_round_that_is_published_again_replaces_itself(store: ExperimentStore) -> None:
+    store.commit(step(version=(SECOND, "s1")))
+    store.commit(step(version=(ModelVersion(1, "cc" * 32), "s2")))
+    assert [(item.version.digest, item.sha256) for item in store.versions()] == [("cc" * 32, "s2")]
+
+
+def test_a_step_that_fails_half_way_leaves_nothing(store: ExperimentStore) -> None:
+    store.commit(step("a", now=1.0))
+    bad = ModelVersion(1, "bb" * 32, {"accuracy": object()})  # type: ignore[dict-item] # what the database cannot take
+    with pytest.raises(TypeError):
+        store.commit(step("lost", now=2.0, version=(bad, "s")))
+    assert store.snapshot() == {"at": 1.0}
+    assert [r.kind for r in store.events()] == ["a"]
+    assert store.versions() == []
+    assert store.commit(step("b"))[0].sequence == 2
+
+
+@pytest.mark.parametrize(("durable", "mode"), [(True, 2), (False, 1)], ids=["FULL", "NORMAL"])
+def test_a_durable_transaction_is_synchronous(tmp_path: Path, mode: int, *, durable: bool) -> None:
+    store = ExperimentStore(tmp_path)
+    for _ in range(2):
+        with store._database.transaction(durable=not durable):
+            pass
+        with store._database.transaction(durable=durable) as connection:
+            assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == mode
+    store.close()
