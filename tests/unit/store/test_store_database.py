@@ -160,10 +160,14 @@ def test_a_file_is_in_wal_mode_and_sound(kind: str, tmp_path: Path) -> None:
 
 def test_a_failed_transaction_is_rolled_back(tmp_path: Path) -> None:
     opened = Database(f"sqlite:///{tmp_path / 'd.db'}", director.METADATA, director.REVISION, "director")
-    insert = "INSERT INTO envoys VALUES ('bern', 1.0, '{}')"
-    with pytest.raises(IntegrityError), opened.transaction(durable=True) as connection:
-        for _ in range(2):
-            connection.exec_driver_sql(insert)
+
+    def insert_twice() -> None:
+        with opened.transaction(durable=True) as connection:
+            for _ in range(2):
+                connection.exec_driver_sql("INSERT INTO envoys VALUES ('bern', 1.0, '{}')")
+
+    with pytest.raises(IntegrityError):
+        insert_twice()
     with opened.transaction() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM envoys").scalar_one() == 0
     opened.close()
