@@ -23,6 +23,7 @@
     ├── ShardError                 E504  the shard descriptor raised or gave unusable data
     └── InternalError              E900  a defect in the platform itself
 
+Each class says its cause and its cure; the pages in docs/reference/errors are made from that.
 One table below ties each class to its gRPC status, HTTP status and exit code; a test checks that it is complete.
 """
 
@@ -53,13 +54,26 @@ class FederationError(Exception):
 
 
 class UsageError(FederationError):
-    """A command was given an option or argument that it cannot use."""
+    """A command was given an option or argument that it cannot use.
+
+    Cause: A word of the command line is misspelt, an option has a value it cannot take, or a file name is missing
+    where there is more than one to choose from.
+
+    Cure: Read the message, it names the word; ``--help`` after any command lists its options.
+    """
 
     code = "E100"
 
 
 class PlanError(FederationError):
-    """The plan has mistakes; the message lists all of them with YAML path and line."""
+    """The plan has mistakes; the message lists all of them with YAML path and line.
+
+    Cause: A key is unknown or misspelt, a value has the wrong type or is out of range, or two values contradict
+    each other.
+
+    Cure: Correct each line of the list; ``fx plan check plan.yaml`` shows whether any is left. Every key is in
+    docs/reference/plan.md.
+    """
 
     code = "E101"
 
@@ -72,7 +86,13 @@ class PlanError(FederationError):
 
 
 class SettingsError(FederationError):
-    """A settings file (director.yaml, shard.yaml) is missing or has mistakes; the message lists all of them."""
+    """A settings file (director.yaml, shard.yaml) is missing or has mistakes; the message lists all of them.
+
+    Cause: A key of the file is unknown, missing or out of range, or the file is not where the command looks for it.
+
+    Cure: Correct each line of the list; ``fx director check`` reads director.yaml and the certificates it names
+    without starting anything.
+    """
 
     code = "E102"
 
@@ -85,109 +105,220 @@ class SettingsError(FederationError):
 
 
 class BundleError(FederationError):
-    """A workspace archive is unsafe (path, link, size) or does not have the promised digest."""
+    """A workspace archive is unsafe (path, link, size) or does not have the promised digest.
+
+    Cause: The workspace holds a link, an odd file name or too many bytes; or what arrived is not what was signed.
+
+    Cure: The message names the file: rename it, or move it out of the workspace. Data and models belong into
+    ``data/`` and ``save/``, which are never packed.
+    """
 
     code = "E103"
 
 
 class TensorError(FederationError):
-    """A model file is malformed, or its names, shapes or dtypes are not the agreed ones."""
+    """A model file is malformed, or its names, shapes or dtypes are not the agreed ones.
+
+    Cause: The initial model is not from this model's code, or the file was cut or changed.
+
+    Cure: Compare names, shapes and dtypes in the message with the model's code; make the file again with the code
+    that the plan names.
+    """
 
     code = "E104"
 
 
 class TransferError(FederationError):
-    """A transfer ended early or its bytes do not have the promised digest."""
+    """A transfer ended early or its bytes do not have the promised digest.
+
+    Cause: The connection broke, the disk was full, or the other process ended.
+
+    Cure: Nothing is needed for an update: what has arrived is kept and only the rest is sent again. For your own
+    download, give the command again; if it stays, look at the free space on both sides.
+    """
 
     code = "E105"
 
 
 class CredentialError(FederationError):
-    """A certificate or key file is missing, unreadable, readable by others, or of the wrong role."""
+    """A certificate or key file is missing, unreadable, readable by others, or of the wrong role.
+
+    Cause: The folder is not the right one, the file has a mode other than 0600, or the certificate is not for this
+    role or name.
+
+    Cure: ``fx pki inspect FOLDER`` says what is in it; ``chmod 600 key.pem`` where others could read it; ``fx pki
+    issue`` makes a new one.
+    """
 
     code = "E201"
 
 
 class UnauthenticatedError(FederationError):
-    """The peer showed no certificate of this federation, so nothing is served to it."""
+    """The peer showed no certificate of this federation, so nothing is served to it.
+
+    Cause: The certificates of both sides are not from the same federation, or the process at that address is not
+    the one that was meant.
+
+    Cure: Compare both sides with ``fx pki inspect``: the federation in the identity must be the same, and both
+    folders must hold the same ``root.pem``.
+    """
 
     code = "E202"
 
 
 class NotAllowedError(FederationError):
-    """The peer is known, but the role table does not give its role this call."""
+    """The peer is known, but the role table does not give its role this call.
+
+    Cause: A certificate of the wrong role is used, for example an envoy's to submit; or one that was issued for
+    another experiment.
+
+    Cure: Use a certificate of a role that the message names; who may do what is in docs/reference/calls.md.
+    """
 
     code = "E203"
 
 
 class CertificateExpiredError(FederationError):
-    """The peer's certificate is expired or not yet valid."""
+    """The peer's certificate is expired or not yet valid.
+
+    Cause: The certificate's time is over, or the clock of one machine is wrong.
+
+    Cure: ``fx pki inspect`` shows the dates; issue it again with ``--replace`` and copy it, or set the clock.
+    """
 
     code = "E204"
 
 
 class NotFoundError(FederationError):
-    """There is no experiment, envoy, model version or file of that name."""
+    """There is no experiment, envoy, model version or file of that name.
+
+    Cause: The name is misspelt, or what it named is not kept any more.
+
+    Cure: List what there is: ``fx experiment list``, ``fx envoy list``, ``fx experiment show ID``, ``fx workspace
+    templates``. For old models raise ``model_store.keep.last`` in the plan.
+    """
 
     code = "E301"
 
 
 class ConflictError(FederationError):
-    """The request does not fit the present state, for example cancelling an ended experiment."""
+    """The request does not fit the present state, for example cancelling an ended experiment.
+
+    Cause: The experiment has already ended, the port or the state directory belongs to another process, a site of
+    this name is connected already, or the directory is not empty.
+
+    Cure: The message names what is in the way. Two sites of one name mean that a key was copied: give each site its
+    own.
+    """
 
     code = "E302"
 
 
 class ShardMismatchError(FederationError):
-    """The envoy's shard has another sample or target shape than the federation agreed on."""
+    """The envoy's shard has another sample or target shape than the federation agreed on.
+
+    Cause: The shard descriptor gives samples of another shape, or director.yaml has the wrong one.
+
+    Cure: The message has both shapes: change the shard descriptor at the site, or ``sample_shape`` and
+    ``target_shape`` in director.yaml.
+    """
 
     code = "E303"
 
 
 class RoundClosedError(FederationError):
-    """The update belongs to a round that is not open any more."""
+    """The update belongs to a round that is not open any more.
+
+    Cause: The site needed longer than the round waited, or its assignment was withdrawn.
+
+    Cure: Nothing: the site takes part in the next round. If it happens often, raise ``deadline.round_s`` and
+    ``deadline.train_s``.
+    """
 
     code = "E304"
 
 
 class UpdateRefusedError(FederationError):
-    """The update's tensors, counts or digest failed a check; the global model is unchanged."""
+    """The update's tensors, counts or digest failed a check; the global model is unchanged.
+
+    Cause: The update has other tensors than the model, holds NaN or infinity, is larger than it can be, or has
+    impossible counts.
+
+    Cure: Look at the site's training: a learning rate that is too high is the usual reason for NaN. ``fx experiment
+    logs ID --site NAME`` shows what it wrote.
+    """
 
     code = "E305"
 
 
 class UnreachableError(FederationError):
-    """The other side could not be reached or stopped answering."""
+    """The other side could not be reached or stopped answering.
+
+    Cause: The address is wrong, the process is not running, or a firewall is in between.
+
+    Cure: Check the address, then that the Director is running, then the firewall: port 50050 and the ports for
+    Aggregators must be open on the Director's host, and only there.
+    """
 
     code = "E401"
 
 
 class ExperimentFailedError(FederationError):
-    """The experiment ended FAILED; the reason names the site and the cause."""
+    """The experiment ended FAILED; the reason names the site and the cause.
+
+    Cause: Too few sites were there, a task raised at a site, or the updates could not be combined.
+
+    Cure: The reason is in the message; ``fx experiment logs ID`` has the traceback. Then submit again: a failed
+    experiment stays failed.
+    """
 
     code = "E501"
 
 
 class ExperimentCancelledError(FederationError):
-    """The experiment was cancelled before it finished."""
+    """The experiment was cancelled before it finished.
+
+    Cause: Somebody cancelled it, or the process that ran it was stopped by a signal.
+
+    Cure: Submit it again if it should run; the versions that were published until then can still be fetched.
+    """
 
     code = "E502"
 
 
 class TaskError(FederationError):
-    """A task of the submitted workspace raised, or the worker that ran it died."""
+    """A task of the submitted workspace raised, or the worker that ran it died.
+
+    Cause: Code of the workspace raised, needs a package that the site does not have, or took more memory than the
+    machine has.
+
+    Cure: The message names the task, the exception and the line; try the same plan with ``fx simulate``, which runs
+    the same code in one process.
+    """
 
     code = "E503"
 
 
 class ShardError(FederationError):
-    """The shard descriptor could not be loaded, raised, or gave data that does not fit its schema."""
+    """The shard descriptor could not be loaded, raised, or gave data that does not fit its schema.
+
+    Cause: The template in shard.yaml is unknown, a parameter is wrong, a package with the data is not installed, or
+    the data is not what the descriptor promises.
+
+    Cure: Correct shard.yaml at the site, or install what the message names there; then start the envoy again.
+    """
 
     code = "E504"
 
 
 class InternalError(FederationError):
-    """A defect in the platform: please report it with the log around it."""
+    """A defect in the platform: please report it with the log around it.
+
+    Cause: The platform did something that its authors did not foresee; the code of a workspace is not the reason.
+
+    Cure: Run the command again with ``--debug``, or look into the log of the process that the message comes from,
+    and report both.
+    """
 
     code = "E900"
 
