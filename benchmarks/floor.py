@@ -20,7 +20,9 @@ class _Echo(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has no types
         return grpc.stream_stream_rpc_method_handler(echo) if details.method == METHOD else None
 
 
-async def messages_s(server: Credentials, client: Credentials, collaborators: int, messages: int, rounds: int) -> list[float]:
+async def messages_s(
+    server: Credentials, client: Credentials, collaborators: int, messages: int, rounds: int
+) -> list[float]:
     """Times rounds of ``messages`` 4 kB messages there and back for each of the collaborators at once.
 
     Returns:

@@ -1,12 +1,13 @@
 """W2: what a round costs when nobody trains. Real processes over mTLS: a Director, an Envoy per collaborator.
 
-    python benchmarks/round_overhead.py [--collaborators 2] [--rounds 20] [--parameters 1000] [--quick]
+Example: python benchmarks/round_overhead.py --collaborators 2 --rounds 20 --parameters 1000
 """
 
 import argparse
 import asyncio
 import shutil
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 from figures import emit, figure, say
@@ -41,7 +42,7 @@ def _rounds(federation: LocalFederation, plan: Path, overrides: tuple[str, ...])
     if record.summary.status != "FINISHED":
         raise SystemExit(f"the experiment is {record.summary.status}: {record.summary.reason}")
     # the first round is left out: the workers are still starting in it
-    return [after - before for before, after in zip(published[1:], published[2:], strict=False)]
+    return [after - before for before, after in pairwise(published[1:])]
 
 
 async def measure(collaborators: int, rounds: int, parameters: int) -> dict[str, object]:

@@ -19,6 +19,15 @@ def _started(fields: Fields) -> str:
     return f"experiment {fields.get('experiment', '')} started".replace("  ", " ")
 
 
+def _queued(fields: Fields) -> str:
+    return f"queued for {fields['owner']}"
+
+
+def _waiting(fields: Fields) -> str:
+    missing = ", ".join(fields["missing"]) or f"{fields['needed'] - len(fields['online'])} more"
+    return f"waiting up to {fields['timeout_s']:g} s for envoys: {missing}"
+
+
 def _joined(fields: Fields) -> str:
     return f"{fields['collaborator']} joined"
 
@@ -52,6 +61,8 @@ def _ended(fields: Fields) -> str:
 
 
 LINES: dict[str, Callable[[Fields], str]] = {
+    "experiment_queued": _queued,
+    "experiment_waiting": _waiting,
     "experiment_started": _started,
     "collaborator_joined": _joined,
     "collaborator_left": _left,

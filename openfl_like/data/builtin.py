@@ -6,6 +6,7 @@ from typing import cast
 import numpy as np
 
 from openfl_like import registry
+from openfl_like.data.installed import installed_file
 from openfl_like.data.partition import Partitioner
 from openfl_like.data.shard import ArrayShard, Dataset
 from openfl_like.data.split import split_dataset
@@ -96,22 +97,15 @@ _SCALES = (
 
 
 def _load_digits() -> tuple[np.ndarray, np.ndarray]:
-    try:
-        from sklearn.datasets import load_digits  # noqa: PLC0415 - heavy and optional: only who uses this shard pays
-    except ImportError as error:
-        raise ShardError("the digits need scikit-learn, which is not installed", cure=_CURE) from error
-    images, targets = load_digits(return_X_y=True)
-    return (images.reshape(-1, 8, 8) / 16).astype(np.float32), targets.astype(np.int64)
+    table = np.loadtxt(installed_file("sklearn", "datasets/data/digits.csv.gz", _CURE), delimiter=",")
+    return (table[:, :-1].reshape(-1, 8, 8) / 16).astype(np.float32), table[:, -1].astype(np.int64)
 
 
 def _load_breast_cancer() -> tuple[np.ndarray, np.ndarray]:
-    try:
-        from sklearn.datasets import load_breast_cancer  # noqa: PLC0415 - heavy and optional: only who uses this shard pays
-    except ImportError as error:
-        raise ShardError("the breast cancer data needs scikit-learn, which is not installed", cure=_CURE) from error
-    samples, targets = load_breast_cancer(return_X_y=True)
-    scaled = np.clip((samples - np.array(_CENTRES)) / np.array(_SCALES), -10, 10)
-    return scaled.astype(np.float32), targets.astype(np.int64)
+    path = installed_file("sklearn", "datasets/data/breast_cancer.csv", _CURE)
+    table = np.loadtxt(path, delimiter=",", skiprows=1)
+    scaled = np.clip((table[:, :-1] - np.array(_CENTRES)) / np.array(_SCALES), -10, 10)
+    return scaled.astype(np.float32), table[:, -1].astype(np.int64)
 
 
 def _deal(

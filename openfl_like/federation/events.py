@@ -195,6 +195,8 @@ class Notice(StrEnum):
     """The kinds of announcements; their fields are listed here.
 
     Attributes:
+        EXPERIMENT_QUEUED: owner (announced by the Director, as are the next one and what went wrong before a start).
+        EXPERIMENT_WAITING: online, missing (the plan's sites that are not there), needed, timeout_s.
         EXPERIMENT_STARTED: experiment_id, name, expected, rounds, resumed (True after a restart).
         COLLABORATOR_JOINED: collaborator, member (False: takes part from the next round on).
         COLLABORATOR_LEFT: collaborator, reason, gone.
@@ -209,6 +211,8 @@ class Notice(StrEnum):
         EXPERIMENT_ENDED: status, reason, rounds (the last one that was published).
     """
 
+    EXPERIMENT_QUEUED = "experiment_queued"
+    EXPERIMENT_WAITING = "experiment_waiting"
     EXPERIMENT_STARTED = "experiment_started"
     COLLABORATOR_JOINED = "collaborator_joined"
     COLLABORATOR_LEFT = "collaborator_left"

@@ -15,7 +15,7 @@ from openfl_like.federation.events import (
 )
 from openfl_like.federation.task import Assignment, Update
 from openfl_like.runtimes.loop import Outward, Post
-from openfl_like.runtimes.models import ModelShelf
+from openfl_like.runtimes.models import ModelShelf, describe
 
 
 class Performs(Protocol):
@@ -23,6 +23,10 @@ class Performs(Protocol):
 
     def perform(self, assignment: Assignment, model: Path | None, out: Path) -> Update:
         """Performs the tasks; raises TaskError naming the task and the exception."""
+
+    @property
+    def task(self) -> str:
+        """Name of the task that failed; empty outside tasks."""
 
 
 class LocalRuntime:
@@ -59,10 +63,12 @@ class LocalRuntime:
 
     def _one(self, assignment: Assignment) -> UpdateCommitted | TaskFailed:
         out = self._shelf.assignment_path(assignment)
+        performer = self._performers[assignment.collaborator]
         try:
             model = self._shelf.path(assignment.model) if assignment.model else None
-            update = self._performers[assignment.collaborator].perform(assignment, model, out)
-        except TaskError as error:
-            task = assignment.tasks[0].name if assignment.tasks else assignment.phase.value
-            return TaskFailed(assignment.round, assignment.phase, assignment.collaborator, task, error.message)
-        return UpdateCommitted(update)
+            return UpdateCommitted(performer.perform(assignment, model, out))
+        except Exception as error:  # noqa: BLE001 (the edge of a site: any failure becomes its reason, or all would wait)
+            first = assignment.tasks[0].name if assignment.tasks else assignment.phase.value
+            reason = error.message if isinstance(error, TaskError) else describe(error)
+            key = assignment.round, assignment.phase, assignment.collaborator
+            return TaskFailed(*key, performer.task or first, reason)

@@ -12,7 +12,7 @@ from openfl_like.federation.task import Assignment, Update
 from openfl_like.federation.validation import validate_update
 from openfl_like.plan.schema import Plan
 from openfl_like.store.files import ExperimentFiles
-from openfl_like.tensors.manifest import sha256_file
+from openfl_like.tensors.manifest import file_digest, sha256_file
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +38,21 @@ class ModelShelf:
 
     def path(self, digest: str) -> Path:
         """Gives the file of a model; raises NotFoundError."""
+        return self._files.model(self._round_of(digest))
+
+    def _round_of(self, digest: str) -> int:
+        if digest not in self._rounds:
+            self._recognise()
         if digest not in self._rounds:
             raise NotFoundError(f"there is no model {digest[:12]}")
-        return self._files.model(self._rounds[digest])
+        return self._rounds[digest]
+
+    def _recognise(self) -> None:
+        """Reads files that nobody told us of: the model that a former process made and did not publish any more."""
+        known = set(self._rounds.values())
+        for number, path in self._files.models().items():
+            if number not in known:
+                self.put(file_digest(path), number)
 
     def update_path(self, update: Update) -> Path:
         """Gives the file of an update in the spool."""
@@ -72,7 +84,7 @@ class ModelShelf:
 
     def publish(self, version: ModelVersion) -> str:
         """Makes the version's file final and gives its SHA-256 (hex)."""
-        made_in = self._rounds[version.digest]
+        made_in = self._round_of(version.digest)
         if made_in != version.round:
             self._files.carry(made_in, version.round)
             self.put(version.digest, version.round)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from openfl_like.errors import BundleError, ConflictError, FederationError, NotAllowedError, NotFoundError, UsageError
 from openfl_like.events.bus import EventBus
-from openfl_like.federation.events import Status
+from openfl_like.federation.events import Announce, Notice, Status
 from openfl_like.federation.parties import (
     EnvoyRecord,
     EventRecord,
@@ -62,6 +62,21 @@ class _Feed:
     bus: EventBus
     store: ExperimentStore
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def announce(self, announcement: Announce) -> None:
+        """Adds to the history what the Director itself has to tell."""
+        self.bus.publish([self.store.announce(time.time(), announcement)])
+
+    def close(self, status: Status, reason: str) -> None:
+        """Ends the feed; the history says how the experiment ended even if its Aggregator could not."""
+        events = self.store.events()
+        if not events or events[-1].kind != Notice.EXPERIMENT_ENDED:
+            rounds = [version.version.round for version in self.store.versions()]
+            fields = {"status": status.value, "reason": reason, "rounds": max(rounds, default=0)}
+            self.announce(Announce(Notice.EXPERIMENT_ENDED, fields))
+        self.bus.close()
+        self.store.close()
+        self.ended.set()
 
 
 @dataclass(slots=True)
@@ -143,7 +158,7 @@ class Director:
             return known
         summary = await asyncio.to_thread(self._admit, caller, submission)
         log.info("experiment %s submitted by %s", summary.id, caller)
-        self._feed(summary.id)
+        self._feed(summary.id).announce(Announce(Notice.EXPERIMENT_QUEUED, {"owner": caller}))
         self._queued.set()
         return summary
 
@@ -263,9 +278,15 @@ class Director:
             log.info("experiment %s: %s", summary.id, status)
             self.store.set_status(summary.id, status, reason, time.time())
 
-        bus = self._feed(summary.id).bus
+        feed = self._feed(summary.id)
         desk = Desk(
-            self.settings, self.credentials, self.authority, self.roster, on_status, lambda event: bus.publish([event])
+            self.settings,
+            self.credentials,
+            self.authority,
+            self.roster,
+            on_status,
+            on_event=lambda event: feed.bus.publish([event]),
+            announce=feed.announce,
         )
         self._current = Dispatch(desk, self.store.experiment(summary.id), self._files(summary.id))
         try:
@@ -282,8 +303,7 @@ class Director:
         log.info("experiment %s: %s %s", experiment, status, reason)
         feed = self._feeds.pop(experiment, None)
         if feed is not None:
-            feed.bus.close()
-            feed.ended.set()
+            feed.close(status, reason)
         return summary
 
     # ---- where things are

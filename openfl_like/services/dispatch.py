@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from openfl_like.errors import ConflictError, ExperimentFailedError, FederationError, UnreachableError
-from openfl_like.federation.events import Status
+from openfl_like.federation.events import Announce, Notice, Status
 from openfl_like.federation.parties import EventRecord
 from openfl_like.federation.ports import CollaboratorEnded, IssuedCertificate, Order, OrderReply, StopOrder
 from openfl_like.pki.authority import Authority, new_key_and_csr
@@ -42,6 +42,7 @@ class Desk:
         roster: The envoys.
         on_status: Told when an experiment moves on.
         on_event: Gets each event of its Aggregator, for watchers.
+        announce: Adds to its history, before its Aggregator does.
     """
 
     settings: DirectorFile
@@ -50,6 +51,7 @@ class Desk:
     roster: Roster
     on_status: Callable[[Status, str], None]
     on_event: Callable[[EventRecord], None]
+    announce: Callable[[Announce], None]
 
 
 @dataclass(slots=True)
@@ -74,6 +76,7 @@ class Dispatch:
     _end: tuple[Status, str] | None = None
     _refused: asyncio.Event = field(default_factory=asyncio.Event)
     _connected: asyncio.Event = field(default_factory=asyncio.Event)
+    _starting: asyncio.Task[None] | None = None
 
     @property
     def id(self) -> str:
@@ -85,23 +88,28 @@ class Dispatch:
         try:
             plan = thaw(self.files.plan.read_bytes())
             self.desk.on_status(Status.STARTING, "")
-            await self._gather(plan)
-            await self._start()
+            self._starting = asyncio.create_task(self._prepare(plan))
+            await self._starting
             self.desk.on_status(Status.RUNNING, "")
             return await self._oversee(plan)
         except FederationError as error:
             return Status.FAILED, str(error)
         except OSError as error:
             return Status.FAILED, f"the director could not run it: {error}"
+        except asyncio.CancelledError:
+            if not self._cancelled_by:
+                raise
+            return Status.CANCELLED, f"cancelled by {self._cancelled_by}"
         finally:
             await self._clean_up()
 
     async def cancel(self, by: str) -> None:
-        """Asks the Aggregator to end; without one the dispatch is simply to be cancelled by its owner."""
+        """Ends the experiment: its Aggregator is asked to, or its start is broken off."""
         self._cancelled_by = by
+        if self._starting is not None and not self._starting.done():
+            self._starting.cancel()
         if not self._connected.is_set():
-            self._refused.set()
-            return
+            return  # the relay looks whether it was cancelled as soon as it is connected
         with contextlib.suppress(UnreachableError):
             async with self._client() as client:
                 await client.cancel(self._cancelled_by)
@@ -126,6 +134,10 @@ class Dispatch:
         lifetime = timedelta(hours=self.desk.settings.certificate_hours)
         return self.desk.authority.issue(identity, csr, lifetime=lifetime, now=datetime.now(UTC))
 
+    async def _prepare(self, plan: Plan) -> None:
+        await self._gather(plan)
+        await self._start()
+
     async def _gather(self, plan: Plan) -> None:
         """Waits until enough of the envoys that the plan wants are there, and fixes whom to ask."""
         wanted, least = set(plan.admission.collaborators), _least(plan)
@@ -133,11 +145,16 @@ class Dispatch:
         def enough(online: tuple[str, ...]) -> bool:
             return len(wanted & set(online) if wanted else online) >= (len(wanted) or least)
 
+        online = self.desk.roster.online()
+        if not enough(online):
+            fields = {"online": list(online), "missing": sorted(wanted - set(online)), "needed": len(wanted) or least}
+            timeout = {"timeout_s": plan.admission.timeout_s}
+            self.desk.announce(Announce(Notice.EXPERIMENT_WAITING, fields | timeout))
         everybody = await self.desk.roster.until(enough, plan.admission.timeout_s)
-        online = set(self.desk.roster.online())
-        self._invited = wanted & online if wanted else online
+        there = set(self.desk.roster.online())
+        self._invited = wanted & there if wanted else there
         if not everybody and len(self._invited) < least:
-            missing = f"; missing: {', '.join(sorted(wanted - online))}" if wanted - online else ""
+            missing = f"; missing: {', '.join(sorted(wanted - there))}" if wanted - there else ""
             raise ExperimentFailedError(
                 f"{len(self._invited)} of {least} envoys were there within {plan.admission.timeout_s:g} s{missing}"
             )
@@ -240,8 +257,6 @@ class Dispatch:
         while True:
             await self._refused.wait()
             self._refused.clear()
-            if self._cancelled_by and not self._connected.is_set():
-                return Status.CANCELLED, f"cancelled by {self._cancelled_by}"
             if len(self._invited - set(self._out)) < least and not self._joined >= self._invited:
                 reasons = "; ".join(f"site '{site}' {reason}" for site, reason in sorted(self._out.items()))
                 return Status.FAILED, f"{least} collaborators are needed: {reasons}"

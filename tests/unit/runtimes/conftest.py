@@ -1,0 +1,38 @@
+"""A small plan, and the record of an experiment that follows it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from openfl_like.plan.schema import Plan
+from openfl_like.runtimes.models import ModelShelf
+from openfl_like.store.files import ExperimentFiles
+
+
+@pytest.fixture(scope="session")
+def plan_with() -> Callable[..., Plan]:
+    def build(**parts: object) -> Plan:
+        basis: dict[str, object] = {
+            "name": "demo",
+            "seed": 7,
+            "aggregator": {"settings": {"rounds_to_train": 2}},
+            "task_runner": {"template": "src.model:Runner"},
+            "data_loader": {"template": "src.model:Loader"},
+            "tasks": {"train": {"function": "train"}, "validate": {"function": "validate"}},
+        }
+        return Plan.model_validate(basis | parts)
+
+    return build
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> ExperimentFiles:
+    found = ExperimentFiles(tmp_path)
+    found.prepare()
+    return found
+
+
+@pytest.fixture
+def shelf(plan_with: Callable[..., Plan], files: ExperimentFiles) -> ModelShelf:
+    return ModelShelf(plan_with(), files)

@@ -1,0 +1,256 @@
+"""The loop: what it commits, what it survives, how it ends."""
+
+import asyncio
+import errno
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from openfl_like.federation.events import CancelRequested, Notice, Status, ValidateUpdates
+from openfl_like.federation.experiment import Experiment
+from openfl_like.federation.parties import EventRecord
+from openfl_like.federation.task import Phase
+from openfl_like.plan.schema import Plan
+from openfl_like.runtimes.local import LocalRuntime
+from openfl_like.runtimes.loop import Clock, Drive, Outcome, Record, SystemClock
+from openfl_like.runtimes.models import ModelShelf
+from openfl_like.store.experiment import Commit, ExperimentStore
+from openfl_like.store.files import ExperimentFiles
+from openfl_like.testing.clock import FakeClock
+from openfl_like.testing.performers import FakePerformer, read_vector
+
+PlanWith = Callable[..., Plan]
+SITES = ("bern", "zurich")
+SAME = "all 2 rounds are done"
+
+
+class CrashError(Exception):
+    """The process dies here."""
+
+
+class DyingStore(ExperimentStore):
+    """Dies at its nth commit: after it (nothing of the step was acted on), or before (nothing was remembered)."""
+
+    def __init__(self, location: Path, nth: int, *, after: bool) -> None:
+        super().__init__(location)
+        self._left = nth
+        self._after = after
+
+    def commit(self, step: Commit) -> list[EventRecord]:
+        self._left -= 1
+        if self._left == 0 and not self._after:
+            raise CrashError
+        records = super().commit(step)
+        if self._left == 0:
+            raise CrashError
+        return records
+
+
+def sites_of(*names: str) -> dict[str, FakePerformer]:
+    return {name: FakePerformer(step=float(number), num_samples=number) for number, name in enumerate(names, 1)}
+
+
+class Run:
+    """One process's worth of an experiment."""
+
+    def __init__(self, plan: Plan, store: ExperimentStore, directory: Path, clock: Clock | None = None) -> None:
+        self.store = store
+        self.shelf = ModelShelf(plan, ExperimentFiles(directory))
+        self.told: list[EventRecord] = []
+        self.clock = clock or FakeClock()
+        self._plan = plan
+
+    def drive(self, performers: Mapping[str, FakePerformer]) -> Drive:
+        snapshot = self.store.snapshot()
+        names = tuple(sorted(performers))
+        experiment = Experiment.restore(self._plan, snapshot) if snapshot else Experiment("e1", self._plan, names)
+        self.runtime = LocalRuntime(performers, self.shelf)
+        return Drive(experiment, self.runtime, Record(self.store, self.shelf, self.told.extend), self.clock)
+
+    async def to_its_end(self, performers: Mapping[str, FakePerformer]) -> Outcome:
+        drive = self.drive(performers)
+        try:
+            async with asyncio.timeout(10):
+                return await drive.run()
+        finally:
+            if self.runtime._worker is not None:  # a crash leaves it behind
+                self.runtime._worker.cancel()
+
+    def kinds(self, kind: str) -> list[dict[str, object]]:
+        return [dict(event.fields) for event in self.told if event.kind == kind]
+
+
+@pytest.fixture
+def run(plan_with: PlanWith, files: ExperimentFiles) -> Run:
+    return Run(plan_with(), ExperimentStore(), files.directory)
+
+
+async def test_two_rounds(run: Run, files: ExperimentFiles) -> None:
+    outcome = await run.to_its_end(sites_of(*SITES))
+    assert outcome.status is Status.FINISHED
+    versions = run.store.versions()
+    assert [item.version.round for item in versions] == [0, 1, 2]
+    # bern adds 1 with weight 1, zurich adds 2 with weight 2: 5/3 a round
+    assert read_vector(files.model(2)).tolist() == pytest.approx([10 / 3] * 4)
+    assert versions[2].version.metrics["accuracy"] == pytest.approx(10 / 3)
+    assert versions[2].version.best
+    assert list((files.directory / "spool").iterdir()) == []
+
+
+async def test_everybody_is_told_what_the_store_has(run: Run) -> None:
+    await run.to_its_end(sites_of(*SITES))
+    assert run.told == run.store.events()
+    assert [event.sequence for event in run.told] == list(range(1, len(run.told) + 1))
+    assert run.told[-1].kind == Notice.EXPERIMENT_ENDED
+
+
+async def test_each_site_is_asked_once_per_phase(run: Run) -> None:
+    performers = sites_of(*SITES)
+    await run.to_its_end(performers)
+    asked = [(job.round, job.phase) for job in performers["zurich"].performed]
+    assert asked == [(1, Phase.TRAIN), (1, Phase.EVALUATE), (2, Phase.TRAIN), (2, Phase.EVALUATE)]
+    assert performers["bern"].performed[0].phase is Phase.INITIALISE
+
+
+async def test_the_deadline_closes_the_round_without_the_late(plan_with: PlanWith, files: ExperimentFiles) -> None:
+    clock, loop = FakeClock(), asyncio.get_running_loop()
+
+    async def pass_time() -> None:
+        clock.advance(30.0)
+
+    plan = plan_with(deadline={"round_s": 30, "min_fraction": 0.5})
+    run = Run(plan, ExperimentStore(), files.directory, clock)
+    performers = sites_of(*SITES)
+    performers["zurich"].mistakes = {
+        (1, Phase.TRAIN): lambda: asyncio.run_coroutine_threadsafe(pass_time(), loop).result(10)
+    }
+    assert (await run.to_its_end(performers)).status is Status.FINISHED
+    first, second = run.kinds(Notice.ROUND_FINISHED)[-2:]
+    assert first["contributors"] == ["bern"]
+    assert first["absent"] == {"zurich": "sent no update within 30 s"}
+    assert first["seconds"] == 30.0
+    assert second["contributors"] == ["bern", "zurich"]
+    assert run.kinds(Notice.UPDATE_REFUSED)[0]["collaborator"] == "zurich"
+
+
+async def test_nobody_comes(plan_with: PlanWith, files: ExperimentFiles) -> None:
+    clock = FakeClock()
+    run = Run(
+        plan_with(admission={"collaborators": ["bern"], "timeout_s": 60}), ExperimentStore(), files.directory, clock
+    )
+    running = asyncio.create_task(run.drive({}).run())
+    while not clock.pending:  # noqa: ASYNC110 (lets the loop take its first steps)
+        await asyncio.sleep(0)
+    assert clock.pending == (60.0,)
+    clock.advance(60.0)
+    outcome = await running
+    assert outcome.status is Status.FAILED
+    assert "bern" in outcome.reason
+
+
+async def test_a_task_that_raises_is_told_with_its_reason(run: Run) -> None:
+    performers = sites_of(*SITES)
+    performers["zurich"].mistakes = {(1, Phase.TRAIN): "task 'train' raised ValueError: no data"}
+    outcome = await run.to_its_end(performers)
+    assert outcome.status is Status.FAILED
+    assert "zurich failed in task 'train': task 'train' raised ValueError: no data" in outcome.reason.replace(
+        "'zurich'", "zurich"
+    )
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), KeyError("a defect")], ids=["full disk", "defect"]
+)
+async def test_a_site_whose_process_fails_otherwise_ends_the_wait_for_it(run: Run, error: Exception) -> None:
+    def fail() -> None:
+        raise error
+
+    performers = sites_of(*SITES)
+    performers["zurich"].mistakes = {(1, Phase.TRAIN): fail}
+    outcome = await run.to_its_end(performers)
+    assert outcome.status is Status.FAILED
+    assert str(error.args[-1]) in outcome.reason
+
+
+async def test_a_full_disk_ends_the_experiment_with_its_reason(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: object) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(run.shelf, "aggregate", full)
+    outcome = await run.to_its_end(sites_of(*SITES))
+    assert outcome.status is Status.FAILED
+    assert "the updates could not be combined: [Errno 28] No space left on device" in outcome.reason
+
+
+async def test_a_defect_in_a_step_ends_the_experiment_and_is_logged(
+    run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_: ValidateUpdates) -> dict[str, str]:
+        raise RuntimeError("what nobody thought of")
+
+    monkeypatch.setattr(run.shelf, "validate", broken)
+    outcome = await run.to_its_end(sites_of(*SITES))
+    assert outcome.status is Status.FAILED
+    assert "RuntimeError: what nobody thought of" in outcome.reason
+    assert "Traceback" in caplog.text
+
+
+async def test_a_cancellation_ends_it_and_names_who(run: Run) -> None:
+    drive = run.drive(sites_of(*SITES))
+    drive.post(CancelRequested("alice"))
+    async with asyncio.timeout(30):
+        outcome = await drive.run()
+    assert outcome == Outcome(Status.CANCELLED, "cancelled by alice")
+    assert run.store.snapshot() is not None
+    assert run.kinds(Notice.EXPERIMENT_ENDED)[0]["status"] == "CANCELLED"
+
+
+async def test_no_timer_is_left_behind(plan_with: PlanWith, files: ExperimentFiles) -> None:
+    clock = FakeClock()
+    run = Run(plan_with(deadline={"round_s": 30}), ExperimentStore(), files.directory, clock)
+    await run.to_its_end(sites_of(*SITES))
+    assert clock.pending == ()
+
+
+async def crashed_and_resumed(plan: Plan, directory: Path, nth: int, *, after: bool) -> tuple[bool, Outcome, list[str]]:
+    """Runs with a crash at the nth commit and then again; says whether there was a crash at all."""
+    ExperimentFiles(directory).prepare()
+    store = DyingStore(directory, nth, after=after)
+    crashed = False
+    try:
+        outcome = await Run(plan, store, directory).to_its_end(sites_of(*SITES))
+    except CrashError:
+        crashed = True
+        second = ExperimentStore(directory)
+        outcome = await Run(plan, second, directory).to_its_end(sites_of(*SITES))
+        second.close()
+    digests = [item.version.digest for item in store.versions()]
+    numbers = [event.sequence for event in store.events()]
+    assert numbers == list(range(1, len(numbers) + 1))
+    store.close()
+    return crashed, outcome, digests
+
+
+@pytest.mark.parametrize("after", [True, False], ids=["after the commit", "before the commit"])
+async def test_a_crash_at_any_commit_changes_no_bit(plan_with: PlanWith, tmp_path: Path, *, after: bool) -> None:
+    _, undisturbed, digests = await crashed_and_resumed(plan_with(), tmp_path / "whole", 0, after=after)
+    assert undisturbed.status is Status.FINISHED
+    assert len(digests) == 3
+    nth = 0
+    crashed = True
+    while crashed:
+        nth += 1
+        directory = tmp_path / f"crash-{nth}"
+        crashed, outcome, found = await crashed_and_resumed(plan_with(), directory, nth, after=after)
+        assert (outcome, found) == (undisturbed, digests), f"crash at commit {nth}"
+    assert nth > 10
+
+
+async def test_the_machine_s_clock_calls_back_and_can_be_told_not_to() -> None:
+    clock, rung = SystemClock(), asyncio.Event()
+    clock.call_later(0.0, lambda: pytest.fail("it was cancelled"))()
+    clock.call_later(0.0, rung.set)
+    async with asyncio.timeout(10):
+        await rung.wait()
+    assert clock.now() > 1_700_000_000
