@@ -139,6 +139,9 @@ def load_credentials(directory: Path, now: datetime | None = None) -> Credential
             and key are of different pairs, if the right authority has not issued it, or if it is not valid at the time.
     """
     chain_path, key_path = directory / CERTIFICATE_FILE, directory / KEY_FILE
+    if not directory.is_dir():
+        cure = "make it with 'fx pki issue', or name another one with --certificates"
+        raise CredentialError("there is no such folder of certificates", place=str(directory), cure=cure)
     trust = Trust(*(read_file(directory / name) for name in (ROOT_FILE, SITE_CA_FILE, EXPERIMENT_CA_FILE)))
     chain = read_file(chain_path)
     key = read_private(key_path)

@@ -14,6 +14,7 @@ from openfl_like.errors import (
     ConflictError,
     FederationError,
     RoundClosedError,
+    SettingsError,
     ShardError,
     TaskError,
     UnreachableError,
@@ -141,7 +142,7 @@ class Collaborator:
             if key not in self._results:
                 self._results = {key: await self._perform(client, assignment)}
             await self._deliver(client, session, self._results[key])
-        except (TaskError, ShardError) as error:
+        except (TaskError, ShardError, SettingsError) as error:
             await self._end_worker()
             task, reason = _blame(error, assignment)
             log.warning("round %d: task '%s' failed: %s", assignment.round, task, reason)
@@ -225,9 +226,9 @@ class Collaborator:
             await (await starting).stop()
 
 
-def _blame(error: TaskError | ShardError, assignment: Assignment) -> tuple[str, str]:
+def _blame(error: TaskError | ShardError | SettingsError, assignment: Assignment) -> tuple[str, str]:
     """Gives the task at fault and the reason."""
-    if isinstance(error, ShardError):
+    if not isinstance(error, TaskError):
         return "load", error.message
     first = assignment.tasks[0].name if assignment.tasks else assignment.phase.value
     return error.place or first, error.message

@@ -5,7 +5,7 @@ updates are files. Whatever the submitted code prints goes to stderr, which is t
 
     {"shard": "shard.yaml", "plan": "plan.json", "workspace": "…"}           -> {"ready": {…}}
     {"assignment": {…}, "model": "global.safetensors", "out": "update…"}    -> {"update": {…}}
-    either may be answered by                       {"error": {"task": "train", "reason": "…"}}
+    either may be answered by                       {"error": {"code": "E503", "task": "train", "reason": "…"}}
 """
 
 import json
@@ -49,9 +49,9 @@ class Worker:
             return self._load(order) if "shard" in order else self._perform(order)
         except TaskError as error:
             task = self._performer.task if self._performer is not None else ""
-            return {"error": {"task": task or "load", "reason": error.message}}
+            return {"error": {"code": error.code, "task": task or "load", "reason": error.message}}
         except FederationError as error:
-            return {"error": {"task": "", "reason": str(error)}}
+            return {"error": {"code": error.code, "task": "", "reason": str(error)}}
 
     def _load(self, order: Mapping[str, Any]) -> dict[str, object]:
         from openfl_like.data.shard import build_shard, load_shard_config

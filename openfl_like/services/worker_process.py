@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from openfl_like.errors import ShardError, TaskError
+from openfl_like.errors import FederationError, TaskError, from_code
 from openfl_like.federation.parties import ShardFacts
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.services.spawn import Child, clean_environment, describe_exit, spawn
@@ -109,7 +109,7 @@ class WorkerProcess:
             raise TaskError(await self._post_mortem())
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
-            raise _error_of(answer["error"], loading="shard" in order)
+            raise _error_of(answer["error"])
         return answer
 
     async def _post_mortem(self) -> str:
@@ -119,7 +119,7 @@ class WorkerProcess:
         return f"{text}; last line: {last}" if last else text
 
 
-def _error_of(error: Mapping[str, str], *, loading: bool) -> TaskError | ShardError:
-    if loading and not error["task"]:
-        return ShardError(error["reason"])
-    return TaskError(error["reason"], place=error["task"])
+def _error_of(error: Mapping[str, str]) -> FederationError:
+    if error["code"] == TaskError.code:
+        return TaskError(error["reason"], place=error["task"])
+    return from_code(error["code"], error["reason"])
