@@ -1,5 +1,6 @@
 """The Aggregator's service: its client for collaborators and the Director, and its servicer."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from openfl_like.wire.convert import (
 )
 from openfl_like.wire.protos import federation_pb2 as pb
 from openfl_like.wire.server import Call
-from openfl_like.wire.transfer import chunks_of, receive_file
+from openfl_like.wire.transfer import INLINE_BYTES, chunks_of, receive_file
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Aggregator"]
 
@@ -156,7 +157,8 @@ class AggregatorServicer:
 
 async def serve_file(call: Call, path: Path) -> None:
     """Answers a download: sends the manifest, reads the wants, sends the chunks."""
-    manifest = manifest_of(path)
+    small = path.stat().st_size < INLINE_BYTES
+    manifest = manifest_of(path) if small else await asyncio.to_thread(manifest_of, path)
     await call.send(manifest_to(manifest).SerializeToString())
     wants = pb.Wants.FromString(await call.receive() or b"")
     async for chunk in chunks_of(path, manifest, tuple(wants.chunks)):

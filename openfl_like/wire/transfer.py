@@ -12,7 +12,7 @@ from pathlib import Path
 from openfl_like.errors import TransferError
 from openfl_like.tensors.manifest import Manifest, missing
 
-_INLINE_BYTES = 1 << 18  # below this a hop to a thread costs more than the work
+INLINE_BYTES = 1 << 18  # below this a hop to a thread costs more than the work
 CHUNK_TIMEOUT_S = 60.0
 
 Receive = Callable[[], Awaitable[bytes | None]]
@@ -44,7 +44,7 @@ async def chunks_of(path: Path, manifest: Manifest, indices: tuple[int, ...]) ->
             if not 0 <= index < len(manifest.chunks):
                 raise TransferError(f"chunk {index} was asked for, but there are {len(manifest.chunks)}")
             offset, length = manifest.chunk_range(index)
-            if length < _INLINE_BYTES:
+            if length < INLINE_BYTES:
                 data = os.pread(descriptor, length, offset)
             else:
                 data = await asyncio.to_thread(os.pread, descriptor, length, offset)
@@ -81,7 +81,7 @@ async def receive_file(
                 data = await receive()
             if data is None:
                 raise TransferError("the transfer ended before its last chunk")
-            if len(data) < _INLINE_BYTES:
+            if len(data) < INLINE_BYTES:
                 _place(descriptor, manifest, index, data)
             else:
                 await asyncio.to_thread(_place, descriptor, manifest, index, data)
