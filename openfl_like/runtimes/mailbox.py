@@ -88,6 +88,7 @@ class MailboxRuntime:
 
         Raises:
             ConflictError: If this collaborator already has a session, or another plan.
+            UpdateRefusedError: If it says something that has no place in a session.
         """
         await self._admit(collaborator, reports)
         mailbox: Mailbox = asyncio.Queue()
@@ -126,6 +127,10 @@ class MailboxRuntime:
                 self._open.pop((report.round, report.phase, collaborator), None)
                 self._tell(TaskFailed(report.round, report.phase, collaborator, report.task, report.reason))
             elif isinstance(report, Update):
+                if report.phase is not Phase.EVALUATE:
+                    raise UpdateRefusedError(
+                        "the result of an evaluation is reported; a model is uploaded, not reported"
+                    )
                 self.committed(report)
 
     def _deliver(self, collaborator: str, instruction: AggregatorInstruction) -> None:

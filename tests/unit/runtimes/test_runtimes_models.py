@@ -1,0 +1,98 @@
+"""The shelf: models by digest, also after a restart; what is kept and what is let go."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from openfl_like.errors import ConflictError, NotFoundError
+from openfl_like.federation.events import Aggregate, ModelVersion, ValidateUpdates
+from openfl_like.federation.task import Assignment, Phase, Update
+from openfl_like.plan.schema import Plan
+from openfl_like.runtimes.models import ModelShelf, describe
+from openfl_like.store.files import ExperimentFiles
+from openfl_like.tensors.container import write_tensors
+from openfl_like.tensors.manifest import file_digest, sha256_file
+from openfl_like.testing.performers import FakePerformer, read_vector
+
+
+def update_of(shelf: ModelShelf, name: str, value: float, num_samples: int = 1) -> Update:
+    job = Assignment(1, Phase.TRAIN, name, (), "", 0)
+    performer = FakePerformer(step=value, num_samples=num_samples)
+    return performer.perform(job, None, shelf.assignment_path(job))
+
+
+def test_updates_become_the_model_of_the_round(shelf: ModelShelf, files: ExperimentFiles) -> None:
+    updates = update_of(shelf, "bern", 1.0), update_of(shelf, "zurich", 4.0, num_samples=2)
+    digest = shelf.aggregate(Aggregate(1, updates))
+    assert shelf.path(digest) == files.model(1)
+    assert file_digest(files.model(1)) == digest
+    assert read_vector(files.model(1)).tolist() == [3.0] * 4
+    assert shelf.publish(ModelVersion(1, digest)) == sha256_file(files.model(1))
+
+
+def test_only_bad_updates_are_named(shelf: ModelShelf, files: ExperimentFiles) -> None:
+    write_tensors(files.model(0), {"weights": np.zeros(4, np.float32)})
+    shelf.put(file_digest(files.model(0)), 0)
+    good, bad, gone = update_of(shelf, "bern", 1.0), update_of(shelf, "zurich", np.nan), update_of(shelf, "ost", 1.0)
+    shelf.update_path(gone).unlink()
+    problems = shelf.validate(ValidateUpdates(1, file_digest(files.model(0)), (good, bad, gone)))
+    assert problems.keys() == {"zurich", "ost"}
+    assert "not finite" in problems["zurich"]
+
+
+def test_the_initial_model_has_no_base(shelf: ModelShelf) -> None:
+    assert shelf.validate(ValidateUpdates(0, "", (update_of(shelf, "bern", 1.0),))) == {}
+
+
+def test_an_unchanged_model_is_published_again_under_its_new_round(shelf: ModelShelf, files: ExperimentFiles) -> None:
+    files.model(1).write_bytes(b"model")
+    shelf.put("aa", 1)
+    shelf.publish(ModelVersion(2, "aa"))
+    assert shelf.path("aa") == files.model(2)
+    assert files.model(2).read_bytes() == b"model"
+
+
+def test_an_unknown_model(shelf: ModelShelf) -> None:
+    with pytest.raises(NotFoundError, match=r"there is no model ffffffffffff$"):
+        shelf.path("f" * 64)
+
+
+def test_a_model_that_a_former_process_made_is_recognised(
+    plan_with: Callable[..., Plan], shelf: ModelShelf, files: ExperimentFiles
+) -> None:
+    digest = shelf.aggregate(Aggregate(3, (update_of(shelf, "bern", 1.0),)))
+    later = ModelShelf(plan_with(), files)
+    assert later.path(digest) == files.model(3)
+    assert ModelShelf(plan_with(), files).publish(ModelVersion(3, digest)) == sha256_file(files.model(3))
+
+
+def test_the_newest_and_the_best_are_kept(plan_with: Callable[..., Plan], files: ExperimentFiles) -> None:
+    shelf = ModelShelf(plan_with(model_store={"keep": {"last": 2}}), files)
+    versions = [ModelVersion(number, f"d{number}", best=number in {0, 1}) for number in range(5)]
+    for version in versions:
+        files.model(version.round).write_bytes(version.digest.encode())
+        shelf.put(version.digest, version.round)
+    spooled = [files.update(number, Phase.TRAIN, "bern") for number in (4, 5)]
+    for path in spooled:
+        path.touch()
+    shelf.tidy(versions)
+    assert sorted(files.models()) == [1, 3, 4]
+    assert [path.exists() for path in spooled] == [False, True]
+    with pytest.raises(NotFoundError):
+        shelf.path("d2")
+
+
+def test_what_a_failure_is_called(caplog: pytest.LogCaptureFixture) -> None:
+    assert describe(ConflictError("taken", cure="wait")) == "taken (wait)"
+    assert describe(OSError(28, "No space left on device")) == "[Errno 28] No space left on device"
+    assert caplog.text == ""
+    assert describe(KeyError("x")) == "KeyError: 'x'"
+    assert "a step of the round failed" in caplog.text
+
+
+def test_the_paths_of_updates_say_whose_they_are(shelf: ModelShelf, tmp_path: Path) -> None:
+    job = Assignment(2, Phase.TRAIN, "bern", (), "", 0)
+    update = Update(2, Phase.TRAIN, "bern", "aa", 1)
+    assert shelf.assignment_path(job) == shelf.update_path(update) == tmp_path / "spool" / "0002-train-bern.safetensors"
