@@ -1,0 +1,143 @@
+"""The event bus: whoever listens, from whatever point, gets every event once and in order."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from openfl_like.events.bus import RECENT, EventBus
+from openfl_like.federation.parties import EventRecord
+
+
+class History:
+    """A store with as many events as were committed."""
+
+    def __init__(self) -> None:
+        self.events: list[EventRecord] = []
+        self.reads: list[int] = []
+
+    def commit(self, count: int = 1) -> list[EventRecord]:
+        start = len(self.events)
+        new = [EventRecord(number, 0.0, "tick") for number in range(start + 1, start + 1 + count)]
+        self.events += new
+        return new
+
+    def read(self, after: int) -> list[EventRecord]:
+        self.reads.append(after)
+        return self.events[after:]
+
+
+@pytest.fixture
+def history() -> History:
+    return History()
+
+
+@pytest.fixture
+def bus(history: History) -> EventBus:
+    return EventBus(history.read)
+
+
+async def take(stream: AsyncIterator[EventRecord], count: int) -> list[int]:
+    async with asyncio.timeout(5):
+        return [(await anext(stream)).sequence for _ in range(count)]
+
+
+async def rest(stream: AsyncIterator[EventRecord]) -> list[int]:
+    async with asyncio.timeout(5):
+        return [event.sequence async for event in stream]
+
+
+def numbers(events: Sequence[EventRecord]) -> list[int]:
+    return [event.sequence for event in events]
+
+
+async def test_a_listener_gets_history_and_then_what_happens(history: History, bus: EventBus) -> None:
+    bus.publish(history.commit(2))
+    stream = bus.tail()
+    assert await take(stream, 2) == [1, 2]
+    waiting = asyncio.create_task(take(stream, 3))
+    await asyncio.sleep(0)
+    bus.publish(history.commit())
+    bus.publish(history.commit(2))
+    assert await waiting == [3, 4, 5]
+
+
+async def test_a_listener_begins_where_it_wants(history: History, bus: EventBus) -> None:
+    bus.publish(history.commit(5))
+    bus.close()
+    assert await rest(bus.tail(after=3)) == [4, 5]
+    assert await rest(bus.tail(after=5)) == []
+
+
+async def test_who_comes_after_a_restart_gets_what_only_the_store_has(history: History, bus: EventBus) -> None:
+    history.commit(3)
+    bus.publish(history.commit())
+    bus.close()
+    assert await rest(bus.tail()) == [1, 2, 3, 4]
+
+
+async def test_what_is_committed_while_the_history_is_read_is_not_missed(history: History) -> None:
+    def read(after: int) -> list[EventRecord]:
+        found = history.events[after:]
+        listened_to.publish(history.commit())  # between the reading and the listening
+        return found
+
+    listened_to = EventBus(read)
+    history.commit(2)
+    assert await take(listened_to.tail(), 3) == [1, 2, 3]
+
+
+async def test_a_slow_listener_falls_back_on_the_store(history: History, bus: EventBus) -> None:
+    bus.publish(history.commit())
+    stream = bus.tail()
+    assert await take(stream, 1) == [1]
+    for _ in range(RECENT + 50):
+        bus.publish(history.commit())
+    bus.close()
+    assert await rest(stream) == numbers(history.events)[1:]
+
+
+async def test_live_events_need_no_reading(history: History, bus: EventBus) -> None:
+    bus.publish(history.commit())
+    stream = bus.tail()
+    await take(stream, 1)
+    for _ in range(20):
+        bus.publish(history.commit())
+        await take(stream, 1)
+    assert history.reads == [0]
+
+
+async def test_every_listener_gets_everything(history: History, bus: EventBus) -> None:
+    listening = [asyncio.create_task(rest(bus.tail(after=start))) for start in range(4)]
+    await asyncio.sleep(0)
+    for count in (1, 3, 2):
+        bus.publish(history.commit(count))
+        await asyncio.sleep(0)
+    bus.close()
+    for start, listener in enumerate(listening):
+        assert await listener == list(range(start + 1, 7))
+
+
+async def test_close_ends_who_waits_and_who_comes(history: History, bus: EventBus) -> None:
+    waiting = asyncio.create_task(rest(bus.tail()))
+    await asyncio.sleep(0)
+    bus.close()
+    assert await waiting == []
+    assert await rest(bus.tail()) == []
+
+
+async def test_the_last_events_before_the_close_are_not_lost(history: History, bus: EventBus) -> None:
+    waiting = asyncio.create_task(rest(bus.tail()))
+    await asyncio.sleep(0)
+    bus.publish(history.commit(2))
+    bus.close()
+    assert await waiting == [1, 2]
+
+
+async def test_a_listener_that_goes_away_disturbs_nobody(history: History, bus: EventBus) -> None:
+    gone, stays = asyncio.create_task(rest(bus.tail())), asyncio.create_task(rest(bus.tail()))
+    await asyncio.sleep(0)
+    gone.cancel()
+    bus.publish(history.commit())
+    bus.close()
+    assert await stays == [1]
