@@ -68,10 +68,10 @@ class Roster:
         self._check(name, hello)
         session = _Session(EnvoyRecord(name, online=True, last_seen=time.time(), shard=hello.shard))
         self._sessions[name] = session
-        await asyncio.to_thread(self.store.record_envoy, name, hello.shard, session.record.last_seen)
-        await send(Welcome(self.settings.heartbeat_s))
-        await self._announce()
-        try:
+        try:  # from here on: an envoy that is lost while it is welcomed must be able to come back
+            await asyncio.to_thread(self.store.record_envoy, name, hello.shard, session.record.last_seen)
+            await send(Welcome(self.settings.heartbeat_s))
+            await self._announce()
             await converse(session.mailbox, self._listen(name, session, reports), send, lambda _: False)
         finally:
             del self._sessions[name]

@@ -3,13 +3,32 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field
 
 from openfl_like.errors import SettingsError
 from openfl_like.plan.document import load_document
 from openfl_like.plan.schema import Section
 
-PortRange = Annotated[str, StringConstraints(pattern=r"^\d{1,5}(-\d{1,5})?$")]
+MAX_PORT = 65535
+
+
+def _address(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if not (host and colon and port.isascii() and port.isdecimal() and int(port) <= MAX_PORT):
+        raise ValueError(f"must be host:port with a port up to {MAX_PORT}, not '{text}'")
+    return text
+
+
+def _port_range(text: str) -> str:
+    parts = text.split("-")
+    numbers = [int(part) for part in parts if part.isascii() and part.isdecimal()]
+    if len(numbers) != len(parts) or len(parts) > 2 or sorted(numbers) != numbers or numbers[-1] > MAX_PORT:
+        raise ValueError(f"must be a port or a range 'first-last' of ports up to {MAX_PORT}, not '{text}'")
+    return text
+
+
+Address = Annotated[str, AfterValidator(_address)]
+PortRange = Annotated[str, AfterValidator(_port_range)]
 
 
 class DirectorFile(Section):
@@ -28,7 +47,7 @@ class DirectorFile(Section):
         certificate_hours: Lifetime of the certificates of one experiment.
     """
 
-    listen: str = "localhost:50050"
+    listen: Address = "localhost:50050"
     aggregator_host: str | None = None
     aggregator_ports: PortRange = "50051-50099"
     sample_shape: tuple[Annotated[int, Field(ge=0)], ...]
