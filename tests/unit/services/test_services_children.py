@@ -1,0 +1,140 @@
+"""What is said of child processes, their machines, and their lines."""
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from openfl_like.federation.parties import GpuStatistics, LogLines
+from openfl_like.services import envoy
+from openfl_like.services.envoy import LOG_LINE_LIMIT, LogSender
+from openfl_like.services.monitor import parse_gpus, read_devices
+from openfl_like.services.spawn import clean_environment, describe_exit, fx_command, spawn
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (0, "exit code 0"),
+        (70, "exit code 70"),
+        (-signal.SIGKILL, "killed by SIGKILL"),
+        (-signal.SIGSEGV, "killed by SIGSEGV"),
+        (-200, "killed by signal 200"),
+    ],
+)
+def test_how_a_process_ended(code: int, words: str) -> None:
+    assert describe_exit(code) == words
+
+
+def test_a_child_sees_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("PYTHONPATH", "/somewhere")
+    found = clean_environment({"OMP_NUM_THREADS": "1"})
+    assert found["PATH"] == os.environ["PATH"]
+    assert found["OMP_NUM_THREADS"] == "1"
+    assert not {"AWS_SECRET_ACCESS_KEY", "PYTHONPATH"} & found.keys()
+
+
+def test_children_run_under_this_interpreter() -> None:
+    assert fx_command("pki", "init") == [sys.executable, "-m", "openfl_like.cli", "pki", "init"]
+
+
+async def test_a_child_s_lines_end_and_tail() -> None:
+    lines: list[str] = []
+    script = "import sys; print('out'); sys.stderr.write('one\\ntwo\\n'); sys.exit(3)"
+    child = await spawn([sys.executable, "-c", script], on_line=lines.append)
+    assert await child.line() == "out"
+    assert await child.line() == ""
+    assert await child.wait() == 3
+    assert lines == list(child.tail) == ["one", "two"]
+
+
+async def test_a_child_that_ignores_the_order_to_end_is_killed() -> None:
+    script = (
+        "import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); sys.stdin.read()"
+    )
+    child = await spawn([sys.executable, "-c", script])
+    assert await child.line() == "deaf"
+    assert await child.stop(grace_s=0.05) == -signal.SIGKILL
+    assert await child.stop() == -signal.SIGKILL  # the second time changes nothing
+
+
+GPUS = """\
+NVIDIA A100-SXM4-40GB, 37, 40960, 1024
+NVIDIA T4, [N/A], 16384, 0
+Tesla, V100, 1, 2, 3
+NVIDIA H100 PCIe , 0 , 81920 , 81000
+
+"""
+
+
+def test_what_nvidia_smi_tells() -> None:
+    assert parse_gpus(GPUS) == (
+        GpuStatistics("NVIDIA A100-SXM4-40GB", 37.0, 40960 << 20, 1024 << 20),
+        GpuStatistics("NVIDIA H100 PCIe", 0.0, 81920 << 20, 81000 << 20),
+    )
+    assert parse_gpus("") == ()
+
+
+def test_a_driver_that_fails_means_no_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    broken = tmp_path / "nvidia-smi"
+    broken.write_text("#!/bin/sh\nexit 9\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(shutil, "which", lambda _: str(broken))
+    assert read_devices(tmp_path).gpus == ()
+
+
+def test_this_machine_has_a_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    found = read_devices(tmp_path)
+    assert found.cpu_count > 0
+    assert 0 < found.memory_used_bytes < found.memory_total_bytes
+    assert 0 < found.disk_used_bytes < found.disk_total_bytes
+    assert found.gpus == ()
+
+
+class Lines:
+    """A log sender and what it sent."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.sent: asyncio.Queue[LogLines] = asyncio.Queue()
+        self.sender = LogSender("e1", "bern", path, self.sent.put_nowait)
+
+
+@pytest.fixture
+def lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lines:
+    monkeypatch.setattr(envoy, "LOG_BATCH_S", 0.0)
+    return Lines(tmp_path / "collaborator.log")
+
+
+async def test_lines_go_out_in_one_batch(lines: Lines) -> None:
+    for text in ("a", "b", "c"):
+        lines.sender.add(text)
+    async with asyncio.timeout(5):
+        assert await lines.sent.get() == LogLines("e1", "bern", ("a", "b", "c"))
+    assert lines.path.read_text() == "a\nb\nc\n"
+    lines.sender.add("d")
+    async with asyncio.timeout(5):
+        assert (await lines.sent.get()).lines == ("d",)
+    lines.sender.flush()
+    assert lines.sent.empty()
+
+
+async def test_what_is_left_goes_out_at_the_end(lines: Lines) -> None:
+    lines.sender.add("last words")
+    lines.sender.flush()
+    assert (await lines.sent.get()).lines == ("last words",)
+    await asyncio.sleep(0)
+    assert lines.sent.empty()
+    assert lines.path.read_text() == "last words\n"
+
+
+async def test_a_line_without_end_is_cut(lines: Lines) -> None:
+    lines.sender.add("x" * (LOG_LINE_LIMIT + 1))
+    lines.sender.flush()
+    assert (await lines.sent.get()).lines == ("x" * LOG_LINE_LIMIT,)

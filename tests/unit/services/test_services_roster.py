@@ -1,0 +1,190 @@
+"""The roster: who is let in, who is there, and when somebody is given up."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from openfl_like.errors import ConflictError, ShardMismatchError, UnreachableError, UsageError
+from openfl_like.federation.parties import DeviceStatistics, LogLines, ShardFacts
+from openfl_like.federation.ports import (
+    CollaboratorEnded,
+    EnvoyInstruction,
+    EnvoyReport,
+    Heartbeat,
+    Hello,
+    OrderReply,
+    StopOrder,
+    Welcome,
+)
+from openfl_like.services.roster import Roster
+from openfl_like.services.settings import DirectorFile
+from openfl_like.store.director import DirectorStore
+from openfl_like.testing.sessions import FakeSession
+
+FACTS = ShardFacts((8, 8), (), "digits")
+HELLO = Hello(FACTS, "0.1.0")
+SETTINGS = DirectorFile(sample_shape=(8, 8), target_shape=(), heartbeat_s=3600, state=Path("unused"))
+
+Session = FakeSession[EnvoyReport, EnvoyInstruction]
+
+
+class Director:
+    """A roster, what it passed on, and the sessions it holds."""
+
+    def __init__(self, settings: DirectorFile = SETTINGS) -> None:
+        self.store = DirectorStore()
+        self.answers: asyncio.Queue[object] = asyncio.Queue()
+        self.roster = Roster(settings, self.store, self.take, self.answers.put_nowait)
+        self.held: dict[str, asyncio.Task[None]] = {}
+
+    async def take(self, site: str, answer: OrderReply | CollaboratorEnded) -> None:
+        self.answers.put_nowait((site, answer))
+
+    async def connect(self, name: str) -> Session:
+        session = Session(HELLO)
+        self.held[name] = asyncio.create_task(self.roster.attend(name, session.reports, session.send))
+        assert await session.instruction() == Welcome(self.roster.settings.heartbeat_s)
+        return session
+
+    async def next(self) -> object:
+        async with asyncio.timeout(5):
+            return await self.answers.get()
+
+    async def close(self) -> None:
+        for task in self.held.values():
+            task.cancel()
+        await asyncio.gather(*self.held.values(), return_exceptions=True)
+        self.store.close()
+
+
+@pytest.fixture
+async def director() -> AsyncIterator[Director]:
+    found = Director()
+    yield found
+    await found.close()
+
+
+async def refused(director: Director, name: str, hello: EnvoyReport) -> Exception:
+    session = Session(hello)
+    with pytest.raises((ShardMismatchError, ConflictError, UsageError)) as caught:
+        await director.roster.attend(name, session.reports, session.send)
+    assert session.unread == 0
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        (
+            replace(FACTS, sample_shape=(13,)),
+            "the shard of 'bern' has the sample shape [13], this federation's is [8, 8] "
+            "(change the shard descriptor, or sample_shape in director.yaml)",
+        ),
+        (
+            replace(FACTS, target_shape=(2,)),
+            "the shard of 'bern' has the target shape [2], this federation's is [] "
+            "(change the shard descriptor, or target_shape in director.yaml)",
+        ),
+    ],
+    ids=["sample", "target"],
+)
+async def test_another_shape_is_refused_with_both_shapes(director: Director, facts: ShardFacts, message: str) -> None:
+    error = await refused(director, "bern", Hello(facts, "0.1.0"))
+    assert isinstance(error, ShardMismatchError)
+    assert str(error) == message
+    assert director.roster.online() == ()
+    assert await director.roster.records() == []
+
+
+async def test_a_second_envoy_of_the_same_name_is_refused_and_the_first_stays(director: Director) -> None:
+    first = await director.connect("bern")
+    error = await refused(director, "bern", HELLO)
+    assert isinstance(error, ConflictError)
+    assert "an envoy named 'bern' is already connected" in str(error)
+    assert "its key was copied" in str(error)
+    director.roster.send("bern", StopOrder("e1", "end"))
+    assert await first.instruction() == StopOrder("e1", "end")
+
+
+async def test_a_session_begins_with_hello(director: Director) -> None:
+    assert isinstance(await refused(director, "bern", Heartbeat(DeviceStatistics())), UsageError)
+
+
+async def test_who_is_there_is_seen_and_who_was_there_is_remembered(director: Director) -> None:
+    bern, _ = await director.connect("bern"), await director.connect("zurich")
+    assert director.roster.online() == ("bern", "zurich")
+    bern.hang_up()
+    await director.held["bern"]
+    assert director.roster.online() == ("zurich",)
+    assert [(record.name, record.online) for record in await director.roster.records()] == [
+        ("bern", False),
+        ("zurich", True),
+    ]
+    await director.connect("bern")
+    assert director.roster.online() == ("bern", "zurich")
+
+
+async def test_an_envoy_that_is_lost_while_it_is_welcomed_can_come_back(director: Director) -> None:
+    session = Session(HELLO)
+    session.refuse(UnreachableError("gone"))
+    with pytest.raises(UnreachableError):
+        await director.roster.attend("bern", session.reports, session.send)
+    assert director.roster.online() == ()
+    await director.connect("bern")
+
+
+async def test_a_heartbeat_brings_the_state_of_the_machine(director: Director) -> None:
+    bern = await director.connect("bern")
+    devices = DeviceStatistics(cpu_percent=50.0, cpu_count=2)
+    bern.report(Heartbeat(devices, ("e1",)))
+    bern.report(OrderReply("e1", accepted=True))
+    await director.next()
+    (record,) = await director.roster.records()
+    assert (record.devices, record.running, record.online) == (devices, ("e1",), True)
+
+
+async def test_missed_heartbeats_end_the_session() -> None:
+    director = Director(SETTINGS.model_copy(update={"heartbeat_s": 1e-9}))
+    session = Session(HELLO)
+    with pytest.raises(ConflictError, match="no heartbeat came from 'bern' for 4e-09 s"):
+        await director.roster.attend("bern", session.reports, session.send)
+    assert director.roster.online() == ()
+    await director.close()
+
+
+async def test_answers_and_lines_are_passed_on_with_the_name_of_the_certificate(director: Director) -> None:
+    bern = await director.connect("bern")
+    bern.report(CollaboratorEnded("e1", 1, "exit code 1"))
+    assert await director.next() == ("bern", CollaboratorEnded("e1", 1, "exit code 1"))
+    bern.report(LogLines("e1", "zurich", ("not by zurich",)))
+    assert await director.next() == LogLines("e1", "bern", ("not by zurich",))
+
+
+async def test_an_instruction_for_somebody_absent_is_lost(director: Director) -> None:
+    director.roster.send("bern", StopOrder("e1", "end"))
+    bern = await director.connect("bern")
+    assert bern.unread == 0
+
+
+async def test_waiting_for_enough(director: Director) -> None:
+    waiting = asyncio.create_task(director.roster.until(lambda names: len(names) == 2, 5.0))
+    await director.connect("bern")
+    assert not waiting.done()
+    await director.connect("zurich")
+    assert await waiting
+
+
+async def test_waiting_ends_with_the_time(director: Director) -> None:
+    assert not await director.roster.until(lambda _: False, 0.0)
+
+
+async def test_those_who_come_later_are_noticed(director: Director) -> None:
+    await director.connect("bern")
+    arriving = asyncio.create_task(director.roster.arrivals({"bern"}))
+    await asyncio.sleep(0)
+    await director.connect("zurich")
+    async with asyncio.timeout(5):
+        assert await arriving == ("zurich",)
