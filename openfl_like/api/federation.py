@@ -1,9 +1,14 @@
-"""A federation as its users see it: submit, follow, fetch; every method blocks."""
+"""A federation as its users see it: submit, follow, fetch; every method blocks.
+
+The calls run on an event loop in a thread of their own, because the caller may have a running loop already, as every
+notebook does.
+"""
 
 import asyncio
 import secrets
 import tempfile
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+import threading
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,16 +38,27 @@ class Federation:
     def __init__(self, director: str, certificates: str | Path) -> None:
         self._credentials = load_credentials(Path(certificates))
         self._director = director
-        self._runner = asyncio.Runner()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="fx-federation", daemon=True)
+        self._thread.start()
         self._client: UserClient | None = None
 
     def __enter__(self) -> "Federation":
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection; leaving the ``with`` block does it, too."""
+        if self._loop.is_closed():
+            return
         if self._client is not None:
             self._run(self._client.__aexit__())
-        self._runner.close()
+        self._run(self._loop.shutdown_asyncgens())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
     def submit(self, plan: str | Path, overrides: Sequence[str] = ()) -> ExperimentSummary:
         """Checks a plan, packs its workspace, signs it and queues it.
@@ -106,14 +122,22 @@ class Federation:
         return self._client
 
     def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        return self._runner.run(work)
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        finally:
+            future.cancel()  # does nothing to one that is done; an interrupted caller must not leave it behind
 
-    def _iterate(self, stream: AsyncIterator[Result]) -> Iterator[Result]:
+    def _iterate(self, stream: AsyncGenerator[Result]) -> Iterator[Result]:
         async def following() -> tuple[Result] | None:
             try:
                 return (await anext(stream),)
             except StopAsyncIteration:
                 return None
 
-        while (item := self._run(following())) is not None:
-            yield item[0]
+        try:
+            while (item := self._run(following())) is not None:
+                yield item[0]
+        finally:
+            if not self._loop.is_closed():
+                self._run(stream.aclose())

@@ -1,6 +1,6 @@
 """The Director's service: its clients for envoys and users, and its servicer."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,13 +112,13 @@ class UserClient:
         reply = await self._peer.unary("GetExperiment", pb.ExperimentRequest(experiment=experiment))
         return convert.record_from(reply)
 
-    async def watch(self, experiment: str, after: int = 0) -> AsyncIterator[ExperimentSummary | EventRecord]:
+    async def watch(self, experiment: str, after: int = 0) -> AsyncGenerator[ExperimentSummary | EventRecord]:
         """Gives history and live events until the experiment has ended."""
         request = pb.WatchRequest(experiment=experiment, after=after)
         async for message in self._peer.answers("Watch", request):
             yield convert.watch_from(message)
 
-    async def logs(self, experiment: str, source: str = "") -> AsyncIterator[LogLines]:
+    async def logs(self, experiment: str, source: str = "") -> AsyncGenerator[LogLines]:
         """Gives the stored log lines of one source, or of all."""
         request = pb.ReadLogsRequest(experiment=experiment, source=source)
         async for message in self._peer.answers("ReadLogs", request):

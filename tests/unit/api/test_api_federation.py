@@ -1,0 +1,199 @@
+"""The blocking client: from a script, from a notebook, to its end and not to its end."""
+
+import threading
+from collections.abc import AsyncGenerator, Iterator
+from pathlib import Path
+
+import pytest
+
+from openfl_like.api import federation as api
+from openfl_like.api.federation import Federation
+from openfl_like.errors import CredentialError, NotFoundError, PlanError, UnreachableError
+from openfl_like.federation.events import Status
+from openfl_like.federation.parties import (
+    EnvoyRecord,
+    EventRecord,
+    ExperimentRecord,
+    ExperimentSummary,
+    LogLines,
+    ShardFacts,
+)
+from openfl_like.federation.ports import Submission
+from openfl_like.pki.files import Credentials
+from openfl_like.pki.roles import Role
+from openfl_like.plan.bundle import unpack
+from openfl_like.plan.workspace import create_workspace
+from openfl_like.services.signature import verify_submitter
+from openfl_like.tensors.manifest import manifest_of
+from openfl_like.testing.certificates import ThrowAwayFederation
+
+SUMMARY = ExperimentSummary("digits-1", "digits", Status.QUEUED, "", "alice", 1.0)
+HISTORY: list[ExperimentSummary | EventRecord] = [
+    SUMMARY,
+    EventRecord(1, 1.0, "experiment_started"),
+    EventRecord(2, 2.0, "experiment_ended"),
+    SUMMARY,
+]
+
+
+class FakeClient:
+    """A Director that answers at once."""
+
+    made: "list[FakeClient]"
+
+    def __init__(self, address: str, credentials: Credentials) -> None:
+        self.address = address
+        self.credentials = credentials
+        self.submissions: list[Submission] = []
+        self.bundles: list[bytes] = []
+        self.closed = self.stream_closed = False
+        FakeClient.made.append(self)
+
+    async def __aexit__(self, *_: object) -> None:
+        self.closed = True
+
+    async def submit(self, submission: Submission, bundle: Path) -> ExperimentSummary:
+        assert manifest_of(bundle) == submission.manifest
+        self.submissions.append(submission)
+        self.bundles.append(bundle.read_bytes())
+        return SUMMARY
+
+    async def experiments(self) -> list[ExperimentSummary]:
+        return [SUMMARY]
+
+    async def experiment(self, experiment: str) -> ExperimentRecord:
+        if experiment != SUMMARY.id:
+            raise NotFoundError(f"there is no experiment '{experiment}'")
+        return ExperimentRecord(SUMMARY, (), "{}")
+
+    async def watch(self, _: str, after: int) -> AsyncGenerator[ExperimentSummary | EventRecord]:
+        try:
+            for item in HISTORY:
+                if isinstance(item, ExperimentSummary) or item.sequence > after:
+                    yield item
+        finally:
+            self.stream_closed = True
+
+    async def logs(self, experiment: str, source: str) -> AsyncGenerator[LogLines]:
+        yield LogLines(experiment, source or "aggregator", ("a", "b"))
+        raise UnreachableError("the director went away")
+
+    async def cancel(self, _: str) -> ExperimentSummary:
+        return SUMMARY
+
+    async def model(self, _: str, which: str, path: Path) -> None:
+        path.write_text(which)
+
+    async def envoys(self) -> list[EnvoyRecord]:
+        return [EnvoyRecord("bern", online=True, last_seen=1.0, shard=ShardFacts((1,), ()))]
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> ThrowAwayFederation:
+    return ThrowAwayFederation(tmp_path_factory.mktemp("pki"))
+
+
+@pytest.fixture(scope="module")
+def certificates(pki: ThrowAwayFederation) -> Path:
+    return pki.folder(pki.credentials(Role.USER, "alice"))
+
+
+@pytest.fixture
+def federation(certificates: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Federation]:
+    FakeClient.made = []
+    monkeypatch.setattr(api, "UserClient", FakeClient)
+    with Federation("director:50050", certificates) as found:
+        yield found
+
+
+def client() -> FakeClient:
+    (found,) = FakeClient.made
+    return found
+
+
+def test_answers_are_plain_values(federation: Federation, tmp_path: Path) -> None:
+    assert federation.experiments() == [SUMMARY]
+    assert federation.experiment("digits-1").summary == SUMMARY
+    assert federation.cancel("digits-1") == SUMMARY
+    assert [envoy.name for envoy in federation.envoys()] == ["bern"]
+    path = federation.model("digits-1", "best", str(tmp_path / "model"))
+    assert path.read_text() == "best"
+    assert client().address == "director:50050"
+    assert client().credentials.identity.name == "alice"
+
+
+def test_errors_come_as_they_are(federation: Federation) -> None:
+    with pytest.raises(NotFoundError, match="no experiment 'ghost'"):
+        federation.experiment("ghost")
+    assert federation.experiments() == [SUMMARY]
+
+
+def test_a_submission_is_packed_and_signed(federation: Federation, pki: ThrowAwayFederation, tmp_path: Path) -> None:
+    workspace = create_workspace(tmp_path / "study", "numpy_breast_cancer")
+    for _ in range(2):
+        assert federation.submit(workspace / "plan.yaml", ["seed=11"]) == SUMMARY
+    first, second = client().submissions
+    assert first.request_id != second.request_id
+    assert first.manifest == second.manifest
+    signer = verify_submitter(first.manifest.digest, first.signature, first.certificates, pki.trust)
+    assert signer.name == "alice"
+    bundle = tmp_path / "bundle.tar"
+    bundle.write_bytes(client().bundles[0])
+    assert unpack(bundle, tmp_path / "unpacked").seed == 11
+    assert (tmp_path / "unpacked" / "src" / "breast_cancer.py").exists()
+
+
+def test_a_plan_with_mistakes_is_not_sent(federation: Federation, tmp_path: Path) -> None:
+    (tmp_path / "plan.yaml").write_text("name: x\n")
+    with pytest.raises(PlanError, match="tasks: this key is required"):
+        federation.submit(tmp_path / "plan.yaml")
+    assert FakeClient.made == []
+
+
+def test_watching_ends_with_the_experiment(federation: Federation) -> None:
+    assert list(federation.watch("digits-1")) == HISTORY
+    assert [item for item in federation.watch("digits-1", after=1) if isinstance(item, EventRecord)] == [HISTORY[2]]
+
+
+def test_who_stops_watching_closes_the_stream(federation: Federation) -> None:
+    for item in federation.watch("digits-1"):
+        assert item == SUMMARY
+        break
+    assert client().stream_closed
+
+
+def test_an_error_in_a_stream_comes_after_what_was_sent(federation: Federation) -> None:
+    stream = federation.logs("digits-1", "bern")
+    assert next(stream).lines == ("a", "b")
+    with pytest.raises(UnreachableError, match="went away"):
+        next(stream)
+
+
+async def test_it_works_inside_a_running_loop_as_in_a_notebook(federation: Federation) -> None:
+    assert federation.experiments() == [SUMMARY]
+    assert len(list(federation.watch("digits-1"))) == 4
+
+
+def test_leaving_closes_the_connection_and_ends_the_thread(certificates: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    FakeClient.made = []
+    monkeypatch.setattr(api, "UserClient", FakeClient)
+    before = threading.active_count()
+    with Federation("director:50050", certificates) as federation:
+        watching = federation.watch("digits-1")
+        next(watching)
+    assert client().closed
+    assert client().stream_closed
+    assert threading.active_count() == before
+    federation.close()  # once more does nothing
+    watching.close()  # type: ignore[attr-defined] # a generator, as a notebook drops it late
+
+
+def test_without_a_call_nothing_is_connected(federation: Federation) -> None:
+    assert FakeClient.made == []
+
+
+def test_a_missing_certificate_is_told_before_anything_is_started(tmp_path: Path) -> None:
+    before = threading.active_count()
+    with pytest.raises(CredentialError):
+        Federation("director:50050", tmp_path)
+    assert threading.active_count() == before
