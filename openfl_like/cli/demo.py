@@ -31,14 +31,20 @@ def demo(plan_name: str, directory: Path | None, overrides: tuple[str, ...], *, 
     Example: fx demo --plan digits
     """
     import asyncio
+    import shutil
     import tempfile
 
     from openfl_like.services.lifetime import until_signalled
 
     name = ALIASES.get(plan_name, plan_name)
-    with tempfile.TemporaryDirectory(prefix="fx-demo-") as scratch:
-        place = directory or Path(scratch)
+    place = directory or Path(tempfile.mkdtemp(prefix="fx-demo-"))
+    try:
         asyncio.run(until_signalled(_demo(name, place.resolve(), overrides, as_json=as_json)))
+    except Exception:
+        say(f"keys, state and logs are kept in {place}")
+        raise
+    if directory is None:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 async def _demo(name: str, place: Path, overrides: tuple[str, ...], *, as_json: bool) -> None:

@@ -205,6 +205,9 @@ class AggregatorPort(Protocol):
     async def cancel(self, caller: str) -> None:
         """Ends the experiment as CANCELLED."""
 
+    async def report_loss(self, collaborator: str, reason: str) -> None:
+        """Takes it that a collaborator's process has ended and will not come back."""
+
 
 class EnvoyPort(Protocol):
     """What envoys ask the Director."""

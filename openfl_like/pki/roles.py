@@ -141,6 +141,7 @@ RPC_ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
         "/openfl_like.Aggregator/Upload": frozenset({Role.COLLABORATOR}),
         "/openfl_like.Aggregator/Watch": frozenset({Role.DIRECTOR, Role.USER, Role.ADMIN}),
         "/openfl_like.Aggregator/Cancel": frozenset({Role.DIRECTOR, Role.ADMIN}),
+        "/openfl_like.Aggregator/ReportLoss": frozenset({Role.DIRECTOR}),
     }
 )
 

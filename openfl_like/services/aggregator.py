@@ -9,7 +9,7 @@ from pathlib import Path
 
 from openfl_like.errors import NotAllowedError, SettingsError, UpdateRefusedError
 from openfl_like.events.bus import EventBus
-from openfl_like.federation.events import CancelRequested
+from openfl_like.federation.events import CancelRequested, CollaboratorLeft
 from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.parties import EventRecord
 from openfl_like.federation.ports import AggregatorInstruction, CollaboratorReport, Landing
@@ -138,6 +138,10 @@ class Aggregator:
     async def cancel(self, caller: str) -> None:
         """Ends the experiment as CANCELLED."""
         self._drive.post(CancelRequested(caller))
+
+    async def report_loss(self, collaborator: str, reason: str) -> None:
+        """Takes it that a collaborator's process has ended."""
+        self._drive.post(CollaboratorLeft(collaborator, reason, gone=True))
 
 
 def _only(experiment: str) -> Callable[[Identity], None]:

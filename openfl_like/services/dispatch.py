@@ -117,12 +117,21 @@ class Dispatch:
     async def answer(self, site: str, answer: OrderReply | CollaboratorEnded) -> None:
         """Takes what an envoy reports about this experiment."""
         if isinstance(answer, CollaboratorEnded):
-            if answer.exit_code != 0 and site not in self._joined:
-                self._lose(site, f"its collaborator ended before it joined: {answer.reason}")
+            await self._collaborator_ended(site, answer)
         elif answer.accepted:
             self.desk.roster.send(site, IssuedCertificate(self.id, self._certify(site, answer.csr)))
         else:
             self._lose(site, f"refused: {answer.reason}")
+
+    async def _collaborator_ended(self, site: str, answer: CollaboratorEnded) -> None:
+        if answer.exit_code == 0:
+            return
+        if site not in self._joined:
+            self._lose(site, f"its collaborator ended before it joined: {answer.reason}")
+            return
+        with contextlib.suppress(UnreachableError):  # an Aggregator that has ended needs no telling
+            async with self._client() as client:
+                await client.report_loss(site, f"its collaborator ended: {answer.reason}")
 
     def _lose(self, site: str, reason: str) -> None:
         log.warning("experiment %s: site '%s' %s", self.id, site, reason)

@@ -91,6 +91,10 @@ class AggregatorClient:
         if receipt.digest != update.digest:
             raise TransferError("the receipt is for another update")
 
+    async def report_loss(self, collaborator: str, reason: str) -> None:
+        """Tells that a collaborator's process has ended."""
+        await self._peer.unary("ReportLoss", pb.LossReport(collaborator=collaborator, reason=reason))
+
     async def watch(self, after: int = 0) -> AsyncIterator[EventRecord]:
         """Gives the experiment's events after a sequence number until it ends."""
         request = pb.WatchRequest(experiment=self._experiment, after=after)
@@ -153,6 +157,12 @@ class AggregatorServicer:
         speaks_for = request.on_behalf_of if call.caller.role is Role.DIRECTOR else ""
         await self._port.cancel(speaks_for or call.caller.name)
         return pb.CancelReply()
+
+    async def report_loss(self, call: Call) -> pb.LossReply:
+        """Takes it that a collaborator's process has ended."""
+        request = await call.receive()
+        await self._port.report_loss(request.collaborator, request.reason)
+        return pb.LossReply()
 
 
 async def serve_file(call: Call, path: Path) -> None:

@@ -95,8 +95,17 @@ async def federation_of(
 
 def workers(federation: LocalFederation, site: str) -> list[psutil.Process]:
     """The worker processes of a site."""
+    return _descendants(federation, site, "openfl_like.services.worker")
+
+
+def collaborators(federation: LocalFederation, site: str) -> list[psutil.Process]:
+    """The collaborator processes of a site."""
+    return _descendants(federation, site, "collaborator")
+
+
+def _descendants(federation: LocalFederation, site: str, word: str) -> list[psutil.Process]:
     envoy = psutil.Process(federation.children[site].process.pid)
-    return [child for child in _family(envoy) if "openfl_like.services.worker" in child.cmdline()]
+    return [child for child in _family(envoy) if word in child.cmdline()]
 
 
 def _family(parent: psutil.Process) -> list[psutil.Process]:

@@ -486,3 +486,15 @@ class CancelRequest(_message.Message):
 class CancelReply(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class LossReport(_message.Message):
+    __slots__ = ("collaborator", "reason")
+    COLLABORATOR_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    collaborator: str
+    reason: str
+    def __init__(self, collaborator: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class LossReply(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
