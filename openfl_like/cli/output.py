@@ -1,6 +1,7 @@
 """What commands print: tables or JSON on stdout, words for people on stderr."""
 
 import json
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -29,7 +30,7 @@ def emit(value: Mapping[str, object] | Sequence[Mapping[str, object]], *, as_jso
         title: Stands above the table.
     """
     if as_json:
-        click.echo(json.dumps(value, default=str))
+        click.echo(_json(value))
     elif isinstance(value, Mapping):
         _print_fields(value, title)
     else:
@@ -38,8 +39,24 @@ def emit(value: Mapping[str, object] | Sequence[Mapping[str, object]], *, as_jso
 
 def emit_line(value: Mapping[str, object]) -> None:
     """Prints one JSON line, at once: for streams of events."""
-    sys.stdout.write(json.dumps(value, default=str) + "\n")
+    sys.stdout.write(_json(value) + "\n")
     sys.stdout.flush()
+
+
+def _json(value: object) -> str:
+    try:
+        return json.dumps(value, default=str, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), default=str, allow_nan=False)
+
+
+def _finite(value: object) -> object:
+    """Puts null for infinity and NaN, for which JSON has no word."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def shown(value: object) -> str:

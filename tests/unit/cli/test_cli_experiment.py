@@ -1,0 +1,218 @@
+"""What the commands print: tables for people, JSON that parses, and an exit that says how it went."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+
+import pytest
+from click.testing import CliRunner, Result
+
+from openfl_like.api import federation as api
+from openfl_like.cli.main import fx
+from openfl_like.errors import ExperimentCancelledError, ExperimentFailedError, FederationError, UsageError
+from openfl_like.federation.events import ModelVersion, Status
+from openfl_like.federation.parties import (
+    DeviceStatistics,
+    EnvoyRecord,
+    EventRecord,
+    ExperimentRecord,
+    ExperimentSummary,
+    LogLines,
+    PublishedVersion,
+    ShardFacts,
+)
+
+ROUND = {
+    "round": 1,
+    "metrics": {"accuracy": 0.5, "validate.accuracy": 0.4},
+    "contributors": ["bern"],
+    "absent": {"zurich": "left: no power"},
+    "best": True,
+    "seconds": 1.25,
+}
+EVENTS = [
+    EventRecord(1, 1.0, "collaborator_joined", {"collaborator": "bern"}),
+    EventRecord(2, 2.0, "assignment_sent", {"collaborator": "bern"}),
+    EventRecord(3, 3.0, "round_finished", ROUND),
+]
+
+
+def summary(status: Status = Status.QUEUED, reason: str = "") -> ExperimentSummary:
+    return ExperimentSummary("digits-1", "digits", status, reason, "alice", 1_700_000_000.0, plan_digest="ab")
+
+
+class FakeFederation:
+    """`api.Federation` with a Director that answers at once."""
+
+    end = summary(Status.FINISHED, "all rounds")
+    asked: "list[object]"
+
+    def __init__(self, director: str, certificates: Path) -> None:
+        FakeFederation.asked = [director, certificates]
+
+    def __enter__(self) -> "FakeFederation":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        return None
+
+    def submit(self, plan: Path, overrides: tuple[str, ...]) -> ExperimentSummary:
+        self.asked += [plan, overrides]
+        return summary()
+
+    def experiments(self) -> list[ExperimentSummary]:
+        return [summary(), summary(Status.FAILED, "no sites")]
+
+    def experiment(self, _: str) -> ExperimentRecord:
+        version = PublishedVersion(ModelVersion(1, "dd", {"accuracy": 0.5}, best=True), "5a" * 32, 2.0)
+        return ExperimentRecord(self.end, (version,), "{}")
+
+    def watch(self, _: str, after: int = 0) -> Iterator[ExperimentSummary | EventRecord]:
+        yield summary()
+        yield from (event for event in EVENTS if event.sequence > after)
+        yield self.end
+
+    def logs(self, experiment: str, source: str) -> Iterator[LogLines]:
+        yield LogLines(experiment, source or "aggregator", ("one", "two"))
+
+    def cancel(self, _: str) -> ExperimentSummary:
+        return summary(Status.CANCELLED, "cancelled by alice")
+
+    def model(self, _: str, which: str, path: Path) -> Path:
+        path.write_text(which)
+        return path
+
+    def envoys(self) -> list[EnvoyRecord]:
+        devices = DeviceStatistics(cpu_percent=12.3, memory_total_bytes=4 << 30, memory_used_bytes=1 << 30)
+        facts = ShardFacts((8, 8), (), "digits", {"counts": {"train": 5}})
+        return [EnvoyRecord("bern", online=True, last_seen=1.0, shard=facts, devices=devices, running=("digits-1",))]
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    monkeypatch.setattr(api, "Federation", FakeFederation)
+    monkeypatch.setattr(FakeFederation, "end", summary(Status.FINISHED, "all rounds"))
+    monkeypatch.chdir(tmp_path)
+
+    def invoke(*words: str, **environment: str) -> Result:
+        where = {"FX_DIRECTOR": "director:1", "FX_CERTIFICATES": "certs/user/alice"} | environment
+        return CliRunner(env=where).invoke(fx, list(words), standalone_mode=False)
+
+    return invoke
+
+
+def fine(result: Result) -> str:
+    assert result.exception is None, result.exception
+    return result.stdout
+
+
+def failed(result: Result) -> FederationError:
+    assert isinstance(result.exception, FederationError)
+    return result.exception
+
+
+COMMANDS = {
+    "experiment submit": ["plan.yaml"],
+    "experiment list": [],
+    "experiment show": ["digits-1"],
+    "experiment watch": ["digits-1"],
+    "experiment logs": ["digits-1"],
+    "experiment cancel": ["digits-1"],
+    "experiment model": ["digits-1"],
+    "envoy list": [],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_json_parses_line_by_line_and_nothing_else_is_on_stdout(run: Run, command: str) -> None:
+    output = fine(run(*command.split(), *COMMANDS[command], "--json"))
+    values = [json.loads(line) for line in output.splitlines()]
+    assert values
+    assert all(isinstance(value, dict | list) for value in values)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_without_json_people_can_read_it(run: Run, command: str) -> None:
+    output = fine(run(*command.split(), *COMMANDS[command]))
+    assert output
+    assert "ExperimentSummary(" not in output
+    assert "<Status." not in output
+
+
+def test_where_and_who_come_from_options_or_the_environment(run: Run) -> None:
+    fine(run("experiment", "list"))
+    assert FakeFederation.asked == ["director:1", Path("certs/user/alice")]
+    fine(run("experiment", "list", "-d", "elsewhere:2", "--certificates", "mine"))
+    assert FakeFederation.asked == ["elsewhere:2", Path("mine")]
+
+
+def test_the_only_user_certificate_is_taken(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "certs" / "user" / "alice").mkdir(parents=True)
+    fine(run("experiment", "list", FX_CERTIFICATES=""))
+    assert FakeFederation.asked[1] == Path("certs/user/alice")
+    (tmp_path / "certs" / "user" / "bob").mkdir()
+    error = failed(run("experiment", "list", FX_CERTIFICATES=""))
+    assert isinstance(error, UsageError)
+    assert "there are alice, bob below certs/user (name it with --certificates" in str(error)
+
+
+def test_submit_prints_the_id_for_scripts(run: Run) -> None:
+    assert fine(run("experiment", "submit", "plan.yaml", "-s", "seed=1", "-s", "name=x")) == "digits-1\n"
+    assert FakeFederation.asked[2:] == [Path("plan.yaml"), ("seed=1", "name=x")]
+
+
+def test_watch_shows_a_line_per_event_that_people_need(run: Run) -> None:
+    assert fine(run("experiment", "watch", "digits-1")).splitlines() == [
+        "bern joined",
+        "round   1    1.25 s  accuracy 0.5  best so far  [bern; without zurich (left: no power)]",
+    ]
+    assert "bern joined" not in fine(run("experiment", "watch", "digits-1", "--after", "1"))
+
+
+def test_watch_as_json_has_every_event_and_both_summaries(run: Run) -> None:
+    values = [json.loads(line) for line in fine(run("experiment", "watch", "digits-1", "--json")).splitlines()]
+    assert [value["kind"] for value in values] == [
+        "summary", "collaborator_joined", "assignment_sent", "round_finished", "summary",
+    ]  # fmt: skip
+    assert values[-1]["status"] == "FINISHED"
+    assert values[3]["fields"] == ROUND
+
+
+@pytest.mark.parametrize("words", [("watch", "digits-1"), ("submit", "plan.yaml", "--watch")])
+@pytest.mark.parametrize(
+    ("status", "kind"), [(Status.FAILED, ExperimentFailedError), (Status.CANCELLED, ExperimentCancelledError)]
+)
+def test_the_exit_says_how_it_ended(
+    run: Run, words: tuple[str, ...], status: Status, kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeFederation, "end", summary(status, "site 'bern': no data"))
+    error = failed(run("experiment", *words))
+    assert type(error) is kind
+    assert "site 'bern': no data" in str(error)
+
+
+def test_the_model_s_file_and_checksum_are_told(run: Run, tmp_path: Path) -> None:
+    found = json.loads(fine(run("experiment", "model", "digits-1", "--which", "last", "--json")))
+    assert found["file"] == "digits-1-last.safetensors"
+    assert (tmp_path / found["file"]).read_text() == "last"
+    assert found["bytes"] == 4
+    assert len(found["sha256"]) == 64
+
+
+def test_logs_name_their_source(run: Run) -> None:
+    assert fine(run("experiment", "logs", "digits-1", "--site", "bern")) == "bern: one\nbern: two\n"
+
+
+def test_the_table_of_envoys(run: Run) -> None:
+    output = fine(run("envoy", "list"))
+    assert "1.0 of 4.0 GiB" in output
+    assert "train 5" in output
+
+
+def test_installed_templates_as_json(run: Run) -> None:
+    names = {row["template"] for row in json.loads(fine(run("workspace", "templates", "--json")))}
+    assert "torch_digits" in names
