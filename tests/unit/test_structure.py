@@ -1,0 +1,148 @@
+"""What no linter holds: sizes, names, docstrings, tables that must be complete, files that must be fresh."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import openfl_like
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = Path(openfl_like.__file__).parent
+PROTOS = PACKAGE / "wire" / "protos"
+LONGEST_FILE = 500
+MOST_METHODS = 12
+MEANINGLESS = {"utils", "util", "common", "helpers", "helper", "manager", "misc", "core"}
+
+SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if not path.stem.endswith("_pb2"))
+ALL = sorted(
+    path
+    for folder in ("openfl_like", "tests", "benchmarks", "workspace_templates")
+    for path in (ROOT / folder).rglob("*.py")
+    if not path.stem.endswith("_pb2")
+)
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def test_there_is_something_to_look_at() -> None:
+    assert len(SOURCES) > 50
+    assert len(ALL) > len(SOURCES) + 20
+
+
+def test_no_file_is_longer_than_one_idea() -> None:
+    lengths = {name_of(path): len(path.read_text().splitlines()) for path in ALL}
+    assert {name: lines for name, lines in lengths.items() if lines > LONGEST_FILE} == {}
+
+
+def test_no_module_is_named_after_nothing() -> None:
+    parts = {part for path in SOURCES for part in path.relative_to(PACKAGE).with_suffix("").parts}
+    assert parts & MEANINGLESS == set()
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if path.name == "__init__.py"], ids=name_of)
+def test_a_package_says_what_it_is_for_and_exports_nothing(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree)
+    imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert imports == []
+
+
+def test_each_layer_says_who_may_import_it() -> None:
+    inner = {"protos", "migrations"}
+    layers = [path for path in PACKAGE.glob("*/__init__.py") if path.parent.name not in inner]
+    silent = [name_of(path) for path in layers if path.parent.name != "cli" and "mport" not in path.read_text()]
+    assert silent == []
+
+
+def test_no_class_has_more_public_methods_than_can_be_learnt() -> None:
+    found = {}
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                methods = [item.name for item in node.body if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef)]
+                count = sum(not name.startswith("_") for name in methods)
+                if count > MOST_METHODS:
+                    found[f"{name_of(path)}:{node.name}"] = count
+    assert found == {}
+
+
+# A code in brackets or after a colon, and then words: "(always piped)", "- the file says it all", "# a row is untyped".
+_SILENCED = re.compile(r"#\s*(?:noqa|type:\s*ignore)\b")
+_WITH_REASON = re.compile(
+    r"#\s*(?:noqa:\s*[A-Z]+\d+(?:,\s*[A-Z]+\d+)*|type:\s*ignore\[[a-z-]+(?:,\s*[a-z-]+)*\])\s*[(#-]\s*\w[^)]*\w"
+)
+
+
+def test_whoever_silences_a_checker_says_which_rule_and_why() -> None:
+    bare = [
+        f"{name_of(path)}:{number}: {line.strip()}"
+        for path in (*ALL, ROOT / "setup.py")
+        if path != Path(__file__).resolve()
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if _SILENCED.search(line) and not _WITH_REASON.search(line)
+    ]
+    assert bare == []
+
+
+@pytest.mark.parametrize(
+    ("line", "good"),
+    [
+        ("x  # noqa: S101 (always piped)", True),
+        ("x  # noqa: FBT001, FBT002 - setuptools' own signature", True),
+        ("x  # type: ignore[arg-type] # a row is untyped", True),
+        ("x  # noqa: S101", False),
+        ("x  # noqa", False),
+        ("x  # type: ignore", False),
+        ("x  # type: ignore[arg-type]", False),
+    ],
+)
+def test_what_counts_as_a_reason(line: str, *, good: bool) -> None:
+    assert bool(_WITH_REASON.search(line)) is good
+    assert _SILENCED.search(line)
+
+
+def test_no_work_is_left_as_a_note() -> None:
+    notes = re.compile(r"\b(?:TODO|FIXME|XXX|HACK)\b")
+    found = [name_of(path) for path in ALL if path != Path(__file__).resolve() and notes.search(path.read_text())]
+    assert found == []
+
+
+def test_names_of_test_files_are_unique() -> None:
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert {name: count for name, count in names.items() if count > 1} == {}
+
+
+def test_tests_have_the_folder_and_the_name_of_what_they_test() -> None:
+    wrong = [
+        name_of(path)
+        for path in (ROOT / "tests" / "unit").rglob("test_*.py")
+        if path.parent.name != "unit" and not path.name.startswith(f"test_{path.parent.name}_")
+    ]
+    assert wrong == []
+
+
+def test_to_import_the_package_costs_nothing() -> None:
+    script = "import sys; import openfl_like; print(*sorted(m for m in sys.modules if '.' not in m))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    loaded = set(done.stdout.split())
+    assert not loaded & {"numpy", "torch", "grpc", "pydantic", "cryptography", "sqlalchemy", "asyncio", "yaml"}
+
+
+@pytest.mark.parametrize("suffix", ["py", "pyi"])
+def test_the_generated_messages_are_those_of_the_protocol_file(suffix: str, tmp_path: Path) -> None:
+    tools = pytest.importorskip("grpc_tools", reason="pip install -e '.[dev]'")
+    assert tools
+    command = [
+        sys.executable, "-m", "grpc_tools.protoc", f"-I{PROTOS}", f"--python_out={tmp_path}", f"--pyi_out={tmp_path}",
+        str(PROTOS / "federation.proto"),
+    ]  # fmt: skip
+    subprocess.run(command, capture_output=True, timeout=60, check=True)
+    name = f"federation_pb2.{suffix}"
+    assert (tmp_path / name).read_bytes() == (PROTOS / name).read_bytes(), "run: make protos"
