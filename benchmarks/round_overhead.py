@@ -5,66 +5,41 @@ Example: python benchmarks/round_overhead.py --collaborators 2 --rounds 20 --par
 
 import argparse
 import asyncio
-import shutil
 import tempfile
-from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 from figures import emit, figure, say
 from floor import control_plane_floor
+from no_training import make_workspace, run_experiment
 
-from openfl_like.api.federation import Federation
-from openfl_like.federation.parties import EventRecord
 from openfl_like.services.local_federation import LocalFederation
-
-WORKSPACE = Path(__file__).parent / "workspaces" / "no_training"
-
-
-def _workspace(place: Path, collaborators: int) -> dict[str, Path]:
-    shutil.copytree(WORKSPACE, place)
-    first = place / "shards" / "site-1.yaml"
-    sites = {f"site-{number}": place / "shards" / f"site-{number}.yaml" for number in range(1, collaborators + 1)}
-    for path in sites.values():
-        if path != first:
-            shutil.copyfile(first, path)
-    return sites
-
-
-def _rounds(federation: LocalFederation, plan: Path, overrides: tuple[str, ...]) -> list[float]:
-    with Federation(federation.director, federation.user_certificates) as client:
-        experiment = client.submit(plan, overrides)
-        published = [
-            item.time
-            for item in client.watch(experiment.id)
-            if isinstance(item, EventRecord) and item.kind == "round_finished"
-        ]
-        record = client.experiment(experiment.id)
-    if record.summary.status != "FINISHED":
-        raise SystemExit(f"the experiment is {record.summary.status}: {record.summary.reason}")
-    # the first round is left out: the workers are still starting in it
-    return [after - before for before, after in pairwise(published[1:])]
 
 
 async def measure(collaborators: int, rounds: int, parameters: int) -> dict[str, object]:
     """Runs one experiment and gives its figure beside the floor of the same run."""
     with tempfile.TemporaryDirectory(prefix="fx-bench-") as directory:
         place = Path(directory)
-        sites = _workspace(place / "workspace", collaborators)
-        overrides = (
-            f"aggregator.settings.rounds_to_train={rounds + 1}",
-            f"task_runner.settings.parameters={parameters}",
-            f"admission.min_collaborators={collaborators}",
-        )
+        sites = make_workspace(place / "workspace", collaborators)
+        overrides = (f"task_runner.settings.parameters={parameters}", f"admission.min_collaborators={collaborators}")
         async with LocalFederation(place / "federation", sites, (1,), ()) as federation:
             plan = place / "workspace" / "plan.yaml"
-            values = await asyncio.to_thread(_rounds, federation, plan, overrides)
+            found = await asyncio.to_thread(run_experiment, federation, plan, rounds, overrides)
             server = federation.directory / "certs" / "director" / "director"
-            floor = await asyncio.to_thread(
+            bare = await asyncio.to_thread(
                 control_plane_floor, federation.user_certificates, server, collaborators, rounds
             )
-    base = sorted(floor)[len(floor) // 2]
-    result = figure("w2_round_overhead", f"{collaborators} x {parameters}", "s/round", values, floor=round(base, 6))
-    return {**result, "ratio": round(float(str(result["value"])) / base, 2)}
+    floor = median(bare)
+    return figure(
+        "w2_round_overhead",
+        f"{collaborators} x {parameters}",
+        "s/round",
+        found.rounds_s,
+        floor=round(floor, 6),
+        ratio=round(median(found.rounds_s) / floor, 2),
+        cpu_s=found.cpu_s,
+        rss_mb=found.anonymous_mb,
+    )
 
 
 def main() -> None:
