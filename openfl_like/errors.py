@@ -231,8 +231,7 @@ class RoundClosedError(FederationError):
 
     Cause: The site needed longer than the round waited, or its assignment was withdrawn.
 
-    Cure: Nothing: the site takes part in the next round. If it happens often, raise ``deadline.round_s`` and
-    ``deadline.train_s``.
+    Cure: Nothing: the site takes part in the next round. If it happens often, raise ``deadline.round_s`` in the plan.
     """
 
     code = "E304"

@@ -1,0 +1,130 @@
+"""Writes the pages of the reference that are made from the code; ``python docs/generate.py``, or ``make golden``."""
+
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from openfl_like.cli.main import fx
+from openfl_like.errors import MEANINGS, FederationError
+
+REFERENCE = Path(__file__).resolve().parent / "reference"
+WIDTH = 100
+INTRODUCTION = """# Commands
+
+Made from the code by `make golden`; do not edit.
+
+Results go to stdout, words for people to stderr. Most commands have `--json`; what they print then is meant for
+programs and does not change without an entry in the changelog. Exit codes are in
+[operations](../operations.md#exit-codes).
+
+| variable | stands for |
+|---|---|
+| `FX_DIRECTOR` | `--director` |
+| `FX_CERTIFICATES` | `--certificates`, in the commands of a user |
+| `FX_DEBUG` | `fx --debug`: debug messages, and tracebacks instead of one line |"""
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """Gives every command of ``fx`` with its help, parents first."""
+    yield from _walk(fx, "fx", None)
+
+
+def _walk(command: click.Command, name: str, parent: click.Context | None) -> Iterator[tuple[str, str]]:
+    settings = command.context_settings if parent is None else {}
+    context = click.Context(
+        command, info_name=name, parent=parent, terminal_width=WIDTH, max_content_width=WIDTH, **settings
+    )
+    yield context.command_path, command.get_help(context) + "\n"
+    if isinstance(command, click.Group):
+        for inner in command.list_commands(context):
+            found = command.get_command(context, inner)
+            if found is not None:
+                yield from _walk(found, inner, context)
+
+
+def commands_page() -> str:
+    """Gives the page of all commands."""
+    parts = [INTRODUCTION]
+    for path, text in commands():
+        parts += [f"## {path}", f"```text\n{text.rstrip()}\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def error_page(kind: type[FederationError]) -> str:
+    """Gives the page of an error code."""
+    summary, cause, cure = _paragraphs(kind)
+    meaning = MEANINGS[kind]
+    shown = "its message" if meaning.public else "only its code; the message stays in the log of the other side"
+    return f"""# {kind.code} {kind.__name__}
+
+{_linked(summary)}
+
+**Why it happens.** {_linked(cause)}
+
+**What to do.** {_linked(cure)}
+
+| exit code of `fx` | gRPC status | HTTP status | what a peer is shown |
+|---|---|---|---|
+| {meaning.exit_code} | `{meaning.grpc_status}` | {meaning.http_status} | {shown} |
+
+[All errors](index.md)
+"""
+
+
+def errors_page() -> str:
+    """Gives the list of all error codes."""
+    rows = "\n".join(
+        f"| [{kind.code}]({kind.code}.md) | {kind.__name__} | {_paragraphs(kind)[0]} |"
+        for kind in sorted(MEANINGS, key=lambda kind: kind.code)
+    )
+    return f"""# Errors
+
+Made from `openfl_like/errors.py` by `make golden`; do not edit.
+
+A command that fails prints one line, `Error [CODE]: where: what (what to do)`, and ends with the exit code of the
+table on the page of its code. The codes never change their meaning.
+
+| code | error | meaning |
+|---|---|---|
+{rows}
+"""
+
+
+def _paragraphs(kind: type[FederationError]) -> tuple[str, str, str]:
+    """Gives summary, cause and cure of an error, from its docstring."""
+    texts = [" ".join(text.split()) for text in (inspect.getdoc(kind) or "").split("\n\n")]
+    found = {
+        label: text.removeprefix(label) for text in texts for label in ("Cause: ", "Cure: ") if text.startswith(label)
+    }
+    return texts[0], found["Cause: "], found["Cure: "]
+
+
+def _linked(text: str) -> str:
+    """Turns the code marks of docstrings into those of Markdown, and names of pages into links."""
+    marked = text.replace("``", "`")
+    return re.sub(r"docs/reference/(\w+)\.md", r"[\1](../\1.md)", marked)
+
+
+def pages() -> dict[Path, str]:
+    """Gives every page that is made from the code: path -> text."""
+    errors = REFERENCE / "errors"
+    found = {errors / f"{kind.code}.md": error_page(kind) for kind in MEANINGS}
+    return {REFERENCE / "cli.md": commands_page(), errors / "index.md": errors_page(), **found}
+
+
+def main() -> None:
+    """Writes the pages, and removes those of errors that are no more."""
+    wanted = pages()
+    for path in (REFERENCE / "errors").glob("*.md"):
+        if path not in wanted:
+            path.unlink()
+    for path, text in wanted.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
