@@ -1,0 +1,115 @@
+import contextlib
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+
+from openfl_like.cli.main import fx
+from openfl_like.data.shard import load_shard_config
+from openfl_like.plan.load import load_plan
+from openfl_like.services.settings import load_director_file
+from tests.docs.documents import DOCS, ROOT, Block, blocks, documents, spans
+
+SHELLS = ("bash", "console", "")
+LOADERS: dict[str, Callable[[Path], object]] = {
+    "plan": load_plan,
+    "director": load_director_file,
+    "shard": load_shard_config,
+}
+CONTEXT = click.Context(fx, info_name="fx", **fx.context_settings)
+LINK = re.compile(r"(?<!!)\[[^\]\n]+\]\(([^)\s]+)\)")
+COMMANDS = [
+    pytest.param(words, id=f"{block}: fx {' '.join(words)[:60]}")
+    for block in blocks(*SHELLS)
+    for words in block.commands
+]
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(COMMANDS) + len(spans()) > 60
+    assert {block.tag.split()[0] for block in blocks("yaml", *SHELLS) if block.tag} >= {
+        "director",
+        "shard",
+        "run",
+    }
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_every_command_can_be_given_like_that(words: list[str]) -> None:
+    command, rest = _command(words)
+    with contextlib.suppress(click.exceptions.Exit):  # --help and --version
+        command.make_context(words[0], rest, parent=CONTEXT)
+
+
+@pytest.mark.parametrize(("path", "text"), spans())
+def test_every_command_in_the_text_exists_with_its_options(path: Path, text: str) -> None:
+    words = [word for word in text.split()[1:] if word not in {"…", "--debug"}]
+    command, rest = _command(words)
+    known = {option for parameter in command.get_params(CONTEXT) for option in parameter.opts}
+    assert {word for word in rest if word.startswith("-")} <= known, path
+
+
+def _command(words: list[str]) -> tuple[click.Command, list[str]]:
+    """Gives the command that the words name, and the words after its name."""
+    command: click.Command = fx
+    rest = list(words)
+    while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+        name = rest.pop(0)
+        found = command.get_command(CONTEXT, name)
+        assert found is not None, f"there is no command {name}"
+        command = found
+    return command, rest
+
+
+@pytest.mark.parametrize("block", blocks("yaml"), ids=str)
+def test_every_yaml_block_is_what_it_says(block: Block, tmp_path: Path) -> None:
+    assert isinstance(yaml.safe_load(block.text), dict)
+    if block.tag:
+        file = tmp_path / "file.yaml"
+        file.write_text(block.text)
+        LOADERS[block.tag.split()[0]](file)
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=str)
+def test_every_python_block_compiles_and_runs_if_it_can(block: Block, tmp_path: Path) -> None:
+    compile(block.text, str(block), "exec")
+    if block.tag == "run":
+        subprocess.run([sys.executable, "-c", block.text], cwd=tmp_path, check=True, timeout=60)
+
+
+@pytest.mark.parametrize("path", documents(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_somewhere(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for target in LINK.findall(text):
+        if target.startswith(("http://", "https://", "mailto:")):
+            continue
+        file, _, anchor = target.partition("#")
+        place = (path.parent / file).resolve() if file else path
+        assert place.exists(), target
+        assert not anchor or anchor in _anchors(place), target
+
+
+def _anchors(path: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_page_can_be_reached_from_the_index() -> None:
+    reached, ahead = set[Path](), [DOCS / "index.md"]
+    while ahead:
+        page = ahead.pop()
+        if page in reached:
+            continue
+        reached.add(page)
+        targets = [target.partition("#")[0] for target in LINK.findall(page.read_text(encoding="utf-8"))]
+        ahead += [
+            found
+            for target in targets
+            if (found := (page.parent / target).resolve()).suffix == ".md" and found.is_relative_to(DOCS)
+        ]
+    assert set(DOCS.rglob("*.md")) - reached == set()
