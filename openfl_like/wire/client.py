@@ -25,12 +25,16 @@ from openfl_like.wire.protos import federation_pb2 as pb
 from openfl_like.wire.status import failure_of
 from openfl_like.wire.transfer import chunks_of, receive_file, wanted
 
+# What grpc raises on a stream that has ended: by a status, before it began, or while something was under way.
+_BROKEN = (grpc.aio.AioRpcError, asyncio.InvalidStateError, grpc.aio.InternalError)
+
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The two ends of a channel: where the peer is, and who we are."""
+    """The two ends of a channel: where the peer is and who it must be, and who we are."""
 
     address: str
+    server_name: str
     credentials: Credentials
 
     async def failure(self, call: Any) -> FederationError:
@@ -39,7 +43,7 @@ class Link:
         A server that refuses our certificate only closes the connection (TLS 1.3), which looks as if it were down; so
         the certificate is looked at here before the address is blamed.
         """
-        error = await failure_of(call, self.address)
+        error = await failure_of(call, self.address, self.server_name)
         if isinstance(error, UnreachableError):
             try:
                 verify_peer(self.credentials.chain, self.credentials.trust, datetime.now(UTC))
@@ -59,7 +63,7 @@ class Stream:
         """Gives the next message."""
         try:
             message = await self.call.read()
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        except _BROKEN:
             raise await self.link.failure(self.call) from None
         if message is not grpc.aio.EOF:
             return message
@@ -78,12 +82,15 @@ class Stream:
         """Sends a message."""
         try:
             await self.call.write(message)
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        except _BROKEN:
             raise await self.link.failure(self.call) from None
 
     async def finish(self) -> None:
         """Says that no more messages come and waits for the peer's end."""
-        await self.call.done_writing()
+        try:
+            await self.call.done_writing()
+        except _BROKEN:
+            raise await self.link.failure(self.call) from None
         while await self.read() is not None:
             pass
 
@@ -99,7 +106,7 @@ class Peer:
     """
 
     def __init__(self, service: ServiceDescriptor, address: str, server_name: str, credentials: Credentials) -> None:
-        self._link = Link(address, credentials)
+        self._link = Link(address, server_name, credentials)
         self._methods: Mapping[str, MethodDescriptor] = service.methods_by_name
         self._channel = open_channel(address, server_name, credentials)
 

@@ -20,6 +20,10 @@ from openfl_like.errors import (
 CODE_KEY = "fx-error-code"
 _DETAILS_LIMIT_BYTES = 6000  # a peer may refuse metadata beyond 8 kB, and then the call seems to have broken
 
+# Words by which the releases of grpcio say why a connection was not made; it has no codes for them.
+_ANOTHER_SERVER = ("hostname verification", "peer name")
+_HANDSHAKE = ("handshake", "ssl_error", "certificate", "tls")
+
 
 async def abort(context: grpc.aio.ServicerContext, error: FederationError) -> None:
     """Ends a call with an error of ours."""
@@ -43,18 +47,24 @@ def _encoded_bytes(text: str) -> int:
     return len(data) + 2 * sum(not 0x20 <= byte <= 0x7E or byte == 0x25 for byte in data)
 
 
-async def failure_of(call: grpc.aio.Call, peer: str) -> FederationError:
+async def failure_of(call: grpc.aio.Call, peer: str, expected: str) -> FederationError:
     """Gives the error of ours that an ended call stands for.
 
     Args:
         call: A call that ended with another status than OK.
         peer: ``host:port`` for the message.
+        expected: The role name that the server's certificate must carry.
     """
     for key, value in await call.trailing_metadata() or ():
         if key == CODE_KEY:
             return from_code(str(value), str(await call.details()))
     details = str(await call.details() or (await call.code()).name)
-    if _is_handshake(details):
+    if _has(details, _ANOTHER_SERVER):
+        return UnauthenticatedError(
+            f"the server at {peer} is not '{expected}': its certificate does not carry this name",
+            cure="check the address; the port may have passed to another server",
+        )
+    if _has(details, _HANDSHAKE):
         return UnauthenticatedError(
             f"the TLS handshake with {peer} failed: {details}",
             cure="check that both sides' certificates come from the same federation and are not expired",
@@ -62,6 +72,5 @@ async def failure_of(call: grpc.aio.Call, peer: str) -> FederationError:
     return UnreachableError(f"{peer} cannot be reached: {details}", cure="check the address and that it is running")
 
 
-def _is_handshake(details: str) -> bool:
-    marks = ("handshake", "SSL_ERROR", "CERTIFICATE", "Peer name", "tls")
-    return any(mark.lower() in details.lower() for mark in marks)
+def _has(details: str, marks: tuple[str, ...]) -> bool:
+    return any(mark in details.lower() for mark in marks)

@@ -16,6 +16,7 @@ from openfl_like.errors import (
 from openfl_like.wire.status import CODE_KEY, abort, failure_of
 
 Metadata = tuple[tuple[str, str], ...] | None
+PEER = "director:50050", "director.test.fx"
 SOFT_METADATA_LIMIT = 8 << 10  # grpc refuses more at random, twice as much always
 
 
@@ -54,7 +55,7 @@ async def there_and_back(error: FederationError) -> tuple[grpc.StatusCode, Feder
     await abort(context, error)
     assert context.status is not None
     code, details = context.status
-    return code, await failure_of(Ended(code, details, context.metadata), "director:50050")
+    return code, await failure_of(Ended(code, details, context.metadata), *PEER)
 
 
 @pytest.mark.parametrize("kind", MEANINGS, ids=lambda kind: kind.code)
@@ -95,22 +96,32 @@ async def test_a_long_message_is_cut_to_what_metadata_may_hold(letter: str) -> N
     assert set(details) <= {letter, "…"}
 
 
-@pytest.mark.parametrize(
-    "details",
-    [
-        "Ssl handshake failed: SSL_ERROR_SSL: error:1000007d: CERTIFICATE_VERIFY_FAILED",
-        "Peer name director.test.fx is not in peer certificate",
-    ],
-)
-async def test_a_failed_handshake_is_told_from_an_absent_server(details: str) -> None:
-    found = await failure_of(Ended(grpc.StatusCode.UNAVAILABLE, details), "director:50050")
+async def test_a_failed_handshake_is_told_from_an_absent_server() -> None:
+    details = "Ssl handshake failed: SSL_ERROR_SSL: error:1000007d: CERTIFICATE_VERIFY_FAILED"
+    found = await failure_of(Ended(grpc.StatusCode.UNAVAILABLE, details), *PEER)
     assert isinstance(found, UnauthenticatedError)
     assert "TLS handshake with director:50050 failed" in found.message
     assert "same federation and are not expired" in found.cure
 
 
+@pytest.mark.parametrize(
+    "details",
+    [
+        "Peer name director.test.fx is not in peer certificate",
+        "Custom verification check failed with error: UNAUTHENTICATED: Hostname Verification Check failed.",
+    ],
+)
+async def test_another_server_at_the_address_is_named(details: str) -> None:
+    found = await failure_of(Ended(grpc.StatusCode.UNAVAILABLE, details), *PEER)
+    assert isinstance(found, UnauthenticatedError)
+    assert found.message == (
+        "the server at director:50050 is not 'director.test.fx': its certificate does not carry this name"
+    )
+    assert "check the address" in found.cure
+
+
 async def test_an_absent_server_is_unreachable() -> None:
-    found = await failure_of(Ended(grpc.StatusCode.UNAVAILABLE, "Connection refused"), "director:50050")
+    found = await failure_of(Ended(grpc.StatusCode.UNAVAILABLE, "Connection refused"), *PEER)
     assert isinstance(found, UnreachableError)
     assert str(found) == (
         "director:50050 cannot be reached: Connection refused (check the address and that it is running)"
@@ -118,16 +129,16 @@ async def test_an_absent_server_is_unreachable() -> None:
 
 
 async def test_without_details_the_status_is_named() -> None:
-    found = await failure_of(Ended(grpc.StatusCode.DEADLINE_EXCEEDED, None), "director:50050")
+    found = await failure_of(Ended(grpc.StatusCode.DEADLINE_EXCEEDED, None), *PEER)
     assert "DEADLINE_EXCEEDED" in found.message
 
 
 async def test_an_unknown_code_of_a_newer_peer_is_internal() -> None:
-    found = await failure_of(Ended(grpc.StatusCode.ABORTED, "what", ((CODE_KEY, "E777"),)), "director:50050")
+    found = await failure_of(Ended(grpc.StatusCode.ABORTED, "what", ((CODE_KEY, "E777"),)), *PEER)
     assert isinstance(found, InternalError)
 
 
 async def test_other_metadata_is_passed_over() -> None:
     metadata = (("x-proxy", "E203"), (CODE_KEY, NotFoundError.code))
-    found = await failure_of(Ended(grpc.StatusCode.NOT_FOUND, "no", metadata), "director:50050")
+    found = await failure_of(Ended(grpc.StatusCode.NOT_FOUND, "no", metadata), *PEER)
     assert isinstance(found, NotFoundError)
