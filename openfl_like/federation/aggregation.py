@@ -15,10 +15,10 @@ from pydantic.dataclasses import dataclass as settings_dataclass
 from openfl_like.errors import UpdateRefusedError
 from openfl_like.federation.task import Update
 from openfl_like.tensors.container import TensorFile, TensorWriter
-from openfl_like.tensors.manifest import file_digest
+from openfl_like.tensors.manifest import Manifest, manifest_of
 from openfl_like.tensors.named import Array, TensorSpec, compare
 
-BLOCK_ELEMENTS = 256 * 1024
+BLOCK_ELEMENTS = 64 * 1024  # a block of float64 for each of a few sites stays in the second-level cache
 _STRICT = ConfigDict(extra="forbid")
 
 Vector: TypeAlias = npt.NDArray[np.float64]
@@ -83,8 +83,13 @@ def weights_of(updates: Sequence[Update]) -> dict[str, float]:
 
 
 def aggregate_files(
-    rule: AggregationRule, contributions: Sequence[Contribution], out: Path, *, sync: bool = True
-) -> str:
+    rule: AggregationRule,
+    contributions: Sequence[Contribution],
+    out: Path,
+    *,
+    sync: bool = True,
+    spare: Path | None = None,
+) -> Manifest:
     """Combines model files into a new one.
 
     The updates are read in the order of the collaborators' names, in float64, and cast once at the end; integers are
@@ -96,9 +101,10 @@ def aggregate_files(
         contributions: At least one; their order does not matter.
         out: Where the new model will be.
         sync: False skips fsync.
+        spare: A file that may be overwritten instead of making a new one.
 
     Returns:
-        The identity of the new file.
+        The manifest of the new file.
 
     Raises:
         UpdateRefusedError: If there is nothing to combine, names or weights are not usable, the tensors differ, or
@@ -110,13 +116,13 @@ def aggregate_files(
     with ExitStack() as stack:
         files = [stack.enter_context(TensorFile(item.path)) for item in ordered]
         _check_schemas(ordered, files)
-        with TensorWriter(out, files[0].schema, sync=sync) as writer:
+        with TensorWriter(out, files[0].schema, sync=sync, spare=spare) as writer:
             for spec in files[0].schema:
                 combine = _copier() if len(files) == 1 else _combiner(rule, weights, spec)
                 for start, block in _combined(combine, [file.flat(spec.name) for file in files]):
                     _check_finite(spec, block)
                     writer.write(spec.name, start, block)
-    return file_digest(out)
+    return manifest_of(out)
 
 
 _Combine: TypeAlias = Callable[[list[Array]], Array]

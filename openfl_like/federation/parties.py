@@ -76,7 +76,14 @@ class ExperimentSummary:
 
 @dataclass(frozen=True, slots=True)
 class PublishedVersion:
-    """A published model version with its SHA-256 (hex), as ``sha256sum`` prints it."""
+    """A published model version.
+
+    Attributes:
+        version: What it is.
+        sha256: SHA-256 (hex) of its file, as ``sha256sum`` prints it; empty but for the last and the best version of an
+            experiment that has ended.
+        published_at: Seconds since the epoch.
+    """
 
     version: ModelVersion
     sha256: str

@@ -153,10 +153,25 @@ AggregatorInstruction = Assignment | Withdrawal | Dismissal
 
 @dataclass(frozen=True, slots=True)
 class Landing:
-    """Where an upload goes: the file to write; ``missing`` are the chunks still wanted."""
+    """Where an upload goes.
+
+    Attributes:
+        path: The file to write.
+        missing: The chunks still wanted.
+        spare: A file that may be overwritten instead of making a new one.
+    """
 
     path: Path
     missing: tuple[int, ...]
+    spare: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A file with its manifest, ready to be sent."""
+
+    path: Path
+    manifest: Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +205,8 @@ class AggregatorPort(Protocol):
     ) -> None:
         """Holds a collaborator's session until either side ends it."""
 
-    async def model_file(self, digest: str) -> Path:
-        """Gives the file of a model version or candidate."""
+    async def model_file(self, digest: str) -> Stored:
+        """Gives a model version or candidate."""
 
     async def expect_update(self, update: Update, manifest: Manifest) -> Landing:
         """Checks an offered update before a byte of it is taken."""

@@ -19,8 +19,8 @@ from openfl_like.federation.task import Assignment, Phase, TaskCall, Update
 from openfl_like.frameworks.runner import DataLoader, RunnerContext, Shard, TaskResult, TaskRunner
 from openfl_like.frameworks.workspace import WorkspaceCode
 from openfl_like.plan.schema import Component, Plan
-from openfl_like.tensors.container import TensorFile, write_tensors
-from openfl_like.tensors.manifest import file_digest
+from openfl_like.tensors.container import TensorFile, spare_path, write_tensors
+from openfl_like.tensors.manifest import manifest_of, manifest_path
 
 _NO_TASKS = frozenset({"initialise", "begin", "get_tensors", "set_tensors"})
 _LONGEST_REASON = 500
@@ -108,7 +108,7 @@ class Performer:
             round=assignment.round,
             phase=assignment.phase,
             collaborator=assignment.collaborator,
-            digest="" if assignment.phase is Phase.EVALUATE else file_digest(out),
+            digest="" if assignment.phase is Phase.EVALUATE else _describe(out),
             num_samples=work.num_samples,
             metrics=work.metrics,
             duration_s=time.perf_counter() - start,
@@ -171,7 +171,7 @@ class Performer:
 
     def _save(self, out: Path) -> None:
         # No fsync: an update lost in a crash is trained again to the same bits.
-        write_tensors(out, self._runner.get_tensors(), sync=False)
+        write_tensors(out, self._runner.get_tensors(), sync=False, spare=spare_path(out))
 
     @contextmanager
     def _blame(self, what: str) -> Iterator[None]:
@@ -189,6 +189,13 @@ class Performer:
             if file.is_relative_to(self._code.directory):
                 line = f" ({file.relative_to(self._code.directory).as_posix()}:{number})"
         return line
+
+
+def _describe(out: Path) -> str:
+    """Writes the update's manifest beside it, so that nobody has to read the file again for it; gives its digest."""
+    manifest = manifest_of(out)
+    manifest_path(out).write_bytes(manifest.to_bytes())
+    return manifest.digest
 
 
 def _given(model: Path | None) -> Path:

@@ -117,6 +117,8 @@ class Drive:
         """Drives the experiment to its end."""
         try:
             await self._runtime.start(self.post)
+            if self._experiment.status.ended:  # a former run ended it and died before it could tell its collaborators
+                return await self._finish(self._experiment.status, self._experiment.reason)
             self.post(ExperimentStarted())
             while True:
                 event = await self._inbox.get()
@@ -147,17 +149,25 @@ class Drive:
         ends = any(isinstance(command, FinishExperiment) for command in commands)
         step = Commit(now, self._experiment.snapshot(), announcements)
         if versions or ends:
-            records = await asyncio.to_thread(self._commit_durably, step, versions)
+            records = await asyncio.to_thread(self._commit_durably, step, versions, ends=ends)
         else:
             records = self._record.store.commit(step)  # a quarter of a millisecond: less than a hop to a thread
         if records:
             self._record.publish(records)
 
-    def _commit_durably(self, step: Commit, versions: list[ModelVersion]) -> list[EventRecord]:
+    def _commit_durably(self, step: Commit, versions: list[ModelVersion], *, ends: bool) -> list[EventRecord]:
         published = None
         for version in versions:
-            published = version, self._record.shelf.publish(version)
-        return self._record.store.commit(replace(step, version=published, durable=True))
+            self._record.shelf.publish(version)
+            published = version
+        hashes = self._hashes() if ends else {}
+        return self._record.store.commit(replace(step, version=published, sha256=hashes, durable=True))
+
+    def _hashes(self) -> dict[int, str]:
+        """SHA-256 of the last and the best model, for people: it costs a pass over them, so only at the end."""
+        versions = self._experiment.versions
+        rounds = {version.round for version in [*versions[-1:], *[v for v in versions if v.best][-1:]]}
+        return {number: self._record.shelf.sha256(number) for number in rounds}
 
     async def _perform(self, command: Command) -> Outcome | None:
         match command:
@@ -168,9 +178,12 @@ class Drive:
             case ValidateUpdates() | Aggregate():
                 self.post(await asyncio.to_thread(self._work, command))
             case FinishExperiment(status, reason):
-                await self._runtime.perform(command)
-                return Outcome(status, reason)
+                return await self._finish(status, reason)
         return None
+
+    async def _finish(self, status: Status, reason: str) -> Outcome:
+        await self._runtime.perform(FinishExperiment(status, reason))
+        return Outcome(status, reason)
 
     def _work(self, command: ValidateUpdates | Aggregate) -> Event:
         try:

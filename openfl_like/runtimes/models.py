@@ -12,7 +12,7 @@ from openfl_like.federation.task import Assignment, Update
 from openfl_like.federation.validation import validate_update
 from openfl_like.plan.schema import Plan
 from openfl_like.store.files import ExperimentFiles
-from openfl_like.tensors.manifest import file_digest, sha256_file
+from openfl_like.tensors.manifest import Manifest, file_digest, manifest_of, sha256_file
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +31,18 @@ class ModelShelf:
         self._validators = build_validators(plan)
         self._rule = build_rule(plan)
         self._rounds: dict[str, int] = {}
+        self._manifests: dict[str, Manifest] = {}
 
     def put(self, digest: str, round_number: int) -> None:
         """Remembers which round's file has this digest."""
         self._rounds[digest] = round_number
+
+    def manifest(self, digest: str) -> Manifest:
+        """Gives the manifest of a model; its file is read for it once at most."""
+        path = self.path(digest)
+        if digest not in self._manifests:
+            self._manifests[digest] = manifest_of(path)
+        return self._manifests[digest]
 
     def path(self, digest: str) -> Path:
         """Gives the file of a model; raises NotFoundError."""
@@ -58,6 +66,10 @@ class ModelShelf:
         """Gives the file of an update in the spool."""
         return self._files.update(update.round, update.phase, update.collaborator)
 
+    def spare(self, collaborator: str) -> Path:
+        """Gives the file that the next update of a collaborator may overwrite."""
+        return self._files.spare(collaborator)
+
     def assignment_path(self, assignment: Assignment) -> Path:
         """Gives the file where the update of an assignment goes."""
         return self._files.update(assignment.round, assignment.phase, assignment.collaborator)
@@ -78,17 +90,22 @@ class ModelShelf:
             Contribution(update.collaborator, self.update_path(update), float(update.num_samples))
             for update in command.updates
         ]
-        digest = aggregate_files(self._rule, contributions, self._files.model(command.round))
-        self.put(digest, command.round)
-        return digest
+        out = self._files.model(command.round)
+        manifest = aggregate_files(self._rule, contributions, out, spare=self._files.spare("model"))
+        self._manifests[manifest.digest] = manifest
+        self.put(manifest.digest, command.round)
+        return manifest.digest
 
-    def publish(self, version: ModelVersion) -> str:
-        """Makes the version's file final and gives its SHA-256 (hex)."""
+    def publish(self, version: ModelVersion) -> None:
+        """Makes the version's file final."""
         made_in = self._round_of(version.digest)
         if made_in != version.round:
             self._files.carry(made_in, version.round)
             self.put(version.digest, version.round)
-        return sha256_file(self._files.model(version.round))
+
+    def sha256(self, round_number: int) -> str:
+        """Gives the SHA-256 (hex) of a round's model, as ``sha256sum`` prints it; it reads the whole file."""
+        return sha256_file(self._files.model(round_number))
 
     def tidy(self, versions: Sequence[ModelVersion]) -> None:
         """Lets go of the newest round's updates and of models that the plan does not keep."""
@@ -98,6 +115,7 @@ class ModelShelf:
         keep = {*(version.round for version in versions[-self._keep :]), *best}
         self._files.retain(keep)
         self._rounds = {digest: number for digest, number in self._rounds.items() if number in keep}
+        self._manifests = {digest: known for digest, known in self._manifests.items() if digest in self._rounds}
 
 
 def describe(error: Exception) -> str:

@@ -12,7 +12,7 @@ from openfl_like.events.bus import EventBus
 from openfl_like.federation.events import CancelRequested, CollaboratorLeft
 from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.parties import EventRecord
-from openfl_like.federation.ports import AggregatorInstruction, CollaboratorReport, Landing
+from openfl_like.federation.ports import AggregatorInstruction, CollaboratorReport, Landing, Stored
 from openfl_like.federation.task import Update
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.peer import PeerVerifier
@@ -113,11 +113,11 @@ class Aggregator:
         """Holds a collaborator's session."""
         await self._runtime.participate(caller, reports, send)  # type: ignore[arg-type] # same callable, wider type
 
-    async def model_file(self, digest: str) -> Path:
-        """Gives the file of a model."""
-        path = self._shelf.path(digest)
-        self._limit_bytes = path.stat().st_size + HEADER_SLACK_BYTES
-        return path
+    async def model_file(self, digest: str) -> Stored:
+        """Gives a model."""
+        manifest = await asyncio.to_thread(self._shelf.manifest, digest)
+        self._limit_bytes = manifest.total_bytes + HEADER_SLACK_BYTES
+        return Stored(self._shelf.path(digest), manifest)
 
     async def expect_update(self, update: Update, manifest: Manifest) -> Landing:
         """Refuses an update that is not asked for or larger than the model it started from."""
@@ -125,7 +125,7 @@ class Aggregator:
         if manifest.total_bytes > self._limit_bytes:
             raise UpdateRefusedError(f"the update has {manifest.total_bytes} bytes, the model {self._limit_bytes}")
         path = self._shelf.update_path(update)
-        return Landing(path, await wanted(path, manifest))
+        return Landing(path, await wanted(path, manifest), self._shelf.spare(update.collaborator))
 
     async def commit_update(self, update: Update) -> None:
         """Takes a complete update into the round."""

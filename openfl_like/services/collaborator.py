@@ -26,7 +26,9 @@ from openfl_like.pki.files import Credentials
 from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.schema import Plan
 from openfl_like.services.worker_process import WorkerProcess, WorkerSettings
-from openfl_like.tensors.manifest import manifest_of
+from openfl_like.store.files import retire
+from openfl_like.tensors.container import spare_path
+from openfl_like.tensors.manifest import Manifest, manifest_path
 from openfl_like.wire.aggregator import AggregatorClient, Participation
 from openfl_like.wire.channel import backoff
 
@@ -160,9 +162,8 @@ class Collaborator:
 
     async def _perform(self, client: AggregatorClient, assignment: Assignment) -> _Result:
         model = await self._model(client, assignment.model)
-        out = self.settings.directory / f"update-{assignment.round:04d}-{assignment.phase}.safetensors"
-        for old in self.settings.directory.glob("update-*"):
-            old.unlink()
+        out = self.settings.directory / "updates" / f"{assignment.round:04d}-{assignment.phase}.safetensors"
+        self._clear(out.parent)
         worker = await self._ready_worker()
         try:
             update = await worker.perform(assignment, model, out)
@@ -174,16 +175,30 @@ class Collaborator:
     async def _model(self, client: AggregatorClient, digest: str) -> Path | None:
         if not digest:
             return None
-        path = self.settings.directory / f"model-{digest}.safetensors"
+        path = self.settings.directory / "models" / f"{digest}.safetensors"
         if not path.exists():
-            for old in self.settings.directory.glob("model-*.safetensors"):
-                old.unlink()
-            await client.download(digest, path)
+            self._clear(path.parent)
+            await client.download(digest, path, spare_path(path))
         return path
+
+    def _clear(self, folder: Path) -> None:
+        """Lets go of the folder's former files; a large one becomes the other folder's spare.
+
+        A task may still look at the former model, never at the one before: so a model is written over a former update,
+        and an update over the former model.
+        """
+        other = self.settings.directory / ("models" if folder.name == "updates" else "updates")
+        for made in (folder, other):
+            made.mkdir(exist_ok=True)
+        for old in folder.iterdir():
+            if old.suffix == ".safetensors":
+                retire(old, spare_path(other / old.name))
+            elif old.name != spare_path(old).name:
+                old.unlink()
 
     async def _deliver(self, client: AggregatorClient, session: Participation, result: _Result) -> None:
         if result.update.digest:
-            manifest = await asyncio.to_thread(manifest_of, result.path)
+            manifest = Manifest.from_bytes(manifest_path(result.path).read_bytes())
             await client.upload(result.update, result.path, manifest)
         else:
             await session.report(result.update)

@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Boolean, Column, Float, Integer, MetaData, String, Table, Text, func, insert, select
+from sqlalchemy import Boolean, Column, Float, Integer, MetaData, String, Table, Text, func, insert, select, update
 
 from openfl_like.federation.events import Announce, ModelVersion
 from openfl_like.federation.parties import EventRecord, PublishedVersion
@@ -54,14 +54,16 @@ class Commit:
         now: Seconds since the epoch.
         snapshot: The experiment's state after the step.
         announcements: What listeners are told.
-        version: A newly published version with its SHA-256, if any.
+        version: A newly published version, if any.
+        sha256: Round -> SHA-256 (hex) of its model, for versions whose hash has become known.
         durable: Whether it must be on disk when `ExperimentStore.commit` returns.
     """
 
     now: float
     snapshot: Mapping[str, object]
     announcements: Sequence[Announce] = ()
-    version: tuple[ModelVersion, str] | None = None
+    version: ModelVersion | None = None
+    sha256: Mapping[int, str] = field(default_factory=dict)
     durable: bool = False
 
 
@@ -100,8 +102,10 @@ class ExperimentStore:
             if records:
                 connection.execute(insert(EVENTS), [_event_row(record) for record in records])
             if step.version is not None:
-                row = _row(*step.version, step.now)
+                row = _row(step.version, step.now)
                 connection.execute(insert(VERSIONS).prefix_with("OR REPLACE").values(**row))
+            for number, sha256 in step.sha256.items():
+                connection.execute(update(VERSIONS).where(VERSIONS.c.round == number).values(sha256=sha256))
         self._sequence += len(records)
         return records
 
@@ -150,11 +154,11 @@ def _event_row(record: EventRecord) -> dict[str, object]:
     }
 
 
-def _row(version: ModelVersion, sha256: str, now: float) -> dict[str, object]:
+def _row(version: ModelVersion, now: float) -> dict[str, object]:
     return {
         "round": version.round,
         "digest": version.digest,
-        "sha256": sha256,
+        "sha256": "",
         "metrics": _dump(dict(version.metrics)),
         "best": version.best,
         "published_at": now,

@@ -16,6 +16,7 @@ import numpy as np
 from openfl_like.errors import TensorError
 from openfl_like.tensors.layout import LENGTH_BYTES, Place, header_length, parse_header, plan_layout, schema_at
 from openfl_like.tensors.named import Array, Schema, dtype_name, schema_of
+from openfl_like.tensors.writeback import WRITEBACK_BYTES, start_writeback
 
 
 class TensorFile:
@@ -79,12 +80,14 @@ class TensorWriter:
         path: Where the file will be; an older one of that name is replaced.
         schema: The tensors it will hold.
         sync: False skips fsync, for files that need not survive a crash.
+        spare: A file that nobody needs any more: it is overwritten and renamed, which saves the kernel from freeing
+            and clearing as many pages. None: a new file is made.
 
     Raises:
         TensorError: If the schema cannot be stored.
     """
 
-    def __init__(self, path: Path, schema: Schema, *, sync: bool = True) -> None:
+    def __init__(self, path: Path, schema: Schema, *, sync: bool = True, spare: Path | None = None) -> None:
         self._path, self._sync = path, sync
         header, places = plan_layout(schema)
         self._places = {place.spec.name: place for place in places}
@@ -92,9 +95,16 @@ class TensorWriter:
         self._fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         self._temporary = Path(temporary)
         self._open = True
+        self._unsynced = 0
         try:
+            if spare is not None and spare.exists():
+                os.close(self._fd)
+                spare.replace(self._temporary)
+                self._fd = os.open(self._temporary, os.O_RDWR | os.O_CLOEXEC)
+            size = len(header) + sum(place.spec.size_bytes for place in places)
+            os.ftruncate(self._fd, size)
             # Space is taken at once: a full disk shows here and not after half of the work.
-            os.posix_fallocate(self._fd, 0, len(header) + sum(place.spec.size_bytes for place in places))
+            os.posix_fallocate(self._fd, 0, size)
             _write_all(self._fd, memoryview(header), 0)
         except BaseException:
             self.abort()
@@ -129,6 +139,10 @@ class TensorWriter:
         raw = np.ascontiguousarray(block).reshape(-1).view(np.uint8)
         _write_all(self._fd, raw.data, place.offset + start * place.spec.numpy_dtype.itemsize)
         self._left[name] -= block.size
+        self._unsynced += len(raw)
+        if self._sync and self._unsynced >= WRITEBACK_BYTES:
+            start_writeback(self._fd)
+            self._unsynced = 0
 
     def close(self) -> None:
         """Makes the file durable and gives it its name; a second call does nothing.
@@ -171,20 +185,26 @@ class TensorWriter:
             raise TensorError(f"elements {start}..{start + block.size} do not fit tensor {spec}", place=str(self._path))
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Array], *, sync: bool = True) -> None:
+def write_tensors(path: Path, tensors: Mapping[str, Array], *, sync: bool = True, spare: Path | None = None) -> None:
     """Writes a model file: temporary file, fsync, rename.
 
     Args:
         path: Where the file will be.
         tensors: Name -> array of a dtype in `named.DTYPES`, any memory order.
         sync: False skips fsync.
+        spare: As in `TensorWriter`.
 
     Raises:
         TensorError: If a name or dtype cannot be stored.
     """
-    with TensorWriter(path, schema_of(tensors), sync=sync) as writer:
+    with TensorWriter(path, schema_of(tensors), sync=sync, spare=spare) as writer:
         for name in sorted(tensors):
             writer.write(name, 0, tensors[name])
+
+
+def spare_path(path: Path) -> Path:
+    """Where a file is put that may be overwritten by the next one of this name's folder."""
+    return path.with_name("spare")
 
 
 def read_tensors(path: Path) -> dict[str, Array]:

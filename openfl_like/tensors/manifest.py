@@ -111,6 +111,11 @@ def manifest_of(path: Path, chunk_bytes: int = CHUNK_BYTES) -> Manifest:
     return Manifest(total, chunk_bytes, tuple(digests))
 
 
+def manifest_path(path: Path) -> Path:
+    """Where the manifest of a file is written, if it is."""
+    return path.with_name(path.name + ".manifest")
+
+
 def file_digest(path: Path) -> str:
     """The identity of a file, in hex.
 

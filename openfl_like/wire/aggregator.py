@@ -1,6 +1,5 @@
 """The Aggregator's service: its client for collaborators and the Director, and its servicer."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from openfl_like.federation.ports import AggregatorInstruction, AggregatorPort, 
 from openfl_like.federation.task import Update
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.roles import Identity, Role
-from openfl_like.tensors.manifest import Manifest, manifest_of
+from openfl_like.tensors.manifest import Manifest
 from openfl_like.wire.client import Peer, Stream
 from openfl_like.wire.convert import (
     event_from,
@@ -28,7 +27,7 @@ from openfl_like.wire.convert import (
 )
 from openfl_like.wire.protos import federation_pb2 as pb
 from openfl_like.wire.server import Call
-from openfl_like.wire.transfer import INLINE_BYTES, chunks_of, receive_file
+from openfl_like.wire.transfer import chunks_of, receive_file
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Aggregator"]
 
@@ -77,9 +76,9 @@ class AggregatorClient:
         async with self._peer.session("Participate") as stream:
             yield Participation(stream, self._name)
 
-    async def download(self, digest: str, path: Path) -> None:
+    async def download(self, digest: str, path: Path, spare: Path | None = None) -> None:
         """Fetches a model file; raises TransferError if it does not have this digest."""
-        manifest = await self._peer.download("Download", pb.DownloadRequest(model=digest), path)
+        manifest = await self._peer.download("Download", pb.DownloadRequest(model=digest), path, spare)
         if manifest.digest != digest:
             path.unlink(missing_ok=True)
             raise TransferError(f"asked for the model {digest[:12]}, was sent {manifest.digest[:12]}")
@@ -129,7 +128,8 @@ class AggregatorServicer:
     async def download(self, call: Call) -> None:
         """Serves a model file."""
         request = pb.DownloadRequest.FromString(await call.receive() or b"")
-        await serve_file(call, await self._port.model_file(request.model))
+        stored = await self._port.model_file(request.model)
+        await serve_file(call, stored.path, stored.manifest)
 
     async def upload(self, call: Call) -> None:
         """Takes an update into the spool and answers with a receipt."""
@@ -141,7 +141,7 @@ class AggregatorServicer:
         landing = await self._port.expect_update(update, manifest)
         await call.send(pb.Wants(chunks=landing.missing).SerializeToString())
         if landing.missing or not landing.path.exists():
-            await receive_file(landing.path, manifest, landing.missing, call.receive)
+            await receive_file(landing.path, manifest, landing.missing, call.receive, spare=landing.spare)
         await self._port.commit_update(update)
         await call.send(pb.Receipt(digest=update.digest).SerializeToString())
 
@@ -165,10 +165,8 @@ class AggregatorServicer:
         return pb.LossReply()
 
 
-async def serve_file(call: Call, path: Path) -> None:
+async def serve_file(call: Call, path: Path, manifest: Manifest) -> None:
     """Answers a download: sends the manifest, reads the wants, sends the chunks."""
-    small = path.stat().st_size < INLINE_BYTES
-    manifest = manifest_of(path) if small else await asyncio.to_thread(manifest_of, path)
     await call.send(manifest_to(manifest).SerializeToString())
     wants = pb.Wants.FromString(await call.receive() or b"")
     async for chunk in chunks_of(path, manifest, tuple(wants.chunks)):

@@ -154,14 +154,14 @@ class Peer:
         finally:
             call.cancel()
 
-    async def download(self, name: str, request: Any, path: Path) -> Manifest:
+    async def download(self, name: str, request: Any, path: Path, spare: Path | None = None) -> Manifest:
         """Fetches a file: request and wants go up, manifest and chunks come down."""
         async with self.session(name) as stream:
             await stream.write(request.SerializeToString())
             manifest = manifest_from(pb.Manifest.FromString(await stream.expect()))
             indices = await wanted(path, manifest)
             await stream.write(pb.Wants(chunks=indices).SerializeToString())
-            await receive_file(path, manifest, indices, stream.read)
+            await receive_file(path, manifest, indices, stream.read, spare=spare)
             await stream.finish()
             return manifest
 

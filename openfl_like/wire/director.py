@@ -21,7 +21,7 @@ from openfl_like.wire.aggregator import serve_file
 from openfl_like.wire.client import Peer, Stream
 from openfl_like.wire.protos import federation_pb2 as pb
 from openfl_like.wire.server import Call
-from openfl_like.wire.transfer import receive_file
+from openfl_like.wire.transfer import described, receive_file
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Director"]
 CANCEL_DEADLINE_S = 60.0
@@ -162,7 +162,8 @@ class DirectorServicer:
     async def fetch_bundle(self, call: Call) -> None:
         """Serves a workspace bundle."""
         request = pb.FetchBundleRequest.FromString(await call.receive() or b"")
-        await serve_file(call, await self._envoys.bundle_file(request.experiment))
+        path = await self._envoys.bundle_file(request.experiment)
+        await serve_file(call, path, await described(path))
 
     async def submit(self, call: Call) -> None:
         """Takes a bundle and answers with the queued experiment."""
@@ -177,7 +178,8 @@ class DirectorServicer:
     async def fetch_model(self, call: Call) -> None:
         """Serves a published model."""
         request = pb.FetchModelRequest.FromString(await call.receive() or b"")
-        await serve_file(call, await self._users.model(request.experiment, request.which))
+        path = await self._users.model(request.experiment, request.which)
+        await serve_file(call, path, await described(path))
 
     async def list_experiments(self, _call: Call) -> pb.ListExperimentsReply:
         """Lists all experiments."""

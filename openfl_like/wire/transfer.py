@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from openfl_like.errors import TransferError
-from openfl_like.tensors.manifest import Manifest, missing
+from openfl_like.tensors.manifest import Manifest, manifest_of, missing
 
 INLINE_BYTES = 1 << 18  # below this a hop to a thread costs more than the work
 CHUNK_TIMEOUT_S = 60.0
@@ -22,6 +22,13 @@ SendFrame = Callable[[bytes], Awaitable[None]]
 def part_of(path: Path) -> Path:
     """Gives the name under which a file is received until it is complete."""
     return path.with_name(path.name + ".part")
+
+
+async def described(path: Path) -> Manifest:
+    """Reads a file for its manifest."""
+    if path.stat().st_size < INLINE_BYTES:
+        return manifest_of(path)
+    return await asyncio.to_thread(manifest_of, path)
 
 
 async def wanted(path: Path, manifest: Manifest) -> tuple[int, ...]:
@@ -56,7 +63,13 @@ async def chunks_of(path: Path, manifest: Manifest, indices: tuple[int, ...]) ->
 
 
 async def receive_file(
-    path: Path, manifest: Manifest, indices: tuple[int, ...], receive: Receive, *, durable: bool = False
+    path: Path,
+    manifest: Manifest,
+    indices: tuple[int, ...],
+    receive: Receive,
+    *,
+    spare: Path | None = None,
+    durable: bool = False,
 ) -> None:
     """Receives the wanted chunks into ``path``, which exists only when every chunk has its digest.
 
@@ -65,6 +78,7 @@ async def receive_file(
         manifest: What was promised.
         indices: The chunks still wanted, in the order in which they come.
         receive: Gives the next frame.
+        spare: A file that nobody needs any more, to be overwritten instead of making a new one.
         durable: Whether the file must be on disk when this returns. Models and updates need not: after a power cut
             they are fetched or trained again to the same bytes.
 
@@ -73,6 +87,8 @@ async def receive_file(
     """
     part = part_of(path)
     part.parent.mkdir(parents=True, exist_ok=True)
+    if spare is not None and spare.exists() and not part.exists():
+        spare.replace(part)
     descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.ftruncate(descriptor, manifest.total_bytes)

@@ -43,10 +43,10 @@ def test_average_is_the_naive_float64_sum_in_any_order(tmp_path: Path, samples: 
     names = [f"site-{index}" for index in range(len(samples))]
     models = {name: random_model(index) for index, name in enumerate(names)}
     items = contribute(tmp_path, models, dict(zip(names, map(float, samples), strict=True)))
-    digest = aggregate_files(WeightedAverage(), items, tmp_path / "out", sync=False)
+    digest = aggregate_files(WeightedAverage(), items, tmp_path / "out", sync=False).digest
     result = read_tensors(tmp_path / "out")
     order.shuffle(items)  # type: ignore[attr-defined]  # a random.Random
-    assert aggregate_files(WeightedAverage(), items, tmp_path / "again", sync=False) == digest
+    assert aggregate_files(WeightedAverage(), items, tmp_path / "again", sync=False).digest == digest
     shares = np.array(samples, dtype=np.float64) / sum(samples)
     for tensor, array in result.items():
         naive = sum(models[name][tensor].astype(np.float64) * share for name, share in zip(names, shares, strict=True))
@@ -61,15 +61,15 @@ def test_average_is_the_naive_float64_sum_in_any_order(tmp_path: Path, samples: 
 
 def test_block_size_changes_no_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     items = contribute(tmp_path, {"a": random_model(1), "b": random_model(2)}, {"a": 1.0, "b": 2.0})
-    digest = aggregate_files(WeightedAverage(), items, tmp_path / "out", sync=False)
+    digest = aggregate_files(WeightedAverage(), items, tmp_path / "out", sync=False).digest
     monkeypatch.setattr(aggregation, "BLOCK_ELEMENTS", 4)
-    assert aggregate_files(WeightedAverage(), items, tmp_path / "out", sync=False) == digest
+    assert aggregate_files(WeightedAverage(), items, tmp_path / "out", sync=False).digest == digest
 
 
 def test_a_single_update_keeps_its_bits(tmp_path: Path) -> None:
     model = random_model(3) | {"big": np.array([2**63 - 1, -(2**63), 2**53 + 1])}
     items = contribute(tmp_path, {"a": model}, {"a": 0.0})
-    digest = aggregate_files(WeightedAverage(), items, tmp_path / "out")
+    digest = aggregate_files(WeightedAverage(), items, tmp_path / "out").digest
     assert digest == file_digest(tmp_path / "a")
 
 

@@ -250,7 +250,6 @@ async def test_a_crash_at_any_commit_changes_no_bit(plan_with: PlanWith, tmp_pat
     assert nth > 10
 
 
-@pytest.mark.xfail(strict=True, raises=TimeoutError, reason="the loop waits for an event that never comes")
 async def test_an_experiment_that_had_ended_ends_at_once_again(run: Run) -> None:
     outcome = await run.to_its_end(sites_of(*SITES))
     async with asyncio.timeout(0.2):

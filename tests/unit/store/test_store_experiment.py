@@ -21,7 +21,8 @@ def store(location: Path | None) -> Iterator[ExperimentStore]:
 
 
 def step(*kinds: str, now: float = 1.0, version: tuple[ModelVersion, str] | None = None) -> Commit:
-    return Commit(now, {"at": now}, [Announce(kind, {"n": now}) for kind in kinds], version)
+    published, hashes = (version[0], {version[0].round: version[1]}) if version else (None, {})
+    return Commit(now, {"at": now}, [Announce(kind, {"n": now}) for kind in kinds], published, hashes)
 
 
 def test_a_new_record_is_empty(store: ExperimentStore) -> None:
