@@ -17,6 +17,7 @@ from openfl_like.federation.ports import Submission
 from openfl_like.pki.files import load_credentials
 from openfl_like.plan.bundle import pack
 from openfl_like.plan.load import load_plan, workspace_of
+from openfl_like.plan.workspace import find_plan
 from openfl_like.services.signature import sign_bundle
 from openfl_like.tensors.manifest import manifest_of
 from openfl_like.wire.director import UserClient
@@ -64,7 +65,7 @@ class Federation:
         """Checks a plan, packs its workspace, signs it and queues it.
 
         Args:
-            plan: The plan file.
+            plan: The plan file, or the name of an installed plan.
             overrides: Changes like ``deadline.train_s=30``.
 
         Raises:
@@ -72,7 +73,7 @@ class Federation:
             BundleError: If the workspace cannot be packed.
             UnreachableError: If the Director does not answer.
         """
-        path = Path(plan)
+        path = find_plan(str(plan))
         checked = load_plan(path, overrides)
         with tempfile.TemporaryDirectory(prefix="fx-submit-") as directory:
             bundle = Path(directory) / "bundle.tar"

@@ -34,9 +34,11 @@ def demo(plan_name: str, directory: Path | None, overrides: tuple[str, ...], *, 
     import shutil
     import tempfile
 
+    from openfl_like.plan.workspace import plan_path
     from openfl_like.services.lifetime import until_signalled
 
     name = ALIASES.get(plan_name, plan_name)
+    plan_path(name)  # a name that does not exist is told before anything is made
     place = directory or Path(tempfile.mkdtemp(prefix="fx-demo-"))
     try:
         asyncio.run(until_signalled(_demo(name, place.resolve(), overrides, as_json=as_json)))

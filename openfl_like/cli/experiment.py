@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from openfl_like.cli.options import FILE, director_options, overrides_option, own_certificates
+from openfl_like.cli.options import FILE, check_output, director_options, overrides_option, own_certificates
 from openfl_like.cli.output import emit, emit_line, json_option, say
 from openfl_like.cli.progress import Screen
 
@@ -110,8 +110,9 @@ def show(experiment_id: str, director: str, certificates: Path | None, *, as_jso
         "ended": _clock(summary.ended_at),
     }
     emit(fields, as_json=False)
+    best = max((v.version.round for v in record.versions if v.version.best), default=-1)
     rows: list[dict[str, object]] = [
-        {"round": v.version.round, "best": v.version.best, "metrics": v.version.metrics, "sha256": v.sha256}
+        {"round": v.version.round, "best": v.version.round == best, "metrics": v.version.metrics, "sha256": v.sha256}
         for v in record.versions
     ]
     emit(rows, as_json=False, title="model versions")
@@ -194,6 +195,7 @@ def model(
     from openfl_like.api.federation import Federation
     from openfl_like.tensors.manifest import sha256_file
 
+    check_output(output)
     target = output or Path(f"{experiment_id}-{which}.safetensors")
     with Federation(director, own_certificates(certificates, "user")) as federation:
         federation.model(experiment_id, which, target)

@@ -30,6 +30,14 @@ def overrides_option(command: Command) -> Command:
     )(command)
 
 
+def check_output(path: Path | None) -> None:
+    """Says before the work, not after it, that a file cannot be written there; raises UsageError."""
+    from openfl_like.errors import UsageError
+
+    if path is not None and not path.absolute().parent.is_dir():
+        raise UsageError(f"there is no folder {path.absolute().parent} to write {path.name} to", cure="make it first")
+
+
 def own_certificates(given: Path | None, role: str) -> Path:
     """Gives the named folder, or the only one below ``certs/<role>``.
 

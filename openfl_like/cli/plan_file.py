@@ -11,18 +11,20 @@ if TYPE_CHECKING:
 
 
 def read_plan(path: Path, workspace: Path | None, overrides: Sequence[str] = ()) -> "tuple[Plan, Path]":
-    """Gives the plan and the directory of its code.
+    """Gives the plan, a file or an installed one by name, and the directory of its code.
 
     Raises:
         PlanError: If the plan has mistakes or its workspace is missing.
     """
     from openfl_like.plan.digest import thaw
     from openfl_like.plan.load import load_plan, workspace_of
+    from openfl_like.plan.workspace import find_plan
 
     if path.suffix == ".json" and workspace is not None:
         try:
             return thaw(path.read_bytes()), workspace
         except OSError as error:
             raise PlanError(f"cannot be read: {error.strerror}", place=str(path)) from error
+    path = find_plan(str(path))
     plan = load_plan(path, overrides)
     return plan, workspace or workspace_of(path, plan)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from openfl_like.cli.options import FILE, FOLDER, overrides_option
+from openfl_like.cli.options import FILE, FOLDER, check_output, overrides_option
 from openfl_like.cli.output import emit, emit_line, json_option
 from openfl_like.cli.progress import Screen
 
@@ -41,6 +41,7 @@ def simulate(
     from openfl_like.services.simulation import Simulation, SimulationResult, SimulationSettings, shards_of
     from openfl_like.store.files import ExperimentFiles
 
+    check_output(output)
     plan, workspace = read_plan(plan_file, None, overrides)
     sites = load_shards(_named(shards) or shards_of(workspace, plan))
     screen = Screen(as_json=as_json)

@@ -66,9 +66,18 @@ class LocalRuntime:
         performer = self._performers[assignment.collaborator]
         try:
             model = self._shelf.path(assignment.model) if assignment.model else None
-            return UpdateCommitted(performer.perform(assignment, model, out))
+            update = performer.perform(assignment, model, out)
+            return _in_time(assignment, update)
         except Exception as error:  # noqa: BLE001 (the edge of a site: any failure becomes its reason, or all would wait)
             first = assignment.tasks[0].name if assignment.tasks else assignment.phase.value
             reason = error.message if isinstance(error, TaskError) else describe(error)
             key = assignment.round, assignment.phase, assignment.collaborator
             return TaskFailed(*key, performer.task or first, reason)
+
+
+def _in_time(assignment: Assignment, update: Update) -> UpdateCommitted | TaskFailed:
+    if assignment.deadline_s is None or update.duration_s <= assignment.deadline_s:
+        return UpdateCommitted(update)
+    first = assignment.tasks[0].name if assignment.tasks else assignment.phase.value
+    key = assignment.round, assignment.phase, assignment.collaborator
+    return TaskFailed(*key, first, f"it took longer than {assignment.deadline_s:g} s")

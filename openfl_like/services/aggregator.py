@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from openfl_like.errors import NotAllowedError, SettingsError, UpdateRefusedError
+from openfl_like.errors import ConflictError, NotAllowedError, SettingsError, UpdateRefusedError
 from openfl_like.events.bus import EventBus
 from openfl_like.federation.events import CancelRequested, CollaboratorLeft
 from openfl_like.federation.experiment import Experiment
@@ -17,7 +17,7 @@ from openfl_like.federation.task import Update
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.peer import PeerVerifier
 from openfl_like.pki.roles import Identity, Role
-from openfl_like.plan.digest import plan_digest
+from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.loop import Drive, Outcome, Record, SystemClock
 from openfl_like.runtimes.mailbox import MailboxRuntime
@@ -60,17 +60,27 @@ class AggregatorSettings:
 
 
 def open_experiment(
-    experiment: str, plan: Plan, store: ExperimentStore, initial_model: str, expected: tuple[str, ...]
+    experiment: str, plan: Plan, store: ExperimentStore, files: ExperimentFiles, expected: tuple[str, ...]
 ) -> Experiment:
-    """Restores the experiment that the store knows, or begins a new one."""
+    """Restores the experiment that the record knows, or begins a new one.
+
+    Raises:
+        ConflictError: If the record is of another plan.
+    """
     snapshot = store.snapshot()
-    if snapshot is not None:
-        return Experiment.restore(plan, snapshot)
-    return Experiment(experiment, plan, expected, initial_model)
+    initial = file_digest(files.model(0)) if snapshot is None and files.model(0).exists() else ""
+    if snapshot is None:
+        files.plan.write_bytes(freeze(plan))
+        return Experiment(experiment, plan, expected, initial)
+    if files.plan.read_bytes() != freeze(plan):
+        raise ConflictError(
+            "this record was made with another plan", place=str(files.directory), cure="name another --directory"
+        )
+    return Experiment.restore(plan, snapshot)
 
 
-def place_initial_model(plan: Plan, workspace: Path, files: ExperimentFiles) -> str:
-    """Copies the plan's initial model, if it names one, to its place as version 0 and gives its digest.
+def place_initial_model(plan: Plan, workspace: Path, files: ExperimentFiles) -> None:
+    """Copies the plan's initial model, if it names one, to its place as version 0.
 
     Raises:
         SettingsError: If the file is missing.
@@ -78,13 +88,12 @@ def place_initial_model(plan: Plan, workspace: Path, files: ExperimentFiles) -> 
     """
     name = plan.aggregator.settings.init_state_path
     if name is None:
-        return ""
+        return
     source = workspace / name
     if not source.is_file():
         raise SettingsError(f"there is no initial model '{name}' in the workspace", place=str(workspace))
     with TensorFile(source) as tensors:
         write_tensors(files.model(0), {name: tensors.tensor(name) for name in tensors.names})
-    return file_digest(files.model(0))
 
 
 class Aggregator:
@@ -179,10 +188,9 @@ async def run_aggregator(settings: AggregatorSettings, ready: Callable[[str, Eve
         stack.callback(store.close)
         bus = EventBus(store.events)
         shelf = ModelShelf(settings.plan, files)
-        initial = place_initial_model(settings.plan, settings.workspace, files)
-        experiment = open_experiment(settings.experiment, settings.plan, store, initial, settings.expected)
-        if initial:
-            shelf.put(initial, 0)
+        if store.snapshot() is None:
+            place_initial_model(settings.plan, settings.workspace, files)
+        experiment = open_experiment(settings.experiment, settings.plan, store, files, settings.expected)
         runtime = MailboxRuntime(plan_digest(settings.plan))
         drive = Drive(experiment, runtime, Record(store, shelf, bus.publish), SystemClock())
         guard = Guard(PeerVerifier(settings.credentials.trust), _only(settings.experiment))

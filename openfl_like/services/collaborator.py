@@ -122,7 +122,7 @@ class Collaborator:
         raise UnreachableError("unreachable")  # backoff never ends
 
     async def _attend(self, client: AggregatorClient, session: Participation, contact: list[float]) -> Dismissal | None:
-        await session.report(Ready(plan_digest(self.settings.plan)))
+        session.report(Ready(plan_digest(self.settings.plan)))
         loop = asyncio.get_running_loop()
         while (instruction := await session.instruction()) is not None:
             contact[:] = [loop.time()]
@@ -148,17 +148,14 @@ class Collaborator:
             await self._end_worker()
             task, reason = _blame(error, assignment)
             log.warning("round %d: task '%s' failed: %s", assignment.round, task, reason)
-            with contextlib.suppress(UnreachableError):
-                await session.report(TaskFailure(assignment.round, assignment.phase, task, reason))
+            session.report(TaskFailure(assignment.round, assignment.phase, task, reason))
         except (RoundClosedError, UpdateRefusedError) as error:
             log.warning("round %d: the update was not taken: %s", assignment.round, error)
         except UnreachableError as error:
             log.warning("round %d: %s; the update is kept", assignment.round, error)
         except FederationError as error:
             log.exception("round %d failed", assignment.round)
-            with contextlib.suppress(UnreachableError):
-                report = TaskFailure(assignment.round, assignment.phase, assignment.phase.value, str(error))
-                await session.report(report)
+            session.report(TaskFailure(assignment.round, assignment.phase, assignment.phase.value, str(error)))
 
     async def _perform(self, client: AggregatorClient, assignment: Assignment) -> _Result:
         model = await self._model(client, assignment.model)
@@ -166,10 +163,13 @@ class Collaborator:
         self._clear(out.parent)
         worker = await self._ready_worker()
         try:
-            update = await worker.perform(assignment, model, out)
+            async with asyncio.timeout(assignment.deadline_s):
+                update = await worker.perform(assignment, model, out)
         except asyncio.CancelledError:
             await self._end_worker()  # it is busy with work that nobody wants
             raise
+        except TimeoutError:
+            raise TaskError(f"it took longer than {assignment.deadline_s:g} s") from None
         return _Result(update, out)
 
     async def _model(self, client: AggregatorClient, digest: str) -> Path | None:
@@ -201,7 +201,7 @@ class Collaborator:
             manifest = Manifest.from_bytes(manifest_path(result.path).read_bytes())
             await client.upload(result.update, result.path, manifest)
         else:
-            await session.report(result.update)
+            session.report(result.update)
 
     def _warm_up(self) -> None:
         """Starts the worker while the Aggregator is being connected to; its failure shows at the first assignment."""

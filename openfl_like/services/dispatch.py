@@ -247,18 +247,17 @@ class Dispatch:
                     self.desk.on_event(event)
 
     async def _invite(self) -> None:
-        """Gives the order to every invited envoy, and to those who come later if the plan names them."""
+        """Gives the order to every invited envoy, and again to one that comes back."""
         host = self.desk.settings.reachable_host
         address = f"{host}:{self._address.rpartition(':')[2]}"
         item = self.experiment
         order = Order(self.id, item.bundle, item.signature, item.certificates, address)
-        asked: set[str] = set()
+        asked: set[int] = set()
         while True:
-            for name in sorted(set(self.desk.roster.online()) - asked):
-                asked.add(name)
+            for number, name in (await self.desk.roster.arrivals(asked)).items():
+                asked.add(number)
                 if name in self._invited:
                     self.desk.roster.send(name, order)
-            await self.desk.roster.arrivals(asked)
 
     async def _watch_refusals(self, plan: Plan) -> tuple[Status, str]:
         """Ends when so many sites are out that the experiment cannot start any more."""

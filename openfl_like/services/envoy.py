@@ -167,8 +167,11 @@ class Envoy:
 
     async def _take(self, client: EnvoyClient, order: Order) -> None:
         """Checks an order and answers it: with a CSR, or with the reason against it."""
-        if order.experiment in self._work:
-            await self._stop(self._work[order.experiment], "ordered again")
+        current = self._work.get(order.experiment)
+        if current is not None and current.child is not None and current.order == order:
+            return  # the Director has seen us come back; the collaborator never went away
+        if current is not None:
+            await self._stop(current, "ordered again")
         try:
             work = await self._prepare(client, order)
         except FederationError as error:

@@ -29,6 +29,7 @@ OnAnswer = Callable[[str, Answer], Awaitable[None]]
 @dataclass(slots=True)
 class _Session:
     record: EnvoyRecord
+    number: int
     mailbox: asyncio.Queue[EnvoyInstruction] = field(default_factory=asyncio.Queue)
 
 
@@ -48,6 +49,7 @@ class Roster:
     on_answer: OnAnswer
     on_logs: Callable[[LogLines], None]
     _sessions: dict[str, _Session] = field(default_factory=dict)
+    _count: int = 0
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def attend(
@@ -66,7 +68,9 @@ class Roster:
         if not isinstance(hello, Hello):
             raise UsageError("an envoy's session begins with 'hello'")
         self._check(name, hello)
-        session = _Session(EnvoyRecord(name, online=True, last_seen=time.time(), shard=hello.shard))
+        self._count += 1
+        record = EnvoyRecord(name, online=True, last_seen=time.time(), shard=hello.shard)
+        session = _Session(record, self._count)
         self._sessions[name] = session
         try:  # from here on: an envoy that is lost while it is welcomed must be able to come back
             await asyncio.to_thread(self.store.record_envoy, name, hello.shard, session.record.last_seen)
@@ -95,11 +99,15 @@ class Roster:
             return False
         return True
 
-    async def arrivals(self, known: set[str]) -> tuple[str, ...]:
-        """Waits for envoys beyond the known ones and gives their names."""
+    async def arrivals(self, known: set[int]) -> dict[int, str]:
+        """Waits for sessions beyond the known ones and gives their numbers and names; a return is a new session."""
+
+        def new() -> dict[int, str]:
+            return {one.number: name for name, one in sorted(self._sessions.items()) if one.number not in known}
+
         async with self._changed:
-            await self._changed.wait_for(lambda: set(self.online()) - known)
-            return tuple(sorted(set(self.online()) - known))
+            await self._changed.wait_for(lambda: bool(new()))
+            return new()
 
     async def records(self) -> list[EnvoyRecord]:
         """Every envoy ever seen, those with a session as they are now."""

@@ -83,11 +83,10 @@ class Simulation:
         self.bus = EventBus(self._store.events)
         plan, workspace = self._settings.plan, self._settings.workspace
         self._shelf = ModelShelf(plan, files)
-        initial = place_initial_model(plan, workspace, files)
-        if initial:
-            self._shelf.put(initial, 0)
+        if self._store.snapshot() is None:
+            place_initial_model(plan, workspace, files)
         names = tuple(sorted(self._settings.shards))
-        self._experiment = open_experiment(plan.name, plan, self._store, initial, names)
+        self._experiment = open_experiment(plan.name, plan, self._store, files, names)
         return self
 
     def __exit__(self, *_: object) -> None:

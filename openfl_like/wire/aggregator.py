@@ -1,11 +1,12 @@
 """The Aggregator's service: its client for collaborators and the Director, and its servicer."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from openfl_like.errors import TransferError, UpdateRefusedError
+from openfl_like.errors import FederationError, TransferError, UpdateRefusedError
 from openfl_like.federation.parties import EventRecord
 from openfl_like.federation.ports import AggregatorInstruction, AggregatorPort, CollaboratorReport
 from openfl_like.federation.task import Update
@@ -34,14 +35,24 @@ SERVICE = pb.DESCRIPTOR.services_by_name["Aggregator"]
 
 @dataclass(frozen=True, slots=True)
 class Participation:
-    """A collaborator's session with its Aggregator."""
+    """A collaborator's session with its Aggregator.
+
+    One task writes: a write that were cancelled half-way, with the job that reports, would end the whole session.
+    """
 
     stream: Stream
     collaborator: str
+    outbox: asyncio.Queue[CollaboratorReport] = field(default_factory=asyncio.Queue)
 
-    async def report(self, value: CollaboratorReport) -> None:
-        """Sends a report."""
-        await self.stream.write(report_to(value))
+    def report(self, value: CollaboratorReport) -> None:
+        """Sends a report as soon as those before it are out; a lost connection shows in `instruction`."""
+        self.outbox.put_nowait(value)
+
+    async def write(self) -> None:
+        """Writes reports as they come."""
+        with suppress(FederationError):
+            while True:
+                await self.stream.write(report_to(await self.outbox.get()))
 
     async def instruction(self) -> AggregatorInstruction | None:
         """Gives the next instruction, or None when the Aggregator has ended the session."""
@@ -74,7 +85,12 @@ class AggregatorClient:
     async def participate(self) -> AsyncIterator[Participation]:
         """Opens the collaborator's session."""
         async with self._peer.session("Participate") as stream:
-            yield Participation(stream, self._name)
+            session = Participation(stream, self._name)
+            writing = asyncio.create_task(session.write())
+            try:
+                yield session
+            finally:
+                writing.cancel()
 
     async def download(self, digest: str, path: Path, spare: Path | None = None) -> None:
         """Fetches a model file; raises TransferError if it does not have this digest."""

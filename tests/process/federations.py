@@ -65,10 +65,10 @@ class User:
         assert isinstance(last, ExperimentSummary)
         return last
 
-    async def until(self, experiment: str, kind: str, **fields: object) -> EventRecord:
+    async def until(self, experiment: str, kind: str, after: int = 0, **fields: object) -> EventRecord:
         """Waits for an event with these fields."""
         async with asyncio.timeout(60):
-            async for item in self.client.watch(experiment):
+            async for item in self.client.watch(experiment, after):
                 if isinstance(item, EventRecord) and item.kind == kind and fields.items() <= dict(item.fields).items():
                     return item
         raise AssertionError(f"{experiment} ended without {kind} {fields}")

@@ -68,3 +68,28 @@ async def test_too_few_envoys_end_the_experiment_with_their_names(tmp_path: Path
         ended = await user.ended(experiment)
         assert ended.status == "FAILED"
         assert "missing: site-9" in ended.reason
+
+
+async def test_an_envoy_that_was_killed_and_started_again_is_part_of_the_running_experiment(tmp_path: Path) -> None:
+    sites = shards(site_1="site-1", site_2="site-2", site_3="site-3")
+    async with federation_of(sites, tmp_path) as (federation, user):
+        rounds = "aggregator.settings.rounds_to_train=100000"
+        experiment = await user.submit(PLAN, "admission.min_collaborators=3", "deadline.min_fraction=0.5", rounds)
+        await user.until(experiment, "round_finished", round=2)
+        federation.children["site-3"].process.kill()
+        await federation.children["site-3"].wait()
+        left = await user.until(experiment, "collaborator_left", collaborator="site-3")
+        await federation.start_envoy("site-3")
+        back = await user.until(experiment, "collaborator_joined", after=left.sequence, collaborator="site-3")
+        await user.until(experiment, "update_received", after=back.sequence, collaborator="site-3", phase="train")
+        await user.client.cancel(experiment)
+
+
+async def test_two_hundred_quick_rounds_lose_no_site(tmp_path: Path) -> None:
+    sites = shards(site_1="site-1", site_2="site-2", site_3="site-3")
+    async with federation_of(sites, tmp_path) as (_, user):
+        rounds = "aggregator.settings.rounds_to_train=200"
+        ended = await user.ended(await user.submit(PLAN, "admission.min_collaborators=3", rounds), timeout_s=110)
+        assert ended.status == "FINISHED", ended.reason
+        events = await user.events(ended.id)
+        assert [event.fields for event in events if event.kind in {"collaborator_left", "collaborator_absent"}] == []

@@ -159,7 +159,7 @@ async def test_a_collaborator_of_another_experiment(certificates: ThrowAwayFeder
     async def take_part(address: str, experiment: str) -> object:
         credentials = certificates.credentials(Role.COLLABORATOR, "bern", experiment)
         async with AggregatorClient(address, "digits-1", credentials) as client, client.participate() as session:
-            await session.report(Ready(plan_digest(plan)))
+            session.report(Ready(plan_digest(plan)))
             return await session.instruction()
 
     async with in_background(lambda ready: run_aggregator(settings, ready)) as address:

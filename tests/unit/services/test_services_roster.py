@@ -183,8 +183,8 @@ async def test_waiting_ends_with_the_time(director: Director) -> None:
 
 async def test_those_who_come_later_are_noticed(director: Director) -> None:
     await director.connect("bern")
-    arriving = asyncio.create_task(director.roster.arrivals({"bern"}))
+    arriving = asyncio.create_task(director.roster.arrivals({1}))
     await asyncio.sleep(0)
     await director.connect("zurich")
     async with asyncio.timeout(5):
-        assert await arriving == ("zurich",)
+        assert await arriving == {2: "zurich"}
