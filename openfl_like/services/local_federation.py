@@ -5,12 +5,13 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from openfl_like.errors import UnreachableError
-from openfl_like.pki.authority import Authority, create_authorities, load_trust, new_key_and_csr
-from openfl_like.pki.files import Credentials, credentials_dir, save_credentials
+from openfl_like.pki.authority import create_authorities
+from openfl_like.pki.enrol import issue_credentials
+from openfl_like.pki.files import credentials_dir, save_credentials
 from openfl_like.pki.roles import SERVER_ROLES, Identity, Role
 from openfl_like.services.spawn import Child, fx_command, spawn
 
@@ -99,12 +100,9 @@ class LocalFederation:
         """Makes a key and a certificate and gives their folder."""
         certs = self.directory / "certs"
         identity = Identity(self.name, role, name, experiment)
-        authority = Authority.load(certs / ("experiment-ca" if experiment else "site-ca"))
-        key, csr = new_key_and_csr()
         hosts = ("localhost",) if role in SERVER_ROLES else ()
-        chain = authority.issue(identity, csr, lifetime=LIFETIME, now=datetime.now(UTC), hosts=hosts)
         folder = credentials_dir(certs, identity)
-        save_credentials(folder, Credentials(identity, chain, key, load_trust(certs)), replace=True)
+        save_credentials(folder, issue_credentials(certs, identity, lifetime=LIFETIME, hosts=hosts), replace=True)
         return folder
 
     def make_certificates(self) -> None:
