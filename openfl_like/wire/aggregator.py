@@ -8,7 +8,7 @@ from pathlib import Path
 
 from openfl_like.errors import FederationError, TransferError, UpdateRefusedError
 from openfl_like.federation.parties import EventRecord
-from openfl_like.federation.ports import AggregatorInstruction, AggregatorPort, CollaboratorReport
+from openfl_like.federation.ports import AggregatorInstruction, AggregatorPort, CollaboratorReport, Landing
 from openfl_like.federation.task import Update
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.roles import Identity, Role
@@ -28,7 +28,7 @@ from openfl_like.wire.convert import (
 )
 from openfl_like.wire.protos import federation_pb2 as pb
 from openfl_like.wire.server import Call
-from openfl_like.wire.transfer import chunks_of, receive_file
+from openfl_like.wire.transfer import asks, chunks_of, every_chunk, receive_file
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Aggregator"]
 
@@ -155,9 +155,7 @@ class AggregatorServicer:
         if manifest.digest != update.digest:
             raise UpdateRefusedError("the update's digest is not that of its manifest")
         landing = await self._port.expect_update(update, manifest)
-        await call.send(pb.Wants(chunks=landing.missing).SerializeToString())
-        if landing.missing or not landing.path.exists():
-            await receive_file(landing.path, manifest, landing.missing, call.receive, spare=landing.spare)
+        await take_file(call, landing, manifest)
         await self._port.commit_update(update)
         await call.send(pb.Receipt(digest=update.digest).SerializeToString())
 
@@ -184,6 +182,18 @@ class AggregatorServicer:
 async def serve_file(call: Call, path: Path, manifest: Manifest) -> None:
     """Answers a download: sends the manifest, reads the wants, sends the chunks."""
     await call.send(manifest_to(manifest).SerializeToString())
-    wants = pb.Wants.FromString(await call.receive() or b"")
-    async for chunk in chunks_of(path, manifest, tuple(wants.chunks)):
+    indices = every_chunk(manifest)
+    if asks(manifest):
+        indices = tuple(pb.Wants.FromString(await call.receive() or b"").chunks)
+    async for chunk in chunks_of(path, manifest, indices):
         await call.send(chunk)
+
+
+async def take_file(call: Call, landing: Landing, manifest: Manifest, *, durable: bool = False) -> None:
+    """Takes an upload: says which chunks are wanted and receives them; a complete file is not received again."""
+    indices = every_chunk(manifest)
+    if asks(manifest):
+        indices = landing.missing
+        await call.send(pb.Wants(chunks=indices).SerializeToString())
+    if indices or not landing.path.exists():
+        await receive_file(landing.path, manifest, indices, call.receive, spare=landing.spare, durable=durable)

@@ -23,7 +23,7 @@ from openfl_like.wire.channel import UNARY_DEADLINE_S, open_channel
 from openfl_like.wire.convert import manifest_from
 from openfl_like.wire.protos import federation_pb2 as pb
 from openfl_like.wire.status import failure_of
-from openfl_like.wire.transfer import chunks_of, receive_file, wanted
+from openfl_like.wire.transfer import asks, chunks_of, every_chunk, receive_file, wanted
 
 # What grpc raises on a stream that has ended: by a status, before it began, or while something was under way.
 _BROKEN = (grpc.aio.AioRpcError, asyncio.InvalidStateError, grpc.aio.InternalError)
@@ -159,19 +159,21 @@ class Peer:
         async with self.session(name) as stream:
             await stream.write(request.SerializeToString())
             manifest = manifest_from(pb.Manifest.FromString(await stream.expect()))
-            indices = await wanted(path, manifest)
-            await stream.write(pb.Wants(chunks=indices).SerializeToString())
+            indices = every_chunk(manifest)
+            if asks(manifest):
+                indices = await wanted(path, manifest)
+                await stream.write(pb.Wants(chunks=indices).SerializeToString())
             await receive_file(path, manifest, indices, stream.read, spare=spare)
-            await stream.finish()
             return manifest
 
     async def upload(self, name: str, request: Any, path: Path, manifest: Manifest) -> bytes:
         """Delivers a file: request and chunks go up, wants and the receipt (returned) come down."""
         async with self.session(name) as stream:
             await stream.write(request.SerializeToString())
-            wants = pb.Wants.FromString(await stream.expect())
-            async for chunk in chunks_of(path, manifest, tuple(wants.chunks)):
+            indices = every_chunk(manifest)
+            if asks(manifest):
+                indices = tuple(pb.Wants.FromString(await stream.expect()).chunks)
+            async for chunk in chunks_of(path, manifest, indices):
                 await stream.write(chunk)
             receipt: bytes = await stream.expect()
-            await stream.finish()
             return receipt

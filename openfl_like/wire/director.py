@@ -17,11 +17,11 @@ from openfl_like.federation.ports import EnvoyInstruction, EnvoyPort, EnvoyRepor
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.roles import Identity, Role
 from openfl_like.wire import convert
-from openfl_like.wire.aggregator import serve_file
+from openfl_like.wire.aggregator import serve_file, take_file
 from openfl_like.wire.client import Peer, Stream
 from openfl_like.wire.protos import federation_pb2 as pb
 from openfl_like.wire.server import Call
-from openfl_like.wire.transfer import described, receive_file
+from openfl_like.wire.transfer import described
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Director"]
 CANCEL_DEADLINE_S = 60.0
@@ -169,9 +169,7 @@ class DirectorServicer:
         """Takes a bundle and answers with the queued experiment."""
         submission = convert.submission_from(pb.SubmitRequest.FromString(await call.receive() or b""))
         landing = await self._users.expect_bundle(call.caller.name, submission)
-        await call.send(pb.Wants(chunks=landing.missing).SerializeToString())
-        if landing.missing or not landing.path.exists():
-            await receive_file(landing.path, submission.manifest, landing.missing, call.receive, durable=True)
+        await take_file(call, landing, submission.manifest, durable=True)
         summary = await self._users.submit(call.caller.name, submission)
         await call.send(convert.summary_to(summary).SerializeToString())
 

@@ -24,6 +24,16 @@ def part_of(path: Path) -> Path:
     return path.with_name(path.name + ".part")
 
 
+def asks(manifest: Manifest) -> bool:
+    """Whether the receiver says which chunks it wants: a file of one chunk is sent without asking."""
+    return len(manifest.chunks) > 1
+
+
+def every_chunk(manifest: Manifest) -> tuple[int, ...]:
+    """The indices of all chunks."""
+    return tuple(range(len(manifest.chunks)))
+
+
 async def described(path: Path) -> Manifest:
     """Reads a file for its manifest."""
     if path.stat().st_size < INLINE_BYTES:
@@ -35,7 +45,7 @@ async def wanted(path: Path, manifest: Manifest) -> tuple[int, ...]:
     """Lists the chunks that the partial file of a broken transfer lacks."""
     part = part_of(path)
     if not part.exists():
-        return tuple(range(len(manifest.chunks)))
+        return every_chunk(manifest)
     return await asyncio.to_thread(missing, part, manifest)
 
 
