@@ -64,7 +64,8 @@ async def call(peer: Peer, service: str, name: str) -> None:
     async with asyncio.timeout(20):
         if method.client_streaming:
             async with peer.session(name) as stream:
-                await stream.finish()
+                while await stream.read() is not None:
+                    pass
         elif method.server_streaming:
             async for _ in peer.answers(name, getattr(pb, method.input_type.name)()):
                 pass
