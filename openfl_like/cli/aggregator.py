@@ -71,8 +71,8 @@ def _run(settings: "AggregatorSettings", *, with_parent: bool, as_json: bool) ->
     import asyncio
 
     from openfl_like.cli.outcome import raise_unless_finished
-    from openfl_like.services import lifetime
     from openfl_like.services.aggregator import run_aggregator
+    from openfl_like.services.lifetime import live
 
     screen = Screen(as_json=as_json)
     following: set[asyncio.Task[None]] = set()
@@ -90,9 +90,8 @@ def _run(settings: "AggregatorSettings", *, with_parent: bool, as_json: bool) ->
             following.add(asyncio.create_task(follow(bus)))
 
     async def work() -> "Outcome":
-        running = run_aggregator(settings, ready)
-        outcome = await (lifetime.with_parent(running) if with_parent else running)
+        outcome = await run_aggregator(settings, ready)
         await asyncio.gather(*following)
         return outcome
 
-    raise_unless_finished(asyncio.run(lifetime.until_signalled(work())))
+    raise_unless_finished(asyncio.run(live(work(), parent=with_parent)))

@@ -66,11 +66,9 @@ def start(
 def _run(settings: "CollaboratorSettings", name: str, *, with_parent: bool) -> None:
     import asyncio
 
-    from openfl_like.services import lifetime
     from openfl_like.services.collaborator import run_collaborator
+    from openfl_like.services.lifetime import live
 
-    running = run_collaborator(settings)
-    work = lifetime.with_parent(running) if with_parent else running
-    dismissal = asyncio.run(lifetime.until_signalled(work))
+    dismissal = asyncio.run(live(run_collaborator(settings), parent=with_parent))
     if dismissal is not None:
         say(f"collaborator '{name}': {dismissal.status}: {dismissal.reason}")

@@ -15,8 +15,9 @@ def director() -> None:
 
 @director.command()
 @click.option("-c", "--config", type=FILE, default=Path("director.yaml"), show_default=True, help="Its settings.")
+@click.option("--with-parent", is_flag=True, hidden=True, help="End when standard input is closed.")
 @json_option
-def start(config: Path, *, as_json: bool) -> None:
+def start(config: Path, *, with_parent: bool, as_json: bool) -> None:
     """Start the Director; it runs until it is sent SIGTERM or Ctrl-C.
 
     Example: fx director start -c director.yaml
@@ -25,7 +26,7 @@ def start(config: Path, *, as_json: bool) -> None:
 
     from openfl_like.pki.files import load_credentials
     from openfl_like.services.director import run_director
-    from openfl_like.services.lifetime import until_signalled
+    from openfl_like.services.lifetime import live
     from openfl_like.services.settings import load_director_file
 
     settings = load_director_file(config)
@@ -37,7 +38,7 @@ def start(config: Path, *, as_json: bool) -> None:
         else:
             say(f"director of '{credentials.identity.federation}' listening on {address}")
 
-    asyncio.run(until_signalled(run_director(settings, credentials, ready)))
+    asyncio.run(live(run_director(settings, credentials, ready), parent=with_parent))
 
 
 @director.command()

@@ -23,9 +23,17 @@ def envoy() -> None:
 )
 @click.option("--certificates", type=FOLDER, help="Folder of its certificate and key.  [default: certs/envoy/NAME]")
 @click.option("--directory", type=FOLDER, default=None, help="Where workspaces and logs go.  [default: envoy-NAME]")
+@click.option("--with-parent", is_flag=True, hidden=True, help="End when standard input is closed.")
 @json_option
 def start(
-    shard_config: Path, name: str, director: str, certificates: Path | None, directory: Path | None, *, as_json: bool
+    shard_config: Path,
+    name: str,
+    director: str,
+    certificates: Path | None,
+    directory: Path | None,
+    *,
+    with_parent: bool,
+    as_json: bool,
 ) -> None:
     """Start the Envoy of this site; it runs until it is sent SIGTERM or Ctrl-C.
 
@@ -37,7 +45,7 @@ def start(
     from openfl_like.federation.parties import ShardFacts
     from openfl_like.pki.files import load_credentials
     from openfl_like.services.envoy import EnvoySettings, run_envoy
-    from openfl_like.services.lifetime import until_signalled
+    from openfl_like.services.lifetime import live
 
     credentials = load_credentials(certificates or Path("certs", "envoy", name))
     if credentials.identity.name != name:
@@ -53,7 +61,7 @@ def start(
         else:
             say(f"envoy '{name}' attends {director}: {facts.description}")
 
-    asyncio.run(until_signalled(run_envoy(settings, ready)))
+    asyncio.run(live(run_envoy(settings, ready), parent=with_parent))
 
 
 @envoy.command(name="list")

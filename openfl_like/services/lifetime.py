@@ -41,8 +41,13 @@ async def parent_gone() -> None:
         pass
 
 
-async def with_parent(work: Coroutine[Any, Any, Result]) -> Result:
-    """Runs the work, and cancels it when the parent process dies."""
+async def live(work: Coroutine[Any, Any, Result], *, parent: bool) -> Result | None:
+    """Runs a daemon's work until it ends, a signal comes or, with ``parent``, the parent process dies."""
+    return await until_signalled(with_parent(work) if parent else work)
+
+
+async def with_parent(work: Coroutine[Any, Any, Result]) -> Result | None:
+    """Runs the work; the death of the parent process cancels it, and then None is returned."""
     running = asyncio.create_task(work)
     watching = asyncio.create_task(parent_gone())
     try:
@@ -50,6 +55,10 @@ async def with_parent(work: Coroutine[Any, Any, Result]) -> Result:
         if not running.done():
             running.cancel()
         return await running
+    except asyncio.CancelledError:
+        if watching.done():
+            return None
+        raise
     finally:
         running.cancel()
         watching.cancel()

@@ -75,7 +75,7 @@ class LocalFederation:
             "heartbeat_s": 2,
         }
         config.write_text("\n".join(f"{key}: {json.dumps(value)}" for key, value in settings.items()) + "\n")
-        ready = await self._start("director", ["director", "start", "-c", str(config), "--json"])
+        ready = await self._start("director", ["director", "start", "-c", str(config), "--json", "--with-parent"])
         self.director = str(ready["address"])
 
     async def start_envoy(self, name: str) -> None:
@@ -83,7 +83,7 @@ class LocalFederation:
         await self._start(
             name,
             [
-                "envoy", "start", "--json",
+                "envoy", "start", "--json", "--with-parent",
                 "-n", name,
                 "-sc", str(self.sites[name].resolve()),
                 "-d", self.director,

@@ -42,3 +42,15 @@ def test_four_hospitals_together_beat_each_of_them_alone() -> None:
 
 def test_three_sites_with_different_digits_learn_all_of_them() -> None:
     assert _demo("--plan", "digits")["federated"]["accuracy"] >= 0.93
+
+
+def test_a_demo_that_is_killed_leaves_no_process() -> None:
+    command = [sys.executable, "-m", "openfl_like.cli", "demo", "--plan", "breast_cancer", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as demo:
+        assert demo.stdout is not None
+        assert "experiment_queued" in "".join(line for line, _ in zip(demo.stdout, range(2), strict=False))
+        family = psutil.Process(demo.pid).children(recursive=True)
+        demo.kill()
+    assert len(family) >= 4
+    _, alive = psutil.wait_procs(family, timeout=20)
+    assert alive == []
