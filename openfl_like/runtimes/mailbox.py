@@ -68,10 +68,16 @@ class MailboxRuntime:
         """Waits until every session has ended."""
         await self._empty.wait()
 
-    def expects(self, update: Update) -> None:
-        """Checks that an update is asked for; raises RoundClosedError."""
-        if (update.round, update.phase, update.collaborator) not in self._open:
+    def expects(self, update: Update) -> str:
+        """Checks that an update is asked for and gives the digest of the model it starts from.
+
+        Raises:
+            RoundClosedError: If its round does not wait for it.
+        """
+        assignment = self._open.get((update.round, update.phase, update.collaborator))
+        if assignment is None:
             raise RoundClosedError(f"round {update.round} does not wait for an update of '{update.collaborator}'")
+        return assignment.model
 
     def committed(self, update: Update) -> None:
         """Takes a complete update into the loop."""

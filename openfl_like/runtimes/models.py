@@ -32,6 +32,7 @@ class ModelShelf:
         self._rule = build_rule(plan)
         self._rounds: dict[str, int] = {}
         self._manifests: dict[str, Manifest] = {}
+        self._verdicts: dict[Path, tuple[str, str]] = {}
 
     def put(self, digest: str, round_number: int) -> None:
         """Remembers which round's file has this digest."""
@@ -76,13 +77,20 @@ class ModelShelf:
 
     def validate(self, command: ValidateUpdates) -> dict[str, str]:
         """Gives the refused updates and why."""
-        base = self.path(command.base_model) if command.base_model else None
-        problems = {}
-        for update in command.updates:
-            problem = validate_update(self._validators, self.update_path(update), base, update)
-            if problem:
-                problems[update.collaborator] = problem
-        return problems
+        verdicts = {update.collaborator: self._verdict(update, command.base_model) for update in command.updates}
+        return {collaborator: problem for collaborator, problem in verdicts.items() if problem}
+
+    def inspect(self, update: Update, base_model: str) -> None:
+        """Looks at an update as soon as it is here, while others are still on their way; `validate` asks for it."""
+        self._verdicts[self.update_path(update)] = update.digest, self._look(update, base_model)
+
+    def _verdict(self, update: Update, base_model: str) -> str:
+        digest, problem = self._verdicts.pop(self.update_path(update), ("", ""))
+        return problem if digest == update.digest else self._look(update, base_model)
+
+    def _look(self, update: Update, base_model: str) -> str:
+        base = self.path(base_model) if base_model else None
+        return validate_update(self._validators, self.update_path(update), base, update)
 
     def aggregate(self, command: Aggregate) -> str:
         """Combines the updates into the round's model and gives its digest."""

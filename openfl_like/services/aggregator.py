@@ -138,6 +138,8 @@ class Aggregator:
 
     async def commit_update(self, update: Update) -> None:
         """Takes a complete update into the round."""
+        base_model = self._runtime.expects(update)
+        await asyncio.to_thread(self._shelf.inspect, update, base_model)
         self._runtime.committed(update)
 
     def watch(self, after: int) -> AsyncIterator[EventRecord]:

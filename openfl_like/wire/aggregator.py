@@ -1,15 +1,15 @@
 """The Aggregator's service: its client for collaborators and the Director, and its servicer."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from openfl_like.errors import FederationError, TransferError, UpdateRefusedError
 from openfl_like.federation.parties import EventRecord
 from openfl_like.federation.ports import AggregatorInstruction, AggregatorPort, CollaboratorReport, Landing
-from openfl_like.federation.task import Update
+from openfl_like.federation.task import Phase, Update
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.roles import Identity, Role
 from openfl_like.tensors.manifest import Manifest
@@ -127,6 +127,7 @@ class AggregatorServicer:
 
     def __init__(self, port: AggregatorPort) -> None:
         self._port = port
+        self._receiving: set[tuple[int, Phase, str]] = set()
 
     async def participate(self, call: Call) -> None:
         """Holds a collaborator's session."""
@@ -154,10 +155,23 @@ class AggregatorServicer:
         manifest = manifest_from(request.manifest)
         if manifest.digest != update.digest:
             raise UpdateRefusedError("the update's digest is not that of its manifest")
-        landing = await self._port.expect_update(update, manifest)
-        await take_file(call, landing, manifest)
-        await self._port.commit_update(update)
+        with self._slot(update):
+            landing = await self._port.expect_update(update, manifest)
+            await take_file(call, landing, manifest)
+            await self._port.commit_update(update)
         await call.send(pb.Receipt(digest=update.digest).SerializeToString())
+
+    @contextmanager
+    def _slot(self, update: Update) -> Iterator[None]:
+        """Holds the place of an update in the spool: two uploads at once would write the same file."""
+        key = update.round, update.phase, update.collaborator
+        if key in self._receiving:
+            raise UpdateRefusedError("an update of this site for this round is already on its way")
+        self._receiving.add(key)
+        try:
+            yield
+        finally:
+            self._receiving.discard(key)
 
     async def watch(self, call: Call) -> None:
         """Sends history and live events."""

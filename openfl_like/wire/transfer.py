@@ -61,10 +61,7 @@ async def chunks_of(path: Path, manifest: Manifest, indices: tuple[int, ...]) ->
             if not 0 <= index < len(manifest.chunks):
                 raise TransferError(f"chunk {index} was asked for, but there are {len(manifest.chunks)}")
             offset, length = manifest.chunk_range(index)
-            if length < INLINE_BYTES:
-                data = os.pread(descriptor, length, offset)
-            else:
-                data = await asyncio.to_thread(os.pread, descriptor, length, offset)
+            data = os.pread(descriptor, length, offset)  # the page cache has it: a hop to a thread would cost more
             if len(data) != length:
                 raise TransferError(f"{path.name} became shorter while it was sent")
             yield data
