@@ -1,5 +1,6 @@
-"""Following an experiment on a screen: a line per event for people, or JSON lines."""
+"""Following an experiment on a screen: lines for people with a bar on a terminal, or JSON lines."""
 
+import atexit
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
@@ -78,26 +79,59 @@ def line_of(event: "EventRecord") -> str:
     return write(event.fields) if write else ""
 
 
+COLOURS = {"collaborator_absent": "yellow", "collaborator_left": "yellow", "experiment_ended": "green"}
+
+
+class Bar:
+    """A bar at the bottom of a terminal that says how many rounds are done; the lines scroll above it."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+        self._progress = Progress(*columns, transient=True)
+        self._task = self._progress.add_task("waiting", total=None)
+        atexit.register(self._progress.stop)  # Ctrl-C must not leave a terminal without its cursor
+
+    def line(self, kind: str, text: str) -> None:
+        """Prints a line above the bar."""
+        self._progress.console.print(text, style=COLOURS.get(kind), markup=False, highlight=kind == "round_finished")
+
+    def event(self, kind: str, fields: Fields) -> None:
+        """Moves the bar on; it is there from the start of the experiment to its end."""
+        if kind == "experiment_started":
+            self._progress.update(self._task, total=int(fields["rounds"]), description="rounds")
+            self._progress.start()
+        elif kind == "round_finished":
+            self._progress.update(self._task, completed=int(fields["round"]))
+        elif kind == "experiment_ended":
+            self._progress.stop()
+
+
 class Screen:
     """Shows events as they come.
 
     Args:
         as_json: One JSON line per event instead.
-        show: Writes one line for people.
+        show: Writes one line for people; by default to stdout, with a bar of the rounds on a terminal.
     """
 
-    def __init__(self, *, as_json: bool, show: Callable[[str], None] = click.echo) -> None:
+    def __init__(self, *, as_json: bool, show: Callable[[str], None] | None = None) -> None:
         self._as_json = as_json
-        self._show = show
+        self._show = show or click.echo
+        self._bar = Bar() if show is None and not as_json and sys.stdout.isatty() else None
 
     def event(self, event: "EventRecord") -> None:
         """Shows an event."""
+        text = "" if self._as_json else line_of(event)
         if self._as_json:
             emit_line(asdict(event))
-            return
-        text = line_of(event)
-        if text:
-            self._show(self._coloured(event.kind, text))
+        elif text and self._bar is not None:
+            self._bar.line(event.kind, text)
+        elif text:
+            self._show(text)
+        if self._bar is not None:
+            self._bar.event(event.kind, event.fields)
 
     def summary(self, summary: "ExperimentSummary") -> None:
         """Shows where the experiment stands."""
@@ -116,9 +150,3 @@ class Screen:
                 last = item
                 self.summary(item)
         return last
-
-    def _coloured(self, kind: str, text: str) -> str:
-        if not sys.stdout.isatty():
-            return text
-        colours = {"collaborator_absent": "yellow", "experiment_ended": "green", "round_finished": "cyan"}
-        return click.style(text, fg=colours.get(kind))
