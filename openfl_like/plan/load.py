@@ -48,6 +48,15 @@ def workspace_of(plan_path: Path, plan: Plan) -> Path:
     raise PlanError(message, place=str(plan_path), cure=cure)
 
 
+# What a plan cannot do without, so that the rest of one that lacks it can still be looked at.
+_REQUIRED: dict[str, object] = {
+    "name": "unnamed",
+    "task_runner": {"template": "any:thing"},
+    "data_loader": {"template": "any:thing"},
+    "tasks": {"train": {"function": "train"}},
+}
+
+
 def _beyond(tree: Tree, mistakes: list[Mistake]) -> list[Mistake]:
     """Looks for mistakes beyond the schema in what is left of a plan when its faulty entries are taken out.
 
@@ -56,8 +65,10 @@ def _beyond(tree: Tree, mistakes: list[Mistake]) -> list[Mistake]:
     data = copy.deepcopy(tree.data)
     for mistake in mistakes:
         _remove(data, mistake.path)
-    plan, _ = validate(Tree(tree.source, data), Plan)
     faulty = {mistake.path[:1] for mistake in mistakes}
+    if isinstance(data, dict):
+        data |= {key: stand_in for key, stand_in in _REQUIRED.items() if key not in data or (key,) in faulty}
+    plan, _ = validate(Tree(tree.source, data), Plan)
     return [mistake for mistake in mistakes_in(plan) if mistake.path[:1] not in faulty] if plan else []
 
 

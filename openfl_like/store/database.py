@@ -64,6 +64,7 @@ class Database:
     def _bring_up_to_date(self, metadata: MetaData, revision: str, kind: str) -> None:
         versions = metadata.tables["alembic_version"]
         with self.transaction(durable=True) as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # the driver would commit each CREATE TABLE by itself
             if not inspect(connection).has_table("alembic_version"):
                 metadata.create_all(connection)
                 connection.execute(versions.insert().values(version_num=revision))

@@ -240,3 +240,17 @@ def test_the_workspace_may_be_an_installed_template(tmp_path: Path, plan: Plan) 
 def test_a_missing_workspace_is_a_clear_error(tmp_path: Path, plan: Plan) -> None:
     with pytest.raises(PlanError, match="neither a directory beside the plan nor an installed template"):
         workspace_of(tmp_path / "plan.yaml", plan.model_copy(update={"workspace": "nowhere"}))
+
+
+def test_faulty_required_keys_hide_no_mistakes_elsewhere(tmp_path: Path) -> None:
+    path = tmp_path / "plan.yaml"
+    path.write_text(
+        "name: Digits!\n"
+        "task_runner: {templat: x}\n"
+        "aggregation: {template: fedavgg}\n"
+        "selector: {template: random, settings: {fractio: 2}}\n"
+        "seeed: 3\n"
+    )
+    found = "\n".join(problems_of(path))
+    for part in ("'Digits!'", "templat: unknown", "'fedavgg'", "fractio: unknown", "seeed: unknown", "tasks: this key"):
+        assert part in found
