@@ -175,6 +175,8 @@ class Drive:
                 await self._runtime.perform(command)
             case StartTimer(timer, after_s):
                 self._timers.append(self._clock.call_later(after_s, lambda: self.post(TimerFired(timer))))
+            case ValidateUpdates() if self._record.shelf.inspected(command):
+                self.post(self._work(command))
             case ValidateUpdates() | Aggregate():
                 self.post(await asyncio.to_thread(self._work, command))
             case FinishExperiment(status, reason):

@@ -80,6 +80,10 @@ class ModelShelf:
         verdicts = {update.collaborator: self._verdict(update, command.base_model) for update in command.updates}
         return {collaborator: problem for collaborator, problem in verdicts.items() if problem}
 
+    def inspected(self, command: ValidateUpdates) -> bool:
+        """Whether all these updates have been looked at, so that `validate` answers at once."""
+        return all(self.update_path(update) in self._verdicts for update in command.updates)
+
     def inspect(self, update: Update, base_model: str) -> None:
         """Looks at an update as soon as it is here, while others are still on their way; `validate` asks for it."""
         self._verdicts[self.update_path(update)] = update.digest, self._look(update, base_model)

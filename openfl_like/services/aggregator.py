@@ -28,7 +28,7 @@ from openfl_like.tensors.container import TensorFile, write_tensors
 from openfl_like.tensors.manifest import Manifest, file_digest
 from openfl_like.wire.aggregator import SERVICE, AggregatorServicer
 from openfl_like.wire.server import Guard, Server, service_handler
-from openfl_like.wire.transfer import wanted
+from openfl_like.wire.transfer import INLINE_BYTES, wanted
 
 log = logging.getLogger(__name__)
 DRAIN_S = 5.0
@@ -139,7 +139,10 @@ class Aggregator:
     async def commit_update(self, update: Update) -> None:
         """Takes a complete update into the round."""
         base_model = self._runtime.expects(update)
-        await asyncio.to_thread(self._shelf.inspect, update, base_model)
+        if self._shelf.update_path(update).stat().st_size < INLINE_BYTES:
+            self._shelf.inspect(update, base_model)
+        else:
+            await asyncio.to_thread(self._shelf.inspect, update, base_model)
         self._runtime.committed(update)
 
     def watch(self, after: int) -> AsyncIterator[EventRecord]:
