@@ -27,6 +27,14 @@ BUILTIN: dict[str, dict[str, str]] = {
     "aggregation": {
         "fedavg": "openfl_like.federation.aggregation:WeightedAverage",
     },
+    "compression": {
+        "none": "openfl_like.tensors.compression:Uncompressed",
+        "float16": "openfl_like.tensors.compression:Float16",
+        "bfloat16": "openfl_like.tensors.compression:BFloat16",
+        "quantise": "openfl_like.tensors.compression:Quantise",
+        "top_k": "openfl_like.tensors.compression:TopK",
+        "random_k": "openfl_like.tensors.compression:RandomK",
+    },
     "shard": {
         "heart_disease": "openfl_like.data.heart_disease:HeartDiseaseShard",
         "digits": "openfl_like.data.builtin:DigitsShard",

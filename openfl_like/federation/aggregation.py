@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -14,7 +14,8 @@ from pydantic.dataclasses import dataclass as settings_dataclass
 
 from openfl_like.errors import UpdateRefusedError
 from openfl_like.federation.task import Update
-from openfl_like.tensors.container import TensorFile, TensorWriter
+from openfl_like.tensors.container import TensorWriter
+from openfl_like.tensors.encoded import Elements, ModelReader, Sent, open_update
 from openfl_like.tensors.manifest import Manifest, manifest_of
 from openfl_like.tensors.named import Array, TensorSpec, compare
 
@@ -30,13 +31,15 @@ class Contribution:
 
     Attributes:
         collaborator: Whose it is; contributions are combined in the order of these names.
-        path: Its model file.
+        path: Its file.
         weight: Its weight relative to the others, usually its number of samples.
+        sent: How the file is encoded; None: it is a model file.
     """
 
     collaborator: str
     path: Path
     weight: float
+    sent: Sent | None = None
 
 
 class AggregationRule(Protocol):
@@ -93,8 +96,8 @@ def aggregate_files(
     """Combines model files into a new one.
 
     The updates are read in the order of the collaborators' names, in float64, and cast once at the end; integers are
-    rounded half to even, booleans are true from 0.5 on. Memory is a block per update. A single contribution is copied
-    bit for bit.
+    rounded half to even, booleans are true from 0.5 on. Memory is a block per update, and compressed updates are
+    decoded as they are read. A single contribution is copied bit for bit.
 
     Args:
         rule: How a block is combined.
@@ -114,11 +117,11 @@ def aggregate_files(
     ordered = sorted(contributions, key=lambda item: item.collaborator)
     weights = _normalised(ordered)
     with ExitStack() as stack:
-        files = [stack.enter_context(TensorFile(item.path)) for item in ordered]
+        files = [stack.enter_context(closing(open_update(item.path, item.sent))) for item in ordered]
         _check_schemas(ordered, files)
         with TensorWriter(out, files[0].schema, sync=sync, spare=spare) as writer:
             for spec in files[0].schema:
-                combine = _copier() if len(files) == 1 else _combiner(rule, weights, spec)
+                combine = _copier(spec) if len(files) == 1 else _combiner(rule, weights, spec)
                 for start, block in _combined(combine, [file.flat(spec.name) for file in files]):
                     _check_finite(spec, block)
                     writer.write(spec.name, start, block)
@@ -128,13 +131,13 @@ def aggregate_files(
 _Combine: TypeAlias = Callable[[list[Array]], Array]
 
 
-def _combined(combine: _Combine, flats: list[Array]) -> Iterator[tuple[int, Array]]:
+def _combined(combine: _Combine, flats: list[Elements]) -> Iterator[tuple[int, Array]]:
     for start in range(0, flats[0].size, BLOCK_ELEMENTS):
         yield start, combine([flat[start : start + BLOCK_ELEMENTS] for flat in flats])
 
 
-def _copier() -> _Combine:
-    return lambda rows: rows[0]
+def _copier(spec: TensorSpec) -> _Combine:
+    return lambda rows: rows[0] if rows[0].dtype == spec.numpy_dtype else _cast(rows[0], spec)
 
 
 def _combiner(rule: AggregationRule, weights: Vector, spec: TensorSpec) -> _Combine:
@@ -177,7 +180,7 @@ def _check_finite(spec: TensorSpec, block: Array) -> None:
         raise UpdateRefusedError(f"the combined tensor '{spec.name}' holds a value that is not finite")
 
 
-def _check_schemas(ordered: Sequence[Contribution], files: Sequence[TensorFile]) -> None:
+def _check_schemas(ordered: Sequence[Contribution], files: Sequence[ModelReader]) -> None:
     for item, file in zip(ordered, files, strict=True):
         difference = compare(files[0].schema, file.schema)
         if difference:

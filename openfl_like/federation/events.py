@@ -161,10 +161,14 @@ class ValidateUpdates:
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """Combine these updates, in this order (collaborator name), into a new model; answer with `ModelAggregated`."""
+    """Combine these updates, in this order (collaborator name), into a new model; answer with `ModelAggregated`.
+
+    ``base_model`` is as in `ValidateUpdates`.
+    """
 
     round: int
     updates: tuple[Update, ...]
+    base_model: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,7 +149,7 @@ class Experiment:
         if state.round.step is Step.VALIDATE:
             desk.emit(ValidateUpdates(state.round.number, state.round.base, state.round.answers()))
         elif state.round.step is Step.AGGREGATE:
-            desk.emit(Aggregate(state.round.number, state.round.answers()))
+            desk.emit(Aggregate(state.round.number, state.round.answers(), state.round.base))
 
     def _on_joined(self, event: CollaboratorJoined) -> None:
         name, desk, state = event.collaborator, self._desk, self._desk.state
@@ -210,7 +210,7 @@ class Experiment:
             lifecycle.fail(desk, shortfall)
             return
         current.step = Step.AGGREGATE
-        desk.emit(Aggregate(current.number, current.answers()))
+        desk.emit(Aggregate(current.number, current.answers(), current.base))
 
     def _on_aggregated(self, event: ModelAggregated) -> None:
         desk, current = self._desk, self._desk.state.at_step(event.round, Step.AGGREGATE)

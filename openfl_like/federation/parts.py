@@ -12,6 +12,8 @@ from openfl_like.federation.selection import Selector
 from openfl_like.federation.validation import Validator
 from openfl_like.plan.schema import Component, Plan
 from openfl_like.registry import resolve
+from openfl_like.tensors.compression import Compression
+from openfl_like.tensors.encoded import Encoding
 
 
 def build_selector(plan: Plan) -> Selector:
@@ -39,6 +41,18 @@ def build_validators(plan: Plan) -> tuple[Validator, ...]:
 def build_rule(plan: Plan) -> AggregationRule:
     """Builds the plan's aggregation rule."""
     return cast("AggregationRule", _build("aggregation", plan.aggregation, "aggregation"))
+
+
+def build_encoding(plan: Plan) -> Encoding | None:
+    """Builds what the plan says about the encoding of updates; None: they are plain model files."""
+    chosen = plan.collaborator.settings.delta_updates
+    plain = plan.compression_pipeline.template == "none"
+    compression = cast("Compression", _build("compression", plan.compression_pipeline, "compression_pipeline"))
+    delta = not plain if chosen is None else chosen
+    if compression.needs_delta and not delta:
+        message = f"{plan.compression_pipeline.template} compresses differences to the global model only"
+        raise PlanError(message, place="collaborator.settings.delta_updates", cure="leave it out")
+    return None if plain and not delta else Encoding(compression, delta)
 
 
 def _build(kind: str, component: Component, place: str) -> object:

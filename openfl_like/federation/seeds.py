@@ -20,3 +20,8 @@ def derive_seed(experiment_seed: int, *parts: str | int) -> int:
         data = str(part).encode()
         state.update(tag + len(data).to_bytes(8, "little") + data)
     return int.from_bytes(state.digest(), "little") >> (64 - SEED_BITS)
+
+
+def compression_seed(experiment_seed: int, round_number: int, collaborator: str) -> int:
+    """Derives the seed of an update's compression; the site and the Aggregator each do it for themselves."""
+    return derive_seed(experiment_seed, round_number, collaborator, "compression")

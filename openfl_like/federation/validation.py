@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from openfl_like.errors import TensorError
 from openfl_like.federation.task import Phase, Update
 from openfl_like.tensors.container import TensorFile
+from openfl_like.tensors.encoded import ModelReader, Sent, open_update
 from openfl_like.tensors.named import compare
 
 BLOCK_ELEMENTS = 256 * 1024
@@ -25,11 +27,11 @@ _STRICT = ConfigDict(extra="forbid")
 class Validator(Protocol):
     """Looks at one update."""
 
-    def check(self, update: TensorFile, base: TensorFile | None, facts: Update) -> str:
+    def check(self, update: ModelReader, base: TensorFile | None, facts: Update) -> str:
         """Says why the update must not count; empty if it may.
 
         Args:
-            update: The update's model file.
+            update: The trained model; one that came compressed is decoded as it is read.
             base: The model it started from; None for the initial model.
             facts: What the collaborator said about it.
         """
@@ -40,7 +42,7 @@ class Validator(Protocol):
 class Finite:
     """Every floating-point element is a finite number."""
 
-    def check(self, update: TensorFile, base: TensorFile | None, facts: Update) -> str:  # noqa: ARG002 - the file says it all
+    def check(self, update: ModelReader, base: TensorFile | None, facts: Update) -> str:  # noqa: ARG002 - the file says it all
         """Reads the floating-point tensors block by block."""
         for spec in update.schema:
             if not spec.is_float:
@@ -56,7 +58,7 @@ class Finite:
 class SameSchema:
     """Names, dtypes and shapes are those of the model the update started from."""
 
-    def check(self, update: TensorFile, base: TensorFile | None, facts: Update) -> str:  # noqa: ARG002 - the files say it all
+    def check(self, update: ModelReader, base: TensorFile | None, facts: Update) -> str:  # noqa: ARG002 - the files say it all
         """Compares the headers."""
         difference = compare(base.schema, update.schema) if base is not None else ""
         return f"its tensors are not those of the global model: {difference}" if difference else ""
@@ -74,7 +76,9 @@ def check_facts(update: Update) -> str:
     return _check_metrics(update)
 
 
-def validate_update(validators: Sequence[Validator], path: Path, base_path: Path | None, facts: Update) -> str:
+def validate_update(
+    validators: Sequence[Validator], path: Path, base_path: Path | None, facts: Update, sent: Sent | None = None
+) -> str:
     """Runs all checks of an update; the first complaint is the answer, empty if there is none.
 
     Args:
@@ -82,6 +86,7 @@ def validate_update(validators: Sequence[Validator], path: Path, base_path: Path
         path: The update's model file; one that is damaged is a complaint.
         base_path: The global model it started from, if there is one.
         facts: What the collaborator said about it.
+        sent: How it is encoded; None: it is a model file.
 
     Raises:
         TensorError: If the global model's file is damaged.
@@ -90,9 +95,9 @@ def validate_update(validators: Sequence[Validator], path: Path, base_path: Path
     if complaint:
         return complaint
     if base_path is None:
-        return _run(validators, path, None, facts)
+        return _run(validators, path, None, facts, sent)
     with TensorFile(base_path) as base:
-        return _run(validators, path, base, facts)
+        return _run(validators, path, base, facts, sent)
 
 
 def _check_metrics(update: Update) -> str:
@@ -107,11 +112,11 @@ def _check_metrics(update: Update) -> str:
     return ""
 
 
-def _run(validators: Sequence[Validator], path: Path, base: TensorFile | None, facts: Update) -> str:
+def _run(validators: Sequence[Validator], path: Path, base: TensorFile | None, facts: Update, sent: Sent | None) -> str:
     try:
-        update = TensorFile(path)
+        update = open_update(path, sent)
     except TensorError as error:
         return f"its model file is damaged: {error.message}"
-    with update:
+    with closing(update):
         complaints = (validator.check(update, base, facts) for validator in validators)
         return next((complaint for complaint in complaints if complaint), "")

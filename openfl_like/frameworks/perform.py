@@ -15,11 +15,14 @@ import numpy as np
 from openfl_like import registry
 from openfl_like.errors import TaskError
 from openfl_like.federation.assignment import VALIDATE
+from openfl_like.federation.parts import build_encoding
+from openfl_like.federation.seeds import compression_seed
 from openfl_like.federation.task import Assignment, Phase, TaskCall, Update
 from openfl_like.frameworks.runner import DataLoader, RunnerContext, Shard, TaskResult, TaskRunner
 from openfl_like.frameworks.workspace import WorkspaceCode
 from openfl_like.plan.schema import Component, Plan
 from openfl_like.tensors.container import TensorFile, spare_path, write_tensors
+from openfl_like.tensors.encoded import ErrorFeedback, Sent, write_encoded
 from openfl_like.tensors.manifest import manifest_of, manifest_path
 
 _NO_TASKS = frozenset({"initialise", "begin", "get_tensors", "set_tensors"})
@@ -30,6 +33,7 @@ _LONGEST_REASON = 500
 class _Work:
     """What an assignment has come to so far."""
 
+    sent: Sent | None = None  # how the update is encoded
     num_samples: int = 0
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     trained: bool = False  # the update's weight is that of a training task
@@ -41,7 +45,7 @@ class Performer:
     """Model and data of one experiment at one site; they are loaded once and stay warm between assignments.
 
     Several performers may live in one process, each with its own workspace; they work one at a time, because random
-    generators and imports belong to the process.
+    generators and imports belong to the process. What compression left out of the updates so far is kept, too.
 
     Args:
         plan: The plan of the experiment.
@@ -49,7 +53,7 @@ class Performer:
         workspace: Directory with the submitted code.
 
     Raises:
-        TaskError: If the plan's data loader or task runner cannot be found or built.
+        TaskError: If the plan's data loader, task runner or compression cannot be found or built.
     """
 
     def __init__(self, plan: Plan, shard: Shard, workspace: Path) -> None:
@@ -66,6 +70,10 @@ class Performer:
         with self._code.active():
             self._loader = self._build_loader(plan.data_loader, shard)
             self._runner = self._build_runner(plan.task_runner, context)
+            with self._blame(f"the compression '{plan.compression_pipeline.template}'"):
+                self._encoding = build_encoding(plan)
+        self._seed = plan.seed
+        self._feedback = ErrorFeedback()
 
     def _build_loader(self, part: Component, shard: Shard) -> DataLoader[object]:
         with self._blame(f"the data loader '{part.template}'"):
@@ -117,14 +125,14 @@ class Performer:
     def _initialise(self, assignment: Assignment, out: Path) -> _Work:
         with self._blame("initialise"):
             self._runner.initialise(assignment.seed)
-            self._save(out)
+            self._save(out, None)
             return _Work(num_samples=self._loader.num_train)
 
     def _run(self, assignment: Assignment, model: Path, out: Path) -> _Work:
         with self._blame("begin"):
             self._runner.begin(assignment.seed)
         self._load(model)
-        work = _Work()
+        work = _Work(self._sent(assignment, model))
         for call in assignment.tasks:
             self._task = call.name
             if call.apply == "global" and work.changed:
@@ -166,12 +174,22 @@ class Performer:
     def _keep(self, work: _Work, out: Path) -> None:
         if work.unsaved:
             with self._blame("saving the model"):
-                self._save(out)
+                self._save(out, work.sent)
             work.unsaved = False
 
-    def _save(self, out: Path) -> None:
-        # No fsync: an update lost in a crash is trained again to the same bits.
-        write_tensors(out, self._runner.get_tensors(), sync=False, spare=spare_path(out))
+    def _sent(self, assignment: Assignment, model: Path) -> Sent | None:
+        if self._encoding is None:
+            return None
+        return Sent(self._encoding, compression_seed(self._seed, assignment.round, assignment.collaborator), model)
+
+    def _save(self, out: Path, sent: Sent | None) -> None:
+        # No fsync: an update lost in a crash is trained again.
+        tensors, spare = self._runner.get_tensors(), spare_path(out)
+        if sent is None:
+            write_tensors(out, tensors, sync=False, spare=spare)
+        else:
+            carried = self._feedback.carried(sent.seed)
+            self._feedback.keep(write_encoded(out, tensors, sent, carried, spare=spare))
 
     @contextmanager
     def _blame(self, what: str) -> Iterator[None]:

@@ -28,7 +28,7 @@ def check_plan(plan: Plan, source: str = "plan") -> None:
 
 def mistakes_in(plan: Plan) -> list[Mistake]:
     """Lists what is wrong in a plan that fits the schema."""
-    return [*_components(plan), *_tasks(plan), *_groups(plan), *_quorum(plan), *_stop_rules(plan)]
+    return [*_components(plan), *_tasks(plan), *_groups(plan), *_quorum(plan), *_deltas(plan), *_stop_rules(plan)]
 
 
 def _components(plan: Plan) -> Iterator[Mistake]:
@@ -40,6 +40,7 @@ def _components(plan: Plan) -> Iterator[Mistake]:
         ("assigner", ("assigner",), plan.assigner),
         ("selector", ("selector",), plan.selector),
         ("aggregation", ("aggregation",), plan.aggregation),
+        ("compression", ("compression_pipeline",), plan.compression_pipeline),
         *(("validator", ("validator", index), component) for index, component in enumerate(plan.validator)),
     ]
     for kind, place, component in registered:
@@ -102,6 +103,20 @@ def _quorum(plan: Plan) -> Iterator[Mistake]:
         problem = f"a round needs {plan.deadline.min_updates} updates, but may start with {start} collaborators"
         cure = "raise admission.min_collaborators, or lower this"
         yield Mistake(("deadline", "min_updates"), problem, cure)
+
+
+def _deltas(plan: Plan) -> Iterator[Mistake]:
+    template = plan.compression_pipeline.template
+    if plan.collaborator.settings.delta_updates is not False or template not in registry.names("compression"):
+        return
+    try:
+        part = registry.resolve("compression", template)
+    except FederationError:
+        return  # it is a mistake of the component's already
+    if getattr(part, "needs_delta", False):
+        path = ("collaborator", "settings", "delta_updates")
+        cure = "leave it out, or use float16 or bfloat16"
+        yield Mistake(path, f"{template} compresses differences to the global model only", cure)
 
 
 def _stop_rules(plan: Plan) -> Iterator[Mistake]:

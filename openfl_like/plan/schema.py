@@ -35,11 +35,16 @@ class AggregatorSection(Section):
 
 
 class CollaboratorSettings(Section):
-    """Settings of every Collaborator's worker."""
+    """Settings of every Collaborator's worker.
+
+    ``delta_updates`` says whether compressed updates are differences to the global model; none: all but those of the
+    template ``none`` are.
+    """
 
     opt_treatment: Literal["RESET", "CONTINUE_LOCAL"] = "RESET"
     device: str = "cpu"
     threads: Annotated[int, Field(ge=1)] = 1
+    delta_updates: bool | None = None
 
 
 class CollaboratorSection(Section):
@@ -180,6 +185,7 @@ class Plan(Section):
     deadline: Deadline = Deadline()
     validator: tuple[Component, ...] = (Component(template="schema"), Component(template="finite"))
     aggregation: Component = Component(template="fedavg")
+    compression_pipeline: Component = Component(template="none")
     stop: Stop = Stop()
     model_store: ModelStore = ModelStore()
     network: Network = Network()

@@ -7,11 +7,13 @@ from pathlib import Path
 from openfl_like.errors import FederationError, NotFoundError
 from openfl_like.federation.aggregation import Contribution, aggregate_files
 from openfl_like.federation.events import Aggregate, ModelVersion, ValidateUpdates
-from openfl_like.federation.parts import build_rule, build_validators
-from openfl_like.federation.task import Assignment, Update
+from openfl_like.federation.parts import build_encoding, build_rule, build_validators
+from openfl_like.federation.seeds import compression_seed
+from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.federation.validation import validate_update
 from openfl_like.plan.schema import Plan
 from openfl_like.store.files import ExperimentFiles
+from openfl_like.tensors.encoded import Sent
 from openfl_like.tensors.manifest import Manifest, file_digest, manifest_of, sha256_file
 
 log = logging.getLogger(__name__)
@@ -21,7 +23,7 @@ class ModelShelf:
     """Finds models by digest and makes new ones from updates; all methods block and belong on a thread.
 
     Args:
-        plan: Names the validators and the aggregation rule.
+        plan: Names the validators, the aggregation rule and the compression of updates.
         files: Where models and updates are.
     """
 
@@ -30,6 +32,8 @@ class ModelShelf:
         self._keep = plan.model_store.keep.last
         self._validators = build_validators(plan)
         self._rule = build_rule(plan)
+        self._encoding = build_encoding(plan)
+        self._seed = plan.seed
         self._rounds: dict[str, int] = {}
         self._manifests: dict[str, Manifest] = {}
         self._verdicts: dict[Path, tuple[str, str]] = {}
@@ -94,12 +98,21 @@ class ModelShelf:
 
     def _look(self, update: Update, base_model: str) -> str:
         base = self.path(base_model) if base_model else None
-        return validate_update(self._validators, self.update_path(update), base, update)
+        sent = self._sent(update, base)
+        return validate_update(self._validators, self.update_path(update), base, update, sent)
+
+    def _sent(self, update: Update, base: Path | None) -> Sent | None:
+        if self._encoding is None or base is None or update.phase is not Phase.TRAIN:
+            return None
+        return Sent(self._encoding, compression_seed(self._seed, update.round, update.collaborator), base)
 
     def aggregate(self, command: Aggregate) -> str:
         """Combines the updates into the round's model and gives its digest."""
+        base = self.path(command.base_model) if self._encoding is not None and command.base_model else None
         contributions = [
-            Contribution(update.collaborator, self.update_path(update), float(update.num_samples))
+            Contribution(
+                update.collaborator, self.update_path(update), float(update.num_samples), self._sent(update, base)
+            )
             for update in command.updates
         ]
         out = self._files.model(command.round)

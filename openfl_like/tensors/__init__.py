@@ -1,5 +1,7 @@
 """What a model is between processes: named arrays in one safetensors file, and the manifest that identifies it.
 
-Layer: above `registry`, beside `plan`; every higher layer may import it. It needs numpy, ml_dtypes and blake3, and no
-framework.
+Updates may be compressed: `compression` has the ways, `encoded` the files.
+
+Layer: above `registry`, beside `plan`; every higher layer may import it. It needs numpy, ml_dtypes, blake3 and (for the
+settings of compressions) pydantic, and no framework.
 """

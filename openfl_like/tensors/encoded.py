@@ -1,0 +1,327 @@
+"""Updates as compressed files, and how they are read as if they were model files.
+
+An encoded update is a model file whose tensor ``w`` may stand there as parts: ``w#code`` and ``w#scale``, for example.
+Which tensors do, and how large the parts are, follows from the global model and the compression alone; the file has no
+say in it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+
+from openfl_like.errors import TensorError
+from openfl_like.tensors.compression import Compression, Stored, Vector
+from openfl_like.tensors.container import TensorFile, TensorWriter
+from openfl_like.tensors.draws import stream_key
+from openfl_like.tensors.named import Array, Schema, TensorSpec, compare, schema_of
+
+SEPARATOR = "#"
+"""Stands between a tensor's name and its part; no tensor of a compressed model may have it in its name."""
+
+_BLOCK_ELEMENTS = 64 * 1024
+_LARGEST = {
+    "F16": 65504.0,
+    "BF16": float.fromhex("0x1.fep127"),
+    "F32": float(np.finfo(np.float32).max),
+    "F64": float(np.finfo(np.float64).max),
+}
+
+Residual: TypeAlias = dict[str, Array]
+"""What compression has left out so far: tensor -> vector of float32, or float64 for float64 tensors."""
+
+
+class Elements(Protocol):
+    """The elements of a tensor in a row; a numpy vector is one."""
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        ...
+
+    def __getitem__(self, part: slice, /) -> Any:  # noqa: ANN401 - an array; numpy's own slicing is typed like this
+        """Gives a part of them, as an array."""
+        ...
+
+
+class ModelReader(Protocol):
+    """A model, readable block by block: a `TensorFile`, or an update as if it had not been compressed."""
+
+    @property
+    def schema(self) -> Schema:
+        """Its tensors."""
+        ...
+
+    def tensor(self, name: str) -> Array:
+        """Gives a whole tensor; of a compressed one it makes a copy, so prefer `flat`."""
+        ...
+
+    def flat(self, name: str) -> Elements:
+        """Gives a tensor's elements; of a compressed one slices are decoded, as float64."""
+        ...
+
+    def close(self) -> None:
+        """Lets the files go."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """What the parties agreed on: how updates are compressed, and whether as differences to the global model."""
+
+    compression: Compression
+    delta: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """How one update is encoded.
+
+    Attributes:
+        encoding: As agreed.
+        seed: Of its random draws, 63 bits.
+        base: File of the global model it started from.
+    """
+
+    encoding: Encoding
+    seed: int
+    base: Path
+
+
+def encoded_schema(schema: Schema, encoding: Encoding) -> Schema:
+    """Describes an encoded update of a model, sorted by name.
+
+    Raises:
+        TensorError: If a tensor's name holds `SEPARATOR`.
+    """
+    stored = [item for spec in schema for item in _stored(spec, encoding) or (spec,)]
+    return tuple(sorted(stored, key=attrgetter("name")))
+
+
+def open_update(path: Path, sent: Sent | None) -> ModelReader:
+    """Opens an update's file; one that is not encoded is a model file.
+
+    Raises:
+        TensorError: If a file cannot be read, or is not an update of its global model in the agreed encoding.
+    """
+    return TensorFile(path) if sent is None else DecodedFile(path, sent)
+
+
+def write_encoded(
+    path: Path, tensors: Mapping[str, Array], sent: Sent, carried: Mapping[str, Array], *, spare: Path | None = None
+) -> Residual:
+    """Writes an update; its bytes depend on the arguments alone. It is not forced to disk.
+
+    Error feedback (Karimireddy et al. 2019, "Error feedback fixes SignSGD", arXiv:1901.09847, algorithm 2): what former
+    updates left out is added before compression, and what this one leaves out is handed back.
+
+    Args:
+        path: Where the file will be.
+        tensors: The trained model.
+        sent: How it is encoded.
+        carried: What former updates left out.
+        spare: As in `TensorWriter`.
+
+    Returns:
+        What is to be carried to the next update; empty unless differences are sent.
+
+    Raises:
+        TensorError: If the tensors are not those of the global model, or cannot be compressed: their names, or a value
+            that is not finite or too large.
+    """
+    with TensorFile(sent.base) as base:
+        difference = compare(base.schema, schema_of(tensors))
+        if difference:
+            raise TensorError(f"the trained model's tensors are not those of the global model: {difference}")
+        left = {}
+        with TensorWriter(path, encoded_schema(base.schema, sent.encoding), sync=False, spare=spare) as writer:
+            for spec in base.schema:
+                if not _stored(spec, sent.encoding):
+                    writer.write(spec.name, 0, tensors[spec.name])
+                    continue
+                values = _values(spec, tensors[spec.name], base if sent.encoding.delta else None)
+                if spec.name in carried:
+                    values += carried[spec.name]
+                stored = _encode(spec, values, sent)
+                for part, array in stored.items():
+                    writer.write(_part_name(spec, part), 0, array)
+                if sent.encoding.delta:
+                    left[spec.name] = _left_out(spec, values, stored, sent)
+        return {name: values for name, values in left.items() if values.any()}
+
+
+class ErrorFeedback:
+    """What compression has left out of a site's updates; it lives as long as the site's worker.
+
+    The same update may be asked for again, after a broken connection for example; it then begins with the same
+    residual.
+    """
+
+    def __init__(self) -> None:
+        self._update: int | None = None
+        self._start: Residual = {}
+        self._next: Residual = {}
+
+    def carried(self, update: int) -> Residual:
+        """Gives what the update with this seed begins with."""
+        if update != self._update:
+            self._update, self._start = update, self._next
+        return self._start
+
+    def keep(self, left: Residual) -> None:
+        """Remembers what the update left out."""
+        self._next = left
+
+
+class DecodedFile:
+    """An encoded update, open for reading as the model that it stands for; memory is that of the blocks asked for.
+
+    Args:
+        path: The update.
+        sent: How it was encoded.
+
+    Raises:
+        TensorError: If a file cannot be read, or the update is not one of this global model in this encoding.
+    """
+
+    def __init__(self, path: Path, sent: Sent) -> None:
+        self._path, self._sent = path, sent
+        self._base = TensorFile(sent.base)
+        self.schema: Schema = self._base.schema
+        self._specs = {spec.name: spec for spec in self.schema}
+        self._file = TensorFile(path)
+        try:
+            self._check()
+        except TensorError:
+            self.close()
+            raise
+
+    def _check(self) -> None:
+        difference = compare(encoded_schema(self.schema, self._sent.encoding), self._file.schema)
+        if difference:
+            raise TensorError(f"it is not encoded as agreed: {difference}", place=str(self._path))
+        for spec in self.schema:
+            stored = self._parts(spec)
+            fault = self._sent.encoding.compression.check(spec, stored) if stored else ""
+            if fault:
+                raise TensorError(f"tensor '{spec.name}' is not encoded as agreed: {fault}", place=str(self._path))
+
+    def close(self) -> None:
+        """Lets both files go."""
+        self._file.close()
+        self._base.close()
+
+    def flat(self, name: str) -> Elements:
+        """Gives a tensor's elements; slices of a compressed one are decoded, as float64.
+
+        Raises:
+            TensorError: If there is no such tensor or the file is closed.
+        """
+        spec = self._specs.get(name)
+        stored = self._parts(spec) if spec is not None else {}
+        if spec is None or not stored:
+            return self._file.flat(name)
+        base = self._base.flat(name) if self._sent.encoding.delta else None
+        return DecodedTensor(spec, stored, base, self._sent)
+
+    def tensor(self, name: str) -> Array:
+        """Makes a whole tensor, in its own dtype.
+
+        Raises:
+            TensorError: As `flat`.
+        """
+        flat = self.flat(name)
+        spec = self._specs[name]
+        whole: Array = flat[: spec.size]
+        return whole.astype(spec.numpy_dtype, copy=False).reshape(spec.shape)
+
+    def _parts(self, spec: TensorSpec) -> Stored:
+        prefix = len(spec.name) + len(SEPARATOR)
+        names = (item.name for item in _stored(spec, self._sent.encoding))
+        return {name[prefix:]: self._file.flat(name) for name in names}
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedTensor:
+    """The elements of a compressed tensor: slices are decoded when they are asked for."""
+
+    spec: TensorSpec
+    stored: Stored
+    base: Array | None
+    sent: Sent
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return self.spec.size
+
+    def __getitem__(self, part: slice, /) -> Vector:
+        """Decodes a part; elements that the tensor's dtype cannot hold are infinite.
+
+        Raises:
+            TensorError: If the slice has a step.
+        """
+        start, stop, step = part.indices(self.spec.size)
+        if step != 1:
+            raise TensorError(f"tensor '{self.spec.name}' is compressed and can be read in steps of 1 only")
+        stop = max(start, stop)
+        key = stream_key(self.sent.seed, self.spec.name)
+        with np.errstate(over="ignore"):
+            values = self.sent.encoding.compression.decode(self.spec, self.stored, key, start, stop)
+            if self.base is not None:
+                values += self.base[start:stop]
+        largest = _LARGEST[self.spec.dtype]
+        # Or finite updates would add up to a model that is not.
+        if values.max(initial=0.0) > largest or values.min(initial=0.0) < -largest:
+            values[np.abs(values) > largest] = np.inf
+        return values
+
+
+def _stored(spec: TensorSpec, encoding: Encoding) -> tuple[TensorSpec, ...]:
+    """The parts of a tensor as they are named in the file; empty if it travels as it is."""
+    if SEPARATOR in spec.name:
+        raise TensorError(f"tensor '{spec.name}' has '{SEPARATOR}' in its name, which compression uses itself")
+    excluded = any(fnmatchcase(spec.name, pattern) for pattern in encoding.compression.exclude)
+    if excluded or not spec.is_float or not spec.size:
+        return ()
+    parts = encoding.compression.parts(spec)
+    if sum(part.size_bytes for part in parts) > spec.size_bytes:
+        return ()
+    return tuple(TensorSpec(_part_name(spec, part.name), part.dtype, part.shape) for part in parts)
+
+
+def _part_name(spec: TensorSpec, part: str) -> str:
+    return f"{spec.name}{SEPARATOR}{part}"
+
+
+def _values(spec: TensorSpec, tensor: Array, base: TensorFile | None) -> Array:
+    """The elements to be compressed, as a copy in the precision that they are worked on in."""
+    dtype = np.float64 if spec.dtype == "F64" else np.float32
+    values: Array = np.ascontiguousarray(tensor).reshape(-1).astype(dtype)
+    if base is not None:
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused after this
+            values -= base.flat(spec.name).astype(dtype)
+    return values
+
+
+def _encode(spec: TensorSpec, values: Array, sent: Sent) -> dict[str, Array]:
+    if not np.isfinite(values).all():
+        raise TensorError(f"tensor '{spec.name}' holds a value that is not finite; it cannot be compressed")
+    stored = sent.encoding.compression.encode(spec, values, stream_key(sent.seed, spec.name))
+    if not all(np.isfinite(array).all() for array in stored.values()):
+        cure = "use bfloat16, or exclude the tensor from the compression"
+        raise TensorError(f"tensor '{spec.name}' holds a value that is too large for its compression", cure=cure)
+    return stored
+
+
+def _left_out(spec: TensorSpec, values: Array, stored: Stored, sent: Sent) -> Array:
+    key = stream_key(sent.seed, spec.name)
+    for start in range(0, spec.size, _BLOCK_ELEMENTS):
+        block = values[start : start + _BLOCK_ELEMENTS]
+        decoded = sent.encoding.compression.decode(spec, stored, key, start, start + block.size)
+        np.subtract(block, decoded, out=block)
+    return values
