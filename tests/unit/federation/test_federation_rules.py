@@ -7,7 +7,7 @@ from openfl_like.errors import PlanError
 from openfl_like.federation.assignment import AllTasks, StaticGroups, calls_in_phase
 from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.metrics import round_metrics
-from openfl_like.federation.parts import build_assigner, build_rule, build_selector, build_validators
+from openfl_like.federation.parts import build_assigner, build_encoding, build_rule, build_selector, build_validators
 from openfl_like.federation.seeds import derive_seed
 from openfl_like.federation.selection import AllSelector, RandomSelector, Selector, share_of
 from openfl_like.federation.stopping import is_best, stop_reason
@@ -204,10 +204,26 @@ def test_parts_of_the_default_plan_can_be_built() -> None:
     assert build_assigner(plan) == AllTasks()
     assert [type(part).__name__ for part in build_validators(plan)] == ["SameSchema", "Finite"]
     assert type(build_rule(plan)).__name__ == "WeightedAverage"
+    assert build_encoding(plan) is None
+
+
+@pytest.mark.parametrize(
+    ("template", "chosen", "delta"),
+    [("none", True, True), ("float16", None, True), ("float16", False, False), ("quantise", None, True)],
+)
+def test_what_is_compressed_is_the_difference_unless_the_plan_says_no(
+    template: str,
+    chosen: bool | None,  # noqa: FBT001 - parameters
+    delta: bool,  # noqa: FBT001 - parameters
+) -> None:
+    settings = {"settings": {"delta_updates": chosen}}
+    encoding = build_encoding(plan_with(compression_pipeline={"template": template}, collaborator=settings))
+    assert encoding is not None
+    assert encoding.delta is delta
 
 
 def build_everything(plan: Plan) -> None:
-    for build in (build_selector, build_assigner, build_validators, build_rule):
+    for build in (build_selector, build_assigner, build_validators, build_rule, build_encoding):
         build(plan)
 
 
@@ -219,6 +235,14 @@ def build_everything(plan: Plan) -> None:
         ({"selector": {"template": "openfl_like.errors:BY_CODE"}}, "selector.settings"),
         ({"aggregation": {"template": "fedavg", "settings": {"wieghted": True}}}, "aggregation.settings.wieghted"),
         ({"validator": [{"template": "finite", "settings": {"x": 1}}]}, "validator[0].settings.x"),
+        ({"compression_pipeline": {"template": "top_k"}}, "compression_pipeline.settings.fraction"),
+        (
+            {
+                "compression_pipeline": {"template": "quantise"},
+                "collaborator": {"settings": {"delta_updates": False}},
+            },
+            "collaborator.settings.delta_updates",
+        ),
         (
             {"assigner": {"template": "static", "settings": {"groups": [{"name": "g", "collaborators": []}]}}},
             "assigner.settings.groups.0.tasks",

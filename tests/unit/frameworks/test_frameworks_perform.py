@@ -271,3 +271,45 @@ def test_nothing_is_left_behind(workspace: Path, model: Path, out: Path) -> None
     assert sys.path == path
     assert {name for name in sys.modules if name.partition(".")[0] == "src"} == modules
     assert not list(workspace.rglob("__pycache__"))
+
+
+# ---- compressed updates -------------------------------------------------------------------------------------------
+
+
+def compressed(workspace: Path, template: str = "random_k") -> Performer:
+    part = Component(template=template, settings={"fraction": 1.0} if template == "random_k" else {})
+    return Performer(plan().model_copy(update={"compression_pipeline": part}), shard(), workspace)
+
+
+def test_a_compressed_update_is_the_difference_to_the_given_model(workspace: Path, model: Path, out: Path) -> None:
+    update = compressed(workspace).perform(assign(Phase.TRAIN, TRAIN, GLOBAL), model, out)
+    assert {name: array.tolist() for name, array in read_tensors(out).items()} == {"value#value": [1.0]}
+    assert update.digest == file_digest(out)
+
+
+def test_the_initial_model_is_never_compressed(workspace: Path, out: Path) -> None:
+    compressed(workspace).perform(assign(Phase.INITIALISE, seed=8), None, out)
+    assert read_tensors(out)["value"] == [8.0]
+
+
+def test_what_an_update_left_out_is_in_that_of_the_next_round(workspace: Path, model: Path, out: Path) -> None:
+    performer = compressed(workspace, "bfloat16")
+    step = TaskCall("train", "train", {"by": 1 + 2.0**-9})  # after 1 the next bfloat16 is 1 + 2**-7
+
+    def sent(round_number: int) -> float:
+        performer.perform(Assignment(round_number, Phase.TRAIN, "north", (step,), "", 5), model, out)
+        return float(read_tensors(out)["value#value"][0])
+
+    assert [sent(number) for number in (1, 1, 2, 2, 3, 3, 4)] == [1, 1, 1, 1, 1 + 2.0**-7, 1 + 2.0**-7, 1]
+
+
+def test_a_model_that_cannot_be_compressed_is_told(workspace: Path, model: Path, out: Path) -> None:
+    step = TaskCall("train", "train", {"by": 1e6})
+    with pytest.raises(TaskError, match=r"saving the model raised TensorError: tensor 'value' .* too large"):
+        compressed(workspace, "float16").perform(assign(Phase.TRAIN, step), model, out)
+
+
+def test_a_compression_that_cannot_be_built_is_told(workspace: Path) -> None:
+    part = Component(template="src.model:none")
+    with pytest.raises(TaskError, match=r"the compression 'src.model:none' raised PlanError"):
+        Performer(plan().model_copy(update={"compression_pipeline": part}), shard(), workspace)

@@ -96,6 +96,19 @@ def test_schema_and_rules_are_reported_together(written: Callable[..., Path], pl
             "assigner: {template: static, settings: {groups: [{name: g, collaborators: [a], tasks: [trin]}]}}",
             "assigner.settings.groups[0].tasks[0]: there is no task 'trin'; did you mean 'train'?",
         ),
+        (
+            "compression_pipeline: {template: top-k, settings: {fraction: 0.1}}",
+            "compression_pipeline.template: there is no compression named 'top-k'; did you mean 'top_k'?",
+        ),
+        ("compression_pipeline: {template: top_k}", "compression_pipeline.settings.fraction: this key is required"),
+        (
+            "compression_pipeline: {template: random_k, settings: {fraction: 1.5}}",
+            "compression_pipeline.settings.fraction: must be at most 1, not 1.5",
+        ),
+        (
+            "compression_pipeline: {template: quantise}\ncollaborator: {settings: {delta_updates: false}}",
+            "collaborator.settings.delta_updates: quantise compresses differences to the global model only",
+        ),
         ("network: {settings: {port: 70000}}", "network.settings.port: must be at most 65535, not 70000"),
         ("collaborator: {settings: {opt_treatment: REST}}", "must be one of RESET, CONTINUE_LOCAL, not 'REST'"),
     ],

@@ -48,6 +48,7 @@ def inside(annotation: Any) -> tuple[object, str]:  # noqa: ANN401 - any type th
 
 
 KEYS = dict(keys_of(Plan))
+KINDS = ("assigner", "selector", "aggregation", "compression", "validator")
 
 
 def test_the_keys_are_found() -> None:
@@ -63,7 +64,7 @@ def test_every_key_has_its_row(key: str) -> None:
 
 
 def test_no_row_is_about_a_key_that_is_gone() -> None:
-    names = {name for kind in ("assigner", "selector", "aggregation", "validator") for name in registry.names(kind)}
+    names = {name for kind in KINDS for name in registry.names(kind)}
     assert {key for key in ROWS if key not in KEYS} <= names
 
 
@@ -81,7 +82,7 @@ def test_defaults_are_the_true_ones(key: str) -> None:
         assert cell == "none" if shown is None else yaml.safe_load(cell.strip("`")) == shown
 
 
-@pytest.mark.parametrize("kind", ["assigner", "selector", "aggregation", "validator"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_component_has_its_row(kind: str) -> None:
     for name in registry.names(kind):
         assert f"| `{name}` |" in PAGE

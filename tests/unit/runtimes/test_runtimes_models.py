@@ -99,3 +99,63 @@ def test_the_paths_of_updates_say_whose_they_are(shelf: ModelShelf, tmp_path: Pa
     job = Assignment(2, Phase.TRAIN, "bern", (), "", 0)
     update = Update(2, Phase.TRAIN, "bern", "aa", 1)
     assert shelf.assignment_path(job) == shelf.update_path(update) == tmp_path / "spool" / "0002-train-bern.safetensors"
+
+
+@pytest.fixture
+def compressing(plan_with: Callable[..., Plan], files: ExperimentFiles) -> ModelShelf:
+    parts = {"template": "top_k", "settings": {"fraction": 0.5}}
+    shelf = ModelShelf(plan_with(compression_pipeline=parts), files)
+    write_tensors(files.model(0), {"weights": np.full(4, 10, np.float32)})
+    shelf.put(file_digest(files.model(0)), 0)
+    return shelf
+
+
+def encoded(shelf: ModelShelf, name: str, places: list[int], values: list[float]) -> Update:
+    job = Assignment(1, Phase.TRAIN, name, (), "", 0)
+    parts = {"weights#index": np.array(places, np.uint32), "weights#value": np.array(values, np.float32)}
+    write_tensors(shelf.assignment_path(job), parts)
+    return Update(1, Phase.TRAIN, name, "aa", 1)
+
+
+def test_compressed_updates_are_added_to_the_global_model(compressing: ModelShelf, files: ExperimentFiles) -> None:
+    base = file_digest(files.model(0))
+    updates = encoded(compressing, "bern", [0, 2], [1, 2]), encoded(compressing, "zurich", [2, 3], [2, -8])
+    assert compressing.validate(ValidateUpdates(1, base, updates)) == {}
+    compressing.aggregate(Aggregate(1, updates, base))
+    assert read_vector(files.model(1)).tolist() == [10.5, 10, 12, 6]
+    compressing.aggregate(Aggregate(2, updates[:1], base))
+    assert read_vector(files.model(2)).tolist() == [11, 10, 12, 10]
+
+
+@pytest.mark.parametrize(
+    ("places", "values", "problem"),
+    [
+        ([2, 0], [1, 1], "places do not rise"),
+        ([1, 1], [1, 1], "places do not rise"),
+        ([1, 4], [1, 1], "place 4 is outside of it"),
+        ([0, 1, 2], [1, 1, 1], "U32[3] instead of U32[2]"),
+        ([0, 1], [1, np.nan], "not finite"),
+        ([0, 1], [1, -np.inf], "not finite"),
+    ],
+)
+def test_an_update_that_is_badly_compressed_is_refused(
+    compressing: ModelShelf, files: ExperimentFiles, places: list[int], values: list[float], problem: str
+) -> None:
+    bad, good = encoded(compressing, "bern", places, values), encoded(compressing, "zurich", [0, 1], [1, 1])
+    problems = compressing.validate(ValidateUpdates(1, file_digest(files.model(0)), (bad, good)))
+    assert problems.keys() == {"bern"}
+    assert problem in problems["bern"]
+
+
+def test_a_whole_model_is_no_compressed_update(compressing: ModelShelf, files: ExperimentFiles) -> None:
+    base = file_digest(files.model(0))
+    problems = compressing.validate(ValidateUpdates(1, base, (update_of(compressing, "bern", 1.0),)))
+    assert "missing: weights#index, weights#value; unexpected: weights" in problems["bern"]
+
+
+def test_the_initial_model_is_a_whole_one(compressing: ModelShelf) -> None:
+    path = compressing.assignment_path(Assignment(0, Phase.INITIALISE, "bern", (), "", 0))
+    write_tensors(path, {"weights": np.ones(4, np.float32)})
+    update = Update(0, Phase.INITIALISE, "bern", file_digest(path), 1)
+    assert compressing.validate(ValidateUpdates(0, "", (update,))) == {}
+    assert compressing.aggregate(Aggregate(0, (update,))) == update.digest
