@@ -139,7 +139,9 @@ class Aggregator:
     async def commit_update(self, update: Update) -> None:
         """Takes a complete update into the round."""
         base_model = self._runtime.expects(update)
-        if self._shelf.update_path(update).stat().st_size < INLINE_BYTES:
+        # A compressed update is small, but as much work as the model that it stands for.
+        paths = [self._shelf.update_path(update), *([self._shelf.path(base_model)] if base_model else [])]
+        if all(path.stat().st_size < INLINE_BYTES for path in paths):
             self._shelf.inspect(update, base_model)
         else:
             await asyncio.to_thread(self._shelf.inspect, update, base_model)
