@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from openfl_like.cli.options import FILE, FOLDER, overrides_option
+from openfl_like.cli.options import FILE, FOLDER, HELP, overrides_option
 from openfl_like.cli.output import emit_line, json_option, say
 from openfl_like.cli.progress import Screen
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from openfl_like.services.aggregator import AggregatorSettings
 
 
-@click.group()
+@click.group(context_settings=HELP)
 def aggregator() -> None:
     """Run the Aggregator of one experiment; a Director does the same for you."""
 

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from openfl_like.cli.options import FILE, FOLDER, overrides_option
+from openfl_like.cli.options import FILE, FOLDER, HELP, overrides_option
 from openfl_like.cli.output import say
 
 if TYPE_CHECKING:
     from openfl_like.services.collaborator import CollaboratorSettings
 
 
-@click.group()
+@click.group(context_settings=HELP)
 def collaborator() -> None:
     """Take part in one experiment; an Envoy does the same for you."""
 

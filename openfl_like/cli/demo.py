@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from openfl_like.cli.options import FOLDER, overrides_option
+from openfl_like.cli.options import FOLDER, HELP, overrides_option
 from openfl_like.cli.output import emit, emit_line, json_option, say
 from openfl_like.cli.progress import Screen
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ALIASES = {"digits": "digits_fedavg"}
 
 
-@click.command()
+@click.command(context_settings=HELP)
 @click.option("--plan", "plan_name", default="heart_disease", show_default=True, help="An installed plan's name.")
 @click.option("--directory", type=FOLDER, help="Keep everything here.  [default: a temporary directory]")
 @overrides_option

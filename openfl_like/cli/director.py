@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from openfl_like.cli.options import FILE
+from openfl_like.cli.options import FILE, HELP
 from openfl_like.cli.output import emit_line, json_option, say
 
 
-@click.group()
+@click.group(context_settings=HELP)
 def director() -> None:
     """Run the central node: it keeps the queue and the roster and starts an Aggregator per experiment."""
 

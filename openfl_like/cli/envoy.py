@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from openfl_like.cli.options import DEFAULT_DIRECTOR, FILE, FOLDER, director_options, own_certificates
+from openfl_like.cli.options import DEFAULT_DIRECTOR, FILE, FOLDER, HELP, director_options, own_certificates
 from openfl_like.cli.output import emit, emit_line, json_option, say
 
 
-@click.group()
+@click.group(context_settings=HELP)
 def envoy() -> None:
     """Run a site's standing presence, or list the envoys a Director knows."""
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from openfl_like.cli.options import FILE, check_output, director_options, overrides_option, own_certificates
+from openfl_like.cli.options import FILE, HELP, check_output, director_options, overrides_option, own_certificates
 from openfl_like.cli.output import emit, emit_line, json_option, say
 from openfl_like.cli.progress import Screen
 
 
-@click.group()
+@click.group(context_settings=HELP)
 def experiment() -> None:
     """Submit experiments to a Director, follow and end them."""
 

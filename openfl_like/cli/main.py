@@ -8,6 +8,7 @@ import sys
 import click
 
 from openfl_like import __version__
+from openfl_like.cli.options import HELP
 from openfl_like.errors import MEANINGS, FederationError, InternalError
 
 NOUNS = {
@@ -56,7 +57,7 @@ class Nouns(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=Nouns, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Nouns, context_settings=HELP)
 @click.version_option(__version__, prog_name="fx")
 @click.option("--debug", is_flag=True, envvar="FX_DEBUG", help="Show tracebacks and debug messages.")
 @click.pass_context

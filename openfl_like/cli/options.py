@@ -10,6 +10,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 DEFAULT_DIRECTOR = "localhost:50050"
+HELP = {"help_option_names": ["-h", "--help"]}
 
 
 def director_options(command: Command) -> Command:

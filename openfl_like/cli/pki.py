@@ -5,12 +5,13 @@ from typing import TypedDict, Unpack
 
 import click
 
+from openfl_like.cli.options import HELP
 from openfl_like.cli.output import emit, json_option, say
 
 _ROLES = ("director", "envoy", "aggregator", "collaborator", "user", "admin", "gateway")
 
 
-@click.group()
+@click.group(context_settings=HELP)
 def pki() -> None:
     """Found a federation's authorities, issue certificates, look into them.
 

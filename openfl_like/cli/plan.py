@@ -4,6 +4,7 @@ import json
 
 import click
 
+from openfl_like.cli.options import HELP
 from openfl_like.cli.output import emit, json_option, say
 
 _override = click.option(
@@ -11,7 +12,7 @@ _override = click.option(
 )
 
 
-@click.group()
+@click.group(context_settings=HELP)
 def plan() -> None:
     """Check plans and show them with every default filled in.
 

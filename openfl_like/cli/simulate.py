@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from openfl_like.cli.options import FILE, FOLDER, check_output, overrides_option
+from openfl_like.cli.options import FILE, FOLDER, HELP, check_output, overrides_option
 from openfl_like.cli.output import emit, emit_line, json_option
 from openfl_like.cli.progress import Screen
 
 
-@click.command()
+@click.command(context_settings=HELP)
 @click.argument("plan_file", metavar="PLAN", type=FILE)
 @click.option("--shard", "shards", multiple=True, metavar="NAME=FILE", help="A simulated site; may be repeated.")
 @click.option("--directory", type=FOLDER, help="Where the record goes; an interrupted run there goes on.")

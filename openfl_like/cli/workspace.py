@@ -4,10 +4,11 @@ from pathlib import Path
 
 import click
 
+from openfl_like.cli.options import HELP
 from openfl_like.cli.output import emit, json_option
 
 
-@click.group()
+@click.group(context_settings=HELP)
 def workspace() -> None:
     """Make a workspace (plan, code, example shards) from a template."""
 

@@ -62,7 +62,7 @@ class LocalRuntime:
             post(await asyncio.to_thread(self._one, assignment))
 
     def _one(self, assignment: Assignment) -> UpdateCommitted | TaskFailed:
-        out = self._shelf.assignment_path(assignment)
+        out = self._shelf.spool_path(assignment)
         performer = self._performers[assignment.collaborator]
         try:
             model = self._shelf.path(assignment.model) if assignment.model else None

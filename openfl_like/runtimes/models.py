@@ -67,17 +67,13 @@ class ModelShelf:
             if number not in known:
                 self.put(file_digest(path), number)
 
-    def update_path(self, update: Update) -> Path:
-        """Gives the file of an update in the spool."""
-        return self._files.update(update.round, update.phase, update.collaborator)
+    def spool_path(self, work: Assignment | Update) -> Path:
+        """Gives the place in the spool of an assignment's update."""
+        return self._files.update(work.round, work.phase, work.collaborator)
 
     def spare(self, collaborator: str) -> Path:
         """Gives the file that the next update of a collaborator may overwrite."""
         return self._files.spare(collaborator)
-
-    def assignment_path(self, assignment: Assignment) -> Path:
-        """Gives the file where the update of an assignment goes."""
-        return self._files.update(assignment.round, assignment.phase, assignment.collaborator)
 
     def validate(self, command: ValidateUpdates) -> dict[str, str]:
         """Gives the refused updates and why."""
@@ -86,20 +82,20 @@ class ModelShelf:
 
     def inspected(self, command: ValidateUpdates) -> bool:
         """Whether all these updates have been looked at, so that `validate` answers at once."""
-        return all(self.update_path(update) in self._verdicts for update in command.updates)
+        return all(self.spool_path(update) in self._verdicts for update in command.updates)
 
     def inspect(self, update: Update, base_model: str) -> None:
         """Looks at an update as soon as it is here, while others are still on their way; `validate` asks for it."""
-        self._verdicts[self.update_path(update)] = update.digest, self._look(update, base_model)
+        self._verdicts[self.spool_path(update)] = update.digest, self._look(update, base_model)
 
     def _verdict(self, update: Update, base_model: str) -> str:
-        digest, problem = self._verdicts.pop(self.update_path(update), ("", ""))
+        digest, problem = self._verdicts.pop(self.spool_path(update), ("", ""))
         return problem if digest == update.digest else self._look(update, base_model)
 
     def _look(self, update: Update, base_model: str) -> str:
         base = self.path(base_model) if base_model else None
         sent = self._sent(update, base)
-        return validate_update(self._validators, self.update_path(update), base, update, sent)
+        return validate_update(self._validators, self.spool_path(update), base, update, sent)
 
     def _sent(self, update: Update, base: Path | None) -> Sent | None:
         if self._encoding is None or base is None or update.phase is not Phase.TRAIN:
@@ -111,7 +107,7 @@ class ModelShelf:
         base = self.path(command.base_model) if self._encoding is not None and command.base_model else None
         contributions = [
             Contribution(
-                update.collaborator, self.update_path(update), float(update.num_samples), self._sent(update, base)
+                update.collaborator, self.spool_path(update), float(update.num_samples), self._sent(update, base)
             )
             for update in command.updates
         ]

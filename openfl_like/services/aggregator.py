@@ -133,14 +133,14 @@ class Aggregator:
         self._runtime.expects(update)
         if manifest.total_bytes > self._limit_bytes:
             raise UpdateRefusedError(f"the update has {manifest.total_bytes} bytes, the model {self._limit_bytes}")
-        path = self._shelf.update_path(update)
+        path = self._shelf.spool_path(update)
         return Landing(path, await wanted(path, manifest), self._shelf.spare(update.collaborator))
 
     async def commit_update(self, update: Update) -> None:
         """Takes a complete update into the round."""
         base_model = self._runtime.expects(update)
         # A compressed update is small, but as much work as the model that it stands for.
-        paths = [self._shelf.update_path(update), *([self._shelf.path(base_model)] if base_model else [])]
+        paths = [self._shelf.spool_path(update), *([self._shelf.path(base_model)] if base_model else [])]
         if all(path.stat().st_size < INLINE_BYTES for path in paths):
             self._shelf.inspect(update, base_model)
         else:

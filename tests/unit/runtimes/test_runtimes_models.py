@@ -20,7 +20,7 @@ from openfl_like.testing.performers import FakePerformer, read_vector
 def update_of(shelf: ModelShelf, name: str, value: float, num_samples: int = 1) -> Update:
     job = Assignment(1, Phase.TRAIN, name, (), "", 0)
     performer = FakePerformer(step=value, num_samples=num_samples)
-    return performer.perform(job, None, shelf.assignment_path(job))
+    return performer.perform(job, None, shelf.spool_path(job))
 
 
 def test_updates_become_the_model_of_the_round(shelf: ModelShelf, files: ExperimentFiles) -> None:
@@ -38,7 +38,7 @@ def test_only_bad_updates_are_named(shelf: ModelShelf, files: ExperimentFiles) -
     write_tensors(files.model(0), {"weights": np.zeros(4, np.float32)})
     shelf.put(file_digest(files.model(0)), 0)
     good, bad, gone = update_of(shelf, "bern", 1.0), update_of(shelf, "zurich", np.nan), update_of(shelf, "ost", 1.0)
-    shelf.update_path(gone).unlink()
+    shelf.spool_path(gone).unlink()
     problems = shelf.validate(ValidateUpdates(1, file_digest(files.model(0)), (good, bad, gone)))
     assert problems.keys() == {"zurich", "ost"}
     assert "not finite" in problems["zurich"]
@@ -98,7 +98,7 @@ def test_what_a_failure_is_called(caplog: pytest.LogCaptureFixture) -> None:
 def test_the_paths_of_updates_say_whose_they_are(shelf: ModelShelf, tmp_path: Path) -> None:
     job = Assignment(2, Phase.TRAIN, "bern", (), "", 0)
     update = Update(2, Phase.TRAIN, "bern", "aa", 1)
-    assert shelf.assignment_path(job) == shelf.update_path(update) == tmp_path / "spool" / "0002-train-bern.safetensors"
+    assert shelf.spool_path(job) == shelf.spool_path(update) == tmp_path / "spool" / "0002-train-bern.safetensors"
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def compressing(plan_with: Callable[..., Plan], files: ExperimentFiles) -> Model
 def encoded(shelf: ModelShelf, name: str, places: list[int], values: list[float]) -> Update:
     job = Assignment(1, Phase.TRAIN, name, (), "", 0)
     parts = {"weights#index": np.array(places, np.uint32), "weights#value": np.array(values, np.float32)}
-    write_tensors(shelf.assignment_path(job), parts)
+    write_tensors(shelf.spool_path(job), parts)
     return Update(1, Phase.TRAIN, name, "aa", 1)
 
 
@@ -154,7 +154,7 @@ def test_a_whole_model_is_no_compressed_update(compressing: ModelShelf, files: E
 
 
 def test_the_initial_model_is_a_whole_one(compressing: ModelShelf) -> None:
-    path = compressing.assignment_path(Assignment(0, Phase.INITIALISE, "bern", (), "", 0))
+    path = compressing.spool_path(Assignment(0, Phase.INITIALISE, "bern", (), "", 0))
     write_tensors(path, {"weights": np.ones(4, np.float32)})
     update = Update(0, Phase.INITIALISE, "bern", file_digest(path), 1)
     assert compressing.validate(ValidateUpdates(0, "", (update,))) == {}
