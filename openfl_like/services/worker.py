@@ -8,6 +8,7 @@ updates are files. Whatever the submitted code prints goes to stderr, which is t
     either may be answered by                       {"error": {"code": "E503", "task": "train", "reason": "…"}}
 """
 
+import ctypes
 import json
 import os
 import resource
@@ -24,6 +25,9 @@ from openfl_like.federation.task import Assignment, Phase, TaskCall
 
 if TYPE_CHECKING:
     from openfl_like.frameworks.perform import Performer
+
+
+PR_SET_PDEATHSIG = 1
 
 
 def assignment_to_json(assignment: Assignment) -> dict[str, object]:
@@ -82,8 +86,16 @@ def serve(orders: TextIO, answers: TextIO, answer: Callable[[Mapping[str, Any]],
         answers.flush()
 
 
+def die_with_parent() -> None:
+    """Has the kernel kill this process when its parent dies: a task that hangs would never see its input end."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux only; elsewhere the closed input has to do
+    if prctl is not None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def main() -> None:
     """Runs the worker; stdout is kept for answers and replaced by stderr for everybody else."""
+    die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -90,7 +90,8 @@ async def federation_of(
         async with user.client:
             yield local, user
         everybody = [child for parent in family for child in _family(parent)]
-    assert [process for process in everybody if _alive(process)] == []
+    _, alive = psutil.wait_procs([*everybody, *_within(directory)], timeout=10)
+    assert alive == []
 
 
 def workers(federation: LocalFederation, site: str) -> list[psutil.Process]:
@@ -115,8 +116,11 @@ def _family(parent: psutil.Process) -> list[psutil.Process]:
         return []
 
 
-def _alive(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+def _within(directory: Path) -> list[psutil.Process]:
+    """Every process that works below a directory, whoever its parent is now."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if Path(process.cwd()).is_relative_to(directory):
+                found.append(process)
+    return found
