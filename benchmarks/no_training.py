@@ -59,5 +59,6 @@ def run_experiment(federation: LocalFederation, plan: Path, rounds: int, overrid
     if summary.status != "FINISHED":
         raise SystemExit(f"the experiment is {summary.status}: {summary.reason}")
     seconds = [after - before for before, after in pairwise(published[1:])]
-    per_round = (cpu[-1] - cpu[1]) / len(seconds)
+    # not up to the last sample: by then the processes of the experiment may be gone, and their seconds with them
+    per_round = (cpu[-2] - cpu[1]) / (len(cpu) - 3)
     return Measured(seconds, round(per_round, 3), dict(watcher.anonymous_mb), dict(watcher.file_mb))
