@@ -63,14 +63,22 @@ class Database:
 
     def _bring_up_to_date(self, metadata: MetaData, revision: str, kind: str) -> None:
         versions = metadata.tables["alembic_version"]
+        with self.transaction() as connection:
+            exists = inspect(connection).has_table("alembic_version")
+        if not exists:
+            self._create(metadata, revision)
+        with self.transaction() as connection:
+            found = connection.execute(select(versions.c.version_num)).scalar_one()
+        if found != revision:
+            self._migrate(kind, found, revision)
+
+    def _create(self, metadata: MetaData, revision: str) -> None:
+        """Makes all tables at once; another process may be doing the same, so it looks again with the lock in hand."""
         with self.transaction(durable=True) as connection:
             connection.exec_driver_sql("BEGIN IMMEDIATE")  # the driver would commit each CREATE TABLE by itself
             if not inspect(connection).has_table("alembic_version"):
                 metadata.create_all(connection)
-                connection.execute(versions.insert().values(version_num=revision))
-            found = connection.execute(select(versions.c.version_num)).scalar_one()
-        if found != revision:
-            self._migrate(kind, found, revision)
+                connection.execute(metadata.tables["alembic_version"].insert().values(version_num=revision))
 
     def _migrate(self, kind: str, found: str, revision: str) -> None:
         # imported here: it takes half a second, and a database that is up to date does not need it
