@@ -8,6 +8,7 @@ import click
 from openfl_like.cli.options import FOLDER, HELP, overrides_option
 from openfl_like.cli.output import emit, emit_line, json_option, say
 from openfl_like.cli.progress import Screen
+from openfl_like.errors import ExperimentCancelledError
 
 if TYPE_CHECKING:
     from openfl_like.federation.parties import ExperimentSummary
@@ -41,15 +42,17 @@ def demo(plan_name: str, directory: Path | None, overrides: tuple[str, ...], *, 
     plan_path(name)  # a name that does not exist is told before anything is made
     place = directory or Path(tempfile.mkdtemp(prefix="fx-demo-"))
     try:
-        asyncio.run(until_signalled(_demo(name, place.resolve(), overrides, as_json=as_json)))
+        finished = asyncio.run(until_signalled(_demo(name, place.resolve(), overrides, as_json=as_json)))
     except Exception:
         say(f"keys, state and logs are kept in {place}")
         raise
     if directory is None:
         shutil.rmtree(place, ignore_errors=True)
+    if not finished:
+        raise ExperimentCancelledError("stopped by a signal before the demo ended")
 
 
-async def _demo(name: str, place: Path, overrides: tuple[str, ...], *, as_json: bool) -> None:
+async def _demo(name: str, place: Path, overrides: tuple[str, ...], *, as_json: bool) -> bool:
     import asyncio
     import time
 
@@ -75,6 +78,7 @@ async def _demo(name: str, place: Path, overrides: tuple[str, ...], *, as_json: 
     _print(rows, summary, as_json=as_json)
     say(f"{first.dataset_description}")
     say(f"done in {time.monotonic() - begin:.0f} s")
+    return True
 
 
 def _submit(
