@@ -19,6 +19,7 @@ KEEPALIVE = (
 )
 MESSAGE_LIMIT = 4 << 20
 UNARY_DEADLINE_S = 20.0
+HANDSHAKE_S = 10.0  # a Director that a thousand envoys come back to at once needs seconds for one of them
 RECONNECT_CAP_S = 5.0
 
 
@@ -41,7 +42,7 @@ def open_channel(address: str, server_name: str, credentials: Credentials) -> gr
         ("grpc.max_receive_message_length", MESSAGE_LIMIT),
         ("grpc.max_send_message_length", MESSAGE_LIMIT),
         ("grpc.initial_reconnect_backoff_ms", 200),
-        ("grpc.min_reconnect_backoff_ms", 200),
+        ("grpc.min_reconnect_backoff_ms", int(HANDSHAKE_S * 1000)),  # in spite of its name: how long one attempt may take
         ("grpc.max_reconnect_backoff_ms", int(RECONNECT_CAP_S * 1000)),
         ("grpc.enable_http_proxy", 0),
     )

@@ -104,6 +104,12 @@ async def test_a_failed_handshake_is_told_from_an_absent_server() -> None:
     assert "same federation and are not expired" in found.cure
 
 
+async def test_a_handshake_that_took_too_long_blames_no_certificate() -> None:
+    details = "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:46631: handshaker shutdown"
+    found = await failure_of(Ended(grpc.StatusCode.UNAVAILABLE, details), *PEER)
+    assert isinstance(found, UnreachableError)
+
+
 @pytest.mark.parametrize(
     "details",
     [
