@@ -66,7 +66,7 @@ EnvoyReport = Hello | Heartbeat | OrderReply | CollaboratorEnded | LogLines
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """The director took the envoy into its roster."""
+    """The director took the envoy into its roster; sent again when the time between heartbeats changes."""
 
     heartbeat_s: float
 
@@ -157,13 +157,13 @@ class Landing:
 
     Attributes:
         path: The file to write.
-        missing: The chunks still wanted.
         spare: A file that may be overwritten instead of making a new one.
+        complete: Whether the file is there already, as promised.
     """
 
     path: Path
-    missing: tuple[int, ...]
     spare: Path | None = None
+    complete: bool = False
 
 
 @dataclass(frozen=True, slots=True)

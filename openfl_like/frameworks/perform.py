@@ -23,7 +23,7 @@ from openfl_like.frameworks.workspace import WorkspaceCode
 from openfl_like.plan.schema import Component, Plan
 from openfl_like.tensors.container import TensorFile, spare_path, write_tensors
 from openfl_like.tensors.encoded import ErrorFeedback, Sent, write_encoded
-from openfl_like.tensors.manifest import manifest_of, manifest_path
+from openfl_like.tensors.manifest import keep_manifest, manifest_of
 
 _NO_TASKS = frozenset({"initialise", "begin", "get_tensors", "set_tensors"})
 _LONGEST_REASON = 500
@@ -34,6 +34,7 @@ class _Work:
     """What an assignment has come to so far."""
 
     sent: Sent | None = None  # how the update is encoded
+    digest: str = ""  # of the update file
     num_samples: int = 0
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     trained: bool = False  # the update's weight is that of a training task
@@ -116,7 +117,7 @@ class Performer:
             round=assignment.round,
             phase=assignment.phase,
             collaborator=assignment.collaborator,
-            digest="" if assignment.phase is Phase.EVALUATE else _describe(out),
+            digest="" if assignment.phase is Phase.EVALUATE else work.digest,
             num_samples=work.num_samples,
             metrics=work.metrics,
             duration_s=time.perf_counter() - start,
@@ -125,8 +126,7 @@ class Performer:
     def _initialise(self, assignment: Assignment, out: Path) -> _Work:
         with self._blame("initialise"):
             self._runner.initialise(assignment.seed)
-            self._save(out, None)
-            return _Work(num_samples=self._loader.num_train)
+            return _Work(num_samples=self._loader.num_train, digest=self._save(out, None))
 
     def _run(self, assignment: Assignment, model: Path, out: Path) -> _Work:
         with self._blame("begin"):
@@ -174,7 +174,7 @@ class Performer:
     def _keep(self, work: _Work, out: Path) -> None:
         if work.unsaved:
             with self._blame("saving the model"):
-                self._save(out, work.sent)
+                work.digest = self._save(out, work.sent)
             work.unsaved = False
 
     def _sent(self, assignment: Assignment, model: Path) -> Sent | None:
@@ -182,14 +182,18 @@ class Performer:
             return None
         return Sent(self._encoding, compression_seed(self._seed, assignment.round, assignment.collaborator), model)
 
-    def _save(self, out: Path, sent: Sent | None) -> None:
+    def _save(self, out: Path, sent: Sent | None) -> str:
+        """Writes the update, and its manifest beside it, so that nobody reads the file for that; gives its digest."""
         # No fsync: an update lost in a crash is trained again.
         tensors, spare = self._runner.get_tensors(), spare_path(out)
         if sent is None:
-            write_tensors(out, tensors, sync=False, spare=spare)
+            manifest = write_tensors(out, tensors, sync=False, spare=spare)
         else:
             carried = self._feedback.carried(sent.seed)
             self._feedback.keep(write_encoded(out, tensors, sent, carried, spare=spare))
+            manifest = manifest_of(out)
+        keep_manifest(out, manifest)
+        return manifest.digest
 
     @contextmanager
     def _blame(self, what: str) -> Iterator[None]:
@@ -207,13 +211,6 @@ class Performer:
             if file.is_relative_to(self._code.directory):
                 line = f" ({file.relative_to(self._code.directory).as_posix()}:{number})"
         return line
-
-
-def _describe(out: Path) -> str:
-    """Writes the update's manifest beside it, so that nobody has to read the file again for it; gives its digest."""
-    manifest = manifest_of(out)
-    manifest_path(out).write_bytes(manifest.to_bytes())
-    return manifest.digest
 
 
 def _given(model: Path | None) -> Path:

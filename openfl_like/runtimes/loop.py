@@ -132,13 +132,27 @@ class Drive:
     async def _step(self, event: Event) -> Outcome | None:
         now = self._clock.now()
         commands = self._experiment.handle(event, now)
+        publishes = any(isinstance(command, PublishVersion) for command in commands)
+        if publishes:
+            commands = await self._send_ahead(commands)
         await self._commit(commands, now)
         outcome = None
         for command in commands:
             outcome = await self._perform(command) or outcome
-        if any(isinstance(command, PublishVersion) for command in commands):
+        if publishes:
             self._record.shelf.tidy(self._experiment.versions)
         return outcome
+
+    async def _send_ahead(self, commands: list[Command]) -> list[Command]:
+        """Begins the next round while the version that it starts from is still on its way to the disk.
+
+        Its assignments depend on nothing but that version's bytes, and whoever repeats the step after a crash makes the
+        same bytes and the same assignments: the updates of a round are kept until it is committed.
+        """
+        ahead = [command for command in commands if isinstance(command, SendAssignment | StartTimer)]
+        for command in ahead:
+            await self._perform(command)
+        return [command for command in commands if command not in ahead]
 
     async def _commit(self, commands: list[Command], now: float) -> None:
         """Writes what the step means before any of it is acted on."""

@@ -28,7 +28,7 @@ from openfl_like.tensors.container import TensorFile, write_tensors
 from openfl_like.tensors.manifest import Manifest, file_digest
 from openfl_like.wire.aggregator import SERVICE, AggregatorServicer
 from openfl_like.wire.server import Guard, Server, service_handler
-from openfl_like.wire.transfer import INLINE_BYTES, wanted
+from openfl_like.wire.transfer import INLINE_BYTES
 
 log = logging.getLogger(__name__)
 DRAIN_S = 5.0
@@ -133,8 +133,7 @@ class Aggregator:
         self._runtime.expects(update)
         if manifest.total_bytes > self._limit_bytes:
             raise UpdateRefusedError(f"the update has {manifest.total_bytes} bytes, the model {self._limit_bytes}")
-        path = self._shelf.spool_path(update)
-        return Landing(path, await wanted(path, manifest), self._shelf.spare(update.collaborator))
+        return Landing(self._shelf.spool_path(update), self._shelf.spare(update.collaborator))
 
     async def commit_update(self, update: Update) -> None:
         """Takes a complete update into the round."""

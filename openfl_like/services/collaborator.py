@@ -28,9 +28,10 @@ from openfl_like.plan.schema import Plan
 from openfl_like.services.worker_process import WorkerProcess, WorkerSettings
 from openfl_like.store.files import retire
 from openfl_like.tensors.container import spare_path
-from openfl_like.tensors.manifest import Manifest, manifest_path
+from openfl_like.tensors.manifest import manifest_path
 from openfl_like.wire.aggregator import AggregatorClient, Participation
 from openfl_like.wire.channel import backoff
+from openfl_like.wire.transfer import described, part_of
 
 log = logging.getLogger(__name__)
 RECONNECT_S = 60.0
@@ -142,6 +143,7 @@ class Collaborator:
         key = assignment.round, assignment.phase
         try:
             if key not in self._results:
+                self._results = {}  # its file is about to be let go of
                 self._results = {key: await self._perform(client, assignment)}
             await self._deliver(client, session, self._results[key])
         except (TaskError, ShardError, SettingsError) as error:
@@ -158,9 +160,9 @@ class Collaborator:
             session.report(TaskFailure(assignment.round, assignment.phase, assignment.phase.value, str(error)))
 
     async def _perform(self, client: AggregatorClient, assignment: Assignment) -> _Result:
-        model = await self._model(client, assignment.model)
         out = self.settings.directory / "updates" / f"{assignment.round:04d}-{assignment.phase}.safetensors"
         self._clear(out.parent)
+        model = await self._model(client, assignment.model)
         worker = await self._ready_worker()
         try:
             async with asyncio.timeout(assignment.deadline_s):
@@ -177,28 +179,29 @@ class Collaborator:
             return None
         path = self.settings.directory / "models" / f"{digest}.safetensors"
         if not path.exists():
-            self._clear(path.parent)
+            self._clear(path.parent, keep=part_of(path))
             await client.download(digest, path, spare_path(path))
         return path
 
-    def _clear(self, folder: Path) -> None:
-        """Lets go of the folder's former files; a large one becomes the other folder's spare.
+    def _clear(self, folder: Path, keep: Path | None = None) -> None:
+        """Lets go of the folder's former files but one; a large one becomes the other folder's spare.
 
-        A task may still look at the former model, never at the one before: so a model is written over a former update,
-        and an update over the former model.
+        A model is written over the former update, which has the same frozen layers, and an update over the former model,
+        which no task looks at any more.
         """
         other = self.settings.directory / ("models" if folder.name == "updates" else "updates")
         for made in (folder, other):
             made.mkdir(exist_ok=True)
-        for old in folder.iterdir():
+        spare = spare_path(folder / "any")
+        for old in sorted(folder.iterdir()):
             if old.suffix == ".safetensors":
                 retire(old, spare_path(other / old.name))
-            elif old.name != spare_path(old).name:
-                old.unlink()
+            elif old not in {spare, manifest_path(spare), keep}:
+                old.unlink(missing_ok=True)
 
     async def _deliver(self, client: AggregatorClient, session: Participation, result: _Result) -> None:
         if result.update.digest:
-            manifest = Manifest.from_bytes(manifest_path(result.path).read_bytes())
+            manifest = await described(result.path)
             await client.upload(result.update, result.path, manifest)
         else:
             session.report(result.update)

@@ -48,7 +48,6 @@ from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles, pick_version
 from openfl_like.wire.director import SERVICE, DirectorServicer
 from openfl_like.wire.server import Guard, Server, service_handler
-from openfl_like.wire.transfer import wanted
 
 log = logging.getLogger(__name__)
 REQUEST_ID = re.compile(r"[0-9a-f]{8,64}")
@@ -147,9 +146,8 @@ class Director:
             raise NotAllowedError(f"'{caller}' submits a bundle that '{signer.name}' signed")
         known = await asyncio.to_thread(self.store.requested, caller, submission.request_id)
         if known is not None:
-            return Landing(self._files(known.id).bundle, ())
-        path = self._incoming(caller, submission)
-        return Landing(path, await wanted(path, submission.manifest))
+            return Landing(self._files(known.id).bundle, complete=True)
+        return Landing(self._incoming(caller, submission))
 
     async def submit(self, caller: str, submission: Submission) -> ExperimentSummary:
         """Queues a complete bundle; it is on disk when this returns."""

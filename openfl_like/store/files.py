@@ -7,14 +7,16 @@ logs/<source>.log
 import os
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from openfl_like.errors import NotFoundError
 from openfl_like.federation.parties import PublishedVersion
 from openfl_like.federation.task import Phase
+from openfl_like.tensors.manifest import manifest_path
 
-SPARE_BYTES = 8 << 20
+SPARE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,15 @@ class ExperimentFiles:
         target.unlink(missing_ok=True)
         os.link(self.model(round_from), target)
 
+    def make_durable(self, round_number: int) -> None:
+        """Forces a model to disk, its name too."""
+        for path in (self.model(round_number), self.directory / "models"):
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
     def spare(self, name: str) -> Path:
         """A file that nobody needs any more and that the next one of its kind may overwrite; it need not exist.
 
@@ -73,7 +84,7 @@ class ExperimentFiles:
         for path in (self.directory / "spool").glob(f"{round_number:04d}-*.safetensors"):
             collaborator = path.stem.split("-", 2)[2]
             retire(path, self.spare(collaborator))
-        for path in (self.directory / "spool").glob(f"{round_number:04d}-*.part"):
+        for path in (self.directory / "spool").glob(f"{round_number:04d}-*"):
             path.unlink(missing_ok=True)
 
     def retain(self, rounds: Iterable[int]) -> None:
@@ -89,15 +100,19 @@ class ExperimentFiles:
 
 
 def retire(path: Path, spare: Path) -> None:
-    """Removes a file, or keeps it as a spare if that pays and nobody else has a name for it."""
+    """Removes a file, or keeps it as a spare if that pays and nobody else has a name for it; so with its manifest."""
     try:
         status = path.stat()
     except FileNotFoundError:
         return
+    manifest_path(spare).unlink(missing_ok=True)
     if status.st_size >= SPARE_BYTES and status.st_nlink == 1:
         path.replace(spare)
+        with suppress(FileNotFoundError):
+            manifest_path(path).replace(manifest_path(spare))
     else:
         path.unlink()
+        manifest_path(path).unlink(missing_ok=True)
 
 
 def pick_version(versions: list[PublishedVersion], which: str) -> PublishedVersion:

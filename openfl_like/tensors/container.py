@@ -6,17 +6,24 @@ The bytes of a file depend only on its tensors: no time stamp, no metadata, one 
 import mmap
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 import numpy as np
 
 from openfl_like.errors import TensorError
 from openfl_like.tensors.layout import LENGTH_BYTES, Place, header_length, parse_header, plan_layout, schema_at
+from openfl_like.tensors.manifest import ChunkDigests, Manifest, manifest_of
 from openfl_like.tensors.named import Array, Schema, dtype_name, schema_of
 from openfl_like.tensors.writeback import WRITEBACK_BYTES, start_writeback
+
+PIECE_BYTES = 1 << 20
+"""Written at once: what was just hashed is still in the processor's cache."""
+
+Part: TypeAlias = tuple[str, int, int]
+"""Some elements of a tensor: its name, the first of them, the one after the last."""
 
 
 class TensorFile:
@@ -69,6 +76,16 @@ class TensorFile:
         """
         return self.tensor(name).reshape(-1)
 
+    def release(self, parts: Iterable[Part]) -> None:
+        """Takes the pages of parts that were read off this process's memory; the kernel keeps them in its cache.
+
+        They may be read again at any time.
+        """
+        if self._map is None:
+            return
+        for begin, end in _pages(self._places, parts):
+            self._map.madvise(mmap.MADV_DONTNEED, begin, end - begin)
+
 
 class TensorWriter:
     """Writes a model file block by block; the file appears under its name when it is complete and on disk.
@@ -105,7 +122,8 @@ class TensorWriter:
             os.ftruncate(self._fd, size)
             # Space is taken at once: a full disk shows here and not after half of the work.
             os.posix_fallocate(self._fd, 0, size)
-            _write_all(self._fd, memoryview(header), 0)
+            self._digests: ChunkDigests | None = ChunkDigests(size)
+            self._put(memoryview(header), 0)
         except BaseException:
             self.abort()
             raise
@@ -120,6 +138,11 @@ class TensorWriter:
             self.close()
         else:
             self.abort()
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The tensors' names in the order of their bytes; written like this, the file need not be read again."""
+        return tuple(sorted(self._places, key=lambda name: self._places[name].offset))
 
     def write(self, name: str, start: int, block: Array) -> None:
         """Writes elements of a tensor; every element has to be written exactly once, in any order.
@@ -137,12 +160,24 @@ class TensorWriter:
             raise TensorError(f"the schema has no tensor '{name}'", place=str(self._path))
         self._check_block(place, start, block)
         raw = np.ascontiguousarray(block).reshape(-1).view(np.uint8)
-        _write_all(self._fd, raw.data, place.offset + start * place.spec.numpy_dtype.itemsize)
+        self._put(raw.data, place.offset + start * place.spec.numpy_dtype.itemsize)
         self._left[name] -= block.size
-        self._unsynced += len(raw)
-        if self._sync and self._unsynced >= WRITEBACK_BYTES:
+
+    def manifest(self) -> Manifest:
+        """Describes the closed file; it is read for that only if its bytes were not written in their order."""
+        if self._digests is None:
+            return manifest_of(self._path)
+        return self._digests.manifest()
+
+    def write_span(self, offset: int, data: memoryview) -> None:
+        """Writes bytes as they lie in the file; several threads may do so at once. `complete` has to follow."""
+        _write_all(self._fd, data, offset)
+        if self._sync and offset // WRITEBACK_BYTES != (offset + len(data)) // WRITEBACK_BYTES:
             start_writeback(self._fd)
-            self._unsynced = 0
+
+    def complete(self) -> None:
+        """Says that spans of the caller's have covered the whole file."""
+        self._left = {}
 
     def close(self) -> None:
         """Makes the file durable and gives it its name; a second call does nothing.
@@ -175,6 +210,19 @@ class TensorWriter:
             os.close(self._fd)
             self._temporary.unlink(missing_ok=True)
 
+    def _put(self, data: memoryview, offset: int) -> None:
+        if data and self._digests is not None and offset != self._digests.position:
+            self._digests = None
+        for begin in range(0, len(data), PIECE_BYTES):
+            piece = data[begin : begin + PIECE_BYTES]
+            if self._digests is not None:
+                self._digests.add(piece)
+            _write_all(self._fd, piece, offset + begin)
+            self._unsynced += len(piece)
+            if self._sync and self._unsynced >= WRITEBACK_BYTES:
+                start_writeback(self._fd)
+                self._unsynced = 0
+
     def _check_block(self, place: Place, start: int, block: Array) -> None:
         spec = place.spec
         if not self._open:
@@ -185,7 +233,9 @@ class TensorWriter:
             raise TensorError(f"elements {start}..{start + block.size} do not fit tensor {spec}", place=str(self._path))
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Array], *, sync: bool = True, spare: Path | None = None) -> None:
+def write_tensors(
+    path: Path, tensors: Mapping[str, Array], *, sync: bool = True, spare: Path | None = None
+) -> Manifest:
     """Writes a model file: temporary file, fsync, rename.
 
     Args:
@@ -194,12 +244,16 @@ def write_tensors(path: Path, tensors: Mapping[str, Array], *, sync: bool = True
         sync: False skips fsync.
         spare: As in `TensorWriter`.
 
+    Returns:
+        The manifest of the file.
+
     Raises:
         TensorError: If a name or dtype cannot be stored.
     """
     with TensorWriter(path, schema_of(tensors), sync=sync, spare=spare) as writer:
-        for name in sorted(tensors):
+        for name in writer.order:
             writer.write(name, 0, tensors[name])
+    return writer.manifest()
 
 
 def spare_path(path: Path) -> Path:
@@ -228,6 +282,22 @@ def _map_file(path: Path) -> tuple[mmap.mmap | None, tuple[Place, ...]]:
         raise TensorError(f"the model file cannot be read: {error.strerror}", place=str(path)) from error
     except TensorError as error:
         raise TensorError(error.message, place=str(path), cure=error.cure) from error
+
+
+def _pages(places: Mapping[str, Place], parts: Iterable[Part]) -> list[tuple[int, int]]:
+    """The bytes of parts, from the beginning of a page on; what adjoins is one range."""
+    ranges = []
+    for name, start, stop in parts:
+        place, width = places[name], places[name].spec.numpy_dtype.itemsize
+        begin = place.offset + start * width
+        ranges.append((begin - begin % mmap.PAGESIZE, place.offset + stop * width))
+    merged: list[tuple[int, int]] = []
+    for begin, end in sorted(ranges):
+        if merged and begin <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(end, merged[-1][1])
+        elif begin < end:
+            merged.append((begin, end))
+    return merged
 
 
 def _write_all(fd: int, data: memoryview, offset: int) -> None:

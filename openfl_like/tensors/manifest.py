@@ -5,6 +5,7 @@ bytes again, so that a receiver which has checked every chunk knows the identity
 """
 
 import hashlib
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,14 +16,23 @@ from blake3 import blake3
 
 from openfl_like.errors import TransferError
 
-CHUNK_BYTES = 1 << 20
+MIN_CHUNK_BYTES = 256 << 10
+"""Small, so that a few changed tensors between frozen ones do not drag much along."""
 MAX_CHUNK_BYTES = 2 << 20
-MAX_CHUNKS = 1 << 17
-"""At 1 MiB a chunk: models up to 128 GiB, manifests up to 4 MiB."""
+MAX_CHUNKS = 1 << 16
+"""At 2 MiB a chunk: files up to 128 GiB, manifests up to 2 MiB."""
 DIGEST_BYTES = 32
 
 _MAGIC = b"FXM1"
 _HEAD = struct.Struct("<4sQI")
+
+
+def chunk_size(total_bytes: int) -> int:
+    """The chunk size of a file of so many bytes; the same everywhere, because the file's identity depends on it."""
+    size = MIN_CHUNK_BYTES
+    while size < MAX_CHUNK_BYTES and total_bytes > size * MAX_CHUNKS:
+        size *= 2
+    return size
 
 
 def _digest(data: bytes | bytearray | memoryview) -> bytes:
@@ -97,18 +107,60 @@ class Manifest:
         return cls(total_bytes, chunk_bytes, chunks)
 
 
-def manifest_of(path: Path, chunk_bytes: int = CHUNK_BYTES) -> Manifest:
+class ChunkDigests:
+    """Digests of a file's chunks, taken while its bytes pass by in order; so nobody has to read it again for them.
+
+    Args:
+        total_bytes: Size of the file.
+        chunk_bytes: Size of its chunks; 0: as `chunk_size` says.
+    """
+
+    def __init__(self, total_bytes: int, chunk_bytes: int = 0) -> None:
+        self._total = total_bytes
+        self._chunk_bytes = chunk_bytes or chunk_size(total_bytes)
+        self._open = blake3()
+        self._digests: list[bytes] = []
+        self.position = 0
+
+    def add(self, data: memoryview) -> None:
+        """Takes the next bytes of the file."""
+        while data:
+            room = self._chunk_bytes - self.position % self._chunk_bytes
+            piece, data = data[:room], data[room:]
+            self._open.update(piece)
+            self.position += len(piece)
+            if len(piece) == room:
+                self._close_chunk()
+
+    def manifest(self) -> Manifest:
+        """Describes the file; every byte must have passed.
+
+        Raises:
+            TransferError: If bytes are missing or too many.
+        """
+        if self.position % self._chunk_bytes:
+            self._close_chunk()
+        return Manifest(self._total, self._chunk_bytes, tuple(self._digests))
+
+    def _close_chunk(self) -> None:
+        self._digests.append(bytes(self._open.digest()))
+        self._open = blake3()
+
+
+def manifest_of(path: Path, chunk_bytes: int = 0) -> Manifest:
     """Reads a file once and describes it; memory is one chunk.
+
+    Args:
+        path: The file.
+        chunk_bytes: Size of the chunks; 0: as `chunk_size` says.
 
     Raises:
         TransferError: If the file cannot be read.
     """
-    total, digests = 0, []
     with _open(path) as file:
-        for block in _blocks(file, chunk_bytes):
-            total += len(block)
-            digests.append(_digest(block))
-    return Manifest(total, chunk_bytes, tuple(digests))
+        total = os.fstat(file.fileno()).st_size
+        size = chunk_bytes or chunk_size(total)
+        return Manifest(total, size, tuple(_digest(block) for block in _blocks(file, size)))
 
 
 def manifest_path(path: Path) -> Path:
@@ -125,20 +177,46 @@ def file_digest(path: Path) -> str:
     return manifest_of(path).digest
 
 
-def missing(path: Path, manifest: Manifest) -> tuple[int, ...]:
+def keep_manifest(path: Path, manifest: Manifest) -> None:
+    """Writes the manifest of a file beside it; a hint for later, never trusted without a look at the bytes."""
+    manifest_path(path).write_bytes(manifest.to_bytes())
+
+
+def kept_manifest(path: Path) -> Manifest | None:
+    """Gives the manifest beside a file, or None if there is none that can be read."""
+    try:
+        return Manifest.from_bytes(manifest_path(path).read_bytes())
+    except (OSError, TransferError):
+        return None
+
+
+def missing(path: Path, manifest: Manifest, former: Manifest | None = None) -> tuple[int, ...]:
     """Lists the chunks that a partial file lacks or has wrong; all of them when there is no file.
 
     A file that is longer than the manifest says has to be cut by the caller.
 
+    Args:
+        path: The partial file.
+        manifest: What it shall become.
+        former: What is known of its present content: only chunks that are the same by it are looked at.
+
     Raises:
         TransferError: If the file exists and cannot be read.
     """
+    indices = range(len(manifest.chunks))
     if not path.exists():
-        return tuple(range(len(manifest.chunks)))
+        return tuple(indices)
+    alike = set(indices) if former is None else _alike(manifest, former)
+    buffer = memoryview(bytearray(manifest.chunk_bytes))
     with _open(path) as file:
-        blocks = _blocks(file, manifest.chunk_bytes)
-        count = len(manifest.chunks)
-        return tuple(index for index in range(count) if not _matches(manifest, index, next(blocks, None)))
+        return tuple(index for index in indices if index not in alike or not _matches(file, manifest, index, buffer))
+
+
+def _alike(manifest: Manifest, former: Manifest) -> set[int]:
+    if manifest.chunk_bytes != former.chunk_bytes:
+        return set()
+    both = zip(manifest.chunks, former.chunks, strict=False)
+    return {index for index, (new, old) in enumerate(both) if new == old}
 
 
 def sha256_file(path: Path) -> str:
@@ -151,11 +229,10 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _matches(manifest: Manifest, index: int, block: memoryview | None) -> bool:
-    if block is None:
-        return False
-    _, length = manifest.chunk_range(index)
-    return manifest.verify_chunk(index, block[:length])
+def _matches(file: FileIO, manifest: Manifest, index: int, buffer: memoryview) -> bool:
+    offset, length = manifest.chunk_range(index)
+    found = os.preadv(file.fileno(), [buffer[:length]], offset)
+    return manifest.verify_chunk(index, buffer[:found])
 
 
 def _blocks(file: FileIO, size: int) -> Iterator[memoryview]:

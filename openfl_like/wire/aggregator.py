@@ -12,7 +12,7 @@ from openfl_like.federation.ports import AggregatorInstruction, AggregatorPort, 
 from openfl_like.federation.task import Phase, Update
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.roles import Identity, Role
-from openfl_like.tensors.manifest import Manifest
+from openfl_like.tensors.manifest import Manifest, keep_manifest
 from openfl_like.wire.client import Peer, Stream
 from openfl_like.wire.convert import (
     event_from,
@@ -28,7 +28,7 @@ from openfl_like.wire.convert import (
 )
 from openfl_like.wire.protos import federation_pb2 as pb
 from openfl_like.wire.server import Call
-from openfl_like.wire.transfer import asks, chunks_of, every_chunk, receive_file
+from openfl_like.wire.transfer import asks, chunks_of, every_chunk, receive_file, wanted
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Aggregator"]
 
@@ -98,6 +98,7 @@ class AggregatorClient:
         if manifest.digest != digest:
             path.unlink(missing_ok=True)
             raise TransferError(f"asked for the model {digest[:12]}, was sent {manifest.digest[:12]}")
+        keep_manifest(path, manifest)
 
     async def upload(self, update: Update, path: Path, manifest: Manifest) -> None:
         """Delivers an update and waits for its receipt."""
@@ -158,6 +159,7 @@ class AggregatorServicer:
         with self._slot(update):
             landing = await self._port.expect_update(update, manifest)
             await take_file(call, landing, manifest)
+            keep_manifest(landing.path, manifest)
             await self._port.commit_update(update)
         await call.send(pb.Receipt(digest=update.digest).SerializeToString())
 
@@ -207,7 +209,7 @@ async def take_file(call: Call, landing: Landing, manifest: Manifest, *, durable
     """Takes an upload: says which chunks are wanted and receives them; a complete file is not received again."""
     indices = every_chunk(manifest)
     if asks(manifest):
-        indices = landing.missing
+        indices = () if landing.complete else await wanted(landing.path, manifest, landing.spare)
         await call.send(pb.Wants(chunks=indices).SerializeToString())
-    if indices or not landing.path.exists():
-        await receive_file(landing.path, manifest, indices, call.receive, spare=landing.spare, durable=durable)
+    if not landing.complete:
+        await receive_file(landing.path, manifest, indices, call.receive, durable=durable)

@@ -17,6 +17,13 @@ KEEPALIVE = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
 )
+# Frames as large as ours are, and windows that do not have to grow to them first: a seventh less work for a model.
+FRAMES = (
+    ("grpc.http2.max_frame_size", 1 << 20),
+    ("grpc.http2.lookahead_bytes", 4 << 20),
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.write_buffer_size", 2 << 20),
+)
 MESSAGE_LIMIT = 4 << 20
 UNARY_DEADLINE_S = 20.0
 HANDSHAKE_S = 10.0  # a Director that a thousand envoys come back to at once needs seconds for one of them
@@ -38,11 +45,15 @@ def open_channel(address: str, server_name: str, credentials: Credentials) -> gr
     )
     options = (
         *KEEPALIVE,
+        *FRAMES,
         ("grpc.ssl_target_name_override", server_name),
         ("grpc.max_receive_message_length", MESSAGE_LIMIT),
         ("grpc.max_send_message_length", MESSAGE_LIMIT),
         ("grpc.initial_reconnect_backoff_ms", 200),
-        ("grpc.min_reconnect_backoff_ms", int(HANDSHAKE_S * 1000)),  # in spite of its name: how long one attempt may take
+        (
+            "grpc.min_reconnect_backoff_ms",
+            int(HANDSHAKE_S * 1000),
+        ),  # in spite of its name: how long one attempt may take
         ("grpc.max_reconnect_backoff_ms", int(RECONNECT_CAP_S * 1000)),
         ("grpc.enable_http_proxy", 0),
     )

@@ -158,9 +158,9 @@ class Peer:
             manifest = manifest_from(pb.Manifest.FromString(await stream.expect()))
             indices = every_chunk(manifest)
             if asks(manifest):
-                indices = await wanted(path, manifest)
+                indices = await wanted(path, manifest, spare)
                 await stream.write(pb.Wants(chunks=indices).SerializeToString())
-            await receive_file(path, manifest, indices, stream.read, spare=spare)
+            await receive_file(path, manifest, indices, stream.read)
             return manifest
 
     async def upload(self, name: str, request: Any, path: Path, manifest: Manifest) -> bytes:

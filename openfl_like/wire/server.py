@@ -28,7 +28,7 @@ from openfl_like.errors import (
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.peer import PeerVerifier
 from openfl_like.pki.roles import Identity, authorise
-from openfl_like.wire.channel import KEEPALIVE, MESSAGE_LIMIT
+from openfl_like.wire.channel import FRAMES, KEEPALIVE, MESSAGE_LIMIT
 from openfl_like.wire.protos import federation_pb2 as pb
 from openfl_like.wire.status import abort
 
@@ -184,6 +184,7 @@ class Server:
     def __init__(self, address: str, credentials: Credentials, handlers: tuple[grpc.GenericRpcHandler, ...]) -> None:
         options = (
             *KEEPALIVE,
+            *FRAMES,
             ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
             ("grpc.so_reuseport", 0),
             ("grpc.max_receive_message_length", MESSAGE_LIMIT),

@@ -1,22 +1,28 @@
 """Files over a stream of raw frames: a manifest, the chunks wanted of it, the chunks.
 
-The receiver names the chunks it lacks, so what already arrived of a broken transfer is not sent again. Chunks are
-written at their offset and checked one by one; nothing holds the whole file in memory.
+The receiver names the chunks it lacks, so neither what arrived of a broken transfer is sent again nor what did not
+change since the file before. Chunks are written at their offset and checked one by one; nothing holds the whole file in
+memory.
 """
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 from openfl_like.errors import TransferError
-from openfl_like.tensors.manifest import Manifest, manifest_of, missing
+from openfl_like.tensors.manifest import Manifest, kept_manifest, manifest_of, manifest_path, missing
 
+FRAME_BYTES = 1 << 20
+"""gRPC moves messages near this size fastest; smaller chunks that follow each other share a frame."""
+FRAMES_AHEAD = 2
+"""Frames received while those before them are checked and written; memory is that many frames a transfer."""
 INLINE_BYTES = 1 << 18  # below this a hop to a thread costs more than the work
 CHUNK_TIMEOUT_S = 60.0
 
 Receive = Callable[[], Awaitable[bytes | None]]
-SendFrame = Callable[[bytes], Awaitable[None]]
+Frame = tuple[int, ...]
 
 
 def part_of(path: Path) -> Path:
@@ -34,33 +40,66 @@ def every_chunk(manifest: Manifest) -> tuple[int, ...]:
     return tuple(range(len(manifest.chunks)))
 
 
+def frames_of(manifest: Manifest, indices: tuple[int, ...]) -> Iterator[Frame]:
+    """Groups wanted chunks into frames, the same on both sides: neighbours, up to `FRAME_BYTES` together."""
+    most = max(1, FRAME_BYTES // manifest.chunk_bytes)
+    start = 0
+    for position in range(1, len(indices) + 1):
+        run = position - start
+        if position == len(indices) or run == most or indices[position] != indices[start] + run:
+            yield indices[start:position]
+            start = position
+
+
 async def described(path: Path) -> Manifest:
-    """Reads a file for its manifest."""
+    """Gives a file's manifest: the one kept beside it, or it is read for that."""
+    kept = kept_manifest(path)
+    if kept is not None:
+        return kept
     if path.stat().st_size < INLINE_BYTES:
         return manifest_of(path)
     return await asyncio.to_thread(manifest_of, path)
 
 
-async def wanted(path: Path, manifest: Manifest) -> tuple[int, ...]:
-    """Lists the chunks that the partial file of a broken transfer lacks."""
+async def wanted(path: Path, manifest: Manifest, spare: Path | None = None) -> tuple[int, ...]:
+    """Makes the partial file ready and lists the chunks that it lacks.
+
+    Args:
+        path: Where the file will be. What a broken transfer left beside it is gone on with.
+        manifest: What was promised.
+        spare: A file that nobody needs any more: it is overwritten instead of making a new one, and what it has in
+            common with the new file, by the manifest kept beside it, is not asked for.
+
+    Raises:
+        TransferError: If a file cannot be read.
+    """
     part = part_of(path)
+    part.parent.mkdir(parents=True, exist_ok=True)
+    former = None
     if not part.exists():
-        return every_chunk(manifest)
-    return await asyncio.to_thread(missing, part, manifest)
+        if spare is None or not spare.exists():
+            return every_chunk(manifest)
+        former = kept_manifest(spare)
+        spare.replace(part)
+        manifest_path(spare).unlink(missing_ok=True)
+        if former is None:
+            return every_chunk(manifest)
+    return await asyncio.to_thread(missing, part, manifest, former)
 
 
 async def chunks_of(path: Path, manifest: Manifest, indices: tuple[int, ...]) -> AsyncIterator[bytes]:
-    """Reads the named chunks of a file, in this order.
+    """Reads the named chunks of a file, in this order, a frame at a time.
 
     Raises:
         TransferError: If a chunk index is not of the manifest or the file got shorter.
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        for index in indices:
-            if not 0 <= index < len(manifest.chunks):
-                raise TransferError(f"chunk {index} was asked for, but there are {len(manifest.chunks)}")
-            offset, length = manifest.chunk_range(index)
+        for frame in frames_of(manifest, indices):
+            outside = [index for index in frame if not 0 <= index < len(manifest.chunks)]
+            if outside:
+                raise TransferError(f"chunk {outside[0]} was asked for, but there are {len(manifest.chunks)}")
+            offset, length = _range(manifest, frame)
             data = os.pread(descriptor, length, offset)  # the page cache has it: a hop to a thread would cost more
             if len(data) != length:
                 raise TransferError(f"{path.name} became shorter while it was sent")
@@ -70,13 +109,7 @@ async def chunks_of(path: Path, manifest: Manifest, indices: tuple[int, ...]) ->
 
 
 async def receive_file(
-    path: Path,
-    manifest: Manifest,
-    indices: tuple[int, ...],
-    receive: Receive,
-    *,
-    spare: Path | None = None,
-    durable: bool = False,
+    path: Path, manifest: Manifest, indices: tuple[int, ...], receive: Receive, *, durable: bool = False
 ) -> None:
     """Receives the wanted chunks into ``path``, which exists only when every chunk has its digest.
 
@@ -85,7 +118,6 @@ async def receive_file(
         manifest: What was promised.
         indices: The chunks still wanted, in the order in which they come.
         receive: Gives the next frame.
-        spare: A file that nobody needs any more, to be overwritten instead of making a new one.
         durable: Whether the file must be on disk when this returns. Models and updates need not: after a power cut
             they are fetched or trained again to the same bytes.
 
@@ -94,32 +126,62 @@ async def receive_file(
     """
     part = part_of(path)
     part.parent.mkdir(parents=True, exist_ok=True)
-    if spare is not None and spare.exists() and not part.exists():
-        spare.replace(part)
     descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.ftruncate(descriptor, manifest.total_bytes)
-        for index in indices:
-            async with asyncio.timeout(CHUNK_TIMEOUT_S):
-                data = await receive()
-            if data is None:
-                raise TransferError("the transfer ended before its last chunk")
-            if len(data) < INLINE_BYTES:
-                _place(descriptor, manifest, index, data)
-            else:
-                await asyncio.to_thread(_place, descriptor, manifest, index, data)
+        await _receive(descriptor, manifest, indices, receive)
         if durable:
             await asyncio.to_thread(os.fsync, descriptor)
-    except TimeoutError:
-        raise TransferError(f"no data came for {CHUNK_TIMEOUT_S:g} s") from None
     finally:
         os.close(descriptor)
     part.rename(path)
 
 
-def _place(descriptor: int, manifest: Manifest, index: int, data: bytes) -> None:
-    if not manifest.verify_chunk(index, data):
-        raise TransferError(f"chunk {index} does not have the promised digest")
-    offset, _ = manifest.chunk_range(index)
-    if os.pwrite(descriptor, data, offset) != len(data):
+async def _receive(descriptor: int, manifest: Manifest, indices: tuple[int, ...], receive: Receive) -> None:
+    """Takes frames from the stream while threads check and write those before."""
+    loop = asyncio.get_running_loop()
+    placing: deque[asyncio.Future[None]] = deque()
+    try:
+        for frame in frames_of(manifest, indices):
+            data = await _next(receive)
+            if len(data) < INLINE_BYTES:
+                _place(descriptor, manifest, frame, data)
+                continue
+            placing.append(loop.run_in_executor(None, _place, descriptor, manifest, frame, data))
+            if len(placing) > FRAMES_AHEAD:
+                await placing.popleft()
+        while placing:
+            await placing.popleft()
+    finally:
+        if placing:  # the descriptor must stay open for them
+            await asyncio.gather(*placing, return_exceptions=True)
+
+
+async def _next(receive: Receive) -> bytes:
+    try:
+        async with asyncio.timeout(CHUNK_TIMEOUT_S):
+            data = await receive()
+    except TimeoutError:
+        raise TransferError(f"no data came for {CHUNK_TIMEOUT_S:g} s") from None
+    if data is None:
+        raise TransferError("the transfer ended before its last chunk")
+    return data
+
+
+def _range(manifest: Manifest, frame: Frame) -> tuple[int, int]:
+    """Offset and length of a frame in the file."""
+    offset, _ = manifest.chunk_range(frame[0])
+    last, length = manifest.chunk_range(frame[-1])
+    return offset, last + length - offset
+
+
+def _place(descriptor: int, manifest: Manifest, frame: Frame, data: bytes) -> None:
+    offset, length = _range(manifest, frame)
+    view = memoryview(data)
+    for index in frame:
+        size = len(view) if index == frame[-1] else manifest.chunk_bytes
+        piece, view = view[:size], view[size:]
+        if not manifest.verify_chunk(index, piece):
+            raise TransferError(f"chunk {index} does not have the promised digest")
+    if os.pwrite(descriptor, data, offset) != length:
         raise TransferError("the disk took only a part of a chunk")

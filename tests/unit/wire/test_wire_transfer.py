@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from openfl_like.errors import TransferError
-from openfl_like.tensors.manifest import Manifest, file_digest, manifest_of
+from openfl_like.tensors.manifest import Manifest, file_digest, keep_manifest, manifest_of, manifest_path
 from openfl_like.wire import transfer
-from openfl_like.wire.transfer import Receive, chunks_of, part_of, receive_file, wanted
+from openfl_like.wire.transfer import Receive, chunks_of, frames_of, part_of, receive_file, wanted
 
 CHUNK = 1 << 10
 CONTENT = b"".join(number.to_bytes(4) for number in range(832))  # three whole chunks and a quarter, all different
@@ -30,6 +30,12 @@ def manifest(source: Path) -> Manifest:
 @pytest.fixture
 def target(tmp_path: Path) -> Path:
     return tmp_path / "spool" / "target.safetensors"
+
+
+@pytest.fixture(autouse=True)
+def small_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames of one chunk, as those of large files are."""
+    monkeypatch.setattr(transfer, "FRAME_BYTES", CHUNK)
 
 
 def frames(*data: bytes) -> Receive:
@@ -59,9 +65,13 @@ async def test_a_file_arrives_whole(source: Path, manifest: Manifest, target: Pa
     assert target.stat().st_mode & 0o077 == 0
 
 
-async def test_large_chunks_arrive_too(tmp_path: Path, target: Path) -> None:
+@pytest.mark.parametrize("frame_bytes", [1, 1 << 20])
+async def test_large_files_arrive_too(
+    tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch, frame_bytes: int
+) -> None:
+    monkeypatch.setattr(transfer, "FRAME_BYTES", frame_bytes)
     source = tmp_path / "large"
-    source.write_bytes(CONTENT * 800)  # 2.4 chunks of the usual size: read, written and checked on a thread
+    source.write_bytes(CONTENT * 800)  # 11 chunks of the usual size: read, written and checked on a thread
     manifest = manifest_of(source)
     indices = await wanted(target, manifest)
     await receive_file(target, manifest, indices, frames(*await read(source, manifest, indices)))
@@ -92,6 +102,76 @@ async def test_chunks_in_another_order_are_refused(manifest: Manifest, target: P
     with pytest.raises(TransferError, match="chunk 0 does not have the promised digest"):
         await receive_file(target, manifest, (0, 1, 2, 3), frames(*cut(1, 0, 2, 3)))
     assert not target.exists()
+
+
+async def test_a_transfer_cut_at_nine_tenths_sends_the_tail_and_a_frame_at_most(
+    tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "FRAME_BYTES", 4 * CHUNK)
+    source = tmp_path / "many"
+    source.write_bytes(CONTENT * 40)  # 130 chunks
+    manifest = manifest_of(source, CHUNK)
+    every = await wanted(target, manifest)
+    sent = await read(source, manifest, every)
+    kept = sent[: len(sent) * 9 // 10]
+    with pytest.raises(TransferError, match="ended before its last chunk"):
+        await receive_file(target, manifest, every, frames(*kept))
+    rest = await wanted(target, manifest)
+    assert rest == every[4 * len(kept) :], "nothing that arrived is asked for again"
+    assert len(rest) <= len(every) // 10 + 4
+    await receive_file(target, manifest, rest, frames(*await read(source, manifest, rest)))
+    assert target.read_bytes() == source.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("indices", "expected"),
+    [
+        ((), []),
+        ((0,), [(0,)]),
+        ((0, 1, 2, 3), [(0, 1), (2, 3)]),
+        ((0, 2, 3), [(0,), (2, 3)]),
+        ((1, 2, 3, 0), [(1, 2), (3,), (0,)]),
+    ],
+)
+def test_neighbours_share_a_frame(
+    manifest: Manifest, monkeypatch: pytest.MonkeyPatch, indices: tuple[int, ...], expected: list[tuple[int, ...]]
+) -> None:
+    monkeypatch.setattr(transfer, "FRAME_BYTES", 2 * CHUNK)
+    assert list(frames_of(manifest, indices)) == expected
+
+
+async def test_what_a_spare_file_has_in_common_is_not_asked_for(
+    source: Path, manifest: Manifest, target: Path, tmp_path: Path
+) -> None:
+    spare = tmp_path / "spare"
+    spare.write_bytes(CONTENT[:CHUNK] + bytes(CHUNK) + CONTENT[2 * CHUNK :] + b"it was longer")
+    keep_manifest(spare, manifest_of(spare, CHUNK))
+    indices = await wanted(target, manifest, spare)
+    assert indices == (1, 3), "the last chunk is another one, because the file is longer"
+    assert not spare.exists() and not manifest_path(spare).exists()
+    await receive_file(target, manifest, indices, frames(*await read(source, manifest, indices)))
+    assert target.read_bytes() == CONTENT
+
+
+async def test_a_spare_file_that_is_not_what_its_manifest_says_is_looked_through(
+    manifest: Manifest, target: Path, tmp_path: Path
+) -> None:
+    spare = tmp_path / "spare"
+    spare.write_bytes(bytes(CHUNK) + CONTENT[CHUNK:])
+    keep_manifest(spare, manifest)
+    assert await wanted(target, manifest, spare) == (0,)
+
+
+async def test_a_spare_file_of_which_nothing_is_known_is_only_overwritten(
+    source: Path, manifest: Manifest, target: Path, tmp_path: Path
+) -> None:
+    spare = tmp_path / "spare"
+    spare.write_bytes(CONTENT)
+    indices = await wanted(target, manifest, spare)
+    assert indices == (0, 1, 2, 3)
+    await receive_file(target, manifest, indices, frames(*await read(source, manifest, indices)))
+    assert target.read_bytes() == CONTENT
+    assert not spare.exists()
 
 
 async def test_an_early_end_is_refused_and_what_came_is_not_asked_for_again(manifest: Manifest, target: Path) -> None:
