@@ -25,7 +25,9 @@ BUILTIN: dict[str, dict[str, str]] = {
         "schema": "openfl_like.federation.validation:SameSchema",
     },
     "aggregation": {
-        "fedavg": "openfl_like.federation.aggregation:WeightedAverage",
+        "fedavg": "openfl_like.federation.rules:WeightedAverage",
+        "median": "openfl_like.federation.rules:Median",
+        "trimmed_mean": "openfl_like.federation.rules:TrimmedMean",
     },
     "compression": {
         "none": "openfl_like.tensors.compression:Uncompressed",

@@ -5,24 +5,28 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
-from pydantic import ConfigDict
-from pydantic.dataclasses import dataclass as settings_dataclass
 
 from openfl_like.errors import UpdateRefusedError
+from openfl_like.federation.rules import AggregationRule, LinearRule, Vector
 from openfl_like.federation.task import Update
-from openfl_like.tensors.container import TensorWriter
-from openfl_like.tensors.encoded import Elements, ModelReader, Sent, open_update
-from openfl_like.tensors.manifest import Manifest, manifest_of
+from openfl_like.tensors.chunked import ChunkedWriter, Piece
+from openfl_like.tensors.encoded import ModelReader, Sent, open_update
+from openfl_like.tensors.finite import all_finite
+from openfl_like.tensors.manifest import Manifest
 from openfl_like.tensors.named import Array, TensorSpec, compare
 
-BLOCK_ELEMENTS = 64 * 1024  # a block of float64 for each of a few sites stays in the second-level cache
-_STRICT = ConfigDict(extra="forbid")
+BLOCK_ELEMENTS = 32 * 1024
+"""So much float64 for a few rows stays in the second-level cache."""
+SCRATCH_ELEMENTS = 128 * 1024
+"""The most that the block of all updates has together: with many of them, it has fewer columns."""
+LEAST_ELEMENTS = 256
 
-Vector: TypeAlias = npt.NDArray[np.float64]
+Work: TypeAlias = Callable[[], None]
+Crew: TypeAlias = Callable[[Work, int], None]
+"""Runs the work on up to so many threads, all of which take from the same heap of stretches, and waits for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,40 +46,9 @@ class Contribution:
     sent: Sent | None = None
 
 
-class AggregationRule(Protocol):
-    """Combines the same block of K updates."""
-
-    def reduce(self, blocks: Vector, weights: Vector) -> Vector:
-        """Combines a block.
-
-        Args:
-            blocks: Float64 [K, n]; row k is update k, sorted by collaborator name. It may be overwritten.
-            weights: Float64 [K], adding up to 1.
-
-        Returns:
-            Float64 [n].
-        """
-        ...
-
-
-@settings_dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
-class WeightedAverage:
-    """Federated averaging (McMahan et al. 2017, arXiv:1602.05629, algorithm 1, server side).
-
-    Attributes:
-        weighted: Whether sites count by their samples; otherwise all count alike.
-    """
-
-    weighted: bool = True
-
-    def reduce(self, blocks: Vector, weights: Vector) -> Vector:
-        """Adds the weighted rows one after the other: elementwise, so no BLAS and no thread count changes a bit."""
-        factors = weights if self.weighted else np.full(len(weights), 1.0 / len(weights))
-        total = np.zeros(blocks.shape[1])
-        for row, factor in zip(blocks, factors, strict=True):
-            row *= factor  # noqa: PLW2901 - in place: the row is scratch space
-            total += row
-        return total
+def alone(work: Work, most: int) -> None:  # noqa: ARG001 - a crew of one
+    """The crew that is the calling thread."""
+    work()
 
 
 def weights_of(updates: Sequence[Update]) -> dict[str, float]:
@@ -92,12 +65,13 @@ def aggregate_files(
     *,
     sync: bool = True,
     spare: Path | None = None,
+    crew: Crew = alone,
 ) -> Manifest:
     """Combines model files into a new one.
 
     The updates are read in the order of the collaborators' names, in float64, and cast once at the end; integers are
-    rounded half to even, booleans are true from 0.5 on. Memory is a block per update, and compressed updates are
-    decoded as they are read. A single contribution is copied bit for bit.
+    rounded half to even, booleans are true from 0.5 on. Memory is some MiB per thread, however many and large updates
+    are; compressed ones are decoded as they are read. A single contribution is copied bit for bit.
 
     Args:
         rule: How a block is combined.
@@ -105,13 +79,14 @@ def aggregate_files(
         out: Where the new model will be.
         sync: False skips fsync.
         spare: A file that may be overwritten instead of making a new one.
+        crew: Who does the work; the result is the same bit for bit.
 
     Returns:
         The manifest of the new file.
 
     Raises:
-        UpdateRefusedError: If there is nothing to combine, names or weights are not usable, the tensors differ, or
-            the result is not finite.
+        UpdateRefusedError: If there is nothing to combine, names or weights are not usable, the tensors differ, the
+            rule has too few updates, or the result is not finite.
         TensorError: If a file is damaged.
     """
     ordered = sorted(contributions, key=lambda item: item.collaborator)
@@ -119,53 +94,131 @@ def aggregate_files(
     with ExitStack() as stack:
         files = [stack.enter_context(closing(open_update(item.path, item.sent))) for item in ordered]
         _check_schemas(ordered, files)
-        with TensorWriter(out, files[0].schema, sync=sync, spare=spare) as writer:
-            for spec in files[0].schema:
-                combine = _copier(spec) if len(files) == 1 else _combiner(rule, weights, spec)
-                for start, block in _combined(combine, [file.flat(spec.name) for file in files]):
-                    _check_finite(spec, block)
-                    writer.write(spec.name, start, block)
-    return manifest_of(out)
+        make = _maker(rule, weights)
+        with ChunkedWriter(out, files[0].schema, sync=sync, spare=spare) as writer:
+            stretches = _Stretches(writer.count)
+            crew(lambda: _work(make(), files, writer, stretches), writer.count)
+    return writer.manifest()
 
 
-_Combine: TypeAlias = Callable[[list[Array]], Array]
+class _Stretches:
+    """What is left to be done, given out one by one; nothing more when somebody has failed."""
+
+    def __init__(self, count: int) -> None:
+        self._left = iter(range(count))
+        self.failed = False
+
+    def __iter__(self) -> Iterator[int]:
+        # Threads share this iterator of the built-in range, and each next() is one step of the interpreter.
+        while not self.failed and (index := next(self._left, None)) is not None:
+            yield index
 
 
-def _combined(combine: _Combine, flats: list[Elements]) -> Iterator[tuple[int, Array]]:
-    for start in range(0, flats[0].size, BLOCK_ELEMENTS):
-        yield start, combine([flat[start : start + BLOCK_ELEMENTS] for flat in flats])
+@dataclass(frozen=True, slots=True)
+class _Combiner:
+    """How one thread combines blocks: with its own scratch space.
+
+    Attributes:
+        block: Most elements at once.
+        combine: From the rows of all updates, gives float64 or, for a copy, the elements as they are.
+    """
+
+    block: int
+    combine: Callable[[list[Array]], Array]
 
 
-def _copier(spec: TensorSpec) -> _Combine:
-    return lambda rows: rows[0] if rows[0].dtype == spec.numpy_dtype else _cast(rows[0], spec)
+def _maker(rule: AggregationRule, weights: Vector) -> Callable[[], _Combiner]:
+    count = len(weights)
+    trial = rule.reduce(np.zeros((count, 1)), weights.copy())  # too few updates are refused before any file is made
+    if trial.shape != (1,) or trial.dtype != np.float64:
+        raise UpdateRefusedError(f"the rule gave {trial.dtype}{list(trial.shape)} for a block of float64[{count}, 1]")
+    if count == 1:
+        return lambda: _Combiner(BLOCK_ELEMENTS, lambda rows: rows[0])
+    if isinstance(rule, LinearRule):
+        factors = rule.factors(weights)
+        return lambda: _adding(factors)
+    return lambda: _reducing(rule, weights)
 
 
-def _combiner(rule: AggregationRule, weights: Vector, spec: TensorSpec) -> _Combine:
-    scratch = np.empty((len(weights), min(spec.size, BLOCK_ELEMENTS)))
+def _adding(factors: Vector) -> _Combiner:
+    sums, products = np.empty(BLOCK_ELEMENTS), np.empty(BLOCK_ELEMENTS)
 
     def combine(rows: list[Array]) -> Array:
-        blocks = scratch[:, : rows[0].size]
+        total, product = sums[: rows[0].size], products[: rows[0].size]
+        _multiply(rows[0], factors[0], total)
+        for row, factor in zip(rows[1:], factors[1:], strict=True):
+            _multiply(row, factor, product)
+            np.add(total, product, out=total)
+        return total
+
+    return _Combiner(BLOCK_ELEMENTS, combine)
+
+
+def _multiply(row: Array, factor: np.float64, out: Vector) -> None:
+    if row.dtype == np.float32:
+        np.multiply(row, factor, out=out, dtype=np.float64)  # casts in the first-level cache
+    else:
+        np.copyto(out, row)
+        np.multiply(out, factor, out=out)
+
+
+def _reducing(rule: AggregationRule, weights: Vector) -> _Combiner:
+    width = max(LEAST_ELEMENTS, min(BLOCK_ELEMENTS, SCRATCH_ELEMENTS // len(weights)))
+    scratch = np.empty(len(weights) * width)
+
+    def combine(rows: list[Array]) -> Array:
+        size = rows[0].size
+        blocks = scratch[: len(rows) * size].reshape(len(rows), size)
         for target, row in zip(blocks, rows, strict=True):
-            # A peer's boolean may be any byte but 0: only the comparison makes it 0 or 1.
-            target[:] = row.view(np.uint8) != 0 if spec.dtype == "BOOL" else row
+            target[:] = row
         result = rule.reduce(blocks, weights)
-        if result.shape != (rows[0].size,) or result.dtype != np.float64:
-            raise UpdateRefusedError(f"the rule gave {result.dtype}{list(result.shape)} for a block of tensor {spec}")
-        return _cast(result, spec)
+        if result.shape != (size,) or result.dtype != np.float64:
+            raise UpdateRefusedError(f"the rule gave {result.dtype}{list(result.shape)} for {size} columns")
+        return result
 
-    return combine
+    return _Combiner(width, combine)
 
 
-def _cast(values: Vector, spec: TensorSpec) -> Array:
-    if spec.is_float:
-        with np.errstate(over="ignore"):  # what does not fit becomes infinite and is refused after this
-            return values.astype(spec.numpy_dtype)
-    if not np.isfinite(values).all():
-        raise UpdateRefusedError(f"the combined tensor '{spec.name}' holds a value that is not finite")
+def _work(combiner: _Combiner, files: Sequence[ModelReader], writer: ChunkedWriter, stretches: _Stretches) -> None:
+    stretch = np.empty(writer.stretch_bytes, np.uint8)
+    try:
+        # What does not fit becomes infinite, and a result that is not finite is refused.
+        with np.errstate(over="ignore", invalid="ignore"):
+            for index in stretches:
+                pieces = writer.pieces(index)
+                for piece in pieces:
+                    _fill(combiner, piece, files, piece.view(stretch))
+                parts = [(piece.spec.name, piece.start, piece.stop) for piece in pieces]
+                for file in files:
+                    file.release(parts)
+                writer.put(index, stretch)
+    except BaseException:
+        stretches.failed = True
+        raise
+
+
+def _fill(combiner: _Combiner, piece: Piece, files: Sequence[ModelReader], target: Array) -> None:
+    flats = [file.flat(piece.spec.name) for file in files]
+    for start in range(piece.start, piece.stop, combiner.block):
+        stop = min(start + combiner.block, piece.stop)
+        rows = [flat[start:stop] for flat in flats]
+        if piece.spec.dtype == "BOOL" and len(rows) > 1:
+            # A peer's boolean may be any byte but 0: only the comparison makes it 0 or 1.
+            rows = [row.view(np.uint8) != 0 for row in rows]
+        _store(piece.spec, combiner.combine(rows), target[start - piece.start : stop - piece.start])
+
+
+def _store(spec: TensorSpec, values: Array, target: Array) -> None:
+    if spec.is_float or values.dtype == target.dtype:
+        np.copyto(target, values, casting="unsafe")
+        _check_finite(spec, target)
+        return
+    _check_finite(spec, values)
     if spec.dtype == "BOOL":
-        return values >= 0.5
+        np.greater_equal(values, 0.5, out=target)
+        return
     low, high = _integer_bounds(spec.numpy_dtype)
-    return np.clip(np.rint(values), low, high).astype(spec.numpy_dtype)
+    np.copyto(target, np.clip(np.rint(values), low, high), casting="unsafe")
 
 
 def _integer_bounds(dtype: np.dtype[Any]) -> tuple[float, float]:
@@ -176,7 +229,7 @@ def _integer_bounds(dtype: np.dtype[Any]) -> tuple[float, float]:
 
 
 def _check_finite(spec: TensorSpec, block: Array) -> None:
-    if spec.is_float and not np.isfinite(block).all():
+    if block.dtype.kind not in "iub" and not all_finite(block):
         raise UpdateRefusedError(f"the combined tensor '{spec.name}' holds a value that is not finite")
 
 

@@ -6,14 +6,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from openfl_like.errors import TensorError
 from openfl_like.federation.task import Phase, Update
-from openfl_like.tensors.container import TensorFile
+from openfl_like.tensors.container import Part, TensorFile
 from openfl_like.tensors.encoded import ModelReader, Sent, open_update
+from openfl_like.tensors.finite import all_finite
 from openfl_like.tensors.named import compare
 
 BLOCK_ELEMENTS = 256 * 1024
@@ -44,13 +44,20 @@ class Finite:
 
     def check(self, update: ModelReader, base: TensorFile | None, facts: Update) -> str:  # noqa: ARG002 - the file says it all
         """Reads the floating-point tensors block by block."""
+        read, parts = 0, list[Part]()
         for spec in update.schema:
             if not spec.is_float:
                 continue
             flat = update.flat(spec.name)
             for start in range(0, spec.size, BLOCK_ELEMENTS):
-                if not np.isfinite(flat[start : start + BLOCK_ELEMENTS]).all():
+                stop = min(start + BLOCK_ELEMENTS, spec.size)
+                if not all_finite(flat[start:stop]):
                     return f"tensor '{spec.name}' holds a value that is not finite"
+                parts.append((spec.name, start, stop))
+                read += stop - start
+                if read >= BLOCK_ELEMENTS:
+                    update.release(parts)
+                    read, parts = 0, []
         return ""
 
 

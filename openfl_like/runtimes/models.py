@@ -1,13 +1,16 @@
 """The models and updates of an experiment as files: checked, combined, published."""
 
 import logging
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from openfl_like.errors import FederationError, NotFoundError
-from openfl_like.federation.aggregation import Contribution, aggregate_files
+from openfl_like.federation.aggregation import Contribution, Work, aggregate_files
 from openfl_like.federation.events import Aggregate, ModelVersion, ValidateUpdates
 from openfl_like.federation.parts import build_encoding, build_rule, build_validators
+from openfl_like.federation.rules import WeightedAverage
 from openfl_like.federation.seeds import compression_seed
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.federation.validation import validate_update
@@ -15,6 +18,9 @@ from openfl_like.plan.schema import Plan
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.tensors.encoded import Sent
 from openfl_like.tensors.manifest import Manifest, file_digest, manifest_of, sha256_file
+
+MOST_THREADS = 4
+"""Combining updates is bound by memory; more threads would only be in each other's way."""
 
 log = logging.getLogger(__name__)
 
@@ -112,17 +118,21 @@ class ModelShelf:
             for update in command.updates
         ]
         out = self._files.model(command.round)
-        manifest = aggregate_files(self._rule, contributions, out, spare=self._files.spare("model"))
+        rule = self._rule if command.round else WeightedAverage()  # one site makes the initial model: it is a copy
+        manifest = aggregate_files(
+            rule, contributions, out, sync=False, spare=self._files.spare("model"), crew=in_threads
+        )
         self._manifests[manifest.digest] = manifest
         self.put(manifest.digest, command.round)
         return manifest.digest
 
     def publish(self, version: ModelVersion) -> None:
-        """Makes the version's file final."""
+        """Makes the version's file final: under the name of its round, and on disk."""
         made_in = self._round_of(version.digest)
         if made_in != version.round:
             self._files.carry(made_in, version.round)
             self.put(version.digest, version.round)
+        self._files.make_durable(version.round)
 
     def sha256(self, round_number: int) -> str:
         """Gives the SHA-256 (hex) of a round's model, as ``sha256sum`` prints it; it reads the whole file."""
@@ -137,6 +147,19 @@ class ModelShelf:
         self._files.retain(keep)
         self._rounds = {digest: number for digest, number in self._rounds.items() if number in keep}
         self._manifests = {digest: known for digest, known in self._manifests.items() if digest in self._rounds}
+
+
+def in_threads(work: Work, most: int) -> None:
+    """A crew of a thread per processor, this one among them; raises what one of them raised."""
+    count = min(most, len(os.sched_getaffinity(0)), MOST_THREADS)
+    if count <= 1:
+        work()
+        return
+    with ThreadPoolExecutor(count - 1) as pool:
+        others = [pool.submit(work) for _ in range(count - 1)]
+        work()
+    for other in others:
+        other.result()
 
 
 def describe(error: Exception) -> str:

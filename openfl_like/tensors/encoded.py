@@ -5,7 +5,7 @@ Which tensors do, and how large the parts are, follows from the global model and
 say in it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from operator import attrgetter
@@ -16,7 +16,7 @@ import numpy as np
 
 from openfl_like.errors import TensorError
 from openfl_like.tensors.compression import Compression, Stored, Vector
-from openfl_like.tensors.container import TensorFile, TensorWriter
+from openfl_like.tensors.container import Part, TensorFile, TensorWriter
 from openfl_like.tensors.draws import stream_key
 from openfl_like.tensors.named import Array, Schema, TensorSpec, compare, schema_of
 
@@ -62,6 +62,10 @@ class ModelReader(Protocol):
 
     def flat(self, name: str) -> Elements:
         """Gives a tensor's elements; of a compressed one slices are decoded, as float64."""
+        ...
+
+    def release(self, parts: Sequence[Part]) -> None:
+        """Takes the pages of parts that were read off this process's memory."""
         ...
 
     def close(self) -> None:
@@ -238,6 +242,18 @@ class DecodedFile:
         spec = self._specs[name]
         whole: Array = flat[: spec.size]
         return whole.astype(spec.numpy_dtype, copy=False).reshape(spec.shape)
+
+    def release(self, parts: Sequence[Part]) -> None:
+        """Takes the pages of parts that were read off this process's memory; of both files."""
+        self._base.release(parts)
+        self._file.release([stored for part in parts for stored in self._stored_parts(part)])
+
+    def _stored_parts(self, part: Part) -> list[Part]:
+        """About where a part's elements are stored; a page too many costs a look into the cache, nothing else."""
+        name, start, stop = part
+        spec = self._specs[name]
+        items = _stored(spec, self._sent.encoding) or (spec,)
+        return [(item.name, start * item.size // spec.size, -(-stop * item.size // spec.size)) for item in items]
 
     def _parts(self, spec: TensorSpec) -> Stored:
         prefix = len(spec.name) + len(SEPARATOR)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from openfl_like.errors import TensorError, UpdateRefusedError
 from openfl_like.federation import aggregation
-from openfl_like.federation.aggregation import Contribution, WeightedAverage, aggregate_files, weights_of
+from openfl_like.federation.aggregation import Contribution, aggregate_files, weights_of
+from openfl_like.federation.rules import WeightedAverage
 from openfl_like.federation.task import Phase, Update
 from openfl_like.federation.validation import Finite, SameSchema, Validator, check_facts, validate_update
 from openfl_like.tensors.container import read_tensors, write_tensors
