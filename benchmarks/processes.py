@@ -26,8 +26,8 @@ def role_of(process: psutil.Process) -> str:
     return ""
 
 
-def _memory_kb(pid: int) -> tuple[int, int]:
-    """Anonymous and file-backed resident kB."""
+def memory_kb(pid: int) -> tuple[int, int]:
+    """Gives anonymous and file-backed resident kB of a process."""
     fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line)
     return tuple(int(fields[name].split()[0]) for name in ("RssAnon", "RssFile"))  # type: ignore[return-value] # two
 
@@ -72,7 +72,7 @@ class Watcher:
                 self._find()
             for pid, role in self._roles.items():
                 with suppress(OSError, KeyError):
-                    anonymous, file = _memory_kb(pid)
+                    anonymous, file = memory_kb(pid)
                     self.anonymous_mb[role] = max(self.anonymous_mb[role], round(anonymous / 1024, 1))
                     self.file_mb[role] = max(self.file_mb[role], round(file / 1024, 1))
 

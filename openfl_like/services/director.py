@@ -40,6 +40,7 @@ from openfl_like.plan.checks import check_plan
 from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.names import MAX_TOTAL_BYTES
 from openfl_like.services.dispatch import Desk, Dispatch
+from openfl_like.services.lifetime import allow_many_connections
 from openfl_like.services.roster import Roster
 from openfl_like.services.settings import DirectorFile
 from openfl_like.services.signature import verify_submitter
@@ -365,6 +366,7 @@ async def run_director(settings: DirectorFile, credentials: Credentials, ready: 
         ConflictError: If the address or the state directory is taken.
         CredentialError: If the experiment authority cannot be read.
     """
+    allow_many_connections()
     authority = Authority.load(settings.experiment_ca)
     with contextlib.ExitStack() as stack:
         stack.enter_context(only_one(settings.state))

@@ -98,6 +98,7 @@ class Envoy:
     _work: dict[str, _Work] = field(default_factory=dict)
     _outbox: asyncio.Queue[EnvoyReport] = field(default_factory=asyncio.Queue)
     _conflict_since: float = 0.0
+    _heartbeat_s: float = 0.0
 
     async def run(self) -> None:
         """Attends until cancelled; a lost Director is looked for again and again.
@@ -136,9 +137,8 @@ class Envoy:
                 while (instruction := await session.instruction()) is not None:
                     match instruction:
                         case Welcome(heartbeat_s):
-                            self._conflict_since = 0.0
-                            self.on_welcome()
-                            sending = asyncio.create_task(self._send(session, heartbeat_s))
+                            self._heartbeat_s = heartbeat_s  # a later one only changes the period
+                            sending = sending or self._begin(session)
                         case Order():
                             await self._take(client, instruction)
                         case IssuedCertificate(experiment, chain):
@@ -150,7 +150,12 @@ class Envoy:
                 if sending is not None:
                     sending.cancel()
 
-    async def _send(self, session: Attendance, heartbeat_s: float) -> None:
+    def _begin(self, session: Attendance) -> asyncio.Task[None]:
+        self._conflict_since = 0.0
+        self.on_welcome()
+        return asyncio.create_task(self._send(session))
+
+    async def _send(self, session: Attendance) -> None:
         """Sends reports as they come, and a heartbeat whenever the period has passed."""
         loop = asyncio.get_running_loop()
         due = loop.time()
@@ -159,7 +164,7 @@ class Envoy:
                 if loop.time() >= due:
                     devices = await asyncio.to_thread(read_devices, self.settings.directory)
                     await session.report(Heartbeat(devices, tuple(sorted(self._work))))
-                    due = loop.time() + heartbeat_s
+                    due = loop.time() + self._heartbeat_s
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(max(0.0, due - loop.time())):
                         report = await self._outbox.get()

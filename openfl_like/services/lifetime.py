@@ -1,12 +1,24 @@
 """The life of a daemon: it runs until its work ends or it is asked to stop, and its parts fall together."""
 
 import asyncio
+import contextlib
+import resource
 import signal
 import sys
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
+OPEN_FILES = 65_536
+
+
+def allow_many_connections() -> None:
+    """Raises the limit of open files as far as we may: each connection is one, and many systems begin with 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def until_signalled(work: Coroutine[Any, Any, Result]) -> Result | None:

@@ -29,6 +29,7 @@ class LocalFederation:
         sample_shape: What director.yaml asks of every shard.
         target_shape: As above.
         name: Name of the federation.
+        heartbeat_s: Seconds between an envoy's heartbeats.
     """
 
     directory: Path
@@ -36,6 +37,7 @@ class LocalFederation:
     sample_shape: Sequence[int]
     target_shape: Sequence[int]
     name: str = "local"
+    heartbeat_s: float = 2.0
     director: str = ""
     children: dict[str, Child] = field(default_factory=dict)
     _logs: ExitStack = field(default_factory=ExitStack)
@@ -72,7 +74,7 @@ class LocalFederation:
             "aggregator_ports": "0",
             "sample_shape": list(self.sample_shape),
             "target_shape": list(self.target_shape),
-            "heartbeat_s": 2,
+            "heartbeat_s": self.heartbeat_s,
         }
         config.write_text("\n".join(f"{key}: {json.dumps(value)}" for key, value in settings.items()) + "\n")
         ready = await self._start("director", ["director", "start", "-c", str(config), "--json", "--with-parent"])

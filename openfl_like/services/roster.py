@@ -21,6 +21,7 @@ from openfl_like.services.settings import DirectorFile
 from openfl_like.store.director import DirectorStore
 
 MISSED_HEARTBEATS = 4
+HEARTBEATS_PER_S = 50.0  # of all envoys together; each takes about half a millisecond, most of it gRPC's
 
 Answer = OrderReply | CollaboratorEnded
 OnAnswer = Callable[[str, Answer], Awaitable[None]]
@@ -50,7 +51,11 @@ class Roster:
     on_logs: Callable[[LogLines], None]
     _sessions: dict[str, _Session] = field(default_factory=dict)
     _count: int = 0
+    _period_s: float = field(init=False)
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    def __post_init__(self) -> None:
+        self._period_s = self.settings.heartbeat_s
 
     async def attend(
         self,
@@ -73,12 +78,14 @@ class Roster:
         session = _Session(record, self._count)
         self._sessions[name] = session
         try:  # from here on: an envoy that is lost while it is welcomed must be able to come back
+            self._pace()
             await asyncio.to_thread(self.store.record_envoy, name, hello.shard, session.record.last_seen)
-            await send(Welcome(self.settings.heartbeat_s))
+            await send(Welcome(self._period_s))
             await self._announce()
             await converse(session.mailbox, self._listen(name, session, reports), send, lambda _: False)
         finally:
             del self._sessions[name]
+            self._pace()
             self.store.record_envoy(name, hello.shard, session.record.last_seen)
 
     def online(self) -> tuple[str, ...]:
@@ -132,8 +139,8 @@ class Roster:
             )
 
     async def _listen(self, name: str, session: _Session, reports: AsyncIterator[EnvoyReport]) -> None:
-        patience_s = self.settings.heartbeat_s * MISSED_HEARTBEATS
         while True:
+            patience_s = self._period_s * MISSED_HEARTBEATS
             try:
                 async with asyncio.timeout(patience_s):
                     report = await anext(reports, None)
@@ -152,6 +159,18 @@ class Roster:
                 self.on_logs(replace(report, source=name))
             case OrderReply() | CollaboratorEnded():
                 await self.on_answer(name, report)
+
+    def _pace(self) -> None:
+        """Has each envoy send fewer heartbeats the more of them there are, and tells all when that changes."""
+        rate = len(self._sessions) / self._period_s
+        if rate > HEARTBEATS_PER_S:
+            self._period_s *= 2
+        elif rate < HEARTBEATS_PER_S / 4 and self._period_s > self.settings.heartbeat_s:
+            self._period_s /= 2
+        else:
+            return
+        for session in self._sessions.values():
+            session.mailbox.put_nowait(Welcome(self._period_s))
 
     async def _announce(self) -> None:
         async with self._changed:

@@ -43,7 +43,8 @@ class DirectorFile(Section):
         certificates: Folder with the Director's certificate and key.
         experiment_ca: Folder with the experiment authority, which signs the certificates of one experiment.
         state: Directory for everything the Director remembers.
-        heartbeat_s: Seconds between an envoy's heartbeats.
+        heartbeat_s: Seconds between an envoy's heartbeats; more when there are so many envoys that all of them together
+            would send more than 50 a second.
         certificate_hours: Lifetime of the certificates of one experiment.
     """
 

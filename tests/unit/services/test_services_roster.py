@@ -19,6 +19,7 @@ from openfl_like.federation.ports import (
     StopOrder,
     Welcome,
 )
+from openfl_like.services import roster
 from openfl_like.services.roster import Roster
 from openfl_like.services.settings import DirectorFile
 from openfl_like.store.director import DirectorStore
@@ -147,12 +148,29 @@ async def test_a_heartbeat_brings_the_state_of_the_machine(director: Director) -
 
 
 async def test_missed_heartbeats_end_the_session() -> None:
-    director = Director(SETTINGS.model_copy(update={"heartbeat_s": 1e-9}))
+    director = Director(SETTINGS.model_copy(update={"heartbeat_s": 0.025}))
     session = Session(HELLO)
-    with pytest.raises(ConflictError, match="no heartbeat came from 'bern' for 4e-09 s"):
+    with pytest.raises(ConflictError, match=r"no heartbeat came from 'bern' for 0\.1 s"):
         await director.roster.attend("bern", session.reports, session.send)
     assert director.roster.online() == ()
     await director.close()
+
+
+async def test_each_envoy_sends_fewer_heartbeats_when_there_are_many(
+    director: Director, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = SETTINGS.heartbeat_s
+    monkeypatch.setattr(roster, "HEARTBEATS_PER_S", 4 / usual)
+    first, *_ = [await director.connect(f"site-{number}") for number in range(4)]
+    assert first.unread == 0
+    fifth = Session(HELLO)
+    director.held["fifth"] = asyncio.create_task(director.roster.attend("fifth", fifth.reports, fifth.send))
+    assert await first.instruction() == await fifth.instruction() == Welcome(2 * usual)
+    for number in range(4):
+        director.held[f"site-{number}"].cancel()
+    async with asyncio.timeout(5):
+        while (found := await fifth.instruction()) != Welcome(usual):
+            assert found == Welcome(2 * usual)
 
 
 async def test_answers_and_lines_are_passed_on_with_the_name_of_the_certificate(director: Director) -> None:
