@@ -37,6 +37,10 @@ BUILTIN: dict[str, dict[str, str]] = {
         "top_k": "openfl_like.tensors.compression:TopK",
         "random_k": "openfl_like.tensors.compression:RandomK",
     },
+    "lossless": {
+        "none": "openfl_like.tensors.lossless:AsTheyAre",
+        "zstd": "openfl_like.tensors.lossless:Zstd",
+    },
     "shard": {
         "heart_disease": "openfl_like.data.heart_disease:HeartDiseaseShard",
         "digits": "openfl_like.data.builtin:DigitsShard",

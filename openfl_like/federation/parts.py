@@ -14,6 +14,7 @@ from openfl_like.plan.schema import Component, Plan
 from openfl_like.registry import resolve
 from openfl_like.tensors.compression import Compression
 from openfl_like.tensors.encoded import Encoding
+from openfl_like.tensors.lossless import Lossless
 
 
 def build_selector(plan: Plan) -> Selector:
@@ -49,10 +50,13 @@ def build_encoding(plan: Plan) -> Encoding | None:
     plain = plan.compression_pipeline.template == "none"
     compression = cast("Compression", _build("compression", plan.compression_pipeline, "compression_pipeline"))
     delta = not plain if chosen is None else chosen
+    packing = plan.compression_pipeline.lossless
+    lossless = cast("Lossless", _build("lossless", packing, "compression_pipeline.lossless"))
     if compression.needs_delta and not delta:
         message = f"{plan.compression_pipeline.template} compresses differences to the global model only"
         raise PlanError(message, place="collaborator.settings.delta_updates", cure="leave it out")
-    return None if plain and not delta else Encoding(compression, delta)
+    packed = None if packing.template == "none" else lossless
+    return None if plain and not delta and packed is None else Encoding(compression, delta, packed)
 
 
 def _build(kind: str, component: Component, place: str) -> object:

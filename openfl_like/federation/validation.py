@@ -121,7 +121,7 @@ def _check_metrics(update: Update) -> str:
 
 def _run(validators: Sequence[Validator], path: Path, base: TensorFile | None, facts: Update, sent: Sent | None) -> str:
     try:
-        update = open_update(path, sent)
+        update = open_update(path, sent, verify=True)
     except TensorError as error:
         return f"its model file is damaged: {error.message}"
     with closing(update):

@@ -41,6 +41,7 @@ def _components(plan: Plan) -> Iterator[Mistake]:
         ("selector", ("selector",), plan.selector),
         ("aggregation", ("aggregation",), plan.aggregation),
         ("compression", ("compression_pipeline",), plan.compression_pipeline),
+        ("lossless", ("compression_pipeline", "lossless"), plan.compression_pipeline.lossless),
         *(("validator", ("validator", index), component) for index, component in enumerate(plan.validator)),
     ]
     for kind, place, component in registered:

@@ -21,6 +21,13 @@ class Component(Section):
     settings: Settings = Field(default_factory=dict)
 
 
+class CompressionPipeline(Component):
+    """The ``compression_pipeline:`` section: how elements are stored, then how that is packed without loss."""
+
+    template: str = "none"
+    lossless: Component = Component(template="none")
+
+
 class AggregatorSettings(Section):
     """Settings of the Aggregator; ``init_state_path`` names an initial model file inside the workspace."""
 
@@ -185,7 +192,7 @@ class Plan(Section):
     deadline: Deadline = Deadline()
     validator: tuple[Component, ...] = (Component(template="schema"), Component(template="finite"))
     aggregation: Component = Component(template="fedavg")
-    compression_pipeline: Component = Component(template="none")
+    compression_pipeline: CompressionPipeline = CompressionPipeline()
     stop: Stop = Stop()
     model_store: ModelStore = ModelStore()
     network: Network = Network()

@@ -13,18 +13,21 @@ import numpy.typing as npt
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from openfl_like.tensors.draws import draws, uniforms
-from openfl_like.tensors.named import DTYPES, Array, TensorSpec
+from openfl_like.tensors.draws import draws, fractions
+from openfl_like.tensors.finite import all_finite
+from openfl_like.tensors.halves import from_half, to_half
+from openfl_like.tensors.named import DTYPES, Array, Elements, TensorSpec
 
 BLOCK = 1024
 """Elements that share a scale."""
 
-_CHUNK = 64 * BLOCK  # elements that are worked on at a time
+_CHUNK = 32 * BLOCK  # elements that are worked on at a time
+_ONE = 2**16  # fixed point: what stands for 1
 _STRICT = ConfigDict(extra="forbid")
 
 Vector: TypeAlias = npt.NDArray[np.float64]
-Stored: TypeAlias = Mapping[str, Array]
-"""What stands for one tensor in a file: part -> vector."""
+Stored: TypeAlias = Mapping[str, Elements]
+"""What stands for one tensor in a file: part -> vector, which may have to be unpacked as it is read."""
 Patterns: TypeAlias = tuple[str, ...]
 Fraction: TypeAlias = Annotated[float, Field(gt=0, le=1)]
 
@@ -81,8 +84,12 @@ class _Cast:
     def encode(self, spec: TensorSpec, values: Array, key: int) -> dict[str, Array]:  # noqa: ARG002 - nothing is drawn
         """Rounds to the nearest, ties to even."""
         (part,) = self.parts(spec)
+        stored: Array = np.empty(spec.size, part.numpy_dtype)
+        quick = part.dtype == "F16" and values.dtype == np.float32
         with np.errstate(over="ignore"):  # whoever writes the file refuses infinities
-            return {part.name: values.astype(part.numpy_dtype)}
+            for start, stop in _chunks(spec.size):
+                stored[start:stop] = to_half(values[start:stop]) if quick else values[start:stop]
+        return {part.name: stored}
 
     def check(self, spec: TensorSpec, stored: Stored) -> str:  # noqa: ARG002 - any value may be
         """Finds nothing."""
@@ -90,7 +97,8 @@ class _Cast:
 
     def decode(self, spec: TensorSpec, stored: Stored, key: int, start: int, stop: int) -> Vector:  # noqa: ARG002 - elementwise
         """Widens."""
-        return stored["value"][start:stop].astype(np.float64)
+        values: Array = stored["value"][start:stop]
+        return from_half(values) if values.dtype == np.float16 else values.astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
@@ -142,26 +150,30 @@ class Quantise:
         )
 
     def encode(self, spec: TensorSpec, values: Array, key: int) -> dict[str, Array]:
-        """Divides by the block's scale and rounds up with the probability of the fraction."""
+        """Divides by the block's scale and rounds up with the probability of the fraction, to 16 bits."""
         largest = 2 ** (self.bits - 1) - 1
-        scales = _scales(values, largest).astype(self.parts(spec)[1].numpy_dtype)
+        scales = np.empty(math.ceil(values.size / BLOCK), self.parts(spec)[1].numpy_dtype)
         codes = np.empty(values.size, np.int8)
         for start, stop in _chunks(values.size):
-            steps = _spread(scales, start, stop)
-            steps[steps == 0] = np.inf
-            exact = values[start:stop] / steps
-            codes[start:stop] = np.clip(np.floor(exact + uniforms(key, start, stop)), -largest, largest)
+            blocks = slice(start // BLOCK, math.ceil(stop / BLOCK))
+            scales[blocks] = _scales(values[start:stop], largest)
+            steps = np.repeat(np.where(scales[blocks] == 0, np.inf, scales[blocks]), BLOCK)[: stop - start]
+            codes[start:stop] = _round(values[start:stop] / steps, fractions(key, start, stop))
         return {"code": codes if self.bits == 8 else _pack(codes), "scale": scales}
 
     def check(self, spec: TensorSpec, stored: Stored) -> str:  # noqa: ARG002 - the scales say it all
         """Looks at the scales."""
-        scales = stored["scale"]
-        return "" if (np.isfinite(scales) & (scales >= 0)).all() else "a scale is negative or not finite"
+        for start, stop in _chunks(stored["scale"].size):
+            scales = stored["scale"][start:stop]
+            if not all_finite(scales) or (scales < 0).any():
+                return "a scale is negative or not finite"
+        return ""
 
     def decode(self, spec: TensorSpec, stored: Stored, key: int, start: int, stop: int) -> Vector:  # noqa: ARG002 - nothing is drawn
         """Multiplies by the block's scale."""
         codes = stored["code"][start:stop] if self.bits == 8 else _unpack(stored["code"], start, stop)
-        return codes * _spread(stored["scale"], start, stop)
+        decoded: Vector = codes * _spread(stored["scale"], start, stop)
+        return decoded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
@@ -200,18 +212,18 @@ class TopK:
     def check(self, spec: TensorSpec, stored: Stored) -> str:
         """Looks at the places."""
         places = stored["index"]
-        if places.size and int(places[-1]) >= spec.size:
-            return f"place {int(places[-1])} is outside of it"
-        for start, stop in _chunks(places.size - 1):
-            if not (places[start:stop] < places[start + 1 : stop + 1]).all():
+        last = -1
+        for start, stop in _chunks(places.size):
+            block = places[start:stop]
+            if int(block[0]) <= last or not (block[:-1] < block[1:]).all():
                 return "its places do not rise"
-        return ""
+            last = int(block[-1])
+        return f"place {last} is outside of it" if last >= spec.size else ""
 
     def decode(self, spec: TensorSpec, stored: Stored, key: int, start: int, stop: int) -> Vector:  # noqa: ARG002 - nothing is drawn
         """Puts the elements into zeros."""
         places = stored["index"]
-        # Of the same dtype, or numpy converts all places first.
-        first, last = np.searchsorted(places, np.array([start, stop], dtype=places.dtype))
+        first, last = _rank(places, start), _rank(places, stop)
         decoded = np.zeros(stop - start)
         decoded[places[first:last].astype(np.int64) - start] = stored["value"][first:last]
         return decoded
@@ -271,6 +283,31 @@ def _chunks(size: int) -> Iterator[tuple[int, int]]:
         yield start, min(size, start + _CHUNK)
 
 
+def _rank(places: Elements, place: int) -> int:
+    """How many of rising places are below one; few are looked at, and always the same ones first."""
+    low, high = 0, places.size
+    while high - low > _CHUNK:
+        middle = low + max(1, (high - low) // 2 // _CHUNK) * _CHUNK
+        if int(places[middle : middle + 1][0]) < place:
+            low = middle
+        else:
+            high = middle
+    nearest = places[low:high]
+    # Of the same dtype, or numpy converts all places first.
+    return low + int(np.searchsorted(nearest, nearest.dtype.type(place)))
+
+
+def _round(exact: Array, chances: npt.NDArray[np.uint16]) -> npt.NDArray[np.int8]:
+    """Rounds numbers between -127 and 127 up if their fraction and the chance make one or more."""
+    exact *= exact.dtype.type(_ONE)
+    exact += exact.dtype.type(128 * _ONE)  # nothing is negative now, so that the next line rounds down
+    fixed = exact.astype(np.int32)
+    fixed += chances
+    fixed >>= 16
+    fixed -= 128
+    return fixed.astype(np.int8)
+
+
 def _scales(values: Array, largest: int) -> Array:
     """The least scale of each block, in the values' own precision, at which no code is larger than ``largest``."""
     peaks: Array = np.maximum.reduceat(np.abs(values), np.arange(0, values.size, BLOCK))
@@ -280,7 +317,7 @@ def _scales(values: Array, largest: int) -> Array:
     return scales
 
 
-def _spread(scales: Array, start: int, stop: int) -> Vector:
+def _spread(scales: Elements, start: int, stop: int) -> Vector:
     """The scale of each of the elements ``start`` to ``stop``."""
     first = start // BLOCK
     blocks = scales[first : -(-stop // BLOCK)].astype(np.float64)
@@ -294,7 +331,7 @@ def _pack(codes: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
     return shifted[::2] | shifted[1::2] << np.uint8(4)
 
 
-def _unpack(packed: Array, start: int, stop: int) -> npt.NDArray[np.int8]:
+def _unpack(packed: Elements, start: int, stop: int) -> npt.NDArray[np.int8]:
     pairs = packed[start // 2 : (stop + 1) // 2]
     codes = np.empty(2 * pairs.size, np.int8)
     codes[::2] = pairs & np.uint8(15)

@@ -23,12 +23,21 @@ def draws(key: int, start: int, stop: int) -> Draws:
     SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators", figure 15) as a counter:
     whole-number arithmetic alone, so the same on every machine and with every version of numpy.
     """
-    state = np.arange(start + 1, stop + 1, dtype=np.uint64) * _STEP + np.array([key], dtype=np.uint64)
+    state = np.arange(start + 1, stop + 1, dtype=np.uint64)
+    state *= _STEP
+    state += np.array([key], dtype=np.uint64)
+    shifted = np.empty_like(state)
     for shift, factor in _MIXERS:
-        state = (state ^ (state >> np.uint64(shift))) * np.uint64(factor)
-    return state ^ (state >> np.uint64(31))
+        state ^= np.right_shift(state, np.uint64(shift), out=shifted)
+        state *= np.uint64(factor)
+    state ^= np.right_shift(state, np.uint64(31), out=shifted)
+    return state
 
 
-def uniforms(key: int, start: int, stop: int) -> npt.NDArray[np.float64]:
-    """Gives the numbers ``start`` to ``stop`` of a stream as float64, even over [0, 1)."""
-    return (draws(key, start, stop) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+def fractions(key: int, start: int, stop: int) -> npt.NDArray[np.uint16]:
+    """Gives the numbers ``start`` to ``stop`` of another stream, each of 16 bits: parts of 2**16, even over [0, 1).
+
+    Four of them are cut from each number of `draws`, the lowest bits first.
+    """
+    first = start // 4
+    return draws(key, first, -(-stop // 4)).view("<u2")[start - 4 * first : stop - 4 * first]

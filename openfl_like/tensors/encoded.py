@@ -2,15 +2,16 @@
 
 An encoded update is a model file whose tensor ``w`` may stand there as parts: ``w#code`` and ``w#scale``, for example.
 Which tensors do, and how large the parts are, follows from the global model and the compression alone; the file has no
-say in it.
+say in it. If lossless compression was agreed, too, parts and other tensors are packed after that; see `packed`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
@@ -18,12 +19,15 @@ from openfl_like.errors import TensorError
 from openfl_like.tensors.compression import Compression, Stored, Vector
 from openfl_like.tensors.container import Part, TensorFile, TensorWriter
 from openfl_like.tensors.draws import stream_key
-from openfl_like.tensors.named import Array, Schema, TensorSpec, compare, schema_of
+from openfl_like.tensors.finite import all_finite
+from openfl_like.tensors.lossless import Lossless
+from openfl_like.tensors.named import Array, Elements, Schema, TensorSpec, compare, schema_of
+from openfl_like.tensors.packed import PackedFile, PackedWriter
 
 SEPARATOR = "#"
 """Stands between a tensor's name and its part; no tensor of a compressed model may have it in its name."""
 
-_BLOCK_ELEMENTS = 64 * 1024
+_BLOCK_ELEMENTS = 32 * 1024
 _LARGEST = {
     "F16": 65504.0,
     "BF16": float.fromhex("0x1.fep127"),
@@ -33,19 +37,6 @@ _LARGEST = {
 
 Residual: TypeAlias = dict[str, Array]
 """What compression has left out so far: tensor -> vector of float32, or float64 for float64 tensors."""
-
-
-class Elements(Protocol):
-    """The elements of a tensor in a row; a numpy vector is one."""
-
-    @property
-    def size(self) -> int:
-        """How many there are."""
-        ...
-
-    def __getitem__(self, part: slice, /) -> Any:  # noqa: ANN401 - an array; numpy's own slicing is typed like this
-        """Gives a part of them, as an array."""
-        ...
 
 
 class ModelReader(Protocol):
@@ -75,10 +66,17 @@ class ModelReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """What the parties agreed on: how updates are compressed, and whether as differences to the global model."""
+    """What the parties agreed on: how updates are compressed.
+
+    Attributes:
+        compression: How elements are stored.
+        delta: Whether they are differences to the global model.
+        lossless: How what is stored is packed, if it is.
+    """
 
     compression: Compression
     delta: bool
+    lossless: Lossless | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +95,7 @@ class Sent:
 
 
 def encoded_schema(schema: Schema, encoding: Encoding) -> Schema:
-    """Describes an encoded update of a model, sorted by name.
+    """Describes an encoded update of a model before it is packed, sorted by name.
 
     Raises:
         TensorError: If a tensor's name holds `SEPARATOR`.
@@ -106,13 +104,27 @@ def encoded_schema(schema: Schema, encoding: Encoding) -> Schema:
     return tuple(sorted(stored, key=attrgetter("name")))
 
 
-def open_update(path: Path, sent: Sent | None) -> ModelReader:
+def open_update(path: Path, sent: Sent | None, *, verify: bool = False) -> ModelReader:
     """Opens an update's file; one that is not encoded is a model file.
+
+    Args:
+        path: The file.
+        sent: How it is encoded.
+        verify: Whether every packed block is unpacked once, so that no part that is read later can be damaged.
 
     Raises:
         TensorError: If a file cannot be read, or is not an update of its global model in the agreed encoding.
     """
-    return TensorFile(path) if sent is None else DecodedFile(path, sent)
+    if sent is None:
+        return TensorFile(path)
+    update = DecodedFile(path, sent)
+    try:
+        if verify:
+            update.verify()
+    except TensorError:
+        update.close()
+        raise
+    return update
 
 
 def write_encoded(
@@ -142,17 +154,16 @@ def write_encoded(
         if difference:
             raise TensorError(f"the trained model's tensors are not those of the global model: {difference}")
         left = {}
-        with TensorWriter(path, encoded_schema(base.schema, sent.encoding), sync=False, spare=spare) as writer:
+        with _writer(path, sent, base, spare) as write:
             for spec in base.schema:
                 if not _stored(spec, sent.encoding):
-                    writer.write(spec.name, 0, tensors[spec.name])
+                    write(spec.name, tensors[spec.name])
                     continue
-                values = _values(spec, tensors[spec.name], base if sent.encoding.delta else None)
-                if spec.name in carried:
-                    values += carried[spec.name]
+                start = base.flat(spec.name) if sent.encoding.delta else None
+                values = _values(spec, tensors[spec.name], start, carried.get(spec.name))
                 stored = _encode(spec, values, sent)
                 for part, array in stored.items():
-                    writer.write(_part_name(spec, part), 0, array)
+                    write(_part_name(spec, part), array)
                 if sent.encoding.delta:
                     left[spec.name] = _left_out(spec, values, stored, sent)
         return {name: values for name, values in left.items() if values.any()}
@@ -197,15 +208,25 @@ class DecodedFile:
         self._base = TensorFile(sent.base)
         self.schema: Schema = self._base.schema
         self._specs = {spec.name: spec for spec in self.schema}
-        self._file = TensorFile(path)
+        agreed, lossless = encoded_schema(self.schema, sent.encoding), sent.encoding.lossless
+        self._file = TensorFile(path) if lossless is None else PackedFile(path, agreed, lossless, self._base)
         try:
-            self._check()
+            self._check(agreed)
         except TensorError:
             self.close()
             raise
 
-    def _check(self) -> None:
-        difference = compare(encoded_schema(self.schema, self._sent.encoding), self._file.schema)
+    def verify(self) -> None:
+        """Reads what was packed once, so that nothing can be wrong with it later.
+
+        Raises:
+            TensorError: If something is.
+        """
+        if isinstance(self._file, PackedFile):
+            self._file.verify()
+
+    def _check(self, agreed: Schema) -> None:
+        difference = compare(agreed, self._file.schema)
         if difference:
             raise TensorError(f"it is not encoded as agreed: {difference}", place=str(self._path))
         for spec in self.schema:
@@ -305,7 +326,8 @@ def _stored(spec: TensorSpec, encoding: Encoding) -> tuple[TensorSpec, ...]:
     if excluded or not spec.is_float or not spec.size:
         return ()
     parts = encoding.compression.parts(spec)
-    if sum(part.size_bytes for part in parts) > spec.size_bytes:
+    unchanged = not encoding.delta and parts == (TensorSpec("value", spec.dtype, (spec.size,)),)
+    if unchanged or sum(part.size_bytes for part in parts) > spec.size_bytes:
         return ()
     return tuple(TensorSpec(_part_name(spec, part.name), part.dtype, part.shape) for part in parts)
 
@@ -314,24 +336,50 @@ def _part_name(spec: TensorSpec, part: str) -> str:
     return f"{spec.name}{SEPARATOR}{part}"
 
 
-def _values(spec: TensorSpec, tensor: Array, base: TensorFile | None) -> Array:
+@contextmanager
+def _writer(path: Path, sent: Sent, base: TensorFile, spare: Path | None) -> Iterator[Callable[[str, Array], None]]:
+    """Gives what writes a whole tensor; the file is there when the block ends."""
+    schema, lossless = encoded_schema(base.schema, sent.encoding), sent.encoding.lossless
+    if lossless is None:
+        with TensorWriter(path, schema, sync=False, spare=spare) as plain:
+            yield lambda name, tensor: plain.write(name, 0, tensor)
+    else:
+        with PackedWriter(path, lossless, base, spare=spare) as packed:
+            yield packed.write
+
+
+def _values(spec: TensorSpec, tensor: Array, base: Array | None, carried: Array | None) -> Array:
     """The elements to be compressed, as a copy in the precision that they are worked on in."""
     dtype = np.float64 if spec.dtype == "F64" else np.float32
-    values: Array = np.ascontiguousarray(tensor).reshape(-1).astype(dtype)
-    if base is not None:
+    trained = np.ascontiguousarray(tensor).reshape(-1)
+    values: Array = np.empty(spec.size, dtype)
+    for start in range(0, spec.size, _BLOCK_ELEMENTS):  # everything is done to a block while it is in the cache
+        part = slice(start, start + _BLOCK_ELEMENTS)
+        block = values[part]
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused after this
-            values -= base.flat(spec.name).astype(dtype)
+            if base is None:
+                block[:] = trained[part]
+            else:
+                np.subtract(trained[part].astype(dtype, copy=False), base[part].astype(dtype, copy=False), out=block)
+            if carried is not None:
+                block += carried[part]
+        if not all_finite(block):
+            raise TensorError(f"tensor '{spec.name}' holds a value that is not finite; it cannot be compressed")
     return values
 
 
 def _encode(spec: TensorSpec, values: Array, sent: Sent) -> dict[str, Array]:
-    if not np.isfinite(values).all():
-        raise TensorError(f"tensor '{spec.name}' holds a value that is not finite; it cannot be compressed")
     stored = sent.encoding.compression.encode(spec, values, stream_key(sent.seed, spec.name))
-    if not all(np.isfinite(array).all() for array in stored.values()):
+    if not all(_is_finite(array) for array in stored.values()):
         cure = "use bfloat16, or exclude the tensor from the compression"
         raise TensorError(f"tensor '{spec.name}' holds a value that is too large for its compression", cure=cure)
     return stored
+
+
+def _is_finite(array: Array) -> bool:
+    if array.dtype.kind in "iub":
+        return True
+    return all(all_finite(array[start : start + _BLOCK_ELEMENTS]) for start in range(0, array.size, _BLOCK_ELEMENTS))
 
 
 def _left_out(spec: TensorSpec, values: Array, stored: Stored, sent: Sent) -> Array:
@@ -339,5 +387,5 @@ def _left_out(spec: TensorSpec, values: Array, stored: Stored, sent: Sent) -> Ar
     for start in range(0, spec.size, _BLOCK_ELEMENTS):
         block = values[start : start + _BLOCK_ELEMENTS]
         decoded = sent.encoding.compression.decode(spec, stored, key, start, start + block.size)
-        np.subtract(block, decoded, out=block)
+        block -= decoded.astype(block.dtype, copy=False)
     return values

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import ml_dtypes
 import numpy as np
@@ -72,6 +72,19 @@ class TensorSpec:
 
 Schema: TypeAlias = tuple[TensorSpec, ...]
 """The tensors of a model, sorted by name."""
+
+
+class Elements(Protocol):
+    """The elements of a tensor in a row; a numpy vector is one."""
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        ...
+
+    def __getitem__(self, part: slice, /) -> Any:  # noqa: ANN401 - an array; numpy's own slicing is typed like this
+        """Gives a part of them, as an array."""
+        ...
 
 
 def dtype_name(dtype: np.dtype[Any]) -> str:

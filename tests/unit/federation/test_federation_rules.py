@@ -13,6 +13,7 @@ from openfl_like.federation.selection import AllSelector, RandomSelector, Select
 from openfl_like.federation.stopping import is_best, stop_reason
 from openfl_like.federation.task import Phase, Update
 from openfl_like.plan.schema import Component, Plan, Stop, StopRule, Task
+from openfl_like.tensors.lossless import Zstd
 
 NAMES = st.lists(st.sampled_from("abcdefghij"), unique=True)
 SELECTORS: list[Selector] = [
@@ -222,6 +223,17 @@ def test_what_is_compressed_is_the_difference_unless_the_plan_says_no(
     assert encoding.delta is delta
 
 
+@pytest.mark.parametrize(("template", "delta"), [("none", False), ("top_k", True)])
+def test_packing_does_not_change_whether_differences_are_sent(template: str, *, delta: bool) -> None:
+    settings = {"fraction": 0.1} if template == "top_k" else {}
+    packing = {"template": "zstd", "settings": {"level": 3}}
+    pipeline = {"template": template, "settings": settings, "lossless": packing}
+    encoding = build_encoding(plan_with(compression_pipeline=pipeline))
+    assert encoding is not None
+    assert encoding.delta is delta
+    assert encoding.lossless == Zstd(level=3)
+
+
 def build_everything(plan: Plan) -> None:
     for build in (build_selector, build_assigner, build_validators, build_rule, build_encoding):
         build(plan)
@@ -236,6 +248,7 @@ def build_everything(plan: Plan) -> None:
         ({"aggregation": {"template": "fedavg", "settings": {"wieghted": True}}}, "aggregation.settings.wieghted"),
         ({"validator": [{"template": "finite", "settings": {"x": 1}}]}, "validator[0].settings.x"),
         ({"compression_pipeline": {"template": "top_k"}}, "compression_pipeline.settings.fraction"),
+        ({"compression_pipeline": {"lossless": {"template": "zip"}}}, "compression_pipeline.lossless.template"),
         (
             {
                 "compression_pipeline": {"template": "quantise"},

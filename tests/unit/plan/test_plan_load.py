@@ -106,6 +106,14 @@ def test_schema_and_rules_are_reported_together(written: Callable[..., Path], pl
             "compression_pipeline.settings.fraction: must be at most 1, not 1.5",
         ),
         (
+            "compression_pipeline: {template: none, lossless: {template: zst}}",
+            "compression_pipeline.lossless.template: there is no lossless named 'zst'; did you mean 'zstd'?",
+        ),
+        (
+            "compression_pipeline: {lossless: {template: zstd, settings: {level: 20}}}",
+            "compression_pipeline.lossless.settings.level: must be at most 19, not 20",
+        ),
+        (
             "compression_pipeline: {template: quantise}\ncollaborator: {settings: {delta_updates: false}}",
             "collaborator.settings.delta_updates: quantise compresses differences to the global model only",
         ),

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from openfl_like.tensors.compression import BLOCK, Compression, Quantise, RandomK, TopK
-from openfl_like.tensors.draws import draws, stream_key, uniforms
+from openfl_like.tensors.draws import draws, fractions, stream_key
 from openfl_like.tensors.named import TensorSpec
 
 SPEC = TensorSpec("w", "F32", (3000,))
@@ -24,9 +24,9 @@ def test_the_stream_is_that_of_the_paper() -> None:
 def test_each_tensor_and_seed_has_its_own_stream() -> None:
     keys = {stream_key(seed, name) for seed in (0, 1, 2**63 - 1) for name in ("w", "v")}
     assert len(keys) == 6
-    numbers = uniforms(stream_key(1, "w"), 0, 100_000)
-    assert 0 <= numbers.min() < numbers.max() < 1
-    assert abs(numbers.mean() - 0.5) < 5 * np.sqrt(1 / 12 / 100_000)
+    numbers = fractions(stream_key(1, "w"), 0, 100_000)
+    assert abs(numbers.mean() / 2**16 - 0.5) < 5 * np.sqrt(1 / 12 / 100_000)
+    assert fractions(stream_key(1, "w"), 7, 1001).tolist() == numbers[7:1001].tolist()
 
 
 @pytest.mark.parametrize("bits", [4, 8])
