@@ -18,9 +18,9 @@ from openfl_like.tensors.finite import all_finite
 from openfl_like.tensors.manifest import Manifest
 from openfl_like.tensors.named import Array, TensorSpec, compare
 
-BLOCK_ELEMENTS = 32 * 1024
-"""So much float64 for a few rows stays in the second-level cache."""
-SCRATCH_ELEMENTS = 128 * 1024
+BLOCK_ELEMENTS = 64 * 1024
+"""So much float64 twice stays in the second-level cache; with less, threads wait for each other between the steps."""
+SCRATCH_ELEMENTS = 256 * 1024
 """The most that the block of all updates has together: with many of them, it has fewer columns."""
 LEAST_ELEMENTS = 256
 
@@ -155,11 +155,8 @@ def _adding(factors: Vector) -> _Combiner:
 
 
 def _multiply(row: Array, factor: np.float64, out: Vector) -> None:
-    if row.dtype == np.float32:
-        np.multiply(row, factor, out=out, dtype=np.float64)  # casts in the first-level cache
-    else:
-        np.copyto(out, row)
-        np.multiply(out, factor, out=out)
+    np.copyto(out, row)  # and not one step of mixed types, for which numpy goes through a buffer
+    np.multiply(out, factor, out=out)
 
 
 def _reducing(rule: AggregationRule, weights: Vector) -> _Combiner:

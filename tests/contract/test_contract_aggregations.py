@@ -27,8 +27,9 @@ BLOCKS = npst.arrays(
 
 
 def shares(count: int) -> Vector:
-    numbers = np.arange(1.0, count + 1)
-    return numbers / numbers.sum()
+    numbers: Vector = np.arange(1.0, count + 1)
+    shared: Vector = numbers / numbers.sum()
+    return shared
 
 
 def reduced(rule: AggregationRule, blocks: Vector, weights: Vector | None = None) -> Vector:

@@ -1,3 +1,6 @@
+import tracemalloc
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import ml_dtypes
@@ -9,12 +12,12 @@ from hypothesis import strategies as st
 
 from openfl_like.errors import TensorError, UpdateRefusedError
 from openfl_like.federation import aggregation
-from openfl_like.federation.aggregation import Contribution, aggregate_files, weights_of
-from openfl_like.federation.rules import WeightedAverage
+from openfl_like.federation.aggregation import Contribution, Work, aggregate_files, weights_of
+from openfl_like.federation.rules import AggregationRule, Median, TrimmedMean, WeightedAverage
 from openfl_like.federation.task import Phase, Update
 from openfl_like.federation.validation import Finite, SameSchema, Validator, check_facts, validate_update
-from openfl_like.tensors.container import read_tensors, write_tensors
-from openfl_like.tensors.manifest import file_digest
+from openfl_like.tensors.container import Part, TensorFile, read_tensors, write_tensors
+from openfl_like.tensors.manifest import file_digest, manifest_of
 from openfl_like.tensors.named import DTYPES, Array
 
 REUSE_TMP = settings(
@@ -60,11 +63,116 @@ def test_average_is_the_naive_float64_sum_in_any_order(tmp_path: Path, samples: 
             assert np.allclose(array.astype(np.float64), naive, rtol=close, atol=close)
 
 
-def test_block_size_changes_no_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class Reduced:
+    """An average that may be had block by block only."""
+
+    def reduce(self, blocks: npt.NDArray[np.float64], weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return WeightedAverage().reduce(blocks, weights)
+
+
+RULES: list[AggregationRule] = [WeightedAverage(), Reduced(), Median(), TrimmedMean(fraction=0.34)]
+
+
+def three_threads(work: Work, most: int) -> None:
+    assert most > 3
+    with ThreadPoolExecutor(3) as pool:
+        for done in [pool.submit(work) for _ in range(3)]:
+            done.result()
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
+def test_neither_block_size_nor_threads_change_a_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rule: AggregationRule
+) -> None:
+    models = {name: random_model(place) | wide_model(place) for place, name in enumerate("abc")}
+    items = contribute(tmp_path, models, {"a": 1.0, "b": 2.0, "c": 4.0})
+    manifest = aggregate_files(rule, items, tmp_path / "out", sync=False)
+    assert manifest == manifest_of(tmp_path / "out")
+    monkeypatch.setattr(aggregation, "BLOCK_ELEMENTS", 1000)
+    assert aggregate_files(rule, items, tmp_path / "out", sync=False) == manifest
+    for block in (4 * 1024, 64 * 1024):
+        monkeypatch.setattr(aggregation, "BLOCK_ELEMENTS", block)
+        assert aggregate_files(rule, items, tmp_path / "out", sync=False, crew=three_threads) == manifest
+
+
+def wide_model(seed: int, size: int = 1_200_000) -> dict[str, Array]:
+    wide = np.random.default_rng(seed).normal(size=size).astype(np.float32)
+    wide[::1000] = -0.0 if seed % 2 else 0.0
+    return {"wide": wide}
+
+
+def test_the_short_way_of_an_average_gives_the_bits_of_the_long_one(tmp_path: Path) -> None:
     items = contribute(tmp_path, {"a": random_model(1), "b": random_model(2)}, {"a": 1.0, "b": 2.0})
-    digest = aggregate_files(WeightedAverage(), items, tmp_path / "out", sync=False).digest
-    monkeypatch.setattr(aggregation, "BLOCK_ELEMENTS", 4)
-    assert aggregate_files(WeightedAverage(), items, tmp_path / "out", sync=False).digest == digest
+    digests = {aggregate_files(rule, items, tmp_path / "out", sync=False).digest for rule in RULES[:2]}
+    assert len(digests) == 1
+
+
+@pytest.fixture
+def traced() -> Iterator[None]:
+    tracemalloc.start()
+    yield
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
+def test_memory_grows_neither_with_updates_nor_with_models(tmp_path: Path, rule: AggregationRule, traced: None) -> None:
+    peaks = []
+    for count, size in [(4, 300_000), (48, 300_000), (4, 2_000_000)]:
+        write_tensors(tmp_path / "update", {"w": np.ones(size, np.float32)}, sync=False)
+        items = [Contribution(f"site-{place}", tmp_path / "update", 1.0) for place in range(count)]
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        aggregate_files(rule, items, tmp_path / "out", sync=False)
+        peaks.append((tracemalloc.get_traced_memory()[1] - before) / 2**20)
+    assert max(peaks) < 5
+    assert max(peaks) - min(peaks) < 1
+
+
+def test_pages_that_were_read_are_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each file, every part is handed back once."""
+    found: dict[Path, list[Part]] = {}
+    monkeypatch.setattr(TensorFile, "release", lambda file, parts: found.setdefault(file.path, []).extend(parts))
+    items = contribute(tmp_path, {name: wide_model(1) | {"v": np.ones(7)} for name in "ab"}, {"a": 1, "b": 1})
+    aggregate_files(WeightedAverage(), items, tmp_path / "out", sync=False)
+    assert found.keys() == {tmp_path / "a", tmp_path / "b"}
+    for parts in found.values():
+        assert sum(stop - start for name, start, stop in parts if name == "wide") == 1_200_000
+        assert len(parts) == len(set(parts)) > 4
+    found.clear()
+    assert validate_update([Finite()], tmp_path / "a", None, facts()) == ""
+    assert sum(stop - start for name, start, stop in found[tmp_path / "a"] if name == "wide") > 1_000_000
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_rule_may_refuse_too_few_updates(tmp_path: Path, count: int) -> None:
+    items = contribute(tmp_path, {name: random_model(1) for name in "ab"[:count]}, {"a": 1, "b": 1})
+    with pytest.raises(UpdateRefusedError, match="nothing would be trimmed"):
+        aggregate_files(TrimmedMean(fraction=0.3), items, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_thread_that_fails_stops_the_others(tmp_path: Path) -> None:
+    models = {name: wide_model(1) for name in "ab"}
+    models["b"]["wide"][0] = np.nan
+    rounds = []
+
+    class Counting:
+        def reduce(self, blocks: npt.NDArray[np.float64], weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+            rounds.append(1)
+            return Median().reduce(blocks, weights)
+
+    def one_after_the_other(work: Work, most: int) -> None:
+        with pytest.raises(UpdateRefusedError):
+            work()
+        before = len(rounds)
+        work()
+        assert len(rounds) == before < most * 4
+        raise UpdateRefusedError("as the first one said")
+
+    items = contribute(tmp_path, models, {"a": 1, "b": 1})
+    with pytest.raises(UpdateRefusedError):
+        aggregate_files(Counting(), items, tmp_path / "out", crew=one_after_the_other)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_single_update_keeps_its_bits(tmp_path: Path) -> None:

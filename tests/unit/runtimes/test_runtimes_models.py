@@ -1,16 +1,17 @@
 """The shelf: models by digest, also after a restart; what is kept and what is let go."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from openfl_like.errors import ConflictError, NotFoundError
+from openfl_like.errors import ConflictError, NotFoundError, UpdateRefusedError
 from openfl_like.federation.events import Aggregate, ModelVersion, ValidateUpdates
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.plan.schema import Plan
-from openfl_like.runtimes.models import ModelShelf, describe
+from openfl_like.runtimes.models import ModelShelf, describe, in_threads
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.tensors.container import write_tensors
 from openfl_like.tensors.manifest import file_digest, sha256_file
@@ -32,6 +33,41 @@ def test_updates_become_the_model_of_the_round(shelf: ModelShelf, files: Experim
     shelf.publish(ModelVersion(1, digest))
     assert shelf.sha256(1) == sha256_file(files.model(1))
     assert shelf.manifest(digest).digest == digest
+
+
+def test_the_initial_model_is_copied_whatever_the_rule(plan_with: Callable[..., Plan], files: ExperimentFiles) -> None:
+    rule = {"template": "trimmed_mean", "settings": {"fraction": 0.25}}
+    shelf = ModelShelf(plan_with(aggregation=rule), files)
+    first = update_of(shelf, "bern", 1.0)
+    assert shelf.aggregate(Aggregate(0, (first,))) == file_digest(shelf.spool_path(first))
+    with pytest.raises(UpdateRefusedError, match=r"of 1 updates the fraction 0\.25 is less than one"):
+        shelf.aggregate(Aggregate(1, (first,)))
+    four = [update_of(shelf, name, value) for name, value in {"a": 1.0, "b": 2.0, "c": 4.0, "d": 999.0}.items()]
+    shelf.aggregate(Aggregate(1, tuple(four)))
+    assert read_vector(files.model(1)).tolist() == [3.0] * 4
+
+
+@pytest.mark.parametrize("most", [0, 1, 2, 9])
+@pytest.mark.parametrize("processors", [1, 2, 64])
+def test_a_crew_has_a_thread_per_processor_and_no_more_than_there_is_to_do(
+    monkeypatch: pytest.MonkeyPatch, most: int, processors: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(processors)))
+    done: list[int] = []
+    in_threads(lambda: done.append(1), most)
+    assert len(done) == max(1, min(most, processors, 4))
+
+
+def test_what_one_of_a_crew_raises_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
+    turns = iter([False, False, True])
+
+    def work() -> None:
+        if next(turns):
+            raise UpdateRefusedError("the third one")
+
+    with pytest.raises(UpdateRefusedError, match="the third one"):
+        in_threads(work, 3)
 
 
 def test_only_bad_updates_are_named(shelf: ModelShelf, files: ExperimentFiles) -> None:

@@ -47,7 +47,7 @@ def test_any_model_in_any_order(
 
 
 def test_the_chunks_are_those_of_every_other_file(tmp_path: Path) -> None:
-    tensors = {"w": np.arange(300_000, dtype=np.float32), "n": np.arange(3)}
+    tensors: dict[str, Array] = {"w": np.arange(300_000, dtype=np.float32), "n": np.arange(3)}
     with ChunkedWriter(tmp_path / "m", schema_of(tensors), sync=False) as writer:
         for index in range(writer.count):
             fill(writer, tensors, index)

@@ -273,3 +273,23 @@ def test_unaligned_tensors_of_others_can_be_used(tmp_path: Path) -> None:
     header = {"a": entry(dtype="U8", shape=[1], data_offsets=[0, 1]), "b": entry(data_offsets=[1, 9])}
     (tmp_path / "m").write_bytes(with_header(header, b"\x07" + np.array([1, 2], np.float32).tobytes()))
     assert read_tensors(tmp_path / "m")["b"].tolist() == [1.0, 2.0]
+
+
+def resident_mb() -> float:
+    rows = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
+    return int(rows["RssFile"].split()[0]) / 1024
+
+
+def test_released_parts_take_no_memory_and_can_be_read_again(tmp_path: Path) -> None:
+    tensors = {"a": np.arange(6_000_000.0), "b": np.arange(5, dtype=np.int8), "none": np.zeros((0, 2))}
+    write_tensors(tmp_path / "m", tensors, sync=False)
+    with TensorFile(tmp_path / "m") as file:
+        before = resident_mb()
+        total = float(file.flat("a").sum())
+        assert resident_mb() - before > 30
+        file.release([("b", 0, 5), ("a", 0, 3_000_000), ("none", 0, 0), ("a", 3_000_000, 6_000_000)])
+        assert resident_mb() - before < 8
+        assert float(file.flat("a").sum()) == total
+        file.release([("b", 1, 1)])
+        assert file.flat("b").tolist() == [0, 1, 2, 3, 4]
+    file.release([("a", 0, 1)])  # closed: there is nothing to let go
