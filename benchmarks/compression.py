@@ -1,0 +1,268 @@
+"""W7: what compressing updates costs and saves: bytes, seconds, memory of each pipeline, and what is learned with it.
+
+An update is ten float32 tensors; the trained model differs from the global one by normal noise of 1 % of the weights'
+standard deviation. Everything is in the page cache, in one thread. Two floors of the same run: `write` writes the
+trained model as a plain file without waiting for the disk, `read` copies one block by block into float64. Error
+feedback is carried along, and differences are sent, as the plan's defaults say. The model that learns is the workspace
+template torch_digits, three sites with very different digits, simulated with its own seed.
+
+Example: python benchmarks/compression.py --megabytes 100
+"""
+
+import argparse
+import asyncio
+import logging
+import multiprocessing
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from figures import emit, figure, say
+from processes import memory_kb
+
+from openfl_like.data.shard import build_shard, load_shard_config
+from openfl_like.federation.aggregation import BLOCK_ELEMENTS
+from openfl_like.federation.parts import build_encoding
+from openfl_like.plan.load import load_plan
+from openfl_like.plan.schema import Component, CompressionPipeline, Plan
+from openfl_like.plan.workspace import template_path
+from openfl_like.services.simulation import Simulation, SimulationSettings
+from openfl_like.tensors.container import TensorFile, TensorWriter, write_tensors
+from openfl_like.tensors.encoded import ModelReader, Residual, Sent, open_update, write_encoded
+from openfl_like.tensors.named import TensorSpec
+
+BENCH = "w7_compression"
+TENSORS = 10
+BLOCK = 1 << 18
+NOISE = 0.01
+PERIOD_S = 0.005
+ZSTD = Component(template="zstd")
+LOSSY = {
+    "none": Component(template="none"),
+    "float16": Component(template="float16"),
+    "bfloat16": Component(template="bfloat16"),
+    "quantise 8": Component(template="quantise", settings={"bits": 8}),
+    "quantise 4": Component(template="quantise", settings={"bits": 4}),
+    "top_k 10 %": Component(template="top_k", settings={"fraction": 0.1}),
+    "top_k 1 %": Component(template="top_k", settings={"fraction": 0.01}),
+    "random_k 10 %": Component(template="random_k", settings={"fraction": 0.1}),
+}
+PIPELINES = {
+    f"{name}{' + zstd' if packing.template == 'zstd' else ''}": CompressionPipeline(
+        template=lossy.template, settings=lossy.settings, lossless=packing
+    )
+    for packing in (Component(template="none"), ZSTD)
+    for name, lossy in LOSSY.items()
+}
+_PROCESSES = multiprocessing.get_context("forkserver")  # imports are done once
+
+
+@dataclass(slots=True)
+class Spent:
+    """What one kind of work took, run by run.
+
+    Attributes:
+        seconds: Of the wall clock.
+        cpu: Of this process.
+    """
+
+    seconds: list[float]
+    cpu: list[float]
+
+
+def plan_with(pipeline: CompressionPipeline, rounds: int) -> Plan:
+    """The plan of the template with another pipeline."""
+    plan = load_plan(template_path("torch_digits") / "plan.yaml")
+    settings = {**plan.aggregator.settings.model_dump(), "rounds_to_train": rounds}
+    changed = {"aggregator": {"settings": settings}, "compression_pipeline": pipeline.model_dump()}
+    return Plan.model_validate({**plan.model_dump(), **changed})
+
+
+def make_models(place: Path, megabytes: int) -> None:
+    """Writes a global model and one that was trained from it."""
+    size = megabytes * 1_000_000 // 4 // TENSORS
+    schema = tuple(TensorSpec(f"w{number}", "F32", (size,)) for number in range(TENSORS))
+    random = np.random.default_rng(0)
+    with TensorWriter(place / "base", schema) as base, TensorWriter(place / "trained", schema) as trained:
+        for spec in schema:
+            for start in range(0, size, BLOCK):
+                block = random.standard_normal(min(BLOCK, size - start), np.float32) * np.float32(0.05)
+                noise = random.standard_normal(block.size, np.float32) * np.float32(0.05 * NOISE)
+                base.write(spec.name, start, block)
+                trained.write(spec.name, start, block + noise)
+
+
+def read(update: ModelReader) -> None:
+    """Reads every block once, as an Aggregator does that looks at float64."""
+    buffer = np.empty(BLOCK_ELEMENTS)
+    for spec in update.schema:
+        flat = update.flat(spec.name)
+        for start in range(0, spec.size, BLOCK_ELEMENTS):
+            block = flat[start : start + BLOCK_ELEMENTS]
+            np.copyto(buffer[: block.size], block)
+
+
+def timed(runs: int, work: Callable[[], object]) -> Spent:
+    """Does something once for the caches, and then so many times."""
+    spent = Spent([], [])
+    for _ in range(runs + 1):
+        start, cpu = time.perf_counter(), time.process_time()
+        work()
+        spent.seconds.append(time.perf_counter() - start)
+        spent.cpu.append(time.process_time() - cpu)
+    return Spent(spent.seconds[1:], spent.cpu[1:])
+
+
+def plain(place: Path, runs: int) -> Iterator[tuple[str, Spent]]:
+    """The floors."""
+    with TensorFile(place / "trained") as file:
+        tensors = {name: file.tensor(name) for name in file.names}
+        yield "write", timed(runs, lambda: write_tensors(place / "plain", tensors, sync=False, spare=place / "plain"))
+    with TensorFile(place / "trained") as file:
+        yield "read", timed(runs, lambda: read(file))
+
+
+def compressed(place: Path, runs: int, pipeline: CompressionPipeline) -> Iterator[tuple[str, Spent]]:
+    """Writes and reads updates of a pipeline."""
+    encoding = build_encoding(plan_with(pipeline, 1))
+    if encoding is None:
+        yield from plain(place, runs)
+        return
+    sent, out = Sent(encoding, 7, place / "base"), place / "update"
+    left: Residual = {}
+    with TensorFile(place / "trained") as file:
+        tensors = {name: file.tensor(name) for name in file.names}
+
+        def encode() -> None:
+            nonlocal left
+            left = write_encoded(out, tensors, sent, left, spare=out)
+
+        spent = timed(runs, encode)
+        left = {}
+        yield "write", spent
+
+    def decode() -> None:
+        update = open_update(out, sent)
+        read(update)
+        update.close()
+
+    yield "read", timed(runs, decode)
+
+
+def _child(pipe: Connection, place: Path, runs: int, name: str) -> None:
+    pipe.send(memory_kb(os.getpid()))
+    for pair in plain(place, runs) if name == "floor" else compressed(place, runs, PIPELINES[name]):
+        pipe.send(pair)
+    pipe.send(None)
+
+
+def measure(place: Path, runs: int, name: str) -> dict[str, tuple[Spent, float]]:
+    """Measures a pipeline in a process of its own.
+
+    Returns:
+        ``write`` and ``read``: what was spent, and by how many MB anonymous memory grew at most so far.
+    """
+    ours, theirs = _PROCESSES.Pipe()
+    process = _PROCESSES.Process(target=_child, args=(theirs, place, runs, name))
+    process.start()
+    theirs.close()
+    before, peak = ours.recv()[0], 0.0
+    found: dict[str, tuple[Spent, float]] = {}
+    while True:
+        if not ours.poll(PERIOD_S):
+            peak = max(peak, (memory_kb(process.pid or 0)[0] - before) / 1000)
+            continue
+        pair = ours.recv()
+        if pair is None:
+            process.join()
+            return found
+        found[pair[0]] = pair[1], round(peak, 1)
+        peak = 0.0
+
+
+def learn(name: str, rounds: int) -> float:
+    """Gives the accuracy of a model that was trained with a pipeline."""
+    logging.disable(logging.WARNING)
+    workspace = template_path("torch_digits")
+    paths = sorted((workspace / "shards").glob("*.yaml"))
+    shards = {path.stem: build_shard(load_shard_config(path), (path.parent,)) for path in paths}
+    place = Path(tempfile.mkdtemp(prefix="fx-bench-"))
+    settings = SimulationSettings(plan_with(PIPELINES[name], rounds), workspace, shards, place)
+    try:
+        with Simulation(settings) as simulation:
+            versions = asyncio.run(simulation.run()).versions
+    finally:
+        shutil.rmtree(place)
+    return versions[-1].version.metrics["accuracy"]
+
+
+def report(name: str, found: dict[str, tuple[Spent, float]], floor: dict[str, float], megabytes: int) -> list[float]:
+    """Prints the figures of a pipeline; gives seconds and MB for the table."""
+    row = []
+    for work, verb in (("write", "encode"), ("read", "decode")):
+        spent, peak = found[work]
+        scale = 100 / megabytes
+        seconds = [second * scale for second in spent.seconds]
+        extra = {
+            "floor": round(floor[work] * scale, 4),
+            "ratio": round(median(spent.seconds) / floor[work], 2),
+            "cpu_s": round(median(spent.cpu) * scale, 4),
+            "anonymous_mb": peak,
+        }
+        emit(figure(BENCH, f"{verb} {name}", "s/100MB", seconds, **extra))
+        row += [median(seconds), peak]
+    return row
+
+
+def parse() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--megabytes", type=int, default=100, help="size of an update")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=20, help="of the model that learns")
+    parser.add_argument("--only", action="append", choices=PIPELINES, help="a pipeline; may be given several times")
+    parser.add_argument("--quick", action="store_true", help="less of everything: below a minute")
+    options = parser.parse_args()
+    if options.quick:
+        options.megabytes, options.runs, options.rounds = 20, 2, 3
+    return options
+
+
+def main() -> None:
+    """Prints a figure for each pipeline's bytes, encoding, decoding and accuracy, and a table for people."""
+    options = parse()
+    names = options.only or list(PIPELINES)
+    _PROCESSES.set_forkserver_preload(["__main__"])
+    learner = _PROCESSES.Pool(1)
+    place = Path(tempfile.mkdtemp(prefix="fx-bench-"))
+    say(f"{'pipeline':22} {'bytes':>7} {'encode s/100MB':>15} {'MB':>6} {'decode':>7} {'MB':>6} {'accuracy':>9}")
+    try:
+        make_models(place, options.megabytes)
+        floors = {work: median(spent.seconds) for work, (spent, _) in measure(place, options.runs, "floor").items()}
+        for name in names:
+            row = report(name, measure(place, options.runs, name), floors, options.megabytes)
+            out = place / "update"
+            size = (out if out.exists() else place / "plain").stat().st_size / (place / "trained").stat().st_size
+            out.unlink(missing_ok=True)
+            emit(figure(BENCH, f"size {name}", "of the model", [size], synthetic=f"normal, {NOISE:.0%}"))
+            learned = "as before"
+            if not (options.quick and "zstd" in name):
+                accuracy = learner.apply(learn, (name, options.rounds))
+                emit(figure(BENCH, f"accuracy {name}", "", [accuracy], rounds=options.rounds))
+                learned = f"{accuracy:.4f}"
+            say(f"{name:22} {size:7.1%} {row[0]:15.3f} {row[1]:6.1f} {row[2]:7.3f} {row[3]:6.1f} {learned:>9}")
+        say(f"floors: write {floors['write']:.3f} s, read {floors['read']:.3f} s for {options.megabytes} MB")
+    finally:
+        learner.terminate()
+        shutil.rmtree(place)
+
+
+if __name__ == "__main__":
+    main()
