@@ -2,11 +2,19 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from itertools import takewhile
 
 from openfl_like.federation.parties import EventRecord
 
 RECENT = 1024
+MOST_AT_ONCE = 256
+
+
+def batched(events: Sequence[EventRecord]) -> Iterator[list[EventRecord]]:
+    """Cuts events into lists that fit into a message."""
+    for start in range(0, len(events), MOST_AT_ONCE):
+        yield list(events[start : start + MOST_AT_ONCE])
 
 
 class EventBus:
@@ -38,14 +46,20 @@ class EventBus:
 
     async def tail(self, after: int = 0) -> AsyncIterator[EventRecord]:
         """Gives the events after a sequence number, then new ones as they are committed, until the bus is closed."""
-        for event in await asyncio.to_thread(self._read, after):
-            after = event.sequence
-            yield event
+        async for events in self.batches(after):
+            for event in events:
+                yield event
+
+    async def batches(self, after: int = 0) -> AsyncIterator[list[EventRecord]]:
+        """Gives what `tail` gives, as many events at a time as there are by then, up to `MOST_AT_ONCE`."""
+        for events in batched(await asyncio.to_thread(self._read, after)):
+            after = events[-1].sequence
+            yield events
         while True:
             news, closed = self._news, self._closed
-            for event in await self._newer(after):
-                after = event.sequence
-                yield event
+            for events in batched(await self._newer(after)):
+                after = events[-1].sequence
+                yield events
             if closed:
                 return
             await news.wait()
@@ -53,4 +67,5 @@ class EventBus:
     async def _newer(self, after: int) -> list[EventRecord]:
         if self._recent and self._recent[0].sequence > after + 1:
             return await asyncio.to_thread(self._read, after)
-        return [event for event in self._recent if event.sequence > after]
+        newest_first = takewhile(lambda event: event.sequence > after, reversed(self._recent))
+        return list(newest_first)[::-1]

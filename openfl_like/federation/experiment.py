@@ -1,6 +1,6 @@
 """The life of an experiment: events in, commands out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 from pydantic import JsonValue
@@ -67,20 +67,25 @@ class Experiment:
         }
 
     @classmethod
-    def restore(cls, plan: Plan, snapshot: dict[str, JsonValue]) -> Self:
+    def restore(cls, plan: Plan, snapshot: dict[str, JsonValue], versions: Iterable[ModelVersion]) -> Self:
         """Builds an experiment that goes on where `snapshot` was taken, as soon as it gets `ExperimentStarted`.
+
+        Args:
+            plan: The plan it ran by.
+            snapshot: What `snapshot` gave.
+            versions: What had been published by then, the initial model first.
 
         Raises:
             ConflictError: If the snapshot is not one of this version.
             PlanError: As the constructor.
         """
-        state = load_state(snapshot)
+        state = load_state(snapshot, versions)
         experiment = cls(state.experiment_id, plan, state.expected, state.initial_model)
         experiment._desk.state = state
         return experiment
 
     def snapshot(self) -> dict[str, JsonValue]:
-        """The whole state as JSON; it does not contain the plan."""
+        """The state as JSON, apart from the plan and the published `versions`."""
         return dump_state(self._desk.state)
 
     @property

@@ -4,7 +4,7 @@ Messages of the two long-lived sessions (envoy and director, collaborator and ag
 everything a caller is, is its ``caller`` name, which the wire took from the certificate.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -214,8 +214,8 @@ class AggregatorPort(Protocol):
     async def commit_update(self, update: Update) -> None:
         """Takes a complete, verified update into the round."""
 
-    def watch(self, after: int) -> AsyncIterator[EventRecord]:
-        """Gives the experiment's history after a sequence number, then what happens, until it ends."""
+    def watch(self, after: int) -> AsyncIterator[Sequence[EventRecord]]:
+        """Gives the experiment's history after a sequence number, then what happens, until it ends; a few at a time."""
 
     async def cancel(self, caller: str) -> None:
         """Ends the experiment as CANCELLED."""
@@ -254,7 +254,7 @@ class UserPort(Protocol):
     async def experiment(self, experiment: str) -> ExperimentRecord:
         """Gives everything known of one experiment."""
 
-    def watch(self, experiment: str, after: int) -> AsyncIterator[ExperimentSummary | EventRecord]:
+    def watch(self, experiment: str, after: int) -> AsyncIterator[Sequence[ExperimentSummary | EventRecord]]:
         """Gives history and live events until the experiment has ended."""
 
     def logs(self, experiment: str, source: str) -> AsyncIterator[LogLines]:

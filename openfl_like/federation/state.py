@@ -1,6 +1,7 @@
 """Everything that an experiment remembers, and its JSON form."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
@@ -12,7 +13,7 @@ from openfl_like.federation.round import RoundState, Step
 
 @dataclass(slots=True)
 class ExperimentState:
-    """What a snapshot holds.
+    """What a snapshot holds, and the published versions, which have a record of their own.
 
     Attributes:
         experiment_id: Identity of the experiment.
@@ -41,22 +42,23 @@ class ExperimentState:
 
 
 _STATES = TypeAdapter(ExperimentState)
+_ELSEWHERE = {"versions"}
 
 
 def dump_state(state: ExperimentState) -> dict[str, JsonValue]:
-    """The state as JSON values."""
-    values: dict[str, JsonValue] = _STATES.dump_python(state, mode="json")
+    """The state as JSON values, without the versions: a snapshot must not grow with the rounds."""
+    values: dict[str, JsonValue] = _STATES.dump_python(state, mode="json", exclude=_ELSEWHERE)
     return values
 
 
-def load_state(values: dict[str, JsonValue]) -> ExperimentState:
-    """Reads what `dump_state` gave.
+def load_state(values: dict[str, JsonValue], versions: Iterable[ModelVersion]) -> ExperimentState:
+    """Reads what `dump_state` gave; the versions are those that were published by then.
 
     Raises:
         ConflictError: If the values are not a state as this version has it.
     """
     try:
-        return _STATES.validate_python(values)
+        return replace(_STATES.validate_python(values), versions=tuple(versions))
     except ValidationError as error:
         cure = "restore it with the version of the software that wrote it"
         raise ConflictError("the snapshot of the experiment cannot be read", cure=cure) from error

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -121,17 +122,20 @@ class Drive:
                 return await self._finish(self._experiment.status, self._experiment.reason)
             self.post(ExperimentStarted())
             while True:
-                event = await self._inbox.get()
-                outcome = await self._step(event)
+                events = [await self._inbox.get()]
+                while not self._inbox.empty():
+                    events.append(self._inbox.get_nowait())
+                outcome = await self._step(events)
                 if outcome is not None:
                     return outcome
         finally:
             for cancel in self._timers:
                 cancel()
 
-    async def _step(self, event: Event) -> Outcome | None:
+    async def _step(self, events: list[Event]) -> Outcome | None:
+        """Takes what has happened by now, commits what it means, and acts on that."""
         now = self._clock.now()
-        commands = self._experiment.handle(event, now)
+        commands = self._handle(events, now)
         publishes = any(isinstance(command, PublishVersion) for command in commands)
         if publishes:
             commands = await self._send_ahead(commands)
@@ -142,6 +146,18 @@ class Drive:
         if publishes:
             self._record.shelf.tidy(self._experiment.versions)
         return outcome
+
+    def _handle(self, events: list[Event], now: float) -> list[Command]:
+        """Handles events, and those that follow from them by work which is done at once."""
+        commands: list[Command] = []
+        waiting = deque(events)
+        while waiting:
+            for command in self._experiment.handle(waiting.popleft(), now):
+                if isinstance(command, ValidateUpdates | Aggregate) and self._record.shelf.quick(command):
+                    waiting.append(self._work(command))
+                else:
+                    commands.append(command)
+        return commands
 
     async def _send_ahead(self, commands: list[Command]) -> list[Command]:
         """Begins the next round while the version that it starts from is still on its way to the disk.
@@ -170,12 +186,10 @@ class Drive:
             self._record.publish(records)
 
     def _commit_durably(self, step: Commit, versions: list[ModelVersion], *, ends: bool) -> list[EventRecord]:
-        published = None
         for version in versions:
             self._record.shelf.publish(version)
-            published = version
         hashes = self._hashes() if ends else {}
-        return self._record.store.commit(replace(step, version=published, sha256=hashes, durable=True))
+        return self._record.store.commit(replace(step, versions=versions, sha256=hashes, durable=True))
 
     def _hashes(self) -> dict[int, str]:
         """SHA-256 of the last and the best model, for people: it costs a pass over them, so only at the end."""
@@ -189,8 +203,6 @@ class Drive:
                 await self._runtime.perform(command)
             case StartTimer(timer, after_s):
                 self._timers.append(self._clock.call_later(after_s, lambda: self.post(TimerFired(timer))))
-            case ValidateUpdates() if self._record.shelf.inspected(command):
-                self.post(self._work(command))
             case ValidateUpdates() | Aggregate():
                 self.post(await asyncio.to_thread(self._work, command))
             case FinishExperiment(status, reason):

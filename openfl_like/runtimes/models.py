@@ -22,6 +22,8 @@ from openfl_like.tensors.manifest import Manifest, file_digest, manifest_of, sha
 MOST_THREADS = 4
 """Combining updates is bound by memory; more threads would only be in each other's way."""
 
+QUICK_BYTES = 1 << 18
+
 log = logging.getLogger(__name__)
 
 
@@ -86,9 +88,13 @@ class ModelShelf:
         verdicts = {update.collaborator: self._verdict(update, command.base_model) for update in command.updates}
         return {collaborator: problem for collaborator, problem in verdicts.items() if problem}
 
-    def inspected(self, command: ValidateUpdates) -> bool:
-        """Whether all these updates have been looked at, so that `validate` answers at once."""
-        return all(self.spool_path(update) in self._verdicts for update in command.updates)
+    def quick(self, command: ValidateUpdates | Aggregate) -> bool:
+        """Whether a step takes no longer than a hop to a thread: all is looked at already, or all is small."""
+        paths = [self.spool_path(update) for update in command.updates]
+        if isinstance(command, ValidateUpdates):
+            return all(path in self._verdicts for path in paths)
+        base = [self.path(command.base_model)] if command.base_model else []
+        return sum(path.stat().st_size for path in [*paths, *base] if path.exists()) < QUICK_BYTES
 
     def inspect(self, update: Update, base_model: str) -> None:
         """Looks at an update as soon as it is here, while others are still on their way; `validate` asks for it."""

@@ -76,7 +76,7 @@ def open_experiment(
         raise ConflictError(
             "this record was made with another plan", place=str(files.directory), cure="name another --directory"
         )
-    return Experiment.restore(plan, snapshot)
+    return Experiment.restore(plan, snapshot, [item.version for item in store.versions()])
 
 
 def place_initial_model(plan: Plan, workspace: Path, files: ExperimentFiles) -> None:
@@ -146,9 +146,9 @@ class Aggregator:
             await asyncio.to_thread(self._shelf.inspect, update, base_model)
         self._runtime.committed(update)
 
-    def watch(self, after: int) -> AsyncIterator[EventRecord]:
+    def watch(self, after: int) -> AsyncIterator[list[EventRecord]]:
         """Gives history and live events."""
-        return self._bus.tail(after)
+        return self._bus.batches(after)
 
     async def cancel(self, caller: str) -> None:
         """Ends the experiment as CANCELLED."""

@@ -186,8 +186,8 @@ class Collaborator:
     def _clear(self, folder: Path, keep: Path | None = None) -> None:
         """Lets go of the folder's former files but one; a large one becomes the other folder's spare.
 
-        A model is written over the former update, which has the same frozen layers, and an update over the former model,
-        which no task looks at any more.
+        A model is written over the former update, which has the same frozen layers, and an update over the model
+        before, which no task looks at any more.
         """
         other = self.settings.directory / ("models" if folder.name == "updates" else "updates")
         for made in (folder, other):

@@ -8,12 +8,12 @@ import os
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from openfl_like.errors import BundleError, ConflictError, FederationError, NotAllowedError, NotFoundError, UsageError
-from openfl_like.events.bus import EventBus
+from openfl_like.events.bus import EventBus, batched
 from openfl_like.federation.events import Announce, Notice, Status
 from openfl_like.federation.parties import (
     EnvoyRecord,
@@ -44,6 +44,7 @@ from openfl_like.services.lifetime import allow_many_connections
 from openfl_like.services.roster import Roster
 from openfl_like.services.settings import DirectorFile
 from openfl_like.services.signature import verify_submitter
+from openfl_like.services.spawn import Standby
 from openfl_like.store.director import DirectorStore, StoredExperiment
 from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles, pick_version
@@ -95,6 +96,7 @@ class Director:
     authority: Authority
     store: DirectorStore
     roster: Roster = field(init=False)
+    standby: Standby = field(default_factory=lambda: Standby("aggregator"))
     _queued: asyncio.Event = field(default_factory=asyncio.Event)
     _current: Dispatch | None = None
     _feeds: dict[str, _Feed] = field(default_factory=dict)
@@ -202,18 +204,18 @@ class Director:
         versions = await asyncio.to_thread(_versions, files)
         return ExperimentRecord(summary, tuple(versions), files.plan.read_text(encoding="utf-8"))
 
-    async def watch(self, experiment: str, after: int) -> AsyncIterator[ExperimentSummary | EventRecord]:
+    async def watch(self, experiment: str, after: int) -> AsyncIterator[Sequence[ExperimentSummary | EventRecord]]:
         """Gives the summary, history and live events, and the summary again at the end."""
         summary = self._known(experiment).summary
-        yield summary
+        yield [summary]
         feed = self._feeds.get(summary.id)
         if feed is None:
-            for event in await asyncio.to_thread(_history, self._files(summary.id), after):
-                yield event
+            for events in batched(await asyncio.to_thread(_history, self._files(summary.id), after)):
+                yield events
         else:
-            async for event in feed.bus.tail(after):
-                yield event
-        yield self._known(experiment).summary
+            async for events in feed.bus.batches(after):
+                yield events
+        yield [self._known(experiment).summary]
 
     async def logs(self, experiment: str, source: str) -> AsyncIterator[LogLines]:
         """Gives the stored log lines of one source, or of all."""
@@ -286,6 +288,7 @@ class Director:
             on_status,
             on_event=lambda event: feed.bus.publish([event]),
             announce=feed.announce,
+            standby=self.standby,
         )
         self._current = Dispatch(desk, self.store.experiment(summary.id), self._files(summary.id))
         try:
@@ -378,4 +381,8 @@ async def run_director(settings: DirectorFile, credentials: Credentials, ready: 
         guard = Guard(PeerVerifier(credentials.trust))
         async with Server(settings.listen, credentials, (service_handler(SERVICE, servicer, guard),)) as server:
             ready(f"{settings.listen.rpartition(':')[0]}:{server.port}")
-            await director.work()
+            director.standby.prepare()
+            try:
+                await director.work()
+            finally:
+                await director.standby.close()

@@ -21,7 +21,7 @@ from openfl_like.plan.schema import Plan
 from openfl_like.services.envoy import LogSender
 from openfl_like.services.roster import Roster
 from openfl_like.services.settings import DirectorFile
-from openfl_like.services.spawn import Child, describe_exit, fx_command, spawn
+from openfl_like.services.spawn import Child, Standby, describe_exit
 from openfl_like.store.director import StoredExperiment
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.wire.aggregator import AggregatorClient
@@ -43,6 +43,7 @@ class Desk:
         on_status: Told when an experiment moves on.
         on_event: Gets each event of its Aggregator, for watchers.
         announce: Adds to its history, before its Aggregator does.
+        standby: Starts Aggregators.
     """
 
     settings: DirectorFile
@@ -52,6 +53,7 @@ class Desk:
     on_status: Callable[[Status, str], None]
     on_event: Callable[[EventRecord], None]
     announce: Callable[[Announce], None]
+    standby: Standby
 
 
 @dataclass(slots=True)
@@ -180,20 +182,18 @@ class Dispatch:
         host = self.desk.settings.listen.rpartition(":")[0]
         self._address = f"{host}:{_free_port(host, self.desk.settings.ports)}"
         lines = LogSender(self.id, "aggregator", self.files.log("aggregator"), lambda _: None)
-        self._child = await spawn(
-            fx_command(
-                "aggregator", "start",
-                "--plan", str(self.files.plan),
-                "--workspace", str(self.files.directory / "workspace"),
-                "--experiment", self.id,
-                "--directory", str(self.files.directory),
-                "--listen", self._address,
-                "--certificates", str(certificates),
-                "--with-parent", "--json",
-                *expected,
-            ),
-            on_line=lines.add,
+        arguments = (
+            "start",
+            "--plan", str(self.files.plan),
+            "--workspace", str(self.files.directory / "workspace"),
+            "--experiment", self.id,
+            "--directory", str(self.files.directory),
+            "--listen", self._address,
+            "--certificates", str(certificates),
+            "--with-parent", "--json",
+            *expected,
         )  # fmt: skip
+        self._child = await self.desk.standby.start(arguments, lines.add)
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 line = await self._child.line()
@@ -283,6 +283,7 @@ class Dispatch:
             self.desk.roster.send(name, StopOrder(self.id, "the experiment has ended"))
         if self._child is not None:
             await self._child.stop()
+        self.desk.standby.prepare()
 
 
 def _least(plan: Plan) -> int:

@@ -29,7 +29,7 @@ from openfl_like.plan.checks import check_plan
 from openfl_like.plan.digest import freeze
 from openfl_like.services.monitor import read_devices
 from openfl_like.services.signature import verify_submitter
-from openfl_like.services.spawn import Child, describe_exit, fx_command, spawn
+from openfl_like.services.spawn import Child, Standby, describe_exit
 from openfl_like.services.worker_process import WorkerProcess, WorkerSettings
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.wire.channel import backoff
@@ -99,6 +99,7 @@ class Envoy:
     _outbox: asyncio.Queue[EnvoyReport] = field(default_factory=asyncio.Queue)
     _conflict_since: float = 0.0
     _heartbeat_s: float = 0.0
+    _standby: Standby = field(default_factory=lambda: Standby("collaborator"))
 
     async def run(self) -> None:
         """Attends until cancelled; a lost Director is looked for again and again.
@@ -123,6 +124,7 @@ class Envoy:
         finally:
             for work in list(self._work.values()):
                 await self._stop(work, "the envoy ends")
+            await self._standby.close()
 
     def _may_be_our_own(self) -> bool:
         now = asyncio.get_running_loop().time()
@@ -153,6 +155,7 @@ class Envoy:
     def _begin(self, session: Attendance) -> asyncio.Task[None]:
         self._conflict_since = 0.0
         self.on_welcome()
+        self._standby.prepare()
         return asyncio.create_task(self._send(session))
 
     async def _send(self, session: Attendance) -> None:
@@ -210,8 +213,8 @@ class Envoy:
         ours = self.settings.credentials
         identity = Identity(ours.identity.federation, Role.COLLABORATOR, self.settings.name, experiment)
         save_credentials(certificates, Credentials(identity, chain, work.key, ours.trust))
-        command = fx_command(
-            "collaborator", "start",
+        arguments = (
+            "start",
             "--plan", str(work.files.plan),
             "--workspace", str(directory / "workspace"),
             "--name", self.settings.name,
@@ -223,7 +226,7 @@ class Envoy:
             "--with-parent",
         )  # fmt: skip
         lines = LogSender(experiment, self.settings.name, directory / "collaborator.log", self._outbox.put_nowait)
-        work.child = await spawn(command, on_line=lines.add)
+        work.child = await self._standby.start(arguments, lines.add)
         work.watch = asyncio.create_task(self._watch(work, lines))
         log.info("experiment %s: collaborator started (pid %d)", experiment, work.child.process.pid)
 
@@ -240,6 +243,7 @@ class Envoy:
         if self._work.get(work.order.experiment) is work:
             del self._work[work.order.experiment]
         self._outbox.put_nowait(CollaboratorEnded(work.order.experiment, code, reason))
+        self._standby.prepare()
 
     async def _stop(self, work: _Work, reason: str) -> None:
         log.info("experiment %s: stopping the collaborator: %s", work.order.experiment, reason)

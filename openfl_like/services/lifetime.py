@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import resource
 import signal
 import sys
@@ -55,6 +56,7 @@ async def parent_gone() -> None:
 
 async def live(work: Coroutine[Any, Any, Result], *, parent: bool) -> Result | None:
     """Runs a daemon's work until it ends, a signal comes or, with ``parent``, the parent process dies."""
+    gc.freeze()  # what was imported stays: the collector need not look through it again and again
     return await until_signalled(with_parent(work) if parent else work)
 
 

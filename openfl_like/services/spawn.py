@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -38,10 +39,12 @@ class Child:
 
     Attributes:
         process: The process; its stdin closes when we die, which our children take as the order to end.
+        on_line: Gets every line of its stderr.
         tail: The last lines it wrote to stderr.
     """
 
     process: asyncio.subprocess.Process
+    on_line: Callable[[str], None] = lambda _: None
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL_LINES))
     _reading: asyncio.Task[None] | None = None
 
@@ -71,7 +74,7 @@ class Child:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, number)
 
-    async def _read_errors(self, on_line: Callable[[str], None]) -> None:
+    async def _read_errors(self) -> None:
         assert self.process.stderr is not None  # noqa: S101 (always piped)
         while True:
             try:
@@ -82,7 +85,7 @@ class Child:
                 return
             text = raw.decode(errors="replace").rstrip("\n")
             self.tail.append(text)
-            on_line(text)
+            self.on_line(text)
 
 
 async def spawn(
@@ -110,9 +113,57 @@ async def spawn(
         cwd=cwd,
         env=dict(environment) if environment is not None else clean_environment(),
     )
-    child = Child(process)
-    child._reading = asyncio.create_task(child._read_errors(on_line))  # noqa: SLF001 (its own constructor)
+    child = Child(process, on_line)
+    child._reading = asyncio.create_task(child._read_errors())  # noqa: SLF001 (its own constructor)
     return child
+
+
+class Standby:
+    """Keeps a child at hand that has the imports of a command behind it and waits for its arguments.
+
+    Python needs up to a second for them, and an experiment would wait for that at its Director and again at every site.
+
+    Args:
+        noun: The ``fx`` command to be run: ``aggregator`` or ``collaborator``.
+    """
+
+    def __init__(self, noun: str) -> None:
+        self._command = [sys.executable, "-m", "openfl_like.cli.standby", noun]
+        self._spare: asyncio.Task[Child] | None = None
+
+    def prepare(self) -> None:
+        """Starts the next child if there is none at hand."""
+        if self._spare is None:
+            self._spare = asyncio.create_task(spawn(self._command))
+
+    async def start(self, arguments: Sequence[str], on_line: Callable[[str], None]) -> Child:
+        """Has the child at hand, or a new one, run its command.
+
+        Args:
+            arguments: What follows the noun.
+            on_line: Gets every line of its stderr.
+        """
+        self.prepare()
+        child = await self._take()
+        if child.process.returncode is not None:  # somebody has ended it meanwhile
+            self.prepare()
+            child = await self._take()
+        child.on_line = on_line
+        assert child.process.stdin is not None  # noqa: S101 (always piped)
+        with contextlib.suppress(ConnectionError):  # its end shows when it is waited for
+            child.process.stdin.write(json.dumps(arguments).encode() + b"\n")
+            await child.process.stdin.drain()
+        return child
+
+    async def close(self) -> None:
+        """Ends the child at hand."""
+        if self._spare is not None:
+            await (await self._take()).stop(grace_s=0.0)
+
+    async def _take(self) -> Child:
+        assert self._spare is not None  # noqa: S101 (prepared before)
+        spare, self._spare = self._spare, None
+        return await spare
 
 
 def describe_exit(code: int) -> str:

@@ -9,6 +9,7 @@ updates are files. Whatever the submitted code prints goes to stderr, which is t
 """
 
 import ctypes
+import gc
 import json
 import os
 import resource
@@ -68,6 +69,7 @@ class Worker:
 
             plan = thaw(Path(order["plan"]).read_bytes())
             self._performer = Performer(plan, shard, Path(order["workspace"]))
+        gc.freeze()  # model, data and what was imported stay: the collector need not look through them again and again
         facts = ShardFacts(shard.sample_shape, shard.target_shape, shard.dataset_description, asdict(shard.schema))
         return {"ready": asdict(facts)}
 

@@ -54,7 +54,7 @@ class Commit:
         now: Seconds since the epoch.
         snapshot: The experiment's state after the step.
         announcements: What listeners are told.
-        version: A newly published version, if any.
+        versions: Newly published versions.
         sha256: Round -> SHA-256 (hex) of its model, for versions whose hash has become known.
         durable: Whether it must be on disk when `ExperimentStore.commit` returns.
     """
@@ -62,7 +62,7 @@ class Commit:
     now: float
     snapshot: Mapping[str, object]
     announcements: Sequence[Announce] = ()
-    version: ModelVersion | None = None
+    versions: Sequence[ModelVersion] = ()
     sha256: Mapping[int, str] = field(default_factory=dict)
     durable: bool = False
 
@@ -101,8 +101,8 @@ class ExperimentStore:
             )
             if records:
                 connection.execute(insert(EVENTS), [_event_row(record) for record in records])
-            if step.version is not None:
-                row = _row(step.version, step.now)
+            for version in step.versions:
+                row = _row(version, step.now)
                 connection.execute(insert(VERSIONS).prefix_with("OR REPLACE").values(**row))
             for number, sha256 in step.sha256.items():
                 connection.execute(update(VERSIONS).where(VERSIONS.c.round == number).values(sha256=sha256))

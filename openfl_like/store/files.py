@@ -50,7 +50,8 @@ class ExperimentFiles:
 
     def models(self) -> dict[int, Path]:
         """Every model that is there, by its round."""
-        paths = sorted((self.directory / "models").glob("v*.safetensors"))
+        folder = self.directory / "models"
+        paths = sorted(path for path in folder.iterdir() if path.name[0] == "v" and path.suffix == ".safetensors")
         return {int(path.stem[1:]): path for path in paths}
 
     def update(self, round_number: int, phase: Phase, collaborator: str) -> Path:
@@ -81,11 +82,13 @@ class ExperimentFiles:
 
     def clear_spool(self, round_number: int) -> None:
         """Removes a closed round's updates; large ones become their collaborators' spares."""
-        for path in (self.directory / "spool").glob(f"{round_number:04d}-*.safetensors"):
-            collaborator = path.stem.split("-", 2)[2]
-            retire(path, self.spare(collaborator))
-        for path in (self.directory / "spool").glob(f"{round_number:04d}-*"):
-            path.unlink(missing_ok=True)
+        prefix = f"{round_number:04d}-"
+        paths = sorted(path for path in (self.directory / "spool").iterdir() if path.name.startswith(prefix))
+        for path in paths:
+            if path.suffix == ".safetensors":
+                retire(path, self.spare(path.stem.split("-", 2)[2]))
+            else:
+                path.unlink(missing_ok=True)  # a manifest went with its file, which comes before it
 
     def retain(self, rounds: Iterable[int]) -> None:
         """Removes the models of all rounds but these."""

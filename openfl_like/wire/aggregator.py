@@ -15,8 +15,6 @@ from openfl_like.pki.roles import Identity, Role
 from openfl_like.tensors.manifest import Manifest, keep_manifest
 from openfl_like.wire.client import Peer, Stream
 from openfl_like.wire.convert import (
-    event_from,
-    event_to,
     instruction_from,
     instruction_to,
     manifest_from,
@@ -25,6 +23,8 @@ from openfl_like.wire.convert import (
     report_to,
     update_from,
     update_to,
+    watch_from,
+    watch_to,
 )
 from openfl_like.wire.protos import federation_pb2 as pb
 from openfl_like.wire.server import Call
@@ -115,7 +115,9 @@ class AggregatorClient:
         """Gives the experiment's events after a sequence number until it ends."""
         request = pb.WatchRequest(experiment=self._experiment, after=after)
         async for message in self._peer.answers("Watch", request):
-            yield event_from(message.event)
+            for item in watch_from(message):
+                if isinstance(item, EventRecord):
+                    yield item
 
     async def cancel(self, on_behalf_of: str = "") -> None:
         """Ends the experiment as CANCELLED; a Director says whom it speaks for."""
@@ -178,8 +180,8 @@ class AggregatorServicer:
     async def watch(self, call: Call) -> None:
         """Sends history and live events."""
         request = await call.receive()
-        async for event in self._port.watch(request.after):
-            await call.send(pb.WatchReply(event=event_to(event)))
+        async for events in self._port.watch(request.after):
+            await call.send(watch_to(events))
 
     async def cancel(self, call: Call) -> pb.CancelReply:
         """Ends the experiment."""

@@ -1,7 +1,7 @@
 """Values to messages and back: the only place where the two meet."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from openfl_like.federation.events import ModelVersion, Status
 from openfl_like.federation.parties import (
@@ -377,16 +377,22 @@ def event_from(message: pb.EventRecord) -> EventRecord:
     return EventRecord(message.sequence, message.time, message.kind, json.loads(message.fields_json or "{}"))
 
 
-def watch_to(value: ExperimentSummary | EventRecord) -> pb.WatchReply:
+def watch_to(values: Sequence[ExperimentSummary | EventRecord]) -> pb.WatchReply:
     """Gives the message of what a watcher sees."""
-    if isinstance(value, EventRecord):
-        return pb.WatchReply(event=event_to(value))
-    return pb.WatchReply(summary=summary_to(value))
+    return pb.WatchReply(items=[_watch_item_to(value) for value in values])
 
 
-def watch_from(message: pb.WatchReply) -> ExperimentSummary | EventRecord:
+def watch_from(message: pb.WatchReply) -> tuple[ExperimentSummary | EventRecord, ...]:
     """Gives what a watcher sees."""
-    return event_from(message.event) if message.HasField("event") else summary_from(message.summary)
+    return tuple(
+        event_from(item.event) if item.HasField("event") else summary_from(item.summary) for item in message.items
+    )
+
+
+def _watch_item_to(value: ExperimentSummary | EventRecord) -> pb.WatchItem:
+    if isinstance(value, EventRecord):
+        return pb.WatchItem(event=event_to(value))
+    return pb.WatchItem(summary=summary_to(value))
 
 
 def envoy_to(value: EnvoyRecord) -> pb.EnvoyRecord:

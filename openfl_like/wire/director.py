@@ -116,7 +116,8 @@ class UserClient:
         """Gives history and live events until the experiment has ended."""
         request = pb.WatchRequest(experiment=experiment, after=after)
         async for message in self._peer.answers("Watch", request):
-            yield convert.watch_from(message)
+            for item in convert.watch_from(message):
+                yield item
 
     async def logs(self, experiment: str, source: str = "") -> AsyncGenerator[LogLines]:
         """Gives the stored log lines of one source, or of all."""
@@ -192,8 +193,8 @@ class DirectorServicer:
     async def watch(self, call: Call) -> None:
         """Sends history and live events."""
         request = await call.receive()
-        async for value in self._users.watch(request.experiment, request.after):
-            await call.send(convert.watch_to(value))
+        async for values in self._users.watch(request.experiment, request.after):
+            await call.send(convert.watch_to(values))
 
     async def read_logs(self, call: Call) -> None:
         """Sends stored log lines."""

@@ -38,7 +38,7 @@ from openfl_like.services.director import run_director
 from openfl_like.services.envoy import EnvoySettings, run_envoy
 from openfl_like.services.settings import DirectorFile
 from openfl_like.services.signature import sign_bundle
-from openfl_like.tensors.manifest import CHUNK_BYTES, DIGEST_BYTES, Manifest, manifest_of
+from openfl_like.tensors.manifest import DIGEST_BYTES, MAX_CHUNK_BYTES, Manifest, manifest_of
 from openfl_like.testing.certificates import ThrowAwayFederation
 from openfl_like.wire.aggregator import AggregatorClient
 from openfl_like.wire.director import SERVICE, EnvoyClient, UserClient
@@ -303,8 +303,8 @@ async def test_a_bundle_that_reaches_outside(
 async def test_a_bundle_over_the_size_cap_is_refused_before_a_byte_is_sent(
     director: Running, alice: Credentials, tmp_path: Path
 ) -> None:
-    count = MAX_TOTAL_BYTES // CHUNK_BYTES + 17
-    huge = Manifest(count * CHUNK_BYTES, CHUNK_BYTES, (bytes(DIGEST_BYTES),) * count)
+    count = MAX_TOTAL_BYTES // MAX_CHUNK_BYTES + 17
+    huge = Manifest(count * MAX_CHUNK_BYTES, MAX_CHUNK_BYTES, (bytes(DIGEST_BYTES),) * count)
     absent = tmp_path / "never-read.tar"
     error = await refusal(BundleError, offer(director, alice, Submission("00" * 8, huge, b"", b""), absent))
     assert f"the bundle has {huge.total_bytes:,} bytes, the limit is {MAX_TOTAL_BYTES:,}" in str(error)

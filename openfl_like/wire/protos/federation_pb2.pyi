@@ -318,6 +318,12 @@ class EventRecord(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., time: _Optional[float] = ..., kind: _Optional[str] = ..., fields_json: _Optional[str] = ...) -> None: ...
 
 class WatchReply(_message.Message):
+    __slots__ = ("items",)
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    items: _containers.RepeatedCompositeFieldContainer[WatchItem]
+    def __init__(self, items: _Optional[_Iterable[_Union[WatchItem, _Mapping]]] = ...) -> None: ...
+
+class WatchItem(_message.Message):
     __slots__ = ("summary", "event")
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
     EVENT_FIELD_NUMBER: _ClassVar[int]

@@ -193,7 +193,7 @@ def test_a_restart_between_phases_forgets_nobody() -> None:
         experiment.handle(event, 0.0)
     for name in "ab":
         experiment.handle(UpdateCommitted(Update(1, Phase.TRAIN, name, f"{name}-1", 4)), 0.0)
-    restored = Experiment.restore(plan, json.loads(json.dumps(experiment.snapshot())))
+    restored = Experiment.restore(plan, json.loads(json.dumps(experiment.snapshot())), experiment.versions)
     # One site is faster than the start of the loop, the other one comes after the model.
     assert restored.handle(CollaboratorJoined("b"), 0.0) == []
     commands = restored.handle(ExperimentStarted(), 0.0)
@@ -211,7 +211,7 @@ def test_a_restart_during_admission_waits_anew() -> None:
     experiment = Experiment("exp-1", plan, ("a", "b"))
     experiment.handle(ExperimentStarted(), 0.0)
     experiment.handle(CollaboratorJoined("a"), 0.0)
-    restored = Experiment.restore(plan, experiment.snapshot())
+    restored = Experiment.restore(plan, experiment.snapshot(), experiment.versions)
     assert StartTimer("admission", 60.0) in restored.handle(ExperimentStarted(), 0.0)
     restored.handle(CollaboratorJoined("b"), 0.0)
     assert restored.status is Status.STARTING
@@ -221,7 +221,7 @@ def test_a_restart_during_admission_waits_anew() -> None:
 def test_an_ended_experiment_answers_nothing() -> None:
     federation = Federation(plan_with(), "a")
     assert federation.experiment.status is Status.FINISHED
-    restored = Experiment.restore(plan_with(), federation.experiment.snapshot())
+    restored = Experiment.restore(plan_with(), federation.experiment.snapshot(), federation.experiment.versions)
     for event in (ExperimentStarted(), CollaboratorJoined("a"), TimerFired("admission")):
         assert restored.handle(event, 0.0) == []
     ends = [command for command in federation.commands if isinstance(command, FinishExperiment)]
@@ -241,7 +241,7 @@ def test_seconds_of_a_round_are_those_of_the_events() -> None:
 
 def test_a_snapshot_of_another_version_is_refused() -> None:
     with pytest.raises(ConflictError, match="cannot be read"):
-        Experiment.restore(plan_with(), {"experiment_id": "x"})
+        Experiment.restore(plan_with(), {"experiment_id": "x"}, ())
 
 
 def test_a_group_with_an_unknown_task_is_found_at_the_start() -> None:

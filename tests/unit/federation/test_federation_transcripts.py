@@ -147,7 +147,9 @@ class Play:
 
     def restart(self) -> None:
         self.lines.append("-- the aggregator restarts --")
-        self.experiment = Experiment.restore(self.plan, json.loads(json.dumps(self.experiment.snapshot())))
+        self.experiment = Experiment.restore(
+            self.plan, json.loads(json.dumps(self.experiment.snapshot())), self.experiment.versions
+        )
         self.happen(ExperimentStarted())
 
 

@@ -64,7 +64,10 @@ class Run:
     def drive(self, performers: Mapping[str, FakePerformer]) -> Drive:
         snapshot = self.store.snapshot()
         names = tuple(sorted(performers))
-        experiment = Experiment.restore(self._plan, snapshot) if snapshot else Experiment("e1", self._plan, names)
+        versions = [item.version for item in self.store.versions()]
+        experiment = (
+            Experiment.restore(self._plan, snapshot, versions) if snapshot else Experiment("e1", self._plan, names)
+        )
         self.runtime = LocalRuntime(performers, self.shelf)
         self.ended = Outcome(experiment.status, experiment.reason) if experiment.status.ended else None
         return Drive(experiment, self.runtime, Record(self.store, self.shelf, self.told.extend), self.clock)

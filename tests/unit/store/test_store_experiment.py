@@ -21,7 +21,7 @@ def store(location: Path | None) -> Iterator[ExperimentStore]:
 
 
 def step(*kinds: str, now: float = 1.0, version: tuple[ModelVersion, str] | None = None) -> Commit:
-    published, hashes = (version[0], {version[0].round: version[1]}) if version else (None, {})
+    published, hashes = ([version[0]], {version[0].round: version[1]}) if version else ([], {})
     return Commit(now, {"at": now}, [Announce(kind, {"n": now}) for kind in kinds], published, hashes)
 
 

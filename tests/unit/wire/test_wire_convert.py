@@ -143,7 +143,7 @@ ROUND_TRIPS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Any], Calla
         convert.record_from,
     ),
     "event": (events, convert.event_to, convert.event_from),
-    "watch": (st.one_of(summaries, events), convert.watch_to, convert.watch_from),
+    "watch": (st.lists(st.one_of(summaries, events), max_size=3).map(tuple), convert.watch_to, convert.watch_from),
     "envoy": (
         st.builds(EnvoyRecord, text, st.booleans(), number, shards, devices, names),
         convert.envoy_to,
