@@ -10,14 +10,14 @@ import pytest
 from openfl_like.data.shard import build_shard, load_shard_config
 from openfl_like.federation.parties import PublishedVersion
 from openfl_like.plan.load import load_plan
-from openfl_like.plan.schema import Component, Plan
+from openfl_like.plan.schema import Component, CompressionPipeline, Plan
 from openfl_like.plan.workspace import template_path
 from openfl_like.services.simulation import Shards, Simulation, SimulationSettings
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.tensors.container import read_tensors
 
 OBEDIENT = Path(__file__).parents[2] / "assets" / "obedient"
-COMPRESSIONS = {
+COMPRESSIONS: dict[str, Component] = {
     "none": Component(template="none"),
     "float16": Component(template="float16"),
     "bfloat16": Component(template="bfloat16"),
@@ -25,6 +25,10 @@ COMPRESSIONS = {
     "quantise-4": Component(template="quantise", settings={"bits": 4}),
     "top_k": Component(template="top_k", settings={"fraction": 0.3}),
     "random_k": Component(template="random_k", settings={"fraction": 0.3}),
+    "none-zstd": CompressionPipeline(template="none", lossless=Component(template="zstd")),
+    "top_k-zstd": CompressionPipeline(
+        template="top_k", settings={"fraction": 0.3}, lossless=Component(template="zstd", settings={"level": 3})
+    ),
 }
 
 
@@ -88,6 +92,7 @@ def test_the_sites_order_changes_no_bit(compression: Component, vector: Callable
     ("compression", "delta", "error"),
     [
         ("none", True, 1e-6),
+        ("none-zstd", True, 1e-6),
         ("float16", False, 0.005),
         ("float16", True, 0.002),
         ("bfloat16", True, 0.01),
@@ -106,3 +111,11 @@ def test_the_model_is_near_that_without_compression(
     found = vector(plan_of(OBEDIENT, COMPRESSIONS[compression], 3, delta=delta), shards, "compressed")
     assert found.dtype == np.float32
     assert 0 < np.abs(found - exact).max() < error
+
+
+def test_packing_changes_no_bit_of_the_model(vector: Callable[..., np.ndarray]) -> None:
+    shards = shards_in(OBEDIENT)
+    for bare in ("none", "top_k"):
+        plans = plan_of(OBEDIENT, COMPRESSIONS[bare], 3), plan_of(OBEDIENT, COMPRESSIONS[f"{bare}-zstd"], 3)
+        found = [vector(plan, shards, f"{bare}-{number}").tobytes() for number, plan in enumerate(plans)]
+        assert found[0] == found[1]
