@@ -79,6 +79,7 @@ class Dispatch:
     _refused: asyncio.Event = field(default_factory=asyncio.Event)
     _connected: asyncio.Event = field(default_factory=asyncio.Event)
     _starting: asyncio.Task[None] | None = None
+    _inviting: asyncio.Task[None] | None = None
 
     @property
     def id(self) -> str:
@@ -147,6 +148,9 @@ class Dispatch:
 
     async def _prepare(self, plan: Plan) -> None:
         await self._gather(plan)
+        host = self.desk.settings.listen.rpartition(":")[0]
+        self._address = f"{host}:{_free_port(host, self.desk.settings.ports)}"
+        self._inviting = asyncio.create_task(self._invite())  # sites get ready while the Aggregator does
         await self._start()
 
     async def _gather(self, plan: Plan) -> None:
@@ -179,8 +183,6 @@ class Dispatch:
         certificates = self.files.directory / "certificate"
         save_credentials(certificates, Credentials(identity, chain, key, self.desk.credentials.trust), replace=True)
         expected = [option for name in sorted(self._invited) for option in ("--expect", name)]
-        host = self.desk.settings.listen.rpartition(":")[0]
-        self._address = f"{host}:{_free_port(host, self.desk.settings.ports)}"
         lines = LogSender(self.id, "aggregator", self.files.log("aggregator"), lambda _: None)
         arguments = (
             "start",
@@ -207,14 +209,13 @@ class Dispatch:
         """Relays the Aggregator's events until it has ended."""
         tasks = [
             asyncio.create_task(self._relay()),
-            asyncio.create_task(self._invite()),
             asyncio.create_task(self._watch_refusals(plan)),
         ]
         try:
             assert self._child is not None  # noqa: S101 (started before)
             draining = asyncio.create_task(self._drain_output())
-            await asyncio.wait({tasks[0], tasks[2]}, return_when=asyncio.FIRST_COMPLETED)
-            if tasks[2].done() and (verdict := tasks[2].result()):
+            await asyncio.wait(set(tasks), return_when=asyncio.FIRST_COMPLETED)
+            if tasks[1].done() and (verdict := tasks[1].result()):
                 return verdict
             async with asyncio.timeout(END_GRACE_S):
                 await self._child.wait()
@@ -279,6 +280,8 @@ class Dispatch:
         return f"the aggregator ended: {describe_exit(code)}" + (f"; last line: {last}" if last else "")
 
     async def _clean_up(self) -> None:
+        if self._inviting is not None:
+            self._inviting.cancel()
         for name in self._invited:
             self.desk.roster.send(name, StopOrder(self.id, "the experiment has ended"))
         if self._child is not None:
@@ -292,7 +295,7 @@ def _least(plan: Plan) -> int:
 
 
 def _free_port(host: str, ports: range) -> int:
-    """Finds a port of the range that nobody listens on.
+    """Finds a port of the range that nobody listens on; 0 in it stands for any.
 
     Raises:
         ConflictError: If all are taken.
@@ -305,7 +308,7 @@ def _free_port(host: str, ports: range) -> int:
                 probe.bind((host.strip("[]"), port))
             except OSError:
                 continue
-            return port
+            return int(probe.getsockname()[1])
     raise ConflictError(
         f"all aggregator ports {ports.start}-{ports.stop - 1} are taken", cure="widen aggregator_ports in director.yaml"
     )

@@ -1,0 +1,40 @@
+"""A process that has the imports of an ``fx`` command behind it and waits for the arguments to run it with.
+
+It is started by `services.spawn.Standby` and is given one line on its standard input: the arguments, as a JSON list.
+"""
+
+import json
+import os
+import sys
+from importlib import import_module
+
+from openfl_like.cli.main import main
+
+AHEAD = ("openfl_like.cli.plan_file", "openfl_like.plan.load", "openfl_like.services.lifetime")
+
+
+def arguments() -> list[str]:
+    """Waits for the arguments; none when the parent has gone.
+
+    It reads past Python's own buffer: what may follow on standard input is for the command.
+    """
+    line = b""
+    while not line.endswith(b"\n"):
+        part = os.read(0, 1)
+        if not part:
+            return []
+        line += part
+    return [str(argument) for argument in json.loads(line)]
+
+
+def wait(noun: str) -> None:
+    """Imports what the command needs, waits, and runs it."""
+    for name in (f"openfl_like.cli.{noun}", f"openfl_like.services.{noun}", *AHEAD):
+        import_module(name)
+    if words := arguments():
+        sys.argv = ["fx", noun, *words]
+        main()
+
+
+if __name__ == "__main__":
+    wait(sys.argv[1])
