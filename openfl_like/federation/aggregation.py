@@ -16,7 +16,7 @@ from openfl_like.tensors.chunked import ChunkedWriter, Piece
 from openfl_like.tensors.encoded import ModelReader, Sent, open_update
 from openfl_like.tensors.finite import all_finite
 from openfl_like.tensors.manifest import Manifest
-from openfl_like.tensors.named import Array, TensorSpec, compare
+from openfl_like.tensors.named import Array, Elements, TensorSpec, compare
 
 BLOCK_ELEMENTS = 64 * 1024
 """So much float64 twice stays in the second-level cache; with less, threads wait for each other between the steps."""
@@ -176,15 +176,34 @@ def _reducing(rule: AggregationRule, weights: Vector) -> _Combiner:
     return _Combiner(width, combine)
 
 
+class _Rows:
+    """The elements of a tensor in all files, for one thread; opening a packed one again and again would cost much."""
+
+    def __init__(self, files: Sequence[ModelReader]) -> None:
+        self._files = files
+        self._name = ""
+        self._flats: list[Elements] = []
+
+    def read(self, spec: TensorSpec, start: int, stop: int) -> list[Array]:
+        """Gives the same elements of each file."""
+        if self._name != spec.name:
+            self._name, self._flats = spec.name, [file.flat(spec.name) for file in self._files]
+        rows = [flat[start:stop] for flat in self._flats]
+        if spec.dtype == "BOOL" and len(rows) > 1:
+            # A peer's boolean may be any byte but 0: only the comparison makes it 0 or 1.
+            return [row.view(np.uint8) != 0 for row in rows]
+        return rows
+
+
 def _work(combiner: _Combiner, files: Sequence[ModelReader], writer: ChunkedWriter, stretches: _Stretches) -> None:
-    stretch = np.empty(writer.stretch_bytes, np.uint8)
+    stretch, rows = np.empty(writer.stretch_bytes, np.uint8), _Rows(files)
     try:
         # What does not fit becomes infinite, and a result that is not finite is refused.
         with np.errstate(over="ignore", invalid="ignore"):
             for index in stretches:
                 pieces = writer.pieces(index)
                 for piece in pieces:
-                    _fill(combiner, piece, files, piece.view(stretch))
+                    _fill(combiner, piece, rows, piece.view(stretch))
                 parts = [(piece.spec.name, piece.start, piece.stop) for piece in pieces]
                 for file in files:
                     file.release(parts)
@@ -194,15 +213,11 @@ def _work(combiner: _Combiner, files: Sequence[ModelReader], writer: ChunkedWrit
         raise
 
 
-def _fill(combiner: _Combiner, piece: Piece, files: Sequence[ModelReader], target: Array) -> None:
-    flats = [file.flat(piece.spec.name) for file in files]
+def _fill(combiner: _Combiner, piece: Piece, rows: _Rows, target: Array) -> None:
     for start in range(piece.start, piece.stop, combiner.block):
         stop = min(start + combiner.block, piece.stop)
-        rows = [flat[start:stop] for flat in flats]
-        if piece.spec.dtype == "BOOL" and len(rows) > 1:
-            # A peer's boolean may be any byte but 0: only the comparison makes it 0 or 1.
-            rows = [row.view(np.uint8) != 0 for row in rows]
-        _store(piece.spec, combiner.combine(rows), target[start - piece.start : stop - piece.start])
+        combined = combiner.combine(rows.read(piece.spec, start, stop))
+        _store(piece.spec, combined, target[start - piece.start : stop - piece.start])
 
 
 def _store(spec: TensorSpec, values: Array, target: Array) -> None:
