@@ -12,7 +12,7 @@ import numpy as np
 from openfl_like.errors import UpdateRefusedError
 from openfl_like.federation.rules import AggregationRule, LinearRule, Vector
 from openfl_like.federation.task import Update
-from openfl_like.tensors.chunked import ChunkedWriter, Piece
+from openfl_like.tensors.chunked import STRETCH_BYTES, ChunkedWriter, Piece
 from openfl_like.tensors.encoded import ModelReader, Sent, open_update
 from openfl_like.tensors.finite import all_finite
 from openfl_like.tensors.manifest import Manifest
@@ -23,6 +23,8 @@ BLOCK_ELEMENTS = 64 * 1024
 SCRATCH_ELEMENTS = 256 * 1024
 """The most that the block of all updates has together: with many of them, it has fewer columns."""
 LEAST_ELEMENTS = 256
+MAPPED_BYTES = 16 << 20
+"""About how much of all updates together a thread has mapped before it lets the pages go."""
 
 Work: TypeAlias = Callable[[], None]
 Crew: TypeAlias = Callable[[Work, int], None]
@@ -71,7 +73,8 @@ def aggregate_files(
 
     The updates are read in the order of the collaborators' names, in float64, and cast once at the end; integers are
     rounded half to even, booleans are true from 0.5 on. Memory is some MiB per thread, however many and large updates
-    are; compressed ones are decoded as they are read. A single contribution is copied bit for bit.
+    are, and so is what is mapped of them; compressed ones are decoded as they are read. A single contribution is copied
+    bit for bit.
 
     Args:
         rule: How a block is combined.
@@ -95,7 +98,8 @@ def aggregate_files(
         files = [stack.enter_context(closing(open_update(item.path, item.sent))) for item in ordered]
         _check_schemas(ordered, files)
         make = _maker(rule, weights)
-        with ChunkedWriter(out, files[0].schema, sync=sync, spare=spare) as writer:
+        stretch_bytes = min(STRETCH_BYTES, MAPPED_BYTES // len(files))
+        with ChunkedWriter(out, files[0].schema, stretch_bytes=stretch_bytes, sync=sync, spare=spare) as writer:
             stretches = _Stretches(writer.count)
             crew(lambda: _work(make(), files, writer, stretches), writer.count)
     return writer.manifest()

@@ -58,6 +58,7 @@ class ChunkedWriter:
         path: Where the file will be.
         schema: The tensors it will hold.
         chunk_bytes: Size of the manifest's chunks, a multiple of 8; 0: as `chunk_size` says.
+        stretch_bytes: About how much is written at once; a chunk at least.
         sync: False skips fsync.
         spare: As in `TensorWriter`.
 
@@ -66,7 +67,14 @@ class ChunkedWriter:
     """
 
     def __init__(
-        self, path: Path, schema: Schema, *, chunk_bytes: int = 0, sync: bool = True, spare: Path | None = None
+        self,
+        path: Path,
+        schema: Schema,
+        *,
+        chunk_bytes: int = 0,
+        stretch_bytes: int = STRETCH_BYTES,
+        sync: bool = True,
+        spare: Path | None = None,
     ) -> None:
         self._header, places = plan_layout(schema)
         self._places = sorted((place for place in places if place.spec.size), key=attrgetter("offset"))
@@ -75,7 +83,7 @@ class ChunkedWriter:
         self._chunk_bytes = chunk_bytes or chunk_size(self._total)
         if self._chunk_bytes % _WIDEST:
             raise TensorError(f"a chunk of {chunk_bytes} bytes would cut a number in two", place=str(path))
-        self.stretch_bytes = max(1, STRETCH_BYTES // self._chunk_bytes) * self._chunk_bytes
+        self.stretch_bytes = max(1, stretch_bytes // self._chunk_bytes) * self._chunk_bytes
         self.count = -(-self._total // self.stretch_bytes)
         self._digests: dict[int, list[bytes]] = {}
         self._writer = TensorWriter(path, schema, sync=sync, spare=spare)

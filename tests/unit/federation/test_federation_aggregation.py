@@ -125,7 +125,7 @@ def test_memory_grows_neither_with_updates_nor_with_models(tmp_path: Path, rule:
         aggregate_files(rule, items, tmp_path / "out", sync=False)
         peaks.append((tracemalloc.get_traced_memory()[1] - before) / 2**20)
     assert max(peaks) < 5
-    assert max(peaks) - min(peaks) < 1
+    assert max(peaks) < peaks[0] + 0.5
 
 
 def test_pages_that_were_read_are_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

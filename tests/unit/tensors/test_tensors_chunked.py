@@ -8,7 +8,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from openfl_like.errors import TensorError
-from openfl_like.tensors import chunked
 from openfl_like.tensors.chunked import ChunkedWriter
 from openfl_like.tensors.container import write_tensors
 from openfl_like.tensors.manifest import manifest_of
@@ -35,13 +34,13 @@ def test_any_model_in_any_order(
         f"{place}-{name}": random.integers(0, 2, size).astype(DTYPES[name]) for place, (name, size) in enumerate(model)
     }
     write_tensors(tmp_path / "whole", tensors, sync=False)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chunked, "STRETCH_BYTES", stretch)
-        with ChunkedWriter(tmp_path / "parts", schema_of(tensors), chunk_bytes=8 * width, sync=False) as writer:
-            indices = list(range(writer.count))
-            order.shuffle(indices)  # type: ignore[attr-defined]  # a random.Random
-            for index in indices:
-                fill(writer, tensors, index)
+    with ChunkedWriter(
+        tmp_path / "parts", schema_of(tensors), chunk_bytes=8 * width, stretch_bytes=stretch, sync=False
+    ) as writer:
+        indices = list(range(writer.count))
+        order.shuffle(indices)  # type: ignore[attr-defined]  # a random.Random
+        for index in indices:
+            fill(writer, tensors, index)
     assert (tmp_path / "parts").read_bytes() == (tmp_path / "whole").read_bytes()
     assert writer.manifest() == manifest_of(tmp_path / "whole", 8 * width)
 
