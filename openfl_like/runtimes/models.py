@@ -50,6 +50,10 @@ class ModelShelf:
         """Remembers which round's file has this digest."""
         self._rounds[digest] = round_number
 
+    def known(self, digest: str) -> Manifest | None:
+        """Gives the manifest of a model if that is known without reading its file."""
+        return self._manifests.get(digest)
+
     def manifest(self, digest: str) -> Manifest:
         """Gives the manifest of a model; its file is read for it once at most."""
         path = self.path(digest)

@@ -124,7 +124,9 @@ class Aggregator:
 
     async def model_file(self, digest: str) -> Stored:
         """Gives a model."""
-        manifest = await asyncio.to_thread(self._shelf.manifest, digest)
+        manifest = self._shelf.known(digest)
+        if manifest is None:
+            manifest = await asyncio.to_thread(self._shelf.manifest, digest)
         self._limit_bytes = manifest.total_bytes + HEADER_SLACK_BYTES
         return Stored(self._shelf.path(digest), manifest)
 

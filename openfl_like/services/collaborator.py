@@ -18,7 +18,6 @@ from openfl_like.errors import (
     ShardError,
     TaskError,
     UnreachableError,
-    UpdateRefusedError,
 )
 from openfl_like.federation.ports import Dismissal, Ready, TaskFailure, Withdrawal
 from openfl_like.federation.task import Assignment, Phase, Update
@@ -31,7 +30,7 @@ from openfl_like.tensors.container import spare_path
 from openfl_like.tensors.manifest import manifest_path
 from openfl_like.wire.aggregator import AggregatorClient, Participation
 from openfl_like.wire.channel import backoff
-from openfl_like.wire.transfer import described, part_of
+from openfl_like.wire.transfer import part_of
 
 log = logging.getLogger(__name__)
 RECONNECT_S = 60.0
@@ -102,7 +101,7 @@ class Collaborator:
             contact: list[float] = []
             try:
                 async with client, client.participate() as session:
-                    dismissal = await self._attend(client, session, contact)
+                    dismissal = await self._attend(session, contact)
                 if dismissal is not None:
                     return dismissal
                 log.warning("the aggregator ended the session; connecting again")
@@ -122,7 +121,7 @@ class Collaborator:
                 raise failure
         raise UnreachableError("unreachable")  # backoff never ends
 
-    async def _attend(self, client: AggregatorClient, session: Participation, contact: list[float]) -> Dismissal | None:
+    async def _attend(self, session: Participation, contact: list[float]) -> Dismissal | None:
         session.report(Ready(plan_digest(self.settings.plan)))
         loop = asyncio.get_running_loop()
         while (instruction := await session.instruction()) is not None:
@@ -135,23 +134,23 @@ class Collaborator:
                     await self._end_job()
                 case Assignment():
                     await self._end_job()
-                    self._job = asyncio.create_task(self._do(client, session, instruction))
+                    self._job = asyncio.create_task(self._do(session, instruction))
         return None
 
-    async def _do(self, client: AggregatorClient, session: Participation, assignment: Assignment) -> None:
+    async def _do(self, session: Participation, assignment: Assignment) -> None:
         """Performs and delivers one assignment; what goes wrong at this site becomes a report."""
         key = assignment.round, assignment.phase
         try:
             if key not in self._results:
                 self._results = {}  # its file is about to be let go of
-                self._results = {key: await self._perform(client, assignment)}
-            await self._deliver(client, session, self._results[key])
+                self._results = {key: await self._perform(session, assignment)}
+            await self._deliver(session, self._results[key])
         except (TaskError, ShardError, SettingsError) as error:
             await self._end_worker()
             task, reason = _blame(error, assignment)
             log.warning("round %d: task '%s' failed: %s", assignment.round, task, reason)
             session.report(TaskFailure(assignment.round, assignment.phase, task, reason))
-        except (RoundClosedError, UpdateRefusedError) as error:
+        except RoundClosedError as error:
             log.warning("round %d: the update was not taken: %s", assignment.round, error)
         except UnreachableError as error:
             log.warning("round %d: %s; the update is kept", assignment.round, error)
@@ -159,10 +158,10 @@ class Collaborator:
             log.exception("round %d failed", assignment.round)
             session.report(TaskFailure(assignment.round, assignment.phase, assignment.phase.value, str(error)))
 
-    async def _perform(self, client: AggregatorClient, assignment: Assignment) -> _Result:
+    async def _perform(self, session: Participation, assignment: Assignment) -> _Result:
         out = self.settings.directory / "updates" / f"{assignment.round:04d}-{assignment.phase}.safetensors"
         self._clear(out.parent)
-        model = await self._model(client, assignment.model)
+        model = await self._model(session, assignment.model)
         worker = await self._ready_worker()
         try:
             async with asyncio.timeout(assignment.deadline_s):
@@ -174,13 +173,13 @@ class Collaborator:
             raise TaskError(f"it took longer than {assignment.deadline_s:g} s") from None
         return _Result(update, out)
 
-    async def _model(self, client: AggregatorClient, digest: str) -> Path | None:
+    async def _model(self, session: Participation, digest: str) -> Path | None:
         if not digest:
             return None
         path = self.settings.directory / "models" / f"{digest}.safetensors"
         if not path.exists():
             self._clear(path.parent, keep=part_of(path))
-            await client.download(digest, path, spare_path(path))
+            await session.model(digest, path, spare_path(path))
         return path
 
     def _clear(self, folder: Path, keep: Path | None = None) -> None:
@@ -199,10 +198,9 @@ class Collaborator:
             elif old not in {spare, manifest_path(spare), keep}:
                 old.unlink(missing_ok=True)
 
-    async def _deliver(self, client: AggregatorClient, session: Participation, result: _Result) -> None:
+    async def _deliver(self, session: Participation, result: _Result) -> None:
         if result.update.digest:
-            manifest = await described(result.path)
-            await client.upload(result.update, result.path, manifest)
+            await session.deliver(result.update, result.path)
         else:
             session.report(result.update)
 

@@ -91,6 +91,13 @@ class Manifest:
         return _HEAD.pack(_MAGIC, self.total_bytes, self.chunk_bytes) + b"".join(self.chunks)
 
     @classmethod
+    def of_content(cls, data: bytes) -> "Manifest":
+        """Describes a file that is in memory."""
+        size = chunk_size(len(data))
+        chunks = tuple(_digest(data[start : start + size]) for start in range(0, len(data), size))
+        return cls(len(data), size, chunks)
+
+    @classmethod
     def from_bytes(cls, data: bytes) -> "Manifest":
         """Decodes what `to_bytes` gave; memory is bounded by the length of ``data``.
 

@@ -1,15 +1,16 @@
 """The Aggregator's service: its client for collaborators and the Director, and its servicer."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from openfl_like.errors import FederationError, TransferError, UpdateRefusedError
+from openfl_like.errors import FederationError, TransferError, UpdateRefusedError, from_code
 from openfl_like.federation.parties import EventRecord
 from openfl_like.federation.ports import AggregatorInstruction, AggregatorPort, CollaboratorReport, Landing
-from openfl_like.federation.task import Phase, Update
+from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.roles import Identity, Role
 from openfl_like.tensors.manifest import Manifest, keep_manifest
@@ -28,36 +29,89 @@ from openfl_like.wire.convert import (
 )
 from openfl_like.wire.protos import federation_pb2 as pb
 from openfl_like.wire.server import Call
-from openfl_like.wire.transfer import asks, chunks_of, every_chunk, receive_file, wanted
+from openfl_like.wire.status import told
+from openfl_like.wire.transfer import asks, chunks_of, described, every_chunk, place_file, receive_file, wanted
 
+log = logging.getLogger(__name__)
 SERVICE = pb.DESCRIPTOR.services_by_name["Aggregator"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Participation:
     """A collaborator's session with its Aggregator.
 
-    One task writes: a write that were cancelled half-way, with the job that reports, would end the whole session.
+    Small files go with the messages of the session: a call of its own costs more than they do. One task writes: a write
+    that were cancelled half-way, with the job that reports, would end the whole session.
     """
 
+    client: "AggregatorClient"
     stream: Stream
     collaborator: str
-    outbox: asyncio.Queue[CollaboratorReport] = field(default_factory=asyncio.Queue)
+    _outbox: asyncio.Queue[tuple[bytes, ...]] = field(default_factory=asyncio.Queue)
+    _enclosed: tuple[str, bytes] = ("", b"")
+    _receipts: dict[str, asyncio.Future[None]] = field(default_factory=dict)
 
     def report(self, value: CollaboratorReport) -> None:
         """Sends a report as soon as those before it are out; a lost connection shows in `instruction`."""
-        self.outbox.put_nowait(value)
+        self._outbox.put_nowait((report_to(value).SerializeToString(),))
+
+    async def deliver(self, update: Update, path: Path) -> None:
+        """Delivers an update and waits for its receipt."""
+        manifest = await described(path)
+        if asks(manifest):
+            await self.client.upload(update, path, manifest)
+            return
+        receipt = self._receipts[update.digest] = asyncio.get_running_loop().create_future()
+        message = pb.CollaboratorMessage(delivered=update_to(update))
+        self._outbox.put_nowait((message.SerializeToString(), path.read_bytes()))
+        try:
+            await receipt
+        finally:
+            self._receipts.pop(update.digest, None)
+
+    async def model(self, digest: str, path: Path, spare: Path) -> None:
+        """Puts a model file in its place: the one that came with its assignment, or it is fetched."""
+        came, content = self._enclosed
+        if came == digest:
+            place_file(path, content)
+        else:
+            await self.client.download(digest, path, spare)
 
     async def write(self) -> None:
         """Writes reports as they come."""
         with suppress(FederationError):
             while True:
-                await self.stream.write(report_to(await self.outbox.get()))
+                for frame in await self._outbox.get():
+                    await self.stream.write(frame)
 
     async def instruction(self) -> AggregatorInstruction | None:
         """Gives the next instruction, or None when the Aggregator has ended the session."""
-        message = await self.stream.read()
-        return None if message is None else instruction_from(message, self.collaborator)
+        while (frame := await self.stream.read()) is not None:
+            message = pb.AggregatorMessage.FromString(frame)
+            if message.HasField("receipt"):
+                self._take_receipt(message.receipt)
+                continue
+            instruction = instruction_from(message, self.collaborator)
+            if message.model_follows and isinstance(instruction, Assignment):
+                await self._take_model(instruction.model)
+            return instruction
+        return None
+
+    async def _take_model(self, digest: str) -> None:
+        content = await self.stream.expect()
+        found = Manifest.of_content(content).digest
+        if found != digest:
+            raise TransferError(f"the assignment is for the model {digest[:12]}, it came with {found[:12]}")
+        self._enclosed = digest, content
+
+    def _take_receipt(self, message: pb.Receipt) -> None:
+        waiting = self._receipts.get(message.digest)
+        if waiting is None or waiting.done():
+            return
+        if message.code:
+            waiting.set_exception(from_code(message.code, message.reason))
+        else:
+            waiting.set_result(None)
 
 
 class AggregatorClient:
@@ -85,7 +139,7 @@ class AggregatorClient:
     async def participate(self) -> AsyncIterator[Participation]:
         """Opens the collaborator's session."""
         async with self._peer.session("Participate") as stream:
-            session = Participation(stream, self._name)
+            session = Participation(self, stream, self._name)
             writing = asyncio.create_task(session.write())
             try:
                 yield session
@@ -135,15 +189,51 @@ class AggregatorServicer:
     async def participate(self, call: Call) -> None:
         """Holds a collaborator's session."""
         name = call.caller.name
+        turn = asyncio.Lock()
+
+        async def send(*frames: bytes) -> None:
+            async with turn:
+                for frame in frames:
+                    await call.send(frame)
 
         async def reports() -> AsyncIterator[CollaboratorReport]:
-            async for message in call.messages():
-                yield report_from(message, name)
+            async for frame in call.messages():
+                message = pb.CollaboratorMessage.FromString(frame)
+                if message.HasField("delivered"):
+                    update = update_from(message.delivered, name)
+                    await send(await self._receipt(update, await call.receive()))
+                else:
+                    yield report_from(message, name)
 
-        async def send(value: AggregatorInstruction) -> None:
-            await call.send(instruction_to(value))
+        async def instruct(value: AggregatorInstruction) -> None:
+            await send(*await self._frames(value))
 
-        await self._port.participate(name, reports(), send)
+        await self._port.participate(name, reports(), instruct)
+
+    async def _frames(self, value: AggregatorInstruction) -> tuple[bytes, ...]:
+        message = instruction_to(value)
+        if isinstance(value, Assignment) and value.model:
+            stored = await self._port.model_file(value.model)
+            if not asks(stored.manifest):
+                message.model_follows = True
+                return message.SerializeToString(), stored.path.read_bytes()
+        return (message.SerializeToString(),)
+
+    async def _receipt(self, update: Update, content: bytes | None) -> bytes:
+        """Takes an update that came with its file, and gives the receipt."""
+        receipt = pb.Receipt(digest=update.digest)
+        try:
+            manifest = Manifest.of_content(content or b"")
+            if manifest.digest != update.digest:
+                raise UpdateRefusedError("the update's digest is not that of its file")
+            with self._slot(update):
+                landing = await self._port.expect_update(update, manifest)
+                place_file(landing.path, content or b"")
+                await self._port.commit_update(update)
+        except FederationError as error:
+            log.info("an update of '%s' refused: %s %s", update.collaborator, error.code, error)
+            receipt.code, receipt.reason = error.code, told(error)
+        return pb.AggregatorMessage(receipt=receipt).SerializeToString()
 
     async def download(self, call: Call) -> None:
         """Serves a model file."""

@@ -16,6 +16,7 @@ from typing import Any
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import DecodeError
 
 from openfl_like.errors import (
     CertificateExpiredError,
@@ -110,7 +111,7 @@ def _guarded(method: MethodDescriptor, behaviour: Callable[[Call], Awaitable[Any
         except FederationError as error:
             log.info("%s refused: %s %s", full_name, error.code, error)
             await abort(context, error)
-        except ValueError as error:
+        except (ValueError, DecodeError) as error:
             log.info("%s: malformed message", full_name, exc_info=True)
             await abort(context, UsageError(f"the message is malformed: {error}"))
         except (asyncio.CancelledError, grpc.aio.AbortError, grpc.aio.UsageError):

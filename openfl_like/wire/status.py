@@ -29,9 +29,14 @@ _HANDSHAKE = ("handshake", "ssl_error", "certificate", "tls")
 async def abort(context: grpc.aio.ServicerContext, error: FederationError) -> None:
     """Ends a call with an error of ours."""
     meaning = MEANINGS.get(type(error), MEANINGS[InternalError])
-    text = _cut(str(error)) if meaning.public else "internal error; see the log of the other side"
     context.set_trailing_metadata(((CODE_KEY, error.code),))
-    await context.abort(grpc.StatusCode[meaning.grpc_status], text)
+    await context.abort(grpc.StatusCode[meaning.grpc_status], told(error))
+
+
+def told(error: FederationError) -> str:
+    """Gives what a peer is told of an error."""
+    meaning = MEANINGS.get(type(error), MEANINGS[InternalError])
+    return _cut(str(error)) if meaning.public else "internal error; see the log of the other side"
 
 
 def _cut(text: str) -> str:

@@ -35,6 +35,15 @@ def asks(manifest: Manifest) -> bool:
     return len(manifest.chunks) > 1
 
 
+def place_file(path: Path, content: bytes) -> None:
+    """Writes a small file that came with a message; it appears under its name when it is whole."""
+    part = part_of(path)
+    part.parent.mkdir(parents=True, exist_ok=True)
+    part.touch(mode=0o600)
+    part.write_bytes(content)
+    part.rename(path)
+
+
 def every_chunk(manifest: Manifest) -> tuple[int, ...]:
     """The indices of all chunks."""
     return tuple(range(len(manifest.chunks)))

@@ -63,10 +63,14 @@ class UploadRequest(_message.Message):
     def __init__(self, update: _Optional[_Union[Update, _Mapping]] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ...) -> None: ...
 
 class Receipt(_message.Message):
-    __slots__ = ("digest",)
+    __slots__ = ("digest", "code", "reason")
     DIGEST_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     digest: str
-    def __init__(self, digest: _Optional[str] = ...) -> None: ...
+    code: str
+    reason: str
+    def __init__(self, digest: _Optional[str] = ..., code: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class ShardFacts(_message.Message):
     __slots__ = ("sample_shape", "target_shape", "description", "schema_json")
@@ -444,14 +448,16 @@ class TaskFailure(_message.Message):
     def __init__(self, round: _Optional[int] = ..., phase: _Optional[str] = ..., task: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class CollaboratorMessage(_message.Message):
-    __slots__ = ("ready", "failed", "evaluated")
+    __slots__ = ("ready", "failed", "evaluated", "delivered")
     READY_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
     EVALUATED_FIELD_NUMBER: _ClassVar[int]
+    DELIVERED_FIELD_NUMBER: _ClassVar[int]
     ready: Ready
     failed: TaskFailure
     evaluated: Update
-    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., failed: _Optional[_Union[TaskFailure, _Mapping]] = ..., evaluated: _Optional[_Union[Update, _Mapping]] = ...) -> None: ...
+    delivered: Update
+    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., failed: _Optional[_Union[TaskFailure, _Mapping]] = ..., evaluated: _Optional[_Union[Update, _Mapping]] = ..., delivered: _Optional[_Union[Update, _Mapping]] = ...) -> None: ...
 
 class Withdrawal(_message.Message):
     __slots__ = ("round", "phase", "reason")
@@ -472,14 +478,18 @@ class Dismissal(_message.Message):
     def __init__(self, status: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class AggregatorMessage(_message.Message):
-    __slots__ = ("assignment", "withdrawal", "dismissal")
+    __slots__ = ("assignment", "withdrawal", "dismissal", "receipt", "model_follows")
     ASSIGNMENT_FIELD_NUMBER: _ClassVar[int]
     WITHDRAWAL_FIELD_NUMBER: _ClassVar[int]
     DISMISSAL_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FOLLOWS_FIELD_NUMBER: _ClassVar[int]
     assignment: Assignment
     withdrawal: Withdrawal
     dismissal: Dismissal
-    def __init__(self, assignment: _Optional[_Union[Assignment, _Mapping]] = ..., withdrawal: _Optional[_Union[Withdrawal, _Mapping]] = ..., dismissal: _Optional[_Union[Dismissal, _Mapping]] = ...) -> None: ...
+    receipt: Receipt
+    model_follows: bool
+    def __init__(self, assignment: _Optional[_Union[Assignment, _Mapping]] = ..., withdrawal: _Optional[_Union[Withdrawal, _Mapping]] = ..., dismissal: _Optional[_Union[Dismissal, _Mapping]] = ..., receipt: _Optional[_Union[Receipt, _Mapping]] = ..., model_follows: bool = ...) -> None: ...
 
 class CancelRequest(_message.Message):
     __slots__ = ("experiment", "on_behalf_of")
