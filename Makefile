@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-process bench golden protos clean
+.PHONY: help demo test check test-process bench bench-quick golden protos clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -33,8 +33,14 @@ check: $(INSTALLED) ## Formatting, lint, types, layers, and every test without c
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n 2 tests/unit tests/contract tests/docs -m "not process"
 
-bench: $(INSTALLED) ## Measure; prints a JSON line per figure
-	$(BIN)/python benchmarks/round_overhead.py
+bench: $(INSTALLED) ## Measure everything (half an hour) and write docs/benchmarks anew
+	$(BIN)/python benchmarks/suite.py --out docs/benchmarks/results.jsonl
+	$(BIN)/python benchmarks/report.py
+
+bench-quick: $(INSTALLED) ## Try every benchmark with small sizes; figures and plots go to a temporary folder
+	@place=$$(mktemp -d); \
+	$(BIN)/python benchmarks/suite.py --quick --out $$place/results.jsonl && \
+	$(BIN)/python benchmarks/report.py --directory $$place && echo "see $$place"
 
 golden: $(INSTALLED) ## Write the golden files anew; the difference is for you to judge
 	OPENFL_LIKE_GOLDEN=1 $(BIN)/python -m pytest -q tests/unit tests/docs -m "not process"

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -145,7 +145,10 @@ def main() -> None:
     arguments = parser.parse_args()
     runs = 2 if arguments.quick else arguments.runs
     cases = [case for case in CASES if arguments.only in {None, case.name}]
-    measures = (help_time, *(partial(first_task, case, runs) for case in cases))
+    measures: tuple[Callable[[], dict[str, object]], ...] = (
+        help_time,
+        *(partial(first_task, case, runs) for case in cases),
+    )
     for measure in measures:
         one = measure()
         emit(one)

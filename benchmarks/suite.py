@@ -1,0 +1,75 @@
+"""Runs every benchmark one after the other and keeps the figures in one file.
+
+Example: python benchmarks/suite.py --out docs/benchmarks/results.jsonl
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+from figures import say
+
+HERE = Path(__file__).parent
+RUNS = (
+    "transfer.py --megabytes 100",
+    "transfer.py --megabytes 100 --tensors 400",
+    "transfer.py --megabytes 1000 --rounds 3",
+    "round_overhead.py --collaborators 2",
+    "round_overhead.py --collaborators 10",
+    "round_overhead.py --collaborators 50",
+    "startup.py",
+    "idle_envoys.py",
+    "aggregation.py",
+    "compression.py",
+)
+QUICK_RUNS = (
+    "transfer.py --quick",
+    "round_overhead.py --quick",
+    "startup.py --quick",
+    "idle_envoys.py --quick",
+    "aggregation.py --quick",
+    "compression.py --quick --only none --only float16 --only bfloat16",
+)
+
+
+def machine() -> dict[str, object]:
+    """What the figures were measured on."""
+    fields = [line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines()]
+    found = {name.strip(): value.strip() for name, _, value in fields}
+    return {
+        "machine": {
+            "cores": os.cpu_count(),
+            "cpu": found.get("model name", "unknown"),
+            "family": f"family {found.get('cpu family', '?')}, model {found.get('model', '?')}",
+            "memory_gb": round(psutil.virtual_memory().total / 1e9),
+        }
+    }
+
+
+def main() -> int:
+    """Runs all; 1 when one of them could not measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="the file for the figures")
+    parser.add_argument("--quick", action="store_true", help="small sizes: whether all work, not how fast they are")
+    arguments = parser.parse_args()
+    lines, failed = [json.dumps(machine())], []
+    for run in QUICK_RUNS if arguments.quick else RUNS:
+        say(f"--- {run}")
+        script, *options = run.split()
+        done = subprocess.run([sys.executable, HERE / script, *options], stdout=subprocess.PIPE, text=True, check=False)
+        lines += done.stdout.splitlines()
+        if done.returncode:
+            failed.append(run)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text("\n".join(lines) + "\n")
+    for run in failed:
+        say(f"could not measure: {run}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
