@@ -1,23 +1,24 @@
 """W7: what compressing updates costs and saves: bytes, seconds, memory of each pipeline, and what is learned with it.
 
 An update is ten float32 tensors; the trained model differs from the global one by normal noise of 1 % of the weights'
-standard deviation. Everything is in the page cache, in one thread. Two floors of the same run: `write` writes the
-trained model as a plain file without waiting for the disk, `read` copies one block by block into float64. Error
-feedback is carried along, and differences are sent, as the plan's defaults say. The model that learns is the workspace
-template torch_digits, three sites with very different digits, simulated with its own seed.
+standard deviation. Everything is in the page cache, in one thread. The floors are those of the same run: writing the
+trained model as a plain file without waiting for the disk, copying one block by block into float64. Error feedback is
+carried along, and differences are sent, as the plan's defaults say. The model that learns is the workspace template
+torch_digits, three sites with very different digits, simulated with its own seed.
 
 Example: python benchmarks/compression.py --megabytes 100
 """
 
 import argparse
 import asyncio
+import itertools
 import logging
 import multiprocessing
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -35,12 +36,13 @@ from openfl_like.plan.schema import Component, CompressionPipeline, Plan
 from openfl_like.plan.workspace import template_path
 from openfl_like.services.simulation import Simulation, SimulationSettings
 from openfl_like.tensors.container import TensorFile, TensorWriter, write_tensors
-from openfl_like.tensors.encoded import ModelReader, Residual, Sent, open_update, write_encoded
+from openfl_like.tensors.encoded import Encoding, ErrorFeedback, ModelReader, Sent, open_update, write_encoded
 from openfl_like.tensors.named import TensorSpec
 
 BENCH = "w7_compression"
 TENSORS = 10
 BLOCK = 1 << 18
+WORKS = {"write": "encode", "read": "decode"}
 NOISE = 0.01
 PERIOD_S = 0.005
 ZSTD = Component(template="zstd")
@@ -120,71 +122,56 @@ def timed(runs: int, work: Callable[[], object]) -> Spent:
     return Spent(spent.seconds[1:], spent.cpu[1:])
 
 
-def plain(place: Path, runs: int) -> Iterator[tuple[str, Spent]]:
-    """The floors."""
-    with TensorFile(place / "trained") as file:
-        tensors = {name: file.tensor(name) for name in file.names}
-        yield "write", timed(runs, lambda: write_tensors(place / "plain", tensors, sync=False, spare=place / "plain"))
-    with TensorFile(place / "trained") as file:
-        yield "read", timed(runs, lambda: read(file))
-
-
-def compressed(place: Path, runs: int, pipeline: CompressionPipeline) -> Iterator[tuple[str, Spent]]:
-    """Writes and reads updates of a pipeline."""
-    encoding = build_encoding(plan_with(pipeline, 1))
+def writer(place: Path, encoding: Encoding | None) -> Callable[[], object]:
+    """Writes an update; without an encoding a plain file."""
+    trained, out = TensorFile(place / "trained"), place / "update"
+    tensors = {name: trained.tensor(name) for name in trained.names}
     if encoding is None:
-        yield from plain(place, runs)
-        return
-    sent, out = Sent(encoding, 7, place / "base"), place / "update"
-    left: Residual = {}
-    with TensorFile(place / "trained") as file:
-        tensors = {name: file.tensor(name) for name in file.names}
+        return lambda: write_tensors(out, tensors, sync=False, spare=out)
+    sent, left, updates = Sent(encoding, 7, place / "base"), ErrorFeedback(), itertools.count()
 
-        def encode() -> None:
-            nonlocal left
-            left = write_encoded(out, tensors, sent, left, spare=out)
+    def encode() -> None:
+        left.keep(write_encoded(out, tensors, sent, left.carried(next(updates)), spare=out))
 
-        spent = timed(runs, encode)
-        left = {}
-        yield "write", spent
+    return encode
+
+
+def reader(place: Path, encoding: Encoding | None) -> Callable[[], object]:
+    """Reads that update."""
+    sent = None if encoding is None else Sent(encoding, 7, place / "base")
 
     def decode() -> None:
-        update = open_update(out, sent)
+        update = open_update(place / "update", sent)
         read(update)
         update.close()
 
-    yield "read", timed(runs, decode)
+    return decode
 
 
-def _child(pipe: Connection, place: Path, runs: int, name: str) -> None:
+def _child(pipe: Connection, place: Path, runs: int, name: str, work: str) -> None:
+    encoding = build_encoding(plan_with(PIPELINES[name], 1))
     pipe.send(memory_kb(os.getpid()))
-    for pair in plain(place, runs) if name == "floor" else compressed(place, runs, PIPELINES[name]):
-        pipe.send(pair)
-    pipe.send(None)
+    pipe.send(timed(runs, {"write": writer, "read": reader}[work](place, encoding)))
+    pipe.recv()  # as long as somebody looks at its memory, this process has to be there
 
 
-def measure(place: Path, runs: int, name: str) -> dict[str, tuple[Spent, float]]:
-    """Measures a pipeline in a process of its own.
+def measure(place: Path, runs: int, name: str, work: str) -> tuple[Spent, float]:
+    """Measures a pipeline's ``write`` or ``read`` in a process of its own.
 
     Returns:
-        ``write`` and ``read``: what was spent, and by how many MB anonymous memory grew at most so far.
+        What was spent, and by how many MB anonymous memory grew at most.
     """
     ours, theirs = _PROCESSES.Pipe()
-    process = _PROCESSES.Process(target=_child, args=(theirs, place, runs, name))
+    process = _PROCESSES.Process(target=_child, args=(theirs, place, runs, name, work))
     process.start()
     theirs.close()
     before, peak = ours.recv()[0], 0.0
-    found: dict[str, tuple[Spent, float]] = {}
-    while True:
-        if not ours.poll(PERIOD_S):
-            peak = max(peak, (memory_kb(process.pid or 0)[0] - before) / 1000)
-            continue
-        pair = ours.recv()
-        if pair is None:
-            process.join()
-            return found
-        found[pair[0]] = pair[1], round(peak, 1)
-        peak = 0.0
+    while not ours.poll(PERIOD_S):
+        peak = max(peak, (memory_kb(process.pid or 0)[0] - before) / 1000)
+    spent: Spent = ours.recv()
+    ours.send("")
+    process.join()
+    return spent, round(peak, 1)
 
 
 def learn(name: str, rounds: int) -> float:
@@ -206,7 +193,7 @@ def learn(name: str, rounds: int) -> float:
 def report(name: str, found: dict[str, tuple[Spent, float]], floor: dict[str, float], megabytes: int) -> list[float]:
     """Prints the figures of a pipeline; gives seconds and MB for the table."""
     row = []
-    for work, verb in (("write", "encode"), ("read", "decode")):
+    for work, verb in WORKS.items():
         spent, peak = found[work]
         scale = 100 / megabytes
         seconds = [second * scale for second in spent.seconds]
@@ -245,12 +232,11 @@ def main() -> None:
     say(f"{'pipeline':22} {'bytes':>7} {'encode s/100MB':>15} {'MB':>6} {'decode':>7} {'MB':>6} {'accuracy':>9}")
     try:
         make_models(place, options.megabytes)
-        floors = {work: median(spent.seconds) for work, (spent, _) in measure(place, options.runs, "floor").items()}
+        floors = {work: median(measure(place, options.runs, "none", work)[0].seconds) for work in WORKS}
         for name in names:
-            row = report(name, measure(place, options.runs, name), floors, options.megabytes)
-            out = place / "update"
-            size = (out if out.exists() else place / "plain").stat().st_size / (place / "trained").stat().st_size
-            out.unlink(missing_ok=True)
+            found = {work: measure(place, options.runs, name, work) for work in WORKS}
+            row = report(name, found, floors, options.megabytes)
+            size = (place / "update").stat().st_size / (place / "trained").stat().st_size
             emit(figure(BENCH, f"size {name}", "of the model", [size], synthetic=f"normal, {NOISE:.0%}"))
             learned = "as before"
             if not (options.quick and "zstd" in name):
