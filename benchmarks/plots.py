@@ -103,7 +103,7 @@ STAGES = {
     "experiment_started": "Aggregator is up",
     "collaborator_joined": "first site joined",
     "assignment_sent": "assignment sent",
-    "first_task": "task began",
+    "first_task": "worker is loaded, task begins",
 }
 
 
@@ -184,20 +184,22 @@ def compression(ours: Lines, _peers: Lines) -> Figure:
         found.setdefault(name, {})[verb] = line["value"]
     figure = Figure(figsize=(7.2, 4.4), layout="constrained")
     axes = figure.subplots()
-    verbs = [verb for verb in next(iter(found.values())) if verb not in {"size", "accuracy"}]
+    verbs = ("encode", "decode")
+    found = {name: parts for name, parts in found.items() if {"size", *verbs} <= parts.keys()}
     taken: list[tuple[float, float]] = []
     for name, parts in sorted(found.items(), key=lambda item: -item[1]["size"]):
         x, y = 100 * parts["size"], sum(parts[verb] for verb in verbs)
         axes.plot(x, y, "o", color=FLOOR if name == "none" else OURS)
-        near = sum(abs(math.log(x / u)) < 0.7 and abs(math.log(y / v)) < 0.25 for u, v in taken)
+        near = sum(abs(math.log(x / u)) < 0.7 and abs(math.log(y / v)) < 0.15 for u, v in taken)
         axes.annotate(name, (x, y), xytext=(6, 3 - 10 * near), textcoords="offset points", fontsize=8)
         taken.append((x, y))
     axes.set(xscale="log", yscale="log", xlabel="size of the update, % of the model's")
     axes.set_ylabel(f"{' + '.join(verbs)}, seconds for 100 MB")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
         axis.set_minor_formatter(mpl.ticker.NullFormatter())
-    axes.grid(which="both")
+    axes.grid()
     axes.margins(x=0.25, y=0.15)
     return figure
 

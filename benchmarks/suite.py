@@ -56,6 +56,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="the file for the figures")
     parser.add_argument("--quick", action="store_true", help="small sizes: whether all work, not how fast they are")
     arguments = parser.parse_args()
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # it tells of every connection that ends
     lines, failed = [json.dumps(machine())], []
     for run in QUICK_RUNS if arguments.quick else RUNS:
         say(f"--- {run}")

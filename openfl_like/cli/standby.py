@@ -10,7 +10,11 @@ from importlib import import_module
 
 from openfl_like.cli.main import main
 
-AHEAD = ("openfl_like.cli.plan_file", "openfl_like.plan.load", "openfl_like.services.lifetime")
+SHARED = ("openfl_like.cli.plan_file", "openfl_like.plan.load", "openfl_like.services.lifetime")
+AHEAD = {
+    "aggregator": ("openfl_like.services.aggregator", *SHARED),
+    "collaborator": ("openfl_like.services.collaborator", *SHARED),
+}
 
 
 def arguments() -> list[str]:
@@ -29,7 +33,7 @@ def arguments() -> list[str]:
 
 def wait(noun: str) -> None:
     """Imports what the command needs, waits, and runs it."""
-    for name in (f"openfl_like.cli.{noun}", f"openfl_like.services.{noun}", *AHEAD):
+    for name in (f"openfl_like.cli.{noun}", *AHEAD.get(noun, ())):
         import_module(name)
     if words := arguments():
         sys.argv = ["fx", noun, *words]

@@ -13,7 +13,7 @@ from openfl_like.federation.parties import GpuStatistics, LogLines
 from openfl_like.services import envoy
 from openfl_like.services.envoy import LOG_LINE_LIMIT, LogSender
 from openfl_like.services.monitor import parse_gpus, read_devices
-from openfl_like.services.spawn import clean_environment, describe_exit, fx_command, spawn
+from openfl_like.services.spawn import Standby, clean_environment, describe_exit, fx_command, spawn
 
 
 @pytest.mark.parametrize(
@@ -61,6 +61,32 @@ async def test_a_child_that_ignores_the_order_to_end_is_killed() -> None:
     assert await child.line() == "deaf"
     assert await child.stop(grace_s=0.05) == -signal.SIGKILL
     assert await child.stop() == -signal.SIGKILL  # the second time changes nothing
+
+
+async def test_a_child_at_hand_runs_the_command_it_is_given() -> None:
+    standby = Standby("plan")
+    standby.prepare()
+    lines: list[str] = []
+    child = await standby.start(["check", "--no-such-option"], lines.append)
+    assert await child.wait() == 2
+    assert any("--no-such-option" in line for line in lines)
+    await standby.close()  # nobody is at hand now
+
+
+async def test_a_child_at_hand_that_has_died_is_replaced_and_the_last_one_is_ended() -> None:
+    standby = Standby("plan")
+    dead = await standby.start([], lambda _: None)
+    await dead.stop()
+    standby._spare = asyncio.create_task(asyncio.sleep(0, dead))
+    child = await standby.start(["--help"], lambda _: None)
+    assert child is not dead
+    assert "plan [OPTIONS] COMMAND" in await child.line()
+    await child.stop()
+    standby.prepare()
+    assert standby._spare is not None
+    spare = await standby._spare
+    await standby.close()
+    assert spare.process.returncode in {-signal.SIGTERM, -signal.SIGKILL}
 
 
 GPUS = """\
