@@ -26,7 +26,7 @@ SUFFIX = "#packed"
 
 _LENGTH = np.dtype("<u4")
 _PIECE_BYTES = 1 << 20
-_IN_MEMORY_BYTES = 4 << 20
+_IN_MEMORY_BYTES = 32 << 20  # nothing beside what compression itself needs for a model of that size
 _NAME_BYTES = 16  # what the longer name may cost in the file's header
 
 

@@ -152,7 +152,7 @@ def test_a_packed_file_is_refused_where_nobody_agreed_on_it(sent: Sent, tmp_path
 
 
 def test_a_large_update_waits_in_a_file_that_nobody_sees(sent: Sent, tmp_path: Path) -> None:
-    size = 40 * BLOCK_ELEMENTS
+    size = 160 * BLOCK_ELEMENTS
     trained = {"w": np.random.default_rng(3).normal(size=size).astype(np.float32)}
     write_tensors(tmp_path / "base", {"w": np.zeros(size, np.float32)}, sync=False)
     write_encoded(tmp_path / "update", trained, sent, {})
