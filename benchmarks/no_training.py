@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+import psutil
 from processes import Watcher
 
 from openfl_like.api.federation import Federation
@@ -23,14 +24,46 @@ class Measured:
     Attributes:
         rounds_s: Seconds of each round, the first trained one left out: the workers start in it.
         cpu_s: CPU seconds a round, of all processes.
+        moved_mb: Megabytes (10^6) a round over the loopback interface, the wire's own included.
         anonymous_mb: Role -> peak anonymous memory of its largest process.
         file_mb: Role -> peak file-backed memory.
     """
 
     rounds_s: Sequence[float]
     cpu_s: float
+    moved_mb: float
     anonymous_mb: Mapping[str, float]
     file_mb: Mapping[str, float]
+
+
+class Rounds:
+    """What was used by the end of each round.
+
+    Args:
+        watcher: Watches the processes.
+    """
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self._published: list[float] = []
+        self._cpu: list[float] = []
+        self._moved: list[float] = []
+
+    def add(self, published: float) -> None:
+        """A round has ended, at this time in seconds."""
+        self._published.append(published)
+        self._cpu.append(self._watcher.cpu_s())
+        self._moved.append(psutil.net_io_counters(pernic=True)["lo"].bytes_sent / 1e6)
+
+    def measured(self) -> Measured:
+        """Gives the figures; round 0 made the model, and the workers started in round 1."""
+        seconds = [after - before for before, after in pairwise(self._published[1:])]
+        # not up to the last sample: by then the processes of the experiment may be gone, and their seconds with them
+        last = max(2, len(self._cpu) - 2)
+        cpu = (self._cpu[last] - self._cpu[1]) / (last - 1)
+        moved = (self._moved[-1] - self._moved[1]) / (len(self._moved) - 2)
+        anonymous, file = dict(self._watcher.anonymous_mb), dict(self._watcher.file_mb)
+        return Measured(seconds, round(cpu, 3), round(moved, 1), anonymous, file)
 
 
 def make_workspace(place: Path, collaborators: int) -> dict[str, Path]:
@@ -47,18 +80,13 @@ def make_workspace(place: Path, collaborators: int) -> dict[str, Path]:
 def run_experiment(federation: LocalFederation, plan: Path, rounds: int, overrides: Sequence[str]) -> Measured:
     """Runs one experiment of so many measured rounds to its end."""
     settings = (*overrides, f"aggregator.settings.rounds_to_train={rounds + 1}")
-    published: list[float] = []
-    cpu: list[float] = []
     with Federation(federation.director, federation.user_certificates) as client, Watcher(os.getpid()) as watcher:
         experiment = client.submit(plan, settings)
+        seen = Rounds(watcher)
         for item in client.watch(experiment.id):
             if isinstance(item, EventRecord) and item.kind == "round_finished":
-                published.append(item.time)
-                cpu.append(watcher.cpu_s())
+                seen.add(item.time)
         summary = client.experiment(experiment.id).summary
     if summary.status != "FINISHED":
         raise SystemExit(f"the experiment is {summary.status}: {summary.reason}")
-    seconds = [after - before for before, after in pairwise(published[1:])]
-    # not up to the last sample: by then the processes of the experiment may be gone, and their seconds with them
-    per_round = (cpu[-2] - cpu[1]) / (len(cpu) - 3)
-    return Measured(seconds, round(per_round, 3), dict(watcher.anonymous_mb), dict(watcher.file_mb))
+    return seen.measured()

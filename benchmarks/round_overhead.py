@@ -1,5 +1,7 @@
 """W2: what a round costs when nobody trains. Real processes over mTLS: a Director, an Envoy per collaborator.
 
+With more than a few collaborators those are stubs, see `link_stubs`, with a real Aggregator.
+
 Example: python benchmarks/round_overhead.py --collaborators 2 --rounds 20 --parameters 1000
 """
 
@@ -11,13 +13,28 @@ from statistics import median
 
 from figures import emit, figure, say
 from floor import control_plane_floor
-from no_training import make_workspace, run_experiment
+from link_stubs import run_stubs
+from no_training import Measured, make_workspace, run_experiment
 
+from openfl_like.pki.roles import Role
 from openfl_like.services.local_federation import LocalFederation
+from openfl_like.testing.certificates import ThrowAwayFederation
+
+MOST_PROCESSES = 10
 
 
-async def measure(collaborators: int, rounds: int, parameters: int) -> dict[str, object]:
-    """Runs one experiment and gives its figure beside the floor of the same run."""
+def measure_stubs(collaborators: int, rounds: int, parameters: int) -> tuple[Measured, list[float]]:
+    """Runs one experiment with stubs and the floor."""
+    found = run_stubs(collaborators, rounds, (parameters, 1))
+    with tempfile.TemporaryDirectory(prefix="fx-bench-") as directory:
+        federation = ThrowAwayFederation(Path(directory))
+        user = federation.folder(federation.credentials(Role.USER, "user"))
+        server = federation.folder(federation.credentials(Role.DIRECTOR, "director"))
+        return found, control_plane_floor(user, server, collaborators, rounds)
+
+
+async def measure_processes(collaborators: int, rounds: int, parameters: int) -> tuple[Measured, list[float]]:
+    """Runs one experiment with real collaborators and workers, and the floor."""
     with tempfile.TemporaryDirectory(prefix="fx-bench-") as directory:
         place = Path(directory)
         sites = make_workspace(place / "workspace", collaborators)
@@ -29,10 +46,20 @@ async def measure(collaborators: int, rounds: int, parameters: int) -> dict[str,
             bare = await asyncio.to_thread(
                 control_plane_floor, federation.user_certificates, server, collaborators, rounds
             )
+    return found, bare
+
+
+def measure(collaborators: int, rounds: int, parameters: int) -> dict[str, object]:
+    """Runs one experiment and gives its figure beside the floor of the same run."""
+    stubs = collaborators > MOST_PROCESSES
+    if stubs:
+        found, bare = measure_stubs(collaborators, rounds, parameters)
+    else:
+        found, bare = asyncio.run(measure_processes(collaborators, rounds, parameters))
     floor = median(bare)
     return figure(
         "w2_round_overhead",
-        f"{collaborators} x {parameters}",
+        f"{collaborators}{' stubs' if stubs else ''} x {parameters}",
         "s/round",
         found.rounds_s,
         floor=round(floor, 6),
@@ -51,7 +78,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="8 rounds")
     arguments = parser.parse_args()
     rounds = 8 if arguments.quick else arguments.rounds
-    result = asyncio.run(measure(arguments.collaborators, rounds, arguments.parameters))
+    result = measure(arguments.collaborators, rounds, arguments.parameters)
     emit(result)
     milliseconds, floor = float(str(result["value"])) * 1000, float(str(result["floor"])) * 1000
     say(f"{result['case']} parameters: {milliseconds:.1f} ms a round; bare messages {floor:.1f} ms")

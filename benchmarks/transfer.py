@@ -2,12 +2,16 @@
 
 Bare TLS sockets and bare gRPC streams move the same bytes in the same run; they do nothing else with them.
 
+With ``--trained 0.01`` the rest of the weights is frozen, as in a fine-tune; `moved_share` tells how much of the model
+still travels.
+
 Example: python benchmarks/transfer.py --megabytes 100 --collaborators 2 --rounds 5
 """
 
 import argparse
 import asyncio
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -18,15 +22,39 @@ from no_training import make_workspace, run_experiment
 from openfl_like.services.local_federation import LocalFederation
 
 
-async def measure(megabytes: int, tensors: int, collaborators: int, rounds: int) -> dict[str, object]:
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is moved.
+
+    Attributes:
+        megabytes: Size of the model, 10^6 bytes each.
+        tensors: In so many tensors.
+        trained: Share of it that changes.
+        collaborators: To and from so many sites.
+        rounds: So often.
+    """
+
+    megabytes: int
+    tensors: int
+    trained: float
+    collaborators: int
+    rounds: int
+
+    def __str__(self) -> str:
+        frozen = f", {1 - self.trained:.0%} frozen" if self.trained < 1 else ""
+        return f"{self.megabytes}MB in {self.tensors} x {self.collaborators}{frozen}"
+
+
+async def measure(case: Case) -> dict[str, object]:
     """Runs one experiment and gives its figure beside the floors of the same run."""
-    size = megabytes * 1_000_000
+    size, collaborators, rounds = case.megabytes * 1_000_000, case.collaborators, case.rounds
     with tempfile.TemporaryDirectory(prefix="fx-bench-") as directory:
         place = Path(directory)
         sites = make_workspace(place / "workspace", collaborators)
         overrides = (
-            f"task_runner.settings.parameters={size // 4 // tensors}",
-            f"task_runner.settings.tensors={tensors}",
+            f"task_runner.settings.parameters={size // 4 // case.tensors}",
+            f"task_runner.settings.tensors={case.tensors}",
+            f"task_runner.settings.trained={case.trained}",
             f"admission.min_collaborators={collaborators}",
         )
         async with LocalFederation(place / "federation", sites, (1,), ()) as federation:
@@ -38,7 +66,7 @@ async def measure(megabytes: int, tensors: int, collaborators: int, rounds: int)
     value = median(found.rounds_s)
     return figure(
         "w1_transfer",
-        f"{megabytes}MB in {tensors} x {collaborators}",
+        str(case),
         "s/round",
         found.rounds_s,
         floor=round(tls, 4),
@@ -46,6 +74,7 @@ async def measure(megabytes: int, tensors: int, collaborators: int, rounds: int)
         grpc_floor=round(bare, 4),
         grpc_ratio=round(value / bare, 2),
         cpu_s=found.cpu_s,
+        moved_share=round(found.moved_mb * 1e6 / (2 * size * collaborators), 4),
         rss_mb=found.anonymous_mb,
         file_mb=found.file_mb,
     )
@@ -56,16 +85,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--megabytes", type=int, default=100)
     parser.add_argument("--tensors", type=int, default=10)
+    parser.add_argument("--trained", type=float, default=1.0)
     parser.add_argument("--collaborators", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="20 MB")
     arguments = parser.parse_args()
     megabytes = 20 if arguments.quick else arguments.megabytes
-    result = asyncio.run(measure(megabytes, arguments.tensors, arguments.collaborators, arguments.rounds))
+    case = Case(megabytes, arguments.tensors, arguments.trained, arguments.collaborators, arguments.rounds)
+    result = asyncio.run(measure(case))
     emit(result)
     say(
         f"{result['case']}: {result['value']} s a round; TLS floor {result['floor']} s (x {result['ratio']}), "
-        f"gRPC floor {result['grpc_floor']} s (x {result['grpc_ratio']}); {result['cpu_s']} CPU s a round"
+        f"gRPC floor {result['grpc_floor']} s (x {result['grpc_ratio']}); {result['cpu_s']} CPU s a round; "
+        f"moved {float(str(result['moved_share'])):.1%} of the model both ways"
     )
 
 

@@ -84,27 +84,27 @@ def check_facts(update: Update) -> str:
 
 
 def validate_update(
-    validators: Sequence[Validator], path: Path, base_path: Path | None, facts: Update, sent: Sent | None = None
+    validators: Sequence[Validator], path: Path, base: TensorFile | None, facts: Update, sent: Sent | None = None
 ) -> str:
     """Runs all checks of an update; the first complaint is the answer, empty if there is none.
 
     Args:
         validators: The plan's.
         path: The update's model file; one that is damaged is a complaint.
-        base_path: The global model it started from, if there is one.
+        base: The global model it started from, if there is one.
         facts: What the collaborator said about it.
         sent: How it is encoded; None: it is a model file.
-
-    Raises:
-        TensorError: If the global model's file is damaged.
     """
     complaint = check_facts(facts)
     if complaint:
         return complaint
-    if base_path is None:
-        return _run(validators, path, None, facts, sent)
-    with TensorFile(base_path) as base:
-        return _run(validators, path, base, facts, sent)
+    try:
+        update = open_update(path, sent, verify=True)
+    except TensorError as error:
+        return f"its model file is damaged: {error.message}"
+    with closing(update):
+        complaints = (validator.check(update, base, facts) for validator in validators)
+        return next((complaint for complaint in complaints if complaint), "")
 
 
 def _check_metrics(update: Update) -> str:
@@ -117,13 +117,3 @@ def _check_metrics(update: Update) -> str:
         if not math.isfinite(value):
             return f"metric '{name}' of task '{task}' is {value}"
     return ""
-
-
-def _run(validators: Sequence[Validator], path: Path, base: TensorFile | None, facts: Update, sent: Sent | None) -> str:
-    try:
-        update = open_update(path, sent, verify=True)
-    except TensorError as error:
-        return f"its model file is damaged: {error.message}"
-    with closing(update):
-        complaints = (validator.check(update, base, facts) for validator in validators)
-        return next((complaint for complaint in complaints if complaint), "")

@@ -30,6 +30,7 @@ from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.parties import EventRecord
 from openfl_like.runtimes.models import ModelShelf, describe
 from openfl_like.store.experiment import Commit, ExperimentStore
+from openfl_like.tensors.manifest import sha256_file
 
 Outward = SendAssignment | WithdrawAssignment | FinishExperiment
 Post = Callable[[Event], None]
@@ -194,8 +195,10 @@ class Drive:
     def _hashes(self) -> dict[int, str]:
         """SHA-256 of the last and the best model, for people: it costs a pass over them, so only at the end."""
         versions = self._experiment.versions
-        rounds = {version.round for version in [*versions[-1:], *[v for v in versions if v.best][-1:]]}
-        return {number: self._record.shelf.sha256(number) for number in rounds}
+        rounds = {
+            (version.round, version.digest) for version in [*versions[-1:], *[v for v in versions if v.best][-1:]]
+        }
+        return {number: sha256_file(self._record.shelf.path(digest)) for number, digest in rounds}
 
     async def _perform(self, command: Command) -> Outcome | None:
         match command:

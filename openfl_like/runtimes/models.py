@@ -15,9 +15,10 @@ from openfl_like.federation.seeds import compression_seed
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.federation.validation import validate_update
 from openfl_like.plan.schema import Plan
-from openfl_like.store.files import ExperimentFiles
+from openfl_like.store.files import ExperimentFiles, make_durable
+from openfl_like.tensors.container import TensorFile
 from openfl_like.tensors.encoded import Sent
-from openfl_like.tensors.manifest import Manifest, file_digest, manifest_of, sha256_file
+from openfl_like.tensors.manifest import Manifest, file_digest, manifest_of
 
 MOST_THREADS = 4
 """Combining updates is bound by memory; more threads would only be in each other's way."""
@@ -45,6 +46,7 @@ class ModelShelf:
         self._rounds: dict[str, int] = {}
         self._manifests: dict[str, Manifest] = {}
         self._verdicts: dict[Path, tuple[str, str]] = {}
+        self._base: dict[str, TensorFile] = {}
 
     def put(self, digest: str, round_number: int) -> None:
         """Remembers which round's file has this digest."""
@@ -109,9 +111,17 @@ class ModelShelf:
         return problem if digest == update.digest else self._look(update, base_model)
 
     def _look(self, update: Update, base_model: str) -> str:
-        base = self.path(base_model) if base_model else None
-        sent = self._sent(update, base)
+        base = self._opened(base_model) if base_model else None
+        sent = self._sent(update, base.path if base is not None else None)
         return validate_update(self._validators, self.spool_path(update), base, update, sent)
+
+    def _opened(self, digest: str) -> TensorFile:
+        """Opens a global model once for all updates that started from it."""
+        known = self._base.get(digest)
+        if known is None:
+            known = TensorFile(self.path(digest))
+            self._base = {digest: known}
+        return known
 
     def _sent(self, update: Update, base: Path | None) -> Sent | None:
         if self._encoding is None or base is None or update.phase is not Phase.TRAIN:
@@ -142,15 +152,12 @@ class ModelShelf:
         if made_in != version.round:
             self._files.carry(made_in, version.round)
             self.put(version.digest, version.round)
-        self._files.make_durable(version.round)
-
-    def sha256(self, round_number: int) -> str:
-        """Gives the SHA-256 (hex) of a round's model, as ``sha256sum`` prints it; it reads the whole file."""
-        return sha256_file(self._files.model(round_number))
+        make_durable(self._files.model(version.round))
 
     def tidy(self, versions: Sequence[ModelVersion]) -> None:
         """Lets go of the newest round's updates and of models that the plan does not keep."""
         newest = versions[-1].round
+        self._base = {}
         self._files.clear_spool(newest)
         best = [version.round for version in versions if version.best][-1:]
         keep = {*(version.round for version in versions[-self._keep :]), *best}

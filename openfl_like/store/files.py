@@ -46,7 +46,7 @@ class ExperimentFiles:
 
     def model(self, round_number: int) -> Path:
         """The model that a round made."""
-        return self.directory / "models" / f"v{round_number:04d}.safetensors"
+        return self.directory / f"models/v{round_number:04d}.safetensors"
 
     def models(self) -> dict[int, Path]:
         """Every model that is there, by its round."""
@@ -56,7 +56,7 @@ class ExperimentFiles:
 
     def update(self, round_number: int, phase: Phase, collaborator: str) -> Path:
         """The update of a collaborator in the spool."""
-        return self.directory / "spool" / f"{round_number:04d}-{phase.value}-{collaborator}.safetensors"
+        return self.directory / f"spool/{round_number:04d}-{phase.value}-{collaborator}.safetensors"
 
     def carry(self, round_from: int, round_to: int) -> None:
         """Gives an unchanged model the name of a later round; no bytes are copied."""
@@ -64,21 +64,12 @@ class ExperimentFiles:
         target.unlink(missing_ok=True)
         os.link(self.model(round_from), target)
 
-    def make_durable(self, round_number: int) -> None:
-        """Forces a model to disk, its name too."""
-        for path in (self.model(round_number), self.directory / "models"):
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-
     def spare(self, name: str) -> Path:
         """A file that nobody needs any more and that the next one of its kind may overwrite; it need not exist.
 
         Overwriting costs the kernel far less than freeing pages and clearing new ones, round after round.
         """
-        return self.directory / "spool" / f"spare-{name}"
+        return self.directory / f"spool/spare-{name}"
 
     def clear_spool(self, round_number: int) -> None:
         """Removes a closed round's updates; large ones become their collaborators' spares."""
@@ -102,20 +93,32 @@ class ExperimentFiles:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
+def make_durable(path: Path) -> None:
+    """Forces a file to disk, and its name."""
+    for forced in (path, path.parent):
+        descriptor = os.open(forced, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def retire(path: Path, spare: Path) -> None:
     """Removes a file, or keeps it as a spare if that pays and nobody else has a name for it; so with its manifest."""
     try:
         status = path.stat()
     except FileNotFoundError:
         return
-    manifest_path(spare).unlink(missing_ok=True)
-    if status.st_size >= SPARE_BYTES and status.st_nlink == 1:
-        path.replace(spare)
-        with suppress(FileNotFoundError):
-            manifest_path(path).replace(manifest_path(spare))
-    else:
+    if status.st_size < SPARE_BYTES:
+        path.unlink()
+    elif status.st_nlink > 1:
         path.unlink()
         manifest_path(path).unlink(missing_ok=True)
+    else:
+        path.replace(spare)
+        manifest_path(spare).unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            manifest_path(path).replace(manifest_path(spare))
 
 
 def pick_version(versions: list[PublishedVersion], which: str) -> PublishedVersion:

@@ -21,6 +21,8 @@ FRAMES_AHEAD = 2
 INLINE_BYTES = 1 << 18  # below this a hop to a thread costs more than the work
 CHUNK_TIMEOUT_S = 60.0
 
+_FRESH = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+
 Receive = Callable[[], Awaitable[bytes | None]]
 Frame = tuple[int, ...]
 
@@ -38,9 +40,13 @@ def asks(manifest: Manifest) -> bool:
 def place_file(path: Path, content: bytes) -> None:
     """Writes a small file that came with a message; it appears under its name when it is whole."""
     part = part_of(path)
-    part.parent.mkdir(parents=True, exist_ok=True)
-    part.touch(mode=0o600)
-    part.write_bytes(content)
+    try:
+        descriptor = os.open(part, _FRESH, 0o600)
+    except FileNotFoundError:
+        part.parent.mkdir(parents=True)
+        descriptor = os.open(part, _FRESH, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
     part.rename(path)
 
 

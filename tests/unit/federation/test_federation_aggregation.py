@@ -295,7 +295,8 @@ def test_validation_of_an_update(tmp_path: Path) -> None:
     (tmp_path / "damaged").write_bytes(b"\x80\x04pickle")
 
     def run(name: str, base: str = "base", samples: int = 5) -> str:
-        return validate_update(checks, tmp_path / name, tmp_path / base, facts(samples=samples))
+        with TensorFile(tmp_path / base) as file:
+            return validate_update(checks, tmp_path / name, file, facts(samples=samples))
 
     assert run("good") == ""
     assert "F64[3] instead of F64[2]" in run("other")

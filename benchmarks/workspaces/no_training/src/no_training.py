@@ -1,4 +1,4 @@
-"""Adds one to every weight; imports nothing but NumPy."""
+"""Adds a number to the weights, another one at every site and round; imports nothing but NumPy."""
 
 from collections.abc import Mapping
 
@@ -37,9 +37,20 @@ class NoTraining:
         context: Not looked at.
         parameters: Length of each tensor.
         tensors: How many tensors.
+        trained: Share of the elements that change, those at the end; the others are frozen.
     """
 
-    def __init__(self, loader: NoLoader, context: RunnerContext, *, parameters: int = 1000, tensors: int = 1) -> None:  # noqa: ARG002 (the runner's interface)
+    def __init__(
+        self,
+        loader: NoLoader,  # noqa: ARG002 (the runner's interface)
+        context: RunnerContext,  # noqa: ARG002 (as above)
+        *,
+        parameters: int = 1000,
+        tensors: int = 1,
+        trained: float = 1.0,
+    ) -> None:
+        self._trained = round(parameters * tensors * trained)
+        self._step = np.float32(1)
         self._model = {f"w{i:04d}": np.zeros(parameters, np.float32) for i in range(tensors)}
 
     def initialise(self, seed: int) -> None:
@@ -48,7 +59,8 @@ class NoTraining:
         self._model = {name: generator.standard_normal(len(v), np.float32) for name, v in self._model.items()}
 
     def begin(self, seed: int) -> None:
-        """Nothing to reset."""
+        """Takes the seed of an assignment, which no other site has."""
+        self._step = np.float32(1 + seed % 997 / 997)
 
     def get_tensors(self) -> dict[str, np.ndarray]:
         """The weights."""
@@ -59,9 +71,12 @@ class NoTraining:
         self._model = {name: np.array(value) for name, value in tensors.items()}
 
     def train(self) -> TaskResult:
-        """Adds one to every weight."""
-        for value in self._model.values():
-            np.add(value, 1, out=value)
+        """Adds to the weights that are trained."""
+        left = self._trained
+        for value in reversed(self._model.values()):
+            tail = value[max(0, len(value) - left) :]
+            np.add(tail, self._step, out=tail)
+            left -= len(tail)
         return TaskResult(1, {"loss": 0.0})
 
     def validate(self) -> TaskResult:

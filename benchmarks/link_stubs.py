@@ -1,0 +1,175 @@
+"""An Aggregator with collaborators that do not work: each a connection and a session, all of them in one process.
+
+They answer every assignment at once with the model that they were given, a little changed, so what a round takes is the
+Aggregator's own time and the wire's. Real ones would each need two processes; a hundred of those on a few processors
+measure the processors.
+"""
+
+import asyncio
+import json
+import multiprocessing
+import os
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from no_training import Measured, Rounds, make_workspace
+from processes import Watcher
+
+from openfl_like.errors import UnreachableError
+from openfl_like.federation.ports import Dismissal, Ready
+from openfl_like.federation.task import Assignment, Phase, Update
+from openfl_like.pki.authority import Authority, load_trust, new_key_and_csr
+from openfl_like.pki.certificate import AuthorityKind
+from openfl_like.pki.files import Credentials
+from openfl_like.pki.roles import Identity, Role
+from openfl_like.plan.digest import plan_digest
+from openfl_like.plan.load import load_plan
+from openfl_like.services.spawn import fx_command
+from openfl_like.tensors.container import TensorFile, spare_path, write_tensors
+from openfl_like.tensors.manifest import Manifest, keep_manifest, manifest_of
+from openfl_like.testing.certificates import ThrowAwayFederation
+from openfl_like.wire.aggregator import AggregatorClient, Participation
+from openfl_like.wire.channel import backoff
+
+EXPERIMENT = "stubs"
+Shape: TypeAlias = tuple[int, int]
+"""Elements of a tensor, and how many tensors."""
+TOUCHED = 1 << 12  # one element in so many is changed: a few in every chunk
+
+
+class Stub:
+    """One collaborator: it gives back what it gets.
+
+    Args:
+        name: Its name.
+        directory: Where its files go.
+        shape: Of the initial model, should it be asked for one.
+    """
+
+    def __init__(self, name: str, directory: Path, shape: Shape) -> None:
+        self._name = name
+        self._directory = directory / name
+        self._directory.mkdir()
+        self._shape = shape
+
+    async def attend(self, address: str, credentials: Credentials, plan: str) -> None:
+        """Takes part until it is dismissed."""
+        async for _ in backoff():
+            try:
+                await self._attend(address, credentials, plan)
+            except UnreachableError:  # the Aggregator is still starting
+                continue
+            else:
+                break
+
+    async def _attend(self, address: str, credentials: Credentials, plan: str) -> None:
+        async with AggregatorClient(address, EXPERIMENT, credentials) as client, client.participate() as session:
+            session.report(Ready(plan))
+            await self._work(session)
+
+    async def _work(self, session: Participation) -> None:
+        jobs: set[asyncio.Task[None]] = set()
+        while not isinstance(instruction := await session.instruction(), Dismissal | None):
+            if isinstance(instruction, Assignment):
+                job = asyncio.create_task(self._answer(session, instruction))
+                jobs.add(job)
+                job.add_done_callback(jobs.discard)
+
+    async def _answer(self, session: Participation, assignment: Assignment) -> None:
+        path = self._directory / "model"
+        if assignment.phase is Phase.INITIALISE:
+            elements, count = self._shape
+            values = np.random.default_rng(assignment.seed).standard_normal(elements, np.float32)
+            manifest = write_tensors(path, {f"w{number:04d}": values for number in range(count)}, sync=False)
+        else:
+            if path.exists():
+                path.replace(spare_path(path))
+            await session.model(assignment.model, path, spare_path(path))
+            manifest = _change(path, assignment.seed)
+        keep_manifest(path, manifest)
+        await session.deliver(Update(assignment.round, assignment.phase, self._name, manifest.digest, 1), path)
+
+
+def _change(path: Path, seed: int) -> Manifest:
+    """Changes a few elements in every chunk of a model file, and describes it."""
+    with TensorFile(path) as file:
+        places = {name: file.tensor(name) for name in file.names}
+        start = path.stat().st_size - sum(tensor.nbytes for tensor in places.values())
+    values = np.memmap(path, np.float32, "r+", offset=start - start % 4)
+    values[::TOUCHED] += np.float32(seed % 97 / 97)
+    del values
+    return manifest_of(path)
+
+
+def _issue(certs: Path, names: Sequence[str]) -> list[Credentials]:
+    authority, trust = Authority.load(certs / AuthorityKind.EXPERIMENT.value), load_trust(certs)
+    made = []
+    for name in names:
+        identity = Identity(authority.federation, Role.COLLABORATOR, name, EXPERIMENT)
+        key, request = new_key_and_csr()
+        chain = authority.issue(identity, request, lifetime=timedelta(days=1), now=datetime.now(UTC))
+        made.append(Credentials(identity, chain, key, trust))
+    return made
+
+
+async def _attend(place: Path, address: str, names: Sequence[str], shape: Shape, plan: str) -> None:
+    everybody = await asyncio.to_thread(_issue, place / "certs", names)
+    async with asyncio.TaskGroup() as group:
+        for name, credentials in zip(names, everybody, strict=True):
+            group.create_task(Stub(name, place / "stubs", shape).attend(address, credentials, plan))
+
+
+def _stubs(place: Path, address: str, names: Sequence[str], shape: Shape, plan: str) -> None:
+    asyncio.run(_attend(place, address, names, shape, plan))
+
+
+def run_stubs(collaborators: int, rounds: int, shape: Shape, overrides: Sequence[str] = ()) -> Measured:
+    """Runs one experiment of so many measured rounds with stubs.
+
+    Args:
+        collaborators: How many.
+        rounds: Rounds to measure.
+        shape: Of the model.
+        overrides: Further settings of the plan.
+    """
+    with tempfile.TemporaryDirectory(prefix="fx-bench-") as directory:
+        place = Path(directory)
+        (place / "stubs").mkdir()
+        make_workspace(place / "workspace", 1)
+        settings = (
+            f"admission.min_collaborators={collaborators}",
+            "admission.timeout_s=600",
+            f"aggregator.settings.rounds_to_train={rounds + 1}",
+            *overrides,
+        )
+        plan = place / "workspace" / "plan.yaml"
+        federation = ThrowAwayFederation(place)
+        certificates = federation.folder(federation.credentials(Role.AGGREGATOR, EXPERIMENT))
+        command = fx_command(
+            "aggregator", "start", "--plan", str(plan), "--experiment", EXPERIMENT, "--listen", "localhost:0",
+            "--directory", str(place / "record"), "--certificates", str(certificates), "--json",
+            *(word for setting in settings for word in ("--set", setting)),
+        )  # fmt: skip
+        names = [f"site-{number}" for number in range(1, collaborators + 1)]
+        aggregator = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        with Watcher(os.getpid()) as watcher:
+            assert aggregator.stdout is not None  # noqa: S101 (piped just above)
+            address = str(json.loads(aggregator.stdout.readline())["address"])
+            arguments = place, address, names, shape, plan_digest(load_plan(plan, settings))
+            stubs = multiprocessing.get_context("spawn").Process(target=_stubs, args=arguments)
+            stubs.start()
+            seen = Rounds(watcher)
+            for line in aggregator.stdout:
+                event = json.loads(line)
+                if event.get("kind") == "round_finished":
+                    seen.add(float(event["time"]))
+            aggregator.wait()
+            stubs.join()
+        if aggregator.returncode:
+            raise SystemExit(f"the aggregator ended with exit code {aggregator.returncode}")
+        return seen.measured()
