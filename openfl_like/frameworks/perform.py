@@ -192,7 +192,8 @@ class Performer:
             carried = self._feedback.carried(sent.seed)
             self._feedback.keep(write_encoded(out, tensors, sent, carried, spare=spare))
             manifest = manifest_of(out)
-        keep_manifest(out, manifest)
+        if len(manifest.chunks) > 1:
+            keep_manifest(out, manifest)
         return manifest.digest
 
     @contextmanager

@@ -144,8 +144,8 @@ class Drive:
         outcome = None
         for command in commands:
             outcome = await self._perform(command) or outcome
-        if publishes:
-            self._record.shelf.tidy(self._experiment.versions)
+        if publishes or outcome is not None:
+            self._record.shelf.tidy(self._experiment.versions, ended=outcome is not None)
         return outcome
 
     def _handle(self, events: list[Event], now: float) -> list[Command]:

@@ -154,11 +154,16 @@ class ModelShelf:
             self.put(version.digest, version.round)
         make_durable(self._files.model(version.round))
 
-    def tidy(self, versions: Sequence[ModelVersion]) -> None:
-        """Lets go of the newest round's updates and of models that the plan does not keep."""
-        newest = versions[-1].round
+    def tidy(self, versions: Sequence[ModelVersion], *, ended: bool = False) -> None:
+        """Lets go of the newest round's updates and of models that the plan does not keep; at the end also of spares."""
         self._base = {}
-        self._files.clear_spool(newest)
+        if versions:
+            self._files.clear_spool(versions[-1].round)
+            self._retain(versions)
+        if ended:
+            self._files.clear_spares()
+
+    def _retain(self, versions: Sequence[ModelVersion]) -> None:
         best = [version.round for version in versions if version.best][-1:]
         keep = {*(version.round for version in versions[-self._keep :]), *best}
         self._files.retain(keep)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import resource
 import signal
@@ -11,6 +12,8 @@ from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 OPEN_FILES = 65_536
+MALLOC = {-8: 1, -3: 16 << 20, -1: 64 << 20}
+"""M_ARENA_MAX: pools; M_MMAP_THRESHOLD: what is always given back; M_TRIM_THRESHOLD: how much is kept at most."""
 
 
 def allow_many_connections() -> None:
@@ -20,6 +23,18 @@ def allow_many_connections() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def keep_freed_memory() -> None:
+    """Has the C library keep what was freed for the next frame, in one pool instead of one per thread.
+
+    Frames of a MiB pass through many threads. Left alone, the library gives most of them back to the kernel and gets
+    them again, cleared; that is a tenth of the work of a transfer, and more memory.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc only
+    if mallopt is not None:
+        for parameter, value in MALLOC.items():
+            mallopt(parameter, value)
 
 
 async def until_signalled(work: Coroutine[Any, Any, Result]) -> Result | None:
@@ -57,6 +72,7 @@ async def parent_gone() -> None:
 async def live(work: Coroutine[Any, Any, Result], *, parent: bool) -> Result | None:
     """Runs a daemon's work until it ends, a signal comes or, with ``parent``, the parent process dies."""
     gc.freeze()  # what was imported stays: the collector need not look through it again and again
+    keep_freed_memory()
     return await until_signalled(with_parent(work) if parent else work)
 
 

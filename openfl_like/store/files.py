@@ -7,7 +7,6 @@ logs/<source>.log
 import os
 import shutil
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +14,6 @@ from openfl_like.errors import NotFoundError
 from openfl_like.federation.parties import PublishedVersion
 from openfl_like.federation.task import Phase
 from openfl_like.tensors.manifest import manifest_path
-
-SPARE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +69,7 @@ class ExperimentFiles:
         return self.directory / f"spool/spare-{name}"
 
     def clear_spool(self, round_number: int) -> None:
-        """Removes a closed round's updates; large ones become their collaborators' spares."""
+        """Takes a closed round's updates away; they become their collaborators' spares."""
         prefix = f"{round_number:04d}-"
         paths = sorted(path for path in (self.directory / "spool").iterdir() if path.name.startswith(prefix))
         for path in paths:
@@ -80,6 +77,11 @@ class ExperimentFiles:
                 retire(path, self.spare(path.stem.split("-", 2)[2]))
             else:
                 path.unlink(missing_ok=True)  # a manifest went with its file, which comes before it
+
+    def clear_spares(self) -> None:
+        """Removes the spares, when no more files will come."""
+        for path in (self.directory / "spool").glob("spare-*"):
+            path.unlink()
 
     def retain(self, rounds: Iterable[int]) -> None:
         """Removes the models of all rounds but these."""
@@ -104,21 +106,21 @@ def make_durable(path: Path) -> None:
 
 
 def retire(path: Path, spare: Path) -> None:
-    """Removes a file, or keeps it as a spare if that pays and nobody else has a name for it; so with its manifest."""
+    """Keeps a file that nobody needs any more as a spare, with its manifest; removes it if it has another name."""
+    manifest, known = manifest_path(path), manifest_path(spare)
     try:
-        status = path.stat()
+        shared = path.stat().st_nlink > 1
     except FileNotFoundError:
         return
-    if status.st_size < SPARE_BYTES:
+    if shared:
         path.unlink()
-    elif status.st_nlink > 1:
-        path.unlink()
-        manifest_path(path).unlink(missing_ok=True)
-    else:
-        path.replace(spare)
-        manifest_path(spare).unlink(missing_ok=True)
-        with suppress(FileNotFoundError):
-            manifest_path(path).replace(manifest_path(spare))
+        manifest.unlink(missing_ok=True)
+        return
+    path.replace(spare)
+    try:
+        manifest.replace(known)
+    except FileNotFoundError:
+        known.unlink(missing_ok=True)
 
 
 def pick_version(versions: list[PublishedVersion], which: str) -> PublishedVersion:

@@ -27,6 +27,7 @@ from openfl_like.wire.convert import (
     watch_from,
     watch_to,
 )
+from openfl_like.wire.lanes import Lanes
 from openfl_like.wire.protos import federation_pb2 as pb
 from openfl_like.wire.server import Call
 from openfl_like.wire.status import told
@@ -73,7 +74,7 @@ class Participation:
         """Puts a model file in its place: the one that came with its assignment, or it is fetched."""
         came, content = self._enclosed
         if came == digest:
-            place_file(path, content)
+            place_file(path, content, spare)
         else:
             await self.client.download(digest, path, spare)
 
@@ -185,6 +186,7 @@ class AggregatorServicer:
     def __init__(self, port: AggregatorPort) -> None:
         self._port = port
         self._receiving: set[tuple[int, Phase, str]] = set()
+        self._down, self._up = Lanes(), Lanes()
 
     async def participate(self, call: Call) -> None:
         """Holds a collaborator's session."""
@@ -228,7 +230,7 @@ class AggregatorServicer:
                 raise UpdateRefusedError("the update's digest is not that of its file")
             with self._slot(update):
                 landing = await self._port.expect_update(update, manifest)
-                place_file(landing.path, content or b"")
+                place_file(landing.path, content or b"", landing.spare)
                 await self._port.commit_update(update)
         except FederationError as error:
             log.info("an update of '%s' refused: %s %s", update.collaborator, error.code, error)
@@ -239,7 +241,7 @@ class AggregatorServicer:
         """Serves a model file."""
         request = pb.DownloadRequest.FromString(await call.receive() or b"")
         stored = await self._port.model_file(request.model)
-        await serve_file(call, stored.path, stored.manifest)
+        await serve_file(call, stored.path, stored.manifest, self._down)
 
     async def upload(self, call: Call) -> None:
         """Takes an update into the spool and answers with a receipt."""
@@ -250,7 +252,7 @@ class AggregatorServicer:
             raise UpdateRefusedError("the update's digest is not that of its manifest")
         with self._slot(update):
             landing = await self._port.expect_update(update, manifest)
-            await take_file(call, landing, manifest)
+            await take_file(call, landing, manifest, self._up)
             keep_manifest(landing.path, manifest)
             await self._port.commit_update(update)
         await call.send(pb.Receipt(digest=update.digest).SerializeToString())
@@ -287,21 +289,30 @@ class AggregatorServicer:
         return pb.LossReply()
 
 
-async def serve_file(call: Call, path: Path, manifest: Manifest) -> None:
+async def serve_file(call: Call, path: Path, manifest: Manifest, lanes: Lanes) -> None:
     """Answers a download: sends the manifest, reads the wants, sends the chunks."""
     await call.send(manifest_to(manifest).SerializeToString())
     indices = every_chunk(manifest)
     if asks(manifest):
         indices = tuple(pb.Wants.FromString(await call.receive() or b"").chunks)
-    async for chunk in chunks_of(path, manifest, indices):
-        await call.send(chunk)
+    async with lanes.lane() as lane:
+        async for frame in chunks_of(path, manifest, indices):
+            await call.send(frame)
+            lane.moved(len(frame))
 
 
-async def take_file(call: Call, landing: Landing, manifest: Manifest, *, durable: bool = False) -> None:
+async def take_file(call: Call, landing: Landing, manifest: Manifest, lanes: Lanes, *, durable: bool = False) -> None:
     """Takes an upload: says which chunks are wanted and receives them; a complete file is not received again."""
-    indices = every_chunk(manifest)
-    if asks(manifest):
-        indices = () if landing.complete else await wanted(landing.path, manifest, landing.spare)
-        await call.send(pb.Wants(chunks=indices).SerializeToString())
-    if not landing.complete:
-        await receive_file(landing.path, manifest, indices, call.receive, durable=durable)
+    async with lanes.lane() as lane:
+
+        async def receive() -> bytes | None:
+            frame: bytes | None = await call.receive()
+            lane.moved(len(frame or b""))
+            return frame
+
+        indices = every_chunk(manifest)
+        if asks(manifest):
+            indices = () if landing.complete else await wanted(landing.path, manifest, landing.spare)
+            await call.send(pb.Wants(chunks=indices).SerializeToString())
+        if not landing.complete:
+            await receive_file(landing.path, manifest, indices, receive, durable=durable)

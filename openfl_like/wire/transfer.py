@@ -9,19 +9,18 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from openfl_like.errors import TransferError
 from openfl_like.tensors.manifest import Manifest, kept_manifest, manifest_of, manifest_path, missing
 
-FRAME_BYTES = 1 << 20
-"""gRPC moves messages near this size fastest; smaller chunks that follow each other share a frame."""
+FRAME_BYTES = 2 << 20
+"""gRPC moves messages near this size with the least work; smaller chunks that follow each other share a frame."""
 FRAMES_AHEAD = 2
 """Frames received while those before them are checked and written; memory is that many frames a transfer."""
 INLINE_BYTES = 1 << 18  # below this a hop to a thread costs more than the work
 CHUNK_TIMEOUT_S = 60.0
-
-_FRESH = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
 Receive = Callable[[], Awaitable[bytes | None]]
 Frame = tuple[int, ...]
@@ -37,16 +36,22 @@ def asks(manifest: Manifest) -> bool:
     return len(manifest.chunks) > 1
 
 
-def place_file(path: Path, content: bytes) -> None:
-    """Writes a small file that came with a message; it appears under its name when it is whole."""
+def place_file(path: Path, content: bytes, spare: Path | None = None) -> None:
+    """Writes a small file that came with a message; it appears under its name when it is whole.
+
+    Args:
+        path: Where it goes.
+        content: What is in it.
+        spare: A file that nobody needs any more, to be overwritten: removing one and making one costs more.
+    """
     part = part_of(path)
-    try:
-        descriptor = os.open(part, _FRESH, 0o600)
-    except FileNotFoundError:
-        part.parent.mkdir(parents=True)
-        descriptor = os.open(part, _FRESH, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+    part.parent.mkdir(parents=True, exist_ok=True)
+    if spare is not None:
+        with suppress(FileNotFoundError):
+            spare.replace(part)
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "wb") as file:
         file.write(content)
+        file.truncate()
     part.rename(path)
 
 

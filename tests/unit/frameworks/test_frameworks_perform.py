@@ -10,7 +10,7 @@ from openfl_like.data.shard import ArrayShard, Dataset
 from openfl_like.errors import TaskError, TensorError
 from openfl_like.federation.task import Assignment, Phase, TaskCall
 from openfl_like.frameworks.perform import Performer
-from openfl_like.plan.schema import Component, Plan, Task
+from openfl_like.plan.schema import Component, CompressionPipeline, Plan, Task
 from openfl_like.tensors.container import read_tensors, write_tensors
 from openfl_like.tensors.manifest import file_digest
 
@@ -277,7 +277,7 @@ def test_nothing_is_left_behind(workspace: Path, model: Path, out: Path) -> None
 
 
 def compressed(workspace: Path, template: str = "random_k") -> Performer:
-    part = Component(template=template, settings={"fraction": 1.0} if template == "random_k" else {})
+    part = CompressionPipeline(template=template, settings={"fraction": 1.0} if template == "random_k" else {})
     return Performer(plan().model_copy(update={"compression_pipeline": part}), shard(), workspace)
 
 
@@ -310,6 +310,6 @@ def test_a_model_that_cannot_be_compressed_is_told(workspace: Path, model: Path,
 
 
 def test_a_compression_that_cannot_be_built_is_told(workspace: Path) -> None:
-    part = Component(template="src.model:none")
+    part = CompressionPipeline(template="src.model:none")
     with pytest.raises(TaskError, match=r"the compression 'src.model:none' raised PlanError"):
         Performer(plan().model_copy(update={"compression_pipeline": part}), shard(), workspace)

@@ -8,7 +8,8 @@ from openfl_like.errors import NotFoundError
 from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.parties import PublishedVersion
 from openfl_like.federation.task import Phase
-from openfl_like.store.files import ExperimentFiles, pick_version
+from openfl_like.store.files import ExperimentFiles, pick_version, retire
+from openfl_like.tensors.manifest import manifest_path
 
 
 @pytest.fixture
@@ -44,7 +45,33 @@ def test_only_the_spool_of_the_round_is_cleared(files: ExperimentFiles) -> None:
     part = files.update(1, Phase.TRAIN, "zurich")
     part.with_name(part.name + ".part").touch()
     files.clear_spool(1)
-    assert sorted(path.name[:4] for path in (files.directory / "spool").iterdir()) == ["0010", "0011"]
+    names = ["0010-train-bern.safetensors", "0011-train-bern.safetensors"]
+    assert sorted(path.name for path in (files.directory / "spool").iterdir()) == [*names, "spare-bern"]
+    files.clear_spares()
+    assert sorted(path.name for path in (files.directory / "spool").iterdir()) == names
+
+
+def test_a_spare_keeps_its_own_manifest(tmp_path: Path) -> None:
+    first, second, spare = tmp_path / "first", tmp_path / "second", tmp_path / "spare"
+    first.write_bytes(b"1")
+    manifest_path(first).write_bytes(b"of the first")
+    retire(first, spare)
+    assert (spare.read_bytes(), manifest_path(spare).read_bytes()) == (b"1", b"of the first")
+    second.write_bytes(b"2")
+    retire(second, spare)
+    assert spare.read_bytes() == b"2"
+    assert not manifest_path(spare).exists(), "that of another file would be a lie"
+    retire(tmp_path / "none", spare)
+    assert spare.exists()
+
+
+def test_a_file_with_another_name_is_no_spare(tmp_path: Path) -> None:
+    path, spare = tmp_path / "model", tmp_path / "spare"
+    path.write_bytes(b"1")
+    (tmp_path / "other").hardlink_to(path)
+    retire(path, spare)
+    assert not path.exists()
+    assert not spare.exists()
 
 
 def test_only_the_named_rounds_are_kept(files: ExperimentFiles) -> None:
