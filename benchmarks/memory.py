@@ -36,7 +36,7 @@ def main() -> None:
             case = f"{rule}, {megabytes}MB x {sites}"
             emit(
                 figure(
-                    "w1_memory", case, "MB", [peak], floor=floor, ratio=round(peak / floor, 2),
+                    "w1_memory", case, "MB", [peak], floor=floor, ratio=round(peak / floor, 2), limit=200,
                     rss_mb={"aggregator": peak}, file_mb={"aggregator": file}, cpu_s=found.cpu_s,
                 )
             )  # fmt: skip

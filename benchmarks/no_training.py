@@ -36,6 +36,9 @@ class Measured:
     file_mb: Mapping[str, float]
 
 
+SETTLED = 2  # rounds after which no process is started any more
+
+
 class Rounds:
     """What was used by the end of each round.
 
@@ -52,7 +55,7 @@ class Rounds:
     def add(self, published: float) -> None:
         """A round has ended, at this time in seconds."""
         self._published.append(published)
-        self._cpu.append(self._watcher.cpu_s())
+        self._cpu.append(self._watcher.cpu_s(look=len(self._cpu) < SETTLED))
         self._moved.append(psutil.net_io_counters(pernic=True)["lo"].bytes_sent / 1e6)
 
     def measured(self) -> Measured:

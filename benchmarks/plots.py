@@ -71,7 +71,7 @@ def transfer(ours: Lines, peers: Lines) -> Figure:
         if others:
             _log_room(axes, [value for _, value, _ in rows])
         size, _, sites = case.rpartition(" x ")
-        axes.set_title(f"{size} tensors, {sites} collaborators", loc="left", fontsize=9, weight="bold")
+        axes.set_title(f"{size} tensors, collaborators: {sites}", loc="left", fontsize=9, weight="bold")
     panels[-1].set_xlabel("seconds a round (down, through the worker, up, aggregated, published)")
     return figure
 

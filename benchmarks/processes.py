@@ -44,6 +44,7 @@ class Watcher:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample)
         self._roles: dict[int, str] = {}
+        self._processes: dict[int, psutil.Process] = {}
         self._due = 0.0
         self._pause = 0.5
         self.anonymous_mb: dict[str, float] = defaultdict(float)
@@ -57,10 +58,16 @@ class Watcher:
         self._stop.set()
         self._thread.join()
 
-    def cpu_s(self) -> float:
-        """CPU seconds of all living descendants so far."""
+    def cpu_s(self, *, look: bool) -> float:
+        """CPU seconds of all living descendants so far.
+
+        Args:
+            look: Whether to look for new ones first; that takes milliseconds which the measured processes would want.
+        """
+        if look:
+            self._find()
         total = 0.0
-        for process in self._parent.children(recursive=True):
+        for process in list(self._processes.values()):
             with suppress(psutil.Error):
                 times = process.cpu_times()
                 total += times.user + times.system
@@ -70,7 +77,7 @@ class Watcher:
         while not self._stop.wait(PERIOD_S):
             if time.monotonic() > self._due:
                 self._find()
-            for pid, role in self._roles.items():
+            for pid, role in list(self._roles.items()):
                 with suppress(OSError, KeyError):
                     anonymous, file = memory_kb(pid)
                     self.anonymous_mb[role] = max(self.anonymous_mb[role], round(anonymous / 1024, 1))
@@ -81,5 +88,6 @@ class Watcher:
         self._due = time.monotonic() + self._pause
         self._pause *= 1.5
         for process in self._parent.children(recursive=True):
+            self._processes.setdefault(process.pid, process)
             if process.pid not in self._roles and (role := role_of(process)):
                 self._roles[process.pid] = role

@@ -20,6 +20,7 @@ Line = Mapping[str, Any]
 BEGIN, END = "<!-- figures: written by benchmarks/report.py -->", "<!-- end of figures -->"
 NAMES = {
     "w1_transfer": "W1: moving a model",
+    "w1_memory": "W1: memory of an Aggregator",
     "w2_round_overhead": "W2: a round without training",
     "w4_first_task": "W4: from submission to the first task",
     "w4_help": "W4: the command line",
@@ -117,6 +118,7 @@ COLUMNS: Mapping[str, Callable[[Line], str]] = {
     "floor": lambda line: number(line.get("floor")),
     "ratio": lambda line: number(line.get("ratio")),
     "second floor": lambda line: number(line.get("grpc_floor", line.get("copy_floor"))),
+    "moved": lambda line: f"{line['moved_share']:.1%}" if "moved_share" in line else "",
     "limit": lambda line: number(line.get("limit")),
     "CPU s": lambda line: number(line.get("cpu_s")),
     "memory, MB": _memory,

@@ -59,7 +59,7 @@ def measure(collaborators: int, rounds: int, parameters: int) -> dict[str, objec
     floor = median(bare)
     return figure(
         "w2_round_overhead",
-        f"{collaborators}{' stubs' if stubs else ''} x {parameters}",
+        f"{collaborators} x {parameters}{', stubs' if stubs else ''}",
         "s/round",
         found.rounds_s,
         floor=round(floor, 6),

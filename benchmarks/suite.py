@@ -18,6 +18,8 @@ RUNS = (
     "transfer.py --megabytes 100",
     "transfer.py --megabytes 100 --tensors 400",
     "transfer.py --megabytes 1000 --rounds 3",
+    "transfer.py --megabytes 100 --trained 0.01",
+    "memory.py",
     "round_overhead.py --collaborators 2",
     "round_overhead.py --collaborators 10",
     "round_overhead.py --collaborators 50",
@@ -28,6 +30,7 @@ RUNS = (
 )
 QUICK_RUNS = (
     "transfer.py --quick",
+    "memory.py --quick",
     "round_overhead.py --quick",
     "startup.py --quick",
     "idle_envoys.py --quick",

@@ -137,15 +137,12 @@ class Drive:
         """Takes what has happened by now, commits what it means, and acts on that."""
         now = self._clock.now()
         commands = self._handle(events, now)
-        publishes = any(isinstance(command, PublishVersion) for command in commands)
-        if publishes:
+        if any(isinstance(command, PublishVersion) for command in commands):
             commands = await self._send_ahead(commands)
         await self._commit(commands, now)
         outcome = None
         for command in commands:
             outcome = await self._perform(command) or outcome
-        if publishes or outcome is not None:
-            self._record.shelf.tidy(self._experiment.versions, ended=outcome is not None)
         return outcome
 
     def _handle(self, events: list[Event], now: float) -> list[Command]:
@@ -190,7 +187,9 @@ class Drive:
         for version in versions:
             self._record.shelf.publish(version)
         hashes = self._hashes() if ends else {}
-        return self._record.store.commit(replace(step, versions=versions, sha256=hashes, durable=True))
+        records = self._record.store.commit(replace(step, versions=versions, sha256=hashes, durable=True))
+        self._record.shelf.tidy(self._experiment.versions, ended=ends)
+        return records
 
     def _hashes(self) -> dict[int, str]:
         """SHA-256 of the last and the best model, for people: it costs a pass over them, so only at the end."""

@@ -155,13 +155,11 @@ class ModelShelf:
         make_durable(self._files.model(version.round))
 
     def tidy(self, versions: Sequence[ModelVersion], *, ended: bool = False) -> None:
-        """Lets go of the newest round's updates and of models that the plan does not keep; at the end also of spares."""
+        """Lets go of the newest round's updates and of models that the plan does not keep; at the end, of spares."""
         self._base = {}
+        self._files.clear_spool(versions[-1].round if versions else 0, ended=ended)
         if versions:
-            self._files.clear_spool(versions[-1].round)
             self._retain(versions)
-        if ended:
-            self._files.clear_spares()
 
     def _retain(self, versions: Sequence[ModelVersion]) -> None:
         best = [version.round for version in versions if version.best][-1:]

@@ -18,6 +18,7 @@ from openfl_like.errors import (
     ShardError,
     TaskError,
     UnreachableError,
+    UpdateRefusedError,
 )
 from openfl_like.federation.ports import Dismissal, Ready, TaskFailure, Withdrawal
 from openfl_like.federation.task import Assignment, Phase, Update
@@ -152,6 +153,9 @@ class Collaborator:
             session.report(TaskFailure(assignment.round, assignment.phase, task, reason))
         except RoundClosedError as error:
             log.warning("round %d: the update was not taken: %s", assignment.round, error)
+        except UpdateRefusedError as error:
+            log.warning("round %d: the update was refused: %s", assignment.round, error)
+            session.report(TaskFailure(assignment.round, assignment.phase, assignment.phase.value, str(error)))
         except UnreachableError as error:
             log.warning("round %d: %s; the update is kept", assignment.round, error)
         except FederationError as error:

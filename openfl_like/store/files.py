@@ -68,8 +68,13 @@ class ExperimentFiles:
         """
         return self.directory / f"spool/spare-{name}"
 
-    def clear_spool(self, round_number: int) -> None:
-        """Takes a closed round's updates away; they become their collaborators' spares."""
+    def clear_spool(self, round_number: int, *, ended: bool = False) -> None:
+        """Takes a closed round's updates away; they become their collaborators' spares.
+
+        Args:
+            round_number: The round.
+            ended: Whether no more files will come: then the spares go, too.
+        """
         prefix = f"{round_number:04d}-"
         paths = sorted(path for path in (self.directory / "spool").iterdir() if path.name.startswith(prefix))
         for path in paths:
@@ -77,11 +82,9 @@ class ExperimentFiles:
                 retire(path, self.spare(path.stem.split("-", 2)[2]))
             else:
                 path.unlink(missing_ok=True)  # a manifest went with its file, which comes before it
-
-    def clear_spares(self) -> None:
-        """Removes the spares, when no more files will come."""
-        for path in (self.directory / "spool").glob("spare-*"):
-            path.unlink()
+        if ended:
+            for path in (self.directory / "spool").glob("spare-*"):
+                path.unlink()
 
     def retain(self, rounds: Iterable[int]) -> None:
         """Removes the models of all rounds but these."""

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -185,7 +185,7 @@ class AggregatorServicer:
 
     def __init__(self, port: AggregatorPort) -> None:
         self._port = port
-        self._receiving: set[tuple[int, Phase, str]] = set()
+        self._receiving: dict[tuple[int, Phase, str], tuple[asyncio.Lock, int]] = {}
         self._down, self._up = Lanes(), Lanes()
 
     async def participate(self, call: Call) -> None:
@@ -228,7 +228,7 @@ class AggregatorServicer:
             manifest = Manifest.of_content(content or b"")
             if manifest.digest != update.digest:
                 raise UpdateRefusedError("the update's digest is not that of its file")
-            with self._slot(update):
+            async with self._slot(update):
                 landing = await self._port.expect_update(update, manifest)
                 place_file(landing.path, content or b"", landing.spare)
                 await self._port.commit_update(update)
@@ -250,24 +250,29 @@ class AggregatorServicer:
         manifest = manifest_from(request.manifest)
         if manifest.digest != update.digest:
             raise UpdateRefusedError("the update's digest is not that of its manifest")
-        with self._slot(update):
+        async with self._slot(update):
             landing = await self._port.expect_update(update, manifest)
             await take_file(call, landing, manifest, self._up)
             keep_manifest(landing.path, manifest)
             await self._port.commit_update(update)
         await call.send(pb.Receipt(digest=update.digest).SerializeToString())
 
-    @contextmanager
-    def _slot(self, update: Update) -> Iterator[None]:
-        """Holds the place of an update in the spool: two uploads at once would write the same file."""
+    @asynccontextmanager
+    async def _slot(self, update: Update) -> AsyncIterator[None]:
+        """Waits for the place of an update in the spool: two uploads at once would write the same file.
+
+        One may still be held by a connection that is broken without our knowing yet; what it left is gone on with.
+        """
         key = update.round, update.phase, update.collaborator
-        if key in self._receiving:
-            raise UpdateRefusedError("an update of this site for this round is already on its way")
-        self._receiving.add(key)
+        turn, waiting = self._receiving.get(key, (asyncio.Lock(), 0))
+        self._receiving[key] = turn, waiting + 1
         try:
-            yield
+            async with turn:
+                yield
         finally:
-            self._receiving.discard(key)
+            _, waiting = self._receiving.pop(key)
+            if waiting > 1:
+                self._receiving[key] = turn, waiting - 1
 
     async def watch(self, call: Call) -> None:
         """Sends history and live events."""

@@ -47,7 +47,7 @@ def test_only_the_spool_of_the_round_is_cleared(files: ExperimentFiles) -> None:
     files.clear_spool(1)
     names = ["0010-train-bern.safetensors", "0011-train-bern.safetensors"]
     assert sorted(path.name for path in (files.directory / "spool").iterdir()) == [*names, "spare-bern"]
-    files.clear_spares()
+    files.clear_spool(2, ended=True)
     assert sorted(path.name for path in (files.directory / "spool").iterdir()) == names
 
 

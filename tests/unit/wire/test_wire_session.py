@@ -83,6 +83,11 @@ class FakePort:
     committed: list[Update] = field(default_factory=list)
     reports: list[CollaboratorReport] = field(default_factory=list)
     refusal: FederationError | None = None
+    committing: int = 0
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
 
     async def participate(
         self,
@@ -112,6 +117,10 @@ class FakePort:
         return Landing(self.directory / "spool" / update.collaborator)
 
     async def commit_update(self, update: Update) -> None:
+        self.committing += 1
+        assert self.committing == 1, "two uploads hold the same place in the spool"
+        await self.gate.wait()
+        self.committing -= 1
         self.committed.append(update)
 
 
@@ -208,6 +217,21 @@ async def test_a_small_update_goes_along_and_is_receipted(session: Session, tmp_
     session.port.instructions.put_nowait(Dismissal("FINISHED", ""))
     assert await listening == [Dismissal("FINISHED", "")]
     assert session.client.uploads == []
+
+
+async def test_a_second_delivery_waits_for_the_first(session: Session) -> None:
+    update, path = session.update(SMALL)
+    session.port.gate.clear()
+    servicer, content = AggregatorServicer(session.port), path.read_bytes()  # type: ignore[arg-type] # as above
+    twice = [asyncio.create_task(servicer._receipt(update, content)) for _ in range(2)]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert session.port.committing == 1
+    session.port.gate.set()
+    first, second = await asyncio.gather(*twice)
+    assert first == second
+    assert session.port.committed == [update, update]
+    assert servicer._receiving == {}, "nothing is remembered of updates that are here"
 
 
 async def test_a_large_update_is_uploaded(session: Session) -> None:
