@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--tensors", type=int, default=10)
     parser.add_argument("--trained", type=float, default=1.0)
     parser.add_argument("--collaborators", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--quick", action="store_true", help="20 MB")
     arguments = parser.parse_args()
     megabytes = 20 if arguments.quick else arguments.megabytes
