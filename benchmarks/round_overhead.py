@@ -42,11 +42,9 @@ async def measure_processes(collaborators: int, rounds: int, parameters: int) ->
         async with LocalFederation(place / "federation", sites, (1,), ()) as federation:
             plan = place / "workspace" / "plan.yaml"
             found = await asyncio.to_thread(run_experiment, federation, plan, rounds, overrides)
-            server = federation.directory / "certs" / "director" / "director"
-            bare = await asyncio.to_thread(
-                control_plane_floor, federation.user_certificates, server, collaborators, rounds
-            )
-    return found, bare
+            keys = federation.user_certificates, federation.directory / "certs" / "director" / "director"
+        # only now: a Director and its Envoys start processes for the next experiment when one has ended
+        return found, await asyncio.to_thread(control_plane_floor, *keys, collaborators, rounds)
 
 
 def measure(collaborators: int, rounds: int, parameters: int) -> dict[str, object]:

@@ -61,6 +61,7 @@ async def measure(case: Case) -> dict[str, object]:
             plan = place / "workspace" / "plan.yaml"
             found = await asyncio.to_thread(run_experiment, federation, plan, rounds, overrides)
             keys = federation.user_certificates, federation.directory / "certs" / "director" / "director"
+        # only now: a Director and its Envoys start processes for the next experiment when one has ended
         tls = median(await asyncio.to_thread(tls_floor, *keys, size, collaborators, rounds + 1))
         bare = median(await asyncio.to_thread(grpc_floor, *keys, size, collaborators, rounds + 1))
     value = median(found.rounds_s)

@@ -186,7 +186,7 @@ class AggregatorServicer:
     def __init__(self, port: AggregatorPort) -> None:
         self._port = port
         self._receiving: dict[tuple[int, Phase, str], tuple[asyncio.Lock, int]] = {}
-        self._down, self._up = Lanes(), Lanes()
+        self._lanes = Lanes()
 
     async def participate(self, call: Call) -> None:
         """Holds a collaborator's session."""
@@ -241,7 +241,7 @@ class AggregatorServicer:
         """Serves a model file."""
         request = pb.DownloadRequest.FromString(await call.receive() or b"")
         stored = await self._port.model_file(request.model)
-        await serve_file(call, stored.path, stored.manifest, self._down)
+        await serve_file(call, stored.path, stored.manifest, self._lanes)
 
     async def upload(self, call: Call) -> None:
         """Takes an update into the spool and answers with a receipt."""
@@ -252,7 +252,7 @@ class AggregatorServicer:
             raise UpdateRefusedError("the update's digest is not that of its manifest")
         async with self._slot(update):
             landing = await self._port.expect_update(update, manifest)
-            await take_file(call, landing, manifest, self._up)
+            await take_file(call, landing, manifest, self._lanes)
             keep_manifest(landing.path, manifest)
             await self._port.commit_update(update)
         await call.send(pb.Receipt(digest=update.digest).SerializeToString())

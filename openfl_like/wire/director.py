@@ -148,7 +148,7 @@ class DirectorServicer:
     def __init__(self, envoys: EnvoyPort, users: UserPort) -> None:
         self._envoys = envoys
         self._users = users
-        self._down, self._up = Lanes(), Lanes()
+        self._lanes = Lanes()
 
     async def attend(self, call: Call) -> None:
         """Holds an envoy's session."""
@@ -166,13 +166,13 @@ class DirectorServicer:
         """Serves a workspace bundle."""
         request = pb.FetchBundleRequest.FromString(await call.receive() or b"")
         path = await self._envoys.bundle_file(request.experiment)
-        await serve_file(call, path, await described(path), self._down)
+        await serve_file(call, path, await described(path), self._lanes)
 
     async def submit(self, call: Call) -> None:
         """Takes a bundle and answers with the queued experiment."""
         submission = convert.submission_from(pb.SubmitRequest.FromString(await call.receive() or b""))
         landing = await self._users.expect_bundle(call.caller.name, submission)
-        await take_file(call, landing, submission.manifest, self._up, durable=True)
+        await take_file(call, landing, submission.manifest, self._lanes, durable=True)
         summary = await self._users.submit(call.caller.name, submission)
         await call.send(convert.summary_to(summary).SerializeToString())
 
@@ -180,7 +180,7 @@ class DirectorServicer:
         """Serves a published model."""
         request = pb.FetchModelRequest.FromString(await call.receive() or b"")
         path = await self._users.model(request.experiment, request.which)
-        await serve_file(call, path, await described(path), self._down)
+        await serve_file(call, path, await described(path), self._lanes)
 
     async def list_experiments(self, _call: Call) -> pb.ListExperimentsReply:
         """Lists all experiments."""

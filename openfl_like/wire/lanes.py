@@ -54,7 +54,7 @@ class Lane:
 
 
 class Lanes:
-    """The lanes of one direction.
+    """The lanes of a server, for both directions.
 
     Args:
         count: How many fast transfers run at once; others wait their turn.
