@@ -69,11 +69,13 @@ def start(
 
 def _run(settings: "AggregatorSettings", *, with_parent: bool, as_json: bool) -> None:
     import asyncio
+    import logging
 
     from openfl_like.cli.outcome import raise_unless_finished
     from openfl_like.services.aggregator import run_aggregator
     from openfl_like.services.lifetime import live
 
+    log = logging.getLogger(__name__)
     screen = Screen(as_json=as_json)
     following: set[asyncio.Task[None]] = set()
 
@@ -86,11 +88,15 @@ def _run(settings: "AggregatorSettings", *, with_parent: bool, as_json: bool) ->
             emit_line({"kind": "listening", "address": address})
         else:
             say(f"aggregator of '{settings.experiment}' listening on {address}")
-        if not with_parent:
+        if with_parent:  # nobody reads its screen; its log goes to the Director's users
+            log.info("aggregator of '%s' listening on %s", settings.experiment, address)
+        else:
             following.add(asyncio.create_task(follow(bus)))
 
     async def work() -> "Outcome":
         outcome = await run_aggregator(settings, ready)
+        if with_parent:
+            log.info("'%s' is %s: %s", settings.experiment, outcome.status, outcome.reason)
         await asyncio.gather(*following)
         return outcome
 

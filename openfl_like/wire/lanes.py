@@ -1,4 +1,4 @@
-"""A few lanes for fast transfers, so that memory does not grow with the number of sites.
+"""A few lanes for fast transfers, so that memory hardly grows with the number of sites.
 
 Transfers that are as fast as this process can go gain nothing from others beside them, but each fills buffers of its
 own. One that waits for its network fills few, and must not keep others waiting: it leaves its lane and goes on.
