@@ -152,10 +152,18 @@ class Drive:
         while waiting:
             for command in self._experiment.handle(waiting.popleft(), now):
                 if isinstance(command, ValidateUpdates | Aggregate) and self._record.shelf.quick(command):
+                    if isinstance(command, Aggregate):
+                        commands = self._record_updates(commands, now)
                     waiting.append(self._work(command))
                 else:
                     commands.append(command)
         return commands
+
+    def _record_updates(self, commands: list[Command], now: float) -> list[Command]:
+        """Commits that all updates are here: the next round is sent ahead, and they must not be asked for again."""
+        announcements = [command for command in commands if isinstance(command, Announce)]
+        self._record.publish(self._record.store.commit(Commit(now, self._experiment.snapshot(), announcements)))
+        return [command for command in commands if not isinstance(command, Announce)]
 
     async def _send_ahead(self, commands: list[Command]) -> list[Command]:
         """Begins the next round while the version that it starts from is still on its way to the disk.
