@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from openfl_like.services.aggregator import AggregatorSettings
 
 
+DATA_PORT_HELP = "Port for large files; 0 takes a free one.  [default: the plan's; a free one with --listen]"
+
+
 @click.group(context_settings=HELP)
 def aggregator() -> None:
     """Run the Aggregator of one experiment; a Director does the same for you."""
@@ -24,6 +27,8 @@ def aggregator() -> None:
 @click.option("-p", "--plan", "plan_file", type=FILE, default=Path("plan.yaml"), show_default=True, help="The plan.")
 @click.option("-e", "--experiment", help="Id of the experiment.  [default: the plan's name]")
 @click.option("-l", "--listen", help="HOST:PORT.  [default: the plan's network settings]")
+@click.option("--data-port", type=click.IntRange(0, 65535), help=DATA_PORT_HELP)
+@click.option("--no-data-port", is_flag=True, help="Carry large files over the port of --listen, which is slower.")
 @click.option("--certificates", type=FOLDER, help="Folder of its certificate.  [default: certs/aggregator/EXPERIMENT]")
 @click.option("--workspace", type=FOLDER, help="Where the plan's code is.  [default: as the plan says]")
 @click.option("--directory", type=FOLDER, help="Where the record goes.  [default: experiments/EXPERIMENT]")
@@ -35,12 +40,14 @@ def start(
     plan_file: Path,
     experiment: str | None,
     listen: str | None,
+    data_port: int | None,
     certificates: Path | None,
     workspace: Path | None,
     directory: Path | None,
     expect: tuple[str, ...],
     overrides: tuple[str, ...],
     *,
+    no_data_port: bool,
     with_parent: bool,
     as_json: bool,
 ) -> None:
@@ -55,12 +62,15 @@ def start(
     plan, code = read_plan(plan_file, workspace, overrides)
     name = experiment or plan.name
     network = plan.network.settings
+    if data_port is None:
+        data_port = 0 if listen else network.data_port
     settings = AggregatorSettings(
         experiment=name,
         plan=plan,
         workspace=code,
         directory=directory or Path("experiments", name),
         listen=listen or f"{network.host}:{network.port}",
+        data_port=None if no_data_port else data_port,
         credentials=load_credentials(certificates or Path("certs", "aggregator", name)),
         expected=expect,
     )

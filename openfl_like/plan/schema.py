@@ -159,10 +159,11 @@ class ModelStore(Section):
 
 
 class NetworkSettings(Section):
-    """Where the Aggregator listens in task-runner mode; the Director chooses both itself."""
+    """Where the Aggregator listens in task-runner mode; the Director chooses all of it itself."""
 
     host: str = "localhost"
     port: Annotated[int, Field(ge=1, le=65535)] = 50051
+    data_port: Annotated[int, Field(ge=0, le=65535)] | None = 50052
 
 
 class Network(Section):

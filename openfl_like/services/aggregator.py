@@ -27,6 +27,7 @@ from openfl_like.store.files import ExperimentFiles
 from openfl_like.tensors.container import TensorFile, write_tensors
 from openfl_like.tensors.manifest import Manifest, file_digest
 from openfl_like.wire.aggregator import SERVICE, AggregatorServicer
+from openfl_like.wire.data_server import DataServer
 from openfl_like.wire.server import Guard, Server, service_handler
 from openfl_like.wire.transfer import INLINE_BYTES
 
@@ -46,6 +47,7 @@ class AggregatorSettings:
         workspace: Where the plan's initial model is, if it names one.
         directory: The experiment's directory; a former run in it is taken up where it was.
         listen: ``host:port``.
+        data_port: Port for data connections; 0 takes a free one, None leaves all to gRPC.
         credentials: Certificate and key of the role aggregator.
         expected: Collaborators to wait for; empty: as the plan says.
     """
@@ -55,6 +57,7 @@ class AggregatorSettings:
     workspace: Path
     directory: Path
     listen: str
+    data_port: int | None
     credentials: Credentials
     expected: tuple[str, ...] = ()
 
@@ -202,7 +205,11 @@ async def run_aggregator(settings: AggregatorSettings, ready: Callable[[str, Eve
         runtime = MailboxRuntime(plan_digest(settings.plan))
         drive = Drive(experiment, runtime, Record(store, shelf, bus.publish), SystemClock())
         guard = Guard(PeerVerifier(settings.credentials.trust), _only(settings.experiment))
-        servicer = AggregatorServicer(Aggregator(drive, runtime, shelf, bus))
+        data = None
+        if settings.data_port is not None:
+            data = DataServer(settings.listen.rpartition(":")[0], settings.data_port, settings.credentials)
+            await stack.enter_async_context(data)
+        servicer = AggregatorServicer(Aggregator(drive, runtime, shelf, bus), data)
         server = Server(settings.listen, settings.credentials, (service_handler(SERVICE, servicer, guard),))
         await stack.enter_async_context(server)
         host = settings.listen.rpartition(":")[0]

@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -71,6 +72,7 @@ class Dispatch:
     files: ExperimentFiles
     _child: Child | None = None
     _address: str = ""
+    _data_port: int | None = None
     _invited: set[str] = field(default_factory=set)
     _out: dict[str, str] = field(default_factory=dict)
     _joined: set[str] = field(default_factory=set)
@@ -149,7 +151,8 @@ class Dispatch:
     async def _prepare(self, plan: Plan) -> None:
         await self._gather(plan)
         host = self.desk.settings.listen.rpartition(":")[0]
-        self._address = f"{host}:{_free_port(host, self.desk.settings.ports)}"
+        port, self._data_port = _choose_ports(host, self.desk.settings.ports)
+        self._address = f"{host}:{port}"
         self._inviting = asyncio.create_task(self._invite())  # sites get ready while the Aggregator does
         await self._start()
 
@@ -183,6 +186,7 @@ class Dispatch:
         certificates = self.files.directory / "certificate"
         save_credentials(certificates, Credentials(identity, chain, key, self.desk.credentials.trust), replace=True)
         expected = [option for name in sorted(self._invited) for option in ("--expect", name)]
+        data = ["--no-data-port"] if self._data_port is None else ["--data-port", str(self._data_port)]
         lines = LogSender(self.id, "aggregator", self.files.log("aggregator"), lambda _: None)
         arguments = (
             "start",
@@ -190,7 +194,7 @@ class Dispatch:
             "--workspace", str(self.files.directory / "workspace"),
             "--experiment", self.id,
             "--directory", str(self.files.directory),
-            "--listen", self._address,
+            "--listen", self._address, *data,
             "--certificates", str(certificates),
             "--with-parent", "--json",
             *expected,
@@ -294,12 +298,25 @@ def _least(plan: Plan) -> int:
     return plan.admission.min_collaborators or len(plan.admission.collaborators) or 1
 
 
-def _free_port(host: str, ports: range) -> int:
-    """Finds a port of the range that nobody listens on; 0 in it stands for any.
+def _choose_ports(host: str, ports: range) -> tuple[int, int | None]:
+    """Finds a port of the range for an Aggregator and one for its data connections, if there is another one.
 
     Raises:
         ConflictError: If all are taken.
     """
+    free = list(itertools.islice(_free_ports(host, ports), 2))
+    if not free:
+        raise ConflictError(
+            f"all aggregator ports {ports.start}-{ports.stop - 1} are taken",
+            cure="widen aggregator_ports in director.yaml",
+        )
+    if ports.start == 0:
+        return free[0], 0
+    return free[0], free[1] if len(free) > 1 else None
+
+
+def _free_ports(host: str, ports: range) -> Iterator[int]:
+    """Gives the ports of the range that nobody listens on; 0 in it stands for any."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for port in ports:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -308,7 +325,5 @@ def _free_port(host: str, ports: range) -> int:
                 probe.bind((host.strip("[]"), port))
             except OSError:
                 continue
-            return int(probe.getsockname()[1])
-    raise ConflictError(
-        f"all aggregator ports {ports.start}-{ports.stop - 1} are taken", cure="widen aggregator_ports in director.yaml"
-    )
+            free = int(probe.getsockname()[1])
+        yield free

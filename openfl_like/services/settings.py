@@ -37,7 +37,7 @@ class DirectorFile(Section):
     Attributes:
         listen: ``host:port`` for envoys and users.
         aggregator_host: Host name under which envoys reach Aggregators; default: the host of ``listen``.
-        aggregator_ports: Port or range ``first-last`` for Aggregators; 0 takes any free one.
+        aggregator_ports: Port or range ``first-last`` for Aggregators, which take two; 0 takes any free ones.
         sample_shape: Shape of one sample that every shard must have.
         target_shape: Shape of one target that every shard must have.
         certificates: Folder with the Director's certificate and key.

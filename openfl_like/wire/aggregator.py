@@ -9,7 +9,7 @@ from pathlib import Path
 
 from openfl_like.errors import FederationError, TransferError, UpdateRefusedError, from_code
 from openfl_like.federation.parties import EventRecord
-from openfl_like.federation.ports import AggregatorInstruction, AggregatorPort, CollaboratorReport, Landing
+from openfl_like.federation.ports import AggregatorInstruction, AggregatorPort, CollaboratorReport
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.roles import Identity, Role
@@ -27,11 +27,13 @@ from openfl_like.wire.convert import (
     watch_from,
     watch_to,
 )
+from openfl_like.wire.data_server import DataServer
+from openfl_like.wire.files import Road, serve_file, take_file
 from openfl_like.wire.lanes import Lanes
 from openfl_like.wire.protos import federation_pb2 as pb
 from openfl_like.wire.server import Call
 from openfl_like.wire.status import told
-from openfl_like.wire.transfer import asks, chunks_of, described, every_chunk, place_file, receive_file, wanted
+from openfl_like.wire.transfer import asks, described, place_file
 
 log = logging.getLogger(__name__)
 SERVICE = pb.DESCRIPTOR.services_by_name["Aggregator"]
@@ -181,12 +183,17 @@ class AggregatorClient:
 
 
 class AggregatorServicer:
-    """Carries the calls of the wire to the Aggregator's port."""
+    """Carries the calls of the wire to the Aggregator's port.
 
-    def __init__(self, port: AggregatorPort) -> None:
+    Args:
+        port: The Aggregator.
+        data: Where collaborators may have large files carried; without it gRPC carries them.
+    """
+
+    def __init__(self, port: AggregatorPort, data: DataServer | None = None) -> None:
         self._port = port
         self._receiving: dict[tuple[int, Phase, str], tuple[asyncio.Lock, int]] = {}
-        self._lanes = Lanes()
+        self._road = Road(Lanes(), data)
 
     async def participate(self, call: Call) -> None:
         """Holds a collaborator's session."""
@@ -241,7 +248,7 @@ class AggregatorServicer:
         """Serves a model file."""
         request = pb.DownloadRequest.FromString(await call.receive() or b"")
         stored = await self._port.model_file(request.model)
-        await serve_file(call, stored.path, stored.manifest, self._lanes)
+        await serve_file(call, stored.path, stored.manifest, self._road)
 
     async def upload(self, call: Call) -> None:
         """Takes an update into the spool and answers with a receipt."""
@@ -252,7 +259,7 @@ class AggregatorServicer:
             raise UpdateRefusedError("the update's digest is not that of its manifest")
         async with self._slot(update):
             landing = await self._port.expect_update(update, manifest)
-            await take_file(call, landing, manifest, self._lanes)
+            await take_file(call, landing, manifest, self._road)
             keep_manifest(landing.path, manifest)
             await self._port.commit_update(update)
         await call.send(pb.Receipt(digest=update.digest).SerializeToString())
@@ -292,32 +299,3 @@ class AggregatorServicer:
         request = await call.receive()
         await self._port.report_loss(request.collaborator, request.reason)
         return pb.LossReply()
-
-
-async def serve_file(call: Call, path: Path, manifest: Manifest, lanes: Lanes) -> None:
-    """Answers a download: sends the manifest, reads the wants, sends the chunks."""
-    await call.send(manifest_to(manifest).SerializeToString())
-    indices = every_chunk(manifest)
-    if asks(manifest):
-        indices = tuple(pb.Wants.FromString(await call.receive() or b"").chunks)
-    async with lanes.lane() as lane:
-        async for frame in chunks_of(path, manifest, indices):
-            await call.send(frame)
-            lane.moved(len(frame))
-
-
-async def take_file(call: Call, landing: Landing, manifest: Manifest, lanes: Lanes, *, durable: bool = False) -> None:
-    """Takes an upload: says which chunks are wanted and receives them; a complete file is not received again."""
-    async with lanes.lane() as lane:
-
-        async def receive() -> bytes | None:
-            frame: bytes | None = await call.receive()
-            lane.moved(len(frame or b""))
-            return frame
-
-        indices = every_chunk(manifest)
-        if asks(manifest):
-            indices = () if landing.complete else await wanted(landing.path, manifest, landing.spare)
-            await call.send(pb.Wants(chunks=indices).SerializeToString())
-        if not landing.complete:
-            await receive_file(landing.path, manifest, indices, receive, durable=durable)

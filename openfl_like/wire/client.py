@@ -5,12 +5,13 @@ transfer stream (`download`, `upload`) are here, the frames' order is in the pro
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
@@ -21,9 +22,22 @@ from openfl_like.pki.peer import verify_peer
 from openfl_like.tensors.manifest import Manifest
 from openfl_like.wire.channel import UNARY_DEADLINE_S, open_channel
 from openfl_like.wire.convert import manifest_from
+from openfl_like.wire.data_client import DataClient
+from openfl_like.wire.data_connection import IDLE_S, TURN_S, BrokenConnectionError, DataConnection
 from openfl_like.wire.protos import federation_pb2 as pb
 from openfl_like.wire.status import failure_of
-from openfl_like.wire.transfer import asks, chunks_of, every_chunk, receive_file, wanted
+from openfl_like.wire.transfer import (
+    asks,
+    chunks_of,
+    every_chunk,
+    read_chunks,
+    receive_file,
+    wanted,
+    write_chunks,
+)
+
+log = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
 
 # What grpc raises on a stream that has ended: by a status, before it began, or while something was under way.
 _BROKEN = (grpc.aio.AioRpcError, asyncio.InvalidStateError, grpc.aio.InternalError)
@@ -106,11 +120,13 @@ class Peer:
         self._link = Link(address, server_name, credentials)
         self._methods: Mapping[str, MethodDescriptor] = service.methods_by_name
         self._channel = open_channel(address, server_name, credentials)
+        self._data = DataClient(address, server_name, credentials)
 
     async def __aenter__(self) -> "Peer":
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._data.close()
         await self._channel.close()
 
     def _start(self, name: str, *arguments: Any, **options: Any) -> Any:
@@ -153,24 +169,85 @@ class Peer:
 
     async def download(self, name: str, request: Any, path: Path, spare: Path | None = None) -> Manifest:
         """Fetches a file: request and wants go up, manifest and chunks come down."""
-        async with self.session(name) as stream:
-            await stream.write(request.SerializeToString())
-            manifest = manifest_from(pb.Manifest.FromString(await stream.expect()))
-            indices = every_chunk(manifest)
-            if asks(manifest):
+
+        async def attempt(data: DataClient | None) -> Manifest:
+            async with self.session(name) as stream:
+                await stream.write(request.SerializeToString())
+                offer = pb.Manifest.FromString(await stream.expect())
+                manifest = manifest_from(offer)
+                if not asks(manifest):
+                    await receive_file(path, manifest, every_chunk(manifest), stream.read)
+                    return manifest
                 indices = await wanted(path, manifest, spare)
-                await stream.write(pb.Wants(chunks=indices).SerializeToString())
-            await receive_file(path, manifest, indices, stream.read)
-            return manifest
+                async with _connection(data, offer.ticket) as connection:
+                    wants = pb.Wants(chunks=indices, by_ticket=connection is not None)
+                    await stream.write(wants.SerializeToString())
+                    if connection is None:
+                        await receive_file(path, manifest, indices, stream.read)
+                    else:
+                        secret = offer.ticket.secret
+                        await connection.run(lambda: _fetch(connection, secret, path, manifest, indices))
+                        await stream.read()  # the server keeps the connection if it sees the call to its end
+                return manifest
+
+        return await self._repeated(attempt)
 
     async def upload(self, name: str, request: Any, path: Path, manifest: Manifest) -> bytes:
         """Delivers a file: request and chunks go up, wants and the receipt (returned) come down."""
-        async with self.session(name) as stream:
-            await stream.write(request.SerializeToString())
-            indices = every_chunk(manifest)
-            if asks(manifest):
-                indices = tuple(pb.Wants.FromString(await stream.expect()).chunks)
-            async for chunk in chunks_of(path, manifest, indices):
-                await stream.write(chunk)
-            receipt: bytes = await stream.expect()
-            return receipt
+
+        async def attempt(data: DataClient | None) -> bytes:
+            async with self.session(name) as stream:
+                await stream.write(request.SerializeToString())
+                wants = pb.Wants(chunks=every_chunk(manifest))
+                if asks(manifest):
+                    wants = pb.Wants.FromString(await stream.expect())
+                indices = tuple(wants.chunks)
+                async with _connection(data if indices else None, wants.ticket) as connection:
+                    if connection is None:
+                        async for chunk in chunks_of(path, manifest, indices):
+                            await stream.write(chunk)
+                    else:
+                        await stream.write(b"")
+                        secret = wants.ticket.secret
+                        await connection.run(lambda: _deliver(connection, secret, path, manifest, indices))
+                    receipt: bytes = await stream.expect()
+                    return receipt
+
+        return await self._repeated(attempt)
+
+    async def _repeated(self, attempt: Callable[[DataClient | None], Awaitable[Answer]]) -> Answer:
+        """Goes on with a transfer whose data connection broke over a new one, and then without one."""
+        for data in (self._data, self._data):
+            try:
+                return await attempt(data)
+            except BrokenConnectionError as error:
+                log.warning("the data connection to %s broke: %s", self._link.address, error)
+        return await attempt(None)
+
+
+@asynccontextmanager
+async def _connection(data: DataClient | None, ticket: pb.Ticket) -> AsyncIterator[DataConnection | None]:
+    """Gives a connection to where a ticket is good, if there is one and a way to it."""
+    if data is None or not ticket.port:
+        yield None
+        return
+    async with data.connection(ticket.port) as connection:
+        yield connection
+
+
+def _deliver(
+    connection: DataConnection, secret: bytes, path: Path, manifest: Manifest, indices: tuple[int, ...]
+) -> None:
+    connection.send(secret)
+    for chunk in read_chunks(path, manifest, indices):
+        connection.send(chunk)
+
+
+def _fetch(connection: DataConnection, secret: bytes, path: Path, manifest: Manifest, indices: tuple[int, ...]) -> None:
+    def fill(buffer: memoryview) -> None:
+        connection.fill(buffer)
+        connection.patient(IDLE_S)
+
+    connection.send(secret)
+    connection.patient(TURN_S)
+    write_chunks(path, manifest, indices, fill)

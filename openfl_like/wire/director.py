@@ -17,8 +17,8 @@ from openfl_like.federation.ports import EnvoyInstruction, EnvoyPort, EnvoyRepor
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.roles import Identity, Role
 from openfl_like.wire import convert
-from openfl_like.wire.aggregator import serve_file, take_file
 from openfl_like.wire.client import Peer, Stream
+from openfl_like.wire.files import Road, serve_file, take_file
 from openfl_like.wire.lanes import Lanes
 from openfl_like.wire.protos import federation_pb2 as pb
 from openfl_like.wire.server import Call
@@ -148,7 +148,7 @@ class DirectorServicer:
     def __init__(self, envoys: EnvoyPort, users: UserPort) -> None:
         self._envoys = envoys
         self._users = users
-        self._lanes = Lanes()
+        self._road = Road(Lanes())
 
     async def attend(self, call: Call) -> None:
         """Holds an envoy's session."""
@@ -166,13 +166,13 @@ class DirectorServicer:
         """Serves a workspace bundle."""
         request = pb.FetchBundleRequest.FromString(await call.receive() or b"")
         path = await self._envoys.bundle_file(request.experiment)
-        await serve_file(call, path, await described(path), self._lanes)
+        await serve_file(call, path, await described(path), self._road)
 
     async def submit(self, call: Call) -> None:
         """Takes a bundle and answers with the queued experiment."""
         submission = convert.submission_from(pb.SubmitRequest.FromString(await call.receive() or b""))
         landing = await self._users.expect_bundle(call.caller.name, submission)
-        await take_file(call, landing, submission.manifest, self._lanes, durable=True)
+        await take_file(call, landing, submission.manifest, self._road, durable=True)
         summary = await self._users.submit(call.caller.name, submission)
         await call.send(convert.summary_to(summary).SerializeToString())
 
@@ -180,7 +180,7 @@ class DirectorServicer:
         """Serves a published model."""
         request = pb.FetchModelRequest.FromString(await call.receive() or b"")
         path = await self._users.model(request.experiment, request.which)
-        await serve_file(call, path, await described(path), self._lanes)
+        await serve_file(call, path, await described(path), self._road)
 
     async def list_experiments(self, _call: Call) -> pb.ListExperimentsReply:
         """Lists all experiments."""

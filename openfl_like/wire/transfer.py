@@ -9,7 +9,7 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from openfl_like.errors import TransferError
@@ -144,14 +144,59 @@ async def receive_file(
     Raises:
         TransferError: If the stream ends early or a chunk is not the promised one.
     """
+    with _partial(path, manifest) as descriptor:
+        await _receive(descriptor, manifest, indices, receive)
+        if durable:
+            await asyncio.to_thread(os.fsync, descriptor)
+
+
+def write_chunks(path: Path, manifest: Manifest, indices: tuple[int, ...], fill: Callable[[memoryview], None]) -> None:
+    """Does what `receive_file` does, on a thread, with the bytes of one chunk after the other.
+
+    Args:
+        path: Where the file goes.
+        manifest: What was promised.
+        indices: The chunks still wanted, in the order in which they come.
+        fill: Fills a buffer with the next bytes.
+
+    Raises:
+        TransferError: If a chunk is not the promised one.
+    """
+    buffer = memoryview(bytearray(manifest.chunk_bytes))
+    with _partial(path, manifest) as descriptor:
+        for index in indices:
+            _, length = manifest.chunk_range(index)
+            fill(buffer[:length])
+            _place(descriptor, manifest, (index,), buffer[:length])
+
+
+def read_chunks(path: Path, manifest: Manifest, indices: tuple[int, ...]) -> Iterator[memoryview]:
+    """Reads the named chunks of a file, in this order, on a thread; each is gone when the next one is asked for.
+
+    Raises:
+        TransferError: If a chunk index is not of the manifest or the file got shorter.
+    """
+    buffer = memoryview(bytearray(manifest.chunk_bytes))
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        for index in indices:
+            offset, length = manifest.chunk_range(index)
+            if os.preadv(descriptor, [buffer[:length]], offset) != length:
+                raise TransferError(f"{path.name} became shorter while it was sent")
+            yield buffer[:length]
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _partial(path: Path, manifest: Manifest) -> Iterator[int]:
+    """Opens the partial file of a path; it gets its name when the block ends without an error."""
     part = part_of(path)
     part.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.ftruncate(descriptor, manifest.total_bytes)
-        await _receive(descriptor, manifest, indices, receive)
-        if durable:
-            await asyncio.to_thread(os.fsync, descriptor)
+        yield descriptor
     finally:
         os.close(descriptor)
     part.rename(path)
@@ -195,7 +240,7 @@ def _range(manifest: Manifest, frame: Frame) -> tuple[int, int]:
     return offset, last + length - offset
 
 
-def _place(descriptor: int, manifest: Manifest, frame: Frame, data: bytes) -> None:
+def _place(descriptor: int, manifest: Manifest, frame: Frame, data: bytes | memoryview) -> None:
     offset, length = _range(manifest, frame)
     view = memoryview(data)
     for index in frame:

@@ -154,7 +154,7 @@ async def test_an_envoy_that_submits(director: Running, certificates: ThrowAwayF
 async def test_a_collaborator_of_another_experiment(certificates: ThrowAwayFederation, tmp_path: Path) -> None:
     plan = load_plan(PLAN)
     aggregator = certificates.credentials(Role.AGGREGATOR, "digits-1")
-    settings = AggregatorSettings("digits-1", plan, PLAN.parent, tmp_path, "localhost:0", aggregator, ("bern",))
+    settings = AggregatorSettings("digits-1", plan, PLAN.parent, tmp_path, "localhost:0", 0, aggregator, ("bern",))
 
     async def take_part(address: str, experiment: str) -> object:
         credentials = certificates.credentials(Role.COLLABORATOR, "bern", experiment)

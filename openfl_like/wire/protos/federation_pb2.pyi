@@ -10,17 +10,31 @@ class RawFrame(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class Ticket(_message.Message):
+    __slots__ = ("secret", "port")
+    SECRET_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    secret: bytes
+    port: int
+    def __init__(self, secret: _Optional[bytes] = ..., port: _Optional[int] = ...) -> None: ...
+
 class Manifest(_message.Message):
-    __slots__ = ("encoded",)
+    __slots__ = ("encoded", "ticket")
     ENCODED_FIELD_NUMBER: _ClassVar[int]
+    TICKET_FIELD_NUMBER: _ClassVar[int]
     encoded: bytes
-    def __init__(self, encoded: _Optional[bytes] = ...) -> None: ...
+    ticket: Ticket
+    def __init__(self, encoded: _Optional[bytes] = ..., ticket: _Optional[_Union[Ticket, _Mapping]] = ...) -> None: ...
 
 class Wants(_message.Message):
-    __slots__ = ("chunks",)
+    __slots__ = ("chunks", "ticket", "by_ticket")
     CHUNKS_FIELD_NUMBER: _ClassVar[int]
+    TICKET_FIELD_NUMBER: _ClassVar[int]
+    BY_TICKET_FIELD_NUMBER: _ClassVar[int]
     chunks: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, chunks: _Optional[_Iterable[int]] = ...) -> None: ...
+    ticket: Ticket
+    by_ticket: bool
+    def __init__(self, chunks: _Optional[_Iterable[int]] = ..., ticket: _Optional[_Union[Ticket, _Mapping]] = ..., by_ticket: bool = ...) -> None: ...
 
 class FetchBundleRequest(_message.Message):
     __slots__ = ("experiment",)

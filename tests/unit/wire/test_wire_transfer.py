@@ -9,7 +9,16 @@ import pytest
 from openfl_like.errors import TransferError
 from openfl_like.tensors.manifest import Manifest, file_digest, keep_manifest, manifest_of, manifest_path
 from openfl_like.wire import transfer
-from openfl_like.wire.transfer import Receive, chunks_of, frames_of, part_of, receive_file, wanted
+from openfl_like.wire.transfer import (
+    Receive,
+    chunks_of,
+    frames_of,
+    part_of,
+    read_chunks,
+    receive_file,
+    wanted,
+    write_chunks,
+)
 
 CHUNK = 1 << 10
 CONTENT = b"".join(number.to_bytes(4) for number in range(832))  # three whole chunks and a quarter, all different
@@ -222,3 +231,49 @@ async def test_a_file_that_shrinks_while_it_is_sent_is_noticed(source: Path, man
     source.write_bytes(CONTENT[:CHUNK])
     with pytest.raises(TransferError, match="became shorter while it was sent"):
         await read(source, manifest, [0, 1])
+
+
+def poured(*data: bytes) -> Callable[[memoryview], None]:
+    """Fills buffers from what there is, and breaks when there is no more."""
+    waiting = bytearray(b"".join(data))
+
+    def fill(buffer: memoryview) -> None:
+        if len(waiting) < len(buffer):
+            raise EOFError
+        buffer[:] = waiting[: len(buffer)]
+        del waiting[: len(buffer)]
+
+    return fill
+
+
+async def test_chunks_read_and_written_by_a_thread(source: Path, manifest: Manifest, target: Path) -> None:
+    indices = await wanted(target, manifest)
+    sent = [bytes(chunk) for chunk in read_chunks(source, manifest, indices)]
+    assert sent == cut(0, 1, 2, 3)
+    with pytest.raises(EOFError):
+        write_chunks(target, manifest, indices, poured(*sent[:2]))
+    assert not target.exists()
+    rest = await wanted(target, manifest)
+    assert rest == (2, 3), "what arrived before the break is not asked for again"
+    write_chunks(target, manifest, rest, poured(*sent[2:]))
+    assert target.read_bytes() == CONTENT
+    assert target.stat().st_mode & 0o077 == 0
+
+
+def test_a_wrong_chunk_is_not_written_by_a_thread_either(manifest: Manifest, target: Path) -> None:
+    with pytest.raises(TransferError, match="chunk 1 does not have the promised digest"):
+        write_chunks(target, manifest, (0, 1), poured(*cut(0, 2)))
+    assert not target.exists()
+
+
+def test_a_file_that_shrinks_while_it_is_sent(source: Path, manifest: Manifest) -> None:
+    chunks = read_chunks(source, manifest, (0, 3))
+    next(chunks)
+    source.write_bytes(CONTENT[:CHUNK])
+    with pytest.raises(TransferError, match="became shorter"):
+        next(chunks)
+
+
+def test_a_chunk_that_does_not_exist_is_not_read(source: Path, manifest: Manifest) -> None:
+    with pytest.raises(TransferError, match="there is no chunk 4"):
+        next(read_chunks(source, manifest, (4,)))

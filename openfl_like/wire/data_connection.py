@@ -1,0 +1,93 @@
+"""A data connection: a TLS socket that carries the chunks of one call after the other and nothing else.
+
+What may be carried is decided by a call on gRPC, where the guard is. That call stays open for as long as the bytes
+move, and they stop when it ends. A thread moves them with blocking calls: the cipher works without the interpreter's
+lock, and a transfer needs the memory of one chunk.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from concurrent.futures import Executor
+
+from openfl_like.wire.tls import peer_pem
+
+SECRET_BYTES = 32
+IDLE_S = 60.0
+"""Nothing moved for so long: the other side is gone."""
+TURN_S = 600.0
+"""How long the first byte may take: the other side may have to wait for others."""
+
+
+class BrokenConnectionError(Exception):
+    """The socket failed or was closed; only what calls `DataConnection` sees it."""
+
+
+class DataConnection:
+    """One TLS socket with blocking calls.
+
+    Args:
+        tls: Connected, its handshake done.
+    """
+
+    def __init__(self, tls: ssl.SSLSocket) -> None:
+        self._tls = tls
+        tls.settimeout(IDLE_S)
+
+    @property
+    def certificate(self) -> bytes:
+        """What the peer showed, PEM."""
+        return peer_pem(self._tls)
+
+    def send(self, data: bytes | memoryview) -> None:
+        """Sends all of it.
+
+        Raises:
+            BrokenConnectionError: If the peer is gone.
+        """
+        try:
+            self._tls.sendall(data)
+        except OSError as error:
+            raise BrokenConnectionError(str(error)) from error
+
+    def fill(self, buffer: memoryview) -> None:
+        """Fills a buffer with what comes.
+
+        Raises:
+            BrokenConnectionError: If the peer is gone before that.
+        """
+        while buffer:
+            try:
+                count = self._tls.recv_into(buffer)
+            except OSError as error:
+                raise BrokenConnectionError(str(error)) from error
+            if not count:
+                raise BrokenConnectionError("the other side closed it")
+            buffer = buffer[count:]
+
+    def patient(self, seconds: float) -> None:
+        """Sets how long one call may wait for the peer."""
+        self._tls.settimeout(seconds)
+
+    async def run(self, work: Callable[[], None], executor: Executor | None = None) -> None:
+        """Runs work that uses this connection on a thread; a cancellation ends it before it is passed on."""
+        moving = asyncio.get_running_loop().run_in_executor(executor, work)
+        try:
+            await asyncio.shield(moving)
+        except asyncio.CancelledError:
+            self.abort()
+            await asyncio.wait([moving])
+            moving.exception()  # that of the aborted call; asyncio would tell of one that nobody looked at
+            raise
+
+    def abort(self) -> None:
+        """Has every call that waits on the socket fail."""
+        try:
+            self._tls.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return  # the peer was faster
+
+    def close(self) -> None:
+        """Closes the socket."""
+        self._tls.close()
