@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 RUNS = (
     "transfer.py --megabytes 100",
     "transfer.py --megabytes 100 --tensors 400",
-    "transfer.py --megabytes 1000 --rounds 3",
+    "transfer.py --megabytes 1000 --rounds 6",
     "transfer.py --megabytes 100 --trained 0.01",
     "memory.py",
     "round_overhead.py --collaborators 2",

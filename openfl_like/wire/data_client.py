@@ -5,6 +5,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 
 from openfl_like.pki.files import Credentials
 from openfl_like.wire.data_connection import DataConnection
@@ -12,6 +13,7 @@ from openfl_like.wire.tls import client_context
 
 log = logging.getLogger(__name__)
 CONNECT_S = 5.0
+MOST_AT_ONCE = 4
 
 
 class DataClient:
@@ -28,6 +30,7 @@ class DataClient:
         self._server_name = server_name
         self._credentials = credentials
         self._idle: list[DataConnection] = []
+        self._pool = ThreadPoolExecutor(MOST_AT_ONCE, "data")  # a transfer may wait long for its turn
         self._reachable = True
 
     @contextlib.asynccontextmanager
@@ -50,7 +53,7 @@ class DataClient:
         if not self._reachable:
             return None
         try:
-            return await asyncio.to_thread(self._open, port)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, self._open, port)
         except OSError as error:
             self._reachable = False
             log.warning("no data connection to %s:%d (%s): gRPC does it, slower", self._host, port, error)
@@ -61,7 +64,7 @@ class DataClient:
         raw = socket.create_connection((self._host, port), timeout=CONNECT_S)
         try:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return DataConnection(context.wrap_socket(raw, server_hostname=self._server_name))
+            return DataConnection(context.wrap_socket(raw, server_hostname=self._server_name), self._pool)
         except BaseException:
             raw.close()
             raise
@@ -70,3 +73,4 @@ class DataClient:
         """Closes what is kept."""
         while self._idle:
             self._idle.pop().close()
+        self._pool.shutdown(wait=False, cancel_futures=True)

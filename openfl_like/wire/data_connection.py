@@ -11,8 +11,6 @@ import ssl
 from collections.abc import Callable
 from concurrent.futures import Executor
 
-from openfl_like.wire.tls import peer_pem
-
 SECRET_BYTES = 32
 IDLE_S = 60.0
 """Nothing moved for so long: the other side is gone."""
@@ -29,16 +27,13 @@ class DataConnection:
 
     Args:
         tls: Connected, its handshake done.
+        pool: The threads that move bytes.
     """
 
-    def __init__(self, tls: ssl.SSLSocket) -> None:
+    def __init__(self, tls: ssl.SSLSocket, pool: Executor) -> None:
         self._tls = tls
+        self._pool = pool
         tls.settimeout(IDLE_S)
-
-    @property
-    def certificate(self) -> bytes:
-        """What the peer showed, PEM."""
-        return peer_pem(self._tls)
 
     def send(self, data: bytes | memoryview) -> None:
         """Sends all of it.
@@ -70,9 +65,9 @@ class DataConnection:
         """Sets how long one call may wait for the peer."""
         self._tls.settimeout(seconds)
 
-    async def run(self, work: Callable[[], None], executor: Executor | None = None) -> None:
+    async def run(self, work: Callable[[], None]) -> None:
         """Runs work that uses this connection on a thread; a cancellation ends it before it is passed on."""
-        moving = asyncio.get_running_loop().run_in_executor(executor, work)
+        moving = asyncio.get_running_loop().run_in_executor(self._pool, work)
         try:
             await asyncio.shield(moving)
         except asyncio.CancelledError:

@@ -17,8 +17,8 @@ from openfl_like.errors import ConflictError, FederationError, TransferError
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.peer import PeerVerifier
 from openfl_like.pki.roles import Identity
-from openfl_like.wire.data_connection import IDLE_S, SECRET_BYTES, BrokenConnectionError, DataConnection
-from openfl_like.wire.tls import server_context
+from openfl_like.wire.data_connection import SECRET_BYTES, BrokenConnectionError, DataConnection
+from openfl_like.wire.tls import peer_pem, server_context
 
 log = logging.getLogger(__name__)
 HANDSHAKE_S = 10.0
@@ -41,7 +41,6 @@ class Ticket:
     caller: Identity
     secret: bytes
     port: int
-    _pool: ThreadPoolExecutor
     _presented: asyncio.Future[DataConnection] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -59,7 +58,7 @@ class Ticket:
         except TimeoutError:
             raise TransferError(f"no data connection came within {PRESENT_S:g} s") from None
         try:
-            await connection.run(lambda: work(connection), self._pool)
+            await connection.run(lambda: work(connection))
         except BrokenConnectionError as error:
             raise TransferError(f"the data connection broke: {error}") from error
         self._kept.set_result(True)
@@ -120,7 +119,7 @@ class DataServer:
     @contextlib.contextmanager
     def ticket(self, caller: Identity) -> Iterator[Ticket]:
         """Gives a ticket that is good for one transfer within the block."""
-        ticket = Ticket(caller, secrets.token_bytes(SECRET_BYTES), self.port, self._pool)
+        ticket = Ticket(caller, secrets.token_bytes(SECRET_BYTES), self.port)
         self._tickets[ticket.secret] = ticket
         try:
             yield ticket
@@ -150,8 +149,7 @@ class DataServer:
                 await _ready(tls, tls.do_handshake)
                 ticket = await self._next(tls)
             while ticket is not None:
-                tls.settimeout(IDLE_S)
-                if not await ticket.present(DataConnection(tls)):
+                if not await ticket.present(DataConnection(tls, self._pool)):
                     return
                 tls.settimeout(0.0)
                 ticket = await self._next(tls)
@@ -178,7 +176,7 @@ class DataServer:
             if not more:
                 return None
             secret += more
-        caller = self._verifier.identify(DataConnection(tls).certificate, datetime.now(UTC))
+        caller = self._verifier.identify(peer_pem(tls), datetime.now(UTC))
         ticket = self._tickets.get(secret)
         if ticket is None or ticket.caller != caller:
             raise TransferError(f"{caller.uri} has no such ticket")
