@@ -7,7 +7,7 @@ transfer stream (`download`, `upload`) are here, the frames' order is in the pro
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +38,7 @@ from openfl_like.wire.transfer import (
 
 log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
+SETTLE_S = 5.0
 
 # What grpc raises on a stream that has ended: by a status, before it began, or while something was under way.
 _BROKEN = (grpc.aio.AioRpcError, asyncio.InvalidStateError, grpc.aio.InternalError)
@@ -209,7 +210,7 @@ class Peer:
                     else:
                         await stream.write(b"")
                         secret = wants.ticket.secret
-                        await connection.run(lambda: _deliver(connection, secret, path, manifest, indices))
+                        await _run(connection, lambda: _deliver(connection, secret, path, manifest, indices), stream)
                     receipt: bytes = await stream.expect()
                     return receipt
 
@@ -233,6 +234,17 @@ async def _connection(data: DataClient | None, ticket: pb.Ticket) -> AsyncIterat
         return
     async with data.connection(ticket.port) as connection:
         yield connection
+
+
+async def _run(connection: DataConnection, work: Callable[[], None], stream: Stream) -> None:
+    """Has bytes moved; when that breaks, the server first takes what is still on its way to it."""
+    try:
+        await connection.run(work)
+    except BrokenConnectionError:
+        with suppress(FederationError, TimeoutError):
+            async with asyncio.timeout(SETTLE_S):
+                await stream.read()
+        raise
 
 
 def _deliver(
