@@ -165,13 +165,13 @@ async def test_a_listener_that_goes_away_disturbs_nobody(history: History, bus: 
     assert await stays == [1]
 
 
-async def listen(bus: EventBus, heard: list[list[int]]) -> None:
-    async for events in bus.batches():
-        heard.append(numbers(events))
+async def listen(stream: AsyncIterator[list[EventRecord]], tell: Callable[[list[int]], None]) -> None:
+    async for events in stream:
+        tell(numbers(events))
 
 
 async def settle() -> None:
-    """Lets listeners take what they were woken for; reading the history takes a thread."""
+    """Lets listeners take what they were woken for."""
     for _ in range(10):
         await asyncio.sleep(0)
 
@@ -179,14 +179,13 @@ async def settle() -> None:
 @pytest.fixture
 async def heard(bus: EventBus, history: History) -> AsyncIterator[list[list[int]]]:
     """What a listener was told so far, a list for each time."""
-    found: list[list[int]] = []
+    told: list[list[int]] = []
     history.commit()
-    listener = asyncio.create_task(listen(bus, found))
-    async with asyncio.timeout(5):
-        while not found:
-            await asyncio.sleep(0)
-    found.clear()
-    yield found
+    stream = bus.batches()
+    assert numbers(await anext(stream)) == [1]
+    listener = asyncio.create_task(listen(stream, told.append))
+    await settle()
+    yield told
     bus.close()
     await listener
 
