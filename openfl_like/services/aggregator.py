@@ -28,7 +28,6 @@ from openfl_like.tensors.container import TensorFile, write_tensors
 from openfl_like.tensors.manifest import Manifest, file_digest
 from openfl_like.wire.aggregator import SERVICE, AggregatorServicer
 from openfl_like.wire.server import Guard, Server, service_handler
-from openfl_like.wire.transfer import INLINE_BYTES
 
 log = logging.getLogger(__name__)
 DRAIN_S = 5.0
@@ -141,8 +140,7 @@ class Aggregator:
         """Takes a complete update into the round."""
         base_model = self._runtime.expects(update)
         # A compressed update is small, but as much work as the model that it stands for.
-        paths = [self._shelf.spool_path(update), *([self._shelf.path(base_model)] if base_model else [])]
-        if all(path.stat().st_size < INLINE_BYTES for path in paths):
+        if self._shelf.small(base_model):
             self._shelf.inspect(update, base_model)
         else:
             await asyncio.to_thread(self._shelf.inspect, update, base_model)

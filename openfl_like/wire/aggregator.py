@@ -13,7 +13,7 @@ from openfl_like.federation.ports import AggregatorInstruction, AggregatorPort, 
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.roles import Identity, Role
-from openfl_like.tensors.manifest import Manifest, keep_manifest
+from openfl_like.tensors.manifest import MIN_CHUNK_BYTES, Manifest, keep_manifest
 from openfl_like.wire.client import Peer, Stream
 from openfl_like.wire.convert import (
     instruction_from,
@@ -58,9 +58,8 @@ class Participation:
 
     async def deliver(self, update: Update, path: Path) -> None:
         """Delivers an update and waits for its receipt."""
-        manifest = await described(path)
-        if asks(manifest):
-            await self.client.upload(update, path, manifest)
+        if path.stat().st_size > MIN_CHUNK_BYTES:
+            await self.client.upload(update, path, await described(path))
             return
         receipt = self._receipts[update.digest] = asyncio.get_running_loop().create_future()
         message = pb.CollaboratorMessage(delivered=update_to(update))
