@@ -101,12 +101,8 @@ class ModelShelf:
         """Whether a step takes no longer than a hop to a thread: all is looked at already, or all is small."""
         if isinstance(command, ValidateUpdates):
             return all(_key(update) in self._verdicts for update in command.updates)
-        return self.small(command.base_model, len(command.updates) + 1)
-
-    def small(self, model: str, count: int = 1) -> bool:
-        """Whether so many models like this one, or updates that stand for it, are little work together."""
-        manifest = self.known(model)
-        return manifest is not None and count * manifest.total_bytes < QUICK_BYTES
+        base = self.known(command.base_model)  # each update is about as large, or stands for as much
+        return base is not None and (len(command.updates) + 1) * base.total_bytes < QUICK_BYTES
 
     def inspect(self, update: Update, base_model: str) -> None:
         """Looks at an update as soon as it is here, while others are still on their way; `validate` asks for it."""

@@ -28,6 +28,7 @@ from openfl_like.tensors.container import TensorFile, write_tensors
 from openfl_like.tensors.manifest import Manifest, file_digest
 from openfl_like.wire.aggregator import SERVICE, AggregatorServicer
 from openfl_like.wire.server import Guard, Server, service_handler
+from openfl_like.wire.transfer import INLINE_BYTES
 
 log = logging.getLogger(__name__)
 DRAIN_S = 5.0
@@ -140,7 +141,8 @@ class Aggregator:
         """Takes a complete update into the round."""
         base_model = self._runtime.expects(update)
         # A compressed update is small, but as much work as the model that it stands for.
-        if self._shelf.small(base_model):
+        base = self._shelf.known(base_model)
+        if base is not None and base.total_bytes < INLINE_BYTES:
             self._shelf.inspect(update, base_model)
         else:
             await asyncio.to_thread(self._shelf.inspect, update, base_model)
