@@ -2,10 +2,12 @@
 
 import os
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
 
 import psutil
 from processes import Watcher
@@ -49,22 +51,25 @@ class Rounds:
     def __init__(self, watcher: Watcher) -> None:
         self._watcher = watcher
         self._published: list[float] = []
+        self._told: list[float] = []
         self._cpu: list[float] = []
         self._moved: list[float] = []
 
     def add(self, published: float) -> None:
         """A round has ended, at this time in seconds."""
         self._published.append(published)
+        self._told.append(time.time())
         self._cpu.append(self._watcher.cpu_s(look=len(self._cpu) < SETTLED))
         self._moved.append(psutil.net_io_counters(pernic=True)["lo"].bytes_sent / 1e6)
 
     def measured(self) -> Measured:
         """Gives the figures; round 0 made the model, and the workers started in round 1."""
         seconds = [after - before for before, after in pairwise(self._published[1:])]
-        # not up to the last sample: by then the processes of the experiment may be gone, and their seconds with them
-        last = max(2, len(self._cpu) - 2)
-        cpu = (self._cpu[last] - self._cpu[1]) / (last - 1)
-        moved = (self._moved[-1] - self._moved[1]) / (len(self._moved) - 2)
+        # Not up to the last sample: by then the processes of the experiment may be gone, and their seconds with them.
+        last = max(range(1, len(self._cpu)), key=lambda index: self._cpu[index])
+        # Events of short rounds come several at a time: a sample is of when it was taken, not of when its round ended.
+        rounds = max(1.0, (self._told[last] - self._told[1]) / fmean(seconds))
+        cpu, moved = ((used[last] - used[1]) / rounds for used in (self._cpu, self._moved))
         anonymous, file = dict(self._watcher.anonymous_mb), dict(self._watcher.file_mb)
         return Measured(seconds, round(cpu, 3), round(moved, 1), anonymous, file)
 

@@ -125,7 +125,7 @@ class Screen:
         """Shows an event."""
         text = "" if self._as_json else line_of(event)
         if self._as_json:
-            emit_line(asdict(event))
+            emit_line({"sequence": event.sequence, "time": event.time, "kind": event.kind, "fields": event.fields})
         elif text and self._bar is not None:
             self._bar.line(event.kind, text)
         elif text:

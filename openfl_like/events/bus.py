@@ -5,10 +5,23 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from itertools import takewhile
 
+from openfl_like.federation.events import Notice
 from openfl_like.federation.parties import EventRecord
 
 RECENT = 1024
 MOST_AT_ONCE = 256
+PAUSE_S = 0.1
+"""Listeners are woken once in so long: with short rounds, waking them for each event would cost more than the round."""
+ROUTINE = frozenset({
+    Notice.ROUND_STARTED, Notice.ASSIGNMENT_SENT, Notice.UPDATE_RECEIVED, Notice.MODEL_AGGREGATED, Notice.ROUND_FINISHED
+})  # fmt: skip
+"""What comes round after round and may wait for the end of a pause; everything else is told at once."""
+
+CallLater = Callable[[float, Callable[[], None]], object]
+
+
+def _on_the_loop(delay_s: float, callback: Callable[[], None]) -> object:
+    return asyncio.get_running_loop().call_later(delay_s, callback)
 
 
 def batched(events: Sequence[EventRecord]) -> Iterator[list[EventRecord]]:
@@ -22,18 +35,25 @@ class EventBus:
 
     Args:
         read: Gives the committed events after a sequence number; called on a thread.
+        call_later: Calls back after so many seconds.
     """
 
-    def __init__(self, read: Callable[[int], list[EventRecord]]) -> None:
+    def __init__(self, read: Callable[[int], list[EventRecord]], call_later: CallLater = _on_the_loop) -> None:
         self._read = read
+        self._call_later = call_later
         self._recent: deque[EventRecord] = deque(maxlen=RECENT)
         self._news = asyncio.Event()
         self._closed = False
+        self._pausing = False
+        self._due = False
 
     def publish(self, events: Sequence[EventRecord]) -> None:
-        """Tells listeners what the store has just committed."""
+        """Tells listeners what the store has just committed: at once, or in a moment if they were told something."""
         self._recent.extend(events)
-        self._wake()
+        if self._pausing and all(event.kind in ROUTINE for event in events):
+            self._due = True
+        else:
+            self._wake()
 
     def close(self) -> None:
         """Says that there will be no more news: listeners end when they have read all."""
@@ -43,6 +63,15 @@ class EventBus:
     def _wake(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
+        self._due = False
+        if not (self._pausing or self._closed):
+            self._pausing = True
+            self._call_later(PAUSE_S, self._end_pause)
+
+    def _end_pause(self) -> None:
+        self._pausing = False
+        if self._due:
+            self._wake()
 
     async def tail(self, after: int = 0) -> AsyncIterator[EventRecord]:
         """Gives the events after a sequence number, then new ones as they are committed, until the bus is closed."""

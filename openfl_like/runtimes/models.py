@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeAlias
 
 from openfl_like.errors import FederationError, NotFoundError
 from openfl_like.federation.aggregation import Contribution, Work, aggregate_files
@@ -24,6 +25,8 @@ MOST_THREADS = 4
 """Combining updates is bound by memory; more threads would only be in each other's way."""
 
 QUICK_BYTES = 1 << 18
+
+_Key: TypeAlias = tuple[int, Phase, str, str]
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +48,7 @@ class ModelShelf:
         self._seed = plan.seed
         self._rounds: dict[str, int] = {}
         self._manifests: dict[str, Manifest] = {}
-        self._verdicts: dict[Path, tuple[str, str]] = {}
+        self._verdicts: dict[_Key, str] = {}
         self._base: dict[str, TensorFile] = {}
 
     def put(self, digest: str, round_number: int) -> None:
@@ -96,19 +99,18 @@ class ModelShelf:
 
     def quick(self, command: ValidateUpdates | Aggregate) -> bool:
         """Whether a step takes no longer than a hop to a thread: all is looked at already, or all is small."""
-        paths = [self.spool_path(update) for update in command.updates]
         if isinstance(command, ValidateUpdates):
-            return all(path in self._verdicts for path in paths)
-        base = [self.path(command.base_model)] if command.base_model else []
-        return sum(path.stat().st_size for path in [*paths, *base] if path.exists()) < QUICK_BYTES
+            return all(_key(update) in self._verdicts for update in command.updates)
+        base = self.known(command.base_model)  # each update is about as large, or stands for as much
+        return base is not None and (len(command.updates) + 1) * base.total_bytes < QUICK_BYTES
 
     def inspect(self, update: Update, base_model: str) -> None:
         """Looks at an update as soon as it is here, while others are still on their way; `validate` asks for it."""
-        self._verdicts[self.spool_path(update)] = update.digest, self._look(update, base_model)
+        self._verdicts[_key(update)] = self._look(update, base_model)
 
     def _verdict(self, update: Update, base_model: str) -> str:
-        digest, problem = self._verdicts.pop(self.spool_path(update), ("", ""))
-        return problem if digest == update.digest else self._look(update, base_model)
+        known = self._verdicts.pop(_key(update), None)
+        return self._look(update, base_model) if known is None else known
 
     def _look(self, update: Update, base_model: str) -> str:
         base = self._opened(base_model) if base_model else None
@@ -167,6 +169,10 @@ class ModelShelf:
         self._files.retain(keep)
         self._rounds = {digest: number for digest, number in self._rounds.items() if number in keep}
         self._manifests = {digest: known for digest, known in self._manifests.items() if digest in self._rounds}
+
+
+def _key(update: Update) -> _Key:
+    return update.round, update.phase, update.collaborator, update.digest
 
 
 def in_threads(work: Work, most: int) -> None:

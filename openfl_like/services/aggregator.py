@@ -144,8 +144,8 @@ class Aggregator:
         """Takes a complete update into the round."""
         base_model = self._runtime.expects(update)
         # A compressed update is small, but as much work as the model that it stands for.
-        paths = [self._shelf.spool_path(update), *([self._shelf.path(base_model)] if base_model else [])]
-        if all(path.stat().st_size < INLINE_BYTES for path in paths):
+        base = self._shelf.known(base_model)
+        if base is not None and base.total_bytes < INLINE_BYTES:
             self._shelf.inspect(update, base_model)
         else:
             await asyncio.to_thread(self._shelf.inspect, update, base_model)

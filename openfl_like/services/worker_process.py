@@ -86,8 +86,8 @@ class WorkerProcess:
         """Has an assignment performed; raises TaskError when the task raised or the worker died."""
         order = {
             "assignment": assignment_to_json(assignment),
-            "model": str(model.resolve()) if model else "",
-            "out": str(out.resolve()),
+            "model": str(model.absolute()) if model else "",
+            "out": str(out.absolute()),
         }
         answer = (await self._ask(order))["update"]
         return Update(**{**answer, "phase": Phase(answer["phase"])})

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 
-from sqlalchemy import Column, Connection, MetaData, String, Table, create_engine, event, inspect, select, text
+from sqlalchemy import Column, Connection, Insert, MetaData, String, Table, create_engine, event, inspect, select, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import StaticPool
 
@@ -36,11 +37,13 @@ class Database:
     """
 
     def __init__(self, url: str, metadata: MetaData, revision: str, kind: str) -> None:
-        self._engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
+        connect = {"check_same_thread": False}
+        self._engine = create_engine(url, poolclass=StaticPool, connect_args=connect, paramstyle="named")
         self._lock = Lock()
         self._durable: bool | None = None
         event.listen(self._engine, "connect", _set_up)
         try:
+            self._connection = self._engine.connect()  # kept: taking it from the pool costs more than a small statement
             self._bring_up_to_date(metadata, revision, kind)
         except DatabaseError as error:
             cure = "restore the file from a backup, or move it away to start anew"
@@ -49,16 +52,23 @@ class Database:
     @contextmanager
     def transaction(self, *, durable: bool = False) -> Iterator[Connection]:
         """Opens a transaction that is committed when the block ends without an error."""
-        with self._lock, self._engine.connect() as connection:
+        with self._lock:
             if durable is not self._durable:
-                connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-                connection.commit()
+                _configure(self._connection.connection, f"synchronous={'FULL' if durable else 'NORMAL'}")
                 self._durable = durable
-            with connection.begin():
-                yield connection
+            with self._connection.begin():
+                yield self._connection
+
+    def prepare(self, statement: Insert) -> str:
+        """Gives the text of a statement for `Connection.exec_driver_sql`, parameters by name.
+
+        To build and look up a statement at each execution costs several times what SQLite needs for a small one.
+        """
+        return str(statement.compile(self._engine))
 
     def close(self) -> None:
         """Closes the connection."""
+        self._connection.close()
         self._engine.dispose()
 
     def _bring_up_to_date(self, metadata: MetaData, revision: str, kind: str) -> None:
@@ -102,11 +112,15 @@ class Database:
             environment.run_migrations()
 
 
-def _set_up(connection: object, _record: object) -> None:
-    cursor = connection.cursor()  # type: ignore[attr-defined] # a DBAPI connection has no useful static type
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA busy_timeout=5000")
-    cursor.execute("PRAGMA foreign_keys=ON")
+def _set_up(connection: DBAPIConnection, _record: object) -> None:
+    _configure(connection, "journal_mode=WAL", "busy_timeout=5000", "foreign_keys=ON")
+
+
+def _configure(connection: DBAPIConnection, *pragmas: str) -> None:
+    """Makes settings of SQLite, which are no part of a transaction."""
+    cursor = connection.cursor()
+    for pragma in pragmas:
+        cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
 

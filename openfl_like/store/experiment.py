@@ -40,10 +40,7 @@ VERSIONS = Table(
     Column("published_at", Float, nullable=False),
 )
 EXPERIMENT_DB = "experiment.db"
-
-
-def _dump(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"), sort_keys=True)
+_dump = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +77,9 @@ class ExperimentStore:
     def __init__(self, location: Path | None = None) -> None:
         url = "sqlite://" if location is None else f"sqlite:///{location / EXPERIMENT_DB}"
         self._database = Database(url, METADATA, REVISION, "experiment")
+        self._put_snapshot = self._database.prepare(insert(SNAPSHOT).prefix_with("OR REPLACE"))
+        self._add_event = self._database.prepare(insert(EVENTS))
+        self._put_version = self._database.prepare(insert(VERSIONS).prefix_with("OR REPLACE"))
         with self._database.transaction() as connection:
             self._sequence = connection.execute(select(func.max(EVENTS.c.sequence))).scalar_one() or 0
 
@@ -96,14 +96,11 @@ class ExperimentStore:
         """Records a step in one transaction and gives its announcements as they are now in the history."""
         records = _numbered(self._sequence, step.now, step.announcements)
         with self._database.transaction(durable=step.durable) as connection:
-            connection.execute(
-                insert(SNAPSHOT).prefix_with("OR REPLACE").values(id=1, state=_dump(dict(step.snapshot)))
-            )
+            connection.exec_driver_sql(self._put_snapshot, {"id": 1, "state": _dump(dict(step.snapshot))})
             if records:
-                connection.execute(insert(EVENTS), [_event_row(record) for record in records])
+                connection.exec_driver_sql(self._add_event, [_event_row(record) for record in records])
             for version in step.versions:
-                row = _row(version, step.now)
-                connection.execute(insert(VERSIONS).prefix_with("OR REPLACE").values(**row))
+                connection.exec_driver_sql(self._put_version, _row(version, step.now))
             for number, sha256 in step.sha256.items():
                 connection.execute(update(VERSIONS).where(VERSIONS.c.round == number).values(sha256=sha256))
         self._sequence += len(records)
@@ -114,7 +111,7 @@ class ExperimentStore:
         with self._database.transaction(durable=True) as connection:
             last = connection.execute(select(func.max(EVENTS.c.sequence))).scalar_one() or 0
             (record,) = _numbered(last, now, [announcement])
-            connection.execute(insert(EVENTS), [_event_row(record)])
+            connection.exec_driver_sql(self._add_event, _event_row(record))
         self._sequence = record.sequence
         return record
 

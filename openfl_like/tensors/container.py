@@ -7,6 +7,7 @@ import mmap
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias
@@ -109,15 +110,10 @@ class TensorWriter:
         header, places = plan_layout(schema)
         self._places = {place.spec.name: place for place in places}
         self._left = {place.spec.name: place.spec.size for place in places}
-        self._fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        self._temporary = Path(temporary)
+        self._fd, self._temporary = _make_room(path, spare)
         self._open = True
         self._unsynced = 0
         try:
-            if spare is not None and spare.exists():
-                os.close(self._fd)
-                spare.replace(self._temporary)
-                self._fd = os.open(self._temporary, os.O_RDWR | os.O_CLOEXEC)
             size = len(header) + sum(place.spec.size_bytes for place in places)
             os.ftruncate(self._fd, size)
             # Space is taken at once: a full disk shows here and not after half of the work.
@@ -231,6 +227,17 @@ class TensorWriter:
             raise TensorError(f"a block of {block.dtype} does not fit tensor {spec}", place=str(self._path))
         if start < 0 or start + block.size > spec.size or block.size > self._left[spec.name]:
             raise TensorError(f"elements {start}..{start + block.size} do not fit tensor {spec}", place=str(self._path))
+
+
+def _make_room(path: Path, spare: Path | None) -> tuple[int, Path]:
+    """Opens a file beside ``path`` that nobody else writes: the spare under another name, or a new one."""
+    if spare is not None:
+        temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
+        with suppress(FileNotFoundError):
+            spare.replace(temporary)
+            return os.open(temporary, os.O_RDWR | os.O_CLOEXEC), temporary
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    return descriptor, Path(name)
 
 
 def write_tensors(

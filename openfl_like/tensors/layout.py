@@ -7,8 +7,9 @@ from what it claims.
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any, NoReturn
 
@@ -21,6 +22,8 @@ MAX_RANK = 32
 MAX_NAME_LENGTH = 512
 MAX_TENSOR_BYTES = 1 << 47
 LENGTH_BYTES = 8
+REMEMBERED = 4
+"""Headers and layouts that are not worked out again: the models and updates of an experiment all have the same."""
 
 _METADATA = "__metadata__"
 _BAD_NAME = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -47,7 +50,11 @@ def plan_layout(schema: Iterable[TensorSpec]) -> tuple[bytes, tuple[Place, ...]]
     Raises:
         TensorError: If a name, dtype or shape cannot be stored.
     """
-    specs = sorted(schema, key=attrgetter("name"))
+    return _plan(tuple(sorted(schema, key=attrgetter("name"))))
+
+
+@lru_cache(REMEMBERED)
+def _plan(specs: Schema) -> tuple[bytes, tuple[Place, ...]]:
     _check_specs(specs)
     offsets, position = {}, 0
     for spec in sorted(specs, key=lambda spec: (-spec.numpy_dtype.itemsize, spec.name)):
@@ -79,6 +86,7 @@ def header_length(prefix: bytes, file_bytes: int) -> int:
     return length
 
 
+@lru_cache(REMEMBERED)
 def parse_header(header: bytes, data_bytes: int) -> tuple[Place, ...]:
     """Checks a header completely.
 
@@ -167,7 +175,7 @@ def _are_sizes(value: object) -> bool:
     return all(type(item) is int and 0 <= item <= MAX_TENSOR_BYTES for item in value)
 
 
-def _check_specs(specs: list[TensorSpec]) -> None:
+def _check_specs(specs: Sequence[TensorSpec]) -> None:
     if len(specs) > MAX_TENSORS:
         raise TensorError(f"a model file may hold {MAX_TENSORS} tensors, this one has {len(specs)}")
     names = [spec.name for spec in specs]

@@ -110,6 +110,8 @@ def schema_of(tensors: Mapping[str, Array]) -> Schema:
 
 def compare(expected: Schema, actual: Schema) -> str:
     """Says in one line how ``actual`` differs from ``expected``; empty when they are equal."""
+    if expected == actual:
+        return ""
     want, have = {spec.name: spec for spec in expected}, {spec.name: spec for spec in actual}
     faults = [
         _listing("missing", sorted(want.keys() - have.keys())),

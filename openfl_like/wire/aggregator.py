@@ -13,7 +13,7 @@ from openfl_like.federation.ports import AggregatorInstruction, AggregatorPort, 
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.roles import Identity, Role
-from openfl_like.tensors.manifest import Manifest, keep_manifest
+from openfl_like.tensors.manifest import MIN_CHUNK_BYTES, Manifest, keep_manifest
 from openfl_like.wire.client import Peer, Stream
 from openfl_like.wire.convert import (
     instruction_from,
@@ -43,30 +43,28 @@ SERVICE = pb.DESCRIPTOR.services_by_name["Aggregator"]
 class Participation:
     """A collaborator's session with its Aggregator.
 
-    Small files go with the messages of the session: a call of its own costs more than they do. One task writes: a write
-    that were cancelled half-way, with the job that reports, would end the whole session.
+    Small files go in the messages of the session: a call or a message of its own costs more than they do. One task
+    writes: a write that were cancelled half-way, with the job that reports, would end the whole session.
     """
 
     client: "AggregatorClient"
     stream: Stream
     collaborator: str
-    _outbox: asyncio.Queue[tuple[bytes, ...]] = field(default_factory=asyncio.Queue)
+    _outbox: asyncio.Queue[pb.CollaboratorMessage] = field(default_factory=asyncio.Queue)
     _enclosed: tuple[str, bytes] = ("", b"")
     _receipts: dict[str, asyncio.Future[None]] = field(default_factory=dict)
 
     def report(self, value: CollaboratorReport) -> None:
         """Sends a report as soon as those before it are out; a lost connection shows in `instruction`."""
-        self._outbox.put_nowait((report_to(value).SerializeToString(),))
+        self._outbox.put_nowait(report_to(value))
 
     async def deliver(self, update: Update, path: Path) -> None:
         """Delivers an update and waits for its receipt."""
-        manifest = await described(path)
-        if asks(manifest):
-            await self.client.upload(update, path, manifest)
+        if path.stat().st_size > MIN_CHUNK_BYTES:
+            await self.client.upload(update, path, await described(path))
             return
         receipt = self._receipts[update.digest] = asyncio.get_running_loop().create_future()
-        message = pb.CollaboratorMessage(delivered=update_to(update))
-        self._outbox.put_nowait((message.SerializeToString(), path.read_bytes()))
+        self._outbox.put_nowait(pb.CollaboratorMessage(delivered=update_to(update), file=path.read_bytes()))
         try:
             await receipt
         finally:
@@ -84,8 +82,7 @@ class Participation:
         """Writes reports as they come."""
         with suppress(FederationError):
             while True:
-                for frame in await self._outbox.get():
-                    await self.stream.write(frame)
+                await self.stream.write((await self._outbox.get()).SerializeToString())
 
     async def instruction(self) -> AggregatorInstruction | None:
         """Gives the next instruction, or None when the Aggregator has ended the session."""
@@ -95,13 +92,12 @@ class Participation:
                 self._take_receipt(message.receipt)
                 continue
             instruction = instruction_from(message, self.collaborator)
-            if message.model_follows and isinstance(instruction, Assignment):
-                await self._take_model(instruction.model)
+            if message.HasField("model") and isinstance(instruction, Assignment):
+                self._take_model(instruction.model, message.model)
             return instruction
         return None
 
-    async def _take_model(self, digest: str) -> None:
-        content = await self.stream.expect()
+    def _take_model(self, digest: str, content: bytes) -> None:
         found = Manifest.of_content(content).digest
         if found != digest:
             raise TransferError(f"the assignment is for the model {digest[:12]}, it came with {found[:12]}")
@@ -200,49 +196,47 @@ class AggregatorServicer:
         name = call.caller.name
         turn = asyncio.Lock()
 
-        async def send(*frames: bytes) -> None:
+        async def send(message: pb.AggregatorMessage) -> None:
             async with turn:
-                for frame in frames:
-                    await call.send(frame)
+                await call.send(message.SerializeToString())
 
         async def reports() -> AsyncIterator[CollaboratorReport]:
             async for frame in call.messages():
                 message = pb.CollaboratorMessage.FromString(frame)
                 if message.HasField("delivered"):
                     update = update_from(message.delivered, name)
-                    await send(await self._receipt(update, await call.receive()))
+                    await send(await self._receipt(update, message.file))
                 else:
                     yield report_from(message, name)
 
         async def instruct(value: AggregatorInstruction) -> None:
-            await send(*await self._frames(value))
+            await send(await self._instruction(value))
 
         await self._port.participate(name, reports(), instruct)
 
-    async def _frames(self, value: AggregatorInstruction) -> tuple[bytes, ...]:
+    async def _instruction(self, value: AggregatorInstruction) -> pb.AggregatorMessage:
         message = instruction_to(value)
         if isinstance(value, Assignment) and value.model:
             stored = await self._port.model_file(value.model)
             if not asks(stored.manifest):
-                message.model_follows = True
-                return message.SerializeToString(), stored.path.read_bytes()
-        return (message.SerializeToString(),)
+                message.model = stored.path.read_bytes()
+        return message
 
-    async def _receipt(self, update: Update, content: bytes | None) -> bytes:
+    async def _receipt(self, update: Update, content: bytes) -> pb.AggregatorMessage:
         """Takes an update that came with its file, and gives the receipt."""
         receipt = pb.Receipt(digest=update.digest)
         try:
-            manifest = Manifest.of_content(content or b"")
+            manifest = Manifest.of_content(content)
             if manifest.digest != update.digest:
                 raise UpdateRefusedError("the update's digest is not that of its file")
             async with self._slot(update):
                 landing = await self._port.expect_update(update, manifest)
-                place_file(landing.path, content or b"", landing.spare)
+                place_file(landing.path, content, landing.spare)
                 await self._port.commit_update(update)
         except FederationError as error:
             log.info("an update of '%s' refused: %s %s", update.collaborator, error.code, error)
             receipt.code, receipt.reason = error.code, told(error)
-        return pb.AggregatorMessage(receipt=receipt).SerializeToString()
+        return pb.AggregatorMessage(receipt=receipt)
 
     async def download(self, call: Call) -> None:
         """Serves a model file."""

@@ -462,16 +462,18 @@ class TaskFailure(_message.Message):
     def __init__(self, round: _Optional[int] = ..., phase: _Optional[str] = ..., task: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class CollaboratorMessage(_message.Message):
-    __slots__ = ("ready", "failed", "evaluated", "delivered")
+    __slots__ = ("ready", "failed", "evaluated", "delivered", "file")
     READY_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
     EVALUATED_FIELD_NUMBER: _ClassVar[int]
     DELIVERED_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
     ready: Ready
     failed: TaskFailure
     evaluated: Update
     delivered: Update
-    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., failed: _Optional[_Union[TaskFailure, _Mapping]] = ..., evaluated: _Optional[_Union[Update, _Mapping]] = ..., delivered: _Optional[_Union[Update, _Mapping]] = ...) -> None: ...
+    file: bytes
+    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., failed: _Optional[_Union[TaskFailure, _Mapping]] = ..., evaluated: _Optional[_Union[Update, _Mapping]] = ..., delivered: _Optional[_Union[Update, _Mapping]] = ..., file: _Optional[bytes] = ...) -> None: ...
 
 class Withdrawal(_message.Message):
     __slots__ = ("round", "phase", "reason")
@@ -492,18 +494,18 @@ class Dismissal(_message.Message):
     def __init__(self, status: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class AggregatorMessage(_message.Message):
-    __slots__ = ("assignment", "withdrawal", "dismissal", "receipt", "model_follows")
+    __slots__ = ("assignment", "withdrawal", "dismissal", "receipt", "model")
     ASSIGNMENT_FIELD_NUMBER: _ClassVar[int]
     WITHDRAWAL_FIELD_NUMBER: _ClassVar[int]
     DISMISSAL_FIELD_NUMBER: _ClassVar[int]
     RECEIPT_FIELD_NUMBER: _ClassVar[int]
-    MODEL_FOLLOWS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
     assignment: Assignment
     withdrawal: Withdrawal
     dismissal: Dismissal
     receipt: Receipt
-    model_follows: bool
-    def __init__(self, assignment: _Optional[_Union[Assignment, _Mapping]] = ..., withdrawal: _Optional[_Union[Withdrawal, _Mapping]] = ..., dismissal: _Optional[_Union[Dismissal, _Mapping]] = ..., receipt: _Optional[_Union[Receipt, _Mapping]] = ..., model_follows: bool = ...) -> None: ...
+    model: bytes
+    def __init__(self, assignment: _Optional[_Union[Assignment, _Mapping]] = ..., withdrawal: _Optional[_Union[Withdrawal, _Mapping]] = ..., dismissal: _Optional[_Union[Dismissal, _Mapping]] = ..., receipt: _Optional[_Union[Receipt, _Mapping]] = ..., model: _Optional[bytes] = ...) -> None: ...
 
 class CancelRequest(_message.Message):
     __slots__ = ("experiment", "on_behalf_of")

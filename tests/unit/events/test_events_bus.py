@@ -1,11 +1,12 @@
 """The event bus: whoever listens, from whatever point, gets every event once and in order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 
-from openfl_like.events.bus import RECENT, EventBus
+from openfl_like.events.bus import PAUSE_S, RECENT, EventBus
+from openfl_like.federation.events import Notice
 from openfl_like.federation.parties import EventRecord
 
 
@@ -16,9 +17,9 @@ class History:
         self.events: list[EventRecord] = []
         self.reads: list[int] = []
 
-    def commit(self, count: int = 1) -> list[EventRecord]:
+    def commit(self, count: int = 1, kind: str = "tick") -> list[EventRecord]:
         start = len(self.events)
-        new = [EventRecord(number, 0.0, "tick") for number in range(start + 1, start + 1 + count)]
+        new = [EventRecord(number, 0.0, kind) for number in range(start + 1, start + 1 + count)]
         self.events += new
         return new
 
@@ -27,14 +28,35 @@ class History:
         return self.events[after:]
 
 
+class Timer:
+    """Calls back when the test says so."""
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[float, Callable[[], None]]] = []
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> None:
+        self.waiting.append((delay_s, callback))
+
+    def end_pause(self) -> None:
+        ((delay_s, callback),) = self.waiting
+        assert delay_s == PAUSE_S
+        self.waiting = []
+        callback()
+
+
 @pytest.fixture
 def history() -> History:
     return History()
 
 
 @pytest.fixture
-def bus(history: History) -> EventBus:
-    return EventBus(history.read)
+def timer() -> Timer:
+    return Timer()
+
+
+@pytest.fixture
+def bus(history: History, timer: Timer) -> EventBus:
+    return EventBus(history.read, timer.call_later)
 
 
 async def take(stream: AsyncIterator[EventRecord], count: int) -> list[int]:
@@ -76,13 +98,13 @@ async def test_who_comes_after_a_restart_gets_what_only_the_store_has(history: H
     assert await rest(bus.tail()) == [1, 2, 3, 4]
 
 
-async def test_what_is_committed_while_the_history_is_read_is_not_missed(history: History) -> None:
+async def test_what_is_committed_while_the_history_is_read_is_not_missed(history: History, timer: Timer) -> None:
     def read(after: int) -> list[EventRecord]:
         found = history.events[after:]
         listened_to.publish(history.commit())  # between the reading and the listening
         return found
 
-    listened_to = EventBus(read)
+    listened_to = EventBus(read, timer.call_later)
     history.commit(2)
     assert await take(listened_to.tail(), 3) == [1, 2, 3]
 
@@ -141,3 +163,91 @@ async def test_a_listener_that_goes_away_disturbs_nobody(history: History, bus: 
     bus.publish(history.commit())
     bus.close()
     assert await stays == [1]
+
+
+async def listen(stream: AsyncIterator[list[EventRecord]], tell: Callable[[list[int]], None]) -> None:
+    async for events in stream:
+        tell(numbers(events))
+
+
+async def settle() -> None:
+    """Lets listeners take what they were woken for."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def heard(bus: EventBus, history: History) -> AsyncIterator[list[list[int]]]:
+    """What a listener was told so far, a list for each time."""
+    told: list[list[int]] = []
+    history.commit()
+    stream = bus.batches()
+    assert numbers(await anext(stream)) == [1]
+    listener = asyncio.create_task(listen(stream, told.append))
+    await settle()
+    yield told
+    bus.close()
+    await listener
+
+
+async def test_the_first_of_many_events_is_told_at_once_and_the_others_together_in_a_moment(
+    history: History, bus: EventBus, timer: Timer, heard: list[list[int]]
+) -> None:
+    for kind in (Notice.ROUND_STARTED, Notice.ASSIGNMENT_SENT, Notice.UPDATE_RECEIVED):
+        bus.publish(history.commit(kind=kind.value))
+        await settle()
+    assert heard == [[2]]
+    timer.end_pause()
+    await settle()
+    assert heard == [[2], [3, 4]]
+
+
+async def test_who_was_told_something_late_waits_again_for_what_comes_then(
+    history: History, bus: EventBus, timer: Timer, heard: list[list[int]]
+) -> None:
+    for _ in range(3):
+        bus.publish(history.commit(2, Notice.UPDATE_RECEIVED))
+        await settle()
+        bus.publish(history.commit(1, Notice.ROUND_FINISHED))
+        await settle()
+        timer.end_pause()
+        await settle()
+    assert heard == [[2, 3], [4], [5, 6, 7], [8, 9, 10]]
+
+
+async def test_after_a_quiet_pause_an_event_is_told_at_once(
+    history: History, bus: EventBus, timer: Timer, heard: list[list[int]]
+) -> None:
+    for expected in ([[2]], [[2], [3]]):
+        bus.publish(history.commit(1, Notice.ROUND_FINISHED))
+        await settle()
+        assert heard == expected
+        timer.end_pause()
+
+
+@pytest.mark.parametrize("kind", [Notice.COLLABORATOR_JOINED, Notice.UPDATE_REFUSED, Notice.EXPERIMENT_ENDED])
+async def test_what_is_not_routine_does_not_wait_and_takes_with_it_what_waits(
+    history: History, bus: EventBus, timer: Timer, heard: list[list[int]], kind: Notice
+) -> None:
+    bus.publish(history.commit(1, Notice.ROUND_STARTED))
+    await settle()
+    bus.publish(history.commit(1, Notice.ASSIGNMENT_SENT))
+    bus.publish(history.commit(1, kind))
+    await settle()
+    assert heard == [[2], [3, 4]]
+    timer.end_pause()
+    await settle()
+    assert heard == [[2], [3, 4]]
+    assert timer.waiting == []
+
+
+async def test_the_end_does_not_wait_for_a_pause(
+    history: History, bus: EventBus, timer: Timer, heard: list[list[int]]
+) -> None:
+    bus.publish(history.commit(1, Notice.ROUND_STARTED))
+    await settle()
+    bus.publish(history.commit(2, Notice.ROUND_FINISHED))
+    bus.close()
+    await settle()
+    assert heard == [[2], [3, 4]]
+    timer.end_pause()  # nobody listens any more

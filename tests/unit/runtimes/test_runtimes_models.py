@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from openfl_like.errors import ConflictError, NotFoundError, UpdateRefusedError
 from openfl_like.federation.events import Aggregate, ModelVersion, ValidateUpdates
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.plan.schema import Plan
-from openfl_like.runtimes.models import ModelShelf, describe, in_threads
+from openfl_like.runtimes.models import QUICK_BYTES, ModelShelf, describe, in_threads
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.tensors.container import write_tensors
 from openfl_like.tensors.manifest import file_digest
@@ -67,6 +68,29 @@ def test_what_one_of_a_crew_raises_is_raised(monkeypatch: pytest.MonkeyPatch) ->
 
     with pytest.raises(UpdateRefusedError, match="the third one"):
         in_threads(work, 3)
+
+
+def test_a_step_is_quick_when_its_models_are_known_and_small_together(shelf: ModelShelf) -> None:
+    first = update_of(shelf, "bern", 1.0)
+    assert not shelf.quick(Aggregate(0, (first,))), "nobody knows how large it is"
+    base = shelf.aggregate(Aggregate(0, (first,)))
+    manifest = shelf.known(base)
+    assert manifest is not None
+    enough = QUICK_BYTES // manifest.total_bytes
+    assert shelf.quick(Aggregate(1, (first,) * (enough - 1), base))
+    assert not shelf.quick(Aggregate(1, (first,) * enough, base))
+
+
+def test_a_validation_is_quick_when_every_one_of_these_updates_was_looked_at(shelf: ModelShelf) -> None:
+    bern, zurich = update_of(shelf, "bern", 1.0), update_of(shelf, "zurich", np.nan)
+    shelf.inspect(bern, "")
+    assert not shelf.quick(ValidateUpdates(1, "", (bern, zurich)))
+    shelf.inspect(zurich, "")
+    assert shelf.quick(ValidateUpdates(1, "", (bern, zurich)))
+    assert not shelf.quick(ValidateUpdates(1, "", (bern, replace(zurich, digest="ab" * 32))))
+    shelf.spool_path(bern).unlink()
+    assert shelf.validate(ValidateUpdates(1, "", (bern, zurich))).keys() == {"zurich"}
+    assert not shelf.quick(ValidateUpdates(1, "", (bern, zurich))), "a verdict is given once"
 
 
 def test_only_bad_updates_are_named(shelf: ModelShelf, files: ExperimentFiles) -> None:

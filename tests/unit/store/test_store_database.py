@@ -171,3 +171,24 @@ def test_a_failed_transaction_is_rolled_back(tmp_path: Path) -> None:
     with opened.transaction() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM envoys").scalar_one() == 0
     opened.close()
+
+
+def test_a_transaction_is_as_durable_as_it_was_asked_to_be(tmp_path: Path) -> None:
+    opened = Database(f"sqlite:///{tmp_path / 'd.db'}", director.METADATA, director.REVISION, "director")
+    levels = []
+    for durable in (False, True, True, False):
+        with opened.transaction(durable=durable) as connection:
+            levels.append(connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
+    assert levels == [1, 2, 2, 1]
+    opened.close()
+
+
+def test_a_prepared_statement_takes_its_parameters_by_name(tmp_path: Path) -> None:
+    opened = Database(f"sqlite:///{tmp_path / 'd.db'}", director.METADATA, director.REVISION, "director")
+    add = opened.prepare(director.METADATA.tables["envoys"].insert())
+    rows = [{"name": name, "last_seen": 1.0, "shard": "{}"} for name in ("bern", "zurich")]
+    with opened.transaction() as connection:
+        connection.exec_driver_sql(add, rows)
+    with opened.transaction() as connection:
+        assert connection.exec_driver_sql("SELECT name FROM envoys").scalars().all() == ["bern", "zurich"]
+    opened.close()

@@ -293,3 +293,35 @@ def test_released_parts_take_no_memory_and_can_be_read_again(tmp_path: Path) -> 
         file.release([("b", 1, 1)])
         assert file.flat("b").tolist() == [0, 1, 2, 3, 4]
     file.release([("a", 0, 1)])  # closed: there is nothing to let go
+
+
+def test_a_spare_is_overwritten_and_nothing_is_left_beside_the_file(tmp_path: Path) -> None:
+    spare = tmp_path / "spare"
+    spare.write_bytes(b"x" * 10_000)
+    inode = spare.stat().st_ino
+    tensors = {"a": np.arange(5.0)}
+    manifest = write_tensors(tmp_path / "m", tensors, sync=False, spare=spare)
+    assert (tmp_path / "m").stat().st_ino == inode
+    assert manifest == write_tensors(tmp_path / "n", tensors, sync=False, spare=spare), "the spare is gone by now"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m", "n"]
+    assert (tmp_path / "m").read_bytes() == (tmp_path / "n").read_bytes()
+
+
+def test_a_write_that_fails_leaves_neither_file_nor_spare(tmp_path: Path) -> None:
+    spare = tmp_path / "spare"
+    spare.write_bytes(b"x" * 100)
+    with (
+        pytest.raises(TensorError, match="not written completely"),
+        TensorWriter(tmp_path / "m", schema_of({"a": np.arange(5.0)}), spare=spare),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_header_that_was_accepted_for_one_file_is_still_checked_against_another(tmp_path: Path) -> None:
+    header = with_header({"a": entry()}, bytes(8))
+    (tmp_path / "good").write_bytes(header)
+    (tmp_path / "long").write_bytes(header + bytes(8))
+    assert read_tensors(tmp_path / "good")["a"].tolist() == [0.0, 0.0]
+    with pytest.raises(TensorError, match="the tensors have 8 bytes, but the file holds 16"):
+        TensorFile(tmp_path / "long")

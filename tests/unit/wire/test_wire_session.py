@@ -51,11 +51,6 @@ class FakeStream:
     async def read(self) -> bytes | None:
         return await self.down.receive()
 
-    async def expect(self) -> bytes:
-        frame = await self.down.receive()
-        assert frame is not None
-        return frame
-
     async def write(self, frame: bytes) -> None:
         await self.up.send(frame)
 
