@@ -31,7 +31,12 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ExperimentStarted:
-    """The loop began to drive the experiment, for the first time or again after a restart."""
+    """The loop began to drive the experiment, for the first time or again after a restart.
+
+    ``epoch`` counts the processes that have driven it so far, this one included.
+    """
+
+    epoch: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +206,9 @@ class Notice(StrEnum):
     Attributes:
         EXPERIMENT_QUEUED: owner (announced by the Director, as are the next one and what went wrong before a start).
         EXPERIMENT_WAITING: online, missing (the plan's sites that are not there), needed, timeout_s.
-        EXPERIMENT_STARTED: experiment_id, name, expected, rounds, resumed (True after a restart).
+        EXPERIMENT_STARTED: experiment_id, name, expected, rounds, resumed (True after a restart), epoch (how many
+            Aggregators it has had).
+        AGGREGATOR_LOST: reason, restart (the how manyth since the last finished round); the next one is started.
         COLLABORATOR_JOINED: collaborator, member (False: takes part from the next round on).
         COLLABORATOR_LEFT: collaborator, reason, gone.
         COLLABORATOR_REFUSED: collaborator, reason; it may not take part.
@@ -218,6 +225,7 @@ class Notice(StrEnum):
     EXPERIMENT_QUEUED = "experiment_queued"
     EXPERIMENT_WAITING = "experiment_waiting"
     EXPERIMENT_STARTED = "experiment_started"
+    AGGREGATOR_LOST = "aggregator_lost"
     COLLABORATOR_JOINED = "collaborator_joined"
     COLLABORATOR_LEFT = "collaborator_left"
     COLLABORATOR_REFUSED = "collaborator_refused"

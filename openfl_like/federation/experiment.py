@@ -134,7 +134,7 @@ class Experiment:
 
     # ---- events ---------------------------------------------------------------------------------------------------
 
-    def _on_started(self, _: ExperimentStarted) -> None:
+    def _on_started(self, event: ExperimentStarted) -> None:
         desk, state = self._desk, self._desk.state
         resumed = state.status is not Status.QUEUED
         desk.announce(
@@ -144,6 +144,7 @@ class Experiment:
             expected=list(state.expected),
             rounds=desk.plan.aggregator.settings.rounds_to_train,
             resumed=resumed,
+            epoch=event.epoch,
         )
         returning = desk.roster.await_return(self._connected) if resumed else []
         if state.round is None:

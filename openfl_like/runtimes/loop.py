@@ -116,12 +116,16 @@ class Drive:
         self._inbox.put_nowait(event)
 
     async def run(self) -> Outcome:
-        """Drives the experiment to its end."""
+        """Drives the experiment to its end.
+
+        Raises:
+            ConflictError: If another process has taken the experiment over; nobody is told that it ended then.
+        """
         try:
             await self._runtime.start(self.post)
             if self._experiment.status.ended:  # a former run ended it and died before it could tell its collaborators
                 return await self._finish(self._experiment.status, self._experiment.reason)
-            self.post(ExperimentStarted())
+            self.post(ExperimentStarted(self._record.store.epoch))
             while True:
                 events = [await self._inbox.get()]
                 while not self._inbox.empty():
@@ -192,6 +196,7 @@ class Drive:
             self._record.publish(records)
 
     def _commit_durably(self, step: Commit, versions: list[ModelVersion], *, ends: bool) -> list[EventRecord]:
+        self._record.store.check_epoch()  # one that was asleep must not touch the files of the newer process, either
         for version in versions:
             self._record.shelf.publish(version)
         hashes = self._hashes() if ends else {}

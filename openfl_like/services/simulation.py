@@ -80,6 +80,7 @@ class Simulation:
         files.prepare()
         self._store = ExperimentStore(self._settings.directory)
         self._stack.callback(self._store.close)
+        self._store.take_epoch()
         self.bus = EventBus(self._store.events)
         plan, workspace = self._settings.plan, self._settings.workspace
         self._shelf = ModelShelf(plan, files)
