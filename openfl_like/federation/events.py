@@ -206,9 +206,8 @@ class Notice(StrEnum):
     Attributes:
         EXPERIMENT_QUEUED: owner (announced by the Director, as are the next one and what went wrong before a start).
         EXPERIMENT_WAITING: online, missing (the plan's sites that are not there), needed, timeout_s.
-        EXPERIMENT_STARTED: experiment_id, name, expected, rounds, resumed (True after a restart), epoch (how many
-            Aggregators it has had).
-        AGGREGATOR_LOST: reason, restart (the how manyth since the last finished round); the next one is started.
+        EXPERIMENT_STARTED: experiment_id, name, expected, rounds, resumed (True after a restart), epoch.
+        AGGREGATOR_LOST: reason, restart (the Director's again; it counts them since the last finished round).
         COLLABORATOR_JOINED: collaborator, member (False: takes part from the next round on).
         COLLABORATOR_LEFT: collaborator, reason, gone.
         COLLABORATOR_REFUSED: collaborator, reason; it may not take part.

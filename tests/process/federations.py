@@ -1,7 +1,7 @@
 """A federation of real processes for the tests of this folder."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -114,6 +114,16 @@ def workers(federation: LocalFederation, site: str) -> list[psutil.Process]:
 def collaborators(federation: LocalFederation, site: str) -> list[psutil.Process]:
     """The collaborator processes of a site."""
     return _descendants(federation, site, "collaborator")
+
+
+async def another(find: Callable[[], list[psutil.Process]], former: psutil.Process | None) -> psutil.Process:
+    """Waits until there is a process that is not the former one."""
+    async with asyncio.timeout(30):
+        while True:
+            for process in find():
+                if process != former:
+                    return process
+            await asyncio.sleep(0.05)
 
 
 def _descendants(federation: LocalFederation, site: str, word: str) -> list[psutil.Process]:
