@@ -133,7 +133,7 @@ class Address:
         """
         former = self.port
         known = [former] if former and (former in self._ports or 0 in self._ports) else []
-        self.port = _free_port(self._host, [*known, *self._ports])
+        self.port = free_port(self._host, [*known, *self._ports])
         if not self.port:
             ports = f"{self._ports.start}-{self._ports.stop - 1}"
             raise ConflictError(
@@ -149,7 +149,8 @@ class Address:
         return f"{self._host}:{self.port}"
 
 
-def _free_port(host: str, ports: Sequence[int]) -> int:
+def free_port(host: str, ports: Sequence[int]) -> int:
+    """Finds the first of these ports that nobody listens on, where 0 stands for any; 0 if there is none."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for port in ports:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
