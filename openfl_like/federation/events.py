@@ -217,8 +217,8 @@ class Notice(StrEnum):
         UPDATE_REFUSED: round, phase, collaborator, reason.
         COLLABORATOR_ABSENT: round, phase, collaborator, reason.
         MODEL_AGGREGATED: round, digest, weights (name -> weight), digests (name -> digest of its update).
-        ROUND_FINISHED: round, digest, metrics, best, contributors, absent (name -> reason), seconds.
-        EXPERIMENT_ENDED: status, reason, rounds (the last one that was published).
+        ROUND_FINISHED: round, digest, metrics, best, selected, contributors, absent (name -> reason), seconds.
+        EXPERIMENT_ENDED: status, reason, rounds (the last one that was published), shortfalls (name -> reason).
     """
 
     EXPERIMENT_QUEUED = "experiment_queued"

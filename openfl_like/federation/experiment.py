@@ -99,6 +99,11 @@ class Experiment:
         return self._desk.state.reason
 
     @property
+    def shortfalls(self) -> dict[str, str]:
+        """Sites without which a round had to go on, with the first such round and the reason."""
+        return dict(sorted(self._desk.state.shortfalls.items()))
+
+    @property
     def round(self) -> int:
         """The open round, or the last one; 0 before the first."""
         current = self._desk.state.round

@@ -3,8 +3,8 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from openfl_like.federation.events import (
@@ -85,10 +85,22 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an experiment ended."""
+    """How an experiment ended.
+
+    Attributes:
+        status: FINISHED, FAILED or CANCELLED.
+        reason: Why.
+        shortfalls: Sites without which a round had to go on, with the first such round and the reason.
+    """
 
     status: Status
     reason: str
+    shortfalls: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def degraded(self) -> bool:
+        """Whether it finished on fewer sites than were asked."""
+        return self.status is Status.FINISHED and bool(self.shortfalls)
 
 
 class Drive:
@@ -226,7 +238,7 @@ class Drive:
 
     async def _finish(self, status: Status, reason: str) -> Outcome:
         await self._runtime.perform(FinishExperiment(status, reason))
-        return Outcome(status, reason)
+        return Outcome(status, reason, self._experiment.shortfalls)
 
     def _work(self, command: ValidateUpdates | Aggregate) -> Event:
         try:

@@ -37,6 +37,7 @@ from openfl_like.plan.bundle import unpack
 from openfl_like.plan.checks import check_plan
 from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.names import MAX_TOTAL_BYTES
+from openfl_like.runtimes.loop import Outcome
 from openfl_like.services.dispatch import Desk, Dispatch
 from openfl_like.services.lifetime import allow_many_connections
 from openfl_like.services.lock import only_one
@@ -70,13 +71,13 @@ class _Feed:
         self.bus.publish([event])
         return event
 
-    def close(self, status: Status, reason: str) -> None:
+    def close(self, outcome: Outcome) -> None:
         """Ends the feed; the history says how the experiment ended even if its Aggregator could not."""
         events = self.store.events()
         if not events or events[-1].kind != Notice.EXPERIMENT_ENDED:
             rounds = [version.version.round for version in self.store.versions()]
-            fields = {"status": status.value, "reason": reason, "rounds": max(rounds, default=0)}
-            self.announce(Announce(Notice.EXPERIMENT_ENDED, fields))
+            fields = {"status": outcome.status.value, "reason": outcome.reason, "rounds": max(rounds, default=0)}
+            self.announce(Announce(Notice.EXPERIMENT_ENDED, {**fields, "shortfalls": dict(outcome.shortfalls)}))
         self.bus.close()
         self.store.close()
         self.ended.set()
@@ -254,7 +255,7 @@ class Director:
             await self._current.cancel(caller)
             await feed.ended.wait()
             return self._known(experiment).summary
-        return self._finish(summary.id, Status.CANCELLED, f"cancelled by {caller}")
+        return self._finish(summary.id, Outcome(Status.CANCELLED, f"cancelled by {caller}"))
 
     async def model(self, experiment: str, which: str) -> Path:
         """Gives the file of a published model."""
@@ -302,20 +303,21 @@ class Director:
         )
         self._current = Dispatch(desk, self.store.experiment(summary.id), self._files(summary.id))
         try:
-            status, reason = await self._current.run()
+            outcome = await self._current.run()
         except Exception as error:
             log.exception("experiment %s: dispatch failed", summary.id)
-            status, reason = Status.FAILED, f"the director failed: {type(error).__name__}: {error}"
+            outcome = Outcome(Status.FAILED, f"the director failed: {type(error).__name__}: {error}")
         finally:
             self._current = None
-        self._finish(summary.id, status, reason)
+        self._finish(summary.id, outcome)
 
-    def _finish(self, experiment: str, status: Status, reason: str) -> ExperimentSummary:
-        summary = self.store.set_status(experiment, status, reason, time.time())
-        log.info("experiment %s: %s %s", experiment, status, reason)
+    def _finish(self, experiment: str, outcome: Outcome) -> ExperimentSummary:
+        status, reason = outcome.status, outcome.reason
+        summary = self.store.set_status(experiment, status, reason, time.time(), outcome.shortfalls)
+        log.info("experiment %s: %s %s", experiment, summary.standing, reason)
         feed = self._feeds.pop(experiment, None)
         if feed is not None:
-            feed.close(status, reason)
+            feed.close(outcome)
         return summary
 
     # ---- where things are

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 from openfl_like.errors import ExperimentFailedError, FederationError, UnreachableError
 from openfl_like.federation.events import Announce, Notice, Status
@@ -16,6 +17,7 @@ from openfl_like.pki.files import Credentials, save_credentials
 from openfl_like.pki.roles import Identity, Role
 from openfl_like.plan.digest import thaw
 from openfl_like.plan.schema import Plan
+from openfl_like.runtimes.loop import Outcome
 from openfl_like.services.aggregator_process import Address, AggregatorLostError, AggregatorProcess
 from openfl_like.services.envoy import LogSender
 from openfl_like.services.restarts import Restarts
@@ -79,7 +81,7 @@ class Dispatch:
     _lost: dict[str, str] = field(default_factory=dict)
     _joined: set[str] = field(default_factory=set)
     _cancelled_by: str = ""
-    _end: tuple[Status, str] | None = None
+    _end: Outcome | None = None
     _refused: asyncio.Event = field(default_factory=asyncio.Event)
     _connected: asyncio.Event = field(default_factory=asyncio.Event)
     _starting: asyncio.Task[None] | None = None
@@ -95,7 +97,7 @@ class Dispatch:
         """The experiment's id."""
         return self.experiment.summary.id
 
-    async def run(self) -> tuple[Status, str]:
+    async def run(self) -> Outcome:
         """Runs the experiment and gives how it ended; never raises for what an experiment can do wrong.
 
         An Aggregator that dies is started again and goes on from its last commit. If the Director is stopped meanwhile,
@@ -112,9 +114,9 @@ class Dispatch:
             self.desk.on_status(Status.RUNNING, "")
             return await self._oversee(plan)
         except FederationError as error:
-            return self._cancelled() if self._cancelled_by else (Status.FAILED, str(error))
+            return self._cancelled() if self._cancelled_by else Outcome(Status.FAILED, str(error))
         except OSError as error:
-            return Status.FAILED, f"the director could not run it: {error}"
+            return Outcome(Status.FAILED, f"the director could not run it: {error}")
         except asyncio.CancelledError:
             if not self._cancelled_by:
                 self._leaving = True
@@ -123,8 +125,8 @@ class Dispatch:
         finally:
             await self._clean_up()
 
-    def _cancelled(self) -> tuple[Status, str]:
-        return Status.CANCELLED, f"cancelled by {self._cancelled_by}"
+    def _cancelled(self) -> Outcome:
+        return Outcome(Status.CANCELLED, f"cancelled by {self._cancelled_by}")
 
     async def cancel(self, by: str) -> None:
         """Ends the experiment: its Aggregator is asked to, or its start is broken off."""
@@ -247,7 +249,7 @@ class Dispatch:
         self.desk.standby.prepare()
         await asyncio.sleep(self._restarts.next_pause_s())
 
-    async def _oversee(self, plan: Plan) -> tuple[Status, str]:
+    async def _oversee(self, plan: Plan) -> Outcome:
         """Relays the Aggregator's events until the experiment has ended, or cannot go on."""
         refusals = asyncio.create_task(self._watch_refusals(plan))
         living = asyncio.create_task(self._keep_alive())
@@ -259,7 +261,7 @@ class Dispatch:
                 task.cancel()
             await asyncio.gather(refusals, living, return_exceptions=True)
 
-    async def _keep_alive(self) -> tuple[Status, str]:
+    async def _keep_alive(self) -> Outcome:
         while True:
             assert self._aggregator is not None  # noqa: S101 (started before)
             await self._aggregator.live(self._relay())
@@ -306,7 +308,8 @@ class Dispatch:
             case Notice.ROUND_FINISHED:
                 self._restarts.progressed()
             case Notice.EXPERIMENT_ENDED:
-                self._end = Status(str(fields["status"])), str(fields["reason"])
+                shortfalls = cast("dict[str, str]", fields.get("shortfalls", {}))
+                self._end = Outcome(Status(str(fields["status"])), str(fields["reason"]), shortfalls)
 
     def _invite_all(self) -> None:
         if self._inviting is not None:
@@ -325,7 +328,7 @@ class Dispatch:
                 if name in self._invited:
                     self.desk.roster.send(name, order)
 
-    async def _watch_refusals(self, plan: Plan) -> tuple[Status, str]:
+    async def _watch_refusals(self, plan: Plan) -> Outcome:
         """Ends when so many sites are out that the experiment cannot start any more."""
         least = plan.admission.min_collaborators or len(self._invited)
         while True:
@@ -333,7 +336,7 @@ class Dispatch:
             self._refused.clear()
             if len(self._invited - set(self._out)) < least and not self._joined >= self._invited:
                 reasons = "; ".join(f"site '{site}' {reason}" for site, reason in sorted(self._out.items()))
-                return Status.FAILED, f"{least} collaborators are needed: {reasons}"
+                return Outcome(Status.FAILED, f"{least} collaborators are needed: {reasons}")
 
     def _client(self) -> AggregatorClient:
         address = self._aggregator.address if self._aggregator is not None else self._address.text

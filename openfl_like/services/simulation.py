@@ -100,7 +100,8 @@ class Simulation:
             TaskError: If the workspace's code cannot be loaded.
         """
         if self._experiment.status.ended:
-            outcome = Outcome(self._experiment.status, self._experiment.reason)
+            ended = self._experiment
+            outcome = Outcome(ended.status, ended.reason, ended.shortfalls)
         else:
             performers = self._performers()
             runtime = LocalRuntime(performers, self._shelf)

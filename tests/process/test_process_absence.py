@@ -25,6 +25,9 @@ async def test_with_a_quorum_the_round_goes_on_and_its_record_names_the_absent_s
         rounds = {e.fields["round"]: e.fields for e in await user.events(experiment) if e.kind == "round_finished"}
         assert rounds[1]["contributors"] == ["site-1", "site-2"]
         assert rounds[1]["absent"] == {"site-3": "left: its connection was lost"}
+        assert rounds[1]["selected"] == ["site-1", "site-2", "site-3"]
+        assert (ended.degraded, ended.standing) == (True, "FINISHED (DEGRADED)")
+        assert ended.shortfalls == {"site-3": "round 1: left: its connection was lost"}
         assert len(rounds) == 4
 
 
