@@ -31,7 +31,7 @@ from openfl_like.store.files import retire
 from openfl_like.tensors.container import spare_path
 from openfl_like.tensors.manifest import manifest_path
 from openfl_like.wire.aggregator import AggregatorClient, Participation
-from openfl_like.wire.channel import backoff
+from openfl_like.wire.channel import HANDSHAKE_S, backoff
 from openfl_like.wire.transfer import part_of
 
 log = logging.getLogger(__name__)
@@ -133,6 +133,7 @@ class Collaborator:
 
     async def _take_part(self, contact: list[float]) -> tuple[Dismissal | None, FederationError]:
         """Holds one session; what it is doing goes on when the session breaks."""
+        began = asyncio.get_running_loop().time()
         client = AggregatorClient(self.settings.aggregator, self.settings.experiment, self.settings.credentials)
         try:
             async with client, client.participate() as session:
@@ -151,6 +152,9 @@ class Collaborator:
             return dismissal, failure
         finally:
             await self._end_job()
+            now = asyncio.get_running_loop().time()
+            if now - began > 2 * HANDSHAKE_S:  # no attempt to connect takes as long: it was there and had nothing to do
+                contact.append(now)
 
     async def _attend(self, session: Participation, contact: list[float]) -> Dismissal | None:
         session.report(Ready(plan_digest(self.settings.plan)))
