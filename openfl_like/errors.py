@@ -21,6 +21,7 @@
     ├── ExperimentCancelledError   E502  the experiment was cancelled
     ├── TaskError                  E503  a task raised or its worker died
     ├── ShardError                 E504  the shard descriptor raised or gave unusable data
+    ├── ExperimentDegradedError    E505  the experiment finished on fewer sites than were asked
     └── InternalError              E900  a defect in the platform itself
 
 Each class says its cause and its cure; the pages in docs/reference/errors are made from that.
@@ -310,6 +311,18 @@ class ShardError(FederationError):
     code = "E504"
 
 
+class ExperimentDegradedError(FederationError):
+    """The experiment FINISHED, but had to make rounds without sites that were asked to take part.
+
+    Cause: The plan's quorum let rounds go on when a site was away, failed in a task, or was too late.
+
+    Cure: The message names each site with the first round without it and the reason. The model is there and can be
+    fetched; if it must come from all sites, leave ``deadline.min_fraction`` at 1, and such a round fails instead.
+    """
+
+    code = "E505"
+
+
 class InternalError(FederationError):
     """A defect in the platform: please report it with the log around it.
 
@@ -360,6 +373,7 @@ MEANINGS: dict[type[FederationError], Meaning] = {
     ExperimentCancelledError: Meaning("CANCELLED", 409, 6),
     TaskError: Meaning("ABORTED", 409, 1),
     ShardError: Meaning("FAILED_PRECONDITION", 409, 4),
+    ExperimentDegradedError: Meaning("ABORTED", 409, 7),
     InternalError: Meaning("INTERNAL", 500, 70, public=False),
 }
 

@@ -5,13 +5,16 @@ notebook does.
 """
 
 import asyncio
+import math
 import secrets
 import tempfile
 import threading
-from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, TypeVar
 
+from openfl_like.errors import UnreachableError
 from openfl_like.federation.parties import EnvoyRecord, EventRecord, ExperimentRecord, ExperimentSummary, LogLines
 from openfl_like.federation.ports import Submission
 from openfl_like.pki.files import load_credentials
@@ -20,9 +23,12 @@ from openfl_like.plan.load import load_plan, workspace_of
 from openfl_like.plan.workspace import find_plan
 from openfl_like.services.signature import sign_bundle
 from openfl_like.tensors.manifest import manifest_of
+from openfl_like.wire.channel import backoff
 from openfl_like.wire.director import UserClient
 
 Result = TypeVar("Result")
+Watched = ExperimentSummary | EventRecord
+OUTAGE_S = 60.0
 
 
 class Federation:
@@ -92,8 +98,11 @@ class Federation:
         return self._run(self._connected().experiment(experiment))
 
     def watch(self, experiment: str, after: int = 0) -> Iterator[ExperimentSummary | EventRecord]:
-        """Gives history and live events until the experiment has ended; the last item is its summary."""
-        return self._iterate(self._connected().watch(experiment, after))
+        """Gives history and live events until the experiment has ended; the last item is its summary.
+
+        When the Director is away for less than a minute, it goes on after the last event as soon as that is back.
+        """
+        return self._iterate(follow(self._connected().watch, experiment, after))
 
     def logs(self, experiment: str, source: str = "") -> Iterator[LogLines]:
         """Gives the stored log lines of one site (or ``aggregator``), or of all."""
@@ -142,3 +151,52 @@ class Federation:
         finally:
             if not self._loop.is_closed():
                 self._run(stream.aclose())
+
+
+async def follow(
+    watch: Callable[[str, int], AsyncGenerator[Watched]], experiment: str, after: int = 0
+) -> AsyncGenerator[Watched]:
+    """Watches an experiment to its end, across restarts of the Director; the first attempt must succeed.
+
+    Args:
+        watch: Gives what there is after an event; raises UnreachableError when the Director goes.
+        experiment: Which one.
+        after: The last event that is known.
+    """
+    outage = Outage(OUTAGE_S)
+    async for _ in backoff():
+        try:
+            async with aclosing(watch(experiment, after)) as items:
+                async for item in items:
+                    outage.over()
+                    after = item.sequence if isinstance(item, EventRecord) else after
+                    last = item
+                    yield item
+        except UnreachableError:
+            if not outage.bearable():
+                raise
+        else:
+            if isinstance(last, ExperimentSummary) and last.status.ended:
+                return
+
+
+class Outage:
+    """How long somebody is away who was there before.
+
+    Args:
+        most_s: Seconds that are borne.
+    """
+
+    def __init__(self, most_s: float) -> None:
+        self._most_s = most_s
+        self._since: float | None = -math.inf
+
+    def over(self) -> None:
+        """Notes that it is there."""
+        self._since = None
+
+    def bearable(self) -> bool:
+        """Notes that it is away; tells whether that is not too long, or for ever."""
+        now = asyncio.get_running_loop().time()
+        self._since = now if self._since is None else self._since
+        return now - self._since <= self._most_s

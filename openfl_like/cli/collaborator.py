@@ -59,6 +59,7 @@ def start(
         aggregator=aggregator or f"{network.host}:{network.port}",
         credentials=load_credentials(certificates or Path("certs", "collaborator", name)),
         directory=directory or Path(f"collaborator-{name}"),
+        supervised=with_parent,
     )
     _run(settings, name, with_parent=with_parent)
 

@@ -69,7 +69,7 @@ def list_(director: str, certificates: Path | None, *, as_json: bool) -> None:
         if as_json
         else {
             "experiment": item.id,
-            "status": item.status.value,
+            "status": item.standing,
             "owner": item.owner,
             "submitted": _clock(item.submitted_at),
             "ended": _clock(item.ended_at),
@@ -101,8 +101,9 @@ def show(experiment_id: str, director: str, certificates: Path | None, *, as_jso
     summary = record.summary
     fields: dict[str, object] = {
         "experiment": summary.id,
-        "status": summary.status.value,
+        "status": summary.standing,
         "reason": summary.reason,
+        "shortfalls": summary.shortfalls,
         "owner": summary.owner,
         "plan": summary.plan_digest,
         "submitted": _clock(summary.submitted_at),

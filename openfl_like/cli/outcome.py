@@ -1,8 +1,8 @@
-"""How an experiment's end becomes an exit code: FINISHED is 0, everything else raises its error."""
+"""How an experiment's end becomes an exit code: FINISHED by all sites is 0, everything else raises its error."""
 
 from typing import TYPE_CHECKING
 
-from openfl_like.errors import ExperimentCancelledError, ExperimentFailedError
+from openfl_like.errors import ExperimentCancelledError, ExperimentDegradedError, ExperimentFailedError
 
 if TYPE_CHECKING:
     from openfl_like.federation.parties import ExperimentSummary
@@ -10,7 +10,13 @@ if TYPE_CHECKING:
 
 
 def raise_unless_finished(outcome: "Outcome | ExperimentSummary | None") -> None:
-    """Raises ExperimentFailedError or ExperimentCancelledError with the reason; None (a signal) counts as cancelled."""
+    """Raises the error of an experiment's end, with the reason; None (a signal) counts as cancelled.
+
+    Raises:
+        ExperimentFailedError: If it FAILED.
+        ExperimentCancelledError: If it was CANCELLED.
+        ExperimentDegradedError: If it FINISHED on fewer sites than were asked.
+    """
     if outcome is None:
         raise ExperimentCancelledError("stopped by a signal before the experiment ended")
     status = outcome.status.value
@@ -18,3 +24,6 @@ def raise_unless_finished(outcome: "Outcome | ExperimentSummary | None") -> None
         raise ExperimentCancelledError(f"the experiment was CANCELLED: {outcome.reason}")
     if status != "FINISHED":
         raise ExperimentFailedError(f"the experiment is {status}: {outcome.reason}")
+    if outcome.degraded:
+        sites = "; ".join(f"site '{name}': {reason}" for name, reason in outcome.shortfalls.items())
+        raise ExperimentDegradedError(f"the experiment is FINISHED (DEGRADED): {outcome.reason}; {sites}")

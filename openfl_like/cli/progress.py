@@ -58,13 +58,21 @@ def _round(fields: Fields) -> str:
 
 
 def _ended(fields: Fields) -> str:
-    return f"{fields['status']}: {fields['reason']}"
+    shortfalls: Mapping[str, str] = fields.get("shortfalls", {})
+    degraded = " (DEGRADED)" if shortfalls and fields["status"] == "FINISHED" else ""
+    sites = "".join(f"; without {name}: {reason}" for name, reason in shortfalls.items())
+    return f"{fields['status']}{degraded}: {fields['reason']}{sites}"
+
+
+def _aggregator_lost(fields: Fields) -> str:
+    return f"{fields['reason']}; restart {fields['restart']}"
 
 
 LINES: dict[str, Callable[[Fields], str]] = {
     "experiment_queued": _queued,
     "experiment_waiting": _waiting,
     "experiment_started": _started,
+    "aggregator_lost": _aggregator_lost,
     "collaborator_joined": _joined,
     "collaborator_left": _left,
     "collaborator_absent": _absent,
@@ -79,7 +87,12 @@ def line_of(event: "EventRecord") -> str:
     return write(event.fields) if write else ""
 
 
-COLOURS = {"collaborator_absent": "yellow", "collaborator_left": "yellow", "experiment_ended": "green"}
+COLOURS = {
+    "aggregator_lost": "yellow",
+    "collaborator_absent": "yellow",
+    "collaborator_left": "yellow",
+    "experiment_ended": "green",
+}
 
 
 class Bar:

@@ -9,6 +9,7 @@ import sys
 from importlib import import_module
 
 from openfl_like.cli.main import main
+from openfl_like.services.parent import die_with_parent
 
 SHARED = ("openfl_like.cli.plan_file", "openfl_like.plan.load", "openfl_like.services.lifetime")
 AHEAD = {
@@ -41,4 +42,5 @@ def wait(noun: str) -> None:
 
 
 if __name__ == "__main__":
+    die_with_parent()
     wait(sys.argv[1])

@@ -31,7 +31,12 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ExperimentStarted:
-    """The loop began to drive the experiment, for the first time or again after a restart."""
+    """The loop began to drive the experiment, for the first time or again after a restart.
+
+    ``epoch`` counts the processes that have driven it so far, this one included.
+    """
+
+    epoch: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +206,8 @@ class Notice(StrEnum):
     Attributes:
         EXPERIMENT_QUEUED: owner (announced by the Director, as are the next one and what went wrong before a start).
         EXPERIMENT_WAITING: online, missing (the plan's sites that are not there), needed, timeout_s.
-        EXPERIMENT_STARTED: experiment_id, name, expected, rounds, resumed (True after a restart).
+        EXPERIMENT_STARTED: experiment_id, name, expected, rounds, resumed (True after a restart), epoch.
+        AGGREGATOR_LOST: reason, restart (the Director's again; it counts them since the last finished round).
         COLLABORATOR_JOINED: collaborator, member (False: takes part from the next round on).
         COLLABORATOR_LEFT: collaborator, reason, gone.
         COLLABORATOR_REFUSED: collaborator, reason; it may not take part.
@@ -211,13 +217,14 @@ class Notice(StrEnum):
         UPDATE_REFUSED: round, phase, collaborator, reason.
         COLLABORATOR_ABSENT: round, phase, collaborator, reason.
         MODEL_AGGREGATED: round, digest, weights (name -> weight), digests (name -> digest of its update).
-        ROUND_FINISHED: round, digest, metrics, best, contributors, absent (name -> reason), seconds.
-        EXPERIMENT_ENDED: status, reason, rounds (the last one that was published).
+        ROUND_FINISHED: round, digest, metrics, best, selected, contributors, absent (name -> reason), seconds.
+        EXPERIMENT_ENDED: status, reason, rounds (the last one that was published), shortfalls (name -> reason).
     """
 
     EXPERIMENT_QUEUED = "experiment_queued"
     EXPERIMENT_WAITING = "experiment_waiting"
     EXPERIMENT_STARTED = "experiment_started"
+    AGGREGATOR_LOST = "aggregator_lost"
     COLLABORATOR_JOINED = "collaborator_joined"
     COLLABORATOR_LEFT = "collaborator_left"
     COLLABORATOR_REFUSED = "collaborator_refused"

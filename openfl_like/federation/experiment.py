@@ -99,6 +99,11 @@ class Experiment:
         return self._desk.state.reason
 
     @property
+    def shortfalls(self) -> dict[str, str]:
+        """Sites without which a round had to go on, with the first such round and the reason."""
+        return dict(sorted(self._desk.state.shortfalls.items()))
+
+    @property
     def round(self) -> int:
         """The open round, or the last one; 0 before the first."""
         current = self._desk.state.round
@@ -134,7 +139,7 @@ class Experiment:
 
     # ---- events ---------------------------------------------------------------------------------------------------
 
-    def _on_started(self, _: ExperimentStarted) -> None:
+    def _on_started(self, event: ExperimentStarted) -> None:
         desk, state = self._desk, self._desk.state
         resumed = state.status is not Status.QUEUED
         desk.announce(
@@ -144,6 +149,7 @@ class Experiment:
             expected=list(state.expected),
             rounds=desk.plan.aggregator.settings.rounds_to_train,
             resumed=resumed,
+            epoch=event.epoch,
         )
         returning = desk.roster.await_return(self._connected) if resumed else []
         if state.round is None:

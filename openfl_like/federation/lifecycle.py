@@ -63,12 +63,14 @@ def publish(desk: Desk, current: RoundState) -> None:
     version = ModelVersion(current.number, current.model, metrics, is_best(desk.plan, state.versions, metrics))
     state.versions = (*state.versions, version)
     desk.emit(PublishVersion(version))
+    _note_shortfalls(desk, current)
     desk.announce(
         Notice.ROUND_FINISHED,
         round=version.round,
         digest=version.digest,
         metrics=dict(metrics),
         best=version.best,
+        selected=list(current.selected),
         contributors=sorted(current.trained),
         absent=current.all_absences(),
         seconds=max(0.0, desk.now - current.started),
@@ -92,7 +94,18 @@ def finish(desk: Desk, status: Status, reason: str) -> None:
     state.status, state.reason = status, reason
     desk.emit(FinishExperiment(status, reason))
     rounds = state.versions[-1].round if state.versions else 0
-    desk.announce(Notice.EXPERIMENT_ENDED, status=status.value, reason=reason, rounds=rounds)
+    shortfalls = dict(sorted(state.shortfalls.items()))
+    desk.announce(Notice.EXPERIMENT_ENDED, status=status.value, reason=reason, rounds=rounds, shortfalls=shortfalls)
+
+
+def _note_shortfalls(desk: Desk, current: RoundState) -> None:
+    """Remembers the sites that were asked to take part and without which a round was made."""
+    if not current.number:
+        return
+    asked = {*desk.state.expected, *desk.plan.admission.collaborators}
+    missing = dict.fromkeys(asked - set(desk.roster.members()), "has not joined")
+    for name, reason in (missing | current.losses()).items():
+        desk.state.shortfalls.setdefault(name, f"round {current.number}: {reason}")
 
 
 def _begin_round(desk: Desk, number: int) -> None:

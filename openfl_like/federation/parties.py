@@ -61,7 +61,12 @@ class EnvoyRecord:
 
 @dataclass(frozen=True, slots=True)
 class ExperimentSummary:
-    """Where an experiment stands; times are seconds since the epoch, 0 when not yet."""
+    """Where an experiment stands; times are seconds since the epoch, 0 when not yet.
+
+    Attributes:
+        degraded: Whether it FINISHED, but had to make rounds without sites that were asked to take part.
+        shortfalls: Those sites, with the first such round and the reason.
+    """
 
     id: str
     name: str
@@ -72,6 +77,13 @@ class ExperimentSummary:
     started_at: float = 0.0
     ended_at: float = 0.0
     plan_digest: str = ""
+    degraded: bool = False
+    shortfalls: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def standing(self) -> str:
+        """The status for people: ``FINISHED (DEGRADED)`` where that is so."""
+        return f"{self.status.value} (DEGRADED)" if self.degraded else self.status.value
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ def gather(desk: Desk, state: RoundState) -> str:
         desk.announce(Notice.ROUND_STARTED, **fields)
         for name, reason in sorted(state.absent.items()):
             _announce_absence(desk, state, name, reason)
+        state.selected = cohort
         open_phase(desk, state, phase, cohort)
         return ""
     hopeless = state.absent and all(desk.roster.sites[name].presence is Presence.GONE for name in state.absent)
@@ -203,6 +204,7 @@ def _gather_initialiser(desk: Desk, state: RoundState) -> str:
         return f"round 0: no site could make the initial model: {list_absences(state.absent)}"
     if not state.absent:
         desk.announce(Notice.ROUND_STARTED, round=0, cohort=[candidates[0]], quorum=1)
+    state.selected = (candidates[0],)
     open_phase(desk, state, Phase.INITIALISE, (candidates[0],))
     return ""
 

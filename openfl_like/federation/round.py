@@ -41,6 +41,7 @@ class RoundState:
         absent: Who will not answer in the open phase, and why.
         trained: The updates that made the new model.
         missed: Who did not contribute to it, and why.
+        selected: Who was asked to contribute, sorted.
         digest: Identity of the new model, once there is one.
     """
 
@@ -57,6 +58,7 @@ class RoundState:
     absent: dict[str, str] = field(default_factory=dict)
     trained: dict[str, Update] = field(default_factory=dict)
     missed: dict[str, str] = field(default_factory=dict)
+    selected: tuple[str, ...] = ()
     digest: str = ""
 
     @property
@@ -118,6 +120,10 @@ class RoundState:
         verb = "is" if self.quorum == 1 else "are"
         text = f"round {self.number}: {self.quorum} of {self.wanted} updates {verb} needed, {coming} can come"
         return f"{text}: {list_absences(self.absent)}" if self.absent else text
+
+    def losses(self) -> dict[str, str]:
+        """Who should have contributed and did not, with the reason; in a round without training, to its evaluation."""
+        return self.missed if self.trained else self.absent
 
     def all_absences(self) -> dict[str, str]:
         """Who was absent in any phase of the round, sorted, with the first reason."""

@@ -24,6 +24,7 @@ class ExperimentState:
         roster: The collaborators.
         round: The open round, or the last one; None before the start.
         versions: What was published.
+        shortfalls: Sites without which a round had to go on, with the first such round and the reason.
     """
 
     experiment_id: str
@@ -34,6 +35,7 @@ class ExperimentState:
     roster: Roster = field(default_factory=Roster)
     round: RoundState | None = None
     versions: tuple[ModelVersion, ...] = ()
+    shortfalls: dict[str, str] = field(default_factory=dict)
 
     def at_step(self, number: int, *steps: Step) -> RoundState | None:
         """The open round, if it is this one and at one of these steps."""

@@ -3,8 +3,8 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from openfl_like.federation.events import (
@@ -85,10 +85,22 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an experiment ended."""
+    """How an experiment ended.
+
+    Attributes:
+        status: FINISHED, FAILED or CANCELLED.
+        reason: Why.
+        shortfalls: Sites without which a round had to go on, with the first such round and the reason.
+    """
 
     status: Status
     reason: str
+    shortfalls: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def degraded(self) -> bool:
+        """Whether it finished on fewer sites than were asked."""
+        return self.status is Status.FINISHED and bool(self.shortfalls)
 
 
 class Drive:
@@ -116,12 +128,16 @@ class Drive:
         self._inbox.put_nowait(event)
 
     async def run(self) -> Outcome:
-        """Drives the experiment to its end."""
+        """Drives the experiment to its end.
+
+        Raises:
+            ConflictError: If another process has taken the experiment over; nobody is told that it ended then.
+        """
         try:
             await self._runtime.start(self.post)
             if self._experiment.status.ended:  # a former run ended it and died before it could tell its collaborators
                 return await self._finish(self._experiment.status, self._experiment.reason)
-            self.post(ExperimentStarted())
+            self.post(ExperimentStarted(self._record.store.epoch))
             while True:
                 events = [await self._inbox.get()]
                 while not self._inbox.empty():
@@ -192,6 +208,7 @@ class Drive:
             self._record.publish(records)
 
     def _commit_durably(self, step: Commit, versions: list[ModelVersion], *, ends: bool) -> list[EventRecord]:
+        self._record.store.check_epoch()  # one that was asleep must not touch the files of the newer process, either
         for version in versions:
             self._record.shelf.publish(version)
         hashes = self._hashes() if ends else {}
@@ -221,7 +238,7 @@ class Drive:
 
     async def _finish(self, status: Status, reason: str) -> Outcome:
         await self._runtime.perform(FinishExperiment(status, reason))
-        return Outcome(status, reason)
+        return Outcome(status, reason, self._experiment.shortfalls)
 
     def _work(self, command: ValidateUpdates | Aggregate) -> Event:
         try:

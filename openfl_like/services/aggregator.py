@@ -184,7 +184,8 @@ async def run_aggregator(settings: AggregatorSettings, ready: Callable[[str, Eve
 
     Raises:
         SettingsError: If the certificate is for another experiment.
-        ConflictError: If the address is taken or the directory's database is damaged.
+        ConflictError: If the address is taken, the directory's database is damaged, or another Aggregator has taken the
+            experiment over.
     """
     identity = settings.credentials.identity
     if identity.role is not Role.AGGREGATOR or identity.experiment != settings.experiment:
@@ -197,6 +198,7 @@ async def run_aggregator(settings: AggregatorSettings, ready: Callable[[str, Eve
     async with contextlib.AsyncExitStack() as stack:
         store = ExperimentStore(settings.directory)
         stack.callback(store.close)
+        log.info("this is epoch %d of '%s'", store.take_epoch(), settings.experiment)
         bus = EventBus(store.events)
         shelf = ModelShelf(settings.plan, files)
         if store.snapshot() is None:

@@ -6,8 +6,9 @@ This process has the key and the network but runs no submitted code and holds no
 import asyncio
 import contextlib
 import logging
+import math
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from openfl_like.errors import (
@@ -21,16 +22,16 @@ from openfl_like.errors import (
     UpdateRefusedError,
 )
 from openfl_like.federation.ports import Dismissal, Ready, TaskFailure, Withdrawal
-from openfl_like.federation.task import Assignment, Phase, Update
+from openfl_like.federation.task import Assignment, Update
 from openfl_like.pki.files import Credentials
 from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.schema import Plan
-from openfl_like.services.worker_process import WorkerProcess, WorkerSettings
+from openfl_like.services.worker_process import WorkerEndedError, WorkerProcess, WorkerSettings
 from openfl_like.store.files import retire
 from openfl_like.tensors.container import spare_path
 from openfl_like.tensors.manifest import manifest_path
 from openfl_like.wire.aggregator import AggregatorClient, Participation
-from openfl_like.wire.channel import backoff
+from openfl_like.wire.channel import HANDSHAKE_S, backoff
 from openfl_like.wire.transfer import part_of
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,8 @@ class CollaboratorSettings:
         aggregator: ``host:port``.
         credentials: Certificate and key of the role collaborator.
         directory: Where models, updates and the worker's files go.
+        supervised: Whether an Envoy watches over it and stops it when the experiment has ended: then, once it has taken
+            part, it looks for its Aggregator for as long as it is left running.
     """
 
     experiment: str
@@ -58,14 +61,29 @@ class CollaboratorSettings:
     aggregator: str
     credentials: Credentials
     directory: Path
+    supervised: bool = False
 
 
 @dataclass(slots=True)
 class _Result:
-    """A finished assignment, kept until its receipt."""
+    """A finished assignment, kept until the next one is begun."""
 
     update: Update
     path: Path
+
+
+@dataclass(slots=True)
+class _Performance:
+    """An assignment that is being performed; it outlives the session that it came with."""
+
+    assignment: Assignment
+    task: asyncio.Task[_Result]
+
+    def is_of(self, assignment: Assignment) -> bool:
+        """Whether it is of this assignment, and has not come to nothing."""
+        if self.assignment != assignment:
+            return False
+        return not self.task.done() or (not self.task.cancelled() and self.task.exception() is None)
 
 
 @dataclass(slots=True)
@@ -75,7 +93,8 @@ class Collaborator:
     settings: CollaboratorSettings
     _worker: asyncio.Task[WorkerProcess] | None = None
     _job: asyncio.Task[None] | None = None
-    _results: dict[tuple[int, Phase], _Result] = field(default_factory=dict)
+    _performance: _Performance | None = None
+    _progress_noted: bool = False
 
     async def run(self) -> Dismissal:
         """Takes part until dismissed.
@@ -91,36 +110,51 @@ class Collaborator:
             return await self._stay()
         finally:
             await self._end_job()
+            await self._end_performance()
             await self._end_worker()
 
     async def _stay(self) -> Dismissal:
         loop = asyncio.get_running_loop()
         last_contact = loop.time()
         patience_s = max(self.settings.plan.admission.timeout_s, RECONNECT_S)
-        async for _ in backoff():
-            client = AggregatorClient(self.settings.aggregator, self.settings.experiment, self.settings.credentials)
-            contact: list[float] = []
-            try:
-                async with client, client.participate() as session:
-                    dismissal = await self._attend(session, contact)
+        while True:
+            async for _ in backoff():
+                contact: list[float] = []
+                dismissal, failure = await self._take_part(contact)
                 if dismissal is not None:
                     return dismissal
+                if contact:
+                    last_contact = contact[-1]
+                    if self.settings.supervised:
+                        patience_s = math.inf
+                    break  # the next attempt is the first one of another outage
+                if loop.time() - last_contact > patience_s:
+                    raise failure
+
+    async def _take_part(self, contact: list[float]) -> tuple[Dismissal | None, FederationError]:
+        """Holds one session; what it is doing goes on when the session breaks."""
+        began = asyncio.get_running_loop().time()
+        client = AggregatorClient(self.settings.aggregator, self.settings.experiment, self.settings.credentials)
+        try:
+            async with client, client.participate() as session:
+                dismissal = await self._attend(session, contact)
+            failure: FederationError = UnreachableError("the aggregator closes every session")
+            if dismissal is None:
                 log.warning("the aggregator ended the session; connecting again")
-            except UnreachableError as error:
-                log.warning("%s; trying again", error)
-                failure: FederationError = error
-            except ConflictError as error:
-                if "already connected" not in error.message:
-                    raise
-                failure = error
-            else:
-                failure = UnreachableError("the aggregator closes every session")
-            finally:
-                await self._end_job()
-            last_contact = contact[-1] if contact else last_contact
-            if loop.time() - last_contact > patience_s:
-                raise failure
-        raise UnreachableError("unreachable")  # backoff never ends
+        except UnreachableError as error:
+            log.warning("%s; trying again", error)
+            return None, error
+        except ConflictError as error:
+            if "already connected" not in error.message:
+                raise
+            return None, error
+        else:
+            return dismissal, failure
+        finally:
+            await self._end_job()
+            now = asyncio.get_running_loop().time()
+            if now - began > 2 * HANDSHAKE_S:  # no attempt to connect takes as long: it was there and had nothing to do
+                contact.append(now)
 
     async def _attend(self, session: Participation, contact: list[float]) -> Dismissal | None:
         session.report(Ready(plan_digest(self.settings.plan)))
@@ -133,6 +167,7 @@ class Collaborator:
                 case Withdrawal():
                     log.info("round %d: %s withdrawn: %s", instruction.round, instruction.phase, instruction.reason)
                     await self._end_job()
+                    await self._end_performance()
                 case Assignment():
                     await self._end_job()
                     self._job = asyncio.create_task(self._do(session, instruction))
@@ -140,12 +175,12 @@ class Collaborator:
 
     async def _do(self, session: Participation, assignment: Assignment) -> None:
         """Performs and delivers one assignment; what goes wrong at this site becomes a report."""
-        key = assignment.round, assignment.phase
         try:
-            if key not in self._results:
-                self._results = {}  # its file is about to be let go of
-                self._results = {key: await self._perform(session, assignment)}
-            await self._deliver(session, self._results[key])
+            if self._performance is None or not self._performance.is_of(assignment):
+                await self._end_performance()
+                self._performance = _Performance(assignment, asyncio.create_task(self._perform(session, assignment)))
+            await self._deliver(session, await asyncio.shield(self._performance.task))
+            self._note_progress()
         except (TaskError, ShardError, SettingsError) as error:
             await self._end_worker()
             task, reason = _blame(error, assignment)
@@ -166,16 +201,27 @@ class Collaborator:
         out = self.settings.directory / "updates" / f"{assignment.round:04d}-{assignment.phase}.safetensors"
         self._clear(out.parent)
         model = await self._model(session, assignment.model)
-        worker = await self._ready_worker()
         try:
             async with asyncio.timeout(assignment.deadline_s):
-                update = await worker.perform(assignment, model, out)
+                return _Result(await self._have_performed(assignment, model, out), out)
         except asyncio.CancelledError:
             await self._end_worker()  # it is busy with work that nobody wants
             raise
         except TimeoutError:
+            await self._end_worker()
             raise TaskError(f"it took longer than {assignment.deadline_s:g} s") from None
-        return _Result(update, out)
+
+    async def _have_performed(self, assignment: Assignment, model: Path | None, out: Path) -> Update:
+        """Gives the assignment to the worker; if that dies over it, once more to a new one."""
+        try:
+            return await (await self._ready_worker()).perform(assignment, model, out)
+        except WorkerEndedError as error:
+            log.warning("round %d: %s; the task is given to a new one", assignment.round, error)
+            await self._end_worker()
+        try:
+            return await (await self._ready_worker()).perform(assignment, model, out)
+        except WorkerEndedError as error:
+            raise TaskError(f"{error}, for the second time") from None
 
     async def _model(self, session: Participation, digest: str) -> Path | None:
         if not digest:
@@ -208,6 +254,12 @@ class Collaborator:
         else:
             session.report(result.update)
 
+    def _note_progress(self) -> None:
+        """Leaves a note for the Envoy that this process has got something done."""
+        if not self._progress_noted:
+            self._progress_noted = True
+            progress_note(self.settings.directory).touch()
+
     def _warm_up(self) -> None:
         """Starts the worker while the Aggregator is being connected to; its failure shows at the first assignment."""
         settings = self.settings
@@ -216,6 +268,7 @@ class Collaborator:
         worker = WorkerSettings(
             shard=settings.shard,
             directory=settings.directory / "work",
+            owner=settings.directory,
             plan=frozen,
             workspace=settings.workspace,
             threads=settings.plan.collaborator.settings.threads,
@@ -236,6 +289,12 @@ class Collaborator:
                 await self._job
             self._job = None
 
+    async def _end_performance(self) -> None:
+        if self._performance is not None:
+            self._performance.task.cancel()
+            await asyncio.gather(self._performance.task, return_exceptions=True)
+            self._performance = None
+
     async def _end_worker(self) -> None:
         if self._worker is None:
             return
@@ -244,6 +303,11 @@ class Collaborator:
             starting.cancel()
         with contextlib.suppress(asyncio.CancelledError, FederationError):
             await (await starting).stop()
+
+
+def progress_note(directory: Path) -> Path:
+    """The file that says that the Collaborator of this directory has delivered something since it was started."""
+    return directory / "progress"
 
 
 def _blame(error: TaskError | ShardError | SettingsError, assignment: Assignment) -> tuple[str, str]:

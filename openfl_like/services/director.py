@@ -2,13 +2,11 @@
 
 import asyncio
 import contextlib
-import fcntl
 import logging
-import os
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,12 +37,15 @@ from openfl_like.plan.bundle import unpack
 from openfl_like.plan.checks import check_plan
 from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.names import MAX_TOTAL_BYTES
+from openfl_like.runtimes.loop import Outcome
 from openfl_like.services.dispatch import Desk, Dispatch
 from openfl_like.services.lifetime import allow_many_connections
+from openfl_like.services.lock import only_one
 from openfl_like.services.roster import Roster
 from openfl_like.services.settings import DirectorFile
 from openfl_like.services.signature import verify_submitter
 from openfl_like.services.spawn import Standby
+from openfl_like.services.strays import end_marked
 from openfl_like.store.director import DirectorStore, StoredExperiment
 from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles, pick_version
@@ -64,17 +65,19 @@ class _Feed:
     store: ExperimentStore
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def announce(self, announcement: Announce) -> None:
+    def announce(self, announcement: Announce) -> EventRecord:
         """Adds to the history what the Director itself has to tell."""
-        self.bus.publish([self.store.announce(time.time(), announcement)])
+        event = self.store.announce(time.time(), announcement)
+        self.bus.publish([event])
+        return event
 
-    def close(self, status: Status, reason: str) -> None:
+    def close(self, outcome: Outcome) -> None:
         """Ends the feed; the history says how the experiment ended even if its Aggregator could not."""
         events = self.store.events()
         if not events or events[-1].kind != Notice.EXPERIMENT_ENDED:
             rounds = [version.version.round for version in self.store.versions()]
-            fields = {"status": status.value, "reason": reason, "rounds": max(rounds, default=0)}
-            self.announce(Announce(Notice.EXPERIMENT_ENDED, fields))
+            fields = {"status": outcome.status.value, "reason": outcome.reason, "rounds": max(rounds, default=0)}
+            self.announce(Announce(Notice.EXPERIMENT_ENDED, {**fields, "shortfalls": dict(outcome.shortfalls)}))
         self.bus.close()
         self.store.close()
         self.ended.set()
@@ -96,13 +99,14 @@ class Director:
     authority: Authority
     store: DirectorStore
     roster: Roster = field(init=False)
-    standby: Standby = field(default_factory=lambda: Standby("aggregator"))
+    standby: Standby = field(init=False)
     _queued: asyncio.Event = field(default_factory=asyncio.Event)
     _current: Dispatch | None = None
     _feeds: dict[str, _Feed] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.roster = Roster(self.settings, self.store, self._on_answer, self._on_logs)
+        self.standby = Standby("aggregator", self.settings.state)
+        self.roster = Roster(self.settings, self.store, self._on_answer, self._on_logs, self._unwanted)
 
     # ---- envoys
 
@@ -124,6 +128,13 @@ class Director:
             await self._current.answer(site, answer)
         elif isinstance(answer, OrderReply) and answer.accepted:
             self.roster.send(site, StopOrder(answer.experiment, "the experiment has ended"))
+
+    def _unwanted(self, experiment: str) -> bool:
+        """Whether a site that works for an experiment should stop: it has ended, or is none of ours."""
+        try:
+            return self._known(experiment).summary.status.ended
+        except NotFoundError:
+            return True
 
     def _on_logs(self, lines: LogLines) -> None:
         with contextlib.suppress(NotFoundError):
@@ -208,12 +219,11 @@ class Director:
         """Gives the summary, history and live events, and the summary again at the end."""
         summary = self._known(experiment).summary
         yield [summary]
-        feed = self._feeds.get(summary.id)
-        if feed is None:
+        if summary.status.ended:
             for events in batched(await asyncio.to_thread(_history, self._files(summary.id), after)):
                 yield events
         else:
-            async for events in feed.bus.batches(after):
+            async for events in self._feed(summary.id).bus.batches(after):
                 yield events
         yield [self._known(experiment).summary]
 
@@ -245,7 +255,7 @@ class Director:
             await self._current.cancel(caller)
             await feed.ended.wait()
             return self._known(experiment).summary
-        return self._finish(summary.id, Status.CANCELLED, f"cancelled by {caller}")
+        return self._finish(summary.id, Outcome(Status.CANCELLED, f"cancelled by {caller}"))
 
     async def model(self, experiment: str, which: str) -> Path:
         """Gives the file of a published model."""
@@ -288,24 +298,26 @@ class Director:
             on_status,
             on_event=lambda event: feed.bus.publish([event]),
             announce=feed.announce,
+            history=feed.store.events,
             standby=self.standby,
         )
         self._current = Dispatch(desk, self.store.experiment(summary.id), self._files(summary.id))
         try:
-            status, reason = await self._current.run()
+            outcome = await self._current.run()
         except Exception as error:
             log.exception("experiment %s: dispatch failed", summary.id)
-            status, reason = Status.FAILED, f"the director failed: {type(error).__name__}: {error}"
+            outcome = Outcome(Status.FAILED, f"the director failed: {type(error).__name__}: {error}")
         finally:
             self._current = None
-        self._finish(summary.id, status, reason)
+        self._finish(summary.id, outcome)
 
-    def _finish(self, experiment: str, status: Status, reason: str) -> ExperimentSummary:
-        summary = self.store.set_status(experiment, status, reason, time.time())
-        log.info("experiment %s: %s %s", experiment, status, reason)
+    def _finish(self, experiment: str, outcome: Outcome) -> ExperimentSummary:
+        status, reason = outcome.status, outcome.reason
+        summary = self.store.set_status(experiment, status, reason, time.time(), outcome.shortfalls)
+        log.info("experiment %s: %s %s", experiment, summary.standing, reason)
         feed = self._feeds.pop(experiment, None)
         if feed is not None:
-            feed.close(status, reason)
+            feed.close(outcome)
         return summary
 
     # ---- where things are
@@ -343,20 +355,6 @@ def _history(files: ExperimentFiles, after: int) -> list[EventRecord]:
         store.close()
 
 
-@contextlib.contextmanager
-def only_one(state: Path) -> Iterator[None]:
-    """Holds the state directory's lock; raises ConflictError if another Director has it."""
-    state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (state / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ConflictError("another director uses this state directory", place=str(state)) from None
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
-
-
 async def run_director(settings: DirectorFile, credentials: Credentials, ready: Callable[[str], None]) -> None:
     """Runs a Director until cancelled.
 
@@ -372,7 +370,8 @@ async def run_director(settings: DirectorFile, credentials: Credentials, ready: 
     allow_many_connections()
     authority = Authority.load(settings.experiment_ca)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(only_one(settings.state))
+        stack.enter_context(only_one(settings.state, "director"))
+        await asyncio.to_thread(end_marked, settings.state)
         (settings.state / "incoming").mkdir(exist_ok=True, mode=0o700)
         store = DirectorStore(settings.state)
         stack.callback(store.close)

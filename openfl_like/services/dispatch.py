@@ -2,15 +2,13 @@
 
 import asyncio
 import contextlib
-import itertools
-import json
 import logging
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
-from openfl_like.errors import ConflictError, ExperimentFailedError, FederationError, UnreachableError
+from openfl_like.errors import ExperimentFailedError, FederationError, UnreachableError
 from openfl_like.federation.events import Announce, Notice, Status
 from openfl_like.federation.parties import EventRecord
 from openfl_like.federation.ports import CollaboratorEnded, IssuedCertificate, Order, OrderReply, StopOrder
@@ -19,17 +17,19 @@ from openfl_like.pki.files import Credentials, save_credentials
 from openfl_like.pki.roles import Identity, Role
 from openfl_like.plan.digest import thaw
 from openfl_like.plan.schema import Plan
+from openfl_like.runtimes.loop import Outcome
+from openfl_like.services.aggregator_process import Address, AggregatorLostError, AggregatorProcess
 from openfl_like.services.envoy import LogSender
+from openfl_like.services.restarts import Restarts
 from openfl_like.services.roster import Roster
 from openfl_like.services.settings import DirectorFile
-from openfl_like.services.spawn import Child, Standby, describe_exit
+from openfl_like.services.spawn import Standby
 from openfl_like.store.director import StoredExperiment
+from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.wire.aggregator import AggregatorClient
 
 log = logging.getLogger(__name__)
-START_TIMEOUT_S = 30.0
-END_GRACE_S = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,8 @@ class Desk:
         roster: The envoys.
         on_status: Told when an experiment moves on.
         on_event: Gets each event of its Aggregator, for watchers.
-        announce: Adds to its history, before its Aggregator does.
+        announce: Adds to its history while it has no Aggregator, and gives the event.
+        history: Gives its events after a sequence number.
         standby: Starts Aggregators.
     """
 
@@ -53,7 +54,8 @@ class Desk:
     roster: Roster
     on_status: Callable[[Status, str], None]
     on_event: Callable[[EventRecord], None]
-    announce: Callable[[Announce], None]
+    announce: Callable[[Announce], EventRecord]
+    history: Callable[[int], list[EventRecord]]
     standby: Standby
 
 
@@ -70,43 +72,61 @@ class Dispatch:
     desk: Desk
     experiment: StoredExperiment
     files: ExperimentFiles
-    _child: Child | None = None
-    _address: str = ""
-    _data_port: int | None = None
+    _aggregator: AggregatorProcess | None = None
+    _address: Address = field(init=False)
+    _restarts: Restarts = field(default_factory=Restarts)
+    _seen: int = 0
     _invited: set[str] = field(default_factory=set)
     _out: dict[str, str] = field(default_factory=dict)
+    _lost: dict[str, str] = field(default_factory=dict)
     _joined: set[str] = field(default_factory=set)
     _cancelled_by: str = ""
-    _end: tuple[Status, str] | None = None
+    _end: Outcome | None = None
     _refused: asyncio.Event = field(default_factory=asyncio.Event)
     _connected: asyncio.Event = field(default_factory=asyncio.Event)
     _starting: asyncio.Task[None] | None = None
     _inviting: asyncio.Task[None] | None = None
+    _leaving: bool = False
+
+    def __post_init__(self) -> None:
+        host = self.desk.settings.listen.rpartition(":")[0]
+        self._address = Address(self.files.directory / "port", host, self.desk.settings.ports)
 
     @property
     def id(self) -> str:
         """The experiment's id."""
         return self.experiment.summary.id
 
-    async def run(self) -> tuple[Status, str]:
-        """Runs the experiment and gives how it ended; never raises for what an experiment can do wrong."""
+    async def run(self) -> Outcome:
+        """Runs the experiment and gives how it ended; never raises for what an experiment can do wrong.
+
+        An Aggregator that dies is started again and goes on from its last commit. If the Director is stopped meanwhile,
+        nobody is told that the experiment ended: it goes on at the Director's next start.
+        """
         try:
             plan = thaw(self.files.plan.read_bytes())
+            await self._catch_up()
+            if self._end is not None:  # the Director died before it could note that
+                return self._end
             self.desk.on_status(Status.STARTING, "")
             self._starting = asyncio.create_task(self._prepare(plan))
             await self._starting
             self.desk.on_status(Status.RUNNING, "")
             return await self._oversee(plan)
         except FederationError as error:
-            return Status.FAILED, str(error)
+            return self._cancelled() if self._cancelled_by else Outcome(Status.FAILED, str(error))
         except OSError as error:
-            return Status.FAILED, f"the director could not run it: {error}"
+            return Outcome(Status.FAILED, f"the director could not run it: {error}")
         except asyncio.CancelledError:
             if not self._cancelled_by:
+                self._leaving = True
                 raise
-            return Status.CANCELLED, f"cancelled by {self._cancelled_by}"
+            return self._cancelled()
         finally:
             await self._clean_up()
+
+    def _cancelled(self) -> Outcome:
+        return Outcome(Status.CANCELLED, f"cancelled by {self._cancelled_by}")
 
     async def cancel(self, by: str) -> None:
         """Ends the experiment: its Aggregator is asked to, or its start is broken off."""
@@ -134,9 +154,14 @@ class Dispatch:
         if site not in self._joined:
             self._lose(site, f"its collaborator ended before it joined: {answer.reason}")
             return
-        with contextlib.suppress(UnreachableError):  # an Aggregator that has ended needs no telling
+        self._lost[site] = f"its collaborator ended: {answer.reason}"
+        with contextlib.suppress(UnreachableError):  # the next Aggregator is told, if there is one
             async with self._client() as client:
-                await client.report_loss(site, f"its collaborator ended: {answer.reason}")
+                await self._report_losses(client)
+
+    async def _report_losses(self, client: AggregatorClient) -> None:
+        for site, reason in self._lost.items():
+            await client.report_loss(site, reason)
 
     def _lose(self, site: str, reason: str) -> None:
         log.warning("experiment %s: site '%s' %s", self.id, site, reason)
@@ -149,11 +174,9 @@ class Dispatch:
         return self.desk.authority.issue(identity, csr, lifetime=lifetime, now=datetime.now(UTC))
 
     async def _prepare(self, plan: Plan) -> None:
-        await self._gather(plan)
-        host = self.desk.settings.listen.rpartition(":")[0]
-        port, self._data_port = _choose_ports(host, self.desk.settings.ports)
-        self._address = f"{host}:{port}"
-        self._inviting = asyncio.create_task(self._invite())  # sites get ready while the Aggregator does
+        self._invited = await asyncio.to_thread(_asked_before, self.files)
+        if not self._invited:
+            await self._gather(plan)
         await self._start()
 
     async def _gather(self, plan: Plan) -> None:
@@ -167,7 +190,7 @@ class Dispatch:
         if not enough(online):
             fields = {"online": list(online), "missing": sorted(wanted - set(online)), "needed": len(wanted) or least}
             timeout = {"timeout_s": plan.admission.timeout_s}
-            self.desk.announce(Announce(Notice.EXPERIMENT_WAITING, fields | timeout))
+            self._announce(Notice.EXPERIMENT_WAITING, **fields, **timeout)
         everybody = await self.desk.roster.until(enough, plan.admission.timeout_s)
         there = set(self.desk.roster.online())
         self._invited = wanted & there if wanted else there
@@ -178,7 +201,21 @@ class Dispatch:
             )
 
     async def _start(self) -> None:
-        """Starts the Aggregator as a child and waits until it listens."""
+        """Starts the Aggregator, and again if it dies over it; sites get ready meanwhile."""
+        while True:
+            if self._address.claim():
+                self._invite_all()
+            try:
+                lines = LogSender(self.id, "aggregator", self.files.log("aggregator"), lambda _: None)
+                arguments = self._arguments()
+                self._aggregator = await AggregatorProcess.start(self.desk.standby, arguments, lines.add)
+            except AggregatorLostError as error:
+                await self._pause(str(error))
+            else:
+                return
+
+    def _arguments(self) -> tuple[str, ...]:
+        """Issues a certificate for the Aggregator's next life and gives its arguments."""
         key, csr = new_key_and_csr()
         identity = Identity.aggregator(self.desk.authority.federation, self.id)
         lifetime = timedelta(hours=self.desk.settings.certificate_hours)
@@ -186,75 +223,104 @@ class Dispatch:
         certificates = self.files.directory / "certificate"
         save_credentials(certificates, Credentials(identity, chain, key, self.desk.credentials.trust), replace=True)
         expected = [option for name in sorted(self._invited) for option in ("--expect", name)]
-        data = ["--no-data-port"] if self._data_port is None else ["--data-port", str(self._data_port)]
-        lines = LogSender(self.id, "aggregator", self.files.log("aggregator"), lambda _: None)
-        arguments = (
+        port = self._address.data_port
+        data = ["--no-data-port"] if port is None else ["--data-port", str(port)]
+        return (
             "start",
             "--plan", str(self.files.plan),
             "--workspace", str(self.files.directory / "workspace"),
             "--experiment", self.id,
             "--directory", str(self.files.directory),
-            "--listen", self._address, *data,
+            "--listen", self._address.text, *data,
             "--certificates", str(certificates),
             "--with-parent", "--json",
             *expected,
         )  # fmt: skip
-        self._child = await self.desk.standby.start(arguments, lines.add)
-        try:
-            async with asyncio.timeout(START_TIMEOUT_S):
-                line = await self._child.line()
-        except TimeoutError:
-            raise ExperimentFailedError(f"the aggregator was not ready within {START_TIMEOUT_S:g} s") from None
-        if not line:
-            raise ExperimentFailedError(await self._post_mortem())
-        self._address = str(json.loads(line)["address"])
 
-    async def _oversee(self, plan: Plan) -> tuple[Status, str]:
-        """Relays the Aggregator's events until it has ended."""
-        tasks = [
-            asyncio.create_task(self._relay()),
-            asyncio.create_task(self._watch_refusals(plan)),
-        ]
+    async def _pause(self, reason: str) -> None:
+        """Waits before the Aggregator is started again.
+
+        Raises:
+            ExperimentFailedError: If it has died too often.
+        """
+        if self._restarts.exhausted:
+            times = f"{self._restarts.count + 1} times without a finished round"
+            raise ExperimentFailedError(f"{reason}; it ended {times}")
+        log.warning("experiment %s: %s; it is started again", self.id, reason)
+        self._announce(Notice.AGGREGATOR_LOST, reason=reason, restart=self._restarts.count + 1)
+        self.desk.standby.prepare()
+        await asyncio.sleep(self._restarts.next_pause_s())
+
+    async def _oversee(self, plan: Plan) -> Outcome:
+        """Relays the Aggregator's events until the experiment has ended, or cannot go on."""
+        refusals = asyncio.create_task(self._watch_refusals(plan))
+        living = asyncio.create_task(self._keep_alive())
         try:
-            assert self._child is not None  # noqa: S101 (started before)
-            draining = asyncio.create_task(self._drain_output())
-            await asyncio.wait(set(tasks), return_when=asyncio.FIRST_COMPLETED)
-            if tasks[1].done() and (verdict := tasks[1].result()):
-                return verdict
-            async with asyncio.timeout(END_GRACE_S):
-                await self._child.wait()
-            draining.cancel()
-        except TimeoutError:
-            log.warning("experiment %s: its aggregator did not end by itself", self.id)
+            await asyncio.wait({refusals, living}, return_when=asyncio.FIRST_COMPLETED)
+            return refusals.result() if refusals.done() else living.result()
         finally:
-            for task in tasks:
+            for task in (refusals, living):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        return self._end or (Status.FAILED, await self._post_mortem())
+            await asyncio.gather(refusals, living, return_exceptions=True)
 
-    async def _drain_output(self) -> None:
-        assert self._child is not None  # noqa: S101 (started before)
-        while await self._child.line():
-            pass
+    async def _keep_alive(self) -> Outcome:
+        while True:
+            assert self._aggregator is not None  # noqa: S101 (started before)
+            await self._aggregator.live(self._relay())
+            self._connected.clear()
+            for event in await self._catch_up():  # what it had committed and could not tell any more
+                self.desk.on_event(event)
+            if self._end is not None:
+                return self._end
+            await self._pause(await self._aggregator.post_mortem())
+            await self._start()
 
-    async def _relay(self) -> None:
-        """Follows the Aggregator's events; its own end is in the last one."""
-        with contextlib.suppress(UnreachableError):
-            async with self._client() as client:
-                self._connected.set()
-                if self._cancelled_by:
-                    await client.cancel(self._cancelled_by)
-                async for event in client.watch():
-                    if event.kind == "collaborator_joined":
-                        self._joined.add(str(event.fields["collaborator"]))
-                    if event.kind == "experiment_ended":
-                        self._end = Status(str(event.fields["status"])), str(event.fields["reason"])
-                    self.desk.on_event(event)
+    async def _relay(self) -> bool:
+        """Follows the Aggregator's events; its own end is in the last one. Tells whether that came."""
+        async with self._client() as client:
+            self._connected.set()
+            if self._cancelled_by:
+                await client.cancel(self._cancelled_by)
+            await self._report_losses(client)
+            async for event in client.watch(self._seen):
+                self._take(event)
+                self.desk.on_event(event)
+        return self._end is not None
+
+    def _announce(self, notice: Notice, **fields: object) -> None:
+        self._take(self.desk.announce(Announce(notice, fields)))
+
+    async def _catch_up(self) -> list[EventRecord]:
+        """Learns from what is in the record by now."""
+        events = await asyncio.to_thread(self.desk.history, self._seen)
+        for event in events:
+            self._take(event)
+        return events
+
+    def _take(self, event: EventRecord) -> None:
+        """Learns from an event."""
+        self._seen = event.sequence
+        fields = event.fields
+        match event.kind:
+            case Notice.EXPERIMENT_QUEUED | Notice.EXPERIMENT_STARTED:
+                self._end = None
+            case Notice.COLLABORATOR_JOINED:
+                self._joined.add(str(fields["collaborator"]))
+                self._lost.pop(str(fields["collaborator"]), None)
+            case Notice.ROUND_FINISHED:
+                self._restarts.progressed()
+            case Notice.EXPERIMENT_ENDED:
+                shortfalls = cast("dict[str, str]", fields.get("shortfalls", {}))
+                self._end = Outcome(Status(str(fields["status"])), str(fields["reason"]), shortfalls)
+
+    def _invite_all(self) -> None:
+        if self._inviting is not None:
+            self._inviting.cancel()
+        self._inviting = asyncio.create_task(self._invite())
 
     async def _invite(self) -> None:
         """Gives the order to every invited envoy, and again to one that comes back."""
-        host = self.desk.settings.reachable_host
-        address = f"{host}:{self._address.rpartition(':')[2]}"
+        address = f"{self.desk.settings.reachable_host}:{self._address.port}"
         item = self.experiment
         order = Order(self.id, item.bundle, item.signature, item.certificates, address)
         asked: set[int] = set()
@@ -264,7 +330,7 @@ class Dispatch:
                 if name in self._invited:
                     self.desk.roster.send(name, order)
 
-    async def _watch_refusals(self, plan: Plan) -> tuple[Status, str]:
+    async def _watch_refusals(self, plan: Plan) -> Outcome:
         """Ends when so many sites are out that the experiment cannot start any more."""
         least = plan.admission.min_collaborators or len(self._invited)
         while True:
@@ -272,24 +338,20 @@ class Dispatch:
             self._refused.clear()
             if len(self._invited - set(self._out)) < least and not self._joined >= self._invited:
                 reasons = "; ".join(f"site '{site}' {reason}" for site, reason in sorted(self._out.items()))
-                return Status.FAILED, f"{least} collaborators are needed: {reasons}"
+                return Outcome(Status.FAILED, f"{least} collaborators are needed: {reasons}")
 
     def _client(self) -> AggregatorClient:
-        return AggregatorClient(self._address, self.id, self.desk.credentials)
-
-    async def _post_mortem(self) -> str:
-        assert self._child is not None  # noqa: S101 (started before)
-        code = await self._child.stop()
-        last = next((line for line in reversed(self._child.tail) if line.strip()), "")
-        return f"the aggregator ended: {describe_exit(code)}" + (f"; last line: {last}" if last else "")
+        address = self._aggregator.address if self._aggregator is not None else self._address.text
+        return AggregatorClient(address, self.id, self.desk.credentials)
 
     async def _clean_up(self) -> None:
         if self._inviting is not None:
             self._inviting.cancel()
-        for name in self._invited:
-            self.desk.roster.send(name, StopOrder(self.id, "the experiment has ended"))
-        if self._child is not None:
-            await self._child.stop()
+        if not self._leaving:
+            for name in self._invited:
+                self.desk.roster.send(name, StopOrder(self.id, "the experiment has ended"))
+        if self._aggregator is not None:
+            await self._aggregator.end()
         self.desk.standby.prepare()
 
 
@@ -298,32 +360,10 @@ def _least(plan: Plan) -> int:
     return plan.admission.min_collaborators or len(plan.admission.collaborators) or 1
 
 
-def _choose_ports(host: str, ports: range) -> tuple[int, int | None]:
-    """Finds a port of the range for an Aggregator and one for its data connections, if there is another one.
-
-    Raises:
-        ConflictError: If all are taken.
-    """
-    free = list(itertools.islice(_free_ports(host, ports), 2))
-    if not free:
-        raise ConflictError(
-            f"all aggregator ports {ports.start}-{ports.stop - 1} are taken",
-            cure="widen aggregator_ports in director.yaml",
-        )
-    if ports.start == 0:
-        return free[0], 0
-    return free[0], free[1] if len(free) > 1 else None
-
-
-def _free_ports(host: str, ports: range) -> Iterator[int]:
-    """Gives the ports of the range that nobody listens on; 0 in it stands for any."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for port in ports:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host.strip("[]"), port))
-            except OSError:
-                continue
-            free = int(probe.getsockname()[1])
-        yield free
+def _asked_before(files: ExperimentFiles) -> set[str]:
+    """Names the sites that an experiment was begun with, if a former Aggregator has begun it."""
+    store = ExperimentStore(files.directory)
+    try:
+        return {str(name) for name in (store.snapshot() or {}).get("expected", ())}
+    finally:
+        store.close()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from openfl_like import __version__
-from openfl_like.errors import ConflictError, FederationError, UnreachableError
+from openfl_like.errors import MEANINGS, ConflictError, FederationError, InternalError, UnreachableError
 from openfl_like.federation.parties import LogLines, ShardFacts
 from openfl_like.federation.ports import (
     CollaboratorEnded,
@@ -27,9 +27,13 @@ from openfl_like.pki.roles import Identity, Role
 from openfl_like.plan.bundle import unpack
 from openfl_like.plan.checks import check_plan
 from openfl_like.plan.digest import freeze
+from openfl_like.services.collaborator import progress_note
+from openfl_like.services.lock import only_one
 from openfl_like.services.monitor import read_devices
+from openfl_like.services.restarts import Restarts
 from openfl_like.services.signature import verify_submitter
 from openfl_like.services.spawn import Child, Standby, describe_exit
+from openfl_like.services.strays import end_marked
 from openfl_like.services.worker_process import WorkerProcess, WorkerSettings
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.wire.channel import backoff
@@ -39,6 +43,7 @@ log = logging.getLogger(__name__)
 LOG_BATCH_S = 0.2
 LOG_LINE_LIMIT = 4000
 STALE_SESSION_S = 30.0
+CRASHED = MEANINGS[InternalError].exit_code
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +84,21 @@ class _Work:
     files: ExperimentFiles
     key: bytes = b""
     child: Child | None = None
-    stopping: bool = False
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
     watch: asyncio.Task[None] | None = None
+    restarts: Restarts = field(default_factory=Restarts)
+
+    @property
+    def run_directory(self) -> Path:
+        """Where the collaborator and its worker work."""
+        return self.files.directory / "run"
+
+    def progressed(self) -> bool:
+        """Whether the collaborator has delivered something since it was asked last."""
+        note = progress_note(self.run_directory)
+        found = note.exists()
+        note.unlink(missing_ok=True)
+        return found
 
 
 @dataclass(slots=True)
@@ -96,10 +114,15 @@ class Envoy:
     facts: ShardFacts
     on_welcome: Callable[[], None] = lambda: None
     _work: dict[str, _Work] = field(default_factory=dict)
-    _outbox: asyncio.Queue[EnvoyReport] = field(default_factory=asyncio.Queue)
+    _outbox: asyncio.Queue[EnvoyReport | None] = field(default_factory=asyncio.Queue)
     _conflict_since: float = 0.0
     _heartbeat_s: float = 0.0
-    _standby: Standby = field(default_factory=lambda: Standby("collaborator"))
+    _welcomed: bool = False
+    _heard: asyncio.Event = field(default_factory=asyncio.Event)
+    _standby: Standby = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._standby = Standby("collaborator", self.settings.directory)
 
     async def run(self) -> None:
         """Attends until cancelled; a lost Director is looked for again and again.
@@ -109,18 +132,22 @@ class Envoy:
             UnauthenticatedError: If the Director does not accept the certificate.
         """
         try:
-            async for _ in backoff():
-                try:
-                    async with EnvoyClient(self.settings.director, self.settings.credentials) as client:
-                        await self._attend(client)
-                    log.warning("the director ended the session; connecting again")
-                except UnreachableError as error:
-                    log.warning("%s; trying again", error)
-                except ConflictError as error:
-                    # a session that we lost may live on at the Director until its keepalive finds it dead
-                    if not self._may_be_our_own():
-                        raise
-                    log.warning("%s; trying again", error)
+            while True:
+                async for _ in backoff():
+                    self._welcomed = False
+                    try:
+                        async with EnvoyClient(self.settings.director, self.settings.credentials) as client:
+                            await self._attend(client)
+                        log.warning("the director ended the session; connecting again")
+                    except UnreachableError as error:
+                        log.warning("%s; trying again", error)
+                    except ConflictError as error:
+                        # a session that we lost may live on at the Director until it has found out
+                        if not self._may_be_our_own():
+                            raise
+                        log.warning("%s; trying again", error)
+                    if self._welcomed:
+                        break  # the next attempt is the first one of another outage
         finally:
             for work in list(self._work.values()):
                 await self._stop(work, "the envoy ends")
@@ -139,7 +166,9 @@ class Envoy:
                 while (instruction := await session.instruction()) is not None:
                     match instruction:
                         case Welcome(heartbeat_s):
-                            self._heartbeat_s = heartbeat_s  # a later one only changes the period
+                            self._heartbeat_s = heartbeat_s  # a later one changes the period, or asks for a heartbeat
+                            self._heard.set()
+                            self._outbox.put_nowait(None)  # wakes the sender
                             sending = sending or self._begin(session)
                         case Order():
                             await self._take(client, instruction)
@@ -153,25 +182,35 @@ class Envoy:
                     sending.cancel()
 
     def _begin(self, session: Attendance) -> asyncio.Task[None]:
-        self._conflict_since = 0.0
+        self._conflict_since, self._welcomed = 0.0, True
+        self._drop_stale_replies()
         self.on_welcome()
         self._standby.prepare()
         return asyncio.create_task(self._send(session))
 
+    def _drop_stale_replies(self) -> None:
+        """Forgets answers to orders of a lost session: the Director will order again."""
+        for _ in range(self._outbox.qsize()):
+            report = self._outbox.get_nowait()
+            if not isinstance(report, OrderReply):
+                self._outbox.put_nowait(report)
+
     async def _send(self, session: Attendance) -> None:
-        """Sends reports as they come, and a heartbeat whenever the period has passed."""
+        """Sends reports as they come, and a heartbeat whenever the period has passed or the Director asks for one."""
         loop = asyncio.get_running_loop()
         due = loop.time()
         with contextlib.suppress(FederationError):  # the session's reader meets the same end and reports it
             while True:
-                if loop.time() >= due:
+                if loop.time() >= due or self._heard.is_set():
+                    self._heard.clear()
                     devices = await asyncio.to_thread(read_devices, self.settings.directory)
                     await session.report(Heartbeat(devices, tuple(sorted(self._work))))
                     due = loop.time() + self._heartbeat_s
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(max(0.0, due - loop.time())):
                         report = await self._outbox.get()
-                    await session.report(report)
+                    if report is not None:
+                        await session.report(report)
 
     async def _take(self, client: EnvoyClient, order: Order) -> None:
         """Checks an order and answers it: with a CSR, or with the reason against it."""
@@ -182,6 +221,8 @@ class Envoy:
             await self._stop(current, "ordered again")
         try:
             work = await self._prepare(client, order)
+        except UnreachableError:
+            raise  # the session is lost, too; the Director will order again
         except FederationError as error:
             log.warning("experiment %s refused: %s", order.experiment, error)
             self._outbox.put_nowait(OrderReply(order.experiment, accepted=False, reason=str(error)))
@@ -208,11 +249,13 @@ class Envoy:
         work = self._work.get(experiment)
         if work is None or work.child is not None:
             return
-        directory = work.files.directory
-        certificates = directory / "certificate"
         ours = self.settings.credentials
         identity = Identity(ours.identity.federation, Role.COLLABORATOR, self.settings.name, experiment)
-        save_credentials(certificates, Credentials(identity, chain, work.key, ours.trust))
+        save_credentials(work.files.directory / "certificate", Credentials(identity, chain, work.key, ours.trust))
+        await self._start_child(work)
+
+    async def _start_child(self, work: _Work) -> None:
+        directory, experiment = work.files.directory, work.order.experiment
         arguments = (
             "start",
             "--plan", str(work.files.plan),
@@ -221,8 +264,8 @@ class Envoy:
             "--experiment", experiment,
             "--aggregator", work.order.aggregator_address,
             "--shard-config", str(self.settings.shard.resolve()),
-            "--certificates", str(certificates),
-            "--directory", str(directory / "run"),
+            "--certificates", str(directory / "certificate"),
+            "--directory", str(work.run_directory),
             "--with-parent",
         )  # fmt: skip
         lines = LogSender(experiment, self.settings.name, directory / "collaborator.log", self._outbox.put_nowait)
@@ -231,28 +274,50 @@ class Envoy:
         log.info("experiment %s: collaborator started (pid %d)", experiment, work.child.process.pid)
 
     async def _watch(self, work: _Work, lines: "LogSender") -> None:
+        """Waits for the collaborator's end; one that was killed is started again, unless that happens too often."""
         assert work.child is not None  # noqa: S101 (watched after it was started)
         code = await work.child.wait()
         lines.flush()
-        if code == 0 or work.stopping:
-            reason = ""
-        else:
-            last = next((line for line in reversed(work.child.tail) if line.strip()), "")
-            reason = f"{describe_exit(code)}; last line: {last}" if last else describe_exit(code)
+        await asyncio.to_thread(end_marked, work.run_directory)
         log.info("experiment %s: collaborator ended (%s)", work.order.experiment, describe_exit(code))
+        if work.progressed():
+            work.restarts.progressed()
+        if code < 0 or code == CRASHED:
+            self._standby.prepare()
+            if await self._start_again(work):
+                return
         if self._work.get(work.order.experiment) is work:
             del self._work[work.order.experiment]
+        reason = "" if code == 0 or work.stopping.is_set() else _last_words(work, code)
         self._outbox.put_nowait(CollaboratorEnded(work.order.experiment, code, reason))
         self._standby.prepare()
 
+    async def _start_again(self, work: _Work) -> bool:
+        if work.stopping.is_set() or work.restarts.exhausted:
+            return False
+        try:
+            async with asyncio.timeout(work.restarts.next_pause_s()):
+                await work.stopping.wait()
+        except TimeoutError:
+            await self._start_child(work)
+            return True
+        return False
+
     async def _stop(self, work: _Work, reason: str) -> None:
         log.info("experiment %s: stopping the collaborator: %s", work.order.experiment, reason)
-        work.stopping = True
+        work.stopping.set()
         self._work.pop(work.order.experiment, None)
-        if work.child is not None:
-            await work.child.stop()
-        if work.watch is not None:
-            await work.watch
+        while work.watch is not None and not work.watch.done():  # it may be starting the next one just now
+            if work.child is not None:
+                await work.child.stop()
+            await asyncio.wait({work.watch})
+
+
+def _last_words(work: _Work, code: int) -> str:
+    assert work.child is not None  # noqa: S101 (it has ended)
+    last = next((line for line in reversed(work.child.tail) if line.strip()), "")
+    times = f", {work.restarts.count + 1} times without delivering anything" if work.restarts.count else ""
+    return f"{describe_exit(code)}{times}" + (f"; last line: {last}" if last else "")
 
 
 class LogSender:
@@ -306,7 +371,9 @@ async def run_envoy(settings: EnvoySettings, ready: Callable[[ShardFacts], None]
     Raises:
         ShardError: If the shard cannot be used.
         ShardMismatchError: If it does not fit the federation.
+        ConflictError: If another Envoy works in this directory, or is connected under this name.
     """
-    settings.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    facts = await describe_shard(settings)
-    await Envoy(settings, facts, lambda: ready(facts)).run()
+    with only_one(settings.directory, "envoy"):
+        await asyncio.to_thread(end_marked, settings.directory)
+        facts = await describe_shard(settings)
+        await Envoy(settings, facts, lambda: ready(facts)).run()

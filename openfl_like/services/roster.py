@@ -14,6 +14,7 @@ from openfl_like.federation.ports import (
     Heartbeat,
     Hello,
     OrderReply,
+    StopOrder,
     Welcome,
 )
 from openfl_like.runtimes.session import converse
@@ -21,6 +22,7 @@ from openfl_like.services.settings import DirectorFile
 from openfl_like.store.director import DirectorStore
 
 MISSED_HEARTBEATS = 4
+PROBE_S = 5.0
 HEARTBEATS_PER_S = 50.0  # of all envoys together; each takes about half a millisecond, most of it gRPC's
 
 Answer = OrderReply | CollaboratorEnded
@@ -32,6 +34,9 @@ class _Session:
     record: EnvoyRecord
     number: int
     mailbox: asyncio.Queue[EnvoyInstruction] = field(default_factory=asyncio.Queue)
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    superseded: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass(slots=True)
@@ -43,12 +48,14 @@ class Roster:
         store: Remembers envoys beyond their sessions.
         on_answer: Gets what envoys report about experiments.
         on_logs: Gets the lines they send.
+        unwanted: Whether an experiment that an envoy works for should be stopped there.
     """
 
     settings: DirectorFile
     store: DirectorStore
     on_answer: OnAnswer
     on_logs: Callable[[LogLines], None]
+    unwanted: Callable[[str], bool] = lambda _: False
     _sessions: dict[str, _Session] = field(default_factory=dict)
     _count: int = 0
     _period_s: float = field(init=False)
@@ -67,12 +74,13 @@ class Roster:
 
         Raises:
             ShardMismatchError: If its shard has other shapes than the federation agreed on.
-            ConflictError: If an envoy of this name is connected already.
+            ConflictError: If an envoy of this name is connected already, and answers.
         """
         hello = await anext(reports, None)
         if not isinstance(hello, Hello):
             raise UsageError("an envoy's session begins with 'hello'")
         self._check(name, hello)
+        await self._make_room(name)
         self._count += 1
         record = EnvoyRecord(name, online=True, last_seen=time.time(), shard=hello.shard)
         session = _Session(record, self._count)
@@ -82,11 +90,54 @@ class Roster:
             await asyncio.to_thread(self.store.record_envoy, name, hello.shard, session.record.last_seen)
             await send(Welcome(self._period_s))
             await self._announce()
-            await converse(session.mailbox, self._listen(name, session, reports), send, lambda _: False)
+            await self._converse(name, session, reports, send)
         finally:
             del self._sessions[name]
+            session.ended.set()
             self._pace()
             self.store.record_envoy(name, hello.shard, session.record.last_seen)
+
+    async def _converse(
+        self,
+        name: str,
+        session: _Session,
+        reports: AsyncIterator[EnvoyReport],
+        send: Callable[[EnvoyInstruction], Awaitable[None]],
+    ) -> None:
+        listening = self._listen(name, session, reports)
+        talking = asyncio.create_task(converse(session.mailbox, listening, send, lambda _: False))
+        superseded = asyncio.create_task(session.superseded.wait())
+        try:
+            await asyncio.wait({talking, superseded}, return_when=asyncio.FIRST_COMPLETED)
+            if not talking.done():
+                raise ConflictError(f"'{name}' has connected again; this session is over")
+            await talking
+        finally:
+            talking.cancel()
+            superseded.cancel()
+            await asyncio.gather(talking, superseded, return_exceptions=True)
+
+    async def _make_room(self, name: str) -> None:
+        """Ends the former session of this name if nobody is there any more; raises ConflictError if somebody is."""
+        while (former := self._sessions.get(name)) is not None:
+            await self._supersede(name, former)
+
+    async def _supersede(self, name: str, former: _Session) -> None:
+        former.heard.clear()
+        former.mailbox.put_nowait(Welcome(self._period_s))  # is answered by a heartbeat
+        hearing, ending = asyncio.create_task(former.heard.wait()), asyncio.create_task(former.ended.wait())
+        try:
+            await asyncio.wait({hearing, ending}, timeout=PROBE_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            hearing.cancel()
+            ending.cancel()
+        if former.heard.is_set() and not former.ended.is_set():
+            raise ConflictError(
+                f"an envoy named '{name}' is already connected",
+                cure="stop the other one; if there is none of yours, its key was copied",
+            )
+        former.superseded.set()
+        await former.ended.wait()
 
     def online(self) -> tuple[str, ...]:
         """Names of the envoys that are there, sorted."""
@@ -132,11 +183,6 @@ class Roster:
                     f"the shard of '{name}' has the {what} shape {list(found)}, this federation's is {list(expected)}",
                     cure=f"change the shard descriptor, or {what}_shape in director.yaml",
                 )
-        if name in self._sessions:
-            raise ConflictError(
-                f"an envoy named '{name}' is already connected",
-                cure="stop the other one; if there is none of yours, its key was copied",
-            )
 
     async def _listen(self, name: str, session: _Session, reports: AsyncIterator[EnvoyReport]) -> None:
         while True:
@@ -149,12 +195,15 @@ class Roster:
             if report is None:
                 return
             session.record = replace(session.record, last_seen=time.time())
+            session.heard.set()
             await self._take(name, session, report)
 
     async def _take(self, name: str, session: _Session, report: EnvoyReport) -> None:
         match report:
             case Heartbeat(devices, running):
                 session.record = replace(session.record, devices=devices, running=running)
+                for experiment in filter(self.unwanted, running):
+                    self.send(name, StopOrder(experiment, "the experiment has ended"))
             case LogLines():
                 self.on_logs(replace(report, source=name))
             case OrderReply() | CollaboratorEnded():

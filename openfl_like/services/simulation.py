@@ -80,6 +80,7 @@ class Simulation:
         files.prepare()
         self._store = ExperimentStore(self._settings.directory)
         self._stack.callback(self._store.close)
+        self._store.take_epoch()
         self.bus = EventBus(self._store.events)
         plan, workspace = self._settings.plan, self._settings.workspace
         self._shelf = ModelShelf(plan, files)
@@ -99,7 +100,8 @@ class Simulation:
             TaskError: If the workspace's code cannot be loaded.
         """
         if self._experiment.status.ended:
-            outcome = Outcome(self._experiment.status, self._experiment.reason)
+            ended = self._experiment
+            outcome = Outcome(ended.status, ended.reason, ended.shortfalls)
         else:
             performers = self._performers()
             runtime = LocalRuntime(performers, self._shelf)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from openfl_like.services.strays import MARK, mark_of
+
 TERM_GRACE_S = 3.0
 LINE_LIMIT = 1 << 20
 TAIL_LINES = 20
@@ -18,7 +20,7 @@ TAIL_LINES = 20
 # What a child may see of our environment: where programs, libraries and temporary files are, never a secret.
 PASSED_ON = (
     "PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TERM", "LD_LIBRARY_PATH", "PYTHONHASHSEED", "COVERAGE_PROCESS_START",
-    "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "CUDA_VISIBLE_DEVICES",
+    "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "CUDA_VISIBLE_DEVICES", MARK,
 )  # fmt: skip
 
 
@@ -125,16 +127,18 @@ class Standby:
 
     Args:
         noun: The ``fx`` command to be run: ``aggregator`` or ``collaborator``.
+        owner: The directory of the daemon that starts it, by which its next one finds what was left behind.
     """
 
-    def __init__(self, noun: str) -> None:
+    def __init__(self, noun: str, owner: Path | None = None) -> None:
         self._command = [sys.executable, "-m", "openfl_like.cli.standby", noun]
+        self._environment = clean_environment(mark_of(owner) if owner is not None else None)
         self._spare: asyncio.Task[Child] | None = None
 
     def prepare(self) -> None:
         """Starts the next child if there is none at hand."""
         if self._spare is None:
-            self._spare = asyncio.create_task(spawn(self._command))
+            self._spare = asyncio.create_task(spawn(self._command, environment=self._environment))
 
     async def start(self, arguments: Sequence[str], on_line: Callable[[str], None]) -> Child:
         """Has the child at hand, or a new one, run its command.

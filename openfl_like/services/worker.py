@@ -8,7 +8,6 @@ updates are files. Whatever the submitted code prints goes to stderr, which is t
     either may be answered by                       {"error": {"code": "E503", "task": "train", "reason": "…"}}
 """
 
-import ctypes
 import gc
 import json
 import os
@@ -23,12 +22,10 @@ from typing import TYPE_CHECKING, Any, TextIO
 from openfl_like.errors import FederationError, TaskError
 from openfl_like.federation.parties import ShardFacts
 from openfl_like.federation.task import Assignment, Phase, TaskCall
+from openfl_like.services.parent import die_with_parent
 
 if TYPE_CHECKING:
     from openfl_like.frameworks.perform import Performer
-
-
-PR_SET_PDEATHSIG = 1
 
 
 def assignment_to_json(assignment: Assignment) -> dict[str, object]:
@@ -86,13 +83,6 @@ def serve(orders: TextIO, answers: TextIO, answer: Callable[[Mapping[str, Any]],
     for line in orders:
         answers.write(json.dumps(answer(json.loads(line))) + "\n")
         answers.flush()
-
-
-def die_with_parent() -> None:
-    """Has the kernel kill this process when its parent dies: a task that hangs would never see its input end."""
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux only; elsewhere the closed input has to do
-    if prctl is not None:
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def main() -> None:

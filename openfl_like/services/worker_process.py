@@ -12,7 +12,12 @@ from openfl_like.errors import FederationError, TaskError, from_code
 from openfl_like.federation.parties import ShardFacts
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.services.spawn import Child, clean_environment, describe_exit, spawn
+from openfl_like.services.strays import mark_of
 from openfl_like.services.worker import assignment_to_json
+
+
+class WorkerEndedError(TaskError):
+    """The worker died: the task may succeed in another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,7 @@ class WorkerSettings:
         plan: The frozen plan's file; None: only the shard is wanted.
         workspace: Where the submitted code is.
         threads: Threads that numeric libraries may use.
+        owner: The directory that its work belongs to, by which is found whatever it may leave behind.
     """
 
     shard: Path
@@ -32,6 +38,7 @@ class WorkerSettings:
     plan: Path | None = None
     workspace: Path | None = None
     threads: int = 1
+    owner: Path | None = None
 
 
 class WorkerProcess:
@@ -51,12 +58,12 @@ class WorkerProcess:
 
         Raises:
             ShardError: If the shard cannot be used.
-            TaskError: If the submitted code cannot be loaded, or the worker died over it.
+            TaskError: If the submitted code cannot be loaded.
+            WorkerEndedError: If the worker died over it.
         """
         threads = str(settings.threads)
-        environment = clean_environment(
-            {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-        )
+        numeric = {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+        environment = clean_environment(numeric | mark_of(settings.owner or settings.directory))
         settings.directory.mkdir(parents=True, exist_ok=True)
         child = await spawn(
             [sys.executable, "-m", "openfl_like.services.worker"],
@@ -83,7 +90,7 @@ class WorkerProcess:
         return self._child.process.returncode is None
 
     async def perform(self, assignment: Assignment, model: Path | None, out: Path) -> Update:
-        """Has an assignment performed; raises TaskError when the task raised or the worker died."""
+        """Has an assignment performed; raises TaskError when the task raised, WorkerEndedError when the worker died."""
         order = {
             "assignment": assignment_to_json(assignment),
             "model": str(model.absolute()) if model else "",
@@ -106,7 +113,7 @@ class WorkerProcess:
         except (BrokenPipeError, ConnectionResetError):
             line = ""
         if not line:
-            raise TaskError(await self._post_mortem())
+            raise WorkerEndedError(await self._post_mortem())
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise _error_of(answer["error"])

@@ -5,7 +5,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 
-from sqlalchemy import Column, Connection, Insert, MetaData, String, Table, create_engine, event, inspect, select, text
+from sqlalchemy import (
+    Column,
+    Connection,
+    Insert,
+    MetaData,
+    String,
+    Table,
+    Update,
+    create_engine,
+    event,
+    inspect,
+    select,
+    text,
+)
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import StaticPool
@@ -59,7 +72,7 @@ class Database:
             with self._connection.begin():
                 yield self._connection
 
-    def prepare(self, statement: Insert) -> str:
+    def prepare(self, statement: Insert | Update) -> str:
         """Gives the text of a statement for `Connection.exec_driver_sql`, parameters by name.
 
         To build and look up a statement at each execution costs several times what SQLite needs for a small one.

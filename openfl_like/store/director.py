@@ -13,7 +13,7 @@ from openfl_like.federation.events import Status
 from openfl_like.federation.parties import EnvoyRecord, ExperimentSummary, ShardFacts
 from openfl_like.store.database import Database, version_table
 
-REVISION = "d0001"
+REVISION = "d0002"
 METADATA = MetaData()
 version_table(METADATA)
 EXPERIMENTS = Table(
@@ -33,6 +33,7 @@ EXPERIMENTS = Table(
     Column("submitted_at", Float, nullable=False),
     Column("started_at", Float, nullable=False),
     Column("ended_at", Float, nullable=False),
+    Column("shortfalls", Text, nullable=False, server_default="{}"),
 )
 REQUESTS = Table(
     "requests",
@@ -89,7 +90,8 @@ class DirectorStore:
         """
         summary = experiment.summary
         row = {
-            **asdict(summary),
+            **{name: value for name, value in asdict(summary).items() if name != "degraded"},
+            "shortfalls": json.dumps(dict(summary.shortfalls)),
             "status": summary.status.value,
             "request_id": request_id,
             "bundle": experiment.bundle,
@@ -115,12 +117,22 @@ class DirectorStore:
             found = connection.execute(query).scalar_one_or_none()
         return None if found is None else self.experiment(found).summary
 
-    def set_status(self, experiment: str, status: Status, reason: str, now: float) -> ExperimentSummary:
-        """Moves an experiment on; one that has ended stays as it is."""
+    def set_status(
+        self, experiment: str, status: Status, reason: str, now: float, shortfalls: Mapping[str, str] | None = None
+    ) -> ExperimentSummary:
+        """Moves an experiment on; one that has ended stays as it is.
+
+        Args:
+            experiment: Which one.
+            status: Where it stands now.
+            reason: Why.
+            now: Seconds since the epoch.
+            shortfalls: Sites without which it had to go on, and why.
+        """
         ended = [status.value for status in Status if status.ended]
         values: dict[str, object] = {"status": status.value, "reason": reason}
         if status.ended:
-            values["ended_at"] = now
+            values |= {"ended_at": now, "shortfalls": json.dumps(dict(shortfalls or {}))}
         elif status is Status.STARTING:
             values["started_at"] = now
         change = update(EXPERIMENTS).where(EXPERIMENTS.c.id == experiment, EXPERIMENTS.c.status.not_in(ended))
@@ -170,6 +182,8 @@ def _stored(row: Mapping[str, object]) -> StoredExperiment:
         name: row[name]
         for name in ("id", "name", "reason", "owner", "submitted_at", "started_at", "ended_at", "plan_digest")
     }
-    summary = ExperimentSummary(status=Status(str(row["status"])), **fields)  # type: ignore[arg-type] # a row is untyped
+    status, shortfalls = Status(str(row["status"])), json.loads(str(row["shortfalls"]))
+    more = {"degraded": status is Status.FINISHED and bool(shortfalls), "shortfalls": shortfalls}
+    summary = ExperimentSummary(status=status, **fields, **more)  # type: ignore[arg-type] # a row is untyped
     signature = bytes.fromhex(str(row["signature"]))
     return StoredExperiment(summary, str(row["bundle"]), signature, str(row["certificates"]).encode())

@@ -6,13 +6,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Boolean, Column, Float, Integer, MetaData, String, Table, Text, func, insert, select, update
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    bindparam,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
 
+from openfl_like.errors import ConflictError
 from openfl_like.federation.events import Announce, ModelVersion
 from openfl_like.federation.parties import EventRecord, PublishedVersion
 from openfl_like.store.database import Database, version_table
 
-REVISION = "e0001"
+REVISION = "e0002"
 METADATA = MetaData()
 version_table(METADATA)
 SNAPSHOT = Table(
@@ -20,6 +37,7 @@ SNAPSHOT = Table(
     METADATA,
     Column("id", Integer, primary_key=True),
     Column("state", Text, nullable=False),
+    Column("epoch", Integer, nullable=False, server_default="0"),
 )
 EVENTS = Table(
     "events",
@@ -77,34 +95,73 @@ class ExperimentStore:
     def __init__(self, location: Path | None = None) -> None:
         url = "sqlite://" if location is None else f"sqlite:///{location / EXPERIMENT_DB}"
         self._database = Database(url, METADATA, REVISION, "experiment")
-        self._put_snapshot = self._database.prepare(insert(SNAPSHOT).prefix_with("OR REPLACE"))
+        ours = update(SNAPSHOT).where(SNAPSHOT.c.epoch == bindparam("ours"))
+        self._put_snapshot = self._database.prepare(ours.values(state=bindparam("state")))
         self._add_event = self._database.prepare(insert(EVENTS))
         self._put_version = self._database.prepare(insert(VERSIONS).prefix_with("OR REPLACE"))
         with self._database.transaction() as connection:
             self._sequence = connection.execute(select(func.max(EVENTS.c.sequence))).scalar_one() or 0
+        self._epoch = 0
+
+    def take_epoch(self) -> int:
+        """Makes this process the only one that may commit, and gives the number of its epoch, from 1.
+
+        Whoever held the record before is refused from now on, were it only asleep. The first commit does it, too.
+        """
+        with self._database.transaction(durable=True) as connection:
+            connection.execute(insert(SNAPSHOT).prefix_with("OR IGNORE").values(id=1, state="", epoch=0))
+            connection.execute(update(SNAPSHOT).values(epoch=SNAPSHOT.c.epoch + 1))
+            self._epoch = connection.execute(select(SNAPSHOT.c.epoch)).scalar_one()
+            self._sequence = connection.execute(select(func.max(EVENTS.c.sequence))).scalar_one() or 0
+        return self._epoch
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that this process has taken; taken now if it has none."""
+        return self._epoch or self.take_epoch()
+
+    def check_epoch(self) -> None:
+        """Raises ConflictError if another process has taken the record over."""
+        with self._database.transaction() as connection:
+            newest = connection.execute(select(SNAPSHOT.c.epoch)).scalar_one_or_none()
+        if newest is not None and newest > self._epoch:
+            raise _superseded(self._epoch)
 
     def snapshot(self) -> dict[str, Any] | None:
         """Gives the state after the last commit, or None before the first."""
         with self._database.transaction() as connection:
             state = connection.execute(select(SNAPSHOT.c.state)).scalar_one_or_none()
-        if state is None:
+        if not state:  # no row, or one that only has an epoch
             return None
         found: dict[str, Any] = json.loads(state)
         return found
 
     def commit(self, step: Commit) -> list[EventRecord]:
-        """Records a step in one transaction and gives its announcements as they are now in the history."""
+        """Records a step in one transaction and gives its announcements as they are now in the history.
+
+        Raises:
+            ConflictError: If another process has taken the record over; nothing is written then.
+        """
+        epoch = self.epoch
         records = _numbered(self._sequence, step.now, step.announcements)
-        with self._database.transaction(durable=step.durable) as connection:
-            connection.exec_driver_sql(self._put_snapshot, {"id": 1, "state": _dump(dict(step.snapshot))})
-            if records:
-                connection.exec_driver_sql(self._add_event, [_event_row(record) for record in records])
-            for version in step.versions:
-                connection.exec_driver_sql(self._put_version, _row(version, step.now))
-            for number, sha256 in step.sha256.items():
-                connection.execute(update(VERSIONS).where(VERSIONS.c.round == number).values(sha256=sha256))
+        try:
+            with self._database.transaction(durable=step.durable) as connection:
+                self._write(connection, step, records)
+        except IntegrityError:  # somebody has told something under our next number
+            raise _superseded(epoch) from None
         self._sequence += len(records)
         return records
+
+    def _write(self, connection: Connection, step: Commit, records: Sequence[EventRecord]) -> None:
+        state = {"state": _dump(dict(step.snapshot)), "ours": self._epoch}
+        if connection.exec_driver_sql(self._put_snapshot, state).rowcount == 0:  # first: it takes the lock, and decides
+            raise _superseded(self._epoch)
+        if records:
+            connection.exec_driver_sql(self._add_event, [_event_row(record) for record in records])
+        for version in step.versions:
+            connection.exec_driver_sql(self._put_version, _row(version, step.now))
+        for number, sha256 in step.sha256.items():
+            connection.execute(update(VERSIONS).where(VERSIONS.c.round == number).values(sha256=sha256))
 
     def announce(self, now: float, announcement: Announce) -> EventRecord:
         """Adds to the history from outside the experiment; only while nobody commits to it."""
@@ -136,6 +193,13 @@ class ExperimentStore:
     def close(self) -> None:
         """Closes the database."""
         self._database.close()
+
+
+def _superseded(epoch: int) -> ConflictError:
+    return ConflictError(
+        f"another process has taken the experiment's record over from epoch {epoch}",
+        cure="nothing is needed: the newer process goes on with the experiment",
+    )
 
 
 def _numbered(last: int, now: float, announcements: Sequence[Announce]) -> list[EventRecord]:

@@ -319,6 +319,8 @@ def summary_to(value: ExperimentSummary) -> pb.ExperimentSummary:
         started_at=value.started_at,
         ended_at=value.ended_at,
         plan_digest=value.plan_digest,
+        degraded=value.degraded,
+        shortfalls=dict(value.shortfalls),
     )
 
 
@@ -334,6 +336,8 @@ def summary_from(message: pb.ExperimentSummary) -> ExperimentSummary:
         message.started_at,
         message.ended_at,
         message.plan_digest,
+        message.degraded,
+        dict(sorted(message.shortfalls.items())),
     )
 
 

@@ -1,12 +1,14 @@
 """A federation of real processes for the tests of this folder."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import psutil
 
+from openfl_like.api.federation import Watched, follow
+from openfl_like.errors import UnreachableError
 from openfl_like.federation.parties import EventRecord, ExperimentSummary
 from openfl_like.federation.ports import Submission
 from openfl_like.pki.files import load_credentials
@@ -15,6 +17,7 @@ from openfl_like.plan.load import load_plan, workspace_of
 from openfl_like.services.local_federation import LocalFederation
 from openfl_like.services.signature import sign_bundle
 from openfl_like.tensors.manifest import manifest_of
+from openfl_like.wire.channel import backoff
 from openfl_like.wire.director import UserClient
 
 ASSETS = Path(__file__).parent.parent / "assets"
@@ -56,11 +59,20 @@ class User:
         submission = Submission(request, manifest, signature, self._credentials.chain)
         return (await self.client.submit(submission, bundle)).id
 
+    async def watch(self, experiment: str, after: int = 0) -> AsyncIterator[Watched]:
+        """Follows an experiment, from a Director that may only just be listening."""
+        async for _ in backoff():
+            with suppress(UnreachableError):
+                async for item in follow(self.client.watch, experiment, after):
+                    after = item.sequence if isinstance(item, EventRecord) else after
+                    yield item
+                return
+
     async def ended(self, experiment: str, timeout_s: float = 60) -> ExperimentSummary:
         """Waits for the end of an experiment."""
         last = None
         async with asyncio.timeout(timeout_s):
-            async for item in self.client.watch(experiment):
+            async for item in self.watch(experiment):
                 last = item
         assert isinstance(last, ExperimentSummary)
         return last
@@ -68,14 +80,14 @@ class User:
     async def until(self, experiment: str, kind: str, after: int = 0, **fields: object) -> EventRecord:
         """Waits for an event with these fields."""
         async with asyncio.timeout(60):
-            async for item in self.client.watch(experiment, after):
+            async for item in self.watch(experiment, after):
                 if isinstance(item, EventRecord) and item.kind == kind and fields.items() <= dict(item.fields).items():
                     return item
         raise AssertionError(f"{experiment} ended without {kind} {fields}")
 
     async def events(self, experiment: str) -> list[EventRecord]:
         """Gives the whole history of an ended experiment."""
-        return [item async for item in self.client.watch(experiment) if isinstance(item, EventRecord)]
+        return [item async for item in self.watch(experiment) if isinstance(item, EventRecord)]
 
 
 @asynccontextmanager
@@ -102,6 +114,16 @@ def workers(federation: LocalFederation, site: str) -> list[psutil.Process]:
 def collaborators(federation: LocalFederation, site: str) -> list[psutil.Process]:
     """The collaborator processes of a site."""
     return _descendants(federation, site, "collaborator")
+
+
+async def another(find: Callable[[], list[psutil.Process]], former: psutil.Process | None) -> psutil.Process:
+    """Waits until there is a process that is not the former one."""
+    async with asyncio.timeout(30):
+        while True:
+            for process in find():
+                if process != former:
+                    return process
+            await asyncio.sleep(0.05)
 
 
 def _descendants(federation: LocalFederation, site: str, word: str) -> list[psutil.Process]:

@@ -4,7 +4,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from federations import PLAN, collaborators, federation_of, shards
+from federations import PLAN, another, collaborators, federation_of, shards
 
 pytestmark = pytest.mark.process
 SITES = shards(site_1="site-1", site_2="site-2", site_3="hanging")
@@ -25,6 +25,9 @@ async def test_with_a_quorum_the_round_goes_on_and_its_record_names_the_absent_s
         rounds = {e.fields["round"]: e.fields for e in await user.events(experiment) if e.kind == "round_finished"}
         assert rounds[1]["contributors"] == ["site-1", "site-2"]
         assert rounds[1]["absent"] == {"site-3": "left: its connection was lost"}
+        assert rounds[1]["selected"] == ["site-1", "site-2", "site-3"]
+        assert (ended.degraded, ended.standing) == (True, "FINISHED (DEGRADED)")
+        assert ended.shortfalls == {"site-3": "round 1: left: its connection was lost"}
         assert len(rounds) == 4
 
 
@@ -39,15 +42,22 @@ async def test_without_a_quorum_the_experiment_fails_with_the_reason(tmp_path: P
         assert "site 'site-3' left: its connection was lost" in ended.reason
 
 
-async def test_a_collaborator_that_was_killed_is_absent_at_once_and_the_reason_says_how_it_died(tmp_path: Path) -> None:
+async def test_a_collaborator_that_dies_again_and_again_is_absent_and_the_reason_says_how_it_died(
+    tmp_path: Path,
+) -> None:
     async with federation_of(SITES, tmp_path) as (federation, user):
         experiment = await user.submit(PLAN, "admission.min_collaborators=3", "deadline.rejoin_s=3600")
         await user.until(experiment, "update_received", collaborator="site-1", round=1)
-        (collaborator,) = collaborators(federation, "site-3")
-        collaborator.kill()
+        after, collaborator = 0, None
+        for _ in range(4):
+            joined = await user.until(experiment, "collaborator_joined", after=after, collaborator="site-3")
+            collaborator = await another(lambda: collaborators(federation, "site-3"), collaborator)
+            after = joined.sequence
+            collaborator.kill()
         ended = await user.ended(experiment, timeout_s=30)
         assert ended.status == "FAILED"
-        assert "site 'site-3' left: its collaborator ended: killed by SIGKILL" in ended.reason
+        reason = "site 'site-3' left: its collaborator ended: killed by SIGKILL, 4 times without delivering anything"
+        assert reason in ended.reason
 
 
 async def test_a_site_that_sends_nothing_is_absent_at_the_deadline(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from federations import PLAN, THREE, federation_of, shards, workers
+from federations import PLAN, THREE, another, federation_of, shards, workers
 
 pytestmark = pytest.mark.process
 LONG = "aggregator.settings.rounds_to_train=100000"
@@ -70,17 +70,18 @@ async def test_a_worker_that_raises_fails_its_experiment_and_nothing_else(tmp_pa
         assert all(child.process.returncode is None for child in federation.children.values())
 
 
-async def test_a_killed_worker_fails_its_experiment_and_nothing_else(tmp_path: Path) -> None:
+async def test_a_task_that_kills_its_worker_twice_fails_its_experiment_and_nothing_else(tmp_path: Path) -> None:
     sites = shards(site_1="site-1", site_2="hanging")
     async with federation_of(sites, tmp_path) as (federation, user):
         bad = await user.submit(PLAN, "admission.min_collaborators=2")
         good = await user.submit(PLAN, "admission.collaborators=[site-1]")
         await user.until(bad, "update_received", collaborator="site-1", round=1)
-        (worker,) = workers(federation, "site-2")
-        worker.kill()
+        first = await another(lambda: workers(federation, "site-2"), None)
+        first.kill()
+        (await another(lambda: workers(federation, "site-2"), first)).kill()
         failed = await user.ended(bad)
         assert failed.status == "FAILED"
-        for part in ("site-2", "'train'", "killed by SIGKILL"):
+        for part in ("site-2", "'train'", "killed by SIGKILL", "for the second time"):
             assert part in failed.reason
         assert (await user.ended(good)).status == "FINISHED"
         assert all(child.process.returncode is None for child in federation.children.values())

@@ -1,7 +1,8 @@
 """The blocking client: from a script, from a notebook, to its end and not to its end."""
 
 import threading
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ HISTORY: list[ExperimentSummary | EventRecord] = [
     SUMMARY,
     EventRecord(1, 1.0, "experiment_started"),
     EventRecord(2, 2.0, "experiment_ended"),
-    SUMMARY,
+    replace(SUMMARY, status=Status.FINISHED),
 ]
 
 
@@ -167,6 +168,60 @@ def test_an_error_in_a_stream_comes_after_what_was_sent(federation: Federation) 
     assert next(stream).lines == ("a", "b")
     with pytest.raises(UnreachableError, match="went away"):
         next(stream)
+
+
+class Absent:
+    """A Director that goes away after some events, as often as it is told to."""
+
+    def __init__(self, *stays: int) -> None:
+        self.stays = [*stays]
+        self.asked: list[int] = []
+
+    async def watch(self, _: str, after: int) -> AsyncGenerator[ExperimentSummary | EventRecord]:
+        self.asked.append(after)
+        stay = self.stays.pop(0) if self.stays else len(HISTORY)
+        for item in [one for one in HISTORY if isinstance(one, ExperimentSummary) or one.sequence > after][:stay]:
+            yield item
+        if self.stays:
+            raise UnreachableError("the director went away")
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def at_once() -> AsyncIterator[int]:
+        for attempt in range(100):
+            yield attempt
+
+    monkeypatch.setattr(api, "backoff", at_once)
+
+
+@pytest.mark.usefixtures("no_pauses")
+async def test_watching_goes_on_after_the_last_event_when_the_director_comes_back() -> None:
+    director = Absent(2, 0, 0, 2, 9)
+    found = [item async for item in api.follow(director.watch, "digits-1") if isinstance(item, EventRecord)]
+    assert found == HISTORY[1:3]
+    assert director.asked == [0, 1, 1, 1, 2]
+
+
+@pytest.mark.usefixtures("no_pauses")
+async def test_a_stream_that_ends_before_its_experiment_is_taken_up_again() -> None:
+    director = Absent(2)
+    assert [item async for item in api.follow(director.watch, "digits-1")][-1] == HISTORY[-1]
+    assert director.asked == [0, 1]
+
+
+@pytest.mark.usefixtures("no_pauses")
+async def test_a_director_that_was_never_there_is_not_waited_for() -> None:
+    director = Absent(0, 9)
+    with pytest.raises(UnreachableError):
+        await anext(api.follow(director.watch, "digits-1"))
+
+
+@pytest.mark.usefixtures("no_pauses")
+async def test_a_director_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "OUTAGE_S", -1.0)
+    with pytest.raises(UnreachableError):
+        [item async for item in api.follow(Absent(2, 0, 9).watch, "digits-1")]
 
 
 async def test_it_works_inside_a_running_loop_as_in_a_notebook(federation: Federation) -> None:

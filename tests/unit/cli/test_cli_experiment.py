@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -10,7 +11,14 @@ from click.testing import CliRunner, Result
 
 from openfl_like.api import federation as api
 from openfl_like.cli.main import fx
-from openfl_like.errors import ExperimentCancelledError, ExperimentFailedError, FederationError, UsageError
+from openfl_like.errors import (
+    MEANINGS,
+    ExperimentCancelledError,
+    ExperimentDegradedError,
+    ExperimentFailedError,
+    FederationError,
+    UsageError,
+)
 from openfl_like.federation.events import ModelVersion, Status
 from openfl_like.federation.parties import (
     DeviceStatistics,
@@ -193,6 +201,19 @@ def test_the_exit_says_how_it_ended(
     error = failed(run("experiment", *words))
     assert type(error) is kind
     assert "site 'bern': no data" in str(error)
+
+
+def test_finished_on_fewer_sites_than_asked_has_an_exit_code_of_its_own(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end = replace(summary(Status.FINISHED, "all"), degraded=True, shortfalls={"bern": "round 2: left"})
+    monkeypatch.setattr(FakeFederation, "end", end)
+    error = failed(run("experiment", "watch", "digits-1"))
+    assert isinstance(error, ExperimentDegradedError)
+    assert "FINISHED (DEGRADED): all; site 'bern': round 2: left" in str(error)
+    assert MEANINGS[type(error)].exit_code == 7
+    assert "FINISHED (DEGRADED)" in fine(run("experiment", "show", "digits-1"))
+    assert json.loads(fine(run("experiment", "show", "digits-1", "--json")))["summary"]["degraded"] is True
 
 
 def test_the_model_s_file_and_checksum_are_told(run: Run, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from openfl_like.errors import ConflictError
 from openfl_like.federation.events import CancelRequested, Notice, Status, ValidateUpdates
 from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.parties import EventRecord
@@ -217,6 +218,39 @@ async def test_no_timer_is_left_behind(plan_with: PlanWith, files: ExperimentFil
     run = Run(plan_with(deadline={"round_s": 30}), ExperimentStore(), files.directory, clock)
     await run.to_its_end(sites_of(*SITES))
     assert clock.pending == ()
+
+
+class Usurped(ExperimentStore):
+    """A record that another process takes over when the nth commit is due."""
+
+    def __init__(self, location: Path, nth: int) -> None:
+        super().__init__(location)
+        self._location = location
+        self._left = nth
+
+    def commit(self, step: Commit) -> list[EventRecord]:
+        self._left -= 1
+        if self._left == 0:
+            other = ExperimentStore(self._location)
+            other.take_epoch()
+            other.close()
+        return super().commit(step)
+
+
+@pytest.mark.parametrize("nth", [1, 4, 12])
+async def test_who_was_replaced_ends_and_tells_nobody_that_the_experiment_did(
+    plan_with: PlanWith, tmp_path: Path, nth: int
+) -> None:
+    ExperimentFiles(tmp_path).prepare()
+    asleep = Usurped(tmp_path, nth)
+    run = Run(plan_with(), asleep, tmp_path)
+    with pytest.raises(ConflictError):
+        await run.to_its_end(sites_of(*SITES))
+    assert Notice.EXPERIMENT_ENDED not in {event.kind for event in asleep.events()}
+    asleep.close()
+    store = ExperimentStore(tmp_path)
+    assert (await Run(plan_with(), store, tmp_path).to_its_end(sites_of(*SITES))).status is Status.FINISHED
+    store.close()
 
 
 async def crashed_and_resumed(plan: Plan, directory: Path, nth: int, *, after: bool) -> tuple[bool, Outcome, list[str]]:

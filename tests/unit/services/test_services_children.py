@@ -7,6 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from openfl_like.federation.parties import GpuStatistics, LogLines
@@ -14,6 +15,7 @@ from openfl_like.services import envoy
 from openfl_like.services.envoy import LOG_LINE_LIMIT, LogSender
 from openfl_like.services.monitor import parse_gpus, read_devices
 from openfl_like.services.spawn import Standby, clean_environment, describe_exit, fx_command, spawn
+from openfl_like.services.strays import end_marked, mark_of
 
 
 @pytest.mark.parametrize(
@@ -61,6 +63,28 @@ async def test_a_child_that_ignores_the_order_to_end_is_killed() -> None:
     assert await child.line() == "deaf"
     assert await child.stop(grace_s=0.05) == -signal.SIGKILL
     assert await child.stop() == -signal.SIGKILL  # the second time changes nothing
+
+
+async def test_what_belongs_to_a_directory_is_ended_whoever_its_parent_is(tmp_path: Path) -> None:
+    script = (
+        "import os, sys, time\n"
+        "if os.fork() == 0:\n"
+        "    os.setsid()\n"
+        "    if os.fork() == 0:\n"
+        "        print(os.getpid(), flush=True)\n"
+        "        time.sleep(60)\n"
+        "    os._exit(0)\n"
+        "os.wait()\n"
+    )
+    environment = clean_environment(mark_of(tmp_path / "e1" / "run"))
+    child = await spawn([sys.executable, "-c", script], environment=environment)
+    stray = int(await child.line())
+    await child.stop()
+    assert psutil.pid_exists(stray)
+    assert end_marked(tmp_path / "e2") == []
+    assert end_marked(tmp_path / "e1") == [stray]
+    _, alive = psutil.wait_procs([psutil.Process(stray)] if psutil.pid_exists(stray) else [], timeout=5)
+    assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
 
 
 async def test_a_child_at_hand_runs_the_command_it_is_given() -> None:

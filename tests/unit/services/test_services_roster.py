@@ -102,12 +102,40 @@ async def test_another_shape_is_refused_with_both_shapes(director: Director, fac
 
 async def test_a_second_envoy_of_the_same_name_is_refused_and_the_first_stays(director: Director) -> None:
     first = await director.connect("bern")
-    error = await refused(director, "bern", HELLO)
+    refusing = asyncio.create_task(refused(director, "bern", HELLO))
+    assert await first.instruction() == Welcome(3600)  # it is asked whether it is still there
+    first.report(Heartbeat(DeviceStatistics()))
+    error = await refusing
     assert isinstance(error, ConflictError)
     assert "an envoy named 'bern' is already connected" in str(error)
     assert "its key was copied" in str(error)
     director.roster.send("bern", StopOrder("e1", "end"))
     assert await first.instruction() == StopOrder("e1", "end")
+
+
+async def test_a_session_that_does_not_answer_any_more_makes_room_for_the_next_one(
+    director: Director, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(roster, "PROBE_S", 0.01)
+    await director.connect("bern")
+    former = director.held["bern"]
+    second = await director.connect("bern")
+    with pytest.raises(ConflictError, match="'bern' has connected again"):
+        await former
+    assert director.roster.online() == ("bern",)
+    director.roster.send("bern", StopOrder("e1", "end"))
+    assert await second.instruction() == StopOrder("e1", "end")
+
+
+async def test_a_site_is_told_to_stop_what_is_not_wanted_any_more(director: Director) -> None:
+    director.roster.unwanted = lambda experiment: experiment == "e1"
+    session = await director.connect("bern")
+    session.report(Heartbeat(DeviceStatistics(), ("e1", "e2")))
+    session.report(Heartbeat(DeviceStatistics(), ("e2",)))
+    assert await session.instruction() == StopOrder("e1", "the experiment has ended")
+    session.report(OrderReply("e2", accepted=True))
+    assert await director.next() == ("bern", OrderReply("e2", accepted=True))
+    assert session.unread == 0
 
 
 async def test_a_session_begins_with_hello(director: Director) -> None:

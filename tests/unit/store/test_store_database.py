@@ -69,13 +69,13 @@ def _shape(inspector: object, table: str) -> object:
     return [(c["name"], str(c["type"]), c["nullable"]) for c in columns], keys, [u["column_names"] for u in unique]
 
 
-NEXT = '''"""Adds a column."""
+NEXT = f'''"""Adds a column."""
 
 from alembic import op
 from sqlalchemy import Column, Integer
 
-revision = "d0002"
-down_revision = "d0001"
+revision = "d9999"
+down_revision = "{director.REVISION}"
 
 
 def upgrade():
@@ -88,13 +88,13 @@ def next_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[P
     """A release that has one more revision of director.db."""
     folder = tmp_path / "migrations"
     shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "director" / "versions" / "d0002_visits.py").write_text(NEXT)
+    (folder / "director" / "versions" / "d9999_visits.py").write_text(NEXT)
     monkeypatch.setattr(database, "MIGRATIONS", folder)
     newer = MetaData()
     for table in director.METADATA.tables.values():
         table.to_metadata(newer)
     newer.tables["envoys"].append_column(Column("visits", Integer, server_default="1"))
-    return lambda path: Database(f"sqlite:///{path}", newer, "d0002", "director")
+    return lambda path: Database(f"sqlite:///{path}", newer, "d9999", "director")
 
 
 def test_a_file_of_the_last_release_is_migrated_with_its_rows(
@@ -108,7 +108,7 @@ def test_a_file_of_the_last_release_is_migrated_with_its_rows(
                 rows = connection.exec_driver_sql("SELECT name, visits FROM envoys").all()
                 revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one()
             assert [tuple(row) for row in rows] == [("bern", 1)]
-            assert revision == "d0002"
+            assert revision == "d9999"
             assert quick_check(opened) == "ok"
 
 
@@ -117,7 +117,7 @@ def test_a_file_of_a_newer_release_is_refused(
 ) -> None:
     next_release(tmp_path / DIRECTOR_DB).close()
     monkeypatch.setattr(database, "MIGRATIONS", MIGRATIONS)
-    with pytest.raises(ConflictError, match=r"unknown schema revision d0002 .*the version of the platform that wrote"):
+    with pytest.raises(ConflictError, match=r"unknown schema revision d9999 .*the version of the platform that wrote"):
         DirectorStore(tmp_path)
 
 

@@ -84,6 +84,14 @@ def test_the_times_of_a_life(store: DirectorStore) -> None:
     )
 
 
+@pytest.mark.parametrize(("status", "degraded"), [(Status.FINISHED, True), (Status.FAILED, False)])
+def test_what_finished_without_a_site_is_degraded(store: DirectorStore, status: Status, *, degraded: bool) -> None:
+    store.add("00ff", queued("one"))
+    ended = store.set_status("one", status, "all rounds", 20.0, {"bern": "round 2: left"})
+    assert (ended.degraded, ended.shortfalls) == (degraded, {"bern": "round 2: left"})
+    assert ended.standing == ("FINISHED (DEGRADED)" if degraded else "FAILED")
+
+
 @pytest.mark.parametrize("later", Status)
 @pytest.mark.parametrize("ended", ENDED)
 def test_what_has_ended_never_changes(store: DirectorStore, ended: Status, later: Status) -> None:

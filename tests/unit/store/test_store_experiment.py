@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from openfl_like.errors import ConflictError
 from openfl_like.federation.events import Announce, ModelVersion
 from openfl_like.store.experiment import Commit, ExperimentStore
 
@@ -56,6 +57,42 @@ def test_numbers_go_on_after_a_restart(tmp_path: Path) -> None:
     store = ExperimentStore(tmp_path)
     assert [(r.sequence, r.kind) for r in store.events()] == [(1, "a"), (2, "b"), (3, "c")]
     store.close()
+
+
+def test_only_the_newest_epoch_may_commit(tmp_path: Path) -> None:
+    first, second = ExperimentStore(tmp_path), ExperimentStore(tmp_path)
+    first.commit(step("a", now=1.0))
+    first.check_epoch()
+    assert (first.epoch, second.take_epoch()) == (1, 2)
+    with pytest.raises(ConflictError, match="taken the experiment's record over from epoch 1"):
+        first.commit(step("late", now=2.0, version=(FIRST, "s0")))
+    with pytest.raises(ConflictError):
+        first.check_epoch()
+    assert (second.snapshot(), second.versions()) == ({"at": 1.0}, [])
+    assert [record.sequence for record in second.commit(step("b", now=3.0))] == [2]
+    assert [record.kind for record in first.events()] == ["a", "b"]
+    first.close()
+    second.close()
+
+
+def test_an_epoch_alone_is_no_snapshot(store: ExperimentStore) -> None:
+    assert store.take_epoch() == 1
+    assert store.snapshot() is None
+    assert store.take_epoch() == 2
+    store.commit(step("a"))
+    assert store.epoch == 2
+
+
+def test_who_was_told_something_meanwhile_under_its_number_is_refused(tmp_path: Path) -> None:
+    asleep, director = ExperimentStore(tmp_path), ExperimentStore(tmp_path)
+    asleep.commit(step("a"))
+    director.announce(2.0, Announce("b"))
+    with pytest.raises(ConflictError):
+        asleep.commit(step("c", now=3.0))
+    assert [record.kind for record in asleep.events()] == ["a", "b"]
+    assert asleep.snapshot() == {"at": 1.0}
+    asleep.close()
+    director.close()
 
 
 def test_the_last_snapshot_counts(store: ExperimentStore) -> None:

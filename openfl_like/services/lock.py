@@ -1,0 +1,31 @@
+"""One daemon per directory."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from openfl_like.errors import ConflictError
+
+
+@contextlib.contextmanager
+def only_one(directory: Path, what: str) -> Iterator[None]:
+    """Makes a daemon's directory and holds its lock, which ends with the process, however that ends.
+
+    Args:
+        directory: The directory.
+        what: What the daemon is called.
+
+    Raises:
+        ConflictError: If another one has it.
+    """
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (directory / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConflictError(f"another {what} uses this directory", place=str(directory)) from None
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
