@@ -1,6 +1,7 @@
 """The loop that drives an experiment: one event in, its commands performed, what they left behind committed first."""
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +33,7 @@ from openfl_like.runtimes.models import ModelShelf, describe
 from openfl_like.store.experiment import Commit, ExperimentStore
 from openfl_like.tensors.manifest import sha256_file
 
+log = logging.getLogger(__name__)
 Outward = SendAssignment | WithdrawAssignment | FinishExperiment
 Post = Callable[[Event], None]
 
@@ -213,7 +215,10 @@ class Drive:
             self._record.shelf.publish(version)
         hashes = self._hashes() if ends else {}
         records = self._record.store.commit(replace(step, versions=versions, sha256=hashes, durable=True))
-        self._record.shelf.tidy(self._experiment.versions, ended=ends)
+        try:
+            self._record.shelf.tidy(self._experiment.versions, ended=ends)
+        except OSError as error:  # the round is committed all the same; the next one's tidying tries again
+            log.warning("files that are not needed any more stay: %s", error)
         return records
 
     def _hashes(self) -> dict[int, str]:

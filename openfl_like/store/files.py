@@ -69,15 +69,16 @@ class ExperimentFiles:
         return self.directory / f"spool/spare-{name}"
 
     def clear_spool(self, round_number: int, *, ended: bool = False) -> None:
-        """Takes a closed round's updates away; they become their collaborators' spares.
+        """Takes away the updates of a closed round and those before it; they become their collaborators' spares.
 
         Args:
             round_number: The round.
             ended: Whether no more files will come: then the spares go, too.
         """
-        prefix = f"{round_number:04d}-"
-        paths = sorted(path for path in (self.directory / "spool").iterdir() if path.name.startswith(prefix))
-        for path in paths:
+        for path in sorted((self.directory / "spool").iterdir()):
+            number = path.name.partition("-")[0]
+            if not (number.isdecimal() and int(number) <= round_number):
+                continue
             if path.suffix == ".safetensors":
                 retire(path, self.spare(path.stem.split("-", 2)[2]))
             else:
