@@ -20,6 +20,7 @@ from openfl_like.errors import (
     UnreachableError,
     UpdateRefusedError,
 )
+from openfl_like.failpoints import failpoint
 from openfl_like.federation.ports import Dismissal, Ready, TaskFailure, Withdrawal
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.pki.files import Credentials
@@ -86,6 +87,7 @@ class Collaborator:
             NotAllowedError: If the certificate is for another experiment.
         """
         self.settings.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        failpoint("collaborator.started")
         self._warm_up()
         try:
             return await self._stay()
@@ -124,11 +126,13 @@ class Collaborator:
 
     async def _attend(self, session: Participation, contact: list[float]) -> Dismissal | None:
         session.report(Ready(plan_digest(self.settings.plan)))
+        failpoint("collaborator.joined")
         loop = asyncio.get_running_loop()
         while (instruction := await session.instruction()) is not None:
             contact[:] = [loop.time()]
             match instruction:
                 case Dismissal():
+                    failpoint("collaborator.dismissed")
                     return instruction
                 case Withdrawal():
                     log.info("round %d: %s withdrawn: %s", instruction.round, instruction.phase, instruction.reason)
@@ -140,6 +144,7 @@ class Collaborator:
 
     async def _do(self, session: Participation, assignment: Assignment) -> None:
         """Performs and delivers one assignment; what goes wrong at this site becomes a report."""
+        failpoint("collaborator.assignment.taken")
         key = assignment.round, assignment.phase
         try:
             if key not in self._results:
@@ -165,16 +170,20 @@ class Collaborator:
     async def _perform(self, session: Participation, assignment: Assignment) -> _Result:
         out = self.settings.directory / "updates" / f"{assignment.round:04d}-{assignment.phase}.safetensors"
         self._clear(out.parent)
+        failpoint("collaborator.files.cleared")
         model = await self._model(session, assignment.model)
+        failpoint("collaborator.model.received")
         worker = await self._ready_worker()
         try:
             async with asyncio.timeout(assignment.deadline_s):
+                failpoint("collaborator.task.before")
                 update = await worker.perform(assignment, model, out)
         except asyncio.CancelledError:
             await self._end_worker()  # it is busy with work that nobody wants
             raise
         except TimeoutError:
             raise TaskError(f"it took longer than {assignment.deadline_s:g} s") from None
+        failpoint("collaborator.task.done")
         return _Result(update, out)
 
     async def _model(self, session: Participation, digest: str) -> Path | None:
@@ -203,10 +212,12 @@ class Collaborator:
                 old.unlink(missing_ok=True)
 
     async def _deliver(self, session: Participation, result: _Result) -> None:
+        failpoint("collaborator.deliver.before")
         if result.update.digest:
             await session.deliver(result.update, result.path)
         else:
             session.report(result.update)
+        failpoint("collaborator.deliver.receipt")
 
     def _warm_up(self) -> None:
         """Starts the worker while the Aggregator is being connected to; its failure shows at the first assignment."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from openfl_like.errors import BundleError, ConflictError, FederationError, NotAllowedError, NotFoundError, UsageError
 from openfl_like.events.bus import EventBus, batched
+from openfl_like.failpoints import failpoint
 from openfl_like.federation.events import Announce, Notice, Status
 from openfl_like.federation.parties import (
     EnvoyRecord,
@@ -128,8 +129,10 @@ class Director:
     def _on_logs(self, lines: LogLines) -> None:
         with contextlib.suppress(NotFoundError):
             path = self._files(self._known(lines.experiment).summary.id).log(lines.source)
+            failpoint("director.log.before")
             with path.open("a", encoding="utf-8") as file:
                 file.writelines(f"{line}\n" for line in lines.lines)
+                failpoint("director.log.after")
 
     # ---- users
 
@@ -157,9 +160,11 @@ class Director:
         known = await asyncio.to_thread(self.store.requested, caller, submission.request_id)
         if known is not None:
             return known
+        failpoint("director.submit.received")
         summary = await asyncio.to_thread(self._admit, caller, submission)
         log.info("experiment %s submitted by %s", summary.id, caller)
         self._feed(summary.id).announce(Announce(Notice.EXPERIMENT_QUEUED, {"owner": caller}))
+        failpoint("director.submit.announced")
         self._queued.set()
         return summary
 
@@ -173,13 +178,18 @@ class Director:
             incoming.unlink(missing_ok=True)
             ExperimentFiles(staging).remove()
             raise
+        failpoint("director.submit.unpacked")
         experiment = f"{plan.name[:48]}-{secrets.token_hex(4)}"
         files = self._files(experiment)
         files.directory.mkdir(parents=True, mode=0o700)
         files.prepare()
+        failpoint("director.submit.directory")
         staging.rename(files.directory / "workspace")
+        failpoint("director.submit.workspace")
         incoming.rename(files.bundle)
+        failpoint("director.submit.bundle")
         files.plan.write_bytes(freeze(plan))
+        failpoint("director.submit.plan")
         ExperimentStore(files.directory).close()
         summary = ExperimentSummary(
             id=experiment,
@@ -240,6 +250,7 @@ class Director:
         if summary.status.ended:
             raise ConflictError(f"the experiment '{summary.id}' has already ended: {summary.status}")
         log.info("experiment %s: cancelled by %s", summary.id, caller)
+        failpoint("director.cancel.asked")
         feed = self._feed(summary.id)
         if self._current is not None and self._current.id == summary.id:
             await self._current.cancel(caller)
@@ -276,8 +287,10 @@ class Director:
 
     async def _run(self, summary: ExperimentSummary) -> None:
         def on_status(status: Status, reason: str) -> None:
+            failpoint("director.status.before")
             log.info("experiment %s: %s", summary.id, status)
             self.store.set_status(summary.id, status, reason, time.time())
+            failpoint("director.status.after")
 
         feed = self._feed(summary.id)
         desk = Desk(
@@ -301,11 +314,14 @@ class Director:
         self._finish(summary.id, status, reason)
 
     def _finish(self, experiment: str, status: Status, reason: str) -> ExperimentSummary:
+        failpoint("director.end.before")
         summary = self.store.set_status(experiment, status, reason, time.time())
+        failpoint("director.end.after")
         log.info("experiment %s: %s %s", experiment, status, reason)
         feed = self._feeds.pop(experiment, None)
         if feed is not None:
             feed.close(status, reason)
+            failpoint("director.end.told")
         return summary
 
     # ---- where things are
@@ -375,6 +391,7 @@ async def run_director(settings: DirectorFile, credentials: Credentials, ready: 
         stack.enter_context(only_one(settings.state))
         (settings.state / "incoming").mkdir(exist_ok=True, mode=0o700)
         store = DirectorStore(settings.state)
+        failpoint("director.opened")
         stack.callback(store.close)
         director = Director(settings, credentials, authority, store)
         servicer = DirectorServicer(director, director)

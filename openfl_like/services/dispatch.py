@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from openfl_like.errors import ConflictError, ExperimentFailedError, FederationError, UnreachableError
+from openfl_like.failpoints import failpoint
 from openfl_like.federation.events import Announce, Notice, Status
 from openfl_like.federation.parties import EventRecord
 from openfl_like.federation.ports import CollaboratorEnded, IssuedCertificate, Order, OrderReply, StopOrder
@@ -123,6 +124,7 @@ class Dispatch:
             await self._collaborator_ended(site, answer)
         elif answer.accepted:
             self.desk.roster.send(site, IssuedCertificate(self.id, self._certify(site, answer.csr)))
+            failpoint("director.certificate.sent")
         else:
             self._lose(site, f"refused: {answer.reason}")
 
@@ -148,6 +150,7 @@ class Dispatch:
 
     async def _prepare(self, plan: Plan) -> None:
         await self._gather(plan)
+        failpoint("director.dispatch.gathered")
         host = self.desk.settings.listen.rpartition(":")[0]
         self._address = f"{host}:{_free_port(host, self.desk.settings.ports)}"
         self._inviting = asyncio.create_task(self._invite())  # sites get ready while the Aggregator does
@@ -180,8 +183,10 @@ class Dispatch:
         identity = Identity.aggregator(self.desk.authority.federation, self.id)
         lifetime = timedelta(hours=self.desk.settings.certificate_hours)
         chain = self.desk.authority.issue(identity, csr, lifetime=lifetime, now=datetime.now(UTC))
+        failpoint("director.dispatch.certified")
         certificates = self.files.directory / "certificate"
         save_credentials(certificates, Credentials(identity, chain, key, self.desk.credentials.trust), replace=True)
+        failpoint("director.dispatch.saved")
         expected = [option for name in sorted(self._invited) for option in ("--expect", name)]
         lines = LogSender(self.id, "aggregator", self.files.log("aggregator"), lambda _: None)
         arguments = (
@@ -196,6 +201,7 @@ class Dispatch:
             *expected,
         )  # fmt: skip
         self._child = await self.desk.standby.start(arguments, lines.add)
+        failpoint("director.dispatch.started")
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 line = await self._child.line()
@@ -204,6 +210,7 @@ class Dispatch:
         if not line:
             raise ExperimentFailedError(await self._post_mortem())
         self._address = str(json.loads(line)["address"])
+        failpoint("director.dispatch.listening")
 
     async def _oversee(self, plan: Plan) -> tuple[Status, str]:
         """Relays the Aggregator's events until it has ended."""
@@ -245,6 +252,7 @@ class Dispatch:
                         self._joined.add(str(event.fields["collaborator"]))
                     if event.kind == "experiment_ended":
                         self._end = Status(str(event.fields["status"])), str(event.fields["reason"])
+                    failpoint("director.relay.event")
                     self.desk.on_event(event)
 
     async def _invite(self) -> None:
@@ -259,6 +267,7 @@ class Dispatch:
                 asked.add(number)
                 if name in self._invited:
                     self.desk.roster.send(name, order)
+                    failpoint("director.order.sent")
 
     async def _watch_refusals(self, plan: Plan) -> tuple[Status, str]:
         """Ends when so many sites are out that the experiment cannot start any more."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from openfl_like import __version__
 from openfl_like.errors import ConflictError, FederationError, UnreachableError
+from openfl_like.failpoints import failpoint
 from openfl_like.federation.parties import LogLines, ShardFacts
 from openfl_like.federation.ports import (
     CollaboratorEnded,
@@ -134,6 +135,7 @@ class Envoy:
     async def _attend(self, client: EnvoyClient) -> None:
         async with client.attend() as session:
             await session.report(Hello(self.facts, __version__))
+            failpoint("envoy.hello.sent")
             sending: asyncio.Task[None] | None = None
             try:
                 while (instruction := await session.instruction()) is not None:
@@ -153,6 +155,7 @@ class Envoy:
                     sending.cancel()
 
     def _begin(self, session: Attendance) -> asyncio.Task[None]:
+        failpoint("envoy.welcomed")
         self._conflict_since = 0.0
         self.on_welcome()
         self._standby.prepare()
@@ -175,6 +178,7 @@ class Envoy:
 
     async def _take(self, client: EnvoyClient, order: Order) -> None:
         """Checks an order and answers it: with a CSR, or with the reason against it."""
+        failpoint("envoy.order.received")
         current = self._work.get(order.experiment)
         if current is not None and current.child is not None and current.order == order:
             return  # the Director has seen us come back; the collaborator never went away
@@ -187,6 +191,7 @@ class Envoy:
             self._outbox.put_nowait(OrderReply(order.experiment, accepted=False, reason=str(error)))
             return
         work.key, csr = new_key_and_csr()
+        failpoint("envoy.csr.made")
         self._work[order.experiment] = work
         self._outbox.put_nowait(OrderReply(order.experiment, accepted=True, csr=csr))
 
@@ -195,12 +200,16 @@ class Envoy:
         files = ExperimentFiles(self.settings.directory / order.experiment)
         await asyncio.to_thread(files.remove)
         files.directory.mkdir(parents=True, mode=0o700)
+        failpoint("envoy.bundle.before")
         await client.fetch_bundle(order.experiment, order.bundle, files.bundle)
+        failpoint("envoy.bundle.fetched")
         trust = self.settings.credentials.trust
         verify_submitter(order.bundle, order.signature, order.certificates, trust)
         plan = await asyncio.to_thread(unpack, files.bundle, files.directory / "workspace")
         check_plan(plan, "the ordered plan")
+        failpoint("envoy.bundle.unpacked")
         files.plan.write_bytes(freeze(plan))
+        failpoint("envoy.plan.written")
         return _Work(order, files)
 
     async def _start(self, experiment: str, chain: bytes) -> None:
@@ -212,7 +221,9 @@ class Envoy:
         certificates = directory / "certificate"
         ours = self.settings.credentials
         identity = Identity(ours.identity.federation, Role.COLLABORATOR, self.settings.name, experiment)
+        failpoint("envoy.certificate.before")
         save_credentials(certificates, Credentials(identity, chain, work.key, ours.trust))
+        failpoint("envoy.certificate.saved")
         arguments = (
             "start",
             "--plan", str(work.files.plan),
@@ -227,12 +238,14 @@ class Envoy:
         )  # fmt: skip
         lines = LogSender(experiment, self.settings.name, directory / "collaborator.log", self._outbox.put_nowait)
         work.child = await self._standby.start(arguments, lines.add)
+        failpoint("envoy.child.started")
         work.watch = asyncio.create_task(self._watch(work, lines))
         log.info("experiment %s: collaborator started (pid %d)", experiment, work.child.process.pid)
 
     async def _watch(self, work: _Work, lines: "LogSender") -> None:
         assert work.child is not None  # noqa: S101 (watched after it was started)
         code = await work.child.wait()
+        failpoint("envoy.child.ended")
         lines.flush()
         if code == 0 or work.stopping:
             reason = ""
@@ -277,6 +290,7 @@ class LogSender:
         """Takes one line."""
         line = line[:LOG_LINE_LIMIT]
         self._file.write(line + "\n")
+        failpoint("envoy.log.written")
         self._lines.append(line)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(LOG_BATCH_S, self._send_batch)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from openfl_like import failpoints
+
 TERM_GRACE_S = 3.0
 LINE_LIMIT = 1 << 20
 TAIL_LINES = 20
@@ -18,7 +20,7 @@ TAIL_LINES = 20
 # What a child may see of our environment: where programs, libraries and temporary files are, never a secret.
 PASSED_ON = (
     "PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TERM", "LD_LIBRARY_PATH", "PYTHONHASHSEED", "COVERAGE_PROCESS_START",
-    "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "CUDA_VISIBLE_DEVICES",
+    "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "CUDA_VISIBLE_DEVICES", failpoints.SWITCH, failpoints.LANDED,
 )  # fmt: skip
 
 

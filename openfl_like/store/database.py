@@ -10,6 +10,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import StaticPool
 
 from openfl_like.errors import ConflictError
+from openfl_like.failpoints import failpoint
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -70,7 +71,9 @@ class Database:
         with self.transaction() as connection:
             found = connection.execute(select(versions.c.version_num)).scalar_one()
         if found != revision:
+            failpoint("store.migrate.before")
             self._migrate(kind, found, revision)
+            failpoint("store.migrate.after")
 
     def _create(self, metadata: MetaData, revision: str) -> None:
         """Makes all tables at once; another process may be doing the same, so it looks again with the lock in hand."""
@@ -100,6 +103,7 @@ class Database:
         with self.transaction(durable=True) as connection, EnvironmentContext(config, scripts, fn=steps) as environment:
             environment.configure(connection=connection)
             environment.run_migrations()
+            failpoint("store.migrate.inside")
 
 
 def _set_up(connection: object, _record: object) -> None:

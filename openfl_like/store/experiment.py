@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Boolean, Column, Float, Integer, MetaData, String, Table, Text, func, insert, select, update
 
+from openfl_like.failpoints import failpoint
 from openfl_like.federation.events import Announce, ModelVersion
 from openfl_like.federation.parties import EventRecord, PublishedVersion
 from openfl_like.store.database import Database, version_table
@@ -101,6 +102,7 @@ class ExperimentStore:
             )
             if records:
                 connection.execute(insert(EVENTS), [_event_row(record) for record in records])
+            failpoint("aggregator.commit.inside")
             for version in step.versions:
                 row = _row(version, step.now)
                 connection.execute(insert(VERSIONS).prefix_with("OR REPLACE").values(**row))
