@@ -8,7 +8,7 @@ from enum import StrEnum
 from openfl_like.failpoints import POINTS
 
 ROLES = ("director", "envoy", "aggregator", "collaborator", "worker")
-PAUSE_S = (0.5, 5.0)
+PAUSE_S = (0.3, 4.0)
 FREEZE_S = (1.0, 25.0)
 
 

@@ -22,7 +22,11 @@ _DETAILS_LIMIT_BYTES = 6000  # a peer may refuse metadata beyond 8 kB, and then 
 
 # Words by which the releases of grpcio say why a connection was not made; it has no codes for them.
 _ANOTHER_SERVER = ("hostname verification", "peer name")
-_TOO_SLOW = ("handshaker shutdown",)
+_BROKEN_OFF = (
+    "handshaker shutdown",
+    "handshake read failed",
+    "handshake write failed",
+)  # too slow; the peer was killed
 _HANDSHAKE = ("handshake", "ssl_error", "certificate", "tls")
 
 
@@ -70,7 +74,7 @@ async def failure_of(call: grpc.aio.Call, peer: str, expected: str) -> Federatio
             f"the server at {peer} is not '{expected}': its certificate does not carry this name",
             cure="check the address; the port may have passed to another server",
         )
-    if _has(details, _HANDSHAKE) and not _has(details, _TOO_SLOW):
+    if _has(details, _HANDSHAKE) and not _has(details, _BROKEN_OFF):
         return UnauthenticatedError(
             f"the TLS handshake with {peer} failed: {details}",
             cure="check that both sides' certificates come from the same federation and are not expired",

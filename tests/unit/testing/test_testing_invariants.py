@@ -201,6 +201,11 @@ def test_other_contributors_are_not_compared() -> None:
     assert (check(EVIDENCE, other), comparable(EVIDENCE, other)) == ([], 0)
 
 
+def test_who_made_the_initial_model_does_not_matter() -> None:
+    other = replace(EXPECTED, references={"plan": Reference("s1", {0: ("genf",), 1: ("bern", "genf")})})
+    assert comparable(EVIDENCE, other) == 1
+
+
 def test_lost_and_doubled_are_counted() -> None:
     _, _, lose = BROKEN["an acknowledged one is not there"]
     _, _, double = BROKEN["two rows"]

@@ -104,8 +104,15 @@ async def test_a_failed_handshake_is_told_from_an_absent_server() -> None:
     assert "same federation and are not expired" in found.cure
 
 
-async def test_a_handshake_that_took_too_long_blames_no_certificate() -> None:
-    details = "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:46631: handshaker shutdown"
+@pytest.mark.parametrize(
+    "last",
+    [
+        "UNKNOWN: ipv4:127.0.0.1:46631: handshaker shutdown",
+        "UNAVAILABLE: ipv4:127.0.0.1:46631: Handshake read failed (Socket closed)",
+    ],
+)
+async def test_a_handshake_that_was_broken_off_blames_no_certificate(last: str) -> None:
+    details = f"failed to connect to all addresses; last error: {last}"
     found = await failure_of(Ended(grpc.StatusCode.UNAVAILABLE, details), *PEER)
     assert isinstance(found, UnreachableError)
 
