@@ -101,6 +101,7 @@ class Database:
             return scripts._upgrade_revs(revision, current)  # noqa: SLF001 (how alembic.command.upgrade does it too)
 
         with self.transaction(durable=True) as connection, EnvironmentContext(config, scripts, fn=steps) as environment:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # as above; a crash must not leave half of a migration behind
             environment.configure(connection=connection)
             environment.run_migrations()
             failpoint("store.migrate.inside")

@@ -29,10 +29,12 @@ class Arena:
     Args:
         directory: Where keys, state and logs go; nothing else may work below it.
         seed: Decides what the proxies draw.
+        sites: Its sites, up to three.
     """
 
     directory: Path
     seed: int = 0
+    sites: int = 3
     federation: LocalFederation = field(init=False)
     plan: Path = field(init=False)
     proxies: dict[str, FaultProxy] = field(default_factory=dict)
@@ -42,10 +44,15 @@ class Arena:
     _closing: bool = False
 
     def __post_init__(self) -> None:
-        self.plan, shards = write_workspace(self.directory / "workspace", SITES)
+        self.plan, shards = write_workspace(self.directory / "workspace", {name: SITES[name] for name in self.names})
         environment = {failpoints.SWITCH: f"@{self.switch}", failpoints.LANDED: str(self.landed)}
         place = self.directory / "federation"
         self.federation = LocalFederation(place, shards, SAMPLE_SHAPE, TARGET_SHAPE, environment=environment)
+
+    @property
+    def names(self) -> list[str]:
+        """The sites, in order."""
+        return list(SITES)[: self.sites]
 
     @property
     def switch(self) -> Path:
@@ -77,16 +84,16 @@ class Arena:
         try:
             await asyncio.to_thread(federation.make_certificates)
             await federation.start_director()
-            for number, name in enumerate((*SITES, USER)):
+            for number, name in enumerate((*self.names, USER)):
                 proxy = FaultProxy(_numeric(federation.director), seed=self.seed * 100 + number)
                 self.proxies[name] = await proxy.__aenter__()
                 federation.dial[name] = proxy.address
-            await asyncio.gather(*(federation.start_envoy(name) for name in SITES))
+            await asyncio.gather(*(federation.start_envoy(name) for name in self.names))
         except BaseException:
             await self.close()
             raise
         self._keep("director", federation.start_director)
-        for name in SITES:
+        for name in self.names:
             self._keep(name, _starter(federation, name))
         return self
 
@@ -126,7 +133,7 @@ class Arena:
         if role == "director":
             return _alive([self._daemon("director")])
         if role == "envoy":
-            return _alive([self._daemon(name) for name in SITES])
+            return _alive([self._daemon(name) for name in self.names])
         ours = [process for process in self._below() if _role_of(process) == role]
         return sorted(ours, key=lambda process: (process.create_time(), process.pid))
 

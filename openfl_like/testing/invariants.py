@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from openfl_like.federation.events import Notice, Status
-from openfl_like.testing.evidence import Evidence, ExperimentEvidence, Happened
+from openfl_like.testing.evidence import Evidence, ExperimentEvidence, Happened, Process
 
 ENDED = frozenset(status.value for status in Status if status.ended)
 _COMPONENT = re.compile(r"\b(?:aggregator|collaborators?|director|envoys?|worker|site '|round \d)")
@@ -268,11 +268,14 @@ def comparable(evidence: Evidence, expected: Expected) -> int:
 # ---- A7, A11 ------------------------------------------------------------------------------------------------------
 
 
+def remains(strays: Sequence[Process], held: Sequence[int]) -> list[Breach]:
+    """Gives a breach for every process and port that a federation left behind."""
+    found = [Breach("A7", f"process {one.pid}", f"it is still there: {one.command[:120]}") for one in strays]
+    return found + [Breach("A7", f"port {port}", "somebody still listens on it") for port in held]
+
+
 def _remains(evidence: Evidence) -> Iterator[Breach]:
-    for process in evidence.strays:
-        yield Breach("A7", f"process {process.pid}", f"it is still there: {process.command[:120]}")
-    for port in evidence.held:
-        yield Breach("A7", f"port {port}", "somebody still listens on it")
+    yield from remains(evidence.strays, evidence.held)
     for name in evidence.strangers:
         yield Breach("A7", name, "it belongs to no experiment and was not removed")
 
