@@ -41,6 +41,7 @@ from openfl_like.plan.checks import check_plan
 from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.names import MAX_TOTAL_BYTES
 from openfl_like.services.dispatch import Desk, Dispatch
+from openfl_like.services.leftovers import remove_leftovers
 from openfl_like.services.lifetime import allow_many_connections
 from openfl_like.services.roster import Roster
 from openfl_like.services.settings import DirectorFile
@@ -393,6 +394,7 @@ async def run_director(settings: DirectorFile, credentials: Credentials, ready: 
         store = DirectorStore(settings.state)
         failpoint("director.opened")
         stack.callback(store.close)
+        remove_leftovers(settings.state, {summary.id for summary in store.experiments()})
         director = Director(settings, credentials, authority, store)
         servicer = DirectorServicer(director, director)
         guard = Guard(PeerVerifier(credentials.trust))
