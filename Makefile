@@ -34,7 +34,7 @@ check: $(INSTALLED) ## Formatting, lint, types, layers, and every test without c
 	$(BIN)/python -m pytest -n 2 tests/unit tests/contract tests/docs -m "not process"
 
 chaos: $(INSTALLED) ## Break a federation at random and check what is left: make chaos SEED=1 FAULTS=200
-	$(BIN)/python -m openfl_like.testing.chaos $(if $(SEED),--seed $(SEED)) --faults $(or $(FAULTS),200) $(if $(MIX),--mix $(MIX))
+	$(BIN)/python -m openfl_like.testing.chaos $(if $(SEED),--seed $(SEED)) --faults $(or $(FAULTS),200) $(if $(MIX),--mix $(MIX)) $(if $(RATE),--rate $(RATE))
 
 chaos-sample: $(INSTALLED) ## The same with 25 faults of a seed that is drawn and printed
 	$(BIN)/python -m openfl_like.testing.chaos --faults 25

@@ -40,6 +40,7 @@ class Arena:
     proxies: dict[str, FaultProxy] = field(default_factory=dict)
     restarts: dict[str, int] = field(default_factory=dict)
     own_ends: list[str] = field(default_factory=list)
+    ready_s: list[float] = field(default_factory=list)
     _keepers: list[asyncio.Task[None]] = field(default_factory=list)
     _closing: bool = False
 
@@ -176,8 +177,12 @@ class Arena:
                 self.own_ends.append(f"{name} ended by itself with {code}: {last}")
             await asyncio.sleep(RESTART_S)
             self.restarts[name] = self.restarts.get(name, 0) + 1
+            loop = asyncio.get_running_loop()
+            begin = loop.time()
             try:
                 await start()
+                if name == "director":
+                    self.ready_s.append(loop.time() - begin)
             except UnreachableError:
                 await self.federation.children[name].stop(grace_s=0.0)
 

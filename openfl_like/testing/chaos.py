@@ -52,12 +52,15 @@ class Workload:
         client: Asks the Director.
         parcels: What is submitted, in turns.
         seed: Decides request ids and cancellations.
+        rate: Submissions a second beyond what is run; they are cancelled at the end.
     """
 
     client: PatientClient
     parcels: Sequence[Parcel]
     seed: int
+    rate: float = 0.0
     submitted: list[str] = field(default_factory=list)
+    flooded: list[str] = field(default_factory=list)
     cancelled: set[str] = field(default_factory=set)
     _cancelling: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -78,7 +81,8 @@ class Workload:
         draw = random.Random(self.seed)  # noqa: S311 (as above)
         while True:
             listed = await self.client.experiments()
-            waiting = BACKLOG if listed is None else sum(not summary.status.ended for summary in listed)
+            ours = set(self.submitted)
+            waiting = sum(one.id in ours and not one.status.ended for one in listed) if listed is not None else BACKLOG
             if waiting < BACKLOG:
                 parcel = self.parcels[len(self.submitted) % len(self.parcels)]
                 experiment = await self.client.submit(parcel, f"{draw.getrandbits(64):016x}")
@@ -90,8 +94,22 @@ class Workload:
             else:
                 await asyncio.sleep(0.3)
 
+    async def flood(self) -> None:
+        """Submits what there is no time to run, one every so often, until cancelled."""
+        draw = random.Random(f"flood {self.seed}")  # noqa: S311 (as above)
+        while self.rate:
+            self.flooded.append(await self.client.submit(self.parcels[0], f"{draw.getrandbits(64):016x}"))
+            await asyncio.sleep(1 / self.rate)
+
+    async def drain(self) -> None:
+        """Cancels what was submitted in excess."""
+        self.cancelled.update(self.flooded)
+        for experiment in reversed(self.flooded):
+            await self.client.cancel(experiment)
+
     async def settle(self) -> None:
         """Waits until every experiment has ended, for `SETTLE_S` seconds at most, and fetches the models."""
+        await self.drain()
         await asyncio.wait([*self._cancelling, asyncio.create_task(self._ended())], timeout=SETTLE_S)
         for summary in await self.client.experiments() or []:
             if summary.status is Status.FINISHED:
@@ -167,7 +185,7 @@ def judge(evidence: Evidence, expected: Expected, tally: Tally, wanted: int) -> 
     return Verdict(line, breaches, invalid)
 
 
-async def disturb(place: Path, seed: int, faults: int, mix: str) -> Verdict:
+async def disturb(place: Path, seed: int, faults: int, mix: str, rate: float = 0.0) -> Verdict:
     """Runs a federation under faults and judges it.
 
     Args:
@@ -175,6 +193,7 @@ async def disturb(place: Path, seed: int, faults: int, mix: str) -> Verdict:
         seed: Decides everything that is drawn.
         faults: How many have to land.
         mix: A key of `testing.schedule.MIXES`.
+        rate: Submissions a second beyond what is run.
     """
     begin = time.monotonic()
     history = History(place / "history.jsonl")
@@ -183,15 +202,17 @@ async def disturb(place: Path, seed: int, faults: int, mix: str) -> Verdict:
         rounds = f"aggregator.settings.rounds_to_train={ROUNDS}"
         delay = f"task_runner.settings.delay_s={DELAY_S}"
         parcels = [client.pack(arena.plan, (rounds, delay, f"seed={number}")) for number in SEEDS]
-        workload = Workload(client, parcels, seed)
+        workload = Workload(client, parcels, seed, rate)
         say("running the plans undisturbed")
         undisturbed = await workload.references()
         saboteur = Saboteur(arena, say)
-        submitting = asyncio.create_task(workload.run())
+        submitting = [asyncio.create_task(work) for work in (workload.run(), workload.flood())]
         await saboteur.run(schedule(seed, mix, sorted(arena.proxies)), faults)
         seconds = time.monotonic() - begin
         say("no more faults; waiting for the experiments to end")
-        await _finish_submission(submitting)
+        for task in submitting:
+            task.cancel()
+        await asyncio.gather(*submitting, return_exceptions=True)
         await workload.settle()
     strays, held = await arena.remains()
     evidence = gather(arena.state, history.path, strays, held)
@@ -199,14 +220,14 @@ async def disturb(place: Path, seed: int, faults: int, mix: str) -> Verdict:
     verdict = judge(evidence, expected, saboteur.tally, faults)
     for end in arena.own_ends:
         say(f"a daemon ended and was started again: {end}")
-    extra = {"restarts": sum(arena.restarts.values()), "own_ends": len(arena.own_ends), "seconds": round(seconds)}
+    extra = {
+        "restarts": sum(arena.restarts.values()),
+        "own_ends": len(arena.own_ends),
+        "director_ready_s": round(max(arena.ready_s, default=0.0), 1),
+        "seconds": round(seconds),
+    }
     line = {"chaos": mix, "seed": seed, **verdict.line, **extra}
     return Verdict(line, verdict.breaches, verdict.invalid)
-
-
-async def _finish_submission(submitting: asyncio.Task[None]) -> None:
-    submitting.cancel()
-    await asyncio.gather(submitting, return_exceptions=True)
 
 
 def say(text: str) -> None:
@@ -235,15 +256,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="decides everything that is drawn; by default a new one")
     parser.add_argument("--faults", type=int, default=25, help="how many have to land")
     parser.add_argument("--mix", choices=sorted(MIXES), default="mixed", help="what is drawn from")
+    parser.add_argument("--rate", type=float, default=0.0, help="submissions a second beyond what can be run")
     parser.add_argument("--keep", type=Path, help="keep everything in this new directory")
     options = parser.parse_args(arguments)
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1_000_000)
     place = options.keep or Path(tempfile.mkdtemp(prefix="fx-chaos-"))
     place.mkdir(parents=True, exist_ok=True)
     mix = "" if options.mix == "mixed" else f" --mix {options.mix}"
+    mix += f" --rate {options.rate:g}" if options.rate else ""
     repeat = f"python -m openfl_like.testing.chaos --seed {seed} --faults {options.faults}{mix}"
     say(f"{options.faults} faults, mix {options.mix}, seed {seed}; in {place}")
-    verdict = asyncio.run(disturb(place.resolve(), seed, options.faults, options.mix))
+    verdict = asyncio.run(disturb(place.resolve(), seed, options.faults, options.mix, options.rate))
     report(verdict, place, repeat, keep=options.keep is not None)
     return verdict.code
 
