@@ -163,7 +163,7 @@ class Collaborator:
             session.report(TaskFailure(assignment.round, assignment.phase, assignment.phase.value, str(error)))
         except UnreachableError as error:
             log.warning("round %d: %s; the update is kept", assignment.round, error)
-        except FederationError as error:
+        except (FederationError, OSError) as error:  # a full disk, too: a job that ends in silence is waited for
             log.exception("round %d failed", assignment.round)
             session.report(TaskFailure(assignment.round, assignment.phase, assignment.phase.value, str(error)))
 

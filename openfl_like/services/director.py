@@ -40,6 +40,7 @@ from openfl_like.plan.bundle import unpack
 from openfl_like.plan.checks import check_plan
 from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.names import MAX_TOTAL_BYTES
+from openfl_like.plan.schema import Plan
 from openfl_like.services.dispatch import Desk, Dispatch
 from openfl_like.services.leftovers import remove_leftovers
 from openfl_like.services.lifetime import allow_many_connections
@@ -181,6 +182,16 @@ class Director:
             raise
         failpoint("director.submit.unpacked")
         experiment = f"{plan.name[:48]}-{secrets.token_hex(4)}"
+        try:
+            self._furnish(experiment, plan, staging, incoming)
+            return self._enqueue(experiment, plan, caller, submission)
+        finally:
+            known = self.store.requested(caller, submission.request_id)
+            if known is None or known.id != experiment:  # the disk was full, or the same request was quicker
+                self._files(experiment).remove()
+                ExperimentFiles(staging).remove()
+
+    def _furnish(self, experiment: str, plan: Plan, staging: Path, incoming: Path) -> None:
         files = self._files(experiment)
         files.directory.mkdir(parents=True, mode=0o700)
         files.prepare()
@@ -192,6 +203,8 @@ class Director:
         files.plan.write_bytes(freeze(plan))
         failpoint("director.submit.plan")
         ExperimentStore(files.directory).close()
+
+    def _enqueue(self, experiment: str, plan: Plan, caller: str, submission: Submission) -> ExperimentSummary:
         summary = ExperimentSummary(
             id=experiment,
             name=plan.name,

@@ -186,7 +186,7 @@ class Envoy:
             await self._stop(current, "ordered again")
         try:
             work = await self._prepare(client, order)
-        except FederationError as error:
+        except (FederationError, OSError) as error:  # a full disk is a reason, not the end of the site
             log.warning("experiment %s refused: %s", order.experiment, error)
             self._outbox.put_nowait(OrderReply(order.experiment, accepted=False, reason=str(error)))
             return

@@ -33,7 +33,7 @@ END_S = 45.0
 LAND_S = 8.0
 FROZEN_S = 2.0
 SIDE_BY_SIDE = 2
-SURVIVED = frozenset({Action.KILL, Action.FREEZE, Action.DELAY})
+SURVIVED = frozenset({Action.KILL, Action.FREEZE, Action.DELAY, Action.SHORT_WRITE})
 """Actions that must not end an experiment; after the others it may be FAILED, with a reason."""
 ARGUMENTS = {Action.DELAY: ":300"}
 WITH_FILE = ("aggregator.update.spooled", "aggregator.publish.before", "tensors.rename.before")
