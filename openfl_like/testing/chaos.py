@@ -8,6 +8,7 @@ broken; 2: the run proves nothing, because faults did not land or hardly anythin
 import argparse
 import asyncio
 import json
+import math
 import random
 import shutil
 import sys
@@ -95,11 +96,14 @@ class Workload:
                 await asyncio.sleep(0.3)
 
     async def flood(self) -> None:
-        """Submits what there is no time to run, one every so often, until cancelled."""
-        draw = random.Random(f"flood {self.seed}")  # noqa: S311 (as above)
-        while self.rate:
+        """Submits what there is no time to run, from several submitters at once, until cancelled."""
+        await asyncio.gather(*(self._flood(number) for number in range(math.ceil(self.rate))))
+
+    async def _flood(self, number: int) -> None:
+        draw = random.Random(f"flood {self.seed} {number}")  # noqa: S311 (as above)
+        while True:
             self.flooded.append(await self.client.submit(self.parcels[0], f"{draw.getrandbits(64):016x}"))
-            await asyncio.sleep(1 / self.rate)
+            await asyncio.sleep(math.ceil(self.rate) / self.rate)
 
     async def drain(self) -> None:
         """Cancels what was submitted in excess."""

@@ -8,7 +8,7 @@ from enum import StrEnum
 from openfl_like.failpoints import POINTS
 
 ROLES = ("director", "envoy", "aggregator", "collaborator", "worker")
-PAUSE_S = (0.3, 4.0)
+ONE_ROLE_S = (0.5, 9.0)
 FREEZE_S = (1.0, 25.0)
 
 
@@ -36,10 +36,12 @@ class Mix:
     Attributes:
         kinds: Kind -> its weight.
         roles: Who is killed and frozen.
+        pause_s: Seconds between two faults; more when all hit the same, which has to get somewhere in between.
     """
 
     kinds: Mapping[Kind, int]
     roles: Sequence[str]
+    pause_s: tuple[float, float] = (0.3, 4.0)
 
 
 MIXES = {
@@ -50,8 +52,8 @@ MIXES = {
         },
         ROLES,
     ),
-    **{f"kill-{role}": Mix({Kind.KILL: 1}, (role,)) for role in ROLES},
-    **{f"freeze-{role}": Mix({Kind.FREEZE: 1}, (role,)) for role in ROLES},
+    **{f"kill-{role}": Mix({Kind.KILL: 1}, (role,), ONE_ROLE_S) for role in ROLES},
+    **{f"freeze-{role}": Mix({Kind.FREEZE: 1}, (role,), ONE_ROLE_S) for role in ROLES},
     "lines": Mix(dict.fromkeys(sorted(LINES), 1), ()),
 }  # fmt: skip
 
@@ -96,4 +98,4 @@ def schedule(seed: int, mix: str, lines: Sequence[str]) -> Iterator[Fault]:
         everybody = lines if kind in LINES else hit if kind is Kind.FAILPOINT else wanted.roles
         # most last a short time, so that there is time for more of them; some are longer than any patience
         seconds = low + (high - low) * draw.random() ** 3
-        yield Fault(number, draw.uniform(*PAUSE_S), kind, draw.choice(everybody), draw.random(), seconds)
+        yield Fault(number, draw.uniform(*wanted.pause_s), kind, draw.choice(everybody), draw.random(), seconds)

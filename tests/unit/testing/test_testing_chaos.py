@@ -15,7 +15,7 @@ from openfl_like.testing.failpoint_suite import ARGUMENTS, AT_CANCEL, AT_RETURN,
 from openfl_like.testing.history import Call, Told
 from openfl_like.testing.invariants import Breach, Expected
 from openfl_like.testing.sabotage import Tally
-from openfl_like.testing.schedule import FREEZE_S, LINES, MIXES, PAUSE_S, ROLES, Fault, Kind, schedule
+from openfl_like.testing.schedule import FREEZE_S, LINES, MIXES, ROLES, Fault, Kind, schedule
 
 LINE_NAMES = ["site-1", "site-2", "user"]
 
@@ -36,7 +36,7 @@ def test_every_fault_is_of_its_mix_and_can_be_done(mix: str) -> None:
     for fault in drawn:
         targets = LINE_NAMES if fault.kind in LINES else POINTS if fault.kind is Kind.FAILPOINT else MIXES[mix].roles
         assert fault.target in targets
-        assert PAUSE_S[0] <= fault.pause_s <= PAUSE_S[1]
+        assert MIXES[mix].pause_s[0] <= fault.pause_s <= MIXES[mix].pause_s[1]
         assert FREEZE_S[0] <= fault.seconds <= FREEZE_S[1]
         assert 0 <= fault.pick < 1
     assert [fault.number for fault in drawn] == list(range(1, 301))
