@@ -186,9 +186,8 @@ class Envoy:
             await self._stop(current, "ordered again")
         try:
             work = await self._prepare(client, order)
-        except UnreachableError as error:  # no reason against it: the Director asks again when it is back
-            log.warning("experiment %s: %s", order.experiment, error)
-            return
+        except UnreachableError:  # no reason against it: the Director asks again in the next session
+            raise
         except (FederationError, OSError) as error:  # a full disk is a reason, not the end of the site
             log.warning("experiment %s refused: %s", order.experiment, error)
             self._outbox.put_nowait(OrderReply(order.experiment, accepted=False, reason=str(error)))
