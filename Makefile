@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-process bench bench-quick golden protos clean
+.PHONY: help demo test check test-process chaos chaos-sample failpoints bench bench-quick golden protos clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -32,6 +32,15 @@ check: $(INSTALLED) ## Formatting, lint, types, layers, and every test without c
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n 2 tests/unit tests/contract tests/docs -m "not process"
+
+chaos: $(INSTALLED) ## Break a federation at random and check what is left: make chaos SEED=1 FAULTS=200
+	$(BIN)/python -m openfl_like.testing.chaos $(if $(SEED),--seed $(SEED)) --faults $(or $(FAULTS),200) $(if $(MIX),--mix $(MIX)) $(if $(RATE),--rate $(RATE))
+
+chaos-sample: $(INSTALLED) ## The same with 25 faults of a seed that is drawn and printed
+	$(BIN)/python -m openfl_like.testing.chaos --faults 25
+
+failpoints: $(INSTALLED) ## Kill a process at every failpoint once: make failpoints ACTION=kill POINTS="…"
+	$(BIN)/python -m openfl_like.testing.failpoint_suite --action $(or $(ACTION),kill) $(POINTS)
 
 bench: $(INSTALLED) ## Measure everything (half an hour) and write docs/benchmarks anew
 	$(BIN)/python benchmarks/suite.py --out docs/benchmarks/results.jsonl

@@ -9,6 +9,7 @@ import click
 
 from openfl_like.cli.main import fx
 from openfl_like.errors import MEANINGS, FederationError
+from openfl_like.failpoints import POINTS, Action
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
 WIDTH = 100
@@ -108,11 +109,34 @@ def _linked(text: str) -> str:
     return re.sub(r"docs/reference/(\w+)\.md", r"[\1](../\1.md)", marked)
 
 
+def failpoints_page() -> str:
+    """Gives the list of all failpoints."""
+    actions = re.findall(r"^ {8}([A-Z_]+): (.+)", Action.__doc__ or "", re.MULTILINE)
+    what = "\n".join(f"| `{Action[name].value}` | {text} |" for name, text in actions)
+    rows = "\n".join(f"| `{name}` | {text} |" for name, text in POINTS.items())
+    return f"""# Failpoints
+
+Made from `openfl_like/failpoints.py` by `make golden`; do not edit. What they are for, and how a switch is written:
+[faults](../faults.md#failpoints).
+
+| action | what happens |
+|---|---|
+{what}
+
+The first word of a point is the process that runs into it, or the package that several processes use.
+
+| point | what is true there |
+|---|---|
+{rows}
+"""
+
+
 def pages() -> dict[Path, str]:
     """Gives every page that is made from the code: path -> text."""
     errors = REFERENCE / "errors"
     found = {errors / f"{kind.code}.md": error_page(kind) for kind in MEANINGS}
-    return {REFERENCE / "cli.md": commands_page(), errors / "index.md": errors_page(), **found}
+    own = {"cli.md": commands_page(), "failpoints.md": failpoints_page(), "errors/index.md": errors_page()}
+    return {**{REFERENCE / name: text for name, text in own.items()}, **found}
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from openfl_like import registry
 from openfl_like.errors import TaskError
+from openfl_like.failpoints import failpoint
 from openfl_like.federation.assignment import VALIDATE
 from openfl_like.federation.parts import build_encoding
 from openfl_like.federation.seeds import compression_seed
@@ -132,6 +133,7 @@ class Performer:
         with self._blame("begin"):
             self._runner.begin(assignment.seed)
         self._load(model)
+        failpoint("worker.model.read")
         work = _Work(self._sent(assignment, model))
         for call in assignment.tasks:
             self._task = call.name
@@ -185,6 +187,7 @@ class Performer:
     def _save(self, out: Path, sent: Sent | None) -> str:
         """Writes the update, and its manifest beside it, so that nobody reads the file for that; gives its digest."""
         # No fsync: an update lost in a crash is trained again.
+        failpoint("worker.update.before")
         tensors, spare = self._runner.get_tensors(), spare_path(out)
         if sent is None:
             manifest = write_tensors(out, tensors, sync=False, spare=spare)
@@ -192,6 +195,7 @@ class Performer:
             carried = self._feedback.carried(sent.seed)
             self._feedback.keep(write_encoded(out, tensors, sent, carried, spare=spare))
             manifest = manifest_of(out)
+        failpoint("worker.update.written")
         if len(manifest.chunks) > 1:
             keep_manifest(out, manifest)
         return manifest.digest

@@ -12,6 +12,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 
 from openfl_like.errors import CredentialError, FederationError
+from openfl_like.failpoints import failpoint
 from openfl_like.pki.certificate import MALFORMED, is_p256, parse_authorities, parse_certificate, verify_leaf
 from openfl_like.pki.roles import Identity
 
@@ -117,8 +118,10 @@ def save_credentials(directory: Path, credentials: Credentials, *, replace: bool
             path.unlink(missing_ok=True)
             write_new(path, data, private=name == KEY_FILE)
             written.append(path)
+        failpoint("pki.written")
         for path, name in zip(written, contents, strict=True):
             path.replace(directory / name)
+        failpoint("pki.replaced")
     except (CredentialError, OSError) as error:
         for path in written:
             path.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from openfl_like.failpoints import failpoint
 from openfl_like.federation.events import (
     Aggregate,
     Announce,
@@ -180,7 +181,9 @@ class Drive:
     def _record_updates(self, commands: list[Command], now: float) -> list[Command]:
         """Commits that all updates are here: the next round is sent ahead, and they must not be asked for again."""
         announcements = [command for command in commands if isinstance(command, Announce)]
+        failpoint("aggregator.updates.recorded.before")
         self._record.publish(self._record.store.commit(Commit(now, self._experiment.snapshot(), announcements)))
+        failpoint("aggregator.updates.recorded.after")
         return [command for command in commands if not isinstance(command, Announce)]
 
     async def _send_ahead(self, commands: list[Command]) -> list[Command]:
@@ -205,7 +208,9 @@ class Drive:
         if versions or ends:
             records = await asyncio.to_thread(self._commit_durably, step, versions, ends=ends)
         else:
+            failpoint("aggregator.step.before")
             records = self._record.store.commit(step)  # a quarter of a millisecond: less than a hop to a thread
+            failpoint("aggregator.step.after")
         if records:
             self._record.publish(records)
 
@@ -214,11 +219,14 @@ class Drive:
         for version in versions:
             self._record.shelf.publish(version)
         hashes = self._hashes() if ends else {}
+        failpoint("aggregator.version.before")
         records = self._record.store.commit(replace(step, versions=versions, sha256=hashes, durable=True))
+        failpoint("aggregator.version.after")
         try:
             self._record.shelf.tidy(self._experiment.versions, ended=ends)
         except OSError as error:  # the round is committed all the same; the next one's tidying tries again
             log.warning("files that are not needed any more stay: %s", error)
+        failpoint("aggregator.tidied")
         return records
 
     def _hashes(self) -> dict[int, str]:
@@ -227,6 +235,7 @@ class Drive:
         rounds = {
             (version.round, version.digest) for version in [*versions[-1:], *[v for v in versions if v.best][-1:]]
         }
+        failpoint("aggregator.hashed")
         return {number: sha256_file(self._record.shelf.path(digest)) for number, digest in rounds}
 
     async def _perform(self, command: Command) -> Outcome | None:
@@ -242,7 +251,9 @@ class Drive:
         return None
 
     async def _finish(self, status: Status, reason: str) -> Outcome:
+        failpoint("aggregator.finish.before")
         await self._runtime.perform(FinishExperiment(status, reason))
+        failpoint("aggregator.finish.after")
         return Outcome(status, reason, self._experiment.shortfalls)
 
     def _work(self, command: ValidateUpdates | Aggregate) -> Event:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from openfl_like.errors import ConflictError, RoundClosedError, UpdateRefusedError
+from openfl_like.failpoints import failpoint
 from openfl_like.federation.events import (
     CollaboratorJoined,
     CollaboratorLeft,
@@ -55,6 +56,7 @@ class MailboxRuntime:
                 key = assignment.round, assignment.phase, assignment.collaborator
                 self._open[key] = assignment
                 self._deliver(assignment.collaborator, assignment)
+                failpoint("aggregator.assignment.sent")
             case WithdrawAssignment(round_number, phase, collaborator, reason):
                 self._open.pop((round_number, phase, collaborator), None)
                 self._deliver(collaborator, Withdrawal(round_number, phase, reason))
@@ -101,6 +103,7 @@ class MailboxRuntime:
         self._sessions[collaborator] = mailbox
         self._empty.clear()
         try:
+            failpoint("aggregator.joined")
             self._tell(CollaboratorJoined(collaborator))
             if self._dismissal is not None:
                 mailbox.put_nowait(self._dismissal)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from openfl_like.errors import FederationError, NotFoundError
+from openfl_like.failpoints import failpoint
 from openfl_like.federation.aggregation import Contribution, Work, aggregate_files
 from openfl_like.federation.events import Aggregate, ModelVersion, ValidateUpdates
 from openfl_like.federation.parts import build_encoding, build_rule, build_validators
@@ -95,6 +96,7 @@ class ModelShelf:
     def validate(self, command: ValidateUpdates) -> dict[str, str]:
         """Gives the refused updates and why."""
         verdicts = {update.collaborator: self._verdict(update, command.base_model) for update in command.updates}
+        failpoint("aggregator.validated")
         return {collaborator: problem for collaborator, problem in verdicts.items() if problem}
 
     def quick(self, command: ValidateUpdates | Aggregate) -> bool:
@@ -139,27 +141,32 @@ class ModelShelf:
             )
             for update in command.updates
         ]
+        failpoint("aggregator.aggregate.before")
         out = self._files.model(command.round)
         rule = self._rule if command.round else WeightedAverage()  # one site makes the initial model: it is a copy
         manifest = aggregate_files(
             rule, contributions, out, sync=False, spare=self._files.spare("model"), crew=in_threads
         )
+        failpoint("aggregator.aggregate.after")
         self._manifests[manifest.digest] = manifest
         self.put(manifest.digest, command.round)
         return manifest.digest
 
     def publish(self, version: ModelVersion) -> None:
         """Makes the version's file final: under the name of its round, and on disk."""
+        failpoint("aggregator.publish.before", self.path(version.digest))
         made_in = self._round_of(version.digest)
         if made_in != version.round:
             self._files.carry(made_in, version.round)
             self.put(version.digest, version.round)
         make_durable(self._files.model(version.round))
+        failpoint("aggregator.publish.after")
 
     def tidy(self, versions: Sequence[ModelVersion], *, ended: bool = False) -> None:
         """Lets go of the newest round's updates and of models that the plan does not keep; at the end, of spares."""
         self._base = {}
         self._files.clear_spool(versions[-1].round if versions else 0, ended=ended)
+        failpoint("aggregator.spool.cleared")
         if versions:
             self._retain(versions)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from openfl_like.errors import ConflictError, NotAllowedError, SettingsError, UpdateRefusedError
 from openfl_like.events.bus import EventBus
+from openfl_like.failpoints import failpoint
 from openfl_like.federation.events import CancelRequested, CollaboratorLeft
 from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.parties import EventRecord
@@ -138,18 +139,22 @@ class Aggregator:
         self._runtime.expects(update)
         if manifest.total_bytes > self._limit_bytes:
             raise UpdateRefusedError(f"the update has {manifest.total_bytes} bytes, the model {self._limit_bytes}")
+        failpoint("aggregator.update.expected")
         return Landing(self._shelf.spool_path(update), self._shelf.spare(update.collaborator))
 
     async def commit_update(self, update: Update) -> None:
         """Takes a complete update into the round."""
         base_model = self._runtime.expects(update)
+        failpoint("aggregator.update.spooled", self._shelf.spool_path(update))
         # A compressed update is small, but as much work as the model that it stands for.
         base = self._shelf.known(base_model)
         if base is not None and base.total_bytes < INLINE_BYTES:
             self._shelf.inspect(update, base_model)
         else:
             await asyncio.to_thread(self._shelf.inspect, update, base_model)
+        failpoint("aggregator.update.inspected")
         self._runtime.committed(update)
+        failpoint("aggregator.update.taken")
 
     def watch(self, after: int) -> AsyncIterator[list[EventRecord]]:
         """Gives history and live events."""
@@ -197,6 +202,7 @@ async def run_aggregator(settings: AggregatorSettings, ready: Callable[[str, Eve
     files.prepare()
     async with contextlib.AsyncExitStack() as stack:
         store = ExperimentStore(settings.directory)
+        failpoint("aggregator.opened")
         stack.callback(store.close)
         log.info("this is epoch %d of '%s'", store.take_epoch(), settings.experiment)
         bus = EventBus(store.events)
@@ -204,6 +210,7 @@ async def run_aggregator(settings: AggregatorSettings, ready: Callable[[str, Eve
         if store.snapshot() is None:
             place_initial_model(settings.plan, settings.workspace, files)
         experiment = open_experiment(settings.experiment, settings.plan, store, files, settings.expected)
+        failpoint("aggregator.restored")
         runtime = MailboxRuntime(plan_digest(settings.plan))
         drive = Drive(experiment, runtime, Record(store, shelf, bus.publish), SystemClock())
         guard = Guard(PeerVerifier(settings.credentials.trust), _only(settings.experiment))
@@ -214,6 +221,7 @@ async def run_aggregator(settings: AggregatorSettings, ready: Callable[[str, Eve
         servicer = AggregatorServicer(Aggregator(drive, runtime, shelf, bus), data)
         server = Server(settings.listen, settings.credentials, (service_handler(SERVICE, servicer, guard),))
         await stack.enter_async_context(server)
+        failpoint("aggregator.listening")
         host = settings.listen.rpartition(":")[0]
         ready(f"{host}:{server.port}", bus)
         outcome = await drive.run()
@@ -221,4 +229,5 @@ async def run_aggregator(settings: AggregatorSettings, ready: Callable[[str, Eve
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):
                 await runtime.drained()
+                failpoint("aggregator.drained")
         return outcome

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from openfl_like.errors import MEANINGS, ConflictError, ExperimentFailedError, NotAllowedError, SettingsError
+from openfl_like.failpoints import failpoint
 from openfl_like.services.spawn import Child, Standby, describe_exit
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class AggregatorProcess:
             AggregatorLostError: If it died, or was not ready in time.
         """
         found = cls(await standby.start(arguments, on_line))
+        failpoint("director.dispatch.started")
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 line = await found.child.line()

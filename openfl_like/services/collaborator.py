@@ -21,6 +21,7 @@ from openfl_like.errors import (
     UnreachableError,
     UpdateRefusedError,
 )
+from openfl_like.failpoints import failpoint
 from openfl_like.federation.ports import Dismissal, Ready, TaskFailure, Withdrawal
 from openfl_like.federation.task import Assignment, Update
 from openfl_like.pki.files import Credentials
@@ -105,6 +106,7 @@ class Collaborator:
             NotAllowedError: If the certificate is for another experiment.
         """
         self.settings.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        failpoint("collaborator.started")
         self._warm_up()
         try:
             return await self._stay()
@@ -158,11 +160,13 @@ class Collaborator:
 
     async def _attend(self, session: Participation, contact: list[float]) -> Dismissal | None:
         session.report(Ready(plan_digest(self.settings.plan)))
+        failpoint("collaborator.joined")
         loop = asyncio.get_running_loop()
         while (instruction := await session.instruction()) is not None:
             contact[:] = [loop.time()]
             match instruction:
                 case Dismissal():
+                    failpoint("collaborator.dismissed")
                     return instruction
                 case Withdrawal():
                     log.info("round %d: %s withdrawn: %s", instruction.round, instruction.phase, instruction.reason)
@@ -175,6 +179,7 @@ class Collaborator:
 
     async def _do(self, session: Participation, assignment: Assignment) -> None:
         """Performs and delivers one assignment; what goes wrong at this site becomes a report."""
+        failpoint("collaborator.assignment.taken")
         try:
             if self._performance is None or not self._performance.is_of(assignment):
                 await self._end_performance()
@@ -193,23 +198,28 @@ class Collaborator:
             session.report(TaskFailure(assignment.round, assignment.phase, assignment.phase.value, str(error)))
         except UnreachableError as error:
             log.warning("round %d: %s; the update is kept", assignment.round, error)
-        except FederationError as error:
+        except (FederationError, OSError) as error:  # a full disk, too: a job that ends in silence is waited for
             log.exception("round %d failed", assignment.round)
             session.report(TaskFailure(assignment.round, assignment.phase, assignment.phase.value, str(error)))
 
     async def _perform(self, session: Participation, assignment: Assignment) -> _Result:
         out = self.settings.directory / "updates" / f"{assignment.round:04d}-{assignment.phase}.safetensors"
         self._clear(out.parent)
+        failpoint("collaborator.files.cleared")
         model = await self._model(session, assignment.model)
+        failpoint("collaborator.model.received")
         try:
             async with asyncio.timeout(assignment.deadline_s):
-                return _Result(await self._have_performed(assignment, model, out), out)
+                failpoint("collaborator.task.before")
+                update = await self._have_performed(assignment, model, out)
         except asyncio.CancelledError:
             await self._end_worker()  # it is busy with work that nobody wants
             raise
         except TimeoutError:
             await self._end_worker()
             raise TaskError(f"it took longer than {assignment.deadline_s:g} s") from None
+        failpoint("collaborator.task.done")
+        return _Result(update, out)
 
     async def _have_performed(self, assignment: Assignment, model: Path | None, out: Path) -> Update:
         """Gives the assignment to the worker; if that dies over it, once more to a new one."""
@@ -249,10 +259,12 @@ class Collaborator:
                 old.unlink(missing_ok=True)
 
     async def _deliver(self, session: Participation, result: _Result) -> None:
+        failpoint("collaborator.deliver.before")
         if result.update.digest:
             await session.deliver(result.update, result.path)
         else:
             session.report(result.update)
+        failpoint("collaborator.deliver.receipt")
 
     def _note_progress(self) -> None:
         """Leaves a note for the Envoy that this process has got something done."""

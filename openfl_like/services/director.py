@@ -12,6 +12,7 @@ from pathlib import Path
 
 from openfl_like.errors import BundleError, ConflictError, FederationError, NotAllowedError, NotFoundError, UsageError
 from openfl_like.events.bus import EventBus, batched
+from openfl_like.failpoints import failpoint
 from openfl_like.federation.events import Announce, Notice, Status
 from openfl_like.federation.parties import (
     EnvoyRecord,
@@ -37,8 +38,10 @@ from openfl_like.plan.bundle import unpack
 from openfl_like.plan.checks import check_plan
 from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.names import MAX_TOTAL_BYTES
+from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.loop import Outcome
 from openfl_like.services.dispatch import Desk, Dispatch
+from openfl_like.services.leftovers import remove_leftovers
 from openfl_like.services.lifetime import allow_many_connections
 from openfl_like.services.lock import only_one
 from openfl_like.services.roster import Roster
@@ -139,8 +142,10 @@ class Director:
     def _on_logs(self, lines: LogLines) -> None:
         with contextlib.suppress(NotFoundError):
             path = self._files(self._known(lines.experiment).summary.id).log(lines.source)
+            failpoint("director.log.before")
             with path.open("a", encoding="utf-8") as file:
                 file.writelines(f"{line}\n" for line in lines.lines)
+                failpoint("director.log.after")
 
     # ---- users
 
@@ -168,9 +173,11 @@ class Director:
         known = await asyncio.to_thread(self.store.requested, caller, submission.request_id)
         if known is not None:
             return known
+        failpoint("director.submit.received")
         summary = await asyncio.to_thread(self._admit, caller, submission)
         log.info("experiment %s submitted by %s", summary.id, caller)
         self._feed(summary.id).announce(Announce(Notice.EXPERIMENT_QUEUED, {"owner": caller}))
+        failpoint("director.submit.announced")
         self._queued.set()
         return summary
 
@@ -184,14 +191,31 @@ class Director:
             incoming.unlink(missing_ok=True)
             ExperimentFiles(staging).remove()
             raise
+        failpoint("director.submit.unpacked")
         experiment = f"{plan.name[:48]}-{secrets.token_hex(4)}"
+        try:
+            self._furnish(experiment, plan, staging, incoming)
+            return self._enqueue(experiment, plan, caller, submission)
+        finally:
+            known = self.store.requested(caller, submission.request_id)
+            if known is None or known.id != experiment:  # the disk was full, or the same request was quicker
+                self._files(experiment).remove()
+                ExperimentFiles(staging).remove()
+
+    def _furnish(self, experiment: str, plan: Plan, staging: Path, incoming: Path) -> None:
         files = self._files(experiment)
         files.directory.mkdir(parents=True, mode=0o700)
         files.prepare()
+        failpoint("director.submit.directory")
         staging.rename(files.directory / "workspace")
+        failpoint("director.submit.workspace")
         incoming.rename(files.bundle)
+        failpoint("director.submit.bundle")
         files.plan.write_bytes(freeze(plan))
+        failpoint("director.submit.plan")
         ExperimentStore(files.directory).close()
+
+    def _enqueue(self, experiment: str, plan: Plan, caller: str, submission: Submission) -> ExperimentSummary:
         summary = ExperimentSummary(
             id=experiment,
             name=plan.name,
@@ -250,6 +274,7 @@ class Director:
         if summary.status.ended:
             raise ConflictError(f"the experiment '{summary.id}' has already ended: {summary.status}")
         log.info("experiment %s: cancelled by %s", summary.id, caller)
+        failpoint("director.cancel.asked")
         feed = self._feed(summary.id)
         if self._current is not None and self._current.id == summary.id:
             await self._current.cancel(caller)
@@ -286,8 +311,10 @@ class Director:
 
     async def _run(self, summary: ExperimentSummary) -> None:
         def on_status(status: Status, reason: str) -> None:
+            failpoint("director.status.before")
             log.info("experiment %s: %s", summary.id, status)
             self.store.set_status(summary.id, status, reason, time.time())
+            failpoint("director.status.after")
 
         feed = self._feed(summary.id)
         desk = Desk(
@@ -313,11 +340,14 @@ class Director:
 
     def _finish(self, experiment: str, outcome: Outcome) -> ExperimentSummary:
         status, reason = outcome.status, outcome.reason
+        failpoint("director.end.before")
         summary = self.store.set_status(experiment, status, reason, time.time(), outcome.shortfalls)
+        failpoint("director.end.after")
         log.info("experiment %s: %s %s", experiment, summary.standing, reason)
         feed = self._feeds.pop(experiment, None)
         if feed is not None:
             feed.close(outcome)
+            failpoint("director.end.told")
         return summary
 
     # ---- where things are
@@ -374,7 +404,9 @@ async def run_director(settings: DirectorFile, credentials: Credentials, ready: 
         await asyncio.to_thread(end_marked, settings.state)
         (settings.state / "incoming").mkdir(exist_ok=True, mode=0o700)
         store = DirectorStore(settings.state)
+        failpoint("director.opened")
         stack.callback(store.close)
+        remove_leftovers(settings.state, {summary.id for summary in store.experiments()})
         director = Director(settings, credentials, authority, store)
         servicer = DirectorServicer(director, director)
         guard = Guard(PeerVerifier(credentials.trust))

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import cast
 
 from openfl_like.errors import ExperimentFailedError, FederationError, UnreachableError
+from openfl_like.failpoints import failpoint
 from openfl_like.federation.events import Announce, Notice, Status
 from openfl_like.federation.parties import EventRecord
 from openfl_like.federation.ports import CollaboratorEnded, IssuedCertificate, Order, OrderReply, StopOrder
@@ -145,6 +146,7 @@ class Dispatch:
             await self._collaborator_ended(site, answer)
         elif answer.accepted:
             self.desk.roster.send(site, IssuedCertificate(self.id, self._certify(site, answer.csr)))
+            failpoint("director.certificate.sent")
         else:
             self._lose(site, f"refused: {answer.reason}")
 
@@ -177,6 +179,7 @@ class Dispatch:
         self._invited = await asyncio.to_thread(_asked_before, self.files)
         if not self._invited:
             await self._gather(plan)
+        failpoint("director.dispatch.gathered")
         await self._start()
 
     async def _gather(self, plan: Plan) -> None:
@@ -209,6 +212,7 @@ class Dispatch:
                 lines = LogSender(self.id, "aggregator", self.files.log("aggregator"), lambda _: None)
                 arguments = self._arguments()
                 self._aggregator = await AggregatorProcess.start(self.desk.standby, arguments, lines.add)
+                failpoint("director.dispatch.listening")
             except AggregatorLostError as error:
                 await self._pause(str(error))
             else:
@@ -220,8 +224,10 @@ class Dispatch:
         identity = Identity.aggregator(self.desk.authority.federation, self.id)
         lifetime = timedelta(hours=self.desk.settings.certificate_hours)
         chain = self.desk.authority.issue(identity, csr, lifetime=lifetime, now=datetime.now(UTC))
+        failpoint("director.dispatch.certified")
         certificates = self.files.directory / "certificate"
         save_credentials(certificates, Credentials(identity, chain, key, self.desk.credentials.trust), replace=True)
+        failpoint("director.dispatch.saved")
         expected = [option for name in sorted(self._invited) for option in ("--expect", name)]
         port = self._address.data_port
         data = ["--no-data-port"] if port is None else ["--data-port", str(port)]
@@ -284,6 +290,7 @@ class Dispatch:
             await self._report_losses(client)
             async for event in client.watch(self._seen):
                 self._take(event)
+                failpoint("director.relay.event")
                 self.desk.on_event(event)
         return self._end is not None
 
@@ -329,6 +336,7 @@ class Dispatch:
                 asked.add(number)
                 if name in self._invited:
                     self.desk.roster.send(name, order)
+                    failpoint("director.order.sent")
 
     async def _watch_refusals(self, plan: Plan) -> Outcome:
         """Ends when so many sites are out that the experiment cannot start any more."""

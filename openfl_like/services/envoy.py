@@ -9,6 +9,7 @@ from pathlib import Path
 
 from openfl_like import __version__
 from openfl_like.errors import MEANINGS, ConflictError, FederationError, InternalError, UnreachableError
+from openfl_like.failpoints import failpoint
 from openfl_like.federation.parties import LogLines, ShardFacts
 from openfl_like.federation.ports import (
     CollaboratorEnded,
@@ -161,6 +162,7 @@ class Envoy:
     async def _attend(self, client: EnvoyClient) -> None:
         async with client.attend() as session:
             await session.report(Hello(self.facts, __version__))
+            failpoint("envoy.hello.sent")
             sending: asyncio.Task[None] | None = None
             try:
                 while (instruction := await session.instruction()) is not None:
@@ -182,6 +184,7 @@ class Envoy:
                     sending.cancel()
 
     def _begin(self, session: Attendance) -> asyncio.Task[None]:
+        failpoint("envoy.welcomed")
         self._conflict_since, self._welcomed = 0.0, True
         self._drop_stale_replies()
         self.on_welcome()
@@ -214,6 +217,7 @@ class Envoy:
 
     async def _take(self, client: EnvoyClient, order: Order) -> None:
         """Checks an order and answers it: with a CSR, or with the reason against it."""
+        failpoint("envoy.order.received")
         current = self._work.get(order.experiment)
         if current is not None and current.child is not None and current.order == order:
             return  # the Director has seen us come back; the collaborator never went away
@@ -223,11 +227,12 @@ class Envoy:
             work = await self._prepare(client, order)
         except UnreachableError:
             raise  # the session is lost, too; the Director will order again
-        except FederationError as error:
+        except (FederationError, OSError) as error:  # a full disk is a reason, not the end of the site
             log.warning("experiment %s refused: %s", order.experiment, error)
             self._outbox.put_nowait(OrderReply(order.experiment, accepted=False, reason=str(error)))
             return
         work.key, csr = new_key_and_csr()
+        failpoint("envoy.csr.made")
         self._work[order.experiment] = work
         self._outbox.put_nowait(OrderReply(order.experiment, accepted=True, csr=csr))
 
@@ -236,12 +241,16 @@ class Envoy:
         files = ExperimentFiles(self.settings.directory / order.experiment)
         await asyncio.to_thread(files.remove)
         files.directory.mkdir(parents=True, mode=0o700)
+        failpoint("envoy.bundle.before")
         await client.fetch_bundle(order.experiment, order.bundle, files.bundle)
+        failpoint("envoy.bundle.fetched")
         trust = self.settings.credentials.trust
         verify_submitter(order.bundle, order.signature, order.certificates, trust)
         plan = await asyncio.to_thread(unpack, files.bundle, files.directory / "workspace")
         check_plan(plan, "the ordered plan")
+        failpoint("envoy.bundle.unpacked")
         files.plan.write_bytes(freeze(plan))
+        failpoint("envoy.plan.written")
         return _Work(order, files)
 
     async def _start(self, experiment: str, chain: bytes) -> None:
@@ -251,7 +260,15 @@ class Envoy:
             return
         ours = self.settings.credentials
         identity = Identity(ours.identity.federation, Role.COLLABORATOR, self.settings.name, experiment)
-        save_credentials(work.files.directory / "certificate", Credentials(identity, chain, work.key, ours.trust))
+        failpoint("envoy.certificate.before")
+        try:
+            save_credentials(work.files.directory / "certificate", Credentials(identity, chain, work.key, ours.trust))
+        except FederationError as error:
+            log.warning("experiment %s: %s", experiment, error)
+            await self._stop(work, "its certificate cannot be saved")
+            self._outbox.put_nowait(OrderReply(experiment, accepted=False, reason=str(error)))
+            return
+        failpoint("envoy.certificate.saved")
         await self._start_child(work)
 
     async def _start_child(self, work: _Work) -> None:
@@ -270,6 +287,7 @@ class Envoy:
         )  # fmt: skip
         lines = LogSender(experiment, self.settings.name, directory / "collaborator.log", self._outbox.put_nowait)
         work.child = await self._standby.start(arguments, lines.add)
+        failpoint("envoy.child.started")
         work.watch = asyncio.create_task(self._watch(work, lines))
         log.info("experiment %s: collaborator started (pid %d)", experiment, work.child.process.pid)
 
@@ -277,6 +295,7 @@ class Envoy:
         """Waits for the collaborator's end; one that was killed is started again, unless that happens too often."""
         assert work.child is not None  # noqa: S101 (watched after it was started)
         code = await work.child.wait()
+        failpoint("envoy.child.ended")
         lines.flush()
         await asyncio.to_thread(end_marked, work.run_directory)
         log.info("experiment %s: collaborator ended (%s)", work.order.experiment, describe_exit(code))
@@ -342,6 +361,7 @@ class LogSender:
         """Takes one line."""
         line = line[:LOG_LINE_LIMIT]
         self._file.write(line + "\n")
+        failpoint("envoy.log.written")
         self._lines.append(line)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(LOG_BATCH_S, self._send_batch)

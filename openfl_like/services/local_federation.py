@@ -13,7 +13,7 @@ from openfl_like.pki.authority import create_authorities
 from openfl_like.pki.enrol import issue_credentials
 from openfl_like.pki.files import credentials_dir, save_credentials
 from openfl_like.pki.roles import SERVER_ROLES, Identity, Role
-from openfl_like.services.spawn import Child, fx_command, spawn
+from openfl_like.services.spawn import Child, clean_environment, fx_command, spawn
 
 READY_TIMEOUT_S = 60.0
 LIFETIME = timedelta(days=1)
@@ -30,6 +30,8 @@ class LocalFederation:
         target_shape: As above.
         name: Name of the federation.
         heartbeat_s: Seconds between an envoy's heartbeats.
+        environment: What the processes get besides the clean environment.
+        dial: Site -> the address at which it finds the Director, when that is not the Director's own.
     """
 
     directory: Path
@@ -39,6 +41,8 @@ class LocalFederation:
     name: str = "local"
     heartbeat_s: float = 2.0
     director: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    dial: dict[str, str] = field(default_factory=dict)
     children: dict[str, Child] = field(default_factory=dict)
     _logs: ExitStack = field(default_factory=ExitStack)
 
@@ -88,7 +92,7 @@ class LocalFederation:
                 "envoy", "start", "--json", "--with-parent",
                 "-n", name,
                 "-sc", str(self.sites[name].resolve()),
-                "-d", self.director,
+                "-d", self.dial.get(name, self.director),
                 "--certificates", str(self.directory / "certs" / "envoy" / name),
                 "--directory", str(self.directory / f"envoy-{name}"),
             ],
@@ -122,7 +126,8 @@ class LocalFederation:
             file.write(line + "\n")
             file.flush()
 
-        child = await spawn(fx_command(*arguments), on_line=write, cwd=self.directory)
+        environment = clean_environment(self.environment)
+        child = await spawn(fx_command(*arguments), on_line=write, cwd=self.directory, environment=environment)
         self.children[name] = child
         try:
             async with asyncio.timeout(READY_TIMEOUT_S):

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
 from openfl_like.errors import ConflictError, ShardMismatchError, UsageError
+from openfl_like.failpoints import failpoint
 from openfl_like.federation.parties import EnvoyRecord, LogLines
 from openfl_like.federation.ports import (
     CollaboratorEnded,
@@ -89,12 +90,14 @@ class Roster:
             self._pace()
             await asyncio.to_thread(self.store.record_envoy, name, hello.shard, session.record.last_seen)
             await send(Welcome(self._period_s))
+            failpoint("director.roster.joined")
             await self._announce()
             await self._converse(name, session, reports, send)
         finally:
             del self._sessions[name]
             session.ended.set()
             self._pace()
+            failpoint("director.roster.left")
             self.store.record_envoy(name, hello.shard, session.record.last_seen)
 
     async def _converse(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from openfl_like import failpoints
 from openfl_like.services.strays import MARK, mark_of
 
 TERM_GRACE_S = 3.0
@@ -20,7 +21,7 @@ TAIL_LINES = 20
 # What a child may see of our environment: where programs, libraries and temporary files are, never a secret.
 PASSED_ON = (
     "PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TERM", "LD_LIBRARY_PATH", "PYTHONHASHSEED", "COVERAGE_PROCESS_START",
-    "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "CUDA_VISIBLE_DEVICES", MARK,
+    "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "CUDA_VISIBLE_DEVICES", MARK, failpoints.SWITCH, failpoints.LANDED,
 )  # fmt: skip
 
 

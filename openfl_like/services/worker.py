@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from openfl_like.errors import FederationError, TaskError
+from openfl_like.failpoints import failpoint
 from openfl_like.federation.parties import ShardFacts
 from openfl_like.federation.task import Assignment, Phase, TaskCall
 from openfl_like.services.parent import die_with_parent
@@ -66,6 +67,7 @@ class Worker:
 
             plan = thaw(Path(order["plan"]).read_bytes())
             self._performer = Performer(plan, shard, Path(order["workspace"]))
+        failpoint("worker.loaded")
         gc.freeze()  # model, data and what was imported stay: the collector need not look through them again and again
         facts = ShardFacts(shard.sample_shape, shard.target_shape, shard.dataset_description, asdict(shard.schema))
         return {"ready": asdict(facts)}
@@ -73,6 +75,7 @@ class Worker:
     def _perform(self, order: Mapping[str, Any]) -> dict[str, object]:
         if self._performer is None:
             raise TaskError("the worker was asked to work before it was given a plan")
+        failpoint("worker.model.before")
         assignment = assignment_from_json(order["assignment"])
         model = Path(order["model"]) if order["model"] else None
         return {"update": asdict(self._performer.perform(assignment, model, Path(order["out"])))}
@@ -82,6 +85,7 @@ def serve(orders: TextIO, answers: TextIO, answer: Callable[[Mapping[str, Any]],
     """Answers orders until the parent closes its end."""
     for line in orders:
         answers.write(json.dumps(answer(json.loads(line))) + "\n")
+        failpoint("worker.answer.before")
         answers.flush()
 
 

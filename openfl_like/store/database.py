@@ -24,6 +24,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import StaticPool
 
 from openfl_like.errors import ConflictError
+from openfl_like.failpoints import failpoint
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -93,7 +94,9 @@ class Database:
         with self.transaction() as connection:
             found = connection.execute(select(versions.c.version_num)).scalar_one()
         if found != revision:
+            failpoint("store.migrate.before")
             self._migrate(kind, found, revision)
+            failpoint("store.migrate.after")
 
     def _create(self, metadata: MetaData, revision: str) -> None:
         """Makes all tables at once; another process may be doing the same, so it looks again with the lock in hand."""
@@ -121,8 +124,10 @@ class Database:
             return scripts._upgrade_revs(revision, current)  # noqa: SLF001 (how alembic.command.upgrade does it too)
 
         with self.transaction(durable=True) as connection, EnvironmentContext(config, scripts, fn=steps) as environment:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # as above; a crash must not leave half of a migration behind
             environment.configure(connection=connection)
             environment.run_migrations()
+            failpoint("store.migrate.inside")
 
 
 def _set_up(connection: DBAPIConnection, _record: object) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import Column, Float, Integer, MetaData, String, Table, Text, in
 from sqlalchemy.exc import IntegrityError
 
 from openfl_like.errors import NotFoundError
+from openfl_like.failpoints import failpoint
 from openfl_like.federation.events import Status
 from openfl_like.federation.parties import EnvoyRecord, ExperimentSummary, ShardFacts
 from openfl_like.store.database import Database, version_table
@@ -99,15 +100,18 @@ class DirectorStore:
             "certificates": experiment.certificates.decode(),
         }
         try:
+            failpoint("director.submit.row.before")
             with self._database.transaction(durable=True) as connection:
                 request = {"owner": summary.owner, "request_id": request_id, "experiment": summary.id}
                 connection.execute(insert(REQUESTS).values(**request))
+                failpoint("director.submit.row.between")
                 connection.execute(insert(EXPERIMENTS).values(**row))
         except IntegrityError:
             known = self.requested(summary.owner, request_id)
             if known is None:
                 raise
             return known
+        failpoint("director.submit.row.after")
         return summary
 
     def requested(self, owner: str, request_id: str) -> ExperimentSummary | None:

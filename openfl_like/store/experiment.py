@@ -25,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from openfl_like.errors import ConflictError
+from openfl_like.failpoints import failpoint
 from openfl_like.federation.events import Announce, ModelVersion
 from openfl_like.federation.parties import EventRecord, PublishedVersion
 from openfl_like.store.database import Database, version_table
@@ -158,6 +159,7 @@ class ExperimentStore:
             raise _superseded(self._epoch)
         if records:
             connection.exec_driver_sql(self._add_event, [_event_row(record) for record in records])
+        failpoint("aggregator.commit.inside")
         for version in step.versions:
             connection.exec_driver_sql(self._put_version, _row(version, step.now))
         for number, sha256 in step.sha256.items():

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openfl_like.errors import NotFoundError
+from openfl_like.failpoints import failpoint
 from openfl_like.federation.parties import PublishedVersion
 from openfl_like.federation.task import Phase
 from openfl_like.tensors.manifest import manifest_path
@@ -105,6 +106,7 @@ def make_durable(path: Path) -> None:
         descriptor = os.open(forced, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
+            failpoint("aggregator.publish.synced")
         finally:
             os.close(descriptor)
 

@@ -15,6 +15,7 @@ from typing import Self, TypeAlias
 import numpy as np
 
 from openfl_like.errors import TensorError
+from openfl_like.failpoints import failpoint
 from openfl_like.tensors.layout import LENGTH_BYTES, Place, header_length, parse_header, plan_layout, schema_at
 from openfl_like.tensors.manifest import ChunkDigests, Manifest, manifest_of
 from openfl_like.tensors.named import Array, Schema, dtype_name, schema_of
@@ -190,6 +191,7 @@ class TensorWriter:
         try:
             if self._sync:
                 os.fsync(self._fd)
+            failpoint("tensors.rename.before", self._temporary)
             self._temporary.replace(self._path)
         except BaseException:
             self.abort()

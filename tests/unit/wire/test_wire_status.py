@@ -105,7 +105,12 @@ async def test_a_failed_handshake_is_told_from_an_absent_server() -> None:
 
 
 @pytest.mark.parametrize(
-    "end", ["handshaker shutdown", "Handshake read failed (recvmsg:Connection reset by peer (104))"]
+    "end",
+    [
+        "handshaker shutdown",
+        "Handshake read failed (recvmsg:Connection reset by peer (104))",
+        "Handshake read failed (Socket closed)",
+    ],
 )
 async def test_a_handshake_that_was_broken_off_blames_no_certificate(end: str) -> None:
     details = f"failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:46631: {end}"

@@ -1,0 +1,40 @@
+"""What a Director that was killed while it took a submission left behind: nobody was told of it, so it goes."""
+
+import logging
+import shutil
+from collections.abc import Collection
+from contextlib import closing
+from pathlib import Path
+
+from openfl_like.errors import FederationError
+from openfl_like.store.experiment import EXPERIMENT_DB, ExperimentStore
+
+log = logging.getLogger(__name__)
+
+
+def remove_leftovers(state: Path, known: Collection[str]) -> list[Path]:
+    """Removes directories of submissions that were never acknowledged, and gives them.
+
+    One whose record has events stays although the Director does not know it: its database may be from a backup.
+
+    Args:
+        state: The Director's state directory.
+        known: Ids of the experiments that it knows.
+    """
+    staging = sorted((state / "incoming").glob("unpacked-*"))
+    unknown = [path for path in sorted((state / "experiments").glob("*")) if path.name not in known]
+    removed = [*staging, *(path for path in unknown if not _has_history(path))]
+    for path in removed:
+        log.warning("removing what is left of a submission that was broken off: %s", path)
+        shutil.rmtree(path, ignore_errors=True)
+    return removed
+
+
+def _has_history(directory: Path) -> bool:
+    if not (directory / EXPERIMENT_DB).exists():
+        return False
+    try:
+        with closing(ExperimentStore(directory)) as store:
+            return bool(store.events())
+    except FederationError:
+        return True  # damaged or of a newer version: not ours to judge

@@ -1,0 +1,36 @@
+"""The harness itself: a few faults that the platform survives, told as they should be, with nothing left behind."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
+
+
+def run(module: str, *arguments: str) -> tuple[int, dict[str, object], str]:
+    command = [sys.executable, "-m", f"openfl_like.testing.{module}", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    return done.returncode, json.loads(done.stdout or "{}"), done.stderr
+
+
+def test_broken_lines_change_nothing_that_is_checked(tmp_path: Path) -> None:
+    code, line, words = run("chaos", "--seed", "4", "--faults", "4", "--mix", "lines", "--keep", str(tmp_path / "run"))
+    assert code == 0, words
+    assert (line["faults_landed"], line["invariant_breaks"], line["digests_equal"]) == (4, 0, True)
+    assert (tmp_path / "run" / "history.jsonl").exists()
+
+
+def test_a_point_that_somebody_ran_into_is_survived_and_one_that_nobody_ran_into_proves_nothing(tmp_path: Path) -> None:
+    points = ("director.submit.row.after", "director.roster.joined", "director.cancel.asked", "store.migrate.inside")
+    code, line, words = run("failpoint_suite", *points, "--keep", str(tmp_path / "a"))
+    assert code == 0, words
+    assert (line["landed"], line["missed"], line["broken"]) == (4, [], [])
+
+
+def test_what_takes_longer_is_survived() -> None:
+    code, line, words = run("failpoint_suite", "--action", "delay", "aggregator.drained", "worker.loaded")
+    assert code == 0, words
+    assert line["landed"] == 2
