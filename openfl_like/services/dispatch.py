@@ -206,7 +206,7 @@ class Dispatch:
     async def _start(self) -> None:
         """Starts the Aggregator, and again if it dies over it; sites get ready meanwhile."""
         while True:
-            if self._address.claim():
+            if self._address.claim() or self._inviting is None:  # a former Director may have had the same port
                 self._invite_all()
             try:
                 lines = LogSender(self.id, "aggregator", self.files.log("aggregator"), lambda _: None)
