@@ -1,6 +1,8 @@
 """Runs every benchmark one after the other and keeps the figures in one file.
 
-Example: python benchmarks/suite.py --out docs/benchmarks/results.jsonl
+With ``--only`` the figures of the others stay as they are in the file.
+
+Example: python benchmarks/suite.py --out docs/benchmarks/results.jsonl --only transfer.py --only memory.py
 """
 
 import argparse
@@ -53,21 +55,37 @@ def machine() -> dict[str, object]:
     }
 
 
+def others(former: list[str], measured: list[str]) -> list[str]:
+    """Gives the former figures that were not measured again."""
+
+    def case(line: str) -> tuple[object, object]:
+        found = json.loads(line)
+        return found.get("bench"), found.get("case")
+
+    new = {case(line) for line in measured}
+    return [line for line in former if case(line) not in new]
+
+
 def main() -> int:
     """Runs all; 1 when one of them could not measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="the file for the figures")
     parser.add_argument("--quick", action="store_true", help="small sizes: whether all work, not how fast they are")
+    parser.add_argument("--only", action="append", metavar="SCRIPT", help="may be repeated  [default: all]")
     arguments = parser.parse_args()
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # it tells of every connection that ends
     lines, failed = [json.dumps(machine())], []
     for run in QUICK_RUNS if arguments.quick else RUNS:
-        say(f"--- {run}")
         script, *options = run.split()
+        if arguments.only and script not in arguments.only:
+            continue
+        say(f"--- {run}")
         done = subprocess.run([sys.executable, HERE / script, *options], stdout=subprocess.PIPE, text=True, check=False)
         lines += done.stdout.splitlines()
         if done.returncode:
             failed.append(run)
+    if arguments.only and arguments.out.exists():
+        lines += others(arguments.out.read_text().splitlines()[1:], lines)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text("\n".join(lines) + "\n")
     for run in failed:
