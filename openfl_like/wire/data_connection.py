@@ -41,8 +41,11 @@ class DataConnection:
         Raises:
             BrokenConnectionError: If the peer is gone.
         """
+        rest = memoryview(data)
         try:
-            self._tls.sendall(data)
+            while rest:  # `sendall` does the same with two more calls for each record of 16 KiB
+                count: int = self._tls.write(rest)
+                rest = rest[count:]
         except OSError as error:
             raise BrokenConnectionError(str(error)) from error
 
@@ -54,7 +57,8 @@ class DataConnection:
         """
         while buffer:
             try:
-                count = self._tls.recv_into(buffer)
+                # `recv_into` is this with another call around it; its stub does not know that it fills any buffer
+                count: int = self._tls.read(len(buffer), buffer)  # type: ignore[assignment]
             except OSError as error:
                 raise BrokenConnectionError(str(error)) from error
             if not count:
@@ -79,7 +83,8 @@ class DataConnection:
     def abort(self) -> None:
         """Has every call that waits on the socket fail."""
         try:
-            self._tls.shutdown(socket.SHUT_RDWR)
+            # not the method of SSLSocket: that takes the cipher away from under a thread that is sending
+            socket.socket.shutdown(self._tls, socket.SHUT_RDWR)
         except OSError:
             return  # the peer was faster
 

@@ -20,7 +20,7 @@ from openfl_like.testing.certificates import ThrowAwayFederation
 from openfl_like.wire import data_server
 from openfl_like.wire.client import Peer
 from openfl_like.wire.convert import manifest_to
-from openfl_like.wire.data_connection import SECRET_BYTES
+from openfl_like.wire.data_connection import SECRET_BYTES, DataConnection
 from openfl_like.wire.data_server import DataServer
 from openfl_like.wire.files import Road, serve_file, take_file
 from openfl_like.wire.lanes import Lanes
@@ -151,15 +151,15 @@ async def test_a_connection_that_breaks_is_gone_on_with(
 ) -> None:
     """The first connection ends after a few chunks, the next one carries the rest."""
     sent: list[int] = []
-    send_all = ssl.SSLSocket.sendall
+    send = DataConnection.send
 
-    def spy(self: ssl.SSLSocket, content: memoryview, flags: int = 0) -> None:
+    def spy(self: DataConnection, content: memoryview) -> None:
         sent.append(len(content))
         if len(sent) == 5:
-            self.shutdown(socket.SHUT_RDWR)
-        send_all(self, content, flags)
+            self.abort()
+        send(self, content)
 
-    monkeypatch.setattr(ssl.SSLSocket, "sendall", spy)
+    monkeypatch.setattr(DataConnection, "send", spy)
     async with serving(tmp_path, certificates) as (files, address, _), peer(certificates, address) as client:
         assert await upload(client, files.model) == b"receipt"
         assert files.landing.path.read_bytes() == CONTENT
