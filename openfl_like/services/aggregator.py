@@ -204,7 +204,9 @@ async def run_aggregator(settings: AggregatorSettings, ready: Callable[[str, Eve
         store = ExperimentStore(settings.directory)
         failpoint("aggregator.opened")
         stack.callback(store.close)
-        log.info("this is epoch %d of '%s'", store.take_epoch(), settings.experiment)
+        epoch = store.take_epoch()
+        if epoch > 1:
+            log.info("'%s' goes on where it was: this is its epoch %d", settings.experiment, epoch)
         bus = EventBus(store.events)
         shelf = ModelShelf(settings.plan, files)
         if store.snapshot() is None:
