@@ -21,15 +21,20 @@ ALIASES = {"digits": "digits_fedavg"}
 @click.command(context_settings=HELP)
 @click.option("--plan", "plan_name", default="heart_disease", show_default=True, help="An installed plan's name.")
 @click.option("--directory", type=FOLDER, help="Keep everything here.  [default: a temporary directory]")
+@click.option("--chaos", is_flag=True, help="Run it twice; kill Director and Aggregator in the second run.")
 @overrides_option
 @json_option
-def demo(plan_name: str, directory: Path | None, overrides: tuple[str, ...], *, as_json: bool) -> None:
+def demo(plan_name: str, directory: Path | None, overrides: tuple[str, ...], *, chaos: bool, as_json: bool) -> None:
     """Start a Director and an Envoy per site as processes over mTLS, run a plan, compare the result.
 
     The plans come with real data: heart_disease has the records of four hospitals, digits three sites that see very
     different digits, breast_cancer three sites.
 
-    Example: fx demo --plan digits
+    With --chaos nothing is trained to compare. Instead the plan is run twice with the same seed, the second time with
+    the Director and then the Aggregator killed (kill -9) in mid-round, and both models must have the same SHA-256; if
+    they differ the exit code is 1.
+
+    Example: fx demo --chaos
     """
     import asyncio
     import shutil
@@ -42,7 +47,7 @@ def demo(plan_name: str, directory: Path | None, overrides: tuple[str, ...], *, 
     plan_path(name)  # a name that does not exist is told before anything is made
     place = directory or Path(tempfile.mkdtemp(prefix="fx-demo-"))
     try:
-        finished = asyncio.run(until_signalled(_demo(name, place.resolve(), overrides, as_json=as_json)))
+        finished = asyncio.run(until_signalled(_demo(name, place.resolve(), overrides, chaos=chaos, as_json=as_json)))
     except Exception:
         say(f"keys, state and logs are kept in {place}")
         raise
@@ -52,10 +57,11 @@ def demo(plan_name: str, directory: Path | None, overrides: tuple[str, ...], *, 
         raise ExperimentCancelledError("stopped by a signal before the demo ended")
 
 
-async def _demo(name: str, place: Path, overrides: tuple[str, ...], *, as_json: bool) -> bool:
+async def _demo(name: str, place: Path, overrides: tuple[str, ...], *, chaos: bool, as_json: bool) -> bool:
     import asyncio
     import time
 
+    from openfl_like.cli.demo_chaos import run_chaos
     from openfl_like.cli.plan_file import read_plan
     from openfl_like.plan.workspace import plan_path
     from openfl_like.services.comparison import compare, load_shards
@@ -70,6 +76,11 @@ async def _demo(name: str, place: Path, overrides: tuple[str, ...], *, as_json: 
     first = next(iter(shards.values()))
     say(f"starting a director and {len(files)} envoys over mTLS: {', '.join(files)}")
     federation = LocalFederation(place, files, first.sample_shape, first.target_shape, name="demo")
+    if chaos:
+        async with federation:
+            await run_chaos(federation, plan, path, overrides, as_json=as_json)
+        say(f"done in {time.monotonic() - begin:.0f} s")
+        return True
     async with federation:
         say(f"director on {federation.director}; submitting {path.name}")
         summary, model = await asyncio.to_thread(_submit, federation, path, overrides, as_json=as_json)
