@@ -58,7 +58,6 @@ def demo(plan_name: str, directory: Path | None, overrides: tuple[str, ...], *, 
 
 
 async def _demo(name: str, place: Path, overrides: tuple[str, ...], *, chaos: bool, as_json: bool) -> bool:
-    import asyncio
     import time
 
     from openfl_like.cli.demo_chaos import run_chaos
@@ -83,7 +82,7 @@ async def _demo(name: str, place: Path, overrides: tuple[str, ...], *, chaos: bo
         return True
     async with federation:
         say(f"director on {federation.director}; submitting {path.name}")
-        summary, model = await asyncio.to_thread(_submit, federation, path, overrides, as_json=as_json)
+        summary, model = await _run(federation, path, overrides, as_json=as_json)
     say("the federation has ended; training each site alone and all data pooled, to compare")
     rows = await compare(plan, workspace, shards, model)
     _print(rows, summary, as_json=as_json)
@@ -92,20 +91,23 @@ async def _demo(name: str, place: Path, overrides: tuple[str, ...], *, chaos: bo
     return True
 
 
-def _submit(
+async def _run(
     federation: "LocalFederation", path: Path, overrides: tuple[str, ...], *, as_json: bool
 ) -> "tuple[ExperimentSummary, Path]":
-    from openfl_like.api.federation import Federation
-    from openfl_like.cli.outcome import raise_unless_finished
-    from openfl_like.errors import InternalError
+    from openfl_like.api.federation import follow
+    from openfl_like.cli.demo_chaos import finished, submit
+    from openfl_like.pki.files import load_credentials
+    from openfl_like.wire.director import UserClient
 
-    with Federation(federation.director, federation.user_certificates) as client:
-        submitted = client.submit(path, overrides)
-        ended = Screen(as_json=as_json).follow(client.watch(submitted.id))
-        raise_unless_finished(ended)
-        if ended is None:
-            raise InternalError("the director told nothing of the experiment")
-        return ended, client.model(submitted.id, "last", federation.directory / "federated.safetensors")
+    screen, last = Screen(as_json=as_json), None
+    async with UserClient(federation.director, load_credentials(federation.user_certificates)) as client:
+        experiment = await submit(federation, path, overrides)
+        async for item in follow(client.watch, experiment):
+            last = item
+            screen.item(item)
+        ended, model = finished(last), federation.directory / "federated.safetensors"
+        await client.model(experiment, "last", model)
+    return ended, model
 
 
 def _print(rows: "list[Row]", summary: "ExperimentSummary", *, as_json: bool) -> None:

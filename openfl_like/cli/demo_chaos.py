@@ -188,19 +188,19 @@ async def run_chaos(
     screen = Screen(as_json=as_json)
     async with UserClient(federation.director, load_credentials(federation.user_certificates)) as client:
         say(f"first run, undisturbed and untold: {rounds} rounds with seed {plan.seed}")
-        experiment = await _submit(federation, path, overrides)
+        experiment = await submit(federation, path, overrides)
         last = None
         async for item in follow(client.watch, experiment):
             last = item
-        undisturbed = await _sha256(client, _summary(last), federation.directory / "undisturbed.safetensors")
+        undisturbed = await _sha256(client, finished(last), federation.directory / "undisturbed.safetensors")
         screen.note("undisturbed", f"its last model has the SHA-256 {undisturbed}", {"sha256": undisturbed})
 
         say("second run, the same plan with the same seed; watch what happens to it")
-        experiment = await _submit(federation, path, overrides)
+        experiment = await submit(federation, path, overrides)
         story, history = Story(screen), _history(federation.state / "experiments" / experiment)
         items = follow(client.watch, experiment)
         ended, dealt = await disturb(items, story, _blows(federation, rounds), history)
-        disturbed = await _sha256(client, _summary(ended), federation.directory / "disturbed.safetensors")
+        disturbed = await _sha256(client, finished(ended), federation.directory / "disturbed.safetensors")
     verdict(undisturbed, disturbed, dealt, as_json=as_json)
 
 
@@ -233,7 +233,8 @@ def verdict(undisturbed: str, disturbed: str, dealt: Sequence[str], *, as_json: 
         click.echo(f"the same, bit by bit, although {' and '.join(dealt)}")
 
 
-def _summary(item: object) -> "ExperimentSummary":
+def finished(item: object) -> "ExperimentSummary":
+    """Gives the last thing that a watcher was told, which is the summary; raises what its end means."""
     from openfl_like.federation.parties import ExperimentSummary
 
     if not isinstance(item, ExperimentSummary):
@@ -242,14 +243,15 @@ def _summary(item: object) -> "ExperimentSummary":
     return item
 
 
-async def _submit(federation: "LocalFederation", path: Path, overrides: tuple[str, ...]) -> str:
+async def submit(federation: "LocalFederation", path: Path, overrides: tuple[str, ...]) -> str:
+    """Submits a plan as the federation's user and gives the experiment's id."""
     from openfl_like.api.federation import Federation
 
-    def submit() -> str:
+    def work() -> str:
         with Federation(federation.director, federation.user_certificates) as client:
             return client.submit(path, overrides).id
 
-    return await asyncio.to_thread(submit)
+    return await asyncio.to_thread(work)
 
 
 async def _sha256(client: "UserClient", ended: "ExperimentSummary", path: Path) -> str:

@@ -163,16 +163,20 @@ class Screen:
 
     def follow(self, items: Iterable[Any]) -> "ExperimentSummary | None":
         """Shows everything a watcher gets and gives the last summary."""
-        from openfl_like.federation.parties import EventRecord
-
         last = None
         for item in items:
-            if isinstance(item, EventRecord):
-                self.event(item)
-            else:
-                last = item
-                self.summary(item)
+            last = self.item(item) or last
         return last
+
+    def item(self, item: "EventRecord | ExperimentSummary") -> "ExperimentSummary | None":
+        """Shows one thing that a watcher gets, and gives it back if it is a summary."""
+        from openfl_like.federation.parties import EventRecord
+
+        if isinstance(item, EventRecord):
+            self.event(item)
+            return None
+        self.summary(item)
+        return item
 
     def _line(self, kind: str, text: str) -> None:
         if self._bar is not None:
