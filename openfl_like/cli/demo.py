@@ -21,15 +21,20 @@ ALIASES = {"digits": "digits_fedavg"}
 @click.command(context_settings=HELP)
 @click.option("--plan", "plan_name", default="heart_disease", show_default=True, help="An installed plan's name.")
 @click.option("--directory", type=FOLDER, help="Keep everything here.  [default: a temporary directory]")
+@click.option("--chaos", is_flag=True, help="Run it twice; kill Director and Aggregator in the second run.")
 @overrides_option
 @json_option
-def demo(plan_name: str, directory: Path | None, overrides: tuple[str, ...], *, as_json: bool) -> None:
+def demo(plan_name: str, directory: Path | None, overrides: tuple[str, ...], *, chaos: bool, as_json: bool) -> None:
     """Start a Director and an Envoy per site as processes over mTLS, run a plan, compare the result.
 
     The plans come with real data: heart_disease has the records of four hospitals, digits three sites that see very
     different digits, breast_cancer three sites.
 
-    Example: fx demo --plan digits
+    With --chaos nothing is trained to compare. Instead the plan is run twice with the same seed, the second time with
+    the Director and then the Aggregator killed (kill -9) in mid-round, and both models must have the same SHA-256; if
+    they differ the exit code is 1.
+
+    Example: fx demo --chaos
     """
     import asyncio
     import shutil
@@ -42,7 +47,7 @@ def demo(plan_name: str, directory: Path | None, overrides: tuple[str, ...], *, 
     plan_path(name)  # a name that does not exist is told before anything is made
     place = directory or Path(tempfile.mkdtemp(prefix="fx-demo-"))
     try:
-        finished = asyncio.run(until_signalled(_demo(name, place.resolve(), overrides, as_json=as_json)))
+        finished = asyncio.run(until_signalled(_demo(name, place.resolve(), overrides, chaos=chaos, as_json=as_json)))
     except Exception:
         say(f"keys, state and logs are kept in {place}")
         raise
@@ -52,10 +57,10 @@ def demo(plan_name: str, directory: Path | None, overrides: tuple[str, ...], *, 
         raise ExperimentCancelledError("stopped by a signal before the demo ended")
 
 
-async def _demo(name: str, place: Path, overrides: tuple[str, ...], *, as_json: bool) -> bool:
-    import asyncio
+async def _demo(name: str, place: Path, overrides: tuple[str, ...], *, chaos: bool, as_json: bool) -> bool:
     import time
 
+    from openfl_like.cli.demo_chaos import run_chaos
     from openfl_like.cli.plan_file import read_plan
     from openfl_like.plan.workspace import plan_path
     from openfl_like.services.comparison import compare, load_shards
@@ -70,9 +75,14 @@ async def _demo(name: str, place: Path, overrides: tuple[str, ...], *, as_json: 
     first = next(iter(shards.values()))
     say(f"starting a director and {len(files)} envoys over mTLS: {', '.join(files)}")
     federation = LocalFederation(place, files, first.sample_shape, first.target_shape, name="demo")
+    if chaos:
+        async with federation:
+            await run_chaos(federation, plan, path, overrides, as_json=as_json)
+        say(f"done in {time.monotonic() - begin:.0f} s")
+        return True
     async with federation:
         say(f"director on {federation.director}; submitting {path.name}")
-        summary, model = await asyncio.to_thread(_submit, federation, path, overrides, as_json=as_json)
+        summary, model = await _run(federation, path, overrides, as_json=as_json)
     say("the federation has ended; training each site alone and all data pooled, to compare")
     rows = await compare(plan, workspace, shards, model)
     _print(rows, summary, as_json=as_json)
@@ -81,20 +91,23 @@ async def _demo(name: str, place: Path, overrides: tuple[str, ...], *, as_json: 
     return True
 
 
-def _submit(
+async def _run(
     federation: "LocalFederation", path: Path, overrides: tuple[str, ...], *, as_json: bool
 ) -> "tuple[ExperimentSummary, Path]":
-    from openfl_like.api.federation import Federation
-    from openfl_like.cli.outcome import raise_unless_finished
-    from openfl_like.errors import InternalError
+    from openfl_like.api.federation import follow
+    from openfl_like.cli.demo_chaos import finished, submit
+    from openfl_like.pki.files import load_credentials
+    from openfl_like.wire.director import UserClient
 
-    with Federation(federation.director, federation.user_certificates) as client:
-        submitted = client.submit(path, overrides)
-        ended = Screen(as_json=as_json).follow(client.watch(submitted.id))
-        raise_unless_finished(ended)
-        if ended is None:
-            raise InternalError("the director told nothing of the experiment")
-        return ended, client.model(submitted.id, "last", federation.directory / "federated.safetensors")
+    screen, last = Screen(as_json=as_json), None
+    async with UserClient(federation.director, load_credentials(federation.user_certificates)) as client:
+        experiment = await submit(federation, path, overrides)
+        async for item in follow(client.watch, experiment):
+            last = item
+            screen.item(item)
+        ended, model = finished(last), federation.directory / "federated.safetensors"
+        await client.model(experiment, "last", model)
+    return ended, model
 
 
 def _print(rows: "list[Row]", summary: "ExperimentSummary", *, as_json: bool) -> None:

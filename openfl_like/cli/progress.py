@@ -17,6 +17,8 @@ Fields = Mapping[str, Any]
 
 
 def _started(fields: Fields) -> str:
+    if fields.get("resumed"):
+        return "the experiment goes on from its last committed step"
     return f"experiment {fields.get('experiment', '')} started".replace("  ", " ")
 
 
@@ -92,6 +94,9 @@ COLOURS = {
     "collaborator_absent": "yellow",
     "collaborator_left": "yellow",
     "experiment_ended": "green",
+    "killed": "bold red",
+    "restarted": "yellow",
+    "back": "green",
 }
 
 
@@ -139,12 +144,17 @@ class Screen:
         text = "" if self._as_json else line_of(event)
         if self._as_json:
             emit_line({"sequence": event.sequence, "time": event.time, "kind": event.kind, "fields": event.fields})
-        elif text and self._bar is not None:
-            self._bar.line(event.kind, text)
         elif text:
-            self._show(text)
+            self._line(event.kind, text)
         if self._bar is not None:
             self._bar.event(event.kind, event.fields)
+
+    def note(self, kind: str, text: str, fields: Fields) -> None:
+        """Shows what happens around the experiment: the text, or a JSON line with the kind and the fields."""
+        if self._as_json:
+            emit_line({"kind": kind, **fields})
+        else:
+            self._line(kind, f"==> {text}")
 
     def summary(self, summary: "ExperimentSummary") -> None:
         """Shows where the experiment stands."""
@@ -153,13 +163,23 @@ class Screen:
 
     def follow(self, items: Iterable[Any]) -> "ExperimentSummary | None":
         """Shows everything a watcher gets and gives the last summary."""
-        from openfl_like.federation.parties import EventRecord
-
         last = None
         for item in items:
-            if isinstance(item, EventRecord):
-                self.event(item)
-            else:
-                last = item
-                self.summary(item)
+            last = self.item(item) or last
         return last
+
+    def item(self, item: "EventRecord | ExperimentSummary") -> "ExperimentSummary | None":
+        """Shows one thing that a watcher gets, and gives it back if it is a summary."""
+        from openfl_like.federation.parties import EventRecord
+
+        if isinstance(item, EventRecord):
+            self.event(item)
+            return None
+        self.summary(item)
+        return item
+
+    def _line(self, kind: str, text: str) -> None:
+        if self._bar is not None:
+            self._bar.line(kind, text)
+        else:
+            self._show(text)

@@ -3,10 +3,12 @@
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+
+import psutil
 
 from openfl_like.errors import UnreachableError
 from openfl_like.pki.authority import create_authorities
@@ -50,6 +52,11 @@ class LocalFederation:
     def user_certificates(self) -> Path:
         """Folder of the user's certificate and key."""
         return self.directory / "certs" / "user" / "user"
+
+    @property
+    def state(self) -> Path:
+        """The Director's state."""
+        return self.directory / "director-state"
 
     async def __aenter__(self) -> "LocalFederation":
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -98,6 +105,22 @@ class LocalFederation:
             ],
         )  # fmt: skip
 
+    async def kill(self, name: str) -> int:
+        """Kills the Director or a site's Envoy (SIGKILL), waits until it is gone, and gives its process number."""
+        child = self.children[name]
+        child.process.kill()
+        await child.wait()
+        return child.process.pid
+
+    def processes(self, role: str = "") -> list[psutil.Process]:
+        """Gives all that works below the directory, oldest first; of one role (see `role_of`) if that is named."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error, OSError):
+                if Path(process.cwd()).is_relative_to(self.directory) and role in {"", role_of(process)}:
+                    found.append((process.create_time(), process.pid, process))
+        return [process for _, _, process in sorted(found)]
+
     def log(self, name: str) -> Path:
         """The log of a process."""
         return self.directory / f"{name}.log"
@@ -139,3 +162,16 @@ class LocalFederation:
             raise UnreachableError(f"the {name} did not start: {last}", place=str(self.log(name)))
         found: dict[str, object] = json.loads(line)
         return found
+
+
+def role_of(process: psutil.Process) -> str:
+    """Names the role of a process of an experiment; empty for one that only waits for its arguments."""
+    with suppress(psutil.Error, OSError):
+        words = process.cmdline()
+        if "openfl_like.services.worker" in words:
+            return "worker"
+        if "collaborator" in words and process.children():
+            return "collaborator"
+        if "aggregator" in words and any(file.path.endswith("experiment.db") for file in process.open_files()):
+            return "aggregator"
+    return ""

@@ -72,7 +72,7 @@ class Arena:
     @property
     def state(self) -> Path:
         """The Director's state."""
-        return self.federation.directory / "director-state"
+        return self.federation.state
 
     @property
     def director(self) -> str:
@@ -135,24 +135,15 @@ class Arena:
             return _alive([self._daemon("director")])
         if role == "envoy":
             return _alive([self._daemon(name) for name in self.names])
-        ours = [process for process in self._below() if _role_of(process) == role]
-        return sorted(ours, key=lambda process: (process.create_time(), process.pid))
+        return self.federation.processes(role)
 
     def _daemon(self, name: str) -> int:
         child = self.federation.children.get(name)
         return child.process.pid if child is not None and child.process.returncode is None else 0
 
-    def _below(self) -> list[psutil.Process]:
-        found = []
-        for process in psutil.process_iter():
-            with suppress(psutil.Error, OSError):
-                if Path(process.cwd()).is_relative_to(self.federation.directory):
-                    found.append(process)
-        return found
-
     def thaw_all(self) -> None:
         """Lets every frozen process go on."""
-        for process in self._below():
+        for process in self.federation.processes():
             with suppress(psutil.Error):
                 if process.status() == psutil.STATUS_STOPPED:
                     process.resume()
@@ -207,16 +198,3 @@ def _alive(pids: list[int]) -> list[psutil.Process]:
             if pid:
                 found.append(psutil.Process(pid))
     return found
-
-
-def _role_of(process: psutil.Process) -> str:
-    """Names the role of a process of an experiment; empty for one that only waits for its arguments."""
-    with suppress(psutil.Error, OSError):
-        words = process.cmdline()
-        if "openfl_like.services.worker" in words:
-            return "worker"
-        if "collaborator" in words and process.children():
-            return "collaborator"
-        if "aggregator" in words and any(file.path.endswith("experiment.db") for file in process.open_files()):
-            return "aggregator"
-    return ""
