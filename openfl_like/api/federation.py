@@ -112,6 +112,14 @@ class Federation:
         """Ends an experiment; answers when it has ended."""
         return self._run(self._connected().cancel(experiment))
 
+    def resume(self, experiment: str) -> ExperimentSummary:
+        """Queues an experiment again that FAILED or was CANCELLED; it goes on after its last finished round.
+
+        Raises:
+            ConflictError: If it is queued, running or FINISHED.
+        """
+        return self._run(self._connected().resume(experiment))
+
     def model(self, experiment: str, which: str, path: str | Path) -> Path:
         """Fetches the ``best`` or ``last`` model, or that of a round number, as a safetensors file."""
         target = Path(path)

@@ -1,12 +1,20 @@
 """``fx experiment``: submit experiments, follow and end them."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from openfl_like.cli.options import FILE, HELP, check_output, director_options, overrides_option, own_certificates
 from openfl_like.cli.output import emit, emit_line, json_option, say
 from openfl_like.cli.progress import Screen
+
+if TYPE_CHECKING:
+    from openfl_like.api.federation import Federation
+    from openfl_like.federation.parties import ExperimentSummary
+
+FOLLOW_HELP = "Follow it to its end; the exit code tells how it ended."
+follow_option = click.option("-w", "--watch", "follow", is_flag=True, help=FOLLOW_HELP)
 
 
 @click.group(context_settings=HELP)
@@ -17,7 +25,7 @@ def experiment() -> None:
 @experiment.command()
 @click.argument("plan", type=FILE)
 @overrides_option
-@click.option("-w", "--watch", "follow", is_flag=True, help="Follow it to its end; the exit code tells how it ended.")
+@follow_option
 @director_options
 @json_option
 def submit(
@@ -33,21 +41,26 @@ def submit(
 
     Example: fx experiment submit plan.yaml -s seed=1 --watch
     """
-    from dataclasses import asdict
-
     from openfl_like.api.federation import Federation
-    from openfl_like.cli.outcome import raise_unless_finished
 
     with Federation(director, own_certificates(certificates, "user")) as federation:
-        summary = federation.submit(plan, overrides)
-        if as_json:
-            emit_line(asdict(summary))
-        elif follow:
-            say(f"experiment {summary.id} is queued")
-        else:
-            click.echo(summary.id)
-        if follow:
-            raise_unless_finished(Screen(as_json=as_json).follow(federation.watch(summary.id)))
+        _queued(federation, federation.submit(plan, overrides), follow=follow, as_json=as_json)
+
+
+def _queued(federation: "Federation", summary: "ExperimentSummary", *, follow: bool, as_json: bool) -> None:
+    """Tells that an experiment is queued, and follows it if that is wanted."""
+    from dataclasses import asdict
+
+    from openfl_like.cli.outcome import raise_unless_finished
+
+    if as_json:
+        emit_line(asdict(summary))
+    elif follow:
+        say(f"experiment {summary.id} is queued")
+    else:
+        click.echo(summary.id)
+    if follow:
+        raise_unless_finished(Screen(as_json=as_json).follow(federation.watch(summary.id)))
 
 
 @experiment.command(name="list")
@@ -178,6 +191,22 @@ def cancel(experiment_id: str, director: str, certificates: Path | None, *, as_j
         emit_line(asdict(summary))
     else:
         click.echo(f"{summary.id}: {summary.status.value}: {summary.reason}")
+
+
+@experiment.command()
+@click.argument("experiment_id", metavar="ID")
+@follow_option
+@director_options
+@json_option
+def resume(experiment_id: str, director: str, certificates: Path | None, *, follow: bool, as_json: bool) -> None:
+    """Queue an experiment again that FAILED or was cancelled; it goes on after its last finished round.
+
+    Example: fx experiment resume heart-disease-1a2b3c4d --watch
+    """
+    from openfl_like.api.federation import Federation
+
+    with Federation(director, own_certificates(certificates, "user")) as federation:
+        _queued(federation, federation.resume(experiment_id), follow=follow, as_json=as_json)
 
 
 @experiment.command()

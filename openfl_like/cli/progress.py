@@ -26,6 +26,10 @@ def _queued(fields: Fields) -> str:
     return f"queued for {fields['owner']}"
 
 
+def _resumed(fields: Fields) -> str:
+    return f"resumed by {fields['by']}"
+
+
 def _waiting(fields: Fields) -> str:
     missing = ", ".join(fields["missing"]) or f"{fields['needed'] - len(fields['online'])} more"
     return f"waiting up to {fields['timeout_s']:g} s for envoys: {missing}"
@@ -72,6 +76,7 @@ def _aggregator_lost(fields: Fields) -> str:
 
 LINES: dict[str, Callable[[Fields], str]] = {
     "experiment_queued": _queued,
+    "experiment_resumed": _resumed,
     "experiment_waiting": _waiting,
     "experiment_started": _started,
     "aggregator_lost": _aggregator_lost,

@@ -22,7 +22,7 @@ class Status(StrEnum):
 
     @property
     def ended(self) -> bool:
-        """Whether the status never changes again."""
+        """Whether it changes no more, unless somebody resumes what FAILED or was CANCELLED."""
         return self in {Status.FINISHED, Status.FAILED, Status.CANCELLED}
 
 
@@ -111,6 +111,13 @@ class CancelRequested:
     by: str
 
 
+@dataclass(frozen=True, slots=True)
+class ResumeRequested:
+    """Somebody who may do so wants a restored experiment to go on that had ended; comes before any other event."""
+
+    by: str
+
+
 Event = (
     ExperimentStarted
     | CollaboratorJoined
@@ -122,6 +129,7 @@ Event = (
     | ModelAggregated
     | StepFailed
     | CancelRequested
+    | ResumeRequested
 )
 
 # ---- commands -----------------------------------------------------------------------------------------------------
@@ -204,9 +212,10 @@ class Notice(StrEnum):
     """The kinds of announcements; their fields are listed here.
 
     Attributes:
-        EXPERIMENT_QUEUED: owner (announced by the Director, as are the next one and what went wrong before a start).
+        EXPERIMENT_QUEUED: owner (announced by the Director, as are the next two and what went wrong before a start).
+        EXPERIMENT_RESUMED: by; it had ended, and goes on after its last finished round.
         EXPERIMENT_WAITING: online, missing (the plan's sites that are not there), needed, timeout_s.
-        EXPERIMENT_STARTED: experiment_id, name, expected, rounds, resumed (True after a restart), epoch.
+        EXPERIMENT_STARTED: experiment_id, name, expected, rounds, resumed (True if it began before), epoch.
         AGGREGATOR_LOST: reason, restart (the Director's again; it counts them since the last finished round).
         COLLABORATOR_JOINED: collaborator, member (False: takes part from the next round on).
         COLLABORATOR_LEFT: collaborator, reason, gone.
@@ -222,6 +231,7 @@ class Notice(StrEnum):
     """
 
     EXPERIMENT_QUEUED = "experiment_queued"
+    EXPERIMENT_RESUMED = "experiment_resumed"
     EXPERIMENT_WAITING = "experiment_waiting"
     EXPERIMENT_STARTED = "experiment_started"
     AGGREGATOR_LOST = "aggregator_lost"

@@ -19,6 +19,7 @@ from openfl_like.federation.events import (
     ModelAggregated,
     ModelVersion,
     Notice,
+    ResumeRequested,
     Status,
     StepFailed,
     TaskFailed,
@@ -64,6 +65,7 @@ class Experiment:
             ModelAggregated: self._on_aggregated,
             StepFailed: self._on_step_failed,
             CancelRequested: self._on_cancel,
+            ResumeRequested: self._on_resume,
         }
 
     @classmethod
@@ -115,7 +117,7 @@ class Experiment:
         return self._desk.state.versions
 
     def handle(self, event: Event, now: float) -> list[Command]:
-        """Takes an event; what has ended answers nothing any more.
+        """Takes an event; what has ended answers nothing any more, unless it is resumed.
 
         Every collaborator that is connected to the process is announced by `CollaboratorJoined`, shortly before or
         after `ExperimentStarted`; also those that were here before a restart. At most one version is published at a
@@ -129,7 +131,7 @@ class Experiment:
             What to do, in this order.
         """
         desk = self._desk
-        if desk.state.status.ended:
+        if desk.state.status.ended and not isinstance(event, ResumeRequested):
             return []
         desk.now = now
         self._handlers[type(event)](event)
@@ -247,6 +249,9 @@ class Experiment:
 
     def _on_cancel(self, event: CancelRequested) -> None:
         lifecycle.finish(self._desk, Status.CANCELLED, f"cancelled by {event.by}")
+
+    def _on_resume(self, _: ResumeRequested) -> None:
+        lifecycle.reopen(self._desk.state)
 
     # ---- transitions ----------------------------------------------------------------------------------------------
 

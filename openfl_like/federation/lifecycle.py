@@ -11,7 +11,9 @@ from openfl_like.federation.events import (
     Status,
 )
 from openfl_like.federation.metrics import round_metrics
+from openfl_like.federation.roster import Roster
 from openfl_like.federation.round import RoundState
+from openfl_like.federation.state import ExperimentState
 from openfl_like.federation.stopping import is_best, stop_reason
 from openfl_like.federation.task import Phase
 
@@ -42,11 +44,13 @@ def end_admission(desk: Desk) -> None:
 
 
 def start(desk: Desk) -> None:
-    """Makes members of all that are here and begins the first round."""
+    """Makes members of all that are here and begins the first round, or that after the last published one."""
     state = desk.state
     state.status = Status.RUNNING
     desk.roster.promote()
-    if state.initial_model:
+    if state.versions:
+        _go_on(desk)
+    elif state.initial_model:
         version = ModelVersion(0, state.initial_model)
         state.versions = (version,)
         desk.emit(PublishVersion(version))
@@ -75,11 +79,16 @@ def publish(desk: Desk, current: RoundState) -> None:
         absent=current.all_absences(),
         seconds=max(0.0, desk.now - current.started),
     )
-    reason = stop_reason(desk.plan, state.versions)
-    if reason:
-        finish(desk, Status.FINISHED, reason)
-    else:
-        _begin_round(desk, current.number + 1)
+    _go_on(desk)
+
+
+def reopen(state: ExperimentState) -> None:
+    """Takes an experiment that had ended back to its admission; what it has published stays.
+
+    Its sites were dismissed: all of them are asked anew, also those that were lost, and the open round begins anew.
+    """
+    state.status, state.reason = Status.STARTING, ""
+    state.roster, state.round = Roster(), None
 
 
 def fail(desk: Desk, reason: str) -> None:
@@ -106,6 +115,16 @@ def _note_shortfalls(desk: Desk, current: RoundState) -> None:
     missing = dict.fromkeys(asked - set(desk.roster.members()), "has not joined")
     for name, reason in (missing | current.losses()).items():
         desk.state.shortfalls.setdefault(name, f"round {current.number}: {reason}")
+
+
+def _go_on(desk: Desk) -> None:
+    """Ends the experiment if it has made what it was to make; begins the next round otherwise."""
+    versions = desk.state.versions
+    reason = stop_reason(desk.plan, versions)
+    if reason:
+        finish(desk, Status.FINISHED, reason)
+    else:
+        _begin_round(desk, versions[-1].round + 1)
 
 
 def _begin_round(desk: Desk, number: int) -> None:

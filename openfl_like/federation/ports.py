@@ -263,6 +263,9 @@ class UserPort(Protocol):
     async def cancel(self, caller: str, experiment: str) -> ExperimentSummary:
         """Ends a queued or running experiment as CANCELLED; answers when it has ended."""
 
+    async def resume(self, caller: str, experiment: str) -> ExperimentSummary:
+        """Queues an experiment again that FAILED or was CANCELLED; the answer is given when it is durable."""
+
     async def model(self, experiment: str, which: str) -> Path:
         """Gives the file of the best or last version or of a round number."""
 

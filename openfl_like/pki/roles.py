@@ -130,6 +130,7 @@ RPC_ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
         "/openfl_like.Director/FetchBundle": frozenset({Role.ENVOY}),
         "/openfl_like.Director/Submit": _WRITERS,
         "/openfl_like.Director/Cancel": _WRITERS,
+        "/openfl_like.Director/Resume": _WRITERS,
         "/openfl_like.Director/ListExperiments": _READERS,
         "/openfl_like.Director/GetExperiment": _READERS,
         "/openfl_like.Director/Watch": _READERS,

@@ -10,7 +10,7 @@ from pathlib import Path
 from openfl_like.errors import ConflictError, NotAllowedError, SettingsError, UpdateRefusedError
 from openfl_like.events.bus import EventBus
 from openfl_like.failpoints import failpoint
-from openfl_like.federation.events import CancelRequested, CollaboratorLeft
+from openfl_like.federation.events import CancelRequested, CollaboratorLeft, Notice, ResumeRequested
 from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.parties import EventRecord
 from openfl_like.federation.ports import AggregatorInstruction, CollaboratorReport, Landing, Stored
@@ -66,7 +66,7 @@ class AggregatorSettings:
 def open_experiment(
     experiment: str, plan: Plan, store: ExperimentStore, files: ExperimentFiles, expected: tuple[str, ...]
 ) -> Experiment:
-    """Restores the experiment that the record knows, or begins a new one.
+    """Restores the experiment that the record knows, with its end taken back if it was resumed, or begins a new one.
 
     Raises:
         ConflictError: If the record is of another plan.
@@ -80,7 +80,11 @@ def open_experiment(
         raise ConflictError(
             "this record was made with another plan", place=str(files.directory), cure="name another --directory"
         )
-    return Experiment.restore(plan, snapshot, [item.version for item in store.versions()])
+    restored = Experiment.restore(plan, snapshot, [item.version for item in store.versions()])
+    last = store.latest(Notice.EXPERIMENT_STARTED, Notice.EXPERIMENT_ENDED, Notice.EXPERIMENT_RESUMED)
+    if last is not None and last.kind == Notice.EXPERIMENT_RESUMED:  # until the first commit that tells of its start
+        restored.handle(ResumeRequested(str(last.fields["by"])), last.time)
+    return restored
 
 
 def place_initial_model(plan: Plan, workspace: Path, files: ExperimentFiles) -> None:

@@ -6,7 +6,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,8 +24,6 @@ from openfl_like.federation.parties import (
 )
 from openfl_like.federation.ports import (
     CollaboratorEnded,
-    EnvoyInstruction,
-    EnvoyReport,
     Landing,
     OrderReply,
     StopOrder,
@@ -58,6 +56,13 @@ from openfl_like.wire.server import Guard, Server, service_handler
 log = logging.getLogger(__name__)
 REQUEST_ID = re.compile(r"[0-9a-f]{8,64}")
 BUNDLE_SLACK_BYTES = 16 << 20  # the archive's own headers
+RESUMED_BY = "resumed by "
+_MILESTONES = (
+    Notice.EXPERIMENT_QUEUED,
+    Notice.EXPERIMENT_STARTED,
+    Notice.EXPERIMENT_ENDED,
+    Notice.EXPERIMENT_RESUMED,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,7 @@ class _Feed:
 
 @dataclass(slots=True)
 class Director:
-    """Answers envoys and users, and works through the queue.
+    """Answers users, and works through the queue; envoys are answered by its roster.
 
     Args:
         settings: director.yaml.
@@ -111,20 +116,7 @@ class Director:
         self.standby = Standby("aggregator", self.settings.state)
         self.roster = Roster(self.settings, self.store, self._on_answer, self._on_logs, self._unwanted)
 
-    # ---- envoys
-
-    async def attend(
-        self,
-        caller: str,
-        reports: AsyncIterator[EnvoyReport],
-        send: Callable[[EnvoyInstruction], Awaitable[None]],
-    ) -> None:
-        """Holds an envoy's session."""
-        await self.roster.attend(caller, reports, send)
-
-    async def bundle_file(self, experiment: str) -> Path:
-        """Gives the workspace bundle of an experiment."""
-        return self._files(self._known(experiment).summary.id).bundle
+    # ---- what envoys report to the roster
 
     async def _on_answer(self, site: str, answer: OrderReply | CollaboratorEnded) -> None:
         if self._current is not None and self._current.id == answer.experiment:
@@ -282,6 +274,23 @@ class Director:
             return self._known(experiment).summary
         return self._finish(summary.id, Outcome(Status.CANCELLED, f"cancelled by {caller}"))
 
+    async def resume(self, caller: str, experiment: str) -> ExperimentSummary:
+        """Queues an experiment again that FAILED or was CANCELLED; it is on disk when this returns."""
+        summary = self.store.requeue(experiment, f"{RESUMED_BY}{caller}")
+        log.info("experiment %s: resumed by %s", summary.id, caller)
+        self._tell_resumed(summary)
+        self._queued.set()
+        return summary
+
+    def _tell_resumed(self, summary: ExperimentSummary) -> None:
+        """Sees to it that the history says who has resumed a queued experiment: we may have died before we said so."""
+        feed = self._feed(summary.id)
+        if not summary.reason.startswith(RESUMED_BY):
+            return
+        last = feed.store.latest(*_MILESTONES)
+        if last is None or last.kind != Notice.EXPERIMENT_RESUMED:
+            feed.announce(Announce(Notice.EXPERIMENT_RESUMED, {"by": summary.reason.removeprefix(RESUMED_BY)}))
+
     async def model(self, experiment: str, which: str) -> Path:
         """Gives the file of a published model."""
         files = self._files(self._known(experiment).summary.id)
@@ -303,7 +312,7 @@ class Director:
             self._queued.clear()
             waiting = [item for item in await self.experiments() if not item.status.ended]
             for summary in waiting:
-                self._feed(summary.id)
+                self._tell_resumed(summary)
             if waiting:
                 await self._run(min(waiting, key=lambda item: (item.status is Status.QUEUED, item.submitted_at)))
             else:
@@ -408,7 +417,7 @@ async def run_director(settings: DirectorFile, credentials: Credentials, ready: 
         stack.callback(store.close)
         remove_leftovers(settings.state, {summary.id for summary in store.experiments()})
         director = Director(settings, credentials, authority, store)
-        servicer = DirectorServicer(director, director)
+        servicer = DirectorServicer(director.roster, director)
         guard = Guard(PeerVerifier(credentials.trust))
         async with Server(settings.listen, credentials, (service_handler(SERVICE, servicer, guard),)) as server:
             ready(f"{settings.listen.rpartition(':')[0]}:{server.port}")

@@ -88,6 +88,7 @@ class Dispatch:
     _starting: asyncio.Task[None] | None = None
     _inviting: asyncio.Task[None] | None = None
     _leaving: bool = False
+    _resumed: bool = False
 
     def __post_init__(self) -> None:
         host = self.desk.settings.listen.rpartition(":")[0]
@@ -145,13 +146,14 @@ class Dispatch:
         if isinstance(answer, CollaboratorEnded):
             await self._collaborator_ended(site, answer)
         elif answer.accepted:
+            self._lost.pop(site, None)  # what ended before it took the order was a former collaborator
             self.desk.roster.send(site, IssuedCertificate(self.id, self._certify(site, answer.csr)))
             failpoint("director.certificate.sent")
         else:
             self._lose(site, f"refused: {answer.reason}")
 
     async def _collaborator_ended(self, site: str, answer: CollaboratorEnded) -> None:
-        if answer.exit_code == 0:
+        if answer.exit_code == 0 or not answer.reason:  # an envoy gives no reason for one that it was told to stop
             return
         if site not in self._joined:
             self._lose(site, f"its collaborator ended before it joined: {answer.reason}")
@@ -176,15 +178,16 @@ class Dispatch:
         return self.desk.authority.issue(identity, csr, lifetime=lifetime, now=datetime.now(UTC))
 
     async def _prepare(self, plan: Plan) -> None:
-        self._invited = await asyncio.to_thread(_asked_before, self.files)
-        if not self._invited:
-            await self._gather(plan)
+        asked = await asyncio.to_thread(_asked_before, self.files)
+        if not asked or self._resumed:
+            await self._gather(plan, asked or set(plan.admission.collaborators))
+        self._invited = asked or self._invited
         failpoint("director.dispatch.gathered")
         await self._start()
 
-    async def _gather(self, plan: Plan) -> None:
-        """Waits until enough of the envoys that the plan wants are there, and fixes whom to ask."""
-        wanted, least = set(plan.admission.collaborators), _least(plan)
+    async def _gather(self, plan: Plan, wanted: set[str]) -> None:
+        """Waits until enough of the envoys that are wanted (none: any) are there, and fixes whom to ask."""
+        least = _least(plan)
 
         def enough(online: tuple[str, ...]) -> bool:
             return len(wanted & set(online) if wanted else online) >= (len(wanted) or least)
@@ -309,8 +312,8 @@ class Dispatch:
         self._seen = event.sequence
         fields = event.fields
         match event.kind:
-            case Notice.EXPERIMENT_QUEUED | Notice.EXPERIMENT_STARTED:
-                self._end = None
+            case Notice.EXPERIMENT_QUEUED | Notice.EXPERIMENT_STARTED | Notice.EXPERIMENT_RESUMED:
+                self._end, self._resumed = None, event.kind == Notice.EXPERIMENT_RESUMED
             case Notice.COLLABORATOR_JOINED:
                 self._joined.add(str(fields["collaborator"]))
                 self._lost.pop(str(fields["collaborator"]), None)

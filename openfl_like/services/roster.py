@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from openfl_like.errors import ConflictError, ShardMismatchError, UsageError
 from openfl_like.failpoints import failpoint
@@ -21,6 +22,7 @@ from openfl_like.federation.ports import (
 from openfl_like.runtimes.session import converse
 from openfl_like.services.settings import DirectorFile
 from openfl_like.store.director import DirectorStore
+from openfl_like.store.files import ExperimentFiles
 
 MISSED_HEARTBEATS = 4
 PROBE_S = 5.0
@@ -42,7 +44,7 @@ class _Session:
 
 @dataclass(slots=True)
 class Roster:
-    """Holds the envoys' sessions.
+    """Answers the envoys and holds their sessions.
 
     Args:
         settings: The data interface that every shard must have.
@@ -99,6 +101,11 @@ class Roster:
             self._pace()
             failpoint("director.roster.left")
             self.store.record_envoy(name, hello.shard, session.record.last_seen)
+
+    async def bundle_file(self, experiment: str) -> Path:
+        """Gives the workspace bundle of an experiment; raises NotFoundError."""
+        known = self.store.experiment(experiment).summary.id
+        return ExperimentFiles(self.settings.state / "experiments" / known).bundle
 
     async def _converse(
         self,

@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import Column, Float, Integer, MetaData, String, Table, Text, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from openfl_like.errors import NotFoundError
+from openfl_like.errors import ConflictError, NotFoundError
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.events import Status
 from openfl_like.federation.parties import EnvoyRecord, ExperimentSummary, ShardFacts
@@ -51,6 +51,8 @@ ENVOYS = Table(
     Column("shard", Text, nullable=False),
 )
 DIRECTOR_DB = "director.db"
+RESUMABLE = (Status.FAILED, Status.CANCELLED)
+_INSTEAD = {False: "'fx experiment watch' follows it", True: "submit its plan again to run it anew"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,29 @@ class DirectorStore:
         with self._database.transaction(durable=True) as connection:
             connection.execute(change.values(**values))
         return self.experiment(experiment).summary
+
+    def requeue(self, experiment: str, reason: str) -> ExperimentSummary:
+        """Queues an experiment again that FAILED or was CANCELLED; on disk when it returns.
+
+        Args:
+            experiment: Which one.
+            reason: Who wants it; stays until the experiment starts.
+
+        Raises:
+            ConflictError: If it is anything else.
+            NotFoundError: If there is none.
+        """
+        may = EXPERIMENTS.c.status.in_([status.value for status in RESUMABLE])
+        change = update(EXPERIMENTS).where(EXPERIMENTS.c.id == experiment, may)
+        values = {"status": Status.QUEUED.value, "reason": reason, "ended_at": 0.0, "shortfalls": "{}"}
+        with self._database.transaction(durable=True) as connection:
+            changed = connection.execute(change.values(**values)).rowcount
+        summary = self.experiment(experiment).summary
+        if not changed:
+            told = f"the experiment '{summary.id}' is {summary.standing}"
+            cure = _INSTEAD[summary.status.ended]
+            raise ConflictError(f"{told}; only one that FAILED or was CANCELLED can be resumed", cure=cure)
+        return summary
 
     def experiment(self, experiment: str) -> StoredExperiment:
         """Gives one experiment; raises NotFoundError."""

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Float,
     Integer,
     MetaData,
+    Row,
     String,
     Table,
     Text,
@@ -179,7 +180,14 @@ class ExperimentStore:
         query = select(EVENTS).where(EVENTS.c.sequence > after).order_by(EVENTS.c.sequence)
         with self._database.transaction() as connection:
             rows = connection.execute(query).all()
-        return [EventRecord(row.sequence, row.time, row.kind, json.loads(row.fields)) for row in rows]
+        return [_event(row) for row in rows]
+
+    def latest(self, *kinds: str) -> EventRecord | None:
+        """Gives the newest event that is of one of these kinds."""
+        query = select(EVENTS).where(EVENTS.c.kind.in_(kinds)).order_by(EVENTS.c.sequence.desc()).limit(1)
+        with self._database.transaction() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else _event(row)
 
     def versions(self) -> list[PublishedVersion]:
         """Gives the published versions by round; of those marked best the newest is the best."""
@@ -206,6 +214,10 @@ def _superseded(epoch: int) -> ConflictError:
 
 def _numbered(last: int, now: float, announcements: Sequence[Announce]) -> list[EventRecord]:
     return [EventRecord(number, now, item.kind, item.fields) for number, item in enumerate(announcements, last + 1)]
+
+
+def _event(row: Row[Any]) -> EventRecord:
+    return EventRecord(row.sequence, row.time, row.kind, json.loads(row.fields))
 
 
 def _event_row(record: EventRecord) -> dict[str, object]:

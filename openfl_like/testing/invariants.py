@@ -14,6 +14,7 @@ from openfl_like.federation.events import Notice, Status
 from openfl_like.testing.evidence import Evidence, ExperimentEvidence, Happened, Process
 
 ENDED = frozenset(status.value for status in Status if status.ended)
+RESUMABLE = frozenset({Status.FAILED.value, Status.CANCELLED.value})
 _COMPONENT = re.compile(r"\b(?:aggregator|collaborators?|director|envoys?|worker|site '|round \d)")
 _FEWEST_WORDS = 4
 
@@ -127,8 +128,9 @@ def _submitted(evidence: Evidence) -> Iterator[Breach]:
 
 
 def _told(evidence: Evidence) -> Iterator[Breach]:
-    """An end that a client was told of never changes again."""
+    """An end that a client was told of never changes again, but as often as the experiment was resumed."""
     final = {item.id: item.status for item in evidence.experiments}
+    resumed = Counter({item.id: len(_of(item, Notice.EXPERIMENT_RESUMED)) for item in evidence.experiments})
     ends: dict[str, tuple[float, str]] = {}
     for call in sorted(evidence.calls, key=lambda call: call.end):
         if call.told is None or not call.told.status:
@@ -136,11 +138,16 @@ def _told(evidence: Evidence) -> Iterator[Breach]:
         name, status = call.told.experiment, call.told.status
         when, end = ends.get(name, (0.0, ""))
         if end and call.start >= when and status != end:
-            yield Breach("A2", name, f"a client was told {end}, and later {status}")
+            if resumed[name]:
+                resumed[name] -= 1
+                end = ""
+                del ends[name]
+            else:
+                yield Breach("A2", name, f"a client was told {end}, and later {status}")
         if status in ENDED and not end:
             ends[name] = call.end, status
     for name, (_, end) in sorted(ends.items()):
-        if name in final and final[name] != end:
+        if name in final and final[name] != end and not resumed[name]:
             yield Breach("A2", name, f"a client was told {end}, it is {final[name]}")
 
 
@@ -154,9 +161,16 @@ def _end(item: ExperimentEvidence, expected: Expected, *, live: bool) -> Iterato
         yield Breach("T", item.id, f"a fault ended it: {item.reason}")
     if item.status == Status.CANCELLED and item.id not in expected.cancelled:
         yield Breach("T", item.id, f"nobody cancelled it, and it is CANCELLED: {item.reason}")
-    ends = [str(event.fields.get("status")) for event in _of(item, Notice.EXPERIMENT_ENDED)]
-    if item.status in ENDED and not item.damage and ends != [item.status]:
-        yield Breach("A2", item.id, f"it is {item.status}, its history ends {ends or 'never'}")
+    yield from _ends_told(item)
+
+
+def _ends_told(item: ExperimentEvidence) -> Iterator[Breach]:
+    *former, last = [_ends(life) for life in _lives(item)]
+    if item.status in ENDED and not item.damage and last != [item.status]:
+        yield Breach("A2", item.id, f"it is {item.status}, its history ends {last or 'never'}")
+    for ends in former:
+        if len(ends) != 1 or ends[0] not in RESUMABLE:
+            yield Breach("A2", item.id, f"it was resumed, and before that it had ended {ends or 'never'}")
 
 
 # ---- A3: rounds are written once, without gaps, and are what they say ---------------------------------------------
@@ -216,13 +230,17 @@ def _models(item: ExperimentEvidence) -> Iterator[Breach]:
 
 def _contributors(item: ExperimentEvidence) -> Iterator[Breach]:
     quorums = {_round(event): int(str(event.fields["quorum"])) for event in _of(item, Notice.ROUND_STARTED)}
-    taken = Counter(
-        (_round(event), str(event.fields["phase"]), str(event.fields["collaborator"]))
-        for event in _of(item, Notice.UPDATE_RECEIVED)
-    )
-    for (number, phase, name), count in sorted(taken.items()):
-        if count > 1:
-            yield Breach("A4", item.id, f"round {number}: the update of '{name}' ({phase}) was taken {count} times")
+    taken: set[tuple[int, str, str]] = set()
+    for life in _lives(item):  # a round that was open begins anew when the experiment is resumed
+        counts = Counter(
+            (_round(event), str(event.fields["phase"]), str(event.fields["collaborator"]))
+            for event in life
+            if event.kind == Notice.UPDATE_RECEIVED
+        )
+        taken |= counts.keys()
+        for (number, phase, name), count in sorted(counts.items()):
+            if count > 1:
+                yield Breach("A4", item.id, f"round {number}: the update of '{name}' ({phase}) was taken {count} times")
     made = {_round(event): event.fields for event in _of(item, Notice.MODEL_AGGREGATED)}
     for number, names in contributions(item).items():
         if len(names) < quorums.get(number, 1):
@@ -289,6 +307,20 @@ def _reason(item: ExperimentEvidence, expected: Expected) -> Iterator[Breach]:
 
 
 # ---- reading events -----------------------------------------------------------------------------------------------
+
+
+def _lives(item: ExperimentEvidence) -> list[list[Happened]]:
+    """Gives the events from the beginning to the first resumption, from there to the next, and so on."""
+    lives: list[list[Happened]] = [[]]
+    for event in item.events:
+        if event.kind == Notice.EXPERIMENT_RESUMED:
+            lives.append([])
+        lives[-1].append(event)
+    return lives
+
+
+def _ends(life: Sequence[Happened]) -> list[str]:
+    return [str(event.fields.get("status")) for event in life if event.kind == Notice.EXPERIMENT_ENDED]
 
 
 def _of(item: ExperimentEvidence, kind: Notice) -> list[Happened]:

@@ -131,6 +131,11 @@ class UserClient:
         request = pb.ExperimentRequest(experiment=experiment)
         return convert.summary_from(await self._peer.unary("Cancel", request, CANCEL_DEADLINE_S))
 
+    async def resume(self, experiment: str) -> ExperimentSummary:
+        """Queues an experiment again that FAILED or was CANCELLED; it goes on after its last finished round."""
+        request = pb.ExperimentRequest(experiment=experiment)
+        return convert.summary_from(await self._peer.unary("Resume", request))
+
     async def model(self, experiment: str, which: str, path: Path) -> None:
         """Fetches the ``best`` or ``last`` model, or that of a round number."""
         request = pb.FetchModelRequest(experiment=experiment, which=which)
@@ -208,6 +213,11 @@ class DirectorServicer:
         """Ends an experiment."""
         request = await call.receive()
         return convert.summary_to(await self._users.cancel(call.caller.name, request.experiment))
+
+    async def resume(self, call: Call) -> pb.ExperimentSummary:
+        """Queues an experiment that had ended."""
+        request = await call.receive()
+        return convert.summary_to(await self._users.resume(call.caller.name, request.experiment))
 
     async def list_envoys(self, _call: Call) -> pb.ListEnvoysReply:
         """Lists the roster."""

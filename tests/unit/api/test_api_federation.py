@@ -82,6 +82,9 @@ class FakeClient:
     async def cancel(self, _: str) -> ExperimentSummary:
         return SUMMARY
 
+    async def resume(self, _: str) -> ExperimentSummary:
+        return replace(SUMMARY, reason="resumed by alice")
+
     async def model(self, _: str, which: str, path: Path) -> None:
         path.write_text(which)
 
@@ -116,6 +119,7 @@ def test_answers_are_plain_values(federation: Federation, tmp_path: Path) -> Non
     assert federation.experiments() == [SUMMARY]
     assert federation.experiment("digits-1").summary == SUMMARY
     assert federation.cancel("digits-1") == SUMMARY
+    assert federation.resume("digits-1").reason == "resumed by alice"
     assert [envoy.name for envoy in federation.envoys()] == ["bern"]
     path = federation.model("digits-1", "best", str(tmp_path / "model"))
     assert path.read_text() == "best"

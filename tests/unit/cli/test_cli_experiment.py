@@ -87,6 +87,9 @@ class FakeFederation:
     def cancel(self, _: str) -> ExperimentSummary:
         return summary(Status.CANCELLED, "cancelled by alice")
 
+    def resume(self, _: str) -> ExperimentSummary:
+        return summary(reason="resumed by alice")
+
     def model(self, _: str, which: str, path: Path) -> Path:
         path.write_text(which)
         return path
@@ -130,6 +133,7 @@ COMMANDS = {
     "experiment watch": ["digits-1"],
     "experiment logs": ["digits-1"],
     "experiment cancel": ["digits-1"],
+    "experiment resume": ["digits-1"],
     "experiment model": ["digits-1"],
     "envoy list": [],
 }
@@ -190,7 +194,9 @@ def test_watch_as_json_has_every_event_and_both_summaries(run: Run) -> None:
     assert values[3]["fields"] == ROUND
 
 
-@pytest.mark.parametrize("words", [("watch", "digits-1"), ("submit", "plan.yaml", "--watch")])
+@pytest.mark.parametrize(
+    "words", [("watch", "digits-1"), ("submit", "plan.yaml", "--watch"), ("resume", "digits-1", "--watch")]
+)
 @pytest.mark.parametrize(
     ("status", "kind"), [(Status.FAILED, ExperimentFailedError), (Status.CANCELLED, ExperimentCancelledError)]
 )

@@ -20,6 +20,7 @@ from openfl_like.federation.events import (
     ModelAggregated,
     Notice,
     PublishVersion,
+    ResumeRequested,
     SendAssignment,
     StartTimer,
     Status,
@@ -182,13 +183,20 @@ class AnyOrder(RuleBasedStateMachine):
     def cancel(self) -> None:
         self.feed(CancelRequested("alice"))
 
+    @precondition(lambda self: self.ending is not None)
     @rule()
-    def restart(self) -> None:
+    def resume(self) -> None:
+        self.ending = None
+        self.restart(ResumeRequested("bob"))
+
+    @rule()
+    def restart(self, *first: Event) -> None:
         snapshot = self.experiment.snapshot()
         self.experiment = Experiment.restore(self.plan, json.loads(json.dumps(snapshot)), self.experiment.versions)
         assert self.experiment.snapshot() == snapshot
         self.timers, self.steps = [], []
-        self.feed(ExperimentStarted())
+        for event in (*first, ExperimentStarted()):
+            self.feed(event)
 
     @invariant()
     def rounds_are_gapless(self) -> None:

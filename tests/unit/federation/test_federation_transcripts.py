@@ -19,6 +19,7 @@ from openfl_like.federation.events import (
     FinishExperiment,
     ModelAggregated,
     PublishVersion,
+    ResumeRequested,
     SendAssignment,
     StartTimer,
     TaskFailed,
@@ -75,6 +76,8 @@ def describe_other_event(event: Event) -> str:
             return f"round {number} aggregated to {digest}"
         case CancelRequested(by):
             return f"{by} wants to cancel"
+        case ResumeRequested(by):
+            return f"{by} wants to resume"
     return type(event).__name__
 
 
@@ -145,12 +148,12 @@ class Play:
             facts = {} if phase is Phase.INITIALISE else {task: {metric: SAMPLES[name] / 100}}
             self.happen(UpdateCommitted(Update(number, phase, name, digest, SAMPLES[name], facts, 0.5)))
 
-    def restart(self) -> None:
+    def restart(self, *first: Event) -> None:
         self.lines.append("-- the aggregator restarts --")
         self.experiment = Experiment.restore(
             self.plan, json.loads(json.dumps(self.experiment.snapshot())), self.experiment.versions
         )
-        self.happen(ExperimentStarted())
+        self.happen(*first, ExperimentStarted())
 
 
 def happy_path() -> Play:
@@ -301,6 +304,32 @@ def restart_in_the_middle_of_a_round() -> Play:
     return play
 
 
+def cancelled_in_mid_round_and_resumed() -> Play:
+    play = Play(make_plan(rounds=2), "ab")
+    play.start("ab")
+    play.initialise()
+    play.deliver(1, Phase.TRAIN, "ab")
+    play.deliver(1, Phase.EVALUATE, "ab")
+    play.deliver(2, Phase.TRAIN, "a")
+    play.happen(CancelRequested("alice"))
+    play.restart(ResumeRequested("bob"))
+    play.happen(CollaboratorJoined("b"), CollaboratorJoined("a"))
+    play.deliver(2, Phase.TRAIN, "ab")
+    play.deliver(2, Phase.EVALUATE, "ab")
+    return play
+
+
+def failed_for_a_lost_site_and_resumed() -> Play:
+    play = Play(make_plan(), "ab", "given")
+    play.start("ab")
+    play.happen(CollaboratorLeft("b", "its worker cannot be started", gone=True))
+    play.restart(ResumeRequested("bob"))
+    play.happen(CollaboratorJoined("a"), CollaboratorJoined("b"))
+    play.deliver(1, Phase.TRAIN, "ab")
+    play.deliver(1, Phase.EVALUATE, "ab")
+    return play
+
+
 def too_few_are_here_to_begin_a_round() -> Play:
     play = Play(make_plan(rounds=2), "ab", "given")
     play.start("ab")
@@ -327,6 +356,8 @@ SCENARIOS: list[Callable[[], Play]] = [
     late_and_unknown_sites_are_not_let_in,
     too_few_join,
     restart_in_the_middle_of_a_round,
+    cancelled_in_mid_round_and_resumed,
+    failed_for_a_lost_site_and_resumed,
     too_few_are_here_to_begin_a_round,
 ]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from openfl_like.errors import NotFoundError
+from openfl_like.errors import ConflictError, NotFoundError
 from openfl_like.federation.events import Status
 from openfl_like.federation.parties import ExperimentSummary, ShardFacts
 from openfl_like.store.director import DirectorStore, StoredExperiment
@@ -101,6 +101,27 @@ def test_what_has_ended_never_changes(store: DirectorStore, ended: Status, later
     assert store.experiment("one").summary == before
 
 
+@pytest.mark.parametrize("ended", [Status.FAILED, Status.CANCELLED])
+def test_what_did_not_finish_can_be_queued_again(store: DirectorStore, ended: Status) -> None:
+    store.add("00ff", queued("one"))
+    store.set_status("one", Status.STARTING, "", 10.0)
+    store.set_status("one", ended, "the reason", 20.0, {"bern": "round 2: left"})
+    again = store.requeue("one", "resumed by bob")
+    assert again == replace(queued("one").summary, reason="resumed by bob", started_at=10.0)
+    assert store.experiment("one").summary == again
+    assert store.set_status("one", Status.FINISHED, "all rounds", 30.0).ended_at == 30.0
+
+
+@pytest.mark.parametrize("status", [*OPEN, Status.FINISHED])
+def test_nothing_else_can_be_queued_again(store: DirectorStore, status: Status) -> None:
+    store.add("00ff", queued("one"))
+    before = store.set_status("one", status, "the reason", 20.0)
+    with pytest.raises(ConflictError, match=f"'one' is {status}; only one that FAILED or was CANCELLED") as caught:
+        store.requeue("one", "resumed by bob")
+    assert ("submit its plan again" in caught.value.cure) is status.ended
+    assert store.experiment("one").summary == before
+
+
 @pytest.mark.parametrize("status", OPEN)
 def test_an_open_status_has_no_end(store: DirectorStore, status: Status) -> None:
     store.add("00ff", queued("one"))
@@ -108,7 +129,11 @@ def test_an_open_status_has_no_end(store: DirectorStore, status: Status) -> None
 
 
 def test_an_unknown_experiment_is_told_how_to_list_the_known(store: DirectorStore) -> None:
-    for ask in (store.experiment, lambda name: store.set_status(name, Status.FAILED, "", 0.0)):
+    for ask in (
+        store.experiment,
+        lambda name: store.set_status(name, Status.FAILED, "", 0.0),
+        lambda name: store.requeue(name, ""),
+    ):
         with pytest.raises(NotFoundError, match=r"no experiment 'ghost' \('fx experiment list' shows them\)"):
             ask("ghost")
 

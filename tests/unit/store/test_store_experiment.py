@@ -49,6 +49,14 @@ def test_events_are_numbered_without_gaps(store: ExperimentStore) -> None:
     assert store.events(after=5) == []
 
 
+def test_the_latest_event_of_some_kinds(store: ExperimentStore) -> None:
+    assert store.latest("a", "b") is None
+    records = store.commit(step("a", "b", "a", "c"))
+    assert store.latest("a", "b") == records[2]
+    assert store.latest("c") == records[3]
+    assert store.latest("d") is None
+
+
 def test_numbers_go_on_after_a_restart(tmp_path: Path) -> None:
     for kinds in (["a", "b"], ["c"]):
         store = ExperimentStore(tmp_path)

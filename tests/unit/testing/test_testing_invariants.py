@@ -190,6 +190,42 @@ def test_an_experiment_that_a_client_cancelled_may_be_cancelled_if_it_says_by_wh
     assert letters(check(replace(EVIDENCE, calls=calls, experiments=[silent]), wanted)) == {"A11"}
 
 
+RESUMED: Row = ("experiment_resumed", {"by": "ada"})
+STOPPED: Row = ("experiment_ended", {"status": "CANCELLED"})
+OPEN_ROUND = finished(0, "d0", ["bern"]), STARTED, received("bern")
+REST = STARTED, received("bern"), received("genf"), aggregated(), finished(1, "d1", NAMES), ENDED
+
+
+def test_what_was_resumed_may_end_otherwise_than_a_client_was_told_and_repeats_its_open_round() -> None:
+    calls = [
+        *CALLS[:2],
+        Call("cancel", 2, 3, told=CANCELLED),
+        Call("resume", 4, 5, told=Told("exp-1", "QUEUED")),
+        Call("watch", 6, 9, told=Told("exp-1", "FINISHED")),
+    ]
+    resumed = one(events=happened(*OPEN_ROUND, STOPPED, RESUMED, *REST))(EVIDENCE)
+    assert check(replace(resumed, calls=calls), EXPECTED) == []
+    twice = one(events=happened(*OPEN_ROUND, STOPPED, RESUMED, STOPPED, RESUMED, *REST))(EVIDENCE)
+    assert check(replace(twice, calls=calls), EXPECTED) == []
+    assert letters(check(replace(EVIDENCE, calls=calls), EXPECTED)) == {"A2"}  # it was not resumed
+    taken_back = [*calls, Call("show", 9.5, 9.6, told=STILL)]
+    assert letters(check(replace(resumed, calls=taken_back), EXPECTED)) == {"A2"}  # only once
+
+
+@pytest.mark.parametrize(
+    ("events", "words"),
+    [
+        ([*OPEN_ROUND, RESUMED, *REST], "before that it had ended never"),
+        ([*OPEN_ROUND, STOPPED, STOPPED, RESUMED, *REST], "before that it had ended ['CANCELLED', 'CANCELLED']"),
+        ([ENDED, RESUMED, *OPEN_ROUND, *REST[2:]], "before that it had ended ['FINISHED']"),
+        ([*OPEN_ROUND, STOPPED, RESUMED, *REST[:-1]], "its history ends never"),
+    ],
+)
+def test_only_what_has_ended_otherwise_than_wanted_can_be_resumed(events: list[Row], words: str) -> None:
+    found = check(one(events=happened(*events))(EVIDENCE), EXPECTED)
+    assert [breach.letter for breach in found if words in str(breach)] == ["A2"], found
+
+
 def test_a_run_that_may_lose_experiments_wants_a_reason_for_each() -> None:
     failed = one(status="FAILED", reason="the aggregator ended: killed by SIGKILL", events=FAILED)(EVIDENCE)
     failed = replace(failed, calls=CALLS[:2])

@@ -1,0 +1,109 @@
+"""Go on with what was cancelled or has failed, across deaths of the Director: to the bytes of the undisturbed run."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from federations import PLAN, THREE, User, federation_of
+
+from openfl_like.errors import ConflictError
+from openfl_like.services.local_federation import LocalFederation
+from openfl_like.services.spawn import clean_environment, fx_command
+from openfl_like.testing.evidence import gather
+from openfl_like.testing.invariants import Expected
+from openfl_like.testing.invariants import check as judge
+
+pytestmark = pytest.mark.process
+ROUNDS = 50
+ALL = ("admission.collaborators=[site-1, site-2, site-3]", f"aggregator.settings.rounds_to_train={ROUNDS}")
+
+
+async def fx_resume(federation: LocalFederation, *words: str) -> tuple[int, str, str]:
+    """``fx experiment resume``: its exit code and what it wrote."""
+    where = ("-d", federation.director, "--certificates", str(federation.user_certificates))
+    process = await asyncio.create_subprocess_exec(
+        *fx_command("experiment", "resume", *words, *where),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=clean_environment(),
+    )
+    async with asyncio.timeout(60):
+        out, err = await process.communicate()
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+async def check(user: User, experiment: str, undisturbed: str) -> list[str]:
+    """Compares a resumed experiment with the undisturbed one and gives the kinds of its history."""
+    record, wanted = await user.client.experiment(experiment), await user.client.experiment(undisturbed)
+    assert record.summary.standing == "FINISHED", record.summary.reason
+    assert record.versions[-1].sha256 == wanted.versions[-1].sha256 != ""
+    assert [item.version for item in record.versions] == [item.version for item in wanted.versions]
+    events = await user.events(experiment)
+    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+    rounds = [event.fields["round"] for event in events if event.kind == "round_finished"]
+    assert rounds == list(range(ROUNDS + 1))
+    return [event.kind for event in events]
+
+
+def breaches(federation: LocalFederation) -> list[str]:
+    """What the checker has against the Director's state, but for submissions: no history of the client is kept here."""
+    evidence = gather(federation.directory / "director-state", federation.directory / "no-history")
+    assert [item.status for item in evidence.experiments] == ["FINISHED"] * 3
+    return [str(breach) for breach in judge(evidence, Expected()) if breach.letter != "A1"]
+
+
+async def again(federation: LocalFederation) -> None:
+    """Kills the Director and starts the next one."""
+    federation.children["director"].process.kill()
+    await federation.children["director"].wait()
+    await federation.start_director()
+
+
+async def cancelled_twice(federation: LocalFederation, user: User, experiment: str) -> list[str]:
+    """Cancels it in two of its lives, and kills the Director in the second one and after it; gives its last words."""
+    await user.until(experiment, "round_finished", round=5)
+    with pytest.raises(ConflictError, match="is RUNNING; only one that FAILED or was CANCELLED can be resumed"):
+        await user.client.resume(experiment)
+    assert (await user.client.cancel(experiment)).status == "CANCELLED"
+    assert (await user.client.resume(experiment)).status == "QUEUED"
+    after = (await user.until(experiment, "experiment_resumed", by="user")).sequence
+    started = await user.until(experiment, "experiment_started", after=after)
+    assert (started.fields["resumed"], started.fields["epoch"]) == (True, 2)
+    await user.until(experiment, "update_received", after=after, round=15)
+    await again(federation)
+    await user.until(experiment, "round_finished", after=after, round=25)
+    assert (await user.client.cancel(experiment)).status == "CANCELLED"
+    await again(federation)
+    code, shown, words = await fx_resume(federation, experiment, "--watch")
+    assert code == 0, words
+    return shown.splitlines()[-1:]
+
+
+async def failed_for_a_site(federation: LocalFederation, user: User, experiment: str) -> None:
+    """Lets it fail for a site that is killed, and resumes it before that site is back."""
+    await user.until(experiment, "update_received", round=8)
+    federation.children["site-3"].process.kill()
+    await federation.children["site-3"].wait()
+    failed = await user.ended(experiment)
+    assert failed.status == "FAILED"
+    assert "site-3" in failed.reason
+    assert (await user.client.resume(experiment)).reason == "resumed by user"
+    await user.until(experiment, "experiment_waiting", missing=["site-3"])
+    await federation.start_envoy("site-3")
+    assert (await user.ended(experiment)).status == "FINISHED"
+
+
+async def test_whatever_ended_it_what_is_resumed_has_the_bytes_of_the_undisturbed_run(tmp_path: Path) -> None:
+    async with federation_of(THREE, tmp_path) as (federation, user):
+        undisturbed, cancelled = await user.submit(PLAN, *ALL), await user.submit(PLAN, *ALL)
+        assert await cancelled_twice(federation, user, cancelled) == [f"FINISHED: {ROUNDS} of {ROUNDS} rounds are done"]
+        failed = await user.submit(PLAN, *ALL, "deadline.rejoin_s=0.5")
+        await failed_for_a_site(federation, user, failed)
+        code, _, refusal = await fx_resume(federation, undisturbed)
+        assert (code, "is FINISHED; only one that FAILED or was CANCELLED can be resumed" in refusal) == (4, True)
+
+        kinds = await check(user, cancelled, undisturbed)
+        assert [kinds.count(f"experiment_{kind}") for kind in ("resumed", "started", "ended")] == [2, 4, 3]
+        kinds = await check(user, failed, undisturbed)
+        assert [kinds.count(f"experiment_{kind}") for kind in ("resumed", "ended")] == [1, 2]
+        assert breaches(federation) == []

@@ -1,0 +1,155 @@
+"""Cancelled after any event and resumed: the same versions, best version, early stop and shortfalls as undisturbed."""
+
+import json
+from collections import deque
+from dataclasses import dataclass, field
+
+import pytest
+
+from openfl_like.federation.events import (
+    Aggregate,
+    CancelRequested,
+    CollaboratorJoined,
+    Event,
+    ExperimentStarted,
+    ModelAggregated,
+    ModelVersion,
+    ResumeRequested,
+    SendAssignment,
+    Status,
+    TimerFired,
+    UpdateCommitted,
+    UpdatesValidated,
+    ValidateUpdates,
+)
+from openfl_like.federation.experiment import Experiment
+from openfl_like.federation.lifecycle import ADMISSION_TIMER
+from openfl_like.federation.task import Assignment, Phase, Update
+from openfl_like.plan.schema import Plan
+
+ACCURACY = [0.0, 0.5, 0.7, 0.6, 0.7, 0.9]
+PLAN = Plan.model_validate(
+    {
+        "name": "demo",
+        "seed": 7,
+        "aggregator": {"settings": {"rounds_to_train": 5}},
+        "task_runner": {"template": "src.model:Runner"},
+        "data_loader": {"template": "src.model:Loader"},
+        "tasks": {"train": {"function": "train"}, "validate": {"function": "validate"}},
+        "admission": {"collaborators": ["a", "b", "c"], "min_collaborators": 2},
+        "model_store": {"best": {"metric": "accuracy"}},
+        "stop": {"any": [{"patience": 2}]},
+    }
+)
+
+
+@dataclass(slots=True)
+class Play:
+    """Sites that answer at once; the model of a round is named after what it was made of."""
+
+    experiment: Experiment
+    asked: list[Assignment] = field(default_factory=list)
+
+    def run(self, sites: str, *first: Event, stop_after: int = -1) -> bool:
+        """Runs to the end, or cancels after so many events; tells whether it was cancelled."""
+        waiting: deque[Event] = deque([*first, ExperimentStarted(), *(CollaboratorJoined(name) for name in sites)])
+        waiting.append(TimerFired(ADMISSION_TIMER))
+        count = 0
+        while waiting and not (self.experiment.status.ended and count):
+            if count == stop_after:
+                self.experiment.handle(CancelRequested("alice"), 0.0)
+                return True
+            count += 1
+            for command in self.experiment.handle(waiting.popleft(), 0.0):
+                match command:
+                    case SendAssignment(job):
+                        self.asked.append(job)
+                        waiting.append(UpdateCommitted(answer(job)))
+                    case ValidateUpdates():
+                        waiting.append(UpdatesValidated(command.round))
+                    case Aggregate(number, updates):
+                        waiting.append(ModelAggregated(number, "+".join(update.digest for update in updates)))
+        return False
+
+    def resume(self, sites: str) -> None:
+        """Goes on in another process."""
+        snapshot = json.loads(json.dumps(self.experiment.snapshot()))
+        self.experiment = Experiment.restore(PLAN, snapshot, self.experiment.versions)
+        self.run(sites, ResumeRequested("bob"))
+
+    @property
+    def outcome(self) -> tuple[Status, str, tuple[ModelVersion, ...], dict[str, str]]:
+        """What must not depend on the interruption."""
+        now = self.experiment
+        return now.status, now.reason, now.versions, now.shortfalls
+
+
+def answer(job: Assignment) -> Update:
+    key = job.round, job.phase, job.collaborator
+    if job.phase is Phase.EVALUATE:
+        return Update(*key, "", 5, {"validate": {"accuracy": ACCURACY[job.round]}})
+    return Update(*key, f"{job.collaborator}{job.round}-{job.seed % 1000}", 5, {})
+
+
+def undisturbed(sites: str) -> Play:
+    play = Play(Experiment("exp-1", PLAN))
+    assert not play.run(sites)
+    return play
+
+
+def cancelled_in_round(number: int, sites: str) -> Play:
+    for stop_after in range(200):
+        play = Play(Experiment("exp-1", PLAN))
+        play.run(sites, stop_after=stop_after)
+        if play.experiment.round == number:
+            return play
+    raise AssertionError("it does not get so far")
+
+
+@pytest.mark.parametrize("sites", ["abc", "ab"])
+def test_whenever_it_is_cancelled_it_ends_as_if_it_had_not_been(sites: str) -> None:
+    wanted = undisturbed(sites).outcome
+    assert wanted[:2] == (Status.FINISHED, "no better model for 2 rounds")
+    assert [version.round for version in wanted[2] if version.best] == [1, 2]
+    assert wanted[3] == ({} if sites == "abc" else {"c": "round 1: has not joined"})
+    cancelled = 0
+    for stop_after in range(200):
+        play = Play(Experiment("exp-1", PLAN))
+        if not play.run(sites, stop_after=stop_after):
+            break
+        assert play.experiment.status is Status.CANCELLED
+        play.resume(sites)
+        assert play.outcome == wanted, stop_after
+        cancelled += 1
+    assert cancelled > 20
+
+
+def test_a_round_of_before_is_not_run_again_and_the_open_one_is_asked_of_everybody() -> None:
+    play = cancelled_in_round(2, "abc")
+    play.asked.clear()
+    play.resume("abc")
+    assert min(job.round for job in play.asked) == 2
+    assert [job.collaborator for job in play.asked[:3]] == ["a", "b", "c"]
+
+
+def test_sites_that_were_missing_before_stay_shortfalls_and_take_part_from_now_on() -> None:
+    play = cancelled_in_round(2, "ab")
+    play.resume("abc")
+    status, _, versions, shortfalls = play.outcome
+    assert (status, shortfalls) == (Status.FINISHED, {"c": "round 1: has not joined"})
+    assert [("c" in version.digest) for version in versions[1:]] == [False, True, True, True]
+
+
+def test_what_needs_no_more_round_ends_at_once() -> None:
+    play = undisturbed("abc")
+    versions = play.experiment.versions
+    play.resume("abc")
+    assert (play.experiment.status, play.experiment.versions) == (Status.FINISHED, versions)
+
+
+def test_too_few_sites_end_it_again() -> None:
+    play = cancelled_in_round(2, "abc")
+    play.resume("a")
+    assert play.experiment.status is Status.FAILED
+    assert "1 of 3 collaborators joined" in play.experiment.reason
+    assert "missing: b, c" in play.experiment.reason
