@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-process chaos chaos-sample failpoints bench bench-quick golden protos clean
+.PHONY: help demo test check test-process chaos chaos-sample failpoints determinism bench bench-quick golden protos clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -41,6 +41,9 @@ chaos-sample: $(INSTALLED) ## The same with 25 faults of a seed that is drawn an
 
 failpoints: $(INSTALLED) ## Kill a process at every failpoint once: make failpoints ACTION=kill POINTS="…"
 	$(BIN)/python -m openfl_like.testing.failpoint_suite --action $(or $(ACTION),kill) $(POINTS)
+
+determinism: $(INSTALLED) ## Run one plan again and again, a process killed in each run, and compare the bytes: make determinism RUNS=50
+	$(BIN)/python -m openfl_like.testing.determinism --runs $(or $(RUNS),50) $(if $(SEED),--seed $(SEED))
 
 bench: $(INSTALLED) ## Measure everything (half an hour) and write docs/benchmarks anew
 	$(BIN)/python benchmarks/suite.py --out docs/benchmarks/results.jsonl

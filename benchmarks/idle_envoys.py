@@ -59,7 +59,7 @@ LIMIT_CORE = 0.1
 # ---- the stubs' side ----------------------------------------------------------------------------------------------
 
 
-def _issue(certs: Path, numbers: Sequence[int]) -> list[Credentials]:
+def issue_envoys(certs: Path, numbers: Sequence[int]) -> list[Credentials]:
     """Makes the certificates of a process's envoys without a file for each."""
     authority, trust = Authority.load(certs / AuthorityKind.SITE.value), load_trust(certs)
     made = []
@@ -150,7 +150,7 @@ async def _attend(kind: str, address: str, everybody: Sequence[Credentials], pip
 
 def stubs(kind: str, address: str, certs: Path, numbers: Sequence[int], pipe: Connection) -> None:
     """A process of stubs: says when its certificates are there, waits, says when all are connected, waits, ends."""
-    everybody = _issue(certs, numbers)
+    everybody = issue_envoys(certs, numbers)
     pipe.send("ready")
     pipe.recv()
     with contextlib.suppress(EOFError):

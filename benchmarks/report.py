@@ -29,6 +29,9 @@ NAMES = {
     "w5_connect": "W5: until all envoys are connected",
     "w6_aggregation": "W6: combining updates",
     "w7_compression": "W7: compressing updates",
+    "w8_director_ready": "W8: until a killed Director listens again",
+    "w8_envoys_back": "W8: then until its envoys are back",
+    "w8_herd": "W8: how many of them come at once",
 }
 PLOTS = {
     "w1_transfer": "transfer",

@@ -27,6 +27,7 @@ RUNS = (
     "round_overhead.py --collaborators 50",
     "startup.py",
     "idle_envoys.py",
+    "restart.py",
     "aggregation.py",
     "compression.py",
 )
@@ -36,6 +37,7 @@ QUICK_RUNS = (
     "round_overhead.py --quick",
     "startup.py --quick",
     "idle_envoys.py --quick",
+    "restart.py --quick",
     "aggregation.py --quick",
     "compression.py --quick --only none --only float16 --only bfloat16",
 )

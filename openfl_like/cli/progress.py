@@ -47,6 +47,12 @@ def _absent(fields: Fields) -> str:
     return f"round {fields['round']}: {fields['collaborator']} is absent: {fields['reason']}"
 
 
+def _surplus(fields: Fields) -> str:
+    many = f" ({fields['count']} times)" if fields["count"] > 1 else ""
+    what = f"sent an update that cannot count: {fields['standing']}{many}"
+    return f"round {fields['round']}: {fields['collaborator']} {what}"
+
+
 def _plain_metrics(fields: Fields) -> list[tuple[str, float]]:
     """The metrics of the global model; those of single tasks (``train.loss``) are in the record."""
     metrics: Mapping[str, float] = fields["metrics"]
@@ -83,6 +89,7 @@ LINES: dict[str, Callable[[Fields], str]] = {
     "collaborator_joined": _joined,
     "collaborator_left": _left,
     "collaborator_absent": _absent,
+    "update_surplus": _surplus,
     "round_finished": _round,
     "experiment_ended": _ended,
 }
@@ -102,6 +109,7 @@ COLOURS = {
     "killed": "bold red",
     "restarted": "yellow",
     "back": "green",
+    "update_surplus": "yellow",
 }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from openfl_like.federation.deliveries import Standing
 from openfl_like.federation.task import Assignment, Phase, Update
 
 
@@ -60,6 +61,14 @@ class UpdateCommitted:
     """An update is complete in the spool, its digest verified."""
 
     update: Update
+
+
+@dataclass(frozen=True, slots=True)
+class SurplusArrived:
+    """An update came that cannot count; ``standing`` says why."""
+
+    collaborator: str
+    standing: Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +132,7 @@ Event = (
     | CollaboratorJoined
     | CollaboratorLeft
     | UpdateCommitted
+    | SurplusArrived
     | TaskFailed
     | TimerFired
     | UpdatesValidated
@@ -224,6 +234,7 @@ class Notice(StrEnum):
         ASSIGNMENT_SENT: round, phase, collaborator, tasks.
         UPDATE_RECEIVED: round, phase, collaborator, num_samples, metrics (task -> metric -> value), duration_s.
         UPDATE_REFUSED: round, phase, collaborator, reason.
+        UPDATE_SURPLUS: round (the open one), collaborator, standing (a `Standing`), count (so far in this round).
         COLLABORATOR_ABSENT: round, phase, collaborator, reason.
         MODEL_AGGREGATED: round, digest, weights (name -> weight), digests (name -> digest of its update).
         ROUND_FINISHED: round, digest, metrics, best, selected, contributors, absent (name -> reason), seconds.
@@ -242,6 +253,7 @@ class Notice(StrEnum):
     ASSIGNMENT_SENT = "assignment_sent"
     UPDATE_RECEIVED = "update_received"
     UPDATE_REFUSED = "update_refused"
+    UPDATE_SURPLUS = "update_surplus"
     COLLABORATOR_ABSENT = "collaborator_absent"
     MODEL_AGGREGATED = "model_aggregated"
     ROUND_FINISHED = "round_finished"

@@ -5,8 +5,9 @@ from typing import Any, Self
 
 from pydantic import JsonValue
 
-from openfl_like.federation import admission, lifecycle, phases
+from openfl_like.federation import admission, lifecycle, phases, surplus
 from openfl_like.federation.aggregation import weights_of
+from openfl_like.federation.deliveries import Receipt
 from openfl_like.federation.desk import Desk
 from openfl_like.federation.events import (
     Aggregate,
@@ -22,6 +23,7 @@ from openfl_like.federation.events import (
     ResumeRequested,
     Status,
     StepFailed,
+    SurplusArrived,
     TaskFailed,
     TimerFired,
     UpdateCommitted,
@@ -59,6 +61,7 @@ class Experiment:
             CollaboratorJoined: self._on_joined,
             CollaboratorLeft: self._on_left,
             UpdateCommitted: self._on_update,
+            SurplusArrived: self._on_surplus,
             TaskFailed: self._on_task_failed,
             TimerFired: self._on_timer,
             UpdatesValidated: self._on_validated,
@@ -110,6 +113,12 @@ class Experiment:
         """The open round, or the last one; 0 before the first."""
         current = self._desk.state.round
         return current.number if current is not None else 0
+
+    @property
+    def receipts(self) -> list[Receipt]:
+        """The last update that was taken from each collaborator in each phase."""
+        sites = self._desk.roster.sites
+        return [receipt for name in sorted(sites) for receipt in sites[name].receipts()]
 
     @property
     def versions(self) -> tuple[ModelVersion, ...]:
@@ -192,6 +201,9 @@ class Experiment:
             phases.refuse_update(self._desk, event.update, "no round is open")
         else:
             phases.take_update(self._desk, current, event.update)
+
+    def _on_surplus(self, event: SurplusArrived) -> None:
+        surplus.note(self._desk, event)
 
     def _on_task_failed(self, event: TaskFailed) -> None:
         current = self._desk.state.round

@@ -1,6 +1,6 @@
 """The beginning and the end of an experiment, and the step from one round to the next."""
 
-from openfl_like.federation import admission
+from openfl_like.federation import admission, surplus
 from openfl_like.federation.desk import Desk
 from openfl_like.federation.events import (
     FinishExperiment,
@@ -68,6 +68,7 @@ def publish(desk: Desk, current: RoundState) -> None:
     state.versions = (*state.versions, version)
     desk.emit(PublishVersion(version))
     _note_shortfalls(desk, current)
+    surplus.sum_up(desk)
     desk.announce(
         Notice.ROUND_FINISHED,
         round=version.round,
@@ -102,6 +103,7 @@ def finish(desk: Desk, status: Status, reason: str) -> None:
     state = desk.state
     state.status, state.reason = status, reason
     desk.emit(FinishExperiment(status, reason))
+    surplus.sum_up(desk)
     rounds = state.versions[-1].round if state.versions else 0
     shortfalls = dict(sorted(state.shortfalls.items()))
     desk.announce(Notice.EXPERIMENT_ENDED, status=status.value, reason=reason, rounds=rounds, shortfalls=shortfalls)

@@ -99,8 +99,7 @@ def resume(desk: Desk, state: RoundState, returning: list[Site]) -> None:
 def take_update(desk: Desk, state: RoundState, update: Update) -> None:
     """Takes an answer that is awaited; says so if it is not."""
     site = desk.roster.sites.get(update.collaborator)
-    receipt = f"{update.round}:{update.digest}"
-    if site is not None and site.delivered.get(update.phase.value) == receipt:
+    if site is not None and site.took(update):
         return
     if site is None or not state.expects(update.round, update.phase, update.collaborator):
         refuse_update(desk, update, state.objection(update))
@@ -110,7 +109,7 @@ def take_update(desk: Desk, state: RoundState, update: Update) -> None:
         refuse_update(desk, update, complaint)
         mark_absent(desk, state, update.collaborator, f"was refused: {complaint}")
         return
-    site.delivered[update.phase.value] = receipt
+    site.take(update)
     state.updates[update.collaborator] = update
     desk.announce(
         Notice.UPDATE_RECEIVED,

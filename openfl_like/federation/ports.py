@@ -209,7 +209,7 @@ class AggregatorPort(Protocol):
         """Gives a model version or candidate."""
 
     async def expect_update(self, update: Update, manifest: Manifest) -> Landing:
-        """Checks an offered update before a byte of it is taken."""
+        """Checks an offered update before a byte of it is taken; one that was taken before has a complete landing."""
 
     async def commit_update(self, update: Update) -> None:
         """Takes a complete, verified update into the round."""

@@ -4,6 +4,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from openfl_like.federation.deliveries import Receipt
+from openfl_like.federation.task import Phase, Update
+
 
 class Presence(StrEnum):
     """Whether a collaborator can be reached.
@@ -43,6 +46,22 @@ class Site:
     absences: int = 0
     reason: str = ""
     delivered: dict[str, str] = field(default_factory=dict)
+
+    def take(self, update: Update) -> None:
+        """Notes an update that counts."""
+        self.delivered[update.phase.value] = _receipt(update)
+
+    def took(self, update: Update) -> bool:
+        """Whether this was the last update of its phase."""
+        return self.delivered.get(update.phase.value) == _receipt(update)
+
+    def receipts(self) -> list[Receipt]:
+        """The last update that was taken from it in each phase."""
+        found = []
+        for phase, text in sorted(self.delivered.items()):
+            number, _, digest = text.partition(":")
+            found.append(Receipt(int(number), Phase(phase), self.name, digest))
+        return found
 
     @property
     def here(self) -> bool:
@@ -112,3 +131,7 @@ class Roster:
         """The absent collaborator whose time to come back this timer ends."""
         absent = (site for site in self.sites.values() if site.presence is not Presence.PRESENT)
         return next((site for site in absent if site.rejoin_timer == timer), None)
+
+
+def _receipt(update: Update) -> str:
+    return f"{update.round}:{update.digest}"

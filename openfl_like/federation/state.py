@@ -25,6 +25,7 @@ class ExperimentState:
         round: The open round, or the last one; None before the start.
         versions: What was published.
         shortfalls: Sites without which a round had to go on, with the first such round and the reason.
+        surplus: Collaborator -> kind -> how many updates came in the open round that cannot count.
     """
 
     experiment_id: str
@@ -36,6 +37,7 @@ class ExperimentState:
     round: RoundState | None = None
     versions: tuple[ModelVersion, ...] = ()
     shortfalls: dict[str, str] = field(default_factory=dict)
+    surplus: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def at_step(self, number: int, *steps: Step) -> RoundState | None:
         """The open round, if it is this one and at one of these steps."""

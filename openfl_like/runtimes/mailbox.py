@@ -5,11 +5,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from openfl_like.errors import ConflictError, RoundClosedError, UpdateRefusedError
 from openfl_like.failpoints import failpoint
+from openfl_like.federation.deliveries import Deliveries, Standing
 from openfl_like.federation.events import (
     CollaboratorJoined,
     CollaboratorLeft,
     FinishExperiment,
     SendAssignment,
+    SurplusArrived,
     TaskFailed,
     UpdateCommitted,
     WithdrawAssignment,
@@ -22,7 +24,7 @@ from openfl_like.federation.ports import (
     TaskFailure,
     Withdrawal,
 )
-from openfl_like.federation.task import Assignment, Phase, Update
+from openfl_like.federation.task import Phase, Update
 from openfl_like.runtimes.loop import Outward, Post
 from openfl_like.runtimes.session import converse
 
@@ -34,13 +36,14 @@ class MailboxRuntime:
 
     Args:
         plan_digest: A collaborator must have the plan with this digest.
+        deliveries: What was taken before a restart.
     """
 
-    def __init__(self, plan_digest: str) -> None:
+    def __init__(self, plan_digest: str, deliveries: Deliveries | None = None) -> None:
         self._plan_digest = plan_digest
         self._post: Post | None = None
         self._sessions: dict[str, Mailbox] = {}
-        self._open: dict[tuple[int, Phase, str], Assignment] = {}
+        self._deliveries = deliveries or Deliveries()
         self._dismissal: Dismissal | None = None
         self._empty = asyncio.Event()
         self._empty.set()
@@ -53,16 +56,15 @@ class MailboxRuntime:
         """Puts a command into the mailbox of its collaborator."""
         match command:
             case SendAssignment(assignment):
-                key = assignment.round, assignment.phase, assignment.collaborator
-                self._open[key] = assignment
+                self._deliveries.ask(assignment)
                 self._deliver(assignment.collaborator, assignment)
                 failpoint("aggregator.assignment.sent")
             case WithdrawAssignment(round_number, phase, collaborator, reason):
-                self._open.pop((round_number, phase, collaborator), None)
+                self._deliveries.withdraw(round_number, phase, collaborator)
                 self._deliver(collaborator, Withdrawal(round_number, phase, reason))
             case FinishExperiment(status, reason):
                 self._dismissal = Dismissal(status.value, reason)
-                self._open.clear()
+                self._deliveries.withdraw_all()
                 for mailbox in self._sessions.values():
                     mailbox.put_nowait(self._dismissal)
 
@@ -70,20 +72,26 @@ class MailboxRuntime:
         """Waits until every session has ended."""
         await self._empty.wait()
 
-    def expects(self, update: Update) -> str:
-        """Checks that an update is asked for and gives the digest of the model it starts from.
+    def expects(self, update: Update) -> str | None:
+        """Gives the digest of the model that an awaited update starts from; None if it was taken before.
 
         Raises:
+            UpdateRefusedError: If another update was taken in its place.
             RoundClosedError: If its round does not wait for it.
         """
-        assignment = self._open.get((update.round, update.phase, update.collaborator))
-        if assignment is None:
-            raise RoundClosedError(f"round {update.round} does not wait for an update of '{update.collaborator}'")
-        return assignment.model
+        name, standing = update.collaborator, self._deliveries.standing(update)
+        if standing is Standing.AWAITED:
+            return self._deliveries.model(update)
+        self._tell(SurplusArrived(name, standing))
+        if standing is Standing.REPEATED:
+            return None
+        if standing is Standing.CONFLICTING:
+            raise UpdateRefusedError(f"another update of '{name}' was taken for round {update.round}")
+        raise RoundClosedError(f"round {update.round} does not wait for an update of '{name}'")
 
     def committed(self, update: Update) -> None:
         """Takes a complete update into the loop."""
-        self._open.pop((update.round, update.phase, update.collaborator), None)
+        self._deliveries.take(update)
         self._tell(UpdateCommitted(update))
 
     async def participate(
@@ -133,19 +141,28 @@ class MailboxRuntime:
     async def _read(self, collaborator: str, reports: AsyncIterator[CollaboratorReport]) -> None:
         async for report in reports:
             if isinstance(report, TaskFailure):
-                self._open.pop((report.round, report.phase, collaborator), None)
+                self._deliveries.withdraw(report.round, report.phase, collaborator)
                 self._tell(TaskFailed(report.round, report.phase, collaborator, report.task, report.reason))
             elif isinstance(report, Update):
                 if report.phase is not Phase.EVALUATE:
                     raise UpdateRefusedError(
                         "the result of an evaluation is reported; a model is uploaded, not reported"
                     )
-                self.committed(report)
+                self._take(report)
+
+    def _take(self, evaluation: Update) -> None:
+        standing = self._deliveries.standing(evaluation)
+        if standing is Standing.AWAITED:
+            self.committed(evaluation)
+        else:
+            self._tell(SurplusArrived(evaluation.collaborator, standing))
 
     def _deliver(self, collaborator: str, instruction: AggregatorInstruction) -> None:
         if collaborator in self._sessions:
             self._sessions[collaborator].put_nowait(instruction)
 
-    def _tell(self, event: CollaboratorJoined | CollaboratorLeft | TaskFailed | UpdateCommitted) -> None:
+    def _tell(
+        self, event: CollaboratorJoined | CollaboratorLeft | SurplusArrived | TaskFailed | UpdateCommitted
+    ) -> None:
         if self._post is not None:
             self._post(event)

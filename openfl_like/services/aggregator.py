@@ -10,6 +10,7 @@ from pathlib import Path
 from openfl_like.errors import ConflictError, NotAllowedError, SettingsError, UpdateRefusedError
 from openfl_like.events.bus import EventBus
 from openfl_like.failpoints import failpoint
+from openfl_like.federation.deliveries import Deliveries
 from openfl_like.federation.events import CancelRequested, CollaboratorLeft, Notice, ResumeRequested
 from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.parties import EventRecord
@@ -140,7 +141,8 @@ class Aggregator:
 
     async def expect_update(self, update: Update, manifest: Manifest) -> Landing:
         """Refuses an update that is not asked for or larger than the model it started from."""
-        self._runtime.expects(update)
+        if self._runtime.expects(update) is None:
+            return Landing(self._shelf.spool_path(update), complete=True)
         if manifest.total_bytes > self._limit_bytes:
             raise UpdateRefusedError(f"the update has {manifest.total_bytes} bytes, the model {self._limit_bytes}")
         failpoint("aggregator.update.expected")
@@ -149,6 +151,8 @@ class Aggregator:
     async def commit_update(self, update: Update) -> None:
         """Takes a complete update into the round."""
         base_model = self._runtime.expects(update)
+        if base_model is None:
+            return
         failpoint("aggregator.update.spooled", self._shelf.spool_path(update))
         # A compressed update is small, but as much work as the model that it stands for.
         base = self._shelf.known(base_model)
@@ -217,7 +221,8 @@ async def run_aggregator(settings: AggregatorSettings, ready: Callable[[str, Eve
             place_initial_model(settings.plan, settings.workspace, files)
         experiment = open_experiment(settings.experiment, settings.plan, store, files, settings.expected)
         failpoint("aggregator.restored")
-        runtime = MailboxRuntime(plan_digest(settings.plan))
+        deliveries = Deliveries(experiment.receipts, experiment.round)
+        runtime = MailboxRuntime(plan_digest(settings.plan), deliveries)
         drive = Drive(experiment, runtime, Record(store, shelf, bus.publish), SystemClock())
         guard = Guard(PeerVerifier(settings.credentials.trust), _only(settings.experiment))
         data = None

@@ -37,13 +37,14 @@ from openfl_like.services.spawn import Child, Standby, describe_exit
 from openfl_like.services.strays import end_marked
 from openfl_like.services.worker_process import WorkerProcess, WorkerSettings
 from openfl_like.store.files import ExperimentFiles
-from openfl_like.wire.channel import backoff
+from openfl_like.wire.channel import backoff, spread
 from openfl_like.wire.director import Attendance, EnvoyClient
 
 log = logging.getLogger(__name__)
 LOG_BATCH_S = 0.2
 LOG_LINE_LIMIT = 4000
 STALE_SESSION_S = 30.0
+RETRY_S = 0.5  # there may be hundreds of us, and none of them is in a hurry: its collaborators work on
 CRASHED = MEANINGS[InternalError].exit_code
 
 
@@ -134,7 +135,7 @@ class Envoy:
         """
         try:
             while True:
-                async for _ in backoff():
+                async for _ in backoff(RETRY_S):
                     self._welcomed = False
                     try:
                         async with EnvoyClient(self.settings.director, self.settings.credentials) as client:
@@ -148,6 +149,7 @@ class Envoy:
                             raise
                         log.warning("%s; trying again", error)
                     if self._welcomed:
+                        await spread()
                         break  # the next attempt is the first one of another outage
         finally:
             for work in list(self._work.values()):

@@ -231,8 +231,9 @@ class AggregatorServicer:
                 raise UpdateRefusedError("the update's digest is not that of its file")
             async with self._slot(update):
                 landing = await self._port.expect_update(update, manifest)
-                place_file(landing.path, content, landing.spare)
-                await self._port.commit_update(update)
+                if not landing.complete:
+                    place_file(landing.path, content, landing.spare)
+                    await self._port.commit_update(update)
         except FederationError as error:
             log.info("an update of '%s' refused: %s %s", update.collaborator, error.code, error)
             receipt.code, receipt.reason = error.code, told(error)
@@ -254,8 +255,9 @@ class AggregatorServicer:
         async with self._slot(update):
             landing = await self._port.expect_update(update, manifest)
             await take_file(call, landing, manifest, self._road)
-            keep_manifest(landing.path, manifest)
-            await self._port.commit_update(update)
+            if not landing.complete:
+                keep_manifest(landing.path, manifest)
+                await self._port.commit_update(update)
         await call.send(pb.Receipt(digest=update.digest).SerializeToString())
 
     @asynccontextmanager

@@ -28,6 +28,7 @@ MESSAGE_LIMIT = 4 << 20
 UNARY_DEADLINE_S = 20.0
 HANDSHAKE_S = 10.0  # a Director that a thousand envoys come back to at once needs seconds for one of them
 RECONNECT_CAP_S = 5.0
+RETURN_SPREAD_S = 2.0
 
 
 def open_channel(address: str, server_name: str, credentials: Credentials) -> grpc.aio.Channel:
@@ -68,3 +69,8 @@ async def backoff(first_s: float = 0.1, cap_s: float = RECONNECT_CAP_S) -> Async
         limit = min(cap_s, first_s * 2**attempt)
         await asyncio.sleep(random.uniform(limit / 2, limit))  # noqa: S311 (spreads reconnects, protects nothing)
         attempt = min(attempt + 1, 16)
+
+
+async def spread(most_s: float = RETURN_SPREAD_S) -> None:
+    """Waits some part of this time: those that lost the same server at once must not come back at once."""
+    await asyncio.sleep(random.uniform(0.0, most_s))  # noqa: S311 (as above)

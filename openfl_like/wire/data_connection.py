@@ -57,8 +57,8 @@ class DataConnection:
         """
         while buffer:
             try:
-                # `recv_into` is this with another call around it; its stub does not know that it fills any buffer
-                count: int = self._tls.read(len(buffer), buffer)  # type: ignore[assignment]
+                # `recv_into` is this with another call around it
+                count: int = self._tls.read(len(buffer), buffer)  # type: ignore[assignment] # its stub misses this use
             except OSError as error:
                 raise BrokenConnectionError(str(error)) from error
             if not count:

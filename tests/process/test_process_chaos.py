@@ -34,3 +34,9 @@ def test_what_takes_longer_is_survived() -> None:
     code, line, words = run("failpoint_suite", "--action", "delay", "aggregator.drained", "worker.loaded")
     assert code == 0, words
     assert line["landed"] == 2
+
+
+def test_a_plan_has_the_same_bytes_whoever_is_killed() -> None:
+    code, line, words = run("determinism", "--runs", "2", "--seed", "3")
+    assert code == 0, words
+    assert (line["landed"], line["identical"], line["others"]) == (2, 2, 0)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from openfl_like.federation.deliveries import Standing
 from openfl_like.federation.events import (
     Aggregate,
     Announce,
@@ -22,6 +23,7 @@ from openfl_like.federation.events import (
     ResumeRequested,
     SendAssignment,
     StartTimer,
+    SurplusArrived,
     TaskFailed,
     TimerFired,
     UpdateCommitted,
@@ -74,10 +76,11 @@ def describe_other_event(event: Event) -> str:
             return f"updates of round {number} validated, problems {json.dumps(dict(problems))}"
         case ModelAggregated(number, digest):
             return f"round {number} aggregated to {digest}"
-        case CancelRequested(by):
-            return f"{by} wants to cancel"
-        case ResumeRequested(by):
-            return f"{by} wants to resume"
+        case SurplusArrived(name, standing):
+            return f"{name} sent an update that is {standing}"
+        case CancelRequested(by) | ResumeRequested(by):
+            wish = "cancel" if isinstance(event, CancelRequested) else "resume"
+            return f"{by} wants to {wish}"
     return type(event).__name__
 
 
@@ -244,6 +247,20 @@ def repeated_and_late_updates() -> Play:
     return play
 
 
+def updates_that_cannot_count() -> Play:
+    play = Play(make_plan(rounds=2), "ab")
+    play.start("ab")
+    play.initialise()
+    play.happen(*(SurplusArrived("a", Standing.CONFLICTING) for _ in range(3)))
+    play.happen(SurplusArrived("b", Standing.REPEATED))
+    play.deliver(1, Phase.TRAIN, "ab")
+    play.restart()
+    play.happen(CollaboratorJoined("a"), CollaboratorJoined("b"), SurplusArrived("a", Standing.CONFLICTING))
+    play.deliver(1, Phase.EVALUATE, "ab")
+    play.happen(*(SurplusArrived("a", Standing.LATE) for _ in range(2)), CancelRequested("alice"))
+    return play
+
+
 def initialising_falls_over_to_the_next_site() -> Play:
     play = Play(make_plan(), "abc")
     play.start("abc")
@@ -350,6 +367,7 @@ SCENARIOS: list[Callable[[], Play]] = [
     worker_raises_and_another_site_leaves,
     update_is_refused,
     repeated_and_late_updates,
+    updates_that_cannot_count,
     initialising_falls_over_to_the_next_site,
     cancelled,
     late_joiner_takes_part_in_the_next_round,

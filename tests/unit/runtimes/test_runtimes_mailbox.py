@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 import pytest
 
 from openfl_like.errors import ConflictError, RoundClosedError, UnreachableError, UpdateRefusedError
+from openfl_like.federation.deliveries import Deliveries, Receipt, Standing
 from openfl_like.federation.events import (
     CollaboratorJoined,
     CollaboratorLeft,
@@ -14,6 +16,7 @@ from openfl_like.federation.events import (
     FinishExperiment,
     SendAssignment,
     Status,
+    SurplusArrived,
     TaskFailed,
     UpdateCommitted,
     WithdrawAssignment,
@@ -92,6 +95,7 @@ async def test_a_withdrawal_closes_the_assignment(aggregator: Aggregator) -> Non
     assert await bern.instruction() == Withdrawal(1, Phase.TRAIN, "the deadline passed")
     with pytest.raises(RoundClosedError, match="round 1 does not wait for an update of 'bern'"):
         aggregator.runtime.expects(TRAINED)
+    assert await aggregator.next() == SurplusArrived("bern", Standing.LATE)
 
 
 @pytest.mark.parametrize(
@@ -107,14 +111,34 @@ async def test_only_what_was_asked_for_is_expected(aggregator: Aggregator, offer
     await aggregator.runtime.perform(SendAssignment(TRAIN))
     with pytest.raises(RoundClosedError):
         aggregator.runtime.expects(offered)
+    assert await aggregator.next() == SurplusArrived(offered.collaborator, Standing.UNASKED)
 
 
 async def test_an_update_counts_once(aggregator: Aggregator) -> None:
     await aggregator.runtime.perform(SendAssignment(TRAIN))
     aggregator.runtime.committed(TRAINED)
     assert await aggregator.next() == UpdateCommitted(TRAINED)
+    assert aggregator.runtime.expects(TRAINED) is None
+    assert await aggregator.next() == SurplusArrived("bern", Standing.REPEATED)
+
+
+async def test_another_update_for_a_filled_slot_is_refused(aggregator: Aggregator) -> None:
+    await aggregator.runtime.perform(SendAssignment(TRAIN))
+    aggregator.runtime.committed(TRAINED)
+    await aggregator.runtime.perform(SendAssignment(TRAIN))  # sent again before the experiment had heard of the update
+    with pytest.raises(UpdateRefusedError, match="another update of 'bern' was taken for round 1"):
+        aggregator.runtime.expects(replace(TRAINED, digest="dd"))
+    assert [await aggregator.next() for _ in range(2)] == [
+        UpdateCommitted(TRAINED),
+        SurplusArrived("bern", Standing.CONFLICTING),
+    ]
+
+
+async def test_what_was_taken_before_a_restart_is_acknowledged_again() -> None:
+    runtime = MailboxRuntime(PLAN, Deliveries([Receipt(1, Phase.TRAIN, "bern", "cc")], newest=2))
+    assert runtime.expects(TRAINED) is None
     with pytest.raises(RoundClosedError):
-        aggregator.runtime.expects(TRAINED)
+        runtime.expects(replace(TRAINED, round=0))
 
 
 async def test_an_evaluation_is_reported(aggregator: Aggregator) -> None:
@@ -122,6 +146,10 @@ async def test_an_evaluation_is_reported(aggregator: Aggregator) -> None:
     await aggregator.runtime.perform(SendAssignment(EVALUATE))
     bern.report(EVALUATED)
     assert await aggregator.next() == UpdateCommitted(EVALUATED)
+    bern.report(EVALUATED)
+    assert await aggregator.next() == SurplusArrived("bern", Standing.REPEATED)
+    bern.report(replace(EVALUATED, round=7))
+    assert await aggregator.next() == SurplusArrived("bern", Standing.UNASKED)
 
 
 async def test_a_model_cannot_be_reported_without_its_bytes(aggregator: Aggregator) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from openfl_like.failpoints import POINTS, Action, parse
 from openfl_like.testing.chaos import Verdict, judge, references_of, report
+from openfl_like.testing.determinism import ROUNDS, kills
 from openfl_like.testing.evidence import Evidence, ExperimentEvidence, Happened, ModelFile, Version
 from openfl_like.testing.failpoint_suite import ARGUMENTS, AT_CANCEL, AT_RETURN, AT_START, WITH_FILE, points_of
 from openfl_like.testing.history import Call, Told
@@ -129,3 +130,10 @@ def test_a_failed_run_says_how_to_repeat_it_and_keeps_what_it_left(
     report(Verdict({"seed": 1}, [], ""), place, "the command", keep=False)
     assert "the command" not in capsys.readouterr().err
     assert not place.exists()
+
+
+def test_every_role_is_killed_equally_often_while_rounds_are_made() -> None:
+    drawn = list(kills(5, 50))
+    assert drawn == list(kills(5, 50)) != list(kills(6, 50))
+    assert Counter(kill.role for kill in drawn) == dict.fromkeys(ROLES, 10)
+    assert {kill.round for kill in drawn} == set(range(1, ROUNDS))

@@ -79,6 +79,7 @@ class FakePort:
     reports: list[CollaboratorReport] = field(default_factory=list)
     refusal: FederationError | None = None
     committing: int = 0
+    complete: bool = False
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -109,7 +110,7 @@ class FakePort:
     async def expect_update(self, update: Update, _manifest: Manifest) -> Landing:
         if self.refusal is not None:
             raise self.refusal
-        return Landing(self.directory / "spool" / update.collaborator)
+        return Landing(self.directory / "spool" / update.collaborator, complete=self.complete)
 
     async def commit_update(self, update: Update) -> None:
         self.committing += 1
@@ -227,6 +228,18 @@ async def test_a_second_delivery_waits_for_the_first(session: Session) -> None:
     assert first == second
     assert session.port.committed == [update, update]
     assert servicer._receiving == {}, "nothing is remembered of updates that are here"
+
+
+async def test_an_update_that_is_here_already_is_receipted_again_and_not_written(
+    session: Session, tmp_path: Path
+) -> None:
+    update, path = session.update(SMALL)
+    session.port.complete = True
+    listening = asyncio.create_task(session.listen())
+    await session.collaborator.deliver(update, path)
+    assert session.port.committed == []
+    assert not (tmp_path / "spool").exists()
+    listening.cancel()
 
 
 async def test_a_large_update_is_uploaded(session: Session) -> None:
