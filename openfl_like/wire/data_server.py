@@ -17,6 +17,7 @@ from openfl_like.errors import ConflictError, FederationError, TransferError
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.peer import PeerVerifier
 from openfl_like.pki.roles import Identity
+from openfl_like.wire.channel import backoff
 from openfl_like.wire.data_connection import SECRET_BYTES, BrokenConnectionError, DataConnection
 from openfl_like.wire.tls import peer_pem, server_context
 
@@ -129,30 +130,30 @@ class DataServer:
 
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
-        while True:
-            raw, _ = await loop.sock_accept(self._listener)
-            if len(self._serving) >= MOST_CONNECTIONS:
-                raw.close()
-                continue
-            task = asyncio.create_task(self._serve(raw))
-            self._serving.add(task)
-            task.add_done_callback(self._serving.discard)
+        async for _ in backoff():
+            try:
+                while True:
+                    self._take((await loop.sock_accept(self._listener))[0])
+            except OSError as error:  # too many open files, for one: it passes
+                log.warning("no data connection can be accepted: %s; trying again", error)
+
+    def _take(self, raw: socket.socket) -> None:
+        if len(self._serving) >= MOST_CONNECTIONS:
+            raw.close()
+            return
+        task = asyncio.create_task(self._serve(raw))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
 
     async def _serve(self, raw: socket.socket) -> None:
-        """Holds one peer's connection: a ticket, its transfer, the next ticket."""
+        """Holds one peer's connection until it ends, and closes it."""
         raw.settimeout(0.0)
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        tls = self._context.wrap_socket(raw, server_side=True, do_handshake_on_connect=False)
+        connection = raw
         try:
-            async with asyncio.timeout(HANDSHAKE_S):
-                await _ready(tls, tls.do_handshake)
-                ticket = await self._next(tls)
-            while ticket is not None:
-                if not await ticket.present(DataConnection(tls, self._pool)):
-                    return
-                tls.settimeout(0.0)
-                ticket = await self._next(tls)
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            connection = tls = self._context.wrap_socket(raw, server_side=True, do_handshake_on_connect=False)
+            await self._redeem(tls)
         except TimeoutError:
             log.info("a data connection was refused: no ticket came within %g s", HANDSHAKE_S)
         except (OSError, FederationError) as error:
@@ -160,7 +161,16 @@ class DataServer:
         except Exception:
             log.exception("a data connection failed")
         finally:
-            tls.close()
+            connection.close()
+
+    async def _redeem(self, tls: ssl.SSLSocket) -> None:
+        """A ticket, its transfer, the next ticket."""
+        async with asyncio.timeout(HANDSHAKE_S):
+            await _ready(tls, tls.do_handshake)
+            ticket = await self._next(tls)
+        while ticket is not None and await ticket.present(DataConnection(tls, self._pool)):
+            tls.settimeout(0.0)
+            ticket = await self._next(tls)
 
     async def _next(self, tls: ssl.SSLSocket) -> Ticket | None:
         """Reads the next secret and gives its ticket; None when the peer has closed the connection.
