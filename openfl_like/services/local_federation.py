@@ -34,6 +34,8 @@ class LocalFederation:
         heartbeat_s: Seconds between an envoy's heartbeats.
         environment: What the processes get besides the clean environment.
         dial: Site -> the address at which it finds the Director, when that is not the Director's own.
+        aggregator_ports: Ports for Aggregators, as in director.yaml.
+        aggregator_host: Host at which sites find Aggregators, when that is not the Director's own.
     """
 
     directory: Path
@@ -45,6 +47,8 @@ class LocalFederation:
     director: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     dial: dict[str, str] = field(default_factory=dict)
+    aggregator_ports: str = "0"
+    aggregator_host: str | None = None
     children: dict[str, Child] = field(default_factory=dict)
     _logs: ExitStack = field(default_factory=ExitStack)
 
@@ -82,7 +86,8 @@ class LocalFederation:
         config = self.directory / "director.yaml"
         settings = {
             "listen": self.director or "localhost:0",
-            "aggregator_ports": "0",
+            "aggregator_host": self.aggregator_host,
+            "aggregator_ports": self.aggregator_ports,
             "sample_shape": list(self.sample_shape),
             "target_shape": list(self.target_shape),
             "heartbeat_s": self.heartbeat_s,

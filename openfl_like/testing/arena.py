@@ -1,6 +1,8 @@
-"""A federation to be broken: real processes over mTLS, a proxy on every line to the Director, daemons started again."""
+"""A federation to be broken: real processes over mTLS, a proxy on every line, daemons started again."""
 
 import asyncio
+import random
+import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,6 +20,10 @@ from openfl_like.testing.proxy import PASS, FaultProxy
 
 SITES = {"site-1": 1.0, "site-2": -2.0, "site-3": 5.0}
 USER = "user"
+AGGREGATOR = "aggregator"
+PROXIED_HOST = "127.0.0.2"  # a proxy listens on an Aggregator's port here; the Aggregator itself on 127.0.0.1
+AGGREGATOR_PORTS = 8
+BELOW_EPHEMERAL = range(20_000, 32_000)  # no outgoing connection is given one of these
 RESTART_S = 0.5
 DIE_S = 10.0
 
@@ -30,6 +36,10 @@ class Arena:
         directory: Where keys, state and logs go; nothing else may work below it.
         seed: Decides what the proxies draw.
         sites: Its sites, up to three.
+
+    Attributes:
+        lines: Site or user -> the proxy before the Director that it dials; `AGGREGATOR` -> those before the ports of
+            Aggregators.
     """
 
     directory: Path
@@ -37,10 +47,11 @@ class Arena:
     sites: int = 3
     federation: LocalFederation = field(init=False)
     plan: Path = field(init=False)
-    proxies: dict[str, FaultProxy] = field(default_factory=dict)
+    lines: dict[str, list[FaultProxy]] = field(default_factory=dict)
     restarts: dict[str, int] = field(default_factory=dict)
     own_ends: list[str] = field(default_factory=list)
     ready_s: list[float] = field(default_factory=list)
+    _ports: range = range(0)
     _keepers: list[asyncio.Task[None]] = field(default_factory=list)
     _closing: bool = False
 
@@ -77,18 +88,18 @@ class Arena:
     @property
     def director(self) -> str:
         """Where the user finds the Director."""
-        return self.proxies[USER].address
+        return self.lines[USER][0].address
 
     async def __aenter__(self) -> Self:
         federation = self.federation
         federation.directory.mkdir(parents=True, exist_ok=True)
         try:
             await asyncio.to_thread(federation.make_certificates)
+            self._ports = free_block(AGGREGATOR_PORTS)
+            federation.aggregator_host = PROXIED_HOST
+            federation.aggregator_ports = f"{self._ports[0]}-{self._ports[-1]}"
             await federation.start_director()
-            for number, name in enumerate((*self.names, USER)):
-                proxy = FaultProxy(_numeric(federation.director), seed=self.seed * 100 + number)
-                self.proxies[name] = await proxy.__aenter__()
-                federation.dial[name] = proxy.address
+            await self._draw_lines()
             await asyncio.gather(*(federation.start_envoy(name) for name in self.names))
         except BaseException:
             await self.close()
@@ -97,6 +108,22 @@ class Arena:
         for name in self.names:
             self._keep(name, _starter(federation, name))
         return self
+
+    async def _draw_lines(self) -> None:
+        for name in (*self.names, USER):
+            proxy = await self._proxy(name, FaultProxy(_numeric(self.federation.director), seed=self._line_seed()))
+            self.federation.dial[name] = proxy.address
+        for port in self._ports:
+            proxy = FaultProxy(f"127.0.0.1:{port}", seed=self._line_seed(), listen=f"{PROXIED_HOST}:{port}")
+            await self._proxy(AGGREGATOR, proxy)
+
+    def _line_seed(self) -> int:
+        return self.seed * 100 + sum(map(len, self.lines.values()))
+
+    async def _proxy(self, line: str, proxy: FaultProxy) -> FaultProxy:
+        await proxy.__aenter__()
+        self.lines.setdefault(line, []).append(proxy)
+        return proxy
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
@@ -109,12 +136,12 @@ class Arena:
         await asyncio.gather(*self._keepers, return_exceptions=True)
         self.thaw_all()
         await self.federation.__aexit__()
-        for proxy in self.proxies.values():
+        for proxy in self.proxies:
             await proxy.__aexit__()
 
     async def remains(self) -> tuple[list[Process], list[int]]:
         """Waits for what the ended federation left behind to vanish; gives what has not after `DIE_S` seconds."""
-        ports = {int(self.federation.director.rpartition(":")[2])}
+        ports = {int(self.federation.director.rpartition(":")[2]), *self._ports}
         loop = asyncio.get_running_loop()
         end = loop.time() + DIE_S
         while True:
@@ -126,6 +153,11 @@ class Arena:
             with suppress(psutil.Error):
                 psutil.Process(stray.pid).kill()
         return strays, held
+
+    @property
+    def proxies(self) -> list[FaultProxy]:
+        """The proxies of all lines."""
+        return [proxy for line in self.lines.values() for proxy in line]
 
     # ---- who is there
 
@@ -150,7 +182,7 @@ class Arena:
 
     async def heal(self) -> None:
         """Takes every fault of the network and of processes away."""
-        for proxy in self.proxies.values():
+        for proxy in self.proxies:
             await proxy.apply(PASS)
         self.switch.unlink(missing_ok=True)
         self.thaw_all()
@@ -189,6 +221,31 @@ def _numeric(address: str) -> str:
     """The proxies' own sockets need no name resolution."""
     host, _, port = address.rpartition(":")
     return f"{'127.0.0.1' if host == 'localhost' else host}:{port}"
+
+
+def free_block(size: int) -> range:
+    """Finds ports in a row that nobody listens on, neither at 127.0.0.1 nor at `PROXIED_HOST`.
+
+    Raises:
+        OSError: If there are none, or this machine has no `PROXIED_HOST`.
+    """
+    first = random.SystemRandom().choice(BELOW_EPHEMERAL)
+    span = BELOW_EPHEMERAL.stop - BELOW_EPHEMERAL.start
+    for offset in range(0, span, size):
+        start = BELOW_EPHEMERAL.start + (first - BELOW_EPHEMERAL.start + offset) % span
+        block = range(start, start + size)
+        if all(_free(host, port) for port in block for host in ("127.0.0.1", PROXIED_HOST)):
+            return block
+    raise OSError(f"there are no {size} free ports in a row between {BELOW_EPHEMERAL.start} and {BELOW_EPHEMERAL.stop}")
+
+
+def _free(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
 
 
 def _alive(pids: list[int]) -> list[psutil.Process]:

@@ -211,7 +211,7 @@ async def disturb(place: Path, seed: int, faults: int, mix: str, rate: float = 0
         undisturbed = await workload.references()
         saboteur = Saboteur(arena, say)
         submitting = [asyncio.create_task(work) for work in (workload.run(), workload.flood())]
-        await saboteur.run(schedule(seed, mix, sorted(arena.proxies)), faults)
+        await saboteur.run(schedule(seed, mix, sorted(arena.lines)), faults)
         seconds = time.monotonic() - begin
         say("no more faults; waiting for the experiments to end")
         for task in submitting:

@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import psutil
 
 from openfl_like.testing.arena import Arena
-from openfl_like.testing.proxy import BLACK_HOLE, PASS, REFUSE, Direction, Faults
+from openfl_like.testing.proxy import BLACK_HOLE, PASS, REFUSE, Direction, FaultProxy, Faults
 from openfl_like.testing.schedule import LINES, Fault, Kind
 
 TARGET_S = 10.0
@@ -107,13 +107,13 @@ class Saboteur:
             self.arena.switch.unlink(missing_ok=True)
 
     async def _break_line(self, fault: Fault) -> bool:
-        proxy = self.arena.proxies[fault.target]
-        if not await _until(lambda: proxy.connections > 0, LINE_S, 0.01):
+        proxies = self.arena.lines[fault.target]
+        if not await _until(lambda: any(proxy.connections for proxy in proxies), LINE_S, 0.01):
             return False
         if fault.kind is Kind.CUT:
-            return proxy.cut() > 0
+            return sum(proxy.cut() for proxy in proxies) > 0
         if fault.kind is Kind.RESET:
-            return proxy.reset() > 0
+            return sum(proxy.reset() for proxy in proxies) > 0
         way = Direction.UP if fault.pick < 0.5 else Direction.DOWN
         faults = {
             Kind.REFUSE: REFUSE,
@@ -121,10 +121,11 @@ class Saboteur:
             Kind.ONE_WAY: Faults(drop=frozenset({way})),
             Kind.LATE: Faults(latency_s=0.2 + fault.pick, jitter_s=0.3, slice_bytes=700),
         }
-        await proxy.apply(faults[fault.kind])
+        await _apply(proxies, faults[fault.kind])
         if fault.kind is Kind.REFUSE:
-            proxy.cut()
-        self._later(fault.seconds, lambda: proxy.apply(PASS))
+            for proxy in proxies:
+                proxy.cut()
+        self._later(fault.seconds, lambda: _apply(proxies, PASS))
         return True
 
     def _later(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
@@ -135,6 +136,11 @@ class Saboteur:
         task = asyncio.create_task(wait())
         self._passing.add(task)
         task.add_done_callback(self._passing.discard)
+
+
+async def _apply(proxies: Sequence[FaultProxy], faults: Faults) -> None:
+    for proxy in proxies:
+        await proxy.apply(faults)
 
 
 async def _until(true: Callable[[], bool], timeout_s: float, every_s: float) -> bool:
