@@ -27,6 +27,7 @@ from openfl_like.federation.task import Assignment, Update
 from openfl_like.pki.files import Credentials
 from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.schema import Plan
+from openfl_like.services.restarts import Restarts
 from openfl_like.services.worker_process import WorkerEndedError, WorkerProcess, WorkerSettings
 from openfl_like.store.files import retire
 from openfl_like.tensors.container import spare_path
@@ -222,16 +223,17 @@ class Collaborator:
         return _Result(update, out)
 
     async def _have_performed(self, assignment: Assignment, model: Path | None, out: Path) -> Update:
-        """Gives the assignment to the worker; if that dies over it, once more to a new one."""
-        try:
-            return await (await self._ready_worker()).perform(assignment, model, out)
-        except WorkerEndedError as error:
-            log.warning("round %d: %s; the task is given to a new one", assignment.round, error)
-            await self._end_worker()
-        try:
-            return await (await self._ready_worker()).perform(assignment, model, out)
-        except WorkerEndedError as error:
-            raise TaskError(f"{error}, for the second time") from None
+        """Gives the assignment to the worker; if that dies over it, to new ones, each after a longer pause."""
+        restarts = Restarts()
+        while True:
+            try:
+                return await (await self._ready_worker()).perform(assignment, model, out)
+            except WorkerEndedError as error:
+                await self._end_worker()
+                if restarts.exhausted:
+                    raise TaskError(f"{error}; it ended {restarts.count + 1} times in a row") from None
+                log.warning("round %d: %s; the task is given to a new one", assignment.round, error)
+            await asyncio.sleep(restarts.next_pause_s())
 
     async def _model(self, session: Participation, digest: str) -> Path | None:
         if not digest:

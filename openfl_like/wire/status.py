@@ -22,7 +22,10 @@ _DETAILS_LIMIT_BYTES = 6000  # a peer may refuse metadata beyond 8 kB, and then 
 
 # Words by which the releases of grpcio say why a connection was not made; it has no codes for them.
 _ANOTHER_SERVER = ("hostname verification", "peer name")
-_BROKEN_OFF = ("handshaker shutdown", "connection reset", "socket closed", "broken pipe")  # says nothing about keys
+_BROKEN_OFF = (  # says nothing about keys
+    "handshake read failed", "handshake write failed", "handshaker shutdown",
+    "connection reset", "socket closed", "broken pipe",
+)  # fmt: skip
 _HANDSHAKE = ("handshake", "ssl_error", "certificate", "tls")
 
 

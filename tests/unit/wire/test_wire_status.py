@@ -110,6 +110,8 @@ async def test_a_failed_handshake_is_told_from_an_absent_server() -> None:
         "handshaker shutdown",
         "Handshake read failed (recvmsg:Connection reset by peer (104))",
         "Handshake read failed (Socket closed)",
+        "Handshake read failed (Endpoint closing)",
+        "Handshake write failed (Endpoint closing)",
     ],
 )
 async def test_a_handshake_that_was_broken_off_blames_no_certificate(end: str) -> None:
