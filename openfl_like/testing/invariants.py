@@ -95,13 +95,19 @@ def lost_and_doubled(breaches: Sequence[Breach]) -> tuple[int, int]:
 # ---- A1: an acknowledged submission is there, once ----------------------------------------------------------------
 
 
-def _acknowledged(evidence: Evidence) -> Iterator[Breach]:
-    there = {item.id for item in evidence.experiments}
-    known = dict(evidence.requests)
+def acknowledged(evidence: Evidence) -> dict[str, set[str]]:
+    """Gives the submissions that were acknowledged: request id -> the experiments that were told for it."""
     answers: dict[str, set[str]] = {}
     for call in evidence.calls:
         if call.name == "submit" and call.told is not None:
             answers.setdefault(call.request_id, set()).add(call.told.experiment)
+    return answers
+
+
+def _acknowledged(evidence: Evidence) -> Iterator[Breach]:
+    there = {item.id for item in evidence.experiments}
+    known = dict(evidence.requests)
+    answers = acknowledged(evidence)
     for request, ids in sorted(answers.items()):
         if len(ids) > 1:
             yield Breach("A1", f"request {request}", f"it was answered twice, with {', '.join(sorted(ids))}")
