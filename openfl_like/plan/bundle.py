@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from openfl_like.errors import BundleError, PlanError
-from openfl_like.plan.archive import BLOCK, END, ArchiveReader, header_of
+from openfl_like.plan.archive import BLOCK, BUNDLE, END, ArchiveReader, header_of
 from openfl_like.plan.digest import freeze, thaw
 from openfl_like.plan.names import MAX_TOTAL_BYTES, PLAN_NAME, NameSet, is_excluded, rule_against
 from openfl_like.plan.schema import Plan
@@ -86,6 +86,31 @@ def unpack(archive: Path, into: Path) -> Plan:
     return plan
 
 
+def holds(archive: Path, workspace: Path, plan: Path) -> bool:
+    """Whether a directory still has what a bundle has; more files in it do not matter.
+
+    Args:
+        archive: A bundle that was unpacked before.
+        workspace: Where to.
+        plan: Where its plan was written, too.
+
+    Raises:
+        BundleError: If the archive is none.
+    """
+    try:
+        with archive.open("rb") as file:
+            reader = ArchiveReader(file, archive.name, BUNDLE)
+            for path, size in reader.entries():
+                data = b"".join(reader.content(path, size))
+                if (workspace / path).is_symlink() or (workspace / path).read_bytes() != data:
+                    return False
+                if path == PLAN_NAME and plan.read_bytes() != freeze(thaw(data)):
+                    return False
+    except OSError:
+        return False
+    return True
+
+
 # ---- packing ------------------------------------------------------------------------------------------------------
 
 
@@ -134,7 +159,7 @@ def _append(archive: BinaryIO, path: str, data: bytes) -> int:
 
 
 def _extract(file: BinaryIO, directory: Path, place: str) -> Plan:
-    reader = ArchiveReader(file, place)
+    reader = ArchiveReader(file, place, BUNDLE)
     frozen = b""
     root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:

@@ -13,6 +13,7 @@ from pathlib import Path
 from openfl_like.errors import BundleError, ConflictError, FederationError, NotAllowedError, NotFoundError, UsageError
 from openfl_like.events.bus import EventBus, batched
 from openfl_like.failpoints import failpoint
+from openfl_like.federation import surplus
 from openfl_like.federation.events import Announce, Notice, Status
 from openfl_like.federation.parties import (
     EnvoyRecord,
@@ -38,10 +39,12 @@ from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.names import MAX_TOTAL_BYTES
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.loop import Outcome
+from openfl_like.services.checkpoints import Checkpoints
 from openfl_like.services.dispatch import Desk, Dispatch
 from openfl_like.services.leftovers import remove_leftovers
 from openfl_like.services.lifetime import allow_many_connections
 from openfl_like.services.lock import only_one
+from openfl_like.services.mending import mend, mend_all
 from openfl_like.services.roster import Roster
 from openfl_like.services.settings import DirectorFile
 from openfl_like.services.signature import verify_submitter
@@ -49,7 +52,9 @@ from openfl_like.services.spawn import Standby
 from openfl_like.services.strays import end_marked
 from openfl_like.store.director import DirectorStore, StoredExperiment
 from openfl_like.store.experiment import ExperimentStore
-from openfl_like.store.files import ExperimentFiles, pick_version
+from openfl_like.store.files import ExperimentFiles, pick_version, sync_names
+from openfl_like.wire.checkpoints import SERVICE as CHECKPOINTS
+from openfl_like.wire.checkpoints import CheckpointServicer
 from openfl_like.wire.director import SERVICE, DirectorServicer
 from openfl_like.wire.server import Guard, Server, service_handler
 
@@ -206,6 +211,7 @@ class Director:
         files.plan.write_bytes(freeze(plan))
         failpoint("director.submit.plan")
         ExperimentStore(files.directory).close()
+        sync_names(files.directory, files.directory.parent)
 
     def _enqueue(self, experiment: str, plan: Plan, caller: str, submission: Submission) -> ExperimentSummary:
         summary = ExperimentSummary(
@@ -228,8 +234,9 @@ class Director:
         """Gives everything known of one experiment."""
         summary = self._known(experiment).summary
         files = self._files(summary.id)
-        versions = await asyncio.to_thread(_versions, files)
-        return ExperimentRecord(summary, tuple(versions), files.plan.read_text(encoding="utf-8"))
+        versions, told = await asyncio.to_thread(_record, files)
+        plan = files.plan.read_text(encoding="utf-8")
+        return ExperimentRecord(summary, tuple(versions), plan, surplus.total(told))
 
     async def watch(self, experiment: str, after: int) -> AsyncIterator[Sequence[ExperimentSummary | EventRecord]]:
         """Gives the summary, history and live events, and the summary again at the end."""
@@ -337,9 +344,13 @@ class Director:
             history=feed.store.events,
             standby=self.standby,
         )
-        self._current = Dispatch(desk, self.store.experiment(summary.id), self._files(summary.id))
+        stored = self.store.experiment(summary.id)
+        self._current = Dispatch(desk, stored, self._files(summary.id))
         try:
+            await asyncio.to_thread(mend, stored, self._files(summary.id))
             outcome = await self._current.run()
+        except FederationError as error:
+            outcome = Outcome(Status.FAILED, f"the director cannot run it: {error}")
         except Exception as error:
             log.exception("experiment %s: dispatch failed", summary.id)
             outcome = Outcome(Status.FAILED, f"the director failed: {type(error).__name__}: {error}")
@@ -386,6 +397,12 @@ def _versions(files: ExperimentFiles) -> list[PublishedVersion]:
         store.close()
 
 
+def _record(files: ExperimentFiles) -> tuple[list[PublishedVersion], list[EventRecord]]:
+    """Gives the versions, and what the history tells of updates that could not count."""
+    with contextlib.closing(ExperimentStore(files.directory)) as store:
+        return store.versions(), store.events(kinds=surplus.TOLD)
+
+
 def _history(files: ExperimentFiles, after: int) -> list[EventRecord]:
     store = ExperimentStore(files.directory)
     try:
@@ -416,10 +433,15 @@ async def run_director(settings: DirectorFile, credentials: Credentials, ready: 
         failpoint("director.opened")
         stack.callback(store.close)
         remove_leftovers(settings.state, {summary.id for summary in store.experiments()})
+        await asyncio.to_thread(mend_all, settings.state, store)
         director = Director(settings, credentials, authority, store)
-        servicer = DirectorServicer(director.roster, director)
         guard = Guard(PeerVerifier(credentials.trust))
-        async with Server(settings.listen, credentials, (service_handler(SERVICE, servicer, guard),)) as server:
+        checkpoints = CheckpointServicer(Checkpoints(settings.state, credentials, store))
+        handlers = (
+            service_handler(SERVICE, DirectorServicer(director.roster, director), guard),
+            service_handler(CHECKPOINTS, checkpoints, guard),
+        )
+        async with Server(settings.listen, credentials, handlers) as server:
             ready(f"{settings.listen.rpartition(':')[0]}:{server.port}")
             director.standby.prepare()
             try:
