@@ -27,6 +27,8 @@ def remove_leftovers(state: Path, known: Collection[str]) -> list[Path]:
     """
     staging = sorted((state / INCOMING).glob("unpacked-*"))
     shutil.rmtree(state / OUTGOING, ignore_errors=True)
+    for archive in (state / INCOMING).glob("*.checkpoint*"):  # complete or not: it would be sent again
+        archive.unlink()
     directories = sorted((state / "experiments").glob("*"))
     removed = [*staging, *(path for path in directories if path.name not in known and not _has_history(path))]
     for path in removed:
