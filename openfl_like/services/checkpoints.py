@@ -8,21 +8,24 @@ import secrets
 import shutil
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from openfl_like.errors import BundleError, ConflictError, NotAllowedError, NotFoundError, UsageError
 from openfl_like.failpoints import failpoint
+from openfl_like.federation import surplus
 from openfl_like.federation.events import Announce, Notice
 from openfl_like.federation.parties import EventRecord, ExperimentSummary
 from openfl_like.federation.ports import CheckpointOffer, Landing
 from openfl_like.federation.state import load_state
 from openfl_like.pki.files import Credentials
+from openfl_like.pki.roles import NAME
 from openfl_like.plan.bundle import unpack
 from openfl_like.plan.checks import check_plan
 from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.schema import Plan
 from openfl_like.services.leftovers import INCOMING, OUTGOING, UNFINISHED
+from openfl_like.services.once import Once
 from openfl_like.services.signature import verify_submitter
 from openfl_like.store.checkpoint import (
     BUNDLE,
@@ -48,6 +51,8 @@ log = logging.getLogger(__name__)
 ORIGIN = "origin.json"
 _REQUEST_ID = re.compile(r"[0-9a-f]{8,64}")
 _KIND = re.compile(r"[a-z_]{1,64}")
+_MOST_SECONDS = 1 << 36
+_MOST_EPOCHS = 1 << 31
 _BEGINS = (Notice.EXPERIMENT_QUEUED, Notice.EXPERIMENT_STARTED, Notice.EXPERIMENT_RESUMED)
 
 
@@ -59,11 +64,13 @@ class Checkpoints:
         state: The Director's state directory.
         credentials: The Director's certificate.
         store: What it remembers.
+        taking: Imports under way, by user and request.
     """
 
     state: Path
     credentials: Credentials
     store: DirectorStore
+    taking: Once[ExperimentSummary] = field(default_factory=Once)
 
     # ---- out
 
@@ -131,16 +138,15 @@ class Checkpoints:
             BundleError: If anything in it is damaged or does not fit; the message names the entry.
             ConflictError: If an experiment of this id is here.
         """
-        known = await asyncio.to_thread(self.store.requested, caller, offer.request_id)
-        if known is not None:
-            return known
-        failpoint("director.import.received")
-        summary = await asyncio.to_thread(self._take, caller, offer)
-        log.info("experiment %s imported by %s", summary.id, caller)
-        return summary
+        return await self.taking.do((caller, offer.request_id), lambda: self._take(caller, offer))
 
     def _take(self, caller: str, offer: CheckpointOffer) -> ExperimentSummary:
         incoming = self._incoming(caller, offer)
+        known = self.store.requested(caller, offer.request_id)
+        if known is not None:
+            incoming.unlink(missing_ok=True)
+            return known
+        failpoint("director.import.received")
         staging = self.state / INCOMING / f"unpacked-{secrets.token_hex(8)}"
         try:
             checkpoint = read_checkpoint(incoming, staging)
@@ -150,6 +156,7 @@ class Checkpoints:
             self._refuse_known(checkpoint.summary.id)
             _furnish(staging, checkpoint, caller)
             failpoint("director.import.built")
+            log.info("experiment %s imported by %s", checkpoint.summary.id, caller)
             return self._enter(staging, checkpoint, caller, offer)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
@@ -201,7 +208,7 @@ def _furnish(staging: Path, checkpoint: Checkpoint, caller: str) -> None:
     try:
         plan = unpack(staging / BUNDLE, staging / "workspace")
         check_plan(plan, "the imported plan")
-        _check_summary(checkpoint.summary, plan, (staging / PLAN).read_bytes())
+        _check_summary(checkpoint, plan, (staging / PLAN).read_bytes())
         recorded = read_record(staging, checkpoint)
         _check_record(recorded, checkpoint, staging)
     except ConflictError as error:
@@ -218,7 +225,13 @@ def _furnish(staging: Path, checkpoint: Checkpoint, caller: str) -> None:
     sync_names(staging / "models", staging)
 
 
-def _check_summary(summary: ExperimentSummary, plan: Plan, frozen: bytes) -> None:
+def _check_summary(checkpoint: Checkpoint, plan: Plan, frozen: bytes) -> None:
+    summary = checkpoint.summary
+    for name in (checkpoint.origin.federation, summary.owner):
+        if not NAME.fullmatch(name):
+            raise BundleError(f"nobody can be called {name[:80]!r}", place=HEAD)
+    if not all(0 <= moment < _MOST_SECONDS for moment in (summary.submitted_at, summary.started_at, summary.ended_at)):
+        raise BundleError("its times are none", place=HEAD)
     if not re.fullmatch(rf"{re.escape(plan.name[:48])}-[0-9a-f]{{8}}", summary.id) or summary.name != plan.name:
         raise BundleError(f"the experiment {summary.id[:80]!r} is not one of the plan '{plan.name}'", place=HEAD)
     if not summary.status.ended:
@@ -229,6 +242,10 @@ def _check_summary(summary: ExperimentSummary, plan: Plan, frozen: bytes) -> Non
 
 def _check_record(recorded: Recorded, checkpoint: Checkpoint, directory: Path) -> None:
     """Looks whether an Aggregator could go on from it; what `read_record` has compared is not looked at again."""
+    if not 0 <= recorded.epoch < _MOST_EPOCHS or not all(
+        0 <= v.published_at < _MOST_SECONDS for v in recorded.versions
+    ):
+        raise BundleError("its epoch or its times are none", place=RECORD)
     if recorded.snapshot is None:
         if recorded.versions:
             raise BundleError("it has rounds and no snapshot", place=RECORD)
@@ -244,12 +261,20 @@ def _check_record(recorded: Recorded, checkpoint: Checkpoint, directory: Path) -
             raise BundleError(f"the model of round {number} has another SHA-256 than its row", place=RECORD)
 
 
+def _check_event(event: EventRecord) -> None:
+    if not _KIND.fullmatch(event.kind) or not 0 <= event.time < _MOST_SECONDS:
+        raise BundleError(f"event {event.sequence} has no name or no time", place=EVENTS)
+    try:
+        surplus.total([event])  # what this Director reads itself
+    except (KeyError, ValueError):
+        raise BundleError(f"event {event.sequence} does not have the fields of its kind", place=EVENTS) from None
+
+
 def _ending(events: Iterable[EventRecord], summary: ExperimentSummary) -> Iterator[EventRecord]:
     """Passes a history on, and refuses it if it does not end as the summary says."""
     end = ""
     for event in events:
-        if not _KIND.fullmatch(event.kind):
-            raise BundleError(f"an event cannot be called {event.kind[:80]!r}", place=EVENTS)
+        _check_event(event)
         if event.kind in _BEGINS:
             end = ""
         elif event.kind == Notice.EXPERIMENT_ENDED:

@@ -45,6 +45,7 @@ from openfl_like.services.leftovers import remove_leftovers
 from openfl_like.services.lifetime import allow_many_connections
 from openfl_like.services.lock import only_one
 from openfl_like.services.mending import mend, mend_all
+from openfl_like.services.once import Once
 from openfl_like.services.roster import Roster
 from openfl_like.services.settings import DirectorFile
 from openfl_like.services.signature import verify_submitter
@@ -116,6 +117,7 @@ class Director:
     _queued: asyncio.Event = field(default_factory=asyncio.Event)
     _current: Dispatch | None = None
     _feeds: dict[str, _Feed] = field(default_factory=dict)
+    _admitting: Once[ExperimentSummary] = field(default_factory=Once)
 
     def __post_init__(self) -> None:
         self.standby = Standby("aggregator", self.settings.state)
@@ -167,18 +169,20 @@ class Director:
 
     async def submit(self, caller: str, submission: Submission) -> ExperimentSummary:
         """Queues a complete bundle; it is on disk when this returns."""
-        known = await asyncio.to_thread(self.store.requested, caller, submission.request_id)
-        if known is not None:
-            return known
-        failpoint("director.submit.received")
-        summary = await asyncio.to_thread(self._admit, caller, submission)
-        log.info("experiment %s submitted by %s", summary.id, caller)
-        self._feed(summary.id).announce(Announce(Notice.EXPERIMENT_QUEUED, {"owner": caller}))
-        failpoint("director.submit.announced")
+        key = caller, submission.request_id
+        summary = await self._admitting.do(key, lambda: self._admit(caller, submission))
+        if summary.status is Status.QUEUED and self._feed(summary.id).store.latest(*_MILESTONES) is None:
+            log.info("experiment %s submitted by %s", summary.id, caller)
+            self._feed(summary.id).announce(Announce(Notice.EXPERIMENT_QUEUED, {"owner": caller}))
+            failpoint("director.submit.announced")
         self._queued.set()
         return summary
 
     def _admit(self, caller: str, submission: Submission) -> ExperimentSummary:
+        known = self.store.requested(caller, submission.request_id)
+        if known is not None:
+            return known
+        failpoint("director.submit.received")
         incoming = self._incoming(caller, submission)
         staging = self.settings.state / "incoming" / f"unpacked-{secrets.token_hex(8)}"
         try:

@@ -163,7 +163,7 @@ def _own_digest(body: object) -> str:
 
 
 def _canonical(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":"), sort_keys=True, allow_nan=False).encode()
+    return json.dumps(value, separators=(",", ":"), sort_keys=True).encode()  # a metric may be NaN
 
 
 def _line(adapter: TypeAdapter[Value], value: Value) -> bytes:
@@ -205,7 +205,8 @@ def read_checkpoint(archive: Path, into: Path | None = None) -> Checkpoint:
     """
     try:
         if into is not None:
-            (into / "models").mkdir(parents=True, mode=0o700)
+            into.mkdir(mode=0o700)
+            (into / "models").mkdir(mode=0o700)
         with archive.open("rb") as file:
             return _read(ArchiveReader(file, archive.name, CHECKPOINT), into, archive.name)
     except OSError as error:

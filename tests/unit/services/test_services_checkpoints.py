@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import shutil
 from collections.abc import Callable
 from contextlib import closing
@@ -175,6 +176,22 @@ async def test_the_same_request_is_answered_again_and_another_one_is_refused(
     assert problems(there) == []
 
 
+async def test_a_request_that_is_repeated_while_it_is_worked_on_is_worked_on_once(
+    director: Callable[[str], Here], checkpoint: Path
+) -> None:
+    there = director("there")
+    bundle = read_checkpoint(checkpoint).bundle
+    offer = CheckpointOffer(REQUEST, manifest_of(checkpoint), bundle, sign_bundle(bundle, there.user), there.user.chain)
+    with closing(DirectorStore(there.state)) as store:
+        gate = Checkpoints(there.state, there.director, store)
+        shutil.copyfile(checkpoint, (await gate.expect_checkpoint("ada", offer)).path)
+        first, *others = await asyncio.gather(*(gate.take_checkpoint("ada", offer) for _ in range(3)))
+        assert others == [first, first]
+        assert (await gate.expect_checkpoint("ada", offer)).complete
+        assert await gate.take_checkpoint("ada", offer) == first
+    assert problems(there) == []
+
+
 async def test_a_row_that_cannot_be_written_leaves_nothing(
     director: Callable[[str], Here], checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -320,6 +337,18 @@ def without_first_line(parts: Path, _: Head) -> None:
     (parts / "events.jsonl").write_bytes(b"".join(lines[1:]))
 
 
+def with_event(event: Head) -> Callable[[Path, Head], None]:
+    """Puts an event in the place of the first one."""
+
+    def act(parts: Path, _: Head) -> None:
+        lines = (parts / "events.jsonl").read_bytes().splitlines(keepends=True)
+        values = {"sequence": 1, "time": 1.0, "fields": {}, **event}
+        lines[0] = archive_format._canonical(values) + b"\n"
+        (parts / "events.jsonl").write_bytes(b"".join(lines))
+
+    return act
+
+
 def other_plan(parts: Path, _: Head) -> None:
     text = (parts / "plan.json").read_text()
     (parts / "plan.json").write_text(text.replace('"seed":0', '"seed":1'))
@@ -361,6 +390,14 @@ FORGERIES: dict[str, tuple[Callable[[Path, Head], None], str]] = {
         rewritten("record.json", lambda record: record["versions"][2].update(sha256="ab" * 32)),
         "has another SHA-256 than its row",
     ),
+    "a name with a bell in it": (says(owner="ada\a"), "nobody can be called"),
+    "a time that no clock shows": (says(ended_at=float("inf")), "its times are none"),
+    "an epoch that no database holds": (
+        rewritten("record.json", lambda record: record.update(epoch=1 << 80)),
+        "its epoch or its times are none",
+    ),
+    "an event without its fields": (with_event({"kind": "update_surplus"}), "does not have the fields of its kind"),
+    "an event without a name": (with_event({"kind": "\x1b[2J"}), "has no name or no time"),
     "words for numbers": (rewritten("record.json", lambda record: record.update(epoch="one")), "no values"),
 }
 
@@ -377,6 +414,17 @@ async def test_what_fits_its_digests_and_not_itself_is_refused_and_leaves_nothin
     assert not (there.state / "experiments").exists()
     await there.take(checkpoint)
     assert PLAN.name == row(there).summary.name
+
+
+async def test_a_metric_that_is_no_number_travels(
+    director: Callable[[str], Here], checkpoint: Path, tmp_path: Path
+) -> None:
+    there = director("there")
+    change = rewritten("record.json", lambda record: record["versions"][1]["version"]["metrics"].update(loss=math.nan))
+    await there.take(forged(checkpoint, tmp_path / "nan.tar", change))
+    with closing(ExperimentStore(there.files.directory)) as store:
+        assert math.isnan(store.versions()[1].version.metrics["loss"])
+    read_checkpoint(await there.export(tmp_path / "again.tar"))
 
 
 async def test_another_bundle_than_was_signed_is_refused(
