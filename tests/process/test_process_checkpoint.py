@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import secrets
+import shutil
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from federations import PLAN, THREE, User, federation_of
+from federations import OBEDIENT, PLAN, THREE, User, federation_of
 
 from openfl_like.errors import ConflictError
 from openfl_like.pki.files import load_credentials
@@ -44,15 +46,18 @@ async def fine(federation: LocalFederation, *words: str) -> str:
 
 async def leave(federation: LocalFederation, user: User, archive: Path) -> tuple[str, str, int]:
     """Cancels an experiment half-way, exports it, and gives its id, the undisturbed one and its last round."""
-    undisturbed = await user.submit(PLAN, *ALL)
-    moving = await user.submit(PLAN, *ALL)
+    study = archive.parent / "study"
+    shutil.copytree(OBEDIENT, study)
+    (study / "atlas.bin").write_bytes(secrets.token_bytes(1 << 20))  # so that the checkpoint has several chunks
+    undisturbed = await user.submit(study / PLAN.name, *ALL)
+    moving = await user.submit(study / PLAN.name, *ALL)
     await user.until(moving, "round_finished", round=7)
     async with CheckpointClient(federation.director, load_credentials(federation.user_certificates)) as client:
         with pytest.raises(ConflictError, match=f"is RUNNING; .*'fx experiment cancel {moving}'"):
             await client.fetch(moving, archive)
     await user.client.cancel(moving)
     told = json.loads(await fine(federation, "export", moving, "-o", str(archive), "--json"))
-    assert told["bytes"] == archive.stat().st_size
+    assert told["bytes"] == archive.stat().st_size > 1 << 20
     again = archive.with_name("again.tar")
     await fine(federation, "export", moving, "-o", str(again))
     assert again.read_bytes() == archive.read_bytes()
