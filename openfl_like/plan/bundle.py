@@ -113,7 +113,7 @@ def holds(archive: Path, workspace: Path, plan: Path) -> bool:
 
 def _frozen(found: bytes, packed: bytes) -> bool:
     """Whether a frozen plan is the one that was packed, which nearly always has the same bytes."""
-    return found == packed or found == freeze(thaw(packed))  # noqa: PLR1714 (the second costs a hundred times the first)
+    return found == packed or found == freeze(thaw(packed))
 
 
 # ---- packing ------------------------------------------------------------------------------------------------------

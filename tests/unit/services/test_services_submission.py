@@ -8,6 +8,7 @@ from typing import cast
 
 import pytest
 
+from openfl_like.federation.events import Announce, Notice
 from openfl_like.federation.ports import Submission
 from openfl_like.pki.authority import Authority
 from openfl_like.plan.bundle import pack
@@ -54,6 +55,21 @@ async def test_there_is_one_experiment_and_its_history_says_so_once(
     assert list((here.state / "incoming").iterdir()) == []
     with closing(ExperimentStore(here.state / "experiments" / first.id)) as store:
         assert [(event.kind, event.fields) for event in store.events()] == [("experiment_queued", {"owner": "ada"})]
+
+
+async def test_who_asks_for_it_is_told_of_updates_that_could_not_count(
+    director: Director, here: Here, tmp_path: Path
+) -> None:
+    (tmp_path / "code").mkdir()
+    pack(tmp_path / "code", PLAN, tmp_path / "bundle.tar")
+    queued = await director.submit("ada", await submit(director, here, tmp_path / "bundle.tar"))
+    assert (await director.experiment(queued.id)).update_surplus == {}
+    with closing(ExperimentStore(here.state / "experiments" / queued.id)) as store:
+        for number, count in ((1, 1), (1, 7), (2, 1)):
+            fields = {"round": number, "collaborator": "bern", "standing": "late", "count": count}
+            store.announce(1.0, Announce(Notice.UPDATE_SURPLUS, fields))
+    record = await director.experiment(queued.id)
+    assert (record.update_surplus, record.versions) == ({"bern": {"late": 8}}, ())
 
 
 async def test_a_director_that_died_before_it_told_so_tells_it_when_it_is_asked_again(
