@@ -106,12 +106,13 @@ class SettingsError(FederationError):
 
 
 class BundleError(FederationError):
-    """A workspace archive is unsafe (path, link, size) or does not have the promised digest.
+    """A workspace archive or a checkpoint is unsafe (path, link, size) or does not have the promised digest.
 
-    Cause: The workspace holds a link, an odd file name or too many bytes; or what arrived is not what was signed.
+    Cause: The workspace holds a link, an odd file name or too many bytes; or what arrived is not what was signed; or
+    a checkpoint is damaged, or its parts do not fit each other.
 
     Cure: The message names the file: rename it, or move it out of the workspace. Data and models belong into
-    ``data/`` and ``save/``, which are never packed.
+    ``data/`` and ``save/``, which are never packed. Export a damaged checkpoint again.
     """
 
     code = "E103"

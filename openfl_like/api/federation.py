@@ -5,27 +5,31 @@ notebook does.
 """
 
 import asyncio
+import logging
 import math
 import secrets
 import tempfile
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, TypeVar
 
 from openfl_like.errors import UnreachableError
 from openfl_like.federation.parties import EnvoyRecord, EventRecord, ExperimentRecord, ExperimentSummary, LogLines
-from openfl_like.federation.ports import Submission
+from openfl_like.federation.ports import CheckpointOffer, Submission
 from openfl_like.pki.files import load_credentials
 from openfl_like.plan.bundle import pack
 from openfl_like.plan.load import load_plan, workspace_of
 from openfl_like.plan.workspace import find_plan
 from openfl_like.services.signature import sign_bundle
+from openfl_like.store.checkpoint import read_checkpoint
 from openfl_like.tensors.manifest import manifest_of
 from openfl_like.wire.channel import backoff
+from openfl_like.wire.checkpoints import CheckpointClient
 from openfl_like.wire.director import UserClient
 
+log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 Watched = ExperimentSummary | EventRecord
 OUTAGE_S = 60.0
@@ -70,6 +74,8 @@ class Federation:
     def submit(self, plan: str | Path, overrides: Sequence[str] = ()) -> ExperimentSummary:
         """Checks a plan, packs its workspace, signs it and queues it.
 
+        If the answer is lost, the same request is repeated for a minute: it never makes two experiments.
+
         Args:
             plan: The plan file, or the name of an installed plan.
             overrides: Changes like ``deadline.train_s=30``.
@@ -87,7 +93,8 @@ class Federation:
             manifest = manifest_of(bundle)
             signature = sign_bundle(manifest.digest, self._credentials)
             submission = Submission(secrets.token_hex(16), manifest, signature, self._credentials.chain)
-            return self._run(self._connected().submit(submission, bundle))
+            client = self._connected()
+            return self._run(insist(lambda: client.submit(submission, bundle), lambda: client.reached))
 
     def experiments(self) -> list[ExperimentSummary]:
         """Lists all experiments, oldest first."""
@@ -126,6 +133,42 @@ class Federation:
         self._run(self._connected().model(experiment, which, target))
         return target
 
+    def export_checkpoint(self, experiment: str, path: str | Path) -> Path:
+        """Fetches an experiment that has ended as one file, which another Director can take in.
+
+        Raises:
+            ConflictError: If it has not ended.
+        """
+        target = Path(path)
+
+        async def fetch() -> None:
+            async with CheckpointClient(self._director, self._credentials) as client:
+                await client.fetch(experiment, target)
+
+        self._run(fetch())
+        return target
+
+    def import_checkpoint(self, path: str | Path) -> ExperimentSummary:
+        """Has the Director take in a checkpoint, under the same id; `resume` goes on with it.
+
+        The bundle in it is signed anew by this user, who answers for its code from now on.
+
+        Raises:
+            BundleError: If the checkpoint is damaged; the message names the entry.
+            ConflictError: If the Director has this experiment already.
+        """
+        archive = Path(path)
+        bundle = read_checkpoint(archive).bundle
+        signature = sign_bundle(bundle, self._credentials)
+        chain = self._credentials.chain
+        offer = CheckpointOffer(secrets.token_hex(16), manifest_of(archive), bundle, signature, chain)
+
+        async def deliver() -> ExperimentSummary:
+            async with CheckpointClient(self._director, self._credentials) as client:
+                return await insist(lambda: client.deliver(offer, archive), lambda: client.reached)
+
+        return self._run(deliver())
+
     def envoys(self) -> list[EnvoyRecord]:
         """Lists the roster."""
         return self._run(self._connected().envoys())
@@ -159,6 +202,25 @@ class Federation:
         finally:
             if not self._loop.is_closed():
                 self._run(stream.aclose())
+
+
+async def insist(attempt: Callable[[], Awaitable[Result]], reached: Callable[[], bool]) -> Result:
+    """Repeats a request whose answer was lost until there is one; what is refused is not asked again.
+
+    Args:
+        attempt: Makes the request, always with the same id; raises UnreachableError when the connection breaks.
+        reached: Whether there ever was a connection. Without one nothing was asked, and the address may be wrong.
+    """
+    clock, lost_at = asyncio.get_running_loop().time, math.inf
+    async for _ in backoff():
+        try:
+            return await attempt()
+        except UnreachableError as error:
+            lost_at = min(lost_at, clock())
+            if not reached() or clock() - lost_at > OUTAGE_S:
+                raise
+            log.warning("the answer was lost, the same request is repeated: %s", error)
+    raise AssertionError("backoff never ends")
 
 
 async def follow(

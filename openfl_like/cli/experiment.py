@@ -10,6 +10,8 @@ from openfl_like.cli.output import emit, emit_line, json_option, say
 from openfl_like.cli.progress import Screen
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from openfl_like.api.federation import Federation
     from openfl_like.federation.parties import ExperimentSummary
 
@@ -117,6 +119,7 @@ def show(experiment_id: str, director: str, certificates: Path | None, *, as_jso
         "status": summary.standing,
         "reason": summary.reason,
         "shortfalls": summary.shortfalls,
+        "update surplus": _surplus(record.update_surplus),
         "owner": summary.owner,
         "plan": summary.plan_digest,
         "submitted": _clock(summary.submitted_at),
@@ -209,6 +212,50 @@ def resume(experiment_id: str, director: str, certificates: Path | None, *, foll
         _queued(federation, federation.resume(experiment_id), follow=follow, as_json=as_json)
 
 
+@experiment.command(name="export")
+@click.argument("experiment_id", metavar="ID")
+@click.option("-o", "--output", type=FILE, help="The file to write.  [default: ID.tar]")
+@director_options
+@json_option
+def export_(
+    experiment_id: str, output: Path | None, director: str, certificates: Path | None, *, as_json: bool
+) -> None:
+    """Fetch an experiment that has ended as one file: plan, code, history, models and what a resumption needs.
+
+    Example: fx experiment export heart-disease-1a2b3c4d -o checkpoint.tar
+    """
+    from openfl_like.api.federation import Federation
+    from openfl_like.tensors.manifest import sha256_file
+
+    check_output(output)
+    target = output or Path(f"{experiment_id}.tar")
+    with Federation(director, own_certificates(certificates, "user")) as federation:
+        federation.export_checkpoint(experiment_id, target)
+    fields: dict[str, object] = {"file": str(target), "bytes": target.stat().st_size, "sha256": sha256_file(target)}
+    emit(fields, as_json=as_json)
+
+
+@experiment.command(name="import")
+@click.argument("checkpoint", type=FILE)
+@director_options
+@json_option
+def import_(checkpoint: Path, director: str, certificates: Path | None, *, as_json: bool) -> None:
+    """Take an exported experiment in, under the same id; you sign its code and answer for it from now on.
+
+    Example: fx experiment import checkpoint.tar
+    """
+    from dataclasses import asdict
+
+    from openfl_like.api.federation import Federation
+
+    with Federation(director, own_certificates(certificates, "user")) as federation:
+        summary = federation.import_checkpoint(checkpoint)
+    if as_json:
+        emit_line(asdict(summary))
+    else:
+        click.echo(summary.id)
+
+
 @experiment.command()
 @click.argument("experiment_id", metavar="ID")
 @click.option("--which", default="best", show_default=True, help="best, last, or a round number.")
@@ -231,6 +278,11 @@ def model(
         federation.model(experiment_id, which, target)
     fields: dict[str, object] = {"file": str(target), "bytes": target.stat().st_size, "sha256": sha256_file(target)}
     emit(fields, as_json=as_json)
+
+
+def _surplus(sites: "Mapping[str, Mapping[str, int]]") -> str:
+    counted = {name: ", ".join(f"{count} {kind}" for kind, count in counts.items()) for name, counts in sites.items()}
+    return "; ".join(f"{name}: {text}" for name, text in counted.items())
 
 
 def _clock(seconds: float) -> str:

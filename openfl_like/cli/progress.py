@@ -26,6 +26,10 @@ def _queued(fields: Fields) -> str:
     return f"queued for {fields['owner']}"
 
 
+def _imported(fields: Fields) -> str:
+    return f"imported by {fields['by']}, from {fields['owner']} of the federation {fields['federation']}"
+
+
 def _resumed(fields: Fields) -> str:
     return f"resumed by {fields['by']}"
 
@@ -82,6 +86,7 @@ def _aggregator_lost(fields: Fields) -> str:
 
 LINES: dict[str, Callable[[Fields], str]] = {
     "experiment_queued": _queued,
+    "experiment_imported": _imported,
     "experiment_resumed": _resumed,
     "experiment_waiting": _waiting,
     "experiment_started": _started,

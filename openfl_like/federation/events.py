@@ -224,6 +224,7 @@ class Notice(StrEnum):
     Attributes:
         EXPERIMENT_QUEUED: owner (announced by the Director, as are the next two and what went wrong before a start).
         EXPERIMENT_RESUMED: by; it had ended, and goes on after its last finished round.
+        EXPERIMENT_IMPORTED: by, federation, owner; it had ended there, and came as a checkpoint.
         EXPERIMENT_WAITING: online, missing (the plan's sites that are not there), needed, timeout_s.
         EXPERIMENT_STARTED: experiment_id, name, expected, rounds, resumed (True if it began before), epoch.
         AGGREGATOR_LOST: reason, restart (the Director's again; it counts them since the last finished round).
@@ -243,6 +244,7 @@ class Notice(StrEnum):
 
     EXPERIMENT_QUEUED = "experiment_queued"
     EXPERIMENT_RESUMED = "experiment_resumed"
+    EXPERIMENT_IMPORTED = "experiment_imported"
     EXPERIMENT_WAITING = "experiment_waiting"
     EXPERIMENT_STARTED = "experiment_started"
     AGGREGATOR_LOST = "aggregator_lost"

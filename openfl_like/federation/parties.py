@@ -104,11 +104,19 @@ class PublishedVersion:
 
 @dataclass(frozen=True, slots=True)
 class ExperimentRecord:
-    """Everything the Director tells of one experiment; ``plan`` is the frozen plan as JSON text."""
+    """Everything the Director tells of one experiment.
+
+    Attributes:
+        summary: Where it stands.
+        versions: Its published versions.
+        plan: The frozen plan as JSON text.
+        update_surplus: Site -> standing -> how many updates came that could not count, in all rounds together.
+    """
 
     summary: ExperimentSummary
     versions: tuple[PublishedVersion, ...]
     plan: str
+    update_surplus: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ everything a caller is, is its ``caller`` name, which the wire took from the cer
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -191,6 +192,25 @@ class Submission:
     certificates: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class CheckpointOffer:
+    """A checkpoint offered by a user, who answers from now on for the code in it.
+
+    Attributes:
+        request_id: As in `Submission`.
+        manifest: The archive's manifest.
+        bundle: Digest of the workspace bundle in the archive.
+        signature: Over that digest, by the key of the user who imports.
+        certificates: That user's chain, PEM.
+    """
+
+    request_id: str
+    manifest: Manifest
+    bundle: str
+    signature: bytes
+    certificates: bytes
+
+
 Send = Callable[[object], Awaitable[None]]
 
 
@@ -271,3 +291,16 @@ class UserPort(Protocol):
 
     async def envoys(self) -> list[EnvoyRecord]:
         """Lists the roster."""
+
+
+class CheckpointPort(Protocol):
+    """What users ask the Director about experiments that are to move to another one."""
+
+    def exported(self, experiment: str) -> AbstractAsyncContextManager[Path]:
+        """Makes the checkpoint of an experiment that has ended; the file goes when the block is left."""
+
+    async def expect_checkpoint(self, caller: str, offer: CheckpointOffer) -> Landing:
+        """Checks an offered checkpoint before a byte of it is taken."""
+
+    async def take_checkpoint(self, caller: str, offer: CheckpointOffer) -> ExperimentSummary:
+        """Takes in a complete checkpoint; the answer is given when it is durable."""

@@ -1,4 +1,4 @@
-"""The archive format of a bundle: plain, uncompressed ustar with every header field but name and size fixed.
+"""The archive format of bundles and checkpoints: plain ustar with every header field but name and size fixed.
 
 The reader accepts only that form: it builds each header anew and compares it byte by byte, so that links, devices,
 extended headers, odd numbers and whatever else tar can say do not exist here. Sizes are counted as they are read.
@@ -6,6 +6,7 @@ extended headers, odd numbers and whatever else tar can say do not exist here. S
 
 import tarfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from openfl_like.errors import BundleError
@@ -48,17 +49,37 @@ def header_of(path: str, size: int) -> bytes:
     return info.tobuf(format=tarfile.USTAR_FORMAT, encoding="ascii", errors="strict")
 
 
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What an archive is for.
+
+    Attributes:
+        name: What it is called in messages.
+        first: The entry that must come first.
+        most_bytes: The most that its files may have in all.
+    """
+
+    name: str
+    first: str
+    most_bytes: int
+
+
+BUNDLE = Kind("bundle", PLAN_NAME, MAX_TOTAL_BYTES)
+
+
 class ArchiveReader:
     """Reads an archive entry by entry.
 
     Args:
         file: The archive, at its beginning.
         place: Its name, for messages.
+        kind: What it is an archive of.
     """
 
-    def __init__(self, file: BinaryIO, place: str) -> None:
+    def __init__(self, file: BinaryIO, place: str, kind: Kind) -> None:
         self._file = file
         self._place = place
+        self._kind = kind
         self._names = NameSet()
         self._total = 0
 
@@ -71,10 +92,11 @@ class ArchiveReader:
         last = ""
         while (header := self._read(BLOCK, "the next header")) != END[:BLOCK]:
             path, size = self._checked(header)
-            if not last and path != PLAN_NAME:
-                raise self._refusal(path, f"the first entry must be {PLAN_NAME}")
-            if last and last != PLAN_NAME and path < last:
-                raise self._refusal(path, f"it stands after '{last}', which is not the order of a bundle")
+            first = self._kind.first
+            if not last and path != first:
+                raise self._refusal(path, f"the first entry must be {first}")
+            if last and last != first and path < last:
+                raise self._refusal(path, f"it stands after '{last}', which is not the order of a {self._kind.name}")
             last = path
             yield path, size
         if not last:
@@ -108,12 +130,11 @@ class ArchiveReader:
             raise self._refusal(path, "its size is no octal number of eleven digits")
         size = int(digits, 8)
         self._total += size
-        if self._total > MAX_TOTAL_BYTES:
-            raise self._refusal(path, f"with it the bundle holds more than {MAX_TOTAL_BYTES} bytes")
+        if self._total > self._kind.most_bytes:
+            raise self._refusal(path, f"with it the {self._kind.name} holds more than {self._kind.most_bytes} bytes")
         if header != _expected(path, size):
-            raise self._refusal(
-                path, "its header is not the one that a bundle has (mode, owner, time, name or checksum)"
-            )
+            what = f"its header is not the one that a {self._kind.name} has"
+            raise self._refusal(path, f"{what} (mode, owner, time, name or checksum)")
         return path, size
 
     def _read(self, size: int, what: str) -> bytes:
@@ -123,7 +144,7 @@ class ArchiveReader:
         return data
 
     def _refusal(self, path: str, rule: str) -> BundleError:
-        entry = f"the entry {path[:300]!r}" if path else "the bundle"
+        entry = f"the entry {path[:300]!r}" if path else f"the {self._kind.name}"
         return BundleError(f"{entry} is refused: {rule}", place=self._place)
 
 

@@ -18,10 +18,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from openfl_like.errors import BundleError, PlanError
-from openfl_like.plan.archive import BLOCK, END, ArchiveReader, header_of
+from openfl_like.plan.archive import BLOCK, BUNDLE, END, ArchiveReader, header_of
 from openfl_like.plan.digest import freeze, thaw
 from openfl_like.plan.names import MAX_TOTAL_BYTES, PLAN_NAME, NameSet, is_excluded, rule_against
 from openfl_like.plan.schema import Plan
+
+STAGING = ".unpack-"
+"""Beginning of the name of a directory in which a bundle is unpacked; one that was killed over it leaves it behind."""
 
 
 def pack(workspace: Path, plan: Plan, out: Path) -> None:
@@ -73,7 +76,7 @@ def unpack(archive: Path, into: Path) -> Plan:
     if into.exists() or into.is_symlink():
         raise BundleError("there is something already where the bundle should go", place=str(into))
     try:
-        staging = Path(tempfile.mkdtemp(prefix=".unpack-", dir=into.parent))  # mode 0700
+        staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=into.parent))  # mode 0700
         try:
             with archive.open("rb") as file:
                 plan = _extract(file, staging, archive.name)
@@ -84,6 +87,36 @@ def unpack(archive: Path, into: Path) -> Plan:
         place = str(error.filename or archive)
         raise BundleError(f"the bundle cannot be unpacked: {error.strerror or error}", place=place) from error
     return plan
+
+
+def holds(archive: Path, workspace: Path, plan: Path) -> bool:
+    """Whether a directory still has what a bundle has; more files in it do not matter.
+
+    Args:
+        archive: A bundle that was unpacked before.
+        workspace: Where to.
+        plan: Where its plan was written, too.
+
+    Raises:
+        BundleError: If the archive is none.
+    """
+    try:
+        with archive.open("rb") as file:
+            reader = ArchiveReader(file, archive.name, BUNDLE)
+            for path, size in reader.entries():
+                data = b"".join(reader.content(path, size))
+                if (workspace / path).is_symlink() or (workspace / path).read_bytes() != data:
+                    return False
+                if path == PLAN_NAME and not _frozen(plan.read_bytes(), data):
+                    return False
+    except OSError:
+        return False
+    return True
+
+
+def _frozen(found: bytes, packed: bytes) -> bool:
+    """Whether a frozen plan is the one that was packed, which nearly always has the same bytes."""
+    return found == packed or found == freeze(thaw(packed))
 
 
 # ---- packing ------------------------------------------------------------------------------------------------------
@@ -134,7 +167,7 @@ def _append(archive: BinaryIO, path: str, data: bytes) -> int:
 
 
 def _extract(file: BinaryIO, directory: Path, place: str) -> Plan:
-    reader = ArchiveReader(file, place)
+    reader = ArchiveReader(file, place, BUNDLE)
     frozen = b""
     root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:

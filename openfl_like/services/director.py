@@ -13,6 +13,7 @@ from pathlib import Path
 from openfl_like.errors import BundleError, ConflictError, FederationError, NotAllowedError, NotFoundError, UsageError
 from openfl_like.events.bus import EventBus, batched
 from openfl_like.failpoints import failpoint
+from openfl_like.federation import surplus
 from openfl_like.federation.events import Announce, Notice, Status
 from openfl_like.federation.parties import (
     EnvoyRecord,
@@ -38,10 +39,13 @@ from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.names import MAX_TOTAL_BYTES
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.loop import Outcome
+from openfl_like.services.checkpoints import Checkpoints
 from openfl_like.services.dispatch import Desk, Dispatch
 from openfl_like.services.leftovers import remove_leftovers
 from openfl_like.services.lifetime import allow_many_connections
 from openfl_like.services.lock import only_one
+from openfl_like.services.mending import mend, mend_all
+from openfl_like.services.once import Once
 from openfl_like.services.roster import Roster
 from openfl_like.services.settings import DirectorFile
 from openfl_like.services.signature import verify_submitter
@@ -49,7 +53,9 @@ from openfl_like.services.spawn import Standby
 from openfl_like.services.strays import end_marked
 from openfl_like.store.director import DirectorStore, StoredExperiment
 from openfl_like.store.experiment import ExperimentStore
-from openfl_like.store.files import ExperimentFiles, pick_version
+from openfl_like.store.files import ExperimentFiles, pick_version, sync_names
+from openfl_like.wire.checkpoints import SERVICE as CHECKPOINTS
+from openfl_like.wire.checkpoints import CheckpointServicer
 from openfl_like.wire.director import SERVICE, DirectorServicer
 from openfl_like.wire.server import Guard, Server, service_handler
 
@@ -111,6 +117,7 @@ class Director:
     _queued: asyncio.Event = field(default_factory=asyncio.Event)
     _current: Dispatch | None = None
     _feeds: dict[str, _Feed] = field(default_factory=dict)
+    _admitting: Once[ExperimentSummary] = field(default_factory=Once)
 
     def __post_init__(self) -> None:
         self.standby = Standby("aggregator", self.settings.state)
@@ -162,18 +169,20 @@ class Director:
 
     async def submit(self, caller: str, submission: Submission) -> ExperimentSummary:
         """Queues a complete bundle; it is on disk when this returns."""
-        known = await asyncio.to_thread(self.store.requested, caller, submission.request_id)
-        if known is not None:
-            return known
-        failpoint("director.submit.received")
-        summary = await asyncio.to_thread(self._admit, caller, submission)
-        log.info("experiment %s submitted by %s", summary.id, caller)
-        self._feed(summary.id).announce(Announce(Notice.EXPERIMENT_QUEUED, {"owner": caller}))
-        failpoint("director.submit.announced")
+        key = caller, submission.request_id
+        summary = await self._admitting.do(key, lambda: self._admit(caller, submission))
+        if summary.status is Status.QUEUED and self._feed(summary.id).store.latest(*_MILESTONES) is None:
+            log.info("experiment %s submitted by %s", summary.id, caller)
+            self._feed(summary.id).announce(Announce(Notice.EXPERIMENT_QUEUED, {"owner": caller}))
+            failpoint("director.submit.announced")
         self._queued.set()
         return summary
 
     def _admit(self, caller: str, submission: Submission) -> ExperimentSummary:
+        known = self.store.requested(caller, submission.request_id)
+        if known is not None:
+            return known
+        failpoint("director.submit.received")
         incoming = self._incoming(caller, submission)
         staging = self.settings.state / "incoming" / f"unpacked-{secrets.token_hex(8)}"
         try:
@@ -206,6 +215,7 @@ class Director:
         files.plan.write_bytes(freeze(plan))
         failpoint("director.submit.plan")
         ExperimentStore(files.directory).close()
+        sync_names(files.directory, files.directory.parent)
 
     def _enqueue(self, experiment: str, plan: Plan, caller: str, submission: Submission) -> ExperimentSummary:
         summary = ExperimentSummary(
@@ -228,8 +238,9 @@ class Director:
         """Gives everything known of one experiment."""
         summary = self._known(experiment).summary
         files = self._files(summary.id)
-        versions = await asyncio.to_thread(_versions, files)
-        return ExperimentRecord(summary, tuple(versions), files.plan.read_text(encoding="utf-8"))
+        versions, told = await asyncio.to_thread(_record, files)
+        plan = files.plan.read_text(encoding="utf-8")
+        return ExperimentRecord(summary, tuple(versions), plan, surplus.total(told))
 
     async def watch(self, experiment: str, after: int) -> AsyncIterator[Sequence[ExperimentSummary | EventRecord]]:
         """Gives the summary, history and live events, and the summary again at the end."""
@@ -337,9 +348,13 @@ class Director:
             history=feed.store.events,
             standby=self.standby,
         )
-        self._current = Dispatch(desk, self.store.experiment(summary.id), self._files(summary.id))
+        stored = self.store.experiment(summary.id)
+        self._current = Dispatch(desk, stored, self._files(summary.id))
         try:
+            await asyncio.to_thread(mend, stored, self._files(summary.id))
             outcome = await self._current.run()
+        except FederationError as error:
+            outcome = Outcome(Status.FAILED, f"the director cannot run it: {error}")
         except Exception as error:
             log.exception("experiment %s: dispatch failed", summary.id)
             outcome = Outcome(Status.FAILED, f"the director failed: {type(error).__name__}: {error}")
@@ -386,6 +401,12 @@ def _versions(files: ExperimentFiles) -> list[PublishedVersion]:
         store.close()
 
 
+def _record(files: ExperimentFiles) -> tuple[list[PublishedVersion], list[EventRecord]]:
+    """Gives the versions, and what the history tells of updates that could not count."""
+    with contextlib.closing(ExperimentStore(files.directory)) as store:
+        return store.versions(), store.events(kinds=surplus.TOLD)
+
+
 def _history(files: ExperimentFiles, after: int) -> list[EventRecord]:
     store = ExperimentStore(files.directory)
     try:
@@ -416,10 +437,15 @@ async def run_director(settings: DirectorFile, credentials: Credentials, ready: 
         failpoint("director.opened")
         stack.callback(store.close)
         remove_leftovers(settings.state, {summary.id for summary in store.experiments()})
+        await asyncio.to_thread(mend_all, settings.state, store)
         director = Director(settings, credentials, authority, store)
-        servicer = DirectorServicer(director.roster, director)
         guard = Guard(PeerVerifier(credentials.trust))
-        async with Server(settings.listen, credentials, (service_handler(SERVICE, servicer, guard),)) as server:
+        checkpoints = CheckpointServicer(Checkpoints(settings.state, credentials, store))
+        handlers = (
+            service_handler(SERVICE, DirectorServicer(director.roster, director), guard),
+            service_handler(CHECKPOINTS, checkpoints, guard),
+        )
+        async with Server(settings.listen, credentials, handlers) as server:
             ready(f"{settings.listen.rpartition(':')[0]}:{server.port}")
             director.standby.prepare()
             try:

@@ -1,11 +1,13 @@
 """`experiment.db`: snapshot, events and model versions of one experiment, committed together."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from pydantic import JsonValue
 from sqlalchemy import (
     Boolean,
     Column,
@@ -60,6 +62,7 @@ VERSIONS = Table(
     Column("published_at", Float, nullable=False),
 )
 EXPERIMENT_DB = "experiment.db"
+_ROWS_AT_ONCE = 1000
 _dump = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
 
@@ -82,6 +85,21 @@ class Commit:
     versions: Sequence[ModelVersion] = ()
     sha256: Mapping[int, str] = field(default_factory=dict)
     durable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What a record holds besides its history.
+
+    Attributes:
+        snapshot: The experiment's state after the last commit; None before the first.
+        epoch: The epoch of the last process that took the record; 0 before the first.
+        versions: The published versions, by round.
+    """
+
+    snapshot: Mapping[str, JsonValue] | None
+    epoch: int
+    versions: tuple[PublishedVersion, ...]
 
 
 class ExperimentStore:
@@ -175,9 +193,11 @@ class ExperimentStore:
         self._sequence = record.sequence
         return record
 
-    def events(self, after: int = 0) -> list[EventRecord]:
-        """Gives the events after a sequence number, in order."""
+    def events(self, after: int = 0, kinds: Sequence[str] = ()) -> list[EventRecord]:
+        """Gives the events after a sequence number, in order; only those of some kinds if these are named."""
         query = select(EVENTS).where(EVENTS.c.sequence > after).order_by(EVENTS.c.sequence)
+        if kinds:
+            query = query.where(EVENTS.c.kind.in_(kinds))
         with self._database.transaction() as connection:
             rows = connection.execute(query).all()
         return [_event(row) for row in rows]
@@ -192,17 +212,48 @@ class ExperimentStore:
     def versions(self) -> list[PublishedVersion]:
         """Gives the published versions by round; of those marked best the newest is the best."""
         with self._database.transaction() as connection:
-            rows = connection.execute(select(VERSIONS).order_by(VERSIONS.c.round)).all()
-        return [
-            PublishedVersion(
-                ModelVersion(row.round, row.digest, json.loads(row.metrics), row.best), row.sha256, row.published_at
-            )
-            for row in rows
-        ]
+            return list(_versions(connection))
+
+    def recorded(self) -> Recorded:
+        """Gives all but the events, as of one moment."""
+        with self._database.transaction() as connection:
+            row = connection.execute(select(SNAPSHOT)).one_or_none()
+            versions = _versions(connection)
+        if row is None:
+            return Recorded(None, 0, versions)
+        return Recorded(json.loads(row.state) if row.state else None, row.epoch, versions)
+
+    def adopt(self, recorded: Recorded, events: Iterable[EventRecord]) -> None:
+        """Fills an empty record with what another one gave; on disk when it returns.
+
+        Args:
+            recorded: What `recorded` gave there.
+            events: Its history; not held in memory.
+        """
+        state = "" if recorded.snapshot is None else _dump(dict(recorded.snapshot))
+        with self._database.transaction(durable=True) as connection:
+            if recorded.epoch or state:
+                connection.execute(insert(SNAPSHOT).values(id=1, state=state, epoch=recorded.epoch))
+            rows = [{**_row(item.version, item.published_at), "sha256": item.sha256} for item in recorded.versions]
+            if rows:
+                connection.execute(insert(VERSIONS), rows)
+            for several in _batches(events):
+                connection.exec_driver_sql(self._add_event, [_event_row(event) for event in several])
+                self._sequence = several[-1].sequence
 
     def close(self) -> None:
         """Closes the database."""
         self._database.close()
+
+
+def _versions(connection: Connection) -> tuple[PublishedVersion, ...]:
+    rows = connection.execute(select(VERSIONS).order_by(VERSIONS.c.round)).all()
+    return tuple(
+        PublishedVersion(
+            ModelVersion(row.round, row.digest, json.loads(row.metrics), row.best), row.sha256, row.published_at
+        )
+        for row in rows
+    )
 
 
 def _superseded(epoch: int) -> ConflictError:
@@ -210,6 +261,12 @@ def _superseded(epoch: int) -> ConflictError:
         f"another process has taken the experiment's record over from epoch {epoch}",
         cure="nothing is needed: the newer process goes on with the experiment",
     )
+
+
+def _batches(events: Iterable[EventRecord]) -> Iterator[list[EventRecord]]:
+    iterator = iter(events)
+    while several := list(islice(iterator, _ROWS_AT_ONCE)):
+        yield several
 
 
 def _numbered(last: int, now: float, announcements: Sequence[Announce]) -> list[EventRecord]:

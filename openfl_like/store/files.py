@@ -111,6 +111,16 @@ def make_durable(path: Path) -> None:
             os.close(descriptor)
 
 
+def sync_names(*directories: Path) -> None:
+    """Forces the names in directories to disk; the files that have them are not looked at."""
+    for directory in directories:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def retire(path: Path, spare: Path) -> None:
     """Keeps a file that nobody needs any more as a spare, with its manifest; removes it if it has another name."""
     manifest, known = manifest_path(path), manifest_path(spare)

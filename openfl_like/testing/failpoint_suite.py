@@ -20,7 +20,7 @@ from pathlib import Path
 
 from openfl_like.failpoints import POINTS, Action
 from openfl_like.federation.events import Status
-from openfl_like.testing import migration
+from openfl_like.testing import migration, moving
 from openfl_like.testing.arena import Arena
 from openfl_like.testing.chaos import references_of, say
 from openfl_like.testing.client import Parcel, PatientClient
@@ -40,6 +40,12 @@ WITH_FILE = ("aggregator.update.spooled", "aggregator.publish.before", "tensors.
 AT_START = {"director.opened": "director"}
 AT_RETURN = ("director.roster.joined", "director.roster.left", "envoy.hello.sent", "envoy.welcomed")
 AT_CANCEL = ("director.cancel.asked",)
+ALONE = {
+    "store.migrate": migration.attempt,
+    "director.import": moving.attempt,
+    "director.export": moving.attempt,
+}
+"""Points that no running federation comes to: what their prefix is -> what comes to them in a process of its own."""
 
 
 def points_of(action: Action) -> list[str]:
@@ -198,15 +204,17 @@ class Suite:
 
     async def run(self) -> None:
         """Tries them all."""
-        alone = [point for point in self.points if point.startswith("store.migrate")]
+        alone = [point for point in self.points if point.startswith(tuple(ALONE))]
         self._waiting = [point for point in reversed(self.points) if point not in alone]
         for point in alone:
-            await self._migrate(point)
+            await self._alone(point)
         await asyncio.gather(*(self._work() for _ in range(SIDE_BY_SIDE)))
 
-    async def _migrate(self, point: str) -> None:
+    async def _alone(self, point: str) -> None:
         begin = time.monotonic()
-        landed, problems = await asyncio.to_thread(migration.attempt, self.place / point, f"{point}={self.action}")
+        attempt = next(attempt for prefix, attempt in ALONE.items() if point.startswith(prefix))
+        clause = f"{point}={self.action}{ARGUMENTS.get(self.action, '')}"
+        landed, problems = await asyncio.to_thread(attempt, self.place / point, clause)
         breaches = tuple(Breach("A3", point, problem) for problem in problems)
         self._note(Tried(point, landed, breaches, time.monotonic() - begin))
 

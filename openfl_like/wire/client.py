@@ -115,6 +115,9 @@ class Peer:
         address: ``host:port``.
         server_name: The role name that the server's certificate must carry.
         credentials: Certificate and key of this side.
+
+    Attributes:
+        reached: Whether an upload ever had a connection: what fails later may have arrived.
     """
 
     def __init__(self, service: ServiceDescriptor, address: str, server_name: str, credentials: Credentials) -> None:
@@ -122,6 +125,7 @@ class Peer:
         self._methods: Mapping[str, MethodDescriptor] = service.methods_by_name
         self._channel = open_channel(address, server_name, credentials)
         self._data = DataClient(address, server_name, credentials)
+        self.reached = False
 
     async def __aenter__(self) -> "Peer":
         return self
@@ -199,6 +203,7 @@ class Peer:
         async def attempt(data: DataClient | None) -> bytes:
             async with self.session(name) as stream:
                 await stream.write(request.SerializeToString())
+                self.reached = True
                 wants = pb.Wants(chunks=every_chunk(manifest))
                 if asks(manifest):
                     wants = pb.Wants.FromString(await stream.expect())

@@ -17,6 +17,7 @@ from openfl_like.federation.parties import (
 )
 from openfl_like.federation.ports import (
     AggregatorInstruction,
+    CheckpointOffer,
     CollaboratorEnded,
     CollaboratorReport,
     Dismissal,
@@ -73,6 +74,23 @@ def submission_to(value: Submission) -> pb.SubmitRequest:
 def submission_from(message: pb.SubmitRequest) -> Submission:
     """Gives the submission of a message."""
     return Submission(message.request_id, manifest_from(message.bundle), message.signature, message.certificates)
+
+
+def checkpoint_to(value: CheckpointOffer) -> pb.ImportRequest:
+    """Gives the message of an offered checkpoint."""
+    return pb.ImportRequest(
+        request_id=value.request_id,
+        archive=manifest_to(value.manifest),
+        bundle=value.bundle,
+        signature=value.signature,
+        certificates=value.certificates,
+    )
+
+
+def checkpoint_from(message: pb.ImportRequest) -> CheckpointOffer:
+    """Gives the offered checkpoint of a message."""
+    manifest = manifest_from(message.archive)
+    return CheckpointOffer(message.request_id, manifest, message.bundle, message.signature, message.certificates)
 
 
 # ---- the work of a round ------------------------------------------------------------------------------------------
@@ -361,13 +379,22 @@ def _version_from(message: pb.ModelVersion) -> PublishedVersion:
 def record_to(value: ExperimentRecord) -> pb.ExperimentRecord:
     """Gives the message of an experiment's record."""
     versions = [_version_to(version) for version in value.versions]
-    return pb.ExperimentRecord(summary=summary_to(value.summary), versions=versions, plan_json=value.plan)
+    surplus = [
+        pb.Surplus(collaborator=name, standing=kind, count=count)
+        for name, counts in value.update_surplus.items()
+        for kind, count in counts.items()
+    ]
+    summary = summary_to(value.summary)
+    return pb.ExperimentRecord(summary=summary, versions=versions, plan_json=value.plan, surplus=surplus)
 
 
 def record_from(message: pb.ExperimentRecord) -> ExperimentRecord:
     """Gives an experiment's record."""
     versions = tuple(_version_from(version) for version in message.versions)
-    return ExperimentRecord(summary_from(message.summary), versions, message.plan_json)
+    surplus: dict[str, dict[str, int]] = {}
+    for item in message.surplus:
+        surplus.setdefault(item.collaborator, {})[item.standing] = item.count
+    return ExperimentRecord(summary_from(message.summary), versions, message.plan_json, surplus)
 
 
 def event_to(value: EventRecord) -> pb.EventRecord:

@@ -97,6 +97,11 @@ class UserClient:
     async def __aexit__(self, *exception: object) -> None:
         await self._peer.__aexit__(*exception)
 
+    @property
+    def reached(self) -> bool:
+        """Whether a submission ever had a connection: if it fails later, it may have arrived."""
+        return self._peer.reached
+
     async def submit(self, submission: Submission, bundle: Path) -> ExperimentSummary:
         """Delivers a bundle; the answer comes when the experiment is durably queued."""
         request = convert.submission_to(submission)

@@ -13,6 +13,7 @@ from federations import PLAN
 from openfl_like.errors import FederationError, RoundClosedError, UpdateRefusedError
 from openfl_like.federation.parties import EventRecord
 from openfl_like.federation.ports import Dismissal, Ready
+from openfl_like.federation.surplus import total
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.pki.roles import Role
 from openfl_like.plan.digest import plan_digest
@@ -227,6 +228,10 @@ async def test_what_comes_again_late_or_instead_changes_nothing_and_is_counted(l
     assert site.sent.total() > 500
     assert disturbed.sha256 == undisturbed.sha256
     assert disturbed.surplus() == dict(site.sent)
+    kinds: Counter[str] = Counter()
+    for (_, kind), count in site.sent.items():
+        kinds[kind] += count
+    assert total(disturbed.events) == {MISBEHAVING: dict(kinds)}
     assert list((lab.directory / "disturbed" / "spool").iterdir()) == []
 
 

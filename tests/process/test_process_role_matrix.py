@@ -20,7 +20,11 @@ from openfl_like.wire.server import Call, Guard, Server, _snake, service_handler
 pytestmark = pytest.mark.process
 
 EXPERIMENT = "digits-1"
-SERVERS = {"Director": (Role.DIRECTOR, "director"), "Aggregator": (Role.AGGREGATOR, EXPERIMENT)}
+SERVERS = {
+    "Director": (Role.DIRECTOR, "director"),
+    "Checkpoints": (Role.DIRECTOR, "director"),
+    "Aggregator": (Role.AGGREGATOR, EXPERIMENT),
+}
 SERVICES = pb.DESCRIPTOR.services_by_name
 REFUSALS: dict[str, type[FederationError] | None] = {
     "good": None,

@@ -62,6 +62,20 @@ class SubmitRequest(_message.Message):
     certificates: bytes
     def __init__(self, request_id: _Optional[str] = ..., bundle: _Optional[_Union[Manifest, _Mapping]] = ..., signature: _Optional[bytes] = ..., certificates: _Optional[bytes] = ...) -> None: ...
 
+class ImportRequest(_message.Message):
+    __slots__ = ("request_id", "archive", "bundle", "signature", "certificates")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    ARCHIVE_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATES_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    archive: Manifest
+    bundle: str
+    signature: bytes
+    certificates: bytes
+    def __init__(self, request_id: _Optional[str] = ..., archive: _Optional[_Union[Manifest, _Mapping]] = ..., bundle: _Optional[str] = ..., signature: _Optional[bytes] = ..., certificates: _Optional[bytes] = ...) -> None: ...
+
 class DownloadRequest(_message.Message):
     __slots__ = ("model",)
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -310,15 +324,27 @@ class ModelVersion(_message.Message):
     published_at: float
     def __init__(self, round: _Optional[int] = ..., digest: _Optional[str] = ..., metrics: _Optional[_Mapping[str, float]] = ..., best: bool = ..., sha256: _Optional[str] = ..., published_at: _Optional[float] = ...) -> None: ...
 
+class Surplus(_message.Message):
+    __slots__ = ("collaborator", "standing", "count")
+    COLLABORATOR_FIELD_NUMBER: _ClassVar[int]
+    STANDING_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    collaborator: str
+    standing: str
+    count: int
+    def __init__(self, collaborator: _Optional[str] = ..., standing: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...
+
 class ExperimentRecord(_message.Message):
-    __slots__ = ("summary", "versions", "plan_json")
+    __slots__ = ("summary", "versions", "plan_json", "surplus")
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
     PLAN_JSON_FIELD_NUMBER: _ClassVar[int]
+    SURPLUS_FIELD_NUMBER: _ClassVar[int]
     summary: ExperimentSummary
     versions: _containers.RepeatedCompositeFieldContainer[ModelVersion]
     plan_json: str
-    def __init__(self, summary: _Optional[_Union[ExperimentSummary, _Mapping]] = ..., versions: _Optional[_Iterable[_Union[ModelVersion, _Mapping]]] = ..., plan_json: _Optional[str] = ...) -> None: ...
+    surplus: _containers.RepeatedCompositeFieldContainer[Surplus]
+    def __init__(self, summary: _Optional[_Union[ExperimentSummary, _Mapping]] = ..., versions: _Optional[_Iterable[_Union[ModelVersion, _Mapping]]] = ..., plan_json: _Optional[str] = ..., surplus: _Optional[_Iterable[_Union[Surplus, _Mapping]]] = ...) -> None: ...
 
 class ListExperimentsReply(_message.Message):
     __slots__ = ("experiments",)

@@ -1,5 +1,6 @@
 """The blocking client: from a script, from a notebook, to its end and not to its end."""
 
+import asyncio
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import replace
@@ -9,7 +10,15 @@ import pytest
 
 from openfl_like.api import federation as api
 from openfl_like.api.federation import Federation
-from openfl_like.errors import CredentialError, NotFoundError, PlanError, UnreachableError
+from openfl_like.errors import (
+    BundleError,
+    CredentialError,
+    FederationError,
+    NotAllowedError,
+    NotFoundError,
+    PlanError,
+    UnreachableError,
+)
 from openfl_like.federation.events import Status
 from openfl_like.federation.parties import (
     EnvoyRecord,
@@ -19,14 +28,16 @@ from openfl_like.federation.parties import (
     LogLines,
     ShardFacts,
 )
-from openfl_like.federation.ports import Submission
+from openfl_like.federation.ports import CheckpointOffer, Submission
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.roles import Role
 from openfl_like.plan.bundle import unpack
 from openfl_like.plan.workspace import create_workspace
 from openfl_like.services.signature import verify_submitter
+from openfl_like.store.checkpoint import read_checkpoint
 from openfl_like.tensors.manifest import manifest_of
 from openfl_like.testing.certificates import ThrowAwayFederation
+from openfl_like.testing.moving import Here
 
 SUMMARY = ExperimentSummary("digits-1", "digits", Status.QUEUED, "", "alice", 1.0)
 HISTORY: list[ExperimentSummary | EventRecord] = [
@@ -48,6 +59,8 @@ class FakeClient:
         self.submissions: list[Submission] = []
         self.bundles: list[bytes] = []
         self.closed = self.stream_closed = False
+        self.failures: list[FederationError] = []
+        self.reached = True
         FakeClient.made.append(self)
 
     async def __aexit__(self, *_: object) -> None:
@@ -57,6 +70,8 @@ class FakeClient:
         assert manifest_of(bundle) == submission.manifest
         self.submissions.append(submission)
         self.bundles.append(bundle.read_bytes())
+        if self.failures:
+            raise self.failures.pop(0)
         return SUMMARY
 
     async def experiments(self) -> list[ExperimentSummary]:
@@ -146,6 +161,102 @@ def test_a_submission_is_packed_and_signed(federation: Federation, pki: ThrowAwa
     bundle.write_bytes(client().bundles[0])
     assert unpack(bundle, tmp_path / "unpacked").seed == 11
     assert (tmp_path / "unpacked" / "src" / "breast_cancer.py").exists()
+
+
+LOST = UnreachableError("the connection broke")
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    return create_workspace(tmp_path / "study", "numpy_breast_cancer") / "plan.yaml"
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_a_submission_whose_answer_is_lost_is_repeated_as_the_same_request(federation: Federation, study: Path) -> None:
+    federation._connected()
+    client().failures = [LOST, LOST, LOST]
+    assert federation.submit(study) == SUMMARY
+    assert len(client().submissions) == 4
+    assert len({submission.request_id for submission in client().submissions}) == 1
+    assert federation.submit(study) == SUMMARY
+    assert client().submissions[3].request_id != client().submissions[4].request_id
+
+
+@pytest.mark.usefixtures("no_pauses")
+@pytest.mark.parametrize("before", [0, 2])
+def test_a_refusal_is_never_repeated(federation: Federation, study: Path, before: int) -> None:
+    federation._connected()
+    client().failures = [*[LOST] * before, NotAllowedError("not you"), LOST]
+    with pytest.raises(NotAllowedError, match="not you"):
+        federation.submit(study)
+    assert len(client().submissions) == before + 1
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_a_director_that_was_never_reached_is_told_at_once(federation: Federation, study: Path) -> None:
+    federation._connected()
+    client().failures, client().reached = [LOST, LOST], False
+    with pytest.raises(UnreachableError, match="the connection broke"):
+        federation.submit(study)
+    assert len(client().submissions) == 1
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_a_lost_director_is_given_up_after_a_while(
+    federation: Federation, study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "OUTAGE_S", -1.0)
+    federation._connected()
+    client().failures = [LOST, LOST]
+    with pytest.raises(UnreachableError):
+        federation.submit(study)
+    assert len(client().submissions) == 1
+
+
+class FakeCheckpoints:
+    """A Director that takes checkpoints; the first answer is lost."""
+
+    offers: "list[CheckpointOffer]"
+    reached = True
+
+    def __init__(self, _: str, credentials: Credentials) -> None:
+        assert credentials.identity.name == "alice"
+
+    async def __aenter__(self) -> "FakeCheckpoints":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+    async def fetch(self, experiment: str, path: Path) -> None:
+        path.write_text(experiment)
+
+    async def deliver(self, offer: CheckpointOffer, archive: Path) -> ExperimentSummary:
+        assert manifest_of(archive) == offer.manifest
+        self.offers.append(offer)
+        if len(self.offers) == 1:
+            raise LOST
+        return SUMMARY
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_a_checkpoint_is_fetched_and_delivered_signed_by_who_brings_it(
+    federation: Federation, pki: ThrowAwayFederation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "CheckpointClient", FakeCheckpoints)
+    FakeCheckpoints.offers = []
+    assert federation.export_checkpoint("digits-1", str(tmp_path / "out.tar")).read_text() == "digits-1"
+    with pytest.raises(BundleError):
+        federation.import_checkpoint(tmp_path / "out.tar")
+    assert FakeCheckpoints.offers == []
+    here = Here.founded(tmp_path, "here", "bob")
+    asyncio.run(here.run(cancel_after=1))
+    archive = asyncio.run(here.export(tmp_path / "checkpoint.tar"))
+    assert federation.import_checkpoint(archive) == SUMMARY
+    lost, again = FakeCheckpoints.offers
+    assert lost == again
+    assert again.bundle == read_checkpoint(archive).bundle
+    assert verify_submitter(again.bundle, again.signature, again.certificates, pki.trust).name == "alice"
 
 
 def test_a_plan_with_mistakes_is_not_sent(federation: Federation, tmp_path: Path) -> None:

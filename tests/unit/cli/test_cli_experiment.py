@@ -74,7 +74,8 @@ class FakeFederation:
 
     def experiment(self, _: str) -> ExperimentRecord:
         version = PublishedVersion(ModelVersion(1, "dd", {"accuracy": 0.5}, best=True), "5a" * 32, 2.0)
-        return ExperimentRecord(self.end, (version,), "{}")
+        surplus = {"bern": {"late": 2, "repeated": 3}, "zurich": {"unasked": 1}}
+        return ExperimentRecord(self.end, (version,), "{}", surplus)
 
     def watch(self, _: str, after: int = 0) -> Iterator[ExperimentSummary | EventRecord]:
         yield summary()
@@ -89,6 +90,14 @@ class FakeFederation:
 
     def resume(self, _: str) -> ExperimentSummary:
         return summary(reason="resumed by alice")
+
+    def export_checkpoint(self, experiment: str, path: Path) -> Path:
+        path.write_text(experiment)
+        return path
+
+    def import_checkpoint(self, path: Path) -> ExperimentSummary:
+        self.asked.append(path)
+        return summary(Status.CANCELLED, "cancelled by bob")
 
     def model(self, _: str, which: str, path: Path) -> Path:
         path.write_text(which)
@@ -135,6 +144,8 @@ COMMANDS = {
     "experiment cancel": ["digits-1"],
     "experiment resume": ["digits-1"],
     "experiment model": ["digits-1"],
+    "experiment export": ["digits-1"],
+    "experiment import": ["checkpoint.tar"],
     "envoy list": [],
 }
 
@@ -228,6 +239,27 @@ def test_the_model_s_file_and_checksum_are_told(run: Run, tmp_path: Path) -> Non
     assert (tmp_path / found["file"]).read_text() == "last"
     assert found["bytes"] == 4
     assert len(found["sha256"]) == 64
+
+
+def test_a_checkpoint_is_written_where_it_is_wanted(run: Run, tmp_path: Path) -> None:
+    assert json.loads(fine(run("experiment", "export", "digits-1", "--json")))["file"] == "digits-1.tar"
+    fine(run("experiment", "export", "digits-1", "-o", "out.tar"))
+    assert (tmp_path / "out.tar").read_text() == (tmp_path / "digits-1.tar").read_text() == "digits-1"
+    error = failed(run("experiment", "export", "digits-1", "-o", "nowhere/out.tar"))
+    assert "there is no folder" in str(error)
+
+
+def test_import_prints_the_id_for_scripts(run: Run) -> None:
+    assert fine(run("experiment", "import", "checkpoint.tar")) == "digits-1\n"
+    assert FakeFederation.asked[2:] == [Path("checkpoint.tar")]
+    assert json.loads(fine(run("experiment", "import", "c.tar", "--json")))["status"] == "CANCELLED"
+
+
+def test_updates_that_could_not_count_are_shown_for_each_site(run: Run) -> None:
+    lines = fine(run("experiment", "show", "digits-1")).splitlines()
+    assert "update surplus  bern: 2 late, 3 repeated; zurich: 1 unasked" in lines
+    found = json.loads(fine(run("experiment", "show", "digits-1", "--json")))["update_surplus"]
+    assert found == {"bern": {"late": 2, "repeated": 3}, "zurich": {"unasked": 1}}
 
 
 def test_logs_name_their_source(run: Run) -> None:

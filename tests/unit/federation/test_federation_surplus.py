@@ -18,6 +18,8 @@ from openfl_like.federation.events import (
     ValidateUpdates,
 )
 from openfl_like.federation.experiment import Experiment
+from openfl_like.federation.parties import EventRecord
+from openfl_like.federation.surplus import total
 from openfl_like.federation.task import Phase, Update
 from openfl_like.plan.schema import Plan
 
@@ -95,6 +97,28 @@ def test_the_counts_outlive_a_restart_and_are_told_when_the_experiment_ends() ->
     ended = run.round(3)
     assert run.surplus(ended) == [(3, "bern", "repeated", 3)]
     assert [item.kind for item in ended if isinstance(item, Announce)][-1] == Notice.EXPERIMENT_ENDED
+
+
+def told(number: int, name: str, standing: str, count: int) -> EventRecord:
+    fields = {"round": number, "collaborator": name, "standing": standing, "count": count}
+    return EventRecord(1, 1.0, Notice.UPDATE_SURPLUS, fields)
+
+
+def test_of_a_round_the_last_word_counts_and_rounds_are_added_up() -> None:
+    history = [
+        told(1, "zurich", "late", 1),
+        told(1, "zurich", "late", 500),
+        told(1, "bern", "repeated", 1),
+        told(2, "zurich", "late", 1),
+        told(2, "zurich", "conflicting", 1),
+        EventRecord(6, 1.0, Notice.EXPERIMENT_RESUMED, {"by": "ada"}),
+        told(2, "zurich", "late", 1),
+        told(2, "zurich", "late", 2),
+        EventRecord(9, 1.0, Notice.ROUND_FINISHED, {"round": 2}),
+    ]
+    assert total(history) == {"bern": {"repeated": 1}, "zurich": {"conflicting": 1, "late": 503}}
+    assert list(total(history)) == ["bern", "zurich"]
+    assert total([]) == {}
 
 
 def test_the_receipts_are_those_of_what_was_taken() -> None:

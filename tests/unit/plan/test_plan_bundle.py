@@ -395,7 +395,8 @@ def test_entries_and_bytes_are_counted(tmp_path: Path, head: bytes, monkeypatch:
         (tmp_path / "a").mkdir()
         assert "at most 4 entries" in refused(tmp_path / "a", head + many + END).message
     with monkeypatch.context() as patch:
-        patch.setattr(archive, "MAX_TOTAL_BYTES", len(head.rstrip(b"\0")) + 12 - 512)
+        small = archive.Kind("bundle", "plan.json", len(head.rstrip(b"\0")) + 12 - 512)
+        patch.setattr(bundle, "BUNDLE", small)
         (tmp_path / "b").mkdir()
         assert "holds more than" in refused(tmp_path / "b", head + many + END).message
 

@@ -2,6 +2,7 @@ from contextlib import closing
 from pathlib import Path
 
 from openfl_like.federation.events import Announce
+from openfl_like.plan.bundle import STAGING
 from openfl_like.services.leftovers import remove_leftovers
 from openfl_like.store.experiment import EXPERIMENT_DB, ExperimentStore
 
@@ -27,9 +28,13 @@ def test_what_nobody_was_told_of_goes_and_everything_else_stays(tmp_path: Path) 
     staging.mkdir(parents=True)
     upload = tmp_path / "incoming" / "ada-0001.tar"
     upload.touch()
-    assert remove_leftovers(tmp_path, {"known"}) == [staging, bare, broken_off]
+    halves = [tmp_path / "incoming" / f"{STAGING}1", known / f"{STAGING}2"]
+    for half in halves:
+        half.mkdir()
+    gone = [*halves, staging, bare, broken_off]
+    assert sorted(remove_leftovers(tmp_path, {"known"})) == sorted(gone)
     assert [path.exists() for path in (known, restored, damaged, upload)] == [True] * 4
-    assert [path.exists() for path in (staging, bare, broken_off)] == [False] * 3
+    assert [path.exists() for path in gone] == [False] * 5
 
 
 def test_a_new_state_has_no_leftovers(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from openfl_like.federation.parties import (
     ShardFacts,
 )
 from openfl_like.federation.ports import (
+    CheckpointOffer,
     CollaboratorEnded,
     Dismissal,
     Heartbeat,
@@ -54,6 +55,7 @@ json_value = st.recursive(
 fields = st.dictionaries(text, json_value, max_size=4)
 shapes = st.lists(st.integers(0, 2**40), max_size=4).map(tuple)
 metrics = st.dictionaries(text, number, max_size=4)
+surplus = st.dictionaries(text, st.dictionaries(text, count, min_size=1, max_size=3), max_size=3)
 
 
 @st.composite
@@ -100,6 +102,11 @@ ROUND_TRIPS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Any], Calla
         convert.submission_to,
         convert.submission_from,
     ),
+    "checkpoint": (
+        st.builds(CheckpointOffer, text, manifests(), text, st.binary(max_size=80), st.binary(max_size=80)),
+        convert.checkpoint_to,
+        convert.checkpoint_from,
+    ),
     "assignment": (assignments, convert.assignment_to, lambda m: convert.assignment_from(m, ME)),
     "update": (updates, convert.update_to, lambda m: convert.update_from(m, ME)),
     "report": (
@@ -138,7 +145,7 @@ ROUND_TRIPS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Any], Calla
     "logs": (log_lines, convert.logs_to, convert.logs_from),
     "summary": (summaries, convert.summary_to, convert.summary_from),
     "record": (
-        st.builds(ExperimentRecord, summaries, st.lists(versions, max_size=3).map(tuple), text),
+        st.builds(ExperimentRecord, summaries, st.lists(versions, max_size=3).map(tuple), text, surplus),
         convert.record_to,
         convert.record_from,
     ),

@@ -1,0 +1,81 @@
+"""Plan and workspace of an experiment at the Director, made again from its bundle when they are not what is in it.
+
+A submission is acknowledged when bundle and row are on disk; what follows from the bundle may still be on its way there
+when the power goes.
+"""
+
+import logging
+import os
+import secrets
+import shutil
+from pathlib import Path
+
+from openfl_like.errors import BundleError, FederationError, TransferError
+from openfl_like.plan.bundle import holds, unpack
+from openfl_like.plan.digest import freeze
+from openfl_like.store.director import DirectorStore, StoredExperiment
+from openfl_like.store.files import ExperimentFiles
+from openfl_like.tensors.manifest import file_digest
+
+log = logging.getLogger(__name__)
+
+
+def mend(experiment: StoredExperiment, files: ExperimentFiles) -> bool:
+    """Unpacks the bundle again if plan or workspace differ from it; tells whether that was needed.
+
+    Args:
+        experiment: As it was submitted.
+        files: Its directory.
+
+    Raises:
+        BundleError: If the bundle itself is missing or is not the one that was signed.
+    """
+    try:
+        found = file_digest(files.bundle)
+    except TransferError as error:
+        found = error.message
+    if found != experiment.bundle:
+        raise BundleError(
+            f"the bundle is not the one that was submitted: {found}",
+            place=str(files.bundle),
+            cure="restore it from a backup, or submit the experiment again",
+        )
+    workspace = files.directory / "workspace"
+    if holds(files.bundle, workspace, files.plan):
+        return False
+    log.warning("experiment %s: plan and workspace are unpacked again from its bundle", experiment.summary.id)
+    files.prepare()
+    _unpack(files, workspace)
+    return True
+
+
+def _unpack(files: ExperimentFiles, workspace: Path) -> None:
+    fresh = files.directory / f"workspace-{secrets.token_hex(4)}"
+    plan = unpack(files.bundle, fresh)
+    shutil.rmtree(workspace, ignore_errors=True)
+    fresh.rename(workspace)
+    written = files.plan.with_suffix(".new")
+    with written.open("wb") as file:
+        file.write(freeze(plan))
+        file.flush()
+        os.fsync(file.fileno())
+    written.rename(files.plan)
+
+
+def mend_all(state: Path, store: DirectorStore) -> list[str]:
+    """Mends every experiment that has not ended, and gives the ids; one that cannot be mended is left to its turn.
+
+    Args:
+        state: The Director's state directory.
+        store: Its memory.
+    """
+    mended = []
+    for summary in store.experiments():
+        if summary.status.ended:
+            continue
+        try:
+            if mend(store.experiment(summary.id), ExperimentFiles(state / "experiments" / summary.id)):
+                mended.append(summary.id)
+        except FederationError as error:
+            log.warning("experiment %s: %s", summary.id, error)
+    return mended

@@ -1,0 +1,31 @@
+"""The same work is done once, however many ask for it at the same time."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+Result = TypeVar("Result")
+
+
+class Once(Generic[Result]):
+    """Work in threads by its key; who asks for what is under way waits for that.
+
+    A client that lost its connection asks again while its first request is still being worked on; that goes on
+    although its call has ended.
+    """
+
+    def __init__(self) -> None:
+        self._under_way: dict[object, asyncio.Task[Result]] = {}
+
+    async def do(self, key: object, work: Callable[[], Result]) -> Result:
+        """Gives what the work under this key gives; raises what it raises, to everybody."""
+        task = self._under_way.get(key)
+        if task is None:
+            task = self._under_way[key] = asyncio.create_task(asyncio.to_thread(work))
+            task.add_done_callback(lambda done: self._over(key, done))
+        return await asyncio.shield(task)
+
+    def _over(self, key: object, task: asyncio.Task[Result]) -> None:
+        del self._under_way[key]
+        if not task.cancelled():
+            task.exception()  # nobody may be left who asks for it

@@ -1,0 +1,109 @@
+"""An experiment moves to another federation, with its own authority, and ends with the same bytes there."""
+
+import asyncio
+import json
+import secrets
+import shutil
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from federations import OBEDIENT, PLAN, THREE, User, federation_of
+
+from openfl_like.errors import ConflictError
+from openfl_like.pki.files import load_credentials
+from openfl_like.services.local_federation import LocalFederation
+from openfl_like.services.spawn import clean_environment, fx_command
+from openfl_like.testing.evidence import gather
+from openfl_like.testing.invariants import Expected
+from openfl_like.testing.invariants import check as judge
+from openfl_like.wire.checkpoints import CheckpointClient
+
+pytestmark = pytest.mark.process
+ROUNDS = 40
+ALL = ("admission.collaborators=[site-1, site-2, site-3]", f"aggregator.settings.rounds_to_train={ROUNDS}")
+
+
+async def fx(federation: LocalFederation, *words: str) -> tuple[int, str, str]:
+    """``fx experiment …`` as the user of a federation: its exit code and what it wrote."""
+    where = ("-d", federation.director, "--certificates", str(federation.user_certificates))
+    process = await asyncio.create_subprocess_exec(
+        *fx_command("experiment", *words, *where),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=clean_environment(),
+    )
+    async with asyncio.timeout(90):
+        out, err = await process.communicate()
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+async def fine(federation: LocalFederation, *words: str) -> str:
+    code, out, err = await fx(federation, *words)
+    assert code == 0, err
+    return out
+
+
+async def leave(federation: LocalFederation, user: User, archive: Path) -> tuple[str, str, int]:
+    """Cancels an experiment half-way, exports it, and gives its id, the undisturbed one and its last round."""
+    study = archive.parent / "study"
+    shutil.copytree(OBEDIENT, study)
+    (study / "atlas.bin").write_bytes(secrets.token_bytes(1 << 20))  # so that the checkpoint has several chunks
+    undisturbed = await user.submit(study / PLAN.name, *ALL)
+    moving = await user.submit(study / PLAN.name, *ALL)
+    await user.until(moving, "round_finished", round=7)
+    async with CheckpointClient(federation.director, load_credentials(federation.user_certificates)) as client:
+        with pytest.raises(ConflictError, match=f"is RUNNING; .*'fx experiment cancel {moving}'"):
+            await client.fetch(moving, archive)
+    await user.client.cancel(moving)
+    told = json.loads(await fine(federation, "export", moving, "-o", str(archive), "--json"))
+    assert told["bytes"] == archive.stat().st_size > 1 << 20
+    again = archive.with_name("again.tar")
+    await fine(federation, "export", moving, "-o", str(again))
+    assert again.read_bytes() == archive.read_bytes()
+    assert list((federation.state / "outgoing").iterdir()) == []
+    return moving, undisturbed, (await user.client.experiment(moving)).versions[-1].version.round
+
+
+async def test_an_experiment_goes_on_in_another_federation_to_the_same_bytes(tmp_path: Path) -> None:
+    archive = tmp_path / "checkpoint.tar"
+    async with AsyncExitStack() as stack:
+        here, user = await stack.enter_async_context(federation_of(THREE, tmp_path / "here"))
+        moving, undisturbed, last = await leave(here, user, archive)
+        before = await user.client.experiment(moving)
+        events = await user.events(moving)
+        await user.ended(undisturbed)
+        wanted = await user.client.experiment(undisturbed)
+
+    async with federation_of(THREE, tmp_path / "there") as (there, user):
+        damaged = tmp_path / "damaged.tar"
+        data = bytearray(archive.read_bytes())
+        data[data.index(b".safetensors\0") // 512 * 512 + 512] ^= 1  # the first byte of the first model
+        damaged.write_bytes(data)
+        code, _, refusal = await fx(there, "import", str(damaged))
+        assert (code, "the entry 'models/v" in refusal) == (2, True)
+
+        assert await fine(there, "import", str(archive)) == f"{moving}\n"
+        code, _, refusal = await fx(there, "import", str(archive))
+        assert (code, f"there is an experiment '{moving}' here already" in refusal) == (4, True)
+        (listed,) = json.loads(await fine(there, "list", "--json"))
+        assert (listed["id"], listed["status"], listed["owner"]) == (moving, "CANCELLED", "user")
+        found = await user.client.experiment(moving)
+        assert (found.versions, found.plan) == (before.versions, before.plan)
+        history = await user.events(moving)
+        assert history[:-1] == events
+        assert (history[-1].kind, history[-1].fields["federation"]) == ("experiment_imported", "local")
+        model = tmp_path / "model.safetensors"
+        told = json.loads(await fine(there, "model", moving, "--which", "last", "-o", str(model), "--json"))
+        assert told["sha256"] == before.versions[-1].sha256
+
+        assert "FINISHED" in await fine(there, "resume", moving, "--watch")
+        found = await user.client.experiment(moving)
+        assert [item.version for item in found.versions] == [item.version for item in wanted.versions]
+        assert found.versions[-1].sha256 == wanted.versions[-1].sha256 != ""
+        after = await user.events(moving)
+        rounds = [event.fields["round"] for event in after[len(history) :] if event.kind == "round_started"]
+        assert rounds == list(range(last + 1, ROUNDS + 1))
+        evidence = gather(there.directory / "director-state", there.directory / "no-history")
+        assert [str(breach) for breach in judge(evidence, Expected()) if breach.letter != "A1"] == []
+        assert list((there.state / "incoming").iterdir()) == []
