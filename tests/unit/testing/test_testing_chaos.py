@@ -87,8 +87,8 @@ def test_a_sound_run_with_all_its_faults_is_told_in_one_line() -> None:
     found = verdict()
     assert (found.code, found.breaches, found.invalid) == (0, [], "")
     assert found.line == {
-        "faults_landed": 5, "experiments": 1, "finished": 1, "invariant_breaks": 0, "digests_equal": True, "acknowledged": 1,
-        "lost": 0, "doubled": 0, "operations": 5, "faults": {"cut": 2, "kill": 3}, "missed": 1,
+        "faults_landed": 5, "experiments": 1, "finished": 1, "invariant_breaks": 0, "digests_equal": True,
+        "acknowledged": 1, "lost": 0, "doubled": 0, "operations": 5, "faults": {"cut": 2, "kill": 3}, "missed": 1,
     }  # fmt: skip
 
 
