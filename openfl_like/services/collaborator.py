@@ -27,7 +27,7 @@ from openfl_like.federation.task import Assignment, Update
 from openfl_like.pki.files import Credentials
 from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.schema import Plan
-from openfl_like.services.worker_process import WorkerEndedError, WorkerProcess, WorkerSettings
+from openfl_like.services.worker_process import WorkerEndedError, WorkerFrozenError, WorkerProcess, WorkerSettings
 from openfl_like.store.files import retire
 from openfl_like.tensors.container import spare_path
 from openfl_like.tensors.manifest import manifest_path
@@ -222,16 +222,21 @@ class Collaborator:
         return _Result(update, out)
 
     async def _have_performed(self, assignment: Assignment, model: Path | None, out: Path) -> Update:
-        """Gives the assignment to the worker; if that dies over it, once more to a new one."""
-        try:
-            return await (await self._ready_worker()).perform(assignment, model, out)
-        except WorkerEndedError as error:
-            log.warning("round %d: %s; the task is given to a new one", assignment.round, error)
+        """Gives the assignment to the worker; if that dies over it, once more to a new one, or if it is frozen."""
+        deaths = freezes = 0
+        while True:
+            try:
+                return await (await self._ready_worker()).perform(assignment, model, out)
+            except WorkerFrozenError as error:
+                freezes, reason = freezes + 1, str(error)
+            except WorkerEndedError as error:
+                deaths, reason = deaths + 1, str(error)
+            if deaths == 2:
+                raise TaskError(f"{reason}, for the second time")
+            if freezes == 4:
+                raise TaskError(f"{reason}, for the fourth time")
+            log.warning("round %d: %s; the task is given to a new one", assignment.round, reason)
             await self._end_worker()
-        try:
-            return await (await self._ready_worker()).perform(assignment, model, out)
-        except WorkerEndedError as error:
-            raise TaskError(f"{error}, for the second time") from None
 
     async def _model(self, session: Participation, digest: str) -> Path | None:
         if not digest:

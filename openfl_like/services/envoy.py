@@ -34,8 +34,9 @@ from openfl_like.services.monitor import read_devices
 from openfl_like.services.restarts import Restarts
 from openfl_like.services.signature import verify_submitter
 from openfl_like.services.spawn import Child, Standby, describe_exit
-from openfl_like.services.strays import end_marked
-from openfl_like.services.worker_process import WorkerProcess, WorkerSettings
+from openfl_like.services.strays import end_marked, end_noted
+from openfl_like.services.vigil import FROZEN_S, keep_vigil
+from openfl_like.services.worker_process import PROCESS_NOTES, WorkerProcess, WorkerSettings
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.wire.channel import backoff, spread
 from openfl_like.wire.director import Attendance, EnvoyClient
@@ -88,6 +89,7 @@ class _Work:
     child: Child | None = None
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     watch: asyncio.Task[None] | None = None
+    vigil: asyncio.Task[None] | None = None
     restarts: Restarts = field(default_factory=Restarts)
 
     @property
@@ -291,6 +293,7 @@ class Envoy:
         work.child = await self._standby.start(arguments, lines.add)
         failpoint("envoy.child.started")
         work.watch = asyncio.create_task(self._watch(work, lines))
+        work.vigil = asyncio.create_task(keep_vigil(work.child))
         log.info("experiment %s: collaborator started (pid %d)", experiment, work.child.process.pid)
 
     async def _watch(self, work: _Work, lines: "LogSender") -> None:
@@ -337,6 +340,8 @@ class Envoy:
 def _last_words(work: _Work, code: int) -> str:
     assert work.child is not None  # noqa: S101 (it has ended)
     last = next((line for line in reversed(work.child.tail) if line.strip()), "")
+    if work.child.frozen:
+        last = f"it was frozen for {FROZEN_S:g} s"
     times = f", {work.restarts.count + 1} times without delivering anything" if work.restarts.count else ""
     return f"{describe_exit(code)}{times}" + (f"; last line: {last}" if last else "")
 
@@ -397,5 +402,7 @@ async def run_envoy(settings: EnvoySettings, ready: Callable[[ShardFacts], None]
     """
     with only_one(settings.directory, "envoy"):
         await asyncio.to_thread(end_marked, settings.directory)
+        for notes in settings.directory.glob(f"*/run/{PROCESS_NOTES}"):
+            await asyncio.to_thread(end_noted, notes)
         facts = await describe_shard(settings)
         await Envoy(settings, facts, lambda: ready(facts)).run()
