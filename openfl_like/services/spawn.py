@@ -55,6 +55,7 @@ class Child:
 
     Attributes:
         process: The process; its stdin closes when we die, which our children take as the order to end.
+        transport: Its pipes.
         exited: Set as soon as it has ended.
         on_line: Gets every line of its stderr.
         tail: The last lines it wrote to stderr.
@@ -62,6 +63,7 @@ class Child:
     """
 
     process: asyncio.subprocess.Process
+    transport: asyncio.SubprocessTransport
     exited: asyncio.Event
     on_line: Callable[[str], None] = lambda _: None
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL_LINES))
@@ -79,6 +81,7 @@ class Child:
         await ORPHANS.sweep(self.process.pid)
         if self._reading is not None:
             await asyncio.wait({self._reading}, timeout=1.0)  # a grandchild may hold the pipe open
+        self.transport.close()
         assert self.process.returncode is not None  # noqa: S101 (it has ended)
         return self.process.returncode
 
@@ -147,7 +150,7 @@ async def spawn(
             env=dict(environment) if environment is not None else clean_environment(),
         )
         ours.add(transport.get_pid())
-    child = Child(asyncio.subprocess.Process(transport, protocol, loop), protocol.exited, on_line)
+    child = Child(asyncio.subprocess.Process(transport, protocol, loop), transport, protocol.exited, on_line)
     child._reading = asyncio.create_task(child._read_errors())  # noqa: SLF001 (its own constructor)
     return child
 
