@@ -92,10 +92,13 @@ class User:
 
 @asynccontextmanager
 async def federation_of(
-    sites: Mapping[str, Path], directory: Path, sample_shape: Sequence[int] = (1,)
+    sites: Mapping[str, Path],
+    directory: Path,
+    sample_shape: Sequence[int] = (1,),
+    environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[tuple[LocalFederation, User]]:
     """Starts a federation and a user of it; ends it, and checks that no process is left."""
-    local = LocalFederation(directory / "federation", sites, sample_shape, ())
+    local = LocalFederation(directory / "federation", sites, sample_shape, (), environment=environment or {})
     async with local:
         user = User(local, directory)
         family = [psutil.Process(child.process.pid) for child in local.children.values()]
