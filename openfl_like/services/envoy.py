@@ -267,13 +267,12 @@ class Envoy:
         failpoint("envoy.certificate.before")
         try:
             save_credentials(work.files.directory / "certificate", Credentials(identity, chain, work.key, ours.trust))
-        except FederationError as error:
+            failpoint("envoy.certificate.saved")
+            await self._start_child(work)
+        except (FederationError, OSError) as error:  # too many processes or open files, too: the site lives on
             log.warning("experiment %s: %s", experiment, error)
-            await self._stop(work, "its certificate cannot be saved")
+            await self._stop(work, "it cannot be started")
             self._outbox.put_nowait(OrderReply(experiment, accepted=False, reason=str(error)))
-            return
-        failpoint("envoy.certificate.saved")
-        await self._start_child(work)
 
     async def _start_child(self, work: _Work) -> None:
         directory, experiment = work.files.directory, work.order.experiment
@@ -291,9 +290,9 @@ class Envoy:
         )  # fmt: skip
         lines = LogSender(experiment, self.settings.name, directory / "collaborator.log", self._outbox.put_nowait)
         work.child = await self._standby.start(arguments, lines.add)
-        failpoint("envoy.child.started")
         work.watch = asyncio.create_task(self._watch(work, lines))
         work.vigil = asyncio.create_task(keep_vigil(work.child))
+        failpoint("envoy.child.started")
         log.info("experiment %s: collaborator started (pid %d)", experiment, work.child.process.pid)
 
     async def _watch(self, work: _Work, lines: "LogSender") -> None:
@@ -323,7 +322,11 @@ class Envoy:
             async with asyncio.timeout(work.restarts.next_pause_s()):
                 await work.stopping.wait()
         except TimeoutError:
-            await self._start_child(work)
+            try:
+                await self._start_child(work)
+            except OSError as error:
+                log.warning("experiment %s: its collaborator cannot be started: %s", work.order.experiment, error)
+                return work.watch is not asyncio.current_task()
             return True
         return False
 
