@@ -313,12 +313,13 @@ class ShardError(FederationError):
 
 
 class ExperimentDegradedError(FederationError):
-    """The experiment FINISHED, but had to make rounds without sites that were asked to take part.
+    """The experiment FINISHED, but rounds were made or evaluated without sites that were asked.
 
-    Cause: The plan's quorum let rounds go on when a site was away, failed in a task, or was too late.
+    Cause: The plan's quorum let rounds go on when a site was away, failed in a task, or was too late; or a model was
+    made by all, and a site did not evaluate it, so that its metrics are those of fewer sites.
 
-    Cure: The message names each site with the first round without it and the reason. The model is there and can be
-    fetched; if it must come from all sites, leave ``deadline.min_fraction`` at 1, and such a round fails instead.
+    Cure: The message names each site with the first round or evaluation without it and the reason. The model is there
+    and can be fetched; if it must come from all sites, leave ``participation.policy`` at ``exact``: such a round fails.
     """
 
     code = "E505"

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from openfl_like.errors import UnreachableError
 from openfl_like.federation.parties import EnvoyRecord, EventRecord, ExperimentRecord, ExperimentSummary, LogLines
 from openfl_like.federation.ports import CheckpointOffer, Submission
+from openfl_like.federation.rounds import RoundRecord, round_records
 from openfl_like.pki.files import load_credentials
 from openfl_like.plan.bundle import pack
 from openfl_like.plan.load import load_plan, workspace_of
@@ -110,6 +111,15 @@ class Federation:
         When the Director is away for less than a minute, it goes on after the last event as soon as that is back.
         """
         return self._iterate(follow(self._connected().watch, experiment, after))
+
+    def rounds(self, experiment: str) -> Iterator[RoundRecord]:
+        """Gives the rounds that an experiment has finished by now, with who took part and who did not, and why."""
+        versions = self.experiment(experiment).versions
+        if versions:
+            for found in round_records(item for item in self.watch(experiment) if isinstance(item, EventRecord)):
+                yield found
+                if found.round >= versions[-1].version.round:
+                    return
 
     def logs(self, experiment: str, source: str = "") -> Iterator[LogLines]:
         """Gives the stored log lines of one site (or ``aggregator``), or of all."""

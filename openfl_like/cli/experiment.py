@@ -137,6 +137,41 @@ def show(experiment_id: str, director: str, certificates: Path | None, *, as_jso
 
 @experiment.command()
 @click.argument("experiment_id", metavar="ID")
+@director_options
+@json_option
+def rounds(experiment_id: str, director: str, certificates: Path | None, *, as_json: bool) -> None:
+    """List the finished rounds: who contributed with which weight, who was absent and why; as JSON lines, with digests.
+
+    Example: fx experiment rounds heart-disease-1a2b3c4d
+    """
+    from dataclasses import asdict
+
+    from openfl_like.api.federation import Federation
+
+    rows: list[dict[str, object]] = []
+    with Federation(director, own_certificates(certificates, "user")) as federation:
+        for one in federation.rounds(experiment_id):
+            if as_json:
+                emit_line(asdict(one))
+                continue
+            absent = {f"{name}:": reason for name, reason in one.absent.items()}
+            more = {name: reason for name, reason in one.unevaluated.items() if name not in one.absent}
+            rows.append(
+                {
+                    "round": one.round,
+                    "selected": one.selected,
+                    "contributors": {name: part.weight for name, part in one.contributors.items()},
+                    "absent": absent,
+                    "evaluated by": one.evaluators,
+                    "not evaluated by": {f"{name}:": reason for name, reason in more.items()},
+                }
+            )
+    if not as_json:
+        emit(rows, as_json=False, title="rounds")
+
+
+@experiment.command()
+@click.argument("experiment_id", metavar="ID")
 @click.option("--after", type=int, default=0, help="Leave out the events up to this sequence number.")
 @director_options
 @json_option

@@ -68,6 +68,8 @@ def _round(fields: Fields) -> str:
     metrics = "  ".join(f"{name} {shown(value)}" for name, value in _plain_metrics(fields))
     sites = ", ".join(fields["contributors"])
     absent = "".join(f"; without {name} ({reason})" for name, reason in fields["absent"].items())
+    unevaluated: Mapping[str, str] = fields.get("unevaluated", {})
+    absent += "".join(f"; not evaluated by {n} ({r})" for n, r in unevaluated.items() if n not in fields["absent"])
     best = "  best so far" if fields.get("best") else ""
     seconds = float(fields.get("seconds") or 0.0)
     return f"round {fields['round']:>3}  {seconds:6.2f} s  {metrics}{best}  [{sites}{absent}]"

@@ -238,7 +238,7 @@ class Notice(StrEnum):
         UPDATE_SURPLUS: round (the open one), collaborator, standing (a `Standing`), count (so far in this round).
         COLLABORATOR_ABSENT: round, phase, collaborator, reason.
         MODEL_AGGREGATED: round, digest, weights (name -> weight), digests (name -> digest of its update).
-        ROUND_FINISHED: round, digest, metrics, best, selected, contributors, absent (name -> reason), seconds.
+        ROUND_FINISHED: round, digest, metrics, best, selected, contributors, absent, evaluators, unevaluated, seconds.
         EXPERIMENT_ENDED: status, reason, rounds (the last one that was published), shortfalls (name -> reason).
     """
 

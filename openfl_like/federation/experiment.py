@@ -105,8 +105,8 @@ class Experiment:
 
     @property
     def shortfalls(self) -> dict[str, str]:
-        """Sites without which a round had to go on, with the first such round and the reason."""
-        return dict(sorted(self._desk.state.shortfalls.items()))
+        """Sites without which a round was made or evaluated, with the first such round and the reason."""
+        return self._desk.state.all_shortfalls()
 
     @property
     def round(self) -> int:
@@ -218,7 +218,7 @@ class Experiment:
         elif current.waiting and event.timer == current.gather_timer:
             lifecycle.fail(desk, phases.gather_timed_out(desk, current))
         elif current.pending and event.timer == current.deadline_timer:
-            lifecycle.fail(desk, phases.pass_deadline(desk, current))
+            phases.pass_deadline(desk, current)
         else:
             phases.end_absence(desk, current, event.timer)
 
@@ -252,7 +252,7 @@ class Experiment:
         if current.phase is Phase.INITIALISE:
             lifecycle.publish(desk, current)
         else:
-            phases.open_phase(desk, current, Phase.EVALUATE, phases.evaluators(desk))
+            phases.open_evaluation(desk, current)
 
     def _on_step_failed(self, event: StepFailed) -> None:
         if self._desk.state.at_step(event.round, Step.VALIDATE, Step.AGGREGATE) is not None:

@@ -77,7 +77,9 @@ def publish(desk: Desk, current: RoundState) -> None:
         best=version.best,
         selected=list(current.selected),
         contributors=sorted(current.trained),
-        absent=current.all_absences(),
+        absent=current.losses(),
+        evaluators=sorted(current.updates) if evaluated else [],
+        unevaluated=current.unevaluated(),
         seconds=max(0.0, desk.now - current.started),
     )
     _go_on(desk)
@@ -105,8 +107,8 @@ def finish(desk: Desk, status: Status, reason: str) -> None:
     desk.emit(FinishExperiment(status, reason))
     surplus.sum_up(desk)
     rounds = state.versions[-1].round if state.versions else 0
-    shortfalls = dict(sorted(state.shortfalls.items()))
-    desk.announce(Notice.EXPERIMENT_ENDED, status=status.value, reason=reason, rounds=rounds, shortfalls=shortfalls)
+    fields = {"status": status.value, "reason": reason, "rounds": rounds}
+    desk.announce(Notice.EXPERIMENT_ENDED, **fields, shortfalls=state.all_shortfalls())
 
 
 def _note_shortfalls(desk: Desk, current: RoundState) -> None:
@@ -117,6 +119,9 @@ def _note_shortfalls(desk: Desk, current: RoundState) -> None:
     missing = dict.fromkeys(asked - set(desk.roster.members()), "has not joined")
     for name, reason in (missing | current.losses()).items():
         desk.state.shortfalls.setdefault(name, f"round {current.number}: {reason}")
+    for name, reason in current.unevaluated().items():
+        if name not in desk.state.shortfalls:
+            desk.state.unmeasured.setdefault(name, f"evaluation of round {current.number}: {reason}")
 
 
 def _go_on(desk: Desk) -> None:

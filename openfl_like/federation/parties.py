@@ -64,8 +64,8 @@ class ExperimentSummary:
     """Where an experiment stands; times are seconds since the epoch, 0 when not yet.
 
     Attributes:
-        degraded: Whether it FINISHED, but had to make rounds without sites that were asked to take part.
-        shortfalls: Those sites, with the first such round and the reason.
+        degraded: Whether it FINISHED, but rounds were made or evaluated without sites that were asked.
+        shortfalls: Those sites, with the first such round or evaluation and the reason.
     """
 
     id: str

@@ -17,6 +17,7 @@ from openfl_like.federation.seeds import derive_seed
 from openfl_like.federation.selection import share_of
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.federation.validation import check_facts
+from openfl_like.plan.schema import Participation
 
 
 def gather(desk: Desk, state: RoundState) -> str:
@@ -42,7 +43,7 @@ def gather(desk: Desk, state: RoundState) -> str:
         return state.shortfall(len(cohort))
     if not state.waiting:
         state.waiting = True
-        desk.emit(StartTimer(state.gather_timer, desk.plan.deadline.rejoin_s))
+        desk.emit(StartTimer(state.gather_timer, desk.plan.deadline.return_limit_s))
     return ""
 
 
@@ -76,7 +77,7 @@ def send(desk: Desk, state: RoundState, name: str) -> None:
         tasks=calls,
         model=state.model,
         seed=derive_seed(plan.seed, *stream),
-        deadline_s=plan.deadline.train_s if phase is Phase.TRAIN else None,
+        deadline_s=plan.deadline.training_limit_s if phase is Phase.TRAIN else plan.deadline.round_s,
     )
     desk.emit(SendAssignment(assignment))
     tasks = [call.name for call in calls]
@@ -86,12 +87,12 @@ def send(desk: Desk, state: RoundState, name: str) -> None:
 def resume(desk: Desk, state: RoundState, returning: list[Site]) -> None:
     """Starts the timers of the open phase again after a restart, and one for everybody who has to connect again."""
     for site in returning:
-        desk.emit(StartTimer(site.rejoin_timer, desk.plan.deadline.rejoin_s))
-    away = [desk.roster.sites[name] for name in state.pending if not desk.roster.sites[name].here]
+        desk.emit(StartTimer(site.rejoin_timer, desk.plan.deadline.return_limit_s))
+    away = [site for _, site in sorted(desk.roster.sites.items()) if site.awaited and not site.here]
     for site in away:
-        desk.emit(StartTimer(site.rejoin_timer, desk.plan.deadline.rejoin_s))
+        desk.emit(StartTimer(site.rejoin_timer, desk.plan.deadline.return_limit_s))
     if state.waiting:
-        desk.emit(StartTimer(state.gather_timer, desk.plan.deadline.rejoin_s))
+        desk.emit(StartTimer(state.gather_timer, desk.plan.deadline.return_limit_s))
     if state.pending and desk.plan.deadline.round_s is not None:
         desk.emit(StartTimer(state.deadline_timer, desk.plan.deadline.round_s))
 
@@ -144,13 +145,13 @@ def drop_refused(desk: Desk, state: RoundState, problems: Mapping[str, str]) -> 
 
 def notice_leaving(desk: Desk, state: RoundState, site: Site) -> None:
     """Gives a collaborator that was awaited some time to come back, unless there is no use in it."""
+    if site.presence is not Presence.GONE:
+        desk.emit(StartTimer(site.rejoin_timer, desk.plan.deadline.return_limit_s))
     if site.name not in state.pending:
         return
     others = state.phase is Phase.INITIALISE and _initialisers(desk, state)
     if site.presence is Presence.GONE or others:
         mark_absent(desk, state, site.name, site.reason, withdraw=True)
-    else:
-        desk.emit(StartTimer(site.rejoin_timer, desk.plan.deadline.rejoin_s))
 
 
 def end_absence(desk: Desk, state: RoundState, timer: str) -> None:
@@ -158,25 +159,22 @@ def end_absence(desk: Desk, state: RoundState, timer: str) -> None:
     site = desk.roster.by_timer(timer)
     if site is None:
         return
+    site.overdue = True
     if site.presence is Presence.RETURNING:
         site.presence = Presence.AWAY
-        site.reason = f"did not come back within {desk.plan.deadline.rejoin_s:g} s after a restart of the aggregator"
+        site.reason = (
+            f"did not come back within {desk.plan.deadline.return_limit_s:g} s after a restart of the aggregator"
+        )
     if site.name in state.pending:
         mark_absent(desk, state, site.name, site.reason, withdraw=True)
 
 
-def pass_deadline(desk: Desk, state: RoundState) -> str:
-    """Stops to wait for everybody who has not answered.
-
-    Returns:
-        Why the experiment has failed; empty if it has not.
-    """
-    reason = f"sent no update within {desk.plan.deadline.round_s:g} s"
+def pass_deadline(desk: Desk, state: RoundState) -> None:
+    """Stops to wait for everybody who has not answered."""
+    what = "metrics" if state.phase is Phase.EVALUATE else "update"
+    reason = f"sent no {what} within {desk.plan.deadline.round_s:g} s"
     for name in state.pending:
         mark_absent(desk, state, name, reason, withdraw=True)
-    if desk.plan.deadline.on_timeout == "fail" and state.phase is not Phase.EVALUATE:
-        return f"round {state.number}: the deadline passed: {list_absences(state.absent)}"
-    return ""
 
 
 def mark_absent(desk: Desk, state: RoundState, name: str, reason: str, *, withdraw: bool = False) -> None:
@@ -187,9 +185,21 @@ def mark_absent(desk: Desk, state: RoundState, name: str, reason: str, *, withdr
     _announce_absence(desk, state, name, reason)
 
 
-def evaluators(desk: Desk) -> tuple[str, ...]:
-    """The members that are here and have something to evaluate, sorted."""
-    return tuple(name for name in desk.roster.here() if desk.calls(name, Phase.EVALUATE))
+def open_evaluation(desk: Desk, state: RoundState) -> None:
+    """Has all members evaluate that have something to evaluate, but for those that nobody waits for any more.
+
+    One whose connection has just broken is asked, too: it may come back in time.
+    """
+    able = [desk.roster.sites[name] for name in _evaluators(desk)]
+    awaited = tuple(site.name for site in able if site.awaited)
+    open_phase(desk, state, Phase.EVALUATE, awaited)
+    for site in able:
+        if not site.awaited:
+            mark_absent(desk, state, site.name, site.reason)
+
+
+def _evaluators(desk: Desk) -> list[str]:
+    return [name for name in desk.roster.members() if desk.calls(name, Phase.EVALUATE)]
 
 
 def _announce_absence(desk: Desk, state: RoundState, name: str, reason: str) -> None:
@@ -226,18 +236,25 @@ def _select_cohort(desk: Desk, state: RoundState) -> tuple[str, ...]:
     eligible = desk.selector.select(trainers, len(trainers), seed)
     here = [name for name in eligible if desk.roster.sites[name].here]
     state.wanted = desk.selector.wanted(len(eligible))
-    deadline = desk.plan.deadline
-    state.quorum = max(deadline.min_updates, share_of(deadline.min_fraction, state.wanted))
+    state.quorum = _quorum(desk.plan.participation, state.wanted)
     cohort = desk.selector.select(here, state.wanted, seed)
     lost = set(eligible) - set(here) if len(cohort) < state.wanted else set()
     state.absent = {name: desk.roster.sites[name].reason for name in sorted(lost)}
     return cohort
 
 
+def _quorum(participation: Participation, wanted: int) -> int:
+    """How many of the updates that are wanted a round needs."""
+    if participation.policy == "exact":
+        return max(1, wanted)
+    fraction = participation.min_fraction
+    return max(participation.min_updates or 1, share_of(fraction, wanted) if fraction is not None else 1)
+
+
 def _select_evaluators(desk: Desk, state: RoundState) -> tuple[str, ...]:
     """A plan that trains nothing needs one site that evaluates."""
-    able = [name for name in desk.roster.members() if desk.calls(name, Phase.EVALUATE)]
-    here = evaluators(desk)
+    able = _evaluators(desk)
+    here = tuple(name for name in able if desk.roster.sites[name].here)
     state.wanted, state.quorum = len(able), 1
     state.absent = {name: desk.roster.sites[name].reason for name in able if name not in here}
     return here

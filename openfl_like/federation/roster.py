@@ -37,6 +37,7 @@ class Site:
         member: Whether it takes part; a late joiner does so from the next round on.
         absences: How often its connection ended: tells the timers of different absences apart.
         reason: Why it is not here.
+        overdue: Whether it has not come back in time.
         delivered: Phase -> round and digest of the last update that was taken from it, to recognise a repetition.
     """
 
@@ -45,6 +46,7 @@ class Site:
     member: bool = False
     absences: int = 0
     reason: str = ""
+    overdue: bool = False
     delivered: dict[str, str] = field(default_factory=dict)
 
     def take(self, update: Update) -> None:
@@ -67,6 +69,11 @@ class Site:
     def here(self) -> bool:
         """Whether it counts as present."""
         return self.presence in HERE
+
+    @property
+    def awaited(self) -> bool:
+        """Whether it is here, or may be back at any moment."""
+        return self.here or (self.presence is Presence.AWAY and not self.overdue)
 
     @property
     def rejoin_timer(self) -> str:
@@ -101,7 +108,7 @@ class Roster:
         """Notes that a collaborator is connected; tells whether that is news."""
         site = self.sites.setdefault(name, Site(name, Presence.AWAY))
         news = site.presence is not Presence.PRESENT
-        site.presence, site.reason = Presence.PRESENT, ""
+        site.presence, site.reason, site.overdue = Presence.PRESENT, "", False
         return news
 
     def leave(self, name: str, reason: str, *, gone: bool) -> bool:

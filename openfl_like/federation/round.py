@@ -122,12 +122,12 @@ class RoundState:
         return f"{text}: {list_absences(self.absent)}" if self.absent else text
 
     def losses(self) -> dict[str, str]:
-        """Who should have contributed and did not, with the reason; in a round without training, to its evaluation."""
-        return self.missed if self.trained else self.absent
+        """Who should have contributed and did not, sorted, with the reason; without training, to the evaluation."""
+        return dict(sorted((self.missed if self.trained else self.absent).items()))
 
-    def all_absences(self) -> dict[str, str]:
-        """Who was absent in any phase of the round, sorted, with the first reason."""
-        return dict(sorted({**self.absent, **self.missed}.items()))
+    def unevaluated(self) -> dict[str, str]:
+        """Who should have evaluated the round's model and did not, sorted, with the reason."""
+        return dict(sorted(self.absent.items())) if self.phase is Phase.EVALUATE else {}
 
 
 def list_absences(absent: Mapping[str, str]) -> str:

@@ -115,7 +115,7 @@ class TrimmedMean:
             raise UpdateRefusedError(
                 f"of {count} updates the fraction {self.fraction} is less than one, so nothing would be trimmed",
                 place="aggregation.settings.fraction",
-                cure=f"it needs {least} updates or more (deadline.min_updates), or a larger fraction",
+                cure=f"it needs {least} updates or more (participation.min_updates), or a larger fraction",
             )
         rows = sort_rows(blocks, cut, count - cut)
         return _signless_zeros(_add_rows(rows), count - 2 * cut)

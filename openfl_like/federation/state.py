@@ -24,7 +24,8 @@ class ExperimentState:
         roster: The collaborators.
         round: The open round, or the last one; None before the start.
         versions: What was published.
-        shortfalls: Sites without which a round had to go on, with the first such round and the reason.
+        shortfalls: Sites without which a round was made, with the first such round and the reason.
+        unmeasured: Sites without which a model was evaluated, with the first such round and the reason.
         surplus: Collaborator -> kind -> how many updates came in the open round that cannot count.
     """
 
@@ -37,12 +38,21 @@ class ExperimentState:
     round: RoundState | None = None
     versions: tuple[ModelVersion, ...] = ()
     shortfalls: dict[str, str] = field(default_factory=dict)
+    unmeasured: dict[str, str] = field(default_factory=dict)
     surplus: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def at_step(self, number: int, *steps: Step) -> RoundState | None:
         """The open round, if it is this one and at one of these steps."""
         current = self.round
         return current if current is not None and current.number == number and current.step in steps else None
+
+    def all_shortfalls(self) -> dict[str, str]:
+        """Sites without which a round was made or evaluated, sorted, with what is known of both."""
+        found: dict[str, str] = {}
+        for name in sorted({*self.shortfalls, *self.unmeasured}):
+            both = (self.shortfalls.get(name), self.unmeasured.get(name))
+            found[name] = "; ".join(text for text in both if text)
+        return found
 
 
 _STATES = TypeAdapter(ExperimentState)

@@ -28,7 +28,16 @@ def check_plan(plan: Plan, source: str = "plan") -> None:
 
 def mistakes_in(plan: Plan) -> list[Mistake]:
     """Lists what is wrong in a plan that fits the schema."""
-    return [*_components(plan), *_tasks(plan), *_groups(plan), *_quorum(plan), *_deltas(plan), *_stop_rules(plan)]
+    return [
+        *_components(plan),
+        *_tasks(plan),
+        *_groups(plan),
+        *_admission(plan),
+        *_participation(plan),
+        *_times(plan),
+        *_deltas(plan),
+        *_stop_rules(plan),
+    ]
 
 
 def _components(plan: Plan) -> Iterator[Mistake]:
@@ -91,7 +100,7 @@ def _groups(plan: Plan) -> Iterator[Mistake]:
                 yield Mistake(path, f"there is no task '{task}'", did_you_mean(task, tuple(plan.tasks)))
 
 
-def _quorum(plan: Plan) -> Iterator[Mistake]:
+def _admission(plan: Plan) -> Iterator[Mistake]:
     asked, least = plan.admission.collaborators, plan.admission.min_collaborators
     for index, name in enumerate(asked):
         if name in asked[:index]:
@@ -99,11 +108,38 @@ def _quorum(plan: Plan) -> Iterator[Mistake]:
     if asked and least is not None and least > len(asked):
         problem = f"{least} must be there, but only {len(asked)} are asked"
         yield Mistake(("admission", "min_collaborators"), problem)
-    start = least if least is not None else len(asked)
-    if start and plan.deadline.min_updates > start:
-        problem = f"a round needs {plan.deadline.min_updates} updates, but may start with {start} collaborators"
-        cure = "raise admission.min_collaborators, or lower this"
-        yield Mistake(("deadline", "min_updates"), problem, cure)
+    if least is not None and least < len(asked) and plan.participation.policy == "exact":
+        problem = f"{least} of {len(asked)} sites may begin, but participation.policy is exact: every round needs all"
+        yield Mistake(
+            ("admission", "min_collaborators"), problem, "leave it out, or write participation.policy: quorum"
+        )
+
+
+def _participation(plan: Plan) -> Iterator[Mistake]:
+    found, section = plan.participation, "participation"
+    given = {key: getattr(found, key) for key in ("min_fraction", "min_updates") if getattr(found, key) is not None}
+    if found.policy == "exact":
+        for key in given:
+            cure = "write participation.policy: quorum, or leave this out"
+            yield Mistake((section, key), "the policy is exact, which needs everybody who was selected", cure)
+        return
+    if not given:
+        yield Mistake((section, "policy"), "a quorum of how many?", "give min_fraction or min_updates, or write exact")
+    if found.min_fraction == 1:
+        yield Mistake((section, "min_fraction"), "all of them are no quorum", "write participation.policy: exact")
+    start = plan.admission.min_collaborators or len(plan.admission.collaborators)
+    if start and (found.min_updates or 1) > start:
+        problem = f"a round needs {found.min_updates} updates, but may start with {start} collaborators"
+        yield Mistake((section, "min_updates"), problem, "raise admission.min_collaborators, or lower this")
+
+
+def _times(plan: Plan) -> Iterator[Mistake]:
+    limit = plan.deadline.round_s
+    for key, what in (("train_s", "training"), ("rejoin_s", "coming back")):
+        value = getattr(plan.deadline, key)
+        if limit is not None and value is not None and value > limit:
+            problem = f"{what} may take {value:g} s, but the round ends after {limit:g} s (deadline.round_s)"
+            yield Mistake(("deadline", key), problem, f"at most {limit:g}, or leave it out")
 
 
 def _deltas(plan: Plan) -> Iterator[Mistake]:

@@ -15,6 +15,12 @@ DocumentError = type[PlanError] | type[SettingsError]
 
 _SHOWN_KEYS = 12
 _SHOWN_CHARS = 60
+# Keys that earlier plans had.
+_MOVED: Mapping[KeyPath, str] = {
+    ("deadline", "min_fraction"): "it is participation.min_fraction, with participation.policy: quorum",
+    ("deadline", "min_updates"): "it is participation.min_updates, with participation.policy: quorum",
+    ("deadline", "on_timeout"): "participation.policy says it: exact ends the experiment, quorum goes on",
+}
 _UNKNOWN_KEY = {"extra_forbidden", "unexpected_keyword_argument"}
 _MISSING = {"missing", "missing_argument", "missing_keyword_only_argument"}
 _MAPPING = {"model_type", "model_attributes_type", "dict_type", "mapping_type", "dataclass_type"}
@@ -114,6 +120,8 @@ def _explain(error: dict[str, Any], model: object, prefix: KeyPath) -> Mistake:
     path = prefix + location
     kind: str = error["type"]
     if kind in _UNKNOWN_KEY:
+        if path in _MOVED:
+            return Mistake(path, "there is no such key any more", _MOVED[path])
         return Mistake(path, "unknown key", did_you_mean(location[-1], fields_at(model, location[:-1]) or ()))
     if kind in _MISSING:
         return Mistake(path, "this key is required")

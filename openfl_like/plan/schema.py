@@ -6,6 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 Settings = dict[str, JsonValue]
+REJOIN_S = 15.0
+"""One pause between two attempts to connect (5 s) and one attempt (10 s)."""
 
 
 class Section(BaseModel):
@@ -97,24 +99,45 @@ class Admission(Section):
     late_join: Literal["next_round", "deny"] = "next_round"
 
 
-class Deadline(Section):
-    """How long a round may take and what then.
+class Participation(Section):
+    """How many of those who were selected a round needs.
 
     Attributes:
-        train_s: Seconds a collaborator may train.
-        round_s: Seconds a phase of the round may last; none: no limit.
-        on_timeout: ``aggregate_partial`` goes on when the quorum is there, ``fail`` ends the experiment.
+        policy: ``exact``: all of them, or the experiment fails; ``quorum``: so many that the keys below are met.
         min_fraction: Quorum as a fraction of the cohort, rounded up.
-        min_updates: Quorum as a number.
-        rejoin_s: Seconds a collaborator whose connection broke may take to come back.
+        min_updates: Quorum as a number; the larger of both counts.
+    """
+
+    policy: Literal["exact", "quorum"] = "exact"
+    min_fraction: Annotated[float, Field(gt=0, le=1)] | None = None
+    min_updates: Annotated[int, Field(ge=1)] | None = None
+
+
+class Deadline(Section):
+    """How long a round may take.
+
+    Attributes:
+        train_s: Seconds a collaborator may train; none: as long as the round.
+        round_s: Seconds a phase of the round may last; none: no limit.
+        rejoin_s: Seconds a collaborator whose connection broke may take to come back; none: `REJOIN_S`, or as long as
+            the round if that is less.
     """
 
     train_s: Annotated[float, Field(gt=0)] | None = None
     round_s: Annotated[float, Field(gt=0)] | None = None
-    on_timeout: Literal["aggregate_partial", "fail"] = "aggregate_partial"
-    min_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
-    min_updates: Annotated[int, Field(ge=1)] = 1
-    rejoin_s: Annotated[float, Field(gt=0)] = 15.0
+    rejoin_s: Annotated[float, Field(gt=0)] | None = None
+
+    @property
+    def training_limit_s(self) -> float | None:
+        """Seconds that a collaborator may train, if there is a limit."""
+        return self.train_s if self.train_s is not None else self.round_s
+
+    @property
+    def return_limit_s(self) -> float:
+        """Seconds that a collaborator may take to come back."""
+        if self.rejoin_s is not None:
+            return self.rejoin_s
+        return REJOIN_S if self.round_s is None else min(REJOIN_S, self.round_s)
 
 
 class StopRule(Section):
@@ -190,6 +213,7 @@ class Plan(Section):
     assigner: Component = Component(template="all")
     selector: Component = Component(template="all")
     admission: Admission = Admission()
+    participation: Participation = Participation()
     deadline: Deadline = Deadline()
     validator: tuple[Component, ...] = (Component(template="schema"), Component(template="finite"))
     aggregation: Component = Component(template="fedavg")

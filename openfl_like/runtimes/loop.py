@@ -93,7 +93,7 @@ class Outcome:
     Attributes:
         status: FINISHED, FAILED or CANCELLED.
         reason: Why.
-        shortfalls: Sites without which a round had to go on, with the first such round and the reason.
+        shortfalls: Sites without which a round was made or evaluated, with the first such round and the reason.
     """
 
     status: Status

@@ -78,7 +78,8 @@ class AggregatorProcess:
             following: Reads its events to their end, and says whether the experiment ended with them.
         """
         relay = asyncio.create_task(following)
-        exit_ = asyncio.create_task(self._read_out())
+        exit_ = asyncio.create_task(self.child.wait())
+        reading = asyncio.create_task(self._read_out())
         try:
             await asyncio.wait({relay, exit_}, return_when=asyncio.FIRST_COMPLETED)
             if relay.done():
@@ -92,7 +93,8 @@ class AggregatorProcess:
         finally:
             relay.cancel()
             exit_.cancel()
-            await asyncio.gather(relay, exit_, return_exceptions=True)
+            reading.cancel()
+            await asyncio.gather(relay, exit_, reading, return_exceptions=True)
             await self.end(grace_s=0.0)
 
     async def post_mortem(self) -> str:
@@ -106,10 +108,10 @@ class AggregatorProcess:
         """Ends it with everything it started and gives the exit code."""
         return await self.child.stop(grace_s)
 
-    async def _read_out(self) -> int:
+    async def _read_out(self) -> None:
+        """Takes what it may write, so that it can go on writing."""
         while await self.child.line():
             pass
-        return await self.child.wait()
 
 
 class Address:

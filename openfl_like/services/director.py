@@ -47,7 +47,7 @@ from openfl_like.services.lock import only_one
 from openfl_like.services.mending import mend, mend_all
 from openfl_like.services.once import Once
 from openfl_like.services.roster import Roster
-from openfl_like.services.settings import DirectorFile
+from openfl_like.services.settings import DirectorFile, check_times
 from openfl_like.services.signature import verify_submitter
 from openfl_like.services.spawn import Standby
 from openfl_like.services.strays import end_marked
@@ -188,6 +188,7 @@ class Director:
         try:
             plan = unpack(incoming, staging)
             check_plan(plan, "the submitted plan")
+            check_times(plan, self.settings)
         except FederationError:
             incoming.unlink(missing_ok=True)
             ExperimentFiles(staging).remove()

@@ -34,8 +34,9 @@ from openfl_like.services.monitor import read_devices
 from openfl_like.services.restarts import Restarts
 from openfl_like.services.signature import verify_submitter
 from openfl_like.services.spawn import Child, Standby, describe_exit
-from openfl_like.services.strays import end_marked
-from openfl_like.services.worker_process import WorkerProcess, WorkerSettings
+from openfl_like.services.strays import end_marked, end_noted
+from openfl_like.services.vigil import FROZEN_S, keep_vigil
+from openfl_like.services.worker_process import PROCESS_NOTES, WorkerEndedError, WorkerProcess, WorkerSettings
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.wire.channel import backoff, spread
 from openfl_like.wire.director import Attendance, EnvoyClient
@@ -46,6 +47,7 @@ LOG_LINE_LIMIT = 4000
 STALE_SESSION_S = 30.0
 RETRY_S = 0.5  # there may be hundreds of us, and none of them is in a hurry: its collaborators work on
 CRASHED = MEANINGS[InternalError].exit_code
+UNREACHABLE = MEANINGS[UnreachableError].exit_code
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +70,23 @@ class EnvoySettings:
 
 
 async def describe_shard(settings: EnvoySettings) -> ShardFacts:
-    """Loads the shard in a process of its own and gives its facts; raises ShardError."""
+    """Loads the shard in a process of its own and gives its facts; in new ones if that is killed.
+
+    Raises:
+        ShardError: If the shard cannot be used.
+        WorkerEndedError: If the process dies again and again.
+    """
     worker = WorkerSettings(shard=settings.shard, directory=settings.directory / "describe")
-    process = await WorkerProcess.start(worker, log.info)
+    restarts = Restarts()
+    while True:
+        try:
+            process = await WorkerProcess.start(worker, log.info)
+            break
+        except WorkerEndedError as error:
+            if restarts.exhausted:
+                raise
+            log.warning("the shard could not be loaded: %s; trying again", error)
+        await asyncio.sleep(restarts.next_pause_s())
     try:
         assert process.facts is not None  # noqa: S101 (a started worker has them)
         return process.facts
@@ -88,7 +104,9 @@ class _Work:
     child: Child | None = None
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     watch: asyncio.Task[None] | None = None
+    vigil: asyncio.Task[None] | None = None
     restarts: Restarts = field(default_factory=Restarts)
+    session: int = 0
 
     @property
     def run_directory(self) -> Path:
@@ -120,6 +138,7 @@ class Envoy:
     _conflict_since: float = 0.0
     _heartbeat_s: float = 0.0
     _welcomed: bool = False
+    _sessions: int = 0
     _heard: asyncio.Event = field(default_factory=asyncio.Event)
     _standby: Standby = field(init=False)
 
@@ -188,6 +207,7 @@ class Envoy:
     def _begin(self, session: Attendance) -> asyncio.Task[None]:
         failpoint("envoy.welcomed")
         self._conflict_since, self._welcomed = 0.0, True
+        self._sessions += 1
         self._drop_stale_replies()
         self.on_welcome()
         self._standby.prepare()
@@ -265,13 +285,12 @@ class Envoy:
         failpoint("envoy.certificate.before")
         try:
             save_credentials(work.files.directory / "certificate", Credentials(identity, chain, work.key, ours.trust))
-        except FederationError as error:
+            failpoint("envoy.certificate.saved")
+            await self._start_child(work)
+        except (FederationError, OSError) as error:  # too many processes or open files, too: the site lives on
             log.warning("experiment %s: %s", experiment, error)
-            await self._stop(work, "its certificate cannot be saved")
+            await self._stop(work, "it cannot be started")
             self._outbox.put_nowait(OrderReply(experiment, accepted=False, reason=str(error)))
-            return
-        failpoint("envoy.certificate.saved")
-        await self._start_child(work)
 
     async def _start_child(self, work: _Work) -> None:
         directory, experiment = work.files.directory, work.order.experiment
@@ -288,22 +307,27 @@ class Envoy:
             "--with-parent",
         )  # fmt: skip
         lines = LogSender(experiment, self.settings.name, directory / "collaborator.log", self._outbox.put_nowait)
-        work.child = await self._standby.start(arguments, lines.add)
-        failpoint("envoy.child.started")
+        work.child, work.session = await self._standby.start(arguments, lines.add), self._sessions
         work.watch = asyncio.create_task(self._watch(work, lines))
+        work.vigil = asyncio.create_task(keep_vigil(work.child))
+        failpoint("envoy.child.started")
         log.info("experiment %s: collaborator started (pid %d)", experiment, work.child.process.pid)
 
     async def _watch(self, work: _Work, lines: "LogSender") -> None:
-        """Waits for the collaborator's end; one that was killed is started again, unless that happens too often."""
+        """Waits for the collaborator's end; one that was killed is started again, unless that happens too often.
+
+        So is one that found no Aggregator if we lost our Director meanwhile: they may have been away together.
+        """
         assert work.child is not None  # noqa: S101 (watched after it was started)
         code = await work.child.wait()
         failpoint("envoy.child.ended")
         lines.flush()
         await asyncio.to_thread(end_marked, work.run_directory)
         log.info("experiment %s: collaborator ended (%s)", work.order.experiment, describe_exit(code))
-        if work.progressed():
+        away = code == UNREACHABLE and work.session != self._sessions
+        if work.progressed() or away:
             work.restarts.progressed()
-        if code < 0 or code == CRASHED:
+        if code < 0 or code == CRASHED or away:
             self._standby.prepare()
             if await self._start_again(work):
                 return
@@ -320,7 +344,11 @@ class Envoy:
             async with asyncio.timeout(work.restarts.next_pause_s()):
                 await work.stopping.wait()
         except TimeoutError:
-            await self._start_child(work)
+            try:
+                await self._start_child(work)
+            except OSError as error:
+                log.warning("experiment %s: its collaborator cannot be started: %s", work.order.experiment, error)
+                return work.watch is not asyncio.current_task()
             return True
         return False
 
@@ -337,6 +365,8 @@ class Envoy:
 def _last_words(work: _Work, code: int) -> str:
     assert work.child is not None  # noqa: S101 (it has ended)
     last = next((line for line in reversed(work.child.tail) if line.strip()), "")
+    if work.child.frozen:
+        last = f"it was frozen for {FROZEN_S:g} s"
     times = f", {work.restarts.count + 1} times without delivering anything" if work.restarts.count else ""
     return f"{describe_exit(code)}{times}" + (f"; last line: {last}" if last else "")
 
@@ -397,5 +427,7 @@ async def run_envoy(settings: EnvoySettings, ready: Callable[[ShardFacts], None]
     """
     with only_one(settings.directory, "envoy"):
         await asyncio.to_thread(end_marked, settings.directory)
+        for notes in settings.directory.glob(f"*/run/{PROCESS_NOTES}"):
+            await asyncio.to_thread(end_noted, notes)
         facts = await describe_shard(settings)
         await Envoy(settings, facts, lambda: ready(facts)).run()

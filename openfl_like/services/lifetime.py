@@ -10,6 +10,8 @@ import sys
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from openfl_like.services.orphans import ORPHANS
+
 Result = TypeVar("Result")
 OPEN_FILES = 65_536
 MALLOC = {-8: 1, -3: 16 << 20, -1: 64 << 20}
@@ -73,6 +75,7 @@ async def live(work: Coroutine[Any, Any, Result], *, parent: bool) -> Result | N
     """Runs a daemon's work until it ends, a signal comes or, with ``parent``, the parent process dies."""
     gc.freeze()  # what was imported stays: the collector need not look through it again and again
     keep_freed_memory()
+    ORPHANS.open()
     return await until_signalled(with_parent(work) if parent else work)
 
 

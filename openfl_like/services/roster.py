@@ -20,11 +20,10 @@ from openfl_like.federation.ports import (
     Welcome,
 )
 from openfl_like.runtimes.session import converse
-from openfl_like.services.settings import DirectorFile
+from openfl_like.services.settings import MISSED_HEARTBEATS, DirectorFile
 from openfl_like.store.director import DirectorStore
 from openfl_like.store.files import ExperimentFiles
 
-MISSED_HEARTBEATS = 4
 PROBE_S = 5.0
 HEARTBEATS_PER_S = 50.0  # of all envoys together; each takes about half a millisecond, most of it gRPC's
 

@@ -3,13 +3,16 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from openfl_like.errors import SettingsError
+from openfl_like.errors import PlanError, SettingsError
 from openfl_like.plan.document import load_document
-from openfl_like.plan.schema import Section
+from openfl_like.plan.schema import Plan, Section
+from openfl_like.wire.channel import SILENCE_S
 
 MAX_PORT = 65535
+MISSED_HEARTBEATS = 4
+HOUR_S = 3600.0
 
 
 def _address(text: str) -> str:
@@ -56,8 +59,19 @@ class DirectorFile(Section):
     certificates: Path = Path("certs/director/director")
     experiment_ca: Path = Path("certs/experiment-ca")
     state: Path = Path("director-state")
-    heartbeat_s: Annotated[float, Field(gt=0)] = 5.0
+    heartbeat_s: Annotated[float, Field(gt=0)] = SILENCE_S / 3
     certificate_hours: Annotated[float, Field(gt=0)] = 48.0
+
+    @field_validator("certificate_hours")
+    @classmethod
+    def _outlasts_a_session(cls, hours: float, info: ValidationInfo) -> float:
+        silence_s = MISSED_HEARTBEATS * info.data.get("heartbeat_s", 0.0)
+        if hours * HOUR_S <= silence_s:
+            raise ValueError(
+                f"{hours:g} h are over before a silent envoy is noticed ({MISSED_HEARTBEATS} x heartbeat_s = "
+                f"{silence_s:g} s); raise it, or lower heartbeat_s"
+            )
+        return hours
 
     @property
     def ports(self) -> range:
@@ -81,3 +95,26 @@ def load_director_file(path: Path) -> DirectorFile:
     base = path.resolve().parent
     places = {name: base / getattr(found, name) for name in ("certificates", "experiment_ca", "state")}
     return found.model_copy(update=places)
+
+
+def check_times(plan: Plan, settings: DirectorFile) -> None:
+    """Checks that nothing in a plan may last longer than the certificates of its experiment.
+
+    Raises:
+        PlanError: Naming the key and both ways out.
+    """
+    most_s = settings.certificate_hours * HOUR_S
+    deadline = plan.deadline
+    limits = {
+        "admission.timeout_s": plan.admission.timeout_s,
+        "deadline.train_s": deadline.training_limit_s,
+        "deadline.round_s": deadline.round_s,
+        "deadline.rejoin_s": deadline.return_limit_s,
+    }
+    for key, seconds in limits.items():
+        if seconds is not None and seconds >= most_s:
+            raise PlanError(
+                f"{seconds:g} s is longer than the certificates of an experiment last ({most_s:g} s)",
+                place=key,
+                cure="lower it, or have certificate_hours in director.yaml raised",
+            )

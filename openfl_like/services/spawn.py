@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from openfl_like import failpoints
+from openfl_like.services.orphans import ORPHANS
 from openfl_like.services.strays import MARK, mark_of
 
 TERM_GRACE_S = 3.0
@@ -36,19 +37,37 @@ def fx_command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "openfl_like.cli", *arguments]
 
 
+class _Protocol(asyncio.subprocess.SubprocessStreamProtocol):
+    """Tells of the end of a process at once; asyncio's own ``wait`` waits for its pipes, too, which others may hold."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(limit=LINE_LIMIT, loop=loop)
+        self.exited = asyncio.Event()
+
+    def process_exited(self) -> None:
+        super().process_exited()
+        self.exited.set()
+
+
 @dataclass(slots=True)
 class Child:
     """A running child process in a session of its own.
 
     Attributes:
         process: The process; its stdin closes when we die, which our children take as the order to end.
+        transport: Its pipes.
+        exited: Set as soon as it has ended.
         on_line: Gets every line of its stderr.
         tail: The last lines it wrote to stderr.
+        frozen: Whether it was killed because it was frozen.
     """
 
     process: asyncio.subprocess.Process
+    transport: asyncio.SubprocessTransport
+    exited: asyncio.Event
     on_line: Callable[[str], None] = lambda _: None
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL_LINES))
+    frozen: bool = False
     _reading: asyncio.Task[None] | None = None
 
     async def line(self) -> str:
@@ -58,19 +77,31 @@ class Child:
 
     async def wait(self) -> int:
         """Waits for its end and gives the exit code; minus the signal's number when one killed it."""
-        code = await self.process.wait()
+        await self.exited.wait()
+        await ORPHANS.sweep(self.process.pid)
         if self._reading is not None:
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._reading, 1.0)  # a grandchild may hold the pipe open
-        return code
+            await asyncio.wait({self._reading}, timeout=1.0)  # a grandchild may hold the pipe open
+        self.transport.close()
+        assert self.process.returncode is not None  # noqa: S101 (it has ended)
+        return self.process.returncode
+
+    async def exits_within(self, seconds: float) -> bool:
+        """Whether it has ended, or does so within this time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.exited.wait()
+        return self.exited.is_set()
+
+    def kill(self) -> None:
+        """Kills it and its process group."""
+        self._signal(signal.SIGKILL)
 
     async def stop(self, grace_s: float = TERM_GRACE_S) -> int:
         """Ends it and its whole process group: SIGTERM, then SIGKILL."""
         if self.process.returncode is None:
             self._signal(signal.SIGTERM)
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self.process.wait(), grace_s)
-        self._signal(signal.SIGKILL)
+            await self.exits_within(grace_s)
+        self.kill()
         return await self.wait()
 
     def _signal(self, number: int) -> None:
@@ -106,17 +137,20 @@ async def spawn(
         cwd: Working directory.
         environment: Its whole environment; by default the clean one.
     """
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-        limit=LINE_LIMIT,
-        cwd=cwd,
-        env=dict(environment) if environment is not None else clean_environment(),
-    )
-    child = Child(process, on_line)
+    loop = asyncio.get_running_loop()
+    async with ORPHANS.birth() as ours:
+        transport, protocol = await loop.subprocess_exec(
+            lambda: _Protocol(loop),
+            *command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+            cwd=cwd,
+            env=dict(environment) if environment is not None else clean_environment(),
+        )
+        ours.add(transport.get_pid())
+    child = Child(asyncio.subprocess.Process(transport, protocol, loop), transport, protocol.exited, on_line)
     child._reading = asyncio.create_task(child._read_errors())  # noqa: SLF001 (its own constructor)
     return child
 

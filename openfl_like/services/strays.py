@@ -1,12 +1,13 @@
 """Processes that nobody watches any more, found by a mark in their environment.
 
 A program that starts another one in a session of its own, twice removed, is no child of anybody we know; but it has
-inherited the environment.
+inherited the environment. One that has cleared that, too, is known by number and start time, if it was noted.
 """
 
 import contextlib
 import logging
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 import psutil
@@ -35,3 +36,47 @@ def end_marked(directory: Path) -> list[int]:
     if found:
         log.warning("killed stray processes: %s", ", ".join(map(str, found)))
     return found
+
+
+def descendants() -> set[int]:
+    """Gives the numbers of all that descends from this process, those included whose parents have died (Linux only)."""
+    found: set[int] = set()
+    waiting = [os.getpid()]
+    while waiting:
+        for path in Path("/proc", str(waiting.pop()), "task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                new = {int(word) for word in path.read_text(encoding="ascii").split()} - found
+                found |= new
+                waiting += new
+    return found
+
+
+def note_processes(notes: Path, numbers: Collection[int]) -> None:
+    """Writes down processes, so that whoever comes after us can tell them from later ones with their numbers."""
+    known = ((number, _started(number)) for number in sorted(numbers))
+    notes.write_text("".join(f"{number} {started}\n" for number, started in known if started), encoding="ascii")
+
+
+def end_noted(notes: Path) -> list[int]:
+    """Kills what is noted in a file and still there, removes the file, and gives the numbers."""
+    found = []
+    with contextlib.suppress(OSError, ValueError):
+        for line in notes.read_text(encoding="ascii").splitlines():
+            number, _, started = line.partition(" ")
+            if started and _started(int(number)) == started:
+                with contextlib.suppress(psutil.Error):
+                    psutil.Process(int(number)).kill()
+                    found.append(int(number))
+    notes.unlink(missing_ok=True)
+    if found:
+        log.warning("killed stray processes that were noted: %s", ", ".join(map(str, found)))
+    return found
+
+
+def _started(number: int) -> str:
+    """Which boot of the machine, and how many ticks after it; empty where that cannot be told."""
+    with contextlib.suppress(OSError, IndexError):
+        after_name = Path("/proc", str(number), "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {after_name.split()[19]}"
+    return ""

@@ -13,7 +13,12 @@ from openfl_like.federation.parties import ShardFacts
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.services.spawn import Child, clean_environment, describe_exit, spawn
 from openfl_like.services.strays import mark_of
+from openfl_like.services.vigil import FROZEN_S, keep_vigil
 from openfl_like.services.worker import assignment_to_json
+
+PROCESS_NOTES = "processes"
+"""File that lists the worker and whatever it has started, below the directory that its work belongs to."""
+LAST_LINE_S = 0.5
 
 
 class WorkerEndedError(TaskError):
@@ -50,6 +55,7 @@ class WorkerProcess:
 
     def __init__(self, child: Child) -> None:
         self._child = child
+        self._vigil: asyncio.Task[None] | None = None
         self.facts: ShardFacts | None = None
 
     @classmethod
@@ -72,6 +78,8 @@ class WorkerProcess:
             environment=environment,
         )
         worker = cls(child)
+        notes = settings.owner / PROCESS_NOTES if settings.owner is not None else None
+        worker._vigil = asyncio.create_task(keep_vigil(child, notes))
         order: dict[str, object] = {"shard": str(settings.shard.resolve())}
         if settings.plan is not None and settings.workspace is not None:
             order |= {"plan": str(settings.plan.resolve()), "workspace": str(settings.workspace.resolve())}
@@ -109,7 +117,7 @@ class WorkerProcess:
         try:
             stdin.write(json.dumps(order).encode() + b"\n")
             await stdin.drain()
-            line = await self._child.line()
+            line = await self._answer()
         except (BrokenPipeError, ConnectionResetError):
             line = ""
         if not line:
@@ -119,8 +127,21 @@ class WorkerProcess:
             raise _error_of(answer["error"])
         return answer
 
+    async def _answer(self) -> str:
+        """Gives the next line; empty when the worker has ended, whoever holds its pipe open."""
+        line, exit_ = asyncio.create_task(self._child.line()), asyncio.create_task(self._child.exited.wait())
+        try:
+            await asyncio.wait({line, exit_}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({line}, timeout=LAST_LINE_S)
+            return line.result() if line.done() else ""
+        finally:
+            line.cancel()
+            exit_.cancel()
+
     async def _post_mortem(self) -> str:
-        code = await asyncio.wait_for(self._child.wait(), 5.0)
+        code = await asyncio.wait_for(self._child.wait(), 15.0)
+        if self._child.frozen:
+            return f"its worker was frozen for {FROZEN_S:g} s and was killed"
         last = next((line for line in reversed(self._child.tail) if line.strip()), "")
         text = f"its worker was ended: {describe_exit(code)}"
         return f"{text}; last line: {last}" if last else text

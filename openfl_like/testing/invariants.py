@@ -80,6 +80,7 @@ def check(evidence: Evidence, expected: Expected) -> list[Breach]:
             *_repeated(item),
             *_models(item),
             *_contributors(item),
+            *_absences(item),
             *_bits(item, expected),
             *_reason(item, expected),
         ]
@@ -259,6 +260,21 @@ def _contributors(item: ExperimentEvidence) -> Iterator[Breach]:
             yield Breach("A4", item.id, f"round {number}: {', '.join(missing)} contributed and sent no update")
 
 
+def _absences(item: ExperimentEvidence) -> Iterator[Breach]:
+    """Who was selected contributed, or is named with a reason; and an experiment that lacked somebody says so."""
+    lacking: set[str] = set()
+    for event in _of(item, Notice.ROUND_FINISHED):
+        absent, unevaluated = _mapping(event.fields.get("absent")), _mapping(event.fields.get("unevaluated"))
+        present = {*_names(event, "contributors"), *_names(event, "evaluators")}
+        for name in sorted(_names(event, "selected") - present - {name for name, reason in absent.items() if reason}):
+            yield Breach("A4", item.id, f"round {_round(event)}: '{name}' was selected and is absent without a reason")
+        if _round(event):
+            lacking |= {*absent, *unevaluated}
+    for event in _of(item, Notice.EXPERIMENT_ENDED)[-1:]:
+        for name in sorted(lacking - set(_mapping(event.fields.get("shortfalls")))):
+            yield Breach("A4", item.id, f"'{name}' was missing in a round, and the end does not say so")
+
+
 def _bits(item: ExperimentEvidence, expected: Expected) -> Iterator[Breach]:
     reference = expected.references.get(item.plan_digest)
     if reference is None or item.status != Status.FINISHED or not item.versions:
@@ -339,6 +355,11 @@ def _round(event: Happened) -> int:
 
 def _mapping(value: object) -> Mapping[str, object]:
     return value if isinstance(value, Mapping) else {}
+
+
+def _names(event: Happened, field_name: str) -> set[str]:
+    names = event.fields.get(field_name)
+    return {str(name) for name in names} if isinstance(names, list) else set()
 
 
 def contributions(item: ExperimentEvidence) -> dict[int, tuple[str, ...]]:

@@ -8,12 +8,16 @@ import grpc
 
 from openfl_like.pki.files import Credentials
 
+KEEPALIVE_S = 10.0
+PING_TIMEOUT_S = 5.0
+SILENCE_S = KEEPALIVE_S + PING_TIMEOUT_S
+"""After so long a peer that does not answer is taken for dead."""
 # grpcio needs all three to notice a frozen peer in well under a minute; the keepalive timeout alone took 69 s when
 # measured.
 KEEPALIVE = (
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.keepalive_time_ms", int(KEEPALIVE_S * 1000)),
+    ("grpc.keepalive_timeout_ms", int(PING_TIMEOUT_S * 1000)),
+    ("grpc.http2.ping_timeout_ms", int(PING_TIMEOUT_S * 1000)),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
 )

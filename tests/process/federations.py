@@ -131,7 +131,12 @@ async def another(find: Callable[[], list[psutil.Process]], former: psutil.Proce
 
 def _descendants(federation: LocalFederation, site: str, word: str) -> list[psutil.Process]:
     envoy = psutil.Process(federation.children[site].process.pid)
-    return [child for child in _family(envoy) if word in child.cmdline()]
+    found = []
+    for child in _family(envoy):
+        with suppress(psutil.Error):  # it has ended meanwhile
+            if word in child.cmdline():
+                found.append(child)
+    return found
 
 
 def _family(parent: psutil.Process) -> list[psutil.Process]:

@@ -8,6 +8,7 @@ from federations import PLAN, another, collaborators, federation_of, shards
 
 pytestmark = pytest.mark.process
 SITES = shards(site_1="site-1", site_2="site-2", site_3="hanging")
+HALF = ("participation.policy=quorum", "participation.min_fraction=0.5")
 QUORUM = (
     "admission.min_collaborators=3",
     "deadline.round_s=30",
@@ -17,7 +18,7 @@ QUORUM = (
 
 async def test_with_a_quorum_the_round_goes_on_and_its_record_names_the_absent_site(tmp_path: Path) -> None:
     async with federation_of(SITES, tmp_path) as (federation, user):
-        experiment = await user.submit(PLAN, *QUORUM, "deadline.min_fraction=0.5")
+        experiment = await user.submit(PLAN, *QUORUM, *HALF)
         await user.until(experiment, "update_received", collaborator="site-1", round=1)
         federation.children["site-3"].process.send_signal(signal.SIGKILL)
         ended = await user.ended(experiment)
@@ -63,7 +64,7 @@ async def test_a_collaborator_that_dies_again_and_again_is_absent_and_the_reason
 async def test_a_site_that_sends_nothing_is_absent_at_the_deadline(tmp_path: Path) -> None:
     async with federation_of(SITES, tmp_path) as (_, user):
         experiment = await user.submit(
-            PLAN, "admission.min_collaborators=3", "deadline.round_s=2", "deadline.min_fraction=0.5",
+            PLAN, "admission.min_collaborators=3", "deadline.round_s=2", *HALF,
             "aggregator.settings.rounds_to_train=1",
         )  # fmt: skip
         ended = await user.ended(experiment)
@@ -84,7 +85,7 @@ async def test_an_envoy_that_was_killed_and_started_again_is_part_of_the_running
     sites = shards(site_1="site-1", site_2="site-2", site_3="site-3")
     async with federation_of(sites, tmp_path) as (federation, user):
         rounds = "aggregator.settings.rounds_to_train=100000"
-        experiment = await user.submit(PLAN, "admission.min_collaborators=3", "deadline.min_fraction=0.5", rounds)
+        experiment = await user.submit(PLAN, "admission.min_collaborators=3", *HALF, rounds)
         await user.until(experiment, "round_finished", round=2)
         federation.children["site-3"].process.kill()
         await federation.children["site-3"].wait()

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from federations import PLAN, THREE, another, federation_of, shards, workers
 
+from openfl_like import failpoints
+
 pytestmark = pytest.mark.process
 LONG = "aggregator.settings.rounds_to_train=100000"
 
@@ -86,6 +88,22 @@ async def test_a_task_that_kills_every_worker_fails_its_experiment_and_nothing_e
             assert part in failed.reason
         assert (await user.ended(good)).status == "FINISHED"
         assert all(child.process.returncode is None for child in federation.children.values())
+
+
+async def test_an_experiment_whose_aggregator_never_starts_fails_and_those_behind_it_finish(tmp_path: Path) -> None:
+    poison = tmp_path / "poison"
+    poison.write_text("aggregator.opened=kill@1+")
+    switch = {failpoints.SWITCH: f"@{poison}", failpoints.LANDED: str(tmp_path / "landed")}
+    async with federation_of(shards(site_1="site-1"), tmp_path, environment=switch) as (_, user):
+        bad = await user.submit()
+        good = [await user.submit() for _ in range(3)]
+        await user.until(bad, "aggregator_lost", restart=3)
+        failed = await user.ended(bad)
+        poison.write_text("")
+        assert failed.status == "FAILED"
+        assert "killed by SIGKILL" in failed.reason
+        assert "it ended 4 times without a finished round" in failed.reason
+        assert [(await user.ended(one)).status for one in good] == ["FINISHED"] * 3
 
 
 async def test_an_experiment_that_waits_for_its_sites_is_cancelled_at_once(tmp_path: Path) -> None:

@@ -358,7 +358,7 @@ data_loader: {template: src.obedient:Loader}
 tasks:
   train: {function: train}
 aggregation: {template: fedavgg}
-deadline: {min_fraction: 1.5}
+participation: {min_fraction: 1.5}
 admission: {collaborators: bern}
 """
 
@@ -379,7 +379,7 @@ def test_all_mistakes_of_a_plan_at_once(tmp_path: Path) -> None:
             "sede: unknown key; did you mean 'seed'?",
             "seed: must be a whole number, not 'seven'",
             "did you mean 'fedavg'?",
-            "deadline.min_fraction: must be at most 1, not 1.5",
+            "participation.min_fraction: must be at most 1, not 1.5",
             "admission.collaborators: must be a list",
         ),
         strict=True,

@@ -43,14 +43,16 @@ async def check(user: User, experiment: str, undisturbed: str, lost: frozenset[s
         lost: Sites that were killed: the kill may fall into an evaluation.
     """
     record, wanted = await user.client.experiment(experiment), await user.client.experiment(undisturbed)
-    assert record.summary.standing == "FINISHED", record.summary.reason
+    assert record.summary.status == "FINISHED", record.summary.reason
     assert record.versions[-1].sha256 == wanted.versions[-1].sha256 != ""
     events = await user.events(experiment)
     assert [event.sequence for event in events] == list(range(1, len(events) + 1))
     finished = [event.fields for event in events if event.kind == "round_finished"]
     assert [fields["round"] for fields in finished] == list(range(ROUNDS + 1))
     # An evaluation goes on without a site that is away, and says so; what is the best version may follow from that.
-    away = {cast("int", fields["round"]): set(cast("dict[str, str]", fields["absent"])) for fields in finished}
+    away = {cast("int", fields["round"]): set(cast("dict[str, str]", fields["unevaluated"])) for fields in finished}
+    assert [fields["absent"] for fields in finished] == [{}] * len(finished)
+    assert record.summary.degraded is any(away.values()), record.summary.shortfalls
     assert {site for sites in away.values() for site in sites} <= lost
     versions = list(
         zip((item.version for item in record.versions), (item.version for item in wanted.versions), strict=True)

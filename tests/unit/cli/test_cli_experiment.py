@@ -1,6 +1,7 @@
 """What the commands print: tables for people, JSON that parses, and an exit that says how it went."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from openfl_like.federation.parties import (
     PublishedVersion,
     ShardFacts,
 )
+from openfl_like.federation.rounds import Contribution, RoundRecord
 
 ROUND = {
     "round": 1,
@@ -81,6 +83,12 @@ class FakeFederation:
         yield summary()
         yield from (event for event in EVENTS if event.sequence > after)
         yield self.end
+
+    def rounds(self, _: str) -> Iterator[RoundRecord]:
+        parts = {"bern": Contribution(1.0, "b3" * 32)}
+        away = {"zurich": "left: no power"}
+        yield RoundRecord(1, "dd", {"accuracy": 0.5}, ("bern", "zurich"), parts, away, ("bern",), away)
+        yield RoundRecord(2, "de", {}, ("bern",), parts, {}, (), {"bern": "failed in task 'validate': boom"})
 
     def logs(self, experiment: str, source: str) -> Iterator[LogLines]:
         yield LogLines(experiment, source or "aggregator", ("one", "two"))
@@ -231,6 +239,19 @@ def test_finished_on_fewer_sites_than_asked_has_an_exit_code_of_its_own(
     assert MEANINGS[type(error)].exit_code == 7
     assert "FINISHED (DEGRADED)" in fine(run("experiment", "show", "digits-1"))
     assert json.loads(fine(run("experiment", "show", "digits-1", "--json")))["summary"]["degraded"] is True
+
+
+def test_absences_of_each_round_are_shown_with_their_reasons(run: Run) -> None:
+    title, head, first, second = fine(run("experiment", "rounds", "digits-1")).splitlines()
+    assert (title, head.split()) == (
+        "rounds",
+        ["round", "selected", "contributors", "absent", "evaluated", "by", "not", "evaluated", "by"],
+    )
+    assert re.split(r"\s{2,}", first) == ["1", "bern, zurich", "bern 1", "zurich: left: no power", "bern"]
+    assert second.endswith("bern: failed in task 'validate': boom")
+    one, _ = map(json.loads, fine(run("experiment", "rounds", "digits-1", "--json")).splitlines())
+    assert one["contributors"] == {"bern": {"weight": 1.0, "digest": "b3" * 32}}
+    assert one["absent"] == one["unevaluated"] == {"zurich": "left: no power"}
 
 
 def test_the_model_s_file_and_checksum_are_told(run: Run, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_show_prints_the_frozen_plan_as_yaml(path: Path) -> None:
     digest = plan_digest(load_plan(path, ["seed=9"]))
     assert result.stdout.startswith(f"# digest: {digest}\n")
     shown = yaml.safe_load(result.stdout)
-    assert (shown["seed"], shown["deadline"]["rejoin_s"]) == (9, 15.0)
+    assert (shown["seed"], shown["admission"]["timeout_s"]) == (9, 60.0)
     (path.parent / "shown.yaml").write_text(result.stdout)
     assert plan_digest(load_plan(path.parent / "shown.yaml")) == digest
 

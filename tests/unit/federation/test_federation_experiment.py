@@ -143,13 +143,17 @@ def test_nobody_evaluates() -> None:
     assert federation.sent[-1].phase is Phase.EVALUATE
     federation.feed(TaskFailed(1, Phase.EVALUATE, "a", "validate", "ValueError: boom"))
     assert federation.experiment.versions[-1] == ModelVersion(1, "model-1")
-    assert federation.told("round_finished")[-1]["absent"] == {"a": "failed in task 'validate': ValueError: boom"}
+    told = federation.told("round_finished")[-1]
+    assert (told["absent"], told["evaluators"]) == ({}, [])
+    assert told["unevaluated"] == {"a": "failed in task 'validate': ValueError: boom"}
     assert federation.experiment.round == 2
+    shortfall = "evaluation of round 1: failed in task 'validate': ValueError: boom"
+    assert federation.experiment.shortfalls == {"a": shortfall}
 
 
 @pytest.mark.parametrize("change", [{"num_samples": 0}, {"metrics": {"train": {"loss": float("nan")}}}, {"digest": ""}])
 def test_impossible_facts_are_refused_on_arrival(change: dict[str, object]) -> None:
-    federation = Federation(plan_with(deadline={"min_fraction": 0.5}), "ab", silent="ab")
+    federation = Federation(plan_with(participation={"policy": "quorum", "min_fraction": 0.5}), "ab", silent="ab")
     federation.feed(UpdateCommitted(update_for(federation.sent[0], **change)))
     federation.feed(UpdateCommitted(update_for(federation.sent[1])))
     assert [item["collaborator"] for item in federation.told("update_refused")] == ["a"]

@@ -40,7 +40,7 @@ from openfl_like.plan.schema import Plan
 SITES = st.sampled_from(["a", "b", "c", "d"])
 
 
-def make_plan(rounds: int, fraction: float, on_timeout: str, late_join: str) -> Plan:
+def make_plan(rounds: int, fraction: float | None, late_join: str) -> Plan:
     return Plan.model_validate(
         {
             "name": "demo",
@@ -49,7 +49,8 @@ def make_plan(rounds: int, fraction: float, on_timeout: str, late_join: str) -> 
             "data_loader": {"template": "src.model:Loader"},
             "tasks": {"train": {"function": "train"}, "validate": {"function": "validate"}},
             "admission": {"collaborators": ["a", "b", "c"], "min_collaborators": 2, "late_join": late_join},
-            "deadline": {"round_s": 30, "min_fraction": fraction, "on_timeout": on_timeout},
+            "participation": {"policy": "quorum" if fraction else "exact", "min_fraction": fraction},
+            "deadline": {"round_s": 30},
         }
     )
 
@@ -59,16 +60,13 @@ class AnyOrder(RuleBasedStateMachine):
 
     @initialize(
         rounds=st.integers(1, 3),
-        fraction=st.sampled_from([0.3, 0.6, 1.0]),
-        on_timeout=st.sampled_from(["aggregate_partial", "fail"]),
+        fraction=st.sampled_from([0.3, 0.6, None]),
         late_join=st.sampled_from(["next_round", "deny"]),
         initial_model=st.sampled_from(["", "given"]),
         joining=st.sampled_from(["abc", "abc", "ab", "a"]),
     )
-    def begin(
-        self, rounds: int, fraction: float, on_timeout: str, late_join: str, initial_model: str, joining: str
-    ) -> None:
-        self.plan = make_plan(rounds, fraction, on_timeout, late_join)
+    def begin(self, rounds: int, fraction: float | None, late_join: str, initial_model: str, joining: str) -> None:
+        self.plan = make_plan(rounds, fraction, late_join)
         self.experiment = Experiment("exp-1", self.plan, (), initial_model)
         self.assignments: list[Assignment] = []
         self.timers: list[str] = []

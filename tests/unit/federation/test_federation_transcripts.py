@@ -33,13 +33,21 @@ from openfl_like.federation.events import (
 )
 from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.task import Phase, Update
-from openfl_like.plan.schema import Admission, Component, Deadline, Plan, Task
+from openfl_like.plan.schema import Admission, Component, Deadline, Participation, Plan, Task
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "transcripts"
 SAMPLES = {"a": 10, "b": 30, "c": 60}
 
 
-def make_plan(rounds: int = 1, *, deadline: Deadline | None = None, admission: Admission | None = None) -> Plan:
+def make_plan(
+    rounds: int = 1,
+    *,
+    deadline: Deadline | None = None,
+    admission: Admission | None = None,
+    quorum: float | None = None,
+    updates: int | None = None,
+) -> Plan:
+    some = Participation(policy="quorum", min_fraction=quorum, min_updates=updates)
     return Plan.model_validate(
         {
             "name": "demo",
@@ -50,6 +58,7 @@ def make_plan(rounds: int = 1, *, deadline: Deadline | None = None, admission: A
             "tasks": {"train": Task(function="train", kwargs={"epochs": 1}), "validate": Task(function="validate")},
             "deadline": deadline or Deadline(),
             "admission": admission or Admission(),
+            "participation": some if quorum or updates else Participation(),
         }
     )
 
@@ -170,7 +179,7 @@ def happy_path() -> Play:
 
 
 def quorum_without_the_site_that_left() -> Play:
-    play = Play(make_plan(deadline=Deadline(min_fraction=0.6)), "abc")
+    play = Play(make_plan(quorum=0.6), "abc")
     play.start("abc")
     play.initialise()
     play.deliver(1, Phase.TRAIN, "a")
@@ -193,7 +202,7 @@ def site_comes_back_in_time() -> Play:
 
 
 def deadline_goes_on_with_a_part() -> Play:
-    play = Play(make_plan(deadline=Deadline(round_s=30, train_s=20, min_fraction=0.5)), "ab")
+    play = Play(make_plan(deadline=Deadline(round_s=30, train_s=20), quorum=0.5), "ab")
     play.start("ab")
     play.initialise()
     play.deliver(1, Phase.TRAIN, "b")
@@ -205,7 +214,7 @@ def deadline_goes_on_with_a_part() -> Play:
 
 
 def deadline_ends_the_experiment() -> Play:
-    play = Play(make_plan(deadline=Deadline(round_s=30, on_timeout="fail", min_fraction=0.5)), "ab")
+    play = Play(make_plan(deadline=Deadline(round_s=30)), "ab")
     play.start("ab")
     play.initialise()
     play.deliver(1, Phase.TRAIN, "b")
@@ -214,7 +223,7 @@ def deadline_ends_the_experiment() -> Play:
 
 
 def worker_raises_and_another_site_leaves() -> Play:
-    play = Play(make_plan(deadline=Deadline(min_updates=2, min_fraction=0.1)), "abc")
+    play = Play(make_plan(updates=2), "abc")
     play.start("abc")
     play.initialise()
     play.happen(
@@ -225,7 +234,7 @@ def worker_raises_and_another_site_leaves() -> Play:
 
 
 def update_is_refused() -> Play:
-    play = Play(make_plan(deadline=Deadline(min_fraction=0.5)), "ab")
+    play = Play(make_plan(quorum=0.5), "ab")
     play.start("ab")
     play.initialise()
     play.problems = {"b": "tensor 'w' holds a value that is not finite"}

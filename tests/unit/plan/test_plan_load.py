@@ -81,13 +81,35 @@ def test_schema_and_rules_are_reported_together(written: Callable[..., Path], pl
             "admission.min_collaborators: 3 must be there, but only 2 are asked",
         ),
         (
-            "admission: {min_collaborators: 2}\ndeadline: {min_updates: 3}",
-            "deadline.min_updates: a round needs 3 updates, but may start with 2 collaborators",
+            "admission: {min_collaborators: 2}\nparticipation: {policy: quorum, min_updates: 3}",
+            "participation.min_updates: a round needs 3 updates, but may start with 2 collaborators",
         ),
         (
-            "admission: {collaborators: [a, b]}\ndeadline: {min_updates: 3}",
-            "deadline.min_updates: a round needs 3 updates, but may start with 2 collaborators",
+            "admission: {collaborators: [a, b]}\nparticipation: {policy: quorum, min_updates: 3}",
+            "participation.min_updates: a round needs 3 updates, but may start with 2 collaborators",
         ),
+        (
+            "participation: {min_fraction: 0.5}",
+            "participation.min_fraction: the policy is exact, which needs everybody who was selected; "
+            "write participation.policy: quorum, or leave this out",
+        ),
+        ("participation: {policy: exact, min_updates: 2}", "participation.min_updates: the policy is exact"),
+        ("participation: {policy: quorum}", "participation.policy: a quorum of how many?; give min_fraction or"),
+        ("participation: {policy: quorum, min_fraction: 1}", "participation.min_fraction: all of them are no quorum"),
+        (
+            "admission: {collaborators: [a, b], min_collaborators: 1}",
+            "admission.min_collaborators: 1 of 2 sites may begin, but participation.policy is exact",
+        ),
+        (
+            "deadline: {min_fraction: 0.5}",
+            "deadline.min_fraction: there is no such key any more; it is participation.min_fraction",
+        ),
+        ("deadline: {on_timeout: fail}", "deadline.on_timeout: there is no such key any more; participation.policy"),
+        (
+            "deadline: {round_s: 30, train_s: 40}",
+            "deadline.train_s: training may take 40 s, but the round ends after 30 s (deadline.round_s); at most 30",
+        ),
+        ("deadline: {round_s: 30, rejoin_s: 40}", "deadline.rejoin_s: coming back may take 40 s, but the round"),
         ("stop: {any: [{}]}", "stop.any[0]: must have exactly one of rounds, metric, loss_max, patience, not none"),
         ("stop: {all: [{metric: accuracy}]}", "stop.all[0]: metric needs exactly one of min and max"),
         ("stop: {all: [{metric: a, min: 1, max: 2}]}", "stop.all[0]: metric needs exactly one of min and max"),
@@ -202,14 +224,14 @@ def test_a_wrong_override_is_a_mistake_that_names_it(
 def test_defaults_are_merged_below_the_plan(written: Callable[..., Path], plan_text: str) -> None:
     path = written(
         plan="defaults: base.yaml\n" + plan_text + "deadline: {defaults: slow.yaml, round_s: 5}\n",
-        base="seed: 1\ndeadline: {rejoin_s: 9}\naggregator: {defaults: rounds.yaml}\ntask_runner: {settings: {k: 8}}",
-        slow="round_s: 100\ntrain_s: 50\n",
+        base="seed: 1\ndeadline: {rejoin_s: 4}\naggregator: {defaults: rounds.yaml}\ntask_runner: {settings: {k: 8}}",
+        slow="round_s: 100\ntrain_s: 3\n",
         rounds="settings: {rounds_to_train: 77}",
     )
     found = load_plan(path)
     assert found.seed == 7
     assert found.task_runner.settings == {"k": 8, "lr": 0.001}
-    assert (found.deadline.round_s, found.deadline.train_s, found.deadline.rejoin_s) == (5, 50, 9)
+    assert (found.deadline.round_s, found.deadline.train_s, found.deadline.rejoin_s) == (5, 3, 4)
     assert found.aggregator.settings.rounds_to_train == 77
 
 

@@ -52,9 +52,13 @@ KINDS = ("assigner", "selector", "aggregation", "compression", "lossless", "vali
 
 
 def test_the_keys_are_found() -> None:
-    assert {"name", "deadline.min_fraction", "validator[].template", "tasks.*.function", "stop.any[].metric"} <= set(
-        KEYS
-    )
+    assert {
+        "name",
+        "participation.min_fraction",
+        "validator[].template",
+        "tasks.*.function",
+        "stop.any[].metric",
+    } <= set(KEYS)
 
 
 @pytest.mark.parametrize("key", sorted(KEYS))

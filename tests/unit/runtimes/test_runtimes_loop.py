@@ -126,7 +126,7 @@ async def test_the_deadline_closes_the_round_without_the_late(plan_with: PlanWit
     async def pass_time() -> None:
         clock.advance(30.0)
 
-    plan = plan_with(deadline={"round_s": 30, "min_fraction": 0.5})
+    plan = plan_with(deadline={"round_s": 30}, participation={"policy": "quorum", "min_fraction": 0.5})
     run = Run(plan, ExperimentStore(), files.directory, clock)
     performers = sites_of(*SITES)
     performers["zurich"].mistakes = {

@@ -11,11 +11,11 @@ import psutil
 import pytest
 
 from openfl_like.federation.parties import GpuStatistics, LogLines
-from openfl_like.services import envoy
+from openfl_like.services import envoy, vigil
 from openfl_like.services.envoy import LOG_LINE_LIMIT, LogSender
 from openfl_like.services.monitor import parse_gpus, read_devices
 from openfl_like.services.spawn import Standby, clean_environment, describe_exit, fx_command, spawn
-from openfl_like.services.strays import end_marked, mark_of
+from openfl_like.services.strays import end_marked, end_noted, mark_of, note_processes
 
 
 @pytest.mark.parametrize(
@@ -188,3 +188,47 @@ async def test_a_line_without_end_is_cut(lines: Lines) -> None:
     lines.sender.add("x" * (LOG_LINE_LIMIT + 1))
     lines.sender.flush()
     assert (await lines.sent.get()).lines == ("x" * LOG_LINE_LIMIT,)
+
+
+async def test_the_end_of_a_child_is_noticed_at_once_whoever_holds_its_pipes() -> None:
+    script = (
+        "import os, signal, sys\n"
+        "if not (holder := os.fork()):\n"
+        "    os.setsid()\n"
+        "    signal.pause()\n"
+        "print(holder, flush=True)\n"
+        "os._exit(3)\n"
+    )
+    child = await spawn([sys.executable, "-c", script])
+    holder = int(await child.line())
+    async with asyncio.timeout(5):
+        assert await child.wait() == 3
+    assert child.process.stdout is not None
+    assert not child.process.stdout.at_eof()
+    os.kill(holder, signal.SIGKILL)
+
+
+async def test_a_frozen_child_is_killed_and_its_processes_are_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vigil, "LOOK_S", 0.02)
+    monkeypatch.setattr(vigil, "FROZEN_S", 0.06)
+    child = await spawn([sys.executable, "-c", "import signal; signal.pause()"])
+    child.process.send_signal(signal.SIGSTOP)
+    await asyncio.wait_for(vigil.keep_vigil(child, tmp_path / "processes"), 10)
+    assert child.frozen
+    assert await child.wait() == -signal.SIGKILL
+    assert str(child.process.pid) in (tmp_path / "processes").read_text().split()
+
+
+async def test_only_the_process_that_was_noted_is_ended(tmp_path: Path) -> None:
+    notes = tmp_path / "processes"
+    child = await spawn([sys.executable, "-c", "import signal; signal.pause()"])
+    note_processes(notes, [child.process.pid])
+    noted = notes.read_text()
+    notes.write_text(noted.replace(noted.split()[-1], "7"))
+    assert end_noted(notes) == []  # another one has had this number
+    notes.write_text(f"{noted}123")  # the last line was not written to its end
+    assert end_noted(notes) == [child.process.pid]
+    assert await child.wait() == -signal.SIGKILL
+    assert end_noted(notes) == []

@@ -52,6 +52,14 @@ def test_envoys_can_be_given_another_host(file: Path) -> None:
     assert load_director_file(file).reachable_host == "director.example.org"
 
 
+def test_certificates_outlast_the_silence_of_an_envoy(file: Path) -> None:
+    (problem,) = mistakes(file, f"{LEAST}heartbeat_s: 1000\ncertificate_hours: 1\n")
+    assert problem == (
+        "4: certificate_hours: 1 h are over before a silent envoy is noticed (4 x heartbeat_s = 4000 s); "
+        "raise it, or lower heartbeat_s"
+    )
+
+
 def test_all_mistakes_are_named_at_once(file: Path) -> None:
     found = mistakes(
         file,

@@ -79,6 +79,12 @@ def told(*calls: Call) -> Break:
     return whole(calls=[*CALLS, *calls])
 
 
+def with_absence(selected: list[str], absent: dict[str, str], unevaluated: dict[str, str]) -> list[Happened]:
+    kind, fields = finished(1, "d1", NAMES)
+    row = kind, {**fields, "selected": selected, "absent": absent, "unevaluated": unevaluated}
+    return [*EVENTS[:5], Happened(6, *row), EVENTS[6]]
+
+
 FAILED = happened(("experiment_ended", {"status": "FAILED"}))
 RUNNING = {"status": "RUNNING", "events": EVENTS[:-1]}
 CANCELLED, STILL = Told("exp-1", "CANCELLED"), Told("exp-1", "RUNNING")
@@ -121,6 +127,21 @@ BROKEN = {
     ),
     "no last model": ("A3", "last round is missing", one(models={0: ModelFile("d0", "s0")})),
     "no hash": ("A3", "no SHA-256", one(versions=[Version(0, "d0"), Version(1, "d1")])),
+    "a selected site without a trace": (
+        "A4",
+        "'lyon' was selected and is absent without a reason",
+        one(events=with_absence(["bern", "genf", "lyon"], {}, {})),
+    ),
+    "an absence that the end is silent about": (
+        "A4",
+        "'lyon' was missing in a round",
+        one(events=with_absence([*NAMES, "lyon"], {"lyon": "left"}, {})),
+    ),
+    "an evaluation that the end is silent about": (
+        "A4",
+        "'bern' was missing in a round",
+        one(events=with_absence(NAMES, {}, {"bern": "left"})),
+    ),
     "an update taken twice": ("A4", "taken 2 times", one(events=[*EVENTS, Happened(8, *received("genf"))])),
     "fewer than the quorum": (
         "A4",

@@ -1,5 +1,6 @@
-"""A vector that drifts towards its site's number; a site may be told to raise or to hang in a round."""
+"""A vector that drifts towards its site's number; a site may be told to raise, to hang, or to hide a process."""
 
+import os
 import signal
 from collections.abc import Mapping
 
@@ -43,6 +44,7 @@ class Runner:
     def __init__(self, loader: Loader, context: RunnerContext, *, length: int = 100) -> None:
         self._loader = loader
         self._vector = np.zeros(length, np.float32)
+        self._escaped = False
 
     def initialise(self, seed: int) -> None:
         """Draws the vector."""
@@ -63,6 +65,9 @@ class Runner:
         """Moves half of the way, raises or hangs."""
         if self._loader.behaviour == "raise":
             raise ValueError("the scanner is on fire")
+        if self._loader.behaviour == "escape" and not self._escaped:
+            self._escaped = True
+            escape()
         if self._loader.behaviour == "hang":
             print("hanging", flush=True)
             signal.pause()
@@ -73,3 +78,15 @@ class Runner:
         """Tells how far it is."""
         distance = float(np.abs(self._vector - self._loader.value).mean())
         return TaskResult(5, {"loss": distance, "accuracy": 1 / (1 + distance)})
+
+
+def escape() -> None:
+    """Starts a process twice removed, in a session of its own, with an empty environment, and says its number."""
+    if child := os.fork():
+        os.waitpid(child, 0)
+        return
+    os.setsid()
+    if not os.fork():
+        print(f"escaped as {os.getpid()}", flush=True)
+        os.execve("/bin/sleep", ["sleep", "86399"], {})  # noqa: S606 - a shell would be one process more
+    os._exit(0)

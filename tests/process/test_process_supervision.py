@@ -1,0 +1,86 @@
+"""Nobody gets away from an experiment's end, and nobody who is frozen is waited for without end."""
+
+import asyncio
+import contextlib
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+from federations import PLAN, another, collaborators, federation_of, shards, workers
+
+pytestmark = [pytest.mark.process, pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives orphans to us")]
+ESCAPING = shards(site_1="site-1", site_2="escaping")
+BOTH = ("admission.collaborators=[site-1, site-2]", "deadline.rejoin_s=40")
+LONG = (*BOTH, "aggregator.settings.rounds_to_train=100000")
+GONE_S = 5.0
+
+
+def escaped(directory: Path) -> list[psutil.Process]:
+    """What the task of a site below this directory has started and hidden."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            ours = process.cmdline() == ["sleep", "86399"] and Path(process.cwd()).is_relative_to(directory)
+            if ours and not process.environ():
+                found.append(process)
+    return found
+
+
+async def gone(processes: list[psutil.Process]) -> None:
+    """Waits until these processes are gone, five seconds at most."""
+    _, alive = await asyncio.to_thread(psutil.wait_procs, processes, GONE_S)
+    assert alive == []
+
+
+async def test_what_a_task_has_hidden_ends_with_its_experiment(tmp_path: Path) -> None:
+    async with federation_of(ESCAPING, tmp_path) as (_, user):
+        experiment = await user.submit(PLAN, *LONG)
+        await user.until(experiment, "round_finished", round=2)
+        (hidden,) = escaped(tmp_path)
+        await user.client.cancel(experiment)
+        await gone([hidden])
+
+
+async def test_and_with_its_collaborator_that_was_killed(tmp_path: Path) -> None:
+    async with federation_of(ESCAPING, tmp_path) as (federation, user):
+        experiment = await user.submit(PLAN, *LONG)
+        await user.until(experiment, "round_finished", round=2)
+        (hidden,) = escaped(tmp_path)
+        collaborators(federation, "site-2")[0].kill()
+        await gone([hidden])
+        await another(lambda: escaped(tmp_path), hidden)  # the next worker begins to train, and does it again
+        await user.client.cancel(experiment)
+
+
+async def test_and_when_the_next_envoy_starts_if_all_of_them_were_killed(tmp_path: Path) -> None:
+    async with federation_of(ESCAPING, tmp_path) as (federation, user):
+        experiment = await user.submit(PLAN, *LONG)
+        await user.until(experiment, "round_finished", round=2)
+        (hidden,) = escaped(tmp_path)
+        notes = federation.directory / "envoy-site-2" / experiment / "run" / "processes"
+        await another(lambda: [hidden] if notes.exists() and str(hidden.pid) in notes.read_text().split() else [], None)
+        await federation.kill("site-2")
+        assert hidden.is_running()
+        await federation.start_envoy("site-2")
+        await gone([hidden])
+        await user.client.cancel(experiment)
+
+
+async def test_a_frozen_worker_and_a_frozen_collaborator_are_replaced_within_twenty_seconds(tmp_path: Path) -> None:
+    async with federation_of(shards(site_1="site-1", site_2="site-2"), tmp_path) as (federation, user):
+        experiment = await user.submit(PLAN, *LONG)
+        reached = await user.until(experiment, "round_finished", round=2)
+        for find in (workers, collaborators):
+            frozen, start = find(federation, "site-2")[0], time.monotonic()
+            frozen.suspend()
+            await another(partial(find, federation, "site-2"), frozen)
+            assert time.monotonic() - start < 20
+            assert not frozen.is_running()
+            going = await user.until(experiment, "assignment_sent", after=reached.sequence)
+            reached = await user.until(experiment, "update_received", after=going.sequence, collaborator="site-2")
+        await user.client.cancel(experiment)
+        finished = [event.fields for event in await user.events(experiment) if event.kind == "round_finished"]
+        assert all(fields["absent"] == {} for fields in finished)
