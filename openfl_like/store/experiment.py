@@ -30,8 +30,9 @@ from openfl_like.failpoints import failpoint
 from openfl_like.federation.events import Announce, ModelVersion
 from openfl_like.federation.parties import EventRecord, PublishedVersion
 from openfl_like.store.database import Database, version_table
+from openfl_like.store.rows import CHECK, checked, checksum, checksum_column, seal, with_checksum
 
-REVISION = "e0002"
+REVISION = "e0003"
 METADATA = MetaData()
 version_table(METADATA)
 SNAPSHOT = Table(
@@ -40,6 +41,7 @@ SNAPSHOT = Table(
     Column("id", Integer, primary_key=True),
     Column("state", Text, nullable=False),
     Column("epoch", Integer, nullable=False, server_default="0"),
+    checksum_column(),
 )
 EVENTS = Table(
     "events",
@@ -48,6 +50,7 @@ EVENTS = Table(
     Column("time", Float, nullable=False),
     Column("kind", String(64), nullable=False),
     Column("fields", Text, nullable=False),
+    checksum_column(),
 )
 VERSIONS = Table(
     "versions",
@@ -58,6 +61,7 @@ VERSIONS = Table(
     Column("metrics", Text, nullable=False),
     Column("best", Boolean, nullable=False),
     Column("published_at", Float, nullable=False),
+    checksum_column(),
 )
 EXPERIMENT_DB = "experiment.db"
 _dump = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
@@ -91,14 +95,15 @@ class ExperimentStore:
         location: The experiment's directory, or None to keep everything in memory.
 
     Raises:
-        ConflictError: If the database is damaged or too new.
+        ConflictError: If the database is too new.
+        DamagedError: If it is damaged, or has lost something.
     """
 
     def __init__(self, location: Path | None = None) -> None:
         url = "sqlite://" if location is None else f"sqlite:///{location / EXPERIMENT_DB}"
         self._database = Database(url, METADATA, REVISION, "experiment")
         ours = update(SNAPSHOT).where(SNAPSHOT.c.epoch == bindparam("ours"))
-        self._put_snapshot = self._database.prepare(ours.values(state=bindparam("state")))
+        self._put_snapshot = self._database.prepare(ours.values(state=bindparam("state"), **{CHECK: bindparam("sum")}))
         self._add_event = self._database.prepare(insert(EVENTS))
         self._put_version = self._database.prepare(insert(VERSIONS).prefix_with("OR REPLACE"))
         with self._database.transaction() as connection:
@@ -132,9 +137,11 @@ class ExperimentStore:
     def snapshot(self) -> dict[str, Any] | None:
         """Gives the state after the last commit, or None before the first."""
         with self._database.transaction() as connection:
-            state = connection.execute(select(SNAPSHOT.c.state)).scalar_one_or_none()
-        if not state:  # no row, or one that only has an epoch
-            return None
+            row = connection.execute(select(SNAPSHOT.c.state, SNAPSHOT.c[CHECK])).one_or_none()
+            if row is None or not row.state:  # no row, or one that only has an epoch
+                return None
+            checked("snapshot", 1, row)
+        state = row.state
         found: dict[str, Any] = json.loads(state)
         return found
 
@@ -155,7 +162,8 @@ class ExperimentStore:
         return records
 
     def _write(self, connection: Connection, step: Commit, records: Sequence[EventRecord]) -> None:
-        state = {"state": _dump(dict(step.snapshot)), "ours": self._epoch}
+        text = _dump(dict(step.snapshot))
+        state = {"state": text, "sum": checksum([text]), "ours": self._epoch}
         if connection.exec_driver_sql(self._put_snapshot, state).rowcount == 0:  # first: it takes the lock, and decides
             raise _superseded(self._epoch)
         if records:
@@ -165,6 +173,7 @@ class ExperimentStore:
             connection.exec_driver_sql(self._put_version, _row(version, step.now))
         for number, sha256 in step.sha256.items():
             connection.execute(update(VERSIONS).where(VERSIONS.c.round == number).values(sha256=sha256))
+            seal(connection, VERSIONS, VERSIONS.c.round == number)
 
     def announce(self, now: float, announcement: Announce) -> EventRecord:
         """Adds to the history from outside the experiment; only while nobody commits to it."""
@@ -179,26 +188,42 @@ class ExperimentStore:
         """Gives the events after a sequence number, in order."""
         query = select(EVENTS).where(EVENTS.c.sequence > after).order_by(EVENTS.c.sequence)
         with self._database.transaction() as connection:
-            rows = connection.execute(query).all()
-        return [_event(row) for row in rows]
+            return [_event(row) for row in connection.execute(query)]
 
     def latest(self, *kinds: str) -> EventRecord | None:
         """Gives the newest event that is of one of these kinds."""
         query = select(EVENTS).where(EVENTS.c.kind.in_(kinds)).order_by(EVENTS.c.sequence.desc()).limit(1)
         with self._database.transaction() as connection:
             row = connection.execute(query).one_or_none()
-        return None if row is None else _event(row)
+            return None if row is None else _event(row)
 
     def versions(self) -> list[PublishedVersion]:
         """Gives the published versions by round; of those marked best the newest is the best."""
         with self._database.transaction() as connection:
             rows = connection.execute(select(VERSIONS).order_by(VERSIONS.c.round)).all()
+            for row in rows:
+                checked("versions", row.round, row)
         return [
             PublishedVersion(
                 ModelVersion(row.round, row.digest, json.loads(row.metrics), row.best), row.sha256, row.published_at
             )
             for row in rows
         ]
+
+    def verify(self) -> None:
+        """Reads everything and compares it with itself.
+
+        Raises:
+            DamagedError: If anything is not as it was written.
+        """
+        self._database.check()
+        self.snapshot()
+        for what, numbers, first in (
+            ("events", [event.sequence for event in self.events()], 1),
+            ("versions", [version.version.round for version in self.versions()], 0),
+        ):
+            if numbers != list(range(first, first + len(numbers))):
+                raise self._database.damaged(f"rows of '{what}' are missing")
 
     def close(self) -> None:
         """Closes the database."""
@@ -217,24 +242,22 @@ def _numbered(last: int, now: float, announcements: Sequence[Announce]) -> list[
 
 
 def _event(row: Row[Any]) -> EventRecord:
+    checked("events", row.sequence, row)
     return EventRecord(row.sequence, row.time, row.kind, json.loads(row.fields))
 
 
 def _event_row(record: EventRecord) -> dict[str, object]:
-    return {
-        "sequence": record.sequence,
-        "time": record.time,
-        "kind": record.kind,
-        "fields": _dump(dict(record.fields)),
-    }
+    fields = {"sequence": record.sequence, "time": float(record.time), "kind": str(record.kind)}
+    return with_checksum({**fields, "fields": _dump(dict(record.fields))}, EVENTS)
 
 
 def _row(version: ModelVersion, now: float) -> dict[str, object]:
-    return {
+    fields = {
         "round": version.round,
         "digest": version.digest,
         "sha256": "",
         "metrics": _dump(dict(version.metrics)),
-        "best": version.best,
-        "published_at": now,
+        "best": bool(version.best),
+        "published_at": float(now),
     }
+    return with_checksum(fields, VERSIONS)
