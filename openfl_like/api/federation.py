@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from openfl_like.errors import UnreachableError
-from openfl_like.federation.parties import EnvoyRecord, EventRecord, ExperimentRecord, ExperimentSummary, LogLines
+from openfl_like.federation.parties import (
+    DirectorStatus,
+    EnvoyRecord,
+    EventRecord,
+    ExperimentRecord,
+    ExperimentSummary,
+    LogLines,
+)
 from openfl_like.federation.ports import Submission
 from openfl_like.pki.files import load_credentials
 from openfl_like.plan.bundle import pack
@@ -129,6 +136,10 @@ class Federation:
     def envoys(self) -> list[EnvoyRecord]:
         """Lists the roster."""
         return self._run(self._connected().envoys())
+
+    def status(self) -> DirectorStatus:
+        """Says how the Director is."""
+        return self._run(self._connected().status())
 
     def _connected(self) -> UserClient:
         if self._client is None:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from openfl_like.federation.parties import (
     DeviceStatistics,
+    DirectorStatus,
     EnvoyRecord,
     EventRecord,
     ExperimentRecord,
@@ -271,3 +272,6 @@ class UserPort(Protocol):
 
     async def envoys(self) -> list[EnvoyRecord]:
         """Lists the roster."""
+
+    async def status(self) -> DirectorStatus:
+        """Says how the Director is."""
