@@ -50,6 +50,7 @@ EVENTS = Table(
     Column("time", Float, nullable=False),
     Column("kind", String(64), nullable=False),
     Column("fields", Text, nullable=False),
+    Column("epoch", Integer, nullable=False, server_default="0"),
     checksum_column(),
 )
 VERSIONS = Table(
@@ -61,6 +62,7 @@ VERSIONS = Table(
     Column("metrics", Text, nullable=False),
     Column("best", Boolean, nullable=False),
     Column("published_at", Float, nullable=False),
+    Column("epoch", Integer, nullable=False, server_default="0"),
     checksum_column(),
 )
 EXPERIMENT_DB = "experiment.db"
@@ -167,10 +169,10 @@ class ExperimentStore:
         if connection.exec_driver_sql(self._put_snapshot, state).rowcount == 0:  # first: it takes the lock, and decides
             raise _superseded(self._epoch)
         if records:
-            connection.exec_driver_sql(self._add_event, [_event_row(record) for record in records])
+            connection.exec_driver_sql(self._add_event, [_event_row(record, self._epoch) for record in records])
         failpoint("aggregator.commit.inside")
         for version in step.versions:
-            connection.exec_driver_sql(self._put_version, _row(version, step.now))
+            connection.exec_driver_sql(self._put_version, _row(version, step.now, self._epoch))
         for number, sha256 in step.sha256.items():
             connection.execute(update(VERSIONS).where(VERSIONS.c.round == number).values(sha256=sha256))
             seal(connection, VERSIONS, VERSIONS.c.round == number)
@@ -180,7 +182,7 @@ class ExperimentStore:
         with self._database.transaction(durable=True) as connection:
             last = connection.execute(select(func.max(EVENTS.c.sequence))).scalar_one() or 0
             (record,) = _numbered(last, now, [announcement])
-            connection.exec_driver_sql(self._add_event, _event_row(record))
+            connection.exec_driver_sql(self._add_event, _event_row(record, 0))
         self._sequence = record.sequence
         return record
 
@@ -246,12 +248,12 @@ def _event(row: Row[Any]) -> EventRecord:
     return EventRecord(row.sequence, row.time, row.kind, json.loads(row.fields))
 
 
-def _event_row(record: EventRecord) -> dict[str, object]:
-    fields = {"sequence": record.sequence, "time": float(record.time), "kind": str(record.kind)}
+def _event_row(record: EventRecord, epoch: int) -> dict[str, object]:
+    fields = {"sequence": record.sequence, "time": float(record.time), "kind": str(record.kind), "epoch": epoch}
     return with_checksum({**fields, "fields": _dump(dict(record.fields))}, EVENTS)
 
 
-def _row(version: ModelVersion, now: float) -> dict[str, object]:
+def _row(version: ModelVersion, now: float, epoch: int) -> dict[str, object]:
     fields = {
         "round": version.round,
         "digest": version.digest,
@@ -259,5 +261,6 @@ def _row(version: ModelVersion, now: float) -> dict[str, object]:
         "metrics": _dump(dict(version.metrics)),
         "best": bool(version.best),
         "published_at": float(now),
+        "epoch": epoch,
     }
     return with_checksum(fields, VERSIONS)

@@ -12,13 +12,15 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
 from openfl_like.errors import FederationError, UnreachableError
 from openfl_like.federation.events import Notice, Status
 from openfl_like.federation.parties import EventRecord, ExperimentSummary
 from openfl_like.services.local_federation import LocalFederation
 from openfl_like.testing.client import Parcel, PatientClient
 from openfl_like.testing.drift import SAMPLE_SHAPE, TARGET_SHAPE, write_workspace
-from openfl_like.testing.history import History
+from openfl_like.testing.history import History, read_history
 from openfl_like.wire.channel import backoff
 from openfl_like.wire.director import UserClient
 
@@ -31,7 +33,7 @@ END_S = 60.0
 def mount(place: Path, size: str) -> None:
     """Puts a disk of its own there."""
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "none", str(place)], check=True)  # noqa: S603, S607 (the test's own words)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "none", str(place)], check=True)  # noqa: S607 (the test's own words)
 
 
 def fill(place: Path) -> Path:
@@ -64,8 +66,7 @@ class Scenario:
 
     def mount(self) -> None:
         """Gives every part its own disk."""
-        mount(self.state, "4m")
-        mount(self.state / "experiments", "8m")
+        mount(self.state, "8m")
         mount(self.federation.directory / "envoy-site-1", "8m")
 
     async def run(self) -> None:
@@ -79,7 +80,6 @@ class Scenario:
         await self.patient.ended(undisturbed, END_S)
         self.seen["undisturbed"] = {"sha256": await self.patient.model(undisturbed)}
         await self.part("state", self.state)
-        await self.part("experiments", self.state / "experiments")
         await self.part("envoy", self.federation.directory / "envoy-site-1")
         await self.logs()
         self.seen["same processes"] = {"same": before == self.pids()}
@@ -98,10 +98,16 @@ class Scenario:
     async def part(self, name: str, disk: Path) -> None:
         """Fills a disk in the middle of an experiment, and makes room again."""
         experiment = await self.submit()
-        await self.until(experiment, Notice.ROUND_FINISHED, 3)
-        ballast = fill(disk)
-        seen = self.seen[name] = {"refusal": await self.refusal() if name != "envoy" else ""}
-        begin = time.monotonic()
+        if name == "envoy":  # later, files are written over former ones and need no room
+            worker = await self.frozen_worker(disk)
+            ballast = fill(disk)
+            worker.resume()
+            seen = self.seen[name] = {}
+        else:
+            await self.until(experiment, Notice.ROUND_FINISHED, 3)
+            ballast = fill(disk)
+            request, answer = await self.refusal()
+            seen = self.seen[name] = {"refusal": answer}
         await asyncio.sleep(FULL_S)
         health = await self.health()
         summary = await self.summary(experiment)
@@ -112,13 +118,26 @@ class Scenario:
         if last < ROUNDS:
             await self.until(experiment, Notice.ROUND_FINISHED, last + 1)
         seen["rounds while full"] = last
-        while await self.health():
-            await asyncio.sleep(0.2)
+        async for _ in backoff():
+            if not await self.health():
+                break
         seen["recovered_s"] = round(time.monotonic() - begin, 1)
+        if name == "state":
+            await self.patient.cancel(await self.patient.submit(self.parcel, request))
         ended = await self.patient.ended(experiment, END_S)
         seen["end"] = f"{ended.standing}: {ended.reason}" if ended is not None else "none"
         if ended is not None and ended.status is Status.FINISHED:
             seen["sha256"] = await self.patient.model(experiment)
+
+    async def frozen_worker(self, site: Path) -> psutil.Process:
+        """Stops a site's worker as soon as it is there."""
+        while True:
+            for process in self.federation.processes("worker"):
+                if Path(process.cwd()).is_relative_to(site):
+                    process.suspend()
+                    await asyncio.sleep(2.0)  # its collaborator joins meanwhile
+                    return process
+            await asyncio.sleep(0.02)
 
     async def logs(self) -> None:
         """Runs an experiment whose logs have no room at all, and then some."""
@@ -131,15 +150,14 @@ class Scenario:
         sha256 = await self.patient.model(experiment)
         self.seen["logs"] = {"end": ended.standing if ended is not None else "none", "sha256": sha256}
 
-    async def refusal(self) -> str:
-        """What a submission is answered while there is no room; it is repeated until it is taken, when there is."""
-        self.patient_again = asyncio.create_task(self.submit())
-        call_s = 4.0
-        await asyncio.sleep(call_s)
-        refused = not self.patient_again.done()
-        self.patient_again.cancel()
-        await asyncio.gather(self.patient_again, return_exceptions=True)
-        return "refused" if refused else "taken"
+    async def refusal(self) -> tuple[str, str]:
+        """Submits for a while although there is no room; gives the request and what was answered."""
+        self.requests += 1
+        request = f"{self.requests:016x}"
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.patient.submit(self.parcel, request), 3.0)
+        answers = [call.error for call in read_history(self.history.path) if call.request_id == request]
+        return request, answers[0] if answers else "taken"
 
     async def health(self) -> tuple[str, ...]:
         """What the Director says that it lacks."""
@@ -153,7 +171,8 @@ class Scenario:
     async def last_round(self, experiment: str) -> int:
         """The newest round that is finished."""
         async with self.client() as client:
-            return max(version.version.round for version in (await client.experiment(experiment)).versions)
+            found = await client.experiment(experiment)
+            return max((version.version.round for version in found.versions), default=-1)
 
     async def until(self, experiment: str, kind: str, number: int) -> None:
         """Waits for an event of a round."""
@@ -176,7 +195,7 @@ class Scenario:
 
     def client(self) -> UserClient:
         """A line to the Director."""
-        return UserClient(self.federation.director, self.patient._credentials)  # noqa: SLF001 (the same user)
+        return UserClient(self.federation.director, self.patient._credentials)
 
 
 async def main(place: Path) -> None:
