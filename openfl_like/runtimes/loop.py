@@ -63,11 +63,17 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The clock of the machine; timers run on the event loop's monotonic time."""
+    """The clock of the machine, read once; from there on monotonic time goes on, so that a step makes no odd durations.
+
+    Timers run on the event loop's monotonic time.
+    """
+
+    def __init__(self) -> None:
+        self._offset = time.time() - time.monotonic()
 
     def now(self) -> float:
-        """Seconds since the epoch."""
-        return time.time()
+        """Seconds since the epoch, by the clock as it was at the beginning."""
+        return self._offset + time.monotonic()
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Callable[[], None]:
         """Calls back on the running event loop."""

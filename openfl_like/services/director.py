@@ -320,7 +320,7 @@ class Director:
             waiting = [item for item in await self.experiments() if not item.status.ended]
             waiting = [summary for summary in waiting if await self._readable(summary)]
             if waiting:
-                await self._run(min(waiting, key=lambda item: (item.status is Status.QUEUED, item.submitted_at)))
+                await self._run(min(waiting, key=lambda item: item.status is Status.QUEUED))  # the first that came
             else:
                 await self._queued.wait()
 
