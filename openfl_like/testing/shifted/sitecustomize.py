@@ -42,7 +42,7 @@ class _Kind(type):
 class _Shifted(datetime.datetime, metaclass=_Kind):
     @classmethod
     def now(cls, tz: datetime.tzinfo | None = None) -> datetime.datetime:  # type: ignore[override] # not Self: the real class
-        return _datetime.fromtimestamp(_time() + _shift(), tz)
+        return cls.fromtimestamp(_time() + _shift(), tz)
 
 
 if _FILE:
