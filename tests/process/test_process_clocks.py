@@ -16,7 +16,7 @@ from openfl_like.services.local_federation import LocalFederation
 from openfl_like.testing.wall_clock import WallClocks
 
 pytestmark = pytest.mark.process
-ROUNDS = 60
+ROUNDS = 30
 ALL = (
     "admission.collaborators=[site-1, site-2, site-3]",
     f"aggregator.settings.rounds_to_train={ROUNDS}",
@@ -74,7 +74,7 @@ async def test_clocks_that_are_wrong_or_step_change_nothing(tmp_path: Path) -> N
 
             clocks.set({})
             experiment, later = await user.submit(PLAN, *ALL), await user.submit(PLAN, *ALL)
-            for number, shift in ((10, STEP), (25, -STEP), (40, 0.0)):
+            for number, shift in ((5, STEP), (12, -STEP), (20, 0.0)):
                 await user.until(experiment, "round_finished", round=number)
                 clocks.set({"director start": shift, "aggregator": -shift, "envoy": shift, "collaborator": shift})
             assert await finished(user, experiment) == wanted
