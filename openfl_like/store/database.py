@@ -32,7 +32,7 @@ from openfl_like.store.mark import mark_of, read_mark, write_mark
 
 _PRIMARY = 0xFF
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-_NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+_MAYBE_NO_ROOM = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
 _FEWEST_BYTES = 1 << 16
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -151,7 +151,7 @@ class Database:
         place = str(self.path or "")
         if code in _DAMAGED or (not code and "decode to UTF-8" in str(error.orig)):  # the driver has no number for that
             return self.damaged(str(error.orig))
-        if code in _NO_ROOM or (code == sqlite3.SQLITE_CANTOPEN and self._crowded()):
+        if code == sqlite3.SQLITE_FULL or (code in _MAYBE_NO_ROOM and self._crowded()):
             cure = "make room; it goes on by itself then"
             return StorageError(f"there is no room on the disk: {error.orig}", place=place, cure=cure)
         cure = "look at the file and its directory: it must be readable and writable"

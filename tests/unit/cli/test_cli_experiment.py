@@ -22,6 +22,7 @@ from openfl_like.errors import (
 from openfl_like.federation.events import ModelVersion, Status
 from openfl_like.federation.parties import (
     DeviceStatistics,
+    DirectorStatus,
     EnvoyRecord,
     EventRecord,
     ExperimentRecord,
@@ -94,6 +95,9 @@ class FakeFederation:
         path.write_text(which)
         return path
 
+    def status(self) -> DirectorStatus:
+        return DirectorStatus("0.1", ("there is no room on the disk of /var/fx",), queued=3, running=1, envoys=2)
+
     def envoys(self) -> list[EnvoyRecord]:
         devices = DeviceStatistics(cpu_percent=12.3, memory_total_bytes=4 << 30, memory_used_bytes=1 << 30)
         facts = ShardFacts((8, 8), (), "digits", {"counts": {"train": 5}})
@@ -136,6 +140,7 @@ COMMANDS = {
     "experiment resume": ["digits-1"],
     "experiment model": ["digits-1"],
     "envoy list": [],
+    "director status": [],
 }
 
 
@@ -232,6 +237,16 @@ def test_the_model_s_file_and_checksum_are_told(run: Run, tmp_path: Path) -> Non
 
 def test_logs_name_their_source(run: Run) -> None:
     assert fine(run("experiment", "logs", "digits-1", "--site", "bern")) == "bern: one\nbern: two\n"
+
+
+def test_a_director_without_room_is_degraded_and_says_why(run: Run) -> None:
+    output = fine(run("director", "status"))
+    assert "degraded" in output
+    assert "there is no room on the disk of /var/fx" in output
+    found = json.loads(fine(run("director", "status", "--json")))
+    assert (found["health"], found["queued"], found["problems"]) == (
+        "degraded", 3, ["there is no room on the disk of /var/fx"],
+    )  # fmt: skip
 
 
 def test_the_table_of_envoys(run: Run) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from openfl_like.errors import DamagedError
+from openfl_like.errors import DamagedError, StorageError
 from openfl_like.federation.events import Announce, ModelVersion, Status
 from openfl_like.federation.parties import ExperimentSummary, ShardFacts
 from openfl_like.store.director import DIRECTOR_DB, DirectorStore, StoredExperiment
@@ -121,6 +121,25 @@ def test_what_is_damaged_in_a_closed_database_is_refused_or_has_lost_nothing(
     whole = read(tmp_path / "whole")
     refused = sum(refuses(read, origin, whole, name, kind, seed) for seed in range(25))
     assert refused
+
+
+def fill_up(store: DirectorStore) -> None:
+    for number in range(100, 200):
+        store.add(f"{number:016x}", stored(number))
+
+
+def test_a_database_without_room_says_so_and_has_what_it_had(tmp_path: Path) -> None:
+    with closing(fill_director(tmp_path)) as store:
+        with store._database.transaction() as connection:
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+            connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")  # SQLite says of it what it says of a disk
+        with pytest.raises(StorageError, match="no room on the disk") as caught:
+            fill_up(store)
+        assert caught.value.code == "E307"
+        with store._database.transaction() as connection:
+            connection.exec_driver_sql("PRAGMA max_page_count=1000000")
+        assert store.add("f" * 16, stored(999)).id == "e-999"
+        store.verify()
 
 
 @each_store
