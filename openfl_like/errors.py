@@ -16,6 +16,8 @@
     ├── ShardMismatchError         E303  a shard does not fit the federation's data interface
     ├── RoundClosedError           E304  the update came after its round had closed
     ├── UpdateRefusedError         E305  the update failed its checks
+    ├── DamagedError               E306  a file of the record is damaged or has lost something
+    ├── StorageError               E307  there is no room on a disk
     ├── UnreachableError           E401  the other side does not answer
     ├── ExperimentFailedError      E501  the experiment ended FAILED
     ├── ExperimentCancelledError   E502  the experiment was cancelled
@@ -28,6 +30,7 @@ Each class says its cause and its cure; the pages in docs/reference/errors are m
 One table below ties each class to its gRPC status, HTTP status and exit code; a test checks that it is complete.
 """
 
+import errno
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -252,6 +255,33 @@ class UpdateRefusedError(FederationError):
     code = "E305"
 
 
+class DamagedError(FederationError):
+    """A file of the record is not what was written: cut, changed, or without its newest part.
+
+    Cause: The disk or its file system lost or changed bytes, somebody wrote to the file, or one file of a backup was
+    put back without those that belong to it.
+
+    Cure: The message names the file. Stop the process, put the whole directory of that file back from a backup, a
+    database together with its ``-wal`` and ``-mark``, and start again; an experiment that FAILED over it is then taken
+    up by ``fx experiment resume``. Nothing is guessed: what is damaged is not used. See "What is damaged" in
+    docs/operations.md.
+    """
+
+    code = "E306"
+
+
+class StorageError(FederationError):
+    """There is no room on a disk, so nothing was acknowledged that is not stored.
+
+    Cause: The disk, or a quota, is used up at the Director or at a site; the message says where.
+
+    Cure: Make room: directories of ended experiments may be deleted. Whatever waits goes on by itself within some
+    seconds, nothing has to be started again; ``fx director status`` shows whether the Director still lacks room.
+    """
+
+    code = "E307"
+
+
 class UnreachableError(FederationError):
     """The other side could not be reached or stopped answering.
 
@@ -370,6 +400,8 @@ MEANINGS: dict[type[FederationError], Meaning] = {
     ShardMismatchError: Meaning("FAILED_PRECONDITION", 409, 4),
     RoundClosedError: Meaning("FAILED_PRECONDITION", 409, 4),
     UpdateRefusedError: Meaning("INVALID_ARGUMENT", 422, 4),
+    DamagedError: Meaning("DATA_LOSS", 500, 4),
+    StorageError: Meaning("RESOURCE_EXHAUSTED", 507, 8),
     UnreachableError: Meaning("UNAVAILABLE", 503, 5),
     ExperimentFailedError: Meaning("ABORTED", 409, 1),
     ExperimentCancelledError: Meaning("CANCELLED", 409, 6),
@@ -390,3 +422,26 @@ def from_code(code: str, message: str) -> FederationError:
         message: The text the peer sent.
     """
     return BY_CODE.get(code, InternalError)(message)
+
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def no_room(error: BaseException, place: str = "") -> StorageError | None:
+    """Gives the error of ours if this one says that there is no room on a disk, or was caused by one that says so.
+
+    Args:
+        error: What was raised.
+        place: The file, if the error does not name one.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, StorageError):
+            return cause
+        if isinstance(cause, OSError) and cause.errno in NO_ROOM:
+            where = str(cause.filename or place)
+            return StorageError(
+                "there is no room on the disk", place=where, cure="make room; it goes on by itself then"
+            )
+        cause = cause.__cause__ or cause.__context__
+    return None

@@ -5,39 +5,41 @@ notebook does.
 """
 
 import asyncio
-import logging
-import math
 import secrets
 import tempfile
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from openfl_like.errors import UnreachableError
-from openfl_like.federation.parties import EnvoyRecord, EventRecord, ExperimentRecord, ExperimentSummary, LogLines
-from openfl_like.federation.ports import CheckpointOffer, Submission
+from openfl_like.api.checkpoints import Checkpoints
+from openfl_like.api.outage import follow, insist
+from openfl_like.federation.parties import (
+    DirectorStatus,
+    EnvoyRecord,
+    EventRecord,
+    ExperimentRecord,
+    ExperimentSummary,
+    LogLines,
+)
+from openfl_like.federation.ports import Submission
 from openfl_like.federation.rounds import RoundRecord, round_records
 from openfl_like.pki.files import load_credentials
 from openfl_like.plan.bundle import pack
 from openfl_like.plan.load import load_plan, workspace_of
 from openfl_like.plan.workspace import find_plan
 from openfl_like.services.signature import sign_bundle
-from openfl_like.store.checkpoint import read_checkpoint
 from openfl_like.tensors.manifest import manifest_of
-from openfl_like.wire.channel import backoff
-from openfl_like.wire.checkpoints import CheckpointClient
 from openfl_like.wire.director import UserClient
 
-log = logging.getLogger(__name__)
 Result = TypeVar("Result")
-Watched = ExperimentSummary | EventRecord
-OUTAGE_S = 60.0
 
 
 class Federation:
     """A connection to a Director; use it as a context manager.
+
+    Attributes:
+        checkpoints: Experiments that move from one Director to another.
 
     Args:
         director: ``host:port``.
@@ -54,6 +56,7 @@ class Federation:
         self._thread = threading.Thread(target=self._loop.run_forever, name="fx-federation", daemon=True)
         self._thread.start()
         self._client: UserClient | None = None
+        self.checkpoints = Checkpoints(director, self._credentials, self._run)
 
     def __enter__(self) -> "Federation":
         return self
@@ -143,45 +146,13 @@ class Federation:
         self._run(self._connected().model(experiment, which, target))
         return target
 
-    def export_checkpoint(self, experiment: str, path: str | Path) -> Path:
-        """Fetches an experiment that has ended as one file, which another Director can take in.
-
-        Raises:
-            ConflictError: If it has not ended.
-        """
-        target = Path(path)
-
-        async def fetch() -> None:
-            async with CheckpointClient(self._director, self._credentials) as client:
-                await client.fetch(experiment, target)
-
-        self._run(fetch())
-        return target
-
-    def import_checkpoint(self, path: str | Path) -> ExperimentSummary:
-        """Has the Director take in a checkpoint, under the same id; `resume` goes on with it.
-
-        The bundle in it is signed anew by this user, who answers for its code from now on.
-
-        Raises:
-            BundleError: If the checkpoint is damaged; the message names the entry.
-            ConflictError: If the Director has this experiment already.
-        """
-        archive = Path(path)
-        bundle = read_checkpoint(archive).bundle
-        signature = sign_bundle(bundle, self._credentials)
-        chain = self._credentials.chain
-        offer = CheckpointOffer(secrets.token_hex(16), manifest_of(archive), bundle, signature, chain)
-
-        async def deliver() -> ExperimentSummary:
-            async with CheckpointClient(self._director, self._credentials) as client:
-                return await insist(lambda: client.deliver(offer, archive), lambda: client.reached)
-
-        return self._run(deliver())
-
     def envoys(self) -> list[EnvoyRecord]:
         """Lists the roster."""
         return self._run(self._connected().envoys())
+
+    def status(self) -> DirectorStatus:
+        """Says how the Director is."""
+        return self._run(self._connected().status())
 
     def _connected(self) -> UserClient:
         if self._client is None:
@@ -212,71 +183,3 @@ class Federation:
         finally:
             if not self._loop.is_closed():
                 self._run(stream.aclose())
-
-
-async def insist(attempt: Callable[[], Awaitable[Result]], reached: Callable[[], bool]) -> Result:
-    """Repeats a request whose answer was lost until there is one; what is refused is not asked again.
-
-    Args:
-        attempt: Makes the request, always with the same id; raises UnreachableError when the connection breaks.
-        reached: Whether there ever was a connection. Without one nothing was asked, and the address may be wrong.
-    """
-    clock, lost_at = asyncio.get_running_loop().time, math.inf
-    async for _ in backoff():
-        try:
-            return await attempt()
-        except UnreachableError as error:
-            lost_at = min(lost_at, clock())
-            if not reached() or clock() - lost_at > OUTAGE_S:
-                raise
-            log.warning("the answer was lost, the same request is repeated: %s", error)
-    raise AssertionError("backoff never ends")
-
-
-async def follow(
-    watch: Callable[[str, int], AsyncGenerator[Watched]], experiment: str, after: int = 0
-) -> AsyncGenerator[Watched]:
-    """Watches an experiment to its end, across restarts of the Director; the first attempt must succeed.
-
-    Args:
-        watch: Gives what there is after an event; raises UnreachableError when the Director goes.
-        experiment: Which one.
-        after: The last event that is known.
-    """
-    outage = Outage(OUTAGE_S)
-    async for _ in backoff():
-        try:
-            async with aclosing(watch(experiment, after)) as items:
-                async for item in items:
-                    outage.over()
-                    after = item.sequence if isinstance(item, EventRecord) else after
-                    last = item
-                    yield item
-        except UnreachableError:
-            if not outage.bearable():
-                raise
-        else:
-            if isinstance(last, ExperimentSummary) and last.status.ended:
-                return
-
-
-class Outage:
-    """How long somebody is away who was there before.
-
-    Args:
-        most_s: Seconds that are borne.
-    """
-
-    def __init__(self, most_s: float) -> None:
-        self._most_s = most_s
-        self._since: float | None = -math.inf
-
-    def over(self) -> None:
-        """Notes that it is there."""
-        self._since = None
-
-    def bearable(self) -> bool:
-        """Notes that it is away; tells whether that is not too long, or for ever."""
-        now = asyncio.get_running_loop().time()
-        self._since = now if self._since is None else self._since
-        return now - self._since <= self._most_s

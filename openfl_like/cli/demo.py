@@ -94,7 +94,7 @@ async def _demo(name: str, place: Path, overrides: tuple[str, ...], *, chaos: bo
 async def _run(
     federation: "LocalFederation", path: Path, overrides: tuple[str, ...], *, as_json: bool
 ) -> "tuple[ExperimentSummary, Path]":
-    from openfl_like.api.federation import follow
+    from openfl_like.api.outage import follow
     from openfl_like.cli.demo_chaos import finished, submit
     from openfl_like.pki.files import load_credentials
     from openfl_like.wire.director import UserClient

@@ -180,7 +180,7 @@ async def run_chaos(
         ExperimentFailedError: If they differ.
         UsageError: If the plan is so short that nobody could be killed.
     """
-    from openfl_like.api.federation import follow
+    from openfl_like.api.outage import follow
     from openfl_like.pki.files import load_credentials
     from openfl_like.wire.director import UserClient
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from openfl_like.cli.options import FILE, HELP
-from openfl_like.cli.output import emit_line, json_option, say
+from openfl_like.cli.options import FILE, HELP, director_options, own_certificates
+from openfl_like.cli.output import emit, emit_line, json_option, say
 
 
 @click.group(context_settings=HELP)
@@ -56,3 +56,20 @@ def check(config: Path) -> None:
     credentials = load_credentials(settings.certificates)
     Authority.load(settings.experiment_ca)
     click.echo(f"{config}: fine; {credentials.identity.uri} on {settings.listen}")
+
+
+@director.command()
+@director_options
+@json_option
+def status(director: str, certificates: Path | None, *, as_json: bool) -> None:
+    """Show how a Director is: healthy, or degraded and why.
+
+    Example: fx director status -d director.example.org:50050
+    """
+    from openfl_like.api.federation import Federation
+
+    with Federation(director, own_certificates(certificates, "user")) as federation:
+        found = federation.status()
+    numbers = {"queued": found.queued, "running": found.running, "envoys": found.envoys}
+    problems: object = list(found.problems) if as_json else "; ".join(found.problems) or "none"
+    emit({"health": found.health, "version": found.version, **numbers, "problems": problems}, as_json=as_json)

@@ -265,7 +265,7 @@ def export_(
     check_output(output)
     target = output or Path(f"{experiment_id}.tar")
     with Federation(director, own_certificates(certificates, "user")) as federation:
-        federation.export_checkpoint(experiment_id, target)
+        federation.checkpoints.fetch(experiment_id, target)
     fields: dict[str, object] = {"file": str(target), "bytes": target.stat().st_size, "sha256": sha256_file(target)}
     emit(fields, as_json=as_json)
 
@@ -284,7 +284,7 @@ def import_(checkpoint: Path, director: str, certificates: Path | None, *, as_js
     from openfl_like.api.federation import Federation
 
     with Federation(director, own_certificates(certificates, "user")) as federation:
-        summary = federation.import_checkpoint(checkpoint)
+        summary = federation.checkpoints.deliver(checkpoint)
     if as_json:
         emit_line(asdict(summary))
     else:

@@ -9,7 +9,7 @@ import click
 
 from openfl_like import __version__
 from openfl_like.cli.options import HELP
-from openfl_like.errors import MEANINGS, FederationError, InternalError
+from openfl_like.errors import MEANINGS, FederationError, InternalError, no_room
 
 NOUNS = {
     "aggregator": "Run the Aggregator of one experiment by hand.",
@@ -80,6 +80,7 @@ def _code_of(error: Exception) -> int:
         return error.exit_code
     if isinstance(error, click.exceptions.Abort):
         return 130
+    error = no_room(error) or error
     if not isinstance(error, FederationError):
         error = InternalError(f"{type(error).__name__}: {error}", cure="run it again with --debug")
     click.echo(f"Error [{error.code}]: {error}", err=True)

@@ -51,6 +51,11 @@ def _absent(fields: Fields) -> str:
     return f"round {fields['round']}: {fields['collaborator']} is absent: {fields['reason']}"
 
 
+def _lost(fields: Fields) -> str:
+    where = f"round {fields['round']}: the stored update of {fields['collaborator']}"
+    return f"{where} is damaged; it is asked for again"
+
+
 def _surplus(fields: Fields) -> str:
     many = f" ({fields['count']} times)" if fields["count"] > 1 else ""
     what = f"sent an update that cannot count: {fields['standing']}{many}"
@@ -96,6 +101,7 @@ LINES: dict[str, Callable[[Fields], str]] = {
     "collaborator_joined": _joined,
     "collaborator_left": _left,
     "collaborator_absent": _absent,
+    "update_lost": _lost,
     "update_surplus": _surplus,
     "round_finished": _round,
     "experiment_ended": _ended,
@@ -116,6 +122,7 @@ COLOURS = {
     "killed": "bold red",
     "restarted": "yellow",
     "back": "green",
+    "update_lost": "yellow",
     "update_surplus": "yellow",
 }
 

@@ -234,6 +234,7 @@ class Notice(StrEnum):
         ROUND_STARTED: round, cohort, quorum.
         ASSIGNMENT_SENT: round, phase, collaborator, tasks.
         UPDATE_RECEIVED: round, phase, collaborator, num_samples, metrics (task -> metric -> value), duration_s.
+        UPDATE_LOST: round, phase, collaborator; what was stored of it is damaged, and it is asked for again.
         UPDATE_REFUSED: round, phase, collaborator, reason.
         UPDATE_SURPLUS: round (the open one), collaborator, standing (a `Standing`), count (so far in this round).
         COLLABORATOR_ABSENT: round, phase, collaborator, reason.
@@ -254,6 +255,7 @@ class Notice(StrEnum):
     ROUND_STARTED = "round_started"
     ASSIGNMENT_SENT = "assignment_sent"
     UPDATE_RECEIVED = "update_received"
+    UPDATE_LOST = "update_lost"
     UPDATE_REFUSED = "update_refused"
     UPDATE_SURPLUS = "update_surplus"
     COLLABORATOR_ABSENT = "collaborator_absent"

@@ -1,6 +1,7 @@
 """The life of an experiment: events in, commands out."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, Self
 
 from pydantic import JsonValue
@@ -33,8 +34,16 @@ from openfl_like.federation.events import (
 from openfl_like.federation.parts import build_assigner, build_selector
 from openfl_like.federation.round import RoundState, Step
 from openfl_like.federation.state import ExperimentState, dump_state, load_state
-from openfl_like.federation.task import Phase
+from openfl_like.federation.task import Phase, Update
 from openfl_like.plan.schema import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Unpublished:
+    """A model that is made and not yet published: how, and its identity."""
+
+    command: Aggregate
+    digest: str
 
 
 class Experiment:
@@ -124,6 +133,27 @@ class Experiment:
     def versions(self) -> tuple[ModelVersion, ...]:
         """The published versions, the initial model first."""
         return self._desk.state.versions
+
+    @property
+    def kept_updates(self) -> tuple[Update, ...]:
+        """The updates of the open phase of which a file must be in the spool."""
+        current = self._desk.state.round
+        return tuple(update for update in current.answers() if update.digest) if current is not None else ()
+
+    @property
+    def unpublished(self) -> Unpublished | None:
+        """The open round's model, if it is made already."""
+        current = self._desk.state.round
+        if self.status.ended or current is None or not current.digest or not current.trained:
+            return None
+        updates = tuple(current.trained[name] for name in sorted(current.trained))
+        return Unpublished(Aggregate(current.number, updates, current.base), current.digest)
+
+    def lose_updates(self, collaborators: Iterable[str]) -> None:
+        """Takes updates back of which the file is gone, before `ExperimentStarted`: they are asked for again then."""
+        if self._desk.state.round is not None:
+            for name in collaborators:
+                phases.lose_update(self._desk, self._desk.state.round, name)
 
     def handle(self, event: Event, now: float) -> list[Command]:
         """Takes an event; what has ended answers nothing any more, unless it is resumed.

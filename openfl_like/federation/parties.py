@@ -60,6 +60,30 @@ class EnvoyRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class DirectorStatus:
+    """How a Director is.
+
+    Attributes:
+        version: Of the platform.
+        problems: What it lacks; empty when it is healthy.
+        queued: Experiments that wait.
+        running: Experiments that have begun.
+        envoys: Envoys that are connected.
+    """
+
+    version: str
+    problems: tuple[str, ...] = ()
+    queued: int = 0
+    running: int = 0
+    envoys: int = 0
+
+    @property
+    def health(self) -> str:
+        """``healthy`` or ``degraded``."""
+        return "degraded" if self.problems else "healthy"
+
+
+@dataclass(frozen=True, slots=True)
 class ExperimentSummary:
     """Where an experiment stands; times are seconds since the epoch, 0 when not yet.
 

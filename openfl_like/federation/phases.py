@@ -123,6 +123,14 @@ def take_update(desk: Desk, state: RoundState, update: Update) -> None:
     )
 
 
+def lose_update(desk: Desk, state: RoundState, name: str) -> None:
+    """Forgets an answer of the open phase that was taken: it is awaited again."""
+    update = state.updates.pop(name)
+    desk.roster.sites[name].delivered.pop(update.phase.value, None)
+    state.step = Step.COLLECT
+    desk.announce(Notice.UPDATE_LOST, round=update.round, phase=update.phase.value, collaborator=name)
+
+
 def refuse_update(desk: Desk, update: Update, reason: str) -> None:
     """Tells that an update does not count."""
     fields = {"round": update.round, "phase": update.phase.value, "collaborator": update.collaborator}

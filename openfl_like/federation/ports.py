@@ -12,6 +12,7 @@ from typing import Protocol
 
 from openfl_like.federation.parties import (
     DeviceStatistics,
+    DirectorStatus,
     EnvoyRecord,
     EventRecord,
     ExperimentRecord,
@@ -291,6 +292,9 @@ class UserPort(Protocol):
 
     async def envoys(self) -> list[EnvoyRecord]:
         """Lists the roster."""
+
+    async def status(self) -> DirectorStatus:
+        """Says how the Director is."""
 
 
 class CheckpointPort(Protocol):

@@ -35,6 +35,8 @@ CA_KEY_FILE = "ca.key"
 ROOT_LIFETIME = timedelta(days=3650)
 CA_LIFETIME = timedelta(days=1825)
 BACKDATE = timedelta(minutes=5)  # clocks of two sites differ; a fresh certificate must work at once
+EXPERIMENT_BACKDATE = timedelta(hours=24)
+"""Of a certificate for one experiment, which nobody has set the clocks for: its key was made a moment ago, for it."""
 MAX_CSR_BYTES = 16 * 1024
 
 _HOST = re.compile(r"(?!.*\.\.)[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
@@ -90,7 +92,13 @@ class Authority:
         return certificate_pem(self.certificate)
 
     def issue(
-        self, identity: Identity, csr_pem: bytes, *, lifetime: timedelta, now: datetime, hosts: Sequence[str] = ()
+        self,
+        identity: Identity,
+        csr_pem: bytes,
+        *,
+        lifetime: timedelta,
+        now: datetime,
+        hosts: Sequence[str] = (),
     ) -> bytes:
         """Certifies that the key of a request belongs to an identity.
 
@@ -113,7 +121,11 @@ class Authority:
             cure = f"ask the {issuer_of(identity.role)} of '{identity.federation}'"
             raise NotAllowedError(f"the {self.kind} of '{self.federation}' may not certify {identity.uri}", cure=cure)
         key = _proven_key(csr_pem)
-        start = (now - BACKDATE).astimezone(UTC).replace(microsecond=0)
+        start = (
+            (now - (BACKDATE if self.kind is AuthorityKind.SITE else EXPERIMENT_BACKDATE))
+            .astimezone(UTC)
+            .replace(microsecond=0)
+        )
         end = min((now + lifetime).astimezone(UTC).replace(microsecond=0), self.certificate.not_valid_after_utc)
         if lifetime <= timedelta(0):
             raise UsageError("the lifetime of a certificate must be positive")

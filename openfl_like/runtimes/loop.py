@@ -4,10 +4,11 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from openfl_like.errors import FederationError, StorageError, no_room
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.events import (
     Aggregate,
@@ -36,6 +37,8 @@ from openfl_like.tensors.manifest import sha256_file
 
 log = logging.getLogger(__name__)
 Outward = SendAssignment | WithdrawAssignment | FinishExperiment
+PAUSE_S, LONGEST_PAUSE_S = 0.5, 5.0  # of a step that waits for room
+Result = TypeVar("Result")
 Post = Callable[[Event], None]
 
 
@@ -60,11 +63,17 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The clock of the machine; timers run on the event loop's monotonic time."""
+    """The clock of the machine, read once; from there on monotonic time goes on, so that a step makes no odd durations.
+
+    Timers run on the event loop's monotonic time.
+    """
+
+    def __init__(self) -> None:
+        self._offset = time.time() - time.monotonic()
 
     def now(self) -> float:
-        """Seconds since the epoch."""
-        return time.time()
+        """Seconds since the epoch, by the clock as it was at the beginning."""
+        return self._offset + time.monotonic()
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Callable[[], None]:
         """Calls back on the running event loop."""
@@ -104,6 +113,21 @@ class Outcome:
     def degraded(self) -> bool:
         """Whether it finished on fewer sites than were asked."""
         return self.status is Status.FINISHED and bool(self.shortfalls)
+
+
+async def patiently(step: Callable[[], Awaitable[Result]]) -> Result:
+    """Does what needs room on a disk, again and again until there is some: the experiment waits, and does not end."""
+    pause_s = PAUSE_S
+    while True:
+        try:
+            return await step()
+        except (FederationError, OSError) as error:
+            full = no_room(error)
+            if full is None:
+                raise
+            log.warning("%s %s; waiting for %g s", full.code, full, pause_s)
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 
 class Drive:
@@ -173,7 +197,10 @@ class Drive:
                 if isinstance(command, ValidateUpdates | Aggregate) and self._record.shelf.quick(command):
                     if isinstance(command, Aggregate):
                         commands = self._record_updates(commands, now)
-                    waiting.append(self._work(command))
+                    try:
+                        waiting.append(self._work(command))
+                    except StorageError:
+                        commands.append(command)  # done like a long one, which waits for room
                 else:
                     commands.append(command)
         return commands
@@ -182,7 +209,11 @@ class Drive:
         """Commits that all updates are here: the next round is sent ahead, and they must not be asked for again."""
         announcements = [command for command in commands if isinstance(command, Announce)]
         failpoint("aggregator.updates.recorded.before")
-        self._record.publish(self._record.store.commit(Commit(now, self._experiment.snapshot(), announcements)))
+        try:
+            records = self._record.store.commit(Commit(now, self._experiment.snapshot(), announcements))
+        except StorageError:
+            return commands  # they are told with the round; the commit of that waits for room
+        self._record.publish(records)
         failpoint("aggregator.updates.recorded.after")
         return [command for command in commands if not isinstance(command, Announce)]
 
@@ -206,13 +237,17 @@ class Drive:
         ends = any(isinstance(command, FinishExperiment) for command in commands)
         step = Commit(now, self._experiment.snapshot(), announcements)
         if versions or ends:
-            records = await asyncio.to_thread(self._commit_durably, step, versions, ends=ends)
+            records = await patiently(lambda: asyncio.to_thread(self._commit_durably, step, versions, ends=ends))
         else:
-            failpoint("aggregator.step.before")
-            records = self._record.store.commit(step)  # a quarter of a millisecond: less than a hop to a thread
-            failpoint("aggregator.step.after")
+            records = await patiently(lambda: self._commit_quickly(step))
         if records:
             self._record.publish(records)
+
+    async def _commit_quickly(self, step: Commit) -> list[EventRecord]:
+        failpoint("aggregator.step.before")
+        records = self._record.store.commit(step)  # a quarter of a millisecond: less than a hop to a thread
+        failpoint("aggregator.step.after")
+        return records
 
     def _commit_durably(self, step: Commit, versions: list[ModelVersion], *, ends: bool) -> list[EventRecord]:
         self._record.store.check_epoch()  # one that was asleep must not touch the files of the newer process, either
@@ -245,7 +280,7 @@ class Drive:
             case StartTimer(timer, after_s):
                 self._timers.append(self._clock.call_later(after_s, lambda: self.post(TimerFired(timer))))
             case ValidateUpdates() | Aggregate():
-                self.post(await asyncio.to_thread(self._work, command))
+                self.post(await patiently(lambda: asyncio.to_thread(self._work, command)))
             case FinishExperiment(status, reason):
                 return await self._finish(status, reason)
         return None
@@ -261,5 +296,8 @@ class Drive:
             if isinstance(command, ValidateUpdates):
                 return UpdatesValidated(command.round, self._record.shelf.validate(command))
             return ModelAggregated(command.round, self._record.shelf.aggregate(command))
-        except Exception as error:  # noqa: BLE001 (the edge of the round: any failure becomes its recorded reason)
+        except Exception as error:  # (the edge of the round: any failure becomes its recorded reason)
+            full = no_room(error)
+            if full is not None:
+                raise full from error
             return StepFailed(command.round, describe(error))

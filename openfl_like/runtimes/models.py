@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeAlias
 
-from openfl_like.errors import FederationError, NotFoundError
+from openfl_like.errors import DamagedError, FederationError, NotFoundError
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.aggregation import Contribution, Work, aggregate_files
 from openfl_like.federation.events import Aggregate, ModelVersion, ValidateUpdates
@@ -61,10 +61,18 @@ class ModelShelf:
         return self._manifests.get(digest)
 
     def manifest(self, digest: str) -> Manifest:
-        """Gives the manifest of a model; its file is read for it once at most."""
+        """Gives the manifest of a model; its file is read for it once at most.
+
+        Raises:
+            DamagedError: If the file is not that model any more.
+            NotFoundError: If there is none.
+        """
         path = self.path(digest)
         if digest not in self._manifests:
-            self._manifests[digest] = manifest_of(path)
+            found = manifest_of(path)
+            if found.digest != digest:
+                raise DamagedError(f"the model is {found.digest[:12]} instead of {digest[:12]}", place=str(path))
+            self._manifests[digest] = found
         return self._manifests[digest]
 
     def path(self, digest: str) -> Path:

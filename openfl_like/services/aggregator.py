@@ -24,6 +24,7 @@ from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.loop import Drive, Outcome, Record, SystemClock
 from openfl_like.runtimes.mailbox import MailboxRuntime
 from openfl_like.runtimes.models import ModelShelf
+from openfl_like.services.integrity import check_models, mend_round
 from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.tensors.container import TensorFile, write_tensors
@@ -177,6 +178,17 @@ class Aggregator:
         self._drive.post(CollaboratorLeft(collaborator, reason, gone=True))
 
 
+def _restore(settings: AggregatorSettings, store: ExperimentStore, shelf: ModelShelf) -> Experiment:
+    """Opens the experiment and looks at the files that it goes on from."""
+    files = ExperimentFiles(settings.directory)
+    if store.snapshot() is None:
+        place_initial_model(settings.plan, settings.workspace, files)
+    experiment = open_experiment(settings.experiment, settings.plan, store, files, settings.expected)
+    check_models(experiment.versions, files)
+    mend_round(experiment, shelf, files)
+    return experiment
+
+
 def _only(experiment: str) -> Callable[[Identity], None]:
     def rule(caller: Identity) -> None:
         if caller.role is Role.COLLABORATOR and caller.experiment != experiment:
@@ -197,8 +209,8 @@ async def run_aggregator(settings: AggregatorSettings, ready: Callable[[str, Eve
 
     Raises:
         SettingsError: If the certificate is for another experiment.
-        ConflictError: If the address is taken, the directory's database is damaged, or another Aggregator has taken the
-            experiment over.
+        ConflictError: If the address is taken, or another Aggregator has taken the experiment over.
+        DamagedError: If a file is damaged without which it cannot go on.
     """
     identity = settings.credentials.identity
     if identity.role is not Role.AGGREGATOR or identity.experiment != settings.experiment:
@@ -212,14 +224,13 @@ async def run_aggregator(settings: AggregatorSettings, ready: Callable[[str, Eve
         store = ExperimentStore(settings.directory)
         failpoint("aggregator.opened")
         stack.callback(store.close)
+        store.verify()
         epoch = store.take_epoch()
         if epoch > 1:
             log.info("'%s' goes on where it was: this is its epoch %d", settings.experiment, epoch)
         bus = EventBus(store.events)
         shelf = ModelShelf(settings.plan, files)
-        if store.snapshot() is None:
-            place_initial_model(settings.plan, settings.workspace, files)
-        experiment = open_experiment(settings.experiment, settings.plan, store, files, settings.expected)
+        experiment = _restore(settings, store, shelf)
         failpoint("aggregator.restored")
         deliveries = Deliveries(experiment.receipts, experiment.round)
         runtime = MailboxRuntime(plan_digest(settings.plan), deliveries)

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from openfl_like.errors import MEANINGS, ConflictError, ExperimentFailedError, NotAllowedError, SettingsError
+from openfl_like.errors import (
+    MEANINGS,
+    ConflictError,
+    DamagedError,
+    ExperimentFailedError,
+    NotAllowedError,
+    SettingsError,
+    StorageError,
+)
 from openfl_like.failpoints import failpoint
 from openfl_like.services.spawn import Child, Standby, describe_exit
 
@@ -18,7 +26,8 @@ log = logging.getLogger(__name__)
 START_TIMEOUT_S = 30.0
 END_GRACE_S = 8.0
 LOSS_GRACE_S = 1.0
-REFUSALS = {MEANINGS[kind].exit_code for kind in (SettingsError, NotAllowedError, ConflictError)}
+NO_ROOM_EXIT = MEANINGS[StorageError].exit_code
+REFUSALS = {MEANINGS[kind].exit_code for kind in (SettingsError, NotAllowedError, ConflictError, DamagedError)}
 """Exit codes of an Aggregator that has something against its experiment; it would say the same the next time."""
 
 
@@ -48,6 +57,7 @@ class AggregatorProcess:
 
         Raises:
             ExperimentFailedError: If it has something against the experiment.
+            StorageError: If there is no room on a disk for it.
             AggregatorLostError: If it died, or was not ready in time.
         """
         found = cls(await standby.start(arguments, on_line))
@@ -63,6 +73,8 @@ class AggregatorProcess:
             raise
         if not line:
             reason = await found.post_mortem()
+            if found.child.process.returncode == NO_ROOM_EXIT:
+                raise StorageError(reason)
             if found.child.process.returncode in REFUSALS:
                 raise ExperimentFailedError(reason)
             raise AggregatorLostError(reason)

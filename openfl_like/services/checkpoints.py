@@ -42,7 +42,7 @@ from openfl_like.store.checkpoint import (
     write_checkpoint,
 )
 from openfl_like.store.director import DirectorStore, StoredExperiment
-from openfl_like.store.experiment import ExperimentStore, Recorded
+from openfl_like.store.experiment import ExperimentStore, Recorded, write_record
 from openfl_like.store.files import ExperimentFiles, sync_names
 from openfl_like.tensors.container import TensorFile
 from openfl_like.tensors.manifest import sha256_file
@@ -215,8 +215,8 @@ def _furnish(staging: Path, checkpoint: Checkpoint, caller: str) -> None:
         raise BundleError(error.message, place=error.place, cure=error.cure) from None
     (staging / UNFINISHED).touch()
     origin = {"by": caller, "federation": checkpoint.origin.federation, "owner": checkpoint.summary.owner}
+    write_record(staging, recorded, _ending(read_events(staging), checkpoint.summary))
     with contextlib.closing(ExperimentStore(staging)) as store:
-        store.adopt(recorded, _ending(read_events(staging), checkpoint.summary))
         store.announce(time.time(), Announce(Notice.EXPERIMENT_IMPORTED, origin))
     (staging / HEAD).rename(staging / ORIGIN)
     for name in (EVENTS, RECORD):

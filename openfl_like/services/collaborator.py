@@ -8,7 +8,7 @@ import contextlib
 import logging
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from openfl_like.errors import (
@@ -17,9 +17,11 @@ from openfl_like.errors import (
     RoundClosedError,
     SettingsError,
     ShardError,
+    StorageError,
     TaskError,
     UnreachableError,
     UpdateRefusedError,
+    no_room,
 )
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.ports import Dismissal, Ready, TaskFailure, Withdrawal
@@ -31,7 +33,7 @@ from openfl_like.services.restarts import Restarts
 from openfl_like.services.worker_process import WorkerEndedError, WorkerProcess, WorkerSettings
 from openfl_like.store.files import retire
 from openfl_like.tensors.container import spare_path
-from openfl_like.tensors.manifest import manifest_path
+from openfl_like.tensors.manifest import file_digest, manifest_path
 from openfl_like.wire.aggregator import AggregatorClient, Participation
 from openfl_like.wire.channel import HANDSHAKE_S, backoff
 from openfl_like.wire.transfer import part_of
@@ -97,6 +99,7 @@ class Collaborator:
     _job: asyncio.Task[None] | None = None
     _performance: _Performance | None = None
     _progress_noted: bool = False
+    _verified: set[str] = field(default_factory=set)
 
     async def run(self) -> Dismissal:
         """Takes part until dismissed.
@@ -179,29 +182,55 @@ class Collaborator:
         return None
 
     async def _do(self, session: Participation, assignment: Assignment) -> None:
-        """Performs and delivers one assignment; what goes wrong at this site becomes a report."""
+        """Performs and delivers one assignment; where there is no room, here or there, it is tried again."""
         failpoint("collaborator.assignment.taken")
+        async for _ in backoff():
+            try:
+                await self._attempt(session, assignment)
+            except StorageError as full:
+                log.warning("round %d: %s %s; trying again", assignment.round, full.code, full)
+                if self._worker is not None and self._worker.done() and self._worker.exception() is not None:
+                    await self._end_worker()
+            else:
+                return
+
+    async def _attempt(self, session: Participation, assignment: Assignment) -> None:
+        """Performs and delivers one assignment; what goes wrong at this site becomes a report.
+
+        Raises:
+            StorageError: If there is no room on a disk.
+        """
         try:
             if self._performance is None or not self._performance.is_of(assignment):
                 await self._end_performance()
                 self._performance = _Performance(assignment, asyncio.create_task(self._perform(session, assignment)))
             await self._deliver(session, await asyncio.shield(self._performance.task))
             self._note_progress()
-        except (TaskError, ShardError, SettingsError) as error:
-            await self._end_worker()
-            task, reason = _blame(error, assignment)
-            log.warning("round %d: task '%s' failed: %s", assignment.round, task, reason)
-            session.report(TaskFailure(assignment.round, assignment.phase, task, reason))
-        except RoundClosedError as error:
-            log.warning("round %d: the update was not taken: %s", assignment.round, error)
-        except UpdateRefusedError as error:
-            log.warning("round %d: the update was refused: %s", assignment.round, error)
-            session.report(TaskFailure(assignment.round, assignment.phase, assignment.phase.value, str(error)))
-        except UnreachableError as error:
-            log.warning("round %d: %s; the update is kept", assignment.round, error)
-        except (FederationError, OSError) as error:  # a full disk, too: a job that ends in silence is waited for
-            log.exception("round %d failed", assignment.round)
-            session.report(TaskFailure(assignment.round, assignment.phase, assignment.phase.value, str(error)))
+        except (FederationError, OSError) as error:
+            full = no_room(error)
+            if full is not None:
+                raise full from error
+            await self._report(session, assignment, error)
+
+    async def _report(self, session: Participation, assignment: Assignment, error: FederationError | OSError) -> None:
+        """Tells what went wrong, if anybody waits for it."""
+        task, reason = assignment.phase.value, str(error)
+        match error:
+            case TaskError() | ShardError() | SettingsError():
+                await self._end_worker()
+                task, reason = _blame(error, assignment)
+                log.warning("round %d: task '%s' failed: %s", assignment.round, task, reason)
+            case RoundClosedError():
+                log.warning("round %d: the update was not taken: %s", assignment.round, error)
+                return
+            case UnreachableError():
+                log.warning("round %d: %s; the update is kept", assignment.round, error)
+                return
+            case UpdateRefusedError():
+                log.warning("round %d: the update was refused: %s", assignment.round, error)
+            case _:  # a job that ends in silence is waited for
+                log.error("round %d failed", assignment.round, exc_info=error)
+        session.report(TaskFailure(assignment.round, assignment.phase, task, reason))
 
     async def _perform(self, session: Participation, assignment: Assignment) -> _Result:
         out = self.settings.directory / "updates" / f"{assignment.round:04d}-{assignment.phase}.safetensors"
@@ -239,9 +268,13 @@ class Collaborator:
         if not digest:
             return None
         path = self.settings.directory / "models" / f"{digest}.safetensors"
+        if digest not in self._verified and await asyncio.to_thread(_damaged, path, digest):
+            log.warning("%s is damaged; it is fetched again", path)
+            path.unlink()
         if not path.exists():
             self._clear(path.parent, keep=part_of(path))
             await session.model(digest, path, spare_path(path))
+        self._verified = {digest}
         return path
 
     def _clear(self, folder: Path, keep: Path | None = None) -> None:
@@ -271,8 +304,9 @@ class Collaborator:
     def _note_progress(self) -> None:
         """Leaves a note for the Envoy that this process has got something done."""
         if not self._progress_noted:
-            self._progress_noted = True
-            progress_note(self.settings.directory).touch()
+            with contextlib.suppress(OSError):  # no room: the next one is noted
+                progress_note(self.settings.directory).touch()
+                self._progress_noted = True
 
     def _warm_up(self) -> None:
         """Starts the worker while the Aggregator is being connected to; its failure shows at the first assignment."""
@@ -322,6 +356,11 @@ class Collaborator:
 def progress_note(directory: Path) -> Path:
     """The file that says that the Collaborator of this directory has delivered something since it was started."""
     return directory / "progress"
+
+
+def _damaged(path: Path, digest: str) -> bool:
+    """Whether a model that a former process left behind is not what its name says."""
+    return path.exists() and file_digest(path) != digest
 
 
 def _blame(error: TaskError | ShardError | SettingsError, assignment: Assignment) -> tuple[str, str]:

@@ -10,18 +10,29 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from openfl_like.errors import BundleError, ConflictError, FederationError, NotAllowedError, NotFoundError, UsageError
+from openfl_like import __version__
+from openfl_like.errors import (
+    BundleError,
+    ConflictError,
+    DamagedError,
+    FederationError,
+    NotAllowedError,
+    NotFoundError,
+    StorageError,
+    UsageError,
+    no_room,
+)
 from openfl_like.events.bus import EventBus, batched
 from openfl_like.failpoints import failpoint
 from openfl_like.federation import surplus
 from openfl_like.federation.events import Announce, Notice, Status
 from openfl_like.federation.parties import (
+    DirectorStatus,
     EnvoyRecord,
     EventRecord,
     ExperimentRecord,
     ExperimentSummary,
     LogLines,
-    PublishedVersion,
 )
 from openfl_like.federation.ports import (
     CollaboratorEnded,
@@ -41,19 +52,23 @@ from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.loop import Outcome
 from openfl_like.services.checkpoints import Checkpoints
 from openfl_like.services.dispatch import Desk, Dispatch
+from openfl_like.services.feed import MILESTONES, Feed, history_of, record_of, tell_end, versions_of
+from openfl_like.services.integrity import check_file
 from openfl_like.services.leftovers import remove_leftovers
 from openfl_like.services.lifetime import allow_many_connections
 from openfl_like.services.lock import only_one
 from openfl_like.services.mending import mend, mend_all
 from openfl_like.services.once import Once
+from openfl_like.services.room import Room
 from openfl_like.services.roster import Roster
 from openfl_like.services.settings import DirectorFile, check_times
 from openfl_like.services.signature import verify_submitter
 from openfl_like.services.spawn import Standby
 from openfl_like.services.strays import end_marked
-from openfl_like.store.director import DirectorStore, StoredExperiment
+from openfl_like.store.director import RESUMABLE, DirectorStore, StoredExperiment
 from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles, pick_version, sync_names
+from openfl_like.store.logs import LogFile, read_log
 from openfl_like.wire.checkpoints import SERVICE as CHECKPOINTS
 from openfl_like.wire.checkpoints import CheckpointServicer
 from openfl_like.wire.director import SERVICE, DirectorServicer
@@ -63,38 +78,6 @@ log = logging.getLogger(__name__)
 REQUEST_ID = re.compile(r"[0-9a-f]{8,64}")
 BUNDLE_SLACK_BYTES = 16 << 20  # the archive's own headers
 RESUMED_BY = "resumed by "
-_MILESTONES = (
-    Notice.EXPERIMENT_QUEUED,
-    Notice.EXPERIMENT_STARTED,
-    Notice.EXPERIMENT_ENDED,
-    Notice.EXPERIMENT_RESUMED,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _Feed:
-    """What watchers of an experiment read from until it has ended."""
-
-    bus: EventBus
-    store: ExperimentStore
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def announce(self, announcement: Announce) -> EventRecord:
-        """Adds to the history what the Director itself has to tell."""
-        event = self.store.announce(time.time(), announcement)
-        self.bus.publish([event])
-        return event
-
-    def close(self, outcome: Outcome) -> None:
-        """Ends the feed; the history says how the experiment ended even if its Aggregator could not."""
-        events = self.store.events()
-        if not events or events[-1].kind != Notice.EXPERIMENT_ENDED:
-            rounds = [version.version.round for version in self.store.versions()]
-            fields = {"status": outcome.status.value, "reason": outcome.reason, "rounds": max(rounds, default=0)}
-            self.announce(Announce(Notice.EXPERIMENT_ENDED, {**fields, "shortfalls": dict(outcome.shortfalls)}))
-        self.bus.close()
-        self.store.close()
-        self.ended.set()
 
 
 @dataclass(slots=True)
@@ -114,13 +97,16 @@ class Director:
     store: DirectorStore
     roster: Roster = field(init=False)
     standby: Standby = field(init=False)
+    room: Room = field(init=False)
     _queued: asyncio.Event = field(default_factory=asyncio.Event)
     _current: Dispatch | None = None
-    _feeds: dict[str, _Feed] = field(default_factory=dict)
+    _logs: dict[Path, LogFile] = field(default_factory=dict)
+    _feeds: dict[str, Feed] = field(default_factory=dict)
     _admitting: Once[ExperimentSummary] = field(default_factory=Once)
 
     def __post_init__(self) -> None:
         self.standby = Standby("aggregator", self.settings.state)
+        self.room = Room(self._places)
         self.roster = Roster(self.settings, self.store, self._on_answer, self._on_logs, self._unwanted)
 
     # ---- what envoys report to the roster
@@ -142,9 +128,10 @@ class Director:
         with contextlib.suppress(NotFoundError):
             path = self._files(self._known(lines.experiment).summary.id).log(lines.source)
             failpoint("director.log.before")
-            with path.open("a", encoding="utf-8") as file:
-                file.writelines(f"{line}\n" for line in lines.lines)
-                failpoint("director.log.after")
+            file = self._logs.setdefault(path, LogFile(path))
+            file.write(lines.lines)
+            file.close()
+            failpoint("director.log.after")
 
     # ---- users
 
@@ -165,13 +152,14 @@ class Director:
         known = await asyncio.to_thread(self.store.requested, caller, submission.request_id)
         if known is not None:
             return Landing(self._files(known.id).bundle, complete=True)
+        self.room.check()
         return Landing(self._incoming(caller, submission))
 
     async def submit(self, caller: str, submission: Submission) -> ExperimentSummary:
         """Queues a complete bundle; it is on disk when this returns."""
         key = caller, submission.request_id
         summary = await self._admitting.do(key, lambda: self._admit(caller, submission))
-        if summary.status is Status.QUEUED and self._feed(summary.id).store.latest(*_MILESTONES) is None:
+        if summary.status is Status.QUEUED and self._feed(summary.id).store.latest(*MILESTONES) is None:
             log.info("experiment %s submitted by %s", summary.id, caller)
             self._feed(summary.id).announce(Announce(Notice.EXPERIMENT_QUEUED, {"owner": caller}))
             failpoint("director.submit.announced")
@@ -189,10 +177,10 @@ class Director:
             plan = unpack(incoming, staging)
             check_plan(plan, "the submitted plan")
             check_times(plan, self.settings)
-        except FederationError:
+        except (FederationError, OSError) as error:
             incoming.unlink(missing_ok=True)
             ExperimentFiles(staging).remove()
-            raise
+            raise no_room(error) or error from error
         failpoint("director.submit.unpacked")
         experiment = f"{plan.name[:48]}-{secrets.token_hex(4)}"
         try:
@@ -239,7 +227,7 @@ class Director:
         """Gives everything known of one experiment."""
         summary = self._known(experiment).summary
         files = self._files(summary.id)
-        versions, told = await asyncio.to_thread(_record, files)
+        versions, told = await asyncio.to_thread(record_of, files)
         plan = files.plan.read_text(encoding="utf-8")
         return ExperimentRecord(summary, tuple(versions), plan, surplus.total(told))
 
@@ -248,7 +236,7 @@ class Director:
         summary = self._known(experiment).summary
         yield [summary]
         if summary.status.ended:
-            for events in batched(await asyncio.to_thread(_history, self._files(summary.id), after)):
+            for events in batched(await asyncio.to_thread(history_of, self._files(summary.id), after)):
                 yield events
         else:
             async for events in self._feed(summary.id).bus.batches(after):
@@ -267,7 +255,7 @@ class Director:
             )
         for name, path in found.items():
             if source in {"", name}:
-                text = await asyncio.to_thread(path.read_text, encoding="utf-8", errors="replace")
+                text = await asyncio.to_thread(read_log, path)
                 lines = text.splitlines()
                 for start in range(0, len(lines), 500):
                     yield LogLines(summary.id, name, tuple(lines[start : start + 500]))
@@ -284,37 +272,56 @@ class Director:
             await self._current.cancel(caller)
             await feed.ended.wait()
             return self._known(experiment).summary
-        return self._finish(summary.id, Outcome(Status.CANCELLED, f"cancelled by {caller}"))
+        return await self._finish(summary.id, Outcome(Status.CANCELLED, f"cancelled by {caller}"))
 
     async def resume(self, caller: str, experiment: str) -> ExperimentSummary:
         """Queues an experiment again that FAILED or was CANCELLED; it is on disk when this returns."""
+        await asyncio.to_thread(self._check_record, experiment)
         summary = self.store.requeue(experiment, f"{RESUMED_BY}{caller}")
         log.info("experiment %s: resumed by %s", summary.id, caller)
         self._tell_resumed(summary)
         self._queued.set()
         return summary
 
+    def _check_record(self, experiment: str) -> None:
+        """Looks whether the record of an ended experiment is sound, and has its end: it may be from a backup."""
+        summary = self._known(experiment).summary
+        if summary.status in RESUMABLE:
+            with contextlib.closing(ExperimentStore(self._files(summary.id).directory)) as store:
+                store.verify()
+                tell_end(store, Outcome(summary.status, summary.reason))
+
     def _tell_resumed(self, summary: ExperimentSummary) -> None:
         """Sees to it that the history says who has resumed a queued experiment: we may have died before we said so."""
         feed = self._feed(summary.id)
         if not summary.reason.startswith(RESUMED_BY):
             return
-        last = feed.store.latest(*_MILESTONES)
+        last = feed.store.latest(*MILESTONES)
         if last is None or last.kind != Notice.EXPERIMENT_RESUMED:
             feed.announce(Announce(Notice.EXPERIMENT_RESUMED, {"by": summary.reason.removeprefix(RESUMED_BY)}))
 
     async def model(self, experiment: str, which: str) -> Path:
         """Gives the file of a published model."""
         files = self._files(self._known(experiment).summary.id)
-        versions = await asyncio.to_thread(_versions, files)
-        path = files.model(pick_version(versions, which).version.round)
+        versions = await asyncio.to_thread(versions_of, files)
+        version = pick_version(versions, which).version
+        path = files.model(version.round)
         if not path.exists():
             raise NotFoundError(f"version {which} is not kept any more", cure="raise model_store.keep.last in the plan")
+        await asyncio.to_thread(check_file, path, version.digest)
         return path
 
     async def envoys(self) -> list[EnvoyRecord]:
         """Lists the roster."""
         return await self.roster.records()
+
+    async def status(self) -> DirectorStatus:
+        """Says how the Director is."""
+        await self.room.look()
+        open_ones = [summary.status for summary in await self.experiments() if not summary.status.ended]
+        queued = open_ones.count(Status.QUEUED)
+        online = len(self.roster.online())
+        return DirectorStatus(__version__, self.room.problems, queued, len(open_ones) - queued, online)
 
     # ---- the queue
 
@@ -323,12 +330,24 @@ class Director:
         while True:
             self._queued.clear()
             waiting = [item for item in await self.experiments() if not item.status.ended]
-            for summary in waiting:
-                self._tell_resumed(summary)
+            waiting = [summary for summary in waiting if await self._readable(summary)]
             if waiting:
-                await self._run(min(waiting, key=lambda item: (item.status is Status.QUEUED, item.submitted_at)))
+                await self._run(min(waiting, key=lambda item: item.status is Status.QUEUED))  # the first that came
             else:
                 await self._queued.wait()
+
+    async def _readable(self, summary: ExperimentSummary) -> bool:
+        """Whether the record of a waiting experiment can be used; if not it FAILED, and the queue goes on."""
+        try:
+            self._tell_resumed(summary)
+        except StorageError:
+            await self.room.wait()
+            return False
+        except (DamagedError, ConflictError) as error:
+            log.error("experiment %s: %s %s", summary.id, error.code, error)  # noqa: TRY400 (the error says it all)
+            await self._finish(summary.id, Outcome(Status.FAILED, f"the director cannot read its record: {error}"))
+            return False
+        return True
 
     async def _run(self, summary: ExperimentSummary) -> None:
         def on_status(status: Status, reason: str) -> None:
@@ -354,6 +373,11 @@ class Director:
         try:
             await asyncio.to_thread(mend, stored, self._files(summary.id))
             outcome = await self._current.run()
+        except StorageError as error:
+            log.warning("experiment %s waits: %s", summary.id, error)
+            self._current = None
+            await self.room.wait()
+            return
         except FederationError as error:
             outcome = Outcome(Status.FAILED, f"the director cannot run it: {error}")
         except Exception as error:
@@ -361,21 +385,35 @@ class Director:
             outcome = Outcome(Status.FAILED, f"the director failed: {type(error).__name__}: {error}")
         finally:
             self._current = None
-        self._finish(summary.id, outcome)
+        await self._finish(summary.id, outcome)
 
-    def _finish(self, experiment: str, outcome: Outcome) -> ExperimentSummary:
+    async def _finish(self, experiment: str, outcome: Outcome) -> ExperimentSummary:
         status, reason = outcome.status, outcome.reason
         failpoint("director.end.before")
-        summary = self.store.set_status(experiment, status, reason, time.time(), outcome.shortfalls)
+        while True:
+            try:
+                summary = self.store.set_status(experiment, status, reason, time.time(), outcome.shortfalls)
+                break
+            except StorageError as error:
+                log.warning("experiment %s has ended, which cannot be stored yet: %s", experiment, error)
+            await self.room.wait()
         failpoint("director.end.after")
         log.info("experiment %s: %s %s", experiment, summary.standing, reason)
         feed = self._feeds.pop(experiment, None)
         if feed is not None:
-            feed.close(outcome)
+            try:
+                feed.close(outcome)
+            except (DamagedError, StorageError) as error:  # the row decides; the history gets its end when it is needed
+                log.error("experiment %s: %s %s", experiment, error.code, error)  # noqa: TRY400 (as above)
             failpoint("director.end.told")
         return summary
 
     # ---- where things are
+
+    def _places(self) -> list[Path]:
+        running = [] if self._current is None else [self._current.files.directory]
+        logs = [directory / "logs" for directory in running if (directory / "logs").is_dir()]
+        return [path for path in (self.settings.state, *running, *logs) if path.is_dir()]
 
     def _known(self, experiment: str) -> StoredExperiment:
         return self.store.experiment(experiment)
@@ -386,34 +424,12 @@ class Director:
     def _incoming(self, caller: str, submission: Submission) -> Path:
         return self.settings.state / "incoming" / f"{caller}-{submission.request_id}.tar"
 
-    def _feed(self, experiment: str) -> _Feed:
+    def _feed(self, experiment: str) -> Feed:
         """Opens what watchers of an experiment that has not ended read from."""
         if experiment not in self._feeds:
             store = ExperimentStore(self._files(experiment).directory)
-            self._feeds[experiment] = _Feed(EventBus(store.events), store)
+            self._feeds[experiment] = Feed(EventBus(store.events), store)
         return self._feeds[experiment]
-
-
-def _versions(files: ExperimentFiles) -> list[PublishedVersion]:
-    store = ExperimentStore(files.directory)
-    try:
-        return store.versions()
-    finally:
-        store.close()
-
-
-def _record(files: ExperimentFiles) -> tuple[list[PublishedVersion], list[EventRecord]]:
-    """Gives the versions, and what the history tells of updates that could not count."""
-    with contextlib.closing(ExperimentStore(files.directory)) as store:
-        return store.versions(), store.events(kinds=surplus.TOLD)
-
-
-def _history(files: ExperimentFiles, after: int) -> list[EventRecord]:
-    store = ExperimentStore(files.directory)
-    try:
-        return store.events(after)
-    finally:
-        store.close()
 
 
 async def run_director(settings: DirectorFile, credentials: Credentials, ready: Callable[[str], None]) -> None:
@@ -426,6 +442,7 @@ async def run_director(settings: DirectorFile, credentials: Credentials, ready: 
 
     Raises:
         ConflictError: If the address or the state directory is taken.
+        DamagedError: If its database is damaged.
         CredentialError: If the experiment authority cannot be read.
     """
     allow_many_connections()
@@ -437,6 +454,7 @@ async def run_director(settings: DirectorFile, credentials: Credentials, ready: 
         store = DirectorStore(settings.state)
         failpoint("director.opened")
         stack.callback(store.close)
+        await asyncio.to_thread(store.verify)
         remove_leftovers(settings.state, {summary.id for summary in store.experiments()})
         await asyncio.to_thread(mend_all, settings.state, store)
         director = Director(settings, credentials, authority, store)
@@ -449,7 +467,10 @@ async def run_director(settings: DirectorFile, credentials: Credentials, ready: 
         async with Server(settings.listen, credentials, handlers) as server:
             ready(f"{settings.listen.rpartition(':')[0]}:{server.port}")
             director.standby.prepare()
+            await director.room.look()
+            watching = asyncio.create_task(director.room.watch())
             try:
                 await director.work()
             finally:
+                watching.cancel()
                 await director.standby.close()

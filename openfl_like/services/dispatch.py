@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
-from openfl_like.errors import ExperimentFailedError, FederationError, UnreachableError
+from openfl_like.errors import ExperimentFailedError, FederationError, StorageError, UnreachableError, no_room
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.events import Announce, Notice, Status
 from openfl_like.federation.parties import EventRecord
@@ -19,8 +19,9 @@ from openfl_like.pki.roles import Identity, Role
 from openfl_like.plan.digest import thaw
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.loop import Outcome
-from openfl_like.services.aggregator_process import Address, AggregatorLostError, AggregatorProcess
+from openfl_like.services.aggregator_process import NO_ROOM_EXIT, Address, AggregatorLostError, AggregatorProcess
 from openfl_like.services.envoy import LogSender
+from openfl_like.services.integrity import check_submission
 from openfl_like.services.restarts import Restarts
 from openfl_like.services.roster import Roster
 from openfl_like.services.settings import DirectorFile
@@ -104,8 +105,12 @@ class Dispatch:
 
         An Aggregator that dies is started again and goes on from its last commit. If the Director is stopped meanwhile,
         nobody is told that the experiment ended: it goes on at the Director's next start.
+
+        Raises:
+            StorageError: If there is no room on a disk; it has not ended, and can be run again when there is.
         """
         try:
+            await asyncio.to_thread(check_submission, self.experiment, self.files)
             plan = thaw(self.files.plan.read_bytes())
             await self._catch_up()
             if self._end is not None:  # the Director died before it could note that
@@ -115,10 +120,8 @@ class Dispatch:
             await self._starting
             self.desk.on_status(Status.RUNNING, "")
             return await self._oversee(plan)
-        except FederationError as error:
-            return self._cancelled() if self._cancelled_by else Outcome(Status.FAILED, str(error))
-        except OSError as error:
-            return Outcome(Status.FAILED, f"the director could not run it: {error}")
+        except (FederationError, OSError) as error:
+            return self._ended_by(error)
         except asyncio.CancelledError:
             if not self._cancelled_by:
                 self._leaving = True
@@ -126,6 +129,17 @@ class Dispatch:
             return self._cancelled()
         finally:
             await self._clean_up()
+
+    def _ended_by(self, error: FederationError | OSError) -> Outcome:
+        """Gives the end that an error means; raises StorageError if it is none, but has to wait for room on a disk."""
+        if self._cancelled_by:
+            return self._cancelled()
+        full = no_room(error)
+        if full is not None:
+            self._leaving = True  # as if the Director were stopped: the sites go on with what they do
+            raise full from error
+        prefix = "" if isinstance(error, FederationError) else "the director could not run it: "
+        return Outcome(Status.FAILED, f"{prefix}{error}")
 
     def _cancelled(self) -> Outcome:
         return Outcome(Status.CANCELLED, f"cancelled by {self._cancelled_by}")
@@ -281,7 +295,10 @@ class Dispatch:
                 self.desk.on_event(event)
             if self._end is not None:
                 return self._end
-            await self._pause(await self._aggregator.post_mortem())
+            reason = await self._aggregator.post_mortem()
+            if self._aggregator.child.process.returncode == NO_ROOM_EXIT:
+                raise StorageError(reason)
+            await self._pause(reason)
             await self._start()
 
     async def _relay(self) -> bool:

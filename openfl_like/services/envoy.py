@@ -8,7 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from openfl_like import __version__
-from openfl_like.errors import MEANINGS, ConflictError, FederationError, InternalError, UnreachableError
+from openfl_like.errors import (
+    MEANINGS,
+    ConflictError,
+    FederationError,
+    InternalError,
+    StorageError,
+    UnreachableError,
+    no_room,
+)
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.parties import LogLines, ShardFacts
 from openfl_like.federation.ports import (
@@ -38,6 +46,7 @@ from openfl_like.services.strays import end_marked, end_noted
 from openfl_like.services.vigil import FROZEN_S, keep_vigil
 from openfl_like.services.worker_process import PROCESS_NOTES, WorkerEndedError, WorkerProcess, WorkerSettings
 from openfl_like.store.files import ExperimentFiles
+from openfl_like.store.logs import LogFile
 from openfl_like.wire.channel import backoff, spread
 from openfl_like.wire.director import Attendance, EnvoyClient
 
@@ -46,6 +55,8 @@ LOG_BATCH_S = 0.2
 LOG_LINE_LIMIT = 4000
 STALE_SESSION_S = 30.0
 RETRY_S = 0.5  # there may be hundreds of us, and none of them is in a hurry: its collaborators work on
+RETRY_NO_ROOM_S = 5.0
+NO_ROOM_EXIT = MEANINGS[StorageError].exit_code
 CRASHED = MEANINGS[InternalError].exit_code
 UNREACHABLE = MEANINGS[UnreachableError].exit_code
 
@@ -160,7 +171,7 @@ class Envoy:
                         async with EnvoyClient(self.settings.director, self.settings.credentials) as client:
                             await self._attend(client)
                         log.warning("the director ended the session; connecting again")
-                    except UnreachableError as error:
+                    except (UnreachableError, StorageError) as error:
                         log.warning("%s; trying again", error)
                     except ConflictError as error:
                         # a session that we lost may live on at the Director until it has found out
@@ -250,8 +261,9 @@ class Envoy:
         except UnreachableError:
             raise  # the session is lost, too; the Director will order again
         except (FederationError, OSError) as error:  # a full disk is a reason, not the end of the site
-            log.warning("experiment %s refused: %s", order.experiment, error)
-            self._outbox.put_nowait(OrderReply(order.experiment, accepted=False, reason=str(error)))
+            reason = str(no_room(error) or error)
+            log.warning("experiment %s refused: %s", order.experiment, reason)
+            self._outbox.put_nowait(OrderReply(order.experiment, accepted=False, reason=reason))
             return
         work.key, csr = new_key_and_csr()
         failpoint("envoy.csr.made")
@@ -327,9 +339,9 @@ class Envoy:
         away = code == UNREACHABLE and work.session != self._sessions
         if work.progressed() or away:
             work.restarts.progressed()
-        if code < 0 or code == CRASHED or away:
+        if code < 0 or code in {CRASHED, NO_ROOM_EXIT} or away:
             self._standby.prepare()
-            if await self._start_again(work):
+            if await self._start_again(work, patient=code == NO_ROOM_EXIT):
                 return
         if self._work.get(work.order.experiment) is work:
             del self._work[work.order.experiment]
@@ -337,11 +349,11 @@ class Envoy:
         self._outbox.put_nowait(CollaboratorEnded(work.order.experiment, code, reason))
         self._standby.prepare()
 
-    async def _start_again(self, work: _Work) -> bool:
-        if work.stopping.is_set() or work.restarts.exhausted:
+    async def _start_again(self, work: _Work, *, patient: bool) -> bool:
+        if work.stopping.is_set() or (work.restarts.exhausted and not patient):
             return False
         try:
-            async with asyncio.timeout(work.restarts.next_pause_s()):
+            async with asyncio.timeout(RETRY_NO_ROOM_S if patient else work.restarts.next_pause_s()):
                 await work.stopping.wait()
         except TimeoutError:
             try:
@@ -384,7 +396,7 @@ class LogSender:
     def __init__(self, experiment: str, source: str, path: Path, send: Callable[[LogLines], None]) -> None:
         self._experiment = experiment
         self._source = source
-        self._file = path.open("a", encoding="utf-8")
+        self._file = LogFile(path)
         self._send = send
         self._lines: list[str] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -392,8 +404,6 @@ class LogSender:
     def add(self, line: str) -> None:
         """Takes one line."""
         line = line[:LOG_LINE_LIMIT]
-        self._file.write(line + "\n")
-        failpoint("envoy.log.written")
         self._lines.append(line)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(LOG_BATCH_S, self._send_batch)
@@ -408,7 +418,8 @@ class LogSender:
     def _send_batch(self) -> None:
         self._timer = None
         if self._lines:
-            self._file.flush()
+            self._file.write(self._lines)
+            failpoint("envoy.log.written")
             self._send(LogLines(self._experiment, self._source, tuple(self._lines)))
             self._lines = []
 

@@ -1,12 +1,13 @@
 """The Director's roster: which envoys are there, and how to reach them."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from openfl_like.errors import ConflictError, ShardMismatchError, UsageError
+from openfl_like.errors import ConflictError, ShardMismatchError, StorageError, UsageError
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.parties import EnvoyRecord, LogLines
 from openfl_like.federation.ports import (
@@ -24,6 +25,7 @@ from openfl_like.services.settings import MISSED_HEARTBEATS, DirectorFile
 from openfl_like.store.director import DirectorStore
 from openfl_like.store.files import ExperimentFiles
 
+log = logging.getLogger(__name__)
 PROBE_S = 5.0
 HEARTBEATS_PER_S = 50.0  # of all envoys together; each takes about half a millisecond, most of it gRPC's
 
@@ -89,7 +91,7 @@ class Roster:
         self._sessions[name] = session
         try:  # from here on: an envoy that is lost while it is welcomed must be able to come back
             self._pace()
-            await asyncio.to_thread(self.store.record_envoy, name, hello.shard, session.record.last_seen)
+            await asyncio.to_thread(self._remember, session.record)
             await send(Welcome(self._period_s))
             failpoint("director.roster.joined")
             await self._announce()
@@ -99,7 +101,13 @@ class Roster:
             session.ended.set()
             self._pace()
             failpoint("director.roster.left")
-            self.store.record_envoy(name, hello.shard, session.record.last_seen)
+            self._remember(session.record)
+
+    def _remember(self, record: EnvoyRecord) -> None:
+        try:
+            self.store.record_envoy(record.name, record.shard, record.last_seen)
+        except StorageError as error:  # of what is remembered of an envoy nothing depends
+            log.warning("'%s' is not remembered: %s", record.name, error)
 
     async def bundle_file(self, experiment: str) -> Path:
         """Gives the workspace bundle of an experiment; raises NotFoundError."""

@@ -19,6 +19,8 @@ TERM_GRACE_S = 3.0
 LINE_LIMIT = 1 << 20
 TAIL_LINES = 20
 
+# Names the file by which `openfl_like.testing.wall_clock` shifts clocks; that works by a folder on PYTHONPATH.
+WALL_CLOCK = "OPENFL_LIKE_WALL_CLOCK"
 # What a child may see of our environment: where programs, libraries and temporary files are, never a secret.
 PASSED_ON = (
     "PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TERM", "LD_LIBRARY_PATH", "PYTHONHASHSEED", "COVERAGE_PROCESS_START",
@@ -28,7 +30,8 @@ PASSED_ON = (
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Gives the environment for a child: the allow-list above and nothing else of ours."""
-    kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    names = (*PASSED_ON, WALL_CLOCK, "PYTHONPATH") if WALL_CLOCK in os.environ else PASSED_ON
+    kept = {name: os.environ[name] for name in names if name in os.environ}
     return {**kept, "PYTHONUNBUFFERED": "1", **(extra or {})}
 
 

@@ -19,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from openfl_like.errors import FederationError, TaskError
+from openfl_like.errors import FederationError, TaskError, no_room
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.parties import ShardFacts
 from openfl_like.federation.task import Assignment, Phase, TaskCall
@@ -50,11 +50,19 @@ class Worker:
         """Carries out one order; errors of the submitted code or the shard become an answer, too."""
         try:
             return self._load(order) if "shard" in order else self._perform(order)
-        except TaskError as error:
+        except (FederationError, OSError) as error:
+            return {"error": self._explain(error)}
+
+    def _explain(self, error: FederationError | OSError) -> dict[str, str]:
+        full = no_room(error)
+        if full is not None:
+            return {"code": full.code, "task": "", "reason": str(full)}
+        if isinstance(error, TaskError):
             task = self._performer.task if self._performer is not None else ""
-            return {"error": {"code": error.code, "task": task or "load", "reason": error.message}}
-        except FederationError as error:
-            return {"error": {"code": error.code, "task": "", "reason": str(error)}}
+            return {"code": error.code, "task": task or "load", "reason": error.message}
+        if isinstance(error, OSError):
+            raise error
+        return {"code": error.code, "task": "", "reason": str(error)}
 
     def _load(self, order: Mapping[str, Any]) -> dict[str, object]:
         from openfl_like.data.shard import build_shard, load_shard_config

@@ -1,5 +1,7 @@
 """Opening a database: durable where it must be, at the newest schema, or refused with a way out."""
 
+import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,16 +18,22 @@ from sqlalchemy import (
     create_engine,
     event,
     inspect,
+    make_url,
     select,
     text,
 )
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, IntegrityError
 from sqlalchemy.pool import StaticPool
 
-from openfl_like.errors import ConflictError
+from openfl_like.errors import ConflictError, DamagedError, FederationError, StorageError
 from openfl_like.failpoints import failpoint
+from openfl_like.store.mark import mark_of, read_mark, write_mark
 
+_PRIMARY = 0xFF
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_MAYBE_NO_ROOM = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
+_FEWEST_BYTES = 1 << 16
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -47,31 +55,55 @@ class Database:
         kind: ``director`` or ``experiment``.
 
     Raises:
-        ConflictError: If the file is damaged or of a newer version of the platform.
+        ConflictError: If it cannot be opened or is of a newer version of the platform.
+        DamagedError: If the file is damaged, or has lost transactions.
+        StorageError: If there is no room.
     """
 
     def __init__(self, url: str, metadata: MetaData, revision: str, kind: str) -> None:
         connect = {"check_same_thread": False}
+        name = make_url(url).database
+        self.path = Path(name) if name else None
         self._engine = create_engine(url, poolclass=StaticPool, connect_args=connect, paramstyle="named")
         self._lock = Lock()
         self._durable: bool | None = None
         event.listen(self._engine, "connect", _set_up)
+        expected = read_mark(mark_of(self.path)) if self.path is not None else 0  # before anything can be written
         try:
             self._connection = self._engine.connect()  # kept: taking it from the pool costs more than a small statement
+            self._compare(expected)
             self._bring_up_to_date(metadata, revision, kind)
         except DatabaseError as error:
-            cure = "restore the file from a backup, or move it away to start anew"
-            raise ConflictError(f"the database cannot be used: {error.orig}", place=url, cure=cure) from error
+            self._engine.dispose()
+            raise self._explain(error) from error
+        except FederationError:
+            self._engine.dispose()
+            raise
 
     @contextmanager
     def transaction(self, *, durable: bool = False) -> Iterator[Connection]:
-        """Opens a transaction that is committed when the block ends without an error."""
-        with self._lock:
-            if durable is not self._durable:
-                _configure(self._connection.connection, f"synchronous={'FULL' if durable else 'NORMAL'}")
-                self._durable = durable
-            with self._connection.begin():
-                yield self._connection
+        """Opens a transaction that is committed when the block ends without an error.
+
+        Raises:
+            DamagedError: If the file is damaged.
+            StorageError: If there is no room; nothing was changed then.
+        """
+        try:
+            with self._lock:
+                if durable is not self._durable:
+                    _configure(self._connection.connection, f"synchronous={'FULL' if durable else 'NORMAL'}")
+                    self._durable = durable
+                with self._connection.begin():
+                    yield self._connection
+                    count = self._count() if durable else 0
+                if count and self.path is not None:
+                    write_mark(mark_of(self.path), count)
+        except IntegrityError:
+            raise
+        except DatabaseError as error:
+            raise self._explain(error) from error
+        except DamagedError as error:
+            raise error if error.place else self.damaged(error.message) from error
 
     def prepare(self, statement: Insert | Update) -> str:
         """Gives the text of a statement for `Connection.exec_driver_sql`, parameters by name.
@@ -84,6 +116,52 @@ class Database:
         """Closes the connection."""
         self._connection.close()
         self._engine.dispose()
+
+    def check(self) -> None:
+        """Reads the whole file and compares it with itself.
+
+        Raises:
+            DamagedError: If it is damaged.
+        """
+        with self.transaction() as connection:
+            verdict = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+        if verdict != ["ok"]:
+            raise self.damaged("; ".join(str(line).partition("\n")[0] for line in verdict[:3]))
+
+    def damaged(self, what: str) -> DamagedError:
+        """Gives the error for damage that was found in it."""
+        name = self.path.name if self.path is not None else "the database"
+        cure = f"put its directory back from a backup, {name} together with its -wal and -mark; nothing was changed"
+        return DamagedError(f"the database is damaged: {what}", place=str(self.path or ""), cure=cure)
+
+    def _count(self) -> int:
+        """Counts a durable transaction within it; the number is no part of any table."""
+        found = self._connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+        self._connection.exec_driver_sql(f"PRAGMA user_version={int(found) + 1}")
+        return int(found) + 1
+
+    def _compare(self, expected: int) -> None:
+        with self.transaction() as connection:
+            found = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+        if found < expected:
+            raise self.damaged(f"it has {found} of {expected} transactions that were acknowledged; the others are lost")
+
+    def _explain(self, error: DatabaseError) -> FederationError:
+        code = getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY
+        place = str(self.path or "")
+        if code in _DAMAGED or (not code and "decode to UTF-8" in str(error.orig)):  # the driver has no number for that
+            return self.damaged(str(error.orig))
+        if code == sqlite3.SQLITE_FULL or (code in _MAYBE_NO_ROOM and self._crowded()):
+            cure = "make room; it goes on by itself then"
+            return StorageError(f"there is no room on the disk: {error.orig}", place=place, cure=cure)
+        cure = "look at the file and its directory: it must be readable and writable"
+        return ConflictError(f"the database cannot be used: {error.orig}", place=place, cure=cure)
+
+    def _crowded(self) -> bool:
+        if self.path is None or not self.path.parent.is_dir():
+            return False
+        room = os.statvfs(self.path.parent)
+        return room.f_bavail * room.f_frsize < _FEWEST_BYTES
 
     def _bring_up_to_date(self, metadata: MetaData, revision: str, kind: str) -> None:
         versions = metadata.tables["alembic_version"]

@@ -4,8 +4,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, cast
 
-from sqlalchemy import Column, Float, Integer, MetaData, String, Table, Text, insert, select, update
+from sqlalchemy import Column, Connection, Float, Integer, MetaData, String, Table, Text, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from openfl_like.errors import ConflictError, NotFoundError
@@ -13,8 +14,9 @@ from openfl_like.failpoints import failpoint
 from openfl_like.federation.events import Status
 from openfl_like.federation.parties import EnvoyRecord, ExperimentSummary, ShardFacts
 from openfl_like.store.database import Database, version_table
+from openfl_like.store.rows import checked, checksum_column, seal
 
-REVISION = "d0002"
+REVISION = "d0003"
 METADATA = MetaData()
 version_table(METADATA)
 EXPERIMENTS = Table(
@@ -35,6 +37,7 @@ EXPERIMENTS = Table(
     Column("started_at", Float, nullable=False),
     Column("ended_at", Float, nullable=False),
     Column("shortfalls", Text, nullable=False, server_default="{}"),
+    checksum_column(),
 )
 REQUESTS = Table(
     "requests",
@@ -79,7 +82,8 @@ class DirectorStore:
         location: The state directory, or None to keep everything in memory.
 
     Raises:
-        ConflictError: If the database is damaged or too new.
+        ConflictError: If the database is too new.
+        DamagedError: If it is damaged, or has lost something.
     """
 
     def __init__(self, location: Path | None = None) -> None:
@@ -108,6 +112,7 @@ class DirectorStore:
                 connection.execute(insert(REQUESTS).values(**request))
                 failpoint("director.submit.row.between")
                 connection.execute(insert(EXPERIMENTS).values(**row))
+                seal(connection, EXPERIMENTS, EXPERIMENTS.c.id == summary.id)
         except IntegrityError:
             known = self.requested(summary.owner, request_id)
             if known is None:
@@ -143,7 +148,9 @@ class DirectorStore:
             values["started_at"] = now
         change = update(EXPERIMENTS).where(EXPERIMENTS.c.id == experiment, EXPERIMENTS.c.status.not_in(ended))
         with self._database.transaction(durable=True) as connection:
+            _row(connection, experiment)  # what is damaged must not get a new checksum
             connection.execute(change.values(**values))
+            seal(connection, EXPERIMENTS, EXPERIMENTS.c.id == experiment)
         return self.experiment(experiment).summary
 
     def requeue(self, experiment: str, reason: str) -> ExperimentSummary:
@@ -161,7 +168,9 @@ class DirectorStore:
         change = update(EXPERIMENTS).where(EXPERIMENTS.c.id == experiment, may)
         values = {"status": Status.QUEUED.value, "reason": reason, "ended_at": 0.0, "shortfalls": "{}"}
         with self._database.transaction(durable=True) as connection:
+            _row(connection, experiment)
             changed = connection.execute(change.values(**values)).rowcount
+            seal(connection, EXPERIMENTS, EXPERIMENTS.c.id == experiment)
         summary = self.experiment(experiment).summary
         if not changed:
             told = f"the experiment '{summary.id}' is {summary.standing}"
@@ -172,16 +181,36 @@ class DirectorStore:
     def experiment(self, experiment: str) -> StoredExperiment:
         """Gives one experiment; raises NotFoundError."""
         with self._database.transaction() as connection:
-            row = connection.execute(select(EXPERIMENTS).where(EXPERIMENTS.c.id == experiment)).mappings().one_or_none()
+            row = _row(connection, experiment)
         if row is None:
             raise NotFoundError(f"there is no experiment '{experiment}'", cure="'fx experiment list' shows them")
-        return _stored(dict(row))
+        return _stored(row)
 
     def experiments(self) -> list[ExperimentSummary]:
         """Gives all experiments in the order in which they came."""
         with self._database.transaction() as connection:
-            rows = connection.execute(select(EXPERIMENTS).order_by(EXPERIMENTS.c.position)).mappings().all()
-        return [_stored(dict(row)).summary for row in rows]
+            rows = connection.execute(select(EXPERIMENTS).order_by(EXPERIMENTS.c.position)).all()
+            for row in rows:
+                checked("experiments", row.id, row)
+        return [_stored(row._mapping).summary for row in rows]  # noqa: SLF001 (SQLAlchemy's public name for it)
+
+    def verify(self) -> None:
+        """Reads everything and compares it with itself.
+
+        Raises:
+            DamagedError: If anything is not as it was written.
+        """
+        self._database.check()
+        known = {summary.id for summary in self.experiments()}
+        with self._database.transaction() as connection:
+            asked = set(connection.execute(select(REQUESTS.c.experiment)).scalars())
+        if asked != known:
+            odd = ", ".join(sorted(asked ^ known)[:3])
+            raise self._database.damaged(f"its requests and its experiments do not belong together: {odd}")
+        try:
+            self.envoys()
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._database.damaged(f"a row of 'envoys' is not the one that was written: {error}") from error
 
     def record_envoy(self, name: str, shard: ShardFacts, now: float) -> None:
         """Remembers an envoy."""
@@ -200,19 +229,27 @@ class DirectorStore:
         self._database.close()
 
 
+def _row(connection: Connection, experiment: str) -> Mapping[str, object] | None:
+    found = connection.execute(select(EXPERIMENTS).where(EXPERIMENTS.c.id == experiment)).one_or_none()
+    if found is None:
+        return None
+    checked("experiments", experiment, found)
+    return cast("Mapping[str, object]", found._mapping)  # noqa: SLF001 (SQLAlchemy's public name for it)
+
+
 def _shard(text: str) -> ShardFacts:
     value = json.loads(text)
     shapes = tuple(value["sample_shape"]), tuple(value["target_shape"])
     return ShardFacts(*shapes, value["description"], value["schema"])
 
 
-def _stored(row: Mapping[str, object]) -> StoredExperiment:
+def _stored(row: Mapping[Any, Any]) -> StoredExperiment:
     fields = {
         name: row[name]
         for name in ("id", "name", "reason", "owner", "submitted_at", "started_at", "ended_at", "plan_digest")
     }
     status, shortfalls = Status(str(row["status"])), json.loads(str(row["shortfalls"]))
     more = {"degraded": status is Status.FINISHED and bool(shortfalls), "shortfalls": shortfalls}
-    summary = ExperimentSummary(status=status, **fields, **more)  # type: ignore[arg-type] # a row is untyped
+    summary = ExperimentSummary(status=status, **fields, **more)
     signature = bytes.fromhex(str(row["signature"]))
     return StoredExperiment(summary, str(row["bundle"]), signature, str(row["certificates"]).encode())

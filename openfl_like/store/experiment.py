@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -32,8 +33,9 @@ from openfl_like.failpoints import failpoint
 from openfl_like.federation.events import Announce, ModelVersion
 from openfl_like.federation.parties import EventRecord, PublishedVersion
 from openfl_like.store.database import Database, version_table
+from openfl_like.store.rows import CHECK, checked, checksum, checksum_column, seal, with_checksum
 
-REVISION = "e0002"
+REVISION = "e0003"
 METADATA = MetaData()
 version_table(METADATA)
 SNAPSHOT = Table(
@@ -42,6 +44,7 @@ SNAPSHOT = Table(
     Column("id", Integer, primary_key=True),
     Column("state", Text, nullable=False),
     Column("epoch", Integer, nullable=False, server_default="0"),
+    checksum_column(),
 )
 EVENTS = Table(
     "events",
@@ -50,6 +53,8 @@ EVENTS = Table(
     Column("time", Float, nullable=False),
     Column("kind", String(64), nullable=False),
     Column("fields", Text, nullable=False),
+    Column("epoch", Integer, nullable=False, server_default="0"),
+    checksum_column(),
 )
 VERSIONS = Table(
     "versions",
@@ -60,6 +65,8 @@ VERSIONS = Table(
     Column("metrics", Text, nullable=False),
     Column("best", Boolean, nullable=False),
     Column("published_at", Float, nullable=False),
+    Column("epoch", Integer, nullable=False, server_default="0"),
+    checksum_column(),
 )
 EXPERIMENT_DB = "experiment.db"
 _ROWS_AT_ONCE = 1000
@@ -109,14 +116,15 @@ class ExperimentStore:
         location: The experiment's directory, or None to keep everything in memory.
 
     Raises:
-        ConflictError: If the database is damaged or too new.
+        ConflictError: If the database is too new.
+        DamagedError: If it is damaged, or has lost something.
     """
 
     def __init__(self, location: Path | None = None) -> None:
         url = "sqlite://" if location is None else f"sqlite:///{location / EXPERIMENT_DB}"
         self._database = Database(url, METADATA, REVISION, "experiment")
         ours = update(SNAPSHOT).where(SNAPSHOT.c.epoch == bindparam("ours"))
-        self._put_snapshot = self._database.prepare(ours.values(state=bindparam("state")))
+        self._put_snapshot = self._database.prepare(ours.values(state=bindparam("state"), **{CHECK: bindparam("sum")}))
         self._add_event = self._database.prepare(insert(EVENTS))
         self._put_version = self._database.prepare(insert(VERSIONS).prefix_with("OR REPLACE"))
         with self._database.transaction() as connection:
@@ -150,9 +158,11 @@ class ExperimentStore:
     def snapshot(self) -> dict[str, Any] | None:
         """Gives the state after the last commit, or None before the first."""
         with self._database.transaction() as connection:
-            state = connection.execute(select(SNAPSHOT.c.state)).scalar_one_or_none()
-        if not state:  # no row, or one that only has an epoch
-            return None
+            row = connection.execute(select(SNAPSHOT.c.state, SNAPSHOT.c[CHECK])).one_or_none()
+            if row is None or not row.state:  # no row, or one that only has an epoch
+                return None
+            checked("snapshot", 1, row)
+        state = row.state
         found: dict[str, Any] = json.loads(state)
         return found
 
@@ -173,23 +183,25 @@ class ExperimentStore:
         return records
 
     def _write(self, connection: Connection, step: Commit, records: Sequence[EventRecord]) -> None:
-        state = {"state": _dump(dict(step.snapshot)), "ours": self._epoch}
+        text = _dump(dict(step.snapshot))
+        state = {"state": text, "sum": checksum([text]), "ours": self._epoch}
         if connection.exec_driver_sql(self._put_snapshot, state).rowcount == 0:  # first: it takes the lock, and decides
             raise _superseded(self._epoch)
         if records:
-            connection.exec_driver_sql(self._add_event, [_event_row(record) for record in records])
+            connection.exec_driver_sql(self._add_event, [_event_row(record, self._epoch) for record in records])
         failpoint("aggregator.commit.inside")
         for version in step.versions:
-            connection.exec_driver_sql(self._put_version, _row(version, step.now))
+            connection.exec_driver_sql(self._put_version, _row(version, step.now, self._epoch))
         for number, sha256 in step.sha256.items():
             connection.execute(update(VERSIONS).where(VERSIONS.c.round == number).values(sha256=sha256))
+            seal(connection, VERSIONS, VERSIONS.c.round == number)
 
     def announce(self, now: float, announcement: Announce) -> EventRecord:
         """Adds to the history from outside the experiment; only while nobody commits to it."""
         with self._database.transaction(durable=True) as connection:
             last = connection.execute(select(func.max(EVENTS.c.sequence))).scalar_one() or 0
             (record,) = _numbered(last, now, [announcement])
-            connection.exec_driver_sql(self._add_event, _event_row(record))
+            connection.exec_driver_sql(self._add_event, _event_row(record, 0))
         self._sequence = record.sequence
         return record
 
@@ -199,15 +211,14 @@ class ExperimentStore:
         if kinds:
             query = query.where(EVENTS.c.kind.in_(kinds))
         with self._database.transaction() as connection:
-            rows = connection.execute(query).all()
-        return [_event(row) for row in rows]
+            return [_event(row) for row in connection.execute(query)]
 
     def latest(self, *kinds: str) -> EventRecord | None:
         """Gives the newest event that is of one of these kinds."""
         query = select(EVENTS).where(EVENTS.c.kind.in_(kinds)).order_by(EVENTS.c.sequence.desc()).limit(1)
         with self._database.transaction() as connection:
             row = connection.execute(query).one_or_none()
-        return None if row is None else _event(row)
+            return None if row is None else _event(row)
 
     def versions(self) -> list[PublishedVersion]:
         """Gives the published versions by round; of those marked best the newest is the best."""
@@ -218,36 +229,58 @@ class ExperimentStore:
         """Gives all but the events, as of one moment."""
         with self._database.transaction() as connection:
             row = connection.execute(select(SNAPSHOT)).one_or_none()
+            if row is not None and row.state:
+                checked("snapshot", 1, (row.state, row.checksum))
             versions = _versions(connection)
         if row is None:
             return Recorded(None, 0, versions)
         return Recorded(json.loads(row.state) if row.state else None, row.epoch, versions)
 
-    def adopt(self, recorded: Recorded, events: Iterable[EventRecord]) -> None:
-        """Fills an empty record with what another one gave; on disk when it returns.
+    def verify(self) -> None:
+        """Reads everything and compares it with itself.
 
-        Args:
-            recorded: What `recorded` gave there.
-            events: Its history; not held in memory.
+        Raises:
+            DamagedError: If anything is not as it was written.
         """
-        state = "" if recorded.snapshot is None else _dump(dict(recorded.snapshot))
-        with self._database.transaction(durable=True) as connection:
-            if recorded.epoch or state:
-                connection.execute(insert(SNAPSHOT).values(id=1, state=state, epoch=recorded.epoch))
-            rows = [{**_row(item.version, item.published_at), "sha256": item.sha256} for item in recorded.versions]
-            if rows:
-                connection.execute(insert(VERSIONS), rows)
-            for several in _batches(events):
-                connection.exec_driver_sql(self._add_event, [_event_row(event) for event in several])
-                self._sequence = several[-1].sequence
+        self._database.check()
+        self.snapshot()
+        for what, numbers, first in (
+            ("events", [event.sequence for event in self.events()], 1),
+            ("versions", [version.version.round for version in self.versions()], 0),
+        ):
+            if numbers != list(range(first, first + len(numbers))):
+                raise self._database.damaged(f"rows of '{what}' are missing")
 
     def close(self) -> None:
         """Closes the database."""
         self._database.close()
 
 
+def write_record(location: Path, recorded: Recorded, events: Iterable[EventRecord]) -> None:
+    """Makes the record of an experiment from what another one gave; it is on disk when this returns.
+
+    Args:
+        location: A directory without a record.
+        recorded: What `ExperimentStore.recorded` gave there.
+        events: Its history; not held in memory.
+    """
+    state = "" if recorded.snapshot is None else _dump(dict(recorded.snapshot))
+    database = Database(f"sqlite:///{location / EXPERIMENT_DB}", METADATA, REVISION, "experiment")
+    with closing(database), database.transaction(durable=True) as connection:
+        if recorded.epoch or state:
+            values = {"state": state, CHECK: checksum([state]) if state else None}
+            connection.execute(insert(SNAPSHOT).values(id=1, epoch=recorded.epoch, **values))
+        if recorded.versions:
+            rows = [_row(item.version, item.published_at, 0, item.sha256) for item in recorded.versions]
+            connection.execute(insert(VERSIONS), rows)
+        for several in _batches(events):
+            connection.execute(insert(EVENTS), [_event_row(event, 0) for event in several])
+
+
 def _versions(connection: Connection) -> tuple[PublishedVersion, ...]:
     rows = connection.execute(select(VERSIONS).order_by(VERSIONS.c.round)).all()
+    for row in rows:
+        checked("versions", row.round, row)
     return tuple(
         PublishedVersion(
             ModelVersion(row.round, row.digest, json.loads(row.metrics), row.best), row.sha256, row.published_at
@@ -274,24 +307,23 @@ def _numbered(last: int, now: float, announcements: Sequence[Announce]) -> list[
 
 
 def _event(row: Row[Any]) -> EventRecord:
+    checked("events", row.sequence, row)
     return EventRecord(row.sequence, row.time, row.kind, json.loads(row.fields))
 
 
-def _event_row(record: EventRecord) -> dict[str, object]:
-    return {
-        "sequence": record.sequence,
-        "time": record.time,
-        "kind": record.kind,
-        "fields": _dump(dict(record.fields)),
-    }
+def _event_row(record: EventRecord, epoch: int) -> dict[str, object]:
+    fields = {"sequence": record.sequence, "time": float(record.time), "kind": str(record.kind), "epoch": epoch}
+    return with_checksum({**fields, "fields": _dump(dict(record.fields))}, EVENTS)
 
 
-def _row(version: ModelVersion, now: float) -> dict[str, object]:
-    return {
+def _row(version: ModelVersion, now: float, epoch: int, sha256: str = "") -> dict[str, object]:
+    fields = {
         "round": version.round,
         "digest": version.digest,
-        "sha256": "",
+        "sha256": sha256,
         "metrics": _dump(dict(version.metrics)),
-        "best": version.best,
-        "published_at": now,
+        "best": bool(version.best),
+        "published_at": float(now),
+        "epoch": epoch,
     }
+    return with_checksum(fields, VERSIONS)

@@ -20,7 +20,7 @@ from contextlib import aclosing, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from openfl_like.api.federation import follow
+from openfl_like.api.outage import follow
 from openfl_like.federation.events import Notice, Status
 from openfl_like.federation.parties import EventRecord
 from openfl_like.pki.files import load_credentials

@@ -19,21 +19,23 @@ from openfl_like.testing.history import Call, read_history
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """A row of an experiment's history."""
+    """A row of an experiment's history; ``epoch`` is that of the Aggregator that has committed it, 0 for others."""
 
     sequence: int
     kind: str
     fields: Mapping[str, object] = field(default_factory=dict)
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A row of an experiment's versions."""
+    """A row of an experiment's versions; ``epoch`` is that of the Aggregator that has committed it."""
 
     round: int
     digest: str
     sha256: str = ""
     best: bool = False
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class ExperimentEvidence:
         events: Its history, in order.
         versions: Its published versions, by round.
         models: Round -> its file.
+        epoch: The newest that was taken.
         damage: What is wrong with its database; empty when it is sound.
     """
 
@@ -72,6 +75,7 @@ class ExperimentEvidence:
     events: Sequence[Happened] = ()
     versions: Sequence[Version] = ()
     models: Mapping[int, ModelFile] = field(default_factory=dict)
+    epoch: int = 0
     damage: str = ""
 
 
@@ -203,23 +207,27 @@ def _experiment(directory: Path, row: Mapping[str, object]) -> ExperimentEvidenc
     )
     if bare.damage:
         return bare
-    events = _rows(path, "SELECT sequence, kind, fields FROM events ORDER BY sequence")
-    versions = _rows(path, "SELECT round, digest, sha256, best FROM versions ORDER BY round")
+    events = _rows(path, "SELECT sequence, kind, fields, epoch FROM events ORDER BY sequence")
+    versions = _rows(path, "SELECT round, digest, sha256, best, epoch FROM versions ORDER BY round")
+    epochs = [int(str(row["epoch"])) for row in _rows(path, "SELECT epoch FROM snapshot")]
     models = files.models() if (directory / "models").is_dir() else {}
     return replace(
         bare,
         events=[_happened(event) for event in events],
+        epoch=max(epochs, default=0),
         versions=[_version(version) for version in versions],
         models={number: ModelFile(_digest(model), sha256_file(model)) for number, model in models.items()},
     )
 
 
 def _happened(row: Mapping[str, object]) -> Happened:
-    return Happened(int(str(row["sequence"])), str(row["kind"]), json.loads(str(row["fields"])))
+    return Happened(int(str(row["sequence"])), str(row["kind"]), json.loads(str(row["fields"])), int(str(row["epoch"])))
 
 
 def _version(row: Mapping[str, object]) -> Version:
-    return Version(int(str(row["round"])), str(row["digest"]), str(row["sha256"]), bool(row["best"]))
+    return Version(
+        int(str(row["round"])), str(row["digest"]), str(row["sha256"]), bool(row["best"]), int(str(row["epoch"]))
+    )
 
 
 def _digest(path: Path) -> str:

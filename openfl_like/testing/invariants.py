@@ -1,7 +1,7 @@
 """What must hold after any fault, decided from the evidence of a run; each breach is a value.
 
-The letters are those of docs/faults.md: A1 submissions, A2 ends, A3 rounds, A4 contributors, A5 bits, A7 remains, A11
-reasons, and T: no fault that the platform promises to survive ends an experiment.
+The letters are those of docs/faults.md: A1 submissions, A2 ends, A3 rounds, A4 contributors, A5 bits, A6 epochs, A7
+remains, A11 reasons, and T: no fault that the platform promises to survive ends an experiment.
 """
 
 import re
@@ -79,6 +79,7 @@ def check(evidence: Evidence, expected: Expected) -> list[Breach]:
             *_rounds(item),
             *_repeated(item),
             *_models(item),
+            *_epochs(item),
             *_contributors(item),
             *_absences(item),
             *_bits(item, expected),
@@ -232,6 +233,56 @@ def _models(item: ExperimentEvidence) -> Iterator[Breach]:
         yield Breach("A3", item.id, "it is FINISHED and its last row has no SHA-256")
 
 
+# ---- A6: only the newest Aggregator commits -----------------------------------------------------------------------
+
+
+def _epochs(item: ExperimentEvidence) -> Iterator[Breach]:
+    """Every commit of an Aggregator has its epoch: they never fall, and none is of an epoch that nobody has taken."""
+    if item.damage:
+        return
+    committed = [event for event in item.events if event.epoch]
+    for before, after in pairwise(committed):
+        if after.epoch < before.epoch:
+            told = (
+                f"event {after.sequence} is of epoch {after.epoch}, event {before.sequence} before it of {before.epoch}"
+            )
+            yield Breach("A6", item.id, told)
+    for event in committed:
+        if event.epoch > item.epoch:
+            told = f"event {event.sequence} is of epoch {event.epoch}, the newest that was taken is {item.epoch}"
+            yield Breach("A6", item.id, told)
+    yield from _starts(item)
+    yield from _published(item)
+
+
+def _starts(item: ExperimentEvidence) -> Iterator[Breach]:
+    starts = [
+        (event.sequence, int(str(event.fields.get("epoch", 0)))) for event in _of(item, Notice.EXPERIMENT_STARTED)
+    ]
+    for (_, before), (sequence, after) in pairwise(starts):
+        if after <= before:
+            yield Breach("A6", item.id, f"event {sequence} starts epoch {after}, after epoch {before}")
+    own = {event.sequence: event.epoch for event in item.events}
+    for sequence, epoch in starts:
+        if epoch > item.epoch or own[sequence] not in {0, epoch}:
+            told = f"event {sequence} says epoch {epoch}; it is of {own[sequence]}, the newest is {item.epoch}"
+            yield Breach("A6", item.id, told)
+
+
+def _published(item: ExperimentEvidence) -> Iterator[Breach]:
+    """A version is committed together with the event that its round is finished: by the same epoch."""
+    finished = {_round(event): event.epoch for event in _of(item, Notice.ROUND_FINISHED)}
+    for version in item.versions:
+        own = finished.get(version.round)
+        if own is not None and version.epoch != own:
+            told = f"round {version.round} is of epoch {version.epoch}, its event is of epoch {own}"
+            yield Breach("A6", item.id, told)
+    for before, after in pairwise(item.versions):
+        if 0 < after.epoch < before.epoch:
+            told = f"round {after.round} is of epoch {after.epoch}, the round before it of epoch {before.epoch}"
+            yield Breach("A6", item.id, told)
+
+
 # ---- A4, A5: who contributed, and the bits ------------------------------------------------------------------------
 
 
@@ -239,12 +290,9 @@ def _contributors(item: ExperimentEvidence) -> Iterator[Breach]:
     quorums = {_round(event): int(str(event.fields["quorum"])) for event in _of(item, Notice.ROUND_STARTED)}
     taken: set[tuple[int, str, str]] = set()
     for life in _lives(item):  # a round that was open begins anew when the experiment is resumed
-        counts = Counter(
-            (_round(event), str(event.fields["phase"]), str(event.fields["collaborator"]))
-            for event in life
-            if event.kind == Notice.UPDATE_RECEIVED
-        )
-        taken |= counts.keys()
+        counts = Counter(_slot(event) for event in life if event.kind == Notice.UPDATE_RECEIVED)
+        counts.subtract(_slot(event) for event in life if event.kind == Notice.UPDATE_LOST)  # was damaged on the disk
+        taken |= {slot for slot, count in counts.items() if count > 0}
         for (number, phase, name), count in sorted(counts.items()):
             if count > 1:
                 yield Breach("A4", item.id, f"round {number}: the update of '{name}' ({phase}) was taken {count} times")
@@ -347,6 +395,10 @@ def _ends(life: Sequence[Happened]) -> list[str]:
 
 def _of(item: ExperimentEvidence, kind: Notice) -> list[Happened]:
     return [event for event in item.events if event.kind == kind]
+
+
+def _slot(event: Happened) -> tuple[int, str, str]:
+    return _round(event), str(event.fields["phase"]), str(event.fields["collaborator"])
 
 
 def _round(event: Happened) -> int:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from openfl_like.errors import FederationError, TransferError, UpdateRefusedError, from_code
+from openfl_like.errors import FederationError, TransferError, UpdateRefusedError, from_code, no_room
 from openfl_like.federation.parties import EventRecord
 from openfl_like.federation.ports import AggregatorInstruction, AggregatorPort, CollaboratorReport
 from openfl_like.federation.task import Assignment, Phase, Update
@@ -234,9 +234,12 @@ class AggregatorServicer:
                 if not landing.complete:
                     place_file(landing.path, content, landing.spare)
                     await self._port.commit_update(update)
-        except FederationError as error:
-            log.info("an update of '%s' refused: %s %s", update.collaborator, error.code, error)
-            receipt.code, receipt.reason = error.code, told(error)
+        except (FederationError, OSError) as error:
+            reason = no_room(error) or error
+            if isinstance(reason, OSError):
+                raise
+            log.info("an update of '%s' refused: %s %s", update.collaborator, reason.code, reason)
+            receipt.code, receipt.reason = reason.code, told(reason)
         return pb.AggregatorMessage(receipt=receipt)
 
     async def download(self, call: Call) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from openfl_like.federation.events import ModelVersion, Status
 from openfl_like.federation.parties import (
     DeviceStatistics,
+    DirectorStatus,
     EnvoyRecord,
     EventRecord,
     ExperimentRecord,
@@ -424,6 +425,18 @@ def _watch_item_to(value: ExperimentSummary | EventRecord) -> pb.WatchItem:
     if isinstance(value, EventRecord):
         return pb.WatchItem(event=event_to(value))
     return pb.WatchItem(summary=summary_to(value))
+
+
+def status_to(value: DirectorStatus) -> pb.DirectorStatus:
+    """Gives the message of a Director's status."""
+    numbers = {"queued": value.queued, "running": value.running, "envoys": value.envoys}
+    return pb.DirectorStatus(version=value.version, problems=value.problems, **numbers)
+
+
+def status_from(message: pb.DirectorStatus) -> DirectorStatus:
+    """Gives a Director's status."""
+    problems = tuple(message.problems)
+    return DirectorStatus(message.version, problems, message.queued, message.running, message.envoys)
 
 
 def envoy_to(value: EnvoyRecord) -> pb.EnvoyRecord:

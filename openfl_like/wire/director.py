@@ -7,6 +7,7 @@ from pathlib import Path
 
 from openfl_like.errors import BundleError
 from openfl_like.federation.parties import (
+    DirectorStatus,
     EnvoyRecord,
     EventRecord,
     ExperimentRecord,
@@ -146,6 +147,10 @@ class UserClient:
         request = pb.FetchModelRequest(experiment=experiment, which=which)
         await self._peer.download("FetchModel", request, path)
 
+    async def status(self) -> DirectorStatus:
+        """Says how the Director is."""
+        return convert.status_from(await self._peer.unary("GetStatus", pb.GetStatusRequest()))
+
     async def envoys(self) -> list[EnvoyRecord]:
         """Lists the roster."""
         reply = await self._peer.unary("ListEnvoys", pb.ListEnvoysRequest())
@@ -223,6 +228,10 @@ class DirectorServicer:
         """Queues an experiment that had ended."""
         request = await call.receive()
         return convert.summary_to(await self._users.resume(call.caller.name, request.experiment))
+
+    async def get_status(self, _call: Call) -> pb.DirectorStatus:
+        """Says how the Director is."""
+        return convert.status_to(await self._users.status())
 
     async def list_envoys(self, _call: Call) -> pb.ListEnvoysReply:
         """Lists the roster."""

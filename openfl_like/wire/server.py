@@ -25,6 +25,7 @@ from openfl_like.errors import (
     InternalError,
     UnauthenticatedError,
     UsageError,
+    no_room,
 )
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.peer import PeerVerifier
@@ -111,6 +112,13 @@ def _guarded(method: MethodDescriptor, behaviour: Callable[[Call], Awaitable[Any
         except FederationError as error:
             log.info("%s refused: %s %s", full_name, error.code, error)
             await abort(context, error)
+        except OSError as error:
+            full = no_room(error)
+            if full is None:
+                log.exception("%s failed", full_name)
+            else:
+                log.warning("%s: %s", full_name, full)
+            await abort(context, full or InternalError(full_name))
         except (ValueError, DecodeError) as error:
             log.info("%s: malformed message", full_name, exc_info=True)
             await abort(context, UsageError(f"the message is malformed: {error}"))

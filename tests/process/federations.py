@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from openfl_like.api.federation import Watched, follow
+from openfl_like.api.outage import Watched, follow
 from openfl_like.errors import UnreachableError
 from openfl_like.federation.parties import EventRecord, ExperimentSummary
 from openfl_like.federation.ports import Submission

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from openfl_like.api import checkpoints, outage
 from openfl_like.api import federation as api
 from openfl_like.api.federation import Federation
 from openfl_like.errors import (
@@ -205,7 +206,7 @@ def test_a_director_that_was_never_reached_is_told_at_once(federation: Federatio
 def test_a_lost_director_is_given_up_after_a_while(
     federation: Federation, study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "OUTAGE_S", -1.0)
+    monkeypatch.setattr(outage, "OUTAGE_S", -1.0)
     federation._connected()
     client().failures = [LOST, LOST]
     with pytest.raises(UnreachableError):
@@ -243,16 +244,16 @@ class FakeCheckpoints:
 def test_a_checkpoint_is_fetched_and_delivered_signed_by_who_brings_it(
     federation: Federation, pki: ThrowAwayFederation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "CheckpointClient", FakeCheckpoints)
+    monkeypatch.setattr(checkpoints, "CheckpointClient", FakeCheckpoints)
     FakeCheckpoints.offers = []
-    assert federation.export_checkpoint("digits-1", str(tmp_path / "out.tar")).read_text() == "digits-1"
+    assert federation.checkpoints.fetch("digits-1", str(tmp_path / "out.tar")).read_text() == "digits-1"
     with pytest.raises(BundleError):
-        federation.import_checkpoint(tmp_path / "out.tar")
+        federation.checkpoints.deliver(tmp_path / "out.tar")
     assert FakeCheckpoints.offers == []
     here = Here.founded(tmp_path, "here", "bob")
     asyncio.run(here.run(cancel_after=1))
     archive = asyncio.run(here.export(tmp_path / "checkpoint.tar"))
-    assert federation.import_checkpoint(archive) == SUMMARY
+    assert federation.checkpoints.deliver(archive) == SUMMARY
     lost, again = FakeCheckpoints.offers
     assert lost == again
     assert again.bundle == read_checkpoint(archive).bundle
@@ -307,13 +308,13 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
         for attempt in range(100):
             yield attempt
 
-    monkeypatch.setattr(api, "backoff", at_once)
+    monkeypatch.setattr(outage, "backoff", at_once)
 
 
 @pytest.mark.usefixtures("no_pauses")
 async def test_watching_goes_on_after_the_last_event_when_the_director_comes_back() -> None:
     director = Absent(2, 0, 0, 2, 9)
-    found = [item async for item in api.follow(director.watch, "digits-1") if isinstance(item, EventRecord)]
+    found = [item async for item in outage.follow(director.watch, "digits-1") if isinstance(item, EventRecord)]
     assert found == HISTORY[1:3]
     assert director.asked == [0, 1, 1, 1, 2]
 
@@ -321,7 +322,7 @@ async def test_watching_goes_on_after_the_last_event_when_the_director_comes_bac
 @pytest.mark.usefixtures("no_pauses")
 async def test_a_stream_that_ends_before_its_experiment_is_taken_up_again() -> None:
     director = Absent(2)
-    assert [item async for item in api.follow(director.watch, "digits-1")][-1] == HISTORY[-1]
+    assert [item async for item in outage.follow(director.watch, "digits-1")][-1] == HISTORY[-1]
     assert director.asked == [0, 1]
 
 
@@ -329,14 +330,14 @@ async def test_a_stream_that_ends_before_its_experiment_is_taken_up_again() -> N
 async def test_a_director_that_was_never_there_is_not_waited_for() -> None:
     director = Absent(0, 9)
     with pytest.raises(UnreachableError):
-        await anext(api.follow(director.watch, "digits-1"))
+        await anext(outage.follow(director.watch, "digits-1"))
 
 
 @pytest.mark.usefixtures("no_pauses")
 async def test_a_director_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "OUTAGE_S", -1.0)
+    monkeypatch.setattr(outage, "OUTAGE_S", -1.0)
     with pytest.raises(UnreachableError):
-        [item async for item in api.follow(Absent(2, 0, 9).watch, "digits-1")]
+        [item async for item in outage.follow(Absent(2, 0, 9).watch, "digits-1")]
 
 
 async def test_it_works_inside_a_running_loop_as_in_a_notebook(federation: Federation) -> None:

@@ -23,6 +23,7 @@ from openfl_like.errors import (
 from openfl_like.federation.events import ModelVersion, Status
 from openfl_like.federation.parties import (
     DeviceStatistics,
+    DirectorStatus,
     EnvoyRecord,
     EventRecord,
     ExperimentRecord,
@@ -99,17 +100,24 @@ class FakeFederation:
     def resume(self, _: str) -> ExperimentSummary:
         return summary(reason="resumed by alice")
 
-    def export_checkpoint(self, experiment: str, path: Path) -> Path:
+    @property
+    def checkpoints(self) -> "FakeFederation":
+        return self
+
+    def fetch(self, experiment: str, path: Path) -> Path:
         path.write_text(experiment)
         return path
 
-    def import_checkpoint(self, path: Path) -> ExperimentSummary:
+    def deliver(self, path: Path) -> ExperimentSummary:
         self.asked.append(path)
         return summary(Status.CANCELLED, "cancelled by bob")
 
     def model(self, _: str, which: str, path: Path) -> Path:
         path.write_text(which)
         return path
+
+    def status(self) -> DirectorStatus:
+        return DirectorStatus("0.1", ("there is no room on the disk of /var/fx",), queued=3, running=1, envoys=2)
 
     def envoys(self) -> list[EnvoyRecord]:
         devices = DeviceStatistics(cpu_percent=12.3, memory_total_bytes=4 << 30, memory_used_bytes=1 << 30)
@@ -155,6 +163,7 @@ COMMANDS = {
     "experiment export": ["digits-1"],
     "experiment import": ["checkpoint.tar"],
     "envoy list": [],
+    "director status": [],
 }
 
 
@@ -285,6 +294,16 @@ def test_updates_that_could_not_count_are_shown_for_each_site(run: Run) -> None:
 
 def test_logs_name_their_source(run: Run) -> None:
     assert fine(run("experiment", "logs", "digits-1", "--site", "bern")) == "bern: one\nbern: two\n"
+
+
+def test_a_director_without_room_is_degraded_and_says_why(run: Run) -> None:
+    output = fine(run("director", "status"))
+    assert "degraded" in output
+    assert "there is no room on the disk of /var/fx" in output
+    found = json.loads(fine(run("director", "status", "--json")))
+    assert (found["health"], found["queued"], found["problems"]) == (
+        "degraded", 3, ["there is no room on the disk of /var/fx"],
+    )  # fmt: skip
 
 
 def test_the_table_of_envoys(run: Run) -> None:

@@ -17,6 +17,7 @@ from openfl_like.federation.events import (
     FinishExperiment,
     ModelAggregated,
     ModelVersion,
+    Notice,
     PublishVersion,
     SendAssignment,
     StartTimer,
@@ -208,6 +209,27 @@ def test_a_restart_between_phases_forgets_nobody() -> None:
     commands = restored.handle(CollaboratorJoined("a"), 0.0)
     assert [item.assignment.phase for item in commands if isinstance(item, SendAssignment)] == [Phase.EVALUATE]
     assert not any(isinstance(item, PublishVersion) for item in restored.handle(TimerFired("rejoin:a:1"), 0.0))
+
+
+def test_an_update_that_was_lost_on_the_disk_is_asked_for_again() -> None:
+    plan = plan_with()
+    experiment = Experiment("exp-1", plan, ("a", "b"), "given")
+    for event in (ExperimentStarted(), CollaboratorJoined("a"), CollaboratorJoined("b")):
+        experiment.handle(event, 0.0)
+    for name in "ab":
+        experiment.handle(UpdateCommitted(Update(1, Phase.TRAIN, name, f"{name}-1", 4)), 0.0)
+    restored = Experiment.restore(plan, json.loads(json.dumps(experiment.snapshot())), experiment.versions)
+    assert [update.collaborator for update in restored.kept_updates] == ["a", "b"]
+    restored.lose_updates(["b"])
+    assert [receipt.collaborator for receipt in restored.receipts] == ["a"]
+    commands = restored.handle(ExperimentStarted(2), 0.0)
+    assert Announce(Notice.UPDATE_LOST, {"round": 1, "phase": "train", "collaborator": "b"}) in commands
+    assert not any(isinstance(item, ValidateUpdates | Aggregate) for item in commands)
+    commands = restored.handle(CollaboratorJoined("b"), 0.0)
+    assert [item.assignment.phase for item in commands if isinstance(item, SendAssignment)] == [Phase.TRAIN]
+    assert not any(isinstance(item, SendAssignment) for item in restored.handle(CollaboratorJoined("a"), 0.0))
+    commands = restored.handle(UpdateCommitted(Update(1, Phase.TRAIN, "b", "b-1", 4)), 0.0)
+    assert any(isinstance(item, ValidateUpdates) for item in commands)
 
 
 def test_a_restart_during_admission_waits_anew() -> None:

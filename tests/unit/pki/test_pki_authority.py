@@ -85,7 +85,8 @@ def test_a_certificate_says_role_use_and_time(
     assert set(usages.value) == wanted
     assert names_of(leaf) == names
     assert not leaf.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    assert leaf.not_valid_before_utc == now - timedelta(minutes=5)
+    early = timedelta(hours=24) if role in EXPERIMENT_ROLES else timedelta(minutes=5)
+    assert leaf.not_valid_before_utc == now - early
     assert leaf.not_valid_after_utc == now + timedelta(days=3)
     issuer = Authority.load(certs / ("experiment-ca" if role in EXPERIMENT_ROLES else "site-ca"))
     leaf.verify_directly_issued_by(issuer.certificate)

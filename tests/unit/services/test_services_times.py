@@ -8,7 +8,7 @@ import click
 import pytest
 from pydantic import BaseModel
 
-from openfl_like.api.federation import OUTAGE_S
+from openfl_like.api.outage import OUTAGE_S
 from openfl_like.cli.main import fx
 from openfl_like.data.shard import ShardConfig
 from openfl_like.errors import PlanError

@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Column, Integer, MetaData, create_engine, inspect
 from sqlalchemy.exc import IntegrityError
 
-from openfl_like.errors import ConflictError
+from openfl_like.errors import ConflictError, DamagedError
 from openfl_like.federation.parties import ShardFacts
 from openfl_like.store import database, director, experiment
 from openfl_like.store.database import MIGRATIONS, Database, quick_check
@@ -126,7 +126,7 @@ def test_a_file_of_a_newer_release_is_refused(
 def test_a_damaged_file_is_refused_with_a_way_out(kind: str, content: bytes, tmp_path: Path) -> None:
     _, _, name, store = KINDS[kind]
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(ConflictError, match="restore the file from a backup, or move it away") as caught:
+    with pytest.raises(DamagedError, match=r"put its directory back from a backup") as caught:
         store(tmp_path)
     assert name in caught.value.place
 
@@ -138,7 +138,7 @@ def test_a_file_that_was_cut_is_refused(kind: str, tmp_path: Path) -> None:
         pass
     path = tmp_path / name
     path.write_bytes(path.read_bytes()[:4096])
-    with pytest.raises(ConflictError, match="database"):
+    with pytest.raises(DamagedError, match="database"):
         store(tmp_path)
 
 

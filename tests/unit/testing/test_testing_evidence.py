@@ -57,7 +57,7 @@ def test_what_was_left_behind_is_read_and_is_sound(state: Path, history: Path) -
     (item,) = evidence.experiments
     model = state / "experiments" / "exp-1" / "models" / "v0000.safetensors"
     assert evidence.requests == [("0011", "exp-1")]
-    assert item.events[1] == Happened(2, "experiment_ended", {"status": "FINISHED"})
+    assert item.events[1] == Happened(2, "experiment_ended", {"status": "FINISHED"}, epoch=1)
     assert item.models == {0: ModelFile(file_digest(model), sha256_file(model))}
     assert (evidence.damage, item.damage, evidence.strangers) == ("", "", [])
     assert check(evidence, Expected()) == []

@@ -37,6 +37,8 @@ def finished(number: int, digest: str, names: Sequence[str]) -> Row:
     return "round_finished", {"round": number, "digest": digest, "contributors": list(names)}
 
 
+FIRST, LAST = finished(0, "d0", ["bern"]), finished(1, "d1", NAMES)
+LOST: Row = ("update_lost", received("bern")[1])
 STARTED: Row = ("round_started", {"round": 1, "quorum": 2})
 ENDED: Row = ("experiment_ended", {"status": "FINISHED"})
 EVENTS = happened(
@@ -89,7 +91,36 @@ FAILED = happened(("experiment_ended", {"status": "FAILED"}))
 RUNNING = {"status": "RUNNING", "events": EVENTS[:-1]}
 CANCELLED, STILL = Told("exp-1", "CANCELLED"), Told("exp-1", "RUNNING")
 BOTH_SENT = STARTED, received("bern"), received("genf")
+STARTS: list[Row] = [("experiment_started", {"epoch": 1}), ("experiment_started", {"epoch": 2})]
+
+
+def committed(*epochs: int, newest: int = 2, versions: tuple[int, int] | None = None) -> Break:
+    """The sound experiment with two Aggregators, each event committed by one of them; 0: by the Director."""
+    rows = [(event.kind, dict(event.fields)) for event in EVENTS]
+    rows = [STARTS[0], *rows[:4], STARTS[1], *rows[4:]]
+    events = [replace(event, epoch=epoch) for event, epoch in zip(happened(*rows), epochs, strict=True)]
+    first, second = versions or (epochs[1], epochs[7])
+    made = [Version(0, "d0", epoch=first), Version(1, "d1", "s1", epoch=second)]
+    return one(events=events, versions=made, epoch=newest)
+
+
+TWO_EPOCHS = (1, 1, 1, 1, 1, 2, 2, 2, 2)
 BROKEN = {
+    "a former Aggregator that commits": ("A6", "event 7 is of epoch 1", committed(1, 1, 1, 1, 1, 2, 1, 2, 2)),
+    "an epoch that nobody has taken": ("A6", "newest that was taken is 1", committed(*TWO_EPOCHS, newest=1)),
+    "a start that is not of its epoch": ("A6", "says epoch 2; it is of 1", committed(1, 1, 1, 1, 1, 1, 2, 2, 2)),
+    "a version of another Aggregator": ("A6", "1 is of epoch 1, its event", committed(*TWO_EPOCHS, versions=(1, 1))),
+    "versions whose epochs fall": ("A6", "the round before it of epoch 2", committed(*TWO_EPOCHS, versions=(2, 1))),
+    "two starts of one epoch": (
+        "A6",
+        "starts epoch 1, after epoch 1",
+        one(events=[*happened(STARTS[0], STARTS[0]), *(replace(e, sequence=e.sequence + 2) for e in EVENTS)], epoch=1),
+    ),
+    "an update taken twice, and lost thrice": (
+        "A4",
+        "sent no update",
+        one(events=happened(FIRST, STARTED, received("bern"), LOST, received("genf"), aggregated(), LAST, ENDED)),
+    ),
     "an acknowledged one is not there": ("A1", "acknowledged", whole(experiments=[], requests=[])),
     "the request knows nothing of it": ("A1", "knows nothing", whole(requests=[])),
     "the request knows another": ("A1", "knows exp-2", whole(requests=[("r1", "exp-2")])),
@@ -190,7 +221,7 @@ def test_what_is_broken_is_found(letter: str, words: str, broken: Break) -> None
 
 
 def test_every_letter_was_seen_to_fail() -> None:
-    assert {letter for letter, _, _ in BROKEN.values()} == {"A1", "A2", "A3", "A4", "A5", "A7", "A11", "T"}
+    assert {letter for letter, _, _ in BROKEN.values()} == {"A1", "A2", "A3", "A4", "A5", "A6", "A7", "A11", "T"}
 
 
 def test_while_the_run_goes_on_only_one_without_an_aggregator_is_a_breach() -> None:
@@ -269,3 +300,13 @@ def test_lost_and_doubled_are_counted() -> None:
     assert lost_and_doubled(check(lose(EVIDENCE), EXPECTED)) == (1, 0)
     assert lost_and_doubled(check(double(EVIDENCE), EXPECTED)) == (0, 1)
     assert lost_and_doubled(check(EVIDENCE, EXPECTED)) == (0, 0)
+
+
+def test_two_aggregators_one_after_the_other_are_as_it_should_be() -> None:
+    assert check(committed(*TWO_EPOCHS)(EVIDENCE), EXPECTED) == []
+
+
+def test_an_update_that_was_lost_on_a_disk_may_be_taken_again() -> None:
+    again = [received("bern"), LOST, received("bern"), received("genf")]
+    rows = [FIRST, STARTED, *again, aggregated(), LAST, ENDED]
+    assert check(one(events=happened(*rows))(EVIDENCE), EXPECTED) == []

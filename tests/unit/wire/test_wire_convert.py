@@ -11,6 +11,7 @@ from openfl_like.errors import TransferError
 from openfl_like.federation.events import ModelVersion, Status
 from openfl_like.federation.parties import (
     DeviceStatistics,
+    DirectorStatus,
     EnvoyRecord,
     EventRecord,
     ExperimentRecord,
@@ -151,6 +152,11 @@ ROUND_TRIPS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Any], Calla
     ),
     "event": (events, convert.event_to, convert.event_from),
     "watch": (st.lists(st.one_of(summaries, events), max_size=3).map(tuple), convert.watch_to, convert.watch_from),
+    "status": (
+        st.builds(DirectorStatus, text, names, rounds, rounds, rounds),
+        convert.status_to,
+        convert.status_from,
+    ),
     "envoy": (
         st.builds(EnvoyRecord, text, st.booleans(), number, shards, devices, names),
         convert.envoy_to,

@@ -1,0 +1,85 @@
+"""What is done while a Director that was there before is away: the same is asked again."""
+
+import asyncio
+import logging
+import math
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import TypeVar
+
+from openfl_like.errors import UnreachableError
+from openfl_like.federation.parties import EventRecord, ExperimentSummary
+from openfl_like.wire.channel import backoff
+
+log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+Watched = ExperimentSummary | EventRecord
+OUTAGE_S = 60.0
+
+
+async def insist(attempt: Callable[[], Awaitable[Result]], reached: Callable[[], bool]) -> Result:
+    """Repeats a request whose answer was lost until there is one; what is refused is not asked again.
+
+    Args:
+        attempt: Makes the request, always with the same id; raises UnreachableError when the connection breaks.
+        reached: Whether there ever was a connection. Without one nothing was asked, and the address may be wrong.
+    """
+    clock, lost_at = asyncio.get_running_loop().time, math.inf
+    async for _ in backoff():
+        try:
+            return await attempt()
+        except UnreachableError as error:
+            lost_at = min(lost_at, clock())
+            if not reached() or clock() - lost_at > OUTAGE_S:
+                raise
+            log.warning("the answer was lost, the same request is repeated: %s", error)
+    raise AssertionError("backoff never ends")
+
+
+async def follow(
+    watch: Callable[[str, int], AsyncGenerator[Watched]], experiment: str, after: int = 0
+) -> AsyncGenerator[Watched]:
+    """Watches an experiment to its end, across restarts of the Director; the first attempt must succeed.
+
+    Args:
+        watch: Gives what there is after an event; raises UnreachableError when the Director goes.
+        experiment: Which one.
+        after: The last event that is known.
+    """
+    outage = Outage(OUTAGE_S)
+    async for _ in backoff():
+        try:
+            async with aclosing(watch(experiment, after)) as items:
+                async for item in items:
+                    outage.over()
+                    after = item.sequence if isinstance(item, EventRecord) else after
+                    last = item
+                    yield item
+        except UnreachableError:
+            if not outage.bearable():
+                raise
+        else:
+            if isinstance(last, ExperimentSummary) and last.status.ended:
+                return
+
+
+class Outage:
+    """How long somebody is away who was there before.
+
+    Args:
+        most_s: Seconds that are borne.
+    """
+
+    def __init__(self, most_s: float) -> None:
+        self._most_s = most_s
+        self._since: float | None = -math.inf
+
+    def over(self) -> None:
+        """Notes that it is there."""
+        self._since = None
+
+    def bearable(self) -> bool:
+        """Notes that it is away; tells whether that is not too long, or for ever."""
+        now = asyncio.get_running_loop().time()
+        self._since = now if self._since is None else self._since
+        return now - self._since <= self._most_s

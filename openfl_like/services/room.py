@@ -1,0 +1,79 @@
+"""Whether a daemon's directories have room: it says so before somebody's work is lost, and again when there is some."""
+
+import asyncio
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from openfl_like.errors import StorageError, no_room
+
+log = logging.getLogger(__name__)
+PERIOD_S = 2.0
+NEEDED_BYTES = 1 << 18
+CURE = "make room: directories of ended experiments may be deleted; it goes on by itself then"
+
+
+@dataclass(slots=True)
+class Room:
+    """Watches directories.
+
+    Args:
+        places: Gives them; they may be on several disks.
+    """
+
+    places: Callable[[], Iterable[Path]]
+    problems: tuple[str, ...] = ()
+    _better: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self._better.set()
+
+    async def watch(self) -> None:
+        """Looks again and again until cancelled."""
+        while True:
+            await self.look()
+            await asyncio.sleep(PERIOD_S)
+
+    async def look(self) -> None:
+        """Looks now, and says in the log when it has changed."""
+        found = await asyncio.to_thread(self._find)
+        if found != self.problems:
+            if found:
+                log.warning("degraded: %s (%s)", "; ".join(found), CURE)
+            else:
+                log.warning("there is room again")
+        self.problems = found
+        if found:
+            self._better.clear()
+        else:
+            self._better.set()
+
+    async def wait(self) -> None:
+        """Waits until there is room; a second at least, for those who try again."""
+        await asyncio.sleep(1.0)
+        await self.look()
+        await self._better.wait()
+
+    def check(self) -> None:
+        """Raises StorageError if there is no room."""
+        if self.problems:
+            raise StorageError("; ".join(self.problems), cure=CURE)
+
+    def _find(self) -> tuple[str, ...]:
+        found = []
+        for place in dict.fromkeys(self.places()):
+            try:
+                _try(place)
+            except OSError as error:
+                if no_room(error) is not None:
+                    found.append(f"there is no room on the disk of {place}")
+        return tuple(found)
+
+
+def _try(place: Path) -> None:
+    """Takes room for a moment: free space alone says nothing of quotas."""
+    with tempfile.TemporaryFile(dir=place) as file:
+        os.posix_fallocate(file.fileno(), 0, NEEDED_BYTES)

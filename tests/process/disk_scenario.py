@@ -1,0 +1,216 @@
+"""A federation each of whose directories is a small disk of its own; run within namespaces by the test of the disks.
+
+``unshare -rm python disk_scenario.py DIRECTORY`` prints one JSON line. What it says is judged by the test.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from openfl_like.errors import FederationError, UnreachableError
+from openfl_like.federation.events import Notice, Status
+from openfl_like.federation.parties import EventRecord, ExperimentSummary
+from openfl_like.services.local_federation import LocalFederation
+from openfl_like.testing.client import Parcel, PatientClient
+from openfl_like.testing.drift import SAMPLE_SHAPE, TARGET_SHAPE, write_workspace
+from openfl_like.testing.history import History, read_history
+from openfl_like.wire.channel import backoff
+from openfl_like.wire.director import UserClient
+
+SITES = {"site-1": 1.0, "site-2": -2.0}
+ROUNDS = 12
+FULL_S = 8.0
+END_S = 60.0
+
+
+def mount(place: Path, size: str) -> None:
+    """Puts a disk of its own there."""
+    place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "none", str(place)], check=True)  # noqa: S607 (the test's own words)
+
+
+def fill(place: Path) -> Path:
+    """Takes the last byte of a disk."""
+    ballast = place / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        for size in (1 << 16, 1 << 12, 1):
+            with suppress(OSError):
+                while file.write(bytes(size)):
+                    pass
+    return ballast
+
+
+class Scenario:
+    """Fills one disk after the other under running experiments.
+
+    Args:
+        place: An empty directory.
+    """
+
+    def __init__(self, place: Path) -> None:
+        plan, shards = write_workspace(place / "workspace", SITES)
+        self.plan = plan
+        self.federation = LocalFederation(place / "federation", shards, SAMPLE_SHAPE, TARGET_SHAPE)
+        self.state = self.federation.state
+        self.history = History(place / "history.jsonl")
+        self.scratch = place / "client"
+        self.seen: dict[str, dict[str, object]] = {}
+        self.requests = 0
+
+    def mount(self) -> None:
+        """Gives every part its own disk."""
+        mount(self.state, "8m")
+        mount(self.federation.directory / "envoy-site-1", "8m")
+
+    async def run(self) -> None:
+        """Plays it all."""
+        certificates = self.federation.user_certificates
+        self.patient = PatientClient(lambda: self.federation.director, certificates, self.history, self.scratch)
+        rounds = f"aggregator.settings.rounds_to_train={ROUNDS}"
+        self.parcel: Parcel = self.patient.pack(self.plan, (rounds, "task_runner.settings.delay_s=0.2"))
+        before = self.pids()
+        undisturbed = await self.submit()
+        await self.patient.ended(undisturbed, END_S)
+        self.seen["undisturbed"] = {"sha256": await self.patient.model(undisturbed)}
+        await self.part("state", self.state)
+        await self.part("envoy", self.federation.directory / "envoy-site-1")
+        await self.logs()
+        self.seen["same processes"] = {"same": before == self.pids()}
+
+    def pids(self) -> dict[str, tuple[int, bool]]:
+        """Who is there."""
+        return {
+            name: (one.process.pid, one.process.returncode is None) for name, one in self.federation.children.items()
+        }
+
+    async def submit(self) -> str:
+        """Submits the plan."""
+        self.requests += 1
+        return await self.patient.submit(self.parcel, f"{self.requests:016x}")
+
+    async def part(self, name: str, disk: Path) -> None:
+        """Fills a disk in the middle of an experiment, and makes room again."""
+        experiment = await self.submit()
+        if name == "envoy":  # later, files are written over former ones and need no room
+            worker = await self.frozen_worker(disk)
+            ballast = fill(disk)
+            worker.resume()
+            seen = self.seen[name] = {}
+        else:
+            await self.until(experiment, Notice.ROUND_FINISHED, 3)
+            ballast = fill(disk)
+            request, answer = await self.refusal()
+            seen = self.seen[name] = {"refusal": answer}
+        await asyncio.sleep(FULL_S)
+        health = await self.health()
+        summary = await self.summary(experiment)
+        seen |= {"problems": list(health), "while full": summary.status.value if summary is not None else "no answer"}
+        ballast.unlink()
+        begin = time.monotonic()
+        last = await self.last_round(experiment)
+        if last < ROUNDS:
+            await self.until(experiment, Notice.ROUND_FINISHED, last + 1)
+        seen["rounds while full"] = last
+        async for _ in backoff():
+            if not await self.health():
+                break
+        seen["recovered_s"] = round(time.monotonic() - begin, 1)
+        if name == "state":
+            await self.patient.cancel(await self.patient.submit(self.parcel, request))
+        ended = await self.patient.ended(experiment, END_S)
+        seen["end"] = f"{ended.standing}: {ended.reason}" if ended is not None else "none"
+        if ended is not None and ended.status is Status.FINISHED:
+            seen["sha256"] = await self.patient.model(experiment)
+
+    async def frozen_worker(self, site: Path) -> psutil.Process:
+        """Stops a site's worker as soon as it is there."""
+        while True:
+            for process in self.federation.processes("worker"):
+                if Path(process.cwd()).is_relative_to(site):
+                    process.suspend()
+                    await asyncio.sleep(2.0)  # its collaborator joins meanwhile
+                    return process
+            await asyncio.sleep(0.02)
+
+    async def logs(self) -> None:
+        """Runs an experiment whose logs have no room at all, and then some."""
+        running, experiment = await self.submit(), await self.submit()
+        logs = self.state / "experiments" / experiment / "logs"
+        mount(logs, "64k")
+        fill(logs)
+        await self.patient.ended(running, END_S)
+        ended = await self.patient.ended(experiment, END_S)
+        sha256 = await self.patient.model(experiment)
+        self.seen["logs"] = {"end": ended.standing if ended is not None else "none", "sha256": sha256}
+
+    async def refusal(self) -> tuple[str, str]:
+        """Submits for a while although there is no room; gives the request and what was answered."""
+        self.requests += 1
+        request = f"{self.requests:016x}"
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.patient.submit(self.parcel, request), 3.0)
+        answers = [call.error for call in read_history(self.history.path) if call.request_id == request]
+        return request, answers[0] if answers else "taken"
+
+    async def health(self) -> tuple[str, ...]:
+        """What the Director says that it lacks."""
+        async with self.client() as client:
+            return (await client.status()).problems
+
+    async def summary(self, experiment: str) -> ExperimentSummary | None:
+        """Where an experiment stands."""
+        return next((one for one in await self.patient.experiments() or [] if one.id == experiment), None)
+
+    async def last_round(self, experiment: str) -> int:
+        """The newest round that is finished."""
+        async with self.client() as client:
+            found = await client.experiment(experiment)
+            return max((version.version.round for version in found.versions), default=-1)
+
+    async def until(self, experiment: str, kind: str, number: int) -> None:
+        """Waits for an event of a round."""
+        async with asyncio.timeout(END_S):
+            async for item in self.events(experiment):
+                if item.kind == kind and int(str(item.fields["round"])) >= number:
+                    return
+
+    async def events(self, experiment: str) -> AsyncIterator[EventRecord]:
+        """Follows an experiment."""
+        after = 0
+        async for _ in backoff():
+            with suppress(UnreachableError):
+                async with self.client() as client:
+                    async for item in client.watch(experiment, after):
+                        if isinstance(item, EventRecord):
+                            after = item.sequence
+                            yield item
+                    return
+
+    def client(self) -> UserClient:
+        """A line to the Director."""
+        return UserClient(self.federation.director, self.patient._credentials)
+
+
+async def main(place: Path) -> None:
+    """Plays the scenario and prints what was seen."""
+    scenario = Scenario(place)
+    scenario.mount()
+    async with scenario.federation:
+        try:
+            await scenario.run()
+        except (FederationError, TimeoutError) as error:
+            scenario.seen["error"] = {"error": f"{type(error).__name__}: {error}"}
+    sys.stdout.write(json.dumps(scenario.seen) + "\n")
+    for name in ("director", *SITES):
+        (place / f"{name}.log").write_bytes(scenario.federation.log(name).read_bytes())
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]).resolve()))

@@ -1,0 +1,154 @@
+"""Files that a disk has damaged under real daemons: refused with file and cure, or mended to the same bytes."""
+
+import asyncio
+import shutil
+from contextlib import closing, suppress
+from pathlib import Path
+
+import psutil
+import pytest
+from federations import PLAN, THREE, User, federation_of, workers
+
+from openfl_like.errors import DamagedError, UnreachableError
+from openfl_like.federation.parties import ExperimentSummary
+from openfl_like.services.local_federation import LocalFederation
+from openfl_like.store.experiment import ExperimentStore
+from openfl_like.store.files import ExperimentFiles
+from openfl_like.testing.damage import Damage, damage
+from openfl_like.wire.channel import backoff
+
+pytestmark = pytest.mark.process
+ROUNDS = 40
+ALL = ("admission.collaborators=[site-1, site-2, site-3]", f"aggregator.settings.rounds_to_train={ROUNDS}")
+
+
+def files_of(federation: LocalFederation, experiment: str) -> ExperimentFiles:
+    """The directory of an experiment at its Director."""
+    return ExperimentFiles(federation.state / "experiments" / experiment)
+
+
+async def sha256_of(user: User, experiment: str) -> str:
+    """What the last model of an experiment is that must have finished."""
+    ended = await user.ended(experiment)
+    assert ended.status == "FINISHED", ended.reason
+    return (await user.client.experiment(experiment)).versions[-1].sha256
+
+
+async def stopped_in_mid_round(federation: LocalFederation, user: User, experiment: str, number: int) -> psutil.Process:
+    """Kills the Director, and with it the Aggregator, when two sites have trained; gives the frozen third worker."""
+    await user.until(experiment, "round_finished", round=number - 1)
+    (slow,) = workers(federation, "site-3")
+    while True:
+        slow.suspend()
+        await asyncio.sleep(0.7)  # whatever was on its way has arrived
+        with closing(ExperimentStore(files_of(federation, experiment).directory)) as store:
+            sent = store.latest("assignment_sent")
+        if sent is not None and sent.fields["phase"] == "train":
+            break
+        slow.resume()
+        await asyncio.sleep(0.03)
+    await federation.kill("director")
+    await asyncio.sleep(0.5)  # the kernel takes the Aggregator with it
+    return slow
+
+
+async def refused(federation: LocalFederation) -> str:
+    """Starts a Director that must not start, and gives its last words."""
+    with pytest.raises(UnreachableError) as caught:
+        await federation.start_director()
+    words = federation.log("director").read_text(encoding="utf-8")
+    assert await federation.children["director"].wait() == 4
+    assert "Traceback" not in words
+    return str(caught.value)
+
+
+async def listed(user: User, experiment: str) -> ExperimentSummary:
+    """Where it stands; its record need not be readable for that."""
+    async for _ in backoff():
+        with suppress(UnreachableError):
+            return next(one for one in await user.client.experiments() if one.id == experiment)
+    raise AssertionError("no director came")
+
+
+async def failed_over(user: User, experiment: str, *words: str) -> None:
+    """Waits until it has FAILED with these words in its reason."""
+    async with asyncio.timeout(60):
+        async for _ in backoff():
+            ended = await listed(user, experiment)
+            if ended.status.ended:
+                break
+    assert ended.status == "FAILED"
+    for word in words:
+        assert word in ended.reason
+
+
+async def test_damage_is_found_at_the_next_start_and_what_is_put_back_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    async with federation_of(THREE, tmp_path) as (federation, user):
+        wanted = await sha256_of(user, await user.submit(PLAN, *ALL))
+
+        # a spooled update: asked for again
+        experiment = await user.submit(PLAN, *ALL)
+        files = files_of(federation, experiment)
+        slow = await stopped_in_mid_round(federation, user, experiment, 8)
+        spooled = sorted((files.directory / "spool").glob("*-train-site-1.safetensors"))
+        assert spooled
+        damage(spooled[-1], Damage.FLIP, 1)
+        await federation.start_director()
+        await user.until(experiment, "update_lost", collaborator="site-1")
+        slow.resume()
+
+        # the newest model: the committed round is not taken back, and not run again to something else
+        slow = await stopped_in_mid_round(federation, user, experiment, 20)
+        newest = max(files.models().items())[1]
+        shutil.copytree(files.directory, tmp_path / "backup")
+        damage(newest, Damage.FLIP, 2)
+        await federation.start_director()
+        await failed_over(user, experiment, "exit code 4", "E306", newest.name, "fx experiment resume")
+        with suppress(psutil.NoSuchProcess):  # its site has stopped it with its experiment
+            slow.resume()
+        with pytest.raises(DamagedError, match=newest.name):
+            await user.client.model(experiment, "last", tmp_path / "model")
+        shutil.copy(tmp_path / "backup" / "models" / newest.name, newest)
+        await user.client.resume(experiment)
+
+        # the write-ahead log of its record
+        await stopped_in_mid_round(federation, user, experiment, 30)
+        shutil.rmtree(tmp_path / "backup")
+        shutil.copytree(files.directory, tmp_path / "backup")
+        damage(files.directory / "experiment.db-wal", Damage.CUT, 3)
+        await federation.start_director()
+        await failed_over(user, experiment, "the director cannot read its record", "experiment.db", "acknowledged")
+        with pytest.raises(DamagedError):
+            await user.client.resume(experiment)
+        other = await user.submit(PLAN, *ALL)
+        assert await sha256_of(user, other) == wanted, "the queue goes on"
+        shutil.rmtree(files.directory)
+        shutil.copytree(tmp_path / "backup", files.directory)
+        await user.client.resume(experiment)
+        assert await sha256_of(user, experiment) == wanted
+
+
+async def test_a_damaged_queue_or_submission_is_refused_by_name(tmp_path: Path) -> None:
+    async with federation_of(THREE, tmp_path) as (federation, user):
+        running, queued = await user.submit(PLAN, *ALL), await user.submit(PLAN, *ALL)
+        await user.until(running, "round_finished", round=3)
+        await federation.kill("director")
+        backup = tmp_path / "backup"
+        shutil.copytree(federation.state, backup)
+
+        for name, kind in (("director.db-wal", Damage.CUT), ("director.db-wal", Damage.EMPTY)):
+            damage(federation.state / name, kind, 4)
+            assert "director.db" in (words := await refused(federation))
+            assert "E306" in words
+            shutil.copy(backup / name, federation.state / name)
+            shutil.copy(backup / "director.db", federation.state / "director.db")
+            (federation.state / "director.db-shm").unlink(missing_ok=True)
+
+        bundle = files_of(federation, queued).bundle
+        damage(bundle, Damage.ZEROS, 5)
+        await federation.start_director()
+        assert (await user.ended(running)).status == "FINISHED"
+        await failed_over(user, queued, "bundle.tar", "damaged", "fx experiment resume")
+        shutil.copy(backup / "experiments" / queued / "bundle.tar", bundle)
+        await user.client.resume(queued)
+        assert await sha256_of(user, queued) == await sha256_of(user, running)
