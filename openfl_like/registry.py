@@ -1,8 +1,9 @@
 """Short names of exchangeable parts, resolved when they are first asked for.
 
-A plan or a settings file names a part by ``template``: either a short name from the table below, a name that an
-installed package registered under the entry-point group ``openfl_like.<kind>``, or ``module:attr``. Nothing is
-imported until `resolve` is called, so listing names is free.
+A plan or a settings file names a part by ``template``: either a short name from the table below, or a name that an
+installed package registered under the entry-point group ``openfl_like.<kind>``. Kinds that only a site's own file names
+may be ``module:attr`` as well; a plan may not, because its parts are built by the Director's Aggregator, and whoever may
+submit must not choose what runs there. Nothing is imported until `resolve` is called, so listing names is free.
 """
 
 import difflib
@@ -53,6 +54,9 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
 }
 
+BY_PATH = frozenset({"shard", "partitioner"})
+"""Kinds that may be named by ``module:attr``: what a site's operator writes about the site's own data."""
+
 
 def names(kind: str) -> list[str]:
     """Lists every short name of a kind, built in or registered by an installed package, sorted."""
@@ -65,7 +69,7 @@ def resolve(kind: str, template: str) -> object:
 
     Args:
         kind: ``selector``, ``aggregation``, ``shard`` …
-        template: A short name, or ``module:attr``.
+        template: A short name; for the kinds `BY_PATH` also ``module:attr``.
 
     Raises:
         NotFoundError: If there is no such name, module or attribute.
@@ -74,11 +78,12 @@ def resolve(kind: str, template: str) -> object:
     if target is None:
         for point in entry_points(group=f"openfl_like.{kind}", name=template):
             target = point.value
-    if target is None and ":" in template:
+    if target is None and ":" in template and kind in BY_PATH:
         target = template
     if target is None:
         near = difflib.get_close_matches(template, names(kind), n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(names(kind))}; or write module:attr"
+        path = "; or write module:attr" if kind in BY_PATH else f"; a package can register one (openfl_like.{kind})"
+        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(names(kind))}{path}"
         raise NotFoundError(f"there is no {kind} named '{template}'", cure=hint)
     return _import(kind, target)
 

@@ -59,11 +59,12 @@ def _components(plan: Plan) -> Iterator[Mistake]:
 
 def _component(kind: str, path: KeyPath, component: Component) -> Iterator[Mistake]:
     template = component.template
-    if ":" in template:  # code of the workspace: it is not run here
-        if not _REFERENCE.fullmatch(template):
-            yield Mistake((*path, "template"), f"'{template}' is not of the form module:attr")
-        return
     known = registry.names(kind)
+    if ":" in template:
+        problem = f"'{template}' is no short name: the Aggregator runs no code of a workspace"
+        cure = f"known: {', '.join(known)}; a package at the Director can register one (openfl_like.{kind})"
+        yield Mistake((*path, "template"), problem, cure)
+        return
     if template not in known:
         yield Mistake((*path, "template"), f"there is no {kind} named '{template}'", did_you_mean(template, known))
         return

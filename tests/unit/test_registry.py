@@ -23,7 +23,7 @@ def test_names_are_sorted_and_of_their_kind() -> None:
 
 @pytest.mark.parametrize(
     ("template", "cure"),
-    [("randm", "did you mean 'random'?"), ("zzz", "known: all, random; or write module:attr"), ("", "known: ")],
+    [("randm", "did you mean 'random'?"), ("zzz", "known: all, random; a package can register one"), ("", "known: ")],
 )
 def test_an_unknown_name_gets_a_suggestion(template: str, cure: str) -> None:
     with pytest.raises(NotFoundError, match=f"there is no selector named '{template}'") as caught:

@@ -244,7 +244,8 @@ def build_everything(plan: Plan) -> None:
     [
         ({"selector": {"template": "randm"}}, "selector.template"),
         ({"selector": {"template": "random", "settings": {"fraction": 2}}}, "selector.settings.fraction"),
-        ({"selector": {"template": "openfl_like.errors:BY_CODE"}}, "selector.settings"),
+        ({"selector": {"template": "subprocess:Popen", "settings": {"args": ["false"]}}}, "selector.template"),
+        ({"aggregation": {"template": "subprocess:Popen", "settings": {"args": ["false"]}}}, "aggregation.template"),
         ({"aggregation": {"template": "fedavg", "settings": {"wieghted": True}}}, "aggregation.settings.wieghted"),
         ({"validator": [{"template": "finite", "settings": {"x": 1}}]}, "validator[0].settings.x"),
         ({"compression_pipeline": {"template": "top_k"}}, "compression_pipeline.settings.fraction"),

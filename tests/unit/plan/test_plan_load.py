@@ -65,7 +65,7 @@ def test_schema_and_rules_are_reported_together(written: Callable[..., Path], pl
         (f"seed: {2**63}", "seed: must be less than"),
         ("aggregation: {template: fedavgg}", "there is no aggregation named 'fedavgg'; did you mean 'fedavg'?"),
         ("aggregation: {template: zzz}", "there is no aggregation named 'zzz'; known: "),
-        ("aggregation: {template: 'a b:c'}", "'a b:c' is not of the form module:attr"),
+        ("aggregation: {template: 'a b:c'}", "'a b:c' is no short name"),
         ("aggregation: {template: fedavg, settings: {x: 1}}", "aggregation.settings.x: unknown key; known: weighted"),
         (
             "selector: {template: random, settings: {fraction: 2}}",
@@ -153,8 +153,15 @@ def test_each_rule_is_checked(written: Callable[..., Path], plan_text: str, line
     assert any(problem in line for line in found), found
 
 
-def test_workspace_code_is_not_run(written: Callable[..., Path], plan_text: str) -> None:
-    load_plan(written(plan=plan_text + "aggregation: {template: src.rules:Mine, settings: {anything: 1}}"))
+@pytest.mark.parametrize("section", ["aggregation", "selector", "assigner", "compression_pipeline"])
+def test_a_plan_cannot_have_the_aggregator_run_anything(
+    written: Callable[..., Path], plan_text: str, section: str, tmp_path: Path
+) -> None:
+    canary = tmp_path / "canary"
+    part = f"{{template: subprocess:Popen, settings: {{args: [touch, {canary}]}}}}"
+    with pytest.raises(PlanError, match="the Aggregator runs no code of a workspace"):
+        load_plan(written(plan=plan_text + f"{section}: {part}"))
+    assert not canary.exists()
 
 
 def test_a_plan_that_came_as_a_value_is_checked_too(plan: Plan) -> None:
