@@ -2,8 +2,8 @@
 
 A plan or a settings file names a part by ``template``: either a short name from the table below, or a name that an
 installed package registered under the entry-point group ``openfl_like.<kind>``. Kinds that only a site's own file names
-may be ``module:attr`` as well; a plan may not, because its parts are built by the Director's Aggregator, and whoever may
-submit must not choose what runs there. Nothing is imported until `resolve` is called, so listing names is free.
+may be ``module:attr`` as well; a plan may not, because its parts are built by the Director's Aggregator, and whoever
+may submit must not choose what runs there. Nothing is imported until `resolve` is called, so listing names is free.
 """
 
 import difflib
