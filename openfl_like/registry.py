@@ -1,9 +1,9 @@
 """Short names of exchangeable parts, resolved when they are first asked for.
 
 A plan or a settings file names a part by ``template``: either a short name from the table below, or a name that an
-installed package registered under the entry-point group ``openfl_like.<kind>``. Kinds that only a site's own file names
-may be ``module:attr`` as well; a plan may not, because its parts are built by the Director's Aggregator, and whoever
-may submit must not choose what runs there. Nothing is imported until `resolve` is called, so listing names is free.
+installed package registered under the entry-point group ``openfl_like.<kind>``. Kinds that a site's own file names,
+or that only its worker loads, may be ``module:attr`` as well; the parts of a round may not, because the Aggregator
+builds them on the Director's machine, and whoever may submit must not choose what runs there. Nothing is imported until `resolve` is called, so listing names is free.
 """
 
 import difflib
@@ -54,8 +54,9 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
 }
 
-BY_PATH = frozenset({"shard", "partitioner"})
-"""Kinds that may be named by ``module:attr``: what a site's operator writes about the site's own data."""
+BY_PATH = frozenset({"shard", "partitioner", "task_runner", "data_loader"})
+"""Kinds that may be named by ``module:attr``: what a site's operator writes about the site's own data, and what nobody
+but the worker at a site loads."""
 
 
 def names(kind: str) -> list[str]:
