@@ -11,29 +11,12 @@ from openfl_like.errors import DamagedError, FederationError
 from openfl_like.federation.events import Aggregate, ModelVersion
 from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.task import Update
-from openfl_like.plan.digest import plan_digest, thaw
 from openfl_like.runtimes.models import ModelShelf
-from openfl_like.store.director import StoredExperiment
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.tensors.manifest import file_digest
 
 log = logging.getLogger(__name__)
 RESTORE = "put the file back from a backup, then 'fx experiment resume' goes on"
-
-
-def check_submission(experiment: StoredExperiment, files: ExperimentFiles) -> None:
-    """Compares bundle and plan with what was submitted; blocks while it reads them.
-
-    Raises:
-        DamagedError: If one is another, or missing.
-    """
-    check_file(files.bundle, experiment.bundle)
-    try:
-        found = plan_digest(thaw(files.plan.read_bytes()))
-    except (FederationError, OSError) as error:
-        raise DamagedError(f"the plan cannot be read: {error}", place=str(files.plan), cure=RESTORE) from error
-    if found != experiment.summary.plan_digest:
-        raise DamagedError("the plan is not the one that was submitted", place=str(files.plan), cure=RESTORE)
 
 
 def check_file(path: Path, digest: str) -> None:

@@ -10,12 +10,12 @@ import secrets
 import shutil
 from pathlib import Path
 
-from openfl_like.errors import BundleError, FederationError, TransferError
+from openfl_like.errors import FederationError
 from openfl_like.plan.bundle import holds, unpack
 from openfl_like.plan.digest import freeze
+from openfl_like.services.integrity import check_file
 from openfl_like.store.director import DirectorStore, StoredExperiment
 from openfl_like.store.files import ExperimentFiles
-from openfl_like.tensors.manifest import file_digest
 
 log = logging.getLogger(__name__)
 
@@ -28,18 +28,9 @@ def mend(experiment: StoredExperiment, files: ExperimentFiles) -> bool:
         files: Its directory.
 
     Raises:
-        BundleError: If the bundle itself is missing or is not the one that was signed.
+        DamagedError: If the bundle itself is missing or is not the one that was signed.
     """
-    try:
-        found = file_digest(files.bundle)
-    except TransferError as error:
-        found = error.message
-    if found != experiment.bundle:
-        raise BundleError(
-            f"the bundle is not the one that was submitted: {found}",
-            place=str(files.bundle),
-            cure="restore it from a backup, or submit the experiment again",
-        )
+    check_file(files.bundle, experiment.bundle)
     workspace = files.directory / "workspace"
     if holds(files.bundle, workspace, files.plan):
         return False

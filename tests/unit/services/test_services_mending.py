@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from openfl_like.errors import BundleError
+from openfl_like.errors import DamagedError
 from openfl_like.federation.events import Status
 from openfl_like.pki.authority import Authority
 from openfl_like.plan.digest import freeze
@@ -107,7 +107,7 @@ def test_a_damaged_bundle_is_told_and_keeps_nobody_else_from_starting(
     here: Here, damage: Callable[[Path], None]
 ) -> None:
     damage(here.files.bundle)
-    with pytest.raises(BundleError, match="the bundle is not the one that was submitted"):
+    with pytest.raises(DamagedError, match=r"bundle.tar.*fx experiment resume"):
         mend(stored(here), here.files)
     with closing(DirectorStore(here.state)) as store:
         assert mend_all(here.state, store) == []
@@ -128,5 +128,5 @@ async def test_an_experiment_whose_bundle_is_damaged_fails_with_the_reason(here:
         await director._run(store.experiment(EXPERIMENT).summary)
         summary = store.experiment(EXPERIMENT).summary
     assert (summary.status, "the director cannot run it" in summary.reason) == (Status.FAILED, True)
-    assert "bundle.tar: the bundle is not the one that was submitted" in summary.reason
+    assert "bundle.tar: the file is damaged" in summary.reason
     assert ExperimentFiles(here.files.directory).plan.exists()
