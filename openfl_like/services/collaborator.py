@@ -268,7 +268,8 @@ class Collaborator:
         if not digest:
             return None
         path = self.settings.directory / "models" / f"{digest}.safetensors"
-        if digest not in self._verified and await asyncio.to_thread(_damaged, path, digest):
+        left_behind = digest not in self._verified and path.exists()
+        if left_behind and await asyncio.to_thread(_damaged, path, digest):
             log.warning("%s is damaged; it is fetched again", path)
             path.unlink()
         if not path.exists():
@@ -360,7 +361,7 @@ def progress_note(directory: Path) -> Path:
 
 def _damaged(path: Path, digest: str) -> bool:
     """Whether a model that a former process left behind is not what its name says."""
-    return path.exists() and file_digest(path) != digest
+    return file_digest(path) != digest
 
 
 def _blame(error: TaskError | ShardError | SettingsError, assignment: Assignment) -> tuple[str, str]:

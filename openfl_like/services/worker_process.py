@@ -56,6 +56,7 @@ class WorkerProcess:
     def __init__(self, child: Child) -> None:
         self._child = child
         self._vigil: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[object] | None = None
         self.facts: ShardFacts | None = None
 
     @classmethod
@@ -129,14 +130,15 @@ class WorkerProcess:
 
     async def _answer(self) -> str:
         """Gives the next line; empty when the worker has ended, whoever holds its pipe open."""
-        line, exit_ = asyncio.create_task(self._child.line()), asyncio.create_task(self._child.exited.wait())
+        self._ending = self._ending or asyncio.create_task(self._child.exited.wait())
+        line = asyncio.create_task(self._child.line())
         try:
-            await asyncio.wait({line, exit_}, return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.wait({line}, timeout=LAST_LINE_S)
+            await asyncio.wait({line, self._ending}, return_when=asyncio.FIRST_COMPLETED)
+            if not line.done():
+                await asyncio.wait({line}, timeout=LAST_LINE_S)
             return line.result() if line.done() else ""
         finally:
             line.cancel()
-            exit_.cancel()
 
     async def _post_mortem(self) -> str:
         code = await asyncio.wait_for(self._child.wait(), 15.0)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
+from typing import cast
 
 from sqlalchemy import (
     Column,
@@ -136,9 +137,13 @@ class Database:
 
     def _count(self) -> int:
         """Counts a durable transaction within it; the number is no part of any table."""
-        found = self._connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-        self._connection.exec_driver_sql(f"PRAGMA user_version={int(found) + 1}")
-        return int(found) + 1
+        driver = cast("sqlite3.Connection", self._connection.connection.driver_connection)  # a fifth of the time
+        try:
+            count = int(driver.execute("PRAGMA user_version").fetchone()[0]) + 1
+            driver.execute(f"PRAGMA user_version={count}")
+        except sqlite3.DatabaseError as error:
+            raise DatabaseError("PRAGMA user_version", None, error) from error
+        return count
 
     def _compare(self, expected: int) -> None:
         with self.transaction() as connection:

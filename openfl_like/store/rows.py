@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 
 from sqlalchemy import BigInteger, Column, Connection, Table, select, update
 from sqlalchemy.sql.elements import ColumnElement
@@ -48,5 +49,10 @@ def seal(connection: Connection, table: Table, which: ColumnElement[bool]) -> No
 
 def with_checksum(values: Mapping[str, object], table: Table) -> dict[str, object]:
     """Gives the values of a new row with its checksum; every column must be there."""
-    names = [column.name for column in table.columns if column.name != CHECK]
-    return {**values, CHECK: checksum(values[name] for name in names)}
+    return {**values, CHECK: checksum([values[name] for name in _names(table)])}
+
+
+@cache
+def _names(table: Table) -> tuple[str, ...]:
+    """The columns that a checksum is of, in their order."""
+    return tuple(column.name for column in table.columns if column.name != CHECK)
