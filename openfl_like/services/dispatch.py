@@ -176,7 +176,7 @@ class Dispatch:
                 await self._report_losses(client)
 
     async def _report_losses(self, client: AggregatorClient) -> None:
-        for site, reason in self._lost.items():
+        for site, reason in list(self._lost.items()):  # others may be lost, or come back, while one is told
             await client.report_loss(site, reason)
 
     def _lose(self, site: str, reason: str) -> None:

@@ -171,7 +171,7 @@ class Envoy:
                         async with EnvoyClient(self.settings.director, self.settings.credentials) as client:
                             await self._attend(client)
                         log.warning("the director ended the session; connecting again")
-                    except (UnreachableError, StorageError) as error:
+                    except (UnreachableError, StorageError, InternalError) as error:  # its defect is not our end
                         log.warning("%s; trying again", error)
                     except ConflictError as error:
                         # a session that we lost may live on at the Director until it has found out
