@@ -52,7 +52,7 @@ def _step_without_decay(optimizer: torch.optim.Optimizer) -> None:
 
 def state_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> Mapping[str, torch.Tensor]:
     """Gives the optimizer's own tensors: ``<kind>/<parameter>``, such as ``exp_avg/0.weight``."""
-    names = {parameter: name for name, parameter in model.named_parameters()}
+    names: dict[torch.Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     return {
         f"{key}/{names[parameter]}": value
         for parameter, state in optimizer.state.items()

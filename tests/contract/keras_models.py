@@ -1,10 +1,9 @@
 """Keras models for the contract of task runners; imported only by the process that runs them."""
 
 import keras
+from keras import layers
 
 from openfl_like.frameworks.keras import KerasRunner
-
-LAYERS = keras.layers
 
 
 class Net(KerasRunner):
@@ -13,11 +12,11 @@ class Net(KerasRunner):
     def build_model(self) -> keras.Model:
         return keras.Sequential(
             [
-                LAYERS.Dense(5),
-                LAYERS.BatchNormalization(momentum=0.9),
-                LAYERS.Dropout(0.2),
-                LAYERS.ReLU(),
-                LAYERS.Dense(1),
+                layers.Dense(5),
+                layers.BatchNormalization(momentum=0.9),
+                layers.Dropout(0.2),
+                layers.ReLU(),
+                layers.Dense(1),
             ]
         )
 
@@ -30,7 +29,7 @@ class Adaptive(Net):
         return keras.optimizers.Adam(learning_rate=0.01)
 
 
-class Counter(LAYERS.Layer):
+class Counter(layers.Layer):  # type: ignore[misc] # Keras has no types
     """Counts the batches that it was trained on."""
 
     def __init__(self) -> None:
@@ -47,5 +46,5 @@ class Mixed(KerasRunner):
     """A layer of each dtype, and a counter."""
 
     def build_model(self) -> keras.Model:
-        halves = [LAYERS.Dense(4, dtype=dtype) for dtype in ("float64", "float16", "bfloat16")]
-        return keras.Sequential([*halves, Counter(), LAYERS.Dense(1)])
+        halves = [layers.Dense(4, dtype=dtype) for dtype in ("float64", "float16", "bfloat16")]
+        return keras.Sequential([*halves, Counter(), layers.Dense(1)])

@@ -6,6 +6,7 @@ Keras is imported by the process that runs these tests and by no other: it costs
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import ml_dtypes
 import numpy as np
@@ -25,7 +26,7 @@ from openfl_like.tensors.container import read_tensors, write_tensors
 pytestmark = [pytest.mark.torch, pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
 
 
-class Runner(TaskRunner):
+class Runner(TaskRunner, Protocol):
     """What these tests ask besides the protocol."""
 
     loader: DataLoader[object]

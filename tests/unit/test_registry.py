@@ -7,8 +7,9 @@ import pytest
 from openfl_like import registry
 from openfl_like.errors import NotFoundError
 
+IMPORTS_TENSORFLOW = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
 EVERY = [
-    pytest.param(kind, name, marks=pytest.mark.xdist_group("tensorflow") if name == "keras" else ())
+    pytest.param(kind, name, marks=IMPORTS_TENSORFLOW if name == "keras" else ())
     for kind, table in registry.BUILTIN.items()
     for name in table
 ]
