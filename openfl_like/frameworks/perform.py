@@ -95,8 +95,14 @@ class Performer:
 
     @contextmanager
     def runner(self) -> Iterator[TaskRunner]:
-        """Gives the task runner, with the workspace's code importable; for what is no assignment."""
-        with self._code.active(), self._blame("the task runner"):
+        """Gives the task runner with its model, and the workspace's code importable; for what is no assignment.
+
+        Raises:
+            TaskError: If the model cannot be built.
+        """
+        with self._code.active():
+            with self._blame("building the model"):
+                self._runner.get_tensors()
             yield self._runner
 
     def perform(self, assignment: Assignment, model: Path | None, out: Path) -> Update:
