@@ -46,12 +46,12 @@ def pack(workspace: Path, plan: Plan, out: Path, extra: Mapping[str, Path] | Non
     try:
         with partial.open("wb") as archive:
             total = _append(archive, PLAN_NAME, frozen)
-            places = [*((path, workspace / path) for path in _files(workspace, "")), *(extra or {}).items()]
-            for path, place in sorted(places):
+            origins = [*((path, workspace / path) for path in _files(workspace, "")), *(extra or {}).items()]
+            for path, origin in sorted(origins):
                 rule = "the name is kept for the plan" if path == PLAN_NAME else rule_against(path) or names.add(path)
                 if rule:
-                    raise BundleError(f"the file cannot be part of a bundle: {rule}", place=str(place))
-                total += _append(archive, path, _content(place, MAX_TOTAL_BYTES - total))
+                    raise BundleError(f"the file cannot be part of a bundle: {rule}", place=str(origin))
+                total += _append(archive, path, _content(origin, MAX_TOTAL_BYTES - total))
             archive.write(END)
         partial.replace(out)
     except OSError as error:
