@@ -94,7 +94,7 @@ class SklearnRunner(ABC):
     def get_tensors(self) -> dict[str, np.ndarray]:
         """Gives ``coef_`` and ``intercept_``, not copies."""
         estimator = self.estimator
-        own = {name: np.asarray(getattr(estimator, name)) for name in _LEARNT}
+        own = {name: np.asarray(getattr(estimator, name), self._dtype) for name in _LEARNT}
         if self.context.shares_optimizer and hasattr(estimator, _COUNTER):
             own[OPTIMIZER + _COUNTER] = np.asarray(estimator.t_, np.float64)
         return own
@@ -174,10 +174,10 @@ class SklearnRunner(ABC):
             _allocate_classifier(estimator, np.zeros((self._known_classes(), width), self._dtype))
         else:
             (estimator.partial_fit if stepwise else estimator.fit)(np.zeros((2, width), self._dtype), np.zeros(2))
-        if not all(isinstance(getattr(estimator, name, None), np.ndarray) for name in _LEARNT):
+        if not all(hasattr(estimator, name) for name in _LEARNT):
             raise UsageError(f"{kind} has no coef_ and intercept_", cure="use a linear model of scikit-learn")
         for name in _LEARNT:
-            setattr(estimator, name, np.zeros(getattr(estimator, name).shape, self._dtype))
+            setattr(estimator, name, np.zeros(np.shape(getattr(estimator, name)), self._dtype))
         if not stepwise:
             estimator.set_params(warm_start=True)
         _start_counting(estimator)
