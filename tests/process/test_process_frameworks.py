@@ -4,19 +4,23 @@ import asyncio
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from federations import federation_of
 
+from openfl_like.api.federation import Federation
+from openfl_like.frameworks.formats import write_model
 from openfl_like.plan.workspace import plan_path, template_path
+from openfl_like.tensors.container import read_tensors
 from openfl_like.tensors.manifest import sha256_file
 
 pytestmark = [pytest.mark.process, pytest.mark.torch, pytest.mark.tensorflow]
 SITES = ("site-1", "site-2", "site-3")
 
 
-async def simulated(plan: Path, out: Path, overrides: list[str]) -> str:
+async def simulated(plan: Path, out: Path, overrides: list[str], *more: str) -> str:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "openfl_like.cli", "simulate", str(plan), "-o", str(out),
+        sys.executable, "-m", "openfl_like.cli", "simulate", str(plan), "-o", str(out), *more,
         *(word for text in overrides for word in ("-s", text)),
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
@@ -48,3 +52,27 @@ async def test_a_template_runs_the_same_under_a_director_and_simulated(
         record = await user.client.experiment(experiment)
     assert record.versions[-1].sha256 == wanted
     assert record.versions[-1].version.metrics["accuracy"] >= least
+
+
+async def test_an_experiment_under_a_director_starts_from_a_model_of_the_user_s(tmp_path: Path) -> None:
+    mine: dict[str, np.ndarray] = {"bias": np.full((), 0.5, np.float32), "weight": np.linspace(-1, 1, 30, dtype="f4")}
+    write_model(tmp_path / "mine.pt", mine)
+    plan, overrides = plan_path("breast_cancer"), ["aggregator.settings.rounds_to_train=1"]
+    initial = ["--initial-model", str(tmp_path / "mine.pt")]
+    wanted = await simulated(plan, tmp_path / "simulated.safetensors", overrides, *initial)
+    folder = template_path("numpy_breast_cancer") / "shards"
+    async with federation_of({name: folder / f"{name}.yaml" for name in SITES}, tmp_path, (30,)) as (local, user):
+
+        def submit() -> str:
+            with Federation(local.director, local.user_certificates) as federation:
+                return federation.submit(plan, overrides, tmp_path / "mine.pt").id
+
+        experiment = await asyncio.to_thread(submit)
+        assert (await user.ended(experiment)).status == "FINISHED"
+        record = await user.client.experiment(experiment)
+        await user.client.model(experiment, "0", tmp_path / "first.safetensors")
+    first = read_tensors(tmp_path / "first.safetensors")
+    assert {name: array.tobytes() for name, array in first.items()} == {
+        name: array.tobytes() for name, array in mine.items()
+    }
+    assert record.versions[-1].sha256 == wanted
