@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+from openfl_like.data.shard import build_shard, load_shard_config
+from openfl_like.errors import UsageError
 from openfl_like.frameworks.formats import NEEDS_RUNNER, read_model, write_model
 from openfl_like.frameworks.perform import Performer
 from openfl_like.frameworks.runner import TaskRunner, without_optimizer
 from openfl_like.plan.schema import Plan
-from openfl_like.services.comparison import load_shards
-from openfl_like.services.simulation import shards_of
 from openfl_like.tensors.container import write_tensors
 
 INITIAL_MODEL = "initial_model.safetensors"
@@ -32,10 +32,10 @@ def own_runner(plan: Plan, workspace: Path, shard: Path | None = None) -> Iterat
         UsageError: If there is no shard.
         TaskError: If the code cannot be loaded.
     """
-    config = shard or next(iter(shards_of(workspace, plan).values()))
+    config = shard or _first_shard(workspace)
     settings = plan.collaborator.settings.model_copy(update={"opt_treatment": "RESET"})
     alone = plan.model_copy(update={"collaborator": plan.collaborator.model_copy(update={"settings": settings})})
-    performer = Performer(alone, load_shards({"own": config})["own"], workspace)
+    performer = Performer(alone, build_shard(load_shard_config(config), (config.parent,)), workspace)
     with performer.runner() as runner:
         yield runner
 
@@ -87,3 +87,14 @@ def prepare_initial_model(source: Path, plan: Plan, workspace: Path, folder: Pat
     write_tensors(folder / INITIAL_MODEL, tensors if shared else without_optimizer(tensors), sync=False)
     settings = plan.aggregator.settings.model_copy(update={"init_state_path": INITIAL_MODEL})
     return plan.model_copy(update={"aggregator": plan.aggregator.model_copy(update={"settings": settings})})
+
+
+def _first_shard(workspace: Path) -> Path:
+    found = sorted((workspace / "shards").glob("*.yaml"))
+    if not found:
+        raise UsageError(
+            "there is no shard, and the model's shapes come from one",
+            place=str(workspace / "shards"),
+            cure="name one with --shard FILE, or write shards/<site>.yaml",
+        )
+    return found[0]

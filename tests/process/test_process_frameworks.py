@@ -24,13 +24,18 @@ async def simulated(plan: Path, out: Path, overrides: list[str], *more: str) -> 
         *(word for text in overrides for word in ("-s", text)),
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    async with asyncio.timeout(100):
-        _, errors = await process.communicate()
+    try:
+        async with asyncio.timeout(200):
+            _, errors = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        await process.communicate()
+        raise
     assert process.returncode == 0, errors.decode()
     return sha256_file(out)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 @pytest.mark.parametrize(
     ("template", "plan", "shape", "least"),
     [
@@ -48,7 +53,7 @@ async def test_a_template_runs_the_same_under_a_director_and_simulated(
     shards = {name: template_path(template) / "shards" / f"{name}.yaml" for name in SITES}
     async with federation_of(shards, tmp_path, shape) as (_, user):
         experiment = await user.submit(plan_path(plan), *overrides)
-        assert (await user.ended(experiment, timeout_s=100)).status == "FINISHED"
+        assert (await user.ended(experiment, timeout_s=200)).status == "FINISHED"
         record = await user.client.experiment(experiment)
     assert record.versions[-1].sha256 == wanted
     assert record.versions[-1].version.metrics["accuracy"] >= least

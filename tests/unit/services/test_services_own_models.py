@@ -169,6 +169,27 @@ def test_an_experiment_goes_on_with_the_optimizer_of_another(tmp_path: Path) -> 
         assert set(read_tensors(simulated(prepared, tmp_path / place / "record", tmp_path / place)[1])) == kept
 
 
+def test_the_shapes_come_from_a_shard(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no shard"), own_runner(breast_cancer(), tmp_path):
+        pass
+
+
+def test_no_daemon_reads_files_of_other_programs() -> None:
+    package = Path(registry.__file__).parent
+    users = {
+        module: {
+            str(path.relative_to(package))
+            for path in package.rglob("*.py")
+            if f"from openfl_like.{module} import" in path.read_text()
+        }
+        for module in ("frameworks.formats", "services.own_models")
+    }
+    assert users == {
+        "frameworks.formats": {"services/own_models.py"},
+        "services.own_models": {"api/federation.py", "cli/model.py", "cli/simulate.py"},
+    }
+
+
 @pytest.mark.tensorflow
 @pytest.mark.xdist_group("tensorflow")
 def test_a_keras_model_goes_out_whole_and_comes_back(tmp_path: Path) -> None:
