@@ -69,7 +69,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
 }
 
-BY_PATH = frozenset({"shard", "partitioner", "task_runner", "data_loader"})
+BY_PATH = frozenset({"shard", "partitioner", "task_runner", "data_loader", "estimator", "model"})
 """Kinds that may be named by ``module:attr``: what a site's operator writes about the site's own data, and what nobody
 but the worker at a site loads."""
 
