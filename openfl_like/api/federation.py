@@ -28,6 +28,7 @@ from openfl_like.pki.files import load_credentials
 from openfl_like.plan.bundle import pack
 from openfl_like.plan.load import load_plan, workspace_of
 from openfl_like.plan.workspace import find_plan
+from openfl_like.services.own_models import INITIAL_MODEL, prepare_initial_model
 from openfl_like.services.signature import sign_bundle
 from openfl_like.tensors.manifest import manifest_of
 from openfl_like.wire.director import UserClient
@@ -75,7 +76,9 @@ class Federation:
         self._thread.join()
         self._loop.close()
 
-    def submit(self, plan: str | Path, overrides: Sequence[str] = ()) -> ExperimentSummary:
+    def submit(
+        self, plan: str | Path, overrides: Sequence[str] = (), initial_model: str | Path | None = None
+    ) -> ExperimentSummary:
         """Checks a plan, packs its workspace, signs it and queues it.
 
         If the answer is lost, the same request is repeated for a minute: it never makes two experiments.
@@ -83,17 +86,23 @@ class Federation:
         Args:
             plan: The plan file, or the name of an installed plan.
             overrides: Changes like ``deadline.train_s=30``.
+            initial_model: A model to start from: ``.safetensors``, ``.npz``, ``.pt`` or ``.keras``. It is converted on
+                this machine and goes with the workspace.
 
         Raises:
             PlanError: If the plan has mistakes.
+            TensorError: If the initial model cannot be read.
             BundleError: If the workspace cannot be packed.
             UnreachableError: If the Director does not answer.
         """
         path = find_plan(str(plan))
         checked = load_plan(path, overrides)
         with tempfile.TemporaryDirectory(prefix="fx-submit-") as directory:
-            bundle = Path(directory) / "bundle.tar"
-            pack(workspace_of(path, checked), checked, bundle)
+            bundle, workspace, extra = Path(directory) / "bundle.tar", workspace_of(path, checked), dict[str, Path]()
+            if initial_model is not None:
+                checked = prepare_initial_model(Path(initial_model), checked, workspace, Path(directory))
+                extra[INITIAL_MODEL] = Path(directory) / INITIAL_MODEL
+            pack(workspace, checked, bundle, extra)
             manifest = manifest_of(bundle)
             signature = sign_bundle(manifest.digest, self._credentials)
             submission = Submission(secrets.token_hex(16), manifest, signature, self._credentials.chain)

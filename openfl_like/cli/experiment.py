@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from openfl_like.cli.options import FILE, HELP, check_output, director_options, overrides_option, own_certificates
+from openfl_like.cli.options import (
+    FILE,
+    HELP,
+    check_output,
+    director_options,
+    initial_model_option,
+    overrides_option,
+    own_certificates,
+)
 from openfl_like.cli.output import emit, emit_line, json_option, say
 from openfl_like.cli.progress import Screen
 
@@ -27,12 +35,14 @@ def experiment() -> None:
 @experiment.command()
 @click.argument("plan", type=FILE)
 @overrides_option
+@initial_model_option
 @follow_option
 @director_options
 @json_option
 def submit(
     plan: Path,
     overrides: tuple[str, ...],
+    initial_model: Path | None,
     director: str,
     certificates: Path | None,
     *,
@@ -42,11 +52,13 @@ def submit(
     """Pack a plan's workspace, sign it and queue it.
 
     Example: fx experiment submit plan.yaml -s seed=1 --watch
+
+    Example: fx experiment submit plan.yaml --initial-model pretrained.pt
     """
     from openfl_like.api.federation import Federation
 
     with Federation(director, own_certificates(certificates, "user")) as federation:
-        _queued(federation, federation.submit(plan, overrides), follow=follow, as_json=as_json)
+        _queued(federation, federation.submit(plan, overrides, initial_model), follow=follow, as_json=as_json)
 
 
 def _queued(federation: "Federation", summary: "ExperimentSummary", *, follow: bool, as_json: bool) -> None:

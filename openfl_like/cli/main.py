@@ -18,6 +18,7 @@ NOUNS = {
     "director": "Run the central node.",
     "envoy": "Run a site's standing presence, or list them.",
     "experiment": "Submit experiments, follow and end them.",
+    "model": "Convert models to files of other programs.",
     "pki": "Make certificates.",
     "plan": "Check and show plans.",
     "simulate": "Run a plan with all its sites in one process.",

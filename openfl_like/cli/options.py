@@ -31,6 +31,14 @@ def overrides_option(command: Command) -> Command:
     )(command)
 
 
+def initial_model_option(command: Command) -> Command:
+    """Adds ``--initial-model FILE`` as ``initial_model``."""
+    return click.option(
+        "--initial-model", type=FILE, metavar="FILE",
+        help="Start from this model: .safetensors, .npz, .pt or .keras; it is converted here.",
+    )(command)  # fmt: skip
+
+
 def check_output(path: Path | None) -> None:
     """Says before the work, not after it, that a file cannot be written there; raises UsageError."""
     from openfl_like.errors import UsageError

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from openfl_like.cli.options import FILE, FOLDER, HELP, check_output, overrides_option
+from openfl_like.cli.options import FILE, FOLDER, HELP, check_output, initial_model_option, overrides_option
 from openfl_like.cli.output import emit, emit_line, json_option
 from openfl_like.cli.progress import Screen
 
@@ -14,6 +14,7 @@ from openfl_like.cli.progress import Screen
 @click.option("--shard", "shards", multiple=True, metavar="NAME=FILE", help="A simulated site; may be repeated.")
 @click.option("--directory", type=FOLDER, help="Where the record goes; an interrupted run there goes on.")
 @click.option("-o", "--output", type=FILE, help="Write the last model here.")
+@initial_model_option
 @overrides_option
 @json_option
 def simulate(
@@ -21,6 +22,7 @@ def simulate(
     shards: tuple[str, ...],
     directory: Path | None,
     output: Path | None,
+    initial_model: Path | None,
     overrides: tuple[str, ...],
     *,
     as_json: bool,
@@ -38,6 +40,7 @@ def simulate(
     from openfl_like.cli.outcome import raise_unless_finished
     from openfl_like.cli.plan_file import read_plan
     from openfl_like.services.comparison import load_shards
+    from openfl_like.services.own_models import prepare_initial_model
     from openfl_like.services.simulation import Simulation, SimulationResult, SimulationSettings, shards_of
     from openfl_like.store.files import ExperimentFiles
 
@@ -54,8 +57,11 @@ def simulate(
         return await running
 
     with tempfile.TemporaryDirectory(prefix="fx-simulate-") as scratch:
-        record = directory or Path(scratch)
-        with Simulation(SimulationSettings(plan, workspace, sites, record)) as simulation:
+        models, record = Path(scratch), directory or Path(scratch) / "record"
+        if initial_model is not None:
+            plan = prepare_initial_model(initial_model, plan, workspace, models)
+        settings = SimulationSettings(plan, workspace, sites, record, models if initial_model else None)
+        with Simulation(settings) as simulation:
             result = asyncio.run(run(simulation))
         raise_unless_finished(result.outcome)
         last = result.versions[-1]

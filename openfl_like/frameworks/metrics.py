@@ -1,6 +1,7 @@
-"""Metrics of classifiers, exact and in numpy."""
+"""Metrics of classifiers, exact and in numpy, and what a task has seen so far."""
 
 import math
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -55,3 +56,29 @@ def classification(scores: np.ndarray, targets: np.ndarray) -> dict[str, float]:
         if not math.isnan(area):
             found["auc"] = area
     return found
+
+
+@dataclass(slots=True)
+class Seen:
+    """Batches that were looked at: their mean losses, scores and targets."""
+
+    losses: list[float] = field(default_factory=list)
+    scores: list[np.ndarray] = field(default_factory=list)
+    targets: list[np.ndarray] = field(default_factory=list)
+
+    def add(self, loss: float, scores: np.ndarray, targets: np.ndarray) -> None:
+        """Takes a batch in: its mean loss, its scores as for `classification`, its targets."""
+        self.losses.append(loss)
+        self.scores.append(scores)
+        self.targets.append(targets)
+
+    def metrics(self) -> dict[str, float]:
+        """Mean loss over all samples; for class numbers also the metrics of a classifier."""
+        if not self.targets:
+            return {}
+        truth = np.concatenate(self.targets)
+        total = sum(loss * len(batch) for loss, batch in zip(self.losses, self.targets, strict=True))
+        found = {"loss": total / len(truth)}
+        if truth.ndim == 1 and np.issubdtype(truth.dtype, np.integer):
+            found |= classification(np.concatenate(self.scores), truth)
+        return found

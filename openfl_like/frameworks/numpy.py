@@ -2,15 +2,15 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from openfl_like.errors import UsageError
-from openfl_like.frameworks.metrics import classification
-from openfl_like.frameworks.runner import DataLoader, RunnerContext, Shard, TaskResult, check_tensors
+from openfl_like.frameworks.metrics import Seen
+from openfl_like.frameworks.runner import OPTIMIZER, DataLoader, RunnerContext, Shard, TaskResult, check_tensors
 
 Tensors = dict[str, np.ndarray]
+_VELOCITY = f"{OPTIMIZER}velocity/"
 
 
 class NumpyLoader:
@@ -61,7 +61,8 @@ class NumpyRunner(ABC):
         loader: Batches of the site.
         context: Where to work; ``device`` and ``threads`` mean nothing to numpy.
         lr: Learning rate.
-        momentum: Share of the last step that is kept (Polyak 1964); 0 for plain gradient descent.
+        momentum: Share of the last step that is kept (Polyak 1964); 0 for plain gradient descent. The last steps are
+            this runner's optimizer state.
     """
 
     def __init__(
@@ -101,19 +102,21 @@ class NumpyRunner(ABC):
             self._velocity = {}
 
     def get_tensors(self) -> Tensors:
-        """Gives the model's own arrays, not copies."""
-        return dict(self._model)
+        """Gives the model's own arrays, not copies; with the last steps (float64) if they are shared."""
+        return {**self._model, **self._shared_velocity()}
 
     def set_tensors(self, tensors: Mapping[str, np.ndarray]) -> None:
         """Replaces the model's values, copying them; see `runner.TaskRunner.set_tensors`."""
-        check_tensors(tensors, self._model)
+        shared = self._shared_velocity()
+        check_tensors(tensors, {**self._model, **shared})
         self._model = {name: np.array(tensors[name]) for name in self._model}
+        self._velocity |= {name.removeprefix(_VELOCITY): np.array(tensors[name]) for name in shared}
 
     def train(self, epochs: int = 1) -> TaskResult:
         """Trains for some epochs; the metrics are those of the last one, each batch measured before its step."""
-        seen = _Seen()
+        seen = Seen()
         for _ in range(epochs):
-            seen = _Seen()
+            seen = Seen()
             for samples, targets in self.loader.train_batches(self._seed, self._epoch):
                 self._step(self._look(samples, targets, seen))
             self._epoch += 1
@@ -121,16 +124,14 @@ class NumpyRunner(ABC):
 
     def validate(self) -> TaskResult:
         """Measures the model on the held-out samples."""
-        seen = _Seen()
+        seen = Seen()
         for samples, targets in self.loader.validate_batches():
             self._look(samples, targets, seen)
         return TaskResult(self.loader.num_validate, seen.metrics())
 
-    def _look(self, samples: np.ndarray, targets: np.ndarray, seen: "_Seen") -> Tensors:
+    def _look(self, samples: np.ndarray, targets: np.ndarray, seen: Seen) -> Tensors:
         loss, slopes = self.gradient(self._model, samples, targets)
-        seen.losses.append(loss)
-        seen.scores.append(self.predict(self._model, samples))
-        seen.targets.append(targets)
+        seen.add(loss, self.predict(self._model, samples), targets)
         return slopes
 
     def _step(self, slopes: Tensors) -> None:
@@ -139,22 +140,8 @@ class NumpyRunner(ABC):
             self._velocity[name] = move
             self._model[name] = np.asarray(self._model[name] + move, dtype=self._model[name].dtype)
 
-
-@dataclass(slots=True)
-class _Seen:
-    """Batches that were looked at: their mean losses, scores and targets."""
-
-    losses: list[float] = field(default_factory=list)
-    scores: list[np.ndarray] = field(default_factory=list)
-    targets: list[np.ndarray] = field(default_factory=list)
-
-    def metrics(self) -> dict[str, float]:
-        """Mean loss over all samples; for class numbers also the metrics of a classifier."""
-        if not self.targets:
+    def _shared_velocity(self) -> Tensors:
+        if not self.context.shares_optimizer or not self.momentum:
             return {}
-        truth = np.concatenate(self.targets)
-        total = sum(loss * len(batch) for loss, batch in zip(self.losses, self.targets, strict=True))
-        found = {"loss": total / len(truth)}
-        if truth.ndim == 1 and np.issubdtype(truth.dtype, np.integer):
-            found |= classification(np.concatenate(self.scores), truth)
-        return found
+        still = {name: np.zeros(array.shape) for name, array in self._model.items()}
+        return {f"{_VELOCITY}{name}": np.asarray(self._velocity.get(name, still[name]), np.float64) for name in still}

@@ -67,6 +67,7 @@ class Performer:
             opt_treatment=settings.opt_treatment,
             sample_shape=tuple(shard.sample_shape),
             target_shape=tuple(shard.target_shape),
+            classes=shard.schema.classes,
         )
         self._code = WorkspaceCode(workspace)
         with self._code.active():
@@ -91,6 +92,18 @@ class Performer:
     def task(self) -> str:
         """Name of the task that is being performed, or that failed; empty outside tasks."""
         return self._task
+
+    @contextmanager
+    def runner(self) -> Iterator[TaskRunner]:
+        """Gives the task runner with its model, and the workspace's code importable; for what is no assignment.
+
+        Raises:
+            TaskError: If the model cannot be built.
+        """
+        with self._code.active():
+            with self._blame("building the model"):
+                self._runner.get_tensors()
+            yield self._runner
 
     def perform(self, assignment: Assignment, model: Path | None, out: Path) -> Update:
         """Performs the tasks of an assignment, in order.

@@ -10,6 +10,9 @@ from openfl_like.errors import TensorError
 
 Batch_co = TypeVar("Batch_co", covariant=True)
 
+OPTIMIZER = "__optimizer__/"
+"""Beginning of the names of tensors that are the optimizer's state and not the model's (``CONTINUE_GLOBAL``)."""
+
 
 class LabelledData(Protocol):
     """Samples ``[n, *sample_shape]`` with targets ``[n, *target_shape]``."""
@@ -25,8 +28,22 @@ class LabelledData(Protocol):
         ...
 
 
+class Schema(Protocol):
+    """What the learning code sees of a shard's promises about its data."""
+
+    @property
+    def classes(self) -> int:
+        """How many classes the targets name; 0 when they are not class numbers."""
+        ...
+
+
 class Shard(Protocol):
     """What the learning code sees of a site's shard."""
+
+    @property
+    def schema(self) -> Schema:
+        """What the site promises about its data."""
+        ...
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -73,9 +90,10 @@ class RunnerContext:
         device: ``cpu``, ``cuda``, ``cuda:1`` … or ``auto``.
         threads: How many threads the framework may use.
         opt_treatment: ``RESET`` forgets the optimizer's state at every assignment, ``CONTINUE_LOCAL`` keeps it at the
-            site.
+            site, ``CONTINUE_GLOBAL`` makes it a part of the model: tensors whose names begin with `OPTIMIZER`.
         sample_shape: Shape of one sample of the shard.
         target_shape: Shape of one target of the shard.
+        classes: How many classes the shard's targets name; 0 when they are not class numbers.
     """
 
     device: str = "cpu"
@@ -83,6 +101,12 @@ class RunnerContext:
     opt_treatment: str = "RESET"
     sample_shape: tuple[int, ...] = ()
     target_shape: tuple[int, ...] = ()
+    classes: int = 0
+
+    @property
+    def shares_optimizer(self) -> bool:
+        """Whether the optimizer's state is a part of the model."""
+        return self.opt_treatment == "CONTINUE_GLOBAL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +163,11 @@ def check_tensors(given: Mapping[str, np.ndarray], own: Mapping[str, np.ndarray]
             problems.append(f"'{name}' is {_form(given[name])}, not {_form(own[name])}")
     if problems:
         raise TensorError(f"the tensors do not fit the model: {', '.join(sorted(problems))}")
+
+
+def without_optimizer(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Gives the tensors that are the model's own."""
+    return {name: array for name, array in tensors.items() if not name.startswith(OPTIMIZER)}
 
 
 def _form(array: np.ndarray) -> str:

@@ -1,17 +1,18 @@
-"""Task runner and data loader for PyTorch; the only module of the platform that imports it."""
+"""Task runner and data loader for PyTorch; only the modules ``torch*`` of this package import it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-import ml_dtypes
 import numpy as np
 import torch
 from torch import nn
 
 from openfl_like.frameworks.metrics import classification
 from openfl_like.frameworks.numpy import NumpyLoader
-from openfl_like.frameworks.runner import DataLoader, RunnerContext, Shard, TaskResult, check_tensors
+from openfl_like.frameworks.runner import OPTIMIZER, DataLoader, RunnerContext, Shard, TaskResult, check_tensors
+from openfl_like.frameworks.torch_arrays import fill, to_numpy, to_torch
+from openfl_like.frameworks.torch_optimizer import prepare, state_tensors
 
 
 class TorchLoader:
@@ -98,18 +99,21 @@ class TorchRunner(ABC):
         """The optimizer of the model."""
         if self._optimizer is None:
             self._optimizer = self.build_optimizer(self.model)
+            if self.context.shares_optimizer:
+                prepare(self._optimizer)
         return self._optimizer
 
     def initialise(self, seed: int) -> None:
         """Makes the model anew from the seed."""
         self._model, self._optimizer = None, None
+        torch.manual_seed(seed % 2**63)
         self.begin(seed)
-        _ = self.model
 
     def begin(self, seed: int) -> None:
         """Seeds torch for an assignment; forgets the optimizer's state under ``RESET``."""
         torch.use_deterministic_algorithms(True)  # noqa: FBT003 - torch takes it by position only
         torch.set_num_threads(self.context.threads)
+        _ = self.model  # made before the seed is set, so that a process that is new draws like one that has a model
         torch.manual_seed(seed % 2**63)
         self._seed, self._epoch = seed, 0
         if self.context.opt_treatment == "RESET":
@@ -117,28 +121,33 @@ class TorchRunner(ABC):
 
     def get_tensors(self) -> dict[str, np.ndarray]:
         """Gives the ``state_dict`` as arrays of the same dtypes; on the CPU they are views of the model's memory."""
-        return {name: to_numpy(tensor) for name, tensor in self.model.state_dict().items()}
+        return {name: to_numpy(tensor) for name, tensor in self._tensors().items()}
 
     def set_tensors(self, tensors: Mapping[str, np.ndarray]) -> None:
         """Copies values into the model's memory; see `runner.TaskRunner.set_tensors`."""
         check_tensors(tensors, self.get_tensors())
-        for name, tensor in self.model.state_dict().items():
-            if tensor.device.type == "cpu":
-                np.copyto(to_numpy(tensor), tensors[name])
-            else:
-                tensor.copy_(to_torch(tensors[name]))
+        for name, tensor in self._tensors().items():
+            fill(tensor, tensors[name])
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        own: dict[str, torch.Tensor] = self.model.state_dict()
+        if not self.context.shares_optimizer:
+            return own
+        shared = state_tensors(self.optimizer, self.model)
+        return {**own, **{f"{OPTIMIZER}{name}": tensor for name, tensor in shared.items()}}
 
     def train(self, epochs: int = 1) -> TaskResult:
         """Trains for some epochs; the metrics are those of the last one, each batch measured before its step."""
         self.model.train()
+        optimizer = self.optimizer
         seen = _Seen()
         for _ in range(epochs):
             seen = _Seen()
             for samples, targets in self.loader.train_batches(self._seed, self._epoch):
                 loss = self._look(samples, targets, seen)
-                self.optimizer.zero_grad()
+                optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
-                self.optimizer.step()
+                optimizer.step()
             self._epoch += 1
         return TaskResult(self.loader.num_train, seen.metrics())
 
@@ -178,22 +187,6 @@ class _Seen:
         if truth.ndim == 1 and not truth.is_floating_point():
             found |= classification(to_numpy(torch.cat(self.outputs).to(torch.float64)), to_numpy(truth))
         return found
-
-
-def to_numpy(tensor: torch.Tensor) -> np.ndarray:
-    """Gives a tensor as an array with the same bits; a tensor on the CPU shares its memory. bfloat16 is kept."""
-    tensor = tensor.detach().cpu()
-    if tensor.dtype == torch.bfloat16:
-        return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
-    return tensor.numpy()
-
-
-def to_torch(array: np.ndarray) -> torch.Tensor:
-    """Gives a copy of an array as a tensor on the CPU with the same bits. bfloat16 is kept."""
-    copy = np.array(array)  # torch refuses read-only memory, such as that of a mapped model file
-    if copy.dtype == ml_dtypes.bfloat16:
-        return torch.from_numpy(copy.view(np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(copy)
 
 
 def _choose_device(name: str) -> torch.device:

@@ -9,6 +9,7 @@ from pydantic.errors import PydanticUserError
 from openfl_like import registry
 from openfl_like.errors import FederationError, PlanError
 from openfl_like.plan.mistakes import KeyPath, Mistake, did_you_mean, explain, refuse
+from openfl_like.plan.names import rule_against
 from openfl_like.plan.schema import Component, Plan, StopRule
 
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -28,23 +29,17 @@ def check_plan(plan: Plan, source: str = "plan") -> None:
 
 def mistakes_in(plan: Plan) -> list[Mistake]:
     """Lists what is wrong in a plan that fits the schema."""
-    return [
-        *_components(plan),
-        *_tasks(plan),
-        *_groups(plan),
-        *_admission(plan),
-        *_participation(plan),
-        *_times(plan),
-        *_deltas(plan),
-        *_stop_rules(plan),
-    ]
+    rules = (_components, _tasks, _groups, _admission, _participation, _times, _deltas, _stop_rules)
+    return [mistake for rule in (*rules, _optimizer, _initial_model) for mistake in rule(plan)]
 
 
 def _components(plan: Plan) -> Iterator[Mistake]:
-    for path, component in ((("task_runner",), plan.task_runner), (("data_loader",), plan.data_loader)):
-        if not _REFERENCE.fullmatch(component.template):
-            cure = "write module:attr, for example src.digits:DigitsRunner"
-            yield Mistake((*path, "template"), f"'{component.template}' names nothing in the workspace", cure)
+    for kind, component in (("task_runner", plan.task_runner), ("data_loader", plan.data_loader)):
+        # They are not imported: they bring a framework, which the Director need not have.
+        known = registry.names(kind)
+        if component.template not in known and not _REFERENCE.fullmatch(component.template):
+            cure = f"write module:attr, for example src.digits:DigitsRunner, or one of {', '.join(known)}"
+            yield Mistake((kind, "template"), f"'{component.template}' names nothing in the workspace", cure)
     registered: list[tuple[str, KeyPath, Component]] = [
         ("assigner", ("assigner",), plan.assigner),
         ("selector", ("selector",), plan.selector),
@@ -155,6 +150,19 @@ def _deltas(plan: Plan) -> Iterator[Mistake]:
         path = ("collaborator", "settings", "delta_updates")
         cure = "leave it out, or use float16 or bfloat16"
         yield Mistake(path, f"{template} compresses differences to the global model only", cure)
+
+
+def _optimizer(plan: Plan) -> Iterator[Mistake]:
+    if plan.collaborator.settings.opt_treatment == "CONTINUE_GLOBAL" and plan.compression_pipeline.template != "none":
+        problem = "the optimizer's state would be compressed with loss, and some of it must not lose its sign"
+        cure = "use the compression none (a lossless one may follow), or RESET or CONTINUE_LOCAL"
+        yield Mistake(("collaborator", "settings", "opt_treatment"), problem, cure)
+
+
+def _initial_model(plan: Plan) -> Iterator[Mistake]:
+    initial = plan.aggregator.settings.init_state_path
+    if initial is not None and (rule := rule_against(initial)):
+        yield Mistake(("aggregator", "settings", "init_state_path"), f"'{initial}' is no file of a workspace: {rule}")
 
 
 def _stop_rules(plan: Plan) -> Iterator[Mistake]:

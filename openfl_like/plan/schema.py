@@ -50,7 +50,7 @@ class CollaboratorSettings(Section):
     template ``none`` are.
     """
 
-    opt_treatment: Literal["RESET", "CONTINUE_LOCAL"] = "RESET"
+    opt_treatment: Literal["RESET", "CONTINUE_LOCAL", "CONTINUE_GLOBAL"] = "RESET"
     device: str = "cpu"
     threads: Annotated[int, Field(ge=1)] = 1
     delta_updates: bool | None = None

@@ -30,12 +30,14 @@ class SimulationSettings:
         workspace: Where its code is.
         shards: Site name -> its shard.
         directory: Where the record goes.
+        models: Where the initial model is that the plan names; None: in the workspace.
     """
 
     plan: Plan
     workspace: Path
     shards: Shards
     directory: Path
+    models: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class Simulation:
         plan, workspace = self._settings.plan, self._settings.workspace
         self._shelf = ModelShelf(plan, files)
         if self._store.snapshot() is None:
-            place_initial_model(plan, workspace, files)
+            place_initial_model(plan, self._settings.models or workspace, files)
         names = tuple(sorted(self._settings.shards))
         self._experiment = open_experiment(plan.name, plan, self._store, files, names)
         return self

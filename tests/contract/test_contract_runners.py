@@ -1,25 +1,44 @@
-"""What every task runner and data loader must do, whatever the framework."""
+"""What every task runner and data loader must do, whatever the framework.
+
+Keras is imported by the process that runs these tests and by no other: it costs seconds and half a gigabyte.
+"""
 
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Protocol
 
+import ml_dtypes
 import numpy as np
 import pytest
 import torch
 
 from openfl_like.data.shard import ArrayShard, Dataset
-from openfl_like.errors import TensorError
+from openfl_like.errors import TensorError, UsageError
+from openfl_like.federation.aggregation import Contribution, aggregate_files
+from openfl_like.federation.rules import WeightedAverage
 from openfl_like.frameworks.numpy import NumpyLoader, NumpyRunner, Tensors
-from openfl_like.frameworks.runner import RunnerContext
+from openfl_like.frameworks.runner import OPTIMIZER, DataLoader, RunnerContext, TaskResult, TaskRunner
+from openfl_like.frameworks.sklearn import SklearnModel
 from openfl_like.frameworks.torch import TorchLoader, TorchRunner
+from openfl_like.tensors.container import read_tensors, write_tensors
 
-pytestmark = pytest.mark.torch
-
-Runner = NumpyRunner | TorchRunner
+pytestmark = [pytest.mark.torch, pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
 
 
-def shard() -> ArrayShard:
+class Runner(TaskRunner, Protocol):
+    """What these tests ask besides the protocol."""
+
+    loader: DataLoader[object]
+
+    def train(self, epochs: int = 1) -> TaskResult: ...
+
+    def validate(self) -> TaskResult: ...
+
+
+def shard(rows: int = 50) -> ArrayShard:
     random = np.random.default_rng(0)
-    samples = random.normal(size=(50, 3)).astype(np.float32)
+    samples = random.normal(size=(rows, 3)).astype(np.float32)
     data = Dataset(samples, (samples @ [1.0, -2.0, 0.5] > 0).astype(np.int64))
     return ArrayShard({"train": data, "validate": data}, "random numbers", (-10.0, 10.0), classes=2)
 
@@ -53,37 +72,150 @@ class TorchModel(TorchRunner):
         return torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
 
 
-def numpy_runner(opt_treatment: str = "RESET") -> Runner:
-    return NumpyModel(NumpyLoader(shard(), 16), RunnerContext(opt_treatment=opt_treatment), lr=0.1, momentum=0.9)
+class TorchAdaptive(TorchModel):
+    def build_optimizer(self, model: torch.nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.Adam(model.parameters(), lr=0.01, weight_decay=0.1)
 
 
-def torch_runner(opt_treatment: str = "RESET") -> Runner:
-    return TorchModel(TorchLoader(shard(), 16), RunnerContext(opt_treatment=opt_treatment))
+class TorchMixed(TorchRunner):
+    """A layer of each dtype; batch normalisation counts in int64."""
+
+    def build_model(self) -> torch.nn.Module:
+        return torch.nn.ModuleDict(
+            {
+                "f16": torch.nn.Linear(3, 4, dtype=torch.float16),
+                "bf16": torch.nn.Linear(3, 4, dtype=torch.bfloat16),
+                "f64": torch.nn.Linear(3, 4, dtype=torch.float64),
+                "norm": torch.nn.BatchNorm1d(4),
+            }
+        )
+
+
+class NumpyMixed(NumpyModel):
+    def build_model(self, random: np.random.Generator) -> Tensors:
+        dtypes = (np.float16, ml_dtypes.bfloat16, np.float64)
+        model: Tensors = {np.dtype(dtype).name: random.normal(size=(4, 3)).astype(dtype) for dtype in dtypes}
+        return {**model, "count": np.zeros((), np.int64)}
+
+
+def context(opt_treatment: str = "RESET") -> RunnerContext:
+    return RunnerContext(opt_treatment=opt_treatment, sample_shape=(3,), classes=2)
+
+
+def numpy_runner(opt_treatment: str = "RESET", rows: int = 50, kind: type[NumpyRunner] = NumpyModel) -> Runner:
+    return kind(NumpyLoader(shard(rows), 16), context(opt_treatment), lr=0.1, momentum=0.9)  # type: ignore[return-value] # batches
+
+
+def torch_runner(opt_treatment: str = "RESET", rows: int = 50, kind: type[TorchRunner] = TorchModel) -> Runner:
+    return kind(TorchLoader(shard(rows), 16), context(opt_treatment))  # type: ignore[return-value] # batches
+
+
+def keras_runner(opt_treatment: str = "RESET", rows: int = 50, kind: str = "Net") -> Runner:
+    from tests.contract import keras_models  # noqa: PLC0415 - see above
+
+    made: Runner = getattr(keras_models, kind)(NumpyLoader(shard(rows), 16), context(opt_treatment))
+    return made
+
+
+def sklearn_runner(opt_treatment: str = "RESET", rows: int = 50, dtype: str = "float64") -> Runner:
+    params: dict[str, object] = {"loss": "log_loss", "learning_rate": "optimal", "alpha": 0.01}
+    loader = NumpyLoader(shard(rows), 16)
+    settings: dict[str, object] = {"estimator": "SGDClassifier", "params": params, "dtype": dtype}
+    return SklearnModel(loader, context(opt_treatment), **settings)  # type: ignore[return-value, arg-type] # batches; settings come from a plan
 
 
 Build = Callable[..., Runner]
-both = pytest.mark.parametrize("build", [numpy_runner, torch_runner])
+BUILDS = {"numpy": numpy_runner, "torch": torch_runner, "keras": keras_runner, "sklearn": sklearn_runner}
+every = pytest.mark.parametrize("build", BUILDS.values(), ids=list(BUILDS))
+drawn = pytest.mark.parametrize("build", [numpy_runner, torch_runner, keras_runner], ids=["numpy", "torch", "keras"])
+with_dtypes = pytest.mark.parametrize(
+    "build",
+    [
+        partial(numpy_runner, kind=NumpyMixed),
+        partial(torch_runner, kind=TorchMixed),
+        partial(keras_runner, kind="Mixed"),
+        partial(sklearn_runner, dtype="float32"),
+    ],
+    ids=list(BUILDS),
+)
+with_state = pytest.mark.parametrize(
+    "build",
+    [
+        numpy_runner,
+        torch_runner,
+        partial(torch_runner, kind=TorchAdaptive),
+        keras_runner,
+        partial(keras_runner, kind="Adaptive"),
+        sklearn_runner,
+    ],
+    ids=["numpy", "torch", "torch-adam", "keras", "keras-adam", "sklearn"],
+)
 
 
-def bits(runner: Runner) -> dict[str, bytes]:
+def bits(runner: TaskRunner) -> dict[str, bytes]:
     return {name: array.tobytes() for name, array in runner.get_tensors().items()}
 
 
-def copied(runner: Runner) -> dict[str, np.ndarray]:
+def own_bits(runner: TaskRunner) -> dict[str, bytes]:
+    """Without the optimizer's state."""
+    return {name: data for name, data in bits(runner).items() if not name.startswith(OPTIMIZER)}
+
+
+def copied(runner: TaskRunner) -> dict[str, np.ndarray]:
     return {name: array.copy() for name, array in runner.get_tensors().items()}
 
 
-@both
+def filled(like: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
+    """Values that a careless cast would change: of every dtype's full precision, counters beyond 2**53."""
+    random = np.random.default_rng(seed)
+    return {
+        name: np.full(array.shape, 2**60 + seed, array.dtype)
+        if array.dtype.kind == "i"
+        else random.normal(size=array.shape).astype(array.dtype)
+        for name, array in like.items()
+    }
+
+
+@every
 def test_set_after_get_changes_no_bit(build: Build) -> None:
     one, other = build(), build()
     one.initialise(1)
+    one.train()
     other.initialise(2)
     assert bits(one) != bits(other)
     other.set_tensors(one.get_tensors())
     assert bits(one) == bits(other)
 
 
-@both
+@with_dtypes
+def test_every_dtype_goes_round_bit_for_bit(build: Build, tmp_path: Path) -> None:
+    runner = build()
+    runner.initialise(1)
+    given = filled(copied(runner), 5)
+    runner.set_tensors(given)
+    write_tensors(tmp_path / "update", runner.get_tensors(), sync=False)
+    updates = [Contribution("site", tmp_path / "update", 3.0)]
+    aggregate_files(WeightedAverage(), updates, tmp_path / "model", sync=False)
+    back = read_tensors(tmp_path / "model")
+    other = build()
+    other.initialise(2)
+    other.set_tensors(back)
+    assert bits(other) == {name: array.tobytes() for name, array in given.items()} == bits(runner)
+    assert {name: array.dtype for name, array in back.items()} == {name: array.dtype for name, array in given.items()}
+
+
+def test_the_dtypes_are_those_that_models_have() -> None:
+    found = {}
+    for title, build in {
+        "numpy": partial(numpy_runner, kind=NumpyMixed),
+        "torch": partial(torch_runner, kind=TorchMixed),
+        "keras": partial(keras_runner, kind="Mixed"),
+    }.items():
+        found[title] = {array.dtype.name for array in build().get_tensors().values()}
+    assert all({"float16", "bfloat16", "float64", "int64"} <= dtypes for dtypes in found.values()), found
+
+
+@every
 def test_set_copies(build: Build) -> None:
     runner = build()
     runner.initialise(1)
@@ -95,7 +227,20 @@ def test_set_copies(build: Build) -> None:
     assert bits(runner) == before
 
 
-@both
+@every
+def test_read_only_arrays_are_taken_and_stay(build: Build) -> None:
+    runner = build()
+    runner.initialise(1)
+    given = copied(runner)
+    for array in given.values():
+        array.flags.writeable = False
+    before = {name: array.tobytes() for name, array in given.items()}
+    runner.set_tensors(given)
+    runner.train()
+    assert {name: array.tobytes() for name, array in given.items()} == before != bits(runner)
+
+
+@drawn
 def test_the_seed_makes_the_model(build: Build) -> None:
     models = []
     for seed in (5, 5, 6):
@@ -105,21 +250,21 @@ def test_the_seed_makes_the_model(build: Build) -> None:
     assert models[0] == models[1] != models[2]
 
 
-@both
+@every
 def test_the_seed_makes_the_training(build: Build) -> None:
-    runner = build()
+    runner, another = build(), build()
     runner.initialise(1)
     start = copied(runner)
     ends = []
-    for seed in (5, 5, 6, 2**63 - 1):
-        runner.begin(seed)
-        runner.set_tensors(start)
-        runner.train(epochs=2)
-        ends.append(bits(runner))
-    assert ends[0] == ends[1] != ends[2]
+    for performer, seed in ((runner, 5), (runner, 5), (another, 5), (runner, 6), (runner, 2**63 - 1)):
+        performer.begin(seed)
+        performer.set_tensors(start)
+        performer.train(epochs=2)
+        ends.append(bits(performer))
+    assert ends[0] == ends[1] == ends[2] != ends[3]
 
 
-@both
+@with_state
 @pytest.mark.parametrize(("opt_treatment", "same"), [("RESET", True), ("CONTINUE_LOCAL", False)])
 def test_the_optimizer_forgets_or_remembers(build: Build, opt_treatment: str, same: bool) -> None:  # noqa: FBT001 - a parameter
     runner = build(opt_treatment)
@@ -132,9 +277,41 @@ def test_the_optimizer_forgets_or_remembers(build: Build, opt_treatment: str, sa
         runner.train()
         ends.append(bits(runner))
     assert (ends[0] == ends[1]) is same
+    assert not any(name.startswith(OPTIMIZER) for name in start)
 
 
-@both
+@with_state
+def test_a_shared_optimizer_goes_where_the_model_goes(build: Build) -> None:
+    whole, first, second = (build("CONTINUE_GLOBAL") for _ in range(3))
+    for runner in (whole, first, second):
+        runner.initialise(1)
+    assert bits(first) == bits(whole)
+    assert any(name.startswith(OPTIMIZER) for name in bits(whole))
+    for runner in (whole, first):
+        runner.begin(5)
+        runner.train()
+    second.train(epochs=3)
+    for runner in (whole, second):
+        runner.begin(6)
+        runner.set_tensors(copied(first))  # the same that it has, or what another one has come to
+        runner.train()
+    assert bits(second) == bits(whole)
+
+
+@with_state
+def test_a_shared_optimizer_that_is_new_trains_like_any_new_one(build: Build) -> None:
+    ends = []
+    for opt_treatment in ("RESET", "CONTINUE_GLOBAL"):
+        runner = build(opt_treatment)
+        runner.initialise(1)
+        start = own_bits(runner)
+        runner.begin(5)
+        runner.train(epochs=2)
+        ends.append((start, own_bits(runner)))
+    assert ends[0] == ends[1]
+
+
+@every
 def test_a_new_model_has_no_momentum(build: Build) -> None:
     fresh, used = build("CONTINUE_LOCAL"), build("CONTINUE_LOCAL")
     used.initialise(3)
@@ -148,14 +325,14 @@ def test_a_new_model_has_no_momentum(build: Build) -> None:
     assert ends[0] == ends[1]
 
 
-@both
+@every
 @pytest.mark.parametrize(
     ("change", "told"),
     [
         (lambda tensors: tensors.update(extra=np.zeros(1)), "'extra' is unknown"),
         (lambda tensors: tensors.popitem(), "is missing"),
-        (lambda tensors: tensors.update({min(tensors): np.zeros(99)}), r"float64\[99\], not float32"),
-        (lambda tensors: tensors.update({min(tensors): tensors[min(tensors)].astype(np.float64)}), "float64"),
+        (lambda tensors: tensors.update({min(tensors): np.zeros(99)}), r"float64\[99\], not float"),
+        (lambda tensors: tensors.update({min(tensors): tensors[min(tensors)].astype(np.int32)}), r"int32\["),
     ],
 )
 def test_tensors_that_do_not_fit_are_refused(
@@ -170,34 +347,86 @@ def test_tensors_that_do_not_fit_are_refused(
     assert bits(runner) == before
 
 
-@both
+@every
+def test_an_optimizer_s_state_is_refused_where_it_is_not_shared(build: Build) -> None:
+    shared, own = build("CONTINUE_GLOBAL"), build("RESET")
+    shared.initialise(1)
+    own.initialise(1)
+    with pytest.raises(TensorError, match=f"'{OPTIMIZER}.*' is unknown"):
+        own.set_tensors(shared.get_tensors())
+    with pytest.raises(TensorError, match=f"'{OPTIMIZER}.*' is missing"):
+        shared.set_tensors(own.get_tensors())
+
+
+@every
 def test_training_learns_and_is_counted(build: Build) -> None:
     runner = build()
     runner.initialise(1)
     runner.begin(0)
     before = runner.validate()
-    trained = runner.train(epochs=10)
+    trained = runner.train(epochs=20)
     after = runner.validate()
     assert trained.num_samples == after.num_samples == 50
     assert after.metrics["loss"] < before.metrics["loss"]
     assert after.metrics["auc"] > 0.95
-    assert after.metrics.keys() == {"loss", "accuracy", "auc"}
+    assert after.metrics.keys() == {"loss", "accuracy", "auc"} == trained.metrics.keys()
 
 
-@both
+@every
+def test_a_site_without_samples_changes_nothing_and_says_so(build: Build) -> None:
+    runner = build(rows=0)
+    runner.initialise(1)
+    before = bits(runner)
+    runner.begin(5)
+    assert runner.train(epochs=2) == runner.validate() == TaskResult(0, {})
+    assert bits(runner) == before
+
+
+@every
+def test_validating_changes_nothing(build: Build) -> None:
+    runner = build()
+    runner.initialise(1)
+    before = bits(runner)
+    assert runner.validate() == runner.validate()
+    assert bits(runner) == before
+
+
+@every
 def test_epochs_differ_in_order_and_each_has_every_sample(build: Build) -> None:
     loader = build().loader
     first, again, other = ([batch[0] for batch in loader.train_batches(3, epoch)] for epoch in (0, 0, 1))
-    assert [len(batch) for batch in first] == [16, 16, 16, 2]
+    assert [len(np.asarray(batch)) for batch in first] == [16, 16, 16, 2]
     whole = [np.concatenate([np.asarray(batch) for batch in batches]) for batches in (first, again, other)]
     assert np.array_equal(whole[0], whole[1])
     assert not np.array_equal(whole[0], whole[2])
     assert np.array_equal(np.sort(whole[0], axis=0), np.sort(whole[2], axis=0))
 
 
-@both
+@every
 def test_validation_batches_keep_their_order(build: Build) -> None:
     loader = build().loader
     samples = np.concatenate([np.asarray(batch[0]) for batch in loader.validate_batches()])
     assert np.array_equal(samples, shard().get_dataset("validate").samples)
     assert loader.num_validate == loader.num_train == 50
+
+
+def test_counters_are_trained_and_kept() -> None:
+    for runner, name in (
+        (torch_runner(), "1.num_batches_tracked"),
+        (keras_runner(kind="Mixed"), "counter/count"),
+    ):
+        runner.initialise(1)
+        tensors = copied(runner)
+        tensors[name] = np.array(2**60 + 1)
+        runner.set_tensors(tensors)
+        runner.train()
+        assert runner.get_tensors()[name] == 2**60 + 1 + 4
+
+
+def test_an_optimizer_that_cannot_be_shared_says_so() -> None:
+    class Whole(TorchModel):
+        def build_optimizer(self, model: torch.nn.Module) -> torch.optim.Optimizer:
+            return torch.optim.LBFGS(model.parameters())
+
+    with pytest.raises(UsageError, match="the state of the optimizer LBFGS cannot be shared"):
+        torch_runner("CONTINUE_GLOBAL", kind=Whole).get_tensors()

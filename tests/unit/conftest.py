@@ -1,5 +1,6 @@
 """No unit test reaches a network or waits: one that tries fails, wherever in the call tree it does."""
 
+import importlib
 import socket
 import sys
 import time
@@ -26,6 +27,8 @@ def _asleep(seconds: float) -> None:
 
 
 @pytest.fixture(autouse=True)
-def neither_network_nor_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+def neither_network_nor_sleep(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("tensorflow"):
+        importlib.import_module("openfl_like.frameworks.keras")  # something it imports tries whether there is IPv6
     monkeypatch.setattr(socket.socket, "__init__", _guarded(socket.socket.__init__))
     monkeypatch.setattr(time, "sleep", _asleep)

@@ -7,7 +7,12 @@ import pytest
 from openfl_like import registry
 from openfl_like.errors import NotFoundError
 
-EVERY = [(kind, name) for kind, table in registry.BUILTIN.items() for name in table]
+IMPORTS_TENSORFLOW = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
+EVERY = [
+    pytest.param(kind, name, marks=IMPORTS_TENSORFLOW if name == "keras" else ())
+    for kind, table in registry.BUILTIN.items()
+    for name in table
+]
 
 
 @pytest.mark.parametrize(("kind", "name"), EVERY, ids=str)

@@ -68,8 +68,8 @@ class FakeFederation:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         return None
 
-    def submit(self, plan: Path, overrides: tuple[str, ...]) -> ExperimentSummary:
-        self.asked += [plan, overrides]
+    def submit(self, plan: Path, overrides: tuple[str, ...], initial_model: Path | None) -> ExperimentSummary:
+        self.asked += [plan, overrides, *([initial_model] if initial_model else [])]
         return summary()
 
     def experiments(self) -> list[ExperimentSummary]:

@@ -22,7 +22,10 @@ PLAN_OF = {
     "torch_heart_disease": "heart_disease",
     "torch_digits": "digits_fedavg",
     "numpy_breast_cancer": "breast_cancer",
+    "sklearn_breast_cancer": "breast_cancer_sklearn",
+    "keras_digits": "digits_keras",
 }
+IMPORTS_TENSORFLOW = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
 
 
 def site_shards(workspace: Path) -> dict[str, ShardDescriptor]:
@@ -68,7 +71,11 @@ def judged(performer: Performer, model: Path) -> Mapping[str, float]:
     return performer.perform(Assignment(1, Phase.EVALUATE, "judge", (task,), "", 0), model, model).metrics["validate"]
 
 
-@pytest.mark.parametrize("template", PLAN_OF)
+def with_marks(*templates: str) -> list[object]:
+    return [pytest.param(name, marks=IMPORTS_TENSORFLOW if "keras" in name else ()) for name in templates]
+
+
+@pytest.mark.parametrize("template", with_marks(*PLAN_OF))
 def test_a_template_learns_in_two_rounds(template: str, tmp_path: Path) -> None:
     workspace = template_path(template)
     plan = load_plan(workspace / "plan.yaml")

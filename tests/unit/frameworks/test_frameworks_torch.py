@@ -7,7 +7,8 @@ from torch import nn
 from openfl_like.data.shard import ArrayShard, Dataset
 from openfl_like.errors import TensorError, UsageError
 from openfl_like.frameworks.runner import RunnerContext
-from openfl_like.frameworks.torch import TorchLoader, TorchRunner, to_numpy, to_torch
+from openfl_like.frameworks.torch import TorchLoader, TorchRunner
+from openfl_like.frameworks.torch_arrays import to_numpy, to_torch
 
 pytestmark = pytest.mark.torch
 

@@ -140,7 +140,20 @@ def test_schema_and_rules_are_reported_together(written: Callable[..., Path], pl
             "collaborator.settings.delta_updates: quantise compresses differences to the global model only",
         ),
         ("network: {settings: {port: 70000}}", "network.settings.port: must be at most 65535, not 70000"),
-        ("collaborator: {settings: {opt_treatment: REST}}", "must be one of RESET, CONTINUE_LOCAL, not 'REST'"),
+        (
+            "collaborator: {settings: {opt_treatment: REST}}",
+            "must be one of RESET, CONTINUE_LOCAL, CONTINUE_GLOBAL, not 'REST'",
+        ),
+        (
+            "collaborator: {settings: {opt_treatment: CONTINUE_GLOBAL}}\ncompression_pipeline: {template: float16}",
+            "collaborator.settings.opt_treatment: the optimizer's state would be compressed with loss",
+        ),
+        (
+            "aggregator: {settings: {init_state_path: ../other/model.safetensors}}",
+            "aggregator.settings.init_state_path: '../other/model.safetensors' is no file of a workspace",
+        ),
+        ("aggregator: {settings: {init_state_path: /etc/passwd}}", "'/etc/passwd' is no file of a workspace"),
+        ("data_loader: {template: keras}", "data_loader.template: 'keras' names nothing in the workspace"),
     ],
 )
 def test_each_rule_is_checked(written: Callable[..., Path], plan_text: str, lines: str, problem: str) -> None:

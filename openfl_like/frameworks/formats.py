@@ -1,0 +1,110 @@
+"""Model files of other programs, on the user's machine: read into named arrays, and written from them.
+
+No daemon reads any of these but safetensors.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol, cast
+
+import ml_dtypes
+import numpy as np
+
+from openfl_like import registry
+from openfl_like.errors import TensorError, UsageError
+from openfl_like.frameworks.runner import TaskRunner
+from openfl_like.tensors.container import read_tensors, write_tensors
+
+NEEDS_RUNNER = frozenset({"keras"})
+"""Formats that hold a whole model and not only its tensors: they are read and written with the plan's own model."""
+
+
+class ModelFormat(Protocol):
+    """One kind of file; built without arguments."""
+
+    def read(self, path: Path, runner: TaskRunner | None) -> dict[str, np.ndarray]:
+        """Gives the tensors of a file, dtypes as they are.
+
+        Args:
+            path: The file.
+            runner: The plan's; None without a plan.
+
+        Raises:
+            TensorError: If the file is not of this kind or holds what is no tensor.
+        """
+        ...
+
+    def write(self, path: Path, tensors: Mapping[str, np.ndarray], runner: TaskRunner | None) -> None:
+        """Writes a file.
+
+        Raises:
+            TensorError: If the format cannot hold a tensor as it is.
+        """
+        ...
+
+
+class SafetensorsFile:
+    """The platform's own model files."""
+
+    def read(self, path: Path, runner: TaskRunner | None) -> dict[str, np.ndarray]:  # noqa: ARG002 - the file says it all
+        """Reads all tensors into memory."""
+        return read_tensors(path)
+
+    def write(self, path: Path, tensors: Mapping[str, np.ndarray], runner: TaskRunner | None) -> None:  # noqa: ARG002 - as above
+        """Writes the file at once or not at all."""
+        write_tensors(path, tensors)
+
+
+class NpzFile:
+    """An archive of numpy arrays; no objects, and no bfloat16, for which numpy files have no name."""
+
+    def read(self, path: Path, runner: TaskRunner | None) -> dict[str, np.ndarray]:  # noqa: ARG002 - the file says it all
+        """Reads all arrays, none of them pickled."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
+        except (OSError, ValueError, AttributeError) as error:  # a single .npy array has no files
+            raise TensorError(f"this is no archive of plain arrays: {error}", place=str(path)) from error
+
+    def write(self, path: Path, tensors: Mapping[str, np.ndarray], runner: TaskRunner | None) -> None:  # noqa: ARG002 - as above
+        """Writes one array for each tensor."""
+        unnamed = sorted(name for name, array in tensors.items() if array.dtype == ml_dtypes.bfloat16)
+        if unnamed:
+            cure = "write .pt or .safetensors"
+            raise TensorError(f"'{unnamed[0]}' is bfloat16, which .npz cannot hold", place=str(path), cure=cure)
+        with path.open("wb") as file:
+            np.savez(file, **tensors)  # type: ignore[arg-type] # its stub takes a name for allow_pickle
+
+
+def read_model(path: Path, runner: TaskRunner | None = None) -> dict[str, np.ndarray]:
+    """Reads a model file of the user's own, by its suffix.
+
+    Args:
+        path: ``.safetensors``, ``.npz``, ``.pt`` or ``.keras``.
+        runner: The plan's; only ``.keras`` needs it.
+
+    Raises:
+        UsageError: If the suffix is unknown, or a runner is needed.
+        TensorError: If the file is missing or holds what is no tensor.
+        NotFoundError: If the format's package is not installed.
+    """
+    if not path.is_file():
+        raise TensorError("there is no such model file", place=str(path))
+    return _format_of(path, runner).read(path, runner)
+
+
+def write_model(path: Path, tensors: Mapping[str, np.ndarray], runner: TaskRunner | None = None) -> None:
+    """Writes a model file for another program, by its suffix; raises as `read_model`."""
+    _format_of(path, runner).write(path, tensors, runner)
+
+
+def _format_of(path: Path, runner: TaskRunner | None) -> ModelFormat:
+    name = path.suffix.removeprefix(".")
+    known = registry.names("model_format")
+    if name not in known:
+        endings = ", ".join(f".{ending}" for ending in known)
+        raise UsageError(f"'{path.name}' is no kind of model file that is known here", cure=f"name it {endings}")
+    if name in NEEDS_RUNNER and runner is None:
+        raise UsageError(f"'{path.name}' holds a whole model, which only its plan can build", cure="add --plan FILE")
+    made = registry.resolve("model_format", name)
+    return cast("type[ModelFormat]", made)()

@@ -1,0 +1,238 @@
+"""Task runners for linear models of scikit-learn: those with ``coef_`` and ``intercept_``.
+
+Batches are numpy arrays, as `openfl_like.frameworks.numpy:NumpyLoader` gives them.
+"""
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits
+
+from openfl_like import registry
+from openfl_like.errors import UsageError
+from openfl_like.frameworks.metrics import Seen
+from openfl_like.frameworks.runner import OPTIMIZER, DataLoader, RunnerContext, TaskResult, check_tensors
+
+Estimator: TypeAlias = Any  # scikit-learn has no types
+_LEARNT = ("coef_", "intercept_")
+_COUNTER = "t_"  # how many samples stochastic gradient descent has seen: its learning rate may depend on it
+
+
+class SklearnRunner(ABC):
+    """A linear estimator with the tasks ``train`` and ``validate``.
+
+    A subclass gives `build_estimator`, and may replace `loss` or add task functions. An estimator with
+    ``partial_fit`` is trained batch by batch (``SGDClassifier``, ``SGDRegressor``, ``Perceptron``). One with
+    ``warm_start`` goes on from the model for as many iterations as there are epochs (``LogisticRegression``), on all
+    samples of the site at once; there must be some of every class. The model starts at zero, whatever the seed is.
+
+    Args:
+        loader: Batches of the site; samples are flattened to vectors.
+        context: Where to work.
+        classes: How many classes there are in the whole federation; None: as the shard says.
+        dtype: Of the model and of the samples: ``float32`` or ``float64``.
+    """
+
+    def __init__(
+        self,
+        loader: DataLoader[np.ndarray],
+        context: RunnerContext,
+        *,
+        classes: int | None = None,
+        dtype: str = "float64",
+    ) -> None:
+        self.loader = loader
+        self.context = context
+        self._classes = context.classes if classes is None else classes
+        self._dtype = np.dtype(dtype)
+        self._estimator: Estimator = None
+        self._seed = 0
+        self._epoch = 0
+
+    @abstractmethod
+    def build_estimator(self) -> Estimator:
+        """Makes the estimator, not fitted; its random state is set by the runner."""
+
+    def loss(self, scores: np.ndarray, targets: np.ndarray) -> float:
+        """Gives the mean loss of a batch.
+
+        Unless replaced: squared error of a regression, and for a classifier cross entropy of its decision function.
+        """
+        if not is_classifier(self.estimator):
+            return float(np.mean((scores - targets) ** 2))
+        if scores.ndim == 1:
+            return float(np.mean(np.logaddexp(0, scores) - targets * scores))
+        right = scores[np.arange(len(targets)), targets]
+        return float(np.mean(np.logaddexp.reduce(scores, axis=1) - right))
+
+    @property
+    def estimator(self) -> Estimator:
+        """The estimator; it can predict."""
+        if self._estimator is None:
+            self._estimator = self._allocated(self.build_estimator())
+        return self._estimator
+
+    def initialise(self, seed: int) -> None:
+        """Makes the model anew: zeros."""
+        self._estimator = None
+        self.begin(seed)
+
+    def begin(self, seed: int) -> None:
+        """Seeds the estimator for an assignment; under ``RESET`` its learning rate starts again."""
+        self._seed, self._epoch = seed, 0
+        estimator = self.estimator
+        if "random_state" in estimator.get_params():
+            estimator.set_params(random_state=seed % 2**32)
+        if self.context.opt_treatment == "RESET":
+            _start_counting(estimator)
+
+    def get_tensors(self) -> dict[str, np.ndarray]:
+        """Gives ``coef_`` and ``intercept_``, not copies."""
+        estimator = self.estimator
+        own = {name: np.asarray(getattr(estimator, name), self._dtype) for name in _LEARNT}
+        if self.context.shares_optimizer and hasattr(estimator, _COUNTER):
+            own[OPTIMIZER + _COUNTER] = np.asarray(estimator.t_, np.float64)
+        return own
+
+    def set_tensors(self, tensors: Mapping[str, np.ndarray]) -> None:
+        """Replaces the model's values, copying them; see `runner.TaskRunner.set_tensors`."""
+        estimator = self.estimator
+        check_tensors(tensors, self.get_tensors())
+        for name in _LEARNT:
+            setattr(estimator, name, np.array(tensors[name], order="C"))
+        if OPTIMIZER + _COUNTER in tensors:
+            estimator.t_ = float(tensors[OPTIMIZER + _COUNTER])
+
+    def train(self, epochs: int = 1) -> TaskResult:
+        """Trains for some epochs; the metrics are those of the last one, each batch measured before its step."""
+        with threadpool_limits(self.context.threads):
+            seen = self._descend(epochs) if hasattr(self.estimator, "partial_fit") else self._fit(epochs)
+        return TaskResult(self.loader.num_train, seen.metrics())
+
+    def validate(self) -> TaskResult:
+        """Measures the model on the held-out samples."""
+        seen = Seen()
+        for samples, targets in self.loader.validate_batches():
+            self._look(self._flat(samples), targets, seen)
+        return TaskResult(self.loader.num_validate, seen.metrics())
+
+    def _descend(self, epochs: int) -> Seen:
+        seen = Seen()
+        for _ in range(epochs):
+            seen = Seen()
+            for samples, targets in self.loader.train_batches(self._seed, self._epoch):
+                flat = self._flat(samples)
+                self._look(flat, targets, seen)
+                self.estimator.partial_fit(flat, targets)
+            self._epoch += 1
+        return seen
+
+    def _fit(self, epochs: int) -> Seen:
+        seen = Seen()
+        batches = list(self.loader.train_batches(self._seed, self._epoch))
+        if not batches:
+            return seen
+        samples = self._flat(np.concatenate([batch[0] for batch in batches]))
+        targets = np.concatenate([batch[1] for batch in batches])
+        if is_classifier(self.estimator) and len(np.unique(targets)) != self._classes:
+            raise UsageError(
+                f"the site has samples of {len(np.unique(targets))} of {self._classes} classes, "
+                f"and {type(self.estimator).__name__} needs some of all",
+                cure="use an estimator with partial_fit, such as SGDClassifier",
+            )
+        self._look(samples, targets, seen)
+        if "max_iter" in self.estimator.get_params():
+            self.estimator.set_params(max_iter=epochs)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the next round goes on
+            self.estimator.fit(samples, targets)
+        return seen
+
+    def _look(self, samples: np.ndarray, targets: np.ndarray, seen: Seen) -> None:
+        estimator = self.estimator
+        scores = estimator.decision_function(samples) if is_classifier(estimator) else estimator.predict(samples)
+        seen.add(self.loss(scores, targets), scores, targets)
+
+    def _flat(self, samples: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(samples.reshape(len(samples), -1), dtype=self._dtype)
+
+    def _allocated(self, estimator: Estimator) -> Estimator:
+        """Has an estimator make everything that it makes when it first sees data, and sets what it learnt to zero."""
+        kind = type(estimator).__name__
+        if estimator.get_params().get("average"):
+            raise UsageError(f"{kind} cannot average its own steps here", cure="leave 'average' out")
+        stepwise = hasattr(estimator, "partial_fit")
+        if not stepwise and "warm_start" not in estimator.get_params():
+            raise UsageError(f"{kind} cannot go on from a given model", cure="use one with partial_fit or warm_start")
+        width = int(np.prod(self.context.sample_shape))
+        if is_classifier(estimator):
+            _allocate_classifier(estimator, np.zeros((self._known_classes(), width), self._dtype))
+        else:
+            (estimator.partial_fit if stepwise else estimator.fit)(np.zeros((2, width), self._dtype), np.zeros(2))
+        if not all(hasattr(estimator, name) for name in _LEARNT):
+            raise UsageError(f"{kind} has no coef_ and intercept_", cure="use a linear model of scikit-learn")
+        for name in _LEARNT:
+            setattr(estimator, name, np.zeros(np.shape(getattr(estimator, name)), self._dtype))
+        if not stepwise:
+            estimator.set_params(warm_start=True)
+        _start_counting(estimator)
+        return estimator
+
+    def _known_classes(self) -> int:
+        if self._classes < 2:
+            cure = "set task_runner.settings.classes, or give the shard's schema the number of classes"
+            raise UsageError("a classifier needs to know how many classes there are", cure=cure)
+        return self._classes
+
+
+class SklearnModel(SklearnRunner):
+    """The short name ``sklearn``: any linear estimator, by its name.
+
+    Args:
+        loader: Batches of the site.
+        context: Where to work.
+        estimator: The name of a class in ``sklearn.linear_model``, or ``module:attr``.
+        params: Its keyword arguments.
+        classes: As for `SklearnRunner`.
+        dtype: As for `SklearnRunner`.
+    """
+
+    def __init__(
+        self,
+        loader: DataLoader[np.ndarray],
+        context: RunnerContext,
+        *,
+        estimator: str,
+        params: Mapping[str, object] | None = None,
+        classes: int | None = None,
+        dtype: str = "float64",
+    ) -> None:
+        super().__init__(loader, context, classes=classes, dtype=dtype)
+        named = estimator if ":" in estimator else f"sklearn.linear_model:{estimator}"
+        self._factory = cast("Callable[..., Estimator]", registry.resolve("estimator", named))
+        self._params = dict(params or {})
+
+    def build_estimator(self) -> Estimator:
+        """Makes the estimator of the settings."""
+        return self._factory(**self._params)
+
+
+def _allocate_classifier(estimator: Estimator, samples: np.ndarray) -> None:
+    """Shows an estimator one sample of each class."""
+    targets = np.arange(len(samples))
+    if hasattr(estimator, "partial_fit"):
+        estimator.partial_fit(samples, targets, classes=targets)
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        estimator.fit(samples, targets)
+
+
+def _start_counting(estimator: Estimator) -> None:
+    if hasattr(estimator, _COUNTER):
+        estimator.t_ = 1.0

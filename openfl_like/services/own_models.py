@@ -1,0 +1,100 @@
+"""Models on the user's own machine: as files of other programs, and as the start of an experiment.
+
+No daemon does any of this; what leaves the machine is a safetensors file.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+from openfl_like.data.shard import build_shard, load_shard_config
+from openfl_like.errors import UsageError
+from openfl_like.frameworks.formats import NEEDS_RUNNER, read_model, write_model
+from openfl_like.frameworks.perform import Performer
+from openfl_like.frameworks.runner import TaskRunner, without_optimizer
+from openfl_like.plan.schema import Plan
+from openfl_like.tensors.container import write_tensors
+
+INITIAL_MODEL = "initial_model.safetensors"
+"""Name of an initial model in the bundle of an experiment that starts from one."""
+
+
+@contextmanager
+def own_runner(plan: Plan, workspace: Path, shard: Path | None = None) -> Iterator[TaskRunner]:
+    """Gives the plan's task runner, with its model but without the state of an optimizer.
+
+    Args:
+        plan: Names runner and settings.
+        workspace: Its code, which is run.
+        shard: A shard file, for the shapes; None: the first of those in the workspace.
+
+    Raises:
+        UsageError: If there is no shard.
+        TaskError: If the code cannot be loaded.
+    """
+    config = shard or _first_shard(workspace)
+    settings = plan.collaborator.settings.model_copy(update={"opt_treatment": "RESET"})
+    alone = plan.model_copy(update={"collaborator": plan.collaborator.model_copy(update={"settings": settings})})
+    performer = Performer(alone, build_shard(load_shard_config(config), (config.parent,)), workspace)
+    with performer.runner() as runner:
+        yield runner
+
+
+def export_model(source: Path, target: Path, runner: TaskRunner | None = None, *, with_optimizer: bool = False) -> int:
+    """Converts a model file; the suffixes say from what into what. Every element keeps its bits.
+
+    Args:
+        source: The model.
+        target: The file to write.
+        runner: The plan's; needed for ``.keras`` only.
+        with_optimizer: Whether the state of a shared optimizer is kept.
+
+    Returns:
+        The number of tensors.
+
+    Raises:
+        UsageError: If a suffix is unknown, or a runner is needed.
+        TensorError: If the model cannot be read, or the other format cannot hold it.
+    """
+    tensors = read_model(source, runner)
+    kept = tensors if with_optimizer else without_optimizer(tensors)
+    write_model(target, kept, runner)
+    return len(kept)
+
+
+def prepare_initial_model(source: Path, plan: Plan, workspace: Path, folder: Path) -> Plan:
+    """Converts a model file for an experiment that shall start from it.
+
+    The state of an optimizer is kept only for a plan that shares it.
+
+    Args:
+        source: Any kind of file that `read_model` knows.
+        plan: The plan.
+        workspace: Its code; it is run only for a ``.keras`` file.
+        folder: Where `INITIAL_MODEL` is written.
+
+    Returns:
+        The plan that names it.
+
+    Raises:
+        TensorError: If the file cannot be read.
+        UsageError: If its suffix is unknown.
+    """
+    needed = source.suffix.removeprefix(".") in NEEDS_RUNNER
+    with own_runner(plan, workspace) if needed else nullcontext() as runner:
+        tensors = read_model(source, runner)
+    shared = plan.collaborator.settings.opt_treatment == "CONTINUE_GLOBAL"
+    write_tensors(folder / INITIAL_MODEL, tensors if shared else without_optimizer(tensors), sync=False)
+    settings = plan.aggregator.settings.model_copy(update={"init_state_path": INITIAL_MODEL})
+    return plan.model_copy(update={"aggregator": plan.aggregator.model_copy(update={"settings": settings})})
+
+
+def _first_shard(workspace: Path) -> Path:
+    found = sorted((workspace / "shards").glob("*.yaml"))
+    if not found:
+        raise UsageError(
+            "there is no shard, and the model's shapes come from one",
+            place=str(workspace / "shards"),
+            cure="name one with --shard FILE, or write shards/<site>.yaml",
+        )
+    return found[0]
