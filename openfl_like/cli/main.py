@@ -19,9 +19,9 @@ NOUNS = {
     "envoy": "Run a site's standing presence, or list them.",
     "experiment": "Submit experiments, follow and end them.",
     "pki": "Make certificates.",
-    "plan": "Check and show plans.",
+    "plan": "Check, show, compare and measure plans.",
     "simulate": "Run a plan with all its sites in one process.",
-    "workspace": "Make a workspace from a template.",
+    "workspace": "Make a workspace from a template, pass one on.",
 }
 
 

@@ -3,9 +3,9 @@
 A bundle is an uncompressed archive (so nothing can inflate; see `archive`), and there is exactly one for a plan and a
 workspace: ``plan.json`` (the frozen plan) first, then the files sorted by path.
 
-Left out by `pack`: hidden files and directories, ``__pycache__``, ``*.pyc``, and at the top ``plan.yaml``, ``shards/``,
-``data/``, ``logs/``, ``certs/`` and ``save/``. Anything else that breaks a rule of `names` is refused, by `pack` and by
-`unpack` alike.
+Left out by `pack`: hidden files and directories, ``__pycache__``, ``*.pyc``, and at the top ``plan.yaml``,
+``shard.yaml``, ``shards/``, ``data/``, ``logs/``, ``certs/`` and ``save/``. Anything else that breaks a rule of `names`
+is refused, by `pack` and by `unpack` alike.
 """
 
 import contextlib

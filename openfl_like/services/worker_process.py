@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -106,6 +107,15 @@ class WorkerProcess:
         }
         answer = (await self._ask(order))["update"]
         return Update(**{**answer, "phase": Phase(answer["phase"])})
+
+    def peak_bytes(self) -> int:
+        """Gives the most memory that it has had resident so far; 0 if the system does not tell."""
+        try:
+            status = Path(f"/proc/{self._child.process.pid}/status").read_text(encoding="ascii", errors="replace")
+        except OSError:
+            return 0
+        found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+        return int(found[1]) * 1024 if found else 0
 
     async def stop(self) -> None:
         """Ends it at once: it holds nothing that is not on disk."""
