@@ -87,3 +87,22 @@ def import_(archive: Path, target: Path, *, as_json: bool) -> None:
 
     plan = import_workspace(archive, target)
     emit({"workspace": str(target), "name": plan.name, "plan": plan_digest(plan)}, as_json=as_json)
+
+
+@workspace.command()
+@click.argument("folder", metavar="[WORKSPACE]", type=FOLDER, default=Path())
+@click.option("--wheelhouse", type=FOLDER, help="Choose only from the wheels in it.  [default: pip's index]")
+@click.option("--leave-out", multiple=True, metavar="NAME", help="A package that the sites have; may be given again.")
+@json_option
+def lock(folder: Path, wheelhouse: Path | None, leave_out: tuple[str, ...], *, as_json: bool) -> None:
+    """Write requirements.lock from requirements.txt: exact wheels with hashes, for sites that install them.
+
+    Nothing is installed. The wheels are those for this machine's system and Python.
+
+    Example: fx workspace lock my-study --leave-out torch --leave-out numpy
+    """
+    from openfl_like.plan.lock import LOCK_NAME
+    from openfl_like.services.lockfile import lock_requirements
+
+    count = lock_requirements(folder, wheelhouse, leave_out)
+    emit({"file": str(folder / LOCK_NAME), "packages": count}, as_json=as_json)

@@ -37,6 +37,7 @@ class WorkerSettings:
         workspace: Where the submitted code is.
         threads: Threads that numeric libraries may use.
         owner: The directory that its work belongs to, by which is found whatever it may leave behind.
+        python: Its interpreter; None: this very one.
     """
 
     shard: Path
@@ -45,6 +46,7 @@ class WorkerSettings:
     workspace: Path | None = None
     threads: int = 1
     owner: Path | None = None
+    python: Path | None = None
 
 
 class WorkerProcess:
@@ -73,7 +75,7 @@ class WorkerProcess:
         environment = clean_environment(numeric | mark_of(settings.owner or settings.directory))
         settings.directory.mkdir(parents=True, exist_ok=True)
         child = await spawn(
-            [sys.executable, "-m", "openfl_like.services.worker"],
+            [str(settings.python or sys.executable), "-m", "openfl_like.services.worker"],
             on_line=on_line,
             cwd=settings.directory,
             environment=environment,
