@@ -8,12 +8,13 @@ import asyncio
 import secrets
 import tempfile
 import threading
-from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from openfl_like.api.checkpoints import Checkpoints
 from openfl_like.api.outage import follow, insist
+from openfl_like.federation.evaluation import evaluation_of, place_of
 from openfl_like.federation.parties import (
     DirectorStatus,
     EnvoyRecord,
@@ -29,6 +30,7 @@ from openfl_like.plan.bundle import pack
 from openfl_like.plan.load import load_plan, workspace_of
 from openfl_like.plan.workspace import find_plan
 from openfl_like.services.signature import sign_bundle
+from openfl_like.tensors.container import TensorFile
 from openfl_like.tensors.manifest import manifest_of
 from openfl_like.wire.director import UserClient
 
@@ -75,7 +77,12 @@ class Federation:
         self._thread.join()
         self._loop.close()
 
-    def submit(self, plan: str | Path, overrides: Sequence[str] = ()) -> ExperimentSummary:
+    def submit(
+        self,
+        plan: str | Path,
+        overrides: Sequence[str] = (),
+        evaluate: Mapping[str, str | Path] | None = None,
+    ) -> ExperimentSummary:
         """Checks a plan, packs its workspace, signs it and queues it.
 
         If the answer is lost, the same request is repeated for a minute: it never makes two experiments.
@@ -83,17 +90,26 @@ class Federation:
         Args:
             plan: The plan file, or the name of an installed plan.
             overrides: Changes like ``deadline.train_s=30``.
+            evaluate: Name -> model file. Then nothing is trained: these models are sent to every site, which evaluates
+                each with the plan's validations, see `evaluation_of`; `evaluations.matrix` has the result.
 
         Raises:
             PlanError: If the plan has mistakes.
-            BundleError: If the workspace cannot be packed.
+            TensorError: If a file to evaluate is no model.
+            BundleError: If the workspace cannot be packed, or is too large with the models.
             UnreachableError: If the Director does not answer.
         """
         path = find_plan(str(plan))
         checked = load_plan(path, overrides)
+        given = {name: Path(file) for name, file in (evaluate or {}).items()}
+        for file in given.values():
+            with TensorFile(file):
+                pass  # it can be read
+        agreed = evaluation_of(checked, list(given)) if evaluate is not None else checked
+        added = {place_of(name): file for name, file in given.items()}
         with tempfile.TemporaryDirectory(prefix="fx-submit-") as directory:
             bundle = Path(directory) / "bundle.tar"
-            pack(workspace_of(path, checked), checked, bundle)
+            pack(workspace_of(path, checked), agreed, bundle, added)
             manifest = manifest_of(bundle)
             signature = sign_bundle(manifest.digest, self._credentials)
             submission = Submission(secrets.token_hex(16), manifest, signature, self._credentials.chain)

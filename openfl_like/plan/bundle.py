@@ -13,7 +13,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,13 +27,14 @@ STAGING = ".unpack-"
 """Beginning of the name of a directory in which a bundle is unpacked; one that was killed over it leaves it behind."""
 
 
-def pack(workspace: Path, plan: Plan, out: Path) -> None:
+def pack(workspace: Path, plan: Plan, out: Path, added: Mapping[str, Path] | None = None) -> None:
     """Writes the bundle of a workspace; the same plan and files give the same bytes.
 
     Args:
         workspace: The directory with the code.
         plan: The plan that goes with it.
         out: The archive; replaced if it exists, untouched on an error.
+        added: Path in the workspace -> a file from elsewhere that goes there; the workspace must not have it.
 
     Raises:
         BundleError: If a file breaks a rule (a link, an odd name, too much in all); the message names the file.
@@ -45,11 +46,12 @@ def pack(workspace: Path, plan: Plan, out: Path) -> None:
     try:
         with partial.open("wb") as archive:
             total = _append(archive, PLAN_NAME, frozen)
-            for path in sorted(_files(workspace, "")):
+            places = {path: workspace / path for path in _files(workspace, "")}
+            for path, source in sorted([*places.items(), *(added or {}).items()]):
                 rule = "the name is kept for the plan" if path == PLAN_NAME else rule_against(path) or names.add(path)
                 if rule:
                     raise BundleError(f"the file cannot be part of a bundle: {rule}", place=str(workspace / path))
-                total += _append(archive, path, _content(workspace / path, MAX_TOTAL_BYTES - total))
+                total += _append(archive, path, _content(source, MAX_TOTAL_BYTES - total))
             archive.write(END)
         partial.replace(out)
     except OSError as error:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
+import openfl_like
 from openfl_like import __version__
 from openfl_like.data.policy import EnvironmentPolicy
 from openfl_like.data.shard import load_shard_config
@@ -26,6 +27,7 @@ from openfl_like.services.spawn import clean_environment, spawn
 from openfl_like.services.strays import mark_of
 
 log = logging.getLogger(__name__)
+PACKAGES = Path(openfl_like.__file__).resolve().parent.parent
 PREPARE_S = 900.0
 LAST_LINES = 5
 _READY = "ready.json"
@@ -33,6 +35,14 @@ _TAG = "import sys; print(sys.implementation.cache_tag)"
 _OURS = "import openfl_like; print(openfl_like.__version__)"
 
 OnLine = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class _Building:
+    """A preparation that is under way, and who is told of it."""
+
+    task: asyncio.Task[Path]
+    listeners: list[OnLine]
 
 
 @dataclass(slots=True)
@@ -44,7 +54,7 @@ class Environments:
     """
 
     directory: Path
-    _building: dict[str, asyncio.Task[Path]] = field(default_factory=dict)
+    _building: dict[str, _Building] = field(default_factory=dict)
 
     async def provide(self, workspace: Path, shard: Path, on_line: OnLine) -> Path | None:
         """Gives the interpreter for a workspace's code; None: this very one.
@@ -72,24 +82,39 @@ class Environments:
         requirements = read_lock(lock.read_bytes())
         if not requirements:
             return None
-        builder = _Builder(requirements, _absolute(policy, shard.parent), self.directory, on_line)
+        builder = _Builder(requirements, _absolute(policy, shard.parent), self.directory)
         if builder.ready():
             on_line(f"environment {builder.key[:12]}: prepared before")
             return builder.interpreter
-        task = self._building.get(builder.key)
-        if task is None:
-            task = asyncio.create_task(builder.build())
-            self._building[builder.key] = task
-            task.add_done_callback(lambda done: self._built(builder.key, done))
+        building = self._building.get(builder.key)
+        if building is None:
+            building = self._begin(builder, on_line)
         else:
-            on_line(f"environment {builder.key[:12]}: is being prepared for another experiment")
-        return await asyncio.shield(task)
+            on_line(f"environment {builder.key[:12]}: is being prepared already")
+            building.listeners.append(on_line)
+        try:
+            return await asyncio.shield(building.task)
+        finally:
+            building.listeners.remove(on_line)
 
     async def close(self) -> None:
         """Breaks off what is being prepared."""
-        for task in list(self._building.values()):
+        tasks = [building.task for building in self._building.values()]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._building.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _begin(self, builder: "_Builder", on_line: OnLine) -> _Building:
+        listeners = [on_line]
+
+        def tell(line: str) -> None:
+            for listener in listeners:
+                listener(line)
+
+        building = _Building(asyncio.create_task(builder.build(tell)), listeners)
+        self._building[builder.key] = building
+        building.task.add_done_callback(lambda done: self._built(builder.key, done))
+        return building
 
     def _built(self, key: str, task: asyncio.Task[Path]) -> None:
         self._building.pop(key, None)
@@ -107,12 +132,10 @@ def _absolute(policy: EnvironmentPolicy, base: Path) -> EnvironmentPolicy:
 class _Builder:
     """Makes one environment."""
 
-    def __init__(
-        self, requirements: Sequence[str], policy: EnvironmentPolicy, directory: Path, on_line: OnLine
-    ) -> None:
+    def __init__(self, requirements: Sequence[str], policy: EnvironmentPolicy, directory: Path) -> None:
         self._requirements = requirements
         self._policy = policy
-        self._on_line = on_line
+        self._on_line: OnLine = log.debug
         self._directory = directory
         self._python = str(policy.python or sys.executable)
         basis = [*requirements, self._python, sys.version, __version__, *_own_folders()]
@@ -128,8 +151,9 @@ class _Builder:
         """Whether it was made before, to its end."""
         return (self._home / _READY).exists() and self.interpreter.exists()
 
-    async def build(self) -> Path:
+    async def build(self, on_line: OnLine) -> Path:
         """Makes it within the time limit and gives its interpreter; what is not finished is removed."""
+        self._on_line = on_line
         began = asyncio.get_running_loop().time()
         self._on_line(f"environment {self.key[:12]}: preparing {len(self._requirements)} packages")
         try:
@@ -211,11 +235,14 @@ class _Builder:
 
 
 def _own_folders() -> list[str]:
-    """Where this process finds its packages, but for the standard library, which every interpreter brings itself."""
+    """Where this process finds its packages.
+
+    Left out are the standard library, which every interpreter brings itself, and the folder that Python adds for how it
+    was started, which is the present one or that of the script.
+    """
+    passing = {Path.cwd(), Path(sys.executable).parent, Path(sys.argv[0]).absolute().parent}
     library = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")}
-    found: list[str] = []
-    for entry in sys.path:
-        path = Path(entry or ".").resolve()
-        if entry and path.is_dir() and path not in library and path.name != "lib-dynload" and str(path) not in found:
-            found.append(str(path))
-    return found
+    without = passing | library | {path / "lib-dynload" for path in library}
+    folders = [Path(entry).resolve() for entry in sys.path if entry]
+    found = [path for path in folders if path.is_dir() and path not in without]
+    return [str(path) for path in dict.fromkeys([*found, PACKAGES])]

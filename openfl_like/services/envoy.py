@@ -170,7 +170,7 @@ class Envoy:
 
     def __post_init__(self) -> None:
         self._standby = Standby("collaborator", self.settings.directory)
-        self._environments = Environments(self.settings.directory / "environments")
+        self._environments = Environments(self.settings.directory.absolute() / "environments")
 
     async def run(self) -> None:
         """Attends until cancelled; a lost Director is looked for again and again.
