@@ -355,6 +355,19 @@ class ExperimentDegradedError(FederationError):
     code = "E505"
 
 
+class RequirementsError(FederationError):
+    """The packages that a workspace asks for could not be installed at a site; what is there is unchanged.
+
+    Cause: ``requirements.lock`` has something else than exact versions with hashes, a wheel of it is not where the site
+    looks, has another hash, or exists as source only; or installing took too long.
+
+    Cure: The message has the last lines of pip, ``fx experiment logs ID --site NAME`` all of them. Make the lock anew
+    with ``fx workspace lock``, or have the site put the wheels into its wheelhouse; source is never built.
+    """
+
+    code = "E506"
+
+
 class InternalError(FederationError):
     """A defect in the platform: please report it with the log around it.
 
@@ -408,6 +421,7 @@ MEANINGS: dict[type[FederationError], Meaning] = {
     TaskError: Meaning("ABORTED", 409, 1),
     ShardError: Meaning("FAILED_PRECONDITION", 409, 4),
     ExperimentDegradedError: Meaning("ABORTED", 409, 7),
+    RequirementsError: Meaning("FAILED_PRECONDITION", 409, 4),
     InternalError: Meaning("INTERNAL", 500, 70, public=False),
 }
 

@@ -34,6 +34,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
     "assigner": {
         "all": "openfl_like.federation.assignment:AllTasks",
+        "random": "openfl_like.federation.assignment:RandomGroups",
         "static": "openfl_like.federation.assignment:StaticGroups",
     },
     "validator": {

@@ -8,12 +8,13 @@ import asyncio
 import secrets
 import tempfile
 import threading
-from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from openfl_like.api.checkpoints import Checkpoints
 from openfl_like.api.outage import follow, insist
+from openfl_like.federation.evaluation import evaluation_of, place_of
 from openfl_like.federation.parties import (
     DirectorStatus,
     EnvoyRecord,
@@ -30,6 +31,7 @@ from openfl_like.plan.load import load_plan, workspace_of
 from openfl_like.plan.workspace import find_plan
 from openfl_like.services.own_models import INITIAL_MODEL, prepare_initial_model
 from openfl_like.services.signature import sign_bundle
+from openfl_like.tensors.container import TensorFile
 from openfl_like.tensors.manifest import manifest_of
 from openfl_like.wire.director import UserClient
 
@@ -77,7 +79,12 @@ class Federation:
         self._loop.close()
 
     def submit(
-        self, plan: str | Path, overrides: Sequence[str] = (), initial_model: str | Path | None = None
+        self,
+        plan: str | Path,
+        overrides: Sequence[str] = (),
+        *,
+        initial_model: str | Path | None = None,
+        evaluate: Mapping[str, str | Path] | None = None,
     ) -> ExperimentSummary:
         """Checks a plan, packs its workspace, signs it and queues it.
 
@@ -88,21 +95,29 @@ class Federation:
             overrides: Changes like ``deadline.train_s=30``.
             initial_model: A model to start from: ``.safetensors``, ``.npz``, ``.pt`` or ``.keras``. It is converted on
                 this machine and goes with the workspace.
+            evaluate: Name -> model file. Then nothing is trained: these models are sent to every site, which evaluates
+                each with the plan's validations, see `evaluation_of`; `evaluations.matrix` has the result.
 
         Raises:
             PlanError: If the plan has mistakes.
-            TensorError: If the initial model cannot be read.
-            BundleError: If the workspace cannot be packed.
+            TensorError: If the initial model, or a file to evaluate, cannot be read.
+            BundleError: If the workspace cannot be packed, or is too large with the models.
             UnreachableError: If the Director does not answer.
         """
         path = find_plan(str(plan))
         checked = load_plan(path, overrides)
+        given = {name: Path(file) for name, file in (evaluate or {}).items()}
+        for file in given.values():
+            with TensorFile(file):
+                pass  # it can be read
+        agreed = evaluation_of(checked, list(given)) if evaluate is not None else checked
+        added = {place_of(name): file for name, file in given.items()}
         with tempfile.TemporaryDirectory(prefix="fx-submit-") as directory:
-            bundle, workspace, extra = Path(directory) / "bundle.tar", workspace_of(path, checked), dict[str, Path]()
+            bundle, workspace = Path(directory) / "bundle.tar", workspace_of(path, checked)
             if initial_model is not None:
-                checked = prepare_initial_model(Path(initial_model), checked, workspace, Path(directory))
-                extra[INITIAL_MODEL] = Path(directory) / INITIAL_MODEL
-            pack(workspace, checked, bundle, extra)
+                agreed = prepare_initial_model(Path(initial_model), agreed, workspace, Path(directory))
+                added[INITIAL_MODEL] = Path(directory) / INITIAL_MODEL
+            pack(workspace, agreed, bundle, added)
             manifest = manifest_of(bundle)
             signature = sign_bundle(manifest.digest, self._credentials)
             submission = Submission(secrets.token_hex(16), manifest, signature, self._credentials.chain)

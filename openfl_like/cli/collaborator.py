@@ -26,6 +26,7 @@ def collaborator() -> None:
 @click.option("--certificates", type=FOLDER, help="Folder of its certificate.  [default: certs/collaborator/NAME]")
 @click.option("--workspace", type=FOLDER, help="Where the plan's code is.  [default: as the plan says]")
 @click.option("--directory", type=FOLDER, help="Where models and updates go.  [default: collaborator-NAME]")
+@click.option("--python", type=FILE, help="Interpreter of the worker.  [default: the one of this command]")
 @click.option("--with-parent", is_flag=True, hidden=True, help="End when standard input is closed.")
 @overrides_option
 def start(
@@ -37,6 +38,7 @@ def start(
     certificates: Path | None,
     workspace: Path | None,
     directory: Path | None,
+    python: Path | None,
     overrides: tuple[str, ...],
     *,
     with_parent: bool,
@@ -60,6 +62,7 @@ def start(
         credentials=load_credentials(certificates or Path("certs", "collaborator", name)),
         directory=directory or Path(f"collaborator-{name}"),
         supervised=with_parent,
+        python=python.absolute() if python is not None else None,
     )
     _run(settings, name, with_parent=with_parent)
 

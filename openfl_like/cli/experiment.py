@@ -58,7 +58,38 @@ def submit(
     from openfl_like.api.federation import Federation
 
     with Federation(director, own_certificates(certificates, "user")) as federation:
-        _queued(federation, federation.submit(plan, overrides, initial_model), follow=follow, as_json=as_json)
+        _queued(federation, federation.submit(plan, overrides, initial_model=initial_model), follow=follow, as_json=as_json)
+
+
+@experiment.command()
+@click.argument("plan", type=FILE)
+@click.option("-m", "--model", "models", multiple=True, required=True, metavar="NAME=FILE", help="May be given again.")
+@overrides_option
+@follow_option
+@director_options
+@json_option
+def evaluate(
+    plan: Path,
+    models: tuple[str, ...],
+    overrides: tuple[str, ...],
+    director: str,
+    certificates: Path | None,
+    *,
+    follow: bool,
+    as_json: bool,
+) -> None:
+    """Queue an experiment that trains nothing: every site evaluates the given models with the plan's validations.
+
+    The models are sent to every site. 'fx experiment show' has the matrix of sites and models.
+
+    Example: fx experiment evaluate plan.yaml -m all=federated.safetensors -m bern=bern.safetensors --watch
+    """
+    from openfl_like.api.federation import Federation
+    from openfl_like.cli.options import named_files
+
+    files = named_files(models, "--model")
+    with Federation(director, own_certificates(certificates, "user")) as federation:
+        _queued(federation, federation.submit(plan, overrides, evaluate=files), follow=follow, as_json=as_json)
 
 
 def _queued(federation: "Federation", summary: "ExperimentSummary", *, follow: bool, as_json: bool) -> None:
@@ -112,18 +143,20 @@ def list_(director: str, certificates: Path | None, *, as_json: bool) -> None:
 @director_options
 @json_option
 def show(experiment_id: str, director: str, certificates: Path | None, *, as_json: bool) -> None:
-    """Show one experiment with the versions of its model.
+    """Show one experiment with the versions of its model, and how each site found each model that was given.
 
     Example: fx experiment show heart-disease-1a2b3c4d
     """
     from dataclasses import asdict
 
+    from openfl_like.api.evaluations import matrix
     from openfl_like.api.federation import Federation
 
     with Federation(director, own_certificates(certificates, "user")) as federation:
         record = federation.experiment(experiment_id)
+        found = matrix(federation, experiment_id)
     if as_json:
-        emit(asdict(record), as_json=True)
+        emit({**asdict(record), "matrix": found}, as_json=True)
         return
     summary = record.summary
     fields: dict[str, object] = {
@@ -145,6 +178,9 @@ def show(experiment_id: str, director: str, certificates: Path | None, *, as_jso
         for v in record.versions
     ]
     emit(rows, as_json=False, title="model versions")
+    if found:
+        table: list[dict[str, object]] = [{"site": site, **row} for site, row in found.items()]
+        emit(table, as_json=False, title="given models")
 
 
 @experiment.command()

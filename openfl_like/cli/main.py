@@ -20,9 +20,9 @@ NOUNS = {
     "experiment": "Submit experiments, follow and end them.",
     "model": "Convert models to files of other programs.",
     "pki": "Make certificates.",
-    "plan": "Check and show plans.",
+    "plan": "Check, show, compare and measure plans.",
     "simulate": "Run a plan with all its sites in one process.",
-    "workspace": "Make a workspace from a template.",
+    "workspace": "Make a workspace from a template, pass one on.",
 }
 
 

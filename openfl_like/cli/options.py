@@ -47,6 +47,19 @@ def check_output(path: Path | None) -> None:
         raise UsageError(f"there is no folder {path.absolute().parent} to write {path.name} to", cure="make it first")
 
 
+def named_files(texts: tuple[str, ...], option: str) -> dict[str, Path]:
+    """Reads ``NAME=FILE``, given several times; raises UsageError if one is something else."""
+    from openfl_like.errors import UsageError
+
+    named = {}
+    for text in texts:
+        name, equals, file = text.partition("=")
+        if not (name and equals and file):
+            raise UsageError(f"'{text}' is not NAME=FILE", cure=f"for example {option} site-1=shards/site-1.yaml")
+        named[name] = Path(file)
+    return named
+
+
 def own_certificates(given: Path | None, role: str) -> Path:
     """Gives the named folder, or the only one below ``certs/<role>``.
 

@@ -1,10 +1,11 @@
-"""``fx plan``: check a plan, and show what it comes to."""
+"""``fx plan``: check a plan, show what it comes to, compare two, tell what one will take."""
 
 import json
+from pathlib import Path
 
 import click
 
-from openfl_like.cli.options import HELP
+from openfl_like.cli.options import FILE, HELP, check_output
 from openfl_like.cli.output import emit, json_option, say
 
 _override = click.option(
@@ -14,7 +15,7 @@ _override = click.option(
 
 @click.group(context_settings=HELP)
 def plan() -> None:
-    """Check plans and show them with every default filled in.
+    """Check plans, show them with every default filled in, compare and measure them.
 
     PLAN is a file, or the name of a ready-made plan.
 
@@ -49,16 +50,116 @@ def show(plan_name: str, overrides: tuple[str, ...], *, as_json: bool) -> None:
 
     Example: fx plan show plan.yaml --json
     """
-    import yaml
+    from openfl_like.cli.plan_file import plain_plan
+    from openfl_like.plan.digest import freeze, plan_digest, plan_text
 
-    from openfl_like.plan.digest import freeze, plan_digest
-    from openfl_like.plan.load import load_plan
-    from openfl_like.plan.workspace import find_plan
-
-    loaded = load_plan(find_plan(plan_name), overrides)
-    values = json.loads(freeze(loaded))
+    loaded = plain_plan(plan_name, overrides)
     if as_json:
-        emit({"digest": plan_digest(loaded), "plan": values}, as_json=True)
+        emit({"digest": plan_digest(loaded), "plan": json.loads(freeze(loaded))}, as_json=True)
         return
     click.echo(f"# digest: {plan_digest(loaded)}")
-    click.echo(yaml.safe_dump(values, sort_keys=False), nl=False)
+    click.echo(plan_text(loaded), nl=False)
+
+
+@plan.command()
+@click.argument("plan_name", metavar="PLAN")
+@click.option("-o", "--output", type=FILE, help="The file to write.  [default: standard output]")
+@_override
+def freeze(plan_name: str, output: Path | None, overrides: tuple[str, ...]) -> None:
+    """Write the canonical form of a plan, whose BLAKE3 digest identifies it; a .json file is read back as PLAN.
+
+    Example: fx plan freeze plan.yaml -s seed=1 -o plan.json
+    """
+    from openfl_like.cli.plan_file import plain_plan
+    from openfl_like.plan.digest import freeze as frozen
+    from openfl_like.plan.digest import plan_digest
+
+    check_output(output)
+    loaded = plain_plan(plan_name, overrides)
+    data = frozen(loaded)
+    if output is None:
+        click.echo(data, nl=False)
+    else:
+        output.write_bytes(data)
+    say(f"digest: {plan_digest(loaded)}")
+
+
+@plan.command()
+@click.argument("first", metavar="PLAN")
+@click.argument("second", metavar="OTHER")
+@json_option
+def diff(first: str, second: str, *, as_json: bool) -> None:
+    """List the keys in which two plans differ, defaults included; the workspace's files are not looked at.
+
+    Example: fx plan diff plan.yaml other.yaml
+    """
+    from openfl_like.cli.plan_file import plain_plan
+    from openfl_like.plan.difference import differences
+    from openfl_like.plan.digest import plan_digest
+
+    one, other = plain_plan(first), plain_plan(second)
+    rows: list[dict[str, object]] = [
+        {"key": item.key, first: item.first, second: item.second}
+        if not as_json
+        else {"key": item.key, "first": item.first, "second": item.second}
+        for item in differences(one, other)
+    ]
+    if as_json:
+        digests = {"first": plan_digest(one), "second": plan_digest(other)}
+        emit({"equal": not rows, "digests": digests, "differences": rows}, as_json=True)
+    elif rows:
+        emit(rows, as_json=False)
+    else:
+        say(f"the plans are the same: {plan_digest(one)}")
+
+
+@plan.command()
+@click.argument("plan_name", metavar="PLAN")
+@click.option("--shard", type=FILE, help="A site's shard.yaml to measure with.  [default: the first of shards/]")
+@click.option("--sites", type=click.IntRange(min=1), help="How many sites there are.  [default: as the plan says]")
+@_override
+@json_option
+def estimate(
+    plan_name: str, shard: Path | None, sites: int | None, overrides: tuple[str, ...], *, as_json: bool
+) -> None:
+    """Tell what a plan takes: bytes in a round, memory of each role, disk.
+
+    The workspace's code makes its initial model here, and trains and evaluates once on one shard, in a process of its
+    own. Each figure says whether it is exact, measured in that, or estimated.
+
+    Example: fx plan estimate plan.yaml --sites 40
+    """
+    import asyncio
+    import tempfile
+    from dataclasses import asdict
+
+    from openfl_like.plan.load import load_plan, workspace_of
+    from openfl_like.plan.workspace import find_plan
+    from openfl_like.services.estimate import figures, measure
+    from openfl_like.services.simulation import shards_of
+
+    path = find_plan(plan_name)
+    loaded = load_plan(path, overrides)
+    workspace = workspace_of(path, loaded)
+    known = {} if shard is not None else shards_of(workspace, loaded)
+    measured_with = shard or next(iter(known.values()))
+    count = sites or len(loaded.admission.collaborators) or len(known) or 1
+    with tempfile.TemporaryDirectory(prefix="fx-estimate-") as scratch:
+        sizes = asyncio.run(measure(loaded, workspace, measured_with, Path(scratch)))
+    found = figures(loaded, sizes, count)
+    if as_json:
+        emit({"sites": count, "shard": str(measured_with), "figures": [asdict(item) for item in found]}, as_json=True)
+        return
+    rows = [
+        {"figure": item.name, "size": _size(item.size_bytes), "how": item.kind, "meaning": item.meaning}
+        for item in found
+    ]
+    emit(rows, as_json=False, title=f"{loaded.name} with {count} sites")
+
+
+def _size(size: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.4g} GB"

@@ -4,7 +4,15 @@ from pathlib import Path
 
 import click
 
-from openfl_like.cli.options import FILE, FOLDER, HELP, check_output, initial_model_option, overrides_option
+from openfl_like.cli.options import (
+    FILE,
+    FOLDER,
+    HELP,
+    check_output,
+    initial_model_option,
+    named_files,
+    overrides_option,
+)
 from openfl_like.cli.output import emit, emit_line, json_option
 from openfl_like.cli.progress import Screen
 
@@ -46,7 +54,7 @@ def simulate(
 
     check_output(output)
     plan, workspace = read_plan(plan_file, None, overrides)
-    sites = load_shards(_named(shards) or shards_of(workspace, plan))
+    sites = load_shards(named_files(shards, "--shard") or shards_of(workspace, plan))
     screen = Screen(as_json=as_json)
 
     async def run(simulation: Simulation) -> SimulationResult:
@@ -78,15 +86,3 @@ def simulate(
         emit_line({"kind": "result", **fields})
     else:
         emit(fields, as_json=False)
-
-
-def _named(shards: tuple[str, ...]) -> dict[str, Path]:
-    from openfl_like.errors import UsageError
-
-    named = {}
-    for text in shards:
-        name, equals, file = text.partition("=")
-        if not (name and equals and file):
-            raise UsageError(f"'{text}' is not NAME=FILE", cure="for example --shard site-1=shards/site-1.yaml")
-        named[name] = Path(file)
-    return named

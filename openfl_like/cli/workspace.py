@@ -1,23 +1,26 @@
-"""``fx workspace``: make a workspace from a template."""
+"""``fx workspace``: make a workspace from a template, pass one on, lock what it needs."""
 
 from pathlib import Path
 
 import click
 
-from openfl_like.cli.options import HELP
+from openfl_like.cli.options import FILE, FOLDER, HELP, check_output, overrides_option
 from openfl_like.cli.output import emit, json_option
 
 
 @click.group(context_settings=HELP)
 def workspace() -> None:
-    """Make a workspace (plan, code, example shards) from a template."""
+    """Make a workspace (plan, code, requirements, example shards) from a template, and pass one on.
+
+    Example: fx workspace create my-study -t torch_heart_disease
+    """
 
 
 @workspace.command()
-@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("target", metavar="NAME", type=click.Path(path_type=Path))
 @click.option("-t", "--template", default="torch_digits", show_default=True, help="See 'fx workspace templates'.")
 def create(target: Path, template: str) -> None:
-    """Copy a template to a new directory.
+    """Copy a template to the new directory NAME.
 
     Example: fx workspace create my-study -t torch_heart_disease
     """
@@ -39,3 +42,67 @@ def templates(*, as_json: bool) -> None:
 
     rows = [{"template": name, "path": str(template_path(name))} for name in installed()]
     emit(rows, as_json=as_json, title="workspace templates")
+
+
+@workspace.command(name="export")
+@click.argument("plan", metavar="[PLAN]", type=FILE, default=Path("plan.yaml"))
+@click.option("-o", "--output", type=FILE, help="The file to write.  [default: the plan's name, with .tar]")
+@overrides_option
+@json_option
+def export_(plan: Path, output: Path | None, overrides: tuple[str, ...], *, as_json: bool) -> None:
+    """Write a plan and its workspace to one file, the same bytes for the same content.
+
+    It holds what a submission would send: no data, no shard descriptors, no keys, nothing hidden.
+
+    Example: fx workspace export my-study/plan.yaml -o my-study.tar
+    """
+    from openfl_like.plan.digest import plan_digest
+    from openfl_like.plan.exchange import export_workspace
+    from openfl_like.plan.load import load_plan
+    from openfl_like.plan.workspace import find_plan
+    from openfl_like.tensors.manifest import sha256_file
+
+    check_output(output)
+    path = find_plan(str(plan))
+    target = output or Path(f"{load_plan(path, overrides).name}.tar")
+    digest = plan_digest(export_workspace(path, target, overrides))
+    size, sha256 = target.stat().st_size, sha256_file(target)
+    emit({"file": str(target), "bytes": size, "sha256": sha256, "plan": digest}, as_json=as_json)
+
+
+@workspace.command(name="import")
+@click.argument("archive", type=FILE)
+@click.argument("target", metavar="NAME", type=FOLDER)
+@json_option
+def import_(archive: Path, target: Path, *, as_json: bool) -> None:
+    """Make the new directory NAME from an exported workspace.
+
+    The file may come from anybody: links, odd names and anything else that an export never has are refused, and nothing
+    is run. Read the code before you run it. Shard descriptors are yours to write, in shards/.
+
+    Example: fx workspace import my-study.tar their-study
+    """
+    from openfl_like.plan.digest import plan_digest
+    from openfl_like.plan.exchange import import_workspace
+
+    plan = import_workspace(archive, target)
+    emit({"workspace": str(target), "name": plan.name, "plan": plan_digest(plan)}, as_json=as_json)
+
+
+@workspace.command()
+@click.argument("folder", metavar="[WORKSPACE]", type=FOLDER, default=Path())
+@click.option("--wheelhouse", type=FOLDER, help="Choose only from the wheels in it.  [default: pip's index]")
+@click.option("--leave-out", multiple=True, metavar="NAME", help="A package that the sites have; may be given again.")
+@json_option
+def lock(folder: Path, wheelhouse: Path | None, leave_out: tuple[str, ...], *, as_json: bool) -> None:
+    """Write requirements.lock from requirements.txt: exact wheels with hashes, for sites that install them.
+
+    Nothing is installed. The wheels are those for this machine's system and Python.
+
+    Example: fx workspace lock my-study --leave-out torch --leave-out numpy
+    """
+    from openfl_like.plan.lock import LOCK_NAME
+    from openfl_like.services.lockfile import lock_requirements
+
+    count = lock_requirements(folder, wheelhouse, leave_out)
+    emit({"file": str(folder / LOCK_NAME), "packages": count}, as_json=as_json)

@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from openfl_like import registry
+from openfl_like.data.policy import EnvironmentPolicy
 from openfl_like.errors import NotFoundError, SettingsError, ShardError
 from openfl_like.plan.document import load_document
 
@@ -137,12 +138,13 @@ class ArrayShard:
 
 
 class ShardConfig(BaseModel):
-    """A site's ``shard.yaml``: which shard class, and its keyword arguments."""
+    """A site's ``shard.yaml``: which shard class, its keyword arguments, and what the site allows."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     template: str
     params: dict[str, JsonValue] = Field(default_factory=dict)
+    environment: EnvironmentPolicy = EnvironmentPolicy()
 
 
 def load_shard_config(path: Path) -> ShardConfig:

@@ -1,12 +1,15 @@
 """Which tasks a collaborator is given, and in which phase of a round."""
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+import math
+from collections.abc import Collection, Mapping, Sequence
+from fractions import Fraction
+from typing import Annotated, Protocol, Self
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from openfl_like.errors import PlanError
+from openfl_like.federation.seeds import derive_seed
 from openfl_like.federation.task import Phase, TaskCall
 from openfl_like.plan.schema import Task
 
@@ -16,17 +19,18 @@ INITIALISE_TASK = TaskCall("initialise", "initialise")
 
 
 class Assigner(Protocol):
-    """Divides the plan's tasks among the collaborators."""
+    """Divides the plan's tasks among the collaborators, anew for every round."""
 
-    def tasks_for(self, collaborator: str, tasks: Sequence[str]) -> tuple[str, ...]:
-        """Names the collaborator's tasks.
+    def deal(self, collaborators: Sequence[str], tasks: Sequence[str], seed: int) -> Mapping[str, tuple[str, ...]]:
+        """Names the tasks of each collaborator.
 
         Args:
-            collaborator: Who asks; a name the settings do not know may have no tasks.
+            collaborators: The members of the round; one that the settings do not know may have no tasks.
             tasks: The plan's tasks in order.
+            seed: Of this round's draws.
 
         Returns:
-            A part of ``tasks`` in the same order.
+            Collaborator -> a part of ``tasks`` in the same order.
 
         Raises:
             PlanError: If the settings name a task that the plan does not have.
@@ -38,9 +42,9 @@ class Assigner(Protocol):
 class AllTasks:
     """Everybody performs every task."""
 
-    def tasks_for(self, collaborator: str, tasks: Sequence[str]) -> tuple[str, ...]:  # noqa: ARG002 - nobody is special
-        """All of them."""
-        return tuple(tasks)
+    def deal(self, collaborators: Sequence[str], tasks: Sequence[str], seed: int) -> Mapping[str, tuple[str, ...]]:  # noqa: ARG002 - nothing is drawn here
+        """All of them to everybody."""
+        return dict.fromkeys(collaborators, tuple(tasks))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
@@ -58,18 +62,71 @@ class StaticGroups:
 
     groups: tuple[Group, ...]
 
-    def tasks_for(self, collaborator: str, tasks: Sequence[str]) -> tuple[str, ...]:
-        """The tasks of the collaborator's groups."""
+    def deal(self, collaborators: Sequence[str], tasks: Sequence[str], seed: int) -> Mapping[str, tuple[str, ...]]:  # noqa: ARG002 - nothing is drawn here
+        """The tasks of each collaborator's groups."""
+        theirs: dict[str, set[str]] = {}
         for group in self.groups:
-            unknown = sorted(set(group.tasks) - set(tasks))
-            if unknown:
-                raise PlanError(
-                    f"group '{group.name}' names the task '{unknown[0]}', which the plan does not have",
-                    place="assigner.settings.groups",
-                    cure=f"the plan has {', '.join(tasks)}",
-                )
-        mine = {task for group in self.groups if collaborator in group.collaborators for task in group.tasks}
-        return tuple(task for task in tasks if task in mine)
+            _check_tasks(group.name, group.tasks, tasks)
+            for name in group.collaborators:
+                theirs.setdefault(name, set()).update(group.tasks)
+        return {name: _in_order(tasks, theirs.get(name, ())) for name in collaborators}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class Share:
+    """A part of the collaborators that shares a list of tasks.
+
+    Attributes:
+        name: For messages.
+        fraction: How large a part; those of all groups add up to 1.
+        tasks: Its tasks.
+    """
+
+    name: str
+    fraction: Annotated[float, Field(gt=0, le=1)]
+    tasks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class RandomGroups:
+    """Groups of fixed sizes whose members are drawn anew every round.
+
+    The bounds between groups are rounded up, so that of a few collaborators the groups named first have more.
+    """
+
+    groups: Annotated[tuple[Share, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _everybody(self) -> Self:
+        if sum(Fraction(str(group.fraction)) for group in self.groups) != 1:
+            raise ValueError("the fractions of the groups do not add up to 1")  # pydantic turns this into its own error
+        return self
+
+    def deal(self, collaborators: Sequence[str], tasks: Sequence[str], seed: int) -> Mapping[str, tuple[str, ...]]:
+        """The tasks of the group into which each collaborator is drawn."""
+        drawn = sorted(collaborators, key=lambda name: (derive_seed(seed, name), name))
+        dealt: dict[str, tuple[str, ...]] = {}
+        bound = Fraction(0)
+        for group in self.groups:
+            _check_tasks(group.name, group.tasks, tasks)
+            bound += Fraction(str(group.fraction))
+            for name in drawn[len(dealt) : math.ceil(bound * len(drawn))]:
+                dealt[name] = _in_order(tasks, group.tasks)
+        return dealt
+
+
+def _check_tasks(group: str, named: Sequence[str], tasks: Sequence[str]) -> None:
+    unknown = sorted(set(named) - set(tasks))
+    if unknown:
+        raise PlanError(
+            f"group '{group}' names the task '{unknown[0]}', which the plan does not have",
+            place="assigner.settings.groups",
+            cure=f"the plan has {', '.join(tasks)}",
+        )
+
+
+def _in_order(tasks: Sequence[str], mine: Collection[str]) -> tuple[str, ...]:
+    return tuple(task for task in tasks if task in mine)
 
 
 def trains(task: Task) -> bool:

@@ -239,6 +239,7 @@ class Notice(StrEnum):
         UPDATE_SURPLUS: round (the open one), collaborator, standing (a `Standing`), count (so far in this round).
         COLLABORATOR_ABSENT: round, phase, collaborator, reason.
         MODEL_AGGREGATED: round, digest, weights (name -> weight), digests (name -> digest of its update).
+        MODELS_EVALUATED: round, matrix (of tasks that look at given models: site -> task -> metric -> value).
         ROUND_FINISHED: round, digest, metrics, best, selected, contributors, absent, evaluators, unevaluated, seconds.
         EXPERIMENT_ENDED: status, reason, rounds (the last one that was published), shortfalls (name -> reason).
     """
@@ -260,6 +261,7 @@ class Notice(StrEnum):
     UPDATE_SURPLUS = "update_surplus"
     COLLABORATOR_ABSENT = "collaborator_absent"
     MODEL_AGGREGATED = "model_aggregated"
+    MODELS_EVALUATED = "models_evaluated"
     ROUND_FINISHED = "round_finished"
     EXPERIMENT_ENDED = "experiment_ended"
 

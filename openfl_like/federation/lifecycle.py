@@ -10,7 +10,7 @@ from openfl_like.federation.events import (
     StartTimer,
     Status,
 )
-from openfl_like.federation.metrics import round_metrics
+from openfl_like.federation.metrics import matrix_of, round_metrics
 from openfl_like.federation.roster import Roster
 from openfl_like.federation.round import RoundState
 from openfl_like.federation.state import ExperimentState
@@ -69,6 +69,9 @@ def publish(desk: Desk, current: RoundState) -> None:
     desk.emit(PublishVersion(version))
     _note_shortfalls(desk, current)
     surplus.sum_up(desk)
+    matrix = matrix_of(desk.plan.tasks, current.updates) if evaluated else {}
+    if matrix:
+        desk.announce(Notice.MODELS_EVALUATED, round=version.round, matrix=matrix)
     desk.announce(
         Notice.ROUND_FINISHED,
         round=version.round,

@@ -14,7 +14,8 @@ def round_metrics(
 
     What the evaluation of the new model gave is published under its own name (``accuracy``), what training gave under
     the task's (``train.loss``). Where two evaluations have a metric of the same name, the first task in the plan that
-    looks at the global model has the short name, the other one the long.
+    looks at the global model has the short name, the other one the long. Those of a task that looks at a given model
+    say nothing about the version and are named after both: ``accuracy@bern``.
 
     Args:
         tasks: The plan's; metrics of other tasks are dropped.
@@ -25,11 +26,28 @@ def round_metrics(
     short: dict[str, float] = {}
     for task in sorted(tasks, key=lambda name: tasks[name].apply != "global"):
         for name, value in _means(task, evaluated).items():
-            if name in short:
+            if tasks[task].of_file:
+                found[f"{name}@{task}"] = value
+            elif name in short:
                 found[f"{task}.{name}"] = value
             else:
                 short[name] = value
     return dict(sorted((found | short).items()))
+
+
+def matrix_of(tasks: Mapping[str, Task], evaluated: Mapping[str, Update]) -> dict[str, dict[str, dict[str, float]]]:
+    """Gives how each site found each given model: site -> task -> metric -> value; empty without such tasks.
+
+    Args:
+        tasks: The plan's.
+        evaluated: Updates of the evaluation, by collaborator.
+    """
+    given = [name for name, task in tasks.items() if task.of_file]
+    rows = {
+        site: {name: dict(update.metrics[name]) for name in given if name in update.metrics}
+        for site, update in sorted(evaluated.items())
+    }
+    return {site: row for site, row in rows.items() if row}
 
 
 def _means(task: str, updates: Mapping[str, Update]) -> dict[str, float]:

@@ -29,7 +29,7 @@ def build_selector(plan: Plan) -> Selector:
 def build_assigner(plan: Plan) -> Assigner:
     """Builds the plan's assigner and has it look at the plan's tasks once."""
     assigner = cast("Assigner", _build("assigner", plan.assigner, "assigner"))
-    assigner.tasks_for("", tuple(plan.tasks))
+    assigner.deal((), tuple(plan.tasks), 0)
     return assigner
 
 

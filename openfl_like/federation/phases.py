@@ -29,6 +29,7 @@ def gather(desk: Desk, state: RoundState) -> str:
     if state.phase is Phase.INITIALISE:
         return _gather_initialiser(desk, state)
     desk.roster.promote()
+    desk.deal()
     phase, cohort = _select(desk, state)
     if len(cohort) >= state.quorum:
         fields = {"round": state.number, "cohort": list(cohort), "quorum": state.quorum}

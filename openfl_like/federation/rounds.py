@@ -34,6 +34,7 @@ class RoundRecord:
         absent: Who should have contributed and did not, with the reason.
         evaluators: Who evaluated the model.
         unevaluated: Who should have evaluated it and did not, with the reason.
+        matrix: How each site found each given model: site -> task -> metric -> value.
     """
 
     round: int
@@ -44,15 +45,19 @@ class RoundRecord:
     absent: Mapping[str, str] = field(default_factory=dict)
     evaluators: tuple[str, ...] = ()
     unevaluated: Mapping[str, str] = field(default_factory=dict)
+    matrix: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
 
 
 def round_records(events: Iterable[EventRecord]) -> Iterator[RoundRecord]:
     """Gives the finished rounds of a history, as soon as their last event has come."""
     made: dict[int, Mapping[str, Any]] = {}
+    matrices: dict[int, Mapping[str, Any]] = {}
     for event in events:
         fields = cast("Mapping[str, Any]", event.fields)
         if event.kind == Notice.MODEL_AGGREGATED:
             made[fields["round"]] = fields
+        elif event.kind == Notice.MODELS_EVALUATED:
+            matrices[fields["round"]] = fields["matrix"]
         elif event.kind == Notice.ROUND_FINISHED:
             model = made.pop(fields["round"], {})
             weights, digests = model.get("weights", {}), model.get("digests", {})
@@ -65,4 +70,5 @@ def round_records(events: Iterable[EventRecord]) -> Iterator[RoundRecord]:
                 absent=fields["absent"],
                 evaluators=tuple(fields["evaluators"]),
                 unevaluated=fields["unevaluated"],
+                matrix=matrices.pop(fields["round"], {}),
             )

@@ -21,7 +21,7 @@ from openfl_like.federation.seeds import compression_seed
 from openfl_like.federation.task import Assignment, Phase, TaskCall, Update
 from openfl_like.frameworks.runner import DataLoader, RunnerContext, Shard, TaskResult, TaskRunner
 from openfl_like.frameworks.workspace import WorkspaceCode
-from openfl_like.plan.schema import Component, Plan
+from openfl_like.plan.schema import FILE, Component, Plan
 from openfl_like.tensors.container import TensorFile, spare_path, write_tensors
 from openfl_like.tensors.encoded import ErrorFeedback, Sent, write_encoded
 from openfl_like.tensors.manifest import keep_manifest, manifest_of
@@ -39,7 +39,7 @@ class _Work:
     num_samples: int = 0
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     trained: bool = False  # the update's weight is that of a training task
-    changed: bool = False  # the runner's model is not the assignment's any more
+    held: Path | None = None  # the file that the runner's model is; None: it has changed
     unsaved: bool = False  # the runner's model is newer than the update file
 
 
@@ -147,22 +147,34 @@ class Performer:
             self._runner.begin(assignment.seed)
         self._load(model)
         failpoint("worker.model.read")
-        work = _Work(self._sent(assignment, model))
+        work = _Work(self._sent(assignment, model), held=model)
         for call in assignment.tasks:
             self._task = call.name
-            if call.apply == "global" and work.changed:
+            wanted = self._wanted(call, work, model)
+            if wanted is not None and wanted != work.held:
                 self._keep(work, out)
-                self._load(model)
-                work.changed = False
+                self._load(wanted)
+                work.held = wanted
             self._take(work, call, self._call(call))
             if call.function != VALIDATE:
-                work.trained = work.changed = work.unsaved = True
+                work.trained = work.unsaved = True
+                work.held = None
         if assignment.phase is Phase.TRAIN:
             if not work.trained:
                 raise TaskError("no task of the training phase trains", cure="add a task that does to the plan")
             self._keep(work, out)
         self._task = ""
         return work
+
+    def _wanted(self, call: TaskCall, work: _Work, model: Path) -> Path | None:
+        """The file of the model that a task works on; None: the runner's own, which has changed."""
+        if call.apply.startswith(FILE):
+            name = call.apply.removeprefix(FILE)
+            path = self._code.directory / name
+            if not path.is_file() or not path.resolve().is_relative_to(self._code.directory):
+                raise TaskError(f"task '{call.name}': the workspace has no model '{name}'")
+            return path
+        return None if call.apply == "local" and work.held is None else model
 
     def _call(self, call: TaskCall) -> TaskResult:
         function = None if call.function.startswith("_") else getattr(self._runner, call.function, None)

@@ -3,9 +3,9 @@
 A bundle is an uncompressed archive (so nothing can inflate; see `archive`), and there is exactly one for a plan and a
 workspace: ``plan.json`` (the frozen plan) first, then the files sorted by path.
 
-Left out by `pack`: hidden files and directories, ``__pycache__``, ``*.pyc``, and at the top ``plan.yaml``, ``shards/``,
-``data/``, ``logs/``, ``certs/`` and ``save/``. Anything else that breaks a rule of `names` is refused, by `pack` and by
-`unpack` alike.
+Left out by `pack`: hidden files and directories, ``__pycache__``, ``*.pyc``, and at the top ``plan.yaml``,
+``shard.yaml``, ``shards/``, ``data/``, ``logs/``, ``certs/`` and ``save/``. Anything else that breaks a rule of `names`
+is refused, by `pack` and by `unpack` alike.
 """
 
 import contextlib
@@ -27,14 +27,14 @@ STAGING = ".unpack-"
 """Beginning of the name of a directory in which a bundle is unpacked; one that was killed over it leaves it behind."""
 
 
-def pack(workspace: Path, plan: Plan, out: Path, extra: Mapping[str, Path] | None = None) -> None:
+def pack(workspace: Path, plan: Plan, out: Path, added: Mapping[str, Path] | None = None) -> None:
     """Writes the bundle of a workspace; the same plan and files give the same bytes.
 
     Args:
         workspace: The directory with the code.
         plan: The plan that goes with it.
         out: The archive; replaced if it exists, untouched on an error.
-        extra: Files from elsewhere, by the path that they have in the bundle.
+        added: Path in the workspace -> a file from elsewhere that goes there; the workspace must not have it.
 
     Raises:
         BundleError: If a file breaks a rule (a link, an odd name, too much in all); the message names the file.
@@ -46,7 +46,7 @@ def pack(workspace: Path, plan: Plan, out: Path, extra: Mapping[str, Path] | Non
     try:
         with partial.open("wb") as archive:
             total = _append(archive, PLAN_NAME, frozen)
-            origins = [*((path, workspace / path) for path in _files(workspace, "")), *(extra or {}).items()]
+            origins = [*((path, workspace / path) for path in _files(workspace, "")), *(added or {}).items()]
             for path, origin in sorted(origins):
                 rule = "the name is kept for the plan" if path == PLAN_NAME else rule_against(path) or names.add(path)
                 if rule:

@@ -10,7 +10,7 @@ from openfl_like import registry
 from openfl_like.errors import FederationError, PlanError
 from openfl_like.plan.mistakes import KeyPath, Mistake, did_you_mean, explain, refuse
 from openfl_like.plan.names import rule_against
-from openfl_like.plan.schema import Component, Plan, StopRule
+from openfl_like.plan.schema import FILE, Component, Plan, StopRule, Task
 
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _CONDITIONS = ("rounds", "metric", "loss_max", "patience")
@@ -81,9 +81,20 @@ def _tasks(plan: Plan) -> Iterator[Mistake]:
             cure = "name a public method of the task runner"
             yield Mistake(("tasks", name, "function"), f"'{task.function}' is no function of a task", cure)
         choice = task.kwargs.get("apply", "global")
-        if choice not in {"global", "local"}:
+        path = ("tasks", name, "kwargs", "apply")
+        if task.of_file:
+            yield from _given_model(task, path)
+        elif choice not in {"global", "local"}:
             cure = did_you_mean(choice, ("global", "local"))
-            yield Mistake(("tasks", name, "kwargs", "apply"), f"must be global or local, not '{choice}'", cure)
+            yield Mistake(path, f"must be global, local or file:PATH, not '{choice}'", cure)
+
+
+def _given_model(task: Task, path: KeyPath) -> Iterator[Mistake]:
+    rule = rule_against(task.apply.removeprefix(FILE))
+    if rule:
+        yield Mistake(path, f"'{task.apply}' is no file that a bundle can have: {rule}")
+    if task.function != "validate":
+        yield Mistake(path, "only validate can look at a given model", "write apply: global")
 
 
 def _groups(plan: Plan) -> Iterator[Mistake]:

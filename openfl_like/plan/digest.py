@@ -2,8 +2,10 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 
+import yaml
 from blake3 import blake3
 from pydantic import ValidationError
 
@@ -13,6 +15,7 @@ from openfl_like.plan.mistakes import explain, refuse
 from openfl_like.plan.schema import Plan
 
 SOURCE = "plan.json"
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./:-]*[A-Za-z0-9_/-]|[A-Za-z_]")
 
 
 def freeze(plan: Plan) -> bytes:
@@ -50,6 +53,11 @@ def thaw(data: bytes) -> Plan:
         raise refuse(SOURCE, explain(error, Plan), {}, PlanError) from error
 
 
+def plan_text(plan: Plan) -> str:
+    """Writes a plan as YAML with every value filled in; `load_plan` gives a plan of the same digest for it."""
+    return yaml.dump(json.loads(freeze(plan)), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
 def plan_digest(plan: Plan) -> str:
     """BLAKE3 of the frozen form, hex."""
     return str(blake3(freeze(plan)).hexdigest())
@@ -77,3 +85,14 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{text} is no finite number")
     return value
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes all text that could be read as something else; `document` reads YAML 1.2, PyYAML writes 1.1."""
+
+
+def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if _PLAIN.fullmatch(text) else '"')
+
+
+_Dumper.add_representer(str, _quoted)

@@ -13,7 +13,7 @@ MAX_PATH_CHARS = 200
 MAX_DEPTH = 32
 PLAN_NAME = "plan.json"
 
-EXCLUDED_AT_TOP = frozenset({"shards", "data", "logs", "certs", "save", "plan.yaml"})
+EXCLUDED_AT_TOP = frozenset({"shards", "data", "logs", "certs", "save", "plan.yaml", "shard.yaml"})
 EXCLUDED_ANYWHERE = frozenset({"__pycache__"})
 EXCLUDED_ENDINGS = (".pyc", ".pyo")
 

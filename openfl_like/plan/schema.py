@@ -6,6 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 Settings = dict[str, JsonValue]
+FILE = "file:"
+"""Before the path of a model in the workspace, in a task's ``apply``."""
 REJOIN_S = 15.0
 """One pause between two attempts to connect (5 s) and one attempt (10 s)."""
 
@@ -65,8 +67,8 @@ class CollaboratorSection(Section):
 class Task(Section):
     """A task of the plan: a function of the task runner and its keyword arguments.
 
-    ``kwargs.apply`` says which model a validation looks at: ``global`` (the new global model) or ``local`` (the model
-    this site has just trained).
+    ``kwargs.apply`` says which model a validation looks at: ``global`` (the new global model), ``local`` (the model
+    this site has just trained) or ``file:PATH`` (a model file of the workspace).
     """
 
     function: str
@@ -74,8 +76,13 @@ class Task(Section):
 
     @property
     def apply(self) -> str:
-        """``global`` or ``local``."""
+        """``global``, ``local``, or ``file:`` and a path."""
         return str(self.kwargs.get("apply", "global"))
+
+    @property
+    def of_file(self) -> bool:
+        """Whether it looks at a model file of the workspace."""
+        return self.apply.startswith(FILE)
 
     @property
     def arguments(self) -> Settings:

@@ -10,6 +10,11 @@ from openfl_like.plan.mistakes import did_you_mean
 _PACKAGE = Path(__file__).resolve().parent.parent
 _PLANS = "plans"
 _TEMPLATES = "workspace_templates"
+EXAMPLE = "shard.yaml"
+_EXAMPLE_TEXT = """\
+# An example of what a site writes about its own data; it stays at the site: fx envoy start -n {site} -sc shard.yaml
+# Keys: docs/reference/settings.md. For 'fx simulate', the sites are those of shards/.
+"""
 
 
 def templates() -> list[str]:
@@ -52,7 +57,7 @@ def find_plan(named: str) -> Path:
 
 
 def create_workspace(target: Path, template: str) -> Path:
-    """Copies a template into a new directory, or into an empty one.
+    """Copies a template into a new directory, or into an empty one, with an example of a site's ``shard.yaml``.
 
     Raises:
         NotFoundError: If there is no such template.
@@ -63,9 +68,18 @@ def create_workspace(target: Path, template: str) -> Path:
         if target.exists() and any(target.iterdir()):
             raise ConflictError("the directory is not empty", place=str(target), cure="name another one")
         shutil.copytree(origin, target, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"), dirs_exist_ok=True)
+        _write_example(target)
     except OSError as error:
         raise ConflictError(f"the workspace cannot be written: {error.strerror or error}", place=str(target)) from error
     return target
+
+
+def _write_example(workspace: Path) -> None:
+    """Writes what an Envoy is started with, made from the first of the simulated sites."""
+    shards = sorted((workspace / "shards").glob("*.yaml"))
+    if shards and not (workspace / EXAMPLE).exists():
+        text = _EXAMPLE_TEXT.format(site=shards[0].stem) + shards[0].read_text(encoding="utf-8")
+        (workspace / EXAMPLE).write_text(text, encoding="utf-8")
 
 
 def _folder(kind: str) -> Path:

@@ -177,6 +177,8 @@ class ModelShelf:
         failpoint("aggregator.spool.cleared")
         if versions:
             self._retain(versions)
+        if ended:
+            self._files.spare("model").unlink(missing_ok=True)  # a model that was let go just now
 
     def _retain(self, versions: Sequence[ModelVersion]) -> None:
         best = [version.round for version in versions if version.best][-1:]

@@ -56,6 +56,7 @@ class CollaboratorSettings:
         directory: Where models, updates and the worker's files go.
         supervised: Whether an Envoy watches over it and stops it when the experiment has ended: then, once it has taken
             part, it looks for its Aggregator for as long as it is left running.
+        python: The worker's interpreter; None: this very one.
     """
 
     experiment: str
@@ -66,6 +67,7 @@ class CollaboratorSettings:
     credentials: Credentials
     directory: Path
     supervised: bool = False
+    python: Path | None = None
 
 
 @dataclass(slots=True)
@@ -321,6 +323,7 @@ class Collaborator:
             plan=frozen,
             workspace=settings.workspace,
             threads=settings.plan.collaborator.settings.threads,
+            python=settings.python,
         )
         self._worker = asyncio.create_task(WorkerProcess.start(worker, _log_line))
         self._worker.add_done_callback(lambda task: task.cancelled() or task.exception())

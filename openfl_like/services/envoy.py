@@ -36,7 +36,9 @@ from openfl_like.pki.roles import Identity, Role
 from openfl_like.plan.bundle import unpack
 from openfl_like.plan.checks import check_plan
 from openfl_like.plan.digest import freeze
+from openfl_like.plan.lock import LOCK_NAME
 from openfl_like.services.collaborator import progress_note
+from openfl_like.services.environment import Environments
 from openfl_like.services.lock import only_one
 from openfl_like.services.monitor import read_devices
 from openfl_like.services.restarts import Restarts
@@ -118,11 +120,23 @@ class _Work:
     vigil: asyncio.Task[None] | None = None
     restarts: Restarts = field(default_factory=Restarts)
     session: int = 0
+    providing: asyncio.Task[None] | None = None
+    python: Path | None = None
 
     @property
     def run_directory(self) -> Path:
         """Where the collaborator and its worker work."""
         return self.files.directory / "run"
+
+    @property
+    def workspace(self) -> Path:
+        """Where the submitted code is."""
+        return self.files.directory / "workspace"
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a collaborator was started, or what it needs is being prepared."""
+        return self.child is not None or (self.providing is not None and not self.providing.done())
 
     def progressed(self) -> bool:
         """Whether the collaborator has delivered something since it was asked last."""
@@ -152,9 +166,11 @@ class Envoy:
     _sessions: int = 0
     _heard: asyncio.Event = field(default_factory=asyncio.Event)
     _standby: Standby = field(init=False)
+    _environments: Environments = field(init=False)
 
     def __post_init__(self) -> None:
         self._standby = Standby("collaborator", self.settings.directory)
+        self._environments = Environments(self.settings.directory.absolute() / "environments")
 
     async def run(self) -> None:
         """Attends until cancelled; a lost Director is looked for again and again.
@@ -184,6 +200,7 @@ class Envoy:
         finally:
             for work in list(self._work.values()):
                 await self._stop(work, "the envoy ends")
+            await self._environments.close()
             await self._standby.close()
 
     def _may_be_our_own(self) -> bool:
@@ -252,8 +269,8 @@ class Envoy:
         """Checks an order and answers it: with a CSR, or with the reason against it."""
         failpoint("envoy.order.received")
         current = self._work.get(order.experiment)
-        if current is not None and current.child is not None and current.order == order:
-            return  # the Director has seen us come back; the collaborator never went away
+        if current is not None and current.under_way and current.order == order:
+            return  # the Director has seen us come back; the collaborator never went away, or is not there yet
         if current is not None:
             await self._stop(current, "ordered again")
         try:
@@ -261,14 +278,38 @@ class Envoy:
         except UnreachableError:
             raise  # the session is lost, too; the Director will order again
         except (FederationError, OSError) as error:  # a full disk is a reason, not the end of the site
-            reason = str(no_room(error) or error)
-            log.warning("experiment %s refused: %s", order.experiment, reason)
-            self._outbox.put_nowait(OrderReply(order.experiment, accepted=False, reason=reason))
+            self._refuse(order.experiment, error)
             return
+        self._work[order.experiment] = work
+        if (work.workspace / LOCK_NAME).exists():
+            work.providing = asyncio.create_task(self._provide(work))  # it may take minutes, and the session goes on
+        else:
+            self._accept(work)
+
+    def _refuse(self, experiment: str, error: FederationError | OSError) -> None:
+        reason = str(no_room(error) or error)
+        log.warning("experiment %s refused: %s", experiment, reason)
+        self._outbox.put_nowait(OrderReply(experiment, accepted=False, reason=reason))
+
+    def _accept(self, work: _Work) -> None:
         work.key, csr = new_key_and_csr()
         failpoint("envoy.csr.made")
-        self._work[order.experiment] = work
-        self._outbox.put_nowait(OrderReply(order.experiment, accepted=True, csr=csr))
+        self._outbox.put_nowait(OrderReply(work.order.experiment, accepted=True, csr=csr))
+
+    async def _provide(self, work: _Work) -> None:
+        """Prepares what the workspace's code needs, and then answers the order."""
+        experiment = work.order.experiment
+        path = work.files.directory / "environment.log"
+        lines = LogSender(experiment, self.settings.name, path, self._outbox.put_nowait)
+        try:
+            work.python = await self._environments.provide(work.workspace, self.settings.shard, lines.add)
+        except (FederationError, OSError) as error:
+            self._work.pop(experiment, None)
+            self._refuse(experiment, error)
+        else:
+            self._accept(work)
+        finally:
+            lines.flush()
 
     async def _prepare(self, client: EnvoyClient, order: Order) -> _Work:
         """Fetches, verifies and unpacks the bundle; this site checks the user's signature itself."""
@@ -309,13 +350,14 @@ class Envoy:
         arguments = (
             "start",
             "--plan", str(work.files.plan),
-            "--workspace", str(directory / "workspace"),
+            "--workspace", str(work.workspace),
             "--name", self.settings.name,
             "--experiment", experiment,
             "--aggregator", work.order.aggregator_address,
             "--shard-config", str(self.settings.shard.resolve()),
             "--certificates", str(directory / "certificate"),
             "--directory", str(work.run_directory),
+            *(("--python", str(work.python)) if work.python is not None else ()),
             "--with-parent",
         )  # fmt: skip
         lines = LogSender(experiment, self.settings.name, directory / "collaborator.log", self._outbox.put_nowait)
@@ -368,6 +410,9 @@ class Envoy:
         log.info("experiment %s: stopping the collaborator: %s", work.order.experiment, reason)
         work.stopping.set()
         self._work.pop(work.order.experiment, None)
+        if work.providing is not None:
+            work.providing.cancel()
+            await asyncio.wait({work.providing})
         while work.watch is not None and not work.watch.done():  # it may be starting the next one just now
             if work.child is not None:
                 await work.child.stop()

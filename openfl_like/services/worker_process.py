@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ class WorkerSettings:
         workspace: Where the submitted code is.
         threads: Threads that numeric libraries may use.
         owner: The directory that its work belongs to, by which is found whatever it may leave behind.
+        python: Its interpreter; None: this very one.
     """
 
     shard: Path
@@ -44,6 +46,7 @@ class WorkerSettings:
     workspace: Path | None = None
     threads: int = 1
     owner: Path | None = None
+    python: Path | None = None
 
 
 class WorkerProcess:
@@ -73,7 +76,7 @@ class WorkerProcess:
         environment = clean_environment(numeric | mark_of(settings.owner or settings.directory))
         settings.directory.mkdir(parents=True, exist_ok=True)
         child = await spawn(
-            [sys.executable, "-m", "openfl_like.services.worker"],
+            [str(settings.python or sys.executable), "-m", "openfl_like.services.worker"],
             on_line=on_line,
             cwd=settings.directory,
             environment=environment,
@@ -107,6 +110,15 @@ class WorkerProcess:
         }
         answer = (await self._ask(order))["update"]
         return Update(**{**answer, "phase": Phase(answer["phase"])})
+
+    def peak_bytes(self) -> int:
+        """Gives the most memory that it has had resident so far; 0 if the system does not tell."""
+        try:
+            status = Path(f"/proc/{self._child.process.pid}/status").read_text(encoding="ascii", errors="replace")
+        except OSError:
+            return 0
+        found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+        return int(found[1]) * 1024 if found else 0
 
     async def stop(self) -> None:
         """Ends it at once: it holds nothing that is not on disk."""

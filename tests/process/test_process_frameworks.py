@@ -70,7 +70,7 @@ async def test_an_experiment_under_a_director_starts_from_a_model_of_the_user_s(
 
         def submit() -> str:
             with Federation(local.director, local.user_certificates) as federation:
-                return federation.submit(plan, overrides, tmp_path / "mine.pt").id
+                return federation.submit(plan, overrides, initial_model=tmp_path / "mine.pt").id
 
         experiment = await asyncio.to_thread(submit)
         assert (await user.ended(experiment)).status == "FINISHED"

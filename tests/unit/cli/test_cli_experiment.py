@@ -68,8 +68,16 @@ class FakeFederation:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         return None
 
-    def submit(self, plan: Path, overrides: tuple[str, ...], initial_model: Path | None) -> ExperimentSummary:
+    def submit(
+        self,
+        plan: Path,
+        overrides: tuple[str, ...],
+        *,
+        initial_model: Path | None = None,
+        evaluate: dict[str, Path] | None = None,
+    ) -> ExperimentSummary:
         self.asked += [plan, overrides, *([initial_model] if initial_model else [])]
+        self.asked += [evaluate] if evaluate is not None else []
         return summary()
 
     def experiments(self) -> list[ExperimentSummary]:
@@ -153,6 +161,7 @@ def failed(result: Result) -> FederationError:
 
 COMMANDS = {
     "experiment submit": ["plan.yaml"],
+    "experiment evaluate": ["plan.yaml", "-m", "all=model.safetensors"],
     "experiment list": [],
     "experiment show": ["digits-1"],
     "experiment watch": ["digits-1"],
@@ -203,6 +212,22 @@ def test_the_only_user_certificate_is_taken(run: Run, tmp_path: Path) -> None:
 def test_submit_prints_the_id_for_scripts(run: Run) -> None:
     assert fine(run("experiment", "submit", "plan.yaml", "-s", "seed=1", "-s", "name=x")) == "digits-1\n"
     assert FakeFederation.asked[2:] == [Path("plan.yaml"), ("seed=1", "name=x")]
+
+
+def test_models_to_evaluate_are_named(run: Run) -> None:
+    assert fine(run("experiment", "evaluate", "plan.yaml", "-m", "a=x", "-m", "b=y/z")) == "digits-1\n"
+    assert FakeFederation.asked[2:] == [Path("plan.yaml"), (), {"a": Path("x"), "b": Path("y/z")}]
+    assert isinstance(failed(run("experiment", "evaluate", "plan.yaml", "-m", "a")), UsageError)
+
+
+def test_show_has_the_matrix_of_given_models(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = {"bern": {"all": {"accuracy": 0.5}, "own": {"accuracy": 0.75}}}
+    version = PublishedVersion(ModelVersion(1, "dd", {"accuracy@all": 0.5}), "5a" * 32, 2.0)
+    record = ExperimentRecord(FakeFederation.end, (version,), "{}", {})
+    monkeypatch.setattr(FakeFederation, "experiment", lambda *_: record)
+    monkeypatch.setattr(FakeFederation, "rounds", lambda *_: iter([RoundRecord(1, "dd", matrix=matrix)]))
+    assert json.loads(fine(run("experiment", "show", "digits-1", "--json")))["matrix"] == matrix
+    assert "bern  accuracy 0.5  accuracy 0.75" in fine(run("experiment", "show", "digits-1"))
 
 
 def test_watch_shows_a_line_per_event_that_people_need(run: Run) -> None:

@@ -6,7 +6,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from openfl_like.cli.plan import plan
-from openfl_like.errors import NotFoundError, PlanError
+from openfl_like.errors import NotFoundError, PlanError, UsageError
 from openfl_like.plan.digest import plan_digest, thaw
 from openfl_like.plan.load import load_plan
 
@@ -68,5 +68,24 @@ def test_show_prints_json(path: Path) -> None:
 
 
 def test_help_has_an_example() -> None:
-    for words in ([], ["check"], ["show"]):
+    for words in ([], ["check"], ["show"], ["freeze"], ["diff"], ["estimate"]):
         assert "Example: fx plan" in run(*words, "--help").stdout
+
+
+def test_a_frozen_plan_is_read_back(path: Path) -> None:
+    out = path.parent / "plan.json"
+    assert run("freeze", str(path), "-s", "seed=9", "-o", str(out)).exception is None
+    assert thaw(out.read_bytes()) == load_plan(path, ["seed=9"])
+    assert run("freeze", str(out)).stdout.encode() == out.read_bytes()
+    assert isinstance(run("show", str(out), "-s", "seed=1").exception, UsageError)
+
+
+def test_diff_lists_keys(path: Path) -> None:
+    (path.parent / "other.yaml").write_text(TEXT + "seed: 5\n")
+    other = str(path.parent / "other.yaml")
+    found = json.loads(run("diff", str(path), other, "--json").stdout)
+    assert found["differences"] == [{"key": "seed", "first": 0, "second": 5}]
+    assert not found["equal"]
+    assert "seed" in run("diff", str(path), other).stdout
+    assert "the same" in run("diff", other, other).stderr
+    assert json.loads(run("diff", other, other, "--json").stdout)["equal"]

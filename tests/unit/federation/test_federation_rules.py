@@ -90,11 +90,9 @@ def test_groups_share_tasks_in_plan_order() -> None:
         ]
     )
     tasks = ("train", "validate", "other")
-    assert assigner.tasks_for("a", tasks) == ("train", "validate")
-    assert assigner.tasks_for("b", tasks) == ("validate",)
-    assert assigner.tasks_for("c", tasks) == ()
+    assert assigner.deal("abc", tasks, 0) == {"a": ("train", "validate"), "b": ("validate",), "c": ()}
     with pytest.raises(PlanError, match="'validate', which the plan does not have"):
-        assigner.tasks_for("c", ("train",))
+        assigner.deal("c", ("train",), 0)
 
 
 def test_phases_divide_the_tasks() -> None:
@@ -103,7 +101,7 @@ def test_phases_divide_the_tasks() -> None:
         "train": Task(function="train", kwargs={"epochs": 2}),
         "after": Task(function="validate"),
     }
-    names = AllTasks().tasks_for("a", tuple(tasks))
+    names = AllTasks().deal("a", tuple(tasks), 0)["a"]
     train = calls_in_phase(tasks, names, Phase.TRAIN)
     assert [(call.name, call.apply, call.arguments) for call in train] == [
         ("before", "local", {"batches": 3}),

@@ -313,3 +313,31 @@ def test_a_compression_that_cannot_be_built_is_told(workspace: Path) -> None:
     part = CompressionPipeline(template="src.model:none")
     with pytest.raises(TaskError, match=r"the compression 'src.model:none' raised PlanError"):
         Performer(plan().model_copy(update={"compression_pipeline": part}), shard(), workspace)
+
+
+def given(name: str) -> TaskCall:
+    return TaskCall(name, "validate", apply=f"file:given/{name}.safetensors")
+
+
+def test_a_validation_looks_at_a_given_model_and_the_next_task_at_its_own(
+    workspace: Path, model: Path, out: Path
+) -> None:
+    (workspace / "given").mkdir()
+    for name, value in (("one", 1.0), ("two", 2.0)):
+        write_tensors(workspace / "given" / f"{name}.safetensors", {"value": np.array([value])})
+    calls = (given("one"), LOCAL, TRAIN, given("two"), GLOBAL)
+    update = Performer(plan(), shard(), workspace).perform(assign(Phase.TRAIN, *calls), model, out)
+    values = {task: metrics["value"] for task, metrics in update.metrics.items()}
+    assert values == {"one": 1.0, "check": 10.0, "train": 11.0, "two": 2.0, "validate": 10.0}
+    assert read_tensors(out)["value"] == np.array([11.0])
+
+
+def test_a_given_model_that_is_not_there_is_named(workspace: Path, model: Path, out: Path) -> None:
+    with pytest.raises(TaskError, match=r"the workspace has no model 'given/one\.safetensors'"):
+        Performer(plan(), shard(), workspace).perform(assign(Phase.EVALUATE, given("one")), model, out)
+
+
+def test_a_given_model_outside_of_the_workspace_is_not_there(workspace: Path, model: Path, out: Path) -> None:
+    call = TaskCall("out", "validate", apply=f"file:../{model.name}")
+    with pytest.raises(TaskError, match="the workspace has no model"):
+        Performer(plan(), shard(), workspace).perform(assign(Phase.EVALUATE, call), model, out)

@@ -58,7 +58,7 @@ def test_schema_and_rules_are_reported_together(written: Callable[..., Path], pl
         ("tasks: {train: {function: a.b}}", "'a.b' is no function of a task"),
         (
             "tasks: {train: {function: train, kwargs: {apply: globl}}}",
-            "tasks.train.kwargs.apply: must be global or local, not 'globl'; did you mean 'global'?",
+            "tasks.train.kwargs.apply: must be global, local or file:PATH, not 'globl'; did you mean 'global'?",
         ),
         ("name: ../x", "name: '../x' is no valid name"),
         ("seed: -1", "seed: must be at least 0, not -1"),

@@ -1,0 +1,22 @@
+"""How each site found each model that an experiment was given."""
+
+from collections.abc import Mapping
+
+from openfl_like.api.federation import Federation
+
+Matrix = Mapping[str, Mapping[str, Mapping[str, float]]]
+
+
+def matrix(federation: Federation, experiment: str) -> Matrix:
+    """Gives site -> task -> metric -> value of the last round in which given models were evaluated.
+
+    The tasks are those with ``apply: file:…``; with ``evaluate`` of `Federation.submit` there is one for each model.
+    Empty if the plan has none, or none is done yet.
+    """
+    metrics = [name for item in federation.experiment(experiment).versions[-1:] for name in item.version.metrics]
+    if not any("@" in name for name in metrics):
+        return {}  # without reading the whole history
+    found: Matrix = {}
+    for one in federation.rounds(experiment):
+        found = one.matrix or found
+    return found

@@ -1,0 +1,63 @@
+"""Plans that train nothing: given models are evaluated at every site, which makes a matrix of sites and models."""
+
+import re
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from openfl_like.errors import PlanError
+from openfl_like.federation.assignment import trains
+from openfl_like.plan.mistakes import explain, refuse
+from openfl_like.plan.schema import FILE, Plan
+
+FOLDER = "given_models"
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+
+
+def place_of(model: str) -> str:
+    """Where a given model is in the workspace."""
+    return f"{FOLDER}/{model}.safetensors"
+
+
+def evaluation_of(plan: Plan, models: Sequence[str]) -> Plan:
+    """Makes a plan of one round in which every site evaluates the given models with the plan's own validations.
+
+    The tasks are named after the models; with several validations, after the model and the validation. The first model
+    is the experiment's own, so that nobody has to make one.
+
+    Args:
+        plan: A plan whose workspace, data loader, admission and participation are meant.
+        models: Their names.
+
+    Raises:
+        PlanError: If the plan has no validation, or a name is wrong or there twice.
+    """
+    validations = {name: task for name, task in plan.tasks.items() if not trains(task) and not task.of_file}
+    if not validations:
+        raise PlanError("the plan has no task with the function validate", place=plan.name, cure="add one")
+    wrong = [name for name in models if not _NAME.fullmatch(name)]
+    if wrong or not models or len(set(models)) != len(models):
+        cure = "up to 63 of a-z, 0-9, - and _, each name once"
+        raise PlanError(
+            f"the models need names: {', '.join(wrong or models) or 'there is none'}", place="models", cure=cure
+        )
+    tasks = {
+        name if len(validations) == 1 else f"{name}-{task}": {
+            "function": validation.function,
+            "kwargs": {**validation.arguments, "apply": f"{FILE}{place_of(name)}"},
+        }
+        for name in models
+        for task, validation in validations.items()
+    }
+    kept = {"seed", "workspace", "collaborator", "task_runner", "data_loader", "admission", "participation", "deadline"}
+    values = {
+        **plan.model_dump(include=kept),
+        "name": f"{plan.name[:52]}-evaluation",
+        "aggregator": {"settings": {"rounds_to_train": 1, "init_state_path": place_of(models[0])}},
+        "tasks": tasks,
+        "network": plan.network.model_dump(),
+    }
+    try:
+        return Plan.model_validate(values)
+    except ValidationError as error:
+        raise refuse(plan.name, explain(error, Plan), {}, PlanError) from error
