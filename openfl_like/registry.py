@@ -3,7 +3,8 @@
 A plan or a settings file names a part by ``template``: either a short name from the table below, or a name that an
 installed package registered under the entry-point group ``openfl_like.<kind>``. Kinds that a site's own file names,
 or that only its worker loads, may be ``module:attr`` as well; the parts of a round may not, because the Aggregator
-builds them on the Director's machine, and whoever may submit must not choose what runs there. Nothing is imported until `resolve` is called, so listing names is free.
+builds them on the Director's machine, and whoever may submit must not choose what runs there. Nothing is imported until
+`resolve` is called, so listing names is free.
 """
 
 import difflib
