@@ -194,6 +194,19 @@ class CertificateExpiredError(FederationError):
     code = "E204"
 
 
+class RevokedError(FederationError):
+    """The peer's certificate was revoked, so nothing is served to it any more.
+
+    Cause: The administrator of the federation's authority has revoked all certificates of this name: its key was lost
+    or copied, or it does not belong to the federation any more.
+
+    Cure: Ask the administrator. Whoever is to come back gets a new token (``fx pki token``), enrols with it
+    (``fx pki enroll``), and starts again; the old key stays worthless.
+    """
+
+    code = "E205"
+
+
 class NotFoundError(FederationError):
     """There is no experiment, envoy, model version or file of that name.
 
@@ -395,6 +408,7 @@ MEANINGS: dict[type[FederationError], Meaning] = {
     UnauthenticatedError: Meaning("UNAUTHENTICATED", 401, 3),
     NotAllowedError: Meaning("PERMISSION_DENIED", 403, 3),
     CertificateExpiredError: Meaning("UNAUTHENTICATED", 401, 3),
+    RevokedError: Meaning("UNAUTHENTICATED", 401, 3),
     NotFoundError: Meaning("NOT_FOUND", 404, 4),
     ConflictError: Meaning("FAILED_PRECONDITION", 409, 4),
     ShardMismatchError: Meaning("FAILED_PRECONDITION", 409, 4),
