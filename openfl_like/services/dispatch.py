@@ -26,6 +26,7 @@ from openfl_like.services.restarts import Restarts
 from openfl_like.services.roster import Roster
 from openfl_like.services.settings import DirectorFile
 from openfl_like.services.spawn import Standby
+from openfl_like.services.upkeep import Upkeep
 from openfl_like.store.director import StoredExperiment
 from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles
@@ -40,7 +41,7 @@ class Desk:
 
     Attributes:
         settings: director.yaml.
-        credentials: The Director's certificate and key.
+        upkeep: The Director's certificate and revocation list.
         authority: The experiment authority.
         roster: The envoys.
         on_status: Told when an experiment moves on.
@@ -51,7 +52,7 @@ class Desk:
     """
 
     settings: DirectorFile
-    credentials: Credentials
+    upkeep: Upkeep
     authority: Authority
     roster: Roster
     on_status: Callable[[Status, str], None]
@@ -189,7 +190,8 @@ class Dispatch:
     def _certify(self, site: str, csr: bytes) -> bytes:
         identity = Identity(self.desk.authority.federation, Role.COLLABORATOR, site, self.id)
         lifetime = timedelta(hours=self.desk.settings.certificate_hours)
-        return self.desk.authority.issue(identity, csr, lifetime=lifetime, now=datetime.now(UTC))
+        known = self.desk.upkeep.following.revocations.number
+        return self.desk.authority.under(known).issue(identity, csr, lifetime=lifetime, now=datetime.now(UTC))
 
     async def _prepare(self, plan: Plan) -> None:
         asked = await asyncio.to_thread(_asked_before, self.files)
@@ -243,7 +245,9 @@ class Dispatch:
         chain = self.desk.authority.issue(identity, csr, lifetime=lifetime, now=datetime.now(UTC))
         failpoint("director.dispatch.certified")
         certificates = self.files.directory / "certificate"
-        save_credentials(certificates, Credentials(identity, chain, key, self.desk.credentials.trust), replace=True)
+        save_credentials(
+            certificates, Credentials(identity, chain, key, self.desk.upkeep.credentials.trust), replace=True
+        )
         failpoint("director.dispatch.saved")
         expected = [option for name in sorted(self._invited) for option in ("--expect", name)]
         port = self._address.data_port
@@ -256,6 +260,7 @@ class Dispatch:
             "--directory", str(self.files.directory),
             "--listen", self._address.text, *data,
             "--certificates", str(certificates),
+            "--revocations", str(self.desk.upkeep.following.own),
             "--with-parent", "--json",
             *expected,
         )  # fmt: skip
@@ -302,17 +307,25 @@ class Dispatch:
             await self._start()
 
     async def _relay(self) -> bool:
-        """Follows the Aggregator's events; its own end is in the last one. Tells whether that came."""
-        async with self._client() as client:
-            self._connected.set()
-            if self._cancelled_by:
-                await client.cancel(self._cancelled_by)
-            await self._report_losses(client)
-            async for event in client.watch(self._seen):
-                self._take(event)
-                failpoint("director.relay.event")
-                self.desk.on_event(event)
+        """Follows the Aggregator's events; its own end is in the last one. Tells whether that came.
+
+        When the Director's certificate was renewed it does so over a new line, which is there before the old one ends.
+        """
+        client: AggregatorClient | None = self._client()
+        while client is not None:
+            async with client:
+                self._connected.set()
+                if self._cancelled_by:
+                    await client.cancel(self._cancelled_by)
+                await self._report_losses(client)
+                client = await self.desk.upkeep.keeper.until_renewed(self._follow(client), self._client)
         return self._end is not None
+
+    async def _follow(self, client: AggregatorClient) -> None:
+        async for event in client.watch(self._seen):
+            self._take(event)
+            failpoint("director.relay.event")
+            self.desk.on_event(event)
 
     def _announce(self, notice: Notice, **fields: object) -> None:
         self._take(self.desk.announce(Announce(notice, fields)))
@@ -370,7 +383,7 @@ class Dispatch:
 
     def _client(self) -> AggregatorClient:
         address = self._aggregator.address if self._aggregator is not None else self._address.text
-        return AggregatorClient(address, self.id, self.desk.credentials)
+        return AggregatorClient(address, self.id, self.desk.upkeep.keeper.current)
 
     async def _clean_up(self) -> None:
         if self._inviting is not None:

@@ -21,6 +21,7 @@ from openfl_like.failpoints import failpoint
 from openfl_like.federation.parties import LogLines, ShardFacts
 from openfl_like.federation.ports import (
     CollaboratorEnded,
+    EnvoyInstruction,
     EnvoyReport,
     Heartbeat,
     Hello,
@@ -39,7 +40,9 @@ from openfl_like.plan.digest import freeze
 from openfl_like.services.collaborator import progress_note
 from openfl_like.services.lock import only_one
 from openfl_like.services.monitor import read_devices
+from openfl_like.services.renewal import Keeper
 from openfl_like.services.restarts import Restarts
+from openfl_like.services.revoking import beside
 from openfl_like.services.signature import verify_submitter
 from openfl_like.services.spawn import Child, Standby, describe_exit
 from openfl_like.services.strays import end_marked, end_noted
@@ -71,6 +74,7 @@ class EnvoySettings:
         shard: The site's shard.yaml.
         credentials: Certificate and key of the role envoy.
         directory: Where workspaces and logs go.
+        certificates: Folder of the credentials, where they are renewed; None: they are not.
     """
 
     name: str
@@ -78,6 +82,7 @@ class EnvoySettings:
     shard: Path
     credentials: Credentials
     directory: Path
+    certificates: Path | None = None
 
 
 async def describe_shard(settings: EnvoySettings) -> ShardFacts:
@@ -152,9 +157,12 @@ class Envoy:
     _sessions: int = 0
     _heard: asyncio.Event = field(default_factory=asyncio.Event)
     _standby: Standby = field(init=False)
+    _keeper: Keeper = field(init=False)
+    _leaving: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self._standby = Standby("collaborator", self.settings.directory)
+        self._keeper = Keeper(self.settings.credentials, self.settings.certificates)
 
     async def run(self) -> None:
         """Attends until cancelled; a lost Director is looked for again and again.
@@ -164,27 +172,41 @@ class Envoy:
             UnauthenticatedError: If the Director does not accept the certificate.
         """
         try:
-            while True:
-                async for _ in backoff(RETRY_S):
-                    self._welcomed = False
-                    try:
-                        async with EnvoyClient(self.settings.director, self.settings.credentials) as client:
-                            await self._attend(client)
-                        log.warning("the director ended the session; connecting again")
-                    except (UnreachableError, StorageError) as error:
-                        log.warning("%s; trying again", error)
-                    except ConflictError as error:
-                        # a session that we lost may live on at the Director until it has found out
-                        if not self._may_be_our_own():
-                            raise
-                        log.warning("%s; trying again", error)
-                    if self._welcomed:
-                        await spread()
-                        break  # the next attempt is the first one of another outage
+            async with beside(self._keeper.keep()):
+                await self._run()
         finally:
             for work in list(self._work.values()):
                 await self._stop(work, "the envoy ends")
             await self._standby.close()
+
+    async def _run(self) -> None:
+        while True:
+            async for _ in backoff(RETRY_S):
+                self._welcomed = False
+                try:
+                    await self._stay()
+                    log.warning("the director ended the session; connecting again")
+                except (UnreachableError, StorageError) as error:
+                    log.warning("%s; trying again", error)
+                except ConflictError as error:
+                    # a session that we lost may live on at the Director until it has found out
+                    if not self._may_be_our_own():
+                        raise
+                    log.warning("%s; trying again", error)
+                if self._welcomed:
+                    await spread()
+                    break  # the next attempt is the first one of another outage
+
+    def _connect(self) -> EnvoyClient:
+        return EnvoyClient(self.settings.director, self._keeper.current)
+
+    async def _stay(self) -> None:
+        """Attends, over a new line whenever the certificate was renewed, until the Director ends the session."""
+        client: EnvoyClient | None = self._connect()
+        while client is not None:
+            async with client:
+                self._leaving.clear()
+                client = await self._keeper.until_renewed(self._attend(client), self._connect, self._leaving.set)
 
     def _may_be_our_own(self) -> bool:
         now = asyncio.get_running_loop().time()
@@ -197,7 +219,7 @@ class Envoy:
             failpoint("envoy.hello.sent")
             sending: asyncio.Task[None] | None = None
             try:
-                while (instruction := await session.instruction()) is not None:
+                while (instruction := await self._next(session)) is not None:
                     match instruction:
                         case Welcome(heartbeat_s):
                             self._heartbeat_s = heartbeat_s  # a later one changes the period, or asks for a heartbeat
@@ -214,6 +236,20 @@ class Envoy:
             finally:
                 if sending is not None:
                     sending.cancel()
+
+    async def _next(self, session: Attendance) -> EnvoyInstruction | None:
+        """Waits for the next instruction; None at the session's end, and when there is another line to go on with.
+
+        Only here is a session left: whatever the last instruction asked for has been done.
+        """
+        reading, leaving = asyncio.create_task(session.instruction()), asyncio.create_task(self._leaving.wait())
+        try:
+            await asyncio.wait({reading, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            return await reading if reading.done() else None
+        finally:
+            reading.cancel()
+            leaving.cancel()
+            await asyncio.gather(reading, leaving, return_exceptions=True)
 
     def _begin(self, session: Attendance) -> asyncio.Task[None]:
         failpoint("envoy.welcomed")
