@@ -11,6 +11,7 @@
     ├── UnauthenticatedError       E202  the peer's identity could not be established
     ├── NotAllowedError            E203  the peer's role may not do this
     ├── CertificateExpiredError    E204  the peer's certificate is out of date
+    ├── RevokedError               E205  the peer's certificate was revoked
     ├── NotFoundError              E301  no such experiment, envoy, version
     ├── ConflictError              E302  the present state does not allow this
     ├── ShardMismatchError         E303  a shard does not fit the federation's data interface
@@ -188,7 +189,8 @@ class CertificateExpiredError(FederationError):
 
     Cause: The certificate's time is over, or the clock of one machine is wrong.
 
-    Cure: ``fx pki inspect`` shows the dates; issue it again with ``--replace`` and copy it, or set the clock.
+    Cure: ``fx pki inspect`` shows the dates. One that is still valid is renewed by ``fx pki renew FOLDER``; one that is
+    over is made anew, with a new token (``fx pki enroll``) or by ``fx pki issue --replace``. Or set the clock.
     """
 
     code = "E204"
