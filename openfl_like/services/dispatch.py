@@ -311,15 +311,22 @@ class Dispatch:
 
         When the Director's certificate was renewed it does so over a new line, which is there before the old one ends.
         """
-        client: AggregatorClient | None = self._client()
-        while client is not None:
-            async with client:
-                self._connected.set()
-                if self._cancelled_by:
-                    await client.cancel(self._cancelled_by)
-                await self._report_losses(client)
-                client = await self.desk.upkeep.keeper.until_renewed(self._follow(client), self._client)
+        line: AggregatorClient | None = self._client()
+        greeted = False
+        while line is not None:
+            async with line as client:
+                if not greeted:
+                    await self._greet(client)
+                greeted = True
+                line = await self.desk.upkeep.keeper.until_renewed(client, self._follow(client), self._client)
         return self._end is not None
+
+    async def _greet(self, client: AggregatorClient) -> None:
+        """Tells an Aggregator what it could not be told before it was there."""
+        self._connected.set()
+        if self._cancelled_by:
+            await client.cancel(self._cancelled_by)
+        await self._report_losses(client)
 
     async def _follow(self, client: AggregatorClient) -> None:
         async for event in client.watch(self._seen):

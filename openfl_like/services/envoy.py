@@ -206,7 +206,9 @@ class Envoy:
         while client is not None:
             async with client:
                 self._leaving.clear()
-                client = await self._keeper.until_renewed(self._attend(client), self._connect, self._leaving.set)
+                client = await self._keeper.until_renewed(
+                    client, self._attend(client), self._connect, self._leaving.set
+                )
 
     def _may_be_our_own(self) -> bool:
         now = asyncio.get_running_loop().time()

@@ -16,7 +16,13 @@ from openfl_like.services.joining import renew
 
 
 class Connection(Protocol):
-    """A client, as an async context manager."""
+    """A client, as an async context manager.
+
+    Attributes:
+        credentials: What it shows.
+    """
+
+    credentials: Credentials
 
     async def ready(self) -> None:
         """Waits until it is connected; raises UnreachableError."""
@@ -56,19 +62,24 @@ class Keeper:
             await self._changed.wait()
 
     async def until_renewed(
-        self, work: Coroutine[Any, Any, None], connect: Callable[[], Line], leave: Callable[[], None] | None = None
+        self,
+        line: Line,
+        work: Coroutine[Any, Any, None],
+        connect: Callable[[], Line],
+        leave: Callable[[], None] | None = None,
     ) -> Line | None:
         """Runs work on a line until it ends, or until there is a line with a renewed certificate to go on with.
 
         Args:
-            work: What is done on the line of now.
+            line: The line of now.
+            work: What is done on it.
             connect: Makes a line with the credentials of now.
             leave: Asks the work to end when there is another line; None: it is cancelled.
 
         Returns:
             The next line, connected; None: the work has ended.
         """
-        working, waiting = asyncio.create_task(work), asyncio.create_task(self._next_line(connect))
+        working, waiting = asyncio.create_task(work), asyncio.create_task(self._after(line, connect))
         try:
             await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
             if working.done():
@@ -85,10 +96,9 @@ class Keeper:
             waiting.cancel()
             await asyncio.gather(working, waiting, return_exceptions=True)
 
-    async def _next_line(self, connect: Callable[[], Line]) -> Line:
-        known = self.current
+    async def _after(self, former: Line, connect: Callable[[], Line]) -> Line:
+        await self.renewed(former.credentials)
         while True:
-            await self.renewed(known)
             line = connect()
             try:
                 await line.ready()
@@ -110,12 +120,18 @@ class Keeper:
         while True:
             self._warn()
             await asyncio.sleep(self._pause_s())
-            found = await asyncio.to_thread(self._found)
-            if found is not None:
-                self._take(found)
-            life = Life.of(self.current.chain)
-            if self.folder is not None and self.current.enrolment and datetime.now(UTC) >= life.renewal(self._fraction):
-                await self._renew()
+            try:
+                await self._look()
+            except Exception:  # the next look comes; without any, the certificate would end
+                log.exception("the certificate could not be looked after")
+
+    async def _look(self) -> None:
+        found = await asyncio.to_thread(self._found)
+        if found is not None:
+            self._take(found)
+        life = Life.of(self.current.chain)
+        if self.folder is not None and self.current.enrolment and datetime.now(UTC) >= life.renewal(self._fraction):
+            await self._renew()
 
     def _pause_s(self) -> float:
         life = Life.of(self.current.chain)

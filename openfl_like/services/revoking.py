@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from openfl_like.errors import CredentialError, FederationError
+from openfl_like.errors import CredentialError, FederationError, RevokedError
 from openfl_like.pki.files import Credentials, read_file, write_whole
 from openfl_like.pki.revocation import RevocationList, Revocations
 from openfl_like.services.joining import fetch_revocations
@@ -95,6 +95,7 @@ class Following:
     on_newer: Callable[[], None] = lambda: None
     revocations: Revocations = field(default_factory=Revocations)
     problem: str = ""
+    _unsaved: bytes | None = None
     _given: ListFile | None = None
     _silent_since: float = 0.0
 
@@ -112,33 +113,43 @@ class Following:
             await asyncio.sleep(POLL_S)
 
     async def look(self) -> None:
-        """Looks at both sources now."""
-        try:
-            data = None if self._given is None else self._given.changed()
-            await self._take(data)
-            if self.credentials().enrolment:
-                async with asyncio.timeout(ASK_S):
-                    await self._take(await fetch_revocations(self.credentials(), self.revocations.number))
-        except (FederationError, TimeoutError) as error:
-            self._missed(error)
-        else:
+        """Looks at both sources now; one that fails does not keep the other from being looked at."""
+        missed: FederationError | OSError | None = None
+        for source in (self._from_file, self._from_authority):
+            try:
+                await self._take(await source())
+            except (FederationError, OSError) as error:  # no room on the disk, too, and no answer in time
+                missed = error
+        if missed is None:
             self._silent_since, self.problem = 0.0, ""
+        else:
+            self._missed(missed)
+
+    async def _from_file(self) -> bytes | None:
+        return None if self._given is None else self._given.changed()
+
+    async def _from_authority(self) -> bytes | None:
+        if not self.credentials().enrolment:
+            return None
+        async with asyncio.timeout(ASK_S):
+            return await fetch_revocations(self.credentials(), self.revocations.number)
 
     async def _take(self, data: bytes | None) -> None:
-        if data is None:
-            return
-        found = RevocationList.read(data, self.credentials().trust.site_ca)
-        if found.number > self.revocations.number:
-            await asyncio.to_thread(write_whole, self.own, data)
-            self.revocations.take(found)
-            log.warning("revocation list number %d holds from now on", found.number)
+        """Has a newer list hold at once, and writes it: it is what a restarted Director and the Aggregators know."""
+        if data is not None and self.revocations.take(RevocationList.read(data, self.credentials().trust.site_ca)):
+            log.warning("revocation list number %d holds from now on", self.revocations.number)
             self.on_newer()
+            self._unsaved = data
+        if self._unsaved is not None:
+            await asyncio.to_thread(write_whole, self.own, self._unsaved)
+            self._unsaved = None
 
-    def _missed(self, error: FederationError | TimeoutError) -> None:
+    def _missed(self, error: FederationError | OSError) -> None:
         """Says so when there was no look for a minute: what was revoked since then is not known."""
         now = asyncio.get_running_loop().time()
         self._silent_since = self._silent_since or now
-        if now - self._silent_since >= SILENCE_S and not self.problem:
+        lasting = now - self._silent_since >= SILENCE_S or isinstance(error, CredentialError | RevokedError)
+        if lasting and not self.problem:
             self.problem = f"the revocation list cannot be looked at: {str(error) or 'no answer'}"
             log.warning("%s", self.problem)
 

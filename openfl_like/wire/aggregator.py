@@ -124,6 +124,7 @@ class AggregatorClient:
 
     def __init__(self, address: str, experiment: str, credentials: Credentials) -> None:
         server = Identity.aggregator(credentials.identity.federation, experiment)
+        self.credentials = credentials
         self._name = credentials.identity.name
         self._experiment = experiment
         self._peer = Peer(SERVICE, address, server.server_name, credentials)

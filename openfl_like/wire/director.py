@@ -59,6 +59,7 @@ class EnvoyClient:
     """
 
     def __init__(self, address: str, credentials: Credentials) -> None:
+        self.credentials = credentials
         self._peer = _peer(address, credentials)
 
     async def __aenter__(self) -> "EnvoyClient":

@@ -29,6 +29,7 @@ LINE_BYTES = 512 * 1024
 QUESTION_BYTES = 32 * 1024
 ANSWER_S = 20.0
 PATIENCE_S = 10.0
+CLOSING_S = 2.0
 MOST_CONNECTIONS = 128
 
 
@@ -76,6 +77,7 @@ class EnrolmentServer:
                 int(port),
                 ssl=self._context,
                 ssl_handshake_timeout=PATIENCE_S,
+                ssl_shutdown_timeout=CLOSING_S,
                 limit=QUESTION_BYTES,
                 backlog=256,
             )
@@ -109,7 +111,7 @@ class EnrolmentServer:
         host = str((writer.get_extra_info("peername") or ("?",))[0])
         try:
             async with asyncio.timeout(PATIENCE_S):
-                fields = _fields(await reader.readline())
+                fields = await _fields(reader)
             return {
                 "answer": await self._answering(Question(host, peer_pem(writer.get_extra_info("ssl_object")), fields))
             }
@@ -165,7 +167,12 @@ async def _exchange(
 ) -> dict[str, object]:
     host, _, port = address.rpartition(":")
     reader, writer = await asyncio.open_connection(
-        host.strip("[]"), int(port), ssl=context, server_hostname=server_name, limit=LINE_BYTES
+        host.strip("[]"),
+        int(port),
+        ssl=context,
+        server_hostname=server_name,
+        ssl_shutdown_timeout=CLOSING_S,
+        limit=LINE_BYTES,
     )
     try:
         writer.write(json.dumps(fields).encode("utf-8") + b"\n")
@@ -182,10 +189,10 @@ async def _exchange(
     return found
 
 
-def _fields(line: bytes) -> Mapping[str, str]:
+async def _fields(reader: asyncio.StreamReader) -> Mapping[str, str]:
     try:
-        found = json.loads(line)
-    except ValueError as error:
+        found = json.loads(await reader.readline())
+    except (ValueError, RecursionError) as error:  # a line that is too long, too
         raise UsageError("the question is malformed") from error
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
         raise UsageError("the question is malformed")
