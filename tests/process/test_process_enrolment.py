@@ -215,13 +215,21 @@ async def back_with_a_new_token(federation: Enrolled, user: User, address: str) 
     assert (await user.ended(again)).status == "FINISHED"
 
 
+def shorten(certs: Path, lifetime_s: float) -> None:
+    """Has what renews these certificates live for so long only; those of now must last until everything has started."""
+    for path in (certs / "site-ca" / "ledger" / "issued").glob("*.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "lifetime_s": lifetime_s}))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_ten_renewals_in_one_experiment_fail_no_round(tmp_path: Path) -> None:
-    lifetime = timedelta(seconds=14)
-    async with enrolled_federation(tmp_path, lifetime) as (federation, user, _, _):
+    async with enrolled_federation(tmp_path, timedelta(seconds=60)) as (federation, user, _, _):
         experiment = await user.submit(PLAN, LONG, "admission.min_collaborators=3")
         certs = federation.directory / "certs"
+        shorten(certs, 16.0)
         wanted = {"fx://local/director/director", *(f"fx://local/envoy/{site}" for site in THREE)}
-        async with asyncio.timeout(115):
+        async with asyncio.timeout(200):
             while True:
                 renewed = Counter(item.uri for item in Ledger(certs / "site-ca").issued() if item.by == "renewal")
                 if min(renewed[uri] for uri in wanted) >= 10:
