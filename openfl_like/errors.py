@@ -11,6 +11,7 @@
     ├── UnauthenticatedError       E202  the peer's identity could not be established
     ├── NotAllowedError            E203  the peer's role may not do this
     ├── CertificateExpiredError    E204  the peer's certificate is out of date
+    ├── RevokedError               E205  the peer's certificate was revoked
     ├── NotFoundError              E301  no such experiment, envoy, version
     ├── ConflictError              E302  the present state does not allow this
     ├── ShardMismatchError         E303  a shard does not fit the federation's data interface
@@ -188,10 +189,24 @@ class CertificateExpiredError(FederationError):
 
     Cause: The certificate's time is over, or the clock of one machine is wrong.
 
-    Cure: ``fx pki inspect`` shows the dates; issue it again with ``--replace`` and copy it, or set the clock.
+    Cure: ``fx pki inspect`` shows the dates. One that is still valid is renewed by ``fx pki renew FOLDER``; one that is
+    over is made anew, with a new token (``fx pki enroll``) or by ``fx pki issue --replace``. Or set the clock.
     """
 
     code = "E204"
+
+
+class RevokedError(FederationError):
+    """The peer's certificate was revoked, so nothing is served to it any more.
+
+    Cause: The administrator of the federation's authority has revoked all certificates of this name: its key was lost
+    or copied, or it does not belong to the federation any more.
+
+    Cure: Ask the administrator. Whoever is to come back gets a new token (``fx pki token``), enrols with it
+    (``fx pki enroll``), and starts again; the old key stays worthless.
+    """
+
+    code = "E205"
 
 
 class NotFoundError(FederationError):
@@ -408,6 +423,7 @@ MEANINGS: dict[type[FederationError], Meaning] = {
     UnauthenticatedError: Meaning("UNAUTHENTICATED", 401, 3),
     NotAllowedError: Meaning("PERMISSION_DENIED", 403, 3),
     CertificateExpiredError: Meaning("UNAUTHENTICATED", 401, 3),
+    RevokedError: Meaning("UNAUTHENTICATED", 401, 3),
     NotFoundError: Meaning("NOT_FOUND", 404, 4),
     ConflictError: Meaning("FAILED_PRECONDITION", 409, 4),
     ShardMismatchError: Meaning("FAILED_PRECONDITION", 409, 4),

@@ -33,6 +33,9 @@ def aggregator() -> None:
 @click.option("--workspace", type=FOLDER, help="Where the plan's code is.  [default: as the plan says]")
 @click.option("--directory", type=FOLDER, help="Where the record goes.  [default: experiments/EXPERIMENT]")
 @click.option("--expect", multiple=True, metavar="NAME", help="A collaborator to wait for; may be repeated.")
+@click.option(
+    "--revocations", type=FILE, help="The site CA's signed list of what was revoked; read again when it changes."
+)
 @click.option("--with-parent", is_flag=True, hidden=True, help="End when standard input is closed.")
 @overrides_option
 @json_option
@@ -45,6 +48,7 @@ def start(
     workspace: Path | None,
     directory: Path | None,
     expect: tuple[str, ...],
+    revocations: Path | None,
     overrides: tuple[str, ...],
     *,
     no_data_port: bool,
@@ -73,6 +77,7 @@ def start(
         data_port=None if no_data_port else data_port,
         credentials=load_credentials(certificates or Path("certs", "aggregator", name)),
         expected=expect,
+        revocations=revocations,
     )
     _run(settings, with_parent=with_parent, as_json=as_json)
 

@@ -71,5 +71,6 @@ def status(director: str, certificates: Path | None, *, as_json: bool) -> None:
     with Federation(director, own_certificates(certificates, "user")) as federation:
         found = federation.status()
     numbers = {"queued": found.queued, "running": found.running, "envoys": found.envoys}
-    problems: object = list(found.problems) if as_json else "; ".join(found.problems) or "none"
-    emit({"health": found.health, "version": found.version, **numbers, "problems": problems}, as_json=as_json)
+    lists = {"problems": found.problems, "warnings": found.warnings}
+    shown = {key: list(texts) if as_json else "; ".join(texts) or "none" for key, texts in lists.items()}
+    emit({"health": found.health, "version": found.version, **numbers, **shown}, as_json=as_json)

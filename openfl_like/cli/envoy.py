@@ -47,13 +47,14 @@ def start(
     from openfl_like.services.envoy import EnvoySettings, run_envoy
     from openfl_like.services.lifetime import live
 
-    credentials = load_credentials(certificates or Path("certs", "envoy", name))
+    folder = certificates or Path("certs", "envoy", name)
+    credentials = load_credentials(folder)
     if credentials.identity.name != name:
         raise CredentialError(
             f"the certificate is for {credentials.identity.uri}, not for '{name}'",
             cure=f"start it with --name {credentials.identity.name}, or name another folder with --certificates",
         )
-    settings = EnvoySettings(name, director, shard_config, credentials, directory or Path(f"envoy-{name}"))
+    settings = EnvoySettings(name, director, shard_config, credentials, directory or Path(f"envoy-{name}"), folder)
 
     def ready(facts: ShardFacts) -> None:
         if as_json:

@@ -58,7 +58,9 @@ def submit(
     from openfl_like.api.federation import Federation
 
     with Federation(director, own_certificates(certificates, "user")) as federation:
-        _queued(federation, federation.submit(plan, overrides, initial_model=initial_model), follow=follow, as_json=as_json)
+        _queued(
+            federation, federation.submit(plan, overrides, initial_model=initial_model), follow=follow, as_json=as_json
+        )
 
 
 @experiment.command()

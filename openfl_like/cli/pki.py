@@ -1,10 +1,11 @@
-"""``fx pki``: authorities, certificates and what is in them."""
+"""``fx pki``: authorities, certificates and what is in them; enrolment is in `openfl_like.cli.pki_enrolment`."""
 
 from pathlib import Path
 from typing import TypedDict, Unpack
 
 import click
 
+from openfl_like.cli import pki_enrolment
 from openfl_like.cli.options import HELP
 from openfl_like.cli.output import emit, json_option, say
 
@@ -73,8 +74,10 @@ def issue(role: str, name: str, **options: Unpack[_IssueOptions]) -> None:
     """
     from datetime import timedelta
 
+    from openfl_like.pki.certificate import AuthorityKind, issuer_of
     from openfl_like.pki.enrol import default_lifetime, federation_of, issue_credentials
     from openfl_like.pki.files import credentials_dir, save_credentials
+    from openfl_like.pki.ledger import Ledger
     from openfl_like.pki.roles import Identity, Role
 
     certs, kind, days = options["certs"], Role(role), options["days"]
@@ -84,6 +87,9 @@ def issue(role: str, name: str, **options: Unpack[_IssueOptions]) -> None:
     credentials = issue_credentials(certs, identity, lifetime=lifetime, hosts=options["hosts"])
     directory = options["out"] or credentials_dir(certs, identity)
     save_credentials(directory, credentials, replace=options["replace"])
+    if issuer_of(kind) is AuthorityKind.SITE:
+        ledger = Ledger(certs / AuthorityKind.SITE.value)
+        ledger.record(credentials.chain, by="issue", hosts=options["hosts"], lifetime=lifetime)
     say(f"issued {identity.uri} into {directory}")
 
 
@@ -112,3 +118,7 @@ def inspect(path: Path, *, as_json: bool) -> None:
         "serial": found.serial,
     }
     emit(value, as_json=as_json, title=str(path))
+
+
+for _command in pki_enrolment.COMMANDS:
+    pki.add_command(_command)

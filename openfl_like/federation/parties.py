@@ -69,6 +69,7 @@ class DirectorStatus:
         queued: Experiments that wait.
         running: Experiments that have begun.
         envoys: Envoys that are connected.
+        warnings: What will need attention, such as certificates that end soon.
     """
 
     version: str
@@ -76,6 +77,7 @@ class DirectorStatus:
     queued: int = 0
     running: int = 0
     envoys: int = 0
+    warnings: tuple[str, ...] = ()
 
     @property
     def health(self) -> str:

@@ -4,10 +4,11 @@ From a certificate request only the public key is taken (and the proof that the 
 usage and lifetime are what the authority is told to certify, so that a request can ask for nothing it should not get.
 """
 
+import hashlib
 import ipaddress
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from openfl_like.pki.certificate import (
     certificate_pem,
     is_p256,
     issuer_of,
+    list_extension,
     parse_certificate,
     read_authority,
 )
@@ -38,6 +40,8 @@ BACKDATE = timedelta(minutes=5)  # clocks of two sites differ; a fresh certifica
 EXPERIMENT_BACKDATE = timedelta(hours=24)
 """Of a certificate for one experiment, which nobody has set the clocks for: its key was made a moment ago, for it."""
 MAX_CSR_BYTES = 16 * 1024
+SERVING_LIFETIME = timedelta(days=7)
+AUTHORITY_DOMAIN = b"openfl-like authority v1\0"  # keeps such a signature from meaning anything elsewhere
 
 _HOST = re.compile(r"(?!.*\.\.)[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 
@@ -61,12 +65,14 @@ class Authority:
         kind: Root, site CA or experiment CA.
         federation: Name of the federation.
         certificate: Its own certificate.
+        number: Of the newest revocation list it knows; stands in what it issues.
     """
 
     kind: AuthorityKind
     federation: str
     certificate: x509.Certificate
     _key: ec.EllipticCurvePrivateKey = field(repr=False)
+    number: int = 0
 
     @classmethod
     def load(cls, directory: Path) -> "Authority":
@@ -90,6 +96,14 @@ class Authority:
     def pem(self) -> bytes:
         """The authority's own certificate."""
         return certificate_pem(self.certificate)
+
+    def under(self, number: int) -> "Authority":
+        """Gives the same authority with the number of the newest revocation list."""
+        return replace(self, number=number)
+
+    def sign(self, payload: bytes) -> bytes:
+        """Signs a document of the authority's own, such as its revocation list (ECDSA over SHA-256, DER)."""
+        return self._key.sign(AUTHORITY_DOMAIN + payload, ec.ECDSA(hashes.SHA256()))
 
     def issue(
         self,
@@ -142,8 +156,55 @@ class Authority:
             .add_extension(_key_usage(ca=False), critical=True)
             .add_extension(x509.SubjectAlternativeName(_alternative_names(identity, hosts)), critical=False)
             .add_extension(_issuer_key(self._key), critical=False)
+            .add_extension(list_extension(self.number), critical=False)
         )
         return certificate_pem(builder.sign(self._key, hashes.SHA256())) + self.pem
+
+    def serving(self, now: datetime) -> tuple[bytes, bytes]:
+        """Makes a certificate for the authority's own server. It carries no identity, so it is no member's.
+
+        Args:
+            now: Present time, with a time zone.
+
+        Returns:
+            Certificate with the authority's own one, and key, PEM.
+        """
+        key = ec.generate_private_key(ec.SECP256R1())
+        end = min(now.astimezone(UTC).replace(microsecond=0) + SERVING_LIFETIME, self.certificate.not_valid_after_utc)
+        start = now.astimezone(UTC).replace(microsecond=0) - EXPERIMENT_BACKDATE  # clocks of new sites may be wrong
+        server = x509.DNSName(enrolment_name(self.federation))
+        builder = (
+            _builder(_name(self.federation, "enrolment"), key.public_key(), (start, end))
+            .issuer_name(self.certificate.subject)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=True)
+            .add_extension(_key_usage(ca=False), critical=True)
+            .add_extension(x509.SubjectAlternativeName([server]), critical=False)
+            .add_extension(_issuer_key(self._key), critical=False)
+        )
+        return certificate_pem(builder.sign(self._key, hashes.SHA256())) + self.pem, _key_pem(key)
+
+
+def enrolment_name(federation: str) -> str:
+    """The DNS name that the site CA's own server carries; nobody else can be given it."""
+    return f"enrolment.{federation}.fx"
+
+
+def check_hosts(identity: Identity, hosts: Sequence[str]) -> None:
+    """Checks the hosts that a certificate is to name; raises UsageError."""
+    _alternative_names(identity, hosts)
+
+
+def check_request(csr_pem: bytes) -> str:
+    """Checks that a certificate request can be used, and gives the digest of its key.
+
+    Raises:
+        CredentialError: If it is malformed, unproven or of another curve.
+    """
+    public = _proven_key(csr_pem).public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return hashlib.sha256(public).hexdigest()
 
 
 def create_authorities(directory: Path, federation: str, now: datetime | None = None) -> Trust:

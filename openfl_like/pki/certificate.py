@@ -1,5 +1,6 @@
 """Reading certificates: what they say, and whether the right authority said it."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +9,7 @@ from types import MappingProxyType
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -25,6 +26,9 @@ MALFORMED = (
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
 )
+
+LIST_NUMBER = x509.ObjectIdentifier("2.25.213479643215507513022592097134991515623")
+"""An identifier of ours (ITU-T X.667): see `list_extension`."""
 
 
 class AuthorityKind(StrEnum):
@@ -63,6 +67,34 @@ def parse_certificate(pem: bytes, place: str) -> x509.Certificate:
 def certificate_pem(certificate: x509.Certificate) -> bytes:
     """The certificate as PEM text."""
     return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def fingerprint(certificate: x509.Certificate) -> bytes:
+    """SHA-256 of a certificate."""
+    return certificate.fingerprint(hashes.SHA256())
+
+
+def key_digest(certificate: x509.Certificate) -> str:
+    """SHA-256 of a certificate's public key, in hexadecimal digits."""
+    public = certificate.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return hashlib.sha256(public).hexdigest()
+
+
+def list_extension(number: int) -> x509.UnrecognizedExtension:
+    """Says in a certificate which revocation list its authority knew when it issued it (DER integer)."""
+    size = number.bit_length() // 8 + 1
+    return x509.UnrecognizedExtension(LIST_NUMBER, bytes((2, size)) + number.to_bytes(size, "big"))
+
+
+def list_number(certificate: x509.Certificate) -> int:
+    """Number of the revocation list under which a certificate was issued; 0 if it does not say."""
+    try:
+        found = certificate.extensions.get_extension_for_oid(LIST_NUMBER).value
+    except MALFORMED:
+        return 0
+    return int.from_bytes(found.value[2:], "big") if isinstance(found, x509.UnrecognizedExtension) else 0
 
 
 def authority_uri(federation: str, kind: AuthorityKind) -> str:

@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from openfl_like.pki.authority import Authority, load_trust, new_key_and_csr
-from openfl_like.pki.certificate import issuer_of, parse_authorities
-from openfl_like.pki.files import Credentials
+from openfl_like.pki.certificate import AuthorityKind, issuer_of, parse_authorities, parse_certificate, read_identity
+from openfl_like.pki.files import Credentials, read_file
+from openfl_like.pki.ledger import Ledger
+from openfl_like.pki.revocation import Entry, Facts, RevocationList, Revocations
 from openfl_like.pki.roles import EXPERIMENT_ROLES, Identity, Role
 
 SITE_LIFETIME = timedelta(days=365)
@@ -50,7 +52,9 @@ def issue_credentials(
         NotAllowedError: If the authorities are of another federation.
         UsageError: If a host or the lifetime cannot be used.
     """
-    authority = Authority.load(certs / issuer_of(identity.role).value)
+    trust = load_trust(certs)
+    number = published(certs, trust.site_ca).number
+    authority = Authority.load(certs / issuer_of(identity.role).value).under(number)
     key, request = new_key_and_csr()
     chain = authority.issue(
         identity,
@@ -59,4 +63,47 @@ def issue_credentials(
         hosts=hosts,
         now=now or datetime.now(UTC),
     )
-    return Credentials(identity, chain, key, load_trust(certs))
+    return Credentials(identity, chain, key, trust)
+
+
+def published(certs: Path, site_ca: bytes) -> RevocationList:
+    """Gives the newest revocation list of the authority in ``certs``; an empty one if nothing was ever revoked.
+
+    Raises:
+        CredentialError: If it is damaged.
+    """
+    path = Ledger(certs / AuthorityKind.SITE.value).revocations
+    return RevocationList.read(read_file(path), site_ca) if path.exists() else RevocationList()
+
+
+def revoke(certs: Path, identity: Identity, reason: str, now: datetime) -> RevocationList:
+    """Revokes all certificates that an identity has until now; the new list is on disk when this returns.
+
+    Args:
+        certs: Where the authorities are.
+        identity: Whose; of a site, its Collaborators' with it.
+        reason: For people.
+        now: Present time, with a time zone.
+
+    Raises:
+        CredentialError: If the site CA's files are missing or unusable.
+    """
+    authority = Authority.load(certs / AuthorityKind.SITE.value)
+    ledger = Ledger(certs / AuthorityKind.SITE.value)
+    with ledger.alone():
+        former = published(certs, authority.pem)
+        live = [issued for issued in ledger.issued() if datetime.fromisoformat(issued.not_after) > now]
+        known = [issued for issued in live if issued.uri == identity.uri]
+        serials, keys = tuple(one.serial for one in known), tuple(one.key for one in known)
+        entry = Entry(former.number + 1, identity.uri, serials, keys, now.astimezone(UTC).isoformat(), reason)
+        found = former.plus(entry)
+        ledger.publish(found.signed(authority))
+    return found
+
+
+def check_not_revoked(found: RevocationList, chain: bytes) -> None:
+    """Lets a certificate pass that is not on a list; raises RevokedError."""
+    leaf = parse_certificate(chain, "certificate")
+    revocations = Revocations()
+    revocations.take(found)
+    revocations.check(Facts.of(leaf, read_identity(leaf)))

@@ -1,9 +1,11 @@
 """Certificates and keys on disk: private from the moment they exist, and checked whenever they are read.
 
 Layout below ``certs/``: ``root/``, ``site-ca/`` and ``experiment-ca/`` with ``ca.crt`` and ``ca.key``, and for every
-holder ``<role>/<name>/`` with the five files of `save_credentials`.
+holder ``<role>/<name>/`` with the files of `save_credentials`.
 """
 
+import contextlib
+import hashlib
 import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,7 +15,14 @@ from cryptography.hazmat.primitives import serialization
 
 from openfl_like.errors import CredentialError, FederationError
 from openfl_like.failpoints import failpoint
-from openfl_like.pki.certificate import MALFORMED, is_p256, parse_authorities, parse_certificate, verify_leaf
+from openfl_like.pki.certificate import (
+    MALFORMED,
+    is_p256,
+    key_digest,
+    parse_authorities,
+    parse_certificate,
+    verify_leaf,
+)
 from openfl_like.pki.roles import Identity
 
 CERTIFICATE_FILE = "cert.pem"
@@ -21,6 +30,7 @@ KEY_FILE = "key.pem"
 ROOT_FILE = "root.pem"
 SITE_CA_FILE = "site-ca.pem"
 EXPERIMENT_CA_FILE = "experiment-ca.pem"
+ENROLMENT_FILE = "enrolment"
 MAX_FILE_BYTES = 256 * 1024
 
 
@@ -42,12 +52,14 @@ class Credentials:
         chain: Its certificate and the issuing authority's, PEM.
         key: Its private key, PEM; never printed.
         trust: The authorities.
+        enrolment: ``host:port`` of the authority's server, where it is renewed; empty if there is none.
     """
 
     identity: Identity
     chain: bytes
     key: bytes = field(repr=False)
     trust: Trust
+    enrolment: str = ""
 
 
 def credentials_dir(certs: Path, identity: Identity) -> Path:
@@ -87,8 +99,30 @@ def write_new(path: Path, data: bytes, *, private: bool) -> None:
         raise CredentialError(f"the file cannot be written: {error.strerror}", place=str(path)) from error
 
 
+def write_whole(path: Path, data: bytes) -> None:
+    """Replaces a private file so that there is always the old one or the new one, on disk when this returns.
+
+    Raises:
+        CredentialError: If it cannot be written.
+    """
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    write_new(fresh, data, private=True)
+    fresh.replace(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Has the names in a directory on disk when it returns."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def save_credentials(directory: Path, credentials: Credentials, *, replace: bool = False) -> None:
-    """Writes the five files of a holder: its certificate chain, its key and the three authorities.
+    """Writes the files of a holder: its certificate chain, its key, the three authorities and where it is renewed.
 
     Args:
         directory: Made with mode 0700 if it is missing.
@@ -106,6 +140,8 @@ def save_credentials(directory: Path, credentials: Credentials, *, replace: bool
         KEY_FILE: credentials.key,
         CERTIFICATE_FILE: credentials.chain,
     }
+    if credentials.enrolment:
+        contents = {ENROLMENT_FILE: credentials.enrolment.encode("ascii") + b"\n", **contents}
     existing = [name for name in contents if (directory / name).exists()]
     if existing and not replace:
         cure = "choose another directory, or replace them on purpose"
@@ -146,6 +182,7 @@ def load_credentials(directory: Path, now: datetime | None = None) -> Credential
         cure = "make it with 'fx pki issue', or name another one with --certificates"
         raise CredentialError("there is no such folder of certificates", place=str(directory), cure=cure)
     trust = Trust(*(read_file(directory / name) for name in (ROOT_FILE, SITE_CA_FILE, EXPERIMENT_CA_FILE)))
+    _complete(directory)
     chain = read_file(chain_path)
     key = read_private(key_path)
     leaf = parse_certificate(chain, str(chain_path))
@@ -169,7 +206,34 @@ def load_credentials(directory: Path, now: datetime | None = None) -> Credential
     if moment < leaf.not_valid_before_utc:
         message = f"the certificate is not valid before {leaf.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
         raise CredentialError(message, place=str(chain_path), cure="set this machine's clock")
-    return Credentials(identity, chain, key, trust)
+    note = directory / ENROLMENT_FILE
+    enrolment = read_file(note).decode("ascii", "replace").strip() if note.exists() else ""
+    return Credentials(identity, chain, key, trust, enrolment)
+
+
+def _complete(directory: Path) -> None:
+    """Puts a renewed certificate into its place if whoever replaced the key was killed before that."""
+    fresh, key_path = directory / f".{CERTIFICATE_FILE}.new", directory / KEY_FILE
+    if not fresh.exists():
+        return
+    with contextlib.suppress(CredentialError, OSError):
+        leaf = parse_certificate(read_file(fresh), str(fresh))
+        if private_key_digest(read_private(key_path)) == key_digest(leaf):
+            fresh.replace(directory / CERTIFICATE_FILE)
+
+
+def private_key_digest(key_pem: bytes) -> str:
+    """SHA-256 of the public key that belongs to a private one, in hexadecimal digits.
+
+    Raises:
+        CredentialError: If it cannot be read.
+    """
+    try:
+        public = serialization.load_pem_private_key(key_pem, password=None).public_key()
+    except MALFORMED as error:
+        raise CredentialError("this is no unencrypted private key in PEM form") from error
+    kind, form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    return hashlib.sha256(public.public_bytes(kind, form)).hexdigest()
 
 
 def read_file(path: Path) -> bytes:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from openfl_like.errors import CertificateExpiredError, CredentialError, UnauthenticatedError
 from openfl_like.pki.certificate import AuthorityKind, issuer_of, parse_authorities, parse_certificate, verify_leaf
 from openfl_like.pki.files import Trust
+from openfl_like.pki.revocation import Facts, Revocations
 from openfl_like.pki.roles import Identity
 
 CLOCK_TOLERANCE = timedelta(minutes=5)
@@ -20,6 +21,7 @@ REMEMBERED = 4096
 @dataclass(frozen=True, slots=True)
 class _Seen:
     identity: Identity
+    facts: Facts
     not_before: datetime
     not_after: datetime
 
@@ -29,12 +31,14 @@ class PeerVerifier:
 
     Args:
         trust: The federation's authorities.
+        revocations: What is asked at every call whether the certificate was revoked; None: nothing is.
 
     Raises:
         CredentialError: If the authorities are malformed or do not belong together.
     """
 
-    def __init__(self, trust: Trust) -> None:
+    def __init__(self, trust: Trust, revocations: Revocations | None = None) -> None:
+        self._revocations = revocations or Revocations()
         self._authorities = parse_authorities(trust.root, trust.site_ca, trust.experiment_ca)
         self._seen: OrderedDict[bytes, _Seen] = OrderedDict()
 
@@ -42,6 +46,10 @@ class PeerVerifier:
     def federation(self) -> str:
         """Name of the federation."""
         return self._authorities.federation
+
+    def serial(self, leaf_pem: bytes) -> str:
+        """Gives the number of a certificate that `identify` has accepted, in hexadecimal digits."""
+        return (self._seen.get(leaf_pem) or self._examine(leaf_pem)).facts.serial
 
     def expires(self, leaf_pem: bytes) -> datetime:
         """Says when a certificate that `identify` has accepted ends, or the authority that issued it."""
@@ -58,6 +66,7 @@ class PeerVerifier:
         Raises:
             UnauthenticatedError: If it is not a certificate of this federation.
             CertificateExpiredError: If it, or the authority that issued it, is not valid now.
+            RevokedError: If it was revoked.
         """
         seen = self._seen.get(leaf_pem)
         if seen is None:
@@ -71,6 +80,7 @@ class PeerVerifier:
         if now < seen.not_before - CLOCK_TOLERANCE:
             message = f"the certificate of {seen.identity.uri} is not valid before {seen.not_before:%Y-%m-%d %H:%M} UTC"
             raise CertificateExpiredError(message, cure="compare the clocks of both machines")
+        self._revocations.check(seen.facts)
         return seen.identity
 
     def _examine(self, leaf_pem: bytes) -> _Seen:
@@ -82,6 +92,7 @@ class PeerVerifier:
         issuers = [self._authorities.certificates[kind] for kind in (AuthorityKind.ROOT, issuer_of(identity.role))]
         return _Seen(
             identity,
+            Facts.of(leaf, identity),
             max(certificate.not_valid_before_utc for certificate in (leaf, *issuers)),
             min(certificate.not_valid_after_utc for certificate in (leaf, *issuers)),
         )

@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from openfl_like.errors import ConflictError, NotAllowedError, SettingsError, UpdateRefusedError
 from openfl_like.events.bus import EventBus
@@ -18,6 +19,7 @@ from openfl_like.federation.ports import AggregatorInstruction, CollaboratorRepo
 from openfl_like.federation.task import Update
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.peer import PeerVerifier
+from openfl_like.pki.revocation import RevocationList, Revocations
 from openfl_like.pki.roles import Identity, Role
 from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.schema import Plan
@@ -25,6 +27,7 @@ from openfl_like.runtimes.loop import Drive, Outcome, Record, SystemClock
 from openfl_like.runtimes.mailbox import MailboxRuntime
 from openfl_like.runtimes.models import ModelShelf
 from openfl_like.services.integrity import check_models, mend_round
+from openfl_like.services.revoking import ListFile, beside, follow_file
 from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.tensors.container import TensorFile, write_tensors
@@ -53,6 +56,7 @@ class AggregatorSettings:
         data_port: Port for data connections; 0 takes a free one, None leaves all to gRPC.
         credentials: Certificate and key of the role aggregator.
         expected: Collaborators to wait for; empty: as the plan says.
+        revocations: File with the signed revocation list, which somebody else keeps new; None: nothing is revoked.
     """
 
     experiment: str
@@ -63,6 +67,7 @@ class AggregatorSettings:
     data_port: int | None
     credentials: Credentials
     expected: tuple[str, ...] = ()
+    revocations: Path | None = None
 
 
 def open_experiment(
@@ -200,6 +205,19 @@ def _only(experiment: str) -> Callable[[Identity], None]:
     return rule
 
 
+def _guard(settings: AggregatorSettings) -> tuple[Guard, list[Coroutine[Any, Any, None]]]:
+    """Gives what lets callers in, and what keeps its revocation list new."""
+    trust, revocations = settings.credentials.trust, Revocations()
+    guard = Guard(PeerVerifier(trust, revocations), _only(settings.experiment))
+    if settings.revocations is None:
+        return guard, []
+    file = ListFile(settings.revocations, trust.site_ca)
+    data = file.changed()
+    if data is not None:
+        revocations.take(RevocationList.read(data, trust.site_ca))
+    return guard, [follow_file(file, revocations, guard.recheck)]
+
+
 async def run_aggregator(settings: AggregatorSettings, ready: Callable[[str, EventBus], None]) -> Outcome:
     """Runs an experiment from its start, or from where it was, to its end.
 
@@ -235,10 +253,12 @@ async def run_aggregator(settings: AggregatorSettings, ready: Callable[[str, Eve
         deliveries = Deliveries(experiment.receipts, experiment.round)
         runtime = MailboxRuntime(plan_digest(settings.plan), deliveries)
         drive = Drive(experiment, runtime, Record(store, shelf, bus.publish), SystemClock())
-        guard = Guard(PeerVerifier(settings.credentials.trust), _only(settings.experiment))
+        guard, watching = _guard(settings)
+        await stack.enter_async_context(beside(*watching))
         data = None
         if settings.data_port is not None:
-            data = DataServer(settings.listen.rpartition(":")[0], settings.data_port, settings.credentials)
+            host = settings.listen.rpartition(":")[0]
+            data = DataServer(host, settings.data_port, settings.credentials, guard.verifier)
             await stack.enter_async_context(data)
         servicer = AggregatorServicer(Aggregator(drive, runtime, shelf, bus), data)
         server = Server(settings.listen, settings.credentials, (service_handler(SERVICE, servicer, guard),))

@@ -43,7 +43,6 @@ from openfl_like.federation.ports import (
 )
 from openfl_like.pki.authority import Authority
 from openfl_like.pki.files import Credentials
-from openfl_like.pki.peer import PeerVerifier
 from openfl_like.plan.bundle import unpack
 from openfl_like.plan.checks import check_plan
 from openfl_like.plan.digest import freeze, plan_digest
@@ -59,12 +58,14 @@ from openfl_like.services.lifetime import allow_many_connections
 from openfl_like.services.lock import only_one
 from openfl_like.services.mending import mend, mend_all
 from openfl_like.services.once import Once
+from openfl_like.services.revoking import beside
 from openfl_like.services.room import Room
 from openfl_like.services.roster import Roster
 from openfl_like.services.settings import DirectorFile, check_times
 from openfl_like.services.signature import verify_submitter
 from openfl_like.services.spawn import Standby
 from openfl_like.services.strays import end_marked
+from openfl_like.services.upkeep import Upkeep
 from openfl_like.store.director import RESUMABLE, DirectorStore, StoredExperiment
 from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles, pick_version, sync_names
@@ -72,7 +73,7 @@ from openfl_like.store.logs import LogFile, read_log
 from openfl_like.wire.checkpoints import SERVICE as CHECKPOINTS
 from openfl_like.wire.checkpoints import CheckpointServicer
 from openfl_like.wire.director import SERVICE, DirectorServicer
-from openfl_like.wire.server import Guard, Server, service_handler
+from openfl_like.wire.server import Server, service_handler
 
 log = logging.getLogger(__name__)
 REQUEST_ID = re.compile(r"[0-9a-f]{8,64}")
@@ -98,6 +99,7 @@ class Director:
     roster: Roster = field(init=False)
     standby: Standby = field(init=False)
     room: Room = field(init=False)
+    upkeep: Upkeep = field(init=False)
     _queued: asyncio.Event = field(default_factory=asyncio.Event)
     _current: Dispatch | None = None
     _logs: dict[Path, LogFile] = field(default_factory=dict)
@@ -107,6 +109,7 @@ class Director:
     def __post_init__(self) -> None:
         self.standby = Standby("aggregator", self.settings.state)
         self.room = Room(self._places)
+        self.upkeep = Upkeep(self.settings, self.credentials)
         self.roster = Roster(self.settings, self.store, self._on_answer, self._on_logs, self._unwanted)
 
     # ---- what envoys report to the roster
@@ -321,7 +324,8 @@ class Director:
         open_ones = [summary.status for summary in await self.experiments() if not summary.status.ended]
         queued = open_ones.count(Status.QUEUED)
         online = len(self.roster.online())
-        return DirectorStatus(__version__, self.room.problems, queued, len(open_ones) - queued, online)
+        problems, warnings = (*self.room.problems, *self.upkeep.problems), self.upkeep.warnings
+        return DirectorStatus(__version__, problems, queued, len(open_ones) - queued, online, warnings)
 
     # ---- the queue
 
@@ -359,7 +363,7 @@ class Director:
         feed = self._feed(summary.id)
         desk = Desk(
             self.settings,
-            self.credentials,
+            self.upkeep,
             self.authority,
             self.roster,
             on_status,
@@ -458,7 +462,7 @@ async def run_director(settings: DirectorFile, credentials: Credentials, ready: 
         remove_leftovers(settings.state, {summary.id for summary in store.experiments()})
         await asyncio.to_thread(mend_all, settings.state, store)
         director = Director(settings, credentials, authority, store)
-        guard = Guard(PeerVerifier(credentials.trust))
+        guard = director.upkeep.guard
         checkpoints = CheckpointServicer(Checkpoints(settings.state, credentials, store))
         handlers = (
             service_handler(SERVICE, DirectorServicer(director.roster, director), guard),
@@ -468,9 +472,8 @@ async def run_director(settings: DirectorFile, credentials: Credentials, ready: 
             ready(f"{settings.listen.rpartition(':')[0]}:{server.port}")
             director.standby.prepare()
             await director.room.look()
-            watching = asyncio.create_task(director.room.watch())
             try:
-                await director.work()
+                async with director.upkeep.running(server), beside(director.room.watch()):
+                    await director.work()
             finally:
-                watching.cancel()
                 await director.standby.close()

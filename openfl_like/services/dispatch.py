@@ -20,11 +20,12 @@ from openfl_like.plan.digest import thaw
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.loop import Outcome
 from openfl_like.services.aggregator_process import NO_ROOM_EXIT, Address, AggregatorLostError, AggregatorProcess
-from openfl_like.services.envoy import LogSender
+from openfl_like.services.log_sender import LogSender
 from openfl_like.services.restarts import Restarts
 from openfl_like.services.roster import Roster
 from openfl_like.services.settings import DirectorFile
 from openfl_like.services.spawn import Standby
+from openfl_like.services.upkeep import Upkeep
 from openfl_like.store.director import StoredExperiment
 from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles
@@ -39,7 +40,7 @@ class Desk:
 
     Attributes:
         settings: director.yaml.
-        credentials: The Director's certificate and key.
+        upkeep: The Director's certificate and revocation list.
         authority: The experiment authority.
         roster: The envoys.
         on_status: Told when an experiment moves on.
@@ -50,7 +51,7 @@ class Desk:
     """
 
     settings: DirectorFile
-    credentials: Credentials
+    upkeep: Upkeep
     authority: Authority
     roster: Roster
     on_status: Callable[[Status, str], None]
@@ -187,7 +188,8 @@ class Dispatch:
     def _certify(self, site: str, csr: bytes) -> bytes:
         identity = Identity(self.desk.authority.federation, Role.COLLABORATOR, site, self.id)
         lifetime = timedelta(hours=self.desk.settings.certificate_hours)
-        return self.desk.authority.issue(identity, csr, lifetime=lifetime, now=datetime.now(UTC))
+        known = self.desk.upkeep.following.revocations.number
+        return self.desk.authority.under(known).issue(identity, csr, lifetime=lifetime, now=datetime.now(UTC))
 
     async def _prepare(self, plan: Plan) -> None:
         asked = await asyncio.to_thread(_asked_before, self.files)
@@ -241,7 +243,9 @@ class Dispatch:
         chain = self.desk.authority.issue(identity, csr, lifetime=lifetime, now=datetime.now(UTC))
         failpoint("director.dispatch.certified")
         certificates = self.files.directory / "certificate"
-        save_credentials(certificates, Credentials(identity, chain, key, self.desk.credentials.trust), replace=True)
+        save_credentials(
+            certificates, Credentials(identity, chain, key, self.desk.upkeep.credentials.trust), replace=True
+        )
         failpoint("director.dispatch.saved")
         expected = [option for name in sorted(self._invited) for option in ("--expect", name)]
         port = self._address.data_port
@@ -254,6 +258,7 @@ class Dispatch:
             "--directory", str(self.files.directory),
             "--listen", self._address.text, *data,
             "--certificates", str(certificates),
+            "--revocations", str(self.desk.upkeep.following.own),
             "--with-parent", "--json",
             *expected,
         )  # fmt: skip
@@ -300,17 +305,32 @@ class Dispatch:
             await self._start()
 
     async def _relay(self) -> bool:
-        """Follows the Aggregator's events; its own end is in the last one. Tells whether that came."""
-        async with self._client() as client:
-            self._connected.set()
-            if self._cancelled_by:
-                await client.cancel(self._cancelled_by)
-            await self._report_losses(client)
-            async for event in client.watch(self._seen):
-                self._take(event)
-                failpoint("director.relay.event")
-                self.desk.on_event(event)
+        """Follows the Aggregator's events; its own end is in the last one. Tells whether that came.
+
+        When the Director's certificate was renewed it does so over a new line, which is there before the old one ends.
+        """
+        line: AggregatorClient | None = self._client()
+        greeted = False
+        while line is not None:
+            async with line as client:
+                if not greeted:
+                    await self._greet(client)
+                greeted = True
+                line = await self.desk.upkeep.keeper.until_renewed(client, self._follow(client), self._client)
         return self._end is not None
+
+    async def _greet(self, client: AggregatorClient) -> None:
+        """Tells an Aggregator what it could not be told before it was there."""
+        self._connected.set()
+        if self._cancelled_by:
+            await client.cancel(self._cancelled_by)
+        await self._report_losses(client)
+
+    async def _follow(self, client: AggregatorClient) -> None:
+        async for event in client.watch(self._seen):
+            self._take(event)
+            failpoint("director.relay.event")
+            self.desk.on_event(event)
 
     def _announce(self, notice: Notice, **fields: object) -> None:
         self._take(self.desk.announce(Announce(notice, fields)))
@@ -368,7 +388,7 @@ class Dispatch:
 
     def _client(self) -> AggregatorClient:
         address = self._aggregator.address if self._aggregator is not None else self._address.text
-        return AggregatorClient(address, self.id, self.desk.credentials)
+        return AggregatorClient(address, self.id, self.desk.upkeep.keeper.current)
 
     async def _clean_up(self) -> None:
         if self._inviting is not None:

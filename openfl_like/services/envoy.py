@@ -18,9 +18,10 @@ from openfl_like.errors import (
     no_room,
 )
 from openfl_like.failpoints import failpoint
-from openfl_like.federation.parties import LogLines, ShardFacts
+from openfl_like.federation.parties import ShardFacts
 from openfl_like.federation.ports import (
     CollaboratorEnded,
+    EnvoyInstruction,
     EnvoyReport,
     Heartbeat,
     Hello,
@@ -40,21 +41,21 @@ from openfl_like.plan.lock import LOCK_NAME
 from openfl_like.services.collaborator import progress_note
 from openfl_like.services.environment import Environments
 from openfl_like.services.lock import only_one
+from openfl_like.services.log_sender import LogSender
 from openfl_like.services.monitor import read_devices
+from openfl_like.services.renewal import Keeper
 from openfl_like.services.restarts import Restarts
+from openfl_like.services.revoking import beside
 from openfl_like.services.signature import verify_submitter
 from openfl_like.services.spawn import Child, Standby, describe_exit
 from openfl_like.services.strays import end_marked, end_noted
 from openfl_like.services.vigil import FROZEN_S, keep_vigil
 from openfl_like.services.worker_process import PROCESS_NOTES, WorkerEndedError, WorkerProcess, WorkerSettings
 from openfl_like.store.files import ExperimentFiles
-from openfl_like.store.logs import LogFile
 from openfl_like.wire.channel import backoff, spread
 from openfl_like.wire.director import Attendance, EnvoyClient
 
 log = logging.getLogger(__name__)
-LOG_BATCH_S = 0.2
-LOG_LINE_LIMIT = 4000
 STALE_SESSION_S = 30.0
 RETRY_S = 0.5  # there may be hundreds of us, and none of them is in a hurry: its collaborators work on
 RETRY_NO_ROOM_S = 5.0
@@ -73,6 +74,7 @@ class EnvoySettings:
         shard: The site's shard.yaml.
         credentials: Certificate and key of the role envoy.
         directory: Where workspaces and logs go.
+        certificates: Folder of the credentials, where they are renewed; None: they are not.
     """
 
     name: str
@@ -80,6 +82,7 @@ class EnvoySettings:
     shard: Path
     credentials: Credentials
     directory: Path
+    certificates: Path | None = None
 
 
 async def describe_shard(settings: EnvoySettings) -> ShardFacts:
@@ -167,10 +170,13 @@ class Envoy:
     _heard: asyncio.Event = field(default_factory=asyncio.Event)
     _standby: Standby = field(init=False)
     _environments: Environments = field(init=False)
+    _keeper: Keeper = field(init=False)
+    _leaving: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self._standby = Standby("collaborator", self.settings.directory)
         self._environments = Environments(self.settings.directory.absolute() / "environments")
+        self._keeper = Keeper(self.settings.credentials, self.settings.certificates)
 
     async def run(self) -> None:
         """Attends until cancelled; a lost Director is looked for again and again.
@@ -180,28 +186,44 @@ class Envoy:
             UnauthenticatedError: If the Director does not accept the certificate.
         """
         try:
-            while True:
-                async for _ in backoff(RETRY_S):
-                    self._welcomed = False
-                    try:
-                        async with EnvoyClient(self.settings.director, self.settings.credentials) as client:
-                            await self._attend(client)
-                        log.warning("the director ended the session; connecting again")
-                    except (UnreachableError, StorageError, InternalError) as error:  # its defect is not our end
-                        log.warning("%s; trying again", error)
-                    except ConflictError as error:
-                        # a session that we lost may live on at the Director until it has found out
-                        if not self._may_be_our_own():
-                            raise
-                        log.warning("%s; trying again", error)
-                    if self._welcomed:
-                        await spread()
-                        break  # the next attempt is the first one of another outage
+            async with beside(self._keeper.keep()):
+                await self._run()
         finally:
             for work in list(self._work.values()):
                 await self._stop(work, "the envoy ends")
             await self._environments.close()
             await self._standby.close()
+
+    async def _run(self) -> None:
+        while True:
+            async for _ in backoff(RETRY_S):
+                self._welcomed = False
+                try:
+                    await self._stay()
+                    log.warning("the director ended the session; connecting again")
+                except (UnreachableError, StorageError, InternalError) as error:  # its defect is not our end
+                    log.warning("%s; trying again", error)
+                except ConflictError as error:
+                    # a session that we lost may live on at the Director until it has found out
+                    if not self._may_be_our_own():
+                        raise
+                    log.warning("%s; trying again", error)
+                if self._welcomed:
+                    await spread()
+                    break  # the next attempt is the first one of another outage
+
+    def _connect(self) -> EnvoyClient:
+        return EnvoyClient(self.settings.director, self._keeper.current)
+
+    async def _stay(self) -> None:
+        """Attends, over a new line whenever the certificate was renewed, until the Director ends the session."""
+        client: EnvoyClient | None = self._connect()
+        while client is not None:
+            async with client:
+                self._leaving.clear()
+                client = await self._keeper.until_renewed(
+                    client, self._attend(client), self._connect, self._leaving.set
+                )
 
     def _may_be_our_own(self) -> bool:
         now = asyncio.get_running_loop().time()
@@ -214,7 +236,7 @@ class Envoy:
             failpoint("envoy.hello.sent")
             sending: asyncio.Task[None] | None = None
             try:
-                while (instruction := await session.instruction()) is not None:
+                while (instruction := await self._next(session)) is not None:
                     match instruction:
                         case Welcome(heartbeat_s):
                             self._heartbeat_s = heartbeat_s  # a later one changes the period, or asks for a heartbeat
@@ -231,6 +253,20 @@ class Envoy:
             finally:
                 if sending is not None:
                     sending.cancel()
+
+    async def _next(self, session: Attendance) -> EnvoyInstruction | None:
+        """Waits for the next instruction; None at the session's end, and when there is another line to go on with.
+
+        Only here is a session left: whatever the last instruction asked for has been done.
+        """
+        reading, leaving = asyncio.create_task(session.instruction()), asyncio.create_task(self._leaving.wait())
+        try:
+            await asyncio.wait({reading, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            return await reading if reading.done() else None
+        finally:
+            reading.cancel()
+            leaving.cancel()
+            await asyncio.gather(reading, leaving, return_exceptions=True)
 
     def _begin(self, session: Attendance) -> asyncio.Task[None]:
         failpoint("envoy.welcomed")
@@ -367,7 +403,7 @@ class Envoy:
         failpoint("envoy.child.started")
         log.info("experiment %s: collaborator started (pid %d)", experiment, work.child.process.pid)
 
-    async def _watch(self, work: _Work, lines: "LogSender") -> None:
+    async def _watch(self, work: _Work, lines: LogSender) -> None:
         """Waits for the collaborator's end; one that was killed is started again, unless that happens too often.
 
         So is one that found no Aggregator if we lost our Director meanwhile: they may have been away together.
@@ -426,47 +462,6 @@ def _last_words(work: _Work, code: int) -> str:
         last = f"it was frozen for {FROZEN_S:g} s"
     times = f", {work.restarts.count + 1} times without delivering anything" if work.restarts.count else ""
     return f"{describe_exit(code)}{times}" + (f"; last line: {last}" if last else "")
-
-
-class LogSender:
-    """Writes a child's lines to its log here and sends them on in batches.
-
-    Args:
-        experiment: Whose log it is.
-        source: The site.
-        path: The log file at this site.
-        send: Takes a report for the Director.
-    """
-
-    def __init__(self, experiment: str, source: str, path: Path, send: Callable[[LogLines], None]) -> None:
-        self._experiment = experiment
-        self._source = source
-        self._file = LogFile(path)
-        self._send = send
-        self._lines: list[str] = []
-        self._timer: asyncio.TimerHandle | None = None
-
-    def add(self, line: str) -> None:
-        """Takes one line."""
-        line = line[:LOG_LINE_LIMIT]
-        self._lines.append(line)
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(LOG_BATCH_S, self._send_batch)
-
-    def flush(self) -> None:
-        """Sends what is left and closes the file."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._send_batch()
-        self._file.close()
-
-    def _send_batch(self) -> None:
-        self._timer = None
-        if self._lines:
-            self._file.write(self._lines)
-            failpoint("envoy.log.written")
-            self._send(LogLines(self._experiment, self._source, tuple(self._lines)))
-            self._lines = []
 
 
 async def run_envoy(settings: EnvoySettings, ready: Callable[[ShardFacts], None]) -> None:

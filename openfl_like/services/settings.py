@@ -49,6 +49,8 @@ class DirectorFile(Section):
         heartbeat_s: Seconds between an envoy's heartbeats; more when there are so many envoys that all of them together
             would send more than 50 a second.
         certificate_hours: Lifetime of the certificates of one experiment.
+        revocations: File with the site CA's signed revocation list, where something keeps it new; a Director that was
+            enrolled by token asks the site CA's server besides.
     """
 
     listen: Address = "localhost:50050"
@@ -61,6 +63,7 @@ class DirectorFile(Section):
     state: Path = Path("director-state")
     heartbeat_s: Annotated[float, Field(gt=0)] = SILENCE_S / 3
     certificate_hours: Annotated[float, Field(gt=0)] = 48.0
+    revocations: Path | None = None
 
     @field_validator("certificate_hours")
     @classmethod
@@ -93,7 +96,8 @@ def load_director_file(path: Path) -> DirectorFile:
     """
     found = load_document(path, DirectorFile, SettingsError)
     base = path.resolve().parent
-    places = {name: base / getattr(found, name) for name in ("certificates", "experiment_ca", "state")}
+    named = [name for name in ("certificates", "experiment_ca", "state", "revocations") if getattr(found, name)]
+    places = {name: base / getattr(found, name) for name in named}
     return found.model_copy(update=places)
 
 

@@ -124,6 +124,7 @@ class AggregatorClient:
 
     def __init__(self, address: str, experiment: str, credentials: Credentials) -> None:
         server = Identity.aggregator(credentials.identity.federation, experiment)
+        self.credentials = credentials
         self._name = credentials.identity.name
         self._experiment = experiment
         self._peer = Peer(SERVICE, address, server.server_name, credentials)
@@ -133,6 +134,10 @@ class AggregatorClient:
 
     async def __aexit__(self, *exception: object) -> None:
         await self._peer.__aexit__(*exception)
+
+    async def ready(self) -> None:
+        """Waits until there is a connection; raises UnreachableError if there is none in time."""
+        await self._peer.ready()
 
     @asynccontextmanager
     async def participate(self) -> AsyncIterator[Participation]:

@@ -134,6 +134,14 @@ class Peer:
         self._data.close()
         await self._channel.close()
 
+    async def ready(self) -> None:
+        """Waits until there is a connection; raises UnreachableError if there is none in time."""
+        try:
+            async with asyncio.timeout(UNARY_DEADLINE_S):
+                await self._channel.channel_ready()
+        except TimeoutError:
+            raise UnreachableError(f"no connection to {self._link.address} within {UNARY_DEADLINE_S:g} s") from None
+
     def _start(self, name: str, *arguments: Any, **options: Any) -> Any:
         method = self._methods[name]
         kind = f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"

@@ -430,13 +430,13 @@ def _watch_item_to(value: ExperimentSummary | EventRecord) -> pb.WatchItem:
 def status_to(value: DirectorStatus) -> pb.DirectorStatus:
     """Gives the message of a Director's status."""
     numbers = {"queued": value.queued, "running": value.running, "envoys": value.envoys}
-    return pb.DirectorStatus(version=value.version, problems=value.problems, **numbers)
+    return pb.DirectorStatus(version=value.version, problems=value.problems, warnings=value.warnings, **numbers)
 
 
 def status_from(message: pb.DirectorStatus) -> DirectorStatus:
     """Gives a Director's status."""
-    problems = tuple(message.problems)
-    return DirectorStatus(message.version, problems, message.queued, message.running, message.envoys)
+    numbers = (message.queued, message.running, message.envoys)
+    return DirectorStatus(message.version, tuple(message.problems), *numbers, tuple(message.warnings))
 
 
 def envoy_to(value: EnvoyRecord) -> pb.EnvoyRecord:

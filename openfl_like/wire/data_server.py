@@ -84,14 +84,15 @@ class DataServer:
         host: Where to listen.
         port: The port; 0 takes a free one.
         credentials: Certificate and key of this side.
+        verifier: Establishes who a peer is, and knows what was revoked; None: one of its own that knows of nothing.
 
     Raises:
         ConflictError: If the port is taken.
     """
 
-    def __init__(self, host: str, port: int, credentials: Credentials) -> None:
+    def __init__(self, host: str, port: int, credentials: Credentials, verifier: PeerVerifier | None = None) -> None:
         self._context = server_context(credentials)
-        self._verifier = PeerVerifier(credentials.trust)
+        self._verifier = verifier or PeerVerifier(credentials.trust)
         try:
             family, _, _, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
             self._listener = socket.create_server(address[:2], family=family, backlog=256)

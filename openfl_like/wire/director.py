@@ -59,6 +59,7 @@ class EnvoyClient:
     """
 
     def __init__(self, address: str, credentials: Credentials) -> None:
+        self.credentials = credentials
         self._peer = _peer(address, credentials)
 
     async def __aenter__(self) -> "EnvoyClient":
@@ -66,6 +67,10 @@ class EnvoyClient:
 
     async def __aexit__(self, *exception: object) -> None:
         await self._peer.__aexit__(*exception)
+
+    async def ready(self) -> None:
+        """Waits until there is a connection; raises UnreachableError if there is none in time."""
+        await self._peer.ready()
 
     @asynccontextmanager
     async def attend(self) -> AsyncIterator[Attendance]:

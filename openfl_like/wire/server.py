@@ -10,7 +10,7 @@ import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -61,6 +61,27 @@ class Call:
 ObjectRule = Callable[[Identity], None]
 
 
+@dataclass(eq=False, slots=True)
+class Held:
+    """A call that goes on, and can be ended since its caller is not welcome any more.
+
+    Attributes:
+        pem: What the caller showed.
+        limit: Ends the call.
+        refusal: Why it was ended.
+    """
+
+    pem: bytes
+    limit: asyncio.Timeout | None = None
+    refusal: FederationError | None = None
+
+    def end(self, refusal: FederationError) -> None:
+        """Ends the call, from the loop that it runs in."""
+        if self.limit is not None and self.refusal is None and not self.limit.expired():
+            self.refusal = refusal
+            self.limit.reschedule(asyncio.get_running_loop().time())
+
+
 @dataclass(frozen=True, slots=True)
 class Guard:
     """Decides whether a peer may make a call.
@@ -68,14 +89,16 @@ class Guard:
     Attributes:
         verifier: Establishes the peer's identity from its certificate.
         object_rule: Raises NotAllowedError where the role is right but the object is not (another experiment).
+        calls: Those that go on.
     """
 
     verifier: PeerVerifier
     object_rule: ObjectRule = lambda _: None
+    calls: set[Held] = field(default_factory=set)
 
     def admit(self, method: str, context: grpc.aio.ServicerContext) -> tuple[Identity, float]:
         """Gives the caller and the seconds its certificate stays valid."""
-        pem = context.auth_context().get("x509_pem_cert", [b""])[0]
+        pem = _shown(context)
         if not pem:
             raise UnauthenticatedError("no client certificate was shown")
         now = datetime.now(UTC)
@@ -83,6 +106,20 @@ class Guard:
         authorise(method, identity)
         self.object_rule(identity)
         return identity, (self.verifier.expires(pem) - now).total_seconds()
+
+    def recheck(self) -> None:
+        """Looks at the callers of all calls that go on, and ends those whose certificate does not count any more."""
+        for call in tuple(self.calls):
+            try:
+                self.verifier.identify(call.pem, datetime.now(UTC))
+            except FederationError as error:
+                call.end(error)
+
+
+def _shown(context: grpc.aio.ServicerContext) -> bytes:
+    """Gives the certificate that the peer showed, PEM; empty if it showed none."""
+    pem: bytes = context.auth_context().get("x509_pem_cert", [b""])[0]
+    return pem
 
 
 def _snake(name: str) -> str:
@@ -105,10 +142,12 @@ def _guarded(method: MethodDescriptor, behaviour: Callable[[Call], Awaitable[Any
     full_name = f"/{method.containing_service.full_name}/{method.name}"
 
     async def serve(request: Any, context: grpc.aio.ServicerContext) -> Any:
+        held = Held(_shown(context))
+        guard.calls.add(held)
         try:
             caller, valid_s = guard.admit(full_name, context)
             call = _call(method, request, caller, context)
-            return await _within(valid_s, behaviour(call), caller)
+            return await _within(valid_s, behaviour(call), caller, held)
         except FederationError as error:
             log.info("%s refused: %s %s", full_name, error.code, error)
             await abort(context, error)
@@ -127,6 +166,8 @@ def _guarded(method: MethodDescriptor, behaviour: Callable[[Call], Awaitable[Any
         except Exception:
             log.exception("%s failed", full_name)
             await abort(context, InternalError(full_name))
+        finally:
+            guard.calls.discard(held)
 
     return serve
 
@@ -158,15 +199,21 @@ def _call(method: MethodDescriptor, request: Any, caller: Identity, context: grp
     return Call(caller, receive, context.write)
 
 
-async def _within(valid_s: float, work: Awaitable[Any], caller: Identity) -> Any:
-    """Ends a long stream when the peer's certificate expires: a live channel outlives it otherwise."""
+async def _within(valid_s: float, work: Awaitable[Any], caller: Identity, held: Held | None = None) -> Any:
+    """Ends a long stream when the peer's certificate expires or is revoked: a live channel outlives it otherwise."""
+    held = held or Held(b"")
     try:
         async with asyncio.timeout(valid_s) as limit:
+            held.limit = limit
             return await work
     except TimeoutError:
+        if held.refusal is not None:
+            raise held.refusal from None
         if limit.expired():
             raise CertificateExpiredError(f"the certificate of {caller.uri} expired during the call") from None
         raise
+    finally:
+        held.limit = None
 
 
 def service_handler(service: ServiceDescriptor, servicer: object, guard: Guard) -> grpc.GenericRpcHandler:
@@ -176,6 +223,10 @@ def service_handler(service: ServiceDescriptor, servicer: object, guard: Guard) 
         for method in service.methods
     }
     return grpc.method_handlers_generic_handler(service.full_name, methods)
+
+
+def _configuration(credentials: Credentials) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration([(credentials.key, credentials.chain)], credentials.trust.root)
 
 
 class Server:
@@ -201,15 +252,18 @@ class Server:
         )
         self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=_CONCURRENT_CALLS)
         self._server.add_generic_rpc_handlers(handlers)
-        tls = grpc.ssl_server_credentials(
-            [(credentials.key, credentials.chain)], root_certificates=credentials.trust.root, require_client_auth=True
-        )
+        self._shown = _configuration(credentials)
+        tls = grpc.dynamic_ssl_server_credentials(self._shown, lambda: self._shown, require_client_authentication=True)
         try:
             self.port = self._server.add_secure_port(address, tls)
         except RuntimeError as error:
             raise ConflictError(
                 f"cannot listen on {address}", cure="another process has the port, or the host is not of this machine"
             ) from error
+
+    def renew(self, credentials: Credentials) -> None:
+        """Shows another certificate from the next connection on; those that are open go on."""
+        self._shown = _configuration(credentials)
 
     async def __aenter__(self) -> "Server":
         await self._server.start()

@@ -18,20 +18,66 @@ def client_context(credentials: Credentials) -> ssl.SSLContext:
     return _context(ssl.PROTOCOL_TLS_CLIENT, credentials)
 
 
-def _context(protocol: int, credentials: Credentials) -> ssl.SSLContext:
-    context = ssl.SSLContext(protocol)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.load_verify_locations(cadata=credentials.trust.root.decode("ascii"))
-    with tempfile.TemporaryFile() as file:  # the interface takes only files; this one has no name
-        file.write(credentials.chain + credentials.key)
-        file.seek(0)
-        file.flush()
-        context.load_cert_chain(f"/dev/fd/{file.fileno()}")
+def stranger_context() -> ssl.SSLContext:
+    """Gives what somebody connects with who knows nobody yet, to be told what anybody may know; it verifies nothing."""
+    context = _bare(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
     return context
 
 
-def peer_pem(connection: ssl.SSLSocket) -> bytes:
+def pinned_context(authority: bytes, credentials: Credentials | None = None) -> ssl.SSLContext:
+    """Gives what a client connects with to a server that this very authority must have certified, none above or below.
+
+    Args:
+        authority: Certificate of the authority, PEM.
+        credentials: What the client shows; None: nothing.
+    """
+    context = _bare(ssl.PROTOCOL_TLS_CLIENT)
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.load_verify_locations(cadata=authority.decode("ascii"))
+    if credentials is not None:
+        load_chain(context, credentials.chain, credentials.key)
+    return context
+
+
+def office_context(root: bytes) -> ssl.SSLContext:
+    """Gives what the authority's server accepts connections with: clients may show a certificate, or none yet.
+
+    Args:
+        root: Certificate of the root, PEM.
+    """
+    context = _bare(ssl.PROTOCOL_TLS_SERVER)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.num_tickets = 0  # as above
+    context.load_verify_locations(cadata=root.decode("ascii"))
+    return context
+
+
+def load_chain(context: ssl.SSLContext, chain: bytes, key: bytes) -> None:
+    """Gives a context a certificate with its key; connections that are open keep the former one."""
+    with tempfile.TemporaryFile() as file:  # the interface takes only files; this one has no name
+        file.write(chain + key)
+        file.seek(0)
+        file.flush()
+        context.load_cert_chain(f"/dev/fd/{file.fileno()}")
+
+
+def _bare(protocol: int) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    return context
+
+
+def _context(protocol: int, credentials: Credentials) -> ssl.SSLContext:
+    context = _bare(protocol)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(cadata=credentials.trust.root.decode("ascii"))
+    load_chain(context, credentials.chain, credentials.key)
+    return context
+
+
+def peer_pem(connection: ssl.SSLSocket | ssl.SSLObject) -> bytes:
     """Gives the certificate that the peer showed, PEM; empty if it showed none."""
     found = connection.getpeercert(binary_form=True)
     return ssl.DER_cert_to_PEM_cert(found).encode("ascii") if found else b""

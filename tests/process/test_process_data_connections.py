@@ -12,8 +12,10 @@ import pytest
 
 from openfl_like.errors import FederationError, TransferError
 from openfl_like.federation.ports import Landing
+from openfl_like.pki.enrol import revoke
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.peer import PeerVerifier
+from openfl_like.pki.revocation import Revocations
 from openfl_like.pki.roles import Role
 from openfl_like.tensors.manifest import Manifest, file_digest, manifest_of
 from openfl_like.testing.certificates import ThrowAwayFederation
@@ -231,6 +233,17 @@ async def test_a_ticket_is_good_for_its_caller_alone(
         with data.ticket(bern.identity) as former:
             pass
         assert await asyncio.to_thread(answer, bern, data.port, former.secret) == b"", "its call is over"
+
+
+async def test_a_revoked_peer_redeems_no_ticket(tmp_path: Path) -> None:
+    federation, revocations = ThrowAwayFederation(tmp_path, "hospitals"), Revocations()
+    bern = federation.credentials(Role.COLLABORATOR, "bern", EXPERIMENT)
+    own = federation.credentials(Role.AGGREGATOR, EXPERIMENT)
+    async with DataServer("localhost", 0, own, PeerVerifier(own.trust, revocations)) as data:
+        with data.ticket(bern.identity) as ticket:
+            revocations.take(revoke(federation.certs, federation.identity(Role.ENVOY, "bern"), "", datetime.now(UTC)))
+            assert await asyncio.to_thread(answer, bern, data.port, ticket.secret) in (b"", OSError)
+            assert ticket.secret in data._tickets
 
 
 async def test_without_a_certificate_or_tls_nobody_is_heard(

@@ -415,18 +415,20 @@ class EnvoyRecord(_message.Message):
     def __init__(self, name: _Optional[str] = ..., online: bool = ..., last_seen: _Optional[float] = ..., shard: _Optional[_Union[ShardFacts, _Mapping]] = ..., devices: _Optional[_Union[DeviceStatistics, _Mapping]] = ..., running: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class DirectorStatus(_message.Message):
-    __slots__ = ("version", "problems", "queued", "running", "envoys")
+    __slots__ = ("version", "problems", "queued", "running", "envoys", "warnings")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     PROBLEMS_FIELD_NUMBER: _ClassVar[int]
     QUEUED_FIELD_NUMBER: _ClassVar[int]
     RUNNING_FIELD_NUMBER: _ClassVar[int]
     ENVOYS_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
     version: str
     problems: _containers.RepeatedScalarFieldContainer[str]
     queued: int
     running: int
     envoys: int
-    def __init__(self, version: _Optional[str] = ..., problems: _Optional[_Iterable[str]] = ..., queued: _Optional[int] = ..., running: _Optional[int] = ..., envoys: _Optional[int] = ...) -> None: ...
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, version: _Optional[str] = ..., problems: _Optional[_Iterable[str]] = ..., queued: _Optional[int] = ..., running: _Optional[int] = ..., envoys: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ListEnvoysReply(_message.Message):
     __slots__ = ("envoys",)

@@ -24,6 +24,8 @@ def test_export_says_what_it_wrote(tmp_path: Path) -> None:
     assert (told["file"], told["tensors"], told["bytes"]) == (str(target), 2, target.stat().st_size)
 
 
+@pytest.mark.tensorflow
+@pytest.mark.xdist_group("tensorflow")
 def test_a_plan_that_fits_no_keras_file_is_told(tmp_path: Path) -> None:
     write_tensors(tmp_path / "mine.safetensors", MODEL)
     words = ["model", "export", str(tmp_path / "mine.safetensors"), "-o", str(tmp_path / "mine.keras")]

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -10,6 +11,7 @@ from openfl_like.cli.pki import _ROLES, pki
 from openfl_like.errors import CredentialError, UsageError
 from openfl_like.pki.files import load_credentials
 from openfl_like.pki.roles import Role
+from openfl_like.pki.token import Token
 
 
 def run(*words: str) -> str:
@@ -89,3 +91,58 @@ def test_help_has_an_example_and_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_token_is_printed_alone_and_listed_without_its_secret(home: Path) -> None:
+    words = ("token", "cleveland", "--server", "ca.example.org:50049")
+    result = CliRunner().invoke(pki, words, catch_exceptions=False, standalone_mode=False)
+    token = Token.parse(result.stdout)
+    assert result.stdout == f"{token.text}\n"
+    assert "good once, until" in result.stderr
+    assert (token.identity.uri, token.address) == ("fx://hospitals/envoy/cleveland", "ca.example.org:50049")
+    (row,) = json.loads(run("list", "--json"))
+    assert (row["identity"], row["state"]) == ("fx://hospitals/envoy/cleveland", "token open")
+    on_disk = "".join(path.read_text() for path in home.rglob("*.json"))
+    assert token.digest in {path.stem for path in home.rglob("*.json")}
+    assert token.secret.hex() not in on_disk
+
+
+def test_wrong_words_for_a_token(home: Path) -> None:
+    for words in (
+        ("token", "../x"),
+        ("token", "x", "--server", "nowhere"),
+        ("token", "x", "--host", "a.org"),
+        ("token", "x", "--role", "collaborator"),
+        ("enroll", "fx1/x"),
+    ):
+        assert isinstance(failing(*words), UsageError | click.UsageError), words
+    assert json.loads(run("list", "--json")) == []
+
+
+def test_what_was_issued_is_listed_and_what_is_revoked_is_marked(home: Path) -> None:
+    run("issue", "envoy", "one")
+    run("issue", "user", "one")
+    assert [row["state"] for row in json.loads(run("list", "--json"))] == ["valid", "valid"]
+    assert isinstance(failing("revoke", "one"), UsageError)
+    assert "list number 1" in run("revoke", "one", "--role", "user", "--reason", "left")
+    states = {row["identity"]: row["state"] for row in json.loads(run("list", "--json"))}
+    assert states == {"fx://hospitals/envoy/one": "valid", "fx://hospitals/user/one": "revoked"}
+    run("issue", "user", "one", "--replace")
+    assert sorted(row["state"] for row in json.loads(run("list", "--json"))) == ["revoked", "valid", "valid"]
+
+
+def test_a_name_that_is_in_no_record_is_revoked_with_its_role_only(home: Path) -> None:
+    assert isinstance(failing("revoke", "nobody"), UsageError)
+    assert "fx://hospitals/envoy/nobody" in run("revoke", "nobody", "--role", "envoy")
+
+
+def test_a_token_is_not_shown_to_anybody_if_there_is_a_certificate_already(home: Path) -> None:
+    run("issue", "envoy", "one")
+    token = run("token", "one", "--server", "localhost:9").splitlines()[0]
+    assert isinstance(failing("enroll", token), CredentialError)
+
+
+def test_who_was_not_enrolled_has_to_say_where_it_is_renewed(home: Path) -> None:
+    run("issue", "user", "ada")
+    assert "--server" in str(failing("renew", "certs/user/ada"))
+    assert isinstance(failing("renew", "certs/user/ada", "--server", "nowhere"), UsageError)

@@ -16,6 +16,7 @@ from openfl_like.pki.files import (
     make_private_dir,
     save_credentials,
     write_new,
+    write_whole,
 )
 from openfl_like.pki.roles import Role
 
@@ -163,3 +164,36 @@ def test_a_huge_file_is_refused(saved: Path, now: datetime) -> None:
 def test_credentials_never_show_their_key(issued: Callable[..., Credentials]) -> None:
     credentials = issued(Role.ENVOY)
     assert "PRIVATE" not in repr(credentials)
+
+
+def test_where_it_is_renewed_is_kept(tmp_path: Path, issued: Callable[..., Credentials], now: datetime) -> None:
+    enrolled = replace(issued(Role.ENVOY), enrolment="ca.example.org:50049")
+    save_credentials(tmp_path / "one", enrolled)
+    assert load_credentials(tmp_path / "one", now) == enrolled
+
+
+def test_a_renewal_that_was_killed_between_key_and_certificate_is_completed(
+    saved: Path, issued: Callable[..., Credentials], now: datetime
+) -> None:
+    fresh = issued(Role.ENVOY)
+    (saved / "key.pem").write_bytes(fresh.key)
+    (saved / ".cert.pem.new").write_bytes(fresh.chain)
+    assert load_credentials(saved, now) == fresh
+    assert sorted(path.name for path in saved.iterdir()) == FILES
+
+
+def test_what_it_left_behind_before_that_is_not_used(
+    saved: Path, issued: Callable[..., Credentials], now: datetime
+) -> None:
+    before = load_credentials(saved, now)
+    for text in (issued(Role.ENVOY).chain, b"", b"nonsense"):
+        (saved / ".cert.pem.new").write_bytes(text)
+        assert load_credentials(saved, now) == before
+
+
+def test_a_file_is_replaced_as_a_whole_and_private(tmp_path: Path) -> None:
+    for data in (b"one", b"two"):
+        write_whole(tmp_path / "list", data)
+        assert (tmp_path / "list").read_bytes() == data
+    assert stat.S_IMODE((tmp_path / "list").stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["list"]

@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from openfl_like.federation.parties import GpuStatistics, LogLines
-from openfl_like.services import envoy, vigil
-from openfl_like.services.envoy import LOG_LINE_LIMIT, LogSender
+from openfl_like.services import log_sender, vigil
+from openfl_like.services.log_sender import LOG_LINE_LIMIT, LogSender
 from openfl_like.services.monitor import parse_gpus, read_devices
 from openfl_like.services.spawn import Standby, clean_environment, describe_exit, fx_command, spawn
 from openfl_like.services.strays import end_marked, end_noted, mark_of, note_processes
@@ -158,7 +158,7 @@ class Lines:
 
 @pytest.fixture
 def lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lines:
-    monkeypatch.setattr(envoy, "LOG_BATCH_S", 0.0)
+    monkeypatch.setattr(log_sender, "LOG_BATCH_S", 0.0)
     return Lines(tmp_path / "collaborator.log")
 
 

@@ -14,10 +14,13 @@ from openfl_like.errors import (
     CertificateExpiredError,
     ConflictError,
     NotAllowedError,
+    RevokedError,
     UnauthenticatedError,
 )
+from openfl_like.pki.enrol import revoke
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.peer import PeerVerifier
+from openfl_like.pki.revocation import Revocations
 from openfl_like.pki.roles import RPC_ROLES, Identity, Role
 from openfl_like.testing.certificates import ThrowAwayFederation
 from openfl_like.wire.aggregator import AggregatorServicer
@@ -239,3 +242,32 @@ async def test_a_timeout_of_the_servicer_is_not_taken_for_an_expiry() -> None:
 
     with pytest.raises(TimeoutError):
         await _within(3600.0, late(), Identity("test", Role.ENVOY, "site"))
+
+
+async def test_a_call_that_goes_on_ends_when_its_callers_certificate_is_revoked(tmp_path: Path) -> None:
+    federation, revocations = ThrowAwayFederation(tmp_path), Revocations()
+    guard = Guard(PeerVerifier(federation.trust, revocations))
+    begun = asyncio.Event()
+
+    async def forever(_: Call) -> None:
+        begun.set()
+        await _forever()
+
+    serve = _guarded(SERVICES["Director"].methods_by_name["Attend"], forever, guard)
+    contexts = [shown(federation.credentials(Role.ENVOY, name)) for name in ("one", "two")]
+    calls: list[asyncio.Task[Any]] = []
+    for context in contexts:
+        calls.append(asyncio.create_task(serve(None, context)))  # type: ignore[arg-type] # all of a context that is used
+        await begun.wait()
+        begun.clear()
+    revocations.take(revoke(federation.certs, Identity("test", Role.ENVOY, "one"), "", datetime.now(UTC)))
+    guard.recheck()
+    with pytest.raises(grpc.aio.AbortError):
+        await calls[0]
+    assert contexts[0].code == "E205"
+    assert [call.pem for call in guard.calls] == [contexts[1].pem]
+    with pytest.raises(RevokedError):
+        guard.admit("/openfl_like.Director/Attend", contexts[0])
+    calls[1].cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert guard.calls == set()

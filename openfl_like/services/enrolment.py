@@ -1,0 +1,161 @@
+"""The site CA's server: it certifies who shows a token or a valid certificate, and gives out the revocation list.
+
+It holds the site CA's key and runs where that is, never on a Director. Of a request only the public key counts.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from openfl_like.errors import CredentialError, NotAllowedError, UnauthenticatedError, UsageError
+from openfl_like.pki.authority import Authority, check_request, load_trust
+from openfl_like.pki.certificate import AuthorityKind
+from openfl_like.pki.enrol import SITE_LIFETIME, check_not_revoked, published
+from openfl_like.pki.files import Trust
+from openfl_like.pki.ledger import Ledger
+from openfl_like.pki.peer import PeerVerifier
+from openfl_like.pki.roles import EXPERIMENT_ROLES, Identity
+from openfl_like.pki.token import secret_digest
+from openfl_like.services.throttle import Throttle
+from openfl_like.wire.enrolment import EnrolmentServer, Question
+from openfl_like.wire.tls import load_chain, office_context
+
+log = logging.getLogger(__name__)
+SERVING_REFRESH_S = 24 * 3600.0
+
+
+@dataclass(slots=True)
+class Office:
+    """Answers questions.
+
+    Args:
+        certs: Where the authorities are; the keys of root and experiment CA are not needed.
+    """
+
+    certs: Path
+    authority: Authority = field(init=False)
+    _trust: Trust = field(init=False)
+    _ledger: Ledger = field(init=False)
+    _verifier: PeerVerifier = field(init=False)
+    _throttle: Throttle = field(default_factory=Throttle)
+
+    def __post_init__(self) -> None:
+        folder = self.certs / AuthorityKind.SITE.value
+        self.authority = Authority.load(folder)
+        self._trust = load_trust(self.certs)
+        self._ledger = Ledger(folder)
+        self._ledger.prepare()
+        self._verifier = PeerVerifier(self._trust)
+
+    async def answer(self, question: Question) -> Mapping[str, str]:
+        """Answers a question.
+
+        Raises:
+            NotAllowedError: If the token is not good, the asker has failed too often, or may not ask this.
+            UnauthenticatedError: If a certificate is needed and none was shown.
+            RevokedError: If it was revoked.
+            CredentialError: If the request cannot be certified.
+            UsageError: If there is no such question.
+        """
+        work: dict[str, Callable[[Question], Mapping[str, str]]] = {
+            "authority": self._introduce,
+            "enrol": self._enrol,
+            "renew": self._renew,
+            "revocations": self._revocations,
+        }
+        if not question.certificate:
+            self._throttle.check(question.host)
+        try:
+            return await asyncio.to_thread(work.get(question.fields.get("ask", ""), self._puzzled), question)
+        except (NotAllowedError, UnauthenticatedError, CredentialError, UsageError):
+            self._throttle.failed(question.host)
+            raise
+
+    def _puzzled(self, _: Question) -> Mapping[str, str]:
+        raise UsageError("the authority does not know this question", cure="compare the versions of both sides")
+
+    def _introduce(self, _: Question) -> Mapping[str, str]:
+        return {"site_ca": self._trust.site_ca.decode("ascii")}
+
+    def _enrol(self, question: Question) -> Mapping[str, str]:
+        """Uses the token up, on disk, and only then signs: whatever is killed, there is one certificate at most."""
+        request = question.fields.get("csr", "").encode("utf-8")
+        self._check_key(request)
+        offer = self._ledger.burn(secret_digest(question.fields.get("secret", "")), datetime.now(UTC))
+        identity = Identity.parse(offer.uri)
+        lifetime = timedelta(seconds=offer.lifetime_s)
+        return self._certify(identity, request, hosts=offer.hosts, lifetime=lifetime, by="token")
+
+    def _renew(self, question: Question) -> Mapping[str, str]:
+        identity = self._member(question)
+        if identity.role in EXPERIMENT_ROLES:
+            raise NotAllowedError(f"{identity.uri} belongs to an experiment: its Director certifies it")
+        request = question.fields.get("csr", "").encode("utf-8")
+        self._check_key(request)
+        serial = self._verifier.serial(question.certificate)
+        known = self._ledger.issued(serial)
+        hosts = known[0].hosts if known else ()
+        lifetime = timedelta(seconds=known[0].lifetime_s) if known else SITE_LIFETIME
+        return self._certify(identity, request, hosts=hosts, lifetime=lifetime, by="renewal")
+
+    def _revocations(self, question: Question) -> Mapping[str, str]:
+        self._member(question)
+        found = published(self.certs, self._trust.site_ca)
+        if str(found.number) == question.fields.get("known", ""):
+            return {"number": str(found.number)}
+        return {"number": str(found.number), "list": self._ledger.revocations.read_text(encoding="utf-8")}
+
+    def _member(self, question: Question) -> Identity:
+        if not question.certificate:
+            raise UnauthenticatedError("no certificate was shown", cure="enrol first: fx pki enroll TOKEN")
+        identity = self._verifier.identify(question.certificate, datetime.now(UTC))
+        check_not_revoked(published(self.certs, self._trust.site_ca), question.certificate)
+        return identity
+
+    def _check_key(self, request: bytes) -> None:
+        """Refuses a request that cannot be used, or whose key was certified before."""
+        digest = check_request(request)
+        revoked = {key for entry in published(self.certs, self._trust.site_ca).entries for key in entry.keys}
+        if digest in revoked or any(issued.key == digest for issued in self._ledger.issued()):
+            raise CredentialError("this key was certified before", cure="make a new one: 'fx pki enroll' does")
+
+    def _certify(
+        self, identity: Identity, request: bytes, *, hosts: tuple[str, ...], lifetime: timedelta, by: str
+    ) -> Mapping[str, str]:
+        number = published(self.certs, self._trust.site_ca).number
+        now = datetime.now(UTC)
+        chain = self.authority.under(number).issue(identity, request, lifetime=lifetime, now=now, hosts=hosts)
+        issued = self._ledger.record(chain, by=by, hosts=hosts, lifetime=lifetime)
+        log.info("certified %s until %s (%s, serial %s)", issued.uri, issued.not_after, by, issued.serial)
+        trust = self._trust
+        return {
+            "chain": chain.decode("ascii"),
+            "root": trust.root.decode("ascii"),
+            "site_ca": trust.site_ca.decode("ascii"),
+            "experiment_ca": trust.experiment_ca.decode("ascii"),
+        }
+
+
+async def run_office(certs: Path, listen: str, ready: Callable[[str], None]) -> None:
+    """Runs the site CA's server until cancelled.
+
+    Args:
+        certs: Where the authorities are.
+        listen: ``host:port``.
+        ready: Called with the address when it listens.
+
+    Raises:
+        CredentialError: If the site CA's files are missing or unusable.
+        ConflictError: If the address is taken.
+    """
+    office = Office(certs)
+    context = office_context(load_trust(certs).root)
+    load_chain(context, *office.authority.serving(datetime.now(UTC)))
+    async with EnrolmentServer(listen, context, office.answer) as server:
+        ready(f"{listen.rpartition(':')[0]}:{server.port}")
+        while True:
+            await asyncio.sleep(SERVING_REFRESH_S)
+            load_chain(context, *office.authority.serving(datetime.now(UTC)))

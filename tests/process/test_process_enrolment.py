@@ -1,0 +1,245 @@
+"""A federation with an authority's server: sites join, renew and are thrown out while it runs."""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import cast
+
+import pytest
+from federations import PLAN, THREE, User, shards
+
+from openfl_like.errors import NotAllowedError, NotFoundError, RevokedError, UnreachableError
+from openfl_like.pki.authority import load_trust
+from openfl_like.pki.files import load_credentials, save_credentials
+from openfl_like.pki.ledger import Ledger, Offer, expiry
+from openfl_like.pki.roles import Identity, Role
+from openfl_like.pki.token import Token
+from openfl_like.services.aggregator_process import free_port
+from openfl_like.services.joining import enrol
+from openfl_like.services.local_federation import LocalFederation
+from openfl_like.services.spawn import Child, clean_environment, fx_command, spawn
+from openfl_like.tensors.manifest import manifest_of
+from openfl_like.wire.aggregator import AggregatorClient
+from openfl_like.wire.director import EnvoyClient
+
+pytestmark = pytest.mark.process
+QUORUM = ("participation={policy: quorum, min_updates: 2}", "deadline.rejoin_s=3")
+LONG = "aggregator.settings.rounds_to_train=100000"
+
+
+class Enrolled(LocalFederation):
+    """A federation whose certificates are made before it starts, with the authority's server running."""
+
+    def make_certificates(self) -> None:
+        """They are there already."""
+
+
+@asynccontextmanager
+async def office(certs: Path, address: str) -> AsyncIterator[Child]:
+    """Runs the authority's server."""
+    command = fx_command("pki", "serve", "--listen", address, "--dir", str(certs), "--json", "--with-parent")
+    child = await spawn(command, on_line=print, cwd=certs.parent, environment=clean_environment({}))
+    try:
+        async with asyncio.timeout(60):
+            assert json.loads(await child.line()) == {"kind": "listening", "address": address}
+        yield child
+    finally:
+        await child.stop()
+
+
+async def fx(*words: str, cwd: Path, line: str = "") -> tuple[int, str, str]:
+    """Runs a command and gives exit code, stdout and stderr."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*fx_command(*words), stdin=pipe, stdout=pipe, stderr=pipe, cwd=cwd)
+    out, err = await process.communicate(line.encode())
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+def offered(certs: Path, address: str, role: Role, name: str, lifetime: timedelta = timedelta(days=1)) -> Token:
+    """Makes a token as `fx pki token` does, with a lifetime as short as is wanted."""
+    identity = Identity("local", role, name)
+    token = Token.fresh(identity, address, load_trust(certs).site_ca)
+    hosts = ("localhost",) if role is Role.DIRECTOR else ()
+    offer = Offer(
+        token.digest, identity.uri, hosts, lifetime.total_seconds(), expiry(datetime.now(UTC), timedelta(hours=1))
+    )
+    Ledger(certs / "site-ca").offer(offer)
+    return token
+
+
+@asynccontextmanager
+async def enrolled_federation(
+    directory: Path, lifetime: timedelta = timedelta(days=1)
+) -> AsyncIterator[tuple[Enrolled, User, str, Child]]:
+    """Starts the authority's server and a federation whose Director and sites have enrolled with it."""
+    local = Enrolled(directory / "federation", THREE, (1,), ())
+    local.directory.mkdir()
+    certs, address = local.directory / "certs", f"localhost:{free_port('localhost', [0])}"
+    LocalFederation.make_certificates(local)
+    async with office(certs, address) as authority:
+        for role, name in ((Role.DIRECTOR, "director"), *((Role.ENVOY, site) for site in THREE)):
+            credentials = await enrol(offered(certs, address, role, name, lifetime))
+            save_credentials(certs / role.value / name, credentials, replace=True)
+        async with local:
+            user = User(local, directory)
+            async with user.client:
+                yield local, user, address, authority
+
+
+async def test_a_fourth_site_joins_with_two_commands_and_takes_part_in_the_next_experiment(tmp_path: Path) -> None:
+    async with enrolled_federation(tmp_path) as (federation, user, address, _):
+        first = await user.submit(PLAN, "admission.min_collaborators=3")
+        assert (await user.ended(first)).status == "FINISHED"
+        site = tmp_path / "fourth"
+        site.mkdir()
+        code, token, _ = await fx("pki", "token", "site-4", "--server", address, cwd=federation.directory)
+        assert code == 0
+        code, _, said = await fx("pki", "enroll", "-", cwd=site, line=token)
+        assert (code, "enrolled as fx://local/envoy/site-4" in said) == (0, True)
+        own = site / "certs" / "envoy" / "site-4"
+        assert own.stat().st_mode & 0o777 == 0o700
+        assert (own / "key.pem").stat().st_mode & 0o777 == 0o600
+        assert list(federation.directory.glob("certs/envoy/site-4*")) == []
+        own.rename(federation.directory / "certs" / "envoy" / "site-4")
+        federation.sites = {**federation.sites, **shards(site_4="site-1")}
+        await federation.start_envoy("site-4")
+        second = await user.submit(PLAN, "admission.min_collaborators=4")
+        assert (await user.ended(second)).status == "FINISHED"
+        events = [event.fields for event in await user.events(second) if event.kind == "round_finished"]
+        rounds = [cast("list[str]", fields["contributors"]) for fields in events if fields["round"]]
+        assert [sorted(found) for found in rounds] == [["site-1", "site-2", "site-3", "site-4"]] * 3
+        code, _, said = await fx("pki", "enroll", token.strip(), "--out", "again", cwd=site)
+        assert (code, "E203" in said) == (3, True)
+
+
+async def test_a_token_makes_one_certificate_whoever_races_for_it_and_none_after_a_restart(tmp_path: Path) -> None:
+    federation = Enrolled(tmp_path / "federation", {}, (1,), ())
+    federation.directory.mkdir()
+    LocalFederation.make_certificates(federation)
+    certs, address = federation.directory / "certs", f"localhost:{free_port('localhost', [0])}"
+    token = offered(certs, address, Role.ENVOY, "wanted")
+    async with office(certs, address):
+        tries = await asyncio.gather(*(enrol(token) for _ in range(50)), return_exceptions=True)
+    refused = [one for one in tries if isinstance(one, NotAllowedError | UnreachableError)]
+    assert len(refused) == 49
+    ledger = Ledger(certs / "site-ca")
+    assert [issued.uri for issued in ledger.issued()] == ["fx://local/envoy/wanted"]
+    async with office(certs, address):
+        with pytest.raises(NotAllowedError, match="unknown, was used before, or is over"):
+            await enrol(token)
+    assert len(ledger.issued()) == 1
+
+
+async def test_two_servers_on_one_ledger_make_one_certificate(tmp_path: Path) -> None:
+    federation = Enrolled(tmp_path / "federation", {}, (1,), ())
+    federation.directory.mkdir()
+    LocalFederation.make_certificates(federation)
+    certs = federation.directory / "certs"
+    one, two = (f"localhost:{free_port('localhost', [0])}" for _ in range(2))
+    async with office(certs, one), office(certs, two):
+        for number in range(5):
+            token = offered(certs, one, Role.ENVOY, f"site-{number}")
+            other = Token(token.identity, two, token.pin, token.secret)
+            tries = await asyncio.gather(*(enrol(item) for item in (token, other)), return_exceptions=True)
+            assert sorted(type(item).__name__ for item in tries) == ["Credentials", "NotAllowedError"]
+    assert len(Ledger(certs / "site-ca").issued()) == 5
+
+
+async def accepted_until_revoked(client: EnvoyClient | AggregatorClient, names: Sequence[str], path: Path) -> float:
+    """Calls over one live channel, again and again, and gives when the last call was answered."""
+    last = 0.0
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                if isinstance(client, AggregatorClient):
+                    await client.download(names[0], path)
+                else:
+                    await client.fetch_bundle(names[0], names[1], path)
+                last = time.monotonic()
+            except NotFoundError:  # that model is not kept any more; the call was let in
+                last = time.monotonic()
+            except RevokedError:
+                return last
+            await asyncio.sleep(0.2)
+
+
+async def test_a_revoked_site_is_out_within_ten_seconds_and_the_round_goes_on(tmp_path: Path) -> None:
+    async with enrolled_federation(tmp_path) as (federation, user, address, authority):
+        experiment = await user.submit(PLAN, LONG, "admission.min_collaborators=3", *QUORUM)
+        await user.until(experiment, "round_finished", round=2)
+        envoy = load_credentials(federation.directory / "certs" / "envoy" / "site-3")
+        worker = load_credentials(federation.directory / "envoy-site-3" / experiment / "certificate")
+        place = federation.state / "experiments" / experiment
+        digest = (await user.client.experiment(experiment)).versions[0].version.digest
+        aggregator = f"localhost:{(place / 'port').read_text()}"
+        async with (
+            EnvoyClient(federation.director, envoy) as one,
+            AggregatorClient(aggregator, experiment, worker) as two,
+        ):
+            bundle = federation.directory / "envoy-site-3" / experiment / "bundle.tar"
+            names = (experiment, manifest_of(bundle).digest)
+            calling = asyncio.gather(
+                accepted_until_revoked(one, names, tmp_path / "bundle"),
+                accepted_until_revoked(two, (digest,), tmp_path / "model"),
+            )
+            await asyncio.sleep(1.0)
+            assert not calling.done()
+            code, _, said = await fx("pki", "revoke", "site-3", cwd=federation.directory)
+            revoked = time.monotonic()
+            assert (code, "list number 1" in said) == (0, True)
+            assert max(await calling) - revoked <= 10
+        async with asyncio.timeout(20):
+            assert await federation.children["site-3"].wait() == 3
+        await user.until(experiment, "round_finished", contributors=["site-1", "site-2"])
+        await user.client.cancel(experiment)
+        await authority.stop()
+        await federation.kill("director")
+        await federation.start_director()
+        with pytest.raises(UnreachableError, match="E205"):
+            await federation.start_envoy("site-3")
+        async with office(federation.directory / "certs", address):
+            await back_with_a_new_token(federation, user, address)
+
+
+async def back_with_a_new_token(federation: Enrolled, user: User, address: str) -> None:
+    """A new key of the same name is welcome."""
+    folder = federation.directory / "certs" / "envoy" / "site-3"
+    fresh = await enrol(offered(federation.directory / "certs", address, Role.ENVOY, "site-3"))
+    save_credentials(folder, fresh, replace=True)
+    await federation.start_envoy("site-3")
+    again = await user.submit(PLAN, "admission.min_collaborators=3")
+    assert (await user.ended(again)).status == "FINISHED"
+
+
+def shorten(certs: Path, lifetime_s: float) -> None:
+    """Has what renews these certificates live for so long only; those of now must last until everything has started."""
+    for path in (certs / "site-ca" / "ledger" / "issued").glob("*.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "lifetime_s": lifetime_s}))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_ten_renewals_in_one_experiment_fail_no_round(tmp_path: Path) -> None:
+    async with enrolled_federation(tmp_path, timedelta(seconds=60)) as (federation, user, _, _):
+        experiment = await user.submit(PLAN, LONG, "admission.min_collaborators=3")
+        certs = federation.directory / "certs"
+        shorten(certs, 16.0)
+        wanted = {"fx://local/director/director", *(f"fx://local/envoy/{site}" for site in THREE)}
+        async with asyncio.timeout(200):
+            while True:
+                renewed = Counter(item.uri for item in Ledger(certs / "site-ca").issued() if item.by == "renewal")
+                if min(renewed[uri] for uri in wanted) >= 10:
+                    break
+                await asyncio.sleep(1)
+        assert all(child.process.returncode is None for child in federation.children.values())
+        await user.client.cancel(experiment)
+        events = await user.events(experiment)
+        rounds = [event.fields for event in events if event.kind == "round_finished"]
+        assert len(rounds) > 10
+        assert [fields for fields in rounds if fields["absent"]] == []
+        assert "aggregator_lost" not in {event.kind for event in events}
