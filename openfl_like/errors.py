@@ -25,6 +25,7 @@
     ├── TaskError                  E503  a task raised or its worker died
     ├── ShardError                 E504  the shard descriptor raised or gave unusable data
     ├── ExperimentDegradedError    E505  the experiment finished on fewer sites than were asked
+    ├── RequirementsError          E506  the packages of a workspace could not be installed at a site
     └── InternalError              E900  a defect in the platform itself
 
 Each class says its cause and its cure; the pages in docs/reference/errors are made from that.
