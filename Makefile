@@ -21,10 +21,10 @@ demo: $(INSTALLED) ## Set everything up and run a federation of four hospitals o
 
 test: $(INSTALLED) ## Run all tests, those with real processes too
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit tests/contract tests/docs -m "not process"
-	$(BIN)/python -m pytest -n 2 tests/process -m process
+	$(BIN)/python -m pytest -n 2 --dist loadgroup tests -m process
 
 test-process: $(INSTALLED) ## Run the tests that start real daemons
-	$(BIN)/python -m pytest -n 2 tests/process -m process
+	$(BIN)/python -m pytest -n 2 --dist loadgroup tests -m process
 
 check: $(INSTALLED) ## Formatting, lint, types, layers, and every test without child processes
 	$(BIN)/ruff format --check .

@@ -5,7 +5,9 @@ import pytest
 
 from tests.docs.walks import walk
 
-pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [  # they use the ports of the documents, so one after the other
+    pytest.mark.process, pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("walks"),
+]  # fmt: skip
 
 
 def test_the_three_ways_of_the_readme_end_with_the_same_bytes(tmp_path: Path) -> None:
