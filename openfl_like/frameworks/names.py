@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 _NUMBER = re.compile(r"(_\d+)+$")
+_AGAIN = "\0"  # sets a path that comes again apart from all that can be written
 
 
 def stable_names(paths: Sequence[str]) -> list[str]:
@@ -24,11 +25,11 @@ def stable_names(paths: Sequence[str]) -> list[str]:
     names: list[str] = []
     for index, path in enumerate(paths):
         parent = ""
-        unique = path if path not in paths[:index] else f"{path}_{index}"
+        unique = path if path not in paths[:index] else f"{path}{_AGAIN}{index}"
         for part in unique.split("/"):
             place = f"{parent}/{part}"
             if place not in renamed:
-                base = _NUMBER.sub("", part)
+                base = _NUMBER.sub("", part.partition(_AGAIN)[0])
                 number = counts.get((parent, base), 0)
                 counts[parent, base] = number + 1
                 renamed[place] = f"{renamed[parent]}/{base}" + (f"_{number}" if number else "")

@@ -1,6 +1,6 @@
 import re
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from openfl_like.frameworks.names import stable_names
@@ -24,6 +24,7 @@ def test_the_same_model_has_the_same_names_wherever_it_is_built() -> None:
 parts = st.from_regex(re.compile(r"[ab](_[0-9])?(_[0-9])?", re.ASCII), fullmatch=True)
 
 
+@example(["a", "a", "a", "a_1"])
 @given(st.lists(st.lists(parts, min_size=1, max_size=3).map("/".join), max_size=12))
 def test_different_tensors_keep_different_names(paths: list[str]) -> None:
     assert len(set(stable_names(paths))) == len(paths)
