@@ -64,13 +64,13 @@ async def test_a_collaborator_that_dies_again_and_again_is_absent_and_the_reason
 async def test_a_site_that_sends_nothing_is_absent_at_the_deadline(tmp_path: Path) -> None:
     async with federation_of(SITES, tmp_path) as (_, user):
         experiment = await user.submit(
-            PLAN, "admission.min_collaborators=3", "deadline.round_s=2", *HALF,
+            PLAN, "admission.min_collaborators=3", "deadline.round_s=10", *HALF,
             "aggregator.settings.rounds_to_train=1",
         )  # fmt: skip
         ended = await user.ended(experiment)
         assert ended.status == "FINISHED", ended.reason
         (last,) = [e.fields for e in await user.events(experiment) if e.kind == "round_finished"][1:]
-        assert last["absent"] == {"site-3": "sent no update within 2 s"}
+        assert last["absent"] == {"site-3": "sent no update within 10 s"}
 
 
 async def test_too_few_envoys_end_the_experiment_with_their_names(tmp_path: Path) -> None:
