@@ -100,6 +100,7 @@ class Scenario:
         experiment = await self.submit()
         if name == "envoy":  # later, files are written over former ones and need no room
             worker = await self.frozen_worker(disk)
+            await self.joined(experiment, "site-1")
             ballast = fill(disk)
             worker.resume()
             seen = self.seen[name] = {}
@@ -135,7 +136,6 @@ class Scenario:
             for process in self.federation.processes("worker"):
                 if Path(process.cwd()).is_relative_to(site):
                     process.suspend()
-                    await asyncio.sleep(2.0)  # its collaborator joins meanwhile
                     return process
             await asyncio.sleep(0.02)
 
@@ -179,6 +179,13 @@ class Scenario:
         async with asyncio.timeout(END_S):
             async for item in self.events(experiment):
                 if item.kind == kind and int(str(item.fields["round"])) >= number:
+                    return
+
+    async def joined(self, experiment: str, site: str) -> None:
+        """Waits until a site has joined."""
+        async with asyncio.timeout(END_S):
+            async for item in self.events(experiment):
+                if item.kind == Notice.COLLABORATOR_JOINED and item.fields["collaborator"] == site:
                     return
 
     async def events(self, experiment: str) -> AsyncIterator[EventRecord]:

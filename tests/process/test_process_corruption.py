@@ -34,21 +34,34 @@ async def sha256_of(user: User, experiment: str) -> str:
     return (await user.client.experiment(experiment)).versions[-1].sha256
 
 
+async def others_trained(files: ExperimentFiles) -> bool:
+    """Waits until two of three sites have trained in the open round; not if that is being evaluated just now."""
+    with suppress(TimeoutError), closing(ExperimentStore(files.directory)) as store:
+        async with asyncio.timeout(3):
+            while True:
+                sent = store.latest("assignment_sent")
+                if sent is not None and sent.fields["phase"] == "train":
+                    told = store.events(sent.sequence - 6, kinds=["update_received"])
+                    if sum(event.fields["round"] == sent.fields["round"] for event in told) == 2:
+                        return True
+                await asyncio.sleep(0.02)
+    return False
+
+
 async def stopped_in_mid_round(federation: LocalFederation, user: User, experiment: str, number: int) -> psutil.Process:
     """Kills the Director, and with it the Aggregator, when two sites have trained; gives the frozen third worker."""
-    await user.until(experiment, "round_finished", round=number - 1)
-    (slow,) = workers(federation, "site-3")
-    while True:
+    trained = False
+    while not trained:
+        await user.until(experiment, "round_finished", round=number - 1)
+        (slow,) = workers(federation, "site-3")
         slow.suspend()
-        await asyncio.sleep(0.7)  # whatever was on its way has arrived
-        with closing(ExperimentStore(files_of(federation, experiment).directory)) as store:
-            sent = store.latest("assignment_sent")
-        if sent is not None and sent.fields["phase"] == "train":
-            break
-        slow.resume()
-        await asyncio.sleep(0.03)
+        trained = await others_trained(files_of(federation, experiment))
+        if not trained:
+            slow.resume()
+            number += 1
+    aggregators = federation.processes("aggregator")
     await federation.kill("director")
-    await asyncio.sleep(0.5)  # the kernel takes the Aggregator with it
+    await asyncio.to_thread(psutil.wait_procs, aggregators, 10)  # the kernel takes them with it
     return slow
 
 
