@@ -29,9 +29,8 @@ from openfl_like.pki.files import load_credentials
 from openfl_like.plan.bundle import pack
 from openfl_like.plan.load import load_plan, workspace_of
 from openfl_like.plan.workspace import find_plan
-from openfl_like.services.own_models import INITIAL_MODEL, prepare_initial_model
+from openfl_like.services.own_models import INITIAL_MODEL, prepare_given_models, prepare_initial_model
 from openfl_like.services.signature import sign_bundle
-from openfl_like.tensors.container import TensorFile
 from openfl_like.tensors.manifest import manifest_of
 from openfl_like.wire.director import UserClient
 
@@ -95,8 +94,9 @@ class Federation:
             overrides: Changes like ``deadline.train_s=30``.
             initial_model: A model to start from: ``.safetensors``, ``.npz``, ``.pt`` or ``.keras``. It is converted on
                 this machine and goes with the workspace.
-            evaluate: Name -> model file. Then nothing is trained: these models are sent to every site, which evaluates
-                each with the plan's validations, see `evaluation_of`; `evaluations.matrix` has the result.
+            evaluate: Name -> model file of the same kinds. Then nothing is trained: these models are sent to every
+                site, which evaluates each with the plan's validations, see `evaluation_of`; `evaluations.matrix` has
+                the result.
 
         Raises:
             PlanError: If the plan has mistakes.
@@ -107,13 +107,11 @@ class Federation:
         path = find_plan(str(plan))
         checked = load_plan(path, overrides)
         given = {name: Path(file) for name, file in (evaluate or {}).items()}
-        for file in given.values():
-            with TensorFile(file):
-                pass  # it can be read
         agreed = evaluation_of(checked, list(given)) if evaluate is not None else checked
-        added = {place_of(name): file for name, file in given.items()}
         with tempfile.TemporaryDirectory(prefix="fx-submit-") as directory:
             bundle, workspace = Path(directory) / "bundle.tar", workspace_of(path, checked)
+            prepared = prepare_given_models(given, checked, workspace, Path(directory))
+            added = {place_of(name): file for name, file in prepared.items()}
             if initial_model is not None:
                 agreed = prepare_initial_model(Path(initial_model), agreed, workspace, Path(directory))
                 added[INITIAL_MODEL] = Path(directory) / INITIAL_MODEL

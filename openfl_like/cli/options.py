@@ -47,6 +47,16 @@ def check_output(path: Path | None) -> None:
         raise UsageError(f"there is no folder {path.absolute().parent} to write {path.name} to", cure="make it first")
 
 
+def write_file(path: Path, data: bytes) -> None:
+    """Writes a file; raises UsageError if that cannot be done."""
+    from openfl_like.errors import UsageError
+
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise UsageError(f"the file cannot be written: {error.strerror}", place=str(path)) from error
+
+
 def named_files(texts: tuple[str, ...], option: str) -> dict[str, Path]:
     """Reads ``NAME=FILE``, given several times; raises UsageError if one is something else."""
     from openfl_like.errors import UsageError

@@ -5,12 +5,8 @@ from pathlib import Path
 
 import click
 
-from openfl_like.cli.options import FILE, HELP, check_output
+from openfl_like.cli.options import FILE, HELP, check_output, overrides_option, write_file
 from openfl_like.cli.output import emit, json_option, say
-
-_override = click.option(
-    "-s", "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change the plan; may be given again."
-)
 
 
 @click.group(context_settings=HELP)
@@ -25,7 +21,7 @@ def plan() -> None:
 
 @plan.command()
 @click.argument("plan_name", metavar="PLAN")
-@_override
+@overrides_option
 def check(plan_name: str, overrides: tuple[str, ...]) -> None:
     """List every mistake of a plan, or say that there is none.
 
@@ -43,7 +39,7 @@ def check(plan_name: str, overrides: tuple[str, ...]) -> None:
 
 @plan.command()
 @click.argument("plan_name", metavar="PLAN")
-@_override
+@overrides_option
 @json_option
 def show(plan_name: str, overrides: tuple[str, ...], *, as_json: bool) -> None:
     """Show a plan with every default filled in, and its digest.
@@ -64,7 +60,7 @@ def show(plan_name: str, overrides: tuple[str, ...], *, as_json: bool) -> None:
 @plan.command()
 @click.argument("plan_name", metavar="PLAN")
 @click.option("-o", "--output", type=FILE, help="The file to write.  [default: standard output]")
-@_override
+@overrides_option
 def freeze(plan_name: str, output: Path | None, overrides: tuple[str, ...]) -> None:
     """Write the canonical form of a plan, whose BLAKE3 digest identifies it; a .json file is read back as PLAN.
 
@@ -80,7 +76,7 @@ def freeze(plan_name: str, output: Path | None, overrides: tuple[str, ...]) -> N
     if output is None:
         click.echo(data, nl=False)
     else:
-        output.write_bytes(data)
+        write_file(output, data)
     say(f"digest: {plan_digest(loaded)}")
 
 
@@ -117,7 +113,7 @@ def diff(first: str, second: str, *, as_json: bool) -> None:
 @click.argument("plan_name", metavar="PLAN")
 @click.option("--shard", type=FILE, help="A site's shard.yaml to measure with.  [default: the first of shards/]")
 @click.option("--sites", type=click.IntRange(min=1), help="How many sites there are.  [default: as the plan says]")
-@_override
+@overrides_option
 @json_option
 def estimate(
     plan_name: str, shard: Path | None, sites: int | None, overrides: tuple[str, ...], *, as_json: bool
@@ -136,14 +132,14 @@ def estimate(
     from openfl_like.plan.load import load_plan, workspace_of
     from openfl_like.plan.workspace import find_plan
     from openfl_like.services.estimate import figures, measure
-    from openfl_like.services.simulation import shards_of
+    from openfl_like.services.own_models import first_shard
 
     path = find_plan(plan_name)
     loaded = load_plan(path, overrides)
     workspace = workspace_of(path, loaded)
-    known = {} if shard is not None else shards_of(workspace, loaded)
-    measured_with = shard or next(iter(known.values()))
-    count = sites or len(loaded.admission.collaborators) or len(known) or 1
+    measured_with = shard or first_shard(workspace)
+    here = len(list(measured_with.parent.glob("*.yaml"))) if shard is None else 1
+    count = sites or len(loaded.admission.collaborators) or here
     with tempfile.TemporaryDirectory(prefix="fx-estimate-") as scratch:
         sizes = asyncio.run(measure(loaded, workspace, measured_with, Path(scratch)))
     found = figures(loaded, sizes, count)

@@ -48,7 +48,7 @@ def plain_plan(named: str, overrides: Sequence[str] = ()) -> "Plan":
     if overrides:
         raise UsageError("a frozen plan cannot be changed", place=named, cure="name the plan.yaml")
     try:
-        plan = thaw(path.read_bytes())
+        plan = thaw(path.read_bytes(), named)
     except OSError as error:
         raise PlanError(f"cannot be read: {error.strerror}", place=named) from error
     check_plan(plan, named)

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from openfl_like.errors import PlanError
 from openfl_like.federation.assignment import trains
 from openfl_like.plan.mistakes import explain, refuse
-from openfl_like.plan.schema import FILE, Plan
+from openfl_like.plan.schema import FILE, Plan, Task
 
 FOLDER = "given_models"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
@@ -22,8 +22,9 @@ def place_of(model: str) -> str:
 def evaluation_of(plan: Plan, models: Sequence[str]) -> Plan:
     """Makes a plan of one round in which every site evaluates the given models with the plan's own validations.
 
-    The tasks are named after the models; with several validations, after the model and the validation. The first model
-    is the experiment's own, so that nobody has to make one.
+    The tasks are named after the models; with several validations, after the model and the validation. Validations that
+    differ only in whose model they look at are one here. Optimizers do not matter, and their state is not asked for.
+    The first model is the experiment's own, so that nobody has to make one.
 
     Args:
         plan: A plan whose workspace, data loader, admission and participation are meant.
@@ -32,7 +33,7 @@ def evaluation_of(plan: Plan, models: Sequence[str]) -> Plan:
     Raises:
         PlanError: If the plan has no validation, or a name is wrong or there twice.
     """
-    validations = {name: task for name, task in plan.tasks.items() if not trains(task) and not task.of_file}
+    validations = _validations(plan)
     if not validations:
         raise PlanError("the plan has no task with the function validate", place=plan.name, cure="add one")
     wrong = [name for name in models if not _NAME.fullmatch(name)]
@@ -51,7 +52,7 @@ def evaluation_of(plan: Plan, models: Sequence[str]) -> Plan:
     }
     kept = {"seed", "workspace", "collaborator", "task_runner", "data_loader", "admission", "participation", "deadline"}
     values = {
-        **plan.model_dump(include=kept),
+        **plan.with_reset_optimizer().model_dump(include=kept),
         "name": f"{plan.name[:52]}-evaluation",
         "aggregator": {"settings": {"rounds_to_train": 1, "init_state_path": place_of(models[0])}},
         "tasks": tasks,
@@ -61,3 +62,13 @@ def evaluation_of(plan: Plan, models: Sequence[str]) -> Plan:
         return Plan.model_validate(values)
     except ValidationError as error:
         raise refuse(plan.name, explain(error, Plan), {}, PlanError) from error
+
+
+def _validations(plan: Plan) -> dict[str, Task]:
+    """The plan's validations by name, those of the same function and arguments only once."""
+    found: dict[str, Task] = {}
+    for name, task in plan.tasks.items():
+        known = any((task.function, task.arguments) == (other.function, other.arguments) for other in found.values())
+        if not trains(task) and not task.of_file and not known:
+            found[name] = task
+    return found

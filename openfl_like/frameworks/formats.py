@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 
 from openfl_like import registry
-from openfl_like.errors import TensorError, UsageError
+from openfl_like.errors import FederationError, TensorError, UsageError
 from openfl_like.frameworks.runner import TaskRunner
 from openfl_like.tensors.container import read_tensors, write_tensors
 
@@ -94,8 +94,29 @@ def read_model(path: Path, runner: TaskRunner | None = None) -> dict[str, np.nda
 
 
 def write_model(path: Path, tensors: Mapping[str, np.ndarray], runner: TaskRunner | None = None) -> None:
-    """Writes a model file for another program, by its suffix; raises as `read_model`."""
-    _format_of(path, runner).write(path, tensors, runner)
+    """Writes a model file for another program, by its suffix, at once or not at all.
+
+    Raises:
+        UsageError: If the suffix is unknown, or a runner is needed.
+        TensorError: If the format cannot hold the model, or the file cannot be written.
+        NotFoundError: If the format's package is not installed.
+    """
+    made = _format_of(path, runner)
+    partial = path.with_name(f".partial-{path.name}")
+    try:
+        made.write(partial, tensors, runner)
+        partial.replace(path)
+    except FederationError as error:
+        raise type(error)(error.message, place=str(path), cure=error.cure) from error
+    except Exception as error:  # whatever the other program's library raises
+        raise TensorError(f"the file cannot be written: {first_line(error)}", place=str(path)) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what a library of others says, cut to a readable length."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def _format_of(path: Path, runner: TaskRunner | None) -> ModelFormat:

@@ -113,9 +113,8 @@ class KerasRunner(ABC):
     def begin(self, seed: int) -> None:
         """Seeds Keras for an assignment; forgets the optimizer's state under ``RESET``."""
         tf.config.experimental.enable_op_determinism()
-        built = (
-            self._built
-        )  # made before the seed is set, so that a process that is new draws like one that has a model
+        # the model is made before the seed is set, so that a process that is new draws like one that has a model
+        built = self._built
         keras.utils.set_random_seed(seed % 2**32)
         self._seed, self._epoch = seed, 0
         _reseed(built.model, seed)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from openfl_like.errors import TensorError, UsageError
+from openfl_like.frameworks.formats import first_line
 from openfl_like.frameworks.keras import KerasRunner
 from openfl_like.frameworks.runner import TaskRunner
 
@@ -20,8 +21,8 @@ class KerasArchive:
         try:
             own.model.load_weights(path)
         except Exception as error:
-            text = (str(error).splitlines() or [type(error).__name__])[0][:200]
-            raise TensorError(f"the weights do not fit the plan's model: {text}", place=str(path)) from error
+            message = f"the weights do not fit the plan's model: {first_line(error)}"
+            raise TensorError(message, place=str(path)) from error
         return own.get_tensors()
 
     def write(self, path: Path, tensors: Mapping[str, np.ndarray], runner: TaskRunner | None) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from openfl_like.errors import TensorError
+from openfl_like.frameworks.formats import first_line
 from openfl_like.frameworks.runner import TaskRunner
 from openfl_like.frameworks.torch_arrays import to_numpy, to_torch
 
@@ -22,7 +23,7 @@ class StateDictFile:
         try:
             found = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:
-            raise TensorError(f"this is no state dict: {_first_line(error)}", place=str(path)) from error
+            raise TensorError(f"this is no state dict: {first_line(error)}", place=str(path)) from error
         plain = isinstance(found, Mapping) and all(
             isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in found.items()
         )
@@ -34,7 +35,3 @@ class StateDictFile:
     def write(self, path: Path, tensors: Mapping[str, np.ndarray], runner: TaskRunner | None) -> None:  # noqa: ARG002 - as above
         """Writes a state dict for ``model.load_state_dict(torch.load(path, weights_only=True))``."""
         torch.save({name: to_torch(array) for name, array in tensors.items()}, path)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

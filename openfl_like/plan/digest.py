@@ -35,22 +35,26 @@ def freeze(plan: Plan) -> bytes:
         raise PlanError(f"the plan cannot be frozen: {error}", place=plan.name) from error
 
 
-def thaw(data: bytes) -> Plan:
+def thaw(data: bytes, source: str = SOURCE) -> Plan:
     """Reads what `freeze` wrote; the rules beyond the schema are for `check_plan`.
+
+    Args:
+        data: The frozen plan.
+        source: What it is called in messages.
 
     Raises:
         PlanError: If it is no plan.
     """
     if len(data) > MAX_BYTES:
-        raise PlanError(f"the plan is larger than {MAX_BYTES} bytes", place=SOURCE)
+        raise PlanError(f"the plan is larger than {MAX_BYTES} bytes", place=source)
     try:
         values = json.loads(data, object_pairs_hook=_once, parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError) as error:
-        raise PlanError(f"this is no frozen plan: {error}", place=SOURCE) from error
+        raise PlanError(f"this is no frozen plan: {error}", place=source) from error
     try:
         return Plan.model_validate(values)
     except ValidationError as error:
-        raise refuse(SOURCE, explain(error, Plan), {}, PlanError) from error
+        raise refuse(source, explain(error, Plan), {}, PlanError) from error
 
 
 def plan_text(plan: Plan) -> str:

@@ -228,3 +228,8 @@ class Plan(Section):
     stop: Stop = Stop()
     model_store: ModelStore = ModelStore()
     network: Network = Network()
+
+    def with_reset_optimizer(self) -> "Plan":
+        """The same plan, in which optimizers keep no state and share none."""
+        settings = self.collaborator.settings.model_copy(update={"opt_treatment": "RESET"})
+        return self.model_copy(update={"collaborator": self.collaborator.model_copy(update={"settings": settings})})

@@ -27,11 +27,13 @@ def lock_requirements(workspace: Path, wheelhouse: Path | None = None, leave_out
         How many packages are in it.
 
     Raises:
-        RequirementsError: If pip finds no wheels that go together; with its last lines.
+        RequirementsError: If a line names anything but a package of an index, or pip finds no wheels that go together;
+            with its last lines.
     """
     source = workspace / SOURCE_NAME
     if not source.is_file():
         raise RequirementsError("there is no such file", place=str(source), cure="list what the code needs in it")
+    _only_names(source)
     places = ["--no-index", "--find-links", str(wheelhouse.resolve())] if wheelhouse is not None else []
     with tempfile.TemporaryDirectory(prefix="fx-lock-") as scratch:
         report = Path(scratch) / "report.json"
@@ -57,6 +59,18 @@ def lock_requirements(workspace: Path, wheelhouse: Path | None = None, leave_out
     ]
     (workspace / LOCK_NAME).write_text(write_lock(wheels), encoding="ascii")
     return len(wheels)
+
+
+def _only_names(source: Path) -> None:
+    """Refuses folders, addresses and options: pip would build what it finds there, on this machine."""
+    for number, line in enumerate(source.read_text(encoding="utf-8").splitlines(), 1):
+        text = line.split("#", 1)[0].strip()
+        if text and (text[0] in "-./\\" or "@" in text or "://" in text):
+            raise RequirementsError(
+                f"'{text}' is no package of an index",
+                place=f"{source}:{number}",
+                cure="name the package and its versions; for a wheel of your own give --wheelhouse FOLDER",
+            )
 
 
 def _plain(name: str) -> str:

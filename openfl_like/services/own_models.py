@@ -3,15 +3,17 @@
 No daemon does any of this; what leaves the machine is a safetensors file.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+
+import numpy as np
 
 from openfl_like.data.shard import build_shard, load_shard_config
 from openfl_like.errors import UsageError
 from openfl_like.frameworks.formats import NEEDS_RUNNER, read_model, write_model
 from openfl_like.frameworks.perform import Performer
-from openfl_like.frameworks.runner import TaskRunner, without_optimizer
+from openfl_like.frameworks.runner import OPTIMIZER, TaskRunner, without_optimizer
 from openfl_like.plan.schema import Plan
 from openfl_like.tensors.container import write_tensors
 
@@ -20,22 +22,24 @@ INITIAL_MODEL = "initial_model.safetensors"
 
 
 @contextmanager
-def own_runner(plan: Plan, workspace: Path, shard: Path | None = None) -> Iterator[TaskRunner]:
-    """Gives the plan's task runner, with its model but without the state of an optimizer.
+def own_runner(
+    plan: Plan, workspace: Path, shard: Path | None = None, *, with_optimizer: bool = False
+) -> Iterator[TaskRunner]:
+    """Gives the plan's task runner with its model.
 
     Args:
         plan: Names runner and settings.
         workspace: Its code, which is run.
         shard: A shard file, for the shapes; None: the first of those in the workspace.
+        with_optimizer: Whether the state of a shared optimizer is among its tensors.
 
     Raises:
         UsageError: If there is no shard.
         TaskError: If the code cannot be loaded.
     """
-    config = shard or _first_shard(workspace)
-    settings = plan.collaborator.settings.model_copy(update={"opt_treatment": "RESET"})
-    alone = plan.model_copy(update={"collaborator": plan.collaborator.model_copy(update={"settings": settings})})
-    performer = Performer(alone, build_shard(load_shard_config(config), (config.parent,)), workspace)
+    config = shard or first_shard(workspace)
+    meant = plan if with_optimizer else plan.with_reset_optimizer()
+    performer = Performer(meant, build_shard(load_shard_config(config), (config.parent,)), workspace)
     with performer.runner() as runner:
         yield runner
 
@@ -65,12 +69,12 @@ def export_model(source: Path, target: Path, runner: TaskRunner | None = None, *
 def prepare_initial_model(source: Path, plan: Plan, workspace: Path, folder: Path) -> Plan:
     """Converts a model file for an experiment that shall start from it.
 
-    The state of an optimizer is kept only for a plan that shares it.
+    The state of an optimizer is kept only for a plan that shares it; a file without it gets that of a new optimizer.
 
     Args:
         source: Any kind of file that `read_model` knows.
         plan: The plan.
-        workspace: Its code; it is run only for a ``.keras`` file.
+        workspace: Its code; it is run only for a ``.keras`` file, and where the state of an optimizer is missing.
         folder: Where `INITIAL_MODEL` is written.
 
     Returns:
@@ -80,20 +84,56 @@ def prepare_initial_model(source: Path, plan: Plan, workspace: Path, folder: Pat
         TensorError: If the file cannot be read.
         UsageError: If its suffix is unknown.
     """
-    needed = source.suffix.removeprefix(".") in NEEDS_RUNNER
-    with own_runner(plan, workspace) if needed else nullcontext() as runner:
-        tensors = read_model(source, runner)
-    shared = plan.collaborator.settings.opt_treatment == "CONTINUE_GLOBAL"
-    write_tensors(folder / INITIAL_MODEL, tensors if shared else without_optimizer(tensors), sync=False)
+    tensors = _read(source, plan, workspace)
+    if plan.collaborator.settings.opt_treatment != "CONTINUE_GLOBAL":
+        tensors = without_optimizer(tensors)
+    elif not any(name.startswith(OPTIMIZER) for name in tensors):
+        with own_runner(plan, workspace, with_optimizer=True) as runner:
+            new = runner.get_tensors()
+            tensors |= {name: array.copy() for name, array in new.items() if name.startswith(OPTIMIZER)}
+    write_tensors(folder / INITIAL_MODEL, tensors, sync=False)
     settings = plan.aggregator.settings.model_copy(update={"init_state_path": INITIAL_MODEL})
     return plan.model_copy(update={"aggregator": plan.aggregator.model_copy(update={"settings": settings})})
 
 
-def _first_shard(workspace: Path) -> Path:
+def prepare_given_models(models: Mapping[str, Path], plan: Plan, workspace: Path, folder: Path) -> dict[str, Path]:
+    """Converts model files for an experiment that evaluates them: without the state of optimizers.
+
+    Args:
+        models: Name -> any kind of file that `read_model` knows.
+        plan: The plan.
+        workspace: Its code; it is run only for ``.keras`` files.
+        folder: Where they are written.
+
+    Returns:
+        Name -> the file to send.
+
+    Raises:
+        TensorError: If a file cannot be read.
+        UsageError: If a suffix is unknown.
+    """
+    prepared = {name: folder / f"{number}.safetensors" for number, name in enumerate(models)}
+    for name, source in models.items():
+        write_tensors(prepared[name], without_optimizer(_read(source, plan, workspace)), sync=False)
+    return prepared
+
+
+def _read(source: Path, plan: Plan, workspace: Path) -> dict[str, np.ndarray]:
+    needed = source.suffix.removeprefix(".") in NEEDS_RUNNER
+    with own_runner(plan, workspace) if needed else nullcontext() as runner:
+        return read_model(source, runner)
+
+
+def first_shard(workspace: Path) -> Path:
+    """Finds the first shard file of a workspace, for shapes and figures.
+
+    Raises:
+        UsageError: If there is none.
+    """
     found = sorted((workspace / "shards").glob("*.yaml"))
     if not found:
         raise UsageError(
-            "there is no shard, and the model's shapes come from one",
+            "there is no shard, and the shapes of data and model come from one",
             place=str(workspace / "shards"),
             cure="name one with --shard FILE, or write shards/<site>.yaml",
         )

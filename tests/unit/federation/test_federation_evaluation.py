@@ -43,6 +43,17 @@ def test_several_validations_are_all_made() -> None:
     assert list(made.tasks) == ["x-validate", "x-extra", "y-validate", "y-extra"]
 
 
+def test_one_validation_of_two_models_is_made_once() -> None:
+    tasks = {**PLAN.tasks, "own": Task(function="validate", kwargs={"batches": 3, "apply": "local"})}
+    assert list(evaluation_of(PLAN.model_copy(update={"tasks": tasks}), ["x", "y"]).tasks) == ["x", "y"]
+
+
+def test_no_site_is_asked_for_the_state_of_an_optimizer() -> None:
+    settings = PLAN.collaborator.settings.model_copy(update={"opt_treatment": "CONTINUE_GLOBAL"})
+    shared = PLAN.model_copy(update={"collaborator": PLAN.collaborator.model_copy(update={"settings": settings})})
+    assert evaluation_of(shared, ["x"]).collaborator.settings.opt_treatment == "RESET"
+
+
 @pytest.mark.parametrize("names", [[], ["A"], ["../x"], ["x", "x"], ["x" * 64]])
 def test_models_need_names(names: list[str]) -> None:
     with pytest.raises(PlanError, match="need names"):

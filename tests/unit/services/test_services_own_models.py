@@ -1,8 +1,10 @@
 """Models as files of other programs: there and back, and as the start of an experiment."""
 
 import asyncio
+import errno
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import ml_dtypes
 import numpy as np
@@ -18,7 +20,13 @@ from openfl_like.plan.load import load_plan
 from openfl_like.plan.schema import Plan
 from openfl_like.plan.workspace import template_path
 from openfl_like.services.comparison import load_shards
-from openfl_like.services.own_models import INITIAL_MODEL, export_model, own_runner, prepare_initial_model
+from openfl_like.services.own_models import (
+    INITIAL_MODEL,
+    export_model,
+    own_runner,
+    prepare_given_models,
+    prepare_initial_model,
+)
 from openfl_like.services.simulation import Simulation, SimulationSettings, shards_of
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.tensors.container import read_tensors, write_tensors
@@ -169,6 +177,42 @@ def test_an_experiment_goes_on_with_the_optimizer_of_another(tmp_path: Path) -> 
         assert set(read_tensors(simulated(prepared, tmp_path / place / "record", tmp_path / place)[1])) == kept
 
 
+def test_a_model_without_its_optimizer_starts_with_a_new_one(tmp_path: Path) -> None:
+    shared = breast_cancer("collaborator.settings.opt_treatment=CONTINUE_GLOBAL")
+    given: dict[str, np.ndarray] = {"bias": np.full((), 0.5, np.float32), "weight": np.ones(30, np.float32)}
+    write_model(tmp_path / "mine.pt", given)
+    plan = prepare_initial_model(tmp_path / "mine.pt", shared, WORKSPACE, tmp_path)
+    models = simulated(plan, tmp_path / "record", tmp_path)
+    first = read_tensors(models[0])
+    assert bits({name: first[name] for name in given}) == bits(given)
+    assert not first[f"{OPTIMIZER}velocity/weight"].any()
+    assert read_tensors(models[1])[f"{OPTIMIZER}velocity/weight"].any()
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "npz", "pt"])
+def test_models_to_evaluate_may_be_of_any_kind_and_lose_their_optimizer(suffix: str, tmp_path: Path) -> None:
+    source = tmp_path / f"mine.{suffix}"
+    write_model(source, {**MODEL, **STATE})
+    prepared = prepare_given_models({"mine": source}, breast_cancer(), WORKSPACE, tmp_path)
+    assert bits(read_tensors(prepared["mine"])) == bits(dict(sorted(MODEL.items())))
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model.npz"
+    write_model(path, MODEL)
+    before = path.read_bytes()
+
+    def torn(file: BinaryIO, **_: object) -> None:
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", torn)
+    with pytest.raises(TensorError, match="cannot be written"):
+        write_model(path, MODEL)
+    assert [found.name for found in tmp_path.iterdir()] == ["model.npz"]
+    assert path.read_bytes() == before
+
+
 def test_the_shapes_come_from_a_shard(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no shard"), own_runner(breast_cancer(), tmp_path):
         pass
@@ -185,8 +229,8 @@ def test_no_daemon_reads_files_of_other_programs() -> None:
         for module in ("frameworks.formats", "services.own_models")
     }
     assert users == {
-        "frameworks.formats": {"services/own_models.py"},
-        "services.own_models": {"api/federation.py", "cli/model.py", "cli/simulate.py"},
+        "frameworks.formats": {"frameworks/keras_file.py", "frameworks/torch_file.py", "services/own_models.py"},
+        "services.own_models": {"api/federation.py", "cli/model.py", "cli/plan.py", "cli/simulate.py"},
     }
 
 
