@@ -50,21 +50,14 @@ def token(name: str, role: str, hosts: tuple[str, ...], server: str, days: float
     """
     from datetime import UTC, datetime, timedelta
 
-    from openfl_like.pki.authority import check_hosts, load_trust
-    from openfl_like.pki.certificate import AuthorityKind
-    from openfl_like.pki.enrol import federation_of
-    from openfl_like.pki.ledger import Ledger, Offer, expiry
+    from openfl_like.pki.enrol import federation_of, make_token
     from openfl_like.pki.roles import Identity, Role
-    from openfl_like.pki.token import Token
 
-    identity = Identity(federation_of(certs), Role(role), name)
-    check_hosts(identity, hosts)
-    made = Token.fresh(identity, server, load_trust(certs).site_ca)
-    ends = expiry(datetime.now(UTC), timedelta(hours=hours))
-    offer = Offer(made.digest, identity.uri, hosts, timedelta(days=days).total_seconds(), ends)
-    Ledger(certs / AuthorityKind.SITE.value).offer(offer)
+    identity, now = Identity(federation_of(certs), Role(role), name), datetime.now(UTC)
+    lifetime, good_for = timedelta(days=days), timedelta(hours=hours)
+    made = make_token(certs, identity, server, hosts=hosts, lifetime=lifetime, good_for=good_for)
     click.echo(made.text)
-    say(f"good once, until {ends[:16]} UTC, for {identity.uri}; there: fx pki enroll TOKEN")
+    say(f"good once, until {(now + good_for).isoformat()[:16]} UTC, for {identity.uri}; there: fx pki enroll TOKEN")
 
 
 @click.command()

@@ -4,15 +4,18 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from openfl_like.pki.authority import Authority, load_trust, new_key_and_csr
+from openfl_like.errors import CredentialError, UsageError
+from openfl_like.pki.authority import Authority, check_hosts, load_trust, new_key_and_csr
 from openfl_like.pki.certificate import AuthorityKind, issuer_of, parse_authorities, parse_certificate, read_identity
-from openfl_like.pki.files import Credentials, read_file
-from openfl_like.pki.ledger import Ledger
+from openfl_like.pki.files import MAX_FILE_BYTES, Credentials, read_file
+from openfl_like.pki.ledger import LONGEST_OFFER, Ledger, Offer, expiry
 from openfl_like.pki.revocation import Entry, Facts, RevocationList, Revocations
 from openfl_like.pki.roles import EXPERIMENT_ROLES, Identity, Role
+from openfl_like.pki.token import Token
 
 SITE_LIFETIME = timedelta(days=365)
 EXPERIMENT_LIFETIME = timedelta(days=30)
+MOST_REASON = 200
 
 
 def federation_of(certs: Path) -> str:
@@ -66,6 +69,39 @@ def issue_credentials(
     return Credentials(identity, chain, key, trust)
 
 
+def make_token(
+    certs: Path,
+    identity: Identity,
+    server: str,
+    *,
+    hosts: Sequence[str] = (),
+    lifetime: timedelta = SITE_LIFETIME,
+    good_for: timedelta = LONGEST_OFFER,
+) -> Token:
+    """Makes a token, and has the authority in ``certs`` keep what must be kept of it.
+
+    Args:
+        certs: Where the authorities are.
+        identity: Whom it lets be certified.
+        server: ``host:port`` of the authority's server.
+        hosts: DNS names and addresses, for server roles only.
+        lifetime: Of the certificate, and of those that renew it.
+        good_for: Until it must be used.
+
+    Raises:
+        CredentialError: If an authority's file is missing, unusable or cannot be written.
+        UsageError: If a host, the address or a time cannot be used.
+    """
+    check_hosts(identity, hosts)
+    trust = load_trust(certs)
+    token = Token.fresh(identity, server, trust.site_ca)
+    ends = expiry(datetime.now(UTC), good_for)
+    under = published(certs, trust.site_ca).number
+    offer = Offer(token.digest, identity.uri, tuple(hosts), lifetime.total_seconds(), ends, under)
+    Ledger(certs / AuthorityKind.SITE.value).offer(offer)
+    return token
+
+
 def published(certs: Path, site_ca: bytes) -> RevocationList:
     """Gives the newest revocation list of the authority in ``certs``; an empty one if nothing was ever revoked.
 
@@ -86,8 +122,11 @@ def revoke(certs: Path, identity: Identity, reason: str, now: datetime) -> Revoc
         now: Present time, with a time zone.
 
     Raises:
-        CredentialError: If the site CA's files are missing or unusable.
+        CredentialError: If the site CA's files are missing or unusable, or the list has no room for another entry.
+        UsageError: If the reason is too long.
     """
+    if len(reason) > MOST_REASON:
+        raise UsageError(f"the reason has {len(reason)} characters, {MOST_REASON} are the most", cure="shorten it")
     authority = Authority.load(certs / AuthorityKind.SITE.value)
     ledger = Ledger(certs / AuthorityKind.SITE.value)
     with ledger.alone():
@@ -97,7 +136,13 @@ def revoke(certs: Path, identity: Identity, reason: str, now: datetime) -> Revoc
         serials, keys = tuple(one.serial for one in known), tuple(one.key for one in known)
         entry = Entry(former.number + 1, identity.uri, serials, keys, now.astimezone(UTC).isoformat(), reason)
         found = former.plus(entry)
-        ledger.publish(found.signed(authority))
+        signed = found.signed(authority)
+        if len(signed) > MAX_FILE_BYTES:
+            raise CredentialError(
+                f"the revocation list would have {len(signed):,} bytes, the limit is {MAX_FILE_BYTES:,}",
+                cure="found the federation's authorities anew ('fx pki init') and enrol its members again",
+            )
+        ledger.publish(signed)
     return found
 
 

@@ -89,10 +89,14 @@ def write_new(path: Path, data: bytes, *, private: bool) -> None:
     """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600 if private else 0o644)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:  # a half-written file would be taken for a damaged one
+            path.unlink(missing_ok=True)
+            raise
     except FileExistsError as error:
         raise CredentialError("the file exists and is not overwritten", place=str(path)) from error
     except OSError as error:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from openfl_like.errors import CredentialError, NotAllowedError, UsageError
 from openfl_like.pki.certificate import key_digest, parse_certificate, read_identity
-from openfl_like.pki.files import make_private_dir, read_file, sync_directory, write_new, write_whole
+from openfl_like.pki.files import make_private_dir, read_file, sync_directory, write_whole
 from openfl_like.pki.roles import Identity
 
 LONGEST_OFFER = timedelta(hours=24)
@@ -32,6 +32,7 @@ class Offer:
         hosts: DNS names and addresses, for server roles.
         lifetime_s: Of the certificate, and of those that renew it.
         expires: End of the token, ISO 8601.
+        under: Number of the revocation list when it was made; its certificate falls with every later revocation.
     """
 
     digest: str
@@ -39,6 +40,7 @@ class Offer:
     hosts: tuple[str, ...]
     lifetime_s: float
     expires: str
+    under: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +88,7 @@ class Ledger:
     def offer(self, offer: Offer) -> None:
         """Keeps a token; raises CredentialError if it cannot be written."""
         self.prepare()
-        write_new(self._open / f"{offer.digest}.json", _bytes(asdict(offer)), private=True)
-        sync_directory(self._open)
+        write_whole(self._open / f"{offer.digest}.json", _bytes(asdict(offer)))
 
     def burn(self, digest: str, now: datetime) -> Offer:
         """Uses a token up, on disk, and gives what it was good for; of many that try at once one succeeds.
@@ -140,8 +141,7 @@ class Ledger:
             not_after=leaf.not_valid_after_utc.isoformat(),
             by=by,
         )
-        write_new(self._issued / f"{issued.serial}.json", _bytes(asdict(issued)), private=True)
-        sync_directory(self._issued)
+        write_whole(self._issued / f"{issued.serial}.json", _bytes(asdict(issued)))
         return issued
 
     def issued(self, serial: str = "*") -> list[Issued]:

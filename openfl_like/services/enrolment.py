@@ -17,6 +17,7 @@ from openfl_like.pki.enrol import SITE_LIFETIME, check_not_revoked, published
 from openfl_like.pki.files import Trust
 from openfl_like.pki.ledger import Ledger
 from openfl_like.pki.peer import PeerVerifier
+from openfl_like.pki.revocation import RevocationList
 from openfl_like.pki.roles import EXPERIMENT_ROLES, Identity
 from openfl_like.pki.token import secret_digest
 from openfl_like.services.throttle import Throttle
@@ -25,6 +26,24 @@ from openfl_like.wire.tls import load_chain, office_context
 
 log = logging.getLogger(__name__)
 SERVING_REFRESH_S = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a certificate is to say.
+
+    Attributes:
+        identity: Whom it is for.
+        hosts: DNS names and addresses, for server roles.
+        lifetime: How long it is valid.
+        under: Number of the revocation list that was looked at before: a later revocation of this identity, made while
+            the certificate is, holds for it, too.
+    """
+
+    identity: Identity
+    hosts: tuple[str, ...]
+    lifetime: timedelta
+    under: int
 
 
 @dataclass(slots=True)
@@ -85,12 +104,17 @@ class Office:
         request = question.fields.get("csr", "").encode("utf-8")
         self._check_key(request)
         offer = self._ledger.burn(secret_digest(question.fields.get("secret", "")), datetime.now(UTC))
-        identity = Identity.parse(offer.uri)
-        lifetime = timedelta(seconds=offer.lifetime_s)
-        return self._certify(identity, request, hosts=offer.hosts, lifetime=lifetime, by="token")
+        revoked = [entry.number for entry in self._published().entries if entry.uri == offer.uri]
+        if max(revoked, default=0) > offer.under:
+            raise NotAllowedError(
+                f"the token was made before {offer.uri} was revoked",
+                cure="ask the administrator of the authority for a new one",
+            )
+        asked = Asked(Identity.parse(offer.uri), offer.hosts, timedelta(seconds=offer.lifetime_s), offer.under)
+        return self._certify(asked, request, by="token")
 
     def _renew(self, question: Question) -> Mapping[str, str]:
-        identity = self._member(question)
+        identity, number = self._member(question)
         if identity.role in EXPERIMENT_ROLES:
             raise NotAllowedError(f"{identity.uri} belongs to an experiment: its Director certifies it")
         request = question.fields.get("csr", "").encode("utf-8")
@@ -99,36 +123,38 @@ class Office:
         known = self._ledger.issued(serial)
         hosts = known[0].hosts if known else ()
         lifetime = timedelta(seconds=known[0].lifetime_s) if known else SITE_LIFETIME
-        return self._certify(identity, request, hosts=hosts, lifetime=lifetime, by="renewal")
+        return self._certify(Asked(identity, hosts, lifetime, number), request, by="renewal")
 
     def _revocations(self, question: Question) -> Mapping[str, str]:
         self._member(question)
-        found = published(self.certs, self._trust.site_ca)
+        found = self._published()
         if str(found.number) == question.fields.get("known", ""):
             return {"number": str(found.number)}
         return {"number": str(found.number), "list": self._ledger.revocations.read_text(encoding="utf-8")}
 
-    def _member(self, question: Question) -> Identity:
+    def _published(self) -> RevocationList:
+        return published(self.certs, self._trust.site_ca)
+
+    def _member(self, question: Question) -> tuple[Identity, int]:
+        """Gives who asks, and the number of the list on which that is not."""
         if not question.certificate:
             raise UnauthenticatedError("no certificate was shown", cure="enrol first: fx pki enroll TOKEN")
         identity = self._verifier.identify(question.certificate, datetime.now(UTC))
-        check_not_revoked(published(self.certs, self._trust.site_ca), question.certificate)
-        return identity
+        found = self._published()
+        check_not_revoked(found, question.certificate)
+        return identity, found.number
 
     def _check_key(self, request: bytes) -> None:
         """Refuses a request that cannot be used, or whose key was certified before."""
         digest = check_request(request)
-        revoked = {key for entry in published(self.certs, self._trust.site_ca).entries for key in entry.keys}
+        revoked = {key for entry in self._published().entries for key in entry.keys}
         if digest in revoked or any(issued.key == digest for issued in self._ledger.issued()):
             raise CredentialError("this key was certified before", cure="make a new one: 'fx pki enroll' does")
 
-    def _certify(
-        self, identity: Identity, request: bytes, *, hosts: tuple[str, ...], lifetime: timedelta, by: str
-    ) -> Mapping[str, str]:
-        number = published(self.certs, self._trust.site_ca).number
-        now = datetime.now(UTC)
-        chain = self.authority.under(number).issue(identity, request, lifetime=lifetime, now=now, hosts=hosts)
-        issued = self._ledger.record(chain, by=by, hosts=hosts, lifetime=lifetime)
+    def _certify(self, asked: Asked, request: bytes, *, by: str) -> Mapping[str, str]:
+        authority, now = self.authority.under(asked.under), datetime.now(UTC)
+        chain = authority.issue(asked.identity, request, lifetime=asked.lifetime, now=now, hosts=asked.hosts)
+        issued = self._ledger.record(chain, by=by, hosts=asked.hosts, lifetime=asked.lifetime)
         log.info("certified %s until %s (%s, serial %s)", issued.uri, issued.not_after, by, issued.serial)
         trust = self._trust
         return {
@@ -158,4 +184,7 @@ async def run_office(certs: Path, listen: str, ready: Callable[[str], None]) -> 
         ready(f"{listen.rpartition(':')[0]}:{server.port}")
         while True:
             await asyncio.sleep(SERVING_REFRESH_S)
-            load_chain(context, *office.authority.serving(datetime.now(UTC)))
+            try:
+                load_chain(context, *office.authority.serving(datetime.now(UTC)))
+            except OSError as error:  # no room for a temporary file; the certificate holds for some days more
+                log.warning("the server's own certificate could not be renewed today: %s", error)

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import cast
 
@@ -14,9 +14,9 @@ import pytest
 from federations import PLAN, THREE, User, shards
 
 from openfl_like.errors import NotAllowedError, NotFoundError, RevokedError, UnreachableError
-from openfl_like.pki.authority import load_trust
+from openfl_like.pki.enrol import make_token
 from openfl_like.pki.files import load_credentials, save_credentials
-from openfl_like.pki.ledger import Ledger, Offer, expiry
+from openfl_like.pki.ledger import Ledger
 from openfl_like.pki.roles import Identity, Role
 from openfl_like.pki.token import Token
 from openfl_like.services.aggregator_process import free_port
@@ -62,14 +62,8 @@ async def fx(*words: str, cwd: Path, line: str = "") -> tuple[int, str, str]:
 
 def offered(certs: Path, address: str, role: Role, name: str, lifetime: timedelta = timedelta(days=1)) -> Token:
     """Makes a token as `fx pki token` does, with a lifetime as short as is wanted."""
-    identity = Identity("local", role, name)
-    token = Token.fresh(identity, address, load_trust(certs).site_ca)
     hosts = ("localhost",) if role is Role.DIRECTOR else ()
-    offer = Offer(
-        token.digest, identity.uri, hosts, lifetime.total_seconds(), expiry(datetime.now(UTC), timedelta(hours=1))
-    )
-    Ledger(certs / "site-ca").offer(offer)
-    return token
+    return make_token(certs, Identity("local", role, name), address, hosts=hosts, lifetime=lifetime)
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ import pytest
 
 from openfl_like.errors import CertificateExpiredError, UnauthenticatedError, UnreachableError
 from openfl_like.pki.authority import Authority, enrolment_name
-from openfl_like.pki.ledger import Ledger, Offer, expiry
+from openfl_like.pki.enrol import make_token
 from openfl_like.pki.roles import Identity, Role
 from openfl_like.pki.token import Token
 from openfl_like.services.enrolment import Office
@@ -55,10 +55,7 @@ async def office(federation: ThrowAwayFederation) -> AsyncIterator[str]:
 
 
 def offered(federation: ThrowAwayFederation, address: str) -> Token:
-    token = Token.fresh(Identity("hospitals", Role.ENVOY, "new"), address, federation.trust.site_ca)
-    ends = expiry(datetime.now(UTC), timedelta(hours=1))
-    Ledger(federation.certs / "site-ca").offer(Offer(token.digest, token.identity.uri, (), 3600.0, ends))
-    return token
+    return make_token(federation.certs, Identity("hospitals", Role.ENVOY, "new"), address)
 
 
 async def test_another_authority_is_told_nothing(

@@ -1,3 +1,5 @@
+import errno
+import os
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -99,3 +101,18 @@ def test_a_damaged_record_is_told_by_name(ledger: Ledger, tmp_path: Path, now: d
             ledger.offers()
         with pytest.raises(NotAllowedError):
             ledger.burn(DIGEST, now)
+
+
+def test_a_record_that_has_no_room_leaves_nothing_behind(
+    ledger: Ledger, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger.offer(offer(now))
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(CredentialError, match="No space left on device"):
+            ledger.offer(offer(now, "cd" * 32))
+    assert ledger.offers() == [offer(now)]

@@ -9,9 +9,9 @@ import pytest
 from openfl_like.errors import CredentialError, NotAllowedError, RevokedError, UnauthenticatedError, UsageError
 from openfl_like.pki.authority import new_key_and_csr
 from openfl_like.pki.certificate import describe
-from openfl_like.pki.enrol import revoke
+from openfl_like.pki.enrol import check_not_revoked, make_token, published, revoke
 from openfl_like.pki.files import Credentials, Trust
-from openfl_like.pki.ledger import Ledger, Offer, expiry
+from openfl_like.pki.ledger import Ledger
 from openfl_like.pki.lifetime import Life
 from openfl_like.pki.peer import verify_peer
 from openfl_like.pki.roles import Identity, Role
@@ -35,11 +35,7 @@ def office(federation: ThrowAwayFederation) -> Office:
 
 
 def offered(federation: ThrowAwayFederation, role: Role = Role.ENVOY, hosts: tuple[str, ...] = ()) -> Token:
-    token = Token.fresh(Identity("test", role, "one"), "localhost:1", federation.trust.site_ca)
-    ends = expiry(datetime.now(UTC), HOUR)
-    offer = Offer(token.digest, token.identity.uri, hosts, HOUR.total_seconds(), ends)
-    Ledger(federation.certs / "site-ca").offer(offer)
-    return token
+    return make_token(federation.certs, Identity("test", role, "one"), "localhost:1", hosts=hosts, lifetime=HOUR)
 
 
 def question(certificate: bytes = b"", host: str = "10.0.0.1", **fields: str) -> Question:
@@ -136,6 +132,34 @@ async def test_a_revoked_one_is_neither_renewed_nor_told_anything_and_its_key_is
         await office.answer(wish(offered(federation), csr))
     fresh = await office.answer(wish(offered(federation)))
     await office.answer(question(fresh["chain"].encode(), ask="revocations", known="0"))
+
+
+async def test_a_token_that_is_older_than_a_revocation_of_its_name_is_worth_nothing(
+    federation: ThrowAwayFederation, office: Office
+) -> None:
+    token = offered(federation)
+    revoke(federation.certs, Identity("test", Role.ENVOY, "one"), "a token was stolen", datetime.now(UTC))
+    with pytest.raises(NotAllowedError, match="made before fx://test/envoy/one was revoked"):
+        await office.answer(wish(token))
+    with pytest.raises(NotAllowedError, match="was used before"):
+        await office.answer(wish(token))
+
+
+class Hurried(Office):
+    """An authority whose administrator revokes somebody just while that certificate is renewed."""
+
+    def _check_key(self, request: bytes) -> None:
+        revoke(self.certs, Identity("test", Role.ENVOY, "one"), "stolen", datetime.now(UTC))
+        super()._check_key(request)
+
+
+async def test_a_renewal_that_overlaps_a_revocation_falls_with_it(federation: ThrowAwayFederation) -> None:
+    first = await Office(federation.certs).answer(wish(offered(federation)))
+    renewed = await Hurried(federation.certs).answer(
+        question(first["chain"].encode(), ask="renew", csr=new_key_and_csr()[1].decode())
+    )
+    with pytest.raises(RevokedError):
+        check_not_revoked(published(federation.certs, federation.trust.site_ca), renewed["chain"].encode())
 
 
 async def test_the_list_is_sent_to_who_does_not_know_it(federation: ThrowAwayFederation, office: Office) -> None:
