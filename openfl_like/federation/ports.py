@@ -287,7 +287,7 @@ class UserPort(Protocol):
     async def resume(self, caller: str, experiment: str) -> ExperimentSummary:
         """Queues an experiment again that FAILED or was CANCELLED; the answer is given when it is durable."""
 
-    async def model(self, experiment: str, which: str) -> Path:
+    async def model(self, experiment: str, which: str) -> Stored:
         """Gives the file of the best or last version or of a round number."""
 
     async def envoys(self) -> list[EnvoyRecord]:

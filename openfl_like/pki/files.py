@@ -7,6 +7,7 @@ holder ``<role>/<name>/`` with the files of `save_credentials`.
 import contextlib
 import hashlib
 import os
+import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -238,6 +239,31 @@ def private_key_digest(key_pem: bytes) -> str:
         raise CredentialError("this is no unencrypted private key in PEM form") from error
     kind, form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     return hashlib.sha256(public.public_bytes(kind, form)).hexdigest()
+
+
+def belongs(chain_pem: bytes, key_pem: bytes) -> bool:
+    """Whether a certificate was made for a private key.
+
+    Raises:
+        CredentialError: If one of them cannot be read.
+    """
+    return private_key_digest(key_pem) == key_digest(parse_certificate(chain_pem, "the certificate"))
+
+
+def check_writable(directory: Path) -> None:
+    """Looks whether certificate and key could be replaced: a file of that size can be made in their folder.
+
+    Raises:
+        CredentialError: If it cannot.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=directory) as file:
+            file.write(bytes(MAX_FILE_BYTES // 16))
+            file.flush()
+    except OSError as error:
+        message = f"the folder cannot be written: {error.strerror}"
+        cure = "make room, or mount it writable for this user"
+        raise CredentialError(message, place=str(directory), cure=cure) from error
 
 
 def read_file(path: Path) -> bytes:

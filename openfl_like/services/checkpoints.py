@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 import re
 import secrets
@@ -11,7 +12,15 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from openfl_like.errors import BundleError, ConflictError, NotAllowedError, NotFoundError, UsageError
+from openfl_like.errors import (
+    BundleError,
+    ConflictError,
+    FederationError,
+    NotAllowedError,
+    NotFoundError,
+    StorageError,
+    no_room,
+)
 from openfl_like.failpoints import failpoint
 from openfl_like.federation import surplus
 from openfl_like.federation.events import Announce, Notice
@@ -25,7 +34,9 @@ from openfl_like.plan.checks import check_plan
 from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.schema import Plan
 from openfl_like.services.leftovers import INCOMING, OUTGOING, UNFINISHED
-from openfl_like.services.once import Once
+from openfl_like.services.once import Once, check_request_id
+from openfl_like.services.room import Room
+from openfl_like.services.settings import DirectorFile, check_times
 from openfl_like.services.signature import verify_submitter
 from openfl_like.store.checkpoint import (
     BUNDLE,
@@ -49,7 +60,6 @@ from openfl_like.tensors.manifest import sha256_file
 
 log = logging.getLogger(__name__)
 ORIGIN = "origin.json"
-_REQUEST_ID = re.compile(r"[0-9a-f]{8,64}")
 _KIND = re.compile(r"[a-z_]{1,64}")
 _MOST_SECONDS = 1 << 36
 _MOST_EPOCHS = 1 << 31
@@ -61,16 +71,24 @@ class Checkpoints:
     """Makes checkpoints and takes them in.
 
     Args:
-        state: The Director's state directory.
+        settings: director.yaml.
         credentials: The Director's certificate.
         store: What it remembers.
+        room: Whether there is room on its disks.
         taking: Imports under way, by user and request.
     """
 
-    state: Path
+    settings: DirectorFile
     credentials: Credentials
     store: DirectorStore
+    room: Room
     taking: Once[ExperimentSummary] = field(default_factory=Once)
+    _making: dict[str, asyncio.Lock] = field(default_factory=dict)
+
+    @property
+    def state(self) -> Path:
+        """The Director's state directory."""
+        return self.settings.state
 
     # ---- out
 
@@ -78,10 +96,19 @@ class Checkpoints:
     async def exported(self, experiment: str) -> AsyncIterator[Path]:
         """Makes the checkpoint of an experiment that has ended; the file goes when the block is left.
 
+        Of one experiment there is one such file at a time; who else asks for it waits.
+
         Raises:
             ConflictError: If it has not ended, or its files are not what its record says.
             NotFoundError: If there is none.
+            StorageError: If there is no room for it.
         """
+        lock = self._making.setdefault(self.store.experiment(experiment).summary.id, asyncio.Lock())
+        async with lock, self._written(experiment) as path:
+            yield path
+
+    @contextlib.asynccontextmanager
+    async def _written(self, experiment: str) -> AsyncIterator[Path]:
         stored = self.store.experiment(experiment)
         summary = stored.summary
         if not summary.status.ended:
@@ -94,15 +121,24 @@ class Checkpoints:
         (self.state / OUTGOING).mkdir(exist_ok=True, mode=0o700)
         out = self.state / OUTGOING / f"{summary.id}-{secrets.token_hex(8)}.tar"
         files = ExperimentFiles(self.state / "experiments" / summary.id)
+        largest = (files.bundle, *files.models().values())
+        self._check_room(sum(path.stat().st_size for path in largest if path.exists()))
+        writing = asyncio.create_task(
+            asyncio.to_thread(write_checkpoint, summary, origin, stored.bundle, files, out), name=f"export {summary.id}"
+        )
         try:
-            try:
-                await asyncio.to_thread(write_checkpoint, summary, origin, stored.bundle, files, out)
-            finally:
-                self._still(summary)
+            await asyncio.shield(writing)  # a thread cannot be broken off
+            self._still(summary)
             failpoint("director.export.written", out)
             yield out
+        except ConflictError:
+            self._still(summary)
+            raise
         finally:
-            out.unlink(missing_ok=True)
+            if writing.done():
+                out.unlink(missing_ok=True)
+            else:
+                writing.add_done_callback(lambda done: _remove(done, out))
 
     def _still(self, summary: ExperimentSummary) -> None:
         if self.store.experiment(summary.id).summary != summary:
@@ -112,8 +148,7 @@ class Checkpoints:
 
     async def expect_checkpoint(self, caller: str, offer: CheckpointOffer) -> Landing:
         """Checks request id, size, room and signature before a byte of the archive is taken."""
-        if not _REQUEST_ID.fullmatch(offer.request_id):
-            raise UsageError("a request id has 8 to 64 hexadecimal digits")
+        check_request_id(offer.request_id)
         size = offer.manifest.total_bytes
         if size > MAX_CHECKPOINT_BYTES:
             raise BundleError(f"the checkpoint has {size:,} bytes, the limit is {MAX_CHECKPOINT_BYTES:,}")
@@ -123,13 +158,17 @@ class Checkpoints:
         landing = self._incoming(caller, offer)
         if await asyncio.to_thread(self.store.requested, caller, offer.request_id) is not None:
             return Landing(landing, complete=True)
+        self._check_room(2 * size)  # the archive, and what is in it
+        return Landing(landing)
+
+    def _check_room(self, size: int) -> None:
+        self.room.check()
         free = shutil.disk_usage(self.state).free
-        if free < 2 * size:
-            raise ConflictError(
-                f"a checkpoint of {size:,} bytes needs twice that at the director, {free:,} are free",
+        if free < size:
+            raise StorageError(
+                f"a checkpoint needs {size:,} bytes at the director, {free:,} are free",
                 cure="make room on the director's disk",
             )
-        return Landing(landing)
 
     async def take_checkpoint(self, caller: str, offer: CheckpointOffer) -> ExperimentSummary:
         """Takes in a complete checkpoint; it is on disk when this returns.
@@ -137,6 +176,8 @@ class Checkpoints:
         Raises:
             BundleError: If anything in it is damaged or does not fit; the message names the entry.
             ConflictError: If an experiment of this id is here.
+            PlanError: If its plan has longer times than this Director's certificates.
+            StorageError: If there is no room; what has arrived is kept.
         """
         return await self.taking.do((caller, offer.request_id), lambda: self._take(caller, offer))
 
@@ -154,13 +195,19 @@ class Checkpoints:
             if checkpoint.bundle != offer.bundle:
                 raise BundleError("the bundle in the checkpoint is not the one that was signed for the import")
             self._refuse_known(checkpoint.summary.id)
-            _furnish(staging, checkpoint, caller)
+            check_times(_furnish(staging, checkpoint, caller), self.settings)
             failpoint("director.import.built")
             log.info("experiment %s imported by %s", checkpoint.summary.id, caller)
-            return self._enter(staging, checkpoint, caller, offer)
+            found = self._enter(staging, checkpoint, caller, offer)
+        except (FederationError, OSError) as error:
+            full = no_room(error)
+            if full is None:
+                incoming.unlink(missing_ok=True)
+            raise full or error from error
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-            incoming.unlink(missing_ok=True)
+        incoming.unlink(missing_ok=True)
+        return found
 
     def _enter(self, staging: Path, checkpoint: Checkpoint, caller: str, offer: CheckpointOffer) -> ExperimentSummary:
         """Gives a complete directory its place, and then the row that makes it an experiment of ours."""
@@ -169,8 +216,10 @@ class Checkpoints:
         directory.parent.mkdir(exist_ok=True, mode=0o700)
         try:
             staging.rename(directory)
-        except OSError:
-            raise _taken(summary.id) from None
+        except OSError as error:
+            if error.errno in {errno.EEXIST, errno.ENOTEMPTY}:
+                raise _taken(summary.id) from None
+            raise
         sync_names(directory.parent)
         failpoint("director.import.placed")
         try:
@@ -193,6 +242,12 @@ class Checkpoints:
         return self.state / INCOMING / f"{caller}-{offer.request_id}.checkpoint"
 
 
+def _remove(writing: asyncio.Task[None], out: Path) -> None:
+    if not writing.cancelled():
+        writing.exception()  # its caller was told, or has gone
+    out.unlink(missing_ok=True)
+
+
 def _taken(experiment: str) -> ConflictError:
     return ConflictError(
         f"there is an experiment '{experiment}' here already; a checkpoint is taken in once",
@@ -203,8 +258,8 @@ def _taken(experiment: str) -> ConflictError:
 # ---- what a checkpoint must be ------------------------------------------------------------------------------------
 
 
-def _furnish(staging: Path, checkpoint: Checkpoint, caller: str) -> None:
-    """Makes the directory of an experiment from the entries of a checkpoint, and everything durable."""
+def _furnish(staging: Path, checkpoint: Checkpoint, caller: str) -> Plan:
+    """Makes the directory of an experiment from the entries of a checkpoint, everything durable; gives its plan."""
     try:
         plan = unpack(staging / BUNDLE, staging / "workspace")
         check_plan(plan, "the imported plan")
@@ -223,6 +278,7 @@ def _furnish(staging: Path, checkpoint: Checkpoint, caller: str) -> None:
         (staging / name).unlink()
     ExperimentFiles(staging).prepare()
     sync_names(staging / "models", staging)
+    return plan
 
 
 def _check_summary(checkpoint: Checkpoint, plan: Plan, frozen: bytes) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -19,7 +18,6 @@ from openfl_like.errors import (
     NotAllowedError,
     NotFoundError,
     StorageError,
-    UsageError,
     no_room,
 )
 from openfl_like.events.bus import EventBus, batched
@@ -39,6 +37,7 @@ from openfl_like.federation.ports import (
     Landing,
     OrderReply,
     StopOrder,
+    Stored,
     Submission,
 )
 from openfl_like.pki.authority import Authority
@@ -53,11 +52,11 @@ from openfl_like.services.checkpoints import Checkpoints
 from openfl_like.services.dispatch import Desk, Dispatch
 from openfl_like.services.feed import MILESTONES, Feed, history_of, record_of, tell_end, versions_of
 from openfl_like.services.integrity import check_file
-from openfl_like.services.leftovers import remove_leftovers
+from openfl_like.services.leftovers import INCOMING, remove_leftovers
 from openfl_like.services.lifetime import allow_many_connections
 from openfl_like.services.lock import only_one
-from openfl_like.services.mending import mend, mend_all
-from openfl_like.services.once import Once
+from openfl_like.services.mending import mend_all
+from openfl_like.services.once import Once, check_request_id
 from openfl_like.services.revoking import beside
 from openfl_like.services.room import Room
 from openfl_like.services.roster import Roster
@@ -76,7 +75,6 @@ from openfl_like.wire.director import SERVICE, DirectorServicer
 from openfl_like.wire.server import Server, service_handler
 
 log = logging.getLogger(__name__)
-REQUEST_ID = re.compile(r"[0-9a-f]{8,64}")
 BUNDLE_SLACK_BYTES = 16 << 20  # the archive's own headers
 RESUMED_BY = "resumed by "
 
@@ -126,9 +124,12 @@ class Director:
             return self._known(experiment).summary.status.ended
         except NotFoundError:
             return True
+        except FederationError as error:  # a damaged row is no reason to lose sites
+            log.warning("experiment %s: %s %s", experiment[:80], error.code, error)
+            return False
 
     def _on_logs(self, lines: LogLines) -> None:
-        with contextlib.suppress(NotFoundError):
+        with contextlib.suppress(FederationError):  # of an experiment that is not known, or whose row is damaged
             path = self._files(self._known(lines.experiment).summary.id).log(lines.source)
             failpoint("director.log.before")
             file = self._logs.setdefault(path, LogFile(path))
@@ -140,8 +141,7 @@ class Director:
 
     async def expect_bundle(self, caller: str, submission: Submission) -> Landing:
         """Checks request id, size and signature before a byte of the bundle is taken."""
-        if not REQUEST_ID.fullmatch(submission.request_id):
-            raise UsageError("a request id has 8 to 64 hexadecimal digits")
+        check_request_id(submission.request_id)
         if submission.manifest.total_bytes > MAX_TOTAL_BYTES + BUNDLE_SLACK_BYTES:
             raise BundleError(
                 f"the bundle has {submission.manifest.total_bytes:,} bytes, the limit is {MAX_TOTAL_BYTES:,}",
@@ -175,7 +175,7 @@ class Director:
             return known
         failpoint("director.submit.received")
         incoming = self._incoming(caller, submission)
-        staging = self.settings.state / "incoming" / f"unpacked-{secrets.token_hex(8)}"
+        staging = self.settings.state / INCOMING / f"unpacked-{secrets.token_hex(8)}"
         try:
             plan = unpack(incoming, staging)
             check_plan(plan, "the submitted plan")
@@ -303,16 +303,15 @@ class Director:
         if last is None or last.kind != Notice.EXPERIMENT_RESUMED:
             feed.announce(Announce(Notice.EXPERIMENT_RESUMED, {"by": summary.reason.removeprefix(RESUMED_BY)}))
 
-    async def model(self, experiment: str, which: str) -> Path:
-        """Gives the file of a published model."""
+    async def model(self, experiment: str, which: str) -> Stored:
+        """Gives the file of a published model, which is read for that."""
         files = self._files(self._known(experiment).summary.id)
         versions = await asyncio.to_thread(versions_of, files)
         version = pick_version(versions, which).version
         path = files.model(version.round)
         if not path.exists():
             raise NotFoundError(f"version {which} is not kept any more", cure="raise model_store.keep.last in the plan")
-        await asyncio.to_thread(check_file, path, version.digest)
-        return path
+        return Stored(path, await asyncio.to_thread(check_file, path, version.digest))
 
     async def envoys(self) -> list[EnvoyRecord]:
         """Lists the roster."""
@@ -334,15 +333,18 @@ class Director:
         while True:
             self._queued.clear()
             waiting = [item for item in await self.experiments() if not item.status.ended]
-            waiting = [summary for summary in waiting if await self._readable(summary)]
-            if waiting:
-                await self._run(min(waiting, key=lambda item: item.status is Status.QUEUED))  # the first that came
-            else:
+            if not waiting:
                 await self._queued.wait()
+                continue
+            first = min(waiting, key=lambda item: item.status is Status.QUEUED)  # of these the first that came
+            if await self._readable(first):
+                await self._run(first)
 
     async def _readable(self, summary: ExperimentSummary) -> bool:
-        """Whether the record of a waiting experiment can be used; if not it FAILED, and the queue goes on."""
+        """Whether a waiting experiment can be run now; if its record is damaged it FAILED, and the queue goes on."""
         try:
+            if self._known(summary.id).summary.status.ended:
+                return False  # somebody cancelled it while the queue was read
             self._tell_resumed(summary)
         except StorageError:
             await self.room.wait()
@@ -372,10 +374,8 @@ class Director:
             history=feed.store.events,
             standby=self.standby,
         )
-        stored = self.store.experiment(summary.id)
-        self._current = Dispatch(desk, stored, self._files(summary.id))
+        self._current = Dispatch(desk, self.store.experiment(summary.id), self._files(summary.id))
         try:
-            await asyncio.to_thread(mend, stored, self._files(summary.id))
             outcome = await self._current.run()
         except StorageError as error:
             log.warning("experiment %s waits: %s", summary.id, error)
@@ -426,7 +426,7 @@ class Director:
         return ExperimentFiles(self.settings.state / "experiments" / experiment)
 
     def _incoming(self, caller: str, submission: Submission) -> Path:
-        return self.settings.state / "incoming" / f"{caller}-{submission.request_id}.tar"
+        return self.settings.state / INCOMING / f"{caller}-{submission.request_id}.tar"
 
     def _feed(self, experiment: str) -> Feed:
         """Opens what watchers of an experiment that has not ended read from."""
@@ -454,7 +454,7 @@ async def run_director(settings: DirectorFile, credentials: Credentials, ready: 
     with contextlib.ExitStack() as stack:
         stack.enter_context(only_one(settings.state, "director"))
         await asyncio.to_thread(end_marked, settings.state)
-        (settings.state / "incoming").mkdir(exist_ok=True, mode=0o700)
+        (settings.state / INCOMING).mkdir(exist_ok=True, mode=0o700)
         store = DirectorStore(settings.state)
         failpoint("director.opened")
         stack.callback(store.close)
@@ -463,7 +463,7 @@ async def run_director(settings: DirectorFile, credentials: Credentials, ready: 
         await asyncio.to_thread(mend_all, settings.state, store)
         director = Director(settings, credentials, authority, store)
         guard = director.upkeep.guard
-        checkpoints = CheckpointServicer(Checkpoints(settings.state, credentials, store))
+        checkpoints = CheckpointServicer(Checkpoints(settings, credentials, store, director.room))
         handlers = (
             service_handler(SERVICE, DirectorServicer(director.roster, director), guard),
             service_handler(CHECKPOINTS, checkpoints, guard),

@@ -21,6 +21,7 @@ from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.loop import Outcome
 from openfl_like.services.aggregator_process import NO_ROOM_EXIT, Address, AggregatorLostError, AggregatorProcess
 from openfl_like.services.log_sender import LogSender
+from openfl_like.services.mending import mend
 from openfl_like.services.restarts import Restarts
 from openfl_like.services.roster import Roster
 from openfl_like.services.settings import DirectorFile
@@ -110,10 +111,13 @@ class Dispatch:
             StorageError: If there is no room on a disk; it has not ended, and can be run again when there is.
         """
         try:
+            await asyncio.to_thread(mend, self.experiment, self.files)
             plan = thaw(self.files.plan.read_bytes())
             await self._catch_up()
             if self._end is not None:  # the Director died before it could note that
                 return self._end
+            if self._cancelled_by:
+                return self._cancelled()
             self.desk.on_status(Status.STARTING, "")
             self._starting = asyncio.create_task(self._prepare(plan))
             await self._starting

@@ -11,6 +11,7 @@ from openfl_like import __version__
 from openfl_like.errors import (
     MEANINGS,
     ConflictError,
+    DamagedError,
     FederationError,
     InternalError,
     StorageError,
@@ -32,7 +33,7 @@ from openfl_like.federation.ports import (
     Welcome,
 )
 from openfl_like.pki.authority import new_key_and_csr
-from openfl_like.pki.files import Credentials, save_credentials
+from openfl_like.pki.files import Credentials, belongs, save_credentials
 from openfl_like.pki.roles import Identity, Role
 from openfl_like.plan.bundle import unpack
 from openfl_like.plan.checks import check_plan
@@ -201,7 +202,12 @@ class Envoy:
                 try:
                     await self._stay()
                     log.warning("the director ended the session; connecting again")
-                except (UnreachableError, StorageError, InternalError) as error:  # its defect is not our end
+                except (
+                    UnreachableError,
+                    StorageError,
+                    DamagedError,
+                    InternalError,
+                ) as error:  # not our end
                     log.warning("%s; trying again", error)
                 except ConflictError as error:
                     # a session that we lost may live on at the Director until it has found out
@@ -367,12 +373,14 @@ class Envoy:
     async def _start(self, experiment: str, chain: bytes) -> None:
         """Starts the collaborator of an accepted order with its short-lived certificate."""
         work = self._work.get(experiment)
-        if work is None or work.child is not None:
+        if work is None or work.child is not None or not work.key:
             return
         ours = self.settings.credentials
         identity = Identity(ours.identity.federation, Role.COLLABORATOR, self.settings.name, experiment)
         failpoint("envoy.certificate.before")
         try:
+            if not belongs(chain, work.key):
+                return  # it answers an earlier order: the certificate for this one is on its way
             save_credentials(work.files.directory / "certificate", Credentials(identity, chain, work.key, ours.trust))
             failpoint("envoy.certificate.saved")
             await self._start_child(work)

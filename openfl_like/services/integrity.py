@@ -13,22 +13,26 @@ from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.task import Update
 from openfl_like.runtimes.models import ModelShelf
 from openfl_like.store.files import ExperimentFiles
-from openfl_like.tensors.manifest import file_digest
+from openfl_like.tensors.manifest import Manifest, file_digest, manifest_of
 
 log = logging.getLogger(__name__)
 RESTORE = "put the file back from a backup, then 'fx experiment resume' goes on"
 
 
-def check_file(path: Path, digest: str) -> None:
-    """Compares a file with its digest; blocks while it reads it.
+def check_file(path: Path, digest: str) -> Manifest:
+    """Compares a file with its digest and gives its manifest; blocks while it reads it.
 
     Raises:
         DamagedError: If it is another, or missing.
     """
-    found = _digest(path)
-    if found != digest:
-        what = f"has the digest {found[:12]} instead of {digest[:12]}" if found else "cannot be read"
+    try:
+        found = manifest_of(path)
+    except FederationError as error:
+        raise DamagedError("the file is damaged: it cannot be read", place=str(path), cure=RESTORE) from error
+    if found.digest != digest:
+        what = f"has the digest {found.digest[:12]} instead of {digest[:12]}"
         raise DamagedError(f"the file is damaged: it {what}", place=str(path), cure=RESTORE)
+    return found
 
 
 def check_models(versions: Sequence[ModelVersion], files: ExperimentFiles) -> None:

@@ -1,10 +1,24 @@
 """The same work is done once, however many ask for it at the same time."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from openfl_like.errors import UsageError
+
 Result = TypeVar("Result")
+_REQUEST_ID = re.compile(r"[0-9a-f]{8,64}")
+
+
+def check_request_id(request_id: str) -> None:
+    """Refuses an id that no client makes: it becomes part of a file's name.
+
+    Raises:
+        UsageError: If it is none.
+    """
+    if not _REQUEST_ID.fullmatch(request_id):
+        raise UsageError("a request id has 8 to 64 hexadecimal digits")
 
 
 class Once(Generic[Result]):

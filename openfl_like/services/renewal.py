@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from openfl_like.errors import FederationError, UnreachableError
-from openfl_like.pki.files import Credentials, load_credentials, save_credentials
+from openfl_like.pki.files import Credentials, check_writable, load_credentials, save_credentials
 from openfl_like.pki.lifetime import Life, warnings
 from openfl_like.services.joining import renew
 
@@ -154,11 +154,12 @@ class Keeper:
     async def _renew(self) -> None:
         assert self.folder is not None  # noqa: S101 (looked at by the caller)
         try:
+            await asyncio.to_thread(check_writable, self.folder)  # before a certificate is made that could not be kept
             fresh = await renew(self.current)
             await asyncio.to_thread(save_credentials, self.folder, fresh, replace=True)
-        except FederationError as error:
+        except (FederationError, OSError) as error:
             level = logging.DEBUG if self._failing else logging.WARNING
-            log.log(level, "the certificate could not be renewed, this is tried again: %s %s", error.code, error)
+            log.log(level, "the certificate could not be renewed, this is tried again: %s", error)
             self._failing = True
             return
         self._take(fresh)

@@ -39,7 +39,7 @@ class Room:
 
     async def look(self) -> None:
         """Looks now, and says in the log when it has changed."""
-        found = await asyncio.to_thread(self._find)
+        found = await asyncio.to_thread(_find, list(dict.fromkeys(self.places())))
         if found != self.problems:
             if found:
                 log.warning("degraded: %s (%s)", "; ".join(found), CURE)
@@ -62,15 +62,16 @@ class Room:
         if self.problems:
             raise StorageError("; ".join(self.problems), cure=CURE)
 
-    def _find(self) -> tuple[str, ...]:
-        found = []
-        for place in dict.fromkeys(self.places()):
-            try:
-                _try(place)
-            except OSError as error:
-                if no_room(error) is not None:
-                    found.append(f"there is no room on the disk of {place}")
-        return tuple(found)
+
+def _find(places: Iterable[Path]) -> tuple[str, ...]:
+    found = []
+    for place in places:
+        try:
+            _try(place)
+        except OSError as error:
+            if no_room(error) is not None:
+                found.append(f"there is no room on the disk of {place}")
+    return tuple(found)
 
 
 def _try(place: Path) -> None:

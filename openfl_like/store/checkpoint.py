@@ -25,7 +25,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from openfl_like.errors import BundleError, ConflictError
+from openfl_like.errors import BundleError, ConflictError, no_room
 from openfl_like.federation.parties import EventRecord, ExperimentSummary
 from openfl_like.plan.archive import BLOCK, END, ArchiveReader, Kind, header_of
 from openfl_like.store.experiment import ExperimentStore, Recorded
@@ -111,6 +111,7 @@ def write_checkpoint(
 
     Raises:
         ConflictError: If a file is missing or is not what the record says.
+        StorageError: If there is no room for it.
     """
     scratch = out.with_name(f"{out.name}.parts")
     scratch.mkdir(mode=0o700)
@@ -130,7 +131,7 @@ def write_checkpoint(
             archive.write(END)
     except OSError as error:
         what = f"the checkpoint cannot be written: {error.strerror or error}"
-        raise ConflictError(what, place=str(error.filename or out)) from error
+        raise no_room(error, str(out)) or ConflictError(what, place=str(error.filename or out)) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

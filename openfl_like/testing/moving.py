@@ -28,6 +28,8 @@ from openfl_like.runtimes.models import ModelShelf
 from openfl_like.services.aggregator import open_experiment
 from openfl_like.services.checkpoints import Checkpoints
 from openfl_like.services.leftovers import INCOMING, remove_leftovers
+from openfl_like.services.room import Room
+from openfl_like.services.settings import DirectorFile
 from openfl_like.services.signature import sign_bundle
 from openfl_like.services.spawn import clean_environment
 from openfl_like.store.checkpoint import read_checkpoint
@@ -131,10 +133,15 @@ class Here:
         with closing(ExperimentStore(files.directory)) as store:
             store.announce(1.0, Announce(Notice.EXPERIMENT_QUEUED, {"owner": self.user.identity.name}))
 
+    def gate(self, store: DirectorStore) -> Checkpoints:
+        """Gives what makes checkpoints of its experiments and takes others in."""
+        settings = DirectorFile(sample_shape=(1,), target_shape=(), state=self.state)
+        return Checkpoints(settings, self.director, store, Room(lambda: [self.state]))
+
     async def export(self, archive: Path) -> Path:
         """Writes the checkpoint of the experiment."""
         with closing(DirectorStore(self.state)) as store:
-            async with Checkpoints(self.state, self.director, store).exported(EXPERIMENT) as path:
+            async with self.gate(store).exported(EXPERIMENT) as path:
                 shutil.copyfile(path, archive)
         return archive
 
@@ -145,7 +152,7 @@ class Here:
         signature = sign_bundle(bundle, self.user)
         offer = CheckpointOffer(request, manifest_of(archive), bundle, signature, self.user.chain)
         with closing(DirectorStore(self.state)) as store:
-            checkpoints = Checkpoints(self.state, self.director, store)
+            checkpoints = self.gate(store)
             landing = await checkpoints.expect_checkpoint(self.user.identity.name, offer)
             if not landing.complete:
                 shutil.copyfile(archive, landing.path)

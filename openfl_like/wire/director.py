@@ -199,8 +199,8 @@ class DirectorServicer:
     async def fetch_model(self, call: Call) -> None:
         """Serves a published model."""
         request = pb.FetchModelRequest.FromString(await call.receive() or b"")
-        path = await self._users.model(request.experiment, request.which)
-        await serve_file(call, path, await described(path), self._road)
+        stored = await self._users.model(request.experiment, request.which)
+        await serve_file(call, stored.path, stored.manifest, self._road)
 
     async def list_experiments(self, _call: Call) -> pb.ListExperimentsReply:
         """Lists all experiments."""

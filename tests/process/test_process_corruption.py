@@ -48,6 +48,12 @@ async def others_trained(files: ExperimentFiles) -> bool:
     return False
 
 
+def go_on(slow: psutil.Process) -> None:
+    """Wakes a frozen worker, unless its site has replaced it or stopped it with its experiment."""
+    with suppress(psutil.NoSuchProcess):
+        slow.resume()
+
+
 async def stopped_in_mid_round(federation: LocalFederation, user: User, experiment: str, number: int) -> psutil.Process:
     """Kills the Director, and with it the Aggregator, when two sites have trained; gives the frozen third worker."""
     trained = False
@@ -57,7 +63,7 @@ async def stopped_in_mid_round(federation: LocalFederation, user: User, experime
         slow.suspend()
         trained = await others_trained(files_of(federation, experiment))
         if not trained:
-            slow.resume()
+            go_on(slow)
             number += 1
     aggregators = federation.processes("aggregator")
     await federation.kill("director")
@@ -108,7 +114,7 @@ async def test_damage_is_found_at_the_next_start_and_what_is_put_back_ends_with_
         damage(spooled[-1], Damage.FLIP, 1)
         await federation.start_director()
         await user.until(experiment, "update_lost", collaborator="site-1")
-        slow.resume()
+        go_on(slow)
 
         # the newest model: the committed round is not taken back, and not run again to something else
         slow = await stopped_in_mid_round(federation, user, experiment, 20)
@@ -117,8 +123,7 @@ async def test_damage_is_found_at_the_next_start_and_what_is_put_back_ends_with_
         damage(newest, Damage.FLIP, 2)
         await federation.start_director()
         await failed_over(user, experiment, "exit code 4", "E306", newest.name, "fx experiment resume")
-        with suppress(psutil.NoSuchProcess):  # its site has stopped it with its experiment
-            slow.resume()
+        go_on(slow)
         with pytest.raises(DamagedError, match=newest.name):
             await user.client.model(experiment, "last", tmp_path / "model")
         shutil.copy(tmp_path / "backup" / "models" / newest.name, newest)

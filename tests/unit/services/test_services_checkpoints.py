@@ -1,14 +1,17 @@
 """Checkpoints, from one Director to another: the same bytes in the end, damage refused, nothing taken twice."""
 
 import asyncio
+import errno
 import json
 import math
+import os
 import shutil
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -18,6 +21,8 @@ from openfl_like.errors import (
     FederationError,
     NotAllowedError,
     NotFoundError,
+    PlanError,
+    StorageError,
     TensorError,
     UnauthenticatedError,
     UsageError,
@@ -28,8 +33,7 @@ from openfl_like.pki.files import Credentials
 from openfl_like.pki.roles import Role
 from openfl_like.plan.archive import END
 from openfl_like.services import checkpoints as service
-from openfl_like.services.checkpoints import Checkpoints
-from openfl_like.services.leftovers import UNFINISHED, remove_leftovers
+from openfl_like.services.leftovers import OUTGOING, UNFINISHED, remove_leftovers
 from openfl_like.services.signature import sign_bundle, verify_submitter
 from openfl_like.store import checkpoint as archive_format
 from openfl_like.store.checkpoint import read_checkpoint
@@ -183,7 +187,7 @@ async def test_a_request_that_is_repeated_while_it_is_worked_on_is_worked_on_onc
     bundle = read_checkpoint(checkpoint).bundle
     offer = CheckpointOffer(REQUEST, manifest_of(checkpoint), bundle, sign_bundle(bundle, there.user), there.user.chain)
     with closing(DirectorStore(there.state)) as store:
-        gate = Checkpoints(there.state, there.director, store)
+        gate = there.gate(store)
         shutil.copyfile(checkpoint, (await gate.expect_checkpoint("ada", offer)).path)
         first, *others = await asyncio.gather(*(gate.take_checkpoint("ada", offer) for _ in range(3)))
         assert others == [first, first]
@@ -201,7 +205,7 @@ async def test_a_row_that_cannot_be_written_leaves_nothing(
     there = director("there")
     with monkeypatch.context() as patch:
         patch.setattr(DirectorStore, "add", full)
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(StorageError):
             await there.take(checkpoint)
     assert list((there.state / "experiments").iterdir()) == []
     await there.take(checkpoint)
@@ -279,7 +283,7 @@ async def test_who_may_not_is_refused_before_a_byte_is_taken(
     strange = replace(good, signature=sign_bundle(bundle, here.user), certificates=here.user.chain)
     huge = Manifest(100 << 30, 2 << 20, tuple(b"\0" * 32 for _ in range(51200)))
     with closing(DirectorStore(there.state)) as store:
-        gate = Checkpoints(there.state, there.director, store)
+        gate = there.gate(store)
         cases: list[tuple[str, CheckpointOffer, type[FederationError]]] = [
             ("bob", good, NotAllowedError),
             ("ada", replace(good, request_id="../up"), UsageError),
@@ -293,7 +297,7 @@ async def test_who_may_not_is_refused_before_a_byte_is_taken(
         assert not (await gate.expect_checkpoint("ada", good)).complete
         usage = shutil._ntuple_diskusage(1 << 40, 1 << 40, 1)
         monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-        with pytest.raises(ConflictError, match="needs twice that at the director, 1 are free"):
+        with pytest.raises(StorageError, match="bytes at the director, 1 are free"):
             await gate.expect_checkpoint("ada", good)
         with pytest.raises(NotFoundError):
             async with gate.exported("ghost"):
@@ -435,7 +439,100 @@ async def test_another_bundle_than_was_signed_is_refused(
     bundle = read_checkpoint(checkpoint).bundle
     offer = CheckpointOffer(REQUEST, manifest_of(other), bundle, sign_bundle(bundle, there.user), there.user.chain)
     with closing(DirectorStore(there.state)) as store:
-        gate = Checkpoints(there.state, there.director, store)
+        gate = there.gate(store)
         shutil.copyfile(other, (await gate.expect_checkpoint("ada", offer)).path)
         with pytest.raises(BundleError, match="not the one that was signed for the import"):
             await gate.take_checkpoint("ada", offer)
+
+
+# ---- broken off, and without room
+
+
+@pytest.fixture
+def origin(checkpoint: Path, keys: dict[str, tuple[Credentials, Credentials]]) -> Here:
+    return Here(checkpoint.parent, *keys["here"])
+
+
+async def test_an_export_that_is_broken_off_leaves_nothing_behind(
+    origin: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(*arguments: object) -> None:
+        begun.set()
+        assert go_on.wait(60)
+        cast("Path", arguments[-1]).write_bytes(b"a checkpoint")
+
+    monkeypatch.setattr(service, "write_checkpoint", slow)
+    with closing(DirectorStore(origin.state)) as store:
+        gate = origin.gate(store)
+
+        async def export() -> None:
+            async with gate.exported(EXPERIMENT):
+                raise AssertionError
+
+        exporting = asyncio.create_task(export())
+        assert await asyncio.to_thread(begun.wait, 60)
+        (writing,) = (task for task in asyncio.all_tasks() if task.get_name() == f"export {EXPERIMENT}")
+        exporting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await exporting
+        go_on.set()
+        await writing
+        await asyncio.sleep(0)
+    assert list((origin.state / OUTGOING).iterdir()) == []
+
+
+async def test_one_experiment_is_exported_once_at_a_time(origin: Here) -> None:
+    with closing(DirectorStore(origin.state)) as store:
+        gate = origin.gate(store)
+        entered = asyncio.Event()
+
+        async def second() -> None:
+            async with gate.exported(EXPERIMENT):
+                entered.set()
+
+        async with gate.exported(EXPERIMENT):
+            waiting = asyncio.create_task(second())
+            await asyncio.to_thread(lambda: None)
+            assert not entered.is_set()
+            assert len(list((origin.state / OUTGOING).iterdir())) == 1
+        await waiting
+
+
+async def test_an_import_without_room_keeps_what_has_arrived(
+    director: Callable[[str], Here], checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = director("there")
+    bundle = read_checkpoint(checkpoint).bundle
+    offer = CheckpointOffer(REQUEST, manifest_of(checkpoint), bundle, sign_bundle(bundle, there.user), there.user.chain)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with closing(DirectorStore(there.state)) as store:
+        gate = there.gate(store)
+        landing = await gate.expect_checkpoint("ada", offer)
+        shutil.copyfile(checkpoint, landing.path)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", full)
+            with pytest.raises(StorageError):
+                await gate.take_checkpoint("ada", offer)
+        assert landing.path.exists()
+        assert (await gate.take_checkpoint("ada", offer)).id == EXPERIMENT
+        assert not landing.path.exists()
+
+
+async def test_a_plan_that_outlasts_the_certificates_of_its_new_director_is_refused(
+    director: Callable[[str], Here], checkpoint: Path
+) -> None:
+    there = director("there")
+    bundle = read_checkpoint(checkpoint).bundle
+    offer = CheckpointOffer(REQUEST, manifest_of(checkpoint), bundle, sign_bundle(bundle, there.user), there.user.chain)
+    with closing(DirectorStore(there.state)) as store:
+        gate = there.gate(store)
+        strict = replace(gate, settings=gate.settings.model_copy(update={"certificate_hours": 1e-3}))
+        shutil.copyfile(checkpoint, (await strict.expect_checkpoint("ada", offer)).path)
+        with pytest.raises(PlanError, match="longer than the certificates"):
+            await strict.take_checkpoint("ada", offer)
+        assert store.experiments() == []

@@ -1,5 +1,7 @@
 """What the Director does with the reports of several sites at once."""
 
+import asyncio
+from contextlib import closing
 from pathlib import Path
 from typing import cast
 
@@ -8,7 +10,10 @@ from openfl_like.federation.parties import ExperimentSummary
 from openfl_like.services.dispatch import Desk, Dispatch
 from openfl_like.services.settings import DirectorFile
 from openfl_like.store.director import StoredExperiment
+from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles
+from openfl_like.tensors.manifest import file_digest
+from openfl_like.testing.moving import EXPERIMENT, Here
 from openfl_like.wire.aggregator import AggregatorClient
 
 
@@ -17,6 +22,19 @@ class OnlySettings:
 
     def __init__(self, state: Path) -> None:
         self.settings = DirectorFile(sample_shape=(1,), target_shape=(), state=state)
+
+
+class Quiet(OnlySettings):
+    """A desk whose experiment has a history, and an idle standby."""
+
+    def __init__(self, state: Path, told: list[Status], store: ExperimentStore) -> None:
+        super().__init__(state)
+        self.history = store.events
+        self.standby = self
+        self.on_status = lambda status, _: told.append(status)
+
+    def prepare(self) -> None:
+        """Nothing is started."""
 
 
 class Told:
@@ -41,3 +59,19 @@ async def test_a_site_that_is_lost_while_another_one_is_told_of_disturbs_nobody(
     assert told.heard == ["site-1: ended"]
     await dispatch._report_losses(cast("AggregatorClient", told))
     assert told.heard[1:] == ["site-1: ended", "site-2: killed"]
+
+
+async def test_one_that_is_cancelled_before_it_began_never_begins(tmp_path: Path) -> None:
+    here = Here.founded(tmp_path, "here")
+    here._furnish()
+    with closing(ExperimentStore(here.files.directory)) as store:
+        told: list[Status] = []
+        desk = cast("Desk", Quiet(here.state, told, store))
+        summary = ExperimentSummary(EXPERIMENT, "e", Status.QUEUED, "", "ada", 1.0)
+        stored = StoredExperiment(summary, file_digest(here.files.bundle), b"", b"")
+        dispatch = Dispatch(desk, stored, here.files)
+        running = asyncio.create_task(dispatch.run())
+        await asyncio.sleep(0)
+        await dispatch.cancel("ada")
+        outcome = await running
+    assert (outcome.status, outcome.reason, told) == (Status.CANCELLED, "cancelled by ada", [])

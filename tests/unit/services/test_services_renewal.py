@@ -1,7 +1,9 @@
 """Certificates that are renewed while somebody uses them, without a network and without waiting."""
 
 import asyncio
+import errno
 import logging
+import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -191,3 +193,26 @@ async def test_a_line_that_does_not_come_is_closed_and_the_work_stays(federation
 
     assert await keeper.until_renewed(old, work(), connect) is lines[2]
     assert [line.closed for line in lines] == [True, True, False]
+
+
+async def test_nobody_is_asked_for_a_certificate_that_could_not_be_kept(
+    federation: ThrowAwayFederation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    keeper = saved(aged(federation, 30, 19), tmp_path)
+    asked: list[Credentials] = []
+
+    async def renew(holder: Credentials) -> Credentials:
+        asked.append(holder)
+        return aged(federation, 30, 0)
+
+    def full(**_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(renewal, "renew", renew)
+    with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
+        patch.setattr(tempfile, "TemporaryFile", full)
+        await keeper._look()
+    assert asked == []
+    assert "the folder cannot be written: No space left on device" in caplog.text
+    await keeper._look()
+    assert len(asked) == 1

@@ -11,6 +11,7 @@ import pytest
 from openfl_like.errors import CredentialError, StorageError, TaskError, no_room
 from openfl_like.runtimes import loop
 from openfl_like.services import room
+from openfl_like.services.revoking import beside
 from openfl_like.services.room import Room
 
 
@@ -84,3 +85,34 @@ async def test_a_step_without_room_is_done_again_and_another_failure_is_not(monk
     failures.append(OSError(errno.EIO, "broken"))
     with pytest.raises(OSError, match="broken"):
         await loop.patiently(step)
+
+
+async def test_a_guardian_that_fails_takes_what_it_guards_with_it() -> None:
+    async def failing() -> None:
+        await asyncio.sleep(0)
+        raise RuntimeError("a defect")
+
+    with pytest.raises(RuntimeError, match="a defect"):
+        async with beside(failing()):
+            await asyncio.Event().wait()
+
+
+async def test_what_is_cancelled_or_fails_within_does_so_as_itself() -> None:
+    guarding = asyncio.Event()
+
+    async def guard() -> None:
+        guarding.set()
+        await asyncio.Event().wait()
+
+    async def guarded() -> None:
+        async with beside(guard()):
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(guarded())
+    await guarding.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    with pytest.raises(TaskError, match="its own"):
+        async with beside(guard()):
+            raise TaskError("its own")

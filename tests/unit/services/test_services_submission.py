@@ -8,7 +8,9 @@ from typing import cast
 
 import pytest
 
+from openfl_like.errors import DamagedError
 from openfl_like.federation.events import Announce, Notice
+from openfl_like.federation.parties import LogLines
 from openfl_like.federation.ports import Submission
 from openfl_like.pki.authority import Authority
 from openfl_like.plan.bundle import pack
@@ -82,3 +84,23 @@ async def test_a_director_that_died_before_it_told_so_tells_it_when_it_is_asked_
     assert await director.submit("ada", submission) == queued
     with closing(ExperimentStore(here.state / "experiments" / queued.id)) as store:
         assert [event.kind for event in store.events()] == ["experiment_queued"]
+
+
+async def test_a_damaged_row_ends_no_session(director: Director, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged(_: str) -> None:
+        raise DamagedError("the row of 'e-1' is damaged")
+
+    monkeypatch.setattr(director.store, "experiment", damaged)
+    assert not director._unwanted("e-1")
+    director._on_logs(LogLines("e-1", "bern", ("a line",)))
+
+
+async def test_one_that_was_cancelled_while_the_queue_was_read_is_not_run(
+    director: Director, here: Here, tmp_path: Path
+) -> None:
+    (tmp_path / "code").mkdir()
+    pack(tmp_path / "code", PLAN, tmp_path / "bundle.tar")
+    queued = await director.submit("ada", await submit(director, here, tmp_path / "bundle.tar"))
+    assert await director._readable(queued)
+    await director.cancel("ada", queued.id)
+    assert not await director._readable(queued)
