@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from federations import PLAN, THREE, User, federation_of, workers
+from federations import PLAN, THREE, User, another, federation_of, workers
 
 from openfl_like.errors import DamagedError, UnreachableError
 from openfl_like.federation.parties import ExperimentSummary
@@ -59,7 +59,7 @@ async def stopped_in_mid_round(federation: LocalFederation, user: User, experime
     trained = False
     while not trained:
         await user.until(experiment, "round_finished", round=number - 1)
-        (slow,) = workers(federation, "site-3")
+        slow = await another(lambda: workers(federation, "site-3"), None)  # after a resumption it may be on its way
         slow.suspend()
         trained = await others_trained(files_of(federation, experiment))
         if not trained:
