@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 TOOLS := $(VENV)/.tools
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-process chaos chaos-sample failpoints determinism bench bench-quick golden protos clean
+.PHONY: help demo test check test-process chaos chaos-sample failpoints determinism bench bench-quick docs golden protos clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -18,7 +18,7 @@ $(INSTALLED): pyproject.toml setup.py constraints.txt
 	@touch $@
 
 $(TOOLS): $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[torch,tensorflow,sklearn,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[torch,tensorflow,sklearn,dev,docs]"
 	@touch $@
 
 demo: $(INSTALLED) ## Set everything up and run a federation of four hospitals on this machine
@@ -58,6 +58,10 @@ bench-quick: $(TOOLS) ## Try every benchmark with small sizes; figures and plots
 	@place=$$(mktemp -d); \
 	$(BIN)/python benchmarks/suite.py --quick --out $$place/results.jsonl && \
 	$(BIN)/python benchmarks/report.py --directory $$place && echo "see $$place"
+
+docs: $(TOOLS) ## Build the documentation site; a warning is an error
+	$(BIN)/sphinx-build -q -W --keep-going -c docs/site -b html . build/docs
+	@echo "see build/docs/index.html"
 
 golden: $(TOOLS) ## Write the golden files anew; the difference is for you to judge
 	OPENFL_LIKE_GOLDEN=1 $(BIN)/python -m pytest -q tests/unit tests/docs -m "not process"

@@ -1,5 +1,6 @@
 """Writes the pages of the reference that are made from the code; ``python docs/generate.py``, or ``make golden``."""
 
+import ast
 import inspect
 import re
 from collections.abc import Iterator
@@ -10,8 +11,10 @@ import click
 from openfl_like.cli.main import fx
 from openfl_like.errors import MEANINGS, FederationError
 from openfl_like.failpoints import POINTS, Action
+from openfl_like.registry import BUILTIN
 
-REFERENCE = Path(__file__).resolve().parent / "reference"
+ROOT = Path(__file__).resolve().parents[1]
+REFERENCE = ROOT / "docs" / "reference"
 WIDTH = 100
 INTRODUCTION = """# Commands
 
@@ -26,6 +29,66 @@ programs and does not change without an entry in the changelog. Exit codes are i
 | `FX_DIRECTOR` | `--director` |
 | `FX_CERTIFICATES` | `--certificates`, in the commands of a user |
 | `FX_DEBUG` | `fx --debug`: debug messages, and tracebacks instead of one line |"""
+
+
+PLUGINS = """# Plug-ins
+
+Made from `openfl_like/registry.py` and the docstrings by `make golden`; do not edit.
+
+What a plan, a settings file or a command names by a short name. A package that is installed can add names: it registers
+them under the entry-point group of the kind. How to write one: [add a plug-in](../checklists/add-a-plug-in.md)."""
+KINDS = {
+    "task_runner": (
+        "openfl_like.frameworks.runner:TaskRunner",
+        "Holds the model and performs the tasks, at a site; `task_runner.template` in the plan, where it is usually a "
+        "class of the workspace, as `module:attr`. See [frameworks](../frameworks.md).",
+    ),
+    "data_loader": (
+        "openfl_like.frameworks.runner:DataLoader",
+        "Turns a shard into batches; `data_loader.template` in the plan, or `module:attr`.",
+    ),
+    "model_format": (
+        "openfl_like.frameworks.formats:ModelFormat",
+        "A kind of file that models are exported to and started from, by its suffix: `fx model export`, "
+        "`--initial-model`.",
+    ),
+    "selector": (
+        "openfl_like.federation.selection:Selector",
+        "Says who takes part in a round; `selector.template` in the plan.",
+    ),
+    "assigner": (
+        "openfl_like.federation.assignment:Assigner",
+        "Says who is given which tasks; `assigner.template` in the plan. See [assigners](plan.md#assigners).",
+    ),
+    "validator": (
+        "openfl_like.federation.validation:Validator",
+        "Says what an update must pass before it counts; `validator` in the plan, a list.",
+    ),
+    "aggregation": (
+        "openfl_like.federation.rules:AggregationRule",
+        "Makes the next global model of updates; `aggregation.template` in the plan. See "
+        "[aggregation](../aggregation.md).",
+    ),
+    "compression": (
+        "openfl_like.tensors.compression:Compression",
+        "Makes updates smaller; `compression_pipeline.template` in the plan. See [compression](../compression.md).",
+    ),
+    "lossless": (
+        "openfl_like.tensors.lossless:Lossless",
+        "Makes them smaller still, without loss; `compression_pipeline.lossless.template` in the plan.",
+    ),
+    "shard": (
+        "openfl_like.data.shard:ShardDescriptor",
+        "Gives the data of a site; `template` in shard.yaml, or `module:attr`. See [data](../data.md).",
+    ),
+    "partitioner": (
+        "openfl_like.data.partition:Partitioner",
+        "Splits a data set that is on one machine among sites; `partitioner` among the `params` of a shipped shard.",
+    ),
+}
+"""Kind -> its Protocol, and what it is for."""
+GIVEN = frozenset({"loader", "context", "shard"})
+"""Arguments that the platform gives, not a settings file."""
 
 
 def commands() -> Iterator[tuple[str, str]]:
@@ -131,11 +194,53 @@ The first word of a point is the process that runs into it, or the package that 
 """
 
 
+def plugins_page() -> str:
+    """Gives the page of everything that a plan or a settings file can name by a short name.
+
+    The sources are read, not imported: a framework takes seconds, and need not be installed.
+    """
+    parts = [PLUGINS]
+    for kind, (protocol, text) in KINDS.items():
+        parts.append(f"## {kind}\n\n{text} Protocol: `{protocol}`; entry-point group `openfl_like.{kind}`.")
+        for name, target in BUILTIN[kind].items():
+            parts.append(f"### {kind}: {name}\n\n`{target}`\n\n{_about(_docstring(target))}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _docstring(target: str) -> str:
+    module, _, name = target.partition(":")
+    source = (ROOT / module.replace(".", "/")).with_suffix(".py").read_text(encoding="utf-8")
+    named = (node for node in ast.parse(source).body if isinstance(node, ast.ClassDef | ast.FunctionDef))
+    return next(ast.get_docstring(node) or "" for node in named if node.name == name)
+
+
+def _about(docstring: str) -> str:
+    """Gives what a docstring says, its arguments or attributes as a table."""
+    text, *sections = re.split(r"^(Args|Attributes|Raises|Returns):\n", docstring, flags=re.MULTILINE)
+    parts = [text.strip().replace("``", "`")]
+    for title, body in zip(sections[::2], sections[1::2], strict=True):
+        if title in {"Args", "Attributes"}:
+            entries = re.findall(r"^ {4}(\w+): ((?:.|\n(?! {4}\w|\S))+)", body, re.MULTILINE)
+            rows = [
+                f"| `{name}` | {' '.join(words.replace('``', '`').split())} |"
+                for name, words in entries
+                if name not in GIVEN
+            ]
+            if rows:
+                parts.append("\n".join(["| setting | meaning |", "|---|---|", *rows]))
+    return "\n\n".join(parts)
+
+
 def pages() -> dict[Path, str]:
     """Gives every page that is made from the code: path -> text."""
     errors = REFERENCE / "errors"
     found = {errors / f"{kind.code}.md": error_page(kind) for kind in MEANINGS}
-    own = {"cli.md": commands_page(), "failpoints.md": failpoints_page(), "errors/index.md": errors_page()}
+    own = {
+        "cli.md": commands_page(),
+        "failpoints.md": failpoints_page(),
+        "errors/index.md": errors_page(),
+        "plugins.md": plugins_page(),
+    }
     return {**{REFERENCE / name: text for name, text in own.items()}, **found}
 
 

@@ -71,7 +71,7 @@ def _plain_metrics(fields: Fields) -> list[tuple[str, float]]:
 
 def _round(fields: Fields) -> str:
     metrics = "  ".join(f"{name} {shown(value)}" for name, value in _plain_metrics(fields))
-    sites = ", ".join(fields["contributors"])
+    sites = ", ".join(fields["contributors"] or fields.get("evaluators", ()))
     absent = "".join(f"; without {name} ({reason})" for name, reason in fields["absent"].items())
     unevaluated: Mapping[str, str] = fields.get("unevaluated", {})
     absent += "".join(f"; not evaluated by {n} ({r})" for n, r in unevaluated.items() if n not in fields["absent"])

@@ -35,6 +35,15 @@ def test_the_generated_pages_are_those_of_the_code() -> None:
     assert (stale, left_over) == ([], set()), "run make golden"
 
 
+def test_every_plug_in_has_its_place_on_the_page() -> None:
+    assert set(generator().KINDS) == set(BUILTIN)
+    text = (REFERENCE / "plugins.md").read_text()
+    for kind, names in BUILTIN.items():
+        for name, target in names.items():
+            about = text.split(f"\n### {kind}: {name}\n\n`{target}`\n\n", 1)[1].split("\n#", 1)[0]
+            assert about.strip(), name
+
+
 def test_the_help_of_every_command_is_as_it_was_agreed() -> None:
     folder = GOLDEN / "cli"
     texts = {folder / f"{path.replace(' ', '-')}.txt": text for path, text in generator().commands()}

@@ -11,13 +11,20 @@ pytestmark = [  # they use the ports of the documents, so one after the other
 
 
 def test_the_three_ways_of_the_readme_end_with_the_same_bytes(tmp_path: Path) -> None:
-    with walk("README.md", tmp_path) as printed:
+    with walk(tmp_path, "README.md") as printed:
         sums = re.findall(r"^([0-9a-f]{64})  \S+\.safetensors$", printed, re.MULTILINE)
         assert len(sums) == 3, printed
         assert len(set(sums)) == 1, printed
 
 
 def test_the_quickstart_leads_to_a_model(tmp_path: Path) -> None:
-    with walk("docs/quickstart.md", tmp_path, director="director.example.org") as printed:
+    with walk(tmp_path, "docs/quickstart.md", hosts=("director.example.org",)) as printed:
         assert "FINISHED: " in printed
-        assert list((tmp_path / "localhost").glob("*.safetensors"))
+        assert list((tmp_path / "director.example.org").glob("*.safetensors"))
+
+
+def test_the_three_guides_are_one_story(tmp_path: Path) -> None:
+    guides = [f"docs/guides/{name}.md" for name in ("administrator", "site-operator", "data-scientist")]
+    with walk(tmp_path, *guides, hosts=("ca.example.org", "director.example.org")) as printed:
+        assert printed.count("FINISHED: ") == 3, printed
+        assert (tmp_path / "laptop.example.org" / "best.npz").exists()

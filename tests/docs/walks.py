@@ -21,7 +21,7 @@ from pathlib import Path
 from tests.docs.documents import ROOT, Block, blocks_of
 
 BASH = shutil.which("bash") or "/bin/bash"
-READY = re.compile(r"listening on|attends")
+READY = re.compile(r"listening on|listens on|attends")
 SCP = """#!/bin/sh
 set -e
 while [ "${1#-}" != "$1" ]; do shift; done
@@ -36,19 +36,18 @@ class Walk:
 
     Args:
         root: Where their folders are.
-        director: The name that the document gives to the Director's host; it becomes ``localhost``.
+        hosts: The names that the document gives to hosts which somebody dials; they become ``localhost``.
     """
 
     root: Path
-    director: str = "localhost"
+    hosts: tuple[str, ...] = ()
     printed: str = ""
     _daemons: list[subprocess.Popen[str]] = field(default_factory=list)
     _readers: list[threading.Thread] = field(default_factory=list)
-    _port: int = 0
+    _ports: dict[str, str] = field(default_factory=lambda: {port: _free_port() for port in ("50049", "50050")})
 
     def follow(self, path: Path) -> None:
         """Does what a document says."""
-        self._port = _free_port()
         for block in blocks_of(path):
             words = block.tag.split()
             folder = self._folder(words[words.index("on") + 1] if "on" in words else "here")
@@ -70,12 +69,19 @@ class Walk:
             reader.join(timeout=20)
 
     def _folder(self, machine: str) -> Path:
-        folder = self.root / self._translated(machine)
+        folder = self.root / machine
         folder.mkdir(exist_ok=True)
         return folder
 
     def _translated(self, text: str) -> str:
-        return text.replace(self.director, "localhost").replace("50050", str(self._port))
+        return "\n".join(self._dialled(line) for line in text.split("\n"))
+
+    def _dialled(self, line: str) -> str:
+        if line.lstrip().startswith("scp "):
+            return line  # from folder to folder
+        for name, real in (*dict.fromkeys(self.hosts, "localhost").items(), *self._ports.items()):
+            line = line.replace(name, real)
+        return line
 
     def _environment(self) -> dict[str, str]:
         tools = self.root / "tools"
@@ -84,7 +90,7 @@ class Walk:
             (tools / "scp").write_text(SCP.replace("@ROOT@", str(self.root)))
             (tools / "scp").chmod(0o755)
         path = os.pathsep.join([str(tools), str(Path(sys.executable).parent), os.environ["PATH"]])
-        return {**os.environ, "PATH": path, "FX_DIRECTOR": f"localhost:{self._port}"}
+        return {**os.environ, "PATH": path, "FX_DIRECTOR": f"localhost:{self._ports['50050']}"}
 
     def _run(self, block: Block, folder: Path) -> None:
         command = [BASH, "-euo", "pipefail", "-c", self._translated(block.text)]
@@ -124,17 +130,18 @@ class Walk:
 
 
 @contextlib.contextmanager
-def walk(document: str, root: Path, director: str = "localhost") -> Iterator[str]:
-    """Follows a document and gives everything that was printed."""
-    walking = Walk(root, director)
+def walk(root: Path, *documents: str, hosts: tuple[str, ...] = ()) -> Iterator[str]:
+    """Follows documents, one after the other on the same machines, and gives everything that was printed."""
+    walking = Walk(root, hosts)
     try:
-        walking.follow(ROOT / document)
+        for document in documents:
+            walking.follow(ROOT / document)
         yield walking.printed
     finally:
         walking.end()
 
 
-def _free_port() -> int:
+def _free_port() -> str:
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
-        return int(probe.getsockname()[1])
+        return str(probe.getsockname()[1])
