@@ -17,6 +17,7 @@ OUTSIDE = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "certs/README.md")
 _BLOCK = re.compile(
     r"(?:^<!-- check: (?P<tag>.*?) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
+_REDIRECTION = re.compile(r"\s(?:2?>|<)\s*\S+")
 _FX = re.compile(r"(?:^|[;&|(]\s*|\bdo\s+|xargs .*?)\bfx\s+(?P<words>[^;&|)\n#]*)", re.MULTILINE)
 
 
@@ -42,7 +43,7 @@ class Block:
     def commands(self) -> Iterator[list[str]]:
         """The words of every ``fx`` command in it, without ``fx``."""
         for found in _FX.finditer(self.text.replace("\\\n", " ")):
-            yield [word for word in shlex.split(found["words"]) if not word.startswith((">", "2>"))]
+            yield shlex.split(_REDIRECTION.sub("", found["words"]))
 
     def __str__(self) -> str:
         return f"{self.path.relative_to(ROOT)}:{self.line}"
