@@ -76,6 +76,7 @@ def list_(director: str, certificates: Path | None, *, as_json: bool) -> None:
     from dataclasses import asdict
 
     from openfl_like.api.federation import Federation
+    from openfl_like.cli.machine import gibibytes, percent
     from openfl_like.federation.parties import EnvoyRecord
 
     with Federation(director, own_certificates(certificates, "user")) as federation:
@@ -88,16 +89,12 @@ def list_(director: str, certificates: Path | None, *, as_json: bool) -> None:
             "online": record.online,
             "samples": record.shard.schema.get("counts", ""),
             "sample shape": list(record.shard.sample_shape),
-            "cpu %": round(devices.cpu_percent),
-            "load": round(devices.load_1m, 2),
-            "memory": _share(devices.memory_used_bytes, devices.memory_total_bytes),
-            "disk": _share(devices.disk_used_bytes, devices.disk_total_bytes),
-            "gpus": len(devices.gpus),
+            "cpu": percent(devices.cpu_percent),
+            "load": "" if devices.load_1m is None else f"{devices.load_1m:.2f}",
+            "memory": gibibytes(devices.memory_used_bytes, devices.memory_total_bytes),
+            "disk": gibibytes(devices.disk_used_bytes, devices.disk_total_bytes),
+            "gpus": ", ".join(percent(gpu.utilisation_percent) or "?" for gpu in devices.gpus) or "none",
             "running": list(record.running),
         }
 
     emit([asdict(r) for r in records] if as_json else [row(r) for r in records], as_json=as_json, title="envoys")
-
-
-def _share(used: int, total: int) -> str:
-    return f"{used / 2**30:.1f} of {total / 2**30:.1f} GiB" if total else ""

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 
 class EnvironmentPolicy(BaseModel):
@@ -19,3 +19,20 @@ class EnvironmentPolicy(BaseModel):
     install_requirements: bool = False
     wheelhouse: Path | None = None
     python: Path | None = None
+
+
+class MonitorChoice(BaseModel):
+    """A device monitor: a registered short name or ``module:attr``, and its keyword arguments."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    template: str
+    settings: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+def named_only(value: object) -> object:
+    """Takes the bare name of a part for one without settings."""
+    return {"template": value} if isinstance(value, str) else value
+
+
+DEFAULT_MONITORS = (MonitorChoice(template="psutil"), MonitorChoice(template="nvidia"))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from openfl_like import __version__
+from openfl_like.data.shard import load_shard_config
 from openfl_like.errors import (
     MEANINGS,
     ConflictError,
@@ -42,7 +43,7 @@ from openfl_like.services.collaborator import progress_note
 from openfl_like.services.environment import Environments
 from openfl_like.services.lock import only_one
 from openfl_like.services.log_sender import LogSender
-from openfl_like.services.monitor import read_devices
+from openfl_like.services.monitors import Monitors
 from openfl_like.services.renewal import Keeper
 from openfl_like.services.restarts import Restarts
 from openfl_like.services.revoking import beside
@@ -156,10 +157,12 @@ class Envoy:
     Args:
         settings: Who we are.
         facts: What the Director is told of the shard.
+        monitors: What reads the state of this machine.
     """
 
     settings: EnvoySettings
     facts: ShardFacts
+    monitors: Monitors
     on_welcome: Callable[[], None] = lambda: None
     _work: dict[str, _Work] = field(default_factory=dict)
     _outbox: asyncio.Queue[EnvoyReport | None] = field(default_factory=asyncio.Queue)
@@ -292,7 +295,7 @@ class Envoy:
             while True:
                 if loop.time() >= due or self._heard.is_set():
                     self._heard.clear()
-                    devices = await asyncio.to_thread(read_devices, self.settings.directory)
+                    devices = await self.monitors.read()
                     await session.report(Heartbeat(devices, tuple(sorted(self._work))))
                     due = loop.time() + self._heartbeat_s
                 with contextlib.suppress(TimeoutError):
@@ -472,6 +475,7 @@ async def run_envoy(settings: EnvoySettings, ready: Callable[[ShardFacts], None]
         ready: Called each time the Director has welcomed us.
 
     Raises:
+        SettingsError: If shard.yaml has mistakes.
         ShardError: If the shard cannot be used.
         ShardMismatchError: If it does not fit the federation.
         ConflictError: If another Envoy works in this directory, or is connected under this name.
@@ -480,5 +484,8 @@ async def run_envoy(settings: EnvoySettings, ready: Callable[[ShardFacts], None]
         await asyncio.to_thread(end_marked, settings.directory)
         for notes in settings.directory.glob(f"*/run/{PROCESS_NOTES}"):
             await asyncio.to_thread(end_noted, notes)
+        monitors = Monitors(
+            load_shard_config(settings.shard).device_monitors, settings.directory, (settings.shard.parent,)
+        )
         facts = await describe_shard(settings)
-        await Envoy(settings, facts, lambda: ready(facts)).run()
+        await Envoy(settings, facts, monitors, lambda: ready(facts)).run()

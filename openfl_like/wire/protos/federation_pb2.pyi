@@ -113,19 +113,32 @@ class ShardFacts(_message.Message):
     def __init__(self, sample_shape: _Optional[_Iterable[int]] = ..., target_shape: _Optional[_Iterable[int]] = ..., description: _Optional[str] = ..., schema_json: _Optional[str] = ...) -> None: ...
 
 class GpuStatistics(_message.Message):
-    __slots__ = ("name", "utilisation_percent", "memory_total_bytes", "memory_used_bytes")
+    __slots__ = ("name", "utilisation_percent", "memory_total_bytes", "memory_used_bytes", "index", "temperature_c", "power_w")
     NAME_FIELD_NUMBER: _ClassVar[int]
     UTILISATION_PERCENT_FIELD_NUMBER: _ClassVar[int]
     MEMORY_TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
     MEMORY_USED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    TEMPERATURE_C_FIELD_NUMBER: _ClassVar[int]
+    POWER_W_FIELD_NUMBER: _ClassVar[int]
     name: str
     utilisation_percent: float
     memory_total_bytes: int
     memory_used_bytes: int
-    def __init__(self, name: _Optional[str] = ..., utilisation_percent: _Optional[float] = ..., memory_total_bytes: _Optional[int] = ..., memory_used_bytes: _Optional[int] = ...) -> None: ...
+    index: int
+    temperature_c: float
+    power_w: float
+    def __init__(self, name: _Optional[str] = ..., utilisation_percent: _Optional[float] = ..., memory_total_bytes: _Optional[int] = ..., memory_used_bytes: _Optional[int] = ..., index: _Optional[int] = ..., temperature_c: _Optional[float] = ..., power_w: _Optional[float] = ...) -> None: ...
 
 class DeviceStatistics(_message.Message):
-    __slots__ = ("cpu_percent", "cpu_count", "load_1m", "memory_total_bytes", "memory_used_bytes", "disk_total_bytes", "disk_used_bytes", "gpus")
+    __slots__ = ("cpu_percent", "cpu_count", "load_1m", "memory_total_bytes", "memory_used_bytes", "disk_total_bytes", "disk_used_bytes", "gpus", "network_in_bytes_per_s", "network_out_bytes_per_s", "temperature_c", "extra")
+    class ExtraEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
     CPU_PERCENT_FIELD_NUMBER: _ClassVar[int]
     CPU_COUNT_FIELD_NUMBER: _ClassVar[int]
     LOAD_1M_FIELD_NUMBER: _ClassVar[int]
@@ -134,6 +147,10 @@ class DeviceStatistics(_message.Message):
     DISK_TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
     DISK_USED_BYTES_FIELD_NUMBER: _ClassVar[int]
     GPUS_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_IN_BYTES_PER_S_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_OUT_BYTES_PER_S_FIELD_NUMBER: _ClassVar[int]
+    TEMPERATURE_C_FIELD_NUMBER: _ClassVar[int]
+    EXTRA_FIELD_NUMBER: _ClassVar[int]
     cpu_percent: float
     cpu_count: int
     load_1m: float
@@ -142,7 +159,11 @@ class DeviceStatistics(_message.Message):
     disk_total_bytes: int
     disk_used_bytes: int
     gpus: _containers.RepeatedCompositeFieldContainer[GpuStatistics]
-    def __init__(self, cpu_percent: _Optional[float] = ..., cpu_count: _Optional[int] = ..., load_1m: _Optional[float] = ..., memory_total_bytes: _Optional[int] = ..., memory_used_bytes: _Optional[int] = ..., disk_total_bytes: _Optional[int] = ..., disk_used_bytes: _Optional[int] = ..., gpus: _Optional[_Iterable[_Union[GpuStatistics, _Mapping]]] = ...) -> None: ...
+    network_in_bytes_per_s: float
+    network_out_bytes_per_s: float
+    temperature_c: float
+    extra: _containers.ScalarMap[str, float]
+    def __init__(self, cpu_percent: _Optional[float] = ..., cpu_count: _Optional[int] = ..., load_1m: _Optional[float] = ..., memory_total_bytes: _Optional[int] = ..., memory_used_bytes: _Optional[int] = ..., disk_total_bytes: _Optional[int] = ..., disk_used_bytes: _Optional[int] = ..., gpus: _Optional[_Iterable[_Union[GpuStatistics, _Mapping]]] = ..., network_in_bytes_per_s: _Optional[float] = ..., network_out_bytes_per_s: _Optional[float] = ..., temperature_c: _Optional[float] = ..., extra: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class EnvoyHello(_message.Message):
     __slots__ = ("shard", "version")
