@@ -81,7 +81,18 @@ class DeviceStatistics:
 
 @dataclass(frozen=True, slots=True)
 class EnvoyRecord:
-    """One row of the Director's roster; ``last_seen`` is seconds since the epoch."""
+    """One row of the Director's roster; times are seconds since the epoch.
+
+    Attributes:
+        name: The site's name.
+        online: Whether it has a session.
+        last_seen: When anything came from it.
+        shard: What it said of its shard.
+        devices: The state of its machine, while it is online.
+        running: The experiments that it works for.
+        online_since: When its session began; None while it has none.
+        certificate_ends: When the certificate ends that it has shown in this session; None while it has none.
+    """
 
     name: str
     online: bool
@@ -89,6 +100,36 @@ class EnvoyRecord:
     shard: ShardFacts
     devices: DeviceStatistics = DeviceStatistics()
     running: tuple[str, ...] = ()
+    online_since: float | None = None
+    certificate_ends: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Numbers of a machine over time.
+
+    Attributes:
+        slot_s: Seconds that each number is the mean of.
+        times: When each of these spans began, in seconds since the epoch; one in which nothing came is left out.
+        values: Name -> a number for each span; None where it was not told. What was never told is left out.
+    """
+
+    slot_s: float
+    times: tuple[float, ...]
+    values: Mapping[str, tuple[float | None, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class EnvoyDetail:
+    """Everything the Director tells of one envoy.
+
+    Attributes:
+        record: Its row of the roster.
+        history: The last hour and the last day, as far as the Director has been running since.
+    """
+
+    record: EnvoyRecord
+    history: tuple[Series, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

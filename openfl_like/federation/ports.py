@@ -13,6 +13,7 @@ from typing import Protocol
 from openfl_like.federation.parties import (
     DeviceStatistics,
     DirectorStatus,
+    EnvoyDetail,
     EnvoyRecord,
     EventRecord,
     ExperimentRecord,
@@ -253,11 +254,19 @@ class EnvoyPort(Protocol):
         caller: str,
         reports: AsyncIterator[EnvoyReport],
         send: Callable[[EnvoyInstruction], Awaitable[None]],
+        certificate_ends: float | None = None,
     ) -> None:
-        """Holds an envoy's session until either side ends it."""
+        """Holds an envoy's session until either side ends it, or its certificate does (seconds since the epoch)."""
 
     async def bundle_file(self, experiment: str) -> Path:
         """Gives the workspace bundle of an experiment."""
+
+
+class RosterPort(Protocol):
+    """What users ask the Director about one envoy."""
+
+    async def envoy(self, name: str) -> EnvoyDetail:
+        """Gives everything known of an envoy."""
 
 
 class UserPort(Protocol):

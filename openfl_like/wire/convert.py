@@ -408,6 +408,8 @@ def envoy_to(value: EnvoyRecord) -> pb.EnvoyRecord:
         shard=shard_to(value.shard),
         devices=devices_to(value.devices),
         running=value.running,
+        online_since=value.online_since,
+        certificate_ends=value.certificate_ends,
     )
 
 
@@ -420,4 +422,6 @@ def envoy_from(message: pb.EnvoyRecord) -> EnvoyRecord:
         shard_from(message.shard),
         devices_from(message.devices),
         tuple(message.running),
+        message.online_since if message.HasField("online_since") else None,
+        message.certificate_ends if message.HasField("certificate_ends") else None,
     )

@@ -420,20 +420,58 @@ class ReadLogsRequest(_message.Message):
     def __init__(self, experiment: _Optional[str] = ..., source: _Optional[str] = ...) -> None: ...
 
 class EnvoyRecord(_message.Message):
-    __slots__ = ("name", "online", "last_seen", "shard", "devices", "running")
+    __slots__ = ("name", "online", "last_seen", "shard", "devices", "running", "online_since", "certificate_ends")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ONLINE_FIELD_NUMBER: _ClassVar[int]
     LAST_SEEN_FIELD_NUMBER: _ClassVar[int]
     SHARD_FIELD_NUMBER: _ClassVar[int]
     DEVICES_FIELD_NUMBER: _ClassVar[int]
     RUNNING_FIELD_NUMBER: _ClassVar[int]
+    ONLINE_SINCE_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_ENDS_FIELD_NUMBER: _ClassVar[int]
     name: str
     online: bool
     last_seen: float
     shard: ShardFacts
     devices: DeviceStatistics
     running: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., online: bool = ..., last_seen: _Optional[float] = ..., shard: _Optional[_Union[ShardFacts, _Mapping]] = ..., devices: _Optional[_Union[DeviceStatistics, _Mapping]] = ..., running: _Optional[_Iterable[str]] = ...) -> None: ...
+    online_since: float
+    certificate_ends: float
+    def __init__(self, name: _Optional[str] = ..., online: bool = ..., last_seen: _Optional[float] = ..., shard: _Optional[_Union[ShardFacts, _Mapping]] = ..., devices: _Optional[_Union[DeviceStatistics, _Mapping]] = ..., running: _Optional[_Iterable[str]] = ..., online_since: _Optional[float] = ..., certificate_ends: _Optional[float] = ...) -> None: ...
+
+class EnvoyRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class Gauge(_message.Message):
+    __slots__ = ("name", "numbers", "known")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    NUMBERS_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    numbers: _containers.RepeatedScalarFieldContainer[float]
+    known: _containers.RepeatedScalarFieldContainer[bool]
+    def __init__(self, name: _Optional[str] = ..., numbers: _Optional[_Iterable[float]] = ..., known: _Optional[_Iterable[bool]] = ...) -> None: ...
+
+class Series(_message.Message):
+    __slots__ = ("slot_s", "times", "gauges")
+    SLOT_S_FIELD_NUMBER: _ClassVar[int]
+    TIMES_FIELD_NUMBER: _ClassVar[int]
+    GAUGES_FIELD_NUMBER: _ClassVar[int]
+    slot_s: float
+    times: _containers.RepeatedScalarFieldContainer[float]
+    gauges: _containers.RepeatedCompositeFieldContainer[Gauge]
+    def __init__(self, slot_s: _Optional[float] = ..., times: _Optional[_Iterable[float]] = ..., gauges: _Optional[_Iterable[_Union[Gauge, _Mapping]]] = ...) -> None: ...
+
+class EnvoyDetail(_message.Message):
+    __slots__ = ("record", "history")
+    RECORD_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    record: EnvoyRecord
+    history: _containers.RepeatedCompositeFieldContainer[Series]
+    def __init__(self, record: _Optional[_Union[EnvoyRecord, _Mapping]] = ..., history: _Optional[_Iterable[_Union[Series, _Mapping]]] = ...) -> None: ...
 
 class DirectorStatus(_message.Message):
     __slots__ = ("version", "problems", "queued", "running", "envoys", "warnings")
