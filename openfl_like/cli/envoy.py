@@ -76,7 +76,7 @@ def list_(director: str, certificates: Path | None, *, as_json: bool) -> None:
     from dataclasses import asdict
 
     from openfl_like.api.federation import Federation
-    from openfl_like.cli.machine import gibibytes, gpus, percent, shape
+    from openfl_like.cli.machine import gibibytes, gpus, percent, running, shape
     from openfl_like.federation.parties import EnvoyRecord
 
     with Federation(director, own_certificates(certificates, "user")) as federation:
@@ -94,7 +94,7 @@ def list_(director: str, certificates: Path | None, *, as_json: bool) -> None:
             "memory": gibibytes(devices.memory_used_bytes, devices.memory_total_bytes),
             "disk": gibibytes(devices.disk_used_bytes, devices.disk_total_bytes),
             "gpus": gpus(record),
-            "running": list(record.running),
+            "running": running(record),
         }
 
     emit([asdict(r) for r in records] if as_json else [row(r) for r in records], as_json=as_json, title="envoys")

@@ -47,6 +47,12 @@ def gpus(record: EnvoyRecord) -> str:
     return busy or ("none" if record.online else "")
 
 
+def running(record: EnvoyRecord) -> str:
+    """Gives what a site works for, and on which device where that is known: ``digits-1 on cuda:1``."""
+    places = {name: f" on {device}" for name, device in record.placed.items()}
+    return ", ".join(name + places.get(name, "") for name in record.running)
+
+
 def shape(shard: ShardFacts) -> str:
     """Gives the shape of one sample: ``8x8``."""
     return "x".join(str(size) for size in shard.sample_shape) or "single numbers"
@@ -82,7 +88,7 @@ def summary(detail: EnvoyDetail, now: float) -> dict[str, str]:
     record = detail.record
     lines = {"envoy": record.name, **_standing(record, now)}
     lines["shard"] = _shard(record.shard)
-    lines["running"] = ", ".join(record.running) or "nothing"
+    lines["running"] = running(record) or "nothing"
     lines |= _machine(record.devices)
     lines |= {f"gpu {gpu.index}": _gpu(gpu) for gpu in record.devices.gpus}
     lines |= {name: f"{value:.6g}" for name, value in record.devices.extra.items()}

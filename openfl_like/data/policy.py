@@ -4,6 +4,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from openfl_like.plan.schema import DEVICE
+
 
 class EnvironmentPolicy(BaseModel):
     """Whether packages that a workspace asks for are installed here, and from where.
@@ -19,6 +21,14 @@ class EnvironmentPolicy(BaseModel):
     install_requirements: bool = False
     wheelhouse: Path | None = None
     python: Path | None = None
+
+
+def allowed_devices(value: object) -> object:
+    """Checks what a site allows its workers: ``auto``, or a list that is not empty."""
+    fine = isinstance(value, list | tuple) and all(isinstance(one, str) and DEVICE.fullmatch(one) for one in value)
+    if value != "auto" and not (value and fine):
+        raise ValueError("must be auto, or a list of cpu, cuda (every GPU), cuda:0, cuda:1 …")
+    return value
 
 
 class MonitorChoice(BaseModel):

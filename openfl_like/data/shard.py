@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from openfl_like import registry
-from openfl_like.data.policy import DEFAULT_MONITORS, EnvironmentPolicy, MonitorChoice, named_only
+from openfl_like.data.policy import DEFAULT_MONITORS, EnvironmentPolicy, MonitorChoice, allowed_devices, named_only
 from openfl_like.errors import NotFoundError, SettingsError, ShardError
 from openfl_like.plan.document import load_document
 
@@ -144,6 +144,8 @@ class ShardConfig(BaseModel):
         template: Which shard class.
         params: Its keyword arguments.
         environment: Whether packages that workspaces ask for are installed here.
+        devices: What workers may use: ``auto`` (the CPU, and all GPUs that the monitors find) or a list of ``cpu``,
+            ``cuda`` (all that they find) and ``cuda:0``, ``cuda:1`` …
         device_monitors: What reads the state of this machine for the heartbeats.
     """
 
@@ -152,6 +154,7 @@ class ShardConfig(BaseModel):
     template: str
     params: dict[str, JsonValue] = Field(default_factory=dict)
     environment: EnvironmentPolicy = EnvironmentPolicy()
+    devices: Annotated[str | tuple[str, ...], BeforeValidator(allowed_devices)] = "auto"
     device_monitors: tuple[Annotated[MonitorChoice, BeforeValidator(named_only)], ...] = DEFAULT_MONITORS
 
 

@@ -90,6 +90,7 @@ class EnvoyRecord:
         shard: What it said of its shard.
         devices: The state of its machine, while it is online.
         running: The experiments that it works for.
+        placed: Experiment -> the device of its worker at this site.
         online_since: When its session began; None while it has none.
         certificate_ends: When the certificate ends that it has shown in this session; None while it has none.
     """
@@ -102,6 +103,7 @@ class EnvoyRecord:
     running: tuple[str, ...] = ()
     online_since: float | None = None
     certificate_ends: float | None = None
+    placed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ Messages of the two long-lived sessions (envoy and director, collaborator and ag
 everything a caller is, is its ``caller`` name, which the wire took from the certificate.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -37,10 +37,11 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """An envoy is alive; ``running`` are the experiments it works for."""
+    """An envoy is alive; ``running`` are the experiments it works for, ``placed`` says on which device each."""
 
     devices: DeviceStatistics
     running: tuple[str, ...] = ()
+    placed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

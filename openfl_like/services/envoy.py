@@ -20,6 +20,7 @@ from openfl_like.errors import (
 )
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.parties import ShardFacts
+from openfl_like.federation.placement import CPU
 from openfl_like.federation.ports import (
     CollaboratorEnded,
     EnvoyInstruction,
@@ -44,6 +45,7 @@ from openfl_like.services.environment import Environments
 from openfl_like.services.lock import only_one
 from openfl_like.services.log_sender import LogSender
 from openfl_like.services.monitors import Monitors
+from openfl_like.services.placing import monitors_of, place_worker
 from openfl_like.services.renewal import Keeper
 from openfl_like.services.restarts import Restarts
 from openfl_like.services.revoking import beside
@@ -126,6 +128,7 @@ class _Work:
     session: int = 0
     providing: asyncio.Task[None] | None = None
     python: Path | None = None
+    device: str = CPU
 
     @property
     def run_directory(self) -> Path:
@@ -296,7 +299,8 @@ class Envoy:
                 if loop.time() >= due or self._heard.is_set():
                     self._heard.clear()
                     devices = await self.monitors.read()
-                    await session.report(Heartbeat(devices, tuple(sorted(self._work))))
+                    placed = {name: work.device for name, work in sorted(self._work.items())}
+                    await session.report(Heartbeat(devices, tuple(placed), placed))
                     due = loop.time() + self._heartbeat_s
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(max(0.0, due - loop.time())):
@@ -365,7 +369,9 @@ class Envoy:
         failpoint("envoy.bundle.unpacked")
         files.plan.write_bytes(freeze(plan))
         failpoint("envoy.plan.written")
-        return _Work(order, files)
+        wish, in_use = plan.collaborator.settings.device, [work.device for work in self._work.values()]
+        device = await place_worker(self.settings.name, self.settings.shard, self.monitors, wish, in_use)
+        return _Work(order, files, device=device)
 
     async def _start(self, experiment: str, chain: bytes) -> None:
         """Starts the collaborator of an accepted order with its short-lived certificate."""
@@ -396,6 +402,7 @@ class Envoy:
             "--shard-config", str(self.settings.shard.resolve()),
             "--certificates", str(directory / "certificate"),
             "--directory", str(work.run_directory),
+            "--device", work.device,
             *(("--python", str(work.python)) if work.python is not None else ()),
             "--with-parent",
         )  # fmt: skip
@@ -404,7 +411,7 @@ class Envoy:
         work.watch = asyncio.create_task(self._watch(work, lines))
         work.vigil = asyncio.create_task(keep_vigil(work.child))
         failpoint("envoy.child.started")
-        log.info("experiment %s: collaborator started (pid %d)", experiment, work.child.process.pid)
+        log.info("experiment %s: collaborator started (pid %d, %s)", experiment, work.child.process.pid, work.device)
 
     async def _watch(self, work: _Work, lines: LogSender) -> None:
         """Waits for the collaborator's end; one that was killed is started again, unless that happens too often.
@@ -484,8 +491,6 @@ async def run_envoy(settings: EnvoySettings, ready: Callable[[ShardFacts], None]
         await asyncio.to_thread(end_marked, settings.directory)
         for notes in settings.directory.glob(f"*/run/{PROCESS_NOTES}"):
             await asyncio.to_thread(end_noted, notes)
-        monitors = Monitors(
-            load_shard_config(settings.shard).device_monitors, settings.directory, (settings.shard.parent,)
-        )
+        monitors = monitors_of(load_shard_config(settings.shard), settings.shard, settings.directory)
         facts = await describe_shard(settings)
         await Envoy(settings, facts, monitors, lambda: ready(facts)).run()

@@ -21,6 +21,7 @@ from openfl_like.federation.parties import DeviceStatistics
 
 log = logging.getLogger(__name__)
 READ_S = 1.0
+GPUS_S = 5.0
 KIND = "device_monitor"
 
 
@@ -111,15 +112,33 @@ class Monitors:
         for choice in chosen:
             _check_name(choice.template)
         self._seats = [_Seat(one.template, _builder(one, directory, search)) for one in chosen]
+        self._one_at_a_time = asyncio.Lock()
+        self._gpus: tuple[int, ...] = ()
 
     async def read(self) -> DeviceStatistics:
         """Reads all of them at once, and waits for none of them longer than `READ_S`.
 
         What a late one reads comes with the next reading.
         """
-        if self._seats:
-            await asyncio.wait([seat.begin() for seat in self._seats], timeout=READ_S)
-        return merged([seat.take() for seat in self._seats])
+        async with self._one_at_a_time:
+            if self._seats:
+                await asyncio.wait([seat.begin() for seat in self._seats], timeout=READ_S)
+            found = merged([seat.take() for seat in self._seats])
+        if found.gpus:
+            self._gpus = tuple(gpu.index for gpu in found.gpus)
+        return found
+
+    async def gpus(self) -> tuple[int, ...]:
+        """Gives the numbers of the GPUs that were found last; one whose monitor is late this time is there still.
+
+        As long as none was found, a late monitor is waited for `GPUS_S`: some drivers take seconds to wake up.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GPUS_S):
+                await self.read()
+                while not self._gpus and any(seat.reading is not None for seat in self._seats):
+                    await self.read()
+        return self._gpus
 
 
 def _check_name(template: str) -> None:

@@ -236,8 +236,8 @@ class Roster:
 
     async def _take(self, name: str, session: _Session, report: EnvoyReport) -> None:
         match report:
-            case Heartbeat(devices, running):
-                session.record = replace(session.record, devices=devices, running=running)
+            case Heartbeat(devices, running, placed):
+                session.record = replace(session.record, devices=devices, running=running, placed=placed)
                 self._trends.setdefault(name, Trend()).add(time.time(), devices)
                 for experiment in filter(self.unwanted, running):
                     self.send(name, StopOrder(experiment, "the experiment has ended"))

@@ -410,6 +410,7 @@ def envoy_to(value: EnvoyRecord) -> pb.EnvoyRecord:
         running=value.running,
         online_since=value.online_since,
         certificate_ends=value.certificate_ends,
+        placed=dict(value.placed),
     )
 
 
@@ -424,4 +425,5 @@ def envoy_from(message: pb.EnvoyRecord) -> EnvoyRecord:
         tuple(message.running),
         message.online_since if message.HasField("online_since") else None,
         message.certificate_ends if message.HasField("certificate_ends") else None,
+        dict(sorted(message.placed.items())),
     )

@@ -7,6 +7,7 @@ from openfl_like.errors import UsageError
 from openfl_like.federation.devices import BOUNDS, check_devices
 from openfl_like.federation.parties import DeviceStatistics, GpuStatistics
 from openfl_like.federation.ports import Heartbeat
+from openfl_like.plan.schema import DEVICE
 from openfl_like.wire.protos import federation_pb2 as pb
 
 MOST_RUNNING = 256
@@ -36,7 +37,7 @@ def devices_from(message: pb.DeviceStatistics) -> DeviceStatistics:
 
 def heartbeat_to(value: Heartbeat) -> pb.Heartbeat:
     """Gives the message of a heartbeat."""
-    return pb.Heartbeat(devices=devices_to(value.devices), running=value.running)
+    return pb.Heartbeat(devices=devices_to(value.devices), running=value.running, placed=dict(value.placed))
 
 
 def heartbeat_from(message: pb.Heartbeat) -> Heartbeat:
@@ -48,7 +49,10 @@ def heartbeat_from(message: pb.Heartbeat) -> Heartbeat:
     running = tuple(message.running)
     if len(running) > MOST_RUNNING or any(len(name) > LONGEST_ID for name in running):
         raise UsageError(f"no site works for more than {MOST_RUNNING} experiments, or for one with such a name")
-    return Heartbeat(devices_from(message.devices), running)
+    placed = dict(sorted(message.placed.items()))
+    if not placed.keys() <= set(running) or not all(DEVICE.fullmatch(device) for device in placed.values()):
+        raise UsageError("an experiment is placed that is not running, or on what is no device")
+    return Heartbeat(devices_from(message.devices), running, placed)
 
 
 def _told(value: DeviceStatistics | GpuStatistics) -> dict[str, Any]:

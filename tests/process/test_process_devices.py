@@ -2,20 +2,23 @@
 
 import asyncio
 import json
+import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
-from federations import OBEDIENT, THREE, federation_of
+from federations import OBEDIENT, THREE, User, federation_of
 
 from openfl_like.api.federation import Federation
 from openfl_like.errors import NotFoundError
-from openfl_like.federation.parties import EnvoyDetail
+from openfl_like.federation.parties import EnvoyDetail, EnvoyRecord
 from openfl_like.services.local_federation import LocalFederation
 from openfl_like.services.spawn import clean_environment, fx_command
 
 pytestmark = pytest.mark.process
 
+LONG = "aggregator.settings.rounds_to_train=100000"
 METERS = """
 import threading
 
@@ -96,6 +99,94 @@ async def test_monitors_that_raise_and_hang_cost_their_own_numbers_only(metered:
         told_all = json.loads(fx(federation, "envoy", "show", "site-1", "--json"))
         assert told_all["record"]["name"] == "site-1"
         assert [series["slot_s"] for series in told_all["history"]] == [30.0, 300.0]
+
+
+TELLING = """
+import os
+
+from src.obedient import Runner as Obedient
+
+
+class Runner(Obedient):
+    def __init__(self, loader, context):
+        super().__init__(loader, context)
+        print(f"told {context.device}, sees '{os.environ['CUDA_VISIBLE_DEVICES']}'", flush=True)
+"""
+GPUS = """
+from openfl_like.federation.parties import DeviceStatistics, GpuStatistics
+
+
+class Two:
+    def __init__(self, directory):
+        pass
+
+    def read(self):
+        return DeviceStatistics(gpus=(GpuStatistics(0, "A100"), GpuStatistics(1, "A100")))
+"""
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Path:
+    """A plan whose task runner tells where it works."""
+    workspace = tmp_path / "workspace"
+    shutil.copytree(OBEDIENT, workspace, ignore=shutil.ignore_patterns("__pycache__"))
+    (workspace / "src" / "telling.py").write_text(TELLING)
+    text = (workspace / "plan.yaml").read_text().replace("src.obedient:Runner", "src.telling:Runner")
+    (workspace / "plan.yaml").write_text(text)
+    return workspace / "plan.yaml"
+
+
+@pytest.fixture
+def sites(tmp_path: Path) -> dict[str, Path]:
+    """A site with two GPUs, as its monitor tells, of which it gives one; and one without."""
+    folder = tmp_path / "site"
+    shutil.copytree(OBEDIENT / "shards", folder)
+    (folder / "gpus.py").write_text(GPUS)
+    text = (folder / "site-1.yaml").read_text()
+    (folder / "site-1.yaml").write_text(text + "device_monitors: [psutil, gpus:Two]\ndevices: [cpu, cuda:1]\n")
+    return {"site-1": folder / "site-1.yaml", "site-2": folder / "site-2.yaml"}
+
+
+async def lines(user: User, experiment: str, site: str) -> list[str]:
+    """What the workers of a site have told of their device."""
+    found = [line async for logs in user.client.logs(experiment, site) for line in logs.lines]
+    return [line.partition("told ")[2] for line in found if "told " in line]
+
+
+async def test_each_worker_gets_what_the_plan_wishes_and_its_site_gives(
+    plan: Path, sites: dict[str, Path], tmp_path: Path
+) -> None:
+    async with federation_of(sites, tmp_path) as (federation, user):
+        experiment = await user.submit(plan, "collaborator.settings.device=auto", LONG)
+        await user.until(experiment, "round_finished", round=1)
+        with Federation(federation.director, federation.user_certificates) as client:
+            for site, device in (("site-1", "cuda:1"), ("site-2", "cpu")):
+                record = await asyncio.to_thread(placed, client, site, experiment)
+                assert record.placed == {experiment: device}
+            assert f"{experiment} on cuda:1" in fx(federation, "envoy", "list")
+            assert [gpu.index for gpu in record.devices.gpus] == []
+        await user.client.cancel(experiment)
+        assert await lines(user, experiment, "site-1") == ["auto, sees '1'"]
+        assert await lines(user, experiment, "site-2") == ["cpu, sees ''"]
+
+        named = await user.submit(plan, "collaborator.settings.device=[cuda:0, cuda, cpu]")
+        assert (await user.ended(named)).status == "FINISHED"
+        assert await lines(user, named, "site-1") == ["cuda:0, sees '1'"]
+
+        refused = await user.submit(plan, "collaborator.settings.device=cuda:0", "admission.min_collaborators=2")
+        ended = await user.ended(refused)
+        assert ended.status == "FAILED"
+        assert "site 'site-1': the plan wants cuda:0, this site gives cpu, cuda:1" in ended.reason
+        assert "site 'site-2': the plan wants cuda:0, this site gives cpu" in ended.reason
+
+
+def placed(client: Federation, site: str, experiment: str) -> EnvoyRecord:
+    """Waits for the heartbeat that says where a worker is."""
+    end = time.monotonic() + 30
+    while experiment not in (record := client.envoy(site).record).placed:
+        assert time.monotonic() < end, record
+        time.sleep(0.1)
+    return record
 
 
 def fx(federation: LocalFederation, *words: str) -> str:

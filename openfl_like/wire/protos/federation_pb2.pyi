@@ -174,12 +174,21 @@ class EnvoyHello(_message.Message):
     def __init__(self, shard: _Optional[_Union[ShardFacts, _Mapping]] = ..., version: _Optional[str] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("devices", "running")
+    __slots__ = ("devices", "running", "placed")
+    class PlacedEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     DEVICES_FIELD_NUMBER: _ClassVar[int]
     RUNNING_FIELD_NUMBER: _ClassVar[int]
+    PLACED_FIELD_NUMBER: _ClassVar[int]
     devices: DeviceStatistics
     running: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, devices: _Optional[_Union[DeviceStatistics, _Mapping]] = ..., running: _Optional[_Iterable[str]] = ...) -> None: ...
+    placed: _containers.ScalarMap[str, str]
+    def __init__(self, devices: _Optional[_Union[DeviceStatistics, _Mapping]] = ..., running: _Optional[_Iterable[str]] = ..., placed: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class OrderReply(_message.Message):
     __slots__ = ("experiment", "accepted", "reason", "csr")
@@ -420,7 +429,14 @@ class ReadLogsRequest(_message.Message):
     def __init__(self, experiment: _Optional[str] = ..., source: _Optional[str] = ...) -> None: ...
 
 class EnvoyRecord(_message.Message):
-    __slots__ = ("name", "online", "last_seen", "shard", "devices", "running", "online_since", "certificate_ends")
+    __slots__ = ("name", "online", "last_seen", "shard", "devices", "running", "online_since", "certificate_ends", "placed")
+    class PlacedEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     NAME_FIELD_NUMBER: _ClassVar[int]
     ONLINE_FIELD_NUMBER: _ClassVar[int]
     LAST_SEEN_FIELD_NUMBER: _ClassVar[int]
@@ -429,6 +445,7 @@ class EnvoyRecord(_message.Message):
     RUNNING_FIELD_NUMBER: _ClassVar[int]
     ONLINE_SINCE_FIELD_NUMBER: _ClassVar[int]
     CERTIFICATE_ENDS_FIELD_NUMBER: _ClassVar[int]
+    PLACED_FIELD_NUMBER: _ClassVar[int]
     name: str
     online: bool
     last_seen: float
@@ -437,7 +454,8 @@ class EnvoyRecord(_message.Message):
     running: _containers.RepeatedScalarFieldContainer[str]
     online_since: float
     certificate_ends: float
-    def __init__(self, name: _Optional[str] = ..., online: bool = ..., last_seen: _Optional[float] = ..., shard: _Optional[_Union[ShardFacts, _Mapping]] = ..., devices: _Optional[_Union[DeviceStatistics, _Mapping]] = ..., running: _Optional[_Iterable[str]] = ..., online_since: _Optional[float] = ..., certificate_ends: _Optional[float] = ...) -> None: ...
+    placed: _containers.ScalarMap[str, str]
+    def __init__(self, name: _Optional[str] = ..., online: bool = ..., last_seen: _Optional[float] = ..., shard: _Optional[_Union[ShardFacts, _Mapping]] = ..., devices: _Optional[_Union[DeviceStatistics, _Mapping]] = ..., running: _Optional[_Iterable[str]] = ..., online_since: _Optional[float] = ..., certificate_ends: _Optional[float] = ..., placed: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class EnvoyRequest(_message.Message):
     __slots__ = ("name",)

@@ -38,6 +38,7 @@ def test_a_site_that_is_there() -> None:
         running=("digits-1",),
         online_since=NOW - 250,
         certificate_ends=NOW + 90_000,
+        placed={"digits-1": "cuda:1"},
     )
     assert summary(EnvoyDetail(record), NOW) == {
         "envoy": "bern",
@@ -45,7 +46,7 @@ def test_a_site_that_is_there() -> None:
         "last heard": "2027-01-15 07:59:57 UTC (3 s ago)",
         "certificate": "ends 2027-01-16 09:00:00 UTC (in 1 d)",
         "shard": "8x8; train 100, validate 20; handwritten digits",
-        "running": "digits-1",
+        "running": "digits-1 on cuda:1",
         "processors": "12 % of 8, load 0.50, 55 °C",
         "memory": "1.0 of 4.0 GiB",
         "network": "1.23 MB/s in, 0 B/s out",

@@ -98,6 +98,8 @@ devices = st.builds(
     amount, celsius, extra,
 )  # fmt: skip
 names = st.lists(text, max_size=3).map(tuple)
+placed = st.dictionaries(text, st.sampled_from(["cpu", "cuda:0", "cuda:11"]), max_size=3)
+beats = st.builds(lambda state, where: Heartbeat(state, tuple(where), where), devices, placed)
 log_lines = st.builds(LogLines, text, text, names)
 summaries = st.builds(
     ExperimentSummary, text, text, st.sampled_from(Status), text, text, number, number, number, text
@@ -133,7 +135,7 @@ ROUND_TRIPS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Any], Calla
     ),
     "shard": (shards, convert.shard_to, convert.shard_from),
     "heartbeat": (
-        st.builds(Heartbeat, devices, names),
+        beats,
         wire_devices.heartbeat_to,
         wire_devices.heartbeat_from,
     ),
@@ -141,7 +143,7 @@ ROUND_TRIPS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Any], Calla
     "envoy report": (
         st.one_of(
             st.builds(Hello, shards, text),
-            st.builds(Heartbeat, devices, names),
+            beats,
             st.builds(OrderReply, text, st.booleans(), text, st.binary(max_size=80)),
             st.builds(CollaboratorEnded, text, st.integers(-(2**31), 2**31 - 1), text),
             log_lines,
@@ -174,7 +176,7 @@ ROUND_TRIPS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Any], Calla
         convert.status_from,
     ),
     "envoy": (
-        st.builds(EnvoyRecord, text, st.booleans(), number, shards, devices, names),
+        st.builds(EnvoyRecord, text, st.booleans(), number, shards, devices, names, placed=placed),
         convert.envoy_to,
         convert.envoy_from,
     ),

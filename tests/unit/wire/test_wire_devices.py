@@ -42,5 +42,11 @@ def test_a_site_cannot_work_for_everybody(running: list[str]) -> None:
         convert.envoy_report_from(pb.EnvoyMessage(heartbeat=pb.Heartbeat(running=running)))
 
 
+@pytest.mark.parametrize("placed", [{"e2": "cpu"}, {"e1": "cuda"[:3]}, {"e1": "x" * 1000}, {"e1": ""}])
+def test_a_site_places_only_what_runs_on_what_there_is(placed: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match="is placed"):
+        convert.envoy_report_from(pb.EnvoyMessage(heartbeat=pb.Heartbeat(running=["e1"], placed=placed)))
+
+
 def test_what_is_not_told_stays_unknown() -> None:
     assert devices_from(pb.DeviceStatistics()) == DeviceStatistics()
