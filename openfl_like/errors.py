@@ -26,6 +26,7 @@
     ├── ShardError                 E504  the shard descriptor raised or gave unusable data
     ├── ExperimentDegradedError    E505  the experiment finished on fewer sites than were asked
     ├── RequirementsError          E506  the packages of a workspace could not be installed at a site
+    ├── DeviceError                E507  a site does not give the device that the plan asks for
     └── InternalError              E900  a defect in the platform itself
 
 Each class says its cause and its cure; the pages in docs/reference/errors are made from that.
@@ -384,6 +385,19 @@ class RequirementsError(FederationError):
     code = "E506"
 
 
+class DeviceError(FederationError):
+    """The site does not give the worker a device that the plan asks for.
+
+    Cause: ``collaborator.settings.device`` in the plan names a GPU that the site does not have, that its monitors do
+    not find, or that its shard.yaml does not allow for workers.
+
+    Cure: The message has what is wanted and what the site gives. Ask for ``auto`` or for a list with ``cpu`` at its end
+    in the plan, or have ``devices`` in the site's shard.yaml changed; ``fx envoy show NAME`` shows its GPUs.
+    """
+
+    code = "E507"
+
+
 class InternalError(FederationError):
     """A defect in the platform: please report it with the log around it.
 
@@ -439,6 +453,7 @@ MEANINGS: dict[type[FederationError], Meaning] = {
     ShardError: Meaning("FAILED_PRECONDITION", 409, 4),
     ExperimentDegradedError: Meaning("ABORTED", 409, 7),
     RequirementsError: Meaning("FAILED_PRECONDITION", 409, 4),
+    DeviceError: Meaning("FAILED_PRECONDITION", 409, 4),
     InternalError: Meaning("INTERNAL", 500, 70, public=False),
 }
 

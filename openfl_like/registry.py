@@ -63,6 +63,10 @@ BUILTIN: dict[str, dict[str, str]] = {
         "digits": "openfl_like.data.builtin:DigitsShard",
         "breast_cancer": "openfl_like.data.builtin:BreastCancerShard",
     },
+    "device_monitor": {
+        "nvidia": "openfl_like.services.nvidia_monitor:NvidiaMonitor",
+        "psutil": "openfl_like.services.psutil_monitor:PsutilMonitor",
+    },
     "partitioner": {
         "iid": "openfl_like.data.partition:Iid",
         "dirichlet": "openfl_like.data.partition:Dirichlet",
@@ -70,9 +74,9 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
 }
 
-BY_PATH = frozenset({"shard", "partitioner", "task_runner", "data_loader", "estimator", "model"})
-"""Kinds that may be named by ``module:attr``: what a site's operator writes about the site's own data, and what nobody
-but the worker at a site loads."""
+BY_PATH = frozenset({"shard", "partitioner", "device_monitor", "task_runner", "data_loader", "estimator", "model"})
+"""Kinds that may be named by ``module:attr``: what a site's operator writes about the site's own data and machine, and
+what nobody but the worker at a site loads."""
 
 
 def names(kind: str) -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from openfl_like.api.checkpoints import Checkpoints
+from openfl_like.api.envoys import EnvoyLookup
 from openfl_like.api.outage import follow, insist
 from openfl_like.federation.evaluation import evaluation_of, place_of
 from openfl_like.federation.parties import (
@@ -42,6 +43,7 @@ class Federation:
 
     Attributes:
         checkpoints: Experiments that move from one Director to another.
+        envoy: Gives everything the Director tells of one envoy: ``federation.envoy("bern")``; see `EnvoyLookup`.
 
     Args:
         director: ``host:port``.
@@ -59,6 +61,7 @@ class Federation:
         self._thread.start()
         self._client: UserClient | None = None
         self.checkpoints = Checkpoints(director, self._credentials, self._run)
+        self.envoy = EnvoyLookup(director, self._credentials, self._run)
 
     def __enter__(self) -> "Federation":
         return self

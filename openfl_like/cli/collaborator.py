@@ -27,6 +27,7 @@ def collaborator() -> None:
 @click.option("--workspace", type=FOLDER, help="Where the plan's code is.  [default: as the plan says]")
 @click.option("--directory", type=FOLDER, help="Where models and updates go.  [default: collaborator-NAME]")
 @click.option("--python", type=FILE, help="Interpreter of the worker.  [default: the one of this command]")
+@click.option("--device", help="Device of the worker: cpu, cuda:0 …  [default: by the plan and shard.yaml]")
 @click.option("--with-parent", is_flag=True, hidden=True, help="End when standard input is closed.")
 @overrides_option
 def start(
@@ -39,6 +40,7 @@ def start(
     workspace: Path | None,
     directory: Path | None,
     python: Path | None,
+    device: str | None,
     overrides: tuple[str, ...],
     *,
     with_parent: bool,
@@ -48,6 +50,7 @@ def start(
     Example: fx collaborator start -p plan.yaml -n cleveland
     """
     from openfl_like.cli.plan_file import read_plan
+    from openfl_like.federation.placement import check_device
     from openfl_like.pki.files import load_credentials
     from openfl_like.services.collaborator import CollaboratorSettings
 
@@ -63,6 +66,7 @@ def start(
         directory=directory or Path(f"collaborator-{name}"),
         supervised=with_parent,
         python=python.absolute() if python is not None else None,
+        device=check_device(device) if device is not None else None,
     )
     _run(settings, name, with_parent=with_parent)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from openfl_like.cli.options import DEFAULT_DIRECTOR, FILE, FOLDER, HELP, director_options, own_certificates
-from openfl_like.cli.output import emit, emit_line, json_option, say
+from openfl_like.cli.output import emit, emit_line, json_option, print_table, say
 
 
 @click.group(context_settings=HELP)
@@ -76,6 +76,7 @@ def list_(director: str, certificates: Path | None, *, as_json: bool) -> None:
     from dataclasses import asdict
 
     from openfl_like.api.federation import Federation
+    from openfl_like.cli.machine import gibibytes, gpus, percent, running, shape
     from openfl_like.federation.parties import EnvoyRecord
 
     with Federation(director, own_certificates(certificates, "user")) as federation:
@@ -87,17 +88,41 @@ def list_(director: str, certificates: Path | None, *, as_json: bool) -> None:
             "envoy": record.name,
             "online": record.online,
             "samples": record.shard.schema.get("counts", ""),
-            "sample shape": list(record.shard.sample_shape),
-            "cpu %": round(devices.cpu_percent),
-            "load": round(devices.load_1m, 2),
-            "memory": _share(devices.memory_used_bytes, devices.memory_total_bytes),
-            "disk": _share(devices.disk_used_bytes, devices.disk_total_bytes),
-            "gpus": len(devices.gpus),
-            "running": list(record.running),
+            "shape": shape(record.shard),
+            "cpu": percent(devices.cpu_percent),
+            "load": "" if devices.load_1m is None else f"{devices.load_1m:.2f}",
+            "memory": gibibytes(devices.memory_used_bytes, devices.memory_total_bytes),
+            "disk": gibibytes(devices.disk_used_bytes, devices.disk_total_bytes),
+            "gpus": gpus(record),
+            "running": running(record),
         }
 
     emit([asdict(r) for r in records] if as_json else [row(r) for r in records], as_json=as_json, title="envoys")
 
 
-def _share(used: int, total: int) -> str:
-    return f"{used / 2**30:.1f} of {total / 2**30:.1f} GiB" if total else ""
+@envoy.command()
+@click.argument("name")
+@director_options
+@json_option
+def show(name: str, director: str, certificates: Path | None, *, as_json: bool) -> None:
+    """Show one envoy: its session, certificate, shard, machine, and how that was over the last hour and day.
+
+    Example: fx envoy show cleveland -d localhost:50050
+    """
+    import time
+    from dataclasses import asdict
+
+    from openfl_like.api.federation import Federation
+    from openfl_like.cli.machine import course, summary
+
+    with Federation(director, own_certificates(certificates, "user")) as federation:
+        detail = federation.envoy(name)
+    if as_json:
+        emit(asdict(detail), as_json=True)
+        return
+    emit(summary(detail, time.time()), as_json=False)
+    for title, series in zip(("the last hour", "the last day"), detail.history, strict=False):
+        rows = course(series)
+        if rows and (len(series.times) > 1 or series is detail.history[0]):
+            click.echo()
+            print_table(rows, f"{title}, in means of {series.slot_s:g} s")

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from openfl_like.plan.schema import DEVICE
 
 
 class EnvironmentPolicy(BaseModel):
@@ -19,3 +21,28 @@ class EnvironmentPolicy(BaseModel):
     install_requirements: bool = False
     wheelhouse: Path | None = None
     python: Path | None = None
+
+
+def allowed_devices(value: object) -> object:
+    """Checks what a site allows its workers: ``auto``, or a list that is not empty."""
+    fine = isinstance(value, list | tuple) and all(isinstance(one, str) and DEVICE.fullmatch(one) for one in value)
+    if value != "auto" and not (value and fine):
+        raise ValueError("must be auto, or a list of cpu, cuda (every GPU), cuda:0, cuda:1 …")
+    return value
+
+
+class MonitorChoice(BaseModel):
+    """A device monitor: a registered short name or ``module:attr``, and its keyword arguments."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    template: str
+    settings: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+def named_only(value: object) -> object:
+    """Takes the bare name of a part for one without settings."""
+    return {"template": value} if isinstance(value, str) else value
+
+
+DEFAULT_MONITORS = (MonitorChoice(template="psutil"), MonitorChoice(template="nvidia"))

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Annotated, Protocol, cast
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from openfl_like import registry
-from openfl_like.data.policy import EnvironmentPolicy
+from openfl_like.data.policy import DEFAULT_MONITORS, EnvironmentPolicy, MonitorChoice, allowed_devices, named_only
 from openfl_like.errors import NotFoundError, SettingsError, ShardError
 from openfl_like.plan.document import load_document
 
@@ -138,13 +138,24 @@ class ArrayShard:
 
 
 class ShardConfig(BaseModel):
-    """A site's ``shard.yaml``: which shard class, its keyword arguments, and what the site allows."""
+    """A site's ``shard.yaml``: which shard class, its keyword arguments, and what the site allows.
+
+    Attributes:
+        template: Which shard class.
+        params: Its keyword arguments.
+        environment: Whether packages that workspaces ask for are installed here.
+        devices: What workers may use: ``auto`` (the CPU, and all GPUs that the monitors find) or a list of ``cpu``,
+            ``cuda`` (all that they find) and ``cuda:0``, ``cuda:1`` …
+        device_monitors: What reads the state of this machine for the heartbeats.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     template: str
     params: dict[str, JsonValue] = Field(default_factory=dict)
     environment: EnvironmentPolicy = EnvironmentPolicy()
+    devices: Annotated[str | tuple[str, ...], BeforeValidator(allowed_devices)] = "auto"
+    device_monitors: tuple[Annotated[MonitorChoice, BeforeValidator(named_only)], ...] = DEFAULT_MONITORS
 
 
 def load_shard_config(path: Path) -> ShardConfig:
@@ -167,7 +178,7 @@ def build_shard(config: ShardConfig, search: Sequence[Path] = ()) -> ShardDescri
         ShardError: If there is no such class, it refuses its params, it raises, or its data does not fit its schema.
     """
     place = f"shard '{config.template}'"
-    with _first_on_path(search):
+    with first_on_path(search):
         try:
             factory = cast("Callable[..., ShardDescriptor]", registry.resolve("shard", config.template))
             shard = factory(**config.params)
@@ -214,7 +225,8 @@ def _check_array(what: str, array: np.ndarray, shape: tuple[int, ...], dtype: st
 
 
 @contextmanager
-def _first_on_path(directories: Sequence[Path]) -> Iterator[None]:
+def first_on_path(directories: Sequence[Path]) -> Iterator[None]:
+    """Has modules looked for in these directories before any other."""
     added = [str(directory.resolve()) for directory in directories]
     sys.path[:0] = added
     try:

@@ -25,31 +25,75 @@ class ShardFacts:
 
 @dataclass(frozen=True, slots=True)
 class GpuStatistics:
-    """State of one GPU."""
+    """State of one GPU; None is what its driver does not tell.
 
+    Attributes:
+        index: Its number at the site, as ``nvidia-smi`` counts: ``cuda:1`` is the one with index 1.
+        name: The model.
+        memory_total_bytes: What it has.
+        memory_used_bytes: What is taken, by anybody.
+        utilisation_percent: Share of the time in which it was busy.
+        temperature_c: In degrees Celsius.
+        power_w: What it draws, in watts.
+    """
+
+    index: int
     name: str
-    utilisation_percent: float
-    memory_total_bytes: int
-    memory_used_bytes: int
+    memory_total_bytes: int | None = None
+    memory_used_bytes: int | None = None
+    utilisation_percent: float | None = None
+    temperature_c: float | None = None
+    power_w: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceStatistics:
-    """State of a site's machine, as sent with every heartbeat."""
+    """State of a site's machine, as sent with every heartbeat; None is what no monitor of the site tells.
 
-    cpu_percent: float = 0.0
-    cpu_count: int = 0
-    load_1m: float = 0.0
-    memory_total_bytes: int = 0
-    memory_used_bytes: int = 0
-    disk_total_bytes: int = 0
-    disk_used_bytes: int = 0
+    Attributes:
+        cpu_percent: Share of all processors that was busy since the reading before.
+        cpu_count: Processors.
+        load_1m: Processes that ran or waited to, on average over a minute.
+        memory_total_bytes: Main memory.
+        memory_used_bytes: What of it is not available.
+        disk_total_bytes: The disk of the Envoy's folder.
+        disk_used_bytes: What of it is taken.
+        gpus: The GPUs.
+        network_in_bytes_per_s: What came in since the reading before, over all but the loopback.
+        network_out_bytes_per_s: What went out.
+        temperature_c: Of the processor, in degrees Celsius.
+        extra: What else the site's monitors tell: name -> number.
+    """
+
+    cpu_percent: float | None = None
+    cpu_count: int | None = None
+    load_1m: float | None = None
+    memory_total_bytes: int | None = None
+    memory_used_bytes: int | None = None
+    disk_total_bytes: int | None = None
+    disk_used_bytes: int | None = None
     gpus: tuple[GpuStatistics, ...] = ()
+    network_in_bytes_per_s: float | None = None
+    network_out_bytes_per_s: float | None = None
+    temperature_c: float | None = None
+    extra: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class EnvoyRecord:
-    """One row of the Director's roster; ``last_seen`` is seconds since the epoch."""
+    """One row of the Director's roster; times are seconds since the epoch.
+
+    Attributes:
+        name: The site's name.
+        online: Whether it has a session.
+        last_seen: When anything came from it.
+        shard: What it said of its shard.
+        devices: The state of its machine, while it is online.
+        running: The experiments that it works for.
+        placed: Experiment -> the device of its worker at this site.
+        online_since: When its session began; None while it has none.
+        certificate_ends: When the certificate ends that it has shown in this session; None while it has none.
+    """
 
     name: str
     online: bool
@@ -57,6 +101,37 @@ class EnvoyRecord:
     shard: ShardFacts
     devices: DeviceStatistics = DeviceStatistics()
     running: tuple[str, ...] = ()
+    online_since: float | None = None
+    certificate_ends: float | None = None
+    placed: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Numbers of a machine over time.
+
+    Attributes:
+        slot_s: Seconds that each number is the mean of.
+        times: When each of these spans began, in seconds since the epoch; one in which nothing came is left out.
+        values: Name -> a number for each span; None where it was not told. What was never told is left out.
+    """
+
+    slot_s: float
+    times: tuple[float, ...]
+    values: Mapping[str, tuple[float | None, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class EnvoyDetail:
+    """Everything the Director tells of one envoy.
+
+    Attributes:
+        record: Its row of the roster.
+        history: The last hour and the last day, as far as the Director has been running since.
+    """
+
+    record: EnvoyRecord
+    history: tuple[Series, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

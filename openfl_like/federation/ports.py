@@ -4,15 +4,16 @@ Messages of the two long-lived sessions (envoy and director, collaborator and ag
 everything a caller is, is its ``caller`` name, which the wire took from the certificate.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from openfl_like.federation.parties import (
     DeviceStatistics,
     DirectorStatus,
+    EnvoyDetail,
     EnvoyRecord,
     EventRecord,
     ExperimentRecord,
@@ -36,10 +37,11 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """An envoy is alive; ``running`` are the experiments it works for."""
+    """An envoy is alive; ``running`` are the experiments it works for, ``placed`` says on which device each."""
 
     devices: DeviceStatistics
     running: tuple[str, ...] = ()
+    placed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,11 +255,19 @@ class EnvoyPort(Protocol):
         caller: str,
         reports: AsyncIterator[EnvoyReport],
         send: Callable[[EnvoyInstruction], Awaitable[None]],
+        certificate_ends: float | None = None,
     ) -> None:
-        """Holds an envoy's session until either side ends it."""
+        """Holds an envoy's session until either side ends it, or its certificate does (seconds since the epoch)."""
 
     async def bundle_file(self, experiment: str) -> Path:
         """Gives the workspace bundle of an experiment."""
+
+
+class RosterPort(Protocol):
+    """What users ask the Director about one envoy."""
+
+    async def envoy(self, name: str) -> EnvoyDetail:
+        """Gives everything known of an envoy."""
 
 
 class UserPort(Protocol):

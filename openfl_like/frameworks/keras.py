@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 
 from openfl_like import registry
-from openfl_like.errors import UsageError
+from openfl_like.errors import DeviceError, UsageError
 from openfl_like.frameworks.metrics import Seen
 from openfl_like.frameworks.names import stable_names
 from openfl_like.frameworks.runner import OPTIMIZER, DataLoader, RunnerContext, TaskResult, check_tensors
@@ -60,12 +60,14 @@ class KerasRunner(ABC):
     Raises:
         UsageError: If TensorFlow runs in this process already with another number of threads, or Keras on another
             backend.
+        DeviceError: If the worker was given a GPU that TensorFlow does not find.
     """
 
     def __init__(self, loader: DataLoader[np.ndarray], context: RunnerContext) -> None:
         _settle(context.threads)
         self.loader = loader
         self.context = context
+        self._device = _choose_device(context.device)
         self._made: _Built | None = None
         self._seed = 0
         self._epoch = 0
@@ -199,10 +201,20 @@ class KerasRunner(ABC):
         return self.loss(outputs, targets), outputs
 
     def _place(self) -> AbstractContextManager[None]:
-        name = self.context.device
-        if name == "auto":
-            name = "cuda" if tf.config.list_physical_devices("GPU") else "cpu"
-        return cast("AbstractContextManager[None]", tf.device(name.replace("cuda", "GPU")))
+        return cast("AbstractContextManager[None]", tf.device(self._device))
+
+
+def _choose_device(name: str) -> str:
+    """Gives TensorFlow's name of a device; by itself it would take the CPU for a GPU that is not there."""
+    there = name != "cpu" and bool(tf.config.list_physical_devices("GPU"))
+    if name == "auto":
+        return "GPU:0" if there else "CPU:0"
+    if name != "cpu" and not there:
+        raise DeviceError(
+            f"the worker was given '{name}', but this TensorFlow ({tf.__version__}) finds no GPU",
+            cure="install a build of TensorFlow for GPUs, or ask for auto in collaborator.settings.device",
+        )
+    return name.replace("cuda", "GPU").replace("cpu", "CPU:0")
 
 
 class KerasModel(KerasRunner):

@@ -17,6 +17,7 @@ from openfl_like.errors import TaskError
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.assignment import VALIDATE
 from openfl_like.federation.parts import build_encoding
+from openfl_like.federation.placement import CPU
 from openfl_like.federation.seeds import compression_seed
 from openfl_like.federation.task import Assignment, Phase, TaskCall, Update
 from openfl_like.frameworks.runner import DataLoader, RunnerContext, Shard, TaskResult, TaskRunner
@@ -53,16 +54,17 @@ class Performer:
         plan: The plan of the experiment.
         shard: The site's data.
         workspace: Directory with the submitted code.
+        device: Where the task runner works, see `RunnerContext`: what the plan wishes was settled before.
 
     Raises:
         TaskError: If the plan's data loader, task runner or compression cannot be found or built.
     """
 
-    def __init__(self, plan: Plan, shard: Shard, workspace: Path) -> None:
+    def __init__(self, plan: Plan, shard: Shard, workspace: Path, device: str = CPU) -> None:
         self._task = ""
         settings = plan.collaborator.settings
         context = RunnerContext(
-            device=settings.device,
+            device=device,
             threads=settings.threads,
             opt_treatment=settings.opt_treatment,
             sample_shape=tuple(shard.sample_shape),

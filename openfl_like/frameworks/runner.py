@@ -87,7 +87,8 @@ class RunnerContext:
     """Where and on what a task runner works.
 
     Attributes:
-        device: ``cpu``, ``cuda``, ``cuda:1`` … or ``auto``.
+        device: ``cpu``; ``cuda:0`` … as this process counts its GPUs (a worker sees only its own); or ``auto``: a GPU
+            was found for it, and the CPU will do if the framework cannot use that.
         threads: How many threads the framework may use.
         opt_treatment: ``RESET`` forgets the optimizer's state at every assignment, ``CONTINUE_LOCAL`` keeps it at the
             site, ``CONTINUE_GLOBAL`` makes it a part of the model: tensors whose names begin with `OPTIMIZER`.

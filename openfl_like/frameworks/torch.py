@@ -1,5 +1,6 @@
 """Task runner and data loader for PyTorch; only the modules ``torch*`` of this package import it."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from openfl_like.errors import DeviceError
 from openfl_like.frameworks.metrics import classification
 from openfl_like.frameworks.numpy import NumpyLoader
 from openfl_like.frameworks.runner import OPTIMIZER, DataLoader, RunnerContext, Shard, TaskResult, check_tensors
@@ -190,6 +192,14 @@ class _Seen:
 
 
 def _choose_device(name: str) -> torch.device:
+    there = name != "cpu" and torch.cuda.is_available()
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        name = "cuda" if there else "cpu"
+    elif name != "cpu" and not there:
+        raise DeviceError(
+            f"the worker was given '{name}', but this PyTorch ({torch.__version__}) finds no GPU",
+            cure="install a build of PyTorch for the site's driver, or ask for auto in collaborator.settings.device",
+        )
+    if name != "cpu":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not deterministic
     return torch.device(name)

@@ -137,6 +137,7 @@ RPC_ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
         "/openfl_like.Director/FetchModel": _READERS,
         "/openfl_like.Director/ReadLogs": _READERS,
         "/openfl_like.Director/ListEnvoys": _READERS,
+        "/openfl_like.Envoys/GetEnvoy": _READERS,
         "/openfl_like.Checkpoints/ExportExperiment": _WRITERS,
         "/openfl_like.Checkpoints/ImportExperiment": _WRITERS,
         "/openfl_like.Director/GetStatus": _READERS,

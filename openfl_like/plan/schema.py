@@ -1,8 +1,9 @@
 """The plan as frozen values: what all parties of an experiment agreed on."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 Settings = dict[str, JsonValue]
@@ -45,15 +46,31 @@ class AggregatorSection(Section):
     settings: AggregatorSettings = AggregatorSettings()
 
 
+DEVICE = re.compile(r"cpu|cuda(:(0|[1-9]\d{0,2}))?")
+"""How a device is named."""
+
+
+def _wished_device(value: object) -> object:
+    listed = isinstance(value, list | tuple)
+    names = value if isinstance(value, list | tuple) else (value,)
+    fine = [isinstance(name, str) and bool(DEVICE.fullmatch(name)) for name in names]
+    if value != "auto" and not (fine and all(fine)):
+        shown = "an entry" if listed and fine else "it"
+        raise ValueError(f"must be auto, cpu, cuda, cuda:0, cuda:1 … or a list of such devices; {shown} is not")
+    return value
+
+
 class CollaboratorSettings(Section):
     """Settings of every Collaborator's worker.
 
+    ``device`` is ``cpu``, ``cuda`` (any GPU), ``cuda:1``, ``auto`` (a GPU, or else the CPU), or a list of which the
+    first that the site gives is taken.
     ``delta_updates`` says whether compressed updates are differences to the global model; none: all but those of the
     template ``none`` are.
     """
 
     opt_treatment: Literal["RESET", "CONTINUE_LOCAL", "CONTINUE_GLOBAL"] = "RESET"
-    device: str = "cpu"
+    device: Annotated[str | tuple[str, ...], BeforeValidator(_wished_device)] = "cpu"
     threads: Annotated[int, Field(ge=1)] = 1
     delta_updates: bool | None = None
 

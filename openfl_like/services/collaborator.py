@@ -8,7 +8,7 @@ import contextlib
 import logging
 import math
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from openfl_like.errors import (
@@ -29,6 +29,7 @@ from openfl_like.federation.task import Assignment, Update
 from openfl_like.pki.files import Credentials
 from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.schema import Plan
+from openfl_like.services.placing import place_alone
 from openfl_like.services.restarts import Restarts
 from openfl_like.services.worker_process import WorkerEndedError, WorkerProcess, WorkerSettings
 from openfl_like.store.files import retire
@@ -57,6 +58,7 @@ class CollaboratorSettings:
         supervised: Whether an Envoy watches over it and stops it when the experiment has ended: then, once it has taken
             part, it looks for its Aggregator for as long as it is left running.
         python: The worker's interpreter; None: this very one.
+        device: The device of this machine that the worker gets; None: found as an Envoy would do it.
     """
 
     experiment: str
@@ -68,6 +70,7 @@ class CollaboratorSettings:
     directory: Path
     supervised: bool = False
     python: Path | None = None
+    device: str | None = None
 
 
 @dataclass(slots=True)
@@ -324,6 +327,8 @@ class Collaborator:
             workspace=settings.workspace,
             threads=settings.plan.collaborator.settings.threads,
             python=settings.python,
+            device=settings.device,
+            wish=settings.plan.collaborator.settings.device,
         )
         self._worker = asyncio.create_task(WorkerProcess.start(worker, _log_line))
         self._worker.add_done_callback(lambda task: task.cancelled() or task.exception())
@@ -380,5 +385,13 @@ def _log_line(line: str) -> None:
 
 
 async def run_collaborator(settings: CollaboratorSettings) -> Dismissal:
-    """Takes part in an experiment until its end; see `Collaborator.run`."""
+    """Takes part in an experiment until its end; see `Collaborator.run`.
+
+    Raises:
+        DeviceError: If its device is to be found, and the site does not give what the plan wants.
+    """
+    if settings.device is None:
+        site, wish = settings.credentials.identity.name, settings.plan.collaborator.settings.device
+        settings = replace(settings, device=await place_alone(site, settings.shard, settings.directory, wish))
+    log.info("the worker gets %s", settings.device)
     return await Collaborator(settings).run()

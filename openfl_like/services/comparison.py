@@ -15,6 +15,7 @@ from openfl_like.federation.seeds import derive_seed
 from openfl_like.federation.task import Assignment, Phase
 from openfl_like.frameworks.perform import Performer
 from openfl_like.plan.schema import Admission, Component, Plan
+from openfl_like.services.placing import place_here
 from openfl_like.services.simulation import Shards, Simulation, SimulationSettings
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.tensors.manifest import file_digest
@@ -48,7 +49,7 @@ async def compare(plan: Plan, workspace: Path, shards: Shards, federated: Path) 
         sites' held-out samples.
     """
     pooled = PooledShard(list(shards.values()))
-    judge = Performer(plan, pooled, workspace)
+    judge = Performer(plan, pooled, workspace, place_here(plan.collaborator.settings.device))
     rows = [Row("federated", pooled.schema.counts["train"], _judged(judge, plan, federated))]
     candidates: dict[str, ShardDescriptor] = {**{f"{name} alone": shard for name, shard in shards.items()}}
     candidates["pooled"] = pooled

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from openfl_like import __version__
+from openfl_like.data.shard import load_shard_config
 from openfl_like.errors import (
     MEANINGS,
     ConflictError,
@@ -20,6 +21,7 @@ from openfl_like.errors import (
 )
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.parties import ShardFacts
+from openfl_like.federation.placement import CPU
 from openfl_like.federation.ports import (
     CollaboratorEnded,
     EnvoyInstruction,
@@ -43,7 +45,8 @@ from openfl_like.services.collaborator import progress_note
 from openfl_like.services.environment import Environments
 from openfl_like.services.lock import only_one
 from openfl_like.services.log_sender import LogSender
-from openfl_like.services.monitor import read_devices
+from openfl_like.services.monitors import Monitors
+from openfl_like.services.placing import monitors_of, place_worker
 from openfl_like.services.renewal import Keeper
 from openfl_like.services.restarts import Restarts
 from openfl_like.services.revoking import beside
@@ -126,6 +129,7 @@ class _Work:
     session: int = 0
     providing: asyncio.Task[None] | None = None
     python: Path | None = None
+    device: str = CPU
 
     @property
     def run_directory(self) -> Path:
@@ -157,10 +161,12 @@ class Envoy:
     Args:
         settings: Who we are.
         facts: What the Director is told of the shard.
+        monitors: What reads the state of this machine.
     """
 
     settings: EnvoySettings
     facts: ShardFacts
+    monitors: Monitors
     on_welcome: Callable[[], None] = lambda: None
     _work: dict[str, _Work] = field(default_factory=dict)
     _outbox: asyncio.Queue[EnvoyReport | None] = field(default_factory=asyncio.Queue)
@@ -298,8 +304,9 @@ class Envoy:
             while True:
                 if loop.time() >= due or self._heard.is_set():
                     self._heard.clear()
-                    devices = await asyncio.to_thread(read_devices, self.settings.directory)
-                    await session.report(Heartbeat(devices, tuple(sorted(self._work))))
+                    devices = await self.monitors.read()
+                    placed = {name: work.device for name, work in sorted(self._work.items())}
+                    await session.report(Heartbeat(devices, tuple(placed), placed))
                     due = loop.time() + self._heartbeat_s
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(max(0.0, due - loop.time())):
@@ -368,7 +375,9 @@ class Envoy:
         failpoint("envoy.bundle.unpacked")
         files.plan.write_bytes(freeze(plan))
         failpoint("envoy.plan.written")
-        return _Work(order, files)
+        wish, in_use = plan.collaborator.settings.device, [work.device for work in self._work.values()]
+        device = await place_worker(self.settings.name, self.settings.shard, self.monitors, wish, in_use)
+        return _Work(order, files, device=device)
 
     async def _start(self, experiment: str, chain: bytes) -> None:
         """Starts the collaborator of an accepted order with its short-lived certificate."""
@@ -401,6 +410,7 @@ class Envoy:
             "--shard-config", str(self.settings.shard.resolve()),
             "--certificates", str(directory / "certificate"),
             "--directory", str(work.run_directory),
+            "--device", work.device,
             *(("--python", str(work.python)) if work.python is not None else ()),
             "--with-parent",
         )  # fmt: skip
@@ -409,7 +419,7 @@ class Envoy:
         work.watch = asyncio.create_task(self._watch(work, lines))
         work.vigil = asyncio.create_task(keep_vigil(work.child))
         failpoint("envoy.child.started")
-        log.info("experiment %s: collaborator started (pid %d)", experiment, work.child.process.pid)
+        log.info("experiment %s: collaborator started (pid %d, %s)", experiment, work.child.process.pid, work.device)
 
     async def _watch(self, work: _Work, lines: LogSender) -> None:
         """Waits for the collaborator's end; one that was killed is started again, unless that happens too often.
@@ -480,6 +490,7 @@ async def run_envoy(settings: EnvoySettings, ready: Callable[[ShardFacts], None]
         ready: Called each time the Director has welcomed us.
 
     Raises:
+        SettingsError: If shard.yaml has mistakes.
         ShardError: If the shard cannot be used.
         ShardMismatchError: If it does not fit the federation.
         ConflictError: If another Envoy works in this directory, or is connected under this name.
@@ -488,5 +499,6 @@ async def run_envoy(settings: EnvoySettings, ready: Callable[[ShardFacts], None]
         await asyncio.to_thread(end_marked, settings.directory)
         for notes in settings.directory.glob(f"*/run/{PROCESS_NOTES}"):
             await asyncio.to_thread(end_noted, notes)
+        monitors = monitors_of(load_shard_config(settings.shard), settings.shard, settings.directory)
         facts = await describe_shard(settings)
-        await Envoy(settings, facts, lambda: ready(facts)).run()
+        await Envoy(settings, facts, monitors, lambda: ready(facts)).run()

@@ -1,15 +1,16 @@
 """The Director's roster: which envoys are there, and how to reach them."""
 
 import asyncio
+import difflib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from openfl_like.errors import ConflictError, ShardMismatchError, StorageError, UsageError
+from openfl_like.errors import ConflictError, NotFoundError, ShardMismatchError, StorageError, UsageError
 from openfl_like.failpoints import failpoint
-from openfl_like.federation.parties import EnvoyRecord, LogLines
+from openfl_like.federation.parties import EnvoyDetail, EnvoyRecord, LogLines
 from openfl_like.federation.ports import (
     CollaboratorEnded,
     EnvoyInstruction,
@@ -20,6 +21,7 @@ from openfl_like.federation.ports import (
     StopOrder,
     Welcome,
 )
+from openfl_like.federation.trend import Trend
 from openfl_like.runtimes.session import converse
 from openfl_like.services.settings import MISSED_HEARTBEATS, DirectorFile
 from openfl_like.store.director import DirectorStore
@@ -27,6 +29,7 @@ from openfl_like.store.files import ExperimentFiles
 
 log = logging.getLogger(__name__)
 PROBE_S = 5.0
+MOST_NAMES = 20  # that an answer lists
 HEARTBEATS_PER_S = 50.0  # of all envoys together; each takes about half a millisecond, most of it gRPC's
 
 Answer = OrderReply | CollaboratorEnded
@@ -61,6 +64,7 @@ class Roster:
     on_logs: Callable[[LogLines], None]
     unwanted: Callable[[str], bool] = lambda _: False
     _sessions: dict[str, _Session] = field(default_factory=dict)
+    _trends: dict[str, Trend] = field(default_factory=dict)
     _count: int = 0
     _period_s: float = field(init=False)
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -73,6 +77,7 @@ class Roster:
         name: str,
         reports: AsyncIterator[EnvoyReport],
         send: Callable[[EnvoyInstruction], Awaitable[None]],
+        certificate_ends: float | None = None,
     ) -> None:
         """Holds an envoy's session.
 
@@ -86,7 +91,9 @@ class Roster:
         self._check(name, hello)
         await self._make_room(name)
         self._count += 1
-        record = EnvoyRecord(name, online=True, last_seen=time.time(), shard=hello.shard)
+        now = time.time()
+        record = EnvoyRecord(name, online=True, last_seen=now, shard=hello.shard, online_since=now)
+        record = replace(record, certificate_ends=certificate_ends)
         session = _Session(record, self._count)
         self._sessions[name] = session
         try:  # from here on: an envoy that is lost while it is welcomed must be able to come back
@@ -190,6 +197,18 @@ class Roster:
         live = {name: session.record for name, session in self._sessions.items()}
         return [live.get(record.name, record) for record in stored]
 
+    async def envoy(self, name: str) -> EnvoyDetail:
+        """Gives everything known of one envoy.
+
+        Raises:
+            NotFoundError: If there never was one of this name; the cure lists those that there were.
+        """
+        records = {record.name: record for record in await self.records()}
+        if name not in records:
+            raise NotFoundError(f"there is no envoy '{name}'", cure=_known(name, records))
+        trend = self._trends.get(name)
+        return EnvoyDetail(records[name], () if trend is None else trend.series())
+
     def _check(self, name: str, hello: Hello) -> None:
         for what, expected, found in (
             ("sample", self.settings.sample_shape, hello.shard.sample_shape),
@@ -217,8 +236,9 @@ class Roster:
 
     async def _take(self, name: str, session: _Session, report: EnvoyReport) -> None:
         match report:
-            case Heartbeat(devices, running):
-                session.record = replace(session.record, devices=devices, running=running)
+            case Heartbeat(devices, running, placed):
+                session.record = replace(session.record, devices=devices, running=running, placed=placed)
+                self._trends.setdefault(name, Trend()).add(time.time(), devices)
                 for experiment in filter(self.unwanted, running):
                     self.send(name, StopOrder(experiment, "the experiment has ended"))
             case LogLines():
@@ -241,3 +261,11 @@ class Roster:
     async def _announce(self) -> None:
         async with self._changed:
             self._changed.notify_all()
+
+
+def _known(name: str, names: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    listed = ", ".join(sorted(names)[:MOST_NAMES]) or "none yet"
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return f"{hint}known: {listed}{more}"

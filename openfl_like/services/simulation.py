@@ -15,6 +15,7 @@ from openfl_like.runtimes.local import LocalRuntime
 from openfl_like.runtimes.loop import Drive, Outcome, Record, SystemClock
 from openfl_like.runtimes.models import ModelShelf
 from openfl_like.services.aggregator import open_experiment, place_initial_model
+from openfl_like.services.placing import place_here
 from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles
 
@@ -100,6 +101,7 @@ class Simulation:
 
         Raises:
             TaskError: If the workspace's code cannot be loaded.
+            DeviceError: If this machine does not have the device that the plan wants.
         """
         if self._experiment.status.ended:
             ended = self._experiment
@@ -114,4 +116,5 @@ class Simulation:
 
     def _performers(self) -> dict[str, Performer]:
         plan, workspace = self._settings.plan, self._settings.workspace
-        return {name: Performer(plan, shard, workspace) for name, shard in self._settings.shards.items()}
+        device = place_here(plan.collaborator.settings.device)
+        return {name: Performer(plan, shard, workspace, device) for name, shard in self._settings.shards.items()}

@@ -4,13 +4,14 @@ import asyncio
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from openfl_like.errors import FederationError, TaskError, from_code
 from openfl_like.federation.parties import ShardFacts
+from openfl_like.federation.placement import CPU, environment_for, within
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.services.spawn import Child, clean_environment, describe_exit, spawn
 from openfl_like.services.strays import mark_of
@@ -38,6 +39,8 @@ class WorkerSettings:
         threads: Threads that numeric libraries may use.
         owner: The directory that its work belongs to, by which is found whatever it may leave behind.
         python: Its interpreter; None: this very one.
+        device: The device of this machine that it gets, and the only one that it sees; None: it works on the CPU.
+        wish: What the plan wants, by which it was chosen.
     """
 
     shard: Path
@@ -47,6 +50,8 @@ class WorkerSettings:
     threads: int = 1
     owner: Path | None = None
     python: Path | None = None
+    device: str | None = None
+    wish: str | Sequence[str] = CPU
 
 
 class WorkerProcess:
@@ -73,7 +78,9 @@ class WorkerProcess:
         """
         threads = str(settings.threads)
         numeric = {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-        environment = clean_environment(numeric | mark_of(settings.owner or settings.directory))
+        device = settings.device or CPU
+        sees = environment_for(device)
+        environment = clean_environment(numeric | sees | mark_of(settings.owner or settings.directory))
         settings.directory.mkdir(parents=True, exist_ok=True)
         child = await spawn(
             [str(settings.python or sys.executable), "-m", "openfl_like.services.worker"],
@@ -87,6 +94,7 @@ class WorkerProcess:
         order: dict[str, object] = {"shard": str(settings.shard.resolve())}
         if settings.plan is not None and settings.workspace is not None:
             order |= {"plan": str(settings.plan.resolve()), "workspace": str(settings.workspace.resolve())}
+            order |= {"device": within(device, settings.wish)}
         try:
             ready = (await worker._ask(order))["ready"]
         except BaseException:

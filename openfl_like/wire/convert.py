@@ -5,13 +5,11 @@ from collections.abc import Mapping, Sequence
 
 from openfl_like.federation.events import ModelVersion, Status
 from openfl_like.federation.parties import (
-    DeviceStatistics,
     DirectorStatus,
     EnvoyRecord,
     EventRecord,
     ExperimentRecord,
     ExperimentSummary,
-    GpuStatistics,
     LogLines,
     PublishedVersion,
     ShardFacts,
@@ -38,6 +36,7 @@ from openfl_like.federation.ports import (
 )
 from openfl_like.federation.task import Assignment, Phase, TaskCall, Update
 from openfl_like.tensors.manifest import Manifest
+from openfl_like.wire.devices import devices_from, devices_to, heartbeat_from, heartbeat_to
 from openfl_like.wire.protos import federation_pb2 as pb
 
 
@@ -204,52 +203,13 @@ def shard_from(message: pb.ShardFacts) -> ShardFacts:
     return ShardFacts(tuple(message.sample_shape), tuple(message.target_shape), message.description, schema)
 
 
-def devices_to(value: DeviceStatistics) -> pb.DeviceStatistics:
-    """Gives the message of device statistics."""
-    message = pb.DeviceStatistics(
-        cpu_percent=value.cpu_percent,
-        cpu_count=value.cpu_count,
-        load_1m=value.load_1m,
-        memory_total_bytes=value.memory_total_bytes,
-        memory_used_bytes=value.memory_used_bytes,
-        disk_total_bytes=value.disk_total_bytes,
-        disk_used_bytes=value.disk_used_bytes,
-    )
-    for gpu in value.gpus:
-        message.gpus.add(
-            name=gpu.name,
-            utilisation_percent=gpu.utilisation_percent,
-            memory_total_bytes=gpu.memory_total_bytes,
-            memory_used_bytes=gpu.memory_used_bytes,
-        )
-    return message
-
-
-def devices_from(message: pb.DeviceStatistics) -> DeviceStatistics:
-    """Gives device statistics."""
-    gpus = tuple(
-        GpuStatistics(g.name, g.utilisation_percent, g.memory_total_bytes, g.memory_used_bytes) for g in message.gpus
-    )
-    return DeviceStatistics(
-        message.cpu_percent,
-        message.cpu_count,
-        message.load_1m,
-        message.memory_total_bytes,
-        message.memory_used_bytes,
-        message.disk_total_bytes,
-        message.disk_used_bytes,
-        gpus,
-    )
-
-
 def envoy_report_to(value: EnvoyReport) -> pb.EnvoyMessage:
     """Gives the message of what an envoy reports."""
     match value:
         case Hello():
             return pb.EnvoyMessage(hello=pb.EnvoyHello(shard=shard_to(value.shard), version=value.version))
         case Heartbeat():
-            beat = pb.Heartbeat(devices=devices_to(value.devices), running=value.running)
-            return pb.EnvoyMessage(heartbeat=beat)
+            return pb.EnvoyMessage(heartbeat=heartbeat_to(value))
         case OrderReply():
             reply = pb.OrderReply(
                 experiment=value.experiment, accepted=value.accepted, reason=value.reason, csr=value.csr
@@ -275,7 +235,7 @@ def envoy_report_from(message: pb.EnvoyMessage) -> EnvoyReport:
         case "logs":
             return logs_from(message.logs)
         case _:
-            return Heartbeat(devices_from(message.heartbeat.devices), tuple(message.heartbeat.running))
+            return heartbeat_from(message.heartbeat)
 
 
 def envoy_instruction_to(value: EnvoyInstruction) -> pb.DirectorMessage:
@@ -448,6 +408,9 @@ def envoy_to(value: EnvoyRecord) -> pb.EnvoyRecord:
         shard=shard_to(value.shard),
         devices=devices_to(value.devices),
         running=value.running,
+        online_since=value.online_since,
+        certificate_ends=value.certificate_ends,
+        placed=dict(value.placed),
     )
 
 
@@ -460,4 +423,7 @@ def envoy_from(message: pb.EnvoyRecord) -> EnvoyRecord:
         shard_from(message.shard),
         devices_from(message.devices),
         tuple(message.running),
+        message.online_since if message.HasField("online_since") else None,
+        message.certificate_ends if message.HasField("certificate_ends") else None,
+        dict(sorted(message.placed.items())),
     )

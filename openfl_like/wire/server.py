@@ -9,8 +9,9 @@ refused.
 import asyncio
 import logging
 import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -46,11 +47,13 @@ class Call:
         caller: The peer, from its certificate.
         receive: Gives the next message of the peer, or None when it has no more.
         send: Sends a message to the peer.
+        expires: When the peer's certificate ends, in seconds since the epoch; None if that is not known.
     """
 
     caller: Identity
     receive: Callable[[], Awaitable[Any]]
     send: Callable[[Any], Awaitable[None]]
+    expires: float | None = None
 
     async def messages(self) -> AsyncIterator[Any]:
         """Gives the peer's messages until it has no more."""
@@ -147,6 +150,7 @@ def _guarded(method: MethodDescriptor, behaviour: Callable[[Call], Awaitable[Any
         try:
             caller, valid_s = guard.admit(full_name, context)
             call = _call(method, request, caller, context)
+            call = replace(call, expires=round(time.time() + valid_s))
             return await _within(valid_s, behaviour(call), caller, held)
         except FederationError as error:
             log.info("%s refused: %s %s", full_name, error.code, error)

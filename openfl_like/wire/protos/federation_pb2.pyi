@@ -113,19 +113,32 @@ class ShardFacts(_message.Message):
     def __init__(self, sample_shape: _Optional[_Iterable[int]] = ..., target_shape: _Optional[_Iterable[int]] = ..., description: _Optional[str] = ..., schema_json: _Optional[str] = ...) -> None: ...
 
 class GpuStatistics(_message.Message):
-    __slots__ = ("name", "utilisation_percent", "memory_total_bytes", "memory_used_bytes")
+    __slots__ = ("name", "utilisation_percent", "memory_total_bytes", "memory_used_bytes", "index", "temperature_c", "power_w")
     NAME_FIELD_NUMBER: _ClassVar[int]
     UTILISATION_PERCENT_FIELD_NUMBER: _ClassVar[int]
     MEMORY_TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
     MEMORY_USED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    TEMPERATURE_C_FIELD_NUMBER: _ClassVar[int]
+    POWER_W_FIELD_NUMBER: _ClassVar[int]
     name: str
     utilisation_percent: float
     memory_total_bytes: int
     memory_used_bytes: int
-    def __init__(self, name: _Optional[str] = ..., utilisation_percent: _Optional[float] = ..., memory_total_bytes: _Optional[int] = ..., memory_used_bytes: _Optional[int] = ...) -> None: ...
+    index: int
+    temperature_c: float
+    power_w: float
+    def __init__(self, name: _Optional[str] = ..., utilisation_percent: _Optional[float] = ..., memory_total_bytes: _Optional[int] = ..., memory_used_bytes: _Optional[int] = ..., index: _Optional[int] = ..., temperature_c: _Optional[float] = ..., power_w: _Optional[float] = ...) -> None: ...
 
 class DeviceStatistics(_message.Message):
-    __slots__ = ("cpu_percent", "cpu_count", "load_1m", "memory_total_bytes", "memory_used_bytes", "disk_total_bytes", "disk_used_bytes", "gpus")
+    __slots__ = ("cpu_percent", "cpu_count", "load_1m", "memory_total_bytes", "memory_used_bytes", "disk_total_bytes", "disk_used_bytes", "gpus", "network_in_bytes_per_s", "network_out_bytes_per_s", "temperature_c", "extra")
+    class ExtraEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
     CPU_PERCENT_FIELD_NUMBER: _ClassVar[int]
     CPU_COUNT_FIELD_NUMBER: _ClassVar[int]
     LOAD_1M_FIELD_NUMBER: _ClassVar[int]
@@ -134,6 +147,10 @@ class DeviceStatistics(_message.Message):
     DISK_TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
     DISK_USED_BYTES_FIELD_NUMBER: _ClassVar[int]
     GPUS_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_IN_BYTES_PER_S_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_OUT_BYTES_PER_S_FIELD_NUMBER: _ClassVar[int]
+    TEMPERATURE_C_FIELD_NUMBER: _ClassVar[int]
+    EXTRA_FIELD_NUMBER: _ClassVar[int]
     cpu_percent: float
     cpu_count: int
     load_1m: float
@@ -142,7 +159,11 @@ class DeviceStatistics(_message.Message):
     disk_total_bytes: int
     disk_used_bytes: int
     gpus: _containers.RepeatedCompositeFieldContainer[GpuStatistics]
-    def __init__(self, cpu_percent: _Optional[float] = ..., cpu_count: _Optional[int] = ..., load_1m: _Optional[float] = ..., memory_total_bytes: _Optional[int] = ..., memory_used_bytes: _Optional[int] = ..., disk_total_bytes: _Optional[int] = ..., disk_used_bytes: _Optional[int] = ..., gpus: _Optional[_Iterable[_Union[GpuStatistics, _Mapping]]] = ...) -> None: ...
+    network_in_bytes_per_s: float
+    network_out_bytes_per_s: float
+    temperature_c: float
+    extra: _containers.ScalarMap[str, float]
+    def __init__(self, cpu_percent: _Optional[float] = ..., cpu_count: _Optional[int] = ..., load_1m: _Optional[float] = ..., memory_total_bytes: _Optional[int] = ..., memory_used_bytes: _Optional[int] = ..., disk_total_bytes: _Optional[int] = ..., disk_used_bytes: _Optional[int] = ..., gpus: _Optional[_Iterable[_Union[GpuStatistics, _Mapping]]] = ..., network_in_bytes_per_s: _Optional[float] = ..., network_out_bytes_per_s: _Optional[float] = ..., temperature_c: _Optional[float] = ..., extra: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class EnvoyHello(_message.Message):
     __slots__ = ("shard", "version")
@@ -153,12 +174,21 @@ class EnvoyHello(_message.Message):
     def __init__(self, shard: _Optional[_Union[ShardFacts, _Mapping]] = ..., version: _Optional[str] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("devices", "running")
+    __slots__ = ("devices", "running", "placed")
+    class PlacedEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     DEVICES_FIELD_NUMBER: _ClassVar[int]
     RUNNING_FIELD_NUMBER: _ClassVar[int]
+    PLACED_FIELD_NUMBER: _ClassVar[int]
     devices: DeviceStatistics
     running: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, devices: _Optional[_Union[DeviceStatistics, _Mapping]] = ..., running: _Optional[_Iterable[str]] = ...) -> None: ...
+    placed: _containers.ScalarMap[str, str]
+    def __init__(self, devices: _Optional[_Union[DeviceStatistics, _Mapping]] = ..., running: _Optional[_Iterable[str]] = ..., placed: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class OrderReply(_message.Message):
     __slots__ = ("experiment", "accepted", "reason", "csr")
@@ -399,20 +429,67 @@ class ReadLogsRequest(_message.Message):
     def __init__(self, experiment: _Optional[str] = ..., source: _Optional[str] = ...) -> None: ...
 
 class EnvoyRecord(_message.Message):
-    __slots__ = ("name", "online", "last_seen", "shard", "devices", "running")
+    __slots__ = ("name", "online", "last_seen", "shard", "devices", "running", "online_since", "certificate_ends", "placed")
+    class PlacedEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     NAME_FIELD_NUMBER: _ClassVar[int]
     ONLINE_FIELD_NUMBER: _ClassVar[int]
     LAST_SEEN_FIELD_NUMBER: _ClassVar[int]
     SHARD_FIELD_NUMBER: _ClassVar[int]
     DEVICES_FIELD_NUMBER: _ClassVar[int]
     RUNNING_FIELD_NUMBER: _ClassVar[int]
+    ONLINE_SINCE_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_ENDS_FIELD_NUMBER: _ClassVar[int]
+    PLACED_FIELD_NUMBER: _ClassVar[int]
     name: str
     online: bool
     last_seen: float
     shard: ShardFacts
     devices: DeviceStatistics
     running: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., online: bool = ..., last_seen: _Optional[float] = ..., shard: _Optional[_Union[ShardFacts, _Mapping]] = ..., devices: _Optional[_Union[DeviceStatistics, _Mapping]] = ..., running: _Optional[_Iterable[str]] = ...) -> None: ...
+    online_since: float
+    certificate_ends: float
+    placed: _containers.ScalarMap[str, str]
+    def __init__(self, name: _Optional[str] = ..., online: bool = ..., last_seen: _Optional[float] = ..., shard: _Optional[_Union[ShardFacts, _Mapping]] = ..., devices: _Optional[_Union[DeviceStatistics, _Mapping]] = ..., running: _Optional[_Iterable[str]] = ..., online_since: _Optional[float] = ..., certificate_ends: _Optional[float] = ..., placed: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class EnvoyRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class Gauge(_message.Message):
+    __slots__ = ("name", "numbers", "known")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    NUMBERS_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    numbers: _containers.RepeatedScalarFieldContainer[float]
+    known: _containers.RepeatedScalarFieldContainer[bool]
+    def __init__(self, name: _Optional[str] = ..., numbers: _Optional[_Iterable[float]] = ..., known: _Optional[_Iterable[bool]] = ...) -> None: ...
+
+class Series(_message.Message):
+    __slots__ = ("slot_s", "times", "gauges")
+    SLOT_S_FIELD_NUMBER: _ClassVar[int]
+    TIMES_FIELD_NUMBER: _ClassVar[int]
+    GAUGES_FIELD_NUMBER: _ClassVar[int]
+    slot_s: float
+    times: _containers.RepeatedScalarFieldContainer[float]
+    gauges: _containers.RepeatedCompositeFieldContainer[Gauge]
+    def __init__(self, slot_s: _Optional[float] = ..., times: _Optional[_Iterable[float]] = ..., gauges: _Optional[_Iterable[_Union[Gauge, _Mapping]]] = ...) -> None: ...
+
+class EnvoyDetail(_message.Message):
+    __slots__ = ("record", "history")
+    RECORD_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    record: EnvoyRecord
+    history: _containers.RepeatedCompositeFieldContainer[Series]
+    def __init__(self, record: _Optional[_Union[EnvoyRecord, _Mapping]] = ..., history: _Optional[_Iterable[_Union[Series, _Mapping]]] = ...) -> None: ...
 
 class DirectorStatus(_message.Message):
     __slots__ = ("version", "problems", "queued", "running", "envoys", "warnings")

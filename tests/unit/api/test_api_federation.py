@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from openfl_like.api import checkpoints, outage
+from openfl_like.api import checkpoints, envoys, outage
 from openfl_like.api import federation as api
 from openfl_like.api.federation import Federation
 from openfl_like.errors import (
@@ -22,6 +22,7 @@ from openfl_like.errors import (
 )
 from openfl_like.federation.events import Status
 from openfl_like.federation.parties import (
+    EnvoyDetail,
     EnvoyRecord,
     EventRecord,
     ExperimentRecord,
@@ -124,6 +125,34 @@ def federation(certificates: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     monkeypatch.setattr(api, "UserClient", FakeClient)
     with Federation("director:50050", certificates) as found:
         yield found
+
+
+class FakeEnvoys:
+    """A Director that knows one envoy."""
+
+    closed = 0
+
+    def __init__(self, address: str, credentials: Credentials) -> None:
+        assert (address, credentials.identity.name) == ("director:50050", "alice")
+
+    async def __aenter__(self) -> "FakeEnvoys":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        FakeEnvoys.closed += 1
+
+    async def envoy(self, name: str) -> EnvoyDetail:
+        if name != "bern":
+            raise NotFoundError(f"there is no envoy '{name}'", cure="known: bern")
+        return EnvoyDetail(EnvoyRecord(name, online=True, last_seen=1.0, shard=ShardFacts((1,), ())))
+
+
+def test_one_envoy_by_its_name(federation: Federation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(envoys, "EnvoysClient", FakeEnvoys)
+    assert federation.envoy("bern").record.online
+    with pytest.raises(NotFoundError, match="known: bern"):
+        federation.envoy("oslo")
+    assert FakeEnvoys.closed == 2
 
 
 def client() -> FakeClient:

@@ -24,6 +24,7 @@ from openfl_like.federation.events import ModelVersion, Status
 from openfl_like.federation.parties import (
     DeviceStatistics,
     DirectorStatus,
+    EnvoyDetail,
     EnvoyRecord,
     EventRecord,
     ExperimentRecord,
@@ -132,6 +133,9 @@ class FakeFederation:
         facts = ShardFacts((8, 8), (), "digits", {"counts": {"train": 5}})
         return [EnvoyRecord("bern", online=True, last_seen=1.0, shard=facts, devices=devices, running=("digits-1",))]
 
+    def envoy(self, name: str) -> EnvoyDetail:
+        return EnvoyDetail(replace(self.envoys()[0], name=name))
+
 
 Run = Callable[..., Result]
 
@@ -172,6 +176,7 @@ COMMANDS = {
     "experiment export": ["digits-1"],
     "experiment import": ["checkpoint.tar"],
     "envoy list": [],
+    "envoy show": ["bern"],
     "director status": [],
 }
 

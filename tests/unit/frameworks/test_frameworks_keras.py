@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from openfl_like.data.shard import ArrayShard, Dataset
-from openfl_like.errors import UsageError
+from openfl_like.errors import DeviceError, UsageError
 from openfl_like.frameworks.numpy import NumpyLoader
 from openfl_like.frameworks.runner import RunnerContext
 
@@ -41,6 +41,24 @@ def test_a_function_and_the_name_of_an_optimizer_are_enough() -> None:
     made.train(epochs=10)
     assert made.validate().metrics["loss"] < before
     assert float(made.optimizer.learning_rate) == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("device", ["cpu", "auto"])
+def test_without_a_gpu_it_works_on_the_cpu(device: str) -> None:
+    made = build(np.zeros((20, 2), np.float32), RunnerContext(sample_shape=(3,), device=device))
+    assert made.train().metrics["loss"] > 0
+
+
+def test_a_gpu_that_tensorflow_does_not_find_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tensorflow as tf  # noqa: PLC0415 - as above
+
+    from openfl_like.frameworks import keras as ours  # noqa: PLC0415 - as above
+
+    with pytest.raises(DeviceError, match=r"given 'cuda:0', but this TensorFlow \(.*\) finds no GPU"):
+        build(np.zeros((20, 2), np.float32), RunnerContext(sample_shape=(3,), device="cuda:0"))
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
+    names = [ours._choose_device(device) for device in ("cpu", "auto", "cuda:1")]
+    assert names == ["CPU:0", "GPU:0", "GPU:1"]
 
 
 def test_a_regression_reports_its_loss_alone() -> None:

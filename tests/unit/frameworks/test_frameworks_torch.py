@@ -1,3 +1,5 @@
+import os
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -5,7 +7,7 @@ import torch
 from torch import nn
 
 from openfl_like.data.shard import ArrayShard, Dataset
-from openfl_like.errors import TensorError, UsageError
+from openfl_like.errors import DeviceError, TensorError, UsageError
 from openfl_like.frameworks.runner import RunnerContext
 from openfl_like.frameworks.torch import TorchLoader, TorchRunner
 from openfl_like.frameworks.torch_arrays import to_numpy, to_torch
@@ -150,6 +152,21 @@ def test_an_empty_batch_is_refused() -> None:
         TorchLoader(shard(), batch_size=0)
 
 
-def test_auto_chooses_a_device_that_is_there() -> None:
-    expected = "cuda" if torch.cuda.is_available() else "cpu"
-    assert Net(TorchLoader(shard()), RunnerContext(device="auto")).device.type == expected
+@pytest.mark.parametrize(
+    ("device", "there", "expected"),
+    [("cpu", True, "cpu"), ("auto", False, "cpu"), ("auto", True, "cuda"), ("cuda:0", True, "cuda:0")],
+)
+def test_the_device_is_the_one_that_was_given(
+    monkeypatch: pytest.MonkeyPatch, device: str, *, there: bool, expected: str
+) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "as it was")
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    assert Net(TorchLoader(shard()), RunnerContext(device=device)).device == torch.device(expected)
+    assert ("CUBLAS_WORKSPACE_CONFIG" in os.environ) is expected.startswith("cuda")
+
+
+def test_a_gpu_that_torch_does_not_find_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(DeviceError, match=r"given 'cuda:0', but this PyTorch \(.*\) finds no GPU"):
+        Net(TorchLoader(shard()), RunnerContext(device="cuda:0"))

@@ -5,6 +5,7 @@ import pytest
 
 from openfl_like.errors import PlanError
 from openfl_like.plan.checks import check_plan
+from openfl_like.plan.digest import freeze, thaw
 from openfl_like.plan.load import load_plan, workspace_of
 from openfl_like.plan.schema import Plan
 from openfl_like.plan.workspace import templates
@@ -222,6 +223,10 @@ def test_overrides_change_create_and_reach_into_lists(written: Callable[..., Pat
         ("stop.any.7.rounds=1", "stop.any.7: there is no such entry; the list has 1"),
         ("stop.any.x.rounds=1", "stop.any.x: there is no such entry; the list has 1"),
         ("seed=x", "seed: must be a whole number, not 'x'"),
+        ("collaborator.settings.device=gpu", "collaborator.settings.device: must be auto, cpu, cuda, cuda:0, cuda:1 …"),
+        ("collaborator.settings.device=[]", "collaborator.settings.device: must be auto, cpu, cuda"),
+        ("collaborator.settings.device=[auto, cpu]", "or a list of such devices; an entry is not"),
+        ("collaborator.settings.device=3", "or a list of such devices; it is not"),
         ("seed", "this is no override; write section.key=value"),
         ("=1", "this is no override"),
         ("a..b=1", "this is no override"),
@@ -236,6 +241,24 @@ def test_a_wrong_override_is_a_mistake_that_names_it(
     (found,) = problems_of(written(plan=plan_text + "stop: {any: [{patience: 3}]}"), override)
     assert problem in found
     assert override in found or problem.startswith("stop.any[0]")
+
+
+@pytest.mark.parametrize(
+    ("text", "device"),
+    [
+        ("cpu", "cpu"),
+        ("auto", "auto"),
+        ("cuda", "cuda"),
+        ("cuda:12", "cuda:12"),
+        ("[cuda:1, cuda, cpu]", ("cuda:1", "cuda", "cpu")),
+    ],
+)
+def test_a_device_that_may_be_wished_for(
+    written: Callable[..., Path], plan_text: str, text: str, device: str | tuple[str, ...]
+) -> None:
+    found = load_plan(written(plan=plan_text), [f"collaborator.settings.device={text}"])
+    assert found.collaborator.settings.device == device
+    assert thaw(freeze(found)) == found
 
 
 # ---- defaults -----------------------------------------------------------------------------------------------------

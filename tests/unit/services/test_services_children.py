@@ -1,8 +1,7 @@
-"""What is said of child processes, their machines, and their lines."""
+"""What is said of child processes and their lines."""
 
 import asyncio
 import os
-import shutil
 import signal
 import sys
 from pathlib import Path
@@ -10,10 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from openfl_like.federation.parties import GpuStatistics, LogLines
+from openfl_like.federation.parties import LogLines
 from openfl_like.services import log_sender, vigil
 from openfl_like.services.log_sender import LOG_LINE_LIMIT, LogSender
-from openfl_like.services.monitor import parse_gpus, read_devices
 from openfl_like.services.spawn import Standby, clean_environment, describe_exit, fx_command, spawn
 from openfl_like.services.strays import end_marked, end_noted, mark_of, note_processes
 
@@ -111,40 +109,6 @@ async def test_a_child_at_hand_that_has_died_is_replaced_and_the_last_one_is_end
     spare = await standby._spare
     await standby.close()
     assert spare.process.returncode in {-signal.SIGTERM, -signal.SIGKILL}
-
-
-GPUS = """\
-NVIDIA A100-SXM4-40GB, 37, 40960, 1024
-NVIDIA T4, [N/A], 16384, 0
-Tesla, V100, 1, 2, 3
-NVIDIA H100 PCIe , 0 , 81920 , 81000
-
-"""
-
-
-def test_what_nvidia_smi_tells() -> None:
-    assert parse_gpus(GPUS) == (
-        GpuStatistics("NVIDIA A100-SXM4-40GB", 37.0, 40960 << 20, 1024 << 20),
-        GpuStatistics("NVIDIA H100 PCIe", 0.0, 81920 << 20, 81000 << 20),
-    )
-    assert parse_gpus("") == ()
-
-
-def test_a_driver_that_fails_means_no_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    broken = tmp_path / "nvidia-smi"
-    broken.write_text("#!/bin/sh\nexit 9\n")
-    broken.chmod(0o755)
-    monkeypatch.setattr(shutil, "which", lambda _: str(broken))
-    assert read_devices(tmp_path).gpus == ()
-
-
-def test_this_machine_has_a_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(shutil, "which", lambda _: None)
-    found = read_devices(tmp_path)
-    assert found.cpu_count > 0
-    assert 0 < found.memory_used_bytes < found.memory_total_bytes
-    assert 0 < found.disk_used_bytes < found.disk_total_bytes
-    assert found.gpus == ()
 
 
 class Lines:

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from openfl_like.errors import ConflictError, ShardMismatchError, UnreachableError, UsageError
+from openfl_like.errors import ConflictError, NotFoundError, ShardMismatchError, UnreachableError, UsageError
 from openfl_like.federation.parties import DeviceStatistics, LogLines, ShardFacts
 from openfl_like.federation.ports import (
     CollaboratorEnded,
@@ -173,6 +174,49 @@ async def test_a_heartbeat_brings_the_state_of_the_machine(director: Director) -
     await director.next()
     (record,) = await director.roster.records()
     assert (record.devices, record.running, record.online) == (devices, ("e1",), True)
+
+
+async def test_one_envoy_is_told_with_its_certificate_and_what_its_machine_was(
+    director: Director, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1_800_000_000.0
+    monkeypatch.setattr(roster, "time", SimpleNamespace(time=lambda: now))
+    session = Session(HELLO)
+    held = asyncio.create_task(director.roster.attend("bern", session.reports, session.send, 1_900_000_000.0))
+    await session.instruction()
+    assert (await director.roster.envoy("bern")).history == ()
+    for percent in (10.0, 20.0):
+        now += 30
+        session.report(Heartbeat(DeviceStatistics(cpu_percent=percent), ("e1",)))
+        session.report(OrderReply("e1", accepted=True))
+        await director.next()
+    found = await director.roster.envoy("bern")
+    assert (found.record.online_since, found.record.certificate_ends) == (1_800_000_000.0, 1_900_000_000.0)
+    assert (found.record.last_seen, found.record.running) == (now, ("e1",))
+    hour, day = found.history
+    assert (hour.times, hour.values) == ((now - 30, now), {"cpu_percent": (10.0, 20.0)})
+    assert day.values == {"cpu_percent": (15.0,)}
+    session.hang_up()
+    await held
+    gone = await director.roster.envoy("bern")
+    assert (gone.record.online, gone.record.online_since, gone.record.certificate_ends) == (False, None, None)
+    assert gone.history == found.history  # what is known of it stays while the Director runs
+
+
+async def test_an_envoy_that_never_was_is_told_with_those_that_were(
+    director: Director, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(NotFoundError, match=r"there is no envoy 'bern' \(known: none yet\)"):
+        await director.roster.envoy("bern")
+    for name in ("bern", "basel", "zurich"):
+        await director.connect(name)
+    with pytest.raises(NotFoundError, match=r"'oslo' \(known: basel, bern, zurich\)"):
+        await director.roster.envoy("oslo")
+    with pytest.raises(NotFoundError, match=r"\(did you mean 'bern'\? known: basel, bern, zurich\)"):
+        await director.roster.envoy("berne")
+    monkeypatch.setattr(roster, "MOST_NAMES", 2)
+    with pytest.raises(NotFoundError, match=r"\(known: basel, bern and 1 more\)"):
+        await director.roster.envoy("oslo")
 
 
 async def test_missed_heartbeats_end_the_session() -> None:

@@ -40,6 +40,7 @@ from openfl_like.federation.ports import (
 from openfl_like.federation.task import Assignment, Phase, TaskCall, Update
 from openfl_like.tensors.manifest import DIGEST_BYTES, MAX_CHUNK_BYTES, Manifest
 from openfl_like.wire import convert
+from openfl_like.wire import devices as wire_devices
 from openfl_like.wire.protos import federation_pb2 as pb
 
 ME = "cleveland"
@@ -82,11 +83,23 @@ updates = st.builds(
     number,
 )
 shards = st.builds(ShardFacts, shapes, shapes, text, fields)
-gpus = st.lists(st.builds(GpuStatistics, text, number, count, count), max_size=2).map(tuple)
+amount = st.none() | st.floats(0, 1e18)
+share = st.none() | st.floats(0, 100)
+bytes_ = st.none() | st.integers(0, 2**62)
+celsius = st.none() | st.floats(-300, 10_000)
+label = st.text("abc é", max_size=12)
+gpus = st.lists(
+    st.builds(GpuStatistics, st.integers(0, 2**16 - 1), label, bytes_, bytes_, share, celsius, amount),
+    max_size=2, unique_by=lambda gpu: gpu.index,
+).map(lambda found: tuple(sorted(found, key=lambda gpu: gpu.index)))  # fmt: skip
+extra = st.dictionaries(st.from_regex(r"[a-z][a-z0-9_]{0,9}", fullmatch=True), st.floats(-1e300, 1e300), max_size=3)
 devices = st.builds(
-    DeviceStatistics, number, st.integers(0, 2**31 - 1), number, count, count, count, count, gpus
+    DeviceStatistics, share, st.none() | st.integers(1, 2**20), amount, bytes_, bytes_, bytes_, bytes_, gpus, amount,
+    amount, celsius, extra,
 )  # fmt: skip
 names = st.lists(text, max_size=3).map(tuple)
+placed = st.dictionaries(text, st.sampled_from(["cpu", "cuda:0", "cuda:11"]), max_size=3)
+beats = st.builds(lambda state, where: Heartbeat(state, tuple(where), where), devices, placed)
 log_lines = st.builds(LogLines, text, text, names)
 summaries = st.builds(
     ExperimentSummary, text, text, st.sampled_from(Status), text, text, number, number, number, text
@@ -121,11 +134,16 @@ ROUND_TRIPS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Any], Calla
         lambda m: convert.instruction_from(m, ME),
     ),
     "shard": (shards, convert.shard_to, convert.shard_from),
-    "devices": (devices, convert.devices_to, convert.devices_from),
+    "heartbeat": (
+        beats,
+        wire_devices.heartbeat_to,
+        wire_devices.heartbeat_from,
+    ),
+    "devices": (devices, wire_devices.devices_to, wire_devices.devices_from),
     "envoy report": (
         st.one_of(
             st.builds(Hello, shards, text),
-            st.builds(Heartbeat, devices, names),
+            beats,
             st.builds(OrderReply, text, st.booleans(), text, st.binary(max_size=80)),
             st.builds(CollaboratorEnded, text, st.integers(-(2**31), 2**31 - 1), text),
             log_lines,
@@ -158,7 +176,7 @@ ROUND_TRIPS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Any], Calla
         convert.status_from,
     ),
     "envoy": (
-        st.builds(EnvoyRecord, text, st.booleans(), number, shards, devices, names),
+        st.builds(EnvoyRecord, text, st.booleans(), number, shards, devices, names, placed=placed),
         convert.envoy_to,
         convert.envoy_from,
     ),

@@ -25,6 +25,7 @@ from openfl_like.pki.roles import RPC_ROLES, Identity, Role
 from openfl_like.testing.certificates import ThrowAwayFederation
 from openfl_like.wire.aggregator import AggregatorServicer
 from openfl_like.wire.director import DirectorServicer
+from openfl_like.wire.envoys import EnvoysServicer
 from openfl_like.wire.protos import federation_pb2 as pb
 from openfl_like.wire.server import Call, Guard, _guarded, _within, service_handler
 from openfl_like.wire.status import CODE_KEY
@@ -142,7 +143,9 @@ def test_the_role_table_has_a_row_for_every_method_and_no_other() -> None:
 
 
 @pytest.mark.parametrize(
-    ("service", "servicer"), [("Director", DirectorServicer), ("Aggregator", AggregatorServicer)], ids=str
+    ("service", "servicer"),
+    [("Director", DirectorServicer), ("Aggregator", AggregatorServicer), ("Envoys", EnvoysServicer)],
+    ids=str,
 )
 def test_a_servicer_has_a_coroutine_for_every_method_and_no_other(service: str, servicer: type, guard: Guard) -> None:
     arguments = (None,) * (2 if service == "Director" else 1)
