@@ -73,6 +73,8 @@ from openfl_like.store.logs import LogFile, read_log
 from openfl_like.wire.checkpoints import SERVICE as CHECKPOINTS
 from openfl_like.wire.checkpoints import CheckpointServicer
 from openfl_like.wire.director import SERVICE, DirectorServicer
+from openfl_like.wire.reception import SERVICE as RECEPTION
+from openfl_like.wire.reception import ReceptionServicer
 from openfl_like.wire.server import Server, service_handler
 
 log = logging.getLogger(__name__)
@@ -467,6 +469,7 @@ async def run_director(settings: DirectorFile, credentials: Credentials, ready: 
         handlers = (
             service_handler(SERVICE, DirectorServicer(director.roster, director), guard),
             service_handler(CHECKPOINTS, checkpoints, guard),
+            service_handler(RECEPTION, ReceptionServicer(director.roster.greeting), guard),
         )
         async with Server(settings.listen, credentials, handlers) as server:
             ready(f"{settings.listen.rpartition(':')[0]}:{server.port}")

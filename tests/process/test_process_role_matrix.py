@@ -23,6 +23,7 @@ EXPERIMENT = "digits-1"
 SERVERS = {
     "Director": (Role.DIRECTOR, "director"),
     "Checkpoints": (Role.DIRECTOR, "director"),
+    "Reception": (Role.DIRECTOR, "director"),
     "Aggregator": (Role.AGGREGATOR, EXPERIMENT),
 }
 SERVICES = pb.DESCRIPTOR.services_by_name
