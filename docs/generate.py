@@ -1,7 +1,6 @@
 """Writes the pages of the reference that are made from the code; ``python docs/generate.py``, or ``make golden``."""
 
 import ast
-import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import click
 
 from openfl_like.cli.main import fx
-from openfl_like.errors import MEANINGS, FederationError
+from openfl_like.errors import MEANINGS, FederationError, explanation
 from openfl_like.failpoints import POINTS, Action
 from openfl_like.registry import BUILTIN
 
@@ -119,7 +118,7 @@ def commands_page() -> str:
 
 def error_page(kind: type[FederationError]) -> str:
     """Gives the page of an error code."""
-    summary, cause, cure = _paragraphs(kind)
+    summary, cause, cure = explanation(kind)
     meaning = MEANINGS[kind]
     shown = "its message" if meaning.public else "only its code; the message stays in the log of the other side"
     return f"""# {kind.code} {kind.__name__}
@@ -141,7 +140,7 @@ def error_page(kind: type[FederationError]) -> str:
 def errors_page() -> str:
     """Gives the list of all error codes."""
     rows = "\n".join(
-        f"| [{kind.code}]({kind.code}.md) | {kind.__name__} | {_paragraphs(kind)[0]} |"
+        f"| [{kind.code}]({kind.code}.md) | {kind.__name__} | {explanation(kind)[0]} |"
         for kind in sorted(MEANINGS, key=lambda kind: kind.code)
     )
     return f"""# Errors
@@ -155,15 +154,6 @@ table on the page of its code. The codes never change their meaning.
 |---|---|---|
 {rows}
 """
-
-
-def _paragraphs(kind: type[FederationError]) -> tuple[str, str, str]:
-    """Gives summary, cause and cure of an error, from its docstring."""
-    texts = [" ".join(text.split()) for text in (inspect.getdoc(kind) or "").split("\n\n")]
-    found = {
-        label: text.removeprefix(label) for text in texts for label in ("Cause: ", "Cure: ") if text.startswith(label)
-    }
-    return texts[0], found["Cause: "], found["Cure: "]
 
 
 def _linked(text: str) -> str:

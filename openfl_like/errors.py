@@ -97,8 +97,8 @@ class SettingsError(FederationError):
 
     Cause: A key of the file is unknown, missing or out of range, or the file is not where the command looks for it.
 
-    Cure: Correct each line of the list; ``fx director check`` reads director.yaml and the certificates it names
-    without starting anything.
+    Cure: Correct each line of the list; ``fx doctor`` lists them, with everything else that a daemon would stumble
+    over, without starting anything.
     """
 
     code = "E102"
@@ -408,6 +408,15 @@ class InternalError(FederationError):
     """
 
     code = "E900"
+
+
+def explanation(kind: type[FederationError]) -> tuple[str, str, str]:
+    """Gives summary, cause and cure of an error, from its docstring; cause and cure are empty where it has none."""
+    texts = [" ".join(text.split()) for text in (kind.__doc__ or "").split("\n\n")]
+    found = {
+        label: text.removeprefix(label) for text in texts for label in ("Cause: ", "Cure: ") if text.startswith(label)
+    }
+    return texts[0], found.get("Cause: ", ""), found.get("Cure: ", "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,23 +42,6 @@ def start(config: Path, *, with_parent: bool, as_json: bool) -> None:
 
 
 @director.command()
-@click.option("-c", "--config", type=FILE, default=Path("director.yaml"), show_default=True, help="Its settings.")
-def check(config: Path) -> None:
-    """Check director.yaml and the certificates it names without starting anything.
-
-    Example: fx director check -c director.yaml
-    """
-    from openfl_like.pki.authority import Authority
-    from openfl_like.pki.files import load_credentials
-    from openfl_like.services.settings import load_director_file
-
-    settings = load_director_file(config)
-    credentials = load_credentials(settings.certificates)
-    Authority.load(settings.experiment_ca)
-    click.echo(f"{config}: fine; {credentials.identity.uri} on {settings.listen}")
-
-
-@director.command()
 @director_options
 @json_option
 def status(director: str, certificates: Path | None, *, as_json: bool) -> None:

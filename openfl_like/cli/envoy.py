@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from openfl_like.cli.options import DEFAULT_DIRECTOR, FILE, FOLDER, HELP, director_options, own_certificates
+from openfl_like.cli.options import FOLDER, HELP, director_options, own_certificates, site_options
 from openfl_like.cli.output import emit, emit_line, json_option, print_table, say
 
 
@@ -14,14 +14,7 @@ def envoy() -> None:
 
 
 @envoy.command()
-@click.option(
-    "-sc", "--shard-config", type=FILE, default=Path("shard.yaml"), show_default=True, help="The site's data."
-)
-@click.option("-n", "--name", required=True, help="The site's name, as in its certificate.")
-@click.option(
-    "-d", "--director", default=DEFAULT_DIRECTOR, show_default=True, envvar="FX_DIRECTOR", help="HOST:PORT of it."
-)
-@click.option("--certificates", type=FOLDER, help="Folder of its certificate and key.  [default: certs/envoy/NAME]")
+@site_options
 @click.option("--directory", type=FOLDER, default=None, help="Where workspaces and logs go.  [default: envoy-NAME]")
 @click.option("--with-parent", is_flag=True, hidden=True, help="End when standard input is closed.")
 @json_option

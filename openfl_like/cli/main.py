@@ -16,6 +16,7 @@ NOUNS = {
     "collaborator": "Take part in one experiment by hand.",
     "demo": "Run a whole federation on this machine.",
     "director": "Run the central node.",
+    "doctor": "Look for what would go wrong, before it does.",
     "envoy": "Run a site's standing presence, or list them.",
     "experiment": "Submit experiments, follow and end them.",
     "model": "Convert models to files of other programs.",

@@ -24,6 +24,21 @@ def director_options(command: Command) -> Command:
     return where(who(command))
 
 
+def site_options(command: Command) -> Command:
+    """Adds what an Envoy needs to know: ``shard_config``, ``name``, ``director`` and ``certificates``."""
+    shard = click.option(
+        "-sc", "--shard-config", type=FILE, default=Path("shard.yaml"), show_default=True, help="The site's data."
+    )
+    name = click.option("-n", "--name", required=True, help="The site's name, as in its certificate.")
+    where = click.option(
+        "-d", "--director", default=DEFAULT_DIRECTOR, show_default=True, envvar="FX_DIRECTOR", help="HOST:PORT of it."
+    )
+    who = click.option(
+        "--certificates", type=FOLDER, help="Folder of its certificate and key.  [default: certs/envoy/NAME]"
+    )
+    return shard(name(where(who(command))))
+
+
 def overrides_option(command: Command) -> Command:
     """Adds ``-s section.key=value`` as ``overrides``."""
     return click.option(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from traceback import walk_tb
 from typing import Annotated, Protocol, cast
 
 import numpy as np
@@ -17,6 +18,7 @@ from openfl_like.errors import NotFoundError, SettingsError, ShardError
 from openfl_like.plan.document import load_document
 
 KINDS = ("train", "validate")
+_OURS = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,9 +191,20 @@ def build_shard(config: ShardConfig, search: Sequence[Path] = ()) -> ShardDescri
             raise ShardError(error.message, place=place, cure=error.cure) from error
         except Exception as error:  # the code of a shard is the site's own and may raise anything
             raise ShardError(
-                f"{type(error).__name__}: {error}", place=place, cure="check the shard's params"
+                f"{type(error).__name__}: {error}{_line_of(error, search)}",
+                place=place,
+                cure="check the shard's params",
             ) from error
     return shard
+
+
+def _line_of(error: BaseException, search: Sequence[Path]) -> str:
+    """Names the innermost line of the site's own files; without one, that of a package it uses."""
+    frames = [(Path(frame.f_code.co_filename), number) for frame, number in walk_tb(error.__traceback__)]
+    own = [place for place in frames if any(place[0].is_relative_to(directory.resolve()) for directory in search)]
+    packages = [place for place in frames if place[0].is_absolute() and not place[0].is_relative_to(_OURS)]
+    found = [f" ({file}:{number})" for file, number in own or packages]
+    return found[-1] if found else ""
 
 
 def check_shard(shard: ShardDescriptor) -> None:

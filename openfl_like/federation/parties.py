@@ -161,6 +161,23 @@ class DirectorStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Greeting:
+    """What a Director tells whoever is about to work with it.
+
+    Attributes:
+        version: Of the platform.
+        time: Seconds since the epoch, by its clock.
+        sample_shape: Shape of one sample that every shard must have.
+        target_shape: Shape of one target that every shard must have.
+    """
+
+    version: str
+    time: float
+    sample_shape: tuple[int, ...]
+    target_shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ExperimentSummary:
     """Where an experiment stands; times are seconds since the epoch, 0 when not yet.
 

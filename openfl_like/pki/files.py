@@ -171,23 +171,27 @@ def save_credentials(directory: Path, credentials: Credentials, *, replace: bool
         raise CredentialError(f"the files cannot be written: {error.strerror}", place=str(directory)) from error
 
 
-def load_credentials(directory: Path, now: datetime | None = None) -> Credentials:
+def load_credentials(directory: Path, now: datetime | None = None, *, repair: bool = True) -> Credentials:
     """Reads what `save_credentials` wrote and checks that it can be used.
 
     Args:
         directory: The holder's directory.
         now: The time at which it must be valid, with a time zone; None: the present.
+        repair: Whether a renewal that was broken off is completed on disk, too.
 
     Raises:
         CredentialError: If a file is missing, malformed, readable by others or owned by another user, if certificate
             and key are of different pairs, if the right authority has not issued it, or if it is not valid at the time.
     """
-    chain_path, key_path = directory / CERTIFICATE_FILE, directory / KEY_FILE
+    key_path = directory / KEY_FILE
     if not directory.is_dir():
         cure = "make it with 'fx pki issue', or name another one with --certificates"
         raise CredentialError("there is no such folder of certificates", place=str(directory), cure=cure)
-    trust = Trust(*(read_file(directory / name) for name in (ROOT_FILE, SITE_CA_FILE, EXPERIMENT_CA_FILE)))
-    _complete(directory)
+    trust = read_trust(directory)
+    chain_path = certificate_path(directory)
+    if repair and chain_path.name != CERTIFICATE_FILE:
+        with contextlib.suppress(OSError):  # a folder that cannot be written to; it is used all the same
+            chain_path = chain_path.replace(directory / CERTIFICATE_FILE)
     chain = read_file(chain_path)
     key = read_private(key_path)
     leaf = parse_certificate(chain, str(chain_path))
@@ -216,15 +220,24 @@ def load_credentials(directory: Path, now: datetime | None = None) -> Credential
     return Credentials(identity, chain, key, trust, enrolment)
 
 
-def _complete(directory: Path) -> None:
-    """Puts a renewed certificate into its place if whoever replaced the key was killed before that."""
+def read_trust(directory: Path) -> Trust:
+    """Reads the authorities' certificates out of a holder's directory.
+
+    Raises:
+        CredentialError: If one is missing or cannot be read.
+    """
+    return Trust(*(read_file(directory / name) for name in (ROOT_FILE, SITE_CA_FILE, EXPERIMENT_CA_FILE)))
+
+
+def certificate_path(directory: Path) -> Path:
+    """Where the certificate is: a renewed one may not be in its place yet, if whoever replaced the key was killed."""
     fresh, key_path = directory / f".{CERTIFICATE_FILE}.new", directory / KEY_FILE
-    if not fresh.exists():
-        return
-    with contextlib.suppress(CredentialError, OSError):
-        leaf = parse_certificate(read_file(fresh), str(fresh))
-        if private_key_digest(read_private(key_path)) == key_digest(leaf):
-            fresh.replace(directory / CERTIFICATE_FILE)
+    if fresh.exists():
+        with contextlib.suppress(CredentialError):
+            leaf = parse_certificate(read_file(fresh), str(fresh))
+            if private_key_digest(read_private(key_path)) == key_digest(leaf):
+                return fresh
+    return directory / CERTIFICATE_FILE
 
 
 def private_key_digest(key_pem: bytes) -> str:

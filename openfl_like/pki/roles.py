@@ -141,6 +141,7 @@ RPC_ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
         "/openfl_like.Checkpoints/ExportExperiment": _WRITERS,
         "/openfl_like.Checkpoints/ImportExperiment": _WRITERS,
         "/openfl_like.Director/GetStatus": _READERS,
+        "/openfl_like.Reception/Greet": _READERS | {Role.ENVOY},
         "/openfl_like.Aggregator/Participate": frozenset({Role.COLLABORATOR}),
         "/openfl_like.Aggregator/Download": frozenset({Role.COLLABORATOR}),
         "/openfl_like.Aggregator/Upload": frozenset({Role.COLLABORATOR}),

@@ -74,6 +74,8 @@ from openfl_like.wire.checkpoints import CheckpointServicer
 from openfl_like.wire.director import SERVICE, DirectorServicer
 from openfl_like.wire.envoys import SERVICE as ENVOYS
 from openfl_like.wire.envoys import EnvoysServicer
+from openfl_like.wire.reception import SERVICE as RECEPTION
+from openfl_like.wire.reception import ReceptionServicer
 from openfl_like.wire.server import Server, service_handler
 
 log = logging.getLogger(__name__)
@@ -470,6 +472,7 @@ async def run_director(settings: DirectorFile, credentials: Credentials, ready: 
             service_handler(SERVICE, DirectorServicer(director.roster, director), guard),
             service_handler(CHECKPOINTS, checkpoints, guard),
             service_handler(ENVOYS, EnvoysServicer(director.roster), guard),
+            service_handler(RECEPTION, ReceptionServicer(director.roster.greeting), guard),
         )
         async with Server(settings.listen, credentials, handlers) as server:
             ready(f"{settings.listen.rpartition(':')[0]}:{server.port}")

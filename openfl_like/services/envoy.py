@@ -54,7 +54,7 @@ from openfl_like.services.signature import verify_submitter
 from openfl_like.services.spawn import Child, Standby, describe_exit
 from openfl_like.services.strays import end_marked, end_noted
 from openfl_like.services.vigil import FROZEN_S, keep_vigil
-from openfl_like.services.worker_process import PROCESS_NOTES, WorkerEndedError, WorkerProcess, WorkerSettings
+from openfl_like.services.worker_process import PROCESS_NOTES, WorkerEndedError, WorkerSettings, shard_facts
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.wire.channel import backoff, spread
 from openfl_like.wire.director import Attendance, EnvoyClient
@@ -100,18 +100,12 @@ async def describe_shard(settings: EnvoySettings) -> ShardFacts:
     restarts = Restarts()
     while True:
         try:
-            process = await WorkerProcess.start(worker, log.info)
-            break
+            return await shard_facts(worker, log.info)
         except WorkerEndedError as error:
             if restarts.exhausted:
                 raise
             log.warning("the shard could not be loaded: %s; trying again", error)
         await asyncio.sleep(restarts.next_pause_s())
-    try:
-        assert process.facts is not None  # noqa: S101 (a started worker has them)
-        return process.facts
-    finally:
-        await process.stop()
 
 
 @dataclass(slots=True)

@@ -67,14 +67,14 @@ def _find(places: Iterable[Path]) -> tuple[str, ...]:
     found = []
     for place in places:
         try:
-            _try(place)
+            take_room(place)
         except OSError as error:
             if no_room(error) is not None:
                 found.append(f"there is no room on the disk of {place}")
     return tuple(found)
 
 
-def _try(place: Path) -> None:
-    """Takes room for a moment: free space alone says nothing of quotas."""
+def take_room(place: Path) -> None:
+    """Takes room for a moment, under no name, or raises OSError: free space alone says nothing of quotas."""
     with tempfile.TemporaryFile(dir=place) as file:
         os.posix_fallocate(file.fileno(), 0, NEEDED_BYTES)

@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from openfl_like import __version__
 from openfl_like.errors import ConflictError, NotFoundError, ShardMismatchError, StorageError, UsageError
 from openfl_like.failpoints import failpoint
-from openfl_like.federation.parties import EnvoyDetail, EnvoyRecord, LogLines
+from openfl_like.federation.parties import EnvoyDetail, EnvoyRecord, Greeting, LogLines, ShardFacts
 from openfl_like.federation.ports import (
     CollaboratorEnded,
     EnvoyInstruction,
@@ -34,6 +35,23 @@ HEARTBEATS_PER_S = 50.0  # of all envoys together; each takes about half a milli
 
 Answer = OrderReply | CollaboratorEnded
 OnAnswer = Callable[[str, Answer], Awaitable[None]]
+
+
+def check_interface(name: str, shard: ShardFacts, sample_shape: tuple[int, ...], target_shape: tuple[int, ...]) -> None:
+    """Checks that a site's shard has the shapes that the federation agreed on.
+
+    Raises:
+        ShardMismatchError: With both shapes.
+    """
+    for what, expected, found in (
+        ("sample", sample_shape, shard.sample_shape),
+        ("target", target_shape, shard.target_shape),
+    ):
+        if expected != found:
+            raise ShardMismatchError(
+                f"the shard of '{name}' has the {what} shape {list(found)}, this federation's is {list(expected)}",
+                cure=f"change the shard descriptor, or {what}_shape in director.yaml",
+            )
 
 
 @dataclass(slots=True)
@@ -88,7 +106,7 @@ class Roster:
         hello = await anext(reports, None)
         if not isinstance(hello, Hello):
             raise UsageError("an envoy's session begins with 'hello'")
-        self._check(name, hello)
+        check_interface(name, hello.shard, self.settings.sample_shape, self.settings.target_shape)
         await self._make_room(name)
         self._count += 1
         now = time.time()
@@ -115,6 +133,10 @@ class Roster:
             self.store.record_envoy(record.name, record.shard, record.last_seen)
         except StorageError as error:  # of what is remembered of an envoy nothing depends
             log.warning("'%s' is not remembered: %s", record.name, error)
+
+    def greeting(self) -> Greeting:
+        """Says what every shard must be like, and what time it is here."""
+        return Greeting(__version__, time.time(), self.settings.sample_shape, self.settings.target_shape)
 
     async def bundle_file(self, experiment: str) -> Path:
         """Gives the workspace bundle of an experiment; raises NotFoundError."""
@@ -208,17 +230,6 @@ class Roster:
             raise NotFoundError(f"there is no envoy '{name}'", cure=_known(name, records))
         trend = self._trends.get(name)
         return EnvoyDetail(records[name], () if trend is None else trend.series())
-
-    def _check(self, name: str, hello: Hello) -> None:
-        for what, expected, found in (
-            ("sample", self.settings.sample_shape, hello.shard.sample_shape),
-            ("target", self.settings.target_shape, hello.shard.target_shape),
-        ):
-            if expected != found:
-                raise ShardMismatchError(
-                    f"the shard of '{name}' has the {what} shape {list(found)}, this federation's is {list(expected)}",
-                    cure=f"change the shard descriptor, or {what}_shape in director.yaml",
-                )
 
     async def _listen(self, name: str, session: _Session, reports: AsyncIterator[EnvoyReport]) -> None:
         while True:

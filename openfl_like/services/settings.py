@@ -6,13 +6,14 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from openfl_like.errors import PlanError, SettingsError
-from openfl_like.plan.document import load_document
+from openfl_like.plan.document import Tree, load_document, parse_tree, read_text, validate
 from openfl_like.plan.schema import Plan, Section
 from openfl_like.wire.channel import SILENCE_S
 
 MAX_PORT = 65535
 MISSED_HEARTBEATS = 4
 HOUR_S = 3600.0
+_SHAPES = ("sample_shape", "target_shape")
 
 
 def _address(text: str) -> str:
@@ -94,7 +95,34 @@ def load_director_file(path: Path) -> DirectorFile:
     Raises:
         SettingsError: If it is missing or has mistakes; all of them are named.
     """
-    found = load_document(path, DirectorFile, SettingsError)
+    return _placed(load_document(path, DirectorFile, SettingsError), path)
+
+
+def read_director_file(path: Path) -> DirectorFile | None:
+    """Reads of a director.yaml what can be used, for looking at the rest; None: the file is missing, or is no YAML.
+
+    Keys with mistakes count as left out, a shape that is missing or wrong as ``[]``.
+    """
+    try:
+        tree = parse_tree(read_text(path, SettingsError), str(path))
+    except SettingsError:
+        return None
+    data = dict(tree.data) if isinstance(tree.data, dict) else None
+    while data is not None:
+        found, mistakes = validate(Tree(str(path), data), DirectorFile)
+        if found is not None:
+            return _placed(found, path)
+        for mistake in mistakes:
+            key = mistake.path[0] if mistake.path else ""
+            if data.pop(key, None) is None and key not in _SHAPES:
+                return None
+            if key in _SHAPES:
+                data[key] = []
+    return None
+
+
+def _placed(found: DirectorFile, path: Path) -> DirectorFile:
+    """Makes the paths of a file absolute."""
     base = path.resolve().parent
     named = [name for name in ("certificates", "experiment_ca", "state", "revocations") if getattr(found, name)]
     places = {name: base / getattr(found, name) for name in named}

@@ -169,6 +169,21 @@ class WorkerProcess:
         return f"{text}; last line: {last}" if last else text
 
 
+async def shard_facts(settings: WorkerSettings, on_line: Callable[[str], None]) -> ShardFacts:
+    """Loads a shard in a process of its own, and gives what there is to tell of it.
+
+    Raises:
+        ShardError: If it cannot be used.
+        WorkerEndedError: If the process died over it.
+    """
+    worker = await WorkerProcess.start(settings, on_line)
+    try:
+        assert worker.facts is not None  # noqa: S101 (a started worker has them)
+        return worker.facts
+    finally:
+        await worker.stop()
+
+
 def _error_of(error: Mapping[str, str]) -> FederationError:
     if error["code"] == TaskError.code:
         return TaskError(error["reason"], place=error["task"])

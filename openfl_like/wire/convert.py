@@ -10,6 +10,7 @@ from openfl_like.federation.parties import (
     EventRecord,
     ExperimentRecord,
     ExperimentSummary,
+    Greeting,
     LogLines,
     PublishedVersion,
     ShardFacts,
@@ -397,6 +398,18 @@ def status_from(message: pb.DirectorStatus) -> DirectorStatus:
     """Gives a Director's status."""
     numbers = (message.queued, message.running, message.envoys)
     return DirectorStatus(message.version, tuple(message.problems), *numbers, tuple(message.warnings))
+
+
+def greeting_to(value: Greeting) -> pb.Greeting:
+    """Gives the message of a Director's greeting."""
+    return pb.Greeting(
+        version=value.version, time=value.time, sample_shape=value.sample_shape, target_shape=value.target_shape
+    )
+
+
+def greeting_from(message: pb.Greeting) -> Greeting:
+    """Gives a Director's greeting."""
+    return Greeting(message.version, message.time, tuple(message.sample_shape), tuple(message.target_shape))
 
 
 def envoy_to(value: EnvoyRecord) -> pb.EnvoyRecord:

@@ -24,6 +24,7 @@ SERVERS = {
     "Director": (Role.DIRECTOR, "director"),
     "Checkpoints": (Role.DIRECTOR, "director"),
     "Envoys": (Role.DIRECTOR, "director"),
+    "Reception": (Role.DIRECTOR, "director"),
     "Aggregator": (Role.AGGREGATOR, EXPERIMENT),
 }
 SERVICES = pb.DESCRIPTOR.services_by_name

@@ -302,6 +302,10 @@ class GetStatusRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class GreetRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class ExperimentSummary(_message.Message):
     __slots__ = ("id", "name", "status", "reason", "owner", "submitted_at", "started_at", "ended_at", "plan_digest", "degraded", "shortfalls")
     class ShortfallsEntry(_message.Message):
@@ -506,6 +510,18 @@ class DirectorStatus(_message.Message):
     envoys: int
     warnings: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, version: _Optional[str] = ..., problems: _Optional[_Iterable[str]] = ..., queued: _Optional[int] = ..., running: _Optional[int] = ..., envoys: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Greeting(_message.Message):
+    __slots__ = ("version", "time", "sample_shape", "target_shape")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_SHAPE_FIELD_NUMBER: _ClassVar[int]
+    TARGET_SHAPE_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    time: float
+    sample_shape: _containers.RepeatedScalarFieldContainer[int]
+    target_shape: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, version: _Optional[str] = ..., time: _Optional[float] = ..., sample_shape: _Optional[_Iterable[int]] = ..., target_shape: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ListEnvoysReply(_message.Message):
     __slots__ = ("envoys",)

@@ -230,7 +230,13 @@ def test_no_daemon_reads_files_of_other_programs() -> None:
     }
     assert users == {
         "frameworks.formats": {"frameworks/keras_file.py", "frameworks/torch_file.py", "services/own_models.py"},
-        "services.own_models": {"api/federation.py", "cli/model.py", "cli/plan.py", "cli/simulate.py"},
+        "services.own_models": {
+            "api/federation.py",
+            "cli/model.py",
+            "cli/plan.py",
+            "cli/simulate.py",
+            "services/doctor/study.py",
+        },
     }
 
 

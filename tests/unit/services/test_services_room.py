@@ -28,7 +28,7 @@ class Disk:
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     found = Disk()
-    monkeypatch.setattr(room, "_try", found)
+    monkeypatch.setattr(room, "take_room", found)
     return found
 
 

@@ -17,6 +17,7 @@ from openfl_like.federation.parties import (
     ExperimentRecord,
     ExperimentSummary,
     GpuStatistics,
+    Greeting,
     LogLines,
     PublishedVersion,
     ShardFacts,
@@ -175,6 +176,7 @@ ROUND_TRIPS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Any], Calla
         convert.status_to,
         convert.status_from,
     ),
+    "greeting": (st.builds(Greeting, text, number, shapes, shapes), convert.greeting_to, convert.greeting_from),
     "envoy": (
         st.builds(EnvoyRecord, text, st.booleans(), number, shards, devices, names, placed=placed),
         convert.envoy_to,
