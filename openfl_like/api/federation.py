@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from openfl_like.api.checkpoints import Checkpoints
-from openfl_like.api.outage import follow, insist
+from openfl_like.api.outage import follow, follow_logs, insist
 from openfl_like.federation.evaluation import evaluation_of, place_of
 from openfl_like.federation.parties import (
     DirectorStatus,
@@ -22,6 +22,7 @@ from openfl_like.federation.parties import (
     ExperimentRecord,
     ExperimentSummary,
     LogLines,
+    LogQuery,
 )
 from openfl_like.federation.ports import Submission
 from openfl_like.federation.rounds import RoundRecord, round_records
@@ -146,9 +147,27 @@ class Federation:
                 if found.round >= versions[-1].version.round:
                     return
 
-    def logs(self, experiment: str, source: str = "") -> Iterator[LogLines]:
-        """Gives the stored log lines of one site (or ``aggregator``), or of all."""
-        return self._iterate(self._connected().logs(experiment, source))
+    def logs(
+        self,
+        experiment: str,
+        source: str = "",
+        *,
+        role: str = "",
+        follow: bool = False,
+        after: Mapping[str, int] | None = None,
+    ) -> Iterator[LogLines]:
+        """Gives the log lines of one site (or ``aggregator``), or of all.
+
+        Args:
+            experiment: Which one.
+            source: Only this site, or ``aggregator``.
+            role: Only of this one of `LOG_ROLES`.
+            follow: Go on until the experiment has ended and everything that belongs to it has arrived; from where it
+                was, when the Director is away for less than a minute.
+            after: Source -> the ``position`` of the last lines that are known.
+        """
+        query = LogQuery(source, role, follow, after or {})
+        return self._iterate(follow_logs(self._connected().logs, experiment, query))
 
     def cancel(self, experiment: str) -> ExperimentSummary:
         """Ends an experiment; answers when it has ended."""

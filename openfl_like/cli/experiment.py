@@ -14,7 +14,7 @@ from openfl_like.cli.options import (
     overrides_option,
     own_certificates,
 )
-from openfl_like.cli.output import emit, emit_line, json_option, say
+from openfl_like.cli.output import emit, emit_line, json_option, put, say
 from openfl_like.cli.progress import Screen
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from openfl_like.api.federation import Federation
     from openfl_like.federation.parties import ExperimentSummary
 
+ROLES = ("aggregator", "collaborator", "worker", "envoy", "director")
 FOLLOW_HELP = "Follow it to its end; the exit code tells how it ended."
 follow_option = click.option("-w", "--watch", "follow", is_flag=True, help=FOLLOW_HELP)
 
@@ -239,25 +240,40 @@ def watch(experiment_id: str, after: int, director: str, certificates: Path | No
 
 @experiment.command()
 @click.argument("experiment_id", metavar="ID")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until the experiment has ended.")
 @click.option("--site", default="", help="Only this site, or 'aggregator'.")
+@click.option("--role", type=click.Choice(ROLES), help="Only lines that these processes wrote.")
 @director_options
 @json_option
-def logs(experiment_id: str, site: str, director: str, certificates: Path | None, *, as_json: bool) -> None:
-    """Print what the sites and the Aggregator logged.
+def logs(
+    experiment_id: str,
+    site: str,
+    role: str | None,
+    director: str,
+    certificates: Path | None,
+    *,
+    follow: bool,
+    as_json: bool,
+) -> None:
+    """Print what the sites and the Aggregator logged; with --follow what they log, while they do.
+
+    The lines of one source are in their order; those of different sources come as they arrive.
 
     Example: fx experiment logs heart-disease-1a2b3c4d --site cleveland
+
+    Example: fx experiment logs -f heart-disease-1a2b3c4d --role worker
     """
     from dataclasses import asdict
 
     from openfl_like.api.federation import Federation
 
     with Federation(director, own_certificates(certificates, "user")) as federation:
-        for lines in federation.logs(experiment_id, site):
+        for lines in federation.logs(experiment_id, site, role=role or "", follow=follow):
             if as_json:
-                emit_line(asdict(lines))
+                emit_line({key: value for key, value in asdict(lines).items() if key != "complete"})
                 continue
             for line in lines.lines:
-                click.echo(f"{lines.source}: {line}")
+                put(f"{lines.source}: {line}")
 
 
 @experiment.command()

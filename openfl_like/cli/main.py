@@ -9,7 +9,9 @@ import click
 
 from openfl_like import __version__
 from openfl_like.cli.options import HELP
+from openfl_like.cli.output import say
 from openfl_like.errors import MEANINGS, FederationError, InternalError, no_room
+from openfl_like.federation.printable import printable
 
 NOUNS = {
     "aggregator": "Run the Aggregator of one experiment by hand.",
@@ -24,6 +26,13 @@ NOUNS = {
     "simulate": "Run a plan with all its sites in one process.",
     "workspace": "Make a workspace from a template, pass one on.",
 }
+
+
+class _Printable(logging.Formatter):
+    """What is logged may quote what others wrote."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 class Nouns(click.Group):
@@ -69,7 +78,9 @@ def fx(ctx: click.Context, *, debug: bool) -> None:
     """
     ctx.obj = debug
     level = logging.DEBUG if debug else logging.INFO
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Printable("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
     for name in ("grpc", "asyncio", "alembic", "sqlalchemy", "matplotlib"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
@@ -84,7 +95,7 @@ def _code_of(error: Exception) -> int:
     error = no_room(error) or error
     if not isinstance(error, FederationError):
         error = InternalError(f"{type(error).__name__}: {error}", cure="run it again with --debug")
-    click.echo(f"Error [{error.code}]: {error}", err=True)
+    say(f"Error [{error.code}]: {error}")
     return MEANINGS.get(type(error), MEANINGS[InternalError]).exit_code
 
 

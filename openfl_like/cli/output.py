@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from openfl_like.federation.printable import printable, printable_line
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -16,9 +18,14 @@ def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(command)
 
 
+def put(text: str) -> None:
+    """Prints text for people, on stdout; what sites and their code wrote into it cannot steer the terminal."""
+    click.echo(printable(text))
+
+
 def say(text: str) -> None:
-    """Prints a line for people, on stderr."""
-    click.echo(text, err=True)
+    """Prints text for people, on stderr, as harmless as that of `put`."""
+    click.echo(printable(text), err=True)
 
 
 def emit(value: Mapping[str, object] | Sequence[Mapping[str, object]], *, as_json: bool, title: str = "") -> None:
@@ -74,27 +81,27 @@ def shown(value: object) -> str:
 
 def _print_fields(value: Mapping[str, object], title: str) -> None:
     if title:
-        click.echo(title)
+        put(title)
     width = max((len(key) for key in value), default=0)
     for key, item in value.items():
-        click.echo(f"{key:<{width}}  {shown(item)}".rstrip())
+        put(f"{key:<{width}}  {printable_line(shown(item))}".rstrip())
 
 
 def print_table(rows: Sequence[Mapping[str, object]], title: str = "") -> None:
     """Prints rows with the keys of the first one as columns."""
     if not rows:
-        click.echo(f"{title}: none" if title else "none")
+        put(f"{title}: none" if title else "none")
         return
     columns = list(rows[0])
-    cells = [[shown(row.get(column)) for column in columns] for row in rows]
+    cells = [[printable_line(shown(row.get(column))) for column in columns] for row in rows]
     if sys.stdout.isatty():
         _print_rich(columns, cells, title)
         return
     if title:
-        click.echo(title)
+        put(title)
     widths = [max(len(column), *(len(row[i]) for row in cells)) for i, column in enumerate(columns)]
     for row in [columns, *cells]:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        put("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _print_rich(columns: Sequence[str], cells: Sequence[Sequence[str]], title: str) -> None:
@@ -106,4 +113,4 @@ def _print_rich(columns: Sequence[str], cells: Sequence[Sequence[str]], title: s
         table.add_column(column)
     for row in cells:
         table.add_row(*row)
-    Console().print(table)
+    Console(markup=False, emoji=False, highlight=False).print(table)

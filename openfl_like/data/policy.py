@@ -19,3 +19,15 @@ class EnvironmentPolicy(BaseModel):
     install_requirements: bool = False
     wheelhouse: Path | None = None
     python: Path | None = None
+
+
+class LogPolicy(BaseModel):
+    """Whether what this site logs for an experiment goes to the Director, where the submitter reads it.
+
+    Attributes:
+        share: Whether it does; if not, the submitter is told that the site keeps its logs.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    share: bool = True

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from openfl_like import registry
-from openfl_like.data.policy import EnvironmentPolicy
+from openfl_like.data.policy import EnvironmentPolicy, LogPolicy
 from openfl_like.errors import NotFoundError, SettingsError, ShardError
 from openfl_like.plan.document import load_document
 
@@ -145,6 +145,7 @@ class ShardConfig(BaseModel):
     template: str
     params: dict[str, JsonValue] = Field(default_factory=dict)
     environment: EnvironmentPolicy = EnvironmentPolicy()
+    logs: LogPolicy = LogPolicy()
 
 
 def load_shard_config(path: Path) -> ShardConfig:

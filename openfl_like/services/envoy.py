@@ -41,12 +41,13 @@ from openfl_like.plan.lock import LOCK_NAME
 from openfl_like.services.collaborator import progress_note
 from openfl_like.services.environment import Environments
 from openfl_like.services.lock import only_one
-from openfl_like.services.log_sender import LogSender
+from openfl_like.services.log_sender import LogRoute, LogSender
 from openfl_like.services.monitor import read_devices
 from openfl_like.services.renewal import Keeper
 from openfl_like.services.restarts import Restarts
 from openfl_like.services.revoking import beside
 from openfl_like.services.signature import verify_submitter
+from openfl_like.services.site_logs import SiteLogs
 from openfl_like.services.spawn import Child, Standby, describe_exit
 from openfl_like.services.strays import end_marked, end_noted
 from openfl_like.services.vigil import FROZEN_S, keep_vigil
@@ -116,6 +117,7 @@ class _Work:
 
     order: Order
     files: ExperimentFiles
+    route: LogRoute
     key: bytes = b""
     child: Child | None = None
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -171,12 +173,14 @@ class Envoy:
     _standby: Standby = field(init=False)
     _environments: Environments = field(init=False)
     _keeper: Keeper = field(init=False)
+    _logs: SiteLogs = field(init=False)
     _leaving: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self._standby = Standby("collaborator", self.settings.directory)
         self._environments = Environments(self.settings.directory.absolute() / "environments")
         self._keeper = Keeper(self.settings.credentials, self.settings.certificates)
+        self._logs = SiteLogs(self.settings.name, self.settings.shard, self._outbox)
 
     async def run(self) -> None:
         """Attends until cancelled; a lost Director is looked for again and again.
@@ -273,6 +277,7 @@ class Envoy:
         self._conflict_since, self._welcomed = 0.0, True
         self._sessions += 1
         self._drop_stale_replies()
+        self._logs.lost(work.route for work in self._work.values())
         self.on_welcome()
         self._standby.prepare()
         return asyncio.create_task(self._send(session))
@@ -335,11 +340,11 @@ class Envoy:
     async def _provide(self, work: _Work) -> None:
         """Prepares what the workspace's code needs, and then answers the order."""
         experiment = work.order.experiment
-        path = work.files.directory / "environment.log"
-        lines = LogSender(experiment, self.settings.name, path, self._outbox.put_nowait)
+        lines = LogSender(work.route, work.files.directory / "environment.log", "envoy")
         try:
             work.python = await self._environments.provide(work.workspace, self.settings.shard, lines.add)
         except (FederationError, OSError) as error:
+            lines.flush()  # before the answer, after which nothing more is waited for
             self._work.pop(experiment, None)
             self._refuse(experiment, error)
         else:
@@ -362,7 +367,7 @@ class Envoy:
         failpoint("envoy.bundle.unpacked")
         files.plan.write_bytes(freeze(plan))
         failpoint("envoy.plan.written")
-        return _Work(order, files)
+        return _Work(order, files, await self._logs.route(order.experiment))
 
     async def _start(self, experiment: str, chain: bytes) -> None:
         """Starts the collaborator of an accepted order with its short-lived certificate."""
@@ -396,7 +401,7 @@ class Envoy:
             *(("--python", str(work.python)) if work.python is not None else ()),
             "--with-parent",
         )  # fmt: skip
-        lines = LogSender(experiment, self.settings.name, directory / "collaborator.log", self._outbox.put_nowait)
+        lines = LogSender(work.route, directory / "collaborator.log")
         work.child, work.session = await self._standby.start(arguments, lines.add), self._sessions
         work.watch = asyncio.create_task(self._watch(work, lines))
         work.vigil = asyncio.create_task(keep_vigil(work.child))
@@ -453,11 +458,13 @@ class Envoy:
             if work.child is not None:
                 await work.child.stop()
             await asyncio.wait({work.watch})
+        if work.watch is None:  # who watches one says this
+            self._outbox.put_nowait(CollaboratorEnded(work.order.experiment, 0))
 
 
 def _last_words(work: _Work, code: int) -> str:
     assert work.child is not None  # noqa: S101 (it has ended)
-    last = next((line for line in reversed(work.child.tail) if line.strip()), "")
+    last = next((line for line in reversed(work.child.tail) if line.strip()), "") if work.route.shared else ""
     if work.child.frozen:
         last = f"it was frozen for {FROZEN_S:g} s"
     times = f", {work.restarts.count + 1} times without delivering anything" if work.restarts.count else ""

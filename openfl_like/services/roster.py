@@ -16,6 +16,7 @@ from openfl_like.federation.ports import (
     EnvoyReport,
     Heartbeat,
     Hello,
+    Order,
     OrderReply,
     StopOrder,
     Welcome,
@@ -38,6 +39,7 @@ class _Session:
     record: EnvoyRecord
     number: int
     mailbox: asyncio.Queue[EnvoyInstruction] = field(default_factory=asyncio.Queue)
+    working: set[str] = field(default_factory=set)
     heard: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     superseded: asyncio.Event = field(default_factory=asyncio.Event)
@@ -53,6 +55,7 @@ class Roster:
         on_answer: Gets what envoys report about experiments.
         on_logs: Gets the lines they send.
         unwanted: Whether an experiment that an envoy works for should be stopped there.
+        on_change: Told when an envoy has gone, or has done with an experiment.
     """
 
     settings: DirectorFile
@@ -60,6 +63,7 @@ class Roster:
     on_answer: OnAnswer
     on_logs: Callable[[LogLines], None]
     unwanted: Callable[[str], bool] = lambda _: False
+    on_change: Callable[[], None] = lambda: None
     _sessions: dict[str, _Session] = field(default_factory=dict)
     _count: int = 0
     _period_s: float = field(init=False)
@@ -102,6 +106,7 @@ class Roster:
             self._pace()
             failpoint("director.roster.left")
             self._remember(session.record)
+            self.on_change()
 
     def _remember(self, record: EnvoyRecord) -> None:
         try:
@@ -160,9 +165,15 @@ class Roster:
         """Names of the envoys that are there, sorted."""
         return tuple(sorted(self._sessions))
 
+    def working(self, experiment: str) -> list[str]:
+        """Names of the envoys that are there and have something to do for an experiment, or to tell of it."""
+        return [name for name, session in self._sessions.items() if experiment in session.working]
+
     def send(self, name: str, instruction: EnvoyInstruction) -> None:
         """Puts an instruction into an envoy's mailbox; one that has gone misses it."""
         if name in self._sessions:
+            if isinstance(instruction, Order):
+                self._sessions[name].working.add(instruction.experiment)
             self._sessions[name].mailbox.put_nowait(instruction)
 
     async def until(self, enough: Callable[[tuple[str, ...]], bool], timeout_s: float) -> bool:
@@ -219,11 +230,17 @@ class Roster:
         match report:
             case Heartbeat(devices, running):
                 session.record = replace(session.record, devices=devices, running=running)
+                session.working.update(running)
                 for experiment in filter(self.unwanted, running):
                     self.send(name, StopOrder(experiment, "the experiment has ended"))
             case LogLines():
                 self.on_logs(replace(report, source=name))
             case OrderReply() | CollaboratorEnded():
+                if isinstance(report, CollaboratorEnded) or not report.accepted:
+                    session.working.discard(report.experiment)
+                    self.on_change()
+                else:
+                    session.working.add(report.experiment)
                 await self.on_answer(name, report)
 
     def _pace(self) -> None:

@@ -99,8 +99,9 @@ class FakeFederation:
         yield RoundRecord(1, "dd", {"accuracy": 0.5}, ("bern", "zurich"), parts, away, ("bern",), away)
         yield RoundRecord(2, "de", {}, ("bern",), parts, {}, (), {"bern": "failed in task 'validate': boom"})
 
-    def logs(self, experiment: str, source: str) -> Iterator[LogLines]:
-        yield LogLines(experiment, source or "aggregator", ("one", "two"))
+    def logs(self, experiment: str, source: str, *, role: str = "", follow: bool = False) -> Iterator[LogLines]:
+        self.asked += [role, follow]
+        yield LogLines(experiment, source or "aggregator", ("one", "two \x1b[2J"), "worker", 8)
 
     def cancel(self, _: str) -> ExperimentSummary:
         return summary(Status.CANCELLED, "cancelled by alice")
@@ -318,7 +319,21 @@ def test_updates_that_could_not_count_are_shown_for_each_site(run: Run) -> None:
 
 
 def test_logs_name_their_source(run: Run) -> None:
-    assert fine(run("experiment", "logs", "digits-1", "--site", "bern")) == "bern: one\nbern: two\n"
+    assert fine(run("experiment", "logs", "digits-1", "--site", "bern")) == "bern: one\nbern: two \\x1b[2J\n"
+    assert FakeFederation.asked[2:] == ["", False]
+    fine(run("experiment", "logs", "-f", "digits-1", "--role", "worker"))
+    assert FakeFederation.asked[2:] == ["worker", True]
+
+
+def test_what_a_site_says_cannot_steer_the_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    evil = "\x1b[2J\x9bno\rdata\u202e"
+    monkeypatch.setattr(FakeFederation, "end", summary(Status.FAILED, evil))
+    told = EventRecord(1, 1.0, "collaborator_left", {"collaborator": "bern", "reason": evil + "\n"})
+    monkeypatch.setattr(FakeFederation, "watch", lambda *_, **__: iter([told, summary(Status.FAILED, evil)]))
+    shown = [run("experiment", *words).stdout for words in (("show", "d"), ("list",), ("watch", "d"), ("cancel", "d"))]
+    shown[-1] += run("envoy", "list").stdout
+    assert "\\x1b[2J\\x9bno\\rdata\\u202e" in shown[0]
+    assert not set("".join(shown)) & set("\x1b\x9b\r\u202e")
 
 
 def test_a_director_without_room_is_degraded_and_says_why(run: Run) -> None:
