@@ -315,8 +315,8 @@ class ExperimentFailedError(FederationError):
 
     Cause: Too few sites were there, a task raised at a site, or the updates could not be combined.
 
-    Cure: The reason is in the message; ``fx experiment logs ID`` has the traceback. Then submit again: a failed
-    experiment stays failed.
+    Cure: The reason is in the message; ``fx experiment why ID`` names the first cause, with the log of that site. Mend
+    it; then submit again or, where nothing of the plan has to change, ``fx experiment resume ID``.
     """
 
     code = "E501"

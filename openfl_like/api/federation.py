@@ -131,11 +131,20 @@ class Federation:
         """Gives everything the Director tells of one experiment."""
         return self._run(self._connected().experiment(experiment))
 
-    def watch(self, experiment: str, after: int = 0) -> Iterator[ExperimentSummary | EventRecord]:
+    def watch(
+        self, experiment: str, after: int = 0, *, stored: bool = False
+    ) -> Iterator[ExperimentSummary | EventRecord]:
         """Gives history and live events until the experiment has ended; the last item is its summary.
 
         When the Director is away for less than a minute, it goes on after the last event as soon as that is back.
+
+        Args:
+            experiment: Which one.
+            after: The sequence number of the last event that is known.
+            stored: Give only what there is by now.
         """
+        if stored:
+            return self._iterate(self._connected().watch(experiment, after, stored=True))
         return self._iterate(follow(self._connected().watch, experiment, after))
 
     def rounds(self, experiment: str) -> Iterator[RoundRecord]:

@@ -14,8 +14,9 @@ from openfl_like.cli.options import (
     overrides_option,
     own_certificates,
 )
-from openfl_like.cli.output import emit, emit_line, json_option, put, say
+from openfl_like.cli.output import clock, emit, emit_line, json_option, put, say
 from openfl_like.cli.progress import Screen
+from openfl_like.cli.why import why
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +32,9 @@ follow_option = click.option("-w", "--watch", "follow", is_flag=True, help=FOLLO
 @click.group(context_settings=HELP)
 def experiment() -> None:
     """Submit experiments to a Director, follow and end them."""
+
+
+experiment.add_command(why)
 
 
 @experiment.command()
@@ -132,8 +136,8 @@ def list_(director: str, certificates: Path | None, *, as_json: bool) -> None:
             "experiment": item.id,
             "status": item.standing,
             "owner": item.owner,
-            "submitted": _clock(item.submitted_at),
-            "ended": _clock(item.ended_at),
+            "submitted": clock(item.submitted_at),
+            "ended": clock(item.ended_at),
             "reason": item.reason,
         }
         for item in summaries
@@ -170,9 +174,9 @@ def show(experiment_id: str, director: str, certificates: Path | None, *, as_jso
         "update surplus": _surplus(record.update_surplus),
         "owner": summary.owner,
         "plan": summary.plan_digest,
-        "submitted": _clock(summary.submitted_at),
-        "started": _clock(summary.started_at),
-        "ended": _clock(summary.ended_at),
+        "submitted": clock(summary.submitted_at),
+        "started": clock(summary.started_at),
+        "ended": clock(summary.ended_at),
     }
     emit(fields, as_json=False)
     best = max((v.version.round for v in record.versions if v.version.best), default=-1)
@@ -384,9 +388,3 @@ def model(
 def _surplus(sites: "Mapping[str, Mapping[str, int]]") -> str:
     counted = {name: ", ".join(f"{count} {kind}" for kind, count in counts.items()) for name, counts in sites.items()}
     return "; ".join(f"{name}: {text}" for name, text in counted.items())
-
-
-def _clock(seconds: float) -> str:
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S") if seconds else ""

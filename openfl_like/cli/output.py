@@ -66,6 +66,13 @@ def _finite(value: object) -> object:
     return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
+def clock(seconds: float) -> str:
+    """Gives a time as people read it, in UTC; empty for 0."""
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S") if seconds else ""
+
+
 def shown(value: object) -> str:
     """Gives a value as people read it."""
     if isinstance(value, float):

@@ -276,8 +276,10 @@ class UserPort(Protocol):
     async def experiment(self, experiment: str) -> ExperimentRecord:
         """Gives everything known of one experiment."""
 
-    def watch(self, experiment: str, after: int) -> AsyncIterator[Sequence[ExperimentSummary | EventRecord]]:
-        """Gives history and live events until the experiment has ended."""
+    def watch(
+        self, experiment: str, after: int, *, stored: bool
+    ) -> AsyncIterator[Sequence[ExperimentSummary | EventRecord]]:
+        """Gives history and live events until the experiment has ended; or only the events that are ``stored``."""
 
     def logs(self, experiment: str, query: LogQuery) -> AsyncGenerator[LogLines]:
         """Gives stored log lines, and with ``query.follow`` those that come, until there will be no more."""

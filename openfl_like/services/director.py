@@ -233,11 +233,13 @@ class Director:
         plan = files.plan.read_text(encoding="utf-8")
         return ExperimentRecord(summary, tuple(versions), plan, surplus.total(told))
 
-    async def watch(self, experiment: str, after: int) -> AsyncIterator[Sequence[ExperimentSummary | EventRecord]]:
-        """Gives the summary, history and live events, and the summary again at the end."""
+    async def watch(
+        self, experiment: str, after: int, *, stored: bool = False
+    ) -> AsyncIterator[Sequence[ExperimentSummary | EventRecord]]:
+        """Gives the summary, history and, unless only what is stored is wanted, live events, and the summary again."""
         summary = self._known(experiment).summary
         yield [summary]
-        if summary.status.ended:
+        if stored or summary.status.ended:
             for events in batched(await asyncio.to_thread(history_of, self._files(summary.id), after)):
                 yield events
         else:

@@ -126,9 +126,11 @@ class UserClient:
         reply = await self._peer.unary("GetExperiment", pb.ExperimentRequest(experiment=experiment))
         return convert.record_from(reply)
 
-    async def watch(self, experiment: str, after: int = 0) -> AsyncGenerator[ExperimentSummary | EventRecord]:
-        """Gives history and live events until the experiment has ended."""
-        request = pb.WatchRequest(experiment=experiment, after=after)
+    async def watch(
+        self, experiment: str, after: int = 0, *, stored: bool = False
+    ) -> AsyncGenerator[ExperimentSummary | EventRecord]:
+        """Gives history and live events until the experiment has ended; or only the events that are ``stored``."""
+        request = pb.WatchRequest(experiment=experiment, after=after, stored=stored)
         async for message in self._peer.answers("Watch", request):
             for item in convert.watch_from(message):
                 yield item
@@ -216,7 +218,7 @@ class DirectorServicer:
     async def watch(self, call: Call) -> None:
         """Sends history and live events."""
         request = await call.receive()
-        async for values in self._users.watch(request.experiment, request.after):
+        async for values in self._users.watch(request.experiment, request.after, stored=request.stored):
             await call.send(convert.watch_to(values))
 
     async def read_logs(self, call: Call) -> None:

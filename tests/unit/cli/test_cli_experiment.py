@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -48,6 +49,13 @@ EVENTS = [
     EventRecord(3, 3.0, "round_finished", ROUND),
 ]
 
+FAILURE = [
+    EventRecord(1, 1.0, "experiment_started", {"expected": ["bern"]}),
+    EventRecord(2, 1_700_000_000.0, "collaborator_absent", {
+        "round": 2, "phase": "train", "collaborator": "bern", "reason": "failed in task 'train': ValueError: two",
+    }),
+]  # fmt: skip
+
 
 def summary(status: Status = Status.QUEUED, reason: str = "") -> ExperimentSummary:
     return ExperimentSummary("digits-1", "digits", status, reason, "alice", 1_700_000_000.0, plan_digest="ab")
@@ -88,9 +96,10 @@ class FakeFederation:
         surplus = {"bern": {"late": 2, "repeated": 3}, "zurich": {"unasked": 1}}
         return ExperimentRecord(self.end, (version,), "{}", surplus)
 
-    def watch(self, _: str, after: int = 0) -> Iterator[ExperimentSummary | EventRecord]:
+    def watch(self, _: str, after: int = 0, *, stored: bool = False) -> Iterator[ExperimentSummary | EventRecord]:
         yield summary()
-        yield from (event for event in EVENTS if event.sequence > after)
+        yield from FAILURE if stored else ()
+        yield from (event for event in EVENTS if event.sequence > after and not stored)
         yield self.end
 
     def rounds(self, _: str) -> Iterator[RoundRecord]:
@@ -160,12 +169,18 @@ def failed(result: Result) -> FederationError:
     return result.exception
 
 
+def data(result: Result) -> Any:  # noqa: ANN401 (JSON)
+    """What a command has printed with --json."""
+    return json.loads(fine(result))
+
+
 COMMANDS = {
     "experiment submit": ["plan.yaml"],
     "experiment evaluate": ["plan.yaml", "-m", "all=model.safetensors"],
     "experiment list": [],
     "experiment show": ["digits-1"],
     "experiment watch": ["digits-1"],
+    "experiment why": ["digits-1"],
     "experiment logs": ["digits-1"],
     "experiment cancel": ["digits-1"],
     "experiment resume": ["digits-1"],
@@ -334,6 +349,37 @@ def test_what_a_site_says_cannot_steer_the_terminal(run: Run, monkeypatch: pytes
     shown[-1] += run("envoy", "list").stdout
     assert "\\x1b[2J\\x9bno\\rdata\\u202e" in shown[0]
     assert not set("".join(shown)) & set("\x1b\x9b\r\u202e")
+
+
+def test_why_names_the_first_cause_with_the_log_of_its_site(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    reason = "round 2: 1 of 1 updates is needed, 0 can come: site 'bern' failed in task 'train': ValueError: two"
+    monkeypatch.setattr(FakeFederation, "end", summary(Status.FAILED, reason))
+    found = fine(run("experiment", "why", "digits-1"))
+    assert found.splitlines() == [
+        "digits-1 is FAILED: it FAILED: site 'bern', train, round 2: ValueError: two",
+        "what       two",
+        "exception  ValueError",
+        "site       bern",
+        "phase      train",
+        "round      2",
+        "when       2023-11-14 22:13:20",
+        "from the log of bern:",
+        "  one",
+        "  two \\x1b[2J",
+    ]
+    told = data(run("experiment", "why", "digits-1", "--json"))
+    assert (told["verdict"], told["cause"]["site"], told["evidence"]["lines"][0]) == ("failed", "bern", "one")
+
+
+def test_why_says_that_nothing_went_wrong_or_what_it_waits_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert fine(run("experiment", "why", "digits-1")) == "digits-1 is FINISHED: nothing went wrong: all rounds\n"
+    monkeypatch.setattr(FakeFederation, "end", summary())
+    assert "it waits for the Director: there is no room on the disk" in fine(run("experiment", "why", "digits-1"))
+    healthy = DirectorStatus("0.1")
+    monkeypatch.setattr(FakeFederation, "status", lambda _: healthy)
+    first = replace(summary(Status.RUNNING), id="digits-0")
+    monkeypatch.setattr(FakeFederation, "experiments", lambda _: [first, summary()])
+    assert "it is queued: its turn comes after digits-0" in fine(run("experiment", "why", "digits-1"))
 
 
 def test_a_director_without_room_is_degraded_and_says_why(run: Run) -> None:
