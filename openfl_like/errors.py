@@ -292,7 +292,7 @@ class StorageError(FederationError):
     Cause: The disk, or a quota, is used up at the Director or at a site; the message says where.
 
     Cure: Make room: directories of ended experiments may be deleted. Whatever waits goes on by itself within some
-    seconds, nothing has to be started again; ``fx director status`` shows whether the Director still lacks room.
+    seconds, nothing has to be started again; ``fx status`` shows whether the Director still lacks room.
     """
 
     code = "E307"

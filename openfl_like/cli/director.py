@@ -4,13 +4,16 @@ from pathlib import Path
 
 import click
 
-from openfl_like.cli.options import FILE, HELP, director_options, own_certificates
-from openfl_like.cli.output import emit, emit_line, json_option, say
+from openfl_like.cli.options import FILE, HELP
+from openfl_like.cli.output import emit_line, json_option, say, tell
 
 
 @click.group(context_settings=HELP)
 def director() -> None:
-    """Run the central node: it keeps the queue and the roster and starts an Aggregator per experiment."""
+    """Run the central node: it keeps the queue and the roster and starts an Aggregator per experiment.
+
+    Example: fx director check -c director.yaml
+    """
 
 
 @director.command()
@@ -43,7 +46,8 @@ def start(config: Path, *, with_parent: bool, as_json: bool) -> None:
 
 @director.command()
 @click.option("-c", "--config", type=FILE, default=Path("director.yaml"), show_default=True, help="Its settings.")
-def check(config: Path) -> None:
+@json_option
+def check(config: Path, *, as_json: bool) -> None:
     """Check director.yaml and the certificates it names without starting anything.
 
     Example: fx director check -c director.yaml
@@ -55,22 +59,5 @@ def check(config: Path) -> None:
     settings = load_director_file(config)
     credentials = load_credentials(settings.certificates)
     Authority.load(settings.experiment_ca)
-    click.echo(f"{config}: fine; {credentials.identity.uri} on {settings.listen}")
-
-
-@director.command()
-@director_options
-@json_option
-def status(director: str, certificates: Path | None, *, as_json: bool) -> None:
-    """Show how a Director is: healthy, or degraded and why.
-
-    Example: fx director status -d director.example.org:50050
-    """
-    from openfl_like.api.federation import Federation
-
-    with Federation(director, own_certificates(certificates, "user")) as federation:
-        found = federation.status()
-    numbers = {"queued": found.queued, "running": found.running, "envoys": found.envoys}
-    lists = {"problems": found.problems, "warnings": found.warnings}
-    shown = {key: list(texts) if as_json else "; ".join(texts) or "none" for key, texts in lists.items()}
-    emit({"health": found.health, "version": found.version, **numbers, **shown}, as_json=as_json)
+    told = {"config": str(config), "identity": credentials.identity.uri, "listen": settings.listen}
+    tell(f"{config}: fine; {credentials.identity.uri} on {settings.listen}", told, as_json=as_json)

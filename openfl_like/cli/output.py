@@ -1,9 +1,15 @@
-"""What commands print: tables or JSON on stdout, words for people on stderr."""
+"""What commands print: tables or JSON on stdout, words for people on stderr.
+
+With ``--json`` stdout has exactly one document, ``{"ok": true, "data": …}``; if the command fails, `emit_failure`
+writes ``{"ok": false, "error": {…}}`` in its place. Commands that go on until something ends write a line for each
+thing that happens instead, and that second document as their last line if they fail.
+"""
 
 import json
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -33,15 +39,35 @@ def emit(value: Mapping[str, object] | Sequence[Mapping[str, object]], *, as_jso
 
     Args:
         value: A mapping (one thing, a row per key) or a sequence of mappings with the same keys (a row each).
-        as_json: Print it as one JSON document.
+        as_json: Print it as the document of the command.
         title: Stands above the table.
     """
     if as_json:
-        click.echo(_json(value))
+        emit_line({"ok": True, "data": value})
     elif isinstance(value, Mapping):
         _print_fields(value, title)
     else:
         print_table(value, title)
+
+
+def tell(text: str, value: Mapping[str, object], *, as_json: bool) -> None:
+    """Says what was done: a line for people on stderr, or the document for programs."""
+    if as_json:
+        emit(value, as_json=True)
+    else:
+        say(text)
+
+
+def file_facts(path: Path) -> dict[str, object]:
+    """Gives what is told of a file that a command has written: name, size and SHA-256 as ``sha256sum`` prints it."""
+    from openfl_like.tensors.manifest import sha256_file
+
+    return {"file": str(path), "bytes": path.stat().st_size, "sha256": sha256_file(path)}
+
+
+def emit_failure(error: Mapping[str, object]) -> None:
+    """Prints the document of a command that failed."""
+    emit_line({"ok": False, "error": error})
 
 
 def emit_line(value: Mapping[str, object]) -> None:

@@ -2,8 +2,10 @@
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,7 +14,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from openfl_like.api import federation as api
+from openfl_like.cli import status as cli_status
 from openfl_like.cli.main import fx
+from openfl_like.cli.status import _own_warnings as own_warnings
 from openfl_like.errors import (
     MEANINGS,
     ExperimentCancelledError,
@@ -34,6 +38,8 @@ from openfl_like.federation.parties import (
     ShardFacts,
 )
 from openfl_like.federation.rounds import Contribution, RoundRecord
+from openfl_like.pki.roles import Role
+from openfl_like.testing.certificates import ThrowAwayFederation
 
 ROUND = {
     "round": 1,
@@ -151,6 +157,8 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     monkeypatch.setattr(api, "Federation", FakeFederation)
     monkeypatch.setattr(FakeFederation, "end", summary(Status.FINISHED, "all rounds"))
     monkeypatch.chdir(tmp_path)
+    ends = ("the certificate of fx://h/user/alice ends on 2026-12-01 00:00 UTC: renew it",)
+    monkeypatch.setattr(cli_status, "_own_warnings", lambda _: ends)
 
     def invoke(*words: str, **environment: str) -> Result:
         where = {"FX_DIRECTOR": "director:1", "FX_CERTIFICATES": "certs/user/alice"} | environment
@@ -170,8 +178,11 @@ def failed(result: Result) -> FederationError:
 
 
 def data(result: Result) -> Any:  # noqa: ANN401 (JSON)
-    """What a command has printed with --json."""
-    return json.loads(fine(result))
+    """The data of the one document that a command has printed with --json."""
+    document = json.loads(fine(result))
+    assert document["ok"] is True
+    assert sorted(document) == ["data", "ok"]
+    return document["data"]
 
 
 COMMANDS = {
@@ -188,16 +199,30 @@ COMMANDS = {
     "experiment export": ["digits-1"],
     "experiment import": ["checkpoint.tar"],
     "envoy list": [],
-    "director status": [],
+    "experiment rounds": ["digits-1"],
+    "status": [],
 }
 
 
+STREAMS = ("experiment watch", "experiment logs")
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_json_parses_line_by_line_and_nothing_else_is_on_stdout(run: Run, command: str) -> None:
-    output = fine(run(*command.split(), *COMMANDS[command], "--json"))
-    values = [json.loads(line) for line in output.splitlines()]
+def test_json_is_one_document_or_a_line_for_each_thing_and_nothing_else_is_on_stdout(run: Run, command: str) -> None:
+    result = run(*command.split(), *COMMANDS[command], "--json")
+    if command not in STREAMS:
+        assert isinstance(data(result), dict | list)
+        assert result.stdout.count("\n") == 1
+        return
+    values = [json.loads(line) for line in fine(result).splitlines()]
     assert values
-    assert all(isinstance(value, dict | list) for value in values)
+    assert all(isinstance(value, dict) and "ok" not in value for value in values)
+
+
+@pytest.mark.parametrize("command", ["submit plan.yaml", "resume digits-1"])
+def test_who_follows_gets_lines_with_what_happens(run: Run, command: str) -> None:
+    values = [json.loads(line) for line in fine(run("experiment", *command.split(), "-w", "--json")).splitlines()]
+    assert [value["kind"] for value in values][::4] == ["summary", "summary"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -242,7 +267,7 @@ def test_show_has_the_matrix_of_given_models(run: Run, monkeypatch: pytest.Monke
     record = ExperimentRecord(FakeFederation.end, (version,), "{}", {})
     monkeypatch.setattr(FakeFederation, "experiment", lambda *_: record)
     monkeypatch.setattr(FakeFederation, "rounds", lambda *_: iter([RoundRecord(1, "dd", matrix=matrix)]))
-    assert json.loads(fine(run("experiment", "show", "digits-1", "--json")))["matrix"] == matrix
+    assert data(run("experiment", "show", "digits-1", "--json"))["matrix"] == matrix
     assert "bern  accuracy 0.5  accuracy 0.75" in fine(run("experiment", "show", "digits-1"))
 
 
@@ -288,7 +313,7 @@ def test_finished_on_fewer_sites_than_asked_has_an_exit_code_of_its_own(
     assert "FINISHED (DEGRADED): all; site 'bern': round 2: left" in str(error)
     assert MEANINGS[type(error)].exit_code == 7
     assert "FINISHED (DEGRADED)" in fine(run("experiment", "show", "digits-1"))
-    assert json.loads(fine(run("experiment", "show", "digits-1", "--json")))["summary"]["degraded"] is True
+    assert data(run("experiment", "show", "digits-1", "--json"))["summary"]["degraded"] is True
 
 
 def test_absences_of_each_round_are_shown_with_their_reasons(run: Run) -> None:
@@ -299,13 +324,13 @@ def test_absences_of_each_round_are_shown_with_their_reasons(run: Run) -> None:
     )
     assert re.split(r"\s{2,}", first) == ["1", "bern, zurich", "bern 1", "zurich: left: no power", "bern"]
     assert second.endswith("bern: failed in task 'validate': boom")
-    one, _ = map(json.loads, fine(run("experiment", "rounds", "digits-1", "--json")).splitlines())
+    one, _ = data(run("experiment", "rounds", "digits-1", "--json"))
     assert one["contributors"] == {"bern": {"weight": 1.0, "digest": "b3" * 32}}
     assert one["absent"] == one["unevaluated"] == {"zurich": "left: no power"}
 
 
 def test_the_model_s_file_and_checksum_are_told(run: Run, tmp_path: Path) -> None:
-    found = json.loads(fine(run("experiment", "model", "digits-1", "--which", "last", "--json")))
+    found = data(run("experiment", "model", "digits-1", "--which", "last", "--json"))
     assert found["file"] == "digits-1-last.safetensors"
     assert (tmp_path / found["file"]).read_text() == "last"
     assert found["bytes"] == 4
@@ -313,7 +338,7 @@ def test_the_model_s_file_and_checksum_are_told(run: Run, tmp_path: Path) -> Non
 
 
 def test_a_checkpoint_is_written_where_it_is_wanted(run: Run, tmp_path: Path) -> None:
-    assert json.loads(fine(run("experiment", "export", "digits-1", "--json")))["file"] == "digits-1.tar"
+    assert data(run("experiment", "export", "digits-1", "--json"))["file"] == "digits-1.tar"
     fine(run("experiment", "export", "digits-1", "-o", "out.tar"))
     assert (tmp_path / "out.tar").read_text() == (tmp_path / "digits-1.tar").read_text() == "digits-1"
     error = failed(run("experiment", "export", "digits-1", "-o", "nowhere/out.tar"))
@@ -323,13 +348,13 @@ def test_a_checkpoint_is_written_where_it_is_wanted(run: Run, tmp_path: Path) ->
 def test_import_prints_the_id_for_scripts(run: Run) -> None:
     assert fine(run("experiment", "import", "checkpoint.tar")) == "digits-1\n"
     assert FakeFederation.asked[2:] == [Path("checkpoint.tar")]
-    assert json.loads(fine(run("experiment", "import", "c.tar", "--json")))["status"] == "CANCELLED"
+    assert data(run("experiment", "import", "c.tar", "--json"))["status"] == "CANCELLED"
 
 
 def test_updates_that_could_not_count_are_shown_for_each_site(run: Run) -> None:
     lines = fine(run("experiment", "show", "digits-1")).splitlines()
     assert "update surplus  bern: 2 late, 3 repeated; zurich: 1 unasked" in lines
-    found = json.loads(fine(run("experiment", "show", "digits-1", "--json")))["update_surplus"]
+    found = data(run("experiment", "show", "digits-1", "--json"))["update_surplus"]
     assert found == {"bern": {"late": 2, "repeated": 3}, "zurich": {"unasked": 1}}
 
 
@@ -382,14 +407,42 @@ def test_why_says_that_nothing_went_wrong_or_what_it_waits_for(run: Run, monkeyp
     assert "it is queued: its turn comes after digits-0" in fine(run("experiment", "why", "digits-1"))
 
 
-def test_a_director_without_room_is_degraded_and_says_why(run: Run) -> None:
-    output = fine(run("director", "status"))
-    assert "degraded" in output
-    assert "there is no room on the disk of /var/fx" in output
-    found = json.loads(fine(run("director", "status", "--json")))
-    assert (found["health"], found["queued"], found["problems"]) == (
-        "degraded", 3, ["there is no room on the disk of /var/fx"],
-    )  # fmt: skip
+def test_one_look_shows_the_whole_federation(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time()
+    bern = FakeFederation.envoys(FakeFederation("", Path()))[0]
+    monkeypatch.setattr(FakeFederation, "envoys", lambda _: [bern, replace(bern, name="zurich", online=False)])
+    ended = [replace(summary(Status.FINISHED, "all"), id=f"old-{age}", ended_at=now - age) for age in (90_000, 60, 30)]
+    both = [*ended, replace(summary(Status.RUNNING), id="now-1"), summary()]
+    monkeypatch.setattr(FakeFederation, "experiments", lambda _: both)
+    told = fine(run("status")).splitlines()
+    assert told[:4] == [
+        "director at director:1: degraded, version 0.1",
+        "problem: there is no room on the disk of /var/fx",
+        "ends soon: the certificate of fx://h/user/alice ends on 2026-12-01 00:00 UTC: renew it",
+        "",
+    ]
+    assert "envoys: 1 connected, 1 away" in told
+    assert any(line.split()[:2] == ["zurich", "away"] for line in told)
+    assert "experiments: 1 running, 1 queued, 2 ended within a day" in told
+    assert [line.split()[0] for line in told[-4:]] == ["now-1", "digits-1", "old-30", "old-60"]
+    found = data(run("status", "--json"))
+    assert found["director"] == {
+        "address": "director:1", "health": "degraded", "version": "0.1",
+        "problems": ["there is no room on the disk of /var/fx"],
+    }  # fmt: skip
+    assert [item["id"] for item in found["experiments"]["ended"]] == ["old-30", "old-60"]
+    assert [item["name"] for item in found["envoys"]["away"]] == ["zurich"]
+    assert len(found["ends"]) == 1
+
+
+def test_only_a_certificate_of_one_s_own_that_ends_soon_is_told_of(tmp_path: Path) -> None:
+    federation = ThrowAwayFederation(tmp_path)
+    fresh = federation.folder(federation.credentials(Role.USER, "alice"))
+    assert own_warnings(fresh) == ()
+    begin, week = datetime.now(UTC) - timedelta(days=100), timedelta(days=105)
+    old = ThrowAwayFederation(tmp_path / "old", "hospitals", begin)
+    (text,) = own_warnings(old.folder(old.credentials(Role.USER, "bob", lifetime=week, now=begin)))
+    assert text.startswith("the certificate of fx://hospitals/user/bob ends on ")
 
 
 def test_the_table_of_envoys(run: Run) -> None:
@@ -399,5 +452,5 @@ def test_the_table_of_envoys(run: Run) -> None:
 
 
 def test_installed_templates_as_json(run: Run) -> None:
-    names = {row["template"] for row in json.loads(fine(run("workspace", "templates", "--json")))}
+    names = {row["template"] for row in data(run("workspace", "templates", "--json"))}
     assert "torch_digits" in names
