@@ -19,9 +19,23 @@ INTRODUCTION = """# Commands
 
 Made from the code by `make golden`; do not edit.
 
-Results go to stdout, words for people to stderr. Most commands have `--json`; what they print then is meant for
-programs and does not change without an entry in the changelog. Exit codes are in
-[operations](../operations.md#exit-codes).
+Results go to stdout, words for people to stderr. Exit codes are in the [list of errors](errors/index.md#exit-codes).
+
+With `--json`, stdout is for programs and does not change without an entry in the changelog. It has exactly one line, a
+document:
+
+```text
+{"ok": true, "data": …}
+{"ok": false, "error": {"code": "E203", "name": "NotAllowedError", "message": …, "place": …, "cure": …,
+ "exit_code": 3, "problems": […]}}
+```
+
+`problems` lists every mistake where there may be several, as in a plan. What misuses a command is `E100`, an
+interruption `E000`. Commands that go on until something ends write a line of JSON for each thing that happens instead,
+with a `kind` (`fx experiment logs`: with `source`, `role`, `position` and `lines`), and the document of their error as
+the last line if they fail: `fx aggregator start`, `fx director start`, `fx envoy start`, `fx pki serve`, `fx demo`,
+`fx simulate`, `fx experiment watch`, `fx experiment logs`, and `submit`, `evaluate` and `resume` with `--watch`. The
+exit code is the same with and without `--json`, and what is on stderr is for people.
 
 | variable | stands for |
 |---|---|
@@ -143,6 +157,8 @@ def errors_page() -> str:
         f"| [{kind.code}]({kind.code}.md) | {kind.__name__} | {explanation(kind)[0]} |"
         for kind in sorted(MEANINGS, key=lambda kind: kind.code)
     )
+    codes = sorted({meaning.exit_code for meaning in MEANINGS.values()})
+    exits = "\n".join(f"| {code} | {_with_exit(code)} |" for code in codes)
     return f"""# Errors
 
 Made from `openfl_like/errors.py` by `make golden`; do not edit.
@@ -153,7 +169,24 @@ table on the page of its code. The codes never change their meaning.
 | code | error | meaning |
 |---|---|---|
 {rows}
+
+## Exit codes
+
+What they mean in words is in [operations](../../operations.md#exit-codes).
+
+| exit code of `fx` | errors |
+|---|---|
+| 0 | none |
+{exits}
+| 130 | none: Ctrl-C |
+| 141 | none: nobody reads the output any more |
 """
+
+
+def _with_exit(code: int) -> str:
+    """Names the errors that end a command with an exit code."""
+    kinds = sorted(kind.code for kind, meaning in MEANINGS.items() if meaning.exit_code == code)
+    return ", ".join(f"[{name}]({name}.md)" for name in kinds)
 
 
 def _linked(text: str) -> str:

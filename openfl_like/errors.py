@@ -293,7 +293,7 @@ class StorageError(FederationError):
     Cause: The disk, or a quota, is used up at the Director or at a site; the message says where.
 
     Cure: Make room: directories of ended experiments may be deleted. Whatever waits goes on by itself within some
-    seconds, nothing has to be started again; ``fx director status`` shows whether the Director still lacks room.
+    seconds, nothing has to be started again; ``fx status`` shows whether the Director still lacks room.
     """
 
     code = "E307"
@@ -316,8 +316,8 @@ class ExperimentFailedError(FederationError):
 
     Cause: Too few sites were there, a task raised at a site, or the updates could not be combined.
 
-    Cure: The reason is in the message; ``fx experiment logs ID`` has the traceback. Then submit again: a failed
-    experiment stays failed.
+    Cure: The reason is in the message; ``fx experiment why ID`` names the first cause, with the log of that site. Mend
+    it; then submit again or, where nothing of the plan has to change, ``fx experiment resume ID``.
     """
 
     code = "E501"

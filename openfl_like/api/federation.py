@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from openfl_like.api.checkpoints import Checkpoints
 from openfl_like.api.envoys import EnvoyLookup
-from openfl_like.api.outage import follow, insist
+from openfl_like.api.outage import follow, follow_logs, insist
 from openfl_like.federation.evaluation import evaluation_of, place_of
 from openfl_like.federation.parties import (
     DirectorStatus,
@@ -23,6 +23,7 @@ from openfl_like.federation.parties import (
     ExperimentRecord,
     ExperimentSummary,
     LogLines,
+    LogQuery,
 )
 from openfl_like.federation.ports import Submission
 from openfl_like.federation.rounds import RoundRecord, round_records
@@ -133,11 +134,20 @@ class Federation:
         """Gives everything the Director tells of one experiment."""
         return self._run(self._connected().experiment(experiment))
 
-    def watch(self, experiment: str, after: int = 0) -> Iterator[ExperimentSummary | EventRecord]:
+    def watch(
+        self, experiment: str, after: int = 0, *, stored: bool = False
+    ) -> Iterator[ExperimentSummary | EventRecord]:
         """Gives history and live events until the experiment has ended; the last item is its summary.
 
         When the Director is away for less than a minute, it goes on after the last event as soon as that is back.
+
+        Args:
+            experiment: Which one.
+            after: The sequence number of the last event that is known.
+            stored: Give only what there is by now.
         """
+        if stored:
+            return self._iterate(self._connected().watch(experiment, after, stored=True))
         return self._iterate(follow(self._connected().watch, experiment, after))
 
     def rounds(self, experiment: str) -> Iterator[RoundRecord]:
@@ -149,9 +159,27 @@ class Federation:
                 if found.round >= versions[-1].version.round:
                     return
 
-    def logs(self, experiment: str, source: str = "") -> Iterator[LogLines]:
-        """Gives the stored log lines of one site (or ``aggregator``), or of all."""
-        return self._iterate(self._connected().logs(experiment, source))
+    def logs(
+        self,
+        experiment: str,
+        source: str = "",
+        *,
+        role: str = "",
+        follow: bool = False,
+        after: Mapping[str, int] | None = None,
+    ) -> Iterator[LogLines]:
+        """Gives the log lines of one site (or ``aggregator``), or of all.
+
+        Args:
+            experiment: Which one.
+            source: Only this site, or ``aggregator``.
+            role: Only of this one of `LOG_ROLES`.
+            follow: Go on until the experiment has ended and everything that belongs to it has arrived; from where it
+                was, when the Director is away for less than a minute.
+            after: Source -> the ``position`` of the last lines that are known.
+        """
+        query = LogQuery(source, role, follow, after or {})
+        return self._iterate(follow_logs(self._connected().logs, experiment, query))
 
     def cancel(self, experiment: str) -> ExperimentSummary:
         """Ends an experiment; answers when it has ended."""

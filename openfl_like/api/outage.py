@@ -5,10 +5,11 @@ import logging
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TypeVar
 
 from openfl_like.errors import UnreachableError
-from openfl_like.federation.parties import EventRecord, ExperimentSummary
+from openfl_like.federation.parties import EventRecord, ExperimentSummary, LogLines, LogQuery
 from openfl_like.wire.channel import backoff
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,33 @@ async def follow(
         else:
             if isinstance(last, ExperimentSummary) and last.status.ended:
                 return
+
+
+async def follow_logs(
+    read: Callable[[str, LogQuery], AsyncGenerator[LogLines]], experiment: str, query: LogQuery
+) -> AsyncGenerator[LogLines]:
+    """Reads the logs of an experiment; if they are followed, across restarts of the Director, from where it was.
+
+    Args:
+        read: Gives the lines after the positions of a query; raises UnreachableError when the Director goes.
+        experiment: Which one.
+        query: What is wanted.
+    """
+    outage, known = Outage(OUTAGE_S), dict(query.after)
+    async for _ in backoff():
+        try:
+            async with aclosing(read(experiment, replace(query, after=dict(known)))) as found:
+                async for lines in found:
+                    outage.over()
+                    if lines.complete:
+                        return
+                    known |= {lines.source: lines.position} if lines.position else {}
+                    yield lines
+        except UnreachableError:
+            if not query.follow or not outage.bearable():
+                raise
+        if not query.follow:
+            return
 
 
 class Outage:

@@ -20,7 +20,10 @@ DATA_PORT_HELP = "Port for large files; 0 takes a free one.  [default: the plan'
 
 @click.group(context_settings=HELP)
 def aggregator() -> None:
-    """Run the Aggregator of one experiment; a Director does the same for you."""
+    """Run the Aggregator of one experiment; a Director does the same for you.
+
+    Example: fx aggregator start -p plan.yaml
+    """
 
 
 @aggregator.command()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from openfl_like.cli.options import FILE, FOLDER, HELP, overrides_option
-from openfl_like.cli.output import say
+from openfl_like.cli.output import json_option, tell
 
 if TYPE_CHECKING:
     from openfl_like.services.collaborator import CollaboratorSettings
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 @click.group(context_settings=HELP)
 def collaborator() -> None:
-    """Take part in one experiment; an Envoy does the same for you."""
+    """Take part in one experiment; an Envoy does the same for you.
+
+    Example: fx collaborator start -p plan.yaml -n cleveland
+    """
 
 
 @collaborator.command()
@@ -30,6 +33,7 @@ def collaborator() -> None:
 @click.option("--device", help="Device of the worker: cpu, cuda:0 …  [default: by the plan and shard.yaml]")
 @click.option("--with-parent", is_flag=True, hidden=True, help="End when standard input is closed.")
 @overrides_option
+@json_option
 def start(
     plan_file: Path,
     name: str,
@@ -44,6 +48,7 @@ def start(
     overrides: tuple[str, ...],
     *,
     with_parent: bool,
+    as_json: bool,
 ) -> None:
     """Start the Collaborator; it ends with its experiment.
 
@@ -68,15 +73,17 @@ def start(
         python=python.absolute() if python is not None else None,
         device=check_device(device) if device is not None else None,
     )
-    _run(settings, name, with_parent=with_parent)
+    _run(settings, name, with_parent=with_parent, as_json=as_json)
 
 
-def _run(settings: "CollaboratorSettings", name: str, *, with_parent: bool) -> None:
+def _run(settings: "CollaboratorSettings", name: str, *, with_parent: bool, as_json: bool) -> None:
     import asyncio
 
     from openfl_like.services.collaborator import run_collaborator
     from openfl_like.services.lifetime import live
 
     dismissal = asyncio.run(live(run_collaborator(settings), parent=with_parent))
-    if dismissal is not None:
-        say(f"collaborator '{name}': {dismissal.status}: {dismissal.reason}")
+    status, reason = (dismissal.status, dismissal.reason) if dismissal is not None else ("", "stopped by a signal")
+    if dismissal is not None or as_json:
+        told = {"collaborator": name, "status": status, "reason": reason}
+        tell(f"collaborator '{name}': {status}: {reason}", told, as_json=as_json)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from openfl_like.cli.options import FOLDER, HELP, overrides_option
+from openfl_like.cli.options import FOLDER, HELP, complete_plans, overrides_option
 from openfl_like.cli.output import emit, emit_line, json_option, say
 from openfl_like.cli.progress import Screen
 from openfl_like.errors import ExperimentCancelledError
@@ -19,7 +19,14 @@ ALIASES = {"digits": "digits_fedavg"}
 
 
 @click.command(context_settings=HELP)
-@click.option("--plan", "plan_name", default="heart_disease", show_default=True, help="An installed plan's name.")
+@click.option(
+    "--plan",
+    "plan_name",
+    default="heart_disease",
+    show_default=True,
+    help="An installed plan's name.",
+    shell_complete=complete_plans,
+)
 @click.option("--directory", type=FOLDER, help="Keep everything here.  [default: a temporary directory]")
 @click.option("--chaos", is_flag=True, help="Run it twice; kill Director and Aggregator in the second run.")
 @overrides_option

@@ -4,13 +4,16 @@ from pathlib import Path
 
 import click
 
-from openfl_like.cli.options import FILE, HELP, director_options, own_certificates
-from openfl_like.cli.output import emit, emit_line, json_option, say
+from openfl_like.cli.options import FILE, HELP
+from openfl_like.cli.output import emit_line, json_option, say
 
 
 @click.group(context_settings=HELP)
 def director() -> None:
-    """Run the central node: it keeps the queue and the roster and starts an Aggregator per experiment."""
+    """Run the central node: it keeps the queue and the roster and starts an Aggregator per experiment.
+
+    Example: fx director start -c director.yaml
+    """
 
 
 @director.command()
@@ -39,21 +42,3 @@ def start(config: Path, *, with_parent: bool, as_json: bool) -> None:
             say(f"director of '{credentials.identity.federation}' listening on {address}")
 
     asyncio.run(live(run_director(settings, credentials, ready), parent=with_parent))
-
-
-@director.command()
-@director_options
-@json_option
-def status(director: str, certificates: Path | None, *, as_json: bool) -> None:
-    """Show how a Director is: healthy, or degraded and why.
-
-    Example: fx director status -d director.example.org:50050
-    """
-    from openfl_like.api.federation import Federation
-
-    with Federation(director, own_certificates(certificates, "user")) as federation:
-        found = federation.status()
-    numbers = {"queued": found.queued, "running": found.running, "envoys": found.envoys}
-    lists = {"problems": found.problems, "warnings": found.warnings}
-    shown = {key: list(texts) if as_json else "; ".join(texts) or "none" for key, texts in lists.items()}
-    emit({"health": found.health, "version": found.version, **numbers, **shown}, as_json=as_json)

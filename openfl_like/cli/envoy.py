@@ -10,7 +10,10 @@ from openfl_like.cli.output import emit, emit_line, json_option, print_table, sa
 
 @click.group(context_settings=HELP)
 def envoy() -> None:
-    """Run a site's standing presence, or list the envoys a Director knows."""
+    """Run a site's standing presence, or list the envoys a Director knows.
+
+    Example: fx envoy list -d director.example.org:50050
+    """
 
 
 @envoy.command()

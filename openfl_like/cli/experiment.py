@@ -9,13 +9,15 @@ from openfl_like.cli.options import (
     FILE,
     HELP,
     check_output,
+    complete_plans,
     director_options,
     initial_model_option,
     overrides_option,
     own_certificates,
 )
-from openfl_like.cli.output import emit, emit_line, json_option, say
+from openfl_like.cli.output import clock, emit, emit_line, file_facts, json_option, put, say
 from openfl_like.cli.progress import Screen
+from openfl_like.cli.why import why
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,17 +25,24 @@ if TYPE_CHECKING:
     from openfl_like.api.federation import Federation
     from openfl_like.federation.parties import ExperimentSummary
 
+ROLES = ("aggregator", "collaborator", "worker", "envoy", "director")
 FOLLOW_HELP = "Follow it to its end; the exit code tells how it ended."
 follow_option = click.option("-w", "--watch", "follow", is_flag=True, help=FOLLOW_HELP)
 
 
 @click.group(context_settings=HELP)
 def experiment() -> None:
-    """Submit experiments to a Director, follow and end them."""
+    """Submit experiments to a Director, follow and end them.
+
+    Example: fx experiment submit plan.yaml --watch
+    """
+
+
+experiment.add_command(why)
 
 
 @experiment.command()
-@click.argument("plan", type=FILE)
+@click.argument("plan", type=FILE, shell_complete=complete_plans)
 @overrides_option
 @initial_model_option
 @follow_option
@@ -64,7 +73,7 @@ def submit(
 
 
 @experiment.command()
-@click.argument("plan", type=FILE)
+@click.argument("plan", type=FILE, shell_complete=complete_plans)
 @click.option("-m", "--model", "models", multiple=True, required=True, metavar="NAME=FILE", help="May be given again.")
 @overrides_option
 @follow_option
@@ -95,19 +104,24 @@ def evaluate(
 
 
 def _queued(federation: "Federation", summary: "ExperimentSummary", *, follow: bool, as_json: bool) -> None:
-    """Tells that an experiment is queued, and follows it if that is wanted."""
-    from dataclasses import asdict
-
+    """Tells that an experiment is queued, or follows it."""
     from openfl_like.cli.outcome import raise_unless_finished
 
-    if as_json:
-        emit_line(asdict(summary))
-    elif follow:
-        say(f"experiment {summary.id} is queued")
+    if not follow:
+        _one(summary, summary.id, as_json=as_json)
     else:
-        click.echo(summary.id)
-    if follow:
+        say(f"experiment {summary.id} is queued")
         raise_unless_finished(Screen(as_json=as_json).follow(federation.watch(summary.id)))
+
+
+def _one(summary: "ExperimentSummary", text: str, *, as_json: bool) -> None:
+    """Tells where an experiment stands: a text for people, or all of it."""
+    from dataclasses import asdict
+
+    if as_json:
+        emit(asdict(summary), as_json=True)
+    else:
+        put(text)
 
 
 @experiment.command(name="list")
@@ -131,8 +145,8 @@ def list_(director: str, certificates: Path | None, *, as_json: bool) -> None:
             "experiment": item.id,
             "status": item.standing,
             "owner": item.owner,
-            "submitted": _clock(item.submitted_at),
-            "ended": _clock(item.ended_at),
+            "submitted": clock(item.submitted_at),
+            "ended": clock(item.ended_at),
             "reason": item.reason,
         }
         for item in summaries
@@ -169,9 +183,9 @@ def show(experiment_id: str, director: str, certificates: Path | None, *, as_jso
         "update surplus": _surplus(record.update_surplus),
         "owner": summary.owner,
         "plan": summary.plan_digest,
-        "submitted": _clock(summary.submitted_at),
-        "started": _clock(summary.started_at),
-        "ended": _clock(summary.ended_at),
+        "submitted": clock(summary.submitted_at),
+        "started": clock(summary.started_at),
+        "ended": clock(summary.ended_at),
     }
     emit(fields, as_json=False)
     best = max((v.version.round for v in record.versions if v.version.best), default=-1)
@@ -190,7 +204,7 @@ def show(experiment_id: str, director: str, certificates: Path | None, *, as_jso
 @director_options
 @json_option
 def rounds(experiment_id: str, director: str, certificates: Path | None, *, as_json: bool) -> None:
-    """List the finished rounds: who contributed with which weight, who was absent and why; as JSON lines, with digests.
+    """List the finished rounds: who contributed with which weight, who was absent and why; in JSON also the digests.
 
     Example: fx experiment rounds heart-disease-1a2b3c4d
     """
@@ -202,7 +216,7 @@ def rounds(experiment_id: str, director: str, certificates: Path | None, *, as_j
     with Federation(director, own_certificates(certificates, "user")) as federation:
         for one in federation.rounds(experiment_id):
             if as_json:
-                emit_line(asdict(one))
+                rows.append(asdict(one))
                 continue
             absent = {f"{name}:": reason for name, reason in one.absent.items()}
             more = {name: reason for name, reason in one.unevaluated.items() if name not in one.absent}
@@ -216,8 +230,7 @@ def rounds(experiment_id: str, director: str, certificates: Path | None, *, as_j
                     "not evaluated by": {f"{name}:": reason for name, reason in more.items()},
                 }
             )
-    if not as_json:
-        emit(rows, as_json=False, title="rounds")
+    emit(rows, as_json=as_json, title="rounds")
 
 
 @experiment.command()
@@ -239,25 +252,40 @@ def watch(experiment_id: str, after: int, director: str, certificates: Path | No
 
 @experiment.command()
 @click.argument("experiment_id", metavar="ID")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until the experiment has ended.")
 @click.option("--site", default="", help="Only this site, or 'aggregator'.")
+@click.option("--role", type=click.Choice(ROLES), help="Only lines that these processes wrote.")
 @director_options
 @json_option
-def logs(experiment_id: str, site: str, director: str, certificates: Path | None, *, as_json: bool) -> None:
-    """Print what the sites and the Aggregator logged.
+def logs(
+    experiment_id: str,
+    site: str,
+    role: str | None,
+    director: str,
+    certificates: Path | None,
+    *,
+    follow: bool,
+    as_json: bool,
+) -> None:
+    """Print what the sites and the Aggregator logged; with --follow what they log, while they do.
+
+    The lines of one source are in their order; those of different sources come as they arrive.
 
     Example: fx experiment logs heart-disease-1a2b3c4d --site cleveland
+
+    Example: fx experiment logs -f heart-disease-1a2b3c4d --role worker
     """
     from dataclasses import asdict
 
     from openfl_like.api.federation import Federation
 
     with Federation(director, own_certificates(certificates, "user")) as federation:
-        for lines in federation.logs(experiment_id, site):
+        for lines in federation.logs(experiment_id, site, role=role or "", follow=follow):
             if as_json:
-                emit_line(asdict(lines))
+                emit_line({key: value for key, value in asdict(lines).items() if key != "complete"})
                 continue
             for line in lines.lines:
-                click.echo(f"{lines.source}: {line}")
+                put(f"{lines.source}: {line}")
 
 
 @experiment.command()
@@ -269,16 +297,11 @@ def cancel(experiment_id: str, director: str, certificates: Path | None, *, as_j
 
     Example: fx experiment cancel heart-disease-1a2b3c4d
     """
-    from dataclasses import asdict
-
     from openfl_like.api.federation import Federation
 
     with Federation(director, own_certificates(certificates, "user")) as federation:
         summary = federation.cancel(experiment_id)
-    if as_json:
-        emit_line(asdict(summary))
-    else:
-        click.echo(f"{summary.id}: {summary.status.value}: {summary.reason}")
+    _one(summary, f"{summary.id}: {summary.status.value}: {summary.reason}", as_json=as_json)
 
 
 @experiment.command()
@@ -310,14 +333,12 @@ def export_(
     Example: fx experiment export heart-disease-1a2b3c4d -o checkpoint.tar
     """
     from openfl_like.api.federation import Federation
-    from openfl_like.tensors.manifest import sha256_file
 
     check_output(output)
     target = output or Path(f"{experiment_id}.tar")
     with Federation(director, own_certificates(certificates, "user")) as federation:
         federation.checkpoints.fetch(experiment_id, target)
-    fields: dict[str, object] = {"file": str(target), "bytes": target.stat().st_size, "sha256": sha256_file(target)}
-    emit(fields, as_json=as_json)
+    emit(file_facts(target), as_json=as_json)
 
 
 @experiment.command(name="import")
@@ -329,16 +350,11 @@ def import_(checkpoint: Path, director: str, certificates: Path | None, *, as_js
 
     Example: fx experiment import checkpoint.tar
     """
-    from dataclasses import asdict
-
     from openfl_like.api.federation import Federation
 
     with Federation(director, own_certificates(certificates, "user")) as federation:
         summary = federation.checkpoints.deliver(checkpoint)
-    if as_json:
-        emit_line(asdict(summary))
-    else:
-        click.echo(summary.id)
+    _one(summary, summary.id, as_json=as_json)
 
 
 @experiment.command()
@@ -355,22 +371,14 @@ def model(
     Example: fx experiment model heart-disease-1a2b3c4d --which last -o model.safetensors
     """
     from openfl_like.api.federation import Federation
-    from openfl_like.tensors.manifest import sha256_file
 
     check_output(output)
     target = output or Path(f"{experiment_id}-{which}.safetensors")
     with Federation(director, own_certificates(certificates, "user")) as federation:
         federation.model(experiment_id, which, target)
-    fields: dict[str, object] = {"file": str(target), "bytes": target.stat().st_size, "sha256": sha256_file(target)}
-    emit(fields, as_json=as_json)
+    emit(file_facts(target), as_json=as_json)
 
 
 def _surplus(sites: "Mapping[str, Mapping[str, int]]") -> str:
     counted = {name: ", ".join(f"{count} {kind}" for kind, count in counts.items()) for name, counts in sites.items()}
     return "; ".join(f"{name}: {text}" for name, text in counted.items())
-
-
-def _clock(seconds: float) -> str:
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S") if seconds else ""

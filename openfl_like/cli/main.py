@@ -8,23 +8,34 @@ import sys
 import click
 
 from openfl_like import __version__
+from openfl_like.cli.failure import INTERRUPTED, failure_of, line_of
 from openfl_like.cli.options import HELP
-from openfl_like.errors import MEANINGS, FederationError, InternalError, no_room
+from openfl_like.cli.output import emit_failure, say
+from openfl_like.federation.printable import printable
 
 NOUNS = {
     "aggregator": "Run the Aggregator of one experiment by hand.",
     "collaborator": "Take part in one experiment by hand.",
+    "completion": "Print the script that completes words in your shell.",
     "demo": "Run a whole federation on this machine.",
     "director": "Run the central node.",
     "doctor": "Look for what would go wrong, before it does.",
     "envoy": "Run a site's standing presence, or list them.",
     "experiment": "Submit experiments, follow and end them.",
-    "model": "Convert models to files of other programs.",
-    "pki": "Make certificates.",
+    "model": "Export models to files of other programs.",
+    "pki": "Make, enrol, renew and revoke certificates.",
     "plan": "Check, show, compare and measure plans.",
+    "status": "Look at the whole federation.",
     "simulate": "Run a plan with all its sites in one process.",
     "workspace": "Make a workspace from a template, pass one on.",
 }
+
+
+class _Printable(logging.Formatter):
+    """What is logged may quote what others wrote."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 class Nouns(click.Group):
@@ -70,39 +81,42 @@ def fx(ctx: click.Context, *, debug: bool) -> None:
     """
     ctx.obj = debug
     level = logging.DEBUG if debug else logging.INFO
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Printable("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
     for name in ("grpc", "asyncio", "alembic", "sqlalchemy", "matplotlib"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def _code_of(error: Exception) -> int:
-    """Prints an error the way its kind is printed and gives the exit code."""
+def _fail(error: BaseException, *, as_json: bool) -> int:
+    """Tells of a failure and gives the exit code."""
+    failure = failure_of(error)
+    if as_json:
+        from dataclasses import asdict
+
+        emit_failure(asdict(failure))
     if isinstance(error, click.ClickException):
         error.show()
-        return error.exit_code
-    if isinstance(error, click.exceptions.Abort):
-        return 130
-    error = no_room(error) or error
-    if not isinstance(error, FederationError):
-        error = InternalError(f"{type(error).__name__}: {error}", cure="run it again with --debug")
-    click.echo(f"Error [{error.code}]: {error}", err=True)
-    return MEANINGS.get(type(error), MEANINGS[InternalError]).exit_code
+    elif failure.exit_code != INTERRUPTED:
+        say(line_of(failure))
+    return failure.exit_code
 
 
 def main() -> None:
     """Runs ``fx`` and ends the process."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     debug = "--debug" in sys.argv or bool(os.environ.get("FX_DEBUG"))
+    as_json = "--json" in sys.argv
     try:
         result = fx.main(standalone_mode=False)
         code = result if isinstance(result, int) else 0
-    except KeyboardInterrupt:
-        code = 130
     except BrokenPipeError:
         sys.stderr.close()
         code = 141
-    except Exception as error:
-        if debug:
-            raise
-        code = _code_of(error)
+    except (Exception, KeyboardInterrupt) as error:
+        if debug and not isinstance(error, KeyboardInterrupt):
+            if not as_json:
+                raise
+            logging.getLogger(__name__).debug("the command failed", exc_info=error)
+        code = _fail(error, as_json=as_json)
     raise SystemExit(code)

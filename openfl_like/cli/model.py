@@ -5,12 +5,15 @@ from pathlib import Path
 import click
 
 from openfl_like.cli.options import FILE, HELP, check_output, overrides_option
-from openfl_like.cli.output import emit, json_option
+from openfl_like.cli.output import emit, file_facts, json_option
 
 
 @click.group(context_settings=HELP)
 def model() -> None:
-    """Convert models on this machine to files of other programs, and back."""
+    """Export models to files of other programs: numpy, PyTorch, Keras.
+
+    Example: fx model export best.safetensors -o best.pt
+    """
 
 
 @model.command()
@@ -43,10 +46,8 @@ def export(
 
     from openfl_like.cli.plan_file import read_plan
     from openfl_like.services.own_models import export_model, own_runner
-    from openfl_like.tensors.manifest import sha256_file
 
     check_output(output)
     with own_runner(*read_plan(plan_file, None, overrides), shard) if plan_file else nullcontext() as runner:
         count = export_model(source, output, runner, with_optimizer=with_optimizer)
-    fields: dict[str, object] = {"file": str(output), "tensors": count, "bytes": output.stat().st_size}
-    emit({**fields, "sha256": sha256_file(output)}, as_json=as_json)
+    emit({**file_facts(output), "tensors": count}, as_json=as_json)

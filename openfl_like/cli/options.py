@@ -2,15 +2,35 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 DEFAULT_DIRECTOR = "localhost:50050"
 HELP = {"help_option_names": ["-h", "--help"]}
+
+
+def complete_templates(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Completes the name of a workspace template."""
+    from openfl_like.plan.workspace import templates
+
+    return [name for name in templates() if name.startswith(incomplete)]
+
+
+def complete_plans(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+    """Completes a plan: a file, or the name of a ready-made one."""
+    from click.shell_completion import CompletionItem
+
+    from openfl_like.plan.workspace import installed_plans
+
+    names = [CompletionItem(name) for name in installed_plans() if name.startswith(incomplete)]
+    return [*names, CompletionItem(incomplete, type="file")]
 
 
 def director_options(command: Command) -> Command:

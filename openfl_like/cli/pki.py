@@ -7,14 +7,14 @@ import click
 
 from openfl_like.cli import pki_enrolment
 from openfl_like.cli.options import HELP
-from openfl_like.cli.output import emit, json_option, say
+from openfl_like.cli.output import emit, json_option, tell
 
 _ROLES = ("director", "envoy", "aggregator", "collaborator", "user", "admin", "gateway")
 
 
 @click.group(context_settings=HELP)
 def pki() -> None:
-    """Found a federation's authorities, issue certificates, look into them.
+    """Make, enrol, renew and revoke certificates, and look into them; found a federation's authorities.
 
     Example: fx pki init --federation hospitals
     """
@@ -25,7 +25,8 @@ def pki() -> None:
 @click.option(
     "--dir", "certs", type=click.Path(path_type=Path), default=Path("certs"), show_default=True, help="Where to write."
 )
-def init(federation: str, certs: Path) -> None:
+@json_option
+def init(federation: str, certs: Path, *, as_json: bool) -> None:
     """Found the three authorities: root, site CA and experiment CA.
 
     Take root/ca.key offline afterwards: it is needed only to replace one of the other two.
@@ -35,7 +36,8 @@ def init(federation: str, certs: Path) -> None:
     from openfl_like.pki.authority import create_authorities
 
     create_authorities(certs, federation)
-    say(f"founded the federation '{federation}' in {certs}; now take {certs / 'root' / 'ca.key'} offline")
+    told = {"federation": federation, "directory": str(certs), "offline": str(certs / "root" / "ca.key")}
+    tell(f"founded the federation '{federation}' in {certs}; now take {told['offline']} offline", told, as_json=as_json)
 
 
 class _IssueOptions(TypedDict):
@@ -45,6 +47,7 @@ class _IssueOptions(TypedDict):
     experiment: str
     out: Path | None
     replace: bool
+    as_json: bool
 
 
 @pki.command()
@@ -65,6 +68,7 @@ class _IssueOptions(TypedDict):
 @click.option("--experiment", default="", help="Experiment of a collaborator; an aggregator is named after its own.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write; default: DIR/ROLE/NAME.")
 @click.option("--replace", is_flag=True, help="Replace the files that are there, for example to renew.")
+@json_option
 def issue(role: str, name: str, **options: Unpack[_IssueOptions]) -> None:
     """Make a key and a certificate, in a folder with all that its holder needs.
 
@@ -90,7 +94,8 @@ def issue(role: str, name: str, **options: Unpack[_IssueOptions]) -> None:
     if issuer_of(kind) is AuthorityKind.SITE:
         ledger = Ledger(certs / AuthorityKind.SITE.value)
         ledger.record(credentials.chain, by="issue", hosts=options["hosts"], lifetime=lifetime)
-    say(f"issued {identity.uri} into {directory}")
+    told = {"identity": identity.uri, "directory": str(directory)}
+    tell(f"issued {identity.uri} into {directory}", told, as_json=options["as_json"])
 
 
 @pki.command()

@@ -1,12 +1,12 @@
 """``fx pki`` for those who are apart from the authority: tokens, its server, enrolment, renewal, revocation."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
 from openfl_like.cli.options import FOLDER
-from openfl_like.cli.output import emit, emit_line, json_option, say
+from openfl_like.cli.output import emit, emit_line, json_option, say, tell
 
 if TYPE_CHECKING:
     from openfl_like.pki.ledger import Ledger
@@ -17,6 +17,16 @@ DEFAULT_DAYS = 30.0
 certs_option = click.option(
     "--dir", "certs", type=FOLDER, default=Path("certs"), show_default=True, help="Where the authorities are."
 )
+
+
+class _TokenOptions(TypedDict):
+    role: str
+    hosts: tuple[str, ...]
+    server: str
+    days: float
+    hours: float
+    certs: Path
+    as_json: bool
 
 
 @click.command()
@@ -41,7 +51,8 @@ certs_option = click.option(
     help="Until it must be used.",
 )
 @certs_option
-def token(name: str, role: str, hosts: tuple[str, ...], server: str, days: float, hours: float, certs: Path) -> None:
+@json_option
+def token(name: str, **options: Unpack[_TokenOptions]) -> None:
     """Make a token with which somebody else has a certificate made, once.
 
     Hand it over as you would a password; whoever has it first becomes NAME.
@@ -53,11 +64,16 @@ def token(name: str, role: str, hosts: tuple[str, ...], server: str, days: float
     from openfl_like.pki.enrol import federation_of, make_token
     from openfl_like.pki.roles import Identity, Role
 
-    identity, now = Identity(federation_of(certs), Role(role), name), datetime.now(UTC)
-    lifetime, good_for = timedelta(days=days), timedelta(hours=hours)
+    certs, hosts, server = options["certs"], options["hosts"], options["server"]
+    identity, now = Identity(federation_of(certs), Role(options["role"]), name), datetime.now(UTC)
+    lifetime, good_for = timedelta(days=options["days"]), timedelta(hours=options["hours"])
     made = make_token(certs, identity, server, hosts=hosts, lifetime=lifetime, good_for=good_for)
-    click.echo(made.text)
-    say(f"good once, until {(now + good_for).isoformat()[:16]} UTC, for {identity.uri}; there: fx pki enroll TOKEN")
+    expires = now + good_for
+    told = {"token": made.text, "identity": identity.uri, "server": server, "expires": expires.isoformat()}
+    if not options["as_json"]:
+        click.echo(made.text)
+    text = f"good once, until {expires.isoformat()[:16]} UTC, for {identity.uri}; there: fx pki enroll TOKEN"
+    tell(text, told, as_json=options["as_json"])
 
 
 @click.command()
@@ -89,7 +105,8 @@ def serve(listen: str, certs: Path, *, with_parent: bool, as_json: bool) -> None
 @click.command()
 @click.argument("words", metavar="TOKEN")
 @click.option("--out", type=FOLDER, help="Where to write.  [default: certs/ROLE/NAME]")
-def enroll(words: str, out: Path | None) -> None:
+@json_option
+def enroll(words: str, out: Path | None, *, as_json: bool) -> None:
     """Make a key here and have it certified; the key never leaves this machine.
 
     TOKEN is what 'fx pki token' printed; '-' reads it from standard input, so that it is in no list of processes.
@@ -108,13 +125,15 @@ def enroll(words: str, out: Path | None) -> None:
     prepare_folder(directory)
     credentials = asyncio.run(enrol(given))
     save_credentials(directory, credentials)
-    say(f"enrolled as {credentials.identity.uri}; certificate and key are in {directory}")
+    told = {"identity": credentials.identity.uri, "directory": str(directory)}
+    tell(f"enrolled as {credentials.identity.uri}; certificate and key are in {directory}", told, as_json=as_json)
 
 
 @click.command()
 @click.argument("folder", type=FOLDER)
 @click.option("--server", help="HOST:PORT of fx pki serve.  [default: the one that it was enrolled with]")
-def renew(folder: Path, server: str | None) -> None:
+@json_option
+def renew(folder: Path, server: str | None, *, as_json: bool) -> None:
     """Make a new key in a holder's folder and have it certified, by the present certificate.
 
     A running Director or Envoy does this by itself, half-way through its certificate's life.
@@ -130,7 +149,8 @@ def renew(folder: Path, server: str | None) -> None:
     credentials = load_credentials(folder)
     fresh = asyncio.run(renew_with(credentials, check_address(server) if server else ""))
     save_credentials(folder, fresh, replace=True)
-    say(f"renewed {fresh.identity.uri} in {folder}")
+    told = {"identity": fresh.identity.uri, "directory": str(folder)}
+    tell(f"renewed {fresh.identity.uri} in {folder}", told, as_json=as_json)
 
 
 @click.command()
@@ -138,7 +158,8 @@ def renew(folder: Path, server: str | None) -> None:
 @click.option("--role", type=click.Choice(SITE_ROLES), help="Needed if there are several, or none in the records.")
 @click.option("--reason", default="", help="Why; stands in the list.")
 @certs_option
-def revoke(name: str, role: str | None, reason: str, certs: Path) -> None:
+@json_option
+def revoke(name: str, role: str | None, reason: str, certs: Path, *, as_json: bool) -> None:
     """Revoke all certificates that NAME has; a site's Collaborators fall with it, within ten seconds.
 
     Whoever is to come back gets a new token.
@@ -162,7 +183,8 @@ def revoke(name: str, role: str | None, reason: str, certs: Path) -> None:
         known = ", ".join(identity.role.value for identity in found) or "none"
         raise UsageError(f"which certificate of '{name}'? roles in the records: {known}", cure="name it with --role")
     newest = revoke_all(certs, found[0], reason, datetime.now(UTC))
-    say(f"revoked {found[0].uri}; list number {newest.number} is {ledger.revocations}")
+    told = {"identity": found[0].uri, "number": newest.number, "list": str(ledger.revocations)}
+    tell(f"revoked {found[0].uri}; list number {newest.number} is {ledger.revocations}", told, as_json=as_json)
 
 
 @click.command(name="list")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from openfl_like.cli.options import FILE, HELP, check_output, overrides_option, write_file
-from openfl_like.cli.output import emit, json_option, say
+from openfl_like.cli.options import FILE, HELP, check_output, complete_plans, overrides_option, write_file
+from openfl_like.cli.output import emit, file_facts, json_option, say, tell
 
 
 @click.group(context_settings=HELP)
@@ -20,9 +20,10 @@ def plan() -> None:
 
 
 @plan.command()
-@click.argument("plan_name", metavar="PLAN")
+@click.argument("plan_name", metavar="PLAN", shell_complete=complete_plans)
 @overrides_option
-def check(plan_name: str, overrides: tuple[str, ...]) -> None:
+@json_option
+def check(plan_name: str, overrides: tuple[str, ...], *, as_json: bool) -> None:
     """List every mistake of a plan, or say that there is none.
 
     Example: fx plan check plan.yaml -s aggregator.settings.rounds_to_train=3
@@ -34,11 +35,13 @@ def check(plan_name: str, overrides: tuple[str, ...]) -> None:
     path = find_plan(plan_name)
     loaded = load_plan(path, overrides)
     workspace = workspace_of(path, loaded)
-    say(f"{path}: no mistakes; workspace {workspace}; digest {plan_digest(loaded)}")
+    digest = plan_digest(loaded)
+    told = {"plan": str(path), "name": loaded.name, "workspace": str(workspace), "digest": digest}
+    tell(f"{path}: no mistakes; workspace {workspace}; digest {digest}", told, as_json=as_json)
 
 
 @plan.command()
-@click.argument("plan_name", metavar="PLAN")
+@click.argument("plan_name", metavar="PLAN", shell_complete=complete_plans)
 @overrides_option
 @json_option
 def show(plan_name: str, overrides: tuple[str, ...], *, as_json: bool) -> None:
@@ -58,10 +61,11 @@ def show(plan_name: str, overrides: tuple[str, ...], *, as_json: bool) -> None:
 
 
 @plan.command()
-@click.argument("plan_name", metavar="PLAN")
+@click.argument("plan_name", metavar="PLAN", shell_complete=complete_plans)
 @click.option("-o", "--output", type=FILE, help="The file to write.  [default: standard output]")
 @overrides_option
-def freeze(plan_name: str, output: Path | None, overrides: tuple[str, ...]) -> None:
+@json_option
+def freeze(plan_name: str, output: Path | None, overrides: tuple[str, ...], *, as_json: bool) -> None:
     """Write the canonical form of a plan, whose BLAKE3 digest identifies it; a .json file is read back as PLAN.
 
     Example: fx plan freeze plan.yaml -s seed=1 -o plan.json
@@ -73,16 +77,20 @@ def freeze(plan_name: str, output: Path | None, overrides: tuple[str, ...]) -> N
     check_output(output)
     loaded = plain_plan(plan_name, overrides)
     data = frozen(loaded)
-    if output is None:
-        click.echo(data, nl=False)
-    else:
+    told: dict[str, object] = {"digest": plan_digest(loaded)}
+    if output is not None:
         write_file(output, data)
-    say(f"digest: {plan_digest(loaded)}")
+        told |= file_facts(output)
+    elif as_json:
+        told["plan"] = json.loads(data)
+    else:
+        click.echo(data, nl=False)
+    tell(f"digest: {told['digest']}", told, as_json=as_json)
 
 
 @plan.command()
-@click.argument("first", metavar="PLAN")
-@click.argument("second", metavar="OTHER")
+@click.argument("first", metavar="PLAN", shell_complete=complete_plans)
+@click.argument("second", metavar="OTHER", shell_complete=complete_plans)
 @json_option
 def diff(first: str, second: str, *, as_json: bool) -> None:
     """List the keys in which two plans differ, defaults included; the workspace's files are not looked at.
@@ -110,7 +118,7 @@ def diff(first: str, second: str, *, as_json: bool) -> None:
 
 
 @plan.command()
-@click.argument("plan_name", metavar="PLAN")
+@click.argument("plan_name", metavar="PLAN", shell_complete=complete_plans)
 @click.option("--shard", type=FILE, help="A site's shard.yaml to measure with.  [default: the first of shards/]")
 @click.option("--sites", type=click.IntRange(min=1), help="How many sites there are.  [default: as the plan says]")
 @overrides_option

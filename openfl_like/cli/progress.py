@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from openfl_like.cli.output import emit_line, shown
+from openfl_like.cli.output import emit_line, put, shown
+from openfl_like.federation.printable import printable_line
 
 if TYPE_CHECKING:
     from openfl_like.federation.parties import EventRecord, ExperimentSummary
@@ -163,7 +162,7 @@ class Screen:
 
     def __init__(self, *, as_json: bool, show: Callable[[str], None] | None = None) -> None:
         self._as_json = as_json
-        self._show = show or click.echo
+        self._show = show or put
         self._bar = Bar() if show is None and not as_json and sys.stdout.isatty() else None
 
     def event(self, event: "EventRecord") -> None:
@@ -206,6 +205,7 @@ class Screen:
         return item
 
     def _line(self, kind: str, text: str) -> None:
+        text = printable_line(text)
         if self._bar is not None:
             self._bar.line(kind, text)
         else:

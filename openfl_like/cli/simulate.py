@@ -9,6 +9,7 @@ from openfl_like.cli.options import (
     FOLDER,
     HELP,
     check_output,
+    complete_plans,
     initial_model_option,
     named_files,
     overrides_option,
@@ -18,7 +19,7 @@ from openfl_like.cli.progress import Screen
 
 
 @click.command(context_settings=HELP)
-@click.argument("plan_file", metavar="PLAN", type=FILE)
+@click.argument("plan_file", metavar="PLAN", type=FILE, shell_complete=complete_plans)
 @click.option("--shard", "shards", multiple=True, metavar="NAME=FILE", help="A simulated site; may be repeated.")
 @click.option("--directory", type=FOLDER, help="Where the record goes; an interrupted run there goes on.")
 @click.option("-o", "--output", type=FILE, help="Write the last model here.")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from openfl_like.cli.options import FILE, FOLDER, HELP, check_output, overrides_option
-from openfl_like.cli.output import emit, json_option
+from openfl_like.cli.options import FILE, FOLDER, HELP, check_output, complete_templates, overrides_option
+from openfl_like.cli.output import emit, file_facts, json_option, tell
 
 
 @click.group(context_settings=HELP)
@@ -18,8 +18,16 @@ def workspace() -> None:
 
 @workspace.command()
 @click.argument("target", metavar="NAME", type=click.Path(path_type=Path))
-@click.option("-t", "--template", default="torch_digits", show_default=True, help="See 'fx workspace templates'.")
-def create(target: Path, template: str) -> None:
+@click.option(
+    "-t",
+    "--template",
+    default="torch_digits",
+    show_default=True,
+    help="See 'fx workspace templates'.",
+    shell_complete=complete_templates,
+)
+@json_option
+def create(target: Path, template: str, *, as_json: bool) -> None:
     """Copy a template to the new directory NAME.
 
     Example: fx workspace create my-study -t torch_heart_disease
@@ -27,7 +35,11 @@ def create(target: Path, template: str) -> None:
     from openfl_like.plan.workspace import create_workspace
 
     path = create_workspace(target, template)
-    click.echo(f"{path} is ready; try: fx simulate {path}/plan.yaml")
+    tell(
+        f"{path} is ready; try: fx simulate {path}/plan.yaml",
+        {"workspace": str(path), "template": template},
+        as_json=as_json,
+    )
 
 
 @workspace.command()
@@ -60,14 +72,12 @@ def export_(plan: Path, output: Path | None, overrides: tuple[str, ...], *, as_j
     from openfl_like.plan.exchange import export_workspace
     from openfl_like.plan.load import load_plan
     from openfl_like.plan.workspace import find_plan
-    from openfl_like.tensors.manifest import sha256_file
 
     check_output(output)
     path = find_plan(str(plan))
     target = output or Path(f"{load_plan(path, overrides).name}.tar")
     digest = plan_digest(export_workspace(path, target, overrides))
-    size, sha256 = target.stat().st_size, sha256_file(target)
-    emit({"file": str(target), "bytes": size, "sha256": sha256, "plan": digest}, as_json=as_json)
+    emit({**file_facts(target), "plan": digest}, as_json=as_json)
 
 
 @workspace.command(name="import")

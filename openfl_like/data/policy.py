@@ -23,6 +23,18 @@ class EnvironmentPolicy(BaseModel):
     python: Path | None = None
 
 
+class LogPolicy(BaseModel):
+    """Whether what this site logs for an experiment goes to the Director, where the submitter reads it.
+
+    Attributes:
+        share: Whether it does; if not, the submitter is told that the site keeps its logs.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    share: bool = True
+
+
 def allowed_devices(value: object) -> object:
     """Checks what a site allows its workers: ``auto``, or a list that is not empty."""
     fine = isinstance(value, list | tuple) and all(isinstance(one, str) and DEVICE.fullmatch(one) for one in value)

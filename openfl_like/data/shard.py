@@ -13,7 +13,14 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from openfl_like import registry
-from openfl_like.data.policy import DEFAULT_MONITORS, EnvironmentPolicy, MonitorChoice, allowed_devices, named_only
+from openfl_like.data.policy import (
+    DEFAULT_MONITORS,
+    EnvironmentPolicy,
+    LogPolicy,
+    MonitorChoice,
+    allowed_devices,
+    named_only,
+)
 from openfl_like.errors import NotFoundError, SettingsError, ShardError
 from openfl_like.plan.document import load_document
 
@@ -158,6 +165,7 @@ class ShardConfig(BaseModel):
     environment: EnvironmentPolicy = EnvironmentPolicy()
     devices: Annotated[str | tuple[str, ...], BeforeValidator(allowed_devices)] = "auto"
     device_monitors: tuple[Annotated[MonitorChoice, BeforeValidator(named_only)], ...] = DEFAULT_MONITORS
+    logs: LogPolicy = LogPolicy()
 
 
 def load_shard_config(path: Path) -> ShardConfig:

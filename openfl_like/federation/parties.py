@@ -256,8 +256,46 @@ class EventRecord:
 
 @dataclass(frozen=True, slots=True)
 class LogLines:
-    """Lines that one source (a site, or ``aggregator``) wrote for an experiment."""
+    """Lines that one source (a site, or ``aggregator``) wrote for an experiment.
+
+    Attributes:
+        role: Which process wrote them, see `role_of`; empty on their way to the Director.
+        position: Where the source's log goes on after them, in bytes since it began; for `LogQuery.after`.
+        complete: Whether nothing follows: the experiment has ended, and this message says only that.
+    """
 
     experiment: str
     source: str
     lines: tuple[str, ...]
+    role: str = ""
+    position: int = 0
+    complete: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LogQuery:
+    """Which log lines of an experiment somebody wants.
+
+    Attributes:
+        source: Of this site, or ``aggregator``; empty: of all.
+        role: Of this one of `LOG_ROLES`; empty: of all.
+        follow: Whether to go on until the experiment has ended, and all that belongs to it has arrived.
+        after: Source -> the position that is known already.
+    """
+
+    source: str = ""
+    role: str = ""
+    follow: bool = False
+    after: Mapping[str, int] = field(default_factory=dict)
+
+
+LOG_ROLES = ("aggregator", "collaborator", "worker", "envoy", "director")
+"""Who writes log lines; the Envoy's are of the preparation of an environment, the Director's tell what is missing."""
+
+
+def role_of(source: str, line: str) -> str:
+    """Says which process wrote a line: a worker's and an Envoy's begin with that word."""
+    if source == "aggregator":
+        return source
+    first = line.partition(": ")[0]
+    return first if first in {"worker", "envoy"} else "collaborator"

@@ -4,7 +4,7 @@ Messages of the two long-lived sessions (envoy and director, collaborator and ag
 everything a caller is, is its ``caller`` name, which the wire took from the certificate.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from openfl_like.federation.parties import (
     ExperimentRecord,
     ExperimentSummary,
     LogLines,
+    LogQuery,
     ShardFacts,
 )
 from openfl_like.federation.task import Assignment, Phase, Update
@@ -285,11 +286,13 @@ class UserPort(Protocol):
     async def experiment(self, experiment: str) -> ExperimentRecord:
         """Gives everything known of one experiment."""
 
-    def watch(self, experiment: str, after: int) -> AsyncIterator[Sequence[ExperimentSummary | EventRecord]]:
-        """Gives history and live events until the experiment has ended."""
+    def watch(
+        self, experiment: str, after: int, *, stored: bool
+    ) -> AsyncIterator[Sequence[ExperimentSummary | EventRecord]]:
+        """Gives history and live events until the experiment has ended; or only the events that are ``stored``."""
 
-    def logs(self, experiment: str, source: str) -> AsyncIterator[LogLines]:
-        """Gives the stored log lines of one source, or of all."""
+    def logs(self, experiment: str, query: LogQuery) -> AsyncGenerator[LogLines]:
+        """Gives stored log lines, and with ``query.follow`` those that come, until there will be no more."""
 
     async def cancel(self, caller: str, experiment: str) -> ExperimentSummary:
         """Ends a queued or running experiment as CANCELLED; answers when it has ended."""

@@ -71,14 +71,15 @@ class AggregatorProcess:
         except asyncio.CancelledError:
             await found.end()
             raise
-        if not line:
+        told = json.loads(line or "{}")
+        if "address" not in told:  # it has ended, or says with which error it does
             reason = await found.post_mortem()
             if found.child.process.returncode == NO_ROOM_EXIT:
                 raise StorageError(reason)
             if found.child.process.returncode in REFUSALS:
                 raise ExperimentFailedError(reason)
             raise AggregatorLostError(reason)
-        found.address = str(json.loads(line)["address"])
+        found.address = str(told["address"])
         return found
 
     async def live(self, following: Coroutine[Any, Any, bool]) -> None:

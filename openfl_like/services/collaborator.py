@@ -25,6 +25,7 @@ from openfl_like.errors import (
 )
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.ports import Dismissal, Ready, TaskFailure, Withdrawal
+from openfl_like.federation.printable import printable_line
 from openfl_like.federation.task import Assignment, Update
 from openfl_like.pki.files import Credentials
 from openfl_like.plan.digest import freeze, plan_digest
@@ -381,7 +382,7 @@ def _blame(error: TaskError | ShardError | SettingsError, assignment: Assignment
 
 
 def _log_line(line: str) -> None:
-    sys.stderr.write(f"worker: {line}\n")
+    sys.stderr.write(f"worker: {printable_line(line)}\n")
 
 
 async def run_collaborator(settings: CollaboratorSettings) -> Dismissal:

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from openfl_like.federation.parties import (
     ExperimentRecord,
     ExperimentSummary,
     LogLines,
+    LogQuery,
 )
 from openfl_like.federation.ports import (
     CollaboratorEnded,
@@ -55,6 +56,7 @@ from openfl_like.services.integrity import check_file
 from openfl_like.services.leftovers import INCOMING, remove_leftovers
 from openfl_like.services.lifetime import allow_many_connections
 from openfl_like.services.lock import only_one
+from openfl_like.services.logbook import LogBook
 from openfl_like.services.mending import mend_all
 from openfl_like.services.once import Once, check_request_id
 from openfl_like.services.revoking import beside
@@ -68,7 +70,6 @@ from openfl_like.services.upkeep import Upkeep
 from openfl_like.store.director import RESUMABLE, DirectorStore, StoredExperiment
 from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles, pick_version, sync_names
-from openfl_like.store.logs import LogFile, read_log
 from openfl_like.wire.checkpoints import SERVICE as CHECKPOINTS
 from openfl_like.wire.checkpoints import CheckpointServicer
 from openfl_like.wire.director import SERVICE, DirectorServicer
@@ -102,9 +103,9 @@ class Director:
     standby: Standby = field(init=False)
     room: Room = field(init=False)
     upkeep: Upkeep = field(init=False)
+    logbook: LogBook = field(init=False)
     _queued: asyncio.Event = field(default_factory=asyncio.Event)
     _current: Dispatch | None = None
-    _logs: dict[Path, LogFile] = field(default_factory=dict)
     _feeds: dict[str, Feed] = field(default_factory=dict)
     _admitting: Once[ExperimentSummary] = field(default_factory=Once)
 
@@ -112,7 +113,8 @@ class Director:
         self.standby = Standby("aggregator", self.settings.state)
         self.room = Room(self._places)
         self.upkeep = Upkeep(self.settings, self.credentials)
-        self.roster = Roster(self.settings, self.store, self._on_answer, self._on_logs, self._unwanted)
+        self.roster = Roster(self.settings, self.store, self._on_answer, self._on_logs, self._unwanted, self._on_change)
+        self.logbook = LogBook(self._log_directory, self._unwanted, self.roster.working)
 
     # ---- what envoys report to the roster
 
@@ -133,13 +135,10 @@ class Director:
             return False
 
     def _on_logs(self, lines: LogLines) -> None:
-        with contextlib.suppress(FederationError):  # of an experiment that is not known, or whose row is damaged
-            path = self._files(self._known(lines.experiment).summary.id).log(lines.source)
-            failpoint("director.log.before")
-            file = self._logs.setdefault(path, LogFile(path))
-            file.write(lines.lines)
-            file.close()
-            failpoint("director.log.after")
+        self.logbook.take(lines)
+
+    def _on_change(self) -> None:
+        self.logbook.wake()
 
     # ---- users
 
@@ -238,11 +237,13 @@ class Director:
         plan = files.plan.read_text(encoding="utf-8")
         return ExperimentRecord(summary, tuple(versions), plan, surplus.total(told))
 
-    async def watch(self, experiment: str, after: int) -> AsyncIterator[Sequence[ExperimentSummary | EventRecord]]:
-        """Gives the summary, history and live events, and the summary again at the end."""
+    async def watch(
+        self, experiment: str, after: int, *, stored: bool = False
+    ) -> AsyncIterator[Sequence[ExperimentSummary | EventRecord]]:
+        """Gives the summary, history and, unless only what is stored is wanted, live events, and the summary again."""
         summary = self._known(experiment).summary
         yield [summary]
-        if summary.status.ended:
+        if stored or summary.status.ended:
             for events in batched(await asyncio.to_thread(history_of, self._files(summary.id), after)):
                 yield events
         else:
@@ -250,22 +251,9 @@ class Director:
                 yield events
         yield [self._known(experiment).summary]
 
-    async def logs(self, experiment: str, source: str) -> AsyncIterator[LogLines]:
-        """Gives the stored log lines of one source, or of all."""
-        summary = self._known(experiment).summary
-        directory = self._files(summary.id).directory / "logs"
-        found = {path.stem: path for path in sorted(directory.glob("*.log"))}
-        if source and source not in found:
-            known = ", ".join(found) or "none yet"
-            raise NotFoundError(
-                f"'{source}' has written no log for '{experiment}'", cure=f"logs are there from: {known}"
-            )
-        for name, path in found.items():
-            if source in {"", name}:
-                text = await asyncio.to_thread(read_log, path)
-                lines = text.splitlines()
-                for start in range(0, len(lines), 500):
-                    yield LogLines(summary.id, name, tuple(lines[start : start + 500]))
+    def logs(self, experiment: str, query: LogQuery) -> AsyncGenerator[LogLines]:
+        """Gives stored log lines, and with ``query.follow`` those that come, until there will be no more."""
+        return self.logbook.read(self._known(experiment).summary.id, query)
 
     async def cancel(self, caller: str, experiment: str) -> ExperimentSummary:
         """Ends a queued or running experiment; answers when it has ended."""
@@ -377,6 +365,7 @@ class Director:
             announce=feed.announce,
             history=feed.store.events,
             standby=self.standby,
+            on_log=self.logbook.tell,
         )
         self._current = Dispatch(desk, self.store.experiment(summary.id), self._files(summary.id))
         try:
@@ -414,6 +403,7 @@ class Director:
             except (DamagedError, StorageError) as error:  # the row decides; the history gets its end when it is needed
                 log.error("experiment %s: %s %s", experiment, error.code, error)  # noqa: TRY400 (as above)
             failpoint("director.end.told")
+        self.logbook.wake(experiment)
         return summary
 
     # ---- where things are
@@ -428,6 +418,9 @@ class Director:
 
     def _files(self, experiment: str) -> ExperimentFiles:
         return ExperimentFiles(self.settings.state / "experiments" / experiment)
+
+    def _log_directory(self, experiment: str) -> Path:
+        return self._files(self._known(experiment).summary.id).log("any").parent
 
     def _incoming(self, caller: str, submission: Submission) -> Path:
         return self.settings.state / INCOMING / f"{caller}-{submission.request_id}.tar"

@@ -11,7 +11,7 @@ from typing import cast
 from openfl_like.errors import ExperimentFailedError, FederationError, StorageError, UnreachableError, no_room
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.events import Announce, Notice, Status
-from openfl_like.federation.parties import EventRecord
+from openfl_like.federation.parties import EventRecord, LogLines
 from openfl_like.federation.ports import CollaboratorEnded, IssuedCertificate, Order, OrderReply, StopOrder
 from openfl_like.pki.authority import Authority, new_key_and_csr
 from openfl_like.pki.files import Credentials, save_credentials
@@ -20,7 +20,7 @@ from openfl_like.plan.digest import thaw
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.loop import Outcome
 from openfl_like.services.aggregator_process import NO_ROOM_EXIT, Address, AggregatorLostError, AggregatorProcess
-from openfl_like.services.log_sender import LogSender
+from openfl_like.services.log_sender import LogRoute, LogSender
 from openfl_like.services.mending import mend
 from openfl_like.services.restarts import Restarts
 from openfl_like.services.roster import Roster
@@ -49,6 +49,7 @@ class Desk:
         announce: Adds to its history while it has no Aggregator, and gives the event.
         history: Gives its events after a sequence number.
         standby: Starts Aggregators.
+        on_log: Told of lines that its Aggregator has logged.
     """
 
     settings: DirectorFile
@@ -60,6 +61,7 @@ class Desk:
     announce: Callable[[Announce], EventRecord]
     history: Callable[[int], list[EventRecord]]
     standby: Standby
+    on_log: Callable[[LogLines], None] = lambda _: None
 
 
 @dataclass(slots=True)
@@ -77,6 +79,7 @@ class Dispatch:
     files: ExperimentFiles
     _aggregator: AggregatorProcess | None = None
     _address: Address = field(init=False)
+    _lines: LogSender = field(init=False)
     _restarts: Restarts = field(default_factory=Restarts)
     _seen: int = 0
     _invited: set[str] = field(default_factory=set)
@@ -95,6 +98,7 @@ class Dispatch:
     def __post_init__(self) -> None:
         host = self.desk.settings.listen.rpartition(":")[0]
         self._address = Address(self.files.directory / "port", host, self.desk.settings.ports)
+        self._lines = LogSender(LogRoute(self.id, "aggregator", self.desk.on_log), self.files.log("aggregator"))
 
     @property
     def id(self) -> str:
@@ -230,9 +234,8 @@ class Dispatch:
             if self._address.claim() or self._inviting is None:  # a former Director may have had the same port
                 self._invite_all()
             try:
-                lines = LogSender(self.id, "aggregator", self.files.log("aggregator"), lambda _: None)
                 arguments = self._arguments()
-                self._aggregator = await AggregatorProcess.start(self.desk.standby, arguments, lines.add)
+                self._aggregator = await AggregatorProcess.start(self.desk.standby, arguments, self._lines.add)
                 failpoint("director.dispatch.listening")
             except AggregatorLostError as error:
                 await self._pause(str(error))
@@ -402,6 +405,7 @@ class Dispatch:
                 self.desk.roster.send(name, StopOrder(self.id, "the experiment has ended"))
         if self._aggregator is not None:
             await self._aggregator.end()
+        self._lines.flush()
         self.desk.standby.prepare()
 
 

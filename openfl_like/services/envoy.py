@@ -42,19 +42,21 @@ from openfl_like.plan.checks import check_plan
 from openfl_like.plan.digest import freeze
 from openfl_like.plan.lock import LOCK_NAME
 from openfl_like.services.collaborator import progress_note
+from openfl_like.services.description import describe_shard
 from openfl_like.services.environment import Environments
 from openfl_like.services.lock import only_one
-from openfl_like.services.log_sender import LogSender
+from openfl_like.services.log_sender import LogRoute, LogSender
 from openfl_like.services.monitors import Monitors
 from openfl_like.services.placing import monitors_of, place_worker
 from openfl_like.services.renewal import Keeper
 from openfl_like.services.restarts import Restarts
 from openfl_like.services.revoking import beside
 from openfl_like.services.signature import verify_submitter
+from openfl_like.services.site_logs import SiteLogs
 from openfl_like.services.spawn import Child, Standby, describe_exit
 from openfl_like.services.strays import end_marked, end_noted
 from openfl_like.services.vigil import FROZEN_S, keep_vigil
-from openfl_like.services.worker_process import PROCESS_NOTES, WorkerEndedError, WorkerSettings, shard_facts
+from openfl_like.services.worker_process import PROCESS_NOTES
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.wire.channel import backoff, spread
 from openfl_like.wire.director import Attendance, EnvoyClient
@@ -89,31 +91,13 @@ class EnvoySettings:
     certificates: Path | None = None
 
 
-async def describe_shard(settings: EnvoySettings) -> ShardFacts:
-    """Loads the shard in a process of its own and gives its facts; in new ones if that is killed.
-
-    Raises:
-        ShardError: If the shard cannot be used.
-        WorkerEndedError: If the process dies again and again.
-    """
-    worker = WorkerSettings(shard=settings.shard, directory=settings.directory / "describe")
-    restarts = Restarts()
-    while True:
-        try:
-            return await shard_facts(worker, log.info)
-        except WorkerEndedError as error:
-            if restarts.exhausted:
-                raise
-            log.warning("the shard could not be loaded: %s; trying again", error)
-        await asyncio.sleep(restarts.next_pause_s())
-
-
 @dataclass(slots=True)
 class _Work:
     """One experiment at this site."""
 
     order: Order
     files: ExperimentFiles
+    route: LogRoute
     key: bytes = b""
     child: Child | None = None
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -172,12 +156,14 @@ class Envoy:
     _standby: Standby = field(init=False)
     _environments: Environments = field(init=False)
     _keeper: Keeper = field(init=False)
+    _logs: SiteLogs = field(init=False)
     _leaving: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self._standby = Standby("collaborator", self.settings.directory)
         self._environments = Environments(self.settings.directory.absolute() / "environments")
         self._keeper = Keeper(self.settings.credentials, self.settings.certificates)
+        self._logs = SiteLogs(self.settings.name, self.settings.shard, self._outbox)
 
     async def run(self) -> None:
         """Attends until cancelled; a lost Director is looked for again and again.
@@ -279,6 +265,7 @@ class Envoy:
         self._conflict_since, self._welcomed = 0.0, True
         self._sessions += 1
         self._drop_stale_replies()
+        self._logs.lost(work.route for work in self._work.values())
         self.on_welcome()
         self._standby.prepare()
         return asyncio.create_task(self._send(session))
@@ -342,11 +329,11 @@ class Envoy:
     async def _provide(self, work: _Work) -> None:
         """Prepares what the workspace's code needs, and then answers the order."""
         experiment = work.order.experiment
-        path = work.files.directory / "environment.log"
-        lines = LogSender(experiment, self.settings.name, path, self._outbox.put_nowait)
+        lines = LogSender(work.route, work.files.directory / "environment.log", "envoy")
         try:
             work.python = await self._environments.provide(work.workspace, self.settings.shard, lines.add)
         except (FederationError, OSError) as error:
+            lines.flush()  # before the answer, after which nothing more is waited for
             self._work.pop(experiment, None)
             self._refuse(experiment, error)
         else:
@@ -371,7 +358,7 @@ class Envoy:
         failpoint("envoy.plan.written")
         wish, in_use = plan.collaborator.settings.device, [work.device for work in self._work.values()]
         device = await place_worker(self.settings.name, self.settings.shard, self.monitors, wish, in_use)
-        return _Work(order, files, device=device)
+        return _Work(order, files, await self._logs.route(order.experiment), device=device)
 
     async def _start(self, experiment: str, chain: bytes) -> None:
         """Starts the collaborator of an accepted order with its short-lived certificate."""
@@ -408,7 +395,7 @@ class Envoy:
             *(("--python", str(work.python)) if work.python is not None else ()),
             "--with-parent",
         )  # fmt: skip
-        lines = LogSender(experiment, self.settings.name, directory / "collaborator.log", self._outbox.put_nowait)
+        lines = LogSender(work.route, directory / "collaborator.log")
         work.child, work.session = await self._standby.start(arguments, lines.add), self._sessions
         work.watch = asyncio.create_task(self._watch(work, lines))
         work.vigil = asyncio.create_task(keep_vigil(work.child))
@@ -465,11 +452,13 @@ class Envoy:
             if work.child is not None:
                 await work.child.stop()
             await asyncio.wait({work.watch})
+        if work.watch is None:  # who watches one says this
+            self._outbox.put_nowait(CollaboratorEnded(work.order.experiment, 0))
 
 
 def _last_words(work: _Work, code: int) -> str:
     assert work.child is not None  # noqa: S101 (it has ended)
-    last = next((line for line in reversed(work.child.tail) if line.strip()), "")
+    last = next((line for line in reversed(work.child.tail) if line.strip()), "") if work.route.shared else ""
     if work.child.frozen:
         last = f"it was frozen for {FROZEN_S:g} s"
     times = f", {work.restarts.count + 1} times without delivering anything" if work.restarts.count else ""
@@ -494,5 +483,5 @@ async def run_envoy(settings: EnvoySettings, ready: Callable[[ShardFacts], None]
         for notes in settings.directory.glob(f"*/run/{PROCESS_NOTES}"):
             await asyncio.to_thread(end_noted, notes)
         monitors = monitors_of(load_shard_config(settings.shard), settings.shard, settings.directory)
-        facts = await describe_shard(settings)
+        facts = await describe_shard(settings.shard, settings.directory / "describe")
         await Envoy(settings, facts, monitors, lambda: ready(facts)).run()

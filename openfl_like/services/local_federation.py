@@ -162,10 +162,11 @@ class LocalFederation:
                 line = await child.line()
         except TimeoutError:
             line = ""
-        if not line:
+        found: dict[str, object] = json.loads(line or "{}")
+        if "kind" not in found:  # it has ended, or says with which error it does
+            await child.wait()
             last = next((text for text in reversed(child.tail) if text.strip()), "it wrote nothing")
             raise UnreachableError(f"the {name} did not start: {last}", place=str(self.log(name)))
-        found: dict[str, object] = json.loads(line)
         return found
 
 

@@ -18,6 +18,7 @@ from openfl_like.federation.ports import (
     EnvoyReport,
     Heartbeat,
     Hello,
+    Order,
     OrderReply,
     StopOrder,
     Welcome,
@@ -59,6 +60,7 @@ class _Session:
     record: EnvoyRecord
     number: int
     mailbox: asyncio.Queue[EnvoyInstruction] = field(default_factory=asyncio.Queue)
+    working: set[str] = field(default_factory=set)
     heard: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     superseded: asyncio.Event = field(default_factory=asyncio.Event)
@@ -74,6 +76,7 @@ class Roster:
         on_answer: Gets what envoys report about experiments.
         on_logs: Gets the lines they send.
         unwanted: Whether an experiment that an envoy works for should be stopped there.
+        on_change: Told when an envoy has gone, or has done with an experiment.
     """
 
     settings: DirectorFile
@@ -81,6 +84,7 @@ class Roster:
     on_answer: OnAnswer
     on_logs: Callable[[LogLines], None]
     unwanted: Callable[[str], bool] = lambda _: False
+    on_change: Callable[[], None] = lambda: None
     _sessions: dict[str, _Session] = field(default_factory=dict)
     _trends: dict[str, Trend] = field(default_factory=dict)
     _count: int = 0
@@ -127,6 +131,7 @@ class Roster:
             self._pace()
             failpoint("director.roster.left")
             self._remember(session.record)
+            self.on_change()
 
     def _remember(self, record: EnvoyRecord) -> None:
         try:
@@ -189,9 +194,15 @@ class Roster:
         """Names of the envoys that are there, sorted."""
         return tuple(sorted(self._sessions))
 
+    def working(self, experiment: str) -> list[str]:
+        """Names of the envoys that are there and have something to do for an experiment, or to tell of it."""
+        return [name for name, session in self._sessions.items() if experiment in session.working]
+
     def send(self, name: str, instruction: EnvoyInstruction) -> None:
         """Puts an instruction into an envoy's mailbox; one that has gone misses it."""
         if name in self._sessions:
+            if isinstance(instruction, Order):
+                self._sessions[name].working.add(instruction.experiment)
             self._sessions[name].mailbox.put_nowait(instruction)
 
     async def until(self, enough: Callable[[tuple[str, ...]], bool], timeout_s: float) -> bool:
@@ -249,12 +260,18 @@ class Roster:
         match report:
             case Heartbeat(devices, running, placed):
                 session.record = replace(session.record, devices=devices, running=running, placed=placed)
+                session.working.update(running)
                 self._trends.setdefault(name, Trend()).add(time.time(), devices)
                 for experiment in filter(self.unwanted, running):
                     self.send(name, StopOrder(experiment, "the experiment has ended"))
             case LogLines():
                 self.on_logs(replace(report, source=name))
             case OrderReply() | CollaboratorEnded():
+                if isinstance(report, CollaboratorEnded) or not report.accepted:
+                    session.working.discard(report.experiment)
+                    self.on_change()
+                else:
+                    session.working.add(report.experiment)
                 await self.on_answer(name, report)
 
     def _pace(self) -> None:

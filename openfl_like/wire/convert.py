@@ -12,6 +12,7 @@ from openfl_like.federation.parties import (
     ExperimentSummary,
     Greeting,
     LogLines,
+    LogQuery,
     PublishedVersion,
     ShardFacts,
 )
@@ -276,12 +277,32 @@ def envoy_instruction_from(message: pb.DirectorMessage) -> EnvoyInstruction:
 
 def logs_to(value: LogLines) -> pb.LogLines:
     """Gives the message of log lines."""
-    return pb.LogLines(experiment=value.experiment, source=value.source, lines=value.lines)
+    return pb.LogLines(
+        experiment=value.experiment,
+        source=value.source,
+        lines=value.lines,
+        role=value.role,
+        position=value.position,
+        complete=value.complete,
+    )
 
 
 def logs_from(message: pb.LogLines) -> LogLines:
     """Gives log lines."""
-    return LogLines(message.experiment, message.source, tuple(message.lines))
+    lines = tuple(message.lines)
+    return LogLines(message.experiment, message.source, lines, message.role, message.position, message.complete)
+
+
+def log_query_to(experiment: str, value: LogQuery) -> pb.ReadLogsRequest:
+    """Gives the message of a wish for log lines."""
+    return pb.ReadLogsRequest(
+        experiment=experiment, source=value.source, role=value.role, follow=value.follow, after=value.after
+    )
+
+
+def log_query_from(message: pb.ReadLogsRequest) -> LogQuery:
+    """Gives which log lines are wanted."""
+    return LogQuery(message.source, message.role, message.follow, dict(message.after))
 
 
 # ---- users and director -------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The Director's service: its clients for envoys and users, and its servicer."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from openfl_like.federation.parties import (
     ExperimentRecord,
     ExperimentSummary,
     LogLines,
+    LogQuery,
 )
 from openfl_like.federation.ports import EnvoyInstruction, EnvoyPort, EnvoyReport, Submission, UserPort
 from openfl_like.pki.files import Credentials
@@ -27,6 +28,7 @@ from openfl_like.wire.transfer import described
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Director"]
 CANCEL_DEADLINE_S = 60.0
+EVERY_LINE = LogQuery()
 
 
 def _peer(address: str, credentials: Credentials) -> Peer:
@@ -124,17 +126,18 @@ class UserClient:
         reply = await self._peer.unary("GetExperiment", pb.ExperimentRequest(experiment=experiment))
         return convert.record_from(reply)
 
-    async def watch(self, experiment: str, after: int = 0) -> AsyncGenerator[ExperimentSummary | EventRecord]:
-        """Gives history and live events until the experiment has ended."""
-        request = pb.WatchRequest(experiment=experiment, after=after)
+    async def watch(
+        self, experiment: str, after: int = 0, *, stored: bool = False
+    ) -> AsyncGenerator[ExperimentSummary | EventRecord]:
+        """Gives history and live events until the experiment has ended; or only the events that are ``stored``."""
+        request = pb.WatchRequest(experiment=experiment, after=after, stored=stored)
         async for message in self._peer.answers("Watch", request):
             for item in convert.watch_from(message):
                 yield item
 
-    async def logs(self, experiment: str, source: str = "") -> AsyncGenerator[LogLines]:
-        """Gives the stored log lines of one source, or of all."""
-        request = pb.ReadLogsRequest(experiment=experiment, source=source)
-        async for message in self._peer.answers("ReadLogs", request):
+    async def logs(self, experiment: str, query: LogQuery = EVERY_LINE) -> AsyncGenerator[LogLines]:
+        """Gives stored log lines, and with ``query.follow`` those that come."""
+        async for message in self._peer.answers("ReadLogs", convert.log_query_to(experiment, query)):
             yield convert.logs_from(message)
 
     async def cancel(self, experiment: str) -> ExperimentSummary:
@@ -215,14 +218,15 @@ class DirectorServicer:
     async def watch(self, call: Call) -> None:
         """Sends history and live events."""
         request = await call.receive()
-        async for values in self._users.watch(request.experiment, request.after):
+        async for values in self._users.watch(request.experiment, request.after, stored=request.stored):
             await call.send(convert.watch_to(values))
 
     async def read_logs(self, call: Call) -> None:
-        """Sends stored log lines."""
+        """Sends log lines."""
         request = await call.receive()
-        async for lines in self._users.logs(request.experiment, request.source):
-            await call.send(convert.logs_to(lines))
+        async with aclosing(self._users.logs(request.experiment, convert.log_query_from(request))) as found:
+            async for lines in found:
+                await call.send(convert.logs_to(lines))
 
     async def cancel(self, call: Call) -> pb.ExperimentSummary:
         """Ends an experiment."""

@@ -56,7 +56,7 @@ async def leave(federation: LocalFederation, user: User, archive: Path) -> tuple
         with pytest.raises(ConflictError, match=f"is RUNNING; .*'fx experiment cancel {moving}'"):
             await client.fetch(moving, archive)
     await user.client.cancel(moving)
-    told = json.loads(await fine(federation, "export", moving, "-o", str(archive), "--json"))
+    told = json.loads(await fine(federation, "export", moving, "-o", str(archive), "--json"))["data"]
     assert told["bytes"] == archive.stat().st_size > 1 << 20
     again = archive.with_name("again.tar")
     await fine(federation, "export", moving, "-o", str(again))
@@ -86,7 +86,7 @@ async def test_an_experiment_goes_on_in_another_federation_to_the_same_bytes(tmp
         assert await fine(there, "import", str(archive)) == f"{moving}\n"
         code, _, refusal = await fx(there, "import", str(archive))
         assert (code, f"there is an experiment '{moving}' here already" in refusal) == (4, True)
-        (listed,) = json.loads(await fine(there, "list", "--json"))
+        (listed,) = json.loads(await fine(there, "list", "--json"))["data"]
         assert (listed["id"], listed["status"], listed["owner"]) == (moving, "CANCELLED", "user")
         found = await user.client.experiment(moving)
         assert (found.versions, found.plan) == (before.versions, before.plan)
@@ -94,7 +94,7 @@ async def test_an_experiment_goes_on_in_another_federation_to_the_same_bytes(tmp
         assert history[:-1] == events
         assert (history[-1].kind, history[-1].fields["federation"]) == ("experiment_imported", "local")
         model = tmp_path / "model.safetensors"
-        told = json.loads(await fine(there, "model", moving, "--which", "last", "-o", str(model), "--json"))
+        told = json.loads(await fine(there, "model", moving, "--which", "last", "-o", str(model), "--json"))["data"]
         assert told["sha256"] == before.versions[-1].sha256
 
         assert "FINISHED" in await fine(there, "resume", moving, "--watch")

@@ -12,7 +12,7 @@ from federations import OBEDIENT, THREE, User, federation_of
 
 from openfl_like.api.federation import Federation
 from openfl_like.errors import NotFoundError
-from openfl_like.federation.parties import EnvoyDetail, EnvoyRecord
+from openfl_like.federation.parties import EnvoyDetail, EnvoyRecord, LogQuery
 from openfl_like.services.local_federation import LocalFederation
 from openfl_like.services.spawn import clean_environment, fx_command
 
@@ -149,7 +149,7 @@ def sites(tmp_path: Path) -> dict[str, Path]:
 
 async def lines(user: User, experiment: str, site: str) -> list[str]:
     """What the workers of a site have told of their device."""
-    found = [line async for logs in user.client.logs(experiment, site) for line in logs.lines]
+    found = [line async for logs in user.client.logs(experiment, LogQuery(site)) for line in logs.lines]
     return [line.partition("told ")[2] for line in found if "told " in line]
 
 

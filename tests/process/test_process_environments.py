@@ -50,7 +50,7 @@ async def _log(user: User, experiment: str, word: str) -> str:
     """The site's log as soon as it has a word: the Director writes it when it comes."""
     async with asyncio.timeout(20):
         while True:
-            found = [line async for part in user.client.logs(experiment, "") for line in part.lines]
+            found = [line async for part in user.client.logs(experiment) for line in part.lines]
             if word in (text := "\n".join(found)):
                 return text
             await asyncio.sleep(0.1)

@@ -41,7 +41,7 @@ async def test_every_site_evaluates_the_models_of_all(tmp_path: Path) -> None:
         output = await _fx(federation, tmp_path, "evaluate", str(PLAN), *models, "-s", asked)
         ended = await user.ended(output.strip())
         assert ended.status == "FINISHED", ended.reason
-        shown = json.loads(await _fx(federation, tmp_path, "show", ended.id, "--json"))
+        shown = json.loads(await _fx(federation, tmp_path, "show", ended.id, "--json"))["data"]
         told = [event.fields for event in await user.events(ended.id) if event.kind == "models_evaluated"]
         assert [item["matrix"] for item in told] == [shown["matrix"]]
         losses = {site: {model: cell["loss"] for model, cell in row.items()} for site, row in shown["matrix"].items()}

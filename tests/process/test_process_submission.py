@@ -31,7 +31,7 @@ async def test_a_director_that_dies_over_a_submission_is_asked_again_by_fx_itsel
             await federation.start_director()
             out, _ = await submitting.communicate()
         assert submitting.returncode == 0
-        experiment = json.loads(out)["id"]
+        experiment = json.loads(out)["data"]["id"]
         assert [summary.id for summary in await user.client.experiments()] == [experiment]
         assert (await user.ended(experiment)).status == "FINISHED"
         kinds = [event.kind for event in await user.events(experiment)]

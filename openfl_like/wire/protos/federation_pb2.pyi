@@ -213,14 +213,20 @@ class CollaboratorEnded(_message.Message):
     def __init__(self, experiment: _Optional[str] = ..., exit_code: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class LogLines(_message.Message):
-    __slots__ = ("experiment", "source", "lines")
+    __slots__ = ("experiment", "source", "lines", "role", "position", "complete")
     EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     LINES_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_FIELD_NUMBER: _ClassVar[int]
     experiment: str
     source: str
     lines: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, experiment: _Optional[str] = ..., source: _Optional[str] = ..., lines: _Optional[_Iterable[str]] = ...) -> None: ...
+    role: str
+    position: int
+    complete: bool
+    def __init__(self, experiment: _Optional[str] = ..., source: _Optional[str] = ..., lines: _Optional[_Iterable[str]] = ..., role: _Optional[str] = ..., position: _Optional[int] = ..., complete: bool = ...) -> None: ...
 
 class EnvoyMessage(_message.Message):
     __slots__ = ("hello", "heartbeat", "reply", "ended", "logs")
@@ -391,12 +397,14 @@ class ListExperimentsReply(_message.Message):
     def __init__(self, experiments: _Optional[_Iterable[_Union[ExperimentSummary, _Mapping]]] = ...) -> None: ...
 
 class WatchRequest(_message.Message):
-    __slots__ = ("experiment", "after")
+    __slots__ = ("experiment", "after", "stored")
     EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
     AFTER_FIELD_NUMBER: _ClassVar[int]
+    STORED_FIELD_NUMBER: _ClassVar[int]
     experiment: str
     after: int
-    def __init__(self, experiment: _Optional[str] = ..., after: _Optional[int] = ...) -> None: ...
+    stored: bool
+    def __init__(self, experiment: _Optional[str] = ..., after: _Optional[int] = ..., stored: bool = ...) -> None: ...
 
 class EventRecord(_message.Message):
     __slots__ = ("sequence", "time", "kind", "fields_json")
@@ -425,12 +433,25 @@ class WatchItem(_message.Message):
     def __init__(self, summary: _Optional[_Union[ExperimentSummary, _Mapping]] = ..., event: _Optional[_Union[EventRecord, _Mapping]] = ...) -> None: ...
 
 class ReadLogsRequest(_message.Message):
-    __slots__ = ("experiment", "source")
+    __slots__ = ("experiment", "source", "role", "follow", "after")
+    class AfterEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    FOLLOW_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
     experiment: str
     source: str
-    def __init__(self, experiment: _Optional[str] = ..., source: _Optional[str] = ...) -> None: ...
+    role: str
+    follow: bool
+    after: _containers.ScalarMap[str, int]
+    def __init__(self, experiment: _Optional[str] = ..., source: _Optional[str] = ..., role: _Optional[str] = ..., follow: bool = ..., after: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class EnvoyRecord(_message.Message):
     __slots__ = ("name", "online", "last_seen", "shard", "devices", "running", "online_since", "certificate_ends", "placed")

@@ -28,6 +28,7 @@ from openfl_like.federation.parties import (
     ExperimentRecord,
     ExperimentSummary,
     LogLines,
+    LogQuery,
     ShardFacts,
 )
 from openfl_like.federation.ports import CheckpointOffer, Submission
@@ -60,6 +61,7 @@ class FakeClient:
         self.credentials = credentials
         self.submissions: list[Submission] = []
         self.bundles: list[bytes] = []
+        self.queries: list[LogQuery] = []
         self.closed = self.stream_closed = False
         self.failures: list[FederationError] = []
         self.reached = True
@@ -92,9 +94,13 @@ class FakeClient:
         finally:
             self.stream_closed = True
 
-    async def logs(self, experiment: str, source: str) -> AsyncGenerator[LogLines]:
-        yield LogLines(experiment, source or "aggregator", ("a", "b"))
-        raise UnreachableError("the director went away")
+    async def logs(self, experiment: str, query: LogQuery) -> AsyncGenerator[LogLines]:
+        self.queries.append(query)
+        known = query.after.get("bern", 0)
+        yield LogLines(experiment, query.source or "bern", ("a", "b"), "worker", known + 4)
+        if len(self.queries) < 3:
+            raise UnreachableError("the director went away")
+        yield LogLines(experiment, "", (), complete=True)
 
     async def cancel(self, _: str) -> ExperimentSummary:
         return SUMMARY
@@ -338,6 +344,16 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
             yield attempt
 
     monkeypatch.setattr(outage, "backoff", at_once)
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_logs_are_followed_from_where_they_were_when_the_director_was_away(federation: Federation) -> None:
+    found = list(federation.logs("digits-1", role="worker", follow=True, after={"zurich": 7}))
+    assert [lines.position for lines in found] == [4, 8, 12]
+    assert [dict(query.after) for query in client().queries] == [
+        {"zurich": 7}, {"zurich": 7, "bern": 4}, {"zurich": 7, "bern": 8},
+    ]  # fmt: skip
+    assert client().queries[0].role == "worker"
 
 
 @pytest.mark.usefixtures("no_pauses")

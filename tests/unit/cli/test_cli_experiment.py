@@ -2,16 +2,21 @@
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from openfl_like.api import federation as api
+from openfl_like.cli import status as cli_status
 from openfl_like.cli.main import fx
+from openfl_like.cli.status import _own_warnings as own_warnings
 from openfl_like.errors import (
     MEANINGS,
     ExperimentCancelledError,
@@ -34,6 +39,8 @@ from openfl_like.federation.parties import (
     ShardFacts,
 )
 from openfl_like.federation.rounds import Contribution, RoundRecord
+from openfl_like.pki.roles import Role
+from openfl_like.testing.certificates import ThrowAwayFederation
 
 ROUND = {
     "round": 1,
@@ -48,6 +55,13 @@ EVENTS = [
     EventRecord(2, 2.0, "assignment_sent", {"collaborator": "bern"}),
     EventRecord(3, 3.0, "round_finished", ROUND),
 ]
+
+FAILURE = [
+    EventRecord(1, 1.0, "experiment_started", {"expected": ["bern"]}),
+    EventRecord(2, 1_700_000_000.0, "collaborator_absent", {
+        "round": 2, "phase": "train", "collaborator": "bern", "reason": "failed in task 'train': ValueError: two",
+    }),
+]  # fmt: skip
 
 
 def summary(status: Status = Status.QUEUED, reason: str = "") -> ExperimentSummary:
@@ -89,9 +103,10 @@ class FakeFederation:
         surplus = {"bern": {"late": 2, "repeated": 3}, "zurich": {"unasked": 1}}
         return ExperimentRecord(self.end, (version,), "{}", surplus)
 
-    def watch(self, _: str, after: int = 0) -> Iterator[ExperimentSummary | EventRecord]:
+    def watch(self, _: str, after: int = 0, *, stored: bool = False) -> Iterator[ExperimentSummary | EventRecord]:
         yield summary()
-        yield from (event for event in EVENTS if event.sequence > after)
+        yield from FAILURE if stored else ()
+        yield from (event for event in EVENTS if event.sequence > after and not stored)
         yield self.end
 
     def rounds(self, _: str) -> Iterator[RoundRecord]:
@@ -100,8 +115,9 @@ class FakeFederation:
         yield RoundRecord(1, "dd", {"accuracy": 0.5}, ("bern", "zurich"), parts, away, ("bern",), away)
         yield RoundRecord(2, "de", {}, ("bern",), parts, {}, (), {"bern": "failed in task 'validate': boom"})
 
-    def logs(self, experiment: str, source: str) -> Iterator[LogLines]:
-        yield LogLines(experiment, source or "aggregator", ("one", "two"))
+    def logs(self, experiment: str, source: str, *, role: str = "", follow: bool = False) -> Iterator[LogLines]:
+        self.asked += [role, follow]
+        yield LogLines(experiment, source or "aggregator", ("one", "two \x1b[2J"), "worker", 8)
 
     def cancel(self, _: str) -> ExperimentSummary:
         return summary(Status.CANCELLED, "cancelled by alice")
@@ -145,6 +161,8 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     monkeypatch.setattr(api, "Federation", FakeFederation)
     monkeypatch.setattr(FakeFederation, "end", summary(Status.FINISHED, "all rounds"))
     monkeypatch.chdir(tmp_path)
+    ends = ("the certificate of fx://h/user/alice ends on 2026-12-01 00:00 UTC: renew it",)
+    monkeypatch.setattr(cli_status, "_own_warnings", lambda _: ends)
 
     def invoke(*words: str, **environment: str) -> Result:
         where = {"FX_DIRECTOR": "director:1", "FX_CERTIFICATES": "certs/user/alice"} | environment
@@ -163,12 +181,21 @@ def failed(result: Result) -> FederationError:
     return result.exception
 
 
+def data(result: Result) -> Any:  # noqa: ANN401 (JSON)
+    """The data of the one document that a command has printed with --json."""
+    document = json.loads(fine(result))
+    assert document["ok"] is True
+    assert sorted(document) == ["data", "ok"]
+    return document["data"]
+
+
 COMMANDS = {
     "experiment submit": ["plan.yaml"],
     "experiment evaluate": ["plan.yaml", "-m", "all=model.safetensors"],
     "experiment list": [],
     "experiment show": ["digits-1"],
     "experiment watch": ["digits-1"],
+    "experiment why": ["digits-1"],
     "experiment logs": ["digits-1"],
     "experiment cancel": ["digits-1"],
     "experiment resume": ["digits-1"],
@@ -177,16 +204,30 @@ COMMANDS = {
     "experiment import": ["checkpoint.tar"],
     "envoy list": [],
     "envoy show": ["bern"],
-    "director status": [],
+    "experiment rounds": ["digits-1"],
+    "status": [],
 }
 
 
+STREAMS = ("experiment watch", "experiment logs")
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_json_parses_line_by_line_and_nothing_else_is_on_stdout(run: Run, command: str) -> None:
-    output = fine(run(*command.split(), *COMMANDS[command], "--json"))
-    values = [json.loads(line) for line in output.splitlines()]
+def test_json_is_one_document_or_a_line_for_each_thing_and_nothing_else_is_on_stdout(run: Run, command: str) -> None:
+    result = run(*command.split(), *COMMANDS[command], "--json")
+    if command not in STREAMS:
+        assert isinstance(data(result), dict | list)
+        assert result.stdout.count("\n") == 1
+        return
+    values = [json.loads(line) for line in fine(result).splitlines()]
     assert values
-    assert all(isinstance(value, dict | list) for value in values)
+    assert all(isinstance(value, dict) and "ok" not in value for value in values)
+
+
+@pytest.mark.parametrize("command", ["submit plan.yaml", "resume digits-1"])
+def test_who_follows_gets_lines_with_what_happens(run: Run, command: str) -> None:
+    values = [json.loads(line) for line in fine(run("experiment", *command.split(), "-w", "--json")).splitlines()]
+    assert [value["kind"] for value in values][::4] == ["summary", "summary"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -231,7 +272,7 @@ def test_show_has_the_matrix_of_given_models(run: Run, monkeypatch: pytest.Monke
     record = ExperimentRecord(FakeFederation.end, (version,), "{}", {})
     monkeypatch.setattr(FakeFederation, "experiment", lambda *_: record)
     monkeypatch.setattr(FakeFederation, "rounds", lambda *_: iter([RoundRecord(1, "dd", matrix=matrix)]))
-    assert json.loads(fine(run("experiment", "show", "digits-1", "--json")))["matrix"] == matrix
+    assert data(run("experiment", "show", "digits-1", "--json"))["matrix"] == matrix
     assert "bern  accuracy 0.5  accuracy 0.75" in fine(run("experiment", "show", "digits-1"))
 
 
@@ -277,7 +318,7 @@ def test_finished_on_fewer_sites_than_asked_has_an_exit_code_of_its_own(
     assert "FINISHED (DEGRADED): all; site 'bern': round 2: left" in str(error)
     assert MEANINGS[type(error)].exit_code == 7
     assert "FINISHED (DEGRADED)" in fine(run("experiment", "show", "digits-1"))
-    assert json.loads(fine(run("experiment", "show", "digits-1", "--json")))["summary"]["degraded"] is True
+    assert data(run("experiment", "show", "digits-1", "--json"))["summary"]["degraded"] is True
 
 
 def test_absences_of_each_round_are_shown_with_their_reasons(run: Run) -> None:
@@ -288,13 +329,13 @@ def test_absences_of_each_round_are_shown_with_their_reasons(run: Run) -> None:
     )
     assert re.split(r"\s{2,}", first) == ["1", "bern, zurich", "bern 1", "zurich: left: no power", "bern"]
     assert second.endswith("bern: failed in task 'validate': boom")
-    one, _ = map(json.loads, fine(run("experiment", "rounds", "digits-1", "--json")).splitlines())
+    one, _ = data(run("experiment", "rounds", "digits-1", "--json"))
     assert one["contributors"] == {"bern": {"weight": 1.0, "digest": "b3" * 32}}
     assert one["absent"] == one["unevaluated"] == {"zurich": "left: no power"}
 
 
 def test_the_model_s_file_and_checksum_are_told(run: Run, tmp_path: Path) -> None:
-    found = json.loads(fine(run("experiment", "model", "digits-1", "--which", "last", "--json")))
+    found = data(run("experiment", "model", "digits-1", "--which", "last", "--json"))
     assert found["file"] == "digits-1-last.safetensors"
     assert (tmp_path / found["file"]).read_text() == "last"
     assert found["bytes"] == 4
@@ -302,7 +343,7 @@ def test_the_model_s_file_and_checksum_are_told(run: Run, tmp_path: Path) -> Non
 
 
 def test_a_checkpoint_is_written_where_it_is_wanted(run: Run, tmp_path: Path) -> None:
-    assert json.loads(fine(run("experiment", "export", "digits-1", "--json")))["file"] == "digits-1.tar"
+    assert data(run("experiment", "export", "digits-1", "--json"))["file"] == "digits-1.tar"
     fine(run("experiment", "export", "digits-1", "-o", "out.tar"))
     assert (tmp_path / "out.tar").read_text() == (tmp_path / "digits-1.tar").read_text() == "digits-1"
     error = failed(run("experiment", "export", "digits-1", "-o", "nowhere/out.tar"))
@@ -312,28 +353,101 @@ def test_a_checkpoint_is_written_where_it_is_wanted(run: Run, tmp_path: Path) ->
 def test_import_prints_the_id_for_scripts(run: Run) -> None:
     assert fine(run("experiment", "import", "checkpoint.tar")) == "digits-1\n"
     assert FakeFederation.asked[2:] == [Path("checkpoint.tar")]
-    assert json.loads(fine(run("experiment", "import", "c.tar", "--json")))["status"] == "CANCELLED"
+    assert data(run("experiment", "import", "c.tar", "--json"))["status"] == "CANCELLED"
 
 
 def test_updates_that_could_not_count_are_shown_for_each_site(run: Run) -> None:
     lines = fine(run("experiment", "show", "digits-1")).splitlines()
     assert "update surplus  bern: 2 late, 3 repeated; zurich: 1 unasked" in lines
-    found = json.loads(fine(run("experiment", "show", "digits-1", "--json")))["update_surplus"]
+    found = data(run("experiment", "show", "digits-1", "--json"))["update_surplus"]
     assert found == {"bern": {"late": 2, "repeated": 3}, "zurich": {"unasked": 1}}
 
 
 def test_logs_name_their_source(run: Run) -> None:
-    assert fine(run("experiment", "logs", "digits-1", "--site", "bern")) == "bern: one\nbern: two\n"
+    assert fine(run("experiment", "logs", "digits-1", "--site", "bern")) == "bern: one\nbern: two \\x1b[2J\n"
+    assert FakeFederation.asked[2:] == ["", False]
+    fine(run("experiment", "logs", "-f", "digits-1", "--role", "worker"))
+    assert FakeFederation.asked[2:] == ["worker", True]
 
 
-def test_a_director_without_room_is_degraded_and_says_why(run: Run) -> None:
-    output = fine(run("director", "status"))
-    assert "degraded" in output
-    assert "there is no room on the disk of /var/fx" in output
-    found = json.loads(fine(run("director", "status", "--json")))
-    assert (found["health"], found["queued"], found["problems"]) == (
-        "degraded", 3, ["there is no room on the disk of /var/fx"],
-    )  # fmt: skip
+def test_what_a_site_says_cannot_steer_the_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    evil = "\x1b[2J\x9bno\rdata\u202e"
+    monkeypatch.setattr(FakeFederation, "end", summary(Status.FAILED, evil))
+    told = EventRecord(1, 1.0, "collaborator_left", {"collaborator": "bern", "reason": evil + "\n"})
+    monkeypatch.setattr(FakeFederation, "watch", lambda *_, **__: iter([told, summary(Status.FAILED, evil)]))
+    shown = [run("experiment", *words).stdout for words in (("show", "d"), ("list",), ("watch", "d"), ("cancel", "d"))]
+    shown[-1] += run("envoy", "list").stdout
+    assert "\\x1b[2J\\x9bno\\rdata\\u202e" in shown[0]
+    assert not set("".join(shown)) & set("\x1b\x9b\r\u202e")
+
+
+def test_why_names_the_first_cause_with_the_log_of_its_site(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    reason = "round 2: 1 of 1 updates is needed, 0 can come: site 'bern' failed in task 'train': ValueError: two"
+    monkeypatch.setattr(FakeFederation, "end", summary(Status.FAILED, reason))
+    found = fine(run("experiment", "why", "digits-1"))
+    assert found.splitlines() == [
+        "digits-1 is FAILED: it FAILED: site 'bern', train, round 2: ValueError: two",
+        "what       two",
+        "exception  ValueError",
+        "site       bern",
+        "phase      train",
+        "round      2",
+        "when       2023-11-14 22:13:20",
+        "from the log of bern:",
+        "  one",
+        "  two \\x1b[2J",
+    ]
+    told = data(run("experiment", "why", "digits-1", "--json"))
+    assert (told["verdict"], told["cause"]["site"], told["evidence"]["lines"][0]) == ("failed", "bern", "one")
+
+
+def test_why_says_that_nothing_went_wrong_or_what_it_waits_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert fine(run("experiment", "why", "digits-1")) == "digits-1 is FINISHED: nothing went wrong: all rounds\n"
+    monkeypatch.setattr(FakeFederation, "end", summary())
+    assert "it waits for the Director: there is no room on the disk" in fine(run("experiment", "why", "digits-1"))
+    healthy = DirectorStatus("0.1")
+    monkeypatch.setattr(FakeFederation, "status", lambda _: healthy)
+    first = replace(summary(Status.RUNNING), id="digits-0")
+    monkeypatch.setattr(FakeFederation, "experiments", lambda _: [first, summary()])
+    assert "it is queued: its turn comes after digits-0" in fine(run("experiment", "why", "digits-1"))
+
+
+def test_one_look_shows_the_whole_federation(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time()
+    bern = FakeFederation.envoys(FakeFederation("", Path()))[0]
+    monkeypatch.setattr(FakeFederation, "envoys", lambda _: [bern, replace(bern, name="zurich", online=False)])
+    ended = [replace(summary(Status.FINISHED, "all"), id=f"old-{age}", ended_at=now - age) for age in (90_000, 60, 30)]
+    both = [*ended, replace(summary(Status.RUNNING), id="now-1"), summary()]
+    monkeypatch.setattr(FakeFederation, "experiments", lambda _: both)
+    told = fine(run("status")).splitlines()
+    assert told[:4] == [
+        "director at director:1: degraded, version 0.1",
+        "problem: there is no room on the disk of /var/fx",
+        "ends soon: the certificate of fx://h/user/alice ends on 2026-12-01 00:00 UTC: renew it",
+        "",
+    ]
+    assert "envoys: 1 connected, 1 away" in told
+    assert any(line.split()[:2] == ["zurich", "away"] for line in told)
+    assert "experiments: 1 running, 1 queued, 2 ended within a day" in told
+    assert [line.split()[0] for line in told[-4:]] == ["now-1", "digits-1", "old-30", "old-60"]
+    found = data(run("status", "--json"))
+    assert found["director"] == {
+        "address": "director:1", "health": "degraded", "version": "0.1",
+        "problems": ["there is no room on the disk of /var/fx"],
+    }  # fmt: skip
+    assert [item["id"] for item in found["experiments"]["ended"]] == ["old-30", "old-60"]
+    assert [item["name"] for item in found["envoys"]["away"]] == ["zurich"]
+    assert len(found["ends"]) == 1
+
+
+def test_only_a_certificate_of_one_s_own_that_ends_soon_is_told_of(tmp_path: Path) -> None:
+    federation = ThrowAwayFederation(tmp_path)
+    fresh = federation.folder(federation.credentials(Role.USER, "alice"))
+    assert own_warnings(fresh) == ()
+    begin, week = datetime.now(UTC) - timedelta(days=100), timedelta(days=105)
+    old = ThrowAwayFederation(tmp_path / "old", "hospitals", begin)
+    (text,) = own_warnings(old.folder(old.credentials(Role.USER, "bob", lifetime=week, now=begin)))
+    assert text.startswith("the certificate of fx://hospitals/user/bob ends on ")
 
 
 def test_the_table_of_envoys(run: Run) -> None:
@@ -343,5 +457,5 @@ def test_the_table_of_envoys(run: Run) -> None:
 
 
 def test_installed_templates_as_json(run: Run) -> None:
-    names = {row["template"] for row in json.loads(fine(run("workspace", "templates", "--json")))}
+    names = {row["template"] for row in data(run("workspace", "templates", "--json"))}
     assert "torch_digits" in names

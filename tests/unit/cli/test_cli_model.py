@@ -20,7 +20,7 @@ def test_export_says_what_it_wrote(tmp_path: Path) -> None:
     write_tensors(tmp_path / "mine.safetensors", MODEL)
     target = tmp_path / "mine.npz"
     words = ["model", "export", str(tmp_path / "mine.safetensors"), "-o", str(target), "--json"]
-    told = json.loads(CliRunner().invoke(fx, words, standalone_mode=False).stdout)
+    told = json.loads(CliRunner().invoke(fx, words, standalone_mode=False).stdout)["data"]
     assert (told["file"], told["tensors"], told["bytes"]) == (str(target), 2, target.stat().st_size)
 
 

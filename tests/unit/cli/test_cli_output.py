@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from openfl_like.cli.output import emit, emit_line, shown
+from openfl_like.cli.output import emit, emit_line, shown, tell
 
 NO_NUMBER = {
     "range": (float("-inf"), float("inf")),
@@ -18,17 +18,21 @@ def refuse(word: str) -> float:
     pytest.fail(f"{word} is not JSON")
 
 
-@pytest.mark.parametrize("write", [lambda value: emit(value, as_json=True), emit_line], ids=["document", "line"])
-def test_json_is_json_even_where_a_number_is_none(write: object, capsys: pytest.CaptureFixture[str]) -> None:
-    assert callable(write)
-    write(NO_NUMBER)
-    text = capsys.readouterr().out
-    assert text.count("\n") == 1
-    assert json.loads(text, parse_constant=refuse) == {
-        "range": [None, None],
-        "metrics": {"loss": None, "accuracy": 0.5},
-        "at": "x",
-    }
+def test_json_is_json_even_where_a_number_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    emit(NO_NUMBER, as_json=True)
+    emit_line(NO_NUMBER)
+    document, line = (json.loads(text, parse_constant=refuse) for text in capsys.readouterr().out.splitlines())
+    assert line == {"range": [None, None], "metrics": {"loss": None, "accuracy": 0.5}, "at": "x"}
+    assert document == {"ok": True, "data": line}
+
+
+def test_what_was_done_is_told_to_people_on_stderr_and_to_programs_on_stdout(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tell("made it \x1b[2J", {"file": "x"}, as_json=False)
+    assert capsys.readouterr() == ("", "made it \\x1b[2J\n")
+    tell("made it", {"file": "x"}, as_json=True)
+    assert capsys.readouterr() == ('{"ok": true, "data": {"file": "x"}}\n', "")
 
 
 @pytest.mark.parametrize(
@@ -56,7 +60,7 @@ def test_an_empty_table_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     emit([], as_json=False, title="envoys")
     assert capsys.readouterr().out == "envoys: none\n"
     emit([], as_json=True)
-    assert json.loads(capsys.readouterr().out) == []
+    assert json.loads(capsys.readouterr().out) == {"ok": True, "data": []}
 
 
 def test_one_thing_is_a_row_per_key(capsys: pytest.CaptureFixture[str]) -> None:

@@ -75,10 +75,10 @@ def test_inspect_shows_a_holder_and_an_authority(home: Path) -> None:
     run("issue", "director", "central", "--host", "example.org", "--days", "2")
     shown = run("inspect", str(home / "director" / "central"))
     assert "fx://hospitals/director/central" in shown
-    found = json.loads(run("inspect", str(home / "director" / "central" / "cert.pem"), "--json"))
+    found = json.loads(run("inspect", str(home / "director" / "central" / "cert.pem"), "--json"))["data"]
     assert found["names"] == ["director.hospitals.fx", "example.org"]
     assert found["usages"] == ["serverAuth", "clientAuth"]
-    assert json.loads(run("inspect", str(home / "root"), "--json"))["role"] == "root"
+    assert json.loads(run("inspect", str(home / "root"), "--json"))["data"]["role"] == "root"
     assert isinstance(failing("inspect", str(home)), CredentialError)
 
 
@@ -100,7 +100,7 @@ def test_a_token_is_printed_alone_and_listed_without_its_secret(home: Path) -> N
     assert result.stdout == f"{token.text}\n"
     assert "good once, until" in result.stderr
     assert (token.identity.uri, token.address) == ("fx://hospitals/envoy/cleveland", "ca.example.org:50049")
-    (row,) = json.loads(run("list", "--json"))
+    (row,) = json.loads(run("list", "--json"))["data"]
     assert (row["identity"], row["state"]) == ("fx://hospitals/envoy/cleveland", "token open")
     on_disk = "".join(path.read_text() for path in home.rglob("*.json"))
     assert token.digest in {path.stem for path in home.rglob("*.json")}
@@ -116,19 +116,19 @@ def test_wrong_words_for_a_token(home: Path) -> None:
         ("enroll", "fx1/x"),
     ):
         assert isinstance(failing(*words), UsageError | click.UsageError), words
-    assert json.loads(run("list", "--json")) == []
+    assert json.loads(run("list", "--json"))["data"] == []
 
 
 def test_what_was_issued_is_listed_and_what_is_revoked_is_marked(home: Path) -> None:
     run("issue", "envoy", "one")
     run("issue", "user", "one")
-    assert [row["state"] for row in json.loads(run("list", "--json"))] == ["valid", "valid"]
+    assert [row["state"] for row in json.loads(run("list", "--json"))["data"]] == ["valid", "valid"]
     assert isinstance(failing("revoke", "one"), UsageError)
     assert "list number 1" in run("revoke", "one", "--role", "user", "--reason", "left")
-    states = {row["identity"]: row["state"] for row in json.loads(run("list", "--json"))}
+    states = {row["identity"]: row["state"] for row in json.loads(run("list", "--json"))["data"]}
     assert states == {"fx://hospitals/envoy/one": "valid", "fx://hospitals/user/one": "revoked"}
     run("issue", "user", "one", "--replace")
-    assert sorted(row["state"] for row in json.loads(run("list", "--json"))) == ["revoked", "valid", "valid"]
+    assert sorted(row["state"] for row in json.loads(run("list", "--json"))["data"]) == ["revoked", "valid", "valid"]
 
 
 def test_a_name_that_is_in_no_record_is_revoked_with_its_role_only(home: Path) -> None:

@@ -63,7 +63,7 @@ def test_show_prints_the_frozen_plan_as_yaml(path: Path) -> None:
 
 
 def test_show_prints_json(path: Path) -> None:
-    found = json.loads(run("show", str(path), "--json").stdout)
+    found = json.loads(run("show", str(path), "--json").stdout)["data"]
     assert plan_digest(thaw(json.dumps(found["plan"]).encode())) == found["digest"]
 
 
@@ -83,9 +83,9 @@ def test_a_frozen_plan_is_read_back(path: Path) -> None:
 def test_diff_lists_keys(path: Path) -> None:
     (path.parent / "other.yaml").write_text(TEXT + "seed: 5\n")
     other = str(path.parent / "other.yaml")
-    found = json.loads(run("diff", str(path), other, "--json").stdout)
+    found = json.loads(run("diff", str(path), other, "--json").stdout)["data"]
     assert found["differences"] == [{"key": "seed", "first": 0, "second": 5}]
     assert not found["equal"]
     assert "seed" in run("diff", str(path), other).stdout
     assert "the same" in run("diff", other, other).stderr
-    assert json.loads(run("diff", other, other, "--json").stdout)["equal"]
+    assert json.loads(run("diff", other, other, "--json").stdout)["data"]["equal"]

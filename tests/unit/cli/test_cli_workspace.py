@@ -24,9 +24,9 @@ def test_what_was_created_can_be_simulated_exported_and_imported(
     simulated = CliRunner().invoke(simulate, words, standalone_mode=False)
     assert simulated.exception is None
     assert json.loads(simulated.stdout.splitlines()[-1])["status"] == "FINISHED"
-    exported = json.loads(run("export", "--json").stdout)
+    exported = json.loads(run("export", "--json").stdout)["data"]
     assert exported["file"] == "breast_cancer.tar"
-    imported = json.loads(run("import", "breast_cancer.tar", "../theirs", "--json").stdout)
+    imported = json.loads(run("import", "breast_cancer.tar", "../theirs", "--json").stdout)["data"]
     assert imported["plan"] == exported["plan"]
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from openfl_like.federation.parties import LogLines
 from openfl_like.services import log_sender, vigil
-from openfl_like.services.log_sender import LOG_LINE_LIMIT, LogSender
+from openfl_like.services.allowance import Bucket, Kept, Metered, Outlet, Rate
+from openfl_like.services.log_sender import LOG_LINE_LIMIT, LogRoute, LogSender
 from openfl_like.services.spawn import Standby, clean_environment, describe_exit, fx_command, spawn
 from openfl_like.services.strays import end_marked, end_noted, mark_of, note_processes
 
@@ -114,10 +115,10 @@ async def test_a_child_at_hand_that_has_died_is_replaced_and_the_last_one_is_end
 class Lines:
     """A log sender and what it sent."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, outlet: Outlet | None = None) -> None:
         self.path = path
         self.sent: asyncio.Queue[LogLines] = asyncio.Queue()
-        self.sender = LogSender("e1", "bern", path, self.sent.put_nowait)
+        self.sender = LogSender(LogRoute("e1", "bern", self.sent.put_nowait, outlet), path)
 
 
 @pytest.fixture
@@ -152,6 +153,33 @@ async def test_a_line_without_end_is_cut(lines: Lines) -> None:
     lines.sender.add("x" * (LOG_LINE_LIMIT + 1))
     lines.sender.flush()
     assert (await lines.sent.get()).lines == ("x" * LOG_LINE_LIMIT,)
+
+
+async def test_lines_that_do_not_go_out_stay_here_and_are_counted_at_the_end(lines: Lines, tmp_path: Path) -> None:
+    metered = Lines(tmp_path / "metered.log", Metered(Bucket(Rate(1.0, 1e6, 2.0), clock=lambda: 0.0)))
+    for text in ("a", "b", "c", "d"):
+        metered.sender.add(text)
+    metered.sender.flush()
+    assert metered.path.read_text() == "a\nb\nc\nd\n"
+    assert [metered.sent.get_nowait().lines for _ in range(2)] == [
+        ("a", "b"), ("(2 lines are missing here: more than 1 lines or 976.562 KiB a second were written)",),
+    ]  # fmt: skip
+    kept = Lines(tmp_path / "kept.log", Kept("bern"))
+    for text in ("secret", "more"):
+        kept.sender.add(text)
+        kept.sender.flush()
+    assert kept.sent.get_nowait().lines == ("(site 'bern' keeps its logs: logs.share of its shard.yaml is false)",)
+    assert kept.sent.empty()
+    assert kept.path.read_text() == "secret\nmore\n"
+    assert lines.sent.empty()
+
+
+async def test_lines_of_an_environment_say_who_wrote_them(lines: Lines, tmp_path: Path) -> None:
+    sender = LogSender(LogRoute("e1", "bern", lines.sent.put_nowait), tmp_path / "environment.log", "envoy")
+    sender.add("installing")
+    sender.flush()
+    assert lines.sent.get_nowait().lines == ("envoy: installing",)
+    assert (tmp_path / "environment.log").read_text() == "installing\n"
 
 
 async def test_the_end_of_a_child_is_noticed_at_once_whoever_holds_its_pipes() -> None:

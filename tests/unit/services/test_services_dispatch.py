@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import cast
 
 from openfl_like.federation.events import Status
-from openfl_like.federation.parties import ExperimentSummary
+from openfl_like.federation.parties import ExperimentSummary, LogLines
 from openfl_like.services.dispatch import Desk, Dispatch
 from openfl_like.services.settings import DirectorFile
 from openfl_like.store.director import StoredExperiment
@@ -17,10 +17,20 @@ from openfl_like.testing.moving import EXPERIMENT, Here
 from openfl_like.wire.aggregator import AggregatorClient
 
 
+class Waiting:
+    """What is prepared for the next experiment."""
+
+    def prepare(self) -> None:
+        return None
+
+
 class OnlySettings:
     """A desk with nothing on it but director.yaml."""
 
     def __init__(self, state: Path) -> None:
+        self.logged: list[LogLines] = []
+        self.on_log = self.logged.append
+        self.standby = Waiting()
         self.settings = DirectorFile(sample_shape=(1,), target_shape=(), state=state)
 
 
@@ -30,11 +40,7 @@ class Quiet(OnlySettings):
     def __init__(self, state: Path, told: list[Status], store: ExperimentStore) -> None:
         super().__init__(state)
         self.history = store.events
-        self.standby = self
         self.on_status = lambda status, _: told.append(status)
-
-    def prepare(self) -> None:
-        """Nothing is started."""
 
 
 class Told:
@@ -47,6 +53,18 @@ class Told:
     async def report_loss(self, site: str, reason: str) -> None:
         self.heard.append(f"{site}: {reason}")
         self.lost["site-2"] = "killed"
+
+
+async def test_the_last_lines_of_an_aggregator_are_kept_and_told(tmp_path: Path) -> None:
+    summary = ExperimentSummary("e-1", "e", Status.RUNNING, "", "user", 1.0)
+    desk = OnlySettings(tmp_path)
+    files = ExperimentFiles(tmp_path / "e-1")
+    files.log("aggregator").parent.mkdir(parents=True)
+    dispatch = Dispatch(cast("Desk", desk), StoredExperiment(summary, "", b"", b""), files)
+    dispatch._lines.add("'e-1' is FINISHED")
+    await dispatch._clean_up()
+    assert files.log("aggregator").read_text() == "'e-1' is FINISHED\n"
+    assert desk.logged == [LogLines("e-1", "aggregator", ("'e-1' is FINISHED",))]
 
 
 async def test_a_site_that_is_lost_while_another_one_is_told_of_disturbs_nobody(tmp_path: Path) -> None:

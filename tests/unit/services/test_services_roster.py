@@ -16,6 +16,7 @@ from openfl_like.federation.ports import (
     EnvoyReport,
     Heartbeat,
     Hello,
+    Order,
     OrderReply,
     StopOrder,
     Welcome,
@@ -251,6 +252,29 @@ async def test_answers_and_lines_are_passed_on_with_the_name_of_the_certificate(
     assert await director.next() == ("bern", CollaboratorEnded("e1", 1, "exit code 1"))
     bern.report(LogLines("e1", "zurich", ("not by zurich",)))
     assert await director.next() == LogLines("e1", "bern", ("not by zurich",))
+
+
+async def test_who_has_an_order_works_until_it_says_that_it_has_done(director: Director) -> None:
+    changes: list[list[str]] = []
+    director.roster.on_change = lambda: changes.append(director.roster.working("e1"))
+    bern, zurich = await director.connect("bern"), await director.connect("zurich")
+    director.roster.send("bern", Order("e1", "", b"", b"", ""))
+    assert director.roster.working("e1") == ["bern"]
+    zurich.report(OrderReply("e1", accepted=True))
+    assert await director.next() == ("zurich", OrderReply("e1", accepted=True))
+    assert director.roster.working("e1") == ["bern", "zurich"]
+    bern.report(OrderReply("e1", accepted=False, reason="no"))
+    await director.next()
+    zurich.report(CollaboratorEnded("e1", 0))
+    await director.next()
+    assert changes == [["zurich"], []]
+    bern.report(Heartbeat(DeviceStatistics(), ("e1",)))
+    bern.report(LogLines("e1", "bern", ("still here",)))
+    await director.next()
+    assert director.roster.working("e1") == ["bern"]
+    director.held["bern"].cancel()
+    await asyncio.gather(director.held["bern"], return_exceptions=True)
+    assert changes == [["zurich"], [], []]
 
 
 async def test_an_instruction_for_somebody_absent_is_lost(director: Director) -> None:

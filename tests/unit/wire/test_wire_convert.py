@@ -19,6 +19,7 @@ from openfl_like.federation.parties import (
     GpuStatistics,
     Greeting,
     LogLines,
+    LogQuery,
     PublishedVersion,
     ShardFacts,
 )
@@ -101,7 +102,9 @@ devices = st.builds(
 names = st.lists(text, max_size=3).map(tuple)
 placed = st.dictionaries(text, st.sampled_from(["cpu", "cuda:0", "cuda:11"]), max_size=3)
 beats = st.builds(lambda state, where: Heartbeat(state, tuple(where), where), devices, placed)
-log_lines = st.builds(LogLines, text, text, names)
+log_lines = st.builds(LogLines, text, text, names, text, st.integers(0, 2**64 - 1), st.booleans())
+positions = st.dictionaries(text, st.integers(0, 2**64 - 1), max_size=3)
+queries = st.builds(LogQuery, text, text, st.booleans(), positions)
 summaries = st.builds(
     ExperimentSummary, text, text, st.sampled_from(Status), text, text, number, number, number, text
 )  # fmt: skip
@@ -163,6 +166,7 @@ ROUND_TRIPS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Any], Calla
         convert.envoy_instruction_from,
     ),
     "logs": (log_lines, convert.logs_to, convert.logs_from),
+    "log query": (queries, lambda query: convert.log_query_to("e1", query), convert.log_query_from),
     "summary": (summaries, convert.summary_to, convert.summary_from),
     "record": (
         st.builds(ExperimentRecord, summaries, st.lists(versions, max_size=3).map(tuple), text, surplus),

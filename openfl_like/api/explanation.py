@@ -1,0 +1,79 @@
+"""Why an experiment is as it is, with what the Director has that bears on it."""
+
+from collections import deque
+from dataclasses import dataclass
+
+from openfl_like.api.federation import Federation
+from openfl_like.errors import NotFoundError
+from openfl_like.federation.cause import Cause, Why, excerpt, explain
+from openfl_like.federation.events import Status
+from openfl_like.federation.parties import EventRecord, ExperimentSummary
+
+KEPT_LINES = 5000
+"""Lines of a log among which the cause is looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What belongs to a cause.
+
+    Attributes:
+        source: Whose log the lines are from: the site, or ``aggregator``.
+        lines: The log up to what the cause quotes, or its last lines.
+    """
+
+    source: str = ""
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """An answer to the question why.
+
+    Attributes:
+        summary: Where the experiment stands.
+        why: The answer.
+        evidence: What bears it out, if something went wrong.
+    """
+
+    summary: ExperimentSummary
+    why: Why
+    evidence: Evidence = Evidence()
+
+
+def explanation(federation: Federation, experiment: str) -> Explanation:
+    """Says why an experiment FAILED, is DEGRADED, or waits.
+
+    Raises:
+        NotFoundError: If there is no such experiment.
+    """
+    summary = federation.experiment(experiment).summary
+    ahead: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    if not summary.status.ended:
+        problems = federation.status().problems
+        ahead = _ahead(federation.experiments(), summary)
+    events = (item for item in federation.watch(summary.id, stored=True) if isinstance(item, EventRecord))
+    why = explain(summary, events, ahead, problems)
+    evidence = Evidence() if why.cause is None else _evidence(federation, summary.id, why.cause)
+    return Explanation(summary, why, evidence)
+
+
+def _ahead(experiments: list[ExperimentSummary], summary: ExperimentSummary) -> tuple[str, ...]:
+    """The experiments whose turn comes before one that is queued."""
+    waiting = [item for item in experiments if not item.status.ended]
+    place = next((number for number, item in enumerate(waiting) if item.id == summary.id), 0)
+    running = [item.id for item in waiting if item.status is not Status.QUEUED]
+    earlier = [item.id for item in waiting[:place] if item.status is Status.QUEUED]
+    return tuple(name for name in (*running, *earlier) if name != summary.id)
+
+
+def _evidence(federation: Federation, experiment: str, cause: Cause) -> Evidence:
+    source = cause.site or "aggregator"
+    kept: deque[str] = deque(maxlen=KEPT_LINES)
+    try:
+        for part in federation.logs(experiment, source):
+            kept.extend(part.lines)
+    except NotFoundError:  # it has logged nothing
+        return Evidence(source)
+    return Evidence(source, tuple(excerpt(list(kept), cause)))

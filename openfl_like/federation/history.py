@@ -1,0 +1,133 @@
+"""What an experiment's events say of how it stands: who is there, who is awaited, what was lost."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from openfl_like.federation.events import Notice
+from openfl_like.federation.parties import EventRecord
+
+
+@dataclass(slots=True)
+class Life:
+    """The events since an experiment was submitted, or resumed for the last time, as far as they tell how it stands.
+
+    Attributes:
+        waiting: The Director waits for envoys.
+        started: The newest Aggregator has begun.
+        joined: Collaborators that are connected.
+        left: Collaborators that are not any more -> when they left.
+        returned: Collaborators that left and came back.
+        absences: Answers that nobody waits for any more.
+        round: The open or last round; None: none was begun.
+        pending: Collaborators whose answer is awaited -> their assignment.
+        lost: Ends of Aggregators since the last finished round.
+        restarts: How many Aggregators were lost in all.
+        without: Whether there is no Aggregator now, since the last one was lost.
+        ended: The end.
+    """
+
+    waiting: EventRecord | None = None
+    started: EventRecord | None = None
+    joined: set[str] = field(default_factory=set)
+    left: dict[str, EventRecord] = field(default_factory=dict)
+    returned: set[str] = field(default_factory=set)
+    absences: list[EventRecord] = field(default_factory=list)
+    round: EventRecord | None = None
+    pending: dict[str, EventRecord] = field(default_factory=dict)
+    lost: list[EventRecord] = field(default_factory=list)
+    restarts: int = 0
+    without: bool = False
+    ended: EventRecord | None = None
+
+    def take(self, event: EventRecord) -> None:
+        """Learns from an event."""
+        learn = _LEARN.get(event.kind)
+        if learn is not None:
+            learn(self, event)
+
+
+def of(event: EventRecord) -> Mapping[str, Any]:
+    """The fields of an event, whose types its kind says."""
+    return cast("Mapping[str, Any]", event.fields)
+
+
+def last_life(events: Iterable[EventRecord]) -> Life:
+    """Reads a history from its last beginning on."""
+    found = Life()
+    for event in events:
+        if event.kind == Notice.EXPERIMENT_RESUMED:
+            found = Life()
+        found.take(event)
+    return found
+
+
+def _waiting(life: Life, event: EventRecord) -> None:
+    life.waiting = event
+
+
+def _started(life: Life, event: EventRecord) -> None:
+    life.started, life.without = event, False
+    life.joined.clear()
+
+
+def _lost(life: Life, event: EventRecord) -> None:
+    life.without = True
+    life.restarts += 1
+    life.lost.append(event)
+
+
+def _joined(life: Life, event: EventRecord) -> None:
+    name = of(event)["collaborator"]
+    life.joined.add(name)
+    if life.left.pop(name, None) is not None:
+        life.returned.add(name)
+
+
+def _left(life: Life, event: EventRecord) -> None:
+    name = of(event)["collaborator"]
+    life.joined.discard(name)
+    life.left.setdefault(name, event)
+
+
+def _absent(life: Life, event: EventRecord) -> None:
+    life.absences.append(event)
+    life.pending.pop(of(event)["collaborator"], None)
+
+
+def _round_started(life: Life, event: EventRecord) -> None:
+    life.round = event
+    life.pending.clear()
+
+
+def _assigned(life: Life, event: EventRecord) -> None:
+    life.pending.setdefault(of(event)["collaborator"], event)
+
+
+def _answered(life: Life, event: EventRecord) -> None:
+    life.pending.pop(of(event)["collaborator"], None)
+
+
+def _finished(life: Life, event: EventRecord) -> None:
+    life.round = event
+    life.pending.clear()
+    life.lost.clear()
+
+
+def _ended(life: Life, event: EventRecord) -> None:
+    life.ended = event
+
+
+_LEARN: dict[str, Callable[[Life, EventRecord], None]] = {
+    Notice.EXPERIMENT_WAITING: _waiting,
+    Notice.EXPERIMENT_STARTED: _started,
+    Notice.AGGREGATOR_LOST: _lost,
+    Notice.COLLABORATOR_JOINED: _joined,
+    Notice.COLLABORATOR_LEFT: _left,
+    Notice.COLLABORATOR_ABSENT: _absent,
+    Notice.ROUND_STARTED: _round_started,
+    Notice.ASSIGNMENT_SENT: _assigned,
+    Notice.UPDATE_RECEIVED: _answered,
+    Notice.ROUND_FINISHED: _finished,
+    Notice.EXPERIMENT_ENDED: _ended,
+}
