@@ -94,6 +94,11 @@ KINDS = {
         "openfl_like.data.shard:ShardDescriptor",
         "Gives the data of a site; `template` in shard.yaml, or `module:attr`. See [data](../data.md).",
     ),
+    "device_monitor": (
+        "openfl_like.services.monitors:DeviceMonitor",
+        "Reads the state of a site's machine for heartbeats; `device_monitors` in shard.yaml, or `module:attr`. See "
+        "[devices](../devices.md).",
+    ),
     "partitioner": (
         "openfl_like.data.partition:Partitioner",
         "Splits a data set that is on one machine among sites; `partitioner` among the `params` of a shipped shard.",

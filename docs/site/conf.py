@@ -23,6 +23,8 @@ CONTENTS = {
             "docs/aggregation",
             "docs/compression",
             "docs/environments",
+            "docs/devices",
+            "docs/doctor",
             "docs/enrolment",
             "certs/README",
             "docs/operations",
