@@ -10,6 +10,7 @@ import asyncio
 import logging
 import re
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -256,8 +257,9 @@ class Server:
         )
         self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=_CONCURRENT_CALLS)
         self._server.add_generic_rpc_handlers(handlers)
-        self._shown = _configuration(credentials)
-        tls = grpc.dynamic_ssl_server_credentials(self._shown, lambda: self._shown, require_client_authentication=True)
+        self._changes: deque[grpc.ServerCertificateConfiguration] = deque(maxlen=1)
+        shown = _configuration(credentials)
+        tls = grpc.dynamic_ssl_server_credentials(shown, self._changed, require_client_authentication=True)
         try:
             self.port = self._server.add_secure_port(address, tls)
         except RuntimeError as error:
@@ -267,7 +269,18 @@ class Server:
 
     def renew(self, credentials: Credentials) -> None:
         """Shows another certificate from the next connection on; those that are open go on."""
-        self._shown = _configuration(credentials)
+        self._changes.append(_configuration(credentials))
+
+    def _changed(self) -> grpc.ServerCertificateConfiguration | None:
+        """Gives another certificate once, and None as long as nothing has changed.
+
+        gRPC asks at every handshake, in threads of its own, and exchanges what it is given; if that happens again and
+        again while handshakes are under way, it crashes.
+        """
+        try:
+            return self._changes.popleft()
+        except IndexError:
+            return None
 
     async def __aenter__(self) -> "Server":
         await self._server.start()
