@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 TOOLS := $(VENV)/.tools
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-process chaos chaos-sample failpoints determinism bench bench-quick golden protos clean
+.PHONY: help demo test check test-process chaos chaos-sample failpoints determinism bench bench-quick image-check golden protos clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -58,6 +58,9 @@ bench-quick: $(TOOLS) ## Try every benchmark with small sizes; figures and plots
 	@place=$$(mktemp -d); \
 	$(BIN)/python benchmarks/suite.py --quick --out $$place/results.jsonl && \
 	$(BIN)/python benchmarks/report.py --directory $$place && echo "see $$place"
+
+image-check: $(TOOLS) ## Build the image without a daemon and play docs/deploy/compose.yaml with it (root; buildah, debootstrap)
+	$(BIN)/python tests/image/check_image.py
 
 golden: $(TOOLS) ## Write the golden files anew; the difference is for you to judge
 	OPENFL_LIKE_GOLDEN=1 $(BIN)/python -m pytest -q tests/unit tests/docs -m "not process"

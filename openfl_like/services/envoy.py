@@ -43,6 +43,7 @@ from openfl_like.services.environment import Environments
 from openfl_like.services.lock import only_one
 from openfl_like.services.log_sender import LogSender
 from openfl_like.services.monitor import read_devices
+from openfl_like.services.pulse import Pulse
 from openfl_like.services.renewal import Keeper
 from openfl_like.services.restarts import Restarts
 from openfl_like.services.revoking import beside
@@ -180,7 +181,8 @@ class Envoy:
             UnauthenticatedError: If the Director does not accept the certificate.
         """
         try:
-            async with beside(self._keeper.keep()):
+            pulse = Pulse(self.settings.directory, "envoy", lambda: self._welcomed)
+            async with beside(self._keeper.keep(), pulse.beat()):
                 await self._run()
         finally:
             for work in list(self._work.values()):
