@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 TOOLS := $(VENV)/.tools
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-process chaos chaos-sample failpoints determinism bench bench-quick docs golden protos clean
+.PHONY: help demo test check test-process chaos chaos-sample failpoints determinism bench bench-quick docs image-check golden protos clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -62,6 +62,9 @@ bench-quick: $(TOOLS) ## Try every benchmark with small sizes; figures and plots
 docs: $(TOOLS) ## Build the documentation site; a warning is an error
 	$(BIN)/sphinx-build -q -W --keep-going -c docs/site -b html . build/docs
 	@echo "see build/docs/index.html"
+
+image-check: $(TOOLS) ## Build the image without a daemon and play docs/deploy/compose.yaml with it (root; buildah, debootstrap)
+	$(BIN)/python tests/image/check_image.py
 
 golden: $(TOOLS) ## Write the golden files anew; the difference is for you to judge
 	OPENFL_LIKE_GOLDEN=1 $(BIN)/python -m pytest -q tests/unit tests/docs -m "not process"

@@ -22,6 +22,7 @@ NOUNS = {
     "doctor": "Look for what would go wrong, before it does.",
     "envoy": "Run a site's standing presence, or list them.",
     "experiment": "Submit experiments, follow and end them.",
+    "health": "Say whether the daemons of a folder are alive.",
     "model": "Export models to files of other programs.",
     "pki": "Make, enrol, renew and revoke certificates.",
     "plan": "Check, show, compare and measure plans.",

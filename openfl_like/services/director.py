@@ -59,6 +59,7 @@ from openfl_like.services.lock import only_one
 from openfl_like.services.logbook import LogBook
 from openfl_like.services.mending import mend_all
 from openfl_like.services.once import Once, check_request_id
+from openfl_like.services.pulse import Pulse
 from openfl_like.services.revoking import beside
 from openfl_like.services.room import Room
 from openfl_like.services.roster import Roster
@@ -470,9 +471,10 @@ async def run_director(settings: DirectorFile, credentials: Credentials, ready: 
         async with Server(settings.listen, credentials, handlers) as server:
             ready(f"{settings.listen.rpartition(':')[0]}:{server.port}")
             director.standby.prepare()
+            pulse = Pulse(settings.state, "director")
             await director.room.look()
             try:
-                async with director.upkeep.running(server), beside(director.room.watch()):
+                async with director.upkeep.running(server), beside(director.room.watch(), pulse.beat()):
                     await director.work()
             finally:
                 await director.standby.close()

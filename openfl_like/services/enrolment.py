@@ -20,6 +20,8 @@ from openfl_like.pki.peer import PeerVerifier
 from openfl_like.pki.revocation import RevocationList
 from openfl_like.pki.roles import EXPERIMENT_ROLES, Identity
 from openfl_like.pki.token import secret_digest
+from openfl_like.services.pulse import Pulse
+from openfl_like.services.revoking import beside
 from openfl_like.services.throttle import Throttle
 from openfl_like.wire.enrolment import EnrolmentServer, Question
 from openfl_like.wire.tls import load_chain, office_context
@@ -180,7 +182,8 @@ async def run_office(certs: Path, listen: str, ready: Callable[[str], None]) -> 
     office = Office(certs)
     context = office_context(load_trust(certs).root)
     load_chain(context, *office.authority.serving(datetime.now(UTC)))
-    async with EnrolmentServer(listen, context, office.answer) as server:
+    pulse = Pulse(certs, "authority")
+    async with EnrolmentServer(listen, context, office.answer) as server, beside(pulse.beat()):
         ready(f"{listen.rpartition(':')[0]}:{server.port}")
         while True:
             await asyncio.sleep(SERVING_REFRESH_S)

@@ -48,6 +48,7 @@ from openfl_like.services.lock import only_one
 from openfl_like.services.log_sender import LogRoute, LogSender
 from openfl_like.services.monitors import Monitors
 from openfl_like.services.placing import monitors_of, place_worker
+from openfl_like.services.pulse import Pulse
 from openfl_like.services.renewal import Keeper
 from openfl_like.services.restarts import Restarts
 from openfl_like.services.revoking import beside
@@ -173,7 +174,8 @@ class Envoy:
             UnauthenticatedError: If the Director does not accept the certificate.
         """
         try:
-            async with beside(self._keeper.keep()):
+            pulse = Pulse(self.settings.directory, "envoy", lambda: self._welcomed)
+            async with beside(self._keeper.keep(), pulse.beat()):
                 await self._run()
         finally:
             for work in list(self._work.values()):
