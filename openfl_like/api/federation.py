@@ -152,12 +152,7 @@ class Federation:
 
     def rounds(self, experiment: str) -> Iterator[RoundRecord]:
         """Gives the rounds that an experiment has finished by now, with who took part and who did not, and why."""
-        versions = self.experiment(experiment).versions
-        if versions:
-            for found in round_records(item for item in self.watch(experiment) if isinstance(item, EventRecord)):
-                yield found
-                if found.round >= versions[-1].version.round:
-                    return
+        yield from round_records(item for item in self.watch(experiment, stored=True) if isinstance(item, EventRecord))
 
     def logs(
         self,

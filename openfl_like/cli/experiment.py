@@ -170,7 +170,7 @@ def show(experiment_id: str, director: str, certificates: Path | None, *, as_jso
 
     with Federation(director, own_certificates(certificates, "user")) as federation:
         record = federation.experiment(experiment_id)
-        found = matrix(federation, experiment_id)
+        found = matrix(federation, record)
     if as_json:
         emit({**asdict(record), "matrix": found}, as_json=True)
         return

@@ -8,10 +8,11 @@ from pydantic import ValidationError
 from openfl_like.errors import PlanError
 from openfl_like.federation.assignment import trains
 from openfl_like.plan.mistakes import explain, refuse
+from openfl_like.plan.names import NAME_PATTERN
 from openfl_like.plan.schema import FILE, Plan, Task
 
 FOLDER = "given_models"
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_NAME = re.compile(NAME_PATTERN)
 
 
 def place_of(model: str) -> str:

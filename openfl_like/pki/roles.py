@@ -7,8 +7,9 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from openfl_like.errors import NotAllowedError, UnauthenticatedError, UsageError
+from openfl_like.plan.names import NAME_PATTERN
 
-NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+NAME = re.compile(NAME_PATTERN)
 FEDERATION = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 

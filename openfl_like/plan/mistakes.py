@@ -9,6 +9,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 from pydantic import BaseModel, ValidationError
 
 from openfl_like.errors import PlanError, SettingsError
+from openfl_like.plan.names import NAME_PATTERN
 
 KeyPath = tuple[str | int, ...]
 DocumentError = type[PlanError] | type[SettingsError]
@@ -162,7 +163,7 @@ _WANTED = (
 
 def _pattern(error: dict[str, Any]) -> tuple[str, str]:
     cure = "use 1 to 63 of a-z, 0-9, '-' and '_', beginning with a letter or digit"
-    known = error["ctx"]["pattern"] == r"^[a-z0-9][a-z0-9_-]{0,62}$"
+    known = error["ctx"]["pattern"] == rf"^{NAME_PATTERN}$"
     return f"{_shown(error['input'])} is no valid name", cure if known else f"it must match {error['ctx']['pattern']}"
 
 

@@ -1,4 +1,4 @@
-"""Which files may be in a bundle: one set of rules for the packer and the extractor.
+"""How names are written, and which files may be in a bundle: one set of rules for the packer and the extractor.
 
 What these rules allow means the same file on every system: plain ASCII names that differ by more than case, no links,
 no special files. What is local to a machine (data, shard descriptors, keys, logs, caches, hidden files) is never
@@ -7,6 +7,8 @@ packed.
 
 import re
 
+NAME_PATTERN = r"[a-z0-9][a-z0-9_-]{0,62}"
+"""Names of plans, tasks, sites and whoever else has a certificate."""
 MAX_ENTRIES = 10_000
 MAX_TOTAL_BYTES = 64 * 1024 * 1024
 MAX_PATH_CHARS = 200

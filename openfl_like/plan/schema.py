@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+from openfl_like.plan.names import NAME_PATTERN
+
+Name = Annotated[str, StringConstraints(pattern=rf"^{NAME_PATTERN}$")]
 Settings = dict[str, JsonValue]
 FILE = "file:"
 """Before the path of a model in the workspace, in a task's ``apply``."""

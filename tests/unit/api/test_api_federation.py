@@ -62,7 +62,7 @@ class FakeClient:
         self.submissions: list[Submission] = []
         self.bundles: list[bytes] = []
         self.queries: list[LogQuery] = []
-        self.closed = self.stream_closed = False
+        self.closed = self.stream_closed = self.stored = False
         self.failures: list[FederationError] = []
         self.reached = True
         FakeClient.made.append(self)
@@ -86,7 +86,10 @@ class FakeClient:
             raise NotFoundError(f"there is no experiment '{experiment}'")
         return ExperimentRecord(SUMMARY, (), "{}")
 
-    async def watch(self, _: str, after: int) -> AsyncGenerator[ExperimentSummary | EventRecord]:
+    async def watch(
+        self, _: str, after: int, *, stored: bool = False
+    ) -> AsyncGenerator[ExperimentSummary | EventRecord]:
+        self.stored = stored
         try:
             for item in HISTORY:
                 if isinstance(item, ExperimentSummary) or item.sequence > after:
@@ -312,6 +315,11 @@ def test_who_stops_watching_closes_the_stream(federation: Federation) -> None:
         assert item == SUMMARY
         break
     assert client().stream_closed
+
+
+def test_the_rounds_are_those_that_there_are_by_now(federation: Federation) -> None:
+    assert list(federation.rounds("digits-1")) == []
+    assert client().stored
 
 
 def test_an_error_in_a_stream_comes_after_what_was_sent(federation: Federation) -> None:

@@ -270,9 +270,16 @@ def test_show_has_the_matrix_of_given_models(run: Run, monkeypatch: pytest.Monke
     matrix = {"bern": {"all": {"accuracy": 0.5}, "own": {"accuracy": 0.75}}}
     version = PublishedVersion(ModelVersion(1, "dd", {"accuracy@all": 0.5}), "5a" * 32, 2.0)
     record = ExperimentRecord(FakeFederation.end, (version,), "{}", {})
-    monkeypatch.setattr(FakeFederation, "experiment", lambda *_: record)
+    asked: list[str] = []
+
+    def experiment(_: FakeFederation, name: str) -> ExperimentRecord:
+        asked.append(name)
+        return record
+
+    monkeypatch.setattr(FakeFederation, "experiment", experiment)
     monkeypatch.setattr(FakeFederation, "rounds", lambda *_: iter([RoundRecord(1, "dd", matrix=matrix)]))
     assert data(run("experiment", "show", "digits-1", "--json"))["matrix"] == matrix
+    assert asked == ["digits-1"]
     assert "bern  accuracy 0.5  accuracy 0.75" in fine(run("experiment", "show", "digits-1"))
 
 
