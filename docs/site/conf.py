@@ -29,6 +29,7 @@ CONTENTS = {
             "certs/README",
             "docs/operations",
             "docs/checkpoints",
+            "docs/deploy/README",
         ),
         "Templates": ("workspace_templates/*/README",),
         "Reference": (
