@@ -69,26 +69,29 @@ def list_(director: str, certificates: Path | None, *, as_json: bool) -> None:
 
     Example: fx envoy list -d localhost:50050 --certificates certs/user/alice
     """
+    import time
     from dataclasses import asdict
 
     from openfl_like.api.federation import Federation
-    from openfl_like.cli.machine import gibibytes, gpus, percent, running, shape
+    from openfl_like.cli.machine import filled, gpus, online, percent, running, shape
     from openfl_like.federation.parties import EnvoyRecord
 
     with Federation(director, own_certificates(certificates, "user")) as federation:
         records = federation.envoys()
 
+    now = time.time()
+
     def row(record: EnvoyRecord) -> dict[str, object]:
         devices = record.devices
         return {
             "envoy": record.name,
-            "online": record.online,
+            "online": online(record, now),
             "samples": record.shard.schema.get("counts", ""),
             "shape": shape(record.shard),
             "cpu": percent(devices.cpu_percent),
             "load": "" if devices.load_1m is None else f"{devices.load_1m:.2f}",
-            "memory": gibibytes(devices.memory_used_bytes, devices.memory_total_bytes),
-            "disk": gibibytes(devices.disk_used_bytes, devices.disk_total_bytes),
+            "memory GiB": filled(devices.memory_used_bytes, devices.memory_total_bytes),
+            "disk GiB": filled(devices.disk_used_bytes, devices.disk_total_bytes),
             "gpus": gpus(record),
             "running": running(record),
         }

@@ -41,6 +41,16 @@ def gibibytes(used: int | None, total: int | None) -> str:
     return f"{used / 2**30:.1f} of {total / 2**30:.1f} GiB" if used is not None and total else ""
 
 
+def filled(used: int | None, total: int | None) -> str:
+    """Gives how much is taken of how much, in GiB: ``1.0/4.0``; nothing for what is not known."""
+    return f"{used / 2**30:.1f}/{total / 2**30:.1f}" if used is not None and total else ""
+
+
+def online(record: EnvoyRecord, now: float) -> str:
+    """Gives whether a site is there, and if not, for how long: ``no, 4 min``."""
+    return "yes" if record.online else f"no, {span(now - record.last_seen)}"
+
+
 def gpus(record: EnvoyRecord) -> str:
     """Gives the busy share of each GPU, or that there is none; nothing for a site that is not there."""
     busy = ", ".join(percent(gpu.utilisation_percent) or "?" for gpu in record.devices.gpus)

@@ -22,6 +22,7 @@ from openfl_like.federation.parties import DeviceStatistics
 log = logging.getLogger(__name__)
 READ_S = 1.0
 GPUS_S = 5.0
+LONGEST_REASON = 500
 KIND = "device_monitor"
 
 
@@ -36,6 +37,15 @@ class DeviceMonitor(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What came of a reading."""
+
+    state: DeviceStatistics = field(default_factory=DeviceStatistics)
+    faults: tuple[str, ...] = ()
+    failure: str = ""
+
+
 @dataclass(slots=True)
 class _Seat:
     """A monitor and what it is doing."""
@@ -43,23 +53,26 @@ class _Seat:
     name: str
     build: Callable[[], DeviceMonitor]
     monitor: DeviceMonitor | None = None
-    reading: "asyncio.Future[object] | None" = None
+    reading: "asyncio.Future[_Found] | None" = None
     told: set[str] = field(default_factory=set)
 
-    def begin(self) -> "asyncio.Future[object]":
+    def begin(self) -> "asyncio.Future[_Found]":
         """Starts a reading in a thread; or, while there is one, goes on waiting for that."""
         if self.reading is None:
             self.reading = asyncio.get_running_loop().create_future()
             work = threading.Thread(target=self._work, args=(self.reading,), name=f"monitor-{self.name}", daemon=True)
-            work.start()
+            try:
+                work.start()
+            except RuntimeError as error:  # too many threads for the system
+                _settle(self.reading, _Found(failure=_words(error)))
         return self.reading
 
-    def _work(self, reading: "asyncio.Future[object]") -> None:
+    def _work(self, reading: "asyncio.Future[_Found]") -> None:
         try:
             self.monitor = self.monitor or self.build()
-            found: object = self.monitor.read()
-        except BaseException as error:  # noqa: BLE001 (the site's code may raise anything, and it is told below)
-            found = error
+            found = _sifted(self.monitor.read())
+        except BaseException as error:  # noqa: BLE001 (the site's code may raise anything, and it is told)
+            found = _Found(failure=_words(error))
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
             reading.get_loop().call_soon_threadsafe(_settle, reading, found)
 
@@ -69,14 +82,11 @@ class _Seat:
             self._tell("late", f"has not answered within {READ_S:g} s; the heartbeat goes without its numbers")
             return DeviceStatistics()
         found, self.reading = self.reading.result(), None
-        if not isinstance(found, DeviceStatistics):
-            kind = type(found).__name__
-            self._tell("failed", f"{kind}: {found}" if isinstance(found, BaseException) else f"gave a {kind}")
-            return DeviceStatistics()
-        sound, faults = _sifted(found)
-        if faults:
-            self._tell("odd", f"gave what cannot be, which is left out: {'; '.join(faults[:5])}")
-        return sound
+        if found.failure:
+            self._tell("failed", found.failure)
+        if found.faults:
+            self._tell("odd", f"gave what cannot be, which is left out: {'; '.join(found.faults[:5])}")
+        return found.state
 
     def _tell(self, what: str, text: str) -> None:
         if what not in self.told:
@@ -84,16 +94,23 @@ class _Seat:
             log.warning("device monitor '%s' (told once): %s", self.name, text)
 
 
-def _settle(reading: "asyncio.Future[object]", found: object) -> None:
+def _settle(reading: "asyncio.Future[_Found]", found: _Found) -> None:
     if not reading.done():
         reading.set_result(found)
 
 
-def _sifted(found: DeviceStatistics) -> tuple[DeviceStatistics, tuple[str, ...]]:
+def _sifted(given: object) -> _Found:
+    if not isinstance(given, DeviceStatistics):
+        return _Found(failure=f"gave a {type(given).__name__}")
+    return _Found(*believable(given))
+
+
+def _words(error: BaseException) -> str:
+    kind = type(error).__name__
     try:
-        return believable(found)
-    except Exception as error:  # noqa: BLE001 (its fields may hold anything, too)
-        return DeviceStatistics(), (f"{type(error).__name__}: {error}",)
+        return f"{kind}: {' '.join(str(error).split())}"[:LONGEST_REASON]
+    except Exception:  # noqa: BLE001 (it may not even have words)
+        return kind
 
 
 class Monitors:

@@ -459,8 +459,14 @@ def test_only_a_certificate_of_one_s_own_that_ends_soon_is_told_of(tmp_path: Pat
 
 def test_the_table_of_envoys(run: Run) -> None:
     output = fine(run("envoy", "list"))
-    assert "1.0 of 4.0 GiB" in output
-    assert "train 5" in output
+    title, head, row = output.splitlines()
+    assert (title, head.split()[:2]) == ("envoys", ["envoy", "online"])
+    assert re.split(r"  +", row) == ["bern", "yes", "train 5", "8x8", "12 %", "1.0/4.0", "none", "digits-1"]
+
+
+def test_one_envoy_is_shown_line_by_line(run: Run) -> None:
+    lines = dict(re.split(r"  +", line, maxsplit=1) for line in fine(run("envoy", "show", "bern")).splitlines())
+    assert (lines["envoy"], lines["memory"], lines["running"]) == ("bern", "1.0 of 4.0 GiB", "digits-1")
 
 
 def test_installed_templates_as_json(run: Run) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from openfl_like.cli.machine import bars, course, gibibytes, gpus, percent, span, speed, summary
+from openfl_like.cli.machine import bars, course, filled, gibibytes, gpus, online, percent, span, speed, summary
 from openfl_like.federation.parties import (
     DeviceStatistics,
     EnvoyDetail,
@@ -77,6 +77,13 @@ def test_gpus_in_one_word() -> None:
     assert gpus(record) == "37 %, ?"
     assert gpus(replace(record, devices=DeviceStatistics())) == "none"
     assert gpus(replace(record, devices=DeviceStatistics(), online=False)) == ""
+
+
+def test_whether_a_site_is_there_in_one_word() -> None:
+    record = EnvoyRecord("bern", online=True, last_seen=NOW - 9999, shard=FACTS)
+    assert online(record, NOW) == "yes"
+    assert online(replace(record, online=False), NOW) == "no, 3 h"
+    assert (filled(1 << 30, 4 << 30), filled(None, 4 << 30), filled(0, None)) == ("1.0/4.0", "", "")
 
 
 def test_lengths_and_speeds_have_a_unit() -> None:

@@ -56,6 +56,16 @@ class Foreign(Meter):
         return {"cpu_percent": 1.0}
 
 
+class Unspeakable(Exception):
+    def __str__(self):
+        raise ValueError
+
+
+class Wordless(Meter):
+    def read(self):
+        raise Unspeakable
+
+
 class Hollow(Meter):
     def read(self):
         return DeviceStatistics(gpus=None, extra=None)
@@ -64,6 +74,12 @@ class Hollow(Meter):
 
 def choices(*names: str, **settings: JsonValue) -> list[MonitorChoice]:
     return [MonitorChoice(template=name, settings=settings) for name in names]
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine makes no monitor late."""
+    monkeypatch.setattr(monitors, "READ_S", 30.0)
 
 
 @pytest.fixture
@@ -88,7 +104,8 @@ async def test_a_monitor_of_the_site_is_found_beside_its_shard_yaml(site: Path) 
         ("Rude", "SystemExit: bye"),
         ("Foreign", "gave a dict"),
         ("Odd", "gave what cannot be, which is left out: cpu_percent is nan"),
-        ("Hollow", "gave what cannot be, which is left out: TypeError"),
+        ("Hollow", "TypeError: "),
+        ("Wordless", "Unspeakable"),
     ],
 )
 async def test_what_goes_wrong_in_one_monitor_is_told_once_and_the_others_are_heard(
@@ -145,6 +162,27 @@ async def until(found: Monitors, settled: Callable[[DeviceStatistics], bool]) ->
         while not settled(state := await found.read()):
             pass
     return state
+
+
+async def test_a_system_without_room_for_threads_costs_the_numbers_only(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    def full(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    found = Monitors(choices("psutil"), tmp_path)
+    with monkeypatch.context() as scarce:
+        scarce.setattr(threading.Thread, "start", full)
+        assert await found.read() == DeviceStatistics()
+    assert caplog.messages == ["device monitor 'psutil' (told once): RuntimeError: can't start new thread"]
+    assert (await until(found, lambda state: state.cpu_count is not None)).memory_total_bytes
+
+
+async def test_two_who_ask_at_once_both_get_an_answer(site: Path, caplog: pytest.LogCaptureFixture) -> None:
+    found = Monitors(choices("site_meters:Meter"), site, (site,))
+    both = await asyncio.gather(found.read(), found.read())
+    assert [state.extra["energy_j"] for state in both] == [1.0, 2.0]
+    assert caplog.messages == []
 
 
 async def test_without_monitors_nothing_is_told(tmp_path: Path) -> None:

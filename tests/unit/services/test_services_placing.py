@@ -42,6 +42,8 @@ class Drowsy(TwoGpus):
 def unrestricted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(placing.RESTRICTION, raising=False)
     monkeypatch.setattr(TwoGpus, "reads", 0)
+    monkeypatch.setattr(monitors, "READ_S", 30.0)  # a busy machine makes no monitor late
+    monkeypatch.setattr(monitors, "GPUS_S", 30.0)
 
 
 @pytest.fixture
