@@ -13,6 +13,7 @@ RUN python -m venv /opt/openfl_like \
     && wheel="$(ls /wheel/*.whl)" \
     && /opt/openfl_like/bin/python -m pip install --no-cache-dir --only-binary :all: -c constraints.txt "${wheel}${EXTRAS:+[${EXTRAS}]}" \
     && if [ -n "${PACKAGES}" ]; then /opt/openfl_like/bin/python -m pip install --no-cache-dir --no-deps --only-binary :all: ${PACKAGES}; fi \
+    && /opt/openfl_like/bin/python -m pip uninstall --quiet --yes setuptools \
     && /opt/openfl_like/bin/python -m compileall -q /opt/openfl_like/lib
 
 FROM docker.io/library/python:${PYTHON}
