@@ -16,6 +16,7 @@ from openfl_like.plan.bundle import pack
 from openfl_like.plan.load import load_plan, workspace_of
 from openfl_like.services.local_federation import LocalFederation
 from openfl_like.services.signature import sign_bundle
+from openfl_like.services.spawn import clean_environment, fx_command
 from openfl_like.tensors.manifest import manifest_of
 from openfl_like.wire.channel import backoff
 from openfl_like.wire.director import UserClient
@@ -154,3 +155,44 @@ def _within(directory: Path) -> list[psutil.Process]:
             if Path(process.cwd()).is_relative_to(directory):
                 found.append(process)
     return found
+
+
+async def run_fx(
+    *words: str,
+    federation: LocalFederation | None = None,
+    cwd: Path | None = None,
+    line: str = "",
+    limit_s: float = 100.0,
+) -> tuple[int, str, str]:
+    """Runs a command of ``fx`` to its end, or kills it, and gives exit code, stdout and stderr.
+
+    Args:
+        words: The command.
+        federation: Its Director, and its user's certificate, are found by the command.
+        cwd: Where it runs.
+        line: What it reads from standard input.
+        limit_s: When it is killed.
+    """
+    found: dict[str, str] = {}
+    if federation is not None:
+        found = {"FX_DIRECTOR": federation.director, "FX_CERTIFICATES": str(federation.user_certificates)}
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *fx_command(*words), stdin=pipe, stdout=pipe, stderr=pipe, cwd=cwd, env=clean_environment(found)
+    )
+    try:
+        async with asyncio.timeout(limit_s):
+            out, err = await process.communicate(line.encode())
+    except BaseException:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        raise
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+async def fx_fine(*words: str, federation: LocalFederation | None = None, cwd: Path | None = None) -> str:
+    """Runs a command that must succeed, and gives its stdout."""
+    code, out, err = await run_fx(*words, federation=federation, cwd=cwd)
+    assert code == 0, err
+    return out

@@ -1,6 +1,5 @@
 """An experiment moves to another federation, with its own authority, and ends with the same bytes there."""
 
-import asyncio
 import json
 import secrets
 import shutil
@@ -8,12 +7,11 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from federations import OBEDIENT, PLAN, THREE, User, federation_of
+from federations import OBEDIENT, PLAN, THREE, User, federation_of, fx_fine, run_fx
 
 from openfl_like.errors import ConflictError
 from openfl_like.pki.files import load_credentials
 from openfl_like.services.local_federation import LocalFederation
-from openfl_like.services.spawn import clean_environment, fx_command
 from openfl_like.testing.evidence import gather
 from openfl_like.testing.invariants import Expected
 from openfl_like.testing.invariants import check as judge
@@ -22,26 +20,6 @@ from openfl_like.wire.checkpoints import CheckpointClient
 pytestmark = pytest.mark.process
 ROUNDS = 40
 ALL = ("admission.collaborators=[site-1, site-2, site-3]", f"aggregator.settings.rounds_to_train={ROUNDS}")
-
-
-async def fx(federation: LocalFederation, *words: str) -> tuple[int, str, str]:
-    """``fx experiment …`` as the user of a federation: its exit code and what it wrote."""
-    where = ("-d", federation.director, "--certificates", str(federation.user_certificates))
-    process = await asyncio.create_subprocess_exec(
-        *fx_command("experiment", *words, *where),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=clean_environment(),
-    )
-    async with asyncio.timeout(90):
-        out, err = await process.communicate()
-    return process.returncode or 0, out.decode(), err.decode()
-
-
-async def fine(federation: LocalFederation, *words: str) -> str:
-    code, out, err = await fx(federation, *words)
-    assert code == 0, err
-    return out
 
 
 async def leave(federation: LocalFederation, user: User, archive: Path) -> tuple[str, str, int]:
@@ -56,10 +34,12 @@ async def leave(federation: LocalFederation, user: User, archive: Path) -> tuple
         with pytest.raises(ConflictError, match=f"is RUNNING; .*'fx experiment cancel {moving}'"):
             await client.fetch(moving, archive)
     await user.client.cancel(moving)
-    told = json.loads(await fine(federation, "export", moving, "-o", str(archive), "--json"))["data"]
+    told = json.loads(
+        await fx_fine("experiment", "export", moving, "-o", str(archive), "--json", federation=federation)
+    )["data"]
     assert told["bytes"] == archive.stat().st_size > 1 << 20
     again = archive.with_name("again.tar")
-    await fine(federation, "export", moving, "-o", str(again))
+    await fx_fine("experiment", "export", moving, "-o", str(again), federation=federation)
     assert again.read_bytes() == archive.read_bytes()
     assert list((federation.state / "outgoing").iterdir()) == []
     return moving, undisturbed, (await user.client.experiment(moving)).versions[-1].version.round
@@ -80,13 +60,13 @@ async def test_an_experiment_goes_on_in_another_federation_to_the_same_bytes(tmp
         data = bytearray(archive.read_bytes())
         data[data.index(b".safetensors\0") // 512 * 512 + 512] ^= 1  # the first byte of the first model
         damaged.write_bytes(data)
-        code, _, refusal = await fx(there, "import", str(damaged))
+        code, _, refusal = await run_fx("experiment", "import", str(damaged), federation=there)
         assert (code, "the entry 'models/v" in refusal) == (2, True)
 
-        assert await fine(there, "import", str(archive)) == f"{moving}\n"
-        code, _, refusal = await fx(there, "import", str(archive))
+        assert await fx_fine("experiment", "import", str(archive), federation=there) == f"{moving}\n"
+        code, _, refusal = await run_fx("experiment", "import", str(archive), federation=there)
         assert (code, f"there is an experiment '{moving}' here already" in refusal) == (4, True)
-        (listed,) = json.loads(await fine(there, "list", "--json"))["data"]
+        (listed,) = json.loads(await fx_fine("experiment", "list", "--json", federation=there))["data"]
         assert (listed["id"], listed["status"], listed["owner"]) == (moving, "CANCELLED", "user")
         found = await user.client.experiment(moving)
         assert (found.versions, found.plan) == (before.versions, before.plan)
@@ -94,10 +74,14 @@ async def test_an_experiment_goes_on_in_another_federation_to_the_same_bytes(tmp
         assert history[:-1] == events
         assert (history[-1].kind, history[-1].fields["federation"]) == ("experiment_imported", "local")
         model = tmp_path / "model.safetensors"
-        told = json.loads(await fine(there, "model", moving, "--which", "last", "-o", str(model), "--json"))["data"]
+        told = json.loads(
+            await fx_fine(
+                "experiment", "model", moving, "--which", "last", "-o", str(model), "--json", federation=there
+            )
+        )["data"]
         assert told["sha256"] == before.versions[-1].sha256
 
-        assert "FINISHED" in await fine(there, "resume", moving, "--watch")
+        assert "FINISHED" in await fx_fine("experiment", "resume", moving, "--watch", federation=there)
         found = await user.client.experiment(moving)
         assert [item.version for item in found.versions] == [item.version for item in wanted.versions]
         assert found.versions[-1].sha256 == wanted.versions[-1].sha256 != ""

@@ -1,15 +1,13 @@
 """Go on with what was cancelled or has failed, across deaths of the Director: to the bytes of the undisturbed run."""
 
-import asyncio
 from pathlib import Path
 from typing import cast
 
 import pytest
-from federations import PLAN, THREE, User, federation_of
+from federations import PLAN, THREE, User, federation_of, run_fx
 
 from openfl_like.errors import ConflictError
 from openfl_like.services.local_federation import LocalFederation
-from openfl_like.services.spawn import clean_environment, fx_command
 from openfl_like.testing.evidence import gather
 from openfl_like.testing.invariants import Expected
 from openfl_like.testing.invariants import check as judge
@@ -17,20 +15,6 @@ from openfl_like.testing.invariants import check as judge
 pytestmark = pytest.mark.process
 ROUNDS = 50
 ALL = ("admission.collaborators=[site-1, site-2, site-3]", f"aggregator.settings.rounds_to_train={ROUNDS}")
-
-
-async def fx_resume(federation: LocalFederation, *words: str) -> tuple[int, str, str]:
-    """``fx experiment resume``: its exit code and what it wrote."""
-    where = ("-d", federation.director, "--certificates", str(federation.user_certificates))
-    process = await asyncio.create_subprocess_exec(
-        *fx_command("experiment", "resume", *words, *where),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=clean_environment(),
-    )
-    async with asyncio.timeout(60):
-        out, err = await process.communicate()
-    return process.returncode or 0, out.decode(), err.decode()
 
 
 async def check(user: User, experiment: str, undisturbed: str, lost: frozenset[str] = frozenset()) -> list[str]:
@@ -93,7 +77,7 @@ async def cancelled_twice(federation: LocalFederation, user: User, experiment: s
     await user.until(experiment, "round_finished", after=after, round=25)
     assert (await user.client.cancel(experiment)).status == "CANCELLED"
     await again(federation)
-    code, shown, words = await fx_resume(federation, experiment, "--watch")
+    code, shown, words = await run_fx("experiment", "resume", experiment, "--watch", federation=federation)
     assert code == 0, words
     return shown.splitlines()[-1:]
 
@@ -118,7 +102,7 @@ async def test_whatever_ended_it_what_is_resumed_has_the_bytes_of_the_undisturbe
         assert await cancelled_twice(federation, user, cancelled) == [f"FINISHED: {ROUNDS} of {ROUNDS} rounds are done"]
         failed = await user.submit(PLAN, *ALL, "deadline.rejoin_s=0.5")
         await failed_for_a_site(federation, user, failed)
-        code, _, refusal = await fx_resume(federation, undisturbed)
+        code, _, refusal = await run_fx("experiment", "resume", undisturbed, federation=federation)
         assert (code, "is FINISHED; only one that FAILED or was CANCELLED can be resumed" in refusal) == (4, True)
 
         kinds = await check(user, cancelled, undisturbed)

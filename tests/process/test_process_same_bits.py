@@ -3,11 +3,10 @@
 import asyncio
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
-from federations import PLAN, THREE, federation_of
+from federations import PLAN, THREE, federation_of, fx_fine
 
 from openfl_like.pki.roles import Role
 from openfl_like.plan.workspace import plan_path, template_path
@@ -19,19 +18,8 @@ pytestmark = pytest.mark.process
 THREE_SITES = "admission.collaborators=[site-1, site-2, site-3]"
 
 
-async def _fx(directory: Path, *arguments: str) -> str:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "openfl_like.cli", *arguments,
-        cwd=directory, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    async with asyncio.timeout(100):
-        output, errors = await process.communicate()
-    assert process.returncode == 0, errors.decode()
-    return output.decode()
-
-
 async def _simulated(directory: Path, plan: Path, overrides: list[str]) -> str:
-    output = await _fx(directory, "simulate", str(plan), *overrides, "-o", "simulated.safetensors")
+    output = await fx_fine("simulate", str(plan), *overrides, "-o", "simulated.safetensors", cwd=directory)
     sha256 = sha256_file(directory / "simulated.safetensors")
     assert re.search(r"^sha256 +(\w+)$", output, re.MULTILINE).group(1) == sha256  # type: ignore[union-attr] # None fails
     return sha256
@@ -49,7 +37,7 @@ async def _by_hand(directory: Path, plan: Path, overrides: list[str], experiment
     try:
         address = str(json.loads(await aggregator.line())["address"])
         take_part = ("collaborator", "start", "-p", str(plan), "-a", address, *overrides)
-        await asyncio.gather(*(_fx(directory, *take_part, "-n", site) for site in sites))
+        await asyncio.gather(*(fx_fine(*take_part, "-n", site, cwd=directory) for site in sites))
         assert await aggregator.wait() == 0
     finally:
         await aggregator.stop()
