@@ -8,9 +8,10 @@ from pathlib import Path
 import click
 
 from openfl_like.cli.main import fx
-from openfl_like.errors import MEANINGS, FederationError, explanation
+from openfl_like.errors import MEANINGS, FederationError
 from openfl_like.failpoints import POINTS, Action
 from openfl_like.registry import BUILTIN
+from openfl_like.services.doctor.finding import meaning_of
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
@@ -137,7 +138,7 @@ def commands_page() -> str:
 
 def error_page(kind: type[FederationError]) -> str:
     """Gives the page of an error code."""
-    summary, cause, cure = explanation(kind)
+    summary, cause, cure = meaning_of(kind)
     meaning = MEANINGS[kind]
     shown = "its message" if meaning.public else "only its code; the message stays in the log of the other side"
     return f"""# {kind.code} {kind.__name__}
@@ -159,7 +160,7 @@ def error_page(kind: type[FederationError]) -> str:
 def errors_page() -> str:
     """Gives the list of all error codes."""
     rows = "\n".join(
-        f"| [{kind.code}]({kind.code}.md) | {kind.__name__} | {explanation(kind)[0]} |"
+        f"| [{kind.code}]({kind.code}.md) | {kind.__name__} | {meaning_of(kind)[0]} |"
         for kind in sorted(MEANINGS, key=lambda kind: kind.code)
     )
     codes = sorted({meaning.exit_code for meaning in MEANINGS.values()})

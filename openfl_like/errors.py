@@ -410,15 +410,6 @@ class InternalError(FederationError):
     code = "E900"
 
 
-def explanation(kind: type[FederationError]) -> tuple[str, str, str]:
-    """Gives summary, cause and cure of an error, from its docstring; cause and cure are empty where it has none."""
-    texts = [" ".join(text.split()) for text in (kind.__doc__ or "").split("\n\n")]
-    found = {
-        label: text.removeprefix(label) for text in texts for label in ("Cause: ", "Cure: ") if text.startswith(label)
-    }
-    return texts[0], found.get("Cause: ", ""), found.get("Cure: ", "")
-
-
 @dataclass(frozen=True, slots=True)
 class Meaning:
     """What an error means at each edge of the platform.

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from openfl_like.errors import FederationError, explanation
+from openfl_like.errors import FederationError
 
 
 class Verdict(StrEnum):
@@ -37,6 +37,15 @@ class Finding:
     problems: tuple[str, ...] = ()
 
 
+def meaning_of(kind: type[FederationError]) -> tuple[str, str, str]:
+    """Gives summary, cause and cure of an error, from its docstring; cause and cure are empty where it has none."""
+    texts = [" ".join(text.split()) for text in (kind.__doc__ or "").split("\n\n")]
+    found = {
+        label: text.removeprefix(label) for text in texts for label in ("Cause: ", "Cure: ") if text.startswith(label)
+    }
+    return texts[0], found.get("Cause: ", ""), found.get("Cure: ", "")
+
+
 def fine(name: str, seen: str) -> Finding:
     """All is in order."""
     return Finding(name, Verdict.OK, seen)
@@ -61,7 +70,7 @@ def refusal(name: str, error: FederationError, cause: str = "", cure: str = "") 
         cause: Better than that.
         cure: As above.
     """
-    _, usual_cause, usual_cure = explanation(type(error))
+    _, usual_cause, usual_cure = meaning_of(type(error))
     seen = f"{error.place}: {error.message}" if error.place else error.message
     problems: tuple[str, ...] = getattr(error, "problems", ())
     cures = cure or error.cure or usual_cure
