@@ -92,14 +92,14 @@ def fx(ctx: click.Context, *, debug: bool) -> None:
 def _fail(error: BaseException, *, as_json: bool) -> int:
     """Tells of a failure and gives the exit code."""
     failure = failure_of(error)
-    if as_json:
-        from dataclasses import asdict
-
-        emit_failure(asdict(failure))
     if isinstance(error, click.ClickException):
         error.show()
     elif failure.exit_code != INTERRUPTED:
         say(line_of(failure))
+    if as_json:
+        from dataclasses import asdict
+
+        emit_failure(asdict(failure))
     return failure.exit_code
 
 
@@ -109,7 +109,7 @@ def main() -> None:
     debug = "--debug" in sys.argv or bool(os.environ.get("FX_DEBUG"))
     as_json = "--json" in sys.argv
     try:
-        result = fx.main(standalone_mode=False)
+        result = fx.main(prog_name="fx", standalone_mode=False)
         code = result if isinstance(result, int) else 0
     except BrokenPipeError:
         sys.stderr.close()

@@ -64,22 +64,21 @@ class AggregatorProcess:
         failpoint("director.dispatch.started")
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
-                line = await found.child.line()
+                address = await found._told_address()
         except TimeoutError:
             await found.end()
             raise AggregatorLostError(f"the aggregator was not ready within {START_TIMEOUT_S:g} s") from None
         except asyncio.CancelledError:
             await found.end()
             raise
-        told = json.loads(line or "{}")
-        if "address" not in told:  # it has ended, or says with which error it does
+        if not address:
             reason = await found.post_mortem()
             if found.child.process.returncode == NO_ROOM_EXIT:
                 raise StorageError(reason)
             if found.child.process.returncode in REFUSALS:
                 raise ExperimentFailedError(reason)
             raise AggregatorLostError(reason)
-        found.address = str(told["address"])
+        found.address = address
         return found
 
     async def live(self, following: Coroutine[Any, Any, bool]) -> None:
@@ -120,6 +119,13 @@ class AggregatorProcess:
     async def end(self, grace_s: float = 3.0) -> int:
         """Ends it with everything it started and gives the exit code."""
         return await self.child.stop(grace_s)
+
+    async def _told_address(self) -> str:
+        """Where it says that it listens; empty when it has ended, which it does after it has told of an error."""
+        while line := await self.child.line():
+            if "address" in (told := json.loads(line)):
+                return str(told["address"])
+        return ""
 
     async def _read_out(self) -> None:
         """Takes what it may write, so that it can go on writing."""

@@ -163,8 +163,9 @@ class LocalFederation:
         except TimeoutError:
             line = ""
         found: dict[str, object] = json.loads(line or "{}")
-        if "kind" not in found:  # it has ended, or says with which error it does
-            await child.wait()
+        if "kind" not in found:
+            if line:  # it says with which error it ends
+                await child.wait()
             last = next((text for text in reversed(child.tail) if text.strip()), "it wrote nothing")
             raise UnreachableError(f"the {name} did not start: {last}", place=str(self.log(name)))
         return found

@@ -4,16 +4,20 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import psutil
 import pytest
 
+from openfl_like.errors import ExperimentFailedError
 from openfl_like.federation.parties import LogLines
 from openfl_like.services import log_sender, vigil
+from openfl_like.services.aggregator_process import AggregatorProcess
 from openfl_like.services.allowance import Bucket, Kept, Metered, Outlet, Rate
 from openfl_like.services.log_sender import LOG_LINE_LIMIT, LogRoute, LogSender
-from openfl_like.services.spawn import Standby, clean_environment, describe_exit, fx_command, spawn
+from openfl_like.services.spawn import Child, Standby, clean_environment, describe_exit, fx_command, spawn
 from openfl_like.services.strays import end_marked, end_noted, mark_of, note_processes
 
 
@@ -180,6 +184,32 @@ async def test_lines_of_an_environment_say_who_wrote_them(lines: Lines, tmp_path
     sender.flush()
     assert lines.sent.get_nowait().lines == ("envoy: installing",)
     assert (tmp_path / "environment.log").read_text() == "installing\n"
+
+
+class Ready:
+    """A stand-by that runs a script."""
+
+    def __init__(self, script: str) -> None:
+        self.script = script
+
+    async def start(self, _: object, on_line: Callable[[str], None]) -> Child:
+        return await spawn([sys.executable, "-c", self.script], on_line=on_line)
+
+
+async def test_an_aggregator_that_tells_of_its_error_is_let_end_by_itself() -> None:
+    refusing = (
+        "import sys, time\n"
+        'print(\'{"ok": false, "error": {"code": "E302"}}\', flush=True)\n'
+        "time.sleep(0.1)\n"
+        "sys.stderr.write('Error [E302]: it is not mine\\n')\n"
+        "sys.exit(4)\n"
+    )
+    with pytest.raises(ExperimentFailedError, match=r"exit code 4; last line: Error \[E302\]: it is not mine"):
+        await AggregatorProcess.start(cast("Standby", Ready(refusing)), (), lambda _: None)
+    listening = 'import signal\nprint(\'{"kind": "listening", "address": "here:1"}\', flush=True)\nsignal.pause()\n'
+    process = await AggregatorProcess.start(cast("Standby", Ready(listening)), (), lambda _: None)
+    assert process.address == "here:1"
+    await process.end(grace_s=0.0)
 
 
 async def test_the_end_of_a_child_is_noticed_at_once_whoever_holds_its_pipes() -> None:
