@@ -16,7 +16,7 @@ from openfl_like.cli.options import (
     own_certificates,
     site_options,
 )
-from openfl_like.cli.output import emit, json_option
+from openfl_like.cli.output import emit, json_option, put
 
 if TYPE_CHECKING:
     from openfl_like.services.doctor.finding import Finding
@@ -147,20 +147,20 @@ def _show(reports: "Sequence[Report]", *, as_json: bool) -> int:
         emit({"healthy": not bad, "reports": shown}, as_json=True)
         return FOUND if bad else 0
     for report in reports:
-        click.echo(report.subject)
+        put(report.subject)
         for finding in report.findings:
             _print(finding)
     counts = {verdict: sum(finding.verdict is verdict for finding in findings) for verdict in Verdict}
     told = f"{counts[Verdict.OK]} in order, {counts[Verdict.WARN]} to look at, {counts[Verdict.FAIL]} wrong"
     skipped = f", {counts[Verdict.SKIP]} not looked at" if counts[Verdict.SKIP] else ""
-    click.echo(f"{told}{skipped}")
+    put(f"{told}{skipped}")
     return FOUND if bad else 0
 
 
 def _print(finding: "Finding") -> None:
-    click.echo(f"  {finding.verdict.value:<4}  {finding.name}: {finding.seen}")
+    put(f"  {finding.verdict.value:<4}  {finding.name}: {finding.seen}")
     for problem in finding.problems:
-        click.echo(f"          - {problem}")
+        put(f"          - {problem}")
     for label, text in (("why", finding.cause), ("do", finding.cure)):
         if text and finding.verdict.value in {"warn", "fail"}:
-            click.echo(f"        {label + ':':<4} {text}")
+            put(f"        {label + ':':<4} {text}")

@@ -32,7 +32,8 @@ def health(folder: Path, *, ready: bool, as_json: bool) -> None:
         {"directory": str(one.directory), "role": one.role, "alive": one.alive, "ready": one.alive and one.ready}
         for one in found
     ]
-    emit(rows, as_json=as_json)
+    if not as_json:  # that has one document: these rows, or the error
+        emit(rows, as_json=False)
     for one in found:
         if not one.alive:
             message = f"the {one.role} has not said for {STALE_S:g} s that it is alive"
@@ -40,3 +41,5 @@ def health(folder: Path, *, ready: bool, as_json: bool) -> None:
         if ready and not one.ready:
             cure = "'fx doctor envoy' looks for the reason"
             raise UnreachableError(f"the {one.role} is not connected", place=str(one.directory), cure=cure)
+    if as_json:
+        emit(rows, as_json=True)

@@ -89,3 +89,12 @@ def test_the_command_fails_unless_all_are_alive_and_ready_if_that_is_asked(tmp_p
     assert look(tmp_path, "--ready") == ""
     write(tmp_path / "envoy-b", at=time.monotonic() - 60)
     assert "envoy-b: the envoy has not said for 30 s" in look(tmp_path)
+
+
+def test_for_programs_there_is_one_document_and_it_is_the_rows_only_if_all_is_well(tmp_path: Path) -> None:
+    write(tmp_path / "envoy-a", at=time.monotonic() - 60)
+    result = CliRunner().invoke(fx, ["health", "--json", str(tmp_path)])
+    assert (result.stdout, type(result.exception)) == ("", UnreachableError)
+    write(tmp_path / "envoy-a", at=time.monotonic())
+    said = json.loads(CliRunner().invoke(fx, ["health", "--json", str(tmp_path)]).stdout)
+    assert said["data"] == [{"directory": str(tmp_path / "envoy-a"), "role": "envoy", "alive": True, "ready": True}]
