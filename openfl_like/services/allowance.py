@@ -120,10 +120,15 @@ class Kept:
     site: str
     _told: bool = False
 
+    @property
+    def word(self) -> str:
+        """What is said in place of the lines."""
+        return f"(site '{self.site}' keeps its logs: logs.share of its shard.yaml is false)"
+
     def admit(self, lines: Iterable[str]) -> list[str]:  # noqa: ARG002 (the outlet's signature)
         """Gives the word, the first time."""
         told, self._told = self._told, True
-        return [] if told else [f"(site '{self.site}' keeps its logs: logs.share of its shard.yaml is false)"]
+        return [] if told else [self.word]
 
     def settle(self) -> list[str]:
         """Gives nothing."""

@@ -36,10 +36,13 @@ class SiteLogs:
         return LogRoute(experiment, self._site, self._send, outlet, shared=shared)
 
     def lost(self, routes: Iterable[LogRoute]) -> None:
-        """Tells those who read our logs that lines may be missing: there was another session with the Director."""
+        """Tells those who read our logs that lines may be missing: there was another session with the Director.
+
+        That a site keeps its logs is told again, for that may have been lost as well.
+        """
         for route in routes:
-            if route.shared:
-                self._send(LogLines(route.experiment, route.source, (LOST,)))
+            text = LOST if route.shared else Kept(self._site).word
+            self._send(LogLines(route.experiment, route.source, (text,)))
 
     def _send(self, lines: LogLines) -> None:
         dropped = self._dropped.pop(lines.experiment, 0)

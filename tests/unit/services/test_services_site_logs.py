@@ -28,6 +28,7 @@ async def test_shard_yaml_decides_each_time_whether_lines_leave(tmp_path: Path) 
     assert (kept.shared, type(kept.outlet)) == (False, Kept)
     site.lost([shared, kept])
     assert outbox.get_nowait() == LogLines("e1", "bern", (LOST,))
+    assert outbox.get_nowait() == LogLines("e2", "bern", (Kept("bern").word,))
     assert outbox.empty()
     logs(tmp_path, "logs: {shar: false}")
     with pytest.raises(SettingsError, match="shar"):
