@@ -7,10 +7,12 @@ from openfl_like.api.federation import Federation
 from openfl_like.errors import NotFoundError
 from openfl_like.federation.cause import Cause, Why, excerpt, explain
 from openfl_like.federation.events import Status
-from openfl_like.federation.parties import EventRecord, ExperimentSummary
+from openfl_like.federation.parties import EventRecord, ExperimentSummary, Series
 
 KEPT_LINES = 5000
 """Lines of a log among which the cause is looked for."""
+BEFORE_S, AFTER_S = 600.0, 120.0
+"""Of the site's machine, so much is shown around the moment at which it went wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +22,13 @@ class Evidence:
     Attributes:
         source: Whose log the lines are from: the site, or ``aggregator``.
         lines: The log up to what the cause quotes, or its last lines.
+        machine: What the site's machine told around then; None if the cause is at no site, or the Director has been
+            started again since.
     """
 
     source: str = ""
     lines: tuple[str, ...] = ()
+    machine: Series | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,5 +80,31 @@ def _evidence(federation: Federation, experiment: str, cause: Cause) -> Evidence
         for part in federation.logs(experiment, source):
             kept.extend(part.lines)
     except NotFoundError:  # it has logged nothing
-        return Evidence(source)
-    return Evidence(source, tuple(excerpt(list(kept), cause)))
+        kept.clear()
+    return Evidence(source, tuple(excerpt(list(kept), cause)), _machine(federation, cause))
+
+
+def _machine(federation: Federation, cause: Cause) -> Series | None:
+    if not cause.site:
+        return None
+    try:
+        history = federation.envoy(cause.site).history
+    except NotFoundError:  # the checkpoint of an experiment that ran elsewhere
+        return None
+    return next((found for series in history if (found := around(series, cause.time)) is not None), None)
+
+
+def around(series: Series, moment: float) -> Series | None:
+    """Gives the part of a series that is about a moment; None if there is none.
+
+    Args:
+        series: Of a machine.
+        moment: Seconds since the epoch.
+    """
+    first, last = moment - BEFORE_S - series.slot_s, moment + AFTER_S
+    kept = [place for place, time in enumerate(series.times) if first < time <= last]
+    if not kept:
+        return None
+    values = {name: tuple(numbers[place] for place in kept) for name, numbers in series.values.items()}
+    told = {name: numbers for name, numbers in values.items() if any(number is not None for number in numbers)}
+    return Series(series.slot_s, tuple(series.times[place] for place in kept), told)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from openfl_like.cli.options import director_options, own_certificates
-from openfl_like.cli.output import clock, emit, json_option, put
+from openfl_like.cli.output import clock, emit, json_option, print_table, put
 
 if TYPE_CHECKING:
     from openfl_like.api.explanation import Explanation
@@ -43,6 +43,8 @@ def _fields(found: "Explanation") -> dict[str, object]:
 
 
 def _show(found: "Explanation") -> None:
+    from openfl_like.cli.machine import course
+
     answer, cause = found.why, found.why.cause
     put(f"{found.summary.id} is {found.summary.standing}: {answer.sentence}")
     fields: dict[str, object] = {"since": clock(answer.since)} if answer.since else {}
@@ -62,3 +64,8 @@ def _show(found: "Explanation") -> None:
         put(f"from the log of {found.evidence.source}:")
         for line in found.evidence.lines:
             put(f"  {line}")
+    machine = found.evidence.machine
+    if machine is not None:
+        print_table(
+            course(machine), f"the machine of {found.evidence.source} around then, in means of {machine.slot_s:g} s"
+        )

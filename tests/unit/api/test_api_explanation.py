@@ -1,0 +1,24 @@
+"""What a machine told around the moment at which something went wrong."""
+
+from openfl_like.api.explanation import AFTER_S, BEFORE_S, around
+from openfl_like.federation.parties import Series
+
+HOUR = Series(
+    30.0,
+    tuple(1000.0 + 30.0 * place for place in range(120)),
+    {"cpu_percent": tuple(float(place) for place in range(120)), "gpu_percent": (5.0, *(None,) * 119)},
+)
+
+
+def test_it_is_the_part_about_the_moment_and_only_what_was_told_then() -> None:
+    found = around(HOUR, 3000.0)
+    assert found is not None
+    assert found.times[0] <= 3000.0 - BEFORE_S < found.times[1]
+    assert found.times[-1] == 3000.0 + AFTER_S - (3000.0 + AFTER_S - 1000.0) % 30.0
+    assert set(found.values) == {"cpu_percent"}
+    assert len(found.values["cpu_percent"]) == len(found.times)
+
+
+def test_a_moment_of_which_nothing_is_known_has_none() -> None:
+    assert around(HOUR, 1.0) is None
+    assert around(HOUR, 90_000.0) is None
