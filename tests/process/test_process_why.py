@@ -33,6 +33,8 @@ async def test_the_site_whose_task_raised_is_named_with_its_log_and_who_waits_sa
         assert (cause.site, cause.phase, cause.round, cause.error) == ("site-2", "train", 1, "ValueError")
         assert "the scanner is on fire" in cause.message
         assert "the scanner is on fire" in "".join(found.evidence.lines)
+        assert found.evidence.machine is not None
+        assert {"memory_percent", "disk_percent"} <= set(found.evidence.machine.values)
 
         hanging = await user.submit(PLAN, "admission.collaborators=[site-1, site-3]")
         queued = await user.submit(PLAN, alone)
