@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 TOOLS := $(VENV)/.tools
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-process chaos chaos-sample failpoints determinism bench bench-quick docs image-check golden protos clean
+.PHONY: help demo test check test-process test-process-sample chaos chaos-sample failpoints determinism bench bench-quick docs image-check golden protos clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -30,6 +30,9 @@ test: $(TOOLS) ## Run all tests, those with real processes too
 
 test-process: $(TOOLS) ## Run the tests that start real daemons
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests -m process
+
+test-process-sample: $(TOOLS) ## The same with a third of the long ones, by a seed that is drawn and printed
+	$(BIN)/python -m pytest -n 2 --dist loadgroup tests -m process --sample $(or $(SEED),$(shell $(PYTHON) -c 'import random; print(random.randrange(10000))'))
 
 check: $(TOOLS) ## Formatting, lint, types, layers, and every test without child processes
 	$(BIN)/ruff format --check .
@@ -63,7 +66,10 @@ docs: $(TOOLS) ## Build the documentation site; a warning is an error
 	$(BIN)/sphinx-build -q -W --keep-going -c docs/site -b html . build/docs
 	@echo "see build/docs/index.html"
 
-image-check: $(TOOLS) ## Build the image without a daemon and play docs/deploy/compose.yaml with it (root; buildah, debootstrap)
+image-test-process-sample: $(TOOLS) ## The same with a third of the long ones, by a seed that is drawn and printed
+	$(BIN)/python -m pytest -n 2 --dist loadgroup tests -m process --sample $(or $(SEED),$(shell $(PYTHON) -c 'import random; print(random.randrange(10000))'))
+
+check: $(TOOLS) ## Build the image without a daemon and play docs/deploy/compose.yaml with it (root; buildah, debootstrap)
 	$(BIN)/python tests/image/check_image.py
 
 golden: $(TOOLS) ## Write the golden files anew; the difference is for you to judge

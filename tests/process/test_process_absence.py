@@ -43,6 +43,7 @@ async def test_without_a_quorum_the_experiment_fails_with_the_reason(tmp_path: P
         assert "site 'site-3' left: its connection was lost" in ended.reason
 
 
+@pytest.mark.long
 async def test_a_collaborator_that_dies_again_and_again_is_absent_and_the_reason_says_how_it_died(
     tmp_path: Path,
 ) -> None:
@@ -61,6 +62,7 @@ async def test_a_collaborator_that_dies_again_and_again_is_absent_and_the_reason
         assert reason in ended.reason
 
 
+@pytest.mark.long
 async def test_a_site_that_sends_nothing_is_absent_at_the_deadline(tmp_path: Path) -> None:
     async with federation_of(SITES, tmp_path) as (_, user):
         experiment = await user.submit(
@@ -96,6 +98,7 @@ async def test_an_envoy_that_was_killed_and_started_again_is_part_of_the_running
         await user.client.cancel(experiment)
 
 
+@pytest.mark.long
 async def test_two_hundred_quick_rounds_lose_no_site(tmp_path: Path) -> None:
     sites = shards(site_1="site-1", site_2="site-2", site_3="site-3")
     async with federation_of(sites, tmp_path) as (_, user):

@@ -16,6 +16,7 @@ def run(module: str, *arguments: str) -> tuple[int, dict[str, object], str]:
     return done.returncode, json.loads(done.stdout or "{}"), done.stderr
 
 
+@pytest.mark.long
 def test_broken_lines_change_nothing_that_is_checked(tmp_path: Path) -> None:
     code, line, words = run("chaos", "--seed", "4", "--faults", "4", "--mix", "lines", "--keep", str(tmp_path / "run"))
     assert code == 0, words

@@ -45,6 +45,7 @@ async def leave(federation: LocalFederation, user: User, archive: Path) -> tuple
     return moving, undisturbed, (await user.client.experiment(moving)).versions[-1].version.round
 
 
+@pytest.mark.long
 async def test_an_experiment_goes_on_in_another_federation_to_the_same_bytes(tmp_path: Path) -> None:
     archive = tmp_path / "checkpoint.tar"
     async with AsyncExitStack() as stack:

@@ -55,6 +55,7 @@ async def finished(user: User, experiment: str) -> str:
     return (await user.client.experiment(experiment)).versions[-1].sha256
 
 
+@pytest.mark.long
 async def test_clocks_that_are_wrong_or_step_change_nothing(tmp_path: Path) -> None:
     clocks = WallClocks(tmp_path / "clocks")
     clocks.set({})

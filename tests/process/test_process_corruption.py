@@ -101,6 +101,7 @@ async def failed_over(user: User, experiment: str, *words: str) -> None:
         assert word in ended.reason
 
 
+@pytest.mark.long
 async def test_damage_is_found_at_the_next_start_and_what_is_put_back_ends_with_the_same_bytes(tmp_path: Path) -> None:
     async with federation_of(THREE, tmp_path) as (federation, user):
         wanted = await sha256_of(user, await user.submit(PLAN, *ALL))
@@ -146,6 +147,7 @@ async def test_damage_is_found_at_the_next_start_and_what_is_put_back_ends_with_
         assert await sha256_of(user, experiment) == wanted
 
 
+@pytest.mark.long
 async def test_a_damaged_queue_or_submission_is_refused_by_name(tmp_path: Path) -> None:
     async with federation_of(THREE, tmp_path) as (federation, user):
         running, queued = await user.submit(PLAN, *ALL), await user.submit(PLAN, *ALL)

@@ -153,6 +153,7 @@ async def lines(user: User, experiment: str, site: str) -> list[str]:
     return [line.partition("told ")[2] for line in found if "told " in line]
 
 
+@pytest.mark.long
 async def test_each_worker_gets_what_the_plan_wishes_and_its_site_gives(
     plan: Path, sites: dict[str, Path], tmp_path: Path
 ) -> None:

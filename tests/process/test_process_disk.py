@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.long]
 SCENARIO = Path(__file__).with_name("disk_scenario.py")
 NAMESPACES = ("unshare", "--user", "--map-root-user", "--mount")
 RECOVERY_S = 30

@@ -158,6 +158,7 @@ async def accepted_until_revoked(
             await asyncio.sleep(0.2)
 
 
+@pytest.mark.long
 async def test_a_revoked_site_is_out_within_ten_seconds_and_the_round_goes_on(tmp_path: Path) -> None:
     async with enrolled_federation(tmp_path) as (federation, user, address, authority):
         experiment = await user.submit(PLAN, LONG, "admission.min_collaborators=3", *QUORUM)
@@ -216,6 +217,7 @@ def shorten(certs: Path, lifetime_s: float) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+@pytest.mark.long
 async def test_ten_renewals_in_one_experiment_fail_no_round(tmp_path: Path) -> None:
     async with enrolled_federation(tmp_path, timedelta(seconds=60)) as (federation, user, _, _):
         experiment = await user.submit(PLAN, LONG, "admission.min_collaborators=3")

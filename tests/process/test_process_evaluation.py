@@ -10,6 +10,7 @@ pytestmark = pytest.mark.process
 SITES = ("site-1", "site-2")
 
 
+@pytest.mark.long
 async def test_every_site_evaluates_the_models_of_all(tmp_path: Path) -> None:
     async with federation_of(shards(site_1="site-1", site_2="site-2"), tmp_path) as (federation, user):
         models: list[str] = []

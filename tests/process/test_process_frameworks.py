@@ -45,6 +45,7 @@ async def simulated(plan: Path, out: Path, overrides: list[str], *more: str) -> 
         ("numpy_breast_cancer", "breast_cancer", (30,), 0.95),
     ],
 )
+@pytest.mark.long
 async def test_a_template_runs_the_same_under_a_director_and_simulated(
     template: str, plan: str, shape: tuple[int, ...], least: float, tmp_path: Path
 ) -> None:

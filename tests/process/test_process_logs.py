@@ -49,6 +49,7 @@ def _follow(federation: LocalFederation, experiment: str, on_line: Callable[[str
         return found
 
 
+@pytest.mark.long
 async def test_who_follows_gets_every_line_of_every_process_once_even_if_the_director_dies(tmp_path: Path) -> None:
     sites = {
         "site-1": _site(tmp_path / "one", "site-1"),

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.process
 LONG = "aggregator.settings.rounds_to_train=100000"
 
 
+@pytest.mark.long
 async def test_two_experiments_submitted_at_once_run_one_after_the_other(tmp_path: Path) -> None:
     async with federation_of(THREE, tmp_path) as (_, user):
         one, two = await asyncio.gather(
@@ -34,6 +35,7 @@ async def test_the_same_request_never_makes_two_experiments(tmp_path: Path) -> N
         assert [summary.id for summary in await user.client.experiments()] == [one]
 
 
+@pytest.mark.long
 async def test_a_running_experiment_is_cancelled_within_three_seconds_and_the_queue_goes_on(tmp_path: Path) -> None:
     async with federation_of(THREE, tmp_path) as (federation, user):
         running = await user.submit(PLAN, LONG)
@@ -59,6 +61,7 @@ async def test_a_hanging_task_does_not_hold_up_a_cancellation(tmp_path: Path) ->
         assert time.monotonic() - start < 3
 
 
+@pytest.mark.long
 async def test_a_worker_that_raises_fails_its_experiment_and_nothing_else(tmp_path: Path) -> None:
     sites = shards(site_1="site-1", site_2="raising")
     async with federation_of(sites, tmp_path) as (federation, user):
@@ -72,6 +75,7 @@ async def test_a_worker_that_raises_fails_its_experiment_and_nothing_else(tmp_pa
         assert all(child.process.returncode is None for child in federation.children.values())
 
 
+@pytest.mark.long
 async def test_a_task_that_kills_every_worker_fails_its_experiment_and_nothing_else(tmp_path: Path) -> None:
     sites = shards(site_1="site-1", site_2="hanging")
     async with federation_of(sites, tmp_path) as (federation, user):
@@ -90,6 +94,7 @@ async def test_a_task_that_kills_every_worker_fails_its_experiment_and_nothing_e
         assert all(child.process.returncode is None for child in federation.children.values())
 
 
+@pytest.mark.long
 async def test_an_experiment_whose_aggregator_never_starts_fails_and_those_behind_it_finish(tmp_path: Path) -> None:
     poison = tmp_path / "poison"
     poison.write_text("aggregator.opened=kill@1+")

@@ -49,6 +49,7 @@ async def sha256_of(user: User, experiment: str) -> str:
     return (await user.client.experiment(experiment)).versions[-1].sha256
 
 
+@pytest.mark.long
 async def test_whatever_dies_in_mid_round_the_last_model_is_the_same(tmp_path: Path) -> None:
     async with federation_of(THREE, tmp_path) as (federation, user):
         undisturbed, experiment = await user.submit(PLAN, *ALL), await user.submit(PLAN, *ALL)
@@ -94,6 +95,7 @@ async def test_whatever_dies_in_mid_round_the_last_model_is_the_same(tmp_path: P
         assert starts == [1, 2, 3, 4]
 
 
+@pytest.mark.long
 async def test_a_frozen_aggregator_is_replaced_within_twenty_seconds(tmp_path: Path) -> None:
     async with federation_of(THREE, tmp_path) as (federation, user):
         experiment = await user.submit(PLAN, *ALL)
@@ -108,6 +110,7 @@ async def test_a_frozen_aggregator_is_replaced_within_twenty_seconds(tmp_path: P
         await check(user, experiment)
 
 
+@pytest.mark.long
 async def test_an_aggregator_that_dies_again_and_again_ends_its_experiment_and_the_queue_goes_on(
     tmp_path: Path,
 ) -> None:

@@ -96,6 +96,7 @@ async def failed_for_a_site(federation: LocalFederation, user: User, experiment:
     assert (await user.ended(experiment)).status == "FINISHED"
 
 
+@pytest.mark.long
 async def test_whatever_ended_it_what_is_resumed_has_the_bytes_of_the_undisturbed_run(tmp_path: Path) -> None:
     async with federation_of(THREE, tmp_path) as (federation, user):
         undisturbed, cancelled = await user.submit(PLAN, *ALL), await user.submit(PLAN, *ALL)

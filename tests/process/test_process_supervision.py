@@ -69,6 +69,7 @@ async def test_and_when_the_next_envoy_starts_if_all_of_them_were_killed(tmp_pat
         await user.client.cancel(experiment)
 
 
+@pytest.mark.long
 async def test_a_frozen_worker_and_a_frozen_collaborator_are_replaced_within_twenty_seconds(tmp_path: Path) -> None:
     async with federation_of(shards(site_1="site-1", site_2="site-2"), tmp_path) as (federation, user):
         experiment = await user.submit(PLAN, *LONG)

@@ -84,6 +84,7 @@ async def test_the_roster_tells_shards_and_the_state_of_machines(tmp_path: Path)
         assert [record.name for record in records if not record.online] == ["site-2"]
 
 
+@pytest.mark.long
 async def test_a_director_that_was_killed_goes_on_with_its_queue_and_its_sites_come_back(tmp_path: Path) -> None:
     async with federation_of(THREE, tmp_path) as (federation, user):
         before = await user.submit()
