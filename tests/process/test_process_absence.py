@@ -16,6 +16,7 @@ QUORUM = (
 )
 
 
+@pytest.mark.long
 async def test_with_a_quorum_the_round_goes_on_and_its_record_names_the_absent_site(tmp_path: Path) -> None:
     async with federation_of(SITES, tmp_path) as (federation, user):
         experiment = await user.submit(PLAN, *QUORUM, *HALF)
@@ -32,6 +33,7 @@ async def test_with_a_quorum_the_round_goes_on_and_its_record_names_the_absent_s
         assert len(rounds) == 4
 
 
+@pytest.mark.long
 async def test_without_a_quorum_the_experiment_fails_with_the_reason(tmp_path: Path) -> None:
     async with federation_of(SITES, tmp_path) as (federation, user):
         experiment = await user.submit(PLAN, *QUORUM)
@@ -83,6 +85,7 @@ async def test_too_few_envoys_end_the_experiment_with_their_names(tmp_path: Path
         assert "missing: site-9" in ended.reason
 
 
+@pytest.mark.long
 async def test_an_envoy_that_was_killed_and_started_again_is_part_of_the_running_experiment(tmp_path: Path) -> None:
     sites = shards(site_1="site-1", site_2="site-2", site_3="site-3")
     async with federation_of(sites, tmp_path) as (federation, user):

@@ -42,7 +42,14 @@ async def others_trained(files: ExperimentFiles) -> bool:
                 sent = store.latest("assignment_sent")
                 if sent is not None and sent.fields["phase"] == "train":
                     told = store.events(sent.sequence - 6, kinds=["update_received"])
-                    if sum(event.fields["round"] == sent.fields["round"] for event in told) == 2:
+                    trained = {
+                        event.fields["collaborator"]
+                        for event in told
+                        if (event.fields["round"], event.fields["phase"]) == (sent.fields["round"], "train")
+                    }
+                    if "site-3" in trained:
+                        return False  # it was frozen too late: the round ends without it
+                    if trained == {"site-1", "site-2"}:
                         return True
                 await asyncio.sleep(0.02)
     return False

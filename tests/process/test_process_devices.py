@@ -74,6 +74,7 @@ async def told(federation: LocalFederation, user: Federation, name: str) -> Envo
             await asyncio.sleep(0.2)
 
 
+@pytest.mark.long
 async def test_monitors_that_raise_and_hang_cost_their_own_numbers_only(metered: Path, tmp_path: Path) -> None:
     sites = {"site-1": metered, "site-2": THREE["site-2"]}
     async with federation_of(sites, tmp_path) as (federation, user):
@@ -96,7 +97,7 @@ async def test_monitors_that_raise_and_hang_cost_their_own_numbers_only(metered:
         shown = fx(federation, "envoy", "show", "site-1")
         assert "energy_j     2.5" in shown
         assert "the last hour, in means of 30 s" in shown
-        told_all = json.loads(fx(federation, "envoy", "show", "site-1", "--json"))
+        told_all = json.loads(fx(federation, "envoy", "show", "site-1", "--json"))["data"]
         assert told_all["record"]["name"] == "site-1"
         assert [series["slot_s"] for series in told_all["history"]] == [30.0, 300.0]
 

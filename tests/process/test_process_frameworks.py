@@ -60,6 +60,7 @@ async def test_a_template_runs_the_same_under_a_director_and_simulated(
     assert record.versions[-1].version.metrics["accuracy"] >= least
 
 
+@pytest.mark.long
 async def test_an_experiment_under_a_director_starts_from_a_model_of_the_user_s(tmp_path: Path) -> None:
     mine: dict[str, np.ndarray] = {"bias": np.full((), 0.5, np.float32), "weight": np.linspace(-1, 1, 30, dtype="f4")}
     write_model(tmp_path / "mine.pt", mine)

@@ -58,6 +58,8 @@ async def test_numbers_give_the_same_sha256_in_all_three_modes(tmp_path: Path) -
     assert simulated == by_hand == record.versions[-1].sha256 == sha256_file(tmp_path / "director.safetensors")
 
 
+@pytest.mark.long
+@pytest.mark.timeout(300)
 @pytest.mark.torch
 async def test_digits_give_the_same_sha256_in_all_three_modes(tmp_path: Path) -> None:
     plan = plan_path("digits_fedavg")

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.process
 
 
 @pytest.mark.parametrize("point", ["director.submit.row.before", "director.submit.announced"])
+@pytest.mark.long
 async def test_a_director_that_dies_over_a_submission_is_asked_again_by_fx_itself(tmp_path: Path, point: str) -> None:
     armed, landed = tmp_path / "armed", tmp_path / "landed"
     switch = {failpoints.SWITCH: f"@{armed}", failpoints.LANDED: str(landed)}
@@ -38,6 +39,7 @@ async def test_a_director_that_dies_over_a_submission_is_asked_again_by_fx_itsel
         assert kinds.count("experiment_queued") <= 1
 
 
+@pytest.mark.long
 async def test_what_the_power_cut_took_of_a_waiting_experiment_is_unpacked_again(tmp_path: Path) -> None:
     async with federation_of(THREE, tmp_path) as (federation, user):
         running = await user.submit(PLAN, "aggregator.settings.rounds_to_train=100000")

@@ -29,6 +29,7 @@ async def _roster(user: User, settled: Callable[[list[EnvoyRecord]], bool]) -> l
     raise AssertionError("unreachable")
 
 
+@pytest.mark.long
 async def test_many_users_follow_one_running_experiment_from_its_beginning(tmp_path: Path) -> None:
     async with federation_of(THREE, tmp_path) as (federation, user):
         experiment = await user.submit(PLAN, LONG)

@@ -22,6 +22,7 @@ async def _why(federation: LocalFederation, experiment: str) -> Explanation:
     return await asyncio.to_thread(ask)
 
 
+@pytest.mark.long
 async def test_the_site_whose_task_raised_is_named_with_its_log_and_who_waits_says_for_whom(tmp_path: Path) -> None:
     async with federation_of(shards(site_1="site-1", site_2="raising", site_3="hanging"), tmp_path) as (local, user):
         alone = "admission.collaborators=[site-1, site-2]"
