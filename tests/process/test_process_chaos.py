@@ -31,12 +31,14 @@ def test_a_point_that_somebody_ran_into_is_survived_and_one_that_nobody_ran_into
     assert (line["landed"], line["missed"], line["broken"]) == (4, [], [])
 
 
+@pytest.mark.long
 def test_what_takes_longer_is_survived() -> None:
     code, line, words = run("failpoint_suite", "--action", "delay", "aggregator.drained", "worker.loaded")
     assert code == 0, words
     assert line["landed"] == 2
 
 
+@pytest.mark.long
 def test_a_plan_has_the_same_bytes_whoever_is_killed() -> None:
     code, line, words = run("determinism", "--runs", "2", "--seed", "3")
     assert code == 0, words

@@ -34,6 +34,7 @@ def _demo(directory: Path, *arguments: str) -> dict[str, dict[str, float]]:
     return {row["model"]: row for row in comparison["rows"]}
 
 
+@pytest.mark.long
 def test_four_hospitals_together_beat_each_of_them_alone(tmp_path: Path) -> None:
     rows = _demo(tmp_path)
     federated, pooled = rows.pop("federated"), rows.pop("pooled")
@@ -51,6 +52,7 @@ def test_three_sites_with_different_digits_learn_all_of_them(tmp_path: Path) -> 
     assert _demo(tmp_path, "--plan", "digits")["federated"]["accuracy"] >= 0.93
 
 
+@pytest.mark.long
 def test_the_director_is_killed_in_mid_round_and_the_model_has_the_same_bytes(tmp_path: Path) -> None:
     lines = _run(tmp_path, "--chaos", "--plan", "breast_cancer", "-s", "aggregator.settings.rounds_to_train=60")
     notes = [line for line in lines if "sequence" not in line]
@@ -82,6 +84,7 @@ def test_a_demo_that_is_killed_leaves_no_process() -> None:
     assert alive == []
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_a_demo_at_once() -> None:
     rounds = "aggregator.settings.rounds_to_train=5000"
     command = [sys.executable, "-m", "openfl_like.cli", "demo", "--plan", "breast_cancer", "--json", "-s", rounds]

@@ -56,6 +56,7 @@ async def _log(user: User, experiment: str, word: str) -> str:
             await asyncio.sleep(0.1)
 
 
+@pytest.mark.long
 async def test_a_workspace_s_own_package_is_there_for_it_alone(tmp_path: Path) -> None:
     assert importlib.util.find_spec("tiny_thing") is None
     before = _packages()

@@ -45,6 +45,7 @@ async def _by_hand(directory: Path, plan: Path, overrides: list[str], experiment
     return sha256_file(models[-1])
 
 
+@pytest.mark.long
 async def test_numbers_give_the_same_sha256_in_all_three_modes(tmp_path: Path) -> None:
     overrides = ["-s", THREE_SITES, "-s", "selector.template=random", "-s", "selector.settings.fraction=0.6"]
     plain = [text for text in overrides if text != "-s"]
