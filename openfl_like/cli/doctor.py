@@ -2,7 +2,7 @@
 
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from openfl_like.services.doctor.finding import Finding
     from openfl_like.services.doctor.roles import Report
 
+Result = TypeVar("Result")
 FOUND = 1
 """Exit code if anything cannot work."""
 _limit_option = click.option(
@@ -128,7 +129,7 @@ def plan(plan_name: str, shard: Path | None, overrides: tuple[str, ...], limit_s
     return _show([_run(plan_report(Study(plan_name, limit_s, overrides, shard)))], as_json=as_json)
 
 
-def _run(work: "Coroutine[Any, Any, Any]") -> Any:  # noqa: ANN401 (whatever the coroutine gives)
+def _run(work: "Coroutine[Any, Any, Result]") -> Result:
     import asyncio
 
     return asyncio.run(work)

@@ -6,7 +6,6 @@ Each monitor works in a thread of its own. One that raises or does not come back
 import asyncio
 import contextlib
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from openfl_like.data.shard import first_on_path
 from openfl_like.errors import NotFoundError, SettingsError
 from openfl_like.federation.devices import believable, merged
 from openfl_like.federation.parties import DeviceStatistics
+from openfl_like.services.daemon_thread import in_thread
 
 log = logging.getLogger(__name__)
 READ_S = 1.0
@@ -59,22 +59,21 @@ class _Seat:
     def begin(self) -> "asyncio.Future[_Found]":
         """Starts a reading in a thread; or, while there is one, goes on waiting for that."""
         if self.reading is None:
-            self.reading = asyncio.get_running_loop().create_future()
-            work = threading.Thread(target=self._work, args=(self.reading,), name=f"monitor-{self.name}", daemon=True)
-            try:
-                work.start()
-            except RuntimeError as error:  # too many threads for the system
-                _settle(self.reading, _Found(failure=_words(error)))
+            self.reading = asyncio.ensure_future(self._read())
         return self.reading
 
-    def _work(self, reading: "asyncio.Future[_Found]") -> None:
+    async def _read(self) -> _Found:
+        try:
+            return await in_thread(self._work, f"monitor-{self.name}")
+        except RuntimeError as error:  # too many threads for the system
+            return _Found(failure=_words(error))
+
+    def _work(self) -> _Found:
         try:
             self.monitor = self.monitor or self.build()
-            found = _sifted(self.monitor.read())
+            return _sifted(self.monitor.read())
         except BaseException as error:  # noqa: BLE001 (the site's code may raise anything, and it is told)
-            found = _Found(failure=_words(error))
-        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-            reading.get_loop().call_soon_threadsafe(_settle, reading, found)
+            return _Found(failure=_words(error))
 
     def take(self) -> DeviceStatistics:
         """Gives what was read; nothing if that failed or is not there yet."""
@@ -92,11 +91,6 @@ class _Seat:
         if what not in self.told:
             self.told.add(what)
             log.warning("device monitor '%s' (told once): %s", self.name, text)
-
-
-def _settle(reading: "asyncio.Future[_Found]", found: _Found) -> None:
-    if not reading.done():
-        reading.set_result(found)
 
 
 def _sifted(given: object) -> _Found:

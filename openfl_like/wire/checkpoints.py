@@ -5,9 +5,8 @@ from pathlib import Path
 from openfl_like.federation.parties import ExperimentSummary
 from openfl_like.federation.ports import CheckpointOffer, CheckpointPort
 from openfl_like.pki.files import Credentials
-from openfl_like.pki.roles import Identity, Role
 from openfl_like.wire import convert
-from openfl_like.wire.client import Peer
+from openfl_like.wire.client import director_peer
 from openfl_like.wire.files import Road, serve_file, take_file
 from openfl_like.wire.lanes import Lanes
 from openfl_like.wire.protos import federation_pb2 as pb
@@ -26,8 +25,7 @@ class CheckpointClient:
     """
 
     def __init__(self, address: str, credentials: Credentials) -> None:
-        server = Identity(credentials.identity.federation, Role.DIRECTOR, "director")
-        self._peer = Peer(SERVICE, address, server.server_name, credentials)
+        self._peer = director_peer(SERVICE, address, credentials)
 
     async def __aenter__(self) -> "CheckpointClient":
         return self

@@ -19,6 +19,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from openfl_like.errors import FederationError, TransferError, UnreachableError
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.peer import verify_peer
+from openfl_like.pki.roles import Identity, Role
 from openfl_like.tensors.manifest import Manifest
 from openfl_like.wire.channel import UNARY_DEADLINE_S, open_channel
 from openfl_like.wire.convert import manifest_from
@@ -276,3 +277,15 @@ def _fetch(connection: DataConnection, secret: bytes, path: Path, manifest: Mani
     connection.send(secret)
     connection.patient(TURN_S)
     write_chunks(path, manifest, indices, fill)
+
+
+def director_peer(service: ServiceDescriptor, address: str, credentials: Credentials) -> Peer:
+    """Gives a service of the Director that is of the caller's own federation.
+
+    Args:
+        service: The service's descriptor.
+        address: ``host:port``.
+        credentials: The caller's certificate and key.
+    """
+    server = Identity(credentials.identity.federation, Role.DIRECTOR, "director")
+    return Peer(service, address, server.server_name, credentials)

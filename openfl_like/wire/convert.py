@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from openfl_like.federation.events import ModelVersion, Status
 from openfl_like.federation.parties import (
     DirectorStatus,
+    EnvoyDetail,
     EnvoyRecord,
     EventRecord,
     ExperimentRecord,
@@ -38,7 +39,7 @@ from openfl_like.federation.ports import (
 )
 from openfl_like.federation.task import Assignment, Phase, TaskCall, Update
 from openfl_like.tensors.manifest import Manifest
-from openfl_like.wire.devices import devices_from, devices_to, heartbeat_from, heartbeat_to
+from openfl_like.wire.devices import devices_from, devices_to, heartbeat_from, heartbeat_to, series_from, series_to
 from openfl_like.wire.protos import federation_pb2 as pb
 
 
@@ -461,3 +462,13 @@ def envoy_from(message: pb.EnvoyRecord) -> EnvoyRecord:
         message.certificate_ends if message.HasField("certificate_ends") else None,
         dict(sorted(message.placed.items())),
     )
+
+
+def detail_to(value: EnvoyDetail) -> pb.EnvoyDetail:
+    """Gives the message of what there is to tell of an envoy."""
+    return pb.EnvoyDetail(record=envoy_to(value.record), history=[series_to(one) for one in value.history])
+
+
+def detail_from(message: pb.EnvoyDetail) -> EnvoyDetail:
+    """Gives what there is to tell of an envoy."""
+    return EnvoyDetail(envoy_from(message.record), tuple(series_from(one) for one in message.history))

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from openfl_like.errors import UsageError
 from openfl_like.federation.devices import BOUNDS, check_devices
-from openfl_like.federation.parties import DeviceStatistics, GpuStatistics
+from openfl_like.federation.parties import DeviceStatistics, GpuStatistics, Series
 from openfl_like.federation.ports import Heartbeat
 from openfl_like.plan.schema import DEVICE
 from openfl_like.wire.protos import federation_pb2 as pb
@@ -64,3 +64,21 @@ def _told(value: DeviceStatistics | GpuStatistics) -> dict[str, Any]:
 def _numbers(message: Any, kind: type[Kind]) -> dict[str, Any]:
     names = [item.name for item in fields(kind) if item.name in BOUNDS]
     return {name: getattr(message, name) for name in names if message.HasField(name)}
+
+
+def series_to(value: Series) -> pb.Series:
+    """Gives the message of numbers over time."""
+    gauges = []
+    for name, numbers in value.values.items():
+        known = [number if number is not None else 0.0 for number in numbers]
+        gauges.append(pb.Gauge(name=name, numbers=known, known=[number is not None for number in numbers]))
+    return pb.Series(slot_s=value.slot_s, times=value.times, gauges=gauges)
+
+
+def series_from(message: pb.Series) -> Series:
+    """Gives numbers over time."""
+    values = {
+        gauge.name: tuple(number if known else None for number, known in zip(gauge.numbers, gauge.known, strict=True))
+        for gauge in message.gauges
+    }
+    return Series(message.slot_s, tuple(message.times), values)

@@ -17,9 +17,8 @@ from openfl_like.federation.parties import (
 )
 from openfl_like.federation.ports import EnvoyInstruction, EnvoyPort, EnvoyReport, Submission, UserPort
 from openfl_like.pki.files import Credentials
-from openfl_like.pki.roles import Identity, Role
 from openfl_like.wire import convert
-from openfl_like.wire.client import Peer, Stream
+from openfl_like.wire.client import Stream, director_peer
 from openfl_like.wire.files import Road, serve_file, take_file
 from openfl_like.wire.lanes import Lanes
 from openfl_like.wire.protos import federation_pb2 as pb
@@ -29,11 +28,6 @@ from openfl_like.wire.transfer import described
 SERVICE = pb.DESCRIPTOR.services_by_name["Director"]
 CANCEL_DEADLINE_S = 60.0
 EVERY_LINE = LogQuery()
-
-
-def _peer(address: str, credentials: Credentials) -> Peer:
-    server = Identity(credentials.identity.federation, Role.DIRECTOR, "director")
-    return Peer(SERVICE, address, server.server_name, credentials)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +56,7 @@ class EnvoyClient:
 
     def __init__(self, address: str, credentials: Credentials) -> None:
         self.credentials = credentials
-        self._peer = _peer(address, credentials)
+        self._peer = director_peer(SERVICE, address, credentials)
 
     async def __aenter__(self) -> "EnvoyClient":
         return self
@@ -97,7 +91,7 @@ class UserClient:
     """
 
     def __init__(self, address: str, credentials: Credentials) -> None:
-        self._peer = _peer(address, credentials)
+        self._peer = director_peer(SERVICE, address, credentials)
 
     async def __aenter__(self) -> "UserClient":
         return self

@@ -4,9 +4,8 @@ from collections.abc import Callable
 
 from openfl_like.federation.parties import Greeting
 from openfl_like.pki.files import Credentials
-from openfl_like.pki.roles import Identity, Role
 from openfl_like.wire import convert
-from openfl_like.wire.client import Peer
+from openfl_like.wire.client import director_peer
 from openfl_like.wire.protos import federation_pb2 as pb
 from openfl_like.wire.server import Call
 
@@ -21,8 +20,7 @@ async def greet(address: str, credentials: Credentials, timeout_s: float) -> Gre
         credentials: Of an envoy, or of anybody who may read.
         timeout_s: How long to wait for the answer.
     """
-    server = Identity(credentials.identity.federation, Role.DIRECTOR, "director")
-    async with Peer(SERVICE, address, server.server_name, credentials) as peer:
+    async with director_peer(SERVICE, address, credentials) as peer:
         return convert.greeting_from(await peer.unary("Greet", pb.GreetRequest(), timeout_s))
 
 

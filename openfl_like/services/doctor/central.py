@@ -11,8 +11,9 @@ from openfl_like.pki import examine
 from openfl_like.pki.files import read_file
 from openfl_like.pki.roles import Role
 from openfl_like.services.aggregator_process import free_port
+from openfl_like.services.daemon_thread import in_thread
 from openfl_like.services.doctor import machine
-from openfl_like.services.doctor.checks import Check, Later, in_thread, thread_check
+from openfl_like.services.doctor.checks import Check, Later, thread_check
 from openfl_like.services.doctor.finding import Finding, failure, fine, refusal, warning
 from openfl_like.services.doctor.holder import Holder, holder_checks
 from openfl_like.services.lock import holder
@@ -57,10 +58,8 @@ class Central:
         try:
             await self.settings.get()
         except SettingsError as error:
-            cause = "a key is misspelt, missing or out of range, or the file is somewhere else"
-            return refusal(
-                "director.yaml", error, cause, "correct these lines; docs/reference/settings.md has every key"
-            )
+            cure = "correct these lines; docs/reference/settings.md has every key" if error.problems else ""
+            return refusal("director.yaml", error, cure=cure)
         return fine("director.yaml", f"{self.config}: no mistakes")
 
     def _certificates(self, settings: DirectorFile) -> list[Check]:

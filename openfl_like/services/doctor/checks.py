@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
-import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from openfl_like.errors import FederationError, InternalError, no_room
+from openfl_like.services.daemon_thread import in_thread
 from openfl_like.services.doctor.finding import Finding, Verdict, failure, refusal
 
 log = logging.getLogger(__name__)
@@ -66,34 +66,6 @@ class Later(Generic[Value]):
             raise
         except Exception as error:
             raise BlockedError(f"see '{self._name}'") from error
-
-
-async def in_thread(work: Callable[[], Value]) -> Value:
-    """Runs what may block in a thread that nobody waits for at the end: a dead name server or disk holds nothing up."""
-    loop = asyncio.get_running_loop()
-    found: asyncio.Future[Value] = loop.create_future()
-
-    def tell(result: Value | None, error: BaseException | None) -> None:
-        if found.done():  # given up
-            return
-        if error is not None:
-            found.set_exception(error)
-        else:
-            found.set_result(result)  # type: ignore[arg-type] # there is one where there is no error
-
-    def run() -> None:
-        result, error = None, None
-        try:
-            result = work()
-        except Exception as raised:  # noqa: BLE001 (raised again where it is waited for)
-            error = raised
-        try:
-            loop.call_soon_threadsafe(tell, result, error)
-        except RuntimeError:
-            return  # the loop has ended: nobody waits any more
-
-    threading.Thread(target=run, daemon=True).start()
-    return await found
 
 
 def thread_check(name: str, look: Callable[[], Finding | Sequence[Finding]], limit_s: float = LIMIT_S) -> Check:

@@ -71,6 +71,8 @@ def refusal(name: str, error: FederationError, cause: str = "", cure: str = "") 
         cure: As above.
     """
     _, usual_cause, usual_cure = meaning_of(type(error))
+    if isinstance(error.__cause__, FileNotFoundError):
+        usual_cause = "the path is wrong, or it was not made yet"
     seen = f"{error.place}: {error.message}" if error.place else error.message
     problems: tuple[str, ...] = getattr(error, "problems", ())
     cures = cure or error.cure or usual_cure

@@ -12,7 +12,8 @@ from openfl_like.pki import examine
 from openfl_like.pki.files import ENROLMENT_FILE, KEY_FILE, Credentials, load_credentials
 from openfl_like.pki.lifetime import warnings
 from openfl_like.pki.roles import Role
-from openfl_like.services.doctor.checks import Check, Later, in_thread, thread_check
+from openfl_like.services.daemon_thread import in_thread
+from openfl_like.services.doctor.checks import Check, Later, thread_check
 from openfl_like.services.doctor.finding import Finding, failure, fine, refusal, warning
 from openfl_like.services.joining import fetch_revocations
 

@@ -26,7 +26,8 @@ from openfl_like.pki.certificate import describe
 from openfl_like.pki.files import Credentials, Trust, read_trust
 from openfl_like.pki.peer import verify_peer
 from openfl_like.pki.roles import Role
-from openfl_like.services.doctor.checks import BlockedError, Check, Later, in_thread
+from openfl_like.services.daemon_thread import in_thread
+from openfl_like.services.doctor.checks import BlockedError, Check, Later
 from openfl_like.services.doctor.finding import Finding, Verdict, failure, fine, refusal, warning
 from openfl_like.wire.reception import greet
 from openfl_like.wire.tls import peer_pem, stranger_context

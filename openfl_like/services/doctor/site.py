@@ -9,7 +9,8 @@ from pathlib import Path
 from openfl_like.data.shard import ShardConfig, load_shard_config
 from openfl_like.errors import ShardError, ShardMismatchError, TaskError
 from openfl_like.federation.parties import ShardFacts
-from openfl_like.services.doctor.checks import Check, Later, in_thread
+from openfl_like.services.daemon_thread import in_thread
+from openfl_like.services.doctor.checks import Check, Later
 from openfl_like.services.doctor.finding import Finding, failure, fine, refusal
 from openfl_like.services.roster import check_interface
 from openfl_like.services.worker_process import WorkerSettings, shard_facts

@@ -15,7 +15,8 @@ from openfl_like.plan.load import load_plan, workspace_of
 from openfl_like.plan.lock import LOCK_NAME, read_lock
 from openfl_like.plan.schema import Plan
 from openfl_like.plan.workspace import find_plan
-from openfl_like.services.doctor.checks import Check, Later, in_thread
+from openfl_like.services.daemon_thread import in_thread
+from openfl_like.services.doctor.checks import Check, Later
 from openfl_like.services.doctor.finding import Finding, fine, refusal, warning
 from openfl_like.services.estimate import Sizes, measure
 from openfl_like.services.lockfile import SOURCE_NAME

@@ -9,7 +9,8 @@ import threading
 import pytest
 
 from openfl_like.errors import ShardError, UnreachableError
-from openfl_like.services.doctor.checks import BlockedError, Check, Later, in_thread, run_checks, thread_check
+from openfl_like.services.daemon_thread import in_thread
+from openfl_like.services.doctor.checks import BlockedError, Check, Later, run_checks, thread_check
 from openfl_like.services.doctor.finding import Finding, Verdict, failed, fine, refusal
 
 

@@ -12,6 +12,7 @@ from openfl_like.federation.events import ModelVersion, Status
 from openfl_like.federation.parties import (
     DeviceStatistics,
     DirectorStatus,
+    EnvoyDetail,
     EnvoyRecord,
     EventRecord,
     ExperimentRecord,
@@ -21,6 +22,7 @@ from openfl_like.federation.parties import (
     LogLines,
     LogQuery,
     PublishedVersion,
+    Series,
     ShardFacts,
 )
 from openfl_like.federation.ports import (
@@ -105,6 +107,21 @@ beats = st.builds(lambda state, where: Heartbeat(state, tuple(where), where), de
 log_lines = st.builds(LogLines, text, text, names, text, st.integers(0, 2**64 - 1), st.booleans())
 positions = st.dictionaries(text, st.integers(0, 2**64 - 1), max_size=3)
 queries = st.builds(LogQuery, text, text, st.booleans(), positions)
+moments = st.none() | number
+envoys = st.builds(
+    EnvoyRecord, text, st.booleans(), number, shards, devices, names,
+    online_since=moments, certificate_ends=moments, placed=placed,
+)  # fmt: skip
+
+
+@st.composite
+def courses(draw: st.DrawFn) -> Series:
+    """Numbers of a machine over time."""
+    times = tuple(draw(st.lists(number, max_size=4)))
+    column = st.lists(moments, min_size=len(times), max_size=len(times)).map(tuple)
+    return Series(draw(number), times, draw(st.dictionaries(st.sampled_from("abc"), column, max_size=3)))
+
+
 summaries = st.builds(
     ExperimentSummary, text, text, st.sampled_from(Status), text, text, number, number, number, text
 )  # fmt: skip
@@ -181,10 +198,12 @@ ROUND_TRIPS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Any], Calla
         convert.status_from,
     ),
     "greeting": (st.builds(Greeting, text, number, shapes, shapes), convert.greeting_to, convert.greeting_from),
-    "envoy": (
-        st.builds(EnvoyRecord, text, st.booleans(), number, shards, devices, names, placed=placed),
-        convert.envoy_to,
-        convert.envoy_from,
+    "envoy": (envoys, convert.envoy_to, convert.envoy_from),
+    "series": (courses(), wire_devices.series_to, wire_devices.series_from),
+    "detail": (
+        st.builds(EnvoyDetail, envoys, st.lists(courses(), max_size=2).map(tuple)),
+        convert.detail_to,
+        convert.detail_from,
     ),
 }
 
