@@ -66,10 +66,7 @@ docs: $(TOOLS) ## Build the documentation site; a warning is an error
 	$(BIN)/sphinx-build -q -W --keep-going -c docs/site -b html . build/docs
 	@echo "see build/docs/index.html"
 
-image-test-process-sample: $(TOOLS) ## The same with one in eight of the long ones, by a seed that is drawn and printed
-	$(BIN)/python -m pytest -n 2 --dist loadgroup tests -m process --sample $(or $(SEED),$(shell $(PYTHON) -c 'import random; print(random.randrange(10000))'))
-
-check: $(TOOLS) ## Build the image without a daemon and play docs/deploy/compose.yaml with it (root; buildah, debootstrap)
+image-check: $(TOOLS) ## Build the image without a daemon and play docs/deploy/compose.yaml with it (root; buildah, debootstrap)
 	$(BIN)/python tests/image/check_image.py
 
 golden: $(TOOLS) ## Write the golden files anew; the difference is for you to judge
