@@ -165,7 +165,7 @@ def _disk(plan: Plan, sizes: Sizes, sites: int) -> Iterator[Figure]:
     rounds = plan.aggregator.settings.rounds_to_train
     kept = min(rounds + 1, plan.model_store.keep.last + 1)
     record = 3 * sizes.bundle + RECORD_BYTES + RECORD_ROUND_BYTES * rounds * sites
-    running = (kept + 1) * sizes.model + sites * sizes.update + record
+    running = (kept + 1) * sizes.model + 2 * sites * sizes.update + record  # rounds overlap
     yield Figure("disk_aggregator", running, ESTIMATED, "at the Director, at most, while it runs")
     yield Figure("disk_record", kept * sizes.model + record, ESTIMATED, "at the Director, at most, when it has ended")
     site = 2 * (sizes.model + max(sizes.model, sizes.update)) + 3 * sizes.bundle

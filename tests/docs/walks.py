@@ -2,7 +2,8 @@
 
 A comment above a block says what is done with it: ``check: run`` runs it, ``check: start N`` leaves it running and
 waits until N processes have said that they are ready, ``check: … as FILE`` (YAML) writes it to a file. ``on MACHINE``
-says where; ``scp`` copies between the folders of the machines.
+says where; ``scp`` copies between the folders of the machines. A plan that is started without a Director names its
+ports; ``with free ports in FILE`` gives it some that nobody has here before the block is run.
 """
 
 import contextlib
@@ -51,6 +52,9 @@ class Walk:
         for block in blocks_of(path):
             words = block.tag.split()
             folder = self._folder(words[words.index("on") + 1] if "on" in words else "here")
+            if "ports" in words:
+                with (folder / words[words.index("ports") + 2]).open("a") as plan:
+                    plan.write(f"network: {{settings: {{port: {_free_port()}, data_port: 0}}}}\n")
             if "as" in words:
                 (folder / words[words.index("as") + 1]).write_text(self._translated(block.text))
             elif words and words[0] == "run":
@@ -67,6 +71,9 @@ class Walk:
             daemon.wait(timeout=20)
         for reader in self._readers:
             reader.join(timeout=20)
+        for daemon in self._daemons:
+            assert daemon.stdout is not None
+            daemon.stdout.close()
 
     def _folder(self, machine: str) -> Path:
         folder = self.root / machine
