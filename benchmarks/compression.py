@@ -28,7 +28,8 @@ import numpy as np
 from figures import emit, figure, say
 from processes import memory_kb
 
-from openfl_like.data.shard import build_shard, load_shard_config
+from openfl_like.data.shard import build_shard
+from openfl_like.data.shard_file import load_shard_config
 from openfl_like.federation.aggregation import BLOCK_ELEMENTS
 from openfl_like.federation.parts import build_encoding
 from openfl_like.plan.load import load_plan

@@ -9,7 +9,11 @@ builds them on the Director's machine, and whoever may submit must not choose wh
 
 import difflib
 import importlib
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import entry_points
+from pathlib import Path
 
 from openfl_like.errors import NotFoundError
 
@@ -121,3 +125,15 @@ def _import(kind: str, target: str) -> object:
         return getattr(module, attribute)
     except AttributeError as error:
         raise NotFoundError(f"the module '{module_name}' has no '{attribute}' (asked for as {kind})") from error
+
+
+@contextmanager
+def first_on_path(directories: Sequence[Path]) -> Iterator[None]:
+    """Has modules looked for in these directories before any other."""
+    added = [str(directory.resolve()) for directory in directories]
+    sys.path[:0] = added
+    try:
+        yield
+    finally:
+        for directory in added:
+            sys.path.remove(directory)

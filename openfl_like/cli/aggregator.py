@@ -11,7 +11,7 @@ from openfl_like.cli.progress import Screen
 
 if TYPE_CHECKING:
     from openfl_like.events.bus import EventBus
-    from openfl_like.runtimes.loop import Outcome
+    from openfl_like.federation.parties import Outcome
     from openfl_like.services.aggregator import AggregatorSettings
 
 

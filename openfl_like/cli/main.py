@@ -1,5 +1,6 @@
 """The ``fx`` command: its nouns, and the only place where the process ends with an exit code."""
 
+import gc
 import importlib
 import logging
 import os
@@ -30,6 +31,9 @@ NOUNS = {
     "simulate": "Run a plan with all its sites in one process.",
     "workspace": "Make a workspace from a template, pass one on.",
 }
+
+COLLECT = (10_000, 20, 20)
+"""When garbage is collected: with Python's numbers that takes a fifth of the time of the imports, and finds nothing."""
 
 
 class _Printable(logging.Formatter):
@@ -105,6 +109,7 @@ def _fail(error: BaseException, *, as_json: bool) -> int:
 
 def main() -> None:
     """Runs ``fx`` and ends the process."""
+    gc.set_threshold(*COLLECT)
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     debug = "--debug" in sys.argv or bool(os.environ.get("FX_DEBUG"))
     as_json = "--json" in sys.argv
@@ -120,4 +125,5 @@ def main() -> None:
                 raise
             logging.getLogger(__name__).debug("the command failed", exc_info=error)
         code = _fail(error, as_json=as_json)
+    gc.freeze()  # or all that was imported is looked through once more at the end
     raise SystemExit(code)

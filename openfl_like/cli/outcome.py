@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 from openfl_like.errors import ExperimentCancelledError, ExperimentDegradedError, ExperimentFailedError
 
 if TYPE_CHECKING:
-    from openfl_like.federation.parties import ExperimentSummary
-    from openfl_like.runtimes.loop import Outcome
+    from openfl_like.federation.parties import ExperimentSummary, Outcome
 
 
 def raise_unless_finished(outcome: "Outcome | ExperimentSummary | None") -> None:

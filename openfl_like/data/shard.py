@@ -1,28 +1,17 @@
-"""The contract of a site's data, and how a site's ``shard.yaml`` becomes a checked shard."""
+"""The contract of a site's data, and how what ``shard.yaml`` names becomes a checked shard."""
 
 import math
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from traceback import walk_tb
-from typing import Annotated, Protocol, cast
+from typing import Protocol, cast
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from openfl_like import registry
-from openfl_like.data.policy import (
-    DEFAULT_MONITORS,
-    EnvironmentPolicy,
-    LogPolicy,
-    MonitorChoice,
-    allowed_devices,
-    named_only,
-)
-from openfl_like.errors import NotFoundError, SettingsError, ShardError
-from openfl_like.plan.document import load_document
+from openfl_like.data.shard_file import ShardConfig
+from openfl_like.errors import NotFoundError, ShardError
 
 KINDS = ("train", "validate")
 _OURS = Path(__file__).resolve().parent.parent
@@ -146,37 +135,6 @@ class ArrayShard:
         return self._datasets[kind]
 
 
-class ShardConfig(BaseModel):
-    """A site's ``shard.yaml``: which shard class, its keyword arguments, and what the site allows.
-
-    Attributes:
-        template: Which shard class.
-        params: Its keyword arguments.
-        environment: Whether packages that workspaces ask for are installed here.
-        devices: What workers may use: ``auto`` (the CPU, and all GPUs that the monitors find) or a list of ``cpu``,
-            ``cuda`` (all that they find) and ``cuda:0``, ``cuda:1`` …
-        device_monitors: What reads the state of this machine for the heartbeats.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    template: str
-    params: dict[str, JsonValue] = Field(default_factory=dict)
-    environment: EnvironmentPolicy = EnvironmentPolicy()
-    devices: Annotated[str | tuple[str, ...], BeforeValidator(allowed_devices)] = "auto"
-    device_monitors: tuple[Annotated[MonitorChoice, BeforeValidator(named_only)], ...] = DEFAULT_MONITORS
-    logs: LogPolicy = LogPolicy()
-
-
-def load_shard_config(path: Path) -> ShardConfig:
-    """Reads a ``shard.yaml``.
-
-    Raises:
-        SettingsError: If the file is missing, is not YAML, or has an unknown or missing key.
-    """
-    return load_document(path, ShardConfig, SettingsError)
-
-
 def build_shard(config: ShardConfig, search: Sequence[Path] = ()) -> ShardDescriptor:
     """Makes the shard that the config names and checks that its data fits its own schema.
 
@@ -188,7 +146,7 @@ def build_shard(config: ShardConfig, search: Sequence[Path] = ()) -> ShardDescri
         ShardError: If there is no such class, it refuses its params, it raises, or its data does not fit its schema.
     """
     place = f"shard '{config.template}'"
-    with first_on_path(search):
+    with registry.first_on_path(search):
         try:
             factory = cast("Callable[..., ShardDescriptor]", registry.resolve("shard", config.template))
             shard = factory(**config.params)
@@ -243,15 +201,3 @@ def _check_array(what: str, array: np.ndarray, shape: tuple[int, ...], dtype: st
         raise ShardError(
             f"the {what} reach from {low:g} to {high:g}, the schema promises {limits[0]:g} to {limits[1]:g}"
         )
-
-
-@contextmanager
-def first_on_path(directories: Sequence[Path]) -> Iterator[None]:
-    """Has modules looked for in these directories before any other."""
-    added = [str(directory.resolve()) for directory in directories]
-    sys.path[:0] = added
-    try:
-        yield
-    finally:
-        for directory in added:
-            sys.path.remove(directory)

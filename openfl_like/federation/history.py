@@ -7,6 +7,9 @@ from typing import Any, cast
 from openfl_like.federation.events import Notice
 from openfl_like.federation.parties import EventRecord
 
+SURPLUS = (Notice.UPDATE_SURPLUS, Notice.EXPERIMENT_RESUMED)
+"""The kinds of announcements that `surplus_of` learns from."""
+
 
 @dataclass(slots=True)
 class Life:
@@ -131,3 +134,27 @@ _LEARN: dict[str, Callable[[Life, EventRecord], None]] = {
     Notice.ROUND_FINISHED: _finished,
     Notice.EXPERIMENT_ENDED: _ended,
 }
+
+
+def surplus_of(history: Iterable[EventRecord]) -> dict[str, dict[str, int]]:
+    """Adds up what a history tells: collaborator -> standing -> how many updates, in all rounds.
+
+    Of a round the last word counts; one that was open when its experiment ended is counted anew when it is resumed.
+
+    Args:
+        history: Its announcements in order; those of `SURPLUS` are enough.
+    """
+    last: dict[tuple[int, int, str, str], int] = {}
+    life = 0
+    for event in history:
+        if event.kind == Notice.EXPERIMENT_RESUMED:
+            life += 1
+        elif event.kind == Notice.UPDATE_SURPLUS:
+            fields = event.fields
+            key = life, int(str(fields["round"])), str(fields["collaborator"]), str(fields["standing"])
+            last[key] = int(str(fields["count"]))
+    sums: dict[str, dict[str, int]] = {}
+    for (_, _, name, kind), count in sorted(last.items()):
+        counts = sums.setdefault(name, {})
+        counts[kind] = counts.get(kind, 0) + count
+    return {name: dict(sorted(sums[name].items())) for name in sorted(sums)}

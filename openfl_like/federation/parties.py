@@ -299,3 +299,23 @@ def role_of(source: str, line: str) -> str:
         return source
     first = line.partition(": ")[0]
     return first if first in {"worker", "envoy"} else "collaborator"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an experiment ended.
+
+    Attributes:
+        status: FINISHED, FAILED or CANCELLED.
+        reason: Why.
+        shortfalls: Sites without which a round was made or evaluated, with the first such round and the reason.
+    """
+
+    status: Status
+    reason: str
+    shortfalls: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def degraded(self) -> bool:
+        """Whether it finished on fewer sites than were asked."""
+        return self.status is Status.FINISHED and bool(self.shortfalls)

@@ -23,9 +23,9 @@ from openfl_like.federation.task import Assignment, Phase, TaskCall, Update
 from openfl_like.frameworks.runner import DataLoader, RunnerContext, Shard, TaskResult, TaskRunner
 from openfl_like.frameworks.workspace import WorkspaceCode
 from openfl_like.plan.schema import FILE, Component, Plan
-from openfl_like.tensors.container import TensorFile, spare_path, write_tensors
+from openfl_like.tensors.container import TensorFile, write_tensors
 from openfl_like.tensors.encoded import ErrorFeedback, Sent, write_encoded
-from openfl_like.tensors.manifest import keep_manifest, manifest_of
+from openfl_like.tensors.manifest import keep_manifest, manifest_of, spare_path
 
 _NO_TASKS = frozenset({"initialise", "begin", "get_tensors", "set_tensors"})
 _LONGEST_REASON = 500

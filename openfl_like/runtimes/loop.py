@@ -4,8 +4,8 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from openfl_like.errors import FederationError, StorageError, no_room
@@ -30,7 +30,7 @@ from openfl_like.federation.events import (
     WithdrawAssignment,
 )
 from openfl_like.federation.experiment import Experiment
-from openfl_like.federation.parties import EventRecord
+from openfl_like.federation.parties import EventRecord, Outcome
 from openfl_like.runtimes.models import ModelShelf, describe
 from openfl_like.store.experiment import Commit, ExperimentStore
 from openfl_like.tensors.manifest import sha256_file
@@ -93,26 +93,6 @@ class Record:
     store: ExperimentStore
     shelf: ModelShelf
     publish: Callable[[Sequence[EventRecord]], None] = lambda _: None
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How an experiment ended.
-
-    Attributes:
-        status: FINISHED, FAILED or CANCELLED.
-        reason: Why.
-        shortfalls: Sites without which a round was made or evaluated, with the first such round and the reason.
-    """
-
-    status: Status
-    reason: str
-    shortfalls: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def degraded(self) -> bool:
-        """Whether it finished on fewer sites than were asked."""
-        return self.status is Status.FINISHED and bool(self.shortfalls)
 
 
 async def patiently(step: Callable[[], Awaitable[Result]]) -> Result:

@@ -14,7 +14,7 @@ from openfl_like.failpoints import failpoint
 from openfl_like.federation.deliveries import Deliveries
 from openfl_like.federation.events import CancelRequested, CollaboratorLeft, Notice, ResumeRequested
 from openfl_like.federation.experiment import Experiment
-from openfl_like.federation.parties import EventRecord
+from openfl_like.federation.parties import EventRecord, Outcome
 from openfl_like.federation.ports import AggregatorInstruction, CollaboratorReport, Landing, Stored
 from openfl_like.federation.task import Update
 from openfl_like.pki.files import Credentials
@@ -23,7 +23,7 @@ from openfl_like.pki.revocation import RevocationList, Revocations
 from openfl_like.pki.roles import Identity, Role
 from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.schema import Plan
-from openfl_like.runtimes.loop import Drive, Outcome, Record, SystemClock
+from openfl_like.runtimes.loop import Drive, Record, SystemClock
 from openfl_like.runtimes.mailbox import MailboxRuntime
 from openfl_like.runtimes.models import ModelShelf
 from openfl_like.services.integrity import check_models, mend_round

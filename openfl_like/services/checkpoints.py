@@ -22,8 +22,8 @@ from openfl_like.errors import (
     no_room,
 )
 from openfl_like.failpoints import failpoint
-from openfl_like.federation import surplus
 from openfl_like.federation.events import Announce, Notice
+from openfl_like.federation.history import surplus_of
 from openfl_like.federation.parties import EventRecord, ExperimentSummary
 from openfl_like.federation.ports import CheckpointOffer, Landing
 from openfl_like.federation.state import load_state
@@ -55,7 +55,6 @@ from openfl_like.store.checkpoint import (
 from openfl_like.store.director import DirectorStore, StoredExperiment
 from openfl_like.store.experiment import ExperimentStore, Recorded, write_record
 from openfl_like.store.files import ExperimentFiles, sync_names
-from openfl_like.tensors.container import TensorFile
 from openfl_like.tensors.manifest import sha256_file
 
 log = logging.getLogger(__name__)
@@ -310,6 +309,8 @@ def _check_record(recorded: Recorded, checkpoint: Checkpoint, directory: Path) -
         if state.experiment_id != checkpoint.summary.id:
             raise BundleError(f"the snapshot is of {state.experiment_id[:80]!r}", place=RECORD)
     files = ExperimentFiles(directory)
+    from openfl_like.tensors.container import TensorFile
+
     for number in checkpoint.models():
         TensorFile(files.model(number)).close()  # malformed ones are refused
         said = recorded.versions[number].sha256
@@ -321,7 +322,7 @@ def _check_event(event: EventRecord) -> None:
     if not _KIND.fullmatch(event.kind) or not 0 <= event.time < _MOST_SECONDS:
         raise BundleError(f"event {event.sequence} has no name or no time", place=EVENTS)
     try:
-        surplus.total([event])  # what this Director reads itself
+        surplus_of([event])  # what this Director reads itself
     except (KeyError, ValueError):
         raise BundleError(f"event {event.sequence} does not have the fields of its kind", place=EVENTS) from None
 

@@ -34,8 +34,7 @@ from openfl_like.services.placing import place_alone
 from openfl_like.services.restarts import Restarts
 from openfl_like.services.worker_process import WorkerEndedError, WorkerProcess, WorkerSettings
 from openfl_like.store.files import retire
-from openfl_like.tensors.container import spare_path
-from openfl_like.tensors.manifest import file_digest, manifest_path
+from openfl_like.tensors.manifest import file_digest, manifest_path, spare_path
 from openfl_like.wire.aggregator import AggregatorClient, Participation
 from openfl_like.wire.channel import HANDSHAKE_S, backoff
 from openfl_like.wire.transfer import part_of

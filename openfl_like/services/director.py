@@ -22,8 +22,8 @@ from openfl_like.errors import (
 )
 from openfl_like.events.bus import EventBus, batched
 from openfl_like.failpoints import failpoint
-from openfl_like.federation import surplus
 from openfl_like.federation.events import Announce, Notice, Status
+from openfl_like.federation.history import surplus_of
 from openfl_like.federation.parties import (
     DirectorStatus,
     EnvoyRecord,
@@ -32,6 +32,7 @@ from openfl_like.federation.parties import (
     ExperimentSummary,
     LogLines,
     LogQuery,
+    Outcome,
 )
 from openfl_like.federation.ports import (
     CollaboratorEnded,
@@ -48,7 +49,6 @@ from openfl_like.plan.checks import check_plan
 from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.names import MAX_TOTAL_BYTES
 from openfl_like.plan.schema import Plan
-from openfl_like.runtimes.loop import Outcome
 from openfl_like.services.checkpoints import Checkpoints
 from openfl_like.services.dispatch import Desk, Dispatch
 from openfl_like.services.feed import MILESTONES, Feed, history_of, record_of, tell_end, versions_of
@@ -236,7 +236,7 @@ class Director:
         files = self._files(summary.id)
         versions, told = await asyncio.to_thread(record_of, files)
         plan = files.plan.read_text(encoding="utf-8")
-        return ExperimentRecord(summary, tuple(versions), plan, surplus.total(told))
+        return ExperimentRecord(summary, tuple(versions), plan, surplus_of(told))
 
     async def watch(
         self, experiment: str, after: int, *, stored: bool = False

@@ -11,14 +11,13 @@ from typing import cast
 from openfl_like.errors import ExperimentFailedError, FederationError, StorageError, UnreachableError, no_room
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.events import Announce, Notice, Status
-from openfl_like.federation.parties import EventRecord, LogLines
+from openfl_like.federation.parties import EventRecord, LogLines, Outcome
 from openfl_like.federation.ports import CollaboratorEnded, IssuedCertificate, Order, OrderReply, StopOrder
 from openfl_like.pki.authority import Authority, new_key_and_csr
 from openfl_like.pki.files import Credentials, save_credentials
 from openfl_like.pki.roles import Identity, Role
 from openfl_like.plan.digest import thaw
 from openfl_like.plan.schema import Plan
-from openfl_like.runtimes.loop import Outcome
 from openfl_like.services.aggregator_process import NO_ROOM_EXIT, Address, AggregatorLostError, AggregatorProcess
 from openfl_like.services.log_sender import LogRoute, LogSender
 from openfl_like.services.mending import mend

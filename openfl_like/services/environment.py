@@ -20,7 +20,7 @@ from pathlib import Path
 import openfl_like
 from openfl_like import __version__
 from openfl_like.data.policy import EnvironmentPolicy
-from openfl_like.data.shard import load_shard_config
+from openfl_like.data.shard_file import load_shard_config
 from openfl_like.errors import RequirementsError
 from openfl_like.plan.lock import LOCK_NAME, read_lock
 from openfl_like.services.spawn import clean_environment, spawn

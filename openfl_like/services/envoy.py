@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from openfl_like import __version__
-from openfl_like.data.shard import load_shard_config
+from openfl_like.data.shard_file import load_shard_config
 from openfl_like.errors import (
     MEANINGS,
     ConflictError,

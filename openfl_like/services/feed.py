@@ -6,10 +6,9 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from openfl_like.events.bus import EventBus
-from openfl_like.federation import surplus
 from openfl_like.federation.events import Announce, Notice
-from openfl_like.federation.parties import EventRecord, PublishedVersion
-from openfl_like.runtimes.loop import Outcome
+from openfl_like.federation.history import SURPLUS
+from openfl_like.federation.parties import EventRecord, Outcome, PublishedVersion
 from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles
 
@@ -65,7 +64,7 @@ def versions_of(files: ExperimentFiles) -> list[PublishedVersion]:
 def record_of(files: ExperimentFiles) -> tuple[list[PublishedVersion], list[EventRecord]]:
     """Reads the published versions, and what the history tells of updates that could not count."""
     with closing(ExperimentStore(files.directory)) as store:
-        return store.versions(), store.events(kinds=surplus.TOLD)
+        return store.versions(), store.events(kinds=SURPLUS)
 
 
 def history_of(files: ExperimentFiles, after: int) -> list[EventRecord]:

@@ -6,14 +6,17 @@ An update that is damaged is the exception: its site still has it, or trains it 
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from openfl_like.errors import DamagedError, FederationError
 from openfl_like.federation.events import Aggregate, ModelVersion
-from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.task import Update
-from openfl_like.runtimes.models import ModelShelf
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.tensors.manifest import Manifest, file_digest, manifest_of
+
+if TYPE_CHECKING:  # the Director checks files without what an Aggregator needs to mend a round
+    from openfl_like.federation.experiment import Experiment
+    from openfl_like.runtimes.models import ModelShelf
 
 log = logging.getLogger(__name__)
 RESTORE = "put the file back from a backup, then 'fx experiment resume' goes on"
@@ -53,7 +56,7 @@ def check_models(versions: Sequence[ModelVersion], files: ExperimentFiles) -> No
             log.warning("%s is damaged; nobody needs it to go on", there[version.round])
 
 
-def mend_round(experiment: Experiment, shelf: ModelShelf, files: ExperimentFiles) -> list[str]:
+def mend_round(experiment: "Experiment", shelf: "ModelShelf", files: ExperimentFiles) -> list[str]:
     """Compares the open round's files with its state, before it goes on.
 
     A damaged update is forgotten, so that it is asked for again. A model that is not published yet is made again from
@@ -76,7 +79,7 @@ def mend_round(experiment: Experiment, shelf: ModelShelf, files: ExperimentFiles
     return lost
 
 
-def _make_again(command: Aggregate, digest: str, shelf: ModelShelf, files: ExperimentFiles) -> None:
+def _make_again(command: Aggregate, digest: str, shelf: "ModelShelf", files: ExperimentFiles) -> None:
     path = files.model(command.round)
     broken = [update.collaborator for update in command.updates if not _sound(update, files)]
     if broken:

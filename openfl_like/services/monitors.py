@@ -13,7 +13,6 @@ from typing import Protocol, cast
 
 from openfl_like import registry
 from openfl_like.data.policy import MonitorChoice
-from openfl_like.data.shard import first_on_path
 from openfl_like.errors import NotFoundError, SettingsError
 from openfl_like.federation.devices import believable, merged
 from openfl_like.federation.parties import DeviceStatistics
@@ -164,7 +163,7 @@ def _check_name(template: str) -> None:
 
 def _builder(choice: MonitorChoice, directory: Path, search: Sequence[Path]) -> Callable[[], DeviceMonitor]:
     def build() -> DeviceMonitor:
-        with first_on_path(search):
+        with registry.first_on_path(search):
             try:
                 factory = cast("Callable[..., DeviceMonitor]", registry.resolve(KIND, choice.template))
             except NotFoundError as error:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from openfl_like.data.shard import build_shard, load_shard_config
+from openfl_like.data.shard import build_shard
+from openfl_like.data.shard_file import load_shard_config
 from openfl_like.errors import UsageError
 from openfl_like.frameworks.formats import NEEDS_RUNNER, read_model, write_model
 from openfl_like.frameworks.perform import Performer

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from openfl_like.data.shard import ShardConfig, load_shard_config
+from openfl_like.data.shard_file import ShardConfig, load_shard_config
 from openfl_like.errors import DeviceError
 from openfl_like.federation.placement import AUTO, CPU, offered, place, visible
 from openfl_like.services.monitors import Monitors

@@ -8,11 +8,11 @@ from pathlib import Path
 from openfl_like.data.shard import ShardDescriptor
 from openfl_like.errors import UsageError
 from openfl_like.events.bus import EventBus
-from openfl_like.federation.parties import PublishedVersion
+from openfl_like.federation.parties import Outcome, PublishedVersion
 from openfl_like.frameworks.perform import Performer
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.local import LocalRuntime
-from openfl_like.runtimes.loop import Drive, Outcome, Record, SystemClock
+from openfl_like.runtimes.loop import Drive, Record, SystemClock
 from openfl_like.runtimes.models import ModelShelf
 from openfl_like.services.aggregator import open_experiment, place_initial_model
 from openfl_like.services.placing import place_here

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from openfl_like.data.shard import load_shard_config
+from openfl_like.data.shard_file import load_shard_config
 from openfl_like.federation.parties import LogLines
 from openfl_like.services.allowance import SENT, Bucket, Kept, Metered
 from openfl_like.services.log_sender import LogRoute

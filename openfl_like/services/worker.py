@@ -65,7 +65,8 @@ class Worker:
         return {"code": error.code, "task": "", "reason": str(error)}
 
     def _load(self, order: Mapping[str, Any]) -> dict[str, object]:
-        from openfl_like.data.shard import build_shard, load_shard_config
+        from openfl_like.data.shard import build_shard
+        from openfl_like.data.shard_file import load_shard_config
 
         config = Path(order["shard"])
         shard = build_shard(load_shard_config(config), (config.parent,))

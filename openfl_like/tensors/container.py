@@ -265,11 +265,6 @@ def write_tensors(
     return writer.manifest()
 
 
-def spare_path(path: Path) -> Path:
-    """Where a file is put that may be overwritten by the next one of this name's folder."""
-    return path.with_name("spare")
-
-
 def read_tensors(path: Path) -> dict[str, Array]:
     """Reads a model file into memory: name -> array of its own, sorted by name.
 

@@ -175,6 +175,11 @@ def manifest_path(path: Path) -> Path:
     return path.with_name(path.name + ".manifest")
 
 
+def spare_path(path: Path) -> Path:
+    """Where a file is put that may be overwritten by the next one of this name's folder."""
+    return path.with_name("spare")
+
+
 def file_digest(path: Path) -> str:
     """The identity of a file, in hex.
 

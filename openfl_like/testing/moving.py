@@ -15,7 +15,7 @@ from pathlib import Path
 
 from openfl_like import failpoints
 from openfl_like.federation.events import Announce, CancelRequested, Notice, Status
-from openfl_like.federation.parties import EventRecord, ExperimentSummary
+from openfl_like.federation.parties import EventRecord, ExperimentSummary, Outcome
 from openfl_like.federation.ports import CheckpointOffer
 from openfl_like.pki.files import Credentials, load_credentials, save_credentials
 from openfl_like.pki.roles import Role
@@ -23,7 +23,7 @@ from openfl_like.plan.bundle import pack, unpack
 from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.local import LocalRuntime
-from openfl_like.runtimes.loop import Drive, Outcome, Record
+from openfl_like.runtimes.loop import Drive, Record
 from openfl_like.runtimes.models import ModelShelf
 from openfl_like.services.aggregator import open_experiment
 from openfl_like.services.checkpoints import Checkpoints

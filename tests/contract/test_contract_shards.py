@@ -4,7 +4,8 @@ import pytest
 from pydantic import JsonValue
 
 from openfl_like import registry
-from openfl_like.data.shard import KINDS, ShardConfig, ShardDescriptor, build_shard
+from openfl_like.data.shard import KINDS, ShardDescriptor, build_shard
+from openfl_like.data.shard_file import ShardConfig
 
 PARAMS: dict[str, dict[str, JsonValue]] = {
     "heart_disease": {"hospital": "switzerland"},

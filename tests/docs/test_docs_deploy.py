@@ -17,7 +17,7 @@ from dockerfile_parse import DockerfileParser
 from jsonschema import Draft202012Validator
 
 from openfl_like import __version__
-from openfl_like.data.shard import load_shard_config
+from openfl_like.data.shard_file import load_shard_config
 from openfl_like.errors import CredentialError
 from openfl_like.pki.files import load_credentials
 from openfl_like.pki.roles import Role

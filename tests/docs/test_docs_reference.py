@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from openfl_like.data.shard import ShardConfig
+from openfl_like.data.shard_file import ShardConfig
 from openfl_like.errors import MEANINGS
 from openfl_like.federation.events import Notice
 from openfl_like.pki.roles import RPC_ROLES

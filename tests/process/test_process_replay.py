@@ -11,9 +11,9 @@ import pytest
 from federations import PLAN
 
 from openfl_like.errors import FederationError, RoundClosedError, UpdateRefusedError
+from openfl_like.federation.history import surplus_of
 from openfl_like.federation.parties import EventRecord
 from openfl_like.federation.ports import Dismissal, Ready
-from openfl_like.federation.surplus import total
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.pki.roles import Role
 from openfl_like.plan.digest import plan_digest
@@ -231,7 +231,7 @@ async def test_what_comes_again_late_or_instead_changes_nothing_and_is_counted(l
     kinds: Counter[str] = Counter()
     for (_, kind), count in site.sent.items():
         kinds[kind] += count
-    assert total(disturbed.events) == {MISBEHAVING: dict(kinds)}
+    assert surplus_of(disturbed.events) == {MISBEHAVING: dict(kinds)}
     assert list((lab.directory / "disturbed" / "spool").iterdir()) == []
 
 

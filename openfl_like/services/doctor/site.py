@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from openfl_like.data.shard import ShardConfig, load_shard_config
+from openfl_like.data.shard_file import ShardConfig, load_shard_config
 from openfl_like.errors import ShardError, ShardMismatchError, TaskError
 from openfl_like.federation.parties import ShardFacts
 from openfl_like.services.daemon_thread import in_thread

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from openfl_like.data.shard import load_shard_config
+from openfl_like.data.shard_file import load_shard_config
 from openfl_like.errors import FederationError, TaskError
 from openfl_like.plan.bundle import pack
 from openfl_like.plan.load import load_plan, workspace_of

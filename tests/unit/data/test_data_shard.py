@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from pydantic import JsonValue
 
-from openfl_like.data.shard import ArrayShard, DataSchema, Dataset, ShardConfig, build_shard, load_shard_config
+from openfl_like.data.shard import ArrayShard, DataSchema, Dataset, build_shard
+from openfl_like.data.shard_file import ShardConfig, load_shard_config
 from openfl_like.errors import SettingsError, ShardError
 
 OWN_SHARD = """

@@ -18,8 +18,8 @@ from openfl_like.federation.events import (
     ValidateUpdates,
 )
 from openfl_like.federation.experiment import Experiment
+from openfl_like.federation.history import surplus_of
 from openfl_like.federation.parties import EventRecord
-from openfl_like.federation.surplus import total
 from openfl_like.federation.task import Phase, Update
 from openfl_like.plan.schema import Plan
 
@@ -116,9 +116,9 @@ def test_of_a_round_the_last_word_counts_and_rounds_are_added_up() -> None:
         told(2, "zurich", "late", 2),
         EventRecord(9, 1.0, Notice.ROUND_FINISHED, {"round": 2}),
     ]
-    assert total(history) == {"bern": {"repeated": 1}, "zurich": {"conflicting": 1, "late": 503}}
-    assert list(total(history)) == ["bern", "zurich"]
-    assert total([]) == {}
+    assert surplus_of(history) == {"bern": {"repeated": 1}, "zurich": {"conflicting": 1, "late": 503}}
+    assert list(surplus_of(history)) == ["bern", "zurich"]
+    assert surplus_of([]) == {}
 
 
 def test_the_receipts_are_those_of_what_was_taken() -> None:

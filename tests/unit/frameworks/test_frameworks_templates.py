@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from openfl_like.data.shard import ShardConfig, ShardDescriptor, build_shard, load_shard_config
+from openfl_like.data.shard import ShardDescriptor, build_shard
+from openfl_like.data.shard_file import ShardConfig, load_shard_config
 from openfl_like.federation.assignment import calls_in_phase
 from openfl_like.federation.task import Assignment, Phase, TaskCall, Update
 from openfl_like.frameworks.perform import Performer

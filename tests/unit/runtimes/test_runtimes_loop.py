@@ -10,12 +10,12 @@ import pytest
 from openfl_like.errors import ConflictError, StorageError
 from openfl_like.federation.events import CancelRequested, Notice, Status, ValidateUpdates
 from openfl_like.federation.experiment import Experiment
-from openfl_like.federation.parties import EventRecord
+from openfl_like.federation.parties import EventRecord, Outcome
 from openfl_like.federation.task import Phase
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes import loop
 from openfl_like.runtimes.local import LocalRuntime
-from openfl_like.runtimes.loop import Clock, Drive, Outcome, Record, SystemClock
+from openfl_like.runtimes.loop import Clock, Drive, Record, SystemClock
 from openfl_like.runtimes.models import ModelShelf
 from openfl_like.store.experiment import Commit, ExperimentStore
 from openfl_like.store.files import ExperimentFiles

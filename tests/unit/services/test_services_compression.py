@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from openfl_like.data.shard import build_shard, load_shard_config
+from openfl_like.data.shard import build_shard
+from openfl_like.data.shard_file import load_shard_config
 from openfl_like.federation.parties import PublishedVersion
 from openfl_like.plan.load import load_plan
 from openfl_like.plan.schema import Component, CompressionPipeline, Plan

@@ -14,7 +14,7 @@ import pytest
 from pydantic import JsonValue
 
 from openfl_like.data.policy import MonitorChoice
-from openfl_like.data.shard import load_shard_config
+from openfl_like.data.shard_file import load_shard_config
 from openfl_like.errors import PlanError, SettingsError
 from openfl_like.federation.parties import DeviceStatistics, GpuStatistics
 from openfl_like.plan.load import load_plan

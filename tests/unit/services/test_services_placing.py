@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from openfl_like.data.policy import MonitorChoice
-from openfl_like.data.shard import load_shard_config
+from openfl_like.data.shard_file import load_shard_config
 from openfl_like.errors import DeviceError, SettingsError
 from openfl_like.federation.parties import DeviceStatistics, GpuStatistics
 from openfl_like.services import monitors, placing

@@ -9,12 +9,12 @@ import pytest
 
 from openfl_like.errors import ConflictError, NotFoundError
 from openfl_like.federation.events import Announce, CancelRequested, Notice, Status
-from openfl_like.federation.parties import EventRecord, ExperimentSummary
+from openfl_like.federation.parties import EventRecord, ExperimentSummary, Outcome
 from openfl_like.pki.authority import Authority
 from openfl_like.pki.roles import Role
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.local import LocalRuntime
-from openfl_like.runtimes.loop import Drive, Outcome, Record
+from openfl_like.runtimes.loop import Drive, Record
 from openfl_like.runtimes.models import ModelShelf
 from openfl_like.services.aggregator import open_experiment
 from openfl_like.services.director import Director

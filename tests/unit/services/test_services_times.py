@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from openfl_like.api.outage import OUTAGE_S
 from openfl_like.cli.main import fx
-from openfl_like.data.shard import ShardConfig
+from openfl_like.data.shard_file import ShardConfig
 from openfl_like.errors import PlanError
 from openfl_like.plan.schema import REJOIN_S, Deadline, Plan
 from openfl_like.services import aggregator_process, collaborator, envoy, roster, spawn, vigil

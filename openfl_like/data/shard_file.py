@@ -1,0 +1,48 @@
+"""A site's ``shard.yaml``, read by daemons that never hold the data itself."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+
+from openfl_like.data.policy import (
+    DEFAULT_MONITORS,
+    EnvironmentPolicy,
+    LogPolicy,
+    MonitorChoice,
+    allowed_devices,
+    named_only,
+)
+from openfl_like.errors import SettingsError
+from openfl_like.plan.document import load_document
+
+
+class ShardConfig(BaseModel):
+    """A site's ``shard.yaml``: which shard class, its keyword arguments, and what the site allows.
+
+    Attributes:
+        template: Which shard class.
+        params: Its keyword arguments.
+        environment: Whether packages that workspaces ask for are installed here.
+        devices: What workers may use: ``auto`` (the CPU, and all GPUs that the monitors find) or a list of ``cpu``,
+            ``cuda`` (all that they find) and ``cuda:0``, ``cuda:1`` …
+        device_monitors: What reads the state of this machine for the heartbeats.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    template: str
+    params: dict[str, JsonValue] = Field(default_factory=dict)
+    environment: EnvironmentPolicy = EnvironmentPolicy()
+    devices: Annotated[str | tuple[str, ...], BeforeValidator(allowed_devices)] = "auto"
+    device_monitors: tuple[Annotated[MonitorChoice, BeforeValidator(named_only)], ...] = DEFAULT_MONITORS
+    logs: LogPolicy = LogPolicy()
+
+
+def load_shard_config(path: Path) -> ShardConfig:
+    """Reads a ``shard.yaml``.
+
+    Raises:
+        SettingsError: If the file is missing, is not YAML, or has an unknown or missing key.
+    """
+    return load_document(path, ShardConfig, SettingsError)
