@@ -41,7 +41,7 @@ from openfl_like.services.signature import sign_bundle
 from openfl_like.tensors.manifest import DIGEST_BYTES, MAX_CHUNK_BYTES, Manifest, manifest_of
 from openfl_like.testing.certificates import ThrowAwayFederation
 from openfl_like.wire.aggregator import AggregatorClient
-from openfl_like.wire.director import SERVICE, EnvoyClient, UserClient
+from openfl_like.wire.director import SERVICE, Attendance, EnvoyClient, UserClient
 from openfl_like.wire.server import Guard, Server, service_handler
 
 pytestmark = pytest.mark.process
@@ -107,6 +107,12 @@ async def list_experiments(address: str, credentials: Credentials) -> list[str]:
         return [summary.id for summary in await client.experiments()]
 
 
+async def hello(session: Attendance) -> object:
+    """Introduces an envoy; a refusal may come before the words are out."""
+    await session.report(Hello(FACTS, "0.1.0"))
+    return await session.instruction()
+
+
 # ---- certificates -------------------------------------------------------------------------------------------------
 
 
@@ -132,16 +138,14 @@ async def test_an_expired_certificate(director: Running, certificates: ThrowAway
 async def test_a_certificate_that_expires_in_a_live_stream(
     director: Running, certificates: ThrowAwayFederation
 ) -> None:
-    brief = certificates.credentials(Role.ENVOY, "bern", lifetime=timedelta(seconds=2))
+    brief = certificates.credentials(Role.ENVOY, "bern", lifetime=timedelta(seconds=4))
     async with EnvoyClient(director.address, brief) as client:
         async with client.attend() as session:
-            await session.report(Hello(FACTS, "0.1.0"))
-            assert isinstance(await session.instruction(), Welcome)
+            assert isinstance(await hello(session), Welcome)
             error = await refusal(CertificateExpiredError, session.instruction())
             assert str(error) == "the certificate of fx://hospitals/envoy/bern expired during the call"
         async with client.attend() as session:  # the channel is still open; the next call is refused all the same
-            await session.report(Hello(FACTS, "0.1.0"))
-            error = await refusal(CertificateExpiredError, session.instruction())
+            error = await refusal(CertificateExpiredError, hello(session))
             assert "renew it" in str(error)
 
 
