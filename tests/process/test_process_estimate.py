@@ -50,7 +50,7 @@ async def test_an_estimate_is_close_to_a_real_run(tmp_path: Path) -> None:
     assert passed[Direction.DOWN] == pytest.approx(wanted, rel=0.05)
     wanted = ROUNDS * said["from_sites_per_round"] + said["model"]  # which its maker has sent
     assert passed[Direction.UP] == pytest.approx(wanted, rel=0.05)
-    assert 0.4 * said["disk_aggregator"] < running <= said["disk_aggregator"]
+    assert 0.25 * said["disk_aggregator"] < running <= said["disk_aggregator"]  # a quarter: between two rounds
     assert 0.4 * said["disk_record"] < _held(record) <= said["disk_record"]
     assert all(0.2 * said["disk_site"] < held <= said["disk_site"] for held in sites)
     assert said["memory_worker"] > 3 * said["model"]
