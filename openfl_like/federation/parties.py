@@ -24,6 +24,14 @@ class ShardFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Validity:
+    """From when to when a certificate is valid, in seconds since the epoch."""
+
+    begins: float
+    ends: float
+
+
+@dataclass(frozen=True, slots=True)
 class GpuStatistics:
     """State of one GPU; None is what its driver does not tell.
 

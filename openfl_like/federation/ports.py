@@ -21,6 +21,7 @@ from openfl_like.federation.parties import (
     LogLines,
     LogQuery,
     ShardFacts,
+    Validity,
 )
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.tensors.manifest import Manifest
@@ -256,9 +257,9 @@ class EnvoyPort(Protocol):
         caller: str,
         reports: AsyncIterator[EnvoyReport],
         send: Callable[[EnvoyInstruction], Awaitable[None]],
-        certificate_ends: float | None = None,
+        certificate: Validity | None = None,
     ) -> None:
-        """Holds an envoy's session until either side ends it, or its certificate does (seconds since the epoch)."""
+        """Holds an envoy's session until either side ends it, or its certificate does."""
 
     async def bundle_file(self, experiment: str) -> Path:
         """Gives the workspace bundle of an experiment."""

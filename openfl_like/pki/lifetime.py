@@ -47,6 +47,11 @@ class Life:
         left = self.end - now
         return next((days for days in WARN_DAYS if left <= timedelta(days=days) < self.length / 2), None)
 
+    def told(self, what: str, now: datetime, cure: str) -> str:
+        """The words of a warning."""
+        end = "has ended on" if now >= self.end else "ends on"
+        return f"{what} {end} {self.end:%Y-%m-%d %H:%M} UTC: {cure}"
+
 
 def warnings(credentials: Credentials, now: datetime) -> Iterator[tuple[str, int, str]]:
     """Gives what is about to end of a holder and the authorities above it: what, the warning's step, and a text."""
@@ -60,5 +65,4 @@ def warnings(credentials: Credentials, now: datetime) -> Iterator[tuple[str, int
         life = Life.of(pem, what)
         step = life.days_to_warn(now)
         if step is not None:
-            end = "has ended on" if now >= life.end else "ends on"
-            yield what, step, f"{what} {end} {life.end:%Y-%m-%d %H:%M} UTC: {cure}"
+            yield what, step, life.told(what, now, cure)

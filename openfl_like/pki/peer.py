@@ -51,10 +51,10 @@ class PeerVerifier:
         """Gives the number of a certificate that `identify` has accepted, in hexadecimal digits."""
         return (self._seen.get(leaf_pem) or self._examine(leaf_pem)).facts.serial
 
-    def expires(self, leaf_pem: bytes) -> datetime:
-        """Says when a certificate that `identify` has accepted ends, or the authority that issued it."""
+    def validity(self, leaf_pem: bytes) -> tuple[datetime, datetime]:
+        """Says from when to when a certificate that `identify` has accepted is valid, with its issuer."""
         seen = self._seen.get(leaf_pem) or self._examine(leaf_pem)  # the memory of peers is bounded
-        return seen.not_after
+        return seen.not_before, seen.not_after
 
     def identify(self, leaf_pem: bytes, now: datetime) -> Identity:
         """Says who a certificate belongs to.

@@ -316,7 +316,8 @@ class Director:
         open_ones = [summary.status for summary in await self.experiments() if not summary.status.ended]
         queued = open_ones.count(Status.QUEUED)
         online = len(self.roster.online())
-        problems, warnings = (*self.room.problems, *self.upkeep.problems), self.upkeep.warnings
+        problems = (*self.room.problems, *self.upkeep.problems)
+        warnings = (*self.upkeep.warnings, *self.roster.warnings())
         return DirectorStatus(__version__, problems, queued, len(open_ones) - queued, online, warnings)
 
     # ---- the queue

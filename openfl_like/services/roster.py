@@ -6,12 +6,13 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from openfl_like import __version__
 from openfl_like.errors import ConflictError, NotFoundError, ShardMismatchError, StorageError, UsageError
 from openfl_like.failpoints import failpoint
-from openfl_like.federation.parties import EnvoyDetail, EnvoyRecord, Greeting, LogLines, ShardFacts
+from openfl_like.federation.parties import EnvoyDetail, EnvoyRecord, Greeting, LogLines, ShardFacts, Validity
 from openfl_like.federation.ports import (
     CollaboratorEnded,
     EnvoyInstruction,
@@ -24,6 +25,7 @@ from openfl_like.federation.ports import (
     Welcome,
 )
 from openfl_like.federation.trend import Trend
+from openfl_like.pki.lifetime import Life
 from openfl_like.runtimes.session import converse
 from openfl_like.services.settings import MISSED_HEARTBEATS, DirectorFile
 from openfl_like.store.director import DirectorStore
@@ -59,6 +61,7 @@ def check_interface(name: str, shard: ShardFacts, sample_shape: tuple[int, ...],
 class _Session:
     record: EnvoyRecord
     number: int
+    certificate: Validity | None = None
     mailbox: asyncio.Queue[EnvoyInstruction] = field(default_factory=asyncio.Queue)
     working: set[str] = field(default_factory=set)
     heard: asyncio.Event = field(default_factory=asyncio.Event)
@@ -99,7 +102,7 @@ class Roster:
         name: str,
         reports: AsyncIterator[EnvoyReport],
         send: Callable[[EnvoyInstruction], Awaitable[None]],
-        certificate_ends: float | None = None,
+        certificate: Validity | None = None,
     ) -> None:
         """Holds an envoy's session.
 
@@ -115,8 +118,9 @@ class Roster:
         self._count += 1
         now = time.time()
         record = EnvoyRecord(name, online=True, last_seen=now, shard=hello.shard, online_since=now)
-        record = replace(record, certificate_ends=certificate_ends)
-        session = _Session(record, self._count)
+        if certificate is not None:
+            record = replace(record, certificate_ends=certificate.ends)
+        session = _Session(record, self._count, certificate)
         self._sessions[name] = session
         try:  # from here on: an envoy that is lost while it is welcomed must be able to come back
             self._pace()
@@ -193,6 +197,18 @@ class Roster:
     def online(self) -> tuple[str, ...]:
         """Names of the envoys that are there, sorted."""
         return tuple(sorted(self._sessions))
+
+    def warnings(self) -> tuple[str, ...]:
+        """What is about to end of the certificates that envoys have shown, the next one first."""
+        now = datetime.fromtimestamp(time.time(), UTC)
+        shown = [(one.certificate, name) for name, one in self._sessions.items() if one.certificate is not None]
+        told = []
+        for certificate, name in sorted(shown, key=lambda item: (item[0].ends, item[1])):
+            life = Life(datetime.fromtimestamp(certificate.begins, UTC), datetime.fromtimestamp(certificate.ends, UTC))
+            if life.days_to_warn(now) is not None:
+                told.append(life.told(f"the certificate of envoy '{name}'", now, "renew it at the site"))
+        more = len(told) - MOST_NAMES
+        return (*told[:MOST_NAMES], *([f"the certificates of {more} more envoys end soon"] if more > 0 else []))
 
     def working(self, experiment: str) -> list[str]:
         """Names of the envoys that are there and have something to do for an experiment, or to tell of it."""

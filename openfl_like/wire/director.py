@@ -177,7 +177,7 @@ class DirectorServicer:
         async def send(value: EnvoyInstruction) -> None:
             await call.send(convert.envoy_instruction_to(value))
 
-        await self._envoys.attend(call.caller.name, reports(), send, call.expires)
+        await self._envoys.attend(call.caller.name, reports(), send, call.certificate)
 
     async def fetch_bundle(self, call: Call) -> None:
         """Serves a workspace bundle."""

@@ -29,6 +29,7 @@ from openfl_like.errors import (
     UsageError,
     no_room,
 )
+from openfl_like.federation.parties import Validity
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.peer import PeerVerifier
 from openfl_like.pki.roles import Identity, authorise
@@ -48,13 +49,13 @@ class Call:
         caller: The peer, from its certificate.
         receive: Gives the next message of the peer, or None when it has no more.
         send: Sends a message to the peer.
-        expires: When the peer's certificate ends, in seconds since the epoch; None if that is not known.
+        certificate: When the peer's certificate is valid; None if that is not known.
     """
 
     caller: Identity
     receive: Callable[[], Awaitable[Any]]
     send: Callable[[Any], Awaitable[None]]
-    expires: float | None = None
+    certificate: Validity | None = None
 
     async def messages(self) -> AsyncIterator[Any]:
         """Gives the peer's messages until it has no more."""
@@ -100,8 +101,8 @@ class Guard:
     object_rule: ObjectRule = lambda _: None
     calls: set[Held] = field(default_factory=set)
 
-    def admit(self, method: str, context: grpc.aio.ServicerContext) -> tuple[Identity, float]:
-        """Gives the caller and the seconds its certificate stays valid."""
+    def admit(self, method: str, context: grpc.aio.ServicerContext) -> tuple[Identity, Validity]:
+        """Gives the caller, and when its certificate is valid."""
         pem = _shown(context)
         if not pem:
             raise UnauthenticatedError("no client certificate was shown")
@@ -109,7 +110,8 @@ class Guard:
         identity = self.verifier.identify(pem, now)
         authorise(method, identity)
         self.object_rule(identity)
-        return identity, (self.verifier.expires(pem) - now).total_seconds()
+        begins, ends = self.verifier.validity(pem)
+        return identity, Validity(begins.timestamp(), ends.timestamp())
 
     def recheck(self) -> None:
         """Looks at the callers of all calls that go on, and ends those whose certificate does not count any more."""
@@ -149,10 +151,9 @@ def _guarded(method: MethodDescriptor, behaviour: Callable[[Call], Awaitable[Any
         held = Held(_shown(context))
         guard.calls.add(held)
         try:
-            caller, valid_s = guard.admit(full_name, context)
-            call = _call(method, request, caller, context)
-            call = replace(call, expires=round(time.time() + valid_s))
-            return await _within(valid_s, behaviour(call), caller, held)
+            caller, certificate = guard.admit(full_name, context)
+            call = replace(_call(method, request, caller, context), certificate=certificate)
+            return await _within(certificate.ends - time.time(), behaviour(call), caller, held)
         except FederationError as error:
             log.info("%s refused: %s %s", full_name, error.code, error)
             await abort(context, error)

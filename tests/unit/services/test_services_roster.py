@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from openfl_like.errors import ConflictError, NotFoundError, ShardMismatchError, UnreachableError, UsageError
-from openfl_like.federation.parties import DeviceStatistics, LogLines, ShardFacts
+from openfl_like.federation.parties import DeviceStatistics, LogLines, ShardFacts, Validity
 from openfl_like.federation.ports import (
     CollaboratorEnded,
     EnvoyInstruction,
@@ -183,7 +183,8 @@ async def test_one_envoy_is_told_with_its_certificate_and_what_its_machine_was(
     now = 1_800_000_000.0
     monkeypatch.setattr(roster, "time", SimpleNamespace(time=lambda: now))
     session = Session(HELLO)
-    held = asyncio.create_task(director.roster.attend("bern", session.reports, session.send, 1_900_000_000.0))
+    certificate = Validity(1_700_000_000.0, 1_900_000_000.0)
+    held = asyncio.create_task(director.roster.attend("bern", session.reports, session.send, certificate))
     await session.instruction()
     assert (await director.roster.envoy("bern")).history == ()
     for percent in (10.0, 20.0):
@@ -202,6 +203,35 @@ async def test_one_envoy_is_told_with_its_certificate_and_what_its_machine_was(
     gone = await director.roster.envoy("bern")
     assert (gone.record.online, gone.record.online_since, gone.record.certificate_ends) == (False, None, None)
     assert gone.history == found.history  # what is known of it stays while the Director runs
+
+
+async def test_certificates_of_envoys_that_end_soon_are_told_the_next_one_first(
+    director: Director, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, day = 1_800_000_000.0, 86_400.0
+    monkeypatch.setattr(roster, "time", SimpleNamespace(time=lambda: now))
+
+    async def attend(name: str, lasted_days: float, left_days: float) -> None:
+        session = Session(HELLO)
+        certificate = Validity(now - lasted_days * day, now + left_days * day)
+        director.held[name] = asyncio.create_task(
+            director.roster.attend(name, session.reports, session.send, certificate)
+        )
+        await session.instruction()
+
+    await director.connect("unknown")
+    await attend("new", 10, 300)
+    await attend("brief", 0.1, 0.9)  # of a day: it is renewed in time
+    await attend("late", 350, 13)
+    await attend("last", 360, 0.5)
+    assert director.roster.warnings() == (
+        "the certificate of envoy 'last' ends on 2027-01-15 20:00 UTC: renew it at the site",
+        "the certificate of envoy 'late' ends on 2027-01-28 08:00 UTC: renew it at the site",
+    )
+    for number in range(roster.MOST_NAMES):
+        await attend(f"site-{number}", 360, 5)
+    assert director.roster.warnings()[-1] == "the certificates of 2 more envoys end soon"
+    assert len(director.roster.warnings()) == roster.MOST_NAMES + 1
 
 
 async def test_an_envoy_that_never_was_is_told_with_those_that_were(
