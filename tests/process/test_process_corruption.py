@@ -18,7 +18,7 @@ from openfl_like.testing.damage import Damage, damage
 from openfl_like.wire.channel import backoff
 
 pytestmark = pytest.mark.process
-ROUNDS = 40
+ROUNDS = 120  # a round takes about 50 ms; one that is caught too late costs a few of them
 ALL = ("admission.collaborators=[site-1, site-2, site-3]", f"aggregator.settings.rounds_to_train={ROUNDS}")
 
 
