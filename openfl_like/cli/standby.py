@@ -3,12 +3,13 @@
 It is started by `services.spawn.Standby` and is given one line on its standard input: the arguments, as a JSON list.
 """
 
+import gc
 import json
 import os
 import sys
 from importlib import import_module
 
-from openfl_like.cli.main import main
+from openfl_like.cli.main import COLLECT, main
 from openfl_like.services.parent import die_with_parent
 
 SHARED = ("openfl_like.cli.plan_file", "openfl_like.plan.load", "openfl_like.services.lifetime")
@@ -34,6 +35,7 @@ def arguments() -> list[str]:
 
 def wait(noun: str) -> None:
     """Imports what the command needs, waits, and runs it."""
+    gc.set_threshold(*COLLECT)
     for name in (f"openfl_like.cli.{noun}", *AHEAD.get(noun, ())):
         import_module(name)
     if words := arguments():
