@@ -42,16 +42,16 @@ check: $(TOOLS) ## Formatting, lint, types, layers, and every test without child
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit tests/contract tests/docs -m "not process"
 
 chaos: $(INSTALLED) ## Break a federation at random and check what is left: make chaos SEED=1 FAULTS=200
-	$(BIN)/python -m openfl_like.testing.chaos $(if $(SEED),--seed $(SEED)) --faults $(or $(FAULTS),200) $(if $(MIX),--mix $(MIX)) $(if $(RATE),--rate $(RATE))
+	$(BIN)/python -m openfl_like.testing.faults.chaos $(if $(SEED),--seed $(SEED)) --faults $(or $(FAULTS),200) $(if $(MIX),--mix $(MIX)) $(if $(RATE),--rate $(RATE))
 
 chaos-sample: $(INSTALLED) ## The same with 25 faults of a seed that is drawn and printed
-	$(BIN)/python -m openfl_like.testing.chaos --faults 25
+	$(BIN)/python -m openfl_like.testing.faults.chaos --faults 25
 
 failpoints: $(INSTALLED) ## Kill a process at every failpoint once: make failpoints ACTION=kill POINTS="…"
-	$(BIN)/python -m openfl_like.testing.failpoint_suite --action $(or $(ACTION),kill) $(POINTS)
+	$(BIN)/python -m openfl_like.testing.faults.failpoint_suite --action $(or $(ACTION),kill) $(POINTS)
 
 determinism: $(INSTALLED) ## Run one plan again and again, a process killed in each run, and compare the bytes: make determinism RUNS=50
-	$(BIN)/python -m openfl_like.testing.determinism --runs $(or $(RUNS),50) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m openfl_like.testing.faults.determinism --runs $(or $(RUNS),50) $(if $(SEED),--seed $(SEED))
 
 bench: $(TOOLS) ## Measure everything (half an hour) and write docs/benchmarks anew
 	$(BIN)/python benchmarks/suite.py --out docs/benchmarks/results.jsonl

@@ -21,10 +21,10 @@ import numpy as np
 from figures import emit, figure, say
 from processes import memory_kb
 
-from openfl_like.federation.aggregation import Contribution, aggregate_files
-from openfl_like.federation.rules import AggregationRule, Median, TrimmedMean, WeightedAverage
+from openfl_like.aggregation.engine import Contribution, aggregate_files
+from openfl_like.aggregation.rules import AggregationRule, Median, TrimmedMean, WeightedAverage
+from openfl_like.aggregation.validators import Finite, validate_update
 from openfl_like.federation.task import Phase, Update
-from openfl_like.federation.validation import Finite, validate_update
 from openfl_like.runtimes.models import in_threads
 from openfl_like.tensors.container import TensorFile, TensorWriter
 from openfl_like.tensors.named import TensorSpec

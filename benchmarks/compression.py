@@ -28,10 +28,10 @@ import numpy as np
 from figures import emit, figure, say
 from processes import memory_kb
 
+from openfl_like.aggregation.engine import BLOCK_ELEMENTS
 from openfl_like.data.shard import build_shard
 from openfl_like.data.shard_file import load_shard_config
-from openfl_like.federation.aggregation import BLOCK_ELEMENTS
-from openfl_like.federation.parts import build_encoding
+from openfl_like.federation.components import build_encoding
 from openfl_like.plan.load import load_plan
 from openfl_like.plan.schema import Component, CompressionPipeline, Plan
 from openfl_like.plan.workspace import template_path

@@ -34,12 +34,12 @@ from openfl_like.pki.authority import Authority, load_trust, new_key_and_csr
 from openfl_like.pki.certificate import AuthorityKind
 from openfl_like.pki.files import Credentials, load_credentials
 from openfl_like.pki.roles import Identity, Role
+from openfl_like.services.director.envoys import HEARTBEATS_PER_S
+from openfl_like.services.director.settings import DirectorFile
 from openfl_like.services.local_federation import LocalFederation
-from openfl_like.services.roster import HEARTBEATS_PER_S
-from openfl_like.services.settings import DirectorFile
+from openfl_like.wire.attendance import EnvoyClient
 from openfl_like.wire.channel import KEEPALIVE, open_channel
-from openfl_like.wire.convert import envoy_report_to
-from openfl_like.wire.director import EnvoyClient
+from openfl_like.wire.convert.envoys import envoy_report_to
 
 SPAWN = multiprocessing.get_context("spawn")
 HEARTBEAT_S = float(DirectorFile.model_fields["heartbeat_s"].default)

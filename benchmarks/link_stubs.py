@@ -29,7 +29,7 @@ from openfl_like.pki.files import Credentials
 from openfl_like.pki.roles import Identity, Role
 from openfl_like.plan.digest import plan_digest
 from openfl_like.plan.load import load_plan
-from openfl_like.services.spawn import fx_command
+from openfl_like.processes.child import fx_command
 from openfl_like.tensors.container import TensorFile, spare_path, write_tensors
 from openfl_like.tensors.manifest import Manifest, keep_manifest, manifest_of
 from openfl_like.testing.certificates import ThrowAwayFederation

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 
 ROLES = {
-    "openfl_like.services.worker": "worker",
+    "openfl_like.processes.worker": "worker",
     "collaborator": "collaborator",
     "aggregator": "aggregator",
     "envoy": "envoy",

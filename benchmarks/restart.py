@@ -33,13 +33,13 @@ from openfl_like.federation.events import Announce, ModelVersion, Notice, Status
 from openfl_like.federation.parties import DeviceStatistics, ExperimentSummary
 from openfl_like.federation.ports import Heartbeat, Welcome
 from openfl_like.pki.files import Credentials
-from openfl_like.services.envoy import RETRY_S
+from openfl_like.services.envoy.service import RETRY_S
 from openfl_like.services.local_federation import LocalFederation
 from openfl_like.store.director import DirectorStore, StoredExperiment
 from openfl_like.store.experiment import Commit, ExperimentStore
 from openfl_like.store.files import ExperimentFiles
+from openfl_like.wire.attendance import EnvoyClient
 from openfl_like.wire.channel import backoff, spread
-from openfl_like.wire.director import EnvoyClient
 
 SPAWN = multiprocessing.get_context("spawn")
 NICE = 5

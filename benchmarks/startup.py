@@ -25,8 +25,8 @@ from no_training import WORKSPACE
 
 from openfl_like.api.federation import Federation
 from openfl_like.federation.parties import EventRecord
+from openfl_like.processes.child import clean_environment
 from openfl_like.services.local_federation import LocalFederation
-from openfl_like.services.spawn import clean_environment
 
 TEMPLATES = Path(__file__).parents[1] / "workspace_templates"
 LIMIT_S = 1.0

@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from openfl_like.cli.main import fx
+from openfl_like.doctor.finding import meaning_of
 from openfl_like.errors import MEANINGS, FederationError
 from openfl_like.failpoints import POINTS, Action
 from openfl_like.registry import BUILTIN
-from openfl_like.services.doctor.finding import meaning_of
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
@@ -75,11 +75,11 @@ KINDS = {
         "Says who is given which tasks; `assigner.template` in the plan. See [assigners](plan.md#assigners).",
     ),
     "validator": (
-        "openfl_like.federation.validation:Validator",
+        "openfl_like.aggregation.validators:Validator",
         "Says what an update must pass before it counts; `validator` in the plan, a list.",
     ),
     "aggregation": (
-        "openfl_like.federation.rules:AggregationRule",
+        "openfl_like.aggregation.rules:AggregationRule",
         "Makes the next global model of updates; `aggregation.template` in the plan. See "
         "[aggregation](../aggregation.md).",
     ),
@@ -96,7 +96,7 @@ KINDS = {
         "Gives the data of a site; `template` in shard.yaml, or `module:attr`. See [data](../data.md).",
     ),
     "device_monitor": (
-        "openfl_like.services.monitors:DeviceMonitor",
+        "openfl_like.services.devices.monitors:DeviceMonitor",
         "Reads the state of a site's machine for heartbeats; `device_monitors` in shard.yaml, or `module:attr`. See "
         "[devices](../devices.md).",
     ),

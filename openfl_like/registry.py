@@ -42,13 +42,13 @@ BUILTIN: dict[str, dict[str, str]] = {
         "static": "openfl_like.federation.assignment:StaticGroups",
     },
     "validator": {
-        "finite": "openfl_like.federation.validation:Finite",
-        "schema": "openfl_like.federation.validation:SameSchema",
+        "finite": "openfl_like.aggregation.validators:Finite",
+        "schema": "openfl_like.aggregation.validators:SameSchema",
     },
     "aggregation": {
-        "fedavg": "openfl_like.federation.rules:WeightedAverage",
-        "median": "openfl_like.federation.rules:Median",
-        "trimmed_mean": "openfl_like.federation.rules:TrimmedMean",
+        "fedavg": "openfl_like.aggregation.rules:WeightedAverage",
+        "median": "openfl_like.aggregation.rules:Median",
+        "trimmed_mean": "openfl_like.aggregation.rules:TrimmedMean",
     },
     "compression": {
         "none": "openfl_like.tensors.compression:Uncompressed",
@@ -68,8 +68,8 @@ BUILTIN: dict[str, dict[str, str]] = {
         "breast_cancer": "openfl_like.data.builtin:BreastCancerShard",
     },
     "device_monitor": {
-        "nvidia": "openfl_like.services.nvidia_monitor:NvidiaMonitor",
-        "psutil": "openfl_like.services.psutil_monitor:PsutilMonitor",
+        "nvidia": "openfl_like.services.devices.nvidia_monitor:NvidiaMonitor",
+        "psutil": "openfl_like.services.devices.psutil_monitor:PsutilMonitor",
     },
     "partitioner": {
         "iid": "openfl_like.data.partition:Iid",

@@ -5,14 +5,14 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from openfl_like.api.outage import insist
+from openfl_like.api.reconnect import insist
 from openfl_like.federation.parties import ExperimentSummary
 from openfl_like.federation.ports import CheckpointOffer
 from openfl_like.pki.files import Credentials
-from openfl_like.services.signature import sign_bundle
+from openfl_like.pki.signing import sign_bundle
 from openfl_like.store.checkpoint import read_checkpoint
 from openfl_like.tensors.manifest import manifest_of
-from openfl_like.wire.checkpoints import CheckpointClient
+from openfl_like.wire.experiments import CheckpointClient
 
 Result = TypeVar("Result")
 

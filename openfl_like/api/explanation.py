@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from openfl_like.api.federation import Federation
 from openfl_like.errors import NotFoundError
-from openfl_like.federation.cause import Cause, Why, excerpt, explain
 from openfl_like.federation.events import Status
+from openfl_like.federation.history.cause import Cause, Why, excerpt, explain
 from openfl_like.federation.parties import EventRecord, ExperimentSummary, Series
 
 KEPT_LINES = 5000

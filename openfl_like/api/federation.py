@@ -14,8 +14,10 @@ from typing import Any, TypeVar
 
 from openfl_like.api.checkpoints import Checkpoints
 from openfl_like.api.envoys import EnvoyLookup
-from openfl_like.api.outage import follow, follow_logs, insist
-from openfl_like.federation.evaluation import evaluation_of, place_of
+from openfl_like.api.reconnect import follow, follow_logs, insist
+from openfl_like.authoring.models import INITIAL_MODEL, prepare_given_models, prepare_initial_model
+from openfl_like.federation.evaluation_plan import evaluation_of, place_of
+from openfl_like.federation.history.rounds import RoundRecord, round_records
 from openfl_like.federation.parties import (
     DirectorStatus,
     EnvoyRecord,
@@ -26,15 +28,13 @@ from openfl_like.federation.parties import (
     LogQuery,
 )
 from openfl_like.federation.ports import Submission
-from openfl_like.federation.rounds import RoundRecord, round_records
 from openfl_like.pki.files import load_credentials
+from openfl_like.pki.signing import sign_bundle
 from openfl_like.plan.bundle import pack
 from openfl_like.plan.load import load_plan, workspace_of
 from openfl_like.plan.workspace import find_plan
-from openfl_like.services.own_models import INITIAL_MODEL, prepare_given_models, prepare_initial_model
-from openfl_like.services.signature import sign_bundle
 from openfl_like.tensors.manifest import manifest_of
-from openfl_like.wire.director import UserClient
+from openfl_like.wire.experiments import UserClient
 
 Result = TypeVar("Result")
 

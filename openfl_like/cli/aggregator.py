@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from openfl_like.cli.experiment.progress import Screen
 from openfl_like.cli.options import FILE, FOLDER, HELP, overrides_option
-from openfl_like.cli.output import emit_line, json_option, say
-from openfl_like.cli.progress import Screen
+from openfl_like.cli.output.console import emit_line, json_option, say
 
 if TYPE_CHECKING:
     from openfl_like.events.bus import EventBus
     from openfl_like.federation.parties import Outcome
-    from openfl_like.services.aggregator import AggregatorSettings
+    from openfl_like.services.aggregator.service import AggregatorSettings
 
 
 DATA_PORT_HELP = "Port for large files; 0 takes a free one.  [default: the plan's; a free one with --listen]"
@@ -64,7 +64,7 @@ def start(
     """
     from openfl_like.cli.plan_file import read_plan
     from openfl_like.pki.files import load_credentials
-    from openfl_like.services.aggregator import AggregatorSettings
+    from openfl_like.services.aggregator.service import AggregatorSettings
 
     plan, code = read_plan(plan_file, workspace, overrides)
     name = experiment or plan.name
@@ -89,9 +89,9 @@ def _run(settings: "AggregatorSettings", *, with_parent: bool, as_json: bool) ->
     import asyncio
     import logging
 
-    from openfl_like.cli.outcome import raise_unless_finished
-    from openfl_like.services.aggregator import run_aggregator
-    from openfl_like.services.lifetime import live
+    from openfl_like.cli.experiment.outcome import raise_unless_finished
+    from openfl_like.services.aggregator.service import run_aggregator
+    from openfl_like.services.daemon.run import live
 
     log = logging.getLogger(__name__)
     screen = Screen(as_json=as_json)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from openfl_like.cli.options import FILE, FOLDER, HELP, overrides_option
-from openfl_like.cli.output import json_option, tell
+from openfl_like.cli.output.console import json_option, tell
 
 if TYPE_CHECKING:
     from openfl_like.services.collaborator import CollaboratorSettings
@@ -55,7 +55,7 @@ def start(
     Example: fx collaborator start -p plan.yaml -n cleveland
     """
     from openfl_like.cli.plan_file import read_plan
-    from openfl_like.federation.placement import check_device
+    from openfl_like.federation.devices.placement import check_device
     from openfl_like.pki.files import load_credentials
     from openfl_like.services.collaborator import CollaboratorSettings
 
@@ -80,7 +80,7 @@ def _run(settings: "CollaboratorSettings", name: str, *, with_parent: bool, as_j
     import asyncio
 
     from openfl_like.services.collaborator import run_collaborator
-    from openfl_like.services.lifetime import live
+    from openfl_like.services.daemon.run import live
 
     dismissal = asyncio.run(live(run_collaborator(settings), parent=with_parent))
     status, reason = (dismissal.status, dismissal.reason) if dismissal is not None else ("", "stopped by a signal")

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from openfl_like.cli.options import FILE, HELP
-from openfl_like.cli.output import emit_line, json_option, say
+from openfl_like.cli.output.console import emit_line, json_option, say
 
 
 @click.group(context_settings=HELP)
@@ -28,9 +28,9 @@ def start(config: Path, *, with_parent: bool, as_json: bool) -> None:
     import asyncio
 
     from openfl_like.pki.files import load_credentials
-    from openfl_like.services.director import run_director
-    from openfl_like.services.lifetime import live
-    from openfl_like.services.settings import load_director_file
+    from openfl_like.services.daemon.run import live
+    from openfl_like.services.director.service import run_director
+    from openfl_like.services.director.settings import load_director_file
 
     settings = load_director_file(config)
     credentials = load_credentials(settings.certificates)

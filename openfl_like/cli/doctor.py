@@ -16,11 +16,11 @@ from openfl_like.cli.options import (
     own_certificates,
     site_options,
 )
-from openfl_like.cli.output import emit, json_option, put
+from openfl_like.cli.output.console import emit, json_option, put
 
 if TYPE_CHECKING:
-    from openfl_like.services.doctor.finding import Finding
-    from openfl_like.services.doctor.roles import Report
+    from openfl_like.doctor.finding import Finding
+    from openfl_like.doctor.reports import Report
 
 Result = TypeVar("Result")
 FOUND = 1
@@ -47,8 +47,8 @@ def doctor(ctx: click.Context, limit_s: float, director: str | None, *, as_json:
     """
     if ctx.invoked_subcommand is not None:
         return None
+    from openfl_like.doctor.reports import folder_reports
     from openfl_like.errors import UsageError
-    from openfl_like.services.doctor.roles import folder_reports
 
     found = folder_reports(Path(), director or DEFAULT_DIRECTOR, named=director is not None, limit_s=limit_s)
     reports = _run(found)
@@ -68,7 +68,7 @@ def director_(config: Path, *, as_json: bool) -> int:
 
     Example: fx doctor director -c director.yaml
     """
-    from openfl_like.services.doctor.roles import director_report
+    from openfl_like.doctor.reports import director_report
 
     return _show([_run(director_report(config))], as_json=as_json)
 
@@ -92,7 +92,7 @@ def envoy(
 
     Example: fx doctor envoy -n cleveland -sc shard.yaml -d director.example.org:50050
     """
-    from openfl_like.services.doctor.roles import Party, envoy_report
+    from openfl_like.doctor.reports import Party, envoy_report
 
     party = Party(director, certificates or Path("certs", "envoy", name))
     found = envoy_report(name, party, shard_config, directory or Path(f"envoy-{name}"), limit_s)
@@ -107,7 +107,7 @@ def user(director: str, certificates: Path | None, *, as_json: bool) -> int:
 
     Example: fx doctor user -d director.example.org:50050
     """
-    from openfl_like.services.doctor.roles import Party, user_report
+    from openfl_like.doctor.reports import Party, user_report
 
     return _show([_run(user_report(Party(director, own_certificates(certificates, "user"))))], as_json=as_json)
 
@@ -123,8 +123,8 @@ def plan(plan_name: str, shard: Path | None, overrides: tuple[str, ...], limit_s
 
     Example: fx doctor plan plan.yaml --shard shard.yaml
     """
-    from openfl_like.services.doctor.roles import plan_report
-    from openfl_like.services.doctor.study import Study
+    from openfl_like.doctor.plan import Study
+    from openfl_like.doctor.reports import plan_report
 
     return _show([_run(plan_report(Study(plan_name, limit_s, overrides, shard)))], as_json=as_json)
 
@@ -139,7 +139,7 @@ def _show(reports: "Sequence[Report]", *, as_json: bool) -> int:
     """Prints findings and gives the exit code."""
     from dataclasses import asdict
 
-    from openfl_like.services.doctor.finding import Verdict, failed
+    from openfl_like.doctor.finding import Verdict, failed
 
     findings = [finding for report in reports for finding in report.findings]
     bad = failed(findings)

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from openfl_like.cli.options import FOLDER, HELP, director_options, own_certificates, site_options
-from openfl_like.cli.output import emit, emit_line, json_option, print_table, say
+from openfl_like.cli.output.console import emit, emit_line, json_option, print_table, say
 
 
 @click.group(context_settings=HELP)
@@ -40,8 +40,8 @@ def start(
     from openfl_like.errors import CredentialError
     from openfl_like.federation.parties import ShardFacts
     from openfl_like.pki.files import load_credentials
-    from openfl_like.services.envoy import EnvoySettings, run_envoy
-    from openfl_like.services.lifetime import live
+    from openfl_like.services.daemon.run import live
+    from openfl_like.services.envoy.service import EnvoySettings, run_envoy
 
     folder = certificates or Path("certs", "envoy", name)
     credentials = load_credentials(folder)
@@ -73,7 +73,7 @@ def list_(director: str, certificates: Path | None, *, as_json: bool) -> None:
     from dataclasses import asdict
 
     from openfl_like.api.federation import Federation
-    from openfl_like.cli.machine import filled, gpus, online, percent, running, shape
+    from openfl_like.cli.output.machine import filled, gpus, online, percent, running, shape
     from openfl_like.federation.parties import EnvoyRecord
 
     with Federation(director, own_certificates(certificates, "user")) as federation:
@@ -112,7 +112,7 @@ def show(name: str, director: str, certificates: Path | None, *, as_json: bool) 
     from dataclasses import asdict
 
     from openfl_like.api.federation import Federation
-    from openfl_like.cli.machine import course, summary
+    from openfl_like.cli.output.machine import course, summary
 
     with Federation(director, own_certificates(certificates, "user")) as federation:
         detail = federation.envoy(name)

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from openfl_like.cli.options import FOLDER, HELP
-from openfl_like.cli.output import emit, json_option
+from openfl_like.cli.output.console import emit, json_option
 
 
 @click.command(context_settings=HELP)
@@ -21,7 +21,7 @@ def health(folder: Path, *, ready: bool, as_json: bool) -> None:
     Example: fx health --ready
     """
     from openfl_like.errors import UnreachableError
-    from openfl_like.services.pulse import STALE_S, beats
+    from openfl_like.services.daemon.liveness import STALE_S, beats
 
     found = beats(folder)
     if not found:

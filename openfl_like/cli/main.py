@@ -9,10 +9,10 @@ import sys
 import click
 
 from openfl_like import __version__
-from openfl_like.cli.failure import INTERRUPTED, failure_of, line_of
 from openfl_like.cli.options import HELP
-from openfl_like.cli.output import emit_failure, say
-from openfl_like.federation.printable import printable
+from openfl_like.cli.output.console import emit_failure, say
+from openfl_like.cli.output.failure import INTERRUPTED, failure_of, line_of
+from openfl_like.printable import printable
 
 NOUNS = {
     "aggregator": "Run the Aggregator of one experiment by hand.",
@@ -31,6 +31,8 @@ NOUNS = {
     "simulate": "Run a plan with all its sites in one process.",
     "workspace": "Make a workspace from a template, pass one on.",
 }
+PACKAGES = frozenset({"demo", "experiment", "pki"})
+"""Nouns whose commands need more than one module: they are in the package's `commands`."""
 
 COLLECT = (10_000, 20, 20)
 """When garbage is collected: with Python's numbers that takes a fifth of the time of the imports, and finds nothing."""
@@ -54,7 +56,8 @@ class Nouns(click.Group):
         """The command group of a noun."""
         if cmd_name not in NOUNS:
             return None
-        command = getattr(importlib.import_module(f"openfl_like.cli.{cmd_name}"), cmd_name)
+        module = f"openfl_like.cli.{cmd_name}{'.commands' if cmd_name in PACKAGES else ''}"
+        command = getattr(importlib.import_module(module), cmd_name)
         return command if isinstance(command, click.Command) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 (click's signature)

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from openfl_like.cli.options import FILE, HELP, check_output, overrides_option
-from openfl_like.cli.output import emit, file_facts, json_option
+from openfl_like.cli.output.console import emit, file_facts, json_option
 
 
 @click.group(context_settings=HELP)
@@ -44,8 +44,8 @@ def export(
     """
     from contextlib import nullcontext
 
+    from openfl_like.authoring.models import export_model, own_runner
     from openfl_like.cli.plan_file import read_plan
-    from openfl_like.services.own_models import export_model, own_runner
 
     check_output(output)
     with own_runner(*read_plan(plan_file, None, overrides), shard) if plan_file else nullcontext() as runner:

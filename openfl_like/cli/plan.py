@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from openfl_like.cli.options import FILE, HELP, check_output, complete_plans, overrides_option, write_file
-from openfl_like.cli.output import emit, file_facts, json_option, say, tell
+from openfl_like.cli.output.console import emit, file_facts, json_option, say, tell
 
 
 @click.group(context_settings=HELP)
@@ -137,10 +137,10 @@ def estimate(
     import tempfile
     from dataclasses import asdict
 
+    from openfl_like.authoring.estimate import figures, measure
+    from openfl_like.authoring.models import first_shard
     from openfl_like.plan.load import load_plan, workspace_of
     from openfl_like.plan.workspace import find_plan
-    from openfl_like.services.estimate import figures, measure
-    from openfl_like.services.own_models import first_shard
 
     path = find_plan(plan_name)
     loaded = load_plan(path, overrides)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from openfl_like.cli.experiment.progress import Screen
 from openfl_like.cli.options import (
     FILE,
     FOLDER,
@@ -14,8 +15,7 @@ from openfl_like.cli.options import (
     named_files,
     overrides_option,
 )
-from openfl_like.cli.output import emit, emit_line, json_option
-from openfl_like.cli.progress import Screen
+from openfl_like.cli.output.console import emit, emit_line, json_option
 
 
 @click.command(context_settings=HELP)
@@ -46,10 +46,10 @@ def simulate(
     import shutil
     import tempfile
 
-    from openfl_like.cli.outcome import raise_unless_finished
+    from openfl_like.authoring.baselines import load_shards
+    from openfl_like.authoring.models import prepare_initial_model
+    from openfl_like.cli.experiment.outcome import raise_unless_finished
     from openfl_like.cli.plan_file import read_plan
-    from openfl_like.services.comparison import load_shards
-    from openfl_like.services.own_models import prepare_initial_model
     from openfl_like.services.simulation import Simulation, SimulationResult, SimulationSettings, shards_of
     from openfl_like.store.files import ExperimentFiles
 

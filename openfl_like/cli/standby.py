@@ -10,11 +10,11 @@ import sys
 from importlib import import_module
 
 from openfl_like.cli.main import COLLECT, main
-from openfl_like.services.parent import die_with_parent
+from openfl_like.processes.parent_death import die_with_parent
 
-SHARED = ("openfl_like.cli.plan_file", "openfl_like.plan.load", "openfl_like.services.lifetime")
+SHARED = ("openfl_like.cli.plan_file", "openfl_like.plan.load", "openfl_like.services.daemon.run")
 AHEAD = {
-    "aggregator": ("openfl_like.services.aggregator", *SHARED),
+    "aggregator": ("openfl_like.services.aggregator.service", *SHARED),
     "collaborator": ("openfl_like.services.collaborator", *SHARED),
 }
 

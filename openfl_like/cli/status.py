@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from openfl_like.cli.options import HELP, director_options, own_certificates
-from openfl_like.cli.output import clock, emit, json_option, put
+from openfl_like.cli.output.console import clock, emit, json_option, put
 
 if TYPE_CHECKING:
     from openfl_like.api.overview import Overview

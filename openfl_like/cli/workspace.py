@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from openfl_like.cli.options import FILE, FOLDER, HELP, check_output, complete_templates, overrides_option
-from openfl_like.cli.output import emit, file_facts, json_option, tell
+from openfl_like.cli.output.console import emit, file_facts, json_option, tell
 
 
 @click.group(context_settings=HELP)
@@ -111,8 +111,8 @@ def lock(folder: Path, wheelhouse: Path | None, leave_out: tuple[str, ...], *, a
 
     Example: fx workspace lock my-study --leave-out torch --leave-out numpy
     """
+    from openfl_like.authoring.requirements import lock_requirements
     from openfl_like.plan.lock import LOCK_NAME
-    from openfl_like.services.lockfile import lock_requirements
 
     count = lock_requirements(folder, wheelhouse, leave_out)
     emit({"file": str(folder / LOCK_NAME), "packages": count}, as_json=as_json)

@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Sequence
 
+from openfl_like.errors import ShardMismatchError
+from openfl_like.federation.parties import ShardFacts
 from openfl_like.plan.schema import Admission
 
 
@@ -41,3 +43,20 @@ def shortage(admission: Admission, expected: Sequence[str], joined: Collection[s
     text = f"{len(joined)} of {total} collaborators joined within {admission.timeout_s:g} s"
     absent = sorted(set(expected) - set(joined))
     return f"{text}; missing: {', '.join(absent)}" if absent else text
+
+
+def check_interface(name: str, shard: ShardFacts, sample_shape: tuple[int, ...], target_shape: tuple[int, ...]) -> None:
+    """Checks that a site's shard has the shapes that the federation agreed on.
+
+    Raises:
+        ShardMismatchError: With both shapes.
+    """
+    for what, expected, found in (
+        ("sample", sample_shape, shard.sample_shape),
+        ("target", target_shape, shard.target_shape),
+    ):
+        if expected != found:
+            raise ShardMismatchError(
+                f"the shard of '{name}' has the {what} shape {list(found)}, this federation's is {list(expected)}",
+                cure=f"change the shard descriptor, or {what}_shape in director.yaml",
+            )

@@ -6,10 +6,11 @@ from typing import Any, Self
 
 from pydantic import JsonValue
 
-from openfl_like.federation import admission, lifecycle, phases, surplus
-from openfl_like.federation.aggregation import weights_of
+from openfl_like.federation import admission, lifecycle, phases
+from openfl_like.federation import uncounted as surplus
+from openfl_like.federation.components import build_assigner, build_selector
+from openfl_like.federation.context import Desk
 from openfl_like.federation.deliveries import Receipt
-from openfl_like.federation.desk import Desk
 from openfl_like.federation.events import (
     Aggregate,
     CancelRequested,
@@ -31,8 +32,8 @@ from openfl_like.federation.events import (
     UpdatesValidated,
     ValidateUpdates,
 )
-from openfl_like.federation.parts import build_assigner, build_selector
-from openfl_like.federation.round import RoundState, Step
+from openfl_like.federation.metrics import weights_of
+from openfl_like.federation.round_state import RoundState, Step
 from openfl_like.federation.state import ExperimentState, dump_state, load_state
 from openfl_like.federation.task import Phase, Update
 from openfl_like.plan.schema import Plan

@@ -1,7 +1,8 @@
 """The beginning and the end of an experiment, and the step from one round to the next."""
 
-from openfl_like.federation import admission, surplus
-from openfl_like.federation.desk import Desk
+from openfl_like.federation import admission
+from openfl_like.federation import uncounted as surplus
+from openfl_like.federation.context import Desk
 from openfl_like.federation.events import (
     FinishExperiment,
     ModelVersion,
@@ -10,9 +11,9 @@ from openfl_like.federation.events import (
     StartTimer,
     Status,
 )
+from openfl_like.federation.membership import Roster
 from openfl_like.federation.metrics import matrix_of, round_metrics
-from openfl_like.federation.roster import Roster
-from openfl_like.federation.round import RoundState
+from openfl_like.federation.round_state import RoundState
 from openfl_like.federation.state import ExperimentState
 from openfl_like.federation.stopping import is_best, stop_reason
 from openfl_like.federation.task import Phase

@@ -1,6 +1,6 @@
 """The metrics of a version: means over the sites."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from openfl_like.federation.task import Update
@@ -65,3 +65,10 @@ def _mean(pairs: list[tuple[float, int]]) -> float:
     if total == 0:
         return float(sum(Fraction(value) for value, _ in pairs) / len(pairs))
     return float(sum(Fraction(value) * weight for value, weight in pairs) / total)
+
+
+def weights_of(updates: Sequence[Update]) -> dict[str, float]:
+    """The share of each update, by collaborator: its samples over those of all; alike if nobody has samples."""
+    total = sum(update.num_samples for update in updates)
+    ordered = sorted(updates, key=lambda update: update.collaborator)
+    return {update.collaborator: update.num_samples / total if total else 1 / len(ordered) for update in ordered}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from openfl_like.federation.assignment import trains
-from openfl_like.federation.desk import Desk
+from openfl_like.federation.context import Desk
 from openfl_like.federation.events import (
     Notice,
     SendAssignment,
@@ -11,12 +11,11 @@ from openfl_like.federation.events import (
     TaskFailed,
     WithdrawAssignment,
 )
-from openfl_like.federation.roster import Presence, Site
-from openfl_like.federation.round import RoundState, Step, list_absences
+from openfl_like.federation.membership import Presence, Site
+from openfl_like.federation.round_state import RoundState, Step, list_absences
 from openfl_like.federation.seeds import derive_seed
 from openfl_like.federation.selection import share_of
-from openfl_like.federation.task import Assignment, Phase, Update
-from openfl_like.federation.validation import check_facts
+from openfl_like.federation.task import Assignment, Phase, Update, check_facts
 from openfl_like.plan.schema import Participation
 
 

@@ -7,8 +7,8 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from openfl_like.errors import ConflictError
 from openfl_like.federation.events import ModelVersion, Status
-from openfl_like.federation.roster import Roster
-from openfl_like.federation.round import RoundState, Step
+from openfl_like.federation.membership import Roster
+from openfl_like.federation.round_state import RoundState, Step
 
 
 @dataclass(slots=True)

@@ -1,5 +1,6 @@
 """What a collaborator is asked to do, and what it hands back."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -76,3 +77,37 @@ class Update:
     num_samples: int
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     duration_s: float = 0.0
+
+
+MAX_SAMPLES = 2**53
+"""Larger counts are not exact as float64."""
+
+
+MAX_METRICS = 1000
+
+
+MAX_NAME_LENGTH = 200
+
+
+def check_facts(update: Update) -> str:
+    """Says what is wrong with an update's counts and metrics; empty if nothing is."""
+    least = 1 if update.phase is Phase.TRAIN else 0
+    if not least <= update.num_samples <= MAX_SAMPLES:
+        return f"{update.num_samples} is not a possible number of samples"
+    if bool(update.digest) is (update.phase is Phase.EVALUATE):
+        return "it names a model file" if update.digest else "it names no model file"
+    if not (math.isfinite(update.duration_s) and update.duration_s >= 0):
+        return "its duration is not a time"
+    return _check_metrics(update)
+
+
+def _check_metrics(update: Update) -> str:
+    found = [(task, name, value) for task, metrics in update.metrics.items() for name, value in metrics.items()]
+    if len(found) > MAX_METRICS or len(update.metrics) > MAX_METRICS:
+        return f"it has more than {MAX_METRICS} metrics"
+    for task, name, value in found:
+        if len(task) > MAX_NAME_LENGTH or len(name) > MAX_NAME_LENGTH:
+            return f"the name of a metric is longer than {MAX_NAME_LENGTH} characters"
+        if not math.isfinite(value):
+            return f"metric '{name}' of task '{task}' is {value}"
+    return ""

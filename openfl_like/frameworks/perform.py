@@ -16,8 +16,8 @@ from openfl_like import registry
 from openfl_like.errors import TaskError
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.assignment import VALIDATE
-from openfl_like.federation.parts import build_encoding
-from openfl_like.federation.placement import CPU
+from openfl_like.federation.components import build_encoding
+from openfl_like.federation.devices.placement import CPU
 from openfl_like.federation.seeds import compression_seed
 from openfl_like.federation.task import Assignment, Phase, TaskCall, Update
 from openfl_like.frameworks.runner import DataLoader, RunnerContext, Shard, TaskResult, TaskRunner

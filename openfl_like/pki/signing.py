@@ -1,16 +1,16 @@
 """Signatures of workspace bundles: which user stands behind submitted code (ECDSA over SHA-256, FIPS 186-5)."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from openfl_like.errors import CredentialError, UnauthenticatedError
+from openfl_like.errors import CredentialError, NotAllowedError, UnauthenticatedError
 from openfl_like.pki.certificate import MALFORMED, parse_certificate
 from openfl_like.pki.files import Credentials, Trust
 from openfl_like.pki.peer import verify_peer
-from openfl_like.pki.roles import Identity
+from openfl_like.pki.roles import Identity, Role
 
 DOMAIN = b"openfl-like bundle v1\0"  # keeps such a signature from meaning anything elsewhere, in TLS for one
 _ALGORITHM = ec.ECDSA(hashes.SHA256())
@@ -56,4 +56,22 @@ def verify_signature(payload: bytes, signature: bytes, chain_pem: bytes, trust: 
         key.verify(signature, DOMAIN + payload, _ALGORITHM)
     except InvalidSignature as error:
         raise UnauthenticatedError(f"the signature is not one of {identity.uri} for these bytes") from error
+    return identity
+
+
+def sign_bundle(digest: str, credentials: Credentials) -> bytes:
+    """Signs a bundle's digest with the user's key."""
+    return sign(digest.encode(), credentials)
+
+
+def verify_submitter(digest: str, signature: bytes, certificates: bytes, trust: Trust) -> Identity:
+    """Gives the user who signed a bundle's digest.
+
+    Raises:
+        UnauthenticatedError: If the signature is not of a member of this federation.
+        NotAllowedError: If the signer's role may not submit.
+    """
+    identity = verify_signature(digest.encode(), signature, certificates, trust, datetime.now(UTC))
+    if identity.role not in {Role.USER, Role.ADMIN}:
+        raise NotAllowedError(f"the bundle is signed by {identity.uri}, whose role may not submit")
     return identity

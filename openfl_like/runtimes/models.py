@@ -7,15 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeAlias
 
+from openfl_like.aggregation.build import build_rule, build_validators
+from openfl_like.aggregation.engine import Contribution, Work, aggregate_files
+from openfl_like.aggregation.rules import WeightedAverage
+from openfl_like.aggregation.validators import validate_update
 from openfl_like.errors import DamagedError, FederationError, NotFoundError
 from openfl_like.failpoints import failpoint
-from openfl_like.federation.aggregation import Contribution, Work, aggregate_files
+from openfl_like.federation.components import build_encoding
 from openfl_like.federation.events import Aggregate, ModelVersion, ValidateUpdates
-from openfl_like.federation.parts import build_encoding, build_rule, build_validators
-from openfl_like.federation.rules import WeightedAverage
 from openfl_like.federation.seeds import compression_seed
 from openfl_like.federation.task import Assignment, Phase, Update
-from openfl_like.federation.validation import validate_update
 from openfl_like.plan.schema import Plan
 from openfl_like.store.files import ExperimentFiles, make_durable
 from openfl_like.tensors.container import TensorFile

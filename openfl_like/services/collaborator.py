@@ -25,19 +25,20 @@ from openfl_like.errors import (
 )
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.ports import Dismissal, Ready, TaskFailure, Withdrawal
-from openfl_like.federation.printable import printable_line
 from openfl_like.federation.task import Assignment, Update
 from openfl_like.pki.files import Credentials
 from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.schema import Plan
-from openfl_like.services.placing import place_alone
-from openfl_like.services.restarts import Restarts
-from openfl_like.services.worker_process import WorkerEndedError, WorkerProcess, WorkerSettings
+from openfl_like.printable import printable_line
+from openfl_like.processes.restarts import Restarts
+from openfl_like.processes.worker_client import WorkerEndedError, WorkerProcess, WorkerSettings
+from openfl_like.services.devices.placement import place_alone
 from openfl_like.store.files import retire
+from openfl_like.store.site_files import progress_note
 from openfl_like.tensors.manifest import file_digest, manifest_path, spare_path
 from openfl_like.wire.aggregator import AggregatorClient, Participation
 from openfl_like.wire.channel import HANDSHAKE_S, backoff
-from openfl_like.wire.transfer import part_of
+from openfl_like.wire.transfer.chunks import part_of
 
 log = logging.getLogger(__name__)
 RECONNECT_S = 60.0
@@ -360,11 +361,6 @@ class Collaborator:
             starting.cancel()
         with contextlib.suppress(asyncio.CancelledError, FederationError):
             await (await starting).stop()
-
-
-def progress_note(directory: Path) -> Path:
-    """The file that says that the Collaborator of this directory has delivered something since it was started."""
-    return directory / "progress"
 
 
 def _damaged(path: Path, digest: str) -> bool:

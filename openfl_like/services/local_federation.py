@@ -15,7 +15,7 @@ from openfl_like.pki.authority import create_authorities
 from openfl_like.pki.enrol import issue_credentials
 from openfl_like.pki.files import credentials_dir, save_credentials
 from openfl_like.pki.roles import SERVER_ROLES, Identity, Role
-from openfl_like.services.spawn import Child, clean_environment, fx_command, spawn
+from openfl_like.processes.child import Child, clean_environment, fx_command, spawn
 
 READY_TIMEOUT_S = 60.0
 LIFETIME = timedelta(days=1)
@@ -175,7 +175,7 @@ def role_of(process: psutil.Process) -> str:
     """Names the role of a process of an experiment; empty for one that only waits for its arguments."""
     with suppress(psutil.Error, OSError):
         words = process.cmdline()
-        if "openfl_like.services.worker" in words:
+        if "openfl_like.processes.worker" in words:
             return "worker"
         if "collaborator" in words and process.children():
             return "collaborator"

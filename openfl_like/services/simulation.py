@@ -14,8 +14,8 @@ from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.local import LocalRuntime
 from openfl_like.runtimes.loop import Drive, Record, SystemClock
 from openfl_like.runtimes.models import ModelShelf
-from openfl_like.services.aggregator import open_experiment, place_initial_model
-from openfl_like.services.placing import place_here
+from openfl_like.services.aggregator.opening import open_experiment, place_initial_model
+from openfl_like.services.devices.placement import place_here
 from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles
 

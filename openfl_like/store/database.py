@@ -29,7 +29,7 @@ from sqlalchemy.pool import StaticPool
 
 from openfl_like.errors import ConflictError, DamagedError, FederationError, StorageError
 from openfl_like.failpoints import failpoint
-from openfl_like.store.mark import mark_of, read_mark, write_mark
+from openfl_like.store.commit_count import mark_of, read_mark, write_mark
 
 _PRIMARY = 0xFF
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}

@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from openfl_like.errors import NotFoundError
+from openfl_like.errors import DamagedError, FederationError, NotFoundError
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.parties import PublishedVersion
 from openfl_like.federation.task import Phase
-from openfl_like.tensors.manifest import manifest_path
+from openfl_like.tensors.manifest import Manifest, manifest_of, manifest_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,3 +155,22 @@ def pick_version(versions: list[PublishedVersion], which: str) -> PublishedVersi
                 return item
     known = f"published so far: rounds 0 to {versions[-1].version.round}" if versions else "none is published yet"
     raise NotFoundError(f"there is no model version '{which}'", cure=f"ask for best, last or a round; {known}")
+
+
+RESTORE = "put the file back from a backup, then 'fx experiment resume' goes on"
+
+
+def check_file(path: Path, digest: str) -> Manifest:
+    """Compares a file with its digest and gives its manifest; blocks while it reads it.
+
+    Raises:
+        DamagedError: If it is another, or missing.
+    """
+    try:
+        found = manifest_of(path)
+    except FederationError as error:
+        raise DamagedError("the file is damaged: it cannot be read", place=str(path), cure=RESTORE) from error
+    if found.digest != digest:
+        what = f"has the digest {found.digest[:12]} instead of {digest[:12]}"
+        raise DamagedError(f"the file is damaged: it {what}", place=str(path), cure=RESTORE)
+    return found

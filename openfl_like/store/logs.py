@@ -13,7 +13,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
-from openfl_like.federation.printable import printable_line
+from openfl_like.printable import printable_line
 
 LIMIT_BYTES = 8 << 20
 """Of a file; there is one former file beside it."""

@@ -15,25 +15,23 @@ from openfl_like.pki.files import Credentials
 from openfl_like.pki.roles import Identity, Role
 from openfl_like.tensors.manifest import MIN_CHUNK_BYTES, Manifest, keep_manifest
 from openfl_like.wire.client import Peer, Stream
-from openfl_like.wire.convert import (
+from openfl_like.wire.convert.experiments import watch_from, watch_to
+from openfl_like.wire.convert.rounds import (
     instruction_from,
     instruction_to,
-    manifest_from,
-    manifest_to,
     report_from,
     report_to,
     update_from,
     update_to,
-    watch_from,
-    watch_to,
 )
-from openfl_like.wire.data_server import DataServer
-from openfl_like.wire.files import Road, serve_file, take_file
-from openfl_like.wire.lanes import Lanes
+from openfl_like.wire.convert.values import manifest_from, manifest_to
 from openfl_like.wire.protos import federation_pb2 as pb
 from openfl_like.wire.server import Call
 from openfl_like.wire.status import told
-from openfl_like.wire.transfer import asks, described, place_file
+from openfl_like.wire.transfer.chunks import asks, described, place_file
+from openfl_like.wire.transfer.data_server import DataServer
+from openfl_like.wire.transfer.limit import Lanes
+from openfl_like.wire.transfer.serving import Road, serve_file, take_file
 
 log = logging.getLogger(__name__)
 SERVICE = pb.DESCRIPTOR.services_by_name["Aggregator"]

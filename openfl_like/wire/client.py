@@ -22,12 +22,10 @@ from openfl_like.pki.peer import verify_peer
 from openfl_like.pki.roles import Identity, Role
 from openfl_like.tensors.manifest import Manifest
 from openfl_like.wire.channel import UNARY_DEADLINE_S, open_channel
-from openfl_like.wire.convert import manifest_from
-from openfl_like.wire.data_client import DataClient
-from openfl_like.wire.data_connection import IDLE_S, TURN_S, BrokenConnectionError, DataConnection
+from openfl_like.wire.convert.values import manifest_from
 from openfl_like.wire.protos import federation_pb2 as pb
 from openfl_like.wire.status import failure_of
-from openfl_like.wire.transfer import (
+from openfl_like.wire.transfer.chunks import (
     asks,
     chunks_of,
     every_chunk,
@@ -36,6 +34,8 @@ from openfl_like.wire.transfer import (
     wanted,
     write_chunks,
 )
+from openfl_like.wire.transfer.data_client import DataClient
+from openfl_like.wire.transfer.data_connection import IDLE_S, TURN_S, BrokenConnectionError, DataConnection
 
 log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")

@@ -3,8 +3,8 @@
 from openfl_like.federation.parties import EnvoyDetail
 from openfl_like.federation.ports import RosterPort
 from openfl_like.pki.files import Credentials
-from openfl_like.wire import convert
 from openfl_like.wire.client import director_peer
+from openfl_like.wire.convert.envoys import detail_from, detail_to
 from openfl_like.wire.protos import federation_pb2 as pb
 from openfl_like.wire.server import Call
 
@@ -30,7 +30,7 @@ class EnvoysClient:
 
     async def envoy(self, name: str) -> EnvoyDetail:
         """Gives everything the Director tells of one envoy; raises NotFoundError."""
-        return convert.detail_from(await self._peer.unary("GetEnvoy", pb.EnvoyRequest(name=name)))
+        return detail_from(await self._peer.unary("GetEnvoy", pb.EnvoyRequest(name=name)))
 
 
 class EnvoysServicer:
@@ -42,4 +42,4 @@ class EnvoysServicer:
     async def get_envoy(self, call: Call) -> pb.EnvoyDetail:
         """Tells of one envoy."""
         request = await call.receive()
-        return convert.detail_to(await self._roster.envoy(request.name))
+        return detail_to(await self._roster.envoy(request.name))

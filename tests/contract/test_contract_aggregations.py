@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from openfl_like import registry
-from openfl_like.federation.rules import AggregationRule, LinearRule, Median, TrimmedMean, Vector, WeightedAverage
+from openfl_like.aggregation.rules import AggregationRule, LinearRule, Median, TrimmedMean, Vector, WeightedAverage
 
 ALL: dict[str, AggregationRule] = {
     "fedavg": WeightedAverage(),

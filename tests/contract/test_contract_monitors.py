@@ -8,10 +8,10 @@ import pytest
 
 from openfl_like import registry
 from openfl_like.data.policy import MonitorChoice
-from openfl_like.federation.devices import check_devices
+from openfl_like.federation.devices.bounds import check_devices
 from openfl_like.federation.parties import DeviceStatistics
-from openfl_like.services import monitors
-from openfl_like.services.monitors import DeviceMonitor, Monitors
+from openfl_like.services.devices import monitors
+from openfl_like.services.devices.monitors import DeviceMonitor, Monitors
 
 NAMES = sorted(registry.BUILTIN["device_monitor"])
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import torch
 
+from openfl_like.aggregation.engine import Contribution, aggregate_files
+from openfl_like.aggregation.rules import WeightedAverage
 from openfl_like.data.shard import ArrayShard, Dataset
 from openfl_like.errors import TensorError, UsageError
-from openfl_like.federation.aggregation import Contribution, aggregate_files
-from openfl_like.federation.rules import WeightedAverage
 from openfl_like.frameworks.numpy import NumpyLoader, NumpyRunner, Tensors
 from openfl_like.frameworks.runner import OPTIMIZER, DataLoader, RunnerContext, TaskResult, TaskRunner
 from openfl_like.frameworks.sklearn import SklearnModel

@@ -12,7 +12,7 @@ import yaml
 from openfl_like.cli.main import fx
 from openfl_like.data.shard_file import load_shard_config
 from openfl_like.plan.load import load_plan
-from openfl_like.services.settings import load_director_file
+from openfl_like.services.director.settings import load_director_file
 from tests.docs.documents import DOCS, ROOT, Block, blocks, documents, spans
 
 SHELLS = ("bash", "console", "")

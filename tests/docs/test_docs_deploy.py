@@ -21,7 +21,7 @@ from openfl_like.data.shard_file import load_shard_config
 from openfl_like.errors import CredentialError
 from openfl_like.pki.files import load_credentials
 from openfl_like.pki.roles import Role
-from openfl_like.services.settings import DirectorFile, load_director_file
+from openfl_like.services.director.settings import DirectorFile, load_director_file
 from openfl_like.testing.certificates import ThrowAwayFederation
 from tests.docs.documents import DOCS, ROOT
 

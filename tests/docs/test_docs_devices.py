@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from openfl_like.data.shard_file import load_shard_config
-from openfl_like.services import monitors
-from openfl_like.services.monitors import Monitors
+from openfl_like.services.devices import monitors
+from openfl_like.services.devices.monitors import Monitors
 from tests.docs.documents import DOCS, blocks_of
 
 

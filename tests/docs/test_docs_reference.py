@@ -13,7 +13,7 @@ from openfl_like.federation.events import Notice
 from openfl_like.pki.roles import RPC_ROLES
 from openfl_like.plan.workspace import installed_plans, templates
 from openfl_like.registry import BUILTIN
-from openfl_like.services.settings import DirectorFile
+from openfl_like.services.director.settings import DirectorFile
 from openfl_like.wire.protos import federation_pb2
 from tests.docs.documents import DOCS, GOLDEN, REFERENCE, documents, generator, rows_of
 

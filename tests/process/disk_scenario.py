@@ -18,11 +18,11 @@ from openfl_like.errors import FederationError, UnreachableError
 from openfl_like.federation.events import Notice, Status
 from openfl_like.federation.parties import EventRecord, ExperimentSummary
 from openfl_like.services.local_federation import LocalFederation
-from openfl_like.testing.client import Parcel, PatientClient
-from openfl_like.testing.drift import SAMPLE_SHAPE, TARGET_SHAPE, write_workspace
-from openfl_like.testing.history import History, read_history
+from openfl_like.testing.faults.call_history import History, read_history
+from openfl_like.testing.faults.client import Parcel, PatientClient
+from openfl_like.testing.faults.toy_workload import SAMPLE_SHAPE, TARGET_SHAPE, write_workspace
 from openfl_like.wire.channel import backoff
-from openfl_like.wire.director import UserClient
+from openfl_like.wire.experiments import UserClient
 
 SITES = {"site-1": 1.0, "site-2": -2.0}
 ROUNDS = 12

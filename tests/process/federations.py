@@ -7,19 +7,19 @@ from pathlib import Path
 
 import psutil
 
-from openfl_like.api.outage import Watched, follow
+from openfl_like.api.reconnect import Watched, follow
 from openfl_like.errors import UnreachableError
 from openfl_like.federation.parties import EventRecord, ExperimentSummary
 from openfl_like.federation.ports import Submission
 from openfl_like.pki.files import load_credentials
+from openfl_like.pki.signing import sign_bundle
 from openfl_like.plan.bundle import pack
 from openfl_like.plan.load import load_plan, workspace_of
+from openfl_like.processes.child import clean_environment, fx_command
 from openfl_like.services.local_federation import LocalFederation
-from openfl_like.services.signature import sign_bundle
-from openfl_like.services.spawn import clean_environment, fx_command
 from openfl_like.tensors.manifest import manifest_of
 from openfl_like.wire.channel import backoff
-from openfl_like.wire.director import UserClient
+from openfl_like.wire.experiments import UserClient
 
 ASSETS = Path(__file__).parent.parent / "assets"
 OBEDIENT = ASSETS / "obedient"
@@ -112,7 +112,7 @@ async def federation_of(
 
 def workers(federation: LocalFederation, site: str) -> list[psutil.Process]:
     """The worker processes of a site."""
-    return _descendants(federation, site, "openfl_like.services.worker")
+    return _descendants(federation, site, "openfl_like.processes.worker")
 
 
 def collaborators(federation: LocalFederation, site: str) -> list[psutil.Process]:

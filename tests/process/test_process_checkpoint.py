@@ -12,10 +12,10 @@ from federations import OBEDIENT, PLAN, THREE, User, federation_of, fx_fine, run
 from openfl_like.errors import ConflictError
 from openfl_like.pki.files import load_credentials
 from openfl_like.services.local_federation import LocalFederation
-from openfl_like.testing.evidence import gather
-from openfl_like.testing.invariants import Expected
-from openfl_like.testing.invariants import check as judge
-from openfl_like.wire.checkpoints import CheckpointClient
+from openfl_like.testing.faults.evidence import gather
+from openfl_like.testing.faults.invariants import Expected
+from openfl_like.testing.faults.invariants import check as judge
+from openfl_like.wire.experiments import CheckpointClient
 
 pytestmark = pytest.mark.process
 ROUNDS = 40

@@ -13,7 +13,7 @@ from openfl_like.pki.enrol import issue_credentials
 from openfl_like.pki.files import credentials_dir, save_credentials
 from openfl_like.pki.roles import SERVER_ROLES, Identity, Role
 from openfl_like.services.local_federation import LocalFederation
-from openfl_like.testing.wall_clock import WallClocks
+from openfl_like.testing.faults.wall_clock import WallClocks
 
 pytestmark = pytest.mark.process
 ROUNDS = 30

@@ -14,7 +14,7 @@ from openfl_like.federation.parties import ExperimentSummary
 from openfl_like.services.local_federation import LocalFederation
 from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles
-from openfl_like.testing.damage import Damage, damage
+from openfl_like.testing.faults.damage import Damage, damage
 from openfl_like.wire.channel import backoff
 
 pytestmark = pytest.mark.process

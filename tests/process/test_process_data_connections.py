@@ -19,16 +19,16 @@ from openfl_like.pki.revocation import Revocations
 from openfl_like.pki.roles import Role
 from openfl_like.tensors.manifest import Manifest, file_digest, manifest_of
 from openfl_like.testing.certificates import ThrowAwayFederation
-from openfl_like.wire import data_server
 from openfl_like.wire.client import Peer
-from openfl_like.wire.convert import manifest_to
-from openfl_like.wire.data_connection import SECRET_BYTES, DataConnection
-from openfl_like.wire.data_server import DataServer
-from openfl_like.wire.files import Road, serve_file, take_file
-from openfl_like.wire.lanes import Lanes
+from openfl_like.wire.convert.values import manifest_to
 from openfl_like.wire.protos import federation_pb2 as pb
 from openfl_like.wire.server import Call, Guard, Server, service_handler
 from openfl_like.wire.tls import client_context
+from openfl_like.wire.transfer import data_server
+from openfl_like.wire.transfer.data_connection import SECRET_BYTES, DataConnection
+from openfl_like.wire.transfer.data_server import DataServer
+from openfl_like.wire.transfer.limit import Lanes
+from openfl_like.wire.transfer.serving import Road, serve_file, take_file
 
 pytestmark = pytest.mark.process
 

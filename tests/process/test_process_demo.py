@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from openfl_like.testing.evidence import strays_below
+from openfl_like.testing.faults.evidence import strays_below
 
 pytestmark = [pytest.mark.process, pytest.mark.torch, pytest.mark.timeout(180)]
 

@@ -13,8 +13,8 @@ from federations import OBEDIENT, THREE, User, federation_of
 from openfl_like.api.federation import Federation
 from openfl_like.errors import NotFoundError
 from openfl_like.federation.parties import EnvoyDetail, EnvoyRecord, LogQuery
+from openfl_like.processes.child import clean_environment, fx_command
 from openfl_like.services.local_federation import LocalFederation
-from openfl_like.services.spawn import clean_environment, fx_command
 
 pytestmark = pytest.mark.process
 

@@ -15,23 +15,23 @@ from typing import Any
 import pytest
 from federations import OBEDIENT
 
+from openfl_like.doctor import connection as connection_module
+from openfl_like.doctor import host
+from openfl_like.doctor.finding import Finding, Verdict
+from openfl_like.doctor.reports import Party, envoy_report, folder_reports
 from openfl_like.pki.authority import Authority, create_authorities
 from openfl_like.pki.certificate import parse_certificate
 from openfl_like.pki.enrol import issue_credentials
 from openfl_like.pki.files import credentials_dir, save_credentials
 from openfl_like.pki.revocation import Entry, Facts, RevocationList
 from openfl_like.pki.roles import SERVER_ROLES, Identity, Role
-from openfl_like.services.aggregator_process import free_port
-from openfl_like.services.doctor import line as line_module
-from openfl_like.services.doctor import machine
-from openfl_like.services.doctor.finding import Finding, Verdict
-from openfl_like.services.doctor.roles import Party, envoy_report, folder_reports
+from openfl_like.processes.child import fx_command
+from openfl_like.services.daemon.liveness import PULSE_FILE
+from openfl_like.services.director.aggregator_process import free_port
 from openfl_like.services.local_federation import LocalFederation
-from openfl_like.services.pulse import PULSE_FILE
-from openfl_like.services.spawn import fx_command
 from openfl_like.testing.certificates import ThrowAwayFederation
-from openfl_like.testing.drift import SAMPLE_SHAPE, TARGET_SHAPE, write_workspace
-from openfl_like.testing.wall_clock import WallClocks
+from openfl_like.testing.faults.toy_workload import SAMPLE_SHAPE, TARGET_SHAPE, write_workspace
+from openfl_like.testing.faults.wall_clock import WallClocks
 
 pytestmark = pytest.mark.process
 FOUNDED = timedelta(days=30)
@@ -62,7 +62,7 @@ class Founded(LocalFederation):
 
 @pytest.fixture(autouse=True)
 def no_frameworks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "FRAMEWORKS", {})
+    monkeypatch.setattr(host, "FRAMEWORKS", {})
 
 
 @asynccontextmanager
@@ -182,7 +182,7 @@ def alone(tmp_path: Path) -> Founded:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line_module, "STEP_S", 1.0)
+    monkeypatch.setattr(connection_module, "STEP_S", 1.0)
 
 
 async def test_a_name_that_is_none(alone: Founded) -> None:
@@ -286,11 +286,11 @@ async def test_a_shard_file_with_mistakes(alone: Founded) -> None:
 
 
 async def test_a_framework_that_cannot_be_imported(tmp_path: Path) -> None:
-    sound = await machine.import_framework("json", "json", LIMIT_S)
+    sound = await host.import_framework("json", "json", LIMIT_S)
     assert sound.verdict is Verdict.OK
-    absent = await machine.import_framework("torch", "no_such_module", LIMIT_S)
+    absent = await host.import_framework("torch", "no_such_module", LIMIT_S)
     assert "No module named 'no_such_module'" in absent.seen
-    slow = await machine.import_framework("torch", "torch", 0.001)
+    slow = await host.import_framework("torch", "torch", 0.001)
     assert "takes longer than 0.001 s" in slow.seen
 
 
@@ -301,13 +301,13 @@ async def test_a_plan_is_tried_with_a_shard(tmp_path: Path) -> None:
 
     runner = plan.parent / "ours.py"
     runner.write_text(
-        "from openfl_like.testing.drift import DriftRunner\n"
+        "from openfl_like.testing.faults.toy_workload import DriftRunner\n"
         "class Runner(DriftRunner):\n"
         "    def validate(self):\n"
         "        assert self._value > 5, 'classes beyond 5'\n"
         "        return super().validate()\n"
     )
-    text = plan.read_text().replace("openfl_like.testing.drift:DriftRunner", "ours:Runner")
+    text = plan.read_text().replace("openfl_like.testing.faults.toy_workload:DriftRunner", "ours:Runner")
     plan.write_text(text)
     code, said = await fx("plan", str(plan), "--shard", str(shards["site-1"]), cwd=tmp_path)
     (found,) = [one for one in said["reports"][0]["findings"] if one["verdict"] == "fail"]

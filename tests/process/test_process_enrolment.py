@@ -19,13 +19,13 @@ from openfl_like.pki.files import load_credentials, save_credentials
 from openfl_like.pki.ledger import Ledger
 from openfl_like.pki.roles import Identity, Role
 from openfl_like.pki.token import Token
-from openfl_like.services.aggregator_process import free_port
-from openfl_like.services.joining import enrol
+from openfl_like.processes.child import Child, clean_environment, fx_command, spawn
+from openfl_like.services.director.aggregator_process import free_port
+from openfl_like.services.identity.enrolment_client import enrol
 from openfl_like.services.local_federation import LocalFederation
-from openfl_like.services.spawn import Child, clean_environment, fx_command, spawn
 from openfl_like.tensors.manifest import manifest_of
 from openfl_like.wire.aggregator import AggregatorClient
-from openfl_like.wire.director import EnvoyClient
+from openfl_like.wire.attendance import EnvoyClient
 
 pytestmark = pytest.mark.process
 QUORUM = ("participation={policy: quorum, min_updates: 2}", "deadline.rejoin_s=3")

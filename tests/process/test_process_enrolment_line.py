@@ -17,8 +17,8 @@ from openfl_like.pki.authority import Authority, enrolment_name
 from openfl_like.pki.enrol import make_token
 from openfl_like.pki.roles import Identity, Role
 from openfl_like.pki.token import Token
-from openfl_like.services.enrolment import Office
-from openfl_like.services.joining import enrol, fetch_revocations, renew
+from openfl_like.services.identity.enrolment_client import enrol, fetch_revocations, renew
+from openfl_like.services.identity.enrolment_server import Office
 from openfl_like.testing.certificates import ThrowAwayFederation
 from openfl_like.wire import enrolment
 from openfl_like.wire.enrolment import EnrolmentServer, Question, ask

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from federations import OBEDIENT, User, federation_of
 
+from openfl_like.authoring.requirements import lock_requirements
 from openfl_like.errors import RequirementsError
-from openfl_like.services.environment import Environments
-from openfl_like.services.lockfile import lock_requirements
+from openfl_like.services.envoy.environments import Environments
 from openfl_like.testing.wheels import write_sdist, write_wheel
 
 pytestmark = pytest.mark.process
@@ -134,7 +134,7 @@ async def test_another_hash_is_refused_and_nothing_is_kept(tmp_path: Path) -> No
 
 
 async def test_what_takes_too_long_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("openfl_like.services.environment.PREPARE_S", 0.3)
+    monkeypatch.setattr("openfl_like.services.envoy.environments.PREPARE_S", 0.3)
     lock = write_wheel(tmp_path / "site" / "house", "tiny_thing", "1.0", TINY)
     with pytest.raises(RequirementsError, match=r"longer than 0\.3 s"):
         await _prepare(tmp_path, lock)

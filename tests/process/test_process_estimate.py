@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from federations import User
 
+from openfl_like.authoring.estimate import figures, measure
 from openfl_like.plan.load import load_plan
-from openfl_like.services.estimate import figures, measure
 from openfl_like.store.files import ExperimentFiles
-from openfl_like.testing.arena import AGGREGATOR, Arena
-from openfl_like.testing.proxy import Direction
+from openfl_like.testing.faults.faulty_federation import AGGREGATOR, Arena
+from openfl_like.testing.faults.proxy import Direction
 
 pytestmark = pytest.mark.process
 ROUNDS = 5

@@ -11,8 +11,8 @@ from federations import OBEDIENT, federation_of
 
 from openfl_like.api.federation import Federation
 from openfl_like.federation.parties import LogLines
+from openfl_like.services.envoy.logs import LOST
 from openfl_like.services.local_federation import LocalFederation
-from openfl_like.services.site_logs import LOST
 
 pytestmark = pytest.mark.process
 ROUNDS = 30

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from openfl_like.testing.proxy import BLACK_HOLE, PASS, REFUSE, Direction, FaultProxy, Faults
+from openfl_like.testing.faults.proxy import BLACK_HOLE, PASS, REFUSE, Direction, FaultProxy, Faults
 
 pytestmark = pytest.mark.process
 LINE = b"hello, hello, hello\n"

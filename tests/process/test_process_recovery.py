@@ -9,7 +9,7 @@ import psutil
 import pytest
 from federations import PLAN, THREE, User, collaborators, federation_of, shards, workers
 
-from openfl_like.api.outage import follow
+from openfl_like.api.reconnect import follow
 from openfl_like.federation.parties import EventRecord, ExperimentSummary
 from openfl_like.services.local_federation import LocalFederation
 

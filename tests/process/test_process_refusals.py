@@ -28,20 +28,21 @@ from openfl_like.federation.ports import Hello, Ready, Submission, Welcome
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.peer import PeerVerifier
 from openfl_like.pki.roles import Role
+from openfl_like.pki.signing import sign_bundle
 from openfl_like.plan.archive import END, header_of
 from openfl_like.plan.bundle import pack
 from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.load import load_plan, workspace_of
 from openfl_like.plan.names import MAX_TOTAL_BYTES
-from openfl_like.services.aggregator import AggregatorSettings, run_aggregator
-from openfl_like.services.director import run_director
-from openfl_like.services.envoy import EnvoySettings, run_envoy
-from openfl_like.services.settings import DirectorFile
-from openfl_like.services.signature import sign_bundle
+from openfl_like.services.aggregator.service import AggregatorSettings, run_aggregator
+from openfl_like.services.director.service import run_director
+from openfl_like.services.director.settings import DirectorFile
+from openfl_like.services.envoy.service import EnvoySettings, run_envoy
 from openfl_like.tensors.manifest import DIGEST_BYTES, MAX_CHUNK_BYTES, Manifest, manifest_of
 from openfl_like.testing.certificates import ThrowAwayFederation
 from openfl_like.wire.aggregator import AggregatorClient
-from openfl_like.wire.director import SERVICE, Attendance, EnvoyClient, UserClient
+from openfl_like.wire.attendance import Attendance, EnvoyClient
+from openfl_like.wire.experiments import SERVICE, UserClient
 from openfl_like.wire.server import Guard, Server, service_handler
 
 pytestmark = pytest.mark.process

@@ -11,14 +11,14 @@ import pytest
 from federations import PLAN
 
 from openfl_like.errors import FederationError, RoundClosedError, UpdateRefusedError
-from openfl_like.federation.history import surplus_of
+from openfl_like.federation.history.life import surplus_of
 from openfl_like.federation.parties import EventRecord
 from openfl_like.federation.ports import Dismissal, Ready
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.pki.roles import Role
 from openfl_like.plan.digest import plan_digest
 from openfl_like.plan.load import load_plan
-from openfl_like.services.aggregator import AggregatorSettings, run_aggregator
+from openfl_like.services.aggregator.service import AggregatorSettings, run_aggregator
 from openfl_like.store.experiment import ExperimentStore
 from openfl_like.tensors.container import write_tensors
 from openfl_like.tensors.manifest import Manifest

@@ -8,9 +8,9 @@ from federations import PLAN, THREE, User, federation_of, run_fx
 
 from openfl_like.errors import ConflictError
 from openfl_like.services.local_federation import LocalFederation
-from openfl_like.testing.evidence import gather
-from openfl_like.testing.invariants import Expected
-from openfl_like.testing.invariants import check as judge
+from openfl_like.testing.faults.evidence import gather
+from openfl_like.testing.faults.invariants import Expected
+from openfl_like.testing.faults.invariants import check as judge
 
 pytestmark = pytest.mark.process
 ROUNDS = 50

@@ -10,8 +10,8 @@ from federations import PLAN, THREE, federation_of, fx_fine
 
 from openfl_like.pki.roles import Role
 from openfl_like.plan.workspace import plan_path, template_path
+from openfl_like.processes.child import fx_command, spawn
 from openfl_like.services.local_federation import LocalFederation
-from openfl_like.services.spawn import fx_command, spawn
 from openfl_like.tensors.manifest import sha256_file
 
 pytestmark = pytest.mark.process

@@ -8,7 +8,7 @@ import pytest
 from federations import PLAN, THREE, federation_of
 
 from openfl_like import failpoints
-from openfl_like.services.spawn import clean_environment, fx_command
+from openfl_like.processes.child import clean_environment, fx_command
 
 pytestmark = pytest.mark.process
 

@@ -8,7 +8,7 @@ from federations import PLAN, federation_of, shards
 
 from openfl_like.api.explanation import Explanation, explanation
 from openfl_like.api.federation import Federation
-from openfl_like.federation.cause import Verdict
+from openfl_like.federation.history.cause import Verdict
 from openfl_like.services.local_federation import LocalFederation
 
 pytestmark = pytest.mark.process

@@ -123,7 +123,7 @@ def test_tests_have_the_folder_and_the_name_of_what_they_test() -> None:
     wrong = [
         name_of(path)
         for path in (ROOT / "tests" / "unit").rglob("test_*.py")
-        if path.parent.name != "unit" and not path.name.startswith(f"test_{path.parent.name}_")
+        if not path.name.startswith("_".join(("test", *path.parent.relative_to(ROOT / "tests" / "unit").parts, "")))
     ]
     assert wrong == []
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from openfl_like.api import checkpoints, envoys, outage
+from openfl_like.api import checkpoints, envoys
 from openfl_like.api import federation as api
+from openfl_like.api import reconnect as outage
 from openfl_like.api.federation import Federation
 from openfl_like.errors import (
     BundleError,
@@ -34,13 +35,13 @@ from openfl_like.federation.parties import (
 from openfl_like.federation.ports import CheckpointOffer, Submission
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.roles import Role
+from openfl_like.pki.signing import verify_submitter
 from openfl_like.plan.bundle import unpack
 from openfl_like.plan.workspace import create_workspace
-from openfl_like.services.signature import verify_submitter
 from openfl_like.store.checkpoint import read_checkpoint
 from openfl_like.tensors.manifest import manifest_of
 from openfl_like.testing.certificates import ThrowAwayFederation
-from openfl_like.testing.moving import Here
+from openfl_like.testing.faults.checkpoint_moves import Here
 
 SUMMARY = ExperimentSummary("digits-1", "digits", Status.QUEUED, "", "alice", 1.0)
 HISTORY: list[ExperimentSummary | EventRecord] = [

@@ -10,7 +10,7 @@ import click
 import pytest
 
 from openfl_like.cli import main as cli
-from openfl_like.cli.failure import Failure, failure_of, line_of
+from openfl_like.cli.output.failure import Failure, failure_of, line_of
 from openfl_like.errors import MEANINGS, FederationError, PlanError
 
 KEYS = ["code", "cure", "exit_code", "message", "name", "place", "problems"]

@@ -9,9 +9,9 @@ from pydantic import ValidationError
 
 from openfl_like.errors import PlanError
 from openfl_like.federation.assignment import RandomGroups
-from openfl_like.federation.desk import Desk
-from openfl_like.federation.parts import build_assigner, build_selector
-from openfl_like.federation.round import RoundState
+from openfl_like.federation.components import build_assigner, build_selector
+from openfl_like.federation.context import Desk
+from openfl_like.federation.round_state import RoundState
 from openfl_like.federation.state import ExperimentState
 from openfl_like.federation.task import Phase
 from openfl_like.plan.schema import Plan

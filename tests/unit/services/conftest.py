@@ -10,7 +10,7 @@ import pytest
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.roles import Role
 from openfl_like.testing.certificates import ThrowAwayFederation
-from openfl_like.testing.moving import Here
+from openfl_like.testing.faults.checkpoint_moves import Here
 
 Head = dict[str, Any]
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from openfl_like.authoring.baselines import load_shards
 from openfl_like.events.bus import EventBus
-from openfl_like.federation.evaluation import evaluation_of, place_of
+from openfl_like.federation.evaluation_plan import evaluation_of, place_of
+from openfl_like.federation.history.rounds import round_records
 from openfl_like.federation.parties import EventRecord
-from openfl_like.federation.rounds import round_records
 from openfl_like.plan.load import load_plan
-from openfl_like.services.comparison import load_shards
 from openfl_like.services.simulation import Simulation, SimulationSettings
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.tensors.container import write_tensors

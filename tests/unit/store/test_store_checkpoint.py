@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from openfl_like.errors import BundleError
 from openfl_like.plan.archive import END, header_of
 from openfl_like.store.checkpoint import HEAD, read_checkpoint
-from openfl_like.testing.moving import Here
+from openfl_like.testing.faults.checkpoint_moves import Here
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ import pytest
 from openfl_like.errors import DamagedError, StorageError
 from openfl_like.federation.events import Announce, ModelVersion, Status
 from openfl_like.federation.parties import ExperimentSummary, ShardFacts
+from openfl_like.store.commit_count import mark_of, read_mark
 from openfl_like.store.director import DIRECTOR_DB, DirectorStore, StoredExperiment
 from openfl_like.store.experiment import EXPERIMENT_DB, Commit, ExperimentStore
-from openfl_like.store.mark import mark_of, read_mark
-from openfl_like.testing.damage import Damage, damage
+from openfl_like.testing.faults.damage import Damage, damage
 
 SEEDS = range(6)
 CELLS = [(part, kind) for part in ("", "-wal", "-mark") for kind in Damage]

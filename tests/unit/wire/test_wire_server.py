@@ -24,8 +24,8 @@ from openfl_like.pki.revocation import Revocations
 from openfl_like.pki.roles import RPC_ROLES, Identity, Role
 from openfl_like.testing.certificates import ThrowAwayFederation
 from openfl_like.wire.aggregator import AggregatorServicer
-from openfl_like.wire.director import DirectorServicer
 from openfl_like.wire.envoys import EnvoysServicer
+from openfl_like.wire.experiments import DirectorServicer
 from openfl_like.wire.protos import federation_pb2 as pb
 from openfl_like.wire.server import Call, Guard, _guarded, _within, service_handler
 from openfl_like.wire.status import CODE_KEY

@@ -1,0 +1,90 @@
+"""Checks of an update before it may count."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from openfl_like.errors import TensorError
+from openfl_like.federation.task import Update, check_facts
+from openfl_like.tensors.container import Part, TensorFile
+from openfl_like.tensors.encoded import ModelReader, Sent, open_update
+from openfl_like.tensors.finite import all_finite
+from openfl_like.tensors.named import compare
+
+BLOCK_ELEMENTS = 256 * 1024
+_STRICT = ConfigDict(extra="forbid")
+
+
+class Validator(Protocol):
+    """Looks at one update."""
+
+    def check(self, update: ModelReader, base: TensorFile | None, facts: Update) -> str:
+        """Says why the update must not count; empty if it may.
+
+        Args:
+            update: The trained model; one that came compressed is decoded as it is read.
+            base: The model it started from; None for the initial model.
+            facts: What the collaborator said about it.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class Finite:
+    """Every floating-point element is a finite number."""
+
+    def check(self, update: ModelReader, base: TensorFile | None, facts: Update) -> str:  # noqa: ARG002 - the file says it all
+        """Reads the floating-point tensors block by block."""
+        read, parts = 0, list[Part]()
+        for spec in update.schema:
+            if not spec.is_float:
+                continue
+            flat = update.flat(spec.name)
+            for start in range(0, spec.size, BLOCK_ELEMENTS):
+                stop = min(start + BLOCK_ELEMENTS, spec.size)
+                if not all_finite(flat[start:stop]):
+                    return f"tensor '{spec.name}' holds a value that is not finite"
+                parts.append((spec.name, start, stop))
+                read += stop - start
+                if read >= BLOCK_ELEMENTS:
+                    update.release(parts)
+                    read, parts = 0, []
+        return ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class SameSchema:
+    """Names, dtypes and shapes are those of the model the update started from."""
+
+    def check(self, update: ModelReader, base: TensorFile | None, facts: Update) -> str:  # noqa: ARG002 - the files say it all
+        """Compares the headers."""
+        difference = compare(base.schema, update.schema) if base is not None else ""
+        return f"its tensors are not those of the global model: {difference}" if difference else ""
+
+
+def validate_update(
+    validators: Sequence[Validator], path: Path, base: TensorFile | None, facts: Update, sent: Sent | None = None
+) -> str:
+    """Runs all checks of an update; the first complaint is the answer, empty if there is none.
+
+    Args:
+        validators: The plan's.
+        path: The update's model file; one that is damaged is a complaint.
+        base: The global model it started from, if there is one.
+        facts: What the collaborator said about it.
+        sent: How it is encoded; None: it is a model file.
+    """
+    complaint = check_facts(facts)
+    if complaint:
+        return complaint
+    try:
+        update = open_update(path, sent, verify=True)
+    except TensorError as error:
+        return f"its model file is damaged: {error.message}"
+    with closing(update):
+        complaints = (validator.check(update, base, facts) for validator in validators)
+        return next((complaint for complaint in complaints if complaint), "")

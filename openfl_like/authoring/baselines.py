@@ -1,0 +1,82 @@
+"""What the federation brought: its model beside each site's own and beside one trained on all data together.
+
+Only somebody who has every site's data can make this comparison: a simulation, or a demo on one machine.
+"""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from openfl_like.data.pooled import PooledShard
+from openfl_like.data.shard import ShardDescriptor, build_shard
+from openfl_like.data.shard_file import load_shard_config
+from openfl_like.federation.assignment import calls_in_phase
+from openfl_like.federation.seeds import derive_seed
+from openfl_like.federation.task import Assignment, Phase
+from openfl_like.frameworks.perform import Performer
+from openfl_like.plan.schema import Admission, Component, Plan
+from openfl_like.services.devices.placement import place_here
+from openfl_like.services.simulation import Shards, Simulation, SimulationSettings
+from openfl_like.store.files import ExperimentFiles
+from openfl_like.tensors.manifest import file_digest
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """How one model does on the held-out samples of all sites together."""
+
+    model: str
+    train_samples: int
+    metrics: Mapping[str, float]
+
+
+def load_shards(files: Mapping[str, Path]) -> dict[str, ShardDescriptor]:
+    """Builds every site's shard in this process."""
+    return {name: build_shard(load_shard_config(path), (path.parent,)) for name, path in files.items()}
+
+
+async def compare(plan: Plan, workspace: Path, shards: Shards, federated: Path) -> list[Row]:
+    """Trains a model at each site alone and one on all data pooled, with the plan's own rounds.
+
+    Args:
+        plan: The plan of the federation.
+        workspace: Its code.
+        shards: Site name -> its shard.
+        federated: The federation's model file.
+
+    Returns:
+        Rows for the federated model, every site by name, and the pooled one; all are measured on the union of the
+        sites' held-out samples.
+    """
+    pooled = PooledShard(list(shards.values()))
+    judge = Performer(plan, pooled, workspace, place_here(plan.collaborator.settings.device))
+    rows = [Row("federated", pooled.schema.counts["train"], _judged(judge, plan, federated))]
+    candidates: dict[str, ShardDescriptor] = {**{f"{name} alone": shard for name, shard in shards.items()}}
+    candidates["pooled"] = pooled
+    for title, shard in candidates.items():
+        with tempfile.TemporaryDirectory(prefix="fx-compare-") as directory:
+            model = await _train_alone(plan, workspace, shard, Path(directory))
+            rows.append(Row(title, shard.schema.counts["train"], _judged(judge, plan, model)))
+    return rows
+
+
+async def _train_alone(plan: Plan, workspace: Path, shard: ShardDescriptor, directory: Path) -> Path:
+    alone = plan.model_copy(
+        update={
+            "admission": Admission(min_collaborators=1),
+            "assigner": Component(template="all"),
+            "selector": Component(template="all"),
+        }
+    )
+    with Simulation(SimulationSettings(alone, workspace, {"alone": shard}, directory)) as simulation:
+        result = await simulation.run()
+    return ExperimentFiles(directory).model(result.versions[-1].version.round)
+
+
+def _judged(judge: Performer, plan: Plan, model: Path) -> dict[str, float]:
+    tasks = calls_in_phase(plan.tasks, list(plan.tasks), Phase.EVALUATE)
+    seed = derive_seed(plan.seed, "comparison")
+    assignment = Assignment(1, Phase.EVALUATE, "judge", tasks, file_digest(model), seed)
+    update = judge.perform(assignment, model, model.with_suffix(".unused"))
+    return {name: value for metrics in update.metrics.values() for name, value in metrics.items()}

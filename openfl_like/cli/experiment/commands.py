@@ -1,0 +1,384 @@
+"""``fx experiment``: submit experiments, follow and end them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from openfl_like.cli.experiment.progress import Screen
+from openfl_like.cli.experiment.why import why
+from openfl_like.cli.options import (
+    FILE,
+    HELP,
+    check_output,
+    complete_plans,
+    director_options,
+    initial_model_option,
+    overrides_option,
+    own_certificates,
+)
+from openfl_like.cli.output.console import clock, emit, emit_line, file_facts, json_option, put, say
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from openfl_like.api.federation import Federation
+    from openfl_like.federation.parties import ExperimentSummary
+
+ROLES = ("aggregator", "collaborator", "worker", "envoy", "director")
+FOLLOW_HELP = "Follow it to its end; the exit code tells how it ended."
+follow_option = click.option("-w", "--watch", "follow", is_flag=True, help=FOLLOW_HELP)
+
+
+@click.group(context_settings=HELP)
+def experiment() -> None:
+    """Submit experiments to a Director, follow and end them.
+
+    Example: fx experiment submit plan.yaml --watch
+    """
+
+
+experiment.add_command(why)
+
+
+@experiment.command()
+@click.argument("plan", type=FILE, shell_complete=complete_plans)
+@overrides_option
+@initial_model_option
+@follow_option
+@director_options
+@json_option
+def submit(
+    plan: Path,
+    overrides: tuple[str, ...],
+    initial_model: Path | None,
+    director: str,
+    certificates: Path | None,
+    *,
+    follow: bool,
+    as_json: bool,
+) -> None:
+    """Pack a plan's workspace, sign it and queue it.
+
+    Example: fx experiment submit plan.yaml -s seed=1 --watch
+
+    Example: fx experiment submit plan.yaml --initial-model pretrained.pt
+    """
+    from openfl_like.api.federation import Federation
+
+    with Federation(director, own_certificates(certificates, "user")) as federation:
+        _queued(
+            federation, federation.submit(plan, overrides, initial_model=initial_model), follow=follow, as_json=as_json
+        )
+
+
+@experiment.command()
+@click.argument("plan", type=FILE, shell_complete=complete_plans)
+@click.option("-m", "--model", "models", multiple=True, required=True, metavar="NAME=FILE", help="May be given again.")
+@overrides_option
+@follow_option
+@director_options
+@json_option
+def evaluate(
+    plan: Path,
+    models: tuple[str, ...],
+    overrides: tuple[str, ...],
+    director: str,
+    certificates: Path | None,
+    *,
+    follow: bool,
+    as_json: bool,
+) -> None:
+    """Queue an experiment that trains nothing: every site evaluates the given models with the plan's validations.
+
+    The models are sent to every site. 'fx experiment show' has the matrix of sites and models.
+
+    Example: fx experiment evaluate plan.yaml -m all=federated.safetensors -m bern=bern.safetensors --watch
+    """
+    from openfl_like.api.federation import Federation
+    from openfl_like.cli.options import named_files
+
+    files = named_files(models, "--model")
+    with Federation(director, own_certificates(certificates, "user")) as federation:
+        _queued(federation, federation.submit(plan, overrides, evaluate=files), follow=follow, as_json=as_json)
+
+
+def _queued(federation: "Federation", summary: "ExperimentSummary", *, follow: bool, as_json: bool) -> None:
+    """Tells that an experiment is queued, or follows it."""
+    from openfl_like.cli.experiment.outcome import raise_unless_finished
+
+    if not follow:
+        _one(summary, summary.id, as_json=as_json)
+    else:
+        say(f"experiment {summary.id} is queued")
+        raise_unless_finished(Screen(as_json=as_json).follow(federation.watch(summary.id)))
+
+
+def _one(summary: "ExperimentSummary", text: str, *, as_json: bool) -> None:
+    """Tells where an experiment stands: a text for people, or all of it."""
+    from dataclasses import asdict
+
+    if as_json:
+        emit(asdict(summary), as_json=True)
+    else:
+        put(text)
+
+
+@experiment.command(name="list")
+@director_options
+@json_option
+def list_(director: str, certificates: Path | None, *, as_json: bool) -> None:
+    """List all experiments, oldest first.
+
+    Example: fx experiment list --json
+    """
+    from dataclasses import asdict
+
+    from openfl_like.api.federation import Federation
+
+    with Federation(director, own_certificates(certificates, "user")) as federation:
+        summaries = federation.experiments()
+    rows: list[dict[str, object]] = [
+        asdict(item)
+        if as_json
+        else {
+            "experiment": item.id,
+            "status": item.standing,
+            "owner": item.owner,
+            "submitted": clock(item.submitted_at),
+            "ended": clock(item.ended_at),
+            "reason": item.reason,
+        }
+        for item in summaries
+    ]
+    emit(rows, as_json=as_json, title="experiments")
+
+
+@experiment.command()
+@click.argument("experiment_id", metavar="ID")
+@director_options
+@json_option
+def show(experiment_id: str, director: str, certificates: Path | None, *, as_json: bool) -> None:
+    """Show one experiment with the versions of its model, and how each site found each model that was given.
+
+    Example: fx experiment show heart-disease-1a2b3c4d
+    """
+    from dataclasses import asdict
+
+    from openfl_like.api.evaluations import matrix
+    from openfl_like.api.federation import Federation
+
+    with Federation(director, own_certificates(certificates, "user")) as federation:
+        record = federation.experiment(experiment_id)
+        found = matrix(federation, record)
+    if as_json:
+        emit({**asdict(record), "matrix": found}, as_json=True)
+        return
+    summary = record.summary
+    fields: dict[str, object] = {
+        "experiment": summary.id,
+        "status": summary.standing,
+        "reason": summary.reason,
+        "shortfalls": summary.shortfalls,
+        "update surplus": _surplus(record.update_surplus),
+        "owner": summary.owner,
+        "plan": summary.plan_digest,
+        "submitted": clock(summary.submitted_at),
+        "started": clock(summary.started_at),
+        "ended": clock(summary.ended_at),
+    }
+    emit(fields, as_json=False)
+    best = max((v.version.round for v in record.versions if v.version.best), default=-1)
+    rows: list[dict[str, object]] = [
+        {"round": v.version.round, "best": v.version.round == best, "metrics": v.version.metrics, "sha256": v.sha256}
+        for v in record.versions
+    ]
+    emit(rows, as_json=False, title="model versions")
+    if found:
+        table: list[dict[str, object]] = [{"site": site, **row} for site, row in found.items()]
+        emit(table, as_json=False, title="given models")
+
+
+@experiment.command()
+@click.argument("experiment_id", metavar="ID")
+@director_options
+@json_option
+def rounds(experiment_id: str, director: str, certificates: Path | None, *, as_json: bool) -> None:
+    """List the finished rounds: who contributed with which weight, who was absent and why; in JSON also the digests.
+
+    Example: fx experiment rounds heart-disease-1a2b3c4d
+    """
+    from dataclasses import asdict
+
+    from openfl_like.api.federation import Federation
+
+    rows: list[dict[str, object]] = []
+    with Federation(director, own_certificates(certificates, "user")) as federation:
+        for one in federation.rounds(experiment_id):
+            if as_json:
+                rows.append(asdict(one))
+                continue
+            absent = {f"{name}:": reason for name, reason in one.absent.items()}
+            more = {name: reason for name, reason in one.unevaluated.items() if name not in one.absent}
+            rows.append(
+                {
+                    "round": one.round,
+                    "selected": one.selected,
+                    "contributors": {name: part.weight for name, part in one.contributors.items()},
+                    "absent": absent,
+                    "evaluated by": one.evaluators,
+                    "not evaluated by": {f"{name}:": reason for name, reason in more.items()},
+                }
+            )
+    emit(rows, as_json=as_json, title="rounds")
+
+
+@experiment.command()
+@click.argument("experiment_id", metavar="ID")
+@click.option("--after", type=int, default=0, help="Leave out the events up to this sequence number.")
+@director_options
+@json_option
+def watch(experiment_id: str, after: int, director: str, certificates: Path | None, *, as_json: bool) -> None:
+    """Follow an experiment: its history, then what happens; the exit code tells how it ended.
+
+    Example: fx experiment watch heart-disease-1a2b3c4d
+    """
+    from openfl_like.api.federation import Federation
+    from openfl_like.cli.experiment.outcome import raise_unless_finished
+
+    with Federation(director, own_certificates(certificates, "user")) as federation:
+        raise_unless_finished(Screen(as_json=as_json).follow(federation.watch(experiment_id, after)))
+
+
+@experiment.command()
+@click.argument("experiment_id", metavar="ID")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until the experiment has ended.")
+@click.option("--site", default="", help="Only this site, or 'aggregator'.")
+@click.option("--role", type=click.Choice(ROLES), help="Only lines that these processes wrote.")
+@director_options
+@json_option
+def logs(
+    experiment_id: str,
+    site: str,
+    role: str | None,
+    director: str,
+    certificates: Path | None,
+    *,
+    follow: bool,
+    as_json: bool,
+) -> None:
+    """Print what the sites and the Aggregator logged; with --follow what they log, while they do.
+
+    The lines of one source are in their order; those of different sources come as they arrive.
+
+    Example: fx experiment logs heart-disease-1a2b3c4d --site cleveland
+
+    Example: fx experiment logs -f heart-disease-1a2b3c4d --role worker
+    """
+    from dataclasses import asdict
+
+    from openfl_like.api.federation import Federation
+
+    with Federation(director, own_certificates(certificates, "user")) as federation:
+        for lines in federation.logs(experiment_id, site, role=role or "", follow=follow):
+            if as_json:
+                emit_line({key: value for key, value in asdict(lines).items() if key != "complete"})
+                continue
+            for line in lines.lines:
+                put(f"{lines.source}: {line}")
+
+
+@experiment.command()
+@click.argument("experiment_id", metavar="ID")
+@director_options
+@json_option
+def cancel(experiment_id: str, director: str, certificates: Path | None, *, as_json: bool) -> None:
+    """End a queued or running experiment.
+
+    Example: fx experiment cancel heart-disease-1a2b3c4d
+    """
+    from openfl_like.api.federation import Federation
+
+    with Federation(director, own_certificates(certificates, "user")) as federation:
+        summary = federation.cancel(experiment_id)
+    _one(summary, f"{summary.id}: {summary.status.value}: {summary.reason}", as_json=as_json)
+
+
+@experiment.command()
+@click.argument("experiment_id", metavar="ID")
+@follow_option
+@director_options
+@json_option
+def resume(experiment_id: str, director: str, certificates: Path | None, *, follow: bool, as_json: bool) -> None:
+    """Queue an experiment again that FAILED or was cancelled; it goes on after its last finished round.
+
+    Example: fx experiment resume heart-disease-1a2b3c4d --watch
+    """
+    from openfl_like.api.federation import Federation
+
+    with Federation(director, own_certificates(certificates, "user")) as federation:
+        _queued(federation, federation.resume(experiment_id), follow=follow, as_json=as_json)
+
+
+@experiment.command(name="export")
+@click.argument("experiment_id", metavar="ID")
+@click.option("-o", "--output", type=FILE, help="The file to write.  [default: ID.tar]")
+@director_options
+@json_option
+def export_(
+    experiment_id: str, output: Path | None, director: str, certificates: Path | None, *, as_json: bool
+) -> None:
+    """Fetch an experiment that has ended as one file: plan, code, history, models and what a resumption needs.
+
+    Example: fx experiment export heart-disease-1a2b3c4d -o checkpoint.tar
+    """
+    from openfl_like.api.federation import Federation
+
+    check_output(output)
+    target = output or Path(f"{experiment_id}.tar")
+    with Federation(director, own_certificates(certificates, "user")) as federation:
+        federation.checkpoints.fetch(experiment_id, target)
+    emit(file_facts(target), as_json=as_json)
+
+
+@experiment.command(name="import")
+@click.argument("checkpoint", type=FILE)
+@director_options
+@json_option
+def import_(checkpoint: Path, director: str, certificates: Path | None, *, as_json: bool) -> None:
+    """Take an exported experiment in, under the same id; you sign its code and answer for it from now on.
+
+    Example: fx experiment import checkpoint.tar
+    """
+    from openfl_like.api.federation import Federation
+
+    with Federation(director, own_certificates(certificates, "user")) as federation:
+        summary = federation.checkpoints.deliver(checkpoint)
+    _one(summary, summary.id, as_json=as_json)
+
+
+@experiment.command()
+@click.argument("experiment_id", metavar="ID")
+@click.option("--which", default="best", show_default=True, help="best, last, or a round number.")
+@click.option("-o", "--output", type=FILE, help="The file to write.  [default: ID-WHICH.safetensors]")
+@director_options
+@json_option
+def model(
+    experiment_id: str, which: str, output: Path | None, director: str, certificates: Path | None, *, as_json: bool
+) -> None:
+    """Fetch a model as a safetensors file, while the experiment runs, too.
+
+    Example: fx experiment model heart-disease-1a2b3c4d --which last -o model.safetensors
+    """
+    from openfl_like.api.federation import Federation
+
+    check_output(output)
+    target = output or Path(f"{experiment_id}-{which}.safetensors")
+    with Federation(director, own_certificates(certificates, "user")) as federation:
+        federation.model(experiment_id, which, target)
+    emit(file_facts(target), as_json=as_json)
+
+
+def _surplus(sites: "Mapping[str, Mapping[str, int]]") -> str:
+    counted = {name: ", ".join(f"{count} {kind}" for kind, count in counts.items()) for name, counts in sites.items()}
+    return "; ".join(f"{name}: {text}" for name, text in counted.items())

@@ -1,0 +1,149 @@
+"""What commands print: tables or JSON on stdout, words for people on stderr.
+
+With ``--json`` stdout has exactly one document, ``{"ok": true, "data": …}``; if the command fails, `emit_failure`
+writes ``{"ok": false, "error": {…}}`` in its place. Commands that go on until something ends write a line for each
+thing that happens instead, and that second document as their last line if they fail.
+"""
+
+import json
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from openfl_like.printable import printable, printable_line
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def json_option(command: Command) -> Command:
+    """Adds ``--json`` as the argument ``as_json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(command)
+
+
+def put(text: str) -> None:
+    """Prints text for people, on stdout; what sites and their code wrote into it cannot steer the terminal."""
+    click.echo(printable(text))
+
+
+def say(text: str) -> None:
+    """Prints text for people, on stderr, as harmless as that of `put`."""
+    click.echo(printable(text), err=True)
+
+
+def emit(value: Mapping[str, object] | Sequence[Mapping[str, object]], *, as_json: bool, title: str = "") -> None:
+    """Prints a result: JSON, or a table (rich on a terminal, plain lines elsewhere).
+
+    Args:
+        value: A mapping (one thing, a row per key) or a sequence of mappings with the same keys (a row each).
+        as_json: Print it as the document of the command.
+        title: Stands above the table.
+    """
+    if as_json:
+        emit_line({"ok": True, "data": value})
+    elif isinstance(value, Mapping):
+        _print_fields(value, title)
+    else:
+        print_table(value, title)
+
+
+def tell(text: str, value: Mapping[str, object], *, as_json: bool) -> None:
+    """Says what was done: a line for people on stderr, or the document for programs."""
+    if as_json:
+        emit(value, as_json=True)
+    else:
+        say(text)
+
+
+def file_facts(path: Path) -> dict[str, object]:
+    """Gives what is told of a file that a command has written: name, size and SHA-256 as ``sha256sum`` prints it."""
+    from openfl_like.tensors.manifest import sha256_file
+
+    return {"file": str(path), "bytes": path.stat().st_size, "sha256": sha256_file(path)}
+
+
+def emit_failure(error: Mapping[str, object]) -> None:
+    """Prints the document of a command that failed."""
+    emit_line({"ok": False, "error": error})
+
+
+def emit_line(value: Mapping[str, object]) -> None:
+    """Prints one JSON line, at once: for streams of events."""
+    sys.stdout.write(_json(value) + "\n")
+    sys.stdout.flush()
+
+
+def _json(value: object) -> str:
+    try:
+        return json.dumps(value, default=str, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), default=str, allow_nan=False)
+
+
+def _finite(value: object) -> object:
+    """Puts null for infinity and NaN, for which JSON has no word."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def clock(seconds: float) -> str:
+    """Gives a time as people read it, in UTC; empty for 0."""
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S") if seconds else ""
+
+
+def shown(value: object) -> str:
+    """Gives a value as people read it."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {shown(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(shown(item) for item in value)
+    if value is True or value is False:
+        return "yes" if value else "no"
+    return "" if value is None else str(value)
+
+
+def _print_fields(value: Mapping[str, object], title: str) -> None:
+    if title:
+        put(title)
+    width = max((len(key) for key in value), default=0)
+    for key, item in value.items():
+        put(f"{key:<{width}}  {printable_line(shown(item))}".rstrip())
+
+
+def print_table(rows: Sequence[Mapping[str, object]], title: str = "") -> None:
+    """Prints rows with the keys of the first one as columns."""
+    if not rows:
+        put(f"{title}: none" if title else "none")
+        return
+    columns = list(rows[0])
+    cells = [[printable_line(shown(row.get(column))) for column in columns] for row in rows]
+    if sys.stdout.isatty():
+        _print_rich(columns, cells, title)
+        return
+    if title:
+        put(title)
+    widths = [max(len(column), *(len(row[i]) for row in cells)) for i, column in enumerate(columns)]
+    for row in [columns, *cells]:
+        put("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _print_rich(columns: Sequence[str], cells: Sequence[Sequence[str]], title: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title or None, title_justify="left")
+    for column in columns:
+        table.add_column(column)
+    for row in cells:
+        table.add_row(*row)
+    Console(markup=False, emoji=False, highlight=False).print(table)

@@ -1,0 +1,227 @@
+"""``fx pki`` for those who are apart from the authority: tokens, its server, enrolment, renewal, revocation."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+import click
+
+from openfl_like.cli.options import FOLDER
+from openfl_like.cli.output.console import emit, emit_line, json_option, say, tell
+
+if TYPE_CHECKING:
+    from openfl_like.pki.ledger import Ledger
+
+SITE_ROLES = ("director", "envoy", "user", "admin", "gateway")
+DEFAULT_OFFICE = "localhost:50049"
+DEFAULT_DAYS = 30.0
+certs_option = click.option(
+    "--dir", "certs", type=FOLDER, default=Path("certs"), show_default=True, help="Where the authorities are."
+)
+
+
+class _TokenOptions(TypedDict):
+    role: str
+    hosts: tuple[str, ...]
+    server: str
+    days: float
+    hours: float
+    certs: Path
+    as_json: bool
+
+
+@click.command()
+@click.argument("name")
+@click.option("--role", type=click.Choice(SITE_ROLES), default="envoy", show_default=True, help="What it will be.")
+@click.option("--host", "hosts", multiple=True, help="DNS name or address of a server; may be given again.")
+@click.option(
+    "--server", default=DEFAULT_OFFICE, show_default=True, envvar="FX_ENROLMENT", help="HOST:PORT of fx pki serve."
+)
+@click.option(
+    "--days",
+    type=click.FloatRange(0, 3650, min_open=True),
+    default=DEFAULT_DAYS,
+    show_default=True,
+    help="Lifetime of the certificate and of those that renew it.",
+)
+@click.option(
+    "--hours",
+    type=click.FloatRange(0, 24, min_open=True),
+    default=24.0,
+    show_default=True,
+    help="Until it must be used.",
+)
+@certs_option
+@json_option
+def token(name: str, **options: Unpack[_TokenOptions]) -> None:
+    """Make a token with which somebody else has a certificate made, once.
+
+    Hand it over as you would a password; whoever has it first becomes NAME.
+
+    Example: fx pki token cleveland --role envoy --server ca.example.org:50049
+    """
+    from datetime import UTC, datetime, timedelta
+
+    from openfl_like.pki.enrol import federation_of, make_token
+    from openfl_like.pki.roles import Identity, Role
+
+    certs, hosts, server = options["certs"], options["hosts"], options["server"]
+    identity, now = Identity(federation_of(certs), Role(options["role"]), name), datetime.now(UTC)
+    lifetime, good_for = timedelta(days=options["days"]), timedelta(hours=options["hours"])
+    made = make_token(certs, identity, server, hosts=hosts, lifetime=lifetime, good_for=good_for)
+    expires = now + good_for
+    told = {"token": made.text, "identity": identity.uri, "server": server, "expires": expires.isoformat()}
+    if not options["as_json"]:
+        click.echo(made.text)
+    text = f"good once, until {expires.isoformat()[:16]} UTC, for {identity.uri}; there: fx pki enroll TOKEN"
+    tell(text, told, as_json=options["as_json"])
+
+
+@click.command()
+@click.option("--listen", default=DEFAULT_OFFICE, show_default=True, help="HOST:PORT; 0.0.0.0:50049 for all addresses.")
+@certs_option
+@click.option("--with-parent", is_flag=True, hidden=True, help="End when standard input is closed.")
+@json_option
+def serve(listen: str, certs: Path, *, with_parent: bool, as_json: bool) -> None:
+    """Certify whoever shows a token or a valid certificate; runs until it is sent SIGTERM or Ctrl-C.
+
+    It needs the key of the site CA and runs where that is, never on the Director's machine.
+
+    Example: fx pki serve --listen 0.0.0.0:50049
+    """
+    import asyncio
+
+    from openfl_like.services.daemon.run import live
+    from openfl_like.services.identity.enrolment_server import run_office
+
+    def ready(address: str) -> None:
+        if as_json:
+            emit_line({"kind": "listening", "address": address})
+        else:
+            say(f"the authority listens on {address}")
+
+    asyncio.run(live(run_office(certs, listen, ready), parent=with_parent))
+
+
+@click.command()
+@click.argument("words", metavar="TOKEN")
+@click.option("--out", type=FOLDER, help="Where to write.  [default: certs/ROLE/NAME]")
+@json_option
+def enroll(words: str, out: Path | None, *, as_json: bool) -> None:
+    """Make a key here and have it certified; the key never leaves this machine.
+
+    TOKEN is what 'fx pki token' printed; '-' reads it from standard input, so that it is in no list of processes.
+
+    Example: fx pki enroll fx1/hospitals/envoy/cleveland/ca.example.org:50049/kX3…
+    """
+    import asyncio
+    import sys
+
+    from openfl_like.pki.files import credentials_dir, save_credentials
+    from openfl_like.pki.token import Token
+    from openfl_like.services.identity.enrolment_client import enrol, prepare_folder
+
+    given = Token.parse(sys.stdin.readline() if words == "-" else words)
+    directory = out or credentials_dir(Path("certs"), given.identity)
+    prepare_folder(directory)
+    credentials = asyncio.run(enrol(given))
+    save_credentials(directory, credentials)
+    told = {"identity": credentials.identity.uri, "directory": str(directory)}
+    tell(f"enrolled as {credentials.identity.uri}; certificate and key are in {directory}", told, as_json=as_json)
+
+
+@click.command()
+@click.argument("folder", type=FOLDER)
+@click.option("--server", help="HOST:PORT of fx pki serve.  [default: the one that it was enrolled with]")
+@json_option
+def renew(folder: Path, server: str | None, *, as_json: bool) -> None:
+    """Make a new key in a holder's folder and have it certified, by the present certificate.
+
+    A running Director or Envoy does this by itself, half-way through its certificate's life.
+
+    Example: fx pki renew certs/user/ada
+    """
+    import asyncio
+
+    from openfl_like.pki.files import load_credentials, save_credentials
+    from openfl_like.pki.token import check_address
+    from openfl_like.services.identity.enrolment_client import renew as renew_with
+
+    credentials = load_credentials(folder)
+    fresh = asyncio.run(renew_with(credentials, check_address(server) if server else ""))
+    save_credentials(folder, fresh, replace=True)
+    told = {"identity": fresh.identity.uri, "directory": str(folder)}
+    tell(f"renewed {fresh.identity.uri} in {folder}", told, as_json=as_json)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--role", type=click.Choice(SITE_ROLES), help="Needed if there are several, or none in the records.")
+@click.option("--reason", default="", help="Why; stands in the list.")
+@certs_option
+@json_option
+def revoke(name: str, role: str | None, reason: str, certs: Path, *, as_json: bool) -> None:
+    """Revoke all certificates that NAME has; a site's Collaborators fall with it, within ten seconds.
+
+    Whoever is to come back gets a new token.
+
+    Example: fx pki revoke cleveland --reason "laptop stolen"
+    """
+    from datetime import UTC, datetime
+
+    from openfl_like.errors import UsageError
+    from openfl_like.pki.certificate import AuthorityKind
+    from openfl_like.pki.enrol import federation_of
+    from openfl_like.pki.enrol import revoke as revoke_all
+    from openfl_like.pki.ledger import Ledger
+    from openfl_like.pki.roles import Identity, Role
+
+    ledger = Ledger(certs / AuthorityKind.SITE.value)
+    found = ledger.find(name, role or "")
+    if not found and role is not None:
+        found = [Identity(federation_of(certs), Role(role), name)]
+    if len(found) != 1:
+        known = ", ".join(identity.role.value for identity in found) or "none"
+        raise UsageError(f"which certificate of '{name}'? roles in the records: {known}", cure="name it with --role")
+    newest = revoke_all(certs, found[0], reason, datetime.now(UTC))
+    told = {"identity": found[0].uri, "number": newest.number, "list": str(ledger.revocations)}
+    tell(f"revoked {found[0].uri}; list number {newest.number} is {ledger.revocations}", told, as_json=as_json)
+
+
+@click.command(name="list")
+@certs_option
+@json_option
+def list_(certs: Path, *, as_json: bool) -> None:
+    """List what the site CA has issued, and the tokens that are open.
+
+    Example: fx pki list
+    """
+    from openfl_like.pki.certificate import AuthorityKind
+    from openfl_like.pki.ledger import Ledger
+
+    rows = _rows(Ledger(certs / AuthorityKind.SITE.value), certs)
+    emit(rows, as_json=as_json, title="certificates and tokens")
+
+
+def _rows(ledger: "Ledger", certs: Path) -> list[dict[str, object]]:
+    from datetime import UTC, datetime
+
+    from openfl_like.pki.authority import load_trust
+    from openfl_like.pki.enrol import published
+
+    now = datetime.now(UTC)
+    revoked = published(certs, load_trust(certs).site_ca)
+    serials = {serial for entry in revoked.entries for serial in entry.serials}
+    rows: list[dict[str, object]] = []
+    for issued in ledger.issued():
+        valid = "expired" if datetime.fromisoformat(issued.not_after) < now else "valid"
+        state = "revoked" if issued.serial in serials else valid
+        rows.append(
+            {"identity": issued.uri, "state": state, "ends": issued.not_after, "serial": issued.serial, "by": issued.by}
+        )
+    for offer in ledger.offers():
+        state = "token over" if datetime.fromisoformat(offer.expires) < now else "token open"
+        rows.append({"identity": offer.uri, "state": state, "ends": offer.expires, "serial": "", "by": ""})
+    return rows
+
+
+COMMANDS = (token, serve, enroll, renew, revoke, list_)

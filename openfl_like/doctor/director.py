@@ -1,0 +1,140 @@
+"""A Director before it starts: director.yaml, authority, addresses, ports, limits, revocation."""
+
+import ipaddress
+import socket
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from openfl_like.doctor import host
+from openfl_like.doctor.certificates import Holder, holder_checks
+from openfl_like.doctor.checks import Check, Later, thread_check
+from openfl_like.doctor.finding import Finding, failure, fine, refusal, warning
+from openfl_like.errors import CredentialError, SettingsError
+from openfl_like.pki import examine
+from openfl_like.pki.files import read_file
+from openfl_like.pki.roles import Role
+from openfl_like.services.daemon.lock import holder
+from openfl_like.services.daemon.thread import in_thread
+from openfl_like.services.director.aggregator_process import free_port
+from openfl_like.services.director.settings import DirectorFile, load_director_file, read_director_file
+from openfl_like.services.director.trust import LIST_FILE
+
+_NEEDED = 2
+"""Ports that an Aggregator takes: one for calls, one for large files."""
+
+
+@dataclass(slots=True)
+class Central:
+    """The checks of a Director.
+
+    Args:
+        config: director.yaml.
+    """
+
+    config: Path
+    settings: Later[DirectorFile] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.settings = Later("director.yaml", lambda: in_thread(lambda: load_director_file(self.config)))
+
+    def checks(self) -> list[Check]:
+        """Gives the checks; keys with mistakes count as left out for all but the one that names them."""
+        named = Check("director.yaml", self._settings)
+        usable = read_director_file(self.config)
+        if usable is None:
+            return [named]
+        return [
+            named,
+            *self._certificates(usable),
+            *host.directory_checks("state", usable.state, "a Director"),
+            thread_check("open files", host.open_files),
+            thread_check("listen", lambda: host.port("listen", usable.listen, usable.state)),
+            thread_check("aggregator ports", lambda: aggregator_ports(usable)),
+            thread_check("aggregator host", lambda: aggregator_host(usable)),
+        ]
+
+    async def _settings(self) -> Finding:
+        try:
+            await self.settings.get()
+        except SettingsError as error:
+            cure = "correct these lines; docs/reference/settings.md has every key" if error.problems else ""
+            return refusal("director.yaml", error, cure=cure)
+        return fine("director.yaml", f"{self.config}: no mistakes")
+
+    def _certificates(self, settings: DirectorFile) -> list[Check]:
+        who = Holder(settings.certificates, frozenset({Role.DIRECTOR}), renews=True)
+        return [
+            *holder_checks(who, who.credentials),
+            thread_check("experiment CA", lambda: experiment_ca(settings)),
+            thread_check("revocation", lambda: revocation(settings)),
+        ]
+
+
+def experiment_ca(settings: DirectorFile) -> Finding:
+    """Looks at the authority that certifies the parties of an experiment."""
+    now = datetime.now(UTC)
+    try:
+        seen = examine.experiment_authority(settings.experiment_ca, settings.certificates, now)
+    except CredentialError as error:
+        cause = "experiment_ca names another folder, or its files were copied without their modes or from elsewhere"
+        return refusal("experiment CA", error, cause)
+    return fine("experiment CA", seen)
+
+
+def revocation(settings: DirectorFile) -> Finding:
+    """Looks at the revocation lists that the Director would begin with."""
+    places = [settings.state / LIST_FILE, *filter(None, [settings.revocations])]
+    found = [path for path in places if path.exists()]
+    seen = examine.standing(settings.certificates, {str(path): read_file(path) for path in found})
+    if settings.revocations is not None and settings.revocations not in found:
+        cause = "nothing has brought it there yet, or 'revocations' in director.yaml names another file"
+        cure = "put the file there that 'fx pki revoke' has written, or leave the key out"
+        return warning("revocation", f"there is no file {settings.revocations}", cause, cure)
+    return fine("revocation", seen)
+
+
+def aggregator_ports(settings: DirectorFile) -> Finding:
+    """Looks whether an Aggregator would find its ports."""
+    if 0 in settings.ports:
+        return fine("aggregator ports", "any free ones; a firewall needs a range")
+    host = settings.listen.rpartition(":")[0]
+    first = free_port(host, settings.ports)
+    second = free_port(host, [port for port in settings.ports if port != first]) if first else 0
+    count = sum(1 for port in (first, second) if port)
+    if count == _NEEDED:
+        return fine("aggregator ports", f"{settings.aggregator_ports}: {first} and {second} are free")
+    if holder(settings.state) is not None:
+        return fine("aggregator ports", f"{settings.aggregator_ports}: {count} free, with what runs here already")
+    seen = f"{count} of the ports {settings.aggregator_ports} are free, an Aggregator takes {_NEEDED}"
+    cause = "other programs have them, or the range is too narrow"
+    cure = "widen aggregator_ports in director.yaml, and open them in the firewall"
+    if count:
+        return warning("aggregator ports", f"{seen}: large files will go slower", cause, cure)
+    return failure("aggregator ports", seen, cause, cure)
+
+
+def aggregator_host(settings: DirectorFile) -> Finding:
+    """Looks whether sites can dial what they are told."""
+    host = settings.reachable_host.strip("[]")
+    if _is_any(host):
+        cause = "'listen' names all addresses of this machine, and no aggregator_host says which of them sites dial"
+        cure = "set aggregator_host in director.yaml to the name by which sites reach this machine"
+        return failure("aggregator host", f"sites would be told to dial {host}, which is each one itself", cause, cure)
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        cause = "the name is misspelt, or only known elsewhere"
+        cure = "correct aggregator_host; if only sites know the name, this is harmless"
+        return warning("aggregator host", f"'{host}' does not resolve here: {error.strerror}", cause, cure)
+    addresses = dict.fromkeys(str(one[4][0]) for one in found)
+    local = all(ipaddress.ip_address(one.partition("%")[0]).is_loopback for one in addresses)
+    where = ": only this machine reaches it" if local else ""
+    return fine("aggregator host", f"{host} ({', '.join(addresses)}){where}")
+
+
+def _is_any(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False

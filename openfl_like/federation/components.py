@@ -1,0 +1,75 @@
+"""Builds the exchangeable parts that a plan names."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from openfl_like.errors import FederationError, PlanError
+from openfl_like.federation.assignment import Assigner
+from openfl_like.federation.selection import Selector
+from openfl_like.plan.schema import Component, Plan
+from openfl_like.registry import resolve
+from openfl_like.tensors.compression import Compression
+from openfl_like.tensors.encoded import Encoding
+from openfl_like.tensors.lossless import Lossless
+
+
+def build_selector(plan: Plan) -> Selector:
+    """Builds the plan's selector.
+
+    Raises:
+        PlanError: If there is no such selector or it refuses its settings; so do all functions here.
+    """
+    return cast("Selector", build_component("selector", plan.selector, "selector"))
+
+
+def build_assigner(plan: Plan) -> Assigner:
+    """Builds the plan's assigner and has it look at the plan's tasks once."""
+    assigner = cast("Assigner", build_component("assigner", plan.assigner, "assigner"))
+    assigner.deal((), tuple(plan.tasks), 0)
+    return assigner
+
+
+def build_encoding(plan: Plan) -> Encoding | None:
+    """Builds what the plan says about the encoding of updates; None: they are plain model files."""
+    chosen = plan.collaborator.settings.delta_updates
+    plain = plan.compression_pipeline.template == "none"
+    compression = cast("Compression", build_component("compression", plan.compression_pipeline, "compression_pipeline"))
+    delta = not plain if chosen is None else chosen
+    packing = plan.compression_pipeline.lossless
+    lossless = cast("Lossless", build_component("lossless", packing, "compression_pipeline.lossless"))
+    if compression.needs_delta and not delta:
+        message = f"{plan.compression_pipeline.template} compresses differences to the global model only"
+        raise PlanError(message, place="collaborator.settings.delta_updates", cure="leave it out")
+    packed = None if packing.template == "none" else lossless
+    return None if plain and not delta and packed is None else Encoding(compression, delta, packed)
+
+
+def build_component(kind: str, component: Component, place: str) -> object:
+    """Build what one component of the plan names.
+
+    Args:
+        kind: As in the registry.
+        component: Its template and settings.
+        place: Where it stands in the plan.
+
+    Raises:
+        PlanError: If there is no such part or it refuses its settings.
+    """
+    try:
+        factory = cast("Callable[..., Any]", resolve(kind, component.template))
+        part: object = factory(**component.settings)
+    except FederationError as error:
+        raise PlanError(error.message, place=f"{place}.template", cure=error.cure) from error
+    except ValidationError as error:
+        problems = tuple(_problem(place, dict(fault)) for fault in error.errors())
+        raise PlanError(f"the settings of {component.template} are wrong", place=place, problems=problems) from error
+    except TypeError as error:
+        raise PlanError(f"{component.template} cannot be built: {error}", place=f"{place}.settings") from error
+    return part
+
+
+def _problem(place: str, fault: dict[str, Any]) -> str:
+    path = ".".join(str(part) for part in (place, "settings", *fault["loc"]))
+    return f"{path}: {fault['msg']}"

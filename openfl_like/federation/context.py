@@ -1,0 +1,58 @@
+"""What the rules of an experiment have before them while an event is handled."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from openfl_like.federation.assignment import Assigner, calls_in_phase
+from openfl_like.federation.events import Announce, Command, Notice
+from openfl_like.federation.membership import Roster
+from openfl_like.federation.seeds import derive_seed
+from openfl_like.federation.selection import Selector
+from openfl_like.federation.state import ExperimentState
+from openfl_like.federation.task import Phase, TaskCall
+from openfl_like.plan.schema import Plan
+
+
+@dataclass(slots=True)
+class Desk:
+    """The plan and its parts, the state, the time of the event, and the commands given so far."""
+
+    plan: Plan
+    selector: Selector
+    assigner: Assigner
+    state: ExperimentState
+    now: float = 0.0
+    commands: list[Command] = field(default_factory=list)
+    _dealt: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    _dealt_in: int | None = None
+
+    @property
+    def roster(self) -> Roster:
+        """The collaborators."""
+        return self.state.roster
+
+    def emit(self, command: Command) -> None:
+        """Gives a command."""
+        self.commands.append(command)
+
+    def announce(self, kind: Notice, **fields: object) -> None:
+        """Gives the command to tell everybody."""
+        self.commands.append(Announce(kind, fields))
+
+    def deal(self) -> None:
+        """Divides the tasks of the open round among its members; once more whenever members have come."""
+        number = self.state.round.number if self.state.round is not None else 0
+        seed = derive_seed(self.plan.seed, number, "assignment")
+        self._dealt = self.assigner.deal(self.roster.members(), tuple(self.plan.tasks), seed)
+        self._dealt_in = number
+
+    def calls(self, name: str, phase: Phase) -> tuple[TaskCall, ...]:
+        """The tasks of a collaborator in a phase of the open round."""
+        if self.state.round is None or self._dealt_in != self.state.round.number:
+            self.deal()
+        return calls_in_phase(self.plan.tasks, self._dealt.get(name, ()), phase)
+
+    def take_commands(self) -> list[Command]:
+        """Hands out the commands and forgets them."""
+        commands, self.commands = self.commands, []
+        return commands

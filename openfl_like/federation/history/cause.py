@@ -1,0 +1,284 @@
+"""Why an experiment is as it is: the first cause of its failure, or what it waits for, decided from its history."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from openfl_like.federation.events import Status
+from openfl_like.federation.history.life import Life, last_life, of
+from openfl_like.federation.parties import EventRecord, ExperimentSummary
+
+
+class Verdict(StrEnum):
+    """How an experiment is."""
+
+    FINE = "fine"
+    WAITS = "waits"
+    FAILED = "failed"
+    DEGRADED = "degraded"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What went wrong first.
+
+    Attributes:
+        message: What was said of it.
+        error: Class of the exception; empty if there was none.
+        site: Where; empty: at the Director.
+        phase: ``director``, ``aggregator``, ``admission``, ``environment``, ``initialise``, ``train``, ``evaluate`` or
+            ``aggregate``.
+        round: In which round; None: before the first one.
+        time: When, in seconds since the epoch.
+        sequence: The event that tells of it; 0: the end of the experiment tells of it.
+    """
+
+    message: str
+    error: str = ""
+    site: str = ""
+    phase: str = ""
+    round: int | None = None
+    time: float = 0.0
+    sequence: int = 0
+
+    @property
+    def place(self) -> str:
+        """Site, round and phase in words."""
+        parts = [f"site '{self.site}'" if self.site else "", self.phase]
+        parts += [f"round {self.round}"] if self.round is not None else []
+        return ", ".join(part for part in parts if part)
+
+    def __str__(self) -> str:
+        what = f"{self.error}: {self.message}" if self.error and self.message else self.error or self.message
+        return f"{self.place}: {what}" if self.place else what
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """How an experiment is, and why.
+
+    Attributes:
+        verdict: In one word.
+        sentence: In one sentence.
+        cause: What went wrong first, if anything did that was not mended.
+        waits_for: Sites, experiments or other things that it waits for.
+        since: Since when it waits, in seconds since the epoch; 0: unknown.
+        mended: What went wrong and does not matter any more.
+    """
+
+    verdict: Verdict
+    sentence: str
+    cause: Cause | None = None
+    waits_for: tuple[str, ...] = ()
+    since: float = 0.0
+    mended: tuple[str, ...] = field(default=())
+
+
+def explain(
+    summary: ExperimentSummary, events: Iterable[EventRecord], ahead: Sequence[str] = (), problems: Sequence[str] = ()
+) -> Why:
+    """Says why an experiment is as it is.
+
+    Args:
+        summary: Where it stands.
+        events: Its whole history.
+        ahead: The experiments whose turn comes before its own.
+        problems: What the Director lacks.
+    """
+    life = last_life(events)
+    match summary.status:
+        case Status.FAILED:
+            cause = _cause_of_end(summary, life)
+            return Why(Verdict.FAILED, f"it FAILED: {cause}", cause, mended=_mended(life))
+        case Status.CANCELLED:
+            return Why(Verdict.CANCELLED, f"nothing went wrong: {summary.reason}", mended=_mended(life))
+        case Status.FINISHED if summary.degraded:
+            cause = _first_loss(life, summary.shortfalls) or _never_came(summary, life)
+            return Why(Verdict.DEGRADED, f"it FINISHED without everybody: {cause}", cause, mended=_mended(life))
+        case Status.FINISHED:
+            return Why(Verdict.FINE, f"nothing went wrong: {summary.reason}", mended=_mended(life))
+        case _:
+            return _waits(summary, life, ahead, problems)
+
+
+# ---- what went wrong
+
+
+def _cause_of_end(summary: ExperimentSummary, life: Life) -> Cause:
+    for pattern, decide in _ENDS:
+        if found := pattern.match(summary.reason):
+            return decide(found, summary, life)
+    error, message = split_error(summary.reason)
+    return Cause(message, error, time=summary.ended_at)
+
+
+def _in_a_round(found: re.Match[str], summary: ExperimentSummary, life: Life) -> Cause:
+    """The first absence of the round that could not be made, or whoever had left before it began."""
+    number = int(found["round"])
+    absences = [event for event in life.absences if of(event)["round"] == number]
+    if absences:
+        return _absence(absences[0], life)
+    if life.left:
+        name, event = min(life.left.items(), key=lambda item: item[1].sequence)
+        return _leaving(name, event, number)
+    error, message = split_error(found["what"])
+    return Cause(message, error, round=number, time=summary.ended_at)
+
+
+def _combining(found: re.Match[str], summary: ExperimentSummary, _life: Life) -> Cause:
+    error, message = split_error(found["what"])
+    return Cause(message, error, phase="aggregate", round=int(found["round"]), time=summary.ended_at)
+
+
+def _aggregator(found: re.Match[str], summary: ExperimentSummary, life: Life) -> Cause:
+    """The first of the deaths in a row: the others followed from it."""
+    first = life.lost[0] if life.lost else None
+    text = str(of(first)["reason"]) if first is not None else found["what"]
+    error, message = split_error(text.removeprefix("the aggregator ended: "))
+    number = of(life.round)["round"] if life.round is not None else None
+    when, sequence = (first.time, first.sequence) if first is not None else (summary.ended_at, 0)
+    return Cause(message, error, phase="aggregator", round=number, time=when, sequence=sequence)
+
+
+def _refusal(found: re.Match[str], summary: ExperimentSummary, _life: Life) -> Cause:
+    """A site refused the order, or its Collaborator ended before it had joined."""
+    refused = _SITE.match(found["what"])
+    site, what = (refused["site"], refused["what"]) if refused else ("", found["what"])
+    error, message = split_error(what)
+    phase = "environment" if "requirements" in what else "admission"
+    return Cause(message, error, site, phase, time=summary.ended_at)
+
+
+def _too_few(found: re.Match[str], summary: ExperimentSummary, life: Life) -> Cause:
+    missing = (found["missing"] or "").split(", ")[0]
+    since = life.waiting or life.started
+    when, sequence = (since.time, since.sequence) if since is not None else (summary.ended_at, 0)
+    return Cause(found["what"], site=missing, phase="admission", time=when, sequence=sequence)
+
+
+def _director(found: re.Match[str], summary: ExperimentSummary, _life: Life) -> Cause:
+    error, message = split_error(found["what"])
+    return Cause(message, error, phase="director", time=summary.ended_at)
+
+
+_SITE = re.compile(r"site '(?P<site>[^']+)' (?:refused: )?(?P<what>.*?)(?:; site '|$)", re.DOTALL)
+_Decide = Callable[[re.Match[str], ExperimentSummary, Life], Cause]
+_ENDS: tuple[tuple[re.Pattern[str], _Decide], ...] = (
+    (re.compile(r"round (?P<round>\d+): the updates could not be combined: (?P<what>.*)", re.DOTALL), _combining),
+    (re.compile(r"round (?P<round>\d+): (?P<what>.*)", re.DOTALL), _in_a_round),
+    (re.compile(r"(?P<what>the aggregator .*)", re.DOTALL), _aggregator),
+    (re.compile(r"\d+ collaborators are needed: (?P<what>.*)", re.DOTALL), _refusal),
+    (re.compile(r"(?P<what>\d+ of \d+ (?:envoys|collaborators) .*?)(?:; missing: (?P<missing>.*))?$"), _too_few),
+    (re.compile(r"the director (?P<what>.*)", re.DOTALL), _director),
+)
+"""How the reasons of failed experiments begin; the first that fits decides."""
+
+
+def _first_loss(life: Life, sites: Mapping[str, str] | None = None) -> Cause | None:
+    """The first answer without which a round was made, of these sites if some are named."""
+    for event in life.absences:
+        fields = of(event)
+        if fields["round"] and (sites is None or fields["collaborator"] in sites):
+            return _absence(event, life)
+    return None
+
+
+def _never_came(summary: ExperimentSummary, life: Life) -> Cause:
+    site, reason = next(iter(summary.shortfalls.items()), ("", summary.reason))
+    when = life.started.time if life.started is not None else summary.started_at
+    return Cause(reason, site=site, phase="admission", time=when)
+
+
+def _absence(event: EventRecord, life: Life) -> Cause:
+    fields = of(event)
+    name, reason = fields["collaborator"], fields["reason"]
+    before = life.left.get(name)
+    if reason.startswith("left: ") and before is not None and before.sequence < event.sequence:
+        return _leaving(name, before, fields["round"], fields["phase"])
+    error, message = split_error(reason)
+    return Cause(message, error, name, fields["phase"], fields["round"], event.time, event.sequence)
+
+
+def _leaving(name: str, event: EventRecord, number: int, phase: str = "") -> Cause:
+    error, message = split_error(f"left: {of(event)['reason']}")
+    return Cause(message, error, name, phase, number, event.time, event.sequence)
+
+
+_ERROR = re.compile(
+    r"\b(?P<error>[A-Za-z_][\w.]*(?:Error|Exception|Warning|Exit|Interrupt))(?:: (?P<what>.*)|$)", re.DOTALL
+)
+
+
+def split_error(reason: str) -> tuple[str, str]:
+    """Gives the class of the exception that a reason names, if it does, and the rest of it."""
+    found = _ERROR.search(reason)
+    return (found["error"], found["what"] or "") if found else ("", reason)
+
+
+def _mended(life: Life) -> tuple[str, ...]:
+    found = [f"the aggregator was lost and started again ({life.restarts} times)"] if life.restarts else []
+    found += [f"site '{name}' left and came back" for name in sorted(life.returned)]
+    if life.round is not None and of(life.round)["round"]:
+        first = [of(event) for event in life.absences if not of(event)["round"]]
+        found += [f"site '{one['collaborator']}' could not make the initial model: {one['reason']}" for one in first]
+    return tuple(found)
+
+
+# ---- what it waits for
+
+
+def _waits(summary: ExperimentSummary, life: Life, ahead: Sequence[str], problems: Sequence[str]) -> Why:
+    text, names, since = _awaited(summary, life, ahead)
+    if problems:
+        text, names = f"it waits for the Director: {'; '.join(problems)}", tuple(problems)
+    return Why(Verdict.WAITS, text, _first_loss(life), names, since, _mended(life))
+
+
+def _awaited(summary: ExperimentSummary, life: Life, ahead: Sequence[str]) -> tuple[str, tuple[str, ...], float]:
+    if summary.status is Status.QUEUED:
+        text = f"its turn comes after {', '.join(ahead)}" if ahead else "its turn comes now"
+        return f"it is queued: {text}", tuple(ahead), summary.submitted_at
+    if life.without:
+        return "its Aggregator was lost and is started again", ("aggregator",), life.lost[-1].time if life.lost else 0.0
+    if life.started is None:
+        return _awaited_envoys(summary, life)
+    if life.round is None:
+        missing = tuple(sorted(set(of(life.started)["expected"]) - life.joined))
+        text = f"it waits for collaborators to join: {', '.join(missing) or 'any'}"
+        return text, missing, life.started.time
+    return _awaited_answers(life, life.round)
+
+
+def _awaited_envoys(summary: ExperimentSummary, life: Life) -> tuple[str, tuple[str, ...], float]:
+    if life.waiting is None:
+        return "its Aggregator is being started", ("aggregator",), summary.started_at
+    fields = of(life.waiting)
+    missing = tuple(fields["missing"])
+    who = ", ".join(missing) or f"{fields['needed'] - len(fields['online'])} more"
+    return f"it waits up to {fields['timeout_s']:g} s for envoys: {who}", missing, life.waiting.time
+
+
+def _awaited_answers(life: Life, current: EventRecord) -> tuple[str, tuple[str, ...], float]:
+    number = of(current)["round"]
+    if life.pending:
+        names = tuple(sorted(life.pending))
+        oldest = min(life.pending.values(), key=lambda event: event.sequence)
+        away = [name for name in names if name in life.left]
+        text = f"round {number}, {of(oldest)['phase']}: it waits for the answers of {', '.join(names)}"
+        return text + (f" (not connected: {', '.join(away)})" if away else ""), names, oldest.time
+    return f"round {number}: it runs, and waits for no site", (), current.time
+
+
+def excerpt(lines: Sequence[str], cause: Cause, most: int = 20) -> list[str]:
+    """Gives the lines of a site's log that belong to a cause: those up to the last that quotes it, or the last ones.
+
+    Args:
+        lines: The log.
+        cause: What went wrong.
+        most: How many lines to give.
+    """
+    quote = (cause.message or cause.error)[:60].strip()
+    end = next((number for number in range(len(lines), 0, -1) if quote and quote in lines[number - 1]), len(lines))
+    return list(lines[max(0, end - most) : end])

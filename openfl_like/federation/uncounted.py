@@ -1,0 +1,30 @@
+"""Updates that cannot count: counted for each collaborator and kind, and told without letting a flood fill the history.
+
+The first one of a kind in a round is told at once, the sum at the end of the round.
+"""
+
+from openfl_like.federation.context import Desk
+from openfl_like.federation.events import Notice, SurplusArrived
+
+
+def note(desk: Desk, event: SurplusArrived) -> None:
+    """Counts an update; it is told if it is the first of its kind in this round."""
+    counts = desk.state.surplus.setdefault(event.collaborator, {})
+    kind = event.standing.value
+    counts[kind] = counts.get(kind, 0) + 1
+    if counts[kind] == 1:
+        _tell(desk, event.collaborator, kind, 1)
+
+
+def sum_up(desk: Desk) -> None:
+    """Tells the sums that are not told yet, and begins to count anew."""
+    for name, counts in sorted(desk.state.surplus.items()):
+        for kind, count in sorted(counts.items()):
+            if count > 1:
+                _tell(desk, name, kind, count)
+    desk.state.surplus = {}
+
+
+def _tell(desk: Desk, name: str, kind: str, count: int) -> None:
+    number = desk.state.round.number if desk.state.round is not None else 0
+    desk.announce(Notice.UPDATE_SURPLUS, round=number, collaborator=name, standing=kind, count=count)

@@ -1,0 +1,112 @@
+"""The worker: the only process that runs submitted code. It has no key and needs no network.
+
+Its parent writes one JSON line per order to its stdin and reads one JSON line per answer from its stdout; models and
+updates are files. Whatever the submitted code prints goes to stderr, which is the log.
+
+    {"shard": "shard.yaml", "plan": "plan.json", "workspace": "…", "device": "cpu"} -> {"ready": {…}}
+    {"assignment": {…}, "model": "global.safetensors", "out": "update…"}    -> {"update": {…}}
+    either may be answered by                       {"error": {"code": "E503", "task": "train", "reason": "…"}}
+"""
+
+import gc
+import json
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from openfl_like.errors import FederationError, TaskError, no_room
+from openfl_like.failpoints import failpoint
+from openfl_like.federation.parties import ShardFacts
+from openfl_like.federation.task import Assignment, Phase, TaskCall
+from openfl_like.processes.parent_death import die_with_parent
+
+if TYPE_CHECKING:
+    from openfl_like.frameworks.perform import Performer
+
+
+def assignment_to_json(assignment: Assignment) -> dict[str, object]:
+    """Gives an assignment as JSON values."""
+    return asdict(assignment)
+
+
+def assignment_from_json(value: Mapping[str, Any]) -> Assignment:
+    """Gives the assignment of JSON values."""
+    tasks = tuple(TaskCall(**task) for task in value["tasks"])
+    return Assignment(**{**value, "phase": Phase(value["phase"]), "tasks": tasks})
+
+
+class Worker:
+    """Answers the orders of one parent."""
+
+    def __init__(self) -> None:
+        self._performer: Performer | None = None
+
+    def answer(self, order: Mapping[str, Any]) -> dict[str, object]:
+        """Carries out one order; errors of the submitted code or the shard become an answer, too."""
+        try:
+            return self._load(order) if "shard" in order else self._perform(order)
+        except (FederationError, OSError) as error:
+            return {"error": self._explain(error)}
+
+    def _explain(self, error: FederationError | OSError) -> dict[str, str]:
+        full = no_room(error)
+        if full is not None:
+            return {"code": full.code, "task": "", "reason": str(full)}
+        if isinstance(error, TaskError):
+            task = self._performer.task if self._performer is not None else ""
+            return {"code": error.code, "task": task or "load", "reason": error.message}
+        if isinstance(error, OSError):
+            raise error
+        return {"code": error.code, "task": "", "reason": str(error)}
+
+    def _load(self, order: Mapping[str, Any]) -> dict[str, object]:
+        from openfl_like.data.shard import build_shard
+        from openfl_like.data.shard_file import load_shard_config
+
+        config = Path(order["shard"])
+        shard = build_shard(load_shard_config(config), (config.parent,))
+        if "plan" in order:
+            from openfl_like.frameworks.perform import Performer
+            from openfl_like.plan.digest import thaw
+
+            plan = thaw(Path(order["plan"]).read_bytes())
+            self._performer = Performer(plan, shard, Path(order["workspace"]), order["device"])
+        failpoint("worker.loaded")
+        gc.freeze()  # model, data and what was imported stay: the collector need not look through them again and again
+        facts = ShardFacts(shard.sample_shape, shard.target_shape, shard.dataset_description, asdict(shard.schema))
+        return {"ready": asdict(facts)}
+
+    def _perform(self, order: Mapping[str, Any]) -> dict[str, object]:
+        if self._performer is None:
+            raise TaskError("the worker was asked to work before it was given a plan")
+        failpoint("worker.model.before")
+        assignment = assignment_from_json(order["assignment"])
+        model = Path(order["model"]) if order["model"] else None
+        return {"update": asdict(self._performer.perform(assignment, model, Path(order["out"])))}
+
+
+def serve(orders: TextIO, answers: TextIO, answer: Callable[[Mapping[str, Any]], dict[str, object]]) -> None:
+    """Answers orders until the parent closes its end."""
+    for line in orders:
+        answers.write(json.dumps(answer(json.loads(line))) + "\n")
+        failpoint("worker.answer.before")
+        answers.flush()
+
+
+def main() -> None:
+    """Runs the worker; stdout is kept for answers and replaced by stderr for everybody else."""
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    serve(sys.stdin, answers, Worker().answer)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+"""The collaborator's side of the worker: a child process that is given orders and gives updates."""
+
+import asyncio
+import json
+import logging
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from openfl_like.errors import FederationError, TaskError, from_code
+from openfl_like.federation.devices.placement import CPU, environment_for, within
+from openfl_like.federation.parties import ShardFacts
+from openfl_like.federation.task import Assignment, Phase, Update
+from openfl_like.processes.child import Child, clean_environment, describe_exit, spawn
+from openfl_like.processes.ownership import mark_of
+from openfl_like.processes.restarts import Restarts
+from openfl_like.processes.watchdog import FROZEN_S, keep_vigil
+from openfl_like.processes.worker import assignment_to_json
+from openfl_like.store.site_files import PROCESS_NOTES
+
+LAST_LINE_S = 0.5
+
+
+class WorkerEndedError(TaskError):
+    """The worker died: the task may succeed in another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """What a worker is started with.
+
+    Attributes:
+        shard: The site's shard.yaml.
+        directory: Its working directory.
+        plan: The frozen plan's file; None: only the shard is wanted.
+        workspace: Where the submitted code is.
+        threads: Threads that numeric libraries may use.
+        owner: The directory that its work belongs to, by which is found whatever it may leave behind.
+        python: Its interpreter; None: this very one.
+        device: The device of this machine that it gets, and the only one that it sees; None: it works on the CPU.
+        wish: What the plan wants, by which it was chosen.
+    """
+
+    shard: Path
+    directory: Path
+    plan: Path | None = None
+    workspace: Path | None = None
+    threads: int = 1
+    owner: Path | None = None
+    python: Path | None = None
+    device: str | None = None
+    wish: str | Sequence[str] = CPU
+
+
+class WorkerProcess:
+    """A running worker.
+
+    Args:
+        child: The process.
+    """
+
+    def __init__(self, child: Child) -> None:
+        self._child = child
+        self._vigil: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[object] | None = None
+        self.facts: ShardFacts | None = None
+
+    @classmethod
+    async def start(cls, settings: WorkerSettings, on_line: Callable[[str], None]) -> "WorkerProcess":
+        """Starts a worker and loads shard and workspace.
+
+        Raises:
+            ShardError: If the shard cannot be used.
+            TaskError: If the submitted code cannot be loaded.
+            WorkerEndedError: If the worker died over it.
+        """
+        threads = str(settings.threads)
+        numeric = {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+        device = settings.device or CPU
+        sees = environment_for(device)
+        environment = clean_environment(numeric | sees | mark_of(settings.owner or settings.directory))
+        settings.directory.mkdir(parents=True, exist_ok=True)
+        child = await spawn(
+            [str(settings.python or sys.executable), "-m", "openfl_like.processes.worker"],
+            on_line=on_line,
+            cwd=settings.directory,
+            environment=environment,
+        )
+        worker = cls(child)
+        notes = settings.owner / PROCESS_NOTES if settings.owner is not None else None
+        worker._vigil = asyncio.create_task(keep_vigil(child, notes))
+        order: dict[str, object] = {"shard": str(settings.shard.resolve())}
+        if settings.plan is not None and settings.workspace is not None:
+            order |= {"plan": str(settings.plan.resolve()), "workspace": str(settings.workspace.resolve())}
+            order |= {"device": within(device, settings.wish)}
+        try:
+            ready = (await worker._ask(order))["ready"]
+        except BaseException:
+            await worker.stop()
+            raise
+        shapes = tuple(ready["sample_shape"]), tuple(ready["target_shape"])
+        worker.facts = ShardFacts(*shapes, ready["description"], ready["schema"])
+        return worker
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be given an order."""
+        return self._child.process.returncode is None
+
+    async def perform(self, assignment: Assignment, model: Path | None, out: Path) -> Update:
+        """Has an assignment performed; raises TaskError when the task raised, WorkerEndedError when the worker died."""
+        order = {
+            "assignment": assignment_to_json(assignment),
+            "model": str(model.absolute()) if model else "",
+            "out": str(out.absolute()),
+        }
+        answer = (await self._ask(order))["update"]
+        return Update(**{**answer, "phase": Phase(answer["phase"])})
+
+    def peak_bytes(self) -> int:
+        """Gives the most memory that it has had resident so far; 0 if the system does not tell."""
+        try:
+            status = Path(f"/proc/{self._child.process.pid}/status").read_text(encoding="ascii", errors="replace")
+        except OSError:
+            return 0
+        found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+        return int(found[1]) * 1024 if found else 0
+
+    async def stop(self) -> None:
+        """Ends it at once: it holds nothing that is not on disk."""
+        await self._child.stop(grace_s=0.0)
+
+    async def _ask(self, order: Mapping[str, object]) -> dict[str, Any]:
+        stdin = self._child.process.stdin
+        assert stdin is not None  # noqa: S101 (always piped)
+        try:
+            stdin.write(json.dumps(order).encode() + b"\n")
+            await stdin.drain()
+            line = await self._answer()
+        except (BrokenPipeError, ConnectionResetError):
+            line = ""
+        if not line:
+            raise WorkerEndedError(await self._post_mortem())
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise _error_of(answer["error"])
+        return answer
+
+    async def _answer(self) -> str:
+        """Gives the next line; empty when the worker has ended, whoever holds its pipe open."""
+        self._ending = self._ending or asyncio.create_task(self._child.exited.wait())
+        line = asyncio.create_task(self._child.line())
+        try:
+            await asyncio.wait({line, self._ending}, return_when=asyncio.FIRST_COMPLETED)
+            if not line.done():
+                await asyncio.wait({line}, timeout=LAST_LINE_S)
+            return line.result() if line.done() else ""
+        finally:
+            line.cancel()
+
+    async def _post_mortem(self) -> str:
+        code = await asyncio.wait_for(self._child.wait(), 15.0)
+        if self._child.frozen:
+            return f"its worker was frozen for {FROZEN_S:g} s and was killed"
+        last = next((line for line in reversed(self._child.tail) if line.strip()), "")
+        text = f"its worker was ended: {describe_exit(code)}"
+        return f"{text}; last line: {last}" if last else text
+
+
+async def shard_facts(settings: WorkerSettings, on_line: Callable[[str], None]) -> ShardFacts:
+    """Loads a shard in a process of its own, and gives what there is to tell of it.
+
+    Raises:
+        ShardError: If it cannot be used.
+        WorkerEndedError: If the process died over it.
+    """
+    worker = await WorkerProcess.start(settings, on_line)
+    try:
+        assert worker.facts is not None  # noqa: S101 (a started worker has them)
+        return worker.facts
+    finally:
+        await worker.stop()
+
+
+def _error_of(error: Mapping[str, str]) -> FederationError:
+    if error["code"] == TaskError.code:
+        return TaskError(error["reason"], place=error["task"])
+    return from_code(error["code"], error["reason"])
+
+
+log = logging.getLogger(__name__)
+
+
+async def describe_shard(shard: Path, directory: Path) -> ShardFacts:
+    """Loads the shard in a process of its own and gives its facts; in new ones if that is killed.
+
+    Args:
+        shard: The site's shard.yaml.
+        directory: Where the process works.
+
+    Raises:
+        ShardError: If the shard cannot be used.
+        WorkerEndedError: If the process dies again and again.
+    """
+    restarts = Restarts()
+    while True:
+        try:
+            process = await WorkerProcess.start(WorkerSettings(shard=shard, directory=directory), log.info)
+            break
+        except WorkerEndedError as error:
+            if restarts.exhausted:
+                raise
+            log.warning("the shard could not be loaded: %s; trying again", error)
+        await asyncio.sleep(restarts.next_pause_s())
+    try:
+        assert process.facts is not None  # noqa: S101 (a started worker has them)
+        return process.facts
+    finally:
+        await process.stop()

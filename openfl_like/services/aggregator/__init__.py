@@ -1,0 +1,1 @@
+"""The Aggregator: one experiment's rounds. Imported by `cli`."""

@@ -1,0 +1,54 @@
+"""Open an experiment: a new one from its plan, or one that goes on from its last commit."""
+
+from pathlib import Path
+
+from openfl_like.errors import ConflictError, SettingsError
+from openfl_like.federation.events import Notice, ResumeRequested
+from openfl_like.federation.experiment import Experiment
+from openfl_like.plan.digest import freeze
+from openfl_like.plan.schema import Plan
+from openfl_like.store.experiment import ExperimentStore
+from openfl_like.store.files import ExperimentFiles
+from openfl_like.tensors.container import TensorFile, write_tensors
+from openfl_like.tensors.manifest import file_digest
+
+
+def open_experiment(
+    experiment: str, plan: Plan, store: ExperimentStore, files: ExperimentFiles, expected: tuple[str, ...]
+) -> Experiment:
+    """Restores the experiment that the record knows, with its end taken back if it was resumed, or begins a new one.
+
+    Raises:
+        ConflictError: If the record is of another plan.
+    """
+    snapshot = store.snapshot()
+    initial = file_digest(files.model(0)) if snapshot is None and files.model(0).exists() else ""
+    if snapshot is None:
+        files.plan.write_bytes(freeze(plan))
+        return Experiment(experiment, plan, expected, initial)
+    if files.plan.read_bytes() != freeze(plan):
+        raise ConflictError(
+            "this record was made with another plan", place=str(files.directory), cure="name another --directory"
+        )
+    restored = Experiment.restore(plan, snapshot, [item.version for item in store.versions()])
+    last = store.latest(Notice.EXPERIMENT_STARTED, Notice.EXPERIMENT_ENDED, Notice.EXPERIMENT_RESUMED)
+    if last is not None and last.kind == Notice.EXPERIMENT_RESUMED:  # until the first commit that tells of its start
+        restored.handle(ResumeRequested(str(last.fields["by"])), last.time)
+    return restored
+
+
+def place_initial_model(plan: Plan, workspace: Path, files: ExperimentFiles) -> None:
+    """Copies the plan's initial model, if it names one, to its place as version 0.
+
+    Raises:
+        SettingsError: If the file is missing.
+        TensorError: If it is malformed.
+    """
+    name = plan.aggregator.settings.init_state_path
+    if name is None:
+        return
+    source = workspace / name
+    if not source.is_file():
+        raise SettingsError(f"there is no initial model '{name}' in the workspace", place=str(workspace))
+    with TensorFile(source) as tensors:
+        write_tensors(files.model(0), {name: tensors.tensor(name) for name in tensors.names})

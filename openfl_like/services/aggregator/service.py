@@ -1,0 +1,235 @@
+"""The Aggregator: the rounds of one experiment, served to its collaborators."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from openfl_like.errors import NotAllowedError, SettingsError, UpdateRefusedError
+from openfl_like.events.bus import EventBus
+from openfl_like.failpoints import failpoint
+from openfl_like.federation.deliveries import Deliveries
+from openfl_like.federation.events import CancelRequested, CollaboratorLeft
+from openfl_like.federation.experiment import Experiment
+from openfl_like.federation.parties import EventRecord, Outcome
+from openfl_like.federation.ports import AggregatorInstruction, CollaboratorReport, Landing, Stored
+from openfl_like.federation.task import Update
+from openfl_like.pki.files import Credentials
+from openfl_like.pki.peer import PeerVerifier
+from openfl_like.pki.revocation import RevocationList, Revocations
+from openfl_like.pki.roles import Identity, Role
+from openfl_like.plan.digest import plan_digest
+from openfl_like.plan.schema import Plan
+from openfl_like.runtimes.loop import Drive, Record, SystemClock
+from openfl_like.runtimes.mailbox import MailboxRuntime
+from openfl_like.runtimes.models import ModelShelf
+from openfl_like.services.aggregator.opening import open_experiment, place_initial_model
+from openfl_like.services.aggregator.recovery import check_models, mend_round
+from openfl_like.services.daemon.tasks import beside
+from openfl_like.services.identity.revocation_feed import ListFile, follow_file
+from openfl_like.store.experiment import ExperimentStore
+from openfl_like.store.files import ExperimentFiles
+from openfl_like.tensors.manifest import Manifest
+from openfl_like.wire.aggregator import SERVICE, AggregatorServicer
+from openfl_like.wire.server import Guard, Server, service_handler
+from openfl_like.wire.transfer.chunks import INLINE_BYTES
+from openfl_like.wire.transfer.data_server import DataServer
+
+log = logging.getLogger(__name__)
+DRAIN_S = 5.0
+HEADER_SLACK_BYTES = 1 << 16
+INITIAL_MODEL_LIMIT_BYTES = 64 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class AggregatorSettings:
+    """What an Aggregator is started with.
+
+    Attributes:
+        experiment: Id of the experiment; its certificate must name it.
+        plan: The plan.
+        workspace: Where the plan's initial model is, if it names one.
+        directory: The experiment's directory; a former run in it is taken up where it was.
+        listen: ``host:port``.
+        data_port: Port for data connections; 0 takes a free one, None leaves all to gRPC.
+        credentials: Certificate and key of the role aggregator.
+        expected: Collaborators to wait for; empty: as the plan says.
+        revocations: File with the signed revocation list, which somebody else keeps new; None: nothing is revoked.
+    """
+
+    experiment: str
+    plan: Plan
+    workspace: Path
+    directory: Path
+    listen: str
+    data_port: int | None
+    credentials: Credentials
+    expected: tuple[str, ...] = ()
+    revocations: Path | None = None
+
+
+class Aggregator:
+    """Answers collaborators and watchers; the loop decides.
+
+    Args:
+        drive: The loop.
+        runtime: The collaborators' mailboxes.
+        shelf: Models and updates.
+        bus: What watchers are told.
+    """
+
+    def __init__(self, drive: Drive, runtime: MailboxRuntime, shelf: ModelShelf, bus: EventBus) -> None:
+        self._drive = drive
+        self._runtime = runtime
+        self._shelf = shelf
+        self._bus = bus
+        self._limit_bytes = INITIAL_MODEL_LIMIT_BYTES
+
+    async def participate(
+        self,
+        caller: str,
+        reports: AsyncIterator[CollaboratorReport],
+        send: Callable[[AggregatorInstruction], object],
+    ) -> None:
+        """Holds a collaborator's session."""
+        await self._runtime.participate(caller, reports, send)  # type: ignore[arg-type] # same callable, wider type
+
+    async def model_file(self, digest: str) -> Stored:
+        """Gives a model."""
+        manifest = self._shelf.known(digest)
+        if manifest is None:
+            manifest = await asyncio.to_thread(self._shelf.manifest, digest)
+        self._limit_bytes = manifest.total_bytes + HEADER_SLACK_BYTES
+        return Stored(self._shelf.path(digest), manifest)
+
+    async def expect_update(self, update: Update, manifest: Manifest) -> Landing:
+        """Refuses an update that is not asked for or larger than the model it started from."""
+        if self._runtime.expects(update) is None:
+            return Landing(self._shelf.spool_path(update), complete=True)
+        if manifest.total_bytes > self._limit_bytes:
+            raise UpdateRefusedError(f"the update has {manifest.total_bytes} bytes, the model {self._limit_bytes}")
+        failpoint("aggregator.update.expected")
+        return Landing(self._shelf.spool_path(update), self._shelf.spare(update.collaborator))
+
+    async def commit_update(self, update: Update) -> None:
+        """Takes a complete update into the round."""
+        base_model = self._runtime.expects(update)
+        if base_model is None:
+            return
+        failpoint("aggregator.update.spooled", self._shelf.spool_path(update))
+        # A compressed update is small, but as much work as the model that it stands for.
+        base = self._shelf.known(base_model)
+        if base is not None and base.total_bytes < INLINE_BYTES:
+            self._shelf.inspect(update, base_model)
+        else:
+            await asyncio.to_thread(self._shelf.inspect, update, base_model)
+        failpoint("aggregator.update.inspected")
+        self._runtime.committed(update)
+        failpoint("aggregator.update.taken")
+
+    def watch(self, after: int) -> AsyncIterator[list[EventRecord]]:
+        """Gives history and live events."""
+        return self._bus.batches(after)
+
+    async def cancel(self, caller: str) -> None:
+        """Ends the experiment as CANCELLED."""
+        self._drive.post(CancelRequested(caller))
+
+    async def report_loss(self, collaborator: str, reason: str) -> None:
+        """Takes it that a collaborator's process has ended."""
+        self._drive.post(CollaboratorLeft(collaborator, reason, gone=True))
+
+
+def _restore(settings: AggregatorSettings, store: ExperimentStore, shelf: ModelShelf) -> Experiment:
+    """Opens the experiment and looks at the files that it goes on from."""
+    files = ExperimentFiles(settings.directory)
+    if store.snapshot() is None:
+        place_initial_model(settings.plan, settings.workspace, files)
+    experiment = open_experiment(settings.experiment, settings.plan, store, files, settings.expected)
+    check_models(experiment.versions, files)
+    mend_round(experiment, shelf, files)
+    return experiment
+
+
+def _only(experiment: str) -> Callable[[Identity], None]:
+    def rule(caller: Identity) -> None:
+        if caller.role is Role.COLLABORATOR and caller.experiment != experiment:
+            raise NotAllowedError(
+                f"{caller.uri} is a collaborator of another experiment than '{experiment}'",
+                cure=f"use a certificate that was issued for '{experiment}'",
+            )
+
+    return rule
+
+
+def _guard(settings: AggregatorSettings) -> tuple[Guard, list[Coroutine[Any, Any, None]]]:
+    """Gives what lets callers in, and what keeps its revocation list new."""
+    trust, revocations = settings.credentials.trust, Revocations()
+    guard = Guard(PeerVerifier(trust, revocations), _only(settings.experiment))
+    if settings.revocations is None:
+        return guard, []
+    file = ListFile(settings.revocations, trust.site_ca)
+    data = file.changed()
+    if data is not None:
+        revocations.take(RevocationList.read(data, trust.site_ca))
+    return guard, [follow_file(file, revocations, guard.recheck)]
+
+
+async def run_aggregator(settings: AggregatorSettings, ready: Callable[[str, EventBus], None]) -> Outcome:
+    """Runs an experiment from its start, or from where it was, to its end.
+
+    Args:
+        settings: What to run.
+        ready: Called with the address and the event bus when collaborators can connect.
+
+    Raises:
+        SettingsError: If the certificate is for another experiment.
+        ConflictError: If the address is taken, or another Aggregator has taken the experiment over.
+        DamagedError: If a file is damaged without which it cannot go on.
+    """
+    identity = settings.credentials.identity
+    if identity.role is not Role.AGGREGATOR or identity.experiment != settings.experiment:
+        raise SettingsError(
+            f"the certificate is for {identity.uri}, the experiment is '{settings.experiment}'",
+            cure=f"issue one with 'fx pki issue aggregator --experiment {settings.experiment}'",
+        )
+    files = ExperimentFiles(settings.directory)
+    files.prepare()
+    async with contextlib.AsyncExitStack() as stack:
+        store = ExperimentStore(settings.directory)
+        failpoint("aggregator.opened")
+        stack.callback(store.close)
+        store.verify()
+        epoch = store.take_epoch()
+        if epoch > 1:
+            log.info("'%s' goes on where it was: this is its epoch %d", settings.experiment, epoch)
+        bus = EventBus(store.events)
+        shelf = ModelShelf(settings.plan, files)
+        experiment = _restore(settings, store, shelf)
+        failpoint("aggregator.restored")
+        deliveries = Deliveries(experiment.receipts, experiment.round)
+        runtime = MailboxRuntime(plan_digest(settings.plan), deliveries)
+        drive = Drive(experiment, runtime, Record(store, shelf, bus.publish), SystemClock())
+        guard, watching = _guard(settings)
+        await stack.enter_async_context(beside(*watching))
+        data = None
+        if settings.data_port is not None:
+            host = settings.listen.rpartition(":")[0]
+            data = DataServer(host, settings.data_port, settings.credentials, guard.verifier)
+            await stack.enter_async_context(data)
+        servicer = AggregatorServicer(Aggregator(drive, runtime, shelf, bus), data)
+        server = Server(settings.listen, settings.credentials, (service_handler(SERVICE, servicer, guard),))
+        await stack.enter_async_context(server)
+        failpoint("aggregator.listening")
+        host = settings.listen.rpartition(":")[0]
+        ready(f"{host}:{server.port}", bus)
+        outcome = await drive.run()
+        bus.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                await runtime.drained()
+                failpoint("aggregator.drained")
+        return outcome

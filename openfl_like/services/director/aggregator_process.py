@@ -1,0 +1,194 @@
+"""An Aggregator as its Director sees it: a child process with one life, and the address that outlives it."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import socket
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from openfl_like.errors import (
+    MEANINGS,
+    ConflictError,
+    DamagedError,
+    ExperimentFailedError,
+    NotAllowedError,
+    SettingsError,
+    StorageError,
+)
+from openfl_like.failpoints import failpoint
+from openfl_like.processes.child import Child, describe_exit
+from openfl_like.processes.standby import Standby
+
+log = logging.getLogger(__name__)
+START_TIMEOUT_S = 30.0
+END_GRACE_S = 8.0
+LOSS_GRACE_S = 1.0
+NO_ROOM_EXIT = MEANINGS[StorageError].exit_code
+REFUSALS = {MEANINGS[kind].exit_code for kind in (SettingsError, NotAllowedError, ConflictError, DamagedError)}
+"""Exit codes of an Aggregator that has something against its experiment; it would say the same the next time."""
+
+
+class AggregatorLostError(Exception):
+    """The Aggregator died, or answers no more; the text says how."""
+
+
+@dataclass(slots=True)
+class AggregatorProcess:
+    """One life of an Aggregator.
+
+    Attributes:
+        child: The process.
+        address: Where it listens.
+        silent: Whether it had to be ended since it did not answer any more.
+    """
+
+    child: Child
+    address: str = ""
+    silent: bool = False
+
+    @classmethod
+    async def start(
+        cls, standby: Standby, arguments: Sequence[str], on_line: Callable[[str], None]
+    ) -> "AggregatorProcess":
+        """Starts an Aggregator and waits until it listens.
+
+        Raises:
+            ExperimentFailedError: If it has something against the experiment.
+            StorageError: If there is no room on a disk for it.
+            AggregatorLostError: If it died, or was not ready in time.
+        """
+        found = cls(await standby.start(arguments, on_line))
+        failpoint("director.dispatch.started")
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                address = await found._told_address()
+        except TimeoutError:
+            await found.end()
+            raise AggregatorLostError(f"the aggregator was not ready within {START_TIMEOUT_S:g} s") from None
+        except asyncio.CancelledError:
+            await found.end()
+            raise
+        if not address:
+            reason = await found.post_mortem()
+            if found.child.process.returncode == NO_ROOM_EXIT:
+                raise StorageError(reason)
+            if found.child.process.returncode in REFUSALS:
+                raise ExperimentFailedError(reason)
+            raise AggregatorLostError(reason)
+        found.address = address
+        return found
+
+    async def live(self, following: Coroutine[Any, Any, bool]) -> None:
+        """Waits until it has ended, or is found to be lost; then it is not running any more.
+
+        A process that dies is noticed at once; one that is frozen when the line to it does not answer.
+
+        Args:
+            following: Reads its events to their end, and says whether the experiment ended with them.
+        """
+        relay = asyncio.create_task(following)
+        exit_ = asyncio.create_task(self.child.wait())
+        reading = asyncio.create_task(self._read_out())
+        try:
+            await asyncio.wait({relay, exit_}, return_when=asyncio.FIRST_COMPLETED)
+            if relay.done():
+                ended = not relay.cancelled() and relay.exception() is None and relay.result()
+                await asyncio.wait({exit_}, timeout=END_GRACE_S if ended else LOSS_GRACE_S)
+                self.silent = not exit_.done()
+                if self.silent:
+                    log.warning("the aggregator (pid %d) did not end by itself", self.child.process.pid)
+            else:
+                await asyncio.wait({relay}, timeout=END_GRACE_S)  # what it had told before it ended
+        finally:
+            relay.cancel()
+            exit_.cancel()
+            reading.cancel()
+            await asyncio.gather(relay, exit_, reading, return_exceptions=True)
+            await self.end(grace_s=0.0)
+
+    async def post_mortem(self) -> str:
+        """Ends it if it has not ended, and says how it ended."""
+        code = await self.end(grace_s=0.0)
+        last = next((line for line in reversed(self.child.tail) if line.strip()), "")
+        how = "it did not answer any more" if self.silent else describe_exit(code)
+        return f"the aggregator ended: {how}" + (f"; last line: {last}" if last else "")
+
+    async def end(self, grace_s: float = 3.0) -> int:
+        """Ends it with everything it started and gives the exit code."""
+        return await self.child.stop(grace_s)
+
+    async def _told_address(self) -> str:
+        """Where it says that it listens; empty when it has ended, which it does after it has told of an error."""
+        while line := await self.child.line():
+            if "address" in (told := json.loads(line)):
+                return str(told["address"])
+        return ""
+
+    async def _read_out(self) -> None:
+        """Takes what it may write, so that it can go on writing."""
+        while await self.child.line():
+            pass
+
+
+class Address:
+    """Where an experiment's Aggregators listen, one after the other: on the same port if it is free.
+
+    Attributes:
+        port: For calls.
+        data_port: For data connections; 0: any, None: there is none to spare.
+
+    Args:
+        note: File in which the address is kept for the next Director.
+        host: Host to listen on.
+        ports: The ports for Aggregators; 0 stands for any.
+    """
+
+    def __init__(self, note: Path, host: str, ports: range) -> None:
+        self._note, self._host, self._ports = note, host, ports
+        self.port = 0
+        self.data_port: int | None = None
+        with contextlib.suppress(OSError, ValueError):
+            self.port = int(note.read_text(encoding="ascii"))
+
+    def claim(self) -> bool:
+        """Chooses a port that nobody listens on now; tells whether it is another one than before.
+
+        Raises:
+            ConflictError: If all are taken.
+        """
+        former = self.port
+        known = [former] if former and (former in self._ports or 0 in self._ports) else []
+        self.port = free_port(self._host, [*known, *self._ports])
+        if not self.port:
+            ports = f"{self._ports.start}-{self._ports.stop - 1}"
+            raise ConflictError(
+                f"all aggregator ports {ports} are taken", cure="widen aggregator_ports in director.yaml"
+            )
+        others = [port for port in self._ports if port != self.port]
+        self.data_port = 0 if 0 in self._ports else free_port(self._host, others) or None
+        if self.port != former:
+            self._note.write_text(str(self.port), encoding="ascii")
+        return self.port != former
+
+    @property
+    def text(self) -> str:
+        """``host:port`` to listen on."""
+        return f"{self._host}:{self.port}"
+
+
+def free_port(host: str, ports: Sequence[int]) -> int:
+    """Finds the first of these ports that nobody listens on, where 0 stands for any; 0 if there is none."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for port in ports:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host.strip("[]"), port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    return 0

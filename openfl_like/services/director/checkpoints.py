@@ -1,0 +1,341 @@
+"""Experiments that move from one Director to another: made into a file here, taken in there."""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import re
+import secrets
+import shutil
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from openfl_like.errors import (
+    BundleError,
+    ConflictError,
+    FederationError,
+    NotAllowedError,
+    NotFoundError,
+    StorageError,
+    no_room,
+)
+from openfl_like.failpoints import failpoint
+from openfl_like.federation.events import Announce, Notice
+from openfl_like.federation.history.life import surplus_of
+from openfl_like.federation.parties import EventRecord, ExperimentSummary
+from openfl_like.federation.ports import CheckpointOffer, Landing
+from openfl_like.federation.state import load_state
+from openfl_like.pki.files import Credentials
+from openfl_like.pki.roles import NAME
+from openfl_like.pki.signing import verify_submitter
+from openfl_like.plan.bundle import unpack
+from openfl_like.plan.checks import check_plan
+from openfl_like.plan.digest import freeze, plan_digest
+from openfl_like.plan.schema import Plan
+from openfl_like.services.director.disk_space import Room
+from openfl_like.services.director.settings import DirectorFile, check_times
+from openfl_like.services.director.single_flight import Once, check_request_id
+from openfl_like.store.checkpoint import (
+    BUNDLE,
+    EVENTS,
+    HEAD,
+    MAX_CHECKPOINT_BYTES,
+    PLAN,
+    RECORD,
+    Checkpoint,
+    Origin,
+    read_checkpoint,
+    read_events,
+    read_record,
+    write_checkpoint,
+)
+from openfl_like.store.director import DirectorStore, StoredExperiment
+from openfl_like.store.director_files import INCOMING, OUTGOING, UNFINISHED
+from openfl_like.store.experiment import ExperimentStore, Recorded, write_record
+from openfl_like.store.files import ExperimentFiles, sync_names
+from openfl_like.tensors.manifest import sha256_file
+
+log = logging.getLogger(__name__)
+ORIGIN = "origin.json"
+_KIND = re.compile(r"[a-z_]{1,64}")
+_MOST_SECONDS = 1 << 36
+_MOST_EPOCHS = 1 << 31
+_BEGINS = (Notice.EXPERIMENT_QUEUED, Notice.EXPERIMENT_STARTED, Notice.EXPERIMENT_RESUMED)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoints:
+    """Makes checkpoints and takes them in.
+
+    Args:
+        settings: director.yaml.
+        credentials: The Director's certificate.
+        store: What it remembers.
+        room: Whether there is room on its disks.
+        taking: Imports under way, by user and request.
+    """
+
+    settings: DirectorFile
+    credentials: Credentials
+    store: DirectorStore
+    room: Room
+    taking: Once[ExperimentSummary] = field(default_factory=Once)
+    _making: dict[str, asyncio.Lock] = field(default_factory=dict)
+
+    @property
+    def state(self) -> Path:
+        """The Director's state directory."""
+        return self.settings.state
+
+    # ---- out
+
+    @contextlib.asynccontextmanager
+    async def exported(self, experiment: str) -> AsyncIterator[Path]:
+        """Makes the checkpoint of an experiment that has ended; the file goes when the block is left.
+
+        Of one experiment there is one such file at a time; who else asks for it waits.
+
+        Raises:
+            ConflictError: If it has not ended, or its files are not what its record says.
+            NotFoundError: If there is none.
+            StorageError: If there is no room for it.
+        """
+        lock = self._making.setdefault(self.store.experiment(experiment).summary.id, asyncio.Lock())
+        async with lock, self._written(experiment) as path:
+            yield path
+
+    @contextlib.asynccontextmanager
+    async def _written(self, experiment: str) -> AsyncIterator[Path]:
+        stored = self.store.experiment(experiment)
+        summary = stored.summary
+        if not summary.status.ended:
+            raise ConflictError(
+                f"the experiment '{summary.id}' is {summary.status}; only one that has ended can be exported",
+                cure=f"wait for its end, or 'fx experiment cancel {summary.id}': it can be resumed here or there",
+            )
+        federation = self.credentials.identity.federation
+        origin = Origin(federation, stored.signature.hex(), stored.certificates.decode())
+        (self.state / OUTGOING).mkdir(exist_ok=True, mode=0o700)
+        out = self.state / OUTGOING / f"{summary.id}-{secrets.token_hex(8)}.tar"
+        files = ExperimentFiles(self.state / "experiments" / summary.id)
+        largest = (files.bundle, *files.models().values())
+        self._check_room(sum(path.stat().st_size for path in largest if path.exists()))
+        writing = asyncio.create_task(
+            asyncio.to_thread(write_checkpoint, summary, origin, stored.bundle, files, out), name=f"export {summary.id}"
+        )
+        try:
+            await asyncio.shield(writing)  # a thread cannot be broken off
+            self._still(summary)
+            failpoint("director.export.written", out)
+            yield out
+        except ConflictError:
+            self._still(summary)
+            raise
+        finally:
+            if writing.done():
+                out.unlink(missing_ok=True)
+            else:
+                writing.add_done_callback(lambda done: _remove(done, out))
+
+    def _still(self, summary: ExperimentSummary) -> None:
+        if self.store.experiment(summary.id).summary != summary:
+            raise ConflictError(f"the experiment '{summary.id}' was resumed while it was exported")
+
+    # ---- in
+
+    async def expect_checkpoint(self, caller: str, offer: CheckpointOffer) -> Landing:
+        """Checks request id, size, room and signature before a byte of the archive is taken."""
+        check_request_id(offer.request_id)
+        size = offer.manifest.total_bytes
+        if size > MAX_CHECKPOINT_BYTES:
+            raise BundleError(f"the checkpoint has {size:,} bytes, the limit is {MAX_CHECKPOINT_BYTES:,}")
+        signer = verify_submitter(offer.bundle, offer.signature, offer.certificates, self.credentials.trust)
+        if signer.name != caller:
+            raise NotAllowedError(f"'{caller}' imports a bundle that '{signer.name}' signed")
+        landing = self._incoming(caller, offer)
+        if await asyncio.to_thread(self.store.requested, caller, offer.request_id) is not None:
+            return Landing(landing, complete=True)
+        self._check_room(2 * size)  # the archive, and what is in it
+        return Landing(landing)
+
+    def _check_room(self, size: int) -> None:
+        self.room.check()
+        free = shutil.disk_usage(self.state).free
+        if free < size:
+            raise StorageError(
+                f"a checkpoint needs {size:,} bytes at the director, {free:,} are free",
+                cure="make room on the director's disk",
+            )
+
+    async def take_checkpoint(self, caller: str, offer: CheckpointOffer) -> ExperimentSummary:
+        """Takes in a complete checkpoint; it is on disk when this returns.
+
+        Raises:
+            BundleError: If anything in it is damaged or does not fit; the message names the entry.
+            ConflictError: If an experiment of this id is here.
+            PlanError: If its plan has longer times than this Director's certificates.
+            StorageError: If there is no room; what has arrived is kept.
+        """
+        return await self.taking.do((caller, offer.request_id), lambda: self._take(caller, offer))
+
+    def _take(self, caller: str, offer: CheckpointOffer) -> ExperimentSummary:
+        incoming = self._incoming(caller, offer)
+        known = self.store.requested(caller, offer.request_id)
+        if known is not None:
+            incoming.unlink(missing_ok=True)
+            return known
+        failpoint("director.import.received")
+        staging = self.state / INCOMING / f"unpacked-{secrets.token_hex(8)}"
+        try:
+            checkpoint = read_checkpoint(incoming, staging)
+            failpoint("director.import.unpacked")
+            if checkpoint.bundle != offer.bundle:
+                raise BundleError("the bundle in the checkpoint is not the one that was signed for the import")
+            self._refuse_known(checkpoint.summary.id)
+            check_times(_furnish(staging, checkpoint, caller), self.settings)
+            failpoint("director.import.built")
+            log.info("experiment %s imported by %s", checkpoint.summary.id, caller)
+            found = self._enter(staging, checkpoint, caller, offer)
+        except (FederationError, OSError) as error:
+            full = no_room(error)
+            if full is None:
+                incoming.unlink(missing_ok=True)
+            raise full or error from error
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        incoming.unlink(missing_ok=True)
+        return found
+
+    def _enter(self, staging: Path, checkpoint: Checkpoint, caller: str, offer: CheckpointOffer) -> ExperimentSummary:
+        """Gives a complete directory its place, and then the row that makes it an experiment of ours."""
+        summary = replace(checkpoint.summary, owner=caller)
+        directory = self.state / "experiments" / summary.id
+        directory.parent.mkdir(exist_ok=True, mode=0o700)
+        try:
+            staging.rename(directory)
+        except OSError as error:
+            if error.errno in {errno.EEXIST, errno.ENOTEMPTY}:
+                raise _taken(summary.id) from None
+            raise
+        sync_names(directory.parent)
+        failpoint("director.import.placed")
+        try:
+            stored = StoredExperiment(summary, offer.bundle, offer.signature, offer.certificates)
+            found = self.store.add(offer.request_id, stored)
+        finally:
+            known = self.store.requested(caller, offer.request_id)
+            if known is None or known.id != summary.id:
+                ExperimentFiles(directory).remove()
+        failpoint("director.import.recorded")
+        (directory / UNFINISHED).unlink()
+        return found
+
+    def _refuse_known(self, experiment: str) -> None:
+        with contextlib.suppress(NotFoundError):
+            self.store.experiment(experiment)
+            raise _taken(experiment)
+
+    def _incoming(self, caller: str, offer: CheckpointOffer) -> Path:
+        return self.state / INCOMING / f"{caller}-{offer.request_id}.checkpoint"
+
+
+def _remove(writing: asyncio.Task[None], out: Path) -> None:
+    if not writing.cancelled():
+        writing.exception()  # its caller was told, or has gone
+    out.unlink(missing_ok=True)
+
+
+def _taken(experiment: str) -> ConflictError:
+    return ConflictError(
+        f"there is an experiment '{experiment}' here already; a checkpoint is taken in once",
+        cure=f"'fx experiment resume {experiment}' goes on with it if it FAILED or was cancelled",
+    )
+
+
+# ---- what a checkpoint must be ------------------------------------------------------------------------------------
+
+
+def _furnish(staging: Path, checkpoint: Checkpoint, caller: str) -> Plan:
+    """Makes the directory of an experiment from the entries of a checkpoint, everything durable; gives its plan."""
+    try:
+        plan = unpack(staging / BUNDLE, staging / "workspace")
+        check_plan(plan, "the imported plan")
+        _check_summary(checkpoint, plan, (staging / PLAN).read_bytes())
+        recorded = read_record(staging, checkpoint)
+        _check_record(recorded, checkpoint, staging)
+    except ConflictError as error:
+        raise BundleError(error.message, place=error.place, cure=error.cure) from None
+    (staging / UNFINISHED).touch()
+    origin = {"by": caller, "federation": checkpoint.origin.federation, "owner": checkpoint.summary.owner}
+    write_record(staging, recorded, _ending(read_events(staging), checkpoint.summary))
+    with contextlib.closing(ExperimentStore(staging)) as store:
+        store.announce(time.time(), Announce(Notice.EXPERIMENT_IMPORTED, origin))
+    (staging / HEAD).rename(staging / ORIGIN)
+    for name in (EVENTS, RECORD):
+        (staging / name).unlink()
+    ExperimentFiles(staging).prepare()
+    sync_names(staging / "models", staging)
+    return plan
+
+
+def _check_summary(checkpoint: Checkpoint, plan: Plan, frozen: bytes) -> None:
+    summary = checkpoint.summary
+    for name in (checkpoint.origin.federation, summary.owner):
+        if not NAME.fullmatch(name):
+            raise BundleError(f"nobody can be called {name[:80]!r}", place=HEAD)
+    if not all(0 <= moment < _MOST_SECONDS for moment in (summary.submitted_at, summary.started_at, summary.ended_at)):
+        raise BundleError("its times are none", place=HEAD)
+    if not re.fullmatch(rf"{re.escape(plan.name[:48])}-[0-9a-f]{{8}}", summary.id) or summary.name != plan.name:
+        raise BundleError(f"the experiment {summary.id[:80]!r} is not one of the plan '{plan.name}'", place=HEAD)
+    if not summary.status.ended:
+        raise BundleError(f"the experiment is {summary.status}; a checkpoint is of one that has ended", place=HEAD)
+    if frozen != freeze(plan) or summary.plan_digest != plan_digest(plan):
+        raise BundleError(f"the plan is not the one of {BUNDLE}", place=PLAN)
+
+
+def _check_record(recorded: Recorded, checkpoint: Checkpoint, directory: Path) -> None:
+    """Looks whether an Aggregator could go on from it; what `read_record` has compared is not looked at again."""
+    if not 0 <= recorded.epoch < _MOST_EPOCHS or not all(
+        0 <= v.published_at < _MOST_SECONDS for v in recorded.versions
+    ):
+        raise BundleError("its epoch or its times are none", place=RECORD)
+    if recorded.snapshot is None:
+        if recorded.versions:
+            raise BundleError("it has rounds and no snapshot", place=RECORD)
+    else:
+        state = load_state(dict(recorded.snapshot), [item.version for item in recorded.versions])
+        if state.experiment_id != checkpoint.summary.id:
+            raise BundleError(f"the snapshot is of {state.experiment_id[:80]!r}", place=RECORD)
+    files = ExperimentFiles(directory)
+    from openfl_like.tensors.container import TensorFile
+
+    for number in checkpoint.models():
+        TensorFile(files.model(number)).close()  # malformed ones are refused
+        said = recorded.versions[number].sha256
+        if said and sha256_file(files.model(number)) != said:
+            raise BundleError(f"the model of round {number} has another SHA-256 than its row", place=RECORD)
+
+
+def _check_event(event: EventRecord) -> None:
+    if not _KIND.fullmatch(event.kind) or not 0 <= event.time < _MOST_SECONDS:
+        raise BundleError(f"event {event.sequence} has no name or no time", place=EVENTS)
+    try:
+        surplus_of([event])  # what this Director reads itself
+    except (KeyError, ValueError):
+        raise BundleError(f"event {event.sequence} does not have the fields of its kind", place=EVENTS) from None
+
+
+def _ending(events: Iterable[EventRecord], summary: ExperimentSummary) -> Iterator[EventRecord]:
+    """Passes a history on, and refuses it if it does not end as the summary says."""
+    end = ""
+    for event in events:
+        _check_event(event)
+        if event.kind in _BEGINS:
+            end = ""
+        elif event.kind == Notice.EXPERIMENT_ENDED:
+            end = str(event.fields.get("status"))
+        yield event
+    if end != summary.status.value:
+        raise BundleError(f"the history ends {end or 'never'}, the experiment is {summary.status}", place=EVENTS)

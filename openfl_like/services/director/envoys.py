@@ -1,0 +1,299 @@
+"""The Director's roster: which envoys are there, and how to reach them."""
+
+import asyncio
+import difflib
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from openfl_like import __version__
+from openfl_like.errors import ConflictError, NotFoundError, StorageError, UsageError
+from openfl_like.failpoints import failpoint
+from openfl_like.federation.admission import check_interface
+from openfl_like.federation.devices.history import Trend
+from openfl_like.federation.parties import EnvoyDetail, EnvoyRecord, Greeting, LogLines, Validity
+from openfl_like.federation.ports import (
+    CollaboratorEnded,
+    EnvoyInstruction,
+    EnvoyReport,
+    Heartbeat,
+    Hello,
+    Order,
+    OrderReply,
+    StopOrder,
+    Welcome,
+)
+from openfl_like.pki.lifetime import Life
+from openfl_like.runtimes.session import converse
+from openfl_like.services.director.settings import MISSED_HEARTBEATS, DirectorFile
+from openfl_like.store.director import DirectorStore
+from openfl_like.store.files import ExperimentFiles
+
+log = logging.getLogger(__name__)
+PROBE_S = 5.0
+MOST_NAMES = 20  # that an answer lists
+HEARTBEATS_PER_S = 50.0  # of all envoys together; each takes about half a millisecond, most of it gRPC's
+
+Answer = OrderReply | CollaboratorEnded
+OnAnswer = Callable[[str, Answer], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class _Session:
+    record: EnvoyRecord
+    number: int
+    certificate: Validity | None = None
+    mailbox: asyncio.Queue[EnvoyInstruction] = field(default_factory=asyncio.Queue)
+    working: set[str] = field(default_factory=set)
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    superseded: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(slots=True)
+class Roster:
+    """Answers the envoys and holds their sessions.
+
+    Args:
+        settings: The data interface that every shard must have.
+        store: Remembers envoys beyond their sessions.
+        on_answer: Gets what envoys report about experiments.
+        on_logs: Gets the lines they send.
+        unwanted: Whether an experiment that an envoy works for should be stopped there.
+        on_change: Told when an envoy has gone, or has done with an experiment.
+    """
+
+    settings: DirectorFile
+    store: DirectorStore
+    on_answer: OnAnswer
+    on_logs: Callable[[LogLines], None]
+    unwanted: Callable[[str], bool] = lambda _: False
+    on_change: Callable[[], None] = lambda: None
+    _sessions: dict[str, _Session] = field(default_factory=dict)
+    _trends: dict[str, Trend] = field(default_factory=dict)
+    _count: int = 0
+    _period_s: float = field(init=False)
+    _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    def __post_init__(self) -> None:
+        self._period_s = self.settings.heartbeat_s
+
+    async def attend(
+        self,
+        name: str,
+        reports: AsyncIterator[EnvoyReport],
+        send: Callable[[EnvoyInstruction], Awaitable[None]],
+        certificate: Validity | None = None,
+    ) -> None:
+        """Holds an envoy's session.
+
+        Raises:
+            ShardMismatchError: If its shard has other shapes than the federation agreed on.
+            ConflictError: If an envoy of this name is connected already, and answers.
+        """
+        hello = await anext(reports, None)
+        if not isinstance(hello, Hello):
+            raise UsageError("an envoy's session begins with 'hello'")
+        check_interface(name, hello.shard, self.settings.sample_shape, self.settings.target_shape)
+        await self._make_room(name)
+        self._count += 1
+        now = time.time()
+        record = EnvoyRecord(name, online=True, last_seen=now, shard=hello.shard, online_since=now)
+        if certificate is not None:
+            record = replace(record, certificate_ends=certificate.ends)
+        session = _Session(record, self._count, certificate)
+        self._sessions[name] = session
+        try:  # from here on: an envoy that is lost while it is welcomed must be able to come back
+            self._pace()
+            await asyncio.to_thread(self._remember, session.record)
+            await send(Welcome(self._period_s))
+            failpoint("director.roster.joined")
+            await self._announce()
+            await self._converse(name, session, reports, send)
+        finally:
+            del self._sessions[name]
+            session.ended.set()
+            self._pace()
+            failpoint("director.roster.left")
+            self._remember(session.record)
+            self.on_change()
+
+    def _remember(self, record: EnvoyRecord) -> None:
+        try:
+            self.store.record_envoy(record.name, record.shard, record.last_seen)
+        except StorageError as error:  # of what is remembered of an envoy nothing depends
+            log.warning("'%s' is not remembered: %s", record.name, error)
+
+    def greeting(self) -> Greeting:
+        """Says what every shard must be like, and what time it is here."""
+        return Greeting(__version__, time.time(), self.settings.sample_shape, self.settings.target_shape)
+
+    async def bundle_file(self, experiment: str) -> Path:
+        """Gives the workspace bundle of an experiment; raises NotFoundError."""
+        known = self.store.experiment(experiment).summary.id
+        return ExperimentFiles(self.settings.state / "experiments" / known).bundle
+
+    async def _converse(
+        self,
+        name: str,
+        session: _Session,
+        reports: AsyncIterator[EnvoyReport],
+        send: Callable[[EnvoyInstruction], Awaitable[None]],
+    ) -> None:
+        listening = self._listen(name, session, reports)
+        talking = asyncio.create_task(converse(session.mailbox, listening, send, lambda _: False))
+        superseded = asyncio.create_task(session.superseded.wait())
+        try:
+            await asyncio.wait({talking, superseded}, return_when=asyncio.FIRST_COMPLETED)
+            if not talking.done():
+                raise ConflictError(f"'{name}' has connected again; this session is over")
+            await talking
+        finally:
+            talking.cancel()
+            superseded.cancel()
+            await asyncio.gather(talking, superseded, return_exceptions=True)
+
+    async def _make_room(self, name: str) -> None:
+        """Ends the former session of this name if nobody is there any more; raises ConflictError if somebody is."""
+        while (former := self._sessions.get(name)) is not None:
+            await self._supersede(name, former)
+
+    async def _supersede(self, name: str, former: _Session) -> None:
+        former.heard.clear()
+        former.mailbox.put_nowait(Welcome(self._period_s))  # is answered by a heartbeat
+        hearing, ending = asyncio.create_task(former.heard.wait()), asyncio.create_task(former.ended.wait())
+        try:
+            await asyncio.wait({hearing, ending}, timeout=PROBE_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            hearing.cancel()
+            ending.cancel()
+        if former.heard.is_set() and not former.ended.is_set():
+            raise ConflictError(
+                f"an envoy named '{name}' is already connected",
+                cure="stop the other one; if there is none of yours, its key was copied",
+            )
+        former.superseded.set()
+        await former.ended.wait()
+
+    def online(self) -> tuple[str, ...]:
+        """Names of the envoys that are there, sorted."""
+        return tuple(sorted(self._sessions))
+
+    def warnings(self) -> tuple[str, ...]:
+        """What is about to end of the certificates that envoys have shown, the next one first."""
+        now = datetime.fromtimestamp(time.time(), UTC)
+        shown = [(one.certificate, name) for name, one in self._sessions.items() if one.certificate is not None]
+        told = []
+        for certificate, name in sorted(shown, key=lambda item: (item[0].ends, item[1])):
+            life = Life(datetime.fromtimestamp(certificate.begins, UTC), datetime.fromtimestamp(certificate.ends, UTC))
+            if life.days_to_warn(now) is not None:
+                told.append(life.told(f"the certificate of envoy '{name}'", now, "renew it at the site"))
+        more = len(told) - MOST_NAMES
+        return (*told[:MOST_NAMES], *([f"the certificates of {more} more envoys end soon"] if more > 0 else []))
+
+    def working(self, experiment: str) -> list[str]:
+        """Names of the envoys that are there and have something to do for an experiment, or to tell of it."""
+        return [name for name, session in self._sessions.items() if experiment in session.working]
+
+    def send(self, name: str, instruction: EnvoyInstruction) -> None:
+        """Puts an instruction into an envoy's mailbox; one that has gone misses it."""
+        if name in self._sessions:
+            if isinstance(instruction, Order):
+                self._sessions[name].working.add(instruction.experiment)
+            self._sessions[name].mailbox.put_nowait(instruction)
+
+    async def until(self, enough: Callable[[tuple[str, ...]], bool], timeout_s: float) -> bool:
+        """Waits until the envoys that are there are enough; False when the time passed."""
+        try:
+            async with asyncio.timeout(timeout_s), self._changed:
+                await self._changed.wait_for(lambda: enough(self.online()))
+        except TimeoutError:
+            return False
+        return True
+
+    async def arrivals(self, known: set[int]) -> dict[int, str]:
+        """Waits for sessions beyond the known ones and gives their numbers and names; a return is a new session."""
+
+        def new() -> dict[int, str]:
+            return {one.number: name for name, one in sorted(self._sessions.items()) if one.number not in known}
+
+        async with self._changed:
+            await self._changed.wait_for(lambda: bool(new()))
+            return new()
+
+    async def records(self) -> list[EnvoyRecord]:
+        """Every envoy ever seen, those with a session as they are now."""
+        stored = await asyncio.to_thread(self.store.envoys)
+        live = {name: session.record for name, session in self._sessions.items()}
+        return [live.get(record.name, record) for record in stored]
+
+    async def envoy(self, name: str) -> EnvoyDetail:
+        """Gives everything known of one envoy.
+
+        Raises:
+            NotFoundError: If there never was one of this name; the cure lists those that there were.
+        """
+        records = {record.name: record for record in await self.records()}
+        if name not in records:
+            raise NotFoundError(f"there is no envoy '{name}'", cure=_known(name, records))
+        trend = self._trends.get(name)
+        return EnvoyDetail(records[name], () if trend is None else trend.series())
+
+    async def _listen(self, name: str, session: _Session, reports: AsyncIterator[EnvoyReport]) -> None:
+        while True:
+            patience_s = self._period_s * MISSED_HEARTBEATS
+            try:
+                async with asyncio.timeout(patience_s):
+                    report = await anext(reports, None)
+            except TimeoutError:
+                raise ConflictError(f"no heartbeat came from '{name}' for {patience_s:g} s") from None
+            if report is None:
+                return
+            session.record = replace(session.record, last_seen=time.time())
+            session.heard.set()
+            await self._take(name, session, report)
+
+    async def _take(self, name: str, session: _Session, report: EnvoyReport) -> None:
+        match report:
+            case Heartbeat(devices, running, placed):
+                session.record = replace(session.record, devices=devices, running=running, placed=placed)
+                session.working.update(running)
+                self._trends.setdefault(name, Trend()).add(time.time(), devices)
+                for experiment in filter(self.unwanted, running):
+                    self.send(name, StopOrder(experiment, "the experiment has ended"))
+            case LogLines():
+                self.on_logs(replace(report, source=name))
+            case OrderReply() | CollaboratorEnded():
+                if isinstance(report, CollaboratorEnded) or not report.accepted:
+                    session.working.discard(report.experiment)
+                    self.on_change()
+                else:
+                    session.working.add(report.experiment)
+                await self.on_answer(name, report)
+
+    def _pace(self) -> None:
+        """Has each envoy send fewer heartbeats the more of them there are, and tells all when that changes."""
+        rate = len(self._sessions) / self._period_s
+        if rate > HEARTBEATS_PER_S:
+            self._period_s *= 2
+        elif rate < HEARTBEATS_PER_S / 4 and self._period_s > self.settings.heartbeat_s:
+            self._period_s /= 2
+        else:
+            return
+        for session in self._sessions.values():
+            session.mailbox.put_nowait(Welcome(self._period_s))
+
+    async def _announce(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+
+def _known(name: str, names: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    listed = ", ".join(sorted(names)[:MOST_NAMES]) or "none yet"
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return f"{hint}known: {listed}{more}"

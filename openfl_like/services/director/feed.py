@@ -1,0 +1,73 @@
+"""What is told of an experiment while its Director works: its history, and live events until it has ended."""
+
+import asyncio
+import time
+from contextlib import closing
+from dataclasses import dataclass, field
+
+from openfl_like.events.bus import EventBus
+from openfl_like.federation.events import Announce, Notice
+from openfl_like.federation.history.life import SURPLUS
+from openfl_like.federation.parties import EventRecord, Outcome, PublishedVersion
+from openfl_like.store.experiment import ExperimentStore
+from openfl_like.store.files import ExperimentFiles
+
+MILESTONES = (
+    Notice.EXPERIMENT_QUEUED,
+    Notice.EXPERIMENT_STARTED,
+    Notice.EXPERIMENT_ENDED,
+    Notice.EXPERIMENT_RESUMED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """What watchers of an experiment read from until it has ended."""
+
+    bus: EventBus
+    store: ExperimentStore
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def announce(self, announcement: Announce) -> EventRecord:
+        """Adds to the history what the Director itself has to tell."""
+        event = self.store.announce(time.time(), announcement)
+        self.bus.publish([event])
+        return event
+
+    def close(self, outcome: Outcome) -> None:
+        """Ends the feed; the history says how the experiment ended even if its Aggregator could not."""
+        try:
+            self.bus.publish(tell_end(self.store, outcome))
+        finally:
+            self.bus.close()
+            self.store.close()
+            self.ended.set()
+
+
+def tell_end(store: ExperimentStore, outcome: Outcome) -> list[EventRecord]:
+    """Sees to it that the history says how the experiment ended; gives the event if it was missing."""
+    last = store.latest(*MILESTONES)
+    if last is not None and last.kind == Notice.EXPERIMENT_ENDED:
+        return []
+    rounds = [version.version.round for version in store.versions()]
+    fields = {"status": outcome.status.value, "reason": outcome.reason, "rounds": max(rounds, default=0)}
+    ended = Announce(Notice.EXPERIMENT_ENDED, {**fields, "shortfalls": dict(outcome.shortfalls)})
+    return [store.announce(time.time(), ended)]
+
+
+def versions_of(files: ExperimentFiles) -> list[PublishedVersion]:
+    """Reads the published versions of an experiment."""
+    with closing(ExperimentStore(files.directory)) as store:
+        return store.versions()
+
+
+def record_of(files: ExperimentFiles) -> tuple[list[PublishedVersion], list[EventRecord]]:
+    """Reads the published versions, and what the history tells of updates that could not count."""
+    with closing(ExperimentStore(files.directory)) as store:
+        return store.versions(), store.events(kinds=SURPLUS)
+
+
+def history_of(files: ExperimentFiles, after: int) -> list[EventRecord]:
+    """Reads the events of an experiment after a sequence number."""
+    with closing(ExperimentStore(files.directory)) as store:
+        return store.events(after)

@@ -1,0 +1,114 @@
+"""Plan and workspace of an experiment at the Director, made again from its bundle when they are not what is in it.
+
+A submission is acknowledged when bundle and row are on disk; what follows from the bundle may still be on its way there
+when the power goes.
+"""
+
+import logging
+import os
+import secrets
+import shutil
+from collections.abc import Collection
+from contextlib import closing
+from pathlib import Path
+
+from openfl_like.errors import FederationError
+from openfl_like.plan.bundle import STAGING, holds, unpack
+from openfl_like.plan.digest import freeze
+from openfl_like.store.director import DirectorStore, StoredExperiment
+from openfl_like.store.director_files import INCOMING, OUTGOING, UNFINISHED
+from openfl_like.store.experiment import EXPERIMENT_DB, ExperimentStore
+from openfl_like.store.files import ExperimentFiles, check_file
+
+log = logging.getLogger(__name__)
+
+
+def mend(experiment: StoredExperiment, files: ExperimentFiles) -> bool:
+    """Unpacks the bundle again if plan or workspace differ from it; tells whether that was needed.
+
+    Args:
+        experiment: As it was submitted.
+        files: Its directory.
+
+    Raises:
+        DamagedError: If the bundle itself is missing or is not the one that was signed.
+    """
+    check_file(files.bundle, experiment.bundle)
+    workspace = files.directory / "workspace"
+    if holds(files.bundle, workspace, files.plan):
+        return False
+    log.warning("experiment %s: plan and workspace are unpacked again from its bundle", experiment.summary.id)
+    files.prepare()
+    _unpack(files, workspace)
+    return True
+
+
+def _unpack(files: ExperimentFiles, workspace: Path) -> None:
+    fresh = files.directory / f"workspace-{secrets.token_hex(4)}"
+    plan = unpack(files.bundle, fresh)
+    shutil.rmtree(workspace, ignore_errors=True)
+    fresh.rename(workspace)
+    written = files.plan.with_suffix(".new")
+    with written.open("wb") as file:
+        file.write(freeze(plan))
+        file.flush()
+        os.fsync(file.fileno())
+    written.rename(files.plan)
+
+
+def mend_all(state: Path, store: DirectorStore) -> list[str]:
+    """Mends every experiment that has not ended, and gives the ids; one that cannot be mended is left to its turn.
+
+    Args:
+        state: The Director's state directory.
+        store: Its memory.
+    """
+    mended = []
+    for summary in store.experiments():
+        if summary.status.ended:
+            continue
+        try:
+            if mend(store.experiment(summary.id), ExperimentFiles(state / "experiments" / summary.id)):
+                mended.append(summary.id)
+        except FederationError as error:
+            log.warning("experiment %s: %s", summary.id, error)
+    return mended
+
+
+log = logging.getLogger(__name__)
+
+
+def remove_leftovers(state: Path, known: Collection[str]) -> list[Path]:
+    """Removes directories of submissions that were never acknowledged, and gives them.
+
+    One whose record has events stays although the Director does not know it: its database may be from a backup. It
+    goes if it was just being imported.
+
+    Args:
+        state: The Director's state directory.
+        known: Ids of the experiments that it knows.
+    """
+    incoming = state / INCOMING
+    staging = sorted([*incoming.glob("unpacked-*"), *incoming.glob(f"{STAGING}*")])
+    staging += (state / "experiments").glob(f"*/{STAGING}*")
+    shutil.rmtree(state / OUTGOING, ignore_errors=True)
+    for archive in incoming.glob("*.checkpoint*"):  # complete or not: it would be sent again
+        archive.unlink()
+    directories = sorted((state / "experiments").glob("*"))
+    removed = [*staging, *(path for path in directories if path.name not in known and not _has_history(path))]
+    for path in removed:
+        log.warning("removing what is left of a submission that was broken off: %s", path)
+        shutil.rmtree(path, ignore_errors=True)
+    for name in known:
+        (state / "experiments" / name / UNFINISHED).unlink(missing_ok=True)  # it has a row: only the mark was left
+    return removed
+
+
+def _has_history(directory: Path) -> bool:
+    if not (directory / EXPERIMENT_DB).exists() or (directory / UNFINISHED).exists():
+        return False
+    try:
+        with closing(ExperimentStore(directory)) as store:
+            return bool(store.events())
+    except FederationError:
+        return True  # damaged or of a newer version: not ours to judge

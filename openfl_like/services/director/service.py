@@ -1,0 +1,479 @@
+"""The Director: takes submissions, runs them one after the other, tells everybody how they stand."""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from openfl_like import __version__
+from openfl_like.errors import (
+    BundleError,
+    ConflictError,
+    DamagedError,
+    FederationError,
+    NotAllowedError,
+    NotFoundError,
+    StorageError,
+    no_room,
+)
+from openfl_like.events.bus import EventBus, batched
+from openfl_like.failpoints import failpoint
+from openfl_like.federation.events import Announce, Notice, Status
+from openfl_like.federation.history.life import surplus_of
+from openfl_like.federation.parties import (
+    DirectorStatus,
+    EnvoyRecord,
+    EventRecord,
+    ExperimentRecord,
+    ExperimentSummary,
+    LogLines,
+    LogQuery,
+    Outcome,
+)
+from openfl_like.federation.ports import (
+    CollaboratorEnded,
+    Landing,
+    OrderReply,
+    StopOrder,
+    Stored,
+    Submission,
+)
+from openfl_like.pki.authority import Authority
+from openfl_like.pki.files import Credentials
+from openfl_like.pki.signing import verify_submitter
+from openfl_like.plan.bundle import unpack
+from openfl_like.plan.checks import check_plan
+from openfl_like.plan.digest import freeze, plan_digest
+from openfl_like.plan.names import MAX_TOTAL_BYTES
+from openfl_like.plan.schema import Plan
+from openfl_like.processes.ownership import end_marked
+from openfl_like.processes.standby import Standby
+from openfl_like.services.daemon.liveness import Pulse
+from openfl_like.services.daemon.lock import only_one
+from openfl_like.services.daemon.run import allow_many_connections
+from openfl_like.services.daemon.tasks import beside
+from openfl_like.services.director.checkpoints import Checkpoints
+from openfl_like.services.director.disk_space import Room
+from openfl_like.services.director.envoys import Roster
+from openfl_like.services.director.feed import MILESTONES, Feed, history_of, record_of, tell_end, versions_of
+from openfl_like.services.director.logbook import LogBook
+from openfl_like.services.director.recovery import mend_all, remove_leftovers
+from openfl_like.services.director.run import Desk, Dispatch
+from openfl_like.services.director.settings import DirectorFile, check_times
+from openfl_like.services.director.single_flight import Once, check_request_id
+from openfl_like.services.director.trust import Upkeep
+from openfl_like.store.director import RESUMABLE, DirectorStore, StoredExperiment
+from openfl_like.store.director_files import INCOMING
+from openfl_like.store.experiment import ExperimentStore
+from openfl_like.store.files import ExperimentFiles, check_file, pick_version, sync_names
+from openfl_like.wire.attendance import SERVICE as RECEPTION
+from openfl_like.wire.attendance import ReceptionServicer
+from openfl_like.wire.envoys import SERVICE as ENVOYS
+from openfl_like.wire.envoys import EnvoysServicer
+from openfl_like.wire.experiments import SERVICE, CheckpointServicer, DirectorServicer
+from openfl_like.wire.experiments import SERVICE as CHECKPOINTS
+from openfl_like.wire.server import Server, service_handler
+
+log = logging.getLogger(__name__)
+BUNDLE_SLACK_BYTES = 16 << 20  # the archive's own headers
+RESUMED_BY = "resumed by "
+
+
+@dataclass(slots=True)
+class Director:
+    """Answers users, and works through the queue; envoys are answered by its roster.
+
+    Args:
+        settings: director.yaml.
+        credentials: The Director's certificate and key.
+        authority: The experiment authority.
+        store: What it remembers.
+    """
+
+    settings: DirectorFile
+    credentials: Credentials
+    authority: Authority
+    store: DirectorStore
+    roster: Roster = field(init=False)
+    standby: Standby = field(init=False)
+    room: Room = field(init=False)
+    upkeep: Upkeep = field(init=False)
+    logbook: LogBook = field(init=False)
+    _queued: asyncio.Event = field(default_factory=asyncio.Event)
+    _current: Dispatch | None = None
+    _feeds: dict[str, Feed] = field(default_factory=dict)
+    _admitting: Once[ExperimentSummary] = field(default_factory=Once)
+
+    def __post_init__(self) -> None:
+        self.standby = Standby("aggregator", self.settings.state)
+        self.room = Room(self._places)
+        self.upkeep = Upkeep(self.settings, self.credentials)
+        self.roster = Roster(self.settings, self.store, self._on_answer, self._on_logs, self._unwanted, self._on_change)
+        self.logbook = LogBook(self._log_directory, self._unwanted, self.roster.working)
+
+    # ---- what envoys report to the roster
+
+    async def _on_answer(self, site: str, answer: OrderReply | CollaboratorEnded) -> None:
+        if self._current is not None and self._current.id == answer.experiment:
+            await self._current.answer(site, answer)
+        elif isinstance(answer, OrderReply) and answer.accepted:
+            self.roster.send(site, StopOrder(answer.experiment, "the experiment has ended"))
+
+    def _unwanted(self, experiment: str) -> bool:
+        """Whether a site that works for an experiment should stop: it has ended, or is none of ours."""
+        try:
+            return self._known(experiment).summary.status.ended
+        except NotFoundError:
+            return True
+        except FederationError as error:  # a damaged row is no reason to lose sites
+            log.warning("experiment %s: %s %s", experiment[:80], error.code, error)
+            return False
+
+    def _on_logs(self, lines: LogLines) -> None:
+        self.logbook.take(lines)
+
+    def _on_change(self) -> None:
+        self.logbook.wake()
+
+    # ---- users
+
+    async def expect_bundle(self, caller: str, submission: Submission) -> Landing:
+        """Checks request id, size and signature before a byte of the bundle is taken."""
+        check_request_id(submission.request_id)
+        if submission.manifest.total_bytes > MAX_TOTAL_BYTES + BUNDLE_SLACK_BYTES:
+            raise BundleError(
+                f"the bundle has {submission.manifest.total_bytes:,} bytes, the limit is {MAX_TOTAL_BYTES:,}",
+                cure="keep data and models out of the workspace",
+            )
+        digest = submission.manifest.digest
+        trust = self.credentials.trust
+        signer = verify_submitter(digest, submission.signature, submission.certificates, trust)
+        if signer.name != caller:
+            raise NotAllowedError(f"'{caller}' submits a bundle that '{signer.name}' signed")
+        known = await asyncio.to_thread(self.store.requested, caller, submission.request_id)
+        if known is not None:
+            return Landing(self._files(known.id).bundle, complete=True)
+        self.room.check()
+        return Landing(self._incoming(caller, submission))
+
+    async def submit(self, caller: str, submission: Submission) -> ExperimentSummary:
+        """Queues a complete bundle; it is on disk when this returns."""
+        key = caller, submission.request_id
+        summary = await self._admitting.do(key, lambda: self._admit(caller, submission))
+        if summary.status is Status.QUEUED and self._feed(summary.id).store.latest(*MILESTONES) is None:
+            log.info("experiment %s submitted by %s", summary.id, caller)
+            self._feed(summary.id).announce(Announce(Notice.EXPERIMENT_QUEUED, {"owner": caller}))
+            failpoint("director.submit.announced")
+        self._queued.set()
+        return summary
+
+    def _admit(self, caller: str, submission: Submission) -> ExperimentSummary:
+        known = self.store.requested(caller, submission.request_id)
+        if known is not None:
+            return known
+        failpoint("director.submit.received")
+        incoming = self._incoming(caller, submission)
+        staging = self.settings.state / INCOMING / f"unpacked-{secrets.token_hex(8)}"
+        try:
+            plan = unpack(incoming, staging)
+            check_plan(plan, "the submitted plan")
+            check_times(plan, self.settings)
+        except (FederationError, OSError) as error:
+            incoming.unlink(missing_ok=True)
+            ExperimentFiles(staging).remove()
+            raise no_room(error) or error from error
+        failpoint("director.submit.unpacked")
+        experiment = f"{plan.name[:48]}-{secrets.token_hex(4)}"
+        try:
+            self._furnish(experiment, plan, staging, incoming)
+            return self._enqueue(experiment, plan, caller, submission)
+        finally:
+            known = self.store.requested(caller, submission.request_id)
+            if known is None or known.id != experiment:  # the disk was full, or the same request was quicker
+                self._files(experiment).remove()
+                ExperimentFiles(staging).remove()
+
+    def _furnish(self, experiment: str, plan: Plan, staging: Path, incoming: Path) -> None:
+        files = self._files(experiment)
+        files.directory.mkdir(parents=True, mode=0o700)
+        files.prepare()
+        failpoint("director.submit.directory")
+        staging.rename(files.directory / "workspace")
+        failpoint("director.submit.workspace")
+        incoming.rename(files.bundle)
+        failpoint("director.submit.bundle")
+        files.plan.write_bytes(freeze(plan))
+        failpoint("director.submit.plan")
+        ExperimentStore(files.directory).close()
+        sync_names(files.directory, files.directory.parent)
+
+    def _enqueue(self, experiment: str, plan: Plan, caller: str, submission: Submission) -> ExperimentSummary:
+        summary = ExperimentSummary(
+            id=experiment,
+            name=plan.name,
+            status=Status.QUEUED,
+            reason="",
+            owner=caller,
+            submitted_at=time.time(),
+            plan_digest=plan_digest(plan),
+        )
+        stored = StoredExperiment(summary, submission.manifest.digest, submission.signature, submission.certificates)
+        return self.store.add(submission.request_id, stored)
+
+    async def experiments(self) -> list[ExperimentSummary]:
+        """Lists all experiments, oldest first."""
+        return await asyncio.to_thread(self.store.experiments)
+
+    async def experiment(self, experiment: str) -> ExperimentRecord:
+        """Gives everything known of one experiment."""
+        summary = self._known(experiment).summary
+        files = self._files(summary.id)
+        versions, told = await asyncio.to_thread(record_of, files)
+        plan = files.plan.read_text(encoding="utf-8")
+        return ExperimentRecord(summary, tuple(versions), plan, surplus_of(told))
+
+    async def watch(
+        self, experiment: str, after: int, *, stored: bool = False
+    ) -> AsyncIterator[Sequence[ExperimentSummary | EventRecord]]:
+        """Gives the summary, history and, unless only what is stored is wanted, live events, and the summary again."""
+        summary = self._known(experiment).summary
+        yield [summary]
+        if stored or summary.status.ended:
+            for events in batched(await asyncio.to_thread(history_of, self._files(summary.id), after)):
+                yield events
+        else:
+            async for events in self._feed(summary.id).bus.batches(after):
+                yield events
+        yield [self._known(experiment).summary]
+
+    def logs(self, experiment: str, query: LogQuery) -> AsyncGenerator[LogLines]:
+        """Gives stored log lines, and with ``query.follow`` those that come, until there will be no more."""
+        return self.logbook.read(self._known(experiment).summary.id, query)
+
+    async def cancel(self, caller: str, experiment: str) -> ExperimentSummary:
+        """Ends a queued or running experiment; answers when it has ended."""
+        summary = self._known(experiment).summary
+        if summary.status.ended:
+            raise ConflictError(f"the experiment '{summary.id}' has already ended: {summary.status}")
+        log.info("experiment %s: cancelled by %s", summary.id, caller)
+        failpoint("director.cancel.asked")
+        feed = self._feed(summary.id)
+        if self._current is not None and self._current.id == summary.id:
+            await self._current.cancel(caller)
+            await feed.ended.wait()
+            return self._known(experiment).summary
+        return await self._finish(summary.id, Outcome(Status.CANCELLED, f"cancelled by {caller}"))
+
+    async def resume(self, caller: str, experiment: str) -> ExperimentSummary:
+        """Queues an experiment again that FAILED or was CANCELLED; it is on disk when this returns."""
+        await asyncio.to_thread(self._check_record, experiment)
+        summary = self.store.requeue(experiment, f"{RESUMED_BY}{caller}")
+        log.info("experiment %s: resumed by %s", summary.id, caller)
+        self._tell_resumed(summary)
+        self._queued.set()
+        return summary
+
+    def _check_record(self, experiment: str) -> None:
+        """Looks whether the record of an ended experiment is sound, and has its end: it may be from a backup."""
+        summary = self._known(experiment).summary
+        if summary.status in RESUMABLE:
+            with contextlib.closing(ExperimentStore(self._files(summary.id).directory)) as store:
+                store.verify()
+                tell_end(store, Outcome(summary.status, summary.reason))
+
+    def _tell_resumed(self, summary: ExperimentSummary) -> None:
+        """Sees to it that the history says who has resumed a queued experiment: we may have died before we said so."""
+        feed = self._feed(summary.id)
+        if not summary.reason.startswith(RESUMED_BY):
+            return
+        last = feed.store.latest(*MILESTONES)
+        if last is None or last.kind != Notice.EXPERIMENT_RESUMED:
+            feed.announce(Announce(Notice.EXPERIMENT_RESUMED, {"by": summary.reason.removeprefix(RESUMED_BY)}))
+
+    async def model(self, experiment: str, which: str) -> Stored:
+        """Gives the file of a published model, which is read for that."""
+        files = self._files(self._known(experiment).summary.id)
+        versions = await asyncio.to_thread(versions_of, files)
+        version = pick_version(versions, which).version
+        path = files.model(version.round)
+        if not path.exists():
+            raise NotFoundError(f"version {which} is not kept any more", cure="raise model_store.keep.last in the plan")
+        return Stored(path, await asyncio.to_thread(check_file, path, version.digest))
+
+    async def envoys(self) -> list[EnvoyRecord]:
+        """Lists the roster."""
+        return await self.roster.records()
+
+    async def status(self) -> DirectorStatus:
+        """Says how the Director is."""
+        await self.room.look()
+        open_ones = [summary.status for summary in await self.experiments() if not summary.status.ended]
+        queued = open_ones.count(Status.QUEUED)
+        online = len(self.roster.online())
+        problems = (*self.room.problems, *self.upkeep.problems)
+        warnings = (*self.upkeep.warnings, *self.roster.warnings())
+        return DirectorStatus(__version__, problems, queued, len(open_ones) - queued, online, warnings)
+
+    # ---- the queue
+
+    async def work(self) -> None:
+        """Runs the queued experiments one after the other; those that were running when we ended come first."""
+        while True:
+            self._queued.clear()
+            waiting = [item for item in await self.experiments() if not item.status.ended]
+            if not waiting:
+                await self._queued.wait()
+                continue
+            first = min(waiting, key=lambda item: item.status is Status.QUEUED)  # of these the first that came
+            if await self._readable(first):
+                await self._run(first)
+
+    async def _readable(self, summary: ExperimentSummary) -> bool:
+        """Whether a waiting experiment can be run now; if its record is damaged it FAILED, and the queue goes on."""
+        try:
+            if self._known(summary.id).summary.status.ended:
+                return False  # somebody cancelled it while the queue was read
+            self._tell_resumed(summary)
+        except StorageError:
+            await self.room.wait()
+            return False
+        except (DamagedError, ConflictError) as error:
+            log.error("experiment %s: %s %s", summary.id, error.code, error)  # noqa: TRY400 (the error says it all)
+            await self._finish(summary.id, Outcome(Status.FAILED, f"the director cannot read its record: {error}"))
+            return False
+        return True
+
+    async def _run(self, summary: ExperimentSummary) -> None:
+        def on_status(status: Status, reason: str) -> None:
+            failpoint("director.status.before")
+            log.info("experiment %s: %s", summary.id, status)
+            self.store.set_status(summary.id, status, reason, time.time())
+            failpoint("director.status.after")
+
+        feed = self._feed(summary.id)
+        desk = Desk(
+            self.settings,
+            self.upkeep,
+            self.authority,
+            self.roster,
+            on_status,
+            on_event=lambda event: feed.bus.publish([event]),
+            announce=feed.announce,
+            history=feed.store.events,
+            standby=self.standby,
+            on_log=self.logbook.tell,
+        )
+        self._current = Dispatch(desk, self.store.experiment(summary.id), self._files(summary.id))
+        try:
+            outcome = await self._current.run()
+        except StorageError as error:
+            log.warning("experiment %s waits: %s", summary.id, error)
+            self._current = None
+            await self.room.wait()
+            return
+        except FederationError as error:
+            outcome = Outcome(Status.FAILED, f"the director cannot run it: {error}")
+        except Exception as error:
+            log.exception("experiment %s: dispatch failed", summary.id)
+            outcome = Outcome(Status.FAILED, f"the director failed: {type(error).__name__}: {error}")
+        finally:
+            self._current = None
+        await self._finish(summary.id, outcome)
+
+    async def _finish(self, experiment: str, outcome: Outcome) -> ExperimentSummary:
+        status, reason = outcome.status, outcome.reason
+        failpoint("director.end.before")
+        while True:
+            try:
+                summary = self.store.set_status(experiment, status, reason, time.time(), outcome.shortfalls)
+                break
+            except StorageError as error:
+                log.warning("experiment %s has ended, which cannot be stored yet: %s", experiment, error)
+            await self.room.wait()
+        failpoint("director.end.after")
+        log.info("experiment %s: %s %s", experiment, summary.standing, reason)
+        feed = self._feeds.pop(experiment, None)
+        if feed is not None:
+            try:
+                feed.close(outcome)
+            except (DamagedError, StorageError) as error:  # the row decides; the history gets its end when it is needed
+                log.error("experiment %s: %s %s", experiment, error.code, error)  # noqa: TRY400 (as above)
+            failpoint("director.end.told")
+        self.logbook.wake(experiment)
+        return summary
+
+    # ---- where things are
+
+    def _places(self) -> list[Path]:
+        running = [] if self._current is None else [self._current.files.directory]
+        logs = [directory / "logs" for directory in running if (directory / "logs").is_dir()]
+        return [path for path in (self.settings.state, *running, *logs) if path.is_dir()]
+
+    def _known(self, experiment: str) -> StoredExperiment:
+        return self.store.experiment(experiment)
+
+    def _files(self, experiment: str) -> ExperimentFiles:
+        return ExperimentFiles(self.settings.state / "experiments" / experiment)
+
+    def _log_directory(self, experiment: str) -> Path:
+        return self._files(self._known(experiment).summary.id).log("any").parent
+
+    def _incoming(self, caller: str, submission: Submission) -> Path:
+        return self.settings.state / INCOMING / f"{caller}-{submission.request_id}.tar"
+
+    def _feed(self, experiment: str) -> Feed:
+        """Opens what watchers of an experiment that has not ended read from."""
+        if experiment not in self._feeds:
+            store = ExperimentStore(self._files(experiment).directory)
+            self._feeds[experiment] = Feed(EventBus(store.events), store)
+        return self._feeds[experiment]
+
+
+async def run_director(settings: DirectorFile, credentials: Credentials, ready: Callable[[str], None]) -> None:
+    """Runs a Director until cancelled.
+
+    Args:
+        settings: director.yaml.
+        credentials: Its certificate and key.
+        ready: Called with the address when envoys and users can connect.
+
+    Raises:
+        ConflictError: If the address or the state directory is taken.
+        DamagedError: If its database is damaged.
+        CredentialError: If the experiment authority cannot be read.
+    """
+    allow_many_connections()
+    authority = Authority.load(settings.experiment_ca)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(only_one(settings.state, "director"))
+        await asyncio.to_thread(end_marked, settings.state)
+        (settings.state / INCOMING).mkdir(exist_ok=True, mode=0o700)
+        store = DirectorStore(settings.state)
+        failpoint("director.opened")
+        stack.callback(store.close)
+        await asyncio.to_thread(store.verify)
+        remove_leftovers(settings.state, {summary.id for summary in store.experiments()})
+        await asyncio.to_thread(mend_all, settings.state, store)
+        director = Director(settings, credentials, authority, store)
+        guard = director.upkeep.guard
+        checkpoints = CheckpointServicer(Checkpoints(settings, credentials, store, director.room))
+        handlers = (
+            service_handler(SERVICE, DirectorServicer(director.roster, director), guard),
+            service_handler(CHECKPOINTS, checkpoints, guard),
+            service_handler(ENVOYS, EnvoysServicer(director.roster), guard),
+            service_handler(RECEPTION, ReceptionServicer(director.roster.greeting), guard),
+        )
+        async with Server(settings.listen, credentials, handlers) as server:
+            ready(f"{settings.listen.rpartition(':')[0]}:{server.port}")
+            director.standby.prepare()
+            pulse = Pulse(settings.state, "director")
+            await director.room.look()
+            try:
+                async with director.upkeep.running(server), beside(director.room.watch(), pulse.beat()):
+                    await director.work()
+            finally:
+                await director.standby.close()

@@ -1,0 +1,58 @@
+"""What a Director does beside its queue so that its certificate and its revocation list are always the newest."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from openfl_like.pki.files import Credentials
+from openfl_like.pki.peer import PeerVerifier
+from openfl_like.services.daemon.tasks import beside
+from openfl_like.services.director.settings import DirectorFile
+from openfl_like.services.identity.renewal import Keeper
+from openfl_like.services.identity.revocation_feed import Following
+from openfl_like.wire.server import Guard, Server
+
+LIST_FILE = "revocations.json"
+
+
+@dataclass(slots=True)
+class Upkeep:
+    """A Director's certificate and revocation list.
+
+    Args:
+        settings: director.yaml.
+        credentials: What it starts with.
+
+    Raises:
+        CredentialError: If the list in its state is damaged.
+    """
+
+    settings: DirectorFile
+    credentials: Credentials
+    keeper: Keeper = field(init=False)
+    following: Following = field(init=False)
+    guard: Guard = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.keeper = Keeper(self.credentials, self.settings.certificates)
+        own = self.settings.state / LIST_FILE
+        self.following = Following(own, lambda: self.keeper.current, self.settings.revocations)
+        self.guard = Guard(PeerVerifier(self.credentials.trust, self.following.revocations))
+        self.following.on_newer = self.guard.recheck
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong now."""
+        return tuple(filter(None, (self.following.problem,)))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is about to end."""
+        return self.keeper.warnings
+
+    @contextlib.asynccontextmanager
+    async def running(self, server: Server) -> AsyncIterator[None]:
+        """Looks after both within the block, and after what the server shows."""
+        self.keeper.on_renewed = server.renew
+        async with beside(self.keeper.keep(), self.following.follow()):
+            yield

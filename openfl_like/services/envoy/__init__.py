@@ -1,0 +1,1 @@
+"""The Envoy: one site's key, shard and experiments. Imported by `cli`."""

@@ -1,0 +1,53 @@
+"""What of its log lines a site lets out: what its shard.yaml allows, not too fast, and not more than can wait."""
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from openfl_like.data.shard_file import load_shard_config
+from openfl_like.federation.parties import LogLines
+from openfl_like.services.logs.rate_limit import SENT, Bucket, Kept, Metered
+from openfl_like.services.logs.sender import LogRoute
+
+MOST_WAITING = 1000
+"""So many reports may wait for the Director; while there are more, log lines are dropped."""
+LOST = "(the line to the director was lost here, and with it what was under way)"
+
+
+class SiteLogs:
+    """Makes the routes by which log lines leave a site.
+
+    Args:
+        site: Its name.
+        shard: Its shard.yaml.
+        outbox: Takes reports for the Director.
+    """
+
+    def __init__(self, site: str, shard: Path, outbox: "asyncio.Queue[Any]") -> None:
+        self._site, self._shard, self._outbox = site, shard, outbox
+        self._bucket = Bucket(SENT)
+        self._dropped: dict[str, int] = {}
+
+    async def route(self, experiment: str) -> LogRoute:
+        """Gives the way for the lines of an experiment; raises SettingsError if shard.yaml has mistakes."""
+        shared = (await asyncio.to_thread(load_shard_config, self._shard)).logs.share
+        outlet = Metered(self._bucket) if shared else Kept(self._site)
+        return LogRoute(experiment, self._site, self._send, outlet, shared=shared)
+
+    def lost(self, routes: Iterable[LogRoute]) -> None:
+        """Tells those who read our logs that lines may be missing: there was another session with the Director.
+
+        That a site keeps its logs is told again, for that may have been lost as well.
+        """
+        for route in routes:
+            text = LOST if route.shared else Kept(self._site).word
+            self._send(LogLines(route.experiment, route.source, (text,)))
+
+    def _send(self, lines: LogLines) -> None:
+        dropped = self._dropped.pop(lines.experiment, 0)
+        if self._outbox.qsize() >= MOST_WAITING:
+            self._dropped[lines.experiment] = dropped + len(lines.lines)
+            return
+        note = (f"({dropped} lines are missing here: the director was away)",) if dropped else ()
+        self._outbox.put_nowait(LogLines(lines.experiment, lines.source, (*note, *lines.lines)))

@@ -1,0 +1,435 @@
+"""What must hold after any fault, decided from the evidence of a run; each breach is a value.
+
+The letters are those of docs/faults.md: A1 submissions, A2 ends, A3 rounds, A4 contributors, A5 bits, A6 epochs, A7
+remains, A11 reasons, and T: no fault that the platform promises to survive ends an experiment.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from openfl_like.federation.events import Notice, Status
+from openfl_like.testing.faults.evidence import Evidence, ExperimentEvidence, Happened, Process
+
+ENDED = frozenset(status.value for status in Status if status.ended)
+RESUMABLE = frozenset({Status.FAILED.value, Status.CANCELLED.value})
+_COMPONENT = re.compile(r"\b(?:aggregator|collaborators?|director|envoys?|worker|site '|round \d)")
+_FEWEST_WORDS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """An invariant that does not hold.
+
+    Attributes:
+        letter: Which one.
+        place: The experiment, file, process or port.
+        explanation: What is wrong, in one line.
+    """
+
+    letter: str
+    place: str
+    explanation: str
+
+    def __str__(self) -> str:
+        return f"{self.letter} {self.place}: {self.explanation}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What an undisturbed run of a plan made.
+
+    Attributes:
+        sha256: Of its last model.
+        contributors: Round -> who contributed; an experiment with others is not compared.
+    """
+
+    sha256: str
+    contributors: Mapping[int, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What is known about a run beforehand.
+
+    Attributes:
+        references: Digest of a plan -> its undisturbed run.
+        all_finish: Whether nothing that was done to it may end an experiment as FAILED.
+        cancelled: Experiments that the clients cancelled.
+        over: Whether the run is over, so that every experiment must have ended.
+    """
+
+    references: Mapping[str, Reference] = field(default_factory=dict)
+    all_finish: bool = True
+    cancelled: frozenset[str] = frozenset()
+    over: bool = True
+
+
+def check(evidence: Evidence, expected: Expected) -> list[Breach]:
+    """Gives every breach; none is the wanted result."""
+    found = [*_acknowledged(evidence), *_submitted(evidence), *_told(evidence), *_remains(evidence)]
+    if evidence.damage:
+        found.append(Breach("A1", "director.db", f"it is damaged: {evidence.damage}"))
+    for item in evidence.experiments:
+        found += [
+            *_end(item, expected, live=item.id in evidence.live),
+            *_history(item),
+            *_rounds(item),
+            *_repeated(item),
+            *_models(item),
+            *_epochs(item),
+            *_contributors(item),
+            *_absences(item),
+            *_bits(item, expected),
+            *_reason(item, expected),
+        ]
+    return found
+
+
+def lost_and_doubled(breaches: Sequence[Breach]) -> tuple[int, int]:
+    """Counts the acknowledged submissions that are not there, and those that are there twice."""
+    submissions = [breach.explanation for breach in breaches if breach.letter == "A1"]
+    return sum("is not there" in text for text in submissions), sum("twice" in text for text in submissions)
+
+
+# ---- A1: an acknowledged submission is there, once ----------------------------------------------------------------
+
+
+def acknowledged(evidence: Evidence) -> dict[str, set[str]]:
+    """Gives the submissions that were acknowledged: request id -> the experiments that were told for it."""
+    answers: dict[str, set[str]] = {}
+    for call in evidence.calls:
+        if call.name == "submit" and call.told is not None:
+            answers.setdefault(call.request_id, set()).add(call.told.experiment)
+    return answers
+
+
+def _acknowledged(evidence: Evidence) -> Iterator[Breach]:
+    there = {item.id for item in evidence.experiments}
+    known = dict(evidence.requests)
+    answers = acknowledged(evidence)
+    for request, ids in sorted(answers.items()):
+        if len(ids) > 1:
+            yield Breach("A1", f"request {request}", f"it was answered twice, with {', '.join(sorted(ids))}")
+        for name in sorted(ids - there):
+            yield Breach("A1", name, f"it was acknowledged (request {request}) and is not there")
+        if not evidence.damage and known.get(request) not in ids:
+            found = known.get(request, "nothing")
+            yield Breach("A1", f"request {request}", f"the Director knows {found} of it, its submitter {sorted(ids)}")
+
+
+def _submitted(evidence: Evidence) -> Iterator[Breach]:
+    asked = {call.request_id for call in evidence.calls if call.name == "submit"}
+    for request, count in sorted(Counter(item.request_id for item in evidence.experiments).items()):
+        if count > 1:
+            yield Breach("A1", f"request {request}", f"it is there twice: {count} experiments")
+        if request not in asked:
+            yield Breach("A1", f"request {request}", "nobody made it")
+    for item in evidence.experiments:
+        if item.bundle_found != item.bundle:
+            yield Breach("A1", item.id, f"its bundle is {item.bundle_found or 'missing'}, not {item.bundle}")
+
+
+# ---- A2: exactly one end ------------------------------------------------------------------------------------------
+
+
+def _told(evidence: Evidence) -> Iterator[Breach]:
+    """An end that a client was told of never changes again, but as often as the experiment was resumed."""
+    final = {item.id: item.status for item in evidence.experiments}
+    resumed = Counter({item.id: len(_of(item, Notice.EXPERIMENT_RESUMED)) for item in evidence.experiments})
+    ends: dict[str, tuple[float, str]] = {}
+    for call in sorted(evidence.calls, key=lambda call: call.end):
+        if call.told is None or not call.told.status:
+            continue
+        name, status = call.told.experiment, call.told.status
+        when, end = ends.get(name, (0.0, ""))
+        if end and call.start >= when and status != end:
+            if resumed[name]:
+                resumed[name] -= 1
+                end = ""
+                del ends[name]
+            else:
+                yield Breach("A2", name, f"a client was told {end}, and later {status}")
+        if status in ENDED and not end:
+            ends[name] = call.end, status
+    for name, (_, end) in sorted(ends.items()):
+        if name in final and final[name] != end and not resumed[name]:
+            yield Breach("A2", name, f"a client was told {end}, it is {final[name]}")
+
+
+def _end(item: ExperimentEvidence, expected: Expected, *, live: bool) -> Iterator[Breach]:
+    if item.status not in ENDED:
+        if expected.over:
+            yield Breach("A2", item.id, f"it is still {item.status}")
+        elif item.status == Status.RUNNING and not live:
+            yield Breach("A2", item.id, "it is RUNNING and has no live Aggregator")
+    if item.status == Status.FAILED and expected.all_finish:
+        yield Breach("T", item.id, f"a fault ended it: {item.reason}")
+    if item.status == Status.CANCELLED and item.id not in expected.cancelled:
+        yield Breach("T", item.id, f"nobody cancelled it, and it is CANCELLED: {item.reason}")
+    yield from _ends_told(item)
+
+
+def _ends_told(item: ExperimentEvidence) -> Iterator[Breach]:
+    *former, last = [_ends(life) for life in _lives(item)]
+    if item.status in ENDED and not item.damage and last != [item.status]:
+        yield Breach("A2", item.id, f"it is {item.status}, its history ends {last or 'never'}")
+    for ends in former:
+        if len(ends) != 1 or ends[0] not in RESUMABLE:
+            yield Breach("A2", item.id, f"it was resumed, and before that it had ended {ends or 'never'}")
+
+
+# ---- A3: rounds are written once, without gaps, and are what they say ---------------------------------------------
+
+
+def _history(item: ExperimentEvidence) -> Iterator[Breach]:
+    if item.damage:
+        yield Breach("A3", item.id, f"its database is damaged: {item.damage}")
+    numbers = [event.sequence for event in item.events]
+    if numbers != list(range(1, len(numbers) + 1)):
+        yield Breach("A3", item.id, f"its history has gaps: {numbers}")
+
+
+def _rounds(item: ExperimentEvidence) -> Iterator[Breach]:
+    rounds = [version.round for version in item.versions]
+    if rounds != list(range(len(rounds))):
+        yield Breach("A3", item.id, f"its rounds have gaps: {rounds}")
+    committed = {version.round: version.digest for version in item.versions}
+    finished = [(_round(event), str(event.fields["digest"])) for event in _of(item, Notice.ROUND_FINISHED)]
+    for number, digest in finished:
+        if committed.get(number) != digest:
+            yield Breach("A3", item.id, f"round {number} was finished as {digest[:12]}, its row has another model")
+    order = [number for number, _ in finished]
+    if any(after <= before for before, after in pairwise(order)):
+        yield Breach("A3", item.id, f"rounds were finished in the order {order}")
+
+
+def _repeated(item: ExperimentEvidence) -> Iterator[Breach]:
+    made: dict[int, set[str]] = {}
+    for event in _of(item, Notice.MODEL_AGGREGATED):
+        made.setdefault(_round(event), set()).add(str(event.fields["digest"]))
+    for number, digests in made.items():
+        if len(digests) > 1 and _samecontributions(item, number):
+            yield Breach("A3", item.id, f"round {number} was made again to another model")
+
+
+def _models(item: ExperimentEvidence) -> Iterator[Breach]:
+    rows = {version.round: version for version in item.versions}
+    for number, file in sorted(item.models.items()):
+        row = rows.get(number)
+        if row is None:
+            if item.status == Status.FINISHED:
+                yield Breach("A3", item.id, f"the model of round {number} belongs to no round")
+            continue
+        if file.digest != row.digest:
+            yield Breach("A3", item.id, f"the model of round {number} is {file.digest[:12]}, not {row.digest[:12]}")
+        if row.sha256 and file.sha256 != row.sha256:
+            yield Breach("A3", item.id, f"the model of round {number} has another SHA-256 than its row")
+    if item.versions and item.status in ENDED and item.versions[-1].round not in item.models:
+        yield Breach("A3", item.id, "the model of its last round is missing")
+    if item.versions and item.status == Status.FINISHED and not item.versions[-1].sha256:
+        yield Breach("A3", item.id, "it is FINISHED and its last row has no SHA-256")
+
+
+# ---- A6: only the newest Aggregator commits -----------------------------------------------------------------------
+
+
+def _epochs(item: ExperimentEvidence) -> Iterator[Breach]:
+    """Every commit of an Aggregator has its epoch: they never fall, and none is of an epoch that nobody has taken."""
+    if item.damage:
+        return
+    committed = [event for event in item.events if event.epoch]
+    for before, after in pairwise(committed):
+        if after.epoch < before.epoch:
+            told = (
+                f"event {after.sequence} is of epoch {after.epoch}, event {before.sequence} before it of {before.epoch}"
+            )
+            yield Breach("A6", item.id, told)
+    for event in committed:
+        if event.epoch > item.epoch:
+            told = f"event {event.sequence} is of epoch {event.epoch}, the newest that was taken is {item.epoch}"
+            yield Breach("A6", item.id, told)
+    yield from _starts(item)
+    yield from _published(item)
+
+
+def _starts(item: ExperimentEvidence) -> Iterator[Breach]:
+    starts = [
+        (event.sequence, int(str(event.fields.get("epoch", 0)))) for event in _of(item, Notice.EXPERIMENT_STARTED)
+    ]
+    for (_, before), (sequence, after) in pairwise(starts):
+        if after <= before:
+            yield Breach("A6", item.id, f"event {sequence} starts epoch {after}, after epoch {before}")
+    own = {event.sequence: event.epoch for event in item.events}
+    for sequence, epoch in starts:
+        if epoch > item.epoch or own[sequence] not in {0, epoch}:
+            told = f"event {sequence} says epoch {epoch}; it is of {own[sequence]}, the newest is {item.epoch}"
+            yield Breach("A6", item.id, told)
+
+
+def _published(item: ExperimentEvidence) -> Iterator[Breach]:
+    """A version is committed together with the event that its round is finished: by the same epoch."""
+    finished = {_round(event): event.epoch for event in _of(item, Notice.ROUND_FINISHED)}
+    for version in item.versions:
+        own = finished.get(version.round)
+        if own is not None and version.epoch != own:
+            told = f"round {version.round} is of epoch {version.epoch}, its event is of epoch {own}"
+            yield Breach("A6", item.id, told)
+    for before, after in pairwise(item.versions):
+        if 0 < after.epoch < before.epoch:
+            told = f"round {after.round} is of epoch {after.epoch}, the round before it of epoch {before.epoch}"
+            yield Breach("A6", item.id, told)
+
+
+# ---- A4, A5: who contributed, and the bits ------------------------------------------------------------------------
+
+
+def _contributors(item: ExperimentEvidence) -> Iterator[Breach]:
+    quorums = {_round(event): int(str(event.fields["quorum"])) for event in _of(item, Notice.ROUND_STARTED)}
+    taken: set[tuple[int, str, str]] = set()
+    for life in _lives(item):  # a round that was open begins anew when the experiment is resumed
+        counts = Counter(_slot(event) for event in life if event.kind == Notice.UPDATE_RECEIVED)
+        counts.subtract(_slot(event) for event in life if event.kind == Notice.UPDATE_LOST)  # was damaged on the disk
+        taken |= {slot for slot, count in counts.items() if count > 0}
+        for (number, phase, name), count in sorted(counts.items()):
+            if count > 1:
+                yield Breach("A4", item.id, f"round {number}: the update of '{name}' ({phase}) was taken {count} times")
+    made = {_round(event): event.fields for event in _of(item, Notice.MODEL_AGGREGATED)}
+    for number, names in contributions(item).items():
+        if len(names) < quorums.get(number, 1):
+            yield Breach("A4", item.id, f"round {number} has {len(names)} contributors, {quorums[number]} are needed")
+        fields = made.get(number)
+        if fields is not None and sorted(_mapping(fields["digests"])) != sorted(names):
+            yield Breach("A4", item.id, f"round {number}: its contributors are not those whose updates were combined")
+        missing = [name for name in names if (number, "train", name) not in taken and number]
+        if missing:
+            yield Breach("A4", item.id, f"round {number}: {', '.join(missing)} contributed and sent no update")
+
+
+def _absences(item: ExperimentEvidence) -> Iterator[Breach]:
+    """Who was selected contributed, or is named with a reason; and an experiment that lacked somebody says so."""
+    lacking: set[str] = set()
+    for event in _of(item, Notice.ROUND_FINISHED):
+        absent, unevaluated = _mapping(event.fields.get("absent")), _mapping(event.fields.get("unevaluated"))
+        present = {*_names(event, "contributors"), *_names(event, "evaluators")}
+        for name in sorted(_names(event, "selected") - present - {name for name, reason in absent.items() if reason}):
+            yield Breach("A4", item.id, f"round {_round(event)}: '{name}' was selected and is absent without a reason")
+        if _round(event):
+            lacking |= {*absent, *unevaluated}
+    for event in _of(item, Notice.EXPERIMENT_ENDED)[-1:]:
+        for name in sorted(lacking - set(_mapping(event.fields.get("shortfalls")))):
+            yield Breach("A4", item.id, f"'{name}' was missing in a round, and the end does not say so")
+
+
+def _bits(item: ExperimentEvidence, expected: Expected) -> Iterator[Breach]:
+    reference = expected.references.get(item.plan_digest)
+    if reference is None or item.status != Status.FINISHED or not item.versions:
+        return
+    if not _same_cohorts(item, reference):
+        return
+    last = item.versions[-1]
+    for where, found in (("its row", last.sha256), ("its file", _sha256_of(item, last.round))):
+        if found != reference.sha256:
+            yield Breach("A5", item.id, f"{where} has {found[:12]}, the undisturbed run has {reference.sha256[:12]}")
+
+
+def _same_cohorts(item: ExperimentEvidence, reference: Reference) -> bool:
+    """Round 0 is not looked at: the initial model comes from the plan's seed, whoever makes it."""
+    return _trained(contributions(item)) == _trained(reference.contributors)
+
+
+def _trained(cohorts: Mapping[int, tuple[str, ...]]) -> dict[int, tuple[str, ...]]:
+    return {number: names for number, names in cohorts.items() if number}
+
+
+def comparable(evidence: Evidence, expected: Expected) -> int:
+    """Counts the finished experiments whose bits were compared."""
+    finished = [item for item in evidence.experiments if item.status == Status.FINISHED]
+    return sum(
+        item.plan_digest in expected.references and _same_cohorts(item, expected.references[item.plan_digest])
+        for item in finished
+    )
+
+
+# ---- A7, A11 ------------------------------------------------------------------------------------------------------
+
+
+def remains(strays: Sequence[Process], held: Sequence[int]) -> list[Breach]:
+    """Gives a breach for every process and port that a federation left behind."""
+    found = [Breach("A7", f"process {one.pid}", f"it is still there: {one.command[:120]}") for one in strays]
+    return found + [Breach("A7", f"port {port}", "somebody still listens on it") for port in held]
+
+
+def _remains(evidence: Evidence) -> Iterator[Breach]:
+    yield from remains(evidence.strays, evidence.held)
+    for name in evidence.strangers:
+        yield Breach("A7", name, "it belongs to no experiment and was not removed")
+
+
+def _reason(item: ExperimentEvidence, expected: Expected) -> Iterator[Breach]:
+    if item.status == Status.FAILED:
+        if not _COMPONENT.search(item.reason) or len(item.reason.split()) < _FEWEST_WORDS:
+            yield Breach("A11", item.id, f"the reason does not name component and cause: '{item.reason}'")
+    elif item.status == Status.CANCELLED and item.id in expected.cancelled and "cancelled by" not in item.reason:
+        yield Breach("A11", item.id, f"the reason does not say who cancelled it: '{item.reason}'")
+
+
+# ---- reading events -----------------------------------------------------------------------------------------------
+
+
+def _lives(item: ExperimentEvidence) -> list[list[Happened]]:
+    """Gives the events from the beginning to the first resumption, from there to the next, and so on."""
+    lives: list[list[Happened]] = [[]]
+    for event in item.events:
+        if event.kind == Notice.EXPERIMENT_RESUMED:
+            lives.append([])
+        lives[-1].append(event)
+    return lives
+
+
+def _ends(life: Sequence[Happened]) -> list[str]:
+    return [str(event.fields.get("status")) for event in life if event.kind == Notice.EXPERIMENT_ENDED]
+
+
+def _of(item: ExperimentEvidence, kind: Notice) -> list[Happened]:
+    return [event for event in item.events if event.kind == kind]
+
+
+def _slot(event: Happened) -> tuple[int, str, str]:
+    return _round(event), str(event.fields["phase"]), str(event.fields["collaborator"])
+
+
+def _round(event: Happened) -> int:
+    return int(str(event.fields["round"]))
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _names(event: Happened, field_name: str) -> set[str]:
+    names = event.fields.get(field_name)
+    return {str(name) for name in names} if isinstance(names, list) else set()
+
+
+def contributions(item: ExperimentEvidence) -> dict[int, tuple[str, ...]]:
+    """Gives who contributed to each finished round."""
+    found = {}
+    for event in _of(item, Notice.ROUND_FINISHED):
+        names = event.fields["contributors"]
+        found[_round(event)] = tuple(sorted(str(name) for name in names)) if isinstance(names, list) else ()
+    return found
+
+
+def _samecontributions(item: ExperimentEvidence, number: int) -> bool:
+    sets = [
+        _mapping(event.fields["digests"]) for event in _of(item, Notice.MODEL_AGGREGATED) if _round(event) == number
+    ]
+    return all(found == sets[0] for found in sets)
+
+
+def _sha256_of(item: ExperimentEvidence, number: int) -> str:
+    file = item.models.get(number)
+    return file.sha256 if file is not None else ""

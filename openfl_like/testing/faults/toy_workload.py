@@ -1,0 +1,145 @@
+"""A small model that drifts towards its site's number: quick, and every round, site and seed shows in its bits."""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from openfl_like.data.shard import DataSchema, Dataset
+from openfl_like.frameworks.runner import LabelledData, RunnerContext, Shard, TaskResult
+
+SAMPLE_SHAPE = (1,)
+TARGET_SHAPE = ()
+
+
+class NumberShard:
+    """Ten samples and five held-out ones, all the same number.
+
+    Args:
+        value: The number.
+    """
+
+    sample_shape = SAMPLE_SHAPE
+    target_shape = TARGET_SHAPE
+    dataset_description = "one number"
+    schema = DataSchema("float32", "int64", (-100.0, 100.0), (0.0, 0.0), 0, {"train": 10, "validate": 5})
+
+    def __init__(self, value: float = 0.0) -> None:
+        self._value = value
+
+    def get_dataset(self, kind: str) -> Dataset:
+        """The number, as often as the kind wants it."""
+        count = self.schema.counts[kind]
+        return Dataset(np.full((count, 1), self._value, np.float32), np.zeros((count,), np.int64))
+
+
+class NumberLoader:
+    """Hands the number on.
+
+    Args:
+        shard: The site's shard.
+    """
+
+    num_train = 10
+    num_validate = 5
+
+    def __init__(self, shard: Shard) -> None:
+        data: LabelledData = shard.get_dataset("train")
+        self.value = float(data.samples.mean())
+
+    def train_batches(self, seed: int, epoch: int) -> list[object]:  # noqa: ARG002 (the loader's interface)
+        """Not used."""
+        return []
+
+    def validate_batches(self) -> list[object]:
+        """Not used."""
+        return []
+
+
+class DriftRunner:
+    """A float32 vector; training moves it half of the way to the site's number, with noise from the assignment's seed.
+
+    Args:
+        loader: The site's number.
+        context: Not looked at.
+        length: Length of the vector.
+        delay_s: Seconds that a training takes, so that a fault can fall into it.
+    """
+
+    def __init__(
+        self,
+        loader: NumberLoader,
+        context: RunnerContext,  # noqa: ARG002 (the runner's interface)
+        *,
+        length: int = 10_000,
+        delay_s: float = 0.0,
+    ) -> None:
+        self._value = loader.value
+        self._delay_s = delay_s
+        self._seed = 0
+        self._vector = np.zeros(length, np.float32)
+
+    def initialise(self, seed: int) -> None:
+        """Draws the vector."""
+        self._vector = np.random.default_rng(seed).standard_normal(len(self._vector), np.float32)
+
+    def begin(self, seed: int) -> None:
+        """Takes the seed of an assignment."""
+        self._seed = seed
+
+    def get_tensors(self) -> dict[str, np.ndarray]:
+        """The vector."""
+        return {"vector": self._vector}
+
+    def set_tensors(self, tensors: Mapping[str, np.ndarray]) -> None:
+        """Takes the vector."""
+        self._vector = np.array(tensors["vector"])
+
+    def train(self) -> TaskResult:
+        """Moves half of the way."""
+        time.sleep(self._delay_s)
+        noise = np.random.default_rng(self._seed).standard_normal(len(self._vector), np.float32)
+        self._vector += (self._value - self._vector) / 2 + noise / 16
+        return TaskResult(10, {"loss": self._distance()})
+
+    def validate(self) -> TaskResult:
+        """Tells how far it is."""
+        return TaskResult(5, {"loss": self._distance()})
+
+    def _distance(self) -> float:
+        return float(np.abs(self._vector - self._value).mean())
+
+
+def write_workspace(place: Path, sites: Mapping[str, float]) -> tuple[Path, dict[str, Path]]:
+    """Writes a workspace whose plan wants all the sites in every round.
+
+    Args:
+        place: Its directory.
+        sites: Site -> its number.
+
+    Returns:
+        The plan, and site -> shard.yaml.
+    """
+    module = "openfl_like.testing.faults.toy_workload"
+    (place / "shards").mkdir(parents=True, exist_ok=True)
+    shards = {name: place / "shards" / f"{name}.yaml" for name in sites}
+    for name, path in shards.items():
+        _write(path, {"template": f"{module}:NumberShard", "params": {"value": sites[name]}})
+    plan = place / "plan.yaml"
+    sections: dict[str, object] = {
+        "name": "drift",
+        "task_runner": {"template": f"{module}:DriftRunner"},
+        "data_loader": {"template": f"{module}:NumberLoader"},
+        "tasks": {"train": {"function": "train"}, "validate": {"function": "validate"}},
+        "admission": {"collaborators": sorted(sites), "timeout_s": 120},
+        "deadline": {"rejoin_s": 120},
+        "model_store": {"best": {"metric": "loss", "mode": "min"}},
+    }
+    _write(plan, sections)
+    return plan, shards
+
+
+def _write(path: Path, sections: Mapping[str, object]) -> None:
+    path.write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in sections.items()), encoding="utf-8")

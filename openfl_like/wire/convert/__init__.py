@@ -1,0 +1,1 @@
+"""Values to messages and back. Imported by `wire` alone."""

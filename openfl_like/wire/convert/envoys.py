@@ -1,0 +1,189 @@
+"""Values of envoys, their shards and logs to messages and back."""
+
+import json
+
+from openfl_like.federation.parties import (
+    EnvoyDetail,
+    EnvoyRecord,
+    LogLines,
+    LogQuery,
+    ShardFacts,
+)
+from openfl_like.federation.ports import (
+    CollaboratorEnded,
+    EnvoyInstruction,
+    EnvoyReport,
+    Heartbeat,
+    Hello,
+    IssuedCertificate,
+    Order,
+    OrderReply,
+    StopOrder,
+    Welcome,
+)
+from openfl_like.wire.convert.devices import (
+    devices_from,
+    devices_to,
+    heartbeat_from,
+    heartbeat_to,
+    series_from,
+    series_to,
+)
+from openfl_like.wire.convert.values import encode_json
+from openfl_like.wire.protos import federation_pb2 as pb
+
+
+def shard_to(value: ShardFacts) -> pb.ShardFacts:
+    """Gives the message of a shard's facts."""
+    return pb.ShardFacts(
+        sample_shape=value.sample_shape,
+        target_shape=value.target_shape,
+        description=value.description,
+        schema_json=encode_json(dict(value.schema)),
+    )
+
+
+def shard_from(message: pb.ShardFacts) -> ShardFacts:
+    """Gives a shard's facts."""
+    schema = json.loads(message.schema_json or "{}")
+    return ShardFacts(tuple(message.sample_shape), tuple(message.target_shape), message.description, schema)
+
+
+def envoy_report_to(value: EnvoyReport) -> pb.EnvoyMessage:
+    """Gives the message of what an envoy reports."""
+    match value:
+        case Hello():
+            return pb.EnvoyMessage(hello=pb.EnvoyHello(shard=shard_to(value.shard), version=value.version))
+        case Heartbeat():
+            return pb.EnvoyMessage(heartbeat=heartbeat_to(value))
+        case OrderReply():
+            reply = pb.OrderReply(
+                experiment=value.experiment, accepted=value.accepted, reason=value.reason, csr=value.csr
+            )
+            return pb.EnvoyMessage(reply=reply)
+        case CollaboratorEnded():
+            ended = pb.CollaboratorEnded(experiment=value.experiment, exit_code=value.exit_code, reason=value.reason)
+            return pb.EnvoyMessage(ended=ended)
+        case LogLines():
+            return pb.EnvoyMessage(logs=logs_to(value))
+
+
+def envoy_report_from(message: pb.EnvoyMessage) -> EnvoyReport:
+    """Gives what an envoy reports."""
+    match message.WhichOneof("body"):
+        case "hello":
+            return Hello(shard_from(message.hello.shard), message.hello.version)
+        case "reply":
+            reply = message.reply
+            return OrderReply(reply.experiment, reply.accepted, reply.reason, reply.csr)
+        case "ended":
+            return CollaboratorEnded(message.ended.experiment, message.ended.exit_code, message.ended.reason)
+        case "logs":
+            return logs_from(message.logs)
+        case _:
+            return heartbeat_from(message.heartbeat)
+
+
+def envoy_instruction_to(value: EnvoyInstruction) -> pb.DirectorMessage:
+    """Gives the message of what the Director tells an envoy."""
+    match value:
+        case Welcome():
+            return pb.DirectorMessage(welcome=pb.Welcome(heartbeat_s=value.heartbeat_s))
+        case Order():
+            order = pb.Order(
+                experiment=value.experiment,
+                bundle=value.bundle,
+                signature=value.signature,
+                certificates=value.certificates,
+                aggregator_address=value.aggregator_address,
+            )
+            return pb.DirectorMessage(order=order)
+        case IssuedCertificate():
+            issued = pb.IssuedCertificate(experiment=value.experiment, chain=value.chain)
+            return pb.DirectorMessage(certificate=issued)
+        case StopOrder():
+            return pb.DirectorMessage(stop=pb.StopOrder(experiment=value.experiment, reason=value.reason))
+
+
+def envoy_instruction_from(message: pb.DirectorMessage) -> EnvoyInstruction:
+    """Gives what the Director tells an envoy."""
+    match message.WhichOneof("body"):
+        case "order":
+            order = message.order
+            return Order(order.experiment, order.bundle, order.signature, order.certificates, order.aggregator_address)
+        case "certificate":
+            return IssuedCertificate(message.certificate.experiment, message.certificate.chain)
+        case "stop":
+            return StopOrder(message.stop.experiment, message.stop.reason)
+        case _:
+            return Welcome(message.welcome.heartbeat_s)
+
+
+def logs_to(value: LogLines) -> pb.LogLines:
+    """Gives the message of log lines."""
+    return pb.LogLines(
+        experiment=value.experiment,
+        source=value.source,
+        lines=value.lines,
+        role=value.role,
+        position=value.position,
+        complete=value.complete,
+    )
+
+
+def logs_from(message: pb.LogLines) -> LogLines:
+    """Gives log lines."""
+    lines = tuple(message.lines)
+    return LogLines(message.experiment, message.source, lines, message.role, message.position, message.complete)
+
+
+def log_query_to(experiment: str, value: LogQuery) -> pb.ReadLogsRequest:
+    """Gives the message of a wish for log lines."""
+    return pb.ReadLogsRequest(
+        experiment=experiment, source=value.source, role=value.role, follow=value.follow, after=value.after
+    )
+
+
+def log_query_from(message: pb.ReadLogsRequest) -> LogQuery:
+    """Gives which log lines are wanted."""
+    return LogQuery(message.source, message.role, message.follow, dict(message.after))
+
+
+def envoy_to(value: EnvoyRecord) -> pb.EnvoyRecord:
+    """Gives the message of a roster row."""
+    return pb.EnvoyRecord(
+        name=value.name,
+        online=value.online,
+        last_seen=value.last_seen,
+        shard=shard_to(value.shard),
+        devices=devices_to(value.devices),
+        running=value.running,
+        online_since=value.online_since,
+        certificate_ends=value.certificate_ends,
+        placed=dict(value.placed),
+    )
+
+
+def envoy_from(message: pb.EnvoyRecord) -> EnvoyRecord:
+    """Gives a roster row."""
+    return EnvoyRecord(
+        message.name,
+        message.online,
+        message.last_seen,
+        shard_from(message.shard),
+        devices_from(message.devices),
+        tuple(message.running),
+        message.online_since if message.HasField("online_since") else None,
+        message.certificate_ends if message.HasField("certificate_ends") else None,
+        dict(sorted(message.placed.items())),
+    )
+
+
+def detail_to(value: EnvoyDetail) -> pb.EnvoyDetail:
+    """Gives the message of what there is to tell of an envoy."""
+    return pb.EnvoyDetail(record=envoy_to(value.record), history=[series_to(one) for one in value.history])
+
+
+def detail_from(message: pb.EnvoyDetail) -> EnvoyDetail:
+    """Gives what there is to tell of an envoy."""
+    return EnvoyDetail(envoy_from(message.record), tuple(series_from(one) for one in message.history))

@@ -1,0 +1,188 @@
+"""Values to messages and back: the only place where the two meet."""
+
+import json
+from collections.abc import Sequence
+
+from openfl_like.federation.events import ModelVersion, Status
+from openfl_like.federation.parties import (
+    DirectorStatus,
+    EventRecord,
+    ExperimentRecord,
+    ExperimentSummary,
+    Greeting,
+    PublishedVersion,
+)
+from openfl_like.federation.ports import (
+    CheckpointOffer,
+    Submission,
+)
+from openfl_like.wire.convert.values import encode_json, manifest_from, manifest_to
+from openfl_like.wire.protos import federation_pb2 as pb
+
+# ---- transfers ----------------------------------------------------------------------------------------------------
+
+
+def submission_to(value: Submission) -> pb.SubmitRequest:
+    """Gives the message of a submission."""
+    return pb.SubmitRequest(
+        request_id=value.request_id,
+        bundle=manifest_to(value.manifest),
+        signature=value.signature,
+        certificates=value.certificates,
+    )
+
+
+def submission_from(message: pb.SubmitRequest) -> Submission:
+    """Gives the submission of a message."""
+    return Submission(message.request_id, manifest_from(message.bundle), message.signature, message.certificates)
+
+
+def checkpoint_to(value: CheckpointOffer) -> pb.ImportRequest:
+    """Gives the message of an offered checkpoint."""
+    return pb.ImportRequest(
+        request_id=value.request_id,
+        archive=manifest_to(value.manifest),
+        bundle=value.bundle,
+        signature=value.signature,
+        certificates=value.certificates,
+    )
+
+
+def checkpoint_from(message: pb.ImportRequest) -> CheckpointOffer:
+    """Gives the offered checkpoint of a message."""
+    manifest = manifest_from(message.archive)
+    return CheckpointOffer(message.request_id, manifest, message.bundle, message.signature, message.certificates)
+
+
+# ---- the work of a round ------------------------------------------------------------------------------------------
+
+
+# ---- envoy and director -------------------------------------------------------------------------------------------
+
+
+# ---- users and director -------------------------------------------------------------------------------------------
+
+
+def summary_to(value: ExperimentSummary) -> pb.ExperimentSummary:
+    """Gives the message of a summary."""
+    return pb.ExperimentSummary(
+        id=value.id,
+        name=value.name,
+        status=value.status.value,
+        reason=value.reason,
+        owner=value.owner,
+        submitted_at=value.submitted_at,
+        started_at=value.started_at,
+        ended_at=value.ended_at,
+        plan_digest=value.plan_digest,
+        degraded=value.degraded,
+        shortfalls=dict(value.shortfalls),
+    )
+
+
+def summary_from(message: pb.ExperimentSummary) -> ExperimentSummary:
+    """Gives a summary."""
+    return ExperimentSummary(
+        message.id,
+        message.name,
+        Status(message.status),
+        message.reason,
+        message.owner,
+        message.submitted_at,
+        message.started_at,
+        message.ended_at,
+        message.plan_digest,
+        message.degraded,
+        dict(sorted(message.shortfalls.items())),
+    )
+
+
+def _version_to(value: PublishedVersion) -> pb.ModelVersion:
+    return pb.ModelVersion(
+        round=value.version.round,
+        digest=value.version.digest,
+        metrics=dict(value.version.metrics),
+        best=value.version.best,
+        sha256=value.sha256,
+        published_at=value.published_at,
+    )
+
+
+def _version_from(message: pb.ModelVersion) -> PublishedVersion:
+    metrics = dict(sorted(message.metrics.items()))
+    version = ModelVersion(message.round, message.digest, metrics, message.best)
+    return PublishedVersion(version, message.sha256, message.published_at)
+
+
+def record_to(value: ExperimentRecord) -> pb.ExperimentRecord:
+    """Gives the message of an experiment's record."""
+    versions = [_version_to(version) for version in value.versions]
+    surplus = [
+        pb.Surplus(collaborator=name, standing=kind, count=count)
+        for name, counts in value.update_surplus.items()
+        for kind, count in counts.items()
+    ]
+    summary = summary_to(value.summary)
+    return pb.ExperimentRecord(summary=summary, versions=versions, plan_json=value.plan, surplus=surplus)
+
+
+def record_from(message: pb.ExperimentRecord) -> ExperimentRecord:
+    """Gives an experiment's record."""
+    versions = tuple(_version_from(version) for version in message.versions)
+    surplus: dict[str, dict[str, int]] = {}
+    for item in message.surplus:
+        surplus.setdefault(item.collaborator, {})[item.standing] = item.count
+    return ExperimentRecord(summary_from(message.summary), versions, message.plan_json, surplus)
+
+
+def event_to(value: EventRecord) -> pb.EventRecord:
+    """Gives the message of an event."""
+    fields = encode_json(dict(value.fields))
+    return pb.EventRecord(sequence=value.sequence, time=value.time, kind=value.kind, fields_json=fields)
+
+
+def event_from(message: pb.EventRecord) -> EventRecord:
+    """Gives an event."""
+    return EventRecord(message.sequence, message.time, message.kind, json.loads(message.fields_json or "{}"))
+
+
+def watch_to(values: Sequence[ExperimentSummary | EventRecord]) -> pb.WatchReply:
+    """Gives the message of what a watcher sees."""
+    return pb.WatchReply(items=[_watch_item_to(value) for value in values])
+
+
+def watch_from(message: pb.WatchReply) -> tuple[ExperimentSummary | EventRecord, ...]:
+    """Gives what a watcher sees."""
+    return tuple(
+        event_from(item.event) if item.HasField("event") else summary_from(item.summary) for item in message.items
+    )
+
+
+def _watch_item_to(value: ExperimentSummary | EventRecord) -> pb.WatchItem:
+    if isinstance(value, EventRecord):
+        return pb.WatchItem(event=event_to(value))
+    return pb.WatchItem(summary=summary_to(value))
+
+
+def status_to(value: DirectorStatus) -> pb.DirectorStatus:
+    """Gives the message of a Director's status."""
+    numbers = {"queued": value.queued, "running": value.running, "envoys": value.envoys}
+    return pb.DirectorStatus(version=value.version, problems=value.problems, warnings=value.warnings, **numbers)
+
+
+def status_from(message: pb.DirectorStatus) -> DirectorStatus:
+    """Gives a Director's status."""
+    numbers = (message.queued, message.running, message.envoys)
+    return DirectorStatus(message.version, tuple(message.problems), *numbers, tuple(message.warnings))
+
+
+def greeting_to(value: Greeting) -> pb.Greeting:
+    """Gives the message of a Director's greeting."""
+    return pb.Greeting(
+        version=value.version, time=value.time, sample_shape=value.sample_shape, target_shape=value.target_shape
+    )
+
+
+def greeting_from(message: pb.Greeting) -> Greeting:
+    """Gives a Director's greeting."""
+    return Greeting(message.version, message.time, tuple(message.sample_shape), tuple(message.target_shape))

@@ -1,0 +1,103 @@
+"""Values of a round to messages and back."""
+
+import json
+
+from openfl_like.federation.ports import (
+    AggregatorInstruction,
+    CollaboratorReport,
+    Dismissal,
+    Ready,
+    TaskFailure,
+    Withdrawal,
+)
+from openfl_like.federation.task import Assignment, Phase, TaskCall, Update
+from openfl_like.wire.convert.values import encode_json
+from openfl_like.wire.protos import federation_pb2 as pb
+
+
+def assignment_to(value: Assignment) -> pb.Assignment:
+    """Gives the message of an assignment; the collaborator is the receiver and not in it."""
+    tasks = [
+        pb.TaskCall(name=t.name, function=t.function, arguments_json=encode_json(dict(t.arguments)), apply=t.apply)
+        for t in value.tasks
+    ]
+    return pb.Assignment(
+        round=value.round,
+        phase=value.phase.value,
+        tasks=tasks,
+        model=value.model,
+        seed=value.seed,
+        deadline_s=value.deadline_s,
+    )
+
+
+def assignment_from(message: pb.Assignment, collaborator: str) -> Assignment:
+    """Gives the assignment of a message that this collaborator received."""
+    tasks = tuple(TaskCall(t.name, t.function, json.loads(t.arguments_json), t.apply) for t in message.tasks)
+    deadline = message.deadline_s if message.HasField("deadline_s") else None
+    phase = Phase(message.phase)
+    return Assignment(message.round, phase, collaborator, tasks, message.model, message.seed, deadline)
+
+
+def update_to(value: Update) -> pb.Update:
+    """Gives the message of an update; the collaborator is the sender and not in it."""
+    return pb.Update(
+        round=value.round,
+        phase=value.phase.value,
+        digest=value.digest,
+        num_samples=value.num_samples,
+        metrics={task: pb.TaskMetrics(values=dict(values)) for task, values in value.metrics.items()},
+        duration_s=value.duration_s,
+    )
+
+
+def update_from(message: pb.Update, collaborator: str) -> Update:
+    """Gives the update of a message that came from this collaborator."""
+    return Update(
+        round=message.round,
+        phase=Phase(message.phase),
+        collaborator=collaborator,
+        digest=message.digest,
+        num_samples=message.num_samples,
+        metrics={task: dict(metrics.values) for task, metrics in sorted(message.metrics.items())},
+        duration_s=message.duration_s,
+    )
+
+
+def report_to(value: CollaboratorReport) -> pb.CollaboratorMessage:
+    """Gives the message of what a collaborator reports."""
+    if isinstance(value, Ready):
+        return pb.CollaboratorMessage(ready=pb.Ready(plan_digest=value.plan_digest))
+    if isinstance(value, TaskFailure):
+        failure = pb.TaskFailure(round=value.round, phase=value.phase.value, task=value.task, reason=value.reason)
+        return pb.CollaboratorMessage(failed=failure)
+    return pb.CollaboratorMessage(evaluated=update_to(value))
+
+
+def report_from(message: pb.CollaboratorMessage, collaborator: str) -> CollaboratorReport:
+    """Gives what this collaborator reports."""
+    if message.HasField("ready"):
+        return Ready(message.ready.plan_digest)
+    if message.HasField("failed"):
+        failed = message.failed
+        return TaskFailure(failed.round, Phase(failed.phase), failed.task, failed.reason)
+    return update_from(message.evaluated, collaborator)
+
+
+def instruction_to(value: AggregatorInstruction) -> pb.AggregatorMessage:
+    """Gives the message of what an Aggregator tells a collaborator."""
+    if isinstance(value, Assignment):
+        return pb.AggregatorMessage(assignment=assignment_to(value))
+    if isinstance(value, Withdrawal):
+        withdrawal = pb.Withdrawal(round=value.round, phase=value.phase.value, reason=value.reason)
+        return pb.AggregatorMessage(withdrawal=withdrawal)
+    return pb.AggregatorMessage(dismissal=pb.Dismissal(status=value.status, reason=value.reason))
+
+
+def instruction_from(message: pb.AggregatorMessage, collaborator: str) -> AggregatorInstruction:
+    """Gives what the Aggregator tells this collaborator."""
+    if message.HasField("assignment"):
+        return assignment_from(message.assignment, collaborator)
+    if message.HasField("withdrawal"):
+        return Withdrawal(message.withdrawal.round, Phase(message.withdrawal.phase), message.withdrawal.reason)
+    return Dismissal(message.dismissal.status, message.dismissal.reason)

@@ -1,0 +1,21 @@
+"""What all conversions share: JSON and manifests."""
+
+import json
+
+from openfl_like.tensors.manifest import Manifest
+from openfl_like.wire.protos import federation_pb2 as pb
+
+
+def encode_json(value: object) -> str:
+    """Return the one form of a JSON value: sorted, without spaces."""
+    return json.dumps(value, separators=(",", ":"), sort_keys=True)
+
+
+def manifest_to(value: Manifest) -> pb.Manifest:
+    """Gives the message of a manifest."""
+    return pb.Manifest(encoded=value.to_bytes())
+
+
+def manifest_from(message: pb.Manifest) -> Manifest:
+    """Gives the manifest of a message; raises TransferError for a malformed one."""
+    return Manifest.from_bytes(message.encoded)

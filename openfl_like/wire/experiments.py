@@ -1,0 +1,275 @@
+"""The Director's service: its clients for envoys and users, and its servicer."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+from openfl_like.federation.parties import (
+    DirectorStatus,
+    EnvoyRecord,
+    EventRecord,
+    ExperimentRecord,
+    ExperimentSummary,
+    LogLines,
+    LogQuery,
+)
+from openfl_like.federation.ports import (
+    CheckpointOffer,
+    CheckpointPort,
+    EnvoyInstruction,
+    EnvoyPort,
+    EnvoyReport,
+    Submission,
+    UserPort,
+)
+from openfl_like.pki.files import Credentials
+from openfl_like.wire.client import director_peer
+from openfl_like.wire.convert.envoys import (
+    envoy_from,
+    envoy_instruction_to,
+    envoy_report_from,
+    envoy_to,
+    log_query_from,
+    log_query_to,
+    logs_from,
+    logs_to,
+)
+from openfl_like.wire.convert.experiments import (
+    checkpoint_from,
+    checkpoint_to,
+    record_from,
+    record_to,
+    status_from,
+    status_to,
+    submission_from,
+    submission_to,
+    summary_from,
+    summary_to,
+    watch_from,
+    watch_to,
+)
+from openfl_like.wire.protos import federation_pb2 as pb
+from openfl_like.wire.server import Call
+from openfl_like.wire.transfer.chunks import described
+from openfl_like.wire.transfer.limit import Lanes
+from openfl_like.wire.transfer.serving import Road, serve_file, take_file
+
+SERVICE = pb.DESCRIPTOR.services_by_name["Director"]
+CANCEL_DEADLINE_S = 60.0
+EVERY_LINE = LogQuery()
+
+
+class UserClient:
+    """What a user asks the Director; an async context manager.
+
+    Args:
+        address: ``host:port``.
+        credentials: The user's certificate and key.
+    """
+
+    def __init__(self, address: str, credentials: Credentials) -> None:
+        self._peer = director_peer(SERVICE, address, credentials)
+
+    async def __aenter__(self) -> "UserClient":
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self._peer.__aexit__(*exception)
+
+    @property
+    def reached(self) -> bool:
+        """Whether a submission ever had a connection: if it fails later, it may have arrived."""
+        return self._peer.reached
+
+    async def submit(self, submission: Submission, bundle: Path) -> ExperimentSummary:
+        """Delivers a bundle; the answer comes when the experiment is durably queued."""
+        request = submission_to(submission)
+        answer = await self._peer.upload("Submit", request, bundle, submission.manifest)
+        return summary_from(pb.ExperimentSummary.FromString(answer))
+
+    async def experiments(self) -> list[ExperimentSummary]:
+        """Lists all experiments, oldest first."""
+        reply = await self._peer.unary("ListExperiments", pb.ListExperimentsRequest())
+        return [summary_from(summary) for summary in reply.experiments]
+
+    async def experiment(self, experiment: str) -> ExperimentRecord:
+        """Gives everything the Director tells of one experiment."""
+        reply = await self._peer.unary("GetExperiment", pb.ExperimentRequest(experiment=experiment))
+        return record_from(reply)
+
+    async def watch(
+        self, experiment: str, after: int = 0, *, stored: bool = False
+    ) -> AsyncGenerator[ExperimentSummary | EventRecord]:
+        """Gives history and live events until the experiment has ended; or only the events that are ``stored``."""
+        request = pb.WatchRequest(experiment=experiment, after=after, stored=stored)
+        async for message in self._peer.answers("Watch", request):
+            for item in watch_from(message):
+                yield item
+
+    async def logs(self, experiment: str, query: LogQuery = EVERY_LINE) -> AsyncGenerator[LogLines]:
+        """Gives stored log lines, and with ``query.follow`` those that come."""
+        async for message in self._peer.answers("ReadLogs", log_query_to(experiment, query)):
+            yield logs_from(message)
+
+    async def cancel(self, experiment: str) -> ExperimentSummary:
+        """Ends a queued or running experiment; answers when it has ended."""
+        request = pb.ExperimentRequest(experiment=experiment)
+        return summary_from(await self._peer.unary("Cancel", request, CANCEL_DEADLINE_S))
+
+    async def resume(self, experiment: str) -> ExperimentSummary:
+        """Queues an experiment again that FAILED or was CANCELLED; it goes on after its last finished round."""
+        request = pb.ExperimentRequest(experiment=experiment)
+        return summary_from(await self._peer.unary("Resume", request))
+
+    async def model(self, experiment: str, which: str, path: Path) -> None:
+        """Fetches the ``best`` or ``last`` model, or that of a round number."""
+        request = pb.FetchModelRequest(experiment=experiment, which=which)
+        await self._peer.download("FetchModel", request, path)
+
+    async def status(self) -> DirectorStatus:
+        """Says how the Director is."""
+        return status_from(await self._peer.unary("GetStatus", pb.GetStatusRequest()))
+
+    async def envoys(self) -> list[EnvoyRecord]:
+        """Lists the roster."""
+        reply = await self._peer.unary("ListEnvoys", pb.ListEnvoysRequest())
+        return [envoy_from(envoy) for envoy in reply.envoys]
+
+
+class DirectorServicer:
+    """Carries the calls of the wire to the Director's two ports."""
+
+    def __init__(self, envoys: EnvoyPort, users: UserPort) -> None:
+        self._envoys = envoys
+        self._users = users
+        self._road = Road(Lanes())
+
+    async def attend(self, call: Call) -> None:
+        """Holds an envoy's session."""
+
+        async def reports() -> AsyncIterator[EnvoyReport]:
+            async for message in call.messages():
+                yield envoy_report_from(message)
+
+        async def send(value: EnvoyInstruction) -> None:
+            await call.send(envoy_instruction_to(value))
+
+        await self._envoys.attend(call.caller.name, reports(), send, call.certificate)
+
+    async def fetch_bundle(self, call: Call) -> None:
+        """Serves a workspace bundle."""
+        request = pb.FetchBundleRequest.FromString(await call.receive() or b"")
+        path = await self._envoys.bundle_file(request.experiment)
+        await serve_file(call, path, await described(path), self._road)
+
+    async def submit(self, call: Call) -> None:
+        """Takes a bundle and answers with the queued experiment."""
+        submission = submission_from(pb.SubmitRequest.FromString(await call.receive() or b""))
+        landing = await self._users.expect_bundle(call.caller.name, submission)
+        await take_file(call, landing, submission.manifest, self._road, durable=True)
+        summary = await self._users.submit(call.caller.name, submission)
+        await call.send(summary_to(summary).SerializeToString())
+
+    async def fetch_model(self, call: Call) -> None:
+        """Serves a published model."""
+        request = pb.FetchModelRequest.FromString(await call.receive() or b"")
+        stored = await self._users.model(request.experiment, request.which)
+        await serve_file(call, stored.path, stored.manifest, self._road)
+
+    async def list_experiments(self, _call: Call) -> pb.ListExperimentsReply:
+        """Lists all experiments."""
+        summaries = await self._users.experiments()
+        return pb.ListExperimentsReply(experiments=[summary_to(summary) for summary in summaries])
+
+    async def get_experiment(self, call: Call) -> pb.ExperimentRecord:
+        """Tells of one experiment."""
+        request = await call.receive()
+        return record_to(await self._users.experiment(request.experiment))
+
+    async def watch(self, call: Call) -> None:
+        """Sends history and live events."""
+        request = await call.receive()
+        async for values in self._users.watch(request.experiment, request.after, stored=request.stored):
+            await call.send(watch_to(values))
+
+    async def read_logs(self, call: Call) -> None:
+        """Sends log lines."""
+        request = await call.receive()
+        async with aclosing(self._users.logs(request.experiment, log_query_from(request))) as found:
+            async for lines in found:
+                await call.send(logs_to(lines))
+
+    async def cancel(self, call: Call) -> pb.ExperimentSummary:
+        """Ends an experiment."""
+        request = await call.receive()
+        return summary_to(await self._users.cancel(call.caller.name, request.experiment))
+
+    async def resume(self, call: Call) -> pb.ExperimentSummary:
+        """Queues an experiment that had ended."""
+        request = await call.receive()
+        return summary_to(await self._users.resume(call.caller.name, request.experiment))
+
+    async def get_status(self, _call: Call) -> pb.DirectorStatus:
+        """Says how the Director is."""
+        return status_to(await self._users.status())
+
+    async def list_envoys(self, _call: Call) -> pb.ListEnvoysReply:
+        """Lists the roster."""
+        return pb.ListEnvoysReply(envoys=[envoy_to(envoy) for envoy in await self._users.envoys()])
+
+
+SERVICE = pb.DESCRIPTOR.services_by_name["Checkpoints"]
+
+
+class CheckpointClient:
+    """What a user asks the Director about checkpoints; an async context manager.
+
+    Args:
+        address: ``host:port`` of the Director.
+        credentials: The user's certificate and key.
+    """
+
+    def __init__(self, address: str, credentials: Credentials) -> None:
+        self._peer = director_peer(SERVICE, address, credentials)
+
+    async def __aenter__(self) -> "CheckpointClient":
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self._peer.__aexit__(*exception)
+
+    @property
+    def reached(self) -> bool:
+        """Whether there ever was a connection."""
+        return self._peer.reached
+
+    async def fetch(self, experiment: str, path: Path) -> None:
+        """Fetches the checkpoint of an experiment that has ended."""
+        await self._peer.download("ExportExperiment", pb.ExperimentRequest(experiment=experiment), path)
+
+    async def deliver(self, offer: CheckpointOffer, archive: Path) -> ExperimentSummary:
+        """Delivers a checkpoint; the answer comes when the experiment is durably there."""
+        answer = await self._peer.upload("ImportExperiment", checkpoint_to(offer), archive, offer.manifest)
+        return summary_from(pb.ExperimentSummary.FromString(answer))
+
+
+class CheckpointServicer:
+    """Carries the calls of the wire to the Director."""
+
+    def __init__(self, checkpoints: CheckpointPort) -> None:
+        self._checkpoints = checkpoints
+        self._road = Road(Lanes())
+
+    async def export_experiment(self, call: Call) -> None:
+        """Serves the checkpoint of an experiment."""
+        request = pb.ExperimentRequest.FromString(await call.receive() or b"")
+        async with self._checkpoints.exported(request.experiment) as path:
+            await serve_file(call, path, await described(path), self._road)
+
+    async def import_experiment(self, call: Call) -> None:
+        """Takes a checkpoint and answers with the experiment."""
+        offer = checkpoint_from(pb.ImportRequest.FromString(await call.receive() or b""))
+        landing = await self._checkpoints.expect_checkpoint(call.caller.name, offer)
+        await take_file(call, landing, offer.manifest, self._road, durable=True)
+        summary = await self._checkpoints.take_checkpoint(call.caller.name, offer)
+        await call.send(summary_to(summary).SerializeToString())

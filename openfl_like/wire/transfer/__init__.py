@@ -1,0 +1,1 @@
+"""Files between processes: manifests, wanted chunks, data connections. Imported by `wire` alone."""

@@ -1,0 +1,212 @@
+"""The serving side of data connections: tickets are given out by calls and redeemed at a port of their own."""
+
+import asyncio
+import contextlib
+import functools
+import logging
+import secrets
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Self
+
+from openfl_like.errors import ConflictError, FederationError, TransferError
+from openfl_like.pki.files import Credentials
+from openfl_like.pki.peer import PeerVerifier
+from openfl_like.pki.roles import Identity
+from openfl_like.wire.channel import backoff
+from openfl_like.wire.tls import peer_pem, server_context
+from openfl_like.wire.transfer.data_connection import SECRET_BYTES, BrokenConnectionError, DataConnection
+
+log = logging.getLogger(__name__)
+HANDSHAKE_S = 10.0
+PRESENT_S = 15.0
+MOST_CONNECTIONS = 1024
+MOST_THREADS = 256
+"""Threads exist only as long as that many transfers run at once; slow ones must not keep others waiting."""
+
+
+@dataclass(eq=False, slots=True)
+class Ticket:
+    """Stands for one transfer of one caller until it is redeemed or its call ends.
+
+    Attributes:
+        caller: Only this peer's connection may redeem it.
+        secret: What the peer has to say.
+        port: Where.
+    """
+
+    caller: Identity
+    secret: bytes
+    port: int
+    _presented: asyncio.Future[DataConnection] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+    _kept: asyncio.Future[bool] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    async def carry(self, work: Callable[[DataConnection], None]) -> None:
+        """Waits for the peer's connection and has a thread move bytes over it.
+
+        Raises:
+            TransferError: If the peer does not come, or its connection breaks.
+        """
+        try:
+            async with asyncio.timeout(PRESENT_S):
+                connection = await self._presented
+        except TimeoutError:
+            raise TransferError(f"no data connection came within {PRESENT_S:g} s") from None
+        try:
+            await connection.run(lambda: work(connection))
+        except BrokenConnectionError as error:
+            raise TransferError(f"the data connection broke: {error}") from error
+        self._kept.set_result(True)
+
+    async def present(self, connection: DataConnection) -> bool:
+        """Hands the peer's connection over; gives whether it is still of use when the transfer is over."""
+        if self._presented.done():  # its call has just given up
+            return False
+        self._presented.set_result(connection)
+        return await self._kept
+
+    def end(self) -> None:
+        """The call is over; a connection that has not done its work is not of use any more."""
+        if not self._kept.done():
+            self._kept.set_result(False)
+
+
+class DataServer:
+    """Listens for data connections; an async context manager.
+
+    Args:
+        host: Where to listen.
+        port: The port; 0 takes a free one.
+        credentials: Certificate and key of this side.
+        verifier: Establishes who a peer is, and knows what was revoked; None: one of its own that knows of nothing.
+
+    Raises:
+        ConflictError: If the port is taken.
+    """
+
+    def __init__(self, host: str, port: int, credentials: Credentials, verifier: PeerVerifier | None = None) -> None:
+        self._context = server_context(credentials)
+        self._verifier = verifier or PeerVerifier(credentials.trust)
+        try:
+            family, _, _, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
+            self._listener = socket.create_server(address[:2], family=family, backlog=256)
+        except OSError as error:
+            raise ConflictError(
+                f"cannot listen on {host}:{port} for data connections",
+                cure="another process has the port, or the host is not of this machine; choose another data port",
+            ) from error
+        self._listener.settimeout(0.0)
+        self.port: int = self._listener.getsockname()[1]
+        self._tickets: dict[bytes, Ticket] = {}
+        self._serving: set[asyncio.Task[None]] = set()
+        self._pool = ThreadPoolExecutor(MOST_THREADS, "data")
+
+    async def __aenter__(self) -> Self:
+        self._accepting = asyncio.create_task(self._accept())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in (self._accepting, *self._serving):
+            task.cancel()
+        await asyncio.gather(self._accepting, *self._serving, return_exceptions=True)
+        self._listener.close()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    @contextlib.contextmanager
+    def ticket(self, caller: Identity) -> Iterator[Ticket]:
+        """Gives a ticket that is good for one transfer within the block."""
+        ticket = Ticket(caller, secrets.token_bytes(SECRET_BYTES), self.port)
+        self._tickets[ticket.secret] = ticket
+        try:
+            yield ticket
+        finally:
+            self._tickets.pop(ticket.secret, None)
+            ticket.end()
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        async for _ in backoff():
+            try:
+                while True:
+                    self._take((await loop.sock_accept(self._listener))[0])
+            except OSError as error:  # too many open files, for one: it passes
+                log.warning("no data connection can be accepted: %s; trying again", error)
+
+    def _take(self, raw: socket.socket) -> None:
+        if len(self._serving) >= MOST_CONNECTIONS:
+            raw.close()
+            return
+        task = asyncio.create_task(self._serve(raw))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+
+    async def _serve(self, raw: socket.socket) -> None:
+        """Holds one peer's connection until it ends, and closes it."""
+        raw.settimeout(0.0)
+        connection = raw
+        try:
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            connection = tls = self._context.wrap_socket(raw, server_side=True, do_handshake_on_connect=False)
+            await self._redeem(tls)
+        except TimeoutError:
+            log.info("a data connection was refused: no ticket came within %g s", HANDSHAKE_S)
+        except (OSError, FederationError) as error:
+            log.info("a data connection was refused: %s", error)
+        except Exception:
+            log.exception("a data connection failed")
+        finally:
+            connection.close()
+
+    async def _redeem(self, tls: ssl.SSLSocket) -> None:
+        """A ticket, its transfer, the next ticket."""
+        async with asyncio.timeout(HANDSHAKE_S):
+            await _ready(tls, tls.do_handshake)
+            ticket = await self._next(tls)
+        while ticket is not None and await ticket.present(DataConnection(tls, self._pool)):
+            tls.settimeout(0.0)
+            ticket = await self._next(tls)
+
+    async def _next(self, tls: ssl.SSLSocket) -> Ticket | None:
+        """Reads the next secret and gives its ticket; None when the peer has closed the connection.
+
+        Raises:
+            UnauthenticatedError: If the peer's certificate is not one of this federation's.
+            CertificateExpiredError: If it is not valid any more.
+            TransferError: If there is no such ticket for this peer.
+        """
+        secret = b""
+        while len(secret) < SECRET_BYTES:
+            more = await _ready(tls, functools.partial(tls.recv, SECRET_BYTES - len(secret)))
+            if not more:
+                return None
+            secret += more
+        caller = self._verifier.identify(peer_pem(tls), datetime.now(UTC))
+        ticket = self._tickets.get(secret)
+        if ticket is None or ticket.caller != caller:
+            raise TransferError(f"{caller.uri} has no such ticket")
+        return self._tickets.pop(secret)
+
+
+async def _ready(tls: ssl.SSLSocket, step: Callable[[], bytes | None]) -> bytes | None:
+    """Repeats a step of a socket that does not block until it has what it needs."""
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            return step()
+        except ssl.SSLWantReadError:
+            watch, leave = loop.add_reader, loop.remove_reader
+        except ssl.SSLWantWriteError:
+            watch, leave = loop.add_writer, loop.remove_writer
+        woken = asyncio.Event()
+        watch(tls, woken.set)
+        try:
+            await woken.wait()
+        finally:
+            leave(tls)

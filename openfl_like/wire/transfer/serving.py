@@ -1,0 +1,126 @@
+"""The serving side of a file's way: what its call says, and the chunks by data connection or as frames of gRPC."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from openfl_like.federation.ports import Landing
+from openfl_like.pki.roles import Identity
+from openfl_like.tensors.manifest import Manifest
+from openfl_like.wire.convert.values import manifest_to
+from openfl_like.wire.protos import federation_pb2 as pb
+from openfl_like.wire.server import Call
+from openfl_like.wire.transfer.chunks import (
+    asks,
+    chunks_of,
+    every_chunk,
+    read_chunks,
+    receive_file,
+    wanted,
+    write_chunks,
+)
+from openfl_like.wire.transfer.data_connection import DataConnection
+from openfl_like.wire.transfer.data_server import DataServer, Ticket
+from openfl_like.wire.transfer.limit import Lane, Lanes
+
+
+@dataclass(frozen=True, slots=True)
+class Road:
+    """What the files of a server travel on.
+
+    Attributes:
+        lanes: How many at once.
+        data: Where clients may connect for the chunks; without it gRPC carries them.
+    """
+
+    lanes: Lanes
+    data: DataServer | None = None
+
+    @contextmanager
+    def ticket(self, caller: Identity) -> Iterator[Ticket | None]:
+        """Gives a ticket for one file, if there is a data port."""
+        with nullcontext() if self.data is None else self.data.ticket(caller) as ticket:
+            yield ticket
+
+
+async def serve_file(call: Call, path: Path, manifest: Manifest, road: Road) -> None:
+    """Answers a download: sends the manifest, reads the wants, sends the chunks."""
+    if not asks(manifest):
+        await call.send(manifest_to(manifest).SerializeToString())
+        async for frame in chunks_of(path, manifest, every_chunk(manifest)):
+            await call.send(frame)
+        return
+    with road.ticket(call.caller) as ticket:
+        offer = manifest_to(manifest)
+        offer.ticket.CopyFrom(_message(ticket))
+        await call.send(offer.SerializeToString())
+        wants = pb.Wants.FromString(await call.receive() or b"")
+        indices = tuple(wants.chunks)
+        async with road.lanes.lane() as lane:
+            if wants.by_ticket and ticket is not None:
+                await ticket.carry(lambda connection: _send(connection, path, manifest, indices, lane))
+                return
+            async for frame in chunks_of(path, manifest, indices):
+                await call.send(frame)
+                lane.moved(len(frame))
+
+
+async def take_file(call: Call, landing: Landing, manifest: Manifest, road: Road, *, durable: bool = False) -> None:
+    """Takes an upload: says which chunks are wanted and receives them; a complete file is not received again."""
+    if not asks(manifest):
+        if not landing.complete:
+            await receive_file(landing.path, manifest, every_chunk(manifest), call.receive, durable=durable)
+        return
+    async with road.lanes.lane() as lane:
+        with road.ticket(call.caller) as ticket:
+            indices = () if landing.complete else await wanted(landing.path, manifest, landing.spare)
+            await call.send(pb.Wants(chunks=indices, ticket=_message(ticket)).SerializeToString())
+            if landing.complete:
+                return
+            frames = _Frames(call, lane)
+            if ticket is not None and indices and await frames.go_elsewhere():
+                await ticket.carry(lambda connection: _receive(connection, landing.path, manifest, indices, lane))
+            else:
+                await receive_file(landing.path, manifest, indices, frames.next, durable=durable)
+
+
+@dataclass(slots=True)
+class _Frames:
+    """The frames of an upload, unless its client has them go over a data connection."""
+
+    call: Call
+    lane: Lane
+    _first: bytes | None = None
+
+    async def go_elsewhere(self) -> bool:
+        """Whether the client says so, with an empty frame."""
+        self._first = await self.next()
+        return self._first == b""
+
+    async def next(self) -> bytes | None:
+        """Gives the next frame, or None when there are no more."""
+        if self._first is not None:
+            frame, self._first = self._first, None
+            return frame
+        received: bytes | None = await self.call.receive()
+        self.lane.moved(len(received or b""))
+        return received
+
+
+def _message(ticket: Ticket | None) -> pb.Ticket:
+    return pb.Ticket() if ticket is None else pb.Ticket(secret=ticket.secret, port=ticket.port)
+
+
+def _send(connection: DataConnection, path: Path, manifest: Manifest, indices: tuple[int, ...], lane: Lane) -> None:
+    for chunk in read_chunks(path, manifest, indices):
+        connection.send(chunk)
+        lane.moved(len(chunk))
+
+
+def _receive(connection: DataConnection, path: Path, manifest: Manifest, indices: tuple[int, ...], lane: Lane) -> None:
+    def fill(buffer: memoryview) -> None:
+        connection.fill(buffer)
+        lane.moved(len(buffer))
+
+    write_chunks(path, manifest, indices, fill)

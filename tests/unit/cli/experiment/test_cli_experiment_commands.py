@@ -1,0 +1,474 @@
+"""What the commands print: tables for people, JSON that parses, and an exit that says how it went."""
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from openfl_like.api import federation as api
+from openfl_like.cli import status as cli_status
+from openfl_like.cli.main import fx
+from openfl_like.cli.status import _own_warnings as own_warnings
+from openfl_like.errors import (
+    MEANINGS,
+    ExperimentCancelledError,
+    ExperimentDegradedError,
+    ExperimentFailedError,
+    FederationError,
+    UsageError,
+)
+from openfl_like.federation.events import ModelVersion, Status
+from openfl_like.federation.history.rounds import Contribution, RoundRecord
+from openfl_like.federation.parties import (
+    DeviceStatistics,
+    DirectorStatus,
+    EnvoyDetail,
+    EnvoyRecord,
+    EventRecord,
+    ExperimentRecord,
+    ExperimentSummary,
+    LogLines,
+    PublishedVersion,
+    ShardFacts,
+)
+from openfl_like.pki.roles import Role
+from openfl_like.testing.certificates import ThrowAwayFederation
+
+ROUND = {
+    "round": 1,
+    "metrics": {"accuracy": 0.5, "validate.accuracy": 0.4},
+    "contributors": ["bern"],
+    "absent": {"zurich": "left: no power"},
+    "best": True,
+    "seconds": 1.25,
+}
+EVENTS = [
+    EventRecord(1, 1.0, "collaborator_joined", {"collaborator": "bern"}),
+    EventRecord(2, 2.0, "assignment_sent", {"collaborator": "bern"}),
+    EventRecord(3, 3.0, "round_finished", ROUND),
+]
+
+FAILURE = [
+    EventRecord(1, 1.0, "experiment_started", {"expected": ["bern"]}),
+    EventRecord(2, 1_700_000_000.0, "collaborator_absent", {
+        "round": 2, "phase": "train", "collaborator": "bern", "reason": "failed in task 'train': ValueError: two",
+    }),
+]  # fmt: skip
+
+
+def summary(status: Status = Status.QUEUED, reason: str = "") -> ExperimentSummary:
+    return ExperimentSummary("digits-1", "digits", status, reason, "alice", 1_700_000_000.0, plan_digest="ab")
+
+
+class FakeFederation:
+    """`api.Federation` with a Director that answers at once."""
+
+    end = summary(Status.FINISHED, "all rounds")
+    asked: "list[object]"
+
+    def __init__(self, director: str, certificates: Path) -> None:
+        FakeFederation.asked = [director, certificates]
+
+    def __enter__(self) -> "FakeFederation":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        return None
+
+    def submit(
+        self,
+        plan: Path,
+        overrides: tuple[str, ...],
+        *,
+        initial_model: Path | None = None,
+        evaluate: dict[str, Path] | None = None,
+    ) -> ExperimentSummary:
+        self.asked += [plan, overrides, *([initial_model] if initial_model else [])]
+        self.asked += [evaluate] if evaluate is not None else []
+        return summary()
+
+    def experiments(self) -> list[ExperimentSummary]:
+        return [summary(), summary(Status.FAILED, "no sites")]
+
+    def experiment(self, _: str) -> ExperimentRecord:
+        version = PublishedVersion(ModelVersion(1, "dd", {"accuracy": 0.5}, best=True), "5a" * 32, 2.0)
+        surplus = {"bern": {"late": 2, "repeated": 3}, "zurich": {"unasked": 1}}
+        return ExperimentRecord(self.end, (version,), "{}", surplus)
+
+    def watch(self, _: str, after: int = 0, *, stored: bool = False) -> Iterator[ExperimentSummary | EventRecord]:
+        yield summary()
+        yield from FAILURE if stored else ()
+        yield from (event for event in EVENTS if event.sequence > after and not stored)
+        yield self.end
+
+    def rounds(self, _: str) -> Iterator[RoundRecord]:
+        parts = {"bern": Contribution(1.0, "b3" * 32)}
+        away = {"zurich": "left: no power"}
+        yield RoundRecord(1, "dd", {"accuracy": 0.5}, ("bern", "zurich"), parts, away, ("bern",), away)
+        yield RoundRecord(2, "de", {}, ("bern",), parts, {}, (), {"bern": "failed in task 'validate': boom"})
+
+    def logs(self, experiment: str, source: str, *, role: str = "", follow: bool = False) -> Iterator[LogLines]:
+        self.asked += [role, follow]
+        yield LogLines(experiment, source or "aggregator", ("one", "two \x1b[2J"), "worker", 8)
+
+    def cancel(self, _: str) -> ExperimentSummary:
+        return summary(Status.CANCELLED, "cancelled by alice")
+
+    def resume(self, _: str) -> ExperimentSummary:
+        return summary(reason="resumed by alice")
+
+    @property
+    def checkpoints(self) -> "FakeFederation":
+        return self
+
+    def fetch(self, experiment: str, path: Path) -> Path:
+        path.write_text(experiment)
+        return path
+
+    def deliver(self, path: Path) -> ExperimentSummary:
+        self.asked.append(path)
+        return summary(Status.CANCELLED, "cancelled by bob")
+
+    def model(self, _: str, which: str, path: Path) -> Path:
+        path.write_text(which)
+        return path
+
+    def status(self) -> DirectorStatus:
+        return DirectorStatus("0.1", ("there is no room on the disk of /var/fx",), queued=3, running=1, envoys=2)
+
+    def envoys(self) -> list[EnvoyRecord]:
+        devices = DeviceStatistics(cpu_percent=12.3, memory_total_bytes=4 << 30, memory_used_bytes=1 << 30)
+        facts = ShardFacts((8, 8), (), "digits", {"counts": {"train": 5}})
+        return [EnvoyRecord("bern", online=True, last_seen=1.0, shard=facts, devices=devices, running=("digits-1",))]
+
+    def envoy(self, name: str) -> EnvoyDetail:
+        return EnvoyDetail(replace(self.envoys()[0], name=name))
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    monkeypatch.setattr(api, "Federation", FakeFederation)
+    monkeypatch.setattr(FakeFederation, "end", summary(Status.FINISHED, "all rounds"))
+    monkeypatch.chdir(tmp_path)
+    ends = ("the certificate of fx://h/user/alice ends on 2026-12-01 00:00 UTC: renew it",)
+    monkeypatch.setattr(cli_status, "_own_warnings", lambda _: ends)
+
+    def invoke(*words: str, **environment: str) -> Result:
+        where = {"FX_DIRECTOR": "director:1", "FX_CERTIFICATES": "certs/user/alice"} | environment
+        return CliRunner(env=where).invoke(fx, list(words), standalone_mode=False)
+
+    return invoke
+
+
+def fine(result: Result) -> str:
+    assert result.exception is None, result.exception
+    return result.stdout
+
+
+def failed(result: Result) -> FederationError:
+    assert isinstance(result.exception, FederationError)
+    return result.exception
+
+
+def data(result: Result) -> Any:  # noqa: ANN401 (JSON)
+    """The data of the one document that a command has printed with --json."""
+    document = json.loads(fine(result))
+    assert document["ok"] is True
+    assert sorted(document) == ["data", "ok"]
+    return document["data"]
+
+
+COMMANDS = {
+    "experiment submit": ["plan.yaml"],
+    "experiment evaluate": ["plan.yaml", "-m", "all=model.safetensors"],
+    "experiment list": [],
+    "experiment show": ["digits-1"],
+    "experiment watch": ["digits-1"],
+    "experiment why": ["digits-1"],
+    "experiment logs": ["digits-1"],
+    "experiment cancel": ["digits-1"],
+    "experiment resume": ["digits-1"],
+    "experiment model": ["digits-1"],
+    "experiment export": ["digits-1"],
+    "experiment import": ["checkpoint.tar"],
+    "envoy list": [],
+    "envoy show": ["bern"],
+    "experiment rounds": ["digits-1"],
+    "status": [],
+}
+
+
+STREAMS = ("experiment watch", "experiment logs")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_json_is_one_document_or_a_line_for_each_thing_and_nothing_else_is_on_stdout(run: Run, command: str) -> None:
+    result = run(*command.split(), *COMMANDS[command], "--json")
+    if command not in STREAMS:
+        assert isinstance(data(result), dict | list)
+        assert result.stdout.count("\n") == 1
+        return
+    values = [json.loads(line) for line in fine(result).splitlines()]
+    assert values
+    assert all(isinstance(value, dict) and "ok" not in value for value in values)
+
+
+@pytest.mark.parametrize("command", ["submit plan.yaml", "resume digits-1"])
+def test_who_follows_gets_lines_with_what_happens(run: Run, command: str) -> None:
+    values = [json.loads(line) for line in fine(run("experiment", *command.split(), "-w", "--json")).splitlines()]
+    assert [value["kind"] for value in values][::4] == ["summary", "summary"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_without_json_people_can_read_it(run: Run, command: str) -> None:
+    output = fine(run(*command.split(), *COMMANDS[command]))
+    assert output
+    assert "ExperimentSummary(" not in output
+    assert "<Status." not in output
+
+
+def test_where_and_who_come_from_options_or_the_environment(run: Run) -> None:
+    fine(run("experiment", "list"))
+    assert FakeFederation.asked == ["director:1", Path("certs/user/alice")]
+    fine(run("experiment", "list", "-d", "elsewhere:2", "--certificates", "mine"))
+    assert FakeFederation.asked == ["elsewhere:2", Path("mine")]
+
+
+def test_the_only_user_certificate_is_taken(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "certs" / "user" / "alice").mkdir(parents=True)
+    fine(run("experiment", "list", FX_CERTIFICATES=""))
+    assert FakeFederation.asked[1] == Path("certs/user/alice")
+    (tmp_path / "certs" / "user" / "bob").mkdir()
+    error = failed(run("experiment", "list", FX_CERTIFICATES=""))
+    assert isinstance(error, UsageError)
+    assert "there are alice, bob below certs/user (name it with --certificates" in str(error)
+
+
+def test_submit_prints_the_id_for_scripts(run: Run) -> None:
+    assert fine(run("experiment", "submit", "plan.yaml", "-s", "seed=1", "-s", "name=x")) == "digits-1\n"
+    assert FakeFederation.asked[2:] == [Path("plan.yaml"), ("seed=1", "name=x")]
+
+
+def test_models_to_evaluate_are_named(run: Run) -> None:
+    assert fine(run("experiment", "evaluate", "plan.yaml", "-m", "a=x", "-m", "b=y/z")) == "digits-1\n"
+    assert FakeFederation.asked[2:] == [Path("plan.yaml"), (), {"a": Path("x"), "b": Path("y/z")}]
+    assert isinstance(failed(run("experiment", "evaluate", "plan.yaml", "-m", "a")), UsageError)
+
+
+def test_show_has_the_matrix_of_given_models(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = {"bern": {"all": {"accuracy": 0.5}, "own": {"accuracy": 0.75}}}
+    version = PublishedVersion(ModelVersion(1, "dd", {"accuracy@all": 0.5}), "5a" * 32, 2.0)
+    record = ExperimentRecord(FakeFederation.end, (version,), "{}", {})
+    asked: list[str] = []
+
+    def experiment(_: FakeFederation, name: str) -> ExperimentRecord:
+        asked.append(name)
+        return record
+
+    monkeypatch.setattr(FakeFederation, "experiment", experiment)
+    monkeypatch.setattr(FakeFederation, "rounds", lambda *_: iter([RoundRecord(1, "dd", matrix=matrix)]))
+    assert data(run("experiment", "show", "digits-1", "--json"))["matrix"] == matrix
+    assert asked == ["digits-1"]
+    assert "bern  accuracy 0.5  accuracy 0.75" in fine(run("experiment", "show", "digits-1"))
+
+
+def test_watch_shows_a_line_per_event_that_people_need(run: Run) -> None:
+    assert fine(run("experiment", "watch", "digits-1")).splitlines() == [
+        "bern joined",
+        "round   1    1.25 s  accuracy 0.5  best so far  [bern; without zurich (left: no power)]",
+    ]
+    assert "bern joined" not in fine(run("experiment", "watch", "digits-1", "--after", "1"))
+
+
+def test_watch_as_json_has_every_event_and_both_summaries(run: Run) -> None:
+    values = [json.loads(line) for line in fine(run("experiment", "watch", "digits-1", "--json")).splitlines()]
+    assert [value["kind"] for value in values] == [
+        "summary", "collaborator_joined", "assignment_sent", "round_finished", "summary",
+    ]  # fmt: skip
+    assert values[-1]["status"] == "FINISHED"
+    assert values[3]["fields"] == ROUND
+
+
+@pytest.mark.parametrize(
+    "words", [("watch", "digits-1"), ("submit", "plan.yaml", "--watch"), ("resume", "digits-1", "--watch")]
+)
+@pytest.mark.parametrize(
+    ("status", "kind"), [(Status.FAILED, ExperimentFailedError), (Status.CANCELLED, ExperimentCancelledError)]
+)
+def test_the_exit_says_how_it_ended(
+    run: Run, words: tuple[str, ...], status: Status, kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeFederation, "end", summary(status, "site 'bern': no data"))
+    error = failed(run("experiment", *words))
+    assert type(error) is kind
+    assert "site 'bern': no data" in str(error)
+
+
+def test_finished_on_fewer_sites_than_asked_has_an_exit_code_of_its_own(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end = replace(summary(Status.FINISHED, "all"), degraded=True, shortfalls={"bern": "round 2: left"})
+    monkeypatch.setattr(FakeFederation, "end", end)
+    error = failed(run("experiment", "watch", "digits-1"))
+    assert isinstance(error, ExperimentDegradedError)
+    assert "FINISHED (DEGRADED): all; site 'bern': round 2: left" in str(error)
+    assert MEANINGS[type(error)].exit_code == 7
+    assert "FINISHED (DEGRADED)" in fine(run("experiment", "show", "digits-1"))
+    assert data(run("experiment", "show", "digits-1", "--json"))["summary"]["degraded"] is True
+
+
+def test_absences_of_each_round_are_shown_with_their_reasons(run: Run) -> None:
+    title, head, first, second = fine(run("experiment", "rounds", "digits-1")).splitlines()
+    assert (title, head.split()) == (
+        "rounds",
+        ["round", "selected", "contributors", "absent", "evaluated", "by", "not", "evaluated", "by"],
+    )
+    assert re.split(r"\s{2,}", first) == ["1", "bern, zurich", "bern 1", "zurich: left: no power", "bern"]
+    assert second.endswith("bern: failed in task 'validate': boom")
+    one, _ = data(run("experiment", "rounds", "digits-1", "--json"))
+    assert one["contributors"] == {"bern": {"weight": 1.0, "digest": "b3" * 32}}
+    assert one["absent"] == one["unevaluated"] == {"zurich": "left: no power"}
+
+
+def test_the_model_s_file_and_checksum_are_told(run: Run, tmp_path: Path) -> None:
+    found = data(run("experiment", "model", "digits-1", "--which", "last", "--json"))
+    assert found["file"] == "digits-1-last.safetensors"
+    assert (tmp_path / found["file"]).read_text() == "last"
+    assert found["bytes"] == 4
+    assert len(found["sha256"]) == 64
+
+
+def test_a_checkpoint_is_written_where_it_is_wanted(run: Run, tmp_path: Path) -> None:
+    assert data(run("experiment", "export", "digits-1", "--json"))["file"] == "digits-1.tar"
+    fine(run("experiment", "export", "digits-1", "-o", "out.tar"))
+    assert (tmp_path / "out.tar").read_text() == (tmp_path / "digits-1.tar").read_text() == "digits-1"
+    error = failed(run("experiment", "export", "digits-1", "-o", "nowhere/out.tar"))
+    assert "there is no folder" in str(error)
+
+
+def test_import_prints_the_id_for_scripts(run: Run) -> None:
+    assert fine(run("experiment", "import", "checkpoint.tar")) == "digits-1\n"
+    assert FakeFederation.asked[2:] == [Path("checkpoint.tar")]
+    assert data(run("experiment", "import", "c.tar", "--json"))["status"] == "CANCELLED"
+
+
+def test_updates_that_could_not_count_are_shown_for_each_site(run: Run) -> None:
+    lines = fine(run("experiment", "show", "digits-1")).splitlines()
+    assert "update surplus  bern: 2 late, 3 repeated; zurich: 1 unasked" in lines
+    found = data(run("experiment", "show", "digits-1", "--json"))["update_surplus"]
+    assert found == {"bern": {"late": 2, "repeated": 3}, "zurich": {"unasked": 1}}
+
+
+def test_logs_name_their_source(run: Run) -> None:
+    assert fine(run("experiment", "logs", "digits-1", "--site", "bern")) == "bern: one\nbern: two \\x1b[2J\n"
+    assert FakeFederation.asked[2:] == ["", False]
+    fine(run("experiment", "logs", "-f", "digits-1", "--role", "worker"))
+    assert FakeFederation.asked[2:] == ["worker", True]
+
+
+def test_what_a_site_says_cannot_steer_the_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    evil = "\x1b[2J\x9bno\rdata\u202e"
+    monkeypatch.setattr(FakeFederation, "end", summary(Status.FAILED, evil))
+    told = EventRecord(1, 1.0, "collaborator_left", {"collaborator": "bern", "reason": evil + "\n"})
+    monkeypatch.setattr(FakeFederation, "watch", lambda *_, **__: iter([told, summary(Status.FAILED, evil)]))
+    shown = [run("experiment", *words).stdout for words in (("show", "d"), ("list",), ("watch", "d"), ("cancel", "d"))]
+    shown[-1] += run("envoy", "list").stdout
+    assert "\\x1b[2J\\x9bno\\rdata\\u202e" in shown[0]
+    assert not set("".join(shown)) & set("\x1b\x9b\r\u202e")
+
+
+def test_why_names_the_first_cause_with_the_log_of_its_site(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    reason = "round 2: 1 of 1 updates is needed, 0 can come: site 'bern' failed in task 'train': ValueError: two"
+    monkeypatch.setattr(FakeFederation, "end", summary(Status.FAILED, reason))
+    found = fine(run("experiment", "why", "digits-1"))
+    assert found.splitlines() == [
+        "digits-1 is FAILED: it FAILED: site 'bern', train, round 2: ValueError: two",
+        "what       two",
+        "exception  ValueError",
+        "site       bern",
+        "phase      train",
+        "round      2",
+        "when       2023-11-14 22:13:20",
+        "from the log of bern:",
+        "  one",
+        "  two \\x1b[2J",
+    ]
+    told = data(run("experiment", "why", "digits-1", "--json"))
+    assert (told["verdict"], told["cause"]["site"], told["evidence"]["lines"][0]) == ("failed", "bern", "one")
+
+
+def test_why_says_that_nothing_went_wrong_or_what_it_waits_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert fine(run("experiment", "why", "digits-1")) == "digits-1 is FINISHED: nothing went wrong: all rounds\n"
+    monkeypatch.setattr(FakeFederation, "end", summary())
+    assert "it waits for the Director: there is no room on the disk" in fine(run("experiment", "why", "digits-1"))
+    healthy = DirectorStatus("0.1")
+    monkeypatch.setattr(FakeFederation, "status", lambda _: healthy)
+    first = replace(summary(Status.RUNNING), id="digits-0")
+    monkeypatch.setattr(FakeFederation, "experiments", lambda _: [first, summary()])
+    assert "it is queued: its turn comes after digits-0" in fine(run("experiment", "why", "digits-1"))
+
+
+def test_one_look_shows_the_whole_federation(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time()
+    bern = FakeFederation.envoys(FakeFederation("", Path()))[0]
+    monkeypatch.setattr(FakeFederation, "envoys", lambda _: [bern, replace(bern, name="zurich", online=False)])
+    ended = [replace(summary(Status.FINISHED, "all"), id=f"old-{age}", ended_at=now - age) for age in (90_000, 60, 30)]
+    both = [*ended, replace(summary(Status.RUNNING), id="now-1"), summary()]
+    monkeypatch.setattr(FakeFederation, "experiments", lambda _: both)
+    told = fine(run("status")).splitlines()
+    assert told[:4] == [
+        "director at director:1: degraded, version 0.1",
+        "problem: there is no room on the disk of /var/fx",
+        "ends soon: the certificate of fx://h/user/alice ends on 2026-12-01 00:00 UTC: renew it",
+        "",
+    ]
+    assert "envoys: 1 connected, 1 away" in told
+    assert any(line.split()[:2] == ["zurich", "away"] for line in told)
+    assert "experiments: 1 running, 1 queued, 2 ended within a day" in told
+    assert [line.split()[0] for line in told[-4:]] == ["now-1", "digits-1", "old-30", "old-60"]
+    found = data(run("status", "--json"))
+    assert found["director"] == {
+        "address": "director:1", "health": "degraded", "version": "0.1",
+        "problems": ["there is no room on the disk of /var/fx"],
+    }  # fmt: skip
+    assert [item["id"] for item in found["experiments"]["ended"]] == ["old-30", "old-60"]
+    assert [item["name"] for item in found["envoys"]["away"]] == ["zurich"]
+    assert len(found["ends"]) == 1
+
+
+def test_only_a_certificate_of_one_s_own_that_ends_soon_is_told_of(tmp_path: Path) -> None:
+    federation = ThrowAwayFederation(tmp_path)
+    fresh = federation.folder(federation.credentials(Role.USER, "alice"))
+    assert own_warnings(fresh) == ()
+    begin, week = datetime.now(UTC) - timedelta(days=100), timedelta(days=105)
+    old = ThrowAwayFederation(tmp_path / "old", "hospitals", begin)
+    (text,) = own_warnings(old.folder(old.credentials(Role.USER, "bob", lifetime=week, now=begin)))
+    assert text.startswith("the certificate of fx://hospitals/user/bob ends on ")
+
+
+def test_the_table_of_envoys(run: Run) -> None:
+    output = fine(run("envoy", "list"))
+    title, head, row = output.splitlines()
+    assert (title, head.split()[:2]) == ("envoys", ["envoy", "online"])
+    assert re.split(r"  +", row) == ["bern", "yes", "train 5", "8x8", "12 %", "1.0/4.0", "none", "digits-1"]
+
+
+def test_one_envoy_is_shown_line_by_line(run: Run) -> None:
+    lines = dict(re.split(r"  +", line, maxsplit=1) for line in fine(run("envoy", "show", "bern")).splitlines())
+    assert (lines["envoy"], lines["memory"], lines["running"]) == ("bern", "1.0 of 4.0 GiB", "digits-1")
+
+
+def test_installed_templates_as_json(run: Run) -> None:
+    names = {row["template"] for row in data(run("workspace", "templates", "--json"))}
+    assert "torch_digits" in names

@@ -1,0 +1,187 @@
+"""Why an experiment is as it is: every transcript has an answer, and so has what the Director alone can tell."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from openfl_like.federation.events import Status
+from openfl_like.federation.history.cause import Cause, Verdict, Why, excerpt, explain, split_error
+from openfl_like.federation.parties import EventRecord, ExperimentSummary
+
+TRANSCRIPTS = Path(__file__).parents[3] / "golden" / "transcripts"
+BASE = ExperimentSummary("e-1", "e", Status.RUNNING, "", "ada", 1.0, started_at=2.0)
+
+
+def history(*events: tuple[str, dict[str, object]]) -> list[EventRecord]:
+    return [EventRecord(number, float(number), kind, fields) for number, (kind, fields) in enumerate(events, 1)]
+
+
+def transcript(name: str) -> list[EventRecord]:
+    announced = [line.split("announce ", 1)[1] for line in (TRANSCRIPTS / f"{name}.txt").read_text().splitlines()
+                 if line.startswith("    announce ")]  # fmt: skip
+    return history(*((kind, json.loads(fields)) for kind, _, fields in (line.partition(" ") for line in announced)))
+
+
+def summary_of(events: Sequence[EventRecord]) -> ExperimentSummary:
+    """What the Director says after these events."""
+    last = events[-1]
+    if last.kind != "experiment_ended":
+        return BASE
+    told = json.loads(json.dumps(last.fields))
+    status = Status(told["status"])
+    degraded = status is Status.FINISHED and bool(told["shortfalls"])
+    return replace(
+        BASE, status=status, reason=told["reason"], ended_at=99.0, degraded=degraded, shortfalls=told["shortfalls"]
+    )
+
+
+def why(events: Sequence[EventRecord]) -> Why:
+    return explain(summary_of(events), events)
+
+
+FAILED = {
+    "deadline_ends_the_experiment": "site 'a', train, round 1: sent no update within 30 s",
+    "initialising_falls_over_to_the_next_site": ("site 'a', initialise, round 0: ImportError: no module named 'torch'"),
+    "too_few_are_here_to_begin_a_round": "site 'b', round 2: left: connection lost",
+    "too_few_join": "site 'c', admission: 2 of 3 collaborators joined within 60 s",
+    "worker_raises_and_another_site_leaves": "site 'b', train, round 1: ValueError: boom",
+}
+DEGRADED = {
+    "deadline_goes_on_with_a_part": "site 'a', train, round 1: sent no update within 30 s",
+    "quorum_without_the_site_that_left": "site 'c', train, round 1: left: connection lost",
+    "restart_in_the_middle_of_a_round": (
+        "site 'b', evaluate, round 1: did not come back within 15 s after a restart of the aggregator"
+    ),
+    "update_is_refused": "site 'b', train, round 1: was refused: tensor 'w' holds a value that is not finite",
+}
+FINE: dict[str, tuple[str, ...]] = {
+    "cancelled_in_mid_round_and_resumed": (),
+    "failed_for_a_lost_site_and_resumed": ("site 'b' left and came back",),
+    "happy_path": (),
+    "late_joiner_takes_part_in_the_next_round": (),
+    "site_comes_back_in_time": ("site 'b' left and came back",),
+}
+CANCELLED = ("cancelled", "updates_that_cannot_count")
+WAITS = {
+    "late_and_unknown_sites_are_not_let_in": "round 0, initialise: it waits for the answers of a",
+    "repeated_and_late_updates": "round 2, train: it waits for the answers of a, b",
+}
+
+
+@pytest.mark.parametrize(("verdict", "table"), [(Verdict.FAILED, FAILED), (Verdict.DEGRADED, DEGRADED)])
+def test_the_first_cause_of_every_transcript_that_went_wrong(verdict: Verdict, table: dict[str, str]) -> None:
+    for name, text in table.items():
+        found = why(transcript(name))
+        assert (name, found.verdict, str(found.cause)) == (name, verdict, text)
+        assert text in found.sentence
+
+
+def test_nothing_went_wrong_in_the_others() -> None:
+    for name, mended in FINE.items():
+        found = why(transcript(name))
+        assert (name, found.verdict, found.cause, found.mended) == (name, Verdict.FINE, None, mended)
+        assert found.sentence.startswith("nothing went wrong: ")
+    for name in CANCELLED:
+        found = why(transcript(name))
+        assert (found.verdict, found.sentence) == (Verdict.CANCELLED, "nothing went wrong: cancelled by alice")
+    for name, sentence in WAITS.items():
+        found = why(transcript(name))
+        assert (name, found.verdict, found.sentence) == (name, Verdict.WAITS, sentence)
+
+
+def test_every_transcript_has_an_answer() -> None:
+    answered = {*FAILED, *DEGRADED, *FINE, *CANCELLED, *WAITS}
+    assert answered == {path.stem for path in TRANSCRIPTS.glob("*.txt")}
+
+
+ENDS = {
+    "2 collaborators are needed: site 'b' refused: E506: the requirements cannot be installed; site 'c' refused: no": (
+        Cause("E506: the requirements cannot be installed", "", "b", "environment", None, 99.0)
+    ),
+    "2 collaborators are needed: site 'b' its collaborator ended before it joined: exit code 4; last line: "
+    "ImportError: no module named 'x'": Cause("no module named 'x'", "ImportError", "b", "admission", None, 99.0),
+    "1 of 2 envoys were there within 60 s; missing: bern, basel": (
+        Cause("1 of 2 envoys were there within 60 s", "", "bern", "admission", None, 3.0, 3)
+    ),
+    "the aggregator ended: killed by SIGKILL; it ended 4 times without a finished round": (
+        Cause("exit code 70; last line: boom", "", "", "aggregator", 4, 5.0, 5)
+    ),
+    "round 4: the updates could not be combined: OSError: no": (Cause("no", "OSError", "", "aggregate", 4, 99.0)),
+    "the director failed: KeyError: 'x'": Cause("'x'", "KeyError", "", "director", None, 99.0),
+    "something new": Cause("something new", time=99.0),
+    "round 5: 2 of 2 updates are needed, 1 can come": Cause(
+        "2 of 2 updates are needed, 1 can come", round=5, time=99.0
+    ),
+}
+
+
+@pytest.mark.parametrize("reason", ENDS)
+def test_a_reason_that_only_the_director_can_give_is_taken_apart(reason: str) -> None:
+    told: list[tuple[str, dict[str, object]]] = [
+        ("experiment_queued", {"owner": "ada"}),
+        ("experiment_resumed", {"by": "ada"}),
+        ("experiment_waiting", {"online": [], "missing": ["bern"], "needed": 2, "timeout_s": 60.0}),
+        ("round_started", {"round": 4, "cohort": [], "quorum": 1}),
+        ("aggregator_lost", {"reason": "the aggregator ended: exit code 70; last line: boom", "restart": 1}),
+        ("aggregator_lost", {"reason": "the aggregator ended: killed by SIGKILL", "restart": 2}),
+    ]
+    summary = replace(BASE, status=Status.FAILED, reason=reason, ended_at=99.0)
+    assert explain(summary, history(*told)).cause == ENDS[reason]
+
+
+STARTED = ("experiment_started", {"expected": ["a", "b"], "rounds": 3})
+WAITING = ("experiment_waiting", {"online": ["a"], "missing": [], "needed": 3, "timeout_s": 60.0})
+ROUND = ("round_started", {"round": 2, "cohort": ["a", "b"], "quorum": 2})
+SENT = [("assignment_sent", {"round": 2, "phase": "train", "collaborator": name, "tasks": ["train"]}) for name in "ab"]
+LEFT = ("collaborator_left", {"collaborator": "a", "reason": "connection lost", "gone": False})
+LOST = ("aggregator_lost", {"reason": "the aggregator ended: killed by SIGKILL", "restart": 1})
+AWAITED: list[tuple[Status, list[tuple[str, dict[str, object]]], str, tuple[str, ...], float]] = [
+    (Status.QUEUED, [], "it is queued: its turn comes after e-0", ("e-0",), 1.0),
+    (Status.STARTING, [], "its Aggregator is being started", ("aggregator",), 2.0),
+    (Status.STARTING, [WAITING], "it waits up to 60 s for envoys: 2 more", (), 1.0),
+    (Status.RUNNING, [STARTED, ("collaborator_joined", {"collaborator": "a"})],
+     "it waits for collaborators to join: b", ("b",), 1.0),
+    (Status.RUNNING, [STARTED, ROUND, *SENT, LEFT],
+     "round 2, train: it waits for the answers of a, b (not connected: a)", ("a", "b"), 3.0),
+    (Status.RUNNING, [STARTED, ROUND, *SENT, LOST],
+     "its Aggregator was lost and is started again", ("aggregator",), 5.0),
+    (Status.RUNNING, [STARTED, ROUND], "round 2: it runs, and waits for no site", (), 2.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "told", "sentence", "names", "since"), AWAITED)
+def test_what_it_waits_for(
+    status: Status, told: list[tuple[str, dict[str, object]]], sentence: str, names: tuple[str, ...], since: float
+) -> None:
+    found = explain(replace(BASE, status=status), history(*told), ["e-0"])
+    assert (found.verdict, found.sentence, found.waits_for, found.since) == (Verdict.WAITS, sentence, names, since)
+    full = explain(replace(BASE, status=status), history(*told), [], ["there is no room on the disk of /var/fx"])
+    assert full.sentence == "it waits for the Director: there is no room on the disk of /var/fx"
+
+
+def test_what_was_mended_is_told() -> None:
+    told = history(STARTED, LOST, STARTED, ROUND)
+    assert explain(BASE, told).mended == ("the aggregator was lost and started again (1 times)",)
+
+
+def test_the_lines_that_quote_the_cause_are_given_and_those_before_them() -> None:
+    lines = [f"line {number}" for number in range(30)] + ["ValueError: boom", "round 3", "round 4"]
+    assert excerpt(lines, Cause("boom", "ValueError"), most=3) == ["line 28", "line 29", "ValueError: boom"]
+    assert excerpt(lines, Cause("left: connection lost"), most=2) == ["round 3", "round 4"]
+    assert excerpt([], Cause("boom")) == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        ("task 'train' raised ValueError: the scanner is on fire", ("ValueError", "the scanner is on fire")),
+        ("task 'train' raised KeyboardInterrupt", ("KeyboardInterrupt", "")),
+        ("raised torch.cuda.OutOfMemoryError: 2 GiB", ("torch.cuda.OutOfMemoryError", "2 GiB")),
+        ("its worker was ended: killed by SIGKILL", ("", "its worker was ended: killed by SIGKILL")),
+    ],
+)
+def test_an_exception_is_told_apart_from_its_message(reason: str, expected: tuple[str, str]) -> None:
+    assert split_error(reason) == expected

@@ -1,0 +1,105 @@
+"""The record of a round, read from the history of an experiment that a site left and another could not measure."""
+
+from openfl_like.federation.events import (
+    Announce,
+    CollaboratorJoined,
+    CollaboratorLeft,
+    Event,
+    ExperimentStarted,
+    ModelAggregated,
+    TaskFailed,
+    TimerFired,
+    UpdateCommitted,
+    UpdatesValidated,
+)
+from openfl_like.federation.experiment import Experiment
+from openfl_like.federation.history.rounds import Contribution, RoundRecord, round_records
+from openfl_like.federation.parties import EventRecord
+from openfl_like.federation.task import Phase, Update
+from openfl_like.plan.schema import Plan
+
+PLAN = Plan.model_validate(
+    {
+        "name": "demo",
+        "aggregator": {"settings": {"rounds_to_train": 1}},
+        "task_runner": {"template": "src.model:Runner"},
+        "data_loader": {"template": "src.model:Loader"},
+        "tasks": {"train": {"function": "train"}, "validate": {"function": "validate"}},
+        "participation": {"policy": "quorum", "min_updates": 1},
+    }
+)
+
+
+class History:
+    """Feeds an experiment of three sites that has an initial model, and keeps what it announces."""
+
+    def __init__(self) -> None:
+        self.experiment = Experiment("exp-1", PLAN, ("a", "b", "c"), "given")
+        self.events: list[EventRecord] = []
+        self.feed(ExperimentStarted(), *(CollaboratorJoined(name) for name in "abc"))
+
+    def feed(self, *events: Event) -> None:
+        for event in events:
+            for command in self.experiment.handle(event, 0.0):
+                if isinstance(command, Announce):
+                    self.events.append(EventRecord(len(self.events) + 1, 0.0, command.kind, command.fields))
+
+    def train(self, **samples: int) -> None:
+        for name, count in samples.items():
+            self.feed(UpdateCommitted(Update(1, Phase.TRAIN, name, f"{name}-1", count)))
+
+    def measure(self, name: str, accuracy: float) -> None:
+        self.feed(UpdateCommitted(Update(1, Phase.EVALUATE, name, "", 10, {"validate": {"accuracy": accuracy}})))
+
+
+def test_every_site_of_a_round_is_accounted_for() -> None:
+    history = History()
+    history.train(a=10, b=30)
+    history.feed(CollaboratorLeft("c", "no power"), TimerFired("rejoin:c:1"))
+    history.feed(UpdatesValidated(1), ModelAggregated(1, "model-1"))
+    history.measure("a", 0.5)
+    history.feed(TaskFailed(1, Phase.EVALUATE, "b", "validate", "ValueError: boom"))
+    boom = "failed in task 'validate': ValueError: boom"
+    assert list(round_records(history.events)) == [
+        RoundRecord(
+            1,
+            "model-1",
+            {"accuracy": 0.5},
+            ("a", "b", "c"),
+            {"a": Contribution(0.25, "a-1"), "b": Contribution(0.75, "b-1")},
+            {"c": "left: no power"},
+            ("a",),
+            {"b": boom, "c": "left: no power"},
+        )
+    ]
+    assert history.experiment.shortfalls == {"b": f"evaluation of round 1: {boom}", "c": "round 1: left: no power"}
+
+
+def test_a_site_whose_line_has_just_broken_is_waited_for_in_the_evaluation() -> None:
+    history = History()
+    history.train(a=10, b=30)
+    history.feed(CollaboratorLeft("a", "no line"))
+    history.train(c=10)
+    history.feed(UpdatesValidated(1), ModelAggregated(1, "model-1"))
+    history.measure("b", 0.5)
+    history.measure("c", 0.5)
+    assert not list(round_records(history.events))
+    history.feed(CollaboratorJoined("a"))
+    history.measure("a", 0.5)
+    (record,) = round_records(history.events)
+    assert record.evaluators == ("a", "b", "c")
+    assert history.experiment.shortfalls == {}
+
+
+def test_and_one_that_does_not_come_back_is_named_with_the_evaluation() -> None:
+    history = History()
+    history.train(a=10, b=30)
+    history.feed(CollaboratorLeft("a", "no line"))
+    history.train(c=10)
+    history.feed(UpdatesValidated(1), ModelAggregated(1, "model-1"))
+    history.measure("b", 0.5)
+    history.measure("c", 0.5)
+    history.feed(TimerFired("rejoin:a:1"))
+    (record,) = round_records(history.events)
+    assert (record.absent, record.unevaluated) == ({}, {"a": "left: no line"})
+    assert history.experiment.shortfalls == {"a": "evaluation of round 1: left: no line"}

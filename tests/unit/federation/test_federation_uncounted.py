@@ -1,0 +1,132 @@
+"""Updates that cannot count: a flood of them is counted and does not fill the history."""
+
+import json
+
+from openfl_like.federation.deliveries import Receipt, Standing
+from openfl_like.federation.events import (
+    Aggregate,
+    Announce,
+    CollaboratorJoined,
+    Command,
+    Event,
+    ExperimentStarted,
+    ModelAggregated,
+    Notice,
+    SurplusArrived,
+    UpdateCommitted,
+    UpdatesValidated,
+    ValidateUpdates,
+)
+from openfl_like.federation.experiment import Experiment
+from openfl_like.federation.history.life import surplus_of
+from openfl_like.federation.parties import EventRecord
+from openfl_like.federation.task import Phase, Update
+from openfl_like.plan.schema import Plan
+
+PLAN = Plan.model_validate(
+    {
+        "name": "demo",
+        "aggregator": {"settings": {"rounds_to_train": 3}},
+        "task_runner": {"template": "src.model:Runner"},
+        "data_loader": {"template": "src.model:Loader"},
+        "tasks": {"train": {"function": "train"}, "validate": {"function": "validate"}},
+    }
+)
+
+
+class Run:
+    """One site, a given initial model."""
+
+    def __init__(self) -> None:
+        self.experiment = Experiment("exp-1", PLAN, ("bern",), "given")
+        self.happen(ExperimentStarted())
+        self.happen(CollaboratorJoined("bern"))
+
+    def happen(self, event: Event) -> list[Command]:
+        commands = list(self.experiment.handle(event, 0.0))
+        for command in tuple(commands):
+            if isinstance(command, ValidateUpdates):
+                commands += self.happen(UpdatesValidated(command.round, {}))
+            elif isinstance(command, Aggregate):
+                commands += self.happen(ModelAggregated(command.round, f"model-{command.round}"))
+        return commands
+
+    def surplus(self, commands: list[Command]) -> list[tuple[object, ...]]:
+        return [
+            tuple(item.fields.values())
+            for item in commands
+            if isinstance(item, Announce) and item.kind == Notice.UPDATE_SURPLUS
+        ]
+
+    def round(self, number: int) -> list[Command]:
+        self.happen(UpdateCommitted(Update(number, Phase.TRAIN, "bern", f"update-{number}", 10)))
+        return self.happen(UpdateCommitted(Update(number, Phase.EVALUATE, "bern", "", 10)))
+
+
+def test_the_first_is_told_at_once_and_the_sum_at_the_end_of_the_round() -> None:
+    run = Run()
+    assert run.surplus(run.happen(SurplusArrived("bern", Standing.LATE))) == [(1, "bern", "late", 1)]
+    assert run.surplus(run.happen(SurplusArrived("bern", Standing.CONFLICTING))) == [(1, "bern", "conflicting", 1)]
+    for _ in range(499):
+        assert run.happen(SurplusArrived("bern", Standing.LATE)) == []  # nothing to commit, either
+    ended = run.round(1)
+    assert run.surplus(ended) == [(1, "bern", "late", 500)]
+    kinds = [item.kind for item in ended if isinstance(item, Announce)]
+    assert kinds.index(Notice.UPDATE_SURPLUS) < kinds.index(Notice.ROUND_FINISHED)
+
+
+def test_every_round_counts_anew() -> None:
+    run = Run()
+    run.happen(SurplusArrived("bern", Standing.REPEATED))
+    assert run.surplus(run.round(1)) == []
+    assert run.surplus(run.happen(SurplusArrived("bern", Standing.REPEATED))) == [(2, "bern", "repeated", 1)]
+
+
+def test_the_counts_outlive_a_restart_and_are_told_when_the_experiment_ends() -> None:
+    run = Run()
+    for _ in range(3):
+        run.happen(SurplusArrived("bern", Standing.UNASKED))
+    run.round(1)
+    run.round(2)
+    for name in ("bern", "a stranger", "bern"):
+        run.happen(SurplusArrived(name, Standing.REPEATED))
+    snapshot = json.loads(json.dumps(run.experiment.snapshot()))
+    run.experiment = Experiment.restore(PLAN, snapshot, run.experiment.versions)
+    run.happen(ExperimentStarted(2))
+    assert run.surplus(run.happen(SurplusArrived("bern", Standing.REPEATED))) == []
+    ended = run.round(3)
+    assert run.surplus(ended) == [(3, "bern", "repeated", 3)]
+    assert [item.kind for item in ended if isinstance(item, Announce)][-1] == Notice.EXPERIMENT_ENDED
+
+
+def told(number: int, name: str, standing: str, count: int) -> EventRecord:
+    fields = {"round": number, "collaborator": name, "standing": standing, "count": count}
+    return EventRecord(1, 1.0, Notice.UPDATE_SURPLUS, fields)
+
+
+def test_of_a_round_the_last_word_counts_and_rounds_are_added_up() -> None:
+    history = [
+        told(1, "zurich", "late", 1),
+        told(1, "zurich", "late", 500),
+        told(1, "bern", "repeated", 1),
+        told(2, "zurich", "late", 1),
+        told(2, "zurich", "conflicting", 1),
+        EventRecord(6, 1.0, Notice.EXPERIMENT_RESUMED, {"by": "ada"}),
+        told(2, "zurich", "late", 1),
+        told(2, "zurich", "late", 2),
+        EventRecord(9, 1.0, Notice.ROUND_FINISHED, {"round": 2}),
+    ]
+    assert surplus_of(history) == {"bern": {"repeated": 1}, "zurich": {"conflicting": 1, "late": 503}}
+    assert list(surplus_of(history)) == ["bern", "zurich"]
+    assert surplus_of([]) == {}
+
+
+def test_the_receipts_are_those_of_what_was_taken() -> None:
+    run = Run()
+    assert run.experiment.receipts == []
+    run.round(1)
+    run.happen(UpdateCommitted(Update(2, Phase.TRAIN, "bern", "update-2", 10)))
+    snapshot = json.loads(json.dumps(run.experiment.snapshot()))
+    restored = Experiment.restore(PLAN, snapshot, run.experiment.versions)
+    expected = [Receipt(1, Phase.EVALUATE, "bern", ""), Receipt(2, Phase.TRAIN, "bern", "update-2")]
+    assert restored.receipts == run.experiment.receipts == expected

@@ -1,0 +1,101 @@
+"""director.yaml: every mistake at once, paths from where the file is."""
+
+from pathlib import Path
+
+import pytest
+
+from openfl_like.errors import SettingsError
+from openfl_like.services.director.settings import load_director_file
+
+LEAST = "sample_shape: [8, 8]\ntarget_shape: []\n"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "director.yaml"
+    path.write_text(LEAST)
+    return path
+
+
+def mistakes(file: Path, text: str) -> list[str]:
+    file.write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        load_director_file(file)
+    return [problem.removeprefix(f"{file}:") for problem in caught.value.problems]
+
+
+def test_shapes_are_all_it_needs(file: Path, tmp_path: Path) -> None:
+    found = load_director_file(file)
+    assert (found.sample_shape, found.target_shape) == ((8, 8), ())
+    assert found.listen == "localhost:50050"
+    assert found.reachable_host == "localhost"
+    assert found.ports == range(50051, 50100)
+    assert found.state == tmp_path / "director-state"
+    assert found.experiment_ca == tmp_path / "certs" / "experiment-ca"
+
+
+def test_an_absolute_path_stays(file: Path) -> None:
+    file.write_text(LEAST + "state: /var/lib/director\n")
+    assert load_director_file(file).state == Path("/var/lib/director")
+
+
+@pytest.mark.parametrize(
+    ("text", "ports"), [('"0"', range(1)), ('"50051"', range(50051, 50052)), ('"7-9"', range(7, 10))]
+)
+def test_ports_are_one_or_a_range(file: Path, text: str, ports: range) -> None:
+    file.write_text(f"{LEAST}aggregator_ports: {text}\n")
+    assert load_director_file(file).ports == ports
+
+
+def test_envoys_can_be_given_another_host(file: Path) -> None:
+    file.write_text(f'{LEAST}listen: "0.0.0.0:50050"\naggregator_host: director.example.org\n')
+    assert load_director_file(file).reachable_host == "director.example.org"
+
+
+def test_certificates_outlast_the_silence_of_an_envoy(file: Path) -> None:
+    (problem,) = mistakes(file, f"{LEAST}heartbeat_s: 1000\ncertificate_hours: 1\n")
+    assert problem == (
+        "4: certificate_hours: 1 h are over before a silent envoy is noticed (4 x heartbeat_s = 4000 s); "
+        "raise it, or lower heartbeat_s"
+    )
+
+
+def test_all_mistakes_are_named_at_once(file: Path) -> None:
+    found = mistakes(
+        file,
+        "listen: localhost\n"
+        'aggregator_ports: "50099-50051"\n'
+        "sample_shape: [8, -1]\n"
+        "heartbeat: 5\n"
+        "heartbeat_s: 0\n"
+        "certificate_hours: soon\n",
+    )
+    text = "\n".join(found)
+    for line in (
+        "1: listen: must be host:port with a port up to 65535, not 'localhost'",
+        "2: aggregator_ports: must be a port or a range 'first-last' of ports up to 65535, not '50099-50051'",
+        "3: sample_shape[1]: must be at least 0, not -1",
+        "4: heartbeat: unknown key; did you mean 'heartbeat_s'?",
+        "5: heartbeat_s: must be more than 0, not 0",
+        "6: certificate_hours: must be a finite number, not 'soon'",
+        "target_shape: this key is required",
+    ):
+        assert line in text
+    assert len(found) == 7
+
+
+@pytest.mark.parametrize("ports", ["", "-", "1-", "-1", "1-2-3", "65536", "1-65536", "9-7", "a", "²", "1 - 2"])
+def test_what_is_no_range_of_ports(file: Path, ports: str) -> None:
+    (found,) = mistakes(file, f'{LEAST}aggregator_ports: "{ports}"\n')
+    assert "must be a port or a range" in found
+
+
+@pytest.mark.parametrize("address", ["", ":50050", "host:", "host:x", "host:65536", "host"])
+def test_what_is_no_address(file: Path, address: str) -> None:
+    (found,) = mistakes(file, f'{LEAST}listen: "{address}"\n')
+    assert "must be host:port" in found
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"director\.yaml"):
+        load_director_file(tmp_path / "director.yaml")

@@ -1,0 +1,106 @@
+"""A submission that is repeated while it is worked on: one experiment, told once."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from openfl_like.errors import DamagedError
+from openfl_like.federation.events import Announce, Notice
+from openfl_like.federation.parties import LogLines
+from openfl_like.federation.ports import Submission
+from openfl_like.pki.authority import Authority
+from openfl_like.pki.signing import sign_bundle
+from openfl_like.plan.bundle import pack
+from openfl_like.services.director.service import Director
+from openfl_like.services.director.settings import DirectorFile
+from openfl_like.store.director import DirectorStore
+from openfl_like.store.experiment import ExperimentStore
+from openfl_like.tensors.manifest import manifest_of
+from openfl_like.testing.faults.checkpoint_moves import PLAN, Here
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Here:
+    return Here.founded(tmp_path, "here")
+
+
+@pytest.fixture
+def director(here: Here) -> Iterator[Director]:
+    settings = DirectorFile(sample_shape=(1,), target_shape=(), state=here.state)
+    with closing(DirectorStore(here.state)) as store:
+        yield Director(settings, here.director, cast("Authority", None), store)
+
+
+async def submit(director: Director, here: Here, bundle: Path) -> Submission:
+    """Has a bundle delivered, and not yet taken."""
+    manifest = manifest_of(bundle)
+    submission = Submission("00ff00ff", manifest, sign_bundle(manifest.digest, here.user), here.user.chain)
+    landing = await director.expect_bundle("ada", submission)
+    landing.path.write_bytes(bundle.read_bytes())
+    return submission
+
+
+async def test_there_is_one_experiment_and_its_history_says_so_once(
+    director: Director, here: Here, tmp_path: Path
+) -> None:
+    (tmp_path / "code").mkdir()
+    pack(tmp_path / "code", PLAN, tmp_path / "bundle.tar")
+    submission = await submit(director, here, tmp_path / "bundle.tar")
+    first, *others = await asyncio.gather(*(director.submit("ada", submission) for _ in range(3)))
+    assert others == [first, first]
+    assert await director.submit("ada", submission) == first
+    assert [path.name for path in (here.state / "experiments").iterdir()] == [first.id]
+    assert list((here.state / "incoming").iterdir()) == []
+    with closing(ExperimentStore(here.state / "experiments" / first.id)) as store:
+        assert [(event.kind, event.fields) for event in store.events()] == [("experiment_queued", {"owner": "ada"})]
+
+
+async def test_who_asks_for_it_is_told_of_updates_that_could_not_count(
+    director: Director, here: Here, tmp_path: Path
+) -> None:
+    (tmp_path / "code").mkdir()
+    pack(tmp_path / "code", PLAN, tmp_path / "bundle.tar")
+    queued = await director.submit("ada", await submit(director, here, tmp_path / "bundle.tar"))
+    assert (await director.experiment(queued.id)).update_surplus == {}
+    with closing(ExperimentStore(here.state / "experiments" / queued.id)) as store:
+        for number, count in ((1, 1), (1, 7), (2, 1)):
+            fields = {"round": number, "collaborator": "bern", "standing": "late", "count": count}
+            store.announce(1.0, Announce(Notice.UPDATE_SURPLUS, fields))
+    record = await director.experiment(queued.id)
+    assert (record.update_surplus, record.versions) == ({"bern": {"late": 8}}, ())
+
+
+async def test_a_director_that_died_before_it_told_so_tells_it_when_it_is_asked_again(
+    director: Director, here: Here, tmp_path: Path
+) -> None:
+    (tmp_path / "code").mkdir()
+    pack(tmp_path / "code", PLAN, tmp_path / "bundle.tar")
+    submission = await submit(director, here, tmp_path / "bundle.tar")
+    queued = director._admit("ada", submission)
+    assert await director.submit("ada", submission) == queued
+    with closing(ExperimentStore(here.state / "experiments" / queued.id)) as store:
+        assert [event.kind for event in store.events()] == ["experiment_queued"]
+
+
+async def test_a_damaged_row_ends_no_session(director: Director, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged(_: str) -> None:
+        raise DamagedError("the row of 'e-1' is damaged")
+
+    monkeypatch.setattr(director.store, "experiment", damaged)
+    assert not director._unwanted("e-1")
+    director._on_logs(LogLines("e-1", "bern", ("a line",)))
+
+
+async def test_one_that_was_cancelled_while_the_queue_was_read_is_not_run(
+    director: Director, here: Here, tmp_path: Path
+) -> None:
+    (tmp_path / "code").mkdir()
+    pack(tmp_path / "code", PLAN, tmp_path / "bundle.tar")
+    queued = await director.submit("ada", await submit(director, here, tmp_path / "bundle.tar"))
+    assert await director._readable(queued)
+    await director.cancel("ada", queued.id)
+    assert not await director._readable(queued)

@@ -1,0 +1,48 @@
+"""What leaves a site of its logs: what shard.yaml allows, and no more than can wait."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from openfl_like.errors import SettingsError
+from openfl_like.federation.parties import LogLines
+from openfl_like.services.envoy import logs as site_logs
+from openfl_like.services.envoy.logs import LOST, SiteLogs
+from openfl_like.services.logs.rate_limit import Kept, Metered
+
+
+def logs(tmp_path: Path, policy: str = "") -> tuple[SiteLogs, "asyncio.Queue[LogLines]"]:
+    shard = tmp_path / "shard.yaml"
+    shard.write_text(f"template: digits\n{policy}")
+    outbox: asyncio.Queue[LogLines] = asyncio.Queue()
+    return SiteLogs("bern", shard, outbox), outbox
+
+
+async def test_shard_yaml_decides_each_time_whether_lines_leave(tmp_path: Path) -> None:
+    site, outbox = logs(tmp_path)
+    shared = await site.route("e1")
+    assert (shared.shared, type(shared.outlet)) == (True, Metered)
+    logs(tmp_path, "logs: {share: false}")
+    kept = await site.route("e2")
+    assert (kept.shared, type(kept.outlet)) == (False, Kept)
+    site.lost([shared, kept])
+    assert outbox.get_nowait() == LogLines("e1", "bern", (LOST,))
+    assert outbox.get_nowait() == LogLines("e2", "bern", (Kept("bern").word,))
+    assert outbox.empty()
+    logs(tmp_path, "logs: {shar: false}")
+    with pytest.raises(SettingsError, match="shar"):
+        await site.route("e3")
+
+
+async def test_lines_that_cannot_wait_for_a_director_are_dropped_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(site_logs, "MOST_WAITING", 1)
+    site, outbox = logs(tmp_path)
+    send = (await site.route("e1")).send
+    for text in ("one", "two", "three"):
+        send(LogLines("e1", "bern", (text,)))
+    assert outbox.get_nowait().lines == ("one",)
+    send(LogLines("e1", "bern", ("four",)))
+    assert outbox.get_nowait().lines == ("(2 lines are missing here: the director was away)", "four")

@@ -1,0 +1,299 @@
+"""What goes into a message comes out of it, for every value that crosses the wire."""
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from openfl_like.errors import TransferError
+from openfl_like.federation.events import ModelVersion, Status
+from openfl_like.federation.parties import (
+    DeviceStatistics,
+    DirectorStatus,
+    EnvoyDetail,
+    EnvoyRecord,
+    EventRecord,
+    ExperimentRecord,
+    ExperimentSummary,
+    GpuStatistics,
+    Greeting,
+    LogLines,
+    LogQuery,
+    PublishedVersion,
+    Series,
+    ShardFacts,
+)
+from openfl_like.federation.ports import (
+    CheckpointOffer,
+    CollaboratorEnded,
+    Dismissal,
+    Heartbeat,
+    Hello,
+    IssuedCertificate,
+    Order,
+    OrderReply,
+    Ready,
+    StopOrder,
+    Submission,
+    TaskFailure,
+    Welcome,
+    Withdrawal,
+)
+from openfl_like.federation.task import Assignment, Phase, TaskCall, Update
+from openfl_like.tensors.manifest import DIGEST_BYTES, MAX_CHUNK_BYTES, Manifest
+from openfl_like.wire import convert
+from openfl_like.wire.convert import devices as wire_devices
+from openfl_like.wire.convert.envoys import (
+    detail_from,
+    detail_to,
+    envoy_from,
+    envoy_instruction_from,
+    envoy_instruction_to,
+    envoy_report_from,
+    envoy_report_to,
+    envoy_to,
+    log_query_from,
+    log_query_to,
+    logs_from,
+    logs_to,
+    shard_from,
+    shard_to,
+)
+from openfl_like.wire.convert.experiments import (
+    checkpoint_from,
+    checkpoint_to,
+    event_from,
+    event_to,
+    greeting_from,
+    greeting_to,
+    record_from,
+    record_to,
+    status_from,
+    status_to,
+    submission_from,
+    submission_to,
+    summary_from,
+    summary_to,
+    watch_from,
+    watch_to,
+)
+from openfl_like.wire.convert.rounds import (
+    assignment_from,
+    assignment_to,
+    instruction_from,
+    instruction_to,
+    report_from,
+    report_to,
+    update_from,
+    update_to,
+)
+from openfl_like.wire.convert.values import manifest_from, manifest_to
+from openfl_like.wire.protos import federation_pb2 as pb
+
+ME = "cleveland"
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+number = st.floats(allow_nan=False)
+count = st.integers(0, 2**63 - 1)
+rounds = st.integers(0, 2**32 - 1)
+phase = st.sampled_from(Phase)
+json_value = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
+    max_leaves=8,
+)
+fields = st.dictionaries(text, json_value, max_size=4)
+shapes = st.lists(st.integers(0, 2**40), max_size=4).map(tuple)
+metrics = st.dictionaries(text, number, max_size=4)
+surplus = st.dictionaries(text, st.dictionaries(text, count, min_size=1, max_size=3), max_size=3)
+
+
+@st.composite
+def manifests(draw: st.DrawFn) -> Manifest:
+    chunk_bytes = draw(st.integers(1, MAX_CHUNK_BYTES))
+    digests = draw(st.lists(st.binary(min_size=DIGEST_BYTES, max_size=DIGEST_BYTES), max_size=4).map(tuple))
+    total = draw(st.integers((len(digests) - 1) * chunk_bytes + 1, len(digests) * chunk_bytes)) if digests else 0
+    return Manifest(total, chunk_bytes, digests)
+
+
+tasks = st.lists(st.builds(TaskCall, text, text, fields, text), max_size=3).map(tuple)
+assignments = st.builds(
+    Assignment, rounds, phase, st.just(ME), tasks, text, st.integers(0, 2**64 - 1), st.none() | number
+)
+updates = st.builds(
+    Update,
+    rounds,
+    phase,
+    st.just(ME),
+    text,
+    st.integers(0, 2**64 - 1),
+    st.dictionaries(text, metrics, max_size=3),
+    number,
+)
+shards = st.builds(ShardFacts, shapes, shapes, text, fields)
+amount = st.none() | st.floats(0, 1e18)
+share = st.none() | st.floats(0, 100)
+bytes_ = st.none() | st.integers(0, 2**62)
+celsius = st.none() | st.floats(-300, 10_000)
+label = st.text("abc é", max_size=12)
+gpus = st.lists(
+    st.builds(GpuStatistics, st.integers(0, 2**16 - 1), label, bytes_, bytes_, share, celsius, amount),
+    max_size=2, unique_by=lambda gpu: gpu.index,
+).map(lambda found: tuple(sorted(found, key=lambda gpu: gpu.index)))  # fmt: skip
+extra = st.dictionaries(st.from_regex(r"[a-z][a-z0-9_]{0,9}", fullmatch=True), st.floats(-1e300, 1e300), max_size=3)
+devices = st.builds(
+    DeviceStatistics, share, st.none() | st.integers(1, 2**20), amount, bytes_, bytes_, bytes_, bytes_, gpus, amount,
+    amount, celsius, extra,
+)  # fmt: skip
+names = st.lists(text, max_size=3).map(tuple)
+placed = st.dictionaries(text, st.sampled_from(["cpu", "cuda:0", "cuda:11"]), max_size=3)
+beats = st.builds(lambda state, where: Heartbeat(state, tuple(where), where), devices, placed)
+log_lines = st.builds(LogLines, text, text, names, text, st.integers(0, 2**64 - 1), st.booleans())
+positions = st.dictionaries(text, st.integers(0, 2**64 - 1), max_size=3)
+queries = st.builds(LogQuery, text, text, st.booleans(), positions)
+moments = st.none() | number
+envoys = st.builds(
+    EnvoyRecord, text, st.booleans(), number, shards, devices, names,
+    online_since=moments, certificate_ends=moments, placed=placed,
+)  # fmt: skip
+
+
+@st.composite
+def courses(draw: st.DrawFn) -> Series:
+    """Numbers of a machine over time."""
+    times = tuple(draw(st.lists(number, max_size=4)))
+    column = st.lists(moments, min_size=len(times), max_size=len(times)).map(tuple)
+    return Series(draw(number), times, draw(st.dictionaries(st.sampled_from("abc"), column, max_size=3)))
+
+
+summaries = st.builds(
+    ExperimentSummary, text, text, st.sampled_from(Status), text, text, number, number, number, text
+)  # fmt: skip
+versions = st.builds(
+    PublishedVersion, st.builds(ModelVersion, rounds, text, metrics, st.booleans()), text, number
+)  # fmt: skip
+events = st.builds(EventRecord, st.integers(0, 2**64 - 1), number, text, fields)
+
+ROUND_TRIPS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "manifest": (manifests(), manifest_to, manifest_from),
+    "submission": (
+        st.builds(Submission, text, manifests(), st.binary(max_size=80), st.binary(max_size=80)),
+        submission_to,
+        submission_from,
+    ),
+    "checkpoint": (
+        st.builds(CheckpointOffer, text, manifests(), text, st.binary(max_size=80), st.binary(max_size=80)),
+        checkpoint_to,
+        checkpoint_from,
+    ),
+    "assignment": (assignments, assignment_to, lambda m: assignment_from(m, ME)),
+    "update": (updates, update_to, lambda m: update_from(m, ME)),
+    "report": (
+        st.one_of(st.builds(Ready, text), st.builds(TaskFailure, rounds, phase, text, text), updates),
+        report_to,
+        lambda m: report_from(m, ME),
+    ),
+    "instruction": (
+        st.one_of(assignments, st.builds(Withdrawal, rounds, phase, text), st.builds(Dismissal, text, text)),
+        instruction_to,
+        lambda m: instruction_from(m, ME),
+    ),
+    "shard": (shards, shard_to, shard_from),
+    "heartbeat": (
+        beats,
+        wire_devices.heartbeat_to,
+        wire_devices.heartbeat_from,
+    ),
+    "devices": (devices, wire_devices.devices_to, wire_devices.devices_from),
+    "envoy report": (
+        st.one_of(
+            st.builds(Hello, shards, text),
+            beats,
+            st.builds(OrderReply, text, st.booleans(), text, st.binary(max_size=80)),
+            st.builds(CollaboratorEnded, text, st.integers(-(2**31), 2**31 - 1), text),
+            log_lines,
+        ),
+        envoy_report_to,
+        envoy_report_from,
+    ),
+    "envoy instruction": (
+        st.one_of(
+            st.builds(Welcome, number),
+            st.builds(Order, text, text, st.binary(max_size=80), st.binary(max_size=80), text),
+            st.builds(IssuedCertificate, text, st.binary(max_size=80)),
+            st.builds(StopOrder, text, text),
+        ),
+        envoy_instruction_to,
+        envoy_instruction_from,
+    ),
+    "logs": (log_lines, logs_to, logs_from),
+    "log query": (queries, lambda query: log_query_to("e1", query), log_query_from),
+    "summary": (summaries, summary_to, summary_from),
+    "record": (
+        st.builds(ExperimentRecord, summaries, st.lists(versions, max_size=3).map(tuple), text, surplus),
+        record_to,
+        record_from,
+    ),
+    "event": (events, event_to, event_from),
+    "watch": (st.lists(st.one_of(summaries, events), max_size=3).map(tuple), watch_to, watch_from),
+    "status": (
+        st.builds(DirectorStatus, text, names, rounds, rounds, rounds),
+        status_to,
+        status_from,
+    ),
+    "greeting": (st.builds(Greeting, text, number, shapes, shapes), greeting_to, greeting_from),
+    "envoy": (envoys, envoy_to, envoy_from),
+    "series": (courses(), wire_devices.series_to, wire_devices.series_from),
+    "detail": (
+        st.builds(EnvoyDetail, envoys, st.lists(courses(), max_size=2).map(tuple)),
+        detail_to,
+        detail_from,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ROUND_TRIPS)
+@settings(max_examples=25)
+@given(data=st.data())
+def test_a_value_survives_its_message(kind: str, data: st.DataObject) -> None:
+    values, to_message, from_message = ROUND_TRIPS[kind]
+    value = data.draw(values)
+    message = to_message(value)
+    again = type(message).FromString(message.SerializeToString())
+    assert from_message(again) == value
+
+
+def test_every_conversion_is_tested() -> None:
+    modules = [
+        importlib.import_module(f"{convert.__name__}.{found.name}") for found in pkgutil.iter_modules(convert.__path__)
+    ]
+    functions = {name for module in modules for name in vars(module) if name.endswith("_to")}
+    made = {name.removesuffix("_to") for name in functions if not name.startswith("_")}
+    assert made == {name.replace(" ", "_") for name in ROUND_TRIPS}
+
+
+def test_the_metrics_of_an_update_come_in_a_fixed_order() -> None:
+    values = {name: {"loss": 1.0} for name in ("validate", "adapt", "train", "probe", "check")}
+    found = update_from(update_to(Update(1, Phase.TRAIN, ME, "d", 1, values)), ME)
+    assert list(found.metrics) == sorted(values)
+
+
+@pytest.mark.parametrize("data", [b"", b"junk", b"FXM1" + bytes(12) + b"odd"])
+def test_a_malformed_manifest_is_refused(data: bytes) -> None:
+    with pytest.raises(TransferError):
+        manifest_from(pb.Manifest(encoded=data))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [pb.CollaboratorMessage(), pb.CollaboratorMessage(failed=pb.TaskFailure(phase="dance"))],
+    ids=["empty", "unknown phase"],
+)
+def test_a_report_without_sense_is_a_value_error_which_the_server_calls_malformed(
+    message: pb.CollaboratorMessage,
+) -> None:
+    with pytest.raises(ValueError, match="Phase"):
+        report_from(message, ME)
