@@ -21,7 +21,7 @@ import numpy as np
 from figures import emit, figure, say
 from processes import memory_kb
 
-from openfl_like.aggregation.engine import Contribution, aggregate_files
+from openfl_like.aggregation.engine import UpdateFile, aggregate_files
 from openfl_like.aggregation.rules import AggregationRule, Median, TrimmedMean, WeightedAverage
 from openfl_like.aggregation.validators import Finite, validate_update
 from openfl_like.federation.task import Phase, Update
@@ -77,11 +77,11 @@ def _each_block(paths: list[Path], work: Callable[[np.ndarray], object]) -> None
 
 def combine(paths: list[Path], rule: str, sync: bool) -> None:  # noqa: FBT001 - it is given to another process
     """Combines all updates as an Aggregator does; from the second time on it overwrites the file before."""
-    out, spare = paths[0].with_name("out"), paths[0].with_name("spare")
+    out, recyclable = paths[0].with_name("out"), paths[0].with_name("spare")
     if out.exists():
-        out.replace(spare)
-    contributions = [Contribution(path.name, path, 1.0 + number) for number, path in enumerate(paths)]
-    aggregate_files(RULES[rule], contributions, out, sync=sync, spare=spare, crew=in_threads)
+        out.replace(recyclable)
+    contributions = [UpdateFile(path.name, path, 1.0 + number) for number, path in enumerate(paths)]
+    aggregate_files(RULES[rule], contributions, out, sync=sync, recyclable=recyclable, executor=in_threads)
 
 
 def check(paths: list[Path]) -> None:

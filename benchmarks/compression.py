@@ -128,11 +128,11 @@ def writer(place: Path, encoding: Encoding | None) -> Callable[[], object]:
     trained, out = TensorFile(place / "trained"), place / "update"
     tensors = {name: trained.tensor(name) for name in trained.names}
     if encoding is None:
-        return lambda: write_tensors(out, tensors, sync=False, spare=out)
+        return lambda: write_tensors(out, tensors, sync=False, recyclable=out)
     sent, left, updates = Sent(encoding, 7, place / "base"), ErrorFeedback(), itertools.count()
 
     def encode() -> None:
-        left.keep(write_encoded(out, tensors, sent, left.carried(next(updates)), spare=out))
+        left.keep(write_encoded(out, tensors, sent, left.carried(next(updates)), recyclable=out))
 
     return encode
 

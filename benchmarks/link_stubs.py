@@ -30,10 +30,10 @@ from openfl_like.pki.roles import Identity, Role
 from openfl_like.plan.digest import plan_digest
 from openfl_like.plan.load import load_plan
 from openfl_like.processes.child import fx_command
-from openfl_like.tensors.container import TensorFile, spare_path, write_tensors
+from openfl_like.tensors.container import TensorFile, recyclable_path, write_tensors
 from openfl_like.tensors.manifest import Manifest, keep_manifest, manifest_of
 from openfl_like.testing.certificates import ThrowAwayFederation
-from openfl_like.wire.aggregator import AggregatorClient, Participation
+from openfl_like.wire.aggregator import AggregatorClient, CollaboratorSession
 from openfl_like.wire.channel import backoff
 
 EXPERIMENT = "stubs"
@@ -72,7 +72,7 @@ class Stub:
             session.report(Ready(plan))
             await self._work(session)
 
-    async def _work(self, session: Participation) -> None:
+    async def _work(self, session: CollaboratorSession) -> None:
         jobs: set[asyncio.Task[None]] = set()
         while not isinstance(instruction := await session.instruction(), Dismissal | None):
             if isinstance(instruction, Assignment):
@@ -80,7 +80,7 @@ class Stub:
                 jobs.add(job)
                 job.add_done_callback(jobs.discard)
 
-    async def _answer(self, session: Participation, assignment: Assignment) -> None:
+    async def _answer(self, session: CollaboratorSession, assignment: Assignment) -> None:
         path = self._directory / "model"
         if assignment.phase is Phase.INITIALISE:
             elements, count = self._shape
@@ -88,8 +88,8 @@ class Stub:
             manifest = write_tensors(path, {f"w{number:04d}": values for number in range(count)}, sync=False)
         else:
             if path.exists():
-                path.replace(spare_path(path))
-            await session.model(assignment.model, path, spare_path(path))
+                path.replace(recyclable_path(path))
+            await session.model(assignment.model, path, recyclable_path(path))
             manifest = _change(path, assignment.seed)
         keep_manifest(path, manifest)
         await session.deliver(Update(assignment.round, assignment.phase, self._name, manifest.digest, 1), path)

@@ -25,13 +25,13 @@ LEAST_ELEMENTS = 256
 MAPPED_BYTES = 16 << 20
 """About how much of all updates together a thread has mapped before it lets the pages go."""
 
-Work: TypeAlias = Callable[[], None]
-Crew: TypeAlias = Callable[[Work, int], None]
+Job: TypeAlias = Callable[[], None]
+Executor: TypeAlias = Callable[[Job, int], None]
 """Runs the work on up to so many threads, all of which take from the same heap of stretches, and waits for them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Contribution:
+class UpdateFile:
     """An update that counts.
 
     Attributes:
@@ -47,19 +47,19 @@ class Contribution:
     sent: Sent | None = None
 
 
-def alone(work: Work, most: int) -> None:  # noqa: ARG001 - a crew of one
+def inline(work: Job, most: int) -> None:  # noqa: ARG001 - an executor of one
     """The crew that is the calling thread."""
     work()
 
 
 def aggregate_files(
     rule: AggregationRule,
-    contributions: Sequence[Contribution],
+    contributions: Sequence[UpdateFile],
     out: Path,
     *,
     sync: bool = True,
-    spare: Path | None = None,
-    crew: Crew = alone,
+    recyclable: Path | None = None,
+    executor: Executor = inline,
 ) -> Manifest:
     """Combines model files into a new one.
 
@@ -73,8 +73,8 @@ def aggregate_files(
         contributions: At least one; their order does not matter.
         out: Where the new model will be.
         sync: False skips fsync.
-        spare: A file that may be overwritten instead of making a new one.
-        crew: Who does the work; the result is the same bit for bit.
+        recyclable: A file that may be overwritten instead of making a new one.
+        executor: Who does the work; the result is the same bit for bit.
 
     Returns:
         The manifest of the new file.
@@ -90,14 +90,14 @@ def aggregate_files(
         files = [stack.enter_context(closing(open_update(item.path, item.sent))) for item in ordered]
         _check_schemas(ordered, files)
         make = _maker(rule, weights)
-        stretch_bytes = min(STRETCH_BYTES, MAPPED_BYTES // len(files))
-        with ChunkedWriter(out, files[0].schema, stretch_bytes=stretch_bytes, sync=sync, spare=spare) as writer:
-            stretches = _Stretches(writer.count)
-            crew(lambda: _work(make(), files, writer, stretches), writer.count)
+        span_bytes = min(STRETCH_BYTES, MAPPED_BYTES // len(files))
+        with ChunkedWriter(out, files[0].schema, span_bytes=span_bytes, sync=sync, recyclable=recyclable) as writer:
+            spans = _Spans(writer.count)
+            executor(lambda: _work(make(), files, writer, spans), writer.count)
     return writer.manifest()
 
 
-class _Stretches:
+class _Spans:
     """What is left to be done, given out one by one; nothing more when somebody has failed."""
 
     def __init__(self, count: int) -> None:
@@ -191,21 +191,21 @@ class _Rows:
         return rows
 
 
-def _work(combiner: _Combiner, files: Sequence[ModelReader], writer: ChunkedWriter, stretches: _Stretches) -> None:
-    stretch, rows = np.empty(writer.stretch_bytes, np.uint8), _Rows(files)
+def _work(combiner: _Combiner, files: Sequence[ModelReader], writer: ChunkedWriter, spans: _Spans) -> None:
+    span, rows = np.empty(writer.span_bytes, np.uint8), _Rows(files)
     try:
         # What does not fit becomes infinite, and a result that is not finite is refused.
         with np.errstate(over="ignore", invalid="ignore"):
-            for index in stretches:
+            for index in spans:
                 pieces = writer.pieces(index)
                 for piece in pieces:
-                    _fill(combiner, piece, rows, piece.view(stretch))
+                    _fill(combiner, piece, rows, piece.view(span))
                 parts = [(piece.spec.name, piece.start, piece.stop) for piece in pieces]
                 for file in files:
                     file.release(parts)
-                writer.put(index, stretch)
+                writer.put(index, span)
     except BaseException:
-        stretches.failed = True
+        spans.failed = True
         raise
 
 
@@ -241,7 +241,7 @@ def _check_finite(spec: TensorSpec, block: Array) -> None:
         raise UpdateRefusedError(f"the combined tensor '{spec.name}' holds a value that is not finite")
 
 
-def _check_schemas(ordered: Sequence[Contribution], files: Sequence[ModelReader]) -> None:
+def _check_schemas(ordered: Sequence[UpdateFile], files: Sequence[ModelReader]) -> None:
     for item, file in zip(ordered, files, strict=True):
         difference = compare(files[0].schema, file.schema)
         if difference:
@@ -251,7 +251,7 @@ def _check_schemas(ordered: Sequence[Contribution], files: Sequence[ModelReader]
             )
 
 
-def _normalised(ordered: Sequence[Contribution]) -> Vector:
+def _normalised(ordered: Sequence[UpdateFile]) -> Vector:
     names = [item.collaborator for item in ordered]
     if not names or len(set(names)) != len(names):
         raise UpdateRefusedError("there must be at least one update, and one of each collaborator")

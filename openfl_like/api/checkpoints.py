@@ -5,7 +5,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from openfl_like.api.reconnect import insist
+from openfl_like.api.reconnect import retry
 from openfl_like.federation.parties import ExperimentSummary
 from openfl_like.federation.ports import CheckpointOffer
 from openfl_like.pki.files import Credentials
@@ -24,7 +24,7 @@ class Run(Protocol):
         """Gives its result."""
 
 
-class Checkpoints:
+class CheckpointFiles:
     """Fetches and delivers checkpoints; part of a `Federation`.
 
     Args:
@@ -68,6 +68,6 @@ class Checkpoints:
 
         async def deliver() -> ExperimentSummary:
             async with CheckpointClient(self._director, self._credentials) as client:
-                return await insist(lambda: client.deliver(offer, archive), lambda: client.reached)
+                return await retry(lambda: client.deliver(offer, archive), lambda: client.reached)
 
         return self._run(deliver())

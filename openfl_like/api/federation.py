@@ -12,9 +12,9 @@ from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping, Sequen
 from pathlib import Path
 from typing import Any, TypeVar
 
-from openfl_like.api.checkpoints import Checkpoints
+from openfl_like.api.checkpoints import CheckpointFiles
 from openfl_like.api.envoys import EnvoyLookup
-from openfl_like.api.reconnect import follow, follow_logs, insist
+from openfl_like.api.reconnect import follow_logs, retry, watch
 from openfl_like.authoring.models import INITIAL_MODEL, prepare_given_models, prepare_initial_model
 from openfl_like.federation.evaluation_plan import evaluation_of, place_of
 from openfl_like.federation.history.rounds import RoundRecord, round_records
@@ -61,7 +61,7 @@ class Federation:
         self._thread = threading.Thread(target=self._loop.run_forever, name="fx-federation", daemon=True)
         self._thread.start()
         self._client: UserClient | None = None
-        self.checkpoints = Checkpoints(director, self._credentials, self._run)
+        self.checkpoints = CheckpointFiles(director, self._credentials, self._run)
         self.envoy = EnvoyLookup(director, self._credentials, self._run)
 
     def __enter__(self) -> "Federation":
@@ -124,7 +124,7 @@ class Federation:
             signature = sign_bundle(manifest.digest, self._credentials)
             submission = Submission(secrets.token_hex(16), manifest, signature, self._credentials.chain)
             client = self._connected()
-            return self._run(insist(lambda: client.submit(submission, bundle), lambda: client.reached))
+            return self._run(retry(lambda: client.submit(submission, bundle), lambda: client.reached))
 
     def experiments(self) -> list[ExperimentSummary]:
         """Lists all experiments, oldest first."""
@@ -148,7 +148,7 @@ class Federation:
         """
         if stored:
             return self._iterate(self._connected().watch(experiment, after, stored=True))
-        return self._iterate(follow(self._connected().watch, experiment, after))
+        return self._iterate(watch(self._connected().watch, experiment, after))
 
     def rounds(self, experiment: str) -> Iterator[RoundRecord]:
         """Gives the rounds that an experiment has finished by now, with who took part and who did not, and why."""

@@ -38,10 +38,10 @@ def overview(federation: Federation, now: float) -> Overview:
         federation: A connection to its Director.
         now: Seconds since the epoch.
     """
-    return sort_out(federation.status(), federation.envoys(), federation.experiments(), now)
+    return summarise(federation.status(), federation.envoys(), federation.experiments(), now)
 
 
-def sort_out(
+def summarise(
     director: DirectorStatus, envoys: Iterable[EnvoyRecord], experiments: Iterable[ExperimentSummary], now: float
 ) -> Overview:
     """Puts what a Director tells into an overview; see `overview`."""

@@ -18,7 +18,7 @@ Watched = ExperimentSummary | EventRecord
 OUTAGE_S = 60.0
 
 
-async def insist(attempt: Callable[[], Awaitable[Result]], reached: Callable[[], bool]) -> Result:
+async def retry(attempt: Callable[[], Awaitable[Result]], reached: Callable[[], bool]) -> Result:
     """Repeats a request whose answer was lost until there is one; what is refused is not asked again.
 
     Args:
@@ -37,7 +37,7 @@ async def insist(attempt: Callable[[], Awaitable[Result]], reached: Callable[[],
     raise AssertionError("backoff never ends")
 
 
-async def follow(
+async def watch(
     watch: Callable[[str, int], AsyncGenerator[Watched]], experiment: str, after: int = 0
 ) -> AsyncGenerator[Watched]:
     """Watches an experiment to its end, across restarts of the Director; the first attempt must succeed.
@@ -47,7 +47,7 @@ async def follow(
         experiment: Which one.
         after: The last event that is known.
     """
-    outage = Outage(OUTAGE_S)
+    outage = ReconnectBudget(OUTAGE_S)
     async for _ in backoff():
         try:
             async with aclosing(watch(experiment, after)) as items:
@@ -74,7 +74,7 @@ async def follow_logs(
         experiment: Which one.
         query: What is wanted.
     """
-    outage, known = Outage(OUTAGE_S), dict(query.after)
+    outage, known = ReconnectBudget(OUTAGE_S), dict(query.after)
     async for _ in backoff():
         try:
             async with aclosing(read(experiment, replace(query, after=dict(known)))) as found:
@@ -91,7 +91,7 @@ async def follow_logs(
             return
 
 
-class Outage:
+class ReconnectBudget:
     """How long somebody is away who was there before.
 
     Args:

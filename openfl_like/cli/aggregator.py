@@ -12,7 +12,7 @@ from openfl_like.cli.output.console import emit_line, json_option, say
 if TYPE_CHECKING:
     from openfl_like.events.bus import EventBus
     from openfl_like.federation.parties import Outcome
-    from openfl_like.services.aggregator.service import AggregatorSettings
+    from openfl_like.services.aggregator.service import AggregatorArguments
 
 
 DATA_PORT_HELP = "Port for large files; 0 takes a free one.  [default: the plan's; a free one with --listen]"
@@ -64,14 +64,14 @@ def start(
     """
     from openfl_like.cli.plan_file import read_plan
     from openfl_like.pki.files import load_credentials
-    from openfl_like.services.aggregator.service import AggregatorSettings
+    from openfl_like.services.aggregator.service import AggregatorArguments
 
     plan, code = read_plan(plan_file, workspace, overrides)
     name = experiment or plan.name
     network = plan.network.settings
     if data_port is None:
         data_port = 0 if listen else network.data_port
-    settings = AggregatorSettings(
+    settings = AggregatorArguments(
         experiment=name,
         plan=plan,
         workspace=code,
@@ -85,7 +85,7 @@ def start(
     _run(settings, with_parent=with_parent, as_json=as_json)
 
 
-def _run(settings: "AggregatorSettings", *, with_parent: bool, as_json: bool) -> None:
+def _run(settings: "AggregatorArguments", *, with_parent: bool, as_json: bool) -> None:
     import asyncio
     import logging
 

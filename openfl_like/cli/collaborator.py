@@ -9,7 +9,7 @@ from openfl_like.cli.options import FILE, FOLDER, HELP, overrides_option
 from openfl_like.cli.output.console import json_option, tell
 
 if TYPE_CHECKING:
-    from openfl_like.services.collaborator import CollaboratorSettings
+    from openfl_like.services.collaborator import CollaboratorArguments
 
 
 @click.group(context_settings=HELP)
@@ -57,11 +57,11 @@ def start(
     from openfl_like.cli.plan_file import read_plan
     from openfl_like.federation.devices.placement import check_device
     from openfl_like.pki.files import load_credentials
-    from openfl_like.services.collaborator import CollaboratorSettings
+    from openfl_like.services.collaborator import CollaboratorArguments
 
     plan, code = read_plan(plan_file, workspace, overrides)
     network = plan.network.settings
-    settings = CollaboratorSettings(
+    settings = CollaboratorArguments(
         experiment=experiment or plan.name,
         plan=plan,
         workspace=code,
@@ -76,7 +76,7 @@ def start(
     _run(settings, name, with_parent=with_parent, as_json=as_json)
 
 
-def _run(settings: "CollaboratorSettings", name: str, *, with_parent: bool, as_json: bool) -> None:
+def _run(settings: "CollaboratorArguments", name: str, *, with_parent: bool, as_json: bool) -> None:
     import asyncio
 
     from openfl_like.services.collaborator import run_collaborator

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from openfl_like.doctor.checks import Check, Later, thread_check
+from openfl_like.doctor.checks import Check, Deferred, thread_check
 from openfl_like.doctor.finding import Finding, failure, fine, refusal, warning
 from openfl_like.errors import CredentialError, FederationError
 from openfl_like.pki import examine
@@ -44,12 +44,12 @@ class Holder:
     renews: bool = False
 
     @property
-    def credentials(self) -> Later[Credentials]:
+    def credentials(self) -> Deferred[Credentials]:
         """What a connection needs."""
-        return Later("certificates", lambda: in_thread(lambda: load_credentials(self.folder, repair=False)))
+        return Deferred("certificates", lambda: in_thread(lambda: load_credentials(self.folder, repair=False)))
 
 
-def holder_checks(holder: Holder, credentials: Later[Credentials]) -> list[Check]:
+def holder_checks(holder: Holder, credentials: Deferred[Credentials]) -> list[Check]:
     """Gives the checks of a folder.
 
     Args:

@@ -36,7 +36,7 @@ class BlockedError(Exception):
     """There is nothing to look at, since another check failed; that one says why."""
 
 
-class Later(Generic[Value]):
+class Deferred(Generic[Value]):
     """What several checks need is found once; those that do not report its failure themselves are skipped by it.
 
     Args:

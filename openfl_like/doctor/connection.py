@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from openfl_like import __version__
-from openfl_like.doctor.checks import BlockedError, Check, Later
+from openfl_like.doctor.checks import BlockedError, Check, Deferred
 from openfl_like.doctor.finding import Finding, Verdict, failure, fine, refusal, warning
 from openfl_like.errors import (
     CertificateExpiredError,
@@ -22,7 +22,7 @@ from openfl_like.errors import (
     UnreachableError,
     UsageError,
 )
-from openfl_like.federation.parties import Greeting
+from openfl_like.federation.parties import ServerInfo
 from openfl_like.pki.authority import BACKDATE, EXPERIMENT_BACKDATE, enrolment_name
 from openfl_like.pki.certificate import describe
 from openfl_like.pki.files import Credentials, Trust, read_trust
@@ -52,16 +52,16 @@ class Line:
 
     address: str
     folder: Path
-    credentials: Later[Credentials]
+    credentials: Deferred[Credentials]
     named: bool = True
-    addresses: Later[Addresses] = field(init=False)
-    connected: Later[str] = field(init=False)
-    greeting: Later[tuple[Greeting, float, float]] = field(init=False)
+    addresses: Deferred[Addresses] = field(init=False)
+    connected: Deferred[str] = field(init=False)
+    greeting: Deferred[tuple[ServerInfo, float, float]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.addresses = Later("address", lambda: in_thread(self._resolve))
-        self.connected = Later("port", self._connected)
-        self.greeting = Later("admission", self._greet)
+        self.addresses = Deferred("address", lambda: in_thread(self._resolve))
+        self.connected = Deferred("port", self._connected)
+        self.greeting = Deferred("admission", self._greet)
 
     def checks(self) -> list[Check]:
         """Gives the checks."""
@@ -129,7 +129,7 @@ class Line:
     async def _server(self) -> Finding:
         await self._open()
         addresses = await self.addresses.given()
-        trust = await Later("certificates", lambda: in_thread(lambda: read_trust(self.folder))).given()
+        trust = await Deferred("certificates", lambda: in_thread(lambda: read_trust(self.folder))).given()
         try:
             pem = await in_thread(lambda: _shown(addresses))
         except (OSError, ssl.SSLError) as error:
@@ -151,7 +151,7 @@ class Line:
 
     # ---- admission, and what is told then
 
-    async def _greet(self) -> tuple[Greeting, float, float]:
+    async def _greet(self) -> tuple[ServerInfo, float, float]:
         await self._open()
         credentials = await self.credentials.given()
         before, begin = time.time(), time.monotonic()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from openfl_like.doctor import host
 from openfl_like.doctor.certificates import Holder, holder_checks
-from openfl_like.doctor.checks import Check, Later, thread_check
+from openfl_like.doctor.checks import Check, Deferred, thread_check
 from openfl_like.doctor.finding import Finding, failure, fine, refusal, warning
 from openfl_like.errors import CredentialError, SettingsError
 from openfl_like.pki import examine
@@ -33,10 +33,10 @@ class Central:
     """
 
     config: Path
-    settings: Later[DirectorFile] = field(init=False)
+    settings: Deferred[DirectorFile] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.settings = Later("director.yaml", lambda: in_thread(lambda: load_director_file(self.config)))
+        self.settings = Deferred("director.yaml", lambda: in_thread(lambda: load_director_file(self.config)))
 
     def checks(self) -> list[Check]:
         """Gives the checks; keys with mistakes count as left out for all but the one that names them."""

@@ -12,7 +12,7 @@ from openfl_like.authoring.estimate import Sizes, measure
 from openfl_like.authoring.models import first_shard
 from openfl_like.authoring.requirements import SOURCE_NAME
 from openfl_like.data.shard_file import load_shard_config
-from openfl_like.doctor.checks import Check, Later
+from openfl_like.doctor.checks import Check, Deferred
 from openfl_like.doctor.finding import Finding, fine, refusal, warning
 from openfl_like.errors import FederationError, TaskError
 from openfl_like.plan.bundle import pack
@@ -42,13 +42,13 @@ class Study:
     limit_s: float
     overrides: Sequence[str] = ()
     shard: Path | None = None
-    settings: Later[DirectorFile] | None = None
-    plan: Later[Plan] = field(init=False)
-    workspace: Later[Path] = field(init=False)
+    settings: Deferred[DirectorFile] | None = None
+    plan: Deferred[Plan] = field(init=False)
+    workspace: Deferred[Path] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.plan = Later("plan", lambda: in_thread(lambda: load_plan(find_plan(self.plan_name), self.overrides)))
-        self.workspace = Later("workspace", self._find)
+        self.plan = Deferred("plan", lambda: in_thread(lambda: load_plan(find_plan(self.plan_name), self.overrides)))
+        self.workspace = Deferred("workspace", self._find)
 
     def checks(self) -> list[Check]:
         """Gives the checks."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from openfl_like.doctor import host
 from openfl_like.doctor.certificates import Holder, holder_checks
-from openfl_like.doctor.checks import BlockedError, Check, Later, run_checks, thread_check
+from openfl_like.doctor.checks import BlockedError, Check, Deferred, run_checks, thread_check
 from openfl_like.doctor.connection import Line
 from openfl_like.doctor.director import Central
 from openfl_like.doctor.finding import Finding
@@ -65,7 +65,7 @@ async def envoy_report(
     shard: Path,
     directory: Path,
     limit_s: float,
-    settings: Later[DirectorFile] | None = None,
+    settings: Deferred[DirectorFile] | None = None,
 ) -> Report:
     """Looks at a site: certificates, shard, the line to the Director, directories, frameworks.
 
@@ -92,7 +92,7 @@ async def envoy_report(
     return Report(f"envoy '{name}' of {party.director}", tuple(await run_checks(checks)))
 
 
-def _interface(line: Line, settings: Later[DirectorFile] | None) -> Callable[[], Awaitable[tuple[Shapes, str]]]:
+def _interface(line: Line, settings: Deferred[DirectorFile] | None) -> Callable[[], Awaitable[tuple[Shapes, str]]]:
     async def shapes() -> tuple[Shapes, str]:
         try:
             found, _, _ = await line.greeting.get()

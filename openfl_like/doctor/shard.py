@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from openfl_like.data.shard_file import ShardConfig, load_shard_config
-from openfl_like.doctor.checks import Check, Later
+from openfl_like.doctor.checks import Check, Deferred
 from openfl_like.doctor.finding import Finding, failure, fine, refusal
 from openfl_like.errors import ShardError, ShardMismatchError, TaskError
 from openfl_like.federation.admission import check_interface
@@ -35,12 +35,12 @@ class Site:
     name: str
     limit_s: float
     interface: Callable[[], Awaitable[tuple[Shapes, str]]]
-    config: Later[ShardConfig] = field(init=False)
-    facts: Later[ShardFacts] = field(init=False)
+    config: Deferred[ShardConfig] = field(init=False)
+    facts: Deferred[ShardFacts] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.config = Later("shard.yaml", lambda: in_thread(lambda: load_shard_config(self.path)))
-        self.facts = Later("shard", self._load)
+        self.config = Deferred("shard.yaml", lambda: in_thread(lambda: load_shard_config(self.path)))
+        self.facts = Deferred("shard", self._load)
 
     def checks(self) -> list[Check]:
         """Gives the checks."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from openfl_like.federation.assignment import Assigner, calls_in_phase
 from openfl_like.federation.events import Announce, Command, Notice
-from openfl_like.federation.membership import Roster
+from openfl_like.federation.membership import Membership
 from openfl_like.federation.seeds import derive_seed
 from openfl_like.federation.selection import Selector
 from openfl_like.federation.state import ExperimentState
@@ -14,7 +14,7 @@ from openfl_like.plan.schema import Plan
 
 
 @dataclass(slots=True)
-class Desk:
+class ExperimentContext:
     """The plan and its parts, the state, the time of the event, and the commands given so far."""
 
     plan: Plan
@@ -27,7 +27,7 @@ class Desk:
     _dealt_in: int | None = None
 
     @property
-    def roster(self) -> Roster:
+    def roster(self) -> Membership:
         """The collaborators."""
         return self.state.roster
 

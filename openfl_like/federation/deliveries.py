@@ -10,7 +10,7 @@ from openfl_like.federation.task import Assignment, Phase, Update
 Slot: TypeAlias = tuple[int, Phase, str]
 
 
-class Standing(StrEnum):
+class UpdateStatus(StrEnum):
     """What an offered update is to its experiment.
 
     Attributes:
@@ -80,15 +80,15 @@ class Deliveries:
         """Gives the digest of the model that an awaited update started from."""
         return self._models[update.round, update.phase, update.collaborator]
 
-    def standing(self, update: Update) -> Standing:
+    def standing(self, update: Update) -> UpdateStatus:
         """Tells what an offered update is."""
         key = update.phase, update.collaborator
         receipt = self._receipts.get(key)
         # First, since an assignment may be sent again while its update is on its way to the experiment: what is in the
         # spool by then must not be overwritten.
         if receipt is not None and receipt.round == update.round:
-            return Standing.REPEATED if receipt.digest == update.digest else Standing.CONFLICTING
+            return UpdateStatus.REPEATED if receipt.digest == update.digest else UpdateStatus.CONFLICTING
         if (update.round, *key) in self._models:
-            return Standing.AWAITED
+            return UpdateStatus.AWAITED
         former = update.round < self._newest or update.round <= self._asked.get(key, -1)
-        return Standing.LATE if former else Standing.UNASKED
+        return UpdateStatus.LATE if former else UpdateStatus.UNASKED

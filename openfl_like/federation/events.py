@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from openfl_like.federation.deliveries import Standing
+from openfl_like.federation.deliveries import UpdateStatus
 from openfl_like.federation.task import Assignment, Phase, Update
 
 
@@ -64,11 +64,11 @@ class UpdateCommitted:
 
 
 @dataclass(frozen=True, slots=True)
-class SurplusArrived:
+class UncountedUpdateArrived:
     """An update came that cannot count; ``standing`` says why."""
 
     collaborator: str
-    standing: Standing
+    standing: UpdateStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ Event = (
     | CollaboratorJoined
     | CollaboratorLeft
     | UpdateCommitted
-    | SurplusArrived
+    | UncountedUpdateArrived
     | TaskFailed
     | TimerFired
     | UpdatesValidated
@@ -236,7 +236,7 @@ class Notice(StrEnum):
         UPDATE_RECEIVED: round, phase, collaborator, num_samples, metrics (task -> metric -> value), duration_s.
         UPDATE_LOST: round, phase, collaborator; what was stored of it is damaged, and it is asked for again.
         UPDATE_REFUSED: round, phase, collaborator, reason.
-        UPDATE_SURPLUS: round (the open one), collaborator, standing (a `Standing`), count (so far in this round).
+        UPDATE_SURPLUS: round (the open one), collaborator, standing (a `UpdateStatus`), count (so far in this round).
         COLLABORATOR_ABSENT: round, phase, collaborator, reason.
         MODEL_AGGREGATED: round, digest, weights (name -> weight), digests (name -> digest of its update).
         MODELS_EVALUATED: round, matrix (of tasks that look at given models: site -> task -> metric -> value).

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from openfl_like.federation import admission, lifecycle, phases
 from openfl_like.federation import uncounted as surplus
 from openfl_like.federation.components import build_assigner, build_selector
-from openfl_like.federation.context import Desk
+from openfl_like.federation.context import ExperimentContext
 from openfl_like.federation.deliveries import Receipt
 from openfl_like.federation.events import (
     Aggregate,
@@ -25,9 +25,9 @@ from openfl_like.federation.events import (
     ResumeRequested,
     Status,
     StepFailed,
-    SurplusArrived,
     TaskFailed,
     TimerFired,
+    UncountedUpdateArrived,
     UpdateCommitted,
     UpdatesValidated,
     ValidateUpdates,
@@ -63,7 +63,7 @@ class Experiment:
     def __init__(self, experiment_id: str, plan: Plan, expected: tuple[str, ...] = (), initial_model: str = "") -> None:
         names = tuple(sorted(set(expected or plan.admission.collaborators)))
         state = ExperimentState(experiment_id, names, initial_model)
-        self._desk = Desk(plan, build_selector(plan), build_assigner(plan), state)
+        self._desk = ExperimentContext(plan, build_selector(plan), build_assigner(plan), state)
         # Not part of the state: after a restart nobody is connected until CollaboratorJoined says so.
         self._connected: set[str] = set()
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -71,7 +71,7 @@ class Experiment:
             CollaboratorJoined: self._on_joined,
             CollaboratorLeft: self._on_left,
             UpdateCommitted: self._on_update,
-            SurplusArrived: self._on_surplus,
+            UncountedUpdateArrived: self._on_surplus,
             TaskFailed: self._on_task_failed,
             TimerFired: self._on_timer,
             UpdatesValidated: self._on_validated,
@@ -170,61 +170,61 @@ class Experiment:
         Returns:
             What to do, in this order.
         """
-        desk = self._desk
-        if desk.state.status.ended and not isinstance(event, ResumeRequested):
+        context = self._desk
+        if context.state.status.ended and not isinstance(event, ResumeRequested):
             return []
-        desk.now = now
+        context.now = now
         self._handlers[type(event)](event)
         while self._advance():
             pass
-        return desk.take_commands()
+        return context.take_commands()
 
     # ---- events ---------------------------------------------------------------------------------------------------
 
     def _on_started(self, event: ExperimentStarted) -> None:
-        desk, state = self._desk, self._desk.state
+        context, state = self._desk, self._desk.state
         resumed = state.status is not Status.QUEUED
-        desk.announce(
+        context.announce(
             Notice.EXPERIMENT_STARTED,
             experiment_id=state.experiment_id,
-            name=desk.plan.name,
+            name=context.plan.name,
             expected=list(state.expected),
-            rounds=desk.plan.aggregator.settings.rounds_to_train,
+            rounds=context.plan.aggregator.settings.rounds_to_train,
             resumed=resumed,
             epoch=event.epoch,
         )
-        returning = desk.roster.await_return(self._connected) if resumed else []
+        returning = context.roster.await_return(self._connected) if resumed else []
         if state.round is None:
-            desk.roster.forget(returning)
-            lifecycle.open_admission(desk)
+            context.roster.forget(returning)
+            lifecycle.open_admission(context)
             return
-        phases.resume(desk, state.round, returning)
+        phases.resume(context, state.round, returning)
         if state.round.step is Step.VALIDATE:
-            desk.emit(ValidateUpdates(state.round.number, state.round.base, state.round.answers()))
+            context.emit(ValidateUpdates(state.round.number, state.round.base, state.round.answers()))
         elif state.round.step is Step.AGGREGATE:
-            desk.emit(Aggregate(state.round.number, state.round.answers(), state.round.base))
+            context.emit(Aggregate(state.round.number, state.round.answers(), state.round.base))
 
     def _on_joined(self, event: CollaboratorJoined) -> None:
-        name, desk, state = event.collaborator, self._desk, self._desk.state
-        late = state.status is Status.RUNNING and name not in desk.roster.members()
-        refusal = admission.refusal(desk.plan.admission, state.expected, name, late=late)
+        name, context, state = event.collaborator, self._desk, self._desk.state
+        late = state.status is Status.RUNNING and name not in context.roster.members()
+        refusal = admission.refusal(context.plan.admission, state.expected, name, late=late)
         if refusal:
-            desk.announce(Notice.COLLABORATOR_REFUSED, collaborator=name, reason=refusal)
+            context.announce(Notice.COLLABORATOR_REFUSED, collaborator=name, reason=refusal)
             return
         self._connected.add(name)
-        if desk.roster.join(name):
-            desk.announce(Notice.COLLABORATOR_JOINED, collaborator=name, member=not late)
+        if context.roster.join(name):
+            context.announce(Notice.COLLABORATOR_JOINED, collaborator=name, member=not late)
         if state.round is not None:
-            phases.send(desk, state.round, name)
+            phases.send(context, state.round, name)
 
     def _on_left(self, event: CollaboratorLeft) -> None:
-        name, desk = event.collaborator, self._desk
+        name, context = event.collaborator, self._desk
         self._connected.discard(name)
-        if not desk.roster.leave(name, f"left: {event.reason}", gone=event.gone):
+        if not context.roster.leave(name, f"left: {event.reason}", gone=event.gone):
             return
-        desk.announce(Notice.COLLABORATOR_LEFT, collaborator=name, reason=event.reason, gone=event.gone)
-        if desk.state.round is not None:
-            phases.notice_leaving(desk, desk.state.round, desk.roster.sites[name])
+        context.announce(Notice.COLLABORATOR_LEFT, collaborator=name, reason=event.reason, gone=event.gone)
+        if context.state.round is not None:
+            phases.notice_leaving(context, context.state.round, context.roster.sites[name])
 
     def _on_update(self, event: UpdateCommitted) -> None:
         current = self._desk.state.round
@@ -233,7 +233,7 @@ class Experiment:
         else:
             phases.take_update(self._desk, current, event.update)
 
-    def _on_surplus(self, event: SurplusArrived) -> None:
+    def _on_surplus(self, event: UncountedUpdateArrived) -> None:
         surplus.note(self._desk, event)
 
     def _on_task_failed(self, event: TaskFailed) -> None:
@@ -242,38 +242,38 @@ class Experiment:
             phases.take_failure(self._desk, current, event)
 
     def _on_timer(self, event: TimerFired) -> None:
-        desk, current = self._desk, self._desk.state.round
+        context, current = self._desk, self._desk.state.round
         if current is None:
             if event.timer == lifecycle.ADMISSION_TIMER:
-                lifecycle.end_admission(desk)
+                lifecycle.end_admission(context)
         elif current.waiting and event.timer == current.gather_timer:
-            lifecycle.fail(desk, phases.gather_timed_out(desk, current))
+            lifecycle.fail(context, phases.gather_timed_out(context, current))
         elif current.pending and event.timer == current.deadline_timer:
-            phases.pass_deadline(desk, current)
+            phases.pass_deadline(context, current)
         else:
-            phases.end_absence(desk, current, event.timer)
+            phases.end_absence(context, current, event.timer)
 
     def _on_validated(self, event: UpdatesValidated) -> None:
-        desk, current = self._desk, self._desk.state.at_step(event.round, Step.VALIDATE)
+        context, current = self._desk, self._desk.state.at_step(event.round, Step.VALIDATE)
         if current is None:
             return
-        phases.drop_refused(desk, current, event.problems)
+        phases.drop_refused(context, current, event.problems)
         if current.phase is Phase.INITIALISE and not current.updates:
             current.step = Step.GATHER
             return
         shortfall = current.shortfall(len(current.updates))
         if shortfall:
-            lifecycle.fail(desk, shortfall)
+            lifecycle.fail(context, shortfall)
             return
         current.step = Step.AGGREGATE
-        desk.emit(Aggregate(current.number, current.answers(), current.base))
+        context.emit(Aggregate(current.number, current.answers(), current.base))
 
     def _on_aggregated(self, event: ModelAggregated) -> None:
-        desk, current = self._desk, self._desk.state.at_step(event.round, Step.AGGREGATE)
+        context, current = self._desk, self._desk.state.at_step(event.round, Step.AGGREGATE)
         if current is None:
             return
         current.keep(event.digest)
-        desk.announce(
+        context.announce(
             Notice.MODEL_AGGREGATED,
             round=current.number,
             digest=event.digest,
@@ -281,9 +281,9 @@ class Experiment:
             digests={name: current.trained[name].digest for name in sorted(current.trained)},
         )
         if current.phase is Phase.INITIALISE:
-            lifecycle.publish(desk, current)
+            lifecycle.publish(context, current)
         else:
-            phases.open_evaluation(desk, current)
+            phases.open_evaluation(context, current)
 
     def _on_step_failed(self, event: StepFailed) -> None:
         if self._desk.state.at_step(event.round, Step.VALIDATE, Step.AGGREGATE) is not None:
@@ -300,31 +300,31 @@ class Experiment:
 
     def _advance(self) -> bool:
         """Makes one transition if one is due."""
-        desk, current = self._desk, self._desk.state.round
-        if desk.state.status.ended:
+        context, current = self._desk, self._desk.state.round
+        if context.state.status.ended:
             return False
         if current is None:
-            complete = lifecycle.admission_complete(desk)
+            complete = lifecycle.admission_complete(context)
             if complete:
-                lifecycle.start(desk)
+                lifecycle.start(context)
             return complete
         if current.step is Step.GATHER:
-            lifecycle.fail(desk, phases.gather(desk, current))
+            lifecycle.fail(context, phases.gather(context, current))
             return not current.waiting
         return current.step is Step.COLLECT and self._close(current)
 
     def _close(self, current: RoundState) -> bool:
         """Closes the open phase if everybody has answered, or nothing good can come of it any more."""
-        desk = self._desk
+        context = self._desk
         if current.phase is Phase.TRAIN:
-            lifecycle.fail(desk, current.shortfall(len(current.updates) + len(current.pending)))
-        if current.pending or desk.state.status.ended:
+            lifecycle.fail(context, current.shortfall(len(current.updates) + len(current.pending)))
+        if current.pending or context.state.status.ended:
             return False
         if current.phase is Phase.EVALUATE:
-            lifecycle.publish(desk, current)
+            lifecycle.publish(context, current)
         elif current.updates:
             current.step = Step.VALIDATE
-            desk.emit(ValidateUpdates(current.number, current.base, current.answers()))
+            context.emit(ValidateUpdates(current.number, current.base, current.answers()))
         else:
             current.step = Step.GATHER
         return True

@@ -2,7 +2,7 @@
 
 from openfl_like.federation import admission
 from openfl_like.federation import uncounted as surplus
-from openfl_like.federation.context import Desk
+from openfl_like.federation.context import ExperimentContext
 from openfl_like.federation.events import (
     FinishExperiment,
     ModelVersion,
@@ -11,7 +11,7 @@ from openfl_like.federation.events import (
     StartTimer,
     Status,
 )
-from openfl_like.federation.membership import Roster
+from openfl_like.federation.membership import Membership
 from openfl_like.federation.metrics import matrix_of, round_metrics
 from openfl_like.federation.round_state import RoundState
 from openfl_like.federation.state import ExperimentState
@@ -21,59 +21,59 @@ from openfl_like.federation.task import Phase
 ADMISSION_TIMER = "admission"
 
 
-def open_admission(desk: Desk) -> None:
+def open_admission(context: ExperimentContext) -> None:
     """Begins to wait for collaborators."""
-    desk.state.status = Status.STARTING
-    desk.emit(StartTimer(ADMISSION_TIMER, desk.plan.admission.timeout_s))
+    context.state.status = Status.STARTING
+    context.emit(StartTimer(ADMISSION_TIMER, context.plan.admission.timeout_s))
 
 
-def admission_complete(desk: Desk) -> bool:
+def admission_complete(context: ExperimentContext) -> bool:
     """Whether everybody is here that is waited for."""
-    waiting = desk.state.status is Status.STARTING
-    return waiting and admission.complete(desk.plan.admission, desk.state.expected, desk.roster.joined())
+    waiting = context.state.status is Status.STARTING
+    return waiting and admission.complete(context.plan.admission, context.state.expected, context.roster.joined())
 
 
-def end_admission(desk: Desk) -> None:
+def end_admission(context: ExperimentContext) -> None:
     """Starts with those who are here if they are enough; fails otherwise."""
-    if desk.state.status is not Status.STARTING:
+    if context.state.status is not Status.STARTING:
         return
-    shortage = admission.shortage(desk.plan.admission, desk.state.expected, desk.roster.joined())
+    shortage = admission.shortage(context.plan.admission, context.state.expected, context.roster.joined())
     if shortage:
-        fail(desk, shortage)
+        fail(context, shortage)
     else:
-        start(desk)
+        start(context)
 
 
-def start(desk: Desk) -> None:
+def start(context: ExperimentContext) -> None:
     """Makes members of all that are here and begins the first round, or that after the last published one."""
-    state = desk.state
+    state = context.state
     state.status = Status.RUNNING
-    desk.roster.promote()
+    context.roster.promote()
     if state.versions:
-        _go_on(desk)
+        _go_on(context)
     elif state.initial_model:
         version = ModelVersion(0, state.initial_model)
         state.versions = (version,)
-        desk.emit(PublishVersion(version))
-        _begin_round(desk, 1)
+        context.emit(PublishVersion(version))
+        _begin_round(context, 1)
     else:
-        _begin_round(desk, 0)
+        _begin_round(context, 0)
 
 
-def publish(desk: Desk, current: RoundState) -> None:
+def publish(context: ExperimentContext, current: RoundState) -> None:
     """Publishes the round's model, and ends the experiment or begins the next round."""
-    state = desk.state
+    state = context.state
     evaluated = current.phase is Phase.EVALUATE
-    metrics = round_metrics(desk.plan.tasks, current.trained, current.updates) if evaluated else {}
-    version = ModelVersion(current.number, current.model, metrics, is_best(desk.plan, state.versions, metrics))
+    metrics = round_metrics(context.plan.tasks, current.trained, current.updates) if evaluated else {}
+    version = ModelVersion(current.number, current.model, metrics, is_best(context.plan, state.versions, metrics))
     state.versions = (*state.versions, version)
-    desk.emit(PublishVersion(version))
-    _note_shortfalls(desk, current)
-    surplus.sum_up(desk)
-    matrix = matrix_of(desk.plan.tasks, current.updates) if evaluated else {}
+    context.emit(PublishVersion(version))
+    _note_shortfalls(context, current)
+    surplus.sum_up(context)
+    matrix = matrix_of(context.plan.tasks, current.updates) if evaluated else {}
     if matrix:
-        desk.announce(Notice.MODELS_EVALUATED, round=version.round, matrix=matrix)
-    desk.announce(
+        context.announce(Notice.MODELS_EVALUATED, round=version.round, matrix=matrix)
+    context.announce(
         Notice.ROUND_FINISHED,
         round=version.round,
         digest=version.digest,
@@ -84,9 +84,9 @@ def publish(desk: Desk, current: RoundState) -> None:
         absent=current.losses(),
         evaluators=sorted(current.updates) if evaluated else [],
         unevaluated=current.unevaluated(),
-        seconds=max(0.0, desk.now - current.started),
+        seconds=max(0.0, context.now - current.started),
     )
-    _go_on(desk)
+    _go_on(context)
 
 
 def reopen(state: ExperimentState) -> None:
@@ -95,50 +95,50 @@ def reopen(state: ExperimentState) -> None:
     Its sites were dismissed: all of them are asked anew, also those that were lost, and the open round begins anew.
     """
     state.status, state.reason = Status.STARTING, ""
-    state.roster, state.round = Roster(), None
+    state.roster, state.round = Membership(), None
 
 
-def fail(desk: Desk, reason: str) -> None:
+def fail(context: ExperimentContext, reason: str) -> None:
     """Ends the experiment if there is a reason to."""
     if reason:
-        finish(desk, Status.FAILED, reason)
+        finish(context, Status.FAILED, reason)
 
 
-def finish(desk: Desk, status: Status, reason: str) -> None:
+def finish(context: ExperimentContext, status: Status, reason: str) -> None:
     """Ends the experiment."""
-    state = desk.state
+    state = context.state
     state.status, state.reason = status, reason
-    desk.emit(FinishExperiment(status, reason))
-    surplus.sum_up(desk)
+    context.emit(FinishExperiment(status, reason))
+    surplus.sum_up(context)
     rounds = state.versions[-1].round if state.versions else 0
     fields = {"status": status.value, "reason": reason, "rounds": rounds}
-    desk.announce(Notice.EXPERIMENT_ENDED, **fields, shortfalls=state.all_shortfalls())
+    context.announce(Notice.EXPERIMENT_ENDED, **fields, shortfalls=state.all_shortfalls())
 
 
-def _note_shortfalls(desk: Desk, current: RoundState) -> None:
+def _note_shortfalls(context: ExperimentContext, current: RoundState) -> None:
     """Remembers the sites that were asked to take part and without which a round was made."""
     if not current.number:
         return
-    asked = {*desk.state.expected, *desk.plan.admission.collaborators}
-    missing = dict.fromkeys(asked - set(desk.roster.members()), "has not joined")
+    asked = {*context.state.expected, *context.plan.admission.collaborators}
+    missing = dict.fromkeys(asked - set(context.roster.members()), "has not joined")
     for name, reason in (missing | current.losses()).items():
-        desk.state.shortfalls.setdefault(name, f"round {current.number}: {reason}")
+        context.state.shortfalls.setdefault(name, f"round {current.number}: {reason}")
     for name, reason in current.unevaluated().items():
-        if name not in desk.state.shortfalls:
-            desk.state.unmeasured.setdefault(name, f"evaluation of round {current.number}: {reason}")
+        if name not in context.state.shortfalls:
+            context.state.unmeasured.setdefault(name, f"evaluation of round {current.number}: {reason}")
 
 
-def _go_on(desk: Desk) -> None:
+def _go_on(context: ExperimentContext) -> None:
     """Ends the experiment if it has made what it was to make; begins the next round otherwise."""
-    versions = desk.state.versions
-    reason = stop_reason(desk.plan, versions)
+    versions = context.state.versions
+    reason = stop_reason(context.plan, versions)
     if reason:
-        finish(desk, Status.FINISHED, reason)
+        finish(context, Status.FINISHED, reason)
     else:
-        _begin_round(desk, versions[-1].round + 1)
+        _begin_round(context, versions[-1].round + 1)
 
 
-def _begin_round(desk: Desk, number: int) -> None:
-    base = desk.state.versions[-1].digest if desk.state.versions else ""
+def _begin_round(context: ExperimentContext, number: int) -> None:
+    base = context.state.versions[-1].digest if context.state.versions else ""
     phase = Phase.TRAIN if number else Phase.INITIALISE
-    desk.state.round = RoundState(number, desk.now, base, phase)
+    context.state.round = RoundState(number, context.now, base, phase)

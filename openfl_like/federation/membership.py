@@ -28,7 +28,7 @@ HERE = frozenset({Presence.PRESENT, Presence.RETURNING})
 
 
 @dataclass(slots=True)
-class Site:
+class Member:
     """What is known of one collaborator.
 
     Attributes:
@@ -82,10 +82,10 @@ class Site:
 
 
 @dataclass(slots=True)
-class Roster:
+class Membership:
     """All collaborators that ever joined, by name."""
 
-    sites: dict[str, Site] = field(default_factory=dict)
+    sites: dict[str, Member] = field(default_factory=dict)
 
     def members(self) -> list[str]:
         """Names of the members, sorted, whether here or not."""
@@ -106,7 +106,7 @@ class Roster:
 
     def join(self, name: str) -> bool:
         """Notes that a collaborator is connected; tells whether that is news."""
-        site = self.sites.setdefault(name, Site(name, Presence.AWAY))
+        site = self.sites.setdefault(name, Member(name, Presence.AWAY))
         news = site.presence is not Presence.PRESENT
         site.presence, site.reason, site.overdue = Presence.PRESENT, "", False
         return news
@@ -121,7 +121,7 @@ class Roster:
         site.reason = reason
         return True
 
-    def await_return(self, connected: Collection[str]) -> list[Site]:
+    def await_return(self, connected: Collection[str]) -> list[Member]:
         """After a restart of the aggregator: gives those who were here and are not connected any more, sorted."""
         sites = [self.sites[name] for name in self.joined() if name not in connected]
         for site in sites:
@@ -129,12 +129,12 @@ class Roster:
             site.presence = Presence.RETURNING
         return sites
 
-    def forget(self, sites: Collection[Site]) -> None:
+    def forget(self, sites: Collection[Member]) -> None:
         """Takes collaborators off the list, as if they had never joined."""
         for site in sites:
             del self.sites[site.name]
 
-    def by_timer(self, timer: str) -> Site | None:
+    def by_timer(self, timer: str) -> Member | None:
         """The absent collaborator whose time to come back this timer ends."""
         absent = (site for site in self.sites.values() if site.presence is not Presence.PRESENT)
         return next((site for site in absent if site.rejoin_timer == timer), None)

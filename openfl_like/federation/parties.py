@@ -169,7 +169,7 @@ class DirectorStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Greeting:
+class ServerInfo:
     """What a Director tells whoever is about to work with it.
 
     Attributes:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from openfl_like.federation.assignment import trains
-from openfl_like.federation.context import Desk
+from openfl_like.federation.context import ExperimentContext
 from openfl_like.federation.events import (
     Notice,
     SendAssignment,
@@ -11,7 +11,7 @@ from openfl_like.federation.events import (
     TaskFailed,
     WithdrawAssignment,
 )
-from openfl_like.federation.membership import Presence, Site
+from openfl_like.federation.membership import Member, Presence
 from openfl_like.federation.round_state import RoundState, Step, list_absences
 from openfl_like.federation.seeds import derive_seed
 from openfl_like.federation.selection import share_of
@@ -19,57 +19,57 @@ from openfl_like.federation.task import Assignment, Phase, Update, check_facts
 from openfl_like.plan.schema import Participation
 
 
-def gather(desk: Desk, state: RoundState) -> str:
+def gather(context: ExperimentContext, state: RoundState) -> str:
     """Begins the first phase of a round if enough collaborators are here, or waits for them.
 
     Returns:
         Why the experiment has failed; empty if it has not.
     """
     if state.phase is Phase.INITIALISE:
-        return _gather_initialiser(desk, state)
-    desk.roster.promote()
-    desk.deal()
-    phase, cohort = _select(desk, state)
+        return _gather_initialiser(context, state)
+    context.roster.promote()
+    context.deal()
+    phase, cohort = _select(context, state)
     if len(cohort) >= state.quorum:
         fields = {"round": state.number, "cohort": list(cohort), "quorum": state.quorum}
-        desk.announce(Notice.ROUND_STARTED, **fields)
+        context.announce(Notice.ROUND_STARTED, **fields)
         for name, reason in sorted(state.absent.items()):
-            _announce_absence(desk, state, name, reason)
+            _announce_absence(context, state, name, reason)
         state.selected = cohort
-        open_phase(desk, state, phase, cohort)
+        open_phase(context, state, phase, cohort)
         return ""
-    hopeless = state.absent and all(desk.roster.sites[name].presence is Presence.GONE for name in state.absent)
+    hopeless = state.absent and all(context.roster.sites[name].presence is Presence.GONE for name in state.absent)
     if hopeless:
         return state.shortfall(len(cohort))
     if not state.waiting:
         state.waiting = True
-        desk.emit(StartTimer(state.gather_timer, desk.plan.deadline.return_limit_s))
+        context.emit(StartTimer(state.gather_timer, context.plan.deadline.return_limit_s))
     return ""
 
 
-def gather_timed_out(desk: Desk, state: RoundState) -> str:
+def gather_timed_out(context: ExperimentContext, state: RoundState) -> str:
     """Says why the round cannot begin."""
-    _, cohort = _select(desk, state)
+    _, cohort = _select(context, state)
     return state.shortfall(len(cohort))
 
 
-def open_phase(desk: Desk, state: RoundState, phase: Phase, names: tuple[str, ...]) -> None:
+def open_phase(context: ExperimentContext, state: RoundState, phase: Phase, names: tuple[str, ...]) -> None:
     """Hands out the work of a phase and starts its timer."""
     state.open(phase, names)
     for name in names:
-        send(desk, state, name)
-    if names and desk.plan.deadline.round_s is not None:
-        desk.emit(StartTimer(state.deadline_timer, desk.plan.deadline.round_s))
+        send(context, state, name)
+    if names and context.plan.deadline.round_s is not None:
+        context.emit(StartTimer(state.deadline_timer, context.plan.deadline.round_s))
 
 
-def send(desk: Desk, state: RoundState, name: str) -> None:
+def send(context: ExperimentContext, state: RoundState, name: str) -> None:
     """Sends a collaborator its assignment if it is awaited and connected; the same one every time."""
-    if name not in state.pending or desk.roster.sites[name].presence is not Presence.PRESENT:
+    if name not in state.pending or context.roster.sites[name].presence is not Presence.PRESENT:
         return
-    plan, phase = desk.plan, state.phase
+    plan, phase = context.plan, state.phase
     # The initial model must not depend on which site happens to make it.
     stream = (state.number, "" if phase is Phase.INITIALISE else name, phase.value)
-    calls = desk.calls(name, phase)
+    calls = context.calls(name, phase)
     assignment = Assignment(
         round=state.number,
         phase=phase,
@@ -79,40 +79,40 @@ def send(desk: Desk, state: RoundState, name: str) -> None:
         seed=derive_seed(plan.seed, *stream),
         deadline_s=plan.deadline.training_limit_s if phase is Phase.TRAIN else plan.deadline.round_s,
     )
-    desk.emit(SendAssignment(assignment))
+    context.emit(SendAssignment(assignment))
     tasks = [call.name for call in calls]
-    desk.announce(Notice.ASSIGNMENT_SENT, round=state.number, phase=phase.value, collaborator=name, tasks=tasks)
+    context.announce(Notice.ASSIGNMENT_SENT, round=state.number, phase=phase.value, collaborator=name, tasks=tasks)
 
 
-def resume(desk: Desk, state: RoundState, returning: list[Site]) -> None:
+def resume(context: ExperimentContext, state: RoundState, returning: list[Member]) -> None:
     """Starts the timers of the open phase again after a restart, and one for everybody who has to connect again."""
     for site in returning:
-        desk.emit(StartTimer(site.rejoin_timer, desk.plan.deadline.return_limit_s))
-    away = [site for _, site in sorted(desk.roster.sites.items()) if site.awaited and not site.here]
+        context.emit(StartTimer(site.rejoin_timer, context.plan.deadline.return_limit_s))
+    away = [site for _, site in sorted(context.roster.sites.items()) if site.awaited and not site.here]
     for site in away:
-        desk.emit(StartTimer(site.rejoin_timer, desk.plan.deadline.return_limit_s))
+        context.emit(StartTimer(site.rejoin_timer, context.plan.deadline.return_limit_s))
     if state.waiting:
-        desk.emit(StartTimer(state.gather_timer, desk.plan.deadline.return_limit_s))
-    if state.pending and desk.plan.deadline.round_s is not None:
-        desk.emit(StartTimer(state.deadline_timer, desk.plan.deadline.round_s))
+        context.emit(StartTimer(state.gather_timer, context.plan.deadline.return_limit_s))
+    if state.pending and context.plan.deadline.round_s is not None:
+        context.emit(StartTimer(state.deadline_timer, context.plan.deadline.round_s))
 
 
-def take_update(desk: Desk, state: RoundState, update: Update) -> None:
+def take_update(context: ExperimentContext, state: RoundState, update: Update) -> None:
     """Takes an answer that is awaited; says so if it is not."""
-    site = desk.roster.sites.get(update.collaborator)
+    site = context.roster.sites.get(update.collaborator)
     if site is not None and site.took(update):
         return
     if site is None or not state.expects(update.round, update.phase, update.collaborator):
-        refuse_update(desk, update, state.objection(update))
+        refuse_update(context, update, state.objection(update))
         return
     complaint = check_facts(update)
     if complaint:
-        refuse_update(desk, update, complaint)
-        mark_absent(desk, state, update.collaborator, f"was refused: {complaint}")
+        refuse_update(context, update, complaint)
+        mark_absent(context, state, update.collaborator, f"was refused: {complaint}")
         return
     site.take(update)
     state.updates[update.collaborator] = update
-    desk.announce(
+    context.announce(
         Notice.UPDATE_RECEIVED,
         round=update.round,
         phase=update.phase.value,
@@ -123,131 +123,133 @@ def take_update(desk: Desk, state: RoundState, update: Update) -> None:
     )
 
 
-def lose_update(desk: Desk, state: RoundState, name: str) -> None:
+def lose_update(context: ExperimentContext, state: RoundState, name: str) -> None:
     """Forgets an answer of the open phase that was taken: it is awaited again."""
     update = state.updates.pop(name)
-    desk.roster.sites[name].delivered.pop(update.phase.value, None)
+    context.roster.sites[name].delivered.pop(update.phase.value, None)
     state.step = Step.COLLECT
-    desk.announce(Notice.UPDATE_LOST, round=update.round, phase=update.phase.value, collaborator=name)
+    context.announce(Notice.UPDATE_LOST, round=update.round, phase=update.phase.value, collaborator=name)
 
 
-def refuse_update(desk: Desk, update: Update, reason: str) -> None:
+def refuse_update(context: ExperimentContext, update: Update, reason: str) -> None:
     """Tells that an update does not count."""
     fields = {"round": update.round, "phase": update.phase.value, "collaborator": update.collaborator}
-    desk.announce(Notice.UPDATE_REFUSED, **fields, reason=reason)
+    context.announce(Notice.UPDATE_REFUSED, **fields, reason=reason)
 
 
-def take_failure(desk: Desk, state: RoundState, event: TaskFailed) -> None:
+def take_failure(context: ExperimentContext, state: RoundState, event: TaskFailed) -> None:
     """Notes a failure, if the task was awaited."""
     if state.expects(event.round, event.phase, event.collaborator):
-        mark_absent(desk, state, event.collaborator, f"failed in task '{event.task}': {event.reason}")
+        mark_absent(context, state, event.collaborator, f"failed in task '{event.task}': {event.reason}")
 
 
-def drop_refused(desk: Desk, state: RoundState, problems: Mapping[str, str]) -> None:
+def drop_refused(context: ExperimentContext, state: RoundState, problems: Mapping[str, str]) -> None:
     """Takes the updates that failed their checks off the table."""
     for name in sorted(problems.keys() & state.updates.keys()):
         update = state.updates.pop(name)
-        refuse_update(desk, update, problems[name])
-        mark_absent(desk, state, name, f"was refused: {problems[name]}")
+        refuse_update(context, update, problems[name])
+        mark_absent(context, state, name, f"was refused: {problems[name]}")
 
 
-def notice_leaving(desk: Desk, state: RoundState, site: Site) -> None:
+def notice_leaving(context: ExperimentContext, state: RoundState, site: Member) -> None:
     """Gives a collaborator that was awaited some time to come back, unless there is no use in it."""
     if site.presence is not Presence.GONE:
-        desk.emit(StartTimer(site.rejoin_timer, desk.plan.deadline.return_limit_s))
+        context.emit(StartTimer(site.rejoin_timer, context.plan.deadline.return_limit_s))
     if site.name not in state.pending:
         return
-    others = state.phase is Phase.INITIALISE and _initialisers(desk, state)
+    others = state.phase is Phase.INITIALISE and _initialisers(context, state)
     if site.presence is Presence.GONE or others:
-        mark_absent(desk, state, site.name, site.reason, withdraw=True)
+        mark_absent(context, state, site.name, site.reason, withdraw=True)
 
 
-def end_absence(desk: Desk, state: RoundState, timer: str) -> None:
+def end_absence(context: ExperimentContext, state: RoundState, timer: str) -> None:
     """Stops to wait for the collaborator that did not come back before this timer, if it is one of those."""
-    site = desk.roster.by_timer(timer)
+    site = context.roster.by_timer(timer)
     if site is None:
         return
     site.overdue = True
     if site.presence is Presence.RETURNING:
         site.presence = Presence.AWAY
         site.reason = (
-            f"did not come back within {desk.plan.deadline.return_limit_s:g} s after a restart of the aggregator"
+            f"did not come back within {context.plan.deadline.return_limit_s:g} s after a restart of the aggregator"
         )
     if site.name in state.pending:
-        mark_absent(desk, state, site.name, site.reason, withdraw=True)
+        mark_absent(context, state, site.name, site.reason, withdraw=True)
 
 
-def pass_deadline(desk: Desk, state: RoundState) -> None:
+def pass_deadline(context: ExperimentContext, state: RoundState) -> None:
     """Stops to wait for everybody who has not answered."""
     what = "metrics" if state.phase is Phase.EVALUATE else "update"
-    reason = f"sent no {what} within {desk.plan.deadline.round_s:g} s"
+    reason = f"sent no {what} within {context.plan.deadline.round_s:g} s"
     for name in state.pending:
-        mark_absent(desk, state, name, reason, withdraw=True)
+        mark_absent(context, state, name, reason, withdraw=True)
 
 
-def mark_absent(desk: Desk, state: RoundState, name: str, reason: str, *, withdraw: bool = False) -> None:
+def mark_absent(
+    context: ExperimentContext, state: RoundState, name: str, reason: str, *, withdraw: bool = False
+) -> None:
     """Notes that a collaborator will not answer in the open phase."""
     state.absent[name] = reason
     if withdraw:
-        desk.emit(WithdrawAssignment(state.number, state.phase, name, reason))
-    _announce_absence(desk, state, name, reason)
+        context.emit(WithdrawAssignment(state.number, state.phase, name, reason))
+    _announce_absence(context, state, name, reason)
 
 
-def open_evaluation(desk: Desk, state: RoundState) -> None:
+def open_evaluation(context: ExperimentContext, state: RoundState) -> None:
     """Has all members evaluate that have something to evaluate, but for those that nobody waits for any more.
 
     One whose connection has just broken is asked, too: it may come back in time.
     """
-    able = [desk.roster.sites[name] for name in _evaluators(desk)]
+    able = [context.roster.sites[name] for name in _evaluators(context)]
     awaited = tuple(site.name for site in able if site.awaited)
-    open_phase(desk, state, Phase.EVALUATE, awaited)
+    open_phase(context, state, Phase.EVALUATE, awaited)
     for site in able:
         if not site.awaited:
-            mark_absent(desk, state, site.name, site.reason)
+            mark_absent(context, state, site.name, site.reason)
 
 
-def _evaluators(desk: Desk) -> list[str]:
-    return [name for name in desk.roster.members() if desk.calls(name, Phase.EVALUATE)]
+def _evaluators(context: ExperimentContext) -> list[str]:
+    return [name for name in context.roster.members() if context.calls(name, Phase.EVALUATE)]
 
 
-def _announce_absence(desk: Desk, state: RoundState, name: str, reason: str) -> None:
+def _announce_absence(context: ExperimentContext, state: RoundState, name: str, reason: str) -> None:
     fields = {"round": state.number, "phase": state.phase.value, "collaborator": name, "reason": reason}
-    desk.announce(Notice.COLLABORATOR_ABSENT, **fields)
+    context.announce(Notice.COLLABORATOR_ABSENT, **fields)
 
 
-def _gather_initialiser(desk: Desk, state: RoundState) -> str:
-    candidates = _initialisers(desk, state)
+def _gather_initialiser(context: ExperimentContext, state: RoundState) -> str:
+    candidates = _initialisers(context, state)
     if not candidates:
         return f"round 0: no site could make the initial model: {list_absences(state.absent)}"
     if not state.absent:
-        desk.announce(Notice.ROUND_STARTED, round=0, cohort=[candidates[0]], quorum=1)
+        context.announce(Notice.ROUND_STARTED, round=0, cohort=[candidates[0]], quorum=1)
     state.selected = (candidates[0],)
-    open_phase(desk, state, Phase.INITIALISE, (candidates[0],))
+    open_phase(context, state, Phase.INITIALISE, (candidates[0],))
     return ""
 
 
-def _initialisers(desk: Desk, state: RoundState) -> list[str]:
+def _initialisers(context: ExperimentContext, state: RoundState) -> list[str]:
     tried = {*state.absent, *(state.assigned if state.step is Step.COLLECT else ())}
-    return [name for name in desk.roster.here() if name not in tried]
+    return [name for name in context.roster.here() if name not in tried]
 
 
-def _select(desk: Desk, state: RoundState) -> tuple[Phase, tuple[str, ...]]:
-    if any(trains(task) for task in desk.plan.tasks.values()):
-        return Phase.TRAIN, _select_cohort(desk, state)
-    return Phase.EVALUATE, _select_evaluators(desk, state)
+def _select(context: ExperimentContext, state: RoundState) -> tuple[Phase, tuple[str, ...]]:
+    if any(trains(task) for task in context.plan.tasks.values()):
+        return Phase.TRAIN, _select_cohort(context, state)
+    return Phase.EVALUATE, _select_evaluators(context, state)
 
 
-def _select_cohort(desk: Desk, state: RoundState) -> tuple[str, ...]:
+def _select_cohort(context: ExperimentContext, state: RoundState) -> tuple[str, ...]:
     """Draws the cohort and notes what is wanted, needed, and who is missing if it is too small."""
-    trainers = [name for name in desk.roster.members() if desk.calls(name, Phase.TRAIN)]
-    seed = derive_seed(desk.plan.seed, state.number, "selection")
-    eligible = desk.selector.select(trainers, len(trainers), seed)
-    here = [name for name in eligible if desk.roster.sites[name].here]
-    state.wanted = desk.selector.wanted(len(eligible))
-    state.quorum = _quorum(desk.plan.participation, state.wanted)
-    cohort = desk.selector.select(here, state.wanted, seed)
+    trainers = [name for name in context.roster.members() if context.calls(name, Phase.TRAIN)]
+    seed = derive_seed(context.plan.seed, state.number, "selection")
+    eligible = context.selector.select(trainers, len(trainers), seed)
+    here = [name for name in eligible if context.roster.sites[name].here]
+    state.wanted = context.selector.wanted(len(eligible))
+    state.quorum = _quorum(context.plan.participation, state.wanted)
+    cohort = context.selector.select(here, state.wanted, seed)
     lost = set(eligible) - set(here) if len(cohort) < state.wanted else set()
-    state.absent = {name: desk.roster.sites[name].reason for name in sorted(lost)}
+    state.absent = {name: context.roster.sites[name].reason for name in sorted(lost)}
     return cohort
 
 
@@ -259,10 +261,10 @@ def _quorum(participation: Participation, wanted: int) -> int:
     return max(participation.min_updates or 1, share_of(fraction, wanted) if fraction is not None else 1)
 
 
-def _select_evaluators(desk: Desk, state: RoundState) -> tuple[str, ...]:
+def _select_evaluators(context: ExperimentContext, state: RoundState) -> tuple[str, ...]:
     """A plan that trains nothing needs one site that evaluates."""
-    able = _evaluators(desk)
-    here = tuple(name for name in able if desk.roster.sites[name].here)
+    able = _evaluators(context)
+    here = tuple(name for name in able if context.roster.sites[name].here)
     state.wanted, state.quorum = len(able), 1
-    state.absent = {name: desk.roster.sites[name].reason for name in able if name not in here}
+    state.absent = {name: context.roster.sites[name].reason for name in able if name not in here}
     return here

@@ -158,22 +158,22 @@ AggregatorInstruction = Assignment | Withdrawal | Dismissal
 
 
 @dataclass(frozen=True, slots=True)
-class Landing:
+class UploadTarget:
     """Where an upload goes.
 
     Attributes:
         path: The file to write.
-        spare: A file that may be overwritten instead of making a new one.
+        recyclable: A file that may be overwritten instead of making a new one.
         complete: Whether the file is there already, as promised.
     """
 
     path: Path
-    spare: Path | None = None
+    recyclable: Path | None = None
     complete: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class FileWithManifest:
     """A file with its manifest, ready to be sent."""
 
     path: Path
@@ -230,10 +230,10 @@ class AggregatorPort(Protocol):
     ) -> None:
         """Holds a collaborator's session until either side ends it."""
 
-    async def model_file(self, digest: str) -> Stored:
+    async def model_file(self, digest: str) -> FileWithManifest:
         """Gives a model version or candidate."""
 
-    async def expect_update(self, update: Update, manifest: Manifest) -> Landing:
+    async def expect_update(self, update: Update, manifest: Manifest) -> UploadTarget:
         """Checks an offered update before a byte of it is taken; one that was taken before has a complete landing."""
 
     async def commit_update(self, update: Update) -> None:
@@ -275,7 +275,7 @@ class RosterPort(Protocol):
 class UserPort(Protocol):
     """What users ask the Director."""
 
-    async def expect_bundle(self, caller: str, submission: Submission) -> Landing:
+    async def expect_bundle(self, caller: str, submission: Submission) -> UploadTarget:
         """Checks an offered bundle before a byte of it is taken."""
 
     async def submit(self, caller: str, submission: Submission) -> ExperimentSummary:
@@ -301,7 +301,7 @@ class UserPort(Protocol):
     async def resume(self, caller: str, experiment: str) -> ExperimentSummary:
         """Queues an experiment again that FAILED or was CANCELLED; the answer is given when it is durable."""
 
-    async def model(self, experiment: str, which: str) -> Stored:
+    async def model(self, experiment: str, which: str) -> FileWithManifest:
         """Gives the file of the best or last version or of a round number."""
 
     async def envoys(self) -> list[EnvoyRecord]:
@@ -317,7 +317,7 @@ class CheckpointPort(Protocol):
     def exported(self, experiment: str) -> AbstractAsyncContextManager[Path]:
         """Makes the checkpoint of an experiment that has ended; the file goes when the block is left."""
 
-    async def expect_checkpoint(self, caller: str, offer: CheckpointOffer) -> Landing:
+    async def expect_checkpoint(self, caller: str, offer: CheckpointOffer) -> UploadTarget:
         """Checks an offered checkpoint before a byte of it is taken."""
 
     async def take_checkpoint(self, caller: str, offer: CheckpointOffer) -> ExperimentSummary:

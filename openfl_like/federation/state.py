@@ -7,7 +7,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from openfl_like.errors import ConflictError
 from openfl_like.federation.events import ModelVersion, Status
-from openfl_like.federation.membership import Roster
+from openfl_like.federation.membership import Membership
 from openfl_like.federation.round_state import RoundState, Step
 
 
@@ -34,7 +34,7 @@ class ExperimentState:
     initial_model: str
     status: Status = Status.QUEUED
     reason: str = ""
-    roster: Roster = field(default_factory=Roster)
+    roster: Membership = field(default_factory=Membership)
     round: RoundState | None = None
     versions: tuple[ModelVersion, ...] = ()
     shortfalls: dict[str, str] = field(default_factory=dict)

@@ -3,28 +3,28 @@
 The first one of a kind in a round is told at once, the sum at the end of the round.
 """
 
-from openfl_like.federation.context import Desk
-from openfl_like.federation.events import Notice, SurplusArrived
+from openfl_like.federation.context import ExperimentContext
+from openfl_like.federation.events import Notice, UncountedUpdateArrived
 
 
-def note(desk: Desk, event: SurplusArrived) -> None:
+def note(context: ExperimentContext, event: UncountedUpdateArrived) -> None:
     """Counts an update; it is told if it is the first of its kind in this round."""
-    counts = desk.state.surplus.setdefault(event.collaborator, {})
+    counts = context.state.surplus.setdefault(event.collaborator, {})
     kind = event.standing.value
     counts[kind] = counts.get(kind, 0) + 1
     if counts[kind] == 1:
-        _tell(desk, event.collaborator, kind, 1)
+        _tell(context, event.collaborator, kind, 1)
 
 
-def sum_up(desk: Desk) -> None:
+def sum_up(context: ExperimentContext) -> None:
     """Tells the sums that are not told yet, and begins to count anew."""
-    for name, counts in sorted(desk.state.surplus.items()):
+    for name, counts in sorted(context.state.surplus.items()):
         for kind, count in sorted(counts.items()):
             if count > 1:
-                _tell(desk, name, kind, count)
-    desk.state.surplus = {}
+                _tell(context, name, kind, count)
+    context.state.surplus = {}
 
 
-def _tell(desk: Desk, name: str, kind: str, count: int) -> None:
-    number = desk.state.round.number if desk.state.round is not None else 0
-    desk.announce(Notice.UPDATE_SURPLUS, round=number, collaborator=name, standing=kind, count=count)
+def _tell(context: ExperimentContext, name: str, kind: str, count: int) -> None:
+    number = context.state.round.number if context.state.round is not None else 0
+    context.announce(Notice.UPDATE_SURPLUS, round=number, collaborator=name, standing=kind, count=count)

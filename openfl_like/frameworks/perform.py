@@ -25,14 +25,14 @@ from openfl_like.frameworks.workspace import WorkspaceCode
 from openfl_like.plan.schema import FILE, Component, Plan
 from openfl_like.tensors.container import TensorFile, write_tensors
 from openfl_like.tensors.encoded import ErrorFeedback, Sent, write_encoded
-from openfl_like.tensors.manifest import keep_manifest, manifest_of, spare_path
+from openfl_like.tensors.manifest import keep_manifest, manifest_of, recyclable_path
 
 _NO_TASKS = frozenset({"initialise", "begin", "get_tensors", "set_tensors"})
 _LONGEST_REASON = 500
 
 
 @dataclass(slots=True)
-class _Work:
+class _Tasks:
     """What an assignment has come to so far."""
 
     sent: Sent | None = None  # how the update is encoded
@@ -139,17 +139,17 @@ class Performer:
             duration_s=time.perf_counter() - start,
         )
 
-    def _initialise(self, assignment: Assignment, out: Path) -> _Work:
+    def _initialise(self, assignment: Assignment, out: Path) -> _Tasks:
         with self._blame("initialise"):
             self._runner.initialise(assignment.seed)
-            return _Work(num_samples=self._loader.num_train, digest=self._save(out, None))
+            return _Tasks(num_samples=self._loader.num_train, digest=self._save(out, None))
 
-    def _run(self, assignment: Assignment, model: Path, out: Path) -> _Work:
+    def _run(self, assignment: Assignment, model: Path, out: Path) -> _Tasks:
         with self._blame("begin"):
             self._runner.begin(assignment.seed)
         self._load(model)
         failpoint("worker.model.read")
-        work = _Work(self._sent(assignment, model), held=model)
+        work = _Tasks(self._sent(assignment, model), held=model)
         for call in assignment.tasks:
             self._task = call.name
             wanted = self._wanted(call, work, model)
@@ -168,7 +168,7 @@ class Performer:
         self._task = ""
         return work
 
-    def _wanted(self, call: TaskCall, work: _Work, model: Path) -> Path | None:
+    def _wanted(self, call: TaskCall, work: _Tasks, model: Path) -> Path | None:
         """The file of the model that a task works on; None: the runner's own, which has changed."""
         if call.apply.startswith(FILE):
             name = call.apply.removeprefix(FILE)
@@ -190,7 +190,7 @@ class Performer:
             raise TaskError(f"task '{call.name}' returned {type(result).__name__}, not a TaskResult")
         return result
 
-    def _take(self, work: _Work, call: TaskCall, result: TaskResult) -> None:
+    def _take(self, work: _Tasks, call: TaskCall, result: TaskResult) -> None:
         with self._blame(f"task '{call.name}'"):
             work.metrics[call.name] = {str(name): float(value) for name, value in result.metrics.items()}
             if call.function != VALIDATE or not work.trained:
@@ -200,7 +200,7 @@ class Performer:
         with TensorFile(model) as file, self._blame("loading the model"):
             self._runner.set_tensors({name: file.tensor(name) for name in file.names})
 
-    def _keep(self, work: _Work, out: Path) -> None:
+    def _keep(self, work: _Tasks, out: Path) -> None:
         if work.unsaved:
             with self._blame("saving the model"):
                 work.digest = self._save(out, work.sent)
@@ -215,12 +215,12 @@ class Performer:
         """Writes the update, and its manifest beside it, so that nobody reads the file for that; gives its digest."""
         # No fsync: an update lost in a crash is trained again.
         failpoint("worker.update.before")
-        tensors, spare = self._runner.get_tensors(), spare_path(out)
+        tensors, recyclable = self._runner.get_tensors(), recyclable_path(out)
         if sent is None:
-            manifest = write_tensors(out, tensors, sync=False, spare=spare)
+            manifest = write_tensors(out, tensors, sync=False, recyclable=recyclable)
         else:
             carried = self._feedback.carried(sent.seed)
-            self._feedback.keep(write_encoded(out, tensors, sent, carried, spare=spare))
+            self._feedback.keep(write_encoded(out, tensors, sent, carried, recyclable=recyclable))
             manifest = manifest_of(out)
         failpoint("worker.update.written")
         if len(manifest.chunks) > 1:

@@ -142,9 +142,9 @@ class TorchRunner(ABC):
         """Trains for some epochs; the metrics are those of the last one, each batch measured before its step."""
         self.model.train()
         optimizer = self.optimizer
-        seen = _Seen()
+        seen = _Batch()
         for _ in range(epochs):
-            seen = _Seen()
+            seen = _Batch()
             for samples, targets in self.loader.train_batches(self._seed, self._epoch):
                 loss = self._look(samples, targets, seen)
                 optimizer.zero_grad()
@@ -156,13 +156,13 @@ class TorchRunner(ABC):
     def validate(self) -> TaskResult:
         """Measures the model on the held-out samples."""
         self.model.eval()
-        seen = _Seen()
+        seen = _Batch()
         with torch.no_grad():
             for samples, targets in self.loader.validate_batches():
                 self._look(samples, targets, seen)
         return TaskResult(self.loader.num_validate, seen.metrics())
 
-    def _look(self, samples: torch.Tensor, targets: torch.Tensor, seen: "_Seen") -> torch.Tensor:
+    def _look(self, samples: torch.Tensor, targets: torch.Tensor, seen: "_Batch") -> torch.Tensor:
         outputs = self.model(samples.to(self.device))
         loss = self.loss(outputs, targets.to(self.device))
         seen.losses.append(loss.item())
@@ -172,7 +172,7 @@ class TorchRunner(ABC):
 
 
 @dataclass(slots=True)
-class _Seen:
+class _Batch:
     """Batches that were looked at: their mean losses, outputs and targets."""
 
     losses: list[float] = field(default_factory=list)

@@ -14,7 +14,7 @@ EARLIEST_RENEWAL, LATEST_RENEWAL = 0.4, 0.6
 
 
 @dataclass(frozen=True, slots=True)
-class Life:
+class ValidityPeriod:
     """Begin and end of a certificate."""
 
     begin: datetime
@@ -62,7 +62,7 @@ def warnings(credentials: Credentials, now: datetime) -> Iterator[tuple[str, int
         ("the experiment CA", trust.experiment_ca, "the federation needs a new one"),
         ("the root", trust.root, "the federation needs a new one"),
     ):
-        life = Life.of(pem, what)
+        life = ValidityPeriod.of(pem, what)
         step = life.days_to_warn(now)
         if step is not None:
             yield what, step, life.told(what, now, cure)

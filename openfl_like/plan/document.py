@@ -15,7 +15,7 @@ from typing import TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from openfl_like.plan.mistakes import DocumentError, KeyPath, Mistake, Place, explain, refuse
+from openfl_like.plan.mistakes import DocumentError, DocumentPlace, KeyPath, Mistake, explain, refuse
 
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 64
@@ -44,7 +44,7 @@ class Tree:
 
     source: str
     data: object = None
-    places: Mapping[KeyPath, Place] = field(default_factory=dict)
+    places: Mapping[KeyPath, DocumentPlace] = field(default_factory=dict)
     mistakes: tuple[Mistake, ...] = ()
 
 
@@ -80,7 +80,7 @@ def validate(tree: Tree, model: type[M]) -> tuple[M | None, list[Mistake]]:
     """Validates a tree; the value is None if the schema found mistakes."""
     if tree.data is None:
         # A file that could not be read at all has its mistakes already.
-        return None, list(tree.mistakes) or [Mistake((), "the file is empty", place=Place(tree.source))]
+        return None, list(tree.mistakes) or [Mistake((), "the file is empty", place=DocumentPlace(tree.source))]
     try:
         return model.model_validate(tree.data), list(tree.mistakes)
     except ValidationError as failure:
@@ -110,24 +110,26 @@ def read_text(path: Path, error: DocumentError) -> str:
 def parse_tree(text: str, source: str) -> Tree:
     """Reads YAML as plain data with the line of everything in it; mistakes are kept, not raised."""
     if len(text) > MAX_BYTES:
-        return Tree(source, mistakes=(Mistake((), f"the text is longer than {MAX_BYTES} bytes", place=Place(source)),))
+        return Tree(
+            source, mistakes=(Mistake((), f"the text is longer than {MAX_BYTES} bytes", place=DocumentPlace(source)),)
+        )
     builder = _Builder(source)
     try:
         data = builder.document(text)
     except yaml.MarkedYAMLError as failure:
         mark = failure.problem_mark or failure.context_mark
-        place = Place(source, mark.line + 1 if mark else 0)
+        place = DocumentPlace(source, mark.line + 1 if mark else 0)
         return Tree(source, mistakes=(Mistake((), f"this is not YAML: {failure.problem}", place=place),))
     except (yaml.YAMLError, UnicodeError) as failure:
         problem = " ".join(str(failure).split())
-        return Tree(source, mistakes=(Mistake((), f"this is not YAML: {problem}", place=Place(source)),))
+        return Tree(source, mistakes=(Mistake((), f"this is not YAML: {problem}", place=DocumentPlace(source)),))
     except _TooMuchError as failure:
         return Tree(source, mistakes=(Mistake((), str(failure), place=failure.place),))
     return Tree(source, data, builder.places, tuple(builder.mistakes))
 
 
 class _TooMuchError(Exception):
-    def __init__(self, problem: str, place: Place) -> None:
+    def __init__(self, problem: str, place: DocumentPlace) -> None:
         super().__init__(problem)
         self.place = place
 
@@ -136,7 +138,7 @@ class _Builder:
     """Turns the events of the YAML parser into data; nothing is built that is not in this file."""
 
     def __init__(self, source: str) -> None:
-        self.places: dict[KeyPath, Place] = {}
+        self.places: dict[KeyPath, DocumentPlace] = {}
         self.mistakes: list[Mistake] = []
         self._source = source
         self._nodes = 0
@@ -157,8 +159,8 @@ class _Builder:
                     self.mistakes.append(Mistake((), "there is a second document in the file", place=place))
         return data
 
-    def _place(self, event: yaml.Event) -> Place:
-        return Place(self._source, event.start_mark.line + 1 if event.start_mark else 0)
+    def _place(self, event: yaml.Event) -> DocumentPlace:
+        return DocumentPlace(self._source, event.start_mark.line + 1 if event.start_mark else 0)
 
     def _node(self, event: yaml.Event, path: KeyPath) -> object:
         place = self._place(event)

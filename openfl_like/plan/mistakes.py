@@ -38,7 +38,7 @@ _BOUNDS = {
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Place:
+class DocumentPlace:
     """A line of a file; line 0 where there are no lines, as in an override on the command line."""
 
     source: str
@@ -62,7 +62,7 @@ class Mistake:
     path: KeyPath
     problem: str
     cure: str = ""
-    place: Place | None = None
+    place: DocumentPlace | None = None
 
 
 def dotted(path: KeyPath) -> str:
@@ -71,16 +71,16 @@ def dotted(path: KeyPath) -> str:
     return text.removeprefix(".")
 
 
-def place_of(path: KeyPath, places: Mapping[KeyPath, Place]) -> Place:
+def place_of(path: KeyPath, places: Mapping[KeyPath, DocumentPlace]) -> DocumentPlace:
     """The line of a path, or of the nearest thing around it that is written in a file."""
     for length in range(len(path), -1, -1):
         if path[:length] in places:
             return places[path[:length]]
-    return Place("")
+    return DocumentPlace("")
 
 
 def refuse(
-    source: str, mistakes: Iterable[Mistake], places: Mapping[KeyPath, Place], error: DocumentError
+    source: str, mistakes: Iterable[Mistake], places: Mapping[KeyPath, DocumentPlace], error: DocumentError
 ) -> PlanError | SettingsError:
     """Makes the one error that lists all mistakes, in the order of their lines."""
     located = [(mistake.place or place_of(mistake.path, places), mistake) for mistake in mistakes]
@@ -89,7 +89,7 @@ def refuse(
     return error("1 mistake" if len(lines) == 1 else f"{len(lines)} mistakes", place=source, problems=lines)
 
 
-def _line(place: Place, mistake: Mistake) -> str:
+def _line(place: DocumentPlace, mistake: Mistake) -> str:
     parts = [str(place), dotted(mistake.path), mistake.problem]
     text = ": ".join(part for part in parts if part)
     return f"{text}; {mistake.cure}" if mistake.cure else text

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from openfl_like.plan.document import Tree, parse_tree
-from openfl_like.plan.mistakes import KeyPath, Mistake, Place, did_you_mean, fields_at
+from openfl_like.plan.mistakes import DocumentPlace, KeyPath, Mistake, did_you_mean, fields_at
 
 
 def overridden(tree: Tree, overrides: Sequence[str], model: object) -> Tree:
@@ -21,7 +21,7 @@ def overridden(tree: Tree, overrides: Sequence[str], model: object) -> Tree:
 
 
 def _apply(tree: Tree, text: str, model: object) -> Tree:
-    place = Place(f"override '{text}'")
+    place = DocumentPlace(f"override '{text}'")
     dotted, equals, written = text.partition("=")
     names = dotted.strip().split(".")
     if not equals or not all(names):
@@ -38,7 +38,7 @@ def _apply(tree: Tree, text: str, model: object) -> Tree:
     return replace(tree, data=_set(tree.data, path, value.data), places={**places, path: place})
 
 
-def _resolve(data: object, names: list[str], model: object, place: Place) -> tuple[KeyPath, list[Mistake]]:
+def _resolve(data: object, names: list[str], model: object, place: DocumentPlace) -> tuple[KeyPath, list[Mistake]]:
     """Finds the keys that the names stand for; a number counts the entries of a list."""
     path: KeyPath = ()
     for name in names:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from openfl_like import failpoints
 from openfl_like.processes.ownership import MARK
-from openfl_like.processes.subreaper import ORPHANS
+from openfl_like.processes.subreaper import SUBREAPER
 
 TERM_GRACE_S = 3.0
 LINE_LIMIT = 1 << 20
@@ -80,7 +80,7 @@ class Child:
     async def wait(self) -> int:
         """Waits for its end and gives the exit code; minus the signal's number when one killed it."""
         await self.exited.wait()
-        await ORPHANS.sweep(self.process.pid)
+        await SUBREAPER.reap(self.process.pid)
         if self._reading is not None:
             await asyncio.wait({self._reading}, timeout=1.0)  # a grandchild may hold the pipe open
         self.transport.close()
@@ -140,7 +140,7 @@ async def spawn(
         environment: Its whole environment; by default the clean one.
     """
     loop = asyncio.get_running_loop()
-    async with ORPHANS.birth() as ours:
+    async with SUBREAPER.spawning() as ours:
         transport, protocol = await loop.subprocess_exec(
             lambda: _Protocol(loop),
             *command,

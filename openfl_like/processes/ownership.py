@@ -17,12 +17,12 @@ MARK = "OPENFL_LIKE_OWNER"
 """Environment variable of all that a daemon starts; its value is the directory that the work belongs to."""
 
 
-def mark_of(directory: Path) -> dict[str, str]:
+def owner_tag(directory: Path) -> dict[str, str]:
     """Gives the environment variable for processes whose work belongs to a directory."""
     return {MARK: str(directory.resolve())}
 
 
-def end_marked(directory: Path) -> list[int]:
+def kill_owned(directory: Path) -> list[int]:
     """Kills every process whose work belongs to this directory, or one in it, and gives their numbers."""
     owner = directory.resolve()
     ours = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
@@ -57,7 +57,7 @@ def note_processes(notes: Path, numbers: Collection[int]) -> None:
     notes.write_text("".join(f"{number} {started}\n" for number, started in known if started), encoding="ascii")
 
 
-def end_noted(notes: Path) -> list[int]:
+def kill_listed(notes: Path) -> list[int]:
     """Kills what is noted in a file and still there, removes the file, and gives the numbers."""
     found = []
     with contextlib.suppress(OSError, ValueError):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from openfl_like.processes.child import Child, clean_environment, spawn
-from openfl_like.processes.ownership import mark_of
+from openfl_like.processes.ownership import owner_tag
 
 
 class Standby:
@@ -23,7 +23,7 @@ class Standby:
 
     def __init__(self, noun: str, owner: Path | None = None) -> None:
         self._command = [sys.executable, "-m", "openfl_like.cli.standby", noun]
-        self._environment = clean_environment(mark_of(owner) if owner is not None else None)
+        self._environment = clean_environment(owner_tag(owner) if owner is not None else None)
         self._spare: asyncio.Task[Child] | None = None
 
     def prepare(self) -> None:

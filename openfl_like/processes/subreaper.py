@@ -21,13 +21,13 @@ PASSES = 50
 PASS_S = 0.2
 
 
-class Orphanage:
+class Subreaper:
     """The orphans of this process; one that has not asked for them gets none and ends none."""
 
     def __init__(self) -> None:
         self._ours: set[int] = set()
         self._lock: asyncio.Lock | None = None
-        self._sweeping: set[asyncio.Task[None]] = set()
+        self._reaping: set[asyncio.Task[None]] = set()
 
     def open(self) -> None:
         """Has the kernel give us the orphans among our descendants."""
@@ -36,7 +36,7 @@ class Orphanage:
             self._lock = asyncio.Lock()
 
     @asynccontextmanager
-    async def birth(self) -> AsyncIterator[set[int]]:
+    async def spawning(self) -> AsyncIterator[set[int]]:
         """While a child is started nobody is looked for: it is not known yet. Its number goes into the set."""
         if self._lock is None:
             yield set()
@@ -44,7 +44,7 @@ class Orphanage:
             async with self._lock:
                 yield self._ours
 
-    async def sweep(self, ended: int) -> None:
+    async def reap(self, ended: int) -> None:
         """Ends whatever a child that has ended left behind.
 
         Args:
@@ -53,12 +53,12 @@ class Orphanage:
         if self._lock is None:
             return
         self._ours.discard(ended)
-        sweeping = asyncio.create_task(self._sweep(self._lock, ended))
-        self._sweeping.add(sweeping)
-        sweeping.add_done_callback(self._sweeping.discard)
-        await asyncio.shield(sweeping)  # its thread cannot be stopped, and no child may be born meanwhile
+        reaping = asyncio.create_task(self._reap(self._lock, ended))
+        self._reaping.add(reaping)
+        reaping.add_done_callback(self._reaping.discard)
+        await asyncio.shield(reaping)  # its thread cannot be stopped, and no child may be born meanwhile
 
-    async def _sweep(self, lock: asyncio.Lock, ended: int) -> None:
+    async def _reap(self, lock: asyncio.Lock, ended: int) -> None:
         async with lock:
             found = await asyncio.to_thread(self._end_all)
         if found:
@@ -96,4 +96,4 @@ def _kill_tree(process: psutil.Process) -> None:
                 one.kill()
 
 
-ORPHANS = Orphanage()
+SUBREAPER = Subreaper()

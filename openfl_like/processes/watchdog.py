@@ -15,7 +15,7 @@ LOOK_S = 2.0
 FROZEN_S = 12.0
 
 
-async def keep_vigil(child: Child, notes: Path | None = None) -> None:
+async def watch_child(child: Child, notes: Path | None = None) -> None:
     """Looks at a child every two seconds until it ends; one that is frozen (SIGSTOP) for twelve is killed.
 
     Args:

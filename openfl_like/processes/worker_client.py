@@ -15,9 +15,9 @@ from openfl_like.federation.devices.placement import CPU, environment_for, withi
 from openfl_like.federation.parties import ShardFacts
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.processes.child import Child, clean_environment, describe_exit, spawn
-from openfl_like.processes.ownership import mark_of
+from openfl_like.processes.ownership import owner_tag
 from openfl_like.processes.restarts import Restarts
-from openfl_like.processes.watchdog import FROZEN_S, keep_vigil
+from openfl_like.processes.watchdog import FROZEN_S, watch_child
 from openfl_like.processes.worker import assignment_to_json
 from openfl_like.store.site_files import PROCESS_NOTES
 
@@ -81,7 +81,7 @@ class WorkerProcess:
         numeric = {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
         device = settings.device or CPU
         sees = environment_for(device)
-        environment = clean_environment(numeric | sees | mark_of(settings.owner or settings.directory))
+        environment = clean_environment(numeric | sees | owner_tag(settings.owner or settings.directory))
         settings.directory.mkdir(parents=True, exist_ok=True)
         child = await spawn(
             [str(settings.python or sys.executable), "-m", "openfl_like.processes.worker"],
@@ -91,7 +91,7 @@ class WorkerProcess:
         )
         worker = cls(child)
         notes = settings.owner / PROCESS_NOTES if settings.owner is not None else None
-        worker._vigil = asyncio.create_task(keep_vigil(child, notes))
+        worker._vigil = asyncio.create_task(watch_child(child, notes))
         order: dict[str, object] = {"shard": str(settings.shard.resolve())}
         if settings.plan is not None and settings.workspace is not None:
             order |= {"plan": str(settings.plan.resolve()), "workspace": str(settings.workspace.resolve())}

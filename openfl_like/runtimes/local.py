@@ -15,7 +15,7 @@ from openfl_like.federation.events import (
 )
 from openfl_like.federation.task import Assignment, Update
 from openfl_like.runtimes.loop import Outward, Post
-from openfl_like.runtimes.models import ModelShelf, describe
+from openfl_like.runtimes.models import ModelRepository, describe
 
 
 class Performs(Protocol):
@@ -37,9 +37,9 @@ class LocalRuntime:
         shelf: Where models are found and updates go.
     """
 
-    def __init__(self, performers: Mapping[str, Performs], shelf: ModelShelf) -> None:
+    def __init__(self, performers: Mapping[str, Performs], repository: ModelRepository) -> None:
         self._performers = performers
-        self._shelf = shelf
+        self._repository = repository
         self._orders: asyncio.Queue[Assignment] = asyncio.Queue()
         self._worker: asyncio.Task[None] | None = None
 
@@ -62,10 +62,10 @@ class LocalRuntime:
             post(await asyncio.to_thread(self._one, assignment))
 
     def _one(self, assignment: Assignment) -> UpdateCommitted | TaskFailed:
-        out = self._shelf.spool_path(assignment)
+        out = self._repository.spool_path(assignment)
         performer = self._performers[assignment.collaborator]
         try:
-            model = self._shelf.path(assignment.model) if assignment.model else None
+            model = self._repository.path(assignment.model) if assignment.model else None
             update = performer.perform(assignment, model, out)
             return _in_time(assignment, update)
         except Exception as error:  # noqa: BLE001 (the edge of a site: any failure becomes its reason, or all would wait)

@@ -31,7 +31,7 @@ from openfl_like.federation.events import (
 )
 from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.parties import EventRecord, Outcome
-from openfl_like.runtimes.models import ModelShelf, describe
+from openfl_like.runtimes.models import ModelRepository, describe
 from openfl_like.store.experiment import Commit, ExperimentStore
 from openfl_like.tensors.manifest import sha256_file
 
@@ -91,7 +91,7 @@ class Record:
     """
 
     store: ExperimentStore
-    shelf: ModelShelf
+    repository: ModelRepository
     publish: Callable[[Sequence[EventRecord]], None] = lambda _: None
 
 
@@ -110,7 +110,7 @@ async def patiently(step: Callable[[], Awaitable[Result]]) -> Result:
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 
-class Drive:
+class ExperimentLoop:
     """One run of the loop.
 
     Args:
@@ -128,7 +128,7 @@ class Drive:
         self._inbox: asyncio.Queue[Event] = asyncio.Queue()
         self._timers: list[Callable[[], None]] = []
         for version in experiment.versions:
-            record.shelf.put(version.digest, version.round)
+            record.repository.put(version.digest, version.round)
 
     def post(self, event: Event) -> None:
         """Puts an event in; also for those who are not the runtime (a cancellation)."""
@@ -174,7 +174,7 @@ class Drive:
         waiting = deque(events)
         while waiting:
             for command in self._experiment.handle(waiting.popleft(), now):
-                if isinstance(command, ValidateUpdates | Aggregate) and self._record.shelf.quick(command):
+                if isinstance(command, ValidateUpdates | Aggregate) and self._record.repository.quick(command):
                     if isinstance(command, Aggregate):
                         commands = self._record_updates(commands, now)
                     try:
@@ -232,13 +232,13 @@ class Drive:
     def _commit_durably(self, step: Commit, versions: list[ModelVersion], *, ends: bool) -> list[EventRecord]:
         self._record.store.check_epoch()  # one that was asleep must not touch the files of the newer process, either
         for version in versions:
-            self._record.shelf.publish(version)
+            self._record.repository.publish(version)
         hashes = self._hashes() if ends else {}
         failpoint("aggregator.version.before")
         records = self._record.store.commit(replace(step, versions=versions, sha256=hashes, durable=True))
         failpoint("aggregator.version.after")
         try:
-            self._record.shelf.tidy(self._experiment.versions, ended=ends)
+            self._record.repository.tidy(self._experiment.versions, ended=ends)
         except OSError as error:  # the round is committed all the same; the next one's tidying tries again
             log.warning("files that are not needed any more stay: %s", error)
         failpoint("aggregator.tidied")
@@ -251,7 +251,7 @@ class Drive:
             (version.round, version.digest) for version in [*versions[-1:], *[v for v in versions if v.best][-1:]]
         }
         failpoint("aggregator.hashed")
-        return {number: sha256_file(self._record.shelf.path(digest)) for number, digest in rounds}
+        return {number: sha256_file(self._record.repository.path(digest)) for number, digest in rounds}
 
     async def _perform(self, command: Command) -> Outcome | None:
         match command:
@@ -274,8 +274,8 @@ class Drive:
     def _work(self, command: ValidateUpdates | Aggregate) -> Event:
         try:
             if isinstance(command, ValidateUpdates):
-                return UpdatesValidated(command.round, self._record.shelf.validate(command))
-            return ModelAggregated(command.round, self._record.shelf.aggregate(command))
+                return UpdatesValidated(command.round, self._record.repository.validate(command))
+            return ModelAggregated(command.round, self._record.repository.aggregate(command))
         except Exception as error:  # (the edge of the round: any failure becomes its recorded reason)
             full = no_room(error)
             if full is not None:

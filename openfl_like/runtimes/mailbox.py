@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from openfl_like.errors import ConflictError, RoundClosedError, UpdateRefusedError
 from openfl_like.failpoints import failpoint
-from openfl_like.federation.deliveries import Deliveries, Standing
+from openfl_like.federation.deliveries import Deliveries, UpdateStatus
 from openfl_like.federation.events import (
     CollaboratorJoined,
     CollaboratorLeft,
     FinishExperiment,
     SendAssignment,
-    SurplusArrived,
     TaskFailed,
+    UncountedUpdateArrived,
     UpdateCommitted,
     WithdrawAssignment,
 )
@@ -80,12 +80,12 @@ class MailboxRuntime:
             RoundClosedError: If its round does not wait for it.
         """
         name, standing = update.collaborator, self._deliveries.standing(update)
-        if standing is Standing.AWAITED:
+        if standing is UpdateStatus.AWAITED:
             return self._deliveries.model(update)
-        self._tell(SurplusArrived(name, standing))
-        if standing is Standing.REPEATED:
+        self._tell(UncountedUpdateArrived(name, standing))
+        if standing is UpdateStatus.REPEATED:
             return None
-        if standing is Standing.CONFLICTING:
+        if standing is UpdateStatus.CONFLICTING:
             raise UpdateRefusedError(f"another update of '{name}' was taken for round {update.round}")
         raise RoundClosedError(f"round {update.round} does not wait for an update of '{name}'")
 
@@ -152,17 +152,17 @@ class MailboxRuntime:
 
     def _take(self, evaluation: Update) -> None:
         standing = self._deliveries.standing(evaluation)
-        if standing is Standing.AWAITED:
+        if standing is UpdateStatus.AWAITED:
             self.committed(evaluation)
         else:
-            self._tell(SurplusArrived(evaluation.collaborator, standing))
+            self._tell(UncountedUpdateArrived(evaluation.collaborator, standing))
 
     def _deliver(self, collaborator: str, instruction: AggregatorInstruction) -> None:
         if collaborator in self._sessions:
             self._sessions[collaborator].put_nowait(instruction)
 
     def _tell(
-        self, event: CollaboratorJoined | CollaboratorLeft | SurplusArrived | TaskFailed | UpdateCommitted
+        self, event: CollaboratorJoined | CollaboratorLeft | UncountedUpdateArrived | TaskFailed | UpdateCommitted
     ) -> None:
         if self._post is not None:
             self._post(event)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from openfl_like.aggregation.build import build_rule, build_validators
-from openfl_like.aggregation.engine import Contribution, Work, aggregate_files
+from openfl_like.aggregation.engine import Job, UpdateFile, aggregate_files
 from openfl_like.aggregation.rules import WeightedAverage
 from openfl_like.aggregation.validators import validate_update
 from openfl_like.errors import DamagedError, FederationError, NotFoundError
@@ -33,7 +33,7 @@ _Key: TypeAlias = tuple[int, Phase, str, str]
 log = logging.getLogger(__name__)
 
 
-class ModelShelf:
+class ModelRepository:
     """Finds models by digest and makes new ones from updates; all methods block and belong on a thread.
 
     Args:
@@ -98,9 +98,9 @@ class ModelShelf:
         """Gives the place in the spool of an assignment's update."""
         return self._files.update(work.round, work.phase, work.collaborator)
 
-    def spare(self, collaborator: str) -> Path:
+    def recyclable(self, collaborator: str) -> Path:
         """Gives the file that the next update of a collaborator may overwrite."""
-        return self._files.spare(collaborator)
+        return self._files.recyclable(collaborator)
 
     def validate(self, command: ValidateUpdates) -> dict[str, str]:
         """Gives the refused updates and why."""
@@ -145,7 +145,7 @@ class ModelShelf:
         """Combines the updates into the round's model and gives its digest."""
         base = self.path(command.base_model) if self._encoding is not None and command.base_model else None
         contributions = [
-            Contribution(
+            UpdateFile(
                 update.collaborator, self.spool_path(update), float(update.num_samples), self._sent(update, base)
             )
             for update in command.updates
@@ -154,7 +154,7 @@ class ModelShelf:
         out = self._files.model(command.round)
         rule = self._rule if command.round else WeightedAverage()  # one site makes the initial model: it is a copy
         manifest = aggregate_files(
-            rule, contributions, out, sync=False, spare=self._files.spare("model"), crew=in_threads
+            rule, contributions, out, sync=False, recyclable=self._files.recyclable("model"), executor=in_threads
         )
         failpoint("aggregator.aggregate.after")
         self._manifests[manifest.digest] = manifest
@@ -179,7 +179,7 @@ class ModelShelf:
         if versions:
             self._retain(versions)
         if ended:
-            self._files.spare("model").unlink(missing_ok=True)  # a model that was let go just now
+            self._files.recyclable("model").unlink(missing_ok=True)  # a model that was let go just now
 
     def _retain(self, versions: Sequence[ModelVersion]) -> None:
         best = [version.round for version in versions if version.best][-1:]
@@ -193,7 +193,7 @@ def _key(update: Update) -> _Key:
     return update.round, update.phase, update.collaborator, update.digest
 
 
-def in_threads(work: Work, most: int) -> None:
+def in_threads(work: Job, most: int) -> None:
     """A crew of a thread per processor, this one among them; raises what one of them raised."""
     count = min(most, len(os.sched_getaffinity(0)), MOST_THREADS)
     if count <= 1:

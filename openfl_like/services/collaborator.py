@@ -35,8 +35,8 @@ from openfl_like.processes.worker_client import WorkerEndedError, WorkerProcess,
 from openfl_like.services.devices.placement import place_alone
 from openfl_like.store.files import retire
 from openfl_like.store.site_files import progress_note
-from openfl_like.tensors.manifest import file_digest, manifest_path, spare_path
-from openfl_like.wire.aggregator import AggregatorClient, Participation
+from openfl_like.tensors.manifest import file_digest, manifest_path, recyclable_path
+from openfl_like.wire.aggregator import AggregatorClient, CollaboratorSession
 from openfl_like.wire.channel import HANDSHAKE_S, backoff
 from openfl_like.wire.transfer.chunks import part_of
 
@@ -45,7 +45,7 @@ RECONNECT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class CollaboratorSettings:
+class CollaboratorArguments:
     """What a Collaborator is started with.
 
     Attributes:
@@ -100,7 +100,7 @@ class _Performance:
 class Collaborator:
     """One site's part in one experiment."""
 
-    settings: CollaboratorSettings
+    settings: CollaboratorArguments
     _worker: asyncio.Task[WorkerProcess] | None = None
     _job: asyncio.Task[None] | None = None
     _performance: _Performance | None = None
@@ -168,7 +168,7 @@ class Collaborator:
             if now - began > 2 * HANDSHAKE_S:  # no attempt to connect takes as long: it was there and had nothing to do
                 contact.append(now)
 
-    async def _attend(self, session: Participation, contact: list[float]) -> Dismissal | None:
+    async def _attend(self, session: CollaboratorSession, contact: list[float]) -> Dismissal | None:
         session.report(Ready(plan_digest(self.settings.plan)))
         failpoint("collaborator.joined")
         loop = asyncio.get_running_loop()
@@ -187,7 +187,7 @@ class Collaborator:
                     self._job = asyncio.create_task(self._do(session, instruction))
         return None
 
-    async def _do(self, session: Participation, assignment: Assignment) -> None:
+    async def _do(self, session: CollaboratorSession, assignment: Assignment) -> None:
         """Performs and delivers one assignment; where there is no room, here or there, it is tried again."""
         failpoint("collaborator.assignment.taken")
         async for _ in backoff():
@@ -200,7 +200,7 @@ class Collaborator:
             else:
                 return
 
-    async def _attempt(self, session: Participation, assignment: Assignment) -> None:
+    async def _attempt(self, session: CollaboratorSession, assignment: Assignment) -> None:
         """Performs and delivers one assignment; what goes wrong at this site becomes a report.
 
         Raises:
@@ -218,7 +218,9 @@ class Collaborator:
                 raise full from error
             await self._report(session, assignment, error)
 
-    async def _report(self, session: Participation, assignment: Assignment, error: FederationError | OSError) -> None:
+    async def _report(
+        self, session: CollaboratorSession, assignment: Assignment, error: FederationError | OSError
+    ) -> None:
         """Tells what went wrong, if anybody waits for it."""
         task, reason = assignment.phase.value, str(error)
         match error:
@@ -238,7 +240,7 @@ class Collaborator:
                 log.error("round %d failed", assignment.round, exc_info=error)
         session.report(TaskFailure(assignment.round, assignment.phase, task, reason))
 
-    async def _perform(self, session: Participation, assignment: Assignment) -> _Result:
+    async def _perform(self, session: CollaboratorSession, assignment: Assignment) -> _Result:
         out = self.settings.directory / "updates" / f"{assignment.round:04d}-{assignment.phase}.safetensors"
         self._clear(out.parent)
         failpoint("collaborator.files.cleared")
@@ -270,7 +272,7 @@ class Collaborator:
                 log.warning("round %d: %s; the task is given to a new one", assignment.round, error)
             await asyncio.sleep(restarts.next_pause_s())
 
-    async def _model(self, session: Participation, digest: str) -> Path | None:
+    async def _model(self, session: CollaboratorSession, digest: str) -> Path | None:
         if not digest:
             return None
         path = self.settings.directory / "models" / f"{digest}.safetensors"
@@ -280,7 +282,7 @@ class Collaborator:
             path.unlink()
         if not path.exists():
             self._clear(path.parent, keep=part_of(path))
-            await session.model(digest, path, spare_path(path))
+            await session.model(digest, path, recyclable_path(path))
         self._verified = {digest}
         return path
 
@@ -293,14 +295,14 @@ class Collaborator:
         other = self.settings.directory / ("models" if folder.name == "updates" else "updates")
         for made in (folder, other):
             made.mkdir(exist_ok=True)
-        spare = spare_path(folder / "any")
+        recyclable = recyclable_path(folder / "any")
         for old in sorted(folder.iterdir()):
             if old.suffix == ".safetensors":
-                retire(old, spare_path(other / old.name))
-            elif old not in {spare, manifest_path(spare), keep}:
+                retire(old, recyclable_path(other / old.name))
+            elif old not in {recyclable, manifest_path(recyclable), keep}:
                 old.unlink(missing_ok=True)
 
-    async def _deliver(self, session: Participation, result: _Result) -> None:
+    async def _deliver(self, session: CollaboratorSession, result: _Result) -> None:
         failpoint("collaborator.deliver.before")
         if result.update.digest:
             await session.deliver(result.update, result.path)
@@ -380,7 +382,7 @@ def _log_line(line: str) -> None:
     sys.stderr.write(f"worker: {printable_line(line)}\n")
 
 
-async def run_collaborator(settings: CollaboratorSettings) -> Dismissal:
+async def run_collaborator(settings: CollaboratorArguments) -> Dismissal:
     """Takes part in an experiment until its end; see `Collaborator.run`.
 
     Raises:

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 
 from openfl_like.errors import UnreachableError
+from openfl_like.pki.administration import issue_credentials
 from openfl_like.pki.authority import create_authorities
-from openfl_like.pki.enrol import issue_credentials
 from openfl_like.pki.files import credentials_dir, save_credentials
 from openfl_like.pki.roles import SERVER_ROLES, Identity, Role
 from openfl_like.processes.child import Child, clean_environment, fx_command, spawn

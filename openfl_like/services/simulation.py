@@ -12,8 +12,8 @@ from openfl_like.federation.parties import Outcome, PublishedVersion
 from openfl_like.frameworks.perform import Performer
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.local import LocalRuntime
-from openfl_like.runtimes.loop import Drive, Record, SystemClock
-from openfl_like.runtimes.models import ModelShelf
+from openfl_like.runtimes.loop import ExperimentLoop, Record, SystemClock
+from openfl_like.runtimes.models import ModelRepository
 from openfl_like.services.aggregator.opening import open_experiment, place_initial_model
 from openfl_like.services.devices.placement import place_here
 from openfl_like.store.experiment import ExperimentStore
@@ -86,7 +86,7 @@ class Simulation:
         self._store.take_epoch()
         self.bus = EventBus(self._store.events)
         plan, workspace = self._settings.plan, self._settings.workspace
-        self._shelf = ModelShelf(plan, files)
+        self._repository = ModelRepository(plan, files)
         if self._store.snapshot() is None:
             place_initial_model(plan, self._settings.models or workspace, files)
         names = tuple(sorted(self._settings.shards))
@@ -108,9 +108,9 @@ class Simulation:
             outcome = Outcome(ended.status, ended.reason, ended.shortfalls)
         else:
             performers = self._performers()
-            runtime = LocalRuntime(performers, self._shelf)
-            record = Record(self._store, self._shelf, self.bus.publish)
-            outcome = await Drive(self._experiment, runtime, record, SystemClock()).run()
+            runtime = LocalRuntime(performers, self._repository)
+            record = Record(self._store, self._repository, self.bus.publish)
+            outcome = await ExperimentLoop(self._experiment, runtime, record, SystemClock()).run()
         self.bus.close()
         return SimulationResult(outcome, tuple(self._store.versions()))
 

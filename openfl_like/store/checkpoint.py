@@ -61,7 +61,7 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class ArchiveEntry:
     """An entry: its size and its identity as a file."""
 
     size_bytes: int
@@ -82,9 +82,9 @@ class Checkpoint:
     summary: ExperimentSummary
     bundle: str
     origin: Origin
-    members: Mapping[str, Member]
+    members: Mapping[str, ArchiveEntry]
 
-    def models(self) -> dict[int, Member]:
+    def models(self) -> dict[int, ArchiveEntry]:
         """The models in it, by round."""
         found = ((_MODEL.fullmatch(path), member) for path, member in sorted(self.members.items()))
         return {int(match[1]): member for match, member in found if match is not None}
@@ -146,9 +146,9 @@ def _sources(recorded: Recorded, files: ExperimentFiles, scratch: Path) -> dict[
     return dict(sorted(sources.items()))
 
 
-def _member(path: Path) -> Member:
+def _member(path: Path) -> ArchiveEntry:
     manifest = manifest_of(path)
-    return Member(manifest.total_bytes, manifest.digest)
+    return ArchiveEntry(manifest.total_bytes, manifest.digest)
 
 
 def _head(checkpoint: Checkpoint) -> bytes:

@@ -62,7 +62,7 @@ class ExperimentFiles:
         target.unlink(missing_ok=True)
         os.link(self.model(round_from), target)
 
-    def spare(self, name: str) -> Path:
+    def recyclable(self, name: str) -> Path:
         """A file that nobody needs any more and that the next one of its kind may overwrite; it need not exist.
 
         Overwriting costs the kernel far less than freeing pages and clearing new ones, round after round.
@@ -81,7 +81,7 @@ class ExperimentFiles:
             if not (number.isdecimal() and int(number) <= round_number):
                 continue
             if path.suffix == ".safetensors":
-                retire(path, self.spare(path.stem.split("-", 2)[2]))
+                retire(path, self.recyclable(path.stem.split("-", 2)[2]))
             else:
                 path.unlink(missing_ok=True)  # a manifest went with its file, which comes before it
         if ended:
@@ -93,7 +93,7 @@ class ExperimentFiles:
         keep = set(rounds)
         for number, path in self.models().items():
             if number not in keep:
-                retire(path, self.spare("model"))
+                retire(path, self.recyclable("model"))
 
     def remove(self) -> None:
         """Removes the whole directory."""
@@ -121,9 +121,9 @@ def sync_names(*directories: Path) -> None:
             os.close(descriptor)
 
 
-def retire(path: Path, spare: Path) -> None:
+def retire(path: Path, recyclable: Path) -> None:
     """Keeps a file that nobody needs any more as a spare, with its manifest; removes it if it has another name."""
-    manifest, known = manifest_path(path), manifest_path(spare)
+    manifest, known = manifest_path(path), manifest_path(recyclable)
     try:
         shared = path.stat().st_nlink > 1
     except FileNotFoundError:
@@ -132,7 +132,7 @@ def retire(path: Path, spare: Path) -> None:
         path.unlink()
         manifest.unlink(missing_ok=True)
         return
-    path.replace(spare)
+    path.replace(recyclable)
     try:
         manifest.replace(known)
     except FileNotFoundError:

@@ -43,10 +43,10 @@ class Piece:
     stop: int
     offset: int
 
-    def view(self, stretch: Bytes) -> Array:
+    def view(self, span: Bytes) -> Array:
         """Gives its elements in the bytes of the stretch, to be written."""
         end = self.offset + (self.stop - self.start) * self.spec.numpy_dtype.itemsize
-        return stretch[self.offset : end].view(self.spec.numpy_dtype)
+        return span[self.offset : end].view(self.spec.numpy_dtype)
 
 
 class ChunkedWriter:
@@ -60,7 +60,7 @@ class ChunkedWriter:
         chunk_bytes: Size of the manifest's chunks, a multiple of 8; 0: as `chunk_size` says.
         stretch_bytes: About how much is written at once; a chunk at least.
         sync: False skips fsync.
-        spare: As in `TensorWriter`.
+        recyclable: As in `TensorWriter`.
 
     Raises:
         TensorError: If the schema cannot be stored or a chunk would cut a number in two.
@@ -72,9 +72,9 @@ class ChunkedWriter:
         schema: Schema,
         *,
         chunk_bytes: int = 0,
-        stretch_bytes: int = STRETCH_BYTES,
+        span_bytes: int = STRETCH_BYTES,
         sync: bool = True,
-        spare: Path | None = None,
+        recyclable: Path | None = None,
     ) -> None:
         self._header, places = plan_layout(schema)
         self._places = sorted((place for place in places if place.spec.size), key=attrgetter("offset"))
@@ -83,10 +83,10 @@ class ChunkedWriter:
         self._chunk_bytes = chunk_bytes or chunk_size(self._total)
         if self._chunk_bytes % _WIDEST:
             raise TensorError(f"a chunk of {chunk_bytes} bytes would cut a number in two", place=str(path))
-        self.stretch_bytes = max(1, stretch_bytes // self._chunk_bytes) * self._chunk_bytes
-        self.count = -(-self._total // self.stretch_bytes)
+        self.span_bytes = max(1, span_bytes // self._chunk_bytes) * self._chunk_bytes
+        self.count = -(-self._total // self.span_bytes)
         self._digests: dict[int, list[bytes]] = {}
-        self._writer = TensorWriter(path, schema, sync=sync, spare=spare)
+        self._writer = TensorWriter(path, schema, sync=sync, recyclable=recyclable)
 
     def __enter__(self) -> Self:
         return self
@@ -116,17 +116,17 @@ class ChunkedWriter:
                 found.append(Piece(place.spec, start, stop, place.offset + start * width - begin))
         return found
 
-    def put(self, index: int, stretch: Bytes) -> None:
+    def put(self, index: int, span: Bytes) -> None:
         """Writes a stretch whose pieces are filled in; every one exactly once, by any thread.
 
         Args:
             index: Which one.
-            stretch: `stretch_bytes` or, at the end of the file, as many as are left; the header is added here.
+            span: `span_bytes` or, at the end of the file, as many as are left; the header is added here.
         """
         begin, end = self._span(index)
         header = self._header[begin:end]
-        stretch[: len(header)] = np.frombuffer(header, np.uint8)
-        data = stretch[: end - begin].data
+        span[: len(header)] = np.frombuffer(header, np.uint8)
+        data = span[: end - begin].data
         steps = range(0, len(data), self._chunk_bytes)
         self._digests[index] = [blake3(data[step : step + self._chunk_bytes]).digest() for step in steps]
         self._writer.write_span(begin, data)
@@ -137,5 +137,5 @@ class ChunkedWriter:
         return Manifest(self._total, self._chunk_bytes, chunks)
 
     def _span(self, index: int) -> tuple[int, int]:
-        begin = index * self.stretch_bytes
-        return begin, min(begin + self.stretch_bytes, self._total)
+        begin = index * self.span_bytes
+        return begin, min(begin + self.span_bytes, self._total)

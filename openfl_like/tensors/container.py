@@ -99,19 +99,19 @@ class TensorWriter:
         path: Where the file will be; an older one of that name is replaced.
         schema: The tensors it will hold.
         sync: False skips fsync, for files that need not survive a crash.
-        spare: A file that nobody needs any more: it is overwritten and renamed, which saves the kernel from freeing
-            and clearing as many pages. None: a new file is made.
+        recyclable: A file that nobody needs any more: it is overwritten and renamed, which saves the kernel from
+            freeing and clearing as many pages. None: a new file is made.
 
     Raises:
         TensorError: If the schema cannot be stored.
     """
 
-    def __init__(self, path: Path, schema: Schema, *, sync: bool = True, spare: Path | None = None) -> None:
+    def __init__(self, path: Path, schema: Schema, *, sync: bool = True, recyclable: Path | None = None) -> None:
         self._path, self._sync = path, sync
         header, places = plan_layout(schema)
         self._places = {place.spec.name: place for place in places}
         self._left = {place.spec.name: place.spec.size for place in places}
-        self._fd, self._temporary = _make_room(path, spare)
+        self._fd, self._temporary = _make_room(path, recyclable)
         self._open = True
         self._unsynced = 0
         try:
@@ -231,19 +231,19 @@ class TensorWriter:
             raise TensorError(f"elements {start}..{start + block.size} do not fit tensor {spec}", place=str(self._path))
 
 
-def _make_room(path: Path, spare: Path | None) -> tuple[int, Path]:
+def _make_room(path: Path, recyclable: Path | None) -> tuple[int, Path]:
     """Opens a file beside ``path`` that nobody else writes: the spare under another name, or a new one."""
-    if spare is not None:
+    if recyclable is not None:
         temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
         with suppress(FileNotFoundError):
-            spare.replace(temporary)
+            recyclable.replace(temporary)
             return os.open(temporary, os.O_RDWR | os.O_CLOEXEC), temporary
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     return descriptor, Path(name)
 
 
 def write_tensors(
-    path: Path, tensors: Mapping[str, Array], *, sync: bool = True, spare: Path | None = None
+    path: Path, tensors: Mapping[str, Array], *, sync: bool = True, recyclable: Path | None = None
 ) -> Manifest:
     """Writes a model file: temporary file, fsync, rename.
 
@@ -251,7 +251,7 @@ def write_tensors(
         path: Where the file will be.
         tensors: Name -> array of a dtype in `named.DTYPES`, any memory order.
         sync: False skips fsync.
-        spare: As in `TensorWriter`.
+        recyclable: As in `TensorWriter`.
 
     Returns:
         The manifest of the file.
@@ -259,7 +259,7 @@ def write_tensors(
     Raises:
         TensorError: If a name or dtype cannot be stored.
     """
-    with TensorWriter(path, schema_of(tensors), sync=sync, spare=spare) as writer:
+    with TensorWriter(path, schema_of(tensors), sync=sync, recyclable=recyclable) as writer:
         for name in writer.order:
             writer.write(name, 0, tensors[name])
     return writer.manifest()

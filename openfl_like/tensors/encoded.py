@@ -128,7 +128,12 @@ def open_update(path: Path, sent: Sent | None, *, verify: bool = False) -> Model
 
 
 def write_encoded(
-    path: Path, tensors: Mapping[str, Array], sent: Sent, carried: Mapping[str, Array], *, spare: Path | None = None
+    path: Path,
+    tensors: Mapping[str, Array],
+    sent: Sent,
+    carried: Mapping[str, Array],
+    *,
+    recyclable: Path | None = None,
 ) -> Residual:
     """Writes an update; its bytes depend on the arguments alone. It is not forced to disk.
 
@@ -140,7 +145,7 @@ def write_encoded(
         tensors: The trained model.
         sent: How it is encoded.
         carried: What former updates left out.
-        spare: As in `TensorWriter`.
+        recyclable: As in `TensorWriter`.
 
     Returns:
         What is to be carried to the next update; empty unless differences are sent.
@@ -154,7 +159,7 @@ def write_encoded(
         if difference:
             raise TensorError(f"the trained model's tensors are not those of the global model: {difference}")
         left = {}
-        with _writer(path, sent, base, spare) as write:
+        with _writer(path, sent, base, recyclable) as write:
             for spec in base.schema:
                 if not _stored(spec, sent.encoding):
                     write(spec.name, tensors[spec.name])
@@ -337,14 +342,16 @@ def _part_name(spec: TensorSpec, part: str) -> str:
 
 
 @contextmanager
-def _writer(path: Path, sent: Sent, base: TensorFile, spare: Path | None) -> Iterator[Callable[[str, Array], None]]:
+def _writer(
+    path: Path, sent: Sent, base: TensorFile, recyclable: Path | None
+) -> Iterator[Callable[[str, Array], None]]:
     """Gives what writes a whole tensor; the file is there when the block ends."""
     schema, lossless = encoded_schema(base.schema, sent.encoding), sent.encoding.lossless
     if lossless is None:
-        with TensorWriter(path, schema, sync=False, spare=spare) as plain:
+        with TensorWriter(path, schema, sync=False, recyclable=recyclable) as plain:
             yield lambda name, tensor: plain.write(name, 0, tensor)
     else:
-        with PackedWriter(path, lossless, base, spare=spare) as packed:
+        with PackedWriter(path, lossless, base, recyclable=recyclable) as packed:
             yield packed.write
 
 

@@ -175,7 +175,7 @@ def manifest_path(path: Path) -> Path:
     return path.with_name(path.name + ".manifest")
 
 
-def spare_path(path: Path) -> Path:
+def recyclable_path(path: Path) -> Path:
     """Where a file is put that may be overwritten by the next one of this name's folder."""
     return path.with_name("spare")
 

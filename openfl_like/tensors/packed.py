@@ -126,11 +126,11 @@ class PackedWriter:
         path: Where the file will be.
         lossless: How tensors are packed.
         base: The global model; tensors of it are packed against its bits.
-        spare: As in `TensorWriter`.
+        recyclable: As in `TensorWriter`.
     """
 
-    def __init__(self, path: Path, lossless: Lossless, base: TensorFile, *, spare: Path | None = None) -> None:
-        self._path, self._lossless, self._base, self._spare = path, lossless, base, spare
+    def __init__(self, path: Path, lossless: Lossless, base: TensorFile, *, recyclable: Path | None = None) -> None:
+        self._path, self._lossless, self._base, self._recyclable = path, lossless, base, recyclable
         self._in_base = set(base.names)
         self._specs: list[TensorSpec] = []
         self._waiting = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, dir=str(path.parent))  # noqa: SIM115 - until exit
@@ -178,7 +178,7 @@ class PackedWriter:
 
     def _finish(self) -> None:
         self._waiting.seek(0)
-        with TensorWriter(self._path, tuple(self._specs), sync=False, spare=self._spare) as writer:
+        with TensorWriter(self._path, tuple(self._specs), sync=False, recyclable=self._recyclable) as writer:
             for spec in self._specs:
                 for start, block in self._pieces(spec):
                     writer.write(spec.name, start, block)

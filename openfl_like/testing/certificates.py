@@ -3,8 +3,8 @@
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from openfl_like.pki.administration import issue_credentials
 from openfl_like.pki.authority import create_authorities, load_trust
-from openfl_like.pki.enrol import issue_credentials
 from openfl_like.pki.files import Credentials, Trust, save_credentials
 from openfl_like.pki.roles import SERVER_ROLES, Identity, Role
 

@@ -27,18 +27,18 @@ from openfl_like.wire.convert.rounds import (
 from openfl_like.wire.convert.values import manifest_from, manifest_to
 from openfl_like.wire.protos import federation_pb2 as pb
 from openfl_like.wire.server import Call
-from openfl_like.wire.status import told
+from openfl_like.wire.status import public_message
 from openfl_like.wire.transfer.chunks import asks, described, place_file
 from openfl_like.wire.transfer.data_server import DataServer
-from openfl_like.wire.transfer.limit import Lanes
-from openfl_like.wire.transfer.serving import Road, serve_file, take_file
+from openfl_like.wire.transfer.limit import TransferLimiter
+from openfl_like.wire.transfer.serving import FileTransport, serve_file, take_file
 
 log = logging.getLogger(__name__)
 SERVICE = pb.DESCRIPTOR.services_by_name["Aggregator"]
 
 
 @dataclass(slots=True)
-class Participation:
+class CollaboratorSession:
     """A collaborator's session with its Aggregator.
 
     Small files go in the messages of the session: a call or a message of its own costs more than they do. One task
@@ -68,13 +68,13 @@ class Participation:
         finally:
             self._receipts.pop(update.digest, None)
 
-    async def model(self, digest: str, path: Path, spare: Path) -> None:
+    async def model(self, digest: str, path: Path, recyclable: Path) -> None:
         """Puts a model file in its place: the one that came with its assignment, or it is fetched."""
         came, content = self._enclosed
         if came == digest:
-            place_file(path, content, spare)
+            place_file(path, content, recyclable)
         else:
-            await self.client.download(digest, path, spare)
+            await self.client.download(digest, path, recyclable)
 
     async def write(self) -> None:
         """Writes reports as they come."""
@@ -138,19 +138,19 @@ class AggregatorClient:
         await self._peer.ready()
 
     @asynccontextmanager
-    async def participate(self) -> AsyncIterator[Participation]:
+    async def participate(self) -> AsyncIterator[CollaboratorSession]:
         """Opens the collaborator's session."""
         async with self._peer.session("Participate") as stream:
-            session = Participation(self, stream, self._name)
+            session = CollaboratorSession(self, stream, self._name)
             writing = asyncio.create_task(session.write())
             try:
                 yield session
             finally:
                 writing.cancel()
 
-    async def download(self, digest: str, path: Path, spare: Path | None = None) -> None:
+    async def download(self, digest: str, path: Path, recyclable: Path | None = None) -> None:
         """Fetches a model file; raises TransferError if it does not have this digest."""
-        manifest = await self._peer.download("Download", pb.DownloadRequest(model=digest), path, spare)
+        manifest = await self._peer.download("Download", pb.DownloadRequest(model=digest), path, recyclable)
         if manifest.digest != digest:
             path.unlink(missing_ok=True)
             raise TransferError(f"asked for the model {digest[:12]}, was sent {manifest.digest[:12]}")
@@ -192,7 +192,7 @@ class AggregatorServicer:
     def __init__(self, port: AggregatorPort, data: DataServer | None = None) -> None:
         self._port = port
         self._receiving: dict[tuple[int, Phase, str], tuple[asyncio.Lock, int]] = {}
-        self._road = Road(Lanes(), data)
+        self._transport = FileTransport(TransferLimiter(), data)
 
     async def participate(self, call: Call) -> None:
         """Holds a collaborator's session."""
@@ -235,21 +235,21 @@ class AggregatorServicer:
             async with self._slot(update):
                 landing = await self._port.expect_update(update, manifest)
                 if not landing.complete:
-                    place_file(landing.path, content, landing.spare)
+                    place_file(landing.path, content, landing.recyclable)
                     await self._port.commit_update(update)
         except (FederationError, OSError) as error:
             reason = no_room(error) or error
             if isinstance(reason, OSError):
                 raise
             log.info("an update of '%s' refused: %s %s", update.collaborator, reason.code, reason)
-            receipt.code, receipt.reason = reason.code, told(reason)
+            receipt.code, receipt.reason = reason.code, public_message(reason)
         return pb.AggregatorMessage(receipt=receipt)
 
     async def download(self, call: Call) -> None:
         """Serves a model file."""
         request = pb.DownloadRequest.FromString(await call.receive() or b"")
         stored = await self._port.model_file(request.model)
-        await serve_file(call, stored.path, stored.manifest, self._road)
+        await serve_file(call, stored.path, stored.manifest, self._transport)
 
     async def upload(self, call: Call) -> None:
         """Takes an update into the spool and answers with a receipt."""
@@ -260,7 +260,7 @@ class AggregatorServicer:
             raise UpdateRefusedError("the update's digest is not that of its manifest")
         async with self._slot(update):
             landing = await self._port.expect_update(update, manifest)
-            await take_file(call, landing, manifest, self._road)
+            await take_file(call, landing, manifest, self._transport)
             if not landing.complete:
                 keep_manifest(landing.path, manifest)
                 await self._port.commit_update(update)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from openfl_like.errors import BundleError
 from openfl_like.federation.parties import (
-    Greeting,
+    ServerInfo,
 )
 from openfl_like.federation.ports import (
     EnvoyInstruction,
@@ -23,7 +23,7 @@ from openfl_like.wire.server import Call
 SERVICE = pb.DESCRIPTOR.services_by_name["Reception"]
 
 
-async def greet(address: str, credentials: Credentials, timeout_s: float) -> Greeting:
+async def greet(address: str, credentials: Credentials, timeout_s: float) -> ServerInfo:
     """Asks a Director what it wants of shards and what time it is there.
 
     Args:
@@ -42,7 +42,7 @@ class ReceptionServicer:
         greeting: Gives it.
     """
 
-    def __init__(self, greeting: Callable[[], Greeting]) -> None:
+    def __init__(self, greeting: Callable[[], ServerInfo]) -> None:
         self._greeting = greeting
 
     async def greet(self, _call: Call) -> pb.Greeting:
@@ -51,7 +51,7 @@ class ReceptionServicer:
 
 
 @dataclass(frozen=True, slots=True)
-class Attendance:
+class EnvoySession:
     """An envoy's session with the Director."""
 
     stream: Stream
@@ -89,10 +89,10 @@ class EnvoyClient:
         await self._peer.ready()
 
     @asynccontextmanager
-    async def attend(self) -> AsyncIterator[Attendance]:
+    async def attend(self) -> AsyncIterator[EnvoySession]:
         """Opens the envoy's session."""
         async with self._peer.session("Attend") as stream:
-            yield Attendance(stream)
+            yield EnvoySession(stream)
 
     async def fetch_bundle(self, experiment: str, digest: str, path: Path) -> None:
         """Fetches a workspace bundle; raises BundleError if it does not have this digest."""

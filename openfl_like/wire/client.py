@@ -46,7 +46,7 @@ _BROKEN = (grpc.aio.AioRpcError, asyncio.InvalidStateError, grpc.aio.InternalErr
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class Endpoint:
     """The two ends of a channel: where the peer is and who it must be, and who we are."""
 
     address: str
@@ -73,7 +73,7 @@ class Stream:
     """An open stream call; `read` gives None when the peer has ended it without an error."""
 
     call: Any
-    link: Link
+    link: Endpoint
 
     async def read(self) -> Any:
         """Gives the next message."""
@@ -122,7 +122,7 @@ class Peer:
     """
 
     def __init__(self, service: ServiceDescriptor, address: str, server_name: str, credentials: Credentials) -> None:
-        self._link = Link(address, server_name, credentials)
+        self._link = Endpoint(address, server_name, credentials)
         self._methods: Mapping[str, MethodDescriptor] = service.methods_by_name
         self._channel = open_channel(address, server_name, credentials)
         self._data = DataClient(address, server_name, credentials)
@@ -181,7 +181,7 @@ class Peer:
         finally:
             call.cancel()
 
-    async def download(self, name: str, request: Any, path: Path, spare: Path | None = None) -> Manifest:
+    async def download(self, name: str, request: Any, path: Path, recyclable: Path | None = None) -> Manifest:
         """Fetches a file: request and wants go up, manifest and chunks come down."""
 
         async def attempt(data: DataClient | None) -> Manifest:
@@ -192,7 +192,7 @@ class Peer:
                 if not asks(manifest):
                     await receive_file(path, manifest, every_chunk(manifest), stream.read)
                     return manifest
-                indices = await wanted(path, manifest, spare)
+                indices = await wanted(path, manifest, recyclable)
                 async with _connection(data, offer.ticket) as connection:
                     wants = pb.Wants(chunks=indices, by_ticket=connection is not None)
                     await stream.write(wants.SerializeToString())

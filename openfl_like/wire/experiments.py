@@ -51,8 +51,8 @@ from openfl_like.wire.convert.experiments import (
 from openfl_like.wire.protos import federation_pb2 as pb
 from openfl_like.wire.server import Call
 from openfl_like.wire.transfer.chunks import described
-from openfl_like.wire.transfer.limit import Lanes
-from openfl_like.wire.transfer.serving import Road, serve_file, take_file
+from openfl_like.wire.transfer.limit import TransferLimiter
+from openfl_like.wire.transfer.serving import FileTransport, serve_file, take_file
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Director"]
 CANCEL_DEADLINE_S = 60.0
@@ -142,7 +142,7 @@ class DirectorServicer:
     def __init__(self, envoys: EnvoyPort, users: UserPort) -> None:
         self._envoys = envoys
         self._users = users
-        self._road = Road(Lanes())
+        self._transport = FileTransport(TransferLimiter())
 
     async def attend(self, call: Call) -> None:
         """Holds an envoy's session."""
@@ -160,13 +160,13 @@ class DirectorServicer:
         """Serves a workspace bundle."""
         request = pb.FetchBundleRequest.FromString(await call.receive() or b"")
         path = await self._envoys.bundle_file(request.experiment)
-        await serve_file(call, path, await described(path), self._road)
+        await serve_file(call, path, await described(path), self._transport)
 
     async def submit(self, call: Call) -> None:
         """Takes a bundle and answers with the queued experiment."""
         submission = submission_from(pb.SubmitRequest.FromString(await call.receive() or b""))
         landing = await self._users.expect_bundle(call.caller.name, submission)
-        await take_file(call, landing, submission.manifest, self._road, durable=True)
+        await take_file(call, landing, submission.manifest, self._transport, durable=True)
         summary = await self._users.submit(call.caller.name, submission)
         await call.send(summary_to(summary).SerializeToString())
 
@@ -174,7 +174,7 @@ class DirectorServicer:
         """Serves a published model."""
         request = pb.FetchModelRequest.FromString(await call.receive() or b"")
         stored = await self._users.model(request.experiment, request.which)
-        await serve_file(call, stored.path, stored.manifest, self._road)
+        await serve_file(call, stored.path, stored.manifest, self._transport)
 
     async def list_experiments(self, _call: Call) -> pb.ListExperimentsReply:
         """Lists all experiments."""
@@ -258,18 +258,18 @@ class CheckpointServicer:
 
     def __init__(self, checkpoints: CheckpointPort) -> None:
         self._checkpoints = checkpoints
-        self._road = Road(Lanes())
+        self._transport = FileTransport(TransferLimiter())
 
     async def export_experiment(self, call: Call) -> None:
         """Serves the checkpoint of an experiment."""
         request = pb.ExperimentRequest.FromString(await call.receive() or b"")
         async with self._checkpoints.exported(request.experiment) as path:
-            await serve_file(call, path, await described(path), self._road)
+            await serve_file(call, path, await described(path), self._transport)
 
     async def import_experiment(self, call: Call) -> None:
         """Takes a checkpoint and answers with the experiment."""
         offer = checkpoint_from(pb.ImportRequest.FromString(await call.receive() or b""))
         landing = await self._checkpoints.expect_checkpoint(call.caller.name, offer)
-        await take_file(call, landing, offer.manifest, self._road, durable=True)
+        await take_file(call, landing, offer.manifest, self._transport, durable=True)
         summary = await self._checkpoints.take_checkpoint(call.caller.name, offer)
         await call.send(summary_to(summary).SerializeToString())

@@ -67,7 +67,7 @@ ObjectRule = Callable[[Identity], None]
 
 
 @dataclass(eq=False, slots=True)
-class Held:
+class OpenCall:
     """A call that goes on, and can be ended since its caller is not welcome any more.
 
     Attributes:
@@ -99,7 +99,7 @@ class Guard:
 
     verifier: PeerVerifier
     object_rule: ObjectRule = lambda _: None
-    calls: set[Held] = field(default_factory=set)
+    calls: set[OpenCall] = field(default_factory=set)
 
     def admit(self, method: str, context: grpc.aio.ServicerContext) -> tuple[Identity, Validity]:
         """Gives the caller, and when its certificate is valid."""
@@ -148,7 +148,7 @@ def _guarded(method: MethodDescriptor, behaviour: Callable[[Call], Awaitable[Any
     full_name = f"/{method.containing_service.full_name}/{method.name}"
 
     async def serve(request: Any, context: grpc.aio.ServicerContext) -> Any:
-        held = Held(_shown(context))
+        held = OpenCall(_shown(context))
         guard.calls.add(held)
         try:
             caller, certificate = guard.admit(full_name, context)
@@ -205,9 +205,9 @@ def _call(method: MethodDescriptor, request: Any, caller: Identity, context: grp
     return Call(caller, receive, context.write)
 
 
-async def _within(valid_s: float, work: Awaitable[Any], caller: Identity, held: Held | None = None) -> Any:
+async def _within(valid_s: float, work: Awaitable[Any], caller: Identity, held: OpenCall | None = None) -> Any:
     """Ends a long stream when the peer's certificate expires or is revoked: a live channel outlives it otherwise."""
-    held = held or Held(b"")
+    held = held or OpenCall(b"")
     try:
         async with asyncio.timeout(valid_s) as limit:
             held.limit = limit

@@ -33,10 +33,10 @@ async def abort(context: grpc.aio.ServicerContext, error: FederationError) -> No
     """Ends a call with an error of ours."""
     meaning = MEANINGS.get(type(error), MEANINGS[InternalError])
     context.set_trailing_metadata(((CODE_KEY, error.code),))
-    await context.abort(grpc.StatusCode[meaning.grpc_status], told(error))
+    await context.abort(grpc.StatusCode[meaning.grpc_status], public_message(error))
 
 
-def told(error: FederationError) -> str:
+def public_message(error: FederationError) -> str:
     """Gives what a peer is told of an error."""
     meaning = MEANINGS.get(type(error), MEANINGS[InternalError])
     return _cut(str(error)) if meaning.public else "internal error; see the log of the other side"

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from openfl_like.aggregation.engine import Contribution, aggregate_files
+from openfl_like.aggregation.engine import UpdateFile, aggregate_files
 from openfl_like.aggregation.rules import WeightedAverage
 from openfl_like.data.shard import ArrayShard, Dataset
 from openfl_like.errors import TensorError, UsageError
@@ -194,7 +194,7 @@ def test_every_dtype_goes_round_bit_for_bit(build: Build, tmp_path: Path) -> Non
     given = filled(copied(runner), 5)
     runner.set_tensors(given)
     write_tensors(tmp_path / "update", runner.get_tensors(), sync=False)
-    updates = [Contribution("site", tmp_path / "update", 3.0)]
+    updates = [UpdateFile("site", tmp_path / "update", 3.0)]
     aggregate_files(WeightedAverage(), updates, tmp_path / "model", sync=False)
     back = read_tensors(tmp_path / "model")
     other = build()

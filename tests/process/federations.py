@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from openfl_like.api.reconnect import Watched, follow
+from openfl_like.api.reconnect import Watched, watch
 from openfl_like.errors import UnreachableError
 from openfl_like.federation.parties import EventRecord, ExperimentSummary
 from openfl_like.federation.ports import Submission
@@ -64,7 +64,7 @@ class User:
         """Follows an experiment, from a Director that may only just be listening."""
         async for _ in backoff():
             with suppress(UnreachableError):
-                async for item in follow(self.client.watch, experiment, after):
+                async for item in watch(self.client.watch, experiment, after):
                     after = item.sequence if isinstance(item, EventRecord) else after
                     yield item
                 return

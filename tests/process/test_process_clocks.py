@@ -8,8 +8,8 @@ import pytest
 from federations import PLAN, THREE, User
 
 from openfl_like.errors import UnreachableError
+from openfl_like.pki.administration import issue_credentials
 from openfl_like.pki.authority import create_authorities
-from openfl_like.pki.enrol import issue_credentials
 from openfl_like.pki.files import credentials_dir, save_credentials
 from openfl_like.pki.roles import SERVER_ROLES, Identity, Role
 from openfl_like.services.local_federation import LocalFederation

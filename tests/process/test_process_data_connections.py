@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from openfl_like.errors import FederationError, TransferError
-from openfl_like.federation.ports import Landing
-from openfl_like.pki.enrol import revoke
+from openfl_like.federation.ports import UploadTarget
+from openfl_like.pki.administration import revoke
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.peer import PeerVerifier
 from openfl_like.pki.revocation import Revocations
@@ -27,8 +27,8 @@ from openfl_like.wire.tls import client_context
 from openfl_like.wire.transfer import data_server
 from openfl_like.wire.transfer.data_connection import SECRET_BYTES, DataConnection
 from openfl_like.wire.transfer.data_server import DataServer
-from openfl_like.wire.transfer.limit import Lanes
-from openfl_like.wire.transfer.serving import Road, serve_file, take_file
+from openfl_like.wire.transfer.limit import TransferLimiter
+from openfl_like.wire.transfer.serving import FileTransport, serve_file, take_file
 
 pytestmark = pytest.mark.process
 
@@ -44,8 +44,8 @@ class Files:
     def __init__(self, directory: Path, data: DataServer | None) -> None:
         self.model = directory / "model"
         self.model.write_bytes(CONTENT)
-        self.landing = Landing(directory / "spool" / "update")
-        self.road = Road(Lanes(), data)
+        self.landing = UploadTarget(directory / "spool" / "update")
+        self.transport = FileTransport(TransferLimiter(), data)
         self.frames = 0
         self.taking = asyncio.Event()
 
@@ -66,13 +66,13 @@ class Files:
     async def download(self, call: Call) -> None:
         call = self.counted(call)
         await call.receive()
-        await serve_file(call, self.model, manifest_of(self.model), self.road)
+        await serve_file(call, self.model, manifest_of(self.model), self.transport)
 
     async def upload(self, call: Call) -> None:
         call = self.counted(call)
         request = pb.UploadRequest.FromString(await call.receive())
         self.taking.set()
-        await take_file(call, self.landing, Manifest.from_bytes(request.manifest.encoded), self.road)
+        await take_file(call, self.landing, Manifest.from_bytes(request.manifest.encoded), self.transport)
         await call.send(b"receipt")
 
     def __getattr__(self, name: str) -> object:

@@ -19,9 +19,9 @@ from openfl_like.doctor import connection as connection_module
 from openfl_like.doctor import host
 from openfl_like.doctor.finding import Finding, Verdict
 from openfl_like.doctor.reports import Party, envoy_report, folder_reports
+from openfl_like.pki.administration import issue_credentials
 from openfl_like.pki.authority import Authority, create_authorities
 from openfl_like.pki.certificate import parse_certificate
-from openfl_like.pki.enrol import issue_credentials
 from openfl_like.pki.files import credentials_dir, save_credentials
 from openfl_like.pki.revocation import Entry, Facts, RevocationList
 from openfl_like.pki.roles import SERVER_ROLES, Identity, Role

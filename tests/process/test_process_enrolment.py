@@ -14,7 +14,7 @@ import pytest
 from federations import PLAN, THREE, User, run_fx, shards
 
 from openfl_like.errors import NotAllowedError, NotFoundError, RevokedError, UnreachableError
-from openfl_like.pki.enrol import make_token
+from openfl_like.pki.administration import make_token
 from openfl_like.pki.files import load_credentials, save_credentials
 from openfl_like.pki.ledger import Ledger
 from openfl_like.pki.roles import Identity, Role

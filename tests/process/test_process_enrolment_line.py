@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from openfl_like.errors import CertificateExpiredError, UnauthenticatedError, UnreachableError
+from openfl_like.pki.administration import make_token
 from openfl_like.pki.authority import Authority, enrolment_name
-from openfl_like.pki.enrol import make_token
 from openfl_like.pki.roles import Identity, Role
 from openfl_like.pki.token import Token
 from openfl_like.services.identity.enrolment_client import enrol, fetch_revocations, renew
-from openfl_like.services.identity.enrolment_server import Office
+from openfl_like.services.identity.enrolment_server import EnrolmentService
 from openfl_like.testing.certificates import ThrowAwayFederation
 from openfl_like.wire import enrolment
 from openfl_like.wire.enrolment import EnrolmentServer, Question, ask
@@ -49,7 +49,7 @@ async def serving(root: bytes, chain: tuple[bytes, bytes], answering: enrolment.
 
 @asynccontextmanager
 async def office(federation: ThrowAwayFederation) -> AsyncIterator[str]:
-    found = Office(federation.certs)
+    found = EnrolmentService(federation.certs)
     async with serving(federation.trust.root, found.authority.serving(datetime.now(UTC)), found.answer) as address:
         yield address
 

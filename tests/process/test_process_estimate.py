@@ -9,7 +9,7 @@ from federations import User
 from openfl_like.authoring.estimate import figures, measure
 from openfl_like.plan.load import load_plan
 from openfl_like.store.files import ExperimentFiles
-from openfl_like.testing.faults.faulty_federation import AGGREGATOR, Arena
+from openfl_like.testing.faults.faulty_federation import AGGREGATOR, FaultyFederation
 from openfl_like.testing.faults.proxy import Direction
 
 pytestmark = pytest.mark.process
@@ -24,7 +24,7 @@ def _held(directory: Path) -> int:
 
 
 async def test_an_estimate_is_close_to_a_real_run(tmp_path: Path) -> None:
-    async with Arena(tmp_path / "arena", sites=2) as arena:
+    async with FaultyFederation(tmp_path / "arena", sites=2) as arena:
         overrides = (LENGTH, f"aggregator.settings.rounds_to_train={ROUNDS}", "model_store.keep.last=2")
         plan = load_plan(arena.plan, overrides)
         scratch = tmp_path / "scratch"

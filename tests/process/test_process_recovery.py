@@ -9,7 +9,7 @@ import psutil
 import pytest
 from federations import PLAN, THREE, User, collaborators, federation_of, shards, workers
 
-from openfl_like.api.reconnect import follow
+from openfl_like.api.reconnect import watch
 from openfl_like.federation.parties import EventRecord, ExperimentSummary
 from openfl_like.services.local_federation import LocalFederation
 
@@ -55,10 +55,10 @@ async def test_whatever_dies_in_mid_round_the_last_model_is_the_same(tmp_path: P
         undisturbed, experiment = await user.submit(PLAN, *ALL), await user.submit(PLAN, *ALL)
         watched: list[EventRecord | ExperimentSummary] = []
 
-        async def watch() -> None:
-            watched.extend([item async for item in follow(user.client.watch, experiment)])
+        async def collect() -> None:
+            watched.extend([item async for item in watch(user.client.watch, experiment)])
 
-        watching = asyncio.create_task(watch())
+        watching = asyncio.create_task(collect())
         await user.until(experiment, "update_received", round=10)
         aggregator_of(federation).kill()
         lost = await user.until(experiment, "aggregator_lost")

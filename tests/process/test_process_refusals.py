@@ -34,14 +34,14 @@ from openfl_like.plan.bundle import pack
 from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.load import load_plan, workspace_of
 from openfl_like.plan.names import MAX_TOTAL_BYTES
-from openfl_like.services.aggregator.service import AggregatorSettings, run_aggregator
+from openfl_like.services.aggregator.service import AggregatorArguments, run_aggregator
 from openfl_like.services.director.service import run_director
 from openfl_like.services.director.settings import DirectorFile
 from openfl_like.services.envoy.service import EnvoySettings, run_envoy
 from openfl_like.tensors.manifest import DIGEST_BYTES, MAX_CHUNK_BYTES, Manifest, manifest_of
 from openfl_like.testing.certificates import ThrowAwayFederation
 from openfl_like.wire.aggregator import AggregatorClient
-from openfl_like.wire.attendance import Attendance, EnvoyClient
+from openfl_like.wire.attendance import EnvoyClient, EnvoySession
 from openfl_like.wire.experiments import SERVICE, UserClient
 from openfl_like.wire.server import Guard, Server, service_handler
 
@@ -108,7 +108,7 @@ async def list_experiments(address: str, credentials: Credentials) -> list[str]:
         return [summary.id for summary in await client.experiments()]
 
 
-async def hello(session: Attendance) -> object:
+async def hello(session: EnvoySession) -> object:
     """Introduces an envoy; a refusal may come before the words are out."""
     await session.report(Hello(FACTS, "0.1.0"))
     return await session.instruction()
@@ -159,7 +159,7 @@ async def test_an_envoy_that_submits(director: Running, certificates: ThrowAwayF
 async def test_a_collaborator_of_another_experiment(certificates: ThrowAwayFederation, tmp_path: Path) -> None:
     plan = load_plan(PLAN)
     aggregator = certificates.credentials(Role.AGGREGATOR, "digits-1")
-    settings = AggregatorSettings("digits-1", plan, PLAN.parent, tmp_path, "localhost:0", 0, aggregator, ("bern",))
+    settings = AggregatorArguments("digits-1", plan, PLAN.parent, tmp_path, "localhost:0", 0, aggregator, ("bern",))
 
     async def take_part(address: str, experiment: str) -> object:
         credentials = certificates.credentials(Role.COLLABORATOR, "bern", experiment)

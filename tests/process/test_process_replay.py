@@ -18,12 +18,12 @@ from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.pki.roles import Role
 from openfl_like.plan.digest import plan_digest
 from openfl_like.plan.load import load_plan
-from openfl_like.services.aggregator.service import AggregatorSettings, run_aggregator
+from openfl_like.services.aggregator.service import AggregatorArguments, run_aggregator
 from openfl_like.store.experiment import ExperimentStore
 from openfl_like.tensors.container import write_tensors
 from openfl_like.tensors.manifest import Manifest
 from openfl_like.testing.certificates import ThrowAwayFederation
-from openfl_like.wire.aggregator import AggregatorClient, Participation
+from openfl_like.wire.aggregator import AggregatorClient, CollaboratorSession
 
 pytestmark = pytest.mark.process
 ROUNDS = 4
@@ -67,7 +67,7 @@ class Site:
                 working.result()
             working.cancel()
 
-    async def _work(self, session: Participation, waiting: asyncio.Queue[Assignment]) -> None:
+    async def _work(self, session: CollaboratorSession, waiting: asyncio.Queue[Assignment]) -> None:
         while True:
             assignment = await waiting.get()
             if assignment.phase is Phase.EVALUATE:
@@ -75,11 +75,11 @@ class Site:
             else:
                 await self.train(session, assignment.round, assignment.phase)
 
-    async def evaluate(self, session: Participation, number: int) -> None:
+    async def evaluate(self, session: CollaboratorSession, number: int) -> None:
         """Reports an evaluation."""
         session.report(Update(number, Phase.EVALUATE, self.name, "", 5, METRICS))
 
-    async def train(self, session: Participation, number: int, phase: Phase) -> None:
+    async def train(self, session: CollaboratorSession, number: int, phase: Phase) -> None:
         """Delivers one update."""
         update, path, _ = self.made(number, phase, self.variants.get(number, 0))
         await session.deliver(update, path)
@@ -91,14 +91,14 @@ class Flooding(Site):
 
     sent: Counter[tuple[int, str]] = field(default_factory=Counter)
 
-    async def evaluate(self, session: Participation, number: int) -> None:
+    async def evaluate(self, session: CollaboratorSession, number: int) -> None:
         if number > 1:
             for _ in range(TIMES):
                 await super().evaluate(session, number - 1)
                 self.sent[number, "repeated"] += 1
         await super().evaluate(session, number)
 
-    async def train(self, session: Participation, number: int, phase: Phase) -> None:
+    async def train(self, session: CollaboratorSession, number: int, phase: Phase) -> None:
         for former in range(1, number):
             last = former == number - 1
             await self.expect(number, "repeated" if last else "late", self.made(former, phase), last=last)
@@ -143,10 +143,10 @@ class Flooding(Site):
 class Torn(Flooding):
     """Sends different updates for the same place, all at once."""
 
-    async def evaluate(self, session: Participation, number: int) -> None:
+    async def evaluate(self, session: CollaboratorSession, number: int) -> None:
         await Site.evaluate(self, session, number)
 
-    async def train(self, session: Participation, number: int, phase: Phase) -> None:
+    async def train(self, session: CollaboratorSession, number: int, phase: Phase) -> None:
         del session  # it reads no receipts: all go as calls of their own
         answers = await self.race([self.made(number, phase, variant) for variant in range(TIMES)])
         (winner,) = (variant for variant, answer in enumerate(answers) if answer is None)
@@ -190,7 +190,7 @@ class Lab:
         place = self.directory / name
         credentials = self.certificates.credentials(Role.AGGREGATOR, EXPERIMENT)
         everybody = (*HONEST, MISBEHAVING)
-        settings = AggregatorSettings(
+        settings = AggregatorArguments(
             EXPERIMENT, PLANNED, PLAN.parent, place, "localhost:0", 0, credentials, expected=everybody
         )
         ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()

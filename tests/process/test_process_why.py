@@ -8,7 +8,7 @@ from federations import PLAN, federation_of, shards
 
 from openfl_like.api.explanation import Explanation, explanation
 from openfl_like.api.federation import Federation
-from openfl_like.federation.history.cause import Verdict
+from openfl_like.federation.history.cause import Condition
 from openfl_like.services.local_federation import LocalFederation
 
 pytestmark = pytest.mark.process
@@ -28,7 +28,7 @@ async def test_the_site_whose_task_raised_is_named_with_its_log_and_who_waits_sa
         alone = "admission.collaborators=[site-1, site-2]"
         failed = await user.ended(await user.submit(PLAN, alone))
         found = await _why(local, failed.id)
-        assert (found.why.verdict, found.summary.status) == (Verdict.FAILED, "FAILED")
+        assert (found.why.verdict, found.summary.status) == (Condition.FAILED, "FAILED")
         cause = found.why.cause
         assert cause is not None
         assert (cause.site, cause.phase, cause.round, cause.error) == ("site-2", "train", 1, "ValueError")
@@ -41,7 +41,7 @@ async def test_the_site_whose_task_raised_is_named_with_its_log_and_who_waits_sa
         queued = await user.submit(PLAN, alone)
         await user.until(hanging, "update_received", round=1, phase="train")
         waiting = (await _why(local, hanging)).why
-        assert (waiting.verdict, waiting.waits_for) == (Verdict.WAITS, ("site-3",))
+        assert (waiting.verdict, waiting.waits_for) == (Condition.WAITS, ("site-3",))
         assert waiting.sentence == "round 1, train: it waits for the answers of site-3"
         assert (await _why(local, queued)).why.waits_for == (hanging,)
         await user.client.cancel(queued)

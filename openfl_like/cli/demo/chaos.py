@@ -180,7 +180,7 @@ async def run_chaos(
         ExperimentFailedError: If they differ.
         UsageError: If the plan is so short that nobody could be killed.
     """
-    from openfl_like.api.reconnect import follow
+    from openfl_like.api.reconnect import watch
     from openfl_like.pki.files import load_credentials
     from openfl_like.wire.experiments import UserClient
 
@@ -190,7 +190,7 @@ async def run_chaos(
         say(f"first run, undisturbed and untold: {rounds} rounds with seed {plan.seed}")
         experiment = await submit(federation, path, overrides)
         last = None
-        async for item in follow(client.watch, experiment):
+        async for item in watch(client.watch, experiment):
             last = item
         undisturbed = await _sha256(client, finished(last), federation.directory / "undisturbed.safetensors")
         screen.note("undisturbed", f"its last model has the SHA-256 {undisturbed}", {"sha256": undisturbed})
@@ -198,7 +198,7 @@ async def run_chaos(
         say("second run, the same plan with the same seed; watch what happens to it")
         experiment = await submit(federation, path, overrides)
         story, history = Story(screen), _history(federation.state / "experiments" / experiment)
-        items = follow(client.watch, experiment)
+        items = watch(client.watch, experiment)
         ended, dealt = await disturb(items, story, _blows(federation, rounds), history)
         disturbed = await _sha256(client, finished(ended), federation.directory / "disturbed.safetensors")
     verdict(undisturbed, disturbed, dealt, as_json=as_json)

@@ -101,7 +101,7 @@ async def _demo(name: str, place: Path, overrides: tuple[str, ...], *, chaos: bo
 async def _run(
     federation: "LocalFederation", path: Path, overrides: tuple[str, ...], *, as_json: bool
 ) -> "tuple[ExperimentSummary, Path]":
-    from openfl_like.api.reconnect import follow
+    from openfl_like.api.reconnect import watch
     from openfl_like.cli.demo.chaos import finished, submit
     from openfl_like.pki.files import load_credentials
     from openfl_like.wire.experiments import UserClient
@@ -109,7 +109,7 @@ async def _run(
     screen, last = Screen(as_json=as_json), None
     async with UserClient(federation.director, load_credentials(federation.user_certificates)) as client:
         experiment = await submit(federation, path, overrides)
-        async for item in follow(client.watch, experiment):
+        async for item in watch(client.watch, experiment):
             last = item
             screen.item(item)
         ended, model = finished(last), federation.directory / "federated.safetensors"

@@ -78,8 +78,8 @@ def issue(role: str, name: str, **options: Unpack[_IssueOptions]) -> None:
     """
     from datetime import timedelta
 
+    from openfl_like.pki.administration import default_lifetime, federation_of, issue_credentials
     from openfl_like.pki.certificate import AuthorityKind, issuer_of
-    from openfl_like.pki.enrol import default_lifetime, federation_of, issue_credentials
     from openfl_like.pki.files import credentials_dir, save_credentials
     from openfl_like.pki.ledger import Ledger
     from openfl_like.pki.roles import Identity, Role

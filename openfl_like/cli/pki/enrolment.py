@@ -61,7 +61,7 @@ def token(name: str, **options: Unpack[_TokenOptions]) -> None:
     """
     from datetime import UTC, datetime, timedelta
 
-    from openfl_like.pki.enrol import federation_of, make_token
+    from openfl_like.pki.administration import federation_of, make_token
     from openfl_like.pki.roles import Identity, Role
 
     certs, hosts, server = options["certs"], options["hosts"], options["server"]
@@ -91,7 +91,7 @@ def serve(listen: str, certs: Path, *, with_parent: bool, as_json: bool) -> None
     import asyncio
 
     from openfl_like.services.daemon.run import live
-    from openfl_like.services.identity.enrolment_server import run_office
+    from openfl_like.services.identity.enrolment_server import run_enrolment_server
 
     def ready(address: str) -> None:
         if as_json:
@@ -99,7 +99,7 @@ def serve(listen: str, certs: Path, *, with_parent: bool, as_json: bool) -> None
         else:
             say(f"the authority listens on {address}")
 
-    asyncio.run(live(run_office(certs, listen, ready), parent=with_parent))
+    asyncio.run(live(run_enrolment_server(certs, listen, ready), parent=with_parent))
 
 
 @click.command()
@@ -169,9 +169,9 @@ def revoke(name: str, role: str | None, reason: str, certs: Path, *, as_json: bo
     from datetime import UTC, datetime
 
     from openfl_like.errors import UsageError
+    from openfl_like.pki.administration import federation_of
+    from openfl_like.pki.administration import revoke as revoke_all
     from openfl_like.pki.certificate import AuthorityKind
-    from openfl_like.pki.enrol import federation_of
-    from openfl_like.pki.enrol import revoke as revoke_all
     from openfl_like.pki.ledger import Ledger
     from openfl_like.pki.roles import Identity, Role
 
@@ -205,8 +205,8 @@ def list_(certs: Path, *, as_json: bool) -> None:
 def _rows(ledger: "Ledger", certs: Path) -> list[dict[str, object]]:
     from datetime import UTC, datetime
 
+    from openfl_like.pki.administration import published
     from openfl_like.pki.authority import load_trust
-    from openfl_like.pki.enrol import published
 
     now = datetime.now(UTC)
     revoked = published(certs, load_trust(certs).site_ca)

@@ -52,7 +52,7 @@ GAUGES: Mapping[str, Callable[[DeviceStatistics], float]] = MappingProxyType(
 """What is kept, by name; of all GPUs together, the mean share and the sum of the watts."""
 
 
-class _Ring:
+class RingBuffer:
     """Means over slots of time, the oldest of which makes room for the newest."""
 
     __slots__ = ("_counts", "_first", "_most", "_rows", "_slot", "_slot_s", "_slots", "_sums")
@@ -111,13 +111,13 @@ def _shown(value: float) -> float | None:
     return None if math.isnan(value) else float(f"{value:.6g}")
 
 
-class Trend:
+class DeviceHistory:
     """What one machine told: an hour in means of 30 s and a day in means of 5 min; 19 KiB when all of it is full."""
 
     __slots__ = ("_day", "_recent")
 
     def __init__(self) -> None:
-        self._recent, self._day = _Ring(*RECENT), _Ring(*DAY)
+        self._recent, self._day = RingBuffer(*RECENT), RingBuffer(*DAY)
 
     def add(self, now: float, state: DeviceStatistics) -> None:
         """Takes a reading.

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from openfl_like.federation.events import Status
-from openfl_like.federation.history.life import Life, last_life, of
+from openfl_like.federation.history.life import LastRun, last_run, of
 from openfl_like.federation.parties import EventRecord, ExperimentSummary
 
 
-class Verdict(StrEnum):
+class Condition(StrEnum):
     """How an experiment is."""
 
     FINE = "fine"
@@ -68,7 +68,7 @@ class Why:
         mended: What went wrong and does not matter any more.
     """
 
-    verdict: Verdict
+    verdict: Condition
     sentence: str
     cause: Cause | None = None
     waits_for: tuple[str, ...] = ()
@@ -87,18 +87,18 @@ def explain(
         ahead: The experiments whose turn comes before its own.
         problems: What the Director lacks.
     """
-    life = last_life(events)
+    life = last_run(events)
     match summary.status:
         case Status.FAILED:
             cause = _cause_of_end(summary, life)
-            return Why(Verdict.FAILED, f"it FAILED: {cause}", cause, mended=_mended(life))
+            return Why(Condition.FAILED, f"it FAILED: {cause}", cause, mended=_mended(life))
         case Status.CANCELLED:
-            return Why(Verdict.CANCELLED, f"nothing went wrong: {summary.reason}", mended=_mended(life))
+            return Why(Condition.CANCELLED, f"nothing went wrong: {summary.reason}", mended=_mended(life))
         case Status.FINISHED if summary.degraded:
             cause = _first_loss(life, summary.shortfalls) or _never_came(summary, life)
-            return Why(Verdict.DEGRADED, f"it FINISHED without everybody: {cause}", cause, mended=_mended(life))
+            return Why(Condition.DEGRADED, f"it FINISHED without everybody: {cause}", cause, mended=_mended(life))
         case Status.FINISHED:
-            return Why(Verdict.FINE, f"nothing went wrong: {summary.reason}", mended=_mended(life))
+            return Why(Condition.FINE, f"nothing went wrong: {summary.reason}", mended=_mended(life))
         case _:
             return _waits(summary, life, ahead, problems)
 
@@ -106,7 +106,7 @@ def explain(
 # ---- what went wrong
 
 
-def _cause_of_end(summary: ExperimentSummary, life: Life) -> Cause:
+def _cause_of_end(summary: ExperimentSummary, life: LastRun) -> Cause:
     for pattern, decide in _ENDS:
         if found := pattern.match(summary.reason):
             return decide(found, summary, life)
@@ -114,7 +114,7 @@ def _cause_of_end(summary: ExperimentSummary, life: Life) -> Cause:
     return Cause(message, error, time=summary.ended_at)
 
 
-def _in_a_round(found: re.Match[str], summary: ExperimentSummary, life: Life) -> Cause:
+def _in_a_round(found: re.Match[str], summary: ExperimentSummary, life: LastRun) -> Cause:
     """The first absence of the round that could not be made, or whoever had left before it began."""
     number = int(found["round"])
     absences = [event for event in life.absences if of(event)["round"] == number]
@@ -127,12 +127,12 @@ def _in_a_round(found: re.Match[str], summary: ExperimentSummary, life: Life) ->
     return Cause(message, error, round=number, time=summary.ended_at)
 
 
-def _combining(found: re.Match[str], summary: ExperimentSummary, _life: Life) -> Cause:
+def _combining(found: re.Match[str], summary: ExperimentSummary, _life: LastRun) -> Cause:
     error, message = split_error(found["what"])
     return Cause(message, error, phase="aggregate", round=int(found["round"]), time=summary.ended_at)
 
 
-def _aggregator(found: re.Match[str], summary: ExperimentSummary, life: Life) -> Cause:
+def _aggregator(found: re.Match[str], summary: ExperimentSummary, life: LastRun) -> Cause:
     """The first of the deaths in a row: the others followed from it."""
     first = life.lost[0] if life.lost else None
     text = str(of(first)["reason"]) if first is not None else found["what"]
@@ -142,7 +142,7 @@ def _aggregator(found: re.Match[str], summary: ExperimentSummary, life: Life) ->
     return Cause(message, error, phase="aggregator", round=number, time=when, sequence=sequence)
 
 
-def _refusal(found: re.Match[str], summary: ExperimentSummary, _life: Life) -> Cause:
+def _refusal(found: re.Match[str], summary: ExperimentSummary, _life: LastRun) -> Cause:
     """A site refused the order, or its Collaborator ended before it had joined."""
     refused = _SITE.match(found["what"])
     site, what = (refused["site"], refused["what"]) if refused else ("", found["what"])
@@ -151,20 +151,20 @@ def _refusal(found: re.Match[str], summary: ExperimentSummary, _life: Life) -> C
     return Cause(message, error, site, phase, time=summary.ended_at)
 
 
-def _too_few(found: re.Match[str], summary: ExperimentSummary, life: Life) -> Cause:
+def _too_few(found: re.Match[str], summary: ExperimentSummary, life: LastRun) -> Cause:
     missing = (found["missing"] or "").split(", ")[0]
     since = life.waiting or life.started
     when, sequence = (since.time, since.sequence) if since is not None else (summary.ended_at, 0)
     return Cause(found["what"], site=missing, phase="admission", time=when, sequence=sequence)
 
 
-def _director(found: re.Match[str], summary: ExperimentSummary, _life: Life) -> Cause:
+def _director(found: re.Match[str], summary: ExperimentSummary, _life: LastRun) -> Cause:
     error, message = split_error(found["what"])
     return Cause(message, error, phase="director", time=summary.ended_at)
 
 
 _SITE = re.compile(r"site '(?P<site>[^']+)' (?:refused: )?(?P<what>.*?)(?:; site '|$)", re.DOTALL)
-_Decide = Callable[[re.Match[str], ExperimentSummary, Life], Cause]
+_Decide = Callable[[re.Match[str], ExperimentSummary, LastRun], Cause]
 _ENDS: tuple[tuple[re.Pattern[str], _Decide], ...] = (
     (re.compile(r"round (?P<round>\d+): the updates could not be combined: (?P<what>.*)", re.DOTALL), _combining),
     (re.compile(r"round (?P<round>\d+): (?P<what>.*)", re.DOTALL), _in_a_round),
@@ -176,7 +176,7 @@ _ENDS: tuple[tuple[re.Pattern[str], _Decide], ...] = (
 """How the reasons of failed experiments begin; the first that fits decides."""
 
 
-def _first_loss(life: Life, sites: Mapping[str, str] | None = None) -> Cause | None:
+def _first_loss(life: LastRun, sites: Mapping[str, str] | None = None) -> Cause | None:
     """The first answer without which a round was made, of these sites if some are named."""
     for event in life.absences:
         fields = of(event)
@@ -185,13 +185,13 @@ def _first_loss(life: Life, sites: Mapping[str, str] | None = None) -> Cause | N
     return None
 
 
-def _never_came(summary: ExperimentSummary, life: Life) -> Cause:
+def _never_came(summary: ExperimentSummary, life: LastRun) -> Cause:
     site, reason = next(iter(summary.shortfalls.items()), ("", summary.reason))
     when = life.started.time if life.started is not None else summary.started_at
     return Cause(reason, site=site, phase="admission", time=when)
 
 
-def _absence(event: EventRecord, life: Life) -> Cause:
+def _absence(event: EventRecord, life: LastRun) -> Cause:
     fields = of(event)
     name, reason = fields["collaborator"], fields["reason"]
     before = life.left.get(name)
@@ -217,7 +217,7 @@ def split_error(reason: str) -> tuple[str, str]:
     return (found["error"], found["what"] or "") if found else ("", reason)
 
 
-def _mended(life: Life) -> tuple[str, ...]:
+def _mended(life: LastRun) -> tuple[str, ...]:
     found = [f"the aggregator was lost and started again ({life.restarts} times)"] if life.restarts else []
     found += [f"site '{name}' left and came back" for name in sorted(life.returned)]
     if life.round is not None and of(life.round)["round"]:
@@ -229,14 +229,14 @@ def _mended(life: Life) -> tuple[str, ...]:
 # ---- what it waits for
 
 
-def _waits(summary: ExperimentSummary, life: Life, ahead: Sequence[str], problems: Sequence[str]) -> Why:
+def _waits(summary: ExperimentSummary, life: LastRun, ahead: Sequence[str], problems: Sequence[str]) -> Why:
     text, names, since = _awaited(summary, life, ahead)
     if problems:
         text, names = f"it waits for the Director: {'; '.join(problems)}", tuple(problems)
-    return Why(Verdict.WAITS, text, _first_loss(life), names, since, _mended(life))
+    return Why(Condition.WAITS, text, _first_loss(life), names, since, _mended(life))
 
 
-def _awaited(summary: ExperimentSummary, life: Life, ahead: Sequence[str]) -> tuple[str, tuple[str, ...], float]:
+def _awaited(summary: ExperimentSummary, life: LastRun, ahead: Sequence[str]) -> tuple[str, tuple[str, ...], float]:
     if summary.status is Status.QUEUED:
         text = f"its turn comes after {', '.join(ahead)}" if ahead else "its turn comes now"
         return f"it is queued: {text}", tuple(ahead), summary.submitted_at
@@ -251,7 +251,7 @@ def _awaited(summary: ExperimentSummary, life: Life, ahead: Sequence[str]) -> tu
     return _awaited_answers(life, life.round)
 
 
-def _awaited_envoys(summary: ExperimentSummary, life: Life) -> tuple[str, tuple[str, ...], float]:
+def _awaited_envoys(summary: ExperimentSummary, life: LastRun) -> tuple[str, tuple[str, ...], float]:
     if life.waiting is None:
         return "its Aggregator is being started", ("aggregator",), summary.started_at
     fields = of(life.waiting)
@@ -260,7 +260,7 @@ def _awaited_envoys(summary: ExperimentSummary, life: Life) -> tuple[str, tuple[
     return f"it waits up to {fields['timeout_s']:g} s for envoys: {who}", missing, life.waiting.time
 
 
-def _awaited_answers(life: Life, current: EventRecord) -> tuple[str, tuple[str, ...], float]:
+def _awaited_answers(life: LastRun, current: EventRecord) -> tuple[str, tuple[str, ...], float]:
     number = of(current)["round"]
     if life.pending:
         names = tuple(sorted(life.pending))

@@ -12,7 +12,7 @@ SURPLUS = (Notice.UPDATE_SURPLUS, Notice.EXPERIMENT_RESUMED)
 
 
 @dataclass(slots=True)
-class Life:
+class LastRun:
     """The events since an experiment was submitted, or resumed for the last time, as far as they tell how it stands.
 
     Attributes:
@@ -55,73 +55,73 @@ def of(event: EventRecord) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", event.fields)
 
 
-def last_life(events: Iterable[EventRecord]) -> Life:
+def last_run(events: Iterable[EventRecord]) -> LastRun:
     """Reads a history from its last beginning on."""
-    found = Life()
+    found = LastRun()
     for event in events:
         if event.kind == Notice.EXPERIMENT_RESUMED:
-            found = Life()
+            found = LastRun()
         found.take(event)
     return found
 
 
-def _waiting(life: Life, event: EventRecord) -> None:
+def _waiting(life: LastRun, event: EventRecord) -> None:
     life.waiting = event
 
 
-def _started(life: Life, event: EventRecord) -> None:
+def _started(life: LastRun, event: EventRecord) -> None:
     life.started, life.without = event, False
     life.joined.clear()
 
 
-def _lost(life: Life, event: EventRecord) -> None:
+def _lost(life: LastRun, event: EventRecord) -> None:
     life.without = True
     life.restarts += 1
     life.lost.append(event)
 
 
-def _joined(life: Life, event: EventRecord) -> None:
+def _joined(life: LastRun, event: EventRecord) -> None:
     name = of(event)["collaborator"]
     life.joined.add(name)
     if life.left.pop(name, None) is not None:
         life.returned.add(name)
 
 
-def _left(life: Life, event: EventRecord) -> None:
+def _left(life: LastRun, event: EventRecord) -> None:
     name = of(event)["collaborator"]
     life.joined.discard(name)
     life.left.setdefault(name, event)
 
 
-def _absent(life: Life, event: EventRecord) -> None:
+def _absent(life: LastRun, event: EventRecord) -> None:
     life.absences.append(event)
     life.pending.pop(of(event)["collaborator"], None)
 
 
-def _round_started(life: Life, event: EventRecord) -> None:
+def _round_started(life: LastRun, event: EventRecord) -> None:
     life.round = event
     life.pending.clear()
 
 
-def _assigned(life: Life, event: EventRecord) -> None:
+def _assigned(life: LastRun, event: EventRecord) -> None:
     life.pending.setdefault(of(event)["collaborator"], event)
 
 
-def _answered(life: Life, event: EventRecord) -> None:
+def _answered(life: LastRun, event: EventRecord) -> None:
     life.pending.pop(of(event)["collaborator"], None)
 
 
-def _finished(life: Life, event: EventRecord) -> None:
+def _finished(life: LastRun, event: EventRecord) -> None:
     life.round = event
     life.pending.clear()
     life.lost.clear()
 
 
-def _ended(life: Life, event: EventRecord) -> None:
+def _ended(life: LastRun, event: EventRecord) -> None:
     life.ended = event
 
 
-_LEARN: dict[str, Callable[[Life, EventRecord], None]] = {
+_LEARN: dict[str, Callable[[LastRun, EventRecord], None]] = {
     Notice.EXPERIMENT_WAITING: _waiting,
     Notice.EXPERIMENT_STARTED: _started,
     Notice.AGGREGATOR_LOST: _lost,

@@ -9,7 +9,7 @@ from openfl_like.federation.parties import EventRecord
 
 
 @dataclass(frozen=True, slots=True)
-class Contribution:
+class ContributorShare:
     """An update that is part of a round's model.
 
     Attributes:
@@ -41,7 +41,7 @@ class RoundRecord:
     digest: str
     metrics: Mapping[str, float] = field(default_factory=dict)
     selected: tuple[str, ...] = ()
-    contributors: Mapping[str, Contribution] = field(default_factory=dict)
+    contributors: Mapping[str, ContributorShare] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
     evaluators: tuple[str, ...] = ()
     unevaluated: Mapping[str, str] = field(default_factory=dict)
@@ -66,7 +66,7 @@ def round_records(events: Iterable[EventRecord]) -> Iterator[RoundRecord]:
                 digest=fields["digest"],
                 metrics=fields["metrics"],
                 selected=tuple(fields["selected"]),
-                contributors={name: Contribution(weights[name], digests[name]) for name in sorted(weights)},
+                contributors={name: ContributorShare(weights[name], digests[name]) for name in sorted(weights)},
                 absent=fields["absent"],
                 evaluators=tuple(fields["evaluators"]),
                 unevaluated=fields["unevaluated"],

@@ -16,7 +16,7 @@ from openfl_like.tensors.manifest import file_digest
 
 if TYPE_CHECKING:  # the Director checks files without what an Aggregator needs to mend a round
     from openfl_like.federation.experiment import Experiment
-    from openfl_like.runtimes.models import ModelShelf
+    from openfl_like.runtimes.models import ModelRepository
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def check_models(versions: Sequence[ModelVersion], files: ExperimentFiles) -> No
             log.warning("%s is damaged; nobody needs it to go on", there[version.round])
 
 
-def mend_round(experiment: "Experiment", shelf: "ModelShelf", files: ExperimentFiles) -> list[str]:
+def mend_round(experiment: "Experiment", repository: "ModelRepository", files: ExperimentFiles) -> list[str]:
     """Compares the open round's files with its state, before it goes on.
 
     A damaged update is forgotten, so that it is asked for again. A model that is not published yet is made again from
@@ -58,11 +58,11 @@ def mend_round(experiment: "Experiment", shelf: "ModelShelf", files: ExperimentF
     made = experiment.unpublished
     if made is not None and _digest(files.model(made.command.round)) != made.digest:
         log.warning("round %d: its model is damaged, and made again", made.command.round)
-        _make_again(made.command, made.digest, shelf, files)
+        _make_again(made.command, made.digest, repository, files)
     return lost
 
 
-def _make_again(command: Aggregate, digest: str, shelf: "ModelShelf", files: ExperimentFiles) -> None:
+def _make_again(command: Aggregate, digest: str, repository: "ModelRepository", files: ExperimentFiles) -> None:
     path = files.model(command.round)
     broken = [update.collaborator for update in command.updates if not _sound(update, files)]
     if broken:
@@ -70,7 +70,7 @@ def _make_again(command: Aggregate, digest: str, shelf: "ModelShelf", files: Exp
         message = f"the model is damaged, and so are the updates that it was made of: {sites}"
         raise DamagedError(message, place=str(path), cure=RESTORE)
     path.unlink(missing_ok=True)
-    if shelf.aggregate(command) != digest:
+    if repository.aggregate(command) != digest:
         raise DamagedError(
             f"the model is damaged, and did not become {digest[:12]} again", place=str(path), cure=RESTORE
         )

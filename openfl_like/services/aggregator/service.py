@@ -15,7 +15,7 @@ from openfl_like.federation.deliveries import Deliveries
 from openfl_like.federation.events import CancelRequested, CollaboratorLeft
 from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.parties import EventRecord, Outcome
-from openfl_like.federation.ports import AggregatorInstruction, CollaboratorReport, Landing, Stored
+from openfl_like.federation.ports import AggregatorInstruction, CollaboratorReport, FileWithManifest, UploadTarget
 from openfl_like.federation.task import Update
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.peer import PeerVerifier
@@ -23,12 +23,12 @@ from openfl_like.pki.revocation import RevocationList, Revocations
 from openfl_like.pki.roles import Identity, Role
 from openfl_like.plan.digest import plan_digest
 from openfl_like.plan.schema import Plan
-from openfl_like.runtimes.loop import Drive, Record, SystemClock
+from openfl_like.runtimes.loop import ExperimentLoop, Record, SystemClock
 from openfl_like.runtimes.mailbox import MailboxRuntime
-from openfl_like.runtimes.models import ModelShelf
+from openfl_like.runtimes.models import ModelRepository
 from openfl_like.services.aggregator.opening import open_experiment, place_initial_model
 from openfl_like.services.aggregator.recovery import check_models, mend_round
-from openfl_like.services.daemon.tasks import beside
+from openfl_like.services.daemon.tasks import background
 from openfl_like.services.identity.revocation_feed import ListFile, follow_file
 from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles
@@ -45,7 +45,7 @@ INITIAL_MODEL_LIMIT_BYTES = 64 << 30
 
 
 @dataclass(frozen=True, slots=True)
-class AggregatorSettings:
+class AggregatorArguments:
     """What an Aggregator is started with.
 
     Attributes:
@@ -81,10 +81,12 @@ class Aggregator:
         bus: What watchers are told.
     """
 
-    def __init__(self, drive: Drive, runtime: MailboxRuntime, shelf: ModelShelf, bus: EventBus) -> None:
+    def __init__(
+        self, drive: ExperimentLoop, runtime: MailboxRuntime, repository: ModelRepository, bus: EventBus
+    ) -> None:
         self._drive = drive
         self._runtime = runtime
-        self._shelf = shelf
+        self._repository = repository
         self._bus = bus
         self._limit_bytes = INITIAL_MODEL_LIMIT_BYTES
 
@@ -97,35 +99,35 @@ class Aggregator:
         """Holds a collaborator's session."""
         await self._runtime.participate(caller, reports, send)  # type: ignore[arg-type] # same callable, wider type
 
-    async def model_file(self, digest: str) -> Stored:
+    async def model_file(self, digest: str) -> FileWithManifest:
         """Gives a model."""
-        manifest = self._shelf.known(digest)
+        manifest = self._repository.known(digest)
         if manifest is None:
-            manifest = await asyncio.to_thread(self._shelf.manifest, digest)
+            manifest = await asyncio.to_thread(self._repository.manifest, digest)
         self._limit_bytes = manifest.total_bytes + HEADER_SLACK_BYTES
-        return Stored(self._shelf.path(digest), manifest)
+        return FileWithManifest(self._repository.path(digest), manifest)
 
-    async def expect_update(self, update: Update, manifest: Manifest) -> Landing:
+    async def expect_update(self, update: Update, manifest: Manifest) -> UploadTarget:
         """Refuses an update that is not asked for or larger than the model it started from."""
         if self._runtime.expects(update) is None:
-            return Landing(self._shelf.spool_path(update), complete=True)
+            return UploadTarget(self._repository.spool_path(update), complete=True)
         if manifest.total_bytes > self._limit_bytes:
             raise UpdateRefusedError(f"the update has {manifest.total_bytes} bytes, the model {self._limit_bytes}")
         failpoint("aggregator.update.expected")
-        return Landing(self._shelf.spool_path(update), self._shelf.spare(update.collaborator))
+        return UploadTarget(self._repository.spool_path(update), self._repository.recyclable(update.collaborator))
 
     async def commit_update(self, update: Update) -> None:
         """Takes a complete update into the round."""
         base_model = self._runtime.expects(update)
         if base_model is None:
             return
-        failpoint("aggregator.update.spooled", self._shelf.spool_path(update))
+        failpoint("aggregator.update.spooled", self._repository.spool_path(update))
         # A compressed update is small, but as much work as the model that it stands for.
-        base = self._shelf.known(base_model)
+        base = self._repository.known(base_model)
         if base is not None and base.total_bytes < INLINE_BYTES:
-            self._shelf.inspect(update, base_model)
+            self._repository.inspect(update, base_model)
         else:
-            await asyncio.to_thread(self._shelf.inspect, update, base_model)
+            await asyncio.to_thread(self._repository.inspect, update, base_model)
         failpoint("aggregator.update.inspected")
         self._runtime.committed(update)
         failpoint("aggregator.update.taken")
@@ -143,14 +145,14 @@ class Aggregator:
         self._drive.post(CollaboratorLeft(collaborator, reason, gone=True))
 
 
-def _restore(settings: AggregatorSettings, store: ExperimentStore, shelf: ModelShelf) -> Experiment:
+def _restore(settings: AggregatorArguments, store: ExperimentStore, repository: ModelRepository) -> Experiment:
     """Opens the experiment and looks at the files that it goes on from."""
     files = ExperimentFiles(settings.directory)
     if store.snapshot() is None:
         place_initial_model(settings.plan, settings.workspace, files)
     experiment = open_experiment(settings.experiment, settings.plan, store, files, settings.expected)
     check_models(experiment.versions, files)
-    mend_round(experiment, shelf, files)
+    mend_round(experiment, repository, files)
     return experiment
 
 
@@ -165,7 +167,7 @@ def _only(experiment: str) -> Callable[[Identity], None]:
     return rule
 
 
-def _guard(settings: AggregatorSettings) -> tuple[Guard, list[Coroutine[Any, Any, None]]]:
+def _guard(settings: AggregatorArguments) -> tuple[Guard, list[Coroutine[Any, Any, None]]]:
     """Gives what lets callers in, and what keeps its revocation list new."""
     trust, revocations = settings.credentials.trust, Revocations()
     guard = Guard(PeerVerifier(trust, revocations), _only(settings.experiment))
@@ -178,7 +180,7 @@ def _guard(settings: AggregatorSettings) -> tuple[Guard, list[Coroutine[Any, Any
     return guard, [follow_file(file, revocations, guard.recheck)]
 
 
-async def run_aggregator(settings: AggregatorSettings, ready: Callable[[str, EventBus], None]) -> Outcome:
+async def run_aggregator(settings: AggregatorArguments, ready: Callable[[str, EventBus], None]) -> Outcome:
     """Runs an experiment from its start, or from where it was, to its end.
 
     Args:
@@ -207,20 +209,20 @@ async def run_aggregator(settings: AggregatorSettings, ready: Callable[[str, Eve
         if epoch > 1:
             log.info("'%s' goes on where it was: this is its epoch %d", settings.experiment, epoch)
         bus = EventBus(store.events)
-        shelf = ModelShelf(settings.plan, files)
-        experiment = _restore(settings, store, shelf)
+        repository = ModelRepository(settings.plan, files)
+        experiment = _restore(settings, store, repository)
         failpoint("aggregator.restored")
         deliveries = Deliveries(experiment.receipts, experiment.round)
         runtime = MailboxRuntime(plan_digest(settings.plan), deliveries)
-        drive = Drive(experiment, runtime, Record(store, shelf, bus.publish), SystemClock())
+        drive = ExperimentLoop(experiment, runtime, Record(store, repository, bus.publish), SystemClock())
         guard, watching = _guard(settings)
-        await stack.enter_async_context(beside(*watching))
+        await stack.enter_async_context(background(*watching))
         data = None
         if settings.data_port is not None:
             host = settings.listen.rpartition(":")[0]
             data = DataServer(host, settings.data_port, settings.credentials, guard.verifier)
             await stack.enter_async_context(data)
-        servicer = AggregatorServicer(Aggregator(drive, runtime, shelf, bus), data)
+        servicer = AggregatorServicer(Aggregator(drive, runtime, repository, bus), data)
         server = Server(settings.listen, settings.credentials, (service_handler(SERVICE, servicer, guard),))
         await stack.enter_async_context(server)
         failpoint("aggregator.listening")

@@ -20,7 +20,7 @@ _BYTES = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
+class Liveness:
     """What a daemon has said of itself.
 
     Attributes:
@@ -44,7 +44,7 @@ class Beat:
 
 
 @dataclass(slots=True)
-class Pulse:
+class LivenessFile:
     """Says again and again that a daemon is alive.
 
     Args:
@@ -78,17 +78,17 @@ def _write(path: Path, facts: dict[str, object]) -> None:
         os.close(descriptor)
 
 
-def beats(folder: Path) -> Sequence[Beat]:
+def beats(folder: Path) -> Sequence[Liveness]:
     """Reads what the daemons in a folder and directly below it have said last."""
     found = [_read(path) for path in sorted([folder / PULSE_FILE, *folder.glob(f"*/{PULSE_FILE}")])]
     return [beat for beat in found if beat is not None]
 
 
-def _read(path: Path) -> Beat | None:
+def _read(path: Path) -> Liveness | None:
     try:
         facts = json.loads(path.read_text(encoding="ascii"))
         age_s = time.monotonic() - float(facts["at"])
         age_s = age_s if age_s >= 0 else float("inf")
-        return Beat(path.parent, str(facts["role"]), int(facts["pid"]), bool(facts["ready"]), age_s)
+        return Liveness(path.parent, str(facts["role"]), int(facts["pid"]), bool(facts["ready"]), age_s)
     except (OSError, ValueError, KeyError, TypeError):
         return None  # none yet, or one that is being written: the next look finds it

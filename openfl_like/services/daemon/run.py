@@ -10,7 +10,7 @@ import sys
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from openfl_like.processes.subreaper import ORPHANS
+from openfl_like.processes.subreaper import SUBREAPER
 
 Result = TypeVar("Result")
 OPEN_FILES = 65_536
@@ -75,7 +75,7 @@ async def live(work: Coroutine[Any, Any, Result], *, parent: bool) -> Result | N
     """Runs a daemon's work until it ends, a signal comes or, with ``parent``, the parent process dies."""
     gc.freeze()  # what was imported stays: the collector need not look through it again and again
     keep_freed_memory()
-    ORPHANS.open()
+    SUBREAPER.open()
     return await until_signalled(with_parent(work) if parent else work)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 
 @contextlib.asynccontextmanager
-async def beside(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+async def background(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Runs coroutines beside the block, until that ends.
 
     They do not end by themselves: one that fails takes the block with it, since a process that goes on without what

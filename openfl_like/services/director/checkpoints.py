@@ -25,7 +25,7 @@ from openfl_like.failpoints import failpoint
 from openfl_like.federation.events import Announce, Notice
 from openfl_like.federation.history.life import surplus_of
 from openfl_like.federation.parties import EventRecord, ExperimentSummary
-from openfl_like.federation.ports import CheckpointOffer, Landing
+from openfl_like.federation.ports import CheckpointOffer, UploadTarget
 from openfl_like.federation.state import load_state
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.roles import NAME
@@ -34,9 +34,9 @@ from openfl_like.plan.bundle import unpack
 from openfl_like.plan.checks import check_plan
 from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.schema import Plan
-from openfl_like.services.director.disk_space import Room
+from openfl_like.services.director.disk_space import DiskSpace
 from openfl_like.services.director.settings import DirectorFile, check_times
-from openfl_like.services.director.single_flight import Once, check_request_id
+from openfl_like.services.director.single_flight import SingleFlight, check_request_id
 from openfl_like.store.checkpoint import (
     BUNDLE,
     EVENTS,
@@ -80,8 +80,8 @@ class Checkpoints:
     settings: DirectorFile
     credentials: Credentials
     store: DirectorStore
-    room: Room
-    taking: Once[ExperimentSummary] = field(default_factory=Once)
+    disk_space: DiskSpace
+    taking: SingleFlight[ExperimentSummary] = field(default_factory=SingleFlight)
     _making: dict[str, asyncio.Lock] = field(default_factory=dict)
 
     @property
@@ -145,7 +145,7 @@ class Checkpoints:
 
     # ---- in
 
-    async def expect_checkpoint(self, caller: str, offer: CheckpointOffer) -> Landing:
+    async def expect_checkpoint(self, caller: str, offer: CheckpointOffer) -> UploadTarget:
         """Checks request id, size, room and signature before a byte of the archive is taken."""
         check_request_id(offer.request_id)
         size = offer.manifest.total_bytes
@@ -156,12 +156,12 @@ class Checkpoints:
             raise NotAllowedError(f"'{caller}' imports a bundle that '{signer.name}' signed")
         landing = self._incoming(caller, offer)
         if await asyncio.to_thread(self.store.requested, caller, offer.request_id) is not None:
-            return Landing(landing, complete=True)
+            return UploadTarget(landing, complete=True)
         self._check_room(2 * size)  # the archive, and what is in it
-        return Landing(landing)
+        return UploadTarget(landing)
 
     def _check_room(self, size: int) -> None:
-        self.room.check()
+        self.disk_space.check()
         free = shutil.disk_usage(self.state).free
         if free < size:
             raise StorageError(

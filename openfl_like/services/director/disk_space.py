@@ -17,7 +17,7 @@ CURE = "make room: directories of ended experiments may be deleted; it goes on b
 
 
 @dataclass(slots=True)
-class Room:
+class DiskSpace:
     """Watches directories.
 
     Args:

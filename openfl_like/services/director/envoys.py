@@ -13,8 +13,8 @@ from openfl_like import __version__
 from openfl_like.errors import ConflictError, NotFoundError, StorageError, UsageError
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.admission import check_interface
-from openfl_like.federation.devices.history import Trend
-from openfl_like.federation.parties import EnvoyDetail, EnvoyRecord, Greeting, LogLines, Validity
+from openfl_like.federation.devices.history import DeviceHistory
+from openfl_like.federation.parties import EnvoyDetail, EnvoyRecord, LogLines, ServerInfo, Validity
 from openfl_like.federation.ports import (
     CollaboratorEnded,
     EnvoyInstruction,
@@ -26,7 +26,7 @@ from openfl_like.federation.ports import (
     StopOrder,
     Welcome,
 )
-from openfl_like.pki.lifetime import Life
+from openfl_like.pki.lifetime import ValidityPeriod
 from openfl_like.runtimes.session import converse
 from openfl_like.services.director.settings import MISSED_HEARTBEATS, DirectorFile
 from openfl_like.store.director import DirectorStore
@@ -54,7 +54,7 @@ class _Session:
 
 
 @dataclass(slots=True)
-class Roster:
+class EnvoyRoster:
     """Answers the envoys and holds their sessions.
 
     Args:
@@ -73,7 +73,7 @@ class Roster:
     unwanted: Callable[[str], bool] = lambda _: False
     on_change: Callable[[], None] = lambda: None
     _sessions: dict[str, _Session] = field(default_factory=dict)
-    _trends: dict[str, Trend] = field(default_factory=dict)
+    _trends: dict[str, DeviceHistory] = field(default_factory=dict)
     _count: int = 0
     _period_s: float = field(init=False)
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -127,9 +127,9 @@ class Roster:
         except StorageError as error:  # of what is remembered of an envoy nothing depends
             log.warning("'%s' is not remembered: %s", record.name, error)
 
-    def greeting(self) -> Greeting:
+    def greeting(self) -> ServerInfo:
         """Says what every shard must be like, and what time it is here."""
-        return Greeting(__version__, time.time(), self.settings.sample_shape, self.settings.target_shape)
+        return ServerInfo(__version__, time.time(), self.settings.sample_shape, self.settings.target_shape)
 
     async def bundle_file(self, experiment: str) -> Path:
         """Gives the workspace bundle of an experiment; raises NotFoundError."""
@@ -188,7 +188,9 @@ class Roster:
         shown = [(one.certificate, name) for name, one in self._sessions.items() if one.certificate is not None]
         told = []
         for certificate, name in sorted(shown, key=lambda item: (item[0].ends, item[1])):
-            life = Life(datetime.fromtimestamp(certificate.begins, UTC), datetime.fromtimestamp(certificate.ends, UTC))
+            life = ValidityPeriod(
+                datetime.fromtimestamp(certificate.begins, UTC), datetime.fromtimestamp(certificate.ends, UTC)
+            )
             if life.days_to_warn(now) is not None:
                 told.append(life.told(f"the certificate of envoy '{name}'", now, "renew it at the site"))
         more = len(told) - MOST_NAMES
@@ -261,7 +263,7 @@ class Roster:
             case Heartbeat(devices, running, placed):
                 session.record = replace(session.record, devices=devices, running=running, placed=placed)
                 session.working.update(running)
-                self._trends.setdefault(name, Trend()).add(time.time(), devices)
+                self._trends.setdefault(name, DeviceHistory()).add(time.time(), devices)
                 for experiment in filter(self.unwanted, running):
                     self.send(name, StopOrder(experiment, "the experiment has ended"))
             case LogLines():

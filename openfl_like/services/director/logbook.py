@@ -15,7 +15,7 @@ from pathlib import Path
 from openfl_like.errors import FederationError, NotFoundError, UsageError
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.parties import LOG_ROLES, LogLines, LogQuery, role_of
-from openfl_like.services.logs.rate_limit import TAKEN, Bucket, Metered
+from openfl_like.services.logs.rate_limit import TAKEN, RateLimited, TokenBucket
 from openfl_like.services.logs.sender import LOG_LINE_LIMIT
 from openfl_like.store.logs import LogFile, LogPiece, read_log
 
@@ -32,7 +32,7 @@ class _Writer:
     """One log that is written."""
 
     file: LogFile
-    outlet: Metered
+    outlet: RateLimited
 
     def write(self, lines: list[str]) -> None:
         if lines:
@@ -98,7 +98,7 @@ class LogBook:
     ended: Callable[[str], bool]
     working: Callable[[str], Sequence[str]]
     _writers: OrderedDict[tuple[str, str], _Writer] = field(default_factory=OrderedDict)
-    _buckets: dict[str, Bucket] = field(default_factory=dict)
+    _buckets: dict[str, TokenBucket] = field(default_factory=dict)
     _followers: set[_Follower] = field(default_factory=set)
 
     def take(self, lines: LogLines) -> None:
@@ -188,8 +188,8 @@ class LogBook:
         key = experiment, source
         if key not in self._writers:
             path = self.directory(experiment) / f"{source}.log"
-            bucket = self._buckets.setdefault(source, Bucket(TAKEN))
-            self._writers[key] = _Writer(LogFile(path), Metered(bucket))
+            bucket = self._buckets.setdefault(source, TokenBucket(TAKEN))
+            self._writers[key] = _Writer(LogFile(path), RateLimited(bucket))
             if len(self._writers) > WRITERS:
                 _, oldest = self._writers.popitem(last=False)
                 oldest.write(oldest.outlet.settle())

@@ -26,10 +26,10 @@ from openfl_like.services.director.aggregator_process import (
     AggregatorLostError,
     AggregatorProcess,
 )
-from openfl_like.services.director.envoys import Roster
+from openfl_like.services.director.envoys import EnvoyRoster
 from openfl_like.services.director.recovery import mend
 from openfl_like.services.director.settings import DirectorFile
-from openfl_like.services.director.trust import Upkeep
+from openfl_like.services.director.trust import TrustUpkeep
 from openfl_like.services.logs.sender import LogRoute, LogSender
 from openfl_like.store.director import StoredExperiment
 from openfl_like.store.experiment import ExperimentStore
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class RunContext:
     """What every dispatch needs of its Director.
 
     Attributes:
@@ -57,9 +57,9 @@ class Desk:
     """
 
     settings: DirectorFile
-    upkeep: Upkeep
+    trust_upkeep: TrustUpkeep
     authority: Authority
-    roster: Roster
+    roster: EnvoyRoster
     on_status: Callable[[Status, str], None]
     on_event: Callable[[EventRecord], None]
     announce: Callable[[Announce], EventRecord]
@@ -69,7 +69,7 @@ class Desk:
 
 
 @dataclass(slots=True)
-class Dispatch:
+class ExperimentRun:
     """The life of one experiment at the Director.
 
     Args:
@@ -78,7 +78,7 @@ class Dispatch:
         files: Its directory.
     """
 
-    desk: Desk
+    desk: RunContext
     experiment: StoredExperiment
     files: ExperimentFiles
     _aggregator: AggregatorProcess | None = None
@@ -200,7 +200,7 @@ class Dispatch:
     def _certify(self, site: str, csr: bytes) -> bytes:
         identity = Identity(self.desk.authority.federation, Role.COLLABORATOR, site, self.id)
         lifetime = timedelta(hours=self.desk.settings.certificate_hours)
-        known = self.desk.upkeep.following.revocations.number
+        known = self.desk.trust_upkeep.following.revocations.number
         return self.desk.authority.under(known).issue(identity, csr, lifetime=lifetime, now=datetime.now(UTC))
 
     async def _prepare(self, plan: Plan) -> None:
@@ -255,7 +255,7 @@ class Dispatch:
         failpoint("director.dispatch.certified")
         certificates = self.files.directory / "certificate"
         save_credentials(
-            certificates, Credentials(identity, chain, key, self.desk.upkeep.credentials.trust), replace=True
+            certificates, Credentials(identity, chain, key, self.desk.trust_upkeep.credentials.trust), replace=True
         )
         failpoint("director.dispatch.saved")
         expected = [option for name in sorted(self._invited) for option in ("--expect", name)]
@@ -269,7 +269,7 @@ class Dispatch:
             "--directory", str(self.files.directory),
             "--listen", self._address.text, *data,
             "--certificates", str(certificates),
-            "--revocations", str(self.desk.upkeep.following.own),
+            "--revocations", str(self.desk.trust_upkeep.following.own),
             "--with-parent", "--json",
             *expected,
         )  # fmt: skip
@@ -327,7 +327,7 @@ class Dispatch:
                 if not greeted:
                     await self._greet(client)
                 greeted = True
-                line = await self.desk.upkeep.keeper.until_renewed(client, self._follow(client), self._client)
+                line = await self.desk.trust_upkeep.renewer.until_renewed(client, self._follow(client), self._client)
         return self._end is not None
 
     async def _greet(self, client: AggregatorClient) -> None:
@@ -399,7 +399,7 @@ class Dispatch:
 
     def _client(self) -> AggregatorClient:
         address = self._aggregator.address if self._aggregator is not None else self._address.text
-        return AggregatorClient(address, self.id, self.desk.upkeep.keeper.current)
+        return AggregatorClient(address, self.id, self.desk.trust_upkeep.renewer.current)
 
     async def _clean_up(self) -> None:
         if self._inviting is not None:

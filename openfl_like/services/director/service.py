@@ -36,11 +36,11 @@ from openfl_like.federation.parties import (
 )
 from openfl_like.federation.ports import (
     CollaboratorEnded,
-    Landing,
+    FileWithManifest,
     OrderReply,
     StopOrder,
-    Stored,
     Submission,
+    UploadTarget,
 )
 from openfl_like.pki.authority import Authority
 from openfl_like.pki.files import Credentials
@@ -50,22 +50,22 @@ from openfl_like.plan.checks import check_plan
 from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.names import MAX_TOTAL_BYTES
 from openfl_like.plan.schema import Plan
-from openfl_like.processes.ownership import end_marked
+from openfl_like.processes.ownership import kill_owned
 from openfl_like.processes.standby import Standby
-from openfl_like.services.daemon.liveness import Pulse
+from openfl_like.services.daemon.liveness import LivenessFile
 from openfl_like.services.daemon.lock import only_one
 from openfl_like.services.daemon.run import allow_many_connections
-from openfl_like.services.daemon.tasks import beside
+from openfl_like.services.daemon.tasks import background
 from openfl_like.services.director.checkpoints import Checkpoints
-from openfl_like.services.director.disk_space import Room
-from openfl_like.services.director.envoys import Roster
+from openfl_like.services.director.disk_space import DiskSpace
+from openfl_like.services.director.envoys import EnvoyRoster
 from openfl_like.services.director.feed import MILESTONES, Feed, history_of, record_of, tell_end, versions_of
 from openfl_like.services.director.logbook import LogBook
 from openfl_like.services.director.recovery import mend_all, remove_leftovers
-from openfl_like.services.director.run import Desk, Dispatch
+from openfl_like.services.director.run import ExperimentRun, RunContext
 from openfl_like.services.director.settings import DirectorFile, check_times
-from openfl_like.services.director.single_flight import Once, check_request_id
-from openfl_like.services.director.trust import Upkeep
+from openfl_like.services.director.single_flight import SingleFlight, check_request_id
+from openfl_like.services.director.trust import TrustUpkeep
 from openfl_like.store.director import RESUMABLE, DirectorStore, StoredExperiment
 from openfl_like.store.director_files import INCOMING
 from openfl_like.store.experiment import ExperimentStore
@@ -98,21 +98,23 @@ class Director:
     credentials: Credentials
     authority: Authority
     store: DirectorStore
-    roster: Roster = field(init=False)
+    roster: EnvoyRoster = field(init=False)
     standby: Standby = field(init=False)
-    room: Room = field(init=False)
-    upkeep: Upkeep = field(init=False)
+    disk_space: DiskSpace = field(init=False)
+    trust_upkeep: TrustUpkeep = field(init=False)
     logbook: LogBook = field(init=False)
     _queued: asyncio.Event = field(default_factory=asyncio.Event)
-    _current: Dispatch | None = None
+    _current: ExperimentRun | None = None
     _feeds: dict[str, Feed] = field(default_factory=dict)
-    _admitting: Once[ExperimentSummary] = field(default_factory=Once)
+    _admitting: SingleFlight[ExperimentSummary] = field(default_factory=SingleFlight)
 
     def __post_init__(self) -> None:
         self.standby = Standby("aggregator", self.settings.state)
-        self.room = Room(self._places)
-        self.upkeep = Upkeep(self.settings, self.credentials)
-        self.roster = Roster(self.settings, self.store, self._on_answer, self._on_logs, self._unwanted, self._on_change)
+        self.disk_space = DiskSpace(self._places)
+        self.trust_upkeep = TrustUpkeep(self.settings, self.credentials)
+        self.roster = EnvoyRoster(
+            self.settings, self.store, self._on_answer, self._on_logs, self._unwanted, self._on_change
+        )
         self.logbook = LogBook(self._log_directory, self._unwanted, self.roster.working)
 
     # ---- what envoys report to the roster
@@ -141,7 +143,7 @@ class Director:
 
     # ---- users
 
-    async def expect_bundle(self, caller: str, submission: Submission) -> Landing:
+    async def expect_bundle(self, caller: str, submission: Submission) -> UploadTarget:
         """Checks request id, size and signature before a byte of the bundle is taken."""
         check_request_id(submission.request_id)
         if submission.manifest.total_bytes > MAX_TOTAL_BYTES + BUNDLE_SLACK_BYTES:
@@ -156,9 +158,9 @@ class Director:
             raise NotAllowedError(f"'{caller}' submits a bundle that '{signer.name}' signed")
         known = await asyncio.to_thread(self.store.requested, caller, submission.request_id)
         if known is not None:
-            return Landing(self._files(known.id).bundle, complete=True)
-        self.room.check()
-        return Landing(self._incoming(caller, submission))
+            return UploadTarget(self._files(known.id).bundle, complete=True)
+        self.disk_space.check()
+        return UploadTarget(self._incoming(caller, submission))
 
     async def submit(self, caller: str, submission: Submission) -> ExperimentSummary:
         """Queues a complete bundle; it is on disk when this returns."""
@@ -294,7 +296,7 @@ class Director:
         if last is None or last.kind != Notice.EXPERIMENT_RESUMED:
             feed.announce(Announce(Notice.EXPERIMENT_RESUMED, {"by": summary.reason.removeprefix(RESUMED_BY)}))
 
-    async def model(self, experiment: str, which: str) -> Stored:
+    async def model(self, experiment: str, which: str) -> FileWithManifest:
         """Gives the file of a published model, which is read for that."""
         files = self._files(self._known(experiment).summary.id)
         versions = await asyncio.to_thread(versions_of, files)
@@ -302,7 +304,7 @@ class Director:
         path = files.model(version.round)
         if not path.exists():
             raise NotFoundError(f"version {which} is not kept any more", cure="raise model_store.keep.last in the plan")
-        return Stored(path, await asyncio.to_thread(check_file, path, version.digest))
+        return FileWithManifest(path, await asyncio.to_thread(check_file, path, version.digest))
 
     async def envoys(self) -> list[EnvoyRecord]:
         """Lists the roster."""
@@ -310,12 +312,12 @@ class Director:
 
     async def status(self) -> DirectorStatus:
         """Says how the Director is."""
-        await self.room.look()
+        await self.disk_space.look()
         open_ones = [summary.status for summary in await self.experiments() if not summary.status.ended]
         queued = open_ones.count(Status.QUEUED)
         online = len(self.roster.online())
-        problems = (*self.room.problems, *self.upkeep.problems)
-        warnings = (*self.upkeep.warnings, *self.roster.warnings())
+        problems = (*self.disk_space.problems, *self.trust_upkeep.problems)
+        warnings = (*self.trust_upkeep.warnings, *self.roster.warnings())
         return DirectorStatus(__version__, problems, queued, len(open_ones) - queued, online, warnings)
 
     # ---- the queue
@@ -339,7 +341,7 @@ class Director:
                 return False  # somebody cancelled it while the queue was read
             self._tell_resumed(summary)
         except StorageError:
-            await self.room.wait()
+            await self.disk_space.wait()
             return False
         except (DamagedError, ConflictError) as error:
             log.error("experiment %s: %s %s", summary.id, error.code, error)  # noqa: TRY400 (the error says it all)
@@ -355,9 +357,9 @@ class Director:
             failpoint("director.status.after")
 
         feed = self._feed(summary.id)
-        desk = Desk(
+        desk = RunContext(
             self.settings,
-            self.upkeep,
+            self.trust_upkeep,
             self.authority,
             self.roster,
             on_status,
@@ -367,13 +369,13 @@ class Director:
             standby=self.standby,
             on_log=self.logbook.tell,
         )
-        self._current = Dispatch(desk, self.store.experiment(summary.id), self._files(summary.id))
+        self._current = ExperimentRun(desk, self.store.experiment(summary.id), self._files(summary.id))
         try:
             outcome = await self._current.run()
         except StorageError as error:
             log.warning("experiment %s waits: %s", summary.id, error)
             self._current = None
-            await self.room.wait()
+            await self.disk_space.wait()
             return
         except FederationError as error:
             outcome = Outcome(Status.FAILED, f"the director cannot run it: {error}")
@@ -393,7 +395,7 @@ class Director:
                 break
             except StorageError as error:
                 log.warning("experiment %s has ended, which cannot be stored yet: %s", experiment, error)
-            await self.room.wait()
+            await self.disk_space.wait()
         failpoint("director.end.after")
         log.info("experiment %s: %s %s", experiment, summary.standing, reason)
         feed = self._feeds.pop(experiment, None)
@@ -450,7 +452,7 @@ async def run_director(settings: DirectorFile, credentials: Credentials, ready: 
     authority = Authority.load(settings.experiment_ca)
     with contextlib.ExitStack() as stack:
         stack.enter_context(only_one(settings.state, "director"))
-        await asyncio.to_thread(end_marked, settings.state)
+        await asyncio.to_thread(kill_owned, settings.state)
         (settings.state / INCOMING).mkdir(exist_ok=True, mode=0o700)
         store = DirectorStore(settings.state)
         failpoint("director.opened")
@@ -459,8 +461,8 @@ async def run_director(settings: DirectorFile, credentials: Credentials, ready: 
         remove_leftovers(settings.state, {summary.id for summary in store.experiments()})
         await asyncio.to_thread(mend_all, settings.state, store)
         director = Director(settings, credentials, authority, store)
-        guard = director.upkeep.guard
-        checkpoints = CheckpointServicer(Checkpoints(settings, credentials, store, director.room))
+        guard = director.trust_upkeep.guard
+        checkpoints = CheckpointServicer(Checkpoints(settings, credentials, store, director.disk_space))
         handlers = (
             service_handler(SERVICE, DirectorServicer(director.roster, director), guard),
             service_handler(CHECKPOINTS, checkpoints, guard),
@@ -470,10 +472,10 @@ async def run_director(settings: DirectorFile, credentials: Credentials, ready: 
         async with Server(settings.listen, credentials, handlers) as server:
             ready(f"{settings.listen.rpartition(':')[0]}:{server.port}")
             director.standby.prepare()
-            pulse = Pulse(settings.state, "director")
-            await director.room.look()
+            pulse = LivenessFile(settings.state, "director")
+            await director.disk_space.look()
             try:
-                async with director.upkeep.running(server), beside(director.room.watch(), pulse.beat()):
+                async with director.trust_upkeep.running(server), background(director.disk_space.watch(), pulse.beat()):
                     await director.work()
             finally:
                 await director.standby.close()

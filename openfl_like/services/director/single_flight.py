@@ -21,7 +21,7 @@ def check_request_id(request_id: str) -> None:
         raise UsageError("a request id has 8 to 64 hexadecimal digits")
 
 
-class Once(Generic[Result]):
+class SingleFlight(Generic[Result]):
     """Work in threads by its key; who asks for what is under way waits for that.
 
     A client that lost its connection asks again while its first request is still being worked on; that goes on

@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.peer import PeerVerifier
-from openfl_like.services.daemon.tasks import beside
+from openfl_like.services.daemon.tasks import background
 from openfl_like.services.director.settings import DirectorFile
-from openfl_like.services.identity.renewal import Keeper
-from openfl_like.services.identity.revocation_feed import Following
+from openfl_like.services.identity.renewal import CertificateRenewer
+from openfl_like.services.identity.revocation_feed import RevocationFeed
 from openfl_like.wire.server import Guard, Server
 
 LIST_FILE = "revocations.json"
 
 
 @dataclass(slots=True)
-class Upkeep:
+class TrustUpkeep:
     """A Director's certificate and revocation list.
 
     Args:
@@ -29,14 +29,14 @@ class Upkeep:
 
     settings: DirectorFile
     credentials: Credentials
-    keeper: Keeper = field(init=False)
-    following: Following = field(init=False)
+    renewer: CertificateRenewer = field(init=False)
+    following: RevocationFeed = field(init=False)
     guard: Guard = field(init=False)
 
     def __post_init__(self) -> None:
-        self.keeper = Keeper(self.credentials, self.settings.certificates)
+        self.renewer = CertificateRenewer(self.credentials, self.settings.certificates)
         own = self.settings.state / LIST_FILE
-        self.following = Following(own, lambda: self.keeper.current, self.settings.revocations)
+        self.following = RevocationFeed(own, lambda: self.renewer.current, self.settings.revocations)
         self.guard = Guard(PeerVerifier(self.credentials.trust, self.following.revocations))
         self.following.on_newer = self.guard.recheck
 
@@ -48,11 +48,11 @@ class Upkeep:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is about to end."""
-        return self.keeper.warnings
+        return self.renewer.warnings
 
     @contextlib.asynccontextmanager
     async def running(self, server: Server) -> AsyncIterator[None]:
         """Looks after both within the block, and after what the server shows."""
-        self.keeper.on_renewed = server.renew
-        async with beside(self.keeper.keep(), self.following.follow()):
+        self.renewer.on_renewed = server.renew
+        async with background(self.renewer.keep(), self.following.follow()):
             yield

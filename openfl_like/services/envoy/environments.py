@@ -24,7 +24,7 @@ from openfl_like.data.shard_file import load_shard_config
 from openfl_like.errors import RequirementsError
 from openfl_like.plan.lock import LOCK_NAME, read_lock
 from openfl_like.processes.child import clean_environment, spawn
-from openfl_like.processes.ownership import mark_of
+from openfl_like.processes.ownership import owner_tag
 
 log = logging.getLogger(__name__)
 PACKAGES = Path(openfl_like.__file__).resolve().parent.parent
@@ -82,7 +82,7 @@ class Environments:
         requirements = read_lock(lock.read_bytes())
         if not requirements:
             return None
-        builder = _Builder(requirements, _absolute(policy, shard.parent), self.directory)
+        builder = _EnvironmentBuild(requirements, _absolute(policy, shard.parent), self.directory)
         if builder.ready():
             on_line(f"environment {builder.key[:12]}: prepared before")
             return builder.interpreter
@@ -104,7 +104,7 @@ class Environments:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _begin(self, builder: "_Builder", on_line: OnLine) -> _Building:
+    def _begin(self, builder: "_EnvironmentBuild", on_line: OnLine) -> _Building:
         listeners = [on_line]
 
         def tell(line: str) -> None:
@@ -129,7 +129,7 @@ def _absolute(policy: EnvironmentPolicy, base: Path) -> EnvironmentPolicy:
     return policy.model_copy(update=places)
 
 
-class _Builder:
+class _EnvironmentBuild:
     """Makes one environment."""
 
     def __init__(self, requirements: Sequence[str], policy: EnvironmentPolicy, directory: Path) -> None:
@@ -211,7 +211,7 @@ class _Builder:
     async def _run(self, failure: str, *command: str) -> None:
         """Runs a program; raises RequirementsError with its last lines if it fails."""
         both = ("/bin/sh", "-c", 'exec "$@" >&2 </dev/null', "sh", *command)  # stdout is part of the log, too
-        environment = clean_environment(mark_of(self._directory))
+        environment = clean_environment(owner_tag(self._directory))
         child = await spawn(both, on_line=self._on_line, cwd=self._directory, environment=environment)
         try:
             code = await child.wait()
@@ -224,7 +224,7 @@ class _Builder:
 
     async def _says(self, *command: str) -> str:
         try:
-            child = await spawn(command, cwd=self._directory, environment=clean_environment(mark_of(self._directory)))
+            child = await spawn(command, cwd=self._directory, environment=clean_environment(owner_tag(self._directory)))
         except OSError as error:
             raise RequirementsError(f"it cannot be started: {error.strerror}", place=command[0]) from error
         try:

@@ -7,7 +7,7 @@ from typing import Any
 
 from openfl_like.data.shard_file import load_shard_config
 from openfl_like.federation.parties import LogLines
-from openfl_like.services.logs.rate_limit import SENT, Bucket, Kept, Metered
+from openfl_like.services.logs.rate_limit import SENT, RateLimited, TokenBucket, Withheld
 from openfl_like.services.logs.sender import LogRoute
 
 MOST_WAITING = 1000
@@ -26,13 +26,13 @@ class SiteLogs:
 
     def __init__(self, site: str, shard: Path, outbox: "asyncio.Queue[Any]") -> None:
         self._site, self._shard, self._outbox = site, shard, outbox
-        self._bucket = Bucket(SENT)
+        self._bucket = TokenBucket(SENT)
         self._dropped: dict[str, int] = {}
 
     async def route(self, experiment: str) -> LogRoute:
         """Gives the way for the lines of an experiment; raises SettingsError if shard.yaml has mistakes."""
         shared = (await asyncio.to_thread(load_shard_config, self._shard)).logs.share
-        outlet = Metered(self._bucket) if shared else Kept(self._site)
+        outlet = RateLimited(self._bucket) if shared else Withheld(self._site)
         return LogRoute(experiment, self._site, self._send, outlet, shared=shared)
 
     def lost(self, routes: Iterable[LogRoute]) -> None:
@@ -41,7 +41,7 @@ class SiteLogs:
         That a site keeps its logs is told again, for that may have been lost as well.
         """
         for route in routes:
-            text = LOST if route.shared else Kept(self._site).word
+            text = LOST if route.shared else Withheld(self._site).word
             self._send(LogLines(route.experiment, route.source, (text,)))
 
     def _send(self, lines: LogLines) -> None:

@@ -42,23 +42,23 @@ from openfl_like.plan.checks import check_plan
 from openfl_like.plan.digest import freeze
 from openfl_like.plan.lock import LOCK_NAME
 from openfl_like.processes.child import describe_exit
-from openfl_like.processes.ownership import end_marked, end_noted
+from openfl_like.processes.ownership import kill_listed, kill_owned
 from openfl_like.processes.standby import Standby
-from openfl_like.processes.watchdog import keep_vigil
+from openfl_like.processes.watchdog import watch_child
 from openfl_like.processes.worker_client import describe_shard
-from openfl_like.services.daemon.liveness import Pulse
+from openfl_like.services.daemon.liveness import LivenessFile
 from openfl_like.services.daemon.lock import only_one
-from openfl_like.services.daemon.tasks import beside
+from openfl_like.services.daemon.tasks import background
 from openfl_like.services.devices.monitors import Monitors
 from openfl_like.services.devices.placement import monitors_of, place_worker
 from openfl_like.services.envoy.environments import Environments
 from openfl_like.services.envoy.logs import SiteLogs
-from openfl_like.services.envoy.site_experiment import _last_words, _Work
-from openfl_like.services.identity.renewal import Keeper
+from openfl_like.services.envoy.site_experiment import SiteExperiment, _last_words
+from openfl_like.services.identity.renewal import CertificateRenewer
 from openfl_like.services.logs.sender import LogSender
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.site_files import PROCESS_NOTES
-from openfl_like.wire.attendance import Attendance, EnvoyClient
+from openfl_like.wire.attendance import EnvoyClient, EnvoySession
 from openfl_like.wire.channel import backoff, spread
 
 log = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ class Envoy:
     facts: ShardFacts
     monitors: Monitors
     on_welcome: Callable[[], None] = lambda: None
-    _work: dict[str, _Work] = field(default_factory=dict)
+    _work: dict[str, SiteExperiment] = field(default_factory=dict)
     _outbox: asyncio.Queue[EnvoyReport | None] = field(default_factory=asyncio.Queue)
     _conflict_since: float = 0.0
     _heartbeat_s: float = 0.0
@@ -114,14 +114,14 @@ class Envoy:
     _heard: asyncio.Event = field(default_factory=asyncio.Event)
     _standby: Standby = field(init=False)
     _environments: Environments = field(init=False)
-    _keeper: Keeper = field(init=False)
+    _renewer: CertificateRenewer = field(init=False)
     _logs: SiteLogs = field(init=False)
     _leaving: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self._standby = Standby("collaborator", self.settings.directory)
         self._environments = Environments(self.settings.directory.absolute() / "environments")
-        self._keeper = Keeper(self.settings.credentials, self.settings.certificates)
+        self._renewer = CertificateRenewer(self.settings.credentials, self.settings.certificates)
         self._logs = SiteLogs(self.settings.name, self.settings.shard, self._outbox)
 
     async def run(self) -> None:
@@ -132,8 +132,8 @@ class Envoy:
             UnauthenticatedError: If the Director does not accept the certificate.
         """
         try:
-            pulse = Pulse(self.settings.directory, "envoy", lambda: self._welcomed)
-            async with beside(self._keeper.keep(), pulse.beat()):
+            pulse = LivenessFile(self.settings.directory, "envoy", lambda: self._welcomed)
+            async with background(self._renewer.keep(), pulse.beat()):
                 await self._run()
         finally:
             for work in list(self._work.values()):
@@ -165,7 +165,7 @@ class Envoy:
                     break  # the next attempt is the first one of another outage
 
     def _connect(self) -> EnvoyClient:
-        return EnvoyClient(self.settings.director, self._keeper.current)
+        return EnvoyClient(self.settings.director, self._renewer.current)
 
     async def _stay(self) -> None:
         """Attends, over a new line whenever the certificate was renewed, until the Director ends the session."""
@@ -173,7 +173,7 @@ class Envoy:
         while client is not None:
             async with client:
                 self._leaving.clear()
-                client = await self._keeper.until_renewed(
+                client = await self._renewer.until_renewed(
                     client, self._attend(client), self._connect, self._leaving.set
                 )
 
@@ -206,7 +206,7 @@ class Envoy:
                 if sending is not None:
                     sending.cancel()
 
-    async def _next(self, session: Attendance) -> EnvoyInstruction | None:
+    async def _next(self, session: EnvoySession) -> EnvoyInstruction | None:
         """Waits for the next instruction; None at the session's end, and when there is another line to go on with.
 
         Only here is a session left: whatever the last instruction asked for has been done.
@@ -220,7 +220,7 @@ class Envoy:
             leaving.cancel()
             await asyncio.gather(reading, leaving, return_exceptions=True)
 
-    def _begin(self, session: Attendance) -> asyncio.Task[None]:
+    def _begin(self, session: EnvoySession) -> asyncio.Task[None]:
         failpoint("envoy.welcomed")
         self._conflict_since, self._welcomed = 0.0, True
         self._sessions += 1
@@ -237,7 +237,7 @@ class Envoy:
             if not isinstance(report, OrderReply):
                 self._outbox.put_nowait(report)
 
-    async def _send(self, session: Attendance) -> None:
+    async def _send(self, session: EnvoySession) -> None:
         """Sends reports as they come, and a heartbeat whenever the period has passed or the Director asks for one."""
         loop = asyncio.get_running_loop()
         due = loop.time()
@@ -281,12 +281,12 @@ class Envoy:
         log.warning("experiment %s refused: %s", experiment, reason)
         self._outbox.put_nowait(OrderReply(experiment, accepted=False, reason=reason))
 
-    def _accept(self, work: _Work) -> None:
+    def _accept(self, work: SiteExperiment) -> None:
         work.key, csr = new_key_and_csr()
         failpoint("envoy.csr.made")
         self._outbox.put_nowait(OrderReply(work.order.experiment, accepted=True, csr=csr))
 
-    async def _provide(self, work: _Work) -> None:
+    async def _provide(self, work: SiteExperiment) -> None:
         """Prepares what the workspace's code needs, and then answers the order."""
         experiment = work.order.experiment
         lines = LogSender(work.route, work.files.directory / "environment.log", "envoy")
@@ -301,7 +301,7 @@ class Envoy:
         finally:
             lines.flush()
 
-    async def _prepare(self, client: EnvoyClient, order: Order) -> _Work:
+    async def _prepare(self, client: EnvoyClient, order: Order) -> SiteExperiment:
         """Fetches, verifies and unpacks the bundle; this site checks the user's signature itself."""
         files = ExperimentFiles(self.settings.directory / order.experiment)
         await asyncio.to_thread(files.remove)
@@ -318,7 +318,7 @@ class Envoy:
         failpoint("envoy.plan.written")
         wish, in_use = plan.collaborator.settings.device, [work.device for work in self._work.values()]
         device = await place_worker(self.settings.name, self.settings.shard, self.monitors, wish, in_use)
-        return _Work(order, files, await self._logs.route(order.experiment), device=device)
+        return SiteExperiment(order, files, await self._logs.route(order.experiment), device=device)
 
     async def _start(self, experiment: str, chain: bytes) -> None:
         """Starts the collaborator of an accepted order with its short-lived certificate."""
@@ -339,7 +339,7 @@ class Envoy:
             await self._stop(work, "it cannot be started")
             self._outbox.put_nowait(OrderReply(experiment, accepted=False, reason=str(error)))
 
-    async def _start_child(self, work: _Work) -> None:
+    async def _start_child(self, work: SiteExperiment) -> None:
         directory, experiment = work.files.directory, work.order.experiment
         arguments = (
             "start",
@@ -358,11 +358,11 @@ class Envoy:
         lines = LogSender(work.route, directory / "collaborator.log")
         work.child, work.session = await self._standby.start(arguments, lines.add), self._sessions
         work.watch = asyncio.create_task(self._watch(work, lines))
-        work.vigil = asyncio.create_task(keep_vigil(work.child))
+        work.vigil = asyncio.create_task(watch_child(work.child))
         failpoint("envoy.child.started")
         log.info("experiment %s: collaborator started (pid %d, %s)", experiment, work.child.process.pid, work.device)
 
-    async def _watch(self, work: _Work, lines: LogSender) -> None:
+    async def _watch(self, work: SiteExperiment, lines: LogSender) -> None:
         """Waits for the collaborator's end; one that was killed is started again, unless that happens too often.
 
         So is one that found no Aggregator if we lost our Director meanwhile: they may have been away together.
@@ -371,7 +371,7 @@ class Envoy:
         code = await work.child.wait()
         failpoint("envoy.child.ended")
         lines.flush()
-        await asyncio.to_thread(end_marked, work.run_directory)
+        await asyncio.to_thread(kill_owned, work.run_directory)
         log.info("experiment %s: collaborator ended (%s)", work.order.experiment, describe_exit(code))
         away = code == UNREACHABLE and work.session != self._sessions
         if work.progressed() or away:
@@ -386,7 +386,7 @@ class Envoy:
         self._outbox.put_nowait(CollaboratorEnded(work.order.experiment, code, reason))
         self._standby.prepare()
 
-    async def _start_again(self, work: _Work, *, patient: bool) -> bool:
+    async def _start_again(self, work: SiteExperiment, *, patient: bool) -> bool:
         if work.stopping.is_set() or (work.restarts.exhausted and not patient):
             return False
         try:
@@ -401,7 +401,7 @@ class Envoy:
             return True
         return False
 
-    async def _stop(self, work: _Work, reason: str) -> None:
+    async def _stop(self, work: SiteExperiment, reason: str) -> None:
         log.info("experiment %s: stopping the collaborator: %s", work.order.experiment, reason)
         work.stopping.set()
         self._work.pop(work.order.experiment, None)
@@ -430,9 +430,9 @@ async def run_envoy(settings: EnvoySettings, ready: Callable[[ShardFacts], None]
         ConflictError: If another Envoy works in this directory, or is connected under this name.
     """
     with only_one(settings.directory, "envoy"):
-        await asyncio.to_thread(end_marked, settings.directory)
+        await asyncio.to_thread(kill_owned, settings.directory)
         for notes in settings.directory.glob(f"*/run/{PROCESS_NOTES}"):
-            await asyncio.to_thread(end_noted, notes)
+            await asyncio.to_thread(kill_listed, notes)
         monitors = monitors_of(load_shard_config(settings.shard), settings.shard, settings.directory)
         facts = await describe_shard(settings.shard, settings.directory / "describe")
         await Envoy(settings, facts, monitors, lambda: ready(facts)).run()

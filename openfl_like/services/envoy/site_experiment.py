@@ -17,7 +17,7 @@ from openfl_like.store.site_files import progress_note
 
 
 @dataclass(slots=True)
-class _Work:
+class SiteExperiment:
     """One experiment at this site."""
 
     order: Order
@@ -57,7 +57,7 @@ class _Work:
         return found
 
 
-def _last_words(work: _Work, code: int) -> str:
+def _last_words(work: SiteExperiment, code: int) -> str:
     assert work.child is not None  # noqa: S101 (it has ended)
     last = next((line for line in reversed(work.child.tail) if line.strip()), "") if work.route.shared else ""
     if work.child.frozen:

@@ -13,17 +13,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from openfl_like.errors import CredentialError, NotAllowedError, UnauthenticatedError, UsageError
+from openfl_like.pki.administration import SITE_LIFETIME, check_not_revoked, published
 from openfl_like.pki.authority import Authority, check_request, load_trust
 from openfl_like.pki.certificate import AuthorityKind
-from openfl_like.pki.enrol import SITE_LIFETIME, check_not_revoked, published
 from openfl_like.pki.files import Trust
 from openfl_like.pki.ledger import Ledger
 from openfl_like.pki.peer import PeerVerifier
 from openfl_like.pki.revocation import RevocationList
 from openfl_like.pki.roles import EXPERIMENT_ROLES, Identity
 from openfl_like.pki.token import secret_digest
-from openfl_like.services.daemon.liveness import Pulse
-from openfl_like.services.daemon.tasks import beside
+from openfl_like.services.daemon.liveness import LivenessFile
+from openfl_like.services.daemon.tasks import background
 from openfl_like.wire.enrolment import EnrolmentServer, Question
 from openfl_like.wire.tls import load_chain, office_context
 
@@ -84,7 +84,7 @@ class Asked:
 
 
 @dataclass(slots=True)
-class Office:
+class EnrolmentService:
     """Answers questions.
 
     Args:
@@ -202,7 +202,7 @@ class Office:
         }
 
 
-async def run_office(certs: Path, listen: str, ready: Callable[[str], None]) -> None:
+async def run_enrolment_server(certs: Path, listen: str, ready: Callable[[str], None]) -> None:
     """Runs the site CA's server until cancelled.
 
     Args:
@@ -214,11 +214,11 @@ async def run_office(certs: Path, listen: str, ready: Callable[[str], None]) -> 
         CredentialError: If the site CA's files are missing or unusable.
         ConflictError: If the address is taken.
     """
-    office = Office(certs)
+    office = EnrolmentService(certs)
     context = office_context(load_trust(certs).root)
     load_chain(context, *office.authority.serving(datetime.now(UTC)))
-    pulse = Pulse(certs, "authority")
-    async with EnrolmentServer(listen, context, office.answer) as server, beside(pulse.beat()):
+    pulse = LivenessFile(certs, "authority")
+    async with EnrolmentServer(listen, context, office.answer) as server, background(pulse.beat()):
         ready(f"{listen.rpartition(':')[0]}:{server.port}")
         while True:
             await asyncio.sleep(SERVING_REFRESH_S)

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from openfl_like.errors import FederationError, UnreachableError
 from openfl_like.pki.files import Credentials, check_writable, load_credentials, save_credentials
-from openfl_like.pki.lifetime import Life, warnings
+from openfl_like.pki.lifetime import ValidityPeriod, warnings
 from openfl_like.services.identity.enrolment_client import renew
 
 
@@ -31,7 +31,7 @@ class Connection(Protocol):
         """Closes it."""
 
 
-Line = TypeVar("Line", bound=Connection)
+ConnectionT = TypeVar("ConnectionT", bound=Connection)
 log = logging.getLogger(__name__)
 LOOK_S = 60.0
 SHORTEST_PAUSE_S = 0.25
@@ -39,7 +39,7 @@ LONGEST_RETRY_S = 600.0
 
 
 @dataclass(slots=True)
-class Keeper:
+class CertificateRenewer:
     """Keeps one holder's credentials fresh.
 
     Args:
@@ -63,11 +63,11 @@ class Keeper:
 
     async def until_renewed(
         self,
-        line: Line,
+        line: ConnectionT,
         work: Coroutine[Any, Any, None],
-        connect: Callable[[], Line],
+        connect: Callable[[], ConnectionT],
         leave: Callable[[], None] | None = None,
-    ) -> Line | None:
+    ) -> ConnectionT | None:
         """Runs work on a line until it ends, or until there is a line with a renewed certificate to go on with.
 
         Args:
@@ -96,7 +96,7 @@ class Keeper:
             waiting.cancel()
             await asyncio.gather(working, waiting, return_exceptions=True)
 
-    async def _after(self, former: Line, connect: Callable[[], Line]) -> Line:
+    async def _after(self, former: ConnectionT, connect: Callable[[], ConnectionT]) -> ConnectionT:
         await self.renewed(former.credentials)
         while True:
             line = connect()
@@ -129,12 +129,12 @@ class Keeper:
         found = await asyncio.to_thread(self._found)
         if found is not None:
             self._take(found)
-        life = Life.of(self.current.chain)
+        life = ValidityPeriod.of(self.current.chain)
         if self.folder is not None and self.current.enrolment and datetime.now(UTC) >= life.renewal(self._fraction):
             await self._renew()
 
     def _pause_s(self) -> float:
-        life = Life.of(self.current.chain)
+        life = ValidityPeriod.of(self.current.chain)
         if self._failing:
             return min(max(life.length.total_seconds() / 40, SHORTEST_PAUSE_S), LONGEST_RETRY_S)
         due_s = (life.renewal(self._fraction) - datetime.now(UTC)).total_seconds()
@@ -165,7 +165,7 @@ class Keeper:
         self._take(fresh)
 
     def _take(self, fresh: Credentials) -> None:
-        log.info("the certificate of %s was renewed, until %s", fresh.identity.uri, Life.of(fresh.chain).end)
+        log.info("the certificate of %s was renewed, until %s", fresh.identity.uri, ValidityPeriod.of(fresh.chain).end)
         self.current = fresh
         self._fraction, self._failing = random.random(), False  # noqa: S311 (spreads renewals, protects nothing)
         self.on_renewed(fresh)

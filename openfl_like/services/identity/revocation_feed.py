@@ -77,7 +77,7 @@ async def follow_file(file: ListFile, revocations: Revocations, on_newer: Callab
 
 
 @dataclass(slots=True)
-class Following:
+class RevocationFeed:
     """A Director's revocation list: kept in its state, where its Aggregators read it.
 
     Args:

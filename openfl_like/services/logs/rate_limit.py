@@ -31,7 +31,7 @@ TAKEN = Rate(400.0, float(256 << 10), 10.0)
 
 
 @dataclass(slots=True)
-class Bucket:
+class TokenBucket:
     """What may go out now; it fills with time. Once it is empty it stays closed until a second's worth is in it.
 
     Args:
@@ -69,7 +69,7 @@ class Bucket:
         self._bytes = min(self._bytes + passed_s * rate.bytes_per_s, rate.bytes_per_s * rate.burst_s)
 
 
-class Outlet(Protocol):
+class LineFilter(Protocol):
     """Decides which lines of one log are passed on."""
 
     def admit(self, lines: Iterable[str]) -> list[str]:
@@ -80,14 +80,14 @@ class Outlet(Protocol):
 
 
 @dataclass(slots=True)
-class Metered:
+class RateLimited:
     """Passes on what fits into a bucket.
 
     Args:
         bucket: Others may take out of it, too.
     """
 
-    bucket: Bucket
+    bucket: TokenBucket
     _dropped: int = 0
 
     def admit(self, lines: Iterable[str]) -> list[str]:
@@ -110,7 +110,7 @@ class Metered:
 
 
 @dataclass(slots=True)
-class Kept:
+class Withheld:
     """Passes nothing on but the word that it is so, once.
 
     Args:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.parties import LogLines
-from openfl_like.services.logs.rate_limit import Outlet
+from openfl_like.services.logs.rate_limit import LineFilter
 from openfl_like.store.logs import LogFile
 
 LOG_BATCH_S = 0.2
@@ -29,7 +29,7 @@ class LogRoute:
     experiment: str
     source: str
     send: Callable[[LogLines], None]
-    outlet: Outlet | None = None
+    outlet: LineFilter | None = None
     shared: bool = True
 
 

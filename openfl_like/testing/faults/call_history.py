@@ -28,7 +28,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class RecordedCall:
     """One call of a client; times are seconds since the epoch.
 
     Attributes:
@@ -66,7 +66,7 @@ class History:
         """Notes that a call begins."""
         return Pending(self, name, request_id, self.now())
 
-    def add(self, call: Call) -> None:
+    def add(self, call: RecordedCall) -> None:
         """Appends a call."""
         self.calls += 1
         self.answered += call.told is not None
@@ -85,15 +85,15 @@ class Pending:
 
     def answered(self, told: Told) -> None:
         """Notes its answer; a stream of answers notes each."""
-        self.history.add(Call(self.name, self.start, self.history.now(), self.request_id, told))
+        self.history.add(RecordedCall(self.name, self.start, self.history.now(), self.request_id, told))
 
     def failed(self, error: FederationError) -> None:
         """Notes that there was none."""
         text = f"{error.code} {error}"
-        self.history.add(Call(self.name, self.start, self.history.now(), self.request_id, error=text))
+        self.history.add(RecordedCall(self.name, self.start, self.history.now(), self.request_id, error=text))
 
 
-def read_history(path: Path) -> list[Call]:
+def read_history(path: Path) -> list[RecordedCall]:
     """Gives the calls in the order in which they ended; a line that was cut at the end is left out.
 
     Raises:
@@ -105,7 +105,7 @@ def read_history(path: Path) -> list[Call]:
         try:
             values = json.loads(line)
             told = Told(**values.pop("told")) if values.get("told") else values.pop("told", None)
-            calls.append(Call(**values, told=told))
+            calls.append(RecordedCall(**values, told=told))
         except (ValueError, TypeError, AttributeError) as error:
             if number == len(lines):
                 break

@@ -21,9 +21,9 @@ from pathlib import Path
 from openfl_like.federation.events import Status
 from openfl_like.testing.faults.call_history import History
 from openfl_like.testing.faults.client import Parcel, PatientClient
-from openfl_like.testing.faults.evidence import Evidence, gather
-from openfl_like.testing.faults.faulty_federation import Arena
-from openfl_like.testing.faults.injector import Saboteur, Tally
+from openfl_like.testing.faults.evidence import RunEvidence, gather
+from openfl_like.testing.faults.faulty_federation import FaultyFederation
+from openfl_like.testing.faults.injector import FaultInjector, Tally
 from openfl_like.testing.faults.invariants import (
     Breach,
     Expected,
@@ -133,7 +133,7 @@ class Workload:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RunResult:
     """How a run went.
 
     Attributes:
@@ -152,7 +152,7 @@ class Verdict:
         return 1 if self.breaches else 2 if self.invalid else 0
 
 
-def references_of(evidence: Evidence, undisturbed: dict[str, str]) -> dict[str, Reference]:
+def references_of(evidence: RunEvidence, undisturbed: dict[str, str]) -> dict[str, Reference]:
     """Gives what the undisturbed runs made."""
     items = {item.id: item for item in evidence.experiments}
     return {
@@ -162,7 +162,7 @@ def references_of(evidence: Evidence, undisturbed: dict[str, str]) -> dict[str, 
     }
 
 
-def judge(evidence: Evidence, expected: Expected, tally: Tally, wanted: int) -> Verdict:
+def judge(evidence: RunEvidence, expected: Expected, tally: Tally, wanted: int) -> RunResult:
     """Decides about a run."""
     breaches = check(evidence, expected)
     landed = tally.landed.total()
@@ -188,10 +188,10 @@ def judge(evidence: Evidence, expected: Expected, tally: Tally, wanted: int) -> 
         "faults": dict(sorted(tally.landed.items())),
         "missed": tally.missed,
     }
-    return Verdict(line, breaches, invalid)
+    return RunResult(line, breaches, invalid)
 
 
-async def disturb(place: Path, seed: int, faults: int, mix: str, rate: float = 0.0) -> Verdict:
+async def disturb(place: Path, seed: int, faults: int, mix: str, rate: float = 0.0) -> RunResult:
     """Runs a federation under faults and judges it.
 
     Args:
@@ -203,7 +203,7 @@ async def disturb(place: Path, seed: int, faults: int, mix: str, rate: float = 0
     """
     begin = time.monotonic()
     history = History(place / "history.jsonl")
-    async with Arena(place, seed) as arena:
+    async with FaultyFederation(place, seed) as arena:
         client = PatientClient(lambda: arena.director, arena.federation.user_certificates, history, place / "client")
         rounds = f"aggregator.settings.rounds_to_train={ROUNDS}"
         delay = f"task_runner.settings.delay_s={DELAY_S}"
@@ -211,7 +211,7 @@ async def disturb(place: Path, seed: int, faults: int, mix: str, rate: float = 0
         workload = Workload(client, parcels, seed, rate)
         say("running the plans undisturbed")
         undisturbed = await workload.references()
-        saboteur = Saboteur(arena, say)
+        saboteur = FaultInjector(arena, say)
         submitting = [asyncio.create_task(work) for work in (workload.run(), workload.flood())]
         await saboteur.run(schedule(seed, mix, sorted(arena.lines)), faults)
         seconds = time.monotonic() - begin
@@ -233,7 +233,7 @@ async def disturb(place: Path, seed: int, faults: int, mix: str, rate: float = 0
         "seconds": round(seconds),
     }
     line = {"chaos": mix, "seed": seed, **verdict.line, **extra}
-    return Verdict(line, verdict.breaches, verdict.invalid)
+    return RunResult(line, verdict.breaches, verdict.invalid)
 
 
 def say(text: str) -> None:
@@ -242,7 +242,7 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
-def report(verdict: Verdict, place: Path, repeat: str, *, keep: bool) -> None:
+def report(verdict: RunResult, place: Path, repeat: str, *, keep: bool) -> None:
     """Prints the verdict; what a failed run left behind is kept."""
     for breach in verdict.breaches:
         say(str(breach))

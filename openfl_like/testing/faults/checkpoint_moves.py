@@ -25,11 +25,11 @@ from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.schema import Plan
 from openfl_like.processes.child import clean_environment
 from openfl_like.runtimes.local import LocalRuntime
-from openfl_like.runtimes.loop import Drive, Record
-from openfl_like.runtimes.models import ModelShelf
+from openfl_like.runtimes.loop import ExperimentLoop, Record
+from openfl_like.runtimes.models import ModelRepository
 from openfl_like.services.aggregator.opening import open_experiment
 from openfl_like.services.director.checkpoints import Checkpoints
-from openfl_like.services.director.disk_space import Room
+from openfl_like.services.director.disk_space import DiskSpace
 from openfl_like.services.director.recovery import remove_leftovers
 from openfl_like.services.director.settings import DirectorFile
 from openfl_like.store.checkpoint import read_checkpoint
@@ -67,16 +67,18 @@ async def run_rounds(directory: Path, cancel_after: int = -1) -> Outcome:
 
     files = ExperimentFiles(directory)
     sites = {"bern": FakePerformer(0.5, 1), "zurich": FakePerformer(0.25, 3)}
-    shelf = ModelShelf(PLAN, files)
+    repository = ModelRepository(PLAN, files)
     with closing(ExperimentStore(directory)) as store:
         store.take_epoch()
         experiment = open_experiment(EXPERIMENT, PLAN, store, files, tuple(sites))
-        drive = Drive(experiment, LocalRuntime(sites, shelf), Record(store, shelf, told), FakeClock())
+        drive = ExperimentLoop(
+            experiment, LocalRuntime(sites, repository), Record(store, repository, told), FakeClock()
+        )
         return await drive.run()
 
 
 @dataclass(frozen=True, slots=True)
-class Here:
+class OfflineDirector:
     """A Director's state.
 
     Args:
@@ -90,7 +92,7 @@ class Here:
     user: Credentials
 
     @classmethod
-    def founded(cls, directory: Path, name: str, user: str = "ada") -> "Here":
+    def founded(cls, directory: Path, name: str, user: str = "ada") -> "OfflineDirector":
         """Founds a federation of this name with an empty state."""
         pki = ThrowAwayFederation(directory, name)
         (directory / "state" / INCOMING).mkdir(parents=True)
@@ -137,7 +139,7 @@ class Here:
     def gate(self, store: DirectorStore) -> Checkpoints:
         """Gives what makes checkpoints of its experiments and takes others in."""
         settings = DirectorFile(sample_shape=(1,), target_shape=(), state=self.state)
-        return Checkpoints(settings, self.director, store, Room(lambda: [self.state]))
+        return Checkpoints(settings, self.director, store, DiskSpace(lambda: [self.state]))
 
     async def export(self, archive: Path) -> Path:
         """Writes the checkpoint of the experiment."""
@@ -170,7 +172,7 @@ def attempt(place: Path, switch: str) -> tuple[bool, list[str]]:
     Returns:
         Whether the point acted, and what is wrong in the end.
     """
-    there = Here.founded(place / "there", "there")
+    there = OfflineDirector.founded(place / "there", "there")
     asyncio.run(_leave(place))
     landed = place / "landed"
     environment = clean_environment({failpoints.SWITCH: switch, failpoints.LANDED: str(landed)})
@@ -185,12 +187,12 @@ def attempt(place: Path, switch: str) -> tuple[bool, list[str]]:
 
 
 async def _leave(place: Path) -> None:
-    here = Here.founded(place / "here", "here")
+    here = OfflineDirector.founded(place / "here", "here")
     await here.run(cancel_after=2)
     await here.export(place / "checkpoint.tar")
 
 
-def problems(there: Here) -> list[str]:
+def problems(there: OfflineDirector) -> list[str]:
     """Says what is wrong with an experiment that was imported after two rounds, at a Director that has no other."""
     evidence = gather(there.state, there.state / "no-history")
     found = [f"{name} belongs to nobody" for name in evidence.strangers]
@@ -205,7 +207,9 @@ def problems(there: Here) -> list[str]:
 
 def main(place: Path) -> None:
     """Takes the checkpoint in."""
-    there = Here(place / "there" / "state", load_credentials(place / "director"), load_credentials(place / "user"))
+    there = OfflineDirector(
+        place / "there" / "state", load_credentials(place / "director"), load_credentials(place / "user")
+    )
     asyncio.run(there.take(place / "checkpoint.tar"))
     asyncio.run(there.export(place / f"again-{os.getpid()}.tar"))
 

@@ -20,7 +20,7 @@ from contextlib import aclosing, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from openfl_like.api.reconnect import follow
+from openfl_like.api.reconnect import watch
 from openfl_like.federation.events import Notice, Status
 from openfl_like.federation.parties import EventRecord
 from openfl_like.pki.files import load_credentials
@@ -28,9 +28,9 @@ from openfl_like.store.experiment import ExperimentStore
 from openfl_like.testing.faults.call_history import History
 from openfl_like.testing.faults.chaos import say
 from openfl_like.testing.faults.client import PatientClient
-from openfl_like.testing.faults.faulty_federation import Arena
-from openfl_like.testing.faults.injector import Saboteur
-from openfl_like.testing.faults.schedule import ROLES, Fault, Kind
+from openfl_like.testing.faults.faulty_federation import FaultyFederation
+from openfl_like.testing.faults.injector import FaultInjector
+from openfl_like.testing.faults.schedule import ROLES, Fault, FaultKind
 from openfl_like.wire.experiments import UserClient
 
 ROUNDS = 6
@@ -66,7 +66,7 @@ class Repetition:
         client: Its user.
     """
 
-    arena: Arena
+    arena: FaultyFederation
     client: PatientClient
     reference: str = ""
     landed: Counter[str] = field(default_factory=Counter)
@@ -101,8 +101,8 @@ class Repetition:
     async def _disturb(self, experiment: str, kill: Kill, number: int) -> float:
         """Kills when the round has begun; gives when that was, infinity if nobody was there."""
         await asyncio.wait_for(self._until(experiment, kill.round), END_S)
-        saboteur = Saboteur(self.arena, lambda _: None)
-        await saboteur.run(iter([Fault(number, kill.after_s, Kind.KILL, kill.role, kill.pick, 0.0)]), 1)
+        saboteur = FaultInjector(self.arena, lambda _: None)
+        await saboteur.run(iter([Fault(number, kill.after_s, FaultKind.KILL, kill.role, kill.pick, 0.0)]), 1)
         return time.time() if saboteur.tally.landed.total() else math.inf
 
     async def _until(self, experiment: str, number: int) -> None:
@@ -110,7 +110,7 @@ class Repetition:
         credentials = load_credentials(self.arena.federation.user_certificates)
         async with (
             UserClient(self.arena.director, credentials) as client,
-            aclosing(follow(client.watch, experiment)) as items,
+            aclosing(watch(client.watch, experiment)) as items,
         ):
             async for item in items:
                 if not isinstance(item, EventRecord) or item.kind != Notice.ROUND_STARTED:
@@ -143,7 +143,7 @@ async def repeat(place: Path, seed: int, runs: int) -> dict[str, object]:
         runs: How many disturbed runs.
     """
     begin = time.monotonic()
-    async with Arena(place, seed) as arena:
+    async with FaultyFederation(place, seed) as arena:
         user = arena.federation.user_certificates
         client = PatientClient(lambda: arena.director, user, History(place / "history.jsonl"), place / "client")
         repetition = Repetition(arena, client)

@@ -14,7 +14,7 @@ from openfl_like.store.director import DIRECTOR_DB
 from openfl_like.store.experiment import EXPERIMENT_DB
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.tensors.manifest import file_digest, sha256_file
-from openfl_like.testing.faults.call_history import Call, read_history
+from openfl_like.testing.faults.call_history import RecordedCall, read_history
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class RunEvidence:
     """Everything a verdict is made of.
 
     Attributes:
@@ -102,7 +102,7 @@ class Evidence:
         live: Experiments that have a running Aggregator.
     """
 
-    calls: Sequence[Call] = ()
+    calls: Sequence[RecordedCall] = ()
     experiments: Sequence[ExperimentEvidence] = ()
     requests: Sequence[tuple[str, str]] = ()
     strangers: Sequence[str] = ()
@@ -112,7 +112,7 @@ class Evidence:
     live: frozenset[str] = frozenset()
 
 
-def gather(state: Path, history: Path, strays: Sequence[Process] = (), held: Sequence[int] = ()) -> Evidence:
+def gather(state: Path, history: Path, strays: Sequence[Process] = (), held: Sequence[int] = ()) -> RunEvidence:
     """Reads what a Director and its clients left behind.
 
     Args:
@@ -126,7 +126,7 @@ def gather(state: Path, history: Path, strays: Sequence[Process] = (), held: Seq
     known = {item.id for item in experiments}
     strangers = [path for path in _entries(state / "experiments") if path.name not in known]
     strangers += [path for path in _entries(state / "incoming") if path.is_dir()]
-    return Evidence(
+    return RunEvidence(
         calls=read_history(history),
         experiments=experiments,
         requests=requests,

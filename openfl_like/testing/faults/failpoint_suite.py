@@ -26,7 +26,7 @@ from openfl_like.testing.faults.call_history import History
 from openfl_like.testing.faults.chaos import references_of, say
 from openfl_like.testing.faults.client import Parcel, PatientClient
 from openfl_like.testing.faults.evidence import gather
-from openfl_like.testing.faults.faulty_federation import Arena
+from openfl_like.testing.faults.faulty_federation import FaultyFederation
 from openfl_like.testing.faults.invariants import Breach, Expected, Reference, check, remains
 
 ROUNDS = 2
@@ -91,7 +91,7 @@ class Bench:
         action: What happens at the points.
     """
 
-    arena: Arena
+    arena: FaultyFederation
     client: PatientClient
     action: Action
     _short: Parcel = field(init=False)
@@ -223,7 +223,7 @@ class Suite:
         while self._waiting:
             self._arenas += 1
             place = self.place / f"arena-{self._arenas}"
-            arena = Arena(place, self._arenas, sites=2)
+            arena = FaultyFederation(place, self._arenas, sites=2)
             async with arena:
                 await self._try_on(arena, History(place / "history.jsonl"))
             self.own_ends += arena.own_ends
@@ -231,7 +231,7 @@ class Suite:
             if left:
                 self._note(Tried(place.name, landed=True, breaches=tuple(left), seconds=0.0))
 
-    async def _try_on(self, arena: Arena, history: History) -> None:
+    async def _try_on(self, arena: FaultyFederation, history: History) -> None:
         """Tries points until there is none left, or the federation is stuck."""
         user = arena.federation.user_certificates
         client = PatientClient(lambda: arena.director, user, history, arena.directory / "client")

@@ -29,7 +29,7 @@ DIE_S = 10.0
 
 
 @dataclass(slots=True)
-class Arena:
+class FaultyFederation:
     """One Director and three Envoys; an async context manager.
 
     Args:

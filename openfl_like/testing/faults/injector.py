@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from openfl_like.testing.faults.faulty_federation import Arena
+from openfl_like.testing.faults.faulty_federation import FaultyFederation
 from openfl_like.testing.faults.proxy import BLACK_HOLE, PASS, REFUSE, Direction, FaultProxy, Faults
-from openfl_like.testing.faults.schedule import LINES, Fault, Kind
+from openfl_like.testing.faults.schedule import LINES, Fault, FaultKind
 
 TARGET_S = 10.0
 LINE_S = 3.0
@@ -31,7 +31,7 @@ class Tally:
 
 
 @dataclass(slots=True)
-class Saboteur:
+class FaultInjector:
     """Inflicts faults.
 
     Args:
@@ -39,7 +39,7 @@ class Saboteur:
         tell: Gets a line for each.
     """
 
-    arena: Arena
+    arena: FaultyFederation
     tell: Callable[[str], None]
     tally: Tally = field(default_factory=Tally)
     _frozen: set[int] = field(default_factory=set)
@@ -66,13 +66,13 @@ class Saboteur:
     async def _inflict(self, fault: Fault) -> bool:
         if fault.kind in LINES:
             return await self._break_line(fault)
-        if fault.kind is Kind.FAILPOINT:
+        if fault.kind is FaultKind.FAILPOINT:
             return await self._arm(fault)
         victim = await self._victim(fault)
         if victim is None:
             return False
         try:
-            if fault.kind is Kind.KILL:
+            if fault.kind is FaultKind.KILL:
                 victim.kill()
             else:
                 victim.suspend()
@@ -110,19 +110,19 @@ class Saboteur:
         proxies = self.arena.lines[fault.target]
         if not await _until(lambda: any(proxy.connections for proxy in proxies), LINE_S, 0.01):
             return False
-        if fault.kind is Kind.CUT:
+        if fault.kind is FaultKind.CUT:
             return sum(proxy.cut() for proxy in proxies) > 0
-        if fault.kind is Kind.RESET:
+        if fault.kind is FaultKind.RESET:
             return sum(proxy.reset() for proxy in proxies) > 0
         way = Direction.UP if fault.pick < 0.5 else Direction.DOWN
         faults = {
-            Kind.REFUSE: REFUSE,
-            Kind.BLACK_HOLE: BLACK_HOLE,
-            Kind.ONE_WAY: Faults(drop=frozenset({way})),
-            Kind.LATE: Faults(latency_s=0.2 + fault.pick, jitter_s=0.3, slice_bytes=700),
+            FaultKind.REFUSE: REFUSE,
+            FaultKind.BLACK_HOLE: BLACK_HOLE,
+            FaultKind.ONE_WAY: Faults(drop=frozenset({way})),
+            FaultKind.LATE: Faults(latency_s=0.2 + fault.pick, jitter_s=0.3, slice_bytes=700),
         }
         await _apply(proxies, faults[fault.kind])
-        if fault.kind is Kind.REFUSE:
+        if fault.kind is FaultKind.REFUSE:
             for proxy in proxies:
                 proxy.cut()
         self._later(fault.seconds, lambda: _apply(proxies, PASS))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from openfl_like.federation.events import Notice, Status
-from openfl_like.testing.faults.evidence import Evidence, ExperimentEvidence, Happened, Process
+from openfl_like.testing.faults.evidence import ExperimentEvidence, Happened, Process, RunEvidence
 
 ENDED = frozenset(status.value for status in Status if status.ended)
 RESUMABLE = frozenset({Status.FAILED.value, Status.CANCELLED.value})
@@ -67,7 +67,7 @@ class Expected:
     over: bool = True
 
 
-def check(evidence: Evidence, expected: Expected) -> list[Breach]:
+def check(evidence: RunEvidence, expected: Expected) -> list[Breach]:
     """Gives every breach; none is the wanted result."""
     found = [*_acknowledged(evidence), *_submitted(evidence), *_told(evidence), *_remains(evidence)]
     if evidence.damage:
@@ -97,7 +97,7 @@ def lost_and_doubled(breaches: Sequence[Breach]) -> tuple[int, int]:
 # ---- A1: an acknowledged submission is there, once ----------------------------------------------------------------
 
 
-def acknowledged(evidence: Evidence) -> dict[str, set[str]]:
+def acknowledged(evidence: RunEvidence) -> dict[str, set[str]]:
     """Gives the submissions that were acknowledged: request id -> the experiments that were told for it."""
     answers: dict[str, set[str]] = {}
     for call in evidence.calls:
@@ -106,7 +106,7 @@ def acknowledged(evidence: Evidence) -> dict[str, set[str]]:
     return answers
 
 
-def _acknowledged(evidence: Evidence) -> Iterator[Breach]:
+def _acknowledged(evidence: RunEvidence) -> Iterator[Breach]:
     there = {item.id for item in evidence.experiments}
     known = dict(evidence.requests)
     answers = acknowledged(evidence)
@@ -120,7 +120,7 @@ def _acknowledged(evidence: Evidence) -> Iterator[Breach]:
             yield Breach("A1", f"request {request}", f"the Director knows {found} of it, its submitter {sorted(ids)}")
 
 
-def _submitted(evidence: Evidence) -> Iterator[Breach]:
+def _submitted(evidence: RunEvidence) -> Iterator[Breach]:
     asked = {call.request_id for call in evidence.calls if call.name == "submit"}
     for request, count in sorted(Counter(item.request_id for item in evidence.experiments).items()):
         if count > 1:
@@ -135,7 +135,7 @@ def _submitted(evidence: Evidence) -> Iterator[Breach]:
 # ---- A2: exactly one end ------------------------------------------------------------------------------------------
 
 
-def _told(evidence: Evidence) -> Iterator[Breach]:
+def _told(evidence: RunEvidence) -> Iterator[Breach]:
     """An end that a client was told of never changes again, but as often as the experiment was resumed."""
     final = {item.id: item.status for item in evidence.experiments}
     resumed = Counter({item.id: len(_of(item, Notice.EXPERIMENT_RESUMED)) for item in evidence.experiments})
@@ -344,7 +344,7 @@ def _trained(cohorts: Mapping[int, tuple[str, ...]]) -> dict[int, tuple[str, ...
     return {number: names for number, names in cohorts.items() if number}
 
 
-def comparable(evidence: Evidence, expected: Expected) -> int:
+def comparable(evidence: RunEvidence, expected: Expected) -> int:
     """Counts the finished experiments whose bits were compared."""
     finished = [item for item in evidence.experiments if item.status == Status.FINISHED]
     return sum(
@@ -362,7 +362,7 @@ def remains(strays: Sequence[Process], held: Sequence[int]) -> list[Breach]:
     return found + [Breach("A7", f"port {port}", "somebody still listens on it") for port in held]
 
 
-def _remains(evidence: Evidence) -> Iterator[Breach]:
+def _remains(evidence: RunEvidence) -> Iterator[Breach]:
     yield from remains(evidence.strays, evidence.held)
     for name in evidence.strangers:
         yield Breach("A7", name, "it belongs to no experiment and was not removed")

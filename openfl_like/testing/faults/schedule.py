@@ -12,7 +12,7 @@ ONE_ROLE_S = (0.5, 9.0)
 FREEZE_S = (1.0, 25.0)
 
 
-class Kind(StrEnum):
+class FaultKind(StrEnum):
     """What is done; for those of lines see `testing.proxy.Faults`."""
 
     KILL = "kill"
@@ -26,7 +26,9 @@ class Kind(StrEnum):
     LATE = "late"
 
 
-LINES = frozenset({Kind.CUT, Kind.RESET, Kind.REFUSE, Kind.BLACK_HOLE, Kind.ONE_WAY, Kind.LATE})
+LINES = frozenset(
+    {FaultKind.CUT, FaultKind.RESET, FaultKind.REFUSE, FaultKind.BLACK_HOLE, FaultKind.ONE_WAY, FaultKind.LATE}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Mix:
         pause_s: Seconds between two faults; more when all hit the same, which has to get somewhere in between.
     """
 
-    kinds: Mapping[Kind, int]
+    kinds: Mapping[FaultKind, int]
     roles: Sequence[str]
     pause_s: tuple[float, float] = (0.3, 4.0)
 
@@ -47,13 +49,13 @@ class Mix:
 MIXES = {
     "mixed": Mix(
         {
-            Kind.KILL: 50, Kind.FREEZE: 18, Kind.FAILPOINT: 12, Kind.CUT: 6, Kind.RESET: 4, Kind.REFUSE: 2,
-            Kind.BLACK_HOLE: 4, Kind.ONE_WAY: 2, Kind.LATE: 2,
+            FaultKind.KILL: 50, FaultKind.FREEZE: 18, FaultKind.FAILPOINT: 12, FaultKind.CUT: 6, FaultKind.RESET: 4,
+            FaultKind.REFUSE: 2, FaultKind.BLACK_HOLE: 4, FaultKind.ONE_WAY: 2, FaultKind.LATE: 2,
         },
         ROLES,
     ),
-    **{f"kill-{role}": Mix({Kind.KILL: 1}, (role,), ONE_ROLE_S) for role in ROLES},
-    **{f"freeze-{role}": Mix({Kind.FREEZE: 1}, (role,), ONE_ROLE_S) for role in ROLES},
+    **{f"kill-{role}": Mix({FaultKind.KILL: 1}, (role,), ONE_ROLE_S) for role in ROLES},
+    **{f"freeze-{role}": Mix({FaultKind.FREEZE: 1}, (role,), ONE_ROLE_S) for role in ROLES},
     "lines": Mix(dict.fromkeys(sorted(LINES), 1), ()),
 }  # fmt: skip
 
@@ -73,7 +75,7 @@ class Fault:
 
     number: int
     pause_s: float
-    kind: Kind
+    kind: FaultKind
     target: str
     pick: float
     seconds: float
@@ -95,7 +97,7 @@ def schedule(seed: int, mix: str, lines: Sequence[str]) -> Iterator[Fault]:
     while True:
         number += 1
         kind = draw.choices(list(wanted.kinds), list(wanted.kinds.values()))[0]
-        everybody = lines if kind in LINES else hit if kind is Kind.FAILPOINT else wanted.roles
+        everybody = lines if kind in LINES else hit if kind is FaultKind.FAILPOINT else wanted.roles
         # most last a short time, so that there is time for more of them; some are longer than any patience
         seconds = low + (high - low) * draw.random() ** 3
         yield Fault(number, draw.uniform(*wanted.pause_s), kind, draw.choice(everybody), draw.random(), seconds)

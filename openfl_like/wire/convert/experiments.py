@@ -9,8 +9,8 @@ from openfl_like.federation.parties import (
     EventRecord,
     ExperimentRecord,
     ExperimentSummary,
-    Greeting,
     PublishedVersion,
+    ServerInfo,
 )
 from openfl_like.federation.ports import (
     CheckpointOffer,
@@ -176,13 +176,13 @@ def status_from(message: pb.DirectorStatus) -> DirectorStatus:
     return DirectorStatus(message.version, tuple(message.problems), *numbers, tuple(message.warnings))
 
 
-def greeting_to(value: Greeting) -> pb.Greeting:
+def greeting_to(value: ServerInfo) -> pb.Greeting:
     """Gives the message of a Director's greeting."""
     return pb.Greeting(
         version=value.version, time=value.time, sample_shape=value.sample_shape, target_shape=value.target_shape
     )
 
 
-def greeting_from(message: pb.Greeting) -> Greeting:
+def greeting_from(message: pb.Greeting) -> ServerInfo:
     """Gives a Director's greeting."""
-    return Greeting(message.version, message.time, tuple(message.sample_shape), tuple(message.target_shape))
+    return ServerInfo(message.version, message.time, tuple(message.sample_shape), tuple(message.target_shape))

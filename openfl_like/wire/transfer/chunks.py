@@ -36,19 +36,19 @@ def asks(manifest: Manifest) -> bool:
     return len(manifest.chunks) > 1
 
 
-def place_file(path: Path, content: bytes, spare: Path | None = None) -> None:
+def place_file(path: Path, content: bytes, recyclable: Path | None = None) -> None:
     """Writes a small file that came with a message; it appears under its name when it is whole.
 
     Args:
         path: Where it goes.
         content: What is in it.
-        spare: A file that nobody needs any more, to be overwritten: removing one and making one costs more.
+        recyclable: A file that nobody needs any more, to be overwritten: removing one and making one costs more.
     """
     part = part_of(path)
     part.parent.mkdir(parents=True, exist_ok=True)
-    if spare is not None:
+    if recyclable is not None:
         with suppress(FileNotFoundError):
-            spare.replace(part)
+            recyclable.replace(part)
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "wb") as file:
         file.write(content)
         file.truncate()
@@ -81,13 +81,13 @@ async def described(path: Path) -> Manifest:
     return await asyncio.to_thread(manifest_of, path)
 
 
-async def wanted(path: Path, manifest: Manifest, spare: Path | None = None) -> tuple[int, ...]:
+async def wanted(path: Path, manifest: Manifest, recyclable: Path | None = None) -> tuple[int, ...]:
     """Makes the partial file ready and lists the chunks that it lacks.
 
     Args:
         path: Where the file will be. What a broken transfer left beside it is gone on with.
         manifest: What was promised.
-        spare: A file that nobody needs any more: it is overwritten instead of making a new one, and what it has in
+        recyclable: A file that nobody needs any more: it is overwritten instead of making a new one, and what it has in
             common with the new file, by the manifest kept beside it, is not asked for.
 
     Raises:
@@ -97,11 +97,11 @@ async def wanted(path: Path, manifest: Manifest, spare: Path | None = None) -> t
     part.parent.mkdir(parents=True, exist_ok=True)
     former = None
     if not part.exists():
-        if spare is None or not spare.exists():
+        if recyclable is None or not recyclable.exists():
             return every_chunk(manifest)
-        former = kept_manifest(spare)
-        spare.replace(part)
-        manifest_path(spare).unlink(missing_ok=True)
+        former = kept_manifest(recyclable)
+        recyclable.replace(part)
+        manifest_path(recyclable).unlink(missing_ok=True)
         if former is None:
             return every_chunk(manifest)
     return await asyncio.to_thread(missing, part, manifest, former)

@@ -20,7 +20,7 @@ def _call_later(delay_s: float, callback: Callable[[], None]) -> Callable[[], No
     return asyncio.get_running_loop().call_later(delay_s, callback).cancel
 
 
-class Lane:
+class TransferSlot:
     """A transfer's place in the lanes, until it ends or turns out to be slow.
 
     Args:
@@ -53,12 +53,12 @@ class Lane:
             self._cancel = self._call_later(LOOK_S, self._look)
 
 
-class Lanes:
+class TransferLimiter:
     """The lanes of a server, for both directions.
 
     Args:
         count: How many fast transfers run at once; others wait their turn.
-        call_later: As in `Lane`.
+        call_later: As in `TransferSlot`.
     """
 
     def __init__(self, count: int = LANES, call_later: CallLater = _call_later) -> None:
@@ -66,10 +66,10 @@ class Lanes:
         self._call_later = call_later
 
     @asynccontextmanager
-    async def lane(self) -> AsyncIterator[Lane]:
+    async def lane(self) -> AsyncIterator[TransferSlot]:
         """Waits for a place."""
         await self._free.acquire()
-        lane = Lane(self._free.release, self._call_later)
+        lane = TransferSlot(self._free.release, self._call_later)
         try:
             yield lane
         finally:

@@ -5,7 +5,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from openfl_like.federation.ports import Landing
+from openfl_like.federation.ports import UploadTarget
 from openfl_like.pki.roles import Identity
 from openfl_like.tensors.manifest import Manifest
 from openfl_like.wire.convert.values import manifest_to
@@ -22,11 +22,11 @@ from openfl_like.wire.transfer.chunks import (
 )
 from openfl_like.wire.transfer.data_connection import DataConnection
 from openfl_like.wire.transfer.data_server import DataServer, Ticket
-from openfl_like.wire.transfer.limit import Lane, Lanes
+from openfl_like.wire.transfer.limit import TransferLimiter, TransferSlot
 
 
 @dataclass(frozen=True, slots=True)
-class Road:
+class FileTransport:
     """What the files of a server travel on.
 
     Attributes:
@@ -34,7 +34,7 @@ class Road:
         data: Where clients may connect for the chunks; without it gRPC carries them.
     """
 
-    lanes: Lanes
+    limiter: TransferLimiter
     data: DataServer | None = None
 
     @contextmanager
@@ -44,20 +44,20 @@ class Road:
             yield ticket
 
 
-async def serve_file(call: Call, path: Path, manifest: Manifest, road: Road) -> None:
+async def serve_file(call: Call, path: Path, manifest: Manifest, transport: FileTransport) -> None:
     """Answers a download: sends the manifest, reads the wants, sends the chunks."""
     if not asks(manifest):
         await call.send(manifest_to(manifest).SerializeToString())
         async for frame in chunks_of(path, manifest, every_chunk(manifest)):
             await call.send(frame)
         return
-    with road.ticket(call.caller) as ticket:
+    with transport.ticket(call.caller) as ticket:
         offer = manifest_to(manifest)
         offer.ticket.CopyFrom(_message(ticket))
         await call.send(offer.SerializeToString())
         wants = pb.Wants.FromString(await call.receive() or b"")
         indices = tuple(wants.chunks)
-        async with road.lanes.lane() as lane:
+        async with transport.limiter.lane() as lane:
             if wants.by_ticket and ticket is not None:
                 await ticket.carry(lambda connection: _send(connection, path, manifest, indices, lane))
                 return
@@ -66,15 +66,17 @@ async def serve_file(call: Call, path: Path, manifest: Manifest, road: Road) -> 
                 lane.moved(len(frame))
 
 
-async def take_file(call: Call, landing: Landing, manifest: Manifest, road: Road, *, durable: bool = False) -> None:
+async def take_file(
+    call: Call, landing: UploadTarget, manifest: Manifest, transport: FileTransport, *, durable: bool = False
+) -> None:
     """Takes an upload: says which chunks are wanted and receives them; a complete file is not received again."""
     if not asks(manifest):
         if not landing.complete:
             await receive_file(landing.path, manifest, every_chunk(manifest), call.receive, durable=durable)
         return
-    async with road.lanes.lane() as lane:
-        with road.ticket(call.caller) as ticket:
-            indices = () if landing.complete else await wanted(landing.path, manifest, landing.spare)
+    async with transport.limiter.lane() as lane:
+        with transport.ticket(call.caller) as ticket:
+            indices = () if landing.complete else await wanted(landing.path, manifest, landing.recyclable)
             await call.send(pb.Wants(chunks=indices, ticket=_message(ticket)).SerializeToString())
             if landing.complete:
                 return
@@ -90,7 +92,7 @@ class _Frames:
     """The frames of an upload, unless its client has them go over a data connection."""
 
     call: Call
-    lane: Lane
+    lane: TransferSlot
     _first: bytes | None = None
 
     async def go_elsewhere(self) -> bool:
@@ -112,13 +114,17 @@ def _message(ticket: Ticket | None) -> pb.Ticket:
     return pb.Ticket() if ticket is None else pb.Ticket(secret=ticket.secret, port=ticket.port)
 
 
-def _send(connection: DataConnection, path: Path, manifest: Manifest, indices: tuple[int, ...], lane: Lane) -> None:
+def _send(
+    connection: DataConnection, path: Path, manifest: Manifest, indices: tuple[int, ...], lane: TransferSlot
+) -> None:
     for chunk in read_chunks(path, manifest, indices):
         connection.send(chunk)
         lane.moved(len(chunk))
 
 
-def _receive(connection: DataConnection, path: Path, manifest: Manifest, indices: tuple[int, ...], lane: Lane) -> None:
+def _receive(
+    connection: DataConnection, path: Path, manifest: Manifest, indices: tuple[int, ...], lane: TransferSlot
+) -> None:
     def fill(buffer: memoryview) -> None:
         connection.fill(buffer)
         lane.moved(len(buffer))

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from openfl_like.aggregation import engine as aggregation
-from openfl_like.aggregation.engine import Contribution, Work, aggregate_files
+from openfl_like.aggregation.engine import Job, UpdateFile, aggregate_files
 from openfl_like.aggregation.rules import AggregationRule, Median, TrimmedMean, WeightedAverage
 from openfl_like.aggregation.validators import Finite, SameSchema, Validator, validate_update
 from openfl_like.errors import TensorError, UpdateRefusedError
@@ -26,10 +26,10 @@ REUSE_TMP = settings(
 )
 
 
-def contribute(folder: Path, models: dict[str, dict[str, Array]], weights: dict[str, float]) -> list[Contribution]:
+def contribute(folder: Path, models: dict[str, dict[str, Array]], weights: dict[str, float]) -> list[UpdateFile]:
     for name, tensors in models.items():
         write_tensors(folder / name, tensors, sync=False)
-    return [Contribution(name, folder / name, weights[name]) for name in models]
+    return [UpdateFile(name, folder / name, weights[name]) for name in models]
 
 
 def random_model(seed: int) -> dict[str, Array]:
@@ -74,7 +74,7 @@ class Reduced:
 RULES: list[AggregationRule] = [WeightedAverage(), Reduced(), Median(), TrimmedMean(fraction=0.34)]
 
 
-def three_threads(work: Work, most: int) -> None:
+def three_threads(work: Job, most: int) -> None:
     assert most > 3
     with ThreadPoolExecutor(3) as pool:
         for done in [pool.submit(work) for _ in range(3)]:
@@ -93,7 +93,7 @@ def test_neither_block_size_nor_threads_change_a_bit(
     assert aggregate_files(rule, items, tmp_path / "out", sync=False) == manifest
     for block in (4 * 1024, 64 * 1024):
         monkeypatch.setattr(aggregation, "BLOCK_ELEMENTS", block)
-        assert aggregate_files(rule, items, tmp_path / "out", sync=False, crew=three_threads) == manifest
+        assert aggregate_files(rule, items, tmp_path / "out", sync=False, executor=three_threads) == manifest
 
 
 def wide_model(seed: int, size: int = 1_200_000) -> dict[str, Array]:
@@ -120,7 +120,7 @@ def test_memory_grows_neither_with_updates_nor_with_models(tmp_path: Path, rule:
     peaks = []
     for count, size in [(4, 300_000), (48, 300_000), (4, 2_000_000)]:
         write_tensors(tmp_path / "update", {"w": np.ones(size, np.float32)}, sync=False)
-        items = [Contribution(f"site-{place}", tmp_path / "update", 1.0) for place in range(count)]
+        items = [UpdateFile(f"site-{place}", tmp_path / "update", 1.0) for place in range(count)]
         tracemalloc.reset_peak()
         before = tracemalloc.get_traced_memory()[0]
         aggregate_files(rule, items, tmp_path / "out", sync=False)
@@ -162,7 +162,7 @@ def test_one_thread_that_fails_stops_the_others(tmp_path: Path) -> None:
             rounds.append(1)
             return Median().reduce(blocks, weights)
 
-    def one_after_the_other(work: Work, most: int) -> None:
+    def one_after_the_other(work: Job, most: int) -> None:
         with pytest.raises(UpdateRefusedError):
             work()
         before = len(rounds)
@@ -172,7 +172,7 @@ def test_one_thread_that_fails_stops_the_others(tmp_path: Path) -> None:
 
     items = contribute(tmp_path, models, {"a": 1, "b": 1})
     with pytest.raises(UpdateRefusedError):
-        aggregate_files(Counting(), items, tmp_path / "out", crew=one_after_the_other)
+        aggregate_files(Counting(), items, tmp_path / "out", executor=one_after_the_other)
     assert not (tmp_path / "out").exists()
 
 
@@ -232,14 +232,14 @@ def test_what_cannot_be_combined(tmp_path: Path) -> None:
     items = contribute(tmp_path, {"a": {"w": np.zeros(2)}, "b": {"w": np.zeros(3)}}, {"a": 1, "b": 1})
     with pytest.raises(UpdateRefusedError, match="'b' does not fit that of 'a'"):
         aggregate_files(WeightedAverage(), items, tmp_path / "out")
-    for wrong in ([], [items[0], items[0]], [items[0], Contribution("c", tmp_path / "a", 0.0)]):
+    for wrong in ([], [items[0], items[0]], [items[0], UpdateFile("c", tmp_path / "a", 0.0)]):
         with pytest.raises(UpdateRefusedError):
             aggregate_files(WeightedAverage(), wrong, tmp_path / "out")
-    pair = [items[0], Contribution("c", tmp_path / "a", 1.0)]
+    pair = [items[0], UpdateFile("c", tmp_path / "a", 1.0)]
     with pytest.raises(UpdateRefusedError, match="the rule gave"):
         aggregate_files(WrongShape(), pair, tmp_path / "out")
     with pytest.raises(TensorError):
-        aggregate_files(WeightedAverage(), [Contribution("a", tmp_path / "none", 1.0)], tmp_path / "out")
+        aggregate_files(WeightedAverage(), [UpdateFile("a", tmp_path / "none", 1.0)], tmp_path / "out")
 
 
 def facts(phase: Phase = Phase.TRAIN, samples: int = 5, **change: object) -> Update:

@@ -41,7 +41,7 @@ from openfl_like.plan.workspace import create_workspace
 from openfl_like.store.checkpoint import read_checkpoint
 from openfl_like.tensors.manifest import manifest_of
 from openfl_like.testing.certificates import ThrowAwayFederation
-from openfl_like.testing.faults.checkpoint_moves import Here
+from openfl_like.testing.faults.checkpoint_moves import OfflineDirector
 
 SUMMARY = ExperimentSummary("digits-1", "digits", Status.QUEUED, "", "alice", 1.0)
 HISTORY: list[ExperimentSummary | EventRecord] = [
@@ -289,7 +289,7 @@ def test_a_checkpoint_is_fetched_and_delivered_signed_by_who_brings_it(
     with pytest.raises(BundleError):
         federation.checkpoints.deliver(tmp_path / "out.tar")
     assert FakeCheckpoints.offers == []
-    here = Here.founded(tmp_path, "here", "bob")
+    here = OfflineDirector.founded(tmp_path, "here", "bob")
     asyncio.run(here.run(cancel_after=1))
     archive = asyncio.run(here.export(tmp_path / "checkpoint.tar"))
     assert federation.checkpoints.deliver(archive) == SUMMARY
@@ -368,7 +368,7 @@ def test_logs_are_followed_from_where_they_were_when_the_director_was_away(feder
 @pytest.mark.usefixtures("no_pauses")
 async def test_watching_goes_on_after_the_last_event_when_the_director_comes_back() -> None:
     director = Absent(2, 0, 0, 2, 9)
-    found = [item async for item in outage.follow(director.watch, "digits-1") if isinstance(item, EventRecord)]
+    found = [item async for item in outage.watch(director.watch, "digits-1") if isinstance(item, EventRecord)]
     assert found == HISTORY[1:3]
     assert director.asked == [0, 1, 1, 1, 2]
 
@@ -376,7 +376,7 @@ async def test_watching_goes_on_after_the_last_event_when_the_director_comes_bac
 @pytest.mark.usefixtures("no_pauses")
 async def test_a_stream_that_ends_before_its_experiment_is_taken_up_again() -> None:
     director = Absent(2)
-    assert [item async for item in outage.follow(director.watch, "digits-1")][-1] == HISTORY[-1]
+    assert [item async for item in outage.watch(director.watch, "digits-1")][-1] == HISTORY[-1]
     assert director.asked == [0, 1]
 
 
@@ -384,14 +384,14 @@ async def test_a_stream_that_ends_before_its_experiment_is_taken_up_again() -> N
 async def test_a_director_that_was_never_there_is_not_waited_for() -> None:
     director = Absent(0, 9)
     with pytest.raises(UnreachableError):
-        await anext(outage.follow(director.watch, "digits-1"))
+        await anext(outage.watch(director.watch, "digits-1"))
 
 
 @pytest.mark.usefixtures("no_pauses")
 async def test_a_director_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outage, "OUTAGE_S", -1.0)
     with pytest.raises(UnreachableError):
-        [item async for item in outage.follow(Absent(2, 0, 9).watch, "digits-1")]
+        [item async for item in outage.watch(Absent(2, 0, 9).watch, "digits-1")]
 
 
 async def test_it_works_inside_a_running_loop_as_in_a_notebook(federation: Federation) -> None:

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from openfl_like.doctor.checks import BlockedError, Check, Later, run_checks, thread_check
+from openfl_like.doctor.checks import BlockedError, Check, Deferred, run_checks, thread_check
 from openfl_like.doctor.finding import Finding, Verdict, failed, fine, refusal
 from openfl_like.errors import ShardError, UnreachableError
 from openfl_like.services.daemon.thread import in_thread
@@ -56,7 +56,7 @@ async def test_what_several_need_is_found_once_and_its_failure_told_once() -> No
         await asyncio.sleep(0)
         raise UnreachableError("it is away")
 
-    shared = Later("port", work)
+    shared = Deferred("port", work)
     with pytest.raises(UnreachableError):
         await shared.get()
     for _ in range(2):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from openfl_like.doctor import connection
-from openfl_like.doctor.checks import Check, Later, run_checks
+from openfl_like.doctor.checks import Check, Deferred, run_checks
 from openfl_like.doctor.connection import Line, judge_clock
 from openfl_like.doctor.finding import Finding, Verdict
 from openfl_like.pki.authority import Authority, enrolment_name
@@ -78,7 +78,7 @@ async def test_what_is_no_address_is_told_and_the_rest_is_skipped(federation: Th
     async def none() -> None:
         raise AssertionError
 
-    way = Line("director", federation.certs, Later("certificates", none))  # type: ignore[arg-type] # never asked
+    way = Line("director", federation.certs, Deferred("certificates", none))  # type: ignore[arg-type] # never asked
     checks: list[Check] = way.checks()
     first, *others = await run_checks(checks)
     assert "is no HOST:PORT" in first.seen

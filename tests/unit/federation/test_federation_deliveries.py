@@ -2,7 +2,7 @@
 
 import pytest
 
-from openfl_like.federation.deliveries import Deliveries, Receipt, Standing
+from openfl_like.federation.deliveries import Deliveries, Receipt, UpdateStatus
 from openfl_like.federation.task import Assignment, Phase, Update
 
 
@@ -29,19 +29,19 @@ def ledger() -> Deliveries:
 @pytest.mark.parametrize(
     ("update", "standing"),
     [
-        (offered(2), Standing.AWAITED),
-        (offered(2, "bb"), Standing.AWAITED),
-        (offered(1), Standing.REPEATED),
-        (offered(1, "bb"), Standing.CONFLICTING),
-        (offered(1, name="zurich"), Standing.LATE),
-        (offered(0, phase=Phase.INITIALISE), Standing.LATE),
-        (offered(3), Standing.UNASKED),
-        (offered(2, "", Phase.EVALUATE), Standing.UNASKED),
-        (offered(2, name="zurich"), Standing.UNASKED),
-        (offered(2, name="nobody"), Standing.UNASKED),
+        (offered(2), UpdateStatus.AWAITED),
+        (offered(2, "bb"), UpdateStatus.AWAITED),
+        (offered(1), UpdateStatus.REPEATED),
+        (offered(1, "bb"), UpdateStatus.CONFLICTING),
+        (offered(1, name="zurich"), UpdateStatus.LATE),
+        (offered(0, phase=Phase.INITIALISE), UpdateStatus.LATE),
+        (offered(3), UpdateStatus.UNASKED),
+        (offered(2, "", Phase.EVALUATE), UpdateStatus.UNASKED),
+        (offered(2, name="zurich"), UpdateStatus.UNASKED),
+        (offered(2, name="nobody"), UpdateStatus.UNASKED),
     ],
 )
-def test_standing(ledger: Deliveries, update: Update, standing: Standing) -> None:
+def test_standing(ledger: Deliveries, update: Update, standing: UpdateStatus) -> None:
     assert ledger.standing(update) is standing
 
 
@@ -51,27 +51,27 @@ def test_an_awaited_update_has_the_model_of_its_assignment(ledger: Deliveries) -
 
 def test_an_update_is_known_until_a_later_one_was_taken(ledger: Deliveries) -> None:
     ledger.take(offered(2, "bb"))
-    assert ledger.standing(offered(2, "bb")) is Standing.REPEATED
-    assert ledger.standing(offered(1)) is Standing.LATE
+    assert ledger.standing(offered(2, "bb")) is UpdateStatus.REPEATED
+    assert ledger.standing(offered(1)) is UpdateStatus.LATE
 
 
 def test_an_assignment_that_is_sent_again_does_not_open_a_filled_slot(ledger: Deliveries) -> None:
     ledger.take(offered(2, "bb"))
     ledger.ask(asked(2))
-    assert ledger.standing(offered(2, "bb")) is Standing.REPEATED
-    assert ledger.standing(offered(2, "cc")) is Standing.CONFLICTING
+    assert ledger.standing(offered(2, "bb")) is UpdateStatus.REPEATED
+    assert ledger.standing(offered(2, "cc")) is UpdateStatus.CONFLICTING
 
 
 def test_when_nothing_is_wanted_any_more_everything_is_late(ledger: Deliveries) -> None:
     ledger.withdraw_all()
-    assert ledger.standing(offered(2)) is Standing.LATE
-    assert ledger.standing(offered(1)) is Standing.REPEATED
+    assert ledger.standing(offered(2)) is UpdateStatus.LATE
+    assert ledger.standing(offered(1)) is UpdateStatus.REPEATED
 
 
 def test_after_a_restart_the_receipts_are_known() -> None:
     ledger = Deliveries([Receipt(4, Phase.TRAIN, "bern", "aa")], newest=5)
-    assert ledger.standing(offered(4)) is Standing.REPEATED
-    assert ledger.standing(offered(4, "bb")) is Standing.CONFLICTING
-    assert ledger.standing(offered(3)) is Standing.LATE
-    assert ledger.standing(offered(4, name="zurich")) is Standing.LATE
-    assert ledger.standing(offered(5)) is Standing.UNASKED
+    assert ledger.standing(offered(4)) is UpdateStatus.REPEATED
+    assert ledger.standing(offered(4, "bb")) is UpdateStatus.CONFLICTING
+    assert ledger.standing(offered(3)) is UpdateStatus.LATE
+    assert ledger.standing(offered(4, name="zurich")) is UpdateStatus.LATE
+    assert ledger.standing(offered(5)) is UpdateStatus.UNASKED

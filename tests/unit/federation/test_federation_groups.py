@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from openfl_like.errors import PlanError
 from openfl_like.federation.assignment import RandomGroups
 from openfl_like.federation.components import build_assigner, build_selector
-from openfl_like.federation.context import Desk
+from openfl_like.federation.context import ExperimentContext
 from openfl_like.federation.round_state import RoundState
 from openfl_like.federation.state import ExperimentState
 from openfl_like.federation.task import Phase
@@ -71,7 +71,7 @@ def test_a_task_that_the_plan_does_not_have_is_named() -> None:
         groups().deal("a", ("train",), 0)
 
 
-def desk(*names: str) -> Desk:
+def context(*names: str) -> ExperimentContext:
     values = {
         "name": "demo",
         "task_runner": {"template": "src.model:Runner"},
@@ -80,21 +80,21 @@ def desk(*names: str) -> Desk:
         "assigner": {"template": "random", "settings": {"groups": SPLIT}},
     }
     plan = Plan.model_validate(values)
-    made = Desk(plan, build_selector(plan), build_assigner(plan), ExperimentState("exp-1", names, ""))
+    made = ExperimentContext(plan, build_selector(plan), build_assigner(plan), ExperimentState("exp-1", names, ""))
     for name in names:
         made.roster.join(name)
     made.roster.promote()
     return made
 
 
-def trainers_in(made: Desk, number: int) -> list[str]:
+def trainers_in(made: ExperimentContext, number: int) -> list[str]:
     made.state.round = RoundState(number, 0.0, "", Phase.TRAIN)
     return [name for name in made.roster.members() if made.calls(name, Phase.TRAIN)]
 
 
 def test_groups_are_drawn_anew_in_every_round_and_the_same_after_a_restart() -> None:
     names = [f"site-{number}" for number in range(10)]
-    first, again = desk(*names), desk(*names)
+    first, again = context(*names), context(*names)
     rounds = [trainers_in(first, number) for number in range(1, 9)]
     assert all(len(found) == 6 for found in rounds)
     assert len({tuple(found) for found in rounds}) > 3
@@ -102,7 +102,7 @@ def test_groups_are_drawn_anew_in_every_round_and_the_same_after_a_restart() -> 
 
 
 def test_who_comes_later_is_dealt_with() -> None:
-    made = desk("a", "b")
+    made = context("a", "b")
     trainers_in(made, 1)
     made.roster.join("c")
     made.roster.promote()

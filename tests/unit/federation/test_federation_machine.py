@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from openfl_like.federation.deliveries import Standing
+from openfl_like.federation.deliveries import UpdateStatus
 from openfl_like.federation.events import (
     Aggregate,
     Announce,
@@ -26,9 +26,9 @@ from openfl_like.federation.events import (
     StartTimer,
     Status,
     StepFailed,
-    SurplusArrived,
     TaskFailed,
     TimerFired,
+    UncountedUpdateArrived,
     UpdateCommitted,
     UpdatesValidated,
     ValidateUpdates,
@@ -151,10 +151,10 @@ class AnyOrder(RuleBasedStateMachine):
         job = data.draw(st.sampled_from(self.assignments))
         self.feed(TaskFailed(job.round, job.phase, job.collaborator, job.tasks[0].name, "ValueError: boom"))
 
-    @rule(name=SITES, standing=st.sampled_from(list(Standing)), times=st.integers(1, 3))
-    def send_too_much(self, name: str, standing: Standing, times: int) -> None:
+    @rule(name=SITES, standing=st.sampled_from(list(UpdateStatus)), times=st.integers(1, 3))
+    def send_too_much(self, name: str, standing: UpdateStatus, times: int) -> None:
         for _ in range(times):
-            self.feed(SurplusArrived(name, standing))
+            self.feed(UncountedUpdateArrived(name, standing))
 
     @precondition(lambda self: self.timers and self.assignments)
     @rule(data=st.data())

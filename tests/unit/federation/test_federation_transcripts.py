@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from openfl_like.federation.deliveries import Standing
+from openfl_like.federation.deliveries import UpdateStatus
 from openfl_like.federation.events import (
     Aggregate,
     Announce,
@@ -23,9 +23,9 @@ from openfl_like.federation.events import (
     ResumeRequested,
     SendAssignment,
     StartTimer,
-    SurplusArrived,
     TaskFailed,
     TimerFired,
+    UncountedUpdateArrived,
     UpdateCommitted,
     UpdatesValidated,
     ValidateUpdates,
@@ -85,7 +85,7 @@ def describe_other_event(event: Event) -> str:
             return f"updates of round {number} validated, problems {json.dumps(dict(problems))}"
         case ModelAggregated(number, digest):
             return f"round {number} aggregated to {digest}"
-        case SurplusArrived(name, standing):
+        case UncountedUpdateArrived(name, standing):
             return f"{name} sent an update that is {standing}"
         case CancelRequested(by) | ResumeRequested(by):
             wish = "cancel" if isinstance(event, CancelRequested) else "resume"
@@ -260,13 +260,13 @@ def updates_that_cannot_count() -> Play:
     play = Play(make_plan(rounds=2), "ab")
     play.start("ab")
     play.initialise()
-    play.happen(*(SurplusArrived("a", Standing.CONFLICTING) for _ in range(3)))
-    play.happen(SurplusArrived("b", Standing.REPEATED))
+    play.happen(*(UncountedUpdateArrived("a", UpdateStatus.CONFLICTING) for _ in range(3)))
+    play.happen(UncountedUpdateArrived("b", UpdateStatus.REPEATED))
     play.deliver(1, Phase.TRAIN, "ab")
     play.restart()
-    play.happen(CollaboratorJoined("a"), CollaboratorJoined("b"), SurplusArrived("a", Standing.CONFLICTING))
+    play.happen(CollaboratorJoined("a"), CollaboratorJoined("b"), UncountedUpdateArrived("a", UpdateStatus.CONFLICTING))
     play.deliver(1, Phase.EVALUATE, "ab")
-    play.happen(*(SurplusArrived("a", Standing.LATE) for _ in range(2)), CancelRequested("alice"))
+    play.happen(*(UncountedUpdateArrived("a", UpdateStatus.LATE) for _ in range(2)), CancelRequested("alice"))
     return play
 
 

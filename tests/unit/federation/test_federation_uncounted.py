@@ -2,7 +2,7 @@
 
 import json
 
-from openfl_like.federation.deliveries import Receipt, Standing
+from openfl_like.federation.deliveries import Receipt, UpdateStatus
 from openfl_like.federation.events import (
     Aggregate,
     Announce,
@@ -12,7 +12,7 @@ from openfl_like.federation.events import (
     ExperimentStarted,
     ModelAggregated,
     Notice,
-    SurplusArrived,
+    UncountedUpdateArrived,
     UpdateCommitted,
     UpdatesValidated,
     ValidateUpdates,
@@ -65,10 +65,12 @@ class Run:
 
 def test_the_first_is_told_at_once_and_the_sum_at_the_end_of_the_round() -> None:
     run = Run()
-    assert run.surplus(run.happen(SurplusArrived("bern", Standing.LATE))) == [(1, "bern", "late", 1)]
-    assert run.surplus(run.happen(SurplusArrived("bern", Standing.CONFLICTING))) == [(1, "bern", "conflicting", 1)]
+    assert run.surplus(run.happen(UncountedUpdateArrived("bern", UpdateStatus.LATE))) == [(1, "bern", "late", 1)]
+    assert run.surplus(run.happen(UncountedUpdateArrived("bern", UpdateStatus.CONFLICTING))) == [
+        (1, "bern", "conflicting", 1)
+    ]
     for _ in range(499):
-        assert run.happen(SurplusArrived("bern", Standing.LATE)) == []  # nothing to commit, either
+        assert run.happen(UncountedUpdateArrived("bern", UpdateStatus.LATE)) == []  # nothing to commit, either
     ended = run.round(1)
     assert run.surplus(ended) == [(1, "bern", "late", 500)]
     kinds = [item.kind for item in ended if isinstance(item, Announce)]
@@ -77,23 +79,25 @@ def test_the_first_is_told_at_once_and_the_sum_at_the_end_of_the_round() -> None
 
 def test_every_round_counts_anew() -> None:
     run = Run()
-    run.happen(SurplusArrived("bern", Standing.REPEATED))
+    run.happen(UncountedUpdateArrived("bern", UpdateStatus.REPEATED))
     assert run.surplus(run.round(1)) == []
-    assert run.surplus(run.happen(SurplusArrived("bern", Standing.REPEATED))) == [(2, "bern", "repeated", 1)]
+    assert run.surplus(run.happen(UncountedUpdateArrived("bern", UpdateStatus.REPEATED))) == [
+        (2, "bern", "repeated", 1)
+    ]
 
 
 def test_the_counts_outlive_a_restart_and_are_told_when_the_experiment_ends() -> None:
     run = Run()
     for _ in range(3):
-        run.happen(SurplusArrived("bern", Standing.UNASKED))
+        run.happen(UncountedUpdateArrived("bern", UpdateStatus.UNASKED))
     run.round(1)
     run.round(2)
     for name in ("bern", "a stranger", "bern"):
-        run.happen(SurplusArrived(name, Standing.REPEATED))
+        run.happen(UncountedUpdateArrived(name, UpdateStatus.REPEATED))
     snapshot = json.loads(json.dumps(run.experiment.snapshot()))
     run.experiment = Experiment.restore(PLAN, snapshot, run.experiment.versions)
     run.happen(ExperimentStarted(2))
-    assert run.surplus(run.happen(SurplusArrived("bern", Standing.REPEATED))) == []
+    assert run.surplus(run.happen(UncountedUpdateArrived("bern", UpdateStatus.REPEATED))) == []
     ended = run.round(3)
     assert run.surplus(ended) == [(3, "bern", "repeated", 3)]
     assert [item.kind for item in ended if isinstance(item, Announce)][-1] == Notice.EXPERIMENT_ENDED

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from openfl_like.pki.administration import issue_credentials
 from openfl_like.pki.authority import create_authorities, load_trust
-from openfl_like.pki.enrol import issue_credentials
 from openfl_like.pki.files import Credentials, Trust
 from openfl_like.pki.roles import EXPERIMENT_ROLES, Identity, Role
 

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from openfl_like.pki.files import Credentials
-from openfl_like.pki.lifetime import Life, warnings
+from openfl_like.pki.lifetime import ValidityPeriod, warnings
 from openfl_like.pki.roles import Role
 
 DAY = timedelta(days=1)
@@ -13,7 +13,7 @@ DAY = timedelta(days=1)
 def test_it_is_renewed_at_half_of_its_life_a_tenth_earlier_or_later(
     issued: Callable[..., Credentials], now: datetime
 ) -> None:
-    life = Life.of(issued(Role.ENVOY, days=30).chain)
+    life = ValidityPeriod.of(issued(Role.ENVOY, days=30).chain)
     assert (life.begin, life.length) == (now, 30 * DAY)
     assert life.renewal(0.0) == now + 12 * DAY
     assert life.renewal(0.5) == now + 15 * DAY
@@ -31,7 +31,7 @@ def test_it_is_renewed_at_half_of_its_life_a_tenth_earlier_or_later(
 def test_it_is_warned_of_in_steps_but_not_before_it_could_have_been_renewed(
     issued: Callable[..., Credentials], now: datetime, days: float, left: float, step: int | None
 ) -> None:
-    life = Life.of(issued(Role.ENVOY, days=days).chain)
+    life = ValidityPeriod.of(issued(Role.ENVOY, days=days).chain)
     assert life.days_to_warn(now + (days - left) * DAY) == step
 
 

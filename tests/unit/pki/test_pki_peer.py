@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from openfl_like.errors import CertificateExpiredError, CredentialError, UnauthenticatedError
 from openfl_like.pki import peer
+from openfl_like.pki.administration import issue_credentials
 from openfl_like.pki.authority import Authority, create_authorities
-from openfl_like.pki.enrol import issue_credentials
 from openfl_like.pki.files import Credentials, Trust
 from openfl_like.pki.peer import PeerVerifier, verify_peer
 from openfl_like.pki.roles import Identity, Role

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openfl_like.errors import CredentialError, RevokedError, UnauthenticatedError
+from openfl_like.pki.administration import issue_credentials, published, revoke
 from openfl_like.pki.authority import Authority, create_authorities, load_trust, new_key_and_csr
 from openfl_like.pki.certificate import AuthorityKind, list_number, parse_certificate
-from openfl_like.pki.enrol import issue_credentials, published, revoke
 from openfl_like.pki.files import Credentials, Trust
 from openfl_like.pki.ledger import Ledger
 from openfl_like.pki.peer import PeerVerifier

@@ -8,8 +8,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from openfl_like.errors import CertificateExpiredError, CredentialError, UnauthenticatedError
+from openfl_like.pki.administration import issue_credentials
 from openfl_like.pki.authority import create_authorities
-from openfl_like.pki.enrol import issue_credentials
 from openfl_like.pki.files import Credentials, Trust
 from openfl_like.pki.roles import Identity, Role
 from openfl_like.pki.signing import sign, verify_signature

@@ -15,11 +15,11 @@ from openfl_like.errors import ExperimentFailedError
 from openfl_like.federation.parties import LogLines
 from openfl_like.processes import watchdog as vigil
 from openfl_like.processes.child import Child, clean_environment, describe_exit, fx_command, spawn
-from openfl_like.processes.ownership import end_marked, end_noted, mark_of, note_processes
+from openfl_like.processes.ownership import kill_listed, kill_owned, note_processes, owner_tag
 from openfl_like.processes.standby import Standby
 from openfl_like.services.director.aggregator_process import AggregatorProcess
 from openfl_like.services.logs import sender as log_sender
-from openfl_like.services.logs.rate_limit import Bucket, Kept, Metered, Outlet, Rate
+from openfl_like.services.logs.rate_limit import LineFilter, Rate, RateLimited, TokenBucket, Withheld
 from openfl_like.services.logs.sender import LOG_LINE_LIMIT, LogRoute, LogSender
 
 
@@ -81,13 +81,13 @@ async def test_what_belongs_to_a_directory_is_ended_whoever_its_parent_is(tmp_pa
         "    os._exit(0)\n"
         "os.wait()\n"
     )
-    environment = clean_environment(mark_of(tmp_path / "e1" / "run"))
+    environment = clean_environment(owner_tag(tmp_path / "e1" / "run"))
     child = await spawn([sys.executable, "-c", script], environment=environment)
     stray = int(await child.line())
     await child.stop()
     assert psutil.pid_exists(stray)
-    assert end_marked(tmp_path / "e2") == []
-    assert end_marked(tmp_path / "e1") == [stray]
+    assert kill_owned(tmp_path / "e2") == []
+    assert kill_owned(tmp_path / "e1") == [stray]
     _, alive = psutil.wait_procs([psutil.Process(stray)] if psutil.pid_exists(stray) else [], timeout=5)
     assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
 
@@ -113,15 +113,15 @@ async def test_a_child_at_hand_that_has_died_is_replaced_and_the_last_one_is_end
     await child.stop()
     standby.prepare()
     assert standby._spare is not None
-    spare = await standby._spare
+    recyclable = await standby._spare
     await standby.close()
-    assert spare.process.returncode in {-signal.SIGTERM, -signal.SIGKILL}
+    assert recyclable.process.returncode in {-signal.SIGTERM, -signal.SIGKILL}
 
 
 class Lines:
     """A log sender and what it sent."""
 
-    def __init__(self, path: Path, outlet: Outlet | None = None) -> None:
+    def __init__(self, path: Path, outlet: LineFilter | None = None) -> None:
         self.path = path
         self.sent: asyncio.Queue[LogLines] = asyncio.Queue()
         self.sender = LogSender(LogRoute("e1", "bern", self.sent.put_nowait, outlet), path)
@@ -162,7 +162,7 @@ async def test_a_line_without_end_is_cut(lines: Lines) -> None:
 
 
 async def test_lines_that_do_not_go_out_stay_here_and_are_counted_at_the_end(lines: Lines, tmp_path: Path) -> None:
-    metered = Lines(tmp_path / "metered.log", Metered(Bucket(Rate(1.0, 1e6, 2.0), clock=lambda: 0.0)))
+    metered = Lines(tmp_path / "metered.log", RateLimited(TokenBucket(Rate(1.0, 1e6, 2.0), clock=lambda: 0.0)))
     for text in ("a", "b", "c", "d"):
         metered.sender.add(text)
     metered.sender.flush()
@@ -170,7 +170,7 @@ async def test_lines_that_do_not_go_out_stay_here_and_are_counted_at_the_end(lin
     assert [metered.sent.get_nowait().lines for _ in range(2)] == [
         ("a", "b"), ("(2 lines are missing here: more than 1 lines or 976.562 KiB a second were written)",),
     ]  # fmt: skip
-    kept = Lines(tmp_path / "kept.log", Kept("bern"))
+    kept = Lines(tmp_path / "kept.log", Withheld("bern"))
     for text in ("secret", "more"):
         kept.sender.add(text)
         kept.sender.flush()
@@ -239,7 +239,7 @@ async def test_a_frozen_child_is_killed_and_its_processes_are_noted(
     monkeypatch.setattr(vigil, "FROZEN_S", 0.06)
     child = await spawn([sys.executable, "-c", "import signal; signal.pause()"])
     child.process.send_signal(signal.SIGSTOP)
-    await asyncio.wait_for(vigil.keep_vigil(child, tmp_path / "processes"), 10)
+    await asyncio.wait_for(vigil.watch_child(child, tmp_path / "processes"), 10)
     assert child.frozen
     assert await child.wait() == -signal.SIGKILL
     assert str(child.process.pid) in (tmp_path / "processes").read_text().split()
@@ -251,8 +251,8 @@ async def test_only_the_process_that_was_noted_is_ended(tmp_path: Path) -> None:
     note_processes(notes, [child.process.pid])
     noted = notes.read_text()
     notes.write_text(noted.replace(noted.split()[-1], "7"))
-    assert end_noted(notes) == []  # another one has had this number
+    assert kill_listed(notes) == []  # another one has had this number
     notes.write_text(f"{noted}123")  # the last line was not written to its end
-    assert end_noted(notes) == [child.process.pid]
+    assert kill_listed(notes) == [child.process.pid]
     assert await child.wait() == -signal.SIGKILL
-    assert end_noted(notes) == []
+    assert kill_listed(notes) == []

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from openfl_like.errors import ConflictError
-from openfl_like.processes.ownership import MARK, mark_of
+from openfl_like.processes.ownership import MARK, owner_tag
 from openfl_like.processes.restarts import PAUSES_S, Restarts
 from openfl_like.services.director import aggregator_process
 from openfl_like.services.director.aggregator_process import Address
@@ -77,4 +77,4 @@ def test_a_note_that_cannot_be_read_is_none(tmp_path: Path, ports: Ports) -> Non
 
 def test_a_mark_is_an_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert mark_of(Path("run")) == {MARK: str(tmp_path.resolve() / "run")}
+    assert owner_tag(Path("run")) == {MARK: str(tmp_path.resolve() / "run")}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from openfl_like.plan.schema import Plan
-from openfl_like.runtimes.models import ModelShelf
+from openfl_like.runtimes.models import ModelRepository
 from openfl_like.store.files import ExperimentFiles
 
 
@@ -34,5 +34,5 @@ def files(tmp_path: Path) -> ExperimentFiles:
 
 
 @pytest.fixture
-def shelf(plan_with: Callable[..., Plan], files: ExperimentFiles) -> ModelShelf:
-    return ModelShelf(plan_with(), files)
+def repository(plan_with: Callable[..., Plan], files: ExperimentFiles) -> ModelRepository:
+    return ModelRepository(plan_with(), files)

@@ -15,8 +15,8 @@ from openfl_like.federation.task import Phase
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes import loop
 from openfl_like.runtimes.local import LocalRuntime
-from openfl_like.runtimes.loop import Clock, Drive, Record, SystemClock
-from openfl_like.runtimes.models import ModelShelf
+from openfl_like.runtimes.loop import Clock, ExperimentLoop, Record, SystemClock
+from openfl_like.runtimes.models import ModelRepository
 from openfl_like.store.experiment import Commit, ExperimentStore
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.testing.clock import FakeClock
@@ -58,21 +58,23 @@ class Run:
 
     def __init__(self, plan: Plan, store: ExperimentStore, directory: Path, clock: Clock | None = None) -> None:
         self.store = store
-        self.shelf = ModelShelf(plan, ExperimentFiles(directory))
+        self.repository = ModelRepository(plan, ExperimentFiles(directory))
         self.told: list[EventRecord] = []
         self.clock = clock or FakeClock()
         self._plan = plan
 
-    def drive(self, performers: Mapping[str, FakePerformer]) -> Drive:
+    def drive(self, performers: Mapping[str, FakePerformer]) -> ExperimentLoop:
         snapshot = self.store.snapshot()
         names = tuple(sorted(performers))
         versions = [item.version for item in self.store.versions()]
         experiment = (
             Experiment.restore(self._plan, snapshot, versions) if snapshot else Experiment("e1", self._plan, names)
         )
-        self.runtime = LocalRuntime(performers, self.shelf)
+        self.runtime = LocalRuntime(performers, self.repository)
         self.ended = Outcome(experiment.status, experiment.reason) if experiment.status.ended else None
-        return Drive(experiment, self.runtime, Record(self.store, self.shelf, self.told.extend), self.clock)
+        return ExperimentLoop(
+            experiment, self.runtime, Record(self.store, self.repository, self.told.extend), self.clock
+        )
 
     async def to_its_end(self, performers: Mapping[str, FakePerformer]) -> Outcome:
         drive = self.drive(performers)
@@ -183,7 +185,7 @@ async def test_a_site_whose_process_fails_otherwise_ends_the_wait_for_it(run: Ru
 
 @pytest.mark.parametrize("step", ["aggregate", "publish", "commit"])
 async def test_a_full_disk_is_waited_for(run: Run, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    owner = run.store if step == "commit" else run.shelf
+    owner = run.store if step == "commit" else run.repository
     real: Callable[[object], object] = getattr(owner, step)
     failures: list[Exception] = [OSError(errno.ENOSPC, "No space left on device"), StorageError("no room")] * 2
 
@@ -205,7 +207,7 @@ async def test_a_defect_in_a_step_ends_the_experiment_and_is_logged(
     def broken(_: ValidateUpdates) -> dict[str, str]:
         raise RuntimeError("what nobody thought of")
 
-    monkeypatch.setattr(run.shelf, "validate", broken)
+    monkeypatch.setattr(run.repository, "validate", broken)
     outcome = await run.to_its_end(sites_of(*SITES))
     assert outcome.status is Status.FAILED
     assert "RuntimeError: what nobody thought of" in outcome.reason

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from openfl_like.errors import ConflictError, RoundClosedError, UnreachableError, UpdateRefusedError
-from openfl_like.federation.deliveries import Deliveries, Receipt, Standing
+from openfl_like.federation.deliveries import Deliveries, Receipt, UpdateStatus
 from openfl_like.federation.events import (
     CollaboratorJoined,
     CollaboratorLeft,
@@ -16,8 +16,8 @@ from openfl_like.federation.events import (
     FinishExperiment,
     SendAssignment,
     Status,
-    SurplusArrived,
     TaskFailed,
+    UncountedUpdateArrived,
     UpdateCommitted,
     WithdrawAssignment,
 )
@@ -95,7 +95,7 @@ async def test_a_withdrawal_closes_the_assignment(aggregator: Aggregator) -> Non
     assert await bern.instruction() == Withdrawal(1, Phase.TRAIN, "the deadline passed")
     with pytest.raises(RoundClosedError, match="round 1 does not wait for an update of 'bern'"):
         aggregator.runtime.expects(TRAINED)
-    assert await aggregator.next() == SurplusArrived("bern", Standing.LATE)
+    assert await aggregator.next() == UncountedUpdateArrived("bern", UpdateStatus.LATE)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ async def test_only_what_was_asked_for_is_expected(aggregator: Aggregator, offer
     await aggregator.runtime.perform(SendAssignment(TRAIN))
     with pytest.raises(RoundClosedError):
         aggregator.runtime.expects(offered)
-    assert await aggregator.next() == SurplusArrived(offered.collaborator, Standing.UNASKED)
+    assert await aggregator.next() == UncountedUpdateArrived(offered.collaborator, UpdateStatus.UNASKED)
 
 
 async def test_an_update_counts_once(aggregator: Aggregator) -> None:
@@ -119,7 +119,7 @@ async def test_an_update_counts_once(aggregator: Aggregator) -> None:
     aggregator.runtime.committed(TRAINED)
     assert await aggregator.next() == UpdateCommitted(TRAINED)
     assert aggregator.runtime.expects(TRAINED) is None
-    assert await aggregator.next() == SurplusArrived("bern", Standing.REPEATED)
+    assert await aggregator.next() == UncountedUpdateArrived("bern", UpdateStatus.REPEATED)
 
 
 async def test_another_update_for_a_filled_slot_is_refused(aggregator: Aggregator) -> None:
@@ -130,7 +130,7 @@ async def test_another_update_for_a_filled_slot_is_refused(aggregator: Aggregato
         aggregator.runtime.expects(replace(TRAINED, digest="dd"))
     assert [await aggregator.next() for _ in range(2)] == [
         UpdateCommitted(TRAINED),
-        SurplusArrived("bern", Standing.CONFLICTING),
+        UncountedUpdateArrived("bern", UpdateStatus.CONFLICTING),
     ]
 
 
@@ -147,9 +147,9 @@ async def test_an_evaluation_is_reported(aggregator: Aggregator) -> None:
     bern.report(EVALUATED)
     assert await aggregator.next() == UpdateCommitted(EVALUATED)
     bern.report(EVALUATED)
-    assert await aggregator.next() == SurplusArrived("bern", Standing.REPEATED)
+    assert await aggregator.next() == UncountedUpdateArrived("bern", UpdateStatus.REPEATED)
     bern.report(replace(EVALUATED, round=7))
-    assert await aggregator.next() == SurplusArrived("bern", Standing.UNASKED)
+    assert await aggregator.next() == UncountedUpdateArrived("bern", UpdateStatus.UNASKED)
 
 
 async def test_a_model_cannot_be_reported_without_its_bytes(aggregator: Aggregator) -> None:

@@ -12,38 +12,38 @@ from openfl_like.errors import ConflictError, NotFoundError, UpdateRefusedError
 from openfl_like.federation.events import Aggregate, ModelVersion, ValidateUpdates
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.plan.schema import Plan
-from openfl_like.runtimes.models import QUICK_BYTES, ModelShelf, describe, in_threads
+from openfl_like.runtimes.models import QUICK_BYTES, ModelRepository, describe, in_threads
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.tensors.container import write_tensors
 from openfl_like.tensors.manifest import file_digest
 from openfl_like.testing.performers import FakePerformer, read_vector
 
 
-def update_of(shelf: ModelShelf, name: str, value: float, num_samples: int = 1) -> Update:
+def update_of(repository: ModelRepository, name: str, value: float, num_samples: int = 1) -> Update:
     job = Assignment(1, Phase.TRAIN, name, (), "", 0)
     performer = FakePerformer(step=value, num_samples=num_samples)
-    return performer.perform(job, None, shelf.spool_path(job))
+    return performer.perform(job, None, repository.spool_path(job))
 
 
-def test_updates_become_the_model_of_the_round(shelf: ModelShelf, files: ExperimentFiles) -> None:
-    updates = update_of(shelf, "bern", 1.0), update_of(shelf, "zurich", 4.0, num_samples=2)
-    digest = shelf.aggregate(Aggregate(1, updates))
-    assert shelf.path(digest) == files.model(1)
+def test_updates_become_the_model_of_the_round(repository: ModelRepository, files: ExperimentFiles) -> None:
+    updates = update_of(repository, "bern", 1.0), update_of(repository, "zurich", 4.0, num_samples=2)
+    digest = repository.aggregate(Aggregate(1, updates))
+    assert repository.path(digest) == files.model(1)
     assert file_digest(files.model(1)) == digest
     assert read_vector(files.model(1)).tolist() == [3.0] * 4
-    shelf.publish(ModelVersion(1, digest))
-    assert shelf.manifest(digest).digest == digest
+    repository.publish(ModelVersion(1, digest))
+    assert repository.manifest(digest).digest == digest
 
 
 def test_the_initial_model_is_copied_whatever_the_rule(plan_with: Callable[..., Plan], files: ExperimentFiles) -> None:
     rule = {"template": "trimmed_mean", "settings": {"fraction": 0.25}}
-    shelf = ModelShelf(plan_with(aggregation=rule), files)
-    first = update_of(shelf, "bern", 1.0)
-    assert shelf.aggregate(Aggregate(0, (first,))) == file_digest(shelf.spool_path(first))
+    repository = ModelRepository(plan_with(aggregation=rule), files)
+    first = update_of(repository, "bern", 1.0)
+    assert repository.aggregate(Aggregate(0, (first,))) == file_digest(repository.spool_path(first))
     with pytest.raises(UpdateRefusedError, match=r"of 1 updates the fraction 0\.25 is less than one"):
-        shelf.aggregate(Aggregate(1, (first,)))
-    four = [update_of(shelf, name, value) for name, value in {"a": 1.0, "b": 2.0, "c": 4.0, "d": 999.0}.items()]
-    shelf.aggregate(Aggregate(1, tuple(four)))
+        repository.aggregate(Aggregate(1, (first,)))
+    four = [update_of(repository, name, value) for name, value in {"a": 1.0, "b": 2.0, "c": 4.0, "d": 999.0}.items()]
+    repository.aggregate(Aggregate(1, tuple(four)))
     assert read_vector(files.model(1)).tolist() == [3.0] * 4
 
 
@@ -70,79 +70,85 @@ def test_what_one_of_a_crew_raises_is_raised(monkeypatch: pytest.MonkeyPatch) ->
         in_threads(work, 3)
 
 
-def test_a_step_is_quick_when_its_models_are_known_and_small_together(shelf: ModelShelf) -> None:
-    first = update_of(shelf, "bern", 1.0)
-    assert not shelf.quick(Aggregate(0, (first,))), "nobody knows how large it is"
-    base = shelf.aggregate(Aggregate(0, (first,)))
-    manifest = shelf.known(base)
+def test_a_step_is_quick_when_its_models_are_known_and_small_together(repository: ModelRepository) -> None:
+    first = update_of(repository, "bern", 1.0)
+    assert not repository.quick(Aggregate(0, (first,))), "nobody knows how large it is"
+    base = repository.aggregate(Aggregate(0, (first,)))
+    manifest = repository.known(base)
     assert manifest is not None
     enough = QUICK_BYTES // manifest.total_bytes
-    assert shelf.quick(Aggregate(1, (first,) * (enough - 1), base))
-    assert not shelf.quick(Aggregate(1, (first,) * enough, base))
+    assert repository.quick(Aggregate(1, (first,) * (enough - 1), base))
+    assert not repository.quick(Aggregate(1, (first,) * enough, base))
 
 
-def test_a_validation_is_quick_when_every_one_of_these_updates_was_looked_at(shelf: ModelShelf) -> None:
-    bern, zurich = update_of(shelf, "bern", 1.0), update_of(shelf, "zurich", np.nan)
-    shelf.inspect(bern, "")
-    assert not shelf.quick(ValidateUpdates(1, "", (bern, zurich)))
-    shelf.inspect(zurich, "")
-    assert shelf.quick(ValidateUpdates(1, "", (bern, zurich)))
-    assert not shelf.quick(ValidateUpdates(1, "", (bern, replace(zurich, digest="ab" * 32))))
-    shelf.spool_path(bern).unlink()
-    assert shelf.validate(ValidateUpdates(1, "", (bern, zurich))).keys() == {"zurich"}
-    assert not shelf.quick(ValidateUpdates(1, "", (bern, zurich))), "a verdict is given once"
+def test_a_validation_is_quick_when_every_one_of_these_updates_was_looked_at(repository: ModelRepository) -> None:
+    bern, zurich = update_of(repository, "bern", 1.0), update_of(repository, "zurich", np.nan)
+    repository.inspect(bern, "")
+    assert not repository.quick(ValidateUpdates(1, "", (bern, zurich)))
+    repository.inspect(zurich, "")
+    assert repository.quick(ValidateUpdates(1, "", (bern, zurich)))
+    assert not repository.quick(ValidateUpdates(1, "", (bern, replace(zurich, digest="ab" * 32))))
+    repository.spool_path(bern).unlink()
+    assert repository.validate(ValidateUpdates(1, "", (bern, zurich))).keys() == {"zurich"}
+    assert not repository.quick(ValidateUpdates(1, "", (bern, zurich))), "a verdict is given once"
 
 
-def test_only_bad_updates_are_named(shelf: ModelShelf, files: ExperimentFiles) -> None:
+def test_only_bad_updates_are_named(repository: ModelRepository, files: ExperimentFiles) -> None:
     write_tensors(files.model(0), {"weights": np.zeros(4, np.float32)})
-    shelf.put(file_digest(files.model(0)), 0)
-    good, bad, gone = update_of(shelf, "bern", 1.0), update_of(shelf, "zurich", np.nan), update_of(shelf, "ost", 1.0)
-    shelf.spool_path(gone).unlink()
-    problems = shelf.validate(ValidateUpdates(1, file_digest(files.model(0)), (good, bad, gone)))
+    repository.put(file_digest(files.model(0)), 0)
+    good, bad, gone = (
+        update_of(repository, "bern", 1.0),
+        update_of(repository, "zurich", np.nan),
+        update_of(repository, "ost", 1.0),
+    )
+    repository.spool_path(gone).unlink()
+    problems = repository.validate(ValidateUpdates(1, file_digest(files.model(0)), (good, bad, gone)))
     assert problems.keys() == {"zurich", "ost"}
     assert "not finite" in problems["zurich"]
 
 
-def test_the_initial_model_has_no_base(shelf: ModelShelf) -> None:
-    assert shelf.validate(ValidateUpdates(0, "", (update_of(shelf, "bern", 1.0),))) == {}
+def test_the_initial_model_has_no_base(repository: ModelRepository) -> None:
+    assert repository.validate(ValidateUpdates(0, "", (update_of(repository, "bern", 1.0),))) == {}
 
 
-def test_an_unchanged_model_is_published_again_under_its_new_round(shelf: ModelShelf, files: ExperimentFiles) -> None:
+def test_an_unchanged_model_is_published_again_under_its_new_round(
+    repository: ModelRepository, files: ExperimentFiles
+) -> None:
     files.model(1).write_bytes(b"model")
-    shelf.put("aa", 1)
-    shelf.publish(ModelVersion(2, "aa"))
-    assert shelf.path("aa") == files.model(2)
+    repository.put("aa", 1)
+    repository.publish(ModelVersion(2, "aa"))
+    assert repository.path("aa") == files.model(2)
     assert files.model(2).read_bytes() == b"model"
 
 
-def test_an_unknown_model(shelf: ModelShelf) -> None:
+def test_an_unknown_model(repository: ModelRepository) -> None:
     with pytest.raises(NotFoundError, match=r"there is no model ffffffffffff$"):
-        shelf.path("f" * 64)
+        repository.path("f" * 64)
 
 
 def test_a_model_that_a_former_process_made_is_recognised(
-    plan_with: Callable[..., Plan], shelf: ModelShelf, files: ExperimentFiles
+    plan_with: Callable[..., Plan], repository: ModelRepository, files: ExperimentFiles
 ) -> None:
-    digest = shelf.aggregate(Aggregate(3, (update_of(shelf, "bern", 1.0),)))
-    later = ModelShelf(plan_with(), files)
+    digest = repository.aggregate(Aggregate(3, (update_of(repository, "bern", 1.0),)))
+    later = ModelRepository(plan_with(), files)
     assert later.path(digest) == files.model(3)
     later.publish(ModelVersion(3, digest))
 
 
 def test_the_newest_and_the_best_are_kept(plan_with: Callable[..., Plan], files: ExperimentFiles) -> None:
-    shelf = ModelShelf(plan_with(model_store={"keep": {"last": 2}}), files)
+    repository = ModelRepository(plan_with(model_store={"keep": {"last": 2}}), files)
     versions = [ModelVersion(number, f"d{number}", best=number in {0, 1}) for number in range(5)]
     for version in versions:
         files.model(version.round).write_bytes(version.digest.encode())
-        shelf.put(version.digest, version.round)
+        repository.put(version.digest, version.round)
     spooled = [files.update(number, Phase.TRAIN, "bern") for number in (4, 5)]
     for path in spooled:
         path.touch()
-    shelf.tidy(versions)
+    repository.tidy(versions)
     assert sorted(files.models()) == [1, 3, 4]
     assert [path.exists() for path in spooled] == [False, True]
     with pytest.raises(NotFoundError):
-        shelf.path("d2")
+        repository.path("d2")
 
 
 def test_what_a_failure_is_called(caplog: pytest.LogCaptureFixture) -> None:
@@ -153,29 +159,33 @@ def test_what_a_failure_is_called(caplog: pytest.LogCaptureFixture) -> None:
     assert "a step of the round failed" in caplog.text
 
 
-def test_the_paths_of_updates_say_whose_they_are(shelf: ModelShelf, tmp_path: Path) -> None:
+def test_the_paths_of_updates_say_whose_they_are(repository: ModelRepository, tmp_path: Path) -> None:
     job = Assignment(2, Phase.TRAIN, "bern", (), "", 0)
     update = Update(2, Phase.TRAIN, "bern", "aa", 1)
-    assert shelf.spool_path(job) == shelf.spool_path(update) == tmp_path / "spool" / "0002-train-bern.safetensors"
+    assert (
+        repository.spool_path(job)
+        == repository.spool_path(update)
+        == tmp_path / "spool" / "0002-train-bern.safetensors"
+    )
 
 
 @pytest.fixture
-def compressing(plan_with: Callable[..., Plan], files: ExperimentFiles) -> ModelShelf:
+def compressing(plan_with: Callable[..., Plan], files: ExperimentFiles) -> ModelRepository:
     parts = {"template": "top_k", "settings": {"fraction": 0.5}}
-    shelf = ModelShelf(plan_with(compression_pipeline=parts), files)
+    repository = ModelRepository(plan_with(compression_pipeline=parts), files)
     write_tensors(files.model(0), {"weights": np.full(4, 10, np.float32)})
-    shelf.put(file_digest(files.model(0)), 0)
-    return shelf
+    repository.put(file_digest(files.model(0)), 0)
+    return repository
 
 
-def encoded(shelf: ModelShelf, name: str, places: list[int], values: list[float]) -> Update:
+def encoded(repository: ModelRepository, name: str, places: list[int], values: list[float]) -> Update:
     job = Assignment(1, Phase.TRAIN, name, (), "", 0)
     parts = {"weights#index": np.array(places, np.uint32), "weights#value": np.array(values, np.float32)}
-    write_tensors(shelf.spool_path(job), parts)
+    write_tensors(repository.spool_path(job), parts)
     return Update(1, Phase.TRAIN, name, "aa", 1)
 
 
-def test_compressed_updates_are_added_to_the_global_model(compressing: ModelShelf, files: ExperimentFiles) -> None:
+def test_compressed_updates_are_added_to_the_global_model(compressing: ModelRepository, files: ExperimentFiles) -> None:
     base = file_digest(files.model(0))
     updates = encoded(compressing, "bern", [0, 2], [1, 2]), encoded(compressing, "zurich", [2, 3], [2, -8])
     assert compressing.validate(ValidateUpdates(1, base, updates)) == {}
@@ -197,7 +207,7 @@ def test_compressed_updates_are_added_to_the_global_model(compressing: ModelShel
     ],
 )
 def test_an_update_that_is_badly_compressed_is_refused(
-    compressing: ModelShelf, files: ExperimentFiles, places: list[int], values: list[float], problem: str
+    compressing: ModelRepository, files: ExperimentFiles, places: list[int], values: list[float], problem: str
 ) -> None:
     bad, good = encoded(compressing, "bern", places, values), encoded(compressing, "zurich", [0, 1], [1, 1])
     problems = compressing.validate(ValidateUpdates(1, file_digest(files.model(0)), (bad, good)))
@@ -205,13 +215,13 @@ def test_an_update_that_is_badly_compressed_is_refused(
     assert problem in problems["bern"]
 
 
-def test_a_whole_model_is_no_compressed_update(compressing: ModelShelf, files: ExperimentFiles) -> None:
+def test_a_whole_model_is_no_compressed_update(compressing: ModelRepository, files: ExperimentFiles) -> None:
     base = file_digest(files.model(0))
     problems = compressing.validate(ValidateUpdates(1, base, (update_of(compressing, "bern", 1.0),)))
     assert "missing: weights#index, weights#value; unexpected: weights" in problems["bern"]
 
 
-def test_the_initial_model_is_a_whole_one(compressing: ModelShelf) -> None:
+def test_the_initial_model_is_a_whole_one(compressing: ModelRepository) -> None:
     path = compressing.spool_path(Assignment(0, Phase.INITIALISE, "bern", (), "", 0))
     write_tensors(path, {"weights": np.ones(4, np.float32)})
     update = Update(0, Phase.INITIALISE, "bern", file_digest(path), 1)

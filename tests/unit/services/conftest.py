@@ -10,7 +10,7 @@ import pytest
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.roles import Role
 from openfl_like.testing.certificates import ThrowAwayFederation
-from openfl_like.testing.faults.checkpoint_moves import Here
+from openfl_like.testing.faults.checkpoint_moves import OfflineDirector
 
 Head = dict[str, Any]
 
@@ -25,11 +25,11 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Credential
 
 
 @pytest.fixture
-def director(tmp_path: Path, keys: dict[str, tuple[Credentials, Credentials]]) -> Callable[[str], Here]:
-    def make(name: str) -> Here:
+def director(tmp_path: Path, keys: dict[str, tuple[Credentials, Credentials]]) -> Callable[[str], OfflineDirector]:
+    def make(name: str) -> OfflineDirector:
         state = tmp_path / name
         (state / "incoming").mkdir(parents=True)
-        return Here(state, *keys[name])
+        return OfflineDirector(state, *keys[name])
 
     return make
 
@@ -39,11 +39,11 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory, keys: dict[str, tuple[C
     """An experiment that was cancelled after its second round."""
     directory = tmp_path_factory.mktemp("exported")
     (directory / "incoming").mkdir()
-    here = Here(directory, *keys["here"])
+    here = OfflineDirector(directory, *keys["here"])
     asyncio.run(here.run(cancel_after=2))
     return asyncio.run(here.export(directory / "checkpoint.tar"))
 
 
 @pytest.fixture
-def origin(checkpoint: Path, keys: dict[str, tuple[Credentials, Credentials]]) -> Here:
-    return Here(checkpoint.parent, *keys["here"])
+def origin(checkpoint: Path, keys: dict[str, tuple[Credentials, Credentials]]) -> OfflineDirector:
+    return OfflineDirector(checkpoint.parent, *keys["here"])

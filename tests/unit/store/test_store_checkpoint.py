@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from openfl_like.errors import BundleError
 from openfl_like.plan.archive import END, header_of
 from openfl_like.store.checkpoint import HEAD, read_checkpoint
-from openfl_like.testing.faults.checkpoint_moves import Here
+from openfl_like.testing.faults.checkpoint_moves import OfflineDirector
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    here = Here.founded(tmp_path_factory.mktemp("here"), "here")
+    here = OfflineDirector.founded(tmp_path_factory.mktemp("here"), "here")
     asyncio.run(here.run(cancel_after=2))
     return asyncio.run(here.export(here.state / "checkpoint.tar"))
 

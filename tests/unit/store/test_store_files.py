@@ -52,26 +52,26 @@ def test_only_the_spool_of_the_round_is_cleared(files: ExperimentFiles) -> None:
 
 
 def test_a_spare_keeps_its_own_manifest(tmp_path: Path) -> None:
-    first, second, spare = tmp_path / "first", tmp_path / "second", tmp_path / "spare"
+    first, second, recyclable = tmp_path / "first", tmp_path / "second", tmp_path / "spare"
     first.write_bytes(b"1")
     manifest_path(first).write_bytes(b"of the first")
-    retire(first, spare)
-    assert (spare.read_bytes(), manifest_path(spare).read_bytes()) == (b"1", b"of the first")
+    retire(first, recyclable)
+    assert (recyclable.read_bytes(), manifest_path(recyclable).read_bytes()) == (b"1", b"of the first")
     second.write_bytes(b"2")
-    retire(second, spare)
-    assert spare.read_bytes() == b"2"
-    assert not manifest_path(spare).exists(), "that of another file would be a lie"
-    retire(tmp_path / "none", spare)
-    assert spare.exists()
+    retire(second, recyclable)
+    assert recyclable.read_bytes() == b"2"
+    assert not manifest_path(recyclable).exists(), "that of another file would be a lie"
+    retire(tmp_path / "none", recyclable)
+    assert recyclable.exists()
 
 
 def test_a_file_with_another_name_is_no_spare(tmp_path: Path) -> None:
-    path, spare = tmp_path / "model", tmp_path / "spare"
+    path, recyclable = tmp_path / "model", tmp_path / "spare"
     path.write_bytes(b"1")
     (tmp_path / "other").hardlink_to(path)
-    retire(path, spare)
+    retire(path, recyclable)
     assert not path.exists()
-    assert not spare.exists()
+    assert not recyclable.exists()
 
 
 def test_only_the_named_rounds_are_kept(files: ExperimentFiles) -> None:

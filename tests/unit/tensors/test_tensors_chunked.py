@@ -18,16 +18,16 @@ MODELS = st.lists(st.tuples(NAMES, st.integers(0, 300)), max_size=8)
 
 
 def fill(writer: ChunkedWriter, tensors: dict[str, Array], index: int) -> None:
-    stretch = np.full(writer.stretch_bytes, 255, np.uint8)
+    span = np.full(writer.span_bytes, 255, np.uint8)
     for piece in writer.pieces(index):
-        piece.view(stretch)[:] = tensors[piece.spec.name].reshape(-1)[piece.start : piece.stop]
-    writer.put(index, stretch)
+        piece.view(span)[:] = tensors[piece.spec.name].reshape(-1)[piece.start : piece.stop]
+    writer.put(index, span)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None, derandomize=True)
 @given(MODELS, st.integers(1, 40), st.sampled_from([1, 512]), st.randoms(use_true_random=False))
 def test_any_model_in_any_order(
-    tmp_path: Path, model: list[tuple[str, int]], width: int, stretch: int, order: object
+    tmp_path: Path, model: list[tuple[str, int]], width: int, span: int, order: object
 ) -> None:
     random = np.random.default_rng(len(model))
     tensors: dict[str, Array] = {
@@ -35,7 +35,7 @@ def test_any_model_in_any_order(
     }
     write_tensors(tmp_path / "whole", tensors, sync=False)
     with ChunkedWriter(
-        tmp_path / "parts", schema_of(tensors), chunk_bytes=8 * width, stretch_bytes=stretch, sync=False
+        tmp_path / "parts", schema_of(tensors), chunk_bytes=8 * width, span_bytes=span, sync=False
     ) as writer:
         indices = list(range(writer.count))
         order.shuffle(indices)  # type: ignore[attr-defined]  # a random.Random

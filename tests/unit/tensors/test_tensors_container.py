@@ -296,23 +296,25 @@ def test_released_parts_take_no_memory_and_can_be_read_again(tmp_path: Path) -> 
 
 
 def test_a_spare_is_overwritten_and_nothing_is_left_beside_the_file(tmp_path: Path) -> None:
-    spare = tmp_path / "spare"
-    spare.write_bytes(b"x" * 10_000)
-    inode = spare.stat().st_ino
+    recyclable = tmp_path / "spare"
+    recyclable.write_bytes(b"x" * 10_000)
+    inode = recyclable.stat().st_ino
     tensors = {"a": np.arange(5.0)}
-    manifest = write_tensors(tmp_path / "m", tensors, sync=False, spare=spare)
+    manifest = write_tensors(tmp_path / "m", tensors, sync=False, recyclable=recyclable)
     assert (tmp_path / "m").stat().st_ino == inode
-    assert manifest == write_tensors(tmp_path / "n", tensors, sync=False, spare=spare), "the spare is gone by now"
+    assert manifest == write_tensors(tmp_path / "n", tensors, sync=False, recyclable=recyclable), (
+        "the spare is gone by now"
+    )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m", "n"]
     assert (tmp_path / "m").read_bytes() == (tmp_path / "n").read_bytes()
 
 
 def test_a_write_that_fails_leaves_neither_file_nor_spare(tmp_path: Path) -> None:
-    spare = tmp_path / "spare"
-    spare.write_bytes(b"x" * 100)
+    recyclable = tmp_path / "spare"
+    recyclable.write_bytes(b"x" * 100)
     with (
         pytest.raises(TensorError, match="not written completely"),
-        TensorWriter(tmp_path / "m", schema_of({"a": np.arange(5.0)}), spare=spare),
+        TensorWriter(tmp_path / "m", schema_of({"a": np.arange(5.0)}), recyclable=recyclable),
     ):
         pass
     assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,7 @@ from openfl_like.errors import (
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.roles import Role
 from openfl_like.testing.certificates import ThrowAwayFederation
-from openfl_like.wire.client import Link, Stream
+from openfl_like.wire.client import Endpoint, Stream
 from openfl_like.wire.status import CODE_KEY
 
 CLOSED = "failed to connect to all addresses; last error: UNAVAILABLE: ipv4:127.0.0.1:1: Socket closed"
@@ -65,8 +65,8 @@ def good(federation: ThrowAwayFederation) -> Credentials:
     return federation.credentials(Role.USER, "alice")
 
 
-def link(credentials: Credentials) -> Link:
-    return Link("director:50050", "director.test.fx", credentials)
+def link(credentials: Credentials) -> Endpoint:
+    return Endpoint("director:50050", "director.test.fx", credentials)
 
 
 async def test_with_a_good_certificate_a_closed_connection_is_an_unreachable_server(good: Credentials) -> None:

@@ -17,7 +17,7 @@ from openfl_like.errors import (
     RevokedError,
     UnauthenticatedError,
 )
-from openfl_like.pki.enrol import revoke
+from openfl_like.pki.administration import revoke
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.peer import PeerVerifier
 from openfl_like.pki.revocation import Revocations

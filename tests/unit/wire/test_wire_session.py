@@ -13,15 +13,15 @@ from openfl_like.federation.ports import (
     AggregatorInstruction,
     CollaboratorReport,
     Dismissal,
-    Landing,
+    FileWithManifest,
     Ready,
-    Stored,
+    UploadTarget,
 )
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.pki.roles import Identity, Role
 from openfl_like.tensors.container import write_tensors
 from openfl_like.tensors.manifest import Manifest, manifest_of
-from openfl_like.wire.aggregator import AggregatorServicer, Participation
+from openfl_like.wire.aggregator import AggregatorServicer, CollaboratorSession
 from openfl_like.wire.server import Call
 
 BERN = Identity("test", Role.COLLABORATOR, "bern", "digits-1")
@@ -65,7 +65,7 @@ class FakeClient:
     async def upload(self, update: Update, _path: Path, _manifest: Manifest) -> None:
         self.uploads.append(update)
 
-    async def download(self, digest: str, _path: Path, _spare: Path) -> None:
+    async def download(self, digest: str, _path: Path, _recyclable: Path) -> None:
         self.downloads.append(digest)
 
 
@@ -103,14 +103,14 @@ class FakePort:
                 listening.cancel()
                 return
 
-    async def model_file(self, _digest: str) -> Stored:
+    async def model_file(self, _digest: str) -> FileWithManifest:
         path = self.directory / "model"
-        return Stored(path, manifest_of(path))
+        return FileWithManifest(path, manifest_of(path))
 
-    async def expect_update(self, update: Update, _manifest: Manifest) -> Landing:
+    async def expect_update(self, update: Update, _manifest: Manifest) -> UploadTarget:
         if self.refusal is not None:
             raise self.refusal
-        return Landing(self.directory / "spool" / update.collaborator, complete=self.complete)
+        return UploadTarget(self.directory / "spool" / update.collaborator, complete=self.complete)
 
     async def commit_update(self, update: Update) -> None:
         self.committing += 1
@@ -129,7 +129,7 @@ class Session:
         self.port = FakePort(directory)
         self.client = FakeClient()
         self.up = up
-        self.collaborator = Participation(self.client, FakeStream(up, down), "bern")  # type: ignore[arg-type] # fakes
+        self.collaborator = CollaboratorSession(self.client, FakeStream(up, down), "bern")  # type: ignore[arg-type] # fakes
         servicer = AggregatorServicer(self.port)  # type: ignore[arg-type] # a fake with the methods that are called
         self._tasks = [
             asyncio.create_task(servicer.participate(Call(BERN, up.receive, down.send))),

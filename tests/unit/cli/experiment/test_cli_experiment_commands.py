@@ -26,7 +26,7 @@ from openfl_like.errors import (
     UsageError,
 )
 from openfl_like.federation.events import ModelVersion, Status
-from openfl_like.federation.history.rounds import Contribution, RoundRecord
+from openfl_like.federation.history.rounds import ContributorShare, RoundRecord
 from openfl_like.federation.parties import (
     DeviceStatistics,
     DirectorStatus,
@@ -110,7 +110,7 @@ class FakeFederation:
         yield self.end
 
     def rounds(self, _: str) -> Iterator[RoundRecord]:
-        parts = {"bern": Contribution(1.0, "b3" * 32)}
+        parts = {"bern": ContributorShare(1.0, "b3" * 32)}
         away = {"zurich": "left: no power"}
         yield RoundRecord(1, "dd", {"accuracy": 0.5}, ("bern", "zurich"), parts, away, ("bern",), away)
         yield RoundRecord(2, "de", {}, ("bern",), parts, {}, (), {"bern": "failed in task 'validate': boom"})

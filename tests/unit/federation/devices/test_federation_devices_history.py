@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openfl_like.federation.devices.history import DAY, GAUGES, RECENT, Trend
+from openfl_like.federation.devices.history import DAY, GAUGES, RECENT, DeviceHistory
 from openfl_like.federation.parties import DeviceStatistics, GpuStatistics
 
 START = 1_800_000_000.0  # the beginning of a slot of both kinds
@@ -27,7 +27,7 @@ STATE = DeviceStatistics(
 
 
 def test_all_that_is_kept_of_a_state() -> None:
-    trend = Trend()
+    trend = DeviceHistory()
     trend.add(START, STATE)
     hour, day = trend.series()
     assert (hour.slot_s, day.slot_s) == (30.0, 300.0)
@@ -47,7 +47,7 @@ def test_all_that_is_kept_of_a_state() -> None:
 
 
 def test_a_slot_is_the_mean_of_what_was_told_in_it() -> None:
-    trend = Trend()
+    trend = DeviceHistory()
     for second, percent in enumerate((10.0, None, 30.0)):
         trend.add(START + second, DeviceStatistics(cpu_percent=percent))
     trend.add(START + 30, DeviceStatistics(load_1m=0.3))
@@ -60,7 +60,7 @@ def test_a_slot_is_the_mean_of_what_was_told_in_it() -> None:
 
 
 def test_what_nobody_tells_is_left_out() -> None:
-    trend = Trend()
+    trend = DeviceHistory()
     assert [series.times for series in trend.series()] == [(), ()]
     trend.add(START, DeviceStatistics(gpus=(GpuStatistics(0, "silent"),)))
     assert [series.values for series in trend.series()] == [{}, {}]
@@ -68,7 +68,7 @@ def test_what_nobody_tells_is_left_out() -> None:
 
 @given(st.lists(st.tuples(st.integers(1, 400), st.floats(0, 100)), max_size=400))
 def test_the_newest_slots_are_kept_in_order(steps: list[tuple[int, float]]) -> None:
-    trend, now, expected = Trend(), START, dict[float, list[float]]()
+    trend, now, expected = DeviceHistory(), START, dict[float, list[float]]()
     for seconds, percent in steps:
         now += seconds
         trend.add(now, DeviceStatistics(cpu_percent=percent))
@@ -82,22 +82,22 @@ def test_the_newest_slots_are_kept_in_order(steps: list[tuple[int, float]]) -> N
 
 
 def test_a_clock_that_is_set_back_loses_nothing() -> None:
-    trend = Trend()
+    trend = DeviceHistory()
     for at in (START, START - 7200, START - 7170, -5.0):
         trend.add(at, DeviceStatistics(cpu_percent=1.0))
     assert trend.series()[0].times == (START, START - 7200, START - 7170, 0.0)
 
 
 def test_it_is_full_one_day_and_then_grows_no_more() -> None:
-    def fill(trend: Trend, start: float) -> None:
+    def fill(trend: DeviceHistory, start: float) -> None:
         for step in range(2 * DAY[1]):
             trend.add(start + step * 300, STATE)
 
-    warm = Trend()
+    warm = DeviceHistory()
     fill(warm, START)
     tracemalloc.start()
     try:
-        trend = Trend()
+        trend = DeviceHistory()
         fill(trend, START)
         once = tracemalloc.get_traced_memory()[0]
         fill(trend, START + 1e6)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from openfl_like.federation.events import Status
-from openfl_like.federation.history.cause import Cause, Verdict, Why, excerpt, explain, split_error
+from openfl_like.federation.history.cause import Cause, Condition, Why, excerpt, explain, split_error
 from openfl_like.federation.parties import EventRecord, ExperimentSummary
 
 TRANSCRIPTS = Path(__file__).parents[3] / "golden" / "transcripts"
@@ -71,8 +71,8 @@ WAITS = {
 }
 
 
-@pytest.mark.parametrize(("verdict", "table"), [(Verdict.FAILED, FAILED), (Verdict.DEGRADED, DEGRADED)])
-def test_the_first_cause_of_every_transcript_that_went_wrong(verdict: Verdict, table: dict[str, str]) -> None:
+@pytest.mark.parametrize(("verdict", "table"), [(Condition.FAILED, FAILED), (Condition.DEGRADED, DEGRADED)])
+def test_the_first_cause_of_every_transcript_that_went_wrong(verdict: Condition, table: dict[str, str]) -> None:
     for name, text in table.items():
         found = why(transcript(name))
         assert (name, found.verdict, str(found.cause)) == (name, verdict, text)
@@ -82,14 +82,14 @@ def test_the_first_cause_of_every_transcript_that_went_wrong(verdict: Verdict, t
 def test_nothing_went_wrong_in_the_others() -> None:
     for name, mended in FINE.items():
         found = why(transcript(name))
-        assert (name, found.verdict, found.cause, found.mended) == (name, Verdict.FINE, None, mended)
+        assert (name, found.verdict, found.cause, found.mended) == (name, Condition.FINE, None, mended)
         assert found.sentence.startswith("nothing went wrong: ")
     for name in CANCELLED:
         found = why(transcript(name))
-        assert (found.verdict, found.sentence) == (Verdict.CANCELLED, "nothing went wrong: cancelled by alice")
+        assert (found.verdict, found.sentence) == (Condition.CANCELLED, "nothing went wrong: cancelled by alice")
     for name, sentence in WAITS.items():
         found = why(transcript(name))
-        assert (name, found.verdict, found.sentence) == (name, Verdict.WAITS, sentence)
+        assert (name, found.verdict, found.sentence) == (name, Condition.WAITS, sentence)
 
 
 def test_every_transcript_has_an_answer() -> None:
@@ -157,7 +157,7 @@ def test_what_it_waits_for(
     status: Status, told: list[tuple[str, dict[str, object]]], sentence: str, names: tuple[str, ...], since: float
 ) -> None:
     found = explain(replace(BASE, status=status), history(*told), ["e-0"])
-    assert (found.verdict, found.sentence, found.waits_for, found.since) == (Verdict.WAITS, sentence, names, since)
+    assert (found.verdict, found.sentence, found.waits_for, found.since) == (Condition.WAITS, sentence, names, since)
     full = explain(replace(BASE, status=status), history(*told), [], ["there is no room on the disk of /var/fx"])
     assert full.sentence == "it waits for the Director: there is no room on the disk of /var/fx"
 

@@ -13,7 +13,7 @@ from openfl_like.federation.events import (
     UpdatesValidated,
 )
 from openfl_like.federation.experiment import Experiment
-from openfl_like.federation.history.rounds import Contribution, RoundRecord, round_records
+from openfl_like.federation.history.rounds import ContributorShare, RoundRecord, round_records
 from openfl_like.federation.parties import EventRecord
 from openfl_like.federation.task import Phase, Update
 from openfl_like.plan.schema import Plan
@@ -66,7 +66,7 @@ def test_every_site_of_a_round_is_accounted_for() -> None:
             "model-1",
             {"accuracy": 0.5},
             ("a", "b", "c"),
-            {"a": Contribution(0.25, "a-1"), "b": Contribution(0.75, "b-1")},
+            {"a": ContributorShare(0.25, "a-1"), "b": ContributorShare(0.75, "b-1")},
             {"c": "left: no power"},
             ("a",),
             {"b": boom, "c": "left: no power"},

@@ -20,7 +20,7 @@ from openfl_like.federation.events import (
 from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.task import Phase, Update
 from openfl_like.plan.load import load_plan
-from openfl_like.runtimes.models import ModelShelf
+from openfl_like.runtimes.models import ModelRepository
 from openfl_like.services.aggregator.recovery import check_models, mend_round
 from openfl_like.store.files import ExperimentFiles, check_file
 from openfl_like.tensors.container import write_tensors
@@ -73,17 +73,17 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         check_file(tmp_path / "nothing", "ab" * 32)
 
 
-def evaluating(files: ExperimentFiles, shelf: ModelShelf) -> tuple[Experiment, str]:
+def evaluating(files: ExperimentFiles, repository: ModelRepository) -> tuple[Experiment, str]:
     """An experiment whose round 1 has a model that is not published yet, with all its files."""
     experiment = Experiment("e-1", PLAN, ("bern", "zurich"), write_model(files.model(0), 0.0))
-    shelf.put(experiment_base(files), 0)
+    repository.put(experiment_base(files), 0)
     for event in (ExperimentStarted(), CollaboratorJoined("bern"), CollaboratorJoined("zurich")):
         experiment.handle(event, 0.0)
     for name, value in (("bern", 1.0), ("zurich", 3.0)):
         digest = write_model(files.update(1, Phase.TRAIN, name), value)
         experiment.handle(UpdateCommitted(Update(1, Phase.TRAIN, name, digest, 10)), 0.0)
     (command,) = (item for item in experiment.handle(UpdatesValidated(1), 0.0) if isinstance(item, Aggregate))
-    digest = shelf.aggregate(command)
+    digest = repository.aggregate(command)
     experiment.handle(ModelAggregated(1, digest), 0.0)
     return experiment, digest
 
@@ -98,36 +98,36 @@ def experiment_base(files: ExperimentFiles) -> str:
 
 
 def test_a_damaged_model_that_is_not_published_yet_is_made_again(files: ExperimentFiles) -> None:
-    shelf = ModelShelf(PLAN, files)
-    experiment, digest = evaluating(files, shelf)
+    repository = ModelRepository(PLAN, files)
+    experiment, digest = evaluating(files, repository)
     for kind in Damage:
         damage(files.model(1), kind, 3)
-        assert mend_round(experiment, shelf, files) == []
+        assert mend_round(experiment, repository, files) == []
         assert file_digest(files.model(1)) == digest
     files.model(1).unlink()
-    mend_round(experiment, shelf, files)
+    mend_round(experiment, repository, files)
     assert file_digest(files.model(1)) == digest
 
 
 def test_it_is_refused_when_its_updates_are_damaged_too(files: ExperimentFiles) -> None:
-    shelf = ModelShelf(PLAN, files)
-    experiment, _ = evaluating(files, shelf)
+    repository = ModelRepository(PLAN, files)
+    experiment, _ = evaluating(files, repository)
     damage(files.model(1), Damage.CUT, 3)
     damage(files.update(1, Phase.TRAIN, "zurich"), Damage.FLIP, 3)
     with pytest.raises(DamagedError, match=r"v0001.safetensors.*the updates that it was made of: zurich"):
-        mend_round(experiment, shelf, files)
+        mend_round(experiment, repository, files)
 
 
 def test_a_damaged_update_is_taken_back(files: ExperimentFiles) -> None:
-    shelf = ModelShelf(PLAN, files)
+    repository = ModelRepository(PLAN, files)
     experiment = Experiment("e-1", PLAN, ("bern", "zurich"), write_model(files.model(0), 0.0))
     for event in (ExperimentStarted(), CollaboratorJoined("bern"), CollaboratorJoined("zurich")):
         experiment.handle(event, 0.0)
     digest = write_model(files.update(1, Phase.TRAIN, "bern"), 1.0)
     experiment.handle(UpdateCommitted(Update(1, Phase.TRAIN, "bern", digest, 10)), 0.0)
-    assert mend_round(experiment, shelf, files) == []
+    assert mend_round(experiment, repository, files) == []
     damage(files.update(1, Phase.TRAIN, "bern"), Damage.ZEROS, 1)
-    assert mend_round(experiment, shelf, files) == ["bern"]
+    assert mend_round(experiment, repository, files) == ["bern"]
     assert experiment.kept_updates == ()
     told = [item for item in experiment.handle(ExperimentStarted(2), 0.0) if isinstance(item, Announce)]
     assert told[0].kind == Notice.UPDATE_LOST

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from openfl_like.cli.main import fx
 from openfl_like.errors import UnreachableError
 from openfl_like.services.daemon import liveness as pulse
-from openfl_like.services.daemon.liveness import PULSE_FILE, STALE_S, Pulse, beats
+from openfl_like.services.daemon.liveness import PULSE_FILE, STALE_S, LivenessFile, beats
 
 
 def write(directory: Path, *, at: float, ready: bool = True) -> None:
@@ -32,7 +32,7 @@ async def turns() -> None:
 async def test_a_daemon_says_that_it_is_alive_until_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pulse, "BEAT_S", 0.0)
     ready = [False]
-    task = asyncio.create_task(Pulse(tmp_path, "director", lambda: ready[0]).beat())
+    task = asyncio.create_task(LivenessFile(tmp_path, "director", lambda: ready[0]).beat())
     await turns()
     (first,) = beats(tmp_path)
     assert (first.role, first.pid, first.ready, first.alive) == ("director", os.getpid(), False, True)
@@ -50,7 +50,7 @@ async def test_a_daemon_says_that_it_is_alive_until_it_ends(tmp_path: Path, monk
 
 async def test_a_full_disk_does_not_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pulse, "BEAT_S", 0.0)
-    task = asyncio.create_task(Pulse(tmp_path / "nowhere", "director").beat())
+    task = asyncio.create_task(LivenessFile(tmp_path / "nowhere", "director").beat())
     await turns()
     assert not task.done()
     (tmp_path / "nowhere").mkdir()

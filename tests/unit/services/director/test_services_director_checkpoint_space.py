@@ -24,13 +24,13 @@ from openfl_like.store.checkpoint import read_checkpoint
 from openfl_like.store.director import DirectorStore
 from openfl_like.store.director_files import OUTGOING
 from openfl_like.tensors.manifest import manifest_of
-from openfl_like.testing.faults.checkpoint_moves import EXPERIMENT, REQUEST, Here
+from openfl_like.testing.faults.checkpoint_moves import EXPERIMENT, REQUEST, OfflineDirector
 
 Head = dict[str, Any]
 
 
 async def test_an_export_that_is_broken_off_leaves_nothing_behind(
-    origin: Here, monkeypatch: pytest.MonkeyPatch
+    origin: OfflineDirector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
@@ -59,7 +59,7 @@ async def test_an_export_that_is_broken_off_leaves_nothing_behind(
     assert list((origin.state / OUTGOING).iterdir()) == []
 
 
-async def test_one_experiment_is_exported_once_at_a_time(origin: Here) -> None:
+async def test_one_experiment_is_exported_once_at_a_time(origin: OfflineDirector) -> None:
     with closing(DirectorStore(origin.state)) as store:
         gate = origin.gate(store)
         entered = asyncio.Event()
@@ -77,7 +77,7 @@ async def test_one_experiment_is_exported_once_at_a_time(origin: Here) -> None:
 
 
 async def test_an_import_without_room_keeps_what_has_arrived(
-    director: Callable[[str], Here], checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+    director: Callable[[str], OfflineDirector], checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there = director("there")
     bundle = read_checkpoint(checkpoint).bundle
@@ -100,7 +100,7 @@ async def test_an_import_without_room_keeps_what_has_arrived(
 
 
 async def test_a_plan_that_outlasts_the_certificates_of_its_new_director_is_refused(
-    director: Callable[[str], Here], checkpoint: Path
+    director: Callable[[str], OfflineDirector], checkpoint: Path
 ) -> None:
     there = director("there")
     bundle = read_checkpoint(checkpoint).bundle

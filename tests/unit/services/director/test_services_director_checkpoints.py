@@ -35,22 +35,22 @@ from openfl_like.store.director import DirectorStore, StoredExperiment
 from openfl_like.store.director_files import UNFINISHED
 from openfl_like.store.experiment import ExperimentStore
 from openfl_like.tensors.manifest import Manifest, manifest_of
-from openfl_like.testing.faults.checkpoint_moves import EXPERIMENT, PLAN, REQUEST, Here, problems, run_rounds
+from openfl_like.testing.faults.checkpoint_moves import EXPERIMENT, PLAN, REQUEST, OfflineDirector, problems, run_rounds
 
 Head = dict[str, Any]
 
 
-def row(here: Here) -> StoredExperiment:
+def row(here: OfflineDirector) -> StoredExperiment:
     with closing(DirectorStore(here.state)) as store:
         return store.experiment(EXPERIMENT)
 
 
-def shown(here: Here) -> list[tuple[int, str, str]]:
+def shown(here: OfflineDirector) -> list[tuple[int, str, str]]:
     with closing(ExperimentStore(here.files.directory)) as store:
         return [(item.version.round, item.version.digest, item.sha256) for item in store.versions()]
 
 
-def resume(here: Here) -> None:
+def resume(here: OfflineDirector) -> None:
     with closing(ExperimentStore(here.files.directory)) as store:
         store.announce(3.0, Announce(Notice.EXPERIMENT_RESUMED, {"by": "ada"}))
 
@@ -59,7 +59,7 @@ def resume(here: Here) -> None:
 
 
 async def test_it_goes_on_there_to_the_bytes_of_the_undisturbed_run(
-    director: Callable[[str], Here], checkpoint: Path
+    director: Callable[[str], OfflineDirector], checkpoint: Path
 ) -> None:
     undisturbed, there = director("here"), director("there")
     await undisturbed.run()
@@ -77,7 +77,7 @@ async def test_it_goes_on_there_to_the_bytes_of_the_undisturbed_run(
 
 
 async def test_who_imports_signs_and_owns_and_the_origin_is_told(
-    director: Callable[[str], Here], checkpoint: Path
+    director: Callable[[str], OfflineDirector], checkpoint: Path
 ) -> None:
     there = director("there")
     await there.take(checkpoint)
@@ -92,7 +92,7 @@ async def test_who_imports_signs_and_owns_and_the_origin_is_told(
 
 
 async def test_the_same_experiment_gives_the_same_bytes_and_nothing_is_left(
-    director: Callable[[str], Here], tmp_path: Path
+    director: Callable[[str], OfflineDirector], tmp_path: Path
 ) -> None:
     here = director("here")
     await here.run(cancel_after=1)
@@ -106,7 +106,7 @@ async def test_the_same_experiment_gives_the_same_bytes_and_nothing_is_left(
 
 @pytest.mark.parametrize("finished", [True, False])
 async def test_one_that_never_started_and_one_that_has_finished(
-    director: Callable[[str], Here], tmp_path: Path, *, finished: bool
+    director: Callable[[str], OfflineDirector], tmp_path: Path, *, finished: bool
 ) -> None:
     here, there = director("here"), director("there")
     await here.run(start=finished)
@@ -119,11 +119,11 @@ async def test_one_that_never_started_and_one_that_has_finished(
 
 
 async def test_it_can_go_on_to_a_third_director(
-    director: Callable[[str], Here], checkpoint: Path, tmp_path: Path
+    director: Callable[[str], OfflineDirector], checkpoint: Path, tmp_path: Path
 ) -> None:
     there = director("there")
     await there.take(checkpoint)
-    third = Here(tmp_path / "third", there.director, there.user)
+    third = OfflineDirector(tmp_path / "third", there.director, there.user)
     (third.state / "incoming").mkdir(parents=True)
     await third.take(await there.export(tmp_path / "again.tar"))
     with closing(ExperimentStore(third.files.directory)) as store:
@@ -135,7 +135,7 @@ async def test_it_can_go_on_to_a_third_director(
 
 
 async def test_the_same_request_is_answered_again_and_another_one_is_refused(
-    director: Callable[[str], Here], checkpoint: Path
+    director: Callable[[str], OfflineDirector], checkpoint: Path
 ) -> None:
     there = director("there")
     first = await there.take(checkpoint)
@@ -146,7 +146,7 @@ async def test_the_same_request_is_answered_again_and_another_one_is_refused(
 
 
 async def test_a_request_that_is_repeated_while_it_is_worked_on_is_worked_on_once(
-    director: Callable[[str], Here], checkpoint: Path
+    director: Callable[[str], OfflineDirector], checkpoint: Path
 ) -> None:
     there = director("there")
     bundle = read_checkpoint(checkpoint).bundle
@@ -162,7 +162,7 @@ async def test_a_request_that_is_repeated_while_it_is_worked_on_is_worked_on_onc
 
 
 async def test_a_row_that_cannot_be_written_leaves_nothing(
-    director: Callable[[str], Here], checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+    director: Callable[[str], OfflineDirector], checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_: DirectorStore, __: str, ___: StoredExperiment) -> None:
         raise OSError(28, "No space left on device")
@@ -178,7 +178,7 @@ async def test_a_row_that_cannot_be_written_leaves_nothing(
 
 
 async def test_a_directory_without_a_row_is_removed_at_the_next_start(
-    director: Callable[[str], Here], checkpoint: Path
+    director: Callable[[str], OfflineDirector], checkpoint: Path
 ) -> None:
     there = director("there")
     await there.take(checkpoint)
@@ -195,7 +195,7 @@ async def test_a_directory_without_a_row_is_removed_at_the_next_start(
 # ---- refused at the way out
 
 
-async def test_what_runs_is_not_exported(director: Callable[[str], Here], tmp_path: Path) -> None:
+async def test_what_runs_is_not_exported(director: Callable[[str], OfflineDirector], tmp_path: Path) -> None:
     here = director("here")
     await here.run(cancel_after=1)
     with closing(DirectorStore(here.state)) as store:
@@ -204,7 +204,7 @@ async def test_what_runs_is_not_exported(director: Callable[[str], Here], tmp_pa
         await here.export(tmp_path / "out.tar")
 
 
-async def test_a_damaged_model_is_not_exported(director: Callable[[str], Here], tmp_path: Path) -> None:
+async def test_a_damaged_model_is_not_exported(director: Callable[[str], OfflineDirector], tmp_path: Path) -> None:
     here = director("here")
     await here.run(cancel_after=2)
     data = bytearray(here.files.model(2).read_bytes())
@@ -222,7 +222,7 @@ async def test_a_damaged_model_is_not_exported(director: Callable[[str], Here], 
 
 
 async def test_one_that_is_resumed_meanwhile_is_not_exported(
-    director: Callable[[str], Here], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    director: Callable[[str], OfflineDirector], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = director("here")
     await here.run(cancel_after=1)
@@ -240,7 +240,7 @@ async def test_one_that_is_resumed_meanwhile_is_not_exported(
 
 
 async def test_who_may_not_is_refused_before_a_byte_is_taken(
-    director: Callable[[str], Here], checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+    director: Callable[[str], OfflineDirector], checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, there = director("here"), director("there")
     bundle = read_checkpoint(checkpoint).bundle
@@ -373,7 +373,7 @@ FORGERIES: dict[str, tuple[Callable[[Path, Head], None], str]] = {
 
 @pytest.mark.parametrize("name", FORGERIES)
 async def test_what_fits_its_digests_and_not_itself_is_refused_and_leaves_nothing(
-    director: Callable[[str], Here], checkpoint: Path, tmp_path: Path, name: str
+    director: Callable[[str], OfflineDirector], checkpoint: Path, tmp_path: Path, name: str
 ) -> None:
     change, words = FORGERIES[name]
     there = director("there")
@@ -386,7 +386,7 @@ async def test_what_fits_its_digests_and_not_itself_is_refused_and_leaves_nothin
 
 
 async def test_a_metric_that_is_no_number_travels(
-    director: Callable[[str], Here], checkpoint: Path, tmp_path: Path
+    director: Callable[[str], OfflineDirector], checkpoint: Path, tmp_path: Path
 ) -> None:
     there = director("there")
     change = rewritten("record.json", lambda record: record["versions"][1]["version"]["metrics"].update(loss=math.nan))
@@ -397,7 +397,7 @@ async def test_a_metric_that_is_no_number_travels(
 
 
 async def test_another_bundle_than_was_signed_is_refused(
-    director: Callable[[str], Here], checkpoint: Path, tmp_path: Path
+    director: Callable[[str], OfflineDirector], checkpoint: Path, tmp_path: Path
 ) -> None:
     there, other = director("there"), tmp_path / "other.tar"
     forged(checkpoint, other, other_bundle)

@@ -10,9 +10,9 @@ import pytest
 
 from openfl_like.errors import CredentialError, StorageError, TaskError, no_room
 from openfl_like.runtimes import loop
-from openfl_like.services.daemon.tasks import beside
+from openfl_like.services.daemon.tasks import background
 from openfl_like.services.director import disk_space as room
-from openfl_like.services.director.disk_space import Room
+from openfl_like.services.director.disk_space import DiskSpace
 
 
 class Disk:
@@ -35,7 +35,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
 async def test_a_full_disk_is_told_once_and_so_is_its_end(
     disk: Disk, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    watched = Room(lambda: [tmp_path, tmp_path])
+    watched = DiskSpace(lambda: [tmp_path, tmp_path])
     with caplog.at_level(logging.WARNING):
         await watched.look()
         await watched.look()
@@ -51,7 +51,7 @@ async def test_a_full_disk_is_told_once_and_so_is_its_end(
 
 
 async def test_a_real_directory_has_room(tmp_path: Path) -> None:
-    watched = Room(lambda: [tmp_path])
+    watched = DiskSpace(lambda: [tmp_path])
     await watched.look()
     assert watched.problems == ()
     assert list(tmp_path.iterdir()) == []
@@ -93,7 +93,7 @@ async def test_a_guardian_that_fails_takes_what_it_guards_with_it() -> None:
         raise RuntimeError("a defect")
 
     with pytest.raises(RuntimeError, match="a defect"):
-        async with beside(failing()):
+        async with background(failing()):
             await asyncio.Event().wait()
 
 
@@ -105,7 +105,7 @@ async def test_what_is_cancelled_or_fails_within_does_so_as_itself() -> None:
         await asyncio.Event().wait()
 
     async def guarded() -> None:
-        async with beside(guard()):
+        async with background(guard()):
             await asyncio.Event().wait()
 
     task = asyncio.create_task(guarded())
@@ -114,5 +114,5 @@ async def test_what_is_cancelled_or_fails_within_does_so_as_itself() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     with pytest.raises(TaskError, match="its own"):
-        async with beside(guard()):
+        async with background(guard()):
             raise TaskError("its own")

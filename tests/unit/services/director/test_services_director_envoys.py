@@ -22,7 +22,7 @@ from openfl_like.federation.ports import (
     Welcome,
 )
 from openfl_like.services.director import envoys as roster
-from openfl_like.services.director.envoys import Roster
+from openfl_like.services.director.envoys import EnvoyRoster
 from openfl_like.services.director.settings import DirectorFile
 from openfl_like.store.director import DirectorStore
 from openfl_like.testing.sessions import FakeSession
@@ -40,7 +40,7 @@ class Director:
     def __init__(self, settings: DirectorFile = SETTINGS) -> None:
         self.store = DirectorStore()
         self.answers: asyncio.Queue[object] = asyncio.Queue()
-        self.roster = Roster(settings, self.store, self.take, self.answers.put_nowait)
+        self.roster = EnvoyRoster(settings, self.store, self.take, self.answers.put_nowait)
         self.held: dict[str, asyncio.Task[None]] = {}
 
     async def take(self, site: str, answer: OrderReply | CollaboratorEnded) -> None:

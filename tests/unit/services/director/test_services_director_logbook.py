@@ -10,7 +10,7 @@ from openfl_like.errors import NotFoundError, UsageError
 from openfl_like.federation.parties import LogLines, LogQuery
 from openfl_like.services.director import logbook as module
 from openfl_like.services.director.logbook import LogBook
-from openfl_like.services.logs.rate_limit import Bucket, Rate
+from openfl_like.services.logs.rate_limit import Rate, TokenBucket
 from openfl_like.services.logs.sender import LOG_LINE_LIMIT
 
 FOLLOW = LogQuery(follow=True)
@@ -121,7 +121,7 @@ async def test_a_slow_follower_holds_nobody_up_and_is_told_what_it_has_missed(
 
 
 async def test_a_site_that_writes_too_much_loses_lines_and_the_log_says_how_many(federation: Federation) -> None:
-    federation.book._buckets["bern"] = Bucket(Rate(1.0, 1e6, 3.0), clock=lambda: 0.0)
+    federation.book._buckets["bern"] = TokenBucket(Rate(1.0, 1e6, 3.0), clock=lambda: 0.0)
     federation.log("bern", *"abcdef")
     federation.log("zurich", "z" * (LOG_LINE_LIMIT + 9))
     federation.end()

@@ -19,27 +19,27 @@ from openfl_like.services.director.service import Director
 from openfl_like.services.director.settings import DirectorFile
 from openfl_like.store.director import DirectorStore, StoredExperiment
 from openfl_like.store.files import ExperimentFiles
-from openfl_like.testing.faults.checkpoint_moves import EXPERIMENT, PLAN, Here
+from openfl_like.testing.faults.checkpoint_moves import EXPERIMENT, PLAN, OfflineDirector
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Here:
-    here = Here.founded(tmp_path_factory.mktemp("here"), "here")
+def made(tmp_path_factory: pytest.TempPathFactory) -> OfflineDirector:
+    here = OfflineDirector.founded(tmp_path_factory.mktemp("here"), "here")
     asyncio.run(here.run(start=False))
     return here
 
 
 @pytest.fixture
-def here(made: Here, tmp_path: Path) -> Here:
+def here(made: OfflineDirector, tmp_path: Path) -> OfflineDirector:
     """A Director's state with one experiment in its queue."""
     shutil.copytree(made.state, tmp_path / "state")
-    found = Here(tmp_path / "state", made.director, made.user)
+    found = OfflineDirector(tmp_path / "state", made.director, made.user)
     with closing(DirectorStore(found.state)) as store:
         store.requeue(EXPERIMENT, "resumed by ada")
     return found
 
 
-def stored(here: Here) -> StoredExperiment:
+def stored(here: OfflineDirector) -> StoredExperiment:
     with closing(DirectorStore(here.state)) as store:
         return store.experiment(EXPERIMENT)
 
@@ -72,7 +72,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_what_is_damaged_is_unpacked_again(here: Here, damage: str) -> None:
+def test_what_is_damaged_is_unpacked_again(here: OfflineDirector, damage: str) -> None:
     directory = here.files.directory
     DAMAGE[damage](directory)
     with closing(DirectorStore(here.state)) as store:
@@ -85,7 +85,7 @@ def test_what_is_damaged_is_unpacked_again(here: Here, damage: str) -> None:
     assert list(directory.glob("*.new")) == []
 
 
-def test_what_is_whole_is_left_alone_and_so_is_what_lies_beside_it(here: Here) -> None:
+def test_what_is_whole_is_left_alone_and_so_is_what_lies_beside_it(here: OfflineDirector) -> None:
     cache = here.files.directory / "workspace" / "src" / "__pycache__"
     cache.mkdir()
     before = (here.files.directory / CODE).stat().st_ino
@@ -94,7 +94,7 @@ def test_what_is_whole_is_left_alone_and_so_is_what_lies_beside_it(here: Here) -
     assert cache.exists()
 
 
-def test_a_link_in_the_workspace_is_damage(here: Here, tmp_path: Path) -> None:
+def test_a_link_in_the_workspace_is_damage(here: OfflineDirector, tmp_path: Path) -> None:
     code = here.files.directory / CODE
     shutil.copyfile(code, tmp_path / "elsewhere.py")
     code.unlink()
@@ -105,7 +105,7 @@ def test_a_link_in_the_workspace_is_damage(here: Here, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [cut, empty, Path.unlink])
 def test_a_damaged_bundle_is_told_and_keeps_nobody_else_from_starting(
-    here: Here, damage: Callable[[Path], None]
+    here: OfflineDirector, damage: Callable[[Path], None]
 ) -> None:
     damage(here.files.bundle)
     with pytest.raises(DamagedError, match=r"bundle.tar.*fx experiment resume"):
@@ -114,7 +114,7 @@ def test_a_damaged_bundle_is_told_and_keeps_nobody_else_from_starting(
         assert mend_all(here.state, store) == []
 
 
-def test_what_has_ended_is_not_looked_at(here: Here) -> None:
+def test_what_has_ended_is_not_looked_at(here: OfflineDirector) -> None:
     with closing(DirectorStore(here.state)) as store:
         store.set_status(EXPERIMENT, Status.CANCELLED, "", 3.0)
         cut(here.files.plan)
@@ -128,7 +128,7 @@ class Idle:
         """Nothing is started."""
 
 
-async def test_an_experiment_whose_bundle_is_damaged_fails_with_the_reason(here: Here) -> None:
+async def test_an_experiment_whose_bundle_is_damaged_fails_with_the_reason(here: OfflineDirector) -> None:
     cut(here.files.bundle)
     settings = DirectorFile(sample_shape=(1,), target_shape=(), state=here.state)
     with closing(DirectorStore(here.state)) as store:

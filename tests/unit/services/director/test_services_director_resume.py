@@ -14,8 +14,8 @@ from openfl_like.pki.authority import Authority
 from openfl_like.pki.roles import Role
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.local import LocalRuntime
-from openfl_like.runtimes.loop import Drive, Record
-from openfl_like.runtimes.models import ModelShelf
+from openfl_like.runtimes.loop import ExperimentLoop, Record
+from openfl_like.runtimes.models import ModelRepository
 from openfl_like.services.aggregator.opening import open_experiment
 from openfl_like.services.director.service import Director
 from openfl_like.services.director.settings import DirectorFile
@@ -54,11 +54,11 @@ class Process:
     async def run(self, cancel_in: int = -1) -> Outcome:
         """Runs it to its end, or until it is cancelled after a round."""
         self._cancel_in = cancel_in
-        shelf = ModelShelf(PLAN, self.files)
+        repository = ModelRepository(PLAN, self.files)
         self.store.take_epoch()
         experiment = open_experiment(NAME, PLAN, self.store, self.files, tuple(self.sites))
-        runtime = LocalRuntime(self.sites, shelf)
-        self._drive = Drive(experiment, runtime, Record(self.store, shelf, self._told), FakeClock())
+        runtime = LocalRuntime(self.sites, repository)
+        self._drive = ExperimentLoop(experiment, runtime, Record(self.store, repository, self._told), FakeClock())
         async with asyncio.timeout(20):
             return await self._drive.run()
 

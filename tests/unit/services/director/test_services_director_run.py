@@ -7,13 +7,13 @@ from typing import cast
 
 from openfl_like.federation.events import Status
 from openfl_like.federation.parties import ExperimentSummary, LogLines
-from openfl_like.services.director.run import Desk, Dispatch
+from openfl_like.services.director.run import ExperimentRun, RunContext
 from openfl_like.services.director.settings import DirectorFile
 from openfl_like.store.director import StoredExperiment
 from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.tensors.manifest import file_digest
-from openfl_like.testing.faults.checkpoint_moves import EXPERIMENT, Here
+from openfl_like.testing.faults.checkpoint_moves import EXPERIMENT, OfflineDirector
 from openfl_like.wire.aggregator import AggregatorClient
 
 
@@ -60,7 +60,7 @@ async def test_the_last_lines_of_an_aggregator_are_kept_and_told(tmp_path: Path)
     desk = OnlySettings(tmp_path)
     files = ExperimentFiles(tmp_path / "e-1")
     files.log("aggregator").parent.mkdir(parents=True)
-    dispatch = Dispatch(cast("Desk", desk), StoredExperiment(summary, "", b"", b""), files)
+    dispatch = ExperimentRun(cast("RunContext", desk), StoredExperiment(summary, "", b"", b""), files)
     dispatch._lines.add("'e-1' is FINISHED")
     await dispatch._clean_up()
     assert files.log("aggregator").read_text() == "'e-1' is FINISHED\n"
@@ -69,8 +69,8 @@ async def test_the_last_lines_of_an_aggregator_are_kept_and_told(tmp_path: Path)
 
 async def test_a_site_that_is_lost_while_another_one_is_told_of_disturbs_nobody(tmp_path: Path) -> None:
     summary = ExperimentSummary("e-1", "e", Status.RUNNING, "", "user", 1.0)
-    desk = cast("Desk", OnlySettings(tmp_path))
-    dispatch = Dispatch(desk, StoredExperiment(summary, "", b"", b""), ExperimentFiles(tmp_path / "e-1"))
+    desk = cast("RunContext", OnlySettings(tmp_path))
+    dispatch = ExperimentRun(desk, StoredExperiment(summary, "", b"", b""), ExperimentFiles(tmp_path / "e-1"))
     dispatch._lost["site-1"] = "ended"
     told = Told(dispatch._lost)
     await dispatch._report_losses(cast("AggregatorClient", told))
@@ -80,14 +80,14 @@ async def test_a_site_that_is_lost_while_another_one_is_told_of_disturbs_nobody(
 
 
 async def test_one_that_is_cancelled_before_it_began_never_begins(tmp_path: Path) -> None:
-    here = Here.founded(tmp_path, "here")
+    here = OfflineDirector.founded(tmp_path, "here")
     here._furnish()
     with closing(ExperimentStore(here.files.directory)) as store:
         told: list[Status] = []
-        desk = cast("Desk", Quiet(here.state, told, store))
+        desk = cast("RunContext", Quiet(here.state, told, store))
         summary = ExperimentSummary(EXPERIMENT, "e", Status.QUEUED, "", "ada", 1.0)
         stored = StoredExperiment(summary, file_digest(here.files.bundle), b"", b"")
-        dispatch = Dispatch(desk, stored, here.files)
+        dispatch = ExperimentRun(desk, stored, here.files)
         running = asyncio.create_task(dispatch.run())
         await asyncio.sleep(0)
         await dispatch.cancel("ada")

@@ -3,11 +3,11 @@ import threading
 
 import pytest
 
-from openfl_like.services.director.single_flight import Once
+from openfl_like.services.director.single_flight import SingleFlight
 
 
 async def test_who_asks_meanwhile_gets_the_same_answer_and_who_asks_later_another_one() -> None:
-    once: Once[int] = Once()
+    once: SingleFlight[int] = SingleFlight()
     begin, done = threading.Event(), []
 
     def work() -> int:
@@ -24,7 +24,7 @@ async def test_who_asks_meanwhile_gets_the_same_answer_and_who_asks_later_anothe
 
 
 async def test_it_goes_on_when_who_asked_has_gone() -> None:
-    once: Once[str] = Once()
+    once: SingleFlight[str] = SingleFlight()
     begin = threading.Event()
 
     def work() -> str:
@@ -44,7 +44,7 @@ async def test_it_goes_on_when_who_asked_has_gone() -> None:
 
 
 async def test_everybody_is_told_of_a_failure_and_may_ask_again() -> None:
-    once: Once[str] = Once()
+    once: SingleFlight[str] = SingleFlight()
 
     def work() -> str:
         raise OSError("the disk is full")

@@ -20,22 +20,22 @@ from openfl_like.services.director.settings import DirectorFile
 from openfl_like.store.director import DirectorStore
 from openfl_like.store.experiment import ExperimentStore
 from openfl_like.tensors.manifest import manifest_of
-from openfl_like.testing.faults.checkpoint_moves import PLAN, Here
+from openfl_like.testing.faults.checkpoint_moves import PLAN, OfflineDirector
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Here:
-    return Here.founded(tmp_path, "here")
+def here(tmp_path: Path) -> OfflineDirector:
+    return OfflineDirector.founded(tmp_path, "here")
 
 
 @pytest.fixture
-def director(here: Here) -> Iterator[Director]:
+def director(here: OfflineDirector) -> Iterator[Director]:
     settings = DirectorFile(sample_shape=(1,), target_shape=(), state=here.state)
     with closing(DirectorStore(here.state)) as store:
         yield Director(settings, here.director, cast("Authority", None), store)
 
 
-async def submit(director: Director, here: Here, bundle: Path) -> Submission:
+async def submit(director: Director, here: OfflineDirector, bundle: Path) -> Submission:
     """Has a bundle delivered, and not yet taken."""
     manifest = manifest_of(bundle)
     submission = Submission("00ff00ff", manifest, sign_bundle(manifest.digest, here.user), here.user.chain)
@@ -45,7 +45,7 @@ async def submit(director: Director, here: Here, bundle: Path) -> Submission:
 
 
 async def test_there_is_one_experiment_and_its_history_says_so_once(
-    director: Director, here: Here, tmp_path: Path
+    director: Director, here: OfflineDirector, tmp_path: Path
 ) -> None:
     (tmp_path / "code").mkdir()
     pack(tmp_path / "code", PLAN, tmp_path / "bundle.tar")
@@ -60,7 +60,7 @@ async def test_there_is_one_experiment_and_its_history_says_so_once(
 
 
 async def test_who_asks_for_it_is_told_of_updates_that_could_not_count(
-    director: Director, here: Here, tmp_path: Path
+    director: Director, here: OfflineDirector, tmp_path: Path
 ) -> None:
     (tmp_path / "code").mkdir()
     pack(tmp_path / "code", PLAN, tmp_path / "bundle.tar")
@@ -75,7 +75,7 @@ async def test_who_asks_for_it_is_told_of_updates_that_could_not_count(
 
 
 async def test_a_director_that_died_before_it_told_so_tells_it_when_it_is_asked_again(
-    director: Director, here: Here, tmp_path: Path
+    director: Director, here: OfflineDirector, tmp_path: Path
 ) -> None:
     (tmp_path / "code").mkdir()
     pack(tmp_path / "code", PLAN, tmp_path / "bundle.tar")
@@ -96,7 +96,7 @@ async def test_a_damaged_row_ends_no_session(director: Director, monkeypatch: py
 
 
 async def test_one_that_was_cancelled_while_the_queue_was_read_is_not_run(
-    director: Director, here: Here, tmp_path: Path
+    director: Director, here: OfflineDirector, tmp_path: Path
 ) -> None:
     (tmp_path / "code").mkdir()
     pack(tmp_path / "code", PLAN, tmp_path / "bundle.tar")

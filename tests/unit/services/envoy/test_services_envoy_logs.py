@@ -9,7 +9,7 @@ from openfl_like.errors import SettingsError
 from openfl_like.federation.parties import LogLines
 from openfl_like.services.envoy import logs as site_logs
 from openfl_like.services.envoy.logs import LOST, SiteLogs
-from openfl_like.services.logs.rate_limit import Kept, Metered
+from openfl_like.services.logs.rate_limit import RateLimited, Withheld
 
 
 def logs(tmp_path: Path, policy: str = "") -> tuple[SiteLogs, "asyncio.Queue[LogLines]"]:
@@ -22,13 +22,13 @@ def logs(tmp_path: Path, policy: str = "") -> tuple[SiteLogs, "asyncio.Queue[Log
 async def test_shard_yaml_decides_each_time_whether_lines_leave(tmp_path: Path) -> None:
     site, outbox = logs(tmp_path)
     shared = await site.route("e1")
-    assert (shared.shared, type(shared.outlet)) == (True, Metered)
+    assert (shared.shared, type(shared.outlet)) == (True, RateLimited)
     logs(tmp_path, "logs: {share: false}")
     kept = await site.route("e2")
-    assert (kept.shared, type(kept.outlet)) == (False, Kept)
+    assert (kept.shared, type(kept.outlet)) == (False, Withheld)
     site.lost([shared, kept])
     assert outbox.get_nowait() == LogLines("e1", "bern", (LOST,))
-    assert outbox.get_nowait() == LogLines("e2", "bern", (Kept("bern").word,))
+    assert outbox.get_nowait() == LogLines("e2", "bern", (Withheld("bern").word,))
     assert outbox.empty()
     logs(tmp_path, "logs: {shar: false}")
     with pytest.raises(SettingsError, match="shar"):

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from openfl_like.errors import CredentialError, NotAllowedError, RevokedError, UnauthenticatedError, UsageError
+from openfl_like.pki.administration import check_not_revoked, make_token, published, revoke
 from openfl_like.pki.authority import new_key_and_csr
 from openfl_like.pki.certificate import describe
-from openfl_like.pki.enrol import check_not_revoked, make_token, published, revoke
 from openfl_like.pki.files import Credentials, Trust
 from openfl_like.pki.ledger import Ledger
-from openfl_like.pki.lifetime import Life
+from openfl_like.pki.lifetime import ValidityPeriod
 from openfl_like.pki.peer import verify_peer
 from openfl_like.pki.roles import Identity, Role
 from openfl_like.pki.token import Token
-from openfl_like.services.identity.enrolment_server import MOST_FAILURES, Office, Throttle
+from openfl_like.services.identity.enrolment_server import MOST_FAILURES, EnrolmentService, Throttle
 from openfl_like.testing.certificates import ThrowAwayFederation
 from openfl_like.wire.enrolment import Question
 
@@ -29,8 +29,8 @@ def federation(tmp_path: Path) -> ThrowAwayFederation:
 
 
 @pytest.fixture
-def office(federation: ThrowAwayFederation) -> Office:
-    return Office(federation.certs)
+def office(federation: ThrowAwayFederation) -> EnrolmentService:
+    return EnrolmentService(federation.certs)
 
 
 def offered(federation: ThrowAwayFederation, role: Role = Role.ENVOY, hosts: tuple[str, ...] = ()) -> Token:
@@ -50,31 +50,35 @@ def trust_of(answer: Mapping[str, str]) -> Trust:
     return Trust(*(answer[name].encode() for name in ("root", "site_ca", "experiment_ca")))
 
 
-async def test_a_token_gives_a_certificate_for_whom_it_names(federation: ThrowAwayFederation, office: Office) -> None:
+async def test_a_token_gives_a_certificate_for_whom_it_names(
+    federation: ThrowAwayFederation, office: EnrolmentService
+) -> None:
     answer = await office.answer(wish(offered(federation)))
     chain = answer["chain"].encode()
     assert verify_peer(chain, trust_of(answer), datetime.now(UTC)).uri == "fx://test/envoy/one"
     assert trust_of(answer) == federation.trust
-    assert Life.of(chain).length == HOUR
+    assert ValidityPeriod.of(chain).length == HOUR
     (issued,) = Ledger(federation.certs / "site-ca").issued()
     assert (issued.by, issued.serial) == ("token", describe(chain, "test").serial)
 
 
-async def test_the_hosts_are_those_of_the_token(federation: ThrowAwayFederation, office: Office) -> None:
+async def test_the_hosts_are_those_of_the_token(federation: ThrowAwayFederation, office: EnrolmentService) -> None:
     answer = await office.answer(wish(offered(federation, Role.DIRECTOR, ("d.example.org",))))
     assert describe(answer["chain"].encode(), "test").names == ("director.test.fx", "d.example.org")
 
 
-async def test_it_is_good_once_also_at_another_office(federation: ThrowAwayFederation, office: Office) -> None:
+async def test_it_is_good_once_also_at_another_office(
+    federation: ThrowAwayFederation, office: EnrolmentService
+) -> None:
     token = offered(federation)
     await office.answer(wish(token))
-    for again in (office, Office(federation.certs)):
+    for again in (office, EnrolmentService(federation.certs)):
         with pytest.raises(NotAllowedError, match="used before"):
             await again.answer(wish(token))
 
 
 async def test_a_request_that_cannot_be_certified_does_not_use_it_up(
-    federation: ThrowAwayFederation, office: Office
+    federation: ThrowAwayFederation, office: EnrolmentService
 ) -> None:
     token = offered(federation)
     for csr in (b"nonsense", new_key_and_csr()[1][:-40]):
@@ -83,7 +87,7 @@ async def test_a_request_that_cannot_be_certified_does_not_use_it_up(
     await office.answer(wish(token))
 
 
-async def test_a_key_is_certified_once(federation: ThrowAwayFederation, office: Office) -> None:
+async def test_a_key_is_certified_once(federation: ThrowAwayFederation, office: EnrolmentService) -> None:
     csr = new_key_and_csr()[1]
     await office.answer(wish(offered(federation), csr))
     with pytest.raises(CredentialError, match="certified before"):
@@ -95,18 +99,18 @@ def renewing(credentials: Credentials) -> Question:
 
 
 async def test_a_valid_certificate_is_renewed_with_the_same_hosts_and_length(
-    federation: ThrowAwayFederation, office: Office
+    federation: ThrowAwayFederation, office: EnrolmentService
 ) -> None:
     first = await office.answer(wish(offered(federation, Role.DIRECTOR, ("d.example.org",))))
     present = question(first["chain"].encode(), ask="renew", csr=new_key_and_csr()[1].decode())
     second = (await office.answer(present))["chain"].encode()
     assert describe(second, "test").names == ("director.test.fx", "d.example.org")
-    assert Life.of(second).length == HOUR
+    assert ValidityPeriod.of(second).length == HOUR
     assert [issued.by for issued in Ledger(federation.certs / "site-ca").issued()].count("renewal") == 1
 
 
 async def test_without_a_certificate_or_with_one_of_an_experiment_nothing_is_renewed(
-    federation: ThrowAwayFederation, office: Office
+    federation: ThrowAwayFederation, office: EnrolmentService
 ) -> None:
     with pytest.raises(UnauthenticatedError, match="no certificate was shown"):
         await office.answer(question(ask="renew", csr=""))
@@ -115,7 +119,7 @@ async def test_without_a_certificate_or_with_one_of_an_experiment_nothing_is_ren
 
 
 async def test_a_revoked_one_is_neither_renewed_nor_told_anything_and_its_key_is_worth_nothing(
-    federation: ThrowAwayFederation, office: Office
+    federation: ThrowAwayFederation, office: EnrolmentService
 ) -> None:
     csr = new_key_and_csr()[1]
     answer = await office.answer(wish(offered(federation), csr))
@@ -134,7 +138,7 @@ async def test_a_revoked_one_is_neither_renewed_nor_told_anything_and_its_key_is
 
 
 async def test_a_token_that_is_older_than_a_revocation_of_its_name_is_worth_nothing(
-    federation: ThrowAwayFederation, office: Office
+    federation: ThrowAwayFederation, office: EnrolmentService
 ) -> None:
     token = offered(federation)
     revoke(federation.certs, Identity("test", Role.ENVOY, "one"), "a token was stolen", datetime.now(UTC))
@@ -144,7 +148,7 @@ async def test_a_token_that_is_older_than_a_revocation_of_its_name_is_worth_noth
         await office.answer(wish(token))
 
 
-class Hurried(Office):
+class Hurried(EnrolmentService):
     """An authority whose administrator revokes somebody just while that certificate is renewed."""
 
     def _check_key(self, request: bytes) -> None:
@@ -153,7 +157,7 @@ class Hurried(Office):
 
 
 async def test_a_renewal_that_overlaps_a_revocation_falls_with_it(federation: ThrowAwayFederation) -> None:
-    first = await Office(federation.certs).answer(wish(offered(federation)))
+    first = await EnrolmentService(federation.certs).answer(wish(offered(federation)))
     renewed = await Hurried(federation.certs).answer(
         question(first["chain"].encode(), ask="renew", csr=new_key_and_csr()[1].decode())
     )
@@ -161,7 +165,9 @@ async def test_a_renewal_that_overlaps_a_revocation_falls_with_it(federation: Th
         check_not_revoked(published(federation.certs, federation.trust.site_ca), renewed["chain"].encode())
 
 
-async def test_the_list_is_sent_to_who_does_not_know_it(federation: ThrowAwayFederation, office: Office) -> None:
+async def test_the_list_is_sent_to_who_does_not_know_it(
+    federation: ThrowAwayFederation, office: EnrolmentService
+) -> None:
     director = federation.credentials(Role.DIRECTOR, "director").chain
     assert await office.answer(question(director, ask="revocations", known="0")) == {"number": "0"}
     revoke(federation.certs, Identity("test", Role.ENVOY, "gone"), "", datetime.now(UTC))
@@ -171,7 +177,7 @@ async def test_the_list_is_sent_to_who_does_not_know_it(federation: ThrowAwayFed
 
 
 async def test_who_fails_too_often_has_to_wait_and_others_do_not(
-    federation: ThrowAwayFederation, office: Office
+    federation: ThrowAwayFederation, office: EnrolmentService
 ) -> None:
     for _ in range(MOST_FAILURES):
         with pytest.raises(NotAllowedError, match="unknown"):
@@ -184,7 +190,7 @@ async def test_who_fails_too_often_has_to_wait_and_others_do_not(
 
 
 @pytest.mark.parametrize("word", ["", "sign", "_enrol"])
-async def test_there_is_no_other_question(office: Office, word: str) -> None:
+async def test_there_is_no_other_question(office: EnrolmentService, word: str) -> None:
     with pytest.raises(UsageError, match="does not know"):
         await office.answer(question(ask=word))
 
@@ -201,7 +207,9 @@ def test_failures_are_forgotten_after_a_minute() -> None:
     throttle.check("one")
 
 
-async def test_the_servers_own_certificate_is_no_members(federation: ThrowAwayFederation, office: Office) -> None:
+async def test_the_servers_own_certificate_is_no_members(
+    federation: ThrowAwayFederation, office: EnrolmentService
+) -> None:
     chain, _ = office.authority.serving(datetime.now(UTC))
     with pytest.raises(UnauthenticatedError, match="exactly one identity"):
         verify_peer(chain, federation.trust, datetime.now(UTC))

@@ -15,7 +15,7 @@ from openfl_like.errors import UnreachableError
 from openfl_like.pki.files import Credentials, load_credentials, save_credentials
 from openfl_like.pki.roles import Role
 from openfl_like.services.identity import renewal
-from openfl_like.services.identity.renewal import Keeper
+from openfl_like.services.identity.renewal import CertificateRenewer
 from openfl_like.testing.certificates import ThrowAwayFederation
 
 DAY = timedelta(days=1)
@@ -33,9 +33,9 @@ def aged(federation: ThrowAwayFederation, days: float, age: float) -> Credential
     return replace(issued, enrolment="ca.example.org:50049")
 
 
-def saved(credentials: Credentials, directory: Path) -> Keeper:
+def saved(credentials: Credentials, directory: Path) -> CertificateRenewer:
     save_credentials(directory / "one", credentials)
-    return Keeper(load_credentials(directory / "one"), directory / "one")
+    return CertificateRenewer(load_credentials(directory / "one"), directory / "one")
 
 
 def answering(fresh: Credentials) -> Renewing:
@@ -48,43 +48,43 @@ def answering(fresh: Credentials) -> Renewing:
 async def test_it_is_renewed_when_its_time_has_come_on_disk_and_for_all_who_use_it(
     federation: ThrowAwayFederation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keeper, fresh = saved(aged(federation, 30, 19), tmp_path), aged(federation, 30, 0)
+    renewer, fresh = saved(aged(federation, 30, 19), tmp_path), aged(federation, 30, 0)
     monkeypatch.setattr(renewal, "renew", answering(fresh))
     told: list[Credentials] = []
-    keeper.on_renewed = told.append
-    waiting = asyncio.create_task(keeper.renewed(keeper.current))
+    renewer.on_renewed = told.append
+    waiting = asyncio.create_task(renewer.renewed(renewer.current))
     await asyncio.sleep(0)
-    await keeper._look()
+    await renewer._look()
     await waiting
-    assert (keeper.current, told) == (fresh, [fresh])
+    assert (renewer.current, told) == (fresh, [fresh])
     assert load_credentials(tmp_path / "one") == fresh
 
 
 async def test_before_its_time_nobody_is_asked(
     federation: ThrowAwayFederation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keeper = saved(aged(federation, 30, 11), tmp_path)
+    renewer = saved(aged(federation, 30, 11), tmp_path)
     monkeypatch.setattr(renewal, "renew", answering(aged(federation, 30, 0)))
-    known = keeper.current
-    await keeper._look()
-    assert keeper.current is known
+    known = renewer.current
+    await renewer._look()
+    assert renewer.current is known
 
 
 async def test_what_somebody_else_put_into_the_folder_is_taken(federation: ThrowAwayFederation, tmp_path: Path) -> None:
-    keeper, fresh = saved(replace(aged(federation, 30, 19), enrolment=""), tmp_path), aged(federation, 30, 0)
+    renewer, fresh = saved(replace(aged(federation, 30, 19), enrolment=""), tmp_path), aged(federation, 30, 0)
     save_credentials(tmp_path / "one", fresh, replace=True)
-    await keeper._look()
-    assert keeper.current == fresh
+    await renewer._look()
+    assert renewer.current == fresh
 
 
 async def test_but_not_that_of_another_holder_or_half_of_one(federation: ThrowAwayFederation, tmp_path: Path) -> None:
-    keeper = saved(aged(federation, 30, 1), tmp_path)
-    known = keeper.current
+    renewer = saved(aged(federation, 30, 1), tmp_path)
+    known = renewer.current
     save_credentials(tmp_path / "one", federation.credentials(Role.ENVOY, "two"), replace=True)
-    await keeper._look()
+    await renewer._look()
     (tmp_path / "one" / "cert.pem").write_bytes(b"")
-    await keeper._look()
-    assert keeper.current is known
+    await renewer._look()
+    assert renewer.current is known
 
 
 async def test_an_authority_that_is_away_is_asked_again_and_told_of_once(
@@ -96,25 +96,25 @@ async def test_an_authority_that_is_away_is_asked_again_and_told_of_once(
     async def away(_: Credentials) -> Credentials:
         raise UnreachableError("nobody is there")
 
-    keeper, fresh = saved(aged(federation, 30, 19), tmp_path), aged(federation, 30, 0)
+    renewer, fresh = saved(aged(federation, 30, 19), tmp_path), aged(federation, 30, 0)
     monkeypatch.setattr(renewal, "renew", away)
     for _ in range(3):
-        await keeper._look()
+        await renewer._look()
     assert [record.levelno for record in caplog.records].count(logging.WARNING) == 1
-    assert keeper._pause_s() == 600.0
+    assert renewer._pause_s() == 600.0
     monkeypatch.setattr(renewal, "renew", answering(fresh))
-    await keeper._look()
-    assert (keeper.current, keeper._pause_s()) == (fresh, 60.0)
+    await renewer._look()
+    assert (renewer.current, renewer._pause_s()) == (fresh, 60.0)
 
 
 def test_each_step_is_warned_of_once(federation: ThrowAwayFederation, caplog: pytest.LogCaptureFixture) -> None:
-    keeper = Keeper(aged(federation, 365, 340))
+    renewer = CertificateRenewer(aged(federation, 365, 340))
     for _ in range(3):
-        keeper._warn()
-    assert [record.message for record in caplog.records] == list(keeper.warnings)
-    assert len(keeper.warnings) == 1
-    keeper.current = aged(federation, 365, 360)
-    keeper._warn()
+        renewer._warn()
+    assert [record.message for record in caplog.records] == list(renewer.warnings)
+    assert len(renewer.warnings) == 1
+    renewer.current = aged(federation, 365, 360)
+    renewer._warn()
     assert len(caplog.records) == 2
 
 
@@ -138,17 +138,17 @@ class Line:
 
 
 async def test_the_next_line_is_there_before_the_work_leaves_the_former_one(federation: ThrowAwayFederation) -> None:
-    keeper, fresh, events = Keeper(aged(federation, 30, 19)), aged(federation, 30, 0), list[str]()
-    leaving, old = asyncio.Event(), Line(events, "old", keeper.current)
+    renewer, fresh, events = CertificateRenewer(aged(federation, 30, 19)), aged(federation, 30, 0), list[str]()
+    leaving, old = asyncio.Event(), Line(events, "old", renewer.current)
 
     async def work() -> None:
         await leaving.wait()
         events.append("left")
 
-    staying = asyncio.create_task(keeper.until_renewed(old, work(), lambda: Line(events, "new", fresh), leaving.set))
+    staying = asyncio.create_task(renewer.until_renewed(old, work(), lambda: Line(events, "new", fresh), leaving.set))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    keeper._take(fresh)
+    renewer._take(fresh)
     line = await staying
     assert line is not None
     assert (events, line.closed) == (["new ready", "left"], False)
@@ -156,49 +156,49 @@ async def test_the_next_line_is_there_before_the_work_leaves_the_former_one(fede
 
 async def test_work_that_cannot_be_asked_is_cancelled(federation: ThrowAwayFederation) -> None:
     """Also if the certificate was renewed after the line was made, and before anybody waited for that."""
-    keeper = Keeper(aged(federation, 30, 19))
-    old = Line([], "old", keeper.current)
-    keeper._take(aged(federation, 30, 0))
+    renewer = CertificateRenewer(aged(federation, 30, 19))
+    old = Line([], "old", renewer.current)
+    renewer._take(aged(federation, 30, 0))
 
     async def work() -> None:
         await asyncio.get_running_loop().create_future()
 
-    assert await keeper.until_renewed(old, work(), lambda: Line([], "new", keeper.current)) is not None
+    assert await renewer.until_renewed(old, work(), lambda: Line([], "new", renewer.current)) is not None
 
 
 async def test_the_end_of_the_work_and_its_errors_are_passed_on(federation: ThrowAwayFederation) -> None:
-    keeper = Keeper(aged(federation, 30, 1))
-    old = Line([], "old", keeper.current)
+    renewer = CertificateRenewer(aged(federation, 30, 1))
+    old = Line([], "old", renewer.current)
 
     async def work(error: Exception | None) -> None:
         if error is not None:
             raise error
 
-    assert await keeper.until_renewed(old, work(None), lambda: Line([], "new", keeper.current)) is None
+    assert await renewer.until_renewed(old, work(None), lambda: Line([], "new", renewer.current)) is None
     with pytest.raises(UnreachableError):
-        await keeper.until_renewed(old, work(UnreachableError("gone")), lambda: Line([], "new", keeper.current))
+        await renewer.until_renewed(old, work(UnreachableError("gone")), lambda: Line([], "new", renewer.current))
 
 
 async def test_a_line_that_does_not_come_is_closed_and_the_work_stays(federation: ThrowAwayFederation) -> None:
-    keeper, lines, events = Keeper(aged(federation, 30, 19)), list[Line](), list[str]()
-    old = Line(events, "old", keeper.current)
+    renewer, lines, events = CertificateRenewer(aged(federation, 30, 19)), list[Line](), list[str]()
+    old = Line(events, "old", renewer.current)
 
     def connect() -> Line:
-        lines.append(Line(events, f"line {len(lines)}", keeper.current, fails=len(lines) < 2))
+        lines.append(Line(events, f"line {len(lines)}", renewer.current, fails=len(lines) < 2))
         return lines[-1]
 
     async def work() -> None:
-        keeper._take(aged(federation, 30, 0))
+        renewer._take(aged(federation, 30, 0))
         await asyncio.get_running_loop().create_future()
 
-    assert await keeper.until_renewed(old, work(), connect) is lines[2]
+    assert await renewer.until_renewed(old, work(), connect) is lines[2]
     assert [line.closed for line in lines] == [True, True, False]
 
 
 async def test_nobody_is_asked_for_a_certificate_that_could_not_be_kept(
     federation: ThrowAwayFederation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    keeper = saved(aged(federation, 30, 19), tmp_path)
+    renewer = saved(aged(federation, 30, 19), tmp_path)
     asked: list[Credentials] = []
 
     async def renew(holder: Credentials) -> Credentials:
@@ -211,8 +211,8 @@ async def test_nobody_is_asked_for_a_certificate_that_could_not_be_kept(
     monkeypatch.setattr(renewal, "renew", renew)
     with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
         patch.setattr(tempfile, "TemporaryFile", full)
-        await keeper._look()
+        await renewer._look()
     assert asked == []
     assert "the folder cannot be written: No space left on device" in caplog.text
-    await keeper._look()
+    await renewer._look()
     assert len(asked) == 1

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from openfl_like.errors import CredentialError, RevokedError, UnreachableError
+from openfl_like.pki.administration import revoke
 from openfl_like.pki.authority import Authority
-from openfl_like.pki.enrol import revoke
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.revocation import RevocationList
 from openfl_like.pki.roles import Identity, Role
 from openfl_like.services.identity import revocation_feed as revoking
-from openfl_like.services.identity.revocation_feed import Following, ListFile
+from openfl_like.services.identity.revocation_feed import ListFile, RevocationFeed
 from openfl_like.testing.certificates import ThrowAwayFederation
 
 
@@ -34,14 +34,14 @@ def enrolled(federation: ThrowAwayFederation) -> Credentials:
 async def test_a_list_from_a_file_holds_is_kept_and_is_told(federation: ThrowAwayFederation, tmp_path: Path) -> None:
     given, told = published(federation), list[int]()
     director = federation.credentials(Role.DIRECTOR, "director")
-    following = Following(tmp_path / "own.json", lambda: director, given, lambda: told.append(1))
+    following = RevocationFeed(tmp_path / "own.json", lambda: director, given, lambda: told.append(1))
     await following.look()
     await following.look()
     assert (following.revocations.number, told) == (1, [1])
     published(federation)
     await following.look()
     assert (following.revocations.number, told) == (2, [1, 1])
-    again = Following(tmp_path / "own.json", lambda: director, None)
+    again = RevocationFeed(tmp_path / "own.json", lambda: director, None)
     assert again.revocations.number == 2
 
 
@@ -55,7 +55,7 @@ async def test_a_list_from_the_authority_does_too(
         return None if known else published(federation).read_bytes()
 
     monkeypatch.setattr(revoking, "fetch_revocations", fetch)
-    following = Following(tmp_path / "own.json", lambda: director, None)
+    following = RevocationFeed(tmp_path / "own.json", lambda: director, None)
     await following.look()
     await following.look()
     assert (asked, following.revocations.number) == ([0, 1], 1)
@@ -66,12 +66,12 @@ async def test_it_holds_although_it_cannot_be_written_and_is_written_later(
 ) -> None:
     director = federation.credentials(Role.DIRECTOR, "director")
     own = tmp_path / "away" / "own.json"
-    following = Following(own, lambda: director, published(federation))
+    following = RevocationFeed(own, lambda: director, published(federation))
     await following.look()
     assert following.revocations.number == 1
     own.parent.mkdir()
     await following.look()
-    assert Following(own, lambda: director, None).revocations.number == 1
+    assert RevocationFeed(own, lambda: director, None).revocations.number == 1
 
 
 async def test_a_file_that_is_none_does_not_keep_the_authority_from_being_asked(
@@ -84,7 +84,7 @@ async def test_a_file_that_is_none_does_not_keep_the_authority_from_being_asked(
         return published(federation).read_bytes()
 
     monkeypatch.setattr(revoking, "fetch_revocations", fetch)
-    following = Following(tmp_path / "own.json", lambda: director, given)
+    following = RevocationFeed(tmp_path / "own.json", lambda: director, given)
     await following.look()
     assert following.revocations.number == 1
     assert "given.json" in following.problem
@@ -102,7 +102,7 @@ async def test_an_authority_that_is_silent_for_a_minute_is_a_problem_until_it_sp
         return None
 
     monkeypatch.setattr(revoking, "fetch_revocations", away)
-    following = Following(tmp_path / "own.json", lambda: director, None)
+    following = RevocationFeed(tmp_path / "own.json", lambda: director, None)
     await following.look()
     assert following.problem == ""
     following._silent_since -= 60.0
@@ -122,7 +122,7 @@ async def test_a_director_that_was_revoked_says_so_at_once(
         raise RevokedError("it was revoked")
 
     monkeypatch.setattr(revoking, "fetch_revocations", revoked)
-    following = Following(tmp_path / "own.json", lambda: director, None)
+    following = RevocationFeed(tmp_path / "own.json", lambda: director, None)
     await following.look()
     assert "it was revoked" in following.problem
 

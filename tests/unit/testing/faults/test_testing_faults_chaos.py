@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from openfl_like.failpoints import POINTS, Action, parse
-from openfl_like.testing.faults.call_history import Call, Told
-from openfl_like.testing.faults.chaos import Verdict, judge, references_of, report
+from openfl_like.testing.faults.call_history import RecordedCall, Told
+from openfl_like.testing.faults.chaos import RunResult, judge, references_of, report
 from openfl_like.testing.faults.determinism import ROUNDS, kills
-from openfl_like.testing.faults.evidence import Evidence, ExperimentEvidence, Happened, ModelFile, Version
+from openfl_like.testing.faults.evidence import ExperimentEvidence, Happened, ModelFile, RunEvidence, Version
 from openfl_like.testing.faults.failpoint_suite import ARGUMENTS, AT_CANCEL, AT_RETURN, AT_START, WITH_FILE, points_of
 from openfl_like.testing.faults.injector import Tally
 from openfl_like.testing.faults.invariants import Breach, Expected
-from openfl_like.testing.faults.schedule import FREEZE_S, LINES, MIXES, ROLES, Fault, Kind, schedule
+from openfl_like.testing.faults.schedule import FREEZE_S, LINES, MIXES, ROLES, Fault, FaultKind, schedule
 
 LINE_NAMES = ["site-1", "site-2", "user"]
 
@@ -35,7 +35,9 @@ def test_every_fault_is_of_its_mix_and_can_be_done(mix: str) -> None:
     drawn = faults(7, mix)
     assert {fault.kind for fault in drawn} == set(MIXES[mix].kinds)
     for fault in drawn:
-        targets = LINE_NAMES if fault.kind in LINES else POINTS if fault.kind is Kind.FAILPOINT else MIXES[mix].roles
+        targets = (
+            LINE_NAMES if fault.kind in LINES else POINTS if fault.kind is FaultKind.FAILPOINT else MIXES[mix].roles
+        )
         assert fault.target in targets
         assert MIXES[mix].pause_s[0] <= fault.pause_s <= MIXES[mix].pause_s[1]
         assert FREEZE_S[0] <= fault.seconds <= FREEZE_S[1]
@@ -45,7 +47,7 @@ def test_every_fault_is_of_its_mix_and_can_be_done(mix: str) -> None:
 
 def test_the_mix_hits_every_role_and_leaves_time_for_fifteen_a_minute() -> None:
     drawn = faults(3)
-    assert {fault.target for fault in drawn if fault.kind is Kind.KILL} == set(ROLES)
+    assert {fault.target for fault in drawn if fault.kind is FaultKind.KILL} == set(ROLES)
     assert sum(fault.pause_s for fault in drawn) / len(drawn) < 60 / 15
 
 
@@ -74,12 +76,12 @@ ITEM = ExperimentEvidence(
     versions=[Version(0, "d0", "s0")],
     models={0: ModelFile("d0", "s0")},
 )
-CALLS = [Call("submit", 0.0, 1.0, "r1", Told("exp-1", "QUEUED"))] * 5
-EVIDENCE = Evidence(CALLS, [ITEM], [("r1", "exp-1")])
+CALLS = [RecordedCall("submit", 0.0, 1.0, "r1", Told("exp-1", "QUEUED"))] * 5
+EVIDENCE = RunEvidence(CALLS, [ITEM], [("r1", "exp-1")])
 TALLY = Tally(Counter({"kill": 3, "cut": 2}), 1)
 
 
-def verdict(evidence: Evidence = EVIDENCE, wanted: int = 5) -> Verdict:
+def verdict(evidence: RunEvidence = EVIDENCE, wanted: int = 5) -> RunResult:
     return judge(evidence, Expected(references_of(evidence, {"plan": "exp-1"})), TALLY, wanted)
 
 
@@ -107,7 +109,7 @@ def test_a_breach_counts_more_than_an_invalid_run() -> None:
 
 
 def test_what_was_lost_and_other_bits_are_in_the_line() -> None:
-    lost = verdict(replace(EVIDENCE, calls=[*CALLS, Call("submit", 1.0, 2.0, "r2", Told("exp-2", "QUEUED"))]))
+    lost = verdict(replace(EVIDENCE, calls=[*CALLS, RecordedCall("submit", 1.0, 2.0, "r2", Told("exp-2", "QUEUED"))]))
     assert (lost.code, lost.line["lost"]) == (1, 1)
     other = replace(
         ITEM, id="exp-2", request_id="r2", versions=[Version(0, "dx", "sx")], models={0: ModelFile("dx", "sx")}
@@ -121,13 +123,13 @@ def test_a_failed_run_says_how_to_repeat_it_and_keeps_what_it_left(
 ) -> None:
     place = tmp_path / "run"
     place.mkdir()
-    report(Verdict({"seed": 1}, [Breach("A7", "port 1", "held")], ""), place, "the command", keep=False)
+    report(RunResult({"seed": 1}, [Breach("A7", "port 1", "held")], ""), place, "the command", keep=False)
     printed = capsys.readouterr()
     assert json.loads(printed.out) == {"seed": 1}
     assert "A7 port 1: held" in printed.err
     assert printed.err.rstrip().endswith("repeat it with: the command")
     assert place.exists()
-    report(Verdict({"seed": 1}, [], ""), place, "the command", keep=False)
+    report(RunResult({"seed": 1}, [], ""), place, "the command", keep=False)
     assert "the command" not in capsys.readouterr().err
     assert not place.exists()
 

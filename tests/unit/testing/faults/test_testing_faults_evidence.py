@@ -15,7 +15,7 @@ from openfl_like.store.experiment import Commit, ExperimentStore
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.tensors.container import write_tensors
 from openfl_like.tensors.manifest import file_digest, sha256_file
-from openfl_like.testing.faults.call_history import Call, History, Told, read_history
+from openfl_like.testing.faults.call_history import History, RecordedCall, Told, read_history
 from openfl_like.testing.faults.evidence import Happened, ModelFile, gather, held_ports, strays_below
 from openfl_like.testing.faults.invariants import Expected, check
 
@@ -107,8 +107,8 @@ def test_a_history_is_read_up_to_a_line_that_was_cut(history: Path) -> None:
     with history.open("a") as file:
         file.write('{"name": "watch", "sta')
     assert read_history(history) == [
-        Call("submit", 0.0, 1.0, "0011", error="E401 no answer"),
-        Call("submit", 2.0, 3.0, "0011", Told("exp-1", "QUEUED")),
+        RecordedCall("submit", 0.0, 1.0, "0011", error="E401 no answer"),
+        RecordedCall("submit", 2.0, 3.0, "0011", Told("exp-1", "QUEUED")),
     ]
 
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from openfl_like.testing.faults.call_history import Call, Told
-from openfl_like.testing.faults.evidence import Evidence, ExperimentEvidence, Happened, ModelFile, Process, Version
+from openfl_like.testing.faults.call_history import RecordedCall, Told
+from openfl_like.testing.faults.evidence import ExperimentEvidence, Happened, ModelFile, Process, RunEvidence, Version
 from openfl_like.testing.faults.invariants import (
     Breach,
     Expected,
@@ -58,13 +58,13 @@ SOUND = ExperimentEvidence(
     models={0: ModelFile("d0", "s0"), 1: ModelFile("d1", "s1")},
 )
 CALLS = [
-    Call("submit", 0.0, 1.0, "r1", error="E401 unreachable"),
-    Call("submit", 1.0, 2.0, "r1", Told("exp-1", "QUEUED")),
-    Call("watch", 3.0, 9.0, told=Told("exp-1", "FINISHED")),
+    RecordedCall("submit", 0.0, 1.0, "r1", error="E401 unreachable"),
+    RecordedCall("submit", 1.0, 2.0, "r1", Told("exp-1", "QUEUED")),
+    RecordedCall("watch", 3.0, 9.0, told=Told("exp-1", "FINISHED")),
 ]
-EVIDENCE = Evidence(CALLS, [SOUND], [("r1", "exp-1")])
+EVIDENCE = RunEvidence(CALLS, [SOUND], [("r1", "exp-1")])
 EXPECTED = Expected({"plan": Reference("s1", {0: ("bern",), 1: ("bern", "genf")})})
-Break = Callable[[Evidence], Evidence]
+Break = Callable[[RunEvidence], RunEvidence]
 
 
 def one(**changes: object) -> Break:
@@ -77,7 +77,7 @@ def whole(**changes: object) -> Break:
     return lambda evidence: replace(evidence, **changes)  # type: ignore[arg-type] # by name
 
 
-def told(*calls: Call) -> Break:
+def told(*calls: RecordedCall) -> Break:
     return whole(calls=[*CALLS, *calls])
 
 
@@ -124,7 +124,7 @@ BROKEN = {
     "an acknowledged one is not there": ("A1", "acknowledged", whole(experiments=[], requests=[])),
     "the request knows nothing of it": ("A1", "knows nothing", whole(requests=[])),
     "the request knows another": ("A1", "knows exp-2", whole(requests=[("r1", "exp-2")])),
-    "two answers": ("A1", "answered twice", told(Call("submit", 2.0, 3.0, "r1", Told("exp-9", "QUEUED")))),
+    "two answers": ("A1", "answered twice", told(RecordedCall("submit", 2.0, 3.0, "r1", Told("exp-9", "QUEUED")))),
     "two rows": ("A1", "there twice", whole(experiments=[SOUND, replace(SOUND, id="exp-2")])),
     "a row that nobody asked for": ("A1", "nobody made it", one(request_id="r7")),
     "a bundle that is gone": ("A1", "missing", one(bundle_found="")),
@@ -137,8 +137,8 @@ BROKEN = {
         "FINISHED', 'FAILED",
         one(events=[*EVENTS, Happened(8, "experiment_ended", {"status": "FAILED"})]),
     ),
-    "an end that was told and changed": ("A2", "told CANCELLED", told(Call("cancel", 2, 2.5, told=CANCELLED))),
-    "an end that was taken back": ("A2", "and later RUNNING", told(Call("show", 9.5, 9.6, told=STILL))),
+    "an end that was told and changed": ("A2", "told CANCELLED", told(RecordedCall("cancel", 2, 2.5, told=CANCELLED))),
+    "an end that was taken back": ("A2", "and later RUNNING", told(RecordedCall("show", 9.5, 9.6, told=STILL))),
     "a damaged record": ("A3", "damaged", one(damage="malformed", events=[], versions=[], models={})),
     "a gap in the history": ("A3", "gaps", one(events=[event for event in EVENTS if event.sequence != 2])),
     "a gap in the rounds": ("A3", "rounds have gaps", one(versions=[Version(1, "d1", "s1")])),
@@ -235,7 +235,7 @@ def test_while_the_run_goes_on_only_one_without_an_aggregator_is_a_breach() -> N
 def test_an_experiment_that_a_client_cancelled_may_be_cancelled_if_it_says_by_whom() -> None:
     events = happened(("experiment_ended", {"status": "CANCELLED"}))
     wanted = replace(EXPECTED, cancelled=frozenset({"exp-1"}))
-    calls = [*CALLS[:2], Call("cancel", 2, 3, "", Told("exp-1", "CANCELLED"))]
+    calls = [*CALLS[:2], RecordedCall("cancel", 2, 3, "", Told("exp-1", "CANCELLED"))]
     ended = replace(SOUND, status="CANCELLED", reason="cancelled by ada", events=events, versions=[], models={})
     assert check(replace(EVIDENCE, calls=calls, experiments=[ended]), wanted) == []
     silent = replace(ended, reason="stopped")
@@ -251,16 +251,16 @@ REST = STARTED, received("bern"), received("genf"), aggregated(), finished(1, "d
 def test_what_was_resumed_may_end_otherwise_than_a_client_was_told_and_repeats_its_open_round() -> None:
     calls = [
         *CALLS[:2],
-        Call("cancel", 2, 3, told=CANCELLED),
-        Call("resume", 4, 5, told=Told("exp-1", "QUEUED")),
-        Call("watch", 6, 9, told=Told("exp-1", "FINISHED")),
+        RecordedCall("cancel", 2, 3, told=CANCELLED),
+        RecordedCall("resume", 4, 5, told=Told("exp-1", "QUEUED")),
+        RecordedCall("watch", 6, 9, told=Told("exp-1", "FINISHED")),
     ]
     resumed = one(events=happened(*OPEN_ROUND, STOPPED, RESUMED, *REST))(EVIDENCE)
     assert check(replace(resumed, calls=calls), EXPECTED) == []
     twice = one(events=happened(*OPEN_ROUND, STOPPED, RESUMED, STOPPED, RESUMED, *REST))(EVIDENCE)
     assert check(replace(twice, calls=calls), EXPECTED) == []
     assert letters(check(replace(EVIDENCE, calls=calls), EXPECTED)) == {"A2"}  # it was not resumed
-    taken_back = [*calls, Call("show", 9.5, 9.6, told=STILL)]
+    taken_back = [*calls, RecordedCall("show", 9.5, 9.6, told=STILL)]
     assert letters(check(replace(resumed, calls=taken_back), EXPECTED)) == {"A2"}  # only once
 
 

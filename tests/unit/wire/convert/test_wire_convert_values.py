@@ -20,11 +20,11 @@ from openfl_like.federation.parties import (
     ExperimentRecord,
     ExperimentSummary,
     GpuStatistics,
-    Greeting,
     LogLines,
     LogQuery,
     PublishedVersion,
     Series,
+    ServerInfo,
     ShardFacts,
 )
 from openfl_like.federation.ports import (
@@ -244,7 +244,7 @@ ROUND_TRIPS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Any], Calla
         status_to,
         status_from,
     ),
-    "greeting": (st.builds(Greeting, text, number, shapes, shapes), greeting_to, greeting_from),
+    "greeting": (st.builds(ServerInfo, text, number, shapes, shapes), greeting_to, greeting_from),
     "envoy": (envoys, envoy_to, envoy_from),
     "series": (courses(), wire_devices.series_to, wire_devices.series_from),
     "detail": (

@@ -152,13 +152,13 @@ def test_neighbours_share_a_frame(
 async def test_what_a_spare_file_has_in_common_is_not_asked_for(
     source: Path, manifest: Manifest, target: Path, tmp_path: Path
 ) -> None:
-    spare = tmp_path / "spare"
-    spare.write_bytes(CONTENT[:CHUNK] + bytes(CHUNK) + CONTENT[2 * CHUNK :] + b"it was longer")
-    keep_manifest(spare, manifest_of(spare, CHUNK))
-    indices = await wanted(target, manifest, spare)
+    recyclable = tmp_path / "spare"
+    recyclable.write_bytes(CONTENT[:CHUNK] + bytes(CHUNK) + CONTENT[2 * CHUNK :] + b"it was longer")
+    keep_manifest(recyclable, manifest_of(recyclable, CHUNK))
+    indices = await wanted(target, manifest, recyclable)
     assert indices == (1, 3), "the last chunk is another one, because the file is longer"
-    assert not spare.exists()
-    assert not manifest_path(spare).exists()
+    assert not recyclable.exists()
+    assert not manifest_path(recyclable).exists()
     await receive_file(target, manifest, indices, frames(*await read(source, manifest, indices)))
     assert target.read_bytes() == CONTENT
 
@@ -166,22 +166,22 @@ async def test_what_a_spare_file_has_in_common_is_not_asked_for(
 async def test_a_spare_file_that_is_not_what_its_manifest_says_is_looked_through(
     manifest: Manifest, target: Path, tmp_path: Path
 ) -> None:
-    spare = tmp_path / "spare"
-    spare.write_bytes(bytes(CHUNK) + CONTENT[CHUNK:])
-    keep_manifest(spare, manifest)
-    assert await wanted(target, manifest, spare) == (0,)
+    recyclable = tmp_path / "spare"
+    recyclable.write_bytes(bytes(CHUNK) + CONTENT[CHUNK:])
+    keep_manifest(recyclable, manifest)
+    assert await wanted(target, manifest, recyclable) == (0,)
 
 
 async def test_a_spare_file_of_which_nothing_is_known_is_only_overwritten(
     source: Path, manifest: Manifest, target: Path, tmp_path: Path
 ) -> None:
-    spare = tmp_path / "spare"
-    spare.write_bytes(CONTENT)
-    indices = await wanted(target, manifest, spare)
+    recyclable = tmp_path / "spare"
+    recyclable.write_bytes(CONTENT)
+    indices = await wanted(target, manifest, recyclable)
     assert indices == (0, 1, 2, 3)
     await receive_file(target, manifest, indices, frames(*await read(source, manifest, indices)))
     assert target.read_bytes() == CONTENT
-    assert not spare.exists()
+    assert not recyclable.exists()
 
 
 async def test_an_early_end_is_refused_and_what_came_is_not_asked_for_again(manifest: Manifest, target: Path) -> None:
