@@ -1,5 +1,5 @@
-# One image for every role: docker build -t openfl_like:0.1.0 .
-# With a framework: docker build --build-arg EXTRAS=torch -t openfl_like:0.1.0-torch . (see docs/deploy/README.md)
+# One image for every role: docker build -t openfl_like:0.2.0 .
+# With a framework: docker build --build-arg EXTRAS=torch -t openfl_like:0.2.0-torch . (see docs/deploy/README.md)
 ARG PYTHON=3.11.14-slim-bookworm
 
 FROM docker.io/library/python:${PYTHON} AS build
@@ -18,7 +18,7 @@ RUN python -m venv /opt/openfl_like \
 
 FROM docker.io/library/python:${PYTHON}
 LABEL org.opencontainers.image.title="openfl_like" \
-      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.version="0.2.0" \
       org.opencontainers.image.licenses="Apache-2.0"
 # A fixed number, so that volumes and Kubernetes' runAsUser can name it. What passes between containers is in /handover.
 RUN groupadd --gid 10001 fx \

@@ -9,7 +9,8 @@ import click
 
 from openfl_like.cli.main import fx
 from openfl_like.doctor.finding import meaning_of
-from openfl_like.errors import MEANINGS, FederationError
+from openfl_like.error_meanings import MEANINGS
+from openfl_like.errors import FederationError
 from openfl_like.failpoints import POINTS, Action
 from openfl_like.registry import BUILTIN
 

@@ -1,3 +1,3 @@
 """Federated learning for sites whose data never leaves them, over mTLS."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -12,6 +12,7 @@
     ├── NotAllowedError            E203  the peer's role may not do this
     ├── CertificateExpiredError    E204  the peer's certificate is out of date
     ├── RevokedError               E205  the peer's certificate was revoked
+    ├── VersionError               E206  the peer is of another version
     ├── NotFoundError              E301  no such experiment, envoy, version
     ├── ConflictError              E302  the present state does not allow this
     ├── ShardMismatchError         E303  a shard does not fit the federation's data interface
@@ -29,12 +30,12 @@
     ├── DeviceError                E507  a site does not give the device that the plan asks for
     └── InternalError              E900  a defect in the platform itself
 
-Each class says its cause and its cure; the pages in docs/reference/errors are made from that.
-One table below ties each class to its gRPC status, HTTP status and exit code; a test checks that it is complete.
+Each class says its cause and its cure; the pages in docs/reference/errors are made from that. The table in
+`openfl_like.error_meanings` ties each class to its gRPC status, HTTP status and exit code; a test checks that it is
+complete.
 """
 
 import errno
-from dataclasses import dataclass
 from typing import ClassVar
 
 
@@ -209,6 +210,18 @@ class RevokedError(FederationError):
     """
 
     code = "E205"
+
+
+class VersionError(FederationError):
+    """The peer is of another version of the platform, whose protocol this one does not speak.
+
+    Cause: One side was updated and the other was not; the first two numbers of both versions must be the same.
+
+    Cure: The message names both versions: install the same on both sides. Director first, then the sites; experiments
+    go on where they were.
+    """
+
+    code = "E206"
 
 
 class NotFoundError(FederationError):
@@ -408,66 +421,6 @@ class InternalError(FederationError):
     """
 
     code = "E900"
-
-
-@dataclass(frozen=True, slots=True)
-class Meaning:
-    """What an error means at each edge of the platform.
-
-    Attributes:
-        grpc_status: Name of the gRPC status.
-        http_status: HTTP status code.
-        exit_code: Exit code of an ``fx`` command.
-        public: Whether the message may leave the process; otherwise peers see only the code.
-    """
-
-    grpc_status: str
-    http_status: int
-    exit_code: int
-    public: bool = True
-
-
-MEANINGS: dict[type[FederationError], Meaning] = {
-    UsageError: Meaning("INVALID_ARGUMENT", 400, 2),
-    PlanError: Meaning("INVALID_ARGUMENT", 422, 2),
-    SettingsError: Meaning("INVALID_ARGUMENT", 422, 2),
-    BundleError: Meaning("INVALID_ARGUMENT", 422, 2),
-    TensorError: Meaning("INVALID_ARGUMENT", 422, 2),
-    TransferError: Meaning("DATA_LOSS", 422, 5),
-    CredentialError: Meaning("UNAUTHENTICATED", 401, 3),
-    UnauthenticatedError: Meaning("UNAUTHENTICATED", 401, 3),
-    NotAllowedError: Meaning("PERMISSION_DENIED", 403, 3),
-    CertificateExpiredError: Meaning("UNAUTHENTICATED", 401, 3),
-    RevokedError: Meaning("UNAUTHENTICATED", 401, 3),
-    NotFoundError: Meaning("NOT_FOUND", 404, 4),
-    ConflictError: Meaning("FAILED_PRECONDITION", 409, 4),
-    ShardMismatchError: Meaning("FAILED_PRECONDITION", 409, 4),
-    RoundClosedError: Meaning("FAILED_PRECONDITION", 409, 4),
-    UpdateRefusedError: Meaning("INVALID_ARGUMENT", 422, 4),
-    DamagedError: Meaning("DATA_LOSS", 500, 4),
-    StorageError: Meaning("RESOURCE_EXHAUSTED", 507, 8),
-    UnreachableError: Meaning("UNAVAILABLE", 503, 5),
-    ExperimentFailedError: Meaning("ABORTED", 409, 1),
-    ExperimentCancelledError: Meaning("CANCELLED", 409, 6),
-    TaskError: Meaning("ABORTED", 409, 1),
-    ShardError: Meaning("FAILED_PRECONDITION", 409, 4),
-    ExperimentDegradedError: Meaning("ABORTED", 409, 7),
-    RequirementsError: Meaning("FAILED_PRECONDITION", 409, 4),
-    DeviceError: Meaning("FAILED_PRECONDITION", 409, 4),
-    InternalError: Meaning("INTERNAL", 500, 70, public=False),
-}
-
-BY_CODE: dict[str, type[FederationError]] = {kind.code: kind for kind in MEANINGS}
-
-
-def from_code(code: str, message: str) -> FederationError:
-    """Rebuilds the error that a peer reported.
-
-    Args:
-        code: A stable code such as ``E203``; an unknown one gives an `InternalError`.
-        message: The text the peer sent.
-    """
-    return BY_CODE.get(code, InternalError)(message)
 
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})

@@ -1,9 +1,9 @@
 """Experiments that move from one Director to another, each as one file."""
 
+import asyncio
 import secrets
-from collections.abc import Coroutine
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
 
 from openfl_like.api.reconnect import retry
 from openfl_like.federation.parties import ExperimentSummary
@@ -12,47 +12,32 @@ from openfl_like.pki.files import Credentials
 from openfl_like.pki.signing import sign_bundle
 from openfl_like.store.checkpoint import read_checkpoint
 from openfl_like.tensors.manifest import manifest_of
-from openfl_like.wire.experiments import CheckpointClient
-
-Result = TypeVar("Result")
+from openfl_like.wire.experiments import ExperimentsClient
 
 
-class Run(Protocol):
-    """Runs a coroutine to its end from any thread."""
-
-    def __call__(self, work: Coroutine[Any, Any, Result], /) -> Result:
-        """Gives its result."""
-
-
+@dataclass(frozen=True, slots=True)
 class CheckpointFiles:
-    """Fetches and delivers checkpoints; part of a `Federation`.
+    """Fetches and delivers checkpoints.
 
     Args:
-        director: ``host:port``.
-        credentials: The user's.
-        run: Where the calls run.
+        client: The Director's service.
+        credentials: The user's; what is delivered is signed with them.
     """
 
-    def __init__(self, director: str, credentials: Credentials, run: Run) -> None:
-        self._director, self._credentials, self._run = director, credentials, run
+    client: ExperimentsClient
+    credentials: Credentials
 
-    def fetch(self, experiment: str, path: str | Path) -> Path:
-        """Fetches an experiment that has ended as one file, which another Director can take in.
+    async def fetch(self, experiment: str, path: str | Path) -> Path:
+        """Fetch an experiment that has ended as one file, which another Director can take in.
 
         Raises:
             ConflictError: If it has not ended.
         """
-        target = Path(path)
+        await self.client.fetch_checkpoint(experiment, Path(path))
+        return Path(path)
 
-        async def fetch() -> None:
-            async with CheckpointClient(self._director, self._credentials) as client:
-                await client.fetch(experiment, target)
-
-        self._run(fetch())
-        return target
-
-    def deliver(self, path: str | Path) -> ExperimentSummary:
-        """Has the Director take in a checkpoint, under the same id; `Federation.resume` goes on with it.
+    async def deliver(self, path: str | Path) -> ExperimentSummary:
+        """Have the Director take in a checkpoint, under the same id; `Experiments.resume` goes on with it.
 
         The bundle in it is signed anew by this user, who answers for its code from now on.
 
@@ -61,13 +46,8 @@ class CheckpointFiles:
             ConflictError: If the Director has this experiment already.
         """
         archive = Path(path)
-        bundle = read_checkpoint(archive).bundle
-        signature = sign_bundle(bundle, self._credentials)
-        chain = self._credentials.chain
-        offer = CheckpointOffer(secrets.token_hex(16), manifest_of(archive), bundle, signature, chain)
-
-        async def deliver() -> ExperimentSummary:
-            async with CheckpointClient(self._director, self._credentials) as client:
-                return await retry(lambda: client.deliver(offer, archive), lambda: client.reached)
-
-        return self._run(deliver())
+        bundle = (await asyncio.to_thread(read_checkpoint, archive)).bundle
+        signature = sign_bundle(bundle, self.credentials)
+        manifest = await asyncio.to_thread(manifest_of, archive)
+        offer = CheckpointOffer(secrets.token_hex(16), manifest, bundle, signature, self.credentials.chain)
+        return await retry(lambda: self.client.deliver_checkpoint(offer, archive), lambda: self.client.reached)

@@ -1,25 +1,22 @@
-"""A federation as its users see it: submit, follow, fetch; every method blocks.
+"""A federation as its users see it, blocking: submit, follow, fetch.
 
 The calls run on an event loop in a thread of their own, because the caller may have a running loop already, as every
-notebook does.
+notebook does. Programs with a loop of their own use `openfl_like.api.client`.
 """
 
 import asyncio
-import secrets
-import tempfile
 import threading
 from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from openfl_like.api.checkpoints import CheckpointFiles
-from openfl_like.api.envoys import EnvoyLookup
-from openfl_like.api.reconnect import follow_logs, retry, watch
-from openfl_like.authoring.models import INITIAL_MODEL, prepare_given_models, prepare_initial_model
-from openfl_like.federation.evaluation_plan import evaluation_of, place_of
-from openfl_like.federation.history.rounds import RoundRecord, round_records
+from openfl_like.api.client import AsyncFederation, Connect, connect
+from openfl_like.federation.history.rounds import RoundRecord
 from openfl_like.federation.parties import (
     DirectorStatus,
+    EnvoyDetail,
     EnvoyRecord,
     EventRecord,
     ExperimentRecord,
@@ -27,42 +24,58 @@ from openfl_like.federation.parties import (
     LogLines,
     LogQuery,
 )
-from openfl_like.federation.ports import Submission
 from openfl_like.pki.files import load_credentials
-from openfl_like.pki.signing import sign_bundle
-from openfl_like.plan.bundle import pack
-from openfl_like.plan.load import load_plan, workspace_of
-from openfl_like.plan.workspace import find_plan
-from openfl_like.tensors.manifest import manifest_of
-from openfl_like.wire.experiments import UserClient
 
 Result = TypeVar("Result")
+
+
+class Run(Protocol):
+    """Runs a coroutine to its end from any thread."""
+
+    def __call__(self, work: Coroutine[Any, Any, Result], /) -> Result:
+        """Return its result."""
+
+
+class BlockingCheckpoints:
+    """Fetches and delivers checkpoints; part of a `Federation`.
+
+    Args:
+        files: Whose methods are run.
+        run: Where they run.
+    """
+
+    def __init__(self, files: CheckpointFiles, run: Run) -> None:
+        self._files, self._run = files, run
+
+    def fetch(self, experiment: str, path: str | Path) -> Path:
+        """As `CheckpointFiles.fetch`."""
+        return self._run(self._files.fetch(experiment, path))
+
+    def deliver(self, path: str | Path) -> ExperimentSummary:
+        """As `CheckpointFiles.deliver`."""
+        return self._run(self._files.deliver(path))
 
 
 class Federation:
     """A connection to a Director; use it as a context manager.
 
-    Attributes:
-        checkpoints: Experiments that move from one Director to another.
-        envoy: Gives everything the Director tells of one envoy: ``federation.envoy("bern")``; see `EnvoyLookup`.
-
     Args:
         director: ``host:port``.
         certificates: Folder of the user's certificate and key.
+        connection: How the connection is made.
 
     Raises:
         CredentialError: If the certificate or key cannot be used.
     """
 
-    def __init__(self, director: str, certificates: str | Path) -> None:
-        self._credentials = load_credentials(Path(certificates))
-        self._director = director
+    def __init__(self, director: str, certificates: str | Path, connection: Connect = connect) -> None:
+        self._director, self._credentials = director, load_credentials(Path(certificates))
+        self._connection = connection
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fx-federation", daemon=True)
         self._thread.start()
-        self._client: UserClient | None = None
-        self.checkpoints = CheckpointFiles(director, self._credentials, self._run)
-        self.envoy = EnvoyLookup(director, self._credentials, self._run)
+        self._stack = AsyncExitStack()
+        self._opened: AsyncFederation | None = None
 
     def __enter__(self) -> "Federation":
         return self
@@ -71,15 +84,19 @@ class Federation:
         self.close()
 
     def close(self) -> None:
-        """Ends the connection; leaving the ``with`` block does it, too."""
+        """End the connection; leaving the ``with`` block does it, too."""
         if self._loop.is_closed():
             return
-        if self._client is not None:
-            self._run(self._client.__aexit__())
+        self._run(self._stack.aclose())
         self._run(self._loop.shutdown_asyncgens())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    @property
+    def checkpoints(self) -> BlockingCheckpoints:
+        """Experiments that move from one Director to another."""
+        return BlockingCheckpoints(self._client.checkpoints, self._run)
 
     def submit(
         self,
@@ -89,70 +106,27 @@ class Federation:
         initial_model: str | Path | None = None,
         evaluate: Mapping[str, str | Path] | None = None,
     ) -> ExperimentSummary:
-        """Checks a plan, packs its workspace, signs it and queues it.
-
-        If the answer is lost, the same request is repeated for a minute: it never makes two experiments.
-
-        Args:
-            plan: The plan file, or the name of an installed plan.
-            overrides: Changes like ``deadline.train_s=30``.
-            initial_model: A model to start from: ``.safetensors``, ``.npz``, ``.pt`` or ``.keras``. It is converted on
-                this machine and goes with the workspace.
-            evaluate: Name -> model file of the same kinds. Then nothing is trained: these models are sent to every
-                site, which evaluates each with the plan's validations, see `evaluation_of`; `evaluations.matrix` has
-                the result.
-
-        Raises:
-            PlanError: If the plan has mistakes.
-            TensorError: If the initial model, or a file to evaluate, cannot be read.
-            BundleError: If the workspace cannot be packed, or is too large with the models.
-            UnreachableError: If the Director does not answer.
-        """
-        path = find_plan(str(plan))
-        checked = load_plan(path, overrides)
-        given = {name: Path(file) for name, file in (evaluate or {}).items()}
-        agreed = evaluation_of(checked, list(given)) if evaluate is not None else checked
-        with tempfile.TemporaryDirectory(prefix="fx-submit-") as directory:
-            bundle, workspace = Path(directory) / "bundle.tar", workspace_of(path, checked)
-            prepared = prepare_given_models(given, checked, workspace, Path(directory))
-            added = {place_of(name): file for name, file in prepared.items()}
-            if initial_model is not None:
-                agreed = prepare_initial_model(Path(initial_model), agreed, workspace, Path(directory))
-                added[INITIAL_MODEL] = Path(directory) / INITIAL_MODEL
-            pack(workspace, agreed, bundle, added)
-            manifest = manifest_of(bundle)
-            signature = sign_bundle(manifest.digest, self._credentials)
-            submission = Submission(secrets.token_hex(16), manifest, signature, self._credentials.chain)
-            client = self._connected()
-            return self._run(retry(lambda: client.submit(submission, bundle), lambda: client.reached))
+        """Check a plan, pack its workspace, sign it and queue it; see `Experiments.submit`."""
+        work = self._client.experiments.submit(plan, overrides, initial_model=initial_model, evaluate=evaluate)
+        return self._run(work)
 
     def experiments(self) -> list[ExperimentSummary]:
-        """Lists all experiments, oldest first."""
-        return self._run(self._connected().experiments())
+        """List all experiments, oldest first."""
+        return self._run(self._client.experiments.list())
 
     def experiment(self, experiment: str) -> ExperimentRecord:
-        """Gives everything the Director tells of one experiment."""
-        return self._run(self._connected().experiment(experiment))
+        """Return everything the Director tells of one experiment."""
+        return self._run(self._client.experiments.get(experiment))
 
     def watch(
         self, experiment: str, after: int = 0, *, stored: bool = False
     ) -> Iterator[ExperimentSummary | EventRecord]:
-        """Gives history and live events until the experiment has ended; the last item is its summary.
-
-        When the Director is away for less than a minute, it goes on after the last event as soon as that is back.
-
-        Args:
-            experiment: Which one.
-            after: The sequence number of the last event that is known.
-            stored: Give only what there is by now.
-        """
-        if stored:
-            return self._iterate(self._connected().watch(experiment, after, stored=True))
-        return self._iterate(watch(self._connected().watch, experiment, after))
+        """Yield history and live events until the experiment has ended; see `Experiments.watch`."""
+        return self._iterate(self._client.experiments.watch(experiment, after, stored=stored))
 
     def rounds(self, experiment: str) -> Iterator[RoundRecord]:
-        """Gives the rounds that an experiment has finished by now, with who took part and who did not, and why."""
-        yield from round_records(item for item in self.watch(experiment, stored=True) if isinstance(item, EventRecord))
+        """Yield the rounds that an experiment has finished by now, with who took part and who did not, and why."""
+        yield from self._run(self._client.experiments.rounds(experiment))
 
     def logs(
         self,
@@ -163,7 +137,7 @@ class Federation:
         follow: bool = False,
         after: Mapping[str, int] | None = None,
     ) -> Iterator[LogLines]:
-        """Gives the log lines of one site (or ``aggregator``), or of all.
+        """Yield the log lines of one site (or ``aggregator``), or of all.
 
         Args:
             experiment: Which one.
@@ -174,42 +148,42 @@ class Federation:
             after: Source -> the ``position`` of the last lines that are known.
         """
         query = LogQuery(source, role, follow, after or {})
-        return self._iterate(follow_logs(self._connected().logs, experiment, query))
+        return self._iterate(self._client.experiments.logs(experiment, query))
 
     def cancel(self, experiment: str) -> ExperimentSummary:
-        """Ends an experiment; answers when it has ended."""
-        return self._run(self._connected().cancel(experiment))
+        """End an experiment; answer when it has ended."""
+        return self._run(self._client.experiments.cancel(experiment))
 
     def resume(self, experiment: str) -> ExperimentSummary:
-        """Queues an experiment again that FAILED or was CANCELLED; it goes on after its last finished round.
-
-        Raises:
-            ConflictError: If it is queued, running or FINISHED.
-        """
-        return self._run(self._connected().resume(experiment))
+        """Queue an experiment again that FAILED or was CANCELLED; see `Experiments.resume`."""
+        return self._run(self._client.experiments.resume(experiment))
 
     def model(self, experiment: str, which: str, path: str | Path) -> Path:
-        """Fetches the ``best`` or ``last`` model, or that of a round number, as a safetensors file."""
-        target = Path(path)
-        self._run(self._connected().model(experiment, which, target))
-        return target
+        """Fetch the ``best`` or ``last`` model, or that of a round number, as a safetensors file."""
+        return self._run(self._client.experiments.model(experiment, which, path))
 
     def envoys(self) -> list[EnvoyRecord]:
-        """Lists the roster."""
-        return self._run(self._connected().envoys())
+        """List the roster."""
+        return self._run(self._client.envoys.envoys())
+
+    def envoy(self, name: str) -> EnvoyDetail:
+        """Return an envoy's row of the roster and what its machine told over the last hour and the last day.
+
+        Raises:
+            NotFoundError: If the Director knows none of this name; the cure lists those that it knows.
+        """
+        return self._run(self._client.envoys.envoy(name))
 
     def status(self) -> DirectorStatus:
-        """Says how the Director is."""
-        return self._run(self._connected().status())
+        """Return how the Director is."""
+        return self._run(self._client.director.status())
 
-    def _connected(self) -> UserClient:
-        if self._client is None:
-
-            async def connect() -> UserClient:
-                return UserClient(self._director, self._credentials)
-
-            self._client = self._run(connect())
-        return self._client
+    @property
+    def _client(self) -> AsyncFederation:
+        if self._opened is None:
+            opening = self._stack.enter_async_context(self._connection(self._director, self._credentials))
+            self._opened = self._run(opening)
+        return self._opened
 
     def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
         future = asyncio.run_coroutine_threadsafe(work, self._loop)

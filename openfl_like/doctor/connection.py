@@ -29,7 +29,8 @@ from openfl_like.pki.files import Credentials, Trust, read_trust
 from openfl_like.pki.peer import verify_peer
 from openfl_like.pki.roles import Role
 from openfl_like.services.daemon.thread import in_thread
-from openfl_like.wire.attendance import greet
+from openfl_like.wire.client import director_peer
+from openfl_like.wire.director import DirectorClient
 from openfl_like.wire.tls import peer_pem, stranger_context
 
 STEP_S = 5.0
@@ -56,12 +57,12 @@ class Line:
     named: bool = True
     addresses: Deferred[Addresses] = field(init=False)
     connected: Deferred[str] = field(init=False)
-    greeting: Deferred[tuple[ServerInfo, float, float]] = field(init=False)
+    server_info: Deferred[tuple[ServerInfo, float, float]] = field(init=False)
 
     def __post_init__(self) -> None:
         self.addresses = Deferred("address", lambda: in_thread(self._resolve))
         self.connected = Deferred("port", self._connected)
-        self.greeting = Deferred("admission", self._greet)
+        self.server_info = Deferred("admission", self._ask_server_info)
 
     def checks(self) -> list[Check]:
         """Gives the checks."""
@@ -151,16 +152,17 @@ class Line:
 
     # ---- admission, and what is told then
 
-    async def _greet(self) -> tuple[ServerInfo, float, float]:
+    async def _ask_server_info(self) -> tuple[ServerInfo, float, float]:
         await self._open()
         credentials = await self.credentials.given()
         before, begin = time.time(), time.monotonic()
-        greeting = await greet(self.address, credentials, 2 * STEP_S)
-        return greeting, before, time.monotonic() - begin
+        async with director_peer(self.address, credentials) as peer:
+            info = await DirectorClient(peer).server_info(2 * STEP_S)
+        return info, before, time.monotonic() - begin
 
     async def _admission(self) -> Finding:
         try:
-            await self.greeting.get()
+            await self.server_info.get()
         except RevokedError as error:
             return refusal("admission", error, "the administrator of the authority has revoked it")
         except CertificateExpiredError as error:
@@ -180,19 +182,19 @@ class Line:
 
     async def _clock(self) -> Finding:
         try:
-            greeting, before, took = await self.greeting.get()
+            info, before, took = await self.server_info.get()
         except FederationError as error:
             raise BlockedError("see 'admission'") from error
-        ahead = before + took / 2 - greeting.time
+        ahead = before + took / 2 - info.time
         return judge_clock(ahead, took / 2)
 
     async def _version(self) -> Finding:
-        greeting, _, _ = await self.greeting.given()
-        if greeting.version == __version__:
+        info, _, _ = await self.server_info.given()
+        if info.version == __version__:
             return fine("version", f"{__version__}, like the Director's")
         cause = "one side was updated and the other was not"
         cure = "install the same version of openfl_like on both sides"
-        return warning("version", f"this is {__version__}, the Director {greeting.version}", cause, cure)
+        return warning("version", f"this is {__version__}, the Director {info.version}", cause, cure)
 
 
 def judge_clock(ahead_s: float, uncertain_s: float) -> Finding:

@@ -95,7 +95,7 @@ async def envoy_report(
 def _interface(line: Line, settings: Deferred[DirectorFile] | None) -> Callable[[], Awaitable[tuple[Shapes, str]]]:
     async def shapes() -> tuple[Shapes, str]:
         try:
-            found, _, _ = await line.greeting.get()
+            found, _, _ = await line.server_info.get()
         except (BlockedError, FederationError):
             if settings is None:
                 raise BlockedError("the Director was not asked, see 'admission'") from None

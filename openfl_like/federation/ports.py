@@ -20,6 +20,7 @@ from openfl_like.federation.parties import (
     ExperimentSummary,
     LogLines,
     LogQuery,
+    ServerInfo,
     ShardFacts,
     Validity,
 )
@@ -216,11 +217,8 @@ class CheckpointOffer:
     certificates: bytes
 
 
-Send = Callable[[object], Awaitable[None]]
-
-
-class AggregatorPort(Protocol):
-    """What collaborators (and the Director) ask an Aggregator."""
+class CollaboratorPort(Protocol):
+    """What collaborators ask an Aggregator."""
 
     async def participate(
         self,
@@ -228,28 +226,32 @@ class AggregatorPort(Protocol):
         reports: AsyncIterator[CollaboratorReport],
         send: Callable[[AggregatorInstruction], Awaitable[None]],
     ) -> None:
-        """Holds a collaborator's session until either side ends it."""
+        """Hold a collaborator's session until either side ends it."""
 
     async def model_file(self, digest: str) -> FileWithManifest:
-        """Gives a model version or candidate."""
+        """Return the file of a model version or candidate."""
 
     async def expect_update(self, update: Update, manifest: Manifest) -> UploadTarget:
-        """Checks an offered update before a byte of it is taken; one that was taken before has a complete landing."""
+        """Check an offered update before a byte of it is taken; the target of one taken before is complete."""
 
     async def commit_update(self, update: Update) -> None:
-        """Takes a complete, verified update into the round."""
+        """Take a complete, verified update into the round."""
+
+
+class AggregatorPort(Protocol):
+    """What the Director (or an administrator) asks an Aggregator."""
 
     def watch(self, after: int) -> AsyncIterator[Sequence[EventRecord]]:
-        """Gives the experiment's history after a sequence number, then what happens, until it ends; a few at a time."""
+        """Yield the experiment's history after a sequence number, then what happens; a few events at a time."""
 
     async def cancel(self, caller: str) -> None:
-        """Ends the experiment as CANCELLED."""
+        """End the experiment as CANCELLED."""
 
     async def report_loss(self, collaborator: str, reason: str) -> None:
-        """Takes it that a collaborator's process has ended and will not come back."""
+        """Note that a collaborator's process has ended and will not come back."""
 
 
-class EnvoyPort(Protocol):
+class AttendancePort(Protocol):
     """What envoys ask the Director."""
 
     async def attend(
@@ -259,66 +261,77 @@ class EnvoyPort(Protocol):
         send: Callable[[EnvoyInstruction], Awaitable[None]],
         certificate: Validity | None = None,
     ) -> None:
-        """Holds an envoy's session until either side ends it, or its certificate does."""
+        """Hold an envoy's session until either side ends it, or its certificate does."""
 
     async def bundle_file(self, experiment: str) -> Path:
-        """Gives the workspace bundle of an experiment."""
+        """Return the workspace bundle of an experiment."""
 
 
-class RosterPort(Protocol):
-    """What users ask the Director about one envoy."""
+class DirectorPort(Protocol):
+    """What anybody may ask the Director about itself."""
+
+    def server_info(self) -> ServerInfo:
+        """Return version, clock, and the shapes that every shard must have."""
+
+    async def status(self) -> DirectorStatus:
+        """Return how the Director is."""
+
+
+class EnvoysPort(Protocol):
+    """What users ask the Director about envoys."""
+
+    async def envoys(self) -> list[EnvoyRecord]:
+        """List the roster."""
 
     async def envoy(self, name: str) -> EnvoyDetail:
-        """Gives everything known of an envoy."""
+        """Return everything known of an envoy."""
 
 
-class UserPort(Protocol):
-    """What users ask the Director."""
+class SubmissionPort(Protocol):
+    """What users have the Director do."""
 
     async def expect_bundle(self, caller: str, submission: Submission) -> UploadTarget:
-        """Checks an offered bundle before a byte of it is taken."""
+        """Check an offered bundle before a byte of it is taken."""
 
     async def submit(self, caller: str, submission: Submission) -> ExperimentSummary:
-        """Queues a complete, verified bundle; the answer is given when it is durable."""
+        """Queue a complete, verified bundle; the answer is given when it is durable."""
+
+    async def cancel(self, caller: str, experiment: str) -> ExperimentSummary:
+        """End a queued or running experiment as CANCELLED; answer when it has ended."""
+
+    async def resume(self, caller: str, experiment: str) -> ExperimentSummary:
+        """Queue an experiment again that FAILED or was CANCELLED; the answer is given when it is durable."""
+
+
+class ExperimentsPort(Protocol):
+    """What users read of experiments."""
 
     async def experiments(self) -> list[ExperimentSummary]:
-        """Lists all experiments, oldest first."""
+        """List all experiments, oldest first."""
 
     async def experiment(self, experiment: str) -> ExperimentRecord:
-        """Gives everything known of one experiment."""
+        """Return everything known of one experiment."""
 
     def watch(
         self, experiment: str, after: int, *, stored: bool
     ) -> AsyncIterator[Sequence[ExperimentSummary | EventRecord]]:
-        """Gives history and live events until the experiment has ended; or only the events that are ``stored``."""
+        """Yield history and live events until the experiment has ended; or only the events that are ``stored``."""
 
     def logs(self, experiment: str, query: LogQuery) -> AsyncGenerator[LogLines]:
-        """Gives stored log lines, and with ``query.follow`` those that come, until there will be no more."""
-
-    async def cancel(self, caller: str, experiment: str) -> ExperimentSummary:
-        """Ends a queued or running experiment as CANCELLED; answers when it has ended."""
-
-    async def resume(self, caller: str, experiment: str) -> ExperimentSummary:
-        """Queues an experiment again that FAILED or was CANCELLED; the answer is given when it is durable."""
+        """Yield stored log lines, and with ``query.follow`` those that come, until there will be no more."""
 
     async def model(self, experiment: str, which: str) -> FileWithManifest:
-        """Gives the file of the best or last version or of a round number."""
-
-    async def envoys(self) -> list[EnvoyRecord]:
-        """Lists the roster."""
-
-    async def status(self) -> DirectorStatus:
-        """Says how the Director is."""
+        """Return the file of the best or last version or of a round number."""
 
 
 class CheckpointPort(Protocol):
     """What users ask the Director about experiments that are to move to another one."""
 
     def exported(self, experiment: str) -> AbstractAsyncContextManager[Path]:
-        """Makes the checkpoint of an experiment that has ended; the file goes when the block is left."""
+        """Make the checkpoint of an experiment that has ended; the file goes when the block is left."""
 
     async def expect_checkpoint(self, caller: str, offer: CheckpointOffer) -> UploadTarget:
-        """Checks an offered checkpoint before a byte of it is taken."""
+        """Check an offered checkpoint before a byte of it is taken."""
 
     async def take_checkpoint(self, caller: str, offer: CheckpointOffer) -> ExperimentSummary:
-        """Takes in a complete checkpoint; the answer is given when it is durable."""
+        """Take in a complete checkpoint; the answer is given when it is durable."""

@@ -127,28 +127,28 @@ _WRITERS = frozenset({Role.USER, Role.ADMIN})
 
 RPC_ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
     {
-        "/openfl_like.Director/Attend": frozenset({Role.ENVOY}),
-        "/openfl_like.Director/FetchBundle": frozenset({Role.ENVOY}),
-        "/openfl_like.Director/Submit": _WRITERS,
-        "/openfl_like.Director/Cancel": _WRITERS,
-        "/openfl_like.Director/Resume": _WRITERS,
-        "/openfl_like.Director/ListExperiments": _READERS,
-        "/openfl_like.Director/GetExperiment": _READERS,
-        "/openfl_like.Director/Watch": _READERS,
-        "/openfl_like.Director/FetchModel": _READERS,
-        "/openfl_like.Director/ReadLogs": _READERS,
-        "/openfl_like.Director/ListEnvoys": _READERS,
-        "/openfl_like.Envoys/GetEnvoy": _READERS,
-        "/openfl_like.Checkpoints/ExportExperiment": _WRITERS,
-        "/openfl_like.Checkpoints/ImportExperiment": _WRITERS,
-        "/openfl_like.Director/GetStatus": _READERS,
-        "/openfl_like.Reception/Greet": _READERS | {Role.ENVOY},
-        "/openfl_like.Aggregator/Participate": frozenset({Role.COLLABORATOR}),
-        "/openfl_like.Aggregator/Download": frozenset({Role.COLLABORATOR}),
-        "/openfl_like.Aggregator/Upload": frozenset({Role.COLLABORATOR}),
-        "/openfl_like.Aggregator/Watch": frozenset({Role.DIRECTOR, Role.USER, Role.ADMIN}),
-        "/openfl_like.Aggregator/Cancel": frozenset({Role.DIRECTOR, Role.ADMIN}),
-        "/openfl_like.Aggregator/ReportLoss": frozenset({Role.DIRECTOR}),
+        "/openfl_like.v1.Director/GetServerInfo": _READERS | {Role.ENVOY},
+        "/openfl_like.v1.Director/GetStatus": _READERS,
+        "/openfl_like.v1.Experiments/Submit": _WRITERS,
+        "/openfl_like.v1.Experiments/ListExperiments": _READERS,
+        "/openfl_like.v1.Experiments/GetExperiment": _READERS,
+        "/openfl_like.v1.Experiments/Watch": _READERS,
+        "/openfl_like.v1.Experiments/ReadLogs": _READERS,
+        "/openfl_like.v1.Experiments/Cancel": _WRITERS,
+        "/openfl_like.v1.Experiments/Resume": _WRITERS,
+        "/openfl_like.v1.Experiments/FetchModel": _READERS,
+        "/openfl_like.v1.Experiments/ExportExperiment": _WRITERS,
+        "/openfl_like.v1.Experiments/ImportExperiment": _WRITERS,
+        "/openfl_like.v1.Envoys/ListEnvoys": _READERS,
+        "/openfl_like.v1.Envoys/GetEnvoy": _READERS,
+        "/openfl_like.v1.Attendance/Attend": frozenset({Role.ENVOY}),
+        "/openfl_like.v1.Attendance/FetchBundle": frozenset({Role.ENVOY}),
+        "/openfl_like.v1.Aggregator/Participate": frozenset({Role.COLLABORATOR}),
+        "/openfl_like.v1.Aggregator/Download": frozenset({Role.COLLABORATOR}),
+        "/openfl_like.v1.Aggregator/Upload": frozenset({Role.COLLABORATOR}),
+        "/openfl_like.v1.Aggregator/Watch": frozenset({Role.DIRECTOR, Role.USER, Role.ADMIN}),
+        "/openfl_like.v1.Aggregator/Cancel": frozenset({Role.DIRECTOR, Role.ADMIN}),
+        "/openfl_like.v1.Aggregator/ReportLoss": frozenset({Role.DIRECTOR}),
     }
 )
 
@@ -157,7 +157,7 @@ def authorise(method: str, identity: Identity) -> None:
     """Lets a call pass only if the table gives it to the caller's role; what is not in the table is denied.
 
     Args:
-        method: Full name of the RPC, such as ``/openfl_like.Director/Submit``.
+        method: Full name of the RPC, such as ``/openfl_like.v1.Experiments/Submit``.
         identity: The caller, from its certificate.
 
     Raises:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from openfl_like.errors import FederationError, TaskError, from_code
+from openfl_like.error_meanings import from_code
+from openfl_like.errors import FederationError, TaskError
 from openfl_like.federation.devices.placement import CPU, environment_for, within
 from openfl_like.federation.parties import ShardFacts
 from openfl_like.federation.task import Assignment, Phase, Update

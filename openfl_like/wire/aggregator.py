@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from openfl_like.errors import FederationError, TransferError, UpdateRefusedError, from_code, no_room
+from openfl_like.error_meanings import from_code
+from openfl_like.errors import FederationError, TransferError, UpdateRefusedError, no_room
 from openfl_like.federation.parties import EventRecord
-from openfl_like.federation.ports import AggregatorInstruction, AggregatorPort, CollaboratorReport
+from openfl_like.federation.ports import AggregatorInstruction, AggregatorPort, CollaboratorPort, CollaboratorReport
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.roles import Identity, Role
@@ -125,7 +126,7 @@ class AggregatorClient:
         self.credentials = credentials
         self._name = credentials.identity.name
         self._experiment = experiment
-        self._peer = Peer(SERVICE, address, server.server_name, credentials)
+        self._peer = Peer((SERVICE,), address, server.server_name, credentials)
 
     async def __aenter__(self) -> "AggregatorClient":
         return self
@@ -182,15 +183,18 @@ class AggregatorClient:
 
 
 class AggregatorServicer:
-    """Carries the calls of the wire to the Aggregator's port.
+    """Carries the calls of the wire to the Aggregator's ports.
 
     Args:
-        port: The Aggregator.
+        collaborators: Answers collaborators.
+        control: Answers the Director and administrators.
         data: Where collaborators may have large files carried; without it gRPC carries them.
     """
 
-    def __init__(self, port: AggregatorPort, data: DataServer | None = None) -> None:
-        self._port = port
+    def __init__(
+        self, collaborators: CollaboratorPort, control: AggregatorPort, data: DataServer | None = None
+    ) -> None:
+        self._collaborators, self._control = collaborators, control
         self._receiving: dict[tuple[int, Phase, str], tuple[asyncio.Lock, int]] = {}
         self._transport = FileTransport(TransferLimiter(), data)
 
@@ -215,12 +219,12 @@ class AggregatorServicer:
         async def instruct(value: AggregatorInstruction) -> None:
             await send(await self._instruction(value))
 
-        await self._port.participate(name, reports(), instruct)
+        await self._collaborators.participate(name, reports(), instruct)
 
     async def _instruction(self, value: AggregatorInstruction) -> pb.AggregatorMessage:
         message = instruction_to(value)
         if isinstance(value, Assignment) and value.model:
-            stored = await self._port.model_file(value.model)
+            stored = await self._collaborators.model_file(value.model)
             if not asks(stored.manifest):
                 message.model = stored.path.read_bytes()
         return message
@@ -233,10 +237,10 @@ class AggregatorServicer:
             if manifest.digest != update.digest:
                 raise UpdateRefusedError("the update's digest is not that of its file")
             async with self._slot(update):
-                landing = await self._port.expect_update(update, manifest)
+                landing = await self._collaborators.expect_update(update, manifest)
                 if not landing.complete:
                     place_file(landing.path, content, landing.recyclable)
-                    await self._port.commit_update(update)
+                    await self._collaborators.commit_update(update)
         except (FederationError, OSError) as error:
             reason = no_room(error) or error
             if isinstance(reason, OSError):
@@ -248,7 +252,7 @@ class AggregatorServicer:
     async def download(self, call: Call) -> None:
         """Serves a model file."""
         request = pb.DownloadRequest.FromString(await call.receive() or b"")
-        stored = await self._port.model_file(request.model)
+        stored = await self._collaborators.model_file(request.model)
         await serve_file(call, stored.path, stored.manifest, self._transport)
 
     async def upload(self, call: Call) -> None:
@@ -259,11 +263,11 @@ class AggregatorServicer:
         if manifest.digest != update.digest:
             raise UpdateRefusedError("the update's digest is not that of its manifest")
         async with self._slot(update):
-            landing = await self._port.expect_update(update, manifest)
+            landing = await self._collaborators.expect_update(update, manifest)
             await take_file(call, landing, manifest, self._transport)
             if not landing.complete:
                 keep_manifest(landing.path, manifest)
-                await self._port.commit_update(update)
+                await self._collaborators.commit_update(update)
         await call.send(pb.Receipt(digest=update.digest).SerializeToString())
 
     @asynccontextmanager
@@ -286,18 +290,18 @@ class AggregatorServicer:
     async def watch(self, call: Call) -> None:
         """Sends history and live events."""
         request = await call.receive()
-        async for events in self._port.watch(request.after):
+        async for events in self._control.watch(request.after):
             await call.send(watch_to(events))
 
     async def cancel(self, call: Call) -> pb.CancelReply:
         """Ends the experiment."""
         request = await call.receive()
         speaks_for = request.on_behalf_of if call.caller.role is Role.DIRECTOR else ""
-        await self._port.cancel(speaks_for or call.caller.name)
+        await self._control.cancel(speaks_for or call.caller.name)
         return pb.CancelReply()
 
     async def report_loss(self, call: Call) -> pb.LossReply:
         """Takes it that a collaborator's process has ended."""
         request = await call.receive()
-        await self._port.report_loss(request.collaborator, request.reason)
+        await self._control.report_loss(request.collaborator, request.reason)
         return pb.LossReply()

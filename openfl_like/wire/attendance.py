@@ -1,53 +1,31 @@
-"""The session of an Envoy at the Director, and what anybody may ask before it."""
+"""What an Envoy asks of the Director: its session, and bundles."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from openfl_like.errors import BundleError
-from openfl_like.federation.parties import (
-    ServerInfo,
-)
 from openfl_like.federation.ports import (
+    AttendancePort,
     EnvoyInstruction,
     EnvoyReport,
 )
 from openfl_like.pki.files import Credentials
 from openfl_like.wire.client import Stream, director_peer
-from openfl_like.wire.convert.envoys import envoy_instruction_from, envoy_report_to
-from openfl_like.wire.convert.experiments import greeting_from, greeting_to
+from openfl_like.wire.convert.envoys import (
+    envoy_instruction_from,
+    envoy_instruction_to,
+    envoy_report_from,
+    envoy_report_to,
+)
 from openfl_like.wire.protos import federation_pb2 as pb
 from openfl_like.wire.server import Call
+from openfl_like.wire.transfer.chunks import described
+from openfl_like.wire.transfer.limit import TransferLimiter
+from openfl_like.wire.transfer.serving import FileTransport, serve_file
 
-SERVICE = pb.DESCRIPTOR.services_by_name["Reception"]
-
-
-async def greet(address: str, credentials: Credentials, timeout_s: float) -> ServerInfo:
-    """Asks a Director what it wants of shards and what time it is there.
-
-    Args:
-        address: ``host:port``.
-        credentials: Of an envoy, or of anybody who may read.
-        timeout_s: How long to wait for the answer.
-    """
-    async with director_peer(SERVICE, address, credentials) as peer:
-        return greeting_from(await peer.unary("Greet", pb.GreetRequest(), timeout_s))
-
-
-class ReceptionServicer:
-    """Answers with what is so now.
-
-    Args:
-        greeting: Gives it.
-    """
-
-    def __init__(self, greeting: Callable[[], ServerInfo]) -> None:
-        self._greeting = greeting
-
-    async def greet(self, _call: Call) -> pb.Greeting:
-        """Says what the federation asks of a shard, and what time it is here."""
-        return greeting_to(self._greeting())
+SERVICE = pb.DESCRIPTOR.services_by_name["Attendance"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +54,7 @@ class EnvoyClient:
 
     def __init__(self, address: str, credentials: Credentials) -> None:
         self.credentials = credentials
-        self._peer = director_peer(SERVICE, address, credentials)
+        self._peer = director_peer(address, credentials)
 
     async def __aenter__(self) -> "EnvoyClient":
         return self
@@ -100,3 +78,33 @@ class EnvoyClient:
         if manifest.digest != digest:
             path.unlink(missing_ok=True)
             raise BundleError(f"the order names the bundle {digest[:12]}, but {manifest.digest[:12]} was sent")
+
+
+class AttendanceServicer:
+    """Carries the calls of the wire to the Director's roster.
+
+    Args:
+        envoys: Answers envoys.
+    """
+
+    def __init__(self, envoys: AttendancePort) -> None:
+        self._envoys = envoys
+        self._transport = FileTransport(TransferLimiter())
+
+    async def attend(self, call: Call) -> None:
+        """Holds an envoy's session."""
+
+        async def reports() -> AsyncIterator[EnvoyReport]:
+            async for message in call.messages():
+                yield envoy_report_from(message)
+
+        async def send(value: EnvoyInstruction) -> None:
+            await call.send(envoy_instruction_to(value))
+
+        await self._envoys.attend(call.caller.name, reports(), send, call.certificate)
+
+    async def fetch_bundle(self, call: Call) -> None:
+        """Serves a workspace bundle."""
+        request = pb.FetchBundleRequest.FromString(await call.receive() or b"")
+        path = await self._envoys.bundle_file(request.experiment)
+        await serve_file(call, path, await described(path), self._transport)

@@ -6,7 +6,7 @@ transfer stream (`download`, `upload`) are here, the frames' order is in the pro
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,6 +36,7 @@ from openfl_like.wire.transfer.chunks import (
 )
 from openfl_like.wire.transfer.data_client import DataClient
 from openfl_like.wire.transfer.data_connection import IDLE_S, TURN_S, BrokenConnectionError, DataConnection
+from openfl_like.wire.version import METADATA
 
 log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
@@ -109,10 +110,10 @@ class Stream:
 
 
 class Peer:
-    """A server of one service, as its clients see it; use it as an async context manager.
+    """A server, as its clients see it; use it as an async context manager.
 
     Args:
-        service: The service's descriptor.
+        services: Descriptors of what it serves; no two of their methods have the same name.
         address: ``host:port``.
         server_name: The role name that the server's certificate must carry.
         credentials: Certificate and key of this side.
@@ -121,9 +122,13 @@ class Peer:
         reached: Whether an upload ever had a connection: what fails later may have arrived.
     """
 
-    def __init__(self, service: ServiceDescriptor, address: str, server_name: str, credentials: Credentials) -> None:
+    def __init__(
+        self, services: Sequence[ServiceDescriptor], address: str, server_name: str, credentials: Credentials
+    ) -> None:
         self._link = Endpoint(address, server_name, credentials)
-        self._methods: Mapping[str, MethodDescriptor] = service.methods_by_name
+        self._methods: Mapping[str, MethodDescriptor] = {
+            method.name: method for service in services for method in service.methods
+        }
         self._channel = open_channel(address, server_name, credentials)
         self._data = DataClient(address, server_name, credentials)
         self.reached = False
@@ -152,7 +157,7 @@ class Peer:
             request_serializer=None if raw else getattr(pb, method.input_type.name).SerializeToString,
             response_deserializer=None if raw else getattr(pb, method.output_type.name).FromString,
         )
-        return callable_(*arguments, **options)
+        return callable_(*arguments, metadata=METADATA, **options)
 
     async def unary(self, name: str, request: Any, timeout_s: float = UNARY_DEADLINE_S) -> Any:
         """Makes a call with one answer."""
@@ -279,13 +284,17 @@ def _fetch(connection: DataConnection, secret: bytes, path: Path, manifest: Mani
     write_chunks(path, manifest, indices, fill)
 
 
-def director_peer(service: ServiceDescriptor, address: str, credentials: Credentials) -> Peer:
-    """Gives a service of the Director that is of the caller's own federation.
+DIRECTOR_SERVICES = tuple(
+    pb.DESCRIPTOR.services_by_name[name] for name in ("Director", "Experiments", "Envoys", "Attendance")
+)
+
+
+def director_peer(address: str, credentials: Credentials) -> Peer:
+    """Return the Director of the caller's own federation as a peer.
 
     Args:
-        service: The service's descriptor.
         address: ``host:port``.
         credentials: The caller's certificate and key.
     """
     server = Identity(credentials.identity.federation, Role.DIRECTOR, "director")
-    return Peer(service, address, server.server_name, credentials)
+    return Peer(DIRECTOR_SERVICES, address, server.server_name, credentials)

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from openfl_like.error_meanings import from_code
 from openfl_like.errors import (
     ConflictError,
     FederationError,
@@ -19,7 +20,6 @@ from openfl_like.errors import (
     UnauthenticatedError,
     UnreachableError,
     UsageError,
-    from_code,
     no_room,
 )
 from openfl_like.wire.tls import peer_pem

@@ -1,10 +1,9 @@
-"""The service for single envoys: its client for users, and its servicer."""
+"""The service for envoys: its client for users, and its servicer."""
 
-from openfl_like.federation.parties import EnvoyDetail
-from openfl_like.federation.ports import RosterPort
-from openfl_like.pki.files import Credentials
-from openfl_like.wire.client import director_peer
-from openfl_like.wire.convert.envoys import detail_from, detail_to
+from openfl_like.federation.parties import EnvoyDetail, EnvoyRecord
+from openfl_like.federation.ports import EnvoysPort
+from openfl_like.wire.client import Peer
+from openfl_like.wire.convert.envoys import detail_from, detail_to, envoy_from, envoy_to
 from openfl_like.wire.protos import federation_pb2 as pb
 from openfl_like.wire.server import Call
 
@@ -12,34 +11,40 @@ SERVICE = pb.DESCRIPTOR.services_by_name["Envoys"]
 
 
 class EnvoysClient:
-    """What a user asks the Director about one envoy; an async context manager.
+    """What a user asks the Director about envoys.
 
     Args:
-        address: ``host:port`` of the Director.
-        credentials: The user's certificate and key.
+        peer: The Director.
     """
 
-    def __init__(self, address: str, credentials: Credentials) -> None:
-        self._peer = director_peer(SERVICE, address, credentials)
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
 
-    async def __aenter__(self) -> "EnvoysClient":
-        return self
-
-    async def __aexit__(self, *exception: object) -> None:
-        await self._peer.__aexit__(*exception)
+    async def envoys(self) -> list[EnvoyRecord]:
+        """List the roster."""
+        reply = await self._peer.unary("ListEnvoys", pb.ListEnvoysRequest())
+        return [envoy_from(envoy) for envoy in reply.envoys]
 
     async def envoy(self, name: str) -> EnvoyDetail:
-        """Gives everything the Director tells of one envoy; raises NotFoundError."""
+        """Return everything the Director tells of one envoy; raises NotFoundError."""
         return detail_from(await self._peer.unary("GetEnvoy", pb.EnvoyRequest(name=name)))
 
 
 class EnvoysServicer:
-    """Carries the calls of the wire to the roster."""
+    """Carries the calls of the wire to the roster.
 
-    def __init__(self, roster: RosterPort) -> None:
+    Args:
+        roster: Answers them.
+    """
+
+    def __init__(self, roster: EnvoysPort) -> None:
         self._roster = roster
 
+    async def list_envoys(self, _call: Call) -> pb.ListEnvoysReply:
+        """List the roster."""
+        return pb.ListEnvoysReply(envoys=[envoy_to(envoy) for envoy in await self._roster.envoys()])
+
     async def get_envoy(self, call: Call) -> pb.EnvoyDetail:
-        """Tells of one envoy."""
+        """Return everything about one envoy."""
         request = await call.receive()
         return detail_to(await self._roster.envoy(request.name))

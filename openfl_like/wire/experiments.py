@@ -1,12 +1,10 @@
-"""The Director's service: its clients for envoys and users, and its servicer."""
+"""The service for experiments: its client for users, and its servicer."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
 
 from openfl_like.federation.parties import (
-    DirectorStatus,
-    EnvoyRecord,
     EventRecord,
     ExperimentRecord,
     ExperimentSummary,
@@ -16,19 +14,12 @@ from openfl_like.federation.parties import (
 from openfl_like.federation.ports import (
     CheckpointOffer,
     CheckpointPort,
-    EnvoyInstruction,
-    EnvoyPort,
-    EnvoyReport,
+    ExperimentsPort,
     Submission,
-    UserPort,
+    SubmissionPort,
 )
-from openfl_like.pki.files import Credentials
-from openfl_like.wire.client import director_peer
+from openfl_like.wire.client import Peer
 from openfl_like.wire.convert.envoys import (
-    envoy_from,
-    envoy_instruction_to,
-    envoy_report_from,
-    envoy_to,
     log_query_from,
     log_query_to,
     logs_from,
@@ -39,8 +30,6 @@ from openfl_like.wire.convert.experiments import (
     checkpoint_to,
     record_from,
     record_to,
-    status_from,
-    status_to,
     submission_from,
     submission_to,
     summary_from,
@@ -54,23 +43,22 @@ from openfl_like.wire.transfer.chunks import described
 from openfl_like.wire.transfer.limit import TransferLimiter
 from openfl_like.wire.transfer.serving import FileTransport, serve_file, take_file
 
-SERVICE = pb.DESCRIPTOR.services_by_name["Director"]
+SERVICE = pb.DESCRIPTOR.services_by_name["Experiments"]
 CANCEL_DEADLINE_S = 60.0
 EVERY_LINE = LogQuery()
 
 
-class UserClient:
-    """What a user asks the Director; an async context manager.
+class ExperimentsClient:
+    """What a user asks the Director about experiments; as an async context manager it closes its peer.
 
     Args:
-        address: ``host:port``.
-        credentials: The user's certificate and key.
+        peer: The Director.
     """
 
-    def __init__(self, address: str, credentials: Credentials) -> None:
-        self._peer = director_peer(SERVICE, address, credentials)
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
 
-    async def __aenter__(self) -> "UserClient":
+    async def __aenter__(self) -> "ExperimentsClient":
         return self
 
     async def __aexit__(self, *exception: object) -> None:
@@ -126,139 +114,75 @@ class UserClient:
         request = pb.FetchModelRequest(experiment=experiment, which=which)
         await self._peer.download("FetchModel", request, path)
 
-    async def status(self) -> DirectorStatus:
-        """Says how the Director is."""
-        return status_from(await self._peer.unary("GetStatus", pb.GetStatusRequest()))
+    async def fetch_checkpoint(self, experiment: str, path: Path) -> None:
+        """Fetches the checkpoint of an experiment that has ended."""
+        await self._peer.download("ExportExperiment", pb.ExperimentRequest(experiment=experiment), path)
 
-    async def envoys(self) -> list[EnvoyRecord]:
-        """Lists the roster."""
-        reply = await self._peer.unary("ListEnvoys", pb.ListEnvoysRequest())
-        return [envoy_from(envoy) for envoy in reply.envoys]
+    async def deliver_checkpoint(self, offer: CheckpointOffer, archive: Path) -> ExperimentSummary:
+        """Delivers a checkpoint; the answer comes when the experiment is durably there."""
+        answer = await self._peer.upload("ImportExperiment", checkpoint_to(offer), archive, offer.manifest)
+        return summary_from(pb.ExperimentSummary.FromString(answer))
 
 
-class DirectorServicer:
-    """Carries the calls of the wire to the Director's two ports."""
+class ExperimentsServicer:
+    """Carries the calls of the wire to the Director's ports.
 
-    def __init__(self, envoys: EnvoyPort, users: UserPort) -> None:
-        self._envoys = envoys
-        self._users = users
+    Args:
+        submissions: Takes, ends and resumes experiments.
+        experiments: Tells of them.
+        checkpoints: Moves them.
+    """
+
+    def __init__(self, submissions: SubmissionPort, experiments: ExperimentsPort, checkpoints: CheckpointPort) -> None:
+        self._submissions, self._experiments, self._checkpoints = submissions, experiments, checkpoints
         self._transport = FileTransport(TransferLimiter())
-
-    async def attend(self, call: Call) -> None:
-        """Holds an envoy's session."""
-
-        async def reports() -> AsyncIterator[EnvoyReport]:
-            async for message in call.messages():
-                yield envoy_report_from(message)
-
-        async def send(value: EnvoyInstruction) -> None:
-            await call.send(envoy_instruction_to(value))
-
-        await self._envoys.attend(call.caller.name, reports(), send, call.certificate)
-
-    async def fetch_bundle(self, call: Call) -> None:
-        """Serves a workspace bundle."""
-        request = pb.FetchBundleRequest.FromString(await call.receive() or b"")
-        path = await self._envoys.bundle_file(request.experiment)
-        await serve_file(call, path, await described(path), self._transport)
 
     async def submit(self, call: Call) -> None:
         """Takes a bundle and answers with the queued experiment."""
         submission = submission_from(pb.SubmitRequest.FromString(await call.receive() or b""))
-        landing = await self._users.expect_bundle(call.caller.name, submission)
+        landing = await self._submissions.expect_bundle(call.caller.name, submission)
         await take_file(call, landing, submission.manifest, self._transport, durable=True)
-        summary = await self._users.submit(call.caller.name, submission)
+        summary = await self._submissions.submit(call.caller.name, submission)
         await call.send(summary_to(summary).SerializeToString())
 
     async def fetch_model(self, call: Call) -> None:
         """Serves a published model."""
         request = pb.FetchModelRequest.FromString(await call.receive() or b"")
-        stored = await self._users.model(request.experiment, request.which)
+        stored = await self._experiments.model(request.experiment, request.which)
         await serve_file(call, stored.path, stored.manifest, self._transport)
 
     async def list_experiments(self, _call: Call) -> pb.ListExperimentsReply:
         """Lists all experiments."""
-        summaries = await self._users.experiments()
+        summaries = await self._experiments.experiments()
         return pb.ListExperimentsReply(experiments=[summary_to(summary) for summary in summaries])
 
     async def get_experiment(self, call: Call) -> pb.ExperimentRecord:
         """Tells of one experiment."""
         request = await call.receive()
-        return record_to(await self._users.experiment(request.experiment))
+        return record_to(await self._experiments.experiment(request.experiment))
 
     async def watch(self, call: Call) -> None:
         """Sends history and live events."""
         request = await call.receive()
-        async for values in self._users.watch(request.experiment, request.after, stored=request.stored):
+        async for values in self._experiments.watch(request.experiment, request.after, stored=request.stored):
             await call.send(watch_to(values))
 
     async def read_logs(self, call: Call) -> None:
         """Sends log lines."""
         request = await call.receive()
-        async with aclosing(self._users.logs(request.experiment, log_query_from(request))) as found:
+        async with aclosing(self._experiments.logs(request.experiment, log_query_from(request))) as found:
             async for lines in found:
                 await call.send(logs_to(lines))
 
     async def cancel(self, call: Call) -> pb.ExperimentSummary:
         """Ends an experiment."""
         request = await call.receive()
-        return summary_to(await self._users.cancel(call.caller.name, request.experiment))
+        return summary_to(await self._submissions.cancel(call.caller.name, request.experiment))
 
     async def resume(self, call: Call) -> pb.ExperimentSummary:
         """Queues an experiment that had ended."""
         request = await call.receive()
-        return summary_to(await self._users.resume(call.caller.name, request.experiment))
-
-    async def get_status(self, _call: Call) -> pb.DirectorStatus:
-        """Says how the Director is."""
-        return status_to(await self._users.status())
-
-    async def list_envoys(self, _call: Call) -> pb.ListEnvoysReply:
-        """Lists the roster."""
-        return pb.ListEnvoysReply(envoys=[envoy_to(envoy) for envoy in await self._users.envoys()])
-
-
-SERVICE = pb.DESCRIPTOR.services_by_name["Checkpoints"]
-
-
-class CheckpointClient:
-    """What a user asks the Director about checkpoints; an async context manager.
-
-    Args:
-        address: ``host:port`` of the Director.
-        credentials: The user's certificate and key.
-    """
-
-    def __init__(self, address: str, credentials: Credentials) -> None:
-        self._peer = director_peer(SERVICE, address, credentials)
-
-    async def __aenter__(self) -> "CheckpointClient":
-        return self
-
-    async def __aexit__(self, *exception: object) -> None:
-        await self._peer.__aexit__(*exception)
-
-    @property
-    def reached(self) -> bool:
-        """Whether there ever was a connection."""
-        return self._peer.reached
-
-    async def fetch(self, experiment: str, path: Path) -> None:
-        """Fetches the checkpoint of an experiment that has ended."""
-        await self._peer.download("ExportExperiment", pb.ExperimentRequest(experiment=experiment), path)
-
-    async def deliver(self, offer: CheckpointOffer, archive: Path) -> ExperimentSummary:
-        """Delivers a checkpoint; the answer comes when the experiment is durably there."""
-        answer = await self._peer.upload("ImportExperiment", checkpoint_to(offer), archive, offer.manifest)
-        return summary_from(pb.ExperimentSummary.FromString(answer))
-
-
-class CheckpointServicer:
-    """Carries the calls of the wire to the Director."""
-
-    def __init__(self, checkpoints: CheckpointPort) -> None:
-        self._checkpoints = checkpoints
-        self._transport = FileTransport(TransferLimiter())
+        return summary_to(await self._submissions.resume(call.caller.name, request.experiment))
 
     async def export_experiment(self, call: Call) -> None:
         """Serves the checkpoint of an experiment."""

@@ -36,6 +36,7 @@ from openfl_like.pki.roles import Identity, authorise
 from openfl_like.wire.channel import FRAMES, KEEPALIVE, MESSAGE_LIMIT
 from openfl_like.wire.protos import federation_pb2 as pb
 from openfl_like.wire.status import abort
+from openfl_like.wire.version import FormerProtocol, check_version, version_of
 
 log = logging.getLogger(__name__)
 _CONCURRENT_CALLS = 4096
@@ -108,6 +109,7 @@ class Guard:
             raise UnauthenticatedError("no client certificate was shown")
         now = datetime.now(UTC)
         identity = self.verifier.identify(pem, now)
+        check_version(version_of(context.invocation_metadata()))
         authorise(method, identity)
         self.object_rule(identity)
         begins, ends = self.verifier.validity(pem)
@@ -257,7 +259,7 @@ class Server:
             ("grpc.max_send_message_length", MESSAGE_LIMIT),
         )
         self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=_CONCURRENT_CALLS)
-        self._server.add_generic_rpc_handlers(handlers)
+        self._server.add_generic_rpc_handlers((*handlers, FormerProtocol()))
         self._changes: deque[grpc.ServerCertificateConfiguration] = deque(maxlen=1)
         shown = _configuration(credentials)
         tls = grpc.dynamic_ssl_server_credentials(shown, self._changed, require_client_authentication=True)

@@ -8,14 +8,9 @@ from bisect import bisect_right
 
 import grpc
 
-from openfl_like.errors import (
-    MEANINGS,
-    FederationError,
-    InternalError,
-    UnauthenticatedError,
-    UnreachableError,
-    from_code,
-)
+from openfl_like import __version__
+from openfl_like.error_meanings import MEANINGS, from_code
+from openfl_like.errors import FederationError, InternalError, UnauthenticatedError, UnreachableError, VersionError
 
 CODE_KEY = "fx-error-code"
 _DETAILS_LIMIT_BYTES = 6000  # a peer may refuse metadata beyond 8 kB, and then the call seems to have broken
@@ -67,6 +62,9 @@ async def failure_of(call: grpc.aio.Call, peer: str, expected: str) -> Federatio
     for key, value in await call.trailing_metadata() or ():
         if key == CODE_KEY:
             return from_code(str(value), str(await call.details()))
+    if await call.code() is grpc.StatusCode.UNIMPLEMENTED:
+        message = f"{peer} does not speak the protocol of openfl_like {__version__!r}, which this side has"
+        return VersionError(f"{message}; it has another one, such as '0.1.0'", cure="install the same on both sides")
     details = str(await call.details() or (await call.code()).name)
     if _has(details, _ANOTHER_SERVER):
         return UnauthenticatedError(

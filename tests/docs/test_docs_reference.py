@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from openfl_like.data.shard_file import ShardConfig
-from openfl_like.errors import MEANINGS
+from openfl_like.error_meanings import MEANINGS
 from openfl_like.federation.events import Notice
 from openfl_like.pki.roles import RPC_ROLES
 from openfl_like.plan.workspace import installed_plans, templates

@@ -243,7 +243,7 @@ def main() -> None:
     python = next(line.partition("=")[2] for line in lines if line.startswith("ARG PYTHON="))
     builder = Builder(place)
     builder.base(f"docker.io/library/python:{python}")
-    tree = builder.image("openfl_like:0.1.0", {"EXTRAS": "sklearn"})
+    tree = builder.image("openfl_like:0.2.0", {"EXTRAS": "sklearn"})
     (tree / "etc/openfl_like").mkdir(exist_ok=True)  # where compose mounts configs it makes what is missing
     look(tree)
     again = [sys.executable, str(Path(__file__).resolve()), "--place", str(place), "--play", str(tree)]

@@ -22,7 +22,9 @@ from openfl_like.testing.faults.call_history import History, read_history
 from openfl_like.testing.faults.client import Parcel, PatientClient
 from openfl_like.testing.faults.toy_workload import SAMPLE_SHAPE, TARGET_SHAPE, write_workspace
 from openfl_like.wire.channel import backoff
-from openfl_like.wire.experiments import UserClient
+from openfl_like.wire.client import director_peer
+from openfl_like.wire.director import DirectorClient
+from openfl_like.wire.experiments import ExperimentsClient
 
 SITES = {"site-1": 1.0, "site-2": -2.0}
 ROUNDS = 12
@@ -161,8 +163,8 @@ class Scenario:
 
     async def health(self) -> tuple[str, ...]:
         """What the Director says that it lacks."""
-        async with self.client() as client:
-            return (await client.status()).problems
+        async with director_peer(self.federation.director, self.patient._credentials) as peer:
+            return (await DirectorClient(peer).status()).problems
 
     async def summary(self, experiment: str) -> ExperimentSummary | None:
         """Where an experiment stands."""
@@ -200,9 +202,9 @@ class Scenario:
                             yield item
                     return
 
-    def client(self) -> UserClient:
+    def client(self) -> ExperimentsClient:
         """A line to the Director."""
-        return UserClient(self.federation.director, self.patient._credentials)
+        return ExperimentsClient(director_peer(self.federation.director, self.patient._credentials))
 
 
 async def main(place: Path) -> None:

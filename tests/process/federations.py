@@ -19,7 +19,10 @@ from openfl_like.processes.child import clean_environment, fx_command
 from openfl_like.services.local_federation import LocalFederation
 from openfl_like.tensors.manifest import manifest_of
 from openfl_like.wire.channel import backoff
-from openfl_like.wire.experiments import UserClient
+from openfl_like.wire.client import director_peer
+from openfl_like.wire.director import DirectorClient
+from openfl_like.wire.envoys import EnvoysClient
+from openfl_like.wire.experiments import ExperimentsClient
 
 ASSETS = Path(__file__).parent.parent / "assets"
 OBEDIENT = ASSETS / "obedient"
@@ -44,7 +47,10 @@ class User:
 
     def __init__(self, federation: LocalFederation, scratch: Path) -> None:
         self._credentials = load_credentials(federation.user_certificates)
-        self.client = UserClient(federation.director, self._credentials)
+        peer = director_peer(federation.director, self._credentials)
+        self.client = ExperimentsClient(peer)
+        self.envoys = EnvoysClient(peer)
+        self.director = DirectorClient(peer)
         self._scratch = scratch
         self._count = 0
 

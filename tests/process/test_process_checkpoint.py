@@ -15,7 +15,8 @@ from openfl_like.services.local_federation import LocalFederation
 from openfl_like.testing.faults.evidence import gather
 from openfl_like.testing.faults.invariants import Expected
 from openfl_like.testing.faults.invariants import check as judge
-from openfl_like.wire.experiments import CheckpointClient
+from openfl_like.wire.client import director_peer
+from openfl_like.wire.experiments import ExperimentsClient
 
 pytestmark = pytest.mark.process
 ROUNDS = 40
@@ -30,9 +31,11 @@ async def leave(federation: LocalFederation, user: User, archive: Path) -> tuple
     undisturbed = await user.submit(study / PLAN.name, *ALL)
     moving = await user.submit(study / PLAN.name, *ALL)
     await user.until(moving, "round_finished", round=7)
-    async with CheckpointClient(federation.director, load_credentials(federation.user_certificates)) as client:
+    async with ExperimentsClient(
+        director_peer(federation.director, load_credentials(federation.user_certificates))
+    ) as client:
         with pytest.raises(ConflictError, match=f"is RUNNING; .*'fx experiment cancel {moving}'"):
-            await client.fetch(moving, archive)
+            await client.fetch_checkpoint(moving, archive)
     await user.client.cancel(moving)
     told = json.loads(
         await fx_fine("experiment", "export", moving, "-o", str(archive), "--json", federation=federation)

@@ -98,7 +98,7 @@ async def serving(
 
 def peer(certificates: ThrowAwayFederation, address: str, name: str = "bern") -> Peer:
     credentials = certificates.credentials(Role.COLLABORATOR, name, EXPERIMENT)
-    return Peer(SERVICE, address, f"{EXPERIMENT}.aggregator.hospitals.fx", credentials)
+    return Peer((SERVICE,), address, f"{EXPERIMENT}.aggregator.hospitals.fx", credentials)
 
 
 async def upload(client: Peer, path: Path) -> bytes:
@@ -173,7 +173,7 @@ async def test_a_connection_that_breaks_is_gone_on_with(
 async def test_a_call_that_ends_takes_its_connection_along(tmp_path: Path, certificates: ThrowAwayFederation) -> None:
     brief = certificates.credentials(Role.COLLABORATOR, "bern", EXPERIMENT, lifetime=timedelta(seconds=2))
     async with serving(tmp_path, certificates) as (files, address, data):
-        client = Peer(SERVICE, address, f"{EXPERIMENT}.aggregator.hospitals.fx", brief)
+        client = Peer((SERVICE,), address, f"{EXPERIMENT}.aggregator.hospitals.fx", brief)
         async with client, client.session("Upload") as stream:
             manifest = manifest_of(files.model)
             await stream.write(pb.UploadRequest(manifest=manifest_to(manifest)).SerializeToString())

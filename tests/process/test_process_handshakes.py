@@ -32,5 +32,5 @@ async def test_a_director_outlives_many_handshakes_at_once(tmp_path: Path) -> No
 
         for _ in range(WAVES):
             await asyncio.gather(*(shake() for _ in range(AT_ONCE)))
-        assert (await user.client.status()).health == "healthy"
+        assert (await user.director.status()).health == "healthy"
         assert federation.children["director"].process.returncode is None

@@ -42,7 +42,8 @@ from openfl_like.tensors.manifest import DIGEST_BYTES, MAX_CHUNK_BYTES, Manifest
 from openfl_like.testing.certificates import ThrowAwayFederation
 from openfl_like.wire.aggregator import AggregatorClient
 from openfl_like.wire.attendance import EnvoyClient, EnvoySession
-from openfl_like.wire.experiments import SERVICE, UserClient
+from openfl_like.wire.client import director_peer
+from openfl_like.wire.experiments import SERVICE, ExperimentsClient
 from openfl_like.wire.server import Guard, Server, service_handler
 
 pytestmark = pytest.mark.process
@@ -104,7 +105,7 @@ async def refusal(kind: type[Kind], work: Awaitable[object]) -> Kind:
 
 
 async def list_experiments(address: str, credentials: Credentials) -> list[str]:
-    async with UserClient(address, credentials) as client:
+    async with ExperimentsClient(director_peer(address, credentials)) as client:
         return [summary.id for summary in await client.experiments()]
 
 
@@ -153,7 +154,9 @@ async def test_a_certificate_that_expires_in_a_live_stream(
 async def test_an_envoy_that_submits(director: Running, certificates: ThrowAwayFederation, tmp_path: Path) -> None:
     envoy = certificates.credentials(Role.ENVOY, "bern")
     error = await refusal(NotAllowedError, submit(director, envoy, packed(tmp_path)))
-    assert str(error) == ("fx://hospitals/envoy/bern may not call /openfl_like.Director/Submit (allowed: admin, user)")
+    assert str(error) == (
+        "fx://hospitals/envoy/bern may not call /openfl_like.v1.Experiments/Submit (allowed: admin, user)"
+    )
 
 
 async def test_a_collaborator_of_another_experiment(certificates: ThrowAwayFederation, tmp_path: Path) -> None:
@@ -271,7 +274,7 @@ async def offer(
     signer = signer or sender
     signature = sign_bundle(offered.manifest.digest, signer)
     submission = Submission(offered.request_id, offered.manifest, signature, signer.chain)
-    async with UserClient(director.address, sender) as client:
+    async with ExperimentsClient(director_peer(director.address, sender)) as client:
         return (await client.submit(submission, bundle)).id
 
 
@@ -347,7 +350,7 @@ async def test_a_bundle_that_a_site_signed(
 async def test_a_signature_of_other_bytes(director: Running, alice: Credentials, tmp_path: Path) -> None:
     bundle = packed(tmp_path)
     submission = Submission("00" * 8, manifest_of(bundle), sign_bundle("of something else", alice), alice.chain)
-    async with UserClient(director.address, alice) as client:
+    async with ExperimentsClient(director_peer(director.address, alice)) as client:
         error = await refusal(UnauthenticatedError, client.submit(submission, bundle))
     assert "the signature is not one of fx://hospitals/user/alice for these bytes" in str(error)
 

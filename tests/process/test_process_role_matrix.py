@@ -22,9 +22,9 @@ pytestmark = pytest.mark.process
 EXPERIMENT = "digits-1"
 SERVERS = {
     "Director": (Role.DIRECTOR, "director"),
-    "Checkpoints": (Role.DIRECTOR, "director"),
+    "Experiments": (Role.DIRECTOR, "director"),
     "Envoys": (Role.DIRECTOR, "director"),
-    "Reception": (Role.DIRECTOR, "director"),
+    "Attendance": (Role.DIRECTOR, "director"),
     "Aggregator": (Role.AGGREGATOR, EXPERIMENT),
 }
 SERVICES = pb.DESCRIPTOR.services_by_name
@@ -100,9 +100,9 @@ async def test_only_the_cells_of_the_role_table_pass(
     async with Server("localhost:0", server_credentials, (handler,)) as server:
         for role, credentials in holders(certificates, strangers, state):
             name = server_credentials.identity.server_name
-            async with Peer(SERVICES[service], f"localhost:{server.port}", name, credentials) as peer:
+            async with Peer((SERVICES[service],), f"localhost:{server.port}", name, credentials) as peer:
                 for method in SERVICES[service].methods:
-                    may = role in RPC_ROLES[f"/openfl_like.{service}/{method.name}"]
+                    may = role in RPC_ROLES[f"/openfl_like.v1.{service}/{method.name}"]
                     expected = REFUSALS[state] or (None if may else NotAllowedError)
                     found = await outcome(peer, service, method.name)
                     if found is not expected:
@@ -125,9 +125,9 @@ async def test_without_a_certificate_no_call_passes(service: str, certificates: 
         async with grpc.aio.secure_channel(f"localhost:{server.port}", tls, options=options) as channel:
             for method in SERVICES[service].methods:
                 with pytest.raises(grpc.aio.AioRpcError) as caught:
-                    await channel.unary_unary(f"/openfl_like.{service}/{method.name}")(b"", timeout=10)
+                    await channel.unary_unary(f"/openfl_like.v1.{service}/{method.name}")(b"", timeout=10)
                 assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
         async with grpc.aio.insecure_channel(f"localhost:{server.port}") as channel:
             with pytest.raises(grpc.aio.AioRpcError):
-                await channel.unary_unary(f"/openfl_like.{service}/Cancel")(b"", timeout=10)
+                await channel.unary_unary(f"/openfl_like.v1.{service}/Cancel")(b"", timeout=10)
     assert stub.passed == []

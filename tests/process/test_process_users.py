@@ -23,7 +23,7 @@ async def _roster(user: User, settled: Callable[[list[EnvoyRecord]], bool]) -> l
     """Asks for the roster until it is as expected: the Director tells its users of no change in it."""
     async with asyncio.timeout(30):
         async for _ in backoff(cap_s=0.2):
-            records = await user.client.envoys()
+            records = await user.envoys.envoys()
             if settled(records):
                 return records
     raise AssertionError("unreachable")

@@ -6,7 +6,8 @@ import grpc
 import pytest
 
 from openfl_like import errors
-from openfl_like.errors import BY_CODE, MEANINGS, FederationError, InternalError, PlanError, SettingsError, from_code
+from openfl_like.error_meanings import BY_CODE, MEANINGS, from_code
+from openfl_like.errors import FederationError, InternalError, PlanError, SettingsError
 
 
 def kinds() -> list[type[FederationError]]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from openfl_like.federation.parties import EventRecord, ExperimentSummary
     from openfl_like.plan.schema import Plan
     from openfl_like.services.local_federation import LocalFederation
-    from openfl_like.wire.experiments import UserClient
+    from openfl_like.wire.experiments import ExperimentsClient
 
 DIE_S = 10.0
 History = Callable[[int], "list[EventRecord]"]
@@ -182,11 +182,14 @@ async def run_chaos(
     """
     from openfl_like.api.reconnect import watch
     from openfl_like.pki.files import load_credentials
-    from openfl_like.wire.experiments import UserClient
+    from openfl_like.wire.client import director_peer
+    from openfl_like.wire.experiments import ExperimentsClient
 
     rounds = plan.aggregator.settings.rounds_to_train
     screen = Screen(as_json=as_json)
-    async with UserClient(federation.director, load_credentials(federation.user_certificates)) as client:
+    async with ExperimentsClient(
+        director_peer(federation.director, load_credentials(federation.user_certificates))
+    ) as client:
         say(f"first run, undisturbed and untold: {rounds} rounds with seed {plan.seed}")
         experiment = await submit(federation, path, overrides)
         last = None
@@ -254,7 +257,7 @@ async def submit(federation: "LocalFederation", path: Path, overrides: tuple[str
     return await asyncio.to_thread(work)
 
 
-async def _sha256(client: "UserClient", ended: "ExperimentSummary", path: Path) -> str:
+async def _sha256(client: "ExperimentsClient", ended: "ExperimentSummary", path: Path) -> str:
     from openfl_like.tensors.manifest import sha256_file
 
     await client.model(ended.id, "last", path)

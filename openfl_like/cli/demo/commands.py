@@ -104,10 +104,13 @@ async def _run(
     from openfl_like.api.reconnect import watch
     from openfl_like.cli.demo.chaos import finished, submit
     from openfl_like.pki.files import load_credentials
-    from openfl_like.wire.experiments import UserClient
+    from openfl_like.wire.client import director_peer
+    from openfl_like.wire.experiments import ExperimentsClient
 
     screen, last = Screen(as_json=as_json), None
-    async with UserClient(federation.director, load_credentials(federation.user_certificates)) as client:
+    async with ExperimentsClient(
+        director_peer(federation.director, load_credentials(federation.user_certificates))
+    ) as client:
         experiment = await submit(federation, path, overrides)
         async for item in watch(client.watch, experiment):
             last = item

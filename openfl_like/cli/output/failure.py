@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import click
 
-from openfl_like.errors import MEANINGS, FederationError, InternalError, UsageError, no_room
+from openfl_like.error_meanings import MEANINGS
+from openfl_like.errors import FederationError, InternalError, UsageError, no_room
 
 INTERRUPTED = 130
 

@@ -217,16 +217,15 @@ async def run_aggregator(settings: AggregatorArguments, ready: Callable[[str, Ev
         drive = ExperimentLoop(experiment, runtime, Record(store, repository, bus.publish), SystemClock())
         guard, watching = _guard(settings)
         await stack.enter_async_context(background(*watching))
-        data = None
+        host, data = settings.listen.rpartition(":")[0], None
         if settings.data_port is not None:
-            host = settings.listen.rpartition(":")[0]
             data = DataServer(host, settings.data_port, settings.credentials, guard.verifier)
             await stack.enter_async_context(data)
-        servicer = AggregatorServicer(Aggregator(drive, runtime, repository, bus), data)
-        server = Server(settings.listen, settings.credentials, (service_handler(SERVICE, servicer, guard),))
+        aggregator = Aggregator(drive, runtime, repository, bus)
+        handler = service_handler(SERVICE, AggregatorServicer(aggregator, aggregator, data), guard)
+        server = Server(settings.listen, settings.credentials, (handler,))
         await stack.enter_async_context(server)
         failpoint("aggregator.listening")
-        host = settings.listen.rpartition(":")[0]
         ready(f"{host}:{server.port}", bus)
         outcome = await drive.run()
         bus.close()

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from openfl_like.error_meanings import MEANINGS
 from openfl_like.errors import (
-    MEANINGS,
     ConflictError,
     DamagedError,
     ExperimentFailedError,

@@ -9,12 +9,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from openfl_like import __version__
 from openfl_like.errors import ConflictError, NotFoundError, StorageError, UsageError
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.admission import check_interface
 from openfl_like.federation.devices.history import DeviceHistory
-from openfl_like.federation.parties import EnvoyDetail, EnvoyRecord, LogLines, ServerInfo, Validity
+from openfl_like.federation.parties import EnvoyDetail, EnvoyRecord, LogLines, Validity
 from openfl_like.federation.ports import (
     CollaboratorEnded,
     EnvoyInstruction,
@@ -127,10 +126,6 @@ class EnvoyRoster:
         except StorageError as error:  # of what is remembered of an envoy nothing depends
             log.warning("'%s' is not remembered: %s", record.name, error)
 
-    def greeting(self) -> ServerInfo:
-        """Says what every shard must be like, and what time it is here."""
-        return ServerInfo(__version__, time.time(), self.settings.sample_shape, self.settings.target_shape)
-
     async def bundle_file(self, experiment: str) -> Path:
         """Gives the workspace bundle of an experiment; raises NotFoundError."""
         known = self.store.experiment(experiment).summary.id
@@ -226,7 +221,7 @@ class EnvoyRoster:
             await self._changed.wait_for(lambda: bool(new()))
             return new()
 
-    async def records(self) -> list[EnvoyRecord]:
+    async def envoys(self) -> list[EnvoyRecord]:
         """Every envoy ever seen, those with a session as they are now."""
         stored = await asyncio.to_thread(self.store.envoys)
         live = {name: session.record for name, session in self._sessions.items()}
@@ -238,7 +233,7 @@ class EnvoyRoster:
         Raises:
             NotFoundError: If there never was one of this name; the cure lists those that there were.
         """
-        records = {record.name: record for record in await self.records()}
+        records = {record.name: record for record in await self.envoys()}
         if name not in records:
             raise NotFoundError(f"there is no envoy '{name}'", cure=_known(name, records))
         trend = self._trends.get(name)

@@ -26,13 +26,13 @@ from openfl_like.federation.events import Announce, Notice, Status
 from openfl_like.federation.history.life import surplus_of
 from openfl_like.federation.parties import (
     DirectorStatus,
-    EnvoyRecord,
     EventRecord,
     ExperimentRecord,
     ExperimentSummary,
     LogLines,
     LogQuery,
     Outcome,
+    ServerInfo,
 )
 from openfl_like.federation.ports import (
     CollaboratorEnded,
@@ -70,12 +70,14 @@ from openfl_like.store.director import RESUMABLE, DirectorStore, StoredExperimen
 from openfl_like.store.director_files import INCOMING
 from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles, check_file, pick_version, sync_names
-from openfl_like.wire.attendance import SERVICE as RECEPTION
-from openfl_like.wire.attendance import ReceptionServicer
+from openfl_like.wire.attendance import SERVICE as ATTENDANCE
+from openfl_like.wire.attendance import AttendanceServicer
+from openfl_like.wire.director import SERVICE as DIRECTOR
+from openfl_like.wire.director import DirectorServicer
 from openfl_like.wire.envoys import SERVICE as ENVOYS
 from openfl_like.wire.envoys import EnvoysServicer
-from openfl_like.wire.experiments import SERVICE, CheckpointServicer, DirectorServicer
-from openfl_like.wire.experiments import SERVICE as CHECKPOINTS
+from openfl_like.wire.experiments import SERVICE as EXPERIMENTS
+from openfl_like.wire.experiments import ExperimentsServicer
 from openfl_like.wire.server import Server, service_handler
 
 log = logging.getLogger(__name__)
@@ -306,9 +308,9 @@ class Director:
             raise NotFoundError(f"version {which} is not kept any more", cure="raise model_store.keep.last in the plan")
         return FileWithManifest(path, await asyncio.to_thread(check_file, path, version.digest))
 
-    async def envoys(self) -> list[EnvoyRecord]:
-        """Lists the roster."""
-        return await self.roster.records()
+    def server_info(self) -> ServerInfo:
+        """Return what every shard must be like, and what time it is here."""
+        return ServerInfo(__version__, time.time(), self.settings.sample_shape, self.settings.target_shape)
 
     async def status(self) -> DirectorStatus:
         """Says how the Director is."""
@@ -462,12 +464,12 @@ async def run_director(settings: DirectorFile, credentials: Credentials, ready: 
         await asyncio.to_thread(mend_all, settings.state, store)
         director = Director(settings, credentials, authority, store)
         guard = director.trust_upkeep.guard
-        checkpoints = CheckpointServicer(Checkpoints(settings, credentials, store, director.disk_space))
+        checkpoints = Checkpoints(settings, credentials, store, director.disk_space)
         handlers = (
-            service_handler(SERVICE, DirectorServicer(director.roster, director), guard),
-            service_handler(CHECKPOINTS, checkpoints, guard),
+            service_handler(DIRECTOR, DirectorServicer(director), guard),
+            service_handler(EXPERIMENTS, ExperimentsServicer(director, director, checkpoints), guard),
             service_handler(ENVOYS, EnvoysServicer(director.roster), guard),
-            service_handler(RECEPTION, ReceptionServicer(director.roster.greeting), guard),
+            service_handler(ATTENDANCE, AttendanceServicer(director.roster), guard),
         )
         async with Server(settings.listen, credentials, handlers) as server:
             ready(f"{settings.listen.rpartition(':')[0]}:{server.port}")

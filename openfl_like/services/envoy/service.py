@@ -9,8 +9,8 @@ from pathlib import Path
 
 from openfl_like import __version__
 from openfl_like.data.shard_file import load_shard_config
+from openfl_like.error_meanings import MEANINGS
 from openfl_like.errors import (
-    MEANINGS,
     ConflictError,
     DamagedError,
     FederationError,

@@ -17,7 +17,8 @@ from openfl_like.plan.digest import plan_digest
 from openfl_like.plan.load import load_plan, workspace_of
 from openfl_like.tensors.manifest import Manifest, manifest_of, sha256_file
 from openfl_like.testing.faults.call_history import History, Pending, Told
-from openfl_like.wire.experiments import UserClient
+from openfl_like.wire.client import director_peer
+from openfl_like.wire.experiments import ExperimentsClient
 
 CALL_S = 30.0
 AGAIN_S = 0.3
@@ -128,11 +129,14 @@ class PatientClient:
         return None
 
     @contextlib.asynccontextmanager
-    async def _call(self, name: str, request_id: str = "") -> AsyncIterator[tuple[UserClient, Pending]]:
+    async def _call(self, name: str, request_id: str = "") -> AsyncIterator[tuple[ExperimentsClient, Pending]]:
         """Makes one call over a line of its own; what goes wrong goes into the history and no further."""
         pending = self.history.begin(name, request_id)
         try:
-            async with asyncio.timeout(CALL_S), UserClient(self.address(), self._credentials) as client:
+            async with (
+                asyncio.timeout(CALL_S),
+                ExperimentsClient(director_peer(self.address(), self._credentials)) as client,
+            ):
                 yield client, pending
         except FederationError as error:
             pending.failed(error)

@@ -31,7 +31,8 @@ from openfl_like.testing.faults.client import PatientClient
 from openfl_like.testing.faults.faulty_federation import FaultyFederation
 from openfl_like.testing.faults.injector import FaultInjector
 from openfl_like.testing.faults.schedule import ROLES, Fault, FaultKind
-from openfl_like.wire.experiments import UserClient
+from openfl_like.wire.client import director_peer
+from openfl_like.wire.experiments import ExperimentsClient
 
 ROUNDS = 6
 DELAY_S = 0.2
@@ -109,7 +110,7 @@ class Repetition:
         """Waits until a round has begun."""
         credentials = load_credentials(self.arena.federation.user_certificates)
         async with (
-            UserClient(self.arena.director, credentials) as client,
+            ExperimentsClient(director_peer(self.arena.director, credentials)) as client,
             aclosing(watch(client.watch, experiment)) as items,
         ):
             async for item in items:

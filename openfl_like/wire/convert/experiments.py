@@ -176,13 +176,13 @@ def status_from(message: pb.DirectorStatus) -> DirectorStatus:
     return DirectorStatus(message.version, tuple(message.problems), *numbers, tuple(message.warnings))
 
 
-def greeting_to(value: ServerInfo) -> pb.Greeting:
+def server_info_to(value: ServerInfo) -> pb.ServerInfo:
     """Gives the message of a Director's greeting."""
-    return pb.Greeting(
+    return pb.ServerInfo(
         version=value.version, time=value.time, sample_shape=value.sample_shape, target_shape=value.target_shape
     )
 
 
-def greeting_from(message: pb.Greeting) -> ServerInfo:
+def server_info_from(message: pb.ServerInfo) -> ServerInfo:
     """Gives a Director's greeting."""
     return ServerInfo(message.version, message.time, tuple(message.sample_shape), tuple(message.target_shape))

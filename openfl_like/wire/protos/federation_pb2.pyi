@@ -308,7 +308,7 @@ class GetStatusRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
-class GreetRequest(_message.Message):
+class GetServerInfoRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
@@ -532,7 +532,7 @@ class DirectorStatus(_message.Message):
     warnings: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, version: _Optional[str] = ..., problems: _Optional[_Iterable[str]] = ..., queued: _Optional[int] = ..., running: _Optional[int] = ..., envoys: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
 
-class Greeting(_message.Message):
+class ServerInfo(_message.Message):
     __slots__ = ("version", "time", "sample_shape", "target_shape")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]

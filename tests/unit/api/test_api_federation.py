@@ -3,14 +3,17 @@
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from openfl_like.api import checkpoints, envoys
-from openfl_like.api import federation as api
 from openfl_like.api import reconnect as outage
+from openfl_like.api.checkpoints import CheckpointFiles
+from openfl_like.api.client import AsyncFederation
+from openfl_like.api.experiments import Experiments
 from openfl_like.api.federation import Federation
 from openfl_like.errors import (
     BundleError,
@@ -42,6 +45,9 @@ from openfl_like.store.checkpoint import read_checkpoint
 from openfl_like.tensors.manifest import manifest_of
 from openfl_like.testing.certificates import ThrowAwayFederation
 from openfl_like.testing.faults.checkpoint_moves import OfflineDirector
+from openfl_like.wire.director import DirectorClient
+from openfl_like.wire.envoys import EnvoysClient
+from openfl_like.wire.experiments import ExperimentsClient
 
 SUMMARY = ExperimentSummary("digits-1", "digits", Status.QUEUED, "", "alice", 1.0)
 HISTORY: list[ExperimentSummary | EventRecord] = [
@@ -63,13 +69,11 @@ class FakeClient:
         self.submissions: list[Submission] = []
         self.bundles: list[bytes] = []
         self.queries: list[LogQuery] = []
+        self.offers: list[CheckpointOffer] = []
         self.closed = self.stream_closed = self.stored = False
         self.failures: list[FederationError] = []
         self.reached = True
         FakeClient.made.append(self)
-
-    async def __aexit__(self, *_: object) -> None:
-        self.closed = True
 
     async def submit(self, submission: Submission, bundle: Path) -> ExperimentSummary:
         assert manifest_of(bundle) == submission.manifest
@@ -118,6 +122,36 @@ class FakeClient:
     async def envoys(self) -> list[EnvoyRecord]:
         return [EnvoyRecord("bern", online=True, last_seen=1.0, shard=ShardFacts((1,), ()))]
 
+    async def envoy(self, name: str) -> EnvoyDetail:
+        if name != "bern":
+            raise NotFoundError(f"there is no envoy '{name}'", cure="known: bern")
+        return EnvoyDetail(EnvoyRecord(name, online=True, last_seen=1.0, shard=ShardFacts((1,), ())))
+
+    async def fetch_checkpoint(self, experiment: str, path: Path) -> None:
+        path.write_text(experiment)
+
+    async def deliver_checkpoint(self, offer: CheckpointOffer, archive: Path) -> ExperimentSummary:
+        assert manifest_of(archive) == offer.manifest
+        self.offers.append(offer)
+        if len(self.offers) == 1:
+            raise LOST
+        return SUMMARY
+
+
+@asynccontextmanager
+async def connection(address: str, credentials: Credentials) -> AsyncIterator[AsyncFederation]:
+    fake = FakeClient(address, credentials)
+    experiments = cast("ExperimentsClient", fake)
+    try:
+        yield AsyncFederation(
+            cast("DirectorClient", fake),
+            cast("EnvoysClient", fake),
+            Experiments(experiments, credentials),
+            CheckpointFiles(experiments, credentials),
+        )
+    finally:
+        fake.closed = True
+
 
 @pytest.fixture(scope="module")
 def pki(tmp_path_factory: pytest.TempPathFactory) -> ThrowAwayFederation:
@@ -130,39 +164,16 @@ def certificates(pki: ThrowAwayFederation) -> Path:
 
 
 @pytest.fixture
-def federation(certificates: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Federation]:
+def federation(certificates: Path) -> Iterator[Federation]:
     FakeClient.made = []
-    monkeypatch.setattr(api, "UserClient", FakeClient)
-    with Federation("director:50050", certificates) as found:
+    with Federation("director:50050", certificates, connection) as found:
         yield found
 
 
-class FakeEnvoys:
-    """A Director that knows one envoy."""
-
-    closed = 0
-
-    def __init__(self, address: str, credentials: Credentials) -> None:
-        assert (address, credentials.identity.name) == ("director:50050", "alice")
-
-    async def __aenter__(self) -> "FakeEnvoys":
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        FakeEnvoys.closed += 1
-
-    async def envoy(self, name: str) -> EnvoyDetail:
-        if name != "bern":
-            raise NotFoundError(f"there is no envoy '{name}'", cure="known: bern")
-        return EnvoyDetail(EnvoyRecord(name, online=True, last_seen=1.0, shard=ShardFacts((1,), ())))
-
-
-def test_one_envoy_by_its_name(federation: Federation, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(envoys, "EnvoysClient", FakeEnvoys)
+def test_one_envoy_by_its_name(federation: Federation) -> None:
     assert federation.envoy("bern").record.online
     with pytest.raises(NotFoundError, match="known: bern"):
         federation.envoy("oslo")
-    assert FakeEnvoys.closed == 2
 
 
 def client() -> FakeClient:
@@ -213,7 +224,7 @@ def study(tmp_path: Path) -> Path:
 
 @pytest.mark.usefixtures("no_pauses")
 def test_a_submission_whose_answer_is_lost_is_repeated_as_the_same_request(federation: Federation, study: Path) -> None:
-    federation._connected()
+    assert federation._client is not None
     client().failures = [LOST, LOST, LOST]
     assert federation.submit(study) == SUMMARY
     assert len(client().submissions) == 4
@@ -225,7 +236,7 @@ def test_a_submission_whose_answer_is_lost_is_repeated_as_the_same_request(feder
 @pytest.mark.usefixtures("no_pauses")
 @pytest.mark.parametrize("before", [0, 2])
 def test_a_refusal_is_never_repeated(federation: Federation, study: Path, before: int) -> None:
-    federation._connected()
+    assert federation._client is not None
     client().failures = [*[LOST] * before, NotAllowedError("not you"), LOST]
     with pytest.raises(NotAllowedError, match="not you"):
         federation.submit(study)
@@ -234,7 +245,7 @@ def test_a_refusal_is_never_repeated(federation: Federation, study: Path, before
 
 @pytest.mark.usefixtures("no_pauses")
 def test_a_director_that_was_never_reached_is_told_at_once(federation: Federation, study: Path) -> None:
-    federation._connected()
+    assert federation._client is not None
     client().failures, client().reached = [LOST, LOST], False
     with pytest.raises(UnreachableError, match="the connection broke"):
         federation.submit(study)
@@ -246,54 +257,26 @@ def test_a_lost_director_is_given_up_after_a_while(
     federation: Federation, study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outage, "OUTAGE_S", -1.0)
-    federation._connected()
+    assert federation._client is not None
     client().failures = [LOST, LOST]
     with pytest.raises(UnreachableError):
         federation.submit(study)
     assert len(client().submissions) == 1
 
 
-class FakeCheckpoints:
-    """A Director that takes checkpoints; the first answer is lost."""
-
-    offers: "list[CheckpointOffer]"
-    reached = True
-
-    def __init__(self, _: str, credentials: Credentials) -> None:
-        assert credentials.identity.name == "alice"
-
-    async def __aenter__(self) -> "FakeCheckpoints":
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        return None
-
-    async def fetch(self, experiment: str, path: Path) -> None:
-        path.write_text(experiment)
-
-    async def deliver(self, offer: CheckpointOffer, archive: Path) -> ExperimentSummary:
-        assert manifest_of(archive) == offer.manifest
-        self.offers.append(offer)
-        if len(self.offers) == 1:
-            raise LOST
-        return SUMMARY
-
-
 @pytest.mark.usefixtures("no_pauses")
 def test_a_checkpoint_is_fetched_and_delivered_signed_by_who_brings_it(
-    federation: Federation, pki: ThrowAwayFederation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    federation: Federation, pki: ThrowAwayFederation, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(checkpoints, "CheckpointClient", FakeCheckpoints)
-    FakeCheckpoints.offers = []
     assert federation.checkpoints.fetch("digits-1", str(tmp_path / "out.tar")).read_text() == "digits-1"
     with pytest.raises(BundleError):
         federation.checkpoints.deliver(tmp_path / "out.tar")
-    assert FakeCheckpoints.offers == []
+    assert client().offers == []
     here = OfflineDirector.founded(tmp_path, "here", "bob")
     asyncio.run(here.run(cancel_after=1))
     archive = asyncio.run(here.export(tmp_path / "checkpoint.tar"))
     assert federation.checkpoints.deliver(archive) == SUMMARY
-    lost, again = FakeCheckpoints.offers
+    lost, again = client().offers
     assert lost == again
     assert again.bundle == read_checkpoint(archive).bundle
     assert verify_submitter(again.bundle, again.signature, again.certificates, pki.trust).name == "alice"
@@ -303,7 +286,7 @@ def test_a_plan_with_mistakes_is_not_sent(federation: Federation, tmp_path: Path
     (tmp_path / "plan.yaml").write_text("name: x\n")
     with pytest.raises(PlanError, match="tasks: this key is required"):
         federation.submit(tmp_path / "plan.yaml")
-    assert FakeClient.made == []
+    assert client().submissions == []
 
 
 def test_watching_ends_with_the_experiment(federation: Federation) -> None:
@@ -399,11 +382,10 @@ async def test_it_works_inside_a_running_loop_as_in_a_notebook(federation: Feder
     assert len(list(federation.watch("digits-1"))) == 4
 
 
-def test_leaving_closes_the_connection_and_ends_the_thread(certificates: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leaving_closes_the_connection_and_ends_the_thread(certificates: Path) -> None:
     FakeClient.made = []
-    monkeypatch.setattr(api, "UserClient", FakeClient)
     before = threading.active_count()
-    with Federation("director:50050", certificates) as federation:
+    with Federation("director:50050", certificates, connection) as federation:
         watching = federation.watch("digits-1")
         next(watching)
     assert client().closed

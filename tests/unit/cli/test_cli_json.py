@@ -11,7 +11,8 @@ import pytest
 
 from openfl_like.cli import main as cli
 from openfl_like.cli.output.failure import Failure, failure_of, line_of
-from openfl_like.errors import MEANINGS, FederationError, PlanError
+from openfl_like.error_meanings import MEANINGS
+from openfl_like.errors import FederationError, PlanError
 
 KEYS = ["code", "cure", "exit_code", "message", "name", "place", "problems"]
 STREAMS = {

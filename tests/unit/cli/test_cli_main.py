@@ -10,7 +10,8 @@ from click.testing import CliRunner
 
 from openfl_like import __version__
 from openfl_like.cli import main as cli
-from openfl_like.errors import MEANINGS, FederationError, PlanError
+from openfl_like.error_meanings import MEANINGS
+from openfl_like.errors import FederationError, PlanError
 
 HEAVY = {
     "asyncio", "cryptography", "grpc", "numpy", "psutil", "pydantic", "rich", "sqlalchemy", "torch", "yaml",

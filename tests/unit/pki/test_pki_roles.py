@@ -102,7 +102,9 @@ def test_authorise_is_the_table(method: str, role: Role) -> None:
             authorise(method, identity_of(role))
 
 
-@pytest.mark.parametrize("method", ["", "Attend", "/openfl_like.Director/attend", "/openfl_like.Director/Nothing"])
+@pytest.mark.parametrize(
+    "method", ["", "Attend", "/openfl_like.v1.Attendance/attend", "/openfl_like.v1.Director/Nothing"]
+)
 @pytest.mark.parametrize("role", list(Role))
 def test_authorise_denies_what_is_not_in_the_table(method: str, role: Role) -> None:
     with pytest.raises(NotAllowedError):
@@ -110,5 +112,8 @@ def test_authorise_denies_what_is_not_in_the_table(method: str, role: Role) -> N
 
 
 def test_nobody_outside_an_experiment_may_send_updates() -> None:
-    assert RPC_ROLES["/openfl_like.Aggregator/Upload"] == {Role.COLLABORATOR}
-    assert Role.GATEWAY not in RPC_ROLES["/openfl_like.Director/Submit"] | RPC_ROLES["/openfl_like.Director/Cancel"]
+    assert RPC_ROLES["/openfl_like.v1.Aggregator/Upload"] == {Role.COLLABORATOR}
+    assert (
+        Role.GATEWAY
+        not in RPC_ROLES["/openfl_like.v1.Experiments/Submit"] | RPC_ROLES["/openfl_like.v1.Experiments/Cancel"]
+    )

@@ -24,13 +24,16 @@ from openfl_like.pki.revocation import Revocations
 from openfl_like.pki.roles import RPC_ROLES, Identity, Role
 from openfl_like.testing.certificates import ThrowAwayFederation
 from openfl_like.wire.aggregator import AggregatorServicer
+from openfl_like.wire.attendance import AttendanceServicer
+from openfl_like.wire.director import DirectorServicer
 from openfl_like.wire.envoys import EnvoysServicer
-from openfl_like.wire.experiments import DirectorServicer
+from openfl_like.wire.experiments import ExperimentsServicer
 from openfl_like.wire.protos import federation_pb2 as pb
 from openfl_like.wire.server import Call, Guard, _guarded, _within, service_handler
 from openfl_like.wire.status import CODE_KEY
+from openfl_like.wire.version import METADATA, VERSION_KEY
 
-LIST = "/openfl_like.Director/ListExperiments"
+LIST = "/openfl_like.v1.Experiments/ListExperiments"
 SERVICES = pb.DESCRIPTOR.services_by_name
 
 
@@ -43,6 +46,10 @@ class Context:
     written: list[Any] = field(default_factory=list)
     code: str = ""
     details: str = ""
+    version: str | None = None
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        return METADATA if self.version is None else ((VERSION_KEY, self.version),)
 
     def auth_context(self) -> dict[str, list[bytes]]:
         return {"x509_pem_cert": [self.pem]} if self.pem else {}
@@ -120,7 +127,12 @@ def test_a_certificate_is_checked_again_at_every_call(federation: ThrowAwayFeder
 
 def test_a_method_without_a_row_is_denied_to_everybody(federation: ThrowAwayFederation, guard: Guard) -> None:
     admin = shown(federation.credentials(Role.ADMIN, "root"))
-    for method in ("/openfl_like.Director/Reboot", "/openfl_like.Aggregator/ListExperiments", "", "ListExperiments"):
+    for method in (
+        "/openfl_like.v1.Experiments/Reboot",
+        "/openfl_like.v1.Aggregator/ListExperiments",
+        "",
+        "ListExperiments",
+    ):
         with pytest.raises(NotAllowedError, match="in no row of the role table"):
             guard.admit(method, admin)
 
@@ -144,18 +156,24 @@ def test_the_role_table_has_a_row_for_every_method_and_no_other() -> None:
 
 @pytest.mark.parametrize(
     ("service", "servicer"),
-    [("Director", DirectorServicer), ("Aggregator", AggregatorServicer), ("Envoys", EnvoysServicer)],
+    [
+        ("Director", DirectorServicer),
+        ("Experiments", ExperimentsServicer),
+        ("Attendance", AttendanceServicer),
+        ("Aggregator", AggregatorServicer),
+        ("Envoys", EnvoysServicer),
+    ],
     ids=str,
 )
 def test_a_servicer_has_a_coroutine_for_every_method_and_no_other(service: str, servicer: type, guard: Guard) -> None:
-    arguments = (None,) * (2 if service == "Director" else 1)
+    arguments = (None,) * {"Experiments": 3, "Aggregator": 2}.get(service, 1)
     service_handler(SERVICES[service], servicer(*arguments), guard)
     coroutines = {name for name in vars(servicer) if not name.startswith("_")}
     assert len(coroutines) == len(SERVICES[service].methods)
 
 
 def test_a_method_without_a_coroutine_fails_when_the_server_is_made(guard: Guard) -> None:
-    with pytest.raises(AttributeError, match="attend"):
+    with pytest.raises(AttributeError, match="get_server_info"):
         service_handler(SERVICES["Director"], object(), guard)
 
 
@@ -165,7 +183,8 @@ def test_a_method_without_a_coroutine_fails_when_the_server_is_made(guard: Guard
 async def serve(
     guard: Guard, context: Context, behaviour: Callable[[Call], Awaitable[Any]], method: str = "ListExperiments"
 ) -> object:
-    return await _guarded(SERVICES["Director"].methods_by_name[method], behaviour, guard)("request", context)
+    service = SERVICES["Attendance" if method == "Attend" else "Experiments"]
+    return await _guarded(service.methods_by_name[method], behaviour, guard)("request", context)
 
 
 async def test_a_call_knows_its_caller_and_its_message(federation: ThrowAwayFederation, guard: Guard) -> None:
@@ -256,7 +275,7 @@ async def test_a_call_that_goes_on_ends_when_its_callers_certificate_is_revoked(
         begun.set()
         await _forever()
 
-    serve = _guarded(SERVICES["Director"].methods_by_name["Attend"], forever, guard)
+    serve = _guarded(SERVICES["Attendance"].methods_by_name["Attend"], forever, guard)
     contexts = [shown(federation.credentials(Role.ENVOY, name)) for name in ("one", "two")]
     calls: list[asyncio.Task[Any]] = []
     for context in contexts:
@@ -270,7 +289,7 @@ async def test_a_call_that_goes_on_ends_when_its_callers_certificate_is_revoked(
     assert contexts[0].code == "E205"
     assert [call.pem for call in guard.calls] == [contexts[1].pem]
     with pytest.raises(RevokedError):
-        guard.admit("/openfl_like.Director/Attend", contexts[0])
+        guard.admit("/openfl_like.v1.Attendance/Attend", contexts[0])
     calls[1].cancel()
     await asyncio.gather(*calls, return_exceptions=True)
     assert guard.calls == set()

@@ -130,7 +130,7 @@ class Session:
         self.client = FakeClient()
         self.up = up
         self.collaborator = CollaboratorSession(self.client, FakeStream(up, down), "bern")  # type: ignore[arg-type] # fakes
-        servicer = AggregatorServicer(self.port)  # type: ignore[arg-type] # a fake with the methods that are called
+        servicer = AggregatorServicer(self.port, self.port)  # type: ignore[arg-type] # a fake with the methods that are called
         self._tasks = [
             asyncio.create_task(servicer.participate(Call(BERN, up.receive, down.send))),
             asyncio.create_task(self.collaborator.write()),
@@ -218,7 +218,7 @@ async def test_a_small_update_goes_along_and_is_receipted(session: Session, tmp_
 async def test_a_second_delivery_waits_for_the_first(session: Session) -> None:
     update, path = session.update(SMALL)
     session.port.gate.clear()
-    servicer, content = AggregatorServicer(session.port), path.read_bytes()  # type: ignore[arg-type] # as above
+    servicer, content = AggregatorServicer(session.port, session.port), path.read_bytes()  # type: ignore[arg-type] # as above
     twice = [asyncio.create_task(servicer._receipt(update, content)) for _ in range(2)]
     for _ in range(5):
         await asyncio.sleep(0)

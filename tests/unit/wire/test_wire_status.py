@@ -3,8 +3,8 @@
 import grpc
 import pytest
 
+from openfl_like.error_meanings import MEANINGS
 from openfl_like.errors import (
-    MEANINGS,
     BundleError,
     FederationError,
     InternalError,

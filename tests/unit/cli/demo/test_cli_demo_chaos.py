@@ -7,7 +7,8 @@ import pytest
 
 from openfl_like.cli.demo.chaos import Blow, Story, disturb, verdict
 from openfl_like.cli.experiment.progress import Screen
-from openfl_like.errors import MEANINGS, ExperimentFailedError, InternalError, UsageError
+from openfl_like.error_meanings import MEANINGS
+from openfl_like.errors import ExperimentFailedError, InternalError, UsageError
 from openfl_like.federation.events import Status
 from openfl_like.federation.parties import EventRecord, ExperimentSummary
 

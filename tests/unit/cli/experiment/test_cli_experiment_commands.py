@@ -17,8 +17,8 @@ from openfl_like.api import federation as api
 from openfl_like.cli import status as cli_status
 from openfl_like.cli.main import fx
 from openfl_like.cli.status import _own_warnings as own_warnings
+from openfl_like.error_meanings import MEANINGS
 from openfl_like.errors import (
-    MEANINGS,
     ExperimentCancelledError,
     ExperimentDegradedError,
     ExperimentFailedError,

@@ -99,7 +99,7 @@ async def test_another_shape_is_refused_with_both_shapes(director: Director, fac
     assert isinstance(error, ShardMismatchError)
     assert str(error) == message
     assert director.roster.online() == ()
-    assert await director.roster.records() == []
+    assert await director.roster.envoys() == []
 
 
 async def test_a_second_envoy_of_the_same_name_is_refused_and_the_first_stays(director: Director) -> None:
@@ -150,7 +150,7 @@ async def test_who_is_there_is_seen_and_who_was_there_is_remembered(director: Di
     bern.hang_up()
     await director.held["bern"]
     assert director.roster.online() == ("zurich",)
-    assert [(record.name, record.online) for record in await director.roster.records()] == [
+    assert [(record.name, record.online) for record in await director.roster.envoys()] == [
         ("bern", False),
         ("zurich", True),
     ]
@@ -173,7 +173,7 @@ async def test_a_heartbeat_brings_the_state_of_the_machine(director: Director) -
     bern.report(Heartbeat(devices, ("e1",)))
     bern.report(OrderReply("e1", accepted=True))
     await director.next()
-    (record,) = await director.roster.records()
+    (record,) = await director.roster.envoys()
     assert (record.devices, record.running, record.online) == (devices, ("e1",), True)
 
 

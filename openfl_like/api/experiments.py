@@ -1,0 +1,140 @@
+"""Experiments as a user sees them: submit, follow, fetch; what breaks with a connection is asked again."""
+
+import asyncio
+import secrets
+import tempfile
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from openfl_like.api import reconnect
+from openfl_like.authoring.models import INITIAL_MODEL, prepare_given_models, prepare_initial_model
+from openfl_like.federation.evaluation_plan import evaluation_of, place_of
+from openfl_like.federation.history.rounds import RoundRecord, round_records
+from openfl_like.federation.parties import EventRecord, ExperimentRecord, ExperimentSummary, LogLines, LogQuery
+from openfl_like.federation.ports import Submission
+from openfl_like.pki.files import Credentials
+from openfl_like.pki.signing import sign_bundle
+from openfl_like.plan.bundle import pack
+from openfl_like.plan.load import load_plan, workspace_of
+from openfl_like.plan.workspace import find_plan
+from openfl_like.tensors.manifest import manifest_of
+from openfl_like.wire.experiments import EVERY_LINE, ExperimentsClient
+
+
+@dataclass(frozen=True, slots=True)
+class Experiments:
+    """What a user does with the experiments of one Director.
+
+    Args:
+        client: The Director's service.
+        credentials: The user's; submissions are signed with them.
+    """
+
+    client: ExperimentsClient
+    credentials: Credentials
+
+    async def submit(
+        self,
+        plan: str | Path,
+        overrides: Sequence[str] = (),
+        *,
+        initial_model: str | Path | None = None,
+        evaluate: Mapping[str, str | Path] | None = None,
+    ) -> ExperimentSummary:
+        """Check a plan, pack its workspace, sign it and queue it.
+
+        If the answer is lost, the same request is repeated for a minute: it never makes two experiments.
+
+        Args:
+            plan: The plan file, or the name of an installed plan.
+            overrides: Changes like ``deadline.train_s=30``.
+            initial_model: A model to start from: ``.safetensors``, ``.npz``, ``.pt`` or ``.keras``. It is converted on
+                this machine and goes with the workspace.
+            evaluate: Name -> model file of the same kinds. Then nothing is trained: these models are sent to every
+                site, which evaluates each with the plan's validations, see `evaluation_of`; `evaluations.matrix` has
+                the result.
+
+        Raises:
+            PlanError: If the plan has mistakes.
+            TensorError: If the initial model, or a file to evaluate, cannot be read.
+            BundleError: If the workspace cannot be packed, or is too large with the models.
+            UnreachableError: If the Director does not answer.
+        """
+        with tempfile.TemporaryDirectory(prefix="fx-submit-") as directory:
+            bundle = Path(directory) / "bundle.tar"
+            await asyncio.to_thread(_pack, plan, overrides, initial_model, evaluate, bundle)
+            manifest = await asyncio.to_thread(manifest_of, bundle)
+            signature = sign_bundle(manifest.digest, self.credentials)
+            submission = Submission(secrets.token_hex(16), manifest, signature, self.credentials.chain)
+            return await reconnect.retry(lambda: self.client.submit(submission, bundle), lambda: self.client.reached)
+
+    async def list(self) -> list[ExperimentSummary]:
+        """List all experiments, oldest first."""
+        return await self.client.experiments()
+
+    async def get(self, experiment: str) -> ExperimentRecord:
+        """Return everything the Director tells of one experiment."""
+        return await self.client.experiment(experiment)
+
+    def watch(
+        self, experiment: str, after: int = 0, *, stored: bool = False
+    ) -> AsyncGenerator[ExperimentSummary | EventRecord]:
+        """Yield history and live events until the experiment has ended; the last item is its summary.
+
+        When the Director is away for less than a minute, it goes on after the last event as soon as that is back.
+
+        Args:
+            experiment: Which one.
+            after: The sequence number of the last event that is known.
+            stored: Yield only what there is by now.
+        """
+        if stored:
+            return self.client.watch(experiment, after, stored=True)
+        return reconnect.watch(self.client.watch, experiment, after)
+
+    async def rounds(self, experiment: str) -> Sequence[RoundRecord]:
+        """Return the rounds that an experiment has finished by now, with who took part and who did not, and why."""
+        items = [item async for item in self.watch(experiment, stored=True) if isinstance(item, EventRecord)]
+        return list(round_records(items))
+
+    def logs(self, experiment: str, query: LogQuery = EVERY_LINE) -> AsyncGenerator[LogLines]:
+        """Yield log lines; if they are followed, until the experiment has ended and everything has arrived."""
+        return reconnect.follow_logs(self.client.logs, experiment, query)
+
+    async def cancel(self, experiment: str) -> ExperimentSummary:
+        """End an experiment; answer when it has ended."""
+        return await self.client.cancel(experiment)
+
+    async def resume(self, experiment: str) -> ExperimentSummary:
+        """Queue an experiment again that FAILED or was CANCELLED; it goes on after its last finished round.
+
+        Raises:
+            ConflictError: If it is queued, running or FINISHED.
+        """
+        return await self.client.resume(experiment)
+
+    async def model(self, experiment: str, which: str, path: str | Path) -> Path:
+        """Fetch the ``best`` or ``last`` model, or that of a round number, as a safetensors file."""
+        await self.client.model(experiment, which, Path(path))
+        return Path(path)
+
+
+def _pack(
+    plan: str | Path,
+    overrides: Sequence[str],
+    initial_model: str | Path | None,
+    evaluate: Mapping[str, str | Path] | None,
+    bundle: Path,
+) -> None:
+    path = find_plan(str(plan))
+    checked = load_plan(path, overrides)
+    given = {name: Path(file) for name, file in (evaluate or {}).items()}
+    agreed = evaluation_of(checked, list(given)) if evaluate is not None else checked
+    workspace, directory = workspace_of(path, checked), bundle.parent
+    prepared = prepare_given_models(given, checked, workspace, directory)
+    added = {place_of(name): file for name, file in prepared.items()}
+    if initial_model is not None:
+        agreed = prepare_initial_model(Path(initial_model), agreed, workspace, directory)
+        added[INITIAL_MODEL] = directory / INITIAL_MODEL
+    pack(workspace, agreed, bundle, added)
