@@ -89,7 +89,9 @@ async def test_a_director_that_died_before_it_told_so_tells_it_when_it_is_asked_
         assert [event.kind for event in store.events()] == ["experiment_queued"]
 
 
-async def test_a_director_that_ends_leaves_no_record_open(director: Director, here: Here, tmp_path: Path) -> None:
+async def test_a_director_that_ends_leaves_no_record_open(
+    director: Director, here: OfflineDirector, tmp_path: Path
+) -> None:
     (tmp_path / "code").mkdir()
     pack(tmp_path / "code", PLAN, tmp_path / "bundle.tar")
     await director.submit("ada", await submit(director, here, tmp_path / "bundle.tar"))
