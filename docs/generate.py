@@ -1,6 +1,7 @@
 """Writes the pages of the reference that are made from the code; ``python docs/generate.py``, or ``make golden``."""
 
 import ast
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -204,7 +205,7 @@ def _linked(text: str) -> str:
 
 def failpoints_page() -> str:
     """Gives the list of all failpoints."""
-    actions = re.findall(r"^ {8}([A-Z_]+): (.+)", Action.__doc__ or "", re.MULTILINE)
+    actions = re.findall(r"^ {4}([A-Z_]+): (.+)", inspect.getdoc(Action) or "", re.MULTILINE)
     what = "\n".join(f"| `{Action[name].value}` | {text} |" for name, text in actions)
     rows = "\n".join(f"| `{name}` | {text} |" for name, text in POINTS.items())
     return f"""# Failpoints

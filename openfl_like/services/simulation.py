@@ -76,13 +76,18 @@ class Simulation:
 
     def __init__(self, settings: SimulationSettings) -> None:
         self._settings = settings
-        self._stack = ExitStack()
 
     def __enter__(self) -> "Simulation":
+        with ExitStack() as stack:
+            self._open(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def _open(self, stack: ExitStack) -> None:
         files = ExperimentFiles(self._settings.directory)
         files.prepare()
         self._store = ExperimentStore(self._settings.directory)
-        self._stack.callback(self._store.close)
+        stack.callback(self._store.close)
         self._store.take_epoch()
         self.bus = EventBus(self._store.events)
         plan, workspace = self._settings.plan, self._settings.workspace
@@ -91,7 +96,6 @@ class Simulation:
             place_initial_model(plan, self._settings.models or workspace, files)
         names = tuple(sorted(self._settings.shards))
         self._experiment = open_experiment(plan.name, plan, self._store, files, names)
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()

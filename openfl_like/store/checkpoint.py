@@ -258,7 +258,9 @@ def _parse_head(data: bytes, place: str) -> Checkpoint:
         found = json.loads(data)
         if found["format"] != FORMAT:
             cure = "use a version of the platform that knows it"
-            raise BundleError(f"this is no '{FORMAT}' but {str(found['format'])[:80]!r}", place=place, cure=cure)
+            raise BundleError(
+                f"{HEAD}: the format is not '{FORMAT}' but {str(found['format'])[:80]!r}", place=place, cure=cure
+            )
         checkpoint = _CHECKPOINT.validate_python(found["checkpoint"])
         sound = data == _head(checkpoint)
     except (ValueError, TypeError, KeyError, RecursionError) as error:

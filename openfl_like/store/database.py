@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import cast
@@ -70,16 +70,16 @@ class Database:
         self._durable: bool | None = None
         event.listen(self._engine, "connect", _set_up)
         expected = read_mark(mark_of(self.path)) if self.path is not None else 0  # before anything can be written
-        try:
-            self._connection = self._engine.connect()  # kept: taking it from the pool costs more than a small statement
-            self._compare(expected)
-            self._bring_up_to_date(metadata, revision, kind)
-        except DatabaseError as error:
-            self._engine.dispose()
-            raise self._explain(error) from error
-        except FederationError:
-            self._engine.dispose()
-            raise
+        with ExitStack() as undo:
+            undo.callback(self._engine.dispose)  # nobody can close what could not be opened whole
+            try:
+                # kept: taking it from the pool costs more than a small statement
+                self._connection = self._engine.connect()
+                self._compare(expected)
+                self._bring_up_to_date(metadata, revision, kind)
+            except DatabaseError as error:
+                raise self._explain(error) from error
+            undo.pop_all()
 
     @contextmanager
     def transaction(self, *, durable: bool = False) -> Iterator[Connection]:
@@ -114,9 +114,10 @@ class Database:
         return str(statement.compile(self._engine))
 
     def close(self) -> None:
-        """Closes the connection."""
-        self._connection.close()
-        self._engine.dispose()
+        """Closes the connection, when no other thread is in a transaction."""
+        with self._lock:
+            self._connection.close()
+            self._engine.dispose()
 
     def check(self) -> None:
         """Reads the whole file and compares it with itself.

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -127,8 +127,11 @@ class ExperimentStore:
         self._put_snapshot = self._database.prepare(ours.values(state=bindparam("state"), **{CHECK: bindparam("sum")}))
         self._add_event = self._database.prepare(insert(EVENTS))
         self._put_version = self._database.prepare(insert(VERSIONS).prefix_with("OR REPLACE"))
-        with self._database.transaction() as connection:
-            self._sequence = connection.execute(select(func.max(EVENTS.c.sequence))).scalar_one() or 0
+        with ExitStack() as undo:
+            undo.callback(self._database.close)  # nobody can close a record that could not be opened
+            with self._database.transaction() as connection:
+                self._sequence = connection.execute(select(func.max(EVENTS.c.sequence))).scalar_one() or 0
+            undo.pop_all()
         self._epoch = 0
 
     def take_epoch(self) -> int:

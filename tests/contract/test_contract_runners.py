@@ -1,9 +1,9 @@
 """What every task runner and data loader must do, whatever the framework.
 
-Keras is imported by the process that runs these tests and by no other: it costs seconds and half a gigabyte.
+A framework is imported where a runner of it is built: by a run that may (see tests/frameworks.py), and by no other.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -11,7 +11,6 @@ from typing import Protocol
 import ml_dtypes
 import numpy as np
 import pytest
-import torch
 
 from openfl_like.aggregation.engine import UpdateFile, aggregate_files
 from openfl_like.aggregation.rules import WeightedAverage
@@ -19,11 +18,8 @@ from openfl_like.data.shard import ArrayShard, Dataset
 from openfl_like.errors import TensorError, UsageError
 from openfl_like.frameworks.numpy import NumpyLoader, NumpyRunner, Tensors
 from openfl_like.frameworks.runner import OPTIMIZER, DataLoader, RunnerContext, TaskResult, TaskRunner
-from openfl_like.frameworks.sklearn import SklearnModel
-from openfl_like.frameworks.torch import TorchLoader, TorchRunner
 from openfl_like.tensors.container import read_tensors, write_tensors
-
-pytestmark = [pytest.mark.torch, pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
+from tests.frameworks import marks_of
 
 
 class Runner(TaskRunner, Protocol):
@@ -58,39 +54,6 @@ class NumpyModel(NumpyRunner):
         return loss, {"w": samples.T @ error, "b": error.sum()}
 
 
-class TorchModel(TorchRunner):
-    def build_model(self) -> torch.nn.Module:
-        return torch.nn.Sequential(
-            torch.nn.Linear(3, 5),
-            torch.nn.BatchNorm1d(5),
-            torch.nn.Dropout(0.2),
-            torch.nn.ReLU(),
-            torch.nn.Linear(5, 1),
-        )
-
-    def build_optimizer(self, model: torch.nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-
-
-class TorchAdaptive(TorchModel):
-    def build_optimizer(self, model: torch.nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.Adam(model.parameters(), lr=0.01, weight_decay=0.1)
-
-
-class TorchMixed(TorchRunner):
-    """A layer of each dtype; batch normalisation counts in int64."""
-
-    def build_model(self) -> torch.nn.Module:
-        return torch.nn.ModuleDict(
-            {
-                "f16": torch.nn.Linear(3, 4, dtype=torch.float16),
-                "bf16": torch.nn.Linear(3, 4, dtype=torch.bfloat16),
-                "f64": torch.nn.Linear(3, 4, dtype=torch.float64),
-                "norm": torch.nn.BatchNorm1d(4),
-            }
-        )
-
-
 class NumpyMixed(NumpyModel):
     def build_model(self, random: np.random.Generator) -> Tensors:
         dtypes = (np.float16, ml_dtypes.bfloat16, np.float64)
@@ -106,8 +69,12 @@ def numpy_runner(opt_treatment: str = "RESET", rows: int = 50, kind: type[NumpyR
     return kind(NumpyLoader(shard(rows), 16), context(opt_treatment), lr=0.1, momentum=0.9)  # type: ignore[return-value] # batches
 
 
-def torch_runner(opt_treatment: str = "RESET", rows: int = 50, kind: type[TorchRunner] = TorchModel) -> Runner:
-    return kind(TorchLoader(shard(rows), 16), context(opt_treatment))  # type: ignore[return-value] # batches
+def torch_runner(opt_treatment: str = "RESET", rows: int = 50, kind: str = "Net") -> Runner:
+    from openfl_like.frameworks.torch import TorchLoader  # noqa: PLC0415 - see above
+    from tests.contract import torch_models  # noqa: PLC0415 - see above
+
+    made: Runner = getattr(torch_models, kind)(TorchLoader(shard(rows), 16), context(opt_treatment))
+    return made
 
 
 def keras_runner(opt_treatment: str = "RESET", rows: int = 50, kind: str = "Net") -> Runner:
@@ -118,6 +85,8 @@ def keras_runner(opt_treatment: str = "RESET", rows: int = 50, kind: str = "Net"
 
 
 def sklearn_runner(opt_treatment: str = "RESET", rows: int = 50, dtype: str = "float64") -> Runner:
+    from openfl_like.frameworks.sklearn import SklearnModel  # noqa: PLC0415 - see above
+
     params: dict[str, object] = {"loss": "log_loss", "learning_rate": "optimal", "alpha": 0.01}
     loader = NumpyLoader(shard(rows), 16)
     settings: dict[str, object] = {"estimator": "SGDClassifier", "params": params, "dtype": dtype}
@@ -125,31 +94,34 @@ def sklearn_runner(opt_treatment: str = "RESET", rows: int = 50, dtype: str = "f
 
 
 Build = Callable[..., Runner]
-BUILDS = {"numpy": numpy_runner, "torch": torch_runner, "keras": keras_runner, "sklearn": sklearn_runner}
-every = pytest.mark.parametrize("build", BUILDS.values(), ids=list(BUILDS))
-drawn = pytest.mark.parametrize("build", [numpy_runner, torch_runner, keras_runner], ids=["numpy", "torch", "keras"])
-with_dtypes = pytest.mark.parametrize(
-    "build",
-    [
-        partial(numpy_runner, kind=NumpyMixed),
-        partial(torch_runner, kind=TorchMixed),
-        partial(keras_runner, kind="Mixed"),
-        partial(sklearn_runner, dtype="float32"),
-    ],
-    ids=list(BUILDS),
-)
-with_state = pytest.mark.parametrize(
-    "build",
-    [
-        numpy_runner,
-        torch_runner,
-        partial(torch_runner, kind=TorchAdaptive),
-        keras_runner,
-        partial(keras_runner, kind="Adaptive"),
-        sklearn_runner,
-    ],
-    ids=["numpy", "torch", "torch-adam", "keras", "keras-adam", "sklearn"],
-)
+BUILDS: dict[str, Build] = {
+    "numpy": numpy_runner,
+    "torch": torch_runner,
+    "keras": keras_runner,
+    "sklearn": sklearn_runner,
+}
+MIXED: dict[str, Build] = {
+    "numpy": partial(numpy_runner, kind=NumpyMixed),
+    "torch": partial(torch_runner, kind="Mixed"),
+    "keras": partial(keras_runner, kind="Mixed"),
+}
+ADAPTIVE: dict[str, Build] = {
+    "torch-adam": partial(torch_runner, kind="Adaptive"),
+    "keras-adam": partial(keras_runner, kind="Adaptive"),
+}
+
+
+def each(builds: Mapping[str, Build]) -> pytest.MarkDecorator:
+    """Gives a test every one of these, each in the run of its framework."""
+    return pytest.mark.parametrize(
+        "build", [pytest.param(build, id=name, marks=marks_of(name)) for name, build in builds.items()]
+    )
+
+
+every = each(BUILDS)
+drawn = each({name: build for name, build in BUILDS.items() if name != "sklearn"})
+with_dtypes = each({**MIXED, "sklearn": partial(sklearn_runner, dtype="float32")})
+with_state = each({**BUILDS, **ADAPTIVE})
 
 
 def bits(runner: TaskRunner) -> dict[str, bytes]:
@@ -204,15 +176,10 @@ def test_every_dtype_goes_round_bit_for_bit(build: Build, tmp_path: Path) -> Non
     assert {name: array.dtype for name, array in back.items()} == {name: array.dtype for name, array in given.items()}
 
 
-def test_the_dtypes_are_those_that_models_have() -> None:
-    found = {}
-    for title, build in {
-        "numpy": partial(numpy_runner, kind=NumpyMixed),
-        "torch": partial(torch_runner, kind=TorchMixed),
-        "keras": partial(keras_runner, kind="Mixed"),
-    }.items():
-        found[title] = {array.dtype.name for array in build().get_tensors().values()}
-    assert all({"float16", "bfloat16", "float64", "int64"} <= dtypes for dtypes in found.values()), found
+@each(MIXED)
+def test_the_dtypes_are_those_that_models_have(build: Build) -> None:
+    dtypes = {array.dtype.name for array in build().get_tensors().values()}
+    assert {"float16", "bfloat16", "float64", "int64"} <= dtypes
 
 
 @every
@@ -410,23 +377,25 @@ def test_validation_batches_keep_their_order(build: Build) -> None:
     assert loader.num_validate == loader.num_train == 50
 
 
-def test_counters_are_trained_and_kept() -> None:
-    for runner, name in (
-        (torch_runner(), "1.num_batches_tracked"),
-        (keras_runner(kind="Mixed"), "counter/count"),
-    ):
-        runner.initialise(1)
-        tensors = copied(runner)
-        tensors[name] = np.array(2**60 + 1)
-        runner.set_tensors(tensors)
-        runner.train()
-        assert runner.get_tensors()[name] == 2**60 + 1 + 4
+@pytest.mark.parametrize(
+    ("build", "name"),
+    [
+        pytest.param(torch_runner, "1.num_batches_tracked", marks=pytest.mark.torch),
+        pytest.param(partial(keras_runner, kind="Mixed"), "counter/count", marks=pytest.mark.tensorflow),
+    ],
+    ids=["torch", "keras"],
+)
+def test_counters_are_trained_and_kept(build: Build, name: str) -> None:
+    runner = build()
+    runner.initialise(1)
+    tensors = copied(runner)
+    tensors[name] = np.array(2**60 + 1)
+    runner.set_tensors(tensors)
+    runner.train()
+    assert runner.get_tensors()[name] == 2**60 + 1 + 4
 
 
+@pytest.mark.torch
 def test_an_optimizer_that_cannot_be_shared_says_so() -> None:
-    class Whole(TorchModel):
-        def build_optimizer(self, model: torch.nn.Module) -> torch.optim.Optimizer:
-            return torch.optim.LBFGS(model.parameters())
-
     with pytest.raises(UsageError, match="the state of the optimizer LBFGS cannot be shared"):
-        torch_runner("CONTINUE_GLOBAL", kind=Whole).get_tensors()
+        torch_runner("CONTINUE_GLOBAL", kind="Whole").get_tensors()

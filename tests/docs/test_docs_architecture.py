@@ -4,13 +4,14 @@ import re
 import pytest
 
 from tests.docs.documents import DOCS
+from tests.frameworks import marks_of
 
 NAME = re.compile(r"`(openfl_like[\w.]*):([\w.]+)`")
 NAMED = sorted({(found[1], found[2]) for path in DOCS.rglob("*.md") for found in NAME.finditer(path.read_text())})
 WALK = "One update, from the worker's file to the screen"
 
 
-@pytest.mark.parametrize(("module", "name"), NAMED)
+@pytest.mark.parametrize(("module", "name"), [pytest.param(*named, marks=marks_of(named[0])) for named in NAMED])
 def test_what_the_documents_name_exists(module: str, name: str) -> None:
     found: object = importlib.import_module(module)
     for part in name.split("."):

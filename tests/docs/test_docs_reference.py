@@ -1,4 +1,5 @@
 import importlib
+import inspect
 import os
 import re
 from collections.abc import Iterator
@@ -83,7 +84,7 @@ def test_the_time_limits_are_those_of_the_code() -> None:
 
 
 def test_every_announcement_is_described_with_its_fields() -> None:
-    listed = re.findall(r"^ {8}([A-Z_]+): (.+)", Notice.__doc__ or "", re.MULTILINE)
+    listed = re.findall(r"^ {4}([A-Z_]+): (.+)", inspect.getdoc(Notice) or "", re.MULTILINE)
     fields = {Notice[name].value: set(_names(text)) for name, text in listed}
     rows = rows_of(REFERENCE / "events.md", "Kinds")
     del rows["kind"]

@@ -14,7 +14,7 @@ from openfl_like.plan.workspace import plan_path, template_path
 from openfl_like.tensors.container import read_tensors
 from openfl_like.tensors.manifest import sha256_file
 
-pytestmark = [pytest.mark.process, pytest.mark.torch, pytest.mark.tensorflow]
+pytestmark = [pytest.mark.process, pytest.mark.torch]  # TensorFlow is imported by its sites' processes alone
 SITES = ("site-1", "site-2", "site-3")
 
 

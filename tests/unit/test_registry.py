@@ -6,12 +6,12 @@ import pytest
 
 from openfl_like import registry
 from openfl_like.errors import NotFoundError
+from tests.frameworks import marks_of
 
-IMPORTS_TENSORFLOW = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
 EVERY = [
-    pytest.param(kind, name, marks=IMPORTS_TENSORFLOW if name == "keras" else ())
+    pytest.param(kind, name, marks=marks_of(target))
     for kind, table in registry.BUILTIN.items()
-    for name in table
+    for name, target in table.items()
 ]
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -42,6 +43,37 @@ class Feed:
             self.bus.close()
             self.store.close()
             self.ended.set()
+
+
+class Feeds:
+    """The feeds of the experiments that have not ended, opened when first asked for.
+
+    Args:
+        files: Gives an experiment's files.
+    """
+
+    def __init__(self, files: Callable[[str], ExperimentFiles]) -> None:
+        self._files = files
+        self._open: dict[str, Feed] = {}
+
+    def __contains__(self, experiment: str) -> bool:
+        return experiment in self._open
+
+    def of(self, experiment: str) -> Feed:
+        """Returns the feed of an experiment."""
+        if experiment not in self._open:
+            store = ExperimentStore(self._files(experiment).directory)
+            self._open[experiment] = Feed(EventBus(store.events), store)
+        return self._open[experiment]
+
+    def end(self, experiment: str, outcome: Outcome) -> None:
+        """Ends the open feed of an experiment that has ended."""
+        self._open.pop(experiment).close(outcome)
+
+    def close(self) -> None:
+        """Closes the records of all open feeds; nobody may read from one any more."""
+        while self._open:
+            self._open.popitem()[1].store.close()
 
 
 def tell_end(store: ExperimentStore, outcome: Outcome) -> list[EventRecord]:

@@ -20,7 +20,7 @@ from openfl_like.errors import (
     StorageError,
     no_room,
 )
-from openfl_like.events.bus import EventBus, batched
+from openfl_like.events.bus import batched
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.events import Announce, Notice, Status
 from openfl_like.federation.history.life import surplus_of
@@ -59,7 +59,7 @@ from openfl_like.services.daemon.tasks import background
 from openfl_like.services.director.checkpoints import Checkpoints
 from openfl_like.services.director.disk_space import DiskSpace
 from openfl_like.services.director.envoys import EnvoyRoster
-from openfl_like.services.director.feed import MILESTONES, Feed, history_of, record_of, tell_end, versions_of
+from openfl_like.services.director.feed import MILESTONES, Feeds, history_of, record_of, tell_end, versions_of
 from openfl_like.services.director.logbook import LogBook
 from openfl_like.services.director.recovery import mend_all, remove_leftovers
 from openfl_like.services.director.run import ExperimentRun, RunContext
@@ -105,9 +105,9 @@ class Director:
     disk_space: DiskSpace = field(init=False)
     trust_upkeep: TrustUpkeep = field(init=False)
     logbook: LogBook = field(init=False)
+    feeds: Feeds = field(init=False)
     _queued: asyncio.Event = field(default_factory=asyncio.Event)
     _current: ExperimentRun | None = None
-    _feeds: dict[str, Feed] = field(default_factory=dict)
     _admitting: SingleFlight[ExperimentSummary] = field(default_factory=SingleFlight)
 
     def __post_init__(self) -> None:
@@ -117,6 +117,7 @@ class Director:
         self.roster = EnvoyRoster(
             self.settings, self.store, self._on_answer, self._on_logs, self._unwanted, self._on_change
         )
+        self.feeds = Feeds(self._files)
         self.logbook = LogBook(self._log_directory, self._unwanted, self.roster.working)
 
     # ---- what envoys report to the roster
@@ -168,9 +169,9 @@ class Director:
         """Queues a complete bundle; it is on disk when this returns."""
         key = caller, submission.request_id
         summary = await self._admitting.do(key, lambda: self._admit(caller, submission))
-        if summary.status is Status.QUEUED and self._feed(summary.id).store.latest(*MILESTONES) is None:
+        if summary.status is Status.QUEUED and self.feeds.of(summary.id).store.latest(*MILESTONES) is None:
             log.info("experiment %s submitted by %s", summary.id, caller)
-            self._feed(summary.id).announce(Announce(Notice.EXPERIMENT_QUEUED, {"owner": caller}))
+            self.feeds.of(summary.id).announce(Announce(Notice.EXPERIMENT_QUEUED, {"owner": caller}))
             failpoint("director.submit.announced")
         self._queued.set()
         return summary
@@ -250,7 +251,7 @@ class Director:
             for events in batched(await asyncio.to_thread(history_of, self._files(summary.id), after)):
                 yield events
         else:
-            async for events in self._feed(summary.id).bus.batches(after):
+            async for events in self.feeds.of(summary.id).bus.batches(after):
                 yield events
         yield [self._known(experiment).summary]
 
@@ -265,7 +266,7 @@ class Director:
             raise ConflictError(f"the experiment '{summary.id}' has already ended: {summary.status}")
         log.info("experiment %s: cancelled by %s", summary.id, caller)
         failpoint("director.cancel.asked")
-        feed = self._feed(summary.id)
+        feed = self.feeds.of(summary.id)
         if self._current is not None and self._current.id == summary.id:
             await self._current.cancel(caller)
             await feed.ended.wait()
@@ -291,7 +292,7 @@ class Director:
 
     def _tell_resumed(self, summary: ExperimentSummary) -> None:
         """Sees to it that the history says who has resumed a queued experiment: we may have died before we said so."""
-        feed = self._feed(summary.id)
+        feed = self.feeds.of(summary.id)
         if not summary.reason.startswith(RESUMED_BY):
             return
         last = feed.store.latest(*MILESTONES)
@@ -358,7 +359,7 @@ class Director:
             self.store.set_status(summary.id, status, reason, time.time())
             failpoint("director.status.after")
 
-        feed = self._feed(summary.id)
+        feed = self.feeds.of(summary.id)
         desk = RunContext(
             self.settings,
             self.trust_upkeep,
@@ -400,10 +401,9 @@ class Director:
             await self.disk_space.wait()
         failpoint("director.end.after")
         log.info("experiment %s: %s %s", experiment, summary.standing, reason)
-        feed = self._feeds.pop(experiment, None)
-        if feed is not None:
+        if experiment in self.feeds:
             try:
-                feed.close(outcome)
+                self.feeds.end(experiment, outcome)
             except (DamagedError, StorageError) as error:  # the row decides; the history gets its end when it is needed
                 log.error("experiment %s: %s %s", experiment, error.code, error)  # noqa: TRY400 (as above)
             failpoint("director.end.told")
@@ -428,13 +428,6 @@ class Director:
 
     def _incoming(self, caller: str, submission: Submission) -> Path:
         return self.settings.state / INCOMING / f"{caller}-{submission.request_id}.tar"
-
-    def _feed(self, experiment: str) -> Feed:
-        """Opens what watchers of an experiment that has not ended read from."""
-        if experiment not in self._feeds:
-            store = ExperimentStore(self._files(experiment).directory)
-            self._feeds[experiment] = Feed(EventBus(store.events), store)
-        return self._feeds[experiment]
 
 
 async def run_director(settings: DirectorFile, credentials: Credentials, ready: Callable[[str], None]) -> None:
@@ -463,6 +456,7 @@ async def run_director(settings: DirectorFile, credentials: Credentials, ready: 
         remove_leftovers(settings.state, {summary.id for summary in store.experiments()})
         await asyncio.to_thread(mend_all, settings.state, store)
         director = Director(settings, credentials, authority, store)
+        stack.callback(director.feeds.close)
         guard = director.trust_upkeep.guard
         checkpoints = Checkpoints(settings, credentials, store, director.disk_space)
         handlers = (

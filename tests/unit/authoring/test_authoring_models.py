@@ -9,7 +9,6 @@ from typing import BinaryIO
 import ml_dtypes
 import numpy as np
 import pytest
-import torch
 
 from openfl_like import registry
 from openfl_like.authoring.baselines import load_shards
@@ -70,6 +69,8 @@ def test_the_optimizer_is_kept_on_demand(tmp_path: Path) -> None:
 
 
 def test_torch_takes_what_was_exported(tmp_path: Path) -> None:
+    import torch  # noqa: PLC0415 - by a run of its own only
+
     layer = torch.nn.Linear(2, 1)
     write_model(tmp_path / "model.pt", {"weight": np.ones((1, 2), np.float32), "bias": np.zeros(1, np.float32)})
     layer.load_state_dict(torch.load(tmp_path / "model.pt", weights_only=True))
@@ -87,6 +88,8 @@ class Trap:
 
 
 def test_a_file_that_would_run_something_is_refused(tmp_path: Path) -> None:
+    import torch  # noqa: PLC0415 - by a run of its own only
+
     caught = tmp_path / "caught"
     torch.save({"weight": Trap(caught)}, tmp_path / "model.pt")
     np.savez(tmp_path / "model.npz", weight=np.array([Trap(caught)], dtype=object))
@@ -115,6 +118,8 @@ def test_what_cannot_be_read_is_told(name: str, written: bytes | None, told: str
 
 
 def test_a_pickled_module_is_no_state_dict(tmp_path: Path) -> None:
+    import torch  # noqa: PLC0415 - by a run of its own only
+
     torch.save([torch.ones(2)], tmp_path / "model.pt")
     with pytest.raises(TensorError, match="holds something else than named tensors"):
         read_model(tmp_path / "model.pt")
@@ -238,29 +243,3 @@ def test_no_daemon_reads_files_of_other_programs() -> None:
             "doctor/plan.py",
         },
     }
-
-
-@pytest.mark.tensorflow
-@pytest.mark.xdist_group("tensorflow")
-def test_a_keras_model_goes_out_whole_and_comes_back(tmp_path: Path) -> None:
-    import keras  # noqa: PLC0415 - by this process only
-
-    workspace = template_path("keras_digits")
-    plan = load_plan(workspace / "plan.yaml")
-    with own_runner(plan, workspace) as runner:
-        runner.initialise(5)
-        mine = {name: array.copy() for name, array in runner.get_tensors().items()}
-    write_tensors(tmp_path / "mine.safetensors", mine)
-    with own_runner(plan, workspace) as runner:
-        export_model(tmp_path / "mine.safetensors", tmp_path / "mine.keras", runner)
-    whole = keras.models.load_model(tmp_path / "mine.keras")
-    assert [weight.numpy().tobytes() for weight in whole.weights] == [
-        mine[name].tobytes() for name in ("dense/kernel", "dense/bias", "dense_1/kernel", "dense_1/bias")
-    ]
-    prepare_initial_model(tmp_path / "mine.keras", plan, workspace, tmp_path)
-    assert bits(read_tensors(tmp_path / INITIAL_MODEL)) == bits(mine)
-    (tmp_path / "other.keras").write_bytes(b"no archive")
-    with own_runner(plan, workspace) as runner, pytest.raises(TensorError, match="do not fit the plan's model"):
-        read_model(tmp_path / "other.keras", runner)
-    with own_runner(breast_cancer(), WORKSPACE) as other, pytest.raises(UsageError, match="none of Keras"):
-        write_model(tmp_path / "other.keras", mine, other)

@@ -25,7 +25,6 @@ def test_export_says_what_it_wrote(tmp_path: Path) -> None:
 
 
 @pytest.mark.tensorflow
-@pytest.mark.xdist_group("tensorflow")
 def test_a_plan_that_fits_no_keras_file_is_told(tmp_path: Path) -> None:
     write_tensors(tmp_path / "mine.safetensors", MODEL)
     words = ["model", "export", str(tmp_path / "mine.safetensors"), "-o", str(tmp_path / "mine.keras")]
@@ -35,6 +34,7 @@ def test_a_plan_that_fits_no_keras_file_is_told(tmp_path: Path) -> None:
     assert not (tmp_path / "mine.keras").exists()
 
 
+@pytest.mark.sklearn
 @pytest.mark.slow
 def test_a_simulation_starts_from_a_model(tmp_path: Path) -> None:
     write_tensors(tmp_path / "mine.safetensors", MODEL)

@@ -12,6 +12,7 @@ def run(*words: str) -> Result:
     return CliRunner().invoke(workspace, list(words), standalone_mode=False)
 
 
+@pytest.mark.sklearn
 def test_what_was_created_can_be_simulated_exported_and_imported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

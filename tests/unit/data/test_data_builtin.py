@@ -5,6 +5,7 @@ from openfl_like.data.builtin import BreastCancerShard, DigitsShard
 from openfl_like.data.shard import ArrayShard
 from openfl_like.errors import NotFoundError, ShardError
 
+pytestmark = pytest.mark.sklearn
 KINDS = ("train", "validate")
 
 

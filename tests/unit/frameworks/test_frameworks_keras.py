@@ -10,7 +10,7 @@ from openfl_like.errors import DeviceError, UsageError
 from openfl_like.frameworks.numpy import NumpyLoader
 from openfl_like.frameworks.runner import RunnerContext
 
-pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
+pytestmark = pytest.mark.tensorflow
 CONTEXT = RunnerContext(sample_shape=(3,))
 
 

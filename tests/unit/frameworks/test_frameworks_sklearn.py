@@ -7,6 +7,7 @@ from openfl_like.frameworks.numpy import NumpyLoader
 from openfl_like.frameworks.runner import RunnerContext
 from openfl_like.frameworks.sklearn import SklearnModel
 
+pytestmark = pytest.mark.sklearn
 RANDOM = np.random.default_rng(0)
 SAMPLES = RANDOM.normal(size=(60, 2, 2)).astype(np.float32)
 FLAT = SAMPLES.reshape(60, 4)

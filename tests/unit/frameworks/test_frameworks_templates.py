@@ -16,8 +16,7 @@ from openfl_like.plan.load import load_plan, workspace_of
 from openfl_like.plan.schema import Plan
 from openfl_like.plan.workspace import installed_plans, plan_path, template_path, templates
 from openfl_like.tensors.container import read_tensors, write_tensors
-
-pytestmark = pytest.mark.torch
+from tests.frameworks import marks_of
 
 PLAN_OF = {
     "torch_heart_disease": "heart_disease",
@@ -26,7 +25,6 @@ PLAN_OF = {
     "sklearn_breast_cancer": "breast_cancer_sklearn",
     "keras_digits": "digits_keras",
 }
-IMPORTS_TENSORFLOW = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
 
 
 def site_shards(workspace: Path) -> dict[str, ShardDescriptor]:
@@ -72,11 +70,8 @@ def judged(performer: Performer, model: Path) -> Mapping[str, float]:
     return performer.perform(Assignment(1, Phase.EVALUATE, "judge", (task,), "", 0), model, model).metrics["validate"]
 
 
-def with_marks(*templates: str) -> list[object]:
-    return [pytest.param(name, marks=IMPORTS_TENSORFLOW if "keras" in name else ()) for name in templates]
-
-
-@pytest.mark.parametrize("template", with_marks(*PLAN_OF))
+@pytest.mark.sklearn  # most have their data from there
+@pytest.mark.parametrize("template", [pytest.param(name, marks=marks_of(name)) for name in PLAN_OF])
 def test_a_template_learns_in_two_rounds(template: str, tmp_path: Path) -> None:
     workspace = template_path(template)
     plan = load_plan(workspace / "plan.yaml")
@@ -112,6 +107,7 @@ def test_a_template_is_complete(template: str) -> None:
         assert (folder / name).is_file()
 
 
+@pytest.mark.torch
 @pytest.mark.slow
 def test_four_hospitals_together_do_better_than_each_alone(tmp_path: Path) -> None:
     workspace = template_path("torch_heart_disease")
@@ -133,6 +129,7 @@ def test_four_hospitals_together_do_better_than_each_alone(tmp_path: Path) -> No
         assert together[metric] > max(alone[metric] for alone in found.values())
 
 
+@pytest.mark.torch
 @pytest.mark.slow
 def test_three_sites_read_digits(tmp_path: Path) -> None:
     workspace = template_path("torch_digits")

@@ -1,12 +1,14 @@
 """A small plan, and the record of an experiment that follows it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.models import ModelRepository
+from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles
 
 
@@ -31,6 +33,12 @@ def files(tmp_path: Path) -> ExperimentFiles:
     found = ExperimentFiles(tmp_path)
     found.prepare()
     return found
+
+
+@pytest.fixture
+def store() -> Iterator[ExperimentStore]:
+    with closing(ExperimentStore()) as opened:
+        yield opened
 
 
 @pytest.fixture

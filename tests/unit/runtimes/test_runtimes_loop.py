@@ -92,8 +92,8 @@ class Run:
 
 
 @pytest.fixture
-def run(plan_with: PlanWith, files: ExperimentFiles) -> Run:
-    return Run(plan_with(), ExperimentStore(), files.directory)
+def run(plan_with: PlanWith, store: ExperimentStore, files: ExperimentFiles) -> Run:
+    return Run(plan_with(), store, files.directory)
 
 
 async def test_two_rounds(run: Run, files: ExperimentFiles) -> None:
@@ -123,14 +123,16 @@ async def test_each_site_is_asked_once_per_phase(run: Run) -> None:
     assert performers["bern"].performed[0].phase is Phase.INITIALISE
 
 
-async def test_the_deadline_closes_the_round_without_the_late(plan_with: PlanWith, files: ExperimentFiles) -> None:
+async def test_the_deadline_closes_the_round_without_the_late(
+    plan_with: PlanWith, store: ExperimentStore, files: ExperimentFiles
+) -> None:
     clock, loop = FakeClock(), asyncio.get_running_loop()
 
     async def pass_time() -> None:
         clock.advance(30.0)
 
     plan = plan_with(deadline={"round_s": 30}, participation={"policy": "quorum", "min_fraction": 0.5})
-    run = Run(plan, ExperimentStore(), files.directory, clock)
+    run = Run(plan, store, files.directory, clock)
     performers = sites_of(*SITES)
     performers["zurich"].mistakes = {
         (1, Phase.TRAIN): lambda: asyncio.run_coroutine_threadsafe(pass_time(), loop).result(10)
@@ -144,11 +146,10 @@ async def test_the_deadline_closes_the_round_without_the_late(plan_with: PlanWit
     assert run.kinds(Notice.UPDATE_REFUSED)[0]["collaborator"] == "zurich"
 
 
-async def test_nobody_comes(plan_with: PlanWith, files: ExperimentFiles) -> None:
+async def test_nobody_comes(plan_with: PlanWith, store: ExperimentStore, files: ExperimentFiles) -> None:
     clock = FakeClock()
-    run = Run(
-        plan_with(admission={"collaborators": ["bern"], "timeout_s": 60}), ExperimentStore(), files.directory, clock
-    )
+    plan = plan_with(admission={"collaborators": ["bern"], "timeout_s": 60})
+    run = Run(plan, store, files.directory, clock)
     running = asyncio.create_task(run.drive({}).run())
     while not clock.pending:  # noqa: ASYNC110 (lets the loop take its first steps)
         await asyncio.sleep(0)
@@ -224,9 +225,9 @@ async def test_a_cancellation_ends_it_and_names_who(run: Run) -> None:
     assert run.kinds(Notice.EXPERIMENT_ENDED)[0]["status"] == "CANCELLED"
 
 
-async def test_no_timer_is_left_behind(plan_with: PlanWith, files: ExperimentFiles) -> None:
+async def test_no_timer_is_left_behind(plan_with: PlanWith, store: ExperimentStore, files: ExperimentFiles) -> None:
     clock = FakeClock()
-    run = Run(plan_with(deadline={"round_s": 30}), ExperimentStore(), files.directory, clock)
+    run = Run(plan_with(deadline={"round_s": 30}), store, files.directory, clock)
     await run.to_its_end(sites_of(*SITES))
     assert clock.pending == ()
 

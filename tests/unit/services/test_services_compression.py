@@ -70,6 +70,7 @@ def vector(tmp_path: Path) -> Callable[..., np.ndarray]:
     return model
 
 
+@pytest.mark.sklearn
 @pytest.mark.parametrize("compression", COMPRESSIONS.values(), ids=list(COMPRESSIONS))
 def test_a_classifier_learns(compression: Component, tmp_path: Path) -> None:
     workspace = template_path("numpy_breast_cancer")

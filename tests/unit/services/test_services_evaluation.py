@@ -5,9 +5,11 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from openfl_like.authoring.baselines import load_shards
+from openfl_like.errors import FederationError
 from openfl_like.events.bus import EventBus
 from openfl_like.federation.evaluation_plan import evaluation_of, place_of
 from openfl_like.federation.history.rounds import round_records
@@ -32,6 +34,14 @@ def history_of(bus: EventBus) -> list[EventRecord]:
         return [event async for event in bus.tail()]
 
     return asyncio.run(read())
+
+
+def test_a_simulation_that_cannot_begin_leaves_no_record_open(workspace: Path, tmp_path: Path) -> None:
+    plan = load_plan(workspace / "plan.yaml", ["aggregator.settings.init_state_path=none.safetensors"])
+    simulation = Simulation(SimulationSettings(plan, workspace, {}, tmp_path / "record"))
+    with pytest.raises(FederationError, match=r"none\.safetensors"):
+        simulation.__enter__()
+    assert [file.path for file in psutil.Process().open_files() if "record" in file.path] == []
 
 
 def test_given_models_are_evaluated_and_nothing_is_trained(workspace: Path, tmp_path: Path) -> None:

@@ -1,15 +1,18 @@
 """The record of an experiment: each step is there as a whole or not at all."""
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openfl_like.errors import ConflictError
 from openfl_like.federation.events import Announce, ModelVersion
-from openfl_like.store.experiment import Commit, ExperimentStore
+from openfl_like.store.experiment import EXPERIMENT_DB, Commit, ExperimentStore
 
 FIRST, SECOND = ModelVersion(0, "aa" * 32), ModelVersion(1, "bb" * 32, {"accuracy": 0.5, "loss": 0.1}, best=True)
 
@@ -131,6 +134,16 @@ def test_versions_come_by_round_with_their_checksum_and_time(store: ExperimentSt
     found = store.versions()
     assert [item.version for item in found] == [FIRST, SECOND]
     assert [(item.sha256, item.published_at) for item in found] == [("s0", 1.0), ("s1", 2.0)]
+
+
+def test_a_record_that_cannot_be_read_is_not_left_open(tmp_path: Path) -> None:
+    ExperimentStore(tmp_path).close()
+    with closing(sqlite3.connect(tmp_path / EXPERIMENT_DB)) as connection:
+        connection.execute("DROP TABLE events")
+    with pytest.raises(ConflictError, match="no such table: events") as caught:
+        ExperimentStore(tmp_path)
+    assert [file.path for file in psutil.Process().open_files() if file.path.startswith(str(tmp_path))] == []
+    assert caught.tb is not None  # it keeps the store alive, so that nobody else has closed it
 
 
 def test_a_round_that_is_published_again_replaces_itself(store: ExperimentStore) -> None:

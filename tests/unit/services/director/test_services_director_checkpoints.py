@@ -71,7 +71,8 @@ async def test_it_goes_on_there_to_the_bytes_of_the_undisturbed_run(
     assert [item[:2] for item in shown(there)] == [item[:2] for item in shown(undisturbed)]
     assert shown(there)[-1] == shown(undisturbed)[-1]
     assert shown(there)[-1][2] != ""
-    events = ExperimentStore(there.files.directory).events()
+    with closing(ExperimentStore(there.files.directory)) as store:
+        events = store.events()
     starts = [event.fields["epoch"] for event in events if event.kind == Notice.EXPERIMENT_STARTED]
     assert starts == [1, 2]
 

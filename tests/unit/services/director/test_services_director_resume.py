@@ -153,7 +153,9 @@ def director(tmp_path: Path, pki: ThrowAwayFederation) -> Iterator[Director]:
     summary = ExperimentSummary(NAME, "digits", Status.QUEUED, "", "ada", 1.0)
     store.add("00ff", StoredExperiment(summary, "cd" * 32, b"", b""))
     authority = cast("Authority", None)  # issues certificates to what runs, and nothing does
-    yield Idle(settings, pki.credentials(Role.DIRECTOR, "director"), authority, store)
+    made = Idle(settings, pki.credentials(Role.DIRECTOR, "director"), authority, store)
+    yield made
+    made.feeds.close()
     store.close()
 
 

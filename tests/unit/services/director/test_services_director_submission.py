@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import cast
 
+import psutil
 import pytest
 
 from openfl_like.errors import DamagedError
@@ -32,7 +33,9 @@ def here(tmp_path: Path) -> OfflineDirector:
 def director(here: OfflineDirector) -> Iterator[Director]:
     settings = DirectorFile(sample_shape=(1,), target_shape=(), state=here.state)
     with closing(DirectorStore(here.state)) as store:
-        yield Director(settings, here.director, cast("Authority", None), store)
+        made = Director(settings, here.director, cast("Authority", None), store)
+        yield made
+        made.feeds.close()
 
 
 async def submit(director: Director, here: OfflineDirector, bundle: Path) -> Submission:
@@ -84,6 +87,22 @@ async def test_a_director_that_died_before_it_told_so_tells_it_when_it_is_asked_
     assert await director.submit("ada", submission) == queued
     with closing(ExperimentStore(here.state / "experiments" / queued.id)) as store:
         assert [event.kind for event in store.events()] == ["experiment_queued"]
+
+
+async def test_a_director_that_ends_leaves_no_record_open(
+    director: Director, here: OfflineDirector, tmp_path: Path
+) -> None:
+    (tmp_path / "code").mkdir()
+    pack(tmp_path / "code", PLAN, tmp_path / "bundle.tar")
+    await director.submit("ada", await submit(director, here, tmp_path / "bundle.tar"))
+    assert open_records(here.state) != []
+    director.feeds.close()
+    assert open_records(here.state) == []
+
+
+def open_records(state: Path) -> list[str]:
+    """Names what is open of the records of experiments."""
+    return [file.path for file in psutil.Process().open_files() if file.path.startswith(str(state / "experiments"))]
 
 
 async def test_a_damaged_row_ends_no_session(director: Director, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,45 @@
+"""PyTorch models for the contract of task runners; imported only by a run that may import PyTorch."""
+
+import torch
+
+from openfl_like.frameworks.torch import TorchRunner
+
+
+class Net(TorchRunner):
+    def build_model(self) -> torch.nn.Module:
+        return torch.nn.Sequential(
+            torch.nn.Linear(3, 5),
+            torch.nn.BatchNorm1d(5),
+            torch.nn.Dropout(0.2),
+            torch.nn.ReLU(),
+            torch.nn.Linear(5, 1),
+        )
+
+    def build_optimizer(self, model: torch.nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+
+class Adaptive(Net):
+    def build_optimizer(self, model: torch.nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.Adam(model.parameters(), lr=0.01, weight_decay=0.1)
+
+
+class Mixed(TorchRunner):
+    """A layer of each dtype; batch normalisation counts in int64."""
+
+    def build_model(self) -> torch.nn.Module:
+        return torch.nn.ModuleDict(
+            {
+                "f16": torch.nn.Linear(3, 4, dtype=torch.float16),
+                "bf16": torch.nn.Linear(3, 4, dtype=torch.bfloat16),
+                "f64": torch.nn.Linear(3, 4, dtype=torch.float64),
+                "norm": torch.nn.BatchNorm1d(4),
+            }
+        )
+
+
+class Whole(Net):
+    """Its optimizer has no state that could be shared."""
+
+    def build_optimizer(self, model: torch.nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.LBFGS(model.parameters())
