@@ -92,10 +92,11 @@ def _run(settings: "AggregatorArguments", *, with_parent: bool, as_json: bool) -
     from openfl_like.cli.experiment.outcome import raise_unless_finished
     from openfl_like.services.aggregator.service import run_aggregator
     from openfl_like.services.daemon.run import live
+    from openfl_like.tasks import TaskOwner
 
     log = logging.getLogger(__name__)
     screen = Screen(as_json=as_json)
-    following: set[asyncio.Task[None]] = set()
+    tasks, following = TaskOwner(), list[asyncio.Task[None]]()
 
     async def follow(bus: "EventBus") -> None:
         async for event in bus.tail():
@@ -109,7 +110,7 @@ def _run(settings: "AggregatorArguments", *, with_parent: bool, as_json: bool) -
         if with_parent:  # nobody reads its screen; its log goes to the Director's users
             log.info("aggregator of '%s' listening on %s", settings.experiment, address)
         else:
-            following.add(asyncio.create_task(follow(bus)))
+            following.append(tasks.start(follow(bus)))
 
     async def work() -> "Outcome":
         outcome = await run_aggregator(settings, ready)

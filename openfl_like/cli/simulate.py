@@ -52,6 +52,7 @@ def simulate(
     from openfl_like.cli.plan_file import read_plan
     from openfl_like.services.simulation import Simulation, SimulationResult, SimulationSettings, shards_of
     from openfl_like.store.files import ExperimentFiles
+    from openfl_like.tasks import TaskOwner
 
     check_output(output)
     plan, workspace = read_plan(plan_file, None, overrides)
@@ -59,7 +60,7 @@ def simulate(
     screen = Screen(as_json=as_json)
 
     async def run(simulation: Simulation) -> SimulationResult:
-        running = asyncio.create_task(simulation.run())
+        running = TaskOwner().start(simulation.run())
         running.add_done_callback(lambda _: simulation.bus.close())
         async for event in simulation.bus.tail():
             screen.event(event)

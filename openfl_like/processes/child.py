@@ -13,6 +13,7 @@ from pathlib import Path
 from openfl_like import failpoints
 from openfl_like.processes.ownership import MARK
 from openfl_like.processes.subreaper import SUBREAPER
+from openfl_like.tasks import TaskOwner
 
 TERM_GRACE_S = 3.0
 LINE_LIMIT = 1 << 20
@@ -70,7 +71,7 @@ class Child:
     on_line: Callable[[str], None] = lambda _: None
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL_LINES))
     frozen: bool = False
-    _reading: asyncio.Task[None] | None = None
+    _tasks: TaskOwner = field(default_factory=TaskOwner)
 
     async def line(self) -> str:
         """Gives the next line of its stdout; empty when it has closed it."""
@@ -81,8 +82,7 @@ class Child:
         """Waits for its end and gives the exit code; minus the signal's number when one killed it."""
         await self.exited.wait()
         await SUBREAPER.reap(self.process.pid)
-        if self._reading is not None:
-            await asyncio.wait({self._reading}, timeout=1.0)  # a grandchild may hold the pipe open
+        await self._tasks.wait(1.0)  # a grandchild may hold the pipe open
         self.transport.close()
         assert self.process.returncode is not None  # noqa: S101 (it has ended)
         return self.process.returncode
@@ -109,6 +109,10 @@ class Child:
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, number)
+
+    def start_reading(self) -> None:
+        """Begin to hand on what it writes to stderr."""
+        self._tasks.start(self._read_errors())
 
     async def _read_errors(self) -> None:
         assert self.process.stderr is not None  # noqa: S101 (always piped)
@@ -153,7 +157,7 @@ async def spawn(
         )
         ours.add(transport.get_pid())
     child = Child(asyncio.subprocess.Process(transport, protocol, loop), transport, protocol.exited, on_line)
-    child._reading = asyncio.create_task(child._read_errors())  # noqa: SLF001 (its own constructor)
+    child.start_reading()
     return child
 
 

@@ -15,6 +15,8 @@ from contextlib import asynccontextmanager
 
 import psutil
 
+from openfl_like.tasks import TaskOwner
+
 log = logging.getLogger(__name__)
 PR_SET_CHILD_SUBREAPER = 36
 PASSES = 50
@@ -27,7 +29,7 @@ class Subreaper:
     def __init__(self) -> None:
         self._ours: set[int] = set()
         self._lock: asyncio.Lock | None = None
-        self._reaping: set[asyncio.Task[None]] = set()
+        self._reaping = TaskOwner()
 
     def open(self) -> None:
         """Has the kernel give us the orphans among our descendants."""
@@ -53,9 +55,7 @@ class Subreaper:
         if self._lock is None:
             return
         self._ours.discard(ended)
-        reaping = asyncio.create_task(self._reap(self._lock, ended))
-        self._reaping.add(reaping)
-        reaping.add_done_callback(self._reaping.discard)
+        reaping = self._reaping.start(self._reap(self._lock, ended))
         await asyncio.shield(reaping)  # its thread cannot be stopped, and no child may be born meanwhile
 
     async def _reap(self, lock: asyncio.Lock, ended: int) -> None:

@@ -1,14 +1,14 @@
 """Simulation in this process: one site after the other, in the order in which they were asked."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
 from openfl_like.errors import TaskError
 from openfl_like.federation.events import (
     CollaboratorJoined,
-    FinishExperiment,
     SendAssignment,
     TaskFailed,
     UpdateCommitted,
@@ -16,6 +16,7 @@ from openfl_like.federation.events import (
 from openfl_like.federation.task import Assignment, Update
 from openfl_like.runtimes.loop import Outward, Post
 from openfl_like.runtimes.models import ModelRepository, describe
+from openfl_like.tasks import TaskOwner
 
 
 class Performs(Protocol):
@@ -30,41 +31,60 @@ class Performs(Protocol):
 
 
 class LocalRuntime:
-    """Runs every site's tasks in one thread of this process.
+    """Runs every site's tasks in one thread of this process; a site's performer is made when it is first needed.
 
     Args:
-        performers: Site name -> its performer.
-        shelf: Where models are found and updates go.
+        sites: Names of the sites.
+        make: Makes the performer of a site.
+        repository: Where models are found and updates go.
     """
 
-    def __init__(self, performers: Mapping[str, Performs], repository: ModelRepository) -> None:
-        self._performers = performers
+    def __init__(self, sites: Iterable[str], make: Callable[[str], Performs], repository: ModelRepository) -> None:
+        self._sites = sorted(sites)
+        self._make = make
         self._repository = repository
+        self._performers: dict[str, Performs] = {}
         self._orders: asyncio.Queue[Assignment] = asyncio.Queue()
-        self._worker: asyncio.Task[None] | None = None
 
-    async def start(self, post: Post) -> None:
-        """Lets every site join."""
-        self._worker = asyncio.create_task(self._work(post))
-        for name in sorted(self._performers):
-            post(CollaboratorJoined(name))
+    @asynccontextmanager
+    async def running(self, post: Post) -> AsyncIterator[None]:
+        """Let every site join, and perform their tasks; the performers are let go with the block.
 
-    async def perform(self, command: Outward) -> None:
-        """Queues an assignment; a withdrawn one is still performed, and its result ignored by the experiment."""
-        if isinstance(command, SendAssignment):
-            self._orders.put_nowait(command.assignment)
-        elif isinstance(command, FinishExperiment) and self._worker is not None:
-            self._worker.cancel()
+        Raises:
+            TaskError: If the workspace's code cannot be loaded, which the first site tries at once.
+        """
+        tasks = TaskOwner()
+        try:
+            for name in self._sites[:1]:
+                await asyncio.to_thread(self._performer, name)
+            tasks.start(self._work(post))
+            post(*(CollaboratorJoined(name) for name in self._sites))
+            yield
+        finally:
+            await tasks.close()
+            self._performers.clear()
+
+    async def perform(self, *commands: Outward) -> None:
+        """Queue assignments; a withdrawn one is still performed, and its result ignored by the experiment."""
+        for command in commands:
+            if isinstance(command, SendAssignment):
+                self._orders.put_nowait(command.assignment)
 
     async def _work(self, post: Post) -> None:
         while True:
             assignment = await self._orders.get()
             post(await asyncio.to_thread(self._one, assignment))
 
+    def _performer(self, site: str) -> Performs:
+        if site not in self._performers:
+            self._performers[site] = self._make(site)
+        return self._performers[site]
+
     def _one(self, assignment: Assignment) -> UpdateCommitted | TaskFailed:
         out = self._repository.spool_path(assignment)
-        performer = self._performers[assignment.collaborator]
+        performer = None
         try:
+            performer = self._performer(assignment.collaborator)
             model = self._repository.path(assignment.model) if assignment.model else None
             update = performer.perform(assignment, model, out)
             return _in_time(assignment, update)
@@ -72,7 +92,7 @@ class LocalRuntime:
             first = assignment.tasks[0].name if assignment.tasks else assignment.phase.value
             reason = error.message if isinstance(error, TaskError) else describe(error)
             key = assignment.round, assignment.phase, assignment.collaborator
-            return TaskFailed(*key, performer.task or first, reason)
+            return TaskFailed(*key, (performer.task if performer is not None else "") or first, reason)
 
 
 def _in_time(assignment: Assignment, update: Update) -> UpdateCommitted | TaskFailed:

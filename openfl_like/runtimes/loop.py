@@ -1,12 +1,14 @@
 """The loop that drives an experiment: one event in, its commands performed, what they left behind committed first."""
 
 import asyncio
+import itertools
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 from openfl_like.errors import FederationError, StorageError, no_room
 from openfl_like.failpoints import failpoint
@@ -39,17 +41,26 @@ log = logging.getLogger(__name__)
 Outward = SendAssignment | WithdrawAssignment | FinishExperiment
 PAUSE_S, LONGEST_PAUSE_S = 0.5, 5.0  # of a step that waits for room
 Result = TypeVar("Result")
-Post = Callable[[Event], None]
+
+
+class Post(Protocol):
+    """Takes what has happened: one event, or several at once."""
+
+    def __call__(self, *events: Event) -> None:
+        """Put the events in, in this order."""
 
 
 class Runtime(Protocol):
-    """Where tasks run."""
+    """Where tasks run; the kind ``runtime`` of the registry."""
 
-    async def start(self, post: Post) -> None:
-        """Begins to post what happens (joins, updates, failures)."""
+    def running(self, post: Post) -> AbstractAsyncContextManager[None]:
+        """Post what happens (joins, updates, failures) while the block is open; after it nothing runs any more."""
 
-    async def perform(self, command: Outward) -> None:
-        """Hands a command to whoever it is for; must not wait for its result."""
+    async def perform(self, *commands: Outward) -> None:
+        """Hand commands of one step to whoever they are for; must not wait for their results.
+
+        The assignments of a phase come in one call, so that a runtime may take them as a whole.
+        """
 
 
 class Clock(Protocol):
@@ -130,9 +141,10 @@ class ExperimentLoop:
         for version in experiment.versions:
             record.repository.put(version.digest, version.round)
 
-    def post(self, event: Event) -> None:
-        """Puts an event in; also for those who are not the runtime (a cancellation)."""
-        self._inbox.put_nowait(event)
+    def post(self, *events: Event) -> None:
+        """Put events in; also for those who are not the runtime (a cancellation)."""
+        for event in events:
+            self._inbox.put_nowait(event)
 
     async def run(self) -> Outcome:
         """Drives the experiment to its end.
@@ -141,20 +153,23 @@ class ExperimentLoop:
             ConflictError: If another process has taken the experiment over; nobody is told that it ended then.
         """
         try:
-            await self._runtime.start(self.post)
-            if self._experiment.status.ended:  # a former run ended it and died before it could tell its collaborators
-                return await self._finish(self._experiment.status, self._experiment.reason)
-            self.post(ExperimentStarted(self._record.store.epoch))
-            while True:
-                events = [await self._inbox.get()]
-                while not self._inbox.empty():
-                    events.append(self._inbox.get_nowait())
-                outcome = await self._step(events)
-                if outcome is not None:
-                    return outcome
+            async with self._runtime.running(self.post):
+                return await self._drive()
         finally:
             for cancel in self._timers:
                 cancel()
+
+    async def _drive(self) -> Outcome:
+        if self._experiment.status.ended:  # a former run ended it and died before it could tell its collaborators
+            return await self._finish(self._experiment.status, self._experiment.reason)
+        self.post(ExperimentStarted(self._record.store.epoch))
+        while True:
+            events = [await self._inbox.get()]
+            while not self._inbox.empty():
+                events.append(self._inbox.get_nowait())
+            outcome = await self._step(events)
+            if outcome is not None:
+                return outcome
 
     async def _step(self, events: list[Event]) -> Outcome | None:
         """Takes what has happened by now, commits what it means, and acts on that."""
@@ -163,9 +178,19 @@ class ExperimentLoop:
         if any(isinstance(command, PublishVersion) for command in commands):
             commands = await self._send_ahead(commands)
         await self._commit(commands, now)
+        return await self._perform_all(commands)
+
+    async def _perform_all(self, commands: Sequence[Command]) -> Outcome | None:
+        """Act on commands in their order; what goes to the sites in a row goes to the runtime as a whole."""
         outcome = None
-        for command in commands:
-            outcome = await self._perform(command) or outcome
+        for outward, group in itertools.groupby(
+            commands, lambda each: isinstance(each, SendAssignment | WithdrawAssignment)
+        ):
+            if outward:
+                await self._runtime.perform(*cast("Iterator[Outward]", group))
+                continue
+            for command in group:
+                outcome = await self._perform(command) or outcome
         return outcome
 
     def _handle(self, events: list[Event], now: float) -> list[Command]:
@@ -204,8 +229,7 @@ class ExperimentLoop:
         same bytes and the same assignments: the updates of a round are kept until it is committed.
         """
         ahead = [command for command in commands if isinstance(command, SendAssignment | StartTimer)]
-        for command in ahead:
-            await self._perform(command)
+        await self._perform_all(ahead)
         return [command for command in commands if command not in ahead]
 
     async def _commit(self, commands: list[Command], now: float) -> None:
@@ -255,8 +279,6 @@ class ExperimentLoop:
 
     async def _perform(self, command: Command) -> Outcome | None:
         match command:
-            case SendAssignment() | WithdrawAssignment():
-                await self._runtime.perform(command)
             case StartTimer(timer, after_s):
                 self._timers.append(self._clock.call_later(after_s, lambda: self.post(TimerFired(timer))))
             case ValidateUpdates() | Aggregate():

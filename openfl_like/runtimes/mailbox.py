@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 from openfl_like.errors import ConflictError, RoundClosedError, UpdateRefusedError
 from openfl_like.failpoints import failpoint
@@ -48,12 +49,21 @@ class MailboxRuntime:
         self._empty = asyncio.Event()
         self._empty.set()
 
-    async def start(self, post: Post) -> None:
-        """Begins to take sessions."""
+    @asynccontextmanager
+    async def running(self, post: Post) -> AsyncIterator[None]:
+        """Post what sessions report; those that are open after the block only wait for their dismissal."""
         self._post = post
+        try:
+            yield
+        finally:
+            self._post = None
 
-    async def perform(self, command: Outward) -> None:
-        """Puts a command into the mailbox of its collaborator."""
+    async def perform(self, *commands: Outward) -> None:
+        """Put each command into the mailbox of its collaborator."""
+        for command in commands:
+            self._perform(command)
+
+    def _perform(self, command: Outward) -> None:
         match command:
             case SendAssignment(assignment):
                 self._deliveries.ask(assignment)

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
+from openfl_like.tasks import TaskOwner
+
 Message = TypeVar("Message")
 
 
@@ -21,11 +23,11 @@ async def converse(
         send: Sends one message.
         is_last: Whether a message ends the session.
     """
-    reading = asyncio.create_task(listening)
-    waiting: asyncio.Task[Message] | None = None
+    tasks = TaskOwner()
+    reading = tasks.start(listening)
     try:
         while True:
-            waiting = asyncio.create_task(mailbox.get())
+            waiting = tasks.start(mailbox.get())
             await asyncio.wait({waiting, reading}, return_when=asyncio.FIRST_COMPLETED)
             if not waiting.done():
                 return await reading
@@ -34,6 +36,4 @@ async def converse(
             if is_last(message):
                 return None
     finally:
-        reading.cancel()
-        if waiting is not None:
-            waiting.cancel()
+        await tasks.close()

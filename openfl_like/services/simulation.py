@@ -1,6 +1,6 @@
 """The same plan with all its sites in this process: the loop of the real federation over a local runtime."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,14 +111,13 @@ class Simulation:
             ended = self._experiment
             outcome = Outcome(ended.status, ended.reason, ended.shortfalls)
         else:
-            performers = self._performers()
-            runtime = LocalRuntime(performers, self._repository)
+            runtime = LocalRuntime(self._settings.shards, self._performer_maker(), self._repository)
             record = Record(self._store, self._repository, self.bus.publish)
             outcome = await ExperimentLoop(self._experiment, runtime, record, SystemClock()).run()
         self.bus.close()
         return SimulationResult(outcome, tuple(self._store.versions()))
 
-    def _performers(self) -> dict[str, Performer]:
-        plan, workspace = self._settings.plan, self._settings.workspace
+    def _performer_maker(self) -> Callable[[str], Performer]:
+        plan, workspace, shards = self._settings.plan, self._settings.workspace, self._settings.shards
         device = place_here(plan.collaborator.settings.device)
-        return {name: Performer(plan, shard, workspace, device) for name, shard in self._settings.shards.items()}
+        return lambda site: Performer(plan, shards[site], workspace, device)

@@ -14,6 +14,7 @@ from openfl_like.federation.ports import AggregatorInstruction, AggregatorPort, 
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.roles import Identity, Role
+from openfl_like.tasks import TaskOwner
 from openfl_like.tensors.manifest import MIN_CHUNK_BYTES, Manifest, keep_manifest
 from openfl_like.wire.client import Peer, Stream
 from openfl_like.wire.convert.experiments import watch_from, watch_to
@@ -143,11 +144,12 @@ class AggregatorClient:
         """Opens the collaborator's session."""
         async with self._peer.session("Participate") as stream:
             session = CollaboratorSession(self, stream, self._name)
-            writing = asyncio.create_task(session.write())
+            tasks = TaskOwner()
+            tasks.start(session.write())
             try:
                 yield session
             finally:
-                writing.cancel()
+                await tasks.close()
 
     async def download(self, digest: str, path: Path, recyclable: Path | None = None) -> None:
         """Fetches a model file; raises TransferError if it does not have this digest."""

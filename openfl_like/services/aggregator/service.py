@@ -28,10 +28,10 @@ from openfl_like.runtimes.mailbox import MailboxRuntime
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.services.aggregator.opening import open_experiment, place_initial_model
 from openfl_like.services.aggregator.recovery import check_models, mend_round
-from openfl_like.services.daemon.tasks import background
 from openfl_like.services.identity.revocation_feed import ListFile, follow_file
 from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles
+from openfl_like.tasks import background
 from openfl_like.tensors.manifest import Manifest
 from openfl_like.wire.aggregator import SERVICE, AggregatorServicer
 from openfl_like.wire.server import Guard, Server, service_handler

@@ -11,6 +11,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from openfl_like.processes.subreaper import SUBREAPER
+from openfl_like.tasks import TaskOwner, first_of
 
 Result = TypeVar("Result")
 OPEN_FILES = 65_536
@@ -41,7 +42,7 @@ def keep_freed_memory() -> None:
 
 async def until_signalled(work: Coroutine[Any, Any, Result]) -> Result | None:
     """Runs the work; SIGTERM or SIGINT cancels it, and then None is returned."""
-    task = asyncio.create_task(work)
+    task = TaskOwner().start(work)
     stopped = asyncio.Event()
 
     def stop() -> None:
@@ -81,17 +82,5 @@ async def live(work: Coroutine[Any, Any, Result], *, parent: bool) -> Result | N
 
 async def with_parent(work: Coroutine[Any, Any, Result]) -> Result | None:
     """Runs the work; the death of the parent process cancels it, and then None is returned."""
-    running = asyncio.create_task(work)
-    watching = asyncio.create_task(parent_gone())
-    try:
-        await asyncio.wait({running, watching}, return_when=asyncio.FIRST_COMPLETED)
-        if not running.done():
-            running.cancel()
-        return await running
-    except asyncio.CancelledError:
-        if watching.done():
-            return None
-        raise
-    finally:
-        running.cancel()
-        watching.cancel()
+    ended: dict[str, Result | None] = await first_of(work=work, parent=parent_gone())
+    return ended.get("work")

@@ -22,6 +22,7 @@ from openfl_like.errors import (
 from openfl_like.failpoints import failpoint
 from openfl_like.processes.child import Child, describe_exit
 from openfl_like.processes.standby import Standby
+from openfl_like.tasks import TaskOwner
 
 log = logging.getLogger(__name__)
 START_TIMEOUT_S = 30.0
@@ -90,9 +91,9 @@ class AggregatorProcess:
         Args:
             following: Reads its events to their end, and says whether the experiment ended with them.
         """
-        relay = asyncio.create_task(following)
-        exit_ = asyncio.create_task(self.child.wait())
-        reading = asyncio.create_task(self._read_out())
+        tasks = TaskOwner()
+        relay, exit_ = tasks.start(following), tasks.start(self.child.wait())
+        tasks.start(self._read_out())
         try:
             await asyncio.wait({relay, exit_}, return_when=asyncio.FIRST_COMPLETED)
             if relay.done():
@@ -104,10 +105,7 @@ class AggregatorProcess:
             else:
                 await asyncio.wait({relay}, timeout=END_GRACE_S)  # what it had told before it ended
         finally:
-            relay.cancel()
-            exit_.cancel()
-            reading.cancel()
-            await asyncio.gather(relay, exit_, reading, return_exceptions=True)
+            await tasks.close()
             await self.end(grace_s=0.0)
 
     async def post_mortem(self) -> str:

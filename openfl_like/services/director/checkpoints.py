@@ -55,6 +55,7 @@ from openfl_like.store.director import DirectorStore, StoredExperiment
 from openfl_like.store.director_files import INCOMING, OUTGOING, UNFINISHED
 from openfl_like.store.experiment import ExperimentStore, Recorded, write_record
 from openfl_like.store.files import ExperimentFiles, sync_names
+from openfl_like.tasks import TaskOwner
 from openfl_like.tensors.manifest import sha256_file
 
 log = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ class Checkpoints:
     disk_space: DiskSpace
     taking: SingleFlight[ExperimentSummary] = field(default_factory=SingleFlight)
     _making: dict[str, asyncio.Lock] = field(default_factory=dict)
+    _writing: TaskOwner = field(default_factory=TaskOwner)
 
     @property
     def state(self) -> Path:
@@ -122,7 +124,7 @@ class Checkpoints:
         files = ExperimentFiles(self.state / "experiments" / summary.id)
         largest = (files.bundle, *files.models().values())
         self._check_room(sum(path.stat().st_size for path in largest if path.exists()))
-        writing = asyncio.create_task(
+        writing = self._writing.start(
             asyncio.to_thread(write_checkpoint, summary, origin, stored.bundle, files, out), name=f"export {summary.id}"
         )
         try:

@@ -30,6 +30,7 @@ from openfl_like.runtimes.session import converse
 from openfl_like.services.director.settings import MISSED_HEARTBEATS, DirectorFile
 from openfl_like.store.director import DirectorStore
 from openfl_like.store.files import ExperimentFiles
+from openfl_like.tasks import first_of
 
 log = logging.getLogger(__name__)
 PROBE_S = 5.0
@@ -139,17 +140,9 @@ class EnvoyRoster:
         send: Callable[[EnvoyInstruction], Awaitable[None]],
     ) -> None:
         listening = self._listen(name, session, reports)
-        talking = asyncio.create_task(converse(session.mailbox, listening, send, lambda _: False))
-        superseded = asyncio.create_task(session.superseded.wait())
-        try:
-            await asyncio.wait({talking, superseded}, return_when=asyncio.FIRST_COMPLETED)
-            if not talking.done():
-                raise ConflictError(f"'{name}' has connected again; this session is over")
-            await talking
-        finally:
-            talking.cancel()
-            superseded.cancel()
-            await asyncio.gather(talking, superseded, return_exceptions=True)
+        talking = converse(session.mailbox, listening, send, lambda _: False)
+        if "talking" not in await first_of(talking=talking, superseded=session.superseded.wait()):
+            raise ConflictError(f"'{name}' has connected again; this session is over")
 
     async def _make_room(self, name: str) -> None:
         """Ends the former session of this name if nobody is there any more; raises ConflictError if somebody is."""
@@ -159,12 +152,7 @@ class EnvoyRoster:
     async def _supersede(self, name: str, former: _Session) -> None:
         former.heard.clear()
         former.mailbox.put_nowait(Welcome(self._period_s))  # is answered by a heartbeat
-        hearing, ending = asyncio.create_task(former.heard.wait()), asyncio.create_task(former.ended.wait())
-        try:
-            await asyncio.wait({hearing, ending}, timeout=PROBE_S, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            hearing.cancel()
-            ending.cancel()
+        await first_of(PROBE_S, heard=former.heard.wait(), ended=former.ended.wait())
         if former.heard.is_set() and not former.ended.is_set():
             raise ConflictError(
                 f"an envoy named '{name}' is already connected",

@@ -55,7 +55,6 @@ from openfl_like.processes.standby import Standby
 from openfl_like.services.daemon.liveness import LivenessFile
 from openfl_like.services.daemon.lock import only_one
 from openfl_like.services.daemon.run import allow_many_connections
-from openfl_like.services.daemon.tasks import background
 from openfl_like.services.director.checkpoints import Checkpoints
 from openfl_like.services.director.disk_space import DiskSpace
 from openfl_like.services.director.envoys import EnvoyRoster
@@ -70,6 +69,7 @@ from openfl_like.store.director import RESUMABLE, DirectorStore, StoredExperimen
 from openfl_like.store.director_files import INCOMING
 from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles, check_file, pick_version, sync_names
+from openfl_like.tasks import background
 from openfl_like.wire.attendance import SERVICE as ATTENDANCE
 from openfl_like.wire.attendance import AttendanceServicer
 from openfl_like.wire.director import SERVICE as DIRECTOR

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from openfl_like.errors import UsageError
+from openfl_like.tasks import TaskOwner
 
 Result = TypeVar("Result")
 _REQUEST_ID = re.compile(r"[0-9a-f]{8,64}")
@@ -29,13 +30,14 @@ class SingleFlight(Generic[Result]):
     """
 
     def __init__(self) -> None:
+        self._tasks = TaskOwner()
         self._under_way: dict[object, asyncio.Task[Result]] = {}
 
     async def do(self, key: object, work: Callable[[], Result]) -> Result:
         """Gives what the work under this key gives; raises what it raises, to everybody."""
         task = self._under_way.get(key)
         if task is None:
-            task = self._under_way[key] = asyncio.create_task(asyncio.to_thread(work))
+            task = self._under_way[key] = self._tasks.start(asyncio.to_thread(work))
             task.add_done_callback(lambda done: self._over(key, done))
         return await asyncio.shield(task)
 

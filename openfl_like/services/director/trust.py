@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.peer import PeerVerifier
-from openfl_like.services.daemon.tasks import background
 from openfl_like.services.director.settings import DirectorFile
 from openfl_like.services.identity.renewal import CertificateRenewer
 from openfl_like.services.identity.revocation_feed import RevocationFeed
+from openfl_like.tasks import background
 from openfl_like.wire.server import Guard, Server
 
 LIST_FILE = "revocations.json"

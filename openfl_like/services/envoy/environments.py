@@ -25,6 +25,7 @@ from openfl_like.errors import RequirementsError
 from openfl_like.plan.lock import LOCK_NAME, read_lock
 from openfl_like.processes.child import clean_environment, spawn
 from openfl_like.processes.ownership import owner_tag
+from openfl_like.tasks import TaskOwner
 
 log = logging.getLogger(__name__)
 PACKAGES = Path(openfl_like.__file__).resolve().parent.parent
@@ -55,6 +56,7 @@ class Environments:
 
     directory: Path
     _building: dict[str, _Building] = field(default_factory=dict)
+    _tasks: TaskOwner = field(default_factory=TaskOwner)
 
     async def provide(self, workspace: Path, shard: Path, on_line: OnLine) -> Path | None:
         """Gives the interpreter for a workspace's code; None: this very one.
@@ -99,10 +101,7 @@ class Environments:
 
     async def close(self) -> None:
         """Breaks off what is being prepared."""
-        tasks = [building.task for building in self._building.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tasks.close()
 
     def _begin(self, builder: "_EnvironmentBuild", on_line: OnLine) -> _Building:
         listeners = [on_line]
@@ -111,7 +110,7 @@ class Environments:
             for listener in listeners:
                 listener(line)
 
-        building = _Building(asyncio.create_task(builder.build(tell)), listeners)
+        building = _Building(self._tasks.start(builder.build(tell)), listeners)
         self._building[builder.key] = building
         building.task.add_done_callback(lambda done: self._built(builder.key, done))
         return building

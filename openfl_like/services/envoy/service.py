@@ -48,7 +48,6 @@ from openfl_like.processes.watchdog import watch_child
 from openfl_like.processes.worker_client import describe_shard
 from openfl_like.services.daemon.liveness import LivenessFile
 from openfl_like.services.daemon.lock import only_one
-from openfl_like.services.daemon.tasks import background
 from openfl_like.services.devices.monitors import Monitors
 from openfl_like.services.devices.placement import monitors_of, place_worker
 from openfl_like.services.envoy.environments import Environments
@@ -58,6 +57,7 @@ from openfl_like.services.identity.renewal import CertificateRenewer
 from openfl_like.services.logs.sender import LogSender
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.site_files import PROCESS_NOTES
+from openfl_like.tasks import background
 from openfl_like.wire.attendance import EnvoyClient, EnvoySession
 from openfl_like.wire.channel import backoff, spread
 

@@ -23,7 +23,7 @@ from openfl_like.pki.revocation import RevocationList
 from openfl_like.pki.roles import EXPERIMENT_ROLES, Identity
 from openfl_like.pki.token import secret_digest
 from openfl_like.services.daemon.liveness import LivenessFile
-from openfl_like.services.daemon.tasks import background
+from openfl_like.tasks import background
 from openfl_like.wire.enrolment import EnrolmentServer, Question
 from openfl_like.wire.tls import load_chain, office_context
 

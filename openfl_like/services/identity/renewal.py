@@ -13,6 +13,7 @@ from openfl_like.errors import FederationError, UnreachableError
 from openfl_like.pki.files import Credentials, check_writable, load_credentials, save_credentials
 from openfl_like.pki.lifetime import ValidityPeriod, warnings
 from openfl_like.services.identity.enrolment_client import renew
+from openfl_like.tasks import TaskOwner
 
 
 class Connection(Protocol):
@@ -79,7 +80,8 @@ class CertificateRenewer:
         Returns:
             The next line, connected; None: the work has ended.
         """
-        working, waiting = asyncio.create_task(work), asyncio.create_task(self._after(line, connect))
+        tasks = TaskOwner()
+        working, waiting = tasks.start(work), tasks.start(self._after(line, connect))
         try:
             await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
             if working.done():
@@ -92,9 +94,7 @@ class CertificateRenewer:
                 await asyncio.wait({working})
             return waiting.result()
         finally:
-            working.cancel()
-            waiting.cancel()
-            await asyncio.gather(working, waiting, return_exceptions=True)
+            await tasks.close()
 
     async def _after(self, former: ConnectionT, connect: Callable[[], ConnectionT]) -> ConnectionT:
         await self.renewed(former.credentials)

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from openfl_like.federation.events import Status
+from openfl_like.tasks import TaskOwner, background, first_of
 from openfl_like.testing.faults.call_history import History
 from openfl_like.testing.faults.client import Parcel, PatientClient
 from openfl_like.testing.faults.evidence import RunEvidence, gather
@@ -64,7 +65,7 @@ class Workload:
     submitted: list[str] = field(default_factory=list)
     flooded: list[str] = field(default_factory=list)
     cancelled: set[str] = field(default_factory=set)
-    _cancelling: list[asyncio.Task[None]] = field(default_factory=list)
+    _cancelling: TaskOwner = field(default_factory=TaskOwner)
 
     async def references(self) -> dict[str, str]:
         """Runs every plan once, undisturbed; gives plan digest -> experiment, without those that have not finished."""
@@ -92,7 +93,7 @@ class Workload:
                 cancels, after_s = draw.random() < CANCELLED_SHARE, draw.uniform(0.0, 4.0)
                 if cancels:
                     self.cancelled.add(experiment)
-                    self._cancelling.append(asyncio.create_task(self._cancel(experiment, after_s)))
+                    self._cancelling.start(self._cancel(experiment, after_s))
             else:
                 await asyncio.sleep(0.3)
 
@@ -115,7 +116,8 @@ class Workload:
     async def settle(self) -> None:
         """Waits until every experiment has ended, for `SETTLE_S` seconds at most, and fetches the models."""
         await self.drain()
-        await asyncio.wait([*self._cancelling, asyncio.create_task(self._ended())], timeout=SETTLE_S)
+        ended = asyncio.gather(self._cancelling.wait(), self._ended())
+        await first_of(SETTLE_S, ended=ended)
         for summary in await self.client.experiments() or []:
             if summary.status is Status.FINISHED:
                 await asyncio.wait_for(self.client.model(summary.id), REFERENCE_S)
@@ -212,13 +214,10 @@ async def disturb(place: Path, seed: int, faults: int, mix: str, rate: float = 0
         say("running the plans undisturbed")
         undisturbed = await workload.references()
         saboteur = FaultInjector(arena, say)
-        submitting = [asyncio.create_task(work) for work in (workload.run(), workload.flood())]
-        await saboteur.run(schedule(seed, mix, sorted(arena.lines)), faults)
+        async with background(workload.run(), workload.flood()):
+            await saboteur.run(schedule(seed, mix, sorted(arena.lines)), faults)
         seconds = time.monotonic() - begin
         say("no more faults; waiting for the experiments to end")
-        for task in submitting:
-            task.cancel()
-        await asyncio.gather(*submitting, return_exceptions=True)
         await workload.settle()
     strays, held = await arena.remains()
     evidence = gather(arena.state, history.path, strays, held)

@@ -72,7 +72,7 @@ async def run_rounds(directory: Path, cancel_after: int = -1) -> Outcome:
         store.take_epoch()
         experiment = open_experiment(EXPERIMENT, PLAN, store, files, tuple(sites))
         drive = ExperimentLoop(
-            experiment, LocalRuntime(sites, repository), Record(store, repository, told), FakeClock()
+            experiment, LocalRuntime(sites, sites.__getitem__, repository), Record(store, repository, told), FakeClock()
         )
         return await drive.run()
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from openfl_like.failpoints import POINTS, Action
 from openfl_like.federation.events import Status
+from openfl_like.tasks import background
 from openfl_like.testing.faults import checkpoint_moves as moving
 from openfl_like.testing.faults import migration
 from openfl_like.testing.faults.call_history import History
@@ -123,16 +124,15 @@ class Bench:
         begin = time.monotonic()
         clause = f"{point}={self.action}{ARGUMENTS.get(self.action, '')}#n{self._count}"
         self.arena.switch.write_text(clause, encoding="utf-8")
-        thawing = asyncio.create_task(self._thaw(clause))
         breaches = []
         try:
-            await self._provoke(point)
-            landed = await self._landed(clause, LAND_S)
+            async with background(self._thaw(clause)):
+                await self._provoke(point)
+                landed = await self._landed(clause, LAND_S)
         except TimeoutError:
             landed = clause in self.arena.landings()
             breaches.append(Breach("A2", point, f"the experiment did not end within {END_S:g} s"))
         finally:
-            thawing.cancel()
             self.arena.switch.unlink(missing_ok=True)
         breaches += self._look()
         return Tried(point, landed, tuple(breaches), time.monotonic() - begin)

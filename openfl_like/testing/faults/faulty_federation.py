@@ -14,6 +14,7 @@ import psutil
 from openfl_like import failpoints
 from openfl_like.errors import UnreachableError
 from openfl_like.services.local_federation import LocalFederation
+from openfl_like.tasks import TaskOwner
 from openfl_like.testing.faults.evidence import Process, held_ports, strays_below
 from openfl_like.testing.faults.proxy import PASS, FaultProxy
 from openfl_like.testing.faults.toy_workload import SAMPLE_SHAPE, TARGET_SHAPE, write_workspace
@@ -52,7 +53,7 @@ class FaultyFederation:
     own_ends: list[str] = field(default_factory=list)
     ready_s: list[float] = field(default_factory=list)
     _ports: range = range(0)
-    _keepers: list[asyncio.Task[None]] = field(default_factory=list)
+    _keepers: TaskOwner = field(default_factory=TaskOwner)
     _closing: bool = False
 
     def __post_init__(self) -> None:
@@ -131,9 +132,7 @@ class FaultyFederation:
     async def close(self) -> None:
         """Ends everything."""
         self._closing = True
-        for keeper in self._keepers:
-            keeper.cancel()
-        await asyncio.gather(*self._keepers, return_exceptions=True)
+        await self._keepers.close()
         self.thaw_all()
         await self.federation.__aexit__()
         for proxy in self.proxies:
@@ -190,7 +189,7 @@ class FaultyFederation:
     # ---- what systemd would do
 
     def _keep(self, name: str, start: Callable[[], Awaitable[None]]) -> None:
-        self._keepers.append(asyncio.create_task(self._restart_forever(name, start)))
+        self._keepers.start(self._restart_forever(name, start))
 
     async def _restart_forever(self, name: str, start: Callable[[], Awaitable[None]]) -> None:
         while not self._closing:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import psutil
 
+from openfl_like.tasks import TaskOwner
 from openfl_like.testing.faults.faulty_federation import FaultyFederation
 from openfl_like.testing.faults.proxy import BLACK_HOLE, PASS, REFUSE, Direction, FaultProxy, Faults
 from openfl_like.testing.faults.schedule import LINES, Fault, FaultKind
@@ -43,7 +44,7 @@ class FaultInjector:
     tell: Callable[[str], None]
     tally: Tally = field(default_factory=Tally)
     _frozen: set[int] = field(default_factory=set)
-    _passing: set[asyncio.Task[None]] = field(default_factory=set)
+    _passing: TaskOwner = field(default_factory=TaskOwner)
 
     async def run(self, faults: Iterator[Fault], wanted: int) -> None:
         """Works through a schedule until enough faults have landed, or as many have not; then everything is healed."""
@@ -58,9 +59,7 @@ class FaultInjector:
                 words = f"{fault.kind} {fault.target}" + ("" if landed else ": nobody was there")
                 self.tell(f"[{self.tally.landed.total()}/{wanted}] {time.strftime('%X')} {words}")
         finally:
-            for task in self._passing:
-                task.cancel()
-            await asyncio.gather(*self._passing, return_exceptions=True)
+            await self._passing.close()
             await self.arena.heal()
 
     async def _inflict(self, fault: Fault) -> bool:
@@ -133,9 +132,7 @@ class FaultInjector:
             await asyncio.sleep(seconds)
             await work()
 
-        task = asyncio.create_task(wait())
-        self._passing.add(task)
-        task.add_done_callback(self._passing.discard)
+        self._passing.start(wait())
 
 
 async def _apply(proxies: Sequence[FaultProxy], faults: Faults) -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Self
 
+from openfl_like.tasks import TaskOwner, background
+
 READ_BYTES = 1 << 16
 MOST_WAITING = 64  # pieces that wait for their time in one direction; then the sender is held back
 
@@ -207,18 +209,16 @@ class FaultProxy:
         link = _Link(answer, onward)
         self._links.add(link)
         ways = ((Direction.UP, near, onward), (Direction.DOWN, far, answer))
-        pumps = [
-            asyncio.create_task(_Pump(self, link, way, number).run(reader, writer)) for way, reader, writer in ways
-        ]
+        pumps = TaskOwner()
+        passing = [pumps.start(_Pump(self, link, way, number).run(reader, writer)) for way, reader, writer in ways]
         try:
             with contextlib.suppress(_Closing, OSError):
-                await asyncio.gather(*pumps)
+                await asyncio.gather(*passing)
             link.close()
             self._links.discard(link)
             await link.closed()
         finally:
-            for pump in pumps:
-                pump.cancel()
+            await pumps.close()
             link.abort()
             self._links.discard(link)
 
@@ -240,11 +240,8 @@ class _Pump:
 
     async def run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Hands on until the sender has closed its side."""
-        reading = asyncio.create_task(self._read(reader))
-        try:
+        async with background(self._read(reader)):
             await self._write(writer)
-        finally:
-            reading.cancel()
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         loop, due = asyncio.get_running_loop(), 0.0

@@ -17,6 +17,7 @@ from openfl_like.errors import ConflictError, FederationError, TransferError
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.peer import PeerVerifier
 from openfl_like.pki.roles import Identity
+from openfl_like.tasks import TaskOwner
 from openfl_like.wire.channel import backoff
 from openfl_like.wire.tls import peer_pem, server_context
 from openfl_like.wire.transfer.data_connection import SECRET_BYTES, BrokenConnectionError, DataConnection
@@ -104,17 +105,16 @@ class DataServer:
         self._listener.settimeout(0.0)
         self.port: int = self._listener.getsockname()[1]
         self._tickets: dict[bytes, Ticket] = {}
-        self._serving: set[asyncio.Task[None]] = set()
+        self._accepting, self._serving = TaskOwner(), TaskOwner()
         self._pool = ThreadPoolExecutor(MOST_THREADS, "data")
 
     async def __aenter__(self) -> Self:
-        self._accepting = asyncio.create_task(self._accept())
+        self._accepting.start(self._accept())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in (self._accepting, *self._serving):
-            task.cancel()
-        await asyncio.gather(self._accepting, *self._serving, return_exceptions=True)
+        await self._accepting.close()
+        await self._serving.close()
         self._listener.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -142,9 +142,7 @@ class DataServer:
         if len(self._serving) >= MOST_CONNECTIONS:
             raw.close()
             return
-        task = asyncio.create_task(self._serve(raw))
-        self._serving.add(task)
-        task.add_done_callback(self._serving.discard)
+        self._serving.start(self._serve(raw))
 
     async def _serve(self, raw: socket.socket) -> None:
         """Holds one peer's connection until it ends, and closes it."""

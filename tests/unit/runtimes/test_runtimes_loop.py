@@ -70,7 +70,7 @@ class Run:
         experiment = (
             Experiment.restore(self._plan, snapshot, versions) if snapshot else Experiment("e1", self._plan, names)
         )
-        self.runtime = LocalRuntime(performers, self.repository)
+        self.runtime = LocalRuntime(performers, performers.__getitem__, self.repository)
         self.ended = Outcome(experiment.status, experiment.reason) if experiment.status.ended else None
         return ExperimentLoop(
             experiment, self.runtime, Record(self.store, self.repository, self.told.extend), self.clock
@@ -80,12 +80,8 @@ class Run:
         drive = self.drive(performers)
         if self.ended is not None:
             return self.ended  # as a simulation does
-        try:
-            async with asyncio.timeout(10):
-                return await drive.run()
-        finally:
-            if self.runtime._worker is not None:  # a crash leaves it behind
-                self.runtime._worker.cancel()
+        async with asyncio.timeout(10):
+            return await drive.run()
 
     def kinds(self, kind: str) -> list[dict[str, object]]:
         return [dict(event.fields) for event in self.told if event.kind == kind]

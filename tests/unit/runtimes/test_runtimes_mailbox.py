@@ -60,6 +60,10 @@ class Aggregator:
         assert await self.next() == CollaboratorJoined(name)
         return session
 
+    def post(self, *events: Event) -> None:
+        for event in events:
+            self.posted.put_nowait(event)
+
     async def next(self) -> Event:
         async with asyncio.timeout(5):
             return await self.posted.get()
@@ -68,8 +72,8 @@ class Aggregator:
 @pytest.fixture
 async def aggregator() -> AsyncIterator[Aggregator]:
     found = Aggregator()
-    await found.runtime.start(found.posted.put_nowait)
-    yield found
+    async with found.runtime.running(found.post):
+        yield found
     for task in found.held.values():
         task.cancel()
     await asyncio.gather(*found.held.values(), return_exceptions=True)
@@ -264,19 +268,19 @@ async def test_who_comes_back_is_sent_the_same_assignment_again(plan_with: Calla
                 if isinstance(command, SendAssignment | WithdrawAssignment | FinishExperiment):
                     await aggregator.runtime.perform(command)
 
-    await aggregator.runtime.start(aggregator.posted.put_nowait)
-    aggregator.posted.put_nowait(ExperimentStarted())
-    given = []
-    for _ in range(2):
-        session = Session(Ready(PLAN))
-        held = asyncio.create_task(aggregator.runtime.participate("bern", session.reports, session.send))
-        while session.unread == 0:
-            await post_all()
-            await asyncio.sleep(0)
-        given.append(await session.instruction())
-        session.hang_up()
-        await held
-    await post_all()
-    assert given[0] == given[1]
-    assert isinstance(given[0], Assignment)
-    aggregator.runtime.expects(Update(1, Phase.TRAIN, "bern", "cc", 10))
+    async with aggregator.runtime.running(aggregator.post):
+        aggregator.posted.put_nowait(ExperimentStarted())
+        given = []
+        for _ in range(2):
+            session = Session(Ready(PLAN))
+            held = asyncio.create_task(aggregator.runtime.participate("bern", session.reports, session.send))
+            while session.unread == 0:
+                await post_all()
+                await asyncio.sleep(0)
+            given.append(await session.instruction())
+            session.hang_up()
+            await held
+        await post_all()
+        assert given[0] == given[1]
+        assert isinstance(given[0], Assignment)
+        aggregator.runtime.expects(Update(1, Phase.TRAIN, "bern", "cc", 10))

@@ -10,9 +10,9 @@ import pytest
 
 from openfl_like.errors import CredentialError, StorageError, TaskError, no_room
 from openfl_like.runtimes import loop
-from openfl_like.services.daemon.tasks import background
 from openfl_like.services.director import disk_space as room
 from openfl_like.services.director.disk_space import DiskSpace
+from openfl_like.tasks import background
 
 
 class Disk:

@@ -57,7 +57,7 @@ class Process:
         repository = ModelRepository(PLAN, self.files)
         self.store.take_epoch()
         experiment = open_experiment(NAME, PLAN, self.store, self.files, tuple(self.sites))
-        runtime = LocalRuntime(self.sites, repository)
+        runtime = LocalRuntime(self.sites, self.sites.__getitem__, repository)
         self._drive = ExperimentLoop(experiment, runtime, Record(self.store, repository, self._told), FakeClock())
         async with asyncio.timeout(20):
             return await self._drive.run()
