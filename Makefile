@@ -15,10 +15,10 @@ TESTS = $(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit tests/contract 
 	$(BIN)/python -m pytest tests/unit tests/contract tests/docs -m "not process" --frameworks tensorflow
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-interpreters test-process test-process-sample chaos chaos-sample failpoints determinism bench bench-quick docs image-check golden protos clean
+.PHONY: help demo test check check-interpreters test-process test-process-sample test-process-fast-rounds test-process-slow-machine chaos chaos-sample failpoints determinism bench bench-quick docs image-check golden protos clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 28
 
 $(INSTALLED): pyproject.toml setup.py constraints.txt
 	@$(INSTALL) torch,sklearn
@@ -40,6 +40,12 @@ test-process: $(TOOLS) ## Run the tests that start real daemons
 
 test-process-sample: $(TOOLS) ## The same with one in eight of the long ones, by a seed that is drawn and printed
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests -m process --sample $(or $(SEED),$(shell $(PYTHON) -c 'import random; print(random.randrange(10000))'))
+
+test-process-fast-rounds: $(TOOLS) ## The same with rounds that are over long before a test hears of them: make … TESTS=tests/process/…
+	OPENFL_LIKE_TEST_LATENESS_S=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(or $(TESTS),tests/process) -m process
+
+test-process-slow-machine: $(TOOLS) ## The same with every process of a federation slowed five times (two hours)
+	OPENFL_LIKE_TEST_SLOWNESS=5 $(BIN)/python -m pytest -n 2 --dist loadgroup $(or $(TESTS),tests/process) -m process
 
 check: $(TOOLS) ## Formatting, lint, types, layers, and every test without child processes
 	$(BIN)/ruff format --check .

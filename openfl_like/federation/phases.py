@@ -13,7 +13,7 @@ from openfl_like.federation.events import (
 )
 from openfl_like.federation.membership import Member, Presence
 from openfl_like.federation.round_state import RoundState, Step, list_absences
-from openfl_like.federation.seeds import derive_seed
+from openfl_like.federation.seeds import assignment_seed, derive_seed
 from openfl_like.federation.selection import share_of
 from openfl_like.federation.task import Assignment, Phase, Update, check_facts
 from openfl_like.plan.schema import Participation
@@ -67,8 +67,7 @@ def send(context: ExperimentContext, state: RoundState, name: str) -> None:
     if name not in state.pending or context.roster.sites[name].presence is not Presence.PRESENT:
         return
     plan, phase = context.plan, state.phase
-    # The initial model must not depend on which site happens to make it.
-    stream = (state.number, "" if phase is Phase.INITIALISE else name, phase.value)
+    whose = "" if phase is Phase.INITIALISE else name  # the initial model must not depend on which site makes it
     calls = context.calls(name, phase)
     assignment = Assignment(
         round=state.number,
@@ -76,7 +75,7 @@ def send(context: ExperimentContext, state: RoundState, name: str) -> None:
         collaborator=name,
         tasks=calls,
         model=state.model,
-        seed=derive_seed(plan.seed, *stream),
+        seed=assignment_seed(plan.seed, state.number, whose, phase.value),
         deadline_s=plan.deadline.training_limit_s if phase is Phase.TRAIN else plan.deadline.round_s,
     )
     context.emit(SendAssignment(assignment))

@@ -22,6 +22,18 @@ def derive_seed(experiment_seed: int, *parts: str | int) -> int:
     return int.from_bytes(state.digest(), "little") >> (64 - SEED_BITS)
 
 
+def assignment_seed(experiment_seed: int, round_number: int, collaborator: str, phase: str) -> int:
+    """Derives the seed of an assignment, which is the same however often it is sent.
+
+    Args:
+        experiment_seed: The plan's.
+        round_number: The round.
+        collaborator: Who is asked; empty in the phase ``initialise``, whose model must not depend on who makes it.
+        phase: The phase.
+    """
+    return derive_seed(experiment_seed, round_number, collaborator, phase)
+
+
 def compression_seed(experiment_seed: int, round_number: int, collaborator: str) -> int:
     """Derives the seed of an update's compression; the site and the Aggregator each do it for themselves."""
     return derive_seed(experiment_seed, round_number, collaborator, "compression")

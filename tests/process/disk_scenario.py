@@ -13,14 +13,18 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
+from pace import limit
 
+from openfl_like import failpoints
 from openfl_like.errors import FederationError, UnreachableError
 from openfl_like.federation.events import Notice, Status
 from openfl_like.federation.parties import EventRecord, ExperimentSummary
+from openfl_like.plan.load import load_plan
 from openfl_like.services.local_federation import LocalFederation
 from openfl_like.testing.faults.call_history import History, read_history
 from openfl_like.testing.faults.client import Parcel, PatientClient
 from openfl_like.testing.faults.toy_workload import SAMPLE_SHAPE, TARGET_SHAPE, write_workspace
+from openfl_like.testing.gate import Gate
 from openfl_like.wire.channel import backoff
 from openfl_like.wire.client import director_peer
 from openfl_like.wire.director import DirectorClient
@@ -28,8 +32,9 @@ from openfl_like.wire.experiments import ExperimentsClient
 
 SITES = {"site-1": 1.0, "site-2": -2.0}
 ROUNDS = 12
+LENGTH = f"aggregator.settings.rounds_to_train={ROUNDS}"
 FULL_S = 8.0
-END_S = 60.0
+END_S = limit(60.0)
 
 
 def mount(place: Path, size: str) -> None:
@@ -59,12 +64,17 @@ class Scenario:
     def __init__(self, place: Path) -> None:
         plan, shards = write_workspace(place / "workspace", SITES)
         self.plan = plan
-        self.federation = LocalFederation(place / "federation", shards, SAMPLE_SHAPE, TARGET_SHAPE)
+        self.switch = place / "failpoints"
+        switches = {failpoints.SWITCH: f"@{self.switch}", failpoints.LANDED: str(place / "landed")}
+        self.federation = LocalFederation(
+            place / "federation", shards, SAMPLE_SHAPE, TARGET_SHAPE, environment=switches
+        )
         self.state = self.federation.state
         self.history = History(place / "history.jsonl")
         self.scratch = place / "client"
         self.seen: dict[str, dict[str, object]] = {}
         self.requests = 0
+        self.gates = {name: Gate(load_plan(plan).seed, SITES) for name in ("state", "logs")}
 
     def mount(self) -> None:
         """Gives every part its own disk."""
@@ -75,8 +85,7 @@ class Scenario:
         """Plays it all."""
         certificates = self.federation.user_certificates
         self.patient = PatientClient(lambda: self.federation.director, certificates, self.history, self.scratch)
-        rounds = f"aggregator.settings.rounds_to_train={ROUNDS}"
-        self.parcel: Parcel = self.patient.pack(self.plan, (rounds, "task_runner.settings.delay_s=0.2"))
+        self.parcel: Parcel = self.patient.pack(self.plan, (LENGTH,))
         before = self.pids()
         undisturbed = await self.submit()
         await self.patient.ended(undisturbed, END_S)
@@ -92,24 +101,32 @@ class Scenario:
             name: (one.process.pid, one.process.returncode is None) for name, one in self.federation.children.items()
         }
 
-    async def submit(self) -> str:
+    async def submit(self, gate: Gate | None = None) -> str:
         """Submits the plan."""
         self.requests += 1
-        return await self.patient.submit(self.parcel, f"{self.requests:016x}")
+        parcel = self.parcel if gate is None else self.patient.pack(self.plan, (LENGTH, gate.setting))
+        return await self.patient.submit(parcel, f"{self.requests:016x}")
 
     async def part(self, name: str, disk: Path) -> None:
         """Fills a disk in the middle of an experiment, and makes room again."""
-        experiment = await self.submit()
         if name == "envoy":  # later, files are written over former ones and need no room
-            worker = await self.frozen_worker(disk)
+            self.switch.write_text("worker.loaded=freeze@1+")
+            experiment = await self.submit()
+            workers = await self.frozen_workers()
             await self.joined(experiment, "site-1")
             ballast = fill(disk)
-            worker.resume()
+            self.switch.unlink()
+            for worker in workers:
+                worker.resume()
             seen = self.seen[name] = {}
         else:
-            await self.until(experiment, Notice.ROUND_FINISHED, 3)
+            gate = self.gates[name]
+            gate.open(3)
+            experiment = await self.submit(gate)
+            await gate.arrived(4)
             ballast = fill(disk)
             request, answer = await self.refusal()
+            gate.open_all()
             seen = self.seen[name] = {"refusal": answer}
         await asyncio.sleep(FULL_S)
         health = await self.health()
@@ -132,21 +149,23 @@ class Scenario:
         if ended is not None and ended.status is Status.FINISHED:
             seen["sha256"] = await self.patient.model(experiment)
 
-    async def frozen_worker(self, site: Path) -> psutil.Process:
-        """Stops a site's worker as soon as it is there."""
+    async def frozen_workers(self) -> list[psutil.Process]:
+        """Waits until the workers of all sites have come to the failpoint that freezes them."""
         while True:
-            for process in self.federation.processes("worker"):
-                if Path(process.cwd()).is_relative_to(site):
-                    process.suspend()
-                    return process
+            workers = self.federation.processes("worker")
+            if len(workers) == len(SITES) and {one.status() for one in workers} == {psutil.STATUS_STOPPED}:
+                return workers
             await asyncio.sleep(0.02)
 
     async def logs(self) -> None:
         """Runs an experiment whose logs have no room at all, and then some."""
-        running, experiment = await self.submit(), await self.submit()
+        gate = self.gates["logs"]
+        running, experiment = await self.submit(gate), await self.submit()
+        await gate.arrived(1)
         logs = self.state / "experiments" / experiment / "logs"
         mount(logs, "64k")
         fill(logs)
+        gate.open_all()
         await self.patient.ended(running, END_S)
         ended = await self.patient.ended(experiment, END_S)
         sha256 = await self.patient.model(experiment)
@@ -157,7 +176,7 @@ class Scenario:
         self.requests += 1
         request = f"{self.requests:016x}"
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.patient.submit(self.parcel, request), 3.0)
+            await asyncio.wait_for(self.patient.submit(self.parcel, request), limit(3.0))
         answers = [call.error for call in read_history(self.history.path) if call.request_id == request]
         return request, answers[0] if answers else "taken"
 
@@ -211,7 +230,7 @@ async def main(place: Path) -> None:
     """Plays the scenario and prints what was seen."""
     scenario = Scenario(place)
     scenario.mount()
-    async with scenario.federation:
+    async with scenario.gates["state"], scenario.gates["logs"], scenario.federation:
         try:
             await scenario.run()
         except (FederationError, TimeoutError) as error:

@@ -1,11 +1,12 @@
 """A federation of real processes for the tests of this folder."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import psutil
+from pace import late, limit
 
 from openfl_like.api.reconnect import Watched, watch
 from openfl_like.errors import UnreachableError
@@ -18,6 +19,7 @@ from openfl_like.plan.load import load_plan, workspace_of
 from openfl_like.processes.child import clean_environment, fx_command
 from openfl_like.services.local_federation import LocalFederation
 from openfl_like.tensors.manifest import manifest_of
+from openfl_like.testing.gate import Gate
 from openfl_like.wire.channel import backoff
 from openfl_like.wire.client import director_peer
 from openfl_like.wire.director import DirectorClient
@@ -35,6 +37,11 @@ def shards(**sites: str) -> dict[str, Path]:
 
 
 THREE = shards(site_1="site-1", site_2="site-2", site_3="site-3")
+
+
+def gate_of(sites: Iterable[str] = THREE) -> Gate:
+    """The gate of an experiment that runs the plan of the obedient workspace; it is shut."""
+    return Gate(load_plan(PLAN).seed, sites)
 
 
 class User:
@@ -70,7 +77,7 @@ class User:
         """Follows an experiment, from a Director that may only just be listening."""
         async for _ in backoff():
             with suppress(UnreachableError):
-                async for item in watch(self.client.watch, experiment, after):
+                async for item in late(watch(self.client.watch, experiment, after)):
                     after = item.sequence if isinstance(item, EventRecord) else after
                     yield item
                 return
@@ -78,15 +85,15 @@ class User:
     async def ended(self, experiment: str, timeout_s: float = 60) -> ExperimentSummary:
         """Waits for the end of an experiment."""
         last = None
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(limit(timeout_s)):
             async for item in self.watch(experiment):
                 last = item
         assert isinstance(last, ExperimentSummary)
         return last
 
     async def until(self, experiment: str, kind: str, after: int = 0, **fields: object) -> EventRecord:
-        """Waits for an event with these fields."""
-        async with asyncio.timeout(60):
+        """Waits for an event with these fields; what it says may be long over, unless a gate holds the round."""
+        async with asyncio.timeout(limit(60)):
             async for item in self.watch(experiment, after):
                 if isinstance(item, EventRecord) and item.kind == kind and fields.items() <= dict(item.fields).items():
                     return item
@@ -112,7 +119,7 @@ async def federation_of(
         async with user.client:
             yield local, user
         everybody = [child for parent in family for child in _family(parent)]
-    _, alive = psutil.wait_procs([*everybody, *_within(directory)], timeout=10)
+    _, alive = psutil.wait_procs([*everybody, *_within(directory)], timeout=limit(10))
     assert alive == []
 
 
@@ -128,7 +135,7 @@ def collaborators(federation: LocalFederation, site: str) -> list[psutil.Process
 
 async def another(find: Callable[[], list[psutil.Process]], former: psutil.Process | None) -> psutil.Process:
     """Waits until there is a process that is not the former one."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(limit(30)):
         while True:
             for process in find():
                 if process != former:
@@ -187,7 +194,7 @@ async def run_fx(
         *fx_command(*words), stdin=pipe, stdout=pipe, stderr=pipe, cwd=cwd, env=clean_environment(found)
     )
     try:
-        async with asyncio.timeout(limit_s):
+        async with asyncio.timeout(limit(limit_s)):
             out, err = await process.communicate(line.encode())
     except BaseException:
         with suppress(ProcessLookupError):

@@ -4,10 +4,12 @@ import signal
 from pathlib import Path
 
 import pytest
-from federations import PLAN, another, collaborators, federation_of, shards
+from federations import PLAN, THREE, another, collaborators, federation_of, gate_of, shards
+from pace import limit
 
 pytestmark = pytest.mark.process
 SITES = shards(site_1="site-1", site_2="site-2", site_3="hanging")
+DEADLINE_S = limit(10)
 HALF = ("participation.policy=quorum", "participation.min_fraction=0.5")
 QUORUM = (
     "admission.min_collaborators=3",
@@ -68,13 +70,13 @@ async def test_a_collaborator_that_dies_again_and_again_is_absent_and_the_reason
 async def test_a_site_that_sends_nothing_is_absent_at_the_deadline(tmp_path: Path) -> None:
     async with federation_of(SITES, tmp_path) as (_, user):
         experiment = await user.submit(
-            PLAN, "admission.min_collaborators=3", "deadline.round_s=10", *HALF,
+            PLAN, "admission.min_collaborators=3", f"deadline.round_s={DEADLINE_S:g}", *HALF,
             "aggregator.settings.rounds_to_train=1",
         )  # fmt: skip
         ended = await user.ended(experiment)
         assert ended.status == "FINISHED", ended.reason
         (last,) = [e.fields for e in await user.events(experiment) if e.kind == "round_finished"][1:]
-        assert last["absent"] == {"site-3": "sent no update within 10 s"}
+        assert last["absent"] == {"site-3": f"sent no update within {DEADLINE_S:g} s"}
 
 
 async def test_too_few_envoys_end_the_experiment_with_their_names(tmp_path: Path) -> None:
@@ -87,24 +89,24 @@ async def test_too_few_envoys_end_the_experiment_with_their_names(tmp_path: Path
 
 @pytest.mark.long
 async def test_an_envoy_that_was_killed_and_started_again_is_part_of_the_running_experiment(tmp_path: Path) -> None:
-    sites = shards(site_1="site-1", site_2="site-2", site_3="site-3")
-    async with federation_of(sites, tmp_path) as (federation, user):
-        rounds = "aggregator.settings.rounds_to_train=100000"
-        experiment = await user.submit(PLAN, "admission.min_collaborators=3", *HALF, rounds)
-        await user.until(experiment, "round_finished", round=2)
+    async with federation_of(THREE, tmp_path) as (federation, user), gate_of() as gate:
+        gate.open(2)
+        experiment = await user.submit(PLAN, "admission.min_collaborators=3", *HALF, gate.setting)
+        await gate.arrived(3)
         federation.children["site-3"].process.kill()
         await federation.children["site-3"].wait()
         left = await user.until(experiment, "collaborator_left", collaborator="site-3")
         await federation.start_envoy("site-3")
         back = await user.until(experiment, "collaborator_joined", after=left.sequence, collaborator="site-3")
+        gate.open_all()
         await user.until(experiment, "update_received", after=back.sequence, collaborator="site-3", phase="train")
-        await user.client.cancel(experiment)
+        ended = await user.ended(experiment)
+        assert ended.status == "FINISHED", ended.reason
 
 
 @pytest.mark.long
 async def test_two_hundred_quick_rounds_lose_no_site(tmp_path: Path) -> None:
-    sites = shards(site_1="site-1", site_2="site-2", site_3="site-3")
-    async with federation_of(sites, tmp_path) as (_, user):
+    async with federation_of(THREE, tmp_path) as (_, user):
         rounds = "aggregator.settings.rounds_to_train=200"
         ended = await user.ended(await user.submit(PLAN, "admission.min_collaborators=3", rounds), timeout_s=110)
         assert ended.status == "FINISHED", ended.reason

@@ -6,13 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from pace import limit
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
 
 
 def run(module: str, *arguments: str) -> tuple[int, dict[str, object], str]:
     command = [sys.executable, "-m", f"openfl_like.testing.{module}", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=limit(280), check=False)
     return done.returncode, json.loads(done.stdout or "{}"), done.stderr
 
 

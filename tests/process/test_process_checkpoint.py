@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from federations import OBEDIENT, PLAN, THREE, User, federation_of, fx_fine, run_fx
+from federations import OBEDIENT, PLAN, THREE, User, federation_of, fx_fine, gate_of, run_fx
 
 from openfl_like.errors import ConflictError
 from openfl_like.pki.files import load_credentials
@@ -15,22 +15,24 @@ from openfl_like.services.local_federation import LocalFederation
 from openfl_like.testing.faults.evidence import gather
 from openfl_like.testing.faults.invariants import Expected
 from openfl_like.testing.faults.invariants import check as judge
+from openfl_like.testing.gate import Gate
 from openfl_like.wire.client import director_peer
 from openfl_like.wire.experiments import ExperimentsClient
 
 pytestmark = pytest.mark.process
-ROUNDS = 40
+ROUNDS, CANCELLED_AFTER = 12, 4
 ALL = ("admission.collaborators=[site-1, site-2, site-3]", f"aggregator.settings.rounds_to_train={ROUNDS}")
 
 
-async def leave(federation: LocalFederation, user: User, archive: Path) -> tuple[str, str, int]:
-    """Cancels an experiment half-way, exports it, and gives its id, the undisturbed one and its last round."""
+async def leave(federation: LocalFederation, user: User, gate: Gate, archive: Path) -> tuple[str, str]:
+    """Cancels an experiment half-way, exports it, and gives its id and the undisturbed one."""
     study = archive.parent / "study"
     shutil.copytree(OBEDIENT, study)
     (study / "atlas.bin").write_bytes(secrets.token_bytes(1 << 20))  # so that the checkpoint has several chunks
     undisturbed = await user.submit(study / PLAN.name, *ALL)
-    moving = await user.submit(study / PLAN.name, *ALL)
-    await user.until(moving, "round_finished", round=7)
+    gate.open(CANCELLED_AFTER)
+    moving = await user.submit(study / PLAN.name, *ALL, gate.setting)
+    await gate.arrived(CANCELLED_AFTER + 1)
     async with ExperimentsClient(
         director_peer(federation.director, load_credentials(federation.user_certificates))
     ) as client:
@@ -45,21 +47,24 @@ async def leave(federation: LocalFederation, user: User, archive: Path) -> tuple
     await fx_fine("experiment", "export", moving, "-o", str(again), federation=federation)
     assert again.read_bytes() == archive.read_bytes()
     assert list((federation.state / "outgoing").iterdir()) == []
-    return moving, undisturbed, (await user.client.experiment(moving)).versions[-1].version.round
+    assert (await user.client.experiment(moving)).versions[-1].version.round == CANCELLED_AFTER
+    return moving, undisturbed
 
 
 @pytest.mark.long
 async def test_an_experiment_goes_on_in_another_federation_to_the_same_bytes(tmp_path: Path) -> None:
     archive = tmp_path / "checkpoint.tar"
     async with AsyncExitStack() as stack:
-        here, user = await stack.enter_async_context(federation_of(THREE, tmp_path / "here"))
-        moving, undisturbed, last = await leave(here, user, archive)
-        before = await user.client.experiment(moving)
-        events = await user.events(moving)
-        await user.ended(undisturbed)
-        wanted = await user.client.experiment(undisturbed)
+        gate = await stack.enter_async_context(gate_of())
+        async with federation_of(THREE, tmp_path / "here") as (here, user):
+            moving, undisturbed = await leave(here, user, gate, archive)
+            before = await user.client.experiment(moving)
+            events = await user.events(moving)
+            await user.ended(undisturbed)
+            wanted = await user.client.experiment(undisturbed)
 
-    async with federation_of(THREE, tmp_path / "there") as (there, user):
+        gate.open_all()
+        there, user = await stack.enter_async_context(federation_of(THREE, tmp_path / "there"))
         damaged = tmp_path / "damaged.tar"
         data = bytearray(archive.read_bytes())
         data[data.index(b".safetensors\0") // 512 * 512 + 512] ^= 1  # the first byte of the first model
@@ -91,7 +96,7 @@ async def test_an_experiment_goes_on_in_another_federation_to_the_same_bytes(tmp
         assert found.versions[-1].sha256 == wanted.versions[-1].sha256 != ""
         after = await user.events(moving)
         rounds = [event.fields["round"] for event in after[len(history) :] if event.kind == "round_started"]
-        assert rounds == list(range(last + 1, ROUNDS + 1))
+        assert rounds == list(range(CANCELLED_AFTER + 1, ROUNDS + 1))
         evidence = gather(there.directory / "director-state", there.directory / "no-history")
         assert [str(breach) for breach in judge(evidence, Expected()) if breach.letter != "A1"] == []
         assert list((there.state / "incoming").iterdir()) == []

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from federations import PLAN, THREE, User
+from federations import PLAN, THREE, User, gate_of
 
 from openfl_like.errors import UnreachableError
 from openfl_like.pki.administration import issue_credentials
@@ -16,7 +16,7 @@ from openfl_like.services.local_federation import LocalFederation
 from openfl_like.testing.faults.wall_clock import WallClocks
 
 pytestmark = pytest.mark.process
-ROUNDS = 30
+ROUNDS = 12
 ALL = (
     "admission.collaborators=[site-1, site-2, site-3]",
     f"aggregator.settings.rounds_to_train={ROUNDS}",
@@ -74,11 +74,15 @@ async def test_clocks_that_are_wrong_or_step_change_nothing(tmp_path: Path) -> N
             assert await finished(user, await user.submit(PLAN, *ALL)) == wanted
 
             clocks.set({})
-            experiment, later = await user.submit(PLAN, *ALL), await user.submit(PLAN, *ALL)
-            for number, shift in ((5, STEP), (12, -STEP), (20, 0.0)):
-                await user.until(experiment, "round_finished", round=number)
-                clocks.set({"director start": shift, "aggregator": -shift, "envoy": shift, "collaborator": shift})
-            assert await finished(user, experiment) == wanted
+            async with gate_of() as gate:
+                experiment, later = await user.submit(PLAN, *ALL, gate.setting), await user.submit(PLAN, *ALL)
+                for number, shift in ((3, STEP), (6, -STEP), (9, 0.0)):
+                    gate.open(number - 1)
+                    gate.open(number, "site-1")
+                    await gate.arrived(number, "site-2", "site-3")
+                    clocks.set({"director start": shift, "aggregator": -shift, "envoy": shift, "collaborator": shift})
+                gate.open_all()
+                assert await finished(user, experiment) == wanted
             assert await finished(user, later) == wanted
         assert all(child.process.returncode is None for child in federation.children.values())
 

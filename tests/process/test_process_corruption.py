@@ -2,23 +2,24 @@
 
 import asyncio
 import shutil
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
-from federations import PLAN, THREE, User, another, federation_of, workers
+from federations import PLAN, THREE, User, federation_of, gate_of
+from pace import limit
 
 from openfl_like.errors import DamagedError, UnreachableError
 from openfl_like.federation.parties import ExperimentSummary
 from openfl_like.services.local_federation import LocalFederation
-from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.testing.faults.damage import Damage, damage
+from openfl_like.testing.gate import Gate
 from openfl_like.wire.channel import backoff
 
 pytestmark = pytest.mark.process
-ROUNDS = 120  # a round takes about 50 ms; one that is caught too late costs a few of them
+ROUNDS = 10
 ALL = ("admission.collaborators=[site-1, site-2, site-3]", f"aggregator.settings.rounds_to_train={ROUNDS}")
 
 
@@ -34,48 +35,18 @@ async def sha256_of(user: User, experiment: str) -> str:
     return (await user.client.experiment(experiment)).versions[-1].sha256
 
 
-async def others_trained(files: ExperimentFiles) -> bool:
-    """Waits until two of three sites have trained in the open round; not if that is being evaluated just now."""
-    with suppress(TimeoutError), closing(ExperimentStore(files.directory)) as store:
-        async with asyncio.timeout(3):
-            while True:
-                sent = store.latest("assignment_sent")
-                if sent is not None and sent.fields["phase"] == "train":
-                    told = store.events(sent.sequence - 6, kinds=["update_received"])
-                    trained = {
-                        event.fields["collaborator"]
-                        for event in told
-                        if (event.fields["round"], event.fields["phase"]) == (sent.fields["round"], "train")
-                    }
-                    if "site-3" in trained:
-                        return False  # it was frozen too late: the round ends without it
-                    if trained == {"site-1", "site-2"}:
-                        return True
-                await asyncio.sleep(0.02)
-    return False
-
-
-def go_on(slow: psutil.Process) -> None:
-    """Wakes a frozen worker, unless its site has replaced it or stopped it with its experiment."""
-    with suppress(psutil.NoSuchProcess):
-        slow.resume()
-
-
-async def stopped_in_mid_round(federation: LocalFederation, user: User, experiment: str, number: int) -> psutil.Process:
-    """Kills the Director, and with it the Aggregator, when two sites have trained; gives the frozen third worker."""
-    trained = False
-    while not trained:
-        await user.until(experiment, "round_finished", round=number - 1)
-        slow = await another(lambda: workers(federation, "site-3"), None)  # after a resumption it may be on its way
-        slow.suspend()
-        trained = await others_trained(files_of(federation, experiment))
-        if not trained:
-            go_on(slow)
-            number += 1
+async def stopped_in_mid_round(
+    federation: LocalFederation, user: User, gate: Gate, experiment: str, number: int
+) -> None:
+    """Kills the Director, and with it the Aggregator, when two of three sites have trained in a round."""
+    gate.open(number - 1)
+    gate.open(number, "site-1", "site-2")
+    for site in ("site-1", "site-2"):
+        await user.until(experiment, "update_received", collaborator=site, round=number, phase="train")
+    await gate.arrived(number, "site-3")
     aggregators = federation.processes("aggregator")
     await federation.kill("director")
-    await asyncio.to_thread(psutil.wait_procs, aggregators, 10)  # the kernel takes them with it
-    return slow
+    await asyncio.to_thread(psutil.wait_procs, aggregators, limit(10))  # the kernel takes them with it
 
 
 async def refused(federation: LocalFederation) -> str:
@@ -98,7 +69,7 @@ async def listed(user: User, experiment: str) -> ExperimentSummary:
 
 async def failed_over(user: User, experiment: str, *words: str) -> None:
     """Waits until it has FAILED with these words in its reason."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(limit(60)):
         async for _ in backoff():
             ended = await listed(user, experiment)
             if ended.status.ended:
@@ -110,35 +81,33 @@ async def failed_over(user: User, experiment: str, *words: str) -> None:
 
 @pytest.mark.long
 async def test_damage_is_found_at_the_next_start_and_what_is_put_back_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    async with federation_of(THREE, tmp_path) as (federation, user):
+    async with federation_of(THREE, tmp_path) as (federation, user), gate_of() as gate:
         wanted = await sha256_of(user, await user.submit(PLAN, *ALL))
 
         # a spooled update: asked for again
-        experiment = await user.submit(PLAN, *ALL)
+        experiment = await user.submit(PLAN, *ALL, gate.setting)
         files = files_of(federation, experiment)
-        slow = await stopped_in_mid_round(federation, user, experiment, 8)
+        await stopped_in_mid_round(federation, user, gate, experiment, 3)
         spooled = sorted((files.directory / "spool").glob("*-train-site-1.safetensors"))
         assert spooled
         damage(spooled[-1], Damage.FLIP, 1)
         await federation.start_director()
         await user.until(experiment, "update_lost", collaborator="site-1")
-        go_on(slow)
 
         # the newest model: the committed round is not taken back, and not run again to something else
-        slow = await stopped_in_mid_round(federation, user, experiment, 20)
+        await stopped_in_mid_round(federation, user, gate, experiment, 5)
         newest = max(files.models().items())[1]
         shutil.copytree(files.directory, tmp_path / "backup")
         damage(newest, Damage.FLIP, 2)
         await federation.start_director()
         await failed_over(user, experiment, "exit code 4", "E306", newest.name, "fx experiment resume")
-        go_on(slow)
         with pytest.raises(DamagedError, match=newest.name):
             await user.client.model(experiment, "last", tmp_path / "model")
         shutil.copy(tmp_path / "backup" / "models" / newest.name, newest)
         await user.client.resume(experiment)
 
         # the write-ahead log of its record
-        await stopped_in_mid_round(federation, user, experiment, 30)
+        await stopped_in_mid_round(federation, user, gate, experiment, 7)
         shutil.rmtree(tmp_path / "backup")
         shutil.copytree(files.directory, tmp_path / "backup")
         damage(files.directory / "experiment.db-wal", Damage.CUT, 3)
@@ -150,15 +119,17 @@ async def test_damage_is_found_at_the_next_start_and_what_is_put_back_ends_with_
         assert await sha256_of(user, other) == wanted, "the queue goes on"
         shutil.rmtree(files.directory)
         shutil.copytree(tmp_path / "backup", files.directory)
+        gate.open_all()
         await user.client.resume(experiment)
         assert await sha256_of(user, experiment) == wanted
 
 
 @pytest.mark.long
 async def test_a_damaged_queue_or_submission_is_refused_by_name(tmp_path: Path) -> None:
-    async with federation_of(THREE, tmp_path) as (federation, user):
-        running, queued = await user.submit(PLAN, *ALL), await user.submit(PLAN, *ALL)
-        await user.until(running, "round_finished", round=3)
+    async with federation_of(THREE, tmp_path) as (federation, user), gate_of() as gate:
+        gate.open(3)
+        running, queued = await user.submit(PLAN, *ALL, gate.setting), await user.submit(PLAN, *ALL)
+        await gate.arrived(4)
         await federation.kill("director")
         backup = tmp_path / "backup"
         shutil.copytree(federation.state, backup)
@@ -173,6 +144,7 @@ async def test_a_damaged_queue_or_submission_is_refused_by_name(tmp_path: Path) 
 
         bundle = files_of(federation, queued).bundle
         damage(bundle, Damage.ZEROS, 5)
+        gate.open_all()
         await federation.start_director()
         assert (await user.ended(running)).status == "FINISHED"
         await failed_over(user, queued, "bundle.tar", "damaged", "fx experiment resume")

@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
+from pace import limit
 
 from openfl_like.testing.faults.evidence import strays_below
 
@@ -21,7 +22,7 @@ def _run(directory: Path, *arguments: str) -> list[dict[str, Any]]:
     """Runs a demo to its end and gives the lines it has printed; nothing of it may be left."""
     command = [sys.executable, "-m", "openfl_like.cli", "demo", "--json", *arguments]
     environment = {**os.environ, "TMPDIR": str(directory)}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=170, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=limit(170), env=environment)
     assert done.returncode == 0, done.stderr
     assert strays_below(directory) == []
     assert list(directory.glob("fx-*")) == []
@@ -80,7 +81,7 @@ def test_a_demo_that_is_killed_leaves_no_process() -> None:
         family = psutil.Process(demo.pid).children(recursive=True)
         demo.kill()
     assert len(family) >= 4
-    _, alive = psutil.wait_procs(family, timeout=20)
+    _, alive = psutil.wait_procs(family, timeout=limit(20))
     assert alive == []
 
 
@@ -92,5 +93,5 @@ def test_ctrl_c_ends_a_demo_at_once() -> None:
         assert demo.stdout is not None
         assert any("round_finished" in line for line in demo.stdout)
         demo.send_signal(signal.SIGINT)
-        demo.communicate(timeout=20)
+        demo.communicate(timeout=limit(20))
     assert demo.returncode == 6

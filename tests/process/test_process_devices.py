@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from federations import OBEDIENT, THREE, User, federation_of
+from federations import OBEDIENT, THREE, User, federation_of, gate_of
+from pace import limit
 
 from openfl_like.api.federation import Federation
 from openfl_like.errors import NotFoundError
@@ -18,7 +19,6 @@ from openfl_like.services.local_federation import LocalFederation
 
 pytestmark = pytest.mark.process
 
-LONG = "aggregator.settings.rounds_to_train=100000"
 METERS = """
 import threading
 
@@ -66,7 +66,7 @@ def metered(tmp_path: Path) -> Path:
 async def told(federation: LocalFederation, user: Federation, name: str) -> EnvoyDetail:
     """Waits until a site has told of its machine over some time; the Director announces no heartbeat."""
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(limit(30)):
         while True:
             detail = await asyncio.to_thread(user.envoy, name)
             if detail.history and "cpu_percent" in detail.history[0].values and detail.record.devices.extra:
@@ -109,8 +109,8 @@ from src.obedient import Runner as Obedient
 
 
 class Runner(Obedient):
-    def __init__(self, loader, context):
-        super().__init__(loader, context)
+    def __init__(self, loader, context, **settings):
+        super().__init__(loader, context, **settings)
         print(f"told {context.device}, sees '{os.environ['CUDA_VISIBLE_DEVICES']}'", flush=True)
 """
 GPUS = """
@@ -158,9 +158,9 @@ async def lines(user: User, experiment: str, site: str) -> list[str]:
 async def test_each_worker_gets_what_the_plan_wishes_and_its_site_gives(
     plan: Path, sites: dict[str, Path], tmp_path: Path
 ) -> None:
-    async with federation_of(sites, tmp_path) as (federation, user):
-        experiment = await user.submit(plan, "collaborator.settings.device=auto", LONG)
-        await user.until(experiment, "round_finished", round=1)
+    async with federation_of(sites, tmp_path) as (federation, user), gate_of(sites) as gate:
+        experiment = await user.submit(plan, "collaborator.settings.device=auto", gate.setting)
+        await gate.arrived(1)
         with Federation(federation.director, federation.user_certificates) as client:
             for site, device in (("site-1", "cuda:1"), ("site-2", "cpu")):
                 record = await asyncio.to_thread(placed, client, site, experiment)
@@ -184,7 +184,7 @@ async def test_each_worker_gets_what_the_plan_wishes_and_its_site_gives(
 
 def placed(client: Federation, site: str, experiment: str) -> EnvoyRecord:
     """Waits for the heartbeat that says where a worker is."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + limit(30)
     while experiment not in (record := client.envoy(site).record).placed:
         assert time.monotonic() < end, record
         time.sleep(0.1)
@@ -195,6 +195,8 @@ def fx(federation: LocalFederation, *words: str) -> str:
     """Gives what a command prints."""
     who = ("-d", federation.director, "--certificates", str(federation.user_certificates))
     command = fx_command(*words, *who)
-    done = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command, env=clean_environment(), capture_output=True, text=True, timeout=limit(60), check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pace import limit
 
-pytestmark = [pytest.mark.process, pytest.mark.long]
+pytestmark = [pytest.mark.process, pytest.mark.long, pytest.mark.timeout(320)]  # the scenario has 300
 SCENARIO = Path(__file__).with_name("disk_scenario.py")
 NAMESPACES = ("unshare", "--user", "--map-root-user", "--mount")
-RECOVERY_S = 30
+RECOVERY_S = limit(30)
 
 
 def run(*command: str, timeout_s: float) -> subprocess.CompletedProcess[str]:
     """Runs a command within user and mount namespaces of its own."""
     words = (*NAMESPACES, *command)
-    return subprocess.run(words, capture_output=True, text=True, timeout=timeout_s, check=False)
+    return subprocess.run(words, capture_output=True, text=True, timeout=limit(timeout_s), check=False)
 
 
 @pytest.fixture(scope="module")

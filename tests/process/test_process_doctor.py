@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from federations import OBEDIENT
+from pace import limit
 
 from openfl_like.doctor import connection as connection_module
 from openfl_like.doctor import host
@@ -35,7 +36,7 @@ from openfl_like.testing.faults.wall_clock import WallClocks
 
 pytestmark = pytest.mark.process
 FOUNDED = timedelta(days=30)
-LIMIT_S = 30.0
+LIMIT_S = limit(30.0)
 BAD = {Verdict.WARN, Verdict.FAIL}
 
 
@@ -348,7 +349,7 @@ def test_a_full_disk_and_one_that_is_read_only(alone: Founded) -> None:
         f"mount -o remount,ro none director-state; {doctor} || true"
     )
     words = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script]
-    done = subprocess.run(words, cwd=here, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(words, cwd=here, capture_output=True, text=True, timeout=limit(120), check=False)
     if "mount" in done.stderr or "unshare" in done.stderr:
         pytest.skip(f"user and mount namespaces are not allowed here: {done.stderr.strip()}")
     full, fixed = (json.loads(text)["data"] for text in done.stdout.splitlines())
@@ -365,7 +366,9 @@ def test_a_full_disk_and_one_that_is_read_only(alone: Founded) -> None:
 async def test_the_exit_code_and_the_words_are_for_people_too(alone: Founded) -> None:
     (alone.user_certificates / "key.pem").chmod(0o644)
     words = fx_command("doctor", "user", "-d", "nowhere.invalid:1", "--certificates", str(alone.user_certificates))
-    done = await asyncio.to_thread(subprocess.run, words, capture_output=True, text=True, timeout=60, check=False)
+    done = await asyncio.to_thread(
+        subprocess.run, words, capture_output=True, text=True, timeout=limit(60), check=False
+    )
     assert done.returncode == 1
     assert "  fail  key file: E201" in done.stdout
     assert "        why: the file was copied without its mode or owner" in done.stdout

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from federations import OBEDIENT, User, federation_of
+from pace import limit
 
 from openfl_like.authoring.requirements import lock_requirements
 from openfl_like.errors import RequirementsError
@@ -48,7 +49,7 @@ def _site(directory: Path, policy: str) -> Path:
 
 async def _log(user: User, experiment: str, word: str) -> str:
     """The site's log as soon as it has a word: the Director writes it when it comes."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(limit(20)):
         while True:
             found = [line async for part in user.client.logs(experiment) for line in part.lines]
             if word in (text := "\n".join(found)):

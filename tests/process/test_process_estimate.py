@@ -11,10 +11,11 @@ from openfl_like.plan.load import load_plan
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.testing.faults.faulty_federation import AGGREGATOR, FaultyFederation
 from openfl_like.testing.faults.proxy import Direction
+from openfl_like.testing.gate import Gate
 
 pytestmark = pytest.mark.process
 ROUNDS = 5
-LENGTH = "task_runner.settings={length: 300000}"  # 1.2 MB: several chunks, over the data connection
+LENGTH = "task_runner.settings.length=300000"  # 1.2 MB: several chunks, over the data connection
 
 
 def _held(directory: Path) -> int:
@@ -24,7 +25,7 @@ def _held(directory: Path) -> int:
 
 
 async def test_an_estimate_is_close_to_a_real_run(tmp_path: Path) -> None:
-    async with FaultyFederation(tmp_path / "arena", sites=2) as arena:
+    async with FaultyFederation(tmp_path / "arena", sites=2) as arena, Gate(0, arena.names) as gate:
         overrides = (LENGTH, f"aggregator.settings.rounds_to_train={ROUNDS}", "model_store.keep.last=2")
         plan = load_plan(arena.plan, overrides)
         scratch = tmp_path / "scratch"
@@ -35,11 +36,13 @@ async def test_an_estimate_is_close_to_a_real_run(tmp_path: Path) -> None:
 
         user = User(arena.federation, tmp_path)
         async with user.client:
-            experiment = await user.submit(arena.plan, *overrides)
-            await user.until(experiment, "round_finished", round=ROUNDS - 1)
+            gate.open(ROUNDS - 1)
+            experiment = await user.submit(arena.plan, *overrides, gate.setting)
+            await gate.arrived(ROUNDS)
             record = arena.state / "experiments" / experiment
             running = _held(record)
             sites = [_held(tmp_path / f"arena/federation/envoy-{name}/{experiment}") for name in arena.names]
+            gate.open_all()
             ended = await user.ended(experiment)
         assert ended.status == "FINISHED", ended.reason
         passed: Counter[Direction] = sum((line.traffic.passed for line in arena.lines[AGGREGATOR]), Counter())

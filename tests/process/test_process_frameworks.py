@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from federations import federation_of
+from pace import limit
 
 from openfl_like.api.federation import Federation
 from openfl_like.frameworks.formats import write_model
@@ -25,7 +26,7 @@ async def simulated(plan: Path, out: Path, overrides: list[str], *more: str) -> 
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
-        async with asyncio.timeout(200):
+        async with asyncio.timeout(limit(200)):
             _, errors = await process.communicate()
     except TimeoutError:
         process.kill()

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from federations import OBEDIENT, federation_of
+from federations import OBEDIENT, federation_of, gate_of
+from pace import limit
 
 from openfl_like.api.federation import Federation
 from openfl_like.federation.parties import LogLines
@@ -15,7 +16,7 @@ from openfl_like.services.envoy.logs import LOST
 from openfl_like.services.local_federation import LocalFederation
 
 pytestmark = pytest.mark.process
-ROUNDS = 30
+ROUNDS = 15
 PRINTING = """
         self._count = getattr(self, "_count", 0) + 1
         print(f"round {self._count} \\x1b[2J", flush=True)
@@ -63,16 +64,19 @@ async def test_who_follows_gets_every_line_of_every_process_once_even_if_the_dir
             loop.call_soon_threadsafe(under_way.set)
 
     plan = _workspace(tmp_path / "code")
-    async with federation_of(sites, tmp_path) as (federation, user):
-        experiment = await user.submit(plan, f"aggregator.settings.rounds_to_train={ROUNDS}")
+    async with federation_of(sites, tmp_path) as (federation, user), gate_of() as gate:
+        gate.open(4)
+        experiment = await user.submit(plan, f"aggregator.settings.rounds_to_train={ROUNDS}", gate.setting)
         following = asyncio.create_task(asyncio.to_thread(_follow, federation, experiment, on_line))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(limit(60)):
             await under_way.wait()
+        await gate.arrived(5)
         await federation.kill("director")
+        gate.open_all()
         await federation.start_director()
         ended = await user.ended(experiment)
         assert ended.status == "FINISHED", ended.reason
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(limit(40)):
             found = await following
         with Federation(federation.director, federation.user_certificates) as client:
             stored = [(lines.source, line) for lines in client.logs(experiment) for line in lines.lines]

@@ -5,12 +5,13 @@ import time
 from pathlib import Path
 
 import pytest
-from federations import PLAN, THREE, another, federation_of, shards, workers
+from federations import PLAN, THREE, another, federation_of, gate_of, shards, workers
+from pace import limit
 
 from openfl_like import failpoints
+from openfl_like.pki.roles import Role
 
 pytestmark = pytest.mark.process
-LONG = "aggregator.settings.rounds_to_train=100000"
 
 
 @pytest.mark.long
@@ -37,15 +38,16 @@ async def test_the_same_request_never_makes_two_experiments(tmp_path: Path) -> N
 
 @pytest.mark.long
 async def test_a_running_experiment_is_cancelled_within_three_seconds_and_the_queue_goes_on(tmp_path: Path) -> None:
-    async with federation_of(THREE, tmp_path) as (federation, user):
-        running = await user.submit(PLAN, LONG)
+    async with federation_of(THREE, tmp_path) as (federation, user), gate_of() as gate:
+        gate.open(2)
+        running = await user.submit(PLAN, gate.setting)
         waiting = await user.submit()
         dropped = await user.submit()
-        await user.until(running, "round_finished", round=2)
+        await gate.arrived(3)
         assert (await user.client.cancel(dropped)).status == "CANCELLED"  # out of the queue
         start = time.monotonic()
         cancelled = await user.client.cancel(running)
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < limit(3)
         assert (cancelled.status, cancelled.reason) == ("CANCELLED", "cancelled by user")
         assert (await user.ended(waiting)).status == "FINISHED"
         assert all(child.process.returncode is None for child in federation.children.values())
@@ -58,7 +60,7 @@ async def test_a_hanging_task_does_not_hold_up_a_cancellation(tmp_path: Path) ->
         await user.until(experiment, "update_received", collaborator="site-1", round=1)
         start = time.monotonic()
         assert (await user.client.cancel(experiment)).status == "CANCELLED"
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < limit(3)
 
 
 @pytest.mark.long
@@ -99,12 +101,16 @@ async def test_an_experiment_whose_aggregator_never_starts_fails_and_those_behin
     poison = tmp_path / "poison"
     poison.write_text("aggregator.opened=kill@1+")
     switch = {failpoints.SWITCH: f"@{poison}", failpoints.LANDED: str(tmp_path / "landed")}
-    async with federation_of(shards(site_1="site-1"), tmp_path, environment=switch) as (_, user):
-        bad = await user.submit()
-        good = [await user.submit() for _ in range(3)]
+    async with federation_of(shards(site_1="site-1"), tmp_path, environment=switch) as (federation, user):
+        bad = await user.submit(PLAN, "admission.collaborators=[site-1]")
+        both = "admission.collaborators=[site-1, site-2]"  # so that no Aggregator of theirs is poisoned, too
+        good = [await user.submit(PLAN, both) for _ in range(3)]
         await user.until(bad, "aggregator_lost", restart=3)
         failed = await user.ended(bad)
         poison.write_text("")
+        federation.sites = shards(site_1="site-1", site_2="site-2")
+        federation.issue(Role.ENVOY, "site-2")
+        await federation.start_envoy("site-2")
         assert failed.status == "FAILED"
         assert "killed by SIGKILL" in failed.reason
         assert "it ended 4 times without a finished round" in failed.reason
@@ -117,4 +123,4 @@ async def test_an_experiment_that_waits_for_its_sites_is_cancelled_at_once(tmp_p
         await user.until(experiment, "experiment_waiting", missing=["site-9"])
         start = time.monotonic()
         assert (await user.client.cancel(experiment)).status == "CANCELLED"
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < limit(3)

@@ -3,19 +3,27 @@
 import asyncio
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
-from federations import PLAN, THREE, User, collaborators, federation_of, shards, workers
+from federations import PLAN, THREE, User, collaborators, federation_of, gate_of, shards, workers
+from pace import limit
 
 from openfl_like.api.reconnect import watch
 from openfl_like.federation.parties import EventRecord, ExperimentSummary
+from openfl_like.plan.schema import REJOIN_S
 from openfl_like.services.local_federation import LocalFederation
+from openfl_like.testing.gate import Gate
 
 pytestmark = pytest.mark.process
-ROUNDS = 80
-ALL = ("admission.collaborators=[site-1, site-2, site-3]", f"aggregator.settings.rounds_to_train={ROUNDS}")
+ROUNDS = 10
+ALL = (
+    "admission.collaborators=[site-1, site-2, site-3]",
+    f"aggregator.settings.rounds_to_train={ROUNDS}",
+    f"deadline.rejoin_s={limit(REJOIN_S):g}",
+)
 HANGING = shards(site_1="site-1", site_2="hanging")
 
 
@@ -49,45 +57,62 @@ async def sha256_of(user: User, experiment: str) -> str:
     return (await user.client.experiment(experiment)).versions[-1].sha256
 
 
+@dataclass(frozen=True)
+class MidRound:
+    """Brings an experiment to where one site has delivered in a round, and the others train."""
+
+    user: User
+    gate: Gate
+    experiment: str
+
+    async def reach(self, number: int, delivered: str) -> None:
+        """Gets there, and stays until the next round is to be reached."""
+        self.gate.open(number - 1)
+        self.gate.open(number, delivered)
+        await self.user.until(self.experiment, "update_received", round=number, phase="train", collaborator=delivered)
+        await self.gate.arrived(number, *THREE.keys() - {delivered})
+
+
 @pytest.mark.long
 async def test_whatever_dies_in_mid_round_the_last_model_is_the_same(tmp_path: Path) -> None:
-    async with federation_of(THREE, tmp_path) as (federation, user):
-        undisturbed, experiment = await user.submit(PLAN, *ALL), await user.submit(PLAN, *ALL)
+    async with federation_of(THREE, tmp_path) as (federation, user), gate_of() as gate:
+        undisturbed, experiment = await user.submit(PLAN, *ALL), await user.submit(PLAN, *ALL, gate.setting)
+        middle = MidRound(user, gate, experiment)
         watched: list[EventRecord | ExperimentSummary] = []
 
         async def collect() -> None:
             watched.extend([item async for item in watch(user.client.watch, experiment)])
 
         watching = asyncio.create_task(collect())
-        await user.until(experiment, "update_received", round=10)
+
+        await middle.reach(2, "site-1")
         aggregator_of(federation).kill()
         lost = await user.until(experiment, "aggregator_lost")
         assert str(lost.fields["reason"]).startswith("the aggregator ended: killed by SIGKILL")
         started = await user.until(experiment, "experiment_started", after=lost.sequence)
         assert (started.fields["resumed"], started.fields["epoch"]) == (True, 2)
 
-        await user.until(experiment, "update_received", round=25)
+        await middle.reach(3, "site-2")
         workers(federation, "site-1")[0].kill()
-        await user.until(experiment, "update_received", round=35)
+        await middle.reach(4, "site-3")
         collaborators(federation, "site-2")[0].kill()
-        await user.until(experiment, "update_received", round=45)
-        federation.children["site-3"].process.kill()
-        await federation.children["site-3"].wait()
+        await middle.reach(5, "site-1")
+        await federation.kill("site-3")
         await federation.start_envoy("site-3")
 
-        await user.until(experiment, "update_received", round=55)
-        federation.children["director"].process.kill()
-        await federation.children["director"].wait()
+        await middle.reach(6, "site-2")
+        await federation.kill("director")
         await federation.start_director()
-        await user.until(experiment, "update_received", round=70)
+        await middle.reach(7, "site-3")
         federation.children["director"].process.terminate()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(limit(10)):
             await federation.children["director"].wait()
         await federation.start_director()
+        gate.open_all()
 
         events = await check(user, experiment)
         assert await sha256_of(user, experiment) == await sha256_of(user, undisturbed)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(limit(20)):
             await watching
         assert [item for item in watched if isinstance(item, EventRecord)] == events
         assert isinstance(watched[-1], ExperimentSummary)
@@ -97,16 +122,18 @@ async def test_whatever_dies_in_mid_round_the_last_model_is_the_same(tmp_path: P
 
 @pytest.mark.long
 async def test_a_frozen_aggregator_is_replaced_within_twenty_seconds(tmp_path: Path) -> None:
-    async with federation_of(THREE, tmp_path) as (federation, user):
-        experiment = await user.submit(PLAN, *ALL)
-        await user.until(experiment, "update_received", round=3)
+    async with federation_of(THREE, tmp_path) as (federation, user), gate_of() as gate:
+        gate.open(2)
+        experiment = await user.submit(PLAN, *ALL, gate.setting)
+        await gate.arrived(3)
         frozen = aggregator_of(federation)
         frozen.suspend()
         start = time.monotonic()
         lost = await user.until(experiment, "aggregator_lost")
-        assert time.monotonic() - start < 20
+        assert time.monotonic() - start < limit(20)
         assert "did not answer any more" in str(lost.fields["reason"])
         assert not frozen.is_running()
+        gate.open_all()
         await check(user, experiment)
 
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import pytest
 from federations import PLAN
+from pace import limit
 
 from openfl_like.errors import (
     BundleError,
@@ -375,7 +376,7 @@ def test_all_mistakes_of_a_plan_at_once(tmp_path: Path) -> None:
     path = tmp_path / "plan.yaml"
     path.write_text(FIVE_MISTAKES)
     command = [sys.executable, "-m", "openfl_like.cli", "plan", "check", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=limit(60), check=False)
     assert done.returncode == 2
     assert done.stdout == ""
     first, *problems = done.stderr.splitlines()

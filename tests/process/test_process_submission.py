@@ -5,7 +5,8 @@ import json
 from pathlib import Path
 
 import pytest
-from federations import PLAN, THREE, federation_of
+from federations import PLAN, THREE, federation_of, gate_of
+from pace import limit
 
 from openfl_like import failpoints
 from openfl_like.processes.child import clean_environment, fx_command
@@ -26,7 +27,7 @@ async def test_a_director_that_dies_over_a_submission_is_asked_again_by_fx_itsel
             stdout=asyncio.subprocess.PIPE,
             env=clean_environment(),
         )
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(limit(60)):
             await federation.children["director"].wait()
             assert landed.exists()
             await federation.start_director()
@@ -41,10 +42,10 @@ async def test_a_director_that_dies_over_a_submission_is_asked_again_by_fx_itsel
 
 @pytest.mark.long
 async def test_what_the_power_cut_took_of_a_waiting_experiment_is_unpacked_again(tmp_path: Path) -> None:
-    async with federation_of(THREE, tmp_path) as (federation, user):
-        running = await user.submit(PLAN, "aggregator.settings.rounds_to_train=100000")
+    async with federation_of(THREE, tmp_path) as (federation, user), gate_of() as gate:
+        running = await user.submit(PLAN, gate.setting)
         waiting = await user.submit()
-        await user.until(running, "round_finished", round=1)
+        await gate.arrived(1)
         await federation.kill("director")
         directory = federation.state / "experiments" / waiting
         (directory / "plan.json").write_bytes(b"")

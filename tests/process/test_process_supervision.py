@@ -9,12 +9,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from federations import PLAN, another, collaborators, federation_of, shards, workers
+from federations import PLAN, another, collaborators, federation_of, gate_of, shards, workers
+from pace import limit
 
 pytestmark = [pytest.mark.process, pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives orphans to us")]
 ESCAPING = shards(site_1="site-1", site_2="escaping")
 BOTH = ("admission.collaborators=[site-1, site-2]", "deadline.rejoin_s=40")
-LONG = (*BOTH, "aggregator.settings.rounds_to_train=100000")
 GONE_S = 5.0
 
 
@@ -31,34 +31,38 @@ def escaped(directory: Path) -> list[psutil.Process]:
 
 async def gone(processes: list[psutil.Process]) -> None:
     """Waits until these processes are gone, five seconds at most."""
-    _, alive = await asyncio.to_thread(psutil.wait_procs, processes, GONE_S)
+    _, alive = await asyncio.to_thread(psutil.wait_procs, processes, limit(GONE_S))
     assert alive == []
 
 
 async def test_what_a_task_has_hidden_ends_with_its_experiment(tmp_path: Path) -> None:
-    async with federation_of(ESCAPING, tmp_path) as (_, user):
-        experiment = await user.submit(PLAN, *LONG)
-        await user.until(experiment, "round_finished", round=2)
+    async with federation_of(ESCAPING, tmp_path) as (_, user), gate_of(ESCAPING) as gate:
+        gate.open(1)
+        experiment = await user.submit(PLAN, *BOTH, gate.setting)
+        await gate.arrived(2)
         (hidden,) = escaped(tmp_path)
         await user.client.cancel(experiment)
         await gone([hidden])
 
 
 async def test_and_with_its_collaborator_that_was_killed(tmp_path: Path) -> None:
-    async with federation_of(ESCAPING, tmp_path) as (federation, user):
-        experiment = await user.submit(PLAN, *LONG)
-        await user.until(experiment, "round_finished", round=2)
+    async with federation_of(ESCAPING, tmp_path) as (federation, user), gate_of(ESCAPING) as gate:
+        gate.open(1)
+        experiment = await user.submit(PLAN, *BOTH, gate.setting)
+        await gate.arrived(2)
         (hidden,) = escaped(tmp_path)
         collaborators(federation, "site-2")[0].kill()
         await gone([hidden])
+        gate.open(2)
         await another(lambda: escaped(tmp_path), hidden)  # the next worker begins to train, and does it again
         await user.client.cancel(experiment)
 
 
 async def test_and_when_the_next_envoy_starts_if_all_of_them_were_killed(tmp_path: Path) -> None:
-    async with federation_of(ESCAPING, tmp_path) as (federation, user):
-        experiment = await user.submit(PLAN, *LONG)
-        await user.until(experiment, "round_finished", round=2)
+    async with federation_of(ESCAPING, tmp_path) as (federation, user), gate_of(ESCAPING) as gate:
+        gate.open(1)
+        experiment = await user.submit(PLAN, *BOTH, gate.setting)
+        await gate.arrived(2)
         (hidden,) = escaped(tmp_path)
         notes = federation.directory / "envoy-site-2" / experiment / "run" / "processes"
         await another(lambda: [hidden] if notes.exists() and str(hidden.pid) in notes.read_text().split() else [], None)
@@ -71,17 +75,20 @@ async def test_and_when_the_next_envoy_starts_if_all_of_them_were_killed(tmp_pat
 
 @pytest.mark.long
 async def test_a_frozen_worker_and_a_frozen_collaborator_are_replaced_within_twenty_seconds(tmp_path: Path) -> None:
-    async with federation_of(shards(site_1="site-1", site_2="site-2"), tmp_path) as (federation, user):
-        experiment = await user.submit(PLAN, *LONG)
-        reached = await user.until(experiment, "round_finished", round=2)
-        for find in (workers, collaborators):
+    sites = shards(site_1="site-1", site_2="site-2")
+    async with federation_of(sites, tmp_path) as (federation, user), gate_of(sites) as gate:
+        experiment = await user.submit(PLAN, *BOTH, gate.setting)
+        for number, find in enumerate((workers, collaborators), 1):
+            gate.open(number - 1)
+            waiting = await gate.arrived(number)
             frozen, start = find(federation, "site-2")[0], time.monotonic()
             frozen.suspend()
             await another(partial(find, federation, "site-2"), frozen)
-            assert time.monotonic() - start < 20
+            assert time.monotonic() - start < limit(20)
             assert not frozen.is_running()
-            going = await user.until(experiment, "assignment_sent", after=reached.sequence)
-            reached = await user.until(experiment, "update_received", after=going.sequence, collaborator="site-2")
-        await user.client.cancel(experiment)
+            await gate.arrived(number, "site-2", former=waiting["site-2"])
+        gate.open_all()
+        ended = await user.ended(experiment)
+        assert ended.status == "FINISHED", ended.reason
         finished = [event.fields for event in await user.events(experiment) if event.kind == "round_finished"]
         assert all(fields["absent"] == {} for fields in finished)

@@ -3,10 +3,12 @@
 import asyncio
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from federations import PLAN, THREE, User, federation_of
+from federations import PLAN, THREE, User, federation_of, gate_of
+from pace import limit
 
 from openfl_like.api.federation import Federation
 from openfl_like.errors import NotFoundError
@@ -16,12 +18,13 @@ from openfl_like.tensors.container import read_tensors
 from openfl_like.wire.channel import backoff
 
 pytestmark = pytest.mark.process
-LONG = "aggregator.settings.rounds_to_train=100000"
+USERS = 8
+ROUNDS = "aggregator.settings.rounds_to_train=9"
 
 
 async def _roster(user: User, settled: Callable[[list[EnvoyRecord]], bool]) -> list[EnvoyRecord]:
     """Asks for the roster until it is as expected: the Director tells its users of no change in it."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(limit(30)):
         async for _ in backoff(cap_s=0.2):
             records = await user.envoys.envoys()
             if settled(records):
@@ -31,30 +34,41 @@ async def _roster(user: User, settled: Callable[[list[EnvoyRecord]], bool]) -> l
 
 @pytest.mark.long
 async def test_many_users_follow_one_running_experiment_from_its_beginning(tmp_path: Path) -> None:
-    async with federation_of(THREE, tmp_path) as (federation, user):
-        experiment = await user.submit(PLAN, LONG)
-        await user.until(experiment, "round_finished", round=3)
+    loop, reading = asyncio.get_running_loop(), asyncio.Semaphore(0)
+    threads = ThreadPoolExecutor(USERS)
+    async with federation_of(THREE, tmp_path) as (federation, user), gate_of() as gate:
+        gate.open(1)
+        experiment = await user.submit(PLAN, ROUNDS, gate.setting)
+        await gate.arrived(2)
 
-        def one_user(_: int) -> list[int]:
+        def one_user() -> list[int]:
             with Federation(federation.director, federation.user_certificates) as client:
                 assert client.experiment(experiment).summary.status == "RUNNING"
                 numbers = []
                 for item in client.watch(experiment):
                     if isinstance(item, EventRecord):
                         numbers.append(item.sequence)
+                    if len(numbers) == 10:
+                        loop.call_soon_threadsafe(reading.release)
                     if len(numbers) == 60:
                         break
                 return numbers
 
-        everybody = await asyncio.gather(*(asyncio.to_thread(one_user, number) for number in range(8)))
-        assert everybody == [list(range(1, 61))] * 8
+        following = asyncio.gather(*(loop.run_in_executor(threads, one_user) for _ in range(USERS)))
+        async with asyncio.timeout(limit(60)):
+            for _ in range(USERS):
+                await reading.acquire()
+        gate.open(8)  # each of them is told the rest while it happens
+        everybody = await following
+        assert everybody == [list(range(1, 61))] * USERS
         await user.client.cancel(experiment)
 
 
 async def test_models_and_metrics_are_there_while_it_runs_and_afterwards(tmp_path: Path) -> None:
-    async with federation_of(THREE, tmp_path) as (_, user):
-        experiment = await user.submit(PLAN, LONG)
-        await user.until(experiment, "round_finished", round=8)
+    async with federation_of(THREE, tmp_path) as (_, user), gate_of() as gate:
+        gate.open(8)
+        experiment = await user.submit(PLAN, ROUNDS, gate.setting)
+        await gate.arrived(9)
         for which in ("best", "last"):
             path = tmp_path / f"{which}.safetensors"
             await user.client.model(experiment, which, path)
@@ -62,7 +76,7 @@ async def test_models_and_metrics_are_there_while_it_runs_and_afterwards(tmp_pat
         with pytest.raises(NotFoundError, match="no model version '999999'"):
             await user.client.model(experiment, "999999", tmp_path / "none")
         record = await user.client.experiment(experiment)
-        assert [version.version.round for version in record.versions][:5] == [0, 1, 2, 3, 4]
+        assert [version.version.round for version in record.versions] == list(range(9))
         assert all("loss" in version.version.metrics for version in record.versions[1:])
         assert json.loads(record.plan)["name"] == "obedient"
         await user.client.cancel(experiment)
@@ -87,18 +101,19 @@ async def test_the_roster_tells_shards_and_the_state_of_machines(tmp_path: Path)
 
 @pytest.mark.long
 async def test_a_director_that_was_killed_goes_on_with_its_queue_and_its_sites_come_back(tmp_path: Path) -> None:
-    async with federation_of(THREE, tmp_path) as (federation, user):
+    async with federation_of(THREE, tmp_path) as (federation, user), gate_of() as gate:
         before = await user.submit()
         assert (await user.ended(before)).status == "FINISHED"
-        running = await user.submit(PLAN, "aggregator.settings.rounds_to_train=40", "admission.min_collaborators=3")
+        gate.open(2)
+        running = await user.submit(PLAN, ROUNDS, "admission.min_collaborators=3", gate.setting)
         queued = await user.submit()
-        await user.until(running, "round_finished", round=5)
-        federation.children["director"].process.kill()
-        await federation.children["director"].wait()
+        await gate.arrived(3)
+        await federation.kill("director")
         await federation.start_director()
+        gate.open_all()
         ended = await user.ended(running)
         assert ended.status == "FINISHED", ended.reason
         assert (await user.ended(queued)).status == "FINISHED"
         rounds = [e.fields["round"] for e in await user.events(running) if e.kind == "round_finished"]
-        assert rounds == list(range(41))
+        assert rounds == list(range(10))
         assert (await user.client.experiment(before)).summary.status == "FINISHED"

@@ -1,8 +1,8 @@
 """The same bytes whoever dies: ``python -m openfl_like.testing.faults.determinism --runs 50``.
 
-One plan is run again and again; in every run one process of a role that the seed names is killed in a round that the
-seed names. Each must end with the SHA-256 of the undisturbed run. Words go to stderr, one JSON line to stdout. Exit
-code 1: one did not; 2: a kill came too late to disturb anything.
+One plan is run again and again; in every run one process of a role that the seed names is killed in a phase of a round
+that the seed names, while a gate holds the sites that it names in that phase. Each must end with the SHA-256 of the
+undisturbed run. Words go to stderr, one JSON line to stdout. Exit code 1: one did not; 2: a kill disturbed nothing.
 """
 
 import argparse
@@ -16,14 +16,13 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import aclosing, closing
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from openfl_like.api.reconnect import watch
 from openfl_like.federation.events import Notice, Status
-from openfl_like.federation.parties import EventRecord
-from openfl_like.pki.files import load_credentials
+from openfl_like.federation.task import Phase
+from openfl_like.plan.load import load_plan
 from openfl_like.store.experiment import ExperimentStore
 from openfl_like.testing.faults.call_history import History
 from openfl_like.testing.faults.chaos import say
@@ -31,31 +30,43 @@ from openfl_like.testing.faults.client import PatientClient
 from openfl_like.testing.faults.faulty_federation import FaultyFederation
 from openfl_like.testing.faults.injector import FaultInjector
 from openfl_like.testing.faults.schedule import ROLES, Fault, FaultKind
-from openfl_like.wire.client import director_peer
-from openfl_like.wire.experiments import ExperimentsClient
+from openfl_like.testing.gate import Gate
 
 ROUNDS = 6
-DELAY_S = 0.2
+MOMENT_S = 0.2
 END_S = 90.0
 
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """Who is killed in a run, and when."""
+    """Who is killed in a run, and when.
+
+    Attributes:
+        role: Who.
+        round: In which round.
+        phase: In which phase of it, when all sites have come so far.
+        ahead: How many sites then do their work, while the others wait until the kill is over.
+        after_s: How long these have for it: the kill falls while they work, deliver, or have delivered.
+        pick: Which one of the role.
+    """
 
     role: str
     round: int
+    phase: Phase
+    ahead: int
     after_s: float
     pick: float
 
 
-def kills(seed: int, runs: int) -> Iterator[Kill]:
+def kills(seed: int, runs: int, sites: int) -> Iterator[Kill]:
     """Gives what a seed means: every role comes equally often, in an order, rounds and moments that are drawn."""
     draw = random.Random(seed)  # noqa: S311 (whoever has the seed must get the same)
     roles: list[str] = []
     for _ in range(runs):
         roles = roles or draw.sample(ROLES, len(ROLES))
-        yield Kill(roles.pop(), draw.randrange(1, ROUNDS), draw.uniform(0.0, DELAY_S), draw.random())
+        phase, ahead = draw.choice((Phase.TRAIN, Phase.EVALUATE)), draw.randrange(sites)
+        moment = draw.uniform(0.0, MOMENT_S), draw.random()
+        yield Kill(roles.pop(), draw.randrange(1, ROUNDS), phase, ahead, *moment)
 
 
 @dataclass(slots=True)
@@ -79,45 +90,39 @@ class Repetition:
         """Runs it undisturbed, and then as often as wanted."""
         settings = (
             f"aggregator.settings.rounds_to_train={ROUNDS}",
-            f"task_runner.settings.delay_s={DELAY_S}",
             f"admission.collaborators=[{', '.join(self.arena.names)}]",
         )
-        parcel = self.client.pack(self.arena.plan, settings)
-        self.reference = await self._ended(await self.client.submit(parcel, f"{self._next():016x}"))
-        for number, kill in enumerate(kills(seed, runs), 1):
-            experiment = await self.client.submit(parcel, f"{self._next():016x}")
-            killed_at = await self._disturb(experiment, kill, number)
-            found = await self._ended(experiment)
+        self.reference = await self._ended(await self._submit(*settings))
+        plan_seed = load_plan(self.arena.plan, settings).seed
+        for number, kill in enumerate(kills(seed, runs, self.arena.sites), 1):
+            async with Gate(plan_seed, self.arena.names) as gate:
+                experiment = await self._submit(*settings, gate.setting)
+                killed_at = await self._disturb(gate, kill, number)
+                gate.open_all()
+                found = await self._ended(experiment)
             landed = killed_at < await asyncio.to_thread(_end_of, self.arena.state / "experiments" / experiment)
             self.landed[kill.role] += landed
             self.identical += landed and found == self.reference
             if found != self.reference:
                 self.others.append(f"run {number}, {kill}: {found}")
-            say(f"[{number}/{runs}] {kill.role} in round {kill.round}{'' if landed else ' (missed)'}: {found[:16]}")
+            when = f"in round {kill.round}, {kill.phase}{'' if landed else ' (missed)'}"
+            say(f"[{number}/{runs}] {kill.role} {when}: {found[:16]}")
 
-    def _next(self) -> int:
+    async def _submit(self, *settings: str) -> str:
         self._count += 1
-        return self._count
+        return await self.client.submit(self.client.pack(self.arena.plan, settings), f"{self._count:016x}")
 
-    async def _disturb(self, experiment: str, kill: Kill, number: int) -> float:
-        """Kills when the round has begun; gives when that was, infinity if nobody was there."""
-        await asyncio.wait_for(self._until(experiment, kill.round), END_S)
+    async def _disturb(self, gate: Gate, kill: Kill, number: int) -> float:
+        """Kills in mid-round; gives when that was, infinity if nobody was there."""
+        gate.open(kill.round - 1)
+        if kill.phase is Phase.EVALUATE:
+            gate.open(kill.round, phase=Phase.TRAIN)
+        await asyncio.wait_for(gate.arrived(kill.round, phase=kill.phase), END_S)
+        if kill.ahead:
+            gate.open(kill.round, *self.arena.names[: kill.ahead], phase=kill.phase)
         saboteur = FaultInjector(self.arena, lambda _: None)
         await saboteur.run(iter([Fault(number, kill.after_s, FaultKind.KILL, kill.role, kill.pick, 0.0)]), 1)
         return time.time() if saboteur.tally.landed.total() else math.inf
-
-    async def _until(self, experiment: str, number: int) -> None:
-        """Waits until a round has begun."""
-        credentials = load_credentials(self.arena.federation.user_certificates)
-        async with (
-            ExperimentsClient(director_peer(self.arena.director, credentials)) as client,
-            aclosing(watch(client.watch, experiment)) as items,
-        ):
-            async for item in items:
-                if not isinstance(item, EventRecord) or item.kind != Notice.ROUND_STARTED:
-                    continue
-                if int(str(item.fields["round"])) >= number:
-                    return
 
     async def _ended(self, experiment: str) -> str:
         """Waits for the end; gives the SHA-256 of the last model, or what became of the experiment instead."""

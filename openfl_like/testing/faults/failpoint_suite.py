@@ -20,6 +20,7 @@ from pathlib import Path
 
 from openfl_like.failpoints import POINTS, Action
 from openfl_like.federation.events import Status
+from openfl_like.plan.load import load_plan
 from openfl_like.tasks import background
 from openfl_like.testing.faults import checkpoint_moves as moving
 from openfl_like.testing.faults import migration
@@ -29,6 +30,7 @@ from openfl_like.testing.faults.client import Parcel, PatientClient
 from openfl_like.testing.faults.evidence import gather
 from openfl_like.testing.faults.faulty_federation import FaultyFederation
 from openfl_like.testing.faults.invariants import Breach, Expected, Reference, check, remains
+from openfl_like.testing.gate import Gate
 
 ROUNDS = 2
 END_S = 45.0
@@ -90,13 +92,15 @@ class Bench:
         arena: The federation.
         client: Its user.
         action: What happens at the points.
+        gate: Is shut; an experiment that is to be cancelled waits there.
     """
 
     arena: FaultyFederation
     client: PatientClient
     action: Action
+    gate: Gate
     _short: Parcel = field(init=False)
-    _long: Parcel = field(init=False)
+    _held: Parcel = field(init=False)
     _references: dict[str, Reference] = field(default_factory=dict)
     _cancelled: set[str] = field(default_factory=set)
     _known: set[Breach] = field(default_factory=set)
@@ -104,16 +108,13 @@ class Bench:
 
     async def prepare(self) -> None:
         """Runs the plan undisturbed."""
-        self._short = self._pack(ROUNDS, 0.05)
-        self._long = self._pack(200, 0.2)
+        rounds = f"aggregator.settings.rounds_to_train={ROUNDS}"
+        self._short = self.client.pack(self.arena.plan, (rounds,))
+        self._held = self.client.pack(self.arena.plan, (rounds, self.gate.setting))
         experiment = await self._submit(self._short)
         await self.client.ended(experiment, END_S)
         evidence = gather(self.arena.state, self.client.history.path)
         self._references = references_of(evidence, {self._short.plan_digest: experiment})
-
-    def _pack(self, rounds: int, delay_s: float) -> Parcel:
-        settings = f"aggregator.settings.rounds_to_train={rounds}", f"task_runner.settings.delay_s={delay_s}"
-        return self.client.pack(self.arena.plan, settings)
 
     async def _submit(self, parcel: Parcel) -> str:
         self._count += 1
@@ -142,7 +143,7 @@ class Bench:
             self._kill(AT_START[point])
         elif point in AT_RETURN:
             self._kill("site-2")
-        experiment = await asyncio.wait_for(self._submit(self._long if point in AT_CANCEL else self._short), END_S)
+        experiment = await asyncio.wait_for(self._submit(self._held if point in AT_CANCEL else self._short), END_S)
         if point in AT_CANCEL:
             self._cancelled.add(experiment)
             await self._until_running(experiment)
@@ -224,18 +225,18 @@ class Suite:
             self._arenas += 1
             place = self.place / f"arena-{self._arenas}"
             arena = FaultyFederation(place, self._arenas, sites=2)
-            async with arena:
-                await self._try_on(arena, History(place / "history.jsonl"))
+            async with arena, Gate(load_plan(arena.plan).seed, arena.names) as gate:
+                await self._try_on(arena, gate, History(place / "history.jsonl"))
             self.own_ends += arena.own_ends
             left = remains(*await arena.remains())
             if left:
                 self._note(Tried(place.name, landed=True, breaches=tuple(left), seconds=0.0))
 
-    async def _try_on(self, arena: FaultyFederation, history: History) -> None:
+    async def _try_on(self, arena: FaultyFederation, gate: Gate, history: History) -> None:
         """Tries points until there is none left, or the federation is stuck."""
         user = arena.federation.user_certificates
         client = PatientClient(lambda: arena.director, user, history, arena.directory / "client")
-        bench = Bench(arena, client, self.action)
+        bench = Bench(arena, client, self.action, gate)
         await bench.prepare()
         while self._waiting:
             result = self._note(await bench.attempt(self._waiting.pop()))

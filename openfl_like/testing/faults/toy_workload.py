@@ -9,6 +9,7 @@ import numpy as np
 
 from openfl_like.data.shard import DataSchema, Dataset
 from openfl_like.frameworks.runner import LabelledData, RunnerContext, Shard, TaskResult
+from openfl_like.testing.gate import pass_gate
 
 SAMPLE_SHAPE = (1,)
 TARGET_SHAPE = ()
@@ -65,7 +66,8 @@ class DriftRunner:
         loader: The site's number.
         context: Not looked at.
         length: Length of the vector.
-        delay_s: Seconds that a training takes, so that a fault can fall into it.
+        delay_s: Seconds that a training takes, so that a fault drawn at random can fall into it.
+        gate: Address of a `testing.gate.Gate`, at which every assignment waits; empty: there is none.
     """
 
     def __init__(
@@ -75,9 +77,11 @@ class DriftRunner:
         *,
         length: int = 10_000,
         delay_s: float = 0.0,
+        gate: str = "",
     ) -> None:
         self._value = loader.value
         self._delay_s = delay_s
+        self._gate = gate
         self._seed = 0
         self._vector = np.zeros(length, np.float32)
 
@@ -86,7 +90,8 @@ class DriftRunner:
         self._vector = np.random.default_rng(seed).standard_normal(len(self._vector), np.float32)
 
     def begin(self, seed: int) -> None:
-        """Takes the seed of an assignment."""
+        """Takes the seed of an assignment, when its gate is open."""
+        pass_gate(self._gate, seed)
         self._seed = seed
 
     def get_tensors(self) -> dict[str, np.ndarray]:

@@ -1,5 +1,6 @@
 """Wall clocks that are wrong, or step while a process runs: for one process of several, without the machine's help."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,8 @@ class WallClocks:
     @property
     def environment(self) -> dict[str, str]:
         """What a process needs for it; its children have the clocks, too."""
-        return {"PYTHONPATH": str(FOLDER), WALL_CLOCK: str(self.control)}
+        path = filter(None, (os.environ.get("PYTHONPATH"), str(FOLDER)))
+        return {"PYTHONPATH": os.pathsep.join(path), WALL_CLOCK: str(self.control)}
 
     def set(self, shifts: Mapping[str, float]) -> None:
         """Sets all clocks.

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from openfl_like.frameworks.runner import RunnerContext, Shard, TaskResult
+from openfl_like.testing.gate import pass_gate
 
 
 class Loader:
@@ -39,10 +40,12 @@ class Runner:
         loader: The site's number and behaviour.
         context: Not looked at.
         length: Length of the vector.
+        gate: Where every assignment waits until a test lets it begin; empty: nowhere.
     """
 
-    def __init__(self, loader: Loader, context: RunnerContext, *, length: int = 100) -> None:
+    def __init__(self, loader: Loader, context: RunnerContext, *, length: int = 100, gate: str = "") -> None:
         self._loader = loader
+        self._gate = gate
         self._vector = np.zeros(length, np.float32)
         self._escaped = False
 
@@ -51,7 +54,8 @@ class Runner:
         self._vector = np.random.default_rng(seed).standard_normal(len(self._vector), np.float32)
 
     def begin(self, seed: int) -> None:
-        """Nothing to reset."""
+        """Begins when the gate is open."""
+        pass_gate(self._gate, seed)
 
     def get_tensors(self) -> dict[str, np.ndarray]:
         """The vector."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from openfl_like.failpoints import POINTS, Action, parse
+from openfl_like.federation.task import Phase
 from openfl_like.testing.faults.call_history import RecordedCall, Told
 from openfl_like.testing.faults.chaos import RunResult, judge, references_of, report
 from openfl_like.testing.faults.determinism import ROUNDS, kills
@@ -135,7 +136,10 @@ def test_a_failed_run_says_how_to_repeat_it_and_keeps_what_it_left(
 
 
 def test_every_role_is_killed_equally_often_while_rounds_are_made() -> None:
-    drawn = list(kills(5, 50))
-    assert drawn == list(kills(5, 50)) != list(kills(6, 50))
+    drawn = list(kills(5, 50, 3))
+    assert drawn == list(kills(5, 50, 3)) != list(kills(6, 50, 3))
     assert Counter(kill.role for kill in drawn) == dict.fromkeys(ROLES, 10)
     assert {kill.round for kill in drawn} == set(range(1, ROUNDS))
+    assert {(kill.phase, kill.ahead) for kill in drawn} == {
+        (phase, ahead) for phase in (Phase.TRAIN, Phase.EVALUATE) for ahead in range(3)
+    }
