@@ -53,14 +53,15 @@ class Apart:
         self._process = context.Process(target=_serve, args=(theirs, prepare, arguments))  # type: ignore[attr-defined]
         self._name = prepare.__name__
         self._before = Memory()
-        self._peak = Memory()
 
     def __enter__(self) -> Self:
         self._process.start()
         if self._theirs is not None:
             self._theirs.close()
         self._receive()
-        self._before = self._peak = memory_of(self._process.pid)
+        self._before = memory_of(self._process.pid)  # with its imports, but before anything was prepared
+        self._pipe.send("prepare")
+        self._receive()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -70,21 +71,22 @@ class Apart:
         self._process.join()
 
     def once(self) -> Spent:
-        """Have it done once; meanwhile its memory is looked at."""
+        """Have it done once; nobody looks at it meanwhile."""
         self._pipe.send("go")
-        while not self._pipe.poll(PERIOD_S):
-            self._peak = self._peak.most(memory_of(self._process.pid))
         return Spent(*self._receive())
 
     def seconds(self) -> float:
-        """Have it done once and return the seconds; nobody looks at it meanwhile."""
-        self._pipe.send("go")
-        return float(self._receive()[0])
+        """Have it done once and return the seconds."""
+        return self.once().seconds
 
-    @property
     def grown(self) -> Memory:
-        """By how much its memory grew at most since it was ready."""
-        return self._peak.above(self._before)
+        """Have it done once more and return by how much its memory grew at most since it was born."""
+        peak = memory_of(self._process.pid)
+        self._pipe.send("go")
+        while not self._pipe.poll(PERIOD_S):
+            peak = peak.most(memory_of(self._process.pid))
+        self._receive()
+        return peak.above(self._before)
 
     def _receive(self) -> Any:  # noqa: ANN401 - whatever the other end sends
         try:
@@ -96,6 +98,8 @@ class Apart:
 def _serve(
     pipe: "Connection[Any, Any]", prepare: Callable[..., AbstractContextManager[Work]], arguments: tuple[object, ...]
 ) -> None:
+    pipe.send("born")
+    pipe.recv()
     with prepare(*arguments) as work:
         pipe.send("ready")
         while pipe.recv():

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 
-from processes import Use
+from processes import Memory, Use
 
 SYNCS = 21
 BLOCK = bytes(4096)
@@ -63,6 +63,14 @@ def beside(values: Sequence[float], floors: Sequence[float], prefix: str = "") -
         f"{prefix}ratio": round(statistics.median(ratios), 3),
         f"{prefix}ratio_spread": [round(min(ratios), 3), round(max(ratios), 3)],
     }
+
+
+def use_of(cpu_s: float, memory: Memory) -> Use:
+    """Return what one process used, or by how much its memory grew; it stands for all of its side."""
+    anonymous, resident, proportional = (
+        {"process": round(value, 1)} for value in (memory.anonymous, memory.resident, memory.proportional)
+    )
+    return Use(round(cpu_s, 4), anonymous, resident, proportional)
 
 
 def fsync_ms() -> float:
