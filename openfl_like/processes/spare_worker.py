@@ -46,7 +46,9 @@ class WarmUp:
         """Read what `text` wrote; anything else is no reason to fail: then nothing of a framework is imported."""
         try:
             value = json.loads(text)
-            return cls.of([str(name) for name in value["frameworks"]], min(max(1, int(value["threads"])), os.cpu_count() or 1))
+            return cls.of(
+                [str(name) for name in value["frameworks"]], min(max(1, int(value["threads"])), os.cpu_count() or 1)
+            )
         except (ValueError, TypeError, KeyError):
             return cls()
 
