@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from multiprocessing.context import BaseContext
+from multiprocessing.context import ForkServerContext, SpawnContext
 from typing import Any, Self
 
 from processes import Memory, memory_of
@@ -45,12 +45,11 @@ class Apart:
         self,
         prepare: Callable[..., AbstractContextManager[Work]],
         *arguments: object,
-        context: BaseContext = SPAWN,
+        context: SpawnContext | ForkServerContext = SPAWN,
     ) -> None:
         self._pipe, theirs = context.Pipe()
         self._theirs: Connection[Any, Any] | None = theirs
-        # typeshed's BaseContext does not know that every context has a Process
-        self._process = context.Process(target=_serve, args=(theirs, prepare, arguments))  # type: ignore[attr-defined]
+        self._process = context.Process(target=_serve, args=(theirs, prepare, arguments))
         self._name = prepare.__name__
         self._before = Memory()
 
@@ -59,7 +58,7 @@ class Apart:
         if self._theirs is not None:
             self._theirs.close()
         self._receive()
-        self._before = memory_of(self._process.pid)  # with its imports, but before anything was prepared
+        self._before = memory_of(self._process.pid or 0)  # with its imports, but before anything was prepared
         self._pipe.send("prepare")
         self._receive()
         return self
@@ -81,10 +80,10 @@ class Apart:
 
     def grown(self) -> Memory:
         """Have it done once more and return by how much its memory grew at most since it was born."""
-        peak = memory_of(self._process.pid)
+        peak = memory_of(self._process.pid or 0)
         self._pipe.send("go")
         while not self._pipe.poll(PERIOD_S):
-            peak = peak.most(memory_of(self._process.pid))
+            peak = peak.most(memory_of(self._process.pid or 0))
         self._receive()
         return peak.above(self._before)
 
