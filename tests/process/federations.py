@@ -122,6 +122,12 @@ def workers(federation: LocalFederation, site: str) -> list[psutil.Process]:
     return [process for process in found if role_of(process) == "worker"]
 
 
+def spare_workers(federation: LocalFederation, site: str) -> list[psutil.Process]:
+    """The worker processes of a site that wait for an experiment."""
+    found = _descendants(federation, site, "openfl_like.processes.worker")
+    return [process for process in found if not role_of(process) and "--spare" in process.cmdline()]
+
+
 def collaborators(federation: LocalFederation, site: str) -> list[psutil.Process]:
     """The collaborator processes of a site."""
     return _descendants(federation, site, "collaborator")
