@@ -73,7 +73,7 @@ bench: $(TOOLS) ## Measure everything (half an hour) and write docs/benchmarks a
 	$(BIN)/python benchmarks/suite.py --out docs/benchmarks/results.jsonl
 	$(BIN)/python benchmarks/report.py
 
-bench-quick: $(TOOLS) ## Try every benchmark with small sizes; figures and plots go to a temporary folder
+bench-quick: $(TOOLS) ## Try every benchmark with small sizes (4 minutes); figures and plots go to a temporary folder
 	@place=$$(mktemp -d); \
 	$(BIN)/python benchmarks/suite.py --quick --out $$place/results.jsonl && \
 	$(BIN)/python benchmarks/report.py --directory $$place && echo "see $$place"

@@ -1,25 +1,23 @@
 """W6: what combining updates costs: gigabytes of updates a second, for each rule, beside plain NumPy on the same bytes.
 
-The updates are in the page cache. Two floors of the same run, on one thread: `read` adds up each memory map block by
-block, `copy` copies it into a buffer. Neither weighs, casts, compares, writes or digests anything.
+The updates are in the page cache. Two floors, in turn with each run, on one thread: `read` adds up each memory map
+block by block, `copy` copies it into a buffer. Neither weighs, casts, compares, writes or digests anything.
 
 Example: python benchmarks/aggregation.py --megabytes 1000 --updates 8
 """
 
 import argparse
-import multiprocessing
-import os
 import shutil
 import tempfile
-import time
-from collections.abc import Callable
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 import numpy as np
-from figures import emit, figure, say
-from processes import memory_kb
+from apart import Apart, Spent, Work
+from figures import beside, emit, figure, say, use_of
 
 from openfl_like.aggregation.engine import UpdateFile, aggregate_files
 from openfl_like.aggregation.rules import AggregationRule, Median, TrimmedMean, WeightedAverage
@@ -36,8 +34,6 @@ RULES: dict[str, AggregationRule] = {
 }
 TENSORS = 10
 BLOCK = 1 << 18
-PERIOD_S = 0.01
-_SPAWN = multiprocessing.get_context("spawn")
 
 
 def make_updates(place: Path, updates: int, megabytes: int) -> list[Path]:
@@ -91,68 +87,54 @@ def check(paths: list[Path]) -> None:
         assert not complaint, complaint  # noqa: S101 - what is measured must have worked
 
 
-def _child(pipe: Connection, work: Callable[..., None], runs: int, arguments: tuple[object, ...]) -> None:
-    pipe.send(memory_kb(os.getpid()))
-    found = []
+def _work(name: str, *arguments: object) -> AbstractContextManager[Work]:
+    """Prepares one of the functions above for a process of its own, which has done it once before it counts."""
+    works: Mapping[str, Callable[..., None]] = {"read": read, "copy": copy, "combine": combine, "check": check}
+    work = partial(works[name], *arguments)
+    work()
+    return nullcontext(work)
+
+
+def measure(case: str, place: Apart, floors: Mapping[str, Apart], total: int, runs: int) -> dict[str, object]:
+    """Does the floors and the work in turn, so many times, and gives the figure."""
+    spent: list[Spent] = []
+    bare: dict[str, list[float]] = {name: [] for name in floors}
     for _ in range(runs):
-        start, cpu = time.perf_counter(), time.process_time()
-        work(*arguments)
-        found.append((time.perf_counter() - start, time.process_time() - cpu))
-    pipe.send(found)
-
-
-def measure(work: Callable[..., None], runs: int, *arguments: object) -> tuple[list[float], float, float, float]:
-    """Runs something in a process of its own, which has read everything before.
-
-    Returns:
-        Seconds of each run, median CPU seconds, and by how many MB anonymous and file-backed memory grew.
-    """
-    ours, theirs = _SPAWN.Pipe()
-    process = _SPAWN.Process(target=_child, args=(theirs, work, runs, arguments))
-    process.start()
-    theirs.close()
-    before = ours.recv()
-    samples = [before]
-    while not ours.poll(PERIOD_S):
-        samples.append(memory_kb(process.pid or 0))
-    found = ours.recv()
-    process.join()
-    peaks = (max(sample) for sample in zip(*samples, strict=True))
-    anonymous, file = (round((high - low) / 1024, 1) for high, low in zip(peaks, before, strict=True))
-    return [seconds for seconds, _ in found], median(cpu for _, cpu in found), anonymous, file
+        for name, floor in floors.items():
+            bare[name].append(total / floor.seconds() / 1e9)
+        spent.append(place.once())
+    speeds = [total / each.seconds / 1e9 for each in spent]
+    return figure(
+        "w6_aggregation",
+        case,
+        "GB/s",
+        speeds,
+        use_of(median(each.cpu_s for each in spent), place.grown()),
+        **beside(speeds, bare["read"]),
+        **beside(speeds, bare["copy"], "copy_"),
+    )
 
 
 def run(place: Path, options: argparse.Namespace) -> None:
-    """Measures the floors and everything else, and prints."""
+    """Measures everything, in turn with the floors, and prints."""
     megabytes = 32 if options.quick else options.megabytes
     total = megabytes * 1_000_000 * options.updates
     say(f"writing {options.updates} updates of {megabytes} MB to {place}")
     paths = make_updates(place, options.updates, megabytes)
-    floors = {work.__name__: median(measure(work, options.runs + 1, paths)[0][1:]) for work in (read, copy)}
-    say(", ".join(f"{name} {total / seconds / 1e9:.2f} GB/s" for name, seconds in floors.items()))
-    cases = {rule: (combine, rule, options.sync) for rule in options.rules} | {"finite": (check,)}
-    for case, (work, *arguments) in cases.items():
-        seconds, cpu_s, anonymous, file = measure(work, options.runs, paths, *arguments)
-        speeds = [total / each / 1e9 for each in seconds]
-        ratios = {name: round(floor / median(seconds), 2) for name, floor in floors.items()}
-        result = figure(
-            "w6_aggregation",
-            f"{case}, {options.updates} x {megabytes}MB",
-            "GB/s",
-            speeds,
-            floor=round(total / floors["read"] / 1e9, 2),
-            ratio=ratios["read"],
-            copy_floor=round(total / floors["copy"] / 1e9, 2),
-            copy_ratio=ratios["copy"],
-            cpu_s=round(cpu_s, 2),
-            rss_mb=anonymous,
-            file_mb=file,
-        )
-        emit(result)
-        say(
-            f"{result['case']}: {median(speeds):.2f} GB/s, {100 * ratios['read']:.0f} % of read, "
-            f"{100 * ratios['copy']:.0f} % of copy; {cpu_s:.1f} CPU s; {anonymous} MB anonymous, {file} MB of files"
-        )
+    cases: dict[str, tuple[object, ...]] = {
+        **{rule: ("combine", paths, rule, options.sync) for rule in options.rules},
+        "finite": ("check", paths),
+    }
+    with Apart(_work, "read", paths) as reader, Apart(_work, "copy", paths) as copier:
+        for case, arguments in cases.items():
+            with Apart(_work, *arguments) as worker:
+                name = f"{case}, {options.updates} x {megabytes}MB"
+                result = measure(name, worker, {"read": reader, "copy": copier}, total, options.runs)
+            emit(result)
+            say(
+                f"{name}: {result['value']:.2f} GB/s; {result['ratio']} of reading, {result['copy_ratio']} of copying; "
+                f"{result['cpu_s']} CPU s; {result['anonymous_mb']} MB anonymous"
+            )
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """W7: what compressing updates costs and saves: bytes, seconds, memory of each pipeline, and what is learned with it.
 
 An update is ten float32 tensors; the trained model differs from the global one by normal noise of 1 % of the weights'
-standard deviation. Everything is in the page cache, in one thread. The floors are those of the same run: writing the
+standard deviation. Everything is in the page cache, in one thread. The floors, in turn with each run: writing the
 trained model as a plain file without waiting for the disk, copying one block by block into float64. Error feedback is
 carried along, and differences are sent, as the plan's defaults say. The model that learns is the workspace template
 torch_digits, three sites with very different digits, simulated with its own seed.
@@ -14,19 +14,18 @@ import asyncio
 import itertools
 import logging
 import multiprocessing
-import os
 import shutil
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 
 import numpy as np
-from figures import emit, figure, say
-from processes import memory_kb
+from apart import Apart, Spent, Work
+from figures import beside, emit, figure, say, use_of
+from processes import Memory
 
 from openfl_like.aggregation.engine import BLOCK_ELEMENTS
 from openfl_like.data.shard import build_shard
@@ -45,7 +44,6 @@ TENSORS = 10
 BLOCK = 1 << 18
 WORKS = {"write": "encode", "read": "decode"}
 NOISE = 0.01
-PERIOD_S = 0.005
 ZSTD = Component(template="zstd")
 LOSSY = {
     "none": Component(template="none"),
@@ -65,19 +63,6 @@ PIPELINES = {
     for name, lossy in LOSSY.items()
 }
 _PROCESSES = multiprocessing.get_context("forkserver")  # imports are done once
-
-
-@dataclass(slots=True)
-class Spent:
-    """What one kind of work took, run by run.
-
-    Attributes:
-        seconds: Of the wall clock.
-        cpu: Of this process.
-    """
-
-    seconds: list[float]
-    cpu: list[float]
 
 
 def plan_with(pipeline: CompressionPipeline, rounds: int) -> Plan:
@@ -112,17 +97,6 @@ def read(update: ModelReader) -> None:
             np.copyto(buffer[: block.size], block)
 
 
-def timed(runs: int, work: Callable[[], object]) -> Spent:
-    """Does something once for the caches, and then so many times."""
-    spent = Spent([], [])
-    for _ in range(runs + 1):
-        start, cpu = time.perf_counter(), time.process_time()
-        work()
-        spent.seconds.append(time.perf_counter() - start)
-        spent.cpu.append(time.process_time() - cpu)
-    return Spent(spent.seconds[1:], spent.cpu[1:])
-
-
 def writer(place: Path, encoding: Encoding | None) -> Callable[[], object]:
     """Writes an update; without an encoding a plain file."""
     trained, out = TensorFile(place / "trained"), place / "update"
@@ -149,30 +123,38 @@ def reader(place: Path, encoding: Encoding | None) -> Callable[[], object]:
     return decode
 
 
-def _child(pipe: Connection, place: Path, runs: int, name: str, work: str) -> None:
+def _work(place: Path, name: str, work: str) -> AbstractContextManager[Work]:
+    """Prepares a pipeline's ``write`` or ``read`` for a process of its own, which has done it once before it counts."""
     encoding = build_encoding(plan_with(PIPELINES[name], 1))
-    pipe.send(memory_kb(os.getpid()))
-    pipe.send(timed(runs, {"write": writer, "read": reader}[work](place, encoding)))
-    pipe.recv()  # as long as somebody looks at its memory, this process has to be there
+    ready = {"write": writer, "read": reader}[work](place, encoding)
+    ready()
+    return nullcontext(ready)
 
 
-def measure(place: Path, runs: int, name: str, work: str) -> tuple[Spent, float]:
-    """Measures a pipeline's ``write`` or ``read`` in a process of its own.
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What a pipeline took, and what the same took uncompressed, in turn.
 
-    Returns:
-        What was spent, and by how many MB anonymous memory grew at most.
+    Attributes:
+        spent: Run by run.
+        floor: The same.
+        grown: By how much the memory of the pipeline's process grew at most.
     """
-    ours, theirs = _PROCESSES.Pipe()
-    process = _PROCESSES.Process(target=_child, args=(theirs, place, runs, name, work))
-    process.start()
-    theirs.close()
-    before, peak = ours.recv()[0], 0.0
-    while not ours.poll(PERIOD_S):
-        peak = max(peak, (memory_kb(process.pid or 0)[0] - before) / 1000)
-    spent: Spent = ours.recv()
-    ours.send("")
-    process.join()
-    return spent, round(peak, 1)
+
+    spent: Sequence[Spent]
+    floor: Sequence[Spent]
+    grown: Memory
+
+
+def compare(place: Path, runs: int, name: str, work: str) -> Compared:
+    """Does a pipeline's ``write`` or ``read`` and the floor in turn, in a process each."""
+    floor_place = place / "floor"
+    with (
+        Apart(_work, floor_place, "none", work, context=_PROCESSES) as bare,
+        Apart(_work, place, name, work, context=_PROCESSES) as ours,
+    ):
+        turns = [(bare.once(), ours.once()) for _ in range(runs)]
+        return Compared([spent for _, spent in turns], [floor for floor, _ in turns], ours.grown())
 
 
 def learn(name: str, rounds: int) -> float:
@@ -191,21 +173,16 @@ def learn(name: str, rounds: int) -> float:
     return versions[-1].version.metrics["accuracy"]
 
 
-def report(name: str, found: dict[str, tuple[Spent, float]], floor: dict[str, float], megabytes: int) -> list[float]:
+def report(name: str, found: Mapping[str, Compared], megabytes: int) -> list[float]:
     """Prints the figures of a pipeline; gives seconds and MB for the table."""
     row = []
+    scale = 100 / megabytes
     for work, verb in WORKS.items():
-        spent, peak = found[work]
-        scale = 100 / megabytes
-        seconds = [second * scale for second in spent.seconds]
-        extra = {
-            "floor": round(floor[work] * scale, 4),
-            "ratio": round(median(spent.seconds) / floor[work], 2),
-            "cpu_s": round(median(spent.cpu) * scale, 4),
-            "anonymous_mb": peak,
-        }
-        emit(figure(BENCH, f"{verb} {name}", "s/100MB", seconds, **extra))
-        row += [median(seconds), peak]
+        compared = found[work]
+        seconds, floor = ([spent.seconds * scale for spent in each] for each in (compared.spent, compared.floor))
+        use = use_of(median(spent.cpu_s for spent in compared.spent) * scale, compared.grown)
+        emit(figure(BENCH, f"{verb} {name}", "s/100MB", seconds, use, **beside(seconds, floor)))
+        row += [median(seconds), compared.grown.anonymous]
     return row
 
 
@@ -232,20 +209,20 @@ def main() -> None:
     place = Path(tempfile.mkdtemp(prefix="fx-bench-"))
     say(f"{'pipeline':22} {'bytes':>7} {'encode s/100MB':>15} {'MB':>6} {'decode':>7} {'MB':>6} {'accuracy':>9}")
     try:
-        make_models(place, options.megabytes)
-        floors = {work: median(measure(place, options.runs, "none", work)[0].seconds) for work in WORKS}
+        for folder in (place, place / "floor"):
+            folder.mkdir(exist_ok=True)
+            make_models(folder, options.megabytes)
         for name in names:
-            found = {work: measure(place, options.runs, name, work) for work in WORKS}
-            row = report(name, found, floors, options.megabytes)
+            found = {work: compare(place, options.runs, name, work) for work in WORKS}
+            row = report(name, found, options.megabytes)
             size = (place / "update").stat().st_size / (place / "trained").stat().st_size
-            emit(figure(BENCH, f"size {name}", "of the model", [size], synthetic=f"normal, {NOISE:.0%}"))
+            emit(figure(BENCH, f"size {name}", "of the model", [size], None, synthetic=f"normal, {NOISE:.0%}"))
             learned = "as before"
             if not (options.quick and "zstd" in name):
                 accuracy = learner.apply(learn, (name, options.rounds))
-                emit(figure(BENCH, f"accuracy {name}", "", [accuracy], rounds=options.rounds))
+                emit(figure(BENCH, f"accuracy {name}", "", [accuracy], None, rounds=options.rounds))
                 learned = f"{accuracy:.4f}"
             say(f"{name:22} {size:7.1%} {row[0]:15.3f} {row[1]:6.1f} {row[2]:7.3f} {row[3]:6.1f} {learned:>9}")
-        say(f"floors: write {floors['write']:.3f} s, read {floors['read']:.3f} s for {options.megabytes} MB")
     finally:
         learner.terminate()
         shutil.rmtree(place)

@@ -1,7 +1,7 @@
 """W5: what envoys cost a Director while nothing happens: its memory for each, and its CPU time for all of them.
 
 The Director is a real `fx director` process. An envoy is a light stub: a connection with a certificate of its own and a
-session with the heartbeats of the default period, many of them in one process. The floor, in the same run: streams of
+session with the heartbeats of the default period, many of them in one process. The floor, looked at in turn: streams of
 a bare server of the same library, held open over the same mTLS with the same keepalive, that carry as many bytes as
 often and do nothing with them.
 
@@ -11,22 +11,22 @@ Example: python benchmarks/idle_envoys.py --envoys 2000
 import argparse
 import asyncio
 import contextlib
-import multiprocessing
+import multiprocessing.process
 import random
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import grpc
-import psutil
-from figures import emit, figure, say
-from processes import memory_kb
+from figures import beside, emit, figure, say, use_of
+from processes import Memory, cpu_s, memory_of
 
 from openfl_like.federation.parties import DeviceStatistics, ShardFacts
 from openfl_like.federation.ports import Heartbeat, Hello, Welcome
@@ -46,6 +46,7 @@ HEARTBEAT_S = float(DirectorFile.model_fields["heartbeat_s"].default)
 CONNECT_TIMEOUT_S = 240.0
 PATIENCE_S = 60.0
 SETTLE_S = 10.0  # until then some still send as often as when there were few
+QUARTERS = 4
 AT_ONCE = 25  # connections that a process of stubs opens at once: more, and it is too busy to answer pings
 MEGABYTE = 1 << 20
 BEAT = Heartbeat(
@@ -203,19 +204,23 @@ class Load:
     window_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Found:
     """What a server held.
 
     Attributes:
-        kb: Anonymous memory for each stub.
-        core: Share of one core over the quiet window, for each quarter of it.
         connect_s: Seconds until all stubs were connected.
+        connect_cpu_s: CPU seconds of the server until then.
+        core: Share of one core over the quiet window, for each quarter of it.
+        grown: Memory of the server with all stubs, less that without any.
+        memory: Memory with all stubs.
     """
 
-    kb: float
-    core: Sequence[float]
-    connect_s: float
+    connect_s: float = 0.0
+    connect_cpu_s: float = 0.0
+    core: list[float] = field(default_factory=list)
+    grown: Memory = Memory()  # noqa: RUF009 - it is frozen
+    memory: Memory = Memory()  # noqa: RUF009 - it is frozen
 
 
 def _wait(pipes: Sequence[Connection], word: str, timeout_s: float) -> None:
@@ -229,45 +234,61 @@ def _wait(pipes: Sequence[Connection], word: str, timeout_s: float) -> None:
             raise SystemExit(f"a process of stubs ended before it was {word}") from None
 
 
-def watch(kind: str, address: str, certs: Path, server: psutil.Process, load: Load) -> Found:
-    """Connects the stubs to a server and looks at its process."""
-    before = memory_kb(server.pid)[0]
-    pairs = [SPAWN.Pipe() for _ in range(load.processes)]
-    ours = [pair[0] for pair in pairs]
-    helpers = []
-    for number, (_, theirs) in enumerate(pairs):
-        numbers = range(number, load.envoys, load.processes)
-        helpers.append(SPAWN.Process(target=stubs, args=(kind, address, certs, numbers, theirs)))
-        helpers[-1].start()
-        theirs.close()
-    try:
-        _wait(ours, "ready", CONNECT_TIMEOUT_S)
+class Watched:
+    """A server and its stubs.
+
+    Args:
+        server: Process number of the server.
+        load: The stubs.
+    """
+
+    def __init__(self, server: int, load: Load) -> None:
+        self._server = server
+        self._load = load
+        self._before = Memory()
+        self._pipes: list[Connection[Any, Any]] = []
+        self._processes: list[multiprocessing.process.BaseProcess] = []
+        self.found = Found()
+
+    def connect(self, kind: str, address: str, certs: Path) -> None:
+        """Starts the stubs and connects them."""
+        load, self._before, cpu = self._load, memory_of(self._server), cpu_s((self._server,))
+        pairs = [SPAWN.Pipe() for _ in range(load.processes)]
+        self._pipes = [pair[0] for pair in pairs]
+        for number, (_, theirs) in enumerate(pairs):
+            numbers = range(number, load.envoys, load.processes)
+            self._processes.append(SPAWN.Process(target=stubs, args=(kind, address, certs, numbers, theirs)))
+            self._processes[-1].start()
+            theirs.close()
+        _wait(self._pipes, "ready", CONNECT_TIMEOUT_S)
         start = time.monotonic()
-        for pipe in ours:
+        for pipe in self._pipes:
             pipe.send("go")
-        _wait(ours, "connected", CONNECT_TIMEOUT_S)
-        connect_s = time.monotonic() - start
-        time.sleep(SETTLE_S)
-        shares = [_core(server, load.window_s / 4) for _ in range(4)]
-        kilobytes = (memory_kb(server.pid)[0] - before) / load.envoys
-        for pipe in ours:
-            pipe.send("end")
-        for helper in helpers:
-            helper.join(PATIENCE_S)
-    finally:
-        for helper in helpers:
-            helper.kill()
-    return Found(round(kilobytes, 1), shares, round(connect_s, 2))
+        _wait(self._pipes, "connected", CONNECT_TIMEOUT_S)
+        self.found.connect_s = time.monotonic() - start
+        self.found.connect_cpu_s = cpu_s((self._server,)) - cpu
+
+    def look(self) -> None:
+        """Looks at the server for a quarter of the quiet window."""
+        before, start = cpu_s((self._server,)), time.monotonic()
+        time.sleep(self._load.window_s / QUARTERS)
+        self.found.core.append((cpu_s((self._server,)) - before) / (time.monotonic() - start))
+        self.found.memory = memory_of(self._server)
+        self.found.grown = self.found.memory.above(self._before)
+
+    def end(self) -> None:
+        """Ends the stubs."""
+        for process in self._processes:
+            process.kill()
+            process.join(PATIENCE_S)
 
 
-def _core(process: psutil.Process, seconds: float) -> float:
-    def used() -> float:
-        times = process.cpu_times()
-        return float(times.user + times.system)
-
-    before, start = used(), time.monotonic()
-    time.sleep(seconds)
-    return (used() - before) / (time.monotonic() - start)
+def watch(watched: Sequence[Watched]) -> None:
+    """Looks at the servers in turn, after a while in which the stubs take to their period."""
+    time.sleep(SETTLE_S)
+    for _ in range(QUARTERS):
+        for one in watched:
+            one.look()
 
 
 def settled_period_s(envoys: int) -> float:
@@ -285,34 +306,39 @@ async def measure(load: Load) -> tuple[Found, Found]:
         federation = LocalFederation(place / "federation", {}, (1,), (), heartbeat_s=HEARTBEAT_S)
         await stack.enter_async_context(federation)
         certs = federation.directory / "certs"
-        director = psutil.Process(federation.children["director"].process.pid)
-        ours = await asyncio.to_thread(watch, "envoy", federation.director, certs, director, load)
         period_s = settled_period_s(load.envoys)
         pipe, theirs = SPAWN.Pipe()
         server = SPAWN.Process(target=bare_server, args=(certs / "director" / "director", period_s, theirs))
         server.start()
         stack.callback(server.kill)
-        address = await asyncio.to_thread(pipe.recv)
-        floor = await asyncio.to_thread(watch, "bare", address, certs, psutil.Process(server.pid), load)
-    return ours, floor
+        address = str(await asyncio.to_thread(pipe.recv))
+        ours = Watched(federation.children["director"].process.pid, load)
+        bare = Watched(server.pid or 0, load)
+        for watched, kind, where in ((ours, "envoy", federation.director), (bare, "bare", address)):
+            stack.callback(watched.end)
+            await asyncio.to_thread(watched.connect, kind, where, certs)
+        await asyncio.to_thread(watch, (ours, bare))
+    return ours.found, bare.found
 
 
-def figures(envoys: int, ours: Found, floor: Found) -> list[dict[str, object]]:
+def figures(load: Load, ours: Found, bare: Found) -> list[dict[str, object]]:
     """Gives the three figures: memory, CPU time, and how long it took until all were there."""
-    case, core, bare = f"{envoys} envoys", median(ours.core), median(floor.core)
-    period = {"heartbeat_s": settled_period_s(envoys)}
+    case = f"{load.envoys} envoys"
+    kilobytes, floor = (1000 * found.grown.anonymous / load.envoys for found in (ours, bare))
+    window_s = load.window_s / QUARTERS
+    idle = use_of(median(ours.core) * window_s, ours.memory)
     return [
         figure(
-            "w5_idle_memory", case, "kB/envoy", [ours.kb], floor=floor.kb, ratio=round(ours.kb / floor.kb, 2),
+            "w5_idle_memory", case, "kB/envoy", [round(kilobytes, 1)], idle, **beside([kilobytes], [floor]),
             limit=LIMIT_KB,
         ),
         figure(
-            "w5_idle_cpu", case, "share of a core", ours.core, floor=round(bare, 4), ratio=round(core / bare, 2),
-            limit=LIMIT_CORE, **period,
+            "w5_idle_cpu", case, "share of a core", ours.core, idle, **beside(ours.core, bare.core),
+            limit=LIMIT_CORE, heartbeat_s=settled_period_s(load.envoys), window_s=window_s,
         ),
         figure(
-            "w5_connect", case, "s", [ours.connect_s], floor=floor.connect_s,
-            ratio=round(ours.connect_s / floor.connect_s, 2),
+            "w5_connect", case, "s", [ours.connect_s], use_of(ours.connect_cpu_s, ours.memory),
+            **beside([ours.connect_s], [bare.connect_s]),
         ),
     ]  # fmt: skip
 
@@ -329,7 +355,7 @@ def main() -> None:
     if arguments.quick:
         load = Load(200, 2, 10.0)
     ours, floor = asyncio.run(measure(load))
-    for one in figures(load.envoys, ours, floor):
+    for one in figures(load, ours, floor):
         emit(one)
         say(f"{one['bench']}, {one['case']}: {one['value']} {one['unit']}; bare streams {one['floor']}")
 

@@ -8,7 +8,6 @@ measure the processors.
 import asyncio
 import json
 import multiprocessing
-import os
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -17,8 +16,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
-from no_training import Measured, Rounds, make_workspace
-from processes import Watcher
+from gate import ARRIVED
+from no_training import Job, Measured, Measuring, make_workspace
 
 from openfl_like.errors import UnreachableError
 from openfl_like.federation.ports import Dismissal, Ready
@@ -30,8 +29,8 @@ from openfl_like.pki.roles import Identity, Role
 from openfl_like.plan.digest import plan_digest
 from openfl_like.plan.load import load_plan
 from openfl_like.processes.child import fx_command
-from openfl_like.tensors.container import TensorFile, recyclable_path, write_tensors
-from openfl_like.tensors.manifest import Manifest, keep_manifest, manifest_of
+from openfl_like.tensors.container import TensorFile, write_tensors
+from openfl_like.tensors.manifest import Manifest, keep_manifest, manifest_of, recyclable_path
 from openfl_like.testing.certificates import ThrowAwayFederation
 from openfl_like.wire.aggregator import AggregatorClient, CollaboratorSession
 from openfl_like.wire.channel import backoff
@@ -47,15 +46,17 @@ class Stub:
 
     Args:
         name: Its name.
-        directory: Where its files go.
+        place: Folder of all, with the gate's socket.
         shape: Of the initial model, should it be asked for one.
     """
 
-    def __init__(self, name: str, directory: Path, shape: Shape) -> None:
+    def __init__(self, name: str, place: Path, shape: Shape) -> None:
         self._name = name
-        self._directory = directory / name
-        self._directory.mkdir()
+        self._place = place
+        self._directory = place / "stubs" / name
+        self._directory.mkdir(parents=True)
         self._shape = shape
+        self._gate: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def attend(self, address: str, credentials: Credentials, plan: str) -> None:
         """Takes part until it is dismissed."""
@@ -87,12 +88,20 @@ class Stub:
             values = np.random.default_rng(assignment.seed).standard_normal(elements, np.float32)
             manifest = write_tensors(path, {f"w{number:04d}": values for number in range(count)}, sync=False)
         else:
+            await self._wait_at_gate()
             if path.exists():
                 path.replace(recyclable_path(path))
             await session.model(assignment.model, path, recyclable_path(path))
             manifest = _change(path, assignment.seed)
         keep_manifest(path, manifest)
         await session.deliver(Update(assignment.round, assignment.phase, self._name, manifest.digest, 1), path)
+
+    async def _wait_at_gate(self) -> None:
+        if self._gate is None:
+            self._gate = await asyncio.open_unix_connection(self._place / "gate")
+        reader, writer = self._gate
+        writer.write(ARRIVED)
+        await reader.readexactly(1)
 
 
 def _change(path: Path, seed: int) -> Manifest:
@@ -121,33 +130,30 @@ async def _attend(place: Path, address: str, names: Sequence[str], shape: Shape,
     everybody = await asyncio.to_thread(_issue, place / "certs", names)
     async with asyncio.TaskGroup() as group:
         for name, credentials in zip(names, everybody, strict=True):
-            group.create_task(Stub(name, place / "stubs", shape).attend(address, credentials, plan))
+            group.create_task(Stub(name, place, shape).attend(address, credentials, plan))
 
 
 def _stubs(place: Path, address: str, names: Sequence[str], shape: Shape, plan: str) -> None:
     asyncio.run(_attend(place, address, names, shape, plan))
 
 
-def run_stubs(collaborators: int, rounds: int, shape: Shape, overrides: Sequence[str] = ()) -> Measured:
-    """Runs one experiment of so many measured rounds with stubs.
+def run_stubs(collaborators: int, shape: Shape, job: Job) -> Measured:
+    """Runs one experiment with stubs.
 
     Args:
         collaborators: How many.
-        rounds: Rounds to measure.
         shape: Of the model.
-        overrides: Further settings of the plan.
+        job: What is run.
     """
     with tempfile.TemporaryDirectory(prefix="fx-bench-") as directory:
         place = Path(directory)
-        (place / "stubs").mkdir()
-        make_workspace(place / "workspace", 1)
+        plan, gate = place / "workspace" / "plan.yaml", place / "gate"
+        make_workspace(plan.parent, 1)
         settings = (
             f"admission.min_collaborators={collaborators}",
             "admission.timeout_s=600",
-            f"aggregator.settings.rounds_to_train={rounds + 1}",
-            *overrides,
+            *job.settings(gate),
         )
-        plan = place / "workspace" / "plan.yaml"
         federation = ThrowAwayFederation(place)
         certificates = federation.folder(federation.credentials(Role.AGGREGATOR, EXPERIMENT))
         command = fx_command(
@@ -157,19 +163,18 @@ def run_stubs(collaborators: int, rounds: int, shape: Shape, overrides: Sequence
         )  # fmt: skip
         names = [f"site-{number}" for number in range(1, collaborators + 1)]
         aggregator = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        with Watcher(os.getpid()) as watcher:
+        with Measuring(gate, collaborators, {aggregator.pid: "server"}, job) as measuring:
             assert aggregator.stdout is not None  # noqa: S101 (piped just above)
             address = str(json.loads(aggregator.stdout.readline())["address"])
             arguments = place, address, names, shape, plan_digest(load_plan(plan, settings))
             stubs = multiprocessing.get_context("spawn").Process(target=_stubs, args=arguments)
             stubs.start()
-            seen = Rounds(watcher)
             for line in aggregator.stdout:
                 event = json.loads(line)
                 if event.get("kind") == "round_finished":
-                    seen.add(float(event["time"]))
+                    measuring.published(float(event["time"]))
             aggregator.wait()
             stubs.join()
         if aggregator.returncode:
             raise SystemExit(f"the aggregator ended with exit code {aggregator.returncode}")
-        return seen.measured()
+        return measuring.measured()

@@ -1,16 +1,14 @@
 """An experiment that moves models and trains nothing, run by a federation of real processes on this machine."""
 
-import os
 import shutil
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 
-import psutil
-from processes import Watcher
+from gate import Gate, Turns
+from processes import Use, Watcher
 
 from openfl_like.api.federation import Federation
 from openfl_like.federation.parties import EventRecord
@@ -20,58 +18,87 @@ WORKSPACE = Path(__file__).parent / "workspaces" / "no_training"
 
 
 @dataclass(frozen=True, slots=True)
+class Job:
+    """What is to be run.
+
+    Attributes:
+        rounds: Rounds to measure; one more is run before them, in which the workers start.
+        overrides: Settings of the plan.
+        floors: Name -> does it once and gives the seconds; each is done while all sites wait at the gate.
+        period_s: Seconds between two looks at the processes' memory, besides the one at the gate.
+    """
+
+    rounds: int
+    overrides: Sequence[str] = ()
+    floors: Mapping[str, Callable[[], float]] = field(default_factory=dict)
+    period_s: float = 1.0
+
+    def settings(self, gate: Path) -> tuple[str, ...]:
+        """Return the settings of the plan, with as many rounds and the gate."""
+        return (
+            *self.overrides,
+            f"aggregator.settings.rounds_to_train={self.rounds + 1}",
+            f"task_runner.settings.gate={gate}",
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
     """What one experiment took.
 
     Attributes:
-        rounds_s: Seconds of each round, the first trained one left out: the workers start in it.
-        cpu_s: CPU seconds a round, of all processes.
+        rounds_s: Seconds of each round, the first trained one left out.
+        floors_s: Name of a floor -> its seconds beside each of these rounds.
         moved_mb: Megabytes (10^6) a round over the loopback interface, the wire's own included.
-        anonymous_mb: Role -> peak anonymous memory of its largest process.
-        file_mb: Role -> peak file-backed memory.
+        use: CPU seconds a round, and peaks of memory.
     """
 
     rounds_s: Sequence[float]
-    cpu_s: float
+    floors_s: Mapping[str, Sequence[float]]
     moved_mb: float
-    anonymous_mb: Mapping[str, float]
-    file_mb: Mapping[str, float]
+    use: Use
 
 
-SETTLED = 2  # rounds after which no process is started any more
-
-
-class Rounds:
-    """What was used by the end of each round.
+class Measuring:
+    """Measures an experiment while it runs.
 
     Args:
-        watcher: Watches the processes.
+        gate: Path of the gate's socket.
+        collaborators: How many wait at it.
+        sides: First process of a tree -> ``server`` or ``client``.
+        job: What is run.
     """
 
-    def __init__(self, watcher: Watcher) -> None:
-        self._watcher = watcher
+    def __init__(self, gate: Path, collaborators: int, sides: Mapping[int, str], job: Job) -> None:
+        self._gate = Gate(gate, collaborators)
+        self._watcher = Watcher(sides, job.period_s)
+        self._turns = Turns(self._gate, job.floors, self._watcher)
+        self._steering = threading.Thread(target=self._turns.take)
         self._published: list[float] = []
-        self._told: list[float] = []
-        self._cpu: list[float] = []
-        self._moved: list[float] = []
 
-    def add(self, published: float) -> None:
-        """A round has ended, at this time in seconds."""
-        self._published.append(published)
-        self._told.append(time.time())
-        self._cpu.append(self._watcher.cpu_s(look=len(self._cpu) < SETTLED))
-        self._moved.append(psutil.net_io_counters(pernic=True)["lo"].bytes_sent / 1e6)
+    def __enter__(self) -> "Measuring":
+        self._watcher.__enter__()
+        self._steering.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._gate.close()
+        self._steering.join()
+        self._watcher.__exit__()
+
+    def published(self, seconds: float) -> None:
+        """Note when a round had ended, from round 0 on."""
+        self._published.append(seconds)
 
     def measured(self) -> Measured:
-        """Gives the figures; round 0 made the model, and the workers started in round 1."""
-        seconds = [after - before for before, after in pairwise(self._published[1:])]
-        # Not up to the last sample: by then the processes of the experiment may be gone, and their seconds with them.
-        last = max(range(1, len(self._cpu)), key=lambda index: self._cpu[index])
-        # Events of short rounds come several at a time: a sample is of when it was taken, not of when its round ended.
-        rounds = max(1.0, (self._told[last] - self._told[1]) / fmean(seconds))
-        cpu, moved = ((used[last] - used[1]) / rounds for used in (self._cpu, self._moved))
-        anonymous, file = dict(self._watcher.anonymous_mb), dict(self._watcher.file_mb)
-        return Measured(seconds, round(cpu, 3), round(moved, 1), anonymous, file)
+        """Return the figures, after the block."""
+        turns = self._turns
+        seconds = turns.rounds_s(self._published)
+        if not seconds:
+            raise SystemExit("the experiment had no round to measure")
+        cpu_s = (turns.cpu_s[-1] - turns.cpu_s[0]) / max(1, len(turns.cpu_s) - 1)
+        floors = {name: values[1:] for name, values in turns.floors_s.items()}
+        return Measured(seconds, floors, round(fmean(turns.sent_mb), 1), self._watcher.use(cpu_s))
 
 
 def make_workspace(place: Path, collaborators: int) -> dict[str, Path]:
@@ -85,16 +112,25 @@ def make_workspace(place: Path, collaborators: int) -> dict[str, Path]:
     return sites
 
 
-def run_experiment(federation: LocalFederation, plan: Path, rounds: int, overrides: Sequence[str]) -> Measured:
-    """Runs one experiment of so many measured rounds to its end."""
-    settings = (*overrides, f"aggregator.settings.rounds_to_train={rounds + 1}")
-    with Federation(federation.director, federation.user_certificates) as client, Watcher(os.getpid()) as watcher:
-        experiment = client.submit(plan, settings)
-        seen = Rounds(watcher)
+def sides_of(federation: LocalFederation) -> dict[int, str]:
+    """Return the side of each process that the federation was started with."""
+    return {
+        child.process.pid: "server" if name == "director" else "client" for name, child in federation.children.items()
+    }
+
+
+def run_experiment(federation: LocalFederation, plan: Path, job: Job) -> Measured:
+    """Runs one experiment to its end."""
+    gate = plan.parents[1] / "gate"  # not in the workspace, which is sent to the sites
+    with (
+        Federation(federation.director, federation.user_certificates) as client,
+        Measuring(gate, len(federation.sites), sides_of(federation), job) as measuring,
+    ):
+        experiment = client.submit(plan, job.settings(gate))
         for item in client.watch(experiment.id):
             if isinstance(item, EventRecord) and item.kind == "round_finished":
-                seen.add(item.time)
+                measuring.published(item.time)
         summary = client.experiment(experiment.id).summary
     if summary.status != "FINISHED":
         raise SystemExit(f"the experiment is {summary.status}: {summary.reason}")
-    return seen.measured()
+    return measuring.measured()

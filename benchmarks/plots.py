@@ -103,12 +103,12 @@ STAGES = {
     "experiment_started": "Aggregator is up",
     "collaborator_joined": "first site joined",
     "assignment_sent": "assignment sent",
-    "first_task": "worker is loaded, task begins",
+    "first_round": "first round of training is over",
 }
 
 
 def startup(ours: Lines, peers: Lines) -> Figure:
-    """W4: what happens between submission and the first task."""
+    """W4: what happens between submission and the end of the first round; of others, until the first task."""
     figure = Figure(figsize=(7.2, 1.5 + 0.42 * (len(ours) + len(peers))), layout="constrained")
     axes = figure.subplots()
     names = [f"openfl_like, {line['case']}" for line in ours]
@@ -124,7 +124,7 @@ def startup(ours: Lines, peers: Lines) -> Figure:
         axes.annotate(f" {line['value']:.2f} s", (max(before, line["limit"]), place), va="center", fontsize=8)
     others = [one for one in peers if one.get("first_task_s")]
     for place, one in enumerate(others, len(ours)):
-        names.append(str(one["peer"]))
+        names.append(f"{one['peer']}, first task")
         axes.barh(place, one["first_task_s"], height=0.6, color=_hues(peers)[one["peer"]])
         axes.annotate(f" {one['first_task_s']:.1f} s", (one["first_task_s"], place), va="center", fontsize=8)
     axes.set_yticks(range(len(names)), names)
@@ -137,7 +137,7 @@ def startup(ours: Lines, peers: Lines) -> Figure:
         Patch(color=shades(0.3 + 0.16 * number), label=text) for number, text in enumerate(STAGES.values())
     ]
     handles += [
-        Line2D([], [], color="black", label="import of the library (floor)"),
+        Line2D([], [], color="black", label="bare import and first step (floor)"),
         Line2D([], [], color=LIMIT, label="limit"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)
@@ -207,7 +207,7 @@ def compression(ours: Lines, _peers: Lines) -> Figure:
 DRAWN: Mapping[str, tuple[str, Callable[[Lines, Lines], Figure]]] = {
     "transfer": ("w1_transfer", transfer),
     "round_overhead": ("w2_round_overhead", round_overhead),
-    "startup": ("w4_first_task", startup),
+    "startup": ("w4_first_round", startup),
     "aggregation": ("w6_aggregation", aggregation),
     "compression": ("w7_compression", compression),
 }

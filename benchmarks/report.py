@@ -22,7 +22,7 @@ NAMES = {
     "w1_transfer": "W1: moving a model",
     "w1_memory": "W1: memory of an Aggregator",
     "w2_round_overhead": "W2: a round without training",
-    "w4_first_task": "W4: from submission to the first task",
+    "w4_first_round": "W4: from submission until the first round of training is over",
     "w4_help": "W4: the command line",
     "w5_idle_memory": "W5: memory of an idle envoy",
     "w5_idle_cpu": "W5: CPU time of all idle envoys",
@@ -36,12 +36,12 @@ NAMES = {
 PLOTS = {
     "w1_transfer": "transfer",
     "w2_round_overhead": "round_overhead",
-    "w4_first_task": "startup",
+    "w4_first_round": "startup",
     "w5_idle_memory": "idle_envoys",
     "w6_aggregation": "aggregation",
     "w7_compression": "compression",
 }
-PEER_WORKLOADS = {"W1": "w1_transfer", "W1b": "w1_transfer", "W2": "w2_round_overhead", "W4": "w4_first_task"}
+PEER_WORKLOADS = {"W1": "w1_transfer", "W1b": "w1_transfer", "W2": "w2_round_overhead", "W4": "w4_first_round"}
 PEER_SIZES = {"W1": "100MB in 10", "W1b": "1000MB in 10"}
 
 
@@ -107,11 +107,18 @@ def _spread(line: Line) -> str:
     return f"{number(low)} to {number(high)}" if line["runs"] > 1 else ""
 
 
-def _memory(line: Line) -> str:
-    found = line.get("rss_mb", line.get("anonymous_mb"))
-    if isinstance(found, Mapping):
-        return ", ".join(f"{role} {value:.0f}" for role, value in found.items())
-    return number(found)
+def _ratio(line: Line) -> str:
+    if "ratio" not in line:
+        return ""
+    low, high = line.get("ratio_spread", (line["ratio"], line["ratio"]))
+    return number(line["ratio"]) + (f" ({number(low)} to {number(high)})" if line["runs"] > 1 else "")
+
+
+def _memory(line: Line, field: str) -> str:
+    peaks = line.get(field, {})
+    if isinstance(peaks, Mapping):
+        return ", ".join(f"{name} {value:.0f}".removeprefix("process ") for name, value in peaks.items())
+    return number(peaks)
 
 
 COLUMNS: Mapping[str, Callable[[Line], str]] = {
@@ -119,20 +126,23 @@ COLUMNS: Mapping[str, Callable[[Line], str]] = {
     "median": lambda line: f"{number(line['value'])} {line['unit']}".strip(),
     "range": _spread,
     "floor": lambda line: number(line.get("floor")),
-    "ratio": lambda line: number(line.get("ratio")),
-    "second floor": lambda line: number(line.get("grpc_floor", line.get("copy_floor"))),
+    "ratio": _ratio,
+    "second floor": lambda line: number(line.get("grpc_floor", line.get("copy_floor", line.get("import_floor")))),
     "moved": lambda line: f"{line['moved_share']:.1%}" if "moved_share" in line else "",
     "limit": lambda line: number(line.get("limit")),
     "CPU s": lambda line: number(line.get("cpu_s")),
-    "memory, MB": _memory,
+    "anonymous, MB": lambda line: _memory(line, "anonymous_mb"),
+    "PSS, MB": lambda line: _memory(line, "pss_mb"),
+    "RSS, MB": lambda line: _memory(line, "rss_mb"),
+    "fsync, ms": lambda line: number(line.get("fsync_ms")),
 }
 PEER_COLUMNS: Mapping[str, Callable[[Line], str]] = {
     "system": lambda line: f"{line['peer']} {line['version']}",
     "case": lambda line: line["case"],
     "s/round": lambda line: number(line.get("s_per_round")),
     "CPU s/round": lambda line: number(line.get("cpu_s_per_round")),
-    "server, MB": lambda line: number(line.get("server_rss_mb")),
-    "client, MB": lambda line: number(line.get("client_rss_mb")),
+    "server, RSS MB": lambda line: number(line.get("server_rss_mb")),
+    "client, RSS MB": lambda line: number(line.get("client_rss_mb")),
     "first task, s": lambda line: number(line.get("first_task_s")),
 }
 

@@ -2,9 +2,9 @@
 
 The state is filled through the stores: rows, histories, directories with bundle, plan and model. The Director is a
 real `fx director` process; it is killed with SIGKILL and started again on the same state, as a supervisor would do it,
-and the time is taken until it says that it listens. The floor is the same with an empty state. An envoy is a light stub
-that connects as a real one does, with the same backoff. All are in one process, which gives way to the Director's: each
-stands for a machine of its own.
+and the time is taken until it says that it listens. The floor is the same with an empty state, in turn. An envoy is a
+light stub that connects as a real one does, with the same backoff. All are in one process, which gives way to the
+Director's: each stands for a machine of its own.
 
 Example: python benchmarks/restart.py --experiments 1000 --envoys 200
 """
@@ -23,10 +23,11 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
+from typing import Any
 
-import psutil
-from figures import emit, figure, say
+from figures import beside, emit, figure, say, use_of
 from idle_envoys import HELLO, issue_envoys
+from processes import Memory, cpu_s, memory_of
 
 from openfl_like.errors import FederationError
 from openfl_like.federation.events import Announce, ModelVersion, Notice, Status
@@ -194,6 +195,9 @@ class Found:
         herd: Most welcomes within half a second.
         dials: Most attempts to connect within half a second, those while nobody listened, too.
         connects: Attempts in the ten seconds since the Director listened.
+        memory: Most memory of the Director when it listened.
+        memory_after: Most memory of it when its envoys were back.
+        back_cpu_s: CPU seconds of it until then.
     """
 
     ready_s: list[float] = field(default_factory=list)
@@ -203,6 +207,9 @@ class Found:
     herd: list[int] = field(default_factory=list)
     dials: list[int] = field(default_factory=list)
     connects: list[int] = field(default_factory=list)
+    memory: Memory = Memory()  # noqa: RUF009 - it is frozen
+    memory_after: Memory = Memory()  # noqa: RUF009 - it is frozen
+    back_cpu_s: list[float] = field(default_factory=list)
 
     def note(self, listening: float, attempts: Sequence[float], welcomed: Sequence[float]) -> None:
         """Notes when envoys tried to connect, and when they were welcomed."""
@@ -225,47 +232,79 @@ async def restart(federation: LocalFederation) -> float:
     return time.monotonic() - begin
 
 
-async def measure(experiments: int, envoys: int, runs: int) -> Found:
-    """Restarts a Director with so many stored experiments and connected envoys so many times."""
-    found = Found()
+@dataclass(slots=True)
+class Restarted:
+    """A federation whose Director is killed and started again, and what was found.
+
+    Attributes:
+        federation: The federation.
+        pipe: To the process of its envoys.
+        found: What its restarts were like.
+    """
+
+    federation: LocalFederation
+    pipe: "Connection[Any, Any]"
+    found: Found = field(default_factory=Found)
+
+    async def once(self) -> None:
+        """Kills the Director, starts it again, and waits until its envoys are back."""
+        self.pipe.send("again")
+        await asyncio.to_thread(self.pipe.recv)
+        found = self.found
+        found.ready_s.append(await restart(self.federation))
+        listening = time.monotonic()
+        pid = self.federation.children["director"].process.pid
+        found.cpu_s.append(cpu_s((pid,)))
+        found.memory = found.memory.most(memory_of(pid))
+        found.note(listening, *await asyncio.to_thread(self.pipe.recv))
+        found.back_cpu_s.append(cpu_s((pid,)))
+        found.memory_after = found.memory_after.most(memory_of(pid))
+
+
+async def start(stack: AsyncExitStack, experiments: int, envoys: int) -> Restarted:
+    """Starts a federation with so many stored experiments and connected envoys, for as long as the stack lasts."""
+    place = Path(tempfile.mkdtemp(prefix="fx-bench-"))
+    stack.callback(shutil.rmtree, place, ignore_errors=True)
+    federation = LocalFederation(place / "federation", {}, (1,), (), heartbeat_s=HEARTBEAT_S)
+    await stack.enter_async_context(federation)
+    say(f"filling the state with {experiments} experiments")
+    await asyncio.to_thread(fill, federation.directory / "director-state", experiments)
+    pipe, theirs = SPAWN.Pipe()
+    crowd = SPAWN.Process(target=stubs, args=(federation.director, federation.directory / "certs", envoys, theirs))
+    crowd.start()
+    stack.callback(crowd.kill)
+    theirs.close()
+    await asyncio.to_thread(pipe.recv)
+    return Restarted(federation, pipe)
+
+
+async def measure(experiments: int, envoys: int, runs: int) -> tuple[Found, Found]:
+    """Restarts a Director and one with an empty state in turn, so many times; gives what was found of both."""
     async with AsyncExitStack() as stack:
-        place = Path(tempfile.mkdtemp(prefix="fx-bench-"))
-        stack.callback(shutil.rmtree, place, ignore_errors=True)
-        federation = LocalFederation(place / "federation", {}, (1,), (), heartbeat_s=HEARTBEAT_S)
-        await stack.enter_async_context(federation)
-        say(f"filling the state with {experiments} experiments")
-        await asyncio.to_thread(fill, federation.directory / "director-state", experiments)
-        pipe, theirs = SPAWN.Pipe()
-        crowd = SPAWN.Process(target=stubs, args=(federation.director, federation.directory / "certs", envoys, theirs))
-        crowd.start()
-        stack.callback(crowd.kill)
-        theirs.close()
-        await asyncio.to_thread(pipe.recv)
+        empty = await start(stack, 0, 0)
+        ours = await start(stack, experiments, envoys)
         for _ in range(runs):
-            pipe.send("again")
-            await asyncio.to_thread(pipe.recv)
-            found.ready_s.append(await restart(federation))
-            listening = time.monotonic()
-            times = psutil.Process(federation.children["director"].process.pid).cpu_times()
-            found.cpu_s.append(times.user + times.system)
-            found.note(listening, *await asyncio.to_thread(pipe.recv))
-    return found
+            await empty.once()
+            await ours.once()
+        return ours.found, empty.found
 
 
 def figures(experiments: int, envoys: int, ours: Found, empty: Found) -> list[dict[str, object]]:
     """Gives the figures: until it listens, until all envoys are back, and how they spread."""
-    floor = round(median(empty.ready_s), 3)
-    ratio = round(median(ours.ready_s) / floor, 2)
     case = f"{envoys} envoys"
+    listening = use_of(median(ours.cpu_s), ours.memory)
+    back = use_of(median(ours.back_cpu_s), ours.memory_after)
     return [
         figure(
-            "w8_director_ready", f"{experiments} experiments", "s", ours.ready_s, floor=floor, ratio=ratio,
-            limit=READY_LIMIT_S, cpu_s=round(median(ours.cpu_s), 3), floor_cpu_s=round(median(empty.cpu_s), 3),
+            "w8_director_ready", f"{experiments} experiments", "s", ours.ready_s, listening,
+            **beside(ours.ready_s, empty.ready_s), limit=READY_LIMIT_S, floor_cpu_s=round(median(empty.cpu_s), 3),
         ),
-        figure("w8_envoys_back", case, "s", ours.back_s, limit=BACK_LIMIT_S, half_s=round(median(ours.median_s), 3)),
         figure(
-            "w8_herd", case, "connects in 10 s", ours.connects, limit=2 * envoys, dials_in_half_a_second=ours.dials,
-            welcomes_in_half_a_second=ours.herd,
+            "w8_envoys_back", case, "s", ours.back_s, back, limit=BACK_LIMIT_S, half_s=round(median(ours.median_s), 3)
+        ),
+        figure(
+            "w8_herd", case, "connects in 10 s", ours.connects, back, limit=2 * envoys,
+            dials_in_half_a_second=ours.dials, welcomes_in_half_a_second=ours.herd,
         ),
     ]  # fmt: skip
 
@@ -281,8 +320,7 @@ def main() -> None:
     experiments, envoys, runs = arguments.experiments, arguments.envoys, arguments.runs
     if arguments.quick:
         experiments, envoys, runs = 100, 50, 2
-    empty = asyncio.run(measure(0, 0, runs))
-    ours = asyncio.run(measure(experiments, envoys, runs))
+    ours, empty = asyncio.run(measure(experiments, envoys, runs))
     for one in figures(experiments, envoys, ours, empty):
         emit(one)
         say(f"{one['bench']}, {one['case']}: {one['value']} {one['unit']}; limit {one.get('limit', 'none')}")

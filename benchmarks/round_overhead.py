@@ -9,12 +9,12 @@ import argparse
 import asyncio
 import tempfile
 from pathlib import Path
-from statistics import median
 
-from figures import emit, figure, say
-from floor import control_plane_floor
+from apart import Apart
+from figures import beside, emit, figure, say
+from floor import messages
 from link_stubs import run_stubs
-from no_training import Measured, make_workspace, run_experiment
+from no_training import Job, Measured, make_workspace, run_experiment
 
 from openfl_like.pki.roles import Role
 from openfl_like.services.local_federation import LocalFederation
@@ -23,47 +23,43 @@ from openfl_like.testing.certificates import ThrowAwayFederation
 MOST_PROCESSES = 10
 
 
-def measure_stubs(collaborators: int, rounds: int, parameters: int) -> tuple[Measured, list[float]]:
-    """Runs one experiment with stubs and the floor."""
-    found = run_stubs(collaborators, rounds, (parameters, 1))
+def measure_stubs(collaborators: int, rounds: int, parameters: int) -> Measured:
+    """Runs one experiment with stubs, in turn with the floor."""
     with tempfile.TemporaryDirectory(prefix="fx-bench-") as directory:
         federation = ThrowAwayFederation(Path(directory))
         user = federation.folder(federation.credentials(Role.USER, "user"))
         server = federation.folder(federation.credentials(Role.DIRECTOR, "director"))
-        return found, control_plane_floor(user, server, collaborators, rounds)
+        with Apart(messages, user, server, collaborators) as bare:
+            return run_stubs(collaborators, (parameters, 1), Job(rounds, floors={"messages": bare.seconds}))
 
 
-async def measure_processes(collaborators: int, rounds: int, parameters: int) -> tuple[Measured, list[float]]:
-    """Runs one experiment with real collaborators and workers, and the floor."""
+async def measure_processes(collaborators: int, rounds: int, parameters: int) -> Measured:
+    """Runs one experiment with real collaborators and workers, in turn with the floor."""
     with tempfile.TemporaryDirectory(prefix="fx-bench-") as directory:
         place = Path(directory)
         sites = make_workspace(place / "workspace", collaborators)
         overrides = (f"task_runner.settings.parameters={parameters}", f"admission.min_collaborators={collaborators}")
         async with LocalFederation(place / "federation", sites, (1,), ()) as federation:
-            plan = place / "workspace" / "plan.yaml"
-            found = await asyncio.to_thread(run_experiment, federation, plan, rounds, overrides)
             keys = federation.user_certificates, federation.directory / "certs" / "director" / "director"
-        # only now: a Director and its Envoys start processes for the next experiment when one has ended
-        return found, await asyncio.to_thread(control_plane_floor, *keys, collaborators, rounds)
+            with Apart(messages, *keys, collaborators) as bare:
+                job = Job(rounds, overrides, {"messages": bare.seconds})
+                return await asyncio.to_thread(run_experiment, federation, place / "workspace" / "plan.yaml", job)
 
 
 def measure(collaborators: int, rounds: int, parameters: int) -> dict[str, object]:
-    """Runs one experiment and gives its figure beside the floor of the same run."""
+    """Runs one experiment and gives its figure beside the floor."""
     stubs = collaborators > MOST_PROCESSES
     if stubs:
-        found, bare = measure_stubs(collaborators, rounds, parameters)
+        found = measure_stubs(collaborators, rounds, parameters)
     else:
-        found, bare = asyncio.run(measure_processes(collaborators, rounds, parameters))
-    floor = median(bare)
+        found = asyncio.run(measure_processes(collaborators, rounds, parameters))
     return figure(
         "w2_round_overhead",
         f"{collaborators} x {parameters}{', stubs' if stubs else ''}",
         "s/round",
         found.rounds_s,
-        floor=round(floor, 6),
-        ratio=round(median(found.rounds_s) / floor, 2),
-        cpu_s=found.cpu_s,
-        rss_mb=found.anonymous_mb,
+        found.use,
+        **beside(found.rounds_s, found.floors_s["messages"]),
     )
 
 

@@ -35,6 +35,7 @@ QUICK_RUNS = (
     "transfer.py --quick",
     "memory.py --quick",
     "round_overhead.py --quick",
+    "round_overhead.py --quick --collaborators 12",
     "startup.py --quick",
     "idle_envoys.py --quick",
     "restart.py --quick",
@@ -84,7 +85,7 @@ def main() -> int:
         say(f"--- {run}")
         done = subprocess.run([sys.executable, HERE / script, *options], stdout=subprocess.PIPE, text=True, check=False)
         lines += done.stdout.splitlines()
-        if done.returncode:
+        if done.returncode or not done.stdout:
             failed.append(run)
     if arguments.only and arguments.out.exists():
         lines += others(arguments.out.read_text().splitlines()[1:], lines)

@@ -1,6 +1,6 @@
 """W1: what moving a model costs: down to every collaborator, through its worker, up again, aggregated and published.
 
-Bare TLS sockets and bare gRPC streams move the same bytes in the same run; they do nothing else with them.
+Bare TLS sockets and bare gRPC streams move the same bytes, in turn with the rounds; they do nothing else with them.
 
 With ``--trained 0.01`` the rest of the weights is frozen, as in a fine-tune; `moved_share` tells how much of the model
 still travels.
@@ -11,13 +11,14 @@ Example: python benchmarks/transfer.py --megabytes 100 --collaborators 2 --round
 import argparse
 import asyncio
 import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
-from figures import emit, figure, say
-from floor import grpc_floor, tls_floor
-from no_training import make_workspace, run_experiment
+from apart import Apart
+from figures import beside, emit, figure, say
+from floor import grpc_streams, tls_sockets
+from no_training import Job, make_workspace, run_experiment
 
 from openfl_like.services.local_federation import LocalFederation
 
@@ -46,38 +47,32 @@ class Case:
 
 
 async def measure(case: Case) -> dict[str, object]:
-    """Runs one experiment and gives its figure beside the floors of the same run."""
-    size, collaborators, rounds = case.megabytes * 1_000_000, case.collaborators, case.rounds
-    with tempfile.TemporaryDirectory(prefix="fx-bench-") as directory:
+    """Runs one experiment and gives its figure; the floors are measured in turn with its rounds."""
+    size, collaborators = case.megabytes * 1_000_000, case.collaborators
+    with tempfile.TemporaryDirectory(prefix="fx-bench-") as directory, ExitStack() as stack:
         place = Path(directory)
         sites = make_workspace(place / "workspace", collaborators)
-        overrides = (
-            f"task_runner.settings.parameters={size // 4 // case.tensors}",
-            f"task_runner.settings.tensors={case.tensors}",
-            f"task_runner.settings.trained={case.trained}",
-            f"admission.min_collaborators={collaborators}",
-        )
         async with LocalFederation(place / "federation", sites, (1,), ()) as federation:
-            plan = place / "workspace" / "plan.yaml"
-            found = await asyncio.to_thread(run_experiment, federation, plan, rounds, overrides)
             keys = federation.user_certificates, federation.directory / "certs" / "director" / "director"
-        # only now: a Director and its Envoys start processes for the next experiment when one has ended
-        tls = median(await asyncio.to_thread(tls_floor, *keys, size, collaborators, rounds + 1))
-        bare = median(await asyncio.to_thread(grpc_floor, *keys, size, collaborators, rounds + 1))
-    value = median(found.rounds_s)
+            tls = stack.enter_context(Apart(tls_sockets, *keys, size, collaborators))
+            grpc = stack.enter_context(Apart(grpc_streams, *keys, size, collaborators))
+            overrides = (
+                f"task_runner.settings.parameters={size // 4 // case.tensors}",
+                f"task_runner.settings.tensors={case.tensors}",
+                f"task_runner.settings.trained={case.trained}",
+                f"admission.min_collaborators={collaborators}",
+            )
+            job = Job(case.rounds, overrides, {"tls": tls.seconds, "grpc": grpc.seconds}, period_s=0.25)
+            found = await asyncio.to_thread(run_experiment, federation, place / "workspace" / "plan.yaml", job)
     return figure(
         "w1_transfer",
         str(case),
         "s/round",
         found.rounds_s,
-        floor=round(tls, 4),
-        ratio=round(value / tls, 2),
-        grpc_floor=round(bare, 4),
-        grpc_ratio=round(value / bare, 2),
-        cpu_s=found.cpu_s,
+        found.use,
+        **beside(found.rounds_s, found.floors_s["tls"]),
+        **beside(found.rounds_s, found.floors_s["grpc"], "grpc_"),
         moved_share=round(found.moved_mb * 1e6 / (2 * size * collaborators), 4),
-        rss_mb=found.anonymous_mb,
-        file_mb=found.file_mb,
     )
 
 
@@ -89,10 +84,11 @@ def main() -> None:
     parser.add_argument("--trained", type=float, default=1.0)
     parser.add_argument("--collaborators", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--quick", action="store_true", help="20 MB")
+    parser.add_argument("--quick", action="store_true", help="20 MB, 3 rounds")
     arguments = parser.parse_args()
     megabytes = 20 if arguments.quick else arguments.megabytes
-    case = Case(megabytes, arguments.tensors, arguments.trained, arguments.collaborators, arguments.rounds)
+    rounds = 3 if arguments.quick else arguments.rounds
+    case = Case(megabytes, arguments.tensors, arguments.trained, arguments.collaborators, rounds)
     result = asyncio.run(measure(case))
     emit(result)
     say(

@@ -79,10 +79,12 @@ def start(
 def _run(settings: "CollaboratorArguments", name: str, *, with_parent: bool, as_json: bool) -> None:
     import asyncio
 
+    from openfl_like.processes.spare_worker import SPARE_WORKER
     from openfl_like.services.collaborator import run_collaborator
     from openfl_like.services.daemon.run import live
 
-    dismissal = asyncio.run(live(run_collaborator(settings), parent=with_parent))
+    with asyncio.Runner(loop_factory=SPARE_WORKER.loop) as runner:
+        dismissal = runner.run(live(run_collaborator(settings), parent=with_parent))
     status, reason = (dismissal.status, dismissal.reason) if dismissal is not None else ("", "stopped by a signal")
     if dismissal is not None or as_json:
         told = {"collaborator": name, "status": status, "reason": reason}

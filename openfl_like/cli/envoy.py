@@ -19,6 +19,12 @@ def envoy() -> None:
 @envoy.command()
 @site_options
 @click.option("--directory", type=FOLDER, default=None, help="Where workspaces and logs go.  [default: envoy-NAME]")
+@click.option(
+    "--spare-worker/--no-spare-worker",
+    default=True,
+    show_default=True,
+    help="Have a worker wait with the imports of the last experiment done: the next one begins sooner.",
+)
 @click.option("--with-parent", is_flag=True, hidden=True, help="End when standard input is closed.")
 @json_option
 def start(
@@ -28,6 +34,7 @@ def start(
     certificates: Path | None,
     directory: Path | None,
     *,
+    spare_worker: bool,
     with_parent: bool,
     as_json: bool,
 ) -> None:
@@ -50,7 +57,9 @@ def start(
             f"the certificate is for {credentials.identity.uri}, not for '{name}'",
             cure=f"start it with --name {credentials.identity.name}, or name another folder with --certificates",
         )
-    settings = EnvoySettings(name, director, shard_config, credentials, directory or Path(f"envoy-{name}"), folder)
+    settings = EnvoySettings(
+        name, director, shard_config, credentials, directory or Path(f"envoy-{name}"), folder, spare_worker
+    )
 
     def ready(facts: ShardFacts) -> None:
         if as_json:

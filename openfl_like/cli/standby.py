@@ -1,6 +1,6 @@
 """A process that has the imports of an ``fx`` command behind it and waits for the arguments to run it with.
 
-It is started by `services.spawn.Standby` and is given one line on its standard input: the arguments, as a JSON list.
+It is started by `processes.standby.Standby` and is given one line on its standard input: the arguments, as a JSON list.
 """
 
 import gc
@@ -33,11 +33,21 @@ def arguments() -> list[str]:
     return [str(argument) for argument in json.loads(line)]
 
 
-def wait(noun: str) -> None:
-    """Imports what the command needs, waits, and runs it."""
+def wait(noun: str, warm_up: str | None = None) -> None:
+    """Imports what the command needs, waits, and runs it.
+
+    Args:
+        noun: The command.
+        warm_up: What a spare worker does meanwhile, see `WarmUp`; None: there is none.
+    """
     gc.set_threshold(*COLLECT)
     for name in (f"openfl_like.cli.{noun}", *AHEAD.get(noun, ())):
         import_module(name)
+    if warm_up is not None:
+        from openfl_like.processes.ownership import MARK
+        from openfl_like.processes.spare_worker import SPARE_WORKER, WarmUp
+
+        SPARE_WORKER.start(WarmUp.read(warm_up), {MARK: os.environ.get(MARK, "")})
     if words := arguments():
         sys.argv = ["fx", noun, *words]
         main()
@@ -45,4 +55,4 @@ def wait(noun: str) -> None:
 
 if __name__ == "__main__":
     die_with_parent()
-    wait(sys.argv[1])
+    wait(*sys.argv[1:])

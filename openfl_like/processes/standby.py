@@ -26,10 +26,14 @@ class Standby:
         self._environment = clean_environment(owner_tag(owner) if owner is not None else None)
         self._spare: asyncio.Task[Child] | None = None
 
-    def prepare(self) -> None:
-        """Starts the next child if there is none at hand."""
+    def prepare(self, *ahead: str) -> None:
+        """Starts the next child if there is none at hand.
+
+        Args:
+            ahead: What it is told to do besides its imports while it waits.
+        """
         if self._spare is None:
-            self._spare = asyncio.create_task(spawn(self._command, environment=self._environment))
+            self._spare = asyncio.create_task(spawn([*self._command, *ahead], environment=self._environment))
 
     async def start(self, arguments: Sequence[str], on_line: Callable[[str], None]) -> Child:
         """Has the child at hand, or a new one, run its command.

@@ -14,7 +14,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -23,10 +23,14 @@ from openfl_like.errors import FederationError, TaskError, no_room
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.parties import ShardFacts
 from openfl_like.federation.task import Assignment, Phase, TaskCall
+from openfl_like.processes.ownership import MARK
 from openfl_like.processes.parent_death import die_with_parent
 
 if TYPE_CHECKING:
     from openfl_like.frameworks.perform import Performer
+
+SPARE = "--spare"
+"""First argument of a worker that waits for its experiment; the others are what it imports ahead."""
 
 
 def assignment_to_json(assignment: Assignment) -> dict[str, object]:
@@ -68,6 +72,8 @@ class Worker:
         from openfl_like.data.shard import build_shard
         from openfl_like.data.shard_file import load_shard_config
 
+        if "directory" in order:
+            _move(order["directory"], order["owner"])
         config = Path(order["shard"])
         shard = build_shard(load_shard_config(config), (config.parent,))
         if "plan" in order:
@@ -98,15 +104,31 @@ def serve(orders: TextIO, answers: TextIO, answer: Callable[[Mapping[str, Any]],
         answers.flush()
 
 
-def main() -> None:
-    """Runs the worker; stdout is kept for answers and replaced by stderr for everybody else."""
+def _move(directory: str, owner: str) -> None:
+    """Goes to the experiment's directory, as if it had been started there; what it starts belongs there, too."""
+    before = os.getcwd()  # noqa: PTH109 - as Python itself put it on its path
+    os.chdir(directory)
+    sys.path = [directory if path == before else path for path in sys.path]
+    os.environ[MARK] = owner
+
+
+def main(frameworks: Sequence[str] | None) -> None:
+    """Runs the worker; stdout is kept for answers and replaced by stderr for everybody else.
+
+    Args:
+        frameworks: What is imported before the first order; None: nothing is, not even what every worker needs.
+    """
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    if frameworks is not None:
+        from openfl_like.frameworks.warm_up import warm_up
+
+        warm_up(frameworks)
     serve(sys.stdin, answers, Worker().answer)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[2:] if SPARE in sys.argv[1:2] else None)

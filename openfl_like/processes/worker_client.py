@@ -5,7 +5,7 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ from openfl_like.errors import FederationError, TaskError
 from openfl_like.federation.devices.placement import CPU, environment_for, within
 from openfl_like.federation.parties import ShardFacts
 from openfl_like.federation.task import Assignment, Phase, Update
-from openfl_like.processes.child import Child, clean_environment, describe_exit, spawn
+from openfl_like.processes.child import Child, describe_exit, spawn
 from openfl_like.processes.ownership import owner_tag
 from openfl_like.processes.restarts import Restarts
+from openfl_like.processes.spare_worker import MODULE, SPARE_WORKER, environment_of, moved
 from openfl_like.processes.watchdog import FROZEN_S, watch_child
 from openfl_like.processes.worker import assignment_to_json
 from openfl_like.store.site_files import PROCESS_NOTES
@@ -43,6 +44,7 @@ class WorkerSettings:
         python: Its interpreter; None: this very one.
         device: The device of this machine that it gets, and the only one that it sees; None: it works on the CPU.
         wish: What the plan wants, by which it was chosen.
+        frameworks: Learning frameworks that its plan and workspace name.
     """
 
     shard: Path
@@ -54,6 +56,7 @@ class WorkerSettings:
     python: Path | None = None
     device: str | None = None
     wish: str | Sequence[str] = CPU
+    frameworks: Collection[str] = ()
 
 
 class WorkerProcess:
@@ -78,25 +81,24 @@ class WorkerProcess:
             TaskError: If the submitted code cannot be loaded.
             WorkerEndedError: If the worker died over it.
         """
-        threads = str(settings.threads)
-        numeric = {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-        device = settings.device or CPU
-        sees = environment_for(device)
-        environment = clean_environment(numeric | sees | owner_tag(settings.owner or settings.directory))
         settings.directory.mkdir(parents=True, exist_ok=True)
-        child = await spawn(
-            [str(settings.python or sys.executable), "-m", "openfl_like.processes.worker"],
-            on_line=on_line,
-            cwd=settings.directory,
-            environment=environment,
-        )
+        owner = settings.owner or settings.directory
+        child = await _spare(settings)
+        order = {"shard": str(settings.shard.resolve())} | ({} if child is None else moved(settings.directory, owner))
+        if child is None:
+            sees = environment_for(settings.device or CPU)
+            child = await spawn(
+                [str(settings.python or sys.executable), "-m", MODULE],
+                cwd=settings.directory,
+                environment=environment_of(settings.threads, sees | owner_tag(owner)),
+            )
+        child.on_line = on_line
         worker = cls(child)
         notes = settings.owner / PROCESS_NOTES if settings.owner is not None else None
         worker._vigil = asyncio.create_task(watch_child(child, notes))
-        order: dict[str, object] = {"shard": str(settings.shard.resolve())}
         if settings.plan is not None and settings.workspace is not None:
             order |= {"plan": str(settings.plan.resolve()), "workspace": str(settings.workspace.resolve())}
-            order |= {"device": within(device, settings.wish)}
+            order |= {"device": within(settings.device or CPU, settings.wish)}
         try:
             ready = (await worker._ask(order))["ready"]
         except BaseException:
@@ -169,6 +171,13 @@ class WorkerProcess:
         last = next((line for line in reversed(self._child.tail) if line.strip()), "")
         text = f"its worker was ended: {describe_exit(code)}"
         return f"{text}; last line: {last}" if last else text
+
+
+async def _spare(settings: WorkerSettings) -> Child | None:
+    """Return the spare worker if this one may be it: on the CPU, by this very interpreter, for an experiment."""
+    if settings.plan is None or settings.python is not None or settings.device not in {None, CPU}:
+        return None
+    return await SPARE_WORKER.take(settings.frameworks, settings.threads)
 
 
 async def shard_facts(settings: WorkerSettings, on_line: Callable[[str], None]) -> ShardFacts:

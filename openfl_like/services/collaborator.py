@@ -26,6 +26,7 @@ from openfl_like.errors import (
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.ports import Dismissal, Ready, TaskFailure, Withdrawal
 from openfl_like.federation.task import Assignment, Update
+from openfl_like.frameworks.named import named_frameworks
 from openfl_like.pki.files import Credentials
 from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.schema import Plan
@@ -332,6 +333,7 @@ class Collaborator:
             python=settings.python,
             device=settings.device,
             wish=settings.plan.collaborator.settings.device,
+            frameworks=named_frameworks(settings.plan, settings.workspace),
         )
         self._worker = asyncio.create_task(WorkerProcess.start(worker, _log_line))
         self._worker.add_done_callback(lambda task: task.cancelled() or task.exception())

@@ -176,8 +176,8 @@ def role_of(process: psutil.Process) -> str:
     with suppress(psutil.Error, OSError):
         words = process.cmdline()
         if "openfl_like.processes.worker" in words:
-            return "worker"
-        if "collaborator" in words and process.children():
+            return "worker" if Path(process.cwd()).name == "work" else ""  # a spare one waits elsewhere
+        if "collaborator" in words and any(role_of(child) == "worker" for child in process.children()):
             return "collaborator"
         if "aggregator" in words and any(file.path.endswith("experiment.db") for file in process.open_files()):
             return "aggregator"

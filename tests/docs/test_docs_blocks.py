@@ -50,7 +50,9 @@ def test_every_command_can_be_given_like_that(words: list[str]) -> None:
 def test_every_command_in_the_text_exists_with_its_options(path: Path, text: str) -> None:
     words = [word for word in text.split()[1:] if word not in {"…", "--debug"}]
     command, rest = _command(words)
-    known = {option for parameter in command.get_params(CONTEXT) for option in parameter.opts}
+    known = {
+        option for parameter in command.get_params(CONTEXT) for option in (*parameter.opts, *parameter.secondary_opts)
+    }
     assert {word for word in rest if word.startswith("-")} <= known, path
 
 

@@ -17,7 +17,7 @@ from openfl_like.pki.signing import sign_bundle
 from openfl_like.plan.bundle import pack
 from openfl_like.plan.load import load_plan, workspace_of
 from openfl_like.processes.child import clean_environment, fx_command
-from openfl_like.services.local_federation import LocalFederation
+from openfl_like.services.local_federation import LocalFederation, role_of
 from openfl_like.tensors.manifest import manifest_of
 from openfl_like.testing.gate import Gate
 from openfl_like.wire.channel import backoff
@@ -124,8 +124,15 @@ async def federation_of(
 
 
 def workers(federation: LocalFederation, site: str) -> list[psutil.Process]:
-    """The worker processes of a site."""
-    return _descendants(federation, site, "openfl_like.processes.worker")
+    """The worker processes of a site that have an experiment."""
+    found = _descendants(federation, site, "openfl_like.processes.worker")
+    return [process for process in found if role_of(process) == "worker"]
+
+
+def spare_workers(federation: LocalFederation, site: str) -> list[psutil.Process]:
+    """The worker processes of a site that wait for an experiment."""
+    found = _descendants(federation, site, "openfl_like.processes.worker")
+    return [process for process in found if not role_of(process) and "--spare" in process.cmdline()]
 
 
 def collaborators(federation: LocalFederation, site: str) -> list[psutil.Process]:

@@ -20,6 +20,7 @@ from openfl_like.errors import (
     no_room,
 )
 from openfl_like.failpoints import failpoint
+from openfl_like.federation.devices.placement import CPU
 from openfl_like.federation.parties import ShardFacts
 from openfl_like.federation.ports import (
     CollaboratorEnded,
@@ -33,16 +34,18 @@ from openfl_like.federation.ports import (
     StopOrder,
     Welcome,
 )
+from openfl_like.frameworks.named import named_frameworks
 from openfl_like.pki.authority import new_key_and_csr
 from openfl_like.pki.files import Credentials, belongs, save_credentials
 from openfl_like.pki.roles import Identity, Role
 from openfl_like.pki.signing import verify_submitter
 from openfl_like.plan.bundle import unpack
 from openfl_like.plan.checks import check_plan
-from openfl_like.plan.digest import freeze
+from openfl_like.plan.digest import freeze, thaw
 from openfl_like.plan.lock import LOCK_NAME
 from openfl_like.processes.child import describe_exit
 from openfl_like.processes.ownership import kill_listed, kill_owned
+from openfl_like.processes.spare_worker import WarmUp
 from openfl_like.processes.standby import Standby
 from openfl_like.processes.watchdog import watch_child
 from openfl_like.processes.worker_client import describe_shard
@@ -56,7 +59,7 @@ from openfl_like.services.envoy.site_experiment import SiteExperiment, _last_wor
 from openfl_like.services.identity.renewal import CertificateRenewer
 from openfl_like.services.logs.sender import LogSender
 from openfl_like.store.files import ExperimentFiles
-from openfl_like.store.site_files import PROCESS_NOTES
+from openfl_like.store.site_files import PROCESS_NOTES, warm_up_note
 from openfl_like.tasks import background
 from openfl_like.wire.attendance import EnvoyClient, EnvoySession
 from openfl_like.wire.channel import backoff, spread
@@ -81,6 +84,7 @@ class EnvoySettings:
         credentials: Certificate and key of the role envoy.
         directory: Where workspaces and logs go.
         certificates: Folder of the credentials, where they are renewed; None: they are not.
+        spare_worker: Whether a worker waits with its imports done.
     """
 
     name: str
@@ -89,6 +93,7 @@ class EnvoySettings:
     credentials: Credentials
     directory: Path
     certificates: Path | None = None
+    spare_worker: bool = True
 
 
 @dataclass(slots=True)
@@ -113,12 +118,15 @@ class Envoy:
     _sessions: int = 0
     _heard: asyncio.Event = field(default_factory=asyncio.Event)
     _standby: Standby = field(init=False)
+    _warm_up: WarmUp = field(default_factory=WarmUp)
     _environments: Environments = field(init=False)
     _renewer: CertificateRenewer = field(init=False)
     _logs: SiteLogs = field(init=False)
     _leaving: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            self._warm_up = WarmUp.read(warm_up_note(self.settings.directory).read_text(encoding="utf-8"))
         self._standby = Standby("collaborator", self.settings.directory)
         self._environments = Environments(self.settings.directory.absolute() / "environments")
         self._renewer = CertificateRenewer(self.settings.credentials, self.settings.certificates)
@@ -227,8 +235,22 @@ class Envoy:
         self._drop_stale_replies()
         self._logs.lost(work.route for work in self._work.values())
         self.on_welcome()
-        self._standby.prepare()
+        self._keep_ready()
         return asyncio.create_task(self._send(session))
+
+    def _keep_ready(self) -> None:
+        """Has the next Collaborator wait, and a worker with what the last experiment imported, unless that is off."""
+        self._standby.prepare(*([self._warm_up.text()] if self.settings.spare_worker else []))
+
+    async def _note_imports(self, work: SiteExperiment) -> None:
+        """Keeps in mind what an experiment imports: the next one is likely to be of its kind."""
+        if not self.settings.spare_worker or work.python is not None or work.device != CPU:
+            return
+        with contextlib.suppress(FederationError, OSError, ValueError):  # it is a guess: without it, one waits longer
+            plan = thaw(await asyncio.to_thread(work.files.plan.read_bytes))
+            named = await asyncio.to_thread(named_frameworks, plan, work.workspace)
+            self._warm_up = WarmUp.of(named, plan.collaborator.settings.threads)
+            warm_up_note(self.settings.directory).write_text(self._warm_up.text(), encoding="utf-8")
 
     def _drop_stale_replies(self) -> None:
         """Forgets answers to orders of a lost session: the Director will order again."""
@@ -377,14 +399,15 @@ class Envoy:
         if work.progressed() or away:
             work.restarts.progressed()
         if code < 0 or code in {CRASHED, NO_ROOM_EXIT} or away:
-            self._standby.prepare()
+            self._keep_ready()
             if await self._start_again(work, patient=code == NO_ROOM_EXIT):
                 return
         if self._work.get(work.order.experiment) is work:
             del self._work[work.order.experiment]
         reason = "" if code == 0 or work.stopping.is_set() else _last_words(work, code)
         self._outbox.put_nowait(CollaboratorEnded(work.order.experiment, code, reason))
-        self._standby.prepare()
+        await self._note_imports(work)
+        self._keep_ready()
 
     async def _start_again(self, work: SiteExperiment, *, patient: bool) -> bool:
         if work.stopping.is_set() or (work.restarts.exhausted and not patient):
