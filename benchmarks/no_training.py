@@ -11,7 +11,7 @@ from gate import Gate, Turns
 from processes import Use, Watcher
 
 from openfl_like.api.federation import Federation
-from openfl_like.federation.parties import EventRecord
+from openfl_like.federation.announcements import Announced
 from openfl_like.services.local_federation import LocalFederation
 
 WORKSPACE = Path(__file__).parent / "workspaces" / "no_training"
@@ -128,7 +128,7 @@ def run_experiment(federation: LocalFederation, plan: Path, job: Job) -> Measure
     ):
         experiment = client.submit(plan, job.settings(gate))
         for item in client.watch(experiment.id):
-            if isinstance(item, EventRecord) and item.kind == "round_finished":
+            if isinstance(item, Announced) and item.kind == "round_finished":
                 measuring.published(item.time)
         summary = client.experiment(experiment.id).summary
     if summary.status != "FINISHED":

@@ -30,9 +30,12 @@ from idle_envoys import HELLO, issue_envoys
 from processes import Memory, cpu_s, memory_of
 
 from openfl_like.errors import FederationError
-from openfl_like.federation.events import Announce, ModelVersion, Notice, Status
+from openfl_like.federation.announcements import UpdateReceived
+from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.parties import DeviceStatistics, ExperimentSummary
 from openfl_like.federation.ports import Heartbeat, Welcome
+from openfl_like.federation.status import Status
+from openfl_like.federation.task import Phase
 from openfl_like.pki.files import Credentials
 from openfl_like.services.envoy.service import RETRY_S
 from openfl_like.services.local_federation import LocalFederation
@@ -81,7 +84,7 @@ def furnish(directory: Path) -> None:
         path.write_bytes(bytes(size))
     with closing(ExperimentStore(directory)) as store:
         store.take_epoch()
-        told = [Announce(Notice.UPDATE_RECEIVED, {"round": 1, "metrics": {"loss": 0.5}})] * EVENTS
+        told = [UpdateReceived(1, Phase.TRAIN, "site", metrics={"train": {"loss": 0.5}})] * EVENTS
         versions = [ModelVersion(number, "ef" * 32, {"loss": 0.5}) for number in range(6)]
         store.commit(Commit(1e9, {"status": "FINISHED"}, told, versions))
 

@@ -26,7 +26,7 @@ from no_training import WORKSPACE, sides_of
 from processes import Memory, Watcher, cpu_s, memory_of
 
 from openfl_like.api.federation import Federation
-from openfl_like.federation.parties import EventRecord
+from openfl_like.federation.announcements import Announced, RoundFinished, UpdateReceived
 from openfl_like.processes.child import clean_environment
 from openfl_like.services.local_federation import LocalFederation
 
@@ -109,16 +109,19 @@ def _sites(place: Path, workspace: Path) -> Mapping[str, Path]:
     return {"site-1": first, "site-2": second}
 
 
-def _stages(history: Sequence[EventRecord], submitted: float) -> dict[str, float]:
+def _stages(history: Sequence[Announced], submitted: float) -> dict[str, float]:
     """Seconds from submission to each first event of a kind, to the first task and to the end of the first training."""
     stages: dict[str, float] = {}
     for event in history:
         after = event.time - submitted
         stages.setdefault(event.kind, round(after, 3))
-        if event.kind == "update_received" and "first_task" not in stages:
-            stages["first_task"] = round(after - float(str(event.fields["duration_s"])), 3)
-        if event.kind == "round_finished" and event.fields["round"] == 1:
-            stages["first_round"] = round(after, 3)
+        match event.announcement:
+            case UpdateReceived(duration_s=duration_s):
+                stages.setdefault("first_task", round(after - duration_s, 3))
+            case RoundFinished(round=1):
+                stages["first_round"] = round(after, 3)
+            case _:
+                pass
     return stages
 
 
@@ -133,7 +136,7 @@ def submit(federation: LocalFederation, plan: Path) -> dict[str, float]:
         client.envoys()
         submitted = time.time()
         experiment = client.submit(plan, settings)
-        history = [item for item in client.watch(experiment.id) if isinstance(item, EventRecord)]
+        history = [item for item in client.watch(experiment.id) if isinstance(item, Announced)]
         summary = client.experiment(experiment.id).summary
     if summary.status != "FINISHED":
         raise SystemExit(f"the experiment is {summary.status}: {summary.reason}")

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from openfl_like.api import reconnect
 from openfl_like.authoring.models import INITIAL_MODEL, prepare_given_models, prepare_initial_model
+from openfl_like.federation.announcements import Announced
 from openfl_like.federation.evaluation_plan import evaluation_of, place_of
 from openfl_like.federation.history.rounds import RoundRecord, round_records
-from openfl_like.federation.parties import EventRecord, ExperimentRecord, ExperimentSummary, LogLines, LogQuery
+from openfl_like.federation.parties import ExperimentRecord, ExperimentSummary, LogLines, LogQuery
 from openfl_like.federation.ports import Submission
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.signing import sign_bundle
@@ -79,7 +80,7 @@ class Experiments:
 
     def watch(
         self, experiment: str, after: int = 0, *, stored: bool = False
-    ) -> AsyncGenerator[ExperimentSummary | EventRecord]:
+    ) -> AsyncGenerator[ExperimentSummary | Announced]:
         """Yield history and live events until the experiment has ended; the last item is its summary.
 
         When the Director is away for less than a minute, it goes on after the last event as soon as that is back.
@@ -95,7 +96,7 @@ class Experiments:
 
     async def rounds(self, experiment: str) -> Sequence[RoundRecord]:
         """Return the rounds that an experiment has finished by now, with who took part and who did not, and why."""
-        items = [item async for item in self.watch(experiment, stored=True) if isinstance(item, EventRecord)]
+        items = [item async for item in self.watch(experiment, stored=True) if isinstance(item, Announced)]
         return list(round_records(items))
 
     def logs(self, experiment: str, query: LogQuery = EVERY_LINE) -> AsyncGenerator[LogLines]:

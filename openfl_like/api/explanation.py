@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from openfl_like.api.federation import Federation
 from openfl_like.errors import NotFoundError
-from openfl_like.federation.events import Status
+from openfl_like.federation.announcements import Announced
 from openfl_like.federation.history.cause import Cause, Why, excerpt, explain
-from openfl_like.federation.parties import EventRecord, ExperimentSummary, Series
+from openfl_like.federation.parties import ExperimentSummary, Series
+from openfl_like.federation.status import Status
 
 KEPT_LINES = 5000
 """Lines of a log among which the cause is looked for."""
@@ -58,7 +59,7 @@ def explanation(federation: Federation, experiment: str) -> Explanation:
     if not summary.status.ended:
         problems = federation.status().problems
         ahead = _ahead(federation.experiments(), summary)
-    events = (item for item in federation.watch(summary.id, stored=True) if isinstance(item, EventRecord))
+    events = (item for item in federation.watch(summary.id, stored=True) if isinstance(item, Announced))
     why = explain(summary, events, ahead, problems)
     evidence = Evidence() if why.cause is None else _evidence(federation, summary.id, why.cause)
     return Explanation(summary, why, evidence)

@@ -13,12 +13,12 @@ from typing import Any, Protocol, TypeVar
 
 from openfl_like.api.checkpoints import CheckpointFiles
 from openfl_like.api.client import AsyncFederation, Connect, connect
+from openfl_like.federation.announcements import Announced
 from openfl_like.federation.history.rounds import RoundRecord
 from openfl_like.federation.parties import (
     DirectorStatus,
     EnvoyDetail,
     EnvoyRecord,
-    EventRecord,
     ExperimentRecord,
     ExperimentSummary,
     LogLines,
@@ -120,7 +120,7 @@ class Federation:
 
     def watch(
         self, experiment: str, after: int = 0, *, stored: bool = False
-    ) -> Iterator[ExperimentSummary | EventRecord]:
+    ) -> Iterator[ExperimentSummary | Announced]:
         """Yield history and live events until the experiment has ended; see `Experiments.watch`."""
         return self._iterate(self._client.experiments.watch(experiment, after, stored=stored))
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from openfl_like.api.federation import Federation
-from openfl_like.federation.events import Status
 from openfl_like.federation.parties import DirectorStatus, EnvoyRecord, ExperimentSummary
+from openfl_like.federation.status import Status
 
 LATELY_S = 86400.0
 

@@ -9,12 +9,13 @@ from dataclasses import replace
 from typing import TypeVar
 
 from openfl_like.errors import UnreachableError
-from openfl_like.federation.parties import EventRecord, ExperimentSummary, LogLines, LogQuery
+from openfl_like.federation.announcements import Announced
+from openfl_like.federation.parties import ExperimentSummary, LogLines, LogQuery
 from openfl_like.wire.channel import backoff
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
-Watched = ExperimentSummary | EventRecord
+Watched = ExperimentSummary | Announced
 OUTAGE_S = 60.0
 
 
@@ -53,7 +54,7 @@ async def watch(
             async with aclosing(watch(experiment, after)) as items:
                 async for item in items:
                     outage.over()
-                    after = item.sequence if isinstance(item, EventRecord) else after
+                    after = item.sequence if isinstance(item, Announced) else after
                     last = item
                     yield item
         except UnreachableError:

@@ -5,16 +5,20 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from itertools import takewhile
 
-from openfl_like.federation.events import Notice
-from openfl_like.federation.parties import EventRecord
+from openfl_like.federation.announcements import (
+    Announced,
+    AssignmentSent,
+    ModelMade,
+    RoundFinished,
+    RoundStarted,
+    UpdateReceived,
+)
 
 RECENT = 1024
 MOST_AT_ONCE = 256
 PAUSE_S = 0.1
 """Listeners are woken once in so long: with short rounds, waking them for each event would cost more than the round."""
-ROUTINE = frozenset({
-    Notice.ROUND_STARTED, Notice.ASSIGNMENT_SENT, Notice.UPDATE_RECEIVED, Notice.MODEL_AGGREGATED, Notice.ROUND_FINISHED
-})  # fmt: skip
+ROUTINE = frozenset({RoundStarted, AssignmentSent, UpdateReceived, ModelMade, RoundFinished})
 """What comes round after round and may wait for the end of a pause; everything else is told at once."""
 
 CallLater = Callable[[float, Callable[[], None]], object]
@@ -24,7 +28,7 @@ def _on_the_loop(delay_s: float, callback: Callable[[], None]) -> object:
     return asyncio.get_running_loop().call_later(delay_s, callback)
 
 
-def batched(events: Sequence[EventRecord]) -> Iterator[list[EventRecord]]:
+def batched(events: Sequence[Announced]) -> Iterator[list[Announced]]:
     """Cuts events into lists that fit into a message."""
     for start in range(0, len(events), MOST_AT_ONCE):
         yield list(events[start : start + MOST_AT_ONCE])
@@ -38,19 +42,19 @@ class EventBus:
         call_later: Calls back after so many seconds.
     """
 
-    def __init__(self, read: Callable[[int], list[EventRecord]], call_later: CallLater = _on_the_loop) -> None:
+    def __init__(self, read: Callable[[int], list[Announced]], call_later: CallLater = _on_the_loop) -> None:
         self._read = read
         self._call_later = call_later
-        self._recent: deque[EventRecord] = deque(maxlen=RECENT)
+        self._recent: deque[Announced] = deque(maxlen=RECENT)
         self._news = asyncio.Event()
         self._closed = False
         self._pausing = False
         self._due = False
 
-    def publish(self, events: Sequence[EventRecord]) -> None:
+    def publish(self, events: Sequence[Announced]) -> None:
         """Tells listeners what the store has just committed: at once, or in a moment if they were told something."""
         self._recent.extend(events)
-        if self._pausing and all(event.kind in ROUTINE for event in events):
+        if self._pausing and all(type(event.announcement) in ROUTINE for event in events):
             self._due = True
         else:
             self._wake()
@@ -73,13 +77,13 @@ class EventBus:
         if self._due:
             self._wake()
 
-    async def tail(self, after: int = 0) -> AsyncIterator[EventRecord]:
+    async def tail(self, after: int = 0) -> AsyncIterator[Announced]:
         """Gives the events after a sequence number, then new ones as they are committed, until the bus is closed."""
         async for events in self.batches(after):
             for event in events:
                 yield event
 
-    async def batches(self, after: int = 0) -> AsyncIterator[list[EventRecord]]:
+    async def batches(self, after: int = 0) -> AsyncIterator[list[Announced]]:
         """Gives what `tail` gives, as many events at a time as there are by then, up to `MOST_AT_ONCE`."""
         for events in batched(await asyncio.to_thread(self._read, after)):
             after = events[-1].sequence
@@ -93,7 +97,7 @@ class EventBus:
                 return
             await news.wait()
 
-    async def _newer(self, after: int) -> list[EventRecord]:
+    async def _newer(self, after: int) -> list[Announced]:
         if self._recent and self._recent[0].sequence > after + 1:
             return await asyncio.to_thread(self._read, after)
         newest_first = takewhile(lambda event: event.sequence > after, reversed(self._recent))

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from openfl_like.federation.announcements import Announcement
 from openfl_like.federation.assignment import Assigner, calls_in_phase
-from openfl_like.federation.events import Announce, Command, Notice
+from openfl_like.federation.events import Announce, Command
 from openfl_like.federation.membership import Membership
 from openfl_like.federation.seeds import derive_seed
 from openfl_like.federation.selection import Selector
@@ -35,9 +36,9 @@ class ExperimentContext:
         """Gives a command."""
         self.commands.append(command)
 
-    def announce(self, kind: Notice, **fields: object) -> None:
+    def announce(self, announcement: Announcement) -> None:
         """Gives the command to tell everybody."""
-        self.commands.append(Announce(kind, fields))
+        self.commands.append(Announce(announcement))
 
     def deal(self) -> None:
         """Divides the tasks of the open round among its members; once more whenever members have come."""

@@ -5,27 +5,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
+from openfl_like.federation.announcements import Announcement
 from openfl_like.federation.deliveries import UpdateStatus
+from openfl_like.federation.status import Status
 from openfl_like.federation.task import Assignment, Phase, Update
-
-
-class Status(StrEnum):
-    """Where an experiment stands."""
-
-    QUEUED = "QUEUED"
-    STARTING = "STARTING"
-    RUNNING = "RUNNING"
-    FINISHED = "FINISHED"
-    FAILED = "FAILED"
-    CANCELLED = "CANCELLED"
-
-    @property
-    def ended(self) -> bool:
-        """Whether it changes no more, unless somebody resumes what FAILED or was CANCELLED."""
-        return self in {Status.FINISHED, Status.FAILED, Status.CANCELLED}
-
 
 # ---- events -------------------------------------------------------------------------------------------------------
 
@@ -218,60 +202,11 @@ class PublishVersion:
     version: ModelVersion
 
 
-class Notice(StrEnum):
-    """The kinds of announcements; their fields are listed here.
-
-    Attributes:
-        EXPERIMENT_QUEUED: owner (announced by the Director, as are the next two and what went wrong before a start).
-        EXPERIMENT_RESUMED: by; it had ended, and goes on after its last finished round.
-        EXPERIMENT_IMPORTED: by, federation, owner; it had ended there, and came as a checkpoint.
-        EXPERIMENT_WAITING: online, missing (the plan's sites that are not there), needed, timeout_s.
-        EXPERIMENT_STARTED: experiment_id, name, expected, rounds, resumed (True if it began before), epoch.
-        AGGREGATOR_LOST: reason, restart (the Director's again; it counts them since the last finished round).
-        COLLABORATOR_JOINED: collaborator, member (False: takes part from the next round on).
-        COLLABORATOR_LEFT: collaborator, reason, gone.
-        COLLABORATOR_REFUSED: collaborator, reason; it may not take part.
-        ROUND_STARTED: round, cohort, quorum.
-        ASSIGNMENT_SENT: round, phase, collaborator, tasks.
-        UPDATE_RECEIVED: round, phase, collaborator, num_samples, metrics (task -> metric -> value), duration_s.
-        UPDATE_LOST: round, phase, collaborator; what was stored of it is damaged, and it is asked for again.
-        UPDATE_REFUSED: round, phase, collaborator, reason.
-        UPDATE_SURPLUS: round (the open one), collaborator, standing (a `UpdateStatus`), count (so far in this round).
-        COLLABORATOR_ABSENT: round, phase, collaborator, reason.
-        MODEL_AGGREGATED: round, digest, weights (name -> weight), digests (name -> digest of its update).
-        MODELS_EVALUATED: round, matrix (of tasks that look at given models: site -> task -> metric -> value).
-        ROUND_FINISHED: round, digest, metrics, best, selected, contributors, absent, evaluators, unevaluated, seconds.
-        EXPERIMENT_ENDED: status, reason, rounds (the last one that was published), shortfalls (name -> reason).
-    """
-
-    EXPERIMENT_QUEUED = "experiment_queued"
-    EXPERIMENT_RESUMED = "experiment_resumed"
-    EXPERIMENT_IMPORTED = "experiment_imported"
-    EXPERIMENT_WAITING = "experiment_waiting"
-    EXPERIMENT_STARTED = "experiment_started"
-    AGGREGATOR_LOST = "aggregator_lost"
-    COLLABORATOR_JOINED = "collaborator_joined"
-    COLLABORATOR_LEFT = "collaborator_left"
-    COLLABORATOR_REFUSED = "collaborator_refused"
-    ROUND_STARTED = "round_started"
-    ASSIGNMENT_SENT = "assignment_sent"
-    UPDATE_RECEIVED = "update_received"
-    UPDATE_LOST = "update_lost"
-    UPDATE_REFUSED = "update_refused"
-    UPDATE_SURPLUS = "update_surplus"
-    COLLABORATOR_ABSENT = "collaborator_absent"
-    MODEL_AGGREGATED = "model_aggregated"
-    MODELS_EVALUATED = "models_evaluated"
-    ROUND_FINISHED = "round_finished"
-    EXPERIMENT_ENDED = "experiment_ended"
-
-
 @dataclass(frozen=True, slots=True)
 class Announce:
-    """Tell everybody who listens; ``kind`` is a `Notice`, ``fields`` are JSON values."""
+    """Tell everybody who listens."""
 
-    kind: str
-    fields: Mapping[str, object] = field(default_factory=dict)
+    announcement: Announcement
 
 
 @dataclass(frozen=True, slots=True)

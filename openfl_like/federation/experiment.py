@@ -8,6 +8,13 @@ from pydantic import JsonValue
 
 from openfl_like.federation import admission, lifecycle, phases
 from openfl_like.federation import uncounted as surplus
+from openfl_like.federation.announcements import (
+    CollaboratorAdmitted,
+    CollaboratorAway,
+    CollaboratorRefused,
+    ExperimentBegun,
+    ModelMade,
+)
 from openfl_like.federation.components import build_assigner, build_selector
 from openfl_like.federation.context import ExperimentContext
 from openfl_like.federation.deliveries import Receipt
@@ -21,9 +28,7 @@ from openfl_like.federation.events import (
     ExperimentStarted,
     ModelAggregated,
     ModelVersion,
-    Notice,
     ResumeRequested,
-    Status,
     StepFailed,
     TaskFailed,
     TimerFired,
@@ -35,7 +40,9 @@ from openfl_like.federation.events import (
 from openfl_like.federation.metrics import weights_of
 from openfl_like.federation.round_state import RoundState, Step
 from openfl_like.federation.state import ExperimentState, dump_state, load_state
+from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase, Update
+from openfl_like.plan.digest import frozen_values
 from openfl_like.plan.schema import Plan
 
 
@@ -185,13 +192,15 @@ class Experiment:
         context, state = self._desk, self._desk.state
         resumed = state.status is not Status.QUEUED
         context.announce(
-            Notice.EXPERIMENT_STARTED,
-            experiment_id=state.experiment_id,
-            name=context.plan.name,
-            expected=list(state.expected),
-            rounds=context.plan.aggregator.settings.rounds_to_train,
-            resumed=resumed,
-            epoch=event.epoch,
+            ExperimentBegun(
+                experiment_id=state.experiment_id,
+                name=context.plan.name,
+                expected=state.expected,
+                rounds=context.plan.aggregator.settings.rounds_to_train,
+                resumed=resumed,
+                epoch=event.epoch,
+                plan=frozen_values(context.plan),
+            )
         )
         returning = context.roster.await_return(self._connected) if resumed else []
         if state.round is None:
@@ -209,11 +218,11 @@ class Experiment:
         late = state.status is Status.RUNNING and name not in context.roster.members()
         refusal = admission.refusal(context.plan.admission, state.expected, name, late=late)
         if refusal:
-            context.announce(Notice.COLLABORATOR_REFUSED, collaborator=name, reason=refusal)
+            context.announce(CollaboratorRefused(name, refusal))
             return
         self._connected.add(name)
         if context.roster.join(name):
-            context.announce(Notice.COLLABORATOR_JOINED, collaborator=name, member=not late)
+            context.announce(CollaboratorAdmitted(name, member=not late))
         if state.round is not None:
             phases.send(context, state.round, name)
 
@@ -222,7 +231,7 @@ class Experiment:
         self._connected.discard(name)
         if not context.roster.leave(name, f"left: {event.reason}", gone=event.gone):
             return
-        context.announce(Notice.COLLABORATOR_LEFT, collaborator=name, reason=event.reason, gone=event.gone)
+        context.announce(CollaboratorAway(name, event.reason, event.gone))
         if context.state.round is not None:
             phases.notice_leaving(context, context.state.round, context.roster.sites[name])
 
@@ -273,13 +282,9 @@ class Experiment:
         if current is None:
             return
         current.keep(event.digest)
-        context.announce(
-            Notice.MODEL_AGGREGATED,
-            round=current.number,
-            digest=event.digest,
-            weights=weights_of(list(current.trained.values())),
-            digests={name: current.trained[name].digest for name in sorted(current.trained)},
-        )
+        weights = weights_of(list(current.trained.values()))
+        digests = {name: current.trained[name].digest for name in sorted(current.trained)}
+        context.announce(ModelMade(current.number, event.digest, weights, digests))
         if current.phase is Phase.INITIALISE:
             lifecycle.publish(context, current)
         else:

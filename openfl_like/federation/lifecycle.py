@@ -2,19 +2,14 @@
 
 from openfl_like.federation import admission
 from openfl_like.federation import uncounted as surplus
+from openfl_like.federation.announcements import ExperimentEnded, ModelsEvaluated, RoundFinished
 from openfl_like.federation.context import ExperimentContext
-from openfl_like.federation.events import (
-    FinishExperiment,
-    ModelVersion,
-    Notice,
-    PublishVersion,
-    StartTimer,
-    Status,
-)
+from openfl_like.federation.events import FinishExperiment, ModelVersion, PublishVersion, StartTimer
 from openfl_like.federation.membership import Membership
 from openfl_like.federation.metrics import matrix_of, round_metrics
 from openfl_like.federation.round_state import RoundState
 from openfl_like.federation.state import ExperimentState
+from openfl_like.federation.status import Status
 from openfl_like.federation.stopping import is_best, stop_reason
 from openfl_like.federation.task import Phase
 
@@ -72,19 +67,20 @@ def publish(context: ExperimentContext, current: RoundState) -> None:
     surplus.sum_up(context)
     matrix = matrix_of(context.plan.tasks, current.updates) if evaluated else {}
     if matrix:
-        context.announce(Notice.MODELS_EVALUATED, round=version.round, matrix=matrix)
+        context.announce(ModelsEvaluated(version.round, matrix))
     context.announce(
-        Notice.ROUND_FINISHED,
-        round=version.round,
-        digest=version.digest,
-        metrics=dict(metrics),
-        best=version.best,
-        selected=list(current.selected),
-        contributors=sorted(current.trained),
-        absent=current.losses(),
-        evaluators=sorted(current.updates) if evaluated else [],
-        unevaluated=current.unevaluated(),
-        seconds=max(0.0, context.now - current.started),
+        RoundFinished(
+            round=version.round,
+            digest=version.digest,
+            metrics=dict(metrics),
+            best=version.best,
+            selected=current.selected,
+            contributors=tuple(sorted(current.trained)),
+            absent=current.losses(),
+            evaluators=tuple(sorted(current.updates)) if evaluated else (),
+            unevaluated=current.unevaluated(),
+            seconds=max(0.0, context.now - current.started),
+        )
     )
     _go_on(context)
 
@@ -111,8 +107,7 @@ def finish(context: ExperimentContext, status: Status, reason: str) -> None:
     context.emit(FinishExperiment(status, reason))
     surplus.sum_up(context)
     rounds = state.versions[-1].round if state.versions else 0
-    fields = {"status": status.value, "reason": reason, "rounds": rounds}
-    context.announce(Notice.EXPERIMENT_ENDED, **fields, shortfalls=state.all_shortfalls())
+    context.announce(ExperimentEnded(status, reason, rounds, state.all_shortfalls()))
 
 
 def _note_shortfalls(context: ExperimentContext, current: RoundState) -> None:

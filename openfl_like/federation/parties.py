@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from openfl_like.federation.events import ModelVersion, Status
+from openfl_like.federation.events import ModelVersion
+from openfl_like.federation.status import Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,23 +244,6 @@ class ExperimentRecord:
     versions: tuple[PublishedVersion, ...]
     plan: str
     update_surplus: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class EventRecord:
-    """An announcement as the store committed it.
-
-    Attributes:
-        sequence: Position in the experiment's history, from 1, without gaps.
-        time: Seconds since the epoch.
-        kind: The announcement's kind.
-        fields: JSON values.
-    """
-
-    sequence: int
-    time: float
-    kind: str
-    fields: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

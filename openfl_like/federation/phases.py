@@ -2,10 +2,17 @@
 
 from collections.abc import Mapping
 
+from openfl_like.federation.announcements import (
+    AssignmentSent,
+    CollaboratorAbsent,
+    RoundStarted,
+    UpdateLost,
+    UpdateReceived,
+    UpdateRefused,
+)
 from openfl_like.federation.assignment import trains
 from openfl_like.federation.context import ExperimentContext
 from openfl_like.federation.events import (
-    Notice,
     SendAssignment,
     StartTimer,
     TaskFailed,
@@ -31,8 +38,7 @@ def gather(context: ExperimentContext, state: RoundState) -> str:
     context.deal()
     phase, cohort = _select(context, state)
     if len(cohort) >= state.quorum:
-        fields = {"round": state.number, "cohort": list(cohort), "quorum": state.quorum}
-        context.announce(Notice.ROUND_STARTED, **fields)
+        context.announce(RoundStarted(state.number, cohort, state.quorum))
         for name, reason in sorted(state.absent.items()):
             _announce_absence(context, state, name, reason)
         state.selected = cohort
@@ -79,8 +85,7 @@ def send(context: ExperimentContext, state: RoundState, name: str) -> None:
         deadline_s=plan.deadline.training_limit_s if phase is Phase.TRAIN else plan.deadline.round_s,
     )
     context.emit(SendAssignment(assignment))
-    tasks = [call.name for call in calls]
-    context.announce(Notice.ASSIGNMENT_SENT, round=state.number, phase=phase.value, collaborator=name, tasks=tasks)
+    context.announce(AssignmentSent(state.number, phase, name, tuple(call.name for call in calls)))
 
 
 def resume(context: ExperimentContext, state: RoundState, returning: list[Member]) -> None:
@@ -112,13 +117,14 @@ def take_update(context: ExperimentContext, state: RoundState, update: Update) -
     site.take(update)
     state.updates[update.collaborator] = update
     context.announce(
-        Notice.UPDATE_RECEIVED,
-        round=update.round,
-        phase=update.phase.value,
-        collaborator=update.collaborator,
-        num_samples=update.num_samples,
-        metrics={task: dict(metrics) for task, metrics in update.metrics.items()},
-        duration_s=update.duration_s,
+        UpdateReceived(
+            round=update.round,
+            phase=update.phase,
+            collaborator=update.collaborator,
+            num_samples=update.num_samples,
+            metrics={task: dict(metrics) for task, metrics in update.metrics.items()},
+            duration_s=update.duration_s,
+        )
     )
 
 
@@ -127,13 +133,12 @@ def lose_update(context: ExperimentContext, state: RoundState, name: str) -> Non
     update = state.updates.pop(name)
     context.roster.sites[name].delivered.pop(update.phase.value, None)
     state.step = Step.COLLECT
-    context.announce(Notice.UPDATE_LOST, round=update.round, phase=update.phase.value, collaborator=name)
+    context.announce(UpdateLost(update.round, update.phase, name))
 
 
 def refuse_update(context: ExperimentContext, update: Update, reason: str) -> None:
     """Tells that an update does not count."""
-    fields = {"round": update.round, "phase": update.phase.value, "collaborator": update.collaborator}
-    context.announce(Notice.UPDATE_REFUSED, **fields, reason=reason)
+    context.announce(UpdateRefused(update.round, update.phase, update.collaborator, reason))
 
 
 def take_failure(context: ExperimentContext, state: RoundState, event: TaskFailed) -> None:
@@ -212,8 +217,7 @@ def _evaluators(context: ExperimentContext) -> list[str]:
 
 
 def _announce_absence(context: ExperimentContext, state: RoundState, name: str, reason: str) -> None:
-    fields = {"round": state.number, "phase": state.phase.value, "collaborator": name, "reason": reason}
-    context.announce(Notice.COLLABORATOR_ABSENT, **fields)
+    context.announce(CollaboratorAbsent(state.number, state.phase, name, reason))
 
 
 def _gather_initialiser(context: ExperimentContext, state: RoundState) -> str:
@@ -221,7 +225,7 @@ def _gather_initialiser(context: ExperimentContext, state: RoundState) -> str:
     if not candidates:
         return f"round 0: no site could make the initial model: {list_absences(state.absent)}"
     if not state.absent:
-        context.announce(Notice.ROUND_STARTED, round=0, cohort=[candidates[0]], quorum=1)
+        context.announce(RoundStarted(0, (candidates[0],)))
     state.selected = (candidates[0],)
     open_phase(context, state, Phase.INITIALISE, (candidates[0],))
     return ""

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from openfl_like.federation.announcements import Announced
 from openfl_like.federation.parties import (
     DeviceStatistics,
     DirectorStatus,
     EnvoyDetail,
     EnvoyRecord,
-    EventRecord,
     ExperimentRecord,
     ExperimentSummary,
     LogLines,
@@ -241,7 +241,7 @@ class CollaboratorPort(Protocol):
 class AggregatorPort(Protocol):
     """What the Director (or an administrator) asks an Aggregator."""
 
-    def watch(self, after: int) -> AsyncIterator[Sequence[EventRecord]]:
+    def watch(self, after: int) -> AsyncIterator[Sequence[Announced]]:
         """Yield the experiment's history after a sequence number, then what happens; a few events at a time."""
 
     async def cancel(self, caller: str) -> None:
@@ -314,7 +314,7 @@ class ExperimentsPort(Protocol):
 
     def watch(
         self, experiment: str, after: int, *, stored: bool
-    ) -> AsyncIterator[Sequence[ExperimentSummary | EventRecord]]:
+    ) -> AsyncIterator[Sequence[ExperimentSummary | Announced]]:
         """Yield history and live events until the experiment has ended; or only the events that are ``stored``."""
 
     def logs(self, experiment: str, query: LogQuery) -> AsyncGenerator[LogLines]:

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, replace
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from openfl_like.errors import ConflictError
-from openfl_like.federation.events import ModelVersion, Status
+from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.membership import Membership
 from openfl_like.federation.round_state import RoundState, Step
+from openfl_like.federation.status import Status
 
 
 @dataclass(slots=True)

@@ -3,8 +3,10 @@
 The first one of a kind in a round is told at once, the sum at the end of the round.
 """
 
+from openfl_like.federation.announcements import UpdateSurplus
 from openfl_like.federation.context import ExperimentContext
-from openfl_like.federation.events import Notice, UncountedUpdateArrived
+from openfl_like.federation.deliveries import UpdateStatus
+from openfl_like.federation.events import UncountedUpdateArrived
 
 
 def note(context: ExperimentContext, event: UncountedUpdateArrived) -> None:
@@ -27,4 +29,4 @@ def sum_up(context: ExperimentContext) -> None:
 
 def _tell(context: ExperimentContext, name: str, kind: str, count: int) -> None:
     number = context.state.round.number if context.state.round is not None else 0
-    context.announce(Notice.UPDATE_SURPLUS, round=number, collaborator=name, standing=kind, count=count)
+    context.announce(UpdateSurplus(number, name, UpdateStatus(kind), count))

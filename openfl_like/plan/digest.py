@@ -27,12 +27,16 @@ def freeze(plan: Plan) -> bytes:
         PlanError: If a setting cannot be written as JSON.
     """
     try:
-        values = _sorted(plan.model_dump(mode="json", exclude={"workspace", "tasks"}))
-        values["tasks"] = {name: _sorted(task.model_dump(mode="json")) for name, task in plan.tasks.items()}
-        ordered = {key: values[key] for key in sorted(values)}
-        return json.dumps(ordered, separators=(",", ":"), allow_nan=False).encode()
+        return json.dumps(frozen_values(plan), separators=(",", ":"), allow_nan=False).encode()
     except ValueError as error:
         raise PlanError(f"the plan cannot be frozen: {error}", place=plan.name) from error
+
+
+def frozen_values(plan: Plan) -> dict[str, object]:
+    """Return the values that `freeze` writes."""
+    values = _sorted(plan.model_dump(mode="json", exclude={"workspace", "tasks"}))
+    values["tasks"] = {name: _sorted(task.model_dump(mode="json")) for name, task in plan.tasks.items()}
+    return {key: values[key] for key in sorted(values)}
 
 
 def thaw(data: bytes, source: str = SOURCE) -> Plan:

@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar, cast
 
 from openfl_like.errors import FederationError, StorageError, no_room
 from openfl_like.failpoints import failpoint
+from openfl_like.federation.announcements import Announced
 from openfl_like.federation.events import (
     Aggregate,
     Announce,
@@ -24,7 +25,6 @@ from openfl_like.federation.events import (
     PublishVersion,
     SendAssignment,
     StartTimer,
-    Status,
     StepFailed,
     TimerFired,
     UpdatesValidated,
@@ -32,7 +32,8 @@ from openfl_like.federation.events import (
     WithdrawAssignment,
 )
 from openfl_like.federation.experiment import Experiment
-from openfl_like.federation.parties import EventRecord, Outcome
+from openfl_like.federation.parties import Outcome
+from openfl_like.federation.status import Status
 from openfl_like.runtimes.models import ModelRepository, describe
 from openfl_like.store.experiment import Commit, ExperimentStore
 from openfl_like.tensors.manifest import sha256_file
@@ -103,7 +104,7 @@ class Record:
 
     store: ExperimentStore
     repository: ModelRepository
-    publish: Callable[[Sequence[EventRecord]], None] = lambda _: None
+    publish: Callable[[Sequence[Announced]], None] = lambda _: None
 
 
 async def patiently(step: Callable[[], Awaitable[Result]]) -> Result:
@@ -212,7 +213,7 @@ class ExperimentLoop:
 
     def _record_updates(self, commands: list[Command], now: float) -> list[Command]:
         """Commits that all updates are here: the next round is sent ahead, and they must not be asked for again."""
-        announcements = [command for command in commands if isinstance(command, Announce)]
+        announcements = [command.announcement for command in commands if isinstance(command, Announce)]
         failpoint("aggregator.updates.recorded.before")
         try:
             records = self._record.store.commit(Commit(now, self._experiment.snapshot(), announcements))
@@ -237,7 +238,7 @@ class ExperimentLoop:
         if not commands:
             return
         versions = [command.version for command in commands if isinstance(command, PublishVersion)]
-        announcements = [command for command in commands if isinstance(command, Announce)]
+        announcements = [command.announcement for command in commands if isinstance(command, Announce)]
         ends = any(isinstance(command, FinishExperiment) for command in commands)
         step = Commit(now, self._experiment.snapshot(), announcements)
         if versions or ends:
@@ -247,13 +248,13 @@ class ExperimentLoop:
         if records:
             self._record.publish(records)
 
-    async def _commit_quickly(self, step: Commit) -> list[EventRecord]:
+    async def _commit_quickly(self, step: Commit) -> list[Announced]:
         failpoint("aggregator.step.before")
         records = self._record.store.commit(step)  # a quarter of a millisecond: less than a hop to a thread
         failpoint("aggregator.step.after")
         return records
 
-    def _commit_durably(self, step: Commit, versions: list[ModelVersion], *, ends: bool) -> list[EventRecord]:
+    def _commit_durably(self, step: Commit, versions: list[ModelVersion], *, ends: bool) -> list[Announced]:
         self._record.store.check_epoch()  # one that was asleep must not touch the files of the newer process, either
         for version in versions:
             self._record.repository.publish(version)

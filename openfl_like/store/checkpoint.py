@@ -19,14 +19,15 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from openfl_like.errors import BundleError, ConflictError, no_room
-from openfl_like.federation.parties import EventRecord, ExperimentSummary
+from openfl_like.federation.announcements import Announced, from_fields, to_json
+from openfl_like.federation.parties import ExperimentSummary
 from openfl_like.plan.archive import BLOCK, END, ArchiveReader, Kind, header_of
 from openfl_like.store.experiment import ExperimentStore, Recorded
 from openfl_like.store.files import ExperimentFiles
@@ -90,9 +91,19 @@ class Checkpoint:
         return {int(match[1]): member for match, member in found if match is not None}
 
 
+@dataclass(frozen=True, slots=True)
+class EventLine:
+    """An announcement as a line of a checkpoint has it; the fields with the version of their form."""
+
+    sequence: int
+    time: float
+    kind: str
+    fields: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
 _CHECKPOINT: TypeAdapter[Checkpoint] = TypeAdapter(Checkpoint)
 _RECORD: TypeAdapter[Recorded] = TypeAdapter(Recorded)
-_EVENT: TypeAdapter[EventRecord] = TypeAdapter(EventRecord)
+_EVENT: TypeAdapter[EventLine] = TypeAdapter(EventLine)
 
 # ---- writing ------------------------------------------------------------------------------------------------------
 
@@ -118,7 +129,7 @@ def write_checkpoint(
     try:
         with contextlib.closing(ExperimentStore(files.directory)) as store:
             recorded = store.recorded()
-            (scratch / EVENTS).write_bytes(b"".join(_line(_EVENT, event) for event in store.events()))
+            (scratch / EVENTS).write_bytes(b"".join(_line(_EVENT, _event_line(event)) for event in store.events()))
         (scratch / RECORD).write_bytes(_line(_RECORD, recorded))
         sources = _sources(recorded, files, scratch)
         members = {path: _member(source) for path, source in sources.items()}
@@ -291,7 +302,7 @@ def read_record(directory: Path, checkpoint: Checkpoint) -> Recorded:
     return recorded
 
 
-def read_events(directory: Path) -> Iterator[EventRecord]:
+def read_events(directory: Path) -> Iterator[Announced]:
     """Gives the history in a checkpoint that was read into a directory, one by one.
 
     Raises:
@@ -304,7 +315,11 @@ def read_events(directory: Path) -> Iterator[EventRecord]:
             if event.sequence != expected:
                 raise _refusal(EVENTS, f"event {expected} is missing", directory.name)
             expected += 1
-            yield event
+            yield Announced(event.sequence, event.time, from_fields(event.kind, event.fields))
+
+
+def _event_line(event: Announced) -> EventLine:
+    return EventLine(event.sequence, event.time, event.kind, json.loads(to_json(event.announcement)))
 
 
 def _valid(adapter: TypeAdapter[Value], data: bytes, path: str) -> Value:

@@ -11,8 +11,8 @@ from sqlalchemy.exc import IntegrityError
 
 from openfl_like.errors import ConflictError, NotFoundError
 from openfl_like.failpoints import failpoint
-from openfl_like.federation.events import Status
 from openfl_like.federation.parties import EnvoyRecord, ExperimentSummary, ShardFacts
+from openfl_like.federation.status import Status
 from openfl_like.store.database import Database, version_table
 from openfl_like.store.rows import checked, checksum_column, seal
 

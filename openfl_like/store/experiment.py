@@ -30,8 +30,9 @@ from sqlalchemy.exc import IntegrityError
 
 from openfl_like.errors import ConflictError
 from openfl_like.failpoints import failpoint
-from openfl_like.federation.events import Announce, ModelVersion
-from openfl_like.federation.parties import EventRecord, PublishedVersion
+from openfl_like.federation.announcements import Announced, Announcement, from_json, to_json
+from openfl_like.federation.events import ModelVersion
+from openfl_like.federation.parties import PublishedVersion
 from openfl_like.store.database import Database, version_table
 from openfl_like.store.rows import CHECK, checked, checksum, checksum_column, seal, with_checksum
 
@@ -88,7 +89,7 @@ class Commit:
 
     now: float
     snapshot: Mapping[str, object]
-    announcements: Sequence[Announce] = ()
+    announcements: Sequence[Announcement] = ()
     versions: Sequence[ModelVersion] = ()
     sha256: Mapping[int, str] = field(default_factory=dict)
     durable: bool = False
@@ -169,7 +170,7 @@ class ExperimentStore:
         found: dict[str, Any] = json.loads(state)
         return found
 
-    def commit(self, step: Commit) -> list[EventRecord]:
+    def commit(self, step: Commit) -> list[Announced]:
         """Records a step in one transaction and gives its announcements as they are now in the history.
 
         Raises:
@@ -185,7 +186,7 @@ class ExperimentStore:
         self._sequence += len(records)
         return records
 
-    def _write(self, connection: Connection, step: Commit, records: Sequence[EventRecord]) -> None:
+    def _write(self, connection: Connection, step: Commit, records: Sequence[Announced]) -> None:
         text = _dump(dict(step.snapshot))
         state = {"state": text, "sum": checksum([text]), "ours": self._epoch}
         if connection.exec_driver_sql(self._put_snapshot, state).rowcount == 0:  # first: it takes the lock, and decides
@@ -199,7 +200,7 @@ class ExperimentStore:
             connection.execute(update(VERSIONS).where(VERSIONS.c.round == number).values(sha256=sha256))
             seal(connection, VERSIONS, VERSIONS.c.round == number)
 
-    def announce(self, now: float, announcement: Announce) -> EventRecord:
+    def announce(self, now: float, announcement: Announcement) -> Announced:
         """Adds to the history from outside the experiment; only while nobody commits to it."""
         with self._database.transaction(durable=True) as connection:
             last = connection.execute(select(func.max(EVENTS.c.sequence))).scalar_one() or 0
@@ -208,7 +209,7 @@ class ExperimentStore:
         self._sequence = record.sequence
         return record
 
-    def events(self, after: int = 0, kinds: Sequence[str] = ()) -> list[EventRecord]:
+    def events(self, after: int = 0, kinds: Sequence[str] = ()) -> list[Announced]:
         """Gives the events after a sequence number, in order; only those of some kinds if these are named."""
         query = select(EVENTS).where(EVENTS.c.sequence > after).order_by(EVENTS.c.sequence)
         if kinds:
@@ -216,7 +217,7 @@ class ExperimentStore:
         with self._database.transaction() as connection:
             return [_event(row) for row in connection.execute(query)]
 
-    def latest(self, *kinds: str) -> EventRecord | None:
+    def latest(self, *kinds: str) -> Announced | None:
         """Gives the newest event that is of one of these kinds."""
         query = select(EVENTS).where(EVENTS.c.kind.in_(kinds)).order_by(EVENTS.c.sequence.desc()).limit(1)
         with self._database.transaction() as connection:
@@ -259,7 +260,7 @@ class ExperimentStore:
         self._database.close()
 
 
-def write_record(location: Path, recorded: Recorded, events: Iterable[EventRecord]) -> None:
+def write_record(location: Path, recorded: Recorded, events: Iterable[Announced]) -> None:
     """Makes the record of an experiment from what another one gave; it is on disk when this returns.
 
     Args:
@@ -299,24 +300,24 @@ def _superseded(epoch: int) -> ConflictError:
     )
 
 
-def _batches(events: Iterable[EventRecord]) -> Iterator[list[EventRecord]]:
+def _batches(events: Iterable[Announced]) -> Iterator[list[Announced]]:
     iterator = iter(events)
     while several := list(islice(iterator, _ROWS_AT_ONCE)):
         yield several
 
 
-def _numbered(last: int, now: float, announcements: Sequence[Announce]) -> list[EventRecord]:
-    return [EventRecord(number, now, item.kind, item.fields) for number, item in enumerate(announcements, last + 1)]
+def _numbered(last: int, now: float, announcements: Sequence[Announcement]) -> list[Announced]:
+    return [Announced(number, now, item) for number, item in enumerate(announcements, last + 1)]
 
 
-def _event(row: Row[Any]) -> EventRecord:
+def _event(row: Row[Any]) -> Announced:
     checked("events", row.sequence, row)
-    return EventRecord(row.sequence, row.time, row.kind, json.loads(row.fields))
+    return Announced(row.sequence, row.time, from_json(row.kind, row.fields))
 
 
-def _event_row(record: EventRecord, epoch: int) -> dict[str, object]:
-    fields = {"sequence": record.sequence, "time": float(record.time), "kind": str(record.kind), "epoch": epoch}
-    return with_checksum({**fields, "fields": _dump(dict(record.fields))}, EVENTS)
+def _event_row(record: Announced, epoch: int) -> dict[str, object]:
+    fields = {"sequence": record.sequence, "time": float(record.time), "kind": record.kind, "epoch": epoch}
+    return with_checksum({**fields, "fields": to_json(record.announcement)}, EVENTS)
 
 
 def _row(version: ModelVersion, now: float, epoch: int, sha256: str = "") -> dict[str, object]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from openfl_like.error_meanings import from_code
 from openfl_like.errors import FederationError, TransferError, UpdateRefusedError, no_room
-from openfl_like.federation.parties import EventRecord
+from openfl_like.federation.announcements import Announced
 from openfl_like.federation.ports import AggregatorInstruction, AggregatorPort, CollaboratorPort, CollaboratorReport
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.pki.files import Credentials
@@ -170,12 +170,12 @@ class AggregatorClient:
         """Tells that a collaborator's process has ended."""
         await self._peer.unary("ReportLoss", pb.LossReport(collaborator=collaborator, reason=reason))
 
-    async def watch(self, after: int = 0) -> AsyncIterator[EventRecord]:
+    async def watch(self, after: int = 0) -> AsyncIterator[Announced]:
         """Gives the experiment's events after a sequence number until it ends."""
         request = pb.WatchRequest(experiment=self._experiment, after=after)
         async for message in self._peer.answers("Watch", request):
             for item in watch_from(message):
-                if isinstance(item, EventRecord):
+                if isinstance(item, Announced):
                     yield item
 
     async def cancel(self, on_behalf_of: str = "") -> None:

@@ -4,13 +4,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
 
-from openfl_like.federation.parties import (
-    EventRecord,
-    ExperimentRecord,
-    ExperimentSummary,
-    LogLines,
-    LogQuery,
-)
+from openfl_like.federation.announcements import Announced
+from openfl_like.federation.parties import ExperimentRecord, ExperimentSummary, LogLines, LogQuery
 from openfl_like.federation.ports import (
     CheckpointOffer,
     CheckpointPort,
@@ -87,7 +82,7 @@ class ExperimentsClient:
 
     async def watch(
         self, experiment: str, after: int = 0, *, stored: bool = False
-    ) -> AsyncGenerator[ExperimentSummary | EventRecord]:
+    ) -> AsyncGenerator[ExperimentSummary | Announced]:
         """Gives history and live events until the experiment has ended; or only the events that are ``stored``."""
         request = pb.WatchRequest(experiment=experiment, after=after, stored=stored)
         async for message in self._peer.answers("Watch", request):

@@ -17,8 +17,9 @@ from pace import limit
 
 from openfl_like import failpoints
 from openfl_like.errors import FederationError, UnreachableError
-from openfl_like.federation.events import Notice, Status
-from openfl_like.federation.parties import EventRecord, ExperimentSummary
+from openfl_like.federation.announcements import Announced, CollaboratorAdmitted, RoundFinished
+from openfl_like.federation.parties import ExperimentSummary
+from openfl_like.federation.status import Status
 from openfl_like.plan.load import load_plan
 from openfl_like.services.local_federation import LocalFederation
 from openfl_like.testing.faults.call_history import History, read_history
@@ -136,7 +137,7 @@ class Scenario:
         begin = time.monotonic()
         last = await self.last_round(experiment)
         if last < ROUNDS:
-            await self.until(experiment, Notice.ROUND_FINISHED, last + 1)
+            await self.until(experiment, last + 1)
         seen["rounds while full"] = last
         async for _ in backoff():
             if not await self.health():
@@ -195,28 +196,28 @@ class Scenario:
             found = await client.experiment(experiment)
             return max((version.version.round for version in found.versions), default=-1)
 
-    async def until(self, experiment: str, kind: str, number: int) -> None:
-        """Waits for an event of a round."""
+    async def until(self, experiment: str, number: int) -> None:
+        """Waits until a round has finished."""
         async with asyncio.timeout(END_S):
             async for item in self.events(experiment):
-                if item.kind == kind and int(str(item.fields["round"])) >= number:
+                if isinstance(item.announcement, RoundFinished) and item.announcement.round >= number:
                     return
 
     async def joined(self, experiment: str, site: str) -> None:
         """Waits until a site has joined."""
         async with asyncio.timeout(END_S):
             async for item in self.events(experiment):
-                if item.kind == Notice.COLLABORATOR_JOINED and item.fields["collaborator"] == site:
+                if isinstance(item.announcement, CollaboratorAdmitted) and item.announcement.collaborator == site:
                     return
 
-    async def events(self, experiment: str) -> AsyncIterator[EventRecord]:
+    async def events(self, experiment: str) -> AsyncIterator[Announced]:
         """Follows an experiment."""
         after = 0
         async for _ in backoff():
             with suppress(UnreachableError):
                 async with self.client() as client:
                     async for item in client.watch(experiment, after):
-                        if isinstance(item, EventRecord):
+                        if isinstance(item, Announced):
                             after = item.sequence
                             yield item
                     return

@@ -10,7 +10,8 @@ from pace import late, limit
 
 from openfl_like.api.reconnect import Watched, watch
 from openfl_like.errors import UnreachableError
-from openfl_like.federation.parties import EventRecord, ExperimentSummary
+from openfl_like.federation.announcements import Announced, fields_of
+from openfl_like.federation.parties import ExperimentSummary
 from openfl_like.federation.ports import Submission
 from openfl_like.pki.files import load_credentials
 from openfl_like.pki.signing import sign_bundle
@@ -78,7 +79,7 @@ class User:
         async for _ in backoff():
             with suppress(UnreachableError):
                 async for item in late(watch(self.client.watch, experiment, after)):
-                    after = item.sequence if isinstance(item, EventRecord) else after
+                    after = item.sequence if isinstance(item, Announced) else after
                     yield item
                 return
 
@@ -91,17 +92,19 @@ class User:
         assert isinstance(last, ExperimentSummary)
         return last
 
-    async def until(self, experiment: str, kind: str, after: int = 0, **fields: object) -> EventRecord:
+    async def until(self, experiment: str, kind: str, after: int = 0, **fields: object) -> Announced:
         """Waits for an event with these fields; what it says may be long over, unless a gate holds the round."""
         async with asyncio.timeout(limit(60)):
             async for item in self.watch(experiment, after):
-                if isinstance(item, EventRecord) and item.kind == kind and fields.items() <= dict(item.fields).items():
+                if not isinstance(item, Announced) or item.kind != kind:
+                    continue
+                if fields.items() <= fields_of(item.announcement).items():
                     return item
         raise AssertionError(f"{experiment} ended without {kind} {fields}")
 
-    async def events(self, experiment: str) -> list[EventRecord]:
+    async def events(self, experiment: str) -> list[Announced]:
         """Gives the whole history of an ended experiment."""
-        return [item async for item in self.watch(experiment) if isinstance(item, EventRecord)]
+        return [item async for item in self.watch(experiment) if isinstance(item, Announced)]
 
 
 @asynccontextmanager

@@ -7,6 +7,8 @@ import pytest
 from federations import PLAN, THREE, another, collaborators, federation_of, gate_of, shards
 from pace import limit
 
+from openfl_like.federation.announcements import RoundFinished, only
+
 pytestmark = pytest.mark.process
 SITES = shards(site_1="site-1", site_2="site-2", site_3="hanging")
 DEADLINE_S = limit(10)
@@ -26,10 +28,10 @@ async def test_with_a_quorum_the_round_goes_on_and_its_record_names_the_absent_s
         federation.children["site-3"].process.send_signal(signal.SIGKILL)
         ended = await user.ended(experiment)
         assert ended.status == "FINISHED", ended.reason
-        rounds = {e.fields["round"]: e.fields for e in await user.events(experiment) if e.kind == "round_finished"}
-        assert rounds[1]["contributors"] == ["site-1", "site-2"]
-        assert rounds[1]["absent"] == {"site-3": "left: its connection was lost"}
-        assert rounds[1]["selected"] == ["site-1", "site-2", "site-3"]
+        rounds = {told.round: told for told in only(await user.events(experiment), RoundFinished)}
+        assert rounds[1].contributors == ("site-1", "site-2")
+        assert rounds[1].absent == {"site-3": "left: its connection was lost"}
+        assert rounds[1].selected == ("site-1", "site-2", "site-3")
         assert (ended.degraded, ended.standing) == (True, "FINISHED (DEGRADED)")
         assert ended.shortfalls == {"site-3": "round 1: left: its connection was lost"}
         assert len(rounds) == 4
@@ -75,8 +77,8 @@ async def test_a_site_that_sends_nothing_is_absent_at_the_deadline(tmp_path: Pat
         )  # fmt: skip
         ended = await user.ended(experiment)
         assert ended.status == "FINISHED", ended.reason
-        (last,) = [e.fields for e in await user.events(experiment) if e.kind == "round_finished"][1:]
-        assert last["absent"] == {"site-3": f"sent no update within {DEADLINE_S:g} s"}
+        (last,) = only(await user.events(experiment), RoundFinished)[1:]
+        assert last.absent == {"site-3": f"sent no update within {DEADLINE_S:g} s"}
 
 
 async def test_too_few_envoys_end_the_experiment_with_their_names(tmp_path: Path) -> None:
@@ -111,4 +113,6 @@ async def test_two_hundred_quick_rounds_lose_no_site(tmp_path: Path) -> None:
         ended = await user.ended(await user.submit(PLAN, "admission.min_collaborators=3", rounds), timeout_s=110)
         assert ended.status == "FINISHED", ended.reason
         events = await user.events(ended.id)
-        assert [event.fields for event in events if event.kind in {"collaborator_left", "collaborator_absent"}] == []
+        assert [
+            event.announcement for event in events if event.kind in {"collaborator_left", "collaborator_absent"}
+        ] == []

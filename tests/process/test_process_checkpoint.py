@@ -10,6 +10,7 @@ import pytest
 from federations import OBEDIENT, PLAN, THREE, User, federation_of, fx_fine, gate_of, run_fx
 
 from openfl_like.errors import ConflictError
+from openfl_like.federation.announcements import ExperimentImported, RoundStarted, only
 from openfl_like.pki.files import load_credentials
 from openfl_like.services.local_federation import LocalFederation
 from openfl_like.testing.faults.evidence import gather
@@ -81,7 +82,7 @@ async def test_an_experiment_goes_on_in_another_federation_to_the_same_bytes(tmp
         assert (found.versions, found.plan) == (before.versions, before.plan)
         history = await user.events(moving)
         assert history[:-1] == events
-        assert (history[-1].kind, history[-1].fields["federation"]) == ("experiment_imported", "local")
+        assert [told.federation for told in only(history[-1:], ExperimentImported)] == ["local"]
         model = tmp_path / "model.safetensors"
         told = json.loads(
             await fx_fine(
@@ -95,7 +96,7 @@ async def test_an_experiment_goes_on_in_another_federation_to_the_same_bytes(tmp
         assert [item.version for item in found.versions] == [item.version for item in wanted.versions]
         assert found.versions[-1].sha256 == wanted.versions[-1].sha256 != ""
         after = await user.events(moving)
-        rounds = [event.fields["round"] for event in after[len(history) :] if event.kind == "round_started"]
+        rounds = [told.round for told in only(after[len(history) :], RoundStarted)]
         assert rounds == list(range(CANCELLED_AFTER + 1, ROUNDS + 1))
         evidence = gather(there.directory / "director-state", there.directory / "no-history")
         assert [str(breach) for breach in judge(evidence, Expected()) if breach.letter != "A1"] == []

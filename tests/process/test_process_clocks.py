@@ -8,6 +8,7 @@ import pytest
 from federations import PLAN, THREE, User, gate_of
 
 from openfl_like.errors import UnreachableError
+from openfl_like.federation.announcements import RoundFinished, only
 from openfl_like.pki.administration import issue_credentials
 from openfl_like.pki.authority import create_authorities
 from openfl_like.pki.files import credentials_dir, save_credentials
@@ -49,9 +50,9 @@ async def finished(user: User, experiment: str) -> str:
     events = await user.events(experiment)
     kinds = {event.kind for event in events}
     assert not kinds & {"aggregator_lost", "collaborator_left", "collaborator_absent", "update_lost"}
-    rounds = [event.fields for event in events if event.kind == "round_finished"]
-    assert [fields["round"] for fields in rounds] == list(range(ROUNDS + 1))
-    assert all(0 <= float(str(fields["seconds"])) < 60 for fields in rounds)
+    rounds = only(events, RoundFinished)
+    assert [told.round for told in rounds] == list(range(ROUNDS + 1))
+    assert all(0 <= told.seconds < 60 for told in rounds)
     return (await user.client.experiment(experiment)).versions[-1].sha256
 
 

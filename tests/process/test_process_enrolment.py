@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import cast
 
 import pytest
 from federations import PLAN, THREE, User, gate_of, run_fx, shards
 from pace import limit
 
 from openfl_like.errors import NotAllowedError, NotFoundError, RevokedError, UnreachableError
+from openfl_like.federation.announcements import RoundFinished, only
 from openfl_like.pki.administration import make_token
 from openfl_like.pki.files import load_credentials, save_credentials
 from openfl_like.pki.ledger import Ledger
@@ -97,8 +97,7 @@ async def test_a_fourth_site_joins_with_two_commands_and_takes_part_in_the_next_
         await federation.start_envoy("site-4")
         second = await user.submit(PLAN, "admission.min_collaborators=4")
         assert (await user.ended(second)).status == "FINISHED"
-        events = [event.fields for event in await user.events(second) if event.kind == "round_finished"]
-        rounds = [cast("list[str]", fields["contributors"]) for fields in events if fields["round"]]
+        rounds = [told.contributors for told in only(await user.events(second), RoundFinished) if told.round]
         assert [sorted(found) for found in rounds] == [["site-1", "site-2", "site-3", "site-4"]] * 3
         code, _, said = await run_fx("pki", "enroll", token.strip(), "--out", "again", cwd=site)
         assert (code, "E203" in said) == (3, True)
@@ -236,7 +235,7 @@ async def test_ten_renewals_in_one_experiment_fail_no_round(tmp_path: Path) -> N
         assert all(child.process.returncode is None for child in federation.children.values())
         await user.client.cancel(experiment)
         events = await user.events(experiment)
-        rounds = [event.fields for event in events if event.kind == "round_finished"]
+        rounds = only(events, RoundFinished)
         assert len(rounds) > 10
-        assert [fields for fields in rounds if fields["absent"]] == []
+        assert [told for told in rounds if told.absent] == []
         assert "aggregator_lost" not in {event.kind for event in events}

@@ -13,6 +13,7 @@ from pace import limit
 
 from openfl_like.authoring.requirements import lock_requirements
 from openfl_like.errors import RequirementsError
+from openfl_like.federation.announcements import RoundFinished, only
 from openfl_like.services.envoy.environments import Environments
 from openfl_like.testing.wheels import write_sdist, write_wheel
 
@@ -66,8 +67,8 @@ async def test_a_workspace_s_own_package_is_there_for_it_alone(tmp_path: Path) -
     async with federation_of({"site-1": shard}, tmp_path) as (_, user):
         first = await user.ended(await user.submit(plan, ROUND))
         assert first.status == "FINISHED", first.reason
-        (last,) = [e.fields for e in await user.events(first.id) if e.kind == "round_finished"][1:]
-        assert last["metrics"]["loss"] == 4.5  # type: ignore[index] # JSON
+        (last,) = only(await user.events(first.id), RoundFinished)[1:]
+        assert last.metrics["loss"] == 4.5
         assert "Successfully installed tiny-thing-1.0" in await _log(user, first.id, "ready after")
         second = await user.ended(await user.submit(plan, ROUND))
         assert second.status == "FINISHED", second.reason
@@ -83,7 +84,7 @@ async def test_a_site_that_does_not_install_says_so_and_the_code_finds_out(tmp_p
         ended = await user.ended(await user.submit(plan, ROUND))
         assert "is not installed" in await _log(user, ended.id, "is not installed")
         events = await user.events(ended.id)
-        assert any("No module named 'tiny_thing'" in str(event.fields) for event in events)
+        assert any("No module named 'tiny_thing'" in str(event.announcement) for event in events)
         assert not (federation.directory / "envoy-site-1" / "environments").exists()
 
 

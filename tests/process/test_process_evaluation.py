@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 from federations import PLAN, federation_of, fx_fine, shards
 
+from openfl_like.federation.announcements import AssignmentSent, ModelsEvaluated, only
+from openfl_like.federation.task import Phase
+
 pytestmark = pytest.mark.process
 SITES = ("site-1", "site-2")
 
@@ -30,13 +33,13 @@ async def test_every_site_evaluates_the_models_of_all(tmp_path: Path) -> None:
         shown = json.loads(
             await fx_fine("experiment", "show", ended.id, "--json", federation=federation, cwd=tmp_path)
         )["data"]
-        told = [event.fields for event in await user.events(ended.id) if event.kind == "models_evaluated"]
-        assert [item["matrix"] for item in told] == [shown["matrix"]]
+        told = only(await user.events(ended.id), ModelsEvaluated)
+        assert [item.matrix for item in told] == [shown["matrix"]]
         losses = {site: {model: cell["loss"] for model, cell in row.items()} for site, row in shown["matrix"].items()}
         assert losses.keys() == set(SITES)
         for site in SITES:  # each model is the best where it was trained
             assert min(losses[site], key=losses[site].__getitem__) == site
-        sent = [event for event in await user.events(ended.id) if event.kind == "assignment_sent"]
-        assert {event.fields["phase"] for event in sent} == {"evaluate"}
+        sent = only(await user.events(ended.id), AssignmentSent)
+        assert {one.phase for one in sent} == {Phase.EVALUATE}
         text = await fx_fine("experiment", "show", ended.id, federation=federation, cwd=tmp_path)
         assert "given models" in text

@@ -12,7 +12,15 @@ from federations import PLAN, THREE, User, collaborators, federation_of, gate_of
 from pace import limit
 
 from openfl_like.api.reconnect import watch
-from openfl_like.federation.parties import EventRecord, ExperimentSummary
+from openfl_like.federation.announcements import (
+    AggregatorLost,
+    Announced,
+    ExperimentBegun,
+    RoundFinished,
+    UpdateReceived,
+    only,
+)
+from openfl_like.federation.parties import ExperimentSummary
 from openfl_like.plan.schema import REJOIN_S
 from openfl_like.services.local_federation import LocalFederation
 from openfl_like.testing.gate import Gate
@@ -37,17 +45,17 @@ def aggregator_of(federation: LocalFederation) -> psutil.Process:
     raise AssertionError("no aggregator is there")
 
 
-async def check(user: User, experiment: str) -> list[EventRecord]:
+async def check(user: User, experiment: str) -> list[Announced]:
     """Waits for the end, looks for gaps and for rounds with fewer or doubled contributors, and gives the history."""
     ended = await user.ended(experiment)
     assert ended.status == "FINISHED", ended.reason
     events = await user.events(experiment)
     assert [event.sequence for event in events] == list(range(1, len(events) + 1))
-    rounds = [event.fields for event in events if event.kind == "round_finished"]
-    assert [fields["round"] for fields in rounds] == list(range(ROUNDS + 1))
-    assert all(fields["contributors"] == ["site-1", "site-2", "site-3"] for fields in rounds[1:])
-    received = [event.fields for event in events if event.kind == "update_received"]
-    slots = [(fields["round"], fields["phase"], fields["collaborator"]) for fields in received]
+    rounds = only(events, RoundFinished)
+    assert [finished.round for finished in rounds] == list(range(ROUNDS + 1))
+    assert all(finished.contributors == ("site-1", "site-2", "site-3") for finished in rounds[1:])
+    received = only(events, UpdateReceived)
+    slots = [(update.round, update.phase, update.collaborator) for update in received]
     assert len(slots) == len(set(slots))
     return events
 
@@ -78,7 +86,7 @@ async def test_whatever_dies_in_mid_round_the_last_model_is_the_same(tmp_path: P
     async with federation_of(THREE, tmp_path) as (federation, user), gate_of() as gate:
         undisturbed, experiment = await user.submit(PLAN, *ALL), await user.submit(PLAN, *ALL, gate.setting)
         middle = MidRound(user, gate, experiment)
-        watched: list[EventRecord | ExperimentSummary] = []
+        watched: list[Announced | ExperimentSummary] = []
 
         async def collect() -> None:
             watched.extend([item async for item in watch(user.client.watch, experiment)])
@@ -88,9 +96,11 @@ async def test_whatever_dies_in_mid_round_the_last_model_is_the_same(tmp_path: P
         await middle.reach(2, "site-1")
         aggregator_of(federation).kill()
         lost = await user.until(experiment, "aggregator_lost")
-        assert str(lost.fields["reason"]).startswith("the aggregator ended: killed by SIGKILL")
+        assert isinstance(lost.announcement, AggregatorLost)
+        assert lost.announcement.reason.startswith("the aggregator ended: killed by SIGKILL")
         started = await user.until(experiment, "experiment_started", after=lost.sequence)
-        assert (started.fields["resumed"], started.fields["epoch"]) == (True, 2)
+        assert isinstance(started.announcement, ExperimentBegun)
+        assert (started.announcement.resumed, started.announcement.epoch) == (True, 2)
 
         await middle.reach(3, "site-2")
         workers(federation, "site-1")[0].kill()
@@ -114,9 +124,9 @@ async def test_whatever_dies_in_mid_round_the_last_model_is_the_same(tmp_path: P
         assert await sha256_of(user, experiment) == await sha256_of(user, undisturbed)
         async with asyncio.timeout(limit(20)):
             await watching
-        assert [item for item in watched if isinstance(item, EventRecord)] == events
+        assert [item for item in watched if isinstance(item, Announced)] == events
         assert isinstance(watched[-1], ExperimentSummary)
-        starts = [event.fields["epoch"] for event in events if event.kind == "experiment_started"]
+        starts = [begun.epoch for begun in only(events, ExperimentBegun)]
         assert starts == [1, 2, 3, 4]
 
 
@@ -131,7 +141,8 @@ async def test_a_frozen_aggregator_is_replaced_within_twenty_seconds(tmp_path: P
         start = time.monotonic()
         lost = await user.until(experiment, "aggregator_lost")
         assert time.monotonic() - start < limit(20)
-        assert "did not answer any more" in str(lost.fields["reason"])
+        assert isinstance(lost.announcement, AggregatorLost)
+        assert "did not answer any more" in lost.announcement.reason
         assert not frozen.is_running()
         gate.open_all()
         await check(user, experiment)

@@ -11,8 +11,8 @@ import pytest
 from federations import PLAN
 
 from openfl_like.errors import FederationError, RoundClosedError, UpdateRefusedError
+from openfl_like.federation.announcements import Announced, UpdateSurplus, only
 from openfl_like.federation.history.life import surplus_of
-from openfl_like.federation.parties import EventRecord
 from openfl_like.federation.ports import Dismissal, Ready
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.pki.roles import Role
@@ -163,16 +163,16 @@ class Ended:
     """What a run has left."""
 
     sha256: str
-    events: list[EventRecord]
+    events: list[Announced]
 
     def surplus(self) -> dict[tuple[int, str], int]:
         """(Round, standing) -> the highest count that was told."""
-        told = [event.fields for event in self.events if event.kind == "update_surplus"]
-        assert {fields["collaborator"] for fields in told} <= {MISBEHAVING}
+        told = only(self.events, UpdateSurplus)
+        assert {update.collaborator for update in told} <= {MISBEHAVING}
         most: dict[tuple[int, str], int] = {}
-        for fields in told:
-            key = int(str(fields["round"])), str(fields["standing"])
-            most[key] = max(most.get(key, 0), int(str(fields["count"])))
+        for update in told:
+            key = update.round, update.standing.value
+            most[key] = max(most.get(key, 0), update.count)
         assert len(told) <= 2 * len(most), "a flood must not fill the history"
         return most
 

@@ -6,6 +6,7 @@ import pytest
 from federations import PLAN, THREE, User, federation_of, gate_of, run_fx
 
 from openfl_like.errors import ConflictError
+from openfl_like.federation.announcements import ExperimentBegun, RoundFinished, only
 from openfl_like.services.local_federation import LocalFederation
 from openfl_like.testing.faults.evidence import gather
 from openfl_like.testing.faults.invariants import Expected
@@ -24,9 +25,9 @@ async def check(user: User, experiment: str, undisturbed: str) -> list[str]:
     assert record.versions[-1].sha256 == wanted.versions[-1].sha256 != ""
     events = await user.events(experiment)
     assert [event.sequence for event in events] == list(range(1, len(events) + 1))
-    finished = [event.fields for event in events if event.kind == "round_finished"]
-    assert [fields["round"] for fields in finished] == list(range(ROUNDS + 1))
-    assert [(fields["absent"], fields["unevaluated"]) for fields in finished] == [({}, {})] * len(finished)
+    finished = only(events, RoundFinished)
+    assert [told.round for told in finished] == list(range(ROUNDS + 1))
+    assert [(told.absent, told.unevaluated) for told in finished] == [({}, {})] * len(finished)
     assert not record.summary.degraded, record.summary.shortfalls
     assert [item.version for item in record.versions] == [item.version for item in wanted.versions]
     return [event.kind for event in events]
@@ -55,7 +56,8 @@ async def cancelled_twice(federation: LocalFederation, user: User, gate: Gate, e
     assert (await user.client.resume(experiment)).status == "QUEUED"
     after = (await user.until(experiment, "experiment_resumed", by="user")).sequence
     started = await user.until(experiment, "experiment_started", after=after)
-    assert (started.fields["resumed"], started.fields["epoch"]) == (True, 2)
+    assert isinstance(started.announcement, ExperimentBegun)
+    assert (started.announcement.resumed, started.announcement.epoch) == (True, 2)
     gate.open(5)
     gate.open(6, "site-1")
     await user.until(experiment, "update_received", after=after, round=6, collaborator="site-1")

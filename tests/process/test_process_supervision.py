@@ -12,6 +12,8 @@ import pytest
 from federations import PLAN, another, collaborators, federation_of, gate_of, shards, workers
 from pace import limit
 
+from openfl_like.federation.announcements import RoundFinished, only
+
 pytestmark = [pytest.mark.process, pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives orphans to us")]
 ESCAPING = shards(site_1="site-1", site_2="escaping")
 BOTH = ("admission.collaborators=[site-1, site-2]", "deadline.rejoin_s=40")
@@ -90,5 +92,5 @@ async def test_a_frozen_worker_and_a_frozen_collaborator_are_replaced_within_twe
         gate.open_all()
         ended = await user.ended(experiment)
         assert ended.status == "FINISHED", ended.reason
-        finished = [event.fields for event in await user.events(experiment) if event.kind == "round_finished"]
-        assert all(fields["absent"] == {} for fields in finished)
+        finished = only(await user.events(experiment), RoundFinished)
+        assert all(told.absent == {} for told in finished)

@@ -12,8 +12,8 @@ from pace import limit
 
 from openfl_like.api.federation import Federation
 from openfl_like.errors import NotFoundError
-from openfl_like.federation.events import Notice
-from openfl_like.federation.parties import EnvoyRecord, EventRecord
+from openfl_like.federation.announcements import KINDS, Announced, RoundFinished, only
+from openfl_like.federation.parties import EnvoyRecord
 from openfl_like.tensors.container import read_tensors
 from openfl_like.wire.channel import backoff
 
@@ -46,7 +46,7 @@ async def test_many_users_follow_one_running_experiment_from_its_beginning(tmp_p
                 assert client.experiment(experiment).summary.status == "RUNNING"
                 numbers = []
                 for item in client.watch(experiment):
-                    if isinstance(item, EventRecord):
+                    if isinstance(item, Announced):
                         numbers.append(item.sequence)
                     if len(numbers) == 10:
                         loop.call_soon_threadsafe(reading.release)
@@ -81,7 +81,7 @@ async def test_models_and_metrics_are_there_while_it_runs_and_afterwards(tmp_pat
         assert json.loads(record.plan)["name"] == "obedient"
         await user.client.cancel(experiment)
         kinds = {event.kind for event in await user.events(experiment)}
-        assert kinds <= {notice.value for notice in Notice}
+        assert kinds <= KINDS.keys()
         assert "round_finished" in kinds
         sources = {lines.source async for lines in user.client.logs(experiment)}
         assert "aggregator" in sources
@@ -114,6 +114,6 @@ async def test_a_director_that_was_killed_goes_on_with_its_queue_and_its_sites_c
         ended = await user.ended(running)
         assert ended.status == "FINISHED", ended.reason
         assert (await user.ended(queued)).status == "FINISHED"
-        rounds = [e.fields["round"] for e in await user.events(running) if e.kind == "round_finished"]
+        rounds = [told.round for told in only(await user.events(running), RoundFinished)]
         assert rounds == list(range(10))
         assert (await user.client.experiment(before)).summary.status == "FINISHED"

@@ -1,11 +1,11 @@
 """``fx demo --chaos``: one plan twice in one federation, the second time with those killed who run it, in mid-round."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,15 +13,25 @@ from openfl_like.cli.experiment.outcome import raise_unless_finished
 from openfl_like.cli.experiment.progress import Screen
 from openfl_like.cli.output.console import emit_line, say
 from openfl_like.errors import ExperimentFailedError, InternalError, UsageError
+from openfl_like.federation.announcements import (
+    AggregatorLost,
+    Announced,
+    Announcement,
+    AssignmentSent,
+    CollaboratorAdmitted,
+    ExperimentEnded,
+    RoundStarted,
+    UpdateReceived,
+)
 
 if TYPE_CHECKING:
-    from openfl_like.federation.parties import EventRecord, ExperimentSummary
+    from openfl_like.federation.parties import ExperimentSummary
     from openfl_like.plan.schema import Plan
     from openfl_like.services.local_federation import LocalFederation
     from openfl_like.wire.experiments import ExperimentsClient
 
 DIE_S = 10.0
-History = Callable[[int], "list[EventRecord]"]
+History = Callable[[int], "list[Announced]"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +86,7 @@ class Story:
         """How far the open round is, for programs."""
         return {"round": self.round, "phase": self._phase, "delivered": sorted(self._delivered)}
 
-    def event(self, event: "EventRecord") -> None:
+    def event(self, event: "Announced") -> None:
         """Shows the next event; one that was shown already is left out.
 
         Raises:
@@ -88,7 +98,7 @@ class Story:
             raise InternalError(f"the history has a gap: event {event.sequence} came after event {self.last}")
         self.last = event.sequence
         self._screen.event(event)
-        self._follow(event.kind, event.fields)
+        self._follow(event.announcement)
 
     def struck(self, blow: Blow, pid: int) -> None:
         """Tells that somebody was killed: from now on the sites are away."""
@@ -101,19 +111,22 @@ class Story:
         text = f"the {blow.victim} is started again on the same state (process {pid})"
         self._screen.note("restarted", text, {"process": blow.victim, "pid": pid})
 
-    def _follow(self, kind: str, fields: Mapping[str, Any]) -> None:
-        if kind == "round_started":
-            self._open(fields["round"], "")
-        elif kind == "assignment_sent":
-            if (fields["round"], fields["phase"]) != (self.round, self._phase):
-                self._open(fields["round"], fields["phase"])
-            self._asked.add(fields["collaborator"])
-        elif kind == "update_received":
-            self._delivered.add(fields["collaborator"])
-        elif kind == "collaborator_joined":
-            self._join(fields["collaborator"])
-        elif kind == "experiment_ended":
-            self.ended = True
+    def _follow(self, told: Announcement) -> None:
+        match told:
+            case RoundStarted(number):
+                self._open(number, "")
+            case AssignmentSent(number, phase, name):
+                if (number, phase) != (self.round, self._phase):
+                    self._open(number, phase)
+                self._asked.add(name)
+            case UpdateReceived(collaborator=name):
+                self._delivered.add(name)
+            case CollaboratorAdmitted(name):
+                self._join(name)
+            case ExperimentEnded():
+                self.ended = True
+            case _:
+                pass
 
     def _open(self, number: int, phase: str) -> None:
         self.round, self._phase = number, phase
@@ -130,7 +143,7 @@ class Story:
 
 
 async def disturb(
-    items: "AsyncIterator[ExperimentSummary | EventRecord]", story: Story, blows: Sequence[Blow], history: History
+    items: "AsyncIterator[ExperimentSummary | Announced]", story: Story, blows: Sequence[Blow], history: History
 ) -> "tuple[ExperimentSummary | None, list[str]]":
     """Follows an experiment and deals blows; gives its last summary and what was done to it.
 
@@ -140,11 +153,9 @@ async def disturb(
         blows: In the order of their rounds.
         history: Gives what was committed after an event, with nobody between us and the record.
     """
-    from openfl_like.federation.parties import EventRecord
-
     ahead, dealt, last = list(blows), list[str](), None
     async for item in items:
-        if not isinstance(item, EventRecord):
+        if not isinstance(item, Announced):
             last = item
             continue
         story.event(item)
@@ -158,7 +169,7 @@ async def disturb(
 async def _deal(blow: Blow, story: Story, history: History) -> bool:
     pid = await blow.kill()
     for event in await asyncio.to_thread(history, story.last):  # a watcher is told a little later: what was it really?
-        if event.kind == "aggregator_lost":
+        if isinstance(event.announcement, AggregatorLost):
             break
         story.event(event)
     landed = bool(pid) and not story.ended
@@ -289,7 +300,7 @@ def _blows(federation: "LocalFederation", rounds: int) -> list[Blow]:
 def _history(directory: Path) -> History:
     from openfl_like.store.experiment import ExperimentStore
 
-    def read(after: int) -> "list[EventRecord]":
+    def read(after: int) -> "list[Announced]":
         store = ExperimentStore(directory)
         try:
             return store.events(after)

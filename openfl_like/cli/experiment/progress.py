@@ -4,113 +4,127 @@ import atexit
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
+from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
 from openfl_like.cli.output.console import emit_line, put, shown
+from openfl_like.federation.announcements import (
+    AggregatorLost,
+    Announced,
+    Announcement,
+    CollaboratorAbsent,
+    CollaboratorAdmitted,
+    CollaboratorAway,
+    ExperimentBegun,
+    ExperimentEnded,
+    ExperimentImported,
+    ExperimentQueued,
+    ExperimentResumed,
+    ExperimentWaiting,
+    RoundFinished,
+    UpdateLost,
+    UpdateSurplus,
+    fields_of,
+)
+from openfl_like.federation.status import Status
 from openfl_like.printable import printable_line
 
 if TYPE_CHECKING:
-    from openfl_like.federation.parties import EventRecord, ExperimentSummary
-
-Fields = Mapping[str, Any]
+    from openfl_like.federation.parties import ExperimentSummary
 
 
-def _started(fields: Fields) -> str:
-    if fields.get("resumed"):
+@singledispatch
+def _line(_told: Announcement) -> str:
+    return ""
+
+
+@_line.register
+def _(told: ExperimentQueued) -> str:
+    return f"queued for {told.owner}"
+
+
+@_line.register
+def _(told: ExperimentImported) -> str:
+    return f"imported by {told.by}, from {told.owner} of the federation {told.federation}"
+
+
+@_line.register
+def _(told: ExperimentResumed) -> str:
+    return f"resumed by {told.by}"
+
+
+@_line.register
+def _(told: ExperimentWaiting) -> str:
+    missing = ", ".join(told.missing) or f"{told.needed - len(told.online)} more"
+    return f"waiting up to {told.timeout_s:g} s for envoys: {missing}"
+
+
+@_line.register
+def _(told: ExperimentBegun) -> str:
+    if told.resumed:
         return "the experiment goes on from its last committed step"
-    return f"experiment {fields.get('experiment', '')} started".replace("  ", " ")
+    return f"experiment {told.experiment_id} started"
 
 
-def _queued(fields: Fields) -> str:
-    return f"queued for {fields['owner']}"
+@_line.register
+def _(told: AggregatorLost) -> str:
+    return f"{told.reason}; restart {told.restart}"
 
 
-def _imported(fields: Fields) -> str:
-    return f"imported by {fields['by']}, from {fields['owner']} of the federation {fields['federation']}"
+@_line.register
+def _(told: CollaboratorAdmitted) -> str:
+    return f"{told.collaborator} joined"
 
 
-def _resumed(fields: Fields) -> str:
-    return f"resumed by {fields['by']}"
+@_line.register
+def _(told: CollaboratorAway) -> str:
+    return f"{told.collaborator} left: {told.reason}"
 
 
-def _waiting(fields: Fields) -> str:
-    missing = ", ".join(fields["missing"]) or f"{fields['needed'] - len(fields['online'])} more"
-    return f"waiting up to {fields['timeout_s']:g} s for envoys: {missing}"
+@_line.register
+def _(told: CollaboratorAbsent) -> str:
+    return f"round {told.round}: {told.collaborator} is absent: {told.reason}"
 
 
-def _joined(fields: Fields) -> str:
-    return f"{fields['collaborator']} joined"
+@_line.register
+def _(told: UpdateLost) -> str:
+    return f"round {told.round}: the stored update of {told.collaborator} is damaged; it is asked for again"
 
 
-def _left(fields: Fields) -> str:
-    return f"{fields['collaborator']} left: {fields.get('reason', '')}"
+@_line.register
+def _(told: UpdateSurplus) -> str:
+    many = f" ({told.count} times)" if told.count > 1 else ""
+    what = f"sent an update that cannot count: {told.standing.value}{many}"
+    return f"round {told.round}: {told.collaborator} {what}"
 
 
-def _absent(fields: Fields) -> str:
-    return f"round {fields['round']}: {fields['collaborator']} is absent: {fields['reason']}"
+@_line.register
+def _(told: RoundFinished) -> str:
+    metrics = "  ".join(f"{name} {shown(value)}" for name, value in _plain_metrics(told.metrics))
+    sites = ", ".join(told.contributors or told.evaluators)
+    absent = "".join(f"; without {name} ({reason})" for name, reason in told.absent.items())
+    unmeasured = {name: reason for name, reason in told.unevaluated.items() if name not in told.absent}
+    absent += "".join(f"; not evaluated by {name} ({reason})" for name, reason in unmeasured.items())
+    best = "  best so far" if told.best else ""
+    return f"round {told.round:>3}  {told.seconds:6.2f} s  {metrics}{best}  [{sites}{absent}]"
 
 
-def _lost(fields: Fields) -> str:
-    where = f"round {fields['round']}: the stored update of {fields['collaborator']}"
-    return f"{where} is damaged; it is asked for again"
+@_line.register
+def _(told: ExperimentEnded) -> str:
+    degraded = " (DEGRADED)" if told.shortfalls and told.status is Status.FINISHED else ""
+    sites = "".join(f"; without {name}: {reason}" for name, reason in told.shortfalls.items())
+    return f"{told.status.value}{degraded}: {told.reason}{sites}"
 
 
-def _surplus(fields: Fields) -> str:
-    many = f" ({fields['count']} times)" if fields["count"] > 1 else ""
-    what = f"sent an update that cannot count: {fields['standing']}{many}"
-    return f"round {fields['round']}: {fields['collaborator']} {what}"
-
-
-def _plain_metrics(fields: Fields) -> list[tuple[str, float]]:
+def _plain_metrics(metrics: Mapping[str, float]) -> list[tuple[str, float]]:
     """The metrics of the global model; those of single tasks (``train.loss``) are in the record."""
-    metrics: Mapping[str, float] = fields["metrics"]
     plain = [(name, value) for name, value in sorted(metrics.items()) if "." not in name]
     return plain or sorted(metrics.items())
 
 
-def _round(fields: Fields) -> str:
-    metrics = "  ".join(f"{name} {shown(value)}" for name, value in _plain_metrics(fields))
-    sites = ", ".join(fields["contributors"] or fields.get("evaluators", ()))
-    absent = "".join(f"; without {name} ({reason})" for name, reason in fields["absent"].items())
-    unevaluated: Mapping[str, str] = fields.get("unevaluated", {})
-    absent += "".join(f"; not evaluated by {n} ({r})" for n, r in unevaluated.items() if n not in fields["absent"])
-    best = "  best so far" if fields.get("best") else ""
-    seconds = float(fields.get("seconds") or 0.0)
-    return f"round {fields['round']:>3}  {seconds:6.2f} s  {metrics}{best}  [{sites}{absent}]"
-
-
-def _ended(fields: Fields) -> str:
-    shortfalls: Mapping[str, str] = fields.get("shortfalls", {})
-    degraded = " (DEGRADED)" if shortfalls and fields["status"] == "FINISHED" else ""
-    sites = "".join(f"; without {name}: {reason}" for name, reason in shortfalls.items())
-    return f"{fields['status']}{degraded}: {fields['reason']}{sites}"
-
-
-def _aggregator_lost(fields: Fields) -> str:
-    return f"{fields['reason']}; restart {fields['restart']}"
-
-
-LINES: dict[str, Callable[[Fields], str]] = {
-    "experiment_queued": _queued,
-    "experiment_imported": _imported,
-    "experiment_resumed": _resumed,
-    "experiment_waiting": _waiting,
-    "experiment_started": _started,
-    "aggregator_lost": _aggregator_lost,
-    "collaborator_joined": _joined,
-    "collaborator_left": _left,
-    "collaborator_absent": _absent,
-    "update_lost": _lost,
-    "update_surplus": _surplus,
-    "round_finished": _round,
-    "experiment_ended": _ended,
-}
-
-
-def line_of(event: "EventRecord") -> str:
+def line_of(event: Announced) -> str:
     """Gives the line that people see for an event; empty for those they need not see."""
-    write = LINES.get(event.kind)
-    return write(event.fields) if write else ""
+    return _line(event.announcement)
 
 
 COLOURS = {
@@ -141,15 +155,18 @@ class Bar:
         """Prints a line above the bar."""
         self._progress.console.print(text, style=COLOURS.get(kind), markup=False, highlight=kind == "round_finished")
 
-    def event(self, kind: str, fields: Fields) -> None:
+    def event(self, told: Announcement) -> None:
         """Moves the bar on; it is there from the start of the experiment to its end."""
-        if kind == "experiment_started":
-            self._progress.update(self._task, total=int(fields["rounds"]), description="rounds")
-            self._progress.start()
-        elif kind == "round_finished":
-            self._progress.update(self._task, completed=int(fields["round"]))
-        elif kind == "experiment_ended":
-            self._progress.stop()
+        match told:
+            case ExperimentBegun(rounds=rounds):
+                self._progress.update(self._task, total=rounds, description="rounds")
+                self._progress.start()
+            case RoundFinished(number):
+                self._progress.update(self._task, completed=number)
+            case ExperimentEnded():
+                self._progress.stop()
+            case _:
+                pass
 
 
 class Screen:
@@ -165,17 +182,24 @@ class Screen:
         self._show = show or put
         self._bar = Bar() if show is None and not as_json and sys.stdout.isatty() else None
 
-    def event(self, event: "EventRecord") -> None:
+    def event(self, event: Announced) -> None:
         """Shows an event."""
         text = "" if self._as_json else line_of(event)
         if self._as_json:
-            emit_line({"sequence": event.sequence, "time": event.time, "kind": event.kind, "fields": event.fields})
+            emit_line(
+                {
+                    "sequence": event.sequence,
+                    "time": event.time,
+                    "kind": event.kind,
+                    "fields": fields_of(event.announcement),
+                }
+            )
         elif text:
             self._line(event.kind, text)
         if self._bar is not None:
-            self._bar.event(event.kind, event.fields)
+            self._bar.event(event.announcement)
 
-    def note(self, kind: str, text: str, fields: Fields) -> None:
+    def note(self, kind: str, text: str, fields: Mapping[str, object]) -> None:
         """Shows what happens around the experiment: the text, or a JSON line with the kind and the fields."""
         if self._as_json:
             emit_line({"kind": kind, **fields})
@@ -194,11 +218,9 @@ class Screen:
             last = self.item(item) or last
         return last
 
-    def item(self, item: "EventRecord | ExperimentSummary") -> "ExperimentSummary | None":
+    def item(self, item: "Announced | ExperimentSummary") -> "ExperimentSummary | None":
         """Shows one thing that a watcher gets, and gives it back if it is a summary."""
-        from openfl_like.federation.parties import EventRecord
-
-        if isinstance(item, EventRecord):
+        if isinstance(item, Announced):
             self.event(item)
             return None
         self.summary(item)

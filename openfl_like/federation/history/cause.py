@@ -5,9 +5,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from openfl_like.federation.events import Status
-from openfl_like.federation.history.life import LastRun, last_run, of
-from openfl_like.federation.parties import EventRecord, ExperimentSummary
+from openfl_like.federation.announcements import (
+    Announced,
+    CollaboratorAbsent,
+    CollaboratorAway,
+    RoundFinished,
+    RoundStarted,
+)
+from openfl_like.federation.history.life import LastRun, Told, last_run
+from openfl_like.federation.parties import ExperimentSummary
+from openfl_like.federation.status import Status
 
 
 class Condition(StrEnum):
@@ -77,7 +84,7 @@ class Why:
 
 
 def explain(
-    summary: ExperimentSummary, events: Iterable[EventRecord], ahead: Sequence[str] = (), problems: Sequence[str] = ()
+    summary: ExperimentSummary, events: Iterable[Announced], ahead: Sequence[str] = (), problems: Sequence[str] = ()
 ) -> Why:
     """Says why an experiment is as it is.
 
@@ -117,7 +124,7 @@ def _cause_of_end(summary: ExperimentSummary, life: LastRun) -> Cause:
 def _in_a_round(found: re.Match[str], summary: ExperimentSummary, life: LastRun) -> Cause:
     """The first absence of the round that could not be made, or whoever had left before it began."""
     number = int(found["round"])
-    absences = [event for event in life.absences if of(event)["round"] == number]
+    absences = [event for event in life.absences if event.what.round == number]
     if absences:
         return _absence(absences[0], life)
     if life.left:
@@ -135,9 +142,9 @@ def _combining(found: re.Match[str], summary: ExperimentSummary, _life: LastRun)
 def _aggregator(found: re.Match[str], summary: ExperimentSummary, life: LastRun) -> Cause:
     """The first of the deaths in a row: the others followed from it."""
     first = life.lost[0] if life.lost else None
-    text = str(of(first)["reason"]) if first is not None else found["what"]
+    text = first.what.reason if first is not None else found["what"]
     error, message = split_error(text.removeprefix("the aggregator ended: "))
-    number = of(life.round)["round"] if life.round is not None else None
+    number = life.round.what.round if life.round is not None else None
     when, sequence = (first.time, first.sequence) if first is not None else (summary.ended_at, 0)
     return Cause(message, error, phase="aggregator", round=number, time=when, sequence=sequence)
 
@@ -179,8 +186,7 @@ _ENDS: tuple[tuple[re.Pattern[str], _Decide], ...] = (
 def _first_loss(life: LastRun, sites: Mapping[str, str] | None = None) -> Cause | None:
     """The first answer without which a round was made, of these sites if some are named."""
     for event in life.absences:
-        fields = of(event)
-        if fields["round"] and (sites is None or fields["collaborator"] in sites):
+        if event.what.round and (sites is None or event.what.collaborator in sites):
             return _absence(event, life)
     return None
 
@@ -191,18 +197,17 @@ def _never_came(summary: ExperimentSummary, life: LastRun) -> Cause:
     return Cause(reason, site=site, phase="admission", time=when)
 
 
-def _absence(event: EventRecord, life: LastRun) -> Cause:
-    fields = of(event)
-    name, reason = fields["collaborator"], fields["reason"]
+def _absence(event: Told[CollaboratorAbsent], life: LastRun) -> Cause:
+    number, phase, name, reason = event.what.round, event.what.phase, event.what.collaborator, event.what.reason
     before = life.left.get(name)
     if reason.startswith("left: ") and before is not None and before.sequence < event.sequence:
-        return _leaving(name, before, fields["round"], fields["phase"])
+        return _leaving(name, before, number, phase)
     error, message = split_error(reason)
-    return Cause(message, error, name, fields["phase"], fields["round"], event.time, event.sequence)
+    return Cause(message, error, name, phase, number, event.time, event.sequence)
 
 
-def _leaving(name: str, event: EventRecord, number: int, phase: str = "") -> Cause:
-    error, message = split_error(f"left: {of(event)['reason']}")
+def _leaving(name: str, event: Told[CollaboratorAway], number: int, phase: str = "") -> Cause:
+    error, message = split_error(f"left: {event.what.reason}")
     return Cause(message, error, name, phase, number, event.time, event.sequence)
 
 
@@ -220,9 +225,9 @@ def split_error(reason: str) -> tuple[str, str]:
 def _mended(life: LastRun) -> tuple[str, ...]:
     found = [f"the aggregator was lost and started again ({life.restarts} times)"] if life.restarts else []
     found += [f"site '{name}' left and came back" for name in sorted(life.returned)]
-    if life.round is not None and of(life.round)["round"]:
-        first = [of(event) for event in life.absences if not of(event)["round"]]
-        found += [f"site '{one['collaborator']}' could not make the initial model: {one['reason']}" for one in first]
+    if life.round is not None and life.round.what.round:
+        first = [event.what for event in life.absences if not event.what.round]
+        found += [f"site '{one.collaborator}' could not make the initial model: {one.reason}" for one in first]
     return tuple(found)
 
 
@@ -245,7 +250,7 @@ def _awaited(summary: ExperimentSummary, life: LastRun, ahead: Sequence[str]) ->
     if life.started is None:
         return _awaited_envoys(summary, life)
     if life.round is None:
-        missing = tuple(sorted(set(of(life.started)["expected"]) - life.joined))
+        missing = tuple(sorted(set(life.started.what.expected) - life.joined))
         text = f"it waits for collaborators to join: {', '.join(missing) or 'any'}"
         return text, missing, life.started.time
     return _awaited_answers(life, life.round)
@@ -254,19 +259,18 @@ def _awaited(summary: ExperimentSummary, life: LastRun, ahead: Sequence[str]) ->
 def _awaited_envoys(summary: ExperimentSummary, life: LastRun) -> tuple[str, tuple[str, ...], float]:
     if life.waiting is None:
         return "its Aggregator is being started", ("aggregator",), summary.started_at
-    fields = of(life.waiting)
-    missing = tuple(fields["missing"])
-    who = ", ".join(missing) or f"{fields['needed'] - len(fields['online'])} more"
-    return f"it waits up to {fields['timeout_s']:g} s for envoys: {who}", missing, life.waiting.time
+    waiting = life.waiting.what
+    who = ", ".join(waiting.missing) or f"{waiting.needed - len(waiting.online)} more"
+    return f"it waits up to {waiting.timeout_s:g} s for envoys: {who}", waiting.missing, life.waiting.time
 
 
-def _awaited_answers(life: LastRun, current: EventRecord) -> tuple[str, tuple[str, ...], float]:
-    number = of(current)["round"]
+def _awaited_answers(life: LastRun, current: Told[RoundStarted | RoundFinished]) -> tuple[str, tuple[str, ...], float]:
+    number = current.what.round
     if life.pending:
         names = tuple(sorted(life.pending))
         oldest = min(life.pending.values(), key=lambda event: event.sequence)
         away = [name for name in names if name in life.left]
-        text = f"round {number}, {of(oldest)['phase']}: it waits for the answers of {', '.join(names)}"
+        text = f"round {number}, {oldest.what.phase}: it waits for the answers of {', '.join(names)}"
         return text + (f" (not connected: {', '.join(away)})" if away else ""), names, oldest.time
     return f"round {number}: it runs, and waits for no site", (), current.time
 

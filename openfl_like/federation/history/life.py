@@ -1,14 +1,40 @@
 """What an experiment's events say of how it stands: who is there, who is awaited, what was lost."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Generic, TypeVar
 
-from openfl_like.federation.events import Notice
-from openfl_like.federation.parties import EventRecord
+from openfl_like.federation.announcements import (
+    AggregatorLost,
+    Announced,
+    AssignmentSent,
+    CollaboratorAbsent,
+    CollaboratorAdmitted,
+    CollaboratorAway,
+    ExperimentBegun,
+    ExperimentEnded,
+    ExperimentResumed,
+    ExperimentWaiting,
+    RoundFinished,
+    RoundStarted,
+    UpdateReceived,
+    UpdateSurplus,
+)
 
-SURPLUS = (Notice.UPDATE_SURPLUS, Notice.EXPERIMENT_RESUMED)
+SURPLUS = (UpdateSurplus.kind, ExperimentResumed.kind)
 """The kinds of announcements that `surplus_of` learns from."""
+
+
+What = TypeVar("What")
+
+
+@dataclass(frozen=True, slots=True)
+class Told(Generic[What]):
+    """What was told, and where in the history."""
+
+    sequence: int
+    time: float
+    what: What
 
 
 @dataclass(slots=True)
@@ -30,113 +56,77 @@ class LastRun:
         ended: The end.
     """
 
-    waiting: EventRecord | None = None
-    started: EventRecord | None = None
+    waiting: Told[ExperimentWaiting] | None = None
+    started: Told[ExperimentBegun] | None = None
     joined: set[str] = field(default_factory=set)
-    left: dict[str, EventRecord] = field(default_factory=dict)
+    left: dict[str, Told[CollaboratorAway]] = field(default_factory=dict)
     returned: set[str] = field(default_factory=set)
-    absences: list[EventRecord] = field(default_factory=list)
-    round: EventRecord | None = None
-    pending: dict[str, EventRecord] = field(default_factory=dict)
-    lost: list[EventRecord] = field(default_factory=list)
+    absences: list[Told[CollaboratorAbsent]] = field(default_factory=list)
+    round: Told[RoundStarted | RoundFinished] | None = None
+    pending: dict[str, Told[AssignmentSent]] = field(default_factory=dict)
+    lost: list[Told[AggregatorLost]] = field(default_factory=list)
     restarts: int = 0
     without: bool = False
-    ended: EventRecord | None = None
+    ended: Told[ExperimentEnded] | None = None
 
-    def take(self, event: EventRecord) -> None:
+    def take(self, event: Announced) -> None:
         """Learns from an event."""
-        learn = _LEARN.get(event.kind)
-        if learn is not None:
-            learn(self, event)
+        told = event.announcement
+        match told:
+            case ExperimentWaiting():
+                self.waiting = Told(event.sequence, event.time, told)
+            case ExperimentBegun():
+                self.started, self.without = Told(event.sequence, event.time, told), False
+                self.joined.clear()
+            case AggregatorLost():
+                self.lost.append(Told(event.sequence, event.time, told))
+                self.without = True
+                self.restarts += 1
+            case ExperimentEnded():
+                self.ended = Told(event.sequence, event.time, told)
+            case RoundStarted() | RoundFinished():
+                self._take_round(Told(event.sequence, event.time, told))
+            case _:
+                self._take_site(event)
+
+    def _take_round(self, told: "Told[RoundStarted | RoundFinished]") -> None:
+        self.round = told
+        self.pending.clear()
+        if isinstance(told.what, RoundFinished):
+            self.lost.clear()
+
+    def _take_site(self, event: Announced) -> None:
+        told = event.announcement
+        match told:
+            case CollaboratorAdmitted(name):
+                self.joined.add(name)
+                if self.left.pop(name, None) is not None:
+                    self.returned.add(name)
+            case CollaboratorAway(name):
+                self.joined.discard(name)
+                self.left.setdefault(name, Told(event.sequence, event.time, told))
+            case CollaboratorAbsent(collaborator=name):
+                self.absences.append(Told(event.sequence, event.time, told))
+                self.pending.pop(name, None)
+            case AssignmentSent(collaborator=name):
+                self.pending.setdefault(name, Told(event.sequence, event.time, told))
+            case UpdateReceived(collaborator=name):
+                self.pending.pop(name, None)
+            case _:
+                pass
 
 
-def of(event: EventRecord) -> Mapping[str, Any]:
-    """The fields of an event, whose types its kind says."""
-    return cast("Mapping[str, Any]", event.fields)
-
-
-def last_run(events: Iterable[EventRecord]) -> LastRun:
+def last_run(history: Iterable[Announced]) -> LastRun:
     """Reads a history from its last beginning on."""
-    found = LastRun()
-    for event in events:
-        if event.kind == Notice.EXPERIMENT_RESUMED:
-            found = LastRun()
-        found.take(event)
-    return found
+    run = LastRun()
+    for event in history:
+        if isinstance(event.announcement, ExperimentResumed):
+            run = LastRun()
+        run.take(event)
+    return run
 
 
-def _waiting(life: LastRun, event: EventRecord) -> None:
-    life.waiting = event
-
-
-def _started(life: LastRun, event: EventRecord) -> None:
-    life.started, life.without = event, False
-    life.joined.clear()
-
-
-def _lost(life: LastRun, event: EventRecord) -> None:
-    life.without = True
-    life.restarts += 1
-    life.lost.append(event)
-
-
-def _joined(life: LastRun, event: EventRecord) -> None:
-    name = of(event)["collaborator"]
-    life.joined.add(name)
-    if life.left.pop(name, None) is not None:
-        life.returned.add(name)
-
-
-def _left(life: LastRun, event: EventRecord) -> None:
-    name = of(event)["collaborator"]
-    life.joined.discard(name)
-    life.left.setdefault(name, event)
-
-
-def _absent(life: LastRun, event: EventRecord) -> None:
-    life.absences.append(event)
-    life.pending.pop(of(event)["collaborator"], None)
-
-
-def _round_started(life: LastRun, event: EventRecord) -> None:
-    life.round = event
-    life.pending.clear()
-
-
-def _assigned(life: LastRun, event: EventRecord) -> None:
-    life.pending.setdefault(of(event)["collaborator"], event)
-
-
-def _answered(life: LastRun, event: EventRecord) -> None:
-    life.pending.pop(of(event)["collaborator"], None)
-
-
-def _finished(life: LastRun, event: EventRecord) -> None:
-    life.round = event
-    life.pending.clear()
-    life.lost.clear()
-
-
-def _ended(life: LastRun, event: EventRecord) -> None:
-    life.ended = event
-
-
-_LEARN: dict[str, Callable[[LastRun, EventRecord], None]] = {
-    Notice.EXPERIMENT_WAITING: _waiting,
-    Notice.EXPERIMENT_STARTED: _started,
-    Notice.AGGREGATOR_LOST: _lost,
-    Notice.COLLABORATOR_JOINED: _joined,
-    Notice.COLLABORATOR_LEFT: _left,
-    Notice.COLLABORATOR_ABSENT: _absent,
-    Notice.ROUND_STARTED: _round_started,
-    Notice.ASSIGNMENT_SENT: _assigned,
-    Notice.UPDATE_RECEIVED: _answered,
-    Notice.ROUND_FINISHED: _finished,
-    Notice.EXPERIMENT_ENDED: _ended,
-}
-
-
-def surplus_of(history: Iterable[EventRecord]) -> dict[str, dict[str, int]]:
+def surplus_of(history: Iterable[Announced]) -> dict[str, dict[str, int]]:
     """Adds up what a history tells: collaborator -> standing -> how many updates, in all rounds.
 
     Of a round the last word counts; one that was open when its experiment ended is counted anew when it is resumed.
@@ -147,12 +137,13 @@ def surplus_of(history: Iterable[EventRecord]) -> dict[str, dict[str, int]]:
     last: dict[tuple[int, int, str, str], int] = {}
     life = 0
     for event in history:
-        if event.kind == Notice.EXPERIMENT_RESUMED:
-            life += 1
-        elif event.kind == Notice.UPDATE_SURPLUS:
-            fields = event.fields
-            key = life, int(str(fields["round"])), str(fields["collaborator"]), str(fields["standing"])
-            last[key] = int(str(fields["count"]))
+        match event.announcement:
+            case ExperimentResumed():
+                life += 1
+            case UpdateSurplus(number, name, standing, count):
+                last[life, number, name, standing.value] = count
+            case _:
+                pass
     sums: dict[str, dict[str, int]] = {}
     for (_, _, name, kind), count in sorted(last.items()):
         counts = sums.setdefault(name, {})

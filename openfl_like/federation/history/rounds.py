@@ -2,10 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
 
-from openfl_like.federation.events import Notice
-from openfl_like.federation.parties import EventRecord
+from openfl_like.federation.announcements import Announced, ModelMade, ModelsEvaluated, RoundFinished
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,27 +46,35 @@ class RoundRecord:
     matrix: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
 
 
-def round_records(events: Iterable[EventRecord]) -> Iterator[RoundRecord]:
+def round_records(events: Iterable[Announced]) -> Iterator[RoundRecord]:
     """Gives the finished rounds of a history, as soon as their last event has come."""
-    made: dict[int, Mapping[str, Any]] = {}
-    matrices: dict[int, Mapping[str, Any]] = {}
+    made: dict[int, ModelMade] = {}
+    matrices: dict[int, ModelsEvaluated] = {}
     for event in events:
-        fields = cast("Mapping[str, Any]", event.fields)
-        if event.kind == Notice.MODEL_AGGREGATED:
-            made[fields["round"]] = fields
-        elif event.kind == Notice.MODELS_EVALUATED:
-            matrices[fields["round"]] = fields["matrix"]
-        elif event.kind == Notice.ROUND_FINISHED:
-            model = made.pop(fields["round"], {})
-            weights, digests = model.get("weights", {}), model.get("digests", {})
-            yield RoundRecord(
-                round=fields["round"],
-                digest=fields["digest"],
-                metrics=fields["metrics"],
-                selected=tuple(fields["selected"]),
-                contributors={name: ContributorShare(weights[name], digests[name]) for name in sorted(weights)},
-                absent=fields["absent"],
-                evaluators=tuple(fields["evaluators"]),
-                unevaluated=fields["unevaluated"],
-                matrix=matrices.pop(fields["round"], {}),
-            )
+        match event.announcement:
+            case ModelMade() as model:
+                made[model.round] = model
+            case ModelsEvaluated() as evaluated:
+                matrices[evaluated.round] = evaluated
+            case RoundFinished() as finished:
+                number = finished.round
+                yield _record(finished, made.pop(number, None), matrices.pop(number, None))
+            case _:
+                pass
+
+
+def _record(finished: RoundFinished, model: ModelMade | None, evaluated: ModelsEvaluated | None) -> RoundRecord:
+    shares = (
+        {name: ContributorShare(model.weights[name], model.digests[name]) for name in model.weights} if model else {}
+    )
+    return RoundRecord(
+        round=finished.round,
+        digest=finished.digest,
+        metrics=finished.metrics,
+        selected=finished.selected,
+        contributors=dict(sorted(shares.items())),
+        absent=finished.absent,
+        evaluators=finished.evaluators,
+        unevaluated=finished.unevaluated,
+        matrix=evaluated.matrix if evaluated else {},
+    )

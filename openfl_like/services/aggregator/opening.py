@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from openfl_like.errors import ConflictError, SettingsError
-from openfl_like.federation.events import Notice, ResumeRequested
+from openfl_like.federation.announcements import ExperimentBegun, ExperimentEnded, ExperimentResumed
+from openfl_like.federation.events import ResumeRequested
 from openfl_like.federation.experiment import Experiment
 from openfl_like.plan.digest import freeze
 from openfl_like.plan.schema import Plan
@@ -31,9 +32,11 @@ def open_experiment(
             "this record was made with another plan", place=str(files.directory), cure="name another --directory"
         )
     restored = Experiment.restore(plan, snapshot, [item.version for item in store.versions()])
-    last = store.latest(Notice.EXPERIMENT_STARTED, Notice.EXPERIMENT_ENDED, Notice.EXPERIMENT_RESUMED)
-    if last is not None and last.kind == Notice.EXPERIMENT_RESUMED:  # until the first commit that tells of its start
-        restored.handle(ResumeRequested(str(last.fields["by"])), last.time)
+    last = store.latest(ExperimentBegun.kind, ExperimentEnded.kind, ExperimentResumed.kind)
+    if last is not None and isinstance(
+        last.announcement, ExperimentResumed
+    ):  # until the first commit that tells of its start
+        restored.handle(ResumeRequested(last.announcement.by), last.time)
     return restored
 
 

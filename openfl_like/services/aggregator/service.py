@@ -11,10 +11,11 @@ from typing import Any
 from openfl_like.errors import NotAllowedError, SettingsError, UpdateRefusedError
 from openfl_like.events.bus import EventBus
 from openfl_like.failpoints import failpoint
+from openfl_like.federation.announcements import Announced
 from openfl_like.federation.deliveries import Deliveries
 from openfl_like.federation.events import CancelRequested, CollaboratorLeft
 from openfl_like.federation.experiment import Experiment
-from openfl_like.federation.parties import EventRecord, Outcome
+from openfl_like.federation.parties import Outcome
 from openfl_like.federation.ports import AggregatorInstruction, CollaboratorReport, FileWithManifest, UploadTarget
 from openfl_like.federation.task import Update
 from openfl_like.pki.files import Credentials
@@ -132,7 +133,7 @@ class Aggregator:
         self._runtime.committed(update)
         failpoint("aggregator.update.taken")
 
-    def watch(self, after: int) -> AsyncIterator[list[EventRecord]]:
+    def watch(self, after: int) -> AsyncIterator[list[Announced]]:
         """Gives history and live events."""
         return self._bus.batches(after)
 

@@ -22,9 +22,17 @@ from openfl_like.errors import (
     no_room,
 )
 from openfl_like.failpoints import failpoint
-from openfl_like.federation.events import Announce, Notice
-from openfl_like.federation.history.life import surplus_of
-from openfl_like.federation.parties import EventRecord, ExperimentSummary
+from openfl_like.federation.announcements import (
+    KINDS,
+    Announced,
+    ExperimentBegun,
+    ExperimentEnded,
+    ExperimentImported,
+    ExperimentQueued,
+    ExperimentResumed,
+    UnknownAnnouncement,
+)
+from openfl_like.federation.parties import ExperimentSummary
 from openfl_like.federation.ports import CheckpointOffer, UploadTarget
 from openfl_like.federation.state import load_state
 from openfl_like.pki.files import Credentials
@@ -63,7 +71,7 @@ ORIGIN = "origin.json"
 _KIND = re.compile(r"[a-z_]{1,64}")
 _MOST_SECONDS = 1 << 36
 _MOST_EPOCHS = 1 << 31
-_BEGINS = (Notice.EXPERIMENT_QUEUED, Notice.EXPERIMENT_STARTED, Notice.EXPERIMENT_RESUMED)
+_BEGINS = (ExperimentQueued, ExperimentBegun, ExperimentResumed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,10 +278,10 @@ def _furnish(staging: Path, checkpoint: Checkpoint, caller: str) -> Plan:
     except ConflictError as error:
         raise BundleError(error.message, place=error.place, cure=error.cure) from None
     (staging / UNFINISHED).touch()
-    origin = {"by": caller, "federation": checkpoint.origin.federation, "owner": checkpoint.summary.owner}
+    origin = ExperimentImported(caller, checkpoint.origin.federation, checkpoint.summary.owner)
     write_record(staging, recorded, _ending(read_events(staging), checkpoint.summary))
     with contextlib.closing(ExperimentStore(staging)) as store:
-        store.announce(time.time(), Announce(Notice.EXPERIMENT_IMPORTED, origin))
+        store.announce(time.time(), origin)
     (staging / HEAD).rename(staging / ORIGIN)
     for name in (EVENTS, RECORD):
         (staging / name).unlink()
@@ -320,24 +328,22 @@ def _check_record(recorded: Recorded, checkpoint: Checkpoint, directory: Path) -
             raise BundleError(f"the model of round {number} has another SHA-256 than its row", place=RECORD)
 
 
-def _check_event(event: EventRecord) -> None:
+def _check_event(event: Announced) -> None:
     if not _KIND.fullmatch(event.kind) or not 0 <= event.time < _MOST_SECONDS:
         raise BundleError(f"event {event.sequence} has no name or no time", place=EVENTS)
-    try:
-        surplus_of([event])  # what this Director reads itself
-    except (KeyError, ValueError):
-        raise BundleError(f"event {event.sequence} does not have the fields of its kind", place=EVENTS) from None
+    if isinstance(event.announcement, UnknownAnnouncement) and event.kind in KINDS:
+        raise BundleError(f"event {event.sequence} does not have the fields of its kind", place=EVENTS)
 
 
-def _ending(events: Iterable[EventRecord], summary: ExperimentSummary) -> Iterator[EventRecord]:
+def _ending(events: Iterable[Announced], summary: ExperimentSummary) -> Iterator[Announced]:
     """Passes a history on, and refuses it if it does not end as the summary says."""
     end = ""
     for event in events:
         _check_event(event)
-        if event.kind in _BEGINS:
+        if isinstance(event.announcement, _BEGINS):
             end = ""
-        elif event.kind == Notice.EXPERIMENT_ENDED:
-            end = str(event.fields.get("status"))
+        elif isinstance(event.announcement, ExperimentEnded):
+            end = event.announcement.status.value
         yield event
     if end != summary.status.value:
         raise BundleError(f"the history ends {end or 'never'}, the experiment is {summary.status}", place=EVENTS)

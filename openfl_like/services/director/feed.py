@@ -7,18 +7,20 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from openfl_like.events.bus import EventBus
-from openfl_like.federation.events import Announce, Notice
+from openfl_like.federation.announcements import (
+    Announced,
+    Announcement,
+    ExperimentBegun,
+    ExperimentEnded,
+    ExperimentQueued,
+    ExperimentResumed,
+)
 from openfl_like.federation.history.life import SURPLUS
-from openfl_like.federation.parties import EventRecord, Outcome, PublishedVersion
+from openfl_like.federation.parties import Outcome, PublishedVersion
 from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles
 
-MILESTONES = (
-    Notice.EXPERIMENT_QUEUED,
-    Notice.EXPERIMENT_STARTED,
-    Notice.EXPERIMENT_ENDED,
-    Notice.EXPERIMENT_RESUMED,
-)
+MILESTONES = (ExperimentQueued.kind, ExperimentBegun.kind, ExperimentEnded.kind, ExperimentResumed.kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class Feed:
     store: ExperimentStore
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def announce(self, announcement: Announce) -> EventRecord:
+    def announce(self, announcement: Announcement) -> Announced:
         """Adds to the history what the Director itself has to tell."""
         event = self.store.announce(time.time(), announcement)
         self.bus.publish([event])
@@ -76,14 +78,13 @@ class Feeds:
             self._open.popitem()[1].store.close()
 
 
-def tell_end(store: ExperimentStore, outcome: Outcome) -> list[EventRecord]:
+def tell_end(store: ExperimentStore, outcome: Outcome) -> list[Announced]:
     """Sees to it that the history says how the experiment ended; gives the event if it was missing."""
     last = store.latest(*MILESTONES)
-    if last is not None and last.kind == Notice.EXPERIMENT_ENDED:
+    if last is not None and isinstance(last.announcement, ExperimentEnded):
         return []
     rounds = [version.version.round for version in store.versions()]
-    fields = {"status": outcome.status.value, "reason": outcome.reason, "rounds": max(rounds, default=0)}
-    ended = Announce(Notice.EXPERIMENT_ENDED, {**fields, "shortfalls": dict(outcome.shortfalls)})
+    ended = ExperimentEnded(outcome.status, outcome.reason, max(rounds, default=0), outcome.shortfalls)
     return [store.announce(time.time(), ended)]
 
 
@@ -93,13 +94,13 @@ def versions_of(files: ExperimentFiles) -> list[PublishedVersion]:
         return store.versions()
 
 
-def record_of(files: ExperimentFiles) -> tuple[list[PublishedVersion], list[EventRecord]]:
+def record_of(files: ExperimentFiles) -> tuple[list[PublishedVersion], list[Announced]]:
     """Reads the published versions, and what the history tells of updates that could not count."""
     with closing(ExperimentStore(files.directory)) as store:
         return store.versions(), store.events(kinds=SURPLUS)
 
 
-def history_of(files: ExperimentFiles, after: int) -> list[EventRecord]:
+def history_of(files: ExperimentFiles, after: int) -> list[Announced]:
     """Reads the events of an experiment after a sequence number."""
     with closing(ExperimentStore(files.directory)) as store:
         return store.events(after)

@@ -6,13 +6,24 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import cast
 
 from openfl_like.errors import ExperimentFailedError, FederationError, StorageError, UnreachableError, no_room
 from openfl_like.failpoints import failpoint
-from openfl_like.federation.events import Announce, Notice, Status
-from openfl_like.federation.parties import EventRecord, LogLines, Outcome
+from openfl_like.federation.announcements import (
+    AggregatorLost,
+    Announced,
+    Announcement,
+    CollaboratorAdmitted,
+    ExperimentBegun,
+    ExperimentEnded,
+    ExperimentQueued,
+    ExperimentResumed,
+    ExperimentWaiting,
+    RoundFinished,
+)
+from openfl_like.federation.parties import LogLines, Outcome
 from openfl_like.federation.ports import CollaboratorEnded, IssuedCertificate, Order, OrderReply, StopOrder
+from openfl_like.federation.status import Status
 from openfl_like.pki.authority import Authority, new_key_and_csr
 from openfl_like.pki.files import Credentials, save_credentials
 from openfl_like.pki.roles import Identity, Role
@@ -61,9 +72,9 @@ class RunContext:
     authority: Authority
     roster: EnvoyRoster
     on_status: Callable[[Status, str], None]
-    on_event: Callable[[EventRecord], None]
-    announce: Callable[[Announce], EventRecord]
-    history: Callable[[int], list[EventRecord]]
+    on_event: Callable[[Announced], None]
+    announce: Callable[[Announcement], Announced]
+    history: Callable[[int], list[Announced]]
     standby: Standby
     on_log: Callable[[LogLines], None] = lambda _: None
 
@@ -220,16 +231,15 @@ class ExperimentRun:
 
         online = self.desk.roster.online()
         if not enough(online):
-            fields = {"online": list(online), "missing": sorted(wanted - set(online)), "needed": len(wanted) or least}
-            timeout = {"timeout_s": plan.admission.timeout_s}
-            self._announce(Notice.EXPERIMENT_WAITING, **fields, **timeout)
+            missing = tuple(sorted(wanted - set(online)))
+            self._announce(ExperimentWaiting(online, missing, len(wanted) or least, plan.admission.timeout_s))
         everybody = await self.desk.roster.until(enough, plan.admission.timeout_s)
         there = set(self.desk.roster.online())
         self._invited = wanted & there if wanted else there
         if not everybody and len(self._invited) < least:
-            missing = f"; missing: {', '.join(sorted(wanted - there))}" if wanted - there else ""
+            absent = f"; missing: {', '.join(sorted(wanted - there))}" if wanted - there else ""
             raise ExperimentFailedError(
-                f"{len(self._invited)} of {least} envoys were there within {plan.admission.timeout_s:g} s{missing}"
+                f"{len(self._invited)} of {least} envoys were there within {plan.admission.timeout_s:g} s{absent}"
             )
 
     async def _start(self) -> None:
@@ -284,7 +294,7 @@ class ExperimentRun:
             times = f"{self._restarts.count + 1} times without a finished round"
             raise ExperimentFailedError(f"{reason}; it ended {times}")
         log.warning("experiment %s: %s; it is started again", self.id, reason)
-        self._announce(Notice.AGGREGATOR_LOST, reason=reason, restart=self._restarts.count + 1)
+        self._announce(AggregatorLost(reason, self._restarts.count + 1))
         self.desk.standby.prepare()
         await asyncio.sleep(self._restarts.next_pause_s())
 
@@ -343,31 +353,31 @@ class ExperimentRun:
             failpoint("director.relay.event")
             self.desk.on_event(event)
 
-    def _announce(self, notice: Notice, **fields: object) -> None:
-        self._take(self.desk.announce(Announce(notice, fields)))
+    def _announce(self, announcement: Announcement) -> None:
+        self._take(self.desk.announce(announcement))
 
-    async def _catch_up(self) -> list[EventRecord]:
+    async def _catch_up(self) -> list[Announced]:
         """Learns from what is in the record by now."""
         events = await asyncio.to_thread(self.desk.history, self._seen)
         for event in events:
             self._take(event)
         return events
 
-    def _take(self, event: EventRecord) -> None:
+    def _take(self, event: Announced) -> None:
         """Learns from an event."""
         self._seen = event.sequence
-        fields = event.fields
-        match event.kind:
-            case Notice.EXPERIMENT_QUEUED | Notice.EXPERIMENT_STARTED | Notice.EXPERIMENT_RESUMED:
-                self._end, self._resumed = None, event.kind == Notice.EXPERIMENT_RESUMED
-            case Notice.COLLABORATOR_JOINED:
-                self._joined.add(str(fields["collaborator"]))
-                self._lost.pop(str(fields["collaborator"]), None)
-            case Notice.ROUND_FINISHED:
+        match event.announcement:
+            case ExperimentQueued() | ExperimentBegun() | ExperimentResumed() as begins:
+                self._end, self._resumed = None, isinstance(begins, ExperimentResumed)
+            case CollaboratorAdmitted(name):
+                self._joined.add(name)
+                self._lost.pop(name, None)
+            case RoundFinished():
                 self._restarts.progressed()
-            case Notice.EXPERIMENT_ENDED:
-                shortfalls = cast("dict[str, str]", fields.get("shortfalls", {}))
-                self._end = Outcome(Status(str(fields["status"])), str(fields["reason"]), shortfalls)
+            case ExperimentEnded(status, reason, shortfalls=shortfalls):
+                self._end = Outcome(status, reason, shortfalls)
+            case _:
+                pass
 
     def _invite_all(self) -> None:
         if self._inviting is not None:

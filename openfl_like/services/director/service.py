@@ -22,11 +22,10 @@ from openfl_like.errors import (
 )
 from openfl_like.events.bus import batched
 from openfl_like.failpoints import failpoint
-from openfl_like.federation.events import Announce, Notice, Status
+from openfl_like.federation.announcements import Announced, ExperimentQueued, ExperimentResumed
 from openfl_like.federation.history.life import surplus_of
 from openfl_like.federation.parties import (
     DirectorStatus,
-    EventRecord,
     ExperimentRecord,
     ExperimentSummary,
     LogLines,
@@ -42,6 +41,7 @@ from openfl_like.federation.ports import (
     Submission,
     UploadTarget,
 )
+from openfl_like.federation.status import Status
 from openfl_like.pki.authority import Authority
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.signing import verify_submitter
@@ -171,7 +171,7 @@ class Director:
         summary = await self._admitting.do(key, lambda: self._admit(caller, submission))
         if summary.status is Status.QUEUED and self.feeds.of(summary.id).store.latest(*MILESTONES) is None:
             log.info("experiment %s submitted by %s", summary.id, caller)
-            self.feeds.of(summary.id).announce(Announce(Notice.EXPERIMENT_QUEUED, {"owner": caller}))
+            self.feeds.of(summary.id).announce(ExperimentQueued(caller))
             failpoint("director.submit.announced")
         self._queued.set()
         return summary
@@ -243,7 +243,7 @@ class Director:
 
     async def watch(
         self, experiment: str, after: int, *, stored: bool = False
-    ) -> AsyncIterator[Sequence[ExperimentSummary | EventRecord]]:
+    ) -> AsyncIterator[Sequence[ExperimentSummary | Announced]]:
         """Gives the summary, history and, unless only what is stored is wanted, live events, and the summary again."""
         summary = self._known(experiment).summary
         yield [summary]
@@ -296,8 +296,8 @@ class Director:
         if not summary.reason.startswith(RESUMED_BY):
             return
         last = feed.store.latest(*MILESTONES)
-        if last is None or last.kind != Notice.EXPERIMENT_RESUMED:
-            feed.announce(Announce(Notice.EXPERIMENT_RESUMED, {"by": summary.reason.removeprefix(RESUMED_BY)}))
+        if last is None or not isinstance(last.announcement, ExperimentResumed):
+            feed.announce(ExperimentResumed(summary.reason.removeprefix(RESUMED_BY)))
 
     async def model(self, experiment: str, which: str) -> FileWithManifest:
         """Gives the file of a published model, which is read for that."""

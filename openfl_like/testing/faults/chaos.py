@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from openfl_like.federation.events import Status
+from openfl_like.federation.status import Status
 from openfl_like.tasks import TaskOwner, background, first_of
 from openfl_like.testing.faults.call_history import History
 from openfl_like.testing.faults.client import Parcel, PatientClient

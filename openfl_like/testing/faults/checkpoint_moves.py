@@ -14,9 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from openfl_like import failpoints
-from openfl_like.federation.events import Announce, CancelRequested, Notice, Status
-from openfl_like.federation.parties import EventRecord, ExperimentSummary, Outcome
+from openfl_like.federation.announcements import Announced, ExperimentEnded, ExperimentQueued, RoundFinished, only
+from openfl_like.federation.events import CancelRequested
+from openfl_like.federation.parties import ExperimentSummary, Outcome
 from openfl_like.federation.ports import CheckpointOffer
+from openfl_like.federation.status import Status
 from openfl_like.pki.files import Credentials, load_credentials, save_credentials
 from openfl_like.pki.roles import Role
 from openfl_like.pki.signing import sign_bundle
@@ -61,8 +63,8 @@ PLAN = Plan.model_validate(
 async def run_rounds(directory: Path, cancel_after: int = -1) -> Outcome:
     """Runs the experiment of a directory with two sites, to its end or until it is cancelled after a round."""
 
-    def told(events: Sequence[EventRecord]) -> None:
-        if any(item.kind == Notice.ROUND_FINISHED and item.fields["round"] == cancel_after for item in events):
+    def told(events: Sequence[Announced]) -> None:
+        if any(finished.round == cancel_after for finished in only(events, RoundFinished)):
             drive.post(CancelRequested("ada"))
 
     files = ExperimentFiles(directory)
@@ -110,14 +112,8 @@ class OfflineDirector:
         if start:
             outcome = await run_rounds(self.files.directory, cancel_after)
         else:
-            fields: dict[str, object] = {
-                "status": outcome.status.value,
-                "reason": outcome.reason,
-                "rounds": 0,
-                "shortfalls": {},
-            }
             with closing(ExperimentStore(self.files.directory)) as store:
-                store.announce(2.0, Announce(Notice.EXPERIMENT_ENDED, fields))
+                store.announce(2.0, ExperimentEnded(outcome.status, outcome.reason))
         name, digest = self.user.identity.name, file_digest(self.files.bundle)
         summary = ExperimentSummary(EXPERIMENT, PLAN.name, outcome.status, outcome.reason, name, 1.0)
         summary = replace(summary, ended_at=2.0, plan_digest=plan_digest(PLAN))
@@ -134,7 +130,7 @@ class OfflineDirector:
         pack(code.parent, PLAN, files.bundle)
         files.plan.write_bytes(freeze(unpack(files.bundle, files.directory / "workspace")))
         with closing(ExperimentStore(files.directory)) as store:
-            store.announce(1.0, Announce(Notice.EXPERIMENT_QUEUED, {"owner": self.user.identity.name}))
+            store.announce(1.0, ExperimentQueued(self.user.identity.name))
 
     def gate(self, store: DirectorStore) -> Checkpoints:
         """Gives what makes checkpoints of its experiments and takes others in."""

@@ -20,7 +20,8 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from openfl_like.federation.events import Notice, Status
+from openfl_like.federation.announcements import RoundFinished
+from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
 from openfl_like.plan.load import load_plan
 from openfl_like.store.experiment import ExperimentStore
@@ -137,7 +138,9 @@ class Repetition:
 def _end_of(directory: Path) -> float:
     """When the last round of an experiment was published."""
     with closing(ExperimentStore(directory)) as store:
-        return max((event.time for event in store.events() if event.kind == Notice.ROUND_FINISHED), default=0.0)
+        return max(
+            (event.time for event in store.events() if isinstance(event.announcement, RoundFinished)), default=0.0
+        )
 
 
 async def repeat(place: Path, seed: int, runs: int) -> dict[str, object]:

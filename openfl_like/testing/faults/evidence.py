@@ -1,6 +1,5 @@
 """What a run has left behind, as values: client history, databases, files, process table. Logs are not asked."""
 
-import json
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing, suppress
@@ -10,6 +9,7 @@ from pathlib import Path
 import psutil
 
 from openfl_like.errors import FederationError
+from openfl_like.federation.announcements import Announcement, from_json
 from openfl_like.store.director import DIRECTOR_DB
 from openfl_like.store.experiment import EXPERIMENT_DB
 from openfl_like.store.files import ExperimentFiles
@@ -22,8 +22,7 @@ class Happened:
     """A row of an experiment's history; ``epoch`` is that of the Aggregator that has committed it, 0 for others."""
 
     sequence: int
-    kind: str
-    fields: Mapping[str, object] = field(default_factory=dict)
+    told: Announcement
     epoch: int = 0
 
 
@@ -221,7 +220,8 @@ def _experiment(directory: Path, row: Mapping[str, object]) -> ExperimentEvidenc
 
 
 def _happened(row: Mapping[str, object]) -> Happened:
-    return Happened(int(str(row["sequence"])), str(row["kind"]), json.loads(str(row["fields"])), int(str(row["epoch"])))
+    told = from_json(str(row["kind"]), str(row["fields"]))
+    return Happened(int(str(row["sequence"])), told, int(str(row["epoch"])))
 
 
 def _version(row: Mapping[str, object]) -> Version:

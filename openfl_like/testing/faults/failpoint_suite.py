@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from openfl_like.failpoints import POINTS, Action
-from openfl_like.federation.events import Status
+from openfl_like.federation.status import Status
 from openfl_like.plan.load import load_plan
 from openfl_like.tasks import background
 from openfl_like.testing.faults import checkpoint_moves as moving

@@ -9,14 +9,26 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import TypeVar
 
-from openfl_like.federation.events import Notice, Status
+from openfl_like.federation.announcements import (
+    ExperimentBegun,
+    ExperimentEnded,
+    ExperimentResumed,
+    ModelMade,
+    RoundFinished,
+    RoundStarted,
+    UpdateLost,
+    UpdateReceived,
+)
+from openfl_like.federation.status import Status
 from openfl_like.testing.faults.evidence import ExperimentEvidence, Happened, Process, RunEvidence
 
 ENDED = frozenset(status.value for status in Status if status.ended)
 RESUMABLE = frozenset({Status.FAILED.value, Status.CANCELLED.value})
 _COMPONENT = re.compile(r"\b(?:aggregator|collaborators?|director|envoys?|worker|site '|round \d)")
 _FEWEST_WORDS = 4
+Wanted = TypeVar("Wanted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +150,7 @@ def _submitted(evidence: RunEvidence) -> Iterator[Breach]:
 def _told(evidence: RunEvidence) -> Iterator[Breach]:
     """An end that a client was told of never changes again, but as often as the experiment was resumed."""
     final = {item.id: item.status for item in evidence.experiments}
-    resumed = Counter({item.id: len(_of(item, Notice.EXPERIMENT_RESUMED)) for item in evidence.experiments})
+    resumed = Counter({item.id: len(_of(item, ExperimentResumed)) for item in evidence.experiments})
     ends: dict[str, tuple[float, str]] = {}
     for call in sorted(evidence.calls, key=lambda call: call.end):
         if call.told is None or not call.told.status:
@@ -197,7 +209,7 @@ def _rounds(item: ExperimentEvidence) -> Iterator[Breach]:
     if rounds != list(range(len(rounds))):
         yield Breach("A3", item.id, f"its rounds have gaps: {rounds}")
     committed = {version.round: version.digest for version in item.versions}
-    finished = [(_round(event), str(event.fields["digest"])) for event in _of(item, Notice.ROUND_FINISHED)]
+    finished = [(told.round, told.digest) for told in _of(item, RoundFinished)]
     for number, digest in finished:
         if committed.get(number) != digest:
             yield Breach("A3", item.id, f"round {number} was finished as {digest[:12]}, its row has another model")
@@ -208,10 +220,10 @@ def _rounds(item: ExperimentEvidence) -> Iterator[Breach]:
 
 def _repeated(item: ExperimentEvidence) -> Iterator[Breach]:
     made: dict[int, set[str]] = {}
-    for event in _of(item, Notice.MODEL_AGGREGATED):
-        made.setdefault(_round(event), set()).add(str(event.fields["digest"]))
+    for model in _of(item, ModelMade):
+        made.setdefault(model.round, set()).add(model.digest)
     for number, digests in made.items():
-        if len(digests) > 1 and _samecontributions(item, number):
+        if len(digests) > 1 and _same_contributions(item, number):
             yield Breach("A3", item.id, f"round {number} was made again to another model")
 
 
@@ -256,9 +268,7 @@ def _epochs(item: ExperimentEvidence) -> Iterator[Breach]:
 
 
 def _starts(item: ExperimentEvidence) -> Iterator[Breach]:
-    starts = [
-        (event.sequence, int(str(event.fields.get("epoch", 0)))) for event in _of(item, Notice.EXPERIMENT_STARTED)
-    ]
+    starts = [(event.sequence, event.told.epoch) for event in item.events if isinstance(event.told, ExperimentBegun)]
     for (_, before), (sequence, after) in pairwise(starts):
         if after <= before:
             yield Breach("A6", item.id, f"event {sequence} starts epoch {after}, after epoch {before}")
@@ -271,7 +281,7 @@ def _starts(item: ExperimentEvidence) -> Iterator[Breach]:
 
 def _published(item: ExperimentEvidence) -> Iterator[Breach]:
     """A version is committed together with the event that its round is finished: by the same epoch."""
-    finished = {_round(event): event.epoch for event in _of(item, Notice.ROUND_FINISHED)}
+    finished = {event.told.round: event.epoch for event in item.events if isinstance(event.told, RoundFinished)}
     for version in item.versions:
         own = finished.get(version.round)
         if own is not None and version.epoch != own:
@@ -287,21 +297,22 @@ def _published(item: ExperimentEvidence) -> Iterator[Breach]:
 
 
 def _contributors(item: ExperimentEvidence) -> Iterator[Breach]:
-    quorums = {_round(event): int(str(event.fields["quorum"])) for event in _of(item, Notice.ROUND_STARTED)}
+    quorums = {told.round: told.quorum for told in _of(item, RoundStarted)}
     taken: set[tuple[int, str, str]] = set()
     for life in _lives(item):  # a round that was open begins anew when the experiment is resumed
-        counts = Counter(_slot(event) for event in life if event.kind == Notice.UPDATE_RECEIVED)
-        counts.subtract(_slot(event) for event in life if event.kind == Notice.UPDATE_LOST)  # was damaged on the disk
+        counts = Counter(_slot(event.told) for event in life if isinstance(event.told, UpdateReceived))
+        damaged = (_slot(event.told) for event in life if isinstance(event.told, UpdateLost))  # on the disk
+        counts.subtract(damaged)
         taken |= {slot for slot, count in counts.items() if count > 0}
         for (number, phase, name), count in sorted(counts.items()):
             if count > 1:
                 yield Breach("A4", item.id, f"round {number}: the update of '{name}' ({phase}) was taken {count} times")
-    made = {_round(event): event.fields for event in _of(item, Notice.MODEL_AGGREGATED)}
+    made = {told.round: told for told in _of(item, ModelMade)}
     for number, names in contributions(item).items():
         if len(names) < quorums.get(number, 1):
             yield Breach("A4", item.id, f"round {number} has {len(names)} contributors, {quorums[number]} are needed")
-        fields = made.get(number)
-        if fields is not None and sorted(_mapping(fields["digests"])) != sorted(names):
+        model = made.get(number)
+        if model is not None and sorted(model.digests) != sorted(names):
             yield Breach("A4", item.id, f"round {number}: its contributors are not those whose updates were combined")
         missing = [name for name in names if (number, "train", name) not in taken and number]
         if missing:
@@ -311,15 +322,14 @@ def _contributors(item: ExperimentEvidence) -> Iterator[Breach]:
 def _absences(item: ExperimentEvidence) -> Iterator[Breach]:
     """Who was selected contributed, or is named with a reason; and an experiment that lacked somebody says so."""
     lacking: set[str] = set()
-    for event in _of(item, Notice.ROUND_FINISHED):
-        absent, unevaluated = _mapping(event.fields.get("absent")), _mapping(event.fields.get("unevaluated"))
-        present = {*_names(event, "contributors"), *_names(event, "evaluators")}
-        for name in sorted(_names(event, "selected") - present - {name for name, reason in absent.items() if reason}):
-            yield Breach("A4", item.id, f"round {_round(event)}: '{name}' was selected and is absent without a reason")
-        if _round(event):
-            lacking |= {*absent, *unevaluated}
-    for event in _of(item, Notice.EXPERIMENT_ENDED)[-1:]:
-        for name in sorted(lacking - set(_mapping(event.fields.get("shortfalls")))):
+    for told in _of(item, RoundFinished):
+        explained = {name for name, reason in told.absent.items() if reason}
+        for name in sorted({*told.selected} - {*told.contributors, *told.evaluators} - explained):
+            yield Breach("A4", item.id, f"round {told.round}: '{name}' was selected and is absent without a reason")
+        if told.round:
+            lacking |= {*told.absent, *told.unevaluated}
+    for end in _of(item, ExperimentEnded)[-1:]:
+        for name in sorted(lacking - {*end.shortfalls}):
             yield Breach("A4", item.id, f"'{name}' was missing in a round, and the end does not say so")
 
 
@@ -383,51 +393,32 @@ def _lives(item: ExperimentEvidence) -> list[list[Happened]]:
     """Gives the events from the beginning to the first resumption, from there to the next, and so on."""
     lives: list[list[Happened]] = [[]]
     for event in item.events:
-        if event.kind == Notice.EXPERIMENT_RESUMED:
+        if isinstance(event.told, ExperimentResumed):
             lives.append([])
         lives[-1].append(event)
     return lives
 
 
 def _ends(life: Sequence[Happened]) -> list[str]:
-    return [str(event.fields.get("status")) for event in life if event.kind == Notice.EXPERIMENT_ENDED]
+    return [event.told.status.value for event in life if isinstance(event.told, ExperimentEnded)]
 
 
-def _of(item: ExperimentEvidence, kind: Notice) -> list[Happened]:
-    return [event for event in item.events if event.kind == kind]
+def _of(item: ExperimentEvidence, kind: type[Wanted]) -> list[Wanted]:
+    return [event.told for event in item.events if isinstance(event.told, kind)]
 
 
-def _slot(event: Happened) -> tuple[int, str, str]:
-    return _round(event), str(event.fields["phase"]), str(event.fields["collaborator"])
-
-
-def _round(event: Happened) -> int:
-    return int(str(event.fields["round"]))
-
-
-def _mapping(value: object) -> Mapping[str, object]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _names(event: Happened, field_name: str) -> set[str]:
-    names = event.fields.get(field_name)
-    return {str(name) for name in names} if isinstance(names, list) else set()
+def _slot(told: UpdateReceived | UpdateLost) -> tuple[int, str, str]:
+    return told.round, told.phase.value, told.collaborator
 
 
 def contributions(item: ExperimentEvidence) -> dict[int, tuple[str, ...]]:
     """Gives who contributed to each finished round."""
-    found = {}
-    for event in _of(item, Notice.ROUND_FINISHED):
-        names = event.fields["contributors"]
-        found[_round(event)] = tuple(sorted(str(name) for name in names)) if isinstance(names, list) else ()
-    return found
+    return {told.round: tuple(sorted(told.contributors)) for told in _of(item, RoundFinished)}
 
 
-def _samecontributions(item: ExperimentEvidence, number: int) -> bool:
-    sets = [
-        _mapping(event.fields["digests"]) for event in _of(item, Notice.MODEL_AGGREGATED) if _round(event) == number
-    ]
-    return all(found == sets[0] for found in sets)
+def _same_contributions(item: ExperimentEvidence, number: int) -> bool:
+    sets = [told.digests for told in _of(item, ModelMade) if told.round == number]
+    return all(digests == sets[0] for digests in sets)
 
 
 def _sha256_of(item: ExperimentEvidence, number: int) -> str:

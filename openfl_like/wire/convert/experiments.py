@@ -1,12 +1,11 @@
 """Values to messages and back: the only place where the two meet."""
 
-import json
 from collections.abc import Sequence
 
-from openfl_like.federation.events import ModelVersion, Status
+from openfl_like.federation.announcements import Announced, from_json, to_json
+from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.parties import (
     DirectorStatus,
-    EventRecord,
     ExperimentRecord,
     ExperimentSummary,
     PublishedVersion,
@@ -16,8 +15,12 @@ from openfl_like.federation.ports import (
     CheckpointOffer,
     Submission,
 )
-from openfl_like.wire.convert.values import encode_json, manifest_from, manifest_to
+from openfl_like.federation.status import Status
+from openfl_like.wire.convert.values import manifest_from, manifest_to
 from openfl_like.wire.protos import federation_pb2 as pb
+
+MAX_KIND, MAX_FIELDS = 64, 4 << 20
+"""Characters of an announcement that the other side may send."""
 
 # ---- transfers ----------------------------------------------------------------------------------------------------
 
@@ -135,31 +138,33 @@ def record_from(message: pb.ExperimentRecord) -> ExperimentRecord:
     return ExperimentRecord(summary_from(message.summary), versions, message.plan_json, surplus)
 
 
-def event_to(value: EventRecord) -> pb.EventRecord:
+def event_to(value: Announced) -> pb.EventRecord:
     """Gives the message of an event."""
-    fields = encode_json(dict(value.fields))
+    fields = to_json(value.announcement)
     return pb.EventRecord(sequence=value.sequence, time=value.time, kind=value.kind, fields_json=fields)
 
 
-def event_from(message: pb.EventRecord) -> EventRecord:
-    """Gives an event."""
-    return EventRecord(message.sequence, message.time, message.kind, json.loads(message.fields_json or "{}"))
+def event_from(message: pb.EventRecord) -> Announced:
+    """Gives an event; raises ValueError for a malformed one."""
+    if len(message.kind) > MAX_KIND or len(message.fields_json) > MAX_FIELDS:
+        raise ValueError(f"an event of {len(message.fields_json):,} characters is too long")
+    return Announced(message.sequence, message.time, from_json(message.kind, message.fields_json or "{}"))
 
 
-def watch_to(values: Sequence[ExperimentSummary | EventRecord]) -> pb.WatchReply:
+def watch_to(values: Sequence[ExperimentSummary | Announced]) -> pb.WatchReply:
     """Gives the message of what a watcher sees."""
     return pb.WatchReply(items=[_watch_item_to(value) for value in values])
 
 
-def watch_from(message: pb.WatchReply) -> tuple[ExperimentSummary | EventRecord, ...]:
+def watch_from(message: pb.WatchReply) -> tuple[ExperimentSummary | Announced, ...]:
     """Gives what a watcher sees."""
     return tuple(
         event_from(item.event) if item.HasField("event") else summary_from(item.summary) for item in message.items
     )
 
 
-def _watch_item_to(value: ExperimentSummary | EventRecord) -> pb.WatchItem:
-    if isinstance(value, EventRecord):
+def _watch_item_to(value: ExperimentSummary | Announced) -> pb.WatchItem:
+    if isinstance(value, Announced):
         return pb.WatchItem(event=event_to(value))
     return pb.WatchItem(summary=summary_to(value))
 

@@ -24,11 +24,10 @@ from openfl_like.errors import (
     PlanError,
     UnreachableError,
 )
-from openfl_like.federation.events import Status
+from openfl_like.federation.announcements import Announced, ExperimentBegun, ExperimentEnded
 from openfl_like.federation.parties import (
     EnvoyDetail,
     EnvoyRecord,
-    EventRecord,
     ExperimentRecord,
     ExperimentSummary,
     LogLines,
@@ -36,6 +35,7 @@ from openfl_like.federation.parties import (
     ShardFacts,
 )
 from openfl_like.federation.ports import CheckpointOffer, Submission
+from openfl_like.federation.status import Status
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.roles import Role
 from openfl_like.pki.signing import verify_submitter
@@ -50,10 +50,10 @@ from openfl_like.wire.envoys import EnvoysClient
 from openfl_like.wire.experiments import ExperimentsClient
 
 SUMMARY = ExperimentSummary("digits-1", "digits", Status.QUEUED, "", "alice", 1.0)
-HISTORY: list[ExperimentSummary | EventRecord] = [
+HISTORY: list[ExperimentSummary | Announced] = [
     SUMMARY,
-    EventRecord(1, 1.0, "experiment_started"),
-    EventRecord(2, 2.0, "experiment_ended"),
+    Announced(1, 1.0, ExperimentBegun("digits-1")),
+    Announced(2, 2.0, ExperimentEnded(Status.FINISHED)),
     replace(SUMMARY, status=Status.FINISHED),
 ]
 
@@ -91,9 +91,7 @@ class FakeClient:
             raise NotFoundError(f"there is no experiment '{experiment}'")
         return ExperimentRecord(SUMMARY, (), "{}")
 
-    async def watch(
-        self, _: str, after: int, *, stored: bool = False
-    ) -> AsyncGenerator[ExperimentSummary | EventRecord]:
+    async def watch(self, _: str, after: int, *, stored: bool = False) -> AsyncGenerator[ExperimentSummary | Announced]:
         self.stored = stored
         try:
             for item in HISTORY:
@@ -291,7 +289,7 @@ def test_a_plan_with_mistakes_is_not_sent(federation: Federation, tmp_path: Path
 
 def test_watching_ends_with_the_experiment(federation: Federation) -> None:
     assert list(federation.watch("digits-1")) == HISTORY
-    assert [item for item in federation.watch("digits-1", after=1) if isinstance(item, EventRecord)] == [HISTORY[2]]
+    assert [item for item in federation.watch("digits-1", after=1) if isinstance(item, Announced)] == [HISTORY[2]]
 
 
 def test_who_stops_watching_closes_the_stream(federation: Federation) -> None:
@@ -320,7 +318,7 @@ class Absent:
         self.stays = [*stays]
         self.asked: list[int] = []
 
-    async def watch(self, _: str, after: int) -> AsyncGenerator[ExperimentSummary | EventRecord]:
+    async def watch(self, _: str, after: int) -> AsyncGenerator[ExperimentSummary | Announced]:
         self.asked.append(after)
         stay = self.stays.pop(0) if self.stays else len(HISTORY)
         for item in [one for one in HISTORY if isinstance(one, ExperimentSummary) or one.sequence > after][:stay]:
@@ -351,7 +349,7 @@ def test_logs_are_followed_from_where_they_were_when_the_director_was_away(feder
 @pytest.mark.usefixtures("no_pauses")
 async def test_watching_goes_on_after_the_last_event_when_the_director_comes_back() -> None:
     director = Absent(2, 0, 0, 2, 9)
-    found = [item async for item in outage.watch(director.watch, "digits-1") if isinstance(item, EventRecord)]
+    found = [item async for item in outage.watch(director.watch, "digits-1") if isinstance(item, Announced)]
     assert found == HISTORY[1:3]
     assert director.asked == [0, 1, 1, 1, 2]
 

@@ -6,24 +6,40 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import pytest
 
 from openfl_like.events.bus import PAUSE_S, RECENT, EventBus
-from openfl_like.federation.events import Notice
-from openfl_like.federation.parties import EventRecord
+from openfl_like.federation.announcements import (
+    Announced,
+    Announcement,
+    AssignmentSent,
+    CollaboratorAdmitted,
+    ExperimentEnded,
+    RoundFinished,
+    RoundStarted,
+    UnknownAnnouncement,
+    UpdateReceived,
+    UpdateRefused,
+)
+from openfl_like.federation.status import Status
+from openfl_like.federation.task import Phase
+
+TICK = UnknownAnnouncement("tick")
+ROUND_STARTED, ROUND_FINISHED = RoundStarted(1), RoundFinished(1, "d1")
+ASSIGNMENT_SENT, UPDATE_RECEIVED = AssignmentSent(1, Phase.TRAIN, "a"), UpdateReceived(1, Phase.TRAIN, "a")
 
 
 class History:
     """A store with as many events as were committed."""
 
     def __init__(self) -> None:
-        self.events: list[EventRecord] = []
+        self.events: list[Announced] = []
         self.reads: list[int] = []
 
-    def commit(self, count: int = 1, kind: str = "tick") -> list[EventRecord]:
+    def commit(self, count: int = 1, announcement: Announcement = TICK) -> list[Announced]:
         start = len(self.events)
-        new = [EventRecord(number, 0.0, kind) for number in range(start + 1, start + 1 + count)]
+        new = [Announced(number, 0.0, announcement) for number in range(start + 1, start + 1 + count)]
         self.events += new
         return new
 
-    def read(self, after: int) -> list[EventRecord]:
+    def read(self, after: int) -> list[Announced]:
         self.reads.append(after)
         return self.events[after:]
 
@@ -59,17 +75,17 @@ def bus(history: History, timer: Timer) -> EventBus:
     return EventBus(history.read, timer.call_later)
 
 
-async def take(stream: AsyncIterator[EventRecord], count: int) -> list[int]:
+async def take(stream: AsyncIterator[Announced], count: int) -> list[int]:
     async with asyncio.timeout(5):
         return [(await anext(stream)).sequence for _ in range(count)]
 
 
-async def rest(stream: AsyncIterator[EventRecord]) -> list[int]:
+async def rest(stream: AsyncIterator[Announced]) -> list[int]:
     async with asyncio.timeout(5):
         return [event.sequence async for event in stream]
 
 
-def numbers(events: Sequence[EventRecord]) -> list[int]:
+def numbers(events: Sequence[Announced]) -> list[int]:
     return [event.sequence for event in events]
 
 
@@ -99,7 +115,7 @@ async def test_who_comes_after_a_restart_gets_what_only_the_store_has(history: H
 
 
 async def test_what_is_committed_while_the_history_is_read_is_not_missed(history: History, timer: Timer) -> None:
-    def read(after: int) -> list[EventRecord]:
+    def read(after: int) -> list[Announced]:
         found = history.events[after:]
         listened_to.publish(history.commit())  # between the reading and the listening
         return found
@@ -165,7 +181,7 @@ async def test_a_listener_that_goes_away_disturbs_nobody(history: History, bus: 
     assert await stays == [1]
 
 
-async def listen(stream: AsyncIterator[list[EventRecord]], tell: Callable[[list[int]], None]) -> None:
+async def listen(stream: AsyncIterator[list[Announced]], tell: Callable[[list[int]], None]) -> None:
     async for events in stream:
         tell(numbers(events))
 
@@ -193,8 +209,8 @@ async def heard(bus: EventBus, history: History) -> AsyncIterator[list[list[int]
 async def test_the_first_of_many_events_is_told_at_once_and_the_others_together_in_a_moment(
     history: History, bus: EventBus, timer: Timer, heard: list[list[int]]
 ) -> None:
-    for kind in (Notice.ROUND_STARTED, Notice.ASSIGNMENT_SENT, Notice.UPDATE_RECEIVED):
-        bus.publish(history.commit(kind=kind.value))
+    for announcement in (ROUND_STARTED, ASSIGNMENT_SENT, UPDATE_RECEIVED):
+        bus.publish(history.commit(1, announcement))
         await settle()
     assert heard == [[2]]
     timer.end_pause()
@@ -206,9 +222,9 @@ async def test_who_was_told_something_late_waits_again_for_what_comes_then(
     history: History, bus: EventBus, timer: Timer, heard: list[list[int]]
 ) -> None:
     for _ in range(3):
-        bus.publish(history.commit(2, Notice.UPDATE_RECEIVED))
+        bus.publish(history.commit(2, UPDATE_RECEIVED))
         await settle()
-        bus.publish(history.commit(1, Notice.ROUND_FINISHED))
+        bus.publish(history.commit(1, ROUND_FINISHED))
         await settle()
         timer.end_pause()
         await settle()
@@ -219,20 +235,24 @@ async def test_after_a_quiet_pause_an_event_is_told_at_once(
     history: History, bus: EventBus, timer: Timer, heard: list[list[int]]
 ) -> None:
     for expected in ([[2]], [[2], [3]]):
-        bus.publish(history.commit(1, Notice.ROUND_FINISHED))
+        bus.publish(history.commit(1, ROUND_FINISHED))
         await settle()
         assert heard == expected
         timer.end_pause()
 
 
-@pytest.mark.parametrize("kind", [Notice.COLLABORATOR_JOINED, Notice.UPDATE_REFUSED, Notice.EXPERIMENT_ENDED])
+@pytest.mark.parametrize(
+    "announcement",
+    [CollaboratorAdmitted("a"), UpdateRefused(1, Phase.TRAIN, "a", "late"), ExperimentEnded(Status.FINISHED)],
+    ids=lambda announcement: announcement.kind,
+)
 async def test_what_is_not_routine_does_not_wait_and_takes_with_it_what_waits(
-    history: History, bus: EventBus, timer: Timer, heard: list[list[int]], kind: Notice
+    history: History, bus: EventBus, timer: Timer, heard: list[list[int]], announcement: Announcement
 ) -> None:
-    bus.publish(history.commit(1, Notice.ROUND_STARTED))
+    bus.publish(history.commit(1, ROUND_STARTED))
     await settle()
-    bus.publish(history.commit(1, Notice.ASSIGNMENT_SENT))
-    bus.publish(history.commit(1, kind))
+    bus.publish(history.commit(1, ASSIGNMENT_SENT))
+    bus.publish(history.commit(1, announcement))
     await settle()
     assert heard == [[2], [3, 4]]
     timer.end_pause()
@@ -244,9 +264,9 @@ async def test_what_is_not_routine_does_not_wait_and_takes_with_it_what_waits(
 async def test_the_end_does_not_wait_for_a_pause(
     history: History, bus: EventBus, timer: Timer, heard: list[list[int]]
 ) -> None:
-    bus.publish(history.commit(1, Notice.ROUND_STARTED))
+    bus.publish(history.commit(1, ROUND_STARTED))
     await settle()
-    bus.publish(history.commit(2, Notice.ROUND_FINISHED))
+    bus.publish(history.commit(2, ROUND_FINISHED))
     bus.close()
     await settle()
     assert heard == [[2], [3, 4]]

@@ -6,6 +6,15 @@ from collections.abc import Sequence
 import pytest
 
 from openfl_like.errors import ConflictError, PlanError
+from openfl_like.federation.announcements import (
+    ExperimentBegun,
+    ModelMade,
+    RoundFinished,
+    RoundStarted,
+    UpdateLost,
+    UpdateRefused,
+    Wanted,
+)
 from openfl_like.federation.events import (
     Aggregate,
     Announce,
@@ -17,11 +26,9 @@ from openfl_like.federation.events import (
     FinishExperiment,
     ModelAggregated,
     ModelVersion,
-    Notice,
     PublishVersion,
     SendAssignment,
     StartTimer,
-    Status,
     StepFailed,
     TaskFailed,
     TimerFired,
@@ -30,7 +37,9 @@ from openfl_like.federation.events import (
     ValidateUpdates,
 )
 from openfl_like.federation.experiment import Experiment
+from openfl_like.federation.status import Status
 from openfl_like.federation.task import Assignment, Phase, Update
+from openfl_like.plan.digest import freeze
 from openfl_like.plan.schema import Plan
 
 TRAIN = {"function": "train"}
@@ -78,8 +87,9 @@ class Federation:
                 return [ModelAggregated(number, f"model-{number}")]
         return []
 
-    def told(self, kind: str) -> list[dict[str, object]]:
-        return [dict(item.fields) for item in self.commands if isinstance(item, Announce) and item.kind == kind]
+    def told(self, kind: type[Wanted]) -> list[Wanted]:
+        announcements = [item.announcement for item in self.commands if isinstance(item, Announce)]
+        return [item for item in announcements if isinstance(item, kind)]
 
 
 def update_for(job: Assignment, **change: object) -> Update:
@@ -113,7 +123,7 @@ def test_evaluation_goes_to_all_members_and_not_only_the_cohort() -> None:
     names = {phase: [job.collaborator for job in federation.sent if job.phase is phase] for phase in Phase}
     assert len(names[Phase.TRAIN]) == 2
     assert names[Phase.EVALUATE] == ["a", "b", "c"] * 2
-    assert federation.told("round_started")[0]["quorum"] == 1
+    assert federation.told(RoundStarted)[0].quorum == 1
 
 
 def test_sites_without_training_tasks_are_not_in_the_cohort() -> None:
@@ -123,12 +133,12 @@ def test_sites_without_training_tasks_are_not_in_the_cohort() -> None:
     ]
     federation = Federation(plan_with(assigner={"template": "static", "settings": {"groups": groups}}), "ab")
     assert federation.experiment.status is Status.FINISHED
-    assert [started["cohort"] for started in federation.told("round_started")] == [["a"], ["a"]]
+    assert [started.cohort for started in federation.told(RoundStarted)] == [("a",), ("a",)]
 
 
 def test_an_excluded_site_does_not_count_for_the_quorum() -> None:
     federation = Federation(plan_with(selector={"template": "all", "settings": {"exclude": ["c"]}}), "abc")
-    assert federation.told("round_started")[0] == {"round": 1, "cohort": ["a", "b"], "quorum": 2}
+    assert federation.told(RoundStarted)[0] == RoundStarted(1, ("a", "b"), 2)
 
 
 def test_every_assignment_has_its_own_seed_but_the_initial_one() -> None:
@@ -144,9 +154,9 @@ def test_nobody_evaluates() -> None:
     assert federation.sent[-1].phase is Phase.EVALUATE
     federation.feed(TaskFailed(1, Phase.EVALUATE, "a", "validate", "ValueError: boom"))
     assert federation.experiment.versions[-1] == ModelVersion(1, "model-1")
-    told = federation.told("round_finished")[-1]
-    assert (told["absent"], told["evaluators"]) == ({}, [])
-    assert told["unevaluated"] == {"a": "failed in task 'validate': ValueError: boom"}
+    told = federation.told(RoundFinished)[-1]
+    assert (told.absent, told.evaluators) == ({}, ())
+    assert told.unevaluated == {"a": "failed in task 'validate': ValueError: boom"}
     assert federation.experiment.round == 2
     shortfall = "evaluation of round 1: failed in task 'validate': ValueError: boom"
     assert federation.experiment.shortfalls == {"a": shortfall}
@@ -157,8 +167,8 @@ def test_impossible_facts_are_refused_on_arrival(change: dict[str, object]) -> N
     federation = Federation(plan_with(participation={"policy": "quorum", "min_fraction": 0.5}), "ab", silent="ab")
     federation.feed(UpdateCommitted(update_for(federation.sent[0], **change)))
     federation.feed(UpdateCommitted(update_for(federation.sent[1])))
-    assert [item["collaborator"] for item in federation.told("update_refused")] == ["a"]
-    assert federation.told("model_aggregated")[0]["weights"] == {"b": 1.0}
+    assert [item.collaborator for item in federation.told(UpdateRefused)] == ["a"]
+    assert federation.told(ModelMade)[0].weights == {"b": 1.0}
     json.dumps(federation.experiment.snapshot(), allow_nan=False)
 
 
@@ -223,7 +233,7 @@ def test_an_update_that_was_lost_on_the_disk_is_asked_for_again() -> None:
     restored.lose_updates(["b"])
     assert [receipt.collaborator for receipt in restored.receipts] == ["a"]
     commands = restored.handle(ExperimentStarted(2), 0.0)
-    assert Announce(Notice.UPDATE_LOST, {"round": 1, "phase": "train", "collaborator": "b"}) in commands
+    assert Announce(UpdateLost(1, Phase.TRAIN, "b")) in commands
     assert not any(isinstance(item, ValidateUpdates | Aggregate) for item in commands)
     commands = restored.handle(CollaboratorJoined("b"), 0.0)
     assert [item.assignment.phase for item in commands if isinstance(item, SendAssignment)] == [Phase.TRAIN]
@@ -254,6 +264,12 @@ def test_an_ended_experiment_answers_nothing() -> None:
     assert ends == [FinishExperiment(Status.FINISHED, "2 of 2 rounds are done")]
 
 
+def test_its_start_tells_the_frozen_plan() -> None:
+    federation = Federation(plan_with(), "ab")
+    (begun,) = federation.told(ExperimentBegun)
+    assert json.dumps(begun.plan, separators=(",", ":")).encode() == freeze(plan_with())
+
+
 def test_seconds_of_a_round_are_those_of_the_events() -> None:
     experiment = Experiment("exp-1", plan_with({"train": TRAIN}), ("a",), "given")
     experiment.handle(ExperimentStarted(), 1000.0)
@@ -261,8 +277,8 @@ def test_seconds_of_a_round_are_those_of_the_events() -> None:
     experiment.handle(UpdateCommitted(Update(1, Phase.TRAIN, "a", "a-1", 4)), 1005.0)
     experiment.handle(UpdatesValidated(1), 1006.0)
     commands = experiment.handle(ModelAggregated(1, "model-1"), 1007.5)
-    finished = [item.fields for item in commands if isinstance(item, Announce) and item.kind == "round_finished"]
-    assert finished[0]["seconds"] == 6.5
+    told = [item.announcement for item in commands if isinstance(item, Announce)]
+    assert [item.seconds for item in told if isinstance(item, RoundFinished)] == [6.5]
 
 
 def test_a_snapshot_of_another_version_is_refused() -> None:

@@ -2,12 +2,12 @@
 time."""
 
 import json
-from collections.abc import Mapping
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from openfl_like.federation.announcements import RoundFinished
 from openfl_like.federation.deliveries import UpdateStatus
 from openfl_like.federation.events import (
     Aggregate,
@@ -19,12 +19,10 @@ from openfl_like.federation.events import (
     ExperimentStarted,
     FinishExperiment,
     ModelAggregated,
-    Notice,
     PublishVersion,
     ResumeRequested,
     SendAssignment,
     StartTimer,
-    Status,
     StepFailed,
     TaskFailed,
     TimerFired,
@@ -34,6 +32,7 @@ from openfl_like.federation.events import (
     ValidateUpdates,
 )
 from openfl_like.federation.experiment import Experiment
+from openfl_like.federation.status import Status
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.plan.schema import Plan
 
@@ -90,8 +89,8 @@ class AnyOrder(RuleBasedStateMachine):
                     self.steps.append(command)
                 case PublishVersion(version):
                     self.published.append(version.round)
-                case Announce(Notice.ROUND_FINISHED, fields):
-                    self.check_contributors(fields)
+                case Announce(RoundFinished() as finished):
+                    self.check_contributors(finished)
                 case FinishExperiment(status, reason):
                     assert self.ending is None
                     self.ending = (status, reason)
@@ -103,10 +102,8 @@ class AnyOrder(RuleBasedStateMachine):
         assert all((update.round, update.collaborator, update.digest) in self.committed for update in command.updates)
         assert all(update.round == command.round for update in command.updates)
 
-    def check_contributors(self, fields: Mapping[str, object]) -> None:
-        contributors = fields["contributors"]
-        assert isinstance(contributors, list)
-        assert set(contributors) <= {name for number, name, _ in self.committed if number == fields["round"]}
+    def check_contributors(self, finished: RoundFinished) -> None:
+        assert {*finished.contributors} <= {name for number, name, _ in self.committed if number == finished.round}
 
     def commit(self, assignment: Assignment, digest: str) -> None:
         wanted = "" if assignment.phase is Phase.EVALUATE else digest

@@ -16,7 +16,6 @@ from openfl_like.federation.events import (
     ModelVersion,
     ResumeRequested,
     SendAssignment,
-    Status,
     TimerFired,
     UpdateCommitted,
     UpdatesValidated,
@@ -24,6 +23,7 @@ from openfl_like.federation.events import (
 )
 from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.lifecycle import ADMISSION_TIMER
+from openfl_like.federation.status import Status
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.plan.schema import Plan
 

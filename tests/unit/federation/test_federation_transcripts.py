@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from openfl_like.federation.announcements import fields_of
 from openfl_like.federation.deliveries import UpdateStatus
 from openfl_like.federation.events import (
     Aggregate,
@@ -118,8 +119,10 @@ def describe_result(command: Command) -> str:
         case PublishVersion(version):
             best = ", the best" if version.best else ""
             return f"publish version {version.round} = {version.digest} {json.dumps(dict(version.metrics))}{best}"
-        case Announce(kind, fields):
-            return f"announce {kind} {json.dumps(dict(fields))}"
+        case Announce(announcement):
+            fields = fields_of(announcement)
+            fields.pop("plan", None)  # of every start: it has a test of its own
+            return f"announce {announcement.kind} {json.dumps(fields)}"
     return type(command).__name__
 
 

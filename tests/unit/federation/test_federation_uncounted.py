@@ -2,6 +2,14 @@
 
 import json
 
+from openfl_like.federation.announcements import (
+    Announced,
+    ExperimentEnded,
+    ExperimentResumed,
+    RoundFinished,
+    UpdateSurplus,
+    fields_of,
+)
 from openfl_like.federation.deliveries import Receipt, UpdateStatus
 from openfl_like.federation.events import (
     Aggregate,
@@ -11,7 +19,6 @@ from openfl_like.federation.events import (
     Event,
     ExperimentStarted,
     ModelAggregated,
-    Notice,
     UncountedUpdateArrived,
     UpdateCommitted,
     UpdatesValidated,
@@ -19,7 +26,6 @@ from openfl_like.federation.events import (
 )
 from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.history.life import surplus_of
-from openfl_like.federation.parties import EventRecord
 from openfl_like.federation.task import Phase, Update
 from openfl_like.plan.schema import Plan
 
@@ -53,9 +59,9 @@ class Run:
 
     def surplus(self, commands: list[Command]) -> list[tuple[object, ...]]:
         return [
-            tuple(item.fields.values())
+            tuple(fields_of(item.announcement).values())
             for item in commands
-            if isinstance(item, Announce) and item.kind == Notice.UPDATE_SURPLUS
+            if isinstance(item, Announce) and isinstance(item.announcement, UpdateSurplus)
         ]
 
     def round(self, number: int) -> list[Command]:
@@ -73,8 +79,8 @@ def test_the_first_is_told_at_once_and_the_sum_at_the_end_of_the_round() -> None
         assert run.happen(UncountedUpdateArrived("bern", UpdateStatus.LATE)) == []  # nothing to commit, either
     ended = run.round(1)
     assert run.surplus(ended) == [(1, "bern", "late", 500)]
-    kinds = [item.kind for item in ended if isinstance(item, Announce)]
-    assert kinds.index(Notice.UPDATE_SURPLUS) < kinds.index(Notice.ROUND_FINISHED)
+    kinds = [type(item.announcement) for item in ended if isinstance(item, Announce)]
+    assert kinds.index(UpdateSurplus) < kinds.index(RoundFinished)
 
 
 def test_every_round_counts_anew() -> None:
@@ -100,12 +106,11 @@ def test_the_counts_outlive_a_restart_and_are_told_when_the_experiment_ends() ->
     assert run.surplus(run.happen(UncountedUpdateArrived("bern", UpdateStatus.REPEATED))) == []
     ended = run.round(3)
     assert run.surplus(ended) == [(3, "bern", "repeated", 3)]
-    assert [item.kind for item in ended if isinstance(item, Announce)][-1] == Notice.EXPERIMENT_ENDED
+    assert isinstance([item.announcement for item in ended if isinstance(item, Announce)][-1], ExperimentEnded)
 
 
-def told(number: int, name: str, standing: str, count: int) -> EventRecord:
-    fields = {"round": number, "collaborator": name, "standing": standing, "count": count}
-    return EventRecord(1, 1.0, Notice.UPDATE_SURPLUS, fields)
+def told(number: int, name: str, standing: str, count: int) -> Announced:
+    return Announced(1, 1.0, UpdateSurplus(number, name, UpdateStatus(standing), count))
 
 
 def test_of_a_round_the_last_word_counts_and_rounds_are_added_up() -> None:
@@ -115,10 +120,10 @@ def test_of_a_round_the_last_word_counts_and_rounds_are_added_up() -> None:
         told(1, "bern", "repeated", 1),
         told(2, "zurich", "late", 1),
         told(2, "zurich", "conflicting", 1),
-        EventRecord(6, 1.0, Notice.EXPERIMENT_RESUMED, {"by": "ada"}),
+        Announced(6, 1.0, ExperimentResumed("ada")),
         told(2, "zurich", "late", 1),
         told(2, "zurich", "late", 2),
-        EventRecord(9, 1.0, Notice.ROUND_FINISHED, {"round": 2}),
+        Announced(9, 1.0, RoundFinished(2, "d2")),
     ]
     assert surplus_of(history) == {"bern": {"repeated": 1}, "zurich": {"conflicting": 1, "late": 503}}
     assert list(surplus_of(history)) == ["bern", "zurich"]

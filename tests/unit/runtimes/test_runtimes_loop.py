@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from openfl_like.errors import ConflictError, StorageError
-from openfl_like.federation.events import CancelRequested, Notice, Status, ValidateUpdates
+from openfl_like.federation.announcements import Announced, ExperimentEnded, RoundFinished, UpdateRefused, Wanted, only
+from openfl_like.federation.events import CancelRequested, ValidateUpdates
 from openfl_like.federation.experiment import Experiment
-from openfl_like.federation.parties import EventRecord, Outcome
+from openfl_like.federation.parties import Outcome
+from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes import loop
@@ -39,7 +41,7 @@ class DyingStore(ExperimentStore):
         self._left = nth
         self._after = after
 
-    def commit(self, step: Commit) -> list[EventRecord]:
+    def commit(self, step: Commit) -> list[Announced]:
         self._left -= 1
         if self._left == 0 and not self._after:
             raise CrashError
@@ -59,7 +61,7 @@ class Run:
     def __init__(self, plan: Plan, store: ExperimentStore, directory: Path, clock: Clock | None = None) -> None:
         self.store = store
         self.repository = ModelRepository(plan, ExperimentFiles(directory))
-        self.told: list[EventRecord] = []
+        self.told: list[Announced] = []
         self.clock = clock or FakeClock()
         self._plan = plan
 
@@ -83,8 +85,8 @@ class Run:
         async with asyncio.timeout(10):
             return await drive.run()
 
-    def kinds(self, kind: str) -> list[dict[str, object]]:
-        return [dict(event.fields) for event in self.told if event.kind == kind]
+    def only(self, kind: type[Wanted]) -> list[Wanted]:
+        return only(self.told, kind)
 
 
 @pytest.fixture
@@ -108,7 +110,7 @@ async def test_everybody_is_told_what_the_store_has(run: Run) -> None:
     await run.to_its_end(sites_of(*SITES))
     assert run.told == run.store.events()
     assert [event.sequence for event in run.told] == list(range(1, len(run.told) + 1))
-    assert run.told[-1].kind == Notice.EXPERIMENT_ENDED
+    assert isinstance(run.told[-1].announcement, ExperimentEnded)
 
 
 async def test_each_site_is_asked_once_per_phase(run: Run) -> None:
@@ -134,12 +136,12 @@ async def test_the_deadline_closes_the_round_without_the_late(
         (1, Phase.TRAIN): lambda: asyncio.run_coroutine_threadsafe(pass_time(), loop).result(10)
     }
     assert (await run.to_its_end(performers)).status is Status.FINISHED
-    first, second = run.kinds(Notice.ROUND_FINISHED)[-2:]
-    assert first["contributors"] == ["bern"]
-    assert first["absent"] == {"zurich": "sent no update within 30 s"}
-    assert first["seconds"] == 30.0
-    assert second["contributors"] == ["bern", "zurich"]
-    assert run.kinds(Notice.UPDATE_REFUSED)[0]["collaborator"] == "zurich"
+    first, second = run.only(RoundFinished)[-2:]
+    assert first.contributors == ("bern",)
+    assert first.absent == {"zurich": "sent no update within 30 s"}
+    assert first.seconds == 30.0
+    assert second.contributors == ("bern", "zurich")
+    assert run.only(UpdateRefused)[0].collaborator == "zurich"
 
 
 async def test_nobody_comes(plan_with: PlanWith, store: ExperimentStore, files: ExperimentFiles) -> None:
@@ -218,7 +220,7 @@ async def test_a_cancellation_ends_it_and_names_who(run: Run) -> None:
         outcome = await drive.run()
     assert outcome == Outcome(Status.CANCELLED, "cancelled by alice")
     assert run.store.snapshot() is not None
-    assert run.kinds(Notice.EXPERIMENT_ENDED)[0]["status"] == "CANCELLED"
+    assert run.only(ExperimentEnded)[0].status is Status.CANCELLED
 
 
 async def test_no_timer_is_left_behind(plan_with: PlanWith, store: ExperimentStore, files: ExperimentFiles) -> None:
@@ -236,7 +238,7 @@ class Usurped(ExperimentStore):
         self._location = location
         self._left = nth
 
-    def commit(self, step: Commit) -> list[EventRecord]:
+    def commit(self, step: Commit) -> list[Announced]:
         self._left -= 1
         if self._left == 0:
             other = ExperimentStore(self._location)
@@ -254,7 +256,7 @@ async def test_who_was_replaced_ends_and_tells_nobody_that_the_experiment_did(
     run = Run(plan_with(), asleep, tmp_path)
     with pytest.raises(ConflictError):
         await run.to_its_end(sites_of(*SITES))
-    assert Notice.EXPERIMENT_ENDED not in {event.kind for event in asleep.events()}
+    assert "experiment_ended" not in {event.kind for event in asleep.events()}
     asleep.close()
     store = ExperimentStore(tmp_path)
     assert (await Run(plan_with(), store, tmp_path).to_its_end(sites_of(*SITES))).status is Status.FINISHED

@@ -15,7 +15,6 @@ from openfl_like.federation.events import (
     ExperimentStarted,
     FinishExperiment,
     SendAssignment,
-    Status,
     TaskFailed,
     UncountedUpdateArrived,
     UpdateCommitted,
@@ -30,6 +29,7 @@ from openfl_like.federation.ports import (
     TaskFailure,
     Withdrawal,
 )
+from openfl_like.federation.status import Status
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.mailbox import MailboxRuntime

@@ -11,9 +11,9 @@ import pytest
 from openfl_like.authoring.baselines import load_shards
 from openfl_like.errors import FederationError
 from openfl_like.events.bus import EventBus
+from openfl_like.federation.announcements import Announced
 from openfl_like.federation.evaluation_plan import evaluation_of, place_of
 from openfl_like.federation.history.rounds import round_records
-from openfl_like.federation.parties import EventRecord
 from openfl_like.plan.load import load_plan
 from openfl_like.services.simulation import Simulation, SimulationSettings
 from openfl_like.store.files import ExperimentFiles
@@ -29,8 +29,8 @@ def workspace(tmp_path: Path) -> Path:
     return tmp_path / "code"
 
 
-def history_of(bus: EventBus) -> list[EventRecord]:
-    async def read() -> list[EventRecord]:
+def history_of(bus: EventBus) -> list[Announced]:
+    async def read() -> list[Announced]:
         return [event async for event in bus.tail()]
 
     return asyncio.run(read())

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from openfl_like.errors import DamagedError, StorageError
-from openfl_like.federation.events import Announce, ModelVersion, Status
+from openfl_like.federation.announcements import RoundFinished
+from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.parties import ExperimentSummary, ShardFacts
+from openfl_like.federation.status import Status
 from openfl_like.store.commit_count import mark_of, read_mark
 from openfl_like.store.director import DIRECTOR_DB, DirectorStore, StoredExperiment
 from openfl_like.store.experiment import EXPERIMENT_DB, Commit, ExperimentStore
@@ -45,7 +47,7 @@ def fill_experiment(place: Path) -> ExperimentStore:
     store.take_epoch()
     for number in range(12):
         version = ModelVersion(number, f"{number:064x}", {"loss": 0.5}, best=number % 3 == 0)
-        announcement = Announce("round_finished", {"round": number, "contributors": ["site-1", "site-2"] * 4})
+        announcement = RoundFinished(number, "d", contributors=("site-1", "site-2") * 4)
         store.commit(Commit(float(number), {"round": number}, [announcement], [version], durable=True))
     store.commit(Commit(13.0, {"round": 12}, sha256={11: "ef" * 32}, durable=True))
     return store

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from openfl_like.errors import ConflictError, NotFoundError
-from openfl_like.federation.events import Status
 from openfl_like.federation.parties import ExperimentSummary, ShardFacts
+from openfl_like.federation.status import Status
 from openfl_like.store.director import DirectorStore, StoredExperiment
 
 ENDED = [status for status in Status if status.ended]

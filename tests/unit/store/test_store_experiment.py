@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openfl_like.errors import ConflictError
-from openfl_like.federation.events import Announce, ModelVersion
+from openfl_like.federation.announcements import Announced, UnknownAnnouncement
+from openfl_like.federation.events import ModelVersion
 from openfl_like.store.experiment import EXPERIMENT_DB, Commit, ExperimentStore
 
 FIRST, SECOND = ModelVersion(0, "aa" * 32), ModelVersion(1, "bb" * 32, {"accuracy": 0.5, "loss": 0.1}, best=True)
@@ -26,7 +27,7 @@ def store(location: Path | None) -> Iterator[ExperimentStore]:
 
 def step(*kinds: str, now: float = 1.0, version: tuple[ModelVersion, str] | None = None) -> Commit:
     published, hashes = ([version[0]], {version[0].round: version[1]}) if version else ([], {})
-    return Commit(now, {"at": now}, [Announce(kind, {"n": now}) for kind in kinds], published, hashes)
+    return Commit(now, {"at": now}, [UnknownAnnouncement(kind, {"n": now}) for kind in kinds], published, hashes)
 
 
 def test_a_new_record_is_empty(store: ExperimentStore) -> None:
@@ -37,9 +38,9 @@ def test_a_new_record_is_empty(store: ExperimentStore) -> None:
 
 def test_a_commit_answers_with_what_the_history_says(store: ExperimentStore) -> None:
     records = store.commit(step("a", "b", now=3.5))
-    assert [(r.sequence, r.time, r.kind, r.fields) for r in records] == [
-        (1, 3.5, "a", {"n": 3.5}),
-        (2, 3.5, "b", {"n": 3.5}),
+    assert records == [
+        Announced(1, 3.5, UnknownAnnouncement("a", {"n": 3.5})),
+        Announced(2, 3.5, UnknownAnnouncement("b", {"n": 3.5})),
     ]
     assert store.events() == records
 
@@ -97,7 +98,7 @@ def test_an_epoch_alone_is_no_snapshot(store: ExperimentStore) -> None:
 def test_who_was_told_something_meanwhile_under_its_number_is_refused(tmp_path: Path) -> None:
     asleep, director = ExperimentStore(tmp_path), ExperimentStore(tmp_path)
     asleep.commit(step("a"))
-    director.announce(2.0, Announce("b"))
+    director.announce(2.0, UnknownAnnouncement("b"))
     with pytest.raises(ConflictError):
         asleep.commit(step("c", now=3.0))
     assert [record.kind for record in asleep.events()] == ["a", "b"]

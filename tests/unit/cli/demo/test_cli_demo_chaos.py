@@ -9,8 +9,9 @@ from openfl_like.cli.demo.chaos import Blow, Story, disturb, verdict
 from openfl_like.cli.experiment.progress import Screen
 from openfl_like.error_meanings import MEANINGS
 from openfl_like.errors import ExperimentFailedError, InternalError, UsageError
-from openfl_like.federation.events import Status
-from openfl_like.federation.parties import EventRecord, ExperimentSummary
+from openfl_like.federation.announcements import Announced, from_fields
+from openfl_like.federation.parties import ExperimentSummary
+from openfl_like.federation.status import Status
 
 SITES = ("bern", "zurich")
 END = ExperimentSummary("digits-1", "digits", Status.FINISHED, "all rounds", "user", 1.0)
@@ -31,21 +32,24 @@ def delivered(number: int, *names: str, phase: str = "train") -> list[Fact]:
 
 
 def closed(number: int) -> list[Fact]:
-    fields = {"round": number, "metrics": {}, "contributors": list(SITES), "absent": {}, "seconds": 0.5}
+    fields = {"round": number, "digest": "d", "metrics": {}, "contributors": list(SITES), "absent": {}, "seconds": 0.5}
     return [("round_finished", fields)]
 
 
 def started(epoch: int) -> list[Fact]:
-    return [("experiment_started", {"resumed": epoch > 1, "epoch": epoch, "rounds": 3})]
+    return [("experiment_started", {"experiment_id": "e-1", "resumed": epoch > 1, "epoch": epoch, "rounds": 3})]
 
 
 def ended() -> list[Fact]:
     return [("experiment_ended", {"status": "FINISHED", "reason": "3 of 3 rounds are done"})]
 
 
-def numbered(*parts: Iterable[Fact]) -> list[EventRecord]:
+def numbered(*parts: Iterable[Fact]) -> list[Announced]:
     facts = [fact for part in parts for fact in part]
-    return [EventRecord(number, float(number), kind, fields) for number, (kind, fields) in enumerate(facts, start=1)]
+    return [
+        Announced(number, float(number), from_fields(kind, fields))
+        for number, (kind, fields) in enumerate(facts, start=1)
+    ]
 
 
 WHOLE = numbered(
@@ -71,13 +75,13 @@ class Hammer:
         return self._pids.pop(0)
 
 
-async def watched(events: Iterable[EventRecord]) -> AsyncIterator[ExperimentSummary | EventRecord]:
+async def watched(events: Iterable[Announced]) -> AsyncIterator[ExperimentSummary | Announced]:
     for event in events:
         yield event
     yield END
 
 
-def nothing_else(_: int) -> list[EventRecord]:
+def nothing_else(_: int) -> list[Announced]:
     return []
 
 
@@ -91,7 +95,7 @@ async def test_the_screen_tells_it_in_plain_words() -> None:
     assert dealt == ["the Director was killed in round 2", "the Aggregator was killed in round 3"]
     assert (director.done, aggregator.done) == (["kill", "restart"], ["kill"])
     assert lines == [
-        "experiment started",
+        "experiment e-1 started",
         "bern joined",
         "zurich joined",
         "round   1    0.50 s    [bern, zurich]",
@@ -130,7 +134,7 @@ async def test_what_was_committed_before_the_blow_is_told_before_it_and_not_agai
     hammer = Hammer(11, 12)
     late = next(event.sequence for event in WHOLE if event.kind == "round_finished")
 
-    def committed(after: int) -> list[EventRecord]:
+    def committed(after: int) -> list[Announced]:
         return [event for event in WHOLE if after < event.sequence <= late + 4]
 
     blows = [Blow("Director", 1, hammer.kill, hammer.restart)]
@@ -157,7 +161,7 @@ async def test_a_blow_that_comes_too_late_is_not_told_and_the_director_is_starte
     lines: list[str] = []
     blows = [Blow("Director", 3, hammer.kill, hammer.restart)]
 
-    def everything(after: int) -> list[EventRecord]:
+    def everything(after: int) -> list[Announced]:
         return [event for event in WHOLE if event.sequence > after]
 
     story = Story(Screen(as_json=False, show=lines.append))
@@ -181,7 +185,7 @@ async def test_a_round_may_be_done_by_the_time_the_sites_are_back() -> None:
         started(2), joined("bern"), closed(1), opened(2), joined("zurich"),
     )  # fmt: skip
 
-    def committed(after: int) -> list[EventRecord]:
+    def committed(after: int) -> list[Announced]:
         return [event for event in events if event.sequence > after]
 
     story = Story(Screen(as_json=False, show=lines.append))

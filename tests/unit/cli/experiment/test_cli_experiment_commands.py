@@ -25,43 +25,55 @@ from openfl_like.errors import (
     FederationError,
     UsageError,
 )
-from openfl_like.federation.events import ModelVersion, Status
+from openfl_like.federation.announcements import (
+    Announced,
+    AssignmentSent,
+    CollaboratorAbsent,
+    CollaboratorAdmitted,
+    CollaboratorAway,
+    ExperimentBegun,
+    RoundFinished,
+    fields_of,
+)
+from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.history.rounds import ContributorShare, RoundRecord
 from openfl_like.federation.parties import (
     DeviceStatistics,
     DirectorStatus,
     EnvoyDetail,
     EnvoyRecord,
-    EventRecord,
     ExperimentRecord,
     ExperimentSummary,
     LogLines,
     PublishedVersion,
     ShardFacts,
 )
+from openfl_like.federation.status import Status
+from openfl_like.federation.task import Phase
 from openfl_like.pki.roles import Role
 from openfl_like.testing.certificates import ThrowAwayFederation
 
-ROUND = {
-    "round": 1,
-    "metrics": {"accuracy": 0.5, "validate.accuracy": 0.4},
-    "contributors": ["bern"],
-    "absent": {"zurich": "left: no power"},
-    "best": True,
-    "seconds": 1.25,
-}
+ROUND = RoundFinished(
+    round=1,
+    digest="d1",
+    metrics={"accuracy": 0.5, "validate.accuracy": 0.4},
+    contributors=("bern",),
+    absent={"zurich": "left: no power"},
+    best=True,
+    seconds=1.25,
+)
 EVENTS = [
-    EventRecord(1, 1.0, "collaborator_joined", {"collaborator": "bern"}),
-    EventRecord(2, 2.0, "assignment_sent", {"collaborator": "bern"}),
-    EventRecord(3, 3.0, "round_finished", ROUND),
+    Announced(1, 1.0, CollaboratorAdmitted("bern")),
+    Announced(2, 2.0, AssignmentSent(1, Phase.TRAIN, "bern")),
+    Announced(3, 3.0, ROUND),
 ]
 
 FAILURE = [
-    EventRecord(1, 1.0, "experiment_started", {"expected": ["bern"]}),
-    EventRecord(2, 1_700_000_000.0, "collaborator_absent", {
-        "round": 2, "phase": "train", "collaborator": "bern", "reason": "failed in task 'train': ValueError: two",
-    }),
-]  # fmt: skip
+    Announced(1, 1.0, ExperimentBegun("digits-1", expected=("bern",))),
+    Announced(
+        2, 1_700_000_000.0, CollaboratorAbsent(2, Phase.TRAIN, "bern", "failed in task 'train': ValueError: two")
+    ),
+]
 
 
 def summary(status: Status = Status.QUEUED, reason: str = "") -> ExperimentSummary:
@@ -103,7 +115,7 @@ class FakeFederation:
         surplus = {"bern": {"late": 2, "repeated": 3}, "zurich": {"unasked": 1}}
         return ExperimentRecord(self.end, (version,), "{}", surplus)
 
-    def watch(self, _: str, after: int = 0, *, stored: bool = False) -> Iterator[ExperimentSummary | EventRecord]:
+    def watch(self, _: str, after: int = 0, *, stored: bool = False) -> Iterator[ExperimentSummary | Announced]:
         yield summary()
         yield from FAILURE if stored else ()
         yield from (event for event in EVENTS if event.sequence > after and not stored)
@@ -297,7 +309,8 @@ def test_watch_as_json_has_every_event_and_both_summaries(run: Run) -> None:
         "summary", "collaborator_joined", "assignment_sent", "round_finished", "summary",
     ]  # fmt: skip
     assert values[-1]["status"] == "FINISHED"
-    assert values[3]["fields"] == ROUND
+    assert values[3]["fields"] == json.loads(json.dumps(fields_of(ROUND)))
+    assert [*values[3]] == ["sequence", "time", "kind", "fields"]
 
 
 @pytest.mark.parametrize(
@@ -380,7 +393,7 @@ def test_logs_name_their_source(run: Run) -> None:
 def test_what_a_site_says_cannot_steer_the_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     evil = "\x1b[2J\x9bno\rdata\u202e"
     monkeypatch.setattr(FakeFederation, "end", summary(Status.FAILED, evil))
-    told = EventRecord(1, 1.0, "collaborator_left", {"collaborator": "bern", "reason": evil + "\n"})
+    told = Announced(1, 1.0, CollaboratorAway("bern", evil + "\n"))
     monkeypatch.setattr(FakeFederation, "watch", lambda *_, **__: iter([told, summary(Status.FAILED, evil)]))
     shown = [run("experiment", *words).stdout for words in (("show", "d"), ("list",), ("watch", "d"), ("cancel", "d"))]
     shown[-1] += run("envoy", "list").stdout

@@ -7,38 +7,39 @@ from pathlib import Path
 
 import pytest
 
-from openfl_like.federation.events import Status
+from openfl_like.federation.announcements import Announced, ExperimentEnded, from_fields
 from openfl_like.federation.history.cause import Cause, Condition, Why, excerpt, explain, split_error
-from openfl_like.federation.parties import EventRecord, ExperimentSummary
+from openfl_like.federation.parties import ExperimentSummary
+from openfl_like.federation.status import Status
 
 TRANSCRIPTS = Path(__file__).parents[3] / "golden" / "transcripts"
 BASE = ExperimentSummary("e-1", "e", Status.RUNNING, "", "ada", 1.0, started_at=2.0)
 
 
-def history(*events: tuple[str, dict[str, object]]) -> list[EventRecord]:
-    return [EventRecord(number, float(number), kind, fields) for number, (kind, fields) in enumerate(events, 1)]
+def history(*events: tuple[str, dict[str, object]]) -> list[Announced]:
+    return [
+        Announced(number, float(number), from_fields(kind, fields)) for number, (kind, fields) in enumerate(events, 1)
+    ]
 
 
-def transcript(name: str) -> list[EventRecord]:
+def transcript(name: str) -> list[Announced]:
     announced = [line.split("announce ", 1)[1] for line in (TRANSCRIPTS / f"{name}.txt").read_text().splitlines()
                  if line.startswith("    announce ")]  # fmt: skip
     return history(*((kind, json.loads(fields)) for kind, _, fields in (line.partition(" ") for line in announced)))
 
 
-def summary_of(events: Sequence[EventRecord]) -> ExperimentSummary:
+def summary_of(events: Sequence[Announced]) -> ExperimentSummary:
     """What the Director says after these events."""
-    last = events[-1]
-    if last.kind != "experiment_ended":
+    told = events[-1].announcement
+    if not isinstance(told, ExperimentEnded):
         return BASE
-    told = json.loads(json.dumps(last.fields))
-    status = Status(told["status"])
-    degraded = status is Status.FINISHED and bool(told["shortfalls"])
+    degraded = told.status is Status.FINISHED and bool(told.shortfalls)
     return replace(
-        BASE, status=status, reason=told["reason"], ended_at=99.0, degraded=degraded, shortfalls=told["shortfalls"]
+        BASE, status=told.status, reason=told.reason, ended_at=99.0, degraded=degraded, shortfalls=told.shortfalls
     )
 
 
-def why(events: Sequence[EventRecord]) -> Why:
+def why(events: Sequence[Announced]) -> Why:
     return explain(summary_of(events), events)
 
 

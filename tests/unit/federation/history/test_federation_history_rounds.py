@@ -1,5 +1,6 @@
 """The record of a round, read from the history of an experiment that a site left and another could not measure."""
 
+from openfl_like.federation.announcements import Announced
 from openfl_like.federation.events import (
     Announce,
     CollaboratorJoined,
@@ -14,7 +15,6 @@ from openfl_like.federation.events import (
 )
 from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.history.rounds import ContributorShare, RoundRecord, round_records
-from openfl_like.federation.parties import EventRecord
 from openfl_like.federation.task import Phase, Update
 from openfl_like.plan.schema import Plan
 
@@ -35,14 +35,14 @@ class History:
 
     def __init__(self) -> None:
         self.experiment = Experiment("exp-1", PLAN, ("a", "b", "c"), "given")
-        self.events: list[EventRecord] = []
+        self.events: list[Announced] = []
         self.feed(ExperimentStarted(), *(CollaboratorJoined(name) for name in "abc"))
 
     def feed(self, *events: Event) -> None:
         for event in events:
             for command in self.experiment.handle(event, 0.0):
                 if isinstance(command, Announce):
-                    self.events.append(EventRecord(len(self.events) + 1, 0.0, command.kind, command.fields))
+                    self.events.append(Announced(len(self.events) + 1, 0.0, command.announcement))
 
     def train(self, **samples: int) -> None:
         for name, count in samples.items():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from openfl_like.errors import DamagedError
+from openfl_like.federation.announcements import UpdateLost
 from openfl_like.federation.events import (
     Aggregate,
     Announce,
@@ -13,7 +14,6 @@ from openfl_like.federation.events import (
     ExperimentStarted,
     ModelAggregated,
     ModelVersion,
-    Notice,
     UpdateCommitted,
     UpdatesValidated,
 )
@@ -130,4 +130,4 @@ def test_a_damaged_update_is_taken_back(files: ExperimentFiles) -> None:
     assert mend_round(experiment, repository, files) == ["bern"]
     assert experiment.kept_updates == ()
     told = [item for item in experiment.handle(ExperimentStarted(2), 0.0) if isinstance(item, Announce)]
-    assert told[0].kind == Notice.UPDATE_LOST
+    assert isinstance(told[0].announcement, UpdateLost)

@@ -23,8 +23,9 @@ from openfl_like.errors import (
     UnauthenticatedError,
     UsageError,
 )
-from openfl_like.federation.events import Announce, Notice, Status
+from openfl_like.federation.announcements import ExperimentBegun, ExperimentImported, ExperimentResumed, only
 from openfl_like.federation.ports import CheckpointOffer
+from openfl_like.federation.status import Status
 from openfl_like.pki.signing import sign_bundle, verify_submitter
 from openfl_like.plan.archive import END
 from openfl_like.services.director import checkpoints as service
@@ -52,7 +53,7 @@ def shown(here: OfflineDirector) -> list[tuple[int, str, str]]:
 
 def resume(here: OfflineDirector) -> None:
     with closing(ExperimentStore(here.files.directory)) as store:
-        store.announce(3.0, Announce(Notice.EXPERIMENT_RESUMED, {"by": "ada"}))
+        store.announce(3.0, ExperimentResumed("ada"))
 
 
 # ---- what arrives
@@ -73,8 +74,7 @@ async def test_it_goes_on_there_to_the_bytes_of_the_undisturbed_run(
     assert shown(there)[-1][2] != ""
     with closing(ExperimentStore(there.files.directory)) as store:
         events = store.events()
-    starts = [event.fields["epoch"] for event in events if event.kind == Notice.EXPERIMENT_STARTED]
-    assert starts == [1, 2]
+    assert [begun.epoch for begun in only(events, ExperimentBegun)] == [1, 2]
 
 
 async def test_who_imports_signs_and_owns_and_the_origin_is_told(
@@ -86,7 +86,7 @@ async def test_who_imports_signs_and_owns_and_the_origin_is_told(
     assert verify_submitter(stored.bundle, stored.signature, stored.certificates, there.user.trust).name == "ada"
     with closing(ExperimentStore(there.files.directory)) as store:
         last = store.events()[-1]
-    assert (last.kind, last.fields) == ("experiment_imported", {"by": "ada", "federation": "here", "owner": "ada"})
+    assert last.announcement == ExperimentImported("ada", "here", "ada")
     origin = json.loads((there.files.directory / "origin.json").read_bytes())["checkpoint"]["origin"]
     assert origin["federation"] == "here"
     assert origin["certificates"] != stored.certificates.decode()
@@ -128,7 +128,7 @@ async def test_it_can_go_on_to_a_third_director(
     (third.state / "incoming").mkdir(parents=True)
     await third.take(await there.export(tmp_path / "again.tar"))
     with closing(ExperimentStore(third.files.directory)) as store:
-        told = [event.fields["federation"] for event in store.events() if event.kind == Notice.EXPERIMENT_IMPORTED]
+        told = [imported.federation for imported in only(store.events(), ExperimentImported)]
     assert told == ["here", "there"]
 
 

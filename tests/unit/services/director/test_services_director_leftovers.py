@@ -1,7 +1,7 @@
 from contextlib import closing
 from pathlib import Path
 
-from openfl_like.federation.events import Announce
+from openfl_like.federation.announcements import ExperimentQueued
 from openfl_like.plan.bundle import STAGING
 from openfl_like.services.director.recovery import remove_leftovers
 from openfl_like.store.experiment import EXPERIMENT_DB, ExperimentStore
@@ -12,7 +12,7 @@ def experiment(state: Path, name: str, *, told: bool) -> Path:
     directory.mkdir(parents=True)
     with closing(ExperimentStore(directory)) as store:
         if told:
-            store.announce(1.0, Announce("experiment_queued", {}))
+            store.announce(1.0, ExperimentQueued("ada"))
     return directory
 
 

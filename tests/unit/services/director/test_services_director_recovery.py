@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from openfl_like.errors import DamagedError
-from openfl_like.federation.events import Status
+from openfl_like.federation.status import Status
 from openfl_like.pki.authority import Authority
 from openfl_like.plan.digest import freeze
 from openfl_like.processes.standby import Standby

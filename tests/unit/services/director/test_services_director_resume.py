@@ -8,8 +8,17 @@ from typing import cast
 import pytest
 
 from openfl_like.errors import ConflictError, NotFoundError
-from openfl_like.federation.events import Announce, CancelRequested, Notice, Status
-from openfl_like.federation.parties import EventRecord, ExperimentSummary, Outcome
+from openfl_like.federation.announcements import (
+    Announced,
+    ExperimentBegun,
+    ExperimentQueued,
+    ExperimentResumed,
+    RoundFinished,
+    only,
+)
+from openfl_like.federation.events import CancelRequested
+from openfl_like.federation.parties import ExperimentSummary, Outcome
+from openfl_like.federation.status import Status
 from openfl_like.pki.authority import Authority
 from openfl_like.pki.roles import Role
 from openfl_like.plan.schema import Plan
@@ -62,16 +71,16 @@ class Process:
         async with asyncio.timeout(20):
             return await self._drive.run()
 
-    def _told(self, events: Sequence[EventRecord]) -> None:
-        if any(event.kind == Notice.ROUND_FINISHED and event.fields["round"] == self._cancel_in for event in events):
+    def _told(self, events: Sequence[Announced]) -> None:
+        if any(told.round == self._cancel_in for told in only(events, RoundFinished)):
             self._drive.post(CancelRequested("ada"))
 
     def kinds(self) -> list[str]:
-        wanted = {Notice.EXPERIMENT_STARTED, Notice.EXPERIMENT_ENDED, Notice.EXPERIMENT_RESUMED}
+        wanted = {"experiment_started", "experiment_ended", "experiment_resumed"}
         return [event.kind for event in self.store.events() if event.kind in wanted]
 
     def resumed_by(self, name: str) -> None:
-        self.store.announce(1.0, Announce(Notice.EXPERIMENT_RESUMED, {"by": name}))
+        self.store.announce(1.0, ExperimentResumed(name))
 
 
 @pytest.fixture
@@ -106,8 +115,7 @@ async def test_a_resumed_experiment_has_the_bytes_of_the_undisturbed_one(
     assert second.kinds() == [
         "experiment_started", "experiment_ended", "experiment_resumed", "experiment_started", "experiment_ended",
     ]  # fmt: skip
-    starts = [event.fields for event in second.store.events() if event.kind == Notice.EXPERIMENT_STARTED]
-    assert [fields["resumed"] for fields in starts] == [False, True]
+    assert [begun.resumed for begun in only(second.store.events(), ExperimentBegun)] == [False, True]
 
 
 async def test_what_nobody_resumed_stays_ended(process: Callable[[str], Process]) -> None:
@@ -164,7 +172,7 @@ def record(director: Director) -> Iterator[ExperimentStore]:
     files = ExperimentFiles(director.settings.state / "experiments" / NAME)
     files.prepare()
     store = ExperimentStore(files.directory)
-    store.announce(1.0, Announce(Notice.EXPERIMENT_QUEUED, {"owner": "ada"}))
+    store.announce(1.0, ExperimentQueued("ada"))
     yield store
     store.close()
 
@@ -175,8 +183,9 @@ async def test_who_resumes_it_is_told_in_its_history(director: Director, record:
     assert (summary.status, summary.reason, summary.ended_at) == (Status.QUEUED, "resumed by bob", 0.0)
     with pytest.raises(ReachedError, match=NAME):
         await director.work()
-    history = [(event.kind, event.fields.get("by")) for event in record.events()]
-    assert history == [("experiment_queued", None), ("experiment_ended", None), ("experiment_resumed", "bob")]
+    history = [event.announcement for event in record.events()]
+    assert [told.kind for told in history] == ["experiment_queued", "experiment_ended", "experiment_resumed"]
+    assert history[-1] == ExperimentResumed("bob")
 
 
 async def test_it_can_be_cancelled_and_resumed_again(director: Director, record: ExperimentStore) -> None:
@@ -195,7 +204,7 @@ async def test_a_director_that_died_before_it_told_so_tells_it_at_its_next_start
     for _ in range(2):
         with pytest.raises(ReachedError):
             await director.work()
-    assert [event.fields["by"] for event in record.events() if event.kind == "experiment_resumed"] == ["bob"]
+    assert only(record.events(), ExperimentResumed) == [ExperimentResumed("bob")]
 
 
 @pytest.mark.parametrize("status", [Status.QUEUED, Status.RUNNING, Status.FINISHED])
@@ -216,7 +225,7 @@ async def test_who_watches_it_again_sees_both_lives(director: Director, record: 
     seen: list[str] = []
     async with asyncio.timeout(5):
         async for items in director.watch(NAME, 0):
-            seen += [item.kind for item in items if isinstance(item, EventRecord)]
+            seen += [item.kind for item in items if isinstance(item, Announced)]
             if seen[-1:] == ["experiment_resumed"]:
                 await director.cancel("ada", NAME)
     assert seen == ["experiment_queued", "experiment_ended", "experiment_resumed", "experiment_ended"]

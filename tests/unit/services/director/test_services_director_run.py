@@ -5,8 +5,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import cast
 
-from openfl_like.federation.events import Status
 from openfl_like.federation.parties import ExperimentSummary, LogLines
+from openfl_like.federation.status import Status
 from openfl_like.services.director.run import ExperimentRun, RunContext
 from openfl_like.services.director.settings import DirectorFile
 from openfl_like.store.director import StoredExperiment

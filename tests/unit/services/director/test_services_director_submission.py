@@ -10,7 +10,8 @@ import psutil
 import pytest
 
 from openfl_like.errors import DamagedError
-from openfl_like.federation.events import Announce, Notice
+from openfl_like.federation.announcements import ExperimentQueued, UpdateSurplus
+from openfl_like.federation.deliveries import UpdateStatus
 from openfl_like.federation.parties import LogLines
 from openfl_like.federation.ports import Submission
 from openfl_like.pki.authority import Authority
@@ -59,7 +60,7 @@ async def test_there_is_one_experiment_and_its_history_says_so_once(
     assert [path.name for path in (here.state / "experiments").iterdir()] == [first.id]
     assert list((here.state / "incoming").iterdir()) == []
     with closing(ExperimentStore(here.state / "experiments" / first.id)) as store:
-        assert [(event.kind, event.fields) for event in store.events()] == [("experiment_queued", {"owner": "ada"})]
+        assert [event.announcement for event in store.events()] == [ExperimentQueued("ada")]
 
 
 async def test_who_asks_for_it_is_told_of_updates_that_could_not_count(
@@ -71,8 +72,7 @@ async def test_who_asks_for_it_is_told_of_updates_that_could_not_count(
     assert (await director.experiment(queued.id)).update_surplus == {}
     with closing(ExperimentStore(here.state / "experiments" / queued.id)) as store:
         for number, count in ((1, 1), (1, 7), (2, 1)):
-            fields = {"round": number, "collaborator": "bern", "standing": "late", "count": count}
-            store.announce(1.0, Announce(Notice.UPDATE_SURPLUS, fields))
+            store.announce(1.0, UpdateSurplus(number, "bern", UpdateStatus.LATE, count))
     record = await director.experiment(queued.id)
     assert (record.update_surplus, record.versions) == ({"bern": {"late": 8}}, ())
 

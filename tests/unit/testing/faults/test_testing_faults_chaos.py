@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from openfl_like.failpoints import POINTS, Action, parse
+from openfl_like.federation.announcements import ExperimentEnded, RoundFinished
+from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
 from openfl_like.testing.faults.call_history import RecordedCall, Told
 from openfl_like.testing.faults.chaos import RunResult, judge, references_of, report
@@ -71,8 +73,8 @@ ITEM = ExperimentEvidence(
     status="FINISHED",
     plan_digest="plan",
     events=[
-        Happened(1, "round_finished", {"round": 0, "digest": "d0", "contributors": ["bern"]}),
-        Happened(2, "experiment_ended", {"status": "FINISHED"}),
+        Happened(1, RoundFinished(0, "d0", contributors=("bern",))),
+        Happened(2, ExperimentEnded(Status.FINISHED)),
     ],
     versions=[Version(0, "d0", "s0")],
     models={0: ModelFile("d0", "s0")},

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from openfl_like.errors import InternalError, UnreachableError
-from openfl_like.federation.events import Announce, ModelVersion, Status
+from openfl_like.federation.announcements import Announcement, ExperimentEnded, RoundFinished
+from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.parties import ExperimentSummary
+from openfl_like.federation.status import Status
 from openfl_like.processes.child import spawn
 from openfl_like.store.director import DirectorStore, StoredExperiment
 from openfl_like.store.experiment import Commit, ExperimentStore
@@ -30,9 +32,9 @@ def state(tmp_path: Path) -> Path:
     files.bundle.write_bytes(b"bundle")
     write_tensors(files.model(0), {"w": np.zeros(3, np.float32)})
     digest, sha256 = file_digest(files.model(0)), sha256_file(files.model(0))
-    ended = [
-        Announce("round_finished", {"round": 0, "digest": digest, "contributors": ["bern"]}),
-        Announce("experiment_ended", {"status": "FINISHED"}),
+    ended: list[Announcement] = [
+        RoundFinished(0, digest, contributors=("bern",)),
+        ExperimentEnded(Status.FINISHED),
     ]
     with closing(ExperimentStore(files.directory)) as record:
         record.commit(Commit(1.0, {}, ended, [ModelVersion(0, digest)], {0: sha256}, durable=True))
@@ -57,7 +59,7 @@ def test_what_was_left_behind_is_read_and_is_sound(state: Path, history: Path) -
     (item,) = evidence.experiments
     model = state / "experiments" / "exp-1" / "models" / "v0000.safetensors"
     assert evidence.requests == [("0011", "exp-1")]
-    assert item.events[1] == Happened(2, "experiment_ended", {"status": "FINISHED"}, epoch=1)
+    assert item.events[1] == Happened(2, ExperimentEnded(Status.FINISHED), epoch=1)
     assert item.models == {0: ModelFile(file_digest(model), sha256_file(model))}
     assert (evidence.damage, item.damage, evidence.strangers) == ("", "", [])
     assert check(evidence, Expected()) == []

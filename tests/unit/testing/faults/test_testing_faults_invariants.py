@@ -5,6 +5,19 @@ from dataclasses import replace
 
 import pytest
 
+from openfl_like.federation.announcements import (
+    Announcement,
+    ExperimentBegun,
+    ExperimentEnded,
+    ExperimentResumed,
+    ModelMade,
+    RoundFinished,
+    RoundStarted,
+    UpdateLost,
+    UpdateReceived,
+)
+from openfl_like.federation.status import Status
+from openfl_like.federation.task import Phase
 from openfl_like.testing.faults.call_history import RecordedCall, Told
 from openfl_like.testing.faults.evidence import ExperimentEvidence, Happened, ModelFile, Process, RunEvidence, Version
 from openfl_like.testing.faults.invariants import (
@@ -18,29 +31,30 @@ from openfl_like.testing.faults.invariants import (
 )
 
 NAMES = ["bern", "genf"]
-Row = tuple[str, dict[str, object]]
 
 
-def happened(*rows: Row) -> list[Happened]:
-    return [Happened(number, kind, fields) for number, (kind, fields) in enumerate(rows, 1)]
+def happened(*rows: Announcement) -> list[Happened]:
+    return [Happened(number, row) for number, row in enumerate(rows, 1)]
 
 
-def received(name: str, round_number: int = 1) -> Row:
-    return "update_received", {"round": round_number, "phase": "train", "collaborator": name}
+def received(name: str, round_number: int = 1) -> UpdateReceived:
+    return UpdateReceived(round_number, Phase.TRAIN, name)
 
 
-def aggregated(digest: str = "d1", names: Sequence[str] = NAMES) -> Row:
-    return "model_aggregated", {"round": 1, "digest": digest, "digests": {name: f"of {name}" for name in names}}
+def aggregated(digest: str = "d1", names: Sequence[str] = NAMES) -> ModelMade:
+    return ModelMade(1, digest, digests={name: f"of {name}" for name in names})
 
 
-def finished(number: int, digest: str, names: Sequence[str]) -> Row:
-    return "round_finished", {"round": number, "digest": digest, "contributors": list(names)}
+def finished(number: int, digest: str, names: Sequence[str]) -> RoundFinished:
+    return RoundFinished(number, digest, contributors=tuple(names))
 
 
 FIRST, LAST = finished(0, "d0", ["bern"]), finished(1, "d1", NAMES)
-LOST: Row = ("update_lost", received("bern")[1])
-STARTED: Row = ("round_started", {"round": 1, "quorum": 2})
-ENDED: Row = ("experiment_ended", {"status": "FINISHED"})
+LOST = UpdateLost(1, Phase.TRAIN, "bern")
+STARTED = RoundStarted(1, quorum=2)
+ENDED = ExperimentEnded(Status.FINISHED)
+RESUMED = ExperimentResumed("ada")
+STOPPED = ExperimentEnded(Status.CANCELLED)
 EVENTS = happened(
     finished(0, "d0", ["bern"]), STARTED, received("bern"), received("genf"), aggregated(),
     finished(1, "d1", NAMES), ENDED,
@@ -82,21 +96,20 @@ def told(*calls: RecordedCall) -> Break:
 
 
 def with_absence(selected: list[str], absent: dict[str, str], unevaluated: dict[str, str]) -> list[Happened]:
-    kind, fields = finished(1, "d1", NAMES)
-    row = kind, {**fields, "selected": selected, "absent": absent, "unevaluated": unevaluated}
-    return [*EVENTS[:5], Happened(6, *row), EVENTS[6]]
+    row = replace(finished(1, "d1", NAMES), selected=tuple(selected), absent=absent, unevaluated=unevaluated)
+    return [*EVENTS[:5], Happened(6, row), EVENTS[6]]
 
 
-FAILED = happened(("experiment_ended", {"status": "FAILED"}))
+FAILED = happened(ExperimentEnded(Status.FAILED))
 RUNNING = {"status": "RUNNING", "events": EVENTS[:-1]}
 CANCELLED, STILL = Told("exp-1", "CANCELLED"), Told("exp-1", "RUNNING")
 BOTH_SENT = STARTED, received("bern"), received("genf")
-STARTS: list[Row] = [("experiment_started", {"epoch": 1}), ("experiment_started", {"epoch": 2})]
+STARTS = [ExperimentBegun("exp-1", epoch=1), ExperimentBegun("exp-1", epoch=2)]
 
 
 def committed(*epochs: int, newest: int = 2, versions: tuple[int, int] | None = None) -> Break:
     """The sound experiment with two Aggregators, each event committed by one of them; 0: by the Director."""
-    rows = [(event.kind, dict(event.fields)) for event in EVENTS]
+    rows = [event.told for event in EVENTS]
     rows = [STARTS[0], *rows[:4], STARTS[1], *rows[4:]]
     events = [replace(event, epoch=epoch) for event, epoch in zip(happened(*rows), epochs, strict=True)]
     first, second = versions or (epochs[1], epochs[7])
@@ -135,20 +148,20 @@ BROKEN = {
     "ended twice": (
         "A2",
         "FINISHED', 'FAILED",
-        one(events=[*EVENTS, Happened(8, "experiment_ended", {"status": "FAILED"})]),
+        one(events=[*EVENTS, Happened(8, ExperimentEnded(Status.FAILED))]),
     ),
     "an end that was told and changed": ("A2", "told CANCELLED", told(RecordedCall("cancel", 2, 2.5, told=CANCELLED))),
     "an end that was taken back": ("A2", "and later RUNNING", told(RecordedCall("show", 9.5, 9.6, told=STILL))),
     "a damaged record": ("A3", "damaged", one(damage="malformed", events=[], versions=[], models={})),
     "a gap in the history": ("A3", "gaps", one(events=[event for event in EVENTS if event.sequence != 2])),
     "a gap in the rounds": ("A3", "rounds have gaps", one(versions=[Version(1, "d1", "s1")])),
-    "a round finished twice": ("A3", "in the order", one(events=[*EVENTS, Happened(8, *finished(1, "d1", NAMES))])),
+    "a round finished twice": ("A3", "in the order", one(events=[*EVENTS, Happened(8, finished(1, "d1", NAMES))])),
     "a round with another model": (
         "A3",
         "another model",
         one(versions=[Version(0, "d0"), Version(1, "dx", "s1")], models={0: ModelFile("d0", "s0")}),
     ),
-    "a round made twice to other bits": ("A3", "made again", one(events=[*EVENTS, Happened(8, *aggregated("dx"))])),
+    "a round made twice to other bits": ("A3", "made again", one(events=[*EVENTS, Happened(8, aggregated("dx"))])),
     "a model whose bits changed": ("A3", "is dx, not d1", one(models={1: ModelFile("dx", "s1")})),
     "a model with another hash": ("A3", "another SHA-256", one(models={1: ModelFile("d1", "sx")})),
     "a model that nobody published": (
@@ -173,7 +186,7 @@ BROKEN = {
         "'bern' was missing in a round",
         one(events=with_absence(NAMES, {}, {"bern": "left"})),
     ),
-    "an update taken twice": ("A4", "taken 2 times", one(events=[*EVENTS, Happened(8, *received("genf"))])),
+    "an update taken twice": ("A4", "taken 2 times", one(events=[*EVENTS, Happened(8, received("genf"))])),
     "fewer than the quorum": (
         "A4",
         "1 contributors, 2 are needed",
@@ -233,7 +246,7 @@ def test_while_the_run_goes_on_only_one_without_an_aggregator_is_a_breach() -> N
 
 
 def test_an_experiment_that_a_client_cancelled_may_be_cancelled_if_it_says_by_whom() -> None:
-    events = happened(("experiment_ended", {"status": "CANCELLED"}))
+    events = happened(STOPPED)
     wanted = replace(EXPECTED, cancelled=frozenset({"exp-1"}))
     calls = [*CALLS[:2], RecordedCall("cancel", 2, 3, "", Told("exp-1", "CANCELLED"))]
     ended = replace(SOUND, status="CANCELLED", reason="cancelled by ada", events=events, versions=[], models={})
@@ -242,8 +255,6 @@ def test_an_experiment_that_a_client_cancelled_may_be_cancelled_if_it_says_by_wh
     assert letters(check(replace(EVIDENCE, calls=calls, experiments=[silent]), wanted)) == {"A11"}
 
 
-RESUMED: Row = ("experiment_resumed", {"by": "ada"})
-STOPPED: Row = ("experiment_ended", {"status": "CANCELLED"})
 OPEN_ROUND = finished(0, "d0", ["bern"]), STARTED, received("bern")
 REST = STARTED, received("bern"), received("genf"), aggregated(), finished(1, "d1", NAMES), ENDED
 
@@ -273,7 +284,7 @@ def test_what_was_resumed_may_end_otherwise_than_a_client_was_told_and_repeats_i
         ([*OPEN_ROUND, STOPPED, RESUMED, *REST[:-1]], "its history ends never"),
     ],
 )
-def test_only_what_has_ended_otherwise_than_wanted_can_be_resumed(events: list[Row], words: str) -> None:
+def test_only_what_has_ended_otherwise_than_wanted_can_be_resumed(events: list[Announcement], words: str) -> None:
     found = check(one(events=happened(*events))(EVIDENCE), EXPECTED)
     assert [breach.letter for breach in found if words in str(breach)] == ["A2"], found
 
@@ -307,6 +318,6 @@ def test_two_aggregators_one_after_the_other_are_as_it_should_be() -> None:
 
 
 def test_an_update_that_was_lost_on_a_disk_may_be_taken_again() -> None:
-    again = [received("bern"), LOST, received("bern"), received("genf")]
-    rows = [FIRST, STARTED, *again, aggregated(), LAST, ENDED]
-    assert check(one(events=happened(*rows))(EVIDENCE), EXPECTED) == []
+    again: list[Announcement] = [received("bern"), LOST, received("bern"), received("genf")]
+    events = happened(FIRST, STARTED, *again, aggregated(), LAST, ENDED)
+    assert check(one(events=events)(EVIDENCE), EXPECTED) == []

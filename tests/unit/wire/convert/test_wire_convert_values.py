@@ -10,13 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openfl_like.errors import TransferError
-from openfl_like.federation.events import ModelVersion, Status
+from openfl_like.federation.announcements import (
+    Announced,
+    CollaboratorAbsent,
+    ExperimentBegun,
+    ExperimentEnded,
+    UnknownAnnouncement,
+    UpdateReceived,
+)
+from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.parties import (
     DeviceStatistics,
     DirectorStatus,
     EnvoyDetail,
     EnvoyRecord,
-    EventRecord,
     ExperimentRecord,
     ExperimentSummary,
     GpuStatistics,
@@ -43,6 +50,7 @@ from openfl_like.federation.ports import (
     Welcome,
     Withdrawal,
 )
+from openfl_like.federation.status import Status
 from openfl_like.federation.task import Assignment, Phase, TaskCall, Update
 from openfl_like.tensors.manifest import DIGEST_BYTES, MAX_CHUNK_BYTES, Manifest
 from openfl_like.wire import convert
@@ -64,6 +72,7 @@ from openfl_like.wire.convert.envoys import (
     shard_to,
 )
 from openfl_like.wire.convert.experiments import (
+    MAX_FIELDS,
     checkpoint_from,
     checkpoint_to,
     event_from,
@@ -175,7 +184,14 @@ summaries = st.builds(
 versions = st.builds(
     PublishedVersion, st.builds(ModelVersion, rounds, text, metrics, st.booleans()), text, number
 )  # fmt: skip
-events = st.builds(EventRecord, st.integers(0, 2**64 - 1), number, text, fields)
+announcements = st.one_of(
+    st.builds(UnknownAnnouncement, text, fields),
+    st.builds(ExperimentBegun, text, text, names, rounds, st.booleans(), rounds, fields),
+    st.builds(CollaboratorAbsent, rounds, phase, text, text),
+    st.builds(UpdateReceived, rounds, phase, text, rounds, st.dictionaries(text, metrics, max_size=3), number),
+    st.builds(ExperimentEnded, st.sampled_from(Status), text, rounds, st.dictionaries(text, text, max_size=3)),
+)
+events = st.builds(Announced, st.integers(0, 2**64 - 1), number, announcements)
 
 ROUND_TRIPS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Any], Callable[[Any], Any]]] = {
     "manifest": (manifests(), manifest_to, manifest_from),
@@ -297,3 +313,14 @@ def test_a_report_without_sense_is_a_value_error_which_the_server_calls_malforme
 ) -> None:
     with pytest.raises(ValueError, match="Phase"):
         report_from(message, ME)
+
+
+@pytest.mark.parametrize("message", [
+    pb.EventRecord(sequence=1, kind="round_finished", fields_json="[]"),
+    pb.EventRecord(sequence=1, kind="round_finished", fields_json="{"),
+    pb.EventRecord(sequence=1, kind="k" * 65, fields_json="{}"),
+    pb.EventRecord(sequence=1, kind="round_finished", fields_json='{"digest":"' + "d" * MAX_FIELDS + '"}'),
+])  # fmt: skip
+def test_an_event_that_is_too_long_or_malformed_is_refused(message: pb.EventRecord) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        event_from(message)
