@@ -27,6 +27,14 @@ class Presence(StrEnum):
 HERE = frozenset({Presence.PRESENT, Presence.RETURNING})
 
 
+@dataclass(frozen=True, slots=True)
+class TakenUpdate:
+    """The last update of a phase that was taken from a collaborator; ``digest`` is empty for an evaluation."""
+
+    round: int
+    digest: str
+
+
 @dataclass(slots=True)
 class Member:
     """What is known of one collaborator.
@@ -38,7 +46,7 @@ class Member:
         absences: How often its connection ended: tells the timers of different absences apart.
         reason: Why it is not here.
         overdue: Whether it has not come back in time.
-        delivered: Phase -> round and digest of the last update that was taken from it, to recognise a repetition.
+        delivered: Phase -> the last update that was taken from it, to recognise a repetition.
     """
 
     name: str
@@ -47,23 +55,19 @@ class Member:
     absences: int = 0
     reason: str = ""
     overdue: bool = False
-    delivered: dict[str, str] = field(default_factory=dict)
+    delivered: dict[Phase, TakenUpdate] = field(default_factory=dict)
 
     def take(self, update: Update) -> None:
         """Notes an update that counts."""
-        self.delivered[update.phase.value] = _receipt(update)
+        self.delivered[update.phase] = TakenUpdate(update.round, update.digest)
 
     def took(self, update: Update) -> bool:
         """Whether this was the last update of its phase."""
-        return self.delivered.get(update.phase.value) == _receipt(update)
+        return self.delivered.get(update.phase) == TakenUpdate(update.round, update.digest)
 
     def receipts(self) -> list[Receipt]:
         """The last update that was taken from it in each phase."""
-        found = []
-        for phase, text in sorted(self.delivered.items()):
-            number, _, digest = text.partition(":")
-            found.append(Receipt(int(number), Phase(phase), self.name, digest))
-        return found
+        return [Receipt(taken.round, phase, self.name, taken.digest) for phase, taken in sorted(self.delivered.items())]
 
     @property
     def here(self) -> bool:
@@ -138,7 +142,3 @@ class Membership:
         """The absent collaborator whose time to come back this timer ends."""
         absent = (site for site in self.sites.values() if site.presence is not Presence.PRESENT)
         return next((site for site in absent if site.rejoin_timer == timer), None)
-
-
-def _receipt(update: Update) -> str:
-    return f"{update.round}:{update.digest}"

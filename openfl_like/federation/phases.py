@@ -131,7 +131,7 @@ def take_update(context: ExperimentContext, state: RoundState, update: Update) -
 def lose_update(context: ExperimentContext, state: RoundState, name: str) -> None:
     """Forgets an answer of the open phase that was taken: it is awaited again."""
     update = state.updates.pop(name)
-    context.roster.sites[name].delivered.pop(update.phase.value, None)
+    context.roster.sites[name].delivered.pop(update.phase, None)
     state.step = Step.COLLECT
     context.announce(UpdateLost(update.round, update.phase, name))
 

@@ -73,7 +73,30 @@ def load_state(values: dict[str, JsonValue], versions: Iterable[ModelVersion]) -
         ConflictError: If the values are not a state as this version has it.
     """
     try:
-        return replace(_STATES.validate_python(values), versions=tuple(versions))
+        return replace(_STATES.validate_python(_renewed(values)), versions=tuple(versions))
     except ValidationError as error:
         cure = "restore it with the version of the software that wrote it"
         raise ConflictError("the snapshot of the experiment cannot be read", cure=cure) from error
+
+
+def _renewed(values: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Return a snapshot in the present form: 0.1.0 wrote what was delivered as ``"7:ab12"``."""
+    roster = values.get("roster")
+    sites = roster.get("sites") if isinstance(roster, dict) else None
+    if not isinstance(sites, dict):
+        return values
+    return {**values, "roster": {"sites": {name: _renewed_member(site) for name, site in sites.items()}}}
+
+
+def _renewed_member(member: JsonValue) -> JsonValue:
+    delivered = member.get("delivered") if isinstance(member, dict) else None
+    if not isinstance(member, dict) or not isinstance(delivered, dict):
+        return member
+    return {**member, "delivered": {phase: _renewed_delivery(taken) for phase, taken in delivered.items()}}
+
+
+def _renewed_delivery(taken: JsonValue) -> JsonValue:
+    if not isinstance(taken, str):
+        return taken
+    number, _, digest = taken.partition(":")
+    return {"round": number, "digest": digest}

@@ -183,8 +183,15 @@ class DirectorStore:
         with self._database.transaction() as connection:
             row = _row(connection, experiment)
         if row is None:
-            raise NotFoundError(f"there is no experiment '{experiment}'", cure="'fx experiment list' shows them")
+            raise _not_found(experiment)
         return _stored(row)
+
+    def require(self, experiment: str) -> None:
+        """Raise NotFoundError if there is no such experiment."""
+        query = select(EXPERIMENTS.c.id).where(EXPERIMENTS.c.id == experiment)
+        with self._database.transaction() as connection:
+            if connection.execute(query).one_or_none() is None:
+                raise _not_found(experiment)
 
     def experiments(self) -> list[ExperimentSummary]:
         """Gives all experiments in the order in which they came."""
@@ -227,6 +234,10 @@ class DirectorStore:
     def close(self) -> None:
         """Closes the database."""
         self._database.close()
+
+
+def _not_found(experiment: str) -> NotFoundError:
+    return NotFoundError(f"there is no experiment '{experiment}'", cure="'fx experiment list' shows them")
 
 
 def _row(connection: Connection, experiment: str) -> Mapping[str, object] | None:

@@ -257,7 +257,8 @@ class Director:
 
     def logs(self, experiment: str, query: LogQuery) -> AsyncGenerator[LogLines]:
         """Gives stored log lines, and with ``query.follow`` those that come, until there will be no more."""
-        return self.logbook.read(self._known(experiment).summary.id, query)
+        self.store.require(experiment)
+        return self.logbook.read(experiment, query)
 
     async def cancel(self, caller: str, experiment: str) -> ExperimentSummary:
         """Ends a queued or running experiment; answers when it has ended."""
@@ -301,7 +302,8 @@ class Director:
 
     async def model(self, experiment: str, which: str) -> FileWithManifest:
         """Gives the file of a published model, which is read for that."""
-        files = self._files(self._known(experiment).summary.id)
+        self.store.require(experiment)
+        files = self._files(experiment)
         versions = await asyncio.to_thread(versions_of, files)
         version = pick_version(versions, which).version
         path = files.model(version.round)
@@ -424,7 +426,8 @@ class Director:
         return ExperimentFiles(self.settings.state / "experiments" / experiment)
 
     def _log_directory(self, experiment: str) -> Path:
-        return self._files(self._known(experiment).summary.id).log("any").parent
+        self.store.require(experiment)  # it names a folder
+        return self._files(experiment).log("any").parent
 
     def _incoming(self, caller: str, submission: Submission) -> Path:
         return self.settings.state / INCOMING / f"{caller}-{submission.request_id}.tar"
