@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from openfl_like.cli.experiment.outcome import reason_of
 from openfl_like.cli.options import HELP, director_options, own_certificates
 from openfl_like.cli.output.console import clock, emit, json_option, put
 
@@ -86,7 +87,7 @@ def _show(found: "Overview", address: str, ends: tuple[str, ...]) -> None:
             "status": item.standing,
             "owner": item.owner,
             "since": clock(item.ended_at or item.started_at or item.submitted_at),
-            "reason": item.reason,
+            "reason": reason_of(item),
         }
         for item in (*found.running, *found.queued, *found.ended)
     ]

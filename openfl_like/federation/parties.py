@@ -193,6 +193,7 @@ class ExperimentSummary:
     Attributes:
         degraded: Whether it FINISHED, but rounds were made or evaluated without sites that were asked.
         shortfalls: Those sites, with the first such round or evaluation and the reason.
+        resumed_by: Who has resumed it, while it is queued for that.
     """
 
     id: str
@@ -206,6 +207,7 @@ class ExperimentSummary:
     plan_digest: str = ""
     degraded: bool = False
     shortfalls: Mapping[str, str] = field(default_factory=dict)
+    resumed_by: str = ""
 
     @property
     def standing(self) -> str:
@@ -251,7 +253,7 @@ class LogLines:
     """Lines that one source (a site, or ``aggregator``) wrote for an experiment.
 
     Attributes:
-        role: Which process wrote them, see `role_of`; empty on their way to the Director.
+        role: Which process wrote them, one of `LOG_ROLES`.
         position: Where the source's log goes on after them, in bytes since it began; for `LogQuery.after`.
         complete: Whether nothing follows: the experiment has ended, and this message says only that.
     """
@@ -282,15 +284,11 @@ class LogQuery:
 
 
 LOG_ROLES = ("aggregator", "collaborator", "worker", "envoy", "director")
-"""Who writes log lines; the Envoy's are of the preparation of an environment, the Director's tell what is missing."""
+"""Who writes log lines.
 
-
-def role_of(source: str, line: str) -> str:
-    """Says which process wrote a line: a worker's and an Envoy's begin with that word."""
-    if source == "aggregator":
-        return source
-    first = line.partition(": ")[0]
-    return first if first in {"worker", "envoy"} else "collaborator"
+The Envoy's are of the preparation of an environment, or tell what is missing since its connection broke; the Director's
+tell what is missing.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from openfl_like.printable import printable_line
 from openfl_like.processes.restarts import Restarts
 from openfl_like.processes.worker_client import WorkerEndedError, WorkerProcess, WorkerSettings
 from openfl_like.services.devices.placement import place_alone
+from openfl_like.services.logs.writers import WORKER, marked
 from openfl_like.store.files import retire
 from openfl_like.store.site_files import progress_note
 from openfl_like.tensors.manifest import file_digest, manifest_path, recyclable_path
@@ -335,7 +336,7 @@ class Collaborator:
             wish=settings.plan.collaborator.settings.device,
             frameworks=named_frameworks(settings.plan, settings.workspace),
         )
-        self._worker = asyncio.create_task(WorkerProcess.start(worker, _log_line))
+        self._worker = asyncio.create_task(WorkerProcess.start(worker, _pass_on if settings.supervised else _print))
         self._worker.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     async def _ready_worker(self) -> WorkerProcess:
@@ -380,8 +381,13 @@ def _blame(error: TaskError | ShardError | SettingsError, assignment: Assignment
     return error.place or first, error.message
 
 
-def _log_line(line: str) -> None:
-    sys.stderr.write(f"worker: {printable_line(line)}\n")
+def _print(line: str) -> None:
+    sys.stderr.write(f"{WORKER}: {printable_line(line)}\n")
+
+
+def _pass_on(line: str) -> None:
+    """Passes a line of the worker on to the Envoy, which tells them from ours."""
+    sys.stderr.write(f"{marked(printable_line(line))}\n")
 
 
 async def run_collaborator(settings: CollaboratorArguments) -> Dismissal:

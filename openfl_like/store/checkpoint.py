@@ -164,7 +164,10 @@ def _member(path: Path) -> ArchiveEntry:
 
 def _head(checkpoint: Checkpoint) -> bytes:
     """The first entry: it carries its own digest, since nothing else could tell that a bit of it has changed."""
-    body = _CHECKPOINT.dump_python(checkpoint, mode="json")
+    return _with_digest(_CHECKPOINT.dump_python(checkpoint, mode="json"))
+
+
+def _with_digest(body: object) -> bytes:
     return _canonical({"format": FORMAT, "digest": _own_digest(body), "checkpoint": body})
 
 
@@ -273,7 +276,7 @@ def _parse_head(data: bytes, place: str) -> Checkpoint:
                 f"{HEAD}: the format is not '{FORMAT}' but {str(found['format'])[:80]!r}", place=place, cure=cure
             )
         checkpoint = _CHECKPOINT.validate_python(found["checkpoint"])
-        sound = data == _head(checkpoint)
+        sound = data == _with_digest(found["checkpoint"])  # of its own form: former versions had fewer fields
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise _refusal(HEAD, f"it cannot be understood ({type(error).__name__})", place) from None
     if not sound:

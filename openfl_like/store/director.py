@@ -16,7 +16,7 @@ from openfl_like.federation.status import Status
 from openfl_like.store.database import Database, version_table
 from openfl_like.store.rows import checked, checksum_column, seal
 
-REVISION = "d0003"
+REVISION = "d0004"
 METADATA = MetaData()
 version_table(METADATA)
 EXPERIMENTS = Table(
@@ -37,6 +37,7 @@ EXPERIMENTS = Table(
     Column("started_at", Float, nullable=False),
     Column("ended_at", Float, nullable=False),
     Column("shortfalls", Text, nullable=False, server_default="{}"),
+    Column("resumed_by", String(64), nullable=False, server_default=""),
     checksum_column(),
 )
 REQUESTS = Table(
@@ -141,7 +142,7 @@ class DirectorStore:
             shortfalls: Sites without which it had to go on, and why.
         """
         ended = [status.value for status in Status if status.ended]
-        values: dict[str, object] = {"status": status.value, "reason": reason}
+        values: dict[str, object] = {"status": status.value, "reason": reason, "resumed_by": ""}
         if status.ended:
             values |= {"ended_at": now, "shortfalls": json.dumps(dict(shortfalls or {}))}
         elif status is Status.STARTING:
@@ -153,12 +154,12 @@ class DirectorStore:
             seal(connection, EXPERIMENTS, EXPERIMENTS.c.id == experiment)
         return self.experiment(experiment).summary
 
-    def requeue(self, experiment: str, reason: str) -> ExperimentSummary:
+    def requeue(self, experiment: str, by: str) -> ExperimentSummary:
         """Queues an experiment again that FAILED or was CANCELLED; on disk when it returns.
 
         Args:
             experiment: Which one.
-            reason: Who wants it; stays until the experiment starts.
+            by: Who wants it; stays until the experiment starts.
 
         Raises:
             ConflictError: If it is anything else.
@@ -166,7 +167,7 @@ class DirectorStore:
         """
         may = EXPERIMENTS.c.status.in_([status.value for status in RESUMABLE])
         change = update(EXPERIMENTS).where(EXPERIMENTS.c.id == experiment, may)
-        values = {"status": Status.QUEUED.value, "reason": reason, "ended_at": 0.0, "shortfalls": "{}"}
+        values = {"status": Status.QUEUED.value, "reason": "", "resumed_by": by, "ended_at": 0.0, "shortfalls": "{}"}
         with self._database.transaction(durable=True) as connection:
             _row(connection, experiment)
             changed = connection.execute(change.values(**values)).rowcount
@@ -257,7 +258,17 @@ def _shard(text: str) -> ShardFacts:
 def _stored(row: Mapping[Any, Any]) -> StoredExperiment:
     fields = {
         name: row[name]
-        for name in ("id", "name", "reason", "owner", "submitted_at", "started_at", "ended_at", "plan_digest")
+        for name in (
+            "id",
+            "name",
+            "reason",
+            "owner",
+            "submitted_at",
+            "started_at",
+            "ended_at",
+            "plan_digest",
+            "resumed_by",
+        )
     }
     status, shortfalls = Status(str(row["status"])), json.loads(str(row["shortfalls"]))
     more = {"degraded": status is Status.FINISHED and bool(shortfalls), "shortfalls": shortfalls}

@@ -82,7 +82,7 @@ async def test_who_follows_gets_every_line_of_every_process_once_even_if_the_dir
             stored = [(lines.source, line) for lines in client.logs(experiment) for line in lines.lines]
     followed = [(lines.source, line) for lines in found for line in lines.lines]
     assert Counter(followed) == Counter(stored)
-    printed = [f"worker: round {number} \\x1b[2J" for number in range(1, ROUNDS + 1)]
+    printed = [f"round {number} \\x1b[2J" for number in range(1, ROUNDS + 1)]
     for site in ("site-1", "site-2"):
         told = [line for source, line in followed if source == site]
         came = [line for line in told if line in printed]
@@ -94,6 +94,7 @@ async def test_who_follows_gets_every_line_of_every_process_once_even_if_the_dir
     }
     assert "\x1b" not in "".join(line for _, line in followed)
     assert any(source == "aggregator" and "is FINISHED" in line for source, line in followed)
-    assert {lines.role for lines in found} == {"aggregator", "collaborator", "worker"}
+    roles = {lines.role for lines in found}
+    assert roles - {"envoy"} == {"aggregator", "collaborator", "worker"}  # an Envoy may say what was lost
     own = (federation.directory / "envoy-site-3" / experiment / "collaborator.log").read_text()
-    assert printed[-1] in own
+    assert f"worker: {printed[-1]}" in own

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from openfl_like.cli.experiment.outcome import reason_of
 from openfl_like.cli.experiment.progress import Screen
 from openfl_like.cli.experiment.why import why
 from openfl_like.cli.options import (
@@ -147,7 +148,7 @@ def list_(director: str, certificates: Path | None, *, as_json: bool) -> None:
             "owner": item.owner,
             "submitted": clock(item.submitted_at),
             "ended": clock(item.ended_at),
-            "reason": item.reason,
+            "reason": reason_of(item),
         }
         for item in summaries
     ]
@@ -178,7 +179,7 @@ def show(experiment_id: str, director: str, certificates: Path | None, *, as_jso
     fields: dict[str, object] = {
         "experiment": summary.id,
         "status": summary.standing,
-        "reason": summary.reason,
+        "reason": reason_of(summary),
         "shortfalls": summary.shortfalls,
         "update surplus": _surplus(record.update_surplus),
         "owner": summary.owner,
@@ -284,8 +285,11 @@ def logs(
             if as_json:
                 emit_line({key: value for key, value in asdict(lines).items() if key != "complete"})
                 continue
+            writer = (
+                f"{lines.role}: " if lines.role in {"worker", "envoy"} else ""
+            )  # the others are known by the source
             for line in lines.lines:
-                put(f"{lines.source}: {line}")
+                put(f"{lines.source}: {writer}{line}")
 
 
 @experiment.command()

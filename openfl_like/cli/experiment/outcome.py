@@ -8,6 +8,11 @@ if TYPE_CHECKING:
     from openfl_like.federation.parties import ExperimentSummary, Outcome
 
 
+def reason_of(summary: "ExperimentSummary") -> str:
+    """Return why an experiment stands where it stands, in words."""
+    return summary.reason or (f"resumed by {summary.resumed_by}" if summary.resumed_by else "")
+
+
 def raise_unless_finished(outcome: "Outcome | ExperimentSummary | None") -> None:
     """Raises the error of an experiment's end, with the reason; None (a signal) counts as cancelled.
 

@@ -10,13 +10,15 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from openfl_like.errors import FederationError, NotFoundError, UsageError
 from openfl_like.failpoints import failpoint
-from openfl_like.federation.parties import LOG_ROLES, LogLines, LogQuery, role_of
+from openfl_like.federation.parties import LOG_ROLES, LogLines, LogQuery
 from openfl_like.services.logs.rate_limit import TAKEN, RateLimited, TokenBucket
 from openfl_like.services.logs.sender import LOG_LINE_LIMIT
+from openfl_like.services.logs.writers import from_file, to_file, writer_at
 from openfl_like.store.logs import LogFile, LogPiece, read_log
 
 PAUSE_S = 0.2
@@ -106,7 +108,9 @@ class LogBook:
         with contextlib.suppress(FederationError):  # of nothing that is known, or of a row that is damaged
             writer = self._writer(lines.experiment, lines.source)
             failpoint("director.log.before")
-            writer.write(writer.outlet.admit(line[:LOG_LINE_LIMIT] for line in lines.lines))
+            role = writer_at(lines.source, lines.role)
+            taken = writer.outlet.admit(line[:LOG_LINE_LIMIT] for line in lines.lines)
+            writer.write([to_file(lines.source, role, line) for line in taken])
             failpoint("director.log.after")
             self.tell(lines)
 
@@ -246,9 +250,9 @@ class _Reader:
         if piece.missing_bytes:
             text = f"({piece.missing_bytes:,} bytes of '{source}' before this are not kept any more)"
             yield _note(self._experiment, text, source)
-        ended = zip(piece.lines, piece.ends, strict=True)
-        for role, part in groupby(ended, lambda one: role_of(source, one[0])):
-            lines, ends = zip(*part, strict=True)
+        written = [(*from_file(source, line), end) for line, end in zip(piece.lines, piece.ends, strict=True)]
+        for role, part in groupby(written, itemgetter(0)):
+            _, lines, ends = zip(*part, strict=True)
             if self._role in {"", role}:
                 yield LogLines(self._experiment, source, lines, role, ends[-1])
 

@@ -42,6 +42,7 @@ from openfl_like.services.director.recovery import mend
 from openfl_like.services.director.settings import DirectorFile
 from openfl_like.services.director.trust import TrustUpkeep
 from openfl_like.services.logs.sender import LogRoute, LogSender
+from openfl_like.services.logs.writers import AGGREGATOR
 from openfl_like.store.director import StoredExperiment
 from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles
@@ -113,7 +114,7 @@ class ExperimentRun:
     def __post_init__(self) -> None:
         host = self.desk.settings.listen.rpartition(":")[0]
         self._address = Address(self.files.directory / "port", host, self.desk.settings.ports)
-        self._lines = LogSender(LogRoute(self.id, "aggregator", self.desk.on_log), self.files.log("aggregator"))
+        self._lines = LogSender(LogRoute(self.id, AGGREGATOR, self.desk.on_log), self.files.log(AGGREGATOR), AGGREGATOR)
 
     @property
     def id(self) -> str:

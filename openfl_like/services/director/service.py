@@ -82,7 +82,6 @@ from openfl_like.wire.server import Server, service_handler
 
 log = logging.getLogger(__name__)
 BUNDLE_SLACK_BYTES = 16 << 20  # the archive's own headers
-RESUMED_BY = "resumed by "
 
 
 @dataclass(slots=True)
@@ -277,7 +276,7 @@ class Director:
     async def resume(self, caller: str, experiment: str) -> ExperimentSummary:
         """Queues an experiment again that FAILED or was CANCELLED; it is on disk when this returns."""
         await asyncio.to_thread(self._check_record, experiment)
-        summary = self.store.requeue(experiment, f"{RESUMED_BY}{caller}")
+        summary = self.store.requeue(experiment, caller)
         log.info("experiment %s: resumed by %s", summary.id, caller)
         self._tell_resumed(summary)
         self._queued.set()
@@ -294,11 +293,11 @@ class Director:
     def _tell_resumed(self, summary: ExperimentSummary) -> None:
         """Sees to it that the history says who has resumed a queued experiment: we may have died before we said so."""
         feed = self.feeds.of(summary.id)
-        if not summary.reason.startswith(RESUMED_BY):
+        if not summary.resumed_by:
             return
         last = feed.store.latest(*MILESTONES)
         if last is None or not isinstance(last.announcement, ExperimentResumed):
-            feed.announce(ExperimentResumed(summary.reason.removeprefix(RESUMED_BY)))
+            feed.announce(ExperimentResumed(summary.resumed_by))
 
     async def model(self, experiment: str, which: str) -> FileWithManifest:
         """Gives the file of a published model, which is read for that."""

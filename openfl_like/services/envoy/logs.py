@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from openfl_like.data.shard_file import load_shard_config
 from openfl_like.federation.parties import LogLines
 from openfl_like.services.logs.rate_limit import SENT, RateLimited, TokenBucket, Withheld
 from openfl_like.services.logs.sender import LogRoute
+from openfl_like.services.logs.writers import ENVOY
 
 MOST_WAITING = 1000
 """So many reports may wait for the Director; while there are more, log lines are dropped."""
@@ -42,7 +44,7 @@ class SiteLogs:
         """
         for route in routes:
             text = LOST if route.shared else Withheld(self._site).word
-            self._send(LogLines(route.experiment, route.source, (text,)))
+            self._send(LogLines(route.experiment, route.source, (text,), ENVOY))
 
     def _send(self, lines: LogLines) -> None:
         dropped = self._dropped.pop(lines.experiment, 0)
@@ -50,4 +52,4 @@ class SiteLogs:
             self._dropped[lines.experiment] = dropped + len(lines.lines)
             return
         note = (f"({dropped} lines are missing here: the director was away)",) if dropped else ()
-        self._outbox.put_nowait(LogLines(lines.experiment, lines.source, (*note, *lines.lines)))
+        self._outbox.put_nowait(replace(lines, lines=(*note, *lines.lines)))

@@ -58,6 +58,7 @@ from openfl_like.services.envoy.logs import SiteLogs
 from openfl_like.services.envoy.site_experiment import SiteExperiment, _last_words
 from openfl_like.services.identity.renewal import CertificateRenewer
 from openfl_like.services.logs.sender import LogSender
+from openfl_like.services.logs.writers import COLLABORATOR, ENVOY
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.site_files import PROCESS_NOTES, warm_up_note
 from openfl_like.tasks import background
@@ -311,7 +312,7 @@ class Envoy:
     async def _provide(self, work: SiteExperiment) -> None:
         """Prepares what the workspace's code needs, and then answers the order."""
         experiment = work.order.experiment
-        lines = LogSender(work.route, work.files.directory / "environment.log", "envoy")
+        lines = LogSender(work.route, work.files.directory / "environment.log", ENVOY)
         try:
             work.python = await self._environments.provide(work.workspace, self.settings.shard, lines.add)
         except (FederationError, OSError) as error:
@@ -377,7 +378,7 @@ class Envoy:
             *(("--python", str(work.python)) if work.python is not None else ()),
             "--with-parent",
         )  # fmt: skip
-        lines = LogSender(work.route, directory / "collaborator.log")
+        lines = LogSender(work.route, directory / "collaborator.log", COLLABORATOR)
         work.child, work.session = await self._standby.start(arguments, lines.add), self._sessions
         work.watch = asyncio.create_task(self._watch(work, lines))
         work.vigil = asyncio.create_task(watch_child(work.child))

@@ -12,6 +12,7 @@ from openfl_like.processes.child import Child, describe_exit
 from openfl_like.processes.restarts import Restarts
 from openfl_like.processes.watchdog import FROZEN_S
 from openfl_like.services.logs.sender import LogRoute
+from openfl_like.services.logs.writers import WORKER, unmarked
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.site_files import progress_note
 
@@ -60,6 +61,8 @@ class SiteExperiment:
 def _last_words(work: SiteExperiment, code: int) -> str:
     assert work.child is not None  # noqa: S101 (it has ended)
     last = next((line for line in reversed(work.child.tail) if line.strip()), "") if work.route.shared else ""
+    workers, last = unmarked(last)
+    last = f"{WORKER}: {last}" if workers else last
     if work.child.frozen:
         last = f"it was frozen for {FROZEN_S:g} s"
     times = f", {work.restarts.count + 1} times without delivering anything" if work.restarts.count else ""

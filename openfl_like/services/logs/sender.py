@@ -3,11 +3,14 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.parties import LogLines
 from openfl_like.services.logs.rate_limit import LineFilter
+from openfl_like.services.logs.writers import WORKER, unmarked
 from openfl_like.store.logs import LogFile
 
 LOG_BATCH_S = 0.2
@@ -39,19 +42,19 @@ class LogSender:
     Args:
         route: Where they are sent.
         path: The log file here, which gets all of them.
-        role: Stands before the lines that are sent, for those who did not come from a Collaborator.
+        role: Who writes the lines, but for those that are marked as the worker's.
     """
 
-    def __init__(self, route: LogRoute, path: Path, role: str = "") -> None:
+    def __init__(self, route: LogRoute, path: Path, role: str) -> None:
         self._route, self._role = route, role
         self._file = LogFile(path)
-        self._lines: list[str] = []
+        self._lines: list[tuple[str, str]] = []
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, line: str) -> None:
         """Takes one line."""
-        line = line[:LOG_LINE_LIMIT]
-        self._lines.append(line)
+        workers, text = unmarked(line)
+        self._lines.append((WORKER if workers else self._role, text[:LOG_LINE_LIMIT]))
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(LOG_BATCH_S, self._send_batch)
 
@@ -61,18 +64,19 @@ class LogSender:
             self._timer.cancel()
         self._send_batch()
         if self._route.outlet is not None:
-            self._send(self._route.outlet.settle())
+            self._send(self._role, self._route.outlet.settle())
         self._file.close()
 
     def _send_batch(self) -> None:
         self._timer = None
         if self._lines:
             lines, self._lines = self._lines, []
-            self._file.write(lines)
+            self._file.write(text if role == self._role else f"{role}: {text}" for role, text in lines)
             failpoint("envoy.log.written")
-            texts = [f"{self._role}: {line}" for line in lines] if self._role else lines
-            self._send(texts if self._route.outlet is None else self._route.outlet.admit(texts))
+            for role, part in groupby(lines, itemgetter(0)):
+                texts = [text for _, text in part]
+                self._send(role, texts if self._route.outlet is None else self._route.outlet.admit(texts))
 
-    def _send(self, lines: list[str]) -> None:
+    def _send(self, role: str, lines: list[str]) -> None:
         if lines:
-            self._route.send(LogLines(self._route.experiment, self._route.source, tuple(lines)))
+            self._route.send(LogLines(self._route.experiment, self._route.source, tuple(lines), role))

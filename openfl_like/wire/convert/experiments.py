@@ -80,6 +80,7 @@ def summary_to(value: ExperimentSummary) -> pb.ExperimentSummary:
         plan_digest=value.plan_digest,
         degraded=value.degraded,
         shortfalls=dict(value.shortfalls),
+        resumed_by=value.resumed_by,
     )
 
 
@@ -97,6 +98,7 @@ def summary_from(message: pb.ExperimentSummary) -> ExperimentSummary:
         message.plan_digest,
         message.degraded,
         dict(sorted(message.shortfalls.items())),
+        message.resumed_by,
     )
 
 

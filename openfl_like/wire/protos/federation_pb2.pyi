@@ -313,7 +313,7 @@ class GetServerInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ExperimentSummary(_message.Message):
-    __slots__ = ("id", "name", "status", "reason", "owner", "submitted_at", "started_at", "ended_at", "plan_digest", "degraded", "shortfalls")
+    __slots__ = ("id", "name", "status", "reason", "owner", "submitted_at", "started_at", "ended_at", "plan_digest", "degraded", "shortfalls", "resumed_by")
     class ShortfallsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -332,6 +332,7 @@ class ExperimentSummary(_message.Message):
     PLAN_DIGEST_FIELD_NUMBER: _ClassVar[int]
     DEGRADED_FIELD_NUMBER: _ClassVar[int]
     SHORTFALLS_FIELD_NUMBER: _ClassVar[int]
+    RESUMED_BY_FIELD_NUMBER: _ClassVar[int]
     id: str
     name: str
     status: str
@@ -343,7 +344,8 @@ class ExperimentSummary(_message.Message):
     plan_digest: str
     degraded: bool
     shortfalls: _containers.ScalarMap[str, str]
-    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., status: _Optional[str] = ..., reason: _Optional[str] = ..., owner: _Optional[str] = ..., submitted_at: _Optional[float] = ..., started_at: _Optional[float] = ..., ended_at: _Optional[float] = ..., plan_digest: _Optional[str] = ..., degraded: bool = ..., shortfalls: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    resumed_by: str
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., status: _Optional[str] = ..., reason: _Optional[str] = ..., owner: _Optional[str] = ..., submitted_at: _Optional[float] = ..., started_at: _Optional[float] = ..., ended_at: _Optional[float] = ..., plan_digest: _Optional[str] = ..., degraded: bool = ..., shortfalls: _Optional[_Mapping[str, str]] = ..., resumed_by: _Optional[str] = ...) -> None: ...
 
 class ModelVersion(_message.Message):
     __slots__ = ("round", "digest", "metrics", "best", "sha256", "published_at")

@@ -21,6 +21,7 @@ from openfl_like.services.director.aggregator_process import AggregatorProcess
 from openfl_like.services.logs import sender as log_sender
 from openfl_like.services.logs.rate_limit import LineFilter, Rate, RateLimited, TokenBucket, Withheld
 from openfl_like.services.logs.sender import LOG_LINE_LIMIT, LogRoute, LogSender
+from openfl_like.services.logs.writers import COLLABORATOR, ENVOY, marked
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,7 @@ class Lines:
     def __init__(self, path: Path, outlet: LineFilter | None = None) -> None:
         self.path = path
         self.sent: asyncio.Queue[LogLines] = asyncio.Queue()
-        self.sender = LogSender(LogRoute("e1", "bern", self.sent.put_nowait, outlet), path)
+        self.sender = LogSender(LogRoute("e1", "bern", self.sent.put_nowait, outlet), path, COLLABORATOR)
 
 
 @pytest.fixture
@@ -137,7 +138,7 @@ async def test_lines_go_out_in_one_batch(lines: Lines) -> None:
     for text in ("a", "b", "c"):
         lines.sender.add(text)
     async with asyncio.timeout(5):
-        assert await lines.sent.get() == LogLines("e1", "bern", ("a", "b", "c"))
+        assert await lines.sent.get() == LogLines("e1", "bern", ("a", "b", "c"), "collaborator")
     assert lines.path.read_text() == "a\nb\nc\n"
     lines.sender.add("d")
     async with asyncio.timeout(5):
@@ -181,11 +182,23 @@ async def test_lines_that_do_not_go_out_stay_here_and_are_counted_at_the_end(lin
 
 
 async def test_lines_of_an_environment_say_who_wrote_them(lines: Lines, tmp_path: Path) -> None:
-    sender = LogSender(LogRoute("e1", "bern", lines.sent.put_nowait), tmp_path / "environment.log", "envoy")
+    sender = LogSender(LogRoute("e1", "bern", lines.sent.put_nowait), tmp_path / "environment.log", ENVOY)
     sender.add("installing")
     sender.flush()
-    assert lines.sent.get_nowait().lines == ("envoy: installing",)
+    assert lines.sent.get_nowait() == LogLines("e1", "bern", ("installing",), "envoy")
     assert (tmp_path / "environment.log").read_text() == "installing\n"
+
+
+async def test_lines_of_the_worker_say_so_here_and_on_their_way(lines: Lines) -> None:
+    for text in ("one", marked("two"), marked("envoy: three"), "worker: four"):
+        lines.sender.add(text)
+    lines.sender.flush()
+    assert [lines.sent.get_nowait() for _ in range(3)] == [
+        LogLines("e1", "bern", ("one",), "collaborator"),
+        LogLines("e1", "bern", ("two", "envoy: three"), "worker"),
+        LogLines("e1", "bern", ("worker: four",), "collaborator"),
+    ]
+    assert lines.path.read_text() == "one\nworker: two\nworker: envoy: three\nworker: four\n"
 
 
 class Ready:

@@ -2,7 +2,7 @@
 
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from openfl_like.store import database, director, experiment
 from openfl_like.store.database import MIGRATIONS, Database, quick_check
 from openfl_like.store.director import DIRECTOR_DB, DirectorStore
 from openfl_like.store.experiment import EXPERIMENT_DB, ExperimentStore
+from openfl_like.store.rows import checksum
 
 Store = type[DirectorStore] | type[ExperimentStore]
 KINDS: dict[str, tuple[MetaData, str, str, Store]] = {
@@ -67,6 +68,43 @@ def _shape(inspector: object, table: str) -> object:
     keys = inspector.get_pk_constraint(table)["constrained_columns"]  # type: ignore[attr-defined] # as above
     unique = inspector.get_unique_constraints(table)  # type: ignore[attr-defined] # as above
     return [(c["name"], str(c["type"]), c["nullable"]) for c in columns], keys, [u["column_names"] for u in unique]
+
+
+def _of_the_first_release(path: Path, rows: Sequence[tuple[str, str, str]]) -> None:
+    """Makes a director.db as 0.1.0 made it, with experiments of these ids, statuses and reasons."""
+    engine = create_engine(f"sqlite:///{path}")
+    scripts = {script.revision: script for script in scripts_of("director").walk_revisions()}
+    with engine.begin() as connection:
+        context = MigrationContext.configure(connection)
+        with Operations.context(context):
+            for revision in ("d0001", "d0002", "d0003"):
+                scripts[revision].module.upgrade()
+        context._ensure_version_table()
+        connection.exec_driver_sql("INSERT INTO alembic_version VALUES ('d0003')")
+        for position, (name, status, reason) in enumerate(rows, 1):
+            values = (position, name, "r1", "n", "ada", "p", "b", "", "", status, reason, 1.0, 0.0, 0.0, "{}")
+            marks = ", ".join("?" * (len(values) + 1))
+            row = (*values, checksum(values))
+            connection.exec_driver_sql(f"INSERT INTO experiments VALUES ({marks})", row)  # noqa: S608 (only marks)
+            connection.exec_driver_sql("INSERT INTO requests VALUES (?, ?, ?)", ("ada", name, name))
+    engine.dispose()
+
+
+def test_who_resumed_an_experiment_is_moved_out_of_the_reason(tmp_path: Path) -> None:
+    rows = [("one", "QUEUED", "resumed by bob"), ("two", "FAILED", "resumed by nobody"), ("three", "RUNNING", "")]
+    _of_the_first_release(tmp_path / DIRECTOR_DB, rows)
+    with closing(DirectorStore(tmp_path)) as store:
+        store.verify()
+        found = [(item.id, item.reason, item.resumed_by) for item in store.experiments()]
+    assert found == [("one", "", "bob"), ("two", "resumed by nobody", ""), ("three", "", "")]
+
+
+def test_a_row_that_was_damaged_before_a_migration_is_damaged_after_it(tmp_path: Path) -> None:
+    _of_the_first_release(tmp_path / DIRECTOR_DB, [("one", "QUEUED", "resumed by bob")])
+    with closing(sqlite3.connect(tmp_path / DIRECTOR_DB)) as connection, connection:
+        connection.execute("UPDATE experiments SET owner = 'eve'")
+    with closing(DirectorStore(tmp_path)) as store, pytest.raises(DamagedError, match="the row one"):
+        store.experiments()
 
 
 NEXT = f'''"""Adds a column."""

@@ -106,8 +106,8 @@ def test_what_did_not_finish_can_be_queued_again(store: DirectorStore, ended: St
     store.add("00ff", queued("one"))
     store.set_status("one", Status.STARTING, "", 10.0)
     store.set_status("one", ended, "the reason", 20.0, {"bern": "round 2: left"})
-    again = store.requeue("one", "resumed by bob")
-    assert again == replace(queued("one").summary, reason="resumed by bob", started_at=10.0)
+    again = store.requeue("one", "bob")
+    assert again == replace(queued("one").summary, resumed_by="bob", started_at=10.0)
     assert store.experiment("one").summary == again
     assert store.set_status("one", Status.FINISHED, "all rounds", 30.0).ended_at == 30.0
 
@@ -117,7 +117,7 @@ def test_nothing_else_can_be_queued_again(store: DirectorStore, status: Status) 
     store.add("00ff", queued("one"))
     before = store.set_status("one", status, "the reason", 20.0)
     with pytest.raises(ConflictError, match=f"'one' is {status}; only one that FAILED or was CANCELLED") as caught:
-        store.requeue("one", "resumed by bob")
+        store.requeue("one", "bob")
     assert ("submit its plan again" in caught.value.cure) is status.ended
     assert store.experiment("one").summary == before
 

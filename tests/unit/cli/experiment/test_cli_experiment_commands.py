@@ -384,7 +384,10 @@ def test_updates_that_could_not_count_are_shown_for_each_site(run: Run) -> None:
 
 
 def test_logs_name_their_source(run: Run) -> None:
-    assert fine(run("experiment", "logs", "digits-1", "--site", "bern")) == "bern: one\nbern: two \\x1b[2J\n"
+    assert (
+        fine(run("experiment", "logs", "digits-1", "--site", "bern"))
+        == "bern: worker: one\nbern: worker: two \\x1b[2J\n"
+    )
     assert FakeFederation.asked[2:] == ["", False]
     fine(run("experiment", "logs", "-f", "digits-1", "--role", "worker"))
     assert FakeFederation.asked[2:] == ["worker", True]

@@ -28,8 +28,8 @@ class Federation:
             raise NotFoundError(experiment)
         return self.directory
 
-    def log(self, source: str, *lines: str) -> None:
-        self.book.take(LogLines("e1", source, lines))
+    def log(self, source: str, *lines: str, role: str = "collaborator") -> None:
+        self.book.take(LogLines("e1", source, lines, role))
 
     def end(self) -> None:
         self.is_over = True
@@ -59,11 +59,13 @@ async def rest(stream: AsyncIterator[str]) -> list[str]:
 
 async def test_lines_are_given_as_they_come_and_the_end_waits_for_those_who_still_write(federation: Federation) -> None:
     federation.sites = {"bern", "zurich"}
-    federation.log("bern", "one", "worker: two", "envoy: three")
+    federation.log("bern", "one")
+    federation.log("bern", "two", role="worker")
+    federation.log("bern", "three", role="envoy")
     lines = following(federation.book)
     async with asyncio.timeout(5):
         assert [await anext(lines) for _ in range(3)] == [
-            "bern/collaborator: one", "bern/worker: worker: two", "bern/envoy: envoy: three",
+            "bern/collaborator: one", "bern/worker: two", "bern/envoy: three",
         ]  # fmt: skip
         federation.log("zurich", "four")
         assert await anext(lines) == "zurich/collaborator: four"
@@ -76,7 +78,9 @@ async def test_lines_are_given_as_they_come_and_the_end_waits_for_those_who_stil
 
 
 async def test_who_was_away_goes_on_where_it_was(federation: Federation) -> None:
-    federation.log("bern", "one", "worker: two", "three")
+    federation.log("bern", "one")
+    federation.log("bern", "two", role="worker")
+    federation.log("bern", "three")
     federation.log("zurich", "four")
     federation.end()
     seen = [found async for found in federation.book.read("e1", FOLLOW)]
@@ -88,10 +92,14 @@ async def test_who_was_away_goes_on_where_it_was(federation: Federation) -> None
 
 
 async def test_a_role_and_a_source_can_be_chosen(federation: Federation) -> None:
-    federation.log("bern", "one", "worker: two")
+    federation.log("bern", "one", "worker: not by it", "envoy: nor this")
+    federation.log("bern", "two", "envoy: three", role="worker")
     federation.log("aggregator", "worker: three")
     federation.end()
-    assert await rest(following(federation.book, LogQuery(role="worker"))) == ["bern/worker: worker: two"]
+    assert await rest(following(federation.book, LogQuery(role="worker"))) == [
+        "bern/worker: two",
+        "bern/worker: envoy: three",
+    ]
     assert await rest(following(federation.book, LogQuery("aggregator", follow=True))) == [
         "aggregator/aggregator: worker: three"
     ]

@@ -180,7 +180,7 @@ def record(director: Director) -> Iterator[ExperimentStore]:
 async def test_who_resumes_it_is_told_in_its_history(director: Director, record: ExperimentStore) -> None:
     assert (await director.cancel("ada", NAME)).status is Status.CANCELLED
     summary = await director.resume("bob", NAME)
-    assert (summary.status, summary.reason, summary.ended_at) == (Status.QUEUED, "resumed by bob", 0.0)
+    assert (summary.status, summary.reason, summary.resumed_by, summary.ended_at) == (Status.QUEUED, "", "bob", 0.0)
     with pytest.raises(ReachedError, match=NAME):
         await director.work()
     history = [event.announcement for event in record.events()]
@@ -200,7 +200,7 @@ async def test_a_director_that_died_before_it_told_so_tells_it_at_its_next_start
     director: Director, record: ExperimentStore
 ) -> None:
     await director.cancel("ada", NAME)
-    director.store.requeue(NAME, "resumed by bob")
+    director.store.requeue(NAME, "bob")
     for _ in range(2):
         with pytest.raises(ReachedError):
             await director.work()

@@ -64,7 +64,7 @@ async def test_the_last_lines_of_an_aggregator_are_kept_and_told(tmp_path: Path)
     dispatch._lines.add("'e-1' is FINISHED")
     await dispatch._clean_up()
     assert files.log("aggregator").read_text() == "'e-1' is FINISHED\n"
-    assert desk.logged == [LogLines("e-1", "aggregator", ("'e-1' is FINISHED",))]
+    assert desk.logged == [LogLines("e-1", "aggregator", ("'e-1' is FINISHED",), "aggregator")]
 
 
 async def test_a_site_that_is_lost_while_another_one_is_told_of_disturbs_nobody(tmp_path: Path) -> None:

@@ -27,8 +27,8 @@ async def test_shard_yaml_decides_each_time_whether_lines_leave(tmp_path: Path) 
     kept = await site.route("e2")
     assert (kept.shared, type(kept.outlet)) == (False, Withheld)
     site.lost([shared, kept])
-    assert outbox.get_nowait() == LogLines("e1", "bern", (LOST,))
-    assert outbox.get_nowait() == LogLines("e2", "bern", (Withheld("bern").word,))
+    assert outbox.get_nowait() == LogLines("e1", "bern", (LOST,), "envoy")
+    assert outbox.get_nowait() == LogLines("e2", "bern", (Withheld("bern").word,), "envoy")
     assert outbox.empty()
     logs(tmp_path, "logs: {shar: false}")
     with pytest.raises(SettingsError, match="shar"):
@@ -42,7 +42,8 @@ async def test_lines_that_cannot_wait_for_a_director_are_dropped_and_counted(
     site, outbox = logs(tmp_path)
     send = (await site.route("e1")).send
     for text in ("one", "two", "three"):
-        send(LogLines("e1", "bern", (text,)))
+        send(LogLines("e1", "bern", (text,), "worker"))
     assert outbox.get_nowait().lines == ("one",)
-    send(LogLines("e1", "bern", ("four",)))
-    assert outbox.get_nowait().lines == ("(2 lines are missing here: the director was away)", "four")
+    send(LogLines("e1", "bern", ("four",), "worker"))
+    told = ("(2 lines are missing here: the director was away)", "four")
+    assert outbox.get_nowait() == LogLines("e1", "bern", told, "worker")
