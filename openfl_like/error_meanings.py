@@ -14,6 +14,7 @@ from openfl_like.errors import (
     ExperimentFailedError,
     FederationError,
     InternalError,
+    NameTakenError,
     NotAllowedError,
     NotFoundError,
     PlanError,
@@ -67,6 +68,7 @@ MEANINGS: dict[type[FederationError], Meaning] = {
     VersionError: Meaning("FAILED_PRECONDITION", 409, 4),
     NotFoundError: Meaning("NOT_FOUND", 404, 4),
     ConflictError: Meaning("FAILED_PRECONDITION", 409, 4),
+    NameTakenError: Meaning("FAILED_PRECONDITION", 409, 4),
     ShardMismatchError: Meaning("FAILED_PRECONDITION", 409, 4),
     RoundClosedError: Meaning("FAILED_PRECONDITION", 409, 4),
     UpdateRefusedError: Meaning("INVALID_ARGUMENT", 422, 4),
@@ -84,6 +86,11 @@ MEANINGS: dict[type[FederationError], Meaning] = {
 }
 
 BY_CODE: dict[str, type[FederationError]] = {kind.code: kind for kind in MEANINGS}
+
+
+def listed(kind: type[FederationError]) -> type[FederationError]:
+    """Return the class of the table that an error of this class is one of; the class itself if there is none."""
+    return next((base for base in kind.__mro__ if base in MEANINGS), kind)
 
 
 def from_code(code: str, message: str) -> FederationError:

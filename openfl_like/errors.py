@@ -20,6 +20,7 @@
     ├── UpdateRefusedError         E305  the update failed its checks
     ├── DamagedError               E306  a file of the record is damaged or has lost something
     ├── StorageError               E307  there is no room on a disk
+    ├── NameTakenError             E308  a collaborator of this name is connected already
     ├── UnreachableError           E401  the other side does not answer
     ├── ExperimentFailedError      E501  the experiment ended FAILED
     ├── ExperimentCancelledError   E502  the experiment was cancelled
@@ -247,6 +248,18 @@ class ConflictError(FederationError):
     """
 
     code = "E302"
+
+
+class NameTakenError(ConflictError):
+    """A collaborator of this name is connected already.
+
+    Cause: The site's former connection is not known to be broken yet, or a second process uses its certificate.
+
+    Cure: A Collaborator tries again by itself. Stop the other process; if there is none of yours, the key was copied:
+    revoke it with ``fx pki revoke``.
+    """
+
+    code = "E308"
 
 
 class ShardMismatchError(FederationError):

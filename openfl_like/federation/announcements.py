@@ -16,6 +16,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar, get_args
 
 from openfl_like.federation.deliveries import UpdateStatus
+from openfl_like.federation.failure import Failure, fields_of_failure
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
 
@@ -96,6 +97,7 @@ class AggregatorLost:
     kind: ClassVar[str] = "aggregator_lost"
     reason: str
     restart: int
+    failure: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +203,7 @@ class CollaboratorAbsent:
     phase: Phase
     collaborator: str
     reason: str
+    failure: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +265,8 @@ class ExperimentEnded:
         reason: Why.
         rounds: The last one that was published.
         shortfalls: Sites without which a round was made or evaluated -> the first such round and the reason.
+        failure: Why, as a value; None: it did not fail, or 0.1.0 wrote this.
+        by: Who has cancelled it.
     """
 
     kind: ClassVar[str] = "experiment_ended"
@@ -269,6 +274,8 @@ class ExperimentEnded:
     reason: str = ""
     rounds: int = 0
     shortfalls: Mapping[str, str] = field(default_factory=dict)
+    failure: Failure | None = None
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +344,10 @@ def fields_of(announcement: Announcement) -> dict[str, object]:
     """Return the fields of an announcement as JSON values."""
     if isinstance(announcement, UnknownAnnouncement):
         return dict(announcement.fields)
-    return {name: getattr(announcement, name) for name in _FIELDS[type(announcement)]}
+    values = {name: getattr(announcement, name) for name in _FIELDS[type(announcement)]}
+    if isinstance(values.get("failure"), Failure):
+        values["failure"] = fields_of_failure(values["failure"])
+    return values
 
 
 def to_json(announcement: Announcement) -> str:

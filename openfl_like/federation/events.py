@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from openfl_like.federation.announcements import Announcement
 from openfl_like.federation.deliveries import UpdateStatus
+from openfl_like.federation.failure import Failure
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Assignment, Phase, Update
 
@@ -57,13 +58,12 @@ class UncountedUpdateArrived:
 
 @dataclass(frozen=True, slots=True)
 class TaskFailed:
-    """A task raised at the site, or its worker died; ``reason`` is one line with the exception."""
+    """A task raised at the site, or its worker died."""
 
     round: int
     phase: Phase
     collaborator: str
-    task: str
-    reason: str
+    failure: Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class StepFailed:
     """Validation or aggregation could not be performed (a full disk, a damaged file)."""
 
     round: int
-    reason: str
+    failure: Failure
 
 
 @dataclass(frozen=True, slots=True)

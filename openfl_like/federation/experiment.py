@@ -1,7 +1,7 @@
 """The life of an experiment: events in, commands out."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from pydantic import JsonValue
@@ -37,6 +37,7 @@ from openfl_like.federation.events import (
     UpdatesValidated,
     ValidateUpdates,
 )
+from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.metrics import weights_of
 from openfl_like.federation.round_state import RoundState, Step
 from openfl_like.federation.state import ExperimentState, dump_state, load_state
@@ -229,7 +230,7 @@ class Experiment:
     def _on_left(self, event: CollaboratorLeft) -> None:
         name, context = event.collaborator, self._desk
         self._connected.discard(name)
-        if not context.roster.leave(name, f"left: {event.reason}", gone=event.gone):
+        if not context.roster.leave(name, Failure(FailureKind.LEFT, event.reason), gone=event.gone):
             return
         context.announce(CollaboratorAway(name, event.reason, event.gone))
         if context.state.round is not None:
@@ -292,11 +293,11 @@ class Experiment:
 
     def _on_step_failed(self, event: StepFailed) -> None:
         if self._desk.state.at_step(event.round, Step.VALIDATE, Step.AGGREGATE) is not None:
-            reason = f"round {event.round}: the updates could not be combined: {event.reason}"
-            lifecycle.fail(self._desk, reason)
+            failure = replace(event.failure, round=event.round)
+            lifecycle.fail(self._desk, f"round {event.round}: {failure}", failure)
 
     def _on_cancel(self, event: CancelRequested) -> None:
-        lifecycle.finish(self._desk, Status.CANCELLED, f"cancelled by {event.by}")
+        lifecycle.cancel(self._desk, event.by)
 
     def _on_resume(self, _: ResumeRequested) -> None:
         lifecycle.reopen(self._desk.state)

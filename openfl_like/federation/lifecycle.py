@@ -5,6 +5,7 @@ from openfl_like.federation import uncounted as surplus
 from openfl_like.federation.announcements import ExperimentEnded, ModelsEvaluated, RoundFinished
 from openfl_like.federation.context import ExperimentContext
 from openfl_like.federation.events import FinishExperiment, ModelVersion, PublishVersion, StartTimer
+from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.membership import Membership
 from openfl_like.federation.metrics import matrix_of, round_metrics
 from openfl_like.federation.round_state import RoundState
@@ -34,7 +35,8 @@ def end_admission(context: ExperimentContext) -> None:
         return
     shortage = admission.shortage(context.plan.admission, context.state.expected, context.roster.joined())
     if shortage:
-        fail(context, shortage)
+        missing = sorted({*context.state.expected} - {*context.roster.joined()})
+        fail(context, shortage, Failure(FailureKind.TOO_FEW, shortage, site="".join(missing[:1])))
     else:
         start(context)
 
@@ -94,20 +96,28 @@ def reopen(state: ExperimentState) -> None:
     state.roster, state.round = Membership(), None
 
 
-def fail(context: ExperimentContext, reason: str) -> None:
-    """Ends the experiment if there is a reason to."""
+def fail(context: ExperimentContext, reason: str, failure: Failure | None = None) -> None:
+    """Ends the experiment if there is a reason to; without a failure it is that a round cannot be made."""
     if reason:
-        finish(context, Status.FAILED, reason)
+        number = context.state.round.number if context.state.round is not None else None
+        finish(context, Status.FAILED, reason, failure or Failure(FailureKind.QUORUM, reason, round=number))
 
 
-def finish(context: ExperimentContext, status: Status, reason: str) -> None:
+def cancel(context: ExperimentContext, by: str) -> None:
+    """Ends the experiment at somebody's wish."""
+    finish(context, Status.CANCELLED, f"cancelled by {by}", by=by)
+
+
+def finish(
+    context: ExperimentContext, status: Status, reason: str, failure: Failure | None = None, by: str = ""
+) -> None:
     """Ends the experiment."""
     state = context.state
     state.status, state.reason = status, reason
     context.emit(FinishExperiment(status, reason))
     surplus.sum_up(context)
     rounds = state.versions[-1].round if state.versions else 0
-    context.announce(ExperimentEnded(status, reason, rounds, state.all_shortfalls()))
+    context.announce(ExperimentEnded(status, reason, rounds, state.all_shortfalls(), failure, by))
 
 
 def _note_shortfalls(context: ExperimentContext, current: RoundState) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from openfl_like.federation.deliveries import Receipt
+from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.task import Phase, Update
 
 
@@ -44,7 +45,7 @@ class Member:
         presence: Whether it can be reached.
         member: Whether it takes part; a late joiner does so from the next round on.
         absences: How often its connection ended: tells the timers of different absences apart.
-        reason: Why it is not here.
+        failure: Why it is not here.
         overdue: Whether it has not come back in time.
         delivered: Phase -> the last update that was taken from it, to recognise a repetition.
     """
@@ -53,7 +54,7 @@ class Member:
     presence: Presence = Presence.PRESENT
     member: bool = False
     absences: int = 0
-    reason: str = ""
+    failure: Failure | None = None
     overdue: bool = False
     delivered: dict[Phase, TakenUpdate] = field(default_factory=dict)
 
@@ -73,6 +74,11 @@ class Member:
     def here(self) -> bool:
         """Whether it counts as present."""
         return self.presence in HERE
+
+    @property
+    def absence(self) -> Failure:
+        """Why it is not here, as far as that is known."""
+        return self.failure or Failure(FailureKind.LEFT, "its connection was lost")
 
     @property
     def awaited(self) -> bool:
@@ -112,17 +118,17 @@ class Membership:
         """Notes that a collaborator is connected; tells whether that is news."""
         site = self.sites.setdefault(name, Member(name, Presence.AWAY))
         news = site.presence is not Presence.PRESENT
-        site.presence, site.reason, site.overdue = Presence.PRESENT, "", False
+        site.presence, site.failure, site.overdue = Presence.PRESENT, None, False
         return news
 
-    def leave(self, name: str, reason: str, *, gone: bool) -> bool:
+    def leave(self, name: str, failure: Failure, *, gone: bool) -> bool:
         """Notes that a connection ended; tells whether that is news."""
         site = self.sites.get(name)
         if site is None or (not site.here and (not gone or site.presence is Presence.GONE)):
             return False
         site.absences += 1
         site.presence = Presence.GONE if gone else Presence.AWAY
-        site.reason = reason
+        site.failure = failure
         return True
 
     def await_return(self, connected: Collection[str]) -> list[Member]:

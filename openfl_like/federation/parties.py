@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from openfl_like.federation.events import ModelVersion
+from openfl_like.federation.failure import Failure
 from openfl_like.federation.status import Status
 
 
@@ -299,11 +300,15 @@ class Outcome:
         status: FINISHED, FAILED or CANCELLED.
         reason: Why.
         shortfalls: Sites without which a round was made or evaluated, with the first such round and the reason.
+        failure: Why it FAILED; None: it did not, or it is not known any more.
+        cancelled_by: Who has cancelled it.
     """
 
     status: Status
     reason: str
     shortfalls: Mapping[str, str] = field(default_factory=dict)
+    failure: Failure | None = None
+    cancelled_by: str = ""
 
     @property
     def degraded(self) -> bool:

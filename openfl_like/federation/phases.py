@@ -1,6 +1,7 @@
 """The phases of a round: gathering a cohort, handing out work, taking answers, noting absences."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from openfl_like.federation.announcements import (
     AssignmentSent,
@@ -18,6 +19,7 @@ from openfl_like.federation.events import (
     TaskFailed,
     WithdrawAssignment,
 )
+from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.membership import Member, Presence
 from openfl_like.federation.round_state import RoundState, Step, list_absences
 from openfl_like.federation.seeds import assignment_seed, derive_seed
@@ -39,8 +41,8 @@ def gather(context: ExperimentContext, state: RoundState) -> str:
     phase, cohort = _select(context, state)
     if len(cohort) >= state.quorum:
         context.announce(RoundStarted(state.number, cohort, state.quorum))
-        for name, reason in sorted(state.absent.items()):
-            _announce_absence(context, state, name, reason)
+        for name, failure in sorted(state.absent.items()):
+            _announce_absence(context, state, name, failure)
         state.selected = cohort
         open_phase(context, state, phase, cohort)
         return ""
@@ -112,7 +114,7 @@ def take_update(context: ExperimentContext, state: RoundState, update: Update) -
     complaint = check_facts(update)
     if complaint:
         refuse_update(context, update, complaint)
-        mark_absent(context, state, update.collaborator, f"was refused: {complaint}")
+        mark_absent(context, state, update.collaborator, Failure(FailureKind.REFUSED, complaint))
         return
     site.take(update)
     state.updates[update.collaborator] = update
@@ -144,7 +146,7 @@ def refuse_update(context: ExperimentContext, update: Update, reason: str) -> No
 def take_failure(context: ExperimentContext, state: RoundState, event: TaskFailed) -> None:
     """Notes a failure, if the task was awaited."""
     if state.expects(event.round, event.phase, event.collaborator):
-        mark_absent(context, state, event.collaborator, f"failed in task '{event.task}': {event.reason}")
+        mark_absent(context, state, event.collaborator, event.failure)
 
 
 def drop_refused(context: ExperimentContext, state: RoundState, problems: Mapping[str, str]) -> None:
@@ -152,7 +154,7 @@ def drop_refused(context: ExperimentContext, state: RoundState, problems: Mappin
     for name in sorted(problems.keys() & state.updates.keys()):
         update = state.updates.pop(name)
         refuse_update(context, update, problems[name])
-        mark_absent(context, state, name, f"was refused: {problems[name]}")
+        mark_absent(context, state, name, Failure(FailureKind.REFUSED, problems[name]))
 
 
 def notice_leaving(context: ExperimentContext, state: RoundState, site: Member) -> None:
@@ -163,7 +165,7 @@ def notice_leaving(context: ExperimentContext, state: RoundState, site: Member) 
         return
     others = state.phase is Phase.INITIALISE and _initialisers(context, state)
     if site.presence is Presence.GONE or others:
-        mark_absent(context, state, site.name, site.reason, withdraw=True)
+        mark_absent(context, state, site.name, site.absence, withdraw=True)
 
 
 def end_absence(context: ExperimentContext, state: RoundState, timer: str) -> None:
@@ -174,29 +176,29 @@ def end_absence(context: ExperimentContext, state: RoundState, timer: str) -> No
     site.overdue = True
     if site.presence is Presence.RETURNING:
         site.presence = Presence.AWAY
-        site.reason = (
-            f"did not come back within {context.plan.deadline.return_limit_s:g} s after a restart of the aggregator"
-        )
+        limit_s = context.plan.deadline.return_limit_s
+        text = f"did not come back within {limit_s:g} s after a restart of the aggregator"
+        site.failure = Failure(FailureKind.NOT_BACK, text)
     if site.name in state.pending:
-        mark_absent(context, state, site.name, site.reason, withdraw=True)
+        mark_absent(context, state, site.name, site.absence, withdraw=True)
 
 
 def pass_deadline(context: ExperimentContext, state: RoundState) -> None:
     """Stops to wait for everybody who has not answered."""
     what = "metrics" if state.phase is Phase.EVALUATE else "update"
-    reason = f"sent no {what} within {context.plan.deadline.round_s:g} s"
+    late = Failure(FailureKind.DEADLINE, f"sent no {what} within {context.plan.deadline.round_s:g} s")
     for name in state.pending:
-        mark_absent(context, state, name, reason, withdraw=True)
+        mark_absent(context, state, name, late, withdraw=True)
 
 
 def mark_absent(
-    context: ExperimentContext, state: RoundState, name: str, reason: str, *, withdraw: bool = False
+    context: ExperimentContext, state: RoundState, name: str, failure: Failure, *, withdraw: bool = False
 ) -> None:
     """Notes that a collaborator will not answer in the open phase."""
-    state.absent[name] = reason
+    state.absent[name] = failure
     if withdraw:
-        context.emit(WithdrawAssignment(state.number, state.phase, name, reason))
-    _announce_absence(context, state, name, reason)
+        context.emit(WithdrawAssignment(state.number, state.phase, name, str(failure)))
+    _announce_absence(context, state, name, failure)
 
 
 def open_evaluation(context: ExperimentContext, state: RoundState) -> None:
@@ -209,15 +211,16 @@ def open_evaluation(context: ExperimentContext, state: RoundState) -> None:
     open_phase(context, state, Phase.EVALUATE, awaited)
     for site in able:
         if not site.awaited:
-            mark_absent(context, state, site.name, site.reason)
+            mark_absent(context, state, site.name, site.absence)
 
 
 def _evaluators(context: ExperimentContext) -> list[str]:
     return [name for name in context.roster.members() if context.calls(name, Phase.EVALUATE)]
 
 
-def _announce_absence(context: ExperimentContext, state: RoundState, name: str, reason: str) -> None:
-    context.announce(CollaboratorAbsent(state.number, state.phase, name, reason))
+def _announce_absence(context: ExperimentContext, state: RoundState, name: str, failure: Failure) -> None:
+    placed = replace(failure, round=state.number, phase=state.phase, site=name)
+    context.announce(CollaboratorAbsent(state.number, state.phase, name, str(failure), placed))
 
 
 def _gather_initialiser(context: ExperimentContext, state: RoundState) -> str:
@@ -252,7 +255,7 @@ def _select_cohort(context: ExperimentContext, state: RoundState) -> tuple[str, 
     state.quorum = _quorum(context.plan.participation, state.wanted)
     cohort = context.selector.select(here, state.wanted, seed)
     lost = set(eligible) - set(here) if len(cohort) < state.wanted else set()
-    state.absent = {name: context.roster.sites[name].reason for name in sorted(lost)}
+    state.absent = {name: context.roster.sites[name].absence for name in sorted(lost)}
     return cohort
 
 
@@ -269,5 +272,5 @@ def _select_evaluators(context: ExperimentContext, state: RoundState) -> tuple[s
     able = _evaluators(context)
     here = tuple(name for name in able if context.roster.sites[name].here)
     state.wanted, state.quorum = len(able), 1
-    state.absent = {name: context.roster.sites[name].reason for name in able if name not in here}
+    state.absent = {name: context.roster.sites[name].absence for name in able if name not in here}
     return here

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from openfl_like.federation.announcements import Announced
+from openfl_like.federation.failure import Failure
 from openfl_like.federation.parties import (
     DeviceStatistics,
     DirectorStatus,
@@ -55,6 +56,7 @@ class OrderReply:
     accepted: bool
     reason: str = ""
     csr: bytes = b""
+    failure: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +133,7 @@ class TaskFailure:
 
     round: int
     phase: Phase
-    task: str
-    reason: str
+    failure: Failure
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from openfl_like.federation.failure import Failure
 from openfl_like.federation.task import Phase, Update
 
 
@@ -55,9 +56,9 @@ class RoundState:
     quorum: int = 1
     assigned: tuple[str, ...] = ()
     updates: dict[str, Update] = field(default_factory=dict)
-    absent: dict[str, str] = field(default_factory=dict)
+    absent: dict[str, Failure] = field(default_factory=dict)
     trained: dict[str, Update] = field(default_factory=dict)
-    missed: dict[str, str] = field(default_factory=dict)
+    missed: dict[str, Failure] = field(default_factory=dict)
     selected: tuple[str, ...] = ()
     digest: str = ""
 
@@ -123,13 +124,17 @@ class RoundState:
 
     def losses(self) -> dict[str, str]:
         """Who should have contributed and did not, sorted, with the reason; without training, to the evaluation."""
-        return dict(sorted((self.missed if self.trained else self.absent).items()))
+        return _in_words(self.missed if self.trained else self.absent)
 
     def unevaluated(self) -> dict[str, str]:
         """Who should have evaluated the round's model and did not, sorted, with the reason."""
-        return dict(sorted(self.absent.items())) if self.phase is Phase.EVALUATE else {}
+        return _in_words(self.absent) if self.phase is Phase.EVALUATE else {}
 
 
-def list_absences(absent: Mapping[str, str]) -> str:
+def _in_words(absent: Mapping[str, Failure]) -> dict[str, str]:
+    return {name: str(absent[name]) for name in sorted(absent)}
+
+
+def list_absences(absent: Mapping[str, Failure]) -> str:
     """Names every absent site with its reason in one line."""
     return "; ".join(f"site '{name}' {absent[name]}" for name in sorted(absent))

@@ -7,6 +7,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from openfl_like.errors import ConflictError
 from openfl_like.federation.events import ModelVersion
+from openfl_like.federation.failure import FailureKind
 from openfl_like.federation.membership import Membership
 from openfl_like.federation.round_state import RoundState, Step
 from openfl_like.federation.status import Status
@@ -80,19 +81,34 @@ def load_state(values: dict[str, JsonValue], versions: Iterable[ModelVersion]) -
 
 
 def _renewed(values: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """Return a snapshot in the present form: 0.1.0 wrote what was delivered as ``"7:ab12"``."""
-    roster = values.get("roster")
-    sites = roster.get("sites") if isinstance(roster, dict) else None
-    if not isinstance(sites, dict):
-        return values
-    return {**values, "roster": {"sites": {name: _renewed_member(site) for name, site in sites.items()}}}
+    """Return a snapshot in the present form: 0.1.0 wrote what was delivered as ``"7:ab12"``, and failures as words."""
+    roster, current = values.get("roster"), values.get("round")
+    if isinstance(roster, dict) and isinstance(sites := roster.get("sites"), dict):
+        values = {**values, "roster": {"sites": {name: _renewed_member(site) for name, site in sites.items()}}}
+    if isinstance(current, dict):
+        absences = ("absent", "missed")
+        renewed: dict[str, JsonValue] = {name: _renewed_absences(current[name]) for name in absences if name in current}
+        values = {**values, "round": {**current, **renewed}}
+    return values
+
+
+def _renewed_absences(absent: JsonValue) -> JsonValue:
+    if not isinstance(absent, dict):
+        return absent
+    return {name: _renewed_failure(failure) for name, failure in absent.items()}
+
+
+def _renewed_failure(failure: JsonValue) -> JsonValue:
+    return {"kind": FailureKind.TOLD.value, "message": failure} if isinstance(failure, str) else failure
 
 
 def _renewed_member(member: JsonValue) -> JsonValue:
-    delivered = member.get("delivered") if isinstance(member, dict) else None
-    if not isinstance(member, dict) or not isinstance(delivered, dict):
+    if not isinstance(member, dict):
         return member
-    return {**member, "delivered": {phase: _renewed_delivery(taken) for phase, taken in delivered.items()}}
+    if isinstance(delivered := member.get("delivered"), dict):
+        member = {**member, "delivered": {phase: _renewed_delivery(taken) for phase, taken in delivered.items()}}
+    reason = member.get("reason")
+    return {**member, "failure": _renewed_failure(reason)} if reason else member
 
 
 def _renewed_delivery(taken: JsonValue) -> JsonValue:

@@ -18,6 +18,7 @@ from openfl_like.failpoints import failpoint
 from openfl_like.federation.assignment import VALIDATE
 from openfl_like.federation.components import build_encoding
 from openfl_like.federation.devices.placement import CPU
+from openfl_like.federation.failure import FailedTaskError, Failure, FailureKind, one_line
 from openfl_like.federation.seeds import compression_seed
 from openfl_like.federation.task import Assignment, Phase, TaskCall, Update
 from openfl_like.frameworks.runner import DataLoader, RunnerContext, Shard, TaskResult, TaskRunner
@@ -90,11 +91,6 @@ class Performer:
             factory = cast("Callable[..., TaskRunner]", registry.resolve("task_runner", part.template))
             return factory(self._loader, context, **part.settings)
 
-    @property
-    def task(self) -> str:
-        """Name of the task that is being performed, or that failed; empty outside tasks."""
-        return self._task
-
     @contextmanager
     def runner(self) -> Iterator[TaskRunner]:
         """Gives the task runner with its model, and the workspace's code importable; for what is no assignment.
@@ -121,14 +117,14 @@ class Performer:
             TensorError: If the model file is malformed.
         """
         start = time.perf_counter()
-        with self._code.active():
-            self._task = ""
-            random.seed(assignment.seed)
-            np.random.seed(assignment.seed % 2**32)
-            if assignment.phase is Phase.INITIALISE:
-                work = self._initialise(assignment, out)
-            else:
-                work = self._run(assignment, _given(model), out)
+        self._task = ""
+        try:
+            work = self._work(assignment, model, out)
+        except FailedTaskError:
+            raise
+        except TaskError as error:
+            failure = Failure(FailureKind.TASK, error.message, task=self._task)
+            raise FailedTaskError(error.message, failure, cure=error.cure) from error
         return Update(
             round=assignment.round,
             phase=assignment.phase,
@@ -138,6 +134,14 @@ class Performer:
             metrics=work.metrics,
             duration_s=time.perf_counter() - start,
         )
+
+    def _work(self, assignment: Assignment, model: Path | None, out: Path) -> _Tasks:
+        with self._code.active():
+            random.seed(assignment.seed)
+            np.random.seed(assignment.seed % 2**32)
+            if assignment.phase is Phase.INITIALISE:
+                return self._initialise(assignment, out)
+            return self._run(assignment, _given(model), out)
 
     def _initialise(self, assignment: Assignment, out: Path) -> _Tasks:
         with self._blame("initialise"):
@@ -234,15 +238,20 @@ class Performer:
             yield
         except (Exception, SystemExit) as error:
             text = f"{what} raised {type(error).__name__}: {' '.join(str(error).split())}"[:_LONGEST_REASON]
-            raise TaskError(text + self._line_of(error)) from error
+            file, line = self._line_of(error)
+            place = f" ({file}:{line})" if file else ""
+            step = "" if self._task else what
+            kind = type(error).__name__
+            failure = Failure(FailureKind.TASK, one_line(error), kind, file=file, line=line, task=self._task, step=step)
+            raise FailedTaskError(text + place, failure) from error
 
-    def _line_of(self, error: BaseException) -> str:
-        line = ""
+    def _line_of(self, error: BaseException) -> tuple[str, int]:
+        place = ("", 0)
         for frame, number in walk_tb(error.__traceback__):
             file = Path(frame.f_code.co_filename)
             if file.is_relative_to(self._code.directory):
-                line = f" ({file.relative_to(self._code.directory).as_posix()}:{number})"
-        return line
+                place = file.relative_to(self._code.directory).as_posix(), number
+        return place
 
 
 def _given(model: Path | None) -> Path:

@@ -5,7 +5,7 @@ updates are files. Whatever the submitted code prints goes to stderr, which is t
 
     {"shard": "shard.yaml", "plan": "plan.json", "workspace": "…", "device": "cpu"} -> {"ready": {…}}
     {"assignment": {…}, "model": "global.safetensors", "out": "update…"}    -> {"update": {…}}
-    either may be answered by                       {"error": {"code": "E503", "task": "train", "reason": "…"}}
+    either may be answered by                       {"error": {"code": "E503", "reason": "…", "failure": {…}}}
 """
 
 import gc
@@ -15,12 +15,13 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from openfl_like.errors import FederationError, TaskError, no_room
 from openfl_like.failpoints import failpoint
+from openfl_like.federation.failure import failure_of, fields_of_failure
 from openfl_like.federation.parties import ShardFacts
 from openfl_like.federation.task import Assignment, Phase, TaskCall
 from openfl_like.processes.ownership import MARK
@@ -55,18 +56,7 @@ class Worker:
         try:
             return self._load(order) if "shard" in order else self._perform(order)
         except (FederationError, OSError) as error:
-            return {"error": self._explain(error)}
-
-    def _explain(self, error: FederationError | OSError) -> dict[str, str]:
-        full = no_room(error)
-        if full is not None:
-            return {"code": full.code, "task": "", "reason": str(full)}
-        if isinstance(error, TaskError):
-            task = self._performer.task if self._performer is not None else ""
-            return {"code": error.code, "task": task or "load", "reason": error.message}
-        if isinstance(error, OSError):
-            raise error
-        return {"code": error.code, "task": "", "reason": str(error)}
+            return {"error": _explain(error, "loading the workspace" if "shard" in order else "")}
 
     def _load(self, order: Mapping[str, Any]) -> dict[str, object]:
         from openfl_like.data.shard import build_shard
@@ -94,6 +84,20 @@ class Worker:
         assignment = assignment_from_json(order["assignment"])
         model = Path(order["model"]) if order["model"] else None
         return {"update": asdict(self._performer.perform(assignment, model, Path(order["out"])))}
+
+
+def _explain(error: FederationError | OSError, step: str) -> dict[str, object]:
+    full = no_room(error)
+    if full is not None:
+        return {"code": full.code, "reason": str(full)}
+    if isinstance(error, TaskError):
+        failure = failure_of(error)
+        if not (failure.task or failure.step):
+            failure = replace(failure, step=step)
+        return {"code": error.code, "reason": error.message, "failure": fields_of_failure(failure)}
+    if isinstance(error, OSError):
+        raise error
+    return {"code": error.code, "reason": str(error)}
 
 
 def serve(orders: TextIO, answers: TextIO, answer: Callable[[Mapping[str, Any]], dict[str, object]]) -> None:

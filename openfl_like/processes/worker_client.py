@@ -13,6 +13,7 @@ from typing import Any
 from openfl_like.error_meanings import from_code
 from openfl_like.errors import FederationError, TaskError
 from openfl_like.federation.devices.placement import CPU, environment_for, within
+from openfl_like.federation.failure import MAX_MESSAGE, FailedTaskError, Failure, FailureKind, failure_from_fields
 from openfl_like.federation.parties import ShardFacts
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.processes.child import Child, describe_exit, spawn
@@ -26,7 +27,7 @@ from openfl_like.store.site_files import PROCESS_NOTES
 LAST_LINE_S = 0.5
 
 
-class WorkerEndedError(TaskError):
+class WorkerEndedError(FailedTaskError):
     """The worker died: the task may succeed in another one."""
 
 
@@ -146,7 +147,7 @@ class WorkerProcess:
         except (BrokenPipeError, ConnectionResetError):
             line = ""
         if not line:
-            raise WorkerEndedError(await self._post_mortem())
+            raise await self._post_mortem()
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise _error_of(answer["error"])
@@ -164,13 +165,13 @@ class WorkerProcess:
         finally:
             line.cancel()
 
-    async def _post_mortem(self) -> str:
+    async def _post_mortem(self) -> WorkerEndedError:
         code = await asyncio.wait_for(self._child.wait(), 15.0)
-        if self._child.frozen:
-            return f"its worker was frozen for {FROZEN_S:g} s and was killed"
         last = next((line for line in reversed(self._child.tail) if line.strip()), "")
-        text = f"its worker was ended: {describe_exit(code)}"
-        return f"{text}; last line: {last}" if last else text
+        text = f"its worker was ended: {describe_exit(code)}" + (f"; last line: {last}" if last else "")
+        if self._child.frozen:
+            text = f"its worker was frozen for {FROZEN_S:g} s and was killed"
+        return WorkerEndedError(text, Failure(FailureKind.WORKER, text[:MAX_MESSAGE], exit_code=code))
 
 
 async def _spare(settings: WorkerSettings) -> Child | None:
@@ -195,9 +196,9 @@ async def shard_facts(settings: WorkerSettings, on_line: Callable[[str], None]) 
         await worker.stop()
 
 
-def _error_of(error: Mapping[str, str]) -> FederationError:
+def _error_of(error: Mapping[str, Any]) -> FederationError:
     if error["code"] == TaskError.code:
-        return TaskError(error["reason"], place=error["task"])
+        return FailedTaskError(error["reason"], failure_from_fields(error["failure"]))
     return from_code(error["code"], error["reason"])
 
 

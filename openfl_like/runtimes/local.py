@@ -1,22 +1,27 @@
 """Simulation in this process: one site after the other, in the order in which they were asked."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from openfl_like.errors import TaskError
+from openfl_like.errors import FederationError
 from openfl_like.federation.events import (
     CollaboratorJoined,
     SendAssignment,
     TaskFailed,
     UpdateCommitted,
 )
+from openfl_like.federation.failure import Failure, FailureKind, failure_of
 from openfl_like.federation.task import Assignment, Update
 from openfl_like.runtimes.loop import Outward, Post
-from openfl_like.runtimes.models import ModelRepository, describe
+from openfl_like.runtimes.models import ModelRepository
 from openfl_like.tasks import TaskOwner
+
+log = logging.getLogger(__name__)
 
 
 class Performs(Protocol):
@@ -24,10 +29,6 @@ class Performs(Protocol):
 
     def perform(self, assignment: Assignment, model: Path | None, out: Path) -> Update:
         """Performs the tasks; raises TaskError naming the task and the exception."""
-
-    @property
-    def task(self) -> str:
-        """Name of the task that failed; empty outside tasks."""
 
 
 class LocalRuntime:
@@ -82,22 +83,25 @@ class LocalRuntime:
 
     def _one(self, assignment: Assignment) -> UpdateCommitted | TaskFailed:
         out = self._repository.spool_path(assignment)
-        performer = None
         try:
             performer = self._performer(assignment.collaborator)
             model = self._repository.path(assignment.model) if assignment.model else None
             update = performer.perform(assignment, model, out)
             return _in_time(assignment, update)
-        except Exception as error:  # noqa: BLE001 (the edge of a site: any failure becomes its reason, or all would wait)
-            first = assignment.tasks[0].name if assignment.tasks else assignment.phase.value
-            reason = error.message if isinstance(error, TaskError) else describe(error)
-            key = assignment.round, assignment.phase, assignment.collaborator
-            return TaskFailed(*key, (performer.task if performer is not None else "") or first, reason)
+        except Exception as error:
+            if not isinstance(error, FederationError | OSError):
+                log.exception("round %d at '%s' failed", assignment.round, assignment.collaborator)
+            return _failed(assignment, failure_of(error))
 
 
 def _in_time(assignment: Assignment, update: Update) -> UpdateCommitted | TaskFailed:
     if assignment.deadline_s is None or update.duration_s <= assignment.deadline_s:
         return UpdateCommitted(update)
+    return _failed(assignment, Failure(FailureKind.DEADLINE, f"it took longer than {assignment.deadline_s:g} s"))
+
+
+def _failed(assignment: Assignment, failure: Failure) -> TaskFailed:
     first = assignment.tasks[0].name if assignment.tasks else assignment.phase.value
-    key = assignment.round, assignment.phase, assignment.collaborator
-    return TaskFailed(*key, first, f"it took longer than {assignment.deadline_s:g} s")
+    if not (failure.task or failure.step):
+        failure = replace(failure, task=first)
+    return TaskFailed(assignment.round, assignment.phase, assignment.collaborator, failure)

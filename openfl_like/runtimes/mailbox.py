@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from openfl_like.errors import ConflictError, RoundClosedError, UpdateRefusedError
+from openfl_like.errors import ConflictError, NameTakenError, RoundClosedError, UpdateRefusedError
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.deliveries import Deliveries, UpdateStatus
 from openfl_like.federation.events import (
@@ -143,7 +143,7 @@ class MailboxRuntime:
                 cure="give both sides the same plan file",
             )
         if collaborator in self._sessions:
-            raise ConflictError(
+            raise NameTakenError(
                 f"a collaborator named '{collaborator}' is already connected",
                 cure="stop the other one; if there is none of yours, its key was copied",
             )
@@ -152,7 +152,7 @@ class MailboxRuntime:
         async for report in reports:
             if isinstance(report, TaskFailure):
                 self._deliveries.withdraw(report.round, report.phase, collaborator)
-                self._tell(TaskFailed(report.round, report.phase, collaborator, report.task, report.reason))
+                self._tell(TaskFailed(report.round, report.phase, collaborator, report.failure))
             elif isinstance(report, Update):
                 if report.phase is not Phase.EVALUATE:
                     raise UpdateRefusedError(

@@ -15,6 +15,7 @@ from openfl_like.errors import DamagedError, FederationError, NotFoundError
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.components import build_encoding
 from openfl_like.federation.events import Aggregate, ModelVersion, ValidateUpdates
+from openfl_like.federation.failure import MAX_MESSAGE, Failure, FailureKind
 from openfl_like.federation.seeds import compression_seed
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.plan.schema import Plan
@@ -206,9 +207,8 @@ def in_threads(work: Job, most: int) -> None:
         other.result()
 
 
-def describe(error: Exception) -> str:
-    """Gives one line for a step that could not be performed; a defect of ours is logged in full."""
-    if isinstance(error, FederationError | OSError):
-        return str(error)
-    log.error("a step of the round failed", exc_info=error)
-    return f"{type(error).__name__}: {error}"
+def describe(error: Exception) -> Failure:
+    """Return why a step could not be performed; a defect of ours is logged in full."""
+    if not isinstance(error, FederationError | OSError):
+        log.error("a step of the round failed", exc_info=error)
+    return Failure(FailureKind.COMBINE, str(error)[:MAX_MESSAGE], type(error).__name__)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from openfl_like.errors import (
-    ConflictError,
     FederationError,
+    NameTakenError,
     RoundClosedError,
     SettingsError,
     ShardError,
@@ -24,6 +24,7 @@ from openfl_like.errors import (
     no_room,
 )
 from openfl_like.failpoints import failpoint
+from openfl_like.federation.failure import FailedTaskError, Failure, FailureKind, failure_of
 from openfl_like.federation.ports import Dismissal, Ready, TaskFailure, Withdrawal
 from openfl_like.federation.task import Assignment, Update
 from openfl_like.frameworks.named import named_frameworks
@@ -158,9 +159,7 @@ class Collaborator:
         except UnreachableError as error:
             log.warning("%s; trying again", error)
             return None, error
-        except ConflictError as error:
-            if "already connected" not in error.message:
-                raise
+        except NameTakenError as error:  # our former connection, which the Aggregator does not know to be broken yet
             return None, error
         else:
             return dismissal, failure
@@ -224,12 +223,12 @@ class Collaborator:
         self, session: CollaboratorSession, assignment: Assignment, error: FederationError | OSError
     ) -> None:
         """Tells what went wrong, if anybody waits for it."""
-        task, reason = assignment.phase.value, str(error)
+        failure = failure_of(error)
         match error:
             case TaskError() | ShardError() | SettingsError():
                 await self._end_worker()
-                task, reason = _blame(error, assignment)
-                log.warning("round %d: task '%s' failed: %s", assignment.round, task, reason)
+                failure = _placed(failure, error, assignment)
+                log.warning("round %d: %s", assignment.round, failure)
             case RoundClosedError():
                 log.warning("round %d: the update was not taken: %s", assignment.round, error)
                 return
@@ -240,7 +239,7 @@ class Collaborator:
                 log.warning("round %d: the update was refused: %s", assignment.round, error)
             case _:  # a job that ends in silence is waited for
                 log.error("round %d failed", assignment.round, exc_info=error)
-        session.report(TaskFailure(assignment.round, assignment.phase, task, reason))
+        session.report(TaskFailure(assignment.round, assignment.phase, failure))
 
     async def _perform(self, session: CollaboratorSession, assignment: Assignment) -> _Result:
         out = self.settings.directory / "updates" / f"{assignment.round:04d}-{assignment.phase}.safetensors"
@@ -257,7 +256,8 @@ class Collaborator:
             raise
         except TimeoutError:
             await self._end_worker()
-            raise TaskError(f"it took longer than {assignment.deadline_s:g} s") from None
+            text = f"it took longer than {assignment.deadline_s:g} s"
+            raise FailedTaskError(text, Failure(FailureKind.DEADLINE, text)) from None
         failpoint("collaborator.task.done")
         return _Result(update, out)
 
@@ -270,7 +270,8 @@ class Collaborator:
             except WorkerEndedError as error:
                 await self._end_worker()
                 if restarts.exhausted:
-                    raise TaskError(f"{error}; it ended {restarts.count + 1} times in a row") from None
+                    text = f"{error}; it ended {restarts.count + 1} times in a row"
+                    raise FailedTaskError(text, replace(error.failure, message=text)) from None
                 log.warning("round %d: %s; the task is given to a new one", assignment.round, error)
             await asyncio.sleep(restarts.next_pause_s())
 
@@ -373,12 +374,13 @@ def _damaged(path: Path, digest: str) -> bool:
     return file_digest(path) != digest
 
 
-def _blame(error: TaskError | ShardError | SettingsError, assignment: Assignment) -> tuple[str, str]:
-    """Gives the task at fault and the reason."""
+def _placed(failure: Failure, error: FederationError, assignment: Assignment) -> Failure:
+    """Return a failure with the task, which is the first one if it does not name another, nor another step."""
+    if failure.task or failure.step:
+        return failure
     if not isinstance(error, TaskError):
-        return "load", error.message
-    first = assignment.tasks[0].name if assignment.tasks else assignment.phase.value
-    return error.place or first, error.message
+        return replace(failure, step="loading the shard")
+    return replace(failure, task=assignment.tasks[0].name if assignment.tasks else assignment.phase.value)
 
 
 def _print(line: str) -> None:

@@ -34,12 +34,6 @@ class FakePerformer:
     mistakes: Mapping[tuple[int, Phase], Mistake] = field(default_factory=dict)
     performed: list[Assignment] = field(default_factory=list)
 
-    @property
-    def task(self) -> str:
-        """Name of the task that failed: the last assignment's first one."""
-        tasks = self.performed[-1].tasks if self.performed else ()
-        return tasks[0].name if tasks else ""
-
     def perform(self, assignment: Assignment, model: Path | None, out: Path) -> Update:
         """Does the assignment, or makes the mistake that is due."""
         self.performed.append(assignment)

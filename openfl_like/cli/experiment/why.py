@@ -52,6 +52,7 @@ def _show(found: "Explanation") -> None:
         fields |= {
             "what": cause.message,
             "exception": cause.error,
+            "line": f"{cause.file}:{cause.line}" if cause.file else "",
             "site": cause.site,
             "phase": cause.phase,
             "round": cause.round,

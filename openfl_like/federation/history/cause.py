@@ -1,8 +1,7 @@
 """Why an experiment is as it is: the first cause of its failure, or what it waits for, decided from its history."""
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from openfl_like.federation.announcements import (
@@ -12,9 +11,11 @@ from openfl_like.federation.announcements import (
     RoundFinished,
     RoundStarted,
 )
+from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.history.life import LastRun, Told, last_run
 from openfl_like.federation.parties import ExperimentSummary
 from openfl_like.federation.status import Status
+from openfl_like.federation.task import Phase
 
 
 class Condition(StrEnum):
@@ -40,6 +41,8 @@ class Cause:
         round: In which round; None: before the first one.
         time: When, in seconds since the epoch.
         sequence: The event that tells of it; 0: the end of the experiment tells of it.
+        file: File of the workspace in which the exception was raised; empty if none is known.
+        line: Its line.
     """
 
     message: str
@@ -49,6 +52,8 @@ class Cause:
     round: int | None = None
     time: float = 0.0
     sequence: int = 0
+    file: str = ""
+    line: int = 0
 
     @property
     def place(self) -> str:
@@ -59,6 +64,7 @@ class Cause:
 
     def __str__(self) -> str:
         what = f"{self.error}: {self.message}" if self.error and self.message else self.error or self.message
+        what = f"{what} ({self.file}:{self.line})" if self.file else what
         return f"{self.place}: {what}" if self.place else what
 
 
@@ -114,73 +120,68 @@ def explain(
 
 
 def _cause_of_end(summary: ExperimentSummary, life: LastRun) -> Cause:
-    for pattern, decide in _ENDS:
-        if found := pattern.match(summary.reason):
-            return decide(found, summary, life)
-    error, message = split_error(summary.reason)
-    return Cause(message, error, time=summary.ended_at)
+    """Which failure was the first: the one that the end names, or that from which it followed."""
+    end = life.ended.what if life.ended is not None else None
+    failure = end.failure if end is not None and end.failure is not None else None
+    if failure is None or failure.kind is FailureKind.QUORUM:
+        first = _first_of_the_round(life, failure)
+        if first is not None:
+            return first
+    if failure is not None and failure.kind is FailureKind.AGGREGATOR:
+        return _first_death(failure, life, summary)
+    if failure is None:  # 0.1.0 wrote only words
+        return Cause(summary.reason, time=summary.ended_at)
+    if failure.kind is FailureKind.TOO_FEW and (since := life.waiting or life.started) is not None:
+        return _cause(failure, since.time, since.sequence)
+    return _cause(failure, summary.ended_at)
 
 
-def _in_a_round(found: re.Match[str], summary: ExperimentSummary, life: LastRun) -> Cause:
+def _first_of_the_round(life: LastRun, failure: Failure | None) -> Cause | None:
     """The first absence of the round that could not be made, or whoever had left before it began."""
-    number = int(found["round"])
+    number = failure.round if failure is not None else _open_round(life)
+    if number is None:
+        return None
     absences = [event for event in life.absences if event.what.round == number]
     if absences:
         return _absence(absences[0], life)
     if life.left:
         name, event = min(life.left.items(), key=lambda item: item[1].sequence)
         return _leaving(name, event, number)
-    error, message = split_error(found["what"])
-    return Cause(message, error, round=number, time=summary.ended_at)
+    return None
 
 
-def _combining(found: re.Match[str], summary: ExperimentSummary, _life: LastRun) -> Cause:
-    error, message = split_error(found["what"])
-    return Cause(message, error, phase="aggregate", round=int(found["round"]), time=summary.ended_at)
+def _open_round(life: LastRun) -> int | None:
+    return life.round.what.round if life.round is not None and isinstance(life.round.what, RoundStarted) else None
 
 
-def _aggregator(found: re.Match[str], summary: ExperimentSummary, life: LastRun) -> Cause:
-    """The first of the deaths in a row: the others followed from it."""
-    first = life.lost[0] if life.lost else None
-    text = first.what.reason if first is not None else found["what"]
-    error, message = split_error(text.removeprefix("the aggregator ended: "))
+def _first_death(failure: Failure, life: LastRun, summary: ExperimentSummary) -> Cause:
+    """The first of the deaths of Aggregators in a row: the others followed from it."""
     number = life.round.what.round if life.round is not None else None
-    when, sequence = (first.time, first.sequence) if first is not None else (summary.ended_at, 0)
-    return Cause(message, error, phase="aggregator", round=number, time=when, sequence=sequence)
+    if not life.lost:
+        return _cause(replace(failure, round=number), summary.ended_at)
+    first = life.lost[0]
+    told = first.what.failure or Failure(FailureKind.TOLD, first.what.reason)
+    return replace(_cause(replace(told, round=number), first.time, first.sequence), phase="aggregator")
 
 
-def _refusal(found: re.Match[str], summary: ExperimentSummary, _life: LastRun) -> Cause:
-    """A site refused the order, or its Collaborator ended before it had joined."""
-    refused = _SITE.match(found["what"])
-    site, what = (refused["site"], refused["what"]) if refused else ("", found["what"])
-    error, message = split_error(what)
-    phase = "environment" if "requirements" in what else "admission"
-    return Cause(message, error, site, phase, time=summary.ended_at)
+_PHASES = {
+    FailureKind.ORDER: "admission",
+    FailureKind.NOT_JOINED: "admission",
+    FailureKind.TOO_FEW: "admission",
+    FailureKind.ENVIRONMENT: "environment",
+    FailureKind.COMBINE: "aggregate",
+    FailureKind.AGGREGATOR: "aggregator",
+    FailureKind.DIRECTOR: "director",
+}
 
 
-def _too_few(found: re.Match[str], summary: ExperimentSummary, life: LastRun) -> Cause:
-    missing = (found["missing"] or "").split(", ")[0]
-    since = life.waiting or life.started
-    when, sequence = (since.time, since.sequence) if since is not None else (summary.ended_at, 0)
-    return Cause(found["what"], site=missing, phase="admission", time=when, sequence=sequence)
+_TOLD_WITH_ITS_KIND = frozenset({FailureKind.LEFT, FailureKind.REFUSED})
 
 
-def _director(found: re.Match[str], summary: ExperimentSummary, _life: LastRun) -> Cause:
-    error, message = split_error(found["what"])
-    return Cause(message, error, phase="director", time=summary.ended_at)
-
-
-_SITE = re.compile(r"site '(?P<site>[^']+)' (?:refused: )?(?P<what>.*?)(?:; site '|$)", re.DOTALL)
-_Decide = Callable[[re.Match[str], ExperimentSummary, LastRun], Cause]
-_ENDS: tuple[tuple[re.Pattern[str], _Decide], ...] = (
-    (re.compile(r"round (?P<round>\d+): the updates could not be combined: (?P<what>.*)", re.DOTALL), _combining),
-    (re.compile(r"round (?P<round>\d+): (?P<what>.*)", re.DOTALL), _in_a_round),
-    (re.compile(r"(?P<what>the aggregator .*)", re.DOTALL), _aggregator),
-    (re.compile(r"\d+ collaborators are needed: (?P<what>.*)", re.DOTALL), _refusal),
-    (re.compile(r"(?P<what>\d+ of \d+ (?:envoys|collaborators) .*?)(?:; missing: (?P<missing>.*))?$"), _too_few),
-    (re.compile(r"the director (?P<what>.*)", re.DOTALL), _director),
-)
-"""How the reasons of failed experiments begin; the first that fits decides."""
+def _cause(failure: Failure, time: float, sequence: int = 0) -> Cause:
+    phase = failure.phase.value if failure.phase is not None else _PHASES.get(failure.kind, "")
+    message = str(failure) if failure.kind in _TOLD_WITH_ITS_KIND else failure.message
+    return Cause(message, failure.error, failure.site, phase, failure.round, time, sequence, failure.file, failure.line)
 
 
 def _first_loss(life: LastRun, sites: Mapping[str, str] | None = None) -> Cause | None:
@@ -198,28 +199,18 @@ def _never_came(summary: ExperimentSummary, life: LastRun) -> Cause:
 
 
 def _absence(event: Told[CollaboratorAbsent], life: LastRun) -> Cause:
-    number, phase, name, reason = event.what.round, event.what.phase, event.what.collaborator, event.what.reason
-    before = life.left.get(name)
-    if reason.startswith("left: ") and before is not None and before.sequence < event.sequence:
-        return _leaving(name, before, number, phase)
-    error, message = split_error(reason)
-    return Cause(message, error, name, phase, number, event.time, event.sequence)
+    told = event.what
+    failure = told.failure or Failure(FailureKind.TOLD, told.reason)
+    before = life.left.get(told.collaborator)
+    if failure.kind is FailureKind.LEFT and before is not None and before.sequence < event.sequence:
+        return _leaving(told.collaborator, before, told.round, told.phase)
+    placed = replace(failure, site=told.collaborator, phase=told.phase, round=told.round)
+    return _cause(placed, event.time, event.sequence)
 
 
-def _leaving(name: str, event: Told[CollaboratorAway], number: int, phase: str = "") -> Cause:
-    error, message = split_error(f"left: {event.what.reason}")
-    return Cause(message, error, name, phase, number, event.time, event.sequence)
-
-
-_ERROR = re.compile(
-    r"\b(?P<error>[A-Za-z_][\w.]*(?:Error|Exception|Warning|Exit|Interrupt))(?:: (?P<what>.*)|$)", re.DOTALL
-)
-
-
-def split_error(reason: str) -> tuple[str, str]:
-    """Gives the class of the exception that a reason names, if it does, and the rest of it."""
-    found = _ERROR.search(reason)
-    return (found["error"], found["what"] or "") if found else ("", reason)
+def _leaving(name: str, event: Told[CollaboratorAway], number: int, phase: Phase | None = None) -> Cause:
+    failure = Failure(FailureKind.LEFT, event.what.reason, phase=phase, round=number, site=name)
+    return _cause(failure, event.time, event.sequence)
 
 
 def _mended(life: LastRun) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ import contextlib
 import json
 import logging
 import socket
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,12 @@ from openfl_like.error_meanings import MEANINGS
 from openfl_like.errors import (
     ConflictError,
     DamagedError,
-    ExperimentFailedError,
     NotAllowedError,
     SettingsError,
     StorageError,
 )
 from openfl_like.failpoints import failpoint
+from openfl_like.federation.failure import MAX_MESSAGE, MAX_NAME, CannotGoOnError, Failure, FailureKind
 from openfl_like.processes.child import Child, describe_exit
 from openfl_like.processes.standby import Standby
 from openfl_like.tasks import TaskOwner
@@ -34,7 +34,11 @@ REFUSALS = {MEANINGS[kind].exit_code for kind in (SettingsError, NotAllowedError
 
 
 class AggregatorLostError(Exception):
-    """The Aggregator died, or answers no more; the text says how."""
+    """The Aggregator died, or answers no more; ``failure`` says how."""
+
+    def __init__(self, message: str, failure: Failure) -> None:
+        super().__init__(message)
+        self.failure = failure
 
 
 @dataclass(slots=True)
@@ -45,11 +49,13 @@ class AggregatorProcess:
         child: The process.
         address: Where it listens.
         silent: Whether it had to be ended since it did not answer any more.
+        error: Class of the error that it told of before it ended.
     """
 
     child: Child
     address: str = ""
     silent: bool = False
+    error: str = ""
 
     @classmethod
     async def start(
@@ -69,17 +75,18 @@ class AggregatorProcess:
                 address = await found._told_address()
         except TimeoutError:
             await found.end()
-            raise AggregatorLostError(f"the aggregator was not ready within {START_TIMEOUT_S:g} s") from None
+            text = f"the aggregator was not ready within {START_TIMEOUT_S:g} s"
+            raise AggregatorLostError(text, Failure(FailureKind.AGGREGATOR, text)) from None
         except asyncio.CancelledError:
             await found.end()
             raise
         if not address:
-            reason = await found.post_mortem()
-            if found.child.process.returncode == NO_ROOM_EXIT:
-                raise StorageError(reason)
-            if found.child.process.returncode in REFUSALS:
-                raise ExperimentFailedError(reason)
-            raise AggregatorLostError(reason)
+            failure = await found.post_mortem()
+            if failure.exit_code == NO_ROOM_EXIT:
+                raise StorageError(str(failure))
+            if failure.exit_code in REFUSALS:
+                raise CannotGoOnError(str(failure), failure)
+            raise AggregatorLostError(str(failure), failure)
         found.address = address
         return found
 
@@ -108,12 +115,13 @@ class AggregatorProcess:
             await tasks.close()
             await self.end(grace_s=0.0)
 
-    async def post_mortem(self) -> str:
+    async def post_mortem(self) -> Failure:
         """Ends it if it has not ended, and says how it ended."""
         code = await self.end(grace_s=0.0)
         last = next((line for line in reversed(self.child.tail) if line.strip()), "")
         how = "it did not answer any more" if self.silent else describe_exit(code)
-        return f"the aggregator ended: {how}" + (f"; last line: {last}" if last else "")
+        text = how + (f"; last line: {last}" if last else "")
+        return Failure(FailureKind.AGGREGATOR, text[:MAX_MESSAGE], self.error, exit_code=code)
 
     async def end(self, grace_s: float = 3.0) -> int:
         """Ends it with everything it started and gives the exit code."""
@@ -124,12 +132,19 @@ class AggregatorProcess:
         while line := await self.child.line():
             if "address" in (told := json.loads(line)):
                 return str(told["address"])
+            self._note_error(told)
         return ""
+
+    def _note_error(self, told: Mapping[str, Any]) -> None:
+        error = told.get("error")
+        if isinstance(error, dict):
+            self.error = str(error.get("name", ""))[:MAX_NAME]
 
     async def _read_out(self) -> None:
         """Takes what it may write, so that it can go on writing."""
-        while await self.child.line():
-            pass
+        while line := await self.child.line():
+            with contextlib.suppress(ValueError):
+                self._note_error(json.loads(line))
 
 
 class Address:

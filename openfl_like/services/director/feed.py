@@ -84,7 +84,14 @@ def tell_end(store: ExperimentStore, outcome: Outcome) -> list[Announced]:
     if last is not None and isinstance(last.announcement, ExperimentEnded):
         return []
     rounds = [version.version.round for version in store.versions()]
-    ended = ExperimentEnded(outcome.status, outcome.reason, max(rounds, default=0), outcome.shortfalls)
+    ended = ExperimentEnded(
+        outcome.status,
+        outcome.reason,
+        max(rounds, default=0),
+        outcome.shortfalls,
+        outcome.failure,
+        outcome.cancelled_by,
+    )
     return [store.announce(time.time(), ended)]
 
 

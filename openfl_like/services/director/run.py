@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from openfl_like.errors import ExperimentFailedError, FederationError, StorageError, UnreachableError, no_room
+from openfl_like.errors import FederationError, StorageError, UnreachableError, no_room
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.announcements import (
     AggregatorLost,
@@ -21,6 +21,7 @@ from openfl_like.federation.announcements import (
     ExperimentWaiting,
     RoundFinished,
 )
+from openfl_like.federation.failure import MAX_MESSAGE, CannotGoOnError, Failure, FailureKind
 from openfl_like.federation.parties import LogLines, Outcome
 from openfl_like.federation.ports import CollaboratorEnded, IssuedCertificate, Order, OrderReply, StopOrder
 from openfl_like.federation.status import Status
@@ -99,7 +100,7 @@ class ExperimentRun:
     _restarts: Restarts = field(default_factory=Restarts)
     _seen: int = 0
     _invited: set[str] = field(default_factory=set)
-    _out: dict[str, str] = field(default_factory=dict)
+    _out: dict[str, Failure] = field(default_factory=dict)
     _lost: dict[str, str] = field(default_factory=dict)
     _joined: set[str] = field(default_factory=set)
     _cancelled_by: str = ""
@@ -161,11 +162,13 @@ class ExperimentRun:
         if full is not None:
             self._leaving = True  # as if the Director were stopped: the sites go on with what they do
             raise full from error
+        failure = error.failure if isinstance(error, CannotGoOnError) else None
+        failure = failure or Failure(FailureKind.DIRECTOR, str(error)[:MAX_MESSAGE], type(error).__name__)
         prefix = "" if isinstance(error, FederationError) else "the director could not run it: "
-        return Outcome(Status.FAILED, f"{prefix}{error}")
+        return Outcome(Status.FAILED, f"{prefix}{error}", failure=failure)
 
     def _cancelled(self) -> Outcome:
-        return Outcome(Status.CANCELLED, f"cancelled by {self._cancelled_by}")
+        return Outcome(Status.CANCELLED, f"cancelled by {self._cancelled_by}", cancelled_by=self._cancelled_by)
 
     async def cancel(self, by: str) -> None:
         """Ends the experiment: its Aggregator is asked to, or its start is broken off."""
@@ -187,13 +190,14 @@ class ExperimentRun:
             self.desk.roster.send(site, IssuedCertificate(self.id, self._certify(site, answer.csr)))
             failpoint("director.certificate.sent")
         else:
-            self._lose(site, f"refused: {answer.reason}")
+            self._lose(site, _refusal(site, answer))
 
     async def _collaborator_ended(self, site: str, answer: CollaboratorEnded) -> None:
         if answer.exit_code == 0 or not answer.reason:  # an envoy gives no reason for one that it was told to stop
             return
         if site not in self._joined:
-            self._lose(site, f"its collaborator ended before it joined: {answer.reason}")
+            reason = answer.reason[:MAX_MESSAGE]
+            self._lose(site, Failure(FailureKind.NOT_JOINED, reason, site=site, exit_code=answer.exit_code))
             return
         self._lost[site] = f"its collaborator ended: {answer.reason}"
         with contextlib.suppress(UnreachableError):  # the next Aggregator is told, if there is one
@@ -204,9 +208,9 @@ class ExperimentRun:
         for site, reason in list(self._lost.items()):  # others may be lost, or come back, while one is told
             await client.report_loss(site, reason)
 
-    def _lose(self, site: str, reason: str) -> None:
-        log.warning("experiment %s: site '%s' %s", self.id, site, reason)
-        self._out[site] = reason
+    def _lose(self, site: str, failure: Failure) -> None:
+        log.warning("experiment %s: site '%s' %s", self.id, site, failure)
+        self._out[site] = failure
         self._refused.set()
 
     def _certify(self, site: str, csr: bytes) -> bytes:
@@ -239,9 +243,9 @@ class ExperimentRun:
         self._invited = wanted & there if wanted else there
         if not everybody and len(self._invited) < least:
             absent = f"; missing: {', '.join(sorted(wanted - there))}" if wanted - there else ""
-            raise ExperimentFailedError(
-                f"{len(self._invited)} of {least} envoys were there within {plan.admission.timeout_s:g} s{absent}"
-            )
+            text = f"{len(self._invited)} of {least} envoys were there within {plan.admission.timeout_s:g} s{absent}"
+            first = "".join(sorted(wanted - there)[:1])
+            raise CannotGoOnError(text, Failure(FailureKind.TOO_FEW, text[:MAX_MESSAGE], site=first))
 
     async def _start(self) -> None:
         """Starts the Aggregator, and again if it dies over it; sites get ready meanwhile."""
@@ -253,7 +257,7 @@ class ExperimentRun:
                 self._aggregator = await AggregatorProcess.start(self.desk.standby, arguments, self._lines.add)
                 failpoint("director.dispatch.listening")
             except AggregatorLostError as error:
-                await self._pause(str(error))
+                await self._pause(error.failure)
             else:
                 return
 
@@ -285,17 +289,17 @@ class ExperimentRun:
             *expected,
         )  # fmt: skip
 
-    async def _pause(self, reason: str) -> None:
+    async def _pause(self, failure: Failure) -> None:
         """Waits before the Aggregator is started again.
 
         Raises:
-            ExperimentFailedError: If it has died too often.
+            CannotGoOnError: If it has died too often.
         """
         if self._restarts.exhausted:
             times = f"{self._restarts.count + 1} times without a finished round"
-            raise ExperimentFailedError(f"{reason}; it ended {times}")
-        log.warning("experiment %s: %s; it is started again", self.id, reason)
-        self._announce(AggregatorLost(reason, self._restarts.count + 1))
+            raise CannotGoOnError(f"{failure}; it ended {times}", failure)
+        log.warning("experiment %s: %s; it is started again", self.id, failure)
+        self._announce(AggregatorLost(str(failure), self._restarts.count + 1, failure))
         self.desk.standby.prepare()
         await asyncio.sleep(self._restarts.next_pause_s())
 
@@ -320,10 +324,10 @@ class ExperimentRun:
                 self.desk.on_event(event)
             if self._end is not None:
                 return self._end
-            reason = await self._aggregator.post_mortem()
-            if self._aggregator.child.process.returncode == NO_ROOM_EXIT:
-                raise StorageError(reason)
-            await self._pause(reason)
+            failure = await self._aggregator.post_mortem()
+            if failure.exit_code == NO_ROOM_EXIT:
+                raise StorageError(str(failure))
+            await self._pause(failure)
             await self._start()
 
     async def _relay(self) -> bool:
@@ -375,8 +379,8 @@ class ExperimentRun:
                 self._lost.pop(name, None)
             case RoundFinished():
                 self._restarts.progressed()
-            case ExperimentEnded(status, reason, shortfalls=shortfalls):
-                self._end = Outcome(status, reason, shortfalls)
+            case ExperimentEnded(status, reason, _, shortfalls, failure, by):
+                self._end = Outcome(status, reason, shortfalls, failure, by)
             case _:
                 pass
 
@@ -406,7 +410,8 @@ class ExperimentRun:
             self._refused.clear()
             if len(self._invited - set(self._out)) < least and not self._joined >= self._invited:
                 reasons = "; ".join(f"site '{site}' {reason}" for site, reason in sorted(self._out.items()))
-                return Outcome(Status.FAILED, f"{least} collaborators are needed: {reasons}")
+                text = f"{least} collaborators are needed: {reasons}"
+                return Outcome(Status.FAILED, text, failure=next(iter(self._out.values()), None))
 
     def _client(self) -> AggregatorClient:
         address = self._aggregator.address if self._aggregator is not None else self._address.text
@@ -422,6 +427,13 @@ class ExperimentRun:
             await self._aggregator.end()
         self._lines.flush()
         self.desk.standby.prepare()
+
+
+def _refusal(site: str, reply: OrderReply) -> Failure:
+    """Return why a site refused an order, in which a site may say nothing of others."""
+    told = reply.failure or Failure(FailureKind.ORDER, reply.reason[:MAX_MESSAGE])
+    kind = FailureKind.ENVIRONMENT if told.kind is FailureKind.ENVIRONMENT else FailureKind.ORDER
+    return Failure(kind, told.message, told.error, site=site)
 
 
 def _least(plan: Plan) -> int:

@@ -23,6 +23,7 @@ from openfl_like.errors import (
 from openfl_like.events.bus import batched
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.announcements import Announced, ExperimentQueued, ExperimentResumed
+from openfl_like.federation.failure import MAX_MESSAGE, Failure, FailureKind
 from openfl_like.federation.history.life import surplus_of
 from openfl_like.federation.parties import (
     DirectorStatus,
@@ -271,7 +272,7 @@ class Director:
             await self._current.cancel(caller)
             await feed.ended.wait()
             return self._known(experiment).summary
-        return await self._finish(summary.id, Outcome(Status.CANCELLED, f"cancelled by {caller}"))
+        return await self._finish(summary.id, Outcome(Status.CANCELLED, f"cancelled by {caller}", cancelled_by=caller))
 
     async def resume(self, caller: str, experiment: str) -> ExperimentSummary:
         """Queues an experiment again that FAILED or was CANCELLED; it is on disk when this returns."""
@@ -349,7 +350,7 @@ class Director:
             return False
         except (DamagedError, ConflictError) as error:
             log.error("experiment %s: %s %s", summary.id, error.code, error)  # noqa: TRY400 (the error says it all)
-            await self._finish(summary.id, Outcome(Status.FAILED, f"the director cannot read its record: {error}"))
+            await self._finish(summary.id, _failed("cannot read its record", error))
             return False
         return True
 
@@ -382,10 +383,10 @@ class Director:
             await self.disk_space.wait()
             return
         except FederationError as error:
-            outcome = Outcome(Status.FAILED, f"the director cannot run it: {error}")
+            outcome = _failed("cannot run it", error)
         except Exception as error:
             log.exception("experiment %s: dispatch failed", summary.id)
-            outcome = Outcome(Status.FAILED, f"the director failed: {type(error).__name__}: {error}")
+            outcome = _failed("failed", error)
         finally:
             self._current = None
         await self._finish(summary.id, outcome)
@@ -430,6 +431,12 @@ class Director:
 
     def _incoming(self, caller: str, submission: Submission) -> Path:
         return self.settings.state / INCOMING / f"{caller}-{submission.request_id}.tar"
+
+
+def _failed(what: str, error: Exception) -> Outcome:
+    failure = Failure(FailureKind.DIRECTOR, str(error)[:MAX_MESSAGE], type(error).__name__)
+    text = str(error) if isinstance(error, FederationError) else failure.said
+    return Outcome(Status.FAILED, f"the director {what}: {text}", failure=failure)
 
 
 async def run_director(settings: DirectorFile, credentials: Credentials, ready: Callable[[str], None]) -> None:

@@ -15,12 +15,14 @@ from openfl_like.errors import (
     DamagedError,
     FederationError,
     InternalError,
+    RequirementsError,
     StorageError,
     UnreachableError,
     no_room,
 )
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.devices.placement import CPU
+from openfl_like.federation.failure import MAX_MESSAGE, Failure, FailureKind
 from openfl_like.federation.parties import ShardFacts
 from openfl_like.federation.ports import (
     CollaboratorEnded,
@@ -300,9 +302,11 @@ class Envoy:
             self._accept(work)
 
     def _refuse(self, experiment: str, error: FederationError | OSError) -> None:
-        reason = str(no_room(error) or error)
-        log.warning("experiment %s refused: %s", experiment, reason)
-        self._outbox.put_nowait(OrderReply(experiment, accepted=False, reason=reason))
+        cause = no_room(error) or error
+        log.warning("experiment %s refused: %s", experiment, cause)
+        kind = FailureKind.ENVIRONMENT if isinstance(cause, RequirementsError) else FailureKind.ORDER
+        failure = Failure(kind, str(cause)[:MAX_MESSAGE], type(cause).__name__)
+        self._outbox.put_nowait(OrderReply(experiment, accepted=False, reason=str(cause), failure=failure))
 
     def _accept(self, work: SiteExperiment) -> None:
         work.key, csr = new_key_and_csr()

@@ -108,12 +108,12 @@ class OfflineDirector:
     async def run(self, cancel_after: int = -1, *, start: bool = True) -> ExperimentSummary:
         """Has the experiment submitted and run, as `run_rounds` does, or cancelled before it was started."""
         self._furnish()
-        outcome = Outcome(Status.CANCELLED, "cancelled by ada")
+        outcome = Outcome(Status.CANCELLED, "cancelled by ada", cancelled_by="ada")
         if start:
             outcome = await run_rounds(self.files.directory, cancel_after)
         else:
             with closing(ExperimentStore(self.files.directory)) as store:
-                store.announce(2.0, ExperimentEnded(outcome.status, outcome.reason))
+                store.announce(2.0, ExperimentEnded(outcome.status, outcome.reason, by=outcome.cancelled_by))
         name, digest = self.user.identity.name, file_digest(self.files.bundle)
         summary = ExperimentSummary(EXPERIMENT, PLAN.name, outcome.status, outcome.reason, name, 1.0)
         summary = replace(summary, ended_at=2.0, plan_digest=plan_digest(PLAN))

@@ -4,7 +4,6 @@ The letters are those of docs/faults.md: A1 submissions, A2 ends, A3 rounds, A4 
 remains, A11 reasons, and T: no fault that the platform promises to survive ends an experiment.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,13 +20,12 @@ from openfl_like.federation.announcements import (
     UpdateLost,
     UpdateReceived,
 )
+from openfl_like.federation.failure import FailureKind
 from openfl_like.federation.status import Status
 from openfl_like.testing.faults.evidence import ExperimentEvidence, Happened, Process, RunEvidence
 
 ENDED = frozenset(status.value for status in Status if status.ended)
 RESUMABLE = frozenset({Status.FAILED.value, Status.CANCELLED.value})
-_COMPONENT = re.compile(r"\b(?:aggregator|collaborators?|director|envoys?|worker|site '|round \d)")
-_FEWEST_WORDS = 4
 Wanted = TypeVar("Wanted")
 
 
@@ -379,11 +377,15 @@ def _remains(evidence: RunEvidence) -> Iterator[Breach]:
 
 
 def _reason(item: ExperimentEvidence, expected: Expected) -> Iterator[Breach]:
+    end = next(iter(_of(item, ExperimentEnded)[-1:]), None)
+    if end is None:
+        return  # see A2
     if item.status == Status.FAILED:
-        if not _COMPONENT.search(item.reason) or len(item.reason.split()) < _FEWEST_WORDS:
-            yield Breach("A11", item.id, f"the reason does not name component and cause: '{item.reason}'")
-    elif item.status == Status.CANCELLED and item.id in expected.cancelled and "cancelled by" not in item.reason:
-        yield Breach("A11", item.id, f"the reason does not say who cancelled it: '{item.reason}'")
+        failure = end.failure
+        if failure is None or failure.kind is FailureKind.TOLD or not failure.said:
+            yield Breach("A11", item.id, f"its end does not name component and cause: '{item.reason}'")
+    elif item.status == Status.CANCELLED and item.id in expected.cancelled and not end.by:
+        yield Breach("A11", item.id, f"its end does not say who cancelled it: '{item.reason}'")
 
 
 # ---- reading events -----------------------------------------------------------------------------------------------

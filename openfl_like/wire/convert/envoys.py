@@ -29,7 +29,7 @@ from openfl_like.wire.convert.devices import (
     series_from,
     series_to,
 )
-from openfl_like.wire.convert.values import encode_json
+from openfl_like.wire.convert.values import encode_json, failure_from, failure_to
 from openfl_like.wire.protos import federation_pb2 as pb
 
 
@@ -58,7 +58,11 @@ def envoy_report_to(value: EnvoyReport) -> pb.EnvoyMessage:
             return pb.EnvoyMessage(heartbeat=heartbeat_to(value))
         case OrderReply():
             reply = pb.OrderReply(
-                experiment=value.experiment, accepted=value.accepted, reason=value.reason, csr=value.csr
+                experiment=value.experiment,
+                accepted=value.accepted,
+                reason=value.reason,
+                csr=value.csr,
+                failure=None if value.failure is None else failure_to(value.failure),
             )
             return pb.EnvoyMessage(reply=reply)
         case CollaboratorEnded():
@@ -75,7 +79,8 @@ def envoy_report_from(message: pb.EnvoyMessage) -> EnvoyReport:
             return Hello(shard_from(message.hello.shard), message.hello.version)
         case "reply":
             reply = message.reply
-            return OrderReply(reply.experiment, reply.accepted, reply.reason, reply.csr)
+            failure = failure_from(reply.failure) if reply.HasField("failure") else None
+            return OrderReply(reply.experiment, reply.accepted, reply.reason, reply.csr, failure)
         case "ended":
             return CollaboratorEnded(message.ended.experiment, message.ended.exit_code, message.ended.reason)
         case "logs":

@@ -11,7 +11,7 @@ from openfl_like.federation.ports import (
     Withdrawal,
 )
 from openfl_like.federation.task import Assignment, Phase, TaskCall, Update
-from openfl_like.wire.convert.values import encode_json
+from openfl_like.wire.convert.values import encode_json, failure_from, failure_to
 from openfl_like.wire.protos import federation_pb2 as pb
 
 
@@ -69,7 +69,7 @@ def report_to(value: CollaboratorReport) -> pb.CollaboratorMessage:
     if isinstance(value, Ready):
         return pb.CollaboratorMessage(ready=pb.Ready(plan_digest=value.plan_digest))
     if isinstance(value, TaskFailure):
-        failure = pb.TaskFailure(round=value.round, phase=value.phase.value, task=value.task, reason=value.reason)
+        failure = pb.TaskFailure(round=value.round, phase=value.phase.value, failure=failure_to(value.failure))
         return pb.CollaboratorMessage(failed=failure)
     return pb.CollaboratorMessage(evaluated=update_to(value))
 
@@ -80,7 +80,7 @@ def report_from(message: pb.CollaboratorMessage, collaborator: str) -> Collabora
         return Ready(message.ready.plan_digest)
     if message.HasField("failed"):
         failed = message.failed
-        return TaskFailure(failed.round, Phase(failed.phase), failed.task, failed.reason)
+        return TaskFailure(failed.round, Phase(failed.phase), failure_from(failed.failure))
     return update_from(message.evaluated, collaborator)
 
 

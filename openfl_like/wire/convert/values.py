@@ -2,6 +2,7 @@
 
 import json
 
+from openfl_like.federation.failure import Failure, failure_from_fields, fields_of_failure
 from openfl_like.tensors.manifest import Manifest
 from openfl_like.wire.protos import federation_pb2 as pb
 
@@ -19,3 +20,13 @@ def manifest_to(value: Manifest) -> pb.Manifest:
 def manifest_from(message: pb.Manifest) -> Manifest:
     """Gives the manifest of a message; raises TransferError for a malformed one."""
     return Manifest.from_bytes(message.encoded)
+
+
+def failure_to(value: Failure) -> pb.Failure:
+    """Return the message of a failure."""
+    return pb.Failure(**fields_of_failure(value))  # type: ignore[arg-type] # the same names and types
+
+
+def failure_from(message: pb.Failure) -> Failure:
+    """Return the failure of a message, its texts bounded; raises ValueError for a malformed one."""
+    return failure_from_fields({field.name: value for field, value in message.ListFields()})

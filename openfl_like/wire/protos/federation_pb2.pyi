@@ -191,16 +191,18 @@ class Heartbeat(_message.Message):
     def __init__(self, devices: _Optional[_Union[DeviceStatistics, _Mapping]] = ..., running: _Optional[_Iterable[str]] = ..., placed: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class OrderReply(_message.Message):
-    __slots__ = ("experiment", "accepted", "reason", "csr")
+    __slots__ = ("experiment", "accepted", "reason", "csr", "failure")
     EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     CSR_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
     experiment: str
     accepted: bool
     reason: str
     csr: bytes
-    def __init__(self, experiment: _Optional[str] = ..., accepted: bool = ..., reason: _Optional[str] = ..., csr: _Optional[bytes] = ...) -> None: ...
+    failure: Failure
+    def __init__(self, experiment: _Optional[str] = ..., accepted: bool = ..., reason: _Optional[str] = ..., csr: _Optional[bytes] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ...) -> None: ...
 
 class CollaboratorEnded(_message.Message):
     __slots__ = ("experiment", "exit_code", "reason")
@@ -623,16 +625,40 @@ class Ready(_message.Message):
     def __init__(self, plan_digest: _Optional[str] = ...) -> None: ...
 
 class TaskFailure(_message.Message):
-    __slots__ = ("round", "phase", "task", "reason")
+    __slots__ = ("round", "phase", "failure")
     ROUND_FIELD_NUMBER: _ClassVar[int]
     PHASE_FIELD_NUMBER: _ClassVar[int]
-    TASK_FIELD_NUMBER: _ClassVar[int]
-    REASON_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
     round: int
     phase: str
+    failure: Failure
+    def __init__(self, round: _Optional[int] = ..., phase: _Optional[str] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ...) -> None: ...
+
+class Failure(_message.Message):
+    __slots__ = ("kind", "message", "error", "file", "line", "task", "step", "phase", "round", "site", "exit_code")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    LINE_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    message: str
+    error: str
+    file: str
+    line: int
     task: str
-    reason: str
-    def __init__(self, round: _Optional[int] = ..., phase: _Optional[str] = ..., task: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    step: str
+    phase: str
+    round: int
+    site: str
+    exit_code: int
+    def __init__(self, kind: _Optional[str] = ..., message: _Optional[str] = ..., error: _Optional[str] = ..., file: _Optional[str] = ..., line: _Optional[int] = ..., task: _Optional[str] = ..., step: _Optional[str] = ..., phase: _Optional[str] = ..., round: _Optional[int] = ..., site: _Optional[str] = ..., exit_code: _Optional[int] = ...) -> None: ...
 
 class CollaboratorMessage(_message.Message):
     __slots__ = ("ready", "failed", "evaluated", "delivered", "file")

@@ -10,7 +10,7 @@ import click
 import pytest
 
 from openfl_like.cli import main as cli
-from openfl_like.cli.output.failure import Failure, failure_of, line_of
+from openfl_like.cli.output.failure import CommandFailure, failure_of, line_of
 from openfl_like.error_meanings import MEANINGS
 from openfl_like.errors import FederationError, PlanError
 
@@ -116,7 +116,7 @@ def test_mistakes_are_a_list_and_a_defect_is_no_traceback(
 
 def test_what_quotes_a_site_cannot_steer_the_terminal() -> None:
     found = failure_of(FederationError("\x1b[2Jboom"))
-    assert found == Failure("E000", "FederationError", "\x1b[2Jboom", exit_code=70)
+    assert found == CommandFailure("E000", "FederationError", "\x1b[2Jboom", exit_code=70)
     assert line_of(found) == "Error [E000]: \x1b[2Jboom"  # `say` writes it out
 
 

@@ -42,9 +42,11 @@ from openfl_like.federation.announcements import (
     to_json,
 )
 from openfl_like.federation.deliveries import UpdateStatus
+from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
 
+FAILURE = Failure(FailureKind.TASK, "no", "NoData", "src/m.py", 3, "t", "", Phase.TRAIN, 0, "a", -9)
 EVERY: tuple[Known, ...] = (
     ExperimentQueued("ada"),
     ExperimentResumed("bob"),
@@ -61,7 +63,7 @@ EVERY: tuple[Known, ...] = (
     UpdateLost(1, Phase.TRAIN, "a"),
     UpdateRefused(1, Phase.EVALUATE, "a", "it was not asked for"),
     UpdateSurplus(1, "a", UpdateStatus.LATE, 500),
-    CollaboratorAbsent(1, Phase.INITIALISE, "a", "left: no power"),
+    CollaboratorAbsent(1, Phase.INITIALISE, "a", "failed in task 't': NoData", FAILURE),
     ModelMade(1, "d1", {"a": 0.25, "b": 0.75}, {"a": "da", "b": "db"}),
     ModelsEvaluated(1, {"a": {"bern": {"loss": 0.5}}}),
     RoundFinished(
@@ -76,7 +78,7 @@ EVERY: tuple[Known, ...] = (
         seconds=2.5,
         best=True,
     ),
-    ExperimentEnded(Status.FINISHED, "3 of 3 rounds are done", 3, {"b": "round 1: left"}),
+    ExperimentEnded(Status.FINISHED, "3 of 3 rounds are done", 3, {"b": "round 1: left"}, FAILURE, "ada"),
 )
 PACKAGE = Path(openfl_like.__file__).parent
 

@@ -37,6 +37,7 @@ from openfl_like.federation.events import (
     ValidateUpdates,
 )
 from openfl_like.federation.experiment import Experiment
+from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.plan.digest import freeze
@@ -152,7 +153,9 @@ def test_nobody_evaluates() -> None:
     federation = Federation(plan_with(), "a", silent="a")
     federation.feed(UpdateCommitted(update_for(federation.sent[-1])))
     assert federation.sent[-1].phase is Phase.EVALUATE
-    federation.feed(TaskFailed(1, Phase.EVALUATE, "a", "validate", "ValueError: boom"))
+    federation.feed(
+        TaskFailed(1, Phase.EVALUATE, "a", Failure(FailureKind.TASK, "boom", "ValueError", task="validate"))
+    )
     assert federation.experiment.versions[-1] == ModelVersion(1, "model-1")
     told = federation.told(RoundFinished)[-1]
     assert (told.absent, told.evaluators) == ({}, ())
@@ -176,9 +179,9 @@ def test_a_failed_step_ends_the_experiment_with_its_reason() -> None:
     experiment = Experiment("exp-1", plan_with(), ("a",), "given")
     for event in (ExperimentStarted(), CollaboratorJoined("a")):
         experiment.handle(event, 0.0)
-    assert experiment.handle(StepFailed(1, "too early"), 0.0) == []
+    assert experiment.handle(StepFailed(1, Failure(FailureKind.COMBINE, "too early")), 0.0) == []
     experiment.handle(UpdateCommitted(Update(1, Phase.TRAIN, "a", "a-1", 4)), 0.0)
-    experiment.handle(StepFailed(1, "no space left on device"), 0.0)
+    experiment.handle(StepFailed(1, Failure(FailureKind.COMBINE, "no space left on device")), 0.0)
     assert (experiment.status, experiment.reason) == (
         Status.FAILED,
         "round 1: the updates could not be combined: no space left on device",

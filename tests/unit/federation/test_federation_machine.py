@@ -32,6 +32,7 @@ from openfl_like.federation.events import (
     ValidateUpdates,
 )
 from openfl_like.federation.experiment import Experiment
+from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.plan.schema import Plan
@@ -146,7 +147,14 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(data=st.data())
     def fail_in_a_task(self, data: st.DataObject) -> None:
         job = data.draw(st.sampled_from(self.assignments))
-        self.feed(TaskFailed(job.round, job.phase, job.collaborator, job.tasks[0].name, "ValueError: boom"))
+        self.feed(
+            TaskFailed(
+                job.round,
+                job.phase,
+                job.collaborator,
+                Failure(FailureKind.TASK, "boom", "ValueError", task=job.tasks[0].name),
+            )
+        )
 
     @rule(name=SITES, standing=st.sampled_from(list(UpdateStatus)), times=st.integers(1, 3))
     def send_too_much(self, name: str, standing: UpdateStatus, times: int) -> None:
@@ -178,7 +186,7 @@ class AnyOrder(RuleBasedStateMachine):
     @precondition(lambda self: self.steps)
     @rule(back=st.integers(0, 9))
     def break_down(self, back: int) -> None:
-        self.feed(StepFailed(self.steps[-1].round - back, "no space left on device"))
+        self.feed(StepFailed(self.steps[-1].round - back, Failure(FailureKind.COMBINE, "no space left on device")))
 
     @precondition(lambda self: len(self.published) > 2)
     @rule()

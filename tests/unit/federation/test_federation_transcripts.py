@@ -33,6 +33,7 @@ from openfl_like.federation.events import (
     WithdrawAssignment,
 )
 from openfl_like.federation.experiment import Experiment
+from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.task import Phase, Update
 from openfl_like.plan.schema import Admission, Component, Deadline, Participation, Plan, Task
 
@@ -73,8 +74,8 @@ def describe_event(event: Event) -> str:
         case UpdateCommitted(update):
             digest = update.digest or "-"
             return f"{update.collaborator} delivered round {update.round} {update.phase}: {digest}"
-        case TaskFailed(number, phase, name, task, reason):
-            return f"{name} failed in round {number} {phase}, task {task}: {reason}"
+        case TaskFailed(number, phase, name, failure):
+            return f"{name} failed in round {number} {phase}, task {failure.task}: {failure.said}"
     return describe_other_event(event)
 
 
@@ -230,7 +231,7 @@ def worker_raises_and_another_site_leaves() -> Play:
     play.start("abc")
     play.initialise()
     play.happen(
-        TaskFailed(1, Phase.TRAIN, "b", "train", "ValueError: boom"),
+        TaskFailed(1, Phase.TRAIN, "b", Failure(FailureKind.TASK, "boom", "ValueError", task="train")),
         CollaboratorLeft("c", "its worker cannot be started", gone=True),
     )
     return play
@@ -277,7 +278,12 @@ def initialising_falls_over_to_the_next_site() -> Play:
     play = Play(make_plan(), "abc")
     play.start("abc")
     play.happen(
-        TaskFailed(0, Phase.INITIALISE, "a", "initialise", "ImportError: no module named 'torch'"),
+        TaskFailed(
+            0,
+            Phase.INITIALISE,
+            "a",
+            Failure(FailureKind.TASK, "no module named 'torch'", "ImportError", task="initialise"),
+        ),
         CollaboratorLeft("b", "connection lost"),
     )
     play.problems = {"c": "its model file is damaged: the header is not valid JSON"}

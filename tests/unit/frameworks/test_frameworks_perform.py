@@ -8,6 +8,7 @@ import pytest
 
 from openfl_like.data.shard import ArrayShard, Dataset
 from openfl_like.errors import TaskError, TensorError
+from openfl_like.federation.failure import FailedTaskError
 from openfl_like.federation.task import Assignment, Phase, TaskCall
 from openfl_like.frameworks.perform import Performer
 from openfl_like.plan.schema import Component, CompressionPipeline, Plan, Task
@@ -199,11 +200,10 @@ def test_random_draws_follow_the_seed(workspace: Path, model: Path, out: Path) -
 )
 def test_what_a_task_does_wrong_is_told(workspace: Path, model: Path, out: Path, call: TaskCall, told: str) -> None:
     performer = Performer(plan(), shard(), workspace)
-    with pytest.raises(TaskError, match=told):
+    with pytest.raises(FailedTaskError, match=told) as caught:
         performer.perform(assign(Phase.TRAIN, call), model, out)
-    assert performer.task == call.name
+    assert caught.value.failure.task == call.name
     assert performer.perform(assign(Phase.TRAIN, TRAIN), model, out).metrics["train"]["value"] == 11
-    assert performer.task == ""
 
 
 def test_a_model_that_does_not_fit_is_told(workspace: Path, tmp_path: Path, out: Path) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from openfl_like.errors import ShardError, TaskError, TensorError
+from openfl_like.errors import ShardError, TensorError
+from openfl_like.federation.failure import FailedTaskError, Failure, FailureKind, failure_from_fields
 from openfl_like.federation.task import Assignment, Phase, TaskCall
 from openfl_like.plan.digest import freeze
 from openfl_like.plan.schema import Plan
@@ -40,12 +41,13 @@ def test_an_assignment_survives_json() -> None:
 def test_work_without_a_plan_is_an_answer() -> None:
     order = {"assignment": assignment_to_json(Assignment(1, Phase.TRAIN, "bern", (), "", 0)), "model": "", "out": "x"}
     reason = "the worker was asked to work before it was given a plan"
-    assert Worker().answer(order) == {"error": {"code": "E503", "task": "load", "reason": reason}}
+    failure = {"kind": "task", "message": reason}
+    assert Worker().answer(order) == {"error": {"code": "E503", "reason": reason, "failure": failure}}
 
 
 def test_a_missing_shard_file_is_an_answer(tmp_path: Path) -> None:
     answer: Any = Worker().answer({"shard": str(tmp_path / "shard.yaml")})
-    assert (answer["error"]["code"], answer["error"]["task"]) == ("E102", "")
+    assert answer["error"]["code"] == "E102"
     assert "shard.yaml" in answer["error"]["reason"]
 
 
@@ -81,7 +83,12 @@ def test_a_plan_whose_code_is_missing_blames_the_load(tmp_path: Path) -> None:
         "device": "cpu",
     }
     answer: Any = Worker().answer(order)
-    assert answer["error"]["task"] == "load"
+    failure = failure_from_fields(json.loads(json.dumps(answer["error"]["failure"])))
+    assert (failure.task, failure.step, failure.error) == (
+        "",
+        "the data loader 'src.nothing:Loader'",
+        "NotFoundError",
+    )
     assert "src.nothing" in answer["error"]["reason"]
 
 
@@ -93,15 +100,16 @@ def test_each_order_is_a_line_and_so_is_each_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "kind", "place"),
-    [
-        ({"code": "E504", "task": "", "reason": "no disk"}, ShardError, ""),
-        ({"code": "E503", "task": "load", "reason": "no module"}, TaskError, "load"),
-        ({"code": "E503", "task": "train", "reason": "raised"}, TaskError, "train"),
-        ({"code": "E104", "task": "", "reason": "model damaged"}, TensorError, ""),
-    ],
+    ("error", "kind"),
+    [({"code": "E504", "reason": "no disk"}, ShardError), ({"code": "E104", "reason": "model damaged"}, TensorError)],
 )
-def test_an_answer_becomes_the_error_that_it_was(error: dict[str, str], kind: type, place: str) -> None:
+def test_an_answer_becomes_the_error_that_it_was(error: dict[str, str], kind: type) -> None:
     found = _error_of(error)
-    assert type(found) is kind
-    assert (found.message, found.place) == (error["reason"], place)
+    assert (type(found), found.message) == (kind, error["reason"])
+
+
+def test_a_failed_task_is_told_as_fields() -> None:
+    told = {"kind": "task", "message": "none", "error": "NoData", "file": "src/m.py", "line": 3, "task": "train"}
+    found = _error_of({"code": "E503", "reason": "task 'train' raised NoData: none", "failure": told})
+    assert isinstance(found, FailedTaskError)
+    assert found.failure == Failure(FailureKind.TASK, "none", "NoData", "src/m.py", 3, "train")

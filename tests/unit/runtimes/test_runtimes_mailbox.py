@@ -21,6 +21,7 @@ from openfl_like.federation.events import (
     WithdrawAssignment,
 )
 from openfl_like.federation.experiment import Experiment
+from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.ports import (
     AggregatorInstruction,
     CollaboratorReport,
@@ -168,8 +169,9 @@ async def test_a_model_cannot_be_reported_without_its_bytes(aggregator: Aggregat
 async def test_a_failure_is_reported_and_closes_the_assignment(aggregator: Aggregator) -> None:
     bern = await aggregator.connect("bern")
     await aggregator.runtime.perform(SendAssignment(TRAIN))
-    bern.report(TaskFailure(1, Phase.TRAIN, "train", "ValueError: no data"))
-    assert await aggregator.next() == TaskFailed(1, Phase.TRAIN, "bern", "train", "ValueError: no data")
+    failure = Failure(FailureKind.TASK, "no data", "ValueError", task="train")
+    bern.report(TaskFailure(1, Phase.TRAIN, failure))
+    assert await aggregator.next() == TaskFailed(1, Phase.TRAIN, "bern", failure)
     with pytest.raises(RoundClosedError):
         aggregator.runtime.expects(TRAINED)
 
@@ -211,7 +213,7 @@ async def test_two_sessions_at_the_same_moment_are_not_both_taken(aggregator: Ag
     assert await aggregator.next() == CollaboratorJoined("bern")
     await aggregator.runtime.perform(FINISH)
     results = await asyncio.gather(*tasks, return_exceptions=True)
-    assert sorted(type(result).__name__ for result in results) == ["ConflictError"] * 4 + ["NoneType"]
+    assert sorted(type(result).__name__ for result in results) == ["NameTakenError"] * 4 + ["NoneType"]
 
 
 async def test_a_lost_connection_is_told_and_the_name_is_free_again(aggregator: Aggregator) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from openfl_like.errors import ConflictError, NotFoundError, UpdateRefusedError
 from openfl_like.federation.events import Aggregate, ModelVersion, ValidateUpdates
+from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.models import QUICK_BYTES, ModelRepository, describe, in_threads
@@ -152,10 +153,12 @@ def test_the_newest_and_the_best_are_kept(plan_with: Callable[..., Plan], files:
 
 
 def test_what_a_failure_is_called(caplog: pytest.LogCaptureFixture) -> None:
-    assert describe(ConflictError("taken", cure="wait")) == "taken (wait)"
-    assert describe(OSError(28, "No space left on device")) == "[Errno 28] No space left on device"
+    assert describe(ConflictError("taken", cure="wait")) == Failure(
+        FailureKind.COMBINE, "taken (wait)", "ConflictError"
+    )
+    assert describe(OSError(28, "No space left on device")).message == "[Errno 28] No space left on device"
     assert caplog.text == ""
-    assert describe(KeyError("x")) == "KeyError: 'x'"
+    assert describe(KeyError("x")) == Failure(FailureKind.COMBINE, "'x'", "KeyError")
     assert "a step of the round failed" in caplog.text
 
 

@@ -31,11 +31,12 @@ from openfl_like.federation.announcements import (
     CollaboratorAbsent,
     CollaboratorAdmitted,
     CollaboratorAway,
-    ExperimentBegun,
     RoundFinished,
+    RoundStarted,
     fields_of,
 )
 from openfl_like.federation.events import ModelVersion
+from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.history.rounds import ContributorShare, RoundRecord
 from openfl_like.federation.parties import (
     DeviceStatistics,
@@ -69,9 +70,17 @@ EVENTS = [
 ]
 
 FAILURE = [
-    Announced(1, 1.0, ExperimentBegun("digits-1", expected=("bern",))),
+    Announced(1, 1.0, RoundStarted(2, ("bern",))),
     Announced(
-        2, 1_700_000_000.0, CollaboratorAbsent(2, Phase.TRAIN, "bern", "failed in task 'train': ValueError: two")
+        2,
+        1_700_000_000.0,
+        CollaboratorAbsent(
+            2,
+            Phase.TRAIN,
+            "bern",
+            "failed in task 'train': ValueError: two",
+            Failure(FailureKind.TASK, "two", "ValueError", "src/model.py", 7, "train"),
+        ),
     ),
 ]
 
@@ -409,9 +418,10 @@ def test_why_names_the_first_cause_with_the_log_of_its_site(run: Run, monkeypatc
     monkeypatch.setattr(FakeFederation, "end", summary(Status.FAILED, reason))
     found = fine(run("experiment", "why", "digits-1"))
     assert found.splitlines() == [
-        "digits-1 is FAILED: it FAILED: site 'bern', train, round 2: ValueError: two",
+        "digits-1 is FAILED: it FAILED: site 'bern', train, round 2: ValueError: two (src/model.py:7)",
         "what       two",
         "exception  ValueError",
+        "line       src/model.py:7",
         "site       bern",
         "phase      train",
         "round      2",

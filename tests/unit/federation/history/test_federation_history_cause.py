@@ -7,10 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from openfl_like.federation.announcements import Announced, ExperimentEnded, from_fields
-from openfl_like.federation.history.cause import Cause, Condition, Why, excerpt, explain, split_error
+from openfl_like.federation.announcements import (
+    AggregatorLost,
+    Announced,
+    Announcement,
+    CollaboratorAbsent,
+    ExperimentEnded,
+    ExperimentQueued,
+    ExperimentResumed,
+    ExperimentWaiting,
+    RoundStarted,
+    from_fields,
+)
+from openfl_like.federation.failure import Failure, FailureKind
+from openfl_like.federation.history.cause import Cause, Condition, Why, excerpt, explain
 from openfl_like.federation.parties import ExperimentSummary
 from openfl_like.federation.status import Status
+from openfl_like.federation.task import Phase
 
 TRANSCRIPTS = Path(__file__).parents[3] / "golden" / "transcripts"
 BASE = ExperimentSummary("e-1", "e", Status.RUNNING, "", "ada", 1.0, started_at=2.0)
@@ -47,7 +60,7 @@ FAILED = {
     "deadline_ends_the_experiment": "site 'a', train, round 1: sent no update within 30 s",
     "initialising_falls_over_to_the_next_site": ("site 'a', initialise, round 0: ImportError: no module named 'torch'"),
     "too_few_are_here_to_begin_a_round": "site 'b', round 2: left: connection lost",
-    "too_few_join": "site 'c', admission: 2 of 3 collaborators joined within 60 s",
+    "too_few_join": "site 'c', admission: 2 of 3 collaborators joined within 60 s; missing: c",
     "worker_raises_and_another_site_leaves": "site 'b', train, round 1: ValueError: boom",
 }
 DEGRADED = {
@@ -98,39 +111,56 @@ def test_every_transcript_has_an_answer() -> None:
     assert answered == {path.stem for path in TRANSCRIPTS.glob("*.txt")}
 
 
-ENDS = {
-    "2 collaborators are needed: site 'b' refused: E506: the requirements cannot be installed; site 'c' refused: no": (
-        Cause("E506: the requirements cannot be installed", "", "b", "environment", None, 99.0)
+ENDS: list[tuple[Failure | None, Cause]] = [
+    (
+        Failure(FailureKind.ENVIRONMENT, "E506: the requirements cannot be installed", "RequirementsError", site="b"),
+        Cause("E506: the requirements cannot be installed", "RequirementsError", "b", "environment", None, 99.0),
     ),
-    "2 collaborators are needed: site 'b' its collaborator ended before it joined: exit code 4; last line: "
-    "ImportError: no module named 'x'": Cause("no module named 'x'", "ImportError", "b", "admission", None, 99.0),
-    "1 of 2 envoys were there within 60 s; missing: bern, basel": (
-        Cause("1 of 2 envoys were there within 60 s", "", "bern", "admission", None, 3.0, 3)
+    (
+        Failure(FailureKind.NOT_JOINED, "exit code 4; last line: ImportError: no module named 'x'", site="b"),
+        Cause("exit code 4; last line: ImportError: no module named 'x'", "", "b", "admission", None, 99.0),
     ),
-    "the aggregator ended: killed by SIGKILL; it ended 4 times without a finished round": (
-        Cause("exit code 70; last line: boom", "", "", "aggregator", 4, 5.0, 5)
+    (
+        Failure(FailureKind.TOO_FEW, "1 of 2 envoys were there within 60 s; missing: bern, basel", site="bern"),
+        Cause("1 of 2 envoys were there within 60 s; missing: bern, basel", "", "bern", "admission", None, 3.0, 3),
     ),
-    "round 4: the updates could not be combined: OSError: no": (Cause("no", "OSError", "", "aggregate", 4, 99.0)),
-    "the director failed: KeyError: 'x'": Cause("'x'", "KeyError", "", "director", None, 99.0),
-    "something new": Cause("something new", time=99.0),
-    "round 5: 2 of 2 updates are needed, 1 can come": Cause(
-        "2 of 2 updates are needed, 1 can come", round=5, time=99.0
+    (
+        Failure(FailureKind.AGGREGATOR, "killed by SIGKILL", exit_code=-9),
+        Cause("exit code 70; last line: boom", "InternalError", "", "aggregator", 4, 5.0, 5),
     ),
-}
+    (Failure(FailureKind.COMBINE, "no", "OSError", round=4), Cause("no", "OSError", "", "aggregate", 4, 99.0)),
+    (Failure(FailureKind.DIRECTOR, "'x'", "KeyError"), Cause("'x'", "KeyError", "", "director", None, 99.0)),
+    (
+        Failure(FailureKind.QUORUM, "2 of 2 updates are needed", round=5),
+        Cause("2 of 2 updates are needed", round=5, time=99.0),
+    ),
+    (None, Cause("round 5: said in 0.1.0", time=99.0)),
+]
 
 
-@pytest.mark.parametrize("reason", ENDS)
-def test_a_reason_that_only_the_director_can_give_is_taken_apart(reason: str) -> None:
-    told: list[tuple[str, dict[str, object]]] = [
-        ("experiment_queued", {"owner": "ada"}),
-        ("experiment_resumed", {"by": "ada"}),
-        ("experiment_waiting", {"online": [], "missing": ["bern"], "needed": 2, "timeout_s": 60.0}),
-        ("round_started", {"round": 4, "cohort": [], "quorum": 1}),
-        ("aggregator_lost", {"reason": "the aggregator ended: exit code 70; last line: boom", "restart": 1}),
-        ("aggregator_lost", {"reason": "the aggregator ended: killed by SIGKILL", "restart": 2}),
+@pytest.mark.parametrize(("failure", "cause"), ENDS)
+def test_an_end_is_explained_by_its_failure_or_by_what_it_followed_from(failure: Failure | None, cause: Cause) -> None:
+    first = Failure(FailureKind.AGGREGATOR, "exit code 70; last line: boom", "InternalError", exit_code=70)
+    told: list[Announcement] = [
+        ExperimentQueued("ada"),
+        ExperimentResumed("ada"),
+        ExperimentWaiting((), ("bern",), 2, 60.0),
+        RoundStarted(4),
+        AggregatorLost(str(first), 1, first),
+        AggregatorLost("the aggregator ended: killed by SIGKILL", 2),
+        ExperimentEnded(Status.FAILED, "round 5: said in 0.1.0", failure=failure),
     ]
-    summary = replace(BASE, status=Status.FAILED, reason=reason, ended_at=99.0)
-    assert explain(summary, history(*told)).cause == ENDS[reason]
+    events = [Announced(number, float(number), item) for number, item in enumerate(told, 1)]
+    summary = replace(BASE, status=Status.FAILED, reason="round 5: said in 0.1.0", ended_at=99.0)
+    assert explain(summary, events).cause == cause
+
+
+def test_a_record_of_the_first_version_is_explained_with_its_words() -> None:
+    absent = CollaboratorAbsent(2, Phase.TRAIN, "a", "failed in task 'train': task 'train' raised ValueError: boom")
+    end = ExperimentEnded(Status.FAILED, "round 2: 1 of 1 updates is needed, 0 can come: site 'a' failed …")
+    events = [Announced(1, 1.0, RoundStarted(2)), Announced(2, 2.0, absent), Announced(3, 3.0, end)]
+    found = explain(replace(BASE, status=Status.FAILED, reason=end.reason), events).cause
+    assert found == Cause(absent.reason, "", "a", "train", 2, 2.0, 2)
 
 
 STARTED = ("experiment_started", {"expected": ["a", "b"], "rounds": 3})
@@ -173,16 +203,3 @@ def test_the_lines_that_quote_the_cause_are_given_and_those_before_them() -> Non
     assert excerpt(lines, Cause("boom", "ValueError"), most=3) == ["line 28", "line 29", "ValueError: boom"]
     assert excerpt(lines, Cause("left: connection lost"), most=2) == ["round 3", "round 4"]
     assert excerpt([], Cause("boom")) == []
-
-
-@pytest.mark.parametrize(
-    ("reason", "expected"),
-    [
-        ("task 'train' raised ValueError: the scanner is on fire", ("ValueError", "the scanner is on fire")),
-        ("task 'train' raised KeyboardInterrupt", ("KeyboardInterrupt", "")),
-        ("raised torch.cuda.OutOfMemoryError: 2 GiB", ("torch.cuda.OutOfMemoryError", "2 GiB")),
-        ("its worker was ended: killed by SIGKILL", ("", "its worker was ended: killed by SIGKILL")),
-    ],
-)
-def test_an_exception_is_told_apart_from_its_message(reason: str, expected: tuple[str, str]) -> None:
-    assert split_error(reason) == expected

@@ -14,6 +14,7 @@ from openfl_like.federation.events import (
     UpdatesValidated,
 )
 from openfl_like.federation.experiment import Experiment
+from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.history.rounds import ContributorShare, RoundRecord, round_records
 from openfl_like.federation.task import Phase, Update
 from openfl_like.plan.schema import Plan
@@ -58,7 +59,7 @@ def test_every_site_of_a_round_is_accounted_for() -> None:
     history.feed(CollaboratorLeft("c", "no power"), TimerFired("rejoin:c:1"))
     history.feed(UpdatesValidated(1), ModelAggregated(1, "model-1"))
     history.measure("a", 0.5)
-    history.feed(TaskFailed(1, Phase.EVALUATE, "b", "validate", "ValueError: boom"))
+    history.feed(TaskFailed(1, Phase.EVALUATE, "b", Failure(FailureKind.TASK, "boom", "ValueError", task="validate")))
     boom = "failed in task 'validate': ValueError: boom"
     assert list(round_records(history.events)) == [
         RoundRecord(

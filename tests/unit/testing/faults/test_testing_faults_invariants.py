@@ -16,6 +16,7 @@ from openfl_like.federation.announcements import (
     UpdateLost,
     UpdateReceived,
 )
+from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
 from openfl_like.testing.faults.call_history import RecordedCall, Told
@@ -54,7 +55,7 @@ LOST = UpdateLost(1, Phase.TRAIN, "bern")
 STARTED = RoundStarted(1, quorum=2)
 ENDED = ExperimentEnded(Status.FINISHED)
 RESUMED = ExperimentResumed("ada")
-STOPPED = ExperimentEnded(Status.CANCELLED)
+STOPPED = ExperimentEnded(Status.CANCELLED, by="ada")
 EVENTS = happened(
     finished(0, "d0", ["bern"]), STARTED, received("bern"), received("genf"), aggregated(),
     finished(1, "d1", NAMES), ENDED,
@@ -100,7 +101,10 @@ def with_absence(selected: list[str], absent: dict[str, str], unevaluated: dict[
     return [*EVENTS[:5], Happened(6, row), EVENTS[6]]
 
 
-FAILED = happened(ExperimentEnded(Status.FAILED))
+NAMELESS = happened(ExperimentEnded(Status.FAILED))
+TOLD_ONLY = happened(ExperimentEnded(Status.FAILED, failure=Failure(FailureKind.TOLD, "it went wrong")))
+KILLED = Failure(FailureKind.AGGREGATOR, "killed by SIGKILL", exit_code=-9)
+FAILED = happened(ExperimentEnded(Status.FAILED, failure=KILLED))
 RUNNING = {"status": "RUNNING", "events": EVENTS[:-1]}
 CANCELLED, STILL = Told("exp-1", "CANCELLED"), Told("exp-1", "RUNNING")
 BOTH_SENT = STARTED, received("bern"), received("genf")
@@ -210,8 +214,8 @@ BROKEN = {
     "a process that is left": ("A7", "fx aggregator", whole(strays=[Process(7, "fx aggregator start")])),
     "a port that is held": ("A7", "listens", whole(held=[50051])),
     "a directory of no experiment": ("A7", "belongs to no experiment", whole(strangers=["experiments/x"])),
-    "a bare reason": ("A11", "'failed'", one(status="FAILED", reason="failed", events=FAILED)),
-    "no component": ("A11", "component", one(status="FAILED", reason="it went wrong for some reason", events=FAILED)),
+    "a bare reason": ("A11", "'failed'", one(status="FAILED", reason="failed", events=NAMELESS)),
+    "no component": ("A11", "component", one(status="FAILED", reason="it went wrong", events=TOLD_ONLY)),
     "a fault that ended it": ("T", "a fault ended it", one(status="FAILED", events=FAILED)),
     "an end that nobody asked for": ("T", "nobody cancelled", one(status="CANCELLED")),
 }  # fmt: skip
@@ -251,7 +255,7 @@ def test_an_experiment_that_a_client_cancelled_may_be_cancelled_if_it_says_by_wh
     calls = [*CALLS[:2], RecordedCall("cancel", 2, 3, "", Told("exp-1", "CANCELLED"))]
     ended = replace(SOUND, status="CANCELLED", reason="cancelled by ada", events=events, versions=[], models={})
     assert check(replace(EVIDENCE, calls=calls, experiments=[ended]), wanted) == []
-    silent = replace(ended, reason="stopped")
+    silent = replace(ended, events=happened(ExperimentEnded(Status.CANCELLED)))
     assert letters(check(replace(EVIDENCE, calls=calls, experiments=[silent]), wanted)) == {"A11"}
 
 

@@ -19,6 +19,7 @@ from openfl_like.federation.announcements import (
     UpdateReceived,
 )
 from openfl_like.federation.events import ModelVersion
+from openfl_like.federation.failure import MAX_MESSAGE, MAX_NAME, Failure, FailureKind
 from openfl_like.federation.parties import (
     DeviceStatistics,
     DirectorStatus,
@@ -100,7 +101,7 @@ from openfl_like.wire.convert.rounds import (
     update_from,
     update_to,
 )
-from openfl_like.wire.convert.values import manifest_from, manifest_to
+from openfl_like.wire.convert.values import failure_from, failure_to, manifest_from, manifest_to
 from openfl_like.wire.protos import federation_pb2 as pb
 
 ME = "cleveland"
@@ -131,6 +132,21 @@ def manifests(draw: st.DrawFn) -> Manifest:
 tasks = st.lists(st.builds(TaskCall, text, text, fields, text), max_size=3).map(tuple)
 assignments = st.builds(
     Assignment, rounds, phase, st.just(ME), tasks, text, st.integers(0, 2**64 - 1), st.none() | number
+)
+numbers = st.integers(-(2**31) + 1, 2**31 - 1)
+failures = st.builds(
+    Failure,
+    st.sampled_from(FailureKind),
+    message=text,
+    error=text,
+    file=text,
+    line=numbers,
+    task=text,
+    step=text,
+    phase=st.none() | phase,
+    round=st.none() | numbers,
+    site=text,
+    exit_code=st.none() | numbers,
 )
 updates = st.builds(
     Update,
@@ -187,9 +203,11 @@ versions = st.builds(
 announcements = st.one_of(
     st.builds(UnknownAnnouncement, text, fields),
     st.builds(ExperimentBegun, text, text, names, rounds, st.booleans(), rounds, fields),
-    st.builds(CollaboratorAbsent, rounds, phase, text, text),
+    st.builds(CollaboratorAbsent, rounds, phase, text, text, st.none() | failures),
     st.builds(UpdateReceived, rounds, phase, text, rounds, st.dictionaries(text, metrics, max_size=3), number),
-    st.builds(ExperimentEnded, st.sampled_from(Status), text, rounds, st.dictionaries(text, text, max_size=3)),
+    st.builds(
+        ExperimentEnded, st.sampled_from(Status), text, rounds, st.dictionaries(text, text, max_size=3), failures
+    ),
 )
 events = st.builds(Announced, st.integers(0, 2**64 - 1), number, announcements)
 
@@ -208,7 +226,7 @@ ROUND_TRIPS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Any], Calla
     "assignment": (assignments, assignment_to, lambda m: assignment_from(m, ME)),
     "update": (updates, update_to, lambda m: update_from(m, ME)),
     "report": (
-        st.one_of(st.builds(Ready, text), st.builds(TaskFailure, rounds, phase, text, text), updates),
+        st.one_of(st.builds(Ready, text), st.builds(TaskFailure, rounds, phase, failures), updates),
         report_to,
         lambda m: report_from(m, ME),
     ),
@@ -228,7 +246,7 @@ ROUND_TRIPS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Any], Calla
         st.one_of(
             st.builds(Hello, shards, text),
             beats,
-            st.builds(OrderReply, text, st.booleans(), text, st.binary(max_size=80)),
+            st.builds(OrderReply, text, st.booleans(), text, st.binary(max_size=80), st.none() | failures),
             st.builds(CollaboratorEnded, text, st.integers(-(2**31), 2**31 - 1), text),
             log_lines,
         ),
@@ -254,6 +272,7 @@ ROUND_TRIPS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Any], Calla
         record_from,
     ),
     "event": (events, event_to, event_from),
+    "failure": (failures, failure_to, failure_from),
     "watch": (st.lists(st.one_of(summaries, events), max_size=3).map(tuple), watch_to, watch_from),
     "status": (
         st.builds(DirectorStatus, text, names, rounds, rounds, rounds),
@@ -313,6 +332,14 @@ def test_a_report_without_sense_is_a_value_error_which_the_server_calls_malforme
 ) -> None:
     with pytest.raises(ValueError, match="Phase"):
         report_from(message, ME)
+
+
+def test_a_failure_is_bounded_and_a_malformed_one_refused() -> None:
+    long = failure_from(pb.Failure(kind="task", message="m" * 9999, error="e" * 9999))
+    assert (len(long.message), len(long.error)) == (MAX_MESSAGE, MAX_NAME)
+    for message in (pb.Failure(), pb.Failure(kind="whim"), pb.Failure(kind="task", phase="dance")):
+        with pytest.raises(ValueError, match=r"."):
+            failure_from(message)
 
 
 @pytest.mark.parametrize("message", [

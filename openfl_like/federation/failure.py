@@ -1,0 +1,172 @@
+"""What went wrong, as one value: made where the exception is caught, carried as fields, put into words at the end.
+
+Nothing is decided by the words: they hold what submitted code says.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Any
+
+from openfl_like.errors import ExperimentFailedError, FederationError, TaskError
+from openfl_like.federation.task import Phase
+
+MAX_MESSAGE, MAX_NAME = 2000, 200
+"""Characters of a message, and of each name: the rest is cut where a failure comes in from another process."""
+_MOST = 2**31 - 1
+
+
+class FailureKind(StrEnum):
+    """What it is that went wrong.
+
+    Attributes:
+        TASK: Code that a site ran raised, or gave what cannot be used.
+        WORKER: A site's worker ended over its task.
+        DEADLINE: An answer did not come in time.
+        LEFT: A collaborator ended, or its connection did.
+        NOT_BACK: A collaborator did not connect again.
+        REFUSED: An update failed its checks.
+        ORDER: A site did not take the order to take part.
+        ENVIRONMENT: A site could not install the packages that the workspace needs.
+        NOT_JOINED: A site's collaborator ended before it had joined.
+        TOO_FEW: Too few envoys were there, or too few collaborators joined.
+        QUORUM: Too few updates could come for a round; the absences of the round say why.
+        COMBINE: The updates of a round could not be combined.
+        AGGREGATOR: The Aggregator ended.
+        DIRECTOR: The Director could not run the experiment.
+        TOLD: Of a record of 0.1.0, which has only the words.
+    """
+
+    TASK = "task"
+    WORKER = "worker"
+    DEADLINE = "deadline"
+    LEFT = "left"
+    NOT_BACK = "not_back"
+    REFUSED = "refused"
+    ORDER = "order"
+    ENVIRONMENT = "environment"
+    NOT_JOINED = "not_joined"
+    TOO_FEW = "too_few"
+    QUORUM = "quorum"
+    COMBINE = "combine"
+    AGGREGATOR = "aggregator"
+    DIRECTOR = "director"
+    TOLD = "told"
+
+
+_AT_A_TASK = frozenset({FailureKind.TASK, FailureKind.WORKER, FailureKind.DEADLINE})
+_BEGINNINGS = {
+    FailureKind.LEFT: "left: ",
+    FailureKind.REFUSED: "was refused: ",
+    FailureKind.ORDER: "refused: ",
+    FailureKind.ENVIRONMENT: "refused: ",
+    FailureKind.NOT_JOINED: "its collaborator ended before it joined: ",
+    FailureKind.COMBINE: "the updates could not be combined: ",
+    FailureKind.AGGREGATOR: "the aggregator ended: ",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong.
+
+    Attributes:
+        kind: What it is.
+        message: What was said of it.
+        error: Class of the exception, whatever its name; empty if there was none.
+        file: File of the workspace in which it was raised; empty if none is known.
+        line: Line of that file.
+        task: The task that was performed; empty outside tasks.
+        step: What else was being done, such as ``loading the model``.
+        phase: In which phase of a round.
+        round: In which round; None: in none.
+        site: At which site; empty: at none.
+        exit_code: Of the process that ended; negative: the signal that killed it.
+    """
+
+    kind: FailureKind
+    message: str = ""
+    error: str = ""
+    file: str = ""
+    line: int = 0
+    task: str = ""
+    step: str = ""
+    phase: Phase | None = None
+    round: int | None = None
+    site: str = ""
+    exit_code: int | None = None
+
+    @property
+    def said(self) -> str:
+        """The exception and what was said, with its line."""
+        what = f"{self.error}: {self.message}" if self.error and self.message else self.error or self.message
+        return f"{what} ({self.file}:{self.line})" if self.file else what
+
+    def __str__(self) -> str:
+        if self.kind in _AT_A_TASK and (self.task or self.step):
+            where = f"in task '{self.task}'" if self.task else f"over {self.step}"
+            return f"failed {where}: {self.said}"
+        return f"{_BEGINNINGS.get(self.kind, '')}{self.said}"
+
+
+class FailedTaskError(TaskError):
+    """A task failed; ``failure`` says how."""
+
+    def __init__(self, message: str, failure: Failure, *, cure: str = "") -> None:
+        super().__init__(message, cure=cure)
+        self.failure = failure
+
+
+class CannotGoOnError(ExperimentFailedError):
+    """An experiment cannot go on; ``failure`` says why."""
+
+    def __init__(self, message: str, failure: Failure) -> None:
+        super().__init__(message)
+        self.failure = failure
+
+
+def failure_of(error: Exception) -> Failure:
+    """Return what went wrong at a site."""
+    if isinstance(error, FailedTaskError):
+        return error.failure
+    if isinstance(error, TaskError):  # what we say ourselves of a task: the class tells nothing
+        return Failure(FailureKind.TASK, error.message)
+    text = str(error) if isinstance(error, FederationError) else one_line(error)
+    return Failure(FailureKind.TASK, text, type(error).__name__)
+
+
+def one_line(error: BaseException) -> str:
+    """Return what an exception says, its white space made single spaces."""
+    return " ".join(str(error).split())[:MAX_MESSAGE]
+
+
+def fields_of_failure(failure: Failure) -> dict[str, object]:
+    """Return a failure as JSON values; what is not known is left out."""
+    values = {item.name: getattr(failure, item.name) for item in fields(failure)}
+    return {name: value for name, value in values.items() if value not in {"", None} and (name != "line" or value)}
+
+
+def failure_from_fields(values: Mapping[str, Any]) -> Failure:
+    """Read what `fields_of_failure` gave, of another process: everything is bounded.
+
+    Raises:
+        ValueError: If the values are not those of a failure.
+    """
+    try:
+        phase, number, code = values.get("phase"), values.get("round"), values.get("exit_code")
+        return Failure(
+            kind=FailureKind(values["kind"]),
+            message=str(values.get("message", ""))[:MAX_MESSAGE],
+            line=_bounded(values.get("line", 0)),
+            phase=None if phase is None else Phase(phase),
+            round=None if number is None else _bounded(number),
+            exit_code=None if code is None else _bounded(code),
+            **{name: str(values.get(name, ""))[:MAX_NAME] for name in ("error", "file", "task", "step", "site")},
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"these are not the fields of a failure: {error}") from None
+
+
+def _bounded(value: object) -> int:
+    number = int(str(value))
+    return max(-_MOST, min(number, _MOST))
