@@ -74,7 +74,7 @@ async def import_framework(name: str, module: str, limit_s: float) -> Finding:
     finally:
         await child.stop(grace_s=0.0)
     if code:
-        last = next((line for line in reversed(child.tail) if line.strip()), describe_exit(code))
+        last = child.last_line() or describe_exit(code)
         cause = "the package or a library that it needs is damaged, or made for another processor or system"
         return failure(check, f"'import {module}' fails: {last}", cause, f"install it again: pip install {name}")
     return fine(check, f"{version} can be imported")
