@@ -32,7 +32,7 @@ from openfl_like.services.director.recovery import remove_leftovers
 from openfl_like.store import checkpoint as archive_format
 from openfl_like.store.checkpoint import read_checkpoint
 from openfl_like.store.director import DirectorStore, StoredExperiment
-from openfl_like.store.director_files import UNFINISHED
+from openfl_like.store.director_files import UNFINISHED, DirectorFiles
 from openfl_like.store.experiment import ExperimentStore
 from openfl_like.tensors.manifest import Manifest, manifest_of
 from openfl_like.testing.faults.checkpoint_moves import EXPERIMENT, PLAN, REQUEST, OfflineDirector, problems, run_rounds
@@ -186,10 +186,10 @@ async def test_a_directory_without_a_row_is_removed_at_the_next_start(
     mark = there.files.directory / UNFINISHED
     mark.touch()
     (there.state / "incoming" / "ada-00.checkpoint").touch()
-    assert remove_leftovers(there.state, {EXPERIMENT}) == []
+    assert remove_leftovers(DirectorFiles(there.state), {EXPERIMENT}) == []
     assert (mark.exists(), problems(there)) == (False, [])
     mark.touch()
-    assert remove_leftovers(there.state, set()) == [there.files.directory]
+    assert remove_leftovers(DirectorFiles(there.state), set()) == [there.files.directory]
     assert not there.files.directory.exists()
 
 
