@@ -281,9 +281,9 @@ def _check_summary(checkpoint: Checkpoint, plan: Plan, frozen: bytes) -> None:
     summary = checkpoint.summary
     for name in (checkpoint.origin.federation, summary.owner):
         if not NAME.fullmatch(name):
-            raise BundleError(f"nobody can be called {name[:80]!r}", place=HEAD)
+            raise BundleError(f"{name[:80]!r} is not a valid name", place=HEAD)
     if not all(0 <= moment < _MOST_SECONDS for moment in (summary.submitted_at, summary.started_at, summary.ended_at)):
-        raise BundleError("its times are none", place=HEAD)
+        raise BundleError("its times are out of range", place=HEAD)
     if not re.fullmatch(rf"{re.escape(plan.name[:48])}-[0-9a-f]{{8}}", summary.id) or summary.name != plan.name:
         raise BundleError(f"the experiment {summary.id[:80]!r} is not one of the plan '{plan.name}'", place=HEAD)
     if not summary.status.ended:
@@ -297,7 +297,7 @@ def _check_record(recorded: Recorded, checkpoint: Checkpoint, directory: Path) -
     if not 0 <= recorded.epoch < _MOST_EPOCHS or not all(
         0 <= v.published_at < _MOST_SECONDS for v in recorded.versions
     ):
-        raise BundleError("its epoch or its times are none", place=RECORD)
+        raise BundleError("its epoch or its times are out of range", place=RECORD)
     if recorded.snapshot is None:
         if recorded.versions:
             raise BundleError("it has rounds and no snapshot", place=RECORD)
