@@ -227,7 +227,7 @@ async def test_another_program_at_the_address(alone: Founded) -> None:
     async with await asyncio.start_server(page, "127.0.0.1", 0) as server:
         found = await envoy(alone, director=f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
     assert "server" in bad(found)
-    assert "is no Director" in found["server"].seen
+    assert "is not a Director" in found["server"].seen
     assert "HTTP/1.1 400 Bad Request" in found["server"].seen
     assert "another program listens" in found["server"].cause
 

@@ -101,7 +101,7 @@ def test_servers_name_their_hosts(issued: Callable[..., Credentials], role: Role
 
 @pytest.mark.parametrize("role", sorted(set(Role) - SERVER_ROLES))
 def test_clients_name_no_host(issued: Callable[..., Credentials], role: Role) -> None:
-    with pytest.raises(UsageError, match="no server"):
+    with pytest.raises(UsageError, match="does not serve"):
         issued(role, hosts=["example.org"])
 
 
