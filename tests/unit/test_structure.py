@@ -208,6 +208,7 @@ def test_tests_have_the_folder_and_the_name_of_what_they_test() -> None:
     assert wrong == []
 
 
+@pytest.mark.children
 def test_to_import_the_package_costs_nothing() -> None:
     script = "import sys; import openfl_like; print(*sorted(m for m in sys.modules if '.' not in m))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
@@ -216,6 +217,7 @@ def test_to_import_the_package_costs_nothing() -> None:
 
 
 @pytest.mark.parametrize("suffix", ["py", "pyi"])
+@pytest.mark.children
 def test_the_generated_messages_are_those_of_the_protocol_file(suffix: str, tmp_path: Path) -> None:
     tools = pytest.importorskip("grpc_tools", reason="pip install -e '.[dev]'")
     assert tools

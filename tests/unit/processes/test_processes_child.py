@@ -22,6 +22,8 @@ from openfl_like.services.logs import sender as log_sender
 from openfl_like.services.logs.rate_limit import LineFilter, Rate, RateLimited, TokenBucket, Withheld
 from openfl_like.services.logs.sender import LOG_LINE_LIMIT, LogRoute, LogSender
 
+pytestmark = pytest.mark.children
+
 
 @pytest.mark.parametrize(
     ("code", "words"),
