@@ -14,8 +14,10 @@ from openfl_like.federation.events import (
     UpdateCommitted,
 )
 from openfl_like.federation.task import Assignment, Update
+from openfl_like.frameworks.perform import Performer
 from openfl_like.runtimes.loop import Outward, Post
 from openfl_like.runtimes.models import ModelRepository, describe
+from openfl_like.runtimes.sites import SimulatedSites
 from openfl_like.tasks import TaskOwner
 
 
@@ -87,17 +89,35 @@ class LocalRuntime:
             performer = self._performer(assignment.collaborator)
             model = self._repository.path(assignment.model) if assignment.model else None
             update = performer.perform(assignment, model, out)
-            return _in_time(assignment, update)
+            return in_time(assignment, update)
         except Exception as error:  # noqa: BLE001 (the edge of a site: any failure becomes its reason, or all would wait)
-            first = assignment.tasks[0].name if assignment.tasks else assignment.phase.value
-            reason = error.message if isinstance(error, TaskError) else describe(error)
-            key = assignment.round, assignment.phase, assignment.collaborator
-            return TaskFailed(*key, (performer.task if performer is not None else "") or first, reason)
+            return failed(assignment, error, performer.task if performer is not None else "")
 
 
-def _in_time(assignment: Assignment, update: Update) -> UpdateCommitted | TaskFailed:
+def failed(assignment: Assignment, error: Exception, task: str = "") -> TaskFailed:
+    """Return the event that an assignment failed.
+
+    Args:
+        assignment: Which one.
+        error: What was raised.
+        task: The task that raised it; empty: the first one is named.
+    """
+    first = assignment.tasks[0].name if assignment.tasks else assignment.phase.value
+    reason = error.message if isinstance(error, TaskError) else describe(error)
+    return TaskFailed(assignment.round, assignment.phase, assignment.collaborator, task or first, reason)
+
+
+def in_time(assignment: Assignment, update: Update) -> UpdateCommitted | TaskFailed:
+    """Return the event that an update is there, or that it took longer than its assignment allows."""
     if assignment.deadline_s is None or update.duration_s <= assignment.deadline_s:
         return UpdateCommitted(update)
-    first = assignment.tasks[0].name if assignment.tasks else assignment.phase.value
-    key = assignment.round, assignment.phase, assignment.collaborator
-    return TaskFailed(*key, first, f"it took longer than {assignment.deadline_s:g} s")
+    return failed(assignment, TaskError(f"it took longer than {assignment.deadline_s:g} s"))
+
+
+def local_runtime(sites: SimulatedSites, repository: ModelRepository) -> LocalRuntime:
+    """Return the runtime ``local`` for the sites of a simulation: one after the other, in this process."""
+
+    def make(name: str) -> Performer:
+        return Performer(sites.plan, sites.shards[name], sites.workspace, sites.device)
+
+    return LocalRuntime(sites.shards, make, repository)
