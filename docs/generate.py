@@ -102,6 +102,10 @@ KINDS = {
         "Reads the state of a site's machine for heartbeats; `device_monitors` in shard.yaml, or `module:attr`. See "
         "[devices](../devices.md).",
     ),
+    "runtime": (
+        "openfl_like.runtimes.sites:RuntimeFactory",
+        "Where the tasks of a simulation run; `fx simulate --runtime`. See [simulation](../simulation.md).",
+    ),
     "partitioner": (
         "openfl_like.data.partition:Partitioner",
         "Splits a data set that is on one machine among sites; `partitioner` among the `params` of a shipped shard.",

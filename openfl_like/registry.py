@@ -71,6 +71,10 @@ BUILTIN: dict[str, dict[str, str]] = {
         "nvidia": "openfl_like.services.devices.nvidia_monitor:NvidiaMonitor",
         "psutil": "openfl_like.services.devices.psutil_monitor:PsutilMonitor",
     },
+    "runtime": {
+        "local": "openfl_like.runtimes.local:local_runtime",
+        "process": "openfl_like.runtimes.process:process_runtime",
+    },
     "partitioner": {
         "iid": "openfl_like.data.partition:Iid",
         "dirichlet": "openfl_like.data.partition:Dirichlet",

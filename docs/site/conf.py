@@ -19,6 +19,7 @@ CONTENTS = {
             "docs/workspaces",
             "docs/frameworks",
             "docs/data",
+            "docs/simulation",
             "docs/evaluation",
             "docs/aggregation",
             "docs/compression",

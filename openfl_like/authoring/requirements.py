@@ -67,7 +67,7 @@ def _only_names(source: Path) -> None:
         text = line.split("#", 1)[0].strip()
         if text and (text[0] in "-./\\" or "@" in text or "://" in text):
             raise RequirementsError(
-                f"'{text}' is no package of an index",
+                f"'{text}' is not a package that an index offers",
                 place=f"{source}:{number}",
                 cure="name the package and its versions; for a wheel of your own give --wheelhouse FOLDER",
             )

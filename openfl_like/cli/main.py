@@ -28,7 +28,7 @@ NOUNS = {
     "pki": "Make, enrol, renew and revoke certificates.",
     "plan": "Check, show, compare and measure plans.",
     "status": "Look at the whole federation.",
-    "simulate": "Run a plan with all its sites in one process.",
+    "simulate": "Run a plan with all its sites on this machine.",
     "workspace": "Make a workspace from a template, pass one on.",
 }
 PACKAGES = frozenset({"demo", "experiment", "pki"})

@@ -1,4 +1,4 @@
-"""``fx simulate``: a plan with all its sites in one process."""
+"""``fx simulate``: a plan with all its sites on one machine."""
 
 from pathlib import Path
 
@@ -23,6 +23,12 @@ from openfl_like.cli.output.console import emit, emit_line, json_option
 @click.option("--shard", "shards", multiple=True, metavar="NAME=FILE", help="A simulated site; may be repeated.")
 @click.option("--directory", type=FOLDER, help="Where the record goes; an interrupted run there goes on.")
 @click.option("-o", "--output", type=FILE, help="Write the last model here.")
+@click.option(
+    "--runtime",
+    default="local",
+    show_default=True,
+    help="Where tasks run: local, one site after the other in this process; process, each site in one of its own.",
+)
 @initial_model_option
 @overrides_option
 @json_option
@@ -31,12 +37,13 @@ def simulate(
     shards: tuple[str, ...],
     directory: Path | None,
     output: Path | None,
+    runtime: str,
     initial_model: Path | None,
     overrides: tuple[str, ...],
     *,
     as_json: bool,
 ) -> None:
-    """Run a plan with all its sites in this process; the final model has the same bytes as in the real federation.
+    """Run a plan with all its sites on this machine; the final model has the same bytes as in the real federation.
 
     The sites are those of shards/*.yaml in the plan's workspace.
 
@@ -56,7 +63,8 @@ def simulate(
 
     check_output(output)
     plan, workspace = read_plan(plan_file, None, overrides)
-    sites = load_shards(named_files(shards, "--shard") or shards_of(workspace, plan))
+    files = named_files(shards, "--shard") or shards_of(workspace, plan)
+    sites = load_shards(files)
     screen = Screen(as_json=as_json)
 
     async def run(simulation: Simulation) -> SimulationResult:
@@ -70,7 +78,9 @@ def simulate(
         models, record = Path(scratch), directory or Path(scratch) / "record"
         if initial_model is not None:
             plan = prepare_initial_model(initial_model, plan, workspace, models)
-        settings = SimulationSettings(plan, workspace, sites, record, models if initial_model else None)
+        settings = SimulationSettings(
+            plan, workspace, sites, record, models if initial_model else None, files=files, runtime=runtime
+        )
         with Simulation(settings) as simulation:
             result = asyncio.run(run(simulation))
         raise_unless_finished(result.outcome)

@@ -80,7 +80,9 @@ class Line:
     def _split(self) -> tuple[str, int]:
         host, colon, port = self.address.rpartition(":")
         if not (host and colon and port.isdecimal() and int(port) <= 65535):
-            raise UsageError(f"'{self.address}' is no HOST:PORT", cure="for example director.example.org:50050")
+            raise UsageError(
+                f"'{self.address}' is not of the form HOST:PORT", cure="for example director.example.org:50050"
+            )
         return host.strip("[]"), int(port)
 
     def _resolve(self) -> Addresses:
@@ -138,7 +140,7 @@ class Line:
             said = f"; it says {banner!r}" if banner else ""
             cause = "another program listens on this port, or a proxy in between takes TLS apart"
             cure = "correct the address; a proxy or load balancer must pass TLS through, unopened"
-            seen = f"what answers at {self.address} is no Director: {_short(error)}{said}"
+            seen = f"what answers at {self.address} is not a Director: {_short(error)}{said}"
             return failure("server", seen, cause, cure)
         return _judged(pem, trust, self.address)
 

@@ -74,7 +74,7 @@ async def import_framework(name: str, module: str, limit_s: float) -> Finding:
     finally:
         await child.stop(grace_s=0.0)
     if code:
-        last = next((line for line in reversed(child.tail) if line.strip()), describe_exit(code))
+        last = child.last_line() or describe_exit(code)
         cause = "the package or a library that it needs is damaged, or made for another processor or system"
         return failure(check, f"'import {module}' fails: {last}", cause, f"install it again: pip install {name}")
     return fine(check, f"{version} can be imported")
@@ -103,7 +103,7 @@ def writable(name: str, directory: Path, what: str) -> Finding:
     place = _existing(directory)
     if not place.is_dir():
         cure = "name another one"
-        return failure(name, f"{place} is no directory", "a file has its name", cure)
+        return failure(name, f"{place} is not a directory", "a file has its name", cure)
     status = place.stat()
     if not os.access(place, os.W_OK | os.X_OK):
         seen = f"{place} cannot be written to by this user ({os.geteuid()}); it belongs to {status.st_uid}"
@@ -170,7 +170,7 @@ def port(name: str, address: str, state: Path) -> Finding:
     if problem in _NOT_HERE:
         cause = "'listen' says where on this machine it listens, not how others reach it"
         cure = "write 0.0.0.0 (or an address of this machine), and the name that sites use as aggregator_host"
-        return failure(name, f"{host} is no address of this machine", cause, cure)
+        return failure(name, f"{host} is not an address of this machine", cause, cure)
     cause = "ports below 1024 are the system's"
     return failure(name, f"{address}: {os.strerror(problem)}", cause, "choose a port above 1023")
 

@@ -64,7 +64,7 @@ class NpzFile:
             with np.load(path, allow_pickle=False) as file:
                 return {name: file[name] for name in file.files}
         except (OSError, ValueError, AttributeError) as error:  # a single .npy array has no files
-            raise TensorError(f"this is no archive of plain arrays: {error}", place=str(path)) from error
+            raise TensorError(f"this is not an archive of plain arrays: {error}", place=str(path)) from error
 
     def write(self, path: Path, tensors: Mapping[str, np.ndarray], runner: TaskRunner | None) -> None:  # noqa: ARG002 - as above
         """Writes one array for each tensor."""
@@ -124,7 +124,7 @@ def _format_of(path: Path, runner: TaskRunner | None) -> ModelFormat:
     known = registry.names("model_format")
     if name not in known:
         endings = ", ".join(f".{ending}" for ending in known)
-        raise UsageError(f"'{path.name}' is no kind of model file that is known here", cure=f"name it {endings}")
+        raise UsageError(f"'{path.name}' is not a known kind of model file", cure=f"name it {endings}")
     if name in NEEDS_RUNNER and runner is None:
         raise UsageError(f"'{path.name}' holds a whole model, which only its plan can build", cure="add --plan FILE")
     made = registry.resolve("model_format", name)

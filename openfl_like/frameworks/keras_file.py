@@ -37,5 +37,5 @@ class KerasArchive:
 def _keras(runner: TaskRunner | None, path: Path) -> KerasRunner:
     if not isinstance(runner, KerasRunner):
         cure = "write .pt, .npz or .safetensors"
-        raise UsageError("the plan's model is none of Keras", place=str(path), cure=cure)
+        raise UsageError("the plan's model is not a Keras model", place=str(path), cure=cure)
     return runner

@@ -23,7 +23,7 @@ class StateDictFile:
         try:
             found = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:
-            raise TensorError(f"this is no state dict: {first_line(error)}", place=str(path)) from error
+            raise TensorError(f"this is not a state dict: {first_line(error)}", place=str(path)) from error
         plain = isinstance(found, Mapping) and all(
             isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in found.items()
         )

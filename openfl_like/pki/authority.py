@@ -87,7 +87,7 @@ class Authority:
         try:
             key = serialization.load_pem_private_key(read_private(key_path), password=None)
         except MALFORMED as error:
-            raise CredentialError("this is no unencrypted private key in PEM form", place=str(key_path)) from error
+            raise CredentialError("this is not an unencrypted private key in PEM form", place=str(key_path)) from error
         if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
             raise CredentialError("the key does not belong to the certificate beside it", place=str(key_path))
         return cls(kind, federation, certificate, key)
@@ -281,7 +281,7 @@ def _proven_key(csr_pem: bytes) -> ec.EllipticCurvePublicKey:
         proven = request.is_signature_valid
         key = request.public_key()
     except MALFORMED as error:
-        raise CredentialError("this is no certificate request in PEM form") from error
+        raise CredentialError("this is not a certificate request in PEM form") from error
     if not proven:
         raise CredentialError("the certificate request does not prove that its sender has the key")
     if not isinstance(key, ec.EllipticCurvePublicKey) or not is_p256(key):
@@ -294,7 +294,7 @@ def _alternative_names(identity: Identity, hosts: Sequence[str]) -> list[x509.Ge
     if identity.role in SERVER_ROLES:
         names.append(x509.DNSName(identity.server_name))
     elif hosts:
-        raise UsageError(f"the role {identity.role} is no server, so its certificate can name no host")
+        raise UsageError(f"the role {identity.role} does not serve, so its certificate cannot name a host")
     return [*names, *(_host_name(host) for host in dict.fromkeys(hosts))]
 
 
@@ -304,7 +304,9 @@ def _host_name(host: str) -> x509.GeneralName:
     except ValueError:
         pass
     if not _HOST.fullmatch(host):
-        raise UsageError(f"'{host[:100]}' is no host name or address", cure="write it in lower case and without a port")
+        raise UsageError(
+            f"'{host[:100]}' is not a valid host name or address", cure="write it in lower case and without a port"
+        )
     if host.endswith(".fx"):  # such names say a server's role, and clients rely on them
         raise UsageError(f"'{host}' ends in .fx, which is kept for the roles of servers")
     return x509.DNSName(host)

@@ -61,7 +61,7 @@ def parse_certificate(pem: bytes, place: str) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(pem)
     except MALFORMED as error:
-        raise CredentialError("this is no certificate in PEM form", place=place) from error
+        raise CredentialError("this is not a certificate in PEM form", place=place) from error
 
 
 def certificate_pem(certificate: x509.Certificate) -> bytes:
@@ -106,7 +106,7 @@ def read_authority(certificate: x509.Certificate, place: str) -> tuple[str, Auth
     """Reads federation and kind of an authority's certificate.
 
     Raises:
-        CredentialError: If it is no authority of this platform.
+        CredentialError: If it is not an authority of this platform.
     """
     try:
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
@@ -116,9 +116,9 @@ def read_authority(certificate: x509.Certificate, place: str) -> tuple[str, Auth
         check_federation(federation)
         found = AuthorityKind(kind)
         if not constraints.ca or uri != authority_uri(federation, found):
-            raise CredentialError("this is no authority's certificate", place=place)
+            raise CredentialError("this is not an authority's certificate", place=place)
     except (*MALFORMED, UsageError) as error:
-        raise CredentialError("this is no authority's certificate", place=place) from error
+        raise CredentialError("this is not an authority's certificate", place=place) from error
     return federation, found
 
 

@@ -198,7 +198,7 @@ def load_credentials(directory: Path, now: datetime | None = None, *, repair: bo
     try:
         public = serialization.load_pem_private_key(key, password=None).public_key()
     except MALFORMED as error:
-        raise CredentialError("this is no unencrypted private key in PEM form", place=str(key_path)) from error
+        raise CredentialError("this is not an unencrypted private key in PEM form", place=str(key_path)) from error
     if not is_p256(public) or public != leaf.public_key():
         cure = "put both files of one issue there"
         raise CredentialError("the key does not belong to the certificate beside it", place=str(key_path), cure=cure)
@@ -249,7 +249,7 @@ def private_key_digest(key_pem: bytes) -> str:
     try:
         public = serialization.load_pem_private_key(key_pem, password=None).public_key()
     except MALFORMED as error:
-        raise CredentialError("this is no unencrypted private key in PEM form") from error
+        raise CredentialError("this is not an unencrypted private key in PEM form") from error
     kind, form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     return hashlib.sha256(public.public_bytes(kind, form)).hexdigest()
 

@@ -89,7 +89,7 @@ class RevocationList:
             found = json.loads(text)
             return cls(int(found["number"]), tuple(_entry(item) for item in found["entries"]))
         except (ValueError, KeyError, TypeError, InvalidSignature) as error:
-            raise CredentialError("this is no revocation list that the site CA has signed") from error
+            raise CredentialError("this is not a revocation list signed by the site CA") from error
 
 
 def _entry(item: dict[str, Any]) -> Entry:

@@ -76,7 +76,7 @@ class Identity:
             UsageError: If the role never serves.
         """
         if self.role not in SERVER_ROLES:
-            raise UsageError(f"the role {self.role} is no server")
+            raise UsageError(f"the role {self.role} does not serve")
         if self.role is Role.AGGREGATOR:
             return f"{self.experiment}.{self.role}.{self.federation}.fx"
         return f"{self.role}.{self.federation}.fx"
@@ -99,9 +99,9 @@ class Identity:
             experiment = parts[4] if role in EXPERIMENT_ROLES else ""
             identity = cls(parts[2], role, name, experiment)
         except (UsageError, ValueError, IndexError) as error:
-            raise UnauthenticatedError(f"{uri[:200]!r} is no identity of a federation") from error
+            raise UnauthenticatedError(f"{uri[:200]!r} is not an identity of a federation") from error
         if identity.uri != uri:
-            raise UnauthenticatedError(f"{uri[:200]!r} is no identity of a federation")
+            raise UnauthenticatedError(f"{uri[:200]!r} is not an identity of a federation")
         return identity
 
 
@@ -113,13 +113,13 @@ def check_federation(federation: str) -> None:
     """
     if not FEDERATION.fullmatch(federation):
         cure = "use 1 to 63 of a-z, 0-9 and '-', beginning with a letter or digit"
-        raise UsageError(f"'{federation[:100]}' is no name for a federation", cure=cure)
+        raise UsageError(f"'{federation[:100]}' is not a valid name for a federation", cure=cure)
 
 
 def _check_name(what: str, name: str) -> None:
     if not NAME.fullmatch(name):
         cure = "use 1 to 63 of a-z, 0-9, '-' and '_', beginning with a letter or digit"
-        raise UsageError(f"'{name[:100]}' is no valid {what}", cure=cure)
+        raise UsageError(f"'{name[:100]}' is not a valid {what}", cure=cure)
 
 
 _READERS = frozenset({Role.USER, Role.ADMIN, Role.GATEWAY})

@@ -27,7 +27,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 def check_address(address: str) -> str:
     """Gives an address back if it is ``host:port``; raises UsageError."""
     if not _ADDRESS.fullmatch(address) or not 0 < int(address.rpartition(":")[2]) < 1 << 16:
-        raise UsageError(f"'{address[:100]}' is no HOST:PORT", cure="for example ca.example.org:50049")
+        raise UsageError(f"'{address[:100]}' is not of the form HOST:PORT", cure="for example ca.example.org:50049")
     return address
 
 
@@ -93,7 +93,7 @@ class Token:
             return cls(Identity(federation, Role(role), name), address, data[:PIN_BYTES], data[PIN_BYTES:])
         except (ValueError, UsageError) as error:
             cure = "copy all of it, from 'fx1/' to the end of the line"
-            raise UsageError("this is no enrolment token", cure=cure) from error
+            raise UsageError("this is not a valid enrolment token", cure=cure) from error
 
     @property
     def text(self) -> str:

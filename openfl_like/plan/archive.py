@@ -127,7 +127,7 @@ class ArchiveReader:
             raise self._refusal(path, rule)
         digits = header[124:135]
         if not digits.isdigit() or b"8" in digits or b"9" in digits:
-            raise self._refusal(path, "its size is no octal number of eleven digits")
+            raise self._refusal(path, "its size is not an octal number of eleven digits")
         size = int(digits, 8)
         self._total += size
         if self._total > self._kind.most_bytes:

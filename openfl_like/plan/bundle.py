@@ -185,7 +185,7 @@ def _extract(file: BinaryIO, directory: Path, place: str) -> Plan:
     try:
         return thaw(frozen)
     except PlanError as error:
-        raise BundleError(f"the bundle's {PLAN_NAME} is no plan: {error}", place=place) from error
+        raise BundleError(f"the bundle's {PLAN_NAME} is not a valid plan: {error}", place=place) from error
 
 
 def _create(root: int, path: str) -> BinaryIO:

@@ -56,7 +56,7 @@ def _component(kind: str, path: KeyPath, component: Component) -> Iterator[Mista
     template = component.template
     known = registry.names(kind)
     if ":" in template:
-        problem = f"'{template}' is no short name: the Aggregator runs no code of a workspace"
+        problem = f"'{template}' is not a registered name: the Aggregator runs no code of a workspace"
         cure = f"known: {', '.join(known)}; a package at the Director can register one (openfl_like.{kind})"
         yield Mistake((*path, "template"), problem, cure)
         return
@@ -79,7 +79,9 @@ def _tasks(plan: Plan) -> Iterator[Mistake]:
     for name, task in plan.tasks.items():
         if not task.function.isidentifier() or task.function.startswith("_"):
             cure = "name a public method of the task runner"
-            yield Mistake(("tasks", name, "function"), f"'{task.function}' is no function of a task", cure)
+            yield Mistake(
+                ("tasks", name, "function"), f"'{task.function}' is not a function that a task can have", cure
+            )
         choice = task.kwargs.get("apply", "global")
         path = ("tasks", name, "kwargs", "apply")
         if task.of_file:
@@ -92,7 +94,7 @@ def _tasks(plan: Plan) -> Iterator[Mistake]:
 def _given_model(task: Task, path: KeyPath) -> Iterator[Mistake]:
     rule = rule_against(task.apply.removeprefix(FILE))
     if rule:
-        yield Mistake(path, f"'{task.apply}' is no file that a bundle can have: {rule}")
+        yield Mistake(path, f"'{task.apply}' is not a file that a bundle can hold: {rule}")
     if task.function != "validate":
         yield Mistake(path, "only validate can look at a given model", "write apply: global")
 
@@ -133,7 +135,9 @@ def _participation(plan: Plan) -> Iterator[Mistake]:
     if not given:
         yield Mistake((section, "policy"), "a quorum of how many?", "give min_fraction or min_updates, or write exact")
     if found.min_fraction == 1:
-        yield Mistake((section, "min_fraction"), "all of them are no quorum", "write participation.policy: exact")
+        yield Mistake(
+            (section, "min_fraction"), "a quorum of everybody is not a quorum", "write participation.policy: exact"
+        )
     start = plan.admission.min_collaborators or len(plan.admission.collaborators)
     if start and (found.min_updates or 1) > start:
         problem = f"a round needs {found.min_updates} updates, but may start with {start} collaborators"
@@ -173,7 +177,9 @@ def _optimizer(plan: Plan) -> Iterator[Mistake]:
 def _initial_model(plan: Plan) -> Iterator[Mistake]:
     initial = plan.aggregator.settings.init_state_path
     if initial is not None and (rule := rule_against(initial)):
-        yield Mistake(("aggregator", "settings", "init_state_path"), f"'{initial}' is no file of a workspace: {rule}")
+        yield Mistake(
+            ("aggregator", "settings", "init_state_path"), f"'{initial}' is not a file of a workspace: {rule}"
+        )
 
 
 def _stop_rules(plan: Plan) -> Iterator[Mistake]:

@@ -54,7 +54,7 @@ def thaw(data: bytes, source: str = SOURCE) -> Plan:
     try:
         values = json.loads(data, object_pairs_hook=_once, parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError) as error:
-        raise PlanError(f"this is no frozen plan: {error}", place=source) from error
+        raise PlanError(f"this is not a frozen plan: {error}", place=source) from error
     try:
         return Plan.model_validate(values)
     except ValidationError as error:
@@ -91,7 +91,7 @@ def _once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"{text} is no finite number")
+        raise ValueError(f"{text} is not a finite number")
     return value
 
 

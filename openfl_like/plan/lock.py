@@ -41,7 +41,7 @@ def read_lock(data: bytes, place: str = LOCK_NAME) -> tuple[str, ...]:
         if match is None:
             cure = "write name==version --hash=sha256:…, as 'fx workspace lock' does"
             raise RequirementsError(
-                f"'{line[:120]}' is no exact version with hashes", place=f"{place}:{number}", cure=cure
+                f"'{line[:120]}' is not an exact version with hashes", place=f"{place}:{number}", cure=cure
             )
         name = re.sub(r"[-_.]+", "-", match["name"]).lower()
         if name in found:

@@ -164,7 +164,10 @@ _WANTED = (
 def _pattern(error: dict[str, Any]) -> tuple[str, str]:
     cure = "use 1 to 63 of a-z, 0-9, '-' and '_', beginning with a letter or digit"
     known = error["ctx"]["pattern"] == rf"^{NAME_PATTERN}$"
-    return f"{_shown(error['input'])} is no valid name", cure if known else f"it must match {error['ctx']['pattern']}"
+    return (
+        f"{_shown(error['input'])} is not a valid name",
+        cure if known else f"it must match {error['ctx']['pattern']}",
+    )
 
 
 def _too_short(error: dict[str, Any]) -> tuple[str, str]:

@@ -25,7 +25,7 @@ def _apply(tree: Tree, text: str, model: object) -> Tree:
     dotted, equals, written = text.partition("=")
     names = dotted.strip().split(".")
     if not equals or not all(names):
-        mistake = Mistake((), "this is no override", "write section.key=value", place)
+        mistake = Mistake((), "this is not a valid override", "write section.key=value", place)
         return replace(tree, mistakes=(*tree.mistakes, mistake))
     value = parse_tree(written, place.source)
     path, wrong = _resolve(tree.data, names, model, place)

@@ -78,6 +78,10 @@ class Child:
         assert self.process.stdout is not None  # noqa: S101 (always piped)
         return (await self.process.stdout.readline()).decode(errors="replace").rstrip("\n")
 
+    def last_line(self) -> str:
+        """Return the last line it wrote to stderr that is not blank; empty if there is none."""
+        return next((line for line in reversed(self.tail) if line.strip()), "")
+
     async def wait(self) -> int:
         """Waits for its end and gives the exit code; minus the signal's number when one killed it."""
         await self.exited.wait()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from openfl_like.processes.child import Child, clean_environment, spawn
 from openfl_like.processes.ownership import owner_tag
+from openfl_like.tasks import TaskOwner
 
 
 class Standby:
@@ -24,6 +25,7 @@ class Standby:
     def __init__(self, noun: str, owner: Path | None = None) -> None:
         self._command = [sys.executable, "-m", "openfl_like.cli.standby", noun]
         self._environment = clean_environment(owner_tag(owner) if owner is not None else None)
+        self._tasks = TaskOwner()
         self._spare: asyncio.Task[Child] | None = None
 
     def prepare(self, *ahead: str) -> None:
@@ -33,7 +35,7 @@ class Standby:
             ahead: What it is told to do besides its imports while it waits.
         """
         if self._spare is None:
-            self._spare = asyncio.create_task(spawn([*self._command, *ahead], environment=self._environment))
+            self._spare = self._tasks.start(spawn([*self._command, *ahead], environment=self._environment))
 
     async def start(self, arguments: Sequence[str], on_line: Callable[[str], None]) -> Child:
         """Has the child at hand, or a new one, run its command.

@@ -15,14 +15,15 @@ from openfl_like.errors import FederationError, TaskError
 from openfl_like.federation.devices.placement import CPU, environment_for, within
 from openfl_like.federation.failure import MAX_MESSAGE, FailedTaskError, Failure, FailureKind, failure_from_fields
 from openfl_like.federation.parties import ShardFacts
+from openfl_like.federation.supervision.restarts import Restarts
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.processes.child import Child, describe_exit, spawn
 from openfl_like.processes.ownership import owner_tag
-from openfl_like.processes.restarts import Restarts
 from openfl_like.processes.spare_worker import MODULE, SPARE_WORKER, environment_of, moved
 from openfl_like.processes.watchdog import FROZEN_S, watch_child
 from openfl_like.processes.worker import assignment_to_json
 from openfl_like.store.site_files import PROCESS_NOTES
+from openfl_like.tasks import TaskOwner
 
 LAST_LINE_S = 0.5
 
@@ -69,8 +70,7 @@ class WorkerProcess:
 
     def __init__(self, child: Child) -> None:
         self._child = child
-        self._vigil: asyncio.Task[None] | None = None
-        self._ending: asyncio.Task[object] | None = None
+        self._tasks = TaskOwner()
         self.facts: ShardFacts | None = None
 
     @classmethod
@@ -96,7 +96,7 @@ class WorkerProcess:
         child.on_line = on_line
         worker = cls(child)
         notes = settings.owner / PROCESS_NOTES if settings.owner is not None else None
-        worker._vigil = asyncio.create_task(watch_child(child, notes))
+        worker._tasks.start(watch_child(child, notes))
         if settings.plan is not None and settings.workspace is not None:
             order |= {"plan": str(settings.plan.resolve()), "workspace": str(settings.workspace.resolve())}
             order |= {"device": within(settings.device or CPU, settings.wish)}
@@ -155,19 +155,19 @@ class WorkerProcess:
 
     async def _answer(self) -> str:
         """Gives the next line; empty when the worker has ended, whoever holds its pipe open."""
-        self._ending = self._ending or asyncio.create_task(self._child.exited.wait())
-        line = asyncio.create_task(self._child.line())
+        tasks = TaskOwner()
+        line, exited = tasks.start(self._child.line()), tasks.start(self._child.exited.wait())
         try:
-            await asyncio.wait({line, self._ending}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({line, exited}, return_when=asyncio.FIRST_COMPLETED)
             if not line.done():
                 await asyncio.wait({line}, timeout=LAST_LINE_S)
             return line.result() if line.done() else ""
         finally:
-            line.cancel()
+            await tasks.close()
 
     async def _post_mortem(self) -> WorkerEndedError:
         code = await asyncio.wait_for(self._child.wait(), 15.0)
-        last = next((line for line in reversed(self._child.tail) if line.strip()), "")
+        last = self._child.last_line()
         text = f"its worker was ended: {describe_exit(code)}" + (f"; last line: {last}" if last else "")
         if self._child.frozen:
             text = f"its worker was frozen for {FROZEN_S:g} s and was killed"

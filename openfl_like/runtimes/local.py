@@ -15,10 +15,12 @@ from openfl_like.federation.events import (
     TaskFailed,
     UpdateCommitted,
 )
-from openfl_like.federation.failure import Failure, FailureKind, failure_of
+from openfl_like.federation.failure import FailedTaskError, Failure, FailureKind, failure_of
 from openfl_like.federation.task import Assignment, Update
+from openfl_like.frameworks.perform import Performer
 from openfl_like.runtimes.loop import Outward, Post
 from openfl_like.runtimes.models import ModelRepository
+from openfl_like.runtimes.sites import SimulatedSites
 from openfl_like.tasks import TaskOwner
 
 log = logging.getLogger(__name__)
@@ -87,21 +89,33 @@ class LocalRuntime:
             performer = self._performer(assignment.collaborator)
             model = self._repository.path(assignment.model) if assignment.model else None
             update = performer.perform(assignment, model, out)
-            return _in_time(assignment, update)
-        except Exception as error:
-            if not isinstance(error, FederationError | OSError):
-                log.exception("round %d at '%s' failed", assignment.round, assignment.collaborator)
-            return _failed(assignment, failure_of(error))
+            return in_time(assignment, update)
+        except Exception as error:  # noqa: BLE001 (the edge of a site: any failure becomes its reason, or all would wait)
+            return failed(assignment, error)
 
 
-def _in_time(assignment: Assignment, update: Update) -> UpdateCommitted | TaskFailed:
+def failed(assignment: Assignment, error: Exception) -> TaskFailed:
+    """Return the event that an assignment failed; a defect of ours is logged in full."""
+    if not isinstance(error, FederationError | OSError):
+        log.error("round %d at '%s' failed", assignment.round, assignment.collaborator, exc_info=error)
+    failure = failure_of(error)
+    if not (failure.task or failure.step):
+        failure = replace(failure, task=assignment.tasks[0].name if assignment.tasks else assignment.phase.value)
+    return TaskFailed(assignment.round, assignment.phase, assignment.collaborator, failure)
+
+
+def in_time(assignment: Assignment, update: Update) -> UpdateCommitted | TaskFailed:
+    """Return the event that an update is there, or that it took longer than its assignment allows."""
     if assignment.deadline_s is None or update.duration_s <= assignment.deadline_s:
         return UpdateCommitted(update)
-    return _failed(assignment, Failure(FailureKind.DEADLINE, f"it took longer than {assignment.deadline_s:g} s"))
+    text = f"it took longer than {assignment.deadline_s:g} s"
+    return failed(assignment, FailedTaskError(text, Failure(FailureKind.DEADLINE, text)))
 
 
-def _failed(assignment: Assignment, failure: Failure) -> TaskFailed:
-    first = assignment.tasks[0].name if assignment.tasks else assignment.phase.value
-    if not (failure.task or failure.step):
-        failure = replace(failure, task=first)
-    return TaskFailed(assignment.round, assignment.phase, assignment.collaborator, failure)
+def local_runtime(sites: SimulatedSites, repository: ModelRepository) -> LocalRuntime:
+    """Return the runtime ``local`` for the sites of a simulation: one after the other, in this process."""
+
+    def make(name: str) -> Performer:
+        return Performer(sites.plan, sites.shards[name], sites.workspace, sites.device)
+
+    return LocalRuntime(sites.shards, make, repository)

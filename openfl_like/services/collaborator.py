@@ -26,18 +26,19 @@ from openfl_like.errors import (
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.failure import FailedTaskError, Failure, FailureKind, failure_of
 from openfl_like.federation.ports import Dismissal, Ready, TaskFailure, Withdrawal
+from openfl_like.federation.supervision.restarts import Restarts
 from openfl_like.federation.task import Assignment, Update
 from openfl_like.frameworks.named import named_frameworks
 from openfl_like.pki.files import Credentials
 from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.schema import Plan
 from openfl_like.printable import printable_line
-from openfl_like.processes.restarts import Restarts
 from openfl_like.processes.worker_client import WorkerEndedError, WorkerProcess, WorkerSettings
 from openfl_like.services.devices.placement import place_alone
 from openfl_like.services.logs.writers import WORKER, marked
 from openfl_like.store.files import retire
-from openfl_like.store.site_files import progress_note
+from openfl_like.store.site_files import CollaboratorFiles
+from openfl_like.tasks import TaskOwner
 from openfl_like.tensors.manifest import file_digest, manifest_path, recyclable_path
 from openfl_like.wire.aggregator import AggregatorClient, CollaboratorSession
 from openfl_like.wire.channel import HANDSHAKE_S, backoff
@@ -104,11 +105,16 @@ class Collaborator:
     """One site's part in one experiment."""
 
     settings: CollaboratorArguments
+    _tasks: TaskOwner = field(default_factory=TaskOwner)
     _worker: asyncio.Task[WorkerProcess] | None = None
     _job: asyncio.Task[None] | None = None
     _performance: _Performance | None = None
     _progress_noted: bool = False
     _verified: set[str] = field(default_factory=set)
+
+    @property
+    def _files(self) -> CollaboratorFiles:
+        return CollaboratorFiles(self.settings.directory)
 
     async def run(self) -> Dismissal:
         """Takes part until dismissed.
@@ -185,7 +191,7 @@ class Collaborator:
                     await self._end_performance()
                 case Assignment():
                     await self._end_job()
-                    self._job = asyncio.create_task(self._do(session, instruction))
+                    self._job = self._tasks.start(self._do(session, instruction))
         return None
 
     async def _do(self, session: CollaboratorSession, assignment: Assignment) -> None:
@@ -210,7 +216,7 @@ class Collaborator:
         try:
             if self._performance is None or not self._performance.is_of(assignment):
                 await self._end_performance()
-                self._performance = _Performance(assignment, asyncio.create_task(self._perform(session, assignment)))
+                self._performance = _Performance(assignment, self._tasks.start(self._perform(session, assignment)))
             await self._deliver(session, await asyncio.shield(self._performance.task))
             self._note_progress()
         except (FederationError, OSError) as error:
@@ -242,7 +248,7 @@ class Collaborator:
         session.report(TaskFailure(assignment.round, assignment.phase, failure))
 
     async def _perform(self, session: CollaboratorSession, assignment: Assignment) -> _Result:
-        out = self.settings.directory / "updates" / f"{assignment.round:04d}-{assignment.phase}.safetensors"
+        out = self._files.updates / f"{assignment.round:04d}-{assignment.phase}.safetensors"
         self._clear(out.parent)
         failpoint("collaborator.files.cleared")
         model = await self._model(session, assignment.model)
@@ -278,7 +284,7 @@ class Collaborator:
     async def _model(self, session: CollaboratorSession, digest: str) -> Path | None:
         if not digest:
             return None
-        path = self.settings.directory / "models" / f"{digest}.safetensors"
+        path = self._files.models / f"{digest}.safetensors"
         left_behind = digest not in self._verified and path.exists()
         if left_behind and await asyncio.to_thread(_damaged, path, digest):
             log.warning("%s is damaged; it is fetched again", path)
@@ -295,7 +301,7 @@ class Collaborator:
         A model is written over the former update, which has the same frozen layers, and an update over the model
         before, which no task looks at any more.
         """
-        other = self.settings.directory / ("models" if folder.name == "updates" else "updates")
+        other = self._files.models if folder == self._files.updates else self._files.updates
         for made in (folder, other):
             made.mkdir(exist_ok=True)
         recyclable = recyclable_path(folder / "any")
@@ -317,7 +323,7 @@ class Collaborator:
         """Leaves a note for the Envoy that this process has got something done."""
         if not self._progress_noted:
             with contextlib.suppress(OSError):  # no room: the next one is noted
-                progress_note(self.settings.directory).touch()
+                self._files.progress.touch()
                 self._progress_noted = True
 
     def _warm_up(self) -> None:
@@ -337,7 +343,7 @@ class Collaborator:
             wish=settings.plan.collaborator.settings.device,
             frameworks=named_frameworks(settings.plan, settings.workspace),
         )
-        self._worker = asyncio.create_task(WorkerProcess.start(worker, _pass_on if settings.supervised else _print))
+        self._worker = self._tasks.start(WorkerProcess.start(worker, _pass_on if settings.supervised else _print))
         self._worker.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     async def _ready_worker(self) -> WorkerProcess:

@@ -166,7 +166,7 @@ class LocalFederation:
         if "kind" not in found:
             if line:  # it says with which error it ends
                 await child.wait()
-            last = next((text for text in reversed(child.tail) if text.strip()), "it wrote nothing")
+            last = child.last_line() or "it wrote nothing"
             raise UnreachableError(f"the {name} did not start: {last}", place=str(self.log(name)))
         return found
 

@@ -1,19 +1,20 @@
 """The same plan with all its sites in this process: the loop of the real federation over a local runtime."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 from openfl_like.data.shard import ShardDescriptor
 from openfl_like.errors import UsageError
 from openfl_like.events.bus import EventBus
 from openfl_like.federation.parties import Outcome, PublishedVersion
-from openfl_like.frameworks.perform import Performer
 from openfl_like.plan.schema import Plan
-from openfl_like.runtimes.local import LocalRuntime
-from openfl_like.runtimes.loop import ExperimentLoop, Record, SystemClock
+from openfl_like.registry import resolve
+from openfl_like.runtimes.loop import ExperimentLoop, Record, Runtime, SystemClock
 from openfl_like.runtimes.models import ModelRepository
+from openfl_like.runtimes.sites import RuntimeFactory, SimulatedSites
 from openfl_like.services.aggregator.opening import open_experiment, place_initial_model
 from openfl_like.services.devices.placement import place_here
 from openfl_like.store.experiment import ExperimentStore
@@ -32,6 +33,8 @@ class SimulationSettings:
         shards: Site name -> its shard.
         directory: Where the record goes.
         models: Where the initial model is that the plan names; None: in the workspace.
+        files: Site name -> its shard.yaml, for runtimes that load the data in other processes.
+        runtime: Where the tasks run: a name of the kind ``runtime``.
     """
 
     plan: Plan
@@ -39,6 +42,8 @@ class SimulationSettings:
     shards: Shards
     directory: Path
     models: Path | None = None
+    files: Mapping[str, Path] = field(default_factory=dict)
+    runtime: str = "local"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,18 +111,21 @@ class Simulation:
         Raises:
             TaskError: If the workspace's code cannot be loaded.
             DeviceError: If this machine does not have the device that the plan wants.
+            NotFoundError: If there is no such runtime.
+            UsageError: If the runtime cannot run these sites.
         """
         if self._experiment.status.ended:
             ended = self._experiment
             outcome = Outcome(ended.status, ended.reason, ended.shortfalls)
         else:
-            runtime = LocalRuntime(self._settings.shards, self._performer_maker(), self._repository)
+            runtime = self._runtime()
             record = Record(self._store, self._repository, self.bus.publish)
             outcome = await ExperimentLoop(self._experiment, runtime, record, SystemClock()).run()
         self.bus.close()
         return SimulationResult(outcome, tuple(self._store.versions()))
 
-    def _performer_maker(self) -> Callable[[str], Performer]:
-        plan, workspace, shards = self._settings.plan, self._settings.workspace, self._settings.shards
-        device = place_here(plan.collaborator.settings.device)
-        return lambda site: Performer(plan, shards[site], workspace, device)
+    def _runtime(self) -> Runtime:
+        ours = self._settings
+        device = place_here(ours.plan.collaborator.settings.device)
+        sites = SimulatedSites(ours.plan, ours.workspace, ours.directory, ours.shards, ours.files, device)
+        return cast("RuntimeFactory", resolve("runtime", ours.runtime))(sites, self._repository)

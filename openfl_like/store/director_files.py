@@ -1,7 +1,56 @@
-"""Names of files and folders in a Director's state directory."""
+"""Names of files and folders in a Director's state directory: who needs one asks here."""
 
-INCOMING, OUTGOING = "incoming", "outgoing"
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
 
+from openfl_like.store.files import ExperimentFiles
 
 UNFINISHED = "import.unfinished"
 """In the directory of an experiment that was imported, until it has a row."""
+
+
+@dataclass(frozen=True, slots=True)
+class DirectorFiles:
+    """What a Director keeps.
+
+    Attributes:
+        state: Its state directory.
+    """
+
+    state: Path
+
+    @property
+    def incoming(self) -> Path:
+        """Where submissions and checkpoints arrive."""
+        return self.state / "incoming"
+
+    @property
+    def outgoing(self) -> Path:
+        """Where checkpoints are made."""
+        return self.state / "outgoing"
+
+    @property
+    def experiments(self) -> Path:
+        """The folder with a folder for each experiment."""
+        return self.state / "experiments"
+
+    def experiment(self, experiment: str) -> ExperimentFiles:
+        """Return the files of one experiment."""
+        return ExperimentFiles(self.experiments / experiment)
+
+    def submission(self, owner: str, request_id: str) -> Path:
+        """Return where the bundle of a request arrives: the same request goes on with the same file."""
+        return self.incoming / f"{owner}-{request_id}.tar"
+
+    def checkpoint(self, owner: str, request_id: str) -> Path:
+        """Return where the checkpoint of a request arrives."""
+        return self.incoming / f"{owner}-{request_id}.checkpoint"
+
+    def unpacked(self) -> Path:
+        """Return a new name for what is unpacked, until it has its place."""
+        return self.incoming / f"unpacked-{secrets.token_hex(8)}"
+
+    def export(self, experiment: str) -> Path:
+        """Return a new name for a checkpoint that is made."""
+        return self.outgoing / f"{experiment}-{secrets.token_hex(8)}.tar"

@@ -1,17 +1,98 @@
-"""Names of files and folders at a site."""
+"""Names of files and folders at a site: who needs one asks here."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
-
-def progress_note(directory: Path) -> Path:
-    """The file that says that the Collaborator of this directory has delivered something since it was started."""
-    return directory / "progress"
-
-
-def warm_up_note(directory: Path) -> Path:
-    """The file in an Envoy's directory that says what the last experiment at the site imported."""
-    return directory / "warm-up.json"
-
+from openfl_like.store.files import ExperimentFiles
 
 PROCESS_NOTES = "processes"
 """File that lists the worker and whatever it has started, below the directory that its work belongs to."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollaboratorFiles:
+    """What a Collaborator keeps in its working directory."""
+
+    directory: Path
+
+    @property
+    def updates(self) -> Path:
+        """Updates that were not acknowledged yet."""
+        return self.directory / "updates"
+
+    @property
+    def models(self) -> Path:
+        """Models that were fetched."""
+        return self.directory / "models"
+
+    @property
+    def progress(self) -> Path:
+        """Is there if something was delivered since the Collaborator was started."""
+        return self.directory / "progress"
+
+
+@dataclass(frozen=True, slots=True)
+class SiteExperimentFiles:
+    """What an Envoy keeps of one experiment."""
+
+    directory: Path
+
+    @property
+    def received(self) -> ExperimentFiles:
+        """Bundle and plan."""
+        return ExperimentFiles(self.directory)
+
+    @property
+    def workspace(self) -> Path:
+        """The submitted code."""
+        return self.directory / "workspace"
+
+    @property
+    def certificate(self) -> Path:
+        """Certificate and key of the Collaborator."""
+        return self.directory / "certificate"
+
+    @property
+    def run(self) -> Path:
+        """Where the Collaborator and its worker work."""
+        return self.directory / "run"
+
+    @property
+    def environment_log(self) -> Path:
+        """What was said while packages were installed."""
+        return self.directory / "environment.log"
+
+    @property
+    def collaborator_log(self) -> Path:
+        """What the Collaborator and its worker wrote."""
+        return self.directory / "collaborator.log"
+
+
+@dataclass(frozen=True, slots=True)
+class SiteFiles:
+    """What an Envoy keeps in its directory."""
+
+    directory: Path
+
+    @property
+    def environments(self) -> Path:
+        """Installed packages of workspaces."""
+        return self.directory.absolute() / "environments"
+
+    @property
+    def description(self) -> Path:
+        """Where the process works that loads the shard to describe it."""
+        return self.directory / "describe"
+
+    @property
+    def warm_up(self) -> Path:
+        """Says what the last experiment at the site imported."""
+        return self.directory / "warm-up.json"
+
+    def experiment(self, experiment: str) -> SiteExperimentFiles:
+        """Return the files of one experiment."""
+        return SiteExperimentFiles(self.directory / experiment)
+
+    def process_notes(self) -> list[Path]:
+        """Return every list of processes that former Collaborators have left."""
+        return sorted(self.directory.glob(f"*/run/{PROCESS_NOTES}"))

@@ -23,6 +23,7 @@ from typing import Self
 
 from openfl_like.federation.seeds import assignment_seed
 from openfl_like.federation.task import Phase
+from openfl_like.tasks import TaskOwner
 
 MOST_ROUNDS = 200
 _IN_ROUND = (Phase.TRAIN, Phase.EVALUATE)
@@ -76,6 +77,7 @@ class Gate:
         }
         self._open = dict.fromkeys(self._sites, (0, 0))
         self._waiting: set[_Waiting] = set()
+        self._tasks = TaskOwner()
         self._lines: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._news = asyncio.Event()
         self._folder = tempfile.TemporaryDirectory(prefix="fx-gate-")  # an address must be short
@@ -132,7 +134,7 @@ class Gate:
             await self._news.wait()
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        serving = asyncio.create_task(self._serve(reader, writer))
+        serving = self._tasks.start(self._serve(reader, writer))
         self._lines[serving] = writer
         serving.add_done_callback(self._lines.pop)
 

@@ -158,7 +158,7 @@ async def ask(address: str, context: ssl.SSLContext, server_name: str, fields: M
         raise from_code(str(answer["code"]), str(answer.get("message", "")))
     found = answer.get("answer")
     if not isinstance(found, dict):
-        raise UnreachableError(f"what answers at {address} is no authority of this platform")
+        raise UnreachableError(f"what answers at {address} is not an authority of this platform")
     return {str(key): str(value) for key, value in found.items()}
 
 

@@ -23,3 +23,19 @@ def test_the_walk_of_an_update_goes_through_every_layer_that_moves_it() -> None:
     text = (DOCS / "architecture.md").read_text().split(f"## {WALK}\n", 1)[1].split("\n## ", 1)[0]
     packages = {found[1].split(".")[1] for found in NAME.finditer(text)}
     assert {"frameworks", "services", "wire", "runtimes", "federation", "store", "events", "api", "cli"} <= packages
+
+
+WALKS = (
+    WALK,
+    "One heartbeat, from a site's machine to the screen",
+    "One log line, from a worker to the screen",
+)
+MOST_HANDS = 9
+
+
+@pytest.mark.parametrize("walk", WALKS)
+def test_a_walk_has_few_hands_and_names_every_one(walk: str) -> None:
+    text = (DOCS / "architecture.md").read_text().split(f"## {walk}\n", 1)[1].split("\n## ", 1)[0]
+    hands = re.split(r"^\d+\. ", text, flags=re.MULTILINE)[1:]
+    assert 3 < len(hands) <= MOST_HANDS
+    assert [hand for hand in hands if not NAME.search(hand)] == []

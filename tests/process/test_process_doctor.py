@@ -227,7 +227,7 @@ async def test_another_program_at_the_address(alone: Founded) -> None:
     async with await asyncio.start_server(page, "127.0.0.1", 0) as server:
         found = await envoy(alone, director=f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
     assert "server" in bad(found)
-    assert "is no Director" in found["server"].seen
+    assert "is not a Director" in found["server"].seen
     assert "HTTP/1.1 400 Bad Request" in found["server"].seen
     assert "another program listens" in found["server"].cause
 
@@ -252,7 +252,7 @@ async def test_a_port_that_is_taken_says_by_whom(alone: Founded) -> None:
     config.write_text("listen: 192.0.2.1:50050\naggregator_host: localhost\nsample_shape: [1]\ntarget_shape: []\n")
     code, said = await fx("director", cwd=alone.directory)
     wrong = {one["name"]: one for one in said["reports"][0]["findings"] if one["verdict"] == "fail"}
-    assert "is no address of this machine" in wrong["listen"]["seen"]
+    assert "is not an address of this machine" in wrong["listen"]["seen"]
     assert "write 0.0.0.0" in wrong["listen"]["cure"]
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -26,9 +27,15 @@ def _asleep(seconds: float) -> None:
     pytest.fail(f"a unit test slept for {seconds} s; use openfl_like.testing.clock")
 
 
+def _no_child(*_: object, **__: object) -> None:
+    pytest.fail("a unit test started a process; mark it with pytest.mark.children, or test without one")
+
+
 @pytest.fixture(autouse=True)
 def neither_network_nor_sleep(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     if request.node.get_closest_marker("tensorflow"):
         importlib.import_module("openfl_like.frameworks.keras")  # something it imports tries whether there is IPv6
     monkeypatch.setattr(socket.socket, "__init__", _guarded(socket.socket.__init__))
     monkeypatch.setattr(time, "sleep", _asleep)
+    if request.node.get_closest_marker("children") is None:
+        monkeypatch.setattr(subprocess.Popen, "__init__", _no_child)

@@ -149,12 +149,14 @@ def run(tmp_path: Path) -> Run:
     return start
 
 
+@pytest.mark.children
 def test_the_switch_kills_a_process_that_has_it_in_its_environment(run: Run) -> None:
     code, landed = run(f"{POINT}=kill@2", f"for _ in range(3): failpoint({POINT!r})")
     assert (code, landed[0]["point"], landed[0]["hit"]) == (-9, POINT, 2)
     assert run(f"{POINT}=kill@2", f"for _ in range(3): failpoint({POINT!r})")[0] == 0  # it has landed already
 
 
+@pytest.mark.children
 def test_a_short_write_leaves_half_of_the_file(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "model"
     path.write_bytes(b"abcdefgh")
@@ -162,10 +164,12 @@ def test_a_short_write_leaves_half_of_the_file(run: Run, tmp_path: Path) -> None
     assert (code, path.read_bytes()) == (-9, b"abcd")
 
 
+@pytest.mark.children
 def test_a_delay_takes_its_time(run: Run) -> None:
     timed = f"import time; begin = time.monotonic(); failpoint({POINT!r}); assert time.monotonic() - begin > 0.2"
     assert run(f"{POINT}=delay:250", timed)[0] == 0
 
 
+@pytest.mark.children
 def test_a_process_with_a_senseless_switch_does_not_start(run: Run) -> None:
     assert run("nonsense", "pass") == (1, [])

@@ -25,6 +25,15 @@ def test_sleep_fails_the_test() -> None:
         time.sleep(0.1)
 
 
-def test_an_event_loop_and_a_child_process_may_be_used() -> None:
+def test_an_event_loop_may_be_used() -> None:
     asyncio.run(asyncio.sleep(0))
+
+
+def test_a_child_process_fails_the_test() -> None:
+    with pytest.raises(pytest.fail.Exception, match="started a process"):
+        subprocess.run([sys.executable, "-c", "print(1)"], check=True)
+
+
+@pytest.mark.children
+def test_a_child_process_may_be_used_by_a_test_that_says_so() -> None:
     assert subprocess.run([sys.executable, "-c", "print(1)"], capture_output=True, timeout=30, check=True).stdout

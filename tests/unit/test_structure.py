@@ -1,9 +1,11 @@
 """What no linter holds: sizes, names, docstrings, tables that must be complete, files that must be fresh."""
 
 import ast
+import importlib.util
 import re
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path(openfl_like.__file__).parent
 PROTOS = PACKAGE / "wire" / "protos"
 LONGEST_FILE = 500
+MOST_PROTOCOL_METHODS = 5
 MOST_METHODS = 14  # as many as the blocking client has, which a script finds everything in
 MEANINGLESS = {"utils", "util", "common", "helpers", "helper", "manager", "misc", "core"}
 
@@ -39,6 +42,83 @@ def test_there_is_something_to_look_at() -> None:
 def test_no_file_is_longer_than_one_idea() -> None:
     lengths = {name_of(path): len(path.read_text().splitlines()) for path in ALL}
     assert {name: lines for name, lines in lengths.items() if lines > LONGEST_FILE} == {}
+
+
+SMALL_ROOMS = ("services", "wire", "testing")
+
+
+def test_no_room_is_too_full_to_be_taken_in_at_a_glance() -> None:
+    rooms = Counter(path.parent for path in SOURCES if path.name != "__init__.py")
+    limits = {
+        room: 16 if room.relative_to(PACKAGE).parts[:1][0] in SMALL_ROOMS else 24 for room in rooms if room != PACKAGE
+    }
+    assert {name_of(room): rooms[room] for room, limit in limits.items() if rooms[room] > limit} == {}
+
+
+def _classes(path: Path) -> list[ast.ClassDef]:
+    return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)]
+
+
+def test_no_class_name_stands_twice() -> None:
+    names = Counter(node.name for path in SOURCES for node in _classes(path))
+    assert {name: count for name, count in names.items() if count > 1} == {}
+
+
+def test_a_protocol_can_be_implemented_in_one_sitting() -> None:
+    counts = {
+        f"{name_of(path)}:{node.name}": sum(
+            isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef) for item in node.body
+        )
+        for path in SOURCES
+        for node in _classes(path)
+        if any("Protocol" in ast.dump(base) for base in node.bases)
+    }
+    assert len(counts) > 10
+    assert {name: count for name, count in counts.items() if count > MOST_PROTOCOL_METHODS} == {}
+
+
+def test_only_one_module_makes_tasks() -> None:
+    makers = {
+        name_of(path)
+        for path in SOURCES
+        if any(
+            isinstance(node, ast.Attribute) and node.attr == "create_task"
+            for node in ast.walk(ast.parse(path.read_text()))
+        )
+    }
+    assert makers == {"openfl_like/tasks.py"}
+
+
+def _imported(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+def test_libraries_that_nobody_imports_yet_will_have_one_place() -> None:
+    """The linter's contracts name importers of what is there; these are not there yet."""
+    importers = {
+        (library, path.relative_to(PACKAGE).parts[0])
+        for path in SOURCES
+        for library in _imported(path) & {"ray", "mpi4py"}
+    }
+    assert importers <= {("ray", "runtimes"), ("mpi4py", "runtimes")}
+
+
+def test_whoever_may_import_a_vendors_library_is_there() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    named = {
+        name
+        for contract in contracts
+        for key in ("allowed_importers", "source_modules")
+        for name in contract.get(key, ())
+    }
+    assert len(named) > 5
+    assert {name for name in named if importlib.util.find_spec(name) is None} == set()
 
 
 def test_no_module_is_named_after_nothing() -> None:
@@ -128,6 +208,7 @@ def test_tests_have_the_folder_and_the_name_of_what_they_test() -> None:
     assert wrong == []
 
 
+@pytest.mark.children
 def test_to_import_the_package_costs_nothing() -> None:
     script = "import sys; import openfl_like; print(*sorted(m for m in sys.modules if '.' not in m))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
@@ -136,6 +217,7 @@ def test_to_import_the_package_costs_nothing() -> None:
 
 
 @pytest.mark.parametrize("suffix", ["py", "pyi"])
+@pytest.mark.children
 def test_the_generated_messages_are_those_of_the_protocol_file(suffix: str, tmp_path: Path) -> None:
     tools = pytest.importorskip("grpc_tools", reason="pip install -e '.[dev]'")
     assert tools

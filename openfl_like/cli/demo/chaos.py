@@ -193,6 +193,7 @@ async def run_chaos(
     """
     from openfl_like.api.reconnect import watch
     from openfl_like.pki.files import load_credentials
+    from openfl_like.store.director_files import DirectorFiles
     from openfl_like.wire.client import director_peer
     from openfl_like.wire.experiments import ExperimentsClient
 
@@ -211,7 +212,7 @@ async def run_chaos(
 
         say("second run, the same plan with the same seed; watch what happens to it")
         experiment = await submit(federation, path, overrides)
-        story, history = Story(screen), _history(federation.state / "experiments" / experiment)
+        story, history = Story(screen), _history(DirectorFiles(federation.state).experiment(experiment).directory)
         items = watch(client.watch, experiment)
         ended, dealt = await disturb(items, story, _blows(federation, rounds), history)
         disturbed = await _sha256(client, finished(ended), federation.directory / "disturbed.safetensors")

@@ -91,7 +91,9 @@ class _Sieve:
         kept: dict[str, float] = {}
         for name in sorted(given, key=str):
             if not isinstance(name, str) or not EXTRA_NAME.fullmatch(name):
-                self.faults.append(f"'{str(name)[:40]}' is no name for a number; use a-z, 0-9 and '_', 64 at most")
+                self.faults.append(
+                    f"'{str(name)[:40]}' is not a valid name of a number; use at most 64 of a-z, 0-9 and '_'"
+                )
             elif len(kept) >= MOST_EXTRA:
                 self.faults.append(f"there are more than {MOST_EXTRA} extra numbers")
                 break

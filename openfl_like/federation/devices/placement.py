@@ -28,7 +28,7 @@ def gpu_index(device: str) -> int:
 def check_device(text: str) -> str:
     """Gives the name of one device as it is; raises UsageError for anything else."""
     if text == ANY_GPU or not DEVICE.fullmatch(text):
-        raise UsageError(f"'{text}' is no device", cure="name one: cpu, cuda:0, cuda:1 …")
+        raise UsageError(f"'{text}' is not a device", cure="name one: cpu, cuda:0, cuda:1 …")
     return text
 
 

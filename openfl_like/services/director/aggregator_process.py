@@ -118,7 +118,7 @@ class AggregatorProcess:
     async def post_mortem(self) -> Failure:
         """Ends it if it has not ended, and says how it ended."""
         code = await self.end(grace_s=0.0)
-        last = next((line for line in reversed(self.child.tail) if line.strip()), "")
+        last = self.child.last_line()
         how = "it did not answer any more" if self.silent else describe_exit(code)
         text = how + (f"; last line: {last}" if last else "")
         return Failure(FailureKind.AGGREGATOR, text[:MAX_MESSAGE], self.error, exit_code=code)

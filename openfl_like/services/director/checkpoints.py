@@ -5,7 +5,6 @@ import contextlib
 import errno
 import logging
 import re
-import secrets
 import shutil
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -60,7 +59,7 @@ from openfl_like.store.checkpoint import (
     write_checkpoint,
 )
 from openfl_like.store.director import DirectorStore, StoredExperiment
-from openfl_like.store.director_files import INCOMING, OUTGOING, UNFINISHED
+from openfl_like.store.director_files import UNFINISHED, DirectorFiles
 from openfl_like.store.experiment import ExperimentStore, Recorded, write_record
 from openfl_like.store.files import ExperimentFiles, sync_names
 from openfl_like.tasks import TaskOwner
@@ -95,9 +94,9 @@ class Checkpoints:
     _writing: TaskOwner = field(default_factory=TaskOwner)
 
     @property
-    def state(self) -> Path:
-        """The Director's state directory."""
-        return self.settings.state
+    def files(self) -> DirectorFiles:
+        """Names of what the Director keeps."""
+        return self.settings.files
 
     # ---- out
 
@@ -127,9 +126,8 @@ class Checkpoints:
             )
         federation = self.credentials.identity.federation
         origin = Origin(federation, stored.signature.hex(), stored.certificates.decode())
-        (self.state / OUTGOING).mkdir(exist_ok=True, mode=0o700)
-        out = self.state / OUTGOING / f"{summary.id}-{secrets.token_hex(8)}.tar"
-        files = ExperimentFiles(self.state / "experiments" / summary.id)
+        self.files.outgoing.mkdir(exist_ok=True, mode=0o700)
+        out, files = self.files.export(summary.id), self.files.experiment(summary.id)
         largest = (files.bundle, *files.models().values())
         self._check_room(sum(path.stat().st_size for path in largest if path.exists()))
         writing = self._writing.start(
@@ -164,7 +162,7 @@ class Checkpoints:
         signer = verify_submitter(offer.bundle, offer.signature, offer.certificates, self.credentials.trust)
         if signer.name != caller:
             raise NotAllowedError(f"'{caller}' imports a bundle that '{signer.name}' signed")
-        landing = self._incoming(caller, offer)
+        landing = self.files.checkpoint(caller, offer.request_id)
         if await asyncio.to_thread(self.store.requested, caller, offer.request_id) is not None:
             return UploadTarget(landing, complete=True)
         self._check_room(2 * size)  # the archive, and what is in it
@@ -172,7 +170,7 @@ class Checkpoints:
 
     def _check_room(self, size: int) -> None:
         self.disk_space.check()
-        free = shutil.disk_usage(self.state).free
+        free = shutil.disk_usage(self.files.state).free
         if free < size:
             raise StorageError(
                 f"a checkpoint needs {size:,} bytes at the director, {free:,} are free",
@@ -191,13 +189,13 @@ class Checkpoints:
         return await self.taking.do((caller, offer.request_id), lambda: self._take(caller, offer))
 
     def _take(self, caller: str, offer: CheckpointOffer) -> ExperimentSummary:
-        incoming = self._incoming(caller, offer)
+        incoming = self.files.checkpoint(caller, offer.request_id)
         known = self.store.requested(caller, offer.request_id)
         if known is not None:
             incoming.unlink(missing_ok=True)
             return known
         failpoint("director.import.received")
-        staging = self.state / INCOMING / f"unpacked-{secrets.token_hex(8)}"
+        staging = self.files.unpacked()
         try:
             checkpoint = read_checkpoint(incoming, staging)
             failpoint("director.import.unpacked")
@@ -221,7 +219,7 @@ class Checkpoints:
     def _enter(self, staging: Path, checkpoint: Checkpoint, caller: str, offer: CheckpointOffer) -> ExperimentSummary:
         """Gives a complete directory its place, and then the row that makes it an experiment of ours."""
         summary = replace(checkpoint.summary, owner=caller)
-        directory = self.state / "experiments" / summary.id
+        directory = self.files.experiment(summary.id).directory
         directory.parent.mkdir(exist_ok=True, mode=0o700)
         try:
             staging.rename(directory)
@@ -246,9 +244,6 @@ class Checkpoints:
         with contextlib.suppress(NotFoundError):
             self.store.experiment(experiment)
             raise _taken(experiment)
-
-    def _incoming(self, caller: str, offer: CheckpointOffer) -> Path:
-        return self.state / INCOMING / f"{caller}-{offer.request_id}.checkpoint"
 
 
 def _remove(writing: asyncio.Task[None], out: Path) -> None:
@@ -294,9 +289,9 @@ def _check_summary(checkpoint: Checkpoint, plan: Plan, frozen: bytes) -> None:
     summary = checkpoint.summary
     for name in (checkpoint.origin.federation, summary.owner):
         if not NAME.fullmatch(name):
-            raise BundleError(f"nobody can be called {name[:80]!r}", place=HEAD)
+            raise BundleError(f"{name[:80]!r} is not a valid name", place=HEAD)
     if not all(0 <= moment < _MOST_SECONDS for moment in (summary.submitted_at, summary.started_at, summary.ended_at)):
-        raise BundleError("its times are none", place=HEAD)
+        raise BundleError("its times are out of range", place=HEAD)
     if not re.fullmatch(rf"{re.escape(plan.name[:48])}-[0-9a-f]{{8}}", summary.id) or summary.name != plan.name:
         raise BundleError(f"the experiment {summary.id[:80]!r} is not one of the plan '{plan.name}'", place=HEAD)
     if not summary.status.ended:
@@ -310,7 +305,7 @@ def _check_record(recorded: Recorded, checkpoint: Checkpoint, directory: Path) -
     if not 0 <= recorded.epoch < _MOST_EPOCHS or not all(
         0 <= v.published_at < _MOST_SECONDS for v in recorded.versions
     ):
-        raise BundleError("its epoch or its times are none", place=RECORD)
+        raise BundleError("its epoch or its times are out of range", place=RECORD)
     if recorded.snapshot is None:
         if recorded.versions:
             raise BundleError("it has rounds and no snapshot", place=RECORD)

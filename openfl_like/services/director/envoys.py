@@ -29,7 +29,6 @@ from openfl_like.pki.lifetime import ValidityPeriod
 from openfl_like.runtimes.session import converse
 from openfl_like.services.director.settings import MISSED_HEARTBEATS, DirectorFile
 from openfl_like.store.director import DirectorStore
-from openfl_like.store.files import ExperimentFiles
 from openfl_like.tasks import first_of
 
 log = logging.getLogger(__name__)
@@ -130,7 +129,7 @@ class EnvoyRoster:
     async def bundle_file(self, experiment: str) -> Path:
         """Gives the workspace bundle of an experiment; raises NotFoundError."""
         known = self.store.experiment(experiment).summary.id
-        return ExperimentFiles(self.settings.state / "experiments" / known).bundle
+        return self.settings.files.experiment(known).bundle
 
     async def _converse(
         self,

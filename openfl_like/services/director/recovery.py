@@ -16,7 +16,7 @@ from openfl_like.errors import FederationError
 from openfl_like.plan.bundle import STAGING, holds, unpack
 from openfl_like.plan.digest import freeze
 from openfl_like.store.director import DirectorStore, StoredExperiment
-from openfl_like.store.director_files import INCOMING, OUTGOING, UNFINISHED
+from openfl_like.store.director_files import UNFINISHED, DirectorFiles
 from openfl_like.store.experiment import EXPERIMENT_DB, ExperimentStore
 from openfl_like.store.files import ExperimentFiles, check_file
 
@@ -56,11 +56,11 @@ def _unpack(files: ExperimentFiles, workspace: Path) -> None:
     written.rename(files.plan)
 
 
-def mend_all(state: Path, store: DirectorStore) -> list[str]:
+def mend_all(files: DirectorFiles, store: DirectorStore) -> list[str]:
     """Mends every experiment that has not ended, and gives the ids; one that cannot be mended is left to its turn.
 
     Args:
-        state: The Director's state directory.
+        files: The Director's.
         store: Its memory.
     """
     mended = []
@@ -68,7 +68,7 @@ def mend_all(state: Path, store: DirectorStore) -> list[str]:
         if summary.status.ended:
             continue
         try:
-            if mend(store.experiment(summary.id), ExperimentFiles(state / "experiments" / summary.id)):
+            if mend(store.experiment(summary.id), files.experiment(summary.id)):
                 mended.append(summary.id)
         except FederationError as error:
             log.warning("experiment %s: %s", summary.id, error)
@@ -78,29 +78,29 @@ def mend_all(state: Path, store: DirectorStore) -> list[str]:
 log = logging.getLogger(__name__)
 
 
-def remove_leftovers(state: Path, known: Collection[str]) -> list[Path]:
+def remove_leftovers(files: DirectorFiles, known: Collection[str]) -> list[Path]:
     """Removes directories of submissions that were never acknowledged, and gives them.
 
     One whose record has events stays although the Director does not know it: its database may be from a backup. It
     goes if it was just being imported.
 
     Args:
-        state: The Director's state directory.
+        files: The Director's.
         known: Ids of the experiments that it knows.
     """
-    incoming = state / INCOMING
+    incoming = files.incoming
     staging = sorted([*incoming.glob("unpacked-*"), *incoming.glob(f"{STAGING}*")])
-    staging += (state / "experiments").glob(f"*/{STAGING}*")
-    shutil.rmtree(state / OUTGOING, ignore_errors=True)
+    staging += files.experiments.glob(f"*/{STAGING}*")
+    shutil.rmtree(files.outgoing, ignore_errors=True)
     for archive in incoming.glob("*.checkpoint*"):  # complete or not: it would be sent again
         archive.unlink()
-    directories = sorted((state / "experiments").glob("*"))
+    directories = sorted(files.experiments.glob("*"))
     removed = [*staging, *(path for path in directories if path.name not in known and not _has_history(path))]
     for path in removed:
         log.warning("removing what is left of a submission that was broken off: %s", path)
         shutil.rmtree(path, ignore_errors=True)
     for name in known:
-        (state / "experiments" / name / UNFINISHED).unlink(missing_ok=True)  # it has a row: only the mark was left
+        (files.experiment(name).directory / UNFINISHED).unlink(missing_ok=True)  # it has a row: only the mark was left
     return removed
 
 

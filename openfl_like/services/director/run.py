@@ -25,12 +25,12 @@ from openfl_like.federation.failure import MAX_MESSAGE, CannotGoOnError, Failure
 from openfl_like.federation.parties import LogLines, Outcome
 from openfl_like.federation.ports import CollaboratorEnded, IssuedCertificate, Order, OrderReply, StopOrder
 from openfl_like.federation.status import Status
+from openfl_like.federation.supervision.restarts import Restarts
 from openfl_like.pki.authority import Authority, new_key_and_csr
 from openfl_like.pki.files import Credentials, save_credentials
 from openfl_like.pki.roles import Identity, Role
 from openfl_like.plan.digest import thaw
 from openfl_like.plan.schema import Plan
-from openfl_like.processes.restarts import Restarts
 from openfl_like.processes.standby import Standby
 from openfl_like.services.director.aggregator_process import (
     NO_ROOM_EXIT,
@@ -47,6 +47,7 @@ from openfl_like.services.logs.writers import AGGREGATOR
 from openfl_like.store.director import StoredExperiment
 from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles
+from openfl_like.tasks import TaskOwner, first_of
 from openfl_like.wire.aggregator import AggregatorClient
 
 log = logging.getLogger(__name__)
@@ -108,7 +109,8 @@ class ExperimentRun:
     _refused: asyncio.Event = field(default_factory=asyncio.Event)
     _connected: asyncio.Event = field(default_factory=asyncio.Event)
     _starting: asyncio.Task[None] | None = None
-    _inviting: asyncio.Task[None] | None = None
+    _tasks: TaskOwner = field(default_factory=TaskOwner)
+    _invitations: TaskOwner = field(default_factory=TaskOwner)
     _leaving: bool = False
     _resumed: bool = False
 
@@ -140,7 +142,7 @@ class ExperimentRun:
             if self._cancelled_by:
                 return self._cancelled()
             self.desk.on_status(Status.STARTING, "")
-            self._starting = asyncio.create_task(self._prepare(plan))
+            self._starting = self._tasks.start(self._prepare(plan))
             await self._starting
             self.desk.on_status(Status.RUNNING, "")
             return await self._oversee(plan)
@@ -250,8 +252,9 @@ class ExperimentRun:
     async def _start(self) -> None:
         """Starts the Aggregator, and again if it dies over it; sites get ready meanwhile."""
         while True:
-            if self._address.claim() or self._inviting is None:  # a former Director may have had the same port
-                self._invite_all()
+            if self._address.claim() or not self._invitations:  # a former Director may have had the same port
+                await self._invitations.close()
+                self._invitations.start(self._invite())
             try:
                 arguments = self._arguments()
                 self._aggregator = await AggregatorProcess.start(self.desk.standby, arguments, self._lines.add)
@@ -305,15 +308,9 @@ class ExperimentRun:
 
     async def _oversee(self, plan: Plan) -> Outcome:
         """Relays the Aggregator's events until the experiment has ended, or cannot go on."""
-        refusals = asyncio.create_task(self._watch_refusals(plan))
-        living = asyncio.create_task(self._keep_alive())
-        try:
-            await asyncio.wait({refusals, living}, return_when=asyncio.FIRST_COMPLETED)
-            return refusals.result() if refusals.done() else living.result()
-        finally:
-            for task in (refusals, living):
-                task.cancel()
-            await asyncio.gather(refusals, living, return_exceptions=True)
+        ended = await first_of(refusals=self._watch_refusals(plan), living=self._keep_alive())
+        outcome: Outcome = next(iter(ended.values()))
+        return outcome
 
     async def _keep_alive(self) -> Outcome:
         while True:
@@ -384,11 +381,6 @@ class ExperimentRun:
             case _:
                 pass
 
-    def _invite_all(self) -> None:
-        if self._inviting is not None:
-            self._inviting.cancel()
-        self._inviting = asyncio.create_task(self._invite())
-
     async def _invite(self) -> None:
         """Gives the order to every invited envoy, and again to one that comes back."""
         address = f"{self.desk.settings.reachable_host}:{self._address.port}"
@@ -418,8 +410,7 @@ class ExperimentRun:
         return AggregatorClient(address, self.id, self.desk.trust_upkeep.renewer.current)
 
     async def _clean_up(self) -> None:
-        if self._inviting is not None:
-            self._inviting.cancel()
+        await self._invitations.close()
         if not self._leaving:
             for name in self._invited:
                 self.desk.roster.send(name, StopOrder(self.id, "the experiment has ended"))

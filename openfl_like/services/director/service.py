@@ -67,7 +67,6 @@ from openfl_like.services.director.settings import DirectorFile, check_times
 from openfl_like.services.director.single_flight import SingleFlight, check_request_id
 from openfl_like.services.director.trust import TrustUpkeep
 from openfl_like.store.director import RESUMABLE, DirectorStore, StoredExperiment
-from openfl_like.store.director_files import INCOMING
 from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles, check_file, pick_version, sync_names
 from openfl_like.tasks import background
@@ -163,7 +162,7 @@ class Director:
         if known is not None:
             return UploadTarget(self._files(known.id).bundle, complete=True)
         self.disk_space.check()
-        return UploadTarget(self._incoming(caller, submission))
+        return UploadTarget(self.settings.files.submission(caller, submission.request_id))
 
     async def submit(self, caller: str, submission: Submission) -> ExperimentSummary:
         """Queues a complete bundle; it is on disk when this returns."""
@@ -181,8 +180,8 @@ class Director:
         if known is not None:
             return known
         failpoint("director.submit.received")
-        incoming = self._incoming(caller, submission)
-        staging = self.settings.state / INCOMING / f"unpacked-{secrets.token_hex(8)}"
+        incoming = self.settings.files.submission(caller, submission.request_id)
+        staging = self.settings.files.unpacked()
         try:
             plan = unpack(incoming, staging)
             check_plan(plan, "the submitted plan")
@@ -423,14 +422,11 @@ class Director:
         return self.store.experiment(experiment)
 
     def _files(self, experiment: str) -> ExperimentFiles:
-        return ExperimentFiles(self.settings.state / "experiments" / experiment)
+        return self.settings.files.experiment(experiment)
 
     def _log_directory(self, experiment: str) -> Path:
         self.store.require(experiment)  # it names a folder
         return self._files(experiment).log("any").parent
-
-    def _incoming(self, caller: str, submission: Submission) -> Path:
-        return self.settings.state / INCOMING / f"{caller}-{submission.request_id}.tar"
 
 
 def _failed(what: str, error: Exception) -> Outcome:
@@ -457,13 +453,13 @@ async def run_director(settings: DirectorFile, credentials: Credentials, ready: 
     with contextlib.ExitStack() as stack:
         stack.enter_context(only_one(settings.state, "director"))
         await asyncio.to_thread(kill_owned, settings.state)
-        (settings.state / INCOMING).mkdir(exist_ok=True, mode=0o700)
+        settings.files.incoming.mkdir(exist_ok=True, mode=0o700)
         store = DirectorStore(settings.state)
         failpoint("director.opened")
         stack.callback(store.close)
         await asyncio.to_thread(store.verify)
-        remove_leftovers(settings.state, {summary.id for summary in store.experiments()})
-        await asyncio.to_thread(mend_all, settings.state, store)
+        remove_leftovers(settings.files, {summary.id for summary in store.experiments()})
+        await asyncio.to_thread(mend_all, settings.files, store)
         director = Director(settings, credentials, authority, store)
         stack.callback(director.feeds.close)
         guard = director.trust_upkeep.guard

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from openfl_like.errors import PlanError, SettingsError
 from openfl_like.plan.document import Tree, load_document, parse_tree, read_text, validate
 from openfl_like.plan.schema import Plan, Section
+from openfl_like.store.director_files import DirectorFiles
 from openfl_like.wire.channel import SILENCE_S
 
 MAX_PORT = 65535
@@ -76,6 +77,11 @@ class DirectorFile(Section):
                 f"{silence_s:g} s); raise it, or lower heartbeat_s"
             )
         return hours
+
+    @property
+    def files(self) -> DirectorFiles:
+        """Names of what is kept in the state directory."""
+        return DirectorFiles(self.state)
 
     @property
     def ports(self) -> range:

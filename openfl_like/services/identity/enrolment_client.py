@@ -52,7 +52,7 @@ async def enrol(token: Token) -> Credentials:
     try:
         token.check_authority(site_ca)
     except CredentialError as error:
-        raise UnauthenticatedError(f"what answers at {token.address} is no authority") from error
+        raise UnauthenticatedError(f"what answers at {token.address} is not an authority") from error
     key, request = new_key_and_csr()
     question = {"ask": "enrol", "secret": token.secret.hex(), "csr": request.decode("ascii")}
     try:

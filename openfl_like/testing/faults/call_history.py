@@ -109,5 +109,5 @@ def read_history(path: Path) -> list[RecordedCall]:
         except (ValueError, TypeError, AttributeError) as error:
             if number == len(lines):
                 break
-            raise InternalError(f"this is no call: {error}", place=f"{path}:{number}") from error
+            raise InternalError(f"this is not a call: {error}", place=f"{path}:{number}") from error
     return calls

@@ -36,7 +36,7 @@ from openfl_like.services.director.recovery import remove_leftovers
 from openfl_like.services.director.settings import DirectorFile
 from openfl_like.store.checkpoint import read_checkpoint
 from openfl_like.store.director import DirectorStore, StoredExperiment
-from openfl_like.store.director_files import INCOMING
+from openfl_like.store.director_files import DirectorFiles
 from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.tensors.manifest import file_digest, manifest_of
@@ -97,13 +97,13 @@ class OfflineDirector:
     def founded(cls, directory: Path, name: str, user: str = "ada") -> "OfflineDirector":
         """Founds a federation of this name with an empty state."""
         pki = ThrowAwayFederation(directory, name)
-        (directory / "state" / INCOMING).mkdir(parents=True)
+        DirectorFiles(directory / "state").incoming.mkdir(parents=True)
         return cls(directory / "state", pki.credentials(Role.DIRECTOR, "director"), pki.credentials(Role.USER, user))
 
     @property
     def files(self) -> ExperimentFiles:
         """The experiment's directory."""
-        return ExperimentFiles(self.state / "experiments" / EXPERIMENT)
+        return DirectorFiles(self.state).experiment(EXPERIMENT)
 
     async def run(self, cancel_after: int = -1, *, start: bool = True) -> ExperimentSummary:
         """Has the experiment submitted and run, as `run_rounds` does, or cancelled before it was started."""
@@ -146,7 +146,7 @@ class OfflineDirector:
 
     async def take(self, archive: Path, request: str = REQUEST) -> ExperimentSummary:
         """Starts on the state as a Director does, and takes a checkpoint in that this user brings."""
-        remove_leftovers(self.state, self._known())
+        remove_leftovers(DirectorFiles(self.state), self._known())
         bundle = read_checkpoint(archive).bundle
         signature = sign_bundle(bundle, self.user)
         offer = CheckpointOffer(request, manifest_of(archive), bundle, signature, self.user.chain)
@@ -192,7 +192,7 @@ def problems(there: OfflineDirector) -> list[str]:
     """Says what is wrong with an experiment that was imported after two rounds, at a Director that has no other."""
     evidence = gather(there.state, there.state / "no-history")
     found = [f"{name} belongs to nobody" for name in evidence.strangers]
-    found += [f"{path.name} is left" for path in (there.state / INCOMING).iterdir()]
+    found += [f"{path.name} is left" for path in DirectorFiles(there.state).incoming.iterdir()]
     if [item.id for item in evidence.experiments] != [EXPERIMENT]:
         return [*found, f"there are {[item.id for item in evidence.experiments]}"]
     found += [str(breach) for breach in check(evidence, Expected(all_finish=False)) if breach.letter in {"A2", "A3"}]

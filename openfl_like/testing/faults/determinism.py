@@ -24,6 +24,7 @@ from openfl_like.federation.announcements import RoundFinished
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
 from openfl_like.plan.load import load_plan
+from openfl_like.store.director_files import DirectorFiles
 from openfl_like.store.experiment import ExperimentStore
 from openfl_like.testing.faults.call_history import History
 from openfl_like.testing.faults.chaos import say
@@ -101,7 +102,9 @@ class Repetition:
                 killed_at = await self._disturb(gate, kill, number)
                 gate.open_all()
                 found = await self._ended(experiment)
-            landed = killed_at < await asyncio.to_thread(_end_of, self.arena.state / "experiments" / experiment)
+            landed = killed_at < await asyncio.to_thread(
+                _end_of, DirectorFiles(self.arena.state).experiment(experiment).directory
+            )
             self.landed[kill.role] += landed
             self.identical += landed and found == self.reference
             if found != self.reference:

@@ -11,6 +11,7 @@ import psutil
 from openfl_like.errors import FederationError
 from openfl_like.federation.announcements import Announcement, from_json
 from openfl_like.store.director import DIRECTOR_DB
+from openfl_like.store.director_files import DirectorFiles
 from openfl_like.store.experiment import EXPERIMENT_DB
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.tensors.manifest import file_digest, sha256_file
@@ -120,11 +121,12 @@ def gather(state: Path, history: Path, strays: Sequence[Process] = (), held: Seq
         strays: As `strays_below` found them.
         held: As `held_ports` found them.
     """
+    files = DirectorFiles(state)
     rows, requests, damage = _director(state / DIRECTOR_DB)
-    experiments = [_experiment(state / "experiments" / str(row["id"]), row) for row in rows]
+    experiments = [_experiment(files.experiments / str(row["id"]), row) for row in rows]
     known = {item.id for item in experiments}
-    strangers = [path for path in _entries(state / "experiments") if path.name not in known]
-    strangers += [path for path in _entries(state / "incoming") if path.is_dir()]
+    strangers = [path for path in _entries(files.experiments) if path.name not in known]
+    strangers += [path for path in _entries(files.incoming) if path.is_dir()]
     return RunEvidence(
         calls=read_history(history),
         experiments=experiments,

@@ -195,7 +195,7 @@ class FaultyFederation:
         while not self._closing:
             code = await self.federation.children[name].wait()
             if code != -9:
-                last = next(iter(reversed(self.federation.children[name].tail)), "")
+                last = self.federation.children[name].last_line()
                 self.own_ends.append(f"{name} ended by itself with {code}: {last}")
             await asyncio.sleep(RESTART_S)
             self.restarts[name] = self.restarts.get(name, 0) + 1

@@ -51,7 +51,7 @@ def heartbeat_from(message: pb.Heartbeat) -> Heartbeat:
         raise UsageError(f"no site works for more than {MOST_RUNNING} experiments, or for one with such a name")
     placed = dict(sorted(message.placed.items()))
     if not placed.keys() <= set(running) or not all(DEVICE.fullmatch(device) for device in placed.values()):
-        raise UsageError("an experiment is placed that is not running, or on what is no device")
+        raise UsageError("an experiment is placed that is not running, or on something that is not a device")
     return Heartbeat(devices_from(message.devices), running, placed)
 
 

@@ -102,10 +102,10 @@ def test_a_file_that_would_run_something_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "written", "told"),
     [
-        ("model.h5", b"", "'model.h5' is no kind of model file that is known here"),
+        ("model.h5", b"", "'model.h5' is not a known kind of model file"),
         ("model.keras", b"", "holds a whole model, which only its plan can build"),
-        ("model.pt", b"no archive", "this is no state dict"),
-        ("model.npz", b"no archive", "this is no archive of plain arrays"),
+        ("model.pt", b"no archive", "this is not a state dict"),
+        ("model.npz", b"no archive", "this is not an archive of plain arrays"),
         ("model.safetensors", b"no", "model.safetensors"),
         ("other.npz", None, "there is no such model file"),
     ],
@@ -236,7 +236,7 @@ def test_no_daemon_reads_files_of_other_programs() -> None:
     assert users == {
         "frameworks.formats": {"frameworks/keras_file.py", "frameworks/torch_file.py", "authoring/models.py"},
         "authoring.models": {
-            "api/federation.py",
+            "api/experiments.py",
             "cli/model.py",
             "cli/plan.py",
             "cli/simulate.py",

@@ -24,7 +24,7 @@ from openfl_like.errors import RequirementsError
 )
 def test_what_is_no_package_of_an_index_is_refused_with_its_line(tmp_path: Path, line: str) -> None:
     (tmp_path / "requirements.txt").write_text(f"# what we need\nnumpy>=1.26  # arrays\n\n{line}\n")
-    with pytest.raises(RequirementsError, match="is no package of an index") as caught:
+    with pytest.raises(RequirementsError, match="is not a package that an index offers") as caught:
         lock_requirements(tmp_path)
     assert caught.value.place == f"{tmp_path / 'requirements.txt'}:4"
     assert not (tmp_path / "requirements.lock").exists()

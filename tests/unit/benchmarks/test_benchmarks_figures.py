@@ -46,6 +46,7 @@ def test_every_figure_tells_what_the_disk_took_and_what_was_used() -> None:
 
 
 @pytest.mark.usefixtures("benchmarks")
+@pytest.mark.children
 def test_the_seconds_of_a_child_that_has_ended_stay_in_the_account() -> None:
     command = [sys.executable, "-c", PARENT, WORK]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:

@@ -31,6 +31,7 @@ def test_names_of_templates_and_plans_are_completed() -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.children
 def test_the_script_is_one_that_the_shell_can_read(shell: str) -> None:
     result = CliRunner().invoke(fx, ["completion", shell])
     assert result.exit_code == 0

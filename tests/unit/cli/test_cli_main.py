@@ -122,6 +122,7 @@ def test_the_list_of_nouns_is_that_of_the_modules() -> None:
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["experiment", "--help"], ["demo", "--help"]])
+@pytest.mark.children
 def test_help_imports_nothing_heavy(words: list[str]) -> None:
     script = (
         "import sys\n"

@@ -81,5 +81,5 @@ async def test_what_is_no_address_is_told_and_the_rest_is_skipped(federation: Th
     way = Line("director", federation.certs, Deferred("certificates", none))  # type: ignore[arg-type] # never asked
     checks: list[Check] = way.checks()
     first, *others = await run_checks(checks)
-    assert "is no HOST:PORT" in first.seen
+    assert "is not of the form HOST:PORT" in first.seen
     assert {one.verdict for one in others} == {Verdict.SKIP}

@@ -104,7 +104,7 @@ async def test_a_revoked_director_is_told_by_the_list_that_it_has(
     assert found.seen.startswith("E205 the certificate of fx://hospitals/director/director was revoked")
     assert "administrator" in found.cure
     (config.parent / "list.json").write_text("{}")
-    assert "no revocation list that the site CA has signed" in (await look(config))["revocation"].seen
+    assert "not a revocation list signed by the site CA" in (await look(config))["revocation"].seen
     (config.parent / "list.json").unlink()
     assert (await look(config))["revocation"].verdict is Verdict.WARN
 

@@ -68,10 +68,10 @@ def test_a_plan_without_validation_evaluates_nothing() -> None:
 @pytest.mark.parametrize(
     ("task", "told"),
     [
-        (Task(function="validate", kwargs={"apply": "file:../secret"}), "no file that a bundle can have"),
-        (Task(function="validate", kwargs={"apply": "file:/etc/passwd"}), "no file that a bundle can have"),
-        (Task(function="validate", kwargs={"apply": "file:"}), "no file that a bundle can have"),
-        (Task(function="validate", kwargs={"apply": "file:save/x.safetensors"}), "no file that a bundle can have"),
+        (Task(function="validate", kwargs={"apply": "file:../secret"}), "not a file that a bundle can hold"),
+        (Task(function="validate", kwargs={"apply": "file:/etc/passwd"}), "not a file that a bundle can hold"),
+        (Task(function="validate", kwargs={"apply": "file:"}), "not a file that a bundle can hold"),
+        (Task(function="validate", kwargs={"apply": "file:save/x.safetensors"}), "not a file that a bundle can hold"),
         (Task(function="train", kwargs={"apply": "file:x.safetensors"}), "only validate"),
         (Task(function="validate", kwargs={"apply": "elsewhere"}), "global, local or file:PATH"),
     ],

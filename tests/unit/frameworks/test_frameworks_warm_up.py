@@ -36,6 +36,7 @@ def _state(warm_up: str, imported: str) -> str:
     return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
 
 
+@pytest.mark.children
 @pytest.mark.torch
 @pytest.mark.slow
 def test_a_process_that_was_warmed_up_computes_the_same_bytes_and_has_the_first_step_behind_it() -> None:

@@ -63,7 +63,7 @@ def test_what_is_cut_or_changed_is_no_token(trust: Trust) -> None:
     broken = [text[:-1], text[1:], text + "A", text.replace("fx1", "fx2"), "/".join(parts[:-1]), "", "fx1/////"]
     broken += ["/".join([*parts[:2], "director2", *parts[3:]]), "/".join([*parts[:3], "../x", *parts[4:]])]
     for words in broken:
-        with pytest.raises(UsageError, match="no enrolment token"):
+        with pytest.raises(UsageError, match="not a valid enrolment token"):
             Token.parse(words)
 
 

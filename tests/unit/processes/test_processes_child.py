@@ -23,6 +23,8 @@ from openfl_like.services.logs.rate_limit import LineFilter, Rate, RateLimited, 
 from openfl_like.services.logs.sender import LOG_LINE_LIMIT, LogRoute, LogSender
 from openfl_like.services.logs.writers import COLLABORATOR, ENVOY, marked
 
+pytestmark = pytest.mark.children
+
 
 @pytest.mark.parametrize(
     ("code", "words"),

@@ -13,6 +13,8 @@ from openfl_like.processes.ownership import MARK
 from openfl_like.processes.spare_worker import SpareWorker, WarmUp, environment_of, moved
 from openfl_like.processes.worker import Worker
 
+pytestmark = pytest.mark.children
+
 TORCH = frozenset({"torch"})
 
 

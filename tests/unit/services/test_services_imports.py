@@ -14,6 +14,7 @@ DATABASE = ("sqlalchemy",)
     [("director", ARRAYS), ("envoy", ARRAYS + DATABASE), ("collaborator", ARRAYS + DATABASE)],
     ids=lambda value: value if isinstance(value, str) else "",
 )
+@pytest.mark.children
 def test_a_daemon_that_holds_no_tensors_does_not_load_what_they_need(daemon: str, unwanted: tuple[str, ...]) -> None:
     program = (
         f"import sys, openfl_like.services.{daemon}; print([name for name in {unwanted!r} if name in sys.modules])"

@@ -82,6 +82,7 @@ def test_inspect_shows_a_holder_and_an_authority(home: Path) -> None:
     assert isinstance(failing("inspect", str(home)), CredentialError)
 
 
+@pytest.mark.children
 def test_help_has_an_example_and_imports_nothing_heavy() -> None:
     for words in ([], ["init"], ["issue"], ["inspect"]):
         assert "Example: fx pki" in run(*words, "--help")

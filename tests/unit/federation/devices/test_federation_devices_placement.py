@@ -122,6 +122,6 @@ def test_what_its_device_is_called_there(device: str, wish: str | Sequence[str],
 
 @pytest.mark.parametrize("text", ["", "cuda", "auto", "gpu", "cuda:", "cuda:01", "cuda:-1", "CPU", "cuda:0,1"])
 def test_what_is_no_device(text: str) -> None:
-    with pytest.raises(UsageError, match="is no device"):
+    with pytest.raises(UsageError, match="is not a device"):
         check_device(text)
     assert check_device("cuda:12") == "cuda:12"

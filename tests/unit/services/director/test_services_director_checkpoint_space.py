@@ -22,7 +22,7 @@ from openfl_like.pki.signing import sign_bundle
 from openfl_like.services.director import checkpoints as service
 from openfl_like.store.checkpoint import read_checkpoint
 from openfl_like.store.director import DirectorStore
-from openfl_like.store.director_files import OUTGOING
+from openfl_like.store.director_files import DirectorFiles
 from openfl_like.tensors.manifest import manifest_of
 from openfl_like.testing.faults.checkpoint_moves import EXPERIMENT, REQUEST, OfflineDirector
 
@@ -56,7 +56,7 @@ async def test_an_export_that_is_broken_off_leaves_nothing_behind(
         go_on.set()
         await writing
         await asyncio.sleep(0)
-    assert list((origin.state / OUTGOING).iterdir()) == []
+    assert list(DirectorFiles(origin.state).outgoing.iterdir()) == []
 
 
 async def test_one_experiment_is_exported_once_at_a_time(origin: OfflineDirector) -> None:
@@ -72,7 +72,7 @@ async def test_one_experiment_is_exported_once_at_a_time(origin: OfflineDirector
             waiting = asyncio.create_task(second())
             await asyncio.to_thread(lambda: None)
             assert not entered.is_set()
-            assert len(list((origin.state / OUTGOING).iterdir())) == 1
+            assert len(list(DirectorFiles(origin.state).outgoing.iterdir())) == 1
         await waiting
 
 

@@ -33,7 +33,7 @@ from openfl_like.services.director.recovery import remove_leftovers
 from openfl_like.store import checkpoint as archive_format
 from openfl_like.store.checkpoint import read_checkpoint
 from openfl_like.store.director import DirectorStore, StoredExperiment
-from openfl_like.store.director_files import UNFINISHED
+from openfl_like.store.director_files import UNFINISHED, DirectorFiles
 from openfl_like.store.experiment import ExperimentStore
 from openfl_like.tensors.manifest import Manifest, manifest_of
 from openfl_like.testing.faults.checkpoint_moves import EXPERIMENT, PLAN, REQUEST, OfflineDirector, problems, run_rounds
@@ -186,10 +186,10 @@ async def test_a_directory_without_a_row_is_removed_at_the_next_start(
     mark = there.files.directory / UNFINISHED
     mark.touch()
     (there.state / "incoming" / "ada-00.checkpoint").touch()
-    assert remove_leftovers(there.state, {EXPERIMENT}) == []
+    assert remove_leftovers(DirectorFiles(there.state), {EXPERIMENT}) == []
     assert (mark.exists(), problems(there)) == (False, [])
     mark.touch()
-    assert remove_leftovers(there.state, set()) == [there.files.directory]
+    assert remove_leftovers(DirectorFiles(there.state), set()) == [there.files.directory]
     assert not there.files.directory.exists()
 
 
@@ -360,11 +360,11 @@ FORGERIES: dict[str, tuple[Callable[[Path, Head], None], str]] = {
         rewritten("record.json", lambda record: record["versions"][2].update(sha256="ab" * 32)),
         "has another SHA-256 than its row",
     ),
-    "a name with a bell in it": (says(owner="ada\a"), "nobody can be called"),
-    "a time that no clock shows": (says(ended_at=float("inf")), "its times are none"),
+    "a name with a bell in it": (says(owner="ada\a"), "is not a valid name"),
+    "a time that no clock shows": (says(ended_at=float("inf")), "its times are out of range"),
     "an epoch that no database holds": (
         rewritten("record.json", lambda record: record.update(epoch=1 << 80)),
-        "its epoch or its times are none",
+        "its epoch or its times are out of range",
     ),
     "an event without its fields": (with_event({"kind": "update_surplus"}), "does not have the fields of its kind"),
     "an event without a name": (with_event({"kind": "\x1b[2J"}), "has no name or no time"),

@@ -4,6 +4,7 @@ from pathlib import Path
 from openfl_like.federation.announcements import ExperimentQueued
 from openfl_like.plan.bundle import STAGING
 from openfl_like.services.director.recovery import remove_leftovers
+from openfl_like.store.director_files import DirectorFiles
 from openfl_like.store.experiment import EXPERIMENT_DB, ExperimentStore
 
 
@@ -32,10 +33,10 @@ def test_what_nobody_was_told_of_goes_and_everything_else_stays(tmp_path: Path) 
     for half in halves:
         half.mkdir()
     gone = [*halves, staging, bare, broken_off]
-    assert sorted(remove_leftovers(tmp_path, {"known"})) == sorted(gone)
+    assert sorted(remove_leftovers(DirectorFiles(tmp_path), {"known"})) == sorted(gone)
     assert [path.exists() for path in (known, restored, damaged, upload)] == [True] * 4
     assert [path.exists() for path in gone] == [False] * 5
 
 
 def test_a_new_state_has_no_leftovers(tmp_path: Path) -> None:
-    assert remove_leftovers(tmp_path, set()) == []
+    assert remove_leftovers(DirectorFiles(tmp_path), set()) == []

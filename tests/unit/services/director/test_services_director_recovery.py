@@ -18,6 +18,7 @@ from openfl_like.services.director.recovery import mend, mend_all
 from openfl_like.services.director.service import Director
 from openfl_like.services.director.settings import DirectorFile
 from openfl_like.store.director import DirectorStore, StoredExperiment
+from openfl_like.store.director_files import DirectorFiles
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.testing.faults.checkpoint_moves import EXPERIMENT, PLAN, OfflineDirector
 
@@ -76,8 +77,8 @@ def test_what_is_damaged_is_unpacked_again(here: OfflineDirector, damage: str) -
     directory = here.files.directory
     DAMAGE[damage](directory)
     with closing(DirectorStore(here.state)) as store:
-        assert mend_all(here.state, store) == [EXPERIMENT]
-        assert mend_all(here.state, store) == []
+        assert mend_all(DirectorFiles(here.state), store) == [EXPERIMENT]
+        assert mend_all(DirectorFiles(here.state), store) == []
     assert (directory / "plan.json").read_bytes() == freeze(PLAN)
     assert (directory / CODE).read_text() == "RUNNER = 1\n"
     assert (directory / "models").is_dir()
@@ -111,14 +112,14 @@ def test_a_damaged_bundle_is_told_and_keeps_nobody_else_from_starting(
     with pytest.raises(DamagedError, match=r"bundle.tar.*fx experiment resume"):
         mend(stored(here), here.files)
     with closing(DirectorStore(here.state)) as store:
-        assert mend_all(here.state, store) == []
+        assert mend_all(DirectorFiles(here.state), store) == []
 
 
 def test_what_has_ended_is_not_looked_at(here: OfflineDirector) -> None:
     with closing(DirectorStore(here.state)) as store:
         store.set_status(EXPERIMENT, Status.CANCELLED, "", 3.0)
         cut(here.files.plan)
-        assert mend_all(here.state, store) == []
+        assert mend_all(DirectorFiles(here.state), store) == []
 
 
 class Idle:

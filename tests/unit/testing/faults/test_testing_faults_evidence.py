@@ -89,6 +89,7 @@ def test_what_belongs_to_nobody_is_found(state: Path, history: Path) -> None:
     assert gather(state, history).strangers == ["experiments/orphan", "incoming/unpacked-1"]
 
 
+@pytest.mark.children
 async def test_a_process_that_works_below_the_directory_is_found(tmp_path: Path) -> None:
     child = await spawn([sys.executable, "-c", "input()"], cwd=tmp_path)
     try:
@@ -116,7 +117,7 @@ def test_a_history_is_read_up_to_a_line_that_was_cut(history: Path) -> None:
 
 def test_a_line_in_the_middle_that_is_no_call_is_refused(history: Path) -> None:
     history.write_text("nonsense\n" + history.read_text())
-    with pytest.raises(InternalError, match="no call"):
+    with pytest.raises(InternalError, match="not a call"):
         read_history(history)
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from openfl_like.errors import ConflictError
+from openfl_like.federation.supervision.restarts import PAUSES_S, Restarts
 from openfl_like.processes.ownership import MARK, owner_tag
-from openfl_like.processes.restarts import PAUSES_S, Restarts
 from openfl_like.services.director import aggregator_process
 from openfl_like.services.director.aggregator_process import Address
 

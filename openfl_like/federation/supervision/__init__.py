@@ -1,0 +1,1 @@
+"""How the processes of an experiment are kept going. Imported by whatever may import `federation`."""

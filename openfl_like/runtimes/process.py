@@ -1,0 +1,122 @@
+"""Simulation on processes: every site has a worker of its own, and as many work at once as there are processors."""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from openfl_like.errors import FederationError, UsageError
+from openfl_like.federation.events import CollaboratorJoined, SendAssignment
+from openfl_like.federation.task import Assignment
+from openfl_like.plan.digest import freeze
+from openfl_like.processes.worker_client import WorkerEndedError, WorkerProcess, WorkerSettings
+from openfl_like.runtimes.local import failed, in_time
+from openfl_like.runtimes.loop import Outward, Post
+from openfl_like.runtimes.models import ModelRepository
+from openfl_like.runtimes.sites import SimulatedSites
+from openfl_like.tasks import TaskOwner
+
+log = logging.getLogger(__name__)
+
+
+class ProcessRuntime:
+    """Runs every site's tasks in a worker process of the site's own.
+
+    A worker is started when its site is first asked, and kept: it holds the model, the data and whatever the site keeps
+    between rounds.
+
+    Args:
+        sites: Site name -> how its worker is started.
+        repository: Where models are found and updates go.
+        at_once: How many work at the same time.
+    """
+
+    def __init__(self, sites: Mapping[str, WorkerSettings], repository: ModelRepository, at_once: int) -> None:
+        self._sites = dict(sorted(sites.items()))
+        self._repository = repository
+        self._turns = asyncio.Semaphore(at_once)
+        self._workers: dict[str, WorkerProcess] = {}
+        self._tasks = TaskOwner()
+        self._post: Post | None = None
+
+    @asynccontextmanager
+    async def running(self, post: Post) -> AsyncIterator[None]:
+        """Let every site join, and have their tasks performed; the workers end with the block.
+
+        Raises:
+            TaskError: If the workspace's code cannot be loaded, which the first site tries at once.
+            ShardError: If the first site's data cannot be loaded.
+        """
+        self._post = post
+        try:
+            for name in list(self._sites)[:1]:
+                await self._worker(name)
+            post(*(CollaboratorJoined(name) for name in self._sites))
+            yield
+        finally:
+            self._post = None
+            await self._tasks.close()
+            await asyncio.gather(*(worker.stop() for worker in self._workers.values()))
+            self._workers.clear()
+
+    async def perform(self, *commands: Outward) -> None:
+        """Give each assignment to its site; a withdrawn one is still performed, and its result ignored."""
+        for command in commands:
+            if isinstance(command, SendAssignment):
+                self._tasks.start(self._one(command.assignment))
+
+    async def _one(self, assignment: Assignment) -> None:
+        name = assignment.collaborator
+        async with self._turns:
+            try:
+                worker = await self._worker(name)
+                model = self._repository.path(assignment.model) if assignment.model else None
+                event = in_time(
+                    assignment, await worker.perform(assignment, model, self._repository.spool_path(assignment))
+                )
+            except (FederationError, OSError) as error:
+                if isinstance(error, WorkerEndedError):
+                    self._workers.pop(name, None)
+                event = failed(assignment, error)
+        if self._post is not None:
+            self._post(event)
+
+    async def _worker(self, name: str) -> WorkerProcess:
+        if name not in self._workers:
+            self._workers[name] = await WorkerProcess.start(
+                self._sites[name], lambda line: log.info("worker of %s: %s", name, line)
+            )
+        return self._workers[name]
+
+
+def process_runtime(sites: SimulatedSites, repository: ModelRepository) -> ProcessRuntime:
+    """Return the runtime ``process`` for the sites of a simulation.
+
+    Raises:
+        UsageError: If a site has no shard.yaml: its data cannot be loaded in another process.
+    """
+    absent = sorted(sites.shards.keys() - sites.files.keys())
+    if absent:
+        raise UsageError(f"the sites {', '.join(absent)} have no shard.yaml that a process of their own could load")
+    folder = sites.directory / "workers"
+    folder.mkdir(parents=True, exist_ok=True)
+    frozen = folder / "plan.json"
+    frozen.write_bytes(freeze(sites.plan))
+    settings = {name: _settings(sites, frozen, folder / name, path) for name, path in sites.files.items()}
+    return ProcessRuntime(settings, repository, os.cpu_count() or 1)
+
+
+def _settings(sites: SimulatedSites, plan: Path, folder: Path, shard: Path) -> WorkerSettings:
+    wishes = sites.plan.collaborator.settings
+    return WorkerSettings(
+        shard=shard,
+        directory=folder,
+        owner=folder,
+        plan=plan,
+        workspace=sites.workspace,
+        threads=wishes.threads,
+        device=sites.device,
+        wish=wishes.device,
+    )

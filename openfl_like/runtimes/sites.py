@@ -1,0 +1,47 @@
+"""The sites of a simulation, as every runtime is given them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from openfl_like.data.shard import ShardDescriptor
+from openfl_like.plan.schema import Plan
+from openfl_like.runtimes.loop import Runtime
+from openfl_like.runtimes.models import ModelRepository
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedSites:
+    """What a simulation knows of its sites.
+
+    Attributes:
+        plan: What they agreed on.
+        workspace: Where its code is.
+        directory: The simulation's record; what a runtime needs goes into a folder of its own in it.
+        shards: Site name -> its data, loaded in this process.
+        files: Site name -> its shard.yaml; empty where the data comes from elsewhere.
+        device: What the sites compute on.
+    """
+
+    plan: Plan
+    workspace: Path
+    directory: Path
+    shards: Mapping[str, ShardDescriptor]
+    files: Mapping[str, Path] = field(default_factory=dict)
+    device: str = "cpu"
+
+
+class RuntimeFactory(Protocol):
+    """Makes the runtime of a simulation; the kind ``runtime`` of the registry."""
+
+    def __call__(self, sites: SimulatedSites, repository: ModelRepository) -> Runtime:
+        """Return a runtime for these sites.
+
+        Args:
+            sites: Where tasks are performed.
+            repository: Where models are found and updates go.
+
+        Raises:
+            UsageError: If it cannot run these sites.
+        """

@@ -1,0 +1,117 @@
+"""Every runtime of a simulation: sites join, work ends in one event, the bytes are the same, and nothing is left."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from openfl_like import registry
+from openfl_like.data.shard import build_shard
+from openfl_like.data.shard_file import load_shard_config
+from openfl_like.errors import TaskError, UsageError
+from openfl_like.federation.events import CollaboratorJoined, Event, SendAssignment, TaskFailed, UpdateCommitted
+from openfl_like.federation.task import Assignment, Phase, TaskCall
+from openfl_like.plan.load import load_plan
+from openfl_like.runtimes.loop import Runtime
+from openfl_like.runtimes.models import ModelRepository
+from openfl_like.runtimes.process import process_runtime
+from openfl_like.runtimes.sites import SimulatedSites
+from openfl_like.store.files import ExperimentFiles
+from openfl_like.testing.faults.toy_workload import write_workspace
+
+pytestmark = pytest.mark.children
+NAMES = ("bern", "zurich")
+
+
+@pytest.fixture
+def sites(tmp_path: Path) -> SimulatedSites:
+    plan, files = write_workspace(tmp_path / "study", dict.fromkeys(NAMES, 3.0))
+    shards = {name: build_shard(load_shard_config(path), (path.parent,)) for name, path in files.items()}
+    return SimulatedSites(load_plan(plan, ()), plan.parent, tmp_path / "record", shards, files)
+
+
+class Loop:
+    """Takes what a runtime posts."""
+
+    def __init__(self) -> None:
+        self.events: asyncio.Queue[Event] = asyncio.Queue()
+
+    def post(self, *events: Event) -> None:
+        for event in events:
+            self.events.put_nowait(event)
+
+    async def next(self) -> Event:
+        async with asyncio.timeout(60):
+            return await self.events.get()
+
+
+@pytest.fixture
+def made(sites: SimulatedSites) -> Callable[[str], tuple[Runtime, ModelRepository]]:
+    def make(name: str) -> tuple[Runtime, ModelRepository]:
+        files = ExperimentFiles(sites.directory / name)
+        files.prepare()
+        repository = ModelRepository(sites.plan, files)
+        factory = registry.resolve("runtime", name)
+        assert callable(factory)
+        runtime: Runtime = factory(sites, repository)
+        return runtime, repository
+
+    return make
+
+
+def initialise(name: str, function: str = "") -> SendAssignment:
+    if not function:
+        return SendAssignment(Assignment(0, Phase.INITIALISE, name, (), "", 7))
+    return SendAssignment(Assignment(1, Phase.EVALUATE, name, (TaskCall(function, function),), "", 7))
+
+
+@pytest.mark.parametrize("name", registry.BUILTIN["runtime"])
+async def test_sites_join_and_work_is_answered_and_nothing_is_left(
+    name: str, made: Callable[[str], tuple[Runtime, ModelRepository]]
+) -> None:
+    runtime, _ = made(name)
+    loop, before = Loop(), len(psutil.Process().children(recursive=True))
+    tasks = asyncio.all_tasks()
+    async with runtime.running(loop.post):
+        assert [await loop.next() for _ in NAMES] == [CollaboratorJoined(site) for site in NAMES]
+        await runtime.perform(*(initialise(site) for site in NAMES))
+        answers = [await loop.next() for _ in NAMES]
+        assert {type(event) for event in answers} == {UpdateCommitted}
+        await runtime.perform(initialise("bern", "no_such_function"))
+        assert isinstance(await loop.next(), TaskFailed)
+    assert loop.events.empty()
+    assert asyncio.all_tasks() == tasks
+    assert len(psutil.Process().children(recursive=True)) == before
+
+
+async def test_every_runtime_makes_the_same_bytes(made: Callable[[str], tuple[Runtime, ModelRepository]]) -> None:
+    digests = set()
+    for name in registry.BUILTIN["runtime"]:
+        runtime, _ = made(name)
+        loop = Loop()
+        async with runtime.running(loop.post):
+            await runtime.perform(initialise("zurich"))
+            while not isinstance(event := await loop.next(), UpdateCommitted):
+                pass
+            digests.add(event.update.digest)
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize("name", registry.BUILTIN["runtime"])
+async def test_code_that_cannot_be_loaded_is_told_before_anything_begins(
+    name: str, sites: SimulatedSites, made: Callable[[str], tuple[Runtime, ModelRepository]]
+) -> None:
+    broken = sites.plan.task_runner.model_copy(update={"template": "src.nothing:Here"})
+    object.__setattr__(sites, "plan", sites.plan.model_copy(update={"task_runner": broken}))
+    runtime, _ = made(name)
+    with pytest.raises(TaskError, match="nothing"):
+        async with runtime.running(Loop().post):
+            pytest.fail("it began")
+
+
+def test_a_process_needs_a_file_for_its_data(sites: SimulatedSites, tmp_path: Path) -> None:
+    object.__setattr__(sites, "files", {"bern": sites.files["bern"]})
+    with pytest.raises(UsageError, match="zurich"):
+        process_runtime(sites, ModelRepository(sites.plan, ExperimentFiles(tmp_path)))
