@@ -12,7 +12,7 @@ from openfl_like.federation.announcements import (
     RoundStarted,
 )
 from openfl_like.federation.failure import Failure, FailureKind
-from openfl_like.federation.history.life import LastRun, Told, last_run
+from openfl_like.federation.history.life import LastRun, Occurrence, last_run
 from openfl_like.federation.parties import ExperimentSummary
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
@@ -198,7 +198,7 @@ def _never_came(summary: ExperimentSummary, life: LastRun) -> Cause:
     return Cause(reason, site=site, phase="admission", time=when)
 
 
-def _absence(event: Told[CollaboratorAbsent], life: LastRun) -> Cause:
+def _absence(event: Occurrence[CollaboratorAbsent], life: LastRun) -> Cause:
     told = event.what
     failure = told.failure or Failure(FailureKind.TOLD, told.reason)
     before = life.left.get(told.collaborator)
@@ -208,7 +208,7 @@ def _absence(event: Told[CollaboratorAbsent], life: LastRun) -> Cause:
     return _cause(placed, event.time, event.sequence)
 
 
-def _leaving(name: str, event: Told[CollaboratorAway], number: int, phase: Phase | None = None) -> Cause:
+def _leaving(name: str, event: Occurrence[CollaboratorAway], number: int, phase: Phase | None = None) -> Cause:
     failure = Failure(FailureKind.LEFT, event.what.reason, phase=phase, round=number, site=name)
     return _cause(failure, event.time, event.sequence)
 
@@ -255,7 +255,9 @@ def _awaited_envoys(summary: ExperimentSummary, life: LastRun) -> tuple[str, tup
     return f"it waits up to {waiting.timeout_s:g} s for envoys: {who}", waiting.missing, life.waiting.time
 
 
-def _awaited_answers(life: LastRun, current: Told[RoundStarted | RoundFinished]) -> tuple[str, tuple[str, ...], float]:
+def _awaited_answers(
+    life: LastRun, current: Occurrence[RoundStarted | RoundFinished]
+) -> tuple[str, tuple[str, ...], float]:
     number = current.what.round
     if life.pending:
         names = tuple(sorted(life.pending))

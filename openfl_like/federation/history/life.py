@@ -29,7 +29,7 @@ What = TypeVar("What")
 
 
 @dataclass(frozen=True, slots=True)
-class Told(Generic[What]):
+class Occurrence(Generic[What]):
     """What was told, and where in the history."""
 
     sequence: int
@@ -56,40 +56,40 @@ class LastRun:
         ended: The end.
     """
 
-    waiting: Told[ExperimentWaiting] | None = None
-    started: Told[ExperimentBegun] | None = None
+    waiting: Occurrence[ExperimentWaiting] | None = None
+    started: Occurrence[ExperimentBegun] | None = None
     joined: set[str] = field(default_factory=set)
-    left: dict[str, Told[CollaboratorAway]] = field(default_factory=dict)
+    left: dict[str, Occurrence[CollaboratorAway]] = field(default_factory=dict)
     returned: set[str] = field(default_factory=set)
-    absences: list[Told[CollaboratorAbsent]] = field(default_factory=list)
-    round: Told[RoundStarted | RoundFinished] | None = None
-    pending: dict[str, Told[AssignmentSent]] = field(default_factory=dict)
-    lost: list[Told[AggregatorLost]] = field(default_factory=list)
+    absences: list[Occurrence[CollaboratorAbsent]] = field(default_factory=list)
+    round: Occurrence[RoundStarted | RoundFinished] | None = None
+    pending: dict[str, Occurrence[AssignmentSent]] = field(default_factory=dict)
+    lost: list[Occurrence[AggregatorLost]] = field(default_factory=list)
     restarts: int = 0
     without: bool = False
-    ended: Told[ExperimentEnded] | None = None
+    ended: Occurrence[ExperimentEnded] | None = None
 
     def take(self, event: Announced) -> None:
         """Learns from an event."""
         told = event.announcement
         match told:
             case ExperimentWaiting():
-                self.waiting = Told(event.sequence, event.time, told)
+                self.waiting = Occurrence(event.sequence, event.time, told)
             case ExperimentBegun():
-                self.started, self.without = Told(event.sequence, event.time, told), False
+                self.started, self.without = Occurrence(event.sequence, event.time, told), False
                 self.joined.clear()
             case AggregatorLost():
-                self.lost.append(Told(event.sequence, event.time, told))
+                self.lost.append(Occurrence(event.sequence, event.time, told))
                 self.without = True
                 self.restarts += 1
             case ExperimentEnded():
-                self.ended = Told(event.sequence, event.time, told)
+                self.ended = Occurrence(event.sequence, event.time, told)
             case RoundStarted() | RoundFinished():
-                self._take_round(Told(event.sequence, event.time, told))
+                self._take_round(Occurrence(event.sequence, event.time, told))
             case _:
                 self._take_site(event)
 
-    def _take_round(self, told: "Told[RoundStarted | RoundFinished]") -> None:
+    def _take_round(self, told: "Occurrence[RoundStarted | RoundFinished]") -> None:
         self.round = told
         self.pending.clear()
         if isinstance(told.what, RoundFinished):
@@ -104,12 +104,12 @@ class LastRun:
                     self.returned.add(name)
             case CollaboratorAway(name):
                 self.joined.discard(name)
-                self.left.setdefault(name, Told(event.sequence, event.time, told))
+                self.left.setdefault(name, Occurrence(event.sequence, event.time, told))
             case CollaboratorAbsent(collaborator=name):
-                self.absences.append(Told(event.sequence, event.time, told))
+                self.absences.append(Occurrence(event.sequence, event.time, told))
                 self.pending.pop(name, None)
             case AssignmentSent(collaborator=name):
-                self.pending.setdefault(name, Told(event.sequence, event.time, told))
+                self.pending.setdefault(name, Occurrence(event.sequence, event.time, told))
             case UpdateReceived(collaborator=name):
                 self.pending.pop(name, None)
             case _:
