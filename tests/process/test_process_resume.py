@@ -81,7 +81,7 @@ async def failed_for_a_site(federation: LocalFederation, user: User, gate: Gate,
     failed = await user.ended(experiment)
     assert failed.status == "FAILED"
     assert "site-3" in failed.reason
-    assert (await user.client.resume(experiment)).reason == "resumed by user"
+    assert (await user.client.resume(experiment)).resumed_by == "user"
     await user.until(experiment, "experiment_waiting", missing=["site-3"])
     await federation.start_envoy("site-3")
     gate.open_all()

@@ -15,6 +15,7 @@ from openfl_like.federation.announcements import (
     UpdateRefused,
     Wanted,
 )
+from openfl_like.federation.deliveries import Receipt
 from openfl_like.federation.events import (
     Aggregate,
     Announce,
@@ -282,6 +283,29 @@ def test_seconds_of_a_round_are_those_of_the_events() -> None:
     commands = experiment.handle(ModelAggregated(1, "model-1"), 1007.5)
     told = [item.announcement for item in commands if isinstance(item, Announce)]
     assert [item.seconds for item in told if isinstance(item, RoundFinished)] == [6.5]
+
+
+def test_a_snapshot_of_the_first_release_goes_on_with_what_it_remembers() -> None:
+    plan = plan_with()
+    experiment = Experiment("exp-1", plan, ("a", "b", "c"), "given")
+    experiment.handle(ExperimentStarted(), 0.0)
+    for name in "abc":
+        experiment.handle(CollaboratorJoined(name), 0.0)
+    experiment.handle(UpdateCommitted(Update(1, Phase.TRAIN, "a", "a-1", 4)), 0.0)
+    old = json.loads(json.dumps(experiment.snapshot()))
+    for site in old["roster"]["sites"].values():
+        del site["failure"]
+        site["reason"] = ""
+    old["roster"]["sites"]["a"]["delivered"] = {"train": "1:a-1"}
+    old["roster"]["sites"]["c"] |= {"presence": "gone", "absences": 1, "reason": "left: no power"}
+    old["round"]["absent"] = {"c": "left: no power"}
+    restored = Experiment.restore(plan, old, experiment.versions)
+    assert restored.receipts == experiment.receipts == [Receipt(1, Phase.TRAIN, "a", "a-1")]
+    restored.handle(ExperimentStarted(2), 0.0)
+    restored.handle(CollaboratorJoined("a"), 0.0)
+    restored.handle(CollaboratorJoined("b"), 0.0)
+    assert restored.status is Status.FAILED
+    assert restored.reason.endswith("2 can come: site 'c' left: no power")
 
 
 def test_a_snapshot_of_another_version_is_refused() -> None:
