@@ -29,7 +29,7 @@ PASSED_ON = (
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment for a child: what the allow-list above or `FURTHER_NAMES` names, and nothing else of ours."""
+    """Return the environment for a child: what the lists above and `FURTHER_NAMES` name, and nothing else of ours."""
     further = os.environ.get(FURTHER_NAMES, "")
     names = (*PASSED_ON, FURTHER_NAMES, *further.split(",")) if further else PASSED_ON
     kept = {name: os.environ[name] for name in names if name in os.environ}
