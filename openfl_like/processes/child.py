@@ -19,8 +19,8 @@ TERM_GRACE_S = 3.0
 LINE_LIMIT = 1 << 20
 TAIL_LINES = 20
 
-# Names the file by which `openfl_like.testing.faults.wall_clock` shifts clocks; that works by a folder on PYTHONPATH.
-WALL_CLOCK = "OPENFL_LIKE_WALL_CLOCK"
+FURTHER_NAMES = "OPENFL_LIKE_FURTHER_ENVIRONMENT"
+"""Environment variable with the names of others, separated by commas, that children get besides those below."""
 # What a child may see of our environment: where programs, libraries and temporary files are, never a secret.
 PASSED_ON = (
     "PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TERM", "LD_LIBRARY_PATH", "PYTHONHASHSEED", "COVERAGE_PROCESS_START",
@@ -29,8 +29,9 @@ PASSED_ON = (
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Gives the environment for a child: the allow-list above and nothing else of ours."""
-    names = (*PASSED_ON, WALL_CLOCK, "PYTHONPATH") if WALL_CLOCK in os.environ else PASSED_ON
+    """Return the environment for a child: what the lists above and `FURTHER_NAMES` name, and nothing else of ours."""
+    further = os.environ.get(FURTHER_NAMES, "")
+    names = (*PASSED_ON, FURTHER_NAMES, *further.split(",")) if further else PASSED_ON
     kept = {name: os.environ[name] for name in names if name in os.environ}
     return {**kept, "PYTHONUNBUFFERED": "1", **(extra or {})}
 

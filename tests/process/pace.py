@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TypeVar
 
-from openfl_like.processes.child import WALL_CLOCK
+from openfl_like.processes.child import FURTHER_NAMES
 
 SLOWNESS = float(os.environ.get("OPENFL_LIKE_TEST_SLOWNESS", "1"))
 """How many times slower than usual every process of a federation is; all time limits grow with it."""
@@ -24,7 +24,7 @@ def limit(seconds: float) -> float:
 def slow_down() -> None:
     """Slows every process down that is started from now on; what is passed on for shifted clocks carries it."""
     if SLOWNESS > 1:
-        os.environ.setdefault(WALL_CLOCK, os.devnull)
+        os.environ[FURTHER_NAMES] = "PYTHONPATH"
         os.environ["PYTHONPATH"] = str(SLOWED)
 
 

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from openfl_like.processes.child import WALL_CLOCK
+from openfl_like.processes.child import FURTHER_NAMES
 
+WALL_CLOCK = "OPENFL_LIKE_WALL_CLOCK"
+"""Names the file by which clocks are shifted."""
 FOLDER = Path(__file__).with_name("shifted")
 
 
@@ -24,7 +26,8 @@ class WallClocks:
     def environment(self) -> dict[str, str]:
         """What a process needs for it; its children have the clocks, too."""
         path = filter(None, (os.environ.get("PYTHONPATH"), str(FOLDER)))
-        return {"PYTHONPATH": os.pathsep.join(path), WALL_CLOCK: str(self.control)}
+        passed_on = ",".join(("PYTHONPATH", WALL_CLOCK))
+        return {"PYTHONPATH": os.pathsep.join(path), WALL_CLOCK: str(self.control), FURTHER_NAMES: passed_on}
 
     def set(self, shifts: Mapping[str, float]) -> None:
         """Sets all clocks.

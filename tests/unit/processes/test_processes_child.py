@@ -14,7 +14,7 @@ import pytest
 from openfl_like.errors import ExperimentFailedError
 from openfl_like.federation.parties import LogLines
 from openfl_like.processes import watchdog as vigil
-from openfl_like.processes.child import Child, clean_environment, describe_exit, fx_command, spawn
+from openfl_like.processes.child import FURTHER_NAMES, Child, clean_environment, describe_exit, fx_command, spawn
 from openfl_like.processes.ownership import kill_listed, kill_owned, note_processes, owner_tag
 from openfl_like.processes.standby import Standby
 from openfl_like.services.director.aggregator_process import AggregatorProcess
@@ -47,6 +47,15 @@ def test_a_child_sees_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["PATH"] == os.environ["PATH"]
     assert found["OMP_NUM_THREADS"] == "1"
     assert not {"AWS_SECRET_ACCESS_KEY", "PYTHONPATH"} & found.keys()
+
+
+def test_a_child_sees_what_somebody_names_and_so_do_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(FURTHER_NAMES, "PYTHONPATH,SHIFT")
+    monkeypatch.setenv("PYTHONPATH", "/somewhere")
+    monkeypatch.setenv("SECRET", "secret")
+    found = clean_environment()
+    assert (found["PYTHONPATH"], found[FURTHER_NAMES]) == ("/somewhere", "PYTHONPATH,SHIFT")
+    assert not {"SECRET", "SHIFT"} & found.keys()
 
 
 def test_children_run_under_this_interpreter() -> None:
