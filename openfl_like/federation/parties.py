@@ -195,6 +195,7 @@ class ExperimentSummary:
         degraded: Whether it FINISHED, but rounds were made or evaluated without sites that were asked.
         shortfalls: Those sites, with the first such round or evaluation and the reason.
         resumed_by: Who has resumed it, while it is queued for that.
+        failure: Why it FAILED, as a value; None: it did not, or 0.1.0 ended it.
     """
 
     id: str
@@ -209,6 +210,7 @@ class ExperimentSummary:
     degraded: bool = False
     shortfalls: Mapping[str, str] = field(default_factory=dict)
     resumed_by: str = ""
+    failure: Failure | None = None
 
     @property
     def standing(self) -> str:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from openfl_like.errors import ConflictError, NotFoundError
 from openfl_like.failpoints import failpoint
+from openfl_like.federation.failure import Failure, failure_from_fields, fields_of_failure
 from openfl_like.federation.parties import EnvoyRecord, ExperimentSummary, ShardFacts
 from openfl_like.federation.status import Status
 from openfl_like.store.database import Database, version_table
@@ -38,6 +39,7 @@ EXPERIMENTS = Table(
     Column("ended_at", Float, nullable=False),
     Column("shortfalls", Text, nullable=False, server_default="{}"),
     Column("resumed_by", String(64), nullable=False, server_default=""),
+    Column("failure", Text, nullable=False, server_default=""),
     checksum_column(),
 )
 REQUESTS = Table(
@@ -100,6 +102,7 @@ class DirectorStore:
         row = {
             **{name: value for name, value in asdict(summary).items() if name != "degraded"},
             "shortfalls": json.dumps(dict(summary.shortfalls)),
+            "failure": _failure_to(summary.failure),
             "status": summary.status.value,
             "request_id": request_id,
             "bundle": experiment.bundle,
@@ -130,7 +133,13 @@ class DirectorStore:
         return None if found is None else self.experiment(found).summary
 
     def set_status(
-        self, experiment: str, status: Status, reason: str, now: float, shortfalls: Mapping[str, str] | None = None
+        self,
+        experiment: str,
+        status: Status,
+        reason: str,
+        now: float,
+        shortfalls: Mapping[str, str] | None = None,
+        failure: Failure | None = None,
     ) -> ExperimentSummary:
         """Moves an experiment on; one that has ended stays as it is.
 
@@ -140,11 +149,13 @@ class DirectorStore:
             reason: Why.
             now: Seconds since the epoch.
             shortfalls: Sites without which it had to go on, and why.
+            failure: Why it FAILED.
         """
         ended = [status.value for status in Status if status.ended]
         values: dict[str, object] = {"status": status.value, "reason": reason, "resumed_by": ""}
         if status.ended:
             values |= {"ended_at": now, "shortfalls": json.dumps(dict(shortfalls or {}))}
+            values["failure"] = _failure_to(failure)
         elif status is Status.STARTING:
             values["started_at"] = now
         change = update(EXPERIMENTS).where(EXPERIMENTS.c.id == experiment, EXPERIMENTS.c.status.not_in(ended))
@@ -167,7 +178,14 @@ class DirectorStore:
         """
         may = EXPERIMENTS.c.status.in_([status.value for status in RESUMABLE])
         change = update(EXPERIMENTS).where(EXPERIMENTS.c.id == experiment, may)
-        values = {"status": Status.QUEUED.value, "reason": "", "resumed_by": by, "ended_at": 0.0, "shortfalls": "{}"}
+        values = {
+            "status": Status.QUEUED.value,
+            "reason": "",
+            "resumed_by": by,
+            "ended_at": 0.0,
+            "shortfalls": "{}",
+            "failure": "",
+        }
         with self._database.transaction(durable=True) as connection:
             _row(connection, experiment)
             changed = connection.execute(change.values(**values)).rowcount
@@ -237,6 +255,10 @@ class DirectorStore:
         self._database.close()
 
 
+def _failure_to(failure: Failure | None) -> str:
+    return "" if failure is None else json.dumps(fields_of_failure(failure))
+
+
 def _not_found(experiment: str) -> NotFoundError:
     return NotFoundError(f"there is no experiment '{experiment}'", cure="'fx experiment list' shows them")
 
@@ -271,7 +293,8 @@ def _stored(row: Mapping[Any, Any]) -> StoredExperiment:
         )
     }
     status, shortfalls = Status(str(row["status"])), json.loads(str(row["shortfalls"]))
-    more = {"degraded": status is Status.FINISHED and bool(shortfalls), "shortfalls": shortfalls}
+    more: dict[str, Any] = {"degraded": status is Status.FINISHED and bool(shortfalls), "shortfalls": shortfalls}
+    more["failure"] = failure_from_fields(json.loads(str(row["failure"]))) if row["failure"] else None
     summary = ExperimentSummary(status=status, **fields, **more)
     signature = bytes.fromhex(str(row["signature"]))
     return StoredExperiment(summary, str(row["bundle"]), signature, str(row["certificates"]).encode())

@@ -122,7 +122,7 @@ def explain(
 def _cause_of_end(summary: ExperimentSummary, life: LastRun) -> Cause:
     """Which failure was the first: the one that the end names, or that from which it followed."""
     end = life.ended.what if life.ended is not None else None
-    failure = end.failure if end is not None and end.failure is not None else None
+    failure = end.failure if end is not None and end.failure is not None else summary.failure
     if failure is None or failure.kind is FailureKind.QUORUM:
         first = _first_of_the_round(life, failure)
         if first is not None:

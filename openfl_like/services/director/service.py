@@ -288,7 +288,7 @@ class Director:
         if summary.status in RESUMABLE:
             with contextlib.closing(ExperimentStore(self._files(summary.id).directory)) as store:
                 store.verify()
-                tell_end(store, Outcome(summary.status, summary.reason))
+                tell_end(store, Outcome(summary.status, summary.reason, failure=summary.failure))
 
     def _tell_resumed(self, summary: ExperimentSummary) -> None:
         """Sees to it that the history says who has resumed a queued experiment: we may have died before we said so."""
@@ -395,7 +395,9 @@ class Director:
         failpoint("director.end.before")
         while True:
             try:
-                summary = self.store.set_status(experiment, status, reason, time.time(), outcome.shortfalls)
+                summary = self.store.set_status(
+                    experiment, status, reason, time.time(), outcome.shortfalls, outcome.failure
+                )
                 break
             except StorageError as error:
                 log.warning("experiment %s has ended, which cannot be stored yet: %s", experiment, error)

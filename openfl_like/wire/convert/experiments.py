@@ -16,7 +16,7 @@ from openfl_like.federation.ports import (
     Submission,
 )
 from openfl_like.federation.status import Status
-from openfl_like.wire.convert.values import manifest_from, manifest_to
+from openfl_like.wire.convert.values import failure_from, failure_to, manifest_from, manifest_to
 from openfl_like.wire.protos import federation_pb2 as pb
 
 MAX_KIND, MAX_FIELDS = 64, 4 << 20
@@ -81,6 +81,7 @@ def summary_to(value: ExperimentSummary) -> pb.ExperimentSummary:
         degraded=value.degraded,
         shortfalls=dict(value.shortfalls),
         resumed_by=value.resumed_by,
+        failure=None if value.failure is None else failure_to(value.failure),
     )
 
 
@@ -99,6 +100,7 @@ def summary_from(message: pb.ExperimentSummary) -> ExperimentSummary:
         message.degraded,
         dict(sorted(message.shortfalls.items())),
         message.resumed_by,
+        failure_from(message.failure) if message.HasField("failure") else None,
     )
 
 

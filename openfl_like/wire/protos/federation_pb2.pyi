@@ -315,7 +315,7 @@ class GetServerInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ExperimentSummary(_message.Message):
-    __slots__ = ("id", "name", "status", "reason", "owner", "submitted_at", "started_at", "ended_at", "plan_digest", "degraded", "shortfalls", "resumed_by")
+    __slots__ = ("id", "name", "status", "reason", "owner", "submitted_at", "started_at", "ended_at", "plan_digest", "degraded", "shortfalls", "resumed_by", "failure")
     class ShortfallsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -335,6 +335,7 @@ class ExperimentSummary(_message.Message):
     DEGRADED_FIELD_NUMBER: _ClassVar[int]
     SHORTFALLS_FIELD_NUMBER: _ClassVar[int]
     RESUMED_BY_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
     id: str
     name: str
     status: str
@@ -347,7 +348,8 @@ class ExperimentSummary(_message.Message):
     degraded: bool
     shortfalls: _containers.ScalarMap[str, str]
     resumed_by: str
-    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., status: _Optional[str] = ..., reason: _Optional[str] = ..., owner: _Optional[str] = ..., submitted_at: _Optional[float] = ..., started_at: _Optional[float] = ..., ended_at: _Optional[float] = ..., plan_digest: _Optional[str] = ..., degraded: bool = ..., shortfalls: _Optional[_Mapping[str, str]] = ..., resumed_by: _Optional[str] = ...) -> None: ...
+    failure: Failure
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., status: _Optional[str] = ..., reason: _Optional[str] = ..., owner: _Optional[str] = ..., submitted_at: _Optional[float] = ..., started_at: _Optional[float] = ..., ended_at: _Optional[float] = ..., plan_digest: _Optional[str] = ..., degraded: bool = ..., shortfalls: _Optional[_Mapping[str, str]] = ..., resumed_by: _Optional[str] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ...) -> None: ...
 
 class ModelVersion(_message.Message):
     __slots__ = ("round", "digest", "metrics", "best", "sha256", "published_at")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from openfl_like.errors import ConflictError, NotFoundError
+from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.parties import ExperimentSummary, ShardFacts
 from openfl_like.federation.status import Status
 from openfl_like.store.director import DirectorStore, StoredExperiment
@@ -87,7 +88,9 @@ def test_the_times_of_a_life(store: DirectorStore) -> None:
 @pytest.mark.parametrize(("status", "degraded"), [(Status.FINISHED, True), (Status.FAILED, False)])
 def test_what_finished_without_a_site_is_degraded(store: DirectorStore, status: Status, *, degraded: bool) -> None:
     store.add("00ff", queued("one"))
-    ended = store.set_status("one", status, "all rounds", 20.0, {"bern": "round 2: left"})
+    failure = Failure(FailureKind.COMBINE, "no", "NoData", round=2) if status is Status.FAILED else None
+    ended = store.set_status("one", status, "all rounds", 20.0, {"bern": "round 2: left"}, failure)
+    assert ended.failure == failure
     assert (ended.degraded, ended.shortfalls) == (degraded, {"bern": "round 2: left"})
     assert ended.standing == ("FINISHED (DEGRADED)" if degraded else "FAILED")
 

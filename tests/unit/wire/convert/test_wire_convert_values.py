@@ -195,7 +195,18 @@ def courses(draw: st.DrawFn) -> Series:
 
 
 summaries = st.builds(
-    ExperimentSummary, text, text, st.sampled_from(Status), text, text, number, number, number, text
+    ExperimentSummary,
+    text,
+    text,
+    st.sampled_from(Status),
+    text,
+    text,
+    number,
+    number,
+    number,
+    text,
+    resumed_by=text,
+    failure=st.none() | failures,
 )  # fmt: skip
 versions = st.builds(
     PublishedVersion, st.builds(ModelVersion, rounds, text, metrics, st.booleans()), text, number

@@ -1,9 +1,9 @@
-"""Who resumed an experiment has a column; before, it was a prefix of the reason."""
+"""Who resumed an experiment has a column, which was a prefix of the reason; so has why it FAILED."""
 
 import zlib
 
 from alembic import op
-from sqlalchemy import Column, String, text
+from sqlalchemy import Column, String, Text, text
 
 revision = "d0004"
 down_revision = "d0003"
@@ -18,9 +18,9 @@ _BEFORE = (
 
 def upgrade() -> None:
     """Adds the column and moves what it holds; a row gets the checksum of its new form if it is as it was written."""
-    column = Column("resumed_by", String(64), nullable=False, server_default="")
     with op.batch_alter_table("experiments", recreate="always") as table:  # the checksum is the last column
-        table.add_column(column, insert_after="shortfalls")
+        table.add_column(_new("resumed_by", String(64)), insert_after="shortfalls")
+        table.add_column(_new("failure", Text()), insert_after="resumed_by")
     connection = op.get_bind()
     for row in connection.execute(text("SELECT * FROM experiments")).mappings().all():
         values = {name: row[name] for name in _BEFORE}
@@ -30,9 +30,13 @@ def upgrade() -> None:
             "resumed_by": str(row["reason"]).removeprefix(_PREFIX) if resumed else "",
         }
         sound = row["checksum"] is not None and row["checksum"] == _checksum(list(values.values()))
-        checksum = _checksum(list({**values, **moved}.values())) if sound else row["checksum"]
+        checksum = _checksum([*{**values, **moved}.values(), ""]) if sound else row["checksum"]
         statement = "UPDATE experiments SET reason = :reason, resumed_by = :resumed_by, checksum = :sum WHERE id = :id"
         connection.execute(text(statement), {**moved, "sum": checksum, "id": row["id"]})
+
+
+def _new(name: str, kind: String | Text) -> "Column[str]":
+    return Column(name, kind, nullable=False, server_default="")
 
 
 def _checksum(values: list[object]) -> int:
