@@ -67,6 +67,7 @@ def publish(context: ExperimentContext, current: RoundState) -> None:
     metrics = round_metrics(context.plan.tasks, current.trained, current.updates) if evaluated else {}
     version = ModelVersion(current.number, current.model, metrics, is_best(context.plan, state.versions, metrics))
     state.versions = (*state.versions, version)
+    state.counted |= dict.fromkeys(current.trained, current.number)
     context.emit(PublishVersion(version))
     _note_shortfalls(context, current)
     surplus.sum_up(context)

@@ -5,6 +5,11 @@ from pathlib import Path
 
 from openfl_like.store.files import ExperimentFiles
 
+def algorithm_state(directory: Path) -> Path:
+    """The folder of a Collaborator's directory with what the plan's algorithm keeps at the site between rounds."""
+    return directory / "algorithm"
+
+
 PROCESS_NOTES = "processes"
 """File that lists the worker and whatever it has started, below the directory that its work belongs to."""
 

@@ -84,6 +84,13 @@ def keras_runner(opt_treatment: str = "RESET", rows: int = 50, kind: str = "Net"
     return made
 
 
+def jax_runner(opt_treatment: str = "RESET", rows: int = 50, kind: str = "Net") -> Runner:
+    from tests.contract import jax_models  # noqa: PLC0415 - see above
+
+    made: Runner = getattr(jax_models, kind)(NumpyLoader(shard(rows), 16), context(opt_treatment))
+    return made
+
+
 def sklearn_runner(opt_treatment: str = "RESET", rows: int = 50, dtype: str = "float64") -> Runner:
     from openfl_like.frameworks.sklearn import SklearnModel  # noqa: PLC0415 - see above
 
@@ -99,11 +106,13 @@ BUILDS: dict[str, Build] = {
     "torch": torch_runner,
     "keras": keras_runner,
     "sklearn": sklearn_runner,
+    "jax": jax_runner,
 }
 MIXED: dict[str, Build] = {
     "numpy": partial(numpy_runner, kind=NumpyMixed),
     "torch": partial(torch_runner, kind="Mixed"),
     "keras": partial(keras_runner, kind="Mixed"),
+    "jax": partial(jax_runner, kind="Mixed"),
 }
 ADAPTIVE: dict[str, Build] = {
     "torch-adam": partial(torch_runner, kind="Adaptive"),
