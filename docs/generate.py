@@ -63,6 +63,11 @@ KINDS = {
         "openfl_like.frameworks.runner:DataLoader",
         "Turns a shard into batches; `data_loader.template` in the plan, or `module:attr`.",
     ),
+    "algorithm": (
+        "openfl_like.frameworks.algorithms.base:LocalAlgorithm",
+        "What a site adds to its training loop, keeps and sends; `algorithm.template` in the plan, or `module:attr` of "
+        "the workspace. See [algorithms](../algorithms.md).",
+    ),
     "model_format": (
         "openfl_like.frameworks.formats:ModelFormat",
         "A kind of file that models are exported to and started from, by its suffix: `fx model export`, "

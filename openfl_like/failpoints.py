@@ -133,6 +133,7 @@ _MEANINGS: Mapping[str, Mapping[str, str]] = {
         "model.before": "the global model is about to be read",
         "model.read": "it is read",
         "update.before": "the tasks are performed, nothing is written",
+        "algorithm.kept": "what the algorithm keeps is on disk, the update is not",
         "update.written": "the update is written, its manifest is not",
         "answer.before": "the update is complete, the Collaborator does not know",
     },

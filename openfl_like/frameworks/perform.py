@@ -240,6 +240,7 @@ class Performer:
         with self._blame("the end of the algorithm"):
             shared, state = session.close()
         self._state.write(number, state)
+        failpoint("worker.algorithm.kept")
         return shared
 
     def _sent(self, assignment: Assignment, model: Path) -> Sent | None:

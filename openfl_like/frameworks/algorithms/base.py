@@ -1,9 +1,12 @@
 """What an algorithm is to a site, and what the training loop sees of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from openfl_like.frameworks.model import Model, Tensors
+import numpy as np
+
+from openfl_like.frameworks.model import Model, Tensor, Tensors
 
 ALGORITHM = "__algorithm__/"
 """Beginning of the names of tensors that an algorithm sends beside the model's own."""
@@ -24,11 +27,13 @@ class LocalStart:
         weights: The trained weights of the global model, by the names of the model's tensors.
         shared: The algorithm's own tensors that came with the global model, without the prefix.
         state: What it kept at this site with its last update that is part of a global model; empty before.
+        like: Makes a tensor of a numpy array, in the form of the others.
     """
 
     round: int
     rounds: int
     weights: Tensors
+    like: Callable[[np.ndarray], Tensor]
     shared: Tensors = field(default_factory=dict)
     state: Tensors = field(default_factory=dict)
 

@@ -64,6 +64,7 @@ class LocalSession:
                 round=opening.round,
                 rounds=opening.rounds,
                 weights=model.to_tensors(model.to_arrays(model.weights())),
+                like=lambda array: model.to_tensors({"": array})[""],
                 shared=model.to_tensors({name.removeprefix(ALGORITHM): a for name, a in opening.shared.items()}),
                 state=model.to_tensors(opening.state),
             )

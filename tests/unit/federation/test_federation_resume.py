@@ -25,7 +25,7 @@ from openfl_like.federation.events import (
 from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.lifecycle import ADMISSION_TIMER
 from openfl_like.federation.task import Assignment, Phase, Update
-from openfl_like.plan.schema import Plan
+from openfl_like.plan.schema import Participation, Plan, Stop
 
 ACCURACY = [0.0, 0.5, 0.7, 0.6, 0.7, 0.9]
 PLAN = Plan.model_validate(
@@ -49,6 +49,7 @@ class Play:
 
     experiment: Experiment
     asked: list[Assignment] = field(default_factory=list)
+    refused: set[tuple[str, int]] = field(default_factory=set)
 
     def run(self, sites: str, *first: Event, stop_after: int = -1) -> bool:
         """Runs to the end, or cancels after so many events; tells whether it was cancelled."""
@@ -66,7 +67,8 @@ class Play:
                         self.asked.append(job)
                         waiting.append(UpdateCommitted(answer(job)))
                     case ValidateUpdates():
-                        waiting.append(UpdatesValidated(command.round))
+                        names = {name: "odd" for name, number in self.refused if number == command.round}
+                        waiting.append(UpdatesValidated(command.round, names))
                     case Aggregate(number, updates):
                         waiting.append(ModelAggregated(number, "+".join(update.digest for update in updates)))
         return False
@@ -153,3 +155,38 @@ def test_too_few_sites_end_it_again() -> None:
     assert play.experiment.status is Status.FAILED
     assert "1 of 3 collaborators joined" in play.experiment.reason
     assert "missing: b, c" in play.experiment.reason
+
+
+def test_an_assignment_says_in_which_round_the_site_s_last_update_counted() -> None:
+    play = undisturbed("abc")
+    trained = [(job.round, job.continues) for job in play.asked if job.phase is Phase.TRAIN and job.collaborator == "b"]
+    assert trained == [(1, 0), (2, 1), (3, 2), (4, 3)]
+
+
+def test_after_a_resume_sites_go_on_from_what_was_published() -> None:
+    play = cancelled_in_round(3, "abc")
+    cancelled = len(play.asked)
+    play.resume("abc")
+    again = [(job.round, job.continues) for job in play.asked[cancelled:] if job.phase is Phase.TRAIN]
+    assert again == [(3, 2)] * 3 + [(4, 3)] * 3
+
+
+def test_an_update_that_did_not_count_is_not_gone_on_from() -> None:
+    plan = PLAN.model_copy(
+        update={"participation": Participation(policy="quorum", min_updates=2), "stop": Stop()},
+    )
+    play = Play(Experiment("exp-1", plan), refused={("c", 2)})
+    play.run("abc")
+    trained = [(job.round, job.continues) for job in play.asked if job.phase is Phase.TRAIN and job.collaborator == "c"]
+    assert trained == [(1, 0), (2, 1), (3, 1), (4, 3), (5, 4)]
+
+
+def test_a_snapshot_of_a_version_that_did_not_count_is_taken_up() -> None:
+    play = cancelled_in_round(3, "abc")
+    snapshot = play.experiment.snapshot()
+    del snapshot["counted"]
+    play.experiment = Experiment.restore(PLAN, snapshot, play.experiment.versions)
+    cancelled = len(play.asked)
+    play.run("abc", ResumeRequested("bob"))
+    again = [(job.round, job.continues) for job in play.asked[cancelled:] if job.phase is Phase.TRAIN]
+    assert again == [(3, 0)] * 3 + [(4, 3)] * 3
