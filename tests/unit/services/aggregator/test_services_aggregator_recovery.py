@@ -83,7 +83,7 @@ def evaluating(files: ExperimentFiles, repository: ModelRepository) -> tuple[Exp
         digest = write_model(files.update(1, Phase.TRAIN, name), value)
         experiment.handle(UpdateCommitted(Update(1, Phase.TRAIN, name, digest, 10)), 0.0)
     (command,) = (item for item in experiment.handle(UpdatesValidated(1), 0.0) if isinstance(item, Aggregate))
-    digest = repository.aggregate(command)
+    digest = repository.aggregate(command).digest
     experiment.handle(ModelAggregated(1, digest), 0.0)
     return experiment, digest
 
