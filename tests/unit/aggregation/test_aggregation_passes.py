@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from openfl_like.aggregation import passes
 from openfl_like.aggregation.engine import Output, Recipe, Start, UpdateFile, aggregate_files
 from openfl_like.aggregation.spans import Executor, Job, inline
 from openfl_like.aggregation.steps import Block, Linear, Step, Vector
@@ -70,8 +71,9 @@ def test_every_element_of_every_float_is_seen_once_with_its_base(tmp_path: Path)
     assert rule.rounds == [7]
 
 
-def test_what_is_seen_first_waits_for_what_comes_before_it(tmp_path: Path) -> None:
-    """The first stretch is held until all others are done; the total has the same bits."""
+def test_what_is_seen_too_early_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first stretch is held until others are done; the total has the same bits."""
+    monkeypatch.setattr(passes, "MAPPED_ELEMENTS", 1 << 16)
     wanted = look(tmp_path, Looking(sums))
     lock, done, others = threading.Lock(), threading.Event(), [0]
     first = np.random.default_rng(0).normal(size=2_500_000).astype(np.float32)[0]

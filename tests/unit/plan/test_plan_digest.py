@@ -40,6 +40,16 @@ def test_thaw_is_the_inverse_of_freeze(plan: Plan, first: dict[str, object], sec
     assert freeze(thaw(frozen)) == frozen
 
 
+def test_a_section_that_came_later_leaves_the_digests_of_before(plan: Plan) -> None:
+    written = changed(plan, server_optimizer={"template": "none"})
+    assert freeze(written) == freeze(plan)
+    assert b"server_optimizer" not in freeze(plan)
+    chosen = changed(plan, server_optimizer={"template": "fedavgm", "settings": {"momentum": 0.5}})
+    assert json.loads(freeze(chosen))["server_optimizer"] == {"template": "fedavgm", "settings": {"momentum": 0.5}}
+    assert thaw(freeze(chosen)) == chosen
+    assert plan_digest(chosen) != plan_digest(plan)
+
+
 def test_the_order_of_settings_does_not_matter(plan: Plan) -> None:
     one = changed(plan, task_runner={"template": "a:b", "settings": {"x": 1, "y": {"a": 1, "b": 2}}})
     two = changed(plan, task_runner={"settings": {"y": {"b": 2, "a": 1}, "x": 1}, "template": "a:b"})
