@@ -87,8 +87,8 @@ KINDS = {
     ),
     "server_optimizer": (
         "openfl_like.aggregation.server_optimizers:ServerOptimizer",
-        "Takes the step from the global model towards what the rule made of the updates; `server_optimizer.template` in "
-        "the plan. See [aggregation](../aggregation.md#server-optimizers).",
+        "Takes the step from the global model towards what the rule made of the updates; "
+        "`server_optimizer.template` in the plan. See [aggregation](../aggregation.md#server-optimizers).",
     ),
     "compression": (
         "openfl_like.tensors.compression:Compression",

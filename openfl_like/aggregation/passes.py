@@ -4,14 +4,15 @@ import threading
 
 import numpy as np
 
-from openfl_like.aggregation.combining import SCRATCH_ELEMENTS, Sources, View, fill_rows
+from openfl_like.aggregation.combining import LEAST_ELEMENTS, SCRATCH_ELEMENTS, Sources, View, fill_rows
 from openfl_like.aggregation.spans import Executor, Spans
 from openfl_like.aggregation.steps import Block, Pass, Vector
 from openfl_like.errors import UpdateRefusedError
 from openfl_like.tensors.named import TensorSpec
 
+# How sums are rounded depends on these two (and on the size of the scratch space): another value, other bits.
 WIDEST_ELEMENTS = 8192
-LEAST_ELEMENTS = 256
+"""The most columns of a block, so that sums of products stay in the second-level cache with a few updates, too."""
 MAPPED_ELEMENTS = 4 << 20
 """About how many elements of all updates together a thread has mapped before it lets the pages go."""
 

@@ -31,17 +31,17 @@ def freeze(plan: Plan) -> bytes:
     Raises:
         PlanError: If a setting cannot be written as JSON.
     """
+    return _canonical(plan, [name for name in YOUNGER if getattr(plan, name) == Plan.model_fields[name].default])
+
+
+def _canonical(plan: Plan, left_out: Sequence[str] = ()) -> bytes:
     try:
-        values = _sorted(plan.model_dump(mode="json", exclude={"workspace", "tasks", *_unwritten(plan)}))
+        values = _sorted(plan.model_dump(mode="json", exclude={"workspace", "tasks", *left_out}))
         values["tasks"] = {name: _sorted(task.model_dump(mode="json")) for name, task in plan.tasks.items()}
         ordered = {key: values[key] for key in sorted(values)}
         return json.dumps(ordered, separators=(",", ":"), allow_nan=False).encode()
     except ValueError as error:
         raise PlanError(f"the plan cannot be frozen: {error}", place=plan.name) from error
-
-
-def _unwritten(plan: Plan) -> list[str]:
-    return [name for name in YOUNGER if getattr(plan, name) == Plan.model_fields[name].default]
 
 
 def thaw(data: bytes, source: str = SOURCE) -> Plan:
@@ -67,8 +67,8 @@ def thaw(data: bytes, source: str = SOURCE) -> Plan:
 
 
 def plan_text(plan: Plan) -> str:
-    """Writes a plan as YAML with the values that `freeze` fills in; `load_plan` gives a plan of the same digest."""
-    return yaml.dump(json.loads(freeze(plan)), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    """Writes a plan as YAML with every value filled in; `load_plan` gives a plan of the same digest for it."""
+    return yaml.dump(json.loads(_canonical(plan)), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def plan_digest(plan: Plan) -> str:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openfl_like.errors import PlanError
-from openfl_like.plan.digest import freeze, plan_digest, thaw
+from openfl_like.plan.digest import freeze, plan_digest, plan_text, thaw
 from openfl_like.plan.schema import Plan
 
 SETTINGS = st.dictionaries(
@@ -44,6 +44,7 @@ def test_a_section_that_came_later_leaves_the_digests_of_before(plan: Plan) -> N
     written = changed(plan, server_optimizer={"template": "none"})
     assert freeze(written) == freeze(plan)
     assert b"server_optimizer" not in freeze(plan)
+    assert "server_optimizer:" in plan_text(plan)
     chosen = changed(plan, server_optimizer={"template": "fedavgm", "settings": {"momentum": 0.5}})
     assert json.loads(freeze(chosen))["server_optimizer"] == {"template": "fedavgm", "settings": {"momentum": 0.5}}
     assert thaw(freeze(chosen)) == chosen
