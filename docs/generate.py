@@ -90,6 +90,11 @@ KINDS = {
         "Makes the next global model of updates; `aggregation.template` in the plan. See "
         "[aggregation](../aggregation.md).",
     ),
+    "server_optimizer": (
+        "openfl_like.aggregation.server_optimizers:ServerOptimizer",
+        "Takes the step from the global model towards what the rule made of the updates; "
+        "`server_optimizer.template` in the plan. See [aggregation](../aggregation.md#server-optimizers).",
+    ),
     "compression": (
         "openfl_like.tensors.compression:Compression",
         "Makes updates smaller; `compression_pipeline.template` in the plan. See [compression](../compression.md).",

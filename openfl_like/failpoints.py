@@ -90,6 +90,7 @@ _MEANINGS: Mapping[str, Mapping[str, str]] = {
         "aggregate.before": "they are about to be combined",
         "aggregate.after": "the round's model is written, nobody knows",
         "publish.before": "the round's model is about to become final",
+        "publish.state": "what rule and server optimizer keep is on disk, the model perhaps not",
         "publish.synced": "its bytes are on disk, its name perhaps not",
         "publish.after": "its name is on disk, too; no row says so",
         "hashed": "the last model's SHA-256 is known, no row says so",

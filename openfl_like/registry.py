@@ -52,6 +52,11 @@ BUILTIN: dict[str, dict[str, str]] = {
         "fedavg": "openfl_like.aggregation.rules:WeightedAverage",
         "median": "openfl_like.aggregation.rules:Median",
         "trimmed_mean": "openfl_like.aggregation.rules:TrimmedMean",
+        "geometric_median": "openfl_like.aggregation.geometric_median:GeometricMedian",
+    },
+    "server_optimizer": {
+        "none": "openfl_like.aggregation.server_optimizers:NoServerOptimizer",
+        "fedavgm": "openfl_like.aggregation.server_optimizers:FedAvgM",
     },
     "compression": {
         "none": "openfl_like.tensors.compression:Uncompressed",

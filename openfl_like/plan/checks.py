@@ -45,6 +45,7 @@ def _components(plan: Plan) -> Iterator[Mistake]:
         ("assigner", ("assigner",), plan.assigner),
         ("selector", ("selector",), plan.selector),
         ("aggregation", ("aggregation",), plan.aggregation),
+        ("server_optimizer", ("server_optimizer",), plan.server_optimizer),
         ("compression", ("compression_pipeline",), plan.compression_pipeline),
         ("lossless", ("compression_pipeline", "lossless"), plan.compression_pipeline.lossless),
         *(("validator", ("validator", index), component) for index, component in enumerate(plan.validator)),

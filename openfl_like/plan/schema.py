@@ -246,6 +246,7 @@ class Plan(Section):
     deadline: Deadline = Deadline()
     validator: tuple[Component, ...] = (Component(template="schema"), Component(template="finite"))
     aggregation: Component = Component(template="fedavg")
+    server_optimizer: Component = Component(template="none")
     compression_pipeline: CompressionPipeline = CompressionPipeline()
     stop: Stop = Stop()
     model_store: ModelStore = ModelStore()

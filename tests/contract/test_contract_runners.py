@@ -12,7 +12,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from openfl_like.aggregation.engine import UpdateFile, aggregate_files
+from openfl_like.aggregation.engine import Output, Recipe, UpdateFile, aggregate_files
 from openfl_like.aggregation.rules import WeightedAverage
 from openfl_like.data.shard import ArrayShard, Dataset
 from openfl_like.errors import TensorError, UsageError
@@ -176,7 +176,7 @@ def test_every_dtype_goes_round_bit_for_bit(build: Build, tmp_path: Path) -> Non
     runner.set_tensors(given)
     write_tensors(tmp_path / "update", runner.get_tensors(), sync=False)
     updates = [UpdateFile("site", tmp_path / "update", 3.0)]
-    aggregate_files(WeightedAverage(), updates, tmp_path / "model", sync=False)
+    aggregate_files(Recipe(WeightedAverage()), updates, Output(tmp_path / "model", sync=False))
     back = read_tensors(tmp_path / "model")
     other = build()
     other.initialise(2)

@@ -52,6 +52,17 @@ def test_what_is_shown_of_a_plan_has_the_keys_that_came_later(plan: Plan) -> Non
     assert "algorithm:\n  settings: {}\n  template: none\n" in plan_text(plan)
 
 
+def test_a_section_that_came_later_leaves_the_digests_of_before(plan: Plan) -> None:
+    written = changed(plan, server_optimizer={"template": "none"})
+    assert freeze(written) == freeze(plan)
+    assert b"server_optimizer" not in freeze(plan)
+    assert "server_optimizer:" in plan_text(plan)
+    chosen = changed(plan, server_optimizer={"template": "fedavgm", "settings": {"momentum": 0.5}})
+    assert json.loads(freeze(chosen))["server_optimizer"] == {"template": "fedavgm", "settings": {"momentum": 0.5}}
+    assert thaw(freeze(chosen)) == chosen
+    assert plan_digest(chosen) != plan_digest(plan)
+
+
 def test_the_order_of_settings_does_not_matter(plan: Plan) -> None:
     one = changed(plan, task_runner={"template": "a:b", "settings": {"x": 1, "y": {"a": 1, "b": 2}}})
     two = changed(plan, task_runner={"settings": {"y": {"b": 2, "a": 1}, "x": 1}, "template": "a:b"})
