@@ -15,7 +15,7 @@ TESTS = $(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit tests/contract 
 	$(BIN)/python -m pytest tests/unit tests/contract tests/docs -m "not process" --frameworks tensorflow
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-interpreters test-process test-process-sample test-process-fast-rounds test-process-slow-machine chaos chaos-sample failpoints determinism bench bench-quick docs image-check golden protos clean
+.PHONY: help demo test test-jax check check-interpreters test-process test-process-sample test-process-fast-rounds test-process-slow-machine chaos chaos-sample failpoints determinism bench bench-quick docs image-check golden protos clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 28
@@ -34,6 +34,11 @@ demo: $(INSTALLED) ## Set everything up and run a federation of four hospitals o
 test: $(TOOLS) ## Run all tests, those with real processes too
 	$(TESTS)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests -m process
+
+test-jax: $(INSTALLED) ## Run the tests of JAX, in an environment of their own, for which 150 MB are fetched
+	$(PYTHON) -m venv $(VENV)-jax
+	$(VENV)-jax/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[jax,test]"
+	$(VENV)-jax/bin/python -m pytest tests/contract --frameworks jax
 
 test-process: $(TOOLS) ## Run the tests that start real daemons
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests -m process
@@ -93,5 +98,5 @@ protos: $(TOOLS) ## Generate the messages from the protocol file
 		--pyi_out=openfl_like/wire/protos openfl_like/wire/protos/federation.proto
 
 clean: ## Remove the virtual environment and everything that tools left
-	rm -rf $(VENV) .venv-3.* build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-jax .venv-3.* build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

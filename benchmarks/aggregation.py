@@ -19,18 +19,22 @@ import numpy as np
 from apart import Apart, Spent, Work
 from figures import beside, emit, figure, say, use_of
 
-from openfl_like.aggregation.engine import UpdateFile, aggregate_files
-from openfl_like.aggregation.rules import AggregationRule, Median, TrimmedMean, WeightedAverage
+from openfl_like.aggregation.engine import Output, Recipe, Start, UpdateFile, aggregate_files
+from openfl_like.aggregation.geometric_median import GeometricMedian
+from openfl_like.aggregation.rules import Median, TrimmedMean, WeightedAverage
+from openfl_like.aggregation.server_optimizers import FedAvgM
 from openfl_like.aggregation.validators import Finite, validate_update
 from openfl_like.federation.task import Phase, Update
 from openfl_like.runtimes.models import in_threads
 from openfl_like.tensors.container import TensorFile, TensorWriter
 from openfl_like.tensors.named import TensorSpec
 
-RULES: dict[str, AggregationRule] = {
-    "weighted average": WeightedAverage(),
-    "median": Median(),
-    "trimmed mean": TrimmedMean(fraction=0.25),
+RULES: dict[str, Recipe] = {
+    "weighted average": Recipe(WeightedAverage()),
+    "median": Recipe(Median()),
+    "trimmed mean": Recipe(TrimmedMean(fraction=0.25)),
+    "geometric median": Recipe(GeometricMedian()),
+    "weighted average, fedavgm": Recipe(WeightedAverage(), FedAvgM()),
 }
 TENSORS = 10
 BLOCK = 1 << 18
@@ -77,7 +81,8 @@ def combine(paths: list[Path], rule: str, sync: bool) -> None:  # noqa: FBT001 -
     if out.exists():
         out.replace(recyclable)
     contributions = [UpdateFile(path.name, path, 1.0 + number) for number, path in enumerate(paths)]
-    aggregate_files(RULES[rule], contributions, out, sync=sync, recyclable=recyclable, executor=in_threads)
+    output = Output(out, out.with_name("state"), sync=sync, recyclable=recyclable)
+    aggregate_files(RULES[rule], contributions, output, start=Start(1, paths[0]), executor=in_threads)
 
 
 def check(paths: list[Path]) -> None:

@@ -27,7 +27,7 @@ from apart import Apart, Spent, Work
 from figures import beside, emit, figure, say, use_of
 from processes import Memory
 
-from openfl_like.aggregation.engine import BLOCK_ELEMENTS
+from openfl_like.aggregation.combining import BLOCK_ELEMENTS
 from openfl_like.data.shard import build_shard
 from openfl_like.data.shard_file import load_shard_config
 from openfl_like.federation.components import build_encoding

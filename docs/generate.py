@@ -63,6 +63,11 @@ KINDS = {
         "openfl_like.frameworks.runner:DataLoader",
         "Turns a shard into batches; `data_loader.template` in the plan, or `module:attr`.",
     ),
+    "algorithm": (
+        "openfl_like.frameworks.algorithms.base:LocalAlgorithm",
+        "What a site adds to its training loop, keeps and sends; `algorithm.template` in the plan, or `module:attr` of "
+        "the workspace. See [algorithms](../algorithms.md).",
+    ),
     "model_format": (
         "openfl_like.frameworks.formats:ModelFormat",
         "A kind of file that models are exported to and started from, by its suffix: `fx model export`, "
@@ -84,6 +89,11 @@ KINDS = {
         "openfl_like.aggregation.rules:AggregationRule",
         "Makes the next global model of updates; `aggregation.template` in the plan. See "
         "[aggregation](../aggregation.md).",
+    ),
+    "server_optimizer": (
+        "openfl_like.aggregation.server_optimizers:ServerOptimizer",
+        "Takes the step from the global model towards what the rule made of the updates; "
+        "`server_optimizer.template` in the plan. See [aggregation](../aggregation.md#server-optimizers).",
     ),
     "compression": (
         "openfl_like.tensors.compression:Compression",

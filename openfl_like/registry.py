@@ -26,6 +26,9 @@ BUILTIN: dict[str, dict[str, str]] = {
         "numpy": "openfl_like.frameworks.numpy:NumpyLoader",
         "torch": "openfl_like.frameworks.torch:TorchLoader",
     },
+    "algorithm": {
+        "fedprox": "openfl_like.frameworks.algorithms.fedprox:FedProx",
+    },
     "model_format": {
         "keras": "openfl_like.frameworks.keras_file:KerasArchive",
         "npz": "openfl_like.frameworks.formats:NpzFile",
@@ -49,6 +52,11 @@ BUILTIN: dict[str, dict[str, str]] = {
         "fedavg": "openfl_like.aggregation.rules:WeightedAverage",
         "median": "openfl_like.aggregation.rules:Median",
         "trimmed_mean": "openfl_like.aggregation.rules:TrimmedMean",
+        "geometric_median": "openfl_like.aggregation.geometric_median:GeometricMedian",
+    },
+    "server_optimizer": {
+        "none": "openfl_like.aggregation.server_optimizers:NoServerOptimizer",
+        "fedavgm": "openfl_like.aggregation.server_optimizers:FedAvgM",
     },
     "compression": {
         "none": "openfl_like.tensors.compression:Uncompressed",
@@ -82,7 +90,9 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
 }
 
-BY_PATH = frozenset({"shard", "partitioner", "device_monitor", "task_runner", "data_loader", "estimator", "model"})
+BY_PATH = frozenset(
+    {"shard", "partitioner", "device_monitor", "task_runner", "data_loader", "algorithm", "estimator", "model"}
+)
 """Kinds that may be named by ``module:attr``: what a site's operator writes about the site's own data and machine, and
 what nobody but the worker at a site loads."""
 

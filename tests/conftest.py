@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Generator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--frameworks",
         choices=list(frameworks.FORBIDDEN),
         default=frameworks.DEFAULT,
-        help="whose tests run, besides (but for tensorflow) those that need none; torch: scikit-learn's, too",
+        help="whose tests run, besides (but for tensorflow and jax) those that need none; torch: scikit-learn's, too",
     )
 
 
@@ -52,6 +53,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     run = config.getoption("frameworks")
     others = [item for item in items if not frameworks.belongs({mark.name for mark in item.iter_markers()}, run)]
     items[:] = [item for item in items if item not in set(others)]
+    for item in items if run == "jax" and find_spec("jax") is None else ():
+        item.add_marker(pytest.mark.skip("JAX is not installed: pip install openfl_like[jax]"))
     config.hook.pytest_deselected(items=others)
     _draw(config, items)
 

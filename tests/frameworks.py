@@ -1,7 +1,7 @@
-"""Which learning frameworks a test process may import: PyTorch and TensorFlow never share one.
+"""Which learning frameworks a test process may import: PyTorch, TensorFlow and JAX never share one.
 
-TensorFlow's tests have a run of their own, ``pytest --frameworks tensorflow``; ``--frameworks none`` runs what needs no
-framework and passes where none is installed.
+TensorFlow's tests have a run of their own, ``pytest --frameworks tensorflow``, and so have JAX's, which are skipped
+where it is not installed; ``--frameworks none`` runs what needs no framework and passes where none is installed.
 """
 
 import sys
@@ -11,12 +11,20 @@ import pytest
 
 DEFAULT = "torch"
 FORBIDDEN = {
-    "torch": {"tensorflow"},
-    "tensorflow": {"torch"},
-    "none": {"torch", "tensorflow", "sklearn"},
+    "torch": {"tensorflow", "jax"},
+    "tensorflow": {"torch", "jax"},
+    "jax": {"torch", "tensorflow"},
+    "none": {"torch", "tensorflow", "sklearn", "jax"},
 }
 """Run -> the modules that nothing in it may import. PyTorch's run has scikit-learn, too."""
-MARKS = {"torch": pytest.mark.torch, "keras": pytest.mark.tensorflow, "sklearn": pytest.mark.sklearn}
+ALONE = frozenset({"tensorflow", "jax"})
+"""Runs that have no tests but their framework's."""
+MARKS = {
+    "torch": pytest.mark.torch,
+    "keras": pytest.mark.tensorflow,
+    "sklearn": pytest.mark.sklearn,
+    "jax": pytest.mark.jax,
+}
 
 
 def marks_of(name: str) -> tuple[pytest.MarkDecorator, ...]:
@@ -26,8 +34,8 @@ def marks_of(name: str) -> tuple[pytest.MarkDecorator, ...]:
 
 def belongs(marks: Collection[str], run: str) -> bool:
     """Whether a test with these marks is one of a run."""
-    if run == "tensorflow":
-        return "tensorflow" in marks
+    if run in ALONE:
+        return run in marks
     return not set(marks) & FORBIDDEN[run]
 
 

@@ -1,8 +1,10 @@
-"""Build the validators and the aggregation rule that a plan names."""
+"""Build the validators, the aggregation rule and the server optimizer that a plan names."""
 
 from typing import cast
 
+from openfl_like.aggregation.engine import Recipe
 from openfl_like.aggregation.rules import AggregationRule
+from openfl_like.aggregation.server_optimizers import NoServerOptimizer, ServerOptimizer
 from openfl_like.aggregation.validators import Validator
 from openfl_like.federation.components import build_component
 from openfl_like.plan.schema import Plan
@@ -14,6 +16,8 @@ def build_validators(plan: Plan) -> tuple[Validator, ...]:
     return tuple(cast("Validator", part) for part in parts)
 
 
-def build_rule(plan: Plan) -> AggregationRule:
-    """Builds the plan's aggregation rule."""
-    return cast("AggregationRule", build_component("aggregation", plan.aggregation, "aggregation"))
+def build_recipe(plan: Plan) -> Recipe:
+    """Build the plan's aggregation rule and server optimizer."""
+    rule = cast("AggregationRule", build_component("aggregation", plan.aggregation, "aggregation"))
+    chosen = build_component("server_optimizer", plan.server_optimizer, "server_optimizer")
+    return Recipe(rule, None if isinstance(chosen, NoServerOptimizer) else cast("ServerOptimizer", chosen))

@@ -1,33 +1,33 @@
 """Combining updates into the next global model, block by block."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
-from openfl_like.aggregation.rules import AggregationRule, LinearRule, Vector
+from openfl_like.aggregation.combining import Combiner, Portion, Sources, View, check_vector, combiner_for, state_name
+from openfl_like.aggregation.gram import GramPass
+from openfl_like.aggregation.passes import run_pass
+from openfl_like.aggregation.rules import AggregationRule, BlockRule, GramRule, LinearRule, PassRule
+from openfl_like.aggregation.server_optimizers import ServerOptimizer
+from openfl_like.aggregation.spans import Executor, Spans, inline
+from openfl_like.aggregation.steps import Blockwise, Linear, Step, Vector
 from openfl_like.errors import UpdateRefusedError
 from openfl_like.tensors.chunked import STRETCH_BYTES, ChunkedWriter, Piece
+from openfl_like.tensors.container import TensorFile, TensorWriter
 from openfl_like.tensors.encoded import ModelReader, Sent, open_update
 from openfl_like.tensors.finite import all_finite
 from openfl_like.tensors.manifest import Manifest
-from openfl_like.tensors.named import Array, Elements, TensorSpec, compare
+from openfl_like.tensors.named import Array, Schema, TensorSpec, compare
 
-BLOCK_ELEMENTS = 64 * 1024
-"""So much float64 twice stays in the second-level cache; with less, threads wait for each other between the steps."""
-SCRATCH_ELEMENTS = 256 * 1024
-"""The most that the block of all updates has together: with many of them, it has fewer columns."""
-LEAST_ELEMENTS = 256
 MAPPED_BYTES = 16 << 20
 """About how much of all updates together a thread has mapped before it lets the pages go."""
-
-Job: TypeAlias = Callable[[], None]
-Executor: TypeAlias = Callable[[Job, int], None]
-"""Runs the work on up to so many threads, all of which take from the same heap of stretches, and waits for them."""
+_NOTHING = np.zeros((0, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,37 +47,98 @@ class UpdateFile:
     sent: Sent | None = None
 
 
-def inline(work: Job, most: int) -> None:  # noqa: ARG001 - an executor of one
-    """The crew that is the calling thread."""
-    work()
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How updates become a model: the rule combines them, the server optimizer goes that way.
+
+    Attributes:
+        rule: How they are combined.
+        optimizer: How far the model goes; None: the whole way.
+    """
+
+    rule: AggregationRule
+    optimizer: ServerOptimizer | None = None
+
+    @property
+    def rule_slots(self) -> tuple[str, ...]:
+        """Names of what the rule keeps between rounds, as they are in the state file."""
+        return tuple(f"rule.{slot}" for slot in self.rule.slots) if isinstance(self.rule, PassRule) else ()
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Names of all that is kept between rounds: first the rule's."""
+        kept = () if self.optimizer is None else self.optimizer.slots
+        return (*self.rule_slots, *(f"server_optimizer.{slot}" for slot in kept))
+
+    @property
+    def needs_base(self) -> bool:
+        """Whether the model that the updates started from is looked at."""
+        return self.optimizer is not None or isinstance(self.rule, GramRule | PassRule)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a round began with.
+
+    Attributes:
+        round: Its number, from 1.
+        model: File of the global model that the updates started from.
+        state: File of the state that belongs to it; None: nothing was kept, and every element begins with zero.
+    """
+
+    round: int = 1
+    model: Path | None = None
+    state: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where a round's files will be.
+
+    Attributes:
+        model: The new model.
+        state: What is kept for the next round; it is written if anything is.
+        sync: False skips fsync.
+        recyclable: A file that may be overwritten instead of making a new one for the model.
+        recyclable_state: The same for the state.
+    """
+
+    model: Path
+    state: Path | None = None
+    sync: bool = True
+    recyclable: Path | None = None
+    recyclable_state: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Combined:
+    """The files that were made: the model, and the state if any is kept."""
+
+    model: Manifest
+    state: Manifest | None = None
 
 
 def aggregate_files(
-    rule: AggregationRule,
+    recipe: Recipe,
     contributions: Sequence[UpdateFile],
-    out: Path,
+    out: Output,
     *,
-    sync: bool = True,
-    recyclable: Path | None = None,
+    start: Start = Start(),
     executor: Executor = inline,
-) -> Manifest:
-    """Combines model files into a new one.
+) -> Combined:
+    """Combine model files into a new one.
 
     The updates are read in the order of the collaborators' names, in float64, and cast once at the end; integers are
     rounded half to even, booleans are true from 0.5 on. Memory is some MiB per thread, however many and large updates
-    are, and so is what is mapped of them; compressed ones are decoded as they are read. A single contribution is copied
-    bit for bit.
+    are, and so is what is mapped of them; compressed ones are decoded as they are read. A single contribution that a
+    rule gives back unchanged is copied bit for bit.
 
     Args:
-        rule: How a block is combined.
+        recipe: Rule and server optimizer.
         contributions: At least one; their order does not matter.
-        out: Where the new model will be.
-        sync: False skips fsync.
-        recyclable: A file that may be overwritten instead of making a new one.
+        out: Where the new files will be.
+        start: What the round began with.
         executor: Who does the work; the result is the same bit for bit.
-
-    Returns:
-        The manifest of the new file.
 
     Raises:
         UpdateRefusedError: If there is nothing to combine, names or weights are not usable, the tensors differ, the
@@ -89,131 +150,167 @@ def aggregate_files(
     with ExitStack() as stack:
         files = [stack.enter_context(closing(open_update(item.path, item.sent))) for item in ordered]
         _check_schemas(ordered, files)
-        make = _maker(rule, weights)
-        span_bytes = min(STRETCH_BYTES, MAPPED_BYTES // len(files))
-        with ChunkedWriter(out, files[0].schema, span_bytes=span_bytes, sync=sync, recyclable=recyclable) as writer:
-            spans = _Spans(writer.count)
-            executor(lambda: _work(make(), files, writer, spans), writer.count)
-    return writer.manifest()
+        sources = _sources(recipe, files, start, stack)
+        step = _begin(recipe.rule, weights, start.round)
+        while not isinstance(step, Linear | Blockwise):
+            step = step.end(run_pass(step, sources, executor, len(recipe.rule_slots)))
+        _check_factors(step, len(files))
+        return _write(_Making(recipe, step, sources, start.round), out, executor)
 
 
-class _Spans:
-    """What is left to be done, given out one by one; nothing more when somebody has failed."""
+def _sources(recipe: Recipe, files: Sequence[ModelReader], start: Start, stack: ExitStack) -> Sources:
+    if not recipe.needs_base:
+        return Sources(files)
+    if start.model is None:
+        raise UpdateRefusedError("there is no global model that the updates started from")
+    base = stack.enter_context(TensorFile(start.model))
+    difference = compare(base.schema, files[0].schema)
+    if difference:
+        raise UpdateRefusedError(f"the updates do not fit the global model: {difference}")
+    state = stack.enter_context(TensorFile(start.state)) if start.state is not None and recipe.slots else None
+    if state is not None:
+        difference = compare(_state_schema(base.schema, recipe.slots), state.schema)
+        if difference:
+            raise UpdateRefusedError(f"the state of the version before is not this plan's: {difference}")
+    return Sources(files, base, state, recipe.slots)
 
-    def __init__(self, count: int) -> None:
-        self._left = iter(range(count))
-        self.failed = False
 
-    def __iter__(self) -> Iterator[int]:
-        # Threads share this iterator of the built-in range, and each next() is one step of the interpreter.
-        while not self.failed and (index := next(self._left, None)) is not None:
-            yield index
+def _state_schema(schema: Schema, slots: Sequence[str]) -> Schema:
+    """Describe the state that belongs to a model: float64, so that nothing is lost when it is written."""
+    kept = (
+        TensorSpec(state_name(slot, spec.name), "F64", spec.shape) for slot in slots for spec in schema if spec.is_float
+    )
+    return tuple(sorted(kept, key=lambda spec: spec.name))
+
+
+def _begin(rule: AggregationRule, weights: Vector, round_number: int) -> Step:
+    """Ask a rule of any kind for its first step."""
+    if isinstance(rule, BlockRule):  # too few updates are refused before any file is made
+        trial = rule.reduce(np.zeros((len(weights), 1)), weights.copy())
+        check_vector(trial, 1, "the rule")
+    if isinstance(rule, LinearRule):
+        return Linear(rule.factors(weights))
+    if isinstance(rule, PassRule):
+        return rule.begin(weights, round_number)
+    if isinstance(rule, GramRule):
+        return GramPass(lambda gram: rule.gram_factors(gram, weights))
+    if len(weights) == 1:
+        return Linear(np.ones(1))
+    return Blockwise(lambda block: rule.reduce(block.updates, weights))
+
+
+def _check_factors(step: Linear | Blockwise, count: int) -> None:
+    if isinstance(step, Linear) and (step.factors.shape != (count,) or step.factors.dtype != np.float64):
+        found = f"{step.factors.dtype}{list(step.factors.shape)}"
+        raise UpdateRefusedError(f"the rule gave factors {found} for {count} updates")
+
+
+class _StateWriter:
+    """Writes what is kept, from several threads."""
+
+    def __init__(self, writer: TensorWriter, slots: Sequence[str]) -> None:
+        self._writer, self._slots = writer, slots
+        self._lock = threading.Lock()
+
+    def write(self, portion: Portion, state: Vector) -> None:
+        for slot, row in zip(self._slots, state, strict=True):
+            if not all_finite(row):
+                raise UpdateRefusedError(f"the state '{slot}' of tensor '{portion.spec.name}' is not finite")
+        with self._lock:
+            for slot, row in zip(self._slots, state, strict=True):
+                self._writer.write(state_name(slot, portion.spec.name), portion.start, row)
 
 
 @dataclass(frozen=True, slots=True)
-class _Combiner:
-    """How one thread combines blocks: with its own scratch space.
+class _Making:
+    """A model that is being made.
 
     Attributes:
-        block: Most elements at once.
-        combine: From the rows of all updates, gives float64 or, for a copy, the elements as they are.
+        recipe: How.
+        step: What its rule said at last.
+        sources: What it is made of.
+        round: In which round.
     """
 
-    block: int
-    combine: Callable[[list[Array]], Array]
+    recipe: Recipe
+    step: Linear | Blockwise
+    sources: Sources
+    round: int
+
+    @property
+    def schema(self) -> Schema:
+        """The tensors of the model."""
+        return self.sources.updates[0].schema
 
 
-def _maker(rule: AggregationRule, weights: Vector) -> Callable[[], _Combiner]:
-    count = len(weights)
-    trial = rule.reduce(np.zeros((count, 1)), weights.copy())  # too few updates are refused before any file is made
-    if trial.shape != (1,) or trial.dtype != np.float64:
-        raise UpdateRefusedError(f"the rule gave {trial.dtype}{list(trial.shape)} for a block of float64[{count}, 1]")
-    if count == 1:
-        return lambda: _Combiner(BLOCK_ELEMENTS, lambda rows: rows[0])
-    if isinstance(rule, LinearRule):
-        factors = rule.factors(weights)
-        return lambda: _adding(factors)
-    return lambda: _reducing(rule, weights)
+def _write(making: _Making, out: Output, executor: Executor) -> Combined:
+    count = len(making.sources.updates)
+    span_bytes = min(STRETCH_BYTES, MAPPED_BYTES // count)
+    state: TensorWriter | None = None
+    with ExitStack() as writing:
+        if out.state is not None and making.recipe.slots:
+            schema = _state_schema(making.schema, making.recipe.slots)
+            state = TensorWriter(out.state, schema, sync=out.sync, recyclable=out.recyclable_state)
+            writing.enter_context(state)
+        keeper = None if state is None else _StateWriter(state, making.recipe.slots)
+        writer = ChunkedWriter(
+            out.model, making.schema, span_bytes=span_bytes, sync=out.sync, recyclable=out.recyclable
+        )
+        with writer:
+            spans = Spans(writer.count)
+            executor(lambda: _Worker(making, keeper).work(writer, spans), writer.count)
+    return Combined(writer.manifest(), None if state is None else state.manifest())
 
 
-def _adding(factors: Vector) -> _Combiner:
-    sums, products = np.empty(BLOCK_ELEMENTS), np.empty(BLOCK_ELEMENTS)
+@dataclass(slots=True)
+class _Worker:
+    """One thread that makes spans of the model.
 
-    def combine(rows: list[Array]) -> Array:
-        total, product = sums[: rows[0].size], products[: rows[0].size]
-        _multiply(rows[0], factors[0], total)
-        for row, factor in zip(rows[1:], factors[1:], strict=True):
-            _multiply(row, factor, product)
-            np.add(total, product, out=total)
-        return total
+    Args:
+        making: What is made.
+        keeper: Takes what is to be kept.
+    """
 
-    return _Combiner(BLOCK_ELEMENTS, combine)
+    making: _Making
+    keeper: _StateWriter | None
+    view: View = field(init=False)
+    combiner: Combiner = field(init=False)
 
+    def __post_init__(self) -> None:
+        self.view = View(self.making.sources)
+        self.combiner = combiner_for(self.making.step, len(self.making.sources.updates))
 
-def _multiply(row: Array, factor: np.float64, out: Vector) -> None:
-    np.copyto(out, row)  # and not one step of mixed types, for which numpy goes through a buffer
-    np.multiply(out, factor, out=out)
-
-
-def _reducing(rule: AggregationRule, weights: Vector) -> _Combiner:
-    width = max(LEAST_ELEMENTS, min(BLOCK_ELEMENTS, SCRATCH_ELEMENTS // len(weights)))
-    scratch = np.empty(len(weights) * width)
-
-    def combine(rows: list[Array]) -> Array:
-        size = rows[0].size
-        blocks = scratch[: len(rows) * size].reshape(len(rows), size)
-        for target, row in zip(blocks, rows, strict=True):
-            target[:] = row
-        result = rule.reduce(blocks, weights)
-        if result.shape != (size,) or result.dtype != np.float64:
-            raise UpdateRefusedError(f"the rule gave {result.dtype}{list(result.shape)} for {size} columns")
-        return result
-
-    return _Combiner(width, combine)
-
-
-class _Rows:
-    """The elements of a tensor in all files, for one thread; opening a packed one again and again would cost much."""
-
-    def __init__(self, files: Sequence[ModelReader]) -> None:
-        self._files = files
-        self._name = ""
-        self._flats: list[Elements] = []
-
-    def read(self, spec: TensorSpec, start: int, stop: int) -> list[Array]:
-        """Gives the same elements of each file."""
-        if self._name != spec.name:
-            self._name, self._flats = spec.name, [file.flat(spec.name) for file in self._files]
-        rows = [flat[start:stop] for flat in self._flats]
-        if spec.dtype == "BOOL" and len(rows) > 1:
-            # A peer's boolean may be any byte but 0: only the comparison makes it 0 or 1.
-            return [row.view(np.uint8) != 0 for row in rows]
-        return rows
-
-
-def _work(combiner: _Combiner, files: Sequence[ModelReader], writer: ChunkedWriter, spans: _Spans) -> None:
-    span, rows = np.empty(writer.span_bytes, np.uint8), _Rows(files)
-    try:
+    def work(self, writer: ChunkedWriter, spans: Spans) -> None:
+        """Make spans until there are no more."""
+        span = np.empty(writer.span_bytes, np.uint8)
         # What does not fit becomes infinite, and a result that is not finite is refused.
-        with np.errstate(over="ignore", invalid="ignore"):
+        with spans.stopping_others(), np.errstate(over="ignore", invalid="ignore"):
             for index in spans:
                 pieces = writer.pieces(index)
                 for piece in pieces:
-                    _fill(combiner, piece, rows, piece.view(span))
-                parts = [(piece.spec.name, piece.start, piece.stop) for piece in pieces]
-                for file in files:
-                    file.release(parts)
+                    self._fill(piece, piece.view(span))
+                self.making.sources.release([(piece.spec.name, piece.start, piece.stop) for piece in pieces])
                 writer.put(index, span)
-    except BaseException:
-        spans.failed = True
-        raise
 
+    def _fill(self, piece: Piece, target: Array) -> None:
+        for start in range(piece.start, piece.stop, self.combiner.width):
+            portion = Portion(piece.spec, start, min(start + self.combiner.width, piece.stop))
+            _store(portion.spec, self._made(portion), target[start - piece.start : portion.stop - piece.start])
 
-def _fill(combiner: _Combiner, piece: Piece, rows: _Rows, target: Array) -> None:
-    for start in range(piece.start, piece.stop, combiner.block):
-        stop = min(start + combiner.block, piece.stop)
-        combined = combiner.combine(rows.read(piece.spec, start, stop))
-        _store(piece.spec, combined, target[start - piece.start : stop - piece.start])
+    def _made(self, portion: Portion) -> Array:
+        recipe, kept = self.making.recipe, _NOTHING
+        if recipe.slots:
+            kept = self.view.state(portion.spec, portion.start, portion.stop)
+        own = len(recipe.rule_slots)
+        made = self.combiner.combine(self.view, portion, kept[:own])
+        if recipe.optimizer is not None and portion.spec.is_float:
+            base = self.view.base(portion.spec, portion.start, portion.stop)
+            target = made.astype(np.float64, copy=False)
+            made = recipe.optimizer.step(base, target, kept[own:], self.making.round)
+            check_vector(made, base.size, "the server optimizer")
+        if self.keeper is not None and portion.spec.is_float:
+            self.keeper.write(portion, kept)
+        return made
 
 
 def _store(spec: TensorSpec, values: Array, target: Array) -> None:

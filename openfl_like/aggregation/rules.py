@@ -1,28 +1,31 @@
-"""Aggregation rules: how the same elements of all updates become one element of the next global model."""
+"""Aggregation rules: how the updates of a round become the next global model."""
 
 import math
 from typing import Annotated, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from openfl_like.aggregation.gram import Gram
 from openfl_like.aggregation.sorting import sort_rows
+from openfl_like.aggregation.steps import Step, Vector
 from openfl_like.errors import UpdateRefusedError
 
 _STRICT = ConfigDict(extra="forbid")
 _ROUNDING = 1e-9
 """0.29 of 100 updates are 29 of them, although the product is a little less."""
 
-Vector: TypeAlias = npt.NDArray[np.float64]
 
+@runtime_checkable
+class BlockRule(Protocol):
+    """A rule that combines the same block of K updates; which elements make up a block must not matter.
 
-class AggregationRule(Protocol):
-    """Combines the same block of K updates; which elements make up a block must not matter."""
+    A single update is the result.
+    """
 
     def reduce(self, blocks: Vector, weights: Vector) -> Vector:
-        """Combines a block. Several threads may be in here at once.
+        """Combine a block. Several threads may be in here at once.
 
         Args:
             blocks: Float64 [K, n]; row k is update k, sorted by collaborator name. It may be overwritten.
@@ -39,10 +42,10 @@ class AggregationRule(Protocol):
 
 @runtime_checkable
 class LinearRule(Protocol):
-    """A rule that adds up the updates, each times a factor: it is spared the block of all of them."""
+    """A rule that adds up the updates, each times a factor that does not depend on them."""
 
     def factors(self, weights: Vector) -> Vector:
-        """Gives the factor of each update.
+        """Give the factor of each update.
 
         Args:
             weights: Float64 [K], adding up to 1.
@@ -51,6 +54,52 @@ class LinearRule(Protocol):
             Float64 [K].
         """
         ...
+
+
+@runtime_checkable
+class GramRule(Protocol):
+    """A rule over whole updates that needs to know no more of them than their inner products."""
+
+    def gram_factors(self, gram: Gram, weights: Vector) -> Vector:
+        """Give the factor of each update less the base; what the factors lack to one stays with the base.
+
+        Args:
+            gram: Inner products of the K updates, sorted by collaborator name; NaN or infinite if an update is.
+            weights: Float64 [K], adding up to 1.
+
+        Returns:
+            Float64 [K].
+
+        Raises:
+            UpdateRefusedError: If these updates cannot be combined.
+        """
+        ...
+
+
+@runtime_checkable
+class PassRule(Protocol):
+    """The most general rule: it may look at all updates and the base several times, and keep state between rounds."""
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Names of what it keeps; each is float64 for each floating-point element of the model, zero at first."""
+        ...
+
+    def begin(self, weights: Vector, round_number: int) -> Step:
+        """Say what to do first.
+
+        Args:
+            weights: Float64 [K], adding up to 1.
+            round_number: Which round this is, from 1.
+
+        Raises:
+            UpdateRefusedError: If these are too few updates.
+        """
+        ...
+
+
+AggregationRule: TypeAlias = BlockRule | LinearRule | GramRule | PassRule
+"""A frozen value that is one of them; of one that is several, the quickest way is taken: its `LinearRule`, if any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)

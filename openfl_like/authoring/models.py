@@ -12,9 +12,11 @@ import numpy as np
 from openfl_like.data.shard import build_shard
 from openfl_like.data.shard_file import load_shard_config
 from openfl_like.errors import UsageError
+from openfl_like.frameworks.algorithms.session import build_session
 from openfl_like.frameworks.formats import NEEDS_RUNNER, read_model, write_model
 from openfl_like.frameworks.perform import Performer
-from openfl_like.frameworks.runner import OPTIMIZER, TaskRunner, without_optimizer
+from openfl_like.frameworks.runner import OPTIMIZER, TaskRunner, without_algorithm, without_optimizer
+from openfl_like.frameworks.workspace import WorkspaceCode
 from openfl_like.plan.schema import Plan
 from openfl_like.tensors.container import write_tensors
 
@@ -62,7 +64,7 @@ def export_model(source: Path, target: Path, runner: TaskRunner | None = None, *
         TensorError: If the model cannot be read, or the other format cannot hold it.
     """
     tensors = read_model(source, runner)
-    kept = tensors if with_optimizer else without_optimizer(tensors)
+    kept = without_algorithm(tensors if with_optimizer else without_optimizer(tensors))
     write_model(target, kept, runner)
     return len(kept)
 
@@ -71,11 +73,13 @@ def prepare_initial_model(source: Path, plan: Plan, workspace: Path, folder: Pat
     """Converts a model file for an experiment that shall start from it.
 
     The state of an optimizer is kept only for a plan that shares it; a file without it gets that of a new optimizer.
+    The tensors of the plan's algorithm are made anew.
 
     Args:
         source: Any kind of file that `read_model` knows.
         plan: The plan.
-        workspace: Its code; it is run only for a ``.keras`` file, and where the state of an optimizer is missing.
+        workspace: Its code; it is run only for a ``.keras`` file, where the state of an optimizer is missing, and for
+            an algorithm of its own.
         folder: Where `INITIAL_MODEL` is written.
 
     Returns:
@@ -85,13 +89,14 @@ def prepare_initial_model(source: Path, plan: Plan, workspace: Path, folder: Pat
         TensorError: If the file cannot be read.
         UsageError: If its suffix is unknown.
     """
-    tensors = _read(source, plan, workspace)
+    tensors = without_algorithm(_read(source, plan, workspace))
     if plan.collaborator.settings.opt_treatment != "CONTINUE_GLOBAL":
         tensors = without_optimizer(tensors)
     elif not any(name.startswith(OPTIMIZER) for name in tensors):
         with own_runner(plan, workspace, with_optimizer=True) as runner:
             new = runner.get_tensors()
             tensors |= {name: array.copy() for name, array in new.items() if name.startswith(OPTIMIZER)}
+    tensors |= _first_shared(plan, workspace, tensors)
     write_tensors(folder / INITIAL_MODEL, tensors, sync=False)
     settings = plan.aggregator.settings.model_copy(update={"init_state_path": INITIAL_MODEL})
     return plan.model_copy(update={"aggregator": plan.aggregator.model_copy(update={"settings": settings})})
@@ -115,8 +120,15 @@ def prepare_given_models(models: Mapping[str, Path], plan: Plan, workspace: Path
     """
     prepared = {name: folder / f"{number}.safetensors" for number, name in enumerate(models)}
     for name, source in models.items():
-        write_tensors(prepared[name], without_optimizer(_read(source, plan, workspace)), sync=False)
+        tensors = without_algorithm(_read(source, plan, workspace))
+        write_tensors(prepared[name], without_optimizer(tensors), sync=False)
     return prepared
+
+
+def _first_shared(plan: Plan, workspace: Path, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    with WorkspaceCode(workspace).active():
+        session = build_session(plan.algorithm)
+        return {} if session is None else session.initial(without_optimizer(tensors))
 
 
 def _read(source: Path, plan: Plan, workspace: Path) -> dict[str, np.ndarray]:

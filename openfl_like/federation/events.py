@@ -83,10 +83,11 @@ class UpdatesValidated:
 
 @dataclass(frozen=True, slots=True)
 class ModelAggregated:
-    """A new global model file exists."""
+    """A new global model file exists, and that of the server's state if the plan's rule or optimizer keeps any."""
 
     round: int
     digest: str
+    server_state: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +171,14 @@ class ValidateUpdates:
 class Aggregate:
     """Combine these updates, in this order (collaborator name), into a new model; answer with `ModelAggregated`.
 
-    ``base_model`` is as in `ValidateUpdates`.
+    ``base_model`` is as in `ValidateUpdates`; ``base_state`` is the identity of the server's state that belongs to it,
+    empty if there is none.
     """
 
     round: int
     updates: tuple[Update, ...]
     base_model: str = ""
+    base_state: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,10 +49,11 @@ from openfl_like.plan.schema import Plan
 
 @dataclass(frozen=True, slots=True)
 class Unpublished:
-    """A model that is made and not yet published: how, and its identity."""
+    """A model that is made and not yet published: how, its identity, and that of the server's state beside it."""
 
     command: Aggregate
     digest: str
+    server_state: str = ""
 
 
 class Experiment:
@@ -144,6 +145,11 @@ class Experiment:
         return self._desk.state.versions
 
     @property
+    def server_states(self) -> dict[int, str]:
+        """Round -> identity of the server's state that belongs to its model, of the versions that are kept."""
+        return dict(self._desk.state.server_states)
+
+    @property
     def kept_updates(self) -> tuple[Update, ...]:
         """The updates of the open phase of which a file must be in the spool."""
         current = self._desk.state.round
@@ -156,7 +162,8 @@ class Experiment:
         if self.status.ended or current is None or not current.digest or not current.trained:
             return None
         updates = tuple(current.trained[name] for name in sorted(current.trained))
-        return Unpublished(Aggregate(current.number, updates, current.base), current.digest)
+        command = Aggregate(current.number, updates, current.base, current.base_state)
+        return Unpublished(command, current.digest, current.server_state)
 
     def lose_updates(self, collaborators: Iterable[str]) -> None:
         """Takes updates back of which the file is gone, before `ExperimentStarted`: they are asked for again then."""
@@ -212,7 +219,7 @@ class Experiment:
         if state.round.step is Step.VALIDATE:
             context.emit(ValidateUpdates(state.round.number, state.round.base, state.round.answers()))
         elif state.round.step is Step.AGGREGATE:
-            context.emit(Aggregate(state.round.number, state.round.answers(), state.round.base))
+            context.emit(self._aggregate(state.round))
 
     def _on_joined(self, event: CollaboratorJoined) -> None:
         name, context, state = event.collaborator, self._desk, self._desk.state
@@ -276,13 +283,16 @@ class Experiment:
             lifecycle.fail(context, shortfall)
             return
         current.step = Step.AGGREGATE
-        context.emit(Aggregate(current.number, current.answers(), current.base))
+        context.emit(self._aggregate(current))
+
+    def _aggregate(self, current: RoundState) -> Aggregate:
+        return Aggregate(current.number, current.answers(), current.base, current.base_state)
 
     def _on_aggregated(self, event: ModelAggregated) -> None:
         context, current = self._desk, self._desk.state.at_step(event.round, Step.AGGREGATE)
         if current is None:
             return
-        current.keep(event.digest)
+        current.keep(event.digest, event.server_state)
         weights = weights_of(list(current.trained.values()))
         digests = {name: current.trained[name].digest for name in sorted(current.trained)}
         context.announce(ModelMade(current.number, event.digest, weights, digests))

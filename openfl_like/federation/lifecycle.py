@@ -11,7 +11,7 @@ from openfl_like.federation.metrics import matrix_of, round_metrics
 from openfl_like.federation.round_state import RoundState
 from openfl_like.federation.state import ExperimentState
 from openfl_like.federation.status import Status
-from openfl_like.federation.stopping import is_best, stop_reason
+from openfl_like.federation.stopping import is_best, kept_rounds, stop_reason
 from openfl_like.federation.task import Phase
 
 ADMISSION_TIMER = "admission"
@@ -64,6 +64,8 @@ def publish(context: ExperimentContext, current: RoundState) -> None:
     metrics = round_metrics(context.plan.tasks, current.trained, current.updates) if evaluated else {}
     version = ModelVersion(current.number, current.model, metrics, is_best(context.plan, state.versions, metrics))
     state.versions = (*state.versions, version)
+    state.counted |= dict.fromkeys(current.trained, current.number)
+    _keep_state(context, current)
     context.emit(PublishVersion(version))
     _note_shortfalls(context, current)
     surplus.sum_up(context)
@@ -85,6 +87,15 @@ def publish(context: ExperimentContext, current: RoundState) -> None:
         )
     )
     _go_on(context)
+
+
+def _keep_state(context: ExperimentContext, current: RoundState) -> None:
+    """Remembers the server's state that belongs to the version, and forgets those of versions that are not kept."""
+    states = context.state.server_states
+    if current.server_state:
+        states[current.number] = current.server_state
+    kept = kept_rounds(context.plan, context.state.versions)
+    context.state.server_states = {number: states[number] for number in sorted(states) if number in kept}
 
 
 def reopen(state: ExperimentState) -> None:
@@ -144,6 +155,8 @@ def _go_on(context: ExperimentContext) -> None:
 
 
 def _begin_round(context: ExperimentContext, number: int) -> None:
-    base = context.state.versions[-1].digest if context.state.versions else ""
+    last = context.state.versions[-1] if context.state.versions else None
     phase = Phase.TRAIN if number else Phase.INITIALISE
-    context.state.round = RoundState(number, context.now, base, phase)
+    begun = RoundState(number, context.now, last.digest if last is not None else "", phase)
+    begun.base_state = context.state.server_states.get(last.round, "") if last is not None else ""
+    context.state.round = begun

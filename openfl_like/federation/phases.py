@@ -85,6 +85,7 @@ def send(context: ExperimentContext, state: RoundState, name: str) -> None:
         model=state.model,
         seed=assignment_seed(plan.seed, state.number, whose, phase.value),
         deadline_s=plan.deadline.training_limit_s if phase is Phase.TRAIN else plan.deadline.round_s,
+        continues=context.state.counted.get(name, 0),
     )
     context.emit(SendAssignment(assignment))
     context.announce(AssignmentSent(state.number, phase, name, tuple(call.name for call in calls)))

@@ -44,6 +44,8 @@ class RoundState:
         missed: Who did not contribute to it, and why.
         selected: Who was asked to contribute, sorted.
         digest: Identity of the new model, once there is one.
+        base_state: Identity of the server's state that belongs to the model it began with; empty: none.
+        server_state: Identity of the server's state that belongs to the new model; empty: none.
     """
 
     number: int
@@ -61,6 +63,8 @@ class RoundState:
     missed: dict[str, Failure] = field(default_factory=dict)
     selected: tuple[str, ...] = ()
     digest: str = ""
+    base_state: str = ""
+    server_state: str = ""
 
     @property
     def pending(self) -> tuple[str, ...]:
@@ -94,9 +98,10 @@ class RoundState:
         self.phase, self.step, self.waiting = phase, Step.COLLECT, False
         self.assigned, self.updates = names, {}
 
-    def keep(self, digest: str) -> None:
+    def keep(self, digest: str, server_state: str) -> None:
         """Notes the new model and the updates that made it, and clears the table for the next phase."""
-        self.digest, self.trained, self.missed = digest, self.updates, self.absent
+        self.digest, self.server_state = digest, server_state
+        self.trained, self.missed = self.updates, self.absent
         self.updates, self.absent = {}, {}
 
     def expects(self, number: int, phase: Phase, name: str) -> bool:

@@ -28,6 +28,8 @@ class ExperimentState:
         versions: What was published.
         shortfalls: Sites without which a round was made, with the first such round and the reason.
         unmeasured: Sites without which a model was evaluated, with the first such round and the reason.
+        counted: Collaborator -> the last published round whose model has a trained update of its.
+        server_states: Round -> identity of the server's state that belongs to its model, of the models that are kept.
         surplus: Collaborator -> kind -> how many updates came in the open round that cannot count.
     """
 
@@ -41,6 +43,8 @@ class ExperimentState:
     versions: tuple[ModelVersion, ...] = ()
     shortfalls: dict[str, str] = field(default_factory=dict)
     unmeasured: dict[str, str] = field(default_factory=dict)
+    counted: dict[str, int] = field(default_factory=dict)
+    server_states: dict[int, str] = field(default_factory=dict)
     surplus: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def at_step(self, number: int, *steps: Step) -> RoundState | None:

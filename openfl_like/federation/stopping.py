@@ -1,4 +1,4 @@
-"""When an experiment ends by itself, and which version is the best one."""
+"""When an experiment ends by itself, which version is the best one, and which ones are kept."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,6 +16,12 @@ def is_best(plan: Plan, history: Sequence[ModelVersion], metrics: Mapping[str, f
     if not former:
         return True
     return value > max(former) if best.mode == "max" else value < min(former)
+
+
+def kept_rounds(plan: Plan, history: Sequence[ModelVersion]) -> set[int]:
+    """Name the rounds of which the model is kept: the newest ones, and the best one."""
+    best = [version.round for version in history if version.best][-1:]
+    return {*(version.round for version in history[-plan.model_store.keep.last :]), *best}
 
 
 def stop_reason(plan: Plan, history: Sequence[ModelVersion]) -> str:

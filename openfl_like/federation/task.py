@@ -44,6 +44,8 @@ class Assignment:
             ``initialise``.
         seed: Seed of every random draw in the tasks.
         deadline_s: Seconds the tasks may take; None: no limit.
+        continues: The last published round whose model has an update of this collaborator in it; what the site keeps
+            between rounds goes on from there. 0: there is none.
     """
 
     round: int
@@ -53,6 +55,7 @@ class Assignment:
     model: str
     seed: int
     deadline_s: float | None = None
+    continues: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,21 +7,23 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
 import numpy as np
 
 from openfl_like import registry
 from openfl_like.errors import DeviceError, UsageError
-from openfl_like.frameworks.metrics import Seen
 from openfl_like.frameworks.names import stable_names
 from openfl_like.frameworks.runner import OPTIMIZER, DataLoader, RunnerContext, TaskResult, check_tensors
+from openfl_like.frameworks.training import FormerNames, Training
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import tensorflow as tf
+
+from openfl_like.frameworks.keras_model import KerasNetwork  # after the settings above, which Keras reads once
 
 Tensor: TypeAlias = Any  # neither library has types
 Variables: TypeAlias = dict[str, Any]
@@ -30,17 +32,17 @@ _HALVES = {"float16", "bfloat16"}
 
 @dataclass(slots=True)
 class _Built:
-    """A model with what belongs to it; functions are traced when they are first called."""
+    """A model with what belongs to it."""
 
     model: Any
     optimizer: Any
     weights: Variables
     state: Variables
     start: Mapping[str, np.ndarray]  # the optimizer's state before its first step
-    functions: dict[str, Callable[[np.ndarray, np.ndarray], tuple[Tensor, Tensor]]] = field(default_factory=dict)
+    network: KerasNetwork
 
 
-class KerasRunner(ABC):
+class KerasRunner(FormerNames, ABC):
     """A Keras model with the tasks ``train`` and ``validate``.
 
     A subclass gives `build_model`, and may replace `build_optimizer` and `loss` or add task functions. Its ``__init__``
@@ -69,8 +71,7 @@ class KerasRunner(ABC):
         self.context = context
         self._device = _choose_device(context.device)
         self._made: _Built | None = None
-        self._seed = 0
-        self._epoch = 0
+        self.training = Training(context.hooks)
 
     @abstractmethod
     def build_model(self) -> keras.Model:
@@ -118,7 +119,7 @@ class KerasRunner(ABC):
         # the model is made before the seed is set, so that a process that is new draws like one that has a model
         built = self._built
         keras.utils.set_random_seed(seed % 2**32)
-        self._seed, self._epoch = seed, 0
+        self.training.begin(seed)
         _reseed(built.model, seed)
         if self.context.opt_treatment == "RESET":
             for name, variable in built.state.items():
@@ -137,20 +138,11 @@ class KerasRunner(ABC):
 
     def train(self, epochs: int = 1) -> TaskResult:
         """Trains for some epochs; the metrics are those of the last one, each batch measured before its step."""
-        seen = Seen()
-        for _ in range(epochs):
-            seen = Seen()
-            for samples, targets in self.loader.train_batches(self._seed, self._epoch):
-                self._look("step", samples, targets, seen)
-            self._epoch += 1
-        return TaskResult(self.loader.num_train, seen.metrics())
+        return self.training.train(self.loader, self._built.network, epochs)
 
     def validate(self) -> TaskResult:
         """Measures the model on the held-out samples."""
-        seen = Seen()
-        for samples, targets in self.loader.validate_batches():
-            self._look("measure", samples, targets, seen)
-        return TaskResult(self.loader.num_validate, seen.metrics())
+        return self.training.validate(self._built.network.measure, self.loader)
 
     @property
     def _built(self) -> _Built:
@@ -167,38 +159,17 @@ class KerasRunner(ABC):
         paths = [variable.path.removeprefix(f"{model.name}/") for variable in model.weights]
         weights = dict(zip(stable_names(paths), model.weights, strict=True))
         state = {f"{OPTIMIZER}{index}": variable for index, variable in enumerate(_state_of(optimizer))}
-        return _Built(
-            model, optimizer, weights, state, {name: np.array(_array(variable)) for name, variable in state.items()}
-        )
+        start = {name: np.array(_array(variable)) for name, variable in state.items()}
+        trained = {id(variable) for variable in model.trainable_variables}
+        names = {id(variable): name for name, variable in weights.items() if id(variable) in trained}
+        order = [names[id(variable)] for variable in model.trainable_variables]
+        network = KerasNetwork(model, optimizer, order, self.loss, self._device)
+        network.plain = not self.context.hooks.active
+        return _Built(model, optimizer, weights, state, start, network)
 
     def _variables(self) -> Variables:
         built = self._built
         return {**built.weights, **built.state} if self.context.shares_optimizer else built.weights
-
-    def _look(self, what: str, samples: np.ndarray, targets: np.ndarray, seen: Seen) -> None:
-        built = self._built
-        with self._place():
-            if what not in built.functions:
-                signature = [tf.TensorSpec([None, *array.shape[1:]], array.dtype) for array in (samples, targets)]
-                function = self._step if what == "step" else self._measure
-                built.functions[what] = tf.function(function, input_signature=signature, autograph=False)
-            loss, outputs = built.functions[what](samples, targets)
-        seen.add(float(loss), np.asarray(outputs, np.float64), targets)
-
-    def _step(self, samples: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        built = self._built
-        with tf.GradientTape() as tape:
-            outputs = built.model(samples, training=True)
-            loss = self.loss(outputs, targets)
-            penalties = [keras.ops.cast(penalty, loss.dtype) for penalty in built.model.losses]
-            scaled = built.optimizer.scale_loss(tf.add_n([loss, *penalties]))
-        slopes = tape.gradient(scaled, built.model.trainable_variables)
-        built.optimizer.apply(slopes, built.model.trainable_variables)
-        return loss, outputs
-
-    def _measure(self, samples: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        outputs = self._built.model(samples, training=False)
-        return self.loss(outputs, targets), outputs
 
     def _place(self) -> AbstractContextManager[None]:
         return cast("AbstractContextManager[None]", tf.device(self._device))

@@ -67,10 +67,14 @@ class Seen:
     targets: list[np.ndarray] = field(default_factory=list)
 
     def add(self, loss: float, scores: np.ndarray, targets: np.ndarray) -> None:
-        """Takes a batch in: its mean loss, its scores as for `classification`, its targets."""
+        """Takes a batch in: its mean loss, its scores as for `classification`, its targets.
+
+        Scores of what has no class numbers are not kept: they may be as large as the samples.
+        """
         self.losses.append(loss)
-        self.scores.append(scores)
         self.targets.append(targets)
+        if _are_classes(targets):
+            self.scores.append(scores)
 
     def metrics(self) -> dict[str, float]:
         """Mean loss over all samples; for class numbers also the metrics of a classifier."""
@@ -79,6 +83,10 @@ class Seen:
         truth = np.concatenate(self.targets)
         total = sum(loss * len(batch) for loss, batch in zip(self.losses, self.targets, strict=True))
         found = {"loss": total / len(truth)}
-        if truth.ndim == 1 and np.issubdtype(truth.dtype, np.integer):
+        if _are_classes(truth):
             found |= classification(np.concatenate(self.scores), truth)
         return found
+
+
+def _are_classes(targets: np.ndarray) -> bool:
+    return targets.ndim == 1 and np.issubdtype(targets.dtype, np.integer)

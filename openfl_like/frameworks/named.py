@@ -7,8 +7,8 @@ from pathlib import Path
 from openfl_like.plan.schema import Plan
 from openfl_like.registry import BUILTIN
 
-PYTORCH, TENSORFLOW, SKLEARN = "torch", "tensorflow", "sklearn"
-OF_MODULE = {"torch": PYTORCH, "tensorflow": TENSORFLOW, "keras": TENSORFLOW, "sklearn": SKLEARN}
+PYTORCH, TENSORFLOW, SKLEARN, JAX = "torch", "tensorflow", "sklearn", "jax"
+OF_MODULE = {"torch": PYTORCH, "tensorflow": TENSORFLOW, "keras": TENSORFLOW, "sklearn": SKLEARN, "jax": JAX}
 OWN = "openfl_like.frameworks."
 
 

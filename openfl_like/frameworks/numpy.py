@@ -1,13 +1,15 @@
 """Task runner and data loader for models that are plain numpy arrays."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
 from openfl_like.errors import UsageError
-from openfl_like.frameworks.metrics import Seen
+from openfl_like.frameworks.model import Observation
+from openfl_like.frameworks.model import Tensors as AnyTensors
 from openfl_like.frameworks.runner import OPTIMIZER, DataLoader, RunnerContext, Shard, TaskResult, check_tensors
+from openfl_like.frameworks.training import FormerNames, Training
 
 Tensors = dict[str, np.ndarray]
 _VELOCITY = f"{OPTIMIZER}velocity/"
@@ -52,7 +54,45 @@ class NumpyLoader:
             yield self._validate.samples[rows], self._validate.targets[rows]
 
 
-class NumpyRunner(ABC):
+class NumpyModel:
+    """Arrays as the training loop sees them: a `model.Model`.
+
+    Args:
+        look: Gives what is made of a batch, and the gradient by name.
+        step: Takes a step along a gradient.
+        weights: Gives all arrays; those without a gradient are not trained.
+    """
+
+    def __init__(
+        self,
+        look: Callable[[np.ndarray, np.ndarray], tuple[Observation, Tensors]],
+        step: Callable[[AnyTensors], None],
+        weights: Callable[[], Tensors],
+    ) -> None:
+        self._look, self._step, self._weights = look, step, weights
+
+    def loss_and_gradients(self, samples: np.ndarray, targets: np.ndarray) -> tuple[Observation, AnyTensors]:
+        """See `model.Model`; samples ``[n, *sample_shape]``, targets ``[n, *target_shape]``."""
+        return self._look(samples, targets)
+
+    def apply(self, gradients: AnyTensors) -> None:
+        """Take a step."""
+        self._step(gradients)
+
+    def weights(self) -> AnyTensors:
+        """Return the arrays."""
+        return self._weights()
+
+    def to_arrays(self, tensors: AnyTensors) -> Tensors:
+        """Return the same arrays."""
+        return {name: np.asarray(array) for name, array in tensors.items()}
+
+    def to_tensors(self, arrays: Mapping[str, np.ndarray]) -> Tensors:
+        """Return copies."""
+        return {name: np.array(array) for name, array in arrays.items()}
+
+
+class NumpyRunner(FormerNames, ABC):
     """A model that is a dict of arrays, trained by gradient descent with momentum.
 
     A subclass gives `build_model`, `predict` and `gradient`, and may add task functions of its own.
@@ -72,8 +112,7 @@ class NumpyRunner(ABC):
         self.context = context
         self.lr = lr
         self.momentum = momentum
-        self._seed = 0
-        self._epoch = 0
+        self.training = Training(context.hooks)
         self._velocity: Tensors = {}
         self._model = self.build_model(np.random.default_rng(0))
 
@@ -93,11 +132,11 @@ class NumpyRunner(ABC):
         """Makes the initial model from the seed."""
         self._model = self.build_model(np.random.default_rng(seed))
         self._velocity = {}
-        self._seed, self._epoch = seed, 0
+        self.training.begin(seed)
 
     def begin(self, seed: int) -> None:
         """Takes the seed of an assignment; forgets the momentum under ``RESET``."""
-        self._seed, self._epoch = seed, 0
+        self.training.begin(seed)
         if self.context.opt_treatment == "RESET":
             self._velocity = {}
 
@@ -114,27 +153,21 @@ class NumpyRunner(ABC):
 
     def train(self, epochs: int = 1) -> TaskResult:
         """Trains for some epochs; the metrics are those of the last one, each batch measured before its step."""
-        seen = Seen()
-        for _ in range(epochs):
-            seen = Seen()
-            for samples, targets in self.loader.train_batches(self._seed, self._epoch):
-                self._step(self._look(samples, targets, seen))
-            self._epoch += 1
-        return TaskResult(self.loader.num_train, seen.metrics())
+        model = NumpyModel(self._look, self._step, lambda: self._model)
+        return self.training.train(self.loader, model, epochs)
 
     def validate(self) -> TaskResult:
         """Measures the model on the held-out samples."""
-        seen = Seen()
-        for samples, targets in self.loader.validate_batches():
-            self._look(samples, targets, seen)
-        return TaskResult(self.loader.num_validate, seen.metrics())
+        return self.training.validate(self._measure, self.loader)
 
-    def _look(self, samples: np.ndarray, targets: np.ndarray, seen: Seen) -> Tensors:
+    def _measure(self, samples: np.ndarray, targets: np.ndarray) -> Observation:
+        return self._look(samples, targets)[0]
+
+    def _look(self, samples: np.ndarray, targets: np.ndarray) -> tuple[Observation, Tensors]:
         loss, slopes = self.gradient(self._model, samples, targets)
-        seen.add(loss, self.predict(self._model, samples), targets)
-        return slopes
+        return Observation(loss, self.predict(self._model, samples), targets), slopes
 
-    def _step(self, slopes: Tensors) -> None:
+    def _step(self, slopes: AnyTensors) -> None:
         for name, slope in slopes.items():
             move = self.momentum * self._velocity.get(name, 0.0) - self.lr * slope
             self._velocity[name] = move

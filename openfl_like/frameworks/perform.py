@@ -1,9 +1,10 @@
 """Performing an assignment: the one entry that every runtime calls, in a worker process or in a simulation."""
 
 import difflib
+import inspect
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,17 @@ from openfl_like.federation.devices.placement import CPU
 from openfl_like.federation.failure import FailedTaskError, Failure, FailureKind, one_line
 from openfl_like.federation.seeds import compression_seed
 from openfl_like.federation.task import Assignment, Phase, TaskCall, Update
-from openfl_like.frameworks.runner import DataLoader, RunnerContext, Shard, TaskResult, TaskRunner
+from openfl_like.frameworks.algorithms.base import NO_HOOKS, is_algorithms
+from openfl_like.frameworks.algorithms.session import LocalSession, Opening, build_session
+from openfl_like.frameworks.algorithms.state import SiteState
+from openfl_like.frameworks.runner import (
+    DataLoader,
+    RunnerContext,
+    Shard,
+    TaskResult,
+    TaskRunner,
+    without_optimizer,
+)
 from openfl_like.frameworks.workspace import WorkspaceCode
 from openfl_like.plan.schema import FILE, Component, Plan
 from openfl_like.tensors.container import TensorFile, write_tensors
@@ -36,6 +47,7 @@ _LONGEST_REASON = 500
 class _Tasks:
     """What an assignment has come to so far."""
 
+    assignment: Assignment
     sent: Sent | None = None  # how the update is encoded
     digest: str = ""  # of the update file
     num_samples: int = 0
@@ -56,13 +68,19 @@ class Performer:
         shard: The site's data.
         workspace: Directory with the submitted code.
         device: Where the task runner works, see `RunnerContext`: what the plan wishes was settled before.
+        state: Folder for what the algorithm keeps at this site; None: it is kept in memory.
 
     Raises:
-        TaskError: If the plan's data loader, task runner or compression cannot be found or built.
+        TaskError: If the plan's data loader, task runner, algorithm or compression cannot be found or built.
     """
 
-    def __init__(self, plan: Plan, shard: Shard, workspace: Path, device: str = CPU) -> None:
+    def __init__(self, plan: Plan, shard: Shard, workspace: Path, device: str = CPU, state: Path | None = None) -> None:
         self._task = ""
+        self._rounds = plan.aggregator.settings.rounds_to_train
+        self._state = SiteState(state)
+        self._code = WorkspaceCode(workspace)
+        with self._code.active(), self._blame(f"the algorithm '{plan.algorithm.template}'"):
+            self._session = build_session(plan.algorithm)
         settings = plan.collaborator.settings
         context = RunnerContext(
             device=device,
@@ -71,8 +89,8 @@ class Performer:
             sample_shape=tuple(shard.sample_shape),
             target_shape=tuple(shard.target_shape),
             classes=shard.schema.classes,
+            hooks=self._session or NO_HOOKS,
         )
-        self._code = WorkspaceCode(workspace)
         with self._code.active():
             self._loader = self._build_loader(plan.data_loader, shard)
             self._runner = self._build_runner(plan.task_runner, context)
@@ -146,14 +164,23 @@ class Performer:
     def _initialise(self, assignment: Assignment, out: Path) -> _Tasks:
         with self._blame("initialise"):
             self._runner.initialise(assignment.seed)
-            return _Tasks(num_samples=self._loader.num_train, digest=self._save(out, None))
+            digest = self._save(out, None, self._first_shared())
+            return _Tasks(assignment, num_samples=self._loader.num_train, digest=digest)
+
+    def _first_shared(self) -> dict[str, np.ndarray]:
+        if self._session is None:
+            return {}
+        return self._session.initial(without_optimizer(self._runner.get_tensors()))
 
     def _run(self, assignment: Assignment, model: Path, out: Path) -> _Tasks:
         with self._blame("begin"):
             self._runner.begin(assignment.seed)
         self._load(model)
         failpoint("worker.model.read")
-        work = _Tasks(self._sent(assignment, model), held=model)
+        work = _Tasks(assignment, self._sent(assignment, model), held=model)
+        if self._session is not None and assignment.phase is Phase.TRAIN:
+            state = self._state.read(assignment.continues)
+            self._session.open(Opening(assignment.round, self._rounds, _shared(model), state))
         for call in assignment.tasks:
             self._task = call.name
             wanted = self._wanted(call, work, model)
@@ -161,7 +188,7 @@ class Performer:
                 self._keep(work, out)
                 self._load(wanted)
                 work.held = wanted
-            self._take(work, call, self._call(call))
+            self._take(work, call, self._call(call, assignment.round))
             if call.function != VALIDATE:
                 work.trained = work.unsaved = True
                 work.held = None
@@ -182,14 +209,16 @@ class Performer:
             return path
         return None if call.apply == "local" and work.held is None else model
 
-    def _call(self, call: TaskCall) -> TaskResult:
+    def _call(self, call: TaskCall, number: int) -> TaskResult:
         function = None if call.function.startswith("_") else getattr(self._runner, call.function, None)
         if not callable(function) or call.function in _NO_TASKS:
             near = difflib.get_close_matches(call.function, {*dir(self._runner)} - _NO_TASKS, n=1)
             hint = f"did you mean '{near[0]}'?" if near else "name a method of the task runner"
             raise TaskError(f"task '{call.name}': the task runner has no function '{call.function}'", cure=hint)
         with self._blame(f"task '{call.name}'"):
-            result = function(**call.arguments)
+            known: dict[str, object] = {"round": number, "rounds": self._rounds}
+            asked = {name: known[name] for name in known.keys() & _parameters(function)}
+            result = function(**{**asked, **call.arguments})
         if not isinstance(result, TaskResult):
             raise TaskError(f"task '{call.name}' returned {type(result).__name__}, not a TaskResult")
         return result
@@ -202,24 +231,32 @@ class Performer:
 
     def _load(self, model: Path) -> None:
         with TensorFile(model) as file, self._blame("loading the model"):
-            self._runner.set_tensors({name: file.tensor(name) for name in file.names})
+            self._runner.set_tensors({name: file.tensor(name) for name in file.names if not is_algorithms(name)})
 
     def _keep(self, work: _Tasks, out: Path) -> None:
         if work.unsaved:
+            shared = self._end_algorithm(self._session, work.assignment.round) if self._session is not None else {}
             with self._blame("saving the model"):
-                work.digest = self._save(out, work.sent)
+                work.digest = self._save(out, work.sent, shared)
             work.unsaved = False
+
+    def _end_algorithm(self, session: LocalSession, number: int) -> dict[str, np.ndarray]:
+        with self._blame("the end of the algorithm"):
+            shared, state = session.close()
+        self._state.write(number, state)
+        failpoint("worker.algorithm.kept")
+        return shared
 
     def _sent(self, assignment: Assignment, model: Path) -> Sent | None:
         if self._encoding is None:
             return None
         return Sent(self._encoding, compression_seed(self._seed, assignment.round, assignment.collaborator), model)
 
-    def _save(self, out: Path, sent: Sent | None) -> str:
+    def _save(self, out: Path, sent: Sent | None, shared: Mapping[str, np.ndarray]) -> str:
         """Writes the update, and its manifest beside it, so that nobody reads the file for that; gives its digest."""
         # No fsync: an update lost in a crash is trained again.
         failpoint("worker.update.before")
-        tensors, recyclable = self._runner.get_tensors(), recyclable_path(out)
+        tensors, recyclable = {**self._runner.get_tensors(), **shared}, recyclable_path(out)
         if sent is None:
             manifest = write_tensors(out, tensors, sync=False, recyclable=recyclable)
         else:
@@ -252,6 +289,20 @@ class Performer:
             if file.is_relative_to(self._code.directory):
                 place = file.relative_to(self._code.directory).as_posix(), number
         return place
+
+
+def _parameters(function: Callable[..., object]) -> frozenset[str]:
+    """Return the names of a function's parameters; none if it does not tell them."""
+    try:
+        return frozenset(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return frozenset()
+
+
+def _shared(model: Path) -> dict[str, np.ndarray]:
+    """Read the algorithm's tensors in a global model."""
+    with TensorFile(model) as file:
+        return {name: np.array(file.tensor(name)) for name in file.names if is_algorithms(name)}
 
 
 def _given(model: Path | None) -> Path:

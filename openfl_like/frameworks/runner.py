@@ -7,6 +7,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from openfl_like.errors import TensorError
+from openfl_like.frameworks.algorithms.base import NO_HOOKS, StepHooks, is_algorithms
 
 Batch_co = TypeVar("Batch_co", covariant=True)
 
@@ -95,6 +96,8 @@ class RunnerContext:
         sample_shape: Shape of one sample of the shard.
         target_shape: Shape of one target of the shard.
         classes: How many classes the shard's targets name; 0 when they are not class numbers.
+        hooks: What a training loop calls around its steps: the plan's algorithm, if it names one. The loop of
+            `training.Training` does.
     """
 
     device: str = "cpu"
@@ -103,6 +106,7 @@ class RunnerContext:
     sample_shape: tuple[int, ...] = ()
     target_shape: tuple[int, ...] = ()
     classes: int = 0
+    hooks: StepHooks = NO_HOOKS
 
     @property
     def shares_optimizer(self) -> bool:
@@ -127,7 +131,8 @@ class TaskRunner(Protocol):
     """A model and the tasks of the plan; built as ``Runner(loader, context, **settings)``.
 
     Every function that the plan names under ``tasks:`` is a method besides these; it takes the task's keyword arguments
-    and returns a `TaskResult`.
+    and returns a `TaskResult`. A parameter that is called ``round`` or ``rounds`` is given the number of the round and
+    how many rounds the plan has, unless the plan's keyword arguments have a value for it.
     """
 
     def initialise(self, seed: int) -> None:
@@ -169,6 +174,11 @@ def check_tensors(given: Mapping[str, np.ndarray], own: Mapping[str, np.ndarray]
 def without_optimizer(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Gives the tensors that are the model's own."""
     return {name: array for name, array in tensors.items() if not name.startswith(OPTIMIZER)}
+
+
+def without_algorithm(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the tensors that are the model's own or its optimizer's."""
+    return {name: array for name, array in tensors.items() if not is_algorithms(name)}
 
 
 def _form(array: np.ndarray) -> str:

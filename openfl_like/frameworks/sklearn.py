@@ -15,15 +15,16 @@ from threadpoolctl import threadpool_limits
 
 from openfl_like import registry
 from openfl_like.errors import UsageError
-from openfl_like.frameworks.metrics import Seen
+from openfl_like.frameworks.model import Observation
 from openfl_like.frameworks.runner import OPTIMIZER, DataLoader, RunnerContext, TaskResult, check_tensors
+from openfl_like.frameworks.training import FormerNames, Training, observe
 
 Estimator: TypeAlias = Any  # scikit-learn has no types
 _LEARNT = ("coef_", "intercept_")
 _COUNTER = "t_"  # how many samples stochastic gradient descent has seen: its learning rate may depend on it
 
 
-class SklearnRunner(ABC):
+class SklearnRunner(FormerNames, ABC):
     """A linear estimator with the tasks ``train`` and ``validate``.
 
     A subclass gives `build_estimator`, and may replace `loss` or add task functions. An estimator with
@@ -36,6 +37,9 @@ class SklearnRunner(ABC):
         context: Where to work.
         classes: How many classes there are in the whole federation; None: as the shard says.
         dtype: Of the model and of the samples: ``float32`` or ``float64``.
+
+    Raises:
+        UsageError: If the plan names an algorithm: scikit-learn takes its steps inside ``partial_fit`` and ``fit``.
     """
 
     def __init__(
@@ -46,13 +50,18 @@ class SklearnRunner(ABC):
         classes: int | None = None,
         dtype: str = "float64",
     ) -> None:
+        if context.hooks.active:
+            problem = (
+                "scikit-learn takes its steps inside partial_fit and fit, where no algorithm can adjust a gradient"
+            )
+            cure = "leave algorithm out of the plan, or write the model with numpy, PyTorch, Keras or JAX"
+            raise UsageError(problem, cure=cure)
         self.loader = loader
         self.context = context
         self._classes = context.classes if classes is None else classes
         self._dtype = np.dtype(dtype)
         self._estimator: Estimator = None
-        self._seed = 0
-        self._epoch = 0
+        self.training = Training(context.hooks)
 
     @abstractmethod
     def build_estimator(self) -> Estimator:
@@ -84,7 +93,7 @@ class SklearnRunner(ABC):
 
     def begin(self, seed: int) -> None:
         """Seeds the estimator for an assignment; under ``RESET`` its learning rate starts again."""
-        self._seed, self._epoch = seed, 0
+        self.training.begin(seed)
         estimator = self.estimator
         if "random_state" in estimator.get_params():
             estimator.set_params(random_state=seed % 2**32)
@@ -111,32 +120,23 @@ class SklearnRunner(ABC):
     def train(self, epochs: int = 1) -> TaskResult:
         """Trains for some epochs; the metrics are those of the last one, each batch measured before its step."""
         with threadpool_limits(self.context.threads):
-            seen = self._descend(epochs) if hasattr(self.estimator, "partial_fit") else self._fit(epochs)
-        return TaskResult(self.loader.num_train, seen.metrics())
+            if hasattr(self.estimator, "partial_fit"):
+                return self.training.train_by(self._step, self.loader, epochs)
+            return self._fit(epochs)
 
     def validate(self) -> TaskResult:
         """Measures the model on the held-out samples."""
-        seen = Seen()
-        for samples, targets in self.loader.validate_batches():
-            self._look(self._flat(samples), targets, seen)
-        return TaskResult(self.loader.num_validate, seen.metrics())
+        return self.training.validate(self._look, self.loader)
 
-    def _descend(self, epochs: int) -> Seen:
-        seen = Seen()
-        for _ in range(epochs):
-            seen = Seen()
-            for samples, targets in self.loader.train_batches(self._seed, self._epoch):
-                flat = self._flat(samples)
-                self._look(flat, targets, seen)
-                self.estimator.partial_fit(flat, targets)
-            self._epoch += 1
-        return seen
+    def _step(self, samples: np.ndarray, targets: np.ndarray) -> Observation:
+        observation = self._look(samples, targets)
+        self.estimator.partial_fit(self._flat(samples), targets)
+        return observation
 
-    def _fit(self, epochs: int) -> Seen:
-        seen = Seen()
-        batches = list(self.loader.train_batches(self._seed, self._epoch))
+    def _fit(self, epochs: int) -> TaskResult:
+        batches = list(self.loader.train_batches(self.training.seed, self.training.epoch))
         if not batches:
-            return seen
+            return TaskResult(self.loader.num_train)
         samples = self._flat(np.concatenate([batch[0] for batch in batches]))
         targets = np.concatenate([batch[1] for batch in batches])
         if is_classifier(self.estimator) and len(np.unique(targets)) != self._classes:
@@ -145,18 +145,18 @@ class SklearnRunner(ABC):
                 f"and {type(self.estimator).__name__} needs some of all",
                 cure="use an estimator with partial_fit, such as SGDClassifier",
             )
-        self._look(samples, targets, seen)
+        seen = observe(self._look, [(samples, targets)])
         if "max_iter" in self.estimator.get_params():
             self.estimator.set_params(max_iter=epochs)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the next round goes on
             self.estimator.fit(samples, targets)
-        return seen
+        return TaskResult(self.loader.num_train, seen.metrics())
 
-    def _look(self, samples: np.ndarray, targets: np.ndarray, seen: Seen) -> None:
-        estimator = self.estimator
-        scores = estimator.decision_function(samples) if is_classifier(estimator) else estimator.predict(samples)
-        seen.add(self.loss(scores, targets), scores, targets)
+    def _look(self, samples: np.ndarray, targets: np.ndarray) -> Observation:
+        estimator, flat = self.estimator, self._flat(samples)
+        scores = estimator.decision_function(flat) if is_classifier(estimator) else estimator.predict(flat)
+        return Observation(self.loss(scores, targets), scores, targets)
 
     def _flat(self, samples: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(samples.reshape(len(samples), -1), dtype=self._dtype)

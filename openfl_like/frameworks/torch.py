@@ -3,18 +3,18 @@
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import nn
 
 from openfl_like.errors import DeviceError
-from openfl_like.frameworks.metrics import classification
 from openfl_like.frameworks.numpy import NumpyLoader
 from openfl_like.frameworks.runner import OPTIMIZER, DataLoader, RunnerContext, Shard, TaskResult, check_tensors
 from openfl_like.frameworks.torch_arrays import fill, to_numpy, to_torch
+from openfl_like.frameworks.torch_model import TorchModel
 from openfl_like.frameworks.torch_optimizer import prepare, state_tensors
+from openfl_like.frameworks.training import FormerNames, Training
 
 
 class TorchLoader:
@@ -49,7 +49,7 @@ class TorchLoader:
         return iter(self._held)
 
 
-class TorchRunner(ABC):
+class TorchRunner(FormerNames, ABC):
     """A torch model with the tasks ``train`` and ``validate``.
 
     A subclass gives `build_model`, and may replace `build_optimizer` and `loss` or add task functions. Its ``__init__``
@@ -66,8 +66,7 @@ class TorchRunner(ABC):
         self.device = _choose_device(context.device)
         self._model: nn.Module | None = None
         self._optimizer: torch.optim.Optimizer | None = None
-        self._seed = 0
-        self._epoch = 0
+        self.training = Training(context.hooks)
 
     @abstractmethod
     def build_model(self) -> nn.Module:
@@ -117,7 +116,7 @@ class TorchRunner(ABC):
         torch.set_num_threads(self.context.threads)
         _ = self.model  # made before the seed is set, so that a process that is new draws like one that has a model
         torch.manual_seed(seed % 2**63)
-        self._seed, self._epoch = seed, 0
+        self.training.begin(seed)
         if self.context.opt_treatment == "RESET":
             self._optimizer = None
 
@@ -141,54 +140,16 @@ class TorchRunner(ABC):
     def train(self, epochs: int = 1) -> TaskResult:
         """Trains for some epochs; the metrics are those of the last one, each batch measured before its step."""
         self.model.train()
-        optimizer = self.optimizer
-        seen = _Batch()
-        for _ in range(epochs):
-            seen = _Batch()
-            for samples, targets in self.loader.train_batches(self._seed, self._epoch):
-                loss = self._look(samples, targets, seen)
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
-                optimizer.step()
-            self._epoch += 1
-        return TaskResult(self.loader.num_train, seen.metrics())
+        return self.training.train(self.loader, self._steps(), epochs)
 
     def validate(self) -> TaskResult:
         """Measures the model on the held-out samples."""
         self.model.eval()
-        seen = _Batch()
         with torch.no_grad():
-            for samples, targets in self.loader.validate_batches():
-                self._look(samples, targets, seen)
-        return TaskResult(self.loader.num_validate, seen.metrics())
+            return self.training.validate(self._steps().measure, self.loader)
 
-    def _look(self, samples: torch.Tensor, targets: torch.Tensor, seen: "_Batch") -> torch.Tensor:
-        outputs = self.model(samples.to(self.device))
-        loss = self.loss(outputs, targets.to(self.device))
-        seen.losses.append(loss.item())
-        seen.outputs.append(outputs.detach())
-        seen.targets.append(targets)
-        return loss
-
-
-@dataclass(slots=True)
-class _Batch:
-    """Batches that were looked at: their mean losses, outputs and targets."""
-
-    losses: list[float] = field(default_factory=list)
-    outputs: list[torch.Tensor] = field(default_factory=list)
-    targets: list[torch.Tensor] = field(default_factory=list)
-
-    def metrics(self) -> dict[str, float]:
-        """Mean loss over all samples; for class numbers also the metrics of a classifier."""
-        if not self.targets:
-            return {}
-        truth = torch.cat(self.targets)
-        total = sum(loss * len(batch) for loss, batch in zip(self.losses, self.targets, strict=True))
-        found = {"loss": total / len(truth)}
-        if truth.ndim == 1 and not truth.is_floating_point():
-            found |= classification(to_numpy(torch.cat(self.outputs).to(torch.float64)), to_numpy(truth))
-        return found
+    def _steps(self) -> TorchModel:
+        return TorchModel(self.model, self.optimizer, self.loss, self.device)
 
 
 def _choose_device(name: str) -> torch.device:

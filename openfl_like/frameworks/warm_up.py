@@ -7,7 +7,7 @@ or a worker that was warmed up would not give the bytes of one that was not.
 from collections.abc import Collection
 from importlib import import_module
 
-from openfl_like.frameworks.named import PYTORCH, SKLEARN, TENSORFLOW
+from openfl_like.frameworks.named import JAX, PYTORCH, SKLEARN, TENSORFLOW
 
 ALWAYS = (
     "openfl_like.data.shard",
@@ -19,6 +19,7 @@ MODULES = {
     PYTORCH: "openfl_like.frameworks.torch",
     TENSORFLOW: "openfl_like.frameworks.keras",  # no step: Keras numbers the layers of a process
     SKLEARN: "openfl_like.frameworks.sklearn",
+    JAX: "openfl_like.frameworks.jax",
 }
 
 

@@ -10,7 +10,7 @@ from openfl_like import registry
 from openfl_like.errors import FederationError, PlanError
 from openfl_like.plan.mistakes import KeyPath, Mistake, did_you_mean, explain, refuse
 from openfl_like.plan.names import rule_against
-from openfl_like.plan.schema import FILE, Component, Plan, StopRule, Task
+from openfl_like.plan.schema import FILE, NO_ALGORITHM, Component, Plan, StopRule, Task
 
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _CONDITIONS = ("rounds", "metric", "loss_max", "patience")
@@ -40,16 +40,30 @@ def _components(plan: Plan) -> Iterator[Mistake]:
         if component.template not in known and not _REFERENCE.fullmatch(component.template):
             cure = f"write module:attr, for example src.digits:DigitsRunner, or one of {', '.join(known)}"
             yield Mistake((kind, "template"), f"'{component.template}' names nothing in the workspace", cure)
+    yield from _algorithm(plan.algorithm)
     registered: list[tuple[str, KeyPath, Component]] = [
         ("assigner", ("assigner",), plan.assigner),
         ("selector", ("selector",), plan.selector),
         ("aggregation", ("aggregation",), plan.aggregation),
+        ("server_optimizer", ("server_optimizer",), plan.server_optimizer),
         ("compression", ("compression_pipeline",), plan.compression_pipeline),
         ("lossless", ("compression_pipeline", "lossless"), plan.compression_pipeline.lossless),
         *(("validator", ("validator", index), component) for index, component in enumerate(plan.validator)),
     ]
     for kind, place, component in registered:
         yield from _component(kind, place, component)
+
+
+def _algorithm(component: Component) -> Iterator[Mistake]:
+    template, known = component.template, registry.names("algorithm")
+    if template == NO_ALGORITHM:
+        if component.settings:
+            yield Mistake(("algorithm", "settings"), "there is no algorithm that they could be for", "leave them out")
+    elif template in known:
+        yield from _component("algorithm", ("algorithm",), component)
+    elif not _REFERENCE.fullmatch(template):  # code of the workspace, which only a worker loads
+        cure = f"write module:attr, for example src.pull:Pull, or one of {', '.join((NO_ALGORITHM, *known))}"
+        yield Mistake(("algorithm", "template"), f"'{template}' names nothing in the workspace", cure)
 
 
 def _component(kind: str, path: KeyPath, component: Component) -> Iterator[Mistake]:

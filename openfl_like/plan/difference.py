@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from openfl_like.plan.digest import freeze
+from openfl_like.plan.digest import plan_values
 from openfl_like.plan.schema import Plan
 
 
@@ -25,9 +25,9 @@ class Difference:
 
 def differences(first: Plan, second: Plan) -> list[Difference]:
     """Lists the keys whose values differ, defaults filled in; another order of the tasks is the key ``tasks``."""
-    one, other = json.loads(freeze(first)), json.loads(freeze(second))
+    one, other = plan_values(first), plan_values(second)
     found = list(_between(one, other, ""))
-    order, other_order = list(one["tasks"]), list(other["tasks"])
+    order, other_order = list(first.tasks), list(second.tasks)
     if sorted(order) == sorted(other_order) and order != other_order:
         found.append(Difference("tasks", order, other_order))
     return found

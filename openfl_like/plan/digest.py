@@ -15,28 +15,44 @@ from openfl_like.plan.mistakes import explain, refuse
 from openfl_like.plan.schema import Plan
 
 SOURCE = "plan.json"
+_LATE_KEYS = frozenset({"algorithm", "server_optimizer"})
+"""Sections that came after 0.1.0: left out where they have their default, so that the digests of plans that do not know
+them stay, and with them the records of their experiments."""
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./:-]*[A-Za-z0-9_/-]|[A-Za-z_]")
 
 
 def freeze(plan: Plan) -> bytes:
-    """Writes a plan as canonical JSON: no spaces, ASCII, every default filled in, ``workspace`` left out.
+    """Writes a plan as canonical JSON: no spaces, ASCII, ``workspace`` left out.
+
+    Every default is filled in, but for the keys that came after the first version: with their defaults they are left
+    out, so that a plan without them has the digest that it always had.
 
     Keys are sorted, but for the names of the tasks: they are performed in the plan's order, which is part of the plan.
 
     Raises:
         PlanError: If a setting cannot be written as JSON.
     """
+    return _write(frozen_values(plan), plan.name)
+
+
+def plan_values(plan: Plan) -> dict[str, object]:
+    """Return every value of a plan as JSON values, every default filled in, in the order of the canonical form."""
+    values = _sorted(plan.model_dump(mode="json", exclude={"workspace", "tasks"}))
+    values["tasks"] = {name: _sorted(task.model_dump(mode="json")) for name, task in plan.tasks.items()}
+    return {key: values[key] for key in sorted(values)}
+
+
+def _write(values: Mapping[str, object], name: str) -> bytes:
     try:
-        return json.dumps(frozen_values(plan), separators=(",", ":"), allow_nan=False).encode()
+        return json.dumps(values, separators=(",", ":"), allow_nan=False).encode()
     except ValueError as error:
-        raise PlanError(f"the plan cannot be frozen: {error}", place=plan.name) from error
+        raise PlanError(f"the plan cannot be frozen: {error}", place=name) from error
 
 
 def frozen_values(plan: Plan) -> dict[str, object]:
     """Return the values that `freeze` writes."""
-    values = _sorted(plan.model_dump(mode="json", exclude={"workspace", "tasks"}))
-    values["tasks"] = {name: _sorted(task.model_dump(mode="json")) for name, task in plan.tasks.items()}
-    return {key: values[key] for key in sorted(values)}
+    late = {key for key in _LATE_KEYS if getattr(plan, key) == Plan.model_fields[key].default}
+    return {key: value for key, value in plan_values(plan).items() if key not in late}
 
 
 def thaw(data: bytes, source: str = SOURCE) -> Plan:
@@ -63,7 +79,9 @@ def thaw(data: bytes, source: str = SOURCE) -> Plan:
 
 def plan_text(plan: Plan) -> str:
     """Writes a plan as YAML with every value filled in; `load_plan` gives a plan of the same digest for it."""
-    return yaml.dump(json.loads(freeze(plan)), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return yaml.dump(
+        json.loads(_write(plan_values(plan), plan.name)), Dumper=_Dumper, sort_keys=False, allow_unicode=True
+    )
 
 
 def plan_digest(plan: Plan) -> str:

@@ -11,6 +11,8 @@ Name = Annotated[str, StringConstraints(pattern=rf"^{NAME_PATTERN}$")]
 Settings = dict[str, JsonValue]
 FILE = "file:"
 """Before the path of a model in the workspace, in a task's ``apply``."""
+NO_ALGORITHM = "none"
+"""The template of ``algorithm`` that trains as the task runner does by itself."""
 REJOIN_S = 15.0
 """One pause between two attempts to connect (5 s) and one attempt (10 s)."""
 
@@ -236,6 +238,7 @@ class Plan(Section):
     task_runner: Component
     data_loader: Component
     tasks: Annotated[dict[Name, Task], Field(min_length=1)]
+    algorithm: Component = Component(template=NO_ALGORITHM)
     assigner: Component = Component(template="all")
     selector: Component = Component(template="all")
     admission: Admission = Admission()
@@ -243,6 +246,7 @@ class Plan(Section):
     deadline: Deadline = Deadline()
     validator: tuple[Component, ...] = (Component(template="schema"), Component(template="finite"))
     aggregation: Component = Component(template="fedavg")
+    server_optimizer: Component = Component(template="none")
     compression_pipeline: CompressionPipeline = CompressionPipeline()
     stop: Stop = Stop()
     model_store: ModelStore = ModelStore()

@@ -3,7 +3,7 @@
 Its parent writes one JSON line per order to its stdin and reads one JSON line per answer from its stdout; models and
 updates are files. Whatever the submitted code prints goes to stderr, which is the log.
 
-    {"shard": "shard.yaml", "plan": "plan.json", "workspace": "…", "device": "cpu"} -> {"ready": {…}}
+    {"shard": "shard.yaml", "plan": "plan.json", "workspace": "…", "device": "cpu", "state": "…"} -> {"ready": {…}}
     {"assignment": {…}, "model": "global.safetensors", "out": "update…"}    -> {"update": {…}}
     either may be answered by                       {"error": {"code": "E503", "reason": "…", "failure": {…}}}
 """
@@ -71,7 +71,7 @@ class Worker:
             from openfl_like.plan.digest import thaw
 
             plan = thaw(Path(order["plan"]).read_bytes())
-            self._performer = Performer(plan, shard, Path(order["workspace"]), order["device"])
+            self._performer = Performer(plan, shard, Path(order["workspace"]), order["device"], Path(order["state"]))
         failpoint("worker.loaded")
         gc.freeze()  # model, data and what was imported stay: the collector need not look through them again and again
         facts = ShardFacts(shard.sample_shape, shard.target_shape, shard.dataset_description, asdict(shard.schema))

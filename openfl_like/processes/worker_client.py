@@ -22,7 +22,7 @@ from openfl_like.processes.ownership import owner_tag
 from openfl_like.processes.spare_worker import MODULE, SPARE_WORKER, environment_of, moved
 from openfl_like.processes.watchdog import FROZEN_S, watch_child
 from openfl_like.processes.worker import assignment_to_json
-from openfl_like.store.site_files import PROCESS_NOTES
+from openfl_like.store.site_files import PROCESS_NOTES, algorithm_state
 from openfl_like.tasks import TaskOwner
 
 LAST_LINE_S = 0.5
@@ -100,6 +100,7 @@ class WorkerProcess:
         if settings.plan is not None and settings.workspace is not None:
             order |= {"plan": str(settings.plan.resolve()), "workspace": str(settings.workspace.resolve())}
             order |= {"device": within(settings.device or CPU, settings.wish)}
+            order |= {"state": str(algorithm_state(owner.resolve()))}
         try:
             ready = (await worker._ask(order))["ready"]
         except BaseException:

@@ -21,6 +21,7 @@ from openfl_like.frameworks.perform import Performer
 from openfl_like.runtimes.loop import Outward, Post
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.runtimes.sites import SimulatedSites
+from openfl_like.store.site_files import algorithm_state
 from openfl_like.tasks import TaskOwner
 
 log = logging.getLogger(__name__)
@@ -116,6 +117,7 @@ def local_runtime(sites: SimulatedSites, repository: ModelRepository) -> LocalRu
     """Return the runtime ``local`` for the sites of a simulation: one after the other, in this process."""
 
     def make(name: str) -> Performer:
-        return Performer(sites.plan, sites.shards[name], sites.workspace, sites.device)
+        state = algorithm_state(sites.folder(name))
+        return Performer(sites.plan, sites.shards[name], sites.workspace, sites.device, state)
 
     return LocalRuntime(sites.shards, make, repository)

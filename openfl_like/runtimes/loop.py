@@ -20,7 +20,6 @@ from openfl_like.federation.events import (
     Event,
     ExperimentStarted,
     FinishExperiment,
-    ModelAggregated,
     ModelVersion,
     PublishVersion,
     SendAssignment,
@@ -298,7 +297,7 @@ class ExperimentLoop:
         try:
             if isinstance(command, ValidateUpdates):
                 return UpdatesValidated(command.round, self._record.repository.validate(command))
-            return ModelAggregated(command.round, self._record.repository.aggregate(command))
+            return self._record.repository.aggregate(command)
         except Exception as error:  # (the edge of the round: any failure becomes its recorded reason)
             full = no_room(error)
             if full is not None:

@@ -7,16 +7,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeAlias
 
-from openfl_like.aggregation.build import build_rule, build_validators
-from openfl_like.aggregation.engine import Job, UpdateFile, aggregate_files
+from openfl_like.aggregation.build import build_recipe, build_validators
+from openfl_like.aggregation.engine import Output, Recipe, Start, UpdateFile, aggregate_files
 from openfl_like.aggregation.rules import WeightedAverage
+from openfl_like.aggregation.spans import Job
 from openfl_like.aggregation.validators import validate_update
 from openfl_like.errors import DamagedError, FederationError, NotFoundError
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.components import build_encoding
-from openfl_like.federation.events import Aggregate, ModelVersion, ValidateUpdates
+from openfl_like.federation.events import Aggregate, ModelAggregated, ModelVersion, ValidateUpdates
 from openfl_like.federation.failure import MAX_MESSAGE, Failure, FailureKind
 from openfl_like.federation.seeds import compression_seed
+from openfl_like.federation.stopping import kept_rounds
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.plan.schema import Plan
 from openfl_like.store.files import ExperimentFiles, make_durable
@@ -38,17 +40,16 @@ class ModelRepository:
     """Finds models by digest and makes new ones from updates; all methods block and belong on a thread.
 
     Args:
-        plan: Names the validators, the aggregation rule and the compression of updates.
+        plan: Names the validators, the aggregation rule, the server optimizer and the compression of updates.
         files: Where models and updates are.
     """
 
     def __init__(self, plan: Plan, files: ExperimentFiles) -> None:
         self._files = files
-        self._keep = plan.model_store.keep.last
+        self._plan = plan
         self._validators = build_validators(plan)
-        self._rule = build_rule(plan)
+        self._recipe = build_recipe(plan)
         self._encoding = build_encoding(plan)
-        self._seed = plan.seed
         self._rounds: dict[str, int] = {}
         self._manifests: dict[str, Manifest] = {}
         self._verdicts: dict[_Key, str] = {}
@@ -140,11 +141,12 @@ class ModelRepository:
     def _sent(self, update: Update, base: Path | None) -> Sent | None:
         if self._encoding is None or base is None or update.phase is not Phase.TRAIN:
             return None
-        return Sent(self._encoding, compression_seed(self._seed, update.round, update.collaborator), base)
+        return Sent(self._encoding, compression_seed(self._plan.seed, update.round, update.collaborator), base)
 
-    def aggregate(self, command: Aggregate) -> str:
-        """Combines the updates into the round's model and gives its digest."""
-        base = self.path(command.base_model) if self._encoding is not None and command.base_model else None
+    def aggregate(self, command: Aggregate) -> ModelAggregated:
+        """Combines the updates into the round's model, and writes what is kept for the next round beside it."""
+        wanted = self._encoding is not None or self._recipe.needs_base
+        base = self.path(command.base_model) if wanted and command.base_model else None
         contributions = [
             UpdateFile(
                 update.collaborator, self.spool_path(update), float(update.num_samples), self._sent(update, base)
@@ -152,23 +154,40 @@ class ModelRepository:
             for update in command.updates
         ]
         failpoint("aggregator.aggregate.before")
-        out = self._files.model(command.round)
-        rule = self._rule if command.round else WeightedAverage()  # one site makes the initial model: it is a copy
-        manifest = aggregate_files(
-            rule, contributions, out, sync=False, recyclable=self._files.recyclable("model"), executor=in_threads
+        # One site makes the initial model: it is a copy.
+        recipe = self._recipe if command.round else Recipe(WeightedAverage())
+        combined = aggregate_files(
+            recipe, contributions, self._output(command.round), start=self._start(command, base), executor=in_threads
         )
         failpoint("aggregator.aggregate.after")
-        self._manifests[manifest.digest] = manifest
-        self.put(manifest.digest, command.round)
-        return manifest.digest
+        self._manifests[combined.model.digest] = combined.model
+        self.put(combined.model.digest, command.round)
+        state = "" if combined.state is None else combined.state.digest
+        return ModelAggregated(command.round, combined.model.digest, state)
+
+    def _output(self, round_number: int) -> Output:
+        return Output(
+            self._files.model(round_number),
+            self._files.server_state(round_number),
+            sync=False,
+            recyclable=self._files.recyclable("model"),
+            recyclable_state=self._files.recyclable("state"),
+        )
+
+    def _start(self, command: Aggregate, base: Path | None) -> Start:
+        state = self._files.server_state(command.round - 1) if command.base_state else None
+        return Start(command.round, base, state)
 
     def publish(self, version: ModelVersion) -> None:
-        """Makes the version's file final: under the name of its round, and on disk."""
+        """Makes the version's files final: under the name of its round, and on disk."""
         failpoint("aggregator.publish.before", self.path(version.digest))
         made_in = self._round_of(version.digest)
         if made_in != version.round:
             self._files.carry(made_in, version.round)
             self.put(version.digest, version.round)
+        if self._recipe.slots and self._files.server_state(version.round).exists():
+            make_durable(self._files.server_state(version.round))
+            failpoint("aggregator.publish.state")
         make_durable(self._files.model(version.round))
         failpoint("aggregator.publish.after")
 
@@ -180,11 +199,11 @@ class ModelRepository:
         if versions:
             self._retain(versions)
         if ended:
-            self._files.recyclable("model").unlink(missing_ok=True)  # a model that was let go just now
+            for name in ("model", "state"):
+                self._files.recyclable(name).unlink(missing_ok=True)  # what was let go just now
 
     def _retain(self, versions: Sequence[ModelVersion]) -> None:
-        best = [version.round for version in versions if version.best][-1:]
-        keep = {*(version.round for version in versions[-self._keep :]), *best}
+        keep = kept_rounds(self._plan, versions)
         self._files.retain(keep)
         self._rounds = {digest: number for digest, number in self._rounds.items() if number in keep}
         self._manifests = {digest: known for digest, known in self._manifests.items() if digest in self._rounds}

@@ -104,7 +104,7 @@ def process_runtime(sites: SimulatedSites, repository: ModelRepository) -> Proce
     folder.mkdir(parents=True, exist_ok=True)
     frozen = folder / "plan.json"
     frozen.write_bytes(freeze(sites.plan))
-    settings = {name: _settings(sites, frozen, folder / name, path) for name, path in sites.files.items()}
+    settings = {name: _settings(sites, frozen, sites.folder(name), path) for name, path in sites.files.items()}
     return ProcessRuntime(settings, repository, os.cpu_count() or 1)
 
 

@@ -31,6 +31,10 @@ class SimulatedSites:
     files: Mapping[str, Path] = field(default_factory=dict)
     device: str = "cpu"
 
+    def folder(self, site: str) -> Path:
+        """Return where a site keeps what is its own, whatever the runtime."""
+        return self.directory / "workers" / site
+
 
 class RuntimeFactory(Protocol):
     """Makes the runtime of a simulation; the kind ``runtime`` of the registry."""

@@ -6,6 +6,7 @@ It is an archive as `plan.archive` describes, with these entries::
     bundle.tar                  as it was submitted
     events.jsonl                the history
     models/v0003.safetensors    the models that are kept, the last and the best among them
+    models/v0003.state.safetensors  what rule and server optimizer keep beside a model, if they do
     plan.json                   the frozen plan
     record.json                 snapshot, epoch and versions
 
@@ -18,7 +19,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -38,6 +39,7 @@ MAX_CHECKPOINT_BYTES = 64 << 30
 HEAD, BUNDLE, EVENTS, PLAN, RECORD = "checkpoint.json", "bundle.tar", "events.jsonl", "plan.json", "record.json"
 CHECKPOINT = Kind("checkpoint", HEAD, MAX_CHECKPOINT_BYTES)
 _MODEL = re.compile(r"models/v(\d{4,9})\.safetensors")
+_STATE = re.compile(r"models/v(\d{4,9})\.state\.safetensors")
 _FIXED = frozenset({BUNDLE, EVENTS, PLAN, RECORD})
 _MOST_BYTES = {HEAD: 4 << 20, RECORD: 64 << 20, PLAN: 4 << 20, EVENTS: 1 << 30, BUNDLE: 128 << 20}
 _LINE_BYTES = 4 << 20
@@ -87,7 +89,14 @@ class Checkpoint:
 
     def models(self) -> dict[int, ArchiveEntry]:
         """The models in it, by round."""
-        found = ((_MODEL.fullmatch(path), member) for path, member in sorted(self.members.items()))
+        return self._by_round(_MODEL)
+
+    def server_states(self) -> dict[int, ArchiveEntry]:
+        """What rule and server optimizer keep, by round."""
+        return self._by_round(_STATE)
+
+    def _by_round(self, form: re.Pattern[str]) -> dict[int, ArchiveEntry]:
+        found = ((form.fullmatch(path), member) for path, member in sorted(self.members.items()))
         return {int(match[1]): member for match, member in found if match is not None}
 
 
@@ -151,7 +160,8 @@ def _sources(recorded: Recorded, files: ExperimentFiles, scratch: Path) -> dict[
     """Gives the files of the entries, in order."""
     rounds = {item.version.round for item in recorded.versions}
     kept = {number: path for number, path in files.models().items() if number in rounds}  # not what was never published
-    sources = {f"models/{path.name}": path for path in kept.values()}
+    states = {number: path for number, path in files.server_states().items() if number in _states_of(recorded)}
+    sources = {f"models/{path.name}": path for path in (*kept.values(), *states.values())}
     sources |= {BUNDLE: files.bundle, PLAN: files.plan}
     sources |= {name: scratch / name for name in (EVENTS, RECORD)}
     return dict(sorted(sources.items()))
@@ -281,13 +291,17 @@ def _parse_head(data: bytes, place: str) -> Checkpoint:
         raise _refusal(HEAD, f"it cannot be understood ({type(error).__name__})", place) from None
     if not sound:
         raise _refusal(HEAD, "it does not have its own digest: it is damaged", place)
-    odd = [path for path in checkpoint.members if path not in _FIXED and not _MODEL.fullmatch(path)]
+    odd = [path for path in checkpoint.members if not _may_have(path)]
     if odd or _FIXED - set(checkpoint.members):
         names = ", ".join(sorted(_FIXED))
         raise _refusal(HEAD, f"a checkpoint has {names} and models{f', not {odd[0][:80]!r}' if odd else ''}", place)
     if checkpoint.members[BUNDLE].digest != checkpoint.bundle:
         raise _refusal(BUNDLE, "its digest is not that of the bundle which was signed", place)
     return checkpoint
+
+
+def _may_have(path: str) -> bool:
+    return path in _FIXED or any(form.fullmatch(path) for form in (_MODEL, _STATE))
 
 
 def read_record(directory: Path, checkpoint: Checkpoint) -> Recorded:
@@ -349,10 +363,30 @@ def _agree(checkpoint: Checkpoint, recorded: Recorded, place: str) -> None:
     for number, member in models.items():
         if number >= len(rounds) or member.digest != recorded.versions[number].version.digest:
             raise ConflictError(f"the model of round {number} is not the one that its round made", place=place)
+    _agree_on_states(checkpoint, _states_of(recorded), rounds, place)
     best = [item.version.round for item in recorded.versions if item.version.best][-1:]
     missing = [number for number in {*best, *rounds[-1:]} if number not in models]
     if missing:
         raise ConflictError(f"the model of round {missing[0]} is missing", place=place)
+
+
+def _states_of(recorded: Recorded) -> dict[int, str]:
+    """Gives the identities of what rule and server optimizer keep, as the snapshot has them; it may be anybody's."""
+    values = (recorded.snapshot or {}).get("server_states")
+    named = values.items() if isinstance(values, dict) else ()
+    return {int(number): str(digest) for number, digest in named if number.isdecimal()}
+
+
+def _agree_on_states(checkpoint: Checkpoint, states: Mapping[int, str], rounds: Sequence[int], place: str) -> None:
+    members = checkpoint.server_states()
+    if not states.keys() <= set(rounds):
+        raise ConflictError("the snapshot names the server's state of a round that was not published", place=place)
+    for number, member in members.items():
+        if states.get(number) != member.digest:
+            raise ConflictError(f"the server's state of round {number} is not the one that its round left", place=place)
+    missing = [number for number in rounds[-1:] if number in states and number not in members]
+    if missing:
+        raise ConflictError(f"the server's state of round {missing[0]} is missing", place=place)
 
 
 def _refusal(path: str, rule: str, place: str) -> BundleError:

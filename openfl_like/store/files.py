@@ -1,10 +1,11 @@
 """The files of an experiment's directory: models, spool, logs, bundle.
 
-<directory>/bundle.tar  plan.json  experiment.db  models/v0003.safetensors  spool/0003-train-<site>.safetensors
-logs/<source>.log
+<directory>/bundle.tar  plan.json  experiment.db  models/v0003.safetensors  models/v0003.state.safetensors
+spool/0003-train-<site>.safetensors  logs/<source>.log
 """
 
 import os
+import re
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from openfl_like.failpoints import failpoint
 from openfl_like.federation.parties import PublishedVersion
 from openfl_like.federation.task import Phase
 from openfl_like.tensors.manifest import Manifest, manifest_of, manifest_path
+
+_MODEL, _STATE = re.compile(r"v(\d+)\.safetensors"), re.compile(r"v(\d+)\.state\.safetensors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +51,19 @@ class ExperimentFiles:
 
     def models(self) -> dict[int, Path]:
         """Every model that is there, by its round."""
-        folder = self.directory / "models"
-        paths = sorted(path for path in folder.iterdir() if path.name[0] == "v" and path.suffix == ".safetensors")
-        return {int(path.stem[1:]): path for path in paths}
+        return self._by_round(_MODEL)
+
+    def server_state(self, round_number: int) -> Path:
+        """What rule and server optimizer keep after a round, beside its model; it need not exist."""
+        return self.directory / f"models/v{round_number:04d}.state.safetensors"
+
+    def server_states(self) -> dict[int, Path]:
+        """Every state of the server that is there, by its round."""
+        return self._by_round(_STATE)
+
+    def _by_round(self, form: re.Pattern[str]) -> dict[int, Path]:
+        paths = sorted((self.directory / "models").iterdir())
+        return {int(match[1]): path for path in paths if (match := form.fullmatch(path.name))}
 
     def update(self, round_number: int, phase: Phase, collaborator: str) -> Path:
         """The update of a collaborator in the spool."""
@@ -89,11 +102,12 @@ class ExperimentFiles:
                 path.unlink()
 
     def retain(self, rounds: Iterable[int]) -> None:
-        """Removes the models of all rounds but these."""
+        """Removes the models of all rounds but these, and the server's states beside them."""
         keep = set(rounds)
-        for number, path in self.models().items():
-            if number not in keep:
-                retire(path, self.recyclable("model"))
+        for name, there in (("model", self.models()), ("state", self.server_states())):
+            for number, path in there.items():
+                if number not in keep:
+                    retire(path, self.recyclable(name))
 
     def remove(self) -> None:
         """Removes the whole directory."""

@@ -1,9 +1,16 @@
 """Names of files and folders at a site: who needs one asks here."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from openfl_like.store.files import ExperimentFiles
+
+
+def algorithm_state(directory: Path) -> Path:
+    """The folder of a Collaborator's directory with what the plan's algorithm keeps at the site between rounds."""
+    return directory / "algorithm"
+
 
 PROCESS_NOTES = "processes"
 """File that lists the worker and whatever it has started, below the directory that its work belongs to."""
@@ -56,6 +63,17 @@ class SiteExperimentFiles:
     def run(self) -> Path:
         """Where the Collaborator and its worker work."""
         return self.directory / "run"
+
+    def clear(self) -> None:
+        """Remove all of it but what the plan's algorithm keeps, and make the folder if it is not there."""
+        kept = algorithm_state(self.run)
+        self.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.directory.chmod(0o700)
+        for entry in {*self.directory.iterdir(), *self.run.iterdir()} - {self.run, kept}:
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
 
     @property
     def environment_log(self) -> Path:

@@ -48,3 +48,10 @@ class Mixed(KerasRunner):
     def build_model(self) -> keras.Model:
         halves = [layers.Dense(4, dtype=dtype) for dtype in ("float64", "float16", "bfloat16")]
         return keras.Sequential([*halves, Counter(), layers.Dense(1)])
+
+
+class Logistic(KerasRunner):
+    """Logistic regression in float64."""
+
+    def build_model(self) -> keras.Model:
+        return keras.Sequential([keras.Input((3,), dtype="float64"), layers.Dense(1, dtype="float64")])

@@ -12,7 +12,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from openfl_like.aggregation.engine import UpdateFile, aggregate_files
+from openfl_like.aggregation.engine import Output, Recipe, UpdateFile, aggregate_files
 from openfl_like.aggregation.rules import WeightedAverage
 from openfl_like.data.shard import ArrayShard, Dataset
 from openfl_like.errors import TensorError, UsageError
@@ -84,6 +84,13 @@ def keras_runner(opt_treatment: str = "RESET", rows: int = 50, kind: str = "Net"
     return made
 
 
+def jax_runner(opt_treatment: str = "RESET", rows: int = 50, kind: str = "Net") -> Runner:
+    from tests.contract import jax_models  # noqa: PLC0415 - see above
+
+    made: Runner = getattr(jax_models, kind)(NumpyLoader(shard(rows), 16), context(opt_treatment))
+    return made
+
+
 def sklearn_runner(opt_treatment: str = "RESET", rows: int = 50, dtype: str = "float64") -> Runner:
     from openfl_like.frameworks.sklearn import SklearnModel  # noqa: PLC0415 - see above
 
@@ -99,11 +106,13 @@ BUILDS: dict[str, Build] = {
     "torch": torch_runner,
     "keras": keras_runner,
     "sklearn": sklearn_runner,
+    "jax": jax_runner,
 }
 MIXED: dict[str, Build] = {
     "numpy": partial(numpy_runner, kind=NumpyMixed),
     "torch": partial(torch_runner, kind="Mixed"),
     "keras": partial(keras_runner, kind="Mixed"),
+    "jax": partial(jax_runner, kind="Mixed"),
 }
 ADAPTIVE: dict[str, Build] = {
     "torch-adam": partial(torch_runner, kind="Adaptive"),
@@ -167,7 +176,7 @@ def test_every_dtype_goes_round_bit_for_bit(build: Build, tmp_path: Path) -> Non
     runner.set_tensors(given)
     write_tensors(tmp_path / "update", runner.get_tensors(), sync=False)
     updates = [UpdateFile("site", tmp_path / "update", 3.0)]
-    aggregate_files(WeightedAverage(), updates, tmp_path / "model", sync=False)
+    aggregate_files(Recipe(WeightedAverage()), updates, Output(tmp_path / "model", sync=False))
     back = read_tensors(tmp_path / "model")
     other = build()
     other.initialise(2)

@@ -43,3 +43,12 @@ class Whole(Net):
 
     def build_optimizer(self, model: torch.nn.Module) -> torch.optim.Optimizer:
         return torch.optim.LBFGS(model.parameters())
+
+
+class Logistic(TorchRunner):
+    """Logistic regression in float64, with one tensor that the loss does not depend on."""
+
+    def build_model(self) -> torch.nn.Module:
+        model = torch.nn.Linear(3, 1, dtype=torch.float64)
+        model.register_parameter("unused", torch.nn.Parameter(torch.ones(2, dtype=torch.float64)))
+        return model

@@ -1,4 +1,4 @@
-"""PyTorch and TensorFlow never share a test process: which test is of which run."""
+"""PyTorch, TensorFlow and JAX never share a test process: which test is of which run."""
 
 import pytest
 
@@ -14,6 +14,7 @@ from tests.frameworks import FORBIDDEN, belongs, imports_another, intruders, mar
         (("sklearn",), {"torch"}),
         (("tensorflow",), {"tensorflow"}),
         (("tensorflow", "sklearn"), {"tensorflow"}),
+        (("jax",), {"jax"}),
     ],
 )
 def test_every_test_has_its_run(marks: tuple[str, ...], runs: set[str]) -> None:
@@ -21,7 +22,7 @@ def test_every_test_has_its_run(marks: tuple[str, ...], runs: set[str]) -> None:
 
 
 def test_a_module_named_after_its_framework_is_collected_where_it_may_be_imported() -> None:
-    assert [run for run in FORBIDDEN if imports_another("test_frameworks_torch", run)] == ["tensorflow", "none"]
+    assert [run for run in FORBIDDEN if imports_another("test_frameworks_torch", run)] == ["tensorflow", "jax", "none"]
     assert [run for run in FORBIDDEN if imports_another("test_frameworks_names", run)] == []
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openfl_like.errors import DamagedError, FederationError
-from openfl_like.federation.events import Aggregate, ModelVersion
+from openfl_like.federation.events import ModelAggregated, ModelVersion
 from openfl_like.federation.task import Update
 from openfl_like.store.files import RESTORE, ExperimentFiles, check_file
 from openfl_like.tensors.manifest import file_digest
 
 if TYPE_CHECKING:  # the Director checks files without what an Aggregator needs to mend a round
-    from openfl_like.federation.experiment import Experiment
+    from openfl_like.federation.experiment import Experiment, Unpublished
     from openfl_like.runtimes.models import ModelRepository
 
 log = logging.getLogger(__name__)
@@ -39,11 +39,25 @@ def check_models(versions: Sequence[ModelVersion], files: ExperimentFiles) -> No
             log.warning("%s is damaged; nobody needs it to go on", there[version.round])
 
 
+def check_server_state(experiment: "Experiment", files: ExperimentFiles) -> None:
+    """Compares what rule and server optimizer have kept with the record; the newest one is what a round goes on from.
+
+    Raises:
+        DamagedError: If the newest one is damaged.
+    """
+    states = experiment.server_states
+    for number, digest in states.items():
+        if number == experiment.versions[-1].round:
+            check_file(files.server_state(number), digest)
+        elif _digest(files.server_state(number)) != digest:
+            log.warning("%s is damaged; nobody needs it to go on", files.server_state(number))
+
+
 def mend_round(experiment: "Experiment", repository: "ModelRepository", files: ExperimentFiles) -> list[str]:
     """Compares the open round's files with its state, before it goes on.
 
-    A damaged update is forgotten, so that it is asked for again. A model that is not published yet is made again from
-    its updates.
+    A damaged update is forgotten, so that it is asked for again. A model that is not published yet, or what is kept
+    beside it, is made again from its updates.
 
     Returns:
         The sites whose updates are asked for again.
@@ -56,13 +70,20 @@ def mend_round(experiment: "Experiment", repository: "ModelRepository", files: E
         log.warning("round %d: updates in the spool are damaged, and asked for again: %s", experiment.round, lost)
         experiment.lose_updates(lost)
     made = experiment.unpublished
-    if made is not None and _digest(files.model(made.command.round)) != made.digest:
+    if made is not None and not _made(made, files):
         log.warning("round %d: its model is damaged, and made again", made.command.round)
-        _make_again(made.command, made.digest, repository, files)
+        _make_again(made, repository, files)
     return lost
 
 
-def _make_again(command: Aggregate, digest: str, repository: "ModelRepository", files: ExperimentFiles) -> None:
+def _made(made: "Unpublished", files: ExperimentFiles) -> bool:
+    number = made.command.round
+    kept = not made.server_state or _digest(files.server_state(number)) == made.server_state
+    return kept and _digest(files.model(number)) == made.digest
+
+
+def _make_again(made: "Unpublished", repository: "ModelRepository", files: ExperimentFiles) -> None:
+    command = made.command
     path = files.model(command.round)
     broken = [update.collaborator for update in command.updates if not _sound(update, files)]
     if broken:
@@ -70,9 +91,9 @@ def _make_again(command: Aggregate, digest: str, repository: "ModelRepository", 
         message = f"the model is damaged, and so are the updates that it was made of: {sites}"
         raise DamagedError(message, place=str(path), cure=RESTORE)
     path.unlink(missing_ok=True)
-    if repository.aggregate(command) != digest:
+    if repository.aggregate(command) != ModelAggregated(command.round, made.digest, made.server_state):
         raise DamagedError(
-            f"the model is damaged, and did not become {digest[:12]} again", place=str(path), cure=RESTORE
+            f"the model is damaged, and did not become {made.digest[:12]} again", place=str(path), cure=RESTORE
         )
 
 

@@ -128,7 +128,7 @@ class Checkpoints:
         origin = Origin(federation, stored.signature.hex(), stored.certificates.decode())
         self.files.outgoing.mkdir(exist_ok=True, mode=0o700)
         out, files = self.files.export(summary.id), self.files.experiment(summary.id)
-        largest = (files.bundle, *files.models().values())
+        largest = (files.bundle, *files.models().values(), *files.server_states().values())
         self._check_room(sum(path.stat().st_size for path in largest if path.exists()))
         writing = self._writing.start(
             asyncio.to_thread(write_checkpoint, summary, origin, stored.bundle, files, out), name=f"export {summary.id}"
@@ -321,6 +321,8 @@ def _check_record(recorded: Recorded, checkpoint: Checkpoint, directory: Path) -
         said = recorded.versions[number].sha256
         if said and sha256_file(files.model(number)) != said:
             raise BundleError(f"the model of round {number} has another SHA-256 than its row", place=RECORD)
+    for number in checkpoint.server_states():
+        TensorFile(files.server_state(number)).close()
 
 
 def _check_event(event: Announced) -> None:

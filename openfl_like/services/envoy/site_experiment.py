@@ -216,8 +216,7 @@ class SiteExperiment:
 
     async def _unpack(self, client: EnvoyClient) -> None:
         order, context, received = self.order, self._context, self.files.received
-        await asyncio.to_thread(received.remove)
-        received.directory.mkdir(parents=True, mode=0o700)
+        await asyncio.to_thread(self.files.clear)
         failpoint("envoy.bundle.before")
         await client.fetch_bundle(order.experiment, order.bundle, received.bundle)
         failpoint("envoy.bundle.fetched")

@@ -56,6 +56,7 @@ PLAN = Plan.model_validate(
         "task_runner": {"template": "src.model:Runner"},
         "data_loader": {"template": "src.model:Loader"},
         "tasks": {"train": {"function": "train"}, "validate": {"function": "validate"}},
+        "server_optimizer": {"template": "fedavgm"},
     }
 )
 

@@ -33,6 +33,8 @@ from openfl_like.testing.faults.invariants import Breach, Expected, Reference, c
 from openfl_like.testing.gate import Gate
 
 ROUNDS = 2
+KEEPING = "server_optimizer.template=fedavgm"
+"""Something is kept from the first round to the second one: that has points of its own."""
 END_S = 45.0
 LAND_S = 8.0
 FROZEN_S = 2.0
@@ -109,8 +111,8 @@ class Bench:
     async def prepare(self) -> None:
         """Runs the plan undisturbed."""
         rounds = f"aggregator.settings.rounds_to_train={ROUNDS}"
-        self._short = self.client.pack(self.arena.plan, (rounds,))
-        self._held = self.client.pack(self.arena.plan, (rounds, self.gate.setting))
+        self._short = self.client.pack(self.arena.plan, (rounds, KEEPING))
+        self._held = self.client.pack(self.arena.plan, (rounds, KEEPING, self.gate.setting))
         experiment = await self._submit(self._short)
         await self.client.ended(experiment, END_S)
         evidence = gather(self.arena.state, self.client.history.path)

@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from openfl_like.data.shard import DataSchema, Dataset
+from openfl_like.frameworks.algorithms.base import LocalEnd, LocalStart
+from openfl_like.frameworks.model import Observation, Tensors
+from openfl_like.frameworks.numpy import NumpyModel
 from openfl_like.frameworks.runner import LabelledData, RunnerContext, Shard, TaskResult
 from openfl_like.testing.gate import pass_gate
 
@@ -64,7 +67,7 @@ class DriftRunner:
 
     Args:
         loader: The site's number.
-        context: Not looked at.
+        context: Has the plan's algorithm.
         length: Length of the vector.
         delay_s: Seconds that a training takes, so that a fault drawn at random can fall into it.
         gate: Address of a `testing.gate.Gate`, at which every assignment waits; empty: there is none.
@@ -73,13 +76,14 @@ class DriftRunner:
     def __init__(
         self,
         loader: NumberLoader,
-        context: RunnerContext,  # noqa: ARG002 (the runner's interface)
+        context: RunnerContext,
         *,
         length: int = 10_000,
         delay_s: float = 0.0,
         gate: str = "",
     ) -> None:
         self._value = loader.value
+        self._hooks = context.hooks
         self._delay_s = delay_s
         self._gate = gate
         self._seed = 0
@@ -105,9 +109,20 @@ class DriftRunner:
     def train(self) -> TaskResult:
         """Moves half of the way."""
         time.sleep(self._delay_s)
-        noise = np.random.default_rng(self._seed).standard_normal(len(self._vector), np.float32)
-        self._vector += (self._value - self._vector) / 2 + noise / 16
+        model = NumpyModel(self._look, self._step, lambda: {"vector": self._vector})
+        self._hooks.begin(model)
+        _, slopes = self._look(self._vector, self._vector)
+        model.apply(self._hooks.adjust(slopes, model))
+        self._hooks.after_step(model)
         return TaskResult(10, {"loss": self._distance()})
+
+    def _look(self, *_: np.ndarray) -> tuple[Observation, dict[str, np.ndarray]]:
+        noise = np.random.default_rng(self._seed).standard_normal(len(self._vector), np.float32)
+        slope = (self._vector - self._value) / 2 - noise / 16
+        return Observation(self._distance(), self._vector, self._vector), {"vector": slope}
+
+    def _step(self, slopes: Tensors) -> None:
+        self._vector = self._vector - slopes["vector"]
 
     def validate(self) -> TaskResult:
         """Tells how far it is."""
@@ -115,6 +130,32 @@ class DriftRunner:
 
     def _distance(self) -> float:
         return float(np.abs(self._vector - self._value).mean())
+
+
+class HabitAlgorithm:
+    """A site repeats a part of what it did in its rounds before: what it keeps shows in the bits of every model."""
+
+    def shared(self, model: Tensors) -> Tensors:
+        """The sum of all habits, to be averaged."""
+        return {"habit": np.zeros_like(model["vector"])}
+
+    def begin(self, start: LocalStart) -> None:
+        """Takes up the habit."""
+        self._start = start
+        self._habit = start.state["habit"] if "habit" in start.state else start.weights["vector"] * np.float32(0)
+
+    def adjust(self, gradients: Tensors, weights: Tensors) -> Tensors:  # noqa: ARG002 (the protocol's)
+        """Adds it, and what is shared."""
+        part = np.float32(1 / 16)
+        return {"vector": gradients["vector"] + part * (self._habit + self._start.shared["habit"])}
+
+    def after_step(self, weights: Tensors) -> None:
+        """Does nothing."""
+
+    def end(self, weights: Tensors) -> LocalEnd:
+        """Keeps half of the habit and half of the way of this round."""
+        habit = (self._habit + self._start.weights["vector"] - weights["vector"]) / np.float32(2)
+        return LocalEnd(shared={"habit": habit}, state={"habit": habit})
 
 
 def write_workspace(place: Path, sites: Mapping[str, float]) -> tuple[Path, dict[str, Path]]:
@@ -137,6 +178,7 @@ def write_workspace(place: Path, sites: Mapping[str, float]) -> tuple[Path, dict
         "name": "drift",
         "task_runner": {"template": f"{module}:DriftRunner"},
         "data_loader": {"template": f"{module}:NumberLoader"},
+        "algorithm": {"template": f"{module}:HabitAlgorithm"},
         "tasks": {"train": {"function": "train"}, "validate": {"function": "validate"}},
         "admission": {"collaborators": sorted(sites), "timeout_s": 120},
         "deadline": {"rejoin_s": 120},

@@ -28,6 +28,7 @@ def assignment_to(value: Assignment) -> pb.Assignment:
         model=value.model,
         seed=value.seed,
         deadline_s=value.deadline_s,
+        continues=value.continues,
     )
 
 
@@ -36,7 +37,16 @@ def assignment_from(message: pb.Assignment, collaborator: str) -> Assignment:
     tasks = tuple(TaskCall(t.name, t.function, json.loads(t.arguments_json), t.apply) for t in message.tasks)
     deadline = message.deadline_s if message.HasField("deadline_s") else None
     phase = Phase(message.phase)
-    return Assignment(message.round, phase, collaborator, tasks, message.model, message.seed, deadline)
+    return Assignment(
+        round=message.round,
+        phase=phase,
+        collaborator=collaborator,
+        tasks=tasks,
+        model=message.model,
+        seed=message.seed,
+        deadline_s=deadline,
+        continues=message.continues,
+    )
 
 
 def update_to(value: Update) -> pb.Update:

@@ -569,20 +569,22 @@ class TaskCall(_message.Message):
     def __init__(self, name: _Optional[str] = ..., function: _Optional[str] = ..., arguments_json: _Optional[str] = ..., apply: _Optional[str] = ...) -> None: ...
 
 class Assignment(_message.Message):
-    __slots__ = ("round", "phase", "tasks", "model", "seed", "deadline_s")
+    __slots__ = ("round", "phase", "tasks", "model", "seed", "deadline_s", "continues")
     ROUND_FIELD_NUMBER: _ClassVar[int]
     PHASE_FIELD_NUMBER: _ClassVar[int]
     TASKS_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_S_FIELD_NUMBER: _ClassVar[int]
+    CONTINUES_FIELD_NUMBER: _ClassVar[int]
     round: int
     phase: str
     tasks: _containers.RepeatedCompositeFieldContainer[TaskCall]
     model: str
     seed: int
     deadline_s: float
-    def __init__(self, round: _Optional[int] = ..., phase: _Optional[str] = ..., tasks: _Optional[_Iterable[_Union[TaskCall, _Mapping]]] = ..., model: _Optional[str] = ..., seed: _Optional[int] = ..., deadline_s: _Optional[float] = ...) -> None: ...
+    continues: int
+    def __init__(self, round: _Optional[int] = ..., phase: _Optional[str] = ..., tasks: _Optional[_Iterable[_Union[TaskCall, _Mapping]]] = ..., model: _Optional[str] = ..., seed: _Optional[int] = ..., deadline_s: _Optional[float] = ..., continues: _Optional[int] = ...) -> None: ...
 
 class TaskMetrics(_message.Message):
     __slots__ = ("values",)

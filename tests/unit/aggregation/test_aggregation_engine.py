@@ -10,15 +10,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from openfl_like.aggregation import engine as aggregation
-from openfl_like.aggregation.engine import Job, UpdateFile, aggregate_files
+from openfl_like.aggregation import combining
+from openfl_like.aggregation.engine import Output, Recipe, UpdateFile, aggregate_files
 from openfl_like.aggregation.rules import AggregationRule, Median, TrimmedMean, WeightedAverage
+from openfl_like.aggregation.spans import Executor, Job, inline
 from openfl_like.aggregation.validators import Finite, SameSchema, Validator, validate_update
 from openfl_like.errors import TensorError, UpdateRefusedError
 from openfl_like.federation.metrics import weights_of
 from openfl_like.federation.task import Phase, Update, check_facts
 from openfl_like.tensors.container import Part, TensorFile, read_tensors, write_tensors
-from openfl_like.tensors.manifest import file_digest, manifest_of
+from openfl_like.tensors.manifest import Manifest, file_digest, manifest_of
 from openfl_like.tensors.named import DTYPES, Array
 
 REUSE_TMP = settings(
@@ -30,6 +31,12 @@ def contribute(folder: Path, models: dict[str, dict[str, Array]], weights: dict[
     for name, tensors in models.items():
         write_tensors(folder / name, tensors, sync=False)
     return [UpdateFile(name, folder / name, weights[name]) for name in models]
+
+
+def combined(
+    rule: AggregationRule, items: list[UpdateFile], out: Path, *, sync: bool = True, executor: Executor = inline
+) -> Manifest:
+    return aggregate_files(Recipe(rule), items, Output(out, sync=sync), executor=executor).model
 
 
 def random_model(seed: int) -> dict[str, Array]:
@@ -48,10 +55,10 @@ def test_average_is_the_naive_float64_sum_in_any_order(tmp_path: Path, samples: 
     names = [f"site-{index}" for index in range(len(samples))]
     models = {name: random_model(index) for index, name in enumerate(names)}
     items = contribute(tmp_path, models, dict(zip(names, map(float, samples), strict=True)))
-    digest = aggregate_files(WeightedAverage(), items, tmp_path / "out", sync=False).digest
+    digest = combined(WeightedAverage(), items, tmp_path / "out", sync=False).digest
     result = read_tensors(tmp_path / "out")
     order.shuffle(items)  # type: ignore[attr-defined]  # a random.Random
-    assert aggregate_files(WeightedAverage(), items, tmp_path / "again", sync=False).digest == digest
+    assert combined(WeightedAverage(), items, tmp_path / "again", sync=False).digest == digest
     shares = np.array(samples, dtype=np.float64) / sum(samples)
     for tensor, array in result.items():
         naive = sum(models[name][tensor].astype(np.float64) * share for name, share in zip(names, shares, strict=True))
@@ -87,13 +94,13 @@ def test_neither_block_size_nor_threads_change_a_bit(
 ) -> None:
     models = {name: random_model(place) | wide_model(place) for place, name in enumerate("abc")}
     items = contribute(tmp_path, models, {"a": 1.0, "b": 2.0, "c": 4.0})
-    manifest = aggregate_files(rule, items, tmp_path / "out", sync=False)
+    manifest = combined(rule, items, tmp_path / "out", sync=False)
     assert manifest == manifest_of(tmp_path / "out")
-    monkeypatch.setattr(aggregation, "BLOCK_ELEMENTS", 1000)
-    assert aggregate_files(rule, items, tmp_path / "out", sync=False) == manifest
+    monkeypatch.setattr(combining, "BLOCK_ELEMENTS", 1000)
+    assert combined(rule, items, tmp_path / "out", sync=False) == manifest
     for block in (4 * 1024, 64 * 1024):
-        monkeypatch.setattr(aggregation, "BLOCK_ELEMENTS", block)
-        assert aggregate_files(rule, items, tmp_path / "out", sync=False, executor=three_threads) == manifest
+        monkeypatch.setattr(combining, "BLOCK_ELEMENTS", block)
+        assert combined(rule, items, tmp_path / "out", sync=False, executor=three_threads) == manifest
 
 
 def wide_model(seed: int, size: int = 1_200_000) -> dict[str, Array]:
@@ -104,7 +111,7 @@ def wide_model(seed: int, size: int = 1_200_000) -> dict[str, Array]:
 
 def test_the_short_way_of_an_average_gives_the_bits_of_the_long_one(tmp_path: Path) -> None:
     items = contribute(tmp_path, {"a": random_model(1), "b": random_model(2)}, {"a": 1.0, "b": 2.0})
-    digests = {aggregate_files(rule, items, tmp_path / "out", sync=False).digest for rule in RULES[:2]}
+    digests = {combined(rule, items, tmp_path / "out", sync=False).digest for rule in RULES[:2]}
     assert len(digests) == 1
 
 
@@ -123,7 +130,7 @@ def test_memory_grows_neither_with_updates_nor_with_models(tmp_path: Path, rule:
         items = [UpdateFile(f"site-{place}", tmp_path / "update", 1.0) for place in range(count)]
         tracemalloc.reset_peak()
         before = tracemalloc.get_traced_memory()[0]
-        aggregate_files(rule, items, tmp_path / "out", sync=False)
+        combined(rule, items, tmp_path / "out", sync=False)
         peaks.append((tracemalloc.get_traced_memory()[1] - before) / 2**20)
     assert max(peaks) < 5
     assert max(peaks) < peaks[0] + 0.5
@@ -134,7 +141,7 @@ def test_pages_that_were_read_are_let_go(tmp_path: Path, monkeypatch: pytest.Mon
     found: dict[Path, list[Part]] = {}
     monkeypatch.setattr(TensorFile, "release", lambda file, parts: found.setdefault(file.path, []).extend(parts))
     items = contribute(tmp_path, {name: wide_model(1) | {"v": np.ones(7)} for name in "ab"}, {"a": 1, "b": 1})
-    aggregate_files(WeightedAverage(), items, tmp_path / "out", sync=False)
+    combined(WeightedAverage(), items, tmp_path / "out", sync=False)
     assert found.keys() == {tmp_path / "a", tmp_path / "b"}
     for parts in found.values():
         assert sum(stop - start for name, start, stop in parts if name == "wide") == 1_200_000
@@ -148,7 +155,7 @@ def test_pages_that_were_read_are_let_go(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_rule_may_refuse_too_few_updates(tmp_path: Path, count: int) -> None:
     items = contribute(tmp_path, {name: random_model(1) for name in "ab"[:count]}, {"a": 1, "b": 1})
     with pytest.raises(UpdateRefusedError, match="nothing would be trimmed"):
-        aggregate_files(TrimmedMean(fraction=0.3), items, tmp_path / "out")
+        combined(TrimmedMean(fraction=0.3), items, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -172,14 +179,14 @@ def test_one_thread_that_fails_stops_the_others(tmp_path: Path) -> None:
 
     items = contribute(tmp_path, models, {"a": 1, "b": 1})
     with pytest.raises(UpdateRefusedError):
-        aggregate_files(Counting(), items, tmp_path / "out", executor=one_after_the_other)
+        combined(Counting(), items, tmp_path / "out", executor=one_after_the_other)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_single_update_keeps_its_bits(tmp_path: Path) -> None:
     model = random_model(3) | {"big": np.array([2**63 - 1, -(2**63), 2**53 + 1])}
     items = contribute(tmp_path, {"a": model}, {"a": 0.0})
-    digest = aggregate_files(WeightedAverage(), items, tmp_path / "out").digest
+    digest = combined(WeightedAverage(), items, tmp_path / "out").digest
     assert digest == file_digest(tmp_path / "a")
 
 
@@ -188,7 +195,7 @@ def test_casts_at_the_end(tmp_path: Path) -> None:
         "a": {"i": np.array([0, 1, 2, 2**63 - 1]), "b": np.array([True, False]), "u": np.array([255], np.uint8)},
         "b": {"i": np.array([1, 2, 3, 2**63 - 1]), "b": np.array([False, False]), "u": np.array([255], np.uint8)},
     }
-    aggregate_files(WeightedAverage(), contribute(tmp_path, models, {"a": 1, "b": 1}), tmp_path / "out", sync=False)
+    combined(WeightedAverage(), contribute(tmp_path, models, {"a": 1, "b": 1}), tmp_path / "out", sync=False)
     result = read_tensors(tmp_path / "out")
     assert result["i"].tolist() == [0, 2, 2, 2**63 - 1024]
     assert result["b"].tolist() == [True, False]
@@ -197,7 +204,7 @@ def test_casts_at_the_end(tmp_path: Path) -> None:
 
 def test_unweighted_sites_count_alike(tmp_path: Path) -> None:
     items = contribute(tmp_path, {"a": {"w": np.zeros(2)}, "b": {"w": np.ones(2)}}, {"a": 1, "b": 99})
-    aggregate_files(WeightedAverage(weighted=False), items, tmp_path / "out", sync=False)
+    combined(WeightedAverage(weighted=False), items, tmp_path / "out", sync=False)
     assert read_tensors(tmp_path / "out")["w"].tolist() == [0.5, 0.5]
 
 
@@ -217,7 +224,7 @@ class WrongShape:
 def test_a_result_that_overflows_is_refused(tmp_path: Path, dtype: npt.DTypeLike) -> None:
     items = contribute(tmp_path, {name: {"w": np.zeros(2, dtype)} for name in "ab"}, {"a": 1, "b": 1})
     with pytest.raises(UpdateRefusedError, match="'w' holds a value that is not finite"):
-        aggregate_files(Blowup(), items, tmp_path / "out")
+        combined(Blowup(), items, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -225,21 +232,21 @@ def test_a_result_that_overflows_is_refused(tmp_path: Path, dtype: npt.DTypeLike
 def test_non_finite_updates_are_refused(tmp_path: Path, names: str) -> None:
     items = contribute(tmp_path, {name: {"w": np.array([1.0, np.nan])} for name in names}, {"a": 1, "b": 1})
     with pytest.raises(UpdateRefusedError):
-        aggregate_files(WeightedAverage(), items, tmp_path / "out")
+        combined(WeightedAverage(), items, tmp_path / "out")
 
 
 def test_what_cannot_be_combined(tmp_path: Path) -> None:
     items = contribute(tmp_path, {"a": {"w": np.zeros(2)}, "b": {"w": np.zeros(3)}}, {"a": 1, "b": 1})
     with pytest.raises(UpdateRefusedError, match="'b' does not fit that of 'a'"):
-        aggregate_files(WeightedAverage(), items, tmp_path / "out")
+        combined(WeightedAverage(), items, tmp_path / "out")
     for wrong in ([], [items[0], items[0]], [items[0], UpdateFile("c", tmp_path / "a", 0.0)]):
         with pytest.raises(UpdateRefusedError):
-            aggregate_files(WeightedAverage(), wrong, tmp_path / "out")
+            combined(WeightedAverage(), wrong, tmp_path / "out")
     pair = [items[0], UpdateFile("c", tmp_path / "a", 1.0)]
     with pytest.raises(UpdateRefusedError, match="the rule gave"):
-        aggregate_files(WrongShape(), pair, tmp_path / "out")
+        combined(WrongShape(), pair, tmp_path / "out")
     with pytest.raises(TensorError):
-        aggregate_files(WeightedAverage(), [UpdateFile("a", tmp_path / "none", 1.0)], tmp_path / "out")
+        combined(WeightedAverage(), [UpdateFile("a", tmp_path / "none", 1.0)], tmp_path / "out")
 
 
 def facts(phase: Phase = Phase.TRAIN, samples: int = 5, **change: object) -> Update:

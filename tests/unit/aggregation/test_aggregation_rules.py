@@ -3,7 +3,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from openfl_like.aggregation.build import build_rule, build_validators
+from openfl_like.aggregation.build import build_recipe, build_validators
+from openfl_like.aggregation.engine import Recipe
+from openfl_like.aggregation.rules import WeightedAverage
 from openfl_like.errors import PlanError
 from openfl_like.federation.assignment import AllTasks, StaticGroups, calls_in_phase
 from openfl_like.federation.components import build_assigner, build_encoding, build_selector
@@ -203,7 +205,7 @@ def test_parts_of_the_default_plan_can_be_built() -> None:
     assert build_selector(plan) == AllSelector()
     assert build_assigner(plan) == AllTasks()
     assert [type(part).__name__ for part in build_validators(plan)] == ["SameSchema", "Finite"]
-    assert type(build_rule(plan)).__name__ == "WeightedAverage"
+    assert build_recipe(plan) == Recipe(WeightedAverage())
     assert build_encoding(plan) is None
 
 
@@ -234,7 +236,7 @@ def test_packing_does_not_change_whether_differences_are_sent(template: str, *, 
 
 
 def build_everything(plan: Plan) -> None:
-    for build in (build_selector, build_assigner, build_validators, build_rule, build_encoding):
+    for build in (build_selector, build_assigner, build_validators, build_recipe, build_encoding):
         build(plan)
 
 

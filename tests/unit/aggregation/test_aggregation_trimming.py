@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openfl_like.aggregation.build import build_rule
+from openfl_like.aggregation.build import build_recipe
 from openfl_like.aggregation.rules import Median, TrimmedMean
 from openfl_like.aggregation.sorting import MOST_ROWS, comparators, sort_rows
 from openfl_like.errors import PlanError, UpdateRefusedError
@@ -53,16 +53,16 @@ def test_too_few_updates_are_refused_with_the_number_that_is_needed(fraction: fl
 @pytest.mark.parametrize("fraction", [0, 0.5, -0.1, 1, "half"])
 def test_fractions_that_leave_nothing_or_all_are_mistakes_in_the_plan(fraction: object) -> None:
     with pytest.raises(PlanError) as caught:
-        build_rule(plan_with(fraction=fraction))
+        build_recipe(plan_with(fraction=fraction))
     assert "aggregation.settings.fraction" in str(caught.value)
 
 
 def test_the_fraction_must_be_chosen() -> None:
     with pytest.raises(PlanError):
-        build_rule(plan_with())
-    assert build_rule(plan_with(fraction=0.2)) == TrimmedMean(fraction=0.2)
+        build_recipe(plan_with())
+    assert build_recipe(plan_with(fraction=0.2)).rule == TrimmedMean(fraction=0.2)
     median = plan_with().model_copy(update={"aggregation": Component(template="median")})
-    assert build_rule(median) == Median()
+    assert build_recipe(median).rule == Median()
 
 
 @pytest.mark.parametrize("count", range(1, 12))

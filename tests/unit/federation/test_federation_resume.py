@@ -25,7 +25,7 @@ from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.lifecycle import ADMISSION_TIMER
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Assignment, Phase, Update
-from openfl_like.plan.schema import Plan
+from openfl_like.plan.schema import Participation, Plan, Stop
 
 ACCURACY = [0.0, 0.5, 0.7, 0.6, 0.7, 0.9]
 PLAN = Plan.model_validate(
@@ -37,7 +37,7 @@ PLAN = Plan.model_validate(
         "data_loader": {"template": "src.model:Loader"},
         "tasks": {"train": {"function": "train"}, "validate": {"function": "validate"}},
         "admission": {"collaborators": ["a", "b", "c"], "min_collaborators": 2},
-        "model_store": {"best": {"metric": "accuracy"}},
+        "model_store": {"best": {"metric": "accuracy"}, "keep": {"last": 3}},
         "stop": {"any": [{"patience": 2}]},
     }
 )
@@ -49,6 +49,7 @@ class Play:
 
     experiment: Experiment
     asked: list[Assignment] = field(default_factory=list)
+    refused: set[tuple[str, int]] = field(default_factory=set)
 
     def run(self, sites: str, *first: Event, stop_after: int = -1) -> bool:
         """Runs to the end, or cancels after so many events; tells whether it was cancelled."""
@@ -66,9 +67,11 @@ class Play:
                         self.asked.append(job)
                         waiting.append(UpdateCommitted(answer(job)))
                     case ValidateUpdates():
-                        waiting.append(UpdatesValidated(command.round))
-                    case Aggregate(number, updates):
-                        waiting.append(ModelAggregated(number, "+".join(update.digest for update in updates)))
+                        names = {name: "odd" for name, number in self.refused if number == command.round}
+                        waiting.append(UpdatesValidated(command.round, names))
+                    case Aggregate(number, updates, _, state):
+                        kept = f"{state}>{number}" if number else ""
+                        waiting.append(ModelAggregated(number, "+".join(update.digest for update in updates), kept))
         return False
 
     def resume(self, sites: str) -> None:
@@ -78,10 +81,10 @@ class Play:
         self.run(sites, ResumeRequested("bob"))
 
     @property
-    def outcome(self) -> tuple[Status, str, tuple[ModelVersion, ...], dict[str, str]]:
+    def outcome(self) -> tuple[Status, str, tuple[ModelVersion, ...], dict[str, str], dict[int, str]]:
         """What must not depend on the interruption."""
         now = self.experiment
-        return now.status, now.reason, now.versions, now.shortfalls
+        return now.status, now.reason, now.versions, now.shortfalls, now.server_states
 
 
 def answer(job: Assignment) -> Update:
@@ -111,6 +114,7 @@ def test_whenever_it_is_cancelled_it_ends_as_if_it_had_not_been(sites: str) -> N
     wanted = undisturbed(sites).outcome
     assert wanted[:2] == (Status.FINISHED, "no better model for 2 rounds")
     assert [version.round for version in wanted[2] if version.best] == [1, 2]
+    assert wanted[4] == {2: ">1>2", 3: ">1>2>3", 4: ">1>2>3>4"}, "each round goes on from what the one before has kept"
     assert wanted[3] == ({} if sites == "abc" else {"c": "round 1: has not joined"})
     cancelled = 0
     for stop_after in range(200):
@@ -135,7 +139,7 @@ def test_a_round_of_before_is_not_run_again_and_the_open_one_is_asked_of_everybo
 def test_sites_that_were_missing_before_stay_shortfalls_and_take_part_from_now_on() -> None:
     play = cancelled_in_round(2, "ab")
     play.resume("abc")
-    status, _, versions, shortfalls = play.outcome
+    status, _, versions, shortfalls, _ = play.outcome
     assert (status, shortfalls) == (Status.FINISHED, {"c": "round 1: has not joined"})
     assert [("c" in version.digest) for version in versions[1:]] == [False, True, True, True]
 
@@ -153,3 +157,49 @@ def test_too_few_sites_end_it_again() -> None:
     assert play.experiment.status is Status.FAILED
     assert "1 of 3 collaborators joined" in play.experiment.reason
     assert "missing: b, c" in play.experiment.reason
+
+
+def test_an_assignment_says_in_which_round_the_site_s_last_update_counted() -> None:
+    play = undisturbed("abc")
+    trained = [(job.round, job.continues) for job in play.asked if job.phase is Phase.TRAIN and job.collaborator == "b"]
+    assert trained == [(1, 0), (2, 1), (3, 2), (4, 3)]
+
+
+def test_after_a_resume_sites_go_on_from_what_was_published() -> None:
+    play = cancelled_in_round(3, "abc")
+    cancelled = len(play.asked)
+    play.resume("abc")
+    again = [(job.round, job.continues) for job in play.asked[cancelled:] if job.phase is Phase.TRAIN]
+    assert again == [(3, 2)] * 3 + [(4, 3)] * 3
+
+
+def test_an_update_that_did_not_count_is_not_gone_on_from() -> None:
+    plan = PLAN.model_copy(
+        update={"participation": Participation(policy="quorum", min_updates=2), "stop": Stop()},
+    )
+    play = Play(Experiment("exp-1", plan), refused={("c", 2)})
+    play.run("abc")
+    trained = [(job.round, job.continues) for job in play.asked if job.phase is Phase.TRAIN and job.collaborator == "c"]
+    assert trained == [(1, 0), (2, 1), (3, 1), (4, 3), (5, 4)]
+
+
+def test_a_snapshot_of_a_version_that_did_not_count_is_taken_up() -> None:
+    play = cancelled_in_round(3, "abc")
+    snapshot = play.experiment.snapshot()
+    del snapshot["counted"]
+    play.experiment = Experiment.restore(PLAN, snapshot, play.experiment.versions)
+    cancelled = len(play.asked)
+    play.run("abc", ResumeRequested("bob"))
+    again = [(job.round, job.continues) for job in play.asked[cancelled:] if job.phase is Phase.TRAIN]
+    assert again == [(3, 0)] * 3 + [(4, 3)] * 3
+
+
+def test_a_snapshot_of_a_version_without_server_states_is_taken_up() -> None:
+    play = cancelled_in_round(2, "abc")
+    snapshot = json.loads(json.dumps(play.experiment.snapshot()))
+    for values, keys in ((snapshot, ("server_states",)), (snapshot["round"], ("base_state", "server_state"))):
+        for key in keys:
+            del values[key]
+    restored = Experiment.restore(PLAN, snapshot, play.experiment.versions)
+    assert restored.server_states == {}
+    assert restored.snapshot()["server_states"] == {}

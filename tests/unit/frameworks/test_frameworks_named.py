@@ -23,6 +23,8 @@ def plan() -> Plan:
         ("from openfl_like.frameworks.torch import TorchRunner", {"torch"}),
         ("from openfl_like.frameworks import keras", {"tensorflow"}),
         ("from openfl_like.frameworks.torch_arrays import fill", {"torch"}),
+        ("from openfl_like.frameworks.jax_model import Array", {"jax"}),
+        ("from jax import numpy as jnp", {"jax"}),
         ("import sklearn.linear_model, torch", {"sklearn", "torch"}),
         ("import numpy\nfrom . import torch", set()),
         ("name = 'torch'  # import torch", set()),

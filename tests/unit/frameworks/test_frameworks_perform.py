@@ -341,3 +341,26 @@ def test_a_given_model_outside_of_the_workspace_is_not_there(workspace: Path, mo
     call = TaskCall("out", "validate", apply=f"file:../{model.name}")
     with pytest.raises(TaskError, match="the workspace has no model"):
         Performer(plan(), shard(), workspace).perform(assign(Phase.EVALUATE, call), model, out)
+
+
+ROUNDS = """
+
+class Scheduled(Runner):
+    def train(self, round, rounds, by=1.0):
+        self.value = self.value + by * round / rounds
+        return TaskResult(1, {"round": round, "rounds": rounds})
+
+    def anything(self, **given):
+        return TaskResult(1, {"given": len(given)})
+"""
+
+
+def test_a_task_is_given_the_round_if_it_has_a_parameter_for_it(workspace: Path, model: Path, out: Path) -> None:
+    (workspace / "src/model.py").write_text(CODE + ROUNDS)
+    performer = Performer(plan(Component(template="src.model:Scheduled")), shard(), workspace)
+    calls = (TaskCall("free", "anything"), TaskCall("train", "train", {"by": 2.0}))
+    update = performer.perform(assign(Phase.TRAIN, *calls, TaskCall("fixed", "train", {"rounds": 3})), model, out)
+    assert update.metrics["free"] == {"given": 0}
+    assert update.metrics["train"] == {"round": 3, "rounds": 10}
+    assert update.metrics["fixed"] == {"round": 3, "rounds": 3}
+    assert read_tensors(out)["value"] == [11.0]

@@ -2,9 +2,7 @@ import subprocess
 import sys
 
 import pytest
-import torch
 
-from openfl_like.frameworks.torch_first_step import first_step
 from openfl_like.processes.child import clean_environment
 
 # Whatever is drawn, counted or set anew in the process that was warmed up must be as in one that was not.
@@ -46,6 +44,11 @@ def test_a_process_that_was_warmed_up_computes_the_same_bytes_and_has_the_first_
 @pytest.mark.torch
 @pytest.mark.parametrize(("mode", "warn_only"), [(False, False), (True, False), (True, True)])
 def test_a_first_step_leaves_no_trace(*, mode: bool, warn_only: bool) -> None:
+    torch = pytest.importorskip(
+        "torch", reason="the test is PyTorch's; a module of this name is collected in every run"
+    )
+    from openfl_like.frameworks.torch_first_step import first_step  # noqa: PLC0415 - as above
+
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     try:
         torch.use_deterministic_algorithms(mode, warn_only=warn_only)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openfl_like.errors import PlanError
-from openfl_like.plan.digest import freeze, plan_digest, thaw
+from openfl_like.plan.digest import freeze, plan_digest, plan_text, thaw
 from openfl_like.plan.schema import Plan
 
 SETTINGS = st.dictionaries(
@@ -38,6 +38,29 @@ def test_thaw_is_the_inverse_of_freeze(plan: Plan, first: dict[str, object], sec
     frozen = freeze(full)
     assert thaw(frozen) == full
     assert freeze(thaw(frozen)) == frozen
+
+
+def test_a_key_that_came_later_changes_the_digest_only_where_it_says_something(plan: Plan) -> None:
+    assert b"algorithm" not in freeze(plan)
+    assert plan_digest(changed(plan, algorithm={"template": "none"})) == plan_digest(plan)
+    pulled = changed(plan, algorithm={"template": "fedprox", "settings": {"mu": 0.1}})
+    assert plan_digest(pulled) != plan_digest(plan)
+    assert thaw(freeze(pulled)) == pulled
+
+
+def test_what_is_shown_of_a_plan_has_the_keys_that_came_later(plan: Plan) -> None:
+    assert "algorithm:\n  settings: {}\n  template: none\n" in plan_text(plan)
+
+
+def test_a_section_that_came_later_leaves_the_digests_of_before(plan: Plan) -> None:
+    written = changed(plan, server_optimizer={"template": "none"})
+    assert freeze(written) == freeze(plan)
+    assert b"server_optimizer" not in freeze(plan)
+    assert "server_optimizer:" in plan_text(plan)
+    chosen = changed(plan, server_optimizer={"template": "fedavgm", "settings": {"momentum": 0.5}})
+    assert json.loads(freeze(chosen))["server_optimizer"] == {"template": "fedavgm", "settings": {"momentum": 0.5}}
+    assert thaw(freeze(chosen)) == chosen
+    assert plan_digest(chosen) != plan_digest(plan)
 
 
 def test_the_order_of_settings_does_not_matter(plan: Plan) -> None:

@@ -160,6 +160,11 @@ def test_schema_and_rules_are_reported_together(written: Callable[..., Path], pl
             "aggregator.settings.init_state_path: '../other/model.safetensors' is not a file of a workspace",
         ),
         ("aggregator: {settings: {init_state_path: /etc/passwd}}", "'/etc/passwd' is not a file of a workspace"),
+        ("algorithm: {template: fedprx}", "algorithm.template: 'fedprx' names nothing in the workspace"),
+        ("algorithm: {template: none, settings: {mu: 1}}", "there is no algorithm that they could be for"),
+        ("algorithm: {template: fedprox}", "algorithm.settings.mu: this key is required"),
+        ("algorithm: {template: fedprox, settings: {mu: -1}}", "algorithm.settings.mu: "),
+        ("algorithm: {template: fedprox, settings: {mu: 1, nu: 2}}", "algorithm.settings.nu: "),
         ("data_loader: {template: keras}", "data_loader.template: 'keras' names nothing in the workspace"),
     ],
 )

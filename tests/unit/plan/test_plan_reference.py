@@ -48,7 +48,17 @@ def inside(annotation: Any) -> tuple[object, str]:  # noqa: ANN401 - any type th
 
 
 KEYS = dict(keys_of(Plan))
-KINDS = ("task_runner", "data_loader", "assigner", "selector", "aggregation", "compression", "lossless", "validator")
+KINDS = (
+    "task_runner",
+    "data_loader",
+    "assigner",
+    "selector",
+    "aggregation",
+    "server_optimizer",
+    "compression",
+    "lossless",
+    "validator",
+)
 
 
 def test_the_keys_are_found() -> None:

@@ -81,6 +81,7 @@ def test_a_plan_whose_code_is_missing_blames_the_load(tmp_path: Path) -> None:
         "plan": str(tmp_path / "plan.json"),
         "workspace": str(tmp_path),
         "device": "cpu",
+        "state": str(tmp_path / "algorithm"),
     }
     answer: Any = Worker().answer(order)
     failure = failure_from_fields(json.loads(json.dumps(answer["error"]["failure"])))

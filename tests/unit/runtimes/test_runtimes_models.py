@@ -28,7 +28,7 @@ def update_of(repository: ModelRepository, name: str, value: float, num_samples:
 
 def test_updates_become_the_model_of_the_round(repository: ModelRepository, files: ExperimentFiles) -> None:
     updates = update_of(repository, "bern", 1.0), update_of(repository, "zurich", 4.0, num_samples=2)
-    digest = repository.aggregate(Aggregate(1, updates))
+    digest = repository.aggregate(Aggregate(1, updates)).digest
     assert repository.path(digest) == files.model(1)
     assert file_digest(files.model(1)) == digest
     assert read_vector(files.model(1)).tolist() == [3.0] * 4
@@ -40,7 +40,7 @@ def test_the_initial_model_is_copied_whatever_the_rule(plan_with: Callable[..., 
     rule = {"template": "trimmed_mean", "settings": {"fraction": 0.25}}
     repository = ModelRepository(plan_with(aggregation=rule), files)
     first = update_of(repository, "bern", 1.0)
-    assert repository.aggregate(Aggregate(0, (first,))) == file_digest(repository.spool_path(first))
+    assert repository.aggregate(Aggregate(0, (first,))).digest == file_digest(repository.spool_path(first))
     with pytest.raises(UpdateRefusedError, match=r"of 1 updates the fraction 0\.25 is less than one"):
         repository.aggregate(Aggregate(1, (first,)))
     four = [update_of(repository, name, value) for name, value in {"a": 1.0, "b": 2.0, "c": 4.0, "d": 999.0}.items()]
@@ -74,7 +74,7 @@ def test_what_one_of_a_crew_raises_is_raised(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_step_is_quick_when_its_models_are_known_and_small_together(repository: ModelRepository) -> None:
     first = update_of(repository, "bern", 1.0)
     assert not repository.quick(Aggregate(0, (first,))), "nobody knows how large it is"
-    base = repository.aggregate(Aggregate(0, (first,)))
+    base = repository.aggregate(Aggregate(0, (first,))).digest
     manifest = repository.known(base)
     assert manifest is not None
     enough = QUICK_BYTES // manifest.total_bytes
@@ -130,7 +130,7 @@ def test_an_unknown_model(repository: ModelRepository) -> None:
 def test_a_model_that_a_former_process_made_is_recognised(
     plan_with: Callable[..., Plan], repository: ModelRepository, files: ExperimentFiles
 ) -> None:
-    digest = repository.aggregate(Aggregate(3, (update_of(repository, "bern", 1.0),)))
+    digest = repository.aggregate(Aggregate(3, (update_of(repository, "bern", 1.0),))).digest
     later = ModelRepository(plan_with(), files)
     assert later.path(digest) == files.model(3)
     later.publish(ModelVersion(3, digest))
@@ -229,4 +229,4 @@ def test_the_initial_model_is_a_whole_one(compressing: ModelRepository) -> None:
     write_tensors(path, {"weights": np.ones(4, np.float32)})
     update = Update(0, Phase.INITIALISE, "bern", file_digest(path), 1)
     assert compressing.validate(ValidateUpdates(0, "", (update,))) == {}
-    assert compressing.aggregate(Aggregate(0, (update,))) == update.digest
+    assert compressing.aggregate(Aggregate(0, (update,))).digest == update.digest

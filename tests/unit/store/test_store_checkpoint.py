@@ -49,6 +49,7 @@ def test_it_is_read_as_it_was_written(archive: Path, tmp_path: Path) -> None:
     names = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert names == {*found.members, HEAD}
     assert sorted(found.models()) == [0, 1, 2]
+    assert sorted(found.server_states()) == [1, 2]
 
 
 @given(st.data())

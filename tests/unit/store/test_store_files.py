@@ -77,10 +77,16 @@ def test_a_file_with_another_name_is_no_spare(tmp_path: Path) -> None:
 def test_only_the_named_rounds_are_kept(files: ExperimentFiles) -> None:
     for number in range(5):
         files.model(number).touch()
+        if number:
+            files.server_state(number).touch()
+    assert sorted(files.models()) == [0, 1, 2, 3, 4]
+    assert sorted(files.server_states()) == [1, 2, 3, 4]
     files.retain([1, 4, 9])
     assert sorted(path.name for path in (files.directory / "models").iterdir()) == [
         "v0001.safetensors",
+        "v0001.state.safetensors",
         "v0004.safetensors",
+        "v0004.state.safetensors",
     ]
 
 

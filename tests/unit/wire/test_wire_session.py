@@ -139,7 +139,7 @@ class Session:
     def assign(self, elements: int) -> Assignment:
         """Has the Aggregator assign work on a model of this size."""
         model = write_tensors(self.directory / "model", {"w": np.arange(elements, dtype=np.float32)}, sync=False)
-        assignment = Assignment(1, Phase.TRAIN, "bern", (), model.digest, 7)
+        assignment = Assignment(1, Phase.TRAIN, "bern", (), model.digest, 7, continues=3)
         self.port.instructions.put_nowait(assignment)
         return assignment
 

@@ -20,14 +20,17 @@ from openfl_like.federation.events import (
 from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.task import Phase, Update
 from openfl_like.plan.load import load_plan
+from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.models import ModelRepository
-from openfl_like.services.aggregator.recovery import check_models, mend_round
+from openfl_like.services.aggregator.recovery import check_models, check_server_state, mend_round
 from openfl_like.store.files import ExperimentFiles, check_file
 from openfl_like.tensors.container import write_tensors
 from openfl_like.tensors.manifest import file_digest
 from openfl_like.testing.faults.damage import Damage, damage
 
-PLAN = load_plan(Path(__file__).parents[3] / "assets" / "obedient" / "plan.yaml", ())
+PLAN_FILE = Path(__file__).parents[3] / "assets" / "obedient" / "plan.yaml"
+PLAN = load_plan(PLAN_FILE, ())
+KEEPING = load_plan(PLAN_FILE, ("server_optimizer.template=fedavgm",))
 
 
 @pytest.fixture
@@ -73,9 +76,11 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         check_file(tmp_path / "nothing", "ab" * 32)
 
 
-def evaluating(files: ExperimentFiles, repository: ModelRepository) -> tuple[Experiment, str]:
+def evaluating(
+    files: ExperimentFiles, repository: ModelRepository, plan: Plan = PLAN
+) -> tuple[Experiment, ModelAggregated]:
     """An experiment whose round 1 has a model that is not published yet, with all its files."""
-    experiment = Experiment("e-1", PLAN, ("bern", "zurich"), write_model(files.model(0), 0.0))
+    experiment = Experiment("e-1", plan, ("bern", "zurich"), write_model(files.model(0), 0.0))
     repository.put(experiment_base(files), 0)
     for event in (ExperimentStarted(), CollaboratorJoined("bern"), CollaboratorJoined("zurich")):
         experiment.handle(event, 0.0)
@@ -83,9 +88,9 @@ def evaluating(files: ExperimentFiles, repository: ModelRepository) -> tuple[Exp
         digest = write_model(files.update(1, Phase.TRAIN, name), value)
         experiment.handle(UpdateCommitted(Update(1, Phase.TRAIN, name, digest, 10)), 0.0)
     (command,) = (item for item in experiment.handle(UpdatesValidated(1), 0.0) if isinstance(item, Aggregate))
-    digest = repository.aggregate(command)
-    experiment.handle(ModelAggregated(1, digest), 0.0)
-    return experiment, digest
+    made = repository.aggregate(command)
+    experiment.handle(made, 0.0)
+    return experiment, made
 
 
 def write_model(path: Path, value: float) -> str:
@@ -99,14 +104,73 @@ def experiment_base(files: ExperimentFiles) -> str:
 
 def test_a_damaged_model_that_is_not_published_yet_is_made_again(files: ExperimentFiles) -> None:
     repository = ModelRepository(PLAN, files)
-    experiment, digest = evaluating(files, repository)
+    experiment, made = evaluating(files, repository)
     for kind in Damage:
         damage(files.model(1), kind, 3)
         assert mend_round(experiment, repository, files) == []
-        assert file_digest(files.model(1)) == digest
+        assert file_digest(files.model(1)) == made.digest
     files.model(1).unlink()
     mend_round(experiment, repository, files)
-    assert file_digest(files.model(1)) == digest
+    assert file_digest(files.model(1)) == made.digest
+
+
+def finish_round(experiment: Experiment, number: int) -> None:
+    for name in ("bern", "zurich"):
+        metrics = {"validate": {"accuracy": 1.0}}
+        experiment.handle(UpdateCommitted(Update(number, Phase.EVALUATE, name, "", 10, metrics)), 0.0)
+
+
+def second_round(files: ExperimentFiles, repository: ModelRepository) -> tuple[Experiment, ModelAggregated]:
+    """An experiment whose round 2 goes on from what round 1 has kept, and has a model that is not published yet."""
+    experiment, first = evaluating(files, repository, KEEPING)
+    finish_round(experiment, 1)
+    assert experiment.server_states == {1: first.server_state}
+    for name, value in (("bern", 2.0), ("zurich", 1.0)):
+        digest = write_model(files.update(2, Phase.TRAIN, name), value)
+        experiment.handle(UpdateCommitted(Update(2, Phase.TRAIN, name, digest, 10)), 0.0)
+    (command,) = (item for item in experiment.handle(UpdatesValidated(2), 0.0) if isinstance(item, Aggregate))
+    assert command.base_state == first.server_state
+    made = repository.aggregate(command)
+    experiment.handle(made, 0.0)
+    return experiment, made
+
+
+def test_what_is_kept_beside_such_a_model_is_made_again_with_it(files: ExperimentFiles) -> None:
+    repository = ModelRepository(KEEPING, files)
+    experiment, made = second_round(files, repository)
+    for path in (files.server_state(2), files.model(2)):
+        for kind in Damage:
+            damage(path, kind, 3)
+            assert mend_round(experiment, repository, files) == []
+            assert (file_digest(files.model(2)), file_digest(files.server_state(2))) == (made.digest, made.server_state)
+    files.server_state(2).unlink()
+    mend_round(experiment, repository, files)
+    assert file_digest(files.server_state(2)) == made.server_state
+
+
+def test_it_is_not_made_from_a_state_that_is_damaged(files: ExperimentFiles) -> None:
+    """It would be another one."""
+    repository = ModelRepository(KEEPING, files)
+    experiment, _ = second_round(files, repository)
+    write_tensors(files.server_state(1), {"server_optimizer.momentum/vector": np.ones(2000)})
+    files.server_state(2).unlink()
+    with pytest.raises(DamagedError, match=r"v0002.safetensors.*did not become"):
+        mend_round(experiment, repository, files)
+
+
+def test_only_the_newest_state_is_needed(files: ExperimentFiles, caplog: pytest.LogCaptureFixture) -> None:
+    repository = ModelRepository(KEEPING, files)
+    experiment, made = second_round(files, repository)
+    finish_round(experiment, 2)
+    assert experiment.server_states[2] == made.server_state
+    check_server_state(experiment, files)
+    assert caplog.text == ""
+    damage(files.server_state(1), Damage.FLIP, 1)
+    check_server_state(experiment, files)
+    assert "v0001.state.safetensors is damaged; nobody needs it" in caplog.text
+    damage(files.server_state(2), Damage.FLIP, 1)
+    with pytest.raises(DamagedError, match=r"v0002.state.safetensors"):
+        check_server_state(experiment, files)
 
 
 def test_it_is_refused_when_its_updates_are_damaged_too(files: ExperimentFiles) -> None:

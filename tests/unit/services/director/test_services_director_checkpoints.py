@@ -102,7 +102,8 @@ async def test_the_same_experiment_gives_the_same_bytes_and_nothing_is_left(
     assert list((here.state / "outgoing").iterdir()) == []
     names = set(read_checkpoint(one).members)
     fixed = {"bundle.tar", "events.jsonl", "plan.json", "record.json"}
-    assert names == fixed | {f"models/v{number:04d}.safetensors" for number in here.files.models()}
+    models = {f"models/v{number:04d}.safetensors" for number in here.files.models()}
+    assert names == fixed | models | {"models/v0001.state.safetensors"}
 
 
 @pytest.mark.parametrize("finished", [True, False])
@@ -328,6 +329,10 @@ def no_model(parts: Path, _: Head) -> None:
     (parts / "models" / "v0002.safetensors").write_bytes(b"\xff" * 64)
 
 
+def no_state(parts: Path, _: Head) -> None:
+    (parts / "models" / "v0001.state.safetensors").write_bytes(b"\xff" * 64)
+
+
 def other_bundle(parts: Path, _: Head) -> None:
     (parts / "bundle.tar").write_bytes(b"x")
 
@@ -346,6 +351,15 @@ FORGERIES: dict[str, tuple[Callable[[Path, Head], None], str]] = {
     "a gap in the history": (without_first_line, "event 1 is missing"),
     "another plan": (other_plan, "the plan is not the one"),
     "a model that is none": (no_model, "the model of round 2 is not the one that its round made"),
+    "a state that is none": (no_state, "the server's state of round 1 is not the one that its round left"),
+    "a state of no round": (
+        rewritten("record.json", lambda record: record["snapshot"]["server_states"].update({"9": "ab"})),
+        "the server's state of a round that was not published",
+    ),
+    "a state that nobody named": (
+        rewritten("record.json", lambda record: record["snapshot"]["server_states"].clear()),
+        "the server's state of round 1 is not the one that its round left",
+    ),
     "a lost round": (rewritten("record.json", lambda record: record["versions"].pop(1)), "have gaps"),
     "no state": (
         rewritten("record.json", lambda record: record["snapshot"].pop("experiment_id")),
@@ -355,7 +369,10 @@ FORGERIES: dict[str, tuple[Callable[[Path, Head], None], str]] = {
         rewritten("record.json", lambda record: record["snapshot"].update(experiment_id="x")),
         "the snapshot is of 'x'",
     ),
-    "rounds without a state": (rewritten("record.json", lambda record: record.update(snapshot=None)), "no snapshot"),
+    "rounds without a state": (
+        rewritten("record.json", lambda record: record.update(snapshot=None)),
+        "no snapshot|server's state",
+    ),
     "another SHA-256": (
         rewritten("record.json", lambda record: record["versions"][2].update(sha256="ab" * 32)),
         "has another SHA-256 than its row",

@@ -1,0 +1,181 @@
+"""Making the elements of a model from those of its updates: what one thread does, with its own scratch space."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from openfl_like.aggregation.steps import Block, Blockwise, Linear, Vector
+from openfl_like.errors import UpdateRefusedError
+from openfl_like.tensors.container import Part, TensorFile
+from openfl_like.tensors.encoded import ModelReader
+from openfl_like.tensors.named import Array, Elements, TensorSpec
+
+BLOCK_ELEMENTS = 64 * 1024
+"""So much float64 twice stays in the second-level cache; with less, threads wait for each other between the steps."""
+SCRATCH_ELEMENTS = 256 * 1024
+"""The most that the block of all updates has together: with many of them, it has fewer columns."""
+LEAST_ELEMENTS = 256
+
+
+def state_name(slot: str, tensor: str) -> str:
+    """Name the tensor of a state file that belongs to a tensor of the model."""
+    return f"{slot}/{tensor}"
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The open files that a model is made of.
+
+    Attributes:
+        updates: In the order of the collaborators' names.
+        base: The global model that they started from; None: there is none, or nobody asks for it.
+        state: What the version before has left; None: every element begins with zero.
+        slots: Names of what is kept: first the rule's, then the server optimizer's.
+    """
+
+    updates: Sequence[ModelReader]
+    base: TensorFile | None = None
+    state: TensorFile | None = None
+    slots: tuple[str, ...] = ()
+
+    def release(self, parts: Sequence[Part]) -> None:
+        """Take the pages of parts of the model that were read off this process's memory."""
+        for file in self.updates if self.base is None else (*self.updates, self.base):
+            file.release(parts)
+        if self.state is not None:
+            kept = set(self.state.names)
+            named = [(state_name(slot, name), start, stop) for name, start, stop in parts for slot in self.slots]
+            self.state.release([part for part in named if part[0] in kept])
+
+
+class View:
+    """The elements of a tensor in all sources, for one thread; opening a packed one again and again would cost much."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._name = ""
+        self._flats: list[Elements] = []
+
+    def rows(self, spec: TensorSpec, start: int, stop: int) -> list[Array]:
+        """Give the same elements of each update, in the dtype that they have."""
+        if self._name != spec.name:
+            self._name, self._flats = spec.name, [file.flat(spec.name) for file in self._sources.updates]
+        rows = [flat[start:stop] for flat in self._flats]
+        if spec.dtype == "BOOL" and len(rows) > 1:
+            # A peer's boolean may be any byte but 0: only the comparison makes it 0 or 1.
+            return [row.view(np.uint8) != 0 for row in rows]
+        return rows
+
+    def base(self, spec: TensorSpec, start: int, stop: int) -> Vector:
+        """Give elements of the global model, as float64 of their own; zeros if nobody asks for it."""
+        if self._sources.base is None:
+            return np.zeros(stop - start)
+        row = self._sources.base.flat(spec.name)[start:stop]
+        return (row.view(np.uint8) != 0 if spec.dtype == "BOOL" else row).astype(np.float64)
+
+    def state(self, spec: TensorSpec, start: int, stop: int) -> Vector:
+        """Give what is kept for these elements, float64 [S, n] of its own; nothing is kept for whole numbers."""
+        kept = np.zeros((len(self._sources.slots), stop - start))
+        if self._sources.state is not None and spec.is_float:
+            for row, slot in zip(kept, self._sources.slots, strict=True):
+                row[:] = self._sources.state.flat(state_name(slot, spec.name))[start:stop]
+        return kept
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """Elements of a tensor that are made at once."""
+
+    spec: TensorSpec
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Combiner:
+    """How one thread makes elements.
+
+    Attributes:
+        width: Most elements at once.
+        combine: Gives float64 or, for a copy, the elements as they are; overwrites the state that it is given.
+    """
+
+    width: int
+    combine: Callable[[View, Portion, Vector], Array]
+
+
+def combiner_for(step: Linear | Blockwise, count: int) -> Combiner:
+    """Make the combiner of one thread.
+
+    Args:
+        step: What the rule said at last.
+        count: How many updates there are.
+    """
+    if isinstance(step, Blockwise):
+        return _reducing(step, count)
+    if count == 1 and step.factors[0] == 1.0 and not step.base:
+        return Combiner(
+            BLOCK_ELEMENTS, lambda view, portion, _: view.rows(portion.spec, portion.start, portion.stop)[0]
+        )
+    return _adding(step)
+
+
+def _adding(step: Linear) -> Combiner:
+    sums, products = np.empty(BLOCK_ELEMENTS), np.empty(BLOCK_ELEMENTS)
+
+    def combine(view: View, portion: Portion, _: Vector) -> Array:
+        rows = view.rows(portion.spec, portion.start, portion.stop)
+        total, product = sums[: rows[0].size], products[: rows[0].size]
+        _multiply(rows[0], step.factors[0], total)
+        for row, factor in zip(rows[1:], step.factors[1:], strict=True):
+            _multiply(row, factor, product)
+            np.add(total, product, out=total)
+        if step.base:
+            base = view.base(portion.spec, portion.start, portion.stop)
+            np.add(total, np.multiply(base, step.base, out=base), out=total)
+        return total
+
+    return Combiner(BLOCK_ELEMENTS, combine)
+
+
+def _multiply(row: Array, factor: np.float64, out: Vector) -> None:
+    np.copyto(out, row)  # and not one step of mixed types, for which numpy goes through a buffer
+    np.multiply(out, factor, out=out)
+
+
+def width_of(count: int) -> int:
+    """How many columns a block of so many updates has."""
+    return max(LEAST_ELEMENTS, min(BLOCK_ELEMENTS, SCRATCH_ELEMENTS // count))
+
+
+def fill_rows(scratch: Vector, rows: Sequence[Array]) -> Vector:
+    """Copy rows into scratch space, as float64 [K, n]."""
+    size = rows[0].size
+    blocks = scratch[: len(rows) * size].reshape(len(rows), size)
+    for target, row in zip(blocks, rows, strict=True):
+        target[:] = row
+    return blocks
+
+
+def _reducing(step: Blockwise, count: int) -> Combiner:
+    width = width_of(count)
+    scratch = np.empty(count * width)
+
+    def combine(view: View, portion: Portion, state: Vector) -> Array:
+        blocks = fill_rows(scratch, view.rows(portion.spec, portion.start, portion.stop))
+        result = step.combine(Block(blocks, view.base(portion.spec, portion.start, portion.stop), state))
+        check_vector(result, portion.stop - portion.start, "the rule")
+        return result
+
+    return Combiner(width, combine)
+
+
+def check_vector(result: Vector, size: int, whose: str) -> None:
+    """Refuse what is not float64 with so many elements.
+
+    Raises:
+        UpdateRefusedError: If it is not.
+    """
+    if result.shape != (size,) or result.dtype != np.float64:
+        raise UpdateRefusedError(f"{whose} gave {result.dtype}{list(result.shape)} for {size} columns")

@@ -1,0 +1,131 @@
+"""What an algorithm is to a site, and what the training loop sees of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from openfl_like.frameworks.model import Model, Tensor, Tensors
+
+ALGORITHM = "__algorithm__/"
+"""Beginning of the names of tensors that an algorithm sends beside the model's own."""
+
+
+def is_algorithms(name: str) -> bool:
+    """Whether a tensor of a model file is an algorithm's own."""
+    return name.startswith(ALGORITHM)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalStart:
+    """What an algorithm begins with; all tensors are copies in the framework's own form.
+
+    Attributes:
+        round: The number of the round, from 1.
+        rounds: How many rounds the plan has.
+        weights: The trained weights of the global model, by the names of the model's tensors.
+        shared: The algorithm's own tensors that came with the global model, without the prefix.
+        state: What it kept at this site with its last update that is part of a global model; empty before.
+        like: Makes a tensor of a numpy array, in the form of the others.
+    """
+
+    round: int
+    rounds: int
+    weights: Tensors
+    like: Callable[[np.ndarray], Tensor]
+    shared: Tensors = field(default_factory=dict)
+    state: Tensors = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalEnd:
+    """What an algorithm leaves behind; tensors in the framework's own form.
+
+    Attributes:
+        shared: New values of tensors of its own that are sent with the update; those left out go back as they came.
+        state: All that is to be kept at this site.
+    """
+
+    shared: Tensors = field(default_factory=dict)
+    state: Tensors = field(default_factory=dict)
+
+
+class LocalAlgorithm(Protocol):
+    """The client half of an algorithm; built as ``Algorithm(**settings)`` with the settings of the plan.
+
+    One lives as long as the worker, but nothing that it remembers by itself may matter: a worker may be new in any
+    round, and may train a round again. What must last is its state.
+    """
+
+    def shared(self, model: Tensors) -> Tensors:
+        """Return the first values of what it sends beside the model; always the same names, shapes and dtypes.
+
+        Args:
+            model: All tensors of the initial model but the optimizer's, as numpy arrays.
+
+        Returns:
+            Numpy arrays by name, without the prefix; empty if it sends nothing of its own.
+        """
+        ...
+
+    def begin(self, start: LocalStart) -> None:
+        """Begin to train from the global model."""
+        ...
+
+    def adjust(self, gradients: Tensors, weights: Tensors) -> Tensors:
+        """Return the gradients that the optimizer is to follow.
+
+        Args:
+            gradients: Of the mean loss of a batch; weights that the loss does not depend on have none.
+            weights: Those that are trained, before the step.
+        """
+        ...
+
+    def after_step(self, weights: Tensors) -> None:
+        """Look at the weights after the optimizer's step."""
+        ...
+
+    def end(self, weights: Tensors) -> LocalEnd:
+        """Return what is sent and kept, now that the update is complete."""
+        ...
+
+
+class StepHooks(Protocol):
+    """What the training loop calls; see `session.LocalSession`."""
+
+    @property
+    def active(self) -> bool:
+        """Whether there is an algorithm, which needs the gradients."""
+        ...
+
+    def begin(self, model: Model) -> None:
+        """Call before the first step of a training task."""
+        ...
+
+    def adjust(self, gradients: Tensors, model: Model) -> Tensors:
+        """Return the gradients to follow."""
+        ...
+
+    def after_step(self, model: Model) -> None:
+        """Call after each step."""
+        ...
+
+
+class NoHooks:
+    """Plain training: nothing is added and nothing costs anything."""
+
+    active = False
+
+    def begin(self, model: Model) -> None:
+        """Do nothing."""
+
+    def adjust(self, gradients: Tensors, model: Model) -> Tensors:  # noqa: ARG002 - the protocol's
+        """Return the gradients as they are."""
+        return gradients
+
+    def after_step(self, model: Model) -> None:
+        """Do nothing."""
+
+
+NO_HOOKS: StepHooks = NoHooks()

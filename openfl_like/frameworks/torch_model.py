@@ -1,0 +1,69 @@
+"""A PyTorch model as the training loop sees it."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from torch import nn
+
+from openfl_like.frameworks.model import Observation, Tensors
+from openfl_like.frameworks.torch_arrays import to_numpy, to_torch
+
+
+class TorchModel:
+    """A `model.Model` of a module and its optimizer; weights are the parameters that require a gradient.
+
+    Args:
+        module: On its device, in the mode that is wanted.
+        optimizer: Of the module's parameters.
+        loss: Gives the mean loss of a batch from outputs and targets.
+        device: Where batches go.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+        device: torch.device,
+    ) -> None:
+        self._module, self._optimizer, self._loss, self._device = module, optimizer, loss, device
+        self._parameters = {name: value for name, value in module.named_parameters() if value.requires_grad}
+
+    def loss_and_gradients(self, samples: torch.Tensor, targets: torch.Tensor) -> tuple[Observation, Tensors]:
+        """See `model.Model`; samples ``[n, *sample_shape]``, targets ``[n, *target_shape]``, both on the CPU."""
+        loss, observation = self._look(samples, targets)
+        self._optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        gradients = {name: value.grad for name, value in self._parameters.items() if value.grad is not None}
+        return observation, gradients
+
+    def apply(self, gradients: Tensors) -> None:
+        """Have the optimizer step."""
+        for name, gradient in gradients.items():
+            parameter = self._parameters[name]
+            if parameter.grad is not gradient:
+                parameter.grad = gradient
+        self._optimizer.step()
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Return the parameters' own memory."""
+        return {name: value.detach() for name, value in self._parameters.items()}
+
+    def to_arrays(self, tensors: Tensors) -> dict[str, np.ndarray]:
+        """Return arrays that share the memory of tensors on the CPU."""
+        return {name: to_numpy(tensor) for name, tensor in tensors.items()}
+
+    def to_tensors(self, arrays: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
+        """Return copies on the model's device."""
+        return {name: to_torch(array).to(self._device) for name, array in arrays.items()}
+
+    def measure(self, samples: torch.Tensor, targets: torch.Tensor) -> Observation:
+        """Look at a batch without gradients."""
+        return self._look(samples, targets)[1]
+
+    def _look(self, samples: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, Observation]:
+        outputs = self._module(samples.to(self._device))
+        loss = self._loss(outputs, targets.to(self._device))
+        scores = to_numpy(outputs.detach().to(torch.float64))
+        return loss, Observation(loss.item(), scores, to_numpy(targets))

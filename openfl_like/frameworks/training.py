@@ -1,0 +1,99 @@
+"""The one training loop, for every framework."""
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from openfl_like.frameworks.algorithms.base import StepHooks
+from openfl_like.frameworks.metrics import Seen
+from openfl_like.frameworks.model import Model, Observation
+from openfl_like.frameworks.runner import DataLoader, TaskResult
+
+BatchT = TypeVar("BatchT")
+Step = Callable[[BatchT, BatchT], Observation]
+"""Takes a step with a batch, samples and targets; gives what the model made of it before."""
+
+
+class Training:
+    """Goes through the data: where it is, and what it calls around each step.
+
+    Args:
+        hooks: The plan's algorithm, or nothing; see `runner.RunnerContext`.
+
+    Attributes:
+        seed: Of the assignment; the order of the samples is drawn from it.
+        epoch: How many epochs of the assignment are done.
+    """
+
+    def __init__(self, hooks: StepHooks) -> None:
+        self._hooks = hooks
+        self.seed = 0
+        self.epoch = 0
+
+    def begin(self, seed: int) -> None:
+        """Start with the first epoch of an assignment."""
+        self.seed, self.epoch = seed, 0
+
+    def train(self, loader: DataLoader[BatchT], model: Model, epochs: int) -> TaskResult:
+        """Train a model, a step for each batch.
+
+        Args:
+            loader: Gives the batches.
+            model: Is stepped.
+            epochs: How often every sample is seen.
+
+        Returns:
+            The number of samples, and the metrics of the last epoch, each batch measured before its step.
+        """
+        hooks = self._hooks
+        hooks.begin(model)
+
+        def step(samples: BatchT, targets: BatchT) -> Observation:
+            observation, gradients = model.loss_and_gradients(samples, targets)
+            model.apply(hooks.adjust(gradients, model))
+            hooks.after_step(model)
+            return observation
+
+        return self.train_by(step, loader, epochs)
+
+    def train_by(self, step: Step[BatchT], loader: DataLoader[BatchT], epochs: int) -> TaskResult:
+        """Train with steps that are not taken along gradients; no algorithm sees them. Returns what `train` does."""
+        seen = Seen()
+        for _ in range(epochs):
+            seen = observe(step, loader.train_batches(self.seed, self.epoch))
+            self.epoch += 1
+        return TaskResult(loader.num_train, seen.metrics())
+
+    def validate(self, measure: Step[BatchT], loader: DataLoader[BatchT]) -> TaskResult:
+        """Measure a model on the held-out samples."""
+        return TaskResult(loader.num_validate, observe(measure, loader.validate_batches()).metrics())
+
+
+class FormerNames:
+    """The position in the data by the names that it had in 0.1: subclasses with a loop of their own use them."""
+
+    training: Training
+
+    @property
+    def _seed(self) -> int:
+        return self.training.seed
+
+    @_seed.setter
+    def _seed(self, seed: int) -> None:
+        self.training.seed = seed
+
+    @property
+    def _epoch(self) -> int:
+        return self.training.epoch
+
+    @_epoch.setter
+    def _epoch(self, epoch: int) -> None:
+        self.training.epoch = epoch
+
+
+def observe(step: Step[BatchT], batches: Iterable[tuple[BatchT, BatchT]]) -> Seen:
+    """Go through batches once."""
+    seen = Seen()
+    for samples, targets in batches:
+        observation = step(samples, targets)
+        seen.add(observation.loss, observation.scores, observation.targets)
+    return seen
