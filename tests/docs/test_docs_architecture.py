@@ -27,6 +27,7 @@ def test_the_walk_of_an_update_goes_through_every_layer_that_moves_it() -> None:
 
 WALKS = (
     WALK,
+    "One failure, from the line that raised to the answer",
     "One heartbeat, from a site's machine to the screen",
     "One log line, from a worker to the screen",
 )
