@@ -190,7 +190,7 @@ async def test_a_revoked_site_is_out_within_ten_seconds_and_the_round_goes_on(tm
         gate.open_all()
         async with asyncio.timeout(limit(20)):
             assert await federation.children["site-3"].wait() == 3
-        await user.until(experiment, "round_finished", contributors=["site-1", "site-2"])
+        await user.until(experiment, "round_finished", contributors=("site-1", "site-2"))
         assert (await user.ended(experiment)).status == "FINISHED"
         await authority.stop()
         await federation.kill("director")

@@ -120,7 +120,7 @@ async def test_an_experiment_whose_aggregator_never_starts_fails_and_those_behin
 async def test_an_experiment_that_waits_for_its_sites_is_cancelled_at_once(tmp_path: Path) -> None:
     async with federation_of(shards(site_1="site-1"), tmp_path) as (_, user):
         experiment = await user.submit(PLAN, "admission.collaborators=[site-1, site-9]")
-        await user.until(experiment, "experiment_waiting", missing=["site-9"])
+        await user.until(experiment, "experiment_waiting", missing=("site-9",))
         start = time.monotonic()
         assert (await user.client.cancel(experiment)).status == "CANCELLED"
         assert time.monotonic() - start < limit(3)

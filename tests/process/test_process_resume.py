@@ -82,7 +82,7 @@ async def failed_for_a_site(federation: LocalFederation, user: User, gate: Gate,
     assert failed.status == "FAILED"
     assert "site-3" in failed.reason
     assert (await user.client.resume(experiment)).resumed_by == "user"
-    await user.until(experiment, "experiment_waiting", missing=["site-3"])
+    await user.until(experiment, "experiment_waiting", missing=("site-3",))
     await federation.start_envoy("site-3")
     gate.open_all()
     assert (await user.ended(experiment)).status == "FINISHED"
