@@ -94,7 +94,7 @@ def listed(kind: type[FederationError]) -> type[FederationError]:
 
 
 def from_code(code: str, message: str) -> FederationError:
-    """Rebuilds the error that a peer reported.
+    """Rebuild the error that a peer reported.
 
     Args:
         code: A stable code such as ``E203``; an unknown one gives an `InternalError`.

@@ -440,7 +440,7 @@ NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def no_room(error: BaseException, place: str = "") -> StorageError | None:
-    """Gives the error of ours if this one says that there is no room on a disk, or was caused by one that says so.
+    """Return the error of ours if this one says that there is no room on a disk, or was caused by one that says so.
 
     Args:
         error: What was raised.

@@ -203,7 +203,7 @@ class Clause:
 
 
 def parse(text: str) -> dict[str, Clause]:
-    """Gives the clauses of a switch by their points.
+    """Return the clauses of a switch by their points.
 
     Raises:
         FailpointError: If it names no point or action that there is, or an action that makes no sense at its point.
@@ -247,7 +247,7 @@ class Armed:
             self._clauses = parse(switch)
 
     def hit(self, point: str, path: Path | None) -> None:
-        """Acts if the point is armed and this is the hit that counts."""
+        """Act if the point is armed and this is the hit that counts."""
         clause = self._clause(point)
         if clause is None:
             return
@@ -268,7 +268,7 @@ class Armed:
         return self._clauses.get(point)
 
     def _land(self, clause: Clause, count: int) -> bool:
-        """Writes into the record what is about to happen; False if another process was first."""
+        """Write into the record what is about to happen; False if another process was first."""
         if self._record is None:
             return True
         descriptor = os.open(self._record, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -308,7 +308,7 @@ _armed = _from_environment()
 
 
 def failpoint(name: str, path: Path | None = None) -> None:
-    """Marks a place; costs one comparison unless the process was started with the switch.
+    """Mark a place; costs one comparison unless the process was started with the switch.
 
     Args:
         name: A key of `POINTS`.

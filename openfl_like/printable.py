@@ -11,12 +11,12 @@ _KEPT_IN_TEXT = "\t\n"
 
 
 def printable_line(text: str) -> str:
-    r"""Gives a text as one line in which whatever could steer a terminal is written out, as ``\x1b``."""
+    r"""Return a text as one line in which whatever could steer a terminal is written out, as ``\x1b``."""
     return _HARMFUL.sub(lambda found: _written_out(found[0], _KEPT), text)
 
 
 def printable(text: str) -> str:
-    """Does the same for a text that may have several lines."""
+    """Do the same for a text that may have several lines."""
     return _HARMFUL.sub(lambda found: _written_out(found[0], _KEPT_IN_TEXT), text)
 
 

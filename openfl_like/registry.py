@@ -98,13 +98,13 @@ what nobody but the worker at a site loads."""
 
 
 def names(kind: str) -> list[str]:
-    """Lists every short name of a kind, built in or registered by an installed package, sorted."""
+    """List every short name of a kind, built in or registered by an installed package, sorted."""
     installed = (point.name for point in entry_points(group=f"openfl_like.{kind}"))
     return sorted({*BUILTIN.get(kind, {}), *installed})
 
 
 def resolve(kind: str, template: str) -> object:
-    """Imports the object that a ``template`` names.
+    """Import the object that a ``template`` names.
 
     Args:
         kind: ``selector``, ``aggregation``, ``shard`` …
@@ -143,7 +143,7 @@ def _import(kind: str, target: str) -> object:
 
 @contextmanager
 def first_on_path(directories: Sequence[Path]) -> Iterator[None]:
-    """Has modules looked for in these directories before any other."""
+    """Have modules looked for in these directories before any other."""
     added = [str(directory.resolve()) for directory in directories]
     sys.path[:0] = added
     try:

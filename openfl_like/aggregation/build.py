@@ -11,7 +11,7 @@ from openfl_like.plan.schema import Plan
 
 
 def build_validators(plan: Plan) -> tuple[Validator, ...]:
-    """Builds the plan's validators, in order."""
+    """Build the plan's validators, in order."""
     parts = [build_component("validator", part, f"validator[{index}]") for index, part in enumerate(plan.validator)]
     return tuple(cast("Validator", part) for part in parts)
 

@@ -113,11 +113,11 @@ class WeightedAverage:
     weighted: bool = True
 
     def factors(self, weights: Vector) -> Vector:
-        """Gives each update's share."""
+        """Return each update's share."""
         return weights if self.weighted else np.full(len(weights), 1.0 / len(weights))
 
     def reduce(self, blocks: Vector, weights: Vector) -> Vector:
-        """Adds the weighted rows one after the other: elementwise, so no BLAS and no thread count changes a bit."""
+        """Add the weighted rows one after the other: elementwise, so no BLAS and no thread count changes a bit."""
         blocks *= self.factors(weights)[:, np.newaxis]
         return _add_rows(blocks)
 
@@ -130,7 +130,7 @@ class Median:
     """
 
     def reduce(self, blocks: Vector, weights: Vector) -> Vector:  # noqa: ARG002 - sites cannot buy influence with samples
-        """Sorts as far as needed and takes the middle."""
+        """Sort as far as needed and take the middle."""
         count = len(blocks)
         lowest, highest = (count - 1) // 2, count // 2
         rows = sort_rows(blocks, lowest, highest + 1)
@@ -152,7 +152,7 @@ class TrimmedMean:
     fraction: Annotated[float, Field(gt=0, lt=0.5)]
 
     def reduce(self, blocks: Vector, weights: Vector) -> Vector:  # noqa: ARG002 - sites cannot buy influence with samples
-        """Sorts as far as needed and adds up what is left, in rising order.
+        """Sort as far as needed and add up what is left, in rising order.
 
         Raises:
             UpdateRefusedError: If the fraction of so few updates is less than one.
@@ -179,7 +179,7 @@ def _add_rows(rows: list[Vector] | Vector) -> Vector:
 
 
 def _signless_zeros(total: Vector, count: int) -> Vector:
-    """Divides by the count; of 0 and -0 either may be called the smaller, so that all become 0."""
+    """Divide by the count; of 0 and -0 either may be called the smaller, so that all become 0."""
     if count > 1:
         np.divide(total, count, out=total)
     return np.add(total, 0.0, out=total)

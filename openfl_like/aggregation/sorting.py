@@ -14,7 +14,7 @@ MOST_ROWS = 32
 
 
 def sort_rows(blocks: Rows, first: int, stop: int) -> list[Rows]:
-    """Sorts the columns of a block and gives the rows that are wanted, the smallest first.
+    """Sort the columns of a block and return the rows that are wanted, the smallest first.
 
     A column with a NaN becomes NaN in every row that is given. Which of 0 and -0 is the smaller is not said.
 
@@ -48,7 +48,7 @@ def _sort_columns(blocks: Rows, first: int, stop: int) -> list[Rows]:
 
 @lru_cache(maxsize=64)
 def comparators(count: int, first: int, stop: int) -> tuple[tuple[int, int], ...]:
-    """Lists the comparisons that put the wanted rows into their places.
+    """List the comparisons that put the wanted rows into their places.
 
     Batcher's odd-even merge sort (Knuth, The Art of Computer Programming 3, section 5.2.2, algorithm M), without those
     comparisons that none of the wanted rows depends on.

@@ -23,7 +23,7 @@ class Validator(Protocol):
     """Looks at one update."""
 
     def check(self, update: ModelReader, base: TensorFile | None, facts: Update) -> str:
-        """Says why the update must not count; empty if it may.
+        """Say why the update must not count; empty if it may.
 
         Args:
             update: The trained model; one that came compressed is decoded as it is read.
@@ -38,7 +38,7 @@ class Finite:
     """Every floating-point element is a finite number."""
 
     def check(self, update: ModelReader, base: TensorFile | None, facts: Update) -> str:  # noqa: ARG002 - the file says it all
-        """Reads the floating-point tensors block by block."""
+        """Read the floating-point tensors block by block."""
         read, parts = 0, list[Part]()
         for spec in update.schema:
             if not spec.is_float:
@@ -61,7 +61,7 @@ class SameSchema:
     """Names, dtypes and shapes are those of the model the update started from."""
 
     def check(self, update: ModelReader, base: TensorFile | None, facts: Update) -> str:  # noqa: ARG002 - the files say it all
-        """Compares the headers."""
+        """Compare the headers."""
         difference = compare(base.schema, update.schema) if base is not None else ""
         return f"its tensors are not those of the global model: {difference}" if difference else ""
 
@@ -69,7 +69,7 @@ class SameSchema:
 def validate_update(
     validators: Sequence[Validator], path: Path, base: TensorFile | None, facts: Update, sent: Sent | None = None
 ) -> str:
-    """Runs all checks of an update; the first complaint is the answer, empty if there is none.
+    """Run all checks of an update; the first complaint is the answer, empty if there is none.
 
     Args:
         validators: The plan's.

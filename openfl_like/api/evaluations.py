@@ -9,7 +9,7 @@ Matrix = Mapping[str, Mapping[str, Mapping[str, float]]]
 
 
 def matrix(federation: Federation, experiment: str | ExperimentRecord) -> Matrix:
-    """Gives site -> task -> metric -> value of the last round in which given models were evaluated.
+    """Return site -> task -> metric -> value of the last round in which given models were evaluated.
 
     The tasks are those with ``apply: file:…``; with ``evaluate`` of `Federation.submit` there is one for each model.
     Empty if the plan has none, or none is done yet.

@@ -48,7 +48,7 @@ class Explanation:
 
 
 def explanation(federation: Federation, experiment: str) -> Explanation:
-    """Says why an experiment FAILED, is DEGRADED, or waits.
+    """Say why an experiment FAILED, is DEGRADED, or waits.
 
     Raises:
         NotFoundError: If there is no such experiment.
@@ -96,7 +96,7 @@ def _machine(federation: Federation, cause: Cause) -> Series | None:
 
 
 def around(series: Series, moment: float) -> Series | None:
-    """Gives the part of a series that is about a moment; None if there is none.
+    """Return the part of a series that is about a moment; None if there is none.
 
     Args:
         series: Of a machine.

@@ -32,7 +32,7 @@ class Overview:
 
 
 def overview(federation: Federation, now: float) -> Overview:
-    """Looks at a federation.
+    """Look at a federation.
 
     Args:
         federation: A connection to its Director.
@@ -44,7 +44,7 @@ def overview(federation: Federation, now: float) -> Overview:
 def summarise(
     director: DirectorStatus, envoys: Iterable[EnvoyRecord], experiments: Iterable[ExperimentSummary], now: float
 ) -> Overview:
-    """Puts what a Director tells into an overview; see `overview`."""
+    """Put what a Director tells into an overview; see `overview`."""
     records, summaries = list(envoys), list(experiments)
     ended = [item for item in summaries if item.status.ended and item.ended_at > now - LATELY_S]
     return Overview(

@@ -20,7 +20,7 @@ OUTAGE_S = 60.0
 
 
 async def retry(attempt: Callable[[], Awaitable[Result]], reached: Callable[[], bool]) -> Result:
-    """Repeats a request whose answer was lost until there is one; what is refused is not asked again.
+    """Repeat a request whose answer was lost until there is one; what is refused is not asked again.
 
     Args:
         attempt: Makes the request, always with the same id; raises UnreachableError when the connection breaks.
@@ -41,7 +41,7 @@ async def retry(attempt: Callable[[], Awaitable[Result]], reached: Callable[[], 
 async def watch(
     watch: Callable[[str, int], AsyncGenerator[Watched]], experiment: str, after: int = 0
 ) -> AsyncGenerator[Watched]:
-    """Watches an experiment to its end, across restarts of the Director; the first attempt must succeed.
+    """Watch an experiment to its end, across restarts of the Director; the first attempt must succeed.
 
     Args:
         watch: Gives what there is after an event; raises UnreachableError when the Director goes.
@@ -68,7 +68,7 @@ async def watch(
 async def follow_logs(
     read: Callable[[str, LogQuery], AsyncGenerator[LogLines]], experiment: str, query: LogQuery
 ) -> AsyncGenerator[LogLines]:
-    """Reads the logs of an experiment; if they are followed, across restarts of the Director, from where it was.
+    """Read the logs of an experiment; if they are followed, across restarts of the Director, from where it was.
 
     Args:
         read: Gives the lines after the positions of a query; raises UnreachableError when the Director goes.
@@ -104,11 +104,11 @@ class ReconnectBudget:
         self._since: float | None = -math.inf
 
     def over(self) -> None:
-        """Notes that it is there."""
+        """Note that it is there."""
         self._since = None
 
     def bearable(self) -> bool:
-        """Notes that it is away; tells whether that is not too long, or for ever."""
+        """Note that it is away; tell whether that is not too long, or for ever."""
         now = asyncio.get_running_loop().time()
         self._since = now if self._since is None else self._since
         return now - self._since <= self._most_s

@@ -32,12 +32,12 @@ class Row:
 
 
 def load_shards(files: Mapping[str, Path]) -> dict[str, ShardDescriptor]:
-    """Builds every site's shard in this process."""
+    """Build every site's shard in this process."""
     return {name: build_shard(load_shard_config(path), (path.parent,)) for name, path in files.items()}
 
 
 async def compare(plan: Plan, workspace: Path, shards: Shards, federated: Path) -> list[Row]:
-    """Trains a model at each site alone and one on all data pooled, with the plan's own rounds.
+    """Train a model at each site alone and one on all data pooled, with the plan's own rounds.
 
     Args:
         plan: The plan of the federation.

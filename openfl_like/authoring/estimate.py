@@ -68,7 +68,7 @@ class Figure:
 
 
 async def measure(plan: Plan, workspace: Path, shard: Path, scratch: Path) -> Sizes:
-    """Has a worker make the initial model, train once and evaluate once.
+    """Have a worker make the initial model, train once and evaluate once.
 
     Args:
         plan: The plan.
@@ -115,7 +115,7 @@ async def _initial(worker: WorkerProcess, plan: Plan, workspace: Path, scratch: 
 
 
 def figures(plan: Plan, sizes: Sizes, sites: int) -> list[Figure]:
-    """Gives everything that follows from the plan and what was measured.
+    """Return everything that follows from the plan and what was measured.
 
     Args:
         plan: The plan.

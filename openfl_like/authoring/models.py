@@ -28,7 +28,7 @@ INITIAL_MODEL = "initial_model.safetensors"
 def own_runner(
     plan: Plan, workspace: Path, shard: Path | None = None, *, with_optimizer: bool = False
 ) -> Iterator[TaskRunner]:
-    """Gives the plan's task runner with its model.
+    """Yield the plan's task runner with its model.
 
     Args:
         plan: Names runner and settings.
@@ -48,7 +48,7 @@ def own_runner(
 
 
 def export_model(source: Path, target: Path, runner: TaskRunner | None = None, *, with_optimizer: bool = False) -> int:
-    """Converts a model file; the suffixes say from what into what. Every element keeps its bits.
+    """Convert a model file; the suffixes say from what into what. Every element keeps its bits.
 
     Args:
         source: The model.
@@ -70,7 +70,7 @@ def export_model(source: Path, target: Path, runner: TaskRunner | None = None, *
 
 
 def prepare_initial_model(source: Path, plan: Plan, workspace: Path, folder: Path) -> Plan:
-    """Converts a model file for an experiment that shall start from it.
+    """Convert a model file for an experiment that shall start from it.
 
     The state of an optimizer is kept only for a plan that shares it; a file without it gets that of a new optimizer.
     The tensors of the plan's algorithm are made anew.
@@ -103,7 +103,7 @@ def prepare_initial_model(source: Path, plan: Plan, workspace: Path, folder: Pat
 
 
 def prepare_given_models(models: Mapping[str, Path], plan: Plan, workspace: Path, folder: Path) -> dict[str, Path]:
-    """Converts model files for an experiment that evaluates them: without the state of optimizers.
+    """Convert model files for an experiment that evaluates them: without the state of optimizers.
 
     Args:
         models: Name -> any kind of file that `read_model` knows.
@@ -138,7 +138,7 @@ def _read(source: Path, plan: Plan, workspace: Path) -> dict[str, np.ndarray]:
 
 
 def first_shard(workspace: Path) -> Path:
-    """Finds the first shard file of a workspace, for shapes and figures.
+    """Find the first shard file of a workspace, for shapes and figures.
 
     Raises:
         UsageError: If there is none.

@@ -16,7 +16,7 @@ _LAST_LINES = 5
 
 
 def lock_requirements(workspace: Path, wheelhouse: Path | None = None, leave_out: Collection[str] = ()) -> int:
-    """Writes ``requirements.lock`` from ``requirements.txt``: every package that is needed, as one exact wheel.
+    """Write ``requirements.lock`` from ``requirements.txt``: every package that is needed, as one exact wheel.
 
     Args:
         workspace: Where both are.
@@ -62,7 +62,7 @@ def lock_requirements(workspace: Path, wheelhouse: Path | None = None, leave_out
 
 
 def _only_names(source: Path) -> None:
-    """Refuses folders, addresses and options: pip would build what it finds there, on this machine."""
+    """Refuse folders, addresses and options: pip would build what it finds there, on this machine."""
     for number, line in enumerate(source.read_text(encoding="utf-8").splitlines(), 1):
         text = line.split("#", 1)[0].strip()
         if text and (text[0] in "-./\\" or "@" in text or "://" in text):

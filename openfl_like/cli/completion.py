@@ -20,7 +20,7 @@ Example: fx completion bash > fx-completion.bash
 @click.command(context_settings=HELP, help=_HELP)
 @click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
 def completion(shell: str) -> None:
-    """Prints the script."""
+    """Print the script."""
     from click.shell_completion import get_completion_class
 
     from openfl_like.cli.main import fx

@@ -136,7 +136,7 @@ def _run(work: "Coroutine[Any, Any, Result]") -> Result:
 
 
 def _show(reports: "Sequence[Report]", *, as_json: bool) -> int:
-    """Prints findings and gives the exit code."""
+    """Print findings and return the exit code."""
     from dataclasses import asdict
 
     from openfl_like.doctor.finding import Verdict, failed

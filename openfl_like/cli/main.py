@@ -61,14 +61,14 @@ class Nouns(click.Group):
         return command if isinstance(command, click.Command) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 (click's signature)
-        """Lists the nouns without loading them."""
+        """List the nouns without loading them."""
         with formatter.section("Commands"):
             formatter.write_dl(sorted(NOUNS.items()))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Finds a command; a misspelt one gets a suggestion."""
+        """Find a command; a misspelt one gets a suggestion."""
         if args and args[0] not in NOUNS and not args[0].startswith("-"):
             import difflib
 
@@ -97,7 +97,7 @@ def fx(ctx: click.Context, *, debug: bool) -> None:
 
 
 def _fail(error: BaseException, *, as_json: bool) -> int:
-    """Tells of a failure and gives the exit code."""
+    """Tell of a failure and return the exit code."""
     failure = failure_of(error)
     if isinstance(error, click.ClickException):
         error.show()
@@ -111,7 +111,7 @@ def _fail(error: BaseException, *, as_json: bool) -> int:
 
 
 def main() -> None:
-    """Runs ``fx`` and ends the process."""
+    """Run ``fx`` and end the process."""
     gc.set_threshold(*COLLECT)
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     debug = "--debug" in sys.argv or bool(os.environ.get("FX_DEBUG"))

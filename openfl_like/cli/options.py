@@ -17,14 +17,14 @@ HELP = {"help_option_names": ["-h", "--help"]}
 
 
 def complete_templates(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Completes the name of a workspace template."""
+    """Complete the name of a workspace template."""
     from openfl_like.plan.workspace import templates
 
     return [name for name in templates() if name.startswith(incomplete)]
 
 
 def complete_plans(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> "list[CompletionItem]":
-    """Completes a plan: a file, or the name of a ready-made one."""
+    """Complete a plan: a file, or the name of a ready-made one."""
     from click.shell_completion import CompletionItem
 
     from openfl_like.plan.workspace import installed_plans
@@ -34,7 +34,7 @@ def complete_plans(_context: click.Context, _parameter: click.Parameter, incompl
 
 
 def director_options(command: Command) -> Command:
-    """Adds where the Director is and who we are: ``director`` and ``certificates``."""
+    """Add where the Director is and who we are: ``director`` and ``certificates``."""
     where = click.option(
         "-d", "--director", default=DEFAULT_DIRECTOR, show_default=True, envvar="FX_DIRECTOR", help="HOST:PORT of it."
     )
@@ -45,7 +45,7 @@ def director_options(command: Command) -> Command:
 
 
 def site_options(command: Command) -> Command:
-    """Adds what an Envoy needs to know: ``shard_config``, ``name``, ``director`` and ``certificates``."""
+    """Add what an Envoy needs to know: ``shard_config``, ``name``, ``director`` and ``certificates``."""
     shard = click.option(
         "-sc", "--shard-config", type=FILE, default=Path("shard.yaml"), show_default=True, help="The site's data."
     )
@@ -60,14 +60,14 @@ def site_options(command: Command) -> Command:
 
 
 def overrides_option(command: Command) -> Command:
-    """Adds ``-s section.key=value`` as ``overrides``."""
+    """Add ``-s section.key=value`` as ``overrides``."""
     return click.option(
         "-s", "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one value of the plan."
     )(command)
 
 
 def initial_model_option(command: Command) -> Command:
-    """Adds ``--initial-model FILE`` as ``initial_model``."""
+    """Add ``--initial-model FILE`` as ``initial_model``."""
     return click.option(
         "--initial-model", type=FILE, metavar="FILE",
         help="Start from this model: .safetensors, .npz, .pt or .keras; it is converted here.",
@@ -75,7 +75,7 @@ def initial_model_option(command: Command) -> Command:
 
 
 def check_output(path: Path | None) -> None:
-    """Says before the work, not after it, that a file cannot be written there; raises UsageError."""
+    """Say before the work, not after it, that a file cannot be written there; raises UsageError."""
     from openfl_like.errors import UsageError
 
     if path is not None and not path.absolute().parent.is_dir():
@@ -83,7 +83,7 @@ def check_output(path: Path | None) -> None:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Writes a file; raises UsageError if that cannot be done."""
+    """Write a file; raises UsageError if that cannot be done."""
     from openfl_like.errors import UsageError
 
     try:
@@ -93,7 +93,7 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def named_files(texts: tuple[str, ...], option: str) -> dict[str, Path]:
-    """Reads ``NAME=FILE``, given several times; raises UsageError if one is something else."""
+    """Read ``NAME=FILE``, given several times; raises UsageError if one is something else."""
     from openfl_like.errors import UsageError
 
     named = {}
@@ -106,7 +106,7 @@ def named_files(texts: tuple[str, ...], option: str) -> dict[str, Path]:
 
 
 def own_certificates(given: Path | None, role: str) -> Path:
-    """Gives the named folder, or the only one below ``certs/<role>``.
+    """Return the named folder, or the only one below ``certs/<role>``.
 
     Raises:
         UsageError: If there is none or more than one to choose from.

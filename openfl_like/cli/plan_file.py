@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def read_plan(path: Path, workspace: Path | None, overrides: Sequence[str] = ()) -> "tuple[Plan, Path]":
-    """Gives the plan, a file or an installed one by name, and the directory of its code.
+    """Return the plan, a file or an installed one by name, and the directory of its code.
 
     Raises:
         PlanError: If the plan has mistakes or its workspace is missing.
@@ -31,7 +31,7 @@ def read_plan(path: Path, workspace: Path | None, overrides: Sequence[str] = ())
 
 
 def plain_plan(named: str, overrides: Sequence[str] = ()) -> "Plan":
-    """Gives a plan without looking for its workspace: a file, a ready-made one by name, or a frozen one (``.json``).
+    """Return a plan without looking for its workspace: a file, a ready-made one by name, or a frozen one (``.json``).
 
     Raises:
         PlanError: If it has mistakes.

@@ -20,7 +20,7 @@ AHEAD = {
 
 
 def arguments() -> list[str]:
-    """Waits for the arguments; none when the parent has gone.
+    """Wait for the arguments; none when the parent has gone.
 
     It reads past Python's own buffer: what may follow on standard input is for the command.
     """
@@ -34,7 +34,7 @@ def arguments() -> list[str]:
 
 
 def wait(noun: str, warm_up: str | None = None) -> None:
-    """Imports what the command needs, waits, and runs it.
+    """Import what the command needs, wait, and run it.
 
     Args:
         noun: The command.

@@ -7,7 +7,7 @@ from openfl_like.errors import ShardError
 
 
 def installed_file(package: str, name: str, install: str) -> Path:
-    """Finds a data file of an installed package.
+    """Find a data file of an installed package.
 
     Args:
         package: The top-level package.

@@ -18,7 +18,7 @@ class Partitioner(Protocol):
     """Deals rows to sites."""
 
     def indices(self, targets: np.ndarray, site: int, sites: int, seed: int) -> np.ndarray:
-        """Gives the rows of one site, ascending, int64.
+        """Return the rows of one site, ascending, int64.
 
         Args:
             targets: Class numbers of all rows, ``[n]``.

@@ -36,7 +36,7 @@ class LogPolicy(BaseModel):
 
 
 def allowed_devices(value: object) -> object:
-    """Checks what a site allows its workers: ``auto``, or a list that is not empty."""
+    """Check what a site allows its workers: ``auto``, or a list that is not empty."""
     fine = isinstance(value, list | tuple) and all(isinstance(one, str) and DEVICE.fullmatch(one) for one in value)
     if value != "auto" and not (value and fine):
         raise ValueError("must be auto, or a list of cpu, cuda (every GPU), cuda:0, cuda:1 …")
@@ -53,7 +53,7 @@ class MonitorChoice(BaseModel):
 
 
 def named_only(value: object) -> object:
-    """Takes the bare name of a part for one without settings."""
+    """Take the bare name of a part for one without settings."""
     return {"template": value} if isinstance(value, str) else value
 
 

@@ -54,7 +54,7 @@ class PooledShard:
         )
 
     def get_dataset(self, kind: str) -> Dataset:
-        """Gives the samples of a kind of all parts."""
+        """Return the samples of a kind of all parts."""
         return concatenate([part.get_dataset(kind) for part in self._parts])
 
 

@@ -78,7 +78,7 @@ class ShardDescriptor(Protocol):
         ...
 
     def get_dataset(self, kind: str) -> Dataset:
-        """Gives the samples of a kind: ``train`` or ``validate``."""
+        """Return the samples of a kind: ``train`` or ``validate``."""
         ...
 
 
@@ -129,14 +129,14 @@ class ArrayShard:
         )
 
     def get_dataset(self, kind: str) -> Dataset:
-        """Gives the samples of a kind: ``train`` or ``validate``."""
+        """Return the samples of a kind: ``train`` or ``validate``."""
         if kind not in self._datasets:
             raise ShardError(f"there is no '{kind}' data", cure=f"ask for {' or '.join(self._datasets)}")
         return self._datasets[kind]
 
 
 def build_shard(config: ShardConfig, search: Sequence[Path] = ()) -> ShardDescriptor:
-    """Makes the shard that the config names and checks that its data fits its own schema.
+    """Make the shard that the config names and check that its data fits its own schema.
 
     Args:
         config: Which class, and with which arguments.
@@ -174,7 +174,7 @@ def _line_of(error: BaseException, search: Sequence[Path]) -> str:
 
 
 def check_shard(shard: ShardDescriptor) -> None:
-    """Checks that a shard's data has the shapes, dtypes, ranges and counts that it promises.
+    """Check that a shard's data has the shapes, dtypes, ranges and counts that it promises.
 
     Raises:
         ShardError: Naming the first promise that is not kept.

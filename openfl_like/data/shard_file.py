@@ -40,7 +40,7 @@ class ShardConfig(BaseModel):
 
 
 def load_shard_config(path: Path) -> ShardConfig:
-    """Reads a ``shard.yaml``.
+    """Read a ``shard.yaml``.
 
     Raises:
         SettingsError: If the file is missing, is not YAML, or has an unknown or missing key.

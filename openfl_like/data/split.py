@@ -9,7 +9,7 @@ from openfl_like.errors import ShardError
 
 
 def stratified_holdout(targets: np.ndarray, holdout: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Splits rows into a training and a held-out part with the same share of every label.
+    """Split rows into a training and a held-out part with the same share of every label.
 
     Args:
         targets: Class numbers, ``[n]``.
@@ -34,7 +34,7 @@ def stratified_holdout(targets: np.ndarray, holdout: float, seed: int) -> tuple[
 
 
 def split_dataset(dataset: Dataset, holdout: float, seed: int) -> dict[str, Dataset]:
-    """Splits a data set with class targets by `stratified_holdout` into ``train`` and ``validate``."""
+    """Split a data set with class targets by `stratified_holdout` into ``train`` and ``validate``."""
     train, validate = stratified_holdout(dataset.targets, holdout, seed)
     return {
         "train": Dataset(dataset.samples[train], dataset.targets[train]),
@@ -43,7 +43,7 @@ def split_dataset(dataset: Dataset, holdout: float, seed: int) -> dict[str, Data
 
 
 def concatenate(datasets: Sequence[Dataset]) -> Dataset:
-    """Joins data sets of one shape, in order."""
+    """Join data sets of one shape, in order."""
     return Dataset(
         np.concatenate([dataset.samples for dataset in datasets]),
         np.concatenate([dataset.targets for dataset in datasets]),

@@ -50,7 +50,7 @@ class Holder:
 
 
 def holder_checks(holder: Holder, credentials: Deferred[Credentials]) -> list[Check]:
-    """Gives the checks of a folder.
+    """Return the checks of a folder.
 
     Args:
         holder: Whose.
@@ -67,7 +67,7 @@ def holder_checks(holder: Holder, credentials: Deferred[Credentials]) -> list[Ch
 
 
 def _folder(holder: Holder) -> Sequence[Finding]:
-    """Looks at every file, and at last whether a daemon could use them all."""
+    """Look at every file, and at last whether a daemon could use them all."""
     folder = holder.folder
     if not folder.is_dir():
         error = CredentialError("there is no such folder of certificates", place=str(folder))
@@ -98,7 +98,7 @@ def _kubernetes_cure(folder: Path) -> str:
 
 
 def _use(folder: Path, now: datetime, found: Sequence[Finding]) -> Sequence[Finding]:
-    """Has the last word: whatever stops a daemon is told, even if no step has found it."""
+    """Have the last word: whatever stops a daemon is told, even if no step has found it."""
     try:
         load_credentials(folder, now, repair=False)
     except CredentialError as error:
@@ -142,7 +142,7 @@ def _place(holder: Holder) -> Sequence[Finding]:
 
 
 async def _authority(credentials: Credentials) -> Finding:
-    """Asks the authority's server, if the holder was enrolled there, whether it is there and we are welcome."""
+    """Ask the authority's server, if the holder was enrolled there, whether it is there and we are welcome."""
     if not credentials.enrolment:
         return fine("authority", "not enrolled by token: this certificate is renewed by hand")
     try:

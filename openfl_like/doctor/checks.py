@@ -49,13 +49,13 @@ class Deferred(Generic[Value]):
         self._task: asyncio.Future[Value] | None = None
 
     async def get(self) -> Value:
-        """Gives it, or raises what was raised over it."""
+        """Return it, or raise what was raised over it."""
         if self._task is None:
             self._task = asyncio.ensure_future(self._work())
         return await asyncio.shield(self._task)
 
     async def given(self) -> Value:
-        """Gives it.
+        """Return it.
 
         Raises:
             BlockedError: If there is none.
@@ -69,12 +69,12 @@ class Deferred(Generic[Value]):
 
 
 def thread_check(name: str, look: Callable[[], Finding | Sequence[Finding]], limit_s: float = LIMIT_S) -> Check:
-    """Makes a check of a function that may block."""
+    """Make a check of a function that may block."""
     return Check(name, lambda: in_thread(look), limit_s)
 
 
 async def run_checks(checks: Sequence[Check]) -> list[Finding]:
-    """Runs all checks and gives their findings, in the order of the checks."""
+    """Run all checks and return their findings, in the order of the checks."""
     found = await asyncio.gather(*(_run(check) for check in checks))
     return [finding for findings in found for finding in findings]
 

@@ -65,7 +65,7 @@ class Line:
         self.server_info = Deferred("admission", self._ask_server_info)
 
     def checks(self) -> list[Check]:
-        """Gives the checks."""
+        """Return the checks."""
         return [
             Check("address", self._address),
             Check("port", self._port, 2 * STEP_S + 1),
@@ -200,7 +200,7 @@ class Line:
 
 
 def judge_clock(ahead_s: float, uncertain_s: float) -> Finding:
-    """Says what a difference of clocks means; the limits are those by which certificates begin before they are made.
+    """Say what a difference of clocks means; the limits are those by which certificates begin before they are made.
 
     Args:
         ahead_s: How far this clock is ahead of the Director's; negative: behind.
@@ -222,7 +222,7 @@ def judge_clock(ahead_s: float, uncertain_s: float) -> Finding:
 
 
 def _judged(pem: bytes, trust: Trust, address: str) -> Finding:
-    """Says whether a certificate that a server has shown is the Director's of this federation."""
+    """Say whether a certificate that a server has shown is the Director's of this federation."""
     try:
         found = verify_peer(pem, trust, datetime.now(UTC))
     except CertificateExpiredError as error:
@@ -250,7 +250,7 @@ def _judged(pem: bytes, trust: Trust, address: str) -> Finding:
 
 
 def _each(addresses: Addresses, use: Callable[[socket.socket], Result]) -> Result:
-    """Connects to the first address that accepts, and uses the connection."""
+    """Connect to the first address that accepts, and uses the connection."""
     problem: OSError = OSError("there is no address")
     for family, kind, protocol, _, place in addresses:
         with contextlib.closing(socket.socket(family, kind, protocol)) as connection:
@@ -270,7 +270,7 @@ def _first_that_answers(addresses: Addresses) -> str:
 
 
 def _shown(addresses: Addresses) -> bytes:
-    """Gives the certificate that a server shows to anybody, PEM."""
+    """Return the certificate that a server shows to anybody, PEM."""
 
     def shake(connection: socket.socket) -> bytes:
         context = stranger_context()

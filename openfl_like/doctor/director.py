@@ -39,7 +39,7 @@ class Central:
         self.settings = Deferred("director.yaml", lambda: in_thread(lambda: load_director_file(self.config)))
 
     def checks(self) -> list[Check]:
-        """Gives the checks; keys with mistakes count as left out for all but the one that names them."""
+        """Return the checks; keys with mistakes count as left out for all but the one that names them."""
         named = Check("director.yaml", self._settings)
         usable = read_director_file(self.config)
         if usable is None:
@@ -72,7 +72,7 @@ class Central:
 
 
 def experiment_ca(settings: DirectorFile) -> Finding:
-    """Looks at the authority that certifies the parties of an experiment."""
+    """Look at the authority that certifies the parties of an experiment."""
     now = datetime.now(UTC)
     try:
         seen = examine.experiment_authority(settings.experiment_ca, settings.certificates, now)
@@ -83,7 +83,7 @@ def experiment_ca(settings: DirectorFile) -> Finding:
 
 
 def revocation(settings: DirectorFile) -> Finding:
-    """Looks at the revocation lists that the Director would begin with."""
+    """Look at the revocation lists that the Director would begin with."""
     places = [settings.state / LIST_FILE, *filter(None, [settings.revocations])]
     found = [path for path in places if path.exists()]
     seen = examine.standing(settings.certificates, {str(path): read_file(path) for path in found})
@@ -95,7 +95,7 @@ def revocation(settings: DirectorFile) -> Finding:
 
 
 def aggregator_ports(settings: DirectorFile) -> Finding:
-    """Looks whether an Aggregator would find its ports."""
+    """Look whether an Aggregator would find its ports."""
     if 0 in settings.ports:
         return fine("aggregator ports", "any free ones; a firewall needs a range")
     host = settings.listen.rpartition(":")[0]
@@ -115,7 +115,7 @@ def aggregator_ports(settings: DirectorFile) -> Finding:
 
 
 def aggregator_host(settings: DirectorFile) -> Finding:
-    """Looks whether sites can dial what they are told."""
+    """Look whether sites can dial what they are told."""
     host = settings.reachable_host.strip("[]")
     if _is_any(host):
         cause = "'listen' names all addresses of this machine, and no aggregator_host says which of them sites dial"

@@ -38,7 +38,7 @@ class Finding:
 
 
 def meaning_of(kind: type[FederationError]) -> tuple[str, str, str]:
-    """Gives summary, cause and cure of an error, from its docstring; cause and cure are empty where it has none."""
+    """Return summary, cause and cure of an error, from its docstring; cause and cure are empty where it has none."""
     texts = [" ".join(text.split()) for text in (kind.__doc__ or "").split("\n\n")]
     found = {
         label: text.removeprefix(label) for text in texts for label in ("Cause: ", "Cure: ") if text.startswith(label)

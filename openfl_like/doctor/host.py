@@ -34,7 +34,7 @@ _NOT_HERE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 
 def python() -> Finding:
-    """Looks at interpreter and platform."""
+    """Look at interpreter and platform."""
     seen = f"{platform.python_version()} ({sys.executable}), openfl_like {__version__}"
     if sys.version_info < OLDEST_PYTHON:
         wanted = ".".join(map(str, OLDEST_PYTHON))
@@ -43,7 +43,7 @@ def python() -> Finding:
 
 
 def framework_checks(limit_s: float) -> list[Check]:
-    """Gives a check for each installed framework: whether it can be imported, in a process of its own."""
+    """Return a check for each installed framework: whether it can be imported, in a process of its own."""
     present = [name for name, module in FRAMEWORKS.items() if importlib.util.find_spec(module) is not None]
     if not present:
         return [thread_check("framework", lambda: fine("framework", "numpy only; install torch, tensorflow or sklearn "
@@ -59,7 +59,7 @@ def _framework(name: str, limit_s: float) -> Check:
 
 
 async def import_framework(name: str, module: str, limit_s: float) -> Finding:
-    """Imports a module in a child process with the environment that workers get."""
+    """Import a module in a child process with the environment that workers get."""
     check = f"framework {name}"
     words = f"import {module}; print({module}.__version__, flush=True)"
     child = await spawn([sys.executable, "-c", words], environment=clean_environment())
@@ -81,7 +81,7 @@ async def import_framework(name: str, module: str, limit_s: float) -> Finding:
 
 
 def directory_checks(name: str, directory: Path, what: str) -> list[Check]:
-    """Gives the checks of a daemon's directory.
+    """Return the checks of a daemon's directory.
 
     Args:
         name: Begin of the checks' names.
@@ -99,7 +99,7 @@ def _existing(directory: Path) -> Path:
 
 
 def writable(name: str, directory: Path, what: str) -> Finding:
-    """Looks whether a daemon can work in a directory, and whether one does already."""
+    """Look whether a daemon can work in a directory, and whether one does already."""
     place = _existing(directory)
     if not place.is_dir():
         cure = "name another one"
@@ -116,7 +116,7 @@ def writable(name: str, directory: Path, what: str) -> Finding:
 
 
 def room(name: str, directory: Path) -> Finding:
-    """Looks whether there is room on the disk of a directory."""
+    """Look whether there is room on the disk of a directory."""
     place = _existing(directory)
     usage = shutil.disk_usage(place)
     seen = f"{usage.free / 2**30:.1f} GiB of {usage.total / 2**30:.1f} GiB are free for {place}"
@@ -135,7 +135,7 @@ def room(name: str, directory: Path) -> Finding:
 
 
 def open_files() -> Finding:
-    """Looks how many connections a Director may have."""
+    """Look how many connections a Director may have."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY or hard >= FEW_FILES:
         reached = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
@@ -147,7 +147,7 @@ def open_files() -> Finding:
 
 
 def port(name: str, address: str, state: Path) -> Finding:
-    """Looks whether a daemon can listen on an address.
+    """Look whether a daemon can listen on an address.
 
     Args:
         name: Of the check.
@@ -176,7 +176,7 @@ def port(name: str, address: str, state: Path) -> Finding:
 
 
 def _bind(family: int, place: Sequence[object]) -> int | None:
-    """Gives what is against listening there, as a number of the system's; None: nothing."""
+    """Return what is against listening there, as a number of the system's; None: nothing."""
     with closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
@@ -202,7 +202,7 @@ def _taken(name: str, address: str, number: int, ours: int | None) -> Finding:
 
 
 def listener(number: int) -> psutil.Process | None:
-    """Finds who listens on a port, as far as this user may know."""
+    """Find who listens on a port, as far as this user may know."""
     try:
         for found in psutil.net_connections("tcp"):
             if found.status == psutil.CONN_LISTEN and found.laddr and found.laddr.port == number and found.pid:

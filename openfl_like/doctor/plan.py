@@ -51,7 +51,7 @@ class Study:
         self.workspace = Deferred("workspace", self._find)
 
     def checks(self) -> list[Check]:
-        """Gives the checks."""
+        """Return the checks."""
         return [
             Check("plan", self._plan),
             Check("workspace", self._workspace, 30.0),
@@ -112,7 +112,7 @@ async def _tried(plan: Plan, workspace: Path, shard: Path) -> Sizes:
 
 
 def packages(workspace: Path, shard: Path | None) -> Finding:
-    """Looks whether what a workspace asks for is installed here.
+    """Look whether what a workspace asks for is installed here.
 
     Args:
         workspace: With ``requirements.lock`` or ``requirements.txt``, or neither.

@@ -54,7 +54,7 @@ def machine_checks() -> list[Check]:
 
 
 async def director_report(config: Path) -> Report:
-    """Looks at a Director's settings, certificates, authority, directories and ports."""
+    """Look at a Director's settings, certificates, authority, directories and ports."""
     checks = [*machine_checks(), *Central(config).checks()]
     return Report(f"director ({config})", tuple(await run_checks(checks)))
 
@@ -67,7 +67,7 @@ async def envoy_report(
     limit_s: float,
     settings: Deferred[DirectorFile] | None = None,
 ) -> Report:
-    """Looks at a site: certificates, shard, the line to the Director, directories, frameworks.
+    """Look at a site: certificates, shard, the line to the Director, directories, frameworks.
 
     Args:
         name: The site's name.
@@ -107,7 +107,7 @@ def _interface(line: Line, settings: Deferred[DirectorFile] | None) -> Callable[
 
 
 async def user_report(party: Party) -> Report:
-    """Looks at a user's certificates and the line to the Director."""
+    """Look at a user's certificates and the line to the Director."""
     who = Holder(party.certificates, USERS)
     credentials = who.credentials
     line = Line(party.director, party.certificates, credentials, party.named)
@@ -116,12 +116,12 @@ async def user_report(party: Party) -> Report:
 
 
 async def plan_report(study: Study) -> Report:
-    """Looks at a plan and its workspace, and tries both."""
+    """Look at a plan and its workspace, and tries both."""
     return Report(f"plan {study.plan_name}", tuple(await run_checks([*machine_checks(), *study.checks()])))
 
 
 async def folder_reports(folder: Path, director: str, *, named: bool, limit_s: float) -> list[Report]:
-    """Looks at everything that lies in a folder: director.yaml, shard.yaml with certs/envoy, certs/user, plan.yaml.
+    """Look at everything that lies in a folder: director.yaml, shard.yaml with certs/envoy, certs/user, plan.yaml.
 
     Args:
         folder: The folder.

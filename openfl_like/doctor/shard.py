@@ -43,7 +43,7 @@ class Site:
         self.facts = Deferred("shard", self._load)
 
     def checks(self) -> list[Check]:
-        """Gives the checks."""
+        """Return the checks."""
         return [
             Check("shard.yaml", self._config),
             Check("shard", self._shard, self.limit_s + 10),

@@ -29,7 +29,7 @@ def _on_the_loop(delay_s: float, callback: Callable[[], None]) -> object:
 
 
 def batched(events: Sequence[Announced]) -> Iterator[list[Announced]]:
-    """Cuts events into lists that fit into a message."""
+    """Cut events into lists that fit into a message."""
     for start in range(0, len(events), MOST_AT_ONCE):
         yield list(events[start : start + MOST_AT_ONCE])
 
@@ -52,7 +52,7 @@ class EventBus:
         self._due = False
 
     def publish(self, events: Sequence[Announced]) -> None:
-        """Tells listeners what the store has just committed: at once, or in a moment if they were told something."""
+        """Tell listeners what the store has just committed: at once, or in a moment if they were told something."""
         self._recent.extend(events)
         if self._pausing and all(type(event.announcement) in ROUTINE for event in events):
             self._due = True
@@ -60,7 +60,7 @@ class EventBus:
             self._wake()
 
     def close(self) -> None:
-        """Says that there will be no more news: listeners end when they have read all."""
+        """Say that there will be no more news: listeners end when they have read all."""
         self._closed = True
         self._wake()
 
@@ -78,13 +78,13 @@ class EventBus:
             self._wake()
 
     async def tail(self, after: int = 0) -> AsyncIterator[Announced]:
-        """Gives the events after a sequence number, then new ones as they are committed, until the bus is closed."""
+        """Yield the events after a sequence number, then new ones as they are committed, until the bus is closed."""
         async for events in self.batches(after):
             for event in events:
                 yield event
 
     async def batches(self, after: int = 0) -> AsyncIterator[list[Announced]]:
-        """Gives what `tail` gives, as many events at a time as there are by then, up to `MOST_AT_ONCE`."""
+        """Yield what `tail` gives, as many events at a time as there are by then, up to `MOST_AT_ONCE`."""
         for events in batched(await asyncio.to_thread(self._read, after)):
             after = events[-1].sequence
             yield events

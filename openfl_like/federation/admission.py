@@ -8,7 +8,7 @@ from openfl_like.plan.schema import Admission
 
 
 def refusal(admission: Admission, expected: Collection[str], name: str, *, late: bool) -> str:
-    """Says why a collaborator may not take part; empty if it may.
+    """Say why a collaborator may not take part; empty if it may.
 
     Args:
         admission: The plan's.
@@ -35,7 +35,7 @@ def complete(admission: Admission, expected: Sequence[str], joined: Collection[s
 
 
 def shortage(admission: Admission, expected: Sequence[str], joined: Collection[str]) -> str:
-    """Says why the experiment cannot start now that the time is over; empty if it can."""
+    """Say why the experiment cannot start now that the time is over; empty if it can."""
     count = needed(admission, expected)
     if len(joined) >= count:
         return ""
@@ -46,7 +46,7 @@ def shortage(admission: Admission, expected: Sequence[str], joined: Collection[s
 
 
 def check_interface(name: str, shard: ShardFacts, sample_shape: tuple[int, ...], target_shape: tuple[int, ...]) -> None:
-    """Checks that a site's shard has the shapes that the federation agreed on.
+    """Check that a site's shard has the shapes that the federation agreed on.
 
     Raises:
         ShardMismatchError: With both shapes.

@@ -135,7 +135,7 @@ def trains(task: Task) -> bool:
 
 
 def calls_in_phase(tasks: Mapping[str, Task], names: Sequence[str], phase: Phase) -> tuple[TaskCall, ...]:
-    """Picks a collaborator's calls for a phase of a round, in the order of the plan.
+    """Pick a collaborator's calls for a phase of a round, in the order of the plan.
 
     Training comes with the validations that look at the local model; validations of the global model wait for it. A
     collaborator that trains nothing does all its validations on the global model.

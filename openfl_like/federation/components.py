@@ -16,7 +16,7 @@ from openfl_like.tensors.lossless import Lossless
 
 
 def build_selector(plan: Plan) -> Selector:
-    """Builds the plan's selector.
+    """Build the plan's selector.
 
     Raises:
         PlanError: If there is no such selector or it refuses its settings; so do all functions here.
@@ -25,14 +25,14 @@ def build_selector(plan: Plan) -> Selector:
 
 
 def build_assigner(plan: Plan) -> Assigner:
-    """Builds the plan's assigner and has it look at the plan's tasks once."""
+    """Build the plan's assigner and have it look at the plan's tasks once."""
     assigner = cast("Assigner", build_component("assigner", plan.assigner, "assigner"))
     assigner.deal((), tuple(plan.tasks), 0)
     return assigner
 
 
 def build_encoding(plan: Plan) -> Encoding | None:
-    """Builds what the plan says about the encoding of updates; None: they are plain model files."""
+    """Build what the plan says about the encoding of updates; None: they are plain model files."""
     chosen = plan.collaborator.settings.delta_updates
     plain = plan.compression_pipeline.template == "none"
     compression = cast("Compression", build_component("compression", plan.compression_pipeline, "compression_pipeline"))

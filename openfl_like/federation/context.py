@@ -33,15 +33,15 @@ class ExperimentContext:
         return self.state.roster
 
     def emit(self, command: Command) -> None:
-        """Gives a command."""
+        """Return a command."""
         self.commands.append(command)
 
     def announce(self, announcement: Announcement) -> None:
-        """Gives the command to tell everybody."""
+        """Return the command to tell everybody."""
         self.commands.append(Announce(announcement))
 
     def deal(self) -> None:
-        """Divides the tasks of the open round among its members; once more whenever members have come."""
+        """Divide the tasks of the open round among its members; once more whenever members have come."""
         number = self.state.round.number if self.state.round is not None else 0
         seed = derive_seed(self.plan.seed, number, "assignment")
         self._dealt = self.assigner.deal(self.roster.members(), tuple(self.plan.tasks), seed)
@@ -54,6 +54,6 @@ class ExperimentContext:
         return calls_in_phase(self.plan.tasks, self._dealt.get(name, ()), phase)
 
     def take_commands(self) -> list[Command]:
-        """Hands out the commands and forgets them."""
+        """Hand out the commands and forget them."""
         commands, self.commands = self.commands, []
         return commands

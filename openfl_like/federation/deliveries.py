@@ -56,32 +56,32 @@ class Deliveries:
         self._newest = newest
 
     def ask(self, assignment: Assignment) -> None:
-        """Notes that an update is wanted; the same may be asked again."""
+        """Note that an update is wanted; the same may be asked again."""
         key = assignment.phase, assignment.collaborator
         self._models[assignment.round, *key] = assignment.model
         self._asked[key] = assignment.round
         self._newest = max(self._newest, assignment.round)
 
     def withdraw(self, round_number: int, phase: Phase, collaborator: str) -> None:
-        """Notes that an update is not wanted any more."""
+        """Note that an update is not wanted any more."""
         self._models.pop((round_number, phase, collaborator), None)
 
     def withdraw_all(self) -> None:
-        """Notes that nothing is wanted any more."""
+        """Note that nothing is wanted any more."""
         self._models.clear()
 
     def take(self, update: Update) -> None:
-        """Notes that an update is here, complete."""
+        """Note that an update is here, complete."""
         self.withdraw(update.round, update.phase, update.collaborator)
         receipt = Receipt(update.round, update.phase, update.collaborator, update.digest)
         self._receipts[update.phase, update.collaborator] = receipt
 
     def model(self, update: Update) -> str:
-        """Gives the digest of the model that an awaited update started from."""
+        """Return the digest of the model that an awaited update started from."""
         return self._models[update.round, update.phase, update.collaborator]
 
     def standing(self, update: Update) -> UpdateStatus:
-        """Tells what an offered update is."""
+        """Tell what an offered update is."""
         key = update.phase, update.collaborator
         receipt = self._receipts.get(key)
         # First, since an assignment may be sent again while its update is on its way to the experiment: what is in the

@@ -21,7 +21,7 @@ def place_of(model: str) -> str:
 
 
 def evaluation_of(plan: Plan, models: Sequence[str]) -> Plan:
-    """Makes a plan of one round in which every site evaluates the given models with the plan's own validations.
+    """Make a plan of one round in which every site evaluates the given models with the plan's own validations.
 
     The tasks are named after the models; with several validations, after the model and the validation. Validations that
     differ only in whose model they look at are one here. Optimizers do not matter, and their state is not asked for.

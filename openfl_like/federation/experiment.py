@@ -92,7 +92,7 @@ class Experiment:
 
     @classmethod
     def restore(cls, plan: Plan, snapshot: dict[str, JsonValue], versions: Iterable[ModelVersion]) -> Self:
-        """Builds an experiment that goes on where `snapshot` was taken, as soon as it gets `ExperimentStarted`.
+        """Build an experiment that goes on where `snapshot` was taken, as soon as it gets `ExperimentStarted`.
 
         Args:
             plan: The plan it ran by.
@@ -166,13 +166,13 @@ class Experiment:
         return Unpublished(command, current.digest, current.server_state)
 
     def lose_updates(self, collaborators: Iterable[str]) -> None:
-        """Takes updates back of which the file is gone, before `ExperimentStarted`: they are asked for again then."""
+        """Take updates back of which the file is gone, before `ExperimentStarted`: they are asked for again then."""
         if self._desk.state.round is not None:
             for name in collaborators:
                 phases.lose_update(self._desk, self._desk.state.round, name)
 
     def handle(self, event: Event, now: float) -> list[Command]:
-        """Takes an event; what has ended answers nothing any more, unless it is resumed.
+        """Take an event; what has ended answers nothing any more, unless it is resumed.
 
         Every collaborator that is connected to the process is announced by `CollaboratorJoined`, shortly before or
         after `ExperimentStarted`; also those that were here before a restart. At most one version is published at a
@@ -315,7 +315,7 @@ class Experiment:
     # ---- transitions ----------------------------------------------------------------------------------------------
 
     def _advance(self) -> bool:
-        """Makes one transition if one is due."""
+        """Make one transition if one is due."""
         context, current = self._desk, self._desk.state.round
         if context.state.status.ended:
             return False
@@ -330,7 +330,7 @@ class Experiment:
         return current.step is Step.COLLECT and self._close(current)
 
     def _close(self, current: RoundState) -> bool:
-        """Closes the open phase if everybody has answered, or nothing good can come of it any more."""
+        """Close the open phase if everybody has answered, or nothing good can come of it any more."""
         context = self._desk
         if current.phase is Phase.TRAIN:
             lifecycle.fail(context, current.shortfall(len(current.updates) + len(current.pending)))

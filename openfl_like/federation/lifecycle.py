@@ -18,7 +18,7 @@ ADMISSION_TIMER = "admission"
 
 
 def open_admission(context: ExperimentContext) -> None:
-    """Begins to wait for collaborators."""
+    """Begin to wait for collaborators."""
     context.state.status = Status.STARTING
     context.emit(StartTimer(ADMISSION_TIMER, context.plan.admission.timeout_s))
 
@@ -30,7 +30,7 @@ def admission_complete(context: ExperimentContext) -> bool:
 
 
 def end_admission(context: ExperimentContext) -> None:
-    """Starts with those who are here if they are enough; fails otherwise."""
+    """Start with those who are here if they are enough; fails otherwise."""
     if context.state.status is not Status.STARTING:
         return
     shortage = admission.shortage(context.plan.admission, context.state.expected, context.roster.joined())
@@ -42,7 +42,7 @@ def end_admission(context: ExperimentContext) -> None:
 
 
 def start(context: ExperimentContext) -> None:
-    """Makes members of all that are here and begins the first round, or that after the last published one."""
+    """Make members of all that are here and begin the first round, or that after the last published one."""
     state = context.state
     state.status = Status.RUNNING
     context.roster.promote()
@@ -58,7 +58,7 @@ def start(context: ExperimentContext) -> None:
 
 
 def publish(context: ExperimentContext, current: RoundState) -> None:
-    """Publishes the round's model, and ends the experiment or begins the next round."""
+    """Publish the round's model, and end the experiment or begin the next round."""
     state = context.state
     evaluated = current.phase is Phase.EVALUATE
     metrics = round_metrics(context.plan.tasks, current.trained, current.updates) if evaluated else {}
@@ -90,7 +90,7 @@ def publish(context: ExperimentContext, current: RoundState) -> None:
 
 
 def _keep_state(context: ExperimentContext, current: RoundState) -> None:
-    """Remembers the server's state that belongs to the version, and forgets those of versions that are not kept."""
+    """Remember the server's state that belongs to the version, and forget those of versions that are not kept."""
     states = context.state.server_states
     if current.server_state:
         states[current.number] = current.server_state
@@ -99,7 +99,7 @@ def _keep_state(context: ExperimentContext, current: RoundState) -> None:
 
 
 def reopen(state: ExperimentState) -> None:
-    """Takes an experiment that had ended back to its admission; what it has published stays.
+    """Take an experiment that had ended back to its admission; what it has published stays.
 
     Its sites were dismissed: all of them are asked anew, also those that were lost, and the open round begins anew.
     """
@@ -108,21 +108,21 @@ def reopen(state: ExperimentState) -> None:
 
 
 def fail(context: ExperimentContext, reason: str, failure: Failure | None = None) -> None:
-    """Ends the experiment if there is a reason to; without a failure it is that a round cannot be made."""
+    """End the experiment if there is a reason to; without a failure it is that a round cannot be made."""
     if reason:
         number = context.state.round.number if context.state.round is not None else None
         finish(context, Status.FAILED, reason, failure or Failure(FailureKind.QUORUM, reason, round=number))
 
 
 def cancel(context: ExperimentContext, by: str) -> None:
-    """Ends the experiment at somebody's wish."""
+    """End the experiment at somebody's wish."""
     finish(context, Status.CANCELLED, f"cancelled by {by}", by=by)
 
 
 def finish(
     context: ExperimentContext, status: Status, reason: str, failure: Failure | None = None, by: str = ""
 ) -> None:
-    """Ends the experiment."""
+    """End the experiment."""
     state = context.state
     state.status, state.reason = status, reason
     context.emit(FinishExperiment(status, reason))
@@ -132,7 +132,7 @@ def finish(
 
 
 def _note_shortfalls(context: ExperimentContext, current: RoundState) -> None:
-    """Remembers the sites that were asked to take part and without which a round was made."""
+    """Remember the sites that were asked to take part and without which a round was made."""
     if not current.number:
         return
     asked = {*context.state.expected, *context.plan.admission.collaborators}
@@ -145,7 +145,7 @@ def _note_shortfalls(context: ExperimentContext, current: RoundState) -> None:
 
 
 def _go_on(context: ExperimentContext) -> None:
-    """Ends the experiment if it has made what it was to make; begins the next round otherwise."""
+    """End the experiment if it has made what it was to make; begin the next round otherwise."""
     versions = context.state.versions
     reason = stop_reason(context.plan, versions)
     if reason:

@@ -59,7 +59,7 @@ class Member:
     delivered: dict[Phase, TakenUpdate] = field(default_factory=dict)
 
     def take(self, update: Update) -> None:
-        """Notes an update that counts."""
+        """Note an update that counts."""
         self.delivered[update.phase] = TakenUpdate(update.round, update.digest)
 
     def took(self, update: Update) -> bool:
@@ -110,19 +110,19 @@ class Membership:
         return sorted(name for name, site in self.sites.items() if site.here)
 
     def promote(self) -> None:
-        """Makes members of all that are here."""
+        """Make members of all that are here."""
         for name in self.joined():
             self.sites[name].member = True
 
     def join(self, name: str) -> bool:
-        """Notes that a collaborator is connected; tells whether that is news."""
+        """Note that a collaborator is connected; tell whether that is news."""
         site = self.sites.setdefault(name, Member(name, Presence.AWAY))
         news = site.presence is not Presence.PRESENT
         site.presence, site.failure, site.overdue = Presence.PRESENT, None, False
         return news
 
     def leave(self, name: str, failure: Failure, *, gone: bool) -> bool:
-        """Notes that a connection ended; tells whether that is news."""
+        """Note that a connection ended; tell whether that is news."""
         site = self.sites.get(name)
         if site is None or (not site.here and (not gone or site.presence is Presence.GONE)):
             return False
@@ -140,7 +140,7 @@ class Membership:
         return sites
 
     def forget(self, sites: Collection[Member]) -> None:
-        """Takes collaborators off the list, as if they had never joined."""
+        """Take collaborators off the list, as if they had never joined."""
         for site in sites:
             del self.sites[site.name]
 

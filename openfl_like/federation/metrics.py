@@ -10,7 +10,7 @@ from openfl_like.plan.schema import Task
 def round_metrics(
     tasks: Mapping[str, Task], trained: Mapping[str, Update], evaluated: Mapping[str, Update]
 ) -> dict[str, float]:
-    """Averages metrics over sites, weighted by their samples.
+    """Average metrics over sites, weighted by their samples.
 
     What the evaluation of the new model gave is published under its own name (``accuracy``), what training gave under
     the task's (``train.loss``). Where two evaluations have a metric of the same name, the first task in the plan that
@@ -36,7 +36,7 @@ def round_metrics(
 
 
 def matrix_of(tasks: Mapping[str, Task], evaluated: Mapping[str, Update]) -> dict[str, dict[str, dict[str, float]]]:
-    """Gives how each site found each given model: site -> task -> metric -> value; empty without such tasks.
+    """Return how each site found each given model: site -> task -> metric -> value; empty without such tasks.
 
     Args:
         tasks: The plan's.

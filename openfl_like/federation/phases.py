@@ -29,7 +29,7 @@ from openfl_like.plan.schema import Participation
 
 
 def gather(context: ExperimentContext, state: RoundState) -> str:
-    """Begins the first phase of a round if enough collaborators are here, or waits for them.
+    """Begin the first phase of a round if enough collaborators are here, or wait for them.
 
     Returns:
         Why the experiment has failed; empty if it has not.
@@ -56,13 +56,13 @@ def gather(context: ExperimentContext, state: RoundState) -> str:
 
 
 def gather_timed_out(context: ExperimentContext, state: RoundState) -> str:
-    """Says why the round cannot begin."""
+    """Say why the round cannot begin."""
     _, cohort = _select(context, state)
     return state.shortfall(len(cohort))
 
 
 def open_phase(context: ExperimentContext, state: RoundState, phase: Phase, names: tuple[str, ...]) -> None:
-    """Hands out the work of a phase and starts its timer."""
+    """Hand out the work of a phase and start its timer."""
     state.open(phase, names)
     for name in names:
         send(context, state, name)
@@ -71,7 +71,7 @@ def open_phase(context: ExperimentContext, state: RoundState, phase: Phase, name
 
 
 def send(context: ExperimentContext, state: RoundState, name: str) -> None:
-    """Sends a collaborator its assignment if it is awaited and connected; the same one every time."""
+    """Send a collaborator its assignment if it is awaited and connected; the same one every time."""
     if name not in state.pending or context.roster.sites[name].presence is not Presence.PRESENT:
         return
     plan, phase = context.plan, state.phase
@@ -92,7 +92,7 @@ def send(context: ExperimentContext, state: RoundState, name: str) -> None:
 
 
 def resume(context: ExperimentContext, state: RoundState, returning: list[Member]) -> None:
-    """Starts the timers of the open phase again after a restart, and one for everybody who has to connect again."""
+    """Start the timers of the open phase again after a restart, and one for everybody who has to connect again."""
     for site in returning:
         context.emit(StartTimer(site.rejoin_timer, context.plan.deadline.return_limit_s))
     away = [site for _, site in sorted(context.roster.sites.items()) if site.awaited and not site.here]
@@ -105,7 +105,7 @@ def resume(context: ExperimentContext, state: RoundState, returning: list[Member
 
 
 def take_update(context: ExperimentContext, state: RoundState, update: Update) -> None:
-    """Takes an answer that is awaited; says so if it is not."""
+    """Take an answer that is awaited; say so if it is not."""
     site = context.roster.sites.get(update.collaborator)
     if site is not None and site.took(update):
         return
@@ -132,7 +132,7 @@ def take_update(context: ExperimentContext, state: RoundState, update: Update) -
 
 
 def lose_update(context: ExperimentContext, state: RoundState, name: str) -> None:
-    """Forgets an answer of the open phase that was taken: it is awaited again."""
+    """Forget an answer of the open phase that was taken: it is awaited again."""
     update = state.updates.pop(name)
     context.roster.sites[name].delivered.pop(update.phase, None)
     state.step = Step.COLLECT
@@ -140,18 +140,18 @@ def lose_update(context: ExperimentContext, state: RoundState, name: str) -> Non
 
 
 def refuse_update(context: ExperimentContext, update: Update, reason: str) -> None:
-    """Tells that an update does not count."""
+    """Tell that an update does not count."""
     context.announce(UpdateRefused(update.round, update.phase, update.collaborator, reason))
 
 
 def take_failure(context: ExperimentContext, state: RoundState, event: TaskFailed) -> None:
-    """Notes a failure, if the task was awaited."""
+    """Note a failure, if the task was awaited."""
     if state.expects(event.round, event.phase, event.collaborator):
         mark_absent(context, state, event.collaborator, event.failure)
 
 
 def drop_refused(context: ExperimentContext, state: RoundState, problems: Mapping[str, str]) -> None:
-    """Takes the updates that failed their checks off the table."""
+    """Take the updates that failed their checks off the table."""
     for name in sorted(problems.keys() & state.updates.keys()):
         update = state.updates.pop(name)
         refuse_update(context, update, problems[name])
@@ -159,7 +159,7 @@ def drop_refused(context: ExperimentContext, state: RoundState, problems: Mappin
 
 
 def notice_leaving(context: ExperimentContext, state: RoundState, site: Member) -> None:
-    """Gives a collaborator that was awaited some time to come back, unless there is no use in it."""
+    """Return a collaborator that was awaited some time to come back, unless there is no use in it."""
     if site.presence is not Presence.GONE:
         context.emit(StartTimer(site.rejoin_timer, context.plan.deadline.return_limit_s))
     if site.name not in state.pending:
@@ -170,7 +170,7 @@ def notice_leaving(context: ExperimentContext, state: RoundState, site: Member) 
 
 
 def end_absence(context: ExperimentContext, state: RoundState, timer: str) -> None:
-    """Stops to wait for the collaborator that did not come back before this timer, if it is one of those."""
+    """Stop to wait for the collaborator that did not come back before this timer, if it is one of those."""
     site = context.roster.by_timer(timer)
     if site is None:
         return
@@ -185,7 +185,7 @@ def end_absence(context: ExperimentContext, state: RoundState, timer: str) -> No
 
 
 def pass_deadline(context: ExperimentContext, state: RoundState) -> None:
-    """Stops to wait for everybody who has not answered."""
+    """Stop to wait for everybody who has not answered."""
     what = "metrics" if state.phase is Phase.EVALUATE else "update"
     late = Failure(FailureKind.DEADLINE, f"sent no {what} within {context.plan.deadline.round_s:g} s")
     for name in state.pending:
@@ -195,7 +195,7 @@ def pass_deadline(context: ExperimentContext, state: RoundState) -> None:
 def mark_absent(
     context: ExperimentContext, state: RoundState, name: str, failure: Failure, *, withdraw: bool = False
 ) -> None:
-    """Notes that a collaborator will not answer in the open phase."""
+    """Note that a collaborator will not answer in the open phase."""
     state.absent[name] = failure
     if withdraw:
         context.emit(WithdrawAssignment(state.number, state.phase, name, str(failure)))
@@ -203,7 +203,7 @@ def mark_absent(
 
 
 def open_evaluation(context: ExperimentContext, state: RoundState) -> None:
-    """Has all members evaluate that have something to evaluate, but for those that nobody waits for any more.
+    """Have all members evaluate that have something to evaluate, but for those that nobody waits for any more.
 
     One whose connection has just broken is asked, too: it may come back in time.
     """
@@ -247,7 +247,7 @@ def _select(context: ExperimentContext, state: RoundState) -> tuple[Phase, tuple
 
 
 def _select_cohort(context: ExperimentContext, state: RoundState) -> tuple[str, ...]:
-    """Draws the cohort and notes what is wanted, needed, and who is missing if it is too small."""
+    """Draw the cohort and notes what is wanted, needed, and who is missing if it is too small."""
     trainers = [name for name in context.roster.members() if context.calls(name, Phase.TRAIN)]
     seed = derive_seed(context.plan.seed, state.number, "selection")
     eligible = context.selector.select(trainers, len(trainers), seed)

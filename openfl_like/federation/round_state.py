@@ -94,12 +94,12 @@ class RoundState:
         return tuple(self.updates[name] for name in sorted(self.updates))
 
     def open(self, phase: Phase, names: tuple[str, ...]) -> None:
-        """Begins to collect the answers of a phase."""
+        """Begin to collect the answers of a phase."""
         self.phase, self.step, self.waiting = phase, Step.COLLECT, False
         self.assigned, self.updates = names, {}
 
     def keep(self, digest: str, server_state: str) -> None:
-        """Notes the new model and the updates that made it, and clears the table for the next phase."""
+        """Note the new model and the updates that made it, and clear the table for the next phase."""
         self.digest, self.server_state = digest, server_state
         self.trained, self.missed = self.updates, self.absent
         self.updates, self.absent = {}, {}
@@ -109,7 +109,7 @@ class RoundState:
         return (number, phase) == (self.number, self.phase) and name in self.pending
 
     def objection(self, update: Update) -> str:
-        """Says why an unexpected update is not taken."""
+        """Say why an unexpected update is not taken."""
         name = update.collaborator
         if (update.round, update.phase) != (self.number, self.phase):
             return f"the phase '{update.phase}' of round {update.round} is not open"
@@ -120,7 +120,7 @@ class RoundState:
         return "it was not asked for"
 
     def shortfall(self, coming: int) -> str:
-        """Says why the quorum cannot be reached with so many updates; empty if it can."""
+        """Say why the quorum cannot be reached with so many updates; empty if it can."""
         if coming >= self.quorum:
             return ""
         verb = "is" if self.quorum == 1 else "are"

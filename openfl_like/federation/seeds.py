@@ -6,7 +6,7 @@ SEED_BITS = 63
 
 
 def derive_seed(experiment_seed: int, *parts: str | int) -> int:
-    """Derives the seed of one stream, for example of (round, collaborator, purpose).
+    """Derive the seed of one stream, for example of (round, collaborator, purpose).
 
     BLAKE2b over the tagged, length-prefixed parts: equal parts give equal seeds on every machine and version, and
     ``("ab", "c")`` is another stream than ``("a", "bc")`` or ``(1,)`` than ``("1",)``.
@@ -23,7 +23,7 @@ def derive_seed(experiment_seed: int, *parts: str | int) -> int:
 
 
 def assignment_seed(experiment_seed: int, round_number: int, collaborator: str, phase: str) -> int:
-    """Derives the seed of an assignment, which is the same however often it is sent.
+    """Derive the seed of an assignment, which is the same however often it is sent.
 
     Args:
         experiment_seed: The plan's.
@@ -35,5 +35,5 @@ def assignment_seed(experiment_seed: int, round_number: int, collaborator: str, 
 
 
 def compression_seed(experiment_seed: int, round_number: int, collaborator: str) -> int:
-    """Derives the seed of an update's compression; the site and the Aggregator each do it for themselves."""
+    """Derive the seed of an update's compression; the site and the Aggregator each do it for themselves."""
     return derive_seed(experiment_seed, round_number, collaborator, "compression")

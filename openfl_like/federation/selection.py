@@ -21,7 +21,7 @@ class Selector(Protocol):
         ...
 
     def select(self, present: Sequence[str], count: int, seed: int) -> Names:
-        """Chooses up to ``count`` eligible names out of ``present``.
+        """Choose up to ``count`` eligible names out of ``present``.
 
         With ``count`` as large as ``present`` it gives everybody who is eligible at all.
 
@@ -85,7 +85,7 @@ class RandomSelector:
         return share_of(self.fraction, members) if self.fraction is not None else min(self.count or 0, members)
 
     def select(self, present: Sequence[str], count: int, seed: int) -> Names:
-        """Ranks the names by a keyed digest, so that neither their order nor a library's version changes the draw."""
+        """Rank the names by a keyed digest, so that neither their order nor a library's version changes the draw."""
         eligible = _eligible(present, self.include, self.exclude)
         ranked = sorted(eligible, key=lambda name: (derive_seed(seed, name), name))
         return tuple(sorted(ranked[:count]))

@@ -72,7 +72,7 @@ def dump_state(state: ExperimentState) -> dict[str, JsonValue]:
 
 
 def load_state(values: dict[str, JsonValue], versions: Iterable[ModelVersion]) -> ExperimentState:
-    """Reads what `dump_state` gave; the versions are those that were published by then.
+    """Read what `dump_state` gave; the versions are those that were published by then.
 
     Raises:
         ConflictError: If the values are not a state as this version has it.

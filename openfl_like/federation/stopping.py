@@ -25,7 +25,7 @@ def kept_rounds(plan: Plan, history: Sequence[ModelVersion]) -> set[int]:
 
 
 def stop_reason(plan: Plan, history: Sequence[ModelVersion]) -> str:
-    """Says why no further round is to run; empty to go on.
+    """Say why no further round is to run; empty to go on.
 
     Args:
         plan: Its ``stop`` rules and ``rounds_to_train`` count.

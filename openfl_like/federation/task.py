@@ -93,7 +93,7 @@ MAX_NAME_LENGTH = 200
 
 
 def check_facts(update: Update) -> str:
-    """Says what is wrong with an update's counts and metrics; empty if nothing is."""
+    """Say what is wrong with an update's counts and metrics; empty if nothing is."""
     least = 1 if update.phase is Phase.TRAIN else 0
     if not least <= update.num_samples <= MAX_SAMPLES:
         return f"{update.num_samples} is not a possible number of samples"

@@ -10,7 +10,7 @@ from openfl_like.federation.events import UncountedUpdateArrived
 
 
 def note(context: ExperimentContext, event: UncountedUpdateArrived) -> None:
-    """Counts an update; it is told if it is the first of its kind in this round."""
+    """Count an update; it is told if it is the first of its kind in this round."""
     counts = context.state.surplus.setdefault(event.collaborator, {})
     kind = event.standing.value
     counts[kind] = counts.get(kind, 0) + 1
@@ -19,7 +19,7 @@ def note(context: ExperimentContext, event: UncountedUpdateArrived) -> None:
 
 
 def sum_up(context: ExperimentContext) -> None:
-    """Tells the sums that are not told yet, and begins to count anew."""
+    """Tell the sums that are not told yet, and begin to count anew."""
     for name, counts in sorted(context.state.surplus.items()):
         for kind, count in sorted(counts.items()):
             if count > 1:

@@ -11,7 +11,7 @@ Bits = dict[str, bytes]
 
 
 def check_runner(build: Callable[[], TaskRunner], function: str = "train") -> None:
-    """Tries what every task runner must do, on runners that are built for it.
+    """Try what every task runner must do, on runners that are built for it.
 
     Args:
         build: Builds a runner; each has a model and data of its own.

@@ -23,7 +23,7 @@ class ModelFormat(Protocol):
     """One kind of file; built without arguments."""
 
     def read(self, path: Path, runner: TaskRunner | None) -> dict[str, np.ndarray]:
-        """Gives the tensors of a file, dtypes as they are.
+        """Return the tensors of a file, dtypes as they are.
 
         Args:
             path: The file.
@@ -35,7 +35,7 @@ class ModelFormat(Protocol):
         ...
 
     def write(self, path: Path, tensors: Mapping[str, np.ndarray], runner: TaskRunner | None) -> None:
-        """Writes a file.
+        """Write a file.
 
         Raises:
             TensorError: If the format cannot hold a tensor as it is.
@@ -47,11 +47,11 @@ class SafetensorsFile:
     """The platform's own model files."""
 
     def read(self, path: Path, runner: TaskRunner | None) -> dict[str, np.ndarray]:  # noqa: ARG002 - the file says it all
-        """Reads all tensors into memory."""
+        """Read all tensors into memory."""
         return read_tensors(path)
 
     def write(self, path: Path, tensors: Mapping[str, np.ndarray], runner: TaskRunner | None) -> None:  # noqa: ARG002 - as above
-        """Writes the file at once or not at all."""
+        """Write the file at once or not at all."""
         write_tensors(path, tensors)
 
 
@@ -59,7 +59,7 @@ class NpzFile:
     """An archive of numpy arrays; no objects, and no bfloat16, for which numpy files have no name."""
 
     def read(self, path: Path, runner: TaskRunner | None) -> dict[str, np.ndarray]:  # noqa: ARG002 - the file says it all
-        """Reads all arrays, none of them pickled."""
+        """Read all arrays, none of them pickled."""
         try:
             with np.load(path, allow_pickle=False) as file:
                 return {name: file[name] for name in file.files}
@@ -67,7 +67,7 @@ class NpzFile:
             raise TensorError(f"this is not an archive of plain arrays: {error}", place=str(path)) from error
 
     def write(self, path: Path, tensors: Mapping[str, np.ndarray], runner: TaskRunner | None) -> None:  # noqa: ARG002 - as above
-        """Writes one array for each tensor."""
+        """Write one array for each tensor."""
         unnamed = sorted(name for name, array in tensors.items() if array.dtype == ml_dtypes.bfloat16)
         if unnamed:
             cure = "write .pt or .safetensors"
@@ -77,7 +77,7 @@ class NpzFile:
 
 
 def read_model(path: Path, runner: TaskRunner | None = None) -> dict[str, np.ndarray]:
-    """Reads a model file of the user's own, by its suffix.
+    """Read a model file of the user's own, by its suffix.
 
     Args:
         path: ``.safetensors``, ``.npz``, ``.pt`` or ``.keras``.
@@ -94,7 +94,7 @@ def read_model(path: Path, runner: TaskRunner | None = None) -> dict[str, np.nda
 
 
 def write_model(path: Path, tensors: Mapping[str, np.ndarray], runner: TaskRunner | None = None) -> None:
-    """Writes a model file for another program, by its suffix, at once or not at all.
+    """Write a model file for another program, by its suffix, at once or not at all.
 
     Raises:
         UsageError: If the suffix is unknown, or a runner is needed.

@@ -83,11 +83,11 @@ class JaxRunner(FormerNames, ABC):
 
     @abstractmethod
     def build_model(self, key: Array) -> Tree:
-        """Makes the parameters: nested dicts, lists or tuples of arrays, drawn from the key alone."""
+        """Make the parameters: nested dicts, lists or tuples of arrays, drawn from the key alone."""
 
     @abstractmethod
     def predict(self, params: Tree, samples: Array, key: Array | None) -> Array:
-        """Gives the outputs for samples, ``[n]`` or ``[n, classes]``; it is compiled, so it must be pure.
+        """Return the outputs for samples, ``[n]`` or ``[n, classes]``; it is compiled, so it must be pure.
 
         Args:
             params: As `build_model` made them.
@@ -96,11 +96,11 @@ class JaxRunner(FormerNames, ABC):
         """
 
     def build_optimizer(self) -> JaxOptimizer:
-        """Makes the optimizer, such as one of optax; plain gradient descent with rate 0.1 unless replaced."""
+        """Make the optimizer, such as one of optax; plain gradient descent with rate 0.1 unless replaced."""
         return GradientDescent()
 
     def loss(self, outputs: Array, targets: Array) -> Array:
-        """Gives the mean loss of a batch; outputs are logits.
+        """Return the mean loss of a batch; outputs are logits.
 
         Unless replaced: squared error for targets that are not integers, else cross entropy, in its binary form when
         the model has one output.
@@ -121,23 +121,23 @@ class JaxRunner(FormerNames, ABC):
         return self._made
 
     def initialise(self, seed: int) -> None:
-        """Makes the model anew from the seed."""
+        """Make the model anew from the seed."""
         self._made = self._build(seed)
         self.begin(seed)
 
     def begin(self, seed: int) -> None:
-        """Takes the seed of an assignment; forgets the optimizer's state under ``RESET``."""
+        """Take the seed of an assignment; forget the optimizer's state under ``RESET``."""
         self.training.begin(seed)
         self.model.seed(seed)
         if self.context.opt_treatment == "RESET":
             self.model.forget()
 
     def get_tensors(self) -> dict[str, np.ndarray]:
-        """Gives the parameters as arrays of the same dtypes, which cannot be written to."""
+        """Return the parameters as arrays of the same dtypes, which cannot be written to."""
         return {name: np.asarray(value) for name, value in {**self.model.values, **self._shared_state()}.items()}
 
     def set_tensors(self, tensors: Mapping[str, np.ndarray]) -> None:
-        """Copies values into new arrays; see `runner.TaskRunner.set_tensors`."""
+        """Copy values into new arrays; see `runner.TaskRunner.set_tensors`."""
         check_tensors(tensors, self.get_tensors())
         model, copies = self.model, {name: np.array(array) for name, array in tensors.items()}
         model.fill({name: copies[name] for name in model.values})
@@ -148,11 +148,11 @@ class JaxRunner(FormerNames, ABC):
             model.state = with_leaves(model.state, leaves)
 
     def train(self, epochs: int = 1) -> TaskResult:
-        """Trains for some epochs; the metrics are those of the last one, each batch measured before its step."""
+        """Train for some epochs; the metrics are those of the last one, each batch measured before its step."""
         return self.training.train(self.loader, self.model, epochs)
 
     def validate(self) -> TaskResult:
-        """Measures the model on the held-out samples."""
+        """Measure the model on the held-out samples."""
         return self.training.validate(self.model.measure, self.loader)
 
     def _build(self, seed: int) -> JaxModel:

@@ -75,14 +75,14 @@ class KerasRunner(FormerNames, ABC):
 
     @abstractmethod
     def build_model(self) -> keras.Model:
-        """Makes the model; its initial values may be drawn from Keras' generators, which are seeded."""
+        """Make the model; its initial values may be drawn from Keras' generators, which are seeded."""
 
     def build_optimizer(self) -> keras.optimizers.Optimizer:
-        """Makes the optimizer; plain gradient descent with rate 0.1 unless replaced."""
+        """Make the optimizer; plain gradient descent with rate 0.1 unless replaced."""
         return keras.optimizers.SGD(learning_rate=0.1)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Gives the mean loss of a batch; outputs are logits.
+        """Return the mean loss of a batch; outputs are logits.
 
         Unless replaced: squared error for targets that are not integers, else cross entropy, in its binary form when
         the model has one output.
@@ -108,13 +108,13 @@ class KerasRunner(FormerNames, ABC):
         return self._built.optimizer
 
     def initialise(self, seed: int) -> None:
-        """Makes the model anew from the seed."""
+        """Make the model anew from the seed."""
         self._made = None
         keras.utils.set_random_seed(seed % 2**32)
         self.begin(seed)
 
     def begin(self, seed: int) -> None:
-        """Seeds Keras for an assignment; forgets the optimizer's state under ``RESET``."""
+        """Seed Keras for an assignment; forget the optimizer's state under ``RESET``."""
         tf.config.experimental.enable_op_determinism()
         # the model is made before the seed is set, so that a process that is new draws like one that has a model
         built = self._built
@@ -126,22 +126,22 @@ class KerasRunner(FormerNames, ABC):
                 variable.assign(built.start[name])
 
     def get_tensors(self) -> dict[str, np.ndarray]:
-        """Gives the weights, trainable or not, as arrays of the same dtypes."""
+        """Return the weights, trainable or not, as arrays of the same dtypes."""
         return {name: _array(variable) for name, variable in self._variables().items()}
 
     def set_tensors(self, tensors: Mapping[str, np.ndarray]) -> None:
-        """Copies values into the weights; see `runner.TaskRunner.set_tensors`."""
+        """Copy values into the weights; see `runner.TaskRunner.set_tensors`."""
         own = self._variables()
         check_tensors(tensors, {name: _form(variable) for name, variable in own.items()})
         for name, variable in own.items():
             variable.assign(np.array(tensors[name]))  # a copy: TensorFlow may keep the memory that it is given
 
     def train(self, epochs: int = 1) -> TaskResult:
-        """Trains for some epochs; the metrics are those of the last one, each batch measured before its step."""
+        """Train for some epochs; the metrics are those of the last one, each batch measured before its step."""
         return self.training.train(self.loader, self._built.network, epochs)
 
     def validate(self) -> TaskResult:
-        """Measures the model on the held-out samples."""
+        """Measure the model on the held-out samples."""
         return self.training.validate(self._built.network.measure, self.loader)
 
     @property
@@ -176,7 +176,7 @@ class KerasRunner(FormerNames, ABC):
 
 
 def _choose_device(name: str) -> str:
-    """Gives TensorFlow's name of a device; by itself it would take the CPU for a GPU that is not there."""
+    """Return TensorFlow's name of a device; by itself it would take the CPU for a GPU that is not there."""
     there = name != "cpu" and bool(tf.config.list_physical_devices("GPU"))
     if name == "auto":
         return "GPU:0" if there else "CPU:0"
@@ -214,17 +214,17 @@ class KerasModel(KerasRunner):
         self._optimizer = optimizer
 
     def build_model(self) -> keras.Model:
-        """Calls the function."""
+        """Call the function."""
         return self._factory(**self._arguments)
 
     def build_optimizer(self) -> keras.optimizers.Optimizer:
-        """Makes the optimizer of the settings."""
+        """Make the optimizer of the settings."""
         chosen = self._optimizer if isinstance(self._optimizer, str) else dict(self._optimizer)
         return keras.optimizers.get(chosen)
 
 
 def _settle(threads: int) -> None:
-    """Fixes the number of threads, which TensorFlow allows before its first operation only."""
+    """Fix the number of threads, which TensorFlow allows before its first operation only."""
     if keras.backend.backend() != "tensorflow":
         raise UsageError(f"Keras runs on {keras.backend.backend()} here", cure="set KERAS_BACKEND=tensorflow")
     threading = tf.config.threading
@@ -239,7 +239,7 @@ def _settle(threads: int) -> None:
 
 
 def _reseed(model: keras.Model, seed: int) -> None:
-    """Sets the generators of layers that draw, such as dropout, each to a stream of its own."""
+    """Set the generators of layers that draw, such as dropout, each to a stream of its own."""
     draws = [variable for variable in model.variables if variable.path.endswith("seed_generator_state")]
     for index, variable in enumerate(draws):
         start = np.random.default_rng([seed, index]).integers(0, 2**31, variable.shape)

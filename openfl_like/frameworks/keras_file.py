@@ -16,7 +16,7 @@ class KerasArchive:
     """A ``.keras`` file; of one that is read only the weights are taken, into the plan's own model."""
 
     def read(self, path: Path, runner: TaskRunner | None) -> dict[str, np.ndarray]:
-        """Reads the weights; the layers must be those of the plan's model."""
+        """Read the weights; the layers must be those of the plan's model."""
         own = _keras(runner, path)
         try:
             own.model.load_weights(path)
@@ -26,7 +26,7 @@ class KerasArchive:
         return own.get_tensors()
 
     def write(self, path: Path, tensors: Mapping[str, np.ndarray], runner: TaskRunner | None) -> None:
-        """Writes the plan's model with these tensors as its weights, for ``keras.models.load_model(path)``."""
+        """Write the plan's model with these tensors as its weights, for ``keras.models.load_model(path)``."""
         own = _keras(runner, path)
         own.set_tensors(tensors)
         with warnings.catch_warnings():

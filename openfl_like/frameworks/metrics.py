@@ -42,7 +42,7 @@ def auc(scores: np.ndarray, targets: np.ndarray) -> float:
 
 
 def classification(scores: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    """Gives ``accuracy`` and, where there are two classes and both occur, ``auc``.
+    """Return ``accuracy`` and, where there are two classes and both occur, ``auc``.
 
     Args:
         scores: ``[n]``, ``[n, 1]`` or ``[n, classes]``.
@@ -67,7 +67,7 @@ class Seen:
     targets: list[np.ndarray] = field(default_factory=list)
 
     def add(self, loss: float, scores: np.ndarray, targets: np.ndarray) -> None:
-        """Takes a batch in: its mean loss, its scores as for `classification`, its targets.
+        """Take a batch in: its mean loss, its scores as for `classification`, its targets.
 
         Scores of what has no class numbers are not kept: they may be as large as the samples.
         """

@@ -41,14 +41,14 @@ class NumpyLoader:
         return len(self._validate.samples)
 
     def train_batches(self, seed: int, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Gives shuffled (samples, targets); the order depends on nothing but the seed and the epoch."""
+        """Yield shuffled (samples, targets); the order depends on nothing but the seed and the epoch."""
         order = np.random.default_rng([seed, epoch]).permutation(self.num_train)
         for start in range(0, len(order), self._batch_size):
             rows = order[start : start + self._batch_size]
             yield self._train.samples[rows], self._train.targets[rows]
 
     def validate_batches(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Gives the held-out (samples, targets) in their own order."""
+        """Yield the held-out (samples, targets) in their own order."""
         for start in range(0, self.num_validate, self._batch_size):
             rows = slice(start, start + self._batch_size)
             yield self._validate.samples[rows], self._validate.targets[rows]
@@ -118,46 +118,46 @@ class NumpyRunner(FormerNames, ABC):
 
     @abstractmethod
     def build_model(self, random: np.random.Generator) -> Tensors:
-        """Makes the initial arrays from the generator alone."""
+        """Make the initial arrays from the generator alone."""
 
     @abstractmethod
     def predict(self, model: Tensors, samples: np.ndarray) -> np.ndarray:
-        """Gives the scores of samples, ``[n]`` or ``[n, classes]``."""
+        """Return the scores of samples, ``[n]`` or ``[n, classes]``."""
 
     @abstractmethod
     def gradient(self, model: Tensors, samples: np.ndarray, targets: np.ndarray) -> tuple[float, Tensors]:
-        """Gives the mean loss of a batch and its gradient by name; an array without one is not trained."""
+        """Return the mean loss of a batch and its gradient by name; an array without one is not trained."""
 
     def initialise(self, seed: int) -> None:
-        """Makes the initial model from the seed."""
+        """Make the initial model from the seed."""
         self._model = self.build_model(np.random.default_rng(seed))
         self._velocity = {}
         self.training.begin(seed)
 
     def begin(self, seed: int) -> None:
-        """Takes the seed of an assignment; forgets the momentum under ``RESET``."""
+        """Take the seed of an assignment; forget the momentum under ``RESET``."""
         self.training.begin(seed)
         if self.context.opt_treatment == "RESET":
             self._velocity = {}
 
     def get_tensors(self) -> Tensors:
-        """Gives the model's own arrays, not copies; with the last steps (float64) if they are shared."""
+        """Return the model's own arrays, not copies; with the last steps (float64) if they are shared."""
         return {**self._model, **self._shared_velocity()}
 
     def set_tensors(self, tensors: Mapping[str, np.ndarray]) -> None:
-        """Replaces the model's values, copying them; see `runner.TaskRunner.set_tensors`."""
+        """Replace the model's values, copying them; see `runner.TaskRunner.set_tensors`."""
         shared = self._shared_velocity()
         check_tensors(tensors, {**self._model, **shared})
         self._model = {name: np.array(tensors[name]) for name in self._model}
         self._velocity |= {name.removeprefix(_VELOCITY): np.array(tensors[name]) for name in shared}
 
     def train(self, epochs: int = 1) -> TaskResult:
-        """Trains for some epochs; the metrics are those of the last one, each batch measured before its step."""
+        """Train for some epochs; the metrics are those of the last one, each batch measured before its step."""
         model = NumpyModel(self._look, self._step, lambda: self._model)
         return self.training.train(self.loader, model, epochs)
 
     def validate(self) -> TaskResult:
-        """Measures the model on the held-out samples."""
+        """Measure the model on the held-out samples."""
         return self.training.validate(self._measure, self.loader)
 
     def _measure(self, samples: np.ndarray, targets: np.ndarray) -> Observation:

@@ -111,7 +111,7 @@ class Performer:
 
     @contextmanager
     def runner(self) -> Iterator[TaskRunner]:
-        """Gives the task runner with its model, and the workspace's code importable; for what is no assignment.
+        """Yield the task runner with its model, and the workspace's code importable; for what is no assignment.
 
         Raises:
             TaskError: If the model cannot be built.
@@ -122,7 +122,7 @@ class Performer:
             yield self._runner
 
     def perform(self, assignment: Assignment, model: Path | None, out: Path) -> Update:
-        """Performs the tasks of an assignment, in order.
+        """Perform the tasks of an assignment, in order.
 
         Args:
             assignment: What to do.
@@ -253,7 +253,7 @@ class Performer:
         return Sent(self._encoding, compression_seed(self._seed, assignment.round, assignment.collaborator), model)
 
     def _save(self, out: Path, sent: Sent | None, shared: Mapping[str, np.ndarray]) -> str:
-        """Writes the update, and its manifest beside it, so that nobody reads the file for that; gives its digest."""
+        """Write the update, and its manifest beside it, so that nobody reads the file for that; return its digest."""
         # No fsync: an update lost in a crash is trained again.
         failpoint("worker.update.before")
         tensors, recyclable = {**self._runner.get_tensors(), **shared}, recyclable_path(out)
@@ -270,7 +270,7 @@ class Performer:
 
     @contextmanager
     def _blame(self, what: str) -> Iterator[None]:
-        """Turns whatever the workspace's code raises into a `TaskError` that names the innermost of its lines."""
+        """Turn whatever the workspace's code raises into a `TaskError` that names the innermost of its lines."""
         try:
             yield
         except (Exception, SystemExit) as error:

@@ -57,7 +57,7 @@ class Shard(Protocol):
         ...
 
     def get_dataset(self, kind: str) -> LabelledData:
-        """Gives the data of a kind: ``train`` or ``validate``."""
+        """Return the data of a kind: ``train`` or ``validate``."""
         ...
 
 
@@ -75,11 +75,11 @@ class DataLoader(Protocol[Batch_co]):
         ...
 
     def train_batches(self, seed: int, epoch: int) -> Iterator[tuple[Batch_co, Batch_co]]:
-        """Gives (samples, targets) in an order that depends on nothing but the seed and the epoch."""
+        """Return (samples, targets) in an order that depends on nothing but the seed and the epoch."""
         ...
 
     def validate_batches(self) -> Iterator[tuple[Batch_co, Batch_co]]:
-        """Gives the held-out (samples, targets), always in the same order."""
+        """Return the held-out (samples, targets), always in the same order."""
         ...
 
 
@@ -136,19 +136,19 @@ class TaskRunner(Protocol):
     """
 
     def initialise(self, seed: int) -> None:
-        """Makes the initial model from nothing but the seed."""
+        """Make the initial model from nothing but the seed."""
         ...
 
     def begin(self, seed: int) -> None:
-        """Prepares for one assignment: seeds every random draw, treats the optimizer as the context says."""
+        """Prepare for one assignment: seeds every random draw, treats the optimizer as the context says."""
         ...
 
     def get_tensors(self) -> dict[str, np.ndarray]:
-        """Gives the model as named arrays; they may be views and are only valid until the model changes."""
+        """Return the model as named arrays; they may be views and are only valid until the model changes."""
         ...
 
     def set_tensors(self, tensors: Mapping[str, np.ndarray]) -> None:
-        """Replaces the model's values, copying them.
+        """Replace the model's values, copying them.
 
         Raises:
             TensorError: If the names, shapes or dtypes are not exactly the model's; the model is then unchanged.
@@ -157,7 +157,7 @@ class TaskRunner(Protocol):
 
 
 def check_tensors(given: Mapping[str, np.ndarray], own: Mapping[str, np.ndarray]) -> None:
-    """Checks that given tensors fit a model's own.
+    """Check that given tensors fit a model's own.
 
     Raises:
         TensorError: Naming the missing, unknown or differing tensors.
@@ -172,7 +172,7 @@ def check_tensors(given: Mapping[str, np.ndarray], own: Mapping[str, np.ndarray]
 
 
 def without_optimizer(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Gives the tensors that are the model's own."""
+    """Return the tensors that are the model's own."""
     return {name: array for name, array in tensors.items() if not name.startswith(OPTIMIZER)}
 
 

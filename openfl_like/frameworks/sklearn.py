@@ -65,10 +65,10 @@ class SklearnRunner(FormerNames, ABC):
 
     @abstractmethod
     def build_estimator(self) -> Estimator:
-        """Makes the estimator, not fitted; its random state is set by the runner."""
+        """Make the estimator, not fitted; its random state is set by the runner."""
 
     def loss(self, scores: np.ndarray, targets: np.ndarray) -> float:
-        """Gives the mean loss of a batch.
+        """Return the mean loss of a batch.
 
         Unless replaced: squared error of a regression, and for a classifier cross entropy of its decision function.
         """
@@ -87,12 +87,12 @@ class SklearnRunner(FormerNames, ABC):
         return self._estimator
 
     def initialise(self, seed: int) -> None:
-        """Makes the model anew: zeros."""
+        """Make the model anew: zeros."""
         self._estimator = None
         self.begin(seed)
 
     def begin(self, seed: int) -> None:
-        """Seeds the estimator for an assignment; under ``RESET`` its learning rate starts again."""
+        """Seed the estimator for an assignment; under ``RESET`` its learning rate starts again."""
         self.training.begin(seed)
         estimator = self.estimator
         if "random_state" in estimator.get_params():
@@ -101,7 +101,7 @@ class SklearnRunner(FormerNames, ABC):
             _start_counting(estimator)
 
     def get_tensors(self) -> dict[str, np.ndarray]:
-        """Gives ``coef_`` and ``intercept_``, not copies."""
+        """Return ``coef_`` and ``intercept_``, not copies."""
         estimator = self.estimator
         own = {name: np.asarray(getattr(estimator, name), self._dtype) for name in _LEARNT}
         if self.context.shares_optimizer and hasattr(estimator, _COUNTER):
@@ -109,7 +109,7 @@ class SklearnRunner(FormerNames, ABC):
         return own
 
     def set_tensors(self, tensors: Mapping[str, np.ndarray]) -> None:
-        """Replaces the model's values, copying them; see `runner.TaskRunner.set_tensors`."""
+        """Replace the model's values, copying them; see `runner.TaskRunner.set_tensors`."""
         estimator = self.estimator
         check_tensors(tensors, self.get_tensors())
         for name in _LEARNT:
@@ -118,14 +118,14 @@ class SklearnRunner(FormerNames, ABC):
             estimator.t_ = float(tensors[OPTIMIZER + _COUNTER])
 
     def train(self, epochs: int = 1) -> TaskResult:
-        """Trains for some epochs; the metrics are those of the last one, each batch measured before its step."""
+        """Train for some epochs; the metrics are those of the last one, each batch measured before its step."""
         with threadpool_limits(self.context.threads):
             if hasattr(self.estimator, "partial_fit"):
                 return self.training.train_by(self._step, self.loader, epochs)
             return self._fit(epochs)
 
     def validate(self) -> TaskResult:
-        """Measures the model on the held-out samples."""
+        """Measure the model on the held-out samples."""
         return self.training.validate(self._look, self.loader)
 
     def _step(self, samples: np.ndarray, targets: np.ndarray) -> Observation:
@@ -162,7 +162,7 @@ class SklearnRunner(FormerNames, ABC):
         return np.ascontiguousarray(samples.reshape(len(samples), -1), dtype=self._dtype)
 
     def _allocated(self, estimator: Estimator) -> Estimator:
-        """Has an estimator make everything that it makes when it first sees data, and sets what it learnt to zero."""
+        """Have an estimator make everything that it makes when it first sees data, and set what it learnt to zero."""
         kind = type(estimator).__name__
         if estimator.get_params().get("average"):
             raise UsageError(f"{kind} cannot average its own steps here", cure="leave 'average' out")
@@ -218,12 +218,12 @@ class SklearnModel(SklearnRunner):
         self._params = dict(params or {})
 
     def build_estimator(self) -> Estimator:
-        """Makes the estimator of the settings."""
+        """Make the estimator of the settings."""
         return self._factory(**self._params)
 
 
 def _allocate_classifier(estimator: Estimator, samples: np.ndarray) -> None:
-    """Shows an estimator one sample of each class."""
+    """Show an estimator one sample of each class."""
     targets = np.arange(len(samples))
     if hasattr(estimator, "partial_fit"):
         estimator.partial_fit(samples, targets, classes=targets)

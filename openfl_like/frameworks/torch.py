@@ -40,12 +40,12 @@ class TorchLoader:
         return self._batches.num_validate
 
     def train_batches(self, seed: int, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Gives shuffled (samples, targets); the order depends on nothing but the seed and the epoch."""
+        """Yield shuffled (samples, targets); the order depends on nothing but the seed and the epoch."""
         for samples, targets in self._batches.train_batches(seed, epoch):
             yield torch.from_numpy(samples), torch.from_numpy(targets)
 
     def validate_batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Gives the held-out (samples, targets) in their own order."""
+        """Return the held-out (samples, targets) in their own order."""
         return iter(self._held)
 
 
@@ -70,14 +70,14 @@ class TorchRunner(FormerNames, ABC):
 
     @abstractmethod
     def build_model(self) -> nn.Module:
-        """Makes the model; its initial values may be drawn from torch's generator, which is seeded."""
+        """Make the model; its initial values may be drawn from torch's generator, which is seeded."""
 
     def build_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
-        """Makes the optimizer; plain gradient descent with rate 0.1 unless replaced."""
+        """Make the optimizer; plain gradient descent with rate 0.1 unless replaced."""
         return torch.optim.SGD(model.parameters(), lr=0.1)
 
     def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Gives the mean loss of a batch.
+        """Return the mean loss of a batch.
 
         Unless replaced: squared error for targets that are not integers, else cross entropy, in its binary form when
         the model has one output.
@@ -105,13 +105,13 @@ class TorchRunner(FormerNames, ABC):
         return self._optimizer
 
     def initialise(self, seed: int) -> None:
-        """Makes the model anew from the seed."""
+        """Make the model anew from the seed."""
         self._model, self._optimizer = None, None
         torch.manual_seed(seed % 2**63)
         self.begin(seed)
 
     def begin(self, seed: int) -> None:
-        """Seeds torch for an assignment; forgets the optimizer's state under ``RESET``."""
+        """Seed torch for an assignment; forget the optimizer's state under ``RESET``."""
         torch.use_deterministic_algorithms(True)  # noqa: FBT003 - torch takes it by position only
         torch.set_num_threads(self.context.threads)
         _ = self.model  # made before the seed is set, so that a process that is new draws like one that has a model
@@ -121,11 +121,11 @@ class TorchRunner(FormerNames, ABC):
             self._optimizer = None
 
     def get_tensors(self) -> dict[str, np.ndarray]:
-        """Gives the ``state_dict`` as arrays of the same dtypes; on the CPU they are views of the model's memory."""
+        """Return the ``state_dict`` as arrays of the same dtypes; on the CPU they are views of the model's memory."""
         return {name: to_numpy(tensor) for name, tensor in self._tensors().items()}
 
     def set_tensors(self, tensors: Mapping[str, np.ndarray]) -> None:
-        """Copies values into the model's memory; see `runner.TaskRunner.set_tensors`."""
+        """Copy values into the model's memory; see `runner.TaskRunner.set_tensors`."""
         check_tensors(tensors, self.get_tensors())
         for name, tensor in self._tensors().items():
             fill(tensor, tensors[name])
@@ -138,12 +138,12 @@ class TorchRunner(FormerNames, ABC):
         return {**own, **{f"{OPTIMIZER}{name}": tensor for name, tensor in shared.items()}}
 
     def train(self, epochs: int = 1) -> TaskResult:
-        """Trains for some epochs; the metrics are those of the last one, each batch measured before its step."""
+        """Train for some epochs; the metrics are those of the last one, each batch measured before its step."""
         self.model.train()
         return self.training.train(self.loader, self._steps(), epochs)
 
     def validate(self) -> TaskResult:
-        """Measures the model on the held-out samples."""
+        """Measure the model on the held-out samples."""
         self.model.eval()
         with torch.no_grad():
             return self.training.validate(self._steps().measure, self.loader)

@@ -6,7 +6,7 @@ import torch
 
 
 def to_numpy(tensor: torch.Tensor) -> np.ndarray:
-    """Gives a tensor as an array with the same bits; a tensor on the CPU shares its memory. bfloat16 is kept."""
+    """Return a tensor as an array with the same bits; a tensor on the CPU shares its memory. bfloat16 is kept."""
     tensor = tensor.detach().cpu()
     if tensor.dtype == torch.bfloat16:
         return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
@@ -14,7 +14,7 @@ def to_numpy(tensor: torch.Tensor) -> np.ndarray:
 
 
 def to_torch(array: np.ndarray) -> torch.Tensor:
-    """Gives a copy of an array as a tensor on the CPU with the same bits. bfloat16 is kept."""
+    """Return a copy of an array as a tensor on the CPU with the same bits. bfloat16 is kept."""
     copy = np.array(array)  # torch refuses read-only memory, such as that of a mapped model file
     if copy.dtype == ml_dtypes.bfloat16:
         return torch.from_numpy(copy.view(np.int16)).view(torch.bfloat16)
@@ -22,7 +22,7 @@ def to_torch(array: np.ndarray) -> torch.Tensor:
 
 
 def fill(tensor: torch.Tensor, array: np.ndarray) -> None:
-    """Copies an array of the same shape and dtype into a tensor's memory."""
+    """Copy an array of the same shape and dtype into a tensor's memory."""
     if tensor.device.type == "cpu":
         np.copyto(to_numpy(tensor), array)
     else:

@@ -19,7 +19,7 @@ class StateDictFile:
     """
 
     def read(self, path: Path, runner: TaskRunner | None) -> dict[str, np.ndarray]:  # noqa: ARG002 - the file says it all
-        """Reads all tensors; the file must hold a mapping from names to tensors and nothing else."""
+        """Read all tensors; the file must hold a mapping from names to tensors and nothing else."""
         try:
             found = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:
@@ -33,5 +33,5 @@ class StateDictFile:
         return {name: to_numpy(tensor) for name, tensor in found.items()}
 
     def write(self, path: Path, tensors: Mapping[str, np.ndarray], runner: TaskRunner | None) -> None:  # noqa: ARG002 - as above
-        """Writes a state dict for ``model.load_state_dict(torch.load(path, weights_only=True))``."""
+        """Write a state dict for ``model.load_state_dict(torch.load(path, weights_only=True))``."""
         torch.save({name: to_torch(array) for name, array in tensors.items()}, path)

@@ -12,7 +12,7 @@ _FIRST = {"step": 0.0, "mu_product": 1.0}
 
 
 def prepare(optimizer: torch.optim.Optimizer) -> None:
-    """Has an optimizer make the state that it would make in its first step; the parameters stay as they are.
+    """Have an optimizer make the state that it would make in its first step; the parameters stay as they are.
 
     A step with gradients of zero leaves averages of gradients at zero; only counters have to be set back.
 
@@ -35,7 +35,7 @@ def prepare(optimizer: torch.optim.Optimizer) -> None:
 
 
 def _step_without_decay(optimizer: torch.optim.Optimizer) -> None:
-    """Takes a step in which no weight counts as a gradient."""
+    """Take a step in which no weight counts as a gradient."""
     groups = [group for group in optimizer.param_groups if "weight_decay" in group]
     decays = [group["weight_decay"] for group in groups]
     for group in groups:
@@ -51,7 +51,7 @@ def _step_without_decay(optimizer: torch.optim.Optimizer) -> None:
 
 
 def state_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> Mapping[str, torch.Tensor]:
-    """Gives the optimizer's own tensors: ``<kind>/<parameter>``, such as ``exp_avg/0.weight``."""
+    """Return the optimizer's own tensors: ``<kind>/<parameter>``, such as ``exp_avg/0.weight``."""
     names: dict[torch.Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     return {
         f"{key}/{names[parameter]}": value

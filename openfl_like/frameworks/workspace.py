@@ -27,7 +27,7 @@ class WorkspaceCode:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Makes the workspace's modules importable; other threads that want a workspace wait until it is left."""
+        """Make the workspace's modules importable; other threads that want a workspace wait until it is left."""
         with _ONE_AT_A_TIME:
             if not self._modules:
                 self._roots = _top_level_names(self.directory)
@@ -47,7 +47,7 @@ class WorkspaceCode:
                 sys.modules.update(aside)
 
     def _take_out(self, names: list[str] | None = None) -> dict[str, ModuleType]:
-        """Removes modules from ``sys.modules``: these, or all under the workspace's names, whoever they belong to."""
+        """Remove modules from ``sys.modules``: these, or all under the workspace's names, whoever they belong to."""
         if names is None:
             present = any(root in sys.modules for root in self._roots)  # much cheaper than looking at every name
             names = [name for name in sys.modules if name.partition(".")[0] in self._roots] if present else []

@@ -41,7 +41,7 @@ def issue_credentials(
     hosts: Sequence[str] = (),
     now: datetime | None = None,
 ) -> Credentials:
-    """Makes a key and has the authority in ``certs`` certify it; nothing is written.
+    """Make a key and have the authority in ``certs`` certify it; nothing is written.
 
     Args:
         certs: Where the authorities are.
@@ -78,7 +78,7 @@ def make_token(
     lifetime: timedelta = SITE_LIFETIME,
     good_for: timedelta = LONGEST_OFFER,
 ) -> Token:
-    """Makes a token, and has the authority in ``certs`` keep what must be kept of it.
+    """Make a token, and have the authority in ``certs`` keep what must be kept of it.
 
     Args:
         certs: Where the authorities are.
@@ -103,7 +103,7 @@ def make_token(
 
 
 def published(certs: Path, site_ca: bytes) -> RevocationList:
-    """Gives the newest revocation list of the authority in ``certs``; an empty one if nothing was ever revoked.
+    """Return the newest revocation list of the authority in ``certs``; an empty one if nothing was ever revoked.
 
     Raises:
         CredentialError: If it is damaged.
@@ -113,7 +113,7 @@ def published(certs: Path, site_ca: bytes) -> RevocationList:
 
 
 def revoke(certs: Path, identity: Identity, reason: str, now: datetime) -> RevocationList:
-    """Revokes all certificates that an identity has until now; the new list is on disk when this returns.
+    """Revoke all certificates that an identity has until now; the new list is on disk when this returns.
 
     Args:
         certs: Where the authorities are.
@@ -147,7 +147,7 @@ def revoke(certs: Path, identity: Identity, reason: str, now: datetime) -> Revoc
 
 
 def check_not_revoked(found: RevocationList, chain: bytes) -> None:
-    """Lets a certificate pass that is not on a list; raises RevokedError."""
+    """Let a certificate pass that is not on a list; raises RevokedError."""
     leaf = parse_certificate(chain, "certificate")
     revocations = Revocations()
     revocations.take(found)

@@ -47,7 +47,7 @@ _HOST = re.compile(r"(?!.*\.\.)[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 
 
 def new_key_and_csr() -> tuple[bytes, bytes]:
-    """Makes a P-256 key and a certificate request that proves its possession; the key stays with the caller.
+    """Make a P-256 key and a certificate request that proves its possession; the key stays with the caller.
 
     Returns:
         Private key (PKCS #8) and request, both PEM.
@@ -76,7 +76,7 @@ class Authority:
 
     @classmethod
     def load(cls, directory: Path) -> "Authority":
-        """Reads an authority from its folder.
+        """Read an authority from its folder.
 
         Raises:
             CredentialError: If a file is missing, malformed, of another pair, or the key is readable by others.
@@ -98,11 +98,11 @@ class Authority:
         return certificate_pem(self.certificate)
 
     def under(self, number: int) -> "Authority":
-        """Gives the same authority with the number of the newest revocation list."""
+        """Return the same authority with the number of the newest revocation list."""
         return replace(self, number=number)
 
     def sign(self, payload: bytes) -> bytes:
-        """Signs a document of the authority's own, such as its revocation list (ECDSA over SHA-256, DER)."""
+        """Sign a document of the authority's own, such as its revocation list (ECDSA over SHA-256, DER)."""
         return self._key.sign(AUTHORITY_DOMAIN + payload, ec.ECDSA(hashes.SHA256()))
 
     def issue(
@@ -114,7 +114,7 @@ class Authority:
         now: datetime,
         hosts: Sequence[str] = (),
     ) -> bytes:
-        """Certifies that the key of a request belongs to an identity.
+        """Certify that the key of a request belongs to an identity.
 
         Args:
             identity: Who the key belongs to.
@@ -161,7 +161,7 @@ class Authority:
         return certificate_pem(builder.sign(self._key, hashes.SHA256())) + self.pem
 
     def serving(self, now: datetime) -> tuple[bytes, bytes]:
-        """Makes a certificate for the authority's own server. It carries no identity, so it is no member's.
+        """Make a certificate for the authority's own server. It carries no identity, so it is no member's.
 
         Args:
             now: Present time, with a time zone.
@@ -191,12 +191,12 @@ def enrolment_name(federation: str) -> str:
 
 
 def check_hosts(identity: Identity, hosts: Sequence[str]) -> None:
-    """Checks the hosts that a certificate is to name; raises UsageError."""
+    """Check the hosts that a certificate is to name; raises UsageError."""
     _alternative_names(identity, hosts)
 
 
 def check_request(csr_pem: bytes) -> str:
-    """Checks that a certificate request can be used, and gives the digest of its key.
+    """Check that a certificate request can be used, and return the digest of its key.
 
     Raises:
         CredentialError: If it is malformed, unproven or of another curve.
@@ -208,7 +208,7 @@ def check_request(csr_pem: bytes) -> str:
 
 
 def create_authorities(directory: Path, federation: str, now: datetime | None = None) -> Trust:
-    """Founds a federation: root, site CA and experiment CA, each in a folder of its own below the directory.
+    """Found a federation: root, site CA and experiment CA, each in a folder of its own below the directory.
 
     Args:
         directory: Usually ``certs``.
@@ -234,7 +234,7 @@ def create_authorities(directory: Path, federation: str, now: datetime | None = 
 
 
 def load_trust(directory: Path) -> Trust:
-    """Reads the three authority certificates (not the keys) below ``certs``.
+    """Read the three authority certificates (not the keys) below ``certs``.
 
     Raises:
         CredentialError: If one is missing.

@@ -53,7 +53,7 @@ class Authorities:
 
 
 def parse_certificate(pem: bytes, place: str) -> x509.Certificate:
-    """Reads the first certificate of a PEM text.
+    """Read the first certificate of a PEM text.
 
     Raises:
         CredentialError: If there is none; ``place`` is named in the message.
@@ -83,7 +83,7 @@ def key_digest(certificate: x509.Certificate) -> str:
 
 
 def list_extension(number: int) -> x509.UnrecognizedExtension:
-    """Says in a certificate which revocation list its authority knew when it issued it (DER integer)."""
+    """Say in a certificate which revocation list its authority knew when it issued it (DER integer)."""
     size = number.bit_length() // 8 + 1
     return x509.UnrecognizedExtension(LIST_NUMBER, bytes((2, size)) + number.to_bytes(size, "big"))
 
@@ -103,7 +103,7 @@ def authority_uri(federation: str, kind: AuthorityKind) -> str:
 
 
 def read_authority(certificate: x509.Certificate, place: str) -> tuple[str, AuthorityKind]:
-    """Reads federation and kind of an authority's certificate.
+    """Read federation and kind of an authority's certificate.
 
     Raises:
         CredentialError: If it is not an authority of this platform.
@@ -123,7 +123,7 @@ def read_authority(certificate: x509.Certificate, place: str) -> tuple[str, Auth
 
 
 def parse_authorities(root: bytes, site_ca: bytes, experiment_ca: bytes) -> Authorities:
-    """Reads the three authorities and checks that they belong together.
+    """Read the three authorities and check that they belong together.
 
     Raises:
         CredentialError: If one is malformed, another one's, of another federation, or not issued by the root.
@@ -153,7 +153,7 @@ def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
 
 
 def read_identity(leaf: x509.Certificate) -> Identity:
-    """Reads the one identity URI; the common name is display text and counts for nothing.
+    """Read the one identity URI; the common name is display text and counts for nothing.
 
     Raises:
         UnauthenticatedError: If there is not exactly one URI, or it is no identity.
@@ -169,7 +169,7 @@ def read_identity(leaf: x509.Certificate) -> Identity:
 
 
 def verify_leaf(leaf: x509.Certificate, authorities: Authorities) -> Identity:
-    """Establishes who a leaf certificate belongs to; its validity in time is for the caller to check.
+    """Establish who a leaf certificate belongs to; its validity in time is for the caller to check.
 
     Raises:
         UnauthenticatedError: If it is not a leaf that the right authority of this federation issued for its role.
@@ -225,7 +225,7 @@ class Description:
 
 
 def describe(pem: bytes, place: str) -> Description:
-    """Says what is in the first certificate of a PEM text.
+    """Say what is in the first certificate of a PEM text.
 
     Raises:
         CredentialError: If it cannot be read.

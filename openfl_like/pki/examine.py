@@ -37,7 +37,7 @@ _TIME = "%Y-%m-%d %H:%M UTC"
 
 
 def steps(directory: Path, roles: frozenset[Role], name: str, now: datetime) -> Mapping[str, Callable[[], str]]:
-    """Gives the steps by name; each says what was seen, or raises a `FederationError`.
+    """Return the steps by name; each says what was seen, or raises a `FederationError`.
 
     Args:
         directory: The folder.
@@ -55,14 +55,14 @@ def steps(directory: Path, roles: frozenset[Role], name: str, now: datetime) -> 
 
 
 def key_file(directory: Path) -> str:
-    """Looks at the key's mode and owner."""
+    """Look at the key's mode and owner."""
     path = directory / KEY_FILE
     read_private(path)
     return f"{path}: mode {path.stat().st_mode & 0o777:04o}, this user's"
 
 
 def pair(directory: Path) -> str:
-    """Looks whether key and certificate belong together."""
+    """Look whether key and certificate belong together."""
     path = certificate_path(directory)
     leaf = parse_certificate(read_file(path), str(path))
     # whoever may read it is looked at by itself
@@ -76,7 +76,7 @@ def pair(directory: Path) -> str:
 
 
 def chain(directory: Path) -> str:
-    """Looks whether an authority below this root has issued the certificate, the right one for its role."""
+    """Look whether an authority below this root has issued the certificate, the right one for its role."""
     path = certificate_path(directory)
     trust = read_trust(directory)
     authorities = parse_authorities(trust.root, trust.site_ca, trust.experiment_ca)
@@ -85,7 +85,7 @@ def chain(directory: Path) -> str:
 
 
 def holder(directory: Path, roles: frozenset[Role], name: str) -> str:
-    """Looks whose certificate it is."""
+    """Look whose certificate it is."""
     path = certificate_path(directory)
     pem = read_file(path)
     found = read_identity(parse_certificate(pem, str(path)))
@@ -104,7 +104,7 @@ def holder(directory: Path, roles: frozenset[Role], name: str) -> str:
 
 
 def validity(directory: Path, now: datetime) -> str:
-    """Looks at the times of the certificate and of the authorities above it."""
+    """Look at the times of the certificate and of the authorities above it."""
     path = certificate_path(directory)
     ends = []
     for place in (path, directory / SITE_CA_FILE, directory / EXPERIMENT_CA_FILE, directory / ROOT_FILE):
@@ -121,7 +121,7 @@ def validity(directory: Path, now: datetime) -> str:
 
 
 def standing(directory: Path, lists: Mapping[str, bytes]) -> str:
-    """Looks whether revocation lists name the holder.
+    """Look whether revocation lists name the holder.
 
     Args:
         directory: The folder.
@@ -149,7 +149,7 @@ def standing(directory: Path, lists: Mapping[str, bytes]) -> str:
 
 
 def experiment_authority(directory: Path, holder_directory: Path, now: datetime) -> str:
-    """Looks at the experiment CA that a Director has: readable, of its own federation, in time."""
+    """Look at the experiment CA that a Director has: readable, of its own federation, in time."""
     found = Authority.load(directory)
     if found.kind is not AuthorityKind.EXPERIMENT:
         cure = "name the folder of the experiment CA as experiment_ca; keep the other authorities' keys elsewhere"
@@ -174,6 +174,6 @@ def _first(pem: bytes) -> bytes:
 
 
 def identity_of(directory: Path) -> Identity:
-    """Reads whose certificate is in a folder; nothing is verified."""
+    """Read whose certificate is in a folder; nothing is verified."""
     path = certificate_path(directory)
     return read_identity(parse_certificate(read_file(path), str(path)))

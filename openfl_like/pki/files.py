@@ -69,7 +69,7 @@ def credentials_dir(certs: Path, identity: Identity) -> Path:
 
 
 def make_private_dir(directory: Path) -> None:
-    """Makes a directory that only its owner may enter, and the missing ones above it; an existing one is left as it is.
+    """Make a directory that only its owner may enter, and the missing ones above it; an existing one is left as it is.
 
     Raises:
         CredentialError: If it cannot be made.
@@ -83,7 +83,7 @@ def make_private_dir(directory: Path) -> None:
 
 
 def write_new(path: Path, data: bytes, *, private: bool) -> None:
-    """Writes a file that must not exist yet; a private one has mode 0600 from its creation on.
+    """Write a file that must not exist yet; a private one has mode 0600 from its creation on.
 
     Raises:
         CredentialError: If it exists or cannot be written.
@@ -105,7 +105,7 @@ def write_new(path: Path, data: bytes, *, private: bool) -> None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Replaces a private file so that there is always the old one or the new one, on disk when this returns.
+    """Replace a private file so that there is always the old one or the new one, on disk when this returns.
 
     Raises:
         CredentialError: If it cannot be written.
@@ -118,7 +118,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def sync_directory(directory: Path) -> None:
-    """Has the names in a directory on disk when it returns."""
+    """Have the names in a directory on disk when it returns."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -127,7 +127,7 @@ def sync_directory(directory: Path) -> None:
 
 
 def save_credentials(directory: Path, credentials: Credentials, *, replace: bool = False) -> None:
-    """Writes the files of a holder: its certificate chain, its key, the three authorities and where it is renewed.
+    """Write the files of a holder: its certificate chain, its key, the three authorities and where it is renewed.
 
     Args:
         directory: Made with mode 0700 if it is missing.
@@ -172,7 +172,7 @@ def save_credentials(directory: Path, credentials: Credentials, *, replace: bool
 
 
 def load_credentials(directory: Path, now: datetime | None = None, *, repair: bool = True) -> Credentials:
-    """Reads what `save_credentials` wrote and checks that it can be used.
+    """Read what `save_credentials` wrote and check that it can be used.
 
     Args:
         directory: The holder's directory.
@@ -221,7 +221,7 @@ def load_credentials(directory: Path, now: datetime | None = None, *, repair: bo
 
 
 def read_trust(directory: Path) -> Trust:
-    """Reads the authorities' certificates out of a holder's directory.
+    """Read the authorities' certificates out of a holder's directory.
 
     Raises:
         CredentialError: If one is missing or cannot be read.
@@ -264,7 +264,7 @@ def belongs(chain_pem: bytes, key_pem: bytes) -> bool:
 
 
 def check_writable(directory: Path) -> None:
-    """Looks whether certificate and key could be replaced: a file of that size can be made in their folder.
+    """Look whether certificate and key could be replaced: a file of that size can be made in their folder.
 
     Raises:
         CredentialError: If it cannot.
@@ -280,7 +280,7 @@ def check_writable(directory: Path) -> None:
 
 
 def read_file(path: Path) -> bytes:
-    """Reads a certificate file.
+    """Read a certificate file.
 
     Raises:
         CredentialError: If it is missing, unreadable or far too large.
@@ -289,7 +289,7 @@ def read_file(path: Path) -> bytes:
 
 
 def read_private(path: Path) -> bytes:
-    """Reads a key file that only this user may read.
+    """Read a key file that only this user may read.
 
     Raises:
         CredentialError: If it is missing, unreadable, readable by others or owned by another user.

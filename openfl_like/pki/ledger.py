@@ -81,17 +81,17 @@ class Ledger:
         self.revocations = authority / LIST_FILE
 
     def prepare(self) -> None:
-        """Makes the folders; raises CredentialError."""
+        """Make the folders; raises CredentialError."""
         for folder in (self._open, self._used, self._issued):
             make_private_dir(folder)
 
     def offer(self, offer: Offer) -> None:
-        """Keeps a token; raises CredentialError if it cannot be written."""
+        """Keep a token; raises CredentialError if it cannot be written."""
         self.prepare()
         write_whole(self._open / f"{offer.digest}.json", _bytes(asdict(offer)))
 
     def burn(self, digest: str, now: datetime) -> Offer:
-        """Uses a token up, on disk, and gives what it was good for; of many that try at once one succeeds.
+        """Use a token up, on disk, and return what it was good for; of many that try at once one succeeds.
 
         Args:
             digest: Of the secret that was shown.
@@ -117,11 +117,11 @@ class Ledger:
         return offer
 
     def offers(self) -> list[Offer]:
-        """Lists the tokens that were not used, those that are over too."""
+        """List the tokens that were not used, those that are over too."""
         return sorted((_offer(path) for path in self._open.glob("*.json")), key=lambda offer: offer.expires)
 
     def record(self, chain: bytes, *, by: str, hosts: Sequence[str] = (), lifetime: timedelta) -> Issued:
-        """Keeps what was issued.
+        """Keep what was issued.
 
         Args:
             chain: The certificate, PEM.
@@ -145,31 +145,31 @@ class Ledger:
         return issued
 
     def issued(self, serial: str = "*") -> list[Issued]:
-        """Lists what was issued, oldest first; one certificate if its number is named."""
+        """List what was issued, oldest first; one certificate if its number is named."""
         found = [_issued(path) for path in self._issued.glob(f"{serial}.json")]
         return sorted(found, key=lambda issued: (issued.not_before, issued.uri))
 
     def find(self, name: str, role: str = "") -> list[Identity]:
-        """Gives who of this name has a certificate, in one role or in any."""
+        """Return who of this name has a certificate, in one role or in any."""
         known = {issued.uri for issued in self.issued()}
         found = [Identity.parse(uri) for uri in sorted(known)]
         return [identity for identity in found if identity.name == name and role in {"", identity.role.value}]
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Keeps other processes from changing the revocation list within the block."""
+        """Keep other processes from changing the revocation list within the block."""
         self.prepare()
         with self._lock.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     def publish(self, signed: bytes) -> None:
-        """Replaces the revocation list, on disk when it returns."""
+        """Replace the revocation list, on disk when it returns."""
         write_whole(self.revocations, signed)
 
 
 def expiry(now: datetime, lifetime: timedelta) -> str:
-    """Gives the end of a token, ISO 8601.
+    """Return the end of a token, ISO 8601.
 
     Raises:
         UsageError: If it is longer than a day, or no time at all.

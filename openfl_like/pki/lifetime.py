@@ -22,7 +22,7 @@ class ValidityPeriod:
 
     @classmethod
     def of(cls, pem: bytes, place: str = "certificate") -> Self:
-        """Reads them, without the minutes by which a certificate is valid before it was made."""
+        """Read them, without the minutes by which a certificate is valid before it was made."""
         leaf = parse_certificate(pem, place)
         return cls(leaf.not_valid_before_utc + BACKDATE, leaf.not_valid_after_utc)
 
@@ -54,7 +54,7 @@ class ValidityPeriod:
 
 
 def warnings(credentials: Credentials, now: datetime) -> Iterator[tuple[str, int, str]]:
-    """Gives what is about to end of a holder and the authorities above it: what, the warning's step, and a text."""
+    """Yield what is about to end of a holder and the authorities above it: what, the warning's step, and a text."""
     trust = credentials.trust
     for what, pem, cure in (
         (f"the certificate of {credentials.identity.uri}", credentials.chain, "renew it"),

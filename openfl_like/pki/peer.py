@@ -48,16 +48,16 @@ class PeerVerifier:
         return self._authorities.federation
 
     def serial(self, leaf_pem: bytes) -> str:
-        """Gives the number of a certificate that `identify` has accepted, in hexadecimal digits."""
+        """Return the number of a certificate that `identify` has accepted, in hexadecimal digits."""
         return (self._seen.get(leaf_pem) or self._examine(leaf_pem)).facts.serial
 
     def validity(self, leaf_pem: bytes) -> tuple[datetime, datetime]:
-        """Says from when to when a certificate that `identify` has accepted is valid, with its issuer."""
+        """Say from when to when a certificate that `identify` has accepted is valid, with its issuer."""
         seen = self._seen.get(leaf_pem) or self._examine(leaf_pem)  # the memory of peers is bounded
         return seen.not_before, seen.not_after
 
     def identify(self, leaf_pem: bytes, now: datetime) -> Identity:
-        """Says who a certificate belongs to.
+        """Say who a certificate belongs to.
 
         Args:
             leaf_pem: The certificate that the peer showed; only the first one of the text is looked at.
@@ -99,7 +99,7 @@ class PeerVerifier:
 
 
 def verify_peer(leaf_pem: bytes, trust: Trust, now: datetime) -> Identity:
-    """Says who a certificate belongs to, once; `PeerVerifier` is for many calls.
+    """Say who a certificate belongs to, once; `PeerVerifier` is for many calls.
 
     Raises:
         UnauthenticatedError: If it is not a certificate of this federation.

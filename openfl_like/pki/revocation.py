@@ -58,18 +58,18 @@ class RevocationList:
     entries: tuple[Entry, ...] = ()
 
     def plus(self, entry: Entry) -> "RevocationList":
-        """Gives the next list."""
+        """Return the next list."""
         return RevocationList(entry.number, (*self.entries, entry))
 
     def signed(self, authority: Authority) -> bytes:
-        """Gives the list as it is handed on."""
+        """Return the list as it is handed on."""
         text = json.dumps({"number": self.number, "entries": [asdict(entry) for entry in self.entries]})
         signature = base64.b64encode(authority.sign(text.encode("utf-8"))).decode("ascii")
         return (json.dumps({"list": text, "signature": signature}) + "\n").encode("utf-8")
 
     @classmethod
     def read(cls, data: bytes, site_ca: bytes) -> "RevocationList":
-        """Reads a signed list.
+        """Read a signed list.
 
         Args:
             data: From `signed`.
@@ -107,7 +107,7 @@ class Facts:
 
     @classmethod
     def of(cls, leaf: x509.Certificate, identity: Identity) -> "Facts":
-        """Reads them from a verified certificate."""
+        """Read them from a verified certificate."""
         return cls(identity, f"{leaf.serial_number:x}", key_digest(leaf), list_number(leaf))
 
     @property
@@ -129,7 +129,7 @@ class Revocations:
     _names: dict[str, int] = field(default_factory=dict)
 
     def take(self, found: RevocationList) -> bool:
-        """Replaces the list by a newer one, and says whether it is newer."""
+        """Replace the list by a newer one, and say whether it is newer."""
         if found.number <= self.number:
             return False
         self._serials = frozenset(_all(entry.serials for entry in found.entries))
@@ -139,7 +139,7 @@ class Revocations:
         return True
 
     def check(self, facts: Facts) -> None:
-        """Lets a certificate pass that is not revoked.
+        """Let a certificate pass that is not revoked.
 
         Raises:
             RevokedError: If it is.

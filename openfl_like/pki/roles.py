@@ -88,7 +88,7 @@ class Identity:
 
     @classmethod
     def parse(cls, uri: str) -> "Identity":
-        """Reads an identity URI.
+        """Read an identity URI.
 
         Raises:
             UnauthenticatedError: If it is not exactly what `uri` would give.
@@ -106,7 +106,7 @@ class Identity:
 
 
 def check_federation(federation: str) -> None:
-    """Checks the name of a federation.
+    """Check the name of a federation.
 
     Raises:
         UsageError: If it is no lower-case DNS label.
@@ -154,7 +154,7 @@ RPC_ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
 
 
 def authorise(method: str, identity: Identity) -> None:
-    """Lets a call pass only if the table gives it to the caller's role; what is not in the table is denied.
+    """Let a call pass only if the table gives it to the caller's role; what is not in the table is denied.
 
     Args:
         method: Full name of the RPC, such as ``/openfl_like.v1.Experiments/Submit``.

@@ -17,7 +17,7 @@ _ALGORITHM = ec.ECDSA(hashes.SHA256())
 
 
 def sign(payload: bytes, credentials: Credentials) -> bytes:
-    """Signs a payload, usually the digest of a bundle.
+    """Sign a payload, usually the digest of a bundle.
 
     Returns:
         The signature, DER.
@@ -35,7 +35,7 @@ def sign(payload: bytes, credentials: Credentials) -> bytes:
 
 
 def verify_signature(payload: bytes, signature: bytes, chain_pem: bytes, trust: Trust, now: datetime) -> Identity:
-    """Says who signed a payload; whether that role may sign it is for the caller to decide.
+    """Say who signed a payload; whether that role may sign it is for the caller to decide.
 
     Args:
         payload: The same bytes that were signed.
@@ -60,12 +60,12 @@ def verify_signature(payload: bytes, signature: bytes, chain_pem: bytes, trust: 
 
 
 def sign_bundle(digest: str, credentials: Credentials) -> bytes:
-    """Signs a bundle's digest with the user's key."""
+    """Sign a bundle's digest with the user's key."""
     return sign(digest.encode(), credentials)
 
 
 def verify_submitter(digest: str, signature: bytes, certificates: bytes, trust: Trust) -> Identity:
-    """Gives the user who signed a bundle's digest.
+    """Return the user who signed a bundle's digest.
 
     Raises:
         UnauthenticatedError: If the signature is not of a member of this federation.

@@ -25,14 +25,14 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def check_address(address: str) -> str:
-    """Gives an address back if it is ``host:port``; raises UsageError."""
+    """Return an address back if it is ``host:port``; raises UsageError."""
     if not _ADDRESS.fullmatch(address) or not 0 < int(address.rpartition(":")[2]) < 1 << 16:
         raise UsageError(f"'{address[:100]}' is not of the form HOST:PORT", cure="for example ca.example.org:50049")
     return address
 
 
 def secret_digest(secret: str) -> str:
-    """Gives what is kept of a secret in hexadecimal digits; of one that is none, the digest of nothing.
+    """Return what is kept of a secret in hexadecimal digits; of one that is none, the digest of nothing.
 
     The secret has 256 random bits, so a plain hash is enough: there is nothing to guess.
     """
@@ -68,7 +68,7 @@ class Token:
 
     @classmethod
     def fresh(cls, identity: Identity, address: str, site_ca: bytes) -> Self:
-        """Makes a token with a new secret.
+        """Make a token with a new secret.
 
         Args:
             identity: Whom to certify.
@@ -81,7 +81,7 @@ class Token:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Reads a token.
+        """Read a token.
 
         Raises:
             UsageError: If it is none.
@@ -108,7 +108,7 @@ class Token:
         return secret_digest(self.secret.hex())
 
     def check_authority(self, site_ca: bytes) -> None:
-        """Looks whether a certificate is that of the authority which gave the token out.
+        """Look whether a certificate is that of the authority which gave the token out.
 
         Raises:
             UnauthenticatedError: If it is another one.

@@ -84,7 +84,7 @@ class ArchiveReader:
         self._total = 0
 
     def entries(self) -> Iterator[tuple[str, int]]:
-        """Gives path and size of every file; the caller reads its content before the next one.
+        """Yield path and size of every file; the caller reads its content before the next one.
 
         Raises:
             BundleError: At the first thing that no bundle has; the message names entry and rule.
@@ -105,7 +105,7 @@ class ArchiveReader:
             raise self._refusal("", "after the last entry come other bytes than one block of zeros")
 
     def content(self, path: str, size: int) -> Iterator[bytes]:
-        """Gives the bytes of the entry whose header was read last."""
+        """Yield the bytes of the entry whose header was read last."""
         left = size
         while left:
             piece = self._read(min(left, _COPY_BYTES), f"the content of '{path}'")

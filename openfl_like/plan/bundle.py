@@ -28,7 +28,7 @@ STAGING = ".unpack-"
 
 
 def pack(workspace: Path, plan: Plan, out: Path, added: Mapping[str, Path] | None = None) -> None:
-    """Writes the bundle of a workspace; the same plan and files give the same bytes.
+    """Write the bundle of a workspace; the same plan and files give the same bytes.
 
     Args:
         workspace: The directory with the code.
@@ -62,7 +62,7 @@ def pack(workspace: Path, plan: Plan, out: Path, added: Mapping[str, Path] | Non
 
 
 def unpack(archive: Path, into: Path) -> Plan:
-    """Extracts a bundle that may come from anybody.
+    """Extract a bundle that may come from anybody.
 
     Args:
         archive: The bundle.
@@ -125,7 +125,7 @@ def _frozen(found: bytes, packed: bytes) -> bool:
 
 
 def _files(workspace: Path, below: str) -> Iterator[str]:
-    """Gives the relative path of every file that is not excluded; refuses what is neither file nor directory."""
+    """Yield the relative path of every file that is not excluded; refuses what is neither file nor directory."""
     with os.scandir(workspace / below) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             path = f"{below}{entry.name}"
@@ -189,7 +189,7 @@ def _extract(file: BinaryIO, directory: Path, place: str) -> Plan:
 
 
 def _create(root: int, path: str) -> BinaryIO:
-    """Opens a new file below a directory descriptor; no step follows a link."""
+    """Open a new file below a directory descriptor; no step follows a link."""
     *parents, name = path.split("/")
     current = os.dup(root)
     try:

@@ -17,7 +17,7 @@ _CONDITIONS = ("rounds", "metric", "loss_max", "patience")
 
 
 def check_plan(plan: Plan, source: str = "plan") -> None:
-    """Checks a plan that came as a value, for example out of a bundle.
+    """Check a plan that came as a value, for example out of a bundle.
 
     Raises:
         PlanError: Listing every mistake.
@@ -28,7 +28,7 @@ def check_plan(plan: Plan, source: str = "plan") -> None:
 
 
 def mistakes_in(plan: Plan) -> list[Mistake]:
-    """Lists what is wrong in a plan that fits the schema."""
+    """List what is wrong in a plan that fits the schema."""
     rules = (_components, _tasks, _groups, _admission, _participation, _times, _deltas, _stop_rules)
     return [mistake for rule in (*rules, _optimizer, _initial_model) for mistake in rule(plan)]
 

@@ -13,7 +13,7 @@ MAX_CHAIN = 8
 
 
 def load_tree(path: Path, error: DocumentError = PlanError) -> Tree:
-    """Reads a file and merges its defaults.
+    """Read a file and merges its defaults.
 
     ``defaults: FILE`` may stand at the top and in every section. The file is relative to the one that names it and may
     name others. Mappings are merged key by key; anything else in the naming file replaces what the defaults say.
@@ -27,7 +27,7 @@ def load_tree(path: Path, error: DocumentError = PlanError) -> Tree:
 
 
 def merged(base: object, over: object) -> object:
-    """Lays ``over`` on ``base``, key by key where both are mappings."""
+    """Lay ``over`` on ``base``, key by key where both are mappings."""
     if isinstance(base, Mapping) and isinstance(over, Mapping):
         both = {key: merged(base[key], value) if key in base else value for key, value in over.items()}
         return {**base, **both}
@@ -77,7 +77,7 @@ def _section(tree: Tree, holder: KeyPath) -> dict[str, object]:
 
 
 def _laid_on(below: Tree, above: Tree, holder: KeyPath) -> Tree:
-    """Puts a defaults tree under the holder of its name and takes the name out."""
+    """Put a defaults tree under the holder of its name and take the name out."""
     own = {key: value for key, value in _section(above, holder).items() if key != KEY}
     data = merged(_section(below, ()), own)
     whole = {**_section(above, ()), str(holder[0]): data} if holder else data

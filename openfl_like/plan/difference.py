@@ -24,7 +24,7 @@ class Difference:
 
 
 def differences(first: Plan, second: Plan) -> list[Difference]:
-    """Lists the keys whose values differ, defaults filled in; another order of the tasks is the key ``tasks``."""
+    """List the keys whose values differ, defaults filled in; another order of the tasks is the key ``tasks``."""
     one, other = plan_values(first), plan_values(second)
     found = list(_between(one, other, ""))
     order, other_order = list(first.tasks), list(second.tasks)

@@ -22,7 +22,7 @@ _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./:-]*[A-Za-z0-9_/-]|[A-Za-z_]")
 
 
 def freeze(plan: Plan) -> bytes:
-    """Writes a plan as canonical JSON: no spaces, ASCII, ``workspace`` left out.
+    """Write a plan as canonical JSON: no spaces, ASCII, ``workspace`` left out.
 
     Every default is filled in, but for the keys that came after the first version: with their defaults they are left
     out, so that a plan without them has the digest that it always had.
@@ -56,7 +56,7 @@ def frozen_values(plan: Plan) -> dict[str, object]:
 
 
 def thaw(data: bytes, source: str = SOURCE) -> Plan:
-    """Reads what `freeze` wrote; the rules beyond the schema are for `check_plan`.
+    """Read what `freeze` wrote; the rules beyond the schema are for `check_plan`.
 
     Args:
         data: The frozen plan.
@@ -78,7 +78,7 @@ def thaw(data: bytes, source: str = SOURCE) -> Plan:
 
 
 def plan_text(plan: Plan) -> str:
-    """Writes a plan as YAML with every value filled in; `load_plan` gives a plan of the same digest for it."""
+    """Write a plan as YAML with every value filled in; `load_plan` gives a plan of the same digest for it."""
     return yaml.dump(
         json.loads(_write(plan_values(plan), plan.name)), Dumper=_Dumper, sort_keys=False, allow_unicode=True
     )

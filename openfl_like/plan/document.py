@@ -49,7 +49,7 @@ class Tree:
 
 
 def parse_document(text: str, source: str, model: type[M], error: DocumentError) -> M:
-    """Reads a document and validates it.
+    """Read a document and validates it.
 
     Args:
         text: YAML.
@@ -64,12 +64,12 @@ def parse_document(text: str, source: str, model: type[M], error: DocumentError)
 
 
 def load_document(path: Path, model: type[M], error: DocumentError) -> M:
-    """Reads a file like `parse_document`; one message if it is missing or unreadable."""
+    """Read a file like `parse_document`; one message if it is missing or unreadable."""
     return parse_document(read_text(path, error), str(path), model, error)
 
 
 def validated(tree: Tree, model: type[M], error: DocumentError) -> M:
-    """Validates a tree, or raises ``error`` with all its mistakes."""
+    """Validate a tree, or raises ``error`` with all its mistakes."""
     value, mistakes = validate(tree, model)
     if value is None or mistakes:
         raise refuse(tree.source, mistakes, tree.places, error)
@@ -77,7 +77,7 @@ def validated(tree: Tree, model: type[M], error: DocumentError) -> M:
 
 
 def validate(tree: Tree, model: type[M]) -> tuple[M | None, list[Mistake]]:
-    """Validates a tree; the value is None if the schema found mistakes."""
+    """Validate a tree; the value is None if the schema found mistakes."""
     if tree.data is None:
         # A file that could not be read at all has its mistakes already.
         return None, list(tree.mistakes) or [Mistake((), "the file is empty", place=DocumentPlace(tree.source))]
@@ -88,7 +88,7 @@ def validate(tree: Tree, model: type[M]) -> tuple[M | None, list[Mistake]]:
 
 
 def read_text(path: Path, error: DocumentError) -> str:
-    """Reads a text file of at most 1 MiB.
+    """Read a text file of at most 1 MiB.
 
     Raises:
         PlanError: Or `SettingsError`, as ``error`` says, if it is missing, unreadable, too large or not UTF-8.
@@ -108,7 +108,7 @@ def read_text(path: Path, error: DocumentError) -> str:
 
 
 def parse_tree(text: str, source: str) -> Tree:
-    """Reads YAML as plain data with the line of everything in it; mistakes are kept, not raised."""
+    """Read YAML as plain data with the line of everything in it; mistakes are kept, not raised."""
     if len(text) > MAX_BYTES:
         return Tree(
             source, mistakes=(Mistake((), f"the text is longer than {MAX_BYTES} bytes", place=DocumentPlace(source)),)

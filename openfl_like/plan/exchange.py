@@ -14,7 +14,7 @@ from openfl_like.plan.schema import Plan
 
 
 def export_workspace(plan_file: Path, out: Path, overrides: Sequence[str] = ()) -> Plan:
-    """Writes what a submission of the plan would send: the frozen plan and the workspace.
+    """Write what a submission of the plan would send: the frozen plan and the workspace.
 
     Args:
         plan_file: The plan; its workspace goes with it.
@@ -31,7 +31,7 @@ def export_workspace(plan_file: Path, out: Path, overrides: Sequence[str] = ()) 
 
 
 def import_workspace(archive: Path, target: Path) -> Plan:
-    """Makes a workspace of an archive; nothing of it is run, and nothing is left behind if it is refused.
+    """Make a workspace of an archive; nothing of it is run, and nothing is left behind if it is refused.
 
     Args:
         archive: What `export_workspace` wrote; a bundle of an experiment is the same.

@@ -15,7 +15,7 @@ from openfl_like.plan.workspace import template_path, templates
 
 
 def load_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
-    """Reads a plan.
+    """Read a plan.
 
     Args:
         path: The plan file.
@@ -33,7 +33,7 @@ def load_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
 
 
 def workspace_of(plan_path: Path, plan: Plan) -> Path:
-    """Finds the workspace of a plan: a directory beside the plan file, or an installed template.
+    """Find the workspace of a plan: a directory beside the plan file, or an installed template.
 
     Raises:
         PlanError: If there is neither.
@@ -58,7 +58,7 @@ _REQUIRED: dict[str, object] = {
 
 
 def _beyond(tree: Tree, mistakes: list[Mistake]) -> list[Mistake]:
-    """Looks for mistakes beyond the schema in what is left of a plan when its faulty entries are taken out.
+    """Look for mistakes beyond the schema in what is left of a plan when its faulty entries are taken out.
 
     Sections in which the schema found something are not looked at twice: a second message there could be a consequence.
     """

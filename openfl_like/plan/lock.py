@@ -20,7 +20,7 @@ _LINE = re.compile(
 
 
 def read_lock(data: bytes, place: str = LOCK_NAME) -> tuple[str, ...]:
-    """Gives the requirements, each as one canonical line, sorted.
+    """Return the requirements, each as one canonical line, sorted.
 
     Args:
         data: The file.
@@ -51,7 +51,7 @@ def read_lock(data: bytes, place: str = LOCK_NAME) -> tuple[str, ...]:
 
 
 def write_lock(wheels: Iterable[Mapping[str, str]]) -> str:
-    """Writes a lock.
+    """Write a lock.
 
     Args:
         wheels: ``name``, ``version`` and ``sha256`` of each.
@@ -67,7 +67,7 @@ def _canonical(name: str, match: re.Match[str]) -> str:
 
 
 def _logical_lines(text: str) -> Iterable[tuple[int, str]]:
-    """Joins lines that end in a backslash; leaves comments and empty lines out."""
+    """Join lines that end in a backslash; leaves comments and empty lines out."""
     pending, start = "", 0
     for number, raw in enumerate(text.splitlines(), start=1):
         line = re.sub(r"(^|\s)#.*", "", raw).strip()

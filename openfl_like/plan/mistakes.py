@@ -66,7 +66,7 @@ class Mistake:
 
 
 def dotted(path: KeyPath) -> str:
-    """Writes a path as ``validator[0].settings.metric``."""
+    """Write a path as ``validator[0].settings.metric``."""
     text = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
     return text.removeprefix(".")
 
@@ -82,7 +82,7 @@ def place_of(path: KeyPath, places: Mapping[KeyPath, DocumentPlace]) -> Document
 def refuse(
     source: str, mistakes: Iterable[Mistake], places: Mapping[KeyPath, DocumentPlace], error: DocumentError
 ) -> PlanError | SettingsError:
-    """Makes the one error that lists all mistakes, in the order of their lines."""
+    """Make the one error that lists all mistakes, in the order of their lines."""
     located = [(mistake.place or place_of(mistake.path, places), mistake) for mistake in mistakes]
     located.sort(key=lambda pair: (pair[0].source != source, pair[0].source, pair[0].line))
     lines = tuple(dict.fromkeys(_line(place, mistake) for place, mistake in located))
@@ -106,7 +106,7 @@ def did_you_mean(word: object, known: Sequence[str]) -> str:
 
 
 def explain(failure: ValidationError, model: object, prefix: KeyPath = ()) -> list[Mistake]:
-    """Translates what pydantic found.
+    """Translate what pydantic found.
 
     Args:
         failure: Pydantic's error.

@@ -35,7 +35,7 @@ def is_excluded(path: str) -> bool:
 
 
 def rule_against(path: str) -> str:
-    """Says which rule a file's path breaks; empty if none."""
+    """Say which rule a file's path breaks; empty if none."""
     if len(path) > MAX_PATH_CHARS:
         return f"a path has at most {MAX_PATH_CHARS} characters"
     components = path.split("/")
@@ -60,7 +60,7 @@ class NameSet:
         self._directories: set[str] = set()
 
     def add(self, path: str) -> str:
-        """Takes a file's path in; says which rule it breaks, empty if none."""
+        """Take a file's path in; say which rule it breaks, empty if none."""
         if len(self._files) >= MAX_ENTRIES:
             return f"a bundle has at most {MAX_ENTRIES} entries"
         components = path.split("/")

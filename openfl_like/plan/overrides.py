@@ -8,7 +8,7 @@ from openfl_like.plan.mistakes import DocumentPlace, KeyPath, Mistake, did_you_m
 
 
 def overridden(tree: Tree, overrides: Sequence[str], model: object) -> Tree:
-    """Applies overrides in their order; one that cannot be applied becomes a mistake of the tree.
+    """Apply overrides in their order; one that cannot be applied becomes a mistake of the tree.
 
     Args:
         tree: The file.
@@ -39,7 +39,7 @@ def _apply(tree: Tree, text: str, model: object) -> Tree:
 
 
 def _resolve(data: object, names: list[str], model: object, place: DocumentPlace) -> tuple[KeyPath, list[Mistake]]:
-    """Finds the keys that the names stand for; a number counts the entries of a list."""
+    """Find the keys that the names stand for; a number counts the entries of a list."""
     path: KeyPath = ()
     for name in names:
         last = len(path) == len(names) - 1

@@ -57,7 +57,7 @@ def find_plan(named: str) -> Path:
 
 
 def create_workspace(target: Path, template: str) -> Path:
-    """Copies a template into a new directory, or into an empty one, with an example of a site's ``shard.yaml``.
+    """Copy a template into a new directory, or into an empty one, with an example of a site's ``shard.yaml``.
 
     Raises:
         NotFoundError: If there is no such template.
@@ -75,7 +75,7 @@ def create_workspace(target: Path, template: str) -> Path:
 
 
 def _write_example(workspace: Path) -> None:
-    """Writes what an Envoy is started with, made from the first of the simulated sites."""
+    """Write what an Envoy is started with, made from the first of the simulated sites."""
     shards = sorted((workspace / "shards").glob("*.yaml"))
     if shards and not (workspace / EXAMPLE).exists():
         text = _EXAMPLE_TEXT.format(site=shards[0].stem) + shards[0].read_text(encoding="utf-8")

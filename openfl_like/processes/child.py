@@ -37,7 +37,7 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def fx_command(*arguments: str) -> list[str]:
-    """Gives the command line of an ``fx`` command run by this very interpreter."""
+    """Return the command line of an ``fx`` command run by this very interpreter."""
     return [sys.executable, "-m", "openfl_like.cli", *arguments]
 
 
@@ -75,7 +75,7 @@ class Child:
     _tasks: TaskOwner = field(default_factory=TaskOwner)
 
     async def line(self) -> str:
-        """Gives the next line of its stdout; empty when it has closed it."""
+        """Return the next line of its stdout; empty when it has closed it."""
         assert self.process.stdout is not None  # noqa: S101 (always piped)
         return (await self.process.stdout.readline()).decode(errors="replace").rstrip("\n")
 
@@ -84,7 +84,7 @@ class Child:
         return next((line for line in reversed(self.tail) if line.strip()), "")
 
     async def wait(self) -> int:
-        """Waits for its end and gives the exit code; minus the signal's number when one killed it."""
+        """Wait for its end and return the exit code; minus the signal's number when one killed it."""
         await self.exited.wait()
         await SUBREAPER.reap(self.process.pid)
         await self._tasks.wait(1.0)  # a grandchild may hold the pipe open
@@ -100,11 +100,11 @@ class Child:
         return self.exited.is_set()
 
     def kill(self) -> None:
-        """Kills it and its process group."""
+        """Kill it and its process group."""
         self._signal(signal.SIGKILL)
 
     async def stop(self, grace_s: float = TERM_GRACE_S) -> int:
-        """Ends it and its whole process group: SIGTERM, then SIGKILL."""
+        """End it and its whole process group: SIGTERM, then SIGKILL."""
         if self.process.returncode is None:
             self._signal(signal.SIGTERM)
             await self.exits_within(grace_s)
@@ -140,7 +140,7 @@ async def spawn(
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Child:
-    """Starts a child in its own session, stdin and stdout piped, stderr read line by line.
+    """Start a child in its own session, stdin and stdout piped, stderr read line by line.
 
     Args:
         command: Program and arguments.
@@ -167,7 +167,7 @@ async def spawn(
 
 
 def describe_exit(code: int) -> str:
-    """Says how a process ended: ``exit code 3`` or ``killed by SIGKILL``."""
+    """Say how a process ended: ``exit code 3`` or ``killed by SIGKILL``."""
     if code >= 0:
         return f"exit code {code}"
     try:

@@ -18,12 +18,12 @@ MARK = "OPENFL_LIKE_OWNER"
 
 
 def owner_tag(directory: Path) -> dict[str, str]:
-    """Gives the environment variable for processes whose work belongs to a directory."""
+    """Return the environment variable for processes whose work belongs to a directory."""
     return {MARK: str(directory.resolve())}
 
 
 def kill_owned(directory: Path) -> list[int]:
-    """Kills every process whose work belongs to this directory, or one in it, and gives their numbers."""
+    """Kill every process whose work belongs to this directory, or one in it, and return their numbers."""
     owner = directory.resolve()
     ours = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     found = []
@@ -39,7 +39,7 @@ def kill_owned(directory: Path) -> list[int]:
 
 
 def descendants() -> set[int]:
-    """Gives the numbers of all that descends from this process, those included whose parents have died (Linux only)."""
+    """Return the numbers of all who descend from this process, those included whose parents have died (Linux only)."""
     found: set[int] = set()
     waiting = [os.getpid()]
     while waiting:
@@ -52,13 +52,13 @@ def descendants() -> set[int]:
 
 
 def note_processes(notes: Path, numbers: Collection[int]) -> None:
-    """Writes down processes, so that whoever comes after us can tell them from later ones with their numbers."""
+    """Write down processes, so that whoever comes after us can tell them from later ones with their numbers."""
     known = ((number, _started(number)) for number in sorted(numbers))
     notes.write_text("".join(f"{number} {started}\n" for number, started in known if started), encoding="ascii")
 
 
 def kill_listed(notes: Path) -> list[int]:
-    """Kills what is noted in a file and still there, removes the file, and gives the numbers."""
+    """Kill what is noted in a file and still there, remove the file, and return the numbers."""
     found = []
     with contextlib.suppress(OSError, ValueError):
         for line in notes.read_text(encoding="ascii").splitlines():

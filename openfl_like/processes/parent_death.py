@@ -7,7 +7,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent() -> None:
-    """Has the kernel kill this process when its parent dies: one that hangs would never see its input end."""
+    """Have the kernel kill this process when its parent dies: one that hangs would never see its input end."""
     prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux only; elsewhere the closed input has to do
     if prctl is not None:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

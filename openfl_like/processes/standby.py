@@ -29,7 +29,7 @@ class Standby:
         self._spare: asyncio.Task[Child] | None = None
 
     def prepare(self, *ahead: str) -> None:
-        """Starts the next child if there is none at hand.
+        """Start the next child if there is none at hand.
 
         Args:
             ahead: What it is told to do besides its imports while it waits.
@@ -38,7 +38,7 @@ class Standby:
             self._spare = self._tasks.start(spawn([*self._command, *ahead], environment=self._environment))
 
     async def start(self, arguments: Sequence[str], on_line: Callable[[str], None]) -> Child:
-        """Has the child at hand, or a new one, run its command.
+        """Have the child at hand, or a new one, run its command.
 
         Args:
             arguments: What follows the noun.
@@ -57,7 +57,7 @@ class Standby:
         return child
 
     async def close(self) -> None:
-        """Ends the child at hand."""
+        """End the child at hand."""
         if self._spare is not None:
             await (await self._take()).stop(grace_s=0.0)
 

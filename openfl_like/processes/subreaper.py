@@ -32,7 +32,7 @@ class Subreaper:
         self._reaping = TaskOwner()
 
     def open(self) -> None:
-        """Has the kernel give us the orphans among our descendants."""
+        """Have the kernel give us the orphans among our descendants."""
         prctl = getattr(ctypes.CDLL(None), "prctl", None)
         if prctl is not None and prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0:
             self._lock = asyncio.Lock()
@@ -47,7 +47,7 @@ class Subreaper:
                 yield self._ours
 
     async def reap(self, ended: int) -> None:
-        """Ends whatever a child that has ended left behind.
+        """End whatever a child that has ended left behind.
 
         Args:
             ended: Number of the child.
@@ -65,7 +65,7 @@ class Subreaper:
             log.warning("killed what process %d left behind: %s", ended, ", ".join(map(str, sorted(found))))
 
     def _end_all(self) -> set[int]:
-        """Ends orphans, and those that come to us when their parents end."""
+        """End orphans, and those that come to us when their parents end."""
         found: set[int] = set()
         for _ in range(PASSES):
             orphans = self._orphans()

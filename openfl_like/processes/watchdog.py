@@ -16,7 +16,7 @@ FROZEN_S = 12.0
 
 
 async def watch_child(child: Child, notes: Path | None = None) -> None:
-    """Looks at a child every two seconds until it ends; one that is frozen (SIGSTOP) for twelve is killed.
+    """Look at a child every two seconds until it ends; one that is frozen (SIGSTOP) for twelve is killed.
 
     Args:
         child: Whom to look at.

@@ -35,12 +35,12 @@ SPARE = "--spare"
 
 
 def assignment_to_json(assignment: Assignment) -> dict[str, object]:
-    """Gives an assignment as JSON values."""
+    """Return an assignment as JSON values."""
     return asdict(assignment)
 
 
 def assignment_from_json(value: Mapping[str, Any]) -> Assignment:
-    """Gives the assignment of JSON values."""
+    """Return the assignment of JSON values."""
     tasks = tuple(TaskCall(**task) for task in value["tasks"])
     return Assignment(**{**value, "phase": Phase(value["phase"]), "tasks": tasks})
 
@@ -52,7 +52,7 @@ class Worker:
         self._performer: Performer | None = None
 
     def answer(self, order: Mapping[str, Any]) -> dict[str, object]:
-        """Carries out one order; errors of the submitted code or the shard become an answer, too."""
+        """Carry out one order; errors of the submitted code or the shard become an answer, too."""
         try:
             return self._load(order) if "shard" in order else self._perform(order)
         except (FederationError, OSError) as error:
@@ -101,7 +101,7 @@ def _explain(error: FederationError | OSError, step: str) -> dict[str, object]:
 
 
 def serve(orders: TextIO, answers: TextIO, answer: Callable[[Mapping[str, Any]], dict[str, object]]) -> None:
-    """Answers orders until the parent closes its end."""
+    """Answer orders until the parent closes its end."""
     for line in orders:
         answers.write(json.dumps(answer(json.loads(line))) + "\n")
         failpoint("worker.answer.before")
@@ -109,7 +109,7 @@ def serve(orders: TextIO, answers: TextIO, answer: Callable[[Mapping[str, Any]],
 
 
 def _move(directory: str, owner: str) -> None:
-    """Goes to the experiment's directory, as if it had been started there; what it starts belongs there, too."""
+    """Go to the experiment's directory, as if it had been started there; what it starts belongs there, too."""
     before = os.getcwd()  # noqa: PTH109 - as Python itself put it on its path
     os.chdir(directory)
     sys.path = [directory if path == before else path for path in sys.path]
@@ -117,7 +117,7 @@ def _move(directory: str, owner: str) -> None:
 
 
 def main(frameworks: Sequence[str] | None) -> None:
-    """Runs the worker; stdout is kept for answers and replaced by stderr for everybody else.
+    """Run the worker; stdout is kept for answers and replaced by stderr for everybody else.
 
     Args:
         frameworks: What is imported before the first order; None: nothing is, not even what every worker needs.

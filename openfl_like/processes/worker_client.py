@@ -75,7 +75,7 @@ class WorkerProcess:
 
     @classmethod
     async def start(cls, settings: WorkerSettings, on_line: Callable[[str], None]) -> "WorkerProcess":
-        """Starts a worker and loads shard and workspace.
+        """Start a worker and loads shard and workspace.
 
         Raises:
             ShardError: If the shard cannot be used.
@@ -116,7 +116,7 @@ class WorkerProcess:
         return self._child.process.returncode is None
 
     async def perform(self, assignment: Assignment, model: Path | None, out: Path) -> Update:
-        """Has an assignment performed; raises TaskError when the task raised, WorkerEndedError when the worker died."""
+        """Have an assignment performed; raises TaskError when the task raised, WorkerEndedError if the worker died."""
         order = {
             "assignment": assignment_to_json(assignment),
             "model": str(model.absolute()) if model else "",
@@ -126,7 +126,7 @@ class WorkerProcess:
         return Update(**{**answer, "phase": Phase(answer["phase"])})
 
     def peak_bytes(self) -> int:
-        """Gives the most memory that it has had resident so far; 0 if the system does not tell."""
+        """Return the most memory that it has had resident so far; 0 if the system does not tell."""
         try:
             status = Path(f"/proc/{self._child.process.pid}/status").read_text(encoding="ascii", errors="replace")
         except OSError:
@@ -135,7 +135,7 @@ class WorkerProcess:
         return int(found[1]) * 1024 if found else 0
 
     async def stop(self) -> None:
-        """Ends it at once: it holds nothing that is not on disk."""
+        """End it at once: it holds nothing that is not on disk."""
         await self._child.stop(grace_s=0.0)
 
     async def _ask(self, order: Mapping[str, object]) -> dict[str, Any]:
@@ -155,7 +155,7 @@ class WorkerProcess:
         return answer
 
     async def _answer(self) -> str:
-        """Gives the next line; empty when the worker has ended, whoever holds its pipe open."""
+        """Return the next line; empty when the worker has ended, whoever holds its pipe open."""
         tasks = TaskOwner()
         line, exited = tasks.start(self._child.line()), tasks.start(self._child.exited.wait())
         try:
@@ -183,7 +183,7 @@ async def _spare(settings: WorkerSettings) -> Child | None:
 
 
 async def shard_facts(settings: WorkerSettings, on_line: Callable[[str], None]) -> ShardFacts:
-    """Loads a shard in a process of its own, and gives what there is to tell of it.
+    """Load a shard in a process of its own, and return what there is to tell of it.
 
     Raises:
         ShardError: If it cannot be used.
@@ -207,7 +207,7 @@ log = logging.getLogger(__name__)
 
 
 async def describe_shard(shard: Path, directory: Path) -> ShardFacts:
-    """Loads the shard in a process of its own and gives its facts; in new ones if that is killed.
+    """Load the shard in a process of its own and return its facts; in new ones if that is killed.
 
     Args:
         shard: The site's shard.yaml.

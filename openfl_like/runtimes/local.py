@@ -31,7 +31,7 @@ class Performs(Protocol):
     """What a site does with an assignment; `frameworks.perform.Performer` is one."""
 
     def perform(self, assignment: Assignment, model: Path | None, out: Path) -> Update:
-        """Performs the tasks; raises TaskError naming the task and the exception."""
+        """Perform the tasks; raises TaskError naming the task and the exception."""
 
 
 class LocalRuntime:

@@ -70,7 +70,7 @@ class Clock(Protocol):
         """Seconds since the epoch."""
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Callable[[], None]:
-        """Calls back after a delay; gives the function that prevents it."""
+        """Call back after a delay; return the function that prevents it."""
 
 
 class SystemClock:
@@ -87,7 +87,7 @@ class SystemClock:
         return self._offset + time.monotonic()
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Callable[[], None]:
-        """Calls back on the running event loop."""
+        """Call back on the running event loop."""
         return asyncio.get_running_loop().call_later(delay_s, callback).cancel
 
 
@@ -107,7 +107,7 @@ class Record:
 
 
 async def patiently(step: Callable[[], Awaitable[Result]]) -> Result:
-    """Does what needs room on a disk, again and again until there is some: the experiment waits, and does not end."""
+    """Do what needs room on a disk, again and again until there is some: the experiment waits, and does not end."""
     pause_s = PAUSE_S
     while True:
         try:
@@ -147,7 +147,7 @@ class ExperimentLoop:
             self._inbox.put_nowait(event)
 
     async def run(self) -> Outcome:
-        """Drives the experiment to its end.
+        """Drive the experiment to its end.
 
         Raises:
             ConflictError: If another process has taken the experiment over; nobody is told that it ended then.
@@ -172,7 +172,7 @@ class ExperimentLoop:
                 return outcome
 
     async def _step(self, events: list[Event]) -> Outcome | None:
-        """Takes what has happened by now, commits what it means, and acts on that."""
+        """Take what has happened by now, commits what it means, and acts on that."""
         now = self._clock.now()
         commands = self._handle(events, now)
         if any(isinstance(command, PublishVersion) for command in commands):
@@ -194,7 +194,7 @@ class ExperimentLoop:
         return outcome
 
     def _handle(self, events: list[Event], now: float) -> list[Command]:
-        """Handles events, and those that follow from them by work which is done at once."""
+        """Handle events, and those that follow from them by work which is done at once."""
         commands: list[Command] = []
         waiting = deque(events)
         while waiting:
@@ -211,7 +211,7 @@ class ExperimentLoop:
         return commands
 
     def _record_updates(self, commands: list[Command], now: float) -> list[Command]:
-        """Commits that all updates are here: the next round is sent ahead, and they must not be asked for again."""
+        """Commit that all updates are here: the next round is sent ahead, and they must not be asked for again."""
         announcements = [command.announcement for command in commands if isinstance(command, Announce)]
         failpoint("aggregator.updates.recorded.before")
         try:
@@ -223,7 +223,7 @@ class ExperimentLoop:
         return [command for command in commands if not isinstance(command, Announce)]
 
     async def _send_ahead(self, commands: list[Command]) -> list[Command]:
-        """Begins the next round while the version that it starts from is still on its way to the disk.
+        """Begin the next round while the version that it starts from is still on its way to the disk.
 
         Its assignments depend on nothing but that version's bytes, and whoever repeats the step after a crash makes the
         same bytes and the same assignments: the updates of a round are kept until it is committed.
@@ -233,7 +233,7 @@ class ExperimentLoop:
         return [command for command in commands if command not in ahead]
 
     async def _commit(self, commands: list[Command], now: float) -> None:
-        """Writes what the step means before any of it is acted on."""
+        """Write what the step means before any of it is acted on."""
         if not commands:
             return
         versions = [command.version for command in commands if isinstance(command, PublishVersion)]

@@ -79,11 +79,11 @@ class MailboxRuntime:
                     mailbox.put_nowait(self._dismissal)
 
     async def drained(self) -> None:
-        """Waits until every session has ended."""
+        """Wait until every session has ended."""
         await self._empty.wait()
 
     def expects(self, update: Update) -> str | None:
-        """Gives the digest of the model that an awaited update starts from; None if it was taken before.
+        """Return the digest of the model that an awaited update starts from; None if it was taken before.
 
         Raises:
             UpdateRefusedError: If another update was taken in its place.
@@ -100,7 +100,7 @@ class MailboxRuntime:
         raise RoundClosedError(f"round {update.round} does not wait for an update of '{name}'")
 
     def committed(self, update: Update) -> None:
-        """Takes a complete update into the loop."""
+        """Take a complete update into the loop."""
         self._deliveries.take(update)
         self._tell(UpdateCommitted(update))
 
@@ -110,7 +110,7 @@ class MailboxRuntime:
         reports: AsyncIterator[CollaboratorReport],
         send: Callable[[AggregatorInstruction], Awaitable[None]],
     ) -> None:
-        """Holds a collaborator's session until it is dismissed or breaks.
+        """Hold a collaborator's session until it is dismissed or breaks.
 
         Raises:
             ConflictError: If this collaborator already has a session, or another plan.

@@ -56,15 +56,15 @@ class ModelRepository:
         self._base: dict[str, TensorFile] = {}
 
     def put(self, digest: str, round_number: int) -> None:
-        """Remembers which round's file has this digest."""
+        """Remember which round's file has this digest."""
         self._rounds[digest] = round_number
 
     def known(self, digest: str) -> Manifest | None:
-        """Gives the manifest of a model if that is known without reading its file."""
+        """Return the manifest of a model if that is known without reading its file."""
         return self._manifests.get(digest)
 
     def manifest(self, digest: str) -> Manifest:
-        """Gives the manifest of a model; its file is read for it once at most.
+        """Return the manifest of a model; its file is read for it once at most.
 
         Raises:
             DamagedError: If the file is not that model any more.
@@ -79,7 +79,7 @@ class ModelRepository:
         return self._manifests[digest]
 
     def path(self, digest: str) -> Path:
-        """Gives the file of a model; raises NotFoundError."""
+        """Return the file of a model; raises NotFoundError."""
         return self._files.model(self._round_of(digest))
 
     def _round_of(self, digest: str) -> int:
@@ -90,22 +90,22 @@ class ModelRepository:
         return self._rounds[digest]
 
     def _recognise(self) -> None:
-        """Reads files that nobody told us of: the model that a former process made and did not publish any more."""
+        """Read files that nobody told us of: the model that a former process made and did not publish any more."""
         known = set(self._rounds.values())
         for number, path in self._files.models().items():
             if number not in known:
                 self.put(file_digest(path), number)
 
     def spool_path(self, work: Assignment | Update) -> Path:
-        """Gives the place in the spool of an assignment's update."""
+        """Return the place in the spool of an assignment's update."""
         return self._files.update(work.round, work.phase, work.collaborator)
 
     def recyclable(self, collaborator: str) -> Path:
-        """Gives the file that the next update of a collaborator may overwrite."""
+        """Return the file that the next update of a collaborator may overwrite."""
         return self._files.recyclable(collaborator)
 
     def validate(self, command: ValidateUpdates) -> dict[str, str]:
-        """Gives the refused updates and why."""
+        """Return the refused updates and why."""
         verdicts = {update.collaborator: self._verdict(update, command.base_model) for update in command.updates}
         failpoint("aggregator.validated")
         return {collaborator: problem for collaborator, problem in verdicts.items() if problem}
@@ -118,7 +118,7 @@ class ModelRepository:
         return base is not None and (len(command.updates) + 1) * base.total_bytes < QUICK_BYTES
 
     def inspect(self, update: Update, base_model: str) -> None:
-        """Looks at an update as soon as it is here, while others are still on their way; `validate` asks for it."""
+        """Look at an update as soon as it is here, while others are still on their way; `validate` asks for it."""
         self._verdicts[_key(update)] = self._look(update, base_model)
 
     def _verdict(self, update: Update, base_model: str) -> str:
@@ -131,7 +131,7 @@ class ModelRepository:
         return validate_update(self._validators, self.spool_path(update), base, update, sent)
 
     def _opened(self, digest: str) -> TensorFile:
-        """Opens a global model once for all updates that started from it."""
+        """Open a global model once for all updates that started from it."""
         known = self._base.get(digest)
         if known is None:
             known = TensorFile(self.path(digest))
@@ -144,7 +144,7 @@ class ModelRepository:
         return Sent(self._encoding, compression_seed(self._plan.seed, update.round, update.collaborator), base)
 
     def aggregate(self, command: Aggregate) -> ModelAggregated:
-        """Combines the updates into the round's model, and writes what is kept for the next round beside it."""
+        """Combine the updates into the round's model, and write what is kept for the next round beside it."""
         wanted = self._encoding is not None or self._recipe.needs_base
         base = self.path(command.base_model) if wanted and command.base_model else None
         contributions = [
@@ -179,7 +179,7 @@ class ModelRepository:
         return Start(command.round, base, state)
 
     def publish(self, version: ModelVersion) -> None:
-        """Makes the version's files final: under the name of its round, and on disk."""
+        """Make the version's files final: under the name of its round, and on disk."""
         failpoint("aggregator.publish.before", self.path(version.digest))
         made_in = self._round_of(version.digest)
         if made_in != version.round:
@@ -192,7 +192,7 @@ class ModelRepository:
         failpoint("aggregator.publish.after")
 
     def tidy(self, versions: Sequence[ModelVersion], *, ended: bool = False) -> None:
-        """Lets go of the newest round's updates and of models that the plan does not keep; at the end, of spares."""
+        """Let go of the newest round's updates and of models that the plan does not keep; at the end, of spares."""
         self._base = {}
         self._files.clear_spool(versions[-1].round if versions else 0, ended=ended)
         failpoint("aggregator.spool.cleared")

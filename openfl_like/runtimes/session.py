@@ -15,7 +15,7 @@ async def converse(
     send: Callable[[Message], Awaitable[None]],
     is_last: Callable[[Message], bool],
 ) -> None:
-    """Sends from the mailbox until its last message is out or the peer stops reporting.
+    """Send from the mailbox until its last message is out or the peer stops reporting.
 
     Args:
         mailbox: Messages for the peer.

@@ -117,7 +117,7 @@ class Collaborator:
         return CollaboratorFiles(self.settings.directory)
 
     async def run(self) -> Dismissal:
-        """Takes part until dismissed.
+        """Take part until dismissed.
 
         Raises:
             UnreachableError: If the Aggregator stays away for too long.
@@ -153,7 +153,7 @@ class Collaborator:
                     raise failure
 
     async def _take_part(self, contact: list[float]) -> tuple[Dismissal | None, FederationError]:
-        """Holds one session; what it is doing goes on when the session breaks."""
+        """Hold one session; what it is doing goes on when the session breaks."""
         began = asyncio.get_running_loop().time()
         client = AggregatorClient(self.settings.aggregator, self.settings.experiment, self.settings.credentials)
         try:
@@ -195,7 +195,7 @@ class Collaborator:
         return None
 
     async def _do(self, session: CollaboratorSession, assignment: Assignment) -> None:
-        """Performs and delivers one assignment; where there is no room, here or there, it is tried again."""
+        """Perform and delivers one assignment; where there is no room, here or there, it is tried again."""
         failpoint("collaborator.assignment.taken")
         async for _ in backoff():
             try:
@@ -208,7 +208,7 @@ class Collaborator:
                 return
 
     async def _attempt(self, session: CollaboratorSession, assignment: Assignment) -> None:
-        """Performs and delivers one assignment; what goes wrong at this site becomes a report.
+        """Perform and delivers one assignment; what goes wrong at this site becomes a report.
 
         Raises:
             StorageError: If there is no room on a disk.
@@ -228,7 +228,7 @@ class Collaborator:
     async def _report(
         self, session: CollaboratorSession, assignment: Assignment, error: FederationError | OSError
     ) -> None:
-        """Tells what went wrong, if anybody waits for it."""
+        """Tell what went wrong, if anybody waits for it."""
         failure = failure_of(error)
         match error:
             case TaskError() | ShardError() | SettingsError():
@@ -268,7 +268,7 @@ class Collaborator:
         return _Result(update, out)
 
     async def _have_performed(self, assignment: Assignment, model: Path | None, out: Path) -> Update:
-        """Gives the assignment to the worker; if that dies over it, to new ones, each after a longer pause."""
+        """Return the assignment to the worker; if that dies over it, to new ones, each after a longer pause."""
         restarts = Restarts()
         while True:
             try:
@@ -296,7 +296,7 @@ class Collaborator:
         return path
 
     def _clear(self, folder: Path, keep: Path | None = None) -> None:
-        """Lets go of the folder's former files but one; a large one becomes the other folder's spare.
+        """Let go of the folder's former files but one; a large one becomes the other folder's spare.
 
         A model is written over the former update, which has the same frozen layers, and an update over the model
         before, which no task looks at any more.
@@ -320,14 +320,14 @@ class Collaborator:
         failpoint("collaborator.deliver.receipt")
 
     def _note_progress(self) -> None:
-        """Leaves a note for the Envoy that this process has got something done."""
+        """Leave a note for the Envoy that this process has got something done."""
         if not self._progress_noted:
             with contextlib.suppress(OSError):  # no room: the next one is noted
                 self._files.progress.touch()
                 self._progress_noted = True
 
     def _warm_up(self) -> None:
-        """Starts the worker while the Aggregator is being connected to; its failure shows at the first assignment."""
+        """Start the worker while the Aggregator is being connected to; its failure shows at the first assignment."""
         settings = self.settings
         frozen = settings.directory / "plan.json"
         frozen.write_bytes(freeze(settings.plan))
@@ -394,12 +394,12 @@ def _print(line: str) -> None:
 
 
 def _pass_on(line: str) -> None:
-    """Passes a line of the worker on to the Envoy, which tells them from ours."""
+    """Pass a line of the worker on to the Envoy, which tells them from ours."""
     sys.stderr.write(f"{marked(printable_line(line))}\n")
 
 
 async def run_collaborator(settings: CollaboratorArguments) -> Dismissal:
-    """Takes part in an experiment until its end; see `Collaborator.run`.
+    """Take part in an experiment until its end; see `Collaborator.run`.
 
     Raises:
         DeviceError: If its device is to be found, and the site does not give what the plan wants.

@@ -82,7 +82,7 @@ class LocalFederation:
         self._logs.close()
 
     async def start_director(self) -> None:
-        """Starts the Director and waits until it listens; again on the same address if it ran before."""
+        """Start the Director and wait until it listens; again on the same address if it ran before."""
         config = self.directory / "director.yaml"
         settings = {
             "listen": self.director or "localhost:0",
@@ -97,7 +97,7 @@ class LocalFederation:
         self.director = str(ready["address"])
 
     async def start_envoy(self, name: str) -> None:
-        """Starts a site's Envoy and waits until the Director has welcomed it."""
+        """Start a site's Envoy and wait until the Director has welcomed it."""
         await self._start(
             name,
             [
@@ -111,14 +111,14 @@ class LocalFederation:
         )  # fmt: skip
 
     async def kill(self, name: str) -> int:
-        """Kills the Director or a site's Envoy (SIGKILL), waits until it is gone, and gives its process number."""
+        """Kill the Director or a site's Envoy (SIGKILL), wait until it is gone, and return its process number."""
         child = self.children[name]
         child.process.kill()
         await child.wait()
         return child.process.pid
 
     def processes(self, role: str = "") -> list[psutil.Process]:
-        """Gives all that works below the directory, oldest first; of one role (see `role_of`) if that is named."""
+        """Return all that works below the directory, oldest first; of one role (see `role_of`) if that is named."""
         found = []
         for process in psutil.process_iter():
             with suppress(psutil.Error, OSError):
@@ -131,7 +131,7 @@ class LocalFederation:
         return self.directory / f"{name}.log"
 
     def issue(self, role: Role, name: str, experiment: str = "") -> Path:
-        """Makes a key and a certificate and gives their folder."""
+        """Make a key and a certificate and return their folder."""
         certs = self.directory / "certs"
         identity = Identity(self.name, role, name, experiment)
         hosts = ("localhost",) if role in SERVER_ROLES else ()
@@ -140,7 +140,7 @@ class LocalFederation:
         return folder
 
     def make_certificates(self) -> None:
-        """Founds the federation and issues what its processes and one user need."""
+        """Found the federation and issues what its processes and one user need."""
         create_authorities(self.directory / "certs", self.name)
         self.issue(Role.DIRECTOR, "director")
         self.issue(Role.USER, "user")

@@ -55,7 +55,7 @@ class SimulationResult:
 
 
 def shards_of(workspace: Path, plan: Plan) -> dict[str, Path]:
-    """Finds the simulated sites: ``shards/<site>.yaml`` in the workspace, or those of them that the plan names.
+    """Find the simulated sites: ``shards/<site>.yaml`` in the workspace, or those of them that the plan names.
 
     Raises:
         UsageError: If there are none, or one that the plan names is missing.
@@ -106,7 +106,7 @@ class Simulation:
         self._stack.close()
 
     async def run(self) -> SimulationResult:
-        """Runs the experiment to its end.
+        """Run the experiment to its end.
 
         Raises:
             TaskError: If the workspace's code cannot be loaded.

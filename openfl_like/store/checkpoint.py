@@ -120,7 +120,7 @@ _EVENT: TypeAdapter[EventLine] = TypeAdapter(EventLine)
 def write_checkpoint(
     summary: ExperimentSummary, origin: Origin, bundle: str, files: ExperimentFiles, out: Path
 ) -> None:
-    """Writes the checkpoint of an experiment that has ended and that nobody touches meanwhile.
+    """Write the checkpoint of an experiment that has ended and that nobody touches meanwhile.
 
     Args:
         summary: The experiment.
@@ -157,7 +157,7 @@ def write_checkpoint(
 
 
 def _sources(recorded: Recorded, files: ExperimentFiles, scratch: Path) -> dict[str, Path]:
-    """Gives the files of the entries, in order."""
+    """Return the files of the entries, in order."""
     rounds = {item.version.round for item in recorded.versions}
     kept = {number: path for number, path in files.models().items() if number in rounds}  # not what was never published
     states = {number: path for number, path in files.server_states().items() if number in _states_of(recorded)}
@@ -219,7 +219,7 @@ def _header(path: str, size: int) -> bytes:
 
 
 def read_checkpoint(archive: Path, into: Path | None = None) -> Checkpoint:
-    """Reads a checkpoint that may come from anybody: every byte is checked against the first entry.
+    """Read a checkpoint that may come from anybody: every byte is checked against the first entry.
 
     Args:
         archive: The file.
@@ -305,7 +305,7 @@ def _may_have(path: str) -> bool:
 
 
 def read_record(directory: Path, checkpoint: Checkpoint) -> Recorded:
-    """Gives the record of a checkpoint that was read into a directory.
+    """Return the record of a checkpoint that was read into a directory.
 
     Raises:
         BundleError: If it is none, or does not fit the models.
@@ -320,7 +320,7 @@ def read_record(directory: Path, checkpoint: Checkpoint) -> Recorded:
 
 
 def read_events(directory: Path) -> Iterator[Announced]:
-    """Gives the history in a checkpoint that was read into a directory, one by one.
+    """Yield the history in a checkpoint that was read into a directory, one by one.
 
     Raises:
         BundleError: If a line is no event, or one is missing.
@@ -353,7 +353,7 @@ def _valid(adapter: TypeAdapter[Value], data: bytes, path: str) -> Value:
 
 
 def _agree(checkpoint: Checkpoint, recorded: Recorded, place: str) -> None:
-    """Compares record and files: no round is missing, and each model is the one that its round made."""
+    """Compare record and files: no round is missing, and each model is the one that its round made."""
     rounds = [item.version.round for item in recorded.versions]
     if rounds != list(range(len(rounds))):
         raise ConflictError("the rounds of the record have gaps", place=place)
@@ -371,7 +371,7 @@ def _agree(checkpoint: Checkpoint, recorded: Recorded, place: str) -> None:
 
 
 def _states_of(recorded: Recorded) -> dict[int, str]:
-    """Gives the identities of what rule and server optimizer keep, as the snapshot has them; it may be anybody's."""
+    """Return the identities of what rule and server optimizer keep, as the snapshot has them; it may be anybody's."""
     values = (recorded.snapshot or {}).get("server_states")
     named = values.items() if isinstance(values, dict) else ()
     return {int(number): str(digest) for number, digest in named if number.isdecimal()}

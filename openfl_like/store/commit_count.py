@@ -20,7 +20,7 @@ def mark_of(database: Path) -> Path:
 
 
 def read_mark(path: Path) -> int:
-    """Gives the count; 0 if there is none, or none that can be read: then it protects nothing, and is written anew."""
+    """Return the count; 0 if there is none, or none that can be read: then it protects nothing, and is written anew."""
     try:
         text = path.read_bytes()
     except OSError:
@@ -34,7 +34,7 @@ def read_mark(path: Path) -> int:
 
 
 def write_mark(path: Path, count: int) -> None:
-    """Writes the count; a full disk is no reason against a transaction that is on disk already."""
+    """Write the count; a full disk is no reason against a transaction that is on disk already."""
     text = b"%020d" % count
     with suppress(OSError):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)

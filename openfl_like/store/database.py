@@ -39,7 +39,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def version_table(metadata: MetaData) -> Table:
-    """Adds the table in which the migrations keep the schema's revision."""
+    """Add the table in which the migrations keep the schema's revision."""
     return Table("alembic_version", metadata, Column("version_num", String(32), primary_key=True))
 
 
@@ -83,7 +83,7 @@ class Database:
 
     @contextmanager
     def transaction(self, *, durable: bool = False) -> Iterator[Connection]:
-        """Opens a transaction that is committed when the block ends without an error.
+        """Open a transaction that is committed when the block ends without an error.
 
         Raises:
             DamagedError: If the file is damaged.
@@ -107,20 +107,20 @@ class Database:
             raise error if error.place else self.damaged(error.message) from error
 
     def prepare(self, statement: Insert | Update) -> str:
-        """Gives the text of a statement for `Connection.exec_driver_sql`, parameters by name.
+        """Return the text of a statement for `Connection.exec_driver_sql`, parameters by name.
 
         To build and look up a statement at each execution costs several times what SQLite needs for a small one.
         """
         return str(statement.compile(self._engine))
 
     def close(self) -> None:
-        """Closes the connection, when no other thread is in a transaction."""
+        """Close the connection, when no other thread is in a transaction."""
         with self._lock:
             self._connection.close()
             self._engine.dispose()
 
     def check(self) -> None:
-        """Reads the whole file and compares it with itself.
+        """Read the whole file and compares it with itself.
 
         Raises:
             DamagedError: If it is damaged.
@@ -131,13 +131,13 @@ class Database:
             raise self.damaged("; ".join(str(line).partition("\n")[0] for line in verdict[:3]))
 
     def damaged(self, what: str) -> DamagedError:
-        """Gives the error for damage that was found in it."""
+        """Return the error for damage that was found in it."""
         name = self.path.name if self.path is not None else "the database"
         cure = f"put its directory back from a backup, {name} together with its -wal and -mark; nothing was changed"
         return DamagedError(f"the database is damaged: {what}", place=str(self.path or ""), cure=cure)
 
     def _count(self) -> int:
-        """Counts a durable transaction within it; the number is no part of any table."""
+        """Count a durable transaction within it; the number is no part of any table."""
         driver = cast("sqlite3.Connection", self._connection.connection.driver_connection)  # a fifth of the time
         try:
             count = int(driver.execute("PRAGMA user_version").fetchone()[0]) + 1
@@ -183,7 +183,7 @@ class Database:
             failpoint("store.migrate.after")
 
     def _create(self, metadata: MetaData, revision: str) -> None:
-        """Makes all tables at once; another process may be doing the same, so it looks again with the lock in hand."""
+        """Make all tables at once; another process may be doing the same, so it looks again with the lock in hand."""
         with self.transaction(durable=True) as connection:
             connection.exec_driver_sql("BEGIN IMMEDIATE")  # the driver would commit each CREATE TABLE by itself
             if not inspect(connection).has_table("alembic_version"):
@@ -219,7 +219,7 @@ def _set_up(connection: DBAPIConnection, _record: object) -> None:
 
 
 def _configure(connection: DBAPIConnection, *pragmas: str) -> None:
-    """Makes settings of SQLite, which are no part of a transaction."""
+    """Make settings of SQLite, which are no part of a transaction."""
     cursor = connection.cursor()
     for pragma in pragmas:
         cursor.execute(f"PRAGMA {pragma}")
@@ -227,6 +227,6 @@ def _configure(connection: DBAPIConnection, *pragmas: str) -> None:
 
 
 def quick_check(database: Database) -> str:
-    """Gives SQLite's own verdict on the file; ``ok`` when it is sound."""
+    """Return SQLite's own verdict on the file; ``ok`` when it is sound."""
     with database.transaction() as connection:
         return str(connection.execute(text("PRAGMA quick_check")).scalar_one())

@@ -94,7 +94,7 @@ class DirectorStore:
         self._database = Database(url, METADATA, REVISION, "director")
 
     def add(self, request_id: str, experiment: StoredExperiment) -> ExperimentSummary:
-        """Queues an experiment; on disk when it returns.
+        """Queue an experiment; on disk when it returns.
 
         The same owner's same request id gives the experiment it made before.
         """
@@ -126,7 +126,7 @@ class DirectorStore:
         return summary
 
     def requested(self, owner: str, request_id: str) -> ExperimentSummary | None:
-        """Gives the experiment that this request of this owner made before."""
+        """Return the experiment that this request of this owner made before."""
         query = select(REQUESTS.c.experiment).where(REQUESTS.c.owner == owner, REQUESTS.c.request_id == request_id)
         with self._database.transaction() as connection:
             found = connection.execute(query).scalar_one_or_none()
@@ -141,7 +141,7 @@ class DirectorStore:
         shortfalls: Mapping[str, str] | None = None,
         failure: Failure | None = None,
     ) -> ExperimentSummary:
-        """Moves an experiment on; one that has ended stays as it is.
+        """Move an experiment on; one that has ended stays as it is.
 
         Args:
             experiment: Which one.
@@ -166,7 +166,7 @@ class DirectorStore:
         return self.experiment(experiment).summary
 
     def requeue(self, experiment: str, by: str) -> ExperimentSummary:
-        """Queues an experiment again that FAILED or was CANCELLED; on disk when it returns.
+        """Queue an experiment again that FAILED or was CANCELLED; on disk when it returns.
 
         Args:
             experiment: Which one.
@@ -198,7 +198,7 @@ class DirectorStore:
         return summary
 
     def experiment(self, experiment: str) -> StoredExperiment:
-        """Gives one experiment; raises NotFoundError."""
+        """Return one experiment; raises NotFoundError."""
         with self._database.transaction() as connection:
             row = _row(connection, experiment)
         if row is None:
@@ -213,7 +213,7 @@ class DirectorStore:
                 raise _not_found(experiment)
 
     def experiments(self) -> list[ExperimentSummary]:
-        """Gives all experiments in the order in which they came."""
+        """Return all experiments in the order in which they came."""
         with self._database.transaction() as connection:
             rows = connection.execute(select(EXPERIMENTS).order_by(EXPERIMENTS.c.position)).all()
             for row in rows:
@@ -221,7 +221,7 @@ class DirectorStore:
         return [_stored(row._mapping).summary for row in rows]  # noqa: SLF001 (SQLAlchemy's public name for it)
 
     def verify(self) -> None:
-        """Reads everything and compares it with itself.
+        """Read everything and compares it with itself.
 
         Raises:
             DamagedError: If anything is not as it was written.
@@ -239,19 +239,19 @@ class DirectorStore:
             raise self._database.damaged(f"a row of 'envoys' is not the one that was written: {error}") from error
 
     def record_envoy(self, name: str, shard: ShardFacts, now: float) -> None:
-        """Remembers an envoy."""
+        """Remember an envoy."""
         values = {"name": name, "last_seen": now, "shard": json.dumps(asdict(shard))}
         with self._database.transaction() as connection:
             connection.execute(insert(ENVOYS).prefix_with("OR REPLACE").values(**values))
 
     def envoys(self) -> list[EnvoyRecord]:
-        """Gives every envoy ever seen, offline, by name."""
+        """Return every envoy ever seen, offline, by name."""
         with self._database.transaction() as connection:
             rows = connection.execute(select(ENVOYS).order_by(ENVOYS.c.name)).all()
         return [EnvoyRecord(row.name, online=False, last_seen=row.last_seen, shard=_shard(row.shard)) for row in rows]
 
     def close(self) -> None:
-        """Closes the database."""
+        """Close the database."""
         self._database.close()
 
 

@@ -136,7 +136,7 @@ class ExperimentStore:
         self._epoch = 0
 
     def take_epoch(self) -> int:
-        """Makes this process the only one that may commit, and gives the number of its epoch, from 1.
+        """Make this process the only one that may commit, and return the number of its epoch, from 1.
 
         Whoever held the record before is refused from now on, were it only asleep. The first commit does it, too.
         """
@@ -153,14 +153,14 @@ class ExperimentStore:
         return self._epoch or self.take_epoch()
 
     def check_epoch(self) -> None:
-        """Raises ConflictError if another process has taken the record over."""
+        """Raise ConflictError if another process has taken the record over."""
         with self._database.transaction() as connection:
             newest = connection.execute(select(SNAPSHOT.c.epoch)).scalar_one_or_none()
         if newest is not None and newest > self._epoch:
             raise _superseded(self._epoch)
 
     def snapshot(self) -> dict[str, Any] | None:
-        """Gives the state after the last commit, or None before the first."""
+        """Return the state after the last commit, or None before the first."""
         with self._database.transaction() as connection:
             row = connection.execute(select(SNAPSHOT.c.state, SNAPSHOT.c[CHECK])).one_or_none()
             if row is None or not row.state:  # no row, or one that only has an epoch
@@ -171,7 +171,7 @@ class ExperimentStore:
         return found
 
     def commit(self, step: Commit) -> list[Announced]:
-        """Records a step in one transaction and gives its announcements as they are now in the history.
+        """Record a step in one transaction and return its announcements as they are now in the history.
 
         Raises:
             ConflictError: If another process has taken the record over; nothing is written then.
@@ -201,7 +201,7 @@ class ExperimentStore:
             seal(connection, VERSIONS, VERSIONS.c.round == number)
 
     def announce(self, now: float, announcement: Announcement) -> Announced:
-        """Adds to the history from outside the experiment; only while nobody commits to it."""
+        """Add to the history from outside the experiment; only while nobody commits to it."""
         with self._database.transaction(durable=True) as connection:
             last = connection.execute(select(func.max(EVENTS.c.sequence))).scalar_one() or 0
             (record,) = _numbered(last, now, [announcement])
@@ -210,7 +210,7 @@ class ExperimentStore:
         return record
 
     def events(self, after: int = 0, kinds: Sequence[str] = ()) -> list[Announced]:
-        """Gives the events after a sequence number, in order; only those of some kinds if these are named."""
+        """Return the events after a sequence number, in order; only those of some kinds if these are named."""
         query = select(EVENTS).where(EVENTS.c.sequence > after).order_by(EVENTS.c.sequence)
         if kinds:
             query = query.where(EVENTS.c.kind.in_(kinds))
@@ -218,19 +218,19 @@ class ExperimentStore:
             return [_event(row) for row in connection.execute(query)]
 
     def latest(self, *kinds: str) -> Announced | None:
-        """Gives the newest event that is of one of these kinds."""
+        """Return the newest event that is of one of these kinds."""
         query = select(EVENTS).where(EVENTS.c.kind.in_(kinds)).order_by(EVENTS.c.sequence.desc()).limit(1)
         with self._database.transaction() as connection:
             row = connection.execute(query).one_or_none()
             return None if row is None else _event(row)
 
     def versions(self) -> list[PublishedVersion]:
-        """Gives the published versions by round; of those marked best the newest is the best."""
+        """Return the published versions by round; of those marked best the newest is the best."""
         with self._database.transaction() as connection:
             return list(_versions(connection))
 
     def recorded(self) -> Recorded:
-        """Gives all but the events, as of one moment."""
+        """Return all but the events, as of one moment."""
         with self._database.transaction() as connection:
             row = connection.execute(select(SNAPSHOT)).one_or_none()
             if row is not None and row.state:
@@ -241,7 +241,7 @@ class ExperimentStore:
         return Recorded(json.loads(row.state) if row.state else None, row.epoch, versions)
 
     def verify(self) -> None:
-        """Reads everything and compares it with itself.
+        """Read everything and compares it with itself.
 
         Raises:
             DamagedError: If anything is not as it was written.
@@ -256,12 +256,12 @@ class ExperimentStore:
                 raise self._database.damaged(f"rows of '{what}' are missing")
 
     def close(self) -> None:
-        """Closes the database."""
+        """Close the database."""
         self._database.close()
 
 
 def write_record(location: Path, recorded: Recorded, events: Iterable[Announced]) -> None:
-    """Makes the record of an experiment from what another one gave; it is on disk when this returns.
+    """Make the record of an experiment from what another one gave; it is on disk when this returns.
 
     Args:
         location: A directory without a record.

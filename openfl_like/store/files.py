@@ -27,7 +27,7 @@ class ExperimentFiles:
     directory: Path
 
     def prepare(self) -> None:
-        """Makes the directories."""
+        """Make the directories."""
         for name in ("models", "spool", "logs"):
             (self.directory / name).mkdir(parents=True, exist_ok=True, mode=0o700)
 
@@ -70,7 +70,7 @@ class ExperimentFiles:
         return self.directory / f"spool/{round_number:04d}-{phase.value}-{collaborator}.safetensors"
 
     def carry(self, round_from: int, round_to: int) -> None:
-        """Gives an unchanged model the name of a later round; no bytes are copied."""
+        """Return an unchanged model the name of a later round; no bytes are copied."""
         target = self.model(round_to)
         target.unlink(missing_ok=True)
         os.link(self.model(round_from), target)
@@ -83,7 +83,7 @@ class ExperimentFiles:
         return self.directory / f"spool/spare-{name}"
 
     def clear_spool(self, round_number: int, *, ended: bool = False) -> None:
-        """Takes away the updates of a closed round and those before it; they become their collaborators' spares.
+        """Take away the updates of a closed round and those before it; they become their collaborators' spares.
 
         Args:
             round_number: The round.
@@ -102,7 +102,7 @@ class ExperimentFiles:
                 path.unlink()
 
     def retain(self, rounds: Iterable[int]) -> None:
-        """Removes the models of all rounds but these, and the server's states beside them."""
+        """Remove the models of all rounds but these, and the server's states beside them."""
         keep = set(rounds)
         for name, there in (("model", self.models()), ("state", self.server_states())):
             for number, path in there.items():
@@ -110,12 +110,12 @@ class ExperimentFiles:
                     retire(path, self.recyclable(name))
 
     def remove(self) -> None:
-        """Removes the whole directory."""
+        """Remove the whole directory."""
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
 def make_durable(path: Path) -> None:
-    """Forces a file to disk, and its name."""
+    """Force a file to disk, and its name."""
     for forced in (path, path.parent):
         descriptor = os.open(forced, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -126,7 +126,7 @@ def make_durable(path: Path) -> None:
 
 
 def sync_names(*directories: Path) -> None:
-    """Forces the names in directories to disk; the files that have them are not looked at."""
+    """Force the names in directories to disk; the files that have them are not looked at."""
     for directory in directories:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -136,7 +136,7 @@ def sync_names(*directories: Path) -> None:
 
 
 def retire(path: Path, recyclable: Path) -> None:
-    """Keeps a file that nobody needs any more as a spare, with its manifest; removes it if it has another name."""
+    """Keep a file that nobody needs any more as a spare, with its manifest; remove it if it has another name."""
     manifest, known = manifest_path(path), manifest_path(recyclable)
     try:
         shared = path.stat().st_nlink > 1
@@ -154,7 +154,7 @@ def retire(path: Path, recyclable: Path) -> None:
 
 
 def pick_version(versions: list[PublishedVersion], which: str) -> PublishedVersion:
-    """Finds the ``best`` or ``last`` version, or that of a round number.
+    """Find the ``best`` or ``last`` version, or that of a round number.
 
     Raises:
         NotFoundError: If there is none.
@@ -175,7 +175,7 @@ RESTORE = "put the file back from a backup, then 'fx experiment resume' goes on"
 
 
 def check_file(path: Path, digest: str) -> Manifest:
-    """Compares a file with its digest and gives its manifest; blocks while it reads it.
+    """Compare a file with its digest and return its manifest; it blocks while it reads.
 
     Raises:
         DamagedError: If it is another, or missing.

@@ -44,7 +44,7 @@ class LogFile:
         self._dropped = 0
 
     def write(self, lines: Iterable[str]) -> None:
-        """Appends lines; never fails for want of room."""
+        """Append lines; never fails for want of room."""
         texts = [printable_line(line) for line in lines]
         try:
             self._append(texts)
@@ -53,7 +53,7 @@ class LogFile:
             self.close()
 
     def close(self) -> None:
-        """Closes the file; the next line opens it again."""
+        """Close the file; the next line opens it again."""
         if self._file is not None:
             with suppress(OSError):
                 self._file.close()
@@ -111,7 +111,7 @@ class LogPiece:
 
 
 def read_log(path: Path, position: int = 0, most_bytes: int = MOST_AT_ONCE) -> LogPiece:
-    """Reads what follows on a position, or on the oldest line that is left; no lines: there is nothing new.
+    """Read what follows on a position, or on the oldest line that is left; no lines: there is nothing new.
 
     Args:
         path: The log.

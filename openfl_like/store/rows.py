@@ -18,12 +18,12 @@ def checksum_column() -> "Column[int]":
 
 
 def checksum(values: Iterable[object]) -> int:
-    """Gives the checksum of a row's values, in the order of its columns."""
+    """Return the checksum of a row's values, in the order of its columns."""
     return zlib.crc32("\x1f".join(map(str, values)).encode())
 
 
 def checked(table: str, key: object, row: Sequence[object]) -> None:
-    """Compares a row with its checksum.
+    """Compare a row with its checksum.
 
     Args:
         table: Its table.
@@ -39,7 +39,7 @@ def checked(table: str, key: object, row: Sequence[object]) -> None:
 
 
 def seal(connection: Connection, table: Table, which: ColumnElement[bool]) -> None:
-    """Gives changed rows their new checksum, within the transaction that has changed them."""
+    """Return changed rows their new checksum, within the transaction that has changed them."""
     keys = list(table.primary_key)
     for row in connection.execute(select(table).where(which)).all():
         found = row._mapping  # noqa: SLF001 (SQLAlchemy's public name for it)
@@ -48,7 +48,7 @@ def seal(connection: Connection, table: Table, which: ColumnElement[bool]) -> No
 
 
 def with_checksum(values: Mapping[str, object], table: Table) -> dict[str, object]:
-    """Gives the values of a new row with its checksum; every column must be there."""
+    """Return the values of a new row with its checksum; every column must be there."""
     return {**values, CHECK: checksum([values[name] for name in _names(table)])}
 
 

@@ -44,7 +44,7 @@ class Piece:
     offset: int
 
     def view(self, span: Bytes) -> Array:
-        """Gives its elements in the bytes of the stretch, to be written."""
+        """Return its elements in the bytes of the stretch, to be written."""
         end = self.offset + (self.stop - self.start) * self.spec.numpy_dtype.itemsize
         return span[self.offset : end].view(self.spec.numpy_dtype)
 
@@ -102,7 +102,7 @@ class ChunkedWriter:
             self._writer.abort()
 
     def pieces(self, index: int) -> list[Piece]:
-        """Lists the parts of tensors in a stretch, as they lie there."""
+        """List the parts of tensors in a stretch, as they lie there."""
         begin, end = self._span(index)
         first = max(0, bisect_right(self._offsets, begin) - 1)
         found = []
@@ -117,7 +117,7 @@ class ChunkedWriter:
         return found
 
     def put(self, index: int, span: Bytes) -> None:
-        """Writes a stretch whose pieces are filled in; every one exactly once, by any thread.
+        """Write a stretch whose pieces are filled in; every one exactly once, by any thread.
 
         Args:
             index: Which one.
@@ -132,7 +132,7 @@ class ChunkedWriter:
         self._writer.write_span(begin, data)
 
     def manifest(self) -> Manifest:
-        """Gives the manifest of the file, when it is complete."""
+        """Return the manifest of the file, when it is complete."""
         chunks = tuple(digest for index in range(self.count) for digest in self._digests[index])
         return Manifest(self._total, self._chunk_bytes, chunks)
 

@@ -48,11 +48,11 @@ class Compression(Protocol):
         ...
 
     def parts(self, spec: TensorSpec) -> tuple[TensorSpec, ...]:
-        """Describes what is stored; the names are the parts' own, and sizes depend on the tensor's alone."""
+        """Describe what is stored; the names are the parts' own, and sizes depend on the tensor's alone."""
         ...
 
     def encode(self, spec: TensorSpec, values: Array, key: int) -> dict[str, Array]:
-        """Compresses all elements.
+        """Compress all elements.
 
         Args:
             spec: The tensor.
@@ -62,11 +62,11 @@ class Compression(Protocol):
         ...
 
     def check(self, spec: TensorSpec, stored: Stored) -> str:
-        """Says what is wrong with stored parts of the right dtypes and sizes; empty if nothing is."""
+        """Say what is wrong with stored parts of the right dtypes and sizes; empty if nothing is."""
         ...
 
     def decode(self, spec: TensorSpec, stored: Stored, key: int, start: int, stop: int) -> Vector:
-        """Gives the elements ``start`` to ``stop``, whatever part of the tensor that is, with the same bits."""
+        """Return the elements ``start`` to ``stop``, whatever part of the tensor that is, with the same bits."""
         ...
 
 
@@ -92,11 +92,11 @@ class _Cast:
         return {part.name: stored}
 
     def check(self, spec: TensorSpec, stored: Stored) -> str:  # noqa: ARG002 - any value may be
-        """Finds nothing."""
+        """Find nothing."""
         return ""
 
     def decode(self, spec: TensorSpec, stored: Stored, key: int, start: int, stop: int) -> Vector:  # noqa: ARG002 - elementwise
-        """Widens."""
+        """Widen."""
         values: Array = stored["value"][start:stop]
         return from_half(values) if values.dtype == np.float16 else values.astype(np.float64)
 
@@ -150,7 +150,7 @@ class Quantise:
         )
 
     def encode(self, spec: TensorSpec, values: Array, key: int) -> dict[str, Array]:
-        """Divides by the block's scale and rounds up with the probability of the fraction, to 16 bits."""
+        """Divide by the block's scale and rounds up with the probability of the fraction, to 16 bits."""
         largest = 2 ** (self.bits - 1) - 1
         scales = np.empty(math.ceil(values.size / BLOCK), self.parts(spec)[1].numpy_dtype)
         codes = np.empty(values.size, np.int8)
@@ -162,7 +162,7 @@ class Quantise:
         return {"code": codes if self.bits == 8 else _pack(codes), "scale": scales}
 
     def check(self, spec: TensorSpec, stored: Stored) -> str:  # noqa: ARG002 - the scales say it all
-        """Looks at the scales."""
+        """Look at the scales."""
         for start, stop in _chunks(stored["scale"].size):
             scales = stored["scale"][start:stop]
             if not all_finite(scales) or (scales < 0).any():
@@ -170,7 +170,7 @@ class Quantise:
         return ""
 
     def decode(self, spec: TensorSpec, stored: Stored, key: int, start: int, stop: int) -> Vector:  # noqa: ARG002 - nothing is drawn
-        """Multiplies by the block's scale."""
+        """Multiply by the block's scale."""
         codes = stored["code"][start:stop] if self.bits == 8 else _unpack(stored["code"], start, stop)
         decoded: Vector = codes * _spread(stored["scale"], start, stop)
         return decoded
@@ -198,7 +198,7 @@ class TopK:
         return TensorSpec("index", places, (count,)), TensorSpec("value", spec.dtype, (count,))
 
     def encode(self, spec: TensorSpec, values: Array, key: int) -> dict[str, Array]:  # noqa: ARG002 - nothing is drawn
-        """Takes the largest; of equal ones those that come first, so that the choice is the same on every machine."""
+        """Take the largest; of equal ones those that come first, so that the choice is the same on every machine."""
         index, value = self.parts(spec)
         sizes = np.abs(values)
         least = np.partition(sizes, spec.size - index.size)[spec.size - index.size]
@@ -210,7 +210,7 @@ class TopK:
             return {"index": places.astype(index.numpy_dtype), "value": values[places].astype(value.numpy_dtype)}
 
     def check(self, spec: TensorSpec, stored: Stored) -> str:
-        """Looks at the places."""
+        """Look at the places."""
         places = stored["index"]
         last = -1
         for start, stop in _chunks(places.size):
@@ -221,7 +221,7 @@ class TopK:
         return f"place {last} is outside of it" if last >= spec.size else ""
 
     def decode(self, spec: TensorSpec, stored: Stored, key: int, start: int, stop: int) -> Vector:  # noqa: ARG002 - nothing is drawn
-        """Puts the elements into zeros."""
+        """Put the elements into zeros."""
         places = stored["index"]
         first, last = _rank(places, start), _rank(places, stop)
         decoded = np.zeros(stop - start)
@@ -251,17 +251,17 @@ class RandomK:
         return (TensorSpec("value", spec.dtype, (_count(self.fraction, spec.size),)),)
 
     def encode(self, spec: TensorSpec, values: Array, key: int) -> dict[str, Array]:
-        """Takes one element from each strip."""
+        """Take one element from each strip."""
         (part,) = self.parts(spec)
         with np.errstate(over="ignore"):  # whoever writes the file refuses infinities
             return {part.name: values[_places(key, spec.size, part.size, 0, part.size)].astype(part.numpy_dtype)}
 
     def check(self, spec: TensorSpec, stored: Stored) -> str:  # noqa: ARG002 - any value may be
-        """Finds nothing."""
+        """Find nothing."""
         return ""
 
     def decode(self, spec: TensorSpec, stored: Stored, key: int, start: int, stop: int) -> Vector:
-        """Draws the places again and puts the elements into zeros."""
+        """Draw the places again and put the elements into zeros."""
         values = stored["value"]
         decoded = np.zeros(stop - start)
         if start == stop:

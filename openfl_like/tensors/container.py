@@ -50,7 +50,7 @@ class TensorFile:
         self.close()
 
     def close(self) -> None:
-        """Lets the map go; views that are still referenced keep it until they go."""
+        """Let the map go; views that are still referenced keep it until they go."""
         # Never mmap.close(): numpy does not hold the buffer against it, and the next look at a view would be a crash.
         self._map, self._places = None, {}
 
@@ -79,7 +79,7 @@ class TensorFile:
         return self.tensor(name).reshape(-1)
 
     def release(self, parts: Iterable[Part]) -> None:
-        """Takes the pages of parts that were read off this process's memory; the kernel keeps them in its cache.
+        """Take the pages of parts that were read off this process's memory; the kernel keeps them in its cache.
 
         They may be read again at any time.
         """
@@ -142,7 +142,7 @@ class TensorWriter:
         return tuple(sorted(self._places, key=lambda name: self._places[name].offset))
 
     def write(self, name: str, start: int, block: Array) -> None:
-        """Writes elements of a tensor; every element has to be written exactly once, in any order.
+        """Write elements of a tensor; every element has to be written exactly once, in any order.
 
         Args:
             name: The tensor.
@@ -161,23 +161,23 @@ class TensorWriter:
         self._left[name] -= block.size
 
     def manifest(self) -> Manifest:
-        """Describes the closed file; it is read for that only if its bytes were not written in their order."""
+        """Describe the closed file; it is read for that only if its bytes were not written in their order."""
         if self._digests is None:
             return manifest_of(self._path)
         return self._digests.manifest()
 
     def write_span(self, offset: int, data: memoryview) -> None:
-        """Writes bytes as they lie in the file; several threads may do so at once. `complete` has to follow."""
+        """Write bytes as they lie in the file; several threads may do so at once. `complete` has to follow."""
         _write_all(self._fd, data, offset)
         if self._sync and offset // WRITEBACK_BYTES != (offset + len(data)) // WRITEBACK_BYTES:
             start_writeback(self._fd)
 
     def complete(self) -> None:
-        """Says that spans of the caller's have covered the whole file."""
+        """Say that spans of the caller's have covered the whole file."""
         self._left = {}
 
     def close(self) -> None:
-        """Makes the file durable and gives it its name; a second call does nothing.
+        """Make the file durable and return it its name; a second call does nothing.
 
         Raises:
             TensorError: If elements were not written; the file is then aborted.
@@ -202,7 +202,7 @@ class TensorWriter:
             _sync_directory(self._path.parent)
 
     def abort(self) -> None:
-        """Removes what was written; an older file of the same name stays."""
+        """Remove what was written; an older file of the same name stays."""
         if self._open:
             self._open = False
             os.close(self._fd)
@@ -232,7 +232,7 @@ class TensorWriter:
 
 
 def _make_room(path: Path, recyclable: Path | None) -> tuple[int, Path]:
-    """Opens a file beside ``path`` that nobody else writes: the spare under another name, or a new one."""
+    """Open a file beside ``path`` that nobody else writes: the spare under another name, or a new one."""
     if recyclable is not None:
         temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
         with suppress(FileNotFoundError):
@@ -245,7 +245,7 @@ def _make_room(path: Path, recyclable: Path | None) -> tuple[int, Path]:
 def write_tensors(
     path: Path, tensors: Mapping[str, Array], *, sync: bool = True, recyclable: Path | None = None
 ) -> Manifest:
-    """Writes a model file: temporary file, fsync, rename.
+    """Write a model file: temporary file, fsync, rename.
 
     Args:
         path: Where the file will be.
@@ -266,7 +266,7 @@ def write_tensors(
 
 
 def read_tensors(path: Path) -> dict[str, Array]:
-    """Reads a model file into memory: name -> array of its own, sorted by name.
+    """Read a model file into memory: name -> array of its own, sorted by name.
 
     Raises:
         TensorError: If the file cannot be read or is malformed.

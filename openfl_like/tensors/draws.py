@@ -13,12 +13,12 @@ _MIXERS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 
 
 def stream_key(seed: int, name: str) -> int:
-    """Derives the key of a tensor's own stream from the update's seed."""
+    """Derive the key of a tensor's own stream from the update's seed."""
     return int.from_bytes(blake2b(name.encode(), digest_size=8, key=seed.to_bytes(8, "little")).digest(), "little")
 
 
 def draws(key: int, start: int, stop: int) -> Draws:
-    """Gives the numbers ``start`` to ``stop`` of a stream, each of 64 bits.
+    """Return the numbers ``start`` to ``stop`` of a stream, each of 64 bits.
 
     SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators", figure 15) as a counter:
     whole-number arithmetic alone, so the same on every machine and with every version of numpy.
@@ -35,7 +35,7 @@ def draws(key: int, start: int, stop: int) -> Draws:
 
 
 def fractions(key: int, start: int, stop: int) -> npt.NDArray[np.uint16]:
-    """Gives the numbers ``start`` to ``stop`` of another stream, each of 16 bits: parts of 2**16, even over [0, 1).
+    """Return the numbers ``start`` to ``stop`` of another stream, each of 16 bits: parts of 2**16, even over [0, 1).
 
     Four of them are cut from each number of `draws`, the lowest bits first.
     """

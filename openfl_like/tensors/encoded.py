@@ -48,19 +48,19 @@ class ModelReader(Protocol):
         ...
 
     def tensor(self, name: str) -> Array:
-        """Gives a whole tensor; of a compressed one it makes a copy, so prefer `flat`."""
+        """Return a whole tensor; of a compressed one it makes a copy, so prefer `flat`."""
         ...
 
     def flat(self, name: str) -> Elements:
-        """Gives a tensor's elements; of a compressed one slices are decoded, as float64."""
+        """Return a tensor's elements; of a compressed one slices are decoded, as float64."""
         ...
 
     def release(self, parts: Sequence[Part]) -> None:
-        """Takes the pages of parts that were read off this process's memory."""
+        """Take the pages of parts that were read off this process's memory."""
         ...
 
     def close(self) -> None:
-        """Lets the files go."""
+        """Let the files go."""
         ...
 
 
@@ -95,7 +95,7 @@ class Sent:
 
 
 def encoded_schema(schema: Schema, encoding: Encoding) -> Schema:
-    """Describes an encoded update of a model before it is packed, sorted by name.
+    """Describe an encoded update of a model before it is packed, sorted by name.
 
     Raises:
         TensorError: If a tensor's name holds `SEPARATOR`.
@@ -105,7 +105,7 @@ def encoded_schema(schema: Schema, encoding: Encoding) -> Schema:
 
 
 def open_update(path: Path, sent: Sent | None, *, verify: bool = False) -> ModelReader:
-    """Opens an update's file; one that is not encoded is a model file.
+    """Open an update's file; one that is not encoded is a model file.
 
     Args:
         path: The file.
@@ -135,7 +135,7 @@ def write_encoded(
     *,
     recyclable: Path | None = None,
 ) -> Residual:
-    """Writes an update; its bytes depend on the arguments alone. It is not forced to disk.
+    """Write an update; its bytes depend on the arguments alone. It is not forced to disk.
 
     Error feedback (Karimireddy et al. 2019, "Error feedback fixes SignSGD", arXiv:1901.09847, algorithm 2): what former
     updates left out is added before compression, and what this one leaves out is handed back.
@@ -187,13 +187,13 @@ class ErrorFeedback:
         self._next: Residual = {}
 
     def carried(self, update: int) -> Residual:
-        """Gives what the update with this seed begins with."""
+        """Return what the update with this seed begins with."""
         if update != self._update:
             self._update, self._start = update, self._next
         return self._start
 
     def keep(self, left: Residual) -> None:
-        """Remembers what the update left out."""
+        """Remember what the update left out."""
         self._next = left
 
 
@@ -222,7 +222,7 @@ class DecodedFile:
             raise
 
     def verify(self) -> None:
-        """Reads what was packed once, so that nothing can be wrong with it later.
+        """Read what was packed once, so that nothing can be wrong with it later.
 
         Raises:
             TensorError: If something is.
@@ -241,12 +241,12 @@ class DecodedFile:
                 raise TensorError(f"tensor '{spec.name}' is not encoded as agreed: {fault}", place=str(self._path))
 
     def close(self) -> None:
-        """Lets both files go."""
+        """Let both files go."""
         self._file.close()
         self._base.close()
 
     def flat(self, name: str) -> Elements:
-        """Gives a tensor's elements; slices of a compressed one are decoded, as float64.
+        """Return a tensor's elements; slices of a compressed one are decoded, as float64.
 
         Raises:
             TensorError: If there is no such tensor or the file is closed.
@@ -259,7 +259,7 @@ class DecodedFile:
         return DecodedTensor(spec, stored, base, self._sent)
 
     def tensor(self, name: str) -> Array:
-        """Makes a whole tensor, in its own dtype.
+        """Make a whole tensor, in its own dtype.
 
         Raises:
             TensorError: As `flat`.
@@ -270,7 +270,7 @@ class DecodedFile:
         return whole.astype(spec.numpy_dtype, copy=False).reshape(spec.shape)
 
     def release(self, parts: Sequence[Part]) -> None:
-        """Takes the pages of parts that were read off this process's memory; of both files."""
+        """Take the pages of parts that were read off this process's memory; of both files."""
         self._base.release(parts)
         self._file.release([stored for part in parts for stored in self._stored_parts(part)])
 
@@ -302,7 +302,7 @@ class DecodedTensor:
         return self.spec.size
 
     def __getitem__(self, part: slice, /) -> Vector:
-        """Decodes a part; elements that the tensor's dtype cannot hold are infinite.
+        """Decode a part; elements that the tensor's dtype cannot hold are infinite.
 
         Raises:
             TensorError: If the slice has a step.
@@ -345,7 +345,7 @@ def _part_name(spec: TensorSpec, part: str) -> str:
 def _writer(
     path: Path, sent: Sent, base: TensorFile, recyclable: Path | None
 ) -> Iterator[Callable[[str, Array], None]]:
-    """Gives what writes a whole tensor; the file is there when the block ends."""
+    """Yield what writes a whole tensor; the file is there when the block ends."""
     schema, lossless = encoded_schema(base.schema, sent.encoding), sent.encoding.lossless
     if lossless is None:
         with TensorWriter(path, schema, sync=False, recyclable=recyclable) as plain:

@@ -42,7 +42,7 @@ def to_half(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
 
 
 def from_half(values: Array) -> npt.NDArray[np.float64]:
-    """Widens by looking each of the 65536 numbers up."""
+    """Widen by looking each of the 65536 numbers up."""
     return _all_halves().take(values.view(np.uint16))
 
 

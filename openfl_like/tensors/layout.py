@@ -39,7 +39,7 @@ class Place:
 
 
 def plan_layout(schema: Iterable[TensorSpec]) -> tuple[bytes, tuple[Place, ...]]:
-    """Decides where each tensor lies.
+    """Decide where each tensor lies.
 
     Wide elements come first, so that every tensor is aligned in memory; within a width the order is by name. The header
     lists the tensors by name.
@@ -71,7 +71,7 @@ def _plan(specs: Schema) -> tuple[bytes, tuple[Place, ...]]:
 
 
 def header_length(prefix: bytes, file_bytes: int) -> int:
-    """Reads the length of the header from the first eight bytes.
+    """Read the length of the header from the first eight bytes.
 
     Raises:
         TensorError: If it is longer than allowed or than the file.
@@ -88,7 +88,7 @@ def header_length(prefix: bytes, file_bytes: int) -> int:
 
 @lru_cache(REMEMBERED)
 def parse_header(header: bytes, data_bytes: int) -> tuple[Place, ...]:
-    """Checks a header completely.
+    """Check a header completely.
 
     Args:
         header: The JSON text.

@@ -33,11 +33,11 @@ class Lossless(Protocol):
         ...
 
     def compress(self, plane: Array) -> bytes:
-        """Gives the frame of a vector of bytes; the same one for the same bytes."""
+        """Return the frame of a vector of bytes; the same one for the same bytes."""
         ...
 
     def decompress(self, frame: Array, size: int) -> bytes:
-        """Gives the bytes of a frame that a peer may have made up; never allocates much more than ``size``.
+        """Return the bytes of a frame that a peer may have made up; never allocates much more than ``size``.
 
         Raises:
             TensorError: If it is not a whole frame of exactly ``size`` bytes.
@@ -58,13 +58,13 @@ class Zstd:
     exclude: tuple[str, ...] = ()
 
     def compress(self, plane: Array) -> bytes:
-        """Compresses in this thread."""
+        """Compress in this thread."""
         # A new one each time: threads must not share them, and they cost microseconds.
         compressor = zstandard.ZstdCompressor(level=self.level, write_checksum=True, write_content_size=True)
         return compressor.compress(plane.data)
 
     def decompress(self, frame: Array, size: int) -> bytes:
-        """Looks at the size that the frame declares before anything is allocated."""
+        """Look at the size that the frame declares before anything is allocated."""
         try:
             declared = zstandard.frame_content_size(frame.data)
             if declared != size:
@@ -85,18 +85,18 @@ class AsTheyAre:
     exclude: tuple[str, ...] = ()
 
     def compress(self, plane: Array) -> bytes:
-        """Copies the bytes."""
+        """Copy the bytes."""
         return plane.tobytes()
 
     def decompress(self, frame: Array, size: int) -> bytes:
-        """Copies the bytes."""
+        """Copy the bytes."""
         if frame.size != size:
             raise TensorError(f"a frame has {frame.size} bytes, not {size}")
         return frame.tobytes()
 
 
 def planes(block: Array, base: Array | None) -> Array:
-    """Gives the bytes of a block as they compress best: uint8 [bytes of an element, elements].
+    """Return the bytes of a block as they compress best: uint8 [bytes of an element, elements].
 
     Args:
         block: A vector.
@@ -117,7 +117,7 @@ def planes(block: Array, base: Array | None) -> Array:
 
 
 def joined(parts: Sequence[bytes], dtype: np.dtype[Any], base: Array | None) -> Array:
-    """Gives back the block that was cut into `planes`.
+    """Return back the block that was cut into `planes`.
 
     Args:
         parts: As many planes as an element has bytes, equally long.

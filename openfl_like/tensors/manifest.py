@@ -69,7 +69,7 @@ class Manifest:
         object.__setattr__(self, "digest", _digest(self.to_bytes()).hex())
 
     def chunk_range(self, index: int) -> tuple[int, int]:
-        """Gives offset and length of a chunk in bytes.
+        """Return offset and length of a chunk in bytes.
 
         Raises:
             TransferError: If there is no such chunk.
@@ -80,26 +80,26 @@ class Manifest:
         return offset, min(self.chunk_bytes, self.total_bytes - offset)
 
     def verify_chunk(self, index: int, data: bytes | bytearray | memoryview) -> bool:
-        """Tells whether these are the bytes of the chunk."""
+        """Tell whether these are the bytes of the chunk."""
         if not 0 <= index < len(self.chunks):
             return False
         _, length = self.chunk_range(index)
         return len(data) == length and _digest(data) == self.chunks[index]
 
     def to_bytes(self) -> bytes:
-        """Encodes the manifest: 16 bytes and 32 per chunk."""
+        """Encode the manifest: 16 bytes and 32 per chunk."""
         return _HEAD.pack(_MAGIC, self.total_bytes, self.chunk_bytes) + b"".join(self.chunks)
 
     @classmethod
     def of_content(cls, data: bytes) -> "Manifest":
-        """Describes a file that is in memory."""
+        """Describe a file that is in memory."""
         size = chunk_size(len(data))
         chunks = tuple(_digest(data[start : start + size]) for start in range(0, len(data), size))
         return cls(len(data), size, chunks)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Manifest":
-        """Decodes what `to_bytes` gave; memory is bounded by the length of ``data``.
+        """Decode what `to_bytes` gave; memory is bounded by the length of ``data``.
 
         Raises:
             TransferError: If the bytes are not a manifest.
@@ -130,7 +130,7 @@ class ChunkDigests:
         self.position = 0
 
     def add(self, data: memoryview) -> None:
-        """Takes the next bytes of the file."""
+        """Take the next bytes of the file."""
         while data:
             room = self._chunk_bytes - self.position % self._chunk_bytes
             piece, data = data[:room], data[room:]
@@ -140,7 +140,7 @@ class ChunkDigests:
                 self._close_chunk()
 
     def manifest(self) -> Manifest:
-        """Describes the file; every byte must have passed.
+        """Describe the file; every byte must have passed.
 
         Raises:
             TransferError: If bytes are missing or too many.
@@ -155,7 +155,7 @@ class ChunkDigests:
 
 
 def manifest_of(path: Path, chunk_bytes: int = 0) -> Manifest:
-    """Reads a file once and describes it; memory is one chunk.
+    """Read a file once and describes it; memory is one chunk.
 
     Args:
         path: The file.
@@ -190,12 +190,12 @@ def file_digest(path: Path) -> str:
 
 
 def keep_manifest(path: Path, manifest: Manifest) -> None:
-    """Writes the manifest of a file beside it; a hint for later, never trusted without a look at the bytes."""
+    """Write the manifest of a file beside it; a hint for later, never trusted without a look at the bytes."""
     manifest_path(path).write_bytes(manifest.to_bytes())
 
 
 def kept_manifest(path: Path) -> Manifest | None:
-    """Gives the manifest beside a file, or None if there is none that can be read."""
+    """Return the manifest beside a file, or None if there is none that can be read."""
     try:
         return Manifest.from_bytes(manifest_path(path).read_bytes())
     except (OSError, TransferError):
@@ -203,7 +203,7 @@ def kept_manifest(path: Path) -> Manifest | None:
 
 
 def missing(path: Path, manifest: Manifest, former: Manifest | None = None) -> tuple[int, ...]:
-    """Lists the chunks that a partial file lacks or has wrong; all of them when there is no file.
+    """List the chunks that a partial file lacks or has wrong; all of them when there is no file.
 
     A file that is longer than the manifest says has to be cut by the caller.
 
@@ -248,7 +248,7 @@ def _matches(file: FileIO, manifest: Manifest, index: int, buffer: memoryview) -
 
 
 def _blocks(file: FileIO, size: int) -> Iterator[memoryview]:
-    """Yields views on one buffer that is filled again and again."""
+    """Yield views on one buffer that is filled again and again."""
     buffer = memoryview(bytearray(size))
     while length := _fill(file, buffer):
         yield buffer[:length]

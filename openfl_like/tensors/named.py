@@ -83,7 +83,7 @@ class Elements(Protocol):
         ...
 
     def __getitem__(self, part: slice, /) -> Any:  # noqa: ANN401 - an array; numpy's own slicing is typed like this
-        """Gives a part of them, as an array."""
+        """Return a part of them, as an array."""
         ...
 
 
@@ -100,7 +100,7 @@ def dtype_name(dtype: np.dtype[Any]) -> str:
 
 
 def schema_of(tensors: Mapping[str, Array]) -> Schema:
-    """Describes arrays, sorted by name.
+    """Describe arrays, sorted by name.
 
     Raises:
         TensorError: If a dtype is not one of `DTYPES`.
@@ -109,7 +109,7 @@ def schema_of(tensors: Mapping[str, Array]) -> Schema:
 
 
 def compare(expected: Schema, actual: Schema) -> str:
-    """Says in one line how ``actual`` differs from ``expected``; empty when they are equal."""
+    """Say in one line how ``actual`` differs from ``expected``; empty when they are equal."""
     if expected == actual:
         return ""
     want, have = {spec.name: spec for spec in expected}, {spec.name: spec for spec in actual}

@@ -65,7 +65,7 @@ class PackedVector:
         return self._spec.size
 
     def __getitem__(self, part: slice, /) -> Array:
-        """Unpacks a part.
+        """Unpack a part.
 
         Raises:
             TensorError: If the slice has a step, or a block is not what it should be.
@@ -80,7 +80,7 @@ class PackedVector:
         return self._read(start, max(start, stop))
 
     def verify(self) -> None:
-        """Unpacks every block once.
+        """Unpack every block once.
 
         Raises:
             TensorError: If one is not what it should be.
@@ -146,7 +146,7 @@ class PackedWriter:
                 self._finish()
 
     def write(self, name: str, tensor: Array) -> None:
-        """Takes a whole tensor, in any memory order."""
+        """Take a whole tensor, in any memory order."""
         spec = TensorSpec(name, dtype_name(tensor.dtype), tensor.shape)
         values = np.ascontiguousarray(tensor).reshape(-1)
         begin = self._waiting.tell()
@@ -217,11 +217,11 @@ class PackedFile:
         self.schema: Schema = tuple(sorted(specs, key=attrgetter("name")))
 
     def close(self) -> None:
-        """Lets the file go; what was made by `flat` keeps it until it goes, too."""
+        """Let the file go; what was made by `flat` keeps it until it goes, too."""
         self._file.close()
 
     def flat(self, name: str) -> Elements:
-        """Gives a tensor's elements.
+        """Return a tensor's elements.
 
         Raises:
             TensorError: If there is no such tensor, or it cannot have been packed like this.
@@ -229,7 +229,7 @@ class PackedFile:
         return self._unpacked(name) if name in self._packed else self._file.flat(name)
 
     def verify(self) -> None:
-        """Unpacks every block once.
+        """Unpack every block once.
 
         Raises:
             TensorError: If one is not what it should be.
@@ -238,7 +238,7 @@ class PackedFile:
             self._unpacked(name).verify()
 
     def release(self, parts: Iterable[Part]) -> None:
-        """Takes the pages of about these parts off this process's memory."""
+        """Take the pages of about these parts off this process's memory."""
         self._file.release([self._place(part) for part in parts])
 
     def _unpacked(self, name: str) -> PackedVector:

@@ -21,6 +21,6 @@ _SYNC_FILE_RANGE = _find()
 
 
 def start_writeback(descriptor: int) -> None:
-    """Begins to write a file's dirty pages; a hint, so its failure does not matter."""
+    """Begin to write a file's dirty pages; a hint, so its failure does not matter."""
     if _SYNC_FILE_RANGE is not None:
         _SYNC_FILE_RANGE(descriptor, 0, 0, _START_WRITE)

@@ -44,7 +44,7 @@ class ThrowAwayFederation:
         lifetime: timedelta = DAY,
         now: datetime | None = None,
     ) -> Credentials:
-        """Makes a key and a certificate; servers are certified for ``localhost``.
+        """Make a key and a certificate; servers are certified for ``localhost``.
 
         Args:
             role: The role.
@@ -58,7 +58,7 @@ class ThrowAwayFederation:
         return issue_credentials(self.certs, identity, lifetime=lifetime, hosts=hosts, now=now)
 
     def folder(self, credentials: Credentials) -> Path:
-        """Writes credentials where ``fx`` commands can be pointed to, and gives the folder."""
+        """Write credentials where ``fx`` commands can be pointed to, and return the folder."""
         identity = credentials.identity
         directory = self.certs / identity.role.value / "-".join(filter(None, (identity.experiment, identity.name)))
         save_credentials(directory, credentials, replace=True)

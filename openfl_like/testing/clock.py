@@ -23,7 +23,7 @@ class FakeClock:
         return self._now
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Callable[[], None]:
-        """Calls back when the clock is moved so far; gives the function that prevents it."""
+        """Call back when the clock is moved so far; return the function that prevents it."""
         number = next(self._numbers)
         heapq.heappush(self._timers, (self._now + delay_s, number, callback))
         return lambda: self._cancelled.add(number)
@@ -35,7 +35,7 @@ class FakeClock:
         return tuple(when - self._now for when in waiting)
 
     def advance(self, seconds: float) -> int:
-        """Moves the clock and fires the timers on the way, each at its own time, in order.
+        """Move the clock and fires the timers on the way, each at its own time, in order.
 
         Returns:
             How many fired.

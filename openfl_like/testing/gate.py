@@ -31,7 +31,7 @@ _OPEN = b"!"
 
 
 def pass_gate(address: str, seed: int) -> None:
-    """Waits until an assignment may be worked on; a task runner calls it in its ``begin``.
+    """Wait until an assignment may be worked on; a task runner calls it in its ``begin``.
 
     Args:
         address: The gate's address, from a setting of the task runner; empty: there is none, and nobody waits.
@@ -104,18 +104,18 @@ class Gate:
         self._folder.cleanup()
 
     def open(self, through: int, *sites: str, phase: Phase = Phase.EVALUATE) -> None:
-        """Opens it for good, for these sites or all, through a phase of a round."""
+        """Open it for good, for these sites or all, through a phase of a round."""
         for site in sites or self._sites:
             self._open[site] = max(self._open[site], (through, _IN_ROUND.index(phase)))
         for waiting in list(self._waiting):
             self._let_through(waiting)
 
     def open_all(self) -> None:
-        """Opens it for everybody and every round."""
+        """Open it for everybody and every round."""
         self.open(MOST_ROUNDS)
 
     async def arrived(self, number: int, *sites: str, phase: Phase = Phase.TRAIN, former: int = 0) -> dict[str, int]:
-        """Waits until these sites, or all, wait at the gate in this phase of a round.
+        """Wait until these sites, or all, wait at the gate in this phase of a round.
 
         Args:
             number: The round.

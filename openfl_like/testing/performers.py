@@ -35,7 +35,7 @@ class FakePerformer:
     performed: list[Assignment] = field(default_factory=list)
 
     def perform(self, assignment: Assignment, model: Path | None, out: Path) -> Update:
-        """Does the assignment, or makes the mistake that is due."""
+        """Do the assignment, or make the mistake that is due."""
         self.performed.append(assignment)
         mistake = self.mistakes.get((assignment.round, assignment.phase))
         if isinstance(mistake, str):
@@ -55,6 +55,6 @@ class FakePerformer:
 
 
 def read_vector(model: Path) -> np.ndarray:
-    """Reads the vector of a model file that began with a `FakePerformer`."""
+    """Read the vector of a model file that began with a `FakePerformer`."""
     with TensorFile(model) as file:
         return np.array(file.tensor("weights"))

@@ -34,7 +34,7 @@ class FakeSession(Generic[Report, Instruction]):
         self._broken = error
 
     async def instruction(self) -> Instruction:
-        """Waits for the next instruction that the peer is sent."""
+        """Wait for the next instruction that the peer is sent."""
         return await self._down.get()
 
     @property

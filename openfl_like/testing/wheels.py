@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def write_wheel(folder: Path, name: str, version: str, modules: Mapping[str, str]) -> str:
-    """Writes a wheel.
+    """Write a wheel.
 
     Args:
         folder: Where to; made if it is not there.
@@ -37,7 +37,7 @@ def write_wheel(folder: Path, name: str, version: str, modules: Mapping[str, str
 
 
 def write_sdist(folder: Path, name: str, version: str, told: Path) -> str:
-    """Writes a source archive whose build step writes the file ``told``; gives its line for a lock."""
+    """Write a source archive whose build step writes the file ``told``; return its line for a lock."""
     folder.mkdir(parents=True, exist_ok=True)
     setup = (
         f"open({str(told)!r}, 'w').close()\nfrom setuptools import setup\nsetup(name={name!r}, version={version!r})\n"

@@ -55,11 +55,11 @@ class CollaboratorSession:
     _receipts: dict[str, asyncio.Future[None]] = field(default_factory=dict)
 
     def report(self, value: CollaboratorReport) -> None:
-        """Sends a report as soon as those before it are out; a lost connection shows in `instruction`."""
+        """Send a report as soon as those before it are out; a lost connection shows in `instruction`."""
         self._outbox.put_nowait(report_to(value))
 
     async def deliver(self, update: Update, path: Path) -> None:
-        """Delivers an update and waits for its receipt."""
+        """Deliver an update and wait for its receipt."""
         if path.stat().st_size > MIN_CHUNK_BYTES:
             await self.client.upload(update, path, await described(path))
             return
@@ -71,7 +71,7 @@ class CollaboratorSession:
             self._receipts.pop(update.digest, None)
 
     async def model(self, digest: str, path: Path, recyclable: Path) -> None:
-        """Puts a model file in its place: the one that came with its assignment, or it is fetched."""
+        """Put a model file in its place: the one that came with its assignment, or it is fetched."""
         came, content = self._enclosed
         if came == digest:
             place_file(path, content, recyclable)
@@ -79,13 +79,13 @@ class CollaboratorSession:
             await self.client.download(digest, path, recyclable)
 
     async def write(self) -> None:
-        """Writes reports as they come."""
+        """Write reports as they come."""
         with suppress(FederationError):
             while True:
                 await self.stream.write((await self._outbox.get()).SerializeToString())
 
     async def instruction(self) -> AggregatorInstruction | None:
-        """Gives the next instruction, or None when the Aggregator has ended the session."""
+        """Return the next instruction, or None when the Aggregator has ended the session."""
         while (frame := await self.stream.read()) is not None:
             message = pb.AggregatorMessage.FromString(frame)
             if message.HasField("receipt"):
@@ -136,12 +136,12 @@ class AggregatorClient:
         await self._peer.__aexit__(*exception)
 
     async def ready(self) -> None:
-        """Waits until there is a connection; raises UnreachableError if there is none in time."""
+        """Wait until there is a connection; raises UnreachableError if there is none in time."""
         await self._peer.ready()
 
     @asynccontextmanager
     async def participate(self) -> AsyncIterator[CollaboratorSession]:
-        """Opens the collaborator's session."""
+        """Open the collaborator's session."""
         async with self._peer.session("Participate") as stream:
             session = CollaboratorSession(self, stream, self._name)
             tasks = TaskOwner()
@@ -152,7 +152,7 @@ class AggregatorClient:
                 await tasks.close()
 
     async def download(self, digest: str, path: Path, recyclable: Path | None = None) -> None:
-        """Fetches a model file; raises TransferError if it does not have this digest."""
+        """Fetch a model file; raises TransferError if it does not have this digest."""
         manifest = await self._peer.download("Download", pb.DownloadRequest(model=digest), path, recyclable)
         if manifest.digest != digest:
             path.unlink(missing_ok=True)
@@ -160,18 +160,18 @@ class AggregatorClient:
         keep_manifest(path, manifest)
 
     async def upload(self, update: Update, path: Path, manifest: Manifest) -> None:
-        """Delivers an update and waits for its receipt."""
+        """Deliver an update and wait for its receipt."""
         request = pb.UploadRequest(update=update_to(update), manifest=manifest_to(manifest))
         receipt = pb.Receipt.FromString(await self._peer.upload("Upload", request, path, manifest))
         if receipt.digest != update.digest:
             raise TransferError("the receipt is for another update")
 
     async def report_loss(self, collaborator: str, reason: str) -> None:
-        """Tells that a collaborator's process has ended."""
+        """Tell that a collaborator's process has ended."""
         await self._peer.unary("ReportLoss", pb.LossReport(collaborator=collaborator, reason=reason))
 
     async def watch(self, after: int = 0) -> AsyncIterator[Announced]:
-        """Gives the experiment's events after a sequence number until it ends."""
+        """Yield the experiment's events after a sequence number until it ends."""
         request = pb.WatchRequest(experiment=self._experiment, after=after)
         async for message in self._peer.answers("Watch", request):
             for item in watch_from(message):
@@ -179,7 +179,7 @@ class AggregatorClient:
                     yield item
 
     async def cancel(self, on_behalf_of: str = "") -> None:
-        """Ends the experiment as CANCELLED; a Director says whom it speaks for."""
+        """End the experiment as CANCELLED; a Director says whom it speaks for."""
         request = pb.CancelRequest(experiment=self._experiment, on_behalf_of=on_behalf_of)
         await self._peer.unary("Cancel", request)
 
@@ -201,7 +201,7 @@ class AggregatorServicer:
         self._transport = FileTransport(TransferLimiter(), data)
 
     async def participate(self, call: Call) -> None:
-        """Holds a collaborator's session."""
+        """Hold a collaborator's session."""
         name = call.caller.name
         turn = asyncio.Lock()
 
@@ -232,7 +232,7 @@ class AggregatorServicer:
         return message
 
     async def _receipt(self, update: Update, content: bytes) -> pb.AggregatorMessage:
-        """Takes an update that came with its file, and gives the receipt."""
+        """Take an update that came with its file, and return the receipt."""
         receipt = pb.Receipt(digest=update.digest)
         try:
             manifest = Manifest.of_content(content)
@@ -252,13 +252,13 @@ class AggregatorServicer:
         return pb.AggregatorMessage(receipt=receipt)
 
     async def download(self, call: Call) -> None:
-        """Serves a model file."""
+        """Serve a model file."""
         request = pb.DownloadRequest.FromString(await call.receive() or b"")
         stored = await self._collaborators.model_file(request.model)
         await serve_file(call, stored.path, stored.manifest, self._transport)
 
     async def upload(self, call: Call) -> None:
-        """Takes an update into the spool and answers with a receipt."""
+        """Take an update into the spool and answer with a receipt."""
         request = pb.UploadRequest.FromString(await call.receive() or b"")
         update = update_from(request.update, call.caller.name)
         manifest = manifest_from(request.manifest)
@@ -274,7 +274,7 @@ class AggregatorServicer:
 
     @asynccontextmanager
     async def _slot(self, update: Update) -> AsyncIterator[None]:
-        """Waits for the place of an update in the spool: two uploads at once would write the same file.
+        """Wait for the place of an update in the spool: two uploads at once would write the same file.
 
         One may still be held by a connection that is broken without our knowing yet; what it left is gone on with.
         """
@@ -290,20 +290,20 @@ class AggregatorServicer:
                 self._receiving[key] = turn, waiting - 1
 
     async def watch(self, call: Call) -> None:
-        """Sends history and live events."""
+        """Send history and live events."""
         request = await call.receive()
         async for events in self._control.watch(request.after):
             await call.send(watch_to(events))
 
     async def cancel(self, call: Call) -> pb.CancelReply:
-        """Ends the experiment."""
+        """End the experiment."""
         request = await call.receive()
         speaks_for = request.on_behalf_of if call.caller.role is Role.DIRECTOR else ""
         await self._control.cancel(speaks_for or call.caller.name)
         return pb.CancelReply()
 
     async def report_loss(self, call: Call) -> pb.LossReply:
-        """Takes it that a collaborator's process has ended."""
+        """Take it that a collaborator's process has ended."""
         request = await call.receive()
         await self._control.report_loss(request.collaborator, request.reason)
         return pb.LossReply()

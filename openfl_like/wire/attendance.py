@@ -35,11 +35,11 @@ class EnvoySession:
     stream: Stream
 
     async def report(self, value: EnvoyReport) -> None:
-        """Sends a report."""
+        """Send a report."""
         await self.stream.write(envoy_report_to(value))
 
     async def instruction(self) -> EnvoyInstruction | None:
-        """Gives the next instruction, or None when the Director has ended the session."""
+        """Return the next instruction, or None when the Director has ended the session."""
         message = await self.stream.read()
         return None if message is None else envoy_instruction_from(message)
 
@@ -63,17 +63,17 @@ class EnvoyClient:
         await self._peer.__aexit__(*exception)
 
     async def ready(self) -> None:
-        """Waits until there is a connection; raises UnreachableError if there is none in time."""
+        """Wait until there is a connection; raises UnreachableError if there is none in time."""
         await self._peer.ready()
 
     @asynccontextmanager
     async def attend(self) -> AsyncIterator[EnvoySession]:
-        """Opens the envoy's session."""
+        """Open the envoy's session."""
         async with self._peer.session("Attend") as stream:
             yield EnvoySession(stream)
 
     async def fetch_bundle(self, experiment: str, digest: str, path: Path) -> None:
-        """Fetches a workspace bundle; raises BundleError if it does not have this digest."""
+        """Fetch a workspace bundle; raises BundleError if it does not have this digest."""
         manifest = await self._peer.download("FetchBundle", pb.FetchBundleRequest(experiment=experiment), path)
         if manifest.digest != digest:
             path.unlink(missing_ok=True)
@@ -92,7 +92,7 @@ class AttendanceServicer:
         self._transport = FileTransport(TransferLimiter())
 
     async def attend(self, call: Call) -> None:
-        """Holds an envoy's session."""
+        """Hold an envoy's session."""
 
         async def reports() -> AsyncIterator[EnvoyReport]:
             async for message in call.messages():
@@ -104,7 +104,7 @@ class AttendanceServicer:
         await self._envoys.attend(call.caller.name, reports(), send, call.certificate)
 
     async def fetch_bundle(self, call: Call) -> None:
-        """Serves a workspace bundle."""
+        """Serve a workspace bundle."""
         request = pb.FetchBundleRequest.FromString(await call.receive() or b"")
         path = await self._envoys.bundle_file(request.experiment)
         await serve_file(call, path, await described(path), self._transport)

@@ -36,7 +36,7 @@ RETURN_SPREAD_S = 2.0
 
 
 def open_channel(address: str, server_name: str, credentials: Credentials) -> grpc.aio.Channel:
-    """Opens a channel to a server that must carry this role name.
+    """Open a channel to a server that must carry this role name.
 
     Args:
         address: ``host:port``.
@@ -66,7 +66,7 @@ def open_channel(address: str, server_name: str, credentials: Credentials) -> gr
 
 
 async def backoff(first_s: float = 0.1, cap_s: float = RECONNECT_CAP_S) -> AsyncIterator[int]:
-    """Gives attempt numbers 0, 1, 2 …, waiting longer before each, with jitter so that a herd spreads."""
+    """Yield attempt numbers 0, 1, 2 …, waiting longer before each, with jitter so that a herd spreads."""
     attempt = 0
     while True:
         yield attempt
@@ -76,5 +76,5 @@ async def backoff(first_s: float = 0.1, cap_s: float = RECONNECT_CAP_S) -> Async
 
 
 async def spread(most_s: float = RETURN_SPREAD_S) -> None:
-    """Waits some part of this time: those that lost the same server at once must not come back at once."""
+    """Wait some part of this time: those that lost the same server at once must not come back at once."""
     await asyncio.sleep(random.uniform(0.0, most_s))  # noqa: S311 (as above)

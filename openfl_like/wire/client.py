@@ -55,7 +55,7 @@ class Endpoint:
     credentials: Credentials
 
     async def failure(self, call: Any) -> FederationError:
-        """Gives the error that an ended call stands for.
+        """Return the error that an ended call stands for.
 
         A server that refuses our certificate only closes the connection (TLS 1.3), which looks as if it were down; so
         the certificate is looked at here before the address is blamed.
@@ -77,7 +77,7 @@ class Stream:
     link: Endpoint
 
     async def read(self) -> Any:
-        """Gives the next message."""
+        """Return the next message."""
         try:
             message = await self.call.read()
         except _BROKEN:
@@ -89,14 +89,14 @@ class Stream:
         return None
 
     async def expect(self) -> Any:
-        """Gives the next message; its absence is a TransferError."""
+        """Return the next message; its absence is a TransferError."""
         message = await self.read()
         if message is None:
             raise TransferError(f"{self.link.address} ended the transfer early")
         return message
 
     async def write(self, message: Any) -> None:
-        """Sends a message.
+        """Send a message.
 
         grpc's own `write` is not used: when the peer refuses the call while something is sent, it puts "Internal error
         from Core" in the place of the status that the peer gave.
@@ -141,7 +141,7 @@ class Peer:
         await self._channel.close()
 
     async def ready(self) -> None:
-        """Waits until there is a connection; raises UnreachableError if there is none in time."""
+        """Wait until there is a connection; raises UnreachableError if there is none in time."""
         try:
             async with asyncio.timeout(UNARY_DEADLINE_S):
                 await self._channel.channel_ready()
@@ -160,7 +160,7 @@ class Peer:
         return callable_(*arguments, metadata=METADATA, **options)
 
     async def unary(self, name: str, request: Any, timeout_s: float = UNARY_DEADLINE_S) -> Any:
-        """Makes a call with one answer."""
+        """Make a call with one answer."""
         call = self._start(name, request, timeout=timeout_s)
         try:
             return await call
@@ -168,7 +168,7 @@ class Peer:
             raise await self._link.failure(call) from None
 
     async def answers(self, name: str, request: Any) -> AsyncIterator[Any]:
-        """Makes a call with a stream of answers."""
+        """Make a call with a stream of answers."""
         call = self._start(name, request)
         stream = Stream(call, self._link)
         try:
@@ -179,7 +179,7 @@ class Peer:
 
     @asynccontextmanager
     async def session(self, name: str) -> AsyncIterator[Stream]:
-        """Opens a stream in both directions; leaving the block cancels it."""
+        """Open a stream in both directions; leaving the block cancels it."""
         call = self._start(name)
         try:
             yield Stream(call, self._link)
@@ -187,7 +187,7 @@ class Peer:
             call.cancel()
 
     async def download(self, name: str, request: Any, path: Path, recyclable: Path | None = None) -> Manifest:
-        """Fetches a file: request and wants go up, manifest and chunks come down."""
+        """Fetch a file: request and wants go up, manifest and chunks come down."""
 
         async def attempt(data: DataClient | None) -> Manifest:
             async with self.session(name) as stream:
@@ -212,7 +212,7 @@ class Peer:
         return await self._repeated(attempt)
 
     async def upload(self, name: str, request: Any, path: Path, manifest: Manifest) -> bytes:
-        """Delivers a file: request and chunks go up, wants and the receipt (returned) come down."""
+        """Deliver a file: request and chunks go up, wants and the receipt (returned) come down."""
 
         async def attempt(data: DataClient | None) -> bytes:
             async with self.session(name) as stream:
@@ -236,7 +236,7 @@ class Peer:
         return await self._repeated(attempt)
 
     async def _repeated(self, attempt: Callable[[DataClient | None], Awaitable[Answer]]) -> Answer:
-        """Goes on with a transfer whose data connection broke over a new one, and then without one."""
+        """Go on with a transfer whose data connection broke over a new one, and then without one."""
         for data in (self._data, self._data):
             try:
                 return await attempt(data)
@@ -247,7 +247,7 @@ class Peer:
 
 @asynccontextmanager
 async def _connection(data: DataClient | None, ticket: pb.Ticket) -> AsyncIterator[DataConnection | None]:
-    """Gives a connection to where a ticket is good, if there is one and a way to it."""
+    """Yield a connection to where a ticket is good, if there is one and a way to it."""
     if data is None or not ticket.port:
         yield None
         return
@@ -256,7 +256,7 @@ async def _connection(data: DataClient | None, ticket: pb.Ticket) -> AsyncIterat
 
 
 async def _run(connection: DataConnection, work: Callable[[], None], stream: Stream) -> None:
-    """Has bytes moved; when that breaks, the server first takes what is still on its way to it."""
+    """Have bytes moved; when that breaks, the server first takes what is still on its way to it."""
     try:
         await connection.run(work)
     except BrokenConnectionError:

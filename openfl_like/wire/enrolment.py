@@ -128,7 +128,7 @@ class EnrolmentServer:
 
 
 async def ask(address: str, context: ssl.SSLContext, server_name: str, fields: Mapping[str, str]) -> dict[str, str]:
-    """Asks the authority's server.
+    """Ask the authority's server.
 
     Args:
         address: ``host:port``.

@@ -65,56 +65,56 @@ class ExperimentsClient:
         return self._peer.reached
 
     async def submit(self, submission: Submission, bundle: Path) -> ExperimentSummary:
-        """Delivers a bundle; the answer comes when the experiment is durably queued."""
+        """Deliver a bundle; the answer comes when the experiment is durably queued."""
         request = submission_to(submission)
         answer = await self._peer.upload("Submit", request, bundle, submission.manifest)
         return summary_from(pb.ExperimentSummary.FromString(answer))
 
     async def experiments(self) -> list[ExperimentSummary]:
-        """Lists all experiments, oldest first."""
+        """List all experiments, oldest first."""
         reply = await self._peer.unary("ListExperiments", pb.ListExperimentsRequest())
         return [summary_from(summary) for summary in reply.experiments]
 
     async def experiment(self, experiment: str) -> ExperimentRecord:
-        """Gives everything the Director tells of one experiment."""
+        """Return everything the Director tells of one experiment."""
         reply = await self._peer.unary("GetExperiment", pb.ExperimentRequest(experiment=experiment))
         return record_from(reply)
 
     async def watch(
         self, experiment: str, after: int = 0, *, stored: bool = False
     ) -> AsyncGenerator[ExperimentSummary | Announced]:
-        """Gives history and live events until the experiment has ended; or only the events that are ``stored``."""
+        """Yield history and live events until the experiment has ended; or only the events that are ``stored``."""
         request = pb.WatchRequest(experiment=experiment, after=after, stored=stored)
         async for message in self._peer.answers("Watch", request):
             for item in watch_from(message):
                 yield item
 
     async def logs(self, experiment: str, query: LogQuery = EVERY_LINE) -> AsyncGenerator[LogLines]:
-        """Gives stored log lines, and with ``query.follow`` those that come."""
+        """Yield stored log lines, and with ``query.follow`` those that come."""
         async for message in self._peer.answers("ReadLogs", log_query_to(experiment, query)):
             yield logs_from(message)
 
     async def cancel(self, experiment: str) -> ExperimentSummary:
-        """Ends a queued or running experiment; answers when it has ended."""
+        """End a queued or running experiment; answer when it has ended."""
         request = pb.ExperimentRequest(experiment=experiment)
         return summary_from(await self._peer.unary("Cancel", request, CANCEL_DEADLINE_S))
 
     async def resume(self, experiment: str) -> ExperimentSummary:
-        """Queues an experiment again that FAILED or was CANCELLED; it goes on after its last finished round."""
+        """Queue an experiment again that FAILED or was CANCELLED; it goes on after its last finished round."""
         request = pb.ExperimentRequest(experiment=experiment)
         return summary_from(await self._peer.unary("Resume", request))
 
     async def model(self, experiment: str, which: str, path: Path) -> None:
-        """Fetches the ``best`` or ``last`` model, or that of a round number."""
+        """Fetch the ``best`` or ``last`` model, or that of a round number."""
         request = pb.FetchModelRequest(experiment=experiment, which=which)
         await self._peer.download("FetchModel", request, path)
 
     async def fetch_checkpoint(self, experiment: str, path: Path) -> None:
-        """Fetches the checkpoint of an experiment that has ended."""
+        """Fetch the checkpoint of an experiment that has ended."""
         await self._peer.download("ExportExperiment", pb.ExperimentRequest(experiment=experiment), path)
 
     async def deliver_checkpoint(self, offer: CheckpointOffer, archive: Path) -> ExperimentSummary:
-        """Delivers a checkpoint; the answer comes when the experiment is durably there."""
+        """Deliver a checkpoint; the answer comes when the experiment is durably there."""
         answer = await self._peer.upload("ImportExperiment", checkpoint_to(offer), archive, offer.manifest)
         return summary_from(pb.ExperimentSummary.FromString(answer))
 
@@ -133,7 +133,7 @@ class ExperimentsServicer:
         self._transport = FileTransport(TransferLimiter())
 
     async def submit(self, call: Call) -> None:
-        """Takes a bundle and answers with the queued experiment."""
+        """Take a bundle and answer with the queued experiment."""
         submission = submission_from(pb.SubmitRequest.FromString(await call.receive() or b""))
         landing = await self._submissions.expect_bundle(call.caller.name, submission)
         await take_file(call, landing, submission.manifest, self._transport, durable=True)
@@ -141,52 +141,52 @@ class ExperimentsServicer:
         await call.send(summary_to(summary).SerializeToString())
 
     async def fetch_model(self, call: Call) -> None:
-        """Serves a published model."""
+        """Serve a published model."""
         request = pb.FetchModelRequest.FromString(await call.receive() or b"")
         stored = await self._experiments.model(request.experiment, request.which)
         await serve_file(call, stored.path, stored.manifest, self._transport)
 
     async def list_experiments(self, _call: Call) -> pb.ListExperimentsReply:
-        """Lists all experiments."""
+        """List all experiments."""
         summaries = await self._experiments.experiments()
         return pb.ListExperimentsReply(experiments=[summary_to(summary) for summary in summaries])
 
     async def get_experiment(self, call: Call) -> pb.ExperimentRecord:
-        """Tells of one experiment."""
+        """Tell of one experiment."""
         request = await call.receive()
         return record_to(await self._experiments.experiment(request.experiment))
 
     async def watch(self, call: Call) -> None:
-        """Sends history and live events."""
+        """Send history and live events."""
         request = await call.receive()
         async for values in self._experiments.watch(request.experiment, request.after, stored=request.stored):
             await call.send(watch_to(values))
 
     async def read_logs(self, call: Call) -> None:
-        """Sends log lines."""
+        """Send log lines."""
         request = await call.receive()
         async with aclosing(self._experiments.logs(request.experiment, log_query_from(request))) as found:
             async for lines in found:
                 await call.send(logs_to(lines))
 
     async def cancel(self, call: Call) -> pb.ExperimentSummary:
-        """Ends an experiment."""
+        """End an experiment."""
         request = await call.receive()
         return summary_to(await self._submissions.cancel(call.caller.name, request.experiment))
 
     async def resume(self, call: Call) -> pb.ExperimentSummary:
-        """Queues an experiment that had ended."""
+        """Queue an experiment that had ended."""
         request = await call.receive()
         return summary_to(await self._submissions.resume(call.caller.name, request.experiment))
 
     async def export_experiment(self, call: Call) -> None:
-        """Serves the checkpoint of an experiment."""
+        """Serve the checkpoint of an experiment."""
         request = pb.ExperimentRequest.FromString(await call.receive() or b"")
         async with self._checkpoints.exported(request.experiment) as path:
             await serve_file(call, path, await described(path), self._transport)
 
     async def import_experiment(self, call: Call) -> None:
-        """Takes a checkpoint and answers with the experiment."""
+        """Take a checkpoint and answer with the experiment."""
         offer = checkpoint_from(pb.ImportRequest.FromString(await call.receive() or b""))
         landing = await self._checkpoints.expect_checkpoint(call.caller.name, offer)
         await take_file(call, landing, offer.manifest, self._transport, durable=True)

@@ -59,7 +59,7 @@ class Call:
     certificate: Validity | None = None
 
     async def messages(self) -> AsyncIterator[Any]:
-        """Gives the peer's messages until it has no more."""
+        """Yield the peer's messages until it has no more."""
         while (message := await self.receive()) is not None:
             yield message
 
@@ -82,7 +82,7 @@ class OpenCall:
     refusal: FederationError | None = None
 
     def end(self, refusal: FederationError) -> None:
-        """Ends the call, from the loop that it runs in."""
+        """End the call, from the loop that it runs in."""
         if self.limit is not None and self.refusal is None and not self.limit.expired():
             self.refusal = refusal
             self.limit.reschedule(asyncio.get_running_loop().time())
@@ -103,7 +103,7 @@ class Guard:
     calls: set[OpenCall] = field(default_factory=set)
 
     def admit(self, method: str, context: grpc.aio.ServicerContext) -> tuple[Identity, Validity]:
-        """Gives the caller, and when its certificate is valid."""
+        """Return the caller, and when its certificate is valid."""
         pem = _shown(context)
         if not pem:
             raise UnauthenticatedError("no client certificate was shown")
@@ -116,7 +116,7 @@ class Guard:
         return identity, Validity(begins.timestamp(), ends.timestamp())
 
     def recheck(self) -> None:
-        """Looks at the callers of all calls that go on, and ends those whose certificate does not count any more."""
+        """Look at the callers of all calls that go on, and end those whose certificate does not count any more."""
         for call in tuple(self.calls):
             try:
                 self.verifier.identify(call.pem, datetime.now(UTC))
@@ -125,7 +125,7 @@ class Guard:
 
 
 def _shown(context: grpc.aio.ServicerContext) -> bytes:
-    """Gives the certificate that the peer showed, PEM; empty if it showed none."""
+    """Return the certificate that the peer showed, PEM; empty if it showed none."""
     pem: bytes = context.auth_context().get("x509_pem_cert", [b""])[0]
     return pem
 
@@ -135,7 +135,7 @@ def _snake(name: str) -> str:
 
 
 def _codec(message: Any) -> tuple[Any, Any]:  # the generated classes have no useful common type
-    """Gives (deserialiser, serialiser); None is gRPC's identity, for raw frames."""
+    """Return (deserialiser, serialiser); None is gRPC's identity, for raw frames."""
     if message.name == pb.RawFrame.DESCRIPTOR.name:
         return None, None
     kind = getattr(pb, message.name)
@@ -146,7 +146,7 @@ Serve = Callable[[Any, grpc.aio.ServicerContext], Awaitable[Any]]
 
 
 def _guarded(method: MethodDescriptor, behaviour: Callable[[Call], Awaitable[Any]], guard: Guard) -> Serve:
-    """Wraps a coroutine: the guard comes before it, and every error leaves as a status of ours."""
+    """Wrap a coroutine: the guard comes before it, and every error leaves as a status of ours."""
     full_name = f"/{method.containing_service.full_name}/{method.name}"
 
     async def serve(request: Any, context: grpc.aio.ServicerContext) -> Any:
@@ -208,7 +208,7 @@ def _call(method: MethodDescriptor, request: Any, caller: Identity, context: grp
 
 
 async def _within(valid_s: float, work: Awaitable[Any], caller: Identity, held: OpenCall | None = None) -> Any:
-    """Ends a long stream when the peer's certificate expires or is revoked: a live channel outlives it otherwise."""
+    """End a long stream when the peer's certificate expires or is revoked: a live channel outlives it otherwise."""
     held = held or OpenCall(b"")
     try:
         async with asyncio.timeout(valid_s) as limit:
@@ -225,7 +225,7 @@ async def _within(valid_s: float, work: Awaitable[Any], caller: Identity, held: 
 
 
 def service_handler(service: ServiceDescriptor, servicer: object, guard: Guard) -> grpc.GenericRpcHandler:
-    """Ties every method of a service to the servicer's coroutine of the same name in snake_case."""
+    """Tie every method of a service to the servicer's coroutine of the same name in snake_case."""
     methods = {
         method.name: _handler(method, _guarded(method, getattr(servicer, _snake(method.name)), guard))
         for method in service.methods
@@ -271,11 +271,11 @@ class Server:
             ) from error
 
     def renew(self, credentials: Credentials) -> None:
-        """Shows another certificate from the next connection on; those that are open go on."""
+        """Show another certificate from the next connection on; those that are open go on."""
         self._changes.append(_configuration(credentials))
 
     def _changed(self) -> grpc.ServerCertificateConfiguration | None:
-        """Gives another certificate once, and None as long as nothing has changed.
+        """Return another certificate once, and None as long as nothing has changed.
 
         gRPC asks at every handshake, in threads of its own, and exchanges what it is given; if that happens again and
         again while handshakes are under way, it crashes.

@@ -25,20 +25,20 @@ _HANDSHAKE = ("handshake", "ssl_error", "certificate", "tls")
 
 
 async def abort(context: grpc.aio.ServicerContext, error: FederationError) -> None:
-    """Ends a call with an error of ours."""
+    """End a call with an error of ours."""
     meaning = MEANINGS.get(type(error), MEANINGS[InternalError])
     context.set_trailing_metadata(((CODE_KEY, error.code),))
     await context.abort(grpc.StatusCode[meaning.grpc_status], public_message(error))
 
 
 def public_message(error: FederationError) -> str:
-    """Gives what a peer is told of an error."""
+    """Return what a peer is told of an error."""
     meaning = MEANINGS.get(type(error), MEANINGS[InternalError])
     return _cut(str(error)) if meaning.public else "internal error; see the log of the other side"
 
 
 def _cut(text: str) -> str:
-    """Shortens a message to what gRPC may carry: it writes all but printable ASCII as three bytes each."""
+    """Shorten a message to what gRPC may carry: it writes all but printable ASCII as three bytes each."""
     if _encoded_bytes(text) <= _DETAILS_LIMIT_BYTES:
         return text
     lengths = range(min(len(text), _DETAILS_LIMIT_BYTES) + 1)
@@ -52,7 +52,7 @@ def _encoded_bytes(text: str) -> int:
 
 
 async def failure_of(call: grpc.aio.Call, peer: str, expected: str) -> FederationError:
-    """Gives the error of ours that an ended call stands for.
+    """Return the error of ours that an ended call stands for.
 
     Args:
         call: A call that ended with another status than OK.

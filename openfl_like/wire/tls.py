@@ -7,19 +7,19 @@ from openfl_like.pki.files import Credentials
 
 
 def server_context(credentials: Credentials) -> ssl.SSLContext:
-    """Gives what a server accepts connections with: clients show a certificate of the federation."""
+    """Return what a server accepts connections with: clients show a certificate of the federation."""
     context = _context(ssl.PROTOCOL_TLS_SERVER, credentials)
     context.num_tickets = 0  # a resumed session would not show the certificate again
     return context
 
 
 def client_context(credentials: Credentials) -> ssl.SSLContext:
-    """Gives what a client connects with: the server's certificate must carry the name that is asked for."""
+    """Return what a client connects with: the server's certificate must carry the name that is asked for."""
     return _context(ssl.PROTOCOL_TLS_CLIENT, credentials)
 
 
 def stranger_context() -> ssl.SSLContext:
-    """Gives what somebody connects with who knows nobody yet, to be told what anybody may know; it verifies nothing."""
+    """Return what a stranger connects with, who is told what anybody may know; it verifies nothing."""
     context = _bare(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -27,7 +27,7 @@ def stranger_context() -> ssl.SSLContext:
 
 
 def pinned_context(authority: bytes, credentials: Credentials | None = None) -> ssl.SSLContext:
-    """Gives what a client connects with to a server that this very authority must have certified, none above or below.
+    """Return what a client connects with to a server that this very authority must have certified, none above or below.
 
     Args:
         authority: Certificate of the authority, PEM.
@@ -42,7 +42,7 @@ def pinned_context(authority: bytes, credentials: Credentials | None = None) -> 
 
 
 def office_context(root: bytes) -> ssl.SSLContext:
-    """Gives what the authority's server accepts connections with: clients may show a certificate, or none yet.
+    """Return what the authority's server accepts connections with: clients may show a certificate, or none yet.
 
     Args:
         root: Certificate of the root, PEM.
@@ -55,7 +55,7 @@ def office_context(root: bytes) -> ssl.SSLContext:
 
 
 def load_chain(context: ssl.SSLContext, chain: bytes, key: bytes) -> None:
-    """Gives a context a certificate with its key; connections that are open keep the former one."""
+    """Return a context a certificate with its key; connections that are open keep the former one."""
     with tempfile.TemporaryFile() as file:  # the interface takes only files; this one has no name
         file.write(chain + key)
         file.seek(0)
@@ -78,6 +78,6 @@ def _context(protocol: int, credentials: Credentials) -> ssl.SSLContext:
 
 
 def peer_pem(connection: ssl.SSLSocket | ssl.SSLObject) -> bytes:
-    """Gives the certificate that the peer showed, PEM; empty if it showed none."""
+    """Return the certificate that the peer showed, PEM; empty if it showed none."""
     found = connection.getpeercert(binary_form=True)
     return ssl.DER_cert_to_PEM_cert(found).encode("ascii") if found else b""

@@ -87,7 +87,7 @@ class Story:
         return {"round": self.round, "phase": self._phase, "delivered": sorted(self._delivered)}
 
     def event(self, event: "Announced") -> None:
-        """Shows the next event; one that was shown already is left out.
+        """Show the next event; one that was shown already is left out.
 
         Raises:
             InternalError: If events are missing before it.
@@ -101,13 +101,13 @@ class Story:
         self._follow(event.announcement)
 
     def struck(self, blow: Blow, pid: int) -> None:
-        """Tells that somebody was killed: from now on the sites are away."""
+        """Tell that somebody was killed: from now on the sites are away."""
         self._away, self._struck = set(self._sites), self.round
         text = f"{self.standing}: the {blow.victim} is killed (kill -9, process {pid})"
         self._screen.note("killed", text, {"process": blow.victim, "pid": pid, **self.facts})
 
     def restarted(self, blow: Blow, pid: int) -> None:
-        """Tells that it is there again."""
+        """Tell that it is there again."""
         text = f"the {blow.victim} is started again on the same state (process {pid})"
         self._screen.note("restarted", text, {"process": blow.victim, "pid": pid})
 
@@ -145,7 +145,7 @@ class Story:
 async def disturb(
     items: "AsyncIterator[ExperimentSummary | Announced]", story: Story, blows: Sequence[Blow], history: History
 ) -> "tuple[ExperimentSummary | None, list[str]]":
-    """Follows an experiment and deals blows; gives its last summary and what was done to it.
+    """Follow an experiment and deal the blows; return its last summary and what was done to it.
 
     Args:
         items: What a watcher of the experiment gets.
@@ -185,7 +185,7 @@ async def _deal(blow: Blow, story: Story, history: History) -> bool:
 async def run_chaos(
     federation: "LocalFederation", plan: "Plan", path: Path, overrides: tuple[str, ...], *, as_json: bool
 ) -> None:
-    """Runs the plan undisturbed, then disturbed, and compares the bytes of both models.
+    """Run the plan undisturbed, then disturbed, and compares the bytes of both models.
 
     Raises:
         ExperimentFailedError: If they differ.
@@ -220,7 +220,7 @@ async def run_chaos(
 
 
 def verdict(undisturbed: str, disturbed: str, dealt: Sequence[str], *, as_json: bool) -> None:
-    """Prints both digests side by side, and what that means.
+    """Print both digests side by side, and what that means.
 
     Raises:
         ExperimentFailedError: If they differ.
@@ -249,7 +249,7 @@ def verdict(undisturbed: str, disturbed: str, dealt: Sequence[str], *, as_json: 
 
 
 def finished(item: object) -> "ExperimentSummary":
-    """Gives the last thing that a watcher was told, which is the summary; raises what its end means."""
+    """Return the last thing that a watcher was told, which is the summary; raises what its end means."""
     from openfl_like.federation.parties import ExperimentSummary
 
     if not isinstance(item, ExperimentSummary):
@@ -259,7 +259,7 @@ def finished(item: object) -> "ExperimentSummary":
 
 
 async def submit(federation: "LocalFederation", path: Path, overrides: tuple[str, ...]) -> str:
-    """Submits a plan as the federation's user and gives the experiment's id."""
+    """Submit a plan as the federation's user and return the experiment's id."""
     from openfl_like.api.federation import Federation
 
     def work() -> str:

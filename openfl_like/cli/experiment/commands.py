@@ -105,7 +105,7 @@ def evaluate(
 
 
 def _queued(federation: "Federation", summary: "ExperimentSummary", *, follow: bool, as_json: bool) -> None:
-    """Tells that an experiment is queued, or follows it."""
+    """Tell that an experiment is queued, or follows it."""
     from openfl_like.cli.experiment.outcome import raise_unless_finished
 
     if not follow:
@@ -116,7 +116,7 @@ def _queued(federation: "Federation", summary: "ExperimentSummary", *, follow: b
 
 
 def _one(summary: "ExperimentSummary", text: str, *, as_json: bool) -> None:
-    """Tells where an experiment stands: a text for people, or all of it."""
+    """Tell where an experiment stands: a text for people, or all of it."""
     from dataclasses import asdict
 
     if as_json:

@@ -14,7 +14,7 @@ def reason_of(summary: "ExperimentSummary") -> str:
 
 
 def raise_unless_finished(outcome: "Outcome | ExperimentSummary | None") -> None:
-    """Raises the error of an experiment's end, with the reason; None (a signal) counts as cancelled.
+    """Raise the error of an experiment's end, with the reason; None (a signal) counts as cancelled.
 
     Raises:
         ExperimentFailedError: If it FAILED.

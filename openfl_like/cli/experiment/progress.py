@@ -123,7 +123,7 @@ def _plain_metrics(metrics: Mapping[str, float]) -> list[tuple[str, float]]:
 
 
 def line_of(event: Announced) -> str:
-    """Gives the line that people see for an event; empty for those they need not see."""
+    """Return the line that people see for an event; empty for those they need not see."""
     return _line(event.announcement)
 
 
@@ -152,11 +152,11 @@ class Bar:
         atexit.register(self._progress.stop)  # Ctrl-C must not leave a terminal without its cursor
 
     def line(self, kind: str, text: str) -> None:
-        """Prints a line above the bar."""
+        """Print a line above the bar."""
         self._progress.console.print(text, style=COLOURS.get(kind), markup=False, highlight=kind == "round_finished")
 
     def event(self, told: Announcement) -> None:
-        """Moves the bar on; it is there from the start of the experiment to its end."""
+        """Move the bar on; it is there from the start of the experiment to its end."""
         match told:
             case ExperimentBegun(rounds=rounds):
                 self._progress.update(self._task, total=rounds, description="rounds")
@@ -183,7 +183,7 @@ class Screen:
         self._bar = Bar() if show is None and not as_json and sys.stdout.isatty() else None
 
     def event(self, event: Announced) -> None:
-        """Shows an event."""
+        """Show an event."""
         text = "" if self._as_json else line_of(event)
         if self._as_json:
             emit_line(
@@ -200,26 +200,26 @@ class Screen:
             self._bar.event(event.announcement)
 
     def note(self, kind: str, text: str, fields: Mapping[str, object]) -> None:
-        """Shows what happens around the experiment: the text, or a JSON line with the kind and the fields."""
+        """Show what happens around the experiment: the text, or a JSON line with the kind and the fields."""
         if self._as_json:
             emit_line({"kind": kind, **fields})
         else:
             self._line(kind, f"==> {text}")
 
     def summary(self, summary: "ExperimentSummary") -> None:
-        """Shows where the experiment stands."""
+        """Show where the experiment stands."""
         if self._as_json:
             emit_line({"kind": "summary", **asdict(summary)})
 
     def follow(self, items: Iterable[Any]) -> "ExperimentSummary | None":
-        """Shows everything a watcher gets and gives the last summary."""
+        """Show everything a watcher gets and return the last summary."""
         last = None
         for item in items:
             last = self.item(item) or last
         return last
 
     def item(self, item: "Announced | ExperimentSummary") -> "ExperimentSummary | None":
-        """Shows one thing that a watcher gets, and gives it back if it is a summary."""
+        """Show one thing that a watcher gets, and return it back if it is a summary."""
         if isinstance(item, Announced):
             self.event(item)
             return None

@@ -20,22 +20,22 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def json_option(command: Command) -> Command:
-    """Adds ``--json`` as the argument ``as_json``."""
+    """Add ``--json`` as the argument ``as_json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(command)
 
 
 def put(text: str) -> None:
-    """Prints text for people, on stdout; what sites and their code wrote into it cannot steer the terminal."""
+    """Print text for people, on stdout; what sites and their code wrote into it cannot steer the terminal."""
     click.echo(printable(text))
 
 
 def say(text: str) -> None:
-    """Prints text for people, on stderr, as harmless as that of `put`."""
+    """Print text for people, on stderr, as harmless as that of `put`."""
     click.echo(printable(text), err=True)
 
 
 def emit(value: Mapping[str, object] | Sequence[Mapping[str, object]], *, as_json: bool, title: str = "") -> None:
-    """Prints a result: JSON, or a table (rich on a terminal, plain lines elsewhere).
+    """Print a result: JSON, or a table (rich on a terminal, plain lines elsewhere).
 
     Args:
         value: A mapping (one thing, a row per key) or a sequence of mappings with the same keys (a row each).
@@ -51,7 +51,7 @@ def emit(value: Mapping[str, object] | Sequence[Mapping[str, object]], *, as_jso
 
 
 def tell(text: str, value: Mapping[str, object], *, as_json: bool) -> None:
-    """Says what was done: a line for people on stderr, or the document for programs."""
+    """Say what was done: a line for people on stderr, or the document for programs."""
     if as_json:
         emit(value, as_json=True)
     else:
@@ -59,19 +59,19 @@ def tell(text: str, value: Mapping[str, object], *, as_json: bool) -> None:
 
 
 def file_facts(path: Path) -> dict[str, object]:
-    """Gives what is told of a file that a command has written: name, size and SHA-256 as ``sha256sum`` prints it."""
+    """Return what is told of a file that a command has written: name, size and SHA-256 as ``sha256sum`` prints it."""
     from openfl_like.tensors.manifest import sha256_file
 
     return {"file": str(path), "bytes": path.stat().st_size, "sha256": sha256_file(path)}
 
 
 def emit_failure(error: Mapping[str, object]) -> None:
-    """Prints the document of a command that failed."""
+    """Print the document of a command that failed."""
     emit_line({"ok": False, "error": error})
 
 
 def emit_line(value: Mapping[str, object]) -> None:
-    """Prints one JSON line, at once: for streams of events."""
+    """Print one JSON line, at once: for streams of events."""
     sys.stdout.write(_json(value) + "\n")
     sys.stdout.flush()
 
@@ -84,7 +84,7 @@ def _json(value: object) -> str:
 
 
 def _finite(value: object) -> object:
-    """Puts null for infinity and NaN, for which JSON has no word."""
+    """Put null for infinity and NaN, for which JSON has no word."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -93,14 +93,14 @@ def _finite(value: object) -> object:
 
 
 def clock(seconds: float) -> str:
-    """Gives a time as people read it, in UTC; empty for 0."""
+    """Return a time as people read it, in UTC; empty for 0."""
     from datetime import UTC, datetime
 
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S") if seconds else ""
 
 
 def shown(value: object) -> str:
-    """Gives a value as people read it."""
+    """Return a value as people read it."""
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, Mapping):
@@ -121,7 +121,7 @@ def _print_fields(value: Mapping[str, object], title: str) -> None:
 
 
 def print_table(rows: Sequence[Mapping[str, object]], title: str = "") -> None:
-    """Prints rows with the keys of the first one as columns."""
+    """Print rows with the keys of the first one as columns."""
     if not rows:
         put(f"{title}: none" if title else "none")
         return

@@ -34,7 +34,7 @@ class CommandFailure:
 
 
 def failure_of(error: BaseException) -> CommandFailure:
-    """Says what an exception means for whoever gave the command."""
+    """Say what an exception means for whoever gave the command."""
     if isinstance(error, KeyboardInterrupt | click.exceptions.Abort):
         return CommandFailure(FederationError.code, "Interrupted", "the command was interrupted", exit_code=INTERRUPTED)
     if isinstance(error, click.ClickException):
@@ -49,7 +49,7 @@ def failure_of(error: BaseException) -> CommandFailure:
 
 
 def line_of(failure: CommandFailure) -> str:
-    """Gives the lines for people."""
+    """Return the lines for people."""
     text = f"{failure.place}: {failure.message}" if failure.place else failure.message
     text = f"{text} ({failure.cure})" if failure.cure else text
     return "\n".join([f"Error [{failure.code}]: {text}", *(f"  - {problem}" for problem in failure.problems)])

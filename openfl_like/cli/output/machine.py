@@ -32,44 +32,44 @@ TITLES = {
 
 
 def percent(value: float | None) -> str:
-    """Gives a share: ``12 %``; nothing for what is not known."""
+    """Return a share: ``12 %``; nothing for what is not known."""
     return "" if value is None else f"{value:.0f} %"
 
 
 def gibibytes(used: int | None, total: int | None) -> str:
-    """Gives how much is taken: ``1.0 of 4.0 GiB``; nothing for what is not known."""
+    """Return how much is taken: ``1.0 of 4.0 GiB``; nothing for what is not known."""
     return f"{used / 2**30:.1f} of {total / 2**30:.1f} GiB" if used is not None and total else ""
 
 
 def filled(used: int | None, total: int | None) -> str:
-    """Gives how much is taken of how much, in GiB: ``1.0/4.0``; nothing for what is not known."""
+    """Return how much is taken of how much, in GiB: ``1.0/4.0``; nothing for what is not known."""
     return f"{used / 2**30:.1f}/{total / 2**30:.1f}" if used is not None and total else ""
 
 
 def online(record: EnvoyRecord, now: float) -> str:
-    """Gives whether a site is there, and if not, for how long: ``no, 4 min``."""
+    """Return whether a site is there, and if not, for how long: ``no, 4 min``."""
     return "yes" if record.online else f"no, {span(now - record.last_seen)}"
 
 
 def gpus(record: EnvoyRecord) -> str:
-    """Gives the busy share of each GPU, or that there is none; nothing for a site that is not there."""
+    """Return the busy share of each GPU, or that there is none; nothing for a site that is not there."""
     busy = ", ".join(percent(gpu.utilisation_percent) or "?" for gpu in record.devices.gpus)
     return busy or ("none" if record.online else "")
 
 
 def running(record: EnvoyRecord) -> str:
-    """Gives what a site works for, and on which device where that is known: ``digits-1 on cuda:1``."""
+    """Return what a site works for, and on which device where that is known: ``digits-1 on cuda:1``."""
     places = {name: f" on {device}" for name, device in record.placed.items()}
     return ", ".join(name + places.get(name, "") for name in record.running)
 
 
 def shape(shard: ShardFacts) -> str:
-    """Gives the shape of one sample: ``8x8``."""
+    """Return the shape of one sample: ``8x8``."""
     return "x".join(str(size) for size in shard.sample_shape) or "single numbers"
 
 
 def speed(value: float | None) -> str:
-    """Gives bytes per second: ``1.2 MB/s``; nothing for what is not known."""
+    """Return bytes per second: ``1.2 MB/s``; nothing for what is not known."""
     if value is None:
         return ""
     scale, unit = next((scale, unit) for scale, unit in UNITS if value >= scale)
@@ -77,19 +77,19 @@ def speed(value: float | None) -> str:
 
 
 def span(seconds: float) -> str:
-    """Gives a length of time in its largest unit: ``4 min``."""
+    """Return a length of time in its largest unit: ``4 min``."""
     size = max(0.0, seconds)
     scale, unit = next((scale, unit) for scale, unit in SPANS if size >= scale)
     return f"{size / (scale or 1.0):.0f} {unit}"
 
 
 def moment(time: float) -> str:
-    """Gives a point in time, in UTC to the second."""
+    """Return a point in time, in UTC to the second."""
     return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def summary(detail: EnvoyDetail, now: float) -> dict[str, str]:
-    """Gives what is known of an envoy, a line each; what is not known has none.
+    """Return what is known of an envoy, a line each; what is not known has none.
 
     Args:
         detail: What the Director tells.
@@ -150,7 +150,7 @@ def _listed(*texts: str) -> str:
 
 
 def course(series: Series) -> list[dict[str, str]]:
-    """Gives a row for each number that was told: what it was over time as bars, its least, mean and most."""
+    """Return a row for each number that was told: what it was over time as bars, its least, mean and most."""
     rows = []
     for name, numbers in series.values.items():
         scale = 1e6 if name.endswith("_bytes_per_s") else 1.0
@@ -172,7 +172,7 @@ def course(series: Series) -> list[dict[str, str]]:
 
 
 def bars(numbers: Sequence[float | None], most: float) -> str:
-    """Gives numbers as bars of eight heights, several of them as the mean of one bar when there are too many."""
+    """Return numbers as bars of eight heights, several of them as the mean of one bar when there are too many."""
     width = min(WIDTH, len(numbers))
     groups = [numbers[place * len(numbers) // width : (place + 1) * len(numbers) // width] for place in range(width)]
     return "".join(_bar([number for number in group if number is not None], most) for group in groups)

@@ -47,7 +47,7 @@ class _Sieve:
     faults: list[str] = field(default_factory=list)
 
     def number(self, name: str, value: object, bounds: tuple[float, float]) -> float | int | None:
-        """Gives a number within its bounds; None for anything else."""
+        """Return a number within its bounds; None for anything else."""
         if value is None:
             return None
         plain = (
@@ -59,13 +59,13 @@ class _Sieve:
         return None
 
     def numbers(self, state: State, prefix: str = "") -> State:
-        """Gives a value with those of its numbers that are within their bounds."""
+        """Return a value with those of its numbers that are within their bounds."""
         names = [item.name for item in fields(state) if item.name in BOUNDS]
         found: dict[str, Any] = {name: self.number(prefix + name, getattr(state, name), BOUNDS[name]) for name in names}
         return replace(state, **found)
 
     def gpus(self, given: Iterable[object]) -> tuple[GpuStatistics, ...]:
-        """Gives the GPUs that have a name and an index of their own, as many as there may be."""
+        """Return the GPUs that have a name and an index of their own, as many as there may be."""
         kept: dict[int, GpuStatistics] = {}
         for gpu in given:
             if (
@@ -87,7 +87,7 @@ class _Sieve:
         return "".join(letter for letter in text[:LONGEST_NAME] if letter.isprintable())
 
     def named(self, given: Mapping[Any, object]) -> dict[str, float]:
-        """Gives the numbers that have a proper name, as many as there may be."""
+        """Return the numbers that have a proper name, as many as there may be."""
         kept: dict[str, float] = {}
         for name in sorted(given, key=str):
             if not isinstance(name, str) or not EXTRA_NAME.fullmatch(name):
@@ -107,14 +107,14 @@ def _is_index(value: object) -> bool:
 
 
 def believable(value: DeviceStatistics) -> tuple[DeviceStatistics, tuple[str, ...]]:
-    """Gives what of the numbers may be believed, and what was wrong with the others."""
+    """Return what of the numbers may be believed, and what was wrong with the others."""
     sieve = _Sieve()
     sound = replace(sieve.numbers(value), gpus=sieve.gpus(value.gpus), extra=sieve.named(value.extra))
     return sound, tuple(sieve.faults)
 
 
 def check_devices(value: DeviceStatistics) -> None:
-    """Checks numbers that a peer sent.
+    """Check numbers that a peer sent.
 
     Raises:
         UsageError: Naming the first that is not finite, out of bounds, or one too many.
@@ -125,7 +125,7 @@ def check_devices(value: DeviceStatistics) -> None:
 
 
 def merged(parts: Sequence[DeviceStatistics]) -> DeviceStatistics:
-    """Lays the numbers of several monitors over one another; where two tell the same, the later one counts."""
+    """Lay the numbers of several monitors over one another; where two tell the same, the later one counts."""
     found: dict[str, Any] = {}
     gpus: dict[int, GpuStatistics] = {}
     extra: dict[str, float] = {}

@@ -64,7 +64,7 @@ class RingBuffer:
         self._slots, self._rows, self._first = array("I"), array("f"), 0
 
     def add(self, now: float, values: "array[float]") -> None:
-        """Takes a reading; a clock that was set back begins another slot, like any."""
+        """Take a reading; a clock that was set back begins another slot, like any."""
         slot = max(0, int(now // self._slot_s))
         if slot != self._slot:
             self._close()
@@ -94,7 +94,7 @@ class RingBuffer:
         return array("f", [total / count if count else UNKNOWN for total, count in pairs])
 
     def series(self) -> Series:
-        """Gives the means in the order in which they came, that of the slot that is still open last."""
+        """Return the means in the order in which they came, that of the slot that is still open last."""
         order = [(self._first + step) % len(self._slots) for step in range(len(self._slots))]
         slots = [self._slots[place] for place in order]
         rows = [self._rows[place * len(GAUGES) : (place + 1) * len(GAUGES)] for place in order]
@@ -107,7 +107,7 @@ class RingBuffer:
 
 
 def _shown(value: float) -> float | None:
-    """Gives what is kept with six digits, which is what it is worth."""
+    """Return what is kept with six digits, which is what it is worth."""
     return None if math.isnan(value) else float(f"{value:.6g}")
 
 
@@ -120,7 +120,7 @@ class DeviceHistory:
         self._recent, self._day = RingBuffer(*RECENT), RingBuffer(*DAY)
 
     def add(self, now: float, state: DeviceStatistics) -> None:
-        """Takes a reading.
+        """Take a reading.
 
         Args:
             now: Seconds since the epoch.
@@ -131,5 +131,5 @@ class DeviceHistory:
         self._day.add(now, values)
 
     def series(self) -> tuple[Series, Series]:
-        """Gives the last hour and the last day in which it told anything."""
+        """Return the last hour and the last day in which it told anything."""
         return self._recent.series(), self._day.series()

@@ -21,19 +21,19 @@ def gpu_name(index: int) -> str:
 
 
 def gpu_index(device: str) -> int:
-    """Gives the number of a GPU."""
+    """Return the number of a GPU."""
     return int(device.partition(":")[2])
 
 
 def check_device(text: str) -> str:
-    """Gives the name of one device as it is; raises UsageError for anything else."""
+    """Return the name of one device as it is; raises UsageError for anything else."""
     if text == ANY_GPU or not DEVICE.fullmatch(text):
         raise UsageError(f"'{text}' is not a device", cure="name one: cpu, cuda:0, cuda:1 …")
     return text
 
 
 def offered(allowed: str | Sequence[str], found: Collection[int]) -> tuple[str, ...]:
-    """Gives the devices that a site gives to workers, CPU first, then GPUs by number.
+    """Return the devices that a site gives to workers, CPU first, then GPUs by number.
 
     Args:
         allowed: ``auto`` (all there are), or the site's list, in which ``cuda`` is every GPU that was found.
@@ -46,7 +46,7 @@ def offered(allowed: str | Sequence[str], found: Collection[int]) -> tuple[str, 
 
 
 def visible(found: Collection[int], restriction: str | None) -> tuple[int, ...]:
-    """Gives the GPUs that a process may use whose ``CUDA_VISIBLE_DEVICES`` is this; None is no restriction.
+    """Return the GPUs that a process may use whose ``CUDA_VISIBLE_DEVICES`` is this; None is no restriction.
 
     A restriction that is not made of numbers (UUIDs) hides all: nobody knows which they are.
     """
@@ -59,7 +59,7 @@ def visible(found: Collection[int], restriction: str | None) -> tuple[int, ...]:
 
 
 def place(wish: str | Sequence[str], offer: Sequence[str], in_use: Iterable[str] = ()) -> str:
-    """Gives the device for one more worker.
+    """Return the device for one more worker.
 
     Args:
         wish: The plan's: a device, ``cuda`` for any GPU, ``auto`` for a GPU or else the CPU, or a list of devices of
@@ -86,7 +86,7 @@ def place(wish: str | Sequence[str], offer: Sequence[str], in_use: Iterable[str]
 
 
 def within(device: str, wish: str | Sequence[str]) -> str:
-    """Gives what a device is called in a process that sees no other; see `environment_for`.
+    """Return what a device is called in a process that sees no other; see `environment_for`.
 
     A GPU that was found for ``auto`` stays ``auto``: whether the worker's framework can use it only that knows.
     """
@@ -96,7 +96,7 @@ def within(device: str, wish: str | Sequence[str]) -> str:
 
 
 def environment_for(device: str) -> dict[str, str]:
-    """Gives the environment variables of a process that is to see this device only."""
+    """Return the environment variables of a process that is to see this device only."""
     if device == CPU:
         return {"CUDA_VISIBLE_DEVICES": ""}
     return {

@@ -92,7 +92,7 @@ class Why:
 def explain(
     summary: ExperimentSummary, events: Iterable[Announced], ahead: Sequence[str] = (), problems: Sequence[str] = ()
 ) -> Why:
-    """Says why an experiment is as it is.
+    """Say why an experiment is as it is.
 
     Args:
         summary: Where it stands.
@@ -269,7 +269,7 @@ def _awaited_answers(
 
 
 def excerpt(lines: Sequence[str], cause: Cause, most: int = 20) -> list[str]:
-    """Gives the lines of a site's log that belong to a cause: those up to the last that quotes it, or the last ones.
+    """Return the lines of a site's log that belong to a cause: those up to the last that quotes it, or the last ones.
 
     Args:
         lines: The log.

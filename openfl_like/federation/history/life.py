@@ -70,7 +70,7 @@ class LastRun:
     ended: Occurrence[ExperimentEnded] | None = None
 
     def take(self, event: Announced) -> None:
-        """Learns from an event."""
+        """Learn from an event."""
         told = event.announcement
         match told:
             case ExperimentWaiting():
@@ -117,7 +117,7 @@ class LastRun:
 
 
 def last_run(history: Iterable[Announced]) -> LastRun:
-    """Reads a history from its last beginning on."""
+    """Read a history from its last beginning on."""
     run = LastRun()
     for event in history:
         if isinstance(event.announcement, ExperimentResumed):
@@ -127,7 +127,7 @@ def last_run(history: Iterable[Announced]) -> LastRun:
 
 
 def surplus_of(history: Iterable[Announced]) -> dict[str, dict[str, int]]:
-    """Adds up what a history tells: collaborator -> standing -> how many updates, in all rounds.
+    """Add up what a history tells: collaborator -> standing -> how many updates, in all rounds.
 
     Of a round the last word counts; one that was open when its experiment ended is counted anew when it is resumed.
 

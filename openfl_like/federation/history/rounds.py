@@ -47,7 +47,7 @@ class RoundRecord:
 
 
 def round_records(events: Iterable[Announced]) -> Iterator[RoundRecord]:
-    """Gives the finished rounds of a history, as soon as their last event has come."""
+    """Yield the finished rounds of a history, as soon as their last event has come."""
     made: dict[int, ModelMade] = {}
     matrices: dict[int, ModelsEvaluated] = {}
     for event in events:

@@ -16,7 +16,7 @@ class Restarts:
     count: int = 0
 
     def progressed(self) -> None:
-        """Notes that the process has done something that need not be done again."""
+        """Note that the process has done something that need not be done again."""
         self.count = 0
 
     @property
@@ -25,6 +25,6 @@ class Restarts:
         return self.count >= len(PAUSES_S)
 
     def next_pause_s(self) -> float:
-        """Counts a restart and gives the seconds to wait before it."""
+        """Count a restart and return the seconds to wait before it."""
         self.count += 1
         return PAUSES_S[self.count - 1]

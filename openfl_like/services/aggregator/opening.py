@@ -17,7 +17,7 @@ from openfl_like.tensors.manifest import file_digest
 def open_experiment(
     experiment: str, plan: Plan, store: ExperimentStore, files: ExperimentFiles, expected: tuple[str, ...]
 ) -> Experiment:
-    """Restores the experiment that the record knows, with its end taken back if it was resumed, or begins a new one.
+    """Restore the experiment that the record knows, with its end taken back if it was resumed, or begin a new one.
 
     Raises:
         ConflictError: If the record is of another plan.
@@ -41,7 +41,7 @@ def open_experiment(
 
 
 def place_initial_model(plan: Plan, workspace: Path, files: ExperimentFiles) -> None:
-    """Copies the plan's initial model, if it names one, to its place as version 0.
+    """Copy the plan's initial model, if it names one, to its place as version 0.
 
     Raises:
         SettingsError: If the file is missing.

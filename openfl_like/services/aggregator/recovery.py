@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def check_models(versions: Sequence[ModelVersion], files: ExperimentFiles) -> None:
-    """Compares the published models with their rows before the experiment goes on from them.
+    """Compare the published models with their rows before the experiment goes on from them.
 
     Without the newest model it cannot go on, and without the best one not end. To go back to an older one would be to
     decide that a committed round has not been. Of the others it is said in the log.
@@ -40,7 +40,7 @@ def check_models(versions: Sequence[ModelVersion], files: ExperimentFiles) -> No
 
 
 def check_server_state(experiment: "Experiment", files: ExperimentFiles) -> None:
-    """Compares what rule and server optimizer have kept with the record; the newest one is what a round goes on from.
+    """Compare what rule and server optimizer have kept with the record; the newest one is what a round goes on from.
 
     Raises:
         DamagedError: If the newest one is damaged.
@@ -54,7 +54,7 @@ def check_server_state(experiment: "Experiment", files: ExperimentFiles) -> None
 
 
 def mend_round(experiment: "Experiment", repository: "ModelRepository", files: ExperimentFiles) -> list[str]:
-    """Compares the open round's files with its state, before it goes on.
+    """Compare the open round's files with its state, before it goes on.
 
     A damaged update is forgotten, so that it is asked for again. A model that is not published yet, or what is kept
     beside it, is made again from its updates.

@@ -97,11 +97,11 @@ class Aggregator:
         reports: AsyncIterator[CollaboratorReport],
         send: Callable[[AggregatorInstruction], object],
     ) -> None:
-        """Holds a collaborator's session."""
+        """Hold a collaborator's session."""
         await self._runtime.participate(caller, reports, send)  # type: ignore[arg-type] # same callable, wider type
 
     async def model_file(self, digest: str) -> FileWithManifest:
-        """Gives a model."""
+        """Return a model."""
         manifest = self._repository.known(digest)
         if manifest is None:
             manifest = await asyncio.to_thread(self._repository.manifest, digest)
@@ -109,7 +109,7 @@ class Aggregator:
         return FileWithManifest(self._repository.path(digest), manifest)
 
     async def expect_update(self, update: Update, manifest: Manifest) -> UploadTarget:
-        """Refuses an update that is not asked for or larger than the model it started from."""
+        """Refuse an update that is not asked for or larger than the model it started from."""
         if self._runtime.expects(update) is None:
             return UploadTarget(self._repository.spool_path(update), complete=True)
         if manifest.total_bytes > self._limit_bytes:
@@ -118,7 +118,7 @@ class Aggregator:
         return UploadTarget(self._repository.spool_path(update), self._repository.recyclable(update.collaborator))
 
     async def commit_update(self, update: Update) -> None:
-        """Takes a complete update into the round."""
+        """Take a complete update into the round."""
         base_model = self._runtime.expects(update)
         if base_model is None:
             return
@@ -134,20 +134,20 @@ class Aggregator:
         failpoint("aggregator.update.taken")
 
     def watch(self, after: int) -> AsyncIterator[list[Announced]]:
-        """Gives history and live events."""
+        """Return history and live events."""
         return self._bus.batches(after)
 
     async def cancel(self, caller: str) -> None:
-        """Ends the experiment as CANCELLED."""
+        """End the experiment as CANCELLED."""
         self._drive.post(CancelRequested(caller))
 
     async def report_loss(self, collaborator: str, reason: str) -> None:
-        """Takes it that a collaborator's process has ended."""
+        """Take it that a collaborator's process has ended."""
         self._drive.post(CollaboratorLeft(collaborator, reason, gone=True))
 
 
 def _restore(settings: AggregatorArguments, store: ExperimentStore, repository: ModelRepository) -> Experiment:
-    """Opens the experiment and looks at the files that it goes on from."""
+    """Open the experiment and looks at the files that it goes on from."""
     files = ExperimentFiles(settings.directory)
     if store.snapshot() is None:
         place_initial_model(settings.plan, settings.workspace, files)
@@ -170,7 +170,7 @@ def _only(experiment: str) -> Callable[[Identity], None]:
 
 
 def _guard(settings: AggregatorArguments) -> tuple[Guard, list[Coroutine[Any, Any, None]]]:
-    """Gives what lets callers in, and what keeps its revocation list new."""
+    """Return what lets callers in, and what keeps its revocation list new."""
     trust, revocations = settings.credentials.trust, Revocations()
     guard = Guard(PeerVerifier(trust, revocations), _only(settings.experiment))
     if settings.revocations is None:
@@ -183,7 +183,7 @@ def _guard(settings: AggregatorArguments) -> tuple[Guard, list[Coroutine[Any, An
 
 
 async def run_aggregator(settings: AggregatorArguments, ready: Callable[[str, EventBus], None]) -> Outcome:
-    """Runs an experiment from its start, or from where it was, to its end.
+    """Run an experiment from its start, or from where it was, to its end.
 
     Args:
         settings: What to run.

@@ -58,7 +58,7 @@ class LivenessFile:
     ready: Callable[[], bool] = lambda: True
 
     async def beat(self) -> None:
-        """Writes until cancelled; then the file is removed."""
+        """Write until cancelled; then the file is removed."""
         path = self.directory / PULSE_FILE
         try:
             while True:
@@ -79,7 +79,7 @@ def _write(path: Path, facts: dict[str, object]) -> None:
 
 
 def beats(folder: Path) -> Sequence[Liveness]:
-    """Reads what the daemons in a folder and directly below it have said last."""
+    """Read what the daemons in a folder and directly below it have said last."""
     found = [_read(path) for path in sorted([folder / PULSE_FILE, *folder.glob(f"*/{PULSE_FILE}")])]
     return [beat for beat in found if beat is not None]
 

@@ -10,7 +10,7 @@ from openfl_like.errors import ConflictError
 
 
 def holder(directory: Path) -> int | None:
-    """Gives the process number of the daemon that works in a directory; None: none does."""
+    """Return the process number of the daemon that works in a directory; None: none does."""
     with contextlib.suppress(FileNotFoundError), (directory / "lock").open() as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -22,7 +22,7 @@ def holder(directory: Path) -> int | None:
 
 @contextlib.contextmanager
 def only_one(directory: Path, what: str) -> Iterator[None]:
-    """Makes a daemon's directory and holds its lock, which ends with the process, however that ends.
+    """Make a daemon's directory and holds its lock, which ends with the process, however that ends.
 
     Args:
         directory: The directory.

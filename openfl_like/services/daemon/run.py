@@ -20,7 +20,7 @@ MALLOC = {-8: 1, -3: 16 << 20, -1: 64 << 20}
 
 
 def allow_many_connections() -> None:
-    """Raises the limit of open files as far as we may: each connection is one, and many systems begin with 1,024."""
+    """Raise the limit of open files as far as we may: each connection is one, and many systems begin with 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -29,7 +29,7 @@ def allow_many_connections() -> None:
 
 
 def keep_freed_memory() -> None:
-    """Has the C library keep what was freed for the next frame, in one pool instead of one per thread.
+    """Have the C library keep what was freed for the next frame, in one pool instead of one per thread.
 
     Frames of a MiB pass through many threads. Left alone, the library gives most of them back to the kernel and gets
     them again, cleared; that is a tenth of the work of a transfer, and more memory.
@@ -41,7 +41,7 @@ def keep_freed_memory() -> None:
 
 
 async def until_signalled(work: Coroutine[Any, Any, Result]) -> Result | None:
-    """Runs the work; SIGTERM or SIGINT cancels it, and then None is returned."""
+    """Run the work; SIGTERM or SIGINT cancels it, and then None is returned."""
     task = TaskOwner().start(work)
     stopped = asyncio.Event()
 
@@ -64,7 +64,7 @@ async def until_signalled(work: Coroutine[Any, Any, Result]) -> Result | None:
 
 
 async def parent_gone() -> None:
-    """Waits until the parent process has closed our standard input, as it does when it dies."""
+    """Wait until the parent process has closed our standard input, as it does when it dies."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
@@ -73,7 +73,7 @@ async def parent_gone() -> None:
 
 
 async def live(work: Coroutine[Any, Any, Result], *, parent: bool) -> Result | None:
-    """Runs a daemon's work until it ends, a signal comes or, with ``parent``, the parent process dies."""
+    """Run a daemon's work until it ends, a signal comes or, with ``parent``, the parent process dies."""
     gc.freeze()  # what was imported stays: the collector need not look through it again and again
     keep_freed_memory()
     SUBREAPER.open()
@@ -81,6 +81,6 @@ async def live(work: Coroutine[Any, Any, Result], *, parent: bool) -> Result | N
 
 
 async def with_parent(work: Coroutine[Any, Any, Result]) -> Result | None:
-    """Runs the work; the death of the parent process cancels it, and then None is returned."""
+    """Run the work; the death of the parent process cancels it, and then None is returned."""
     ended: dict[str, Result | None] = await first_of(work=work, parent=parent_gone())
     return ended.get("work")

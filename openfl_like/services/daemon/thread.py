@@ -10,7 +10,7 @@ Value = TypeVar("Value")
 
 
 async def in_thread(work: Callable[[], Value], name: str | None = None) -> Value:
-    """Runs what may block in a thread that nobody waits for at the end; `asyncio.to_thread` would be waited for.
+    """Run what may block in a thread that nobody waits for at the end; `asyncio.to_thread` would be waited for.
 
     Args:
         work: What it runs; what it raises is raised here.
@@ -36,7 +36,7 @@ async def in_thread(work: Callable[[], Value], name: str | None = None) -> Value
 
 
 def _outcome(work: Callable[[], Value]) -> Callable[[], Value]:
-    """Does the work, and gives what gives its result or raises its error."""
+    """Do the work, and return what gives its result or raises its error."""
     try:
         value = work()
     except BaseException as error:  # noqa: BLE001 (raised again where it is waited for)

@@ -32,7 +32,7 @@ class DeviceMonitor(Protocol):
     """
 
     def read(self) -> DeviceStatistics:
-        """Gives what it knows; whatever it does not know stays None."""
+        """Return what it knows; whatever it does not know stays None."""
         ...
 
 
@@ -56,7 +56,7 @@ class _Seat:
     told: set[str] = field(default_factory=set)
 
     def begin(self) -> "asyncio.Future[_Found]":
-        """Starts a reading in a thread; or, while there is one, goes on waiting for that."""
+        """Start a reading in a thread; or, while there is one, go on waiting for that."""
         if self.reading is None:
             self.reading = asyncio.ensure_future(self._read())
         return self.reading
@@ -75,7 +75,7 @@ class _Seat:
             return _Found(failure=_words(error))
 
     def take(self) -> DeviceStatistics:
-        """Gives what was read; nothing if that failed or is not there yet."""
+        """Return what was read; nothing if that failed or is not there yet."""
         if self.reading is None or not self.reading.done():
             self._tell("late", f"has not answered within {READ_S:g} s; the heartbeat goes without its numbers")
             return DeviceStatistics()
@@ -126,7 +126,7 @@ class Monitors:
         self._gpus: tuple[int, ...] = ()
 
     async def read(self) -> DeviceStatistics:
-        """Reads all of them at once, and waits for none of them longer than `READ_S`.
+        """Read all of them at once, and wait for none of them longer than `READ_S`.
 
         What a late one reads comes with the next reading.
         """
@@ -139,7 +139,7 @@ class Monitors:
         return found
 
     async def gpus(self) -> tuple[int, ...]:
-        """Gives the numbers of the GPUs that were found last; one whose monitor is late this time is there still.
+        """Return the numbers of the GPUs that were found last; one whose monitor is late this time is there still.
 
         As long as none was found, a late monitor is waited for `GPUS_S`: some drivers take seconds to wake up.
         """

@@ -22,7 +22,7 @@ class NvidiaMonitor:
         self._library = _library()
 
     def read(self) -> DeviceStatistics:
-        """Gives the GPUs."""
+        """Return the GPUs."""
         library = self._library
         if library is None:
             return DeviceStatistics()
@@ -43,7 +43,7 @@ def _library() -> ModuleType | None:
 
 
 def _gpu(library: ModuleType, index: int) -> GpuStatistics | None:
-    """Gives one GPU; None if it has fallen off its bus."""
+    """Return one GPU; None if it has fallen off its bus."""
 
     def told(ask: Callable[[], Number]) -> Number | None:
         try:

@@ -16,7 +16,7 @@ RESTRICTION = "CUDA_VISIBLE_DEVICES"
 async def place_worker(
     site: str, shard: Path, monitors: Monitors, wish: str | Sequence[str], in_use: Iterable[str] = ()
 ) -> str:
-    """Gives the device for one more worker of a site.
+    """Return the device for one more worker of a site.
 
     Args:
         site: Its name, for the refusal.
@@ -38,18 +38,18 @@ async def place_worker(
 
 
 def monitors_of(config: ShardConfig, shard: Path, directory: Path) -> Monitors:
-    """Gives the device monitors that a site's shard.yaml names; their modules are looked for beside it first."""
+    """Return the device monitors that a site's shard.yaml names; their modules are looked for beside it first."""
     return Monitors(config.device_monitors, directory, (shard.parent,))
 
 
 async def place_alone(site: str, shard: Path, directory: Path, wish: str | Sequence[str]) -> str:
-    """Gives the device for the worker of a Collaborator that no Envoy has started; raises as `place_worker`."""
+    """Return the device for the worker of a Collaborator that no Envoy has started; raises as `place_worker`."""
     monitors = monitors_of(load_shard_config(shard), shard, directory)
     return await place_worker(site, shard, monitors, wish)
 
 
 def place_here(wish: str | Sequence[str]) -> str:
-    """Gives the device for work in this very process, named as it counts its GPUs; ``auto`` where there is a choice.
+    """Return the device for work in this very process, named as it counts its GPUs; ``auto`` where there is a choice.
 
     Raises:
         DeviceError: If this machine does not have what the plan wants.

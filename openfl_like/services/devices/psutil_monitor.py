@@ -29,7 +29,7 @@ class PsutilMonitor:
         self._in, self._out = _network()
 
     def read(self) -> DeviceStatistics:
-        """Gives the state of the machine."""
+        """Return the state of the machine."""
         memory = psutil.virtual_memory()
         disk = psutil.disk_usage(str(self._directory))
         received, sent, busy = self._since()

@@ -61,7 +61,7 @@ class AggregatorProcess:
     async def start(
         cls, standby: Standby, arguments: Sequence[str], on_line: Callable[[str], None]
     ) -> "AggregatorProcess":
-        """Starts an Aggregator and waits until it listens.
+        """Start an Aggregator and wait until it listens.
 
         Raises:
             ExperimentFailedError: If it has something against the experiment.
@@ -91,7 +91,7 @@ class AggregatorProcess:
         return found
 
     async def live(self, following: Coroutine[Any, Any, bool]) -> None:
-        """Waits until it has ended, or is found to be lost; then it is not running any more.
+        """Wait until it has ended, or is found to be lost; then it is not running any more.
 
         A process that dies is noticed at once; one that is frozen when the line to it does not answer.
 
@@ -116,7 +116,7 @@ class AggregatorProcess:
             await self.end(grace_s=0.0)
 
     async def post_mortem(self) -> Failure:
-        """Ends it if it has not ended, and says how it ended."""
+        """End it if it has not ended, and say how it ended."""
         code = await self.end(grace_s=0.0)
         last = self.child.last_line()
         how = "it did not answer any more" if self.silent else describe_exit(code)
@@ -124,7 +124,7 @@ class AggregatorProcess:
         return Failure(FailureKind.AGGREGATOR, text[:MAX_MESSAGE], self.error, exit_code=code)
 
     async def end(self, grace_s: float = 3.0) -> int:
-        """Ends it with everything it started and gives the exit code."""
+        """End it with everything it started and return the exit code."""
         return await self.child.stop(grace_s)
 
     async def _told_address(self) -> str:
@@ -141,7 +141,7 @@ class AggregatorProcess:
             self.error = str(error.get("name", ""))[:MAX_NAME]
 
     async def _read_out(self) -> None:
-        """Takes what it may write, so that it can go on writing."""
+        """Take what it may write, so that it can go on writing."""
         while line := await self.child.line():
             with contextlib.suppress(ValueError):
                 self._note_error(json.loads(line))
@@ -168,7 +168,7 @@ class Address:
             self.port = int(note.read_text(encoding="ascii"))
 
     def claim(self) -> bool:
-        """Chooses a port that nobody listens on now; tells whether it is another one than before.
+        """Choose a port that nobody listens on now; tell whether it is another one than before.
 
         Raises:
             ConflictError: If all are taken.
@@ -194,7 +194,7 @@ class Address:
 
 
 def free_port(host: str, ports: Sequence[int]) -> int:
-    """Finds the first of these ports that nobody listens on, where 0 stands for any; 0 if there is none."""
+    """Find the first of these ports that nobody listens on, where 0 stands for any; 0 if there is none."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for port in ports:
         with socket.socket(family, socket.SOCK_STREAM) as probe:

@@ -102,7 +102,7 @@ class Checkpoints:
 
     @contextlib.asynccontextmanager
     async def exported(self, experiment: str) -> AsyncIterator[Path]:
-        """Makes the checkpoint of an experiment that has ended; the file goes when the block is left.
+        """Make the checkpoint of an experiment that has ended; the file goes when the block is left.
 
         Of one experiment there is one such file at a time; who else asks for it waits.
 
@@ -154,7 +154,7 @@ class Checkpoints:
     # ---- in
 
     async def expect_checkpoint(self, caller: str, offer: CheckpointOffer) -> UploadTarget:
-        """Checks request id, size, room and signature before a byte of the archive is taken."""
+        """Check request id, size, room and signature before a byte of the archive is taken."""
         check_request_id(offer.request_id)
         size = offer.manifest.total_bytes
         if size > MAX_CHECKPOINT_BYTES:
@@ -178,7 +178,7 @@ class Checkpoints:
             )
 
     async def take_checkpoint(self, caller: str, offer: CheckpointOffer) -> ExperimentSummary:
-        """Takes in a complete checkpoint; it is on disk when this returns.
+        """Take in a complete checkpoint; it is on disk when this returns.
 
         Raises:
             BundleError: If anything in it is damaged or does not fit; the message names the entry.
@@ -217,7 +217,7 @@ class Checkpoints:
         return found
 
     def _enter(self, staging: Path, checkpoint: Checkpoint, caller: str, offer: CheckpointOffer) -> ExperimentSummary:
-        """Gives a complete directory its place, and then the row that makes it an experiment of ours."""
+        """Return a complete directory its place, and then the row that makes it an experiment of ours."""
         summary = replace(checkpoint.summary, owner=caller)
         directory = self.files.experiment(summary.id).directory
         directory.parent.mkdir(exist_ok=True, mode=0o700)
@@ -263,7 +263,7 @@ def _taken(experiment: str) -> ConflictError:
 
 
 def _furnish(staging: Path, checkpoint: Checkpoint, caller: str) -> Plan:
-    """Makes the directory of an experiment from the entries of a checkpoint, everything durable; gives its plan."""
+    """Make the directory of an experiment from the entries of a checkpoint, everything durable; return its plan."""
     try:
         plan = unpack(staging / BUNDLE, staging / "workspace")
         check_plan(plan, "the imported plan")
@@ -301,7 +301,7 @@ def _check_summary(checkpoint: Checkpoint, plan: Plan, frozen: bytes) -> None:
 
 
 def _check_record(recorded: Recorded, checkpoint: Checkpoint, directory: Path) -> None:
-    """Looks whether an Aggregator could go on from it; what `read_record` has compared is not looked at again."""
+    """Look whether an Aggregator could go on from it; what `read_record` has compared is not looked at again."""
     if not 0 <= recorded.epoch < _MOST_EPOCHS or not all(
         0 <= v.published_at < _MOST_SECONDS for v in recorded.versions
     ):
@@ -333,7 +333,7 @@ def _check_event(event: Announced) -> None:
 
 
 def _ending(events: Iterable[Announced], summary: ExperimentSummary) -> Iterator[Announced]:
-    """Passes a history on, and refuses it if it does not end as the summary says."""
+    """Pass a history on, and refuses it if it does not end as the summary says."""
     end = ""
     for event in events:
         _check_event(event)

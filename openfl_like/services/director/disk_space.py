@@ -32,13 +32,13 @@ class DiskSpace:
         self._better.set()
 
     async def watch(self) -> None:
-        """Looks again and again until cancelled."""
+        """Look again and again until cancelled."""
         while True:
             await self.look()
             await asyncio.sleep(PERIOD_S)
 
     async def look(self) -> None:
-        """Looks now, and says in the log when it has changed."""
+        """Look now, and say in the log when it has changed."""
         found = await asyncio.to_thread(_find, list(dict.fromkeys(self.places())))
         if found != self.problems:
             if found:
@@ -52,13 +52,13 @@ class DiskSpace:
             self._better.set()
 
     async def wait(self) -> None:
-        """Waits until there is room; a second at least, for those who try again."""
+        """Wait until there is room; a second at least, for those who try again."""
         await asyncio.sleep(1.0)
         await self.look()
         await self._better.wait()
 
     def check(self) -> None:
-        """Raises StorageError if there is no room."""
+        """Raise StorageError if there is no room."""
         if self.problems:
             raise StorageError("; ".join(self.problems), cure=CURE)
 
@@ -75,6 +75,6 @@ def _find(places: Iterable[Path]) -> tuple[str, ...]:
 
 
 def take_room(place: Path) -> None:
-    """Takes room for a moment, under no name, or raises OSError: free space alone says nothing of quotas."""
+    """Take room for a moment, under no name, or raises OSError: free space alone says nothing of quotas."""
     with tempfile.TemporaryFile(dir=place) as file:
         os.posix_fallocate(file.fileno(), 0, NEEDED_BYTES)

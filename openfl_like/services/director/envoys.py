@@ -87,7 +87,7 @@ class EnvoyRoster:
         send: Callable[[EnvoyInstruction], Awaitable[None]],
         certificate: Validity | None = None,
     ) -> None:
-        """Holds an envoy's session.
+        """Hold an envoy's session.
 
         Raises:
             ShardMismatchError: If its shard has other shapes than the federation agreed on.
@@ -127,7 +127,7 @@ class EnvoyRoster:
             log.warning("'%s' is not remembered: %s", record.name, error)
 
     async def bundle_file(self, experiment: str) -> Path:
-        """Gives the workspace bundle of an experiment; raises NotFoundError."""
+        """Return the workspace bundle of an experiment; raises NotFoundError."""
         known = self.store.experiment(experiment).summary.id
         return self.settings.files.experiment(known).bundle
 
@@ -144,7 +144,7 @@ class EnvoyRoster:
             raise ConflictError(f"'{name}' has connected again; this session is over")
 
     async def _make_room(self, name: str) -> None:
-        """Ends the former session of this name if nobody is there any more; raises ConflictError if somebody is."""
+        """End the former session of this name if nobody is there any more; raises ConflictError if somebody is."""
         while (former := self._sessions.get(name)) is not None:
             await self._supersede(name, former)
 
@@ -183,14 +183,14 @@ class EnvoyRoster:
         return [name for name, session in self._sessions.items() if experiment in session.working]
 
     def send(self, name: str, instruction: EnvoyInstruction) -> None:
-        """Puts an instruction into an envoy's mailbox; one that has gone misses it."""
+        """Put an instruction into an envoy's mailbox; one that has gone misses it."""
         if name in self._sessions:
             if isinstance(instruction, Order):
                 self._sessions[name].working.add(instruction.experiment)
             self._sessions[name].mailbox.put_nowait(instruction)
 
     async def until(self, enough: Callable[[tuple[str, ...]], bool], timeout_s: float) -> bool:
-        """Waits until the envoys that are there are enough; False when the time passed."""
+        """Wait until the envoys that are there are enough; False when the time passed."""
         try:
             async with asyncio.timeout(timeout_s), self._changed:
                 await self._changed.wait_for(lambda: enough(self.online()))
@@ -199,7 +199,7 @@ class EnvoyRoster:
         return True
 
     async def arrivals(self, known: set[int]) -> dict[int, str]:
-        """Waits for sessions beyond the known ones and gives their numbers and names; a return is a new session."""
+        """Wait for sessions beyond the known ones and return their numbers and names; a return is a new session."""
 
         def new() -> dict[int, str]:
             return {one.number: name for name, one in sorted(self._sessions.items()) if one.number not in known}
@@ -215,7 +215,7 @@ class EnvoyRoster:
         return [live.get(record.name, record) for record in stored]
 
     async def envoy(self, name: str) -> EnvoyDetail:
-        """Gives everything known of one envoy.
+        """Return everything known of one envoy.
 
         Raises:
             NotFoundError: If there never was one of this name; the cure lists those that there were.
@@ -259,7 +259,7 @@ class EnvoyRoster:
                 await self.on_answer(name, report)
 
     def _pace(self) -> None:
-        """Has each envoy send fewer heartbeats the more of them there are, and tells all when that changes."""
+        """Have each envoy send fewer heartbeats the more of them there are, and tell all when that changes."""
         rate = len(self._sessions) / self._period_s
         if rate > HEARTBEATS_PER_S:
             self._period_s *= 2

@@ -32,13 +32,13 @@ class Feed:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     def announce(self, announcement: Announcement) -> Announced:
-        """Adds to the history what the Director itself has to tell."""
+        """Add to the history what the Director itself has to tell."""
         event = self.store.announce(time.time(), announcement)
         self.bus.publish([event])
         return event
 
     def close(self, outcome: Outcome) -> None:
-        """Ends the feed; the history says how the experiment ended even if its Aggregator could not."""
+        """End the feed; the history says how the experiment ended even if its Aggregator could not."""
         try:
             self.bus.publish(tell_end(self.store, outcome))
         finally:
@@ -62,24 +62,24 @@ class Feeds:
         return experiment in self._open
 
     def of(self, experiment: str) -> Feed:
-        """Returns the feed of an experiment."""
+        """Return the feed of an experiment."""
         if experiment not in self._open:
             store = ExperimentStore(self._files(experiment).directory)
             self._open[experiment] = Feed(EventBus(store.events), store)
         return self._open[experiment]
 
     def end(self, experiment: str, outcome: Outcome) -> None:
-        """Ends the open feed of an experiment that has ended."""
+        """End the open feed of an experiment that has ended."""
         self._open.pop(experiment).close(outcome)
 
     def close(self) -> None:
-        """Closes the records of all open feeds; nobody may read from one any more."""
+        """Close the records of all open feeds; nobody may read from one any more."""
         while self._open:
             self._open.popitem()[1].store.close()
 
 
 def tell_end(store: ExperimentStore, outcome: Outcome) -> list[Announced]:
-    """Sees to it that the history says how the experiment ended; gives the event if it was missing."""
+    """See to it that the history says how the experiment ended; return the event if it was missing."""
     last = store.latest(*MILESTONES)
     if last is not None and isinstance(last.announcement, ExperimentEnded):
         return []
@@ -96,18 +96,18 @@ def tell_end(store: ExperimentStore, outcome: Outcome) -> list[Announced]:
 
 
 def versions_of(files: ExperimentFiles) -> list[PublishedVersion]:
-    """Reads the published versions of an experiment."""
+    """Read the published versions of an experiment."""
     with closing(ExperimentStore(files.directory)) as store:
         return store.versions()
 
 
 def record_of(files: ExperimentFiles) -> tuple[list[PublishedVersion], list[Announced]]:
-    """Reads the published versions, and what the history tells of updates that could not count."""
+    """Read the published versions, and what the history tells of updates that could not count."""
     with closing(ExperimentStore(files.directory)) as store:
         return store.versions(), store.events(kinds=SURPLUS)
 
 
 def history_of(files: ExperimentFiles, after: int) -> list[Announced]:
-    """Reads the events of an experiment after a sequence number."""
+    """Read the events of an experiment after a sequence number."""
     with closing(ExperimentStore(files.directory)) as store:
         return store.events(after)

@@ -53,7 +53,7 @@ class _Follower:
     last_s: float | None = None
 
     def tell(self, source: str = "") -> None:
-        """Wakes the follower in a moment."""
+        """Wake the follower in a moment."""
         if source:
             self.changed.add(source)
         if self.waking is None:
@@ -76,7 +76,7 @@ class _Follower:
             self.waking.cancel()
 
     async def wait(self, timeout_s: float | None) -> set[str]:
-        """Waits for news, or until the time has passed; gives the sources that have some."""
+        """Wait for news, or until the time has passed; return the sources that have some."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self.news.wait()
@@ -104,7 +104,7 @@ class LogBook:
     _followers: set[_Follower] = field(default_factory=set)
 
     def take(self, lines: LogLines) -> None:
-        """Writes down what a site has sent; what it sends too fast is dropped, and so is what belongs to nothing."""
+        """Write down what a site has sent; what it sends too fast is dropped, and so is what belongs to nothing."""
         with contextlib.suppress(FederationError):  # of nothing that is known, or of a row that is damaged
             writer = self._writer(lines.experiment, lines.source)
             failpoint("director.log.before")
@@ -115,19 +115,19 @@ class LogBook:
             self.tell(lines)
 
     def tell(self, lines: LogLines) -> None:
-        """Tells followers of lines that are written down."""
+        """Tell followers of lines that are written down."""
         for follower in self._followers:
             if follower.experiment == lines.experiment:
                 follower.tell(lines.source)
 
     def wake(self, experiment: str = "") -> None:
-        """Has followers of an experiment, or of all, look whether it has come to its end."""
+        """Have followers of an experiment, or of all, look whether it has come to its end."""
         for follower in self._followers:
             if experiment in {"", follower.experiment}:
                 follower.tell()
 
     def read(self, experiment: str, query: LogQuery) -> AsyncGenerator[LogLines]:
-        """Gives the lines of an experiment that a query asks for; the last value says that nothing follows.
+        """Return the lines of an experiment that a query asks for; the last value says that nothing follows.
 
         Raises:
             NotFoundError: If there is no such experiment, or no log of this source.
@@ -154,7 +154,7 @@ class LogBook:
         yield _end(experiment)
 
     async def _follow(self, experiment: str, query: LogQuery) -> AsyncGenerator[LogLines]:
-        """Reads what is there, and then again and again what came, until nothing more can come."""
+        """Read what is there, and then again and again what came, until nothing more can come."""
         reader, follower = _Reader(experiment, query), _Follower(experiment)
         changed: set[str] | None = None
         self._followers.add(follower)
@@ -201,7 +201,7 @@ class LogBook:
         return self._writers[key]
 
     def _settle(self, experiment: str) -> None:
-        """Has the logs say what is missing at their ends."""
+        """Have the logs say what is missing at their ends."""
         for (name, _), writer in self._writers.items():
             if name == experiment:
                 writer.write(writer.outlet.settle())
@@ -221,7 +221,7 @@ class _Reader:
         self.behind: set[str] = set()
 
     async def read(self, sources: Mapping[str, Path], changed: set[str] | None) -> AsyncIterator[LogLines]:
-        """Gives what there is after the known positions, which are then known.
+        """Yield what there is after the known positions, which are then known.
 
         It ends early where one log has so much that the others would have to wait; that log is then `behind`.
 
@@ -246,7 +246,7 @@ class _Reader:
                 yield lines
 
     def _parts(self, source: str, piece: LogPiece) -> Iterator[LogLines]:
-        """Cuts a piece by roles; each part says where it ends."""
+        """Cut a piece by roles; each part says where it ends."""
         if piece.missing_bytes:
             text = f"({piece.missing_bytes:,} bytes of '{source}' before this are not kept any more)"
             yield _note(self._experiment, text, source)

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 def mend(experiment: StoredExperiment, files: ExperimentFiles) -> bool:
-    """Unpacks the bundle again if plan or workspace differ from it; tells whether that was needed.
+    """Unpack the bundle again if plan or workspace differ from it; tell whether that was needed.
 
     Args:
         experiment: As it was submitted.
@@ -57,7 +57,7 @@ def _unpack(files: ExperimentFiles, workspace: Path) -> None:
 
 
 def mend_all(files: DirectorFiles, store: DirectorStore) -> list[str]:
-    """Mends every experiment that has not ended, and gives the ids; one that cannot be mended is left to its turn.
+    """Mend every experiment that has not ended, and return the ids; one that cannot be mended is left to its turn.
 
     Args:
         files: The Director's.
@@ -79,7 +79,7 @@ log = logging.getLogger(__name__)
 
 
 def remove_leftovers(files: DirectorFiles, known: Collection[str]) -> list[Path]:
-    """Removes directories of submissions that were never acknowledged, and gives them.
+    """Remove directories of submissions that were never acknowledged, and return them.
 
     One whose record has events stays although the Director does not know it: its database may be from a backup. It
     goes if it was just being imported.

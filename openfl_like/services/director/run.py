@@ -125,7 +125,7 @@ class ExperimentRun:
         return self.experiment.summary.id
 
     async def run(self) -> Outcome:
-        """Runs the experiment and gives how it ended; never raises for what an experiment can do wrong.
+        """Run the experiment and return how it ended; never raises for what an experiment can do wrong.
 
         An Aggregator that dies is started again and goes on from its last commit. If the Director is stopped meanwhile,
         nobody is told that the experiment ended: it goes on at the Director's next start.
@@ -157,7 +157,7 @@ class ExperimentRun:
             await self._clean_up()
 
     def _ended_by(self, error: FederationError | OSError) -> Outcome:
-        """Gives the end that an error means; raises StorageError if it is none, but has to wait for room on a disk."""
+        """Return the end that an error means; raises StorageError if it is none, but has to wait for room on a disk."""
         if self._cancelled_by:
             return self._cancelled()
         full = no_room(error)
@@ -173,7 +173,7 @@ class ExperimentRun:
         return Outcome(Status.CANCELLED, f"cancelled by {self._cancelled_by}", cancelled_by=self._cancelled_by)
 
     async def cancel(self, by: str) -> None:
-        """Ends the experiment: its Aggregator is asked to, or its start is broken off."""
+        """End the experiment: its Aggregator is asked to, or its start is broken off."""
         self._cancelled_by = by
         if self._starting is not None and not self._starting.done():
             self._starting.cancel()
@@ -184,7 +184,7 @@ class ExperimentRun:
                 await client.cancel(self._cancelled_by)
 
     async def answer(self, site: str, answer: OrderReply | CollaboratorEnded) -> None:
-        """Takes what an envoy reports about this experiment."""
+        """Take what an envoy reports about this experiment."""
         if isinstance(answer, CollaboratorEnded):
             await self._collaborator_ended(site, answer)
         elif answer.accepted:
@@ -230,7 +230,7 @@ class ExperimentRun:
         await self._start()
 
     async def _gather(self, plan: Plan, wanted: set[str]) -> None:
-        """Waits until enough of the envoys that are wanted (none: any) are there, and fixes whom to ask."""
+        """Wait until enough of the envoys that are wanted (none: any) are there, and fix whom to ask."""
         least = _least(plan)
 
         def enough(online: tuple[str, ...]) -> bool:
@@ -250,7 +250,7 @@ class ExperimentRun:
             raise CannotGoOnError(text, Failure(FailureKind.TOO_FEW, text[:MAX_MESSAGE], site=first))
 
     async def _start(self) -> None:
-        """Starts the Aggregator, and again if it dies over it; sites get ready meanwhile."""
+        """Start the Aggregator, and again if it dies over it; sites get ready meanwhile."""
         while True:
             if self._address.claim() or not self._invitations:  # a former Director may have had the same port
                 await self._invitations.close()
@@ -265,7 +265,7 @@ class ExperimentRun:
                 return
 
     def _arguments(self) -> tuple[str, ...]:
-        """Issues a certificate for the Aggregator's next life and gives its arguments."""
+        """Issue a certificate for the Aggregator's next life and return its arguments."""
         key, csr = new_key_and_csr()
         identity = Identity.aggregator(self.desk.authority.federation, self.id)
         lifetime = timedelta(hours=self.desk.settings.certificate_hours)
@@ -293,7 +293,7 @@ class ExperimentRun:
         )  # fmt: skip
 
     async def _pause(self, failure: Failure) -> None:
-        """Waits before the Aggregator is started again.
+        """Wait before the Aggregator is started again.
 
         Raises:
             CannotGoOnError: If it has died too often.
@@ -307,7 +307,7 @@ class ExperimentRun:
         await asyncio.sleep(self._restarts.next_pause_s())
 
     async def _oversee(self, plan: Plan) -> Outcome:
-        """Relays the Aggregator's events until the experiment has ended, or cannot go on."""
+        """Relay the Aggregator's events until the experiment has ended, or cannot go on."""
         ended = await first_of(refusals=self._watch_refusals(plan), living=self._keep_alive())
         outcome: Outcome = next(iter(ended.values()))
         return outcome
@@ -328,7 +328,7 @@ class ExperimentRun:
             await self._start()
 
     async def _relay(self) -> bool:
-        """Follows the Aggregator's events; its own end is in the last one. Tells whether that came.
+        """Follow the Aggregator's events; its own end is in the last one. Tells whether that came.
 
         When the Director's certificate was renewed it does so over a new line, which is there before the old one ends.
         """
@@ -343,7 +343,7 @@ class ExperimentRun:
         return self._end is not None
 
     async def _greet(self, client: AggregatorClient) -> None:
-        """Tells an Aggregator what it could not be told before it was there."""
+        """Tell an Aggregator what it could not be told before it was there."""
         self._connected.set()
         if self._cancelled_by:
             await client.cancel(self._cancelled_by)
@@ -359,14 +359,14 @@ class ExperimentRun:
         self._take(self.desk.announce(announcement))
 
     async def _catch_up(self) -> list[Announced]:
-        """Learns from what is in the record by now."""
+        """Learn from what is in the record by now."""
         events = await asyncio.to_thread(self.desk.history, self._seen)
         for event in events:
             self._take(event)
         return events
 
     def _take(self, event: Announced) -> None:
-        """Learns from an event."""
+        """Learn from an event."""
         self._seen = event.sequence
         match event.announcement:
             case ExperimentQueued() | ExperimentBegun() | ExperimentResumed() as begins:
@@ -382,7 +382,7 @@ class ExperimentRun:
                 pass
 
     async def _invite(self) -> None:
-        """Gives the order to every invited envoy, and again to one that comes back."""
+        """Return the order to every invited envoy, and again to one that comes back."""
         address = f"{self.desk.settings.reachable_host}:{self._address.port}"
         item = self.experiment
         order = Order(self.id, item.bundle, item.signature, item.certificates, address)
@@ -395,7 +395,7 @@ class ExperimentRun:
                     failpoint("director.order.sent")
 
     async def _watch_refusals(self, plan: Plan) -> Outcome:
-        """Ends when so many sites are out that the experiment cannot start any more."""
+        """End when so many sites are out that the experiment cannot start any more."""
         least = plan.admission.min_collaborators or len(self._invited)
         while True:
             await self._refused.wait()

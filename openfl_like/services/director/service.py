@@ -146,7 +146,7 @@ class Director:
     # ---- users
 
     async def expect_bundle(self, caller: str, submission: Submission) -> UploadTarget:
-        """Checks request id, size and signature before a byte of the bundle is taken."""
+        """Check request id, size and signature before a byte of the bundle is taken."""
         check_request_id(submission.request_id)
         if submission.manifest.total_bytes > MAX_TOTAL_BYTES + BUNDLE_SLACK_BYTES:
             raise BundleError(
@@ -165,7 +165,7 @@ class Director:
         return UploadTarget(self.settings.files.submission(caller, submission.request_id))
 
     async def submit(self, caller: str, submission: Submission) -> ExperimentSummary:
-        """Queues a complete bundle; it is on disk when this returns."""
+        """Queue a complete bundle; it is on disk when this returns."""
         key = caller, submission.request_id
         summary = await self._admitting.do(key, lambda: self._admit(caller, submission))
         if summary.status is Status.QUEUED and self.feeds.of(summary.id).store.latest(*MILESTONES) is None:
@@ -229,11 +229,11 @@ class Director:
         return self.store.add(submission.request_id, stored)
 
     async def experiments(self) -> list[ExperimentSummary]:
-        """Lists all experiments, oldest first."""
+        """List all experiments, oldest first."""
         return await asyncio.to_thread(self.store.experiments)
 
     async def experiment(self, experiment: str) -> ExperimentRecord:
-        """Gives everything known of one experiment."""
+        """Return everything known of one experiment."""
         summary = self._known(experiment).summary
         files = self._files(summary.id)
         versions, told = await asyncio.to_thread(record_of, files)
@@ -243,7 +243,7 @@ class Director:
     async def watch(
         self, experiment: str, after: int, *, stored: bool = False
     ) -> AsyncIterator[Sequence[ExperimentSummary | Announced]]:
-        """Gives the summary, history and, unless only what is stored is wanted, live events, and the summary again."""
+        """Yield the summary, history and, unless only what is stored is wanted, live events, and the summary again."""
         summary = self._known(experiment).summary
         yield [summary]
         if stored or summary.status.ended:
@@ -255,12 +255,12 @@ class Director:
         yield [self._known(experiment).summary]
 
     def logs(self, experiment: str, query: LogQuery) -> AsyncGenerator[LogLines]:
-        """Gives stored log lines, and with ``query.follow`` those that come, until there will be no more."""
+        """Return stored log lines, and with ``query.follow`` those that come, until there will be no more."""
         self.store.require(experiment)
         return self.logbook.read(experiment, query)
 
     async def cancel(self, caller: str, experiment: str) -> ExperimentSummary:
-        """Ends a queued or running experiment; answers when it has ended."""
+        """End a queued or running experiment; answer when it has ended."""
         summary = self._known(experiment).summary
         if summary.status.ended:
             raise ConflictError(f"the experiment '{summary.id}' has already ended: {summary.status}")
@@ -274,7 +274,7 @@ class Director:
         return await self._finish(summary.id, Outcome(Status.CANCELLED, f"cancelled by {caller}", cancelled_by=caller))
 
     async def resume(self, caller: str, experiment: str) -> ExperimentSummary:
-        """Queues an experiment again that FAILED or was CANCELLED; it is on disk when this returns."""
+        """Queue an experiment again that FAILED or was CANCELLED; it is on disk when this returns."""
         await asyncio.to_thread(self._check_record, experiment)
         summary = self.store.requeue(experiment, caller)
         log.info("experiment %s: resumed by %s", summary.id, caller)
@@ -283,7 +283,7 @@ class Director:
         return summary
 
     def _check_record(self, experiment: str) -> None:
-        """Looks whether the record of an ended experiment is sound, and has its end: it may be from a backup."""
+        """Look whether the record of an ended experiment is sound, and have its end: it may be from a backup."""
         summary = self._known(experiment).summary
         if summary.status in RESUMABLE:
             with contextlib.closing(ExperimentStore(self._files(summary.id).directory)) as store:
@@ -291,7 +291,7 @@ class Director:
                 tell_end(store, Outcome(summary.status, summary.reason, failure=summary.failure))
 
     def _tell_resumed(self, summary: ExperimentSummary) -> None:
-        """Sees to it that the history says who has resumed a queued experiment: we may have died before we said so."""
+        """See to it that the history says who has resumed a queued experiment: we may have died before we said so."""
         feed = self.feeds.of(summary.id)
         if not summary.resumed_by:
             return
@@ -300,7 +300,7 @@ class Director:
             feed.announce(ExperimentResumed(summary.resumed_by))
 
     async def model(self, experiment: str, which: str) -> FileWithManifest:
-        """Gives the file of a published model, which is read for that."""
+        """Return the file of a published model, which is read for that."""
         self.store.require(experiment)
         files = self._files(experiment)
         versions = await asyncio.to_thread(versions_of, files)
@@ -315,7 +315,7 @@ class Director:
         return ServerInfo(__version__, time.time(), self.settings.sample_shape, self.settings.target_shape)
 
     async def status(self) -> DirectorStatus:
-        """Says how the Director is."""
+        """Say how the Director is."""
         await self.disk_space.look()
         open_ones = [summary.status for summary in await self.experiments() if not summary.status.ended]
         queued = open_ones.count(Status.QUEUED)
@@ -327,7 +327,7 @@ class Director:
     # ---- the queue
 
     async def work(self) -> None:
-        """Runs the queued experiments one after the other; those that were running when we ended come first."""
+        """Run the queued experiments one after the other; those that were running when we ended come first."""
         while True:
             self._queued.clear()
             waiting = [item for item in await self.experiments() if not item.status.ended]
@@ -438,7 +438,7 @@ def _failed(what: str, error: Exception) -> Outcome:
 
 
 async def run_director(settings: DirectorFile, credentials: Credentials, ready: Callable[[str], None]) -> None:
-    """Runs a Director until cancelled.
+    """Run a Director until cancelled.
 
     Args:
         settings: director.yaml.

@@ -96,7 +96,7 @@ class DirectorFile(Section):
 
 
 def load_director_file(path: Path) -> DirectorFile:
-    """Reads director.yaml and makes its paths absolute.
+    """Read director.yaml and make its paths absolute.
 
     Raises:
         SettingsError: If it is missing or has mistakes; all of them are named.
@@ -105,7 +105,7 @@ def load_director_file(path: Path) -> DirectorFile:
 
 
 def read_director_file(path: Path) -> DirectorFile | None:
-    """Reads of a director.yaml what can be used, for looking at the rest; None: the file is missing, or is no YAML.
+    """Read of a director.yaml what can be used, for looking at the rest; None: the file is missing, or is no YAML.
 
     Keys with mistakes count as left out, a shape that is missing or wrong as ``[]``.
     """
@@ -128,7 +128,7 @@ def read_director_file(path: Path) -> DirectorFile | None:
 
 
 def _placed(found: DirectorFile, path: Path) -> DirectorFile:
-    """Makes the paths of a file absolute."""
+    """Make the paths of a file absolute."""
     base = path.resolve().parent
     named = [name for name in ("certificates", "experiment_ca", "state", "revocations") if getattr(found, name)]
     places = {name: base / getattr(found, name) for name in named}
@@ -136,7 +136,7 @@ def _placed(found: DirectorFile, path: Path) -> DirectorFile:
 
 
 def check_times(plan: Plan, settings: DirectorFile) -> None:
-    """Checks that nothing in a plan may last longer than the certificates of its experiment.
+    """Check that nothing in a plan may last longer than the certificates of its experiment.
 
     Raises:
         PlanError: Naming the key and both ways out.

@@ -13,7 +13,7 @@ _REQUEST_ID = re.compile(r"[0-9a-f]{8,64}")
 
 
 def check_request_id(request_id: str) -> None:
-    """Refuses an id that no client makes: it becomes part of a file's name.
+    """Refuse an id that no client makes: it becomes part of a file's name.
 
     Raises:
         UsageError: If it is none.
@@ -34,7 +34,7 @@ class SingleFlight(Generic[Result]):
         self._under_way: dict[object, asyncio.Task[Result]] = {}
 
     async def do(self, key: object, work: Callable[[], Result]) -> Result:
-        """Gives what the work under this key gives; raises what it raises, to everybody."""
+        """Return what the work under this key gives; raises what it raises, to everybody."""
         task = self._under_way.get(key)
         if task is None:
             task = self._under_way[key] = self._tasks.start(asyncio.to_thread(work))

@@ -52,7 +52,7 @@ class TrustUpkeep:
 
     @contextlib.asynccontextmanager
     async def running(self, server: Server) -> AsyncIterator[None]:
-        """Looks after both within the block, and after what the server shows."""
+        """Look after both within the block, and after what the server shows."""
         self.renewer.on_renewed = server.renew
         async with background(self.renewer.keep(), self.following.follow()):
             yield

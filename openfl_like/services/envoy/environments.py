@@ -59,7 +59,7 @@ class Environments:
     _tasks: TaskOwner = field(default_factory=TaskOwner)
 
     async def provide(self, workspace: Path, shard: Path, on_line: OnLine) -> Path | None:
-        """Gives the interpreter for a workspace's code; None: this very one.
+        """Return the interpreter for a workspace's code; None: this very one.
 
         Who is cancelled over it does not stop a preparation: the next submission finds it further on, or done.
 
@@ -100,7 +100,7 @@ class Environments:
             building.listeners.remove(on_line)
 
     async def close(self) -> None:
-        """Breaks off what is being prepared."""
+        """Break off what is being prepared."""
         await self._tasks.close()
 
     def _begin(self, builder: "_EnvironmentBuild", on_line: OnLine) -> _Building:
@@ -151,7 +151,7 @@ class _EnvironmentBuild:
         return (self._home / _READY).exists() and self.interpreter.exists()
 
     async def build(self, on_line: OnLine) -> Path:
-        """Makes it within the time limit and gives its interpreter; what is not finished is removed."""
+        """Make it within the time limit and return its interpreter; what is not finished is removed."""
         self._on_line = on_line
         began = asyncio.get_running_loop().time()
         self._on_line(f"environment {self.key[:12]}: preparing {len(self._requirements)} packages")
@@ -202,13 +202,13 @@ class _EnvironmentBuild:
         ]  # fmt: skip
 
     def _link(self) -> None:
-        """Lets the interpreter find the Envoy's packages after its own."""
+        """Let the interpreter find the Envoy's packages after its own."""
         folder = Path(sysconfig.get_path("purelib", vars={"base": str(self._home)}))
         lines = [f"import site; site.addsitedir({path!r})" for path in _own_folders()]
         (folder / "openfl_like_envoy.pth").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     async def _run(self, failure: str, *command: str) -> None:
-        """Runs a program; raises RequirementsError with its last lines if it fails."""
+        """Run a program; raises RequirementsError with its last lines if it fails."""
         both = ("/bin/sh", "-c", 'exec "$@" >&2 </dev/null', "sh", *command)  # stdout is part of the log, too
         environment = clean_environment(owner_tag(self._directory))
         child = await spawn(both, on_line=self._on_line, cwd=self._directory, environment=environment)

@@ -32,13 +32,13 @@ class SiteLogs:
         self._dropped: dict[str, int] = {}
 
     async def route(self, experiment: str) -> LogRoute:
-        """Gives the way for the lines of an experiment; raises SettingsError if shard.yaml has mistakes."""
+        """Return the way for the lines of an experiment; raises SettingsError if shard.yaml has mistakes."""
         shared = (await asyncio.to_thread(load_shard_config, self._shard)).logs.share
         outlet = RateLimited(self._bucket) if shared else Withheld(self._site)
         return LogRoute(experiment, self._site, self._send, outlet, shared=shared)
 
     def lost(self, routes: Iterable[LogRoute]) -> None:
-        """Tells those who read our logs that lines may be missing: there was another session with the Director.
+        """Tell those who read our logs that lines may be missing: there was another session with the Director.
 
         That a site keeps its logs is told again, for that may have been lost as well.
         """

@@ -303,7 +303,7 @@ class Envoy:
 
 
 async def run_envoy(settings: EnvoySettings, ready: Callable[[ShardFacts], None]) -> None:
-    """Runs an Envoy until cancelled.
+    """Run an Envoy until cancelled.
 
     Args:
         settings: What to run.

@@ -19,7 +19,7 @@ from openfl_like.wire.tls import pinned_context, stranger_context
 
 
 def prepare_folder(directory: Path) -> None:
-    """Sees to it, before a token is used up, that what it gives can be written.
+    """See to it, before a token is used up, that what it gives can be written.
 
     Raises:
         CredentialError: If there is a certificate already, or the folder cannot be written to.
@@ -36,7 +36,7 @@ def prepare_folder(directory: Path) -> None:
 
 
 async def enrol(token: Token) -> Credentials:
-    """Makes a key and has it certified for whom the token names; nothing is written.
+    """Make a key and have it certified for whom the token names; nothing is written.
 
     The site CA's certificate is asked for first and compared with the token's pin. Then a second connection trusts this
     one certificate and nothing else, and the token's secret goes over it.
@@ -64,7 +64,7 @@ async def enrol(token: Token) -> Credentials:
 
 
 async def renew(credentials: Credentials, address: str = "") -> Credentials:
-    """Makes a new key and has it certified for the same holder, who proves itself by its present certificate.
+    """Make a new key and have it certified for the same holder, who proves itself by its present certificate.
 
     Args:
         credentials: The present ones; still valid.
@@ -84,7 +84,7 @@ async def renew(credentials: Credentials, address: str = "") -> Credentials:
 
 
 async def fetch_revocations(credentials: Credentials, known: int) -> bytes | None:
-    """Gives the authority's signed revocation list if it has another number than the known one.
+    """Return the authority's signed revocation list if it has another number than the known one.
 
     Raises:
         FederationError: As `renew`.
@@ -117,7 +117,7 @@ async def _ask_as(credentials: Credentials, address: str, question: Mapping[str,
 
 
 def _accept(answer: Mapping[str, str], identity: Identity, key: bytes, address: str, site_ca: bytes) -> Credentials:
-    """Looks at what the authority has sent before it is used or written."""
+    """Look at what the authority has sent before it is used or written."""
     place = f"the authority at {address}"
     with contextlib.suppress(KeyError, UnicodeEncodeError):
         parts = {name: answer[name].encode("ascii") for name in ("chain", "root", "site_ca", "experiment_ca")}

@@ -46,7 +46,7 @@ class Throttle:
     _failures: OrderedDict[str, deque[float]] = field(default_factory=OrderedDict)
 
     def check(self, host: str) -> None:
-        """Lets a host try; raises NotAllowedError if it has failed too often."""
+        """Let a host try; raises NotAllowedError if it has failed too often."""
         failures = self._failures.get(host)
         if failures is None:
             return
@@ -58,7 +58,7 @@ class Throttle:
             )
 
     def failed(self, host: str) -> None:
-        """Takes down a failure."""
+        """Take down a failure."""
         self._failures.setdefault(host, deque(maxlen=MOST_FAILURES)).append(self.clock())
         self._failures.move_to_end(host)
         if len(self._failures) > REMEMBERED:
@@ -107,7 +107,7 @@ class EnrolmentService:
         self._verifier = PeerVerifier(self._trust)
 
     async def answer(self, question: Question) -> Mapping[str, str]:
-        """Answers a question.
+        """Answer a question.
 
         Raises:
             NotAllowedError: If the token is not good, the asker has failed too often, or may not ask this.
@@ -137,7 +137,7 @@ class EnrolmentService:
         return {"site_ca": self._trust.site_ca.decode("ascii")}
 
     def _enrol(self, question: Question) -> Mapping[str, str]:
-        """Uses the token up, on disk, and only then signs: whatever is killed, there is one certificate at most."""
+        """Use the token up, on disk, and only then sign: whatever is killed, there is one certificate at most."""
         request = question.fields.get("csr", "").encode("utf-8")
         self._check_key(request)
         offer = self._ledger.burn(secret_digest(question.fields.get("secret", "")), datetime.now(UTC))
@@ -173,7 +173,7 @@ class EnrolmentService:
         return published(self.certs, self._trust.site_ca)
 
     def _member(self, question: Question) -> tuple[Identity, int]:
-        """Gives who asks, and the number of the list on which that is not."""
+        """Return who asks, and the number of the list on which that is not."""
         if not question.certificate:
             raise UnauthenticatedError("no certificate was shown", cure="enrol first: fx pki enroll TOKEN")
         identity = self._verifier.identify(question.certificate, datetime.now(UTC))
@@ -182,7 +182,7 @@ class EnrolmentService:
         return identity, found.number
 
     def _check_key(self, request: bytes) -> None:
-        """Refuses a request that cannot be used, or whose key was certified before."""
+        """Refuse a request that cannot be used, or whose key was certified before."""
         digest = check_request(request)
         revoked = {key for entry in self._published().entries for key in entry.keys}
         if digest in revoked or any(issued.key == digest for issued in self._ledger.issued()):
@@ -203,7 +203,7 @@ class EnrolmentService:
 
 
 async def run_enrolment_server(certs: Path, listen: str, ready: Callable[[str], None]) -> None:
-    """Runs the site CA's server until cancelled.
+    """Run the site CA's server until cancelled.
 
     Args:
         certs: Where the authorities are.

@@ -26,10 +26,10 @@ class Connection(Protocol):
     credentials: Credentials
 
     async def ready(self) -> None:
-        """Waits until it is connected; raises UnreachableError."""
+        """Wait until it is connected; raises UnreachableError."""
 
     async def __aexit__(self, *exception: object) -> None:
-        """Closes it."""
+        """Close it."""
 
 
 ConnectionT = TypeVar("ConnectionT", bound=Connection)
@@ -58,7 +58,7 @@ class CertificateRenewer:
     _warned: dict[str, int] = field(default_factory=dict)
 
     async def renewed(self, known: Credentials) -> None:
-        """Waits until there are others than the known ones."""
+        """Wait until there are others than the known ones."""
         while self.current is known:
             await self._changed.wait()
 
@@ -69,7 +69,7 @@ class CertificateRenewer:
         connect: Callable[[], ConnectionT],
         leave: Callable[[], None] | None = None,
     ) -> ConnectionT | None:
-        """Runs work on a line until it ends, or until there is a line with a renewed certificate to go on with.
+        """Run work on a line until it ends, or until there is a line with a renewed certificate to go on with.
 
         Args:
             line: The line of now.
@@ -116,7 +116,7 @@ class CertificateRenewer:
         return tuple(text for _, _, text in warnings(self.current, datetime.now(UTC)))
 
     async def keep(self) -> None:
-        """Looks after them until cancelled."""
+        """Look after them until cancelled."""
         while True:
             self._warn()
             await asyncio.sleep(self._pause_s())
@@ -141,7 +141,7 @@ class CertificateRenewer:
         return min(max(due_s, SHORTEST_PAUSE_S), LOOK_S) if self.current.enrolment else LOOK_S
 
     def _found(self) -> Credentials | None:
-        """Gives what somebody else has put into the folder, if it can be used."""
+        """Return what somebody else has put into the folder, if it can be used."""
         if self.folder is None:
             return None
         try:
@@ -173,7 +173,7 @@ class CertificateRenewer:
         changed.set()
 
     def _warn(self) -> None:
-        """Says in the log what is about to end, once at each step."""
+        """Say in the log what is about to end, once at each step."""
         for what, step, text in warnings(self.current, datetime.now(UTC)):
             if self._warned.get(what) != step:
                 self._warned[what] = step

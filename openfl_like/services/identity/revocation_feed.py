@@ -32,7 +32,7 @@ class ListFile:
     _seen: tuple[int, int, int] | None = None
 
     def changed(self) -> bytes | None:
-        """Gives the file's content if it is another one than at the last look.
+        """Return the file's content if it is another one than at the last look.
 
         Raises:
             CredentialError: If the site CA has not signed it.
@@ -54,7 +54,7 @@ class ListFile:
 
 
 async def follow_file(file: ListFile, revocations: Revocations, on_newer: Callable[[], None]) -> None:
-    """Takes each newer list that comes to a file, until cancelled.
+    """Take each newer list that comes to a file, until cancelled.
 
     Args:
         file: Where lists come to.
@@ -105,13 +105,13 @@ class RevocationFeed:
             self.revocations.take(RevocationList.read(data, site_ca))
 
     async def follow(self) -> None:
-        """Looks again and again until cancelled."""
+        """Look again and again until cancelled."""
         while True:
             await self.look()
             await asyncio.sleep(POLL_S)
 
     async def look(self) -> None:
-        """Looks at both sources now; one that fails does not keep the other from being looked at."""
+        """Look at both sources now; one that fails does not keep the other from being looked at."""
         missed: FederationError | OSError | None = None
         for source in (self._from_file, self._from_authority):
             try:
@@ -133,7 +133,7 @@ class RevocationFeed:
             return await fetch_revocations(self.credentials(), self.revocations.number)
 
     async def _take(self, data: bytes | None) -> None:
-        """Has a newer list hold at once, and writes it: it is what a restarted Director and the Aggregators know."""
+        """Have a newer list hold at once, and write it: it is what a restarted Director and the Aggregators know."""
         if data is not None and self.revocations.take(RevocationList.read(data, self.credentials().trust.site_ca)):
             log.warning("revocation list number %d holds from now on", self.revocations.number)
             self.on_newer()
@@ -143,7 +143,7 @@ class RevocationFeed:
             self._unsaved = None
 
     def _missed(self, error: FederationError | OSError) -> None:
-        """Says so when there was no look for a minute: what was revoked since then is not known."""
+        """Say so when there was no look for a minute: what was revoked since then is not known."""
         now = asyncio.get_running_loop().time()
         self._silent_since = self._silent_since or now
         lasting = now - self._silent_since >= SILENCE_S or isinstance(error, CredentialError | RevokedError)

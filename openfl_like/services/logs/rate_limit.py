@@ -51,7 +51,7 @@ class TokenBucket:
         self._filled_at = self.clock()
 
     def take(self, size_bytes: int) -> bool:
-        """Takes a line out of it; False if that is too much now."""
+        """Take a line out of it; False if that is too much now."""
         self._fill()
         least_lines, least_bytes = (self.rate.lines_per_s, self.rate.bytes_per_s) if self._closed else (1.0, 0.0)
         self._closed = self._lines < least_lines or self._bytes < max(least_bytes, float(size_bytes))
@@ -73,10 +73,10 @@ class LineFilter(Protocol):
     """Decides which lines of one log are passed on."""
 
     def admit(self, lines: Iterable[str]) -> list[str]:
-        """Gives those of the lines that are passed on, and what is to be said of the others."""
+        """Return those of the lines that are passed on, and what is to be said of the others."""
 
     def settle(self) -> list[str]:
-        """Gives what is still to be said of lines that were not passed on."""
+        """Return what is still to be said of lines that were not passed on."""
 
 
 @dataclass(slots=True)
@@ -91,7 +91,7 @@ class RateLimited:
     _dropped: int = 0
 
     def admit(self, lines: Iterable[str]) -> list[str]:
-        """Gives those of the lines that fit, with a note where some are missing."""
+        """Return those of the lines that fit, with a note where some are missing."""
         passed: list[str] = []
         for line in lines:
             if self.bucket.take(len(line.encode(errors="replace"))):
@@ -101,7 +101,7 @@ class RateLimited:
         return passed
 
     def settle(self) -> list[str]:
-        """Gives the note on the lines that were dropped last."""
+        """Return the note on the lines that were dropped last."""
         if not self._dropped:
             return []
         note = f"({self._dropped} lines are missing here: more than {self.bucket.rate} were written)"
@@ -126,10 +126,10 @@ class Withheld:
         return f"(site '{self.site}' keeps its logs: logs.share of its shard.yaml is false)"
 
     def admit(self, lines: Iterable[str]) -> list[str]:  # noqa: ARG002 (the outlet's signature)
-        """Gives the word, the first time."""
+        """Return the word, the first time."""
         told, self._told = self._told, True
         return [] if told else [self.word]
 
     def settle(self) -> list[str]:
-        """Gives nothing."""
+        """Return nothing."""
         return []

@@ -52,14 +52,14 @@ class LogSender:
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, line: str) -> None:
-        """Takes one line."""
+        """Take one line."""
         workers, text = unmarked(line)
         self._lines.append((WORKER if workers else self._role, text[:LOG_LINE_LIMIT]))
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(LOG_BATCH_S, self._send_batch)
 
     def flush(self) -> None:
-        """Sends what is left and closes the file; the next line opens it again."""
+        """Send what is left and close the file; the next line opens it again."""
         if self._timer is not None:
             self._timer.cancel()
         self._send_batch()

@@ -63,11 +63,11 @@ class History:
     answered: int = field(default=0, init=False)
 
     def begin(self, name: str, request_id: str = "") -> "Pending":
-        """Notes that a call begins."""
+        """Note that a call begins."""
         return Pending(self, name, request_id, self.now())
 
     def add(self, call: RecordedCall) -> None:
-        """Appends a call."""
+        """Append a call."""
         self.calls += 1
         self.answered += call.told is not None
         with self.path.open("a", encoding="utf-8") as file:
@@ -84,17 +84,17 @@ class Pending:
     start: float
 
     def answered(self, told: Told) -> None:
-        """Notes its answer; a stream of answers notes each."""
+        """Note its answer; a stream of answers notes each."""
         self.history.add(RecordedCall(self.name, self.start, self.history.now(), self.request_id, told))
 
     def failed(self, error: FederationError) -> None:
-        """Notes that there was none."""
+        """Note that there was none."""
         text = f"{error.code} {error}"
         self.history.add(RecordedCall(self.name, self.start, self.history.now(), self.request_id, error=text))
 
 
 def read_history(path: Path) -> list[RecordedCall]:
-    """Gives the calls in the order in which they ended; a line that was cut at the end is left out.
+    """Return the calls in the order in which they ended; a line that was cut at the end is left out.
 
     Raises:
         InternalError: If a line before the last is no call.

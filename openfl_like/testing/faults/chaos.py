@@ -68,7 +68,7 @@ class Workload:
     _cancelling: TaskOwner = field(default_factory=TaskOwner)
 
     async def references(self) -> dict[str, str]:
-        """Runs every plan once, undisturbed; gives plan digest -> experiment, without those that have not finished."""
+        """Run every plan once, undisturbed; return plan digest -> experiment, without those that have not finished."""
         draw = random.Random(-self.seed)  # noqa: S311 (request ids that can be repeated)
         found = {}
         for parcel in self.parcels:
@@ -80,7 +80,7 @@ class Workload:
         return found
 
     async def run(self) -> None:
-        """Keeps the queue filled until cancelled."""
+        """Keep the queue filled until cancelled."""
         draw = random.Random(self.seed)  # noqa: S311 (as above)
         while True:
             listed = await self.client.experiments()
@@ -98,7 +98,7 @@ class Workload:
                 await asyncio.sleep(0.3)
 
     async def flood(self) -> None:
-        """Submits what there is no time to run, from several submitters at once, until cancelled."""
+        """Submit what there is no time to run, from several submitters at once, until cancelled."""
         await asyncio.gather(*(self._flood(number) for number in range(math.ceil(self.rate))))
 
     async def _flood(self, number: int) -> None:
@@ -108,13 +108,13 @@ class Workload:
             await asyncio.sleep(math.ceil(self.rate) / self.rate)
 
     async def drain(self) -> None:
-        """Cancels what was submitted in excess."""
+        """Cancel what was submitted in excess."""
         self.cancelled.update(self.flooded)
         for experiment in reversed(self.flooded):
             await self.client.cancel(experiment)
 
     async def settle(self) -> None:
-        """Waits until every experiment has ended, for `SETTLE_S` seconds at most, and fetches the models."""
+        """Wait until every experiment has ended, for `SETTLE_S` seconds at most, and fetch the models."""
         await self.drain()
         ended = asyncio.gather(self._cancelling.wait(), self._ended())
         await first_of(SETTLE_S, ended=ended)
@@ -155,7 +155,7 @@ class RunResult:
 
 
 def references_of(evidence: RunEvidence, undisturbed: dict[str, str]) -> dict[str, Reference]:
-    """Gives what the undisturbed runs made."""
+    """Return what the undisturbed runs made."""
     items = {item.id: item for item in evidence.experiments}
     return {
         digest: Reference(items[name].versions[-1].sha256, contributions(items[name]))
@@ -165,7 +165,7 @@ def references_of(evidence: RunEvidence, undisturbed: dict[str, str]) -> dict[st
 
 
 def judge(evidence: RunEvidence, expected: Expected, tally: Tally, wanted: int) -> RunResult:
-    """Decides about a run."""
+    """Decide about a run."""
     breaches = check(evidence, expected)
     landed = tally.landed.total()
     operations = sum(call.told is not None for call in evidence.calls)
@@ -194,7 +194,7 @@ def judge(evidence: RunEvidence, expected: Expected, tally: Tally, wanted: int) 
 
 
 async def disturb(place: Path, seed: int, faults: int, mix: str, rate: float = 0.0) -> RunResult:
-    """Runs a federation under faults and judges it.
+    """Run a federation under faults and judges it.
 
     Args:
         place: An empty directory.
@@ -236,13 +236,13 @@ async def disturb(place: Path, seed: int, faults: int, mix: str, rate: float = 0
 
 
 def say(text: str) -> None:
-    """Writes words for people."""
+    """Write words for people."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
 
 
 def report(verdict: RunResult, place: Path, repeat: str, *, keep: bool) -> None:
-    """Prints the verdict; what a failed run left behind is kept."""
+    """Print the verdict; what a failed run left behind is kept."""
     for breach in verdict.breaches:
         say(str(breach))
     if verdict.invalid:
@@ -256,7 +256,7 @@ def report(verdict: RunResult, place: Path, repeat: str, *, keep: bool) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line; gives the exit code."""
+    """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m openfl_like.testing.faults.chaos", description="Faults, many of them."
     )

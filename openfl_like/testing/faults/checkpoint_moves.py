@@ -62,7 +62,7 @@ PLAN = Plan.model_validate(
 
 
 async def run_rounds(directory: Path, cancel_after: int = -1) -> Outcome:
-    """Runs the experiment of a directory with two sites, to its end or until it is cancelled after a round."""
+    """Run the experiment of a directory with two sites, to its end or until it is cancelled after a round."""
 
     def told(events: Sequence[Announced]) -> None:
         if any(finished.round == cancel_after for finished in only(events, RoundFinished)):
@@ -96,7 +96,7 @@ class OfflineDirector:
 
     @classmethod
     def founded(cls, directory: Path, name: str, user: str = "ada") -> "OfflineDirector":
-        """Founds a federation of this name with an empty state."""
+        """Found a federation of this name with an empty state."""
         pki = ThrowAwayFederation(directory, name)
         DirectorFiles(directory / "state").incoming.mkdir(parents=True)
         return cls(directory / "state", pki.credentials(Role.DIRECTOR, "director"), pki.credentials(Role.USER, user))
@@ -107,7 +107,7 @@ class OfflineDirector:
         return DirectorFiles(self.state).experiment(EXPERIMENT)
 
     async def run(self, cancel_after: int = -1, *, start: bool = True) -> ExperimentSummary:
-        """Has the experiment submitted and run, as `run_rounds` does, or cancelled before it was started."""
+        """Have the experiment submitted and run, as `run_rounds` does, or cancelled before it was started."""
         self._furnish()
         outcome = Outcome(Status.CANCELLED, "cancelled by ada", cancelled_by="ada")
         if start:
@@ -134,19 +134,19 @@ class OfflineDirector:
             store.announce(1.0, ExperimentQueued(self.user.identity.name))
 
     def gate(self, store: DirectorStore) -> Checkpoints:
-        """Gives what makes checkpoints of its experiments and takes others in."""
+        """Return what makes checkpoints of its experiments and takes others in."""
         settings = DirectorFile(sample_shape=(1,), target_shape=(), state=self.state)
         return Checkpoints(settings, self.director, store, DiskSpace(lambda: [self.state]))
 
     async def export(self, archive: Path) -> Path:
-        """Writes the checkpoint of the experiment."""
+        """Write the checkpoint of the experiment."""
         with closing(DirectorStore(self.state)) as store:
             async with self.gate(store).exported(EXPERIMENT) as path:
                 shutil.copyfile(path, archive)
         return archive
 
     async def take(self, archive: Path, request: str = REQUEST) -> ExperimentSummary:
-        """Starts on the state as a Director does, and takes a checkpoint in that this user brings."""
+        """Start on the state as a Director does, and take a checkpoint in that this user brings."""
         remove_leftovers(DirectorFiles(self.state), self._known())
         bundle = read_checkpoint(archive).bundle
         signature = sign_bundle(bundle, self.user)
@@ -164,7 +164,7 @@ class OfflineDirector:
 
 
 def attempt(place: Path, switch: str) -> tuple[bool, list[str]]:
-    """Exports, and imports with a failpoint armed, again and again as a patient user would.
+    """Export, and imports with a failpoint armed, again and again as a patient user would.
 
     Returns:
         Whether the point acted, and what is wrong in the end.
@@ -190,7 +190,7 @@ async def _leave(place: Path) -> None:
 
 
 def problems(there: OfflineDirector) -> list[str]:
-    """Says what is wrong with an experiment that was imported after two rounds, at a Director that has no other."""
+    """Say what is wrong with an experiment that was imported after two rounds, at a Director that has no other."""
     evidence = gather(there.state, there.state / "no-history")
     found = [f"{name} belongs to nobody" for name in evidence.strangers]
     found += [f"{path.name} is left" for path in DirectorFiles(there.state).incoming.iterdir()]
@@ -203,7 +203,7 @@ def problems(there: OfflineDirector) -> list[str]:
 
 
 def main(place: Path) -> None:
-    """Takes the checkpoint in."""
+    """Take the checkpoint in."""
     there = OfflineDirector(
         place / "there" / "state", load_credentials(place / "director"), load_credentials(place / "user")
     )

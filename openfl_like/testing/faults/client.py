@@ -64,7 +64,7 @@ class PatientClient:
         self.scratch.mkdir(parents=True, exist_ok=True)
 
     def pack(self, plan: Path, overrides: Sequence[str]) -> Parcel:
-        """Packs and signs a plan."""
+        """Pack and sign a plan."""
         checked = load_plan(plan, overrides)
         bundle = self.scratch / f"bundle-{secrets.token_hex(4)}.tar"
         pack(workspace_of(plan, checked), checked, bundle)
@@ -72,7 +72,7 @@ class PatientClient:
         return Parcel(bundle, manifest, sign_bundle(manifest.digest, self._credentials), plan_digest(checked))
 
     async def submit(self, parcel: Parcel, request_id: str) -> str:
-        """Submits until it is acknowledged; gives the experiment's id."""
+        """Submit until it is acknowledged; return the experiment's id."""
         submission = Submission(request_id, parcel.manifest, parcel.signature, self._credentials.chain)
         while True:
             async with self._call("submit", request_id) as (client, pending):
@@ -82,7 +82,7 @@ class PatientClient:
             await asyncio.sleep(AGAIN_S)
 
     async def experiments(self) -> list[ExperimentSummary] | None:
-        """Lists the experiments, once; None when there was no answer. What has changed since the last time is noted."""
+        """List the experiments, once; None when there was no answer. What has changed since the last time is noted."""
         async with self._call("experiments") as (client, pending):
             found = await client.experiments()
             for summary in found:
@@ -93,7 +93,7 @@ class PatientClient:
         return None
 
     async def cancel(self, experiment: str) -> None:
-        """Cancels until it is answered, or it had ended before."""
+        """Cancel until it is answered, or it had ended before."""
         while True:
             async with self._call("cancel") as (client, pending):
                 try:
@@ -106,7 +106,7 @@ class PatientClient:
             await asyncio.sleep(AGAIN_S)
 
     async def model(self, experiment: str) -> str:
-        """Fetches the last model until it is here; gives its SHA-256."""
+        """Fetch the last model until it is here; return its SHA-256."""
         path = self.scratch / f"{experiment}.safetensors"
         while True:
             async with self._call("model") as (client, pending):
@@ -118,7 +118,7 @@ class PatientClient:
             await asyncio.sleep(AGAIN_S)
 
     async def ended(self, experiment: str, timeout_s: float) -> ExperimentSummary | None:
-        """Waits for the end of an experiment; None when the time has passed."""
+        """Wait for the end of an experiment; None when the time has passed."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while True:
@@ -130,7 +130,7 @@ class PatientClient:
 
     @contextlib.asynccontextmanager
     async def _call(self, name: str, request_id: str = "") -> AsyncIterator[tuple[ExperimentsClient, Pending]]:
-        """Makes one call over a line of its own; what goes wrong goes into the history and no further."""
+        """Make one call over a line of its own; what goes wrong goes into the history and no further."""
         pending = self.history.begin(name, request_id)
         try:
             async with (

@@ -24,7 +24,7 @@ class Damage(StrEnum):
 
 
 def damage(path: Path, kind: Damage, seed: int) -> str:
-    """Damages a file in place and says what was done.
+    """Damage a file in place and say what was done.
 
     Args:
         path: The file; its other names (hard links) are damaged, too.

@@ -61,7 +61,7 @@ class Kill:
 
 
 def kills(seed: int, runs: int, sites: int) -> Iterator[Kill]:
-    """Gives what a seed means: every role comes equally often, in an order, rounds and moments that are drawn."""
+    """Yield what a seed means: every role comes equally often, in an order, rounds and moments that are drawn."""
     draw = random.Random(seed)  # noqa: S311 (whoever has the seed must get the same)
     roles: list[str] = []
     for _ in range(runs):
@@ -89,7 +89,7 @@ class Repetition:
     _count: int = 0
 
     async def run(self, seed: int, runs: int) -> None:
-        """Runs it undisturbed, and then as often as wanted."""
+        """Run it undisturbed, and then as often as wanted."""
         settings = (
             f"aggregator.settings.rounds_to_train={ROUNDS}",
             f"admission.collaborators=[{', '.join(self.arena.names)}]",
@@ -117,7 +117,7 @@ class Repetition:
         return await self.client.submit(self.client.pack(self.arena.plan, settings), f"{self._count:016x}")
 
     async def _disturb(self, gate: Gate, kill: Kill, number: int) -> float:
-        """Kills in mid-round; gives when that was, infinity if nobody was there."""
+        """Kill in mid-round; return when that was, infinity if nobody was there."""
         gate.open(kill.round - 1)
         if kill.phase is Phase.EVALUATE:
             gate.open(kill.round, phase=Phase.TRAIN)
@@ -129,7 +129,7 @@ class Repetition:
         return time.time() if saboteur.tally.landed.total() else math.inf
 
     async def _ended(self, experiment: str) -> str:
-        """Waits for the end; gives the SHA-256 of the last model, or what became of the experiment instead."""
+        """Wait for the end; return the SHA-256 of the last model, or what became of the experiment instead."""
         summary = await self.client.ended(experiment, END_S)
         if summary is None:
             return f"it did not end within {END_S:g} s"
@@ -147,7 +147,7 @@ def _end_of(directory: Path) -> float:
 
 
 async def repeat(place: Path, seed: int, runs: int) -> dict[str, object]:
-    """Runs one plan undisturbed and so many times disturbed; gives what is printed.
+    """Run one plan undisturbed and so many times disturbed; return what is printed.
 
     Args:
         place: An empty directory.
@@ -176,7 +176,7 @@ async def repeat(place: Path, seed: int, runs: int) -> dict[str, object]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line; gives the exit code."""
+    """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m openfl_like.testing.faults.determinism",
         description="One plan, a kill in every run, the same bytes.",

@@ -113,7 +113,7 @@ class RunEvidence:
 
 
 def gather(state: Path, history: Path, strays: Sequence[Process] = (), held: Sequence[int] = ()) -> RunEvidence:
-    """Reads what a Director and its clients left behind.
+    """Read what a Director and its clients left behind.
 
     Args:
         state: The Director's state directory.
@@ -139,7 +139,7 @@ def gather(state: Path, history: Path, strays: Sequence[Process] = (), held: Seq
 
 
 def strays_below(directory: Path, known: Collection[int] = ()) -> list[Process]:
-    """Finds processes that work below a directory or name it in their command line, but for the known ones and us."""
+    """Find processes that work below a directory or name it in their command line, but for the known ones and us."""
     ours = {psutil.Process().pid, *(process.pid for process in psutil.Process().parents()), *known}
     found = []
     for process in psutil.process_iter():
@@ -153,7 +153,7 @@ def strays_below(directory: Path, known: Collection[int] = ()) -> list[Process]:
 
 
 def held_ports(ports: Collection[int]) -> list[int]:
-    """Gives those of the ports that somebody listens on."""
+    """Return those of the ports that somebody listens on."""
     listening = {
         connection.laddr.port
         for connection in psutil.net_connections("tcp")
@@ -173,7 +173,7 @@ def _rows(path: Path, query: str) -> list[dict[str, object]]:
 
 
 def _sound(path: Path) -> str:
-    """Gives SQLite's complaint; empty when there is none."""
+    """Return SQLite's complaint; empty when there is none."""
     if not path.exists():
         return "it is missing"
     try:

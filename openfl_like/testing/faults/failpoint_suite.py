@@ -55,7 +55,7 @@ ALONE = {
 
 
 def points_of(action: Action) -> list[str]:
-    """Gives the points at which an action has a meaning."""
+    """Return the points at which an action has a meaning."""
     if action is Action.SHORT_WRITE:
         return list(WITH_FILE)
     if action is Action.ERROR:
@@ -109,7 +109,7 @@ class Bench:
     _count: int = 0
 
     async def prepare(self) -> None:
-        """Runs the plan undisturbed."""
+        """Run the plan undisturbed."""
         rounds = f"aggregator.settings.rounds_to_train={ROUNDS}"
         self._short = self.client.pack(self.arena.plan, (rounds, KEEPING))
         self._held = self.client.pack(self.arena.plan, (rounds, KEEPING, self.gate.setting))
@@ -123,7 +123,7 @@ class Bench:
         return await self.client.submit(parcel, f"{self._count:016x}")
 
     async def attempt(self, point: str) -> Tried:
-        """Has one point act while an experiment runs, and looks at what is left."""
+        """Have one point act while an experiment runs, and looks at what is left."""
         begin = time.monotonic()
         clause = f"{point}={self.action}{ARGUMENTS.get(self.action, '')}#n{self._count}"
         self.arena.switch.write_text(clause, encoding="utf-8")
@@ -175,7 +175,7 @@ class Bench:
         return True
 
     async def _thaw(self, clause: str) -> None:
-        """Lets a process that froze itself go on after a while."""
+        """Let a process that froze itself go on after a while."""
         if self.action is Action.FREEZE and await self._landed(clause, END_S):
             await asyncio.sleep(FROZEN_S)
             self.arena.thaw_all()
@@ -207,7 +207,7 @@ class Suite:
     _arenas: int = 0
 
     async def run(self) -> None:
-        """Tries them all."""
+        """Try them all."""
         alone = [point for point in self.points if point.startswith(tuple(ALONE))]
         self._waiting = [point for point in reversed(self.points) if point not in alone]
         for point in alone:
@@ -235,7 +235,7 @@ class Suite:
                 self._note(Tried(place.name, landed=True, breaches=tuple(left), seconds=0.0))
 
     async def _try_on(self, arena: FaultyFederation, gate: Gate, history: History) -> None:
-        """Tries points until there is none left, or the federation is stuck."""
+        """Try points until there is none left, or the federation is stuck."""
         user = arena.federation.user_certificates
         client = PatientClient(lambda: arena.director, user, history, arena.directory / "client")
         bench = Bench(arena, client, self.action, gate)
@@ -252,7 +252,7 @@ class Suite:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line; gives the exit code."""
+    """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m openfl_like.testing.faults.failpoint_suite", description="Every failpoint once."
     )

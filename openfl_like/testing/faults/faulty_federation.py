@@ -130,7 +130,7 @@ class FaultyFederation:
         await self.close()
 
     async def close(self) -> None:
-        """Ends everything."""
+        """End everything."""
         self._closing = True
         await self._keepers.close()
         self.thaw_all()
@@ -139,7 +139,7 @@ class FaultyFederation:
             await proxy.__aexit__()
 
     async def remains(self) -> tuple[list[Process], list[int]]:
-        """Waits for what the ended federation left behind to vanish; gives what has not after `DIE_S` seconds."""
+        """Wait for what the ended federation left behind to vanish; return what has not after `DIE_S` seconds."""
         ports = {int(self.federation.director.rpartition(":")[2]), *self._ports}
         loop = asyncio.get_running_loop()
         end = loop.time() + DIE_S
@@ -161,7 +161,7 @@ class FaultyFederation:
     # ---- who is there
 
     def find(self, role: str) -> list[psutil.Process]:
-        """Gives the processes of a role that are there, in the order in which they were started."""
+        """Return the processes of a role that are there, in the order in which they were started."""
         if role == "director":
             return _alive([self._daemon("director")])
         if role == "envoy":
@@ -173,14 +173,14 @@ class FaultyFederation:
         return child.process.pid if child is not None and child.process.returncode is None else 0
 
     def thaw_all(self) -> None:
-        """Lets every frozen process go on."""
+        """Let every frozen process go on."""
         for process in self.federation.processes():
             with suppress(psutil.Error):
                 if process.status() == psutil.STATUS_STOPPED:
                     process.resume()
 
     async def heal(self) -> None:
-        """Takes every fault of the network and of processes away."""
+        """Take every fault of the network and of processes away."""
         for proxy in self.proxies:
             await proxy.apply(PASS)
         self.switch.unlink(missing_ok=True)
@@ -223,7 +223,7 @@ def _numeric(address: str) -> str:
 
 
 def free_block(size: int) -> range:
-    """Finds ports in a row that nobody listens on, neither at 127.0.0.1 nor at `PROXIED_HOST`.
+    """Find ports in a row that nobody listens on, neither at 127.0.0.1 nor at `PROXIED_HOST`.
 
     Raises:
         OSError: If there are none, or this machine has no `PROXIED_HOST`.

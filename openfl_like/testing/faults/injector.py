@@ -47,7 +47,7 @@ class FaultInjector:
     _passing: TaskOwner = field(default_factory=TaskOwner)
 
     async def run(self, faults: Iterator[Fault], wanted: int) -> None:
-        """Works through a schedule until enough faults have landed, or as many have not; then everything is healed."""
+        """Work through a schedule until enough faults have landed, or as many have not; then everything is healed."""
         try:
             for fault in faults:
                 if self.tally.landed.total() >= wanted or self.tally.missed > wanted:
@@ -82,7 +82,7 @@ class FaultInjector:
         return True
 
     async def _victim(self, fault: Fault) -> psutil.Process | None:
-        """Waits for a process of the role that is not frozen."""
+        """Wait for a process of the role that is not frozen."""
         found: list[psutil.Process] = []
 
         def there() -> bool:
@@ -97,7 +97,7 @@ class FaultInjector:
             victim.resume()
 
     async def _arm(self, fault: Fault) -> bool:
-        """Arms a failpoint and waits until a process has run into it."""
+        """Arm a failpoint and wait until a process has run into it."""
         clause = f"{fault.target}=kill#f{fault.number}"
         self.arena.switch.write_text(clause, encoding="utf-8")
         try:
@@ -141,7 +141,7 @@ async def _apply(proxies: Sequence[FaultProxy], faults: Faults) -> None:
 
 
 async def _until(true: Callable[[], bool], timeout_s: float, every_s: float) -> bool:
-    """Waits for what gives no event: other processes."""
+    """Wait for what gives no event: other processes."""
     loop = asyncio.get_running_loop()
     end = loop.time() + timeout_s
     while not true():

@@ -78,7 +78,7 @@ class Expected:
 
 
 def check(evidence: RunEvidence, expected: Expected) -> list[Breach]:
-    """Gives every breach; none is the wanted result."""
+    """Return every breach; none is the wanted result."""
     found = [*_acknowledged(evidence), *_submitted(evidence), *_told(evidence), *_remains(evidence)]
     if evidence.damage:
         found.append(Breach("A1", "director.db", f"it is damaged: {evidence.damage}"))
@@ -99,7 +99,7 @@ def check(evidence: RunEvidence, expected: Expected) -> list[Breach]:
 
 
 def lost_and_doubled(breaches: Sequence[Breach]) -> tuple[int, int]:
-    """Counts the acknowledged submissions that are not there, and those that are there twice."""
+    """Count the acknowledged submissions that are not there, and those that are there twice."""
     submissions = [breach.explanation for breach in breaches if breach.letter == "A1"]
     return sum("is not there" in text for text in submissions), sum("twice" in text for text in submissions)
 
@@ -108,7 +108,7 @@ def lost_and_doubled(breaches: Sequence[Breach]) -> tuple[int, int]:
 
 
 def acknowledged(evidence: RunEvidence) -> dict[str, set[str]]:
-    """Gives the submissions that were acknowledged: request id -> the experiments that were told for it."""
+    """Return the submissions that were acknowledged: request id -> the experiments that were told for it."""
     answers: dict[str, set[str]] = {}
     for call in evidence.calls:
         if call.name == "submit" and call.told is not None:
@@ -353,7 +353,7 @@ def _trained(cohorts: Mapping[int, tuple[str, ...]]) -> dict[int, tuple[str, ...
 
 
 def comparable(evidence: RunEvidence, expected: Expected) -> int:
-    """Counts the finished experiments whose bits were compared."""
+    """Count the finished experiments whose bits were compared."""
     finished = [item for item in evidence.experiments if item.status == Status.FINISHED]
     return sum(
         item.plan_digest in expected.references and _same_cohorts(item, expected.references[item.plan_digest])
@@ -365,7 +365,7 @@ def comparable(evidence: RunEvidence, expected: Expected) -> int:
 
 
 def remains(strays: Sequence[Process], held: Sequence[int]) -> list[Breach]:
-    """Gives a breach for every process and port that a federation left behind."""
+    """Return a breach for every process and port that a federation left behind."""
     found = [Breach("A7", f"process {one.pid}", f"it is still there: {one.command[:120]}") for one in strays]
     return found + [Breach("A7", f"port {port}", "somebody still listens on it") for port in held]
 
@@ -392,7 +392,7 @@ def _reason(item: ExperimentEvidence, expected: Expected) -> Iterator[Breach]:
 
 
 def _lives(item: ExperimentEvidence) -> list[list[Happened]]:
-    """Gives the events from the beginning to the first resumption, from there to the next, and so on."""
+    """Return the events from the beginning to the first resumption, from there to the next, and so on."""
     lives: list[list[Happened]] = [[]]
     for event in item.events:
         if isinstance(event.told, ExperimentResumed):
@@ -414,7 +414,7 @@ def _slot(told: UpdateReceived | UpdateLost) -> tuple[int, str, str]:
 
 
 def contributions(item: ExperimentEvidence) -> dict[int, tuple[str, ...]]:
-    """Gives who contributed to each finished round."""
+    """Return who contributed to each finished round."""
     return {told.round: tuple(sorted(told.contributors)) for told in _of(item, RoundFinished)}
 
 

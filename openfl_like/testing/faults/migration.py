@@ -35,7 +35,7 @@ MOST_TRIES = 3
 
 
 def attempt(place: Path, switch: str) -> tuple[bool, list[str]]:
-    """Migrates with a failpoint armed, again and again as a daemon would that is started again.
+    """Migrate with a failpoint armed, again and again as a daemon would that is started again.
 
     Returns:
         Whether the point acted, and what is wrong with the database in the end.
@@ -60,7 +60,7 @@ def attempt(place: Path, switch: str) -> tuple[bool, list[str]]:
 
 
 def migrate(place: Path) -> None:
-    """Opens the database as the next release would."""
+    """Open the database as the next release would."""
     folder = place / "migrations"
     if not folder.exists():
         step = _STEP.replace("NEXT", NEXT).replace("LAST", REVISION)

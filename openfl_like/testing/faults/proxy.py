@@ -85,12 +85,12 @@ class _Link:
         self.spoiled = False
 
     def close(self) -> None:
-        """Ends both halves in good order."""
+        """End both halves in good order."""
         for writer in self._writers:
             writer.close()
 
     def reset(self) -> None:
-        """Ends both halves with RST."""
+        """End both halves with RST."""
         for writer in self._writers:
             sock = writer.get_extra_info("socket")
             with contextlib.suppress(OSError):  # it may be closed already
@@ -98,12 +98,12 @@ class _Link:
         self.abort()
 
     def abort(self) -> None:
-        """Ends both halves at once."""
+        """End both halves at once."""
         for writer in self._writers:
             writer.transport.abort()
 
     async def closed(self) -> None:
-        """Waits until both halves have sent what they had."""
+        """Wait until both halves have sent what they had."""
         for writer in self._writers:
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
@@ -151,7 +151,7 @@ class FaultProxy:
         return len(self._links)
 
     async def apply(self, faults: Faults) -> None:
-        """Changes what is done, to open connections too."""
+        """Change what is done, to open connections too."""
         self._faults = faults
         for link in self._links:
             if link.spoiled and not faults.drop:
@@ -164,11 +164,11 @@ class FaultProxy:
             await self._listen()
 
     def cut(self) -> int:
-        """Closes every open connection; gives how many."""
+        """Close every open connection; return how many."""
         return self._end(_Link.close)
 
     def reset(self) -> int:
-        """Resets every open connection; gives how many."""
+        """Reset every open connection; return how many."""
         return self._end(_Link.reset)
 
     def _end(self, how: Callable[[_Link], None]) -> int:
@@ -223,7 +223,7 @@ class FaultProxy:
             self._links.discard(link)
 
     async def change(self) -> None:
-        """Waits until the faults are others than now."""
+        """Wait until the faults are others than now."""
         await self._changed.wait()
 
 
@@ -239,7 +239,7 @@ class _Pump:
         self._waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(MOST_WAITING)
 
     async def run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Hands on until the sender has closed its side."""
+        """Hand on until the sender has closed its side."""
         async with background(self._read(reader)):
             await self._write(writer)
 

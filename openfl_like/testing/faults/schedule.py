@@ -82,7 +82,7 @@ class Fault:
 
 
 def schedule(seed: int, mix: str, lines: Sequence[str]) -> Iterator[Fault]:
-    """Gives the faults of a seed, without end.
+    """Yield the faults of a seed, without end.
 
     Args:
         seed: The same gives the same.

@@ -90,11 +90,11 @@ class DriftRunner:
         self._vector = np.zeros(length, np.float32)
 
     def initialise(self, seed: int) -> None:
-        """Draws the vector."""
+        """Draw the vector."""
         self._vector = np.random.default_rng(seed).standard_normal(len(self._vector), np.float32)
 
     def begin(self, seed: int) -> None:
-        """Takes the seed of an assignment, when its gate is open."""
+        """Take the seed of an assignment, when its gate is open."""
         pass_gate(self._gate, seed)
         self._seed = seed
 
@@ -103,11 +103,11 @@ class DriftRunner:
         return {"vector": self._vector}
 
     def set_tensors(self, tensors: Mapping[str, np.ndarray]) -> None:
-        """Takes the vector."""
+        """Take the vector."""
         self._vector = np.array(tensors["vector"])
 
     def train(self) -> TaskResult:
-        """Moves half of the way."""
+        """Move half of the way."""
         time.sleep(self._delay_s)
         model = NumpyModel(self._look, self._step, lambda: {"vector": self._vector})
         self._hooks.begin(model)
@@ -125,7 +125,7 @@ class DriftRunner:
         self._vector = self._vector - slopes["vector"]
 
     def validate(self) -> TaskResult:
-        """Tells how far it is."""
+        """Tell how far it is."""
         return TaskResult(5, {"loss": self._distance()})
 
     def _distance(self) -> float:
@@ -140,26 +140,26 @@ class HabitAlgorithm:
         return {"habit": np.zeros_like(model["vector"])}
 
     def begin(self, start: LocalStart) -> None:
-        """Takes up the habit."""
+        """Take up the habit."""
         self._start = start
         self._habit = start.state["habit"] if "habit" in start.state else start.weights["vector"] * np.float32(0)
 
     def adjust(self, gradients: Tensors, weights: Tensors) -> Tensors:  # noqa: ARG002 (the protocol's)
-        """Adds it, and what is shared."""
+        """Add it, and what is shared."""
         part = np.float32(1 / 16)
         return {"vector": gradients["vector"] + part * (self._habit + self._start.shared["habit"])}
 
     def after_step(self, weights: Tensors) -> None:
-        """Does nothing."""
+        """Do nothing."""
 
     def end(self, weights: Tensors) -> LocalEnd:
-        """Keeps half of the habit and half of the way of this round."""
+        """Keep half of the habit and half of the way of this round."""
         habit = (self._habit + self._start.weights["vector"] - weights["vector"]) / np.float32(2)
         return LocalEnd(shared={"habit": habit}, state={"habit": habit})
 
 
 def write_workspace(place: Path, sites: Mapping[str, float]) -> tuple[Path, dict[str, Path]]:
-    """Writes a workspace whose plan wants all the sites in every round.
+    """Write a workspace whose plan wants all the sites in every round.
 
     Args:
         place: Its directory.

@@ -30,7 +30,7 @@ class WallClocks:
         return {"PYTHONPATH": os.pathsep.join(path), WALL_CLOCK: str(self.control), FURTHER_NAMES: passed_on}
 
     def set(self, shifts: Mapping[str, float]) -> None:
-        """Sets all clocks.
+        """Set all clocks.
 
         Args:
             shifts: Words that a process must all have in its command line, and its shift in seconds; for example

@@ -17,13 +17,13 @@ Kind = TypeVar("Kind", DeviceStatistics, GpuStatistics)
 
 
 def devices_to(value: DeviceStatistics) -> pb.DeviceStatistics:
-    """Gives the message of device statistics."""
+    """Return the message of device statistics."""
     gpus = [pb.GpuStatistics(index=gpu.index, name=gpu.name, **_told(gpu)) for gpu in value.gpus]
     return pb.DeviceStatistics(gpus=gpus, extra=dict(value.extra), **_told(value))
 
 
 def devices_from(message: pb.DeviceStatistics) -> DeviceStatistics:
-    """Gives device statistics.
+    """Return device statistics.
 
     Raises:
         UsageError: If they are not finite, out of bounds or too many.
@@ -36,12 +36,12 @@ def devices_from(message: pb.DeviceStatistics) -> DeviceStatistics:
 
 
 def heartbeat_to(value: Heartbeat) -> pb.Heartbeat:
-    """Gives the message of a heartbeat."""
+    """Return the message of a heartbeat."""
     return pb.Heartbeat(devices=devices_to(value.devices), running=value.running, placed=dict(value.placed))
 
 
 def heartbeat_from(message: pb.Heartbeat) -> Heartbeat:
-    """Gives a heartbeat.
+    """Return a heartbeat.
 
     Raises:
         UsageError: If anything in it cannot be.
@@ -67,7 +67,7 @@ def _numbers(message: Any, kind: type[Kind]) -> dict[str, Any]:
 
 
 def series_to(value: Series) -> pb.Series:
-    """Gives the message of numbers over time."""
+    """Return the message of numbers over time."""
     gauges = []
     for name, numbers in value.values.items():
         known = [number if number is not None else 0.0 for number in numbers]
@@ -76,7 +76,7 @@ def series_to(value: Series) -> pb.Series:
 
 
 def series_from(message: pb.Series) -> Series:
-    """Gives numbers over time."""
+    """Return numbers over time."""
     values = {
         gauge.name: tuple(number if known else None for number, known in zip(gauge.numbers, gauge.known, strict=True))
         for gauge in message.gauges

@@ -34,7 +34,7 @@ from openfl_like.wire.protos import federation_pb2 as pb
 
 
 def shard_to(value: ShardFacts) -> pb.ShardFacts:
-    """Gives the message of a shard's facts."""
+    """Return the message of a shard's facts."""
     return pb.ShardFacts(
         sample_shape=value.sample_shape,
         target_shape=value.target_shape,
@@ -44,13 +44,13 @@ def shard_to(value: ShardFacts) -> pb.ShardFacts:
 
 
 def shard_from(message: pb.ShardFacts) -> ShardFacts:
-    """Gives a shard's facts."""
+    """Return a shard's facts."""
     schema = json.loads(message.schema_json or "{}")
     return ShardFacts(tuple(message.sample_shape), tuple(message.target_shape), message.description, schema)
 
 
 def envoy_report_to(value: EnvoyReport) -> pb.EnvoyMessage:
-    """Gives the message of what an envoy reports."""
+    """Return the message of what an envoy reports."""
     match value:
         case Hello():
             return pb.EnvoyMessage(hello=pb.EnvoyHello(shard=shard_to(value.shard), version=value.version))
@@ -73,7 +73,7 @@ def envoy_report_to(value: EnvoyReport) -> pb.EnvoyMessage:
 
 
 def envoy_report_from(message: pb.EnvoyMessage) -> EnvoyReport:
-    """Gives what an envoy reports."""
+    """Return what an envoy reports."""
     match message.WhichOneof("body"):
         case "hello":
             return Hello(shard_from(message.hello.shard), message.hello.version)
@@ -90,7 +90,7 @@ def envoy_report_from(message: pb.EnvoyMessage) -> EnvoyReport:
 
 
 def envoy_instruction_to(value: EnvoyInstruction) -> pb.DirectorMessage:
-    """Gives the message of what the Director tells an envoy."""
+    """Return the message of what the Director tells an envoy."""
     match value:
         case Welcome():
             return pb.DirectorMessage(welcome=pb.Welcome(heartbeat_s=value.heartbeat_s))
@@ -111,7 +111,7 @@ def envoy_instruction_to(value: EnvoyInstruction) -> pb.DirectorMessage:
 
 
 def envoy_instruction_from(message: pb.DirectorMessage) -> EnvoyInstruction:
-    """Gives what the Director tells an envoy."""
+    """Return what the Director tells an envoy."""
     match message.WhichOneof("body"):
         case "order":
             order = message.order
@@ -125,7 +125,7 @@ def envoy_instruction_from(message: pb.DirectorMessage) -> EnvoyInstruction:
 
 
 def logs_to(value: LogLines) -> pb.LogLines:
-    """Gives the message of log lines."""
+    """Return the message of log lines."""
     return pb.LogLines(
         experiment=value.experiment,
         source=value.source,
@@ -137,25 +137,25 @@ def logs_to(value: LogLines) -> pb.LogLines:
 
 
 def logs_from(message: pb.LogLines) -> LogLines:
-    """Gives log lines."""
+    """Return log lines."""
     lines = tuple(message.lines)
     return LogLines(message.experiment, message.source, lines, message.role, message.position, message.complete)
 
 
 def log_query_to(experiment: str, value: LogQuery) -> pb.ReadLogsRequest:
-    """Gives the message of a wish for log lines."""
+    """Return the message of a wish for log lines."""
     return pb.ReadLogsRequest(
         experiment=experiment, source=value.source, role=value.role, follow=value.follow, after=value.after
     )
 
 
 def log_query_from(message: pb.ReadLogsRequest) -> LogQuery:
-    """Gives which log lines are wanted."""
+    """Return which log lines are wanted."""
     return LogQuery(message.source, message.role, message.follow, dict(message.after))
 
 
 def envoy_to(value: EnvoyRecord) -> pb.EnvoyRecord:
-    """Gives the message of a roster row."""
+    """Return the message of a roster row."""
     return pb.EnvoyRecord(
         name=value.name,
         online=value.online,
@@ -170,7 +170,7 @@ def envoy_to(value: EnvoyRecord) -> pb.EnvoyRecord:
 
 
 def envoy_from(message: pb.EnvoyRecord) -> EnvoyRecord:
-    """Gives a roster row."""
+    """Return a roster row."""
     return EnvoyRecord(
         message.name,
         message.online,
@@ -185,10 +185,10 @@ def envoy_from(message: pb.EnvoyRecord) -> EnvoyRecord:
 
 
 def detail_to(value: EnvoyDetail) -> pb.EnvoyDetail:
-    """Gives the message of what there is to tell of an envoy."""
+    """Return the message of what there is to tell of an envoy."""
     return pb.EnvoyDetail(record=envoy_to(value.record), history=[series_to(one) for one in value.history])
 
 
 def detail_from(message: pb.EnvoyDetail) -> EnvoyDetail:
-    """Gives what there is to tell of an envoy."""
+    """Return what there is to tell of an envoy."""
     return EnvoyDetail(envoy_from(message.record), tuple(series_from(one) for one in message.history))

@@ -26,7 +26,7 @@ MAX_KIND, MAX_FIELDS = 64, 4 << 20
 
 
 def submission_to(value: Submission) -> pb.SubmitRequest:
-    """Gives the message of a submission."""
+    """Return the message of a submission."""
     return pb.SubmitRequest(
         request_id=value.request_id,
         bundle=manifest_to(value.manifest),
@@ -36,12 +36,12 @@ def submission_to(value: Submission) -> pb.SubmitRequest:
 
 
 def submission_from(message: pb.SubmitRequest) -> Submission:
-    """Gives the submission of a message."""
+    """Return the submission of a message."""
     return Submission(message.request_id, manifest_from(message.bundle), message.signature, message.certificates)
 
 
 def checkpoint_to(value: CheckpointOffer) -> pb.ImportRequest:
-    """Gives the message of an offered checkpoint."""
+    """Return the message of an offered checkpoint."""
     return pb.ImportRequest(
         request_id=value.request_id,
         archive=manifest_to(value.manifest),
@@ -52,7 +52,7 @@ def checkpoint_to(value: CheckpointOffer) -> pb.ImportRequest:
 
 
 def checkpoint_from(message: pb.ImportRequest) -> CheckpointOffer:
-    """Gives the offered checkpoint of a message."""
+    """Return the offered checkpoint of a message."""
     manifest = manifest_from(message.archive)
     return CheckpointOffer(message.request_id, manifest, message.bundle, message.signature, message.certificates)
 
@@ -67,7 +67,7 @@ def checkpoint_from(message: pb.ImportRequest) -> CheckpointOffer:
 
 
 def summary_to(value: ExperimentSummary) -> pb.ExperimentSummary:
-    """Gives the message of a summary."""
+    """Return the message of a summary."""
     return pb.ExperimentSummary(
         id=value.id,
         name=value.name,
@@ -86,7 +86,7 @@ def summary_to(value: ExperimentSummary) -> pb.ExperimentSummary:
 
 
 def summary_from(message: pb.ExperimentSummary) -> ExperimentSummary:
-    """Gives a summary."""
+    """Return a summary."""
     return ExperimentSummary(
         message.id,
         message.name,
@@ -122,7 +122,7 @@ def _version_from(message: pb.ModelVersion) -> PublishedVersion:
 
 
 def record_to(value: ExperimentRecord) -> pb.ExperimentRecord:
-    """Gives the message of an experiment's record."""
+    """Return the message of an experiment's record."""
     versions = [_version_to(version) for version in value.versions]
     surplus = [
         pb.Surplus(collaborator=name, standing=kind, count=count)
@@ -134,7 +134,7 @@ def record_to(value: ExperimentRecord) -> pb.ExperimentRecord:
 
 
 def record_from(message: pb.ExperimentRecord) -> ExperimentRecord:
-    """Gives an experiment's record."""
+    """Return an experiment's record."""
     versions = tuple(_version_from(version) for version in message.versions)
     surplus: dict[str, dict[str, int]] = {}
     for item in message.surplus:
@@ -143,25 +143,25 @@ def record_from(message: pb.ExperimentRecord) -> ExperimentRecord:
 
 
 def event_to(value: Announced) -> pb.EventRecord:
-    """Gives the message of an event."""
+    """Return the message of an event."""
     fields = to_json(value.announcement)
     return pb.EventRecord(sequence=value.sequence, time=value.time, kind=value.kind, fields_json=fields)
 
 
 def event_from(message: pb.EventRecord) -> Announced:
-    """Gives an event; raises ValueError for a malformed one."""
+    """Return an event; raises ValueError for a malformed one."""
     if len(message.kind) > MAX_KIND or len(message.fields_json) > MAX_FIELDS:
         raise ValueError(f"an event of {len(message.fields_json):,} characters is too long")
     return Announced(message.sequence, message.time, from_json(message.kind, message.fields_json or "{}"))
 
 
 def watch_to(values: Sequence[ExperimentSummary | Announced]) -> pb.WatchReply:
-    """Gives the message of what a watcher sees."""
+    """Return the message of what a watcher sees."""
     return pb.WatchReply(items=[_watch_item_to(value) for value in values])
 
 
 def watch_from(message: pb.WatchReply) -> tuple[ExperimentSummary | Announced, ...]:
-    """Gives what a watcher sees."""
+    """Return what a watcher sees."""
     return tuple(
         event_from(item.event) if item.HasField("event") else summary_from(item.summary) for item in message.items
     )
@@ -174,24 +174,24 @@ def _watch_item_to(value: ExperimentSummary | Announced) -> pb.WatchItem:
 
 
 def status_to(value: DirectorStatus) -> pb.DirectorStatus:
-    """Gives the message of a Director's status."""
+    """Return the message of a Director's status."""
     numbers = {"queued": value.queued, "running": value.running, "envoys": value.envoys}
     return pb.DirectorStatus(version=value.version, problems=value.problems, warnings=value.warnings, **numbers)
 
 
 def status_from(message: pb.DirectorStatus) -> DirectorStatus:
-    """Gives a Director's status."""
+    """Return a Director's status."""
     numbers = (message.queued, message.running, message.envoys)
     return DirectorStatus(message.version, tuple(message.problems), *numbers, tuple(message.warnings))
 
 
 def server_info_to(value: ServerInfo) -> pb.ServerInfo:
-    """Gives the message of a Director's greeting."""
+    """Return the message of a Director's greeting."""
     return pb.ServerInfo(
         version=value.version, time=value.time, sample_shape=value.sample_shape, target_shape=value.target_shape
     )
 
 
 def server_info_from(message: pb.ServerInfo) -> ServerInfo:
-    """Gives a Director's greeting."""
+    """Return a Director's greeting."""
     return ServerInfo(message.version, message.time, tuple(message.sample_shape), tuple(message.target_shape))

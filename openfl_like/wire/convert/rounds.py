@@ -16,7 +16,7 @@ from openfl_like.wire.protos import federation_pb2 as pb
 
 
 def assignment_to(value: Assignment) -> pb.Assignment:
-    """Gives the message of an assignment; the collaborator is the receiver and not in it."""
+    """Return the message of an assignment; the collaborator is the receiver and not in it."""
     tasks = [
         pb.TaskCall(name=t.name, function=t.function, arguments_json=encode_json(dict(t.arguments)), apply=t.apply)
         for t in value.tasks
@@ -33,7 +33,7 @@ def assignment_to(value: Assignment) -> pb.Assignment:
 
 
 def assignment_from(message: pb.Assignment, collaborator: str) -> Assignment:
-    """Gives the assignment of a message that this collaborator received."""
+    """Return the assignment of a message that this collaborator received."""
     tasks = tuple(TaskCall(t.name, t.function, json.loads(t.arguments_json), t.apply) for t in message.tasks)
     deadline = message.deadline_s if message.HasField("deadline_s") else None
     phase = Phase(message.phase)
@@ -50,7 +50,7 @@ def assignment_from(message: pb.Assignment, collaborator: str) -> Assignment:
 
 
 def update_to(value: Update) -> pb.Update:
-    """Gives the message of an update; the collaborator is the sender and not in it."""
+    """Return the message of an update; the collaborator is the sender and not in it."""
     return pb.Update(
         round=value.round,
         phase=value.phase.value,
@@ -62,7 +62,7 @@ def update_to(value: Update) -> pb.Update:
 
 
 def update_from(message: pb.Update, collaborator: str) -> Update:
-    """Gives the update of a message that came from this collaborator."""
+    """Return the update of a message that came from this collaborator."""
     return Update(
         round=message.round,
         phase=Phase(message.phase),
@@ -75,7 +75,7 @@ def update_from(message: pb.Update, collaborator: str) -> Update:
 
 
 def report_to(value: CollaboratorReport) -> pb.CollaboratorMessage:
-    """Gives the message of what a collaborator reports."""
+    """Return the message of what a collaborator reports."""
     if isinstance(value, Ready):
         return pb.CollaboratorMessage(ready=pb.Ready(plan_digest=value.plan_digest))
     if isinstance(value, TaskFailure):
@@ -85,7 +85,7 @@ def report_to(value: CollaboratorReport) -> pb.CollaboratorMessage:
 
 
 def report_from(message: pb.CollaboratorMessage, collaborator: str) -> CollaboratorReport:
-    """Gives what this collaborator reports."""
+    """Return what this collaborator reports."""
     if message.HasField("ready"):
         return Ready(message.ready.plan_digest)
     if message.HasField("failed"):
@@ -95,7 +95,7 @@ def report_from(message: pb.CollaboratorMessage, collaborator: str) -> Collabora
 
 
 def instruction_to(value: AggregatorInstruction) -> pb.AggregatorMessage:
-    """Gives the message of what an Aggregator tells a collaborator."""
+    """Return the message of what an Aggregator tells a collaborator."""
     if isinstance(value, Assignment):
         return pb.AggregatorMessage(assignment=assignment_to(value))
     if isinstance(value, Withdrawal):
@@ -105,7 +105,7 @@ def instruction_to(value: AggregatorInstruction) -> pb.AggregatorMessage:
 
 
 def instruction_from(message: pb.AggregatorMessage, collaborator: str) -> AggregatorInstruction:
-    """Gives what the Aggregator tells this collaborator."""
+    """Return what the Aggregator tells this collaborator."""
     if message.HasField("assignment"):
         return assignment_from(message.assignment, collaborator)
     if message.HasField("withdrawal"):

@@ -13,12 +13,12 @@ def encode_json(value: object) -> str:
 
 
 def manifest_to(value: Manifest) -> pb.Manifest:
-    """Gives the message of a manifest."""
+    """Return the message of a manifest."""
     return pb.Manifest(encoded=value.to_bytes())
 
 
 def manifest_from(message: pb.Manifest) -> Manifest:
-    """Gives the manifest of a message; raises TransferError for a malformed one."""
+    """Return the manifest of a message; raises TransferError for a malformed one."""
     return Manifest.from_bytes(message.encoded)
 
 

@@ -27,7 +27,7 @@ Frame = tuple[int, ...]
 
 
 def part_of(path: Path) -> Path:
-    """Gives the name under which a file is received until it is complete."""
+    """Return the name under which a file is received until it is complete."""
     return path.with_name(path.name + ".part")
 
 
@@ -37,7 +37,7 @@ def asks(manifest: Manifest) -> bool:
 
 
 def place_file(path: Path, content: bytes, recyclable: Path | None = None) -> None:
-    """Writes a small file that came with a message; it appears under its name when it is whole.
+    """Write a small file that came with a message; it appears under its name when it is whole.
 
     Args:
         path: Where it goes.
@@ -61,7 +61,7 @@ def every_chunk(manifest: Manifest) -> tuple[int, ...]:
 
 
 def frames_of(manifest: Manifest, indices: tuple[int, ...]) -> Iterator[Frame]:
-    """Groups wanted chunks into frames, the same on both sides: neighbours, up to `FRAME_BYTES` together."""
+    """Group wanted chunks into frames, the same on both sides: neighbours, up to `FRAME_BYTES` together."""
     most = max(1, FRAME_BYTES // manifest.chunk_bytes)
     start = 0
     for position in range(1, len(indices) + 1):
@@ -72,7 +72,7 @@ def frames_of(manifest: Manifest, indices: tuple[int, ...]) -> Iterator[Frame]:
 
 
 async def described(path: Path) -> Manifest:
-    """Gives a file's manifest: the one kept beside it, or it is read for that."""
+    """Return a file's manifest: the one kept beside it, or it is read for that."""
     kept = kept_manifest(path)
     if kept is not None:
         return kept
@@ -82,7 +82,7 @@ async def described(path: Path) -> Manifest:
 
 
 async def wanted(path: Path, manifest: Manifest, recyclable: Path | None = None) -> tuple[int, ...]:
-    """Makes the partial file ready and lists the chunks that it lacks.
+    """Make the partial file ready and lists the chunks that it lacks.
 
     Args:
         path: Where the file will be. What a broken transfer left beside it is gone on with.
@@ -108,7 +108,7 @@ async def wanted(path: Path, manifest: Manifest, recyclable: Path | None = None)
 
 
 async def chunks_of(path: Path, manifest: Manifest, indices: tuple[int, ...]) -> AsyncIterator[bytes]:
-    """Reads the named chunks of a file, in this order, a frame at a time.
+    """Read the named chunks of a file, in this order, a frame at a time.
 
     Raises:
         TransferError: If a chunk index is not of the manifest or the file got shorter.
@@ -131,7 +131,7 @@ async def chunks_of(path: Path, manifest: Manifest, indices: tuple[int, ...]) ->
 async def receive_file(
     path: Path, manifest: Manifest, indices: tuple[int, ...], receive: Receive, *, durable: bool = False
 ) -> None:
-    """Receives the wanted chunks into ``path``, which exists only when every chunk has its digest.
+    """Receive the wanted chunks into ``path``, which exists only when every chunk has its digest.
 
     Args:
         path: Where the file goes; a partial file beside it may hold the other chunks.
@@ -151,7 +151,7 @@ async def receive_file(
 
 
 def write_chunks(path: Path, manifest: Manifest, indices: tuple[int, ...], fill: Callable[[memoryview], None]) -> None:
-    """Does what `receive_file` does, on a thread, with the bytes of one chunk after the other.
+    """Do what `receive_file` does, on a thread, with the bytes of one chunk after the other.
 
     Args:
         path: Where the file goes.
@@ -171,7 +171,7 @@ def write_chunks(path: Path, manifest: Manifest, indices: tuple[int, ...], fill:
 
 
 def read_chunks(path: Path, manifest: Manifest, indices: tuple[int, ...]) -> Iterator[memoryview]:
-    """Reads the named chunks of a file, in this order, on a thread; each is gone when the next one is asked for.
+    """Read the named chunks of a file, in this order, on a thread; each is gone when the next one is asked for.
 
     Raises:
         TransferError: If a chunk index is not of the manifest or the file got shorter.
@@ -190,7 +190,7 @@ def read_chunks(path: Path, manifest: Manifest, indices: tuple[int, ...]) -> Ite
 
 @contextmanager
 def _partial(path: Path, manifest: Manifest) -> Iterator[int]:
-    """Opens the partial file of a path; it gets its name when the block ends without an error."""
+    """Open the partial file of a path; it gets its name when the block ends without an error."""
     part = part_of(path)
     part.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -203,7 +203,7 @@ def _partial(path: Path, manifest: Manifest) -> Iterator[int]:
 
 
 async def _receive(descriptor: int, manifest: Manifest, indices: tuple[int, ...], receive: Receive) -> None:
-    """Takes frames from the stream while threads check and write those before."""
+    """Take frames from the stream while threads check and write those before."""
     loop = asyncio.get_running_loop()
     placing: deque[asyncio.Future[None]] = deque()
     try:

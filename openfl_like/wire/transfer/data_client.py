@@ -35,7 +35,7 @@ class DataClient:
 
     @contextlib.asynccontextmanager
     async def connection(self, port: int) -> AsyncIterator[DataConnection | None]:
-        """Gives a connection, or None if there is no way to the port: then gRPC has to do.
+        """Yield a connection, or None if there is no way to the port: then gRPC has to do.
 
         It is closed when the block ends with an error, and kept for the next one otherwise.
         """
@@ -70,7 +70,7 @@ class DataClient:
             raise
 
     def close(self) -> None:
-        """Closes what is kept."""
+        """Close what is kept."""
         while self._idle:
             self._idle.pop().close()
         self._pool.shutdown(wait=False, cancel_futures=True)

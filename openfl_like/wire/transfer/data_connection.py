@@ -36,7 +36,7 @@ class DataConnection:
         tls.settimeout(IDLE_S)
 
     def send(self, data: bytes | memoryview) -> None:
-        """Sends all of it.
+        """Send all of it.
 
         Raises:
             BrokenConnectionError: If the peer is gone.
@@ -50,7 +50,7 @@ class DataConnection:
             raise BrokenConnectionError(str(error)) from error
 
     def fill(self, buffer: memoryview) -> None:
-        """Fills a buffer with what comes.
+        """Fill a buffer with what comes.
 
         Raises:
             BrokenConnectionError: If the peer is gone before that.
@@ -66,11 +66,11 @@ class DataConnection:
             buffer = buffer[count:]
 
     def patient(self, seconds: float) -> None:
-        """Sets how long one call may wait for the peer."""
+        """Set how long one call may wait for the peer."""
         self._tls.settimeout(seconds)
 
     async def run(self, work: Callable[[], None]) -> None:
-        """Runs work that uses this connection on a thread; a cancellation ends it before it is passed on."""
+        """Run work that uses this connection on a thread; a cancellation ends it before it is passed on."""
         moving = asyncio.get_running_loop().run_in_executor(self._pool, work)
         try:
             await asyncio.shield(moving)
@@ -81,7 +81,7 @@ class DataConnection:
             raise
 
     def abort(self) -> None:
-        """Has every call that waits on the socket fail."""
+        """Have every call that waits on the socket fail."""
         try:
             # not the method of SSLSocket: that takes the cipher away from under a thread that is sending
             socket.socket.shutdown(self._tls, socket.SHUT_RDWR)
@@ -89,5 +89,5 @@ class DataConnection:
             return  # the peer was faster
 
     def close(self) -> None:
-        """Closes the socket."""
+        """Close the socket."""
         self._tls.close()

@@ -49,7 +49,7 @@ class Ticket:
     _kept: asyncio.Future[bool] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     async def carry(self, work: Callable[[DataConnection], None]) -> None:
-        """Waits for the peer's connection and has a thread move bytes over it.
+        """Wait for the peer's connection and have a thread move bytes over it.
 
         Raises:
             TransferError: If the peer does not come, or its connection breaks.
@@ -66,7 +66,7 @@ class Ticket:
         self._kept.set_result(True)
 
     async def present(self, connection: DataConnection) -> bool:
-        """Hands the peer's connection over; gives whether it is still of use when the transfer is over."""
+        """Hand the peer's connection over; return whether it is still of use when the transfer is over."""
         if self._presented.done():  # its call has just given up
             return False
         self._presented.set_result(connection)
@@ -120,7 +120,7 @@ class DataServer:
 
     @contextlib.contextmanager
     def ticket(self, caller: Identity) -> Iterator[Ticket]:
-        """Gives a ticket that is good for one transfer within the block."""
+        """Yield a ticket that is good for one transfer within the block."""
         ticket = Ticket(caller, secrets.token_bytes(SECRET_BYTES), self.port)
         self._tickets[ticket.secret] = ticket
         try:
@@ -145,7 +145,7 @@ class DataServer:
         self._serving.start(self._serve(raw))
 
     async def _serve(self, raw: socket.socket) -> None:
-        """Holds one peer's connection until it ends, and closes it."""
+        """Hold one peer's connection until it ends, and close it."""
         raw.settimeout(0.0)
         connection = raw
         try:
@@ -172,7 +172,7 @@ class DataServer:
             ticket = await self._next(tls)
 
     async def _next(self, tls: ssl.SSLSocket) -> Ticket | None:
-        """Reads the next secret and gives its ticket; None when the peer has closed the connection.
+        """Read the next secret and return its ticket; None when the peer has closed the connection.
 
         Raises:
             UnauthenticatedError: If the peer's certificate is not one of this federation's.
@@ -193,7 +193,7 @@ class DataServer:
 
 
 async def _ready(tls: ssl.SSLSocket, step: Callable[[], bytes | None]) -> bytes | None:
-    """Repeats a step of a socket that does not block until it has what it needs."""
+    """Repeat a step of a socket that does not block until it has what it needs."""
     loop = asyncio.get_running_loop()
     while True:
         try:

@@ -39,7 +39,7 @@ class TransferSlot:
         self._moved += count
 
     def leave(self) -> None:
-        """Gives up the place; a second call does nothing."""
+        """Return up the place; a second call does nothing."""
         self._cancel()
         if self._release is not None:
             self._release()
@@ -67,7 +67,7 @@ class TransferLimiter:
 
     @asynccontextmanager
     async def lane(self) -> AsyncIterator[TransferSlot]:
-        """Waits for a place."""
+        """Wait for a place."""
         await self._free.acquire()
         lane = TransferSlot(self._free.release, self._call_later)
         try:

@@ -39,13 +39,13 @@ class FileTransport:
 
     @contextmanager
     def ticket(self, caller: Identity) -> Iterator[Ticket | None]:
-        """Gives a ticket for one file, if there is a data port."""
+        """Yield a ticket for one file, if there is a data port."""
         with nullcontext() if self.data is None else self.data.ticket(caller) as ticket:
             yield ticket
 
 
 async def serve_file(call: Call, path: Path, manifest: Manifest, transport: FileTransport) -> None:
-    """Answers a download: sends the manifest, reads the wants, sends the chunks."""
+    """Answer a download: send the manifest, read the wants, send the chunks."""
     if not asks(manifest):
         await call.send(manifest_to(manifest).SerializeToString())
         async for frame in chunks_of(path, manifest, every_chunk(manifest)):
@@ -69,7 +69,7 @@ async def serve_file(call: Call, path: Path, manifest: Manifest, transport: File
 async def take_file(
     call: Call, landing: UploadTarget, manifest: Manifest, transport: FileTransport, *, durable: bool = False
 ) -> None:
-    """Takes an upload: says which chunks are wanted and receives them; a complete file is not received again."""
+    """Take an upload: says which chunks are wanted and receives them; a complete file is not received again."""
     if not asks(manifest):
         if not landing.complete:
             await receive_file(landing.path, manifest, every_chunk(manifest), call.receive, durable=durable)
@@ -101,7 +101,7 @@ class _Frames:
         return self._first == b""
 
     async def next(self) -> bytes | None:
-        """Gives the next frame, or None when there are no more."""
+        """Return the next frame, or None when there are no more."""
         if self._first is not None:
             frame, self._first = self._first, None
             return frame
