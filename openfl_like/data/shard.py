@@ -165,7 +165,7 @@ def build_shard(config: ShardConfig, search: Sequence[Path] = ()) -> ShardDescri
 
 
 def _line_of(error: BaseException, search: Sequence[Path]) -> str:
-    """Names the innermost line of the site's own files; without one, that of a package it uses."""
+    """Name the innermost line of the site's own files; without one, that of a package it uses."""
     frames = [(Path(frame.f_code.co_filename), number) for frame, number in walk_tb(error.__traceback__)]
     own = [place for place in frames if any(place[0].is_relative_to(directory.resolve()) for directory in search)]
     packages = [place for place in frames if place[0].is_absolute() and not place[0].is_relative_to(_OURS)]

@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from openfl_like.doctor.finding import Finding, Verdict, failure, refusal
 from openfl_like.errors import FederationError, InternalError, no_room
 from openfl_like.services.daemon.thread import in_thread
+from openfl_like.tasks import TaskOwner
 
 log = logging.getLogger(__name__)
 Value = TypeVar("Value")
@@ -44,14 +45,15 @@ class Deferred(Generic[Value]):
         work: Finds it.
     """
 
-    def __init__(self, name: str, work: Callable[[], Awaitable[Value]]) -> None:
+    def __init__(self, name: str, work: Callable[[], Coroutine[Any, Any, Value]]) -> None:
         self._name, self._work = name, work
-        self._task: asyncio.Future[Value] | None = None
+        self._tasks = TaskOwner()
+        self._task: asyncio.Task[Value] | None = None
 
     async def get(self) -> Value:
         """Return it, or raise what was raised over it."""
         if self._task is None:
-            self._task = asyncio.ensure_future(self._work())
+            self._task = self._tasks.start(self._work())
         return await asyncio.shield(self._task)
 
     async def given(self) -> Value:

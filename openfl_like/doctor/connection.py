@@ -250,7 +250,7 @@ def _judged(pem: bytes, trust: Trust, address: str) -> Finding:
 
 
 def _each(addresses: Addresses, use: Callable[[socket.socket], Result]) -> Result:
-    """Connect to the first address that accepts, and uses the connection."""
+    """Connect to the first address that accepts, and use the connection."""
     problem: OSError = OSError("there is no address")
     for family, kind, protocol, _, place in addresses:
         with contextlib.closing(socket.socket(family, kind, protocol)) as connection:

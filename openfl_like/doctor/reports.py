@@ -116,7 +116,7 @@ async def user_report(party: Party) -> Report:
 
 
 async def plan_report(study: Study) -> Report:
-    """Look at a plan and its workspace, and tries both."""
+    """Look at a plan and its workspace, and try both."""
     return Report(f"plan {study.plan_name}", tuple(await run_checks([*machine_checks(), *study.checks()])))
 
 

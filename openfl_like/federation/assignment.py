@@ -22,7 +22,7 @@ class Assigner(Protocol):
     """Divides the plan's tasks among the collaborators, anew for every round."""
 
     def deal(self, collaborators: Sequence[str], tasks: Sequence[str], seed: int) -> Mapping[str, tuple[str, ...]]:
-        """Names the tasks of each collaborator.
+        """Name the tasks of each collaborator.
 
         Args:
             collaborators: The members of the round; one that the settings do not know may have no tasks.

@@ -1,4 +1,4 @@
-"""Builds the exchangeable parts that a plan names."""
+"""Build the exchangeable parts that a plan names."""
 
 from collections.abc import Callable
 from typing import Any, cast

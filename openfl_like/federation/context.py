@@ -33,11 +33,11 @@ class ExperimentContext:
         return self.state.roster
 
     def emit(self, command: Command) -> None:
-        """Return a command."""
+        """Give a command."""
         self.commands.append(command)
 
     def announce(self, announcement: Announcement) -> None:
-        """Return the command to tell everybody."""
+        """Give the command to tell everybody."""
         self.commands.append(Announce(announcement))
 
     def deal(self) -> None:

@@ -72,7 +72,7 @@ class Experiment:
     def __init__(self, experiment_id: str, plan: Plan, expected: tuple[str, ...] = (), initial_model: str = "") -> None:
         names = tuple(sorted(set(expected or plan.admission.collaborators)))
         state = ExperimentState(experiment_id, names, initial_model)
-        self._desk = ExperimentContext(plan, build_selector(plan), build_assigner(plan), state)
+        self._context = ExperimentContext(plan, build_selector(plan), build_assigner(plan), state)
         # Not part of the state: after a restart nobody is connected until CollaboratorJoined says so.
         self._connected: set[str] = set()
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -105,60 +105,60 @@ class Experiment:
         """
         state = load_state(snapshot, versions)
         experiment = cls(state.experiment_id, plan, state.expected, state.initial_model)
-        experiment._desk.state = state
+        experiment._context.state = state
         return experiment
 
     def snapshot(self) -> dict[str, JsonValue]:
         """The state as JSON, apart from the plan and the published `versions`."""
-        return dump_state(self._desk.state)
+        return dump_state(self._context.state)
 
     @property
     def status(self) -> Status:
         """Where the experiment stands."""
-        return self._desk.state.status
+        return self._context.state.status
 
     @property
     def reason(self) -> str:
         """Why it ended; empty before."""
-        return self._desk.state.reason
+        return self._context.state.reason
 
     @property
     def shortfalls(self) -> dict[str, str]:
         """Sites without which a round was made or evaluated, with the first such round and the reason."""
-        return self._desk.state.all_shortfalls()
+        return self._context.state.all_shortfalls()
 
     @property
     def round(self) -> int:
         """The open round, or the last one; 0 before the first."""
-        current = self._desk.state.round
+        current = self._context.state.round
         return current.number if current is not None else 0
 
     @property
     def receipts(self) -> list[Receipt]:
         """The last update that was taken from each collaborator in each phase."""
-        sites = self._desk.roster.sites
+        sites = self._context.roster.sites
         return [receipt for name in sorted(sites) for receipt in sites[name].receipts()]
 
     @property
     def versions(self) -> tuple[ModelVersion, ...]:
         """The published versions, the initial model first."""
-        return self._desk.state.versions
+        return self._context.state.versions
 
     @property
     def server_states(self) -> dict[int, str]:
         """Round -> identity of the server's state that belongs to its model, of the versions that are kept."""
-        return dict(self._desk.state.server_states)
+        return dict(self._context.state.server_states)
 
     @property
     def kept_updates(self) -> tuple[Update, ...]:
         """The updates of the open phase of which a file must be in the spool."""
-        current = self._desk.state.round
+        current = self._context.state.round
         return tuple(update for update in current.answers() if update.digest) if current is not None else ()
 
     @property
     def unpublished(self) -> Unpublished | None:
         """The open round's model, if it is made already."""
-        current = self._desk.state.round
+        current = self._context.state.round
         if self.status.ended or current is None or not current.digest or not current.trained:
             return None
         updates = tuple(current.trained[name] for name in sorted(current.trained))
@@ -167,9 +167,9 @@ class Experiment:
 
     def lose_updates(self, collaborators: Iterable[str]) -> None:
         """Take updates back of which the file is gone, before `ExperimentStarted`: they are asked for again then."""
-        if self._desk.state.round is not None:
+        if self._context.state.round is not None:
             for name in collaborators:
-                phases.lose_update(self._desk, self._desk.state.round, name)
+                phases.lose_update(self._context, self._context.state.round, name)
 
     def handle(self, event: Event, now: float) -> list[Command]:
         """Take an event; what has ended answers nothing any more, unless it is resumed.
@@ -185,7 +185,7 @@ class Experiment:
         Returns:
             What to do, in this order.
         """
-        context = self._desk
+        context = self._context
         if context.state.status.ended and not isinstance(event, ResumeRequested):
             return []
         context.now = now
@@ -197,7 +197,7 @@ class Experiment:
     # ---- events ---------------------------------------------------------------------------------------------------
 
     def _on_started(self, event: ExperimentStarted) -> None:
-        context, state = self._desk, self._desk.state
+        context, state = self._context, self._context.state
         resumed = state.status is not Status.QUEUED
         context.announce(
             ExperimentBegun(
@@ -222,7 +222,7 @@ class Experiment:
             context.emit(self._aggregate(state.round))
 
     def _on_joined(self, event: CollaboratorJoined) -> None:
-        name, context, state = event.collaborator, self._desk, self._desk.state
+        name, context, state = event.collaborator, self._context, self._context.state
         late = state.status is Status.RUNNING and name not in context.roster.members()
         refusal = admission.refusal(context.plan.admission, state.expected, name, late=late)
         if refusal:
@@ -235,7 +235,7 @@ class Experiment:
             phases.send(context, state.round, name)
 
     def _on_left(self, event: CollaboratorLeft) -> None:
-        name, context = event.collaborator, self._desk
+        name, context = event.collaborator, self._context
         self._connected.discard(name)
         if not context.roster.leave(name, Failure(FailureKind.LEFT, event.reason), gone=event.gone):
             return
@@ -244,22 +244,22 @@ class Experiment:
             phases.notice_leaving(context, context.state.round, context.roster.sites[name])
 
     def _on_update(self, event: UpdateCommitted) -> None:
-        current = self._desk.state.round
+        current = self._context.state.round
         if current is None:
-            phases.refuse_update(self._desk, event.update, "no round is open")
+            phases.refuse_update(self._context, event.update, "no round is open")
         else:
-            phases.take_update(self._desk, current, event.update)
+            phases.take_update(self._context, current, event.update)
 
     def _on_surplus(self, event: UncountedUpdateArrived) -> None:
-        surplus.note(self._desk, event)
+        surplus.note(self._context, event)
 
     def _on_task_failed(self, event: TaskFailed) -> None:
-        current = self._desk.state.round
+        current = self._context.state.round
         if current is not None:
-            phases.take_failure(self._desk, current, event)
+            phases.take_failure(self._context, current, event)
 
     def _on_timer(self, event: TimerFired) -> None:
-        context, current = self._desk, self._desk.state.round
+        context, current = self._context, self._context.state.round
         if current is None:
             if event.timer == lifecycle.ADMISSION_TIMER:
                 lifecycle.end_admission(context)
@@ -271,7 +271,7 @@ class Experiment:
             phases.end_absence(context, current, event.timer)
 
     def _on_validated(self, event: UpdatesValidated) -> None:
-        context, current = self._desk, self._desk.state.at_step(event.round, Step.VALIDATE)
+        context, current = self._context, self._context.state.at_step(event.round, Step.VALIDATE)
         if current is None:
             return
         phases.drop_refused(context, current, event.problems)
@@ -289,7 +289,7 @@ class Experiment:
         return Aggregate(current.number, current.answers(), current.base, current.base_state)
 
     def _on_aggregated(self, event: ModelAggregated) -> None:
-        context, current = self._desk, self._desk.state.at_step(event.round, Step.AGGREGATE)
+        context, current = self._context, self._context.state.at_step(event.round, Step.AGGREGATE)
         if current is None:
             return
         current.keep(event.digest, event.server_state)
@@ -302,21 +302,21 @@ class Experiment:
             phases.open_evaluation(context, current)
 
     def _on_step_failed(self, event: StepFailed) -> None:
-        if self._desk.state.at_step(event.round, Step.VALIDATE, Step.AGGREGATE) is not None:
+        if self._context.state.at_step(event.round, Step.VALIDATE, Step.AGGREGATE) is not None:
             failure = replace(event.failure, round=event.round)
-            lifecycle.fail(self._desk, f"round {event.round}: {failure}", failure)
+            lifecycle.fail(self._context, f"round {event.round}: {failure}", failure)
 
     def _on_cancel(self, event: CancelRequested) -> None:
-        lifecycle.cancel(self._desk, event.by)
+        lifecycle.cancel(self._context, event.by)
 
     def _on_resume(self, _: ResumeRequested) -> None:
-        lifecycle.reopen(self._desk.state)
+        lifecycle.reopen(self._context.state)
 
     # ---- transitions ----------------------------------------------------------------------------------------------
 
     def _advance(self) -> bool:
         """Make one transition if one is due."""
-        context, current = self._desk, self._desk.state.round
+        context, current = self._context, self._context.state.round
         if context.state.status.ended:
             return False
         if current is None:
@@ -331,7 +331,7 @@ class Experiment:
 
     def _close(self, current: RoundState) -> bool:
         """Close the open phase if everybody has answered, or nothing good can come of it any more."""
-        context = self._desk
+        context = self._context
         if current.phase is Phase.TRAIN:
             lifecycle.fail(context, current.shortfall(len(current.updates) + len(current.pending)))
         if current.pending or context.state.status.ended:

@@ -30,7 +30,7 @@ def admission_complete(context: ExperimentContext) -> bool:
 
 
 def end_admission(context: ExperimentContext) -> None:
-    """Start with those who are here if they are enough; fails otherwise."""
+    """Start with those who are here if they are enough; fail otherwise."""
     if context.state.status is not Status.STARTING:
         return
     shortage = admission.shortage(context.plan.admission, context.state.expected, context.roster.joined())

@@ -132,7 +132,7 @@ class Membership:
         return True
 
     def await_return(self, connected: Collection[str]) -> list[Member]:
-        """After a restart of the aggregator: gives those who were here and are not connected any more, sorted."""
+        """After a restart of the aggregator: return those who were here and are not connected any more, sorted."""
         sites = [self.sites[name] for name in self.joined() if name not in connected]
         for site in sites:
             site.absences += 1

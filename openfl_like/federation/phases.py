@@ -159,7 +159,7 @@ def drop_refused(context: ExperimentContext, state: RoundState, problems: Mappin
 
 
 def notice_leaving(context: ExperimentContext, state: RoundState, site: Member) -> None:
-    """Return a collaborator that was awaited some time to come back, unless there is no use in it."""
+    """Give a collaborator that was awaited some time to come back, unless there is no use in it."""
     if site.presence is not Presence.GONE:
         context.emit(StartTimer(site.rejoin_timer, context.plan.deadline.return_limit_s))
     if site.name not in state.pending:
@@ -247,7 +247,7 @@ def _select(context: ExperimentContext, state: RoundState) -> tuple[Phase, tuple
 
 
 def _select_cohort(context: ExperimentContext, state: RoundState) -> tuple[str, ...]:
-    """Draw the cohort and notes what is wanted, needed, and who is missing if it is too small."""
+    """Draw the cohort and note what is wanted, needed, and who is missing if it is too small."""
     trainers = [name for name in context.roster.members() if context.calls(name, Phase.TRAIN)]
     seed = derive_seed(context.plan.seed, state.number, "selection")
     eligible = context.selector.select(trainers, len(trainers), seed)

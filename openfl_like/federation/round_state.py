@@ -141,5 +141,5 @@ def _in_words(absent: Mapping[str, Failure]) -> dict[str, str]:
 
 
 def list_absences(absent: Mapping[str, Failure]) -> str:
-    """Names every absent site with its reason in one line."""
+    """Name every absent site with its reason in one line."""
     return "; ".join(f"site '{name}' {absent[name]}" for name in sorted(absent))

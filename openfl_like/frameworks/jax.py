@@ -41,12 +41,12 @@ class GradientDescent:
 
     @property
     def init(self) -> Callable[[Arrays], Tree]:
-        """Makes the last steps before the first one: zeros, or none without momentum."""
+        """The last steps before the first one: zeros, or none without momentum."""
         return lambda weights: {name: jnp.zeros_like(value) for name, value in weights.items()} if self.momentum else {}
 
     @property
     def update(self) -> Callable[[Arrays, Tree, Arrays], tuple[Arrays, Tree]]:
-        """Gives the next steps, which are also the next state."""
+        """The function that gives the next steps, which are also the next state."""
         return self._update
 
     def _update(self, gradients: Arrays, state: Tree, weights: Arrays) -> tuple[Arrays, Tree]:

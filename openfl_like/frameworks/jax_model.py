@@ -20,12 +20,12 @@ class JaxOptimizer(Protocol):
 
     @property
     def init(self) -> Callable[[Arrays], Tree]:
-        """Makes the state before the first step from the weights."""
+        """The function that makes the state before the first step from the weights."""
         ...
 
     @property
     def update(self) -> Callable[[Arrays, Tree, Arrays], tuple[Arrays, Tree]]:
-        """Gives what to add to the weights and the next state from gradients, state and weights."""
+        """The function that gives what to add to the weights, and the next state, from gradients, state and weights."""
         ...
 
 

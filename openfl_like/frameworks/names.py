@@ -8,7 +8,7 @@ _AGAIN = "\0"  # sets a path that comes again apart from all that can be written
 
 
 def stable_names(paths: Sequence[str]) -> list[str]:
-    """Numbers the parts of paths anew, in the order in which they come.
+    """Number the parts of paths anew, in the order in which they come.
 
     A framework that counts its layers over the whole process calls the first one of a model ``dense_7``. Every part
     loses its number and gets one again if another part of that name came before beside it: the first stays ``dense``,

@@ -140,7 +140,7 @@ class TaskRunner(Protocol):
         ...
 
     def begin(self, seed: int) -> None:
-        """Prepare for one assignment: seeds every random draw, treats the optimizer as the context says."""
+        """Prepare for one assignment: seed every random draw, and treat the optimizer as the context says."""
         ...
 
     def get_tensors(self) -> dict[str, np.ndarray]:

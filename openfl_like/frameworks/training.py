@@ -56,7 +56,7 @@ class Training:
         return self.train_by(step, loader, epochs)
 
     def train_by(self, step: Step[BatchT], loader: DataLoader[BatchT], epochs: int) -> TaskResult:
-        """Train with steps that are not taken along gradients; no algorithm sees them. Returns what `train` does."""
+        """Train with steps that are not taken along gradients; no algorithm sees them. Return what `train` does."""
         seen = Seen()
         for _ in range(epochs):
             seen = observe(step, loader.train_batches(self.seed, self.epoch))

@@ -25,7 +25,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def check_address(address: str) -> str:
-    """Return an address back if it is ``host:port``; raises UsageError."""
+    """Return an address if it is ``host:port``; raises UsageError."""
     if not _ADDRESS.fullmatch(address) or not 0 < int(address.rpartition(":")[2]) < 1 << 16:
         raise UsageError(f"'{address[:100]}' is not of the form HOST:PORT", cure="for example ca.example.org:50049")
     return address

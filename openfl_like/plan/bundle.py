@@ -125,7 +125,7 @@ def _frozen(found: bytes, packed: bytes) -> bool:
 
 
 def _files(workspace: Path, below: str) -> Iterator[str]:
-    """Yield the relative path of every file that is not excluded; refuses what is neither file nor directory."""
+    """Yield the relative path of every file that is not excluded; refuse what is neither file nor directory."""
     with os.scandir(workspace / below) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             path = f"{below}{entry.name}"

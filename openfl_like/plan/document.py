@@ -49,7 +49,7 @@ class Tree:
 
 
 def parse_document(text: str, source: str, model: type[M], error: DocumentError) -> M:
-    """Read a document and validates it.
+    """Read a document and validate it.
 
     Args:
         text: YAML.
@@ -69,7 +69,7 @@ def load_document(path: Path, model: type[M], error: DocumentError) -> M:
 
 
 def validated(tree: Tree, model: type[M], error: DocumentError) -> M:
-    """Validate a tree, or raises ``error`` with all its mistakes."""
+    """Validate a tree, or raise ``error`` with all its mistakes."""
     value, mistakes = validate(tree, model)
     if value is None or mistakes:
         raise refuse(tree.source, mistakes, tree.places, error)

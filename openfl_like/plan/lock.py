@@ -67,7 +67,7 @@ def _canonical(name: str, match: re.Match[str]) -> str:
 
 
 def _logical_lines(text: str) -> Iterable[tuple[int, str]]:
-    """Join lines that end in a backslash; leaves comments and empty lines out."""
+    """Join lines that end in a backslash; leave comments and empty lines out."""
     pending, start = "", 0
     for number, raw in enumerate(text.splitlines(), start=1):
         line = re.sub(r"(^|\s)#.*", "", raw).strip()

@@ -75,7 +75,7 @@ class WorkerProcess:
 
     @classmethod
     async def start(cls, settings: WorkerSettings, on_line: Callable[[str], None]) -> "WorkerProcess":
-        """Start a worker and loads shard and workspace.
+        """Start a worker and load shard and workspace.
 
         Raises:
             ShardError: If the shard cannot be used.

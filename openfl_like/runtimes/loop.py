@@ -97,7 +97,7 @@ class Record:
 
     Attributes:
         store: Snapshot, events, versions.
-        shelf: Model files.
+        repository: Model files.
         publish: Gets the announcements of each commit, as they are in the history.
     """
 
@@ -172,7 +172,7 @@ class ExperimentLoop:
                 return outcome
 
     async def _step(self, events: list[Event]) -> Outcome | None:
-        """Take what has happened by now, commits what it means, and acts on that."""
+        """Take what has happened by now, commit what it means, and act on that."""
         now = self._clock.now()
         commands = self._handle(events, now)
         if any(isinstance(command, PublishVersion) for command in commands):

@@ -1,5 +1,5 @@
-"""The processes: Director, Envoy, Aggregator, Collaborator, worker, and the simulation.
+"""The daemons: Director, Envoy, Aggregator, Collaborator; and the simulation.
 
-Layer: above `runtimes` and `events`; imported by `api`, `cli` and `testing`. Each process is put together by one
-``run_*`` function.
+Layer: above `runtimes` and `events`; imported by `authoring`, `doctor`, `cli` and `testing`. Each daemon is put
+together by one ``run_*`` function.
 """

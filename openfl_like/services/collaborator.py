@@ -195,7 +195,7 @@ class Collaborator:
         return None
 
     async def _do(self, session: CollaboratorSession, assignment: Assignment) -> None:
-        """Perform and delivers one assignment; where there is no room, here or there, it is tried again."""
+        """Perform and deliver one assignment; where there is no room, here or there, it is tried again."""
         failpoint("collaborator.assignment.taken")
         async for _ in backoff():
             try:
@@ -208,7 +208,7 @@ class Collaborator:
                 return
 
     async def _attempt(self, session: CollaboratorSession, assignment: Assignment) -> None:
-        """Perform and delivers one assignment; what goes wrong at this site becomes a report.
+        """Perform and deliver one assignment; what goes wrong at this site becomes a report.
 
         Raises:
             StorageError: If there is no room on a disk.
@@ -268,7 +268,7 @@ class Collaborator:
         return _Result(update, out)
 
     async def _have_performed(self, assignment: Assignment, model: Path | None, out: Path) -> Update:
-        """Return the assignment to the worker; if that dies over it, to new ones, each after a longer pause."""
+        """Give the assignment to the worker; if that dies over it, to new ones, each after a longer pause."""
         restarts = Restarts()
         while True:
             try:

@@ -140,7 +140,7 @@ class LocalFederation:
         return folder
 
     def make_certificates(self) -> None:
-        """Found the federation and issues what its processes and one user need."""
+        """Found the federation and issue what its processes and one user need."""
         create_authorities(self.directory / "certs", self.name)
         self.issue(Role.DIRECTOR, "director")
         self.issue(Role.USER, "user")
@@ -172,7 +172,7 @@ class LocalFederation:
 
 
 def role_of(process: psutil.Process) -> str:
-    """Names the role of a process of an experiment; empty for one that only waits for its arguments."""
+    """Name the role of a process of an experiment; empty for one that only waits for its arguments."""
     with suppress(psutil.Error, OSError):
         words = process.cmdline()
         if "openfl_like.processes.worker" in words:

@@ -1,4 +1,4 @@
-"""The same plan with all its sites in this process: the loop of the real federation over a local runtime."""
+"""The same plan with all its sites on this machine: the loop of the real federation over another runtime."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack

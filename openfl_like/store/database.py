@@ -120,7 +120,7 @@ class Database:
             self._engine.dispose()
 
     def check(self) -> None:
-        """Read the whole file and compares it with itself.
+        """Read the whole file and compare it with itself.
 
         Raises:
             DamagedError: If it is damaged.

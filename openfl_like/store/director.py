@@ -221,7 +221,7 @@ class DirectorStore:
         return [_stored(row._mapping).summary for row in rows]  # noqa: SLF001 (SQLAlchemy's public name for it)
 
     def verify(self) -> None:
-        """Read everything and compares it with itself.
+        """Read everything and compare it with itself.
 
         Raises:
             DamagedError: If anything is not as it was written.

@@ -241,7 +241,7 @@ class ExperimentStore:
         return Recorded(json.loads(row.state) if row.state else None, row.epoch, versions)
 
     def verify(self) -> None:
-        """Read everything and compares it with itself.
+        """Read everything and compare it with itself.
 
         Raises:
             DamagedError: If anything is not as it was written.

@@ -70,7 +70,7 @@ class ExperimentFiles:
         return self.directory / f"spool/{round_number:04d}-{phase.value}-{collaborator}.safetensors"
 
     def carry(self, round_from: int, round_to: int) -> None:
-        """Return an unchanged model the name of a later round; no bytes are copied."""
+        """Give an unchanged model the name of a later round; no bytes are copied."""
         target = self.model(round_to)
         target.unlink(missing_ok=True)
         os.link(self.model(round_from), target)

@@ -39,7 +39,7 @@ def checked(table: str, key: object, row: Sequence[object]) -> None:
 
 
 def seal(connection: Connection, table: Table, which: ColumnElement[bool]) -> None:
-    """Return changed rows their new checksum, within the transaction that has changed them."""
+    """Give changed rows their new checksum, within the transaction that has changed them."""
     keys = list(table.primary_key)
     for row in connection.execute(select(table).where(which)).all():
         found = row._mapping  # noqa: SLF001 (SQLAlchemy's public name for it)

@@ -104,7 +104,7 @@ class SiteFiles:
 
     @property
     def warm_up(self) -> Path:
-        """Says what the last experiment at the site imported."""
+        """Say what the last experiment at the site imported."""
         return self.directory / "warm-up.json"
 
     def experiment(self, experiment: str) -> SiteExperimentFiles:

@@ -58,7 +58,7 @@ class ChunkedWriter:
         path: Where the file will be.
         schema: The tensors it will hold.
         chunk_bytes: Size of the manifest's chunks, a multiple of 8; 0: as `chunk_size` says.
-        stretch_bytes: About how much is written at once; a chunk at least.
+        span_bytes: About how much is written at once; a chunk at least.
         sync: False skips fsync.
         recyclable: As in `TensorWriter`.
 

@@ -82,7 +82,7 @@ class _Cast:
         return (TensorSpec("value", self.target if narrower else spec.dtype, (spec.size,)),)
 
     def encode(self, spec: TensorSpec, values: Array, key: int) -> dict[str, Array]:  # noqa: ARG002 - nothing is drawn
-        """Rounds to the nearest, ties to even."""
+        """Round to the nearest, ties to even."""
         (part,) = self.parts(spec)
         stored: Array = np.empty(spec.size, part.numpy_dtype)
         quick = part.dtype == "F16" and values.dtype == np.float32
@@ -298,7 +298,7 @@ def _rank(places: Elements, place: int) -> int:
 
 
 def _round(exact: Array, chances: npt.NDArray[np.uint16]) -> npt.NDArray[np.int8]:
-    """Rounds numbers between -127 and 127 up if their fraction and the chance make one or more."""
+    """Round numbers between -127 and 127 up if their fraction and the chance make one or more."""
     exact *= exact.dtype.type(_ONE)
     exact += exact.dtype.type(128 * _ONE)  # nothing is negative now, so that the next line rounds down
     fixed = exact.astype(np.int32)

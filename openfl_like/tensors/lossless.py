@@ -117,7 +117,7 @@ def planes(block: Array, base: Array | None) -> Array:
 
 
 def joined(parts: Sequence[bytes], dtype: np.dtype[Any], base: Array | None) -> Array:
-    """Return back the block that was cut into `planes`.
+    """Put the block together again that was cut into `planes`.
 
     Args:
         parts: As many planes as an element has bytes, equally long.

@@ -155,7 +155,7 @@ class ChunkDigests:
 
 
 def manifest_of(path: Path, chunk_bytes: int = 0) -> Manifest:
-    """Read a file once and describes it; memory is one chunk.
+    """Read a file once and describe it; memory is one chunk.
 
     Args:
         path: The file.

@@ -88,7 +88,7 @@ class Elements(Protocol):
 
 
 def dtype_name(dtype: np.dtype[Any]) -> str:
-    """Names a numpy dtype as safetensors does.
+    """Name a numpy dtype as safetensors does.
 
     Raises:
         TensorError: If a model file cannot hold this dtype (objects, strings, complex, big endian).

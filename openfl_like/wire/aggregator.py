@@ -239,9 +239,9 @@ class AggregatorServicer:
             if manifest.digest != update.digest:
                 raise UpdateRefusedError("the update's digest is not that of its file")
             async with self._slot(update):
-                landing = await self._collaborators.expect_update(update, manifest)
-                if not landing.complete:
-                    place_file(landing.path, content, landing.recyclable)
+                target = await self._collaborators.expect_update(update, manifest)
+                if not target.complete:
+                    place_file(target.path, content, target.recyclable)
                     await self._collaborators.commit_update(update)
         except (FederationError, OSError) as error:
             reason = no_room(error) or error
@@ -265,10 +265,10 @@ class AggregatorServicer:
         if manifest.digest != update.digest:
             raise UpdateRefusedError("the update's digest is not that of its manifest")
         async with self._slot(update):
-            landing = await self._collaborators.expect_update(update, manifest)
-            await take_file(call, landing, manifest, self._transport)
-            if not landing.complete:
-                keep_manifest(landing.path, manifest)
+            target = await self._collaborators.expect_update(update, manifest)
+            await take_file(call, target, manifest, self._transport)
+            if not target.complete:
+                keep_manifest(target.path, manifest)
                 await self._collaborators.commit_update(update)
         await call.send(pb.Receipt(digest=update.digest).SerializeToString())
 

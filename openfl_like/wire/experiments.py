@@ -135,8 +135,8 @@ class ExperimentsServicer:
     async def submit(self, call: Call) -> None:
         """Take a bundle and answer with the queued experiment."""
         submission = submission_from(pb.SubmitRequest.FromString(await call.receive() or b""))
-        landing = await self._submissions.expect_bundle(call.caller.name, submission)
-        await take_file(call, landing, submission.manifest, self._transport, durable=True)
+        target = await self._submissions.expect_bundle(call.caller.name, submission)
+        await take_file(call, target, submission.manifest, self._transport, durable=True)
         summary = await self._submissions.submit(call.caller.name, submission)
         await call.send(summary_to(summary).SerializeToString())
 
@@ -188,7 +188,7 @@ class ExperimentsServicer:
     async def import_experiment(self, call: Call) -> None:
         """Take a checkpoint and answer with the experiment."""
         offer = checkpoint_from(pb.ImportRequest.FromString(await call.receive() or b""))
-        landing = await self._checkpoints.expect_checkpoint(call.caller.name, offer)
-        await take_file(call, landing, offer.manifest, self._transport, durable=True)
+        target = await self._checkpoints.expect_checkpoint(call.caller.name, offer)
+        await take_file(call, target, offer.manifest, self._transport, durable=True)
         summary = await self._checkpoints.take_checkpoint(call.caller.name, offer)
         await call.send(summary_to(summary).SerializeToString())

@@ -2,8 +2,7 @@
 
 The methods of a service come from its descriptor in the protocol file; a servicer has one coroutine per method,
 named in snake_case, that takes a `Call`. A method without a coroutine fails at start, one without a row in the role
-table is
-refused.
+table is refused.
 """
 
 import asyncio

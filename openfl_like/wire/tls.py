@@ -55,7 +55,7 @@ def office_context(root: bytes) -> ssl.SSLContext:
 
 
 def load_chain(context: ssl.SSLContext, chain: bytes, key: bytes) -> None:
-    """Return a context a certificate with its key; connections that are open keep the former one."""
+    """Give a context a certificate with its key; connections that are open keep the former one."""
     with tempfile.TemporaryFile() as file:  # the interface takes only files; this one has no name
         file.write(chain + key)
         file.seek(0)

@@ -82,7 +82,7 @@ def test_only_one_module_makes_tasks() -> None:
         name_of(path)
         for path in SOURCES
         if any(
-            isinstance(node, ast.Attribute) and node.attr == "create_task"
+            isinstance(node, ast.Attribute) and node.attr in {"create_task", "ensure_future"}
             for node in ast.walk(ast.parse(path.read_text()))
         )
     }

@@ -185,7 +185,7 @@ async def _deal(blow: Blow, story: Story, history: History) -> bool:
 async def run_chaos(
     federation: "LocalFederation", plan: "Plan", path: Path, overrides: tuple[str, ...], *, as_json: bool
 ) -> None:
-    """Run the plan undisturbed, then disturbed, and compares the bytes of both models.
+    """Run the plan undisturbed, then disturbed, and compare the bytes of both models.
 
     Raises:
         ExperimentFailedError: If they differ.

@@ -105,7 +105,7 @@ def evaluate(
 
 
 def _queued(federation: "Federation", summary: "ExperimentSummary", *, follow: bool, as_json: bool) -> None:
-    """Tell that an experiment is queued, or follows it."""
+    """Tell that an experiment is queued, or follow it."""
     from openfl_like.cli.experiment.outcome import raise_unless_finished
 
     if not follow:

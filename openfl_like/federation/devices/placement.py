@@ -16,7 +16,7 @@ _HIDDEN = {"", "-1", "none", "void"}
 
 
 def gpu_name(index: int) -> str:
-    """Names the GPU with this number."""
+    """Name the GPU with this number."""
     return f"{ANY_GPU}:{index}"
 
 

@@ -1,1 +1,1 @@
-"""The Aggregator: one experiment's rounds. Imported by `cli`."""
+"""The Aggregator: one experiment's rounds. Imported by `cli` and the simulation."""

@@ -78,14 +78,14 @@ class Aggregator:
     Args:
         drive: The loop.
         runtime: The collaborators' mailboxes.
-        shelf: Models and updates.
+        repository: Models and updates.
         bus: What watchers are told.
     """
 
     def __init__(
-        self, drive: ExperimentLoop, runtime: MailboxRuntime, repository: ModelRepository, bus: EventBus
+        self, loop: ExperimentLoop, runtime: MailboxRuntime, repository: ModelRepository, bus: EventBus
     ) -> None:
-        self._drive = drive
+        self._loop = loop
         self._runtime = runtime
         self._repository = repository
         self._bus = bus
@@ -139,15 +139,15 @@ class Aggregator:
 
     async def cancel(self, caller: str) -> None:
         """End the experiment as CANCELLED."""
-        self._drive.post(CancelRequested(caller))
+        self._loop.post(CancelRequested(caller))
 
     async def report_loss(self, collaborator: str, reason: str) -> None:
         """Take it that a collaborator's process has ended."""
-        self._drive.post(CollaboratorLeft(collaborator, reason, gone=True))
+        self._loop.post(CollaboratorLeft(collaborator, reason, gone=True))
 
 
 def _restore(settings: AggregatorArguments, store: ExperimentStore, repository: ModelRepository) -> Experiment:
-    """Open the experiment and looks at the files that it goes on from."""
+    """Open the experiment and look at the files that it goes on from."""
     files = ExperimentFiles(settings.directory)
     if store.snapshot() is None:
         place_initial_model(settings.plan, settings.workspace, files)
@@ -216,20 +216,20 @@ async def run_aggregator(settings: AggregatorArguments, ready: Callable[[str, Ev
         failpoint("aggregator.restored")
         deliveries = Deliveries(experiment.receipts, experiment.round)
         runtime = MailboxRuntime(plan_digest(settings.plan), deliveries)
-        drive = ExperimentLoop(experiment, runtime, Record(store, repository, bus.publish), SystemClock())
+        loop = ExperimentLoop(experiment, runtime, Record(store, repository, bus.publish), SystemClock())
         guard, watching = _guard(settings)
         await stack.enter_async_context(background(*watching))
         host, data = settings.listen.rpartition(":")[0], None
         if settings.data_port is not None:
             data = DataServer(host, settings.data_port, settings.credentials, guard.verifier)
             await stack.enter_async_context(data)
-        aggregator = Aggregator(drive, runtime, repository, bus)
+        aggregator = Aggregator(loop, runtime, repository, bus)
         handler = service_handler(SERVICE, AggregatorServicer(aggregator, aggregator, data), guard)
         server = Server(settings.listen, settings.credentials, (handler,))
         await stack.enter_async_context(server)
         failpoint("aggregator.listening")
         ready(f"{host}:{server.port}", bus)
-        outcome = await drive.run()
+        outcome = await loop.run()
         bus.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):

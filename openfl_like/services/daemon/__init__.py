@@ -1,1 +1,1 @@
-"""What every daemon needs: run, lock, liveness, tasks, threads. Imported by its sibling rooms and `cli`."""
+"""What every daemon needs: run, lock, liveness, threads. Imported by its sibling rooms, `doctor` and `cli`."""

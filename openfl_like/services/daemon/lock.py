@@ -22,7 +22,7 @@ def holder(directory: Path) -> int | None:
 
 @contextlib.contextmanager
 def only_one(directory: Path, what: str) -> Iterator[None]:
-    """Make a daemon's directory and holds its lock, which ends with the process, however that ends.
+    """Make a daemon's directory and hold its lock, which ends with the process, however that ends.
 
     Args:
         directory: The directory.

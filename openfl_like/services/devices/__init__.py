@@ -1,1 +1,1 @@
-"""Monitors of a site's machine, and the device of a worker. Imported by the Envoy and `doctor`."""
+"""Monitors of a site's machine, and the device of a worker. Imported by the daemons, the simulation and `doctor`."""

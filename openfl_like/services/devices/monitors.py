@@ -17,6 +17,7 @@ from openfl_like.errors import NotFoundError, SettingsError
 from openfl_like.federation.devices.bounds import believable, merged
 from openfl_like.federation.parties import DeviceStatistics
 from openfl_like.services.daemon.thread import in_thread
+from openfl_like.tasks import TaskOwner
 
 log = logging.getLogger(__name__)
 READ_S = 1.0
@@ -52,13 +53,14 @@ class _Seat:
     name: str
     build: Callable[[], DeviceMonitor]
     monitor: DeviceMonitor | None = None
-    reading: "asyncio.Future[_Found] | None" = None
+    reading: "asyncio.Task[_Found] | None" = None
+    tasks: TaskOwner = field(default_factory=TaskOwner)
     told: set[str] = field(default_factory=set)
 
-    def begin(self) -> "asyncio.Future[_Found]":
+    def begin(self) -> "asyncio.Task[_Found]":
         """Start a reading in a thread; or, while there is one, go on waiting for that."""
         if self.reading is None:
-            self.reading = asyncio.ensure_future(self._read())
+            self.reading = self.tasks.start(self._read())
         return self.reading
 
     async def _read(self) -> _Found:

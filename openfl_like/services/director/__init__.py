@@ -1,1 +1,1 @@
-"""The Director: submissions, the queue, the roster of envoys. Imported by `cli`."""
+"""The Director: submissions, the queue, the roster of envoys. Imported by `cli` and `doctor`."""

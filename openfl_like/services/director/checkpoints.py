@@ -81,7 +81,7 @@ class Checkpoints:
         settings: director.yaml.
         credentials: The Director's certificate.
         store: What it remembers.
-        room: Whether there is room on its disks.
+        disk_space: Whether there is room on its disks.
         taking: Imports under way, by user and request.
     """
 
@@ -162,11 +162,11 @@ class Checkpoints:
         signer = verify_submitter(offer.bundle, offer.signature, offer.certificates, self.credentials.trust)
         if signer.name != caller:
             raise NotAllowedError(f"'{caller}' imports a bundle that '{signer.name}' signed")
-        landing = self.files.checkpoint(caller, offer.request_id)
+        target = self.files.checkpoint(caller, offer.request_id)
         if await asyncio.to_thread(self.store.requested, caller, offer.request_id) is not None:
-            return UploadTarget(landing, complete=True)
+            return UploadTarget(target, complete=True)
         self._check_room(2 * size)  # the archive, and what is in it
-        return UploadTarget(landing)
+        return UploadTarget(target)
 
     def _check_room(self, size: int) -> None:
         self.disk_space.check()
@@ -217,7 +217,7 @@ class Checkpoints:
         return found
 
     def _enter(self, staging: Path, checkpoint: Checkpoint, caller: str, offer: CheckpointOffer) -> ExperimentSummary:
-        """Return a complete directory its place, and then the row that makes it an experiment of ours."""
+        """Give a complete directory its place, and then the row that makes it an experiment of ours."""
         summary = replace(checkpoint.summary, owner=caller)
         directory = self.files.experiment(summary.id).directory
         directory.parent.mkdir(exist_ok=True, mode=0o700)
@@ -333,7 +333,7 @@ def _check_event(event: Announced) -> None:
 
 
 def _ending(events: Iterable[Announced], summary: ExperimentSummary) -> Iterator[Announced]:
-    """Pass a history on, and refuses it if it does not end as the summary says."""
+    """Pass a history on, and refuse it if it does not end as the summary says."""
     end = ""
     for event in events:
         _check_event(event)

@@ -75,6 +75,6 @@ def _find(places: Iterable[Path]) -> tuple[str, ...]:
 
 
 def take_room(place: Path) -> None:
-    """Take room for a moment, under no name, or raises OSError: free space alone says nothing of quotas."""
+    """Take room for a moment, under no name, or raise OSError: free space alone says nothing of quotas."""
     with tempfile.TemporaryFile(dir=place) as file:
         os.posix_fallocate(file.fileno(), 0, NEEDED_BYTES)

@@ -71,7 +71,7 @@ class _Follower:
         return None if self.last_s is None else max(0.0, self.last_s - now)
 
     def close(self) -> None:
-        """Is not woken any more."""
+        """Stop waking it."""
         if self.waking is not None:
             self.waking.cancel()
 

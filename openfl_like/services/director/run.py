@@ -59,7 +59,7 @@ class RunContext:
 
     Attributes:
         settings: director.yaml.
-        upkeep: The Director's certificate and revocation list.
+        trust_upkeep: The Director's certificate and revocation list.
         authority: The experiment authority.
         roster: The envoys.
         on_status: Told when an experiment moves on.
@@ -92,7 +92,7 @@ class ExperimentRun:
         files: Its directory.
     """
 
-    desk: RunContext
+    context: RunContext
     experiment: StoredExperiment
     files: ExperimentFiles
     _aggregator: AggregatorProcess | None = None
@@ -115,9 +115,10 @@ class ExperimentRun:
     _resumed: bool = False
 
     def __post_init__(self) -> None:
-        host = self.desk.settings.listen.rpartition(":")[0]
-        self._address = Address(self.files.directory / "port", host, self.desk.settings.ports)
-        self._lines = LogSender(LogRoute(self.id, AGGREGATOR, self.desk.on_log), self.files.log(AGGREGATOR), AGGREGATOR)
+        host = self.context.settings.listen.rpartition(":")[0]
+        self._address = Address(self.files.directory / "port", host, self.context.settings.ports)
+        route = LogRoute(self.id, AGGREGATOR, self.context.on_log)
+        self._lines = LogSender(route, self.files.log(AGGREGATOR), AGGREGATOR)
 
     @property
     def id(self) -> str:
@@ -141,10 +142,10 @@ class ExperimentRun:
                 return self._end
             if self._cancelled_by:
                 return self._cancelled()
-            self.desk.on_status(Status.STARTING, "")
+            self.context.on_status(Status.STARTING, "")
             self._starting = self._tasks.start(self._prepare(plan))
             await self._starting
-            self.desk.on_status(Status.RUNNING, "")
+            self.context.on_status(Status.RUNNING, "")
             return await self._oversee(plan)
         except (FederationError, OSError) as error:
             return self._ended_by(error)
@@ -189,7 +190,7 @@ class ExperimentRun:
             await self._collaborator_ended(site, answer)
         elif answer.accepted:
             self._lost.pop(site, None)  # what ended before it took the order was a former collaborator
-            self.desk.roster.send(site, IssuedCertificate(self.id, self._certify(site, answer.csr)))
+            self.context.roster.send(site, IssuedCertificate(self.id, self._certify(site, answer.csr)))
             failpoint("director.certificate.sent")
         else:
             self._lose(site, _refusal(site, answer))
@@ -216,10 +217,10 @@ class ExperimentRun:
         self._refused.set()
 
     def _certify(self, site: str, csr: bytes) -> bytes:
-        identity = Identity(self.desk.authority.federation, Role.COLLABORATOR, site, self.id)
-        lifetime = timedelta(hours=self.desk.settings.certificate_hours)
-        known = self.desk.trust_upkeep.following.revocations.number
-        return self.desk.authority.under(known).issue(identity, csr, lifetime=lifetime, now=datetime.now(UTC))
+        identity = Identity(self.context.authority.federation, Role.COLLABORATOR, site, self.id)
+        lifetime = timedelta(hours=self.context.settings.certificate_hours)
+        known = self.context.trust_upkeep.following.revocations.number
+        return self.context.authority.under(known).issue(identity, csr, lifetime=lifetime, now=datetime.now(UTC))
 
     async def _prepare(self, plan: Plan) -> None:
         asked = await asyncio.to_thread(_asked_before, self.files)
@@ -236,12 +237,12 @@ class ExperimentRun:
         def enough(online: tuple[str, ...]) -> bool:
             return len(wanted & set(online) if wanted else online) >= (len(wanted) or least)
 
-        online = self.desk.roster.online()
+        online = self.context.roster.online()
         if not enough(online):
             missing = tuple(sorted(wanted - set(online)))
             self._announce(ExperimentWaiting(online, missing, len(wanted) or least, plan.admission.timeout_s))
-        everybody = await self.desk.roster.until(enough, plan.admission.timeout_s)
-        there = set(self.desk.roster.online())
+        everybody = await self.context.roster.until(enough, plan.admission.timeout_s)
+        there = set(self.context.roster.online())
         self._invited = wanted & there if wanted else there
         if not everybody and len(self._invited) < least:
             absent = f"; missing: {', '.join(sorted(wanted - there))}" if wanted - there else ""
@@ -257,7 +258,7 @@ class ExperimentRun:
                 self._invitations.start(self._invite())
             try:
                 arguments = self._arguments()
-                self._aggregator = await AggregatorProcess.start(self.desk.standby, arguments, self._lines.add)
+                self._aggregator = await AggregatorProcess.start(self.context.standby, arguments, self._lines.add)
                 failpoint("director.dispatch.listening")
             except AggregatorLostError as error:
                 await self._pause(error.failure)
@@ -267,13 +268,13 @@ class ExperimentRun:
     def _arguments(self) -> tuple[str, ...]:
         """Issue a certificate for the Aggregator's next life and return its arguments."""
         key, csr = new_key_and_csr()
-        identity = Identity.aggregator(self.desk.authority.federation, self.id)
-        lifetime = timedelta(hours=self.desk.settings.certificate_hours)
-        chain = self.desk.authority.issue(identity, csr, lifetime=lifetime, now=datetime.now(UTC))
+        identity = Identity.aggregator(self.context.authority.federation, self.id)
+        lifetime = timedelta(hours=self.context.settings.certificate_hours)
+        chain = self.context.authority.issue(identity, csr, lifetime=lifetime, now=datetime.now(UTC))
         failpoint("director.dispatch.certified")
         certificates = self.files.directory / "certificate"
         save_credentials(
-            certificates, Credentials(identity, chain, key, self.desk.trust_upkeep.credentials.trust), replace=True
+            certificates, Credentials(identity, chain, key, self.context.trust_upkeep.credentials.trust), replace=True
         )
         failpoint("director.dispatch.saved")
         expected = [option for name in sorted(self._invited) for option in ("--expect", name)]
@@ -287,7 +288,7 @@ class ExperimentRun:
             "--directory", str(self.files.directory),
             "--listen", self._address.text, *data,
             "--certificates", str(certificates),
-            "--revocations", str(self.desk.trust_upkeep.following.own),
+            "--revocations", str(self.context.trust_upkeep.following.own),
             "--with-parent", "--json",
             *expected,
         )  # fmt: skip
@@ -303,7 +304,7 @@ class ExperimentRun:
             raise CannotGoOnError(f"{failure}; it ended {times}", failure)
         log.warning("experiment %s: %s; it is started again", self.id, failure)
         self._announce(AggregatorLost(str(failure), self._restarts.count + 1, failure))
-        self.desk.standby.prepare()
+        self.context.standby.prepare()
         await asyncio.sleep(self._restarts.next_pause_s())
 
     async def _oversee(self, plan: Plan) -> Outcome:
@@ -318,7 +319,7 @@ class ExperimentRun:
             await self._aggregator.live(self._relay())
             self._connected.clear()
             for event in await self._catch_up():  # what it had committed and could not tell any more
-                self.desk.on_event(event)
+                self.context.on_event(event)
             if self._end is not None:
                 return self._end
             failure = await self._aggregator.post_mortem()
@@ -328,7 +329,7 @@ class ExperimentRun:
             await self._start()
 
     async def _relay(self) -> bool:
-        """Follow the Aggregator's events; its own end is in the last one. Tells whether that came.
+        """Follow the Aggregator's events; its own end is in the last one. Tell whether that came.
 
         When the Director's certificate was renewed it does so over a new line, which is there before the old one ends.
         """
@@ -339,7 +340,7 @@ class ExperimentRun:
                 if not greeted:
                     await self._greet(client)
                 greeted = True
-                line = await self.desk.trust_upkeep.renewer.until_renewed(client, self._follow(client), self._client)
+                line = await self.context.trust_upkeep.renewer.until_renewed(client, self._follow(client), self._client)
         return self._end is not None
 
     async def _greet(self, client: AggregatorClient) -> None:
@@ -353,14 +354,14 @@ class ExperimentRun:
         async for event in client.watch(self._seen):
             self._take(event)
             failpoint("director.relay.event")
-            self.desk.on_event(event)
+            self.context.on_event(event)
 
     def _announce(self, announcement: Announcement) -> None:
-        self._take(self.desk.announce(announcement))
+        self._take(self.context.announce(announcement))
 
     async def _catch_up(self) -> list[Announced]:
         """Learn from what is in the record by now."""
-        events = await asyncio.to_thread(self.desk.history, self._seen)
+        events = await asyncio.to_thread(self.context.history, self._seen)
         for event in events:
             self._take(event)
         return events
@@ -382,16 +383,16 @@ class ExperimentRun:
                 pass
 
     async def _invite(self) -> None:
-        """Return the order to every invited envoy, and again to one that comes back."""
-        address = f"{self.desk.settings.reachable_host}:{self._address.port}"
+        """Give the order to every invited envoy, and again to one that comes back."""
+        address = f"{self.context.settings.reachable_host}:{self._address.port}"
         item = self.experiment
         order = Order(self.id, item.bundle, item.signature, item.certificates, address)
         asked: set[int] = set()
         while True:
-            for number, name in (await self.desk.roster.arrivals(asked)).items():
+            for number, name in (await self.context.roster.arrivals(asked)).items():
                 asked.add(number)
                 if name in self._invited:
-                    self.desk.roster.send(name, order)
+                    self.context.roster.send(name, order)
                     failpoint("director.order.sent")
 
     async def _watch_refusals(self, plan: Plan) -> Outcome:
@@ -407,17 +408,17 @@ class ExperimentRun:
 
     def _client(self) -> AggregatorClient:
         address = self._aggregator.address if self._aggregator is not None else self._address.text
-        return AggregatorClient(address, self.id, self.desk.trust_upkeep.renewer.current)
+        return AggregatorClient(address, self.id, self.context.trust_upkeep.renewer.current)
 
     async def _clean_up(self) -> None:
         await self._invitations.close()
         if not self._leaving:
             for name in self._invited:
-                self.desk.roster.send(name, StopOrder(self.id, "the experiment has ended"))
+                self.context.roster.send(name, StopOrder(self.id, "the experiment has ended"))
         if self._aggregator is not None:
             await self._aggregator.end()
         self._lines.flush()
-        self.desk.standby.prepare()
+        self.context.standby.prepare()
 
 
 def _refusal(site: str, reply: OrderReply) -> Failure:
@@ -433,7 +434,7 @@ def _least(plan: Plan) -> int:
 
 
 def _asked_before(files: ExperimentFiles) -> set[str]:
-    """Names the sites that an experiment was begun with, if a former Aggregator has begun it."""
+    """Name the sites that an experiment was begun with, if a former Aggregator has begun it."""
     store = ExperimentStore(files.directory)
     try:
         return {str(name) for name in (store.snapshot() or {}).get("expected", ())}

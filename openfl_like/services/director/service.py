@@ -361,7 +361,7 @@ class Director:
             failpoint("director.status.after")
 
         feed = self.feeds.of(summary.id)
-        desk = RunContext(
+        context = RunContext(
             self.settings,
             self.trust_upkeep,
             self.authority,
@@ -373,7 +373,7 @@ class Director:
             standby=self.standby,
             on_log=self.logbook.tell,
         )
-        self._current = ExperimentRun(desk, self.store.experiment(summary.id), self._files(summary.id))
+        self._current = ExperimentRun(context, self.store.experiment(summary.id), self._files(summary.id))
         try:
             outcome = await self._current.run()
         except StorageError as error:

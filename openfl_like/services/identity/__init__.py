@@ -1,1 +1,1 @@
-"""Certificates while processes run: enrolment, renewal, revocation. Imported by the daemons and `cli`."""
+"""Certificates while processes run: enrolment, renewal, revocation. Imported by the daemons, `doctor` and `cli`."""

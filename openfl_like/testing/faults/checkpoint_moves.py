@@ -66,7 +66,7 @@ async def run_rounds(directory: Path, cancel_after: int = -1) -> Outcome:
 
     def told(events: Sequence[Announced]) -> None:
         if any(finished.round == cancel_after for finished in only(events, RoundFinished)):
-            drive.post(CancelRequested("ada"))
+            loop.post(CancelRequested("ada"))
 
     files = ExperimentFiles(directory)
     sites = {"bern": FakePerformer(0.5, 1), "zurich": FakePerformer(0.25, 3)}
@@ -74,10 +74,10 @@ async def run_rounds(directory: Path, cancel_after: int = -1) -> Outcome:
     with closing(ExperimentStore(directory)) as store:
         store.take_epoch()
         experiment = open_experiment(EXPERIMENT, PLAN, store, files, tuple(sites))
-        drive = ExperimentLoop(
+        loop = ExperimentLoop(
             experiment, LocalRuntime(sites, sites.__getitem__, repository), Record(store, repository, told), FakeClock()
         )
-        return await drive.run()
+        return await loop.run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ class OfflineDirector:
             store.announce(1.0, ExperimentQueued(self.user.identity.name))
 
     def gate(self, store: DirectorStore) -> Checkpoints:
-        """Return what makes checkpoints of its experiments and takes others in."""
+        """Return what makes checkpoints of its experiments and take others in."""
         settings = DirectorFile(sample_shape=(1,), target_shape=(), state=self.state)
         return Checkpoints(settings, self.director, store, DiskSpace(lambda: [self.state]))
 
@@ -164,7 +164,7 @@ class OfflineDirector:
 
 
 def attempt(place: Path, switch: str) -> tuple[bool, list[str]]:
-    """Export, and imports with a failpoint armed, again and again as a patient user would.
+    """Export, and import with a failpoint armed, again and again as a patient user would.
 
     Returns:
         Whether the point acted, and what is wrong in the end.

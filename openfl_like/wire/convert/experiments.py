@@ -1,4 +1,4 @@
-"""Values to messages and back: the only place where the two meet."""
+"""Values of experiments and of the Director to messages and back."""
 
 from collections.abc import Sequence
 

@@ -82,7 +82,7 @@ async def described(path: Path) -> Manifest:
 
 
 async def wanted(path: Path, manifest: Manifest, recyclable: Path | None = None) -> tuple[int, ...]:
-    """Make the partial file ready and lists the chunks that it lacks.
+    """Make the partial file ready and list the chunks that it lacks.
 
     Args:
         path: Where the file will be. What a broken transfer left beside it is gone on with.

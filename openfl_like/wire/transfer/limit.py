@@ -39,7 +39,7 @@ class TransferSlot:
         self._moved += count
 
     def leave(self) -> None:
-        """Return up the place; a second call does nothing."""
+        """Give up the place; a second call does nothing."""
         self._cancel()
         if self._release is not None:
             self._release()

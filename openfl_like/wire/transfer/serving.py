@@ -30,7 +30,7 @@ class FileTransport:
     """What the files of a server travel on.
 
     Attributes:
-        lanes: How many at once.
+        limiter: How many at once.
         data: Where clients may connect for the chunks; without it gRPC carries them.
     """
 
@@ -67,24 +67,24 @@ async def serve_file(call: Call, path: Path, manifest: Manifest, transport: File
 
 
 async def take_file(
-    call: Call, landing: UploadTarget, manifest: Manifest, transport: FileTransport, *, durable: bool = False
+    call: Call, target: UploadTarget, manifest: Manifest, transport: FileTransport, *, durable: bool = False
 ) -> None:
-    """Take an upload: says which chunks are wanted and receives them; a complete file is not received again."""
+    """Take an upload: say which chunks are wanted and receive them; a complete file is not received again."""
     if not asks(manifest):
-        if not landing.complete:
-            await receive_file(landing.path, manifest, every_chunk(manifest), call.receive, durable=durable)
+        if not target.complete:
+            await receive_file(target.path, manifest, every_chunk(manifest), call.receive, durable=durable)
         return
     async with transport.limiter.lane() as lane:
         with transport.ticket(call.caller) as ticket:
-            indices = () if landing.complete else await wanted(landing.path, manifest, landing.recyclable)
+            indices = () if target.complete else await wanted(target.path, manifest, target.recyclable)
             await call.send(pb.Wants(chunks=indices, ticket=_message(ticket)).SerializeToString())
-            if landing.complete:
+            if target.complete:
                 return
             frames = _Frames(call, lane)
             if ticket is not None and indices and await frames.go_elsewhere():
-                await ticket.carry(lambda connection: _receive(connection, landing.path, manifest, indices, lane))
+                await ticket.carry(lambda connection: _receive(connection, target.path, manifest, indices, lane))
             else:
-                await receive_file(landing.path, manifest, indices, frames.next, durable=durable)
+                await receive_file(target.path, manifest, indices, frames.next, durable=durable)
 
 
 @dataclass(slots=True)

@@ -7,6 +7,9 @@ from types import ModuleType
 
 import pytest
 
+# matplotlib asks a program for the fonts of the machine when it does not know them yet.
+pytestmark = pytest.mark.children
+
 ROOT = Path(__file__).parents[3]
 RECORDED = ROOT / "tests" / "assets" / "benchmarks"
 

@@ -65,7 +65,7 @@ class Run:
         self.clock = clock or FakeClock()
         self._plan = plan
 
-    def drive(self, performers: Mapping[str, FakePerformer]) -> ExperimentLoop:
+    def loop(self, performers: Mapping[str, FakePerformer]) -> ExperimentLoop:
         snapshot = self.store.snapshot()
         names = tuple(sorted(performers))
         versions = [item.version for item in self.store.versions()]
@@ -79,11 +79,11 @@ class Run:
         )
 
     async def to_its_end(self, performers: Mapping[str, FakePerformer]) -> Outcome:
-        drive = self.drive(performers)
+        loop = self.loop(performers)
         if self.ended is not None:
             return self.ended  # as a simulation does
         async with asyncio.timeout(10):
-            return await drive.run()
+            return await loop.run()
 
     def only(self, kind: type[Wanted]) -> list[Wanted]:
         return only(self.told, kind)
@@ -148,7 +148,7 @@ async def test_nobody_comes(plan_with: PlanWith, store: ExperimentStore, files: 
     clock = FakeClock()
     plan = plan_with(admission={"collaborators": ["bern"], "timeout_s": 60})
     run = Run(plan, store, files.directory, clock)
-    running = asyncio.create_task(run.drive({}).run())
+    running = asyncio.create_task(run.loop({}).run())
     while not clock.pending:  # noqa: ASYNC110 (lets the loop take its first steps)
         await asyncio.sleep(0)
     assert clock.pending == (60.0,)
@@ -214,10 +214,10 @@ async def test_a_defect_in_a_step_ends_the_experiment_and_is_logged(
 
 
 async def test_a_cancellation_ends_it_and_names_who(run: Run) -> None:
-    drive = run.drive(sites_of(*SITES))
-    drive.post(CancelRequested("alice"))
+    loop = run.loop(sites_of(*SITES))
+    loop.post(CancelRequested("alice"))
     async with asyncio.timeout(30):
-        outcome = await drive.run()
+        outcome = await loop.run()
     assert outcome == Outcome(Status.CANCELLED, "cancelled by alice")
     assert run.store.snapshot() is not None
     assert run.only(ExperimentEnded)[0].status is Status.CANCELLED
@@ -300,7 +300,7 @@ async def test_a_crash_at_any_commit_changes_no_bit(plan_with: PlanWith, tmp_pat
 async def test_an_experiment_that_had_ended_ends_at_once_again(run: Run) -> None:
     outcome = await run.to_its_end(sites_of(*SITES))
     async with asyncio.timeout(0.2):
-        assert await run.drive(sites_of(*SITES)).run() == outcome
+        assert await run.loop(sites_of(*SITES)).run() == outcome
 
 
 async def test_the_machine_s_clock_calls_back_and_can_be_told_not_to() -> None:

@@ -60,7 +60,7 @@ def performers(elements: int) -> dict[str, FakePerformer]:
     }
 
 
-async def drive(plan: Plan, directory: Path, elements: int) -> Status:
+async def loop(plan: Plan, directory: Path, elements: int) -> Status:
     """One process's worth of the experiment."""
     files = ExperimentFiles(directory)
     files.prepare()
@@ -105,7 +105,7 @@ WHERE_FILES_ARE = ("aggregator.aggregate", "aggregator.publish", "aggregator.ver
 async def test_a_kill_at_any_failpoint_changes_no_bit(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elements: int, counting: tuple[str, ...]
 ) -> None:
-    assert await drive(plan, tmp_path / "whole", elements) is Status.FINISHED
+    assert await loop(plan, tmp_path / "whole", elements) is Status.FINISHED
     wanted = found(tmp_path / "whole")
     assert "v0002.state.safetensors" in wanted
     points, nth, alive = set(), 0, False
@@ -115,11 +115,11 @@ async def test_a_kill_at_any_failpoint_changes_no_bit(
         with monkeypatch.context() as patch:
             patch.setattr(failpoints, "_armed", reaper)
             try:
-                alive = await drive(plan, directory, elements) is Status.FINISHED
+                alive = await loop(plan, directory, elements) is Status.FINISHED
             except KilledError:
                 points.add(reaper.point)
         if not alive:
-            assert await drive(plan, directory, elements) is Status.FINISHED, reaper.point
+            assert await loop(plan, directory, elements) is Status.FINISHED, reaper.point
         assert found(directory) == wanted, f"killed at {reaper.point}, the {nth}th point"
     assert {"aggregator.publish.state", "aggregator.publish.synced", "aggregator.aggregate.after"} <= points
     assert {"tensors.rename.before", "aggregator.version.before", "aggregator.spool.cleared"} <= points
@@ -128,7 +128,7 @@ async def test_a_kill_at_any_failpoint_changes_no_bit(
 async def test_momentum_is_the_one_of_the_paper(plan_with: PlanWith, tmp_path: Path) -> None:
     optimizer = {"template": "fedavgm", "settings": {"momentum": 0.5, "learning_rate": 0.75}}
     plan = plan_with(aggregator={"settings": {"rounds_to_train": ROUNDS}}, server_optimizer=optimizer)
-    assert await drive(plan, tmp_path, SMALL) is Status.FINISHED
+    assert await loop(plan, tmp_path, SMALL) is Status.FINISHED
     model, velocity = np.float32(0), 0.0
     gone = np.average([1.0, 2.0], weights=[1, 2])  # every site adds its number, from any model
     for _ in range(ROUNDS):
@@ -142,7 +142,7 @@ async def test_momentum_is_the_one_of_the_paper(plan_with: PlanWith, tmp_path: P
 async def test_states_are_kept_as_models_are(plan: Plan, plan_with: PlanWith, tmp_path: Path) -> None:
     parts = plan.model_dump(include={"aggregation", "server_optimizer"})
     short = plan_with(**parts, model_store={"keep": {"last": 1}})
-    await drive(short, tmp_path, SMALL)
+    await loop(short, tmp_path, SMALL)
     # every model is better than the one before: the newest one is the best
     assert list(found(tmp_path)) == ["v0002.safetensors", "v0002.state.safetensors"]
     assert list((tmp_path / "spool").iterdir()) == []
@@ -153,5 +153,5 @@ async def test_states_are_kept_as_models_are(plan: Plan, plan_with: PlanWith, tm
 
 
 async def test_a_plan_that_keeps_nothing_has_no_such_file(plan_with: PlanWith, tmp_path: Path) -> None:
-    await drive(plan_with(), tmp_path, SMALL)
+    await loop(plan_with(), tmp_path, SMALL)
     assert [name for name in found(tmp_path) if "state" in name] == []

@@ -67,13 +67,13 @@ class Process:
         self.store.take_epoch()
         experiment = open_experiment(NAME, PLAN, self.store, self.files, tuple(self.sites))
         runtime = LocalRuntime(self.sites, self.sites.__getitem__, repository)
-        self._drive = ExperimentLoop(experiment, runtime, Record(self.store, repository, self._told), FakeClock())
+        self._loop = ExperimentLoop(experiment, runtime, Record(self.store, repository, self._told), FakeClock())
         async with asyncio.timeout(20):
-            return await self._drive.run()
+            return await self._loop.run()
 
     def _told(self, events: Sequence[Announced]) -> None:
         if any(told.round == self._cancel_in for told in only(events, RoundFinished)):
-            self._drive.post(CancelRequested("ada"))
+            self._loop.post(CancelRequested("ada"))
 
     def kinds(self) -> list[str]:
         wanted = {"experiment_started", "experiment_ended", "experiment_resumed"}

@@ -57,20 +57,20 @@ class Told:
 
 async def test_the_last_lines_of_an_aggregator_are_kept_and_told(tmp_path: Path) -> None:
     summary = ExperimentSummary("e-1", "e", Status.RUNNING, "", "user", 1.0)
-    desk = OnlySettings(tmp_path)
+    context = OnlySettings(tmp_path)
     files = ExperimentFiles(tmp_path / "e-1")
     files.log("aggregator").parent.mkdir(parents=True)
-    dispatch = ExperimentRun(cast("RunContext", desk), StoredExperiment(summary, "", b"", b""), files)
+    dispatch = ExperimentRun(cast("RunContext", context), StoredExperiment(summary, "", b"", b""), files)
     dispatch._lines.add("'e-1' is FINISHED")
     await dispatch._clean_up()
     assert files.log("aggregator").read_text() == "'e-1' is FINISHED\n"
-    assert desk.logged == [LogLines("e-1", "aggregator", ("'e-1' is FINISHED",), "aggregator")]
+    assert context.logged == [LogLines("e-1", "aggregator", ("'e-1' is FINISHED",), "aggregator")]
 
 
 async def test_a_site_that_is_lost_while_another_one_is_told_of_disturbs_nobody(tmp_path: Path) -> None:
     summary = ExperimentSummary("e-1", "e", Status.RUNNING, "", "user", 1.0)
-    desk = cast("RunContext", OnlySettings(tmp_path))
-    dispatch = ExperimentRun(desk, StoredExperiment(summary, "", b"", b""), ExperimentFiles(tmp_path / "e-1"))
+    context = cast("RunContext", OnlySettings(tmp_path))
+    dispatch = ExperimentRun(context, StoredExperiment(summary, "", b"", b""), ExperimentFiles(tmp_path / "e-1"))
     dispatch._lost["site-1"] = "ended"
     told = Told(dispatch._lost)
     await dispatch._report_losses(cast("AggregatorClient", told))
@@ -84,10 +84,10 @@ async def test_one_that_is_cancelled_before_it_began_never_begins(tmp_path: Path
     here._furnish()
     with closing(ExperimentStore(here.files.directory)) as store:
         told: list[Status] = []
-        desk = cast("RunContext", Quiet(here.state, told, store))
+        context = cast("RunContext", Quiet(here.state, told, store))
         summary = ExperimentSummary(EXPERIMENT, "e", Status.QUEUED, "", "ada", 1.0)
         stored = StoredExperiment(summary, file_digest(here.files.bundle), b"", b"")
-        dispatch = ExperimentRun(desk, stored, here.files)
+        dispatch = ExperimentRun(context, stored, here.files)
         running = asyncio.create_task(dispatch.run())
         await asyncio.sleep(0)
         await dispatch.cancel("ada")
