@@ -50,11 +50,11 @@ async def background(*works: Coroutine[Any, Any, object]) -> AsyncIterator[None]
     Raises:
         BaseException: What the first of them raised.
     """
-    block, failures = asyncio.current_task(), list[BaseException]()
+    block, failures, over = asyncio.current_task(), list[BaseException](), False
 
     def ended(task: asyncio.Task[object]) -> None:
         error = None if task.cancelled() else task.exception()
-        if error is not None and block is not None:
+        if error is not None and block is not None and not over:
             failures.append(error)
             block.cancel()
 
@@ -68,8 +68,7 @@ async def background(*works: Coroutine[Any, Any, object]) -> AsyncIterator[None]
             raise failures[0] from None
         raise
     finally:
-        for task in tasks:
-            task.remove_done_callback(ended)
+        over = True  # a callback that is under way already must not cancel what comes after the block
         await cancel_and_wait(*tasks)
 
 

@@ -149,9 +149,15 @@ class WorkerProcess:
             line = ""
         if not line:
             raise await self._post_mortem()
-        answer: dict[str, Any] = json.loads(line)
-        if "error" in answer:
-            raise _error_of(answer["error"])
+        try:
+            answer: dict[str, Any] = json.loads(line)
+            error = _error_of(answer["error"]) if "error" in answer else None
+        except (ValueError, KeyError, TypeError) as mistake:  # the site's own code writes there as well
+            await self.stop()
+            text = f"its worker answered what is not a valid answer: {mistake}"[:MAX_MESSAGE]
+            raise WorkerEndedError(text, Failure(FailureKind.WORKER, text)) from mistake
+        if error is not None:
+            raise error
         return answer
 
     async def _answer(self) -> str:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from openfl_like.errors import FederationError, UsageError
+from openfl_like.errors import UsageError
 from openfl_like.federation.events import CollaboratorJoined, SendAssignment
 from openfl_like.federation.task import Assignment
 from openfl_like.plan.digest import freeze
@@ -37,6 +37,7 @@ class ProcessRuntime:
         self._sites = dict(sorted(sites.items()))
         self._repository = repository
         self._turns = asyncio.Semaphore(at_once)
+        self._sites_turn = {name: asyncio.Lock() for name in sites}  # a worker answers one question after the other
         self._workers: dict[str, WorkerProcess] = {}
         self._tasks = TaskOwner()
         self._post: Post | None = None
@@ -69,14 +70,14 @@ class ProcessRuntime:
 
     async def _one(self, assignment: Assignment) -> None:
         name = assignment.collaborator
-        async with self._turns:
+        async with self._sites_turn[name], self._turns:
             try:
                 worker = await self._worker(name)
                 model = self._repository.path(assignment.model) if assignment.model else None
                 event = in_time(
                     assignment, await worker.perform(assignment, model, self._repository.spool_path(assignment))
                 )
-            except (FederationError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 (whatever it is, the session waits for an answer)
                 if isinstance(error, WorkerEndedError):
                     self._workers.pop(name, None)
                 event = failed(assignment, error)

@@ -86,6 +86,18 @@ async def test_sites_join_and_work_is_answered_and_nothing_is_left(
     assert len(psutil.Process().children(recursive=True)) == before
 
 
+@pytest.mark.parametrize("name", registry.BUILTIN["runtime"])
+async def test_a_site_that_is_given_two_assignments_at_once_answers_both(
+    name: str, made: Callable[[str], tuple[Runtime, ModelRepository]]
+) -> None:
+    runtime, _ = made(name)
+    loop = Loop()
+    async with runtime.running(loop.post):
+        assert [await loop.next() for _ in NAMES] == [CollaboratorJoined(site) for site in NAMES]
+        await runtime.perform(initialise("bern"), initialise("bern", "no_such_function"))
+        assert {type(await loop.next()) for _ in range(2)} == {UpdateCommitted, TaskFailed}
+
+
 async def test_every_runtime_makes_the_same_bytes(made: Callable[[str], tuple[Runtime, ModelRepository]]) -> None:
     digests = set()
     for name in registry.BUILTIN["runtime"]:

@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
 
 
 def run(module: str, *arguments: str) -> tuple[int, dict[str, object], str]:
-    command = [sys.executable, "-m", f"openfl_like.testing.{module}", *arguments]
+    command = [sys.executable, "-m", f"openfl_like.testing.faults.{module}", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=limit(280), check=False)
     return done.returncode, json.loads(done.stdout or "{}"), done.stderr
 

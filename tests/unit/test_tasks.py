@@ -80,6 +80,21 @@ async def test_background_work_that_fails_takes_the_block_with_it() -> None:
     assert others() == set()
 
 
+async def test_background_work_that_fails_when_the_block_is_over_does_not_cancel_what_comes_after_it() -> None:
+    failed = asyncio.Event()
+
+    async def failing_late() -> None:
+        await failed.wait()
+        raise ValueError("broken")
+
+    async with background(failing_late()):
+        await asyncio.sleep(0)
+        failed.set()
+        await asyncio.sleep(0)  # it has failed; nobody has been told
+    await asyncio.sleep(0)
+    assert others() == set()
+
+
 async def test_an_owner_ends_what_it_started() -> None:
     owner = TaskOwner()
     going, done = owner.start(never()), owner.start(at_once(3))

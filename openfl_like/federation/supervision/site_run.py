@@ -241,7 +241,7 @@ class SiteRun:
                 return []
 
     def _not_started(self, reason: str) -> list[SiteCommand]:
-        if self.step is SiteStep.ENDED:
+        if self.step not in {SiteStep.ACCEPTED, SiteStep.RUNNING}:
             return []
         self.step = SiteStep.ENDED
         if self.exit_code is None:

@@ -202,7 +202,7 @@ class ExperimentRun:
             reason = answer.reason[:MAX_MESSAGE]
             self._lose(site, Failure(FailureKind.NOT_JOINED, reason, site=site, exit_code=answer.exit_code))
             return
-        self._lost[site] = f"its collaborator ended: {answer.reason}"
+        self._lost[site] = f"its collaborator ended: {answer.reason}"[:MAX_MESSAGE]
         with contextlib.suppress(UnreachableError):  # the next Aggregator is told, if there is one
             async with self._client() as client:
                 await self._report_losses(client)

@@ -223,7 +223,7 @@ class Envoy:
                     await self._experiments[experiment].receive_certificate(chain)
             case StopOrder(experiment, reason):
                 if experiment in self._experiments:
-                    await self._experiments.pop(experiment).stop(reason)
+                    await self._experiments[experiment].stop(reason)
 
     async def _next(self, session: EnvoySession) -> EnvoyInstruction | None:
         """Wait for the next instruction; None at the session's end, and when there is another line to go on with.
@@ -279,7 +279,7 @@ class Envoy:
         if current is not None and current.same(order):
             return
         if current is not None:
-            await self._experiments.pop(order.experiment).stop("ordered again")
+            await current.stop("ordered again")
         files = self._settings.files.experiment(order.experiment)
         experiment = self._experiments[order.experiment] = SiteExperiment(order, files, self._context)
         try:

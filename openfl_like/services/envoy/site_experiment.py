@@ -1,6 +1,7 @@
 """One experiment at one site: carries out what `federation.supervision.site_run` decides."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from openfl_like.federation.supervision.site_run import (
     SiteCommand,
     SiteEvent,
     SiteRun,
+    SiteStep,
     StartCollaborator,
     StartFailed,
     StopCollaborator,
@@ -150,8 +152,8 @@ class SiteExperiment:
             await self._post(BundleUnpacked((self.files.workspace / LOCK_NAME).exists()))
 
     async def receive_certificate(self, chain: bytes) -> None:
-        """Take the certificate for the Collaborator; one that answers an earlier order is left alone."""
-        if not self._key:
+        """Take the Collaborator's certificate; one that is not waited for, or is for another key, changes nothing."""
+        if self._run.step is not SiteStep.ACCEPTED:
             return
         failpoint("envoy.certificate.before")
         ours, site, experiment = self._context.credentials, self._context.site, self.order.experiment
@@ -210,6 +212,8 @@ class SiteExperiment:
         return None
 
     async def _close(self) -> None:
+        if self.ended.is_set():
+            return
         await self._tasks.close()
         self.ended.set()
         self._context.ended(self)
@@ -238,9 +242,9 @@ class SiteExperiment:
         try:
             provide = self._context.environments.provide
             self.python = await provide(self.files.workspace, self._context.shard, lines.add)
-        except (FederationError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 (whatever it is, the order must be answered)
             outcome = _refusal(error)
-        finally:
+        with contextlib.suppress(OSError):
             lines.flush()  # before the answer, after which nothing more is waited for
         await self._post(outcome)
 
@@ -284,12 +288,16 @@ class SiteExperiment:
     async def _watch(self, child: Child, lines: LogSender) -> None:
         code = await child.wait()
         failpoint("envoy.child.ended")
-        lines.flush()
-        await asyncio.to_thread(kill_owned, self.files.run)
+        progressed = False
+        try:
+            lines.flush()
+            await asyncio.to_thread(kill_owned, self.files.run)
+            progress = CollaboratorFiles(self.files.run).progress
+            progressed = progress.exists()
+            progress.unlink(missing_ok=True)
+        except OSError as error:  # a full disk, or what the code left there: its end is told all the same
+            log.warning("experiment %s: tidying up after the collaborator: %s", self.order.experiment, error)
         log.info("experiment %s: collaborator ended (%s)", self.order.experiment, describe_exit(code))
-        progress = CollaboratorFiles(self.files.run).progress
-        progressed = progress.exists()
-        progress.unlink(missing_ok=True)
         await self._post(CollaboratorExited(code, progressed, self._context.session()))
 
     async def _stop_child(self) -> SiteEvent | None:
@@ -307,10 +315,10 @@ class SiteExperiment:
         last = f"{WORKER}: {last}" if workers else last
         last = f"it was frozen for {FROZEN_S:g} s" if self._child.frozen else last
         times = f", {command.attempts} times without delivering anything" if command.attempts > 1 else ""
-        return f"{describe_exit(command.exit_code)}{times}" + (f"; last line: {last}" if last else "")
+        return (f"{describe_exit(command.exit_code)}{times}" + (f"; last line: {last}" if last else ""))[:MAX_MESSAGE]
 
 
-def _refusal(error: FederationError | OSError) -> PreparationFailed:
+def _refusal(error: Exception) -> PreparationFailed:
     cause = no_room(error) or error
     kind = FailureKind.ENVIRONMENT if isinstance(cause, RequirementsError) else FailureKind.ORDER
     text = str(cause)

@@ -1,7 +1,5 @@
 """Values of envoys, their shards and logs to messages and back."""
 
-import json
-
 from openfl_like.federation.parties import (
     EnvoyDetail,
     EnvoyRecord,
@@ -29,7 +27,7 @@ from openfl_like.wire.convert.devices import (
     series_from,
     series_to,
 )
-from openfl_like.wire.convert.values import encode_json, failure_from, failure_to
+from openfl_like.wire.convert.values import decode_mapping, encode_json, failure_from, failure_to
 from openfl_like.wire.protos import federation_pb2 as pb
 
 
@@ -44,9 +42,13 @@ def shard_to(value: ShardFacts) -> pb.ShardFacts:
 
 
 def shard_from(message: pb.ShardFacts) -> ShardFacts:
-    """Return a shard's facts."""
-    schema = json.loads(message.schema_json or "{}")
-    return ShardFacts(tuple(message.sample_shape), tuple(message.target_shape), message.description, schema)
+    """Return a shard's facts; raises ValueError for a malformed schema."""
+    return ShardFacts(
+        tuple(message.sample_shape),
+        tuple(message.target_shape),
+        message.description,
+        decode_mapping(message.schema_json),
+    )
 
 
 def envoy_report_to(value: EnvoyReport) -> pb.EnvoyMessage:

@@ -12,6 +12,14 @@ def encode_json(value: object) -> str:
     return json.dumps(value, separators=(",", ":"), sort_keys=True)
 
 
+def decode_mapping(text: str) -> dict[str, object]:
+    """Return the JSON object of a message; empty for no text; raises ValueError for anything else."""
+    value = json.loads(text or "{}")
+    if not isinstance(value, dict):
+        raise ValueError(f"{text[:40]!r} is not a valid JSON object")  # noqa: TRY004 (what a peer sent, no caller's type)
+    return value
+
+
 def manifest_to(value: Manifest) -> pb.Manifest:
     """Return the message of a manifest."""
     return pb.Manifest(encoded=value.to_bytes())

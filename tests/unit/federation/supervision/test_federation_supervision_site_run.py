@@ -191,3 +191,8 @@ class AnyOrder(RuleBasedStateMachine):
 
 AnyOrder.TestCase.settings = settings(max_examples=200, deadline=None)
 TestAnyOrder = AnyOrder.TestCase
+
+
+def test_a_start_that_failed_for_a_certificate_nobody_waited_for_changes_nothing() -> None:
+    run, answers = transcript(*RUNNING, KILLED, StartFailed("no such key"))
+    assert (run.step, answers[-1]) == (SiteStep.PAUSED, [])

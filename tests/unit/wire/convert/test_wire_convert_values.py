@@ -345,6 +345,12 @@ def test_a_report_without_sense_is_a_value_error_which_the_server_calls_malforme
         report_from(message, ME)
 
 
+@pytest.mark.parametrize("schema", ["[1]", "null", "{", "7"])
+def test_a_shard_whose_schema_is_no_object_is_refused(schema: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 (json's own text, or ours)
+        shard_from(pb.ShardFacts(schema_json=schema))
+
+
 def test_a_failure_is_bounded_and_a_malformed_one_refused() -> None:
     long = failure_from(pb.Failure(kind="task", message="m" * 9999, error="e" * 9999))
     assert (len(long.message), len(long.error)) == (MAX_MESSAGE, MAX_NAME)
