@@ -9,6 +9,8 @@ import re
 
 NAME_PATTERN = r"[a-z0-9][a-z0-9_-]{0,62}"
 """Names of plans, tasks, sites and whoever else has a certificate."""
+EXPERIMENT_PATTERN = r"[a-z0-9][a-z0-9_-]{0,47}-[0-9a-f]{8}"
+"""Ids that a Director gives to experiments: the plan's name, cut, and eight hexadecimal digits."""
 MAX_ENTRIES = 10_000
 MAX_TOTAL_BYTES = 64 * 1024 * 1024
 MAX_PATH_CHARS = 200

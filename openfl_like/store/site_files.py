@@ -1,9 +1,12 @@
 """Names of files and folders at a site: who needs one asks here."""
 
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from openfl_like.errors import NotAllowedError
+from openfl_like.plan.names import EXPERIMENT_PATTERN
 from openfl_like.store.files import ExperimentFiles
 
 
@@ -108,7 +111,13 @@ class SiteFiles:
         return self.directory / "warm-up.json"
 
     def experiment(self, experiment: str) -> SiteExperimentFiles:
-        """Return the files of one experiment."""
+        """Return the files of one experiment.
+
+        Raises:
+            NotAllowedError: If that is not how a Director names one: the folder, which is cleared, could be anywhere.
+        """
+        if not re.fullmatch(EXPERIMENT_PATTERN, experiment):
+            raise NotAllowedError(f"{experiment[:64]!a} is not a valid id of an experiment")
         return SiteExperimentFiles(self.directory / experiment)
 
     def process_notes(self) -> list[Path]:

@@ -14,6 +14,7 @@ from openfl_like.errors import (
     DamagedError,
     FederationError,
     InternalError,
+    NotAllowedError,
     StorageError,
     UnreachableError,
 )
@@ -280,7 +281,12 @@ class Envoy:
             return
         if current is not None:
             await current.stop("ordered again")
-        files = self._settings.files.experiment(order.experiment)
+        try:
+            files = self._settings.files.experiment(order.experiment)
+        except NotAllowedError as error:
+            log.warning("an order was refused: %s", error)
+            self._outbox.put_nowait(OrderReply(order.experiment, accepted=False, reason=str(error)))
+            return
         experiment = self._experiments[order.experiment] = SiteExperiment(order, files, self._context)
         try:
             await experiment.prepare(client)
