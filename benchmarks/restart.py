@@ -282,7 +282,7 @@ async def start(stack: AsyncExitStack, experiments: int, envoys: int) -> Restart
 
 
 async def measure(experiments: int, envoys: int, runs: int) -> tuple[Found, Found]:
-    """Restarts a Director and one with an empty state in turn, so many times; gives what was found of both."""
+    """Restarts a Director with experiments and an empty one in turn, several times, and returns the figures of both."""
     async with AsyncExitStack() as stack:
         empty = await start(stack, 0, 0)
         ours = await start(stack, experiments, envoys)

@@ -440,7 +440,7 @@ NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def no_room(error: BaseException, place: str = "") -> StorageError | None:
-    """Return the error of ours if this one says that there is no room on a disk, or was caused by one that says so.
+    """Return a StorageError if this error, or one that caused it, says that a disk is full; otherwise None.
 
     Args:
         error: What was raised.

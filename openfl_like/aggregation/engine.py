@@ -162,7 +162,7 @@ def _sources(recipe: Recipe, files: Sequence[ModelReader], start: Start, stack: 
     if not recipe.needs_base:
         return Sources(files)
     if start.model is None:
-        raise UpdateRefusedError("there is no global model that the updates started from")
+        raise UpdateRefusedError("the global model that the updates were trained from is missing")
     base = stack.enter_context(TensorFile(start.model))
     difference = compare(base.schema, files[0].schema)
     if difference:
@@ -281,7 +281,7 @@ class _Worker:
         self.combiner = combiner_for(self.making.step, len(self.making.sources.updates))
 
     def work(self, writer: ChunkedWriter, spans: Spans) -> None:
-        """Make spans until there are no more."""
+        """Compute spans until none is left."""
         span = np.empty(writer.span_bytes, np.uint8)
         # What does not fit becomes infinite, and a result that is not finite is refused.
         with spans.stopping_others(), np.errstate(over="ignore", invalid="ignore"):

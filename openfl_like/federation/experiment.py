@@ -166,7 +166,7 @@ class Experiment:
         return Unpublished(command, current.digest, current.server_state)
 
     def lose_updates(self, collaborators: Iterable[str]) -> None:
-        """Take updates back of which the file is gone, before `ExperimentStarted`: they are asked for again then."""
+        """Withdraw updates whose files are gone, before `ExperimentStarted`; their sites are asked for them again."""
         if self._context.state.round is not None:
             for name in collaborators:
                 phases.lose_update(self._context, self._context.state.round, name)

@@ -46,7 +46,7 @@ def offered(allowed: str | Sequence[str], found: Collection[int]) -> tuple[str, 
 
 
 def visible(found: Collection[int], restriction: str | None) -> tuple[int, ...]:
-    """Return the GPUs that a process may use whose ``CUDA_VISIBLE_DEVICES`` is this; None is no restriction.
+    """Return the GPUs that this value of ``CUDA_VISIBLE_DEVICES`` lets a process use; None: all of them.
 
     A restriction that is not made of numbers (UUIDs) hides all: nobody knows which they are.
     """

@@ -242,7 +242,10 @@ class SiteExperiment:
         try:
             provide = self._context.environments.provide
             self.python = await provide(self.files.workspace, self._context.shard, lines.add)
-        except Exception as error:  # noqa: BLE001 (whatever it is, the order must be answered)
+        except (FederationError, OSError) as error:
+            outcome = _refusal(error)
+        except Exception as error:  # a defect of ours: the order must be answered all the same
+            log.exception("experiment %s: its environment cannot be provided", self.order.experiment)
             outcome = _refusal(error)
         with contextlib.suppress(OSError):
             lines.flush()  # before the answer, after which nothing more is waited for
