@@ -112,5 +112,5 @@ def test_what_cannot_be_added_up_is_refused(tmp_path: Path, wrong: str) -> None:
 def test_without_a_global_model_no_rule_looks(tmp_path: Path) -> None:
     write_tensors(tmp_path / "a", {"w": np.zeros(3)}, sync=False)
     recipe = Recipe(Looking(lambda block: block.base))
-    with pytest.raises(UpdateRefusedError, match="global model .* is missing"):
+    with pytest.raises(UpdateRefusedError, match=r"global model .* is missing"):
         aggregate_files(recipe, [UpdateFile("a", tmp_path / "a", 1.0)], Output(tmp_path / "out"))
