@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,26 +54,31 @@ class Recipe:
     Attributes:
         rule: How they are combined.
         optimizer: How far the model goes; None: the whole way.
+        begin: Gives the rule's first step for weights and the number of the round, whatever kind of rule it is.
+        rule_slots: Names of what the rule keeps between rounds, as they are in the state file.
+        slots: Names of all that is kept between rounds: first the rule's.
+        needs_base: Whether the model that the updates started from is looked at.
     """
 
     rule: AggregationRule
     optimizer: ServerOptimizer | None = None
+    begin: Callable[[Vector, int], Step] = field(init=False, repr=False, compare=False)
+    rule_slots: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    slots: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    needs_base: bool = field(init=False, repr=False, compare=False)
 
-    @property
-    def rule_slots(self) -> tuple[str, ...]:
-        """Names of what the rule keeps between rounds, as they are in the state file."""
-        return tuple(f"rule.{slot}" for slot in self.rule.slots) if isinstance(self.rule, PassRule) else ()
-
-    @property
-    def slots(self) -> tuple[str, ...]:
-        """Names of all that is kept between rounds: first the rule's."""
+    def __post_init__(self) -> None:
+        """Find out once what kind of rule it is: asking a value for its protocol costs more than a small round."""
+        rule_slots = tuple(f"rule.{slot}" for slot in self.rule.slots) if isinstance(self.rule, PassRule) else ()
         kept = () if self.optimizer is None else self.optimizer.slots
-        return (*self.rule_slots, *(f"server_optimizer.{slot}" for slot in kept))
-
-    @property
-    def needs_base(self) -> bool:
-        """Whether the model that the updates started from is looked at."""
-        return self.optimizer is not None or isinstance(self.rule, GramRule | PassRule)
+        derived = {
+            "begin": _first_step(self.rule),
+            "rule_slots": rule_slots,
+            "slots": (*rule_slots, *(f"server_optimizer.{slot}" for slot in kept)),
+            "needs_base": self.optimizer is not None or isinstance(self.rule, GramRule | PassRule),
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +156,7 @@ def aggregate_files(
         files = [stack.enter_context(closing(open_update(item.path, item.sent))) for item in ordered]
         _check_schemas(ordered, files)
         sources = _sources(recipe, files, start, stack)
-        step = _begin(recipe.rule, weights, start.round)
+        step = recipe.begin(weights, start.round)
         while not isinstance(step, Linear | Blockwise):
             step = step.end(run_pass(step, sources, executor, len(recipe.rule_slots)))
         _check_factors(step, len(files))
@@ -183,20 +188,34 @@ def _state_schema(schema: Schema, slots: Sequence[str]) -> Schema:
     return tuple(sorted(kept, key=lambda spec: spec.name))
 
 
-def _begin(rule: AggregationRule, weights: Vector, round_number: int) -> Step:
-    """Ask a rule of any kind for its first step."""
-    if isinstance(rule, BlockRule):  # too few updates are refused before any file is made
-        trial = rule.reduce(np.zeros((len(weights), 1)), weights.copy())
-        check_vector(trial, 1, "the rule")
+def _first_step(rule: AggregationRule) -> Callable[[Vector, int], Step]:
+    """Say how a rule of this kind is asked for its first step."""
+    begin: Callable[[Vector, int], Step]
     if isinstance(rule, LinearRule):
-        return Linear(rule.factors(weights))
-    if isinstance(rule, PassRule):
-        return rule.begin(weights, round_number)
-    if isinstance(rule, GramRule):
-        return GramPass(lambda gram: rule.gram_factors(gram, weights))
+        begin = lambda weights, _: Linear(rule.factors(weights))  # noqa: E731 (one of four)
+    elif isinstance(rule, PassRule):
+        begin = rule.begin
+    elif isinstance(rule, GramRule):
+        begin = lambda weights, _: GramPass(lambda gram: rule.gram_factors(gram, weights))  # noqa: E731 (as above)
+    else:
+        begin = lambda weights, _: _blockwise(rule, weights)  # noqa: E731 (as above)
+    return _after_trial(rule, begin) if isinstance(rule, BlockRule) else begin
+
+
+def _blockwise(rule: BlockRule, weights: Vector) -> Step:
     if len(weights) == 1:
         return Linear(np.ones(1))
     return Blockwise(lambda block: rule.reduce(block.updates, weights))
+
+
+def _after_trial(rule: BlockRule, begin: Callable[[Vector, int], Step]) -> Callable[[Vector, int], Step]:
+    """Have too few updates refused before any file is made."""
+
+    def tried(weights: Vector, number: int) -> Step:
+        check_vector(rule.reduce(np.zeros((len(weights), 1)), weights.copy()), 1, "the rule")
+        return begin(weights, number)
+
+    return tried
 
 
 def _check_factors(step: Linear | Blockwise, count: int) -> None:

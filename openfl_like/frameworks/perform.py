@@ -76,6 +76,7 @@ class Performer:
 
     def __init__(self, plan: Plan, shard: Shard, workspace: Path, device: str = CPU, state: Path | None = None) -> None:
         self._task = ""
+        self._parameters: dict[str, frozenset[str]] = {}
         self._rounds = plan.aggregator.settings.rounds_to_train
         self._state = SiteState(state)
         self._code = WorkspaceCode(workspace)
@@ -217,7 +218,9 @@ class Performer:
             raise TaskError(f"task '{call.name}': the task runner has no function '{call.function}'", cure=hint)
         with self._blame(f"task '{call.name}'"):
             known: dict[str, object] = {"round": number, "rounds": self._rounds}
-            asked = {name: known[name] for name in known.keys() & _parameters(function)}
+            if call.function not in self._parameters:
+                self._parameters[call.function] = _parameters(function)
+            asked = {name: known[name] for name in known.keys() & self._parameters[call.function]}
             result = function(**{**asked, **call.arguments})
         if not isinstance(result, TaskResult):
             raise TaskError(f"task '{call.name}' returned {type(result).__name__}, not a TaskResult")

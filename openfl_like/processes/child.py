@@ -18,6 +18,8 @@ from openfl_like.tasks import TaskOwner
 TERM_GRACE_S = 3.0
 LINE_LIMIT = 1 << 20
 TAIL_LINES = 20
+LAST_LINE_S = 0.5
+"""How long what a process wrote to its stdout last is waited for after its end."""
 
 FURTHER_NAMES = "OPENFL_LIKE_FURTHER_ENVIRONMENT"
 """Environment variable with the names of others, separated by commas, that children get besides those below."""
@@ -42,15 +44,30 @@ def fx_command(*arguments: str) -> list[str]:
 
 
 class _Protocol(asyncio.subprocess.SubprocessStreamProtocol):
-    """Tells of the end of a process at once; asyncio's own ``wait`` waits for its pipes, too, which others may hold."""
+    """Tells of the end of a process at once; asyncio's own ``wait`` waits for its pipes, too, which others may hold.
+
+    Its stdout ends soon after it, whoever holds that pipe open.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(limit=LINE_LIMIT, loop=loop)
+        self._clock = loop
         self.exited = asyncio.Event()
+        self._output_ended = False
 
     def process_exited(self) -> None:
         super().process_exited()
         self.exited.set()
+        self._clock.call_later(LAST_LINE_S, self._end_output)
+
+    def pipe_data_received(self, fd: int, data: bytes | str) -> None:
+        if fd != 1 or not self._output_ended:
+            super().pipe_data_received(fd, data)
+
+    def _end_output(self) -> None:
+        self._output_ended = True
+        if self.stdout is not None:
+            self.stdout.feed_eof()
 
 
 @dataclass(slots=True)
@@ -75,7 +92,7 @@ class Child:
     _tasks: TaskOwner = field(default_factory=TaskOwner)
 
     async def line(self) -> str:
-        """Return the next line of its stdout; empty when it has closed it."""
+        """Return the next line of its stdout; empty when it has closed it, or has ended."""
         assert self.process.stdout is not None  # noqa: S101 (always piped)
         return (await self.process.stdout.readline()).decode(errors="replace").rstrip("\n")
 

@@ -25,8 +25,6 @@ from openfl_like.processes.worker import assignment_to_json
 from openfl_like.store.site_files import PROCESS_NOTES, algorithm_state
 from openfl_like.tasks import TaskOwner
 
-LAST_LINE_S = 0.5
-
 
 class WorkerEndedError(FailedTaskError):
     """The worker died: the task may succeed in another one."""
@@ -144,7 +142,7 @@ class WorkerProcess:
         try:
             stdin.write(json.dumps(order).encode() + b"\n")
             await stdin.drain()
-            line = await self._answer()
+            line = await self._child.line()
         except (BrokenPipeError, ConnectionResetError):
             line = ""
         if not line:
@@ -159,18 +157,6 @@ class WorkerProcess:
         if error is not None:
             raise error
         return answer
-
-    async def _answer(self) -> str:
-        """Return the next line; empty when the worker has ended, whoever holds its pipe open."""
-        tasks = TaskOwner()
-        line, exited = tasks.start(self._child.line()), tasks.start(self._child.exited.wait())
-        try:
-            await asyncio.wait({line, exited}, return_when=asyncio.FIRST_COMPLETED)
-            if not line.done():
-                await asyncio.wait({line}, timeout=LAST_LINE_S)
-            return line.result() if line.done() else ""
-        finally:
-            await tasks.close()
 
     async def _post_mortem(self) -> WorkerEndedError:
         code = await asyncio.wait_for(self._child.wait(), 15.0)

@@ -39,6 +39,7 @@ from openfl_like.tensors.manifest import sha256_file
 
 log = logging.getLogger(__name__)
 Outward = SendAssignment | WithdrawAssignment | FinishExperiment
+_TO_SITES = (SendAssignment, WithdrawAssignment)
 PAUSE_S, LONGEST_PAUSE_S = 0.5, 5.0  # of a step that waits for room
 Result = TypeVar("Result")
 
@@ -183,9 +184,7 @@ class ExperimentLoop:
     async def _perform_all(self, commands: Sequence[Command]) -> Outcome | None:
         """Act on commands in their order; what goes to the sites in a row goes to the runtime as a whole."""
         outcome = None
-        for outward, group in itertools.groupby(
-            commands, lambda each: isinstance(each, SendAssignment | WithdrawAssignment)
-        ):
+        for outward, group in itertools.groupby(commands, lambda each: isinstance(each, _TO_SITES)):
             if outward:
                 await self._runtime.perform(*cast("Iterator[Outward]", group))
                 continue

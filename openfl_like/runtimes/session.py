@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from openfl_like.tasks import TaskOwner
+from openfl_like.tasks import first_of
 
 Message = TypeVar("Message")
 
@@ -23,17 +23,12 @@ async def converse(
         send: Sends one message.
         is_last: Whether a message ends the session.
     """
-    tasks = TaskOwner()
-    reading = tasks.start(listening)
-    try:
+
+    async def sending() -> None:
         while True:
-            waiting = tasks.start(mailbox.get())
-            await asyncio.wait({waiting, reading}, return_when=asyncio.FIRST_COMPLETED)
-            if not waiting.done():
-                return await reading
-            message = waiting.result()
+            message = await mailbox.get()
             await send(message)
             if is_last(message):
-                return None
-    finally:
-        await tasks.close()
+                return
+
+    await first_of(sending=sending(), reading=listening)

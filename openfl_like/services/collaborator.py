@@ -111,10 +111,10 @@ class Collaborator:
     _performance: _Performance | None = None
     _progress_noted: bool = False
     _verified: set[str] = field(default_factory=set)
+    _files: CollaboratorFiles = field(init=False)
 
-    @property
-    def _files(self) -> CollaboratorFiles:
-        return CollaboratorFiles(self.settings.directory)
+    def __post_init__(self) -> None:
+        self._files = CollaboratorFiles(self.settings.directory)
 
     async def run(self) -> Dismissal:
         """Take part until dismissed.
