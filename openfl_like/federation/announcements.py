@@ -16,7 +16,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar, get_args
 
 from openfl_like.federation.deliveries import UpdateStatus
-from openfl_like.federation.failure import Failure, fields_of_failure
+from openfl_like.federation.failure import Failure, failures_from_fields, fields_of_failure, fields_of_failures
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
 
@@ -237,9 +237,9 @@ class RoundFinished:
         best: Whether no version before was better.
         selected: Who was asked to contribute.
         contributors: Who did.
-        absent: Who did not -> the reason.
+        absent: Who did not -> why.
         evaluators: Who evaluated the model.
-        unevaluated: Who should have, and did not -> the reason.
+        unevaluated: Who should have, and did not -> why.
         seconds: How long the round took.
     """
 
@@ -250,9 +250,9 @@ class RoundFinished:
     best: bool = False
     selected: tuple[str, ...] = ()
     contributors: tuple[str, ...] = ()
-    absent: Mapping[str, str] = field(default_factory=dict)
+    absent: Mapping[str, Failure] = field(default_factory=dict)
     evaluators: tuple[str, ...] = ()
-    unevaluated: Mapping[str, str] = field(default_factory=dict)
+    unevaluated: Mapping[str, Failure] = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -264,7 +264,7 @@ class ExperimentEnded:
         status: FINISHED, FAILED or CANCELLED.
         reason: Why.
         rounds: The last one that was published.
-        shortfalls: Sites without which a round was made or evaluated -> the first such round and the reason.
+        shortfalls: Sites without which a round was made or evaluated -> why, in the first such round.
         failure: Why, as a value; None: it did not fail, or 0.1.0 wrote this.
         by: Who has cancelled it.
     """
@@ -273,7 +273,7 @@ class ExperimentEnded:
     status: Status
     reason: str = ""
     rounds: int = 0
-    shortfalls: Mapping[str, str] = field(default_factory=dict)
+    shortfalls: Mapping[str, Failure] = field(default_factory=dict)
     failure: Failure | None = None
     by: str = ""
 
@@ -311,6 +311,8 @@ Known: TypeAlias = (
 Announcement: TypeAlias = Known | UnknownAnnouncement
 KINDS: Mapping[str, type[Known]] = {known.kind: known for known in get_args(Known)}
 """Every kind of announcement -> its class."""
+_FAILURES = ("absent", "unevaluated", "shortfalls")
+"""Fields that hold a failure for each site; 0.1.0 wrote its words there."""
 _FIELDS = {known: tuple(item.name for item in fields(known)) for known in KINDS.values()}
 Wanted = TypeVar("Wanted")
 
@@ -347,7 +349,7 @@ def fields_of(announcement: Announcement) -> dict[str, object]:
     values = {name: getattr(announcement, name) for name in _FIELDS[type(announcement)]}
     if isinstance(values.get("failure"), Failure):
         values["failure"] = fields_of_failure(values["failure"])
-    return values
+    return values | {name: fields_of_failures(values[name]) for name in _FAILURES if values.get(name)}
 
 
 def to_json(announcement: Announcement) -> str:
@@ -372,7 +374,7 @@ def from_json(kind: str, text: str | bytes) -> Announcement:
     values = json.loads(text)
     if not isinstance(values, dict):
         raise ValueError("the fields of an announcement are not a JSON object")  # noqa: TRY004 (as JSON's own errors)
-    return UnknownAnnouncement(kind, values)
+    return from_fields(kind, values)
 
 
 def from_fields(kind: str, values: Mapping[str, object]) -> Announcement:
@@ -380,7 +382,9 @@ def from_fields(kind: str, values: Mapping[str, object]) -> Announcement:
     reader = _reader(kind)
     if reader is not None:
         with suppress(ValueError):
-            known: Known = reader.validate_python(dict(values))
+            failures = {name: each for name in _FAILURES if isinstance(each := values.get(name), dict)}
+            read = {name: failures_from_fields(each) for name, each in failures.items()}
+            known: Known = reader.validate_python({**values, **read})
             return known
     return UnknownAnnouncement(kind, dict(values))
 

@@ -123,7 +123,7 @@ class Experiment:
         return self._context.state.reason
 
     @property
-    def shortfalls(self) -> dict[str, str]:
+    def shortfalls(self) -> dict[str, Failure]:
         """Sites without which a round was made or evaluated, with the first such round and the reason."""
         return self._context.state.all_shortfalls()
 

@@ -29,6 +29,7 @@ class FailureKind(StrEnum):
         ORDER: A site did not take the order to take part.
         ENVIRONMENT: A site could not install the packages that the workspace needs.
         NOT_JOINED: A site's collaborator ended before it had joined.
+        MISSING: A site that was asked to take part was not there when a round was made.
         TOO_FEW: Too few envoys were there, or too few collaborators joined.
         QUORUM: Too few updates could come for a round; the absences of the round say why.
         COMBINE: The updates of a round could not be combined.
@@ -46,6 +47,7 @@ class FailureKind(StrEnum):
     ORDER = "order"
     ENVIRONMENT = "environment"
     NOT_JOINED = "not_joined"
+    MISSING = "missing"
     TOO_FEW = "too_few"
     QUORUM = "quorum"
     COMBINE = "combine"
@@ -61,6 +63,7 @@ _BEGINNINGS = {
     FailureKind.ORDER: "refused: ",
     FailureKind.ENVIRONMENT: "refused: ",
     FailureKind.NOT_JOINED: "its collaborator ended before it joined: ",
+    FailureKind.MISSING: "has not joined",
     FailureKind.COMBINE: "the updates could not be combined: ",
     FailureKind.AGGREGATOR: "the aggregator ended: ",
 }
@@ -165,6 +168,23 @@ def failure_from_fields(values: Mapping[str, Any]) -> Failure:
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"these are not the fields of a failure: {error}") from None
+
+
+def fields_of_failures(failures: Mapping[str, Failure]) -> dict[str, object]:
+    """Return the failures of several sites as JSON values."""
+    return {name: fields_of_failure(failure) for name, failure in failures.items()}
+
+
+def failures_from_fields(values: Mapping[str, Any]) -> dict[str, Failure]:
+    """Read what `fields_of_failures` gave, or the words that 0.1.0 wrote in its place.
+
+    Raises:
+        ValueError: If a value is neither.
+    """
+    return {
+        name: Failure(FailureKind.TOLD, value[:MAX_MESSAGE]) if isinstance(value, str) else failure_from_fields(value)
+        for name, value in values.items()
+    }
 
 
 def _bounded(value: object) -> int:

@@ -136,12 +136,13 @@ def _note_shortfalls(context: ExperimentContext, current: RoundState) -> None:
     if not current.number:
         return
     asked = {*context.state.expected, *context.plan.admission.collaborators}
-    missing = dict.fromkeys(asked - set(context.roster.members()), "has not joined")
-    for name, reason in (missing | current.losses()).items():
-        context.state.shortfalls.setdefault(name, f"round {current.number}: {reason}")
-    for name, reason in current.unevaluated().items():
-        if name not in context.state.shortfalls:
-            context.state.unmeasured.setdefault(name, f"evaluation of round {current.number}: {reason}")
+    for name in asked - set(context.roster.members()):
+        missing = Failure(FailureKind.MISSING, round=current.number, site=name)
+        context.state.shortfalls.setdefault(name, missing)
+    for name, failure in current.losses().items():
+        context.state.shortfalls.setdefault(name, failure)
+    for name, failure in current.unevaluated().items():
+        context.state.unmeasured.setdefault(name, failure)
 
 
 def _go_on(context: ExperimentContext) -> None:

@@ -193,7 +193,7 @@ class ExperimentSummary:
 
     Attributes:
         degraded: Whether it FINISHED, but rounds were made or evaluated without sites that were asked.
-        shortfalls: Those sites, with the first such round or evaluation and the reason.
+        shortfalls: Those sites -> why, in the first such round.
         resumed_by: Who has resumed it, while it is queued for that.
         failure: Why it FAILED, as a value; None: it did not, or 0.1.0 ended it.
     """
@@ -208,7 +208,7 @@ class ExperimentSummary:
     ended_at: float = 0.0
     plan_digest: str = ""
     degraded: bool = False
-    shortfalls: Mapping[str, str] = field(default_factory=dict)
+    shortfalls: Mapping[str, Failure] = field(default_factory=dict)
     resumed_by: str = ""
     failure: Failure | None = None
 
@@ -301,14 +301,14 @@ class Outcome:
     Attributes:
         status: FINISHED, FAILED or CANCELLED.
         reason: Why.
-        shortfalls: Sites without which a round was made or evaluated, with the first such round and the reason.
+        shortfalls: Sites without which a round was made or evaluated -> why, in the first such round.
         failure: Why it FAILED; None: it did not, or it is not known any more.
         cancelled_by: Who has cancelled it.
     """
 
     status: Status
     reason: str
-    shortfalls: Mapping[str, str] = field(default_factory=dict)
+    shortfalls: Mapping[str, Failure] = field(default_factory=dict)
     failure: Failure | None = None
     cancelled_by: str = ""
 

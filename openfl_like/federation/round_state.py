@@ -1,7 +1,7 @@
 """The state of one round: how far it is, who was asked, who answered, who will not."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from openfl_like.federation.failure import Failure
@@ -127,17 +127,18 @@ class RoundState:
         text = f"round {self.number}: {self.quorum} of {self.wanted} updates {verb} needed, {coming} can come"
         return f"{text}: {list_absences(self.absent)}" if self.absent else text
 
-    def losses(self) -> dict[str, str]:
-        """Who should have contributed and did not, sorted, with the reason; without training, to the evaluation."""
-        return _in_words(self.missed if self.trained else self.absent)
+    def losses(self) -> dict[str, Failure]:
+        """Who should have contributed and did not, sorted -> why; without training, to the evaluation."""
+        if not self.trained:
+            return self._placed(self.absent, self.phase)
+        return self._placed(self.missed, Phase.TRAIN if self.number else Phase.INITIALISE)
 
-    def unevaluated(self) -> dict[str, str]:
-        """Who should have evaluated the round's model and did not, sorted, with the reason."""
-        return _in_words(self.absent) if self.phase is Phase.EVALUATE else {}
+    def unevaluated(self) -> dict[str, Failure]:
+        """Who should have evaluated the round's model and did not, sorted -> why."""
+        return self._placed(self.absent, self.phase) if self.phase is Phase.EVALUATE else {}
 
-
-def _in_words(absent: Mapping[str, Failure]) -> dict[str, str]:
-    return {name: str(absent[name]) for name in sorted(absent)}
+    def _placed(self, absent: Mapping[str, Failure], phase: Phase) -> dict[str, Failure]:
+        return {name: replace(absent[name], site=name, round=self.number, phase=phase) for name in sorted(absent)}
 
 
 def list_absences(absent: Mapping[str, Failure]) -> str:

@@ -7,7 +7,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from openfl_like.errors import ConflictError
 from openfl_like.federation.events import ModelVersion
-from openfl_like.federation.failure import FailureKind
+from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.membership import Membership
 from openfl_like.federation.round_state import RoundState, Step
 from openfl_like.federation.status import Status
@@ -26,8 +26,8 @@ class ExperimentState:
         roster: The collaborators.
         round: The open round, or the last one; None before the start.
         versions: What was published.
-        shortfalls: Sites without which a round was made, with the first such round and the reason.
-        unmeasured: Sites without which a model was evaluated, with the first such round and the reason.
+        shortfalls: Sites without which a round was made -> why, in the first such round.
+        unmeasured: Sites without which a model was evaluated -> why, in the first such round.
         counted: Collaborator -> the last published round whose model has a trained update of its.
         server_states: Round -> identity of the server's state that belongs to its model, of the models that are kept.
         surplus: Collaborator -> kind -> how many updates came in the open round that cannot count.
@@ -41,8 +41,8 @@ class ExperimentState:
     roster: Membership = field(default_factory=Membership)
     round: RoundState | None = None
     versions: tuple[ModelVersion, ...] = ()
-    shortfalls: dict[str, str] = field(default_factory=dict)
-    unmeasured: dict[str, str] = field(default_factory=dict)
+    shortfalls: dict[str, Failure] = field(default_factory=dict)
+    unmeasured: dict[str, Failure] = field(default_factory=dict)
     counted: dict[str, int] = field(default_factory=dict)
     server_states: dict[int, str] = field(default_factory=dict)
     surplus: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -52,13 +52,9 @@ class ExperimentState:
         current = self.round
         return current if current is not None and current.number == number and current.step in steps else None
 
-    def all_shortfalls(self) -> dict[str, str]:
-        """Sites without which a round was made or evaluated, sorted, with what is known of both."""
-        found: dict[str, str] = {}
-        for name in sorted({*self.shortfalls, *self.unmeasured}):
-            both = (self.shortfalls.get(name), self.unmeasured.get(name))
-            found[name] = "; ".join(text for text in both if text)
-        return found
+    def all_shortfalls(self) -> dict[str, Failure]:
+        """Sites without which a round was made, or only evaluated, sorted -> why, in the first such round."""
+        return dict(sorted({**self.unmeasured, **self.shortfalls}.items()))
 
 
 _STATES = TypeAdapter(ExperimentState)
@@ -93,7 +89,10 @@ def _renewed(values: dict[str, JsonValue]) -> dict[str, JsonValue]:
         absences = ("absent", "missed")
         renewed: dict[str, JsonValue] = {name: _renewed_absences(current[name]) for name in absences if name in current}
         values = {**values, "round": {**current, **renewed}}
-    return values
+    both: dict[str, JsonValue] = {
+        name: _renewed_absences(values[name]) for name in ("shortfalls", "unmeasured") if name in values
+    }
+    return {**values, **both}
 
 
 def _renewed_absences(absent: JsonValue) -> JsonValue:

@@ -11,7 +11,13 @@ from sqlalchemy.exc import IntegrityError
 
 from openfl_like.errors import ConflictError, NotFoundError
 from openfl_like.failpoints import failpoint
-from openfl_like.federation.failure import Failure, failure_from_fields, fields_of_failure
+from openfl_like.federation.failure import (
+    Failure,
+    failure_from_fields,
+    failures_from_fields,
+    fields_of_failure,
+    fields_of_failures,
+)
 from openfl_like.federation.parties import EnvoyRecord, ExperimentSummary, ShardFacts
 from openfl_like.federation.status import Status
 from openfl_like.store.database import Database, version_table
@@ -101,7 +107,7 @@ class DirectorStore:
         summary = experiment.summary
         row = {
             **{name: value for name, value in asdict(summary).items() if name != "degraded"},
-            "shortfalls": json.dumps(dict(summary.shortfalls)),
+            "shortfalls": json.dumps(fields_of_failures(summary.shortfalls)),
             "failure": _failure_to(summary.failure),
             "status": summary.status.value,
             "request_id": request_id,
@@ -138,7 +144,7 @@ class DirectorStore:
         status: Status,
         reason: str,
         now: float,
-        shortfalls: Mapping[str, str] | None = None,
+        shortfalls: Mapping[str, Failure] | None = None,
         failure: Failure | None = None,
     ) -> ExperimentSummary:
         """Move an experiment on; one that has ended stays as it is.
@@ -154,7 +160,7 @@ class DirectorStore:
         ended = [status.value for status in Status if status.ended]
         values: dict[str, object] = {"status": status.value, "reason": reason, "resumed_by": ""}
         if status.ended:
-            values |= {"ended_at": now, "shortfalls": json.dumps(dict(shortfalls or {}))}
+            values |= {"ended_at": now, "shortfalls": json.dumps(fields_of_failures(shortfalls or {}))}
             values["failure"] = _failure_to(failure)
         elif status is Status.STARTING:
             values["started_at"] = now
@@ -292,7 +298,7 @@ def _stored(row: Mapping[Any, Any]) -> StoredExperiment:
             "resumed_by",
         )
     }
-    status, shortfalls = Status(str(row["status"])), json.loads(str(row["shortfalls"]))
+    status, shortfalls = Status(str(row["status"])), failures_from_fields(json.loads(str(row["shortfalls"])))
     more: dict[str, Any] = {"degraded": status is Status.FINISHED and bool(shortfalls), "shortfalls": shortfalls}
     more["failure"] = failure_from_fields(json.loads(str(row["failure"]))) if row["failure"] else None
     summary = ExperimentSummary(status=status, **fields, **more)

@@ -8,6 +8,8 @@ from federations import PLAN, THREE, another, collaborators, federation_of, gate
 from pace import limit
 
 from openfl_like.federation.announcements import RoundFinished, only
+from openfl_like.federation.failure import Failure, FailureKind
+from openfl_like.federation.task import Phase
 
 pytestmark = pytest.mark.process
 SITES = shards(site_1="site-1", site_2="site-2", site_3="hanging")
@@ -30,10 +32,11 @@ async def test_with_a_quorum_the_round_goes_on_and_its_record_names_the_absent_s
         assert ended.status == "FINISHED", ended.reason
         rounds = {told.round: told for told in only(await user.events(experiment), RoundFinished)}
         assert rounds[1].contributors == ("site-1", "site-2")
-        assert rounds[1].absent == {"site-3": "left: its connection was lost"}
+        lost = Failure(FailureKind.LEFT, "its connection was lost", phase=Phase.TRAIN, round=1, site="site-3")
+        assert rounds[1].absent == {"site-3": lost}
         assert rounds[1].selected == ("site-1", "site-2", "site-3")
         assert (ended.degraded, ended.standing) == (True, "FINISHED (DEGRADED)")
-        assert ended.shortfalls == {"site-3": "round 1: left: its connection was lost"}
+        assert ended.shortfalls == {"site-3": lost}
         assert len(rounds) == 4
 
 
@@ -78,7 +81,10 @@ async def test_a_site_that_sends_nothing_is_absent_at_the_deadline(tmp_path: Pat
         ended = await user.ended(experiment)
         assert ended.status == "FINISHED", ended.reason
         (last,) = only(await user.events(experiment), RoundFinished)[1:]
-        assert last.absent == {"site-3": f"sent no update within {DEADLINE_S:g} s"}
+        late = Failure(
+            FailureKind.DEADLINE, f"sent no update within {DEADLINE_S:g} s", phase=Phase.TRAIN, round=1, site="site-3"
+        )
+        assert last.absent == {"site-3": late}
 
 
 async def test_too_few_envoys_end_the_experiment_with_their_names(tmp_path: Path) -> None:

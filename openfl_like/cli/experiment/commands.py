@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from openfl_like.cli.experiment.outcome import reason_of
+from openfl_like.cli.experiment.outcome import reason_of, shortfall_text
 from openfl_like.cli.experiment.progress import Screen
 from openfl_like.cli.experiment.why import why
 from openfl_like.cli.options import (
@@ -180,7 +180,7 @@ def show(experiment_id: str, director: str, certificates: Path | None, *, as_jso
         "experiment": summary.id,
         "status": summary.standing,
         "reason": reason_of(summary),
-        "shortfalls": summary.shortfalls,
+        "shortfalls": {name: shortfall_text(failure) for name, failure in summary.shortfalls.items()},
         "update surplus": _surplus(record.update_surplus),
         "owner": summary.owner,
         "plan": summary.plan_digest,
@@ -219,8 +219,8 @@ def rounds(experiment_id: str, director: str, certificates: Path | None, *, as_j
             if as_json:
                 rows.append(asdict(one))
                 continue
-            absent = {f"{name}:": reason for name, reason in one.absent.items()}
-            more = {name: reason for name, reason in one.unevaluated.items() if name not in one.absent}
+            absent = {f"{name}:": str(failure) for name, failure in one.absent.items()}
+            more = {name: str(failure) for name, failure in one.unevaluated.items() if name not in one.absent}
             rows.append(
                 {
                     "round": one.round,

@@ -5,12 +5,20 @@ from typing import TYPE_CHECKING
 from openfl_like.errors import ExperimentCancelledError, ExperimentDegradedError, ExperimentFailedError
 
 if TYPE_CHECKING:
+    from openfl_like.federation.failure import Failure
     from openfl_like.federation.parties import ExperimentSummary, Outcome
 
 
 def reason_of(summary: "ExperimentSummary") -> str:
     """Return why an experiment stands where it stands, in words."""
     return summary.reason or (f"resumed by {summary.resumed_by}" if summary.resumed_by else "")
+
+
+def shortfall_text(failure: "Failure") -> str:
+    """Say why a site was missing, and in which round."""
+    if failure.round is None:  # 0.1.0 wrote the round into the words
+        return str(failure)
+    return f"{'evaluation of ' if failure.phase == 'evaluate' else ''}round {failure.round}: {failure}"
 
 
 def raise_unless_finished(outcome: "Outcome | ExperimentSummary | None") -> None:
@@ -29,5 +37,5 @@ def raise_unless_finished(outcome: "Outcome | ExperimentSummary | None") -> None
     if status != "FINISHED":
         raise ExperimentFailedError(f"the experiment is {status}: {outcome.reason}")
     if outcome.degraded:
-        sites = "; ".join(f"site '{name}': {reason}" for name, reason in outcome.shortfalls.items())
+        sites = "; ".join(f"site '{name}': {shortfall_text(failure)}" for name, failure in outcome.shortfalls.items())
         raise ExperimentDegradedError(f"the experiment is FINISHED (DEGRADED): {outcome.reason}; {sites}")

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
+from openfl_like.cli.experiment.outcome import shortfall_text
 from openfl_like.cli.output.console import emit_line, put, shown
 from openfl_like.federation.announcements import (
     AggregatorLost,
@@ -102,9 +103,9 @@ def _(told: UpdateSurplus) -> str:
 def _(told: RoundFinished) -> str:
     metrics = "  ".join(f"{name} {shown(value)}" for name, value in _plain_metrics(told.metrics))
     sites = ", ".join(told.contributors or told.evaluators)
-    absent = "".join(f"; without {name} ({reason})" for name, reason in told.absent.items())
-    unmeasured = {name: reason for name, reason in told.unevaluated.items() if name not in told.absent}
-    absent += "".join(f"; not evaluated by {name} ({reason})" for name, reason in unmeasured.items())
+    absent = "".join(f"; without {name} ({failure})" for name, failure in told.absent.items())
+    unmeasured = {name: failure for name, failure in told.unevaluated.items() if name not in told.absent}
+    absent += "".join(f"; not evaluated by {name} ({failure})" for name, failure in unmeasured.items())
     best = "  best so far" if told.best else ""
     return f"round {told.round:>3}  {told.seconds:6.2f} s  {metrics}{best}  [{sites}{absent}]"
 
@@ -112,7 +113,7 @@ def _(told: RoundFinished) -> str:
 @_line.register
 def _(told: ExperimentEnded) -> str:
     degraded = " (DEGRADED)" if told.shortfalls and told.status is Status.FINISHED else ""
-    sites = "".join(f"; without {name}: {reason}" for name, reason in told.shortfalls.items())
+    sites = "".join(f"; without {name}: {shortfall_text(failure)}" for name, failure in told.shortfalls.items())
     return f"{told.status.value}{degraded}: {told.reason}{sites}"
 
 

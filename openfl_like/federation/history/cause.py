@@ -1,6 +1,6 @@
 """Why an experiment is as it is: the first cause of its failure, or what it waits for, decided from its history."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -184,7 +184,7 @@ def _cause(failure: Failure, time: float, sequence: int = 0) -> Cause:
     return Cause(message, failure.error, failure.site, phase, failure.round, time, sequence, failure.file, failure.line)
 
 
-def _first_loss(life: LastRun, sites: Mapping[str, str] | None = None) -> Cause | None:
+def _first_loss(life: LastRun, sites: Collection[str] | None = None) -> Cause | None:
     """The first answer without which a round was made, of these sites if some are named."""
     for event in life.absences:
         if event.what.round and (sites is None or event.what.collaborator in sites):
@@ -193,9 +193,10 @@ def _first_loss(life: LastRun, sites: Mapping[str, str] | None = None) -> Cause 
 
 
 def _never_came(summary: ExperimentSummary, life: LastRun) -> Cause:
-    site, reason = next(iter(summary.shortfalls.items()), ("", summary.reason))
     when = life.started.time if life.started is not None else summary.started_at
-    return Cause(reason, site=site, phase="admission", time=when)
+    for site, failure in summary.shortfalls.items():
+        return Cause(str(failure), site=site, phase="admission", round=failure.round, time=when)
+    return Cause(summary.reason, phase="admission", time=when)
 
 
 def _absence(event: Occurrence[CollaboratorAbsent], life: LastRun) -> Cause:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from openfl_like.federation.announcements import Announced, ModelMade, ModelsEvaluated, RoundFinished
+from openfl_like.federation.failure import Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +30,9 @@ class RoundRecord:
         metrics: Metric name -> value over the sites in ``evaluators``.
         selected: Who was asked to contribute.
         contributors: Who did, and what.
-        absent: Who should have contributed and did not, with the reason.
+        absent: Who should have contributed and did not -> why.
         evaluators: Who evaluated the model.
-        unevaluated: Who should have evaluated it and did not, with the reason.
+        unevaluated: Who should have evaluated it and did not -> why.
         matrix: How each site found each given model: site -> task -> metric -> value.
     """
 
@@ -40,9 +41,9 @@ class RoundRecord:
     metrics: Mapping[str, float] = field(default_factory=dict)
     selected: tuple[str, ...] = ()
     contributors: Mapping[str, ContributorShare] = field(default_factory=dict)
-    absent: Mapping[str, str] = field(default_factory=dict)
+    absent: Mapping[str, Failure] = field(default_factory=dict)
     evaluators: tuple[str, ...] = ()
-    unevaluated: Mapping[str, str] = field(default_factory=dict)
+    unevaluated: Mapping[str, Failure] = field(default_factory=dict)
     matrix: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
 
 

@@ -321,7 +321,7 @@ def _absences(item: ExperimentEvidence) -> Iterator[Breach]:
     """Who was selected contributed, or is named with a reason; and an experiment that lacked somebody says so."""
     lacking: set[str] = set()
     for told in _of(item, RoundFinished):
-        explained = {name for name, reason in told.absent.items() if reason}
+        explained = {name for name, failure in told.absent.items() if str(failure)}
         for name in sorted({*told.selected} - {*told.contributors, *told.evaluators} - explained):
             yield Breach("A4", item.id, f"round {told.round}: '{name}' was selected and is absent without a reason")
         if told.round:

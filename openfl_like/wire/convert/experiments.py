@@ -79,7 +79,7 @@ def summary_to(value: ExperimentSummary) -> pb.ExperimentSummary:
         ended_at=value.ended_at,
         plan_digest=value.plan_digest,
         degraded=value.degraded,
-        shortfalls=dict(value.shortfalls),
+        shortfalls={name: failure_to(failure) for name, failure in value.shortfalls.items()},
         resumed_by=value.resumed_by,
         failure=None if value.failure is None else failure_to(value.failure),
     )
@@ -98,7 +98,7 @@ def summary_from(message: pb.ExperimentSummary) -> ExperimentSummary:
         message.ended_at,
         message.plan_digest,
         message.degraded,
-        dict(sorted(message.shortfalls.items())),
+        {name: failure_from(failure) for name, failure in sorted(message.shortfalls.items())},
         message.resumed_by,
         failure_from(message.failure) if message.HasField("failure") else None,
     )

@@ -1,7 +1,5 @@
 """Values of a round to messages and back."""
 
-import json
-
 from openfl_like.federation.ports import (
     AggregatorInstruction,
     CollaboratorReport,
@@ -11,7 +9,7 @@ from openfl_like.federation.ports import (
     Withdrawal,
 )
 from openfl_like.federation.task import Assignment, Phase, TaskCall, Update
-from openfl_like.wire.convert.values import encode_json, failure_from, failure_to
+from openfl_like.wire.convert.values import decode_mapping, encode_json, failure_from, failure_to
 from openfl_like.wire.protos import federation_pb2 as pb
 
 
@@ -34,7 +32,7 @@ def assignment_to(value: Assignment) -> pb.Assignment:
 
 def assignment_from(message: pb.Assignment, collaborator: str) -> Assignment:
     """Return the assignment of a message that this collaborator received."""
-    tasks = tuple(TaskCall(t.name, t.function, json.loads(t.arguments_json), t.apply) for t in message.tasks)
+    tasks = tuple(TaskCall(t.name, t.function, decode_mapping(t.arguments_json), t.apply) for t in message.tasks)
     deadline = message.deadline_s if message.HasField("deadline_s") else None
     phase = Phase(message.phase)
     return Assignment(

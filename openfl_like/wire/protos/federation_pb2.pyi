@@ -321,8 +321,8 @@ class ExperimentSummary(_message.Message):
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
-        value: str
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+        value: Failure
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Failure, _Mapping]] = ...) -> None: ...
     ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
@@ -346,10 +346,10 @@ class ExperimentSummary(_message.Message):
     ended_at: float
     plan_digest: str
     degraded: bool
-    shortfalls: _containers.ScalarMap[str, str]
+    shortfalls: _containers.MessageMap[str, Failure]
     resumed_by: str
     failure: Failure
-    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., status: _Optional[str] = ..., reason: _Optional[str] = ..., owner: _Optional[str] = ..., submitted_at: _Optional[float] = ..., started_at: _Optional[float] = ..., ended_at: _Optional[float] = ..., plan_digest: _Optional[str] = ..., degraded: bool = ..., shortfalls: _Optional[_Mapping[str, str]] = ..., resumed_by: _Optional[str] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., status: _Optional[str] = ..., reason: _Optional[str] = ..., owner: _Optional[str] = ..., submitted_at: _Optional[float] = ..., started_at: _Optional[float] = ..., ended_at: _Optional[float] = ..., plan_digest: _Optional[str] = ..., degraded: bool = ..., shortfalls: _Optional[_Mapping[str, Failure]] = ..., resumed_by: _Optional[str] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ...) -> None: ...
 
 class ModelVersion(_message.Message):
     __slots__ = ("round", "digest", "metrics", "best", "sha256", "published_at")

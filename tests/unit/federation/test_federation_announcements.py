@@ -72,13 +72,13 @@ EVERY: tuple[Known, ...] = (
         {"loss": 0.5},
         selected=("a", "b"),
         contributors=("a",),
-        absent={"b": "left"},
+        absent={"b": FAILURE},
         evaluators=("a",),
-        unevaluated={"b": "left"},
+        unevaluated={"b": FAILURE},
         seconds=2.5,
         best=True,
     ),
-    ExperimentEnded(Status.FINISHED, "3 of 3 rounds are done", 3, {"b": "round 1: left"}, FAILURE, "ada"),
+    ExperimentEnded(Status.FINISHED, "3 of 3 rounds are done", 3, {"b": FAILURE}, FAILURE, "ada"),
 )
 PACKAGE = Path(openfl_like.__file__).parent
 
@@ -102,6 +102,9 @@ def test_a_record_of_the_first_version_is_read_with_what_it_has() -> None:
     old = '{"experiment_id":"e-1","name":"e","expected":["a"],"rounds":3,"resumed":false,"epoch":1}'
     assert from_json("experiment_started", old) == ExperimentBegun("e-1", "e", ("a",), 3, epoch=1)
     assert from_json("round_finished", '{"round":1,"digest":"d1"}') == RoundFinished(1, "d1")
+    ended = '{"status":"FINISHED","shortfalls":{"a":"round 1: left"}}'
+    words = Failure(FailureKind.TOLD, "round 1: left")
+    assert from_json("experiment_ended", ended) == ExperimentEnded(Status.FINISHED, shortfalls={"a": words})
 
 
 @pytest.mark.parametrize(

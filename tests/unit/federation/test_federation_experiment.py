@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -154,16 +155,15 @@ def test_nobody_evaluates() -> None:
     federation = Federation(plan_with(), "a", silent="a")
     federation.feed(UpdateCommitted(update_for(federation.sent[-1])))
     assert federation.sent[-1].phase is Phase.EVALUATE
-    federation.feed(
-        TaskFailed(1, Phase.EVALUATE, "a", Failure(FailureKind.TASK, "boom", "ValueError", task="validate"))
-    )
+    boom = Failure(FailureKind.TASK, "boom", "ValueError", task="validate")
+    federation.feed(TaskFailed(1, Phase.EVALUATE, "a", boom))
     assert federation.experiment.versions[-1] == ModelVersion(1, "model-1")
     told = federation.told(RoundFinished)[-1]
     assert (told.absent, told.evaluators) == ({}, ())
-    assert told.unevaluated == {"a": "failed in task 'validate': ValueError: boom"}
+    placed = replace(boom, phase=Phase.EVALUATE, round=1, site="a")
+    assert told.unevaluated == {"a": placed}
     assert federation.experiment.round == 2
-    shortfall = "evaluation of round 1: failed in task 'validate': ValueError: boom"
-    assert federation.experiment.shortfalls == {"a": shortfall}
+    assert federation.experiment.shortfalls == {"a": placed}
 
 
 @pytest.mark.parametrize("change", [{"num_samples": 0}, {"metrics": {"train": {"loss": float("nan")}}}, {"digest": ""}])
@@ -299,7 +299,9 @@ def test_a_snapshot_of_the_first_release_goes_on_with_what_it_remembers() -> Non
     old["roster"]["sites"]["a"]["delivered"] = {"train": "1:a-1"}
     old["roster"]["sites"]["c"] |= {"presence": "gone", "absences": 1, "reason": "left: no power"}
     old["round"]["absent"] = {"c": "left: no power"}
+    old["shortfalls"] = {"c": "round 1: left: no power"}
     restored = Experiment.restore(plan, old, experiment.versions)
+    assert restored.shortfalls == {"c": Failure(FailureKind.TOLD, "round 1: left: no power")}
     assert restored.receipts == experiment.receipts == [Receipt(1, Phase.TRAIN, "a", "a-1")]
     restored.handle(ExperimentStarted(2), 0.0)
     restored.handle(CollaboratorJoined("a"), 0.0)

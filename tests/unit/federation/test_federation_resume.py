@@ -22,6 +22,7 @@ from openfl_like.federation.events import (
     ValidateUpdates,
 )
 from openfl_like.federation.experiment import Experiment
+from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.lifecycle import ADMISSION_TIMER
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Assignment, Phase, Update
@@ -41,6 +42,7 @@ PLAN = Plan.model_validate(
         "stop": {"any": [{"patience": 2}]},
     }
 )
+NEVER_CAME = Failure(FailureKind.MISSING, round=1, site="c")
 
 
 @dataclass(slots=True)
@@ -81,7 +83,7 @@ class Play:
         self.run(sites, ResumeRequested("bob"))
 
     @property
-    def outcome(self) -> tuple[Status, str, tuple[ModelVersion, ...], dict[str, str], dict[int, str]]:
+    def outcome(self) -> tuple[Status, str, tuple[ModelVersion, ...], dict[str, Failure], dict[int, str]]:
         """What must not depend on the interruption."""
         now = self.experiment
         return now.status, now.reason, now.versions, now.shortfalls, now.server_states
@@ -115,7 +117,7 @@ def test_whenever_it_is_cancelled_it_ends_as_if_it_had_not_been(sites: str) -> N
     assert wanted[:2] == (Status.FINISHED, "no better model for 2 rounds")
     assert [version.round for version in wanted[2] if version.best] == [1, 2]
     assert wanted[4] == {2: ">1>2", 3: ">1>2>3", 4: ">1>2>3>4"}, "each round goes on from what the one before has kept"
-    assert wanted[3] == ({} if sites == "abc" else {"c": "round 1: has not joined"})
+    assert wanted[3] == ({} if sites == "abc" else {"c": NEVER_CAME})
     cancelled = 0
     for stop_after in range(200):
         play = Play(Experiment("exp-1", PLAN))
@@ -140,7 +142,7 @@ def test_sites_that_were_missing_before_stay_shortfalls_and_take_part_from_now_o
     play = cancelled_in_round(2, "ab")
     play.resume("abc")
     status, _, versions, shortfalls, _ = play.outcome
-    assert (status, shortfalls) == (Status.FINISHED, {"c": "round 1: has not joined"})
+    assert (status, shortfalls) == (Status.FINISHED, {"c": NEVER_CAME})
     assert [("c" in version.digest) for version in versions[1:]] == [False, True, True, True]
 
 

@@ -11,6 +11,7 @@ from openfl_like.errors import ConflictError, StorageError
 from openfl_like.federation.announcements import Announced, ExperimentEnded, RoundFinished, UpdateRefused, Wanted, only
 from openfl_like.federation.events import CancelRequested, ValidateUpdates
 from openfl_like.federation.experiment import Experiment
+from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.parties import Outcome
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
@@ -138,7 +139,8 @@ async def test_the_deadline_closes_the_round_without_the_late(
     assert (await run.to_its_end(performers)).status is Status.FINISHED
     first, second = run.only(RoundFinished)[-2:]
     assert first.contributors == ("bern",)
-    assert first.absent == {"zurich": "sent no update within 30 s"}
+    late = Failure(FailureKind.DEADLINE, "sent no update within 30 s", phase=Phase.TRAIN, round=1, site="zurich")
+    assert first.absent == {"zurich": late}
     assert first.seconds == 30.0
     assert second.contributors == ("bern", "zurich")
     assert run.only(UpdateRefused)[0].collaborator == "zurich"

@@ -11,10 +11,12 @@ from openfl_like.errors import ConflictError, NotFoundError
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.parties import ExperimentSummary, ShardFacts
 from openfl_like.federation.status import Status
+from openfl_like.federation.task import Phase
 from openfl_like.store.director import DirectorStore, StoredExperiment
 
 ENDED = [status for status in Status if status.ended]
 OPEN = [status for status in Status if not status.ended]
+LEFT = Failure(FailureKind.LEFT, "no power", phase=Phase.TRAIN, round=2, site="bern")
 
 
 def queued(name: str, owner: str = "alice") -> StoredExperiment:
@@ -89,9 +91,9 @@ def test_the_times_of_a_life(store: DirectorStore) -> None:
 def test_what_finished_without_a_site_is_degraded(store: DirectorStore, status: Status, *, degraded: bool) -> None:
     store.add("00ff", queued("one"))
     failure = Failure(FailureKind.COMBINE, "no", "NoData", round=2) if status is Status.FAILED else None
-    ended = store.set_status("one", status, "all rounds", 20.0, {"bern": "round 2: left"}, failure)
+    ended = store.set_status("one", status, "all rounds", 20.0, {"bern": LEFT}, failure)
     assert ended.failure == failure
-    assert (ended.degraded, ended.shortfalls) == (degraded, {"bern": "round 2: left"})
+    assert (ended.degraded, ended.shortfalls) == (degraded, {"bern": LEFT})
     assert ended.standing == ("FINISHED (DEGRADED)" if degraded else "FAILED")
 
 
@@ -108,7 +110,7 @@ def test_what_has_ended_never_changes(store: DirectorStore, ended: Status, later
 def test_what_did_not_finish_can_be_queued_again(store: DirectorStore, ended: Status) -> None:
     store.add("00ff", queued("one"))
     store.set_status("one", Status.STARTING, "", 10.0)
-    store.set_status("one", ended, "the reason", 20.0, {"bern": "round 2: left"})
+    store.set_status("one", ended, "the reason", 20.0, {"bern": LEFT})
     again = store.requeue("one", "bob")
     assert again == replace(queued("one").summary, resumed_by="bob", started_at=10.0)
     assert store.experiment("one").summary == again

@@ -54,12 +54,13 @@ from openfl_like.federation.task import Phase
 from openfl_like.pki.roles import Role
 from openfl_like.testing.certificates import ThrowAwayFederation
 
+AWAY = Failure(FailureKind.LEFT, "no power")
 ROUND = RoundFinished(
     round=1,
     digest="d1",
     metrics={"accuracy": 0.5, "validate.accuracy": 0.4},
     contributors=("bern",),
-    absent={"zurich": "left: no power"},
+    absent={"zurich": AWAY},
     best=True,
     seconds=1.25,
 )
@@ -131,10 +132,11 @@ class FakeFederation:
         yield self.end
 
     def rounds(self, _: str) -> Iterator[RoundRecord]:
+        boom = Failure(FailureKind.TASK, "boom", task="validate")
         parts = {"bern": ContributorShare(1.0, "b3" * 32)}
-        away = {"zurich": "left: no power"}
+        away = {"zurich": AWAY}
         yield RoundRecord(1, "dd", {"accuracy": 0.5}, ("bern", "zurich"), parts, away, ("bern",), away)
-        yield RoundRecord(2, "de", {}, ("bern",), parts, {}, (), {"bern": "failed in task 'validate': boom"})
+        yield RoundRecord(2, "de", {}, ("bern",), parts, {}, (), {"bern": boom})
 
     def logs(self, experiment: str, source: str, *, role: str = "", follow: bool = False) -> Iterator[LogLines]:
         self.asked += [role, follow]
@@ -340,11 +342,11 @@ def test_the_exit_says_how_it_ended(
 def test_finished_on_fewer_sites_than_asked_has_an_exit_code_of_its_own(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    end = replace(summary(Status.FINISHED, "all"), degraded=True, shortfalls={"bern": "round 2: left"})
+    end = replace(summary(Status.FINISHED, "all"), degraded=True, shortfalls={"bern": replace(AWAY, round=2)})
     monkeypatch.setattr(FakeFederation, "end", end)
     error = failed(run("experiment", "watch", "digits-1"))
     assert isinstance(error, ExperimentDegradedError)
-    assert "FINISHED (DEGRADED): all; site 'bern': round 2: left" in str(error)
+    assert "FINISHED (DEGRADED): all; site 'bern': round 2: left: no power" in str(error)
     assert MEANINGS[type(error)].exit_code == 7
     assert "FINISHED (DEGRADED)" in fine(run("experiment", "show", "digits-1"))
     assert data(run("experiment", "show", "digits-1", "--json"))["summary"]["degraded"] is True
@@ -360,7 +362,8 @@ def test_absences_of_each_round_are_shown_with_their_reasons(run: Run) -> None:
     assert second.endswith("bern: failed in task 'validate': boom")
     one, _ = data(run("experiment", "rounds", "digits-1", "--json"))
     assert one["contributors"] == {"bern": {"weight": 1.0, "digest": "b3" * 32}}
-    assert one["absent"] == one["unevaluated"] == {"zurich": "left: no power"}
+    assert one["absent"] == one["unevaluated"]
+    assert (one["absent"]["zurich"]["kind"], one["absent"]["zurich"]["message"]) == ("left", "no power")
 
 
 def test_the_model_s_file_and_checksum_are_told(run: Run, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The record of a round, read from the history of an experiment that a site left and another could not measure."""
 
+from dataclasses import replace
+
 from openfl_like.federation.announcements import Announced
 from openfl_like.federation.events import (
     Announce,
@@ -59,8 +61,10 @@ def test_every_site_of_a_round_is_accounted_for() -> None:
     history.feed(CollaboratorLeft("c", "no power"), TimerFired("rejoin:c:1"))
     history.feed(UpdatesValidated(1), ModelAggregated(1, "model-1"))
     history.measure("a", 0.5)
-    history.feed(TaskFailed(1, Phase.EVALUATE, "b", Failure(FailureKind.TASK, "boom", "ValueError", task="validate")))
-    boom = "failed in task 'validate': ValueError: boom"
+    boom = Failure(FailureKind.TASK, "boom", "ValueError", task="validate")
+    history.feed(TaskFailed(1, Phase.EVALUATE, "b", boom))
+    boom = replace(boom, phase=Phase.EVALUATE, round=1, site="b")
+    away = Failure(FailureKind.LEFT, "no power", phase=Phase.TRAIN, round=1, site="c")
     assert list(round_records(history.events)) == [
         RoundRecord(
             1,
@@ -68,12 +72,12 @@ def test_every_site_of_a_round_is_accounted_for() -> None:
             {"accuracy": 0.5},
             ("a", "b", "c"),
             {"a": ContributorShare(0.25, "a-1"), "b": ContributorShare(0.75, "b-1")},
-            {"c": "left: no power"},
+            {"c": away},
             ("a",),
-            {"b": boom, "c": "left: no power"},
+            {"b": boom, "c": replace(away, phase=Phase.EVALUATE)},
         )
     ]
-    assert history.experiment.shortfalls == {"b": f"evaluation of round 1: {boom}", "c": "round 1: left: no power"}
+    assert history.experiment.shortfalls == {"b": boom, "c": away}
 
 
 def test_a_site_whose_line_has_just_broken_is_waited_for_in_the_evaluation() -> None:
@@ -102,5 +106,6 @@ def test_and_one_that_does_not_come_back_is_named_with_the_evaluation() -> None:
     history.measure("c", 0.5)
     history.feed(TimerFired("rejoin:a:1"))
     (record,) = round_records(history.events)
-    assert (record.absent, record.unevaluated) == ({}, {"a": "left: no line"})
-    assert history.experiment.shortfalls == {"a": "evaluation of round 1: left: no line"}
+    away = Failure(FailureKind.LEFT, "no line", phase=Phase.EVALUATE, round=1, site="a")
+    assert (record.absent, record.unevaluated) == ({}, {"a": away})
+    assert history.experiment.shortfalls == {"a": away}

@@ -96,7 +96,10 @@ def told(*calls: RecordedCall) -> Break:
     return whole(calls=[*CALLS, *calls])
 
 
-def with_absence(selected: list[str], absent: dict[str, str], unevaluated: dict[str, str]) -> list[Happened]:
+LEFT = Failure(FailureKind.LEFT)
+
+
+def with_absence(selected: list[str], absent: dict[str, Failure], unevaluated: dict[str, Failure]) -> list[Happened]:
     row = replace(finished(1, "d1", NAMES), selected=tuple(selected), absent=absent, unevaluated=unevaluated)
     return [*EVENTS[:5], Happened(6, row), EVENTS[6]]
 
@@ -183,12 +186,12 @@ BROKEN = {
     "an absence that the end is silent about": (
         "A4",
         "'lyon' was missing in a round",
-        one(events=with_absence([*NAMES, "lyon"], {"lyon": "left"}, {})),
+        one(events=with_absence([*NAMES, "lyon"], {"lyon": LEFT}, {})),
     ),
     "an evaluation that the end is silent about": (
         "A4",
         "'bern' was missing in a round",
-        one(events=with_absence(NAMES, {}, {"bern": "left"})),
+        one(events=with_absence(NAMES, {}, {"bern": LEFT})),
     ),
     "an update taken twice": ("A4", "taken 2 times", one(events=[*EVENTS, Happened(8, received("genf"))])),
     "fewer than the quorum": (

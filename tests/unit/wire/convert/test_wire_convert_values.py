@@ -205,6 +205,7 @@ summaries = st.builds(
     number,
     number,
     text,
+    shortfalls=st.dictionaries(text, failures, max_size=3),
     resumed_by=text,
     failure=st.none() | failures,
 )  # fmt: skip
@@ -217,7 +218,7 @@ announcements = st.one_of(
     st.builds(CollaboratorAbsent, rounds, phase, text, text, st.none() | failures),
     st.builds(UpdateReceived, rounds, phase, text, rounds, st.dictionaries(text, metrics, max_size=3), number),
     st.builds(
-        ExperimentEnded, st.sampled_from(Status), text, rounds, st.dictionaries(text, text, max_size=3), failures
+        ExperimentEnded, st.sampled_from(Status), text, rounds, st.dictionaries(text, failures, max_size=3), failures
     ),
 )
 events = st.builds(Announced, st.integers(0, 2**64 - 1), number, announcements)
