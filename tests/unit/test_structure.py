@@ -122,7 +122,7 @@ def test_whoever_may_import_a_vendors_library_is_there() -> None:
 
 
 # What SQLite is told, and where its files are.
-_SQLITE = re.compile(r"\b(?:PRAGMA|OR REPLACE|OR IGNORE|SELECT .* FROM|sqlite3|sqlalchemy|DIRECTOR_DB|EXPERIMENT_DB)\b")
+_SQLITE = re.compile(r"\b(?:PRAGMA|OR REPLACE|OR IGNORE|SELECT .* FROM|sqlite3|DIRECTOR_DB|EXPERIMENT_DB)\b")
 
 
 def test_only_its_room_knows_sqlite() -> None:
