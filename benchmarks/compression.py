@@ -35,6 +35,7 @@ from openfl_like.plan.load import load_plan
 from openfl_like.plan.schema import Component, CompressionPipeline, Plan
 from openfl_like.plan.workspace import template_path
 from openfl_like.services.simulation import Simulation, SimulationSettings
+from openfl_like.store.sqlite.stores import SQLITE
 from openfl_like.tensors.container import TensorFile, TensorWriter, write_tensors
 from openfl_like.tensors.encoded import Encoding, ErrorFeedback, ModelReader, Sent, open_update, write_encoded
 from openfl_like.tensors.named import TensorSpec
@@ -166,7 +167,7 @@ def learn(name: str, rounds: int) -> float:
     place = Path(tempfile.mkdtemp(prefix="fx-bench-"))
     settings = SimulationSettings(plan_with(PIPELINES[name], rounds), workspace, shards, place)
     try:
-        with Simulation(settings) as simulation:
+        with Simulation(settings, SQLITE) as simulation:
             versions = asyncio.run(simulation.run()).versions
     finally:
         shutil.rmtree(place)

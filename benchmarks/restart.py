@@ -39,9 +39,10 @@ from openfl_like.federation.task import Phase
 from openfl_like.pki.files import Credentials
 from openfl_like.services.envoy.service import RETRY_S
 from openfl_like.services.local_federation import LocalFederation
-from openfl_like.store.director import DirectorStore, StoredExperiment
-from openfl_like.store.experiment import Commit, ExperimentStore
+from openfl_like.store.director_files import DirectorFiles
 from openfl_like.store.files import ExperimentFiles
+from openfl_like.store.ports import Commit, StoredExperiment
+from openfl_like.store.sqlite.stores import SQLITE
 from openfl_like.wire.attendance import EnvoyClient
 from openfl_like.wire.channel import backoff, spread
 
@@ -63,7 +64,10 @@ ENDED = (Status.FINISHED, Status.FINISHED, Status.FAILED, Status.CANCELLED)
 
 def fill(state: Path, experiments: int) -> None:
     """Puts ended experiments into a Director's state."""
-    with closing(DirectorStore(state)) as store, tempfile.TemporaryDirectory(prefix="fx-bench-") as folder:
+    with (
+        closing(SQLITE.director(DirectorFiles(state))) as store,
+        tempfile.TemporaryDirectory(prefix="fx-bench-") as folder,
+    ):
         pattern = Path(folder) / "pattern"
         furnish(pattern)
         for number in range(experiments):
@@ -82,7 +86,7 @@ def furnish(directory: Path) -> None:
     sizes = {files.bundle: 20_000, files.plan: 2_000, files.model(5): 40_000, files.log("site-1"): 4_000}
     for path, size in sizes.items():
         path.write_bytes(bytes(size))
-    with closing(ExperimentStore(directory)) as store:
+    with closing(SQLITE.experiment(files)) as store:
         store.take_epoch()
         told = [UpdateReceived(1, Phase.TRAIN, "site", metrics={"train": {"loss": 0.5}})] * EVENTS
         versions = [ModelVersion(number, "ef" * 32, {"loss": 0.5}) for number in range(6)]

@@ -19,6 +19,7 @@ from openfl_like.plan.schema import Admission, Component, Plan
 from openfl_like.services.devices.placement import place_here
 from openfl_like.services.simulation import Shards, Simulation, SimulationSettings
 from openfl_like.store.files import ExperimentFiles
+from openfl_like.store.ports import Stores
 from openfl_like.tensors.manifest import file_digest
 
 
@@ -36,7 +37,7 @@ def load_shards(files: Mapping[str, Path]) -> dict[str, ShardDescriptor]:
     return {name: build_shard(load_shard_config(path), (path.parent,)) for name, path in files.items()}
 
 
-async def compare(plan: Plan, workspace: Path, shards: Shards, federated: Path) -> list[Row]:
+async def compare(plan: Plan, workspace: Path, shards: Shards, federated: Path, stores: Stores) -> list[Row]:
     """Train a model at each site alone and one on all data pooled, with the plan's own rounds.
 
     Args:
@@ -44,6 +45,7 @@ async def compare(plan: Plan, workspace: Path, shards: Shards, federated: Path) 
         workspace: Its code.
         shards: Site name -> its shard.
         federated: The federation's model file.
+        stores: Opens the records of the simulations.
 
     Returns:
         Rows for the federated model, every site by name, and the pooled one; all are measured on the union of the
@@ -56,12 +58,12 @@ async def compare(plan: Plan, workspace: Path, shards: Shards, federated: Path) 
     candidates["pooled"] = pooled
     for title, shard in candidates.items():
         with tempfile.TemporaryDirectory(prefix="fx-compare-") as directory:
-            model = await _train_alone(plan, workspace, shard, Path(directory))
+            model = await _train_alone(plan, workspace, shard, Path(directory), stores)
             rows.append(Row(title, shard.schema.counts["train"], _judged(judge, plan, model)))
     return rows
 
 
-async def _train_alone(plan: Plan, workspace: Path, shard: ShardDescriptor, directory: Path) -> Path:
+async def _train_alone(plan: Plan, workspace: Path, shard: ShardDescriptor, directory: Path, stores: Stores) -> Path:
     alone = plan.model_copy(
         update={
             "admission": Admission(min_collaborators=1),
@@ -69,7 +71,7 @@ async def _train_alone(plan: Plan, workspace: Path, shard: ShardDescriptor, dire
             "selector": Component(template="all"),
         }
     )
-    with Simulation(SimulationSettings(alone, workspace, {"alone": shard}, directory)) as simulation:
+    with Simulation(SimulationSettings(alone, workspace, {"alone": shard}, directory), stores) as simulation:
         result = await simulation.run()
     return ExperimentFiles(directory).model(result.versions[-1].version.round)
 

@@ -92,6 +92,7 @@ def _run(settings: "AggregatorArguments", *, with_parent: bool, as_json: bool) -
     from openfl_like.cli.experiment.outcome import raise_unless_finished
     from openfl_like.services.aggregator.service import run_aggregator
     from openfl_like.services.daemon.run import live
+    from openfl_like.store.sqlite.stores import SQLITE
     from openfl_like.tasks import TaskOwner
 
     log = logging.getLogger(__name__)
@@ -113,7 +114,7 @@ def _run(settings: "AggregatorArguments", *, with_parent: bool, as_json: bool) -
             following.append(tasks.start(follow(bus)))
 
     async def work() -> "Outcome":
-        outcome = await run_aggregator(settings, ready)
+        outcome = await run_aggregator(settings, SQLITE, ready)
         if with_parent:
             log.info("'%s' is %s: %s", settings.experiment, outcome.status, outcome.reason)
         await asyncio.gather(*following)

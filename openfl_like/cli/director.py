@@ -31,6 +31,7 @@ def start(config: Path, *, with_parent: bool, as_json: bool) -> None:
     from openfl_like.services.daemon.run import live
     from openfl_like.services.director.service import run_director
     from openfl_like.services.director.settings import load_director_file
+    from openfl_like.store.sqlite.stores import SQLITE
 
     settings = load_director_file(config)
     credentials = load_credentials(settings.certificates)
@@ -41,4 +42,4 @@ def start(config: Path, *, with_parent: bool, as_json: bool) -> None:
         else:
             say(f"director of '{credentials.identity.federation}' listening on {address}")
 
-    asyncio.run(live(run_director(settings, credentials, ready), parent=with_parent))
+    asyncio.run(live(run_director(settings, credentials, SQLITE, ready), parent=with_parent))

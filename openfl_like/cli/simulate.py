@@ -59,6 +59,7 @@ def simulate(
     from openfl_like.cli.plan_file import read_plan
     from openfl_like.services.simulation import Simulation, SimulationResult, SimulationSettings, shards_of
     from openfl_like.store.files import ExperimentFiles
+    from openfl_like.store.sqlite.stores import SQLITE
     from openfl_like.tasks import TaskOwner
 
     check_output(output)
@@ -81,7 +82,7 @@ def simulate(
         settings = SimulationSettings(
             plan, workspace, sites, record, models if initial_model else None, files=files, runtime=runtime
         )
-        with Simulation(settings) as simulation:
+        with Simulation(settings, SQLITE) as simulation:
             result = asyncio.run(run(simulation))
         raise_unless_finished(result.outcome)
         last = result.versions[-1]

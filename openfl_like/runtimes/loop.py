@@ -34,7 +34,7 @@ from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.parties import Outcome
 from openfl_like.federation.status import Status
 from openfl_like.runtimes.models import ModelRepository, describe
-from openfl_like.store.experiment import Commit, ExperimentStore
+from openfl_like.store.ports import Commit, ExperimentCommits
 from openfl_like.tensors.manifest import sha256_file
 
 log = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ class Record:
         publish: Gets the announcements of each commit, as they are in the history.
     """
 
-    store: ExperimentStore
+    store: ExperimentCommits
     repository: ModelRepository
     publish: Callable[[Sequence[Announced]], None] = lambda _: None
 

@@ -16,6 +16,7 @@ from openfl_like.pki.authority import create_authorities
 from openfl_like.pki.files import credentials_dir, save_credentials
 from openfl_like.pki.roles import SERVER_ROLES, Identity, Role
 from openfl_like.processes.child import Child, clean_environment, fx_command, spawn
+from openfl_like.store.director_files import EXPERIMENTS
 
 READY_TIMEOUT_S = 60.0
 LIFETIME = timedelta(days=1)
@@ -179,6 +180,11 @@ def role_of(process: psutil.Process) -> str:
             return "worker" if Path(process.cwd()).name == "work" else ""  # a spare one waits elsewhere
         if "collaborator" in words and any(role_of(child) == "worker" for child in process.children()):
             return "collaborator"
-        if "aggregator" in words and any(file.path.endswith("experiment.db") for file in process.open_files()):
+        if "aggregator" in words and any(_is_of_experiment(Path(file.path)) for file in process.open_files()):
             return "aggregator"
     return ""
+
+
+def _is_of_experiment(path: Path) -> bool:
+    """Whether a file lies in an experiment's directory, as its record does."""
+    return path.parent.parent.name == EXPERIMENTS

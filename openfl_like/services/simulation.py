@@ -17,8 +17,8 @@ from openfl_like.runtimes.models import ModelRepository
 from openfl_like.runtimes.sites import RuntimeFactory, SimulatedSites
 from openfl_like.services.aggregator.opening import open_experiment, place_initial_model
 from openfl_like.services.devices.placement import place_here
-from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles
+from openfl_like.store.ports import Stores
 
 Shards = Mapping[str, ShardDescriptor]
 
@@ -77,10 +77,12 @@ class Simulation:
 
     Args:
         settings: What to run. With the directory of an interrupted simulation it goes on where it was.
+        stores: Opens its record.
     """
 
-    def __init__(self, settings: SimulationSettings) -> None:
+    def __init__(self, settings: SimulationSettings, stores: Stores) -> None:
         self._settings = settings
+        self._stores = stores
 
     def __enter__(self) -> "Simulation":
         with ExitStack() as stack:
@@ -91,7 +93,7 @@ class Simulation:
     def _open(self, stack: ExitStack) -> None:
         files = ExperimentFiles(self._settings.directory)
         files.prepare()
-        self._store = ExperimentStore(self._settings.directory)
+        self._store = self._stores.experiment(files)
         stack.callback(self._store.close)
         self._store.take_epoch()
         self.bus = EventBus(self._store.events)

@@ -1,6 +1,5 @@
-"""What survives a crash: SQLAlchemy Core over SQLite, and model files beside it.
+"""What survives a crash: two Protocols, SQLite behind them in `store.sqlite`, and files beside that.
 
-Layer: above `federation`; imported by whatever stands above it. The only package that imports SQLAlchemy.
-Two databases: `director.db` (experiments, roster) and one `experiment.db` per experiment (snapshot, events,
-versions).
+Layer: above `federation`; imported by whatever stands above it. `store.ports` has what services ask of a store, and the
+`Stores` value that they are handed; only `store.sqlite` imports SQLAlchemy, and only `cli` and `testing` import that.
 """

@@ -30,8 +30,8 @@ from openfl_like.errors import BundleError, ConflictError, no_room
 from openfl_like.federation.announcements import Announced, from_fields, to_json
 from openfl_like.federation.parties import ExperimentSummary
 from openfl_like.plan.archive import BLOCK, END, ArchiveReader, Kind, header_of
-from openfl_like.store.experiment import ExperimentStore, Recorded
 from openfl_like.store.files import ExperimentFiles
+from openfl_like.store.ports import Recorded, Stores
 from openfl_like.tensors.manifest import ChunkDigests, manifest_of
 
 FORMAT = "openfl-like checkpoint 1"
@@ -118,7 +118,7 @@ _EVENT: TypeAdapter[EventLine] = TypeAdapter(EventLine)
 
 
 def write_checkpoint(
-    summary: ExperimentSummary, origin: Origin, bundle: str, files: ExperimentFiles, out: Path
+    summary: ExperimentSummary, origin: Origin, bundle: str, files: ExperimentFiles, stores: Stores, out: Path
 ) -> None:
     """Write the checkpoint of an experiment that has ended and that nobody touches meanwhile.
 
@@ -127,6 +127,7 @@ def write_checkpoint(
         origin: Who submitted it.
         bundle: Digest that its bundle has.
         files: Its directory.
+        stores: Opens its record.
         out: The archive; a folder of nearly this name is there while it is written.
 
     Raises:
@@ -136,7 +137,7 @@ def write_checkpoint(
     scratch = out.with_name(f"{out.name}.parts")
     scratch.mkdir(mode=0o700)
     try:
-        with contextlib.closing(ExperimentStore(files.directory)) as store:
+        with contextlib.closing(stores.experiment(files)) as store:
             recorded = store.recorded()
             (scratch / EVENTS).write_bytes(b"".join(_line(_EVENT, _event_line(event)) for event in store.events()))
         (scratch / RECORD).write_bytes(_line(_RECORD, recorded))

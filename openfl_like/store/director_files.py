@@ -6,6 +6,8 @@ from pathlib import Path
 
 from openfl_like.store.files import ExperimentFiles
 
+EXPERIMENTS = "experiments"
+"""In the state directory: a folder for each experiment."""
 UNFINISHED = "import.unfinished"
 """In the directory of an experiment that was imported, until it has a row."""
 
@@ -33,7 +35,7 @@ class DirectorFiles:
     @property
     def experiments(self) -> Path:
         """The folder with a folder for each experiment."""
-        return self.state / "experiments"
+        return self.state / EXPERIMENTS
 
     def experiment(self, experiment: str) -> ExperimentFiles:
         """Return the files of one experiment."""

@@ -1,4 +1,4 @@
-"""Public parts for tests: a clock moved by hand, throw-away certificates, sites and sessions that need no network.
+"""Public parts for tests: a clock moved by hand, throw-away certificates, stores, sites and sessions without network.
 
 Layer: the top, beside `cli`; imported by tests only, ours and those of whoever builds on the platform.
 

@@ -16,7 +16,7 @@ from federations import ASSETS, THREE, User, fx_fine
 from openfl_like.pki.files import load_credentials
 from openfl_like.pki.signing import sign_bundle
 from openfl_like.services.local_federation import LocalFederation
-from openfl_like.store.rows import checksum
+from openfl_like.store.sqlite.rows import checksum
 
 pytestmark = pytest.mark.process
 RECORD = ASSETS / "records" / "version-0.1.0.tar.xz"

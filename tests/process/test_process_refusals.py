@@ -39,6 +39,7 @@ from openfl_like.services.aggregator.service import AggregatorArguments, run_agg
 from openfl_like.services.director.service import run_director
 from openfl_like.services.director.settings import DirectorFile
 from openfl_like.services.envoy.service import EnvoySettings, run_envoy
+from openfl_like.store.sqlite.stores import SQLITE
 from openfl_like.tensors.manifest import DIGEST_BYTES, MAX_CHUNK_BYTES, Manifest, manifest_of
 from openfl_like.testing.certificates import ThrowAwayFederation
 from openfl_like.wire.aggregator import AggregatorClient
@@ -89,7 +90,7 @@ async def director(certificates: ThrowAwayFederation, tmp_path: Path) -> AsyncIt
         state=state,
     )
     credentials = certificates.credentials(Role.DIRECTOR, "director")
-    async with in_background(lambda ready: run_director(settings, credentials, ready)) as address:
+    async with in_background(lambda ready: run_director(settings, credentials, SQLITE, ready)) as address:
         yield Running(address, state)
 
 
@@ -171,7 +172,7 @@ async def test_a_collaborator_of_another_experiment(certificates: ThrowAwayFeder
             session.report(Ready(plan_digest(plan)))
             return await session.instruction()
 
-    async with in_background(lambda ready: run_aggregator(settings, ready)) as address:
+    async with in_background(lambda ready: run_aggregator(settings, SQLITE, ready)) as address:
         error = await refusal(NotAllowedError, take_part(address, "digits-2"))
         assert error.message.startswith(
             "fx://hospitals/collaborator/digits-2/bern is a collaborator of another experiment than 'digits-1'"

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from openfl_like.pki.roles import Role
 from openfl_like.plan.digest import plan_digest
 from openfl_like.plan.load import load_plan
 from openfl_like.services.aggregator.service import AggregatorArguments, run_aggregator
-from openfl_like.store.experiment import ExperimentStore
+from openfl_like.store.files import ExperimentFiles
+from openfl_like.store.sqlite.stores import SQLITE
 from openfl_like.tensors.container import write_tensors
 from openfl_like.tensors.manifest import Manifest
 from openfl_like.testing.certificates import ThrowAwayFederation
@@ -195,18 +197,15 @@ class Lab:
         )
         ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         async with asyncio.timeout(60), asyncio.TaskGroup() as group:
-            ending = group.create_task(run_aggregator(settings, lambda address, _: ready.set_result(address)))
+            ending = group.create_task(run_aggregator(settings, SQLITE, lambda address, _: ready.set_result(address)))
             address = await ready
             sites = [self._site(Site, one, address) for one in HONEST]
             third = replace(self._site(kind, MISBEHAVING, address), variants=variants or {})
             for site in (*sites, third):
                 group.create_task(site.take_part())
         assert ending.result().status == "FINISHED", ending.result().reason
-        store = ExperimentStore(place)
-        try:
+        with closing(SQLITE.experiment(ExperimentFiles(place))) as store:
             return Ended(store.versions()[-1].sha256, store.events()), third
-        finally:
-            store.close()
 
     def _site(self, kind: type[Site], name: str, address: str) -> Site:
         credentials = self.certificates.credentials(Role.COLLABORATOR, name, EXPERIMENT)

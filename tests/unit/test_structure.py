@@ -121,6 +121,17 @@ def test_whoever_may_import_a_vendors_library_is_there() -> None:
     assert {name for name in named if importlib.util.find_spec(name) is None} == set()
 
 
+# What SQLite is told, and where its files are.
+_SQLITE = re.compile(r"\b(?:PRAGMA|OR REPLACE|OR IGNORE|SELECT .* FROM|sqlite3|DIRECTOR_DB|EXPERIMENT_DB)\b")
+
+
+def test_only_its_room_knows_sqlite() -> None:
+    room = PACKAGE / "store" / "sqlite"
+    assert sum(bool(_SQLITE.search(path.read_text())) for path in room.glob("*.py")) >= 4
+    outside = [path for path in SOURCES if not path.is_relative_to(room)]
+    assert [name_of(path) for path in outside if _SQLITE.search(path.read_text())] == []
+
+
 def test_no_module_is_named_after_nothing() -> None:
     parts = {part for path in SOURCES for part in path.relative_to(PACKAGE).with_suffix("").parts}
     assert parts & MEANINGLESS == set()

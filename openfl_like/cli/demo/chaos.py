@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from openfl_like.federation.parties import ExperimentSummary
     from openfl_like.plan.schema import Plan
     from openfl_like.services.local_federation import LocalFederation
+    from openfl_like.store.files import ExperimentFiles
     from openfl_like.wire.experiments import ExperimentsClient
 
 DIE_S = 10.0
@@ -212,7 +213,7 @@ async def run_chaos(
 
         say("second run, the same plan with the same seed; watch what happens to it")
         experiment = await submit(federation, path, overrides)
-        story, history = Story(screen), _history(DirectorFiles(federation.state).experiment(experiment).directory)
+        story, history = Story(screen), _history(DirectorFiles(federation.state).experiment(experiment))
         items = watch(client.watch, experiment)
         ended, dealt = await disturb(items, story, _blows(federation, rounds), history)
         disturbed = await _sha256(client, finished(ended), federation.directory / "disturbed.safetensors")
@@ -298,14 +299,11 @@ def _blows(federation: "LocalFederation", rounds: int) -> list[Blow]:
     return [Blow("Director", first, director, again), Blow("Aggregator", 2 * first, aggregator)]
 
 
-def _history(directory: Path) -> History:
-    from openfl_like.store.experiment import ExperimentStore
+def _history(files: "ExperimentFiles") -> History:
+    from openfl_like.store.sqlite.stores import SQLITE
 
     def read(after: int) -> "list[Announced]":
-        store = ExperimentStore(directory)
-        try:
+        with closing(SQLITE.experiment(files)) as store:
             return store.events(after)
-        finally:
-            store.close()
 
     return read

@@ -73,6 +73,7 @@ async def _demo(name: str, place: Path, overrides: tuple[str, ...], *, chaos: bo
     from openfl_like.plan.workspace import plan_path
     from openfl_like.services.local_federation import LocalFederation
     from openfl_like.services.simulation import shards_of
+    from openfl_like.store.sqlite.stores import SQLITE
 
     begin = time.monotonic()
     path = plan_path(name)
@@ -91,7 +92,7 @@ async def _demo(name: str, place: Path, overrides: tuple[str, ...], *, chaos: bo
         say(f"director on {federation.director}; submitting {path.name}")
         summary, model = await _run(federation, path, overrides, as_json=as_json)
     say("the federation has ended; training each site alone and all data pooled, to compare")
-    rows = await compare(plan, workspace, shards, model)
+    rows = await compare(plan, workspace, shards, model, SQLITE)
     _print(rows, summary, as_json=as_json)
     say(f"{first.dataset_description}")
     say(f"done in {time.monotonic() - begin:.0f} s")

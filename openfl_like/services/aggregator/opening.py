@@ -8,8 +8,8 @@ from openfl_like.federation.events import ResumeRequested
 from openfl_like.federation.experiment import Experiment
 from openfl_like.plan.digest import freeze
 from openfl_like.plan.schema import Plan
-from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles
+from openfl_like.store.ports import ExperimentStore
 from openfl_like.tensors.container import TensorFile, write_tensors
 from openfl_like.tensors.manifest import file_digest
 

@@ -30,8 +30,8 @@ from openfl_like.runtimes.models import ModelRepository
 from openfl_like.services.aggregator.opening import open_experiment, place_initial_model
 from openfl_like.services.aggregator.recovery import check_models, check_server_state, mend_round
 from openfl_like.services.identity.revocation_feed import ListFile, follow_file
-from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles
+from openfl_like.store.ports import ExperimentStore, Stores
 from openfl_like.tasks import background
 from openfl_like.tensors.manifest import Manifest
 from openfl_like.wire.aggregator import SERVICE, AggregatorServicer
@@ -182,11 +182,14 @@ def _guard(settings: AggregatorArguments) -> tuple[Guard, list[Coroutine[Any, An
     return guard, [follow_file(file, revocations, guard.recheck)]
 
 
-async def run_aggregator(settings: AggregatorArguments, ready: Callable[[str, EventBus], None]) -> Outcome:
+async def run_aggregator(
+    settings: AggregatorArguments, stores: Stores, ready: Callable[[str, EventBus], None]
+) -> Outcome:
     """Run an experiment from its start, or from where it was, to its end.
 
     Args:
         settings: What to run.
+        stores: Opens the experiment's record.
         ready: Called with the address and the event bus when collaborators can connect.
 
     Raises:
@@ -203,7 +206,7 @@ async def run_aggregator(settings: AggregatorArguments, ready: Callable[[str, Ev
     files = ExperimentFiles(settings.directory)
     files.prepare()
     async with contextlib.AsyncExitStack() as stack:
-        store = ExperimentStore(settings.directory)
+        store = stores.experiment(files)
         failpoint("aggregator.opened")
         stack.callback(store.close)
         store.verify()

@@ -58,10 +58,9 @@ from openfl_like.store.checkpoint import (
     read_record,
     write_checkpoint,
 )
-from openfl_like.store.director import DirectorStore, StoredExperiment
 from openfl_like.store.director_files import UNFINISHED, DirectorFiles
-from openfl_like.store.experiment import ExperimentStore, Recorded, write_record
 from openfl_like.store.files import ExperimentFiles, sync_names
+from openfl_like.store.ports import DirectorStore, Recorded, StoredExperiment, Stores
 from openfl_like.tasks import TaskOwner
 from openfl_like.tensors.manifest import sha256_file
 
@@ -81,6 +80,7 @@ class Checkpoints:
         settings: director.yaml.
         credentials: The Director's certificate.
         store: What it remembers.
+        stores: Opens the records of experiments.
         disk_space: Whether there is room on its disks.
         taking: Imports under way, by user and request.
     """
@@ -88,6 +88,7 @@ class Checkpoints:
     settings: DirectorFile
     credentials: Credentials
     store: DirectorStore
+    stores: Stores
     disk_space: DiskSpace
     taking: SingleFlight[ExperimentSummary] = field(default_factory=SingleFlight)
     _making: dict[str, asyncio.Lock] = field(default_factory=dict)
@@ -130,9 +131,8 @@ class Checkpoints:
         out, files = self.files.export(summary.id), self.files.experiment(summary.id)
         largest = (files.bundle, *files.models().values(), *files.server_states().values())
         self._check_room(sum(path.stat().st_size for path in largest if path.exists()))
-        writing = self._writing.start(
-            asyncio.to_thread(write_checkpoint, summary, origin, stored.bundle, files, out), name=f"export {summary.id}"
-        )
+        work = asyncio.to_thread(write_checkpoint, summary, origin, stored.bundle, files, self.stores, out)
+        writing = self._writing.start(work, name=f"export {summary.id}")
         try:
             await asyncio.shield(writing)  # a thread cannot be broken off
             self._still(summary)
@@ -202,7 +202,7 @@ class Checkpoints:
             if checkpoint.bundle != offer.bundle:
                 raise BundleError("the bundle in the checkpoint is not the one that was signed for the import")
             self._refuse_known(checkpoint.summary.id)
-            check_times(_furnish(staging, checkpoint, caller), self.settings)
+            check_times(_furnish(ExperimentFiles(staging), checkpoint, caller, self.stores), self.settings)
             failpoint("director.import.built")
             log.info("experiment %s imported by %s", checkpoint.summary.id, caller)
             found = self._enter(staging, checkpoint, caller, offer)
@@ -262,8 +262,9 @@ def _taken(experiment: str) -> ConflictError:
 # ---- what a checkpoint must be ------------------------------------------------------------------------------------
 
 
-def _furnish(staging: Path, checkpoint: Checkpoint, caller: str) -> Plan:
+def _furnish(files: ExperimentFiles, checkpoint: Checkpoint, caller: str, stores: Stores) -> Plan:
     """Make the directory of an experiment from the entries of a checkpoint, everything durable; return its plan."""
+    staging = files.directory
     try:
         plan = unpack(staging / BUNDLE, staging / "workspace")
         check_plan(plan, "the imported plan")
@@ -274,13 +275,13 @@ def _furnish(staging: Path, checkpoint: Checkpoint, caller: str) -> Plan:
         raise BundleError(error.message, place=error.place, cure=error.cure) from None
     (staging / UNFINISHED).touch()
     origin = ExperimentImported(caller, checkpoint.origin.federation, checkpoint.summary.owner)
-    write_record(staging, recorded, _ending(read_events(staging), checkpoint.summary))
-    with contextlib.closing(ExperimentStore(staging)) as store:
+    with contextlib.closing(stores.experiment(files)) as store:
+        store.fill(recorded, _ending(read_events(staging), checkpoint.summary))
         store.announce(time.time(), origin)
     (staging / HEAD).rename(staging / ORIGIN)
     for name in (EVENTS, RECORD):
         (staging / name).unlink()
-    ExperimentFiles(staging).prepare()
+    files.prepare()
     sync_names(staging / "models", staging)
     return plan
 

@@ -28,7 +28,7 @@ from openfl_like.federation.ports import (
 from openfl_like.pki.lifetime import ValidityPeriod
 from openfl_like.runtimes.session import converse
 from openfl_like.services.director.settings import MISSED_HEARTBEATS, DirectorFile
-from openfl_like.store.director import DirectorStore
+from openfl_like.store.ports import DirectorStore
 from openfl_like.tasks import first_of
 
 log = logging.getLogger(__name__)

@@ -17,8 +17,8 @@ from openfl_like.federation.announcements import (
 )
 from openfl_like.federation.history.life import SURPLUS
 from openfl_like.federation.parties import Outcome, PublishedVersion
-from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles
+from openfl_like.store.ports import ExperimentStore, Stores
 
 MILESTONES = (ExperimentQueued.kind, ExperimentBegun.kind, ExperimentEnded.kind, ExperimentResumed.kind)
 
@@ -52,10 +52,12 @@ class Feeds:
 
     Args:
         files: Gives an experiment's files.
+        stores: Opens their record.
     """
 
-    def __init__(self, files: Callable[[str], ExperimentFiles]) -> None:
+    def __init__(self, files: Callable[[str], ExperimentFiles], stores: Stores) -> None:
         self._files = files
+        self._stores = stores
         self._open: dict[str, Feed] = {}
 
     def __contains__(self, experiment: str) -> bool:
@@ -64,7 +66,7 @@ class Feeds:
     def of(self, experiment: str) -> Feed:
         """Return the feed of an experiment."""
         if experiment not in self._open:
-            store = ExperimentStore(self._files(experiment).directory)
+            store = self._stores.experiment(self._files(experiment))
             self._open[experiment] = Feed(EventBus(store.events), store)
         return self._open[experiment]
 
@@ -95,19 +97,19 @@ def tell_end(store: ExperimentStore, outcome: Outcome) -> list[Announced]:
     return [store.announce(time.time(), ended)]
 
 
-def versions_of(files: ExperimentFiles) -> list[PublishedVersion]:
+def versions_of(stores: Stores, files: ExperimentFiles) -> list[PublishedVersion]:
     """Read the published versions of an experiment."""
-    with closing(ExperimentStore(files.directory)) as store:
+    with closing(stores.experiment(files)) as store:
         return store.versions()
 
 
-def record_of(files: ExperimentFiles) -> tuple[list[PublishedVersion], list[Announced]]:
+def record_of(stores: Stores, files: ExperimentFiles) -> tuple[list[PublishedVersion], list[Announced]]:
     """Read the published versions, and what the history tells of updates that could not count."""
-    with closing(ExperimentStore(files.directory)) as store:
+    with closing(stores.experiment(files)) as store:
         return store.versions(), store.events(kinds=SURPLUS)
 
 
-def history_of(files: ExperimentFiles, after: int) -> list[Announced]:
+def history_of(stores: Stores, files: ExperimentFiles, after: int) -> list[Announced]:
     """Read the events of an experiment after a sequence number."""
-    with closing(ExperimentStore(files.directory)) as store:
+    with closing(stores.experiment(files)) as store:
         return store.events(after)

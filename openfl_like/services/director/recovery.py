@@ -15,10 +15,9 @@ from pathlib import Path
 from openfl_like.errors import FederationError
 from openfl_like.plan.bundle import STAGING, holds, unpack
 from openfl_like.plan.digest import freeze
-from openfl_like.store.director import DirectorStore, StoredExperiment
 from openfl_like.store.director_files import UNFINISHED, DirectorFiles
-from openfl_like.store.experiment import EXPERIMENT_DB, ExperimentStore
 from openfl_like.store.files import ExperimentFiles, check_file
+from openfl_like.store.ports import KnownExperiments, StoredExperiment, Stores
 
 log = logging.getLogger(__name__)
 
@@ -56,19 +55,19 @@ def _unpack(files: ExperimentFiles, workspace: Path) -> None:
     written.rename(files.plan)
 
 
-def mend_all(files: DirectorFiles, store: DirectorStore) -> list[str]:
+def mend_all(files: DirectorFiles, known: KnownExperiments) -> list[str]:
     """Mend every experiment that has not ended, and return the ids; one that cannot be mended is left to its turn.
 
     Args:
         files: The Director's.
-        store: Its memory.
+        known: What it remembers of them.
     """
     mended = []
-    for summary in store.experiments():
+    for summary in known.experiments():
         if summary.status.ended:
             continue
         try:
-            if mend(store.experiment(summary.id), files.experiment(summary.id)):
+            if mend(known.experiment(summary.id), files.experiment(summary.id)):
                 mended.append(summary.id)
         except FederationError as error:
             log.warning("experiment %s: %s", summary.id, error)
@@ -78,7 +77,7 @@ def mend_all(files: DirectorFiles, store: DirectorStore) -> list[str]:
 log = logging.getLogger(__name__)
 
 
-def remove_leftovers(files: DirectorFiles, known: Collection[str]) -> list[Path]:
+def remove_leftovers(files: DirectorFiles, known: Collection[str], stores: Stores) -> list[Path]:
     """Remove directories of submissions that were never acknowledged, and return them.
 
     One whose record has events stays although the Director does not know it: its database may be from a backup. It
@@ -87,6 +86,7 @@ def remove_leftovers(files: DirectorFiles, known: Collection[str]) -> list[Path]
     Args:
         files: The Director's.
         known: Ids of the experiments that it knows.
+        stores: Opens the records of others.
     """
     incoming = files.incoming
     staging = sorted([*incoming.glob("unpacked-*"), *incoming.glob(f"{STAGING}*")])
@@ -95,7 +95,8 @@ def remove_leftovers(files: DirectorFiles, known: Collection[str]) -> list[Path]
     for archive in incoming.glob("*.checkpoint*"):  # complete or not: it would be sent again
         archive.unlink()
     directories = sorted(files.experiments.glob("*"))
-    removed = [*staging, *(path for path in directories if path.name not in known and not _has_history(path))]
+    unknown = [path for path in directories if path.name not in known]
+    removed = [*staging, *(path for path in unknown if not _has_history(ExperimentFiles(path), stores))]
     for path in removed:
         log.warning("removing what is left of a submission that was broken off: %s", path)
         shutil.rmtree(path, ignore_errors=True)
@@ -104,11 +105,11 @@ def remove_leftovers(files: DirectorFiles, known: Collection[str]) -> list[Path]
     return removed
 
 
-def _has_history(directory: Path) -> bool:
-    if not (directory / EXPERIMENT_DB).exists() or (directory / UNFINISHED).exists():
+def _has_history(files: ExperimentFiles, stores: Stores) -> bool:
+    if not stores.has_record(files) or (files.directory / UNFINISHED).exists():
         return False
     try:
-        with closing(ExperimentStore(directory)) as store:
+        with closing(stores.experiment(files)) as store:
             return bool(store.events())
     except FederationError:
         return True  # damaged or of a newer version: not ours to judge

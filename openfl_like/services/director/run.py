@@ -44,9 +44,8 @@ from openfl_like.services.director.settings import DirectorFile
 from openfl_like.services.director.trust import TrustUpkeep
 from openfl_like.services.logs.sender import LogRoute, LogSender
 from openfl_like.services.logs.writers import AGGREGATOR
-from openfl_like.store.director import StoredExperiment
-from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles
+from openfl_like.store.ports import StoredExperiment, Stores
 from openfl_like.tasks import TaskOwner, first_of
 from openfl_like.wire.aggregator import AggregatorClient
 
@@ -67,6 +66,7 @@ class RunContext:
         announce: Adds to its history while it has no Aggregator, and gives the event.
         history: Gives its events after a sequence number.
         standby: Starts Aggregators.
+        stores: Opens its record.
         on_log: Told of lines that its Aggregator has logged.
     """
 
@@ -79,6 +79,7 @@ class RunContext:
     announce: Callable[[Announcement], Announced]
     history: Callable[[int], list[Announced]]
     standby: Standby
+    stores: Stores
     on_log: Callable[[LogLines], None] = lambda _: None
 
 
@@ -223,7 +224,7 @@ class ExperimentRun:
         return self.context.authority.under(known).issue(identity, csr, lifetime=lifetime, now=datetime.now(UTC))
 
     async def _prepare(self, plan: Plan) -> None:
-        asked = await asyncio.to_thread(_asked_before, self.files)
+        asked = await asyncio.to_thread(_asked_before, self.context.stores, self.files)
         if not asked or self._resumed:
             await self._gather(plan, asked or set(plan.admission.collaborators))
         self._invited = asked or self._invited
@@ -433,10 +434,7 @@ def _least(plan: Plan) -> int:
     return plan.admission.min_collaborators or len(plan.admission.collaborators) or 1
 
 
-def _asked_before(files: ExperimentFiles) -> set[str]:
+def _asked_before(stores: Stores, files: ExperimentFiles) -> set[str]:
     """Name the sites that an experiment was begun with, if a former Aggregator has begun it."""
-    store = ExperimentStore(files.directory)
-    try:
+    with contextlib.closing(stores.experiment(files)) as store:
         return {str(name) for name in (store.snapshot() or {}).get("expected", ())}
-    finally:
-        store.close()

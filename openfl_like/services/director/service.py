@@ -66,9 +66,8 @@ from openfl_like.services.director.run import ExperimentRun, RunContext
 from openfl_like.services.director.settings import DirectorFile, check_times
 from openfl_like.services.director.single_flight import SingleFlight, check_request_id
 from openfl_like.services.director.trust import TrustUpkeep
-from openfl_like.store.director import RESUMABLE, DirectorStore, StoredExperiment
-from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles, check_file, pick_version, sync_names
+from openfl_like.store.ports import RESUMABLE, DirectorStore, StoredExperiment, Stores
 from openfl_like.tasks import background
 from openfl_like.wire.attendance import SERVICE as ATTENDANCE
 from openfl_like.wire.attendance import AttendanceServicer
@@ -93,12 +92,14 @@ class Director:
         credentials: The Director's certificate and key.
         authority: The experiment authority.
         store: What it remembers.
+        stores: Opens the records of experiments.
     """
 
     settings: DirectorFile
     credentials: Credentials
     authority: Authority
     store: DirectorStore
+    stores: Stores
     roster: EnvoyRoster = field(init=False)
     standby: Standby = field(init=False)
     disk_space: DiskSpace = field(init=False)
@@ -116,7 +117,7 @@ class Director:
         self.roster = EnvoyRoster(
             self.settings, self.store, self._on_answer, self._on_logs, self._unwanted, self._on_change
         )
-        self.feeds = Feeds(self._files)
+        self.feeds = Feeds(self._files, self.stores)
         self.logbook = LogBook(self._log_directory, self._unwanted, self.roster.working)
 
     # ---- what envoys report to the roster
@@ -212,7 +213,7 @@ class Director:
         failpoint("director.submit.bundle")
         files.plan.write_bytes(freeze(plan))
         failpoint("director.submit.plan")
-        ExperimentStore(files.directory).close()
+        self.stores.experiment(files).close()
         sync_names(files.directory, files.directory.parent)
 
     def _enqueue(self, experiment: str, plan: Plan, caller: str, submission: Submission) -> ExperimentSummary:
@@ -236,7 +237,7 @@ class Director:
         """Return everything known of one experiment."""
         summary = self._known(experiment).summary
         files = self._files(summary.id)
-        versions, told = await asyncio.to_thread(record_of, files)
+        versions, told = await asyncio.to_thread(record_of, self.stores, files)
         plan = files.plan.read_text(encoding="utf-8")
         return ExperimentRecord(summary, tuple(versions), plan, surplus_of(told))
 
@@ -247,7 +248,8 @@ class Director:
         summary = self._known(experiment).summary
         yield [summary]
         if stored or summary.status.ended:
-            for events in batched(await asyncio.to_thread(history_of, self._files(summary.id), after)):
+            history = await asyncio.to_thread(history_of, self.stores, self._files(summary.id), after)
+            for events in batched(history):
                 yield events
         else:
             async for events in self.feeds.of(summary.id).bus.batches(after):
@@ -286,7 +288,7 @@ class Director:
         """Look whether the record of an ended experiment is sound, and have its end: it may be from a backup."""
         summary = self._known(experiment).summary
         if summary.status in RESUMABLE:
-            with contextlib.closing(ExperimentStore(self._files(summary.id).directory)) as store:
+            with contextlib.closing(self.stores.experiment(self._files(summary.id))) as store:
                 store.verify()
                 tell_end(store, Outcome(summary.status, summary.reason, failure=summary.failure))
 
@@ -303,7 +305,7 @@ class Director:
         """Return the file of a published model, which is read for that."""
         self.store.require(experiment)
         files = self._files(experiment)
-        versions = await asyncio.to_thread(versions_of, files)
+        versions = await asyncio.to_thread(versions_of, self.stores, files)
         version = pick_version(versions, which).version
         path = files.model(version.round)
         if not path.exists():
@@ -371,6 +373,7 @@ class Director:
             announce=feed.announce,
             history=feed.store.events,
             standby=self.standby,
+            stores=self.stores,
             on_log=self.logbook.tell,
         )
         self._current = ExperimentRun(context, self.store.experiment(summary.id), self._files(summary.id))
@@ -437,12 +440,15 @@ def _failed(what: str, error: Exception) -> Outcome:
     return Outcome(Status.FAILED, f"the director {what}: {text}", failure=failure)
 
 
-async def run_director(settings: DirectorFile, credentials: Credentials, ready: Callable[[str], None]) -> None:
+async def run_director(
+    settings: DirectorFile, credentials: Credentials, stores: Stores, ready: Callable[[str], None]
+) -> None:
     """Run a Director until cancelled.
 
     Args:
         settings: director.yaml.
         credentials: Its certificate and key.
+        stores: Opens what it remembers, and the records of experiments.
         ready: Called with the address when envoys and users can connect.
 
     Raises:
@@ -456,16 +462,16 @@ async def run_director(settings: DirectorFile, credentials: Credentials, ready: 
         stack.enter_context(only_one(settings.state, "director"))
         await asyncio.to_thread(kill_owned, settings.state)
         settings.files.incoming.mkdir(exist_ok=True, mode=0o700)
-        store = DirectorStore(settings.state)
+        store = stores.director(settings.files)
         failpoint("director.opened")
         stack.callback(store.close)
         await asyncio.to_thread(store.verify)
-        remove_leftovers(settings.files, {summary.id for summary in store.experiments()})
+        remove_leftovers(settings.files, {summary.id for summary in store.experiments()}, stores)
         await asyncio.to_thread(mend_all, settings.files, store)
-        director = Director(settings, credentials, authority, store)
+        director = Director(settings, credentials, authority, store, stores)
         stack.callback(director.feeds.close)
         guard = director.trust_upkeep.guard
-        checkpoints = Checkpoints(settings, credentials, store, director.disk_space)
+        checkpoints = Checkpoints(settings, credentials, store, stores, director.disk_space)
         handlers = (
             service_handler(DIRECTOR, DirectorServicer(director), guard),
             service_handler(EXPERIMENTS, ExperimentsServicer(director, director, checkpoints), guard),

@@ -35,10 +35,10 @@ from openfl_like.services.director.disk_space import DiskSpace
 from openfl_like.services.director.recovery import remove_leftovers
 from openfl_like.services.director.settings import DirectorFile
 from openfl_like.store.checkpoint import read_checkpoint
-from openfl_like.store.director import DirectorStore, StoredExperiment
 from openfl_like.store.director_files import DirectorFiles
-from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles
+from openfl_like.store.ports import DirectorStore, StoredExperiment, Stores
+from openfl_like.store.sqlite.stores import SQLITE
 from openfl_like.tensors.manifest import file_digest, manifest_of
 from openfl_like.testing.certificates import ThrowAwayFederation
 from openfl_like.testing.clock import FakeClock
@@ -71,7 +71,7 @@ async def run_rounds(directory: Path, cancel_after: int = -1) -> Outcome:
     files = ExperimentFiles(directory)
     sites = {"bern": FakePerformer(0.5, 1), "zurich": FakePerformer(0.25, 3)}
     repository = ModelRepository(PLAN, files)
-    with closing(ExperimentStore(directory)) as store:
+    with closing(SQLITE.experiment(files)) as store:
         store.take_epoch()
         experiment = open_experiment(EXPERIMENT, PLAN, store, files, tuple(sites))
         loop = ExperimentLoop(
@@ -88,11 +88,13 @@ class OfflineDirector:
         state: Its directory.
         director: Its credentials.
         user: Those of the user who asks.
+        stores: Opens what it remembers, and the records of experiments.
     """
 
     state: Path
     director: Credentials
     user: Credentials
+    stores: Stores = SQLITE
 
     @classmethod
     def founded(cls, directory: Path, name: str, user: str = "ada") -> "OfflineDirector":
@@ -113,13 +115,13 @@ class OfflineDirector:
         if start:
             outcome = await run_rounds(self.files.directory, cancel_after)
         else:
-            with closing(ExperimentStore(self.files.directory)) as store:
+            with closing(self.stores.experiment(self.files)) as store:
                 store.announce(2.0, ExperimentEnded(outcome.status, outcome.reason, by=outcome.cancelled_by))
         name, digest = self.user.identity.name, file_digest(self.files.bundle)
         summary = ExperimentSummary(EXPERIMENT, PLAN.name, outcome.status, outcome.reason, name, 1.0)
         summary = replace(summary, ended_at=2.0, plan_digest=plan_digest(PLAN))
         stored = StoredExperiment(summary, digest, sign_bundle(digest, self.user), self.user.chain)
-        with closing(DirectorStore(self.state)) as director:
+        with closing(self.stores.director(DirectorFiles(self.state))) as director:
             return director.add(REQUEST, stored)
 
     def _furnish(self) -> None:
@@ -130,28 +132,28 @@ class OfflineDirector:
         files.prepare()
         pack(code.parent, PLAN, files.bundle)
         files.plan.write_bytes(freeze(unpack(files.bundle, files.directory / "workspace")))
-        with closing(ExperimentStore(files.directory)) as store:
+        with closing(self.stores.experiment(files)) as store:
             store.announce(1.0, ExperimentQueued(self.user.identity.name))
 
     def gate(self, store: DirectorStore) -> Checkpoints:
         """Return what makes checkpoints of its experiments and take others in."""
         settings = DirectorFile(sample_shape=(1,), target_shape=(), state=self.state)
-        return Checkpoints(settings, self.director, store, DiskSpace(lambda: [self.state]))
+        return Checkpoints(settings, self.director, store, self.stores, DiskSpace(lambda: [self.state]))
 
     async def export(self, archive: Path) -> Path:
         """Write the checkpoint of the experiment."""
-        with closing(DirectorStore(self.state)) as store:
+        with closing(self.stores.director(DirectorFiles(self.state))) as store:
             async with self.gate(store).exported(EXPERIMENT) as path:
                 shutil.copyfile(path, archive)
         return archive
 
     async def take(self, archive: Path, request: str = REQUEST) -> ExperimentSummary:
         """Start on the state as a Director does, and take a checkpoint in that this user brings."""
-        remove_leftovers(DirectorFiles(self.state), self._known())
+        remove_leftovers(DirectorFiles(self.state), self._known(), self.stores)
         bundle = read_checkpoint(archive).bundle
         signature = sign_bundle(bundle, self.user)
         offer = CheckpointOffer(request, manifest_of(archive), bundle, signature, self.user.chain)
-        with closing(DirectorStore(self.state)) as store:
+        with closing(self.stores.director(DirectorFiles(self.state))) as store:
             checkpoints = self.gate(store)
             landing = await checkpoints.expect_checkpoint(self.user.identity.name, offer)
             if not landing.complete:
@@ -159,7 +161,7 @@ class OfflineDirector:
             return await checkpoints.take_checkpoint(self.user.identity.name, offer)
 
     def _known(self) -> set[str]:
-        with closing(DirectorStore(self.state)) as store:
+        with closing(self.stores.director(DirectorFiles(self.state))) as store:
             return {summary.id for summary in store.experiments()}
 
 

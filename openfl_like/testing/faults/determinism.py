@@ -25,7 +25,8 @@ from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
 from openfl_like.plan.load import load_plan
 from openfl_like.store.director_files import DirectorFiles
-from openfl_like.store.experiment import ExperimentStore
+from openfl_like.store.files import ExperimentFiles
+from openfl_like.store.sqlite.stores import SQLITE
 from openfl_like.testing.faults.call_history import History
 from openfl_like.testing.faults.chaos import say
 from openfl_like.testing.faults.client import PatientClient
@@ -103,7 +104,7 @@ class Repetition:
                 gate.open_all()
                 found = await self._ended(experiment)
             landed = killed_at < await asyncio.to_thread(
-                _end_of, DirectorFiles(self.arena.state).experiment(experiment).directory
+                _end_of, DirectorFiles(self.arena.state).experiment(experiment)
             )
             self.landed[kill.role] += landed
             self.identical += landed and found == self.reference
@@ -138,9 +139,9 @@ class Repetition:
         return await asyncio.wait_for(self.client.model(experiment), END_S)
 
 
-def _end_of(directory: Path) -> float:
+def _end_of(files: ExperimentFiles) -> float:
     """When the last round of an experiment was published."""
-    with closing(ExperimentStore(directory)) as store:
+    with closing(SQLITE.experiment(files)) as store:
         return max(
             (event.time for event in store.events() if isinstance(event.announcement, RoundFinished)), default=0.0
         )

@@ -1,8 +1,7 @@
 """What a run has left behind, as values: client history, databases, files, process table. Logs are not asked."""
 
-import sqlite3
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,10 +9,11 @@ import psutil
 
 from openfl_like.errors import FederationError
 from openfl_like.federation.announcements import Announcement, from_json
-from openfl_like.store.director import DIRECTOR_DB
 from openfl_like.store.director_files import DirectorFiles
-from openfl_like.store.experiment import EXPERIMENT_DB
 from openfl_like.store.files import ExperimentFiles
+from openfl_like.store.sqlite.director import director_database
+from openfl_like.store.sqlite.experiment import experiment_database
+from openfl_like.store.sqlite.inspection import Row, complaint, rows
 from openfl_like.tensors.manifest import file_digest, sha256_file
 from openfl_like.testing.faults.call_history import RecordedCall, read_history
 
@@ -122,8 +122,8 @@ def gather(state: Path, history: Path, strays: Sequence[Process] = (), held: Seq
         held: As `held_ports` found them.
     """
     files = DirectorFiles(state)
-    rows, requests, damage = _director(state / DIRECTOR_DB)
-    experiments = [_experiment(files.experiments / str(row["id"]), row) for row in rows]
+    submitted, requests, damage = _director(director_database(files))
+    experiments = [_experiment(files.experiments / str(row["id"]), row) for row in submitted]
     known = {item.id for item in experiments}
     strangers = [path for path in _entries(files.experiments) if path.name not in known]
     strangers += [path for path in _entries(files.incoming) if path.is_dir()]
@@ -166,36 +166,17 @@ def _entries(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
-def _rows(path: Path, query: str) -> list[dict[str, object]]:
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-        connection.row_factory = sqlite3.Row
-        return [dict(row) for row in connection.execute(query)]
-
-
-def _sound(path: Path) -> str:
-    """Return SQLite's complaint; empty when there is none."""
-    if not path.exists():
-        return "it is missing"
-    try:
-        verdict = "; ".join(str(row["integrity_check"]) for row in _rows(path, "PRAGMA integrity_check"))
-    except sqlite3.Error as error:
-        return str(error)
-    return "" if verdict == "ok" else verdict
-
-
-def _director(path: Path) -> tuple[list[dict[str, object]], list[tuple[str, str]], str]:
-    damage = _sound(path)
+def _director(path: Path) -> tuple[list[Row], list[tuple[str, str]], str]:
+    damage = complaint(path)
     if damage:
         return [], [], damage
-    columns = "id, request_id, status, reason, plan_digest, bundle"
-    rows = _rows(path, f"SELECT {columns} FROM experiments ORDER BY position")  # noqa: S608 (a constant of ours)
-    requests = _rows(path, "SELECT request_id, experiment FROM requests")
-    return rows, [(str(row["request_id"]), str(row["experiment"])) for row in requests], ""
+    requests = [(str(row["request_id"]), str(row["experiment"])) for row in rows(path, "requests")]
+    return rows(path, "experiments"), requests, ""
 
 
-def _experiment(directory: Path, row: Mapping[str, object]) -> ExperimentEvidence:
+def _experiment(directory: Path, row: Row) -> ExperimentEvidence:
     files = ExperimentFiles(directory)
-    path = directory / EXPERIMENT_DB
+    path = experiment_database(files)
     bare = ExperimentEvidence(
         id=str(row["id"]),
         request_id=str(row["request_id"]),
@@ -204,29 +185,27 @@ def _experiment(directory: Path, row: Mapping[str, object]) -> ExperimentEvidenc
         plan_digest=str(row["plan_digest"]),
         bundle=str(row["bundle"]),
         bundle_found=_digest(files.bundle),
-        damage=_sound(path),
+        damage=complaint(path),
     )
     if bare.damage:
         return bare
-    events = _rows(path, "SELECT sequence, kind, fields, epoch FROM events ORDER BY sequence")
-    versions = _rows(path, "SELECT round, digest, sha256, best, epoch FROM versions ORDER BY round")
-    epochs = [int(str(row["epoch"])) for row in _rows(path, "SELECT epoch FROM snapshot")]
+    epochs = [int(str(snapshot["epoch"])) for snapshot in rows(path, "snapshot")]
     models = files.models() if (directory / "models").is_dir() else {}
     return replace(
         bare,
-        events=[_happened(event) for event in events],
+        events=[_happened(event) for event in rows(path, "events")],
         epoch=max(epochs, default=0),
-        versions=[_version(version) for version in versions],
+        versions=[_version(version) for version in rows(path, "versions")],
         models={number: ModelFile(_digest(model), sha256_file(model)) for number, model in models.items()},
     )
 
 
-def _happened(row: Mapping[str, object]) -> Happened:
+def _happened(row: Row) -> Happened:
     told = from_json(str(row["kind"]), str(row["fields"]))
     return Happened(int(str(row["sequence"])), told, int(str(row["epoch"])))
 
 
-def _version(row: Mapping[str, object]) -> Version:
+def _version(row: Row) -> Version:
     return Version(
         int(str(row["round"])), str(row["digest"]), str(row["sha256"]), bool(row["best"]), int(str(row["epoch"]))
     )

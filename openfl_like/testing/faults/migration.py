@@ -4,18 +4,20 @@ As a program it opens the Director's database below a directory as the next rele
 """
 
 import shutil
-import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from openfl_like import failpoints
 from openfl_like.federation.parties import ShardFacts
 from openfl_like.processes.child import clean_environment
-from openfl_like.store import database
-from openfl_like.store.database import MIGRATIONS, Database
-from openfl_like.store.director import DIRECTOR_DB, METADATA, REVISION, DirectorStore
+from openfl_like.store.director_files import DirectorFiles
+from openfl_like.store.sqlite.database import Database
+from openfl_like.store.sqlite.director import SCHEMA, director_database
+from openfl_like.store.sqlite.inspection import complaint, rows
+from openfl_like.store.sqlite.stores import SQLITE
 
 NEXT = "d9999"
 _STEP = '''"""What a next release might add."""
@@ -41,7 +43,7 @@ def attempt(place: Path, switch: str) -> tuple[bool, list[str]]:
         Whether the point acted, and what is wrong with the database in the end.
     """
     place.mkdir(parents=True)
-    with closing(DirectorStore(place)) as store:
+    with closing(SQLITE.director(DirectorFiles(place))) as store:
         store.record_envoy("bern", ShardFacts((1,), ()), 2.0)
     landed = place / "landed"
     environment = clean_environment({failpoints.SWITCH: switch, failpoints.LANDED: str(landed)})
@@ -49,25 +51,29 @@ def attempt(place: Path, switch: str) -> tuple[bool, list[str]]:
     for _ in range(MOST_TRIES):
         if subprocess.run(command, env=environment, stderr=subprocess.DEVNULL, timeout=60, check=False).returncode == 0:
             break
-    with closing(sqlite3.connect(place / DIRECTOR_DB)) as connection:
-        found = connection.execute("SELECT version_num FROM alembic_version").fetchall()
-        rows = connection.execute("SELECT * FROM envoys").fetchall() if found == [(NEXT,)] else []
-        sound = connection.execute("PRAGMA integrity_check").fetchone()
-    problems = [] if found == [(NEXT,)] else [f"its revision is {found}, not {NEXT}"]
-    problems += [] if [row[-1] for row in rows] == [1] or problems else [f"its rows are {rows}"]
-    problems += [] if sound == ("ok",) else [f"it is damaged: {sound}"]
-    return landed.exists(), problems
+    return landed.exists(), _problems(director_database(DirectorFiles(place)))
+
+
+def _problems(path: Path) -> list[str]:
+    damage = complaint(path)
+    if damage:
+        return [f"it is damaged: {damage}"]
+    revisions = [row["version_num"] for row in rows(path, "alembic_version")]
+    if revisions != [NEXT]:
+        return [f"its revision is {revisions}, not {NEXT}"]
+    envoys = rows(path, "envoys")
+    return [] if [row["visits"] for row in envoys] == [1] else [f"its rows are {envoys}"]
 
 
 def migrate(place: Path) -> None:
     """Open the database as the next release would."""
     folder = place / "migrations"
     if not folder.exists():
-        step = _STEP.replace("NEXT", NEXT).replace("LAST", REVISION)
-        shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+        step = _STEP.replace("NEXT", NEXT).replace("LAST", SCHEMA.revision)
+        shutil.copytree(SCHEMA.migrations, folder, ignore=shutil.ignore_patterns("__pycache__"))
         (folder / "director" / "versions" / f"{NEXT}_visits.py").write_text(step, encoding="utf-8")
-    database.MIGRATIONS = folder
-    Database(f"sqlite:///{place / DIRECTOR_DB}", METADATA, NEXT, "director").close()
+    path = director_database(DirectorFiles(place))
+    Database(path, replace(SCHEMA, revision=NEXT, migrations=folder)).close()
 
 
 if __name__ == "__main__":

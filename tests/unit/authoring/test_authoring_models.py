@@ -29,6 +29,7 @@ from openfl_like.plan.workspace import template_path
 from openfl_like.services.simulation import Simulation, SimulationSettings, shards_of
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.tensors.container import read_tensors, write_tensors
+from openfl_like.testing.stores import memory_stores
 
 pytestmark = pytest.mark.torch
 WORKSPACE = template_path("numpy_breast_cancer")
@@ -139,7 +140,7 @@ def test_every_format_is_one_of_the_registry(tmp_path: Path) -> None:
 
 def simulated(plan: Plan, place: Path, models: Path | None = None) -> dict[int, Path]:
     shards = load_shards(shards_of(WORKSPACE, plan))
-    with Simulation(SimulationSettings(plan, WORKSPACE, shards, place, models)) as simulation:
+    with Simulation(SimulationSettings(plan, WORKSPACE, shards, place, models), memory_stores()) as simulation:
         result = asyncio.run(simulation.run())
         assert result.outcome.status.value == "FINISHED", result.outcome.reason
     return ExperimentFiles(place).models()

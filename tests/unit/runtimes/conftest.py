@@ -1,15 +1,15 @@
 """A small plan, and the record of an experiment that follows it."""
 
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.models import ModelRepository
-from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles
+from openfl_like.store.ports import ExperimentStore
+from openfl_like.testing.stores import MemoryExperimentStore
 
 
 @pytest.fixture(scope="session")
@@ -36,9 +36,8 @@ def files(tmp_path: Path) -> ExperimentFiles:
 
 
 @pytest.fixture
-def store() -> Iterator[ExperimentStore]:
-    with closing(ExperimentStore()) as opened:
-        yield opened
+def store() -> ExperimentStore:
+    return MemoryExperimentStore()
 
 
 @pytest.fixture

@@ -20,10 +20,11 @@ from openfl_like.runtimes import loop
 from openfl_like.runtimes.local import LocalRuntime
 from openfl_like.runtimes.loop import Clock, ExperimentLoop, Record, SystemClock
 from openfl_like.runtimes.models import ModelRepository
-from openfl_like.store.experiment import Commit, ExperimentStore
 from openfl_like.store.files import ExperimentFiles
+from openfl_like.store.ports import Commit, ExperimentStore
 from openfl_like.testing.clock import FakeClock
 from openfl_like.testing.performers import FakePerformer, read_vector
+from openfl_like.testing.stores import MemoryExperimentStore, MemoryRecord
 
 PlanWith = Callable[..., Plan]
 SITES = ("bern", "zurich")
@@ -34,11 +35,11 @@ class CrashError(Exception):
     """The process dies here."""
 
 
-class DyingStore(ExperimentStore):
+class DyingStore(MemoryExperimentStore):
     """Dies at its nth commit: after it (nothing of the step was acted on), or before (nothing was remembered)."""
 
-    def __init__(self, location: Path, nth: int, *, after: bool) -> None:
-        super().__init__(location)
+    def __init__(self, record: MemoryRecord, nth: int, *, after: bool) -> None:
+        super().__init__(record)
         self._left = nth
         self._after = after
 
@@ -232,20 +233,17 @@ async def test_no_timer_is_left_behind(plan_with: PlanWith, store: ExperimentSto
     assert clock.pending == ()
 
 
-class Usurped(ExperimentStore):
+class Usurped(MemoryExperimentStore):
     """A record that another process takes over when the nth commit is due."""
 
-    def __init__(self, location: Path, nth: int) -> None:
-        super().__init__(location)
-        self._location = location
+    def __init__(self, record: MemoryRecord, nth: int) -> None:
+        super().__init__(record)
         self._left = nth
 
     def commit(self, step: Commit) -> list[Announced]:
         self._left -= 1
         if self._left == 0:
-            other = ExperimentStore(self._location)
-            other.take_epoch()
-            other.close()
+            MemoryExperimentStore(self._record).take_epoch()
         return super().commit(step)
 
 
@@ -254,33 +252,30 @@ async def test_who_was_replaced_ends_and_tells_nobody_that_the_experiment_did(
     plan_with: PlanWith, tmp_path: Path, nth: int
 ) -> None:
     ExperimentFiles(tmp_path).prepare()
-    asleep = Usurped(tmp_path, nth)
+    record = MemoryRecord()
+    asleep = Usurped(record, nth)
     run = Run(plan_with(), asleep, tmp_path)
     with pytest.raises(ConflictError):
         await run.to_its_end(sites_of(*SITES))
     assert "experiment_ended" not in {event.kind for event in asleep.events()}
-    asleep.close()
-    store = ExperimentStore(tmp_path)
-    assert (await Run(plan_with(), store, tmp_path).to_its_end(sites_of(*SITES))).status is Status.FINISHED
-    store.close()
+    newer = MemoryExperimentStore(record)
+    assert (await Run(plan_with(), newer, tmp_path).to_its_end(sites_of(*SITES))).status is Status.FINISHED
 
 
 async def crashed_and_resumed(plan: Plan, directory: Path, nth: int, *, after: bool) -> tuple[bool, Outcome, list[str]]:
     """Runs with a crash at the nth commit and then again; says whether there was a crash at all."""
     ExperimentFiles(directory).prepare()
-    store = DyingStore(directory, nth, after=after)
+    record = MemoryRecord()
+    store = DyingStore(record, nth, after=after)
     crashed = False
     try:
         outcome = await Run(plan, store, directory).to_its_end(sites_of(*SITES))
     except CrashError:
         crashed = True
-        second = ExperimentStore(directory)
-        outcome = await Run(plan, second, directory).to_its_end(sites_of(*SITES))
-        second.close()
+        outcome = await Run(plan, MemoryExperimentStore(record), directory).to_its_end(sites_of(*SITES))
     digests = [item.version.digest for item in store.versions()]
     numbers = [event.sequence for event in store.events()]
     assert numbers == list(range(1, len(numbers) + 1))
-    store.close()
     return crashed, outcome, digests
 
 

@@ -15,8 +15,8 @@ from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.local import LocalRuntime
 from openfl_like.runtimes.loop import ExperimentLoop, Record
 from openfl_like.runtimes.models import ModelRepository
-from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles
+from openfl_like.store.sqlite.stores import SQLITE
 from openfl_like.tensors.container import read_tensors
 from openfl_like.tensors.manifest import file_digest
 from openfl_like.testing.clock import FakeClock
@@ -64,7 +64,7 @@ async def loop(plan: Plan, directory: Path, elements: int) -> Status:
     """One process's worth of the experiment."""
     files = ExperimentFiles(directory)
     files.prepare()
-    with closing(ExperimentStore(directory)) as store:
+    with closing(SQLITE.experiment(files)) as store:
         store.take_epoch()
         sites, repository = performers(elements), ModelRepository(plan, files)
         snapshot, versions = store.snapshot(), [item.version for item in store.versions()]
@@ -146,7 +146,7 @@ async def test_states_are_kept_as_models_are(plan: Plan, plan_with: PlanWith, tm
     # every model is better than the one before: the newest one is the best
     assert list(found(tmp_path)) == ["v0002.safetensors", "v0002.state.safetensors"]
     assert list((tmp_path / "spool").iterdir()) == []
-    with closing(ExperimentStore(tmp_path)) as store:
+    with closing(SQLITE.experiment(ExperimentFiles(tmp_path))) as store:
         snapshot = store.snapshot()
     assert snapshot is not None
     assert snapshot["server_states"] == {"2": file_digest(tmp_path / "models/v0002.state.safetensors")}

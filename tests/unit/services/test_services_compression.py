@@ -16,6 +16,7 @@ from openfl_like.plan.workspace import template_path
 from openfl_like.services.simulation import Shards, Simulation, SimulationSettings
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.tensors.container import read_tensors
+from openfl_like.testing.stores import memory_stores
 
 OBEDIENT = Path(__file__).parents[2] / "assets" / "obedient"
 COMPRESSIONS: dict[str, Component] = {
@@ -54,7 +55,7 @@ def plan_of(workspace: Path, compression: Component, rounds: int, *, delta: bool
 
 def run(plan: Plan, workspace: Path, shards: Shards, directory: Path) -> tuple[PublishedVersion, ...]:
     directory.mkdir()
-    with Simulation(SimulationSettings(plan, workspace, shards, directory)) as simulation:
+    with Simulation(SimulationSettings(plan, workspace, shards, directory), memory_stores()) as simulation:
         result = asyncio.run(simulation.run())
     assert result.outcome.status.value == "FINISHED"
     return result.versions

@@ -18,6 +18,7 @@ from openfl_like.plan.load import load_plan
 from openfl_like.services.simulation import Simulation, SimulationSettings
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.tensors.container import write_tensors
+from openfl_like.testing.stores import memory_stores
 
 OBEDIENT = Path(__file__).parents[2] / "assets" / "obedient"
 SITES = ("site-1", "site-2")
@@ -38,7 +39,7 @@ def history_of(bus: EventBus) -> list[Announced]:
 
 def test_a_simulation_that_cannot_begin_leaves_no_record_open(workspace: Path, tmp_path: Path) -> None:
     plan = load_plan(workspace / "plan.yaml", ["aggregator.settings.init_state_path=none.safetensors"])
-    simulation = Simulation(SimulationSettings(plan, workspace, {}, tmp_path / "record"))
+    simulation = Simulation(SimulationSettings(plan, workspace, {}, tmp_path / "record"), memory_stores())
     with pytest.raises(FederationError, match=r"none\.safetensors"):
         simulation.__enter__()
     assert [file.path for file in psutil.Process().open_files() if "record" in file.path] == []
@@ -53,7 +54,7 @@ def test_given_models_are_evaluated_and_nothing_is_trained(workspace: Path, tmp_
     plan = evaluation_of(load_plan(workspace / "plan.yaml"), list(values))
     shards = load_shards({name: workspace / "shards" / f"{name}.yaml" for name in SITES})
     numbers = {name: float(shard.get_dataset("train").samples.mean()) for name, shard in shards.items()}
-    with Simulation(SimulationSettings(plan, workspace, shards, tmp_path / "record")) as simulation:
+    with Simulation(SimulationSettings(plan, workspace, shards, tmp_path / "record"), memory_stores()) as simulation:
         result = asyncio.run(simulation.run())
         events = history_of(simulation.bus)
     assert result.outcome.status.value == "FINISHED", result.outcome.reason

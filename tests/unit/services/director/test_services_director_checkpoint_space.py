@@ -21,8 +21,8 @@ from openfl_like.federation.ports import CheckpointOffer
 from openfl_like.pki.signing import sign_bundle
 from openfl_like.services.director import checkpoints as service
 from openfl_like.store.checkpoint import read_checkpoint
-from openfl_like.store.director import DirectorStore
 from openfl_like.store.director_files import DirectorFiles
+from openfl_like.store.sqlite.stores import SQLITE
 from openfl_like.tensors.manifest import manifest_of
 from openfl_like.testing.faults.checkpoint_moves import EXPERIMENT, REQUEST, OfflineDirector
 
@@ -40,7 +40,7 @@ async def test_an_export_that_is_broken_off_leaves_nothing_behind(
         cast("Path", arguments[-1]).write_bytes(b"a checkpoint")
 
     monkeypatch.setattr(service, "write_checkpoint", slow)
-    with closing(DirectorStore(origin.state)) as store:
+    with closing(SQLITE.director(DirectorFiles(origin.state))) as store:
         gate = origin.gate(store)
 
         async def export() -> None:
@@ -60,7 +60,7 @@ async def test_an_export_that_is_broken_off_leaves_nothing_behind(
 
 
 async def test_one_experiment_is_exported_once_at_a_time(origin: OfflineDirector) -> None:
-    with closing(DirectorStore(origin.state)) as store:
+    with closing(SQLITE.director(DirectorFiles(origin.state))) as store:
         gate = origin.gate(store)
         entered = asyncio.Event()
 
@@ -86,7 +86,7 @@ async def test_an_import_without_room_keeps_what_has_arrived(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with closing(DirectorStore(there.state)) as store:
+    with closing(SQLITE.director(DirectorFiles(there.state))) as store:
         gate = there.gate(store)
         landing = await gate.expect_checkpoint("ada", offer)
         shutil.copyfile(checkpoint, landing.path)
@@ -105,7 +105,7 @@ async def test_a_plan_that_outlasts_the_certificates_of_its_new_director_is_refu
     there = director("there")
     bundle = read_checkpoint(checkpoint).bundle
     offer = CheckpointOffer(REQUEST, manifest_of(checkpoint), bundle, sign_bundle(bundle, there.user), there.user.chain)
-    with closing(DirectorStore(there.state)) as store:
+    with closing(SQLITE.director(DirectorFiles(there.state))) as store:
         gate = there.gate(store)
         strict = replace(gate, settings=gate.settings.model_copy(update={"certificate_hours": 1e-3}))
         shutil.copyfile(checkpoint, (await strict.expect_checkpoint("ada", offer)).path)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -32,9 +32,10 @@ from openfl_like.services.director import checkpoints as service
 from openfl_like.services.director.recovery import remove_leftovers
 from openfl_like.store import checkpoint as archive_format
 from openfl_like.store.checkpoint import read_checkpoint
-from openfl_like.store.director import DirectorStore, StoredExperiment
 from openfl_like.store.director_files import UNFINISHED, DirectorFiles
-from openfl_like.store.experiment import ExperimentStore
+from openfl_like.store.ports import StoredExperiment
+from openfl_like.store.sqlite.director import SqliteDirectorStore
+from openfl_like.store.sqlite.stores import SQLITE
 from openfl_like.tensors.manifest import Manifest, manifest_of
 from openfl_like.testing.faults.checkpoint_moves import EXPERIMENT, PLAN, REQUEST, OfflineDirector, problems, run_rounds
 
@@ -42,17 +43,17 @@ Head = dict[str, Any]
 
 
 def row(here: OfflineDirector) -> StoredExperiment:
-    with closing(DirectorStore(here.state)) as store:
+    with closing(SQLITE.director(DirectorFiles(here.state))) as store:
         return store.experiment(EXPERIMENT)
 
 
 def shown(here: OfflineDirector) -> list[tuple[int, str, str]]:
-    with closing(ExperimentStore(here.files.directory)) as store:
+    with closing(SQLITE.experiment(here.files)) as store:
         return [(item.version.round, item.version.digest, item.sha256) for item in store.versions()]
 
 
 def resume(here: OfflineDirector) -> None:
-    with closing(ExperimentStore(here.files.directory)) as store:
+    with closing(SQLITE.experiment(here.files)) as store:
         store.announce(3.0, ExperimentResumed("ada"))
 
 
@@ -72,7 +73,7 @@ async def test_it_goes_on_there_to_the_bytes_of_the_undisturbed_run(
     assert [item[:2] for item in shown(there)] == [item[:2] for item in shown(undisturbed)]
     assert shown(there)[-1] == shown(undisturbed)[-1]
     assert shown(there)[-1][2] != ""
-    with closing(ExperimentStore(there.files.directory)) as store:
+    with closing(SQLITE.experiment(there.files)) as store:
         events = store.events()
     assert [begun.epoch for begun in only(events, ExperimentBegun)] == [1, 2]
 
@@ -84,7 +85,7 @@ async def test_who_imports_signs_and_owns_and_the_origin_is_told(
     await there.take(checkpoint)
     stored = row(there)
     assert verify_submitter(stored.bundle, stored.signature, stored.certificates, there.user.trust).name == "ada"
-    with closing(ExperimentStore(there.files.directory)) as store:
+    with closing(SQLITE.experiment(there.files)) as store:
         last = store.events()[-1]
     assert last.announcement == ExperimentImported("ada", "here", "ada")
     origin = json.loads((there.files.directory / "origin.json").read_bytes())["checkpoint"]["origin"]
@@ -128,7 +129,7 @@ async def test_it_can_go_on_to_a_third_director(
     third = OfflineDirector(tmp_path / "third", there.director, there.user)
     (third.state / "incoming").mkdir(parents=True)
     await third.take(await there.export(tmp_path / "again.tar"))
-    with closing(ExperimentStore(third.files.directory)) as store:
+    with closing(SQLITE.experiment(third.files)) as store:
         told = [imported.federation for imported in only(store.events(), ExperimentImported)]
     assert told == ["here", "there"]
 
@@ -153,7 +154,7 @@ async def test_a_request_that_is_repeated_while_it_is_worked_on_is_worked_on_onc
     there = director("there")
     bundle = read_checkpoint(checkpoint).bundle
     offer = CheckpointOffer(REQUEST, manifest_of(checkpoint), bundle, sign_bundle(bundle, there.user), there.user.chain)
-    with closing(DirectorStore(there.state)) as store:
+    with closing(SQLITE.director(DirectorFiles(there.state))) as store:
         gate = there.gate(store)
         shutil.copyfile(checkpoint, (await gate.expect_checkpoint("ada", offer)).path)
         first, *others = await asyncio.gather(*(gate.take_checkpoint("ada", offer) for _ in range(3)))
@@ -163,17 +164,19 @@ async def test_a_request_that_is_repeated_while_it_is_worked_on_is_worked_on_onc
     assert problems(there) == []
 
 
-async def test_a_row_that_cannot_be_written_leaves_nothing(
-    director: Callable[[str], OfflineDirector], checkpoint: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(_: DirectorStore, __: str, ___: StoredExperiment) -> None:
-        raise OSError(28, "No space left on device")
+class FullDisk(SqliteDirectorStore):
+    """Has no room for another row."""
 
+    def add(self, request_id: str, experiment: StoredExperiment) -> NoReturn:
+        raise OSError(28, "No space left on device", f"{request_id} {experiment.summary.id}")
+
+
+async def test_a_row_that_cannot_be_written_leaves_nothing(
+    director: Callable[[str], OfflineDirector], checkpoint: Path
+) -> None:
     there = director("there")
-    with monkeypatch.context() as patch:
-        patch.setattr(DirectorStore, "add", full)
-        with pytest.raises(StorageError):
-            await there.take(checkpoint)
+    with pytest.raises(StorageError):
+        await replace(there, stores=replace(SQLITE, director=FullDisk)).take(checkpoint)
     assert list((there.state / "experiments").iterdir()) == []
     await there.take(checkpoint)
     assert problems(there) == []
@@ -187,10 +190,10 @@ async def test_a_directory_without_a_row_is_removed_at_the_next_start(
     mark = there.files.directory / UNFINISHED
     mark.touch()
     (there.state / "incoming" / "ada-00.checkpoint").touch()
-    assert remove_leftovers(DirectorFiles(there.state), {EXPERIMENT}) == []
+    assert remove_leftovers(DirectorFiles(there.state), {EXPERIMENT}, SQLITE) == []
     assert (mark.exists(), problems(there)) == (False, [])
     mark.touch()
-    assert remove_leftovers(DirectorFiles(there.state), set()) == [there.files.directory]
+    assert remove_leftovers(DirectorFiles(there.state), set(), SQLITE) == [there.files.directory]
     assert not there.files.directory.exists()
 
 
@@ -200,7 +203,7 @@ async def test_a_directory_without_a_row_is_removed_at_the_next_start(
 async def test_what_runs_is_not_exported(director: Callable[[str], OfflineDirector], tmp_path: Path) -> None:
     here = director("here")
     await here.run(cancel_after=1)
-    with closing(DirectorStore(here.state)) as store:
+    with closing(SQLITE.director(DirectorFiles(here.state))) as store:
         store.requeue(EXPERIMENT, "resumed by ada")
     with pytest.raises(ConflictError, match=f"is QUEUED; .*'fx experiment cancel {EXPERIMENT}'"):
         await here.export(tmp_path / "out.tar")
@@ -230,7 +233,7 @@ async def test_one_that_is_resumed_meanwhile_is_not_exported(
     await here.run(cancel_after=1)
 
     def slow(*_: object) -> None:
-        with closing(DirectorStore(here.state)) as store:
+        with closing(SQLITE.director(DirectorFiles(here.state))) as store:
             store.requeue(EXPERIMENT, "resumed by ada")
 
     monkeypatch.setattr(service, "write_checkpoint", slow)
@@ -249,7 +252,7 @@ async def test_who_may_not_is_refused_before_a_byte_is_taken(
     good = CheckpointOffer(REQUEST, manifest_of(checkpoint), bundle, sign_bundle(bundle, there.user), there.user.chain)
     strange = replace(good, signature=sign_bundle(bundle, here.user), certificates=here.user.chain)
     huge = Manifest(100 << 30, 2 << 20, tuple(b"\0" * 32 for _ in range(51200)))
-    with closing(DirectorStore(there.state)) as store:
+    with closing(SQLITE.director(DirectorFiles(there.state))) as store:
         gate = there.gate(store)
         cases: list[tuple[str, CheckpointOffer, type[FederationError]]] = [
             ("bob", good, NotAllowedError),
@@ -409,7 +412,7 @@ async def test_a_metric_that_is_no_number_travels(
     there = director("there")
     change = rewritten("record.json", lambda record: record["versions"][1]["version"]["metrics"].update(loss=math.nan))
     await there.take(forged(checkpoint, tmp_path / "nan.tar", change))
-    with closing(ExperimentStore(there.files.directory)) as store:
+    with closing(SQLITE.experiment(there.files)) as store:
         assert math.isnan(store.versions()[1].version.metrics["loss"])
     read_checkpoint(await there.export(tmp_path / "again.tar"))
 
@@ -421,7 +424,7 @@ async def test_another_bundle_than_was_signed_is_refused(
     forged(checkpoint, other, other_bundle)
     bundle = read_checkpoint(checkpoint).bundle
     offer = CheckpointOffer(REQUEST, manifest_of(other), bundle, sign_bundle(bundle, there.user), there.user.chain)
-    with closing(DirectorStore(there.state)) as store:
+    with closing(SQLITE.director(DirectorFiles(there.state))) as store:
         gate = there.gate(store)
         shutil.copyfile(other, (await gate.expect_checkpoint("ada", offer)).path)
         with pytest.raises(BundleError, match="not the one that was signed for the import"):

@@ -24,8 +24,8 @@ from openfl_like.federation.ports import (
 from openfl_like.services.director import envoys as roster
 from openfl_like.services.director.envoys import EnvoyRoster
 from openfl_like.services.director.settings import DirectorFile
-from openfl_like.store.director import DirectorStore
 from openfl_like.testing.sessions import FakeSession
+from openfl_like.testing.stores import MemoryDirectorStore
 
 FACTS = ShardFacts((8, 8), (), "digits")
 HELLO = Hello(FACTS, "0.1.0")
@@ -38,7 +38,7 @@ class Director:
     """A roster, what it passed on, and the sessions it holds."""
 
     def __init__(self, settings: DirectorFile = SETTINGS) -> None:
-        self.store = DirectorStore()
+        self.store = MemoryDirectorStore()
         self.answers: asyncio.Queue[object] = asyncio.Queue()
         self.roster = EnvoyRoster(settings, self.store, self.take, self.answers.put_nowait)
         self.held: dict[str, asyncio.Task[None]] = {}

@@ -5,13 +5,15 @@ from openfl_like.federation.announcements import ExperimentQueued
 from openfl_like.plan.bundle import STAGING
 from openfl_like.services.director.recovery import remove_leftovers
 from openfl_like.store.director_files import DirectorFiles
-from openfl_like.store.experiment import EXPERIMENT_DB, ExperimentStore
+from openfl_like.store.files import ExperimentFiles
+from openfl_like.store.sqlite.experiment import experiment_database
+from openfl_like.store.sqlite.stores import SQLITE
 
 
 def experiment(state: Path, name: str, *, told: bool) -> Path:
     directory = state / "experiments" / name
     directory.mkdir(parents=True)
-    with closing(ExperimentStore(directory)) as store:
+    with closing(SQLITE.experiment(ExperimentFiles(directory))) as store:
         if told:
             store.announce(1.0, ExperimentQueued("ada"))
     return directory
@@ -24,7 +26,7 @@ def test_what_nobody_was_told_of_goes_and_everything_else_stays(tmp_path: Path) 
     bare, damaged = tmp_path / "experiments" / "bare", tmp_path / "experiments" / "damaged"
     for directory in (bare, damaged):
         directory.mkdir()
-    (damaged / EXPERIMENT_DB).write_bytes(b"no database at all")
+    experiment_database(ExperimentFiles(damaged)).write_bytes(b"no database at all")
     staging = tmp_path / "incoming" / "unpacked-1"
     staging.mkdir(parents=True)
     upload = tmp_path / "incoming" / "ada-0001.tar"
@@ -33,10 +35,10 @@ def test_what_nobody_was_told_of_goes_and_everything_else_stays(tmp_path: Path) 
     for half in halves:
         half.mkdir()
     gone = [*halves, staging, bare, broken_off]
-    assert sorted(remove_leftovers(DirectorFiles(tmp_path), {"known"})) == sorted(gone)
+    assert sorted(remove_leftovers(DirectorFiles(tmp_path), {"known"}, SQLITE)) == sorted(gone)
     assert [path.exists() for path in (known, restored, damaged, upload)] == [True] * 4
     assert [path.exists() for path in gone] == [False] * 5
 
 
 def test_a_new_state_has_no_leftovers(tmp_path: Path) -> None:
-    assert remove_leftovers(DirectorFiles(tmp_path), set()) == []
+    assert remove_leftovers(DirectorFiles(tmp_path), set(), SQLITE) == []

@@ -17,9 +17,10 @@ from openfl_like.processes.standby import Standby
 from openfl_like.services.director.recovery import mend, mend_all
 from openfl_like.services.director.service import Director
 from openfl_like.services.director.settings import DirectorFile
-from openfl_like.store.director import DirectorStore, StoredExperiment
 from openfl_like.store.director_files import DirectorFiles
 from openfl_like.store.files import ExperimentFiles
+from openfl_like.store.ports import StoredExperiment
+from openfl_like.store.sqlite.stores import SQLITE
 from openfl_like.testing.faults.checkpoint_moves import EXPERIMENT, PLAN, OfflineDirector
 
 
@@ -35,13 +36,13 @@ def here(made: OfflineDirector, tmp_path: Path) -> OfflineDirector:
     """A Director's state with one experiment in its queue."""
     shutil.copytree(made.state, tmp_path / "state")
     found = OfflineDirector(tmp_path / "state", made.director, made.user)
-    with closing(DirectorStore(found.state)) as store:
+    with closing(SQLITE.director(DirectorFiles(found.state))) as store:
         store.requeue(EXPERIMENT, "resumed by ada")
     return found
 
 
 def stored(here: OfflineDirector) -> StoredExperiment:
-    with closing(DirectorStore(here.state)) as store:
+    with closing(SQLITE.director(DirectorFiles(here.state))) as store:
         return store.experiment(EXPERIMENT)
 
 
@@ -76,7 +77,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 def test_what_is_damaged_is_unpacked_again(here: OfflineDirector, damage: str) -> None:
     directory = here.files.directory
     DAMAGE[damage](directory)
-    with closing(DirectorStore(here.state)) as store:
+    with closing(SQLITE.director(DirectorFiles(here.state))) as store:
         assert mend_all(DirectorFiles(here.state), store) == [EXPERIMENT]
         assert mend_all(DirectorFiles(here.state), store) == []
     assert (directory / "plan.json").read_bytes() == freeze(PLAN)
@@ -111,12 +112,12 @@ def test_a_damaged_bundle_is_told_and_keeps_nobody_else_from_starting(
     damage(here.files.bundle)
     with pytest.raises(DamagedError, match=r"bundle.tar.*fx experiment resume"):
         mend(stored(here), here.files)
-    with closing(DirectorStore(here.state)) as store:
+    with closing(SQLITE.director(DirectorFiles(here.state))) as store:
         assert mend_all(DirectorFiles(here.state), store) == []
 
 
 def test_what_has_ended_is_not_looked_at(here: OfflineDirector) -> None:
-    with closing(DirectorStore(here.state)) as store:
+    with closing(SQLITE.director(DirectorFiles(here.state))) as store:
         store.set_status(EXPERIMENT, Status.CANCELLED, "", 3.0)
         cut(here.files.plan)
         assert mend_all(DirectorFiles(here.state), store) == []
@@ -132,8 +133,8 @@ class Idle:
 async def test_an_experiment_whose_bundle_is_damaged_fails_with_the_reason(here: OfflineDirector) -> None:
     cut(here.files.bundle)
     settings = DirectorFile(sample_shape=(1,), target_shape=(), state=here.state)
-    with closing(DirectorStore(here.state)) as store:
-        director = Director(settings, here.director, cast("Authority", None), store)
+    with closing(SQLITE.director(DirectorFiles(here.state))) as store:
+        director = Director(settings, here.director, cast("Authority", None), store, SQLITE)
         director.standby = cast("Standby", Idle())
         await director._run(store.experiment(EXPERIMENT).summary)
         summary = store.experiment(EXPERIMENT).summary

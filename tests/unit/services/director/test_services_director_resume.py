@@ -28,12 +28,12 @@ from openfl_like.runtimes.models import ModelRepository
 from openfl_like.services.aggregator.opening import open_experiment
 from openfl_like.services.director.service import Director
 from openfl_like.services.director.settings import DirectorFile
-from openfl_like.store.director import DirectorStore, StoredExperiment
-from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles
+from openfl_like.store.ports import ExperimentStore, StoredExperiment, Stores
 from openfl_like.testing.certificates import ThrowAwayFederation
 from openfl_like.testing.clock import FakeClock
 from openfl_like.testing.performers import FakePerformer
+from openfl_like.testing.stores import memory_stores
 
 NAME = "digits-1"
 PLAN = Plan.model_validate(
@@ -53,10 +53,10 @@ PLAN = Plan.model_validate(
 class Process:
     """One Aggregator's worth of an experiment in a directory, with its sites."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, stores: Stores) -> None:
         self.files = ExperimentFiles(directory)
         self.files.prepare()
-        self.store = ExperimentStore(directory)
+        self.store = stores.experiment(self.files)
         self.sites = {"bern": FakePerformer(0.5, 1), "zurich": FakePerformer(0.25, 3)}
         self._cancel_in = -1
 
@@ -84,11 +84,16 @@ class Process:
 
 
 @pytest.fixture
-def process(tmp_path: Path) -> Iterator[Callable[[str], Process]]:
+def stores() -> Stores:
+    return memory_stores()
+
+
+@pytest.fixture
+def process(tmp_path: Path, stores: Stores) -> Iterator[Callable[[str], Process]]:
     made: list[Process] = []
 
     def make(name: str) -> Process:
-        made.append(Process(tmp_path / name))
+        made.append(Process(tmp_path / name, stores))
         return made[-1]
 
     yield make
@@ -155,23 +160,23 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> ThrowAwayFederation:
 
 
 @pytest.fixture
-def director(tmp_path: Path, pki: ThrowAwayFederation) -> Iterator[Director]:
+def director(tmp_path: Path, pki: ThrowAwayFederation, stores: Stores) -> Iterator[Director]:
     settings = DirectorFile(sample_shape=(1,), target_shape=(), state=tmp_path)
-    store = DirectorStore()
+    store = stores.director(settings.files)
     summary = ExperimentSummary(NAME, "digits", Status.QUEUED, "", "ada", 1.0)
     store.add("00ff", StoredExperiment(summary, "cd" * 32, b"", b""))
     authority = cast("Authority", None)  # issues certificates to what runs, and nothing does
-    made = Idle(settings, pki.credentials(Role.DIRECTOR, "director"), authority, store)
+    made = Idle(settings, pki.credentials(Role.DIRECTOR, "director"), authority, store, stores)
     yield made
     made.feeds.close()
     store.close()
 
 
 @pytest.fixture
-def record(director: Director) -> Iterator[ExperimentStore]:
+def record(director: Director, stores: Stores) -> Iterator[ExperimentStore]:
     files = ExperimentFiles(director.settings.state / "experiments" / NAME)
     files.prepare()
-    store = ExperimentStore(files.directory)
+    store = stores.experiment(files)
     store.announce(1.0, ExperimentQueued("ada"))
     yield store
     store.close()

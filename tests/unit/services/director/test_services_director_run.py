@@ -9,9 +9,9 @@ from openfl_like.federation.parties import ExperimentSummary, LogLines
 from openfl_like.federation.status import Status
 from openfl_like.services.director.run import ExperimentRun, RunContext
 from openfl_like.services.director.settings import DirectorFile
-from openfl_like.store.director import StoredExperiment
-from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles
+from openfl_like.store.ports import ExperimentStore, StoredExperiment
+from openfl_like.store.sqlite.stores import SQLITE
 from openfl_like.tensors.manifest import file_digest
 from openfl_like.testing.faults.checkpoint_moves import EXPERIMENT, OfflineDirector
 from openfl_like.wire.aggregator import AggregatorClient
@@ -82,7 +82,7 @@ async def test_a_site_that_is_lost_while_another_one_is_told_of_disturbs_nobody(
 async def test_one_that_is_cancelled_before_it_began_never_begins(tmp_path: Path) -> None:
     here = OfflineDirector.founded(tmp_path, "here")
     here._furnish()
-    with closing(ExperimentStore(here.files.directory)) as store:
+    with closing(SQLITE.experiment(here.files)) as store:
         told: list[Status] = []
         context = cast("RunContext", Quiet(here.state, told, store))
         summary = ExperimentSummary(EXPERIMENT, "e", Status.QUEUED, "", "ada", 1.0)

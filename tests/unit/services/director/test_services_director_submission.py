@@ -19,8 +19,8 @@ from openfl_like.pki.signing import sign_bundle
 from openfl_like.plan.bundle import pack
 from openfl_like.services.director.service import Director
 from openfl_like.services.director.settings import DirectorFile
-from openfl_like.store.director import DirectorStore
-from openfl_like.store.experiment import ExperimentStore
+from openfl_like.store.director_files import DirectorFiles
+from openfl_like.store.sqlite.stores import SQLITE
 from openfl_like.tensors.manifest import manifest_of
 from openfl_like.testing.faults.checkpoint_moves import PLAN, OfflineDirector
 
@@ -33,8 +33,8 @@ def here(tmp_path: Path) -> OfflineDirector:
 @pytest.fixture
 def director(here: OfflineDirector) -> Iterator[Director]:
     settings = DirectorFile(sample_shape=(1,), target_shape=(), state=here.state)
-    with closing(DirectorStore(here.state)) as store:
-        made = Director(settings, here.director, cast("Authority", None), store)
+    with closing(SQLITE.director(DirectorFiles(here.state))) as store:
+        made = Director(settings, here.director, cast("Authority", None), store, SQLITE)
         yield made
         made.feeds.close()
 
@@ -59,7 +59,7 @@ async def test_there_is_one_experiment_and_its_history_says_so_once(
     assert await director.submit("ada", submission) == first
     assert [path.name for path in (here.state / "experiments").iterdir()] == [first.id]
     assert list((here.state / "incoming").iterdir()) == []
-    with closing(ExperimentStore(here.state / "experiments" / first.id)) as store:
+    with closing(SQLITE.experiment(DirectorFiles(here.state).experiment(first.id))) as store:
         assert [event.announcement for event in store.events()] == [ExperimentQueued("ada")]
 
 
@@ -70,7 +70,7 @@ async def test_who_asks_for_it_is_told_of_updates_that_could_not_count(
     pack(tmp_path / "code", PLAN, tmp_path / "bundle.tar")
     queued = await director.submit("ada", await submit(director, here, tmp_path / "bundle.tar"))
     assert (await director.experiment(queued.id)).update_surplus == {}
-    with closing(ExperimentStore(here.state / "experiments" / queued.id)) as store:
+    with closing(SQLITE.experiment(DirectorFiles(here.state).experiment(queued.id))) as store:
         for number, count in ((1, 1), (1, 7), (2, 1)):
             store.announce(1.0, UpdateSurplus(number, "bern", UpdateStatus.LATE, count))
     record = await director.experiment(queued.id)
@@ -85,7 +85,7 @@ async def test_a_director_that_died_before_it_told_so_tells_it_when_it_is_asked_
     submission = await submit(director, here, tmp_path / "bundle.tar")
     queued = director._admit("ada", submission)
     assert await director.submit("ada", submission) == queued
-    with closing(ExperimentStore(here.state / "experiments" / queued.id)) as store:
+    with closing(SQLITE.experiment(DirectorFiles(here.state).experiment(queued.id))) as store:
         assert [event.kind for event in store.events()] == ["experiment_queued"]
 
 

@@ -12,9 +12,10 @@ from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.parties import ExperimentSummary
 from openfl_like.federation.status import Status
 from openfl_like.processes.child import spawn
-from openfl_like.store.director import DirectorStore, StoredExperiment
-from openfl_like.store.experiment import Commit, ExperimentStore
+from openfl_like.store.director_files import DirectorFiles
 from openfl_like.store.files import ExperimentFiles
+from openfl_like.store.ports import Commit, StoredExperiment
+from openfl_like.store.sqlite.stores import SQLITE
 from openfl_like.tensors.container import write_tensors
 from openfl_like.tensors.manifest import file_digest, sha256_file
 from openfl_like.testing.faults.call_history import History, RecordedCall, Told, read_history
@@ -36,9 +37,9 @@ def state(tmp_path: Path) -> Path:
         RoundFinished(0, digest, contributors=("bern",)),
         ExperimentEnded(Status.FINISHED),
     ]
-    with closing(ExperimentStore(files.directory)) as record:
+    with closing(SQLITE.experiment(files)) as record:
         record.commit(Commit(1.0, {}, ended, [ModelVersion(0, digest)], {0: sha256}, durable=True))
-    with closing(DirectorStore(state)) as store:
+    with closing(SQLITE.director(DirectorFiles(state))) as store:
         summary = ExperimentSummary("exp-1", "exp", Status.FINISHED, "all rounds", "ada", 1.0, plan_digest="p")
         store.add("0011", StoredExperiment(summary, file_digest(files.bundle), b"s", b"c"))
     return state

@@ -4,11 +4,13 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import cast
 
 from sqlalchemy import (
+    URL,
     Column,
     Connection,
     Insert,
@@ -19,9 +21,7 @@ from sqlalchemy import (
     create_engine,
     event,
     inspect,
-    make_url,
     select,
-    text,
 )
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DatabaseError, IntegrityError
@@ -29,7 +29,7 @@ from sqlalchemy.pool import StaticPool
 
 from openfl_like.errors import ConflictError, DamagedError, FederationError, StorageError
 from openfl_like.failpoints import failpoint
-from openfl_like.store.commit_count import mark_of, read_mark, write_mark
+from openfl_like.store.sqlite.commit_count import mark_of, read_mark, write_mark
 
 _PRIMARY = 0xFF
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -43,6 +43,23 @@ def version_table(metadata: MetaData) -> Table:
     return Table("alembic_version", metadata, Column("version_num", String(32), primary_key=True))
 
 
+@dataclass(frozen=True, slots=True)
+class DatabaseSchema:
+    """What a database must be like.
+
+    Attributes:
+        kind: ``director`` or ``experiment``.
+        revision: The newest revision.
+        metadata: The tables as that revision has them.
+        migrations: The folder with a folder of migrations for each kind.
+    """
+
+    kind: str
+    revision: str
+    metadata: MetaData
+    migrations: Path = MIGRATIONS
+
+
 class Database:
     """One database behind one connection that threads take turns with.
 
@@ -50,10 +67,8 @@ class Database:
     (``synchronous=FULL``); others survive the death of the process, but a power cut may take the newest of them.
 
     Args:
-        url: SQLAlchemy URL; ``sqlite://`` lives in memory.
-        metadata: The tables.
-        revision: The newest schema revision; its migrations are in ``migrations/<kind>``.
-        kind: ``director`` or ``experiment``.
+        path: The file; made if there is none.
+        schema: What is in it; an older file is migrated.
 
     Raises:
         ConflictError: If it cannot be opened or is of a newer version of the platform.
@@ -61,22 +76,22 @@ class Database:
         StorageError: If there is no room.
     """
 
-    def __init__(self, url: str, metadata: MetaData, revision: str, kind: str) -> None:
+    def __init__(self, path: Path, schema: DatabaseSchema) -> None:
+        self.path = path
+        url = URL.create("sqlite", database=str(path))
         connect = {"check_same_thread": False}
-        name = make_url(url).database
-        self.path = Path(name) if name else None
         self._engine = create_engine(url, poolclass=StaticPool, connect_args=connect, paramstyle="named")
         self._lock = Lock()
         self._durable: bool | None = None
         event.listen(self._engine, "connect", _set_up)
-        expected = read_mark(mark_of(self.path)) if self.path is not None else 0  # before anything can be written
+        expected = read_mark(mark_of(path))  # before anything can be written
         with ExitStack() as undo:
             undo.callback(self._engine.dispose)  # nobody can close what could not be opened whole
             try:
                 # kept: taking it from the pool costs more than a small statement
                 self._connection = self._engine.connect()
                 self._compare(expected)
-                self._bring_up_to_date(metadata, revision, kind)
+                self._bring_up_to_date(schema)
             except DatabaseError as error:
                 raise self._explain(error) from error
             undo.pop_all()
@@ -97,7 +112,7 @@ class Database:
                 with self._connection.begin():
                     yield self._connection
                     count = self._count() if durable else 0
-                if count and self.path is not None:
+                if count:
                     write_mark(mark_of(self.path), count)
         except IntegrityError:
             raise
@@ -132,9 +147,9 @@ class Database:
 
     def damaged(self, what: str) -> DamagedError:
         """Return the error for damage that was found in it."""
-        name = self.path.name if self.path is not None else "the database"
-        cure = f"put its directory back from a backup, {name} together with its -wal and -mark; nothing was changed"
-        return DamagedError(f"the database is damaged: {what}", place=str(self.path or ""), cure=cure)
+        files = f"{self.path.name} together with its -wal and -mark"
+        cure = f"put its directory back from a backup, {files}; nothing was changed"
+        return DamagedError(f"the database is damaged: {what}", place=str(self.path), cure=cure)
 
     def _count(self) -> int:
         """Count a durable transaction within it; the number is no part of any table."""
@@ -154,7 +169,7 @@ class Database:
 
     def _explain(self, error: DatabaseError) -> FederationError:
         code = getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY
-        place = str(self.path or "")
+        place = str(self.path)
         if code in _DAMAGED or (not code and "decode to UTF-8" in str(error.orig)):  # the driver has no number for that
             return self.damaged(str(error.orig))
         if code == sqlite3.SQLITE_FULL or (code in _MAYBE_NO_ROOM and self._crowded()):
@@ -164,33 +179,34 @@ class Database:
         return ConflictError(f"the database cannot be used: {error.orig}", place=place, cure=cure)
 
     def _crowded(self) -> bool:
-        if self.path is None or not self.path.parent.is_dir():
+        if not self.path.parent.is_dir():
             return False
         room = os.statvfs(self.path.parent)
         return room.f_bavail * room.f_frsize < _FEWEST_BYTES
 
-    def _bring_up_to_date(self, metadata: MetaData, revision: str, kind: str) -> None:
-        versions = metadata.tables["alembic_version"]
+    def _bring_up_to_date(self, schema: DatabaseSchema) -> None:
+        versions = schema.metadata.tables["alembic_version"]
         with self.transaction() as connection:
             exists = inspect(connection).has_table("alembic_version")
         if not exists:
-            self._create(metadata, revision)
+            self._create(schema)
         with self.transaction() as connection:
             found = connection.execute(select(versions.c.version_num)).scalar_one()
-        if found != revision:
+        if found != schema.revision:
             failpoint("store.migrate.before")
-            self._migrate(kind, found, revision)
+            self._migrate(schema, found)
             failpoint("store.migrate.after")
 
-    def _create(self, metadata: MetaData, revision: str) -> None:
+    def _create(self, schema: DatabaseSchema) -> None:
         """Make all tables at once; another process may be doing the same, so it looks again with the lock in hand."""
         with self.transaction(durable=True) as connection:
             connection.exec_driver_sql("BEGIN IMMEDIATE")  # the driver would commit each CREATE TABLE by itself
             if not inspect(connection).has_table("alembic_version"):
-                metadata.create_all(connection)
-                connection.execute(metadata.tables["alembic_version"].insert().values(version_num=revision))
+                schema.metadata.create_all(connection)
+                versions = schema.metadata.tables["alembic_version"]
+                connection.execute(versions.insert().values(version_num=schema.revision))
 
-    def _migrate(self, kind: str, found: str, revision: str) -> None:
+    def _migrate(self, schema: DatabaseSchema, found: str) -> None:
         # imported here: it takes half a second, and a database that is up to date does not need it
         from alembic.config import Config
         from alembic.migration import MigrationContext
@@ -198,14 +214,14 @@ class Database:
         from alembic.script import ScriptDirectory
 
         config = Config()
-        config.set_main_option("script_location", str(MIGRATIONS / kind))
+        config.set_main_option("script_location", str(schema.migrations / schema.kind))
         scripts = ScriptDirectory.from_config(config)
         if found not in {script.revision for script in scripts.walk_revisions()}:
             cure = "run it with the version of the platform that wrote it, or a newer one"
             raise ConflictError(f"the database has the unknown schema revision {found}", cure=cure)
 
         def steps(current: str, _context: MigrationContext) -> object:
-            return scripts._upgrade_revs(revision, current)  # noqa: SLF001 (how alembic.command.upgrade does it too)
+            return scripts._upgrade_revs(schema.revision, current)  # noqa: SLF001 (how alembic.command.upgrade does it too)
 
         with self.transaction(durable=True) as connection, EnvironmentContext(config, scripts, fn=steps) as environment:
             connection.exec_driver_sql("BEGIN IMMEDIATE")  # as above; a crash must not leave half of a migration behind
@@ -224,9 +240,3 @@ def _configure(connection: DBAPIConnection, *pragmas: str) -> None:
     for pragma in pragmas:
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
-
-
-def quick_check(database: Database) -> str:
-    """Return SQLite's own verdict on the file; ``ok`` when it is sound."""
-    with database.transaction() as connection:
-        return str(connection.execute(text("PRAGMA quick_check")).scalar_one())

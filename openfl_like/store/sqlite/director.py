@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
-from sqlalchemy import Column, Connection, Float, Integer, MetaData, String, Table, Text, insert, select, update
+from sqlalchemy import Column, Connection, Float, Integer, MetaData, String, Table, Text, select, update
+from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import IntegrityError
 
-from openfl_like.errors import ConflictError, NotFoundError
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.failure import (
     Failure,
@@ -20,10 +20,12 @@ from openfl_like.federation.failure import (
 )
 from openfl_like.federation.parties import EnvoyRecord, ExperimentSummary, ShardFacts
 from openfl_like.federation.status import Status
-from openfl_like.store.database import Database, version_table
-from openfl_like.store.rows import checked, checksum_column, seal
+from openfl_like.store.director_files import DirectorFiles
+from openfl_like.store.ports import RESUMABLE, StoredExperiment
+from openfl_like.store.refusals import known_experiment, not_resumable, unknown_experiment
+from openfl_like.store.sqlite.database import Database, DatabaseSchema, version_table
+from openfl_like.store.sqlite.rows import checked, checksum_column, seal
 
-REVISION = "d0004"
 METADATA = MetaData()
 version_table(METADATA)
 EXPERIMENTS = Table(
@@ -63,41 +65,23 @@ ENVOYS = Table(
     Column("shard", Text, nullable=False),
 )
 DIRECTOR_DB = "director.db"
-RESUMABLE = (Status.FAILED, Status.CANCELLED)
-_INSTEAD = {False: "'fx experiment watch' follows it", True: "submit its plan again to run it anew"}
+SCHEMA = DatabaseSchema("director", "d0004", METADATA)
 
 
-@dataclass(frozen=True, slots=True)
-class StoredExperiment:
-    """A row of the queue: the summary and what the envoys must be shown.
-
-    Attributes:
-        summary: Where it stands.
-        bundle: Digest of the workspace bundle.
-        signature: The submitter's signature over it.
-        certificates: The submitter's chain, PEM.
-    """
-
-    summary: ExperimentSummary
-    bundle: str
-    signature: bytes
-    certificates: bytes
+def director_database(files: DirectorFiles) -> Path:
+    """Return where the database of a Director is."""
+    return files.state / DIRECTOR_DB
 
 
-class DirectorStore:
-    """The Director's memory.
+class SqliteDirectorStore:
+    """The memory of a Director, in one file of its state directory.
 
     Args:
-        location: The state directory, or None to keep everything in memory.
-
-    Raises:
-        ConflictError: If the database is too new.
-        DamagedError: If it is damaged, or has lost something.
+        files: The Director's.
     """
 
-    def __init__(self, location: Path | None = None) -> None:
-        url = "sqlite://" if location is None else f"sqlite:///{location / DIRECTOR_DB}"
-        self._database = Database(url, METADATA, REVISION, "director")
+    def __init__(self, files: DirectorFiles) -> None:
+        self._database = Database(director_database(files), SCHEMA)
 
     def add(self, request_id: str, experiment: StoredExperiment) -> ExperimentSummary:
         """Queue an experiment; on disk when it returns.
@@ -126,7 +110,7 @@ class DirectorStore:
         except IntegrityError:
             known = self.requested(summary.owner, request_id)
             if known is None:
-                raise
+                raise known_experiment(summary.id) from None
             return known
         failpoint("director.submit.row.after")
         return summary
@@ -198,9 +182,7 @@ class DirectorStore:
             seal(connection, EXPERIMENTS, EXPERIMENTS.c.id == experiment)
         summary = self.experiment(experiment).summary
         if not changed:
-            told = f"the experiment '{summary.id}' is {summary.standing}"
-            cure = _INSTEAD[summary.status.ended]
-            raise ConflictError(f"{told}; only one that FAILED or was CANCELLED can be resumed", cure=cure)
+            raise not_resumable(summary)
         return summary
 
     def experiment(self, experiment: str) -> StoredExperiment:
@@ -208,7 +190,7 @@ class DirectorStore:
         with self._database.transaction() as connection:
             row = _row(connection, experiment)
         if row is None:
-            raise _not_found(experiment)
+            raise unknown_experiment(experiment)
         return _stored(row)
 
     def require(self, experiment: str) -> None:
@@ -216,7 +198,7 @@ class DirectorStore:
         query = select(EXPERIMENTS.c.id).where(EXPERIMENTS.c.id == experiment)
         with self._database.transaction() as connection:
             if connection.execute(query).one_or_none() is None:
-                raise _not_found(experiment)
+                raise unknown_experiment(experiment)
 
     def experiments(self) -> list[ExperimentSummary]:
         """Return all experiments in the order in which they came."""
@@ -246,9 +228,10 @@ class DirectorStore:
 
     def record_envoy(self, name: str, shard: ShardFacts, now: float) -> None:
         """Remember an envoy."""
-        values = {"name": name, "last_seen": now, "shard": json.dumps(asdict(shard))}
+        values = {"last_seen": now, "shard": json.dumps(asdict(shard))}
+        row = insert(ENVOYS).values(name=name, **values)
         with self._database.transaction() as connection:
-            connection.execute(insert(ENVOYS).prefix_with("OR REPLACE").values(**values))
+            connection.execute(row.on_conflict_do_update(index_elements=[ENVOYS.c.name], set_=values))
 
     def envoys(self) -> list[EnvoyRecord]:
         """Return every envoy ever seen, offline, by name."""
@@ -263,10 +246,6 @@ class DirectorStore:
 
 def _failure_to(failure: Failure | None) -> str:
     return "" if failure is None else json.dumps(fields_of_failure(failure))
-
-
-def _not_found(experiment: str) -> NotFoundError:
-    return NotFoundError(f"there is no experiment '{experiment}'", cure="'fx experiment list' shows them")
 
 
 def _row(connection: Connection, experiment: str) -> Mapping[str, object] | None:

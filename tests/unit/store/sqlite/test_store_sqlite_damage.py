@@ -12,9 +12,12 @@ from openfl_like.federation.announcements import RoundFinished
 from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.parties import ExperimentSummary, ShardFacts
 from openfl_like.federation.status import Status
-from openfl_like.store.commit_count import mark_of, read_mark
-from openfl_like.store.director import DIRECTOR_DB, DirectorStore, StoredExperiment
-from openfl_like.store.experiment import EXPERIMENT_DB, Commit, ExperimentStore
+from openfl_like.store.director_files import DirectorFiles
+from openfl_like.store.files import ExperimentFiles
+from openfl_like.store.ports import Commit, StoredExperiment
+from openfl_like.store.sqlite.commit_count import mark_of, read_mark
+from openfl_like.store.sqlite.director import DIRECTOR_DB, SqliteDirectorStore
+from openfl_like.store.sqlite.experiment import EXPERIMENT_DB, SqliteExperimentStore
 from openfl_like.testing.faults.damage import Damage, damage
 
 SEEDS = range(6)
@@ -27,8 +30,8 @@ def stored(number: int) -> StoredExperiment:
     return StoredExperiment(summary, "cd" * 32, b"signature" * 8, b"certificate" * 40)
 
 
-def fill_director(place: Path) -> DirectorStore:
-    store = DirectorStore(place)
+def fill_director(place: Path) -> SqliteDirectorStore:
+    store = SqliteDirectorStore(DirectorFiles(place))
     for number in range(12):
         store.add(f"{number:016x}", stored(number))
     store.set_status("e-1", Status.FAILED, "the director failed on purpose", 5.0)
@@ -37,13 +40,13 @@ def fill_director(place: Path) -> DirectorStore:
 
 
 def read_director(place: Path) -> object:
-    with closing(DirectorStore(place)) as store:
+    with closing(SqliteDirectorStore(DirectorFiles(place))) as store:
         store.verify()
         return store.experiments(), [store.experiment(f"e-{number}") for number in range(12)]
 
 
-def fill_experiment(place: Path) -> ExperimentStore:
-    store = ExperimentStore(place)
+def fill_experiment(place: Path) -> SqliteExperimentStore:
+    store = SqliteExperimentStore(ExperimentFiles(place))
     store.take_epoch()
     for number in range(12):
         version = ModelVersion(number, f"{number:064x}", {"loss": 0.5}, best=number % 3 == 0)
@@ -54,12 +57,12 @@ def fill_experiment(place: Path) -> ExperimentStore:
 
 
 def read_experiment(place: Path) -> object:
-    with closing(ExperimentStore(place)) as store:
+    with closing(SqliteExperimentStore(ExperimentFiles(place))) as store:
         store.verify()
         return store.snapshot(), store.events(), store.versions()
 
 
-Fill = Callable[[Path], DirectorStore | ExperimentStore]
+Fill = Callable[[Path], SqliteDirectorStore | SqliteExperimentStore]
 STORES: dict[str, tuple[str, Fill, Callable[[Path], object]]] = {
     "director": (DIRECTOR_DB, fill_director, read_director),
     "experiment": (EXPERIMENT_DB, fill_experiment, read_experiment),
@@ -125,7 +128,7 @@ def test_what_is_damaged_in_a_closed_database_is_refused_or_has_lost_nothing(
     assert refused
 
 
-def fill_up(store: DirectorStore) -> None:
+def fill_up(store: SqliteDirectorStore) -> None:
     for number in range(100, 200):
         store.add(f"{number:016x}", stored(number))
 

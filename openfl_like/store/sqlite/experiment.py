@@ -1,14 +1,12 @@
 """`experiment.db`: snapshot, events and model versions of one experiment, committed together."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pydantic import JsonValue
 from sqlalchemy import (
     Boolean,
     Column,
@@ -22,21 +20,22 @@ from sqlalchemy import (
     Text,
     bindparam,
     func,
-    insert,
     select,
     update,
 )
+from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import IntegrityError
 
-from openfl_like.errors import ConflictError
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.announcements import Announced, Announcement, from_json, to_json
 from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.parties import PublishedVersion
-from openfl_like.store.database import Database, version_table
-from openfl_like.store.rows import CHECK, checked, checksum, checksum_column, seal, with_checksum
+from openfl_like.store.files import ExperimentFiles
+from openfl_like.store.ports import Commit, Recorded
+from openfl_like.store.refusals import not_empty, superseded
+from openfl_like.store.sqlite.database import Database, DatabaseSchema, version_table
+from openfl_like.store.sqlite.rows import CHECK, checked, checksum, checksum_column, seal, with_checksum
 
-REVISION = "e0003"
 METADATA = MetaData()
 version_table(METADATA)
 SNAPSHOT = Table(
@@ -70,68 +69,37 @@ VERSIONS = Table(
     checksum_column(),
 )
 EXPERIMENT_DB = "experiment.db"
+SCHEMA = DatabaseSchema("experiment", "e0003", METADATA)
+_TABLES = (SNAPSHOT, EVENTS, VERSIONS)
 _ROWS_AT_ONCE = 1000
 _dump = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """What one step of an experiment leaves behind; all of it becomes true at once.
-
-    Attributes:
-        now: Seconds since the epoch.
-        snapshot: The experiment's state after the step.
-        announcements: What listeners are told.
-        versions: Newly published versions.
-        sha256: Round -> SHA-256 (hex) of its model, for versions whose hash has become known.
-        durable: Whether it must be on disk when `ExperimentStore.commit` returns.
-    """
-
-    now: float
-    snapshot: Mapping[str, object]
-    announcements: Sequence[Announcement] = ()
-    versions: Sequence[ModelVersion] = ()
-    sha256: Mapping[int, str] = field(default_factory=dict)
-    durable: bool = False
+def experiment_database(files: ExperimentFiles) -> Path:
+    """Return where the database of an experiment is."""
+    return files.directory / EXPERIMENT_DB
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """What a record holds besides its history.
-
-    Attributes:
-        snapshot: The experiment's state after the last commit; None before the first.
-        epoch: The epoch of the last process that took the record; 0 before the first.
-        versions: The published versions, by round.
-    """
-
-    snapshot: Mapping[str, JsonValue] | None
-    epoch: int
-    versions: tuple[PublishedVersion, ...]
-
-
-class ExperimentStore:
-    """The record of one experiment.
+class SqliteExperimentStore:
+    """The record of one experiment, in one file of its directory.
 
     Args:
-        location: The experiment's directory, or None to keep everything in memory.
-
-    Raises:
-        ConflictError: If the database is too new.
-        DamagedError: If it is damaged, or has lost something.
+        files: The experiment's.
     """
 
-    def __init__(self, location: Path | None = None) -> None:
-        url = "sqlite://" if location is None else f"sqlite:///{location / EXPERIMENT_DB}"
-        self._database = Database(url, METADATA, REVISION, "experiment")
+    def __init__(self, files: ExperimentFiles) -> None:
+        self._database = Database(experiment_database(files), SCHEMA)
         ours = update(SNAPSHOT).where(SNAPSHOT.c.epoch == bindparam("ours"))
         self._put_snapshot = self._database.prepare(ours.values(state=bindparam("state"), **{CHECK: bindparam("sum")}))
         self._add_event = self._database.prepare(insert(EVENTS))
-        self._put_version = self._database.prepare(insert(VERSIONS).prefix_with("OR REPLACE"))
+        version = insert(VERSIONS)
+        others = {column.name: version.excluded[column.name] for column in VERSIONS.c if not column.primary_key}
+        replacing = version.on_conflict_do_update(index_elements=[VERSIONS.c.round], set_=others)
+        self._put_version = self._database.prepare(replacing)
         with ExitStack() as undo:
             undo.callback(self._database.close)  # nobody can close a record that could not be opened
             with self._database.transaction() as connection:
-                self._sequence = connection.execute(select(func.max(EVENTS.c.sequence))).scalar_one() or 0
+                self._sequence = _last(connection)
             undo.pop_all()
         self._epoch = 0
 
@@ -141,10 +109,10 @@ class ExperimentStore:
         Whoever held the record before is refused from now on, were it only asleep. The first commit does it, too.
         """
         with self._database.transaction(durable=True) as connection:
-            connection.execute(insert(SNAPSHOT).prefix_with("OR IGNORE").values(id=1, state="", epoch=0))
+            connection.execute(insert(SNAPSHOT).values(id=1, state="", epoch=0).on_conflict_do_nothing())
             connection.execute(update(SNAPSHOT).values(epoch=SNAPSHOT.c.epoch + 1))
             self._epoch = connection.execute(select(SNAPSHOT.c.epoch)).scalar_one()
-            self._sequence = connection.execute(select(func.max(EVENTS.c.sequence))).scalar_one() or 0
+            self._sequence = _last(connection)
         return self._epoch
 
     @property
@@ -157,7 +125,7 @@ class ExperimentStore:
         with self._database.transaction() as connection:
             newest = connection.execute(select(SNAPSHOT.c.epoch)).scalar_one_or_none()
         if newest is not None and newest > self._epoch:
-            raise _superseded(self._epoch)
+            raise superseded(self._epoch)
 
     def snapshot(self) -> dict[str, Any] | None:
         """Return the state after the last commit, or None before the first."""
@@ -177,12 +145,12 @@ class ExperimentStore:
             ConflictError: If another process has taken the record over; nothing is written then.
         """
         epoch = self.epoch
-        records = _numbered(self._sequence, step.now, step.announcements)
+        records = step.numbered(self._sequence)
         try:
             with self._database.transaction(durable=step.durable) as connection:
                 self._write(connection, step, records)
         except IntegrityError:  # somebody has told something under our next number
-            raise _superseded(epoch) from None
+            raise superseded(epoch) from None
         self._sequence += len(records)
         return records
 
@@ -190,7 +158,7 @@ class ExperimentStore:
         text = _dump(dict(step.snapshot))
         state = {"state": text, "sum": checksum([text]), "ours": self._epoch}
         if connection.exec_driver_sql(self._put_snapshot, state).rowcount == 0:  # first: it takes the lock, and decides
-            raise _superseded(self._epoch)
+            raise superseded(self._epoch)
         if records:
             connection.exec_driver_sql(self._add_event, [_event_row(record, self._epoch) for record in records])
         failpoint("aggregator.commit.inside")
@@ -203,8 +171,7 @@ class ExperimentStore:
     def announce(self, now: float, announcement: Announcement) -> Announced:
         """Add to the history from outside the experiment; only while nobody commits to it."""
         with self._database.transaction(durable=True) as connection:
-            last = connection.execute(select(func.max(EVENTS.c.sequence))).scalar_one() or 0
-            (record,) = _numbered(last, now, [announcement])
+            record = Announced(_last(connection) + 1, now, announcement)
             connection.exec_driver_sql(self._add_event, _event_row(record, 0))
         self._sequence = record.sequence
         return record
@@ -240,6 +207,27 @@ class ExperimentStore:
             return Recorded(None, 0, versions)
         return Recorded(json.loads(row.state) if row.state else None, row.epoch, versions)
 
+    def fill(self, recorded: Recorded, events: Iterable[Announced]) -> None:
+        """Make an empty record what another one was, in one transaction; the history is never held in memory.
+
+        Raises:
+            ConflictError: If it is not empty.
+        """
+        state = "" if recorded.snapshot is None else _dump(dict(recorded.snapshot))
+        with self._database.transaction(durable=True) as connection:
+            if any(connection.execute(select(func.count()).select_from(table)).scalar_one() for table in _TABLES):
+                raise not_empty()
+            if recorded.epoch or state:
+                values = {"state": state, CHECK: checksum([state]) if state else None}
+                connection.execute(insert(SNAPSHOT).values(id=1, epoch=recorded.epoch, **values))
+            if recorded.versions:
+                rows = [_row(item.version, item.published_at, 0, item.sha256) for item in recorded.versions]
+                connection.execute(insert(VERSIONS), rows)
+            for several in _batches(events):
+                connection.execute(insert(EVENTS), [_event_row(event, 0) for event in several])
+            last = _last(connection)
+        self._sequence = last
+
     def verify(self) -> None:
         """Read everything and compare it with itself.
 
@@ -260,27 +248,6 @@ class ExperimentStore:
         self._database.close()
 
 
-def write_record(location: Path, recorded: Recorded, events: Iterable[Announced]) -> None:
-    """Make the record of an experiment from what another one gave; it is on disk when this returns.
-
-    Args:
-        location: A directory without a record.
-        recorded: What `ExperimentStore.recorded` gave there.
-        events: Its history; not held in memory.
-    """
-    state = "" if recorded.snapshot is None else _dump(dict(recorded.snapshot))
-    database = Database(f"sqlite:///{location / EXPERIMENT_DB}", METADATA, REVISION, "experiment")
-    with closing(database), database.transaction(durable=True) as connection:
-        if recorded.epoch or state:
-            values = {"state": state, CHECK: checksum([state]) if state else None}
-            connection.execute(insert(SNAPSHOT).values(id=1, epoch=recorded.epoch, **values))
-        if recorded.versions:
-            rows = [_row(item.version, item.published_at, 0, item.sha256) for item in recorded.versions]
-            connection.execute(insert(VERSIONS), rows)
-        for several in _batches(events):
-            connection.execute(insert(EVENTS), [_event_row(event, 0) for event in several])
-
-
 def _versions(connection: Connection) -> tuple[PublishedVersion, ...]:
     rows = connection.execute(select(VERSIONS).order_by(VERSIONS.c.round)).all()
     for row in rows:
@@ -293,21 +260,15 @@ def _versions(connection: Connection) -> tuple[PublishedVersion, ...]:
     )
 
 
-def _superseded(epoch: int) -> ConflictError:
-    return ConflictError(
-        f"another process has taken the experiment's record over from epoch {epoch}",
-        cure="nothing is needed: the newer process goes on with the experiment",
-    )
-
-
 def _batches(events: Iterable[Announced]) -> Iterator[list[Announced]]:
     iterator = iter(events)
     while several := list(islice(iterator, _ROWS_AT_ONCE)):
         yield several
 
 
-def _numbered(last: int, now: float, announcements: Sequence[Announcement]) -> list[Announced]:
-    return [Announced(number, now, item) for number, item in enumerate(announcements, last + 1)]
+def _last(connection: Connection) -> int:
+    """Return the number of the newest event."""
+    return connection.execute(select(func.max(EVENTS.c.sequence))).scalar_one() or 0
 
 
 def _event(row: Row[Any]) -> Announced:

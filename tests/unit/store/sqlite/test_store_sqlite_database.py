@@ -4,6 +4,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,16 +18,30 @@ from sqlalchemy.exc import IntegrityError
 
 from openfl_like.errors import ConflictError, DamagedError
 from openfl_like.federation.parties import ShardFacts
-from openfl_like.store import database, director, experiment
-from openfl_like.store.database import MIGRATIONS, Database, quick_check
-from openfl_like.store.director import DIRECTOR_DB, DirectorStore
-from openfl_like.store.experiment import EXPERIMENT_DB, ExperimentStore
-from openfl_like.store.rows import checksum
+from openfl_like.store.director_files import DirectorFiles
+from openfl_like.store.files import ExperimentFiles
+from openfl_like.store.ports import DirectorStore, ExperimentStore
+from openfl_like.store.sqlite import director, experiment
+from openfl_like.store.sqlite.database import MIGRATIONS, Database, DatabaseSchema
+from openfl_like.store.sqlite.director import DIRECTOR_DB
+from openfl_like.store.sqlite.experiment import EXPERIMENT_DB
+from openfl_like.store.sqlite.inspection import complaint, rows
+from openfl_like.store.sqlite.rows import checksum
+from openfl_like.store.sqlite.stores import SQLITE
 
-Store = type[DirectorStore] | type[ExperimentStore]
-KINDS: dict[str, tuple[MetaData, str, str, Store]] = {
-    "director": (director.METADATA, director.REVISION, DIRECTOR_DB, DirectorStore),
-    "experiment": (experiment.METADATA, experiment.REVISION, EXPERIMENT_DB, ExperimentStore),
+
+def director_in(place: Path) -> DirectorStore:
+    return SQLITE.director(DirectorFiles(place))
+
+
+def experiment_in(place: Path) -> ExperimentStore:
+    return SQLITE.experiment(ExperimentFiles(place))
+
+
+Open = Callable[[Path], DirectorStore | ExperimentStore]
+KINDS: dict[str, tuple[DatabaseSchema, str, Open]] = {
+    "director": (director.SCHEMA, DIRECTOR_DB, director_in),
+    "experiment": (experiment.SCHEMA, EXPERIMENT_DB, experiment_in),
 }
 each_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -39,12 +54,12 @@ def scripts_of(kind: str) -> ScriptDirectory:
 
 @each_kind
 def test_the_newest_revision_is_the_one_that_a_new_file_gets(kind: str) -> None:
-    assert scripts_of(kind).get_heads() == [KINDS[kind][1]]
+    assert scripts_of(kind).get_heads() == [KINDS[kind][0].revision]
 
 
 @each_kind
 def test_all_migrations_in_a_row_give_the_schema_of_a_new_file(kind: str) -> None:
-    metadata = KINDS[kind][0]
+    metadata = KINDS[kind][0].metadata
     scripts = list(reversed(list(scripts_of(kind).walk_revisions())))
     migrated, created = create_engine("sqlite://"), create_engine("sqlite://")
     try:
@@ -93,7 +108,7 @@ def _of_the_first_release(path: Path, rows: Sequence[tuple[str, str, str]]) -> N
 def test_who_resumed_an_experiment_is_moved_out_of_the_reason(tmp_path: Path) -> None:
     rows = [("one", "QUEUED", "resumed by bob"), ("two", "FAILED", "resumed by nobody"), ("three", "RUNNING", "")]
     _of_the_first_release(tmp_path / DIRECTOR_DB, rows)
-    with closing(DirectorStore(tmp_path)) as store:
+    with closing(director_in(tmp_path)) as store:
         store.verify()
         found = [(item.id, item.reason, item.resumed_by) for item in store.experiments()]
     assert found == [("one", "", "bob"), ("two", "resumed by nobody", ""), ("three", "", "")]
@@ -103,7 +118,7 @@ def test_a_row_that_was_damaged_before_a_migration_is_damaged_after_it(tmp_path:
     _of_the_first_release(tmp_path / DIRECTOR_DB, [("one", "QUEUED", "resumed by bob")])
     with closing(sqlite3.connect(tmp_path / DIRECTOR_DB)) as connection, connection:
         connection.execute("UPDATE experiments SET owner = 'eve'")
-    with closing(DirectorStore(tmp_path)) as store, pytest.raises(DamagedError, match="the row one"):
+    with closing(director_in(tmp_path)) as store, pytest.raises(DamagedError, match="the row one"):
         store.experiments()
 
 
@@ -113,7 +128,7 @@ from alembic import op
 from sqlalchemy import Column, Integer
 
 revision = "d9999"
-down_revision = "{director.REVISION}"
+down_revision = "{director.SCHEMA.revision}"
 
 
 def upgrade():
@@ -122,47 +137,43 @@ def upgrade():
 
 
 @pytest.fixture
-def next_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Database]:
+def next_release(tmp_path: Path) -> Callable[[Path], Database]:
     """A release that has one more revision of director.db."""
     folder = tmp_path / "migrations"
     shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "director" / "versions" / "d9999_visits.py").write_text(NEXT)
-    monkeypatch.setattr(database, "MIGRATIONS", folder)
     newer = MetaData()
     for table in director.METADATA.tables.values():
         table.to_metadata(newer)
     newer.tables["envoys"].append_column(Column("visits", Integer, server_default="1"))
-    return lambda path: Database(f"sqlite:///{path}", newer, "d9999", "director")
+    schema = replace(director.SCHEMA, revision="d9999", metadata=newer, migrations=folder)
+    return lambda path: Database(path, schema)
 
 
 def test_a_file_of_the_last_release_is_migrated_with_its_rows(
     tmp_path: Path, next_release: Callable[[Path], Database]
 ) -> None:
-    with closing(DirectorStore(tmp_path)) as old:
+    with closing(director_in(tmp_path)) as old:
         old.record_envoy("bern", ShardFacts((1,), ()), 2.0)
     for _ in range(2):  # the second time there is nothing to do
         with closing(next_release(tmp_path / DIRECTOR_DB)) as opened:
-            with opened.transaction() as connection:
-                rows = connection.exec_driver_sql("SELECT name, visits FROM envoys").all()
-                revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one()
-            assert [tuple(row) for row in rows] == [("bern", 1)]
-            assert revision == "d9999"
-            assert quick_check(opened) == "ok"
+            opened.check()
+        path = tmp_path / DIRECTOR_DB
+        assert [(row["name"], row["visits"]) for row in rows(path, "envoys")] == [("bern", 1)]
+        assert rows(path, "alembic_version") == [{"version_num": "d9999"}]
+        assert complaint(path) == ""
 
 
-def test_a_file_of_a_newer_release_is_refused(
-    tmp_path: Path, next_release: Callable[[Path], Database], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_of_a_newer_release_is_refused(tmp_path: Path, next_release: Callable[[Path], Database]) -> None:
     next_release(tmp_path / DIRECTOR_DB).close()
-    monkeypatch.setattr(database, "MIGRATIONS", MIGRATIONS)
     with pytest.raises(ConflictError, match=r"unknown schema revision d9999 .*the version of the platform that wrote"):
-        DirectorStore(tmp_path)
+        director_in(tmp_path)
 
 
 @each_kind
 @pytest.mark.parametrize("content", [b"this is no database at all" * 50, b"SQLite format 3\0" + bytes(4080)])
 def test_a_damaged_file_is_refused_with_a_way_out(kind: str, content: bytes, tmp_path: Path) -> None:
-    _, _, name, store = KINDS[kind]
+    _, name, store = KINDS[kind]
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DamagedError, match=r"put its directory back from a backup") as caught:
         store(tmp_path)
@@ -171,7 +182,7 @@ def test_a_damaged_file_is_refused_with_a_way_out(kind: str, content: bytes, tmp
 
 @each_kind
 def test_a_file_that_was_cut_is_refused(kind: str, tmp_path: Path) -> None:
-    _, _, name, store = KINDS[kind]
+    _, name, store = KINDS[kind]
     with closing(store(tmp_path)):
         pass
     path = tmp_path / name
@@ -183,21 +194,21 @@ def test_a_file_that_was_cut_is_refused(kind: str, tmp_path: Path) -> None:
 @each_kind
 def test_a_place_that_cannot_be_written_is_refused(kind: str, tmp_path: Path) -> None:
     with pytest.raises(ConflictError, match="unable to open database file"):
-        KINDS[kind][3](tmp_path / "missing")
+        KINDS[kind][2](tmp_path / "missing")
 
 
 @each_kind
 def test_a_file_is_in_wal_mode_and_sound(kind: str, tmp_path: Path) -> None:
-    metadata, revision, name, _ = KINDS[kind]
-    opened = Database(f"sqlite:///{tmp_path / name}", metadata, revision, kind)
-    assert quick_check(opened) == "ok"
-    opened.close()
+    schema, name, _ = KINDS[kind]
+    with closing(Database(tmp_path / name, schema)) as opened:
+        opened.check()
+    assert complaint(tmp_path / name) == ""
     with closing(sqlite3.connect(tmp_path / name)) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 def test_a_failed_transaction_is_rolled_back(tmp_path: Path) -> None:
-    opened = Database(f"sqlite:///{tmp_path / 'd.db'}", director.METADATA, director.REVISION, "director")
+    opened = Database(tmp_path / "d.db", director.SCHEMA)
 
     def insert_twice() -> None:
         with opened.transaction(durable=True) as connection:
@@ -212,7 +223,7 @@ def test_a_failed_transaction_is_rolled_back(tmp_path: Path) -> None:
 
 
 def test_a_transaction_is_as_durable_as_it_was_asked_to_be(tmp_path: Path) -> None:
-    opened = Database(f"sqlite:///{tmp_path / 'd.db'}", director.METADATA, director.REVISION, "director")
+    opened = Database(tmp_path / "d.db", director.SCHEMA)
     levels = []
     for durable in (False, True, True, False):
         with opened.transaction(durable=durable) as connection:
@@ -222,7 +233,7 @@ def test_a_transaction_is_as_durable_as_it_was_asked_to_be(tmp_path: Path) -> No
 
 
 def test_a_prepared_statement_takes_its_parameters_by_name(tmp_path: Path) -> None:
-    opened = Database(f"sqlite:///{tmp_path / 'd.db'}", director.METADATA, director.REVISION, "director")
+    opened = Database(tmp_path / "d.db", director.SCHEMA)
     add = opened.prepare(director.METADATA.tables["envoys"].insert())
     rows = [{"name": name, "last_seen": 1.0, "shard": "{}"} for name in ("bern", "zurich")]
     with opened.transaction() as connection:

@@ -1,0 +1,269 @@
+"""What a service asks of a store, and the one value by which it opens any; nothing here knows what is behind it.
+
+There are two stores: the memory of a Director, and the record of each experiment. Each is put together from roles, so
+that whoever needs a part of a store names that part only.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from pydantic import JsonValue
+
+from openfl_like.federation.announcements import Announced, Announcement
+from openfl_like.federation.events import ModelVersion
+from openfl_like.federation.failure import Failure
+from openfl_like.federation.parties import EnvoyRecord, ExperimentSummary, PublishedVersion, ShardFacts
+from openfl_like.federation.status import Status
+from openfl_like.store.director_files import DirectorFiles
+from openfl_like.store.files import ExperimentFiles
+
+RESUMABLE = (Status.FAILED, Status.CANCELLED)
+
+# ---- the record of an experiment ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What one step of an experiment leaves behind; all of it becomes true at once.
+
+    Attributes:
+        now: Seconds since the epoch.
+        snapshot: The experiment's state after the step.
+        announcements: What listeners are told.
+        versions: Newly published versions.
+        sha256: Round -> SHA-256 (hex) of its model, for versions whose hash has become known.
+        durable: Whether it must survive a power cut when `ExperimentCommits.commit` returns.
+    """
+
+    now: float
+    snapshot: Mapping[str, object]
+    announcements: Sequence[Announcement] = ()
+    versions: Sequence[ModelVersion] = ()
+    sha256: Mapping[int, str] = field(default_factory=dict)
+    durable: bool = False
+
+    def numbered(self, last: int) -> list[Announced]:
+        """Return its announcements as they stand in a history after the event of this number."""
+        return [Announced(number, self.now, item) for number, item in enumerate(self.announcements, last + 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What a record holds besides its history.
+
+    Attributes:
+        snapshot: The experiment's state after the last commit; None before the first.
+        epoch: The epoch of the last process that took the record; 0 before the first.
+        versions: The published versions, by round.
+    """
+
+    snapshot: Mapping[str, JsonValue] | None
+    epoch: int
+    versions: tuple[PublishedVersion, ...]
+
+
+class ExperimentHistory(Protocol):
+    """What was told of an experiment, numbered from 1 without gaps."""
+
+    def events(self, after: int = 0, kinds: Sequence[str] = ()) -> list[Announced]:
+        """Return the events after a sequence number, in order; only those of some kinds if these are named."""
+
+    def latest(self, *kinds: str) -> Announced | None:
+        """Return the newest event that is of one of these kinds."""
+
+    def announce(self, now: float, announcement: Announcement) -> Announced:
+        """Add to the history from outside the experiment, durably; only while nobody commits to it."""
+
+
+class ExperimentProgress(Protocol):
+    """How far an experiment has come."""
+
+    def snapshot(self) -> dict[str, Any] | None:
+        """Return the state after the last commit, or None before the first."""
+
+    def versions(self) -> list[PublishedVersion]:
+        """Return the published versions by round; of those marked best the newest is the best."""
+
+    def recorded(self) -> Recorded:
+        """Return all but the events, as of one moment."""
+
+
+class ExperimentCommits(Protocol):
+    """How the one process that drives an experiment records its steps.
+
+    A process takes an epoch, and from then on whoever held an older one is refused, were it only asleep.
+    """
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that this process has taken; taken now if it has none."""
+
+    def take_epoch(self) -> int:
+        """Make this process the only one that may commit, durably, and return the number of its epoch, from 1."""
+
+    def check_epoch(self) -> None:
+        """Raise ConflictError if another process has taken the record over."""
+
+    def commit(self, step: Commit) -> list[Announced]:
+        """Record a step as a whole or not at all; return its announcements as they are now in the history.
+
+        A version of a round that has one already replaces it.
+
+        Raises:
+            ConflictError: If another process has taken the record over, or has told something meanwhile; nothing is
+                written then.
+            StorageError: If there is no room; nothing is written then.
+        """
+
+
+class ExperimentStore(ExperimentHistory, ExperimentProgress, ExperimentCommits, Protocol):
+    """The record of one experiment. It belongs to the experiment's directory: it moves with it, and goes with it."""
+
+    def fill(self, recorded: Recorded, events: Iterable[Announced]) -> None:
+        """Make an empty record what another one was, durably and at once.
+
+        Args:
+            recorded: What `recorded` gave there.
+            events: The history there; may be longer than memory.
+
+        Raises:
+            ConflictError: If it is not empty.
+        """
+
+    def verify(self) -> None:
+        """Read everything and compare it with itself.
+
+        Raises:
+            DamagedError: If anything is missing, or is not as it was written.
+        """
+
+    def close(self) -> None:
+        """Let go of what it holds."""
+
+
+# ---- the memory of a Director -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StoredExperiment:
+    """A row of the queue: the summary and what the envoys must be shown.
+
+    Attributes:
+        summary: Where it stands.
+        bundle: Digest of the workspace bundle.
+        signature: The submitter's signature over it.
+        certificates: The submitter's chain, PEM.
+    """
+
+    summary: ExperimentSummary
+    bundle: str
+    signature: bytes
+    certificates: bytes
+
+
+class KnownExperiments(Protocol):
+    """The experiments that were ever submitted to a Director."""
+
+    def requested(self, owner: str, request_id: str) -> ExperimentSummary | None:
+        """Return the experiment that this request of this owner made before."""
+
+    def experiment(self, experiment: str) -> StoredExperiment:
+        """Return one experiment; raises NotFoundError."""
+
+    def require(self, experiment: str) -> None:
+        """Raise NotFoundError if there is no such experiment."""
+
+    def experiments(self) -> list[ExperimentSummary]:
+        """Return all experiments in the order in which they came."""
+
+
+class ExperimentQueue(Protocol):
+    """How experiments come, move on and come back; each change is durable when it returns."""
+
+    def add(self, request_id: str, experiment: StoredExperiment) -> ExperimentSummary:
+        """Queue an experiment; the same owner's same request id gives the experiment that it made before.
+
+        Raises:
+            ConflictError: If another request has made an experiment of this id.
+        """
+
+    def set_status(
+        self,
+        experiment: str,
+        status: Status,
+        reason: str,
+        now: float,
+        shortfalls: Mapping[str, Failure] | None = None,
+        failure: Failure | None = None,
+    ) -> ExperimentSummary:
+        """Move an experiment on; one that has ended stays as it is.
+
+        Args:
+            experiment: Which one.
+            status: Where it stands now.
+            reason: Why.
+            now: Seconds since the epoch.
+            shortfalls: Sites without which it had to go on, and why.
+            failure: Why it FAILED.
+
+        Raises:
+            NotFoundError: If there is none.
+        """
+
+    def requeue(self, experiment: str, by: str) -> ExperimentSummary:
+        """Queue an experiment again that FAILED or was CANCELLED.
+
+        Args:
+            experiment: Which one.
+            by: Who wants it; stays until the experiment starts.
+
+        Raises:
+            ConflictError: If it is anything else.
+            NotFoundError: If there is none.
+        """
+
+
+class EnvoyRegister(Protocol):
+    """The envoys that a Director has ever seen; nothing depends on it, so it need not survive a power cut."""
+
+    def record_envoy(self, name: str, shard: ShardFacts, now: float) -> None:
+        """Remember an envoy, with what it said last."""
+
+    def envoys(self) -> list[EnvoyRecord]:
+        """Return every envoy ever seen, offline, by name."""
+
+
+class DirectorStore(KnownExperiments, ExperimentQueue, EnvoyRegister, Protocol):
+    """The memory of a Director."""
+
+    def verify(self) -> None:
+        """Read everything and compare it with itself.
+
+        Raises:
+            DamagedError: If anything is missing, or is not as it was written.
+        """
+
+    def close(self) -> None:
+        """Let go of what it holds."""
+
+
+# ---- opening ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """How stores are opened: made once, where a process begins, and handed to all who open one.
+
+    Whoever opens a store closes it. Both openers raise ConflictError if it cannot be opened or is of a newer version of
+    the platform, DamagedError if it is damaged or has lost something, and StorageError if there is no room.
+
+    Attributes:
+        director: Opens the memory of the Director with these files, and makes it if there is none.
+        experiment: Opens the record of the experiment with these files, and makes it if there is none.
+        has_record: Whether there is a record of the experiment with these files; makes none.
+    """
+
+    director: Callable[[DirectorFiles], DirectorStore]
+    experiment: Callable[[ExperimentFiles], ExperimentStore]
+    has_record: Callable[[ExperimentFiles], bool]

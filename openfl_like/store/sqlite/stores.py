@@ -1,0 +1,14 @@
+"""The value that services are handed: stores in SQLite files."""
+
+from openfl_like.store.files import ExperimentFiles
+from openfl_like.store.ports import Stores
+from openfl_like.store.sqlite.director import SqliteDirectorStore
+from openfl_like.store.sqlite.experiment import SqliteExperimentStore, experiment_database
+
+
+def _has_record(files: ExperimentFiles) -> bool:
+    return experiment_database(files).exists()
+
+
+SQLITE = Stores(SqliteDirectorStore, SqliteExperimentStore, _has_record)
+"""Each store is one file in the directory that it belongs to."""

@@ -1,0 +1,32 @@
+"""The record of an experiment in SQLite: what lies below the promises of every record."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import psutil
+import pytest
+
+from openfl_like.errors import ConflictError
+from openfl_like.store.files import ExperimentFiles
+from openfl_like.store.sqlite.experiment import EXPERIMENT_DB, SqliteExperimentStore
+
+
+def test_a_record_that_cannot_be_read_is_not_left_open(tmp_path: Path) -> None:
+    SqliteExperimentStore(ExperimentFiles(tmp_path)).close()
+    with closing(sqlite3.connect(tmp_path / EXPERIMENT_DB)) as connection:
+        connection.execute("DROP TABLE events")
+    with pytest.raises(ConflictError, match="no such table: events") as caught:
+        SqliteExperimentStore(ExperimentFiles(tmp_path))
+    assert [file.path for file in psutil.Process().open_files() if file.path.startswith(str(tmp_path))] == []
+    assert caught.tb is not None  # it keeps the store alive, so that nobody else has closed it
+
+
+@pytest.mark.parametrize(("durable", "mode"), [(True, 2), (False, 1)], ids=["FULL", "NORMAL"])
+def test_a_durable_transaction_is_synchronous(tmp_path: Path, mode: int, *, durable: bool) -> None:
+    with closing(SqliteExperimentStore(ExperimentFiles(tmp_path))) as store:
+        for _ in range(2):
+            with store._database.transaction(durable=not durable):
+                pass
+            with store._database.transaction(durable=durable) as connection:
+                assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == mode
