@@ -62,7 +62,7 @@ from openfl_like.services.director.envoys import EnvoyRoster
 from openfl_like.services.director.feed import MILESTONES, Feeds, history_of, record_of, tell_end, versions_of
 from openfl_like.services.director.logbook import LogBook
 from openfl_like.services.director.recovery import mend_all, remove_leftovers
-from openfl_like.services.director.run import ExperimentRun, RunContext
+from openfl_like.services.director.run import RunContext, RunningExperiment
 from openfl_like.services.director.settings import DirectorFile, check_times
 from openfl_like.services.director.single_flight import SingleFlight, check_request_id
 from openfl_like.services.director.trust import TrustUpkeep
@@ -106,7 +106,7 @@ class Director:
     logbook: LogBook = field(init=False)
     feeds: Feeds = field(init=False)
     _queued: asyncio.Event = field(default_factory=asyncio.Event)
-    _current: ExperimentRun | None = None
+    _current: RunningExperiment | None = None
     _admitting: SingleFlight[ExperimentSummary] = field(default_factory=SingleFlight)
 
     def __post_init__(self) -> None:
@@ -123,7 +123,7 @@ class Director:
 
     async def _on_answer(self, site: str, answer: OrderReply | CollaboratorEnded) -> None:
         if self._current is not None and self._current.id == answer.experiment:
-            await self._current.answer(site, answer)
+            self._current.answer(site, answer)
         elif isinstance(answer, OrderReply) and answer.accepted:
             self.roster.send(site, StopOrder(answer.experiment, "the experiment has ended"))
 
@@ -268,7 +268,7 @@ class Director:
         failpoint("director.cancel.asked")
         feed = self.feeds.of(summary.id)
         if self._current is not None and self._current.id == summary.id:
-            await self._current.cancel(caller)
+            self._current.cancel(caller)
             await feed.ended.wait()
             return self._known(experiment).summary
         return await self._finish(summary.id, Outcome(Status.CANCELLED, f"cancelled by {caller}", cancelled_by=caller))
@@ -354,10 +354,10 @@ class Director:
         return True
 
     async def _run(self, summary: ExperimentSummary) -> None:
-        def on_status(status: Status, reason: str) -> None:
+        def on_status(status: Status) -> None:
             failpoint("director.status.before")
             log.info("experiment %s: %s", summary.id, status)
-            self.store.set_status(summary.id, status, reason, time.time())
+            self.store.set_status(summary.id, status, "", time.time())
             failpoint("director.status.after")
 
         feed = self.feeds.of(summary.id)
@@ -373,7 +373,7 @@ class Director:
             standby=self.standby,
             on_log=self.logbook.tell,
         )
-        self._current = ExperimentRun(context, self.store.experiment(summary.id), self._files(summary.id))
+        self._current = RunningExperiment(context, self.store.experiment(summary.id), self._files(summary.id))
         try:
             outcome = await self._current.run()
         except StorageError as error:
