@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
-from openfl_like.errors import ExperimentFailedError, FederationError, TaskError
+from openfl_like.errors import FederationError, TaskError
 from openfl_like.federation.task import Phase
 
 MAX_MESSAGE, MAX_NAME = 2000, 200
@@ -117,14 +117,6 @@ class FailedTaskError(TaskError):
 
     def __init__(self, message: str, failure: Failure, *, cure: str = "") -> None:
         super().__init__(message, cure=cure)
-        self.failure = failure
-
-
-class CannotGoOnError(ExperimentFailedError):
-    """An experiment cannot go on; ``failure`` says why."""
-
-    def __init__(self, message: str, failure: Failure) -> None:
-        super().__init__(message)
         self.failure = failure
 
 

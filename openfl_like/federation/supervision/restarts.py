@@ -5,6 +5,18 @@ from dataclasses import dataclass
 PAUSES_S = (0.2, 1.0, 3.0)
 
 
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A command: answer with `PauseOver` after so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PauseOver:
+    """An event: the time of a `Pause` has passed."""
+
+
 @dataclass(slots=True)
 class Restarts:
     """Counts restarts since the last progress; three are the most, each after a longer pause.

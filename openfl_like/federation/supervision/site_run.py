@@ -21,7 +21,7 @@ from enum import StrEnum
 from openfl_like.error_meanings import MEANINGS
 from openfl_like.errors import InternalError, StorageError, UnreachableError
 from openfl_like.federation.failure import Failure
-from openfl_like.federation.supervision.restarts import Restarts
+from openfl_like.federation.supervision.restarts import Pause, PauseOver, Restarts
 
 RETRY_NO_ROOM_S = 5.0
 NO_ROOM = MEANINGS[StorageError].exit_code
@@ -109,11 +109,6 @@ class CollaboratorExited:
 
 
 @dataclass(frozen=True, slots=True)
-class PauseOver:
-    """The time of a `Pause` has passed."""
-
-
-@dataclass(frozen=True, slots=True)
 class StopRequested:
     """The Director, another order or the Envoy's own end wants it stopped."""
 
@@ -154,13 +149,6 @@ class Refuse:
 @dataclass(frozen=True, slots=True)
 class StartCollaborator:
     """Start the collaborator; answer with `CollaboratorStarted` or `StartFailed`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """Answer with `PauseOver` after so many seconds."""
-
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,16 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from openfl_like.error_meanings import MEANINGS
-from openfl_like.errors import (
-    ConflictError,
-    DamagedError,
-    NotAllowedError,
-    SettingsError,
-    StorageError,
-)
+from openfl_like.errors import ConflictError
 from openfl_like.failpoints import failpoint
-from openfl_like.federation.failure import MAX_MESSAGE, MAX_NAME, CannotGoOnError, Failure, FailureKind
+from openfl_like.federation.failure import MAX_MESSAGE, MAX_NAME, Failure, FailureKind
 from openfl_like.processes.child import Child, describe_exit
 from openfl_like.processes.standby import Standby
 from openfl_like.tasks import TaskOwner
@@ -28,9 +21,6 @@ log = logging.getLogger(__name__)
 START_TIMEOUT_S = 30.0
 END_GRACE_S = 8.0
 LOSS_GRACE_S = 1.0
-NO_ROOM_EXIT = MEANINGS[StorageError].exit_code
-REFUSALS = {MEANINGS[kind].exit_code for kind in (SettingsError, NotAllowedError, ConflictError, DamagedError)}
-"""Exit codes of an Aggregator that has something against its experiment; it would say the same the next time."""
 
 
 class AggregatorLostError(Exception):
@@ -64,8 +54,6 @@ class AggregatorProcess:
         """Start an Aggregator and wait until it listens.
 
         Raises:
-            ExperimentFailedError: If it has something against the experiment.
-            StorageError: If there is no room on a disk for it.
             AggregatorLostError: If it died, or was not ready in time.
         """
         found = cls(await standby.start(arguments, on_line))
@@ -82,10 +70,6 @@ class AggregatorProcess:
             raise
         if not address:
             failure = await found.post_mortem()
-            if failure.exit_code == NO_ROOM_EXIT:
-                raise StorageError(str(failure))
-            if failure.exit_code in REFUSALS:
-                raise CannotGoOnError(str(failure), failure)
             raise AggregatorLostError(str(failure), failure)
         found.address = address
         return found

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,14 +10,11 @@ from pathlib import Path
 
 from openfl_like import __version__
 from openfl_like.errors import (
-    BundleError,
     ConflictError,
     DamagedError,
     FederationError,
-    NotAllowedError,
     NotFoundError,
     StorageError,
-    no_room,
 )
 from openfl_like.events.bus import batched
 from openfl_like.failpoints import failpoint
@@ -45,12 +41,6 @@ from openfl_like.federation.ports import (
 from openfl_like.federation.status import Status
 from openfl_like.pki.authority import Authority
 from openfl_like.pki.files import Credentials
-from openfl_like.pki.signing import verify_submitter
-from openfl_like.plan.bundle import unpack
-from openfl_like.plan.checks import check_plan
-from openfl_like.plan.digest import freeze, plan_digest
-from openfl_like.plan.names import MAX_TOTAL_BYTES
-from openfl_like.plan.schema import Plan
 from openfl_like.processes.ownership import kill_owned
 from openfl_like.processes.standby import Standby
 from openfl_like.services.daemon.liveness import LivenessFile
@@ -62,11 +52,11 @@ from openfl_like.services.director.envoys import EnvoyRoster
 from openfl_like.services.director.feed import MILESTONES, Feeds, history_of, record_of, tell_end, versions_of
 from openfl_like.services.director.logbook import LogBook
 from openfl_like.services.director.recovery import mend_all, remove_leftovers
-from openfl_like.services.director.run import ExperimentRun, RunContext
-from openfl_like.services.director.settings import DirectorFile, check_times
-from openfl_like.services.director.single_flight import SingleFlight, check_request_id
+from openfl_like.services.director.run import RunContext, RunningExperiment
+from openfl_like.services.director.settings import DirectorFile
+from openfl_like.services.director.submissions import Submissions
 from openfl_like.services.director.trust import TrustUpkeep
-from openfl_like.store.files import ExperimentFiles, check_file, pick_version, sync_names
+from openfl_like.store.files import ExperimentFiles, check_file, pick_version
 from openfl_like.store.ports import RESUMABLE, DirectorStore, StoredExperiment, Stores
 from openfl_like.tasks import background
 from openfl_like.wire.attendance import SERVICE as ATTENDANCE
@@ -80,7 +70,6 @@ from openfl_like.wire.experiments import ExperimentsServicer
 from openfl_like.wire.server import Server, service_handler
 
 log = logging.getLogger(__name__)
-BUNDLE_SLACK_BYTES = 16 << 20  # the archive's own headers
 
 
 @dataclass(slots=True)
@@ -103,16 +92,17 @@ class Director:
     roster: EnvoyRoster = field(init=False)
     standby: Standby = field(init=False)
     disk_space: DiskSpace = field(init=False)
+    submissions: Submissions = field(init=False)
     trust_upkeep: TrustUpkeep = field(init=False)
     logbook: LogBook = field(init=False)
     feeds: Feeds = field(init=False)
     _queued: asyncio.Event = field(default_factory=asyncio.Event)
-    _current: ExperimentRun | None = None
-    _admitting: SingleFlight[ExperimentSummary] = field(default_factory=SingleFlight)
+    _current: RunningExperiment | None = None
 
     def __post_init__(self) -> None:
         self.standby = Standby("aggregator", self.settings.state)
         self.disk_space = DiskSpace(self._places)
+        self.submissions = Submissions(self.settings, self.credentials.trust, self.store, self.stores, self.disk_space)
         self.trust_upkeep = TrustUpkeep(self.settings, self.credentials)
         self.roster = EnvoyRoster(
             self.settings, self.store, self._on_answer, self._on_logs, self._unwanted, self._on_change
@@ -124,7 +114,7 @@ class Director:
 
     async def _on_answer(self, site: str, answer: OrderReply | CollaboratorEnded) -> None:
         if self._current is not None and self._current.id == answer.experiment:
-            await self._current.answer(site, answer)
+            self._current.answer(site, answer)
         elif isinstance(answer, OrderReply) and answer.accepted:
             self.roster.send(site, StopOrder(answer.experiment, "the experiment has ended"))
 
@@ -148,86 +138,17 @@ class Director:
 
     async def expect_bundle(self, caller: str, submission: Submission) -> UploadTarget:
         """Check request id, size and signature before a byte of the bundle is taken."""
-        check_request_id(submission.request_id)
-        if submission.manifest.total_bytes > MAX_TOTAL_BYTES + BUNDLE_SLACK_BYTES:
-            raise BundleError(
-                f"the bundle has {submission.manifest.total_bytes:,} bytes, the limit is {MAX_TOTAL_BYTES:,}",
-                cure="keep data and models out of the workspace",
-            )
-        digest = submission.manifest.digest
-        trust = self.credentials.trust
-        signer = verify_submitter(digest, submission.signature, submission.certificates, trust)
-        if signer.name != caller:
-            raise NotAllowedError(f"'{caller}' submits a bundle that '{signer.name}' signed")
-        known = await asyncio.to_thread(self.store.requested, caller, submission.request_id)
-        if known is not None:
-            return UploadTarget(self._files(known.id).bundle, complete=True)
-        self.disk_space.check()
-        return UploadTarget(self.settings.files.submission(caller, submission.request_id))
+        return await self.submissions.expect(caller, submission)
 
     async def submit(self, caller: str, submission: Submission) -> ExperimentSummary:
         """Queue a complete bundle; it is on disk when this returns."""
-        key = caller, submission.request_id
-        summary = await self._admitting.do(key, lambda: self._admit(caller, submission))
+        summary = await self.submissions.admit(caller, submission)
         if summary.status is Status.QUEUED and self.feeds.of(summary.id).store.latest(*MILESTONES) is None:
             log.info("experiment %s submitted by %s", summary.id, caller)
             self.feeds.of(summary.id).announce(ExperimentQueued(caller))
             failpoint("director.submit.announced")
         self._queued.set()
         return summary
-
-    def _admit(self, caller: str, submission: Submission) -> ExperimentSummary:
-        known = self.store.requested(caller, submission.request_id)
-        if known is not None:
-            return known
-        failpoint("director.submit.received")
-        incoming = self.settings.files.submission(caller, submission.request_id)
-        staging = self.settings.files.unpacked()
-        try:
-            plan = unpack(incoming, staging)
-            check_plan(plan, "the submitted plan")
-            check_times(plan, self.settings)
-        except (FederationError, OSError) as error:
-            incoming.unlink(missing_ok=True)
-            ExperimentFiles(staging).remove()
-            raise no_room(error) or error from error
-        failpoint("director.submit.unpacked")
-        experiment = f"{plan.name[:48]}-{secrets.token_hex(4)}"
-        try:
-            self._furnish(experiment, plan, staging, incoming)
-            return self._enqueue(experiment, plan, caller, submission)
-        finally:
-            known = self.store.requested(caller, submission.request_id)
-            if known is None or known.id != experiment:  # the disk was full, or the same request was quicker
-                self._files(experiment).remove()
-                ExperimentFiles(staging).remove()
-
-    def _furnish(self, experiment: str, plan: Plan, staging: Path, incoming: Path) -> None:
-        files = self._files(experiment)
-        files.directory.mkdir(parents=True, mode=0o700)
-        files.prepare()
-        failpoint("director.submit.directory")
-        staging.rename(files.directory / "workspace")
-        failpoint("director.submit.workspace")
-        incoming.rename(files.bundle)
-        failpoint("director.submit.bundle")
-        files.plan.write_bytes(freeze(plan))
-        failpoint("director.submit.plan")
-        self.stores.experiment(files).close()
-        sync_names(files.directory, files.directory.parent)
-
-    def _enqueue(self, experiment: str, plan: Plan, caller: str, submission: Submission) -> ExperimentSummary:
-        summary = ExperimentSummary(
-            id=experiment,
-            name=plan.name,
-            status=Status.QUEUED,
-            reason="",
-            owner=caller,
-            submitted_at=time.time(),
-            plan_digest=plan_digest(plan),
-        )
-        stored = StoredExperiment(summary, submission.manifest.digest, submission.signature, submission.certificates)
-        return self.store.add(submission.request_id, stored)
 
     async def experiments(self) -> list[ExperimentSummary]:
         """List all experiments, oldest first."""
@@ -270,7 +191,7 @@ class Director:
         failpoint("director.cancel.asked")
         feed = self.feeds.of(summary.id)
         if self._current is not None and self._current.id == summary.id:
-            await self._current.cancel(caller)
+            self._current.cancel(caller)
             await feed.ended.wait()
             return self._known(experiment).summary
         return await self._finish(summary.id, Outcome(Status.CANCELLED, f"cancelled by {caller}", cancelled_by=caller))
@@ -356,10 +277,10 @@ class Director:
         return True
 
     async def _run(self, summary: ExperimentSummary) -> None:
-        def on_status(status: Status, reason: str) -> None:
+        def on_status(status: Status) -> None:
             failpoint("director.status.before")
             log.info("experiment %s: %s", summary.id, status)
-            self.store.set_status(summary.id, status, reason, time.time())
+            self.store.set_status(summary.id, status, "", time.time())
             failpoint("director.status.after")
 
         feed = self.feeds.of(summary.id)
@@ -376,7 +297,7 @@ class Director:
             stores=self.stores,
             on_log=self.logbook.tell,
         )
-        self._current = ExperimentRun(context, self.store.experiment(summary.id), self._files(summary.id))
+        self._current = RunningExperiment(context, self.store.experiment(summary.id), self._files(summary.id))
         try:
             outcome = await self._current.run()
         except StorageError as error:

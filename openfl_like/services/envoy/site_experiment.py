@@ -12,6 +12,7 @@ from openfl_like.failpoints import failpoint
 from openfl_like.federation.devices.placement import CPU
 from openfl_like.federation.failure import MAX_MESSAGE, Failure, FailureKind
 from openfl_like.federation.ports import CollaboratorEnded, EnvoyReport, Order, OrderReply
+from openfl_like.federation.supervision.restarts import Pause, PauseOver
 from openfl_like.federation.supervision.site_run import (
     AskForCertificate,
     BundleUnpacked,
@@ -19,8 +20,6 @@ from openfl_like.federation.supervision.site_run import (
     CollaboratorExited,
     CollaboratorStarted,
     EnvironmentProvided,
-    Pause,
-    PauseOver,
     PreparationFailed,
     ProvideEnvironment,
     Refuse,

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from openfl_like.federation.supervision.restarts import PAUSES_S
+from openfl_like.federation.supervision.restarts import PAUSES_S, Pause, PauseOver
 from openfl_like.federation.supervision.site_run import (
     CRASHED,
     NO_ROOM,
@@ -19,8 +19,6 @@ from openfl_like.federation.supervision.site_run import (
     CollaboratorExited,
     CollaboratorStarted,
     EnvironmentProvided,
-    Pause,
-    PauseOver,
     PreparationFailed,
     ProvideEnvironment,
     Refuse,

@@ -1,95 +1,267 @@
-"""What the Director does with the reports of several sites at once."""
+"""How the Director carries out what the rules of an experiment ask for; the Aggregators here never come to listen."""
 
 import asyncio
+import errno
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import cast
 
+import pytest
+
+from openfl_like.errors import CredentialError, StorageError
+from openfl_like.federation.announcements import Announced, Announcement
 from openfl_like.federation.parties import ExperimentSummary, LogLines
+from openfl_like.federation.ports import (
+    CollaboratorEnded,
+    EnvoyInstruction,
+    IssuedCertificate,
+    Order,
+    OrderReply,
+    StopOrder,
+)
 from openfl_like.federation.status import Status
-from openfl_like.services.director.run import ExperimentRun, RunContext
+from openfl_like.federation.supervision.experiment_run import OBJECTIONS
+from openfl_like.pki.authority import Authority, new_key_and_csr
+from openfl_like.pki.files import save_credentials
+from openfl_like.processes.child import Child
+from openfl_like.processes.standby import Standby
+from openfl_like.services.director import aggregator_process
+from openfl_like.services.director.envoys import EnvoyRoster
+from openfl_like.services.director.run import RunContext, RunningExperiment
 from openfl_like.services.director.settings import DirectorFile
-from openfl_like.store.files import ExperimentFiles
+from openfl_like.services.director.trust import TrustUpkeep
 from openfl_like.store.ports import ExperimentStore, StoredExperiment
 from openfl_like.store.sqlite.stores import SQLITE
 from openfl_like.tensors.manifest import file_digest
 from openfl_like.testing.faults.checkpoint_moves import EXPERIMENT, OfflineDirector
-from openfl_like.wire.aggregator import AggregatorClient
+
+ENDED = StopOrder(EXPERIMENT, "the experiment has ended")
 
 
-class Waiting:
-    """What is prepared for the next experiment."""
+class ChildOfNoUse:
+    """An Aggregator that has ended before it listened."""
+
+    def __init__(self, exit_code: int) -> None:
+        self._exit_code = exit_code
+
+    async def line(self) -> str:
+        return ""
+
+    def last_line(self) -> str:
+        return "its plan is not valid"
+
+    async def stop(self, _: float = 0.0) -> int:
+        return self._exit_code
+
+
+class FakeStandby:
+    """Starts Aggregators that get nowhere: they end with an exit code, or are never ready."""
+
+    def __init__(self) -> None:
+        self.exit_code: int | None = None
+        self.arguments: list[Sequence[str]] = []
+        self.starting = asyncio.Event()
 
     def prepare(self) -> None:
         return None
 
+    async def start(self, arguments: Sequence[str], on_line: Callable[[str], None]) -> Child:
+        on_line("'e-1' is FINISHED")
+        self.arguments.append(arguments)
+        self.starting.set()
+        if self.exit_code is None:
+            await asyncio.Event().wait()
+        return cast("Child", ChildOfNoUse(self.exit_code or 0))
 
-class OnlySettings:
-    """A desk with nothing on it but director.yaml."""
 
-    def __init__(self, state: Path) -> None:
+class FakeRoster:
+    """Envoys that are there from the beginning."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+        self.sent: list[tuple[str, EnvoyInstruction]] = []
+        self.ordered = asyncio.Event()
+
+    def online(self) -> tuple[str, ...]:
+        return self.names
+
+    async def until(self, enough: Callable[[tuple[str, ...]], bool], _: float) -> bool:
+        if not enough(self.names):
+            await asyncio.Event().wait()
+        return True
+
+    async def arrivals(self, known: set[int]) -> dict[int, str]:
+        if known or not self.names:
+            await asyncio.Event().wait()
+        return dict(enumerate(self.names))
+
+    def send(self, name: str, instruction: EnvoyInstruction) -> None:
+        self.sent.append((name, instruction))
+        if len(self.sent) == len(self.names):
+            self.ordered.set()
+
+    def kinds(self) -> list[tuple[str, type]]:
+        return [(name, type(instruction)) for name, instruction in self.sent]
+
+
+class Desk:
+    """One experiment at a Director, with envoys and Aggregators of our own."""
+
+    def __init__(self, offline: OfflineDirector, store: ExperimentStore, *envoys: str) -> None:
+        self.files = offline.files
+        self.roster, self.standby = FakeRoster(*envoys), FakeStandby()
+        self.statuses: list[Status] = []
         self.logged: list[LogLines] = []
-        self.on_log = self.logged.append
-        self.standby = Waiting()
-        self.settings = DirectorFile(sample_shape=(1,), target_shape=(), state=state)
-
-
-class Quiet(OnlySettings):
-    """A desk whose experiment has a history, and an idle standby."""
-
-    def __init__(self, state: Path, told: list[Status], store: ExperimentStore) -> None:
-        super().__init__(state)
-        self.history = store.events
-        self.on_status = lambda status, _: told.append(status)
-
-
-class Told:
-    """An Aggregator that hears of a second loss while it is told of the first."""
-
-    def __init__(self, lost: dict[str, str]) -> None:
-        self.lost = lost
-        self.heard: list[str] = []
-
-    async def report_loss(self, site: str, reason: str) -> None:
-        self.heard.append(f"{site}: {reason}")
-        self.lost["site-2"] = "killed"
-
-
-async def test_the_last_lines_of_an_aggregator_are_kept_and_told(tmp_path: Path) -> None:
-    summary = ExperimentSummary("e-1", "e", Status.RUNNING, "", "user", 1.0)
-    context = OnlySettings(tmp_path)
-    files = ExperimentFiles(tmp_path / "e-1")
-    files.log("aggregator").parent.mkdir(parents=True)
-    dispatch = ExperimentRun(cast("RunContext", context), StoredExperiment(summary, "", b"", b""), files)
-    dispatch._lines.add("'e-1' is FINISHED")
-    await dispatch._clean_up()
-    assert files.log("aggregator").read_text() == "'e-1' is FINISHED\n"
-    assert context.logged == [LogLines("e-1", "aggregator", ("'e-1' is FINISHED",), "aggregator")]
-
-
-async def test_a_site_that_is_lost_while_another_one_is_told_of_disturbs_nobody(tmp_path: Path) -> None:
-    summary = ExperimentSummary("e-1", "e", Status.RUNNING, "", "user", 1.0)
-    context = cast("RunContext", OnlySettings(tmp_path))
-    dispatch = ExperimentRun(context, StoredExperiment(summary, "", b"", b""), ExperimentFiles(tmp_path / "e-1"))
-    dispatch._lost["site-1"] = "ended"
-    told = Told(dispatch._lost)
-    await dispatch._report_losses(cast("AggregatorClient", told))
-    assert told.heard == ["site-1: ended"]
-    await dispatch._report_losses(cast("AggregatorClient", told))
-    assert told.heard[1:] == ["site-1: ended", "site-2: killed"]
-
-
-async def test_one_that_is_cancelled_before_it_began_never_begins(tmp_path: Path) -> None:
-    here = OfflineDirector.founded(tmp_path, "here")
-    here._furnish()
-    with closing(SQLITE.experiment(here.files)) as store:
-        told: list[Status] = []
-        context = cast("RunContext", Quiet(here.state, told, store))
+        self.on_status: Callable[[Status], None] = self.statuses.append
+        self.waits = asyncio.Event()
+        self._store = store
+        settings = DirectorFile(sample_shape=(1,), target_shape=(), state=offline.state)
+        context = RunContext(
+            settings,
+            TrustUpkeep(settings, offline.director),
+            Authority.load(offline.state.parent / "certs" / "experiment-ca"),
+            cast("EnvoyRoster", self.roster),
+            self._move_on,
+            on_event=lambda _: None,
+            announce=self.announce,
+            history=store.events,
+            stores=SQLITE,
+            standby=cast("Standby", self.standby),
+            on_log=self.logged.append,
+        )
         summary = ExperimentSummary(EXPERIMENT, "e", Status.QUEUED, "", "ada", 1.0)
-        stored = StoredExperiment(summary, file_digest(here.files.bundle), b"", b"")
-        dispatch = ExperimentRun(context, stored, here.files)
-        running = asyncio.create_task(dispatch.run())
-        await asyncio.sleep(0)
-        await dispatch.cancel("ada")
-        outcome = await running
-    assert (outcome.status, outcome.reason, told) == (Status.CANCELLED, "cancelled by ada", [])
+        stored = StoredExperiment(summary, file_digest(offline.files.bundle), b"", b"")
+        self.experiment = RunningExperiment(context, stored, offline.files)
+
+    def _move_on(self, status: Status) -> None:
+        self.on_status(status)
+
+    def announce(self, announcement: Announcement) -> Announced:
+        self.waits.set()
+        return self._store.announce(2.0, announcement)
+
+
+@pytest.fixture
+async def desk_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[..., Desk]]:
+    monkeypatch.setattr(aggregator_process, "free_port", lambda _, ports: ports[0])
+    offline = OfflineDirector.founded(tmp_path, "here")
+    offline._furnish()
+    save_credentials(offline.state / "certificate", offline.director)
+    with closing(SQLITE.experiment(offline.files)) as store:
+        yield lambda *envoys: Desk(offline, store, *envoys)
+
+
+DeskOf = Callable[..., Desk]
+
+
+async def test_the_last_lines_of_an_aggregator_are_kept_and_told(desk_of: DeskOf) -> None:
+    desk = desk_of("bern")
+    desk.standby.exit_code = min(OBJECTIONS)
+    await desk.experiment.run()
+    assert desk.files.log("aggregator").read_text() == "'e-1' is FINISHED\n"
+    assert desk.logged == [LogLines(EXPERIMENT, "aggregator", ("'e-1' is FINISHED",), "aggregator")]
+
+
+async def test_one_that_is_cancelled_before_it_began_never_begins(desk_of: DeskOf) -> None:
+    desk = desk_of("bern")
+    running = asyncio.create_task(desk.experiment.run())
+    await asyncio.sleep(0)
+    desk.experiment.cancel("ada")
+    outcome = await running
+    assert (outcome.status, outcome.reason, desk.statuses) == (Status.CANCELLED, "cancelled by ada", [])
+    assert desk.roster.sent == []
+
+
+async def test_one_that_waits_for_envoys_is_cancelled_at_once(desk_of: DeskOf) -> None:
+    desk = desk_of()
+    running = asyncio.create_task(desk.experiment.run())
+    await desk.waits.wait()
+    desk.experiment.cancel("ada")
+    assert (await running).status is Status.CANCELLED
+    assert (desk.statuses, desk.standby.arguments) == ([Status.STARTING], [])
+
+
+async def test_whoever_was_ordered_is_told_to_stop_when_it_is_cancelled(desk_of: DeskOf) -> None:
+    desk = desk_of("bern", "zurich")
+    running = asyncio.create_task(desk.experiment.run())
+    await desk.roster.ordered.wait()
+    await desk.standby.starting.wait()
+    desk.experiment.cancel("ada")
+    assert (await running).cancelled_by == "ada"
+    assert desk.roster.kinds()[:2] == [("bern", Order), ("zurich", Order)]
+    assert desk.roster.sent[2:] == [("bern", ENDED), ("zurich", ENDED)]
+
+
+async def test_nobody_is_told_when_the_director_is_stopped(desk_of: DeskOf) -> None:
+    desk = desk_of("bern", "zurich")
+    running = asyncio.create_task(desk.experiment.run())
+    await desk.roster.ordered.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert desk.roster.kinds() == [("bern", Order), ("zurich", Order)]
+
+
+async def test_a_director_that_is_stopped_stops_even_if_somebody_cancels_meanwhile(desk_of: DeskOf) -> None:
+    desk = desk_of("bern")
+    running = asyncio.create_task(desk.experiment.run())
+    await asyncio.sleep(0)
+    desk.experiment.cancel("ada")
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def test_an_aggregator_that_objects_is_not_started_again(desk_of: DeskOf) -> None:
+    desk = desk_of("bern", "zurich")
+    desk.standby.exit_code = min(OBJECTIONS)
+    outcome = await desk.experiment.run()
+    assert outcome.status is Status.FAILED
+    assert outcome.reason.endswith("last line: its plan is not valid")
+    assert [option for option in desk.standby.arguments[0] if option in {"--expect", "bern", "zurich"}] == [
+        "--expect", "bern", "--expect", "zurich",
+    ]  # fmt: skip
+    assert len(desk.standby.arguments) == 1
+    assert desk.roster.sent[-2:] == [("bern", ENDED), ("zurich", ENDED)]
+
+
+async def test_without_room_it_waits_and_nobody_is_told(desk_of: DeskOf) -> None:
+    desk = desk_of("bern")
+
+    def full(_: Status) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device", "state.db")
+
+    desk.on_status = full
+    with pytest.raises(StorageError, match=r"state\.db: there is no room on the disk"):
+        await desk.experiment.run()
+    assert desk.roster.sent == []
+
+
+async def test_a_defect_ends_the_experiment_alone(desk_of: DeskOf, caplog: pytest.LogCaptureFixture) -> None:
+    desk = desk_of("bern")
+
+    def broken(status: Status) -> None:
+        if status is Status.STARTING:
+            raise ZeroDivisionError("no envoy")
+
+    desk.on_status = broken
+    outcome = await desk.experiment.run()
+    assert (outcome.status, outcome.reason) == (Status.FAILED, "the director failed: ZeroDivisionError: no envoy")
+    assert "Traceback" in caplog.text
+    assert desk.roster.sent == [("bern", ENDED)]
+
+
+async def test_what_is_wrong_with_a_request_is_told_to_its_site_alone(desk_of: DeskOf) -> None:
+    desk = desk_of("bern", "zurich")
+    running = asyncio.create_task(desk.experiment.run())
+    await desk.roster.ordered.wait()
+    with pytest.raises(CredentialError):
+        desk.experiment.answer("bern", OrderReply(EXPERIMENT, accepted=True, csr=b"nonsense"))
+    desk.experiment.answer("zurich", OrderReply(EXPERIMENT, accepted=True, csr=new_key_and_csr()[1]))
+    desk.experiment.answer("bern", CollaboratorEnded(EXPERIMENT, 0))
+    desk.experiment.answer("bern", OrderReply(EXPERIMENT, accepted=False, reason="it is busy"))
+    assert desk.roster.kinds()[2:] == [("zurich", IssuedCertificate)]
+    assert not running.done()
+    desk.experiment.cancel("ada")
+    await running

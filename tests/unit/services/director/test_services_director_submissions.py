@@ -83,7 +83,7 @@ async def test_a_director_that_died_before_it_told_so_tells_it_when_it_is_asked_
     (tmp_path / "code").mkdir()
     pack(tmp_path / "code", PLAN, tmp_path / "bundle.tar")
     submission = await submit(director, here, tmp_path / "bundle.tar")
-    queued = director._admit("ada", submission)
+    queued = await director.submissions.admit("ada", submission)
     assert await director.submit("ada", submission) == queued
     with closing(SQLITE.experiment(DirectorFiles(here.state).experiment(queued.id))) as store:
         assert [event.kind for event in store.events()] == ["experiment_queued"]

@@ -1,0 +1,476 @@
+"""One experiment at the Director: golden transcripts; ``OPENFL_LIKE_GOLDEN=1 pytest`` writes them anew."""
+
+import json
+import os
+import re
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from openfl_like.federation.announcements import (
+    AggregatorLost,
+    Announced,
+    Announcement,
+    CollaboratorAdmitted,
+    ExperimentBegun,
+    ExperimentEnded,
+    ExperimentQueued,
+    ExperimentResumed,
+    ExperimentWaiting,
+    RoundFinished,
+    fields_of,
+)
+from openfl_like.federation.events import Announce, CancelRequested
+from openfl_like.federation.failure import Failure, FailureKind
+from openfl_like.federation.parties import Outcome
+from openfl_like.federation.status import Status
+from openfl_like.federation.supervision.experiment_run import NO_ROOM, OBJECTIONS, ExperimentRun, RunStep
+from openfl_like.federation.supervision.restarts import PauseOver
+from openfl_like.federation.supervision.run_events import (
+    AggregatorExited,
+    AggregatorListening,
+    DirectorStopping,
+    EnvoysThere,
+    Recovered,
+    RoomMissing,
+    RunCommand,
+    RunEvent,
+    RunFailed,
+    SiteAccepted,
+    SiteEnded,
+    SiteRefused,
+    WaitForEnvoys,
+)
+from openfl_like.plan.schema import Admission
+
+GOLDEN = Path(__file__).parents[3] / "golden" / "transcripts" / "experiment_run"
+KILLED = AggregatorExited(Failure(FailureKind.AGGREGATOR, "killed by SIGKILL", exit_code=-9))
+WELL = AggregatorExited(Failure(FailureKind.AGGREGATOR, "exit code 0", exit_code=0))
+FINISHED = ExperimentEnded(Status.FINISHED, "1 of 1 rounds is done", 1)
+KINDS = (ExperimentWaiting, AggregatorLost)  # what a Director announces in a run
+CANCELLED = ExperimentEnded(Status.CANCELLED, "cancelled by ada", by="ada")
+
+
+def describe(value: object) -> str:
+    """Return what an event or a command says: its class in words, and all that it holds."""
+    held = {item.name: text(getattr(value, item.name)) for item in fields(value)}  # type: ignore[arg-type]  # of any dataclass
+    told = "; ".join(f"{name} {said}" if len(held) > 1 else said for name, said in held.items() if said)
+    words = re.sub("(?<=[a-z])(?=[A-Z])", " ", type(value).__name__).lower()
+    return f"{words}: {told}" if told else words
+
+
+def text(value: object) -> str:
+    if isinstance(value, KINDS):
+        return announced(value)
+    match value:
+        case Failure():
+            said = f"[{value.kind} {value.site or '-'}] {value}"
+        case Outcome():
+            said = ", ".join(filter(None, [f"{value.status} {value.reason}", text(value.failure), value.cancelled_by]))
+        case Admission():
+            said = json.dumps(value.model_dump(exclude_defaults=True))
+        case frozenset() | tuple():
+            said = ", ".join(" ".join(item) if isinstance(item, tuple) else item for item in sorted(value))
+        case _:
+            said = "" if value is None else value.decode() if isinstance(value, bytes) else str(value)
+    return said
+
+
+def announced(announcement: Announcement) -> str:
+    told = {name: value for name, value in fields_of(announcement).items() if value not in ("", None, {}, ())}
+    return f"{announcement.kind} {json.dumps(told)}"
+
+
+class Play:
+    """Feeds a run, and writes down what is said; what the Director announces is learned at once."""
+
+    def __init__(self) -> None:
+        self.run = ExperimentRun()
+        self.lines: list[str] = []
+        self._sequence = 0
+
+    def record(self, *announcements: Announcement) -> None:
+        for announcement in announcements:
+            self.lines.append(f"= {announced(announcement)}")
+            self._learn(announcement)
+
+    def happen(self, *events: RunEvent) -> None:
+        for event in events:
+            self.lines.append(f"> {describe(event)}")
+            for command in self.run.handle(event):
+                self.lines.append(f"    {describe(command)}")
+                if isinstance(command, Announce):
+                    self._learn(command.announcement)
+
+    def _learn(self, announcement: Announcement) -> None:
+        self._sequence += 1
+        self.run.learn(Announced(self._sequence, 1.0, announcement))
+
+    def start(self, names: str = "abc", **admission: object) -> None:
+        """Every envoy is there, and an Aggregator is started."""
+        wanted = Admission.model_validate({"collaborators": tuple(names), **admission})
+        self.record(ExperimentQueued("ada"))
+        self.happen(Recovered(wanted, frozenset(), tuple(names)))
+
+    def listen(self, names: str = "abc", **admission: object) -> None:
+        self.start(names, **admission)
+        self.happen(AggregatorListening())
+        self.record(ExperimentBegun("exp-1", expected=tuple(names)))
+
+    def end(self, ended: ExperimentEnded = FINISHED) -> None:
+        self.record(ended)
+        self.happen(WELL)
+
+
+def joined(names: str) -> list[Announcement]:
+    return [CollaboratorAdmitted(name) for name in names]
+
+
+def the_usual_run() -> Play:
+    play = Play()
+    play.start("ab")
+    play.happen(SiteAccepted("b", b"csr-b"), AggregatorListening(), SiteAccepted("a", b"csr-a"))
+    play.record(ExperimentBegun("exp-1", expected=("a", "b")), *joined("ba"), RoundFinished(1, "model-1"))
+    play.happen(SiteEnded("a", 0, ""))
+    play.end()
+    return play
+
+
+def envoys_come_in_time() -> Play:
+    play = Play()
+    play.happen(
+        Recovered(Admission(collaborators=("a", "b")), frozenset(), ("b", "z")),
+        EnvoysThere(("a", "b", "z")),
+    )
+    return play
+
+
+def any_envoys_will_do() -> Play:
+    play = Play()
+    play.happen(Recovered(Admission(min_collaborators=2), frozenset(), ("a",)), EnvoysThere(("a", "c")))
+    return play
+
+
+def fewer_envoys_will_do_when_time_is_up() -> Play:
+    play = Play()
+    play.happen(
+        Recovered(Admission(collaborators=("a", "b", "c"), min_collaborators=2, timeout_s=5), frozenset(), ()),
+        EnvoysThere(("a", "c")),
+    )
+    return play
+
+
+def too_few_envoys() -> Play:
+    play = Play()
+    play.happen(
+        Recovered(Admission(collaborators=("a", "b", "c"), min_collaborators=2, timeout_s=5), frozenset(), ()),
+        EnvoysThere(("a", "z")),
+        EnvoysThere(("a", "b", "c")),
+    )
+    return play
+
+
+def a_refusal_is_tolerated() -> Play:
+    play = Play()
+    play.listen(min_collaborators=2)
+    play.happen(SiteRefused("b", "the signature is not valid"))
+    play.record(*joined("ac"))
+    play.end()
+    return play
+
+
+def a_refusal_makes_it_impossible() -> Play:
+    play = Play()
+    play.listen(min_collaborators=2)
+    no_wheel = Failure(FailureKind.ENVIRONMENT, "there is no wheel", "RequirementsError", site="b")
+    play.happen(SiteRefused("c", "", no_wheel), SiteRefused("a", "its disk is full"), WELL)
+    return play
+
+
+def refusals_before_the_aggregator_listens() -> Play:
+    play = Play()
+    play.start()
+    about_others = Failure(FailureKind.WORKER, "it is the fault of a", site="a")
+    play.happen(SiteRefused("b", "", about_others), AggregatorListening())
+    return play
+
+
+def a_refusal_when_all_have_joined_changes_nothing() -> Play:
+    play = Play()
+    play.listen()
+    play.record(*joined("abc"))
+    play.happen(SiteRefused("b", "it is busy"))
+    play.end()
+    return play
+
+
+def a_refusal_while_the_aggregator_is_started_again() -> Play:
+    play = Play()
+    play.listen()
+    play.happen(KILLED, SiteRefused("b", "it is busy"))
+    return play
+
+
+def a_collaborator_ends_before_it_has_joined() -> Play:
+    play = Play()
+    play.listen()
+    play.record(*joined("ab"))
+    play.happen(SiteEnded("c", -15, ""), SiteEnded("c", 1, "exit code 1; last line: no such file"))
+    return play
+
+
+def a_collaborator_is_lost_and_comes_back() -> Play:
+    play = Play()
+    play.listen()
+    play.record(*joined("abc"))
+    play.happen(SiteEnded("c", 1, "exit code 1"), SiteEnded("a", -9, "killed"), SiteAccepted("c", b"csr-c2"))
+    play.happen(KILLED, PauseOver(), AggregatorListening())
+    play.record(*joined("a"))
+    play.happen(KILLED, SiteEnded("b", -9, "killed"), PauseOver(), AggregatorListening())
+    play.end()
+    return play
+
+
+def a_site_asks_again() -> Play:
+    play = Play()
+    play.start("ab")
+    play.happen(SiteAccepted("a", b"csr-1"), AggregatorListening(), SiteAccepted("a", b"csr-2"))
+    play.end()
+    play.happen(SiteAccepted("a", b"csr-3"))
+    return play
+
+
+def the_aggregator_dies_and_comes_back() -> Play:
+    play = Play()
+    play.listen("ab")
+    for number in (1, 2):
+        play.happen(KILLED, PauseOver(), AggregatorListening())
+        play.happen(KILLED, PauseOver(), KILLED, PauseOver(), AggregatorListening())
+        play.record(RoundFinished(number, f"model-{number}"))
+    play.end()
+    return play
+
+
+def the_aggregator_dies_too_often() -> Play:
+    play = Play()
+    play.listen("ab")
+    play.happen(KILLED, PauseOver(), AggregatorListening(), KILLED, PauseOver(), KILLED, PauseOver(), KILLED)
+    return play
+
+
+def the_first_aggregator_dies_over_its_start() -> Play:
+    play = Play()
+    play.start("ab")
+    play.happen(KILLED, PauseOver(), AggregatorListening())
+    return play
+
+
+def the_aggregator_objects() -> Play:
+    play = Play()
+    play.start("ab")
+    play.happen(AggregatorExited(Failure(FailureKind.AGGREGATOR, "exit code 3", exit_code=min(OBJECTIONS))))
+    return play
+
+
+def the_aggregator_objects_when_it_is_started_again() -> Play:
+    play = Play()
+    objects = AggregatorExited(Failure(FailureKind.AGGREGATOR, "exit code 3", exit_code=min(OBJECTIONS)))
+    play.listen("ab")
+    play.happen(objects, PauseOver(), objects)
+    return play
+
+
+def cancelled_while_its_record_is_read() -> Play:
+    play = Play()
+    play.happen(CancelRequested("ada"))
+    play.start("ab")
+    return play
+
+
+def cancelled_while_envoys_are_waited_for() -> Play:
+    play = Play()
+    play.happen(Recovered(Admission(min_collaborators=2), frozenset(), ("a",)))
+    play.happen(CancelRequested("ada"), EnvoysThere(("a", "b")))
+    return play
+
+
+def cancelled_while_it_is_started() -> Play:
+    play = Play()
+    play.start("ab")
+    play.happen(KILLED, CancelRequested("ada"), PauseOver(), CancelRequested("bob"))
+    return play
+
+
+def cancelled_while_it_runs() -> Play:
+    play = Play()
+    play.listen("ab")
+    play.happen(CancelRequested("ada"))
+    play.end(CANCELLED)
+    return play
+
+
+def cancelled_while_the_aggregator_is_started_again() -> Play:
+    play = Play()
+    play.listen("ab")
+    play.happen(KILLED, CancelRequested("ada"), PauseOver(), AggregatorListening())
+    play.end(CANCELLED)
+    return play
+
+
+def cancelled_and_never_started_again() -> Play:
+    play = Play()
+    play.listen("ab")
+    play.happen(CancelRequested("ada"), KILLED, PauseOver(), KILLED, PauseOver(), KILLED, PauseOver(), KILLED)
+    return play
+
+
+def cancelled_when_it_had_finished() -> Play:
+    play = Play()
+    play.listen("ab")
+    play.record(FINISHED)
+    play.happen(CancelRequested("ada"), WELL, CancelRequested("ada"))
+    return play
+
+
+def cancelled_without_room() -> Play:
+    play = Play()
+    play.listen("ab")
+    play.happen(CancelRequested("ada"), RoomMissing("there is no room on the disk"))
+    return play
+
+
+def the_director_comes_back_to_one_that_had_ended() -> Play:
+    play = Play()
+    play.record(ExperimentQueued("ada"), ExperimentBegun("exp-1"), FINISHED)
+    play.happen(CancelRequested("ada"), Recovered(Admission(), frozenset("ab"), ()))
+    return play
+
+
+def the_director_comes_back_to_one_that_goes_on() -> Play:
+    play = Play()
+    play.record(ExperimentQueued("ada"), ExperimentBegun("exp-1"), *joined("ab"))
+    play.happen(Recovered(Admission(min_collaborators=2), frozenset("ab"), ()), SiteEnded("a", 1, "exit code 1"))
+    play.happen(AggregatorListening())
+    return play
+
+
+def the_director_comes_back_to_one_that_was_resumed() -> Play:
+    play = Play()
+    play.record(ExperimentQueued("ada"), ExperimentBegun("exp-1"), CANCELLED, ExperimentResumed("bob"))
+    play.happen(
+        Recovered(Admission(min_collaborators=1, timeout_s=5), frozenset("ab"), ("b", "c")), EnvoysThere(("b", "c"))
+    )
+    return play
+
+
+def one_that_was_resumed_waits_in_vain() -> Play:
+    play = Play()
+    play.record(ExperimentQueued("ada"), ExperimentBegun("exp-1"), CANCELLED, ExperimentResumed("bob"))
+    play.happen(Recovered(Admission(min_collaborators=2), frozenset("ab"), ("b",)), EnvoysThere(("b",)))
+    return play
+
+
+def the_aggregator_has_no_room() -> Play:
+    play = Play()
+    play.listen("ab")
+    play.happen(AggregatorExited(Failure(FailureKind.AGGREGATOR, "exit code 7", exit_code=NO_ROOM)), PauseOver())
+    return play
+
+
+def the_director_has_no_room() -> Play:
+    play = Play()
+    play.start("ab")
+    play.happen(RoomMissing("there is no room on the disk"), SiteAccepted("a", b"csr-a"), CancelRequested("ada"))
+    return play
+
+
+def the_director_cannot_run_it() -> Play:
+    play = Play()
+    failure = Failure(FailureKind.DIRECTOR, "all aggregator ports are taken", "ConflictError")
+    play.start("ab")
+    play.happen(RunFailed("all aggregator ports are taken", failure), AggregatorListening())
+    return play
+
+
+def the_director_is_stopped() -> Play:
+    play = Play()
+    play.listen("ab")
+    play.happen(CancelRequested("ada"), DirectorStopping(), WELL, SiteAccepted("a", b"csr-a"))
+    return play
+
+
+SCENARIOS: list[Callable[[], Play]] = [
+    the_usual_run,
+    envoys_come_in_time,
+    any_envoys_will_do,
+    fewer_envoys_will_do_when_time_is_up,
+    too_few_envoys,
+    a_refusal_is_tolerated,
+    a_refusal_makes_it_impossible,
+    refusals_before_the_aggregator_listens,
+    a_refusal_when_all_have_joined_changes_nothing,
+    a_refusal_while_the_aggregator_is_started_again,
+    a_collaborator_ends_before_it_has_joined,
+    a_collaborator_is_lost_and_comes_back,
+    a_site_asks_again,
+    the_aggregator_dies_and_comes_back,
+    the_aggregator_dies_too_often,
+    the_first_aggregator_dies_over_its_start,
+    the_aggregator_objects,
+    the_aggregator_objects_when_it_is_started_again,
+    cancelled_while_its_record_is_read,
+    cancelled_while_envoys_are_waited_for,
+    cancelled_while_it_is_started,
+    cancelled_while_it_runs,
+    cancelled_while_the_aggregator_is_started_again,
+    cancelled_and_never_started_again,
+    cancelled_when_it_had_finished,
+    cancelled_without_room,
+    the_director_comes_back_to_one_that_had_ended,
+    the_director_comes_back_to_one_that_goes_on,
+    the_director_comes_back_to_one_that_was_resumed,
+    one_that_was_resumed_waits_in_vain,
+    the_aggregator_has_no_room,
+    the_director_has_no_room,
+    the_director_cannot_run_it,
+    the_director_is_stopped,
+]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_transcript(scenario: Callable[[], Play]) -> None:
+    spoken = "\n".join(scenario().lines) + "\n"
+    path = GOLDEN / f"{scenario.__name__}.txt"
+    if os.environ.get("OPENFL_LIKE_GOLDEN"):
+        path.write_text(spoken)
+    assert spoken == path.read_text()
+
+
+def test_every_transcript_has_its_scenario() -> None:
+    names = {scenario.__name__ for scenario in SCENARIOS}
+    kept = {path.stem for path in GOLDEN.glob("*.txt")}
+    if os.environ.get("OPENFL_LIKE_GOLDEN"):
+        for name in kept - names:
+            (GOLDEN / f"{name}.txt").unlink()
+    else:
+        assert kept == names
+
+
+def test_a_run_knows_where_its_record_goes_on() -> None:
+    run = ExperimentRun()
+    run.learn(Announced(7, 1.0, RoundFinished(1, "model-1")))
+    assert (run.seen, run.step) == (7, RunStep.RECOVERING)
+
+
+def test_envoys_are_enough_when_those_that_are_wanted_are_among_them() -> None:
+    some, anybody = WaitForEnvoys(frozenset("ab"), 2, 1.0), WaitForEnvoys(frozenset(), 2, 1.0)
+    assert [some.met_by(("a", "c")), some.met_by(("a", "b", "c"))] == [False, True]
+    assert [anybody.met_by(("a",)), anybody.met_by(("x", "y"))] == [False, True]
+
+
+def test_of_a_collaborator_that_was_told_to_stop_nobody_is_told() -> None:
+    run = ExperimentRun()
+    commands: list[RunCommand] = run.handle(SiteEnded("a", 0, "well")) + run.handle(SiteEnded("a", -15, ""))
+    assert (commands, run.out, run.lost) == ([], {}, {})
