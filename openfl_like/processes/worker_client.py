@@ -11,9 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from openfl_like.error_meanings import from_code
-from openfl_like.errors import FederationError, TaskError
+from openfl_like.errors import FederationError, ShardError, TaskError
 from openfl_like.federation.devices.placement import CPU, environment_for, within
-from openfl_like.federation.failure import MAX_MESSAGE, FailedTaskError, Failure, FailureKind, failure_from_fields
+from openfl_like.federation.failure import (
+    MAX_MESSAGE,
+    FailedShardError,
+    FailedTaskError,
+    Failure,
+    FailureKind,
+    failure_from_fields,
+)
 from openfl_like.federation.parties import ShardFacts
 from openfl_like.federation.supervision.restarts import Restarts
 from openfl_like.federation.task import Assignment, Phase, Update
@@ -192,6 +199,8 @@ async def shard_facts(settings: WorkerSettings, on_line: Callable[[str], None]) 
 def _error_of(error: Mapping[str, Any]) -> FederationError:
     if error["code"] == TaskError.code:
         return FailedTaskError(error["reason"], failure_from_fields(error["failure"]))
+    if error["code"] == ShardError.code and "failure" in error:
+        return FailedShardError(error["reason"], failure_from_fields(error["failure"]))
     return from_code(error["code"], error["reason"])
 
 

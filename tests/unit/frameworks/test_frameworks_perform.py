@@ -16,6 +16,7 @@ from openfl_like.tensors.container import read_tensors, write_tensors
 from openfl_like.tensors.manifest import file_digest
 
 CODE = '''
+import asyncio
 import random
 import numpy as np
 from openfl_like.frameworks.numpy import NumpyLoader
@@ -63,6 +64,9 @@ class Runner:
 
     def leave(self):
         raise SystemExit(3)
+
+    def drop(self):
+        raise asyncio.CancelledError("a loop of its own")
 
     def shape(self):
         return {"loss": 1.0}
@@ -189,6 +193,7 @@ def test_random_draws_follow_the_seed(workspace: Path, model: Path, out: Path) -
     [
         (TaskCall("sum", "fail"), rf"^task 'sum' raised ValueError: max\(\) .* \({line('max(numbers)')}\)$"),
         (TaskCall("out", "leave"), rf"^task 'out' raised SystemExit: 3 \({line('SystemExit')}\)$"),
+        (TaskCall("out", "drop"), "task 'out' raised CancelledError: a loop of its own"),
         (TaskCall("train", "train", {"bye": 2}), r"raised TypeError: .*'bye'"),
         (TaskCall("train", "trian"), r"no function 'trian' \(did you mean 'train'\?\)"),
         (TaskCall("train", "_hidden"), "no function '_hidden'"),
