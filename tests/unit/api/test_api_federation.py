@@ -251,15 +251,16 @@ def test_a_director_that_was_never_reached_is_told_at_once(federation: Federatio
 
 
 @pytest.mark.usefixtures("no_pauses")
-def test_a_lost_director_is_given_up_after_a_while(
-    federation: Federation, study: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(outage, "OUTAGE_S", -1.0)
-    assert federation._client is not None
-    client().failures = [LOST, LOST]
+async def test_a_lost_director_is_given_up_after_a_while() -> None:
+    asked = []
+
+    async def lost() -> None:
+        asked.append(1)
+        raise LOST
+
     with pytest.raises(UnreachableError):
-        federation.submit(study)
-    assert len(client().submissions) == 1
+        await outage.retry(lost, lambda: True, outage_s=-1.0)
+    assert len(asked) == 1
 
 
 @pytest.mark.usefixtures("no_pauses")
@@ -369,10 +370,9 @@ async def test_a_director_that_was_never_there_is_not_waited_for() -> None:
 
 
 @pytest.mark.usefixtures("no_pauses")
-async def test_a_director_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outage, "OUTAGE_S", -1.0)
+async def test_a_director_that_stays_away_is_given_up() -> None:
     with pytest.raises(UnreachableError):
-        [item async for item in outage.watch(Absent(2, 0, 9).watch, "digits-1")]
+        [item async for item in outage.watch(Absent(2, 0, 9).watch, "digits-1", outage_s=-1.0)]
 
 
 async def test_it_works_inside_a_running_loop_as_in_a_notebook(federation: Federation) -> None:
