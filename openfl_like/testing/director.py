@@ -49,9 +49,10 @@ from openfl_like.runtimes.loop import ExperimentLoop, Record, SystemClock
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.services.aggregator.opening import open_experiment, place_initial_model
 from openfl_like.services.director.single_flight import check_request_id
-from openfl_like.store.experiment import ExperimentStore
 from openfl_like.store.files import ExperimentFiles, pick_version
+from openfl_like.store.ports import ExperimentStore
 from openfl_like.tasks import TaskOwner, first_of
+from openfl_like.testing.stores import memory_stores
 from openfl_like.wire.channel import UNARY_DEADLINE_S
 from openfl_like.wire.director import DirectorClient
 from openfl_like.wire.envoys import EnvoysClient
@@ -117,6 +118,7 @@ class FakeDirector:
         self.logs: dict[str, list[LogLines]] = {}
         self.problems: tuple[str, ...] = ()
         self._directory = directory
+        self._stores = memory_stores()
         self._experiments: dict[str, FakeExperiment] = {}
         self._requests: dict[tuple[str, str], str] = {}
         self._queued = asyncio.Event()
@@ -229,7 +231,7 @@ class FakeDirector:
         files.prepare()
         place_initial_model(plan, staging, files)
         shutil.move(staging, files.directory / "workspace")
-        store = ExperimentStore(files.directory)
+        store = self._stores.experiment(files)
         summary = ExperimentSummary(
             name, plan.name, Status.QUEUED, "", owner, time.time(), plan_digest=plan_digest(plan)
         )

@@ -213,7 +213,6 @@ DEFENDED_PATCHES = {
     "tests/process/test_process_doctor.py": {"connection_module.STEP_S", "host.FRAMEWORKS"},
     "tests/process/test_process_enrolment_line.py": {"enrolment.MOST_CONNECTIONS", "enrolment.PATIENCE_S"},
     "tests/unit/runtimes/test_runtimes_loop.py": {"loop.PAUSE_S"},
-    "tests/unit/store/test_store_database.py": {"database.MIGRATIONS"},
     "tests/unit/wire/transfer/test_wire_transfer_chunks.py": {"transfer.CHUNK_TIMEOUT_S", "transfer.FRAME_BYTES"},
 }
 """What both sides of a connection agree on, what a whole command uses, and a full disk that must not take long."""
