@@ -11,13 +11,12 @@ from typing import cast
 import psutil
 import pytest
 
-from openfl_like.errors import ExperimentFailedError
 from openfl_like.federation.parties import LogLines
 from openfl_like.processes.child import FURTHER_NAMES, Child, clean_environment, describe_exit, fx_command, spawn
 from openfl_like.processes.ownership import kill_listed, kill_owned, note_processes, owner_tag
 from openfl_like.processes.standby import Standby
 from openfl_like.processes.watchdog import watch_child
-from openfl_like.services.director.aggregator_process import AggregatorProcess
+from openfl_like.services.director.aggregator_process import AggregatorLostError, AggregatorProcess
 from openfl_like.services.logs.rate_limit import LineFilter, Rate, RateLimited, TokenBucket, Withheld
 from openfl_like.services.logs.sender import LOG_LINE_LIMIT, LogRoute, LogSender
 from openfl_like.services.logs.writers import COLLABORATOR, ENVOY, marked
@@ -228,8 +227,10 @@ async def test_an_aggregator_that_tells_of_its_error_is_let_end_by_itself() -> N
         "sys.stderr.write('Error [E302]: it is not mine\\n')\n"
         "sys.exit(4)\n"
     )
-    with pytest.raises(ExperimentFailedError, match=r"exit code 4; last line: Error \[E302\]: it is not mine"):
+    with pytest.raises(AggregatorLostError) as caught:
         await AggregatorProcess.start(cast("Standby", Ready(refusing)), (), lambda _: None)
+    assert caught.value.failure.exit_code == 4
+    assert "it is not mine" in caught.value.failure.message
     listening = 'import signal\nprint(\'{"kind": "listening", "address": "here:1"}\', flush=True)\nsignal.pause()\n'
     process = await AggregatorProcess.start(cast("Standby", Ready(listening)), (), lambda _: None)
     assert process.address == "here:1"
