@@ -105,24 +105,23 @@ class Combiner:
     combine: Callable[[View, Portion, Vector], Array]
 
 
-def combiner_for(step: Linear | Blockwise, count: int) -> Combiner:
+def combiner_for(step: Linear | Blockwise, count: int, most_elements: int = BLOCK_ELEMENTS) -> Combiner:
     """Make the combiner of one thread.
 
     Args:
         step: What the rule said at last.
         count: How many updates there are.
+        most_elements: Of a block; it changes no bit of the result.
     """
     if isinstance(step, Blockwise):
-        return _reducing(step, count)
+        return _reducing(step, count, most_elements)
     if count == 1 and step.factors[0] == 1.0 and not step.base:
-        return Combiner(
-            BLOCK_ELEMENTS, lambda view, portion, _: view.rows(portion.spec, portion.start, portion.stop)[0]
-        )
-    return _adding(step)
+        return Combiner(most_elements, lambda view, portion, _: view.rows(portion.spec, portion.start, portion.stop)[0])
+    return _adding(step, most_elements)
 
 
-def _adding(step: Linear) -> Combiner:
-    sums, products = np.empty(BLOCK_ELEMENTS), np.empty(BLOCK_ELEMENTS)
+def _adding(step: Linear, most_elements: int) -> Combiner:
+    sums, products = np.empty(most_elements), np.empty(most_elements)
 
     def combine(view: View, portion: Portion, _: Vector) -> Array:
         rows = view.rows(portion.spec, portion.start, portion.stop)
@@ -136,7 +135,7 @@ def _adding(step: Linear) -> Combiner:
             np.add(total, np.multiply(base, step.base, out=base), out=total)
         return total
 
-    return Combiner(BLOCK_ELEMENTS, combine)
+    return Combiner(most_elements, combine)
 
 
 def _multiply(row: Array, factor: np.float64, out: Vector) -> None:
@@ -144,9 +143,9 @@ def _multiply(row: Array, factor: np.float64, out: Vector) -> None:
     np.multiply(out, factor, out=out)
 
 
-def width_of(count: int) -> int:
+def width_of(count: int, most_elements: int = BLOCK_ELEMENTS) -> int:
     """How many columns a block of so many updates has."""
-    return max(LEAST_ELEMENTS, min(BLOCK_ELEMENTS, SCRATCH_ELEMENTS // count))
+    return max(LEAST_ELEMENTS, min(most_elements, SCRATCH_ELEMENTS // count))
 
 
 def fill_rows(scratch: Vector, rows: Sequence[Array]) -> Vector:
@@ -158,8 +157,8 @@ def fill_rows(scratch: Vector, rows: Sequence[Array]) -> Vector:
     return blocks
 
 
-def _reducing(step: Blockwise, count: int) -> Combiner:
-    width = width_of(count)
+def _reducing(step: Blockwise, count: int, most_elements: int) -> Combiner:
+    width = width_of(count, most_elements)
     scratch = np.empty(count * width)
 
     def combine(view: View, portion: Portion, state: Vector) -> Array:

@@ -10,9 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from openfl_like.aggregation.combining import Combiner, Portion, Sources, View, check_vector, combiner_for, state_name
+from openfl_like.aggregation.combining import (
+    BLOCK_ELEMENTS,
+    Combiner,
+    Portion,
+    Sources,
+    View,
+    check_vector,
+    combiner_for,
+    state_name,
+)
 from openfl_like.aggregation.gram import GramPass
-from openfl_like.aggregation.passes import run_pass
+from openfl_like.aggregation.passes import MAPPED_ELEMENTS, run_pass
 from openfl_like.aggregation.rules import AggregationRule, BlockRule, GramRule, LinearRule, PassRule
 from openfl_like.aggregation.server_optimizers import ServerOptimizer
 from openfl_like.aggregation.spans import Executor, Spans, inline
@@ -123,6 +132,24 @@ class Combined:
     state: Manifest | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class BlockSizes:
+    """How much is looked at at once; blocks and spans of other sizes change no bit.
+
+    Attributes:
+        block_elements: Of each update, in a block.
+        mapped_bytes: Of all updates, in a span.
+        pass_elements: Of all updates, in a stretch of a pass; here the order of sums depends on it.
+    """
+
+    block_elements: int = BLOCK_ELEMENTS
+    mapped_bytes: int = MAPPED_BYTES
+    pass_elements: int = MAPPED_ELEMENTS
+
+
+USUAL_SIZES = BlockSizes()
+
+
 def aggregate_files(
     recipe: Recipe,
     contributions: Sequence[UpdateFile],
@@ -130,6 +157,7 @@ def aggregate_files(
     *,
     start: Start = Start(),
     executor: Executor = inline,
+    sizes: BlockSizes = USUAL_SIZES,
 ) -> Combined:
     """Combine model files into a new one.
 
@@ -144,6 +172,7 @@ def aggregate_files(
         out: Where the new files will be.
         start: What the round began with.
         executor: Who does the work; the result is the same bit for bit.
+        sizes: How much is looked at at once.
 
     Raises:
         UpdateRefusedError: If there is nothing to combine, names or weights are not usable, the tensors differ, the
@@ -158,9 +187,9 @@ def aggregate_files(
         sources = _sources(recipe, files, start, stack)
         step = recipe.begin(weights, start.round)
         while not isinstance(step, Linear | Blockwise):
-            step = step.end(run_pass(step, sources, executor, len(recipe.rule_slots)))
+            step = step.end(run_pass(step, sources, executor, len(recipe.rule_slots), sizes.pass_elements))
         _check_factors(step, len(files))
-        return _write(_Making(recipe, step, sources, start.round), out, executor)
+        return _write(_Making(recipe, step, sources, start.round, sizes), out, executor)
 
 
 def _sources(recipe: Recipe, files: Sequence[ModelReader], start: Start, stack: ExitStack) -> Sources:
@@ -249,12 +278,14 @@ class _Making:
         step: What its rule said at last.
         sources: What it is made of.
         round: In which round.
+        sizes: How much is looked at at once.
     """
 
     recipe: Recipe
     step: Linear | Blockwise
     sources: Sources
     round: int
+    sizes: BlockSizes
 
     @property
     def schema(self) -> Schema:
@@ -264,7 +295,7 @@ class _Making:
 
 def _write(making: _Making, out: Output, executor: Executor) -> Combined:
     count = len(making.sources.updates)
-    span_bytes = min(STRETCH_BYTES, MAPPED_BYTES // count)
+    span_bytes = min(STRETCH_BYTES, making.sizes.mapped_bytes // count)
     state: TensorWriter | None = None
     with ExitStack() as writing:
         if out.state is not None and making.recipe.slots:
@@ -297,7 +328,9 @@ class _Worker:
 
     def __post_init__(self) -> None:
         self.view = View(self.making.sources)
-        self.combiner = combiner_for(self.making.step, len(self.making.sources.updates))
+        self.combiner = combiner_for(
+            self.making.step, len(self.making.sources.updates), self.making.sizes.block_elements
+        )
 
     def work(self, writer: ChunkedWriter, spans: Spans) -> None:
         """Compute spans until none is left."""

@@ -38,23 +38,26 @@ class _Total:
         return self._sum
 
 
-def run_pass(look: Pass, sources: Sources, executor: Executor, rule_slots: int) -> Vector:
+def run_pass(
+    look: Pass, sources: Sources, executor: Executor, rule_slots: int, mapped_elements: int = MAPPED_ELEMENTS
+) -> Vector:
     """Have a pass see all floating-point elements of the model, and add up what it gives.
 
-    How the model is cut depends on its tensors and the number of updates alone.
+    How the model is cut depends on its tensors, the number of updates and ``mapped_elements`` alone.
 
     Args:
         look: The rule's.
         sources: What it may look at.
         executor: Who does the work.
         rule_slots: How many of the slots are the rule's.
+        mapped_elements: Of all updates, in one stretch; how the model is cut depends on them.
 
     Raises:
         UpdateRefusedError: If what it gives for two blocks cannot be added up.
     """
     count = len(sources.updates)
     width = max(LEAST_ELEMENTS, min(WIDEST_ELEMENTS, SCRATCH_ELEMENTS // count))
-    stretch = max(1, MAPPED_ELEMENTS // count // width) * width
+    stretch = max(1, mapped_elements // count // width) * width
     stretches = [
         (spec, start, min(start + stretch, spec.size))
         for spec in sources.updates[0].schema

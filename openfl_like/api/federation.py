@@ -9,7 +9,7 @@ import threading
 from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from openfl_like.api.checkpoints import CheckpointFiles
 from openfl_like.api.client import AsyncFederation, Connect, connect
@@ -77,7 +77,7 @@ class Federation:
         self._stack = AsyncExitStack()
         self._opened: AsyncFederation | None = None
 
-    def __enter__(self) -> "Federation":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

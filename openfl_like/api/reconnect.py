@@ -19,12 +19,15 @@ Watched = ExperimentSummary | Announced
 OUTAGE_S = 60.0
 
 
-async def retry(attempt: Callable[[], Awaitable[Result]], reached: Callable[[], bool]) -> Result:
+async def retry(
+    attempt: Callable[[], Awaitable[Result]], reached: Callable[[], bool], outage_s: float = OUTAGE_S
+) -> Result:
     """Repeat a request whose answer was lost until there is one; what is refused is not asked again.
 
     Args:
         attempt: Makes the request, always with the same id; raises UnreachableError when the connection breaks.
         reached: Whether there ever was a connection. Without one nothing was asked, and the address may be wrong.
+        outage_s: Seconds after which it is given up.
     """
     clock, lost_at = asyncio.get_running_loop().time, math.inf
     async for _ in backoff():
@@ -32,14 +35,17 @@ async def retry(attempt: Callable[[], Awaitable[Result]], reached: Callable[[], 
             return await attempt()
         except UnreachableError as error:
             lost_at = min(lost_at, clock())
-            if not reached() or clock() - lost_at > OUTAGE_S:
+            if not reached() or clock() - lost_at > outage_s:
                 raise
             log.warning("the answer was lost, the same request is repeated: %s", error)
     raise AssertionError("backoff never ends")
 
 
 async def watch(
-    watch: Callable[[str, int], AsyncGenerator[Watched]], experiment: str, after: int = 0
+    watch: Callable[[str, int], AsyncGenerator[Watched]],
+    experiment: str,
+    after: int = 0,
+    outage_s: float = OUTAGE_S,
 ) -> AsyncGenerator[Watched]:
     """Watch an experiment to its end, across restarts of the Director; the first attempt must succeed.
 
@@ -47,8 +53,9 @@ async def watch(
         watch: Gives what there is after an event; raises UnreachableError when the Director goes.
         experiment: Which one.
         after: The last event that is known.
+        outage_s: Seconds that the Director may be away.
     """
-    outage = ReconnectBudget(OUTAGE_S)
+    outage = ReconnectBudget(outage_s)
     async for _ in backoff():
         try:
             async with aclosing(watch(experiment, after)) as items:

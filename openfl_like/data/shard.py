@@ -5,13 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from traceback import walk_tb
-from typing import Protocol, cast
+from typing import Protocol, TypeAlias, cast
 
 import numpy as np
 
 from openfl_like import registry
 from openfl_like.data.shard_file import ShardConfig
 from openfl_like.errors import NotFoundError, ShardError
+from openfl_like.federation.failure import FailedShardError, Failure, FailureKind, one_line
 
 KINDS = ("train", "validate")
 _OURS = Path(__file__).resolve().parent.parent
@@ -155,20 +156,34 @@ def build_shard(config: ShardConfig, search: Sequence[Path] = ()) -> ShardDescri
             raise ShardError(error.message, place=error.place or place, cure=error.cure) from error
         except NotFoundError as error:
             raise ShardError(error.message, place=place, cure=error.cure) from error
-        except Exception as error:  # the code of a shard is the site's own and may raise anything
-            raise ShardError(
-                f"{type(error).__name__}: {error}{_line_of(error, search)}",
-                place=place,
-                cure="check the shard's params",
-            ) from error
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # the code of a shard is the site's own and may raise anything
+            own = _own_lines(error, search)
+            kind, said, step = type(error).__name__, one_line(error), f"the {place}"
+            file, line = (own[-1][0].name, own[-1][1]) if own else ("", 0)
+            failure = Failure(FailureKind.TASK, said, kind, file=file, line=line, step=step)
+            text, cure = f"{kind}: {said}{_line_of(error, own)}", "check the shard's params"
+            raise FailedShardError(text, failure, place=place, cure=cure) from error
     return shard
 
 
-def _line_of(error: BaseException, search: Sequence[Path]) -> str:
+_Line: TypeAlias = tuple[Path, int]
+
+
+def _own_lines(error: BaseException, search: Sequence[Path]) -> list[_Line]:
+    """Return the lines of the site's own files that an exception came through."""
+    folders = [directory.resolve() for directory in search]
+    return [line for line in _lines(error) if any(line[0].is_relative_to(folder) for folder in folders)]
+
+
+def _lines(error: BaseException) -> list[_Line]:
+    return [(Path(frame.f_code.co_filename), number) for frame, number in walk_tb(error.__traceback__)]
+
+
+def _line_of(error: BaseException, own: Sequence[_Line]) -> str:
     """Name the innermost line of the site's own files; without one, that of a package it uses."""
-    frames = [(Path(frame.f_code.co_filename), number) for frame, number in walk_tb(error.__traceback__)]
-    own = [place for place in frames if any(place[0].is_relative_to(directory.resolve()) for directory in search)]
-    packages = [place for place in frames if place[0].is_absolute() and not place[0].is_relative_to(_OURS)]
+    packages = [line for line in _lines(error) if line[0].is_absolute() and not line[0].is_relative_to(_OURS)]
     found = [f" ({file}:{number})" for file, number in own or packages]
     return found[-1] if found else ""
 

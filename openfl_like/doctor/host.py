@@ -33,11 +33,11 @@ _BUSY = errno.EADDRINUSE
 _NOT_HERE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 
-def python() -> Finding:
-    """Look at interpreter and platform."""
+def python(oldest: tuple[int, int] = OLDEST_PYTHON) -> Finding:
+    """Look at interpreter and platform; an older one than this will not do."""
     seen = f"{platform.python_version()} ({sys.executable}), openfl_like {__version__}"
-    if sys.version_info < OLDEST_PYTHON:
-        wanted = ".".join(map(str, OLDEST_PYTHON))
+    if sys.version_info < oldest:
+        wanted = ".".join(map(str, oldest))
         return failure("python", seen, f"Python {wanted} is the oldest that can be used", "install a newer one")
     return fine("python", seen)
 

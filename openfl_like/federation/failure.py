@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
-from openfl_like.errors import FederationError, TaskError
+from openfl_like.errors import FederationError, ShardError, TaskError
 from openfl_like.federation.task import Phase
 
 MAX_MESSAGE, MAX_NAME = 2000, 200
@@ -120,19 +120,36 @@ class FailedTaskError(TaskError):
         self.failure = failure
 
 
+class FailedShardError(ShardError):
+    """The code of a shard raised; ``failure`` says how."""
+
+    def __init__(self, message: str, failure: Failure, *, place: str = "", cure: str = "") -> None:
+        super().__init__(message, place=place, cure=cure)
+        self.failure = failure
+
+
 def failure_of(error: Exception) -> Failure:
     """Return what went wrong at a site."""
-    if isinstance(error, FailedTaskError):
+    if isinstance(error, FailedTaskError | FailedShardError):
         return error.failure
     if isinstance(error, TaskError):  # what we say ourselves of a task: the class tells nothing
         return Failure(FailureKind.TASK, error.message)
     text = str(error) if isinstance(error, FederationError) else one_line(error)
-    return Failure(FailureKind.TASK, text, type(error).__name__)
+    return Failure(FailureKind.TASK, bounded(text), type(error).__name__)
 
 
 def one_line(error: BaseException) -> str:
-    """Return what an exception says, its white space made single spaces."""
-    return " ".join(str(error).split())[:MAX_MESSAGE]
+    """Return what an exception says, its white space made single spaces; its own code may fail even at that."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 (submitted code may raise anything here, too)
+        text = "it cannot say what happened: its own __str__ raises"
+    return bounded(" ".join(text.split()))
+
+
+def bounded(text: str, most: int = MAX_MESSAGE) -> str:
+    """Return a text cut, and with what no encoding takes (halves of characters, of file names say) written out."""
+    return text[:most].encode(errors="backslashreplace").decode()[:most]
 
 
 def fields_of_failure(failure: Failure) -> dict[str, object]:
@@ -151,12 +168,14 @@ def failure_from_fields(values: Mapping[str, Any]) -> Failure:
         phase, number, code = values.get("phase"), values.get("round"), values.get("exit_code")
         return Failure(
             kind=FailureKind(values["kind"]),
-            message=str(values.get("message", ""))[:MAX_MESSAGE],
-            line=_bounded(values.get("line", 0)),
+            message=bounded(str(values.get("message", ""))),
+            line=_number(values.get("line", 0)),
             phase=None if phase is None else Phase(phase),
-            round=None if number is None else _bounded(number),
-            exit_code=None if code is None else _bounded(code),
-            **{name: str(values.get(name, ""))[:MAX_NAME] for name in ("error", "file", "task", "step", "site")},
+            round=None if number is None else _number(number),
+            exit_code=None if code is None else _number(code),
+            **{
+                name: bounded(str(values.get(name, "")), MAX_NAME) for name in ("error", "file", "task", "step", "site")
+            },
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"these are not the fields of a failure: {error}") from None
@@ -174,11 +193,11 @@ def failures_from_fields(values: Mapping[str, Any]) -> dict[str, Failure]:
         ValueError: If a value is neither.
     """
     return {
-        name: Failure(FailureKind.TOLD, value[:MAX_MESSAGE]) if isinstance(value, str) else failure_from_fields(value)
+        name: Failure(FailureKind.TOLD, bounded(value)) if isinstance(value, str) else failure_from_fields(value)
         for name, value in values.items()
     }
 
 
-def _bounded(value: object) -> int:
+def _number(value: object) -> int:
     number = int(str(value))
     return max(-_MOST, min(number, _MOST))

@@ -276,8 +276,10 @@ class Performer:
         """Turn whatever the workspace's code raises into a `TaskError` that names the innermost of its lines."""
         try:
             yield
-        except (Exception, SystemExit) as error:
-            text = f"{what} raised {type(error).__name__}: {' '.join(str(error).split())}"[:_LONGEST_REASON]
+        except KeyboardInterrupt:  # of whoever runs a simulation
+            raise
+        except BaseException as error:  # also SystemExit, and asyncio's CancelledError
+            text = f"{what} raised {type(error).__name__}: {one_line(error)}"[:_LONGEST_REASON]
             file, line = self._line_of(error)
             place = f" ({file}:{line})" if file else ""
             step = "" if self._task else what

@@ -32,12 +32,14 @@ class PeerVerifier:
     Args:
         trust: The federation's authorities.
         revocations: What is asked at every call whether the certificate was revoked; None: nothing is.
+        most_remembered: Certificates that are not looked at again.
 
     Raises:
         CredentialError: If the authorities are malformed or do not belong together.
     """
 
-    def __init__(self, trust: Trust, revocations: Revocations | None = None) -> None:
+    def __init__(self, trust: Trust, revocations: Revocations | None = None, most_remembered: int = REMEMBERED) -> None:
+        self._most_remembered = most_remembered
         self._revocations = revocations or Revocations()
         self._authorities = parse_authorities(trust.root, trust.site_ca, trust.experiment_ca)
         self._seen: OrderedDict[bytes, _Seen] = OrderedDict()
@@ -72,7 +74,7 @@ class PeerVerifier:
         if seen is None:
             seen = self._examine(leaf_pem)
             self._seen[leaf_pem] = seen
-            if len(self._seen) > REMEMBERED:
+            if len(self._seen) > self._most_remembered:
                 self._seen.popitem(last=False)
         if now > seen.not_after:
             message = f"the certificate of {seen.identity.uri} expired on {seen.not_after:%Y-%m-%d %H:%M} UTC"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from openfl_like.errors import BundleError
-from openfl_like.plan.names import MAX_TOTAL_BYTES, PLAN_NAME, NameSet, rule_against
+from openfl_like.plan.names import MAX_ENTRIES, MAX_TOTAL_BYTES, PLAN_NAME, NameSet, rule_against
 
 BLOCK = tarfile.BLOCKSIZE
 END = b"\0" * (2 * BLOCK)
@@ -57,11 +57,13 @@ class Kind:
         name: What it is called in messages.
         first: The entry that must come first.
         most_bytes: The most that its files may have in all.
+        most_entries: The most files that may be in it.
     """
 
     name: str
     first: str
     most_bytes: int
+    most_entries: int = MAX_ENTRIES
 
 
 BUNDLE = Kind("bundle", PLAN_NAME, MAX_TOTAL_BYTES)
@@ -80,7 +82,7 @@ class ArchiveReader:
         self._file = file
         self._place = place
         self._kind = kind
-        self._names = NameSet()
+        self._names = NameSet(kind.most_entries)
         self._total = 0
 
     def entries(self) -> Iterator[tuple[str, int]]:

@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 from openfl_like.errors import BundleError, PlanError
-from openfl_like.plan.archive import BLOCK, BUNDLE, END, ArchiveReader, header_of
+from openfl_like.plan.archive import BLOCK, BUNDLE, END, ArchiveReader, Kind, header_of
 from openfl_like.plan.digest import freeze, thaw
-from openfl_like.plan.names import MAX_TOTAL_BYTES, PLAN_NAME, NameSet, is_excluded, rule_against
+from openfl_like.plan.names import PLAN_NAME, NameSet, is_excluded, rule_against
 from openfl_like.plan.schema import Plan
 
 STAGING = ".unpack-"
 """Beginning of the name of a directory in which a bundle is unpacked; one that was killed over it leaves it behind."""
 
 
-def pack(workspace: Path, plan: Plan, out: Path, added: Mapping[str, Path] | None = None) -> None:
+def pack(workspace: Path, plan: Plan, out: Path, added: Mapping[str, Path] | None = None, kind: Kind = BUNDLE) -> None:
     """Write the bundle of a workspace; the same plan and files give the same bytes.
 
     Args:
@@ -35,12 +35,13 @@ def pack(workspace: Path, plan: Plan, out: Path, added: Mapping[str, Path] | Non
         plan: The plan that goes with it.
         out: The archive; replaced if it exists, untouched on an error.
         added: Path in the workspace -> a file from elsewhere that goes there; the workspace must not have it.
+        kind: How much may be in it.
 
     Raises:
         BundleError: If a file breaks a rule (a link, an odd name, too much in all); the message names the file.
     """
     frozen = freeze(plan)
-    names = NameSet()
+    names = NameSet(kind.most_entries)
     names.add(PLAN_NAME)
     partial = out.with_name(f".{out.name}.partial")
     try:
@@ -51,7 +52,7 @@ def pack(workspace: Path, plan: Plan, out: Path, added: Mapping[str, Path] | Non
                 rule = "the name is kept for the plan" if path == PLAN_NAME else rule_against(path) or names.add(path)
                 if rule:
                     raise BundleError(f"the file cannot be part of a bundle: {rule}", place=str(origin))
-                total += _append(archive, path, _content(origin, MAX_TOTAL_BYTES - total))
+                total += _append(archive, path, _content(origin, total, kind.most_bytes))
             archive.write(END)
         partial.replace(out)
     except OSError as error:
@@ -61,12 +62,13 @@ def pack(workspace: Path, plan: Plan, out: Path, added: Mapping[str, Path] | Non
         partial.unlink(missing_ok=True)
 
 
-def unpack(archive: Path, into: Path) -> Plan:
+def unpack(archive: Path, into: Path, kind: Kind = BUNDLE) -> Plan:
     """Extract a bundle that may come from anybody.
 
     Args:
         archive: The bundle.
         into: A directory that does not exist yet; it appears only when everything is in it, with mode 0700.
+        kind: How much may be in it.
 
     Returns:
         The plan of the bundle; check it with `check_plan` before it is used.
@@ -81,7 +83,7 @@ def unpack(archive: Path, into: Path) -> Plan:
         staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=into.parent))  # mode 0700
         try:
             with archive.open("rb") as file:
-                plan = _extract(file, staging, archive.name)
+                plan = _extract(file, staging, archive.name, kind)
             staging.rename(into)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
@@ -140,7 +142,8 @@ def _files(workspace: Path, below: str) -> Iterator[str]:
                 raise BundleError(f"the file cannot be part of a bundle: it is {what}", place=str(workspace / path))
 
 
-def _content(path: Path, limit: int) -> bytes:
+def _content(path: Path, total: int, most_bytes: int) -> bytes:
+    limit = most_bytes - total
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -148,9 +151,7 @@ def _content(path: Path, limit: int) -> bytes:
         data = file.read(limit + 1)
     if len(data) > limit:
         cure = "keep data and models out of the workspace, or in data/ and save/, which are not packed"
-        raise BundleError(
-            f"with this file the bundle holds more than {MAX_TOTAL_BYTES} bytes", place=str(path), cure=cure
-        )
+        raise BundleError(f"with this file the bundle holds more than {most_bytes} bytes", place=str(path), cure=cure)
     return data
 
 
@@ -168,8 +169,8 @@ def _append(archive: BinaryIO, path: str, data: bytes) -> int:
 # ---- unpacking ----------------------------------------------------------------------------------------------------
 
 
-def _extract(file: BinaryIO, directory: Path, place: str) -> Plan:
-    reader = ArchiveReader(file, place, BUNDLE)
+def _extract(file: BinaryIO, directory: Path, place: str, kind: Kind) -> Plan:
+    reader = ArchiveReader(file, place, kind)
     frozen = b""
     root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:

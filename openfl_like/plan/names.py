@@ -54,17 +54,22 @@ def rule_against(path: str) -> str:
 
 
 class NameSet:
-    """The paths of one bundle so far: no two may be the same file on any file system."""
+    """The paths of one bundle so far: no two may be the same file on any file system.
 
-    def __init__(self) -> None:
+    Args:
+        most_entries: So many they may be.
+    """
+
+    def __init__(self, most_entries: int = MAX_ENTRIES) -> None:
+        self._most_entries = most_entries
         self._spellings: dict[str, str] = {}
         self._files: set[str] = set()
         self._directories: set[str] = set()
 
     def add(self, path: str) -> str:
         """Take a file's path in; say which rule it breaks, empty if none."""
-        if len(self._files) >= MAX_ENTRIES:
-            return f"a bundle has at most {MAX_ENTRIES} entries"
+        if len(self._files) >= self._most_entries:
+            return f"a bundle has at most {self._most_entries} entries"
         components = path.split("/")
         parts = ["/".join(components[:length]) for length in range(1, len(components) + 1)]
         for part in parts:

@@ -15,23 +15,27 @@ LOOK_S = 2.0
 FROZEN_S = 12.0
 
 
-async def watch_child(child: Child, notes: Path | None = None) -> None:
-    """Look at a child every two seconds until it ends; one that is frozen (SIGSTOP) for twelve is killed.
+async def watch_child(
+    child: Child, notes: Path | None = None, *, look_s: float = LOOK_S, frozen_s: float = FROZEN_S
+) -> None:
+    """Look at a child again and again until it ends; one that is frozen (SIGSTOP) for too long is killed.
 
     Args:
         child: Whom to look at.
         notes: File that lists it with all its descendants, for whoever comes after us.
+        look_s: Seconds between two looks.
+        frozen_s: Seconds that it may be frozen.
     """
-    frozen_s, family = 0.0, frozenset[int]()
-    while not await child.exits_within(LOOK_S):
+    stopped_s, family = 0.0, frozenset[int]()
+    while not await child.exits_within(look_s):
         stopped, found = await asyncio.to_thread(_look, child.process.pid)
         if notes is not None and found != family:
             family = found
             with contextlib.suppress(OSError):  # a full disk is for others to tell
                 await asyncio.to_thread(note_processes, notes, found)
-        frozen_s = frozen_s + LOOK_S if stopped else 0.0
-        if frozen_s >= FROZEN_S:
-            log.warning("process %d has been frozen for %g s and is killed", child.process.pid, frozen_s)
+        stopped_s = stopped_s + look_s if stopped else 0.0
+        if stopped_s >= frozen_s:
+            log.warning("process %d has been frozen for %g s and is killed", child.process.pid, stopped_s)
             child.frozen = True
             child.kill()
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from openfl_like.errors import FederationError, TaskError, no_room
 from openfl_like.failpoints import failpoint
-from openfl_like.federation.failure import failure_of, fields_of_failure
+from openfl_like.federation.failure import FailedShardError, failure_of, fields_of_failure
 from openfl_like.federation.parties import ShardFacts
 from openfl_like.federation.task import Assignment, Phase, TaskCall
 from openfl_like.processes.ownership import MARK
@@ -97,7 +97,8 @@ def _explain(error: FederationError | OSError, step: str) -> dict[str, object]:
         return {"code": error.code, "reason": error.message, "failure": fields_of_failure(failure)}
     if isinstance(error, OSError):
         raise error
-    return {"code": error.code, "reason": str(error)}
+    told = {"failure": fields_of_failure(error.failure)} if isinstance(error, FailedShardError) else {}
+    return {"code": error.code, "reason": str(error), **told}
 
 
 def serve(orders: TextIO, answers: TextIO, answer: Callable[[Mapping[str, Any]], dict[str, object]]) -> None:

@@ -8,12 +8,19 @@ import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from openfl_like.error_meanings import from_code
-from openfl_like.errors import FederationError, TaskError
+from openfl_like.errors import FederationError, ShardError, TaskError
 from openfl_like.federation.devices.placement import CPU, environment_for, within
-from openfl_like.federation.failure import MAX_MESSAGE, FailedTaskError, Failure, FailureKind, failure_from_fields
+from openfl_like.federation.failure import (
+    MAX_MESSAGE,
+    FailedShardError,
+    FailedTaskError,
+    Failure,
+    FailureKind,
+    failure_from_fields,
+)
 from openfl_like.federation.parties import ShardFacts
 from openfl_like.federation.supervision.restarts import Restarts
 from openfl_like.federation.task import Assignment, Phase, Update
@@ -24,6 +31,8 @@ from openfl_like.processes.watchdog import FROZEN_S, watch_child
 from openfl_like.processes.worker import assignment_to_json
 from openfl_like.store.site_files import PROCESS_NOTES, algorithm_state
 from openfl_like.tasks import TaskOwner
+
+Answer = TypeVar("Answer")
 
 
 class WorkerEndedError(FailedTaskError):
@@ -100,12 +109,10 @@ class WorkerProcess:
             order |= {"device": within(settings.device or CPU, settings.wish)}
             order |= {"state": str(algorithm_state(owner.resolve()))}
         try:
-            ready = (await worker._ask(order))["ready"]
+            worker.facts = await worker._ask(order, _facts_of)
         except BaseException:
             await worker.stop()
             raise
-        shapes = tuple(ready["sample_shape"]), tuple(ready["target_shape"])
-        worker.facts = ShardFacts(*shapes, ready["description"], ready["schema"])
         return worker
 
     @property
@@ -120,8 +127,7 @@ class WorkerProcess:
             "model": str(model.absolute()) if model else "",
             "out": str(out.absolute()),
         }
-        answer = (await self._ask(order))["update"]
-        return Update(**{**answer, "phase": Phase(answer["phase"])})
+        return await self._ask(order, _update_of)
 
     def peak_bytes(self) -> int:
         """Return the most memory that it has had resident so far; 0 if the system does not tell."""
@@ -136,7 +142,7 @@ class WorkerProcess:
         """End it at once: it holds nothing that is not on disk."""
         await self._child.stop(grace_s=0.0)
 
-    async def _ask(self, order: Mapping[str, object]) -> dict[str, Any]:
+    async def _ask(self, order: Mapping[str, object], read: Callable[[Mapping[str, Any]], Answer]) -> Answer:
         stdin = self._child.process.stdin
         assert stdin is not None  # noqa: S101 (always piped)
         try:
@@ -149,14 +155,14 @@ class WorkerProcess:
             raise await self._post_mortem()
         try:
             answer: dict[str, Any] = json.loads(line)
-            error = _error_of(answer["error"]) if "error" in answer else None
+            read_answer = _error_of(answer["error"]) if "error" in answer else read(answer)
         except (ValueError, KeyError, TypeError) as mistake:  # the site's own code writes there as well
             await self.stop()
             text = f"its worker answered what is not a valid answer: {mistake}"[:MAX_MESSAGE]
             raise WorkerEndedError(text, Failure(FailureKind.WORKER, text)) from mistake
-        if error is not None:
-            raise error
-        return answer
+        if isinstance(read_answer, FederationError):
+            raise read_answer
+        return read_answer
 
     async def _post_mortem(self) -> WorkerEndedError:
         code = await asyncio.wait_for(self._child.wait(), 15.0)
@@ -189,9 +195,22 @@ async def shard_facts(settings: WorkerSettings, on_line: Callable[[str], None]) 
         await worker.stop()
 
 
+def _facts_of(answer: Mapping[str, Any]) -> ShardFacts:
+    ready = answer["ready"]
+    shapes = tuple(ready["sample_shape"]), tuple(ready["target_shape"])
+    return ShardFacts(*shapes, ready["description"], ready["schema"])
+
+
+def _update_of(answer: Mapping[str, Any]) -> Update:
+    update = answer["update"]
+    return Update(**{**update, "phase": Phase(update["phase"])})
+
+
 def _error_of(error: Mapping[str, Any]) -> FederationError:
     if error["code"] == TaskError.code:
         return FailedTaskError(error["reason"], failure_from_fields(error["failure"]))
+    if error["code"] == ShardError.code and "failure" in error:
+        return FailedShardError(error["reason"], failure_from_fields(error["failure"]))
     return from_code(error["code"], error["reason"])
 
 

@@ -107,9 +107,8 @@ class Record:
     publish: Callable[[Sequence[Announced]], None] = lambda _: None
 
 
-async def patiently(step: Callable[[], Awaitable[Result]]) -> Result:
+async def patiently(step: Callable[[], Awaitable[Result]], pause_s: float = PAUSE_S) -> Result:
     """Do what needs room on a disk, again and again until there is some: the experiment waits, and does not end."""
-    pause_s = PAUSE_S
     while True:
         try:
             return await step()

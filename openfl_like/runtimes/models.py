@@ -16,7 +16,7 @@ from openfl_like.errors import DamagedError, FederationError, NotFoundError
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.components import build_encoding
 from openfl_like.federation.events import Aggregate, ModelAggregated, ModelVersion, ValidateUpdates
-from openfl_like.federation.failure import MAX_MESSAGE, Failure, FailureKind
+from openfl_like.federation.failure import Failure, FailureKind, one_line
 from openfl_like.federation.seeds import compression_seed
 from openfl_like.federation.stopping import kept_rounds
 from openfl_like.federation.task import Assignment, Phase, Update
@@ -230,4 +230,4 @@ def describe(error: Exception) -> Failure:
     """Return why a step could not be performed; a defect of ours is logged in full."""
     if not isinstance(error, FederationError | OSError):
         log.error("a step of the round failed", exc_info=error)
-    return Failure(FailureKind.COMBINE, str(error)[:MAX_MESSAGE], type(error).__name__)
+    return Failure(FailureKind.COMBINE, one_line(error), type(error).__name__)

@@ -1,4 +1,4 @@
-"""Public parts for tests: a clock moved by hand, throw-away certificates, stores, sites and sessions without network.
+"""Public parts for tests: a federation in this process, sites and sessions without a network, a clock moved by hand.
 
 Layer: the top, beside `cli`; imported by tests only, ours and those of whoever builds on the platform.
 

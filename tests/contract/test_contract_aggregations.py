@@ -20,8 +20,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from openfl_like import registry
-from openfl_like.aggregation import combining, engine
-from openfl_like.aggregation.engine import Combined, Output, Recipe, Start, UpdateFile, aggregate_files
+from openfl_like.aggregation.engine import (
+    USUAL_SIZES,
+    BlockSizes,
+    Combined,
+    Output,
+    Recipe,
+    Start,
+    UpdateFile,
+    aggregate_files,
+)
 from openfl_like.aggregation.geometric_median import GeometricMedian
 from openfl_like.aggregation.gram import Gram
 from openfl_like.aggregation.rules import (
@@ -172,12 +180,14 @@ class Folder:
     def updates(self, names: tuple[str, ...] = NAMES) -> list[UpdateFile]:
         return [UpdateFile(name, self.path / name, 1.0 + NAMES.index(name)) for name in names]
 
-    def round(self, recipe: Recipe, number: int = 1, executor: Executor = inline) -> Combined:
+    def round(
+        self, recipe: Recipe, number: int = 1, executor: Executor = inline, sizes: BlockSizes = USUAL_SIZES
+    ) -> Combined:
         """Makes the model of a round of this folder's updates."""
         before = self.state(number - 1)
         start = Start(number, self.model(number - 1), before if before.exists() else None)
         out = Output(self.model(number), self.state(number), sync=False)
-        return aggregate_files(recipe, self.updates(), out, start=start, executor=executor)
+        return aggregate_files(recipe, self.updates(), out, start=start, executor=executor, sizes=sizes)
 
 
 def furnished(path: Path, wide: int = 700_000) -> Folder:
@@ -202,9 +212,7 @@ def three_threads(job: Job, most: int) -> None:
 
 
 @each_recipe
-def test_neither_arrival_nor_threads_nor_spans_nor_blocks_change_a_bit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: Recipe
-) -> None:
+def test_neither_arrival_nor_threads_nor_spans_nor_blocks_change_a_bit(tmp_path: Path, recipe: Recipe) -> None:
     folder = furnished(tmp_path)
     folder.round(recipe, 1)
     wanted = folder.round(recipe, 2)
@@ -215,10 +223,8 @@ def test_neither_arrival_nor_threads_nor_spans_nor_blocks_change_a_bit(
         out = Output(tmp_path / "out", tmp_path / "state", sync=False)
         assert aggregate_files(recipe, folder.updates(names), out, start=start) == wanted
     for block, mapped, executor in ((1000, 1 << 18, inline), (4096, 1 << 20, three_threads), (65536, 1, three_threads)):
-        monkeypatch.setattr(combining, "BLOCK_ELEMENTS", block)
-        monkeypatch.setattr(engine, "MAPPED_BYTES", mapped)
         for _ in range(3):
-            assert folder.round(recipe, 2, executor) == wanted
+            assert folder.round(recipe, 2, executor, BlockSizes(block, mapped)) == wanted
 
 
 @each_recipe

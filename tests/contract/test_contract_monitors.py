@@ -10,7 +10,6 @@ from openfl_like import registry
 from openfl_like.data.policy import MonitorChoice
 from openfl_like.federation.devices.bounds import check_devices
 from openfl_like.federation.parties import DeviceStatistics
-from openfl_like.services.devices import monitors
 from openfl_like.services.devices.monitors import DeviceMonitor, Monitors
 
 NAMES = sorted(registry.BUILTIN["device_monitor"])
@@ -29,9 +28,8 @@ def test_a_monitor_reads_again_and_again_what_can_be(name: str, tmp_path: Path) 
         check_devices(found)
 
 
-async def test_together_they_tell_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(monitors, "READ_S", 30.0)
-    found = await Monitors([MonitorChoice(template=name) for name in NAMES], tmp_path).read()
+async def test_together_they_tell_of_this_machine(tmp_path: Path) -> None:
+    found = await Monitors([MonitorChoice(template=name) for name in NAMES], tmp_path, read_s=30.0).read()
     check_devices(found)
     assert (found.cpu_count or 0) > 0
     assert 0 < (found.memory_used_bytes or 0) < (found.memory_total_bytes or 0)

@@ -14,7 +14,7 @@ from pace import limit
 from openfl_like.authoring.requirements import lock_requirements
 from openfl_like.errors import RequirementsError
 from openfl_like.federation.announcements import RoundFinished, only
-from openfl_like.services.envoy.environments import Environments
+from openfl_like.services.envoy.environments import PREPARE_S, Environments
 from openfl_like.testing.wheels import write_sdist, write_wheel
 
 pytestmark = pytest.mark.process
@@ -103,12 +103,14 @@ async def test_source_is_never_built(tmp_path: Path) -> None:
     assert not told.exists()
 
 
-async def _prepare(tmp_path: Path, lock: str, policy: str = POLICY) -> tuple[list[str], float, Path | None]:
+async def _prepare(
+    tmp_path: Path, lock: str, policy: str = POLICY, limit_s: float = PREPARE_S
+) -> tuple[list[str], float, Path | None]:
     lines: list[str] = []
     workspace = tmp_path / "workspace"
     workspace.mkdir(exist_ok=True)
     (workspace / "requirements.lock").write_text(lock)
-    environments = Environments(tmp_path / "environments")
+    environments = Environments(tmp_path / "environments", limit_s)
     began = asyncio.get_running_loop().time()
     found = await environments.provide(workspace, _site(tmp_path / "site", policy), lines.append)
     return lines, asyncio.get_running_loop().time() - began, found
@@ -135,11 +137,10 @@ async def test_another_hash_is_refused_and_nothing_is_kept(tmp_path: Path) -> No
     assert [path.name for path in (tmp_path / "environments").iterdir() if path.name != "cache"] == []
 
 
-async def test_what_takes_too_long_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("openfl_like.services.envoy.environments.PREPARE_S", 0.3)
+async def test_what_takes_too_long_is_given_up(tmp_path: Path) -> None:
     lock = write_wheel(tmp_path / "site" / "house", "tiny_thing", "1.0", TINY)
     with pytest.raises(RequirementsError, match=r"longer than 0\.3 s"):
-        await _prepare(tmp_path, lock)
+        await _prepare(tmp_path, lock, limit_s=0.3)
 
 
 async def test_an_interpreter_of_the_site_is_used(tmp_path: Path) -> None:

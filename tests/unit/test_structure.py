@@ -205,6 +205,27 @@ def test_no_work_is_left_as_a_note() -> None:
     assert found == []
 
 
+_CONSTANT = r"[A-Z][A-Z0-9_]+"
+_IN_A_MODULE, _BY_PATH = rf'\w+, "{_CONSTANT}"', rf'"openfl_like\.[\w.]+\.{_CONSTANT}"'
+_PATCHED_CONSTANT = re.compile(rf"(?:monkeypatch|patch)\.setattr\(({_IN_A_MODULE}|{_BY_PATH})")
+DEFENDED_PATCHES = {
+    "tests/process/test_process_data_connections.py": {"data_server.HANDSHAKE_S", "data_server.PRESENT_S"},
+    "tests/process/test_process_doctor.py": {"connection_module.STEP_S", "host.FRAMEWORKS"},
+    "tests/process/test_process_enrolment_line.py": {"enrolment.MOST_CONNECTIONS", "enrolment.PATIENCE_S"},
+    "tests/unit/runtimes/test_runtimes_loop.py": {"loop.PAUSE_S"},
+    "tests/unit/wire/transfer/test_wire_transfer_chunks.py": {"transfer.CHUNK_TIMEOUT_S", "transfer.FRAME_BYTES"},
+}
+"""What both sides of a connection agree on, what a whole command uses, and a full disk that must not take long."""
+
+
+def test_a_test_that_needs_another_constant_hands_it_in() -> None:
+    patched = {}
+    for path in ALL:
+        if found := _PATCHED_CONSTANT.findall(path.read_text()):
+            patched[name_of(path)] = {text.replace('"', "").replace(", ", ".") for text in found}
+    assert patched == DEFENDED_PATCHES
+
+
 def test_names_of_test_files_are_unique() -> None:
     names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
     assert {name: count for name, count in names.items() if count > 1} == {}

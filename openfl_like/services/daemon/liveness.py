@@ -51,11 +51,13 @@ class LivenessFile:
         directory: The daemon's.
         role: What it is.
         ready: Whether it can do its work now.
+        beat_s: Seconds between two times.
     """
 
     directory: Path
     role: str
     ready: Callable[[], bool] = lambda: True
+    beat_s: float = BEAT_S
 
     async def beat(self) -> None:
         """Write until cancelled; then the file is removed."""
@@ -64,7 +66,7 @@ class LivenessFile:
             while True:
                 with contextlib.suppress(OSError):  # no room for the first one: the next may find some
                     _write(path, {"role": self.role, "pid": os.getpid(), "ready": self.ready()})
-                await asyncio.sleep(BEAT_S)
+                await asyncio.sleep(self.beat_s)
         finally:
             path.unlink(missing_ok=True)
 

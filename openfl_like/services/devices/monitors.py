@@ -76,10 +76,10 @@ class _Seat:
         except BaseException as error:  # noqa: BLE001 (the site's code may raise anything, and it is told)
             return _Found(failure=_words(error))
 
-    def take(self) -> DeviceStatistics:
-        """Return what was read; nothing if that failed or is not there yet."""
+    def take(self, read_s: float) -> DeviceStatistics:
+        """Return what was read; nothing if that failed or is not there yet, after so many seconds."""
         if self.reading is None or not self.reading.done():
-            self._tell("late", f"has not answered within {READ_S:g} s; the heartbeat goes without its numbers")
+            self._tell("late", f"has not answered within {read_s:g} s; the heartbeat goes without its numbers")
             return DeviceStatistics()
         found, self.reading = self.reading.result(), None
         if found.failure:
@@ -115,12 +115,23 @@ class Monitors:
         chosen: Which ones, in order; where two tell the same number, the later one counts.
         directory: The Envoy's folder, whose disk is looked at.
         search: Directories in which ``module:attr`` templates are looked for first.
+        read_s: Seconds that a reading may take before the others go without it.
+        gpus_s: Seconds that are waited for GPUs as long as none was found: some drivers take seconds to wake up.
 
     Raises:
         SettingsError: If there is no monitor of a name; one that cannot be built is only logged.
     """
 
-    def __init__(self, chosen: Sequence[MonitorChoice], directory: Path, search: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        chosen: Sequence[MonitorChoice],
+        directory: Path,
+        search: Sequence[Path] = (),
+        *,
+        read_s: float = READ_S,
+        gpus_s: float = GPUS_S,
+    ) -> None:
+        self.read_s, self.gpus_s = read_s, gpus_s
         for choice in chosen:
             _check_name(choice.template)
         self._seats = [_Seat(one.template, _builder(one, directory, search)) for one in chosen]
@@ -128,14 +139,14 @@ class Monitors:
         self._gpus: tuple[int, ...] = ()
 
     async def read(self) -> DeviceStatistics:
-        """Read all of them at once, and wait for none of them longer than `READ_S`.
+        """Read all of them at once, and wait for none of them longer than ``read_s``.
 
         What a late one reads comes with the next reading.
         """
         async with self._one_at_a_time:
             if self._seats:
-                await asyncio.wait([seat.begin() for seat in self._seats], timeout=READ_S)
-            found = merged([seat.take() for seat in self._seats])
+                await asyncio.wait([seat.begin() for seat in self._seats], timeout=self.read_s)
+            found = merged([seat.take(self.read_s) for seat in self._seats])
         if found.gpus:
             self._gpus = tuple(gpu.index for gpu in found.gpus)
         return found
@@ -143,10 +154,10 @@ class Monitors:
     async def gpus(self) -> tuple[int, ...]:
         """Return the numbers of the GPUs that were found last; one whose monitor is late this time is there still.
 
-        As long as none was found, a late monitor is waited for `GPUS_S`: some drivers take seconds to wake up.
+        As long as none was found, a late monitor is waited for ``gpus_s``.
         """
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(GPUS_S):
+            async with asyncio.timeout(self.gpus_s):
                 await self.read()
                 while not self._gpus and any(seat.reading is not None for seat in self._seats):
                     await self.read()

@@ -63,6 +63,10 @@ class EnvoyRoster:
         on_logs: Gets the lines they send.
         unwanted: Whether an experiment that an envoy works for should be stopped there.
         on_change: Told when an envoy has gone, or has done with an experiment.
+        now: Seconds since the epoch.
+        probe_s: Seconds in which an envoy that is there answers another one of its name.
+        most_names: That an answer lists.
+        heartbeats_per_s: Of all envoys together.
     """
 
     settings: DirectorFile
@@ -71,6 +75,10 @@ class EnvoyRoster:
     on_logs: Callable[[LogLines], None]
     unwanted: Callable[[str], bool] = lambda _: False
     on_change: Callable[[], None] = lambda: None
+    now: Callable[[], float] = time.time
+    probe_s: float = PROBE_S
+    most_names: int = MOST_NAMES
+    heartbeats_per_s: float = HEARTBEATS_PER_S
     _sessions: dict[str, _Session] = field(default_factory=dict)
     _trends: dict[str, DeviceHistory] = field(default_factory=dict)
     _count: int = 0
@@ -99,7 +107,7 @@ class EnvoyRoster:
         check_interface(name, hello.shard, self.settings.sample_shape, self.settings.target_shape)
         await self._make_room(name)
         self._count += 1
-        now = time.time()
+        now = self.now()
         record = EnvoyRecord(name, online=True, last_seen=now, shard=hello.shard, online_since=now)
         if certificate is not None:
             record = replace(record, certificate_ends=certificate.ends)
@@ -151,7 +159,7 @@ class EnvoyRoster:
     async def _supersede(self, name: str, former: _Session) -> None:
         former.heard.clear()
         former.mailbox.put_nowait(Welcome(self._period_s))  # is answered by a heartbeat
-        await first_of(PROBE_S, heard=former.heard.wait(), ended=former.ended.wait())
+        await first_of(self.probe_s, heard=former.heard.wait(), ended=former.ended.wait())
         if former.heard.is_set() and not former.ended.is_set():
             raise ConflictError(
                 f"an envoy named '{name}' is already connected",
@@ -166,7 +174,7 @@ class EnvoyRoster:
 
     def warnings(self) -> tuple[str, ...]:
         """What is about to end of the certificates that envoys have shown, the next one first."""
-        now = datetime.fromtimestamp(time.time(), UTC)
+        now = datetime.fromtimestamp(self.now(), UTC)
         shown = [(one.certificate, name) for name, one in self._sessions.items() if one.certificate is not None]
         told = []
         for certificate, name in sorted(shown, key=lambda item: (item[0].ends, item[1])):
@@ -175,8 +183,8 @@ class EnvoyRoster:
             )
             if life.days_to_warn(now) is not None:
                 told.append(life.told(f"the certificate of envoy '{name}'", now, "renew it at the site"))
-        more = len(told) - MOST_NAMES
-        return (*told[:MOST_NAMES], *([f"the certificates of {more} more envoys end soon"] if more > 0 else []))
+        more = len(told) - self.most_names
+        return (*told[: self.most_names], *([f"the certificates of {more} more envoys end soon"] if more > 0 else []))
 
     def working(self, experiment: str) -> list[str]:
         """Names of the envoys that are there and have something to do for an experiment, or to tell of it."""
@@ -222,7 +230,7 @@ class EnvoyRoster:
         """
         records = {record.name: record for record in await self.envoys()}
         if name not in records:
-            raise NotFoundError(f"there is no envoy '{name}'", cure=_known(name, records))
+            raise NotFoundError(f"there is no envoy '{name}'", cure=_known(name, records, self.most_names))
         trend = self._trends.get(name)
         return EnvoyDetail(records[name], () if trend is None else trend.series())
 
@@ -236,7 +244,7 @@ class EnvoyRoster:
                 raise ConflictError(f"no heartbeat came from '{name}' for {patience_s:g} s") from None
             if report is None:
                 return
-            session.record = replace(session.record, last_seen=time.time())
+            session.record = replace(session.record, last_seen=self.now())
             session.heard.set()
             await self._take(name, session, report)
 
@@ -245,7 +253,7 @@ class EnvoyRoster:
             case Heartbeat(devices, running, placed):
                 session.record = replace(session.record, devices=devices, running=running, placed=placed)
                 session.working.update(running)
-                self._trends.setdefault(name, DeviceHistory()).add(time.time(), devices)
+                self._trends.setdefault(name, DeviceHistory()).add(self.now(), devices)
                 for experiment in filter(self.unwanted, running):
                     self.send(name, StopOrder(experiment, "the experiment has ended"))
             case LogLines():
@@ -261,9 +269,9 @@ class EnvoyRoster:
     def _pace(self) -> None:
         """Have each envoy send fewer heartbeats the more of them there are, and tell all when that changes."""
         rate = len(self._sessions) / self._period_s
-        if rate > HEARTBEATS_PER_S:
+        if rate > self.heartbeats_per_s:
             self._period_s *= 2
-        elif rate < HEARTBEATS_PER_S / 4 and self._period_s > self.settings.heartbeat_s:
+        elif rate < self.heartbeats_per_s / 4 and self._period_s > self.settings.heartbeat_s:
             self._period_s /= 2
         else:
             return
@@ -275,9 +283,9 @@ class EnvoyRoster:
             self._changed.notify_all()
 
 
-def _known(name: str, names: Collection[str]) -> str:
+def _known(name: str, names: Collection[str], most: int) -> str:
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean '{near[0]}'? " if near else ""
-    listed = ", ".join(sorted(names)[:MOST_NAMES]) or "none yet"
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    listed = ", ".join(sorted(names)[:most]) or "none yet"
+    more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"{hint}known: {listed}{more}"

@@ -47,6 +47,7 @@ class _Follower:
     """Somebody who reads on."""
 
     experiment: str
+    pause_s: float
     news: asyncio.Event = field(default_factory=asyncio.Event)
     changed: set[str] = field(default_factory=set)
     waking: asyncio.TimerHandle | None = None
@@ -57,7 +58,7 @@ class _Follower:
         if source:
             self.changed.add(source)
         if self.waking is None:
-            self.waking = asyncio.get_running_loop().call_later(PAUSE_S, self.news.set)
+            self.waking = asyncio.get_running_loop().call_later(self.pause_s, self.news.set)
 
     def patience_s(self, begin_s: float = 0.0) -> float | None:
         """How long is waited for last lines; None: as long as it takes.
@@ -94,11 +95,17 @@ class LogBook:
         directory: Gives an experiment's directory of logs; raises NotFoundError if there is no such experiment.
         ended: Whether an experiment has ended.
         working: Gives the connected sites that work for an experiment.
+        pause_s: Seconds between two times that a follower is told something.
+        last_lines_s: Seconds that are waited for last lines when an experiment has ended.
+        most_pieces: Of one log, before the others have their turn.
     """
 
     directory: Callable[[str], Path]
     ended: Callable[[str], bool]
     working: Callable[[str], Sequence[str]]
+    pause_s: float = PAUSE_S
+    last_lines_s: float = LAST_LINES_S
+    most_pieces: int = PIECES
     _writers: OrderedDict[tuple[str, str], _Writer] = field(default_factory=OrderedDict)
     _buckets: dict[str, TokenBucket] = field(default_factory=dict)
     _followers: set[_Follower] = field(default_factory=set)
@@ -145,7 +152,7 @@ class LogBook:
             raise NotFoundError(
                 f"'{query.source}' has written no log for '{experiment}'", cure=f"logs are there from: {known}"
             )
-        reader = _Reader(experiment, query)
+        reader = _Reader(experiment, query, self.most_pieces)
         changed: set[str] | None = None
         while changed is None or reader.behind:
             async for lines in reader.read(sources, changed):
@@ -155,7 +162,7 @@ class LogBook:
 
     async def _follow(self, experiment: str, query: LogQuery) -> AsyncGenerator[LogLines]:
         """Read what is there, and then again and again what came, until nothing more can come."""
-        reader, follower = _Reader(experiment, query), _Follower(experiment)
+        reader, follower = _Reader(experiment, query, self.most_pieces), _Follower(experiment, self.pause_s)
         changed: set[str] | None = None
         self._followers.add(follower)
         try:
@@ -170,7 +177,7 @@ class LogBook:
             self._followers.discard(follower)
             follower.close()
         if late := sorted(self.working(experiment)):
-            yield _note(experiment, f"(nothing more came within {LAST_LINES_S:g} s from: {', '.join(late)})")
+            yield _note(experiment, f"(nothing more came within {self.last_lines_s:g} s from: {', '.join(late)})")
         yield _end(experiment)
 
     def _over(self, follower: _Follower) -> bool:
@@ -178,7 +185,7 @@ class LogBook:
         if not self.ended(follower.experiment):
             follower.last_s = None
             return False
-        patience_s = follower.patience_s(LAST_LINES_S)
+        patience_s = follower.patience_s(self.last_lines_s)
         over = not self.working(follower.experiment) or patience_s == 0.0
         if over:
             self._settle(follower.experiment)
@@ -213,9 +220,11 @@ class _Reader:
     Args:
         experiment: Which one.
         query: What is wanted of it.
+        most_pieces: Of one log, before the others have their turn.
     """
 
-    def __init__(self, experiment: str, query: LogQuery) -> None:
+    def __init__(self, experiment: str, query: LogQuery, most_pieces: int) -> None:
+        self._most_pieces = most_pieces
         self._experiment, self._role = experiment, query.role
         self._positions = dict(query.after)
         self.behind: set[str] = set()
@@ -236,7 +245,7 @@ class _Reader:
 
     async def _read(self, source: str, path: Path) -> AsyncIterator[LogLines]:
         self.behind.add(source)
-        for _ in range(PIECES):
+        for _ in range(self._most_pieces):
             piece = await asyncio.to_thread(read_log, path, self._positions.get(source, 0))
             if not piece.lines:
                 self.behind.discard(source)

@@ -52,9 +52,11 @@ class Environments:
 
     Args:
         directory: Where they are.
+        prepare_s: Seconds that making one may take.
     """
 
     directory: Path
+    prepare_s: float = PREPARE_S
     _building: dict[str, _Building] = field(default_factory=dict)
     _tasks: TaskOwner = field(default_factory=TaskOwner)
 
@@ -110,7 +112,7 @@ class Environments:
             for listener in listeners:
                 listener(line)
 
-        building = _Building(self._tasks.start(builder.build(tell)), listeners)
+        building = _Building(self._tasks.start(builder.build(tell, self.prepare_s)), listeners)
         self._building[builder.key] = building
         building.task.add_done_callback(lambda done: self._built(builder.key, done))
         return building
@@ -150,17 +152,17 @@ class _EnvironmentBuild:
         """Whether it was made before, to its end."""
         return (self._home / _READY).exists() and self.interpreter.exists()
 
-    async def build(self, on_line: OnLine) -> Path:
-        """Make it within the time limit and return its interpreter; what is not finished is removed."""
+    async def build(self, on_line: OnLine, limit_s: float) -> Path:
+        """Make it within so many seconds and return its interpreter; what is not finished is removed."""
         self._on_line = on_line
         began = asyncio.get_running_loop().time()
         self._on_line(f"environment {self.key[:12]}: preparing {len(self._requirements)} packages")
         try:
-            async with asyncio.timeout(PREPARE_S):
+            async with asyncio.timeout(limit_s):
                 await self._build()
         except TimeoutError:
             await asyncio.to_thread(shutil.rmtree, self._home, ignore_errors=True)
-            raise RequirementsError(f"preparing the environment took longer than {PREPARE_S:g} s") from None
+            raise RequirementsError(f"preparing the environment took longer than {limit_s:g} s") from None
         except BaseException:
             await asyncio.to_thread(shutil.rmtree, self._home, ignore_errors=True)
             raise

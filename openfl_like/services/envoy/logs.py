@@ -13,7 +13,6 @@ from openfl_like.services.logs.sender import LogRoute
 from openfl_like.services.logs.writers import ENVOY
 
 MOST_WAITING = 1000
-"""So many reports may wait for the Director; while there are more, log lines are dropped."""
 LOST = "(the line to the director was lost here, and with it what was under way)"
 
 
@@ -24,10 +23,11 @@ class SiteLogs:
         site: Its name.
         shard: Its shard.yaml.
         outbox: Takes reports for the Director.
+        most_waiting: So many reports may wait there; while there are more, log lines are dropped.
     """
 
-    def __init__(self, site: str, shard: Path, outbox: "asyncio.Queue[Any]") -> None:
-        self._site, self._shard, self._outbox = site, shard, outbox
+    def __init__(self, site: str, shard: Path, outbox: "asyncio.Queue[Any]", most_waiting: int = MOST_WAITING) -> None:
+        self._site, self._shard, self._outbox, self._most_waiting = site, shard, outbox, most_waiting
         self._bucket = TokenBucket(SENT)
         self._dropped: dict[str, int] = {}
 
@@ -48,7 +48,7 @@ class SiteLogs:
 
     def _send(self, lines: LogLines) -> None:
         dropped = self._dropped.pop(lines.experiment, 0)
-        if self._outbox.qsize() >= MOST_WAITING:
+        if self._outbox.qsize() >= self._most_waiting:
             self._dropped[lines.experiment] = dropped + len(lines.lines)
             return
         note = (f"({dropped} lines are missing here: the director was away)",) if dropped else ()

@@ -111,18 +111,27 @@ class Envoy:
         facts: What the Director is told of the shard.
         monitors: What reads the state of this machine.
         on_welcome: Called each time the Director has welcomed us.
+        connect: Makes a line to the Director, of its address and our credentials.
+        standby: Starts Collaborators; None: one of its own.
     """
 
     def __init__(
-        self, settings: EnvoySettings, facts: ShardFacts, monitors: Monitors, on_welcome: Callable[[], None]
+        self,
+        settings: EnvoySettings,
+        facts: ShardFacts,
+        monitors: Monitors,
+        on_welcome: Callable[[], None],
+        connect: Callable[[str, Credentials], EnvoyClient] = EnvoyClient,
+        standby: Standby | None = None,
     ) -> None:
         self._settings, self._facts, self._monitors, self._on_welcome = settings, facts, monitors, on_welcome
+        self._connect_to = connect
         self._attendance = _Attendance()
         self._experiments: dict[str, SiteExperiment] = {}
         self._ending = TaskOwner()
         self._outbox: asyncio.Queue[EnvoyReport | None] = asyncio.Queue()
         self._renewer = CertificateRenewer(settings.credentials, settings.certificates)
-        self._standby = Standby("collaborator", settings.directory)
+        self._standby = standby or Standby("collaborator", settings.directory)
         self._readiness = Readiness(self._standby, settings.files, spare_worker=settings.spare_worker)
         self._environments = Environments(settings.files.environments)
         self._logs = SiteLogs(settings.name, settings.shard, self._outbox)
@@ -178,7 +187,7 @@ class Envoy:
                     break  # the next attempt is the first one of another outage
 
     def _connect(self) -> EnvoyClient:
-        return EnvoyClient(self._settings.director, self._renewer.current)
+        return self._connect_to(self._settings.director, self._renewer.current)
 
     async def _stay(self) -> None:
         """Attend, over a new line whenever the certificate was renewed, until the Director ends the session."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from openfl_like.errors import FederationError, RequirementsError, UnreachableError, no_room
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.devices.placement import CPU
-from openfl_like.federation.failure import MAX_MESSAGE, Failure, FailureKind
+from openfl_like.federation.failure import MAX_MESSAGE, Failure, FailureKind, bounded
 from openfl_like.federation.ports import CollaboratorEnded, EnvoyReport, Order, OrderReply
 from openfl_like.federation.supervision.restarts import Pause, PauseOver
 from openfl_like.federation.supervision.site_run import (
@@ -323,5 +323,5 @@ class SiteExperiment:
 def _refusal(error: Exception) -> PreparationFailed:
     cause = no_room(error) or error
     kind = FailureKind.ENVIRONMENT if isinstance(cause, RequirementsError) else FailureKind.ORDER
-    text = str(cause)
-    return PreparationFailed(text, Failure(kind, text[:MAX_MESSAGE], type(cause).__name__))
+    text = bounded(str(cause))
+    return PreparationFailed(text, Failure(kind, text, type(cause).__name__))

@@ -43,10 +43,11 @@ class LogSender:
         route: Where they are sent.
         path: The log file here, which gets all of them.
         role: Who writes the lines, but for those that are marked as the worker's.
+        batch_s: Seconds that a line waits for others.
     """
 
-    def __init__(self, route: LogRoute, path: Path, role: str) -> None:
-        self._route, self._role = route, role
+    def __init__(self, route: LogRoute, path: Path, role: str, batch_s: float = LOG_BATCH_S) -> None:
+        self._route, self._role, self._batch_s = route, role, batch_s
         self._file = LogFile(path)
         self._lines: list[tuple[str, str]] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -56,7 +57,7 @@ class LogSender:
         workers, text = unmarked(line)
         self._lines.append((WORKER if workers else self._role, text[:LOG_LINE_LIMIT]))
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(LOG_BATCH_S, self._send_batch)
+            self._timer = asyncio.get_running_loop().call_later(self._batch_s, self._send_batch)
 
     def flush(self) -> None:
         """Send what is left and close the file; the next line opens it again."""

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from openfl_like.aggregation import combining
-from openfl_like.aggregation.engine import Output, Recipe, UpdateFile, aggregate_files
+from openfl_like.aggregation.engine import USUAL_SIZES, BlockSizes, Output, Recipe, UpdateFile, aggregate_files
 from openfl_like.aggregation.rules import AggregationRule, Median, TrimmedMean, WeightedAverage
 from openfl_like.aggregation.spans import Executor, Job, inline
 from openfl_like.aggregation.validators import Finite, SameSchema, Validator, validate_update
@@ -34,9 +33,15 @@ def contribute(folder: Path, models: dict[str, dict[str, Array]], weights: dict[
 
 
 def combined(
-    rule: AggregationRule, items: list[UpdateFile], out: Path, *, sync: bool = True, executor: Executor = inline
+    rule: AggregationRule,
+    items: list[UpdateFile],
+    out: Path,
+    *,
+    sync: bool = True,
+    executor: Executor = inline,
+    sizes: BlockSizes = USUAL_SIZES,
 ) -> Manifest:
-    return aggregate_files(Recipe(rule), items, Output(out, sync=sync), executor=executor).model
+    return aggregate_files(Recipe(rule), items, Output(out, sync=sync), executor=executor, sizes=sizes).model
 
 
 def random_model(seed: int) -> dict[str, Array]:
@@ -89,18 +94,15 @@ def three_threads(work: Job, most: int) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
-def test_neither_block_size_nor_threads_change_a_bit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rule: AggregationRule
-) -> None:
+def test_neither_block_size_nor_threads_change_a_bit(tmp_path: Path, rule: AggregationRule) -> None:
     models = {name: random_model(place) | wide_model(place) for place, name in enumerate("abc")}
     items = contribute(tmp_path, models, {"a": 1.0, "b": 2.0, "c": 4.0})
     manifest = combined(rule, items, tmp_path / "out", sync=False)
     assert manifest == manifest_of(tmp_path / "out")
-    monkeypatch.setattr(combining, "BLOCK_ELEMENTS", 1000)
-    assert combined(rule, items, tmp_path / "out", sync=False) == manifest
+    assert combined(rule, items, tmp_path / "out", sync=False, sizes=BlockSizes(1000)) == manifest
     for block in (4 * 1024, 64 * 1024):
-        monkeypatch.setattr(combining, "BLOCK_ELEMENTS", block)
-        assert combined(rule, items, tmp_path / "out", sync=False, executor=three_threads) == manifest
+        sizes = BlockSizes(block)
+        assert combined(rule, items, tmp_path / "out", sync=False, executor=three_threads, sizes=sizes) == manifest
 
 
 def wide_model(seed: int, size: int = 1_200_000) -> dict[str, Array]:

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from openfl_like.aggregation import passes
-from openfl_like.aggregation.engine import Output, Recipe, Start, UpdateFile, aggregate_files
+from openfl_like.aggregation.engine import USUAL_SIZES, BlockSizes, Output, Recipe, Start, UpdateFile, aggregate_files
 from openfl_like.aggregation.spans import Executor, Job, inline
 from openfl_like.aggregation.steps import Block, Linear, Step, Vector
 from openfl_like.errors import UpdateRefusedError
@@ -44,14 +43,19 @@ def sums(block: Block) -> Vector:
     return found
 
 
-def look(folder: Path, rule: Looking, executor: Executor = inline, size: int = 2_500_000) -> Vector:
+SMALL = BlockSizes(pass_elements=1 << 16)
+
+
+def look(
+    folder: Path, rule: Looking, executor: Executor = inline, size: int = 2_500_000, sizes: BlockSizes = USUAL_SIZES
+) -> Vector:
     if not (folder / "base").exists():
         for place, name in enumerate(("base", "a", "b")):
             values = np.random.default_rng(place).normal(size=size).astype(np.float32)
             write_tensors(folder / name, {"w": values, "x": values[:10], "n": np.arange(5)}, sync=False)
     items = [UpdateFile(name, folder / name, 1.0) for name in ("a", "b")]
     out, start = Output(folder / "out", folder / "state", sync=False), Start(7, folder / "base")
-    aggregate_files(Recipe(rule), items, out, start=start, executor=executor)
+    aggregate_files(Recipe(rule), items, out, start=start, executor=executor, sizes=sizes)
     assert rule.total is not None
     return rule.total
 
@@ -71,10 +75,9 @@ def test_every_element_of_every_float_is_seen_once_with_its_base(tmp_path: Path)
     assert rule.rounds == [7]
 
 
-def test_what_is_seen_too_early_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_seen_too_early_waits(tmp_path: Path) -> None:
     """The first stretch is held until others are done; the total has the same bits."""
-    monkeypatch.setattr(passes, "MAPPED_ELEMENTS", 1 << 16)
-    wanted = look(tmp_path, Looking(sums))
+    wanted = look(tmp_path, Looking(sums), sizes=SMALL)
     lock, done, others = threading.Lock(), threading.Event(), [0]
     first = np.random.default_rng(0).normal(size=2_500_000).astype(np.float32)[0]
 
@@ -93,7 +96,7 @@ def test_what_is_seen_too_early_waits(tmp_path: Path, monkeypatch: pytest.Monkey
             for finished in [pool.submit(job) for _ in range(2)]:
                 finished.result()
 
-    held = look(tmp_path, Looking(see), two_threads)
+    held = look(tmp_path, Looking(see), two_threads, sizes=SMALL)
     assert held.tobytes() == wanted.tobytes()
 
 

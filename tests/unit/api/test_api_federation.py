@@ -58,10 +58,10 @@ HISTORY: list[ExperimentSummary | Announced] = [
 ]
 
 
-class FakeClient:
-    """A Director that answers at once."""
+class ScriptedClient:
+    """A Director that answers with what a test has written down, and breaks when it is told to."""
 
-    made: "list[FakeClient]"
+    made: "list[ScriptedClient]"
 
     def __init__(self, address: str, credentials: Credentials) -> None:
         self.address = address
@@ -73,7 +73,7 @@ class FakeClient:
         self.closed = self.stream_closed = self.stored = False
         self.failures: list[FederationError] = []
         self.reached = True
-        FakeClient.made.append(self)
+        ScriptedClient.made.append(self)
 
     async def submit(self, submission: Submission, bundle: Path) -> ExperimentSummary:
         assert manifest_of(bundle) == submission.manifest
@@ -138,7 +138,7 @@ class FakeClient:
 
 @asynccontextmanager
 async def connection(address: str, credentials: Credentials) -> AsyncIterator[AsyncFederation]:
-    fake = FakeClient(address, credentials)
+    fake = ScriptedClient(address, credentials)
     experiments = cast("ExperimentsClient", fake)
     try:
         yield AsyncFederation(
@@ -163,7 +163,7 @@ def certificates(pki: ThrowAwayFederation) -> Path:
 
 @pytest.fixture
 def federation(certificates: Path) -> Iterator[Federation]:
-    FakeClient.made = []
+    ScriptedClient.made = []
     with Federation("director:50050", certificates, connection) as found:
         yield found
 
@@ -174,8 +174,8 @@ def test_one_envoy_by_its_name(federation: Federation) -> None:
         federation.envoy("oslo")
 
 
-def client() -> FakeClient:
-    (found,) = FakeClient.made
+def client() -> ScriptedClient:
+    (found,) = ScriptedClient.made
     return found
 
 
@@ -251,15 +251,16 @@ def test_a_director_that_was_never_reached_is_told_at_once(federation: Federatio
 
 
 @pytest.mark.usefixtures("no_pauses")
-def test_a_lost_director_is_given_up_after_a_while(
-    federation: Federation, study: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(outage, "OUTAGE_S", -1.0)
-    assert federation._client is not None
-    client().failures = [LOST, LOST]
+async def test_a_lost_director_is_given_up_after_a_while() -> None:
+    asked = []
+
+    async def lost() -> None:
+        asked.append(1)
+        raise LOST
+
     with pytest.raises(UnreachableError):
-        federation.submit(study)
-    assert len(client().submissions) == 1
+        await outage.retry(lost, lambda: True, outage_s=-1.0)
+    assert len(asked) == 1
 
 
 @pytest.mark.usefixtures("no_pauses")
@@ -369,10 +370,9 @@ async def test_a_director_that_was_never_there_is_not_waited_for() -> None:
 
 
 @pytest.mark.usefixtures("no_pauses")
-async def test_a_director_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outage, "OUTAGE_S", -1.0)
+async def test_a_director_that_stays_away_is_given_up() -> None:
     with pytest.raises(UnreachableError):
-        [item async for item in outage.watch(Absent(2, 0, 9).watch, "digits-1")]
+        [item async for item in outage.watch(Absent(2, 0, 9).watch, "digits-1", outage_s=-1.0)]
 
 
 async def test_it_works_inside_a_running_loop_as_in_a_notebook(federation: Federation) -> None:
@@ -381,7 +381,7 @@ async def test_it_works_inside_a_running_loop_as_in_a_notebook(federation: Feder
 
 
 def test_leaving_closes_the_connection_and_ends_the_thread(certificates: Path) -> None:
-    FakeClient.made = []
+    ScriptedClient.made = []
     before = threading.active_count()
     with Federation("director:50050", certificates, connection) as federation:
         watching = federation.watch("digits-1")
@@ -394,7 +394,7 @@ def test_leaving_closes_the_connection_and_ends_the_thread(certificates: Path) -
 
 
 def test_without_a_call_nothing_is_connected(federation: Federation) -> None:
-    assert FakeClient.made == []
+    assert ScriptedClient.made == []
 
 
 def test_a_missing_certificate_is_told_before_anything_is_started(tmp_path: Path) -> None:

@@ -13,10 +13,9 @@ from openfl_like.doctor.finding import Verdict
 from openfl_like.services.daemon.lock import holder, only_one
 
 
-def test_this_python_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_this_python_will_do() -> None:
     assert host.python().verdict is Verdict.OK
-    monkeypatch.setattr(host, "OLDEST_PYTHON", (4, 0))
-    assert host.python().verdict is Verdict.FAIL
+    assert host.python(oldest=(4, 0)).verdict is Verdict.FAIL
 
 
 @pytest.mark.parametrize(

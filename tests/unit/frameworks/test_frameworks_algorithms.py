@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from openfl_like.data.shard import ArrayShard, Dataset
 from openfl_like.errors import TaskError, TensorError
+from openfl_like.federation.failure import FailedTaskError
 from openfl_like.federation.task import Assignment, Phase, TaskCall
 from openfl_like.frameworks.algorithms.base import ALGORITHM
 from openfl_like.frameworks.algorithms.fedprox import FedProx
@@ -214,13 +215,16 @@ def test_what_it_sends_must_be_what_the_model_has(make: Make, tmp_path: Path) ->
     ):
         train(make(size=4), tmp_path, 1, 0)
     write_tensors(tmp_path / "bare", {"w": np.zeros(2), "fixed": np.array(7)})
-    with pytest.raises(TaskError, match="raised KeyError: 'steps'"):
+    with pytest.raises(FailedTaskError) as caught:
         make().perform(Assignment(1, Phase.TRAIN, "n", (TRAIN,), "", 5), tmp_path / "bare", tmp_path / "update")
+    assert (caught.value.failure.error, caught.value.failure.message) == ("KeyError", "'steps'")
 
 
 def test_an_algorithm_that_cannot_be_built_is_told(make: Make) -> None:
-    with pytest.raises(TaskError, match=r"the algorithm 'src.code:Counting' raised TypeError: .*'colour'"):
+    with pytest.raises(FailedTaskError) as caught:
         make(colour=3)
+    assert (caught.value.failure.step, caught.value.failure.error) == ("the algorithm 'src.code:Counting'", "TypeError")
+    assert "'colour'" in caught.value.failure.message
 
 
 def test_fedprox_refuses_a_push() -> None:

@@ -16,6 +16,7 @@ from openfl_like.tensors.container import read_tensors, write_tensors
 from openfl_like.tensors.manifest import file_digest
 
 CODE = '''
+import asyncio
 import random
 import numpy as np
 from openfl_like.frameworks.numpy import NumpyLoader
@@ -63,6 +64,9 @@ class Runner:
 
     def leave(self):
         raise SystemExit(3)
+
+    def drop(self):
+        raise asyncio.CancelledError("a loop of its own")
 
     def shape(self):
         return {"loss": 1.0}
@@ -185,32 +189,46 @@ def test_random_draws_follow_the_seed(workspace: Path, model: Path, out: Path) -
 
 
 @pytest.mark.parametrize(
-    ("call", "told"),
+    ("call", "error", "where", "said"),
     [
-        (TaskCall("sum", "fail"), rf"^task 'sum' raised ValueError: max\(\) .* \({line('max(numbers)')}\)$"),
-        (TaskCall("out", "leave"), rf"^task 'out' raised SystemExit: 3 \({line('SystemExit')}\)$"),
-        (TaskCall("train", "train", {"bye": 2}), r"raised TypeError: .*'bye'"),
-        (TaskCall("train", "trian"), r"no function 'trian' \(did you mean 'train'\?\)"),
-        (TaskCall("train", "_hidden"), "no function '_hidden'"),
-        (TaskCall("train", "set_tensors"), "no function 'set_tensors'"),
-        (TaskCall("train", "seed"), "no function 'seed'"),
-        (TaskCall("shape", "shape"), "task 'shape' returned dict, not a TaskResult"),
-        (TaskCall("words", "words"), "task 'words' raised ValueError"),
+        (TaskCall("sum", "fail"), "ValueError", "max(numbers)", "max()"),
+        (TaskCall("out", "leave"), "SystemExit", "raise SystemExit", "3"),
+        (TaskCall("out", "drop"), "CancelledError", "raise asyncio", "a loop of its own"),
+        (TaskCall("train", "train", {"bye": 2}), "TypeError", "", "'bye'"),
+        (TaskCall("train", "trian"), "", "", "'trian'"),
+        (TaskCall("train", "_hidden"), "", "", "'_hidden'"),
+        (TaskCall("train", "set_tensors"), "", "", "'set_tensors'"),
+        (TaskCall("train", "seed"), "", "", "'seed'"),
+        (TaskCall("shape", "shape"), "", "", "dict"),
+        (TaskCall("words", "words"), "ValueError", "", "'low'"),
     ],
 )
-def test_what_a_task_does_wrong_is_told(workspace: Path, model: Path, out: Path, call: TaskCall, told: str) -> None:
+def test_what_a_task_does_wrong_is_told(  # noqa: PLR0917 (a table, and three fixtures)
+    workspace: Path, model: Path, out: Path, call: TaskCall, error: str, where: str, said: str
+) -> None:
     performer = Performer(plan(), shard(), workspace)
-    with pytest.raises(FailedTaskError, match=told) as caught:
+    with pytest.raises(FailedTaskError) as caught:
         performer.perform(assign(Phase.TRAIN, call), model, out)
-    assert caught.value.failure.task == call.name
+    failure = caught.value.failure
+    assert (failure.task, failure.error) == (call.name, error)
+    assert f"{failure.file}:{failure.line}" == (line(where) if where else ":0")
+    assert said in failure.message
     assert performer.perform(assign(Phase.TRAIN, TRAIN), model, out).metrics["train"]["value"] == 11
+
+
+def test_a_function_that_is_misspelt_has_a_cure(workspace: Path, model: Path, out: Path) -> None:
+    with pytest.raises(FailedTaskError) as caught:
+        Performer(plan(), shard(), workspace).perform(assign(Phase.TRAIN, TaskCall("train", "trian")), model, out)
+    assert caught.value.cure == "did you mean 'train'?"
 
 
 def test_a_model_that_does_not_fit_is_told(workspace: Path, tmp_path: Path, out: Path) -> None:
     write_tensors(tmp_path / "other", {"weight": np.zeros(2)})
-    told = rf"loading the model raised KeyError: 'value' \({line('raise KeyError')}\)"
-    with pytest.raises(TaskError, match=told):
+    with pytest.raises(FailedTaskError) as caught:
         Performer(plan(), shard(), workspace).perform(assign(Phase.TRAIN, TRAIN), tmp_path / "other", out)
+    failure = caught.value.failure
+    assert (failure.step, failure.error, failure.message) == ("loading the model", "KeyError", "'value'")
+    assert f"{failure.file}:{failure.line}" == line("raise KeyError")
 
 
 def test_a_damaged_model_file_is_told(workspace: Path, tmp_path: Path, out: Path) -> None:
@@ -305,14 +323,19 @@ def test_what_an_update_left_out_is_in_that_of_the_next_round(workspace: Path, m
 
 def test_a_model_that_cannot_be_compressed_is_told(workspace: Path, model: Path, out: Path) -> None:
     step = TaskCall("train", "train", {"by": 1e6})
-    with pytest.raises(TaskError, match=r"saving the model raised TensorError: tensor 'value' .* too large"):
+    with pytest.raises(FailedTaskError) as caught:
         compressed(workspace, "float16").perform(assign(Phase.TRAIN, step), model, out)
+    failure = caught.value.failure
+    assert (failure.task, failure.error) == ("train", "TensorError")
+    assert "'value'" in failure.message
 
 
 def test_a_compression_that_cannot_be_built_is_told(workspace: Path) -> None:
     part = CompressionPipeline(template="src.model:none")
-    with pytest.raises(TaskError, match=r"the compression 'src.model:none' raised PlanError"):
+    with pytest.raises(FailedTaskError) as caught:
         Performer(plan().model_copy(update={"compression_pipeline": part}), shard(), workspace)
+    failure = caught.value.failure
+    assert (failure.step, failure.error) == ("the compression 'src.model:none'", "PlanError")
 
 
 def given(name: str) -> TaskCall:

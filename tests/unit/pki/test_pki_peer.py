@@ -173,11 +173,8 @@ def test_a_known_certificate_is_not_parsed_again(
     assert verifier.identify(credentials.chain, now) == credentials.identity
 
 
-def test_the_memory_of_peers_is_bounded(
-    issued: Callable[..., Credentials], trust: Trust, now: datetime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(peer, "REMEMBERED", 2)
-    verifier = PeerVerifier(trust)
+def test_the_memory_of_peers_is_bounded(issued: Callable[..., Credentials], trust: Trust, now: datetime) -> None:
+    verifier = PeerVerifier(trust, most_remembered=2)
     for _ in range(5):
         verifier.identify(issued(Role.ENVOY).chain, now)
     assert len(verifier._seen) == 2

@@ -3,6 +3,7 @@ import os
 import stat
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openfl_like.errors import BundleError
-from openfl_like.plan import archive, bundle, names
+from openfl_like.plan import archive, names
 from openfl_like.plan.archive import END, header_of
 from openfl_like.plan.bundle import pack, unpack
 from openfl_like.plan.digest import freeze
@@ -180,17 +181,15 @@ def test_pack_refuses_what_unpack_would_refuse(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle.tar", "code"]
 
 
-def test_pack_counts_bytes_and_entries(tmp_path: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    workspace = make_workspace(tmp_path / "code", CODE)
-    monkeypatch.setattr(bundle, "MAX_TOTAL_BYTES", len(freeze(plan)) + sum(map(len, CODE.values())))
-    pack(workspace, plan, tmp_path / "bundle.tar")
+def test_pack_counts_bytes_and_entries(tmp_path: Path, plan: Plan) -> None:
+    workspace, out = make_workspace(tmp_path / "code", CODE), tmp_path / "bundle.tar"
+    full = replace(archive.BUNDLE, most_bytes=len(freeze(plan)) + sum(map(len, CODE.values())))
+    pack(workspace, plan, out, kind=full)
     (workspace / "one_more").write_text("x")
     with pytest.raises(BundleError, match="bundle holds more than"):
-        pack(workspace, plan, tmp_path / "bundle.tar")
-    monkeypatch.setattr(bundle, "MAX_TOTAL_BYTES", names.MAX_TOTAL_BYTES)
-    monkeypatch.setattr(names, "MAX_ENTRIES", 3)
+        pack(workspace, plan, out, kind=full)
     with pytest.raises(BundleError, match="at most 3 entries"):
-        pack(workspace, plan, tmp_path / "bundle.tar")
+        pack(workspace, plan, out, kind=replace(archive.BUNDLE, most_entries=3))
 
 
 def test_a_missing_workspace_is_a_clear_error(tmp_path: Path, plan: Plan) -> None:
@@ -324,14 +323,14 @@ def whole(head: bytes) -> dict[str, bytes]:
 WHOLE = sorted(whole(b""))
 
 
-def refused(tmp_path: Path, data: bytes) -> BundleError:
+def refused(tmp_path: Path, data: bytes, kind: archive.Kind = archive.BUNDLE) -> BundleError:
     """Checks that an archive is refused and that nothing is left of the attempt."""
     home = tmp_path / "home"
     home.mkdir()
     (home / "bundle.tar").write_bytes(data)
     before = everything_below(tmp_path)
     with pytest.raises(BundleError) as caught:
-        unpack(home / "bundle.tar", home / "out")
+        unpack(home / "bundle.tar", home / "out", kind)
     assert everything_below(tmp_path) == before
     assert caught.value.place == "bundle.tar"
     return caught.value
@@ -388,17 +387,14 @@ def test_a_pax_path_cannot_rename_a_file(tmp_path: Path, head: bytes) -> None:
     refused(tmp_path, head + out.getvalue())
 
 
-def test_entries_and_bytes_are_counted(tmp_path: Path, head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_entries_and_bytes_are_counted(tmp_path: Path, head: bytes) -> None:
     many = b"".join(entry(f"f{index}", b"12345") for index in range(4))
-    with monkeypatch.context() as patch:
-        patch.setattr(names, "MAX_ENTRIES", 4)
-        (tmp_path / "a").mkdir()
-        assert "at most 4 entries" in refused(tmp_path / "a", head + many + END).message
-    with monkeypatch.context() as patch:
-        small = archive.Kind("bundle", "plan.json", len(head.rstrip(b"\0")) + 12 - 512)
-        patch.setattr(bundle, "BUNDLE", small)
-        (tmp_path / "b").mkdir()
-        assert "holds more than" in refused(tmp_path / "b", head + many + END).message
+    (tmp_path / "a").mkdir()
+    few = replace(archive.BUNDLE, most_entries=4)
+    assert "at most 4 entries" in refused(tmp_path / "a", head + many + END, few).message
+    small = replace(archive.BUNDLE, most_bytes=len(head.rstrip(b"\0")) + 12 - 512)
+    (tmp_path / "b").mkdir()
+    assert "holds more than" in refused(tmp_path / "b", head + many + END, small).message
 
 
 def test_a_claimed_size_is_refused_before_it_is_read(tmp_path: Path, head: bytes) -> None:

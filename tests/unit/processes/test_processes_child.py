@@ -11,14 +11,12 @@ from typing import cast
 import psutil
 import pytest
 
-from openfl_like.errors import ExperimentFailedError
 from openfl_like.federation.parties import LogLines
-from openfl_like.processes import watchdog as vigil
 from openfl_like.processes.child import FURTHER_NAMES, Child, clean_environment, describe_exit, fx_command, spawn
 from openfl_like.processes.ownership import kill_listed, kill_owned, note_processes, owner_tag
 from openfl_like.processes.standby import Standby
-from openfl_like.services.director.aggregator_process import AggregatorProcess
-from openfl_like.services.logs import sender as log_sender
+from openfl_like.processes.watchdog import watch_child
+from openfl_like.services.director.aggregator_process import AggregatorLostError, AggregatorProcess
 from openfl_like.services.logs.rate_limit import LineFilter, Rate, RateLimited, TokenBucket, Withheld
 from openfl_like.services.logs.sender import LOG_LINE_LIMIT, LogRoute, LogSender
 from openfl_like.services.logs.writers import COLLABORATOR, ENVOY, marked
@@ -136,12 +134,11 @@ class Lines:
     def __init__(self, path: Path, outlet: LineFilter | None = None) -> None:
         self.path = path
         self.sent: asyncio.Queue[LogLines] = asyncio.Queue()
-        self.sender = LogSender(LogRoute("e1", "bern", self.sent.put_nowait, outlet), path, COLLABORATOR)
+        self.sender = LogSender(LogRoute("e1", "bern", self.sent.put_nowait, outlet), path, COLLABORATOR, batch_s=0.0)
 
 
 @pytest.fixture
-def lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lines:
-    monkeypatch.setattr(log_sender, "LOG_BATCH_S", 0.0)
+def lines(tmp_path: Path) -> Lines:
     return Lines(tmp_path / "collaborator.log")
 
 
@@ -230,8 +227,10 @@ async def test_an_aggregator_that_tells_of_its_error_is_let_end_by_itself() -> N
         "sys.stderr.write('Error [E302]: it is not mine\\n')\n"
         "sys.exit(4)\n"
     )
-    with pytest.raises(ExperimentFailedError, match=r"exit code 4; last line: Error \[E302\]: it is not mine"):
+    with pytest.raises(AggregatorLostError) as caught:
         await AggregatorProcess.start(cast("Standby", Ready(refusing)), (), lambda _: None)
+    assert caught.value.failure.exit_code == 4
+    assert "it is not mine" in caught.value.failure.message
     listening = 'import signal\nprint(\'{"kind": "listening", "address": "here:1"}\', flush=True)\nsignal.pause()\n'
     process = await AggregatorProcess.start(cast("Standby", Ready(listening)), (), lambda _: None)
     assert process.address == "here:1"
@@ -256,13 +255,11 @@ async def test_the_end_of_a_child_is_noticed_at_once_whoever_holds_its_pipes() -
 
 
 async def test_a_frozen_child_is_killed_and_its_processes_are_noted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(vigil, "LOOK_S", 0.02)
-    monkeypatch.setattr(vigil, "FROZEN_S", 0.06)
     child = await spawn([sys.executable, "-c", "import signal; signal.pause()"])
     child.process.send_signal(signal.SIGSTOP)
-    await asyncio.wait_for(vigil.watch_child(child, tmp_path / "processes"), 10)
+    await asyncio.wait_for(watch_child(child, tmp_path / "processes", look_s=0.02, frozen_s=0.06), 10)
     assert child.frozen
     assert await child.wait() == -signal.SIGKILL
     assert str(child.process.pid) in (tmp_path / "processes").read_text().split()

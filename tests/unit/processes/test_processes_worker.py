@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from openfl_like.errors import ShardError, TensorError
-from openfl_like.federation.failure import FailedTaskError, Failure, FailureKind, failure_from_fields
+from openfl_like.federation.failure import (
+    FailedShardError,
+    FailedTaskError,
+    Failure,
+    FailureKind,
+    failure_from_fields,
+    failure_of,
+)
 from openfl_like.federation.task import Assignment, Phase, TaskCall
 from openfl_like.plan.digest import freeze
 from openfl_like.plan.schema import Plan
@@ -114,3 +121,17 @@ def test_a_failed_task_is_told_as_fields() -> None:
     found = _error_of({"code": "E503", "reason": "task 'train' raised NoData: none", "failure": told})
     assert isinstance(found, FailedTaskError)
     assert found.failure == Failure(FailureKind.TASK, "none", "NoData", "src/m.py", 3, "train")
+
+
+def test_the_exception_of_a_shard_is_told_as_it_is(tmp_path: Path) -> None:
+    raising = SHARD.replace(
+        "    def get_dataset(self, kind):\n", "    def get_dataset(self, kind):\n        raise NoData('no\\nscan')\n"
+    )
+    (tmp_path / "wards.py").write_text(f"class NoData(Exception):\n    pass\n\n\n{raising}")
+    (tmp_path / "shard.yaml").write_text("template: wards:Shard\n")
+    answer: Any = Worker().answer({"shard": str(tmp_path / "shard.yaml")})
+    error = _error_of(answer["error"])
+    assert isinstance(error, FailedShardError)
+    assert failure_of(error) == Failure(
+        FailureKind.TASK, "no scan", "NoData", "wards.py", 16, step="the shard 'wards:Shard'"
+    )

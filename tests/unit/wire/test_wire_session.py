@@ -56,7 +56,7 @@ class FakeStream:
 
 
 @dataclass
-class FakeClient:
+class LargeFileCalls:
     """The calls that large files take."""
 
     uploads: list[Update] = field(default_factory=list)
@@ -127,7 +127,7 @@ class Session:
         up, down = Pipe(), Pipe()
         self.directory = directory
         self.port = FakePort(directory)
-        self.client = FakeClient()
+        self.client = LargeFileCalls()
         self.up = up
         self.collaborator = CollaboratorSession(self.client, FakeStream(up, down), "bern")  # type: ignore[arg-type] # fakes
         servicer = AggregatorServicer(self.port, self.port)  # type: ignore[arg-type] # a fake with the methods that are called

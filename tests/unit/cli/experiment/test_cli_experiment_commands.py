@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import pytest
@@ -90,19 +89,19 @@ def summary(status: Status = Status.QUEUED, reason: str = "") -> ExperimentSumma
     return ExperimentSummary("digits-1", "digits", status, reason, "alice", 1_700_000_000.0, plan_digest="ab")
 
 
-class FakeFederation:
-    """`api.Federation` with a Director that answers at once."""
+class Answers:
+    """What commands call of `api.Federation`, with answers that are written down for golden texts."""
 
     end = summary(Status.FINISHED, "all rounds")
     asked: "list[object]"
 
     def __init__(self, director: str, certificates: Path) -> None:
-        FakeFederation.asked = [director, certificates]
+        Answers.asked = [director, certificates]
 
-    def __enter__(self) -> "FakeFederation":
+    def __enter__(self) -> "Answers":
         return self
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         return None
 
     def submit(
@@ -149,7 +148,7 @@ class FakeFederation:
         return summary(reason="resumed by alice")
 
     @property
-    def checkpoints(self) -> "FakeFederation":
+    def checkpoints(self) -> "Answers":
         return self
 
     def fetch(self, experiment: str, path: Path) -> Path:
@@ -181,8 +180,8 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    monkeypatch.setattr(api, "Federation", FakeFederation)
-    monkeypatch.setattr(FakeFederation, "end", summary(Status.FINISHED, "all rounds"))
+    monkeypatch.setattr(api, "Federation", Answers)
+    monkeypatch.setattr(Answers, "end", summary(Status.FINISHED, "all rounds"))
     monkeypatch.chdir(tmp_path)
     ends = ("the certificate of fx://h/user/alice ends on 2026-12-01 00:00 UTC: renew it",)
     monkeypatch.setattr(cli_status, "_own_warnings", lambda _: ends)
@@ -263,15 +262,15 @@ def test_without_json_people_can_read_it(run: Run, command: str) -> None:
 
 def test_where_and_who_come_from_options_or_the_environment(run: Run) -> None:
     fine(run("experiment", "list"))
-    assert FakeFederation.asked == ["director:1", Path("certs/user/alice")]
+    assert Answers.asked == ["director:1", Path("certs/user/alice")]
     fine(run("experiment", "list", "-d", "elsewhere:2", "--certificates", "mine"))
-    assert FakeFederation.asked == ["elsewhere:2", Path("mine")]
+    assert Answers.asked == ["elsewhere:2", Path("mine")]
 
 
 def test_the_only_user_certificate_is_taken(run: Run, tmp_path: Path) -> None:
     (tmp_path / "certs" / "user" / "alice").mkdir(parents=True)
     fine(run("experiment", "list", FX_CERTIFICATES=""))
-    assert FakeFederation.asked[1] == Path("certs/user/alice")
+    assert Answers.asked[1] == Path("certs/user/alice")
     (tmp_path / "certs" / "user" / "bob").mkdir()
     error = failed(run("experiment", "list", FX_CERTIFICATES=""))
     assert isinstance(error, UsageError)
@@ -280,27 +279,27 @@ def test_the_only_user_certificate_is_taken(run: Run, tmp_path: Path) -> None:
 
 def test_submit_prints_the_id_for_scripts(run: Run) -> None:
     assert fine(run("experiment", "submit", "plan.yaml", "-s", "seed=1", "-s", "name=x")) == "digits-1\n"
-    assert FakeFederation.asked[2:] == [Path("plan.yaml"), ("seed=1", "name=x")]
+    assert Answers.asked[2:] == [Path("plan.yaml"), ("seed=1", "name=x")]
 
 
 def test_models_to_evaluate_are_named(run: Run) -> None:
     assert fine(run("experiment", "evaluate", "plan.yaml", "-m", "a=x", "-m", "b=y/z")) == "digits-1\n"
-    assert FakeFederation.asked[2:] == [Path("plan.yaml"), (), {"a": Path("x"), "b": Path("y/z")}]
+    assert Answers.asked[2:] == [Path("plan.yaml"), (), {"a": Path("x"), "b": Path("y/z")}]
     assert isinstance(failed(run("experiment", "evaluate", "plan.yaml", "-m", "a")), UsageError)
 
 
 def test_show_has_the_matrix_of_given_models(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     matrix = {"bern": {"all": {"accuracy": 0.5}, "own": {"accuracy": 0.75}}}
     version = PublishedVersion(ModelVersion(1, "dd", {"accuracy@all": 0.5}), "5a" * 32, 2.0)
-    record = ExperimentRecord(FakeFederation.end, (version,), "{}", {})
+    record = ExperimentRecord(Answers.end, (version,), "{}", {})
     asked: list[str] = []
 
-    def experiment(_: FakeFederation, name: str) -> ExperimentRecord:
+    def experiment(_: Answers, name: str) -> ExperimentRecord:
         asked.append(name)
         return record
 
-    monkeypatch.setattr(FakeFederation, "experiment", experiment)
-    monkeypatch.setattr(FakeFederation, "rounds", lambda *_: iter([RoundRecord(1, "dd", matrix=matrix)]))
+    monkeypatch.setattr(Answers, "experiment", experiment)
+    monkeypatch.setattr(Answers, "rounds", lambda *_: iter([RoundRecord(1, "dd", matrix=matrix)]))
     assert data(run("experiment", "show", "digits-1", "--json"))["matrix"] == matrix
     assert asked == ["digits-1"]
     assert "bern  accuracy 0.5  accuracy 0.75" in fine(run("experiment", "show", "digits-1"))
@@ -333,17 +332,15 @@ def test_watch_as_json_has_every_event_and_both_summaries(run: Run) -> None:
 def test_the_exit_says_how_it_ended(
     run: Run, words: tuple[str, ...], status: Status, kind: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(FakeFederation, "end", summary(status, "site 'bern': no data"))
+    monkeypatch.setattr(Answers, "end", summary(status, "site 'bern': no data"))
     error = failed(run("experiment", *words))
     assert type(error) is kind
     assert "site 'bern': no data" in str(error)
 
 
-def test_finished_on_fewer_sites_than_asked_has_an_exit_code_of_its_own(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fewer_sites_than_asked_have_an_exit_code_of_their_own(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     end = replace(summary(Status.FINISHED, "all"), degraded=True, shortfalls={"bern": replace(AWAY, round=2)})
-    monkeypatch.setattr(FakeFederation, "end", end)
+    monkeypatch.setattr(Answers, "end", end)
     error = failed(run("experiment", "watch", "digits-1"))
     assert isinstance(error, ExperimentDegradedError)
     assert "FINISHED (DEGRADED): all; site 'bern': round 2: left: no power" in str(error)
@@ -384,7 +381,7 @@ def test_a_checkpoint_is_written_where_it_is_wanted(run: Run, tmp_path: Path) ->
 
 def test_import_prints_the_id_for_scripts(run: Run) -> None:
     assert fine(run("experiment", "import", "checkpoint.tar")) == "digits-1\n"
-    assert FakeFederation.asked[2:] == [Path("checkpoint.tar")]
+    assert Answers.asked[2:] == [Path("checkpoint.tar")]
     assert data(run("experiment", "import", "c.tar", "--json"))["status"] == "CANCELLED"
 
 
@@ -400,16 +397,16 @@ def test_logs_name_their_source(run: Run) -> None:
         fine(run("experiment", "logs", "digits-1", "--site", "bern"))
         == "bern: worker: one\nbern: worker: two \\x1b[2J\n"
     )
-    assert FakeFederation.asked[2:] == ["", False]
+    assert Answers.asked[2:] == ["", False]
     fine(run("experiment", "logs", "-f", "digits-1", "--role", "worker"))
-    assert FakeFederation.asked[2:] == ["worker", True]
+    assert Answers.asked[2:] == ["worker", True]
 
 
 def test_what_a_site_says_cannot_steer_the_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     evil = "\x1b[2J\x9bno\rdata\u202e"
-    monkeypatch.setattr(FakeFederation, "end", summary(Status.FAILED, evil))
+    monkeypatch.setattr(Answers, "end", summary(Status.FAILED, evil))
     told = Announced(1, 1.0, CollaboratorAway("bern", evil + "\n"))
-    monkeypatch.setattr(FakeFederation, "watch", lambda *_, **__: iter([told, summary(Status.FAILED, evil)]))
+    monkeypatch.setattr(Answers, "watch", lambda *_, **__: iter([told, summary(Status.FAILED, evil)]))
     shown = [run("experiment", *words).stdout for words in (("show", "d"), ("list",), ("watch", "d"), ("cancel", "d"))]
     shown[-1] += run("envoy", "list").stdout
     assert "\\x1b[2J\\x9bno\\rdata\\u202e" in shown[0]
@@ -418,7 +415,7 @@ def test_what_a_site_says_cannot_steer_the_terminal(run: Run, monkeypatch: pytes
 
 def test_why_names_the_first_cause_with_the_log_of_its_site(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     reason = "round 2: 1 of 1 updates is needed, 0 can come: site 'bern' failed in task 'train': ValueError: two"
-    monkeypatch.setattr(FakeFederation, "end", summary(Status.FAILED, reason))
+    monkeypatch.setattr(Answers, "end", summary(Status.FAILED, reason))
     found = fine(run("experiment", "why", "digits-1"))
     assert found.splitlines() == [
         "digits-1 is FAILED: it FAILED: site 'bern', train, round 2: ValueError: two (src/model.py:7)",
@@ -439,22 +436,22 @@ def test_why_names_the_first_cause_with_the_log_of_its_site(run: Run, monkeypatc
 
 def test_why_says_that_nothing_went_wrong_or_what_it_waits_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert fine(run("experiment", "why", "digits-1")) == "digits-1 is FINISHED: nothing went wrong: all rounds\n"
-    monkeypatch.setattr(FakeFederation, "end", summary())
+    monkeypatch.setattr(Answers, "end", summary())
     assert "it waits for the Director: there is no room on the disk" in fine(run("experiment", "why", "digits-1"))
     healthy = DirectorStatus("0.1")
-    monkeypatch.setattr(FakeFederation, "status", lambda _: healthy)
+    monkeypatch.setattr(Answers, "status", lambda _: healthy)
     first = replace(summary(Status.RUNNING), id="digits-0")
-    monkeypatch.setattr(FakeFederation, "experiments", lambda _: [first, summary()])
+    monkeypatch.setattr(Answers, "experiments", lambda _: [first, summary()])
     assert "it is queued: its turn comes after digits-0" in fine(run("experiment", "why", "digits-1"))
 
 
 def test_one_look_shows_the_whole_federation(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.time()
-    bern = FakeFederation.envoys(FakeFederation("", Path()))[0]
-    monkeypatch.setattr(FakeFederation, "envoys", lambda _: [bern, replace(bern, name="zurich", online=False)])
+    bern = Answers.envoys(Answers("", Path()))[0]
+    monkeypatch.setattr(Answers, "envoys", lambda _: [bern, replace(bern, name="zurich", online=False)])
     ended = [replace(summary(Status.FINISHED, "all"), id=f"old-{age}", ended_at=now - age) for age in (90_000, 60, 30)]
     both = [*ended, replace(summary(Status.RUNNING), id="now-1"), summary()]
-    monkeypatch.setattr(FakeFederation, "experiments", lambda _: both)
+    monkeypatch.setattr(Answers, "experiments", lambda _: both)
     told = fine(run("status")).splitlines()
     assert told[:4] == [
         "director at director:1: degraded, version 0.1",

@@ -7,7 +7,6 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import pytest
 from click.testing import CliRunner
 
 from openfl_like.cli.main import fx
@@ -29,10 +28,9 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_daemon_says_that_it_is_alive_until_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pulse, "BEAT_S", 0.0)
+async def test_a_daemon_says_that_it_is_alive_until_it_ends(tmp_path: Path) -> None:
     ready = [False]
-    task = asyncio.create_task(LivenessFile(tmp_path, "director", lambda: ready[0]).beat())
+    task = asyncio.create_task(LivenessFile(tmp_path, "director", lambda: ready[0], beat_s=0.0).beat())
     await turns()
     (first,) = beats(tmp_path)
     assert (first.role, first.pid, first.ready, first.alive) == ("director", os.getpid(), False, True)
@@ -48,9 +46,8 @@ async def test_a_daemon_says_that_it_is_alive_until_it_ends(tmp_path: Path, monk
     assert beats(tmp_path) == []
 
 
-async def test_a_full_disk_does_not_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pulse, "BEAT_S", 0.0)
-    task = asyncio.create_task(LivenessFile(tmp_path / "nowhere", "director").beat())
+async def test_a_full_disk_does_not_end_it(tmp_path: Path) -> None:
+    task = asyncio.create_task(LivenessFile(tmp_path / "nowhere", "director", beat_s=0.0).beat())
     await turns()
     assert not task.done()
     (tmp_path / "nowhere").mkdir()

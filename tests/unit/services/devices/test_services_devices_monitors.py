@@ -18,11 +18,12 @@ from openfl_like.data.shard_file import load_shard_config
 from openfl_like.errors import PlanError, SettingsError
 from openfl_like.federation.parties import DeviceStatistics, GpuStatistics
 from openfl_like.plan.load import load_plan
-from openfl_like.services.devices import monitors, psutil_monitor
+from openfl_like.services.devices import psutil_monitor
 from openfl_like.services.devices.monitors import DeviceMonitor, Monitors
 from openfl_like.services.devices.nvidia_monitor import NvidiaMonitor
 from openfl_like.services.devices.psutil_monitor import PsutilMonitor
 
+PATIENCE_S = 30.0  # a busy machine makes no monitor late
 SITE = """
 from openfl_like.federation.parties import DeviceStatistics
 
@@ -76,12 +77,6 @@ def choices(*names: str, **settings: JsonValue) -> list[MonitorChoice]:
     return [MonitorChoice(template=name, settings=settings) for name in names]
 
 
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine makes no monitor late."""
-    monkeypatch.setattr(monitors, "READ_S", 30.0)
-
-
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "site_meters.py").write_text(SITE)
@@ -90,7 +85,7 @@ def site(tmp_path: Path) -> Iterator[Path]:
 
 
 async def test_a_monitor_of_the_site_is_found_beside_its_shard_yaml(site: Path) -> None:
-    found = Monitors(choices("site_meters:Meter", scale=2.5), site, (site,))
+    found = Monitors(choices("site_meters:Meter", scale=2.5), site, (site,), read_s=PATIENCE_S)
     assert await found.read() == DeviceStatistics(extra={"energy_j": 2.5})
     assert await found.read() == DeviceStatistics(extra={"energy_j": 5.0})
     assert str(site) not in sys.path
@@ -111,7 +106,7 @@ async def test_a_monitor_of_the_site_is_found_beside_its_shard_yaml(site: Path) 
 async def test_what_goes_wrong_in_one_monitor_is_told_once_and_the_others_are_heard(
     site: Path, caplog: pytest.LogCaptureFixture, name: str, told: str
 ) -> None:
-    found = Monitors(choices(f"site_meters:{name}", "site_meters:Meter"), site, (site,))
+    found = Monitors(choices(f"site_meters:{name}", "site_meters:Meter"), site, (site,), read_s=PATIENCE_S)
     for count in (1.0, 2.0, 3.0):
         state = await found.read()
         assert state.extra == {"energy_j": count}
@@ -139,10 +134,9 @@ class Stuck:
 async def test_a_monitor_that_hangs_costs_only_its_own_numbers(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(monitors, "READ_S", 0.05)
     monkeypatch.setattr(Stuck, "begun", 0)
     monkeypatch.setattr(Stuck, "gate", threading.Event())
-    found = Monitors(choices(f"{__name__}:Stuck", "psutil"), tmp_path)
+    found = Monitors(choices(f"{__name__}:Stuck", "psutil"), tmp_path, read_s=0.05)
     # the other one is quick, but may need longer than this for its imports on a busy machine
     state = await until(found, lambda state: state.cpu_count is not None)
     assert state.load_1m != 9.0
@@ -153,7 +147,7 @@ async def test_a_monitor_that_hangs_costs_only_its_own_numbers(
         "its numbers"
     ]
     Stuck.gate.set()
-    found = Monitors(choices(f"{__name__}:Stuck"), tmp_path)
+    found = Monitors(choices(f"{__name__}:Stuck"), tmp_path, read_s=0.05)
     assert (await until(found, lambda state: state.load_1m is not None)).load_1m == 9.0
 
 
@@ -170,7 +164,7 @@ async def test_a_system_without_room_for_threads_costs_the_numbers_only(
     def full(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    found = Monitors(choices("psutil"), tmp_path)
+    found = Monitors(choices("psutil"), tmp_path, read_s=PATIENCE_S)
     with monkeypatch.context() as scarce:
         scarce.setattr(threading.Thread, "start", full)
         assert await found.read() == DeviceStatistics()
@@ -179,7 +173,7 @@ async def test_a_system_without_room_for_threads_costs_the_numbers_only(
 
 
 async def test_two_who_ask_at_once_both_get_an_answer(site: Path, caplog: pytest.LogCaptureFixture) -> None:
-    found = Monitors(choices("site_meters:Meter"), site, (site,))
+    found = Monitors(choices("site_meters:Meter"), site, (site,), read_s=PATIENCE_S)
     both = await asyncio.gather(found.read(), found.read())
     assert [state.extra["energy_j"] for state in both] == [1.0, 2.0]
     assert caplog.messages == []
@@ -339,7 +333,7 @@ async def test_without_package_driver_or_card_there_is_quietly_no_gpu(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path, module: ModuleType | None
 ) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", module)
-    assert await Monitors(choices("nvidia"), tmp_path).read() == DeviceStatistics()
+    assert await Monitors(choices("nvidia"), tmp_path, read_s=PATIENCE_S).read() == DeviceStatistics()
     assert caplog.messages == []
 
 

@@ -10,7 +10,6 @@ from openfl_like.data.policy import MonitorChoice
 from openfl_like.data.shard_file import load_shard_config
 from openfl_like.errors import DeviceError, SettingsError
 from openfl_like.federation.parties import DeviceStatistics, GpuStatistics
-from openfl_like.services.devices import monitors
 from openfl_like.services.devices import placement as placing
 from openfl_like.services.devices.monitors import Monitors
 from openfl_like.services.devices.placement import place_alone, place_here, place_worker
@@ -43,8 +42,6 @@ class Drowsy(TwoGpus):
 def unrestricted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(placing.RESTRICTION, raising=False)
     monkeypatch.setattr(TwoGpus, "reads", 0)
-    monkeypatch.setattr(monitors, "READ_S", 30.0)  # a busy machine makes no monitor late
-    monkeypatch.setattr(monitors, "GPUS_S", 30.0)
 
 
 @pytest.fixture
@@ -55,7 +52,8 @@ def shard(tmp_path: Path) -> Path:
 
 
 def gpus(tmp_path: Path, kind: str = "TwoGpus") -> Monitors:
-    return Monitors([MonitorChoice(template=f"{__name__}:{kind}")], tmp_path)
+    """A busy machine makes no monitor late."""
+    return Monitors([MonitorChoice(template=f"{__name__}:{kind}")], tmp_path, read_s=30.0, gpus_s=30.0)
 
 
 async def test_auto_is_what_the_monitors_find(shard: Path, tmp_path: Path) -> None:
@@ -100,11 +98,10 @@ async def test_a_driver_that_needs_seconds_is_waited_for(
     shard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Drowsy, "gate", threading.Event())
-    monkeypatch.setattr(monitors, "READ_S", 0.02)
-    monkeypatch.setattr(monitors, "GPUS_S", 0.1)
     found = gpus(tmp_path, "Drowsy")
+    found.read_s, found.gpus_s = 0.02, 0.1
     assert await place_worker("bern", shard, found, "auto") == "cpu"  # it has not woken up in time
-    monkeypatch.setattr(monitors, "GPUS_S", 10.0)
+    found.gpus_s = 10.0
     threading.Timer(0.1, Drowsy.gate.set).start()
     assert await place_worker("bern", shard, found, "auto") == "cuda:0"
     monkeypatch.setattr(Drowsy, "gate", threading.Event())

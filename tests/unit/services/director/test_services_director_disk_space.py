@@ -71,8 +71,7 @@ def test_what_was_caused_by_a_full_disk_is_known() -> None:
     assert no_room(OSError(errno.EACCES, "no")) is None
 
 
-async def test_a_step_without_room_is_done_again_and_another_failure_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "PAUSE_S", 0.0)
+async def test_a_step_without_room_is_done_again_and_another_failure_is_not() -> None:
     failures: list[Exception] = [StorageError("full"), OSError(errno.EDQUOT, "quota")]
 
     async def step() -> str:
@@ -81,10 +80,10 @@ async def test_a_step_without_room_is_done_again_and_another_failure_is_not(monk
             raise failures.pop(0)
         return "done"
 
-    assert await loop.patiently(step) == "done"
+    assert await loop.patiently(step, pause_s=0.0) == "done"
     failures.append(OSError(errno.EIO, "broken"))
     with pytest.raises(OSError, match="broken"):
-        await loop.patiently(step)
+        await loop.patiently(step, pause_s=0.0)
 
 
 async def test_a_guardian_that_fails_takes_what_it_guards_with_it() -> None:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -115,10 +114,8 @@ async def test_a_second_envoy_of_the_same_name_is_refused_and_the_first_stays(di
     assert await first.instruction() == StopOrder("e1", "end")
 
 
-async def test_a_session_that_does_not_answer_any_more_makes_room_for_the_next_one(
-    director: Director, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(roster, "PROBE_S", 0.01)
+async def test_a_session_that_does_not_answer_any_more_makes_room_for_the_next_one(director: Director) -> None:
+    director.roster.probe_s = 0.01
     await director.connect("bern")
     former = director.held["bern"]
     second = await director.connect("bern")
@@ -177,11 +174,9 @@ async def test_a_heartbeat_brings_the_state_of_the_machine(director: Director) -
     assert (record.devices, record.running, record.online) == (devices, ("e1",), True)
 
 
-async def test_one_envoy_is_told_with_its_certificate_and_what_its_machine_was(
-    director: Director, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_one_envoy_is_told_with_its_certificate_and_what_its_machine_was(director: Director) -> None:
     now = 1_800_000_000.0
-    monkeypatch.setattr(roster, "time", SimpleNamespace(time=lambda: now))
+    director.roster.now = lambda: now
     session = Session(HELLO)
     certificate = Validity(1_700_000_000.0, 1_900_000_000.0)
     held = asyncio.create_task(director.roster.attend("bern", session.reports, session.send, certificate))
@@ -205,11 +200,9 @@ async def test_one_envoy_is_told_with_its_certificate_and_what_its_machine_was(
     assert gone.history == found.history  # what is known of it stays while the Director runs
 
 
-async def test_certificates_of_envoys_that_end_soon_are_told_the_next_one_first(
-    director: Director, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_certificates_of_envoys_that_end_soon_are_told_the_next_one_first(director: Director) -> None:
     now, day = 1_800_000_000.0, 86_400.0
-    monkeypatch.setattr(roster, "time", SimpleNamespace(time=lambda: now))
+    director.roster.now = lambda: now
 
     async def attend(name: str, lasted_days: float, left_days: float) -> None:
         session = Session(HELLO)
@@ -234,9 +227,7 @@ async def test_certificates_of_envoys_that_end_soon_are_told_the_next_one_first(
     assert len(director.roster.warnings()) == roster.MOST_NAMES + 1
 
 
-async def test_an_envoy_that_never_was_is_told_with_those_that_were(
-    director: Director, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_envoy_that_never_was_is_told_with_those_that_were(director: Director) -> None:
     with pytest.raises(NotFoundError, match=r"there is no envoy 'bern' \(known: none yet\)"):
         await director.roster.envoy("bern")
     for name in ("bern", "basel", "zurich"):
@@ -245,7 +236,7 @@ async def test_an_envoy_that_never_was_is_told_with_those_that_were(
         await director.roster.envoy("oslo")
     with pytest.raises(NotFoundError, match=r"\(did you mean 'bern'\? known: basel, bern, zurich\)"):
         await director.roster.envoy("berne")
-    monkeypatch.setattr(roster, "MOST_NAMES", 2)
+    director.roster.most_names = 2
     with pytest.raises(NotFoundError, match=r"\(known: basel, bern and 1 more\)"):
         await director.roster.envoy("oslo")
 
@@ -259,11 +250,9 @@ async def test_missed_heartbeats_end_the_session() -> None:
     await director.close()
 
 
-async def test_each_envoy_sends_fewer_heartbeats_when_there_are_many(
-    director: Director, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_each_envoy_sends_fewer_heartbeats_when_there_are_many(director: Director) -> None:
     usual = SETTINGS.heartbeat_s
-    monkeypatch.setattr(roster, "HEARTBEATS_PER_S", 4 / usual)
+    director.roster.heartbeats_per_s = 4 / usual
     first, *_ = [await director.connect(f"site-{number}") for number in range(4)]
     assert first.unread == 0
     fifth = Session(HELLO)

@@ -8,7 +8,6 @@ import pytest
 
 from openfl_like.errors import NotFoundError, UsageError
 from openfl_like.federation.parties import LogLines, LogQuery
-from openfl_like.services.director import logbook as module
 from openfl_like.services.director.logbook import LogBook
 from openfl_like.services.logs.rate_limit import Rate, TokenBucket
 from openfl_like.services.logs.sender import LOG_LINE_LIMIT
@@ -21,7 +20,7 @@ class Federation:
 
     def __init__(self, directory: Path) -> None:
         self.directory, self.is_over, self.sites = directory, False, set[str]()
-        self.book = LogBook(self.where, lambda _: self.is_over, lambda _: sorted(self.sites))
+        self.book = LogBook(self.where, lambda _: self.is_over, lambda _: sorted(self.sites), pause_s=0.0)
 
     def where(self, experiment: str) -> Path:
         if experiment != "e1":
@@ -41,8 +40,7 @@ class Federation:
 
 
 @pytest.fixture
-def federation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Federation:
-    monkeypatch.setattr(module, "PAUSE_S", 0.0)
+def federation(tmp_path: Path) -> Federation:
     return Federation(tmp_path)
 
 
@@ -109,14 +107,11 @@ async def test_a_role_and_a_source_can_be_chosen(federation: Federation) -> None
         await rest(following(federation.book, LogQuery("basel")))
 
 
-async def test_a_slow_follower_holds_nobody_up_and_is_told_what_it_has_missed(
-    federation: Federation, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_slow_follower_holds_nobody_up_and_is_told_what_it_has_missed(federation: Federation) -> None:
     slow = following(federation.book)
     federation.log("bern", "first")
     async with asyncio.timeout(5):
         assert await anext(slow) == "bern/collaborator: first"
-    monkeypatch.setattr("openfl_like.store.logs.LIMIT_BYTES", 100)
     federation.book._writers[("e1", "bern")].file._limit = 100
     for number in range(60):
         federation.log("bern", f"line {number}")
@@ -140,10 +135,8 @@ async def test_a_site_that_writes_too_much_loses_lines_and_the_log_says_how_many
     assert len(zurich[0]) == LOG_LINE_LIMIT + len("zurich/collaborator: ")
 
 
-async def test_a_site_that_never_ends_is_waited_for_some_seconds(
-    federation: Federation, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "LAST_LINES_S", 0.02)
+async def test_a_site_that_never_ends_is_waited_for_some_seconds(federation: Federation) -> None:
+    federation.book.last_lines_s = 0.02
     federation.sites = {"bern"}
     federation.log("bern", "one")
     federation.end()
@@ -157,10 +150,8 @@ async def test_lines_of_an_experiment_that_is_not_there_are_dropped(federation: 
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_one_log_with_very_much_does_not_keep_the_others_waiting(
-    federation: Federation, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "PIECES", 1)
+async def test_one_log_with_very_much_does_not_keep_the_others_waiting(federation: Federation) -> None:
+    federation.book.most_pieces = 1
     for _ in range(40):
         federation.book._buckets.clear()
         federation.book._writers.clear()

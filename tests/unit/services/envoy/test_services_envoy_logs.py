@@ -7,16 +7,17 @@ import pytest
 
 from openfl_like.errors import SettingsError
 from openfl_like.federation.parties import LogLines
-from openfl_like.services.envoy import logs as site_logs
-from openfl_like.services.envoy.logs import LOST, SiteLogs
+from openfl_like.services.envoy.logs import LOST, MOST_WAITING, SiteLogs
 from openfl_like.services.logs.rate_limit import RateLimited, Withheld
 
 
-def logs(tmp_path: Path, policy: str = "") -> tuple[SiteLogs, "asyncio.Queue[LogLines]"]:
+def logs(
+    tmp_path: Path, policy: str = "", most_waiting: int = MOST_WAITING
+) -> tuple[SiteLogs, "asyncio.Queue[LogLines]"]:
     shard = tmp_path / "shard.yaml"
     shard.write_text(f"template: digits\n{policy}")
     outbox: asyncio.Queue[LogLines] = asyncio.Queue()
-    return SiteLogs("bern", shard, outbox), outbox
+    return SiteLogs("bern", shard, outbox, most_waiting), outbox
 
 
 async def test_shard_yaml_decides_each_time_whether_lines_leave(tmp_path: Path) -> None:
@@ -35,11 +36,8 @@ async def test_shard_yaml_decides_each_time_whether_lines_leave(tmp_path: Path) 
         await site.route("e3")
 
 
-async def test_lines_that_cannot_wait_for_a_director_are_dropped_and_counted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(site_logs, "MOST_WAITING", 1)
-    site, outbox = logs(tmp_path)
+async def test_lines_that_cannot_wait_for_a_director_are_dropped_and_counted(tmp_path: Path) -> None:
+    site, outbox = logs(tmp_path, most_waiting=1)
     send = (await site.route("e1")).send
     for text in ("one", "two", "three"):
         send(LogLines("e1", "bern", (text,), "worker"))

@@ -1,0 +1,55 @@
+"""The Envoy: what it tells the Director of the experiments that it works for."""
+
+import asyncio
+from pathlib import Path
+
+from offline_site import EXPERIMENT, OBEDIENT, SITE, FakeDirector, FakeStandby
+
+from openfl_like.federation.parties import ShardFacts
+from openfl_like.federation.ports import (
+    CollaboratorEnded,
+    Heartbeat,
+    Hello,
+    IssuedCertificate,
+    OrderReply,
+    StopOrder,
+    Welcome,
+)
+from openfl_like.services.devices.monitors import Monitors
+from openfl_like.services.envoy.service import Envoy, EnvoySettings
+from openfl_like.tasks import background
+
+OFTEN_S = 0.01
+
+
+async def test_an_experiment_that_is_being_stopped_is_one_that_the_site_works_for(tmp_path: Path) -> None:
+    director, standby = FakeDirector(tmp_path), FakeStandby()
+    shard, home = OBEDIENT / "shards" / "site-1.yaml", tmp_path / "site"
+    home.mkdir()
+    settings = EnvoySettings(SITE, "localhost:1", shard, director.envoy, home)
+    facts = ShardFacts((1,), ())
+    envoy = Envoy(settings, facts, Monitors([], home), lambda: None, director.connect, standby.as_standby)
+
+    async def running() -> tuple[str, ...]:
+        """What the site says next that it works for."""
+        while director.reports.qsize():  # what was said before
+            director.reports.get_nowait()
+        beat = await director.hears(Heartbeat, heartbeats=True)
+        assert isinstance(beat, Heartbeat)
+        return beat.running
+
+    async with asyncio.timeout(20), background(envoy.run()):
+        await director.hears(Hello)
+        director.instructions.put_nowait(Welcome(OFTEN_S))
+        director.instructions.put_nowait(director.order)
+        reply = await director.hears(OrderReply)
+        assert isinstance(reply, OrderReply)
+        director.instructions.put_nowait(IssuedCertificate(EXPERIMENT, director.certify(reply.csr)))
+        await standby.started.wait()
+        assert await running() == (EXPERIMENT,)
+        director.instructions.put_nowait(StopOrder(EXPERIMENT, "cancelled"))
+        await standby.child.stopping.wait()
+        assert await running() == (EXPERIMENT,)
+        standby.child.exit(0)
+        await director.hears(CollaboratorEnded)
+        assert await running() == ()
