@@ -219,15 +219,13 @@ class Collaborator:
                 self._performance = _Performance(assignment, self._tasks.start(self._perform(session, assignment)))
             await self._deliver(session, await asyncio.shield(self._performance.task))
             self._note_progress()
-        except (FederationError, OSError) as error:
+        except Exception as error:  # whatever it is: a site that says nothing is waited for
             full = no_room(error)
             if full is not None:
                 raise full from error
             await self._report(session, assignment, error)
 
-    async def _report(
-        self, session: CollaboratorSession, assignment: Assignment, error: FederationError | OSError
-    ) -> None:
+    async def _report(self, session: CollaboratorSession, assignment: Assignment, error: Exception) -> None:
         """Tell what went wrong, if anybody waits for it."""
         failure = failure_of(error)
         match error:
