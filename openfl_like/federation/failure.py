@@ -164,6 +164,8 @@ def failure_from_fields(values: Mapping[str, Any]) -> Failure:
     Raises:
         ValueError: If the values are not those of a failure.
     """
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{type(values).__name__} is not a failure")  # noqa: TRY004 (what a peer sent, no caller's type)
     try:
         phase, number, code = values.get("phase"), values.get("round"), values.get("exit_code")
         return Failure(

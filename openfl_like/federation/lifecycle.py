@@ -142,7 +142,8 @@ def _note_shortfalls(context: ExperimentContext, current: RoundState) -> None:
     for name, failure in current.losses().items():
         context.state.shortfalls.setdefault(name, failure)
     for name, failure in current.unevaluated().items():
-        context.state.unmeasured.setdefault(name, failure)
+        if name not in context.state.shortfalls:
+            context.state.unmeasured.setdefault(name, failure)
 
 
 def _go_on(context: ExperimentContext) -> None:

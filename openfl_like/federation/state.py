@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from openfl_like.errors import ConflictError
 from openfl_like.federation.events import ModelVersion
-from openfl_like.federation.failure import Failure, FailureKind
+from openfl_like.federation.failure import Failure, FailureKind, fields_of_failures
 from openfl_like.federation.membership import Membership
 from openfl_like.federation.round_state import RoundState, Step
 from openfl_like.federation.status import Status
@@ -59,12 +60,15 @@ class ExperimentState:
 
 _STATES = TypeAdapter(ExperimentState)
 _ELSEWHERE = {"versions"}
+_SHORT = {"shortfalls", "unmeasured"}
+"""Written without what is not known: they are in every snapshot once a site was missing."""
 
 
 def dump_state(state: ExperimentState) -> dict[str, JsonValue]:
     """The state as JSON values, without the versions: a snapshot must not grow with the rounds."""
-    values: dict[str, JsonValue] = _STATES.dump_python(state, mode="json", exclude=_ELSEWHERE)
-    return values
+    values: dict[str, JsonValue] = _STATES.dump_python(state, mode="json", exclude=_ELSEWHERE | _SHORT)
+    short: dict[str, Any] = {name: fields_of_failures(getattr(state, name)) for name in _SHORT}
+    return values | short
 
 
 def load_state(values: dict[str, JsonValue], versions: Iterable[ModelVersion]) -> ExperimentState:

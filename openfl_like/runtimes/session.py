@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from openfl_like.tasks import first_of
+from openfl_like.tasks import TaskOwner
 
 Message = TypeVar("Message")
+_NO_MORE = object()
+"""Put behind the messages when the peer has stopped reporting."""
 
 
 async def converse(
@@ -24,11 +26,18 @@ async def converse(
         is_last: Whether a message ends the session.
     """
 
-    async def sending() -> None:
-        while True:
-            message = await mailbox.get()
+    def stop_waiting(reading: asyncio.Task[None]) -> None:
+        if not reading.cancelled():
+            mailbox.put_nowait(cast("Message", _NO_MORE))  # what waits already goes out before
+
+    tasks = TaskOwner()
+    reading = tasks.start(listening)
+    reading.add_done_callback(stop_waiting)
+    try:
+        while (message := await mailbox.get()) is not _NO_MORE:
             await send(message)
             if is_last(message):
                 return
-
-    await first_of(sending=sending(), reading=listening)
+        await reading
+    finally:
+        await tasks.close()

@@ -28,6 +28,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from openfl_like.errors import BundleError, ConflictError, no_room
 from openfl_like.federation.announcements import Announced, from_fields, to_json
+from openfl_like.federation.failure import failure_from_fields, failures_from_fields
 from openfl_like.federation.parties import ExperimentSummary
 from openfl_like.plan.archive import BLOCK, END, ArchiveReader, Kind, header_of
 from openfl_like.store.files import ExperimentFiles
@@ -278,6 +279,14 @@ def _digest(pieces: Iterable[bytes], size: int, target: Path | None) -> str:
     return digests.manifest().digest
 
 
+def _renewed(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of a checkpoint with its failures read and bounded; 0.1.0 wrote shortfalls as words."""
+    summary = checkpoint["summary"]
+    shortfalls, failure = failures_from_fields(summary.get("shortfalls", {})), summary.get("failure")
+    read = {"shortfalls": shortfalls, "failure": None if failure is None else failure_from_fields(failure)}
+    return {**checkpoint, "summary": {**summary, **read}}
+
+
 def _parse_head(data: bytes, place: str) -> Checkpoint:
     try:
         found = json.loads(data)
@@ -286,7 +295,7 @@ def _parse_head(data: bytes, place: str) -> Checkpoint:
             raise BundleError(
                 f"{HEAD}: the format is not '{FORMAT}' but {str(found['format'])[:80]!r}", place=place, cure=cure
             )
-        checkpoint = _CHECKPOINT.validate_python(found["checkpoint"])
+        checkpoint = _CHECKPOINT.validate_python(_renewed(found["checkpoint"]))
         sound = data == _with_digest(found["checkpoint"])  # of its own form: former versions had fewer fields
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise _refusal(HEAD, f"it cannot be understood ({type(error).__name__})", place) from None

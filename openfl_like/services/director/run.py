@@ -59,6 +59,7 @@ from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.ports import StoredExperiment, Stores
 from openfl_like.tasks import TaskOwner
 from openfl_like.wire.aggregator import AggregatorClient
+from openfl_like.wire.channel import backoff
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +80,7 @@ class RunContext:
         standby: Starts Aggregators.
         stores: Opens its record.
         on_log: Told of lines that its Aggregator has logged.
+        connect: Makes a client of an Aggregator, of its address, the experiment's id and our credentials.
     """
 
     settings: DirectorFile
@@ -92,6 +94,7 @@ class RunContext:
     standby: Standby
     stores: Stores
     on_log: Callable[[LogLines], None] = lambda _: None
+    connect: Callable[[str, str, Credentials], AggregatorClient] = AggregatorClient
 
 
 class RunningExperiment:
@@ -115,7 +118,8 @@ class RunningExperiment:
         route = LogRoute(self.id, AGGREGATOR, context.on_log)
         self._lines = LogSender(route, files.log(AGGREGATOR), AGGREGATOR)
         self._rules = ExperimentRun()
-        self._tasks, self._invitations = TaskOwner(), TaskOwner()
+        self._tasks, self._invitations, self._telling = TaskOwner(), TaskOwner(), TaskOwner()
+        self._untold = asyncio.Event()
         self._aggregator: AggregatorProcess | None = None
         self._finished: asyncio.Future[Finish | Postpone] = asyncio.get_running_loop().create_future()
 
@@ -207,7 +211,7 @@ class RunningExperiment:
             case Announce(announcement):
                 self._announce(announcement)
             case CancelAggregator() | ReportLosses():
-                self._tasks.start(self._tell_aggregator(command))
+                self._begin_telling()
             case IssueCertificate(site, csr):
                 self._context.roster.send(site, IssuedCertificate(self.id, self._certify(site, csr)))
                 failpoint("director.certificate.sent")
@@ -235,7 +239,9 @@ class RunningExperiment:
         await asyncio.to_thread(mend, self._experiment, self.files)
         admission = thaw(self.files.plan.read_bytes()).admission
         await self._catch_up()
-        asked = await asyncio.to_thread(_asked_before, self._context.stores, self.files)
+        asked: frozenset[str] = frozenset()
+        if self._rules.end is None:
+            asked = await asyncio.to_thread(_asked_before, self._context.stores, self.files)
         return Recovered(admission, asked, self._context.roster.online())
 
     async def _catch_up(self) -> list[Announced]:
@@ -330,28 +336,44 @@ class RunningExperiment:
             failpoint("director.relay.event")
             self._context.on_event(event)
 
-    async def _tell_aggregator(self, command: CancelAggregator | ReportLosses) -> None:
-        """Tell the Aggregator; if it cannot be reached the next one is told, if there is one."""
-        try:
-            async with self._client() as client:
-                if isinstance(command, CancelAggregator):
-                    await client.cancel(command.by)
-                else:
-                    for site, reason in command.losses:
-                        await client.report_loss(site, reason)
-        except FederationError as error:
-            log.info("experiment %s: its aggregator cannot be told now: %s", self.id, error)
+    def _begin_telling(self) -> None:
+        self._untold.set()
+        if not self._telling:
+            self._telling.start(self._tell_aggregator())
+
+    async def _tell_aggregator(self) -> None:
+        """Tell this Aggregator, or the next one, who wants it to end and who is lost, until it has heard.
+
+        It is told what the rules know once it can be reached; one line at a time, however much happens meanwhile.
+        """
+        async for _ in backoff():
+            try:
+                while self._untold.is_set():
+                    self._untold.clear()
+                    await self._tell()
+            except FederationError as error:
+                self._untold.set()
+                log.warning("experiment %s: its aggregator cannot be told, trying again: %s", self.id, error)
+            else:
+                return
+
+    async def _tell(self) -> None:
+        async with self._client() as client:
+            if self._rules.cancelled_by:
+                await client.cancel(self._rules.cancelled_by)
+            for site, reason in list(self._rules.lost.items()):
+                await client.report_loss(site, reason)
 
     def _client(self) -> AggregatorClient:
         address = self._aggregator.address if self._aggregator is not None else self._address.text
-        return AggregatorClient(address, self.id, self._context.trust_upkeep.renewer.current)
+        return self._context.connect(address, self.id, self._context.trust_upkeep.renewer.current)
 
     # ---- its end
 
     async def _clean_up(self, sites: tuple[str, ...]) -> None:
         """Let go of everything, and tell these sites to stop."""
-        await self._tasks.close()
-        await self._invitations.close()
+        for tasks in (self._tasks, self._invitations, self._telling):
+            await tasks.close()
         for name in sites:
             self._context.roster.send(name, StopOrder(self.id, "the experiment has ended"))
         if self._aggregator is not None:

@@ -40,5 +40,8 @@ def test_a_keras_model_goes_out_whole_and_comes_back(tmp_path: Path) -> None:
     with own_runner(plan, workspace) as runner, pytest.raises(TensorError, match="do not fit the plan's model"):
         read_model(tmp_path / "other.keras", runner)
     other = template_path("numpy_breast_cancer")
-    with own_runner(load_plan(other / "plan.yaml"), other) as runner, pytest.raises(UsageError, match="not a Keras model"):
+    with (
+        own_runner(load_plan(other / "plan.yaml"), other) as runner,
+        pytest.raises(UsageError, match="not a Keras model"),
+    ):
         write_model(tmp_path / "other.keras", mine, runner)

@@ -114,6 +114,8 @@ def test_a_record_of_the_first_version_is_read_with_what_it_has() -> None:
         ("round_finished", '{"round":1}'),
         ("assignment_sent", '{"round":1,"phase":"distil","collaborator":"a"}'),
         ("experiment_ended", '{"status":7}'),
+        ("round_finished", '{"round":1,"digest":"d1","absent":{"bern":null}}'),
+        ("round_finished", '{"round":1,"digest":"d1","absent":{"bern":{"message":"of no kind"}}}'),
     ],
 )
 def test_what_this_version_cannot_read_is_kept_as_it_is(kind: str, text: str) -> None:

@@ -15,13 +15,14 @@ class Peer:
         self.mailbox: asyncio.Queue[str] = asyncio.Queue()
         self.sent: list[str] = []
         self.heard: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.listening_ended = False
+        self.listens = False
 
     async def listen(self) -> None:
+        self.listens = True
         try:
             await self.heard
         finally:
-            self.listening_ended = True
+            self.listens = False
 
     async def send(self, message: str) -> None:
         self.sent.append(message)
@@ -38,7 +39,7 @@ async def test_messages_go_out_in_order_until_the_last() -> None:
     await peer.converse()
     assert peer.sent == ["a", "b", "last"]
     await asyncio.sleep(0)
-    assert peer.listening_ended
+    assert not peer.listens
 
 
 async def test_it_ends_when_the_peer_stops_reporting() -> None:
@@ -48,6 +49,22 @@ async def test_it_ends_when_the_peer_stops_reporting() -> None:
     peer.heard.set_result(None)
     await talking
     assert peer.sent == []
+
+
+async def test_all_that_waits_is_sent_before_the_peer_s_silence_or_error_ends_it() -> None:
+    peer = Peer()
+
+    async def slow(message: str) -> None:
+        await asyncio.sleep(0)
+        peer.sent.append(message)
+
+    async def refused() -> None:
+        peer.mailbox.put_nowait("withdrawal")
+        peer.mailbox.put_nowait("last")
+        raise UnreachableError("gone")
+
+    await converse(peer.mailbox, refused(), slow, lambda message: message == "last")
+    assert peer.sent == ["withdrawal", "last"]
 
 
 async def test_what_waits_is_sent_even_when_the_peer_has_just_stopped() -> None:
@@ -77,7 +94,7 @@ async def test_an_error_of_sending_stops_the_listener() -> None:
     with pytest.raises(UnreachableError, match="gone"):
         await converse(peer.mailbox, peer.listen(), broken, lambda _: False)
     await asyncio.sleep(0)
-    assert peer.listening_ended
+    assert not peer.listens
 
 
 async def test_a_cancelled_conversation_stops_the_listener_and_takes_no_message() -> None:
@@ -88,7 +105,7 @@ async def test_a_cancelled_conversation_stops_the_listener_and_takes_no_message(
     with pytest.raises(asyncio.CancelledError):
         await talking
     await asyncio.sleep(0)
-    assert peer.listening_ended
+    assert not peer.listens
     peer.mailbox.put_nowait("for the next session")
     await asyncio.sleep(0)
     assert peer.mailbox.qsize() == 1

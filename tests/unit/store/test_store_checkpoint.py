@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 import re
 from pathlib import Path
 
@@ -10,9 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from openfl_like.errors import BundleError
+from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.plan.archive import END, header_of
-from openfl_like.store.checkpoint import HEAD, read_checkpoint
+from openfl_like.store.checkpoint import FORMAT, HEAD, _with_digest, read_checkpoint
 from openfl_like.testing.faults.checkpoint_moves import OfflineDirector
+
+TOO_LONG = Failure(FailureKind.LEFT, "x" * 2000, line=2**31 - 1)
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +92,30 @@ def test_an_entry_too_many_too_few_or_in_another_order(archive: Path, spans: lis
     assert "must be checkpoint.json" in refused(archive, packed(*list(pieces)[1:]))
     assert "stands there twice" in refused(archive, packed(*pieces, last))
     assert "other bytes than one block of zeros" in refused(archive, data + b"\0")
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("round 1: left: no power", Failure(FailureKind.TOLD, "round 1: left: no power")),  # as 0.1.0 did
+        (
+            {"kind": "left", "message": "x" * 5000, "line": 10**12},
+            Failure(FailureKind.LEFT, "x" * 2000, line=2**31 - 1),
+        ),
+    ],
+)
+def test_shortfalls_of_any_version_are_read_and_bounded(
+    archive: Path, spans: list[tuple[str, int, int]], written: object, read: Failure
+) -> None:
+    data = archive.read_bytes()
+    _, begin, end = spans[0]
+    body = json.loads(data[begin + 512 : end].rstrip(b"\0"))
+    assert body["format"] == FORMAT
+    body["checkpoint"]["summary"]["shortfalls"] = {"bern": written}
+    head = _with_digest(body["checkpoint"])
+    out = archive.with_name("former.tar")
+    out.write_bytes(header_of(HEAD, len(head)) + head + b"\0" * (-len(head) % 512) + data[end:])
+    assert read_checkpoint(out).summary.shortfalls == {"bern": read}
 
 
 @pytest.mark.parametrize("head", [b"", b"[]", b"{}", b"[" * 100_000, b'{"format":"openfl-like checkpoint 2"}', b"\xff"])

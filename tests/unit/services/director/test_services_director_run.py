@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import cast
 
 import pytest
 
-from openfl_like.errors import CredentialError, StorageError
-from openfl_like.federation.announcements import Announced, Announcement
+from openfl_like.errors import CredentialError, StorageError, UnreachableError
+from openfl_like.federation.announcements import Announced, Announcement, ExperimentEnded
 from openfl_like.federation.parties import ExperimentSummary, LogLines
 from openfl_like.federation.ports import (
     CollaboratorEnded,
@@ -21,7 +22,7 @@ from openfl_like.federation.ports import (
     StopOrder,
 )
 from openfl_like.federation.status import Status
-from openfl_like.federation.supervision.experiment_run import OBJECTIONS
+from openfl_like.federation.supervision.experiment_run import OBJECTIONS, RunStep
 from openfl_like.pki.authority import Authority, new_key_and_csr
 from openfl_like.pki.files import save_credentials
 from openfl_like.processes.child import Child
@@ -35,6 +36,7 @@ from openfl_like.store.ports import ExperimentStore, StoredExperiment
 from openfl_like.store.sqlite.stores import SQLITE
 from openfl_like.tensors.manifest import file_digest
 from openfl_like.testing.faults.checkpoint_moves import EXPERIMENT, OfflineDirector
+from openfl_like.wire.aggregator import AggregatorClient
 
 ENDED = StopOrder(EXPERIMENT, "the experiment has ended")
 
@@ -105,6 +107,38 @@ class FakeRoster:
         return [(name, type(instruction)) for name, instruction in self.sent]
 
 
+class FakeAggregator:
+    """Can be reached from the third attempt on, and writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.attempts = self.lines = self.most_lines = 0
+        self.told: list[str] = []
+        self.heard = asyncio.Event()
+
+    def __call__(self, *_: object) -> AggregatorClient:
+        return cast("AggregatorClient", self)
+
+    async def __aenter__(self) -> "FakeAggregator":
+        self.attempts += 1
+        if self.attempts < 3:
+            raise UnreachableError("it starts")
+        self.lines += 1
+        self.most_lines = max(self.lines, self.most_lines)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.lines -= 1
+
+    async def cancel(self, by: str) -> None:
+        await asyncio.sleep(0)
+        self.told.append(f"cancel by {by}")
+        self.heard.set()
+
+    async def report_loss(self, site: str, reason: str) -> None:
+        await asyncio.sleep(0)
+        self.told.append(f"{site}: {reason}")
+
+
 class Desk:
     """One experiment at a Director, with envoys and Aggregators of our own."""
 
@@ -115,6 +149,7 @@ class Desk:
         self.logged: list[LogLines] = []
         self.on_status: Callable[[Status], None] = self.statuses.append
         self.waits = asyncio.Event()
+        self.aggregator = FakeAggregator()
         self._store = store
         settings = DirectorFile(sample_shape=(1,), target_shape=(), state=offline.state)
         context = RunContext(
@@ -129,6 +164,7 @@ class Desk:
             stores=SQLITE,
             standby=cast("Standby", self.standby),
             on_log=self.logged.append,
+            connect=self.aggregator,
         )
         summary = ExperimentSummary(EXPERIMENT, "e", Status.QUEUED, "", "ada", 1.0)
         stored = StoredExperiment(summary, file_digest(offline.files.bundle), b"", b"")
@@ -265,3 +301,27 @@ async def test_what_is_wrong_with_a_request_is_told_to_its_site_alone(desk_of: D
     assert not running.done()
     desk.experiment.cancel("ada")
     await running
+
+
+async def test_an_aggregator_is_told_until_it_has_heard_over_one_line_however_much_there_is_to_tell(
+    desk_of: DeskOf,
+) -> None:
+    desk = desk_of("bern", "zurich")
+    rules = desk.experiment._rules
+    rules.step, rules.invited, rules.joined = RunStep.RUNNING, frozenset({"bern", "zurich"}), {"bern", "zurich"}
+    for number in range(50):
+        desk.experiment.answer("bern", CollaboratorEnded(EXPERIMENT, -9, f"killed for the {number}. time"))
+    desk.experiment.cancel("ada")
+    await asyncio.wait_for(desk.aggregator.heard.wait(), 5)
+    await desk.experiment._telling.wait(5)
+    assert desk.aggregator.told == ["cancel by ada", "bern: its collaborator ended: killed for the 49. time"]
+    assert (desk.aggregator.attempts, desk.aggregator.most_lines) == (3, 1)
+
+
+async def test_a_recorded_end_counts_although_the_rest_of_the_record_is_damaged(desk_of: DeskOf) -> None:
+    desk = desk_of("bern")
+    desk.announce(ExperimentEnded(Status.FINISHED, "all rounds"))
+    desk.experiment._context.stores.experiment(desk.files).close()
+    with closing(sqlite3.connect(desk.files.directory / "experiment.db")) as connection, connection:
+        connection.execute("UPDATE snapshot SET state = 'nonsense'")
+    assert (await desk.experiment.run()).status is Status.FINISHED
