@@ -1,11 +1,10 @@
 """Golden dialogues of events and commands; ``OPENFL_LIKE_GOLDEN=1 pytest`` writes them anew."""
 
 import json
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
+from transcripts import GOLDEN, Transcripts
 
 from openfl_like.federation.announcements import fields_of
 from openfl_like.federation.deliveries import UpdateStatus
@@ -37,7 +36,6 @@ from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.task import Phase, Update
 from openfl_like.plan.schema import Admission, Component, Deadline, Participation, Plan, Task
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "transcripts"
 SAMPLES = {"a": 10, "b": 30, "c": 60}
 
 
@@ -376,6 +374,7 @@ def too_few_are_here_to_begin_a_round() -> Play:
     return play
 
 
+TRANSCRIPTS = Transcripts(GOLDEN)
 SCENARIOS: list[Callable[[], Play]] = [
     happy_path,
     quorum_without_the_site_that_left,
@@ -400,18 +399,8 @@ SCENARIOS: list[Callable[[], Play]] = [
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 def test_transcript(scenario: Callable[[], Play]) -> None:
-    text = "\n".join(scenario().lines) + "\n"
-    path = GOLDEN / f"{scenario.__name__}.txt"
-    if os.environ.get("OPENFL_LIKE_GOLDEN"):
-        path.write_text(text)
-    assert text == path.read_text()
+    TRANSCRIPTS.compare(scenario.__name__, scenario().lines)
 
 
 def test_every_transcript_has_its_scenario() -> None:
-    names = {scenario.__name__ for scenario in SCENARIOS}
-    found = {path.stem for path in GOLDEN.glob("*.txt")}
-    if os.environ.get("OPENFL_LIKE_GOLDEN"):
-        for name in found - names:
-            (GOLDEN / f"{name}.txt").unlink()
-    else:
-        assert found == names
+    TRANSCRIPTS.are_of([scenario.__name__ for scenario in SCENARIOS])

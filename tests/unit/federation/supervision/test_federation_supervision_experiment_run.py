@@ -1,13 +1,12 @@
 """One experiment at the Director: golden transcripts; ``OPENFL_LIKE_GOLDEN=1 pytest`` writes them anew."""
 
 import json
-import os
 import re
 from collections.abc import Callable
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
+from transcripts import GOLDEN, Transcripts
 
 from openfl_like.federation.announcements import (
     AggregatorLost,
@@ -45,7 +44,6 @@ from openfl_like.federation.supervision.run_events import (
 )
 from openfl_like.plan.schema import Admission
 
-GOLDEN = Path(__file__).parents[3] / "golden" / "transcripts" / "experiment_run"
 KILLED = AggregatorExited(Failure(FailureKind.AGGREGATOR, "killed by SIGKILL", exit_code=-9))
 WELL = AggregatorExited(Failure(FailureKind.AGGREGATOR, "exit code 0", exit_code=0))
 FINISHED = ExperimentEnded(Status.FINISHED, "1 of 1 rounds is done", 1)
@@ -401,6 +399,7 @@ def the_director_is_stopped() -> Play:
     return play
 
 
+TRANSCRIPTS = Transcripts(GOLDEN / "experiment_run")
 SCENARIOS: list[Callable[[], Play]] = [
     the_usual_run,
     envoys_come_in_time,
@@ -441,21 +440,11 @@ SCENARIOS: list[Callable[[], Play]] = [
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 def test_transcript(scenario: Callable[[], Play]) -> None:
-    spoken = "\n".join(scenario().lines) + "\n"
-    path = GOLDEN / f"{scenario.__name__}.txt"
-    if os.environ.get("OPENFL_LIKE_GOLDEN"):
-        path.write_text(spoken)
-    assert spoken == path.read_text()
+    TRANSCRIPTS.compare(scenario.__name__, scenario().lines)
 
 
 def test_every_transcript_has_its_scenario() -> None:
-    names = {scenario.__name__ for scenario in SCENARIOS}
-    kept = {path.stem for path in GOLDEN.glob("*.txt")}
-    if os.environ.get("OPENFL_LIKE_GOLDEN"):
-        for name in kept - names:
-            (GOLDEN / f"{name}.txt").unlink()
-    else:
-        assert kept == names
+    TRANSCRIPTS.are_of([scenario.__name__ for scenario in SCENARIOS])
 
 
 def test_a_run_knows_where_its_record_goes_on() -> None:
