@@ -3,11 +3,12 @@
 from collections import deque
 from dataclasses import dataclass
 
+from openfl_like.api.client import AsyncFederation
 from openfl_like.api.federation import Federation
 from openfl_like.errors import NotFoundError
 from openfl_like.federation.announcements import Announced
 from openfl_like.federation.history.cause import Cause, Why, excerpt, explain
-from openfl_like.federation.parties import ExperimentSummary, Series
+from openfl_like.federation.parties import ExperimentSummary, LogQuery, Series
 from openfl_like.federation.status import Status
 
 KEPT_LINES = 5000
@@ -48,20 +49,26 @@ class Explanation:
 
 
 def explanation(federation: Federation, experiment: str) -> Explanation:
+    """As `explanation_of`, blocking."""
+    return federation.ask(lambda client: explanation_of(client, experiment))
+
+
+async def explanation_of(federation: AsyncFederation, experiment: str) -> Explanation:
     """Say why an experiment FAILED, is DEGRADED, or waits.
 
     Raises:
         NotFoundError: If there is no such experiment.
     """
-    summary = federation.experiment(experiment).summary
+    summary = (await federation.experiments.get(experiment)).summary
     ahead: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     if not summary.status.ended:
-        problems = federation.status().problems
-        ahead = _ahead(federation.experiments(), summary)
-    events = (item for item in federation.watch(summary.id, stored=True) if isinstance(item, Announced))
+        problems = (await federation.director.status()).problems
+        ahead = _ahead(await federation.experiments.list(), summary)
+    history = federation.experiments.watch(summary.id, stored=True)
+    events = [item async for item in history if isinstance(item, Announced)]
     why = explain(summary, events, ahead, problems)
-    evidence = Evidence() if why.cause is None else _evidence(federation, summary.id, why.cause)
+    evidence = Evidence() if why.cause is None else await _evidence(federation, summary.id, why.cause)
     return Explanation(summary, why, evidence)
 
 
@@ -74,22 +81,22 @@ def _ahead(experiments: list[ExperimentSummary], summary: ExperimentSummary) -> 
     return tuple(name for name in (*running, *earlier) if name != summary.id)
 
 
-def _evidence(federation: Federation, experiment: str, cause: Cause) -> Evidence:
+async def _evidence(federation: AsyncFederation, experiment: str, cause: Cause) -> Evidence:
     source = cause.site or "aggregator"
     kept: deque[str] = deque(maxlen=KEPT_LINES)
     try:
-        for part in federation.logs(experiment, source):
+        async for part in federation.experiments.logs(experiment, LogQuery(source)):
             kept.extend(part.lines)
     except NotFoundError:  # it has logged nothing
         kept.clear()
-    return Evidence(source, tuple(excerpt(list(kept), cause)), _machine(federation, cause))
+    return Evidence(source, tuple(excerpt(list(kept), cause)), await _machine(federation, cause))
 
 
-def _machine(federation: Federation, cause: Cause) -> Series | None:
+async def _machine(federation: AsyncFederation, cause: Cause) -> Series | None:
     if not cause.site:
         return None
     try:
-        history = federation.envoy(cause.site).history
+        history = (await federation.envoys.envoy(cause.site)).history
     except NotFoundError:  # the checkpoint of an experiment that ran elsewhere
         return None
     return next((found for series in history if (found := around(series, cause.time)) is not None), None)

@@ -6,7 +6,7 @@ notebook does. Programs with a loop of their own use `openfl_like.api.client`.
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
@@ -177,6 +177,14 @@ class Federation:
     def status(self) -> DirectorStatus:
         """Return how the Director is."""
         return self._run(self._client.director.status())
+
+    def ask(self, question: Callable[[AsyncFederation], Coroutine[Any, Any, Result]]) -> Result:
+        """Return the answer to what is asked through the client of programs with an event loop.
+
+        Args:
+            question: Such as ``lambda client: explanation_of(client, "digits-1a2b3c4d")``.
+        """
+        return self._run(question(self._client))
 
     @property
     def _client(self) -> AsyncFederation:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from openfl_like.api.client import AsyncFederation
 from openfl_like.api.federation import Federation
 from openfl_like.federation.parties import DirectorStatus, EnvoyRecord, ExperimentSummary
 from openfl_like.federation.status import Status
@@ -32,13 +33,19 @@ class Overview:
 
 
 def overview(federation: Federation, now: float) -> Overview:
+    """As `overview_of`, blocking."""
+    return federation.ask(lambda client: overview_of(client, now))
+
+
+async def overview_of(federation: AsyncFederation, now: float) -> Overview:
     """Look at a federation.
 
     Args:
         federation: A connection to its Director.
         now: Seconds since the epoch.
     """
-    return summarise(federation.status(), federation.envoys(), federation.experiments(), now)
+    director, envoys = await federation.director.status(), await federation.envoys.envoys()
+    return summarise(director, envoys, await federation.experiments.list(), now)
 
 
 def summarise(

@@ -3,13 +3,14 @@
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from answers import AWAY, ROUND, Answers, summary
 from click.testing import CliRunner, Result
 
 from openfl_like.api import federation as api
@@ -26,154 +27,19 @@ from openfl_like.errors import (
 )
 from openfl_like.federation.announcements import (
     Announced,
-    AssignmentSent,
-    CollaboratorAbsent,
-    CollaboratorAdmitted,
     CollaboratorAway,
-    RoundFinished,
-    RoundStarted,
     fields_of,
 )
 from openfl_like.federation.events import ModelVersion
-from openfl_like.federation.failure import Failure, FailureKind
-from openfl_like.federation.history.rounds import ContributorShare, RoundRecord
+from openfl_like.federation.history.rounds import RoundRecord
 from openfl_like.federation.parties import (
-    DeviceStatistics,
     DirectorStatus,
-    EnvoyDetail,
-    EnvoyRecord,
     ExperimentRecord,
-    ExperimentSummary,
-    LogLines,
     PublishedVersion,
-    ShardFacts,
 )
 from openfl_like.federation.status import Status
-from openfl_like.federation.task import Phase
 from openfl_like.pki.roles import Role
 from openfl_like.testing.certificates import ThrowAwayFederation
-
-AWAY = Failure(FailureKind.LEFT, "no power")
-ROUND = RoundFinished(
-    round=1,
-    digest="d1",
-    metrics={"accuracy": 0.5, "validate.accuracy": 0.4},
-    contributors=("bern",),
-    absent={"zurich": AWAY},
-    best=True,
-    seconds=1.25,
-)
-EVENTS = [
-    Announced(1, 1.0, CollaboratorAdmitted("bern")),
-    Announced(2, 2.0, AssignmentSent(1, Phase.TRAIN, "bern")),
-    Announced(3, 3.0, ROUND),
-]
-
-FAILURE = [
-    Announced(1, 1.0, RoundStarted(2, ("bern",))),
-    Announced(
-        2,
-        1_700_000_000.0,
-        CollaboratorAbsent(
-            2,
-            Phase.TRAIN,
-            "bern",
-            "failed in task 'train': ValueError: two",
-            Failure(FailureKind.TASK, "two", "ValueError", "src/model.py", 7, "train"),
-        ),
-    ),
-]
-
-
-def summary(status: Status = Status.QUEUED, reason: str = "") -> ExperimentSummary:
-    return ExperimentSummary("digits-1", "digits", status, reason, "alice", 1_700_000_000.0, plan_digest="ab")
-
-
-class Answers:
-    """What commands call of `api.Federation`, with answers that are written down for golden texts."""
-
-    end = summary(Status.FINISHED, "all rounds")
-    asked: "list[object]"
-
-    def __init__(self, director: str, certificates: Path) -> None:
-        Answers.asked = [director, certificates]
-
-    def __enter__(self) -> "Answers":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-    def submit(
-        self,
-        plan: Path,
-        overrides: tuple[str, ...],
-        *,
-        initial_model: Path | None = None,
-        evaluate: dict[str, Path] | None = None,
-    ) -> ExperimentSummary:
-        self.asked += [plan, overrides, *([initial_model] if initial_model else [])]
-        self.asked += [evaluate] if evaluate is not None else []
-        return summary()
-
-    def experiments(self) -> list[ExperimentSummary]:
-        return [summary(), summary(Status.FAILED, "no sites")]
-
-    def experiment(self, _: str) -> ExperimentRecord:
-        version = PublishedVersion(ModelVersion(1, "dd", {"accuracy": 0.5}, best=True), "5a" * 32, 2.0)
-        surplus = {"bern": {"late": 2, "repeated": 3}, "zurich": {"unasked": 1}}
-        return ExperimentRecord(self.end, (version,), "{}", surplus)
-
-    def watch(self, _: str, after: int = 0, *, stored: bool = False) -> Iterator[ExperimentSummary | Announced]:
-        yield summary()
-        yield from FAILURE if stored else ()
-        yield from (event for event in EVENTS if event.sequence > after and not stored)
-        yield self.end
-
-    def rounds(self, _: str) -> Iterator[RoundRecord]:
-        boom = Failure(FailureKind.TASK, "boom", task="validate")
-        parts = {"bern": ContributorShare(1.0, "b3" * 32)}
-        away = {"zurich": AWAY}
-        yield RoundRecord(1, "dd", {"accuracy": 0.5}, ("bern", "zurich"), parts, away, ("bern",), away)
-        yield RoundRecord(2, "de", {}, ("bern",), parts, {}, (), {"bern": boom})
-
-    def logs(self, experiment: str, source: str, *, role: str = "", follow: bool = False) -> Iterator[LogLines]:
-        self.asked += [role, follow]
-        yield LogLines(experiment, source or "aggregator", ("one", "two \x1b[2J"), "worker", 8)
-
-    def cancel(self, _: str) -> ExperimentSummary:
-        return summary(Status.CANCELLED, "cancelled by alice")
-
-    def resume(self, _: str) -> ExperimentSummary:
-        return summary(reason="resumed by alice")
-
-    @property
-    def checkpoints(self) -> "Answers":
-        return self
-
-    def fetch(self, experiment: str, path: Path) -> Path:
-        path.write_text(experiment)
-        return path
-
-    def deliver(self, path: Path) -> ExperimentSummary:
-        self.asked.append(path)
-        return summary(Status.CANCELLED, "cancelled by bob")
-
-    def model(self, _: str, which: str, path: Path) -> Path:
-        path.write_text(which)
-        return path
-
-    def status(self) -> DirectorStatus:
-        return DirectorStatus("0.1", ("there is no room on the disk of /var/fx",), queued=3, running=1, envoys=2)
-
-    def envoys(self) -> list[EnvoyRecord]:
-        devices = DeviceStatistics(cpu_percent=12.3, memory_total_bytes=4 << 30, memory_used_bytes=1 << 30)
-        facts = ShardFacts((8, 8), (), "digits", {"counts": {"train": 5}})
-        return [EnvoyRecord("bern", online=True, last_seen=1.0, shard=facts, devices=devices, running=("digits-1",))]
-
-    def envoy(self, name: str) -> EnvoyDetail:
-        return EnvoyDetail(replace(self.envoys()[0], name=name))
-
 
 Run = Callable[..., Result]
 
