@@ -188,14 +188,34 @@ def _line_of(error: BaseException, own: Sequence[_Line]) -> str:
     return found[-1] if found else ""
 
 
+_MEMBERS: Mapping[str, tuple[type, ...]] = {
+    "schema": (DataSchema,),
+    "sample_shape": (tuple, list),
+    "target_shape": (tuple, list),
+    "dataset_description": (str,),
+}
+
+
+def _is_dataset(given: object) -> bool:
+    if not isinstance(given, Dataset):
+        return False
+    parts: tuple[object, ...] = (given.samples, given.targets)
+    return all(isinstance(part, np.ndarray) for part in parts)
+
+
 def check_shard(shard: ShardDescriptor) -> None:
     """Check that a shard's data has the shapes, dtypes, ranges and counts that it promises.
 
     Raises:
         ShardError: Naming the first promise that is not kept.
     """
+    for name, types in _MEMBERS.items():
+        if not isinstance(value := getattr(shard, name, None), types):
+            raise ShardError(f"the shard's '{name}' is {type(value).__name__}, not {types[0].__name__}")
     for kind in KINDS:
         dataset, schema = shard.get_dataset(kind), shard.schema
+        if not _is_dataset(dataset):
+            raise ShardError(f"the '{kind}' data is {type(dataset).__name__}, not a Dataset of two NumPy arrays")
         count = schema.counts.get(kind)
         if not len(dataset.samples) == len(dataset.targets) == count:
             told = f"{len(dataset.samples)} samples and {len(dataset.targets)} targets, the schema counts {count}"

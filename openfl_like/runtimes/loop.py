@@ -52,7 +52,7 @@ class Post(Protocol):
 
 
 class Runtime(Protocol):
-    """Where tasks run; the kind ``runtime`` of the registry."""
+    """Where tasks run; the registry has what makes one, see `runtimes.sites.RuntimeFactory`."""
 
     def running(self, post: Post) -> AbstractAsyncContextManager[None]:
         """Post what happens (joins, updates, failures) while the block is open; after it nothing runs any more."""

@@ -147,7 +147,7 @@ class ExperimentStore(ExperimentHistory, ExperimentProgress, ExperimentCommits, 
 
 @dataclass(frozen=True, slots=True)
 class StoredExperiment:
-    """A row of the queue: the summary and what the envoys must be shown.
+    """An experiment as the Director keeps it: the summary and what the envoys must be shown.
 
     Attributes:
         summary: Where it stands.

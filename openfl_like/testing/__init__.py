@@ -1,4 +1,4 @@
-"""Public parts for tests: a federation in this process, sites and sessions without a network, a clock moved by hand.
+"""Public parts for tests: a federation in this process, sites, sessions, stores, a clock moved by hand, a gate.
 
 Layer: the top, beside `cli`; imported by tests only, ours and those of whoever builds on the platform.
 

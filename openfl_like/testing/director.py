@@ -13,7 +13,7 @@ from openfl_like import __version__
 from openfl_like.api.checkpoints import CheckpointFiles
 from openfl_like.api.client import AsyncFederation
 from openfl_like.api.experiments import Experiments
-from openfl_like.errors import ConflictError, NotFoundError
+from openfl_like.errors import ConflictError, NotFoundError, UsageError
 from openfl_like.events.bus import EventBus
 from openfl_like.federation.announcements import (
     Announced,
@@ -27,6 +27,7 @@ from openfl_like.federation.events import CancelRequested
 from openfl_like.federation.failure import Failure, FailureKind, one_line
 from openfl_like.federation.history.life import surplus_of
 from openfl_like.federation.parties import (
+    LOG_ROLES,
     DirectorStatus,
     EnvoyDetail,
     EnvoyRecord,
@@ -369,9 +370,14 @@ class FakeClient(ExperimentsClient):
 
     async def logs(self, experiment: str, query: LogQuery = EVERY_LINE) -> AsyncGenerator[LogLines]:
         """Yield what the test has put there; if it is followed, say when nothing more comes."""
-        known = self._director.known(experiment)
-        for lines in self._director.logs.get(experiment, []):
-            if query.source in {"", lines.source} and query.role in {"", lines.role}:
+        known, there = self._director.known(experiment), self._director.logs.get(experiment, [])
+        if query.role not in {"", *LOG_ROLES}:
+            raise UsageError(f"there is no role '{query.role}'", cure=f"there are {', '.join(LOG_ROLES)}")
+        if query.source and not query.follow and query.source not in {lines.source for lines in there}:
+            raise NotFoundError(f"'{query.source}' has written no log for '{experiment}'")
+        for lines in there:
+            wanted = query.source in {"", lines.source} and query.role in {"", lines.role}
+            if wanted and lines.position > query.after.get(lines.source, -1):
                 yield lines
         if query.follow:
             await known.ended.wait()

@@ -46,7 +46,9 @@ def pass_gate(address: str, seed: int) -> None:
         line.connect(address)
         line.sendall(f"{seed} {os.getpid()}\n".encode())
         if line.recv(1) != _OPEN:
-            raise ConnectionResetError(f"the gate at {address} has let nobody through and is gone")
+            raise ConnectionResetError(
+                f"the gate at {address} is gone, or does not know this assignment: its seed, its site or its round"
+            )
 
 
 @dataclass(frozen=True, slots=True)

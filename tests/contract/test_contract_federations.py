@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from openfl_like.api.client import AsyncFederation, connect
-from openfl_like.errors import ConflictError, NotFoundError
+from openfl_like.errors import ConflictError, NotFoundError, UsageError
 from openfl_like.federation.announcements import Announced, ExperimentWaiting, RoundFinished, only
 from openfl_like.federation.history.cause import explain
-from openfl_like.federation.parties import ExperimentSummary
+from openfl_like.federation.parties import ExperimentSummary, LogQuery
 from openfl_like.federation.ports import Submission
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
@@ -83,6 +83,10 @@ async def test_an_experiment_from_its_submission_to_its_model(federation: AsyncF
         assert list(model.names)
     with pytest.raises(NotFoundError):
         await federation.experiments.model(submitted.id, "7", tmp_path / "model")
+    with pytest.raises(UsageError):
+        assert [part async for part in federation.experiments.logs(submitted.id, LogQuery(role="porter"))]
+    with pytest.raises(NotFoundError):
+        assert [part async for part in federation.experiments.logs(submitted.id, LogQuery(ABSENT))]
     with pytest.raises(ConflictError):
         await federation.experiments.cancel(submitted.id)
     with pytest.raises(ConflictError):

@@ -1,7 +1,8 @@
 """One experiment at the Director, from the head of the queue to its end: events in, commands out.
 
     RECOVERING ──► GATHERING ──► STARTING ──► RUNNING ◄──► RESTARTING
-        │              │            │            │             │
+        │              │            ▲            │             │
+        ├──────────────│────────────┤            │             │        to STARTING at once: its sites were asked before
         └──────────────┴────────────┴─► ENDED ◄──┴─────────────┘        LEFT: from each of the five
 
 The rules:
@@ -13,9 +14,11 @@ The rules:
    One that cannot begin since it has something against its experiment is not: it would say the same the next time.
 4. A site is out if it refuses its order, or if its collaborator ends before it has joined. When too few are left to
    begin with, the experiment FAILED; what came before the first Aggregator listens counts when it does. Of a
-   collaborator that ends later the Aggregator is told, and so is each further one until the site is back.
+   collaborator that ends later the Aggregator is told, and so is each further one. A site that takes its order after
+   all, or joins, is back, whatever was before.
 5. Somebody's cancel ends it at once until the first Aggregator listens. From then on the Aggregator is asked, and the
-   next one if there is none now: its record is to say so. Whatever else ends it meanwhile, it was CANCELLED.
+   next one if there is none now: its record is to say so. Whatever else ends it meanwhile, it was CANCELLED, unless
+   its record says that it had ended before.
 6. It ends once, and every invited site is told to stop then. If the Director is stopped, or there is no room on a disk,
    it has not ended: nobody is told, the sites go on with what they do, and so will the Director later.
 
@@ -46,7 +49,6 @@ from openfl_like.federation.supervision.restarts import Pause, PauseOver, Restar
 from openfl_like.federation.supervision.run_events import (
     AggregatorExited,
     AggregatorListening,
-    CancelAggregator,
     DirectorStopping,
     EnvoysThere,
     Finish,
@@ -55,7 +57,6 @@ from openfl_like.federation.supervision.run_events import (
     NoteSiteOut,
     Postpone,
     Recovered,
-    ReportLosses,
     RoomMissing,
     RunCommand,
     RunEvent,
@@ -64,6 +65,7 @@ from openfl_like.federation.supervision.run_events import (
     SiteEnded,
     SiteRefused,
     StartAggregator,
+    TellAggregator,
     TellStatus,
     WaitForEnvoys,
 )
@@ -137,7 +139,7 @@ class ExperimentRun:
                 self.end, self.resumed = None, isinstance(begins, ExperimentResumed)
             case CollaboratorAdmitted(name):
                 self.joined.add(name)
-                self.lost.pop(name, None)
+                self._is_back(name)
             case RoundFinished():
                 self.restarts.progressed()
             case ExperimentEnded(status, reason, _, shortfalls, failure, by):
@@ -220,9 +222,7 @@ class ExperimentRun:
         if self._hopeless:
             return [*commands, *self._give_up()]
         commands.append(FollowAggregator())
-        if self.cancelled_by:
-            commands.append(CancelAggregator(self.cancelled_by))
-        return [*commands, *self._report_losses()]
+        return [*commands, TellAggregator()] if self.cancelled_by or self.lost else commands
 
     def _exited(self, failure: Failure) -> list[RunCommand]:
         if self.end is not None:
@@ -244,7 +244,7 @@ class ExperimentRun:
     def _hear(self, event: SiteAccepted | SiteRefused | SiteEnded) -> list[RunCommand]:
         match event:
             case SiteAccepted(site, csr):
-                self.lost.pop(site, None)  # what ended before it took the order was a former collaborator
+                self._is_back(site)  # what ended before it took the order was a former collaborator
                 return [IssueCertificate(site, csr)]
             case SiteRefused(site):
                 return self._lose(site, _refusal(event))
@@ -255,10 +255,11 @@ class ExperimentRun:
                 return self._lose(site, Failure(FailureKind.NOT_JOINED, text, site=site, exit_code=exit_code))
             case SiteEnded(site, _, reason):
                 self.lost[site] = f"its collaborator ended: {reason}"[:MAX_MESSAGE]
-                return self._report_losses() if self.step is RunStep.RUNNING else []
+                return [TellAggregator()] if self.step is RunStep.RUNNING else []
 
-    def _report_losses(self) -> list[RunCommand]:
-        return [ReportLosses(tuple(self.lost.items()))] if self.lost else []
+    def _is_back(self, site: str) -> None:
+        self.lost.pop(site, None)
+        self.out.pop(site, None)
 
     def _lose(self, site: str, failure: Failure) -> list[RunCommand]:
         self.out[site] = failure
@@ -299,7 +300,7 @@ class ExperimentRun:
             case RunStep.GATHERING | RunStep.STARTING:
                 return self._finish(self._cancelled())
             case RunStep.RUNNING:
-                return [CancelAggregator(by)]
+                return [TellAggregator()]
             case _:  # its record may say how it has ended already; the next Aggregator is asked
                 return []
 

@@ -159,17 +159,12 @@ class FollowAggregator:
 
 
 @dataclass(frozen=True, slots=True)
-class CancelAggregator:
-    """Ask the Aggregator to end the experiment, on behalf of somebody."""
+class TellAggregator:
+    """Tell the Aggregator who wants the experiment to end and whose collaborators have ended, until it has heard.
 
-    by: str
-
-
-@dataclass(frozen=True, slots=True)
-class ReportLosses:
-    """Tell the Aggregator whose collaborators have ended: pairs of site and reason."""
-
-    losses: tuple[tuple[str, str], ...]
+    What it is told are `ExperimentRun.cancelled_by` and `ExperimentRun.lost` of the moment at which it can be reached:
+    a site may be back by then.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,14 +200,4 @@ class Postpone:
 
 RunWork = WaitForEnvoys | StartAggregator | FollowAggregator | Pause
 """Commands that take time; each is answered by an event, and not more than one is being carried out."""
-RunCommand = (
-    RunWork
-    | TellStatus
-    | Announce
-    | CancelAggregator
-    | ReportLosses
-    | IssueCertificate
-    | NoteSiteOut
-    | Finish
-    | Postpone
-)
+RunCommand = RunWork | TellStatus | Announce | TellAggregator | IssueCertificate | NoteSiteOut | Finish | Postpone

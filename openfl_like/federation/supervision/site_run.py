@@ -1,14 +1,18 @@
 """One experiment at one site, from the Director's order to its end: events in, commands out.
 
     PREPARING ──► PROVIDING ──► ACCEPTED ──► RUNNING ◄──► PAUSED
-        │             │             │           │            │
-        └─────────────┴──► ENDED ◄──┴───────────┴─► STOPPING ┘
+        │             │             │        │     │         │
+        │             │             │        │  STOPPING     │
+        │             │             │        │     │         │
+        └─────────────┴─────────────┴────────┴─────┴─────────┴──► ENDED
 
 The rules:
 
-1. An order is answered once: with a request for a certificate, or with the reason against it.
-2. A collaborator that was killed, crashed or found no room is started again: at once if it has delivered something
-   since its last start, else at most three times, each after a longer pause; for want of room again and again.
+1. An order is answered once: with a request for a certificate, or with the reason against it. If the first
+   collaborator cannot be started, the answer is taken back with the reason.
+2. A collaborator that was killed, crashed or found no room is started again: after the shortest pause if it has
+   delivered something since its last start, else at most three times, each after a longer pause; for want of room
+   again and again.
 3. So is one that found no Aggregator, if the Director's session was lost meanwhile: they may have been away together.
 4. What is stopped is not started again. However it ends, its end is reported once.
 

@@ -74,9 +74,6 @@ def mend_all(files: DirectorFiles, known: KnownExperiments) -> list[str]:
     return mended
 
 
-log = logging.getLogger(__name__)
-
-
 def remove_leftovers(files: DirectorFiles, known: Collection[str], stores: Stores) -> list[Path]:
     """Remove directories of submissions that were never acknowledged, and return them.
 

@@ -21,7 +21,6 @@ from openfl_like.federation.supervision.restarts import Pause, PauseOver
 from openfl_like.federation.supervision.run_events import (
     AggregatorExited,
     AggregatorListening,
-    CancelAggregator,
     DirectorStopping,
     EnvoysThere,
     Finish,
@@ -30,7 +29,6 @@ from openfl_like.federation.supervision.run_events import (
     NoteSiteOut,
     Postpone,
     Recovered,
-    ReportLosses,
     RoomMissing,
     RunCommand,
     RunEvent,
@@ -40,6 +38,7 @@ from openfl_like.federation.supervision.run_events import (
     SiteEnded,
     SiteRefused,
     StartAggregator,
+    TellAggregator,
     TellStatus,
     WaitForEnvoys,
 )
@@ -210,7 +209,7 @@ class RunningExperiment:
                 self._context.on_status(status)
             case Announce(announcement):
                 self._announce(announcement)
-            case CancelAggregator() | ReportLosses():
+            case TellAggregator():
                 self._begin_telling()
             case IssueCertificate(site, csr):
                 self._context.roster.send(site, IssuedCertificate(self.id, self._certify(site, csr)))

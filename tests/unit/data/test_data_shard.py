@@ -1,11 +1,13 @@
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 from pydantic import JsonValue
 
-from openfl_like.data.shard import ArrayShard, DataSchema, Dataset, build_shard
+from openfl_like.data.shard import ArrayShard, DataSchema, Dataset, ShardDescriptor, build_shard, check_shard
 from openfl_like.data.shard_file import ShardConfig, load_shard_config
 from openfl_like.errors import SettingsError, ShardError
 
@@ -135,3 +137,20 @@ def test_unusable_arrays_are_refused(monkeypatch: pytest.MonkeyPatch, train: Dat
 def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(ShardError, match="train or validate"):
         Odd().get_dataset("test")
+
+
+@pytest.mark.parametrize(
+    ("members", "told"),
+    [
+        ({"schema": None}, "'schema' is NoneType, not DataSchema"),
+        ({"sample_shape": 3}, "'sample_shape' is int, not tuple"),
+        ({"get_dataset": lambda _: ([1.0], [0])}, "'train' data is tuple, not a Dataset of two NumPy arrays"),
+        ({"get_dataset": lambda _: Dataset(cast("np.ndarray", [1.0]), np.zeros(1))}, "'train' data is Dataset, not a"),
+    ],
+)
+def test_what_is_not_a_shard_is_refused_with_the_member_that_is_wrong(members: dict[str, object], told: str) -> None:
+    whole = ArrayShard({"train": arrays(), "validate": arrays()}, "odd", (0.0, 1.0), classes=2)
+    names = ("schema", "sample_shape", "target_shape", "dataset_description", "get_dataset")
+    shard = SimpleNamespace(**{name: getattr(whole, name) for name in names} | members)
+    with pytest.raises(ShardError, match=told):
+        check_shard(cast("ShardDescriptor", shard))

@@ -240,6 +240,16 @@ def a_site_asks_again() -> Play:
     return play
 
 
+def a_site_that_had_refused_takes_its_order() -> Play:
+    play = Play()
+    play.listen("abc", min_collaborators=2)
+    play.happen(SiteRefused("a", "it is busy", None), SiteAccepted("a", b"csr-a"))
+    play.record(*joined("ac"))
+    play.happen(SiteRefused("b", "it is busy", None))
+    play.end()
+    return play
+
+
 def the_aggregator_dies_and_comes_back() -> Play:
     play = Play()
     play.listen("ab")
@@ -414,6 +424,7 @@ SCENARIOS: list[Callable[[], Play]] = [
     a_collaborator_ends_before_it_has_joined,
     a_collaborator_is_lost_and_comes_back,
     a_site_asks_again,
+    a_site_that_had_refused_takes_its_order,
     the_aggregator_dies_and_comes_back,
     the_aggregator_dies_too_often,
     the_first_aggregator_dies_over_its_start,

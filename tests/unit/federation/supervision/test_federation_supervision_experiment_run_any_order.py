@@ -24,7 +24,6 @@ from openfl_like.federation.supervision.restarts import Pause, PauseOver
 from openfl_like.federation.supervision.run_events import (
     AggregatorExited,
     AggregatorListening,
-    CancelAggregator,
     DirectorStopping,
     EnvoysThere,
     Finish,
@@ -32,7 +31,6 @@ from openfl_like.federation.supervision.run_events import (
     IssueCertificate,
     Postpone,
     Recovered,
-    ReportLosses,
     RoomMissing,
     RunCommand,
     RunEvent,
@@ -42,6 +40,7 @@ from openfl_like.federation.supervision.run_events import (
     SiteEnded,
     SiteRefused,
     StartAggregator,
+    TellAggregator,
     WaitForEnvoys,
 )
 from openfl_like.plan.schema import Admission
@@ -96,7 +95,7 @@ class AnyOrder(RuleBasedStateMachine):
                 self.check_work(command)
             case Announce(announcement):
                 self.learn(announcement)
-            case CancelAggregator() | ReportLosses():
+            case TellAggregator():
                 assert self.listens
             case IssueCertificate(site, csr):
                 assert (site, csr) in self.asked_for
@@ -231,7 +230,8 @@ class AnyOrder(RuleBasedStateMachine):
         if isinstance(self.work, StartAggregator) and self.run.step not in OVER:
             self.listen()
         if self.run.step not in OVER:
-            assert CancelAggregator("eve") in self.given
+            assert TellAggregator() in self.given
+            assert self.run.cancelled_by == "eve"
             self.learn(ExperimentEnded(Status.CANCELLED, "cancelled by eve", by="eve"))
             self.exit(0)
         end = self.ends[-1]
