@@ -38,11 +38,14 @@ class Finding:
 
 
 def meaning_of(kind: type[FederationError]) -> tuple[str, str, str]:
-    """Return summary, cause and cure of an error, from its docstring; cause and cure are empty where it has none."""
+    """Return summary, cause and cure of an error, from its docstring; cause and cure else from that of its base."""
     texts = [" ".join(text.split()) for text in (kind.__doc__ or "").split("\n\n")]
     found = {
         label: text.removeprefix(label) for text in texts for label in ("Cause: ", "Cure: ") if text.startswith(label)
     }
+    base = kind.__base__
+    if not found and base is not None and issubclass(base, FederationError):
+        return texts[0], *meaning_of(base)[1:]
     return texts[0], found.get("Cause: ", ""), found.get("Cure: ", "")
 
 

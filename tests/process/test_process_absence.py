@@ -99,13 +99,16 @@ async def test_too_few_envoys_end_the_experiment_with_their_names(tmp_path: Path
 async def test_an_envoy_that_was_killed_and_started_again_is_part_of_the_running_experiment(tmp_path: Path) -> None:
     async with federation_of(THREE, tmp_path) as (federation, user), gate_of() as gate:
         gate.open(2)
-        experiment = await user.submit(PLAN, "admission.min_collaborators=3", *HALF, gate.setting)
+        rounds = "aggregator.settings.rounds_to_train=4"
+        experiment = await user.submit(PLAN, "admission.min_collaborators=3", *HALF, rounds, gate.setting)
         await gate.arrived(3)
         federation.children["site-3"].process.kill()
         await federation.children["site-3"].wait()
         left = await user.until(experiment, "collaborator_left", collaborator="site-3")
         await federation.start_envoy("site-3")
         back = await user.until(experiment, "collaborator_joined", after=left.sequence, collaborator="site-3")
+        gate.open(3)
+        await gate.arrived(4)  # all three: had it missed round 3, it would still be part of the next one
         gate.open_all()
         await user.until(experiment, "update_received", after=back.sequence, collaborator="site-3", phase="train")
         ended = await user.ended(experiment)

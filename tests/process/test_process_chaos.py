@@ -11,6 +11,9 @@ from pace import limit
 pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
 
 
+PATIENT = ("--end-s", str(limit(45)))
+
+
 def run(module: str, *arguments: str) -> tuple[int, dict[str, object], str]:
     command = [sys.executable, "-m", f"openfl_like.testing.faults.{module}", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=limit(280), check=False)
@@ -27,14 +30,14 @@ def test_broken_lines_change_nothing_that_is_checked(tmp_path: Path) -> None:
 
 def test_a_point_that_somebody_ran_into_is_survived_and_one_that_nobody_ran_into_proves_nothing(tmp_path: Path) -> None:
     points = ("director.submit.row.after", "director.roster.joined", "director.cancel.asked", "store.migrate.inside")
-    code, line, words = run("failpoint_suite", *points, "--keep", str(tmp_path / "a"))
+    code, line, words = run("failpoint_suite", *points, *PATIENT, "--keep", str(tmp_path / "a"))
     assert code == 0, words
     assert (line["landed"], line["missed"], line["broken"]) == (4, [], [])
 
 
 @pytest.mark.long
 def test_what_takes_longer_is_survived() -> None:
-    code, line, words = run("failpoint_suite", "--action", "delay", "aggregator.drained", "worker.loaded")
+    code, line, words = run("failpoint_suite", *PATIENT, "--action", "delay", "aggregator.drained", "worker.loaded")
     assert code == 0, words
     assert line["landed"] == 2
 

@@ -95,12 +95,14 @@ class Bench:
         client: Its user.
         action: What happens at the points.
         gate: Is shut; an experiment that is to be cancelled waits there.
+        end_s: Seconds within which an experiment has to end.
     """
 
     arena: FaultyFederation
     client: PatientClient
     action: Action
     gate: Gate
+    end_s: float
     _short: Parcel = field(init=False)
     _held: Parcel = field(init=False)
     _references: dict[str, Reference] = field(default_factory=dict)
@@ -114,7 +116,7 @@ class Bench:
         self._short = self.client.pack(self.arena.plan, (rounds, KEEPING))
         self._held = self.client.pack(self.arena.plan, (rounds, KEEPING, self.gate.setting))
         experiment = await self._submit(self._short)
-        await self.client.ended(experiment, END_S)
+        await self.client.ended(experiment, self.end_s)
         evidence = gather(self.arena.state, self.client.history.path)
         self._references = references_of(evidence, {self._short.plan_digest: experiment})
 
@@ -134,7 +136,7 @@ class Bench:
                 landed = await self._landed(clause, LAND_S)
         except TimeoutError:
             landed = clause in self.arena.landings()
-            breaches.append(Breach("A2", point, f"the experiment did not end within {END_S:g} s"))
+            breaches.append(Breach("A2", point, f"the experiment did not end within {self.end_s:g} s"))
         finally:
             self.arena.switch.unlink(missing_ok=True)
         breaches += self._look()
@@ -145,12 +147,12 @@ class Bench:
             self._kill(AT_START[point])
         elif point in AT_RETURN:
             self._kill("site-2")
-        experiment = await asyncio.wait_for(self._submit(self._held if point in AT_CANCEL else self._short), END_S)
+        experiment = await asyncio.wait_for(self._submit(self._held if point in AT_CANCEL else self._short), self.end_s)
         if point in AT_CANCEL:
             self._cancelled.add(experiment)
             await self._until_running(experiment)
-            await asyncio.wait_for(self.client.cancel(experiment), END_S)
-        if await self.client.ended(experiment, END_S) is None:
+            await asyncio.wait_for(self.client.cancel(experiment), self.end_s)
+        if await self.client.ended(experiment, self.end_s) is None:
             raise TimeoutError
 
     def _kill(self, daemon: str) -> None:
@@ -159,7 +161,7 @@ class Bench:
             child.process.kill()
 
     async def _until_running(self, experiment: str) -> None:
-        async with asyncio.timeout(END_S):
+        async with asyncio.timeout(self.end_s):
             while True:
                 for summary in await self.client.experiments() or []:
                     if summary.id == experiment and summary.status is not Status.QUEUED:
@@ -176,7 +178,7 @@ class Bench:
 
     async def _thaw(self, clause: str) -> None:
         """Let a process that froze itself go on after a while."""
-        if self.action is Action.FREEZE and await self._landed(clause, END_S):
+        if self.action is Action.FREEZE and await self._landed(clause, self.end_s):
             await asyncio.sleep(FROZEN_S)
             self.arena.thaw_all()
 
@@ -196,11 +198,13 @@ class Suite:
         place: Where they are.
         action: What happens at the points.
         points: Which ones.
+        end_s: Seconds within which an experiment has to end.
     """
 
     place: Path
     action: Action
     points: Sequence[str]
+    end_s: float = END_S
     tried: list[Tried] = field(default_factory=list)
     own_ends: list[str] = field(default_factory=list)
     _waiting: list[str] = field(default_factory=list)
@@ -238,7 +242,7 @@ class Suite:
         """Try points until there is none left, or the federation is stuck."""
         user = arena.federation.user_certificates
         client = PatientClient(lambda: arena.director, user, history, arena.directory / "client")
-        bench = Bench(arena, client, self.action, gate)
+        bench = Bench(arena, client, self.action, gate, self.end_s)
         await bench.prepare()
         while self._waiting:
             result = self._note(await bench.attempt(self._waiting.pop()))
@@ -259,6 +263,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("points", nargs="*", help="which ones; by default all of them")
     parser.add_argument("--action", choices=[action.value for action in Action], default="kill", help="what happens")
     parser.add_argument("--keep", type=Path, help="keep everything in this new directory")
+    parser.add_argument("--end-s", type=float, default=END_S, help="seconds within which an experiment has to end")
     options = parser.parse_args(arguments)
     action = Action(options.action)
     known = points_of(action)
@@ -266,7 +271,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"{', '.join(unknown)}: no failpoint at which '{action}' has a meaning")
     place = (options.keep or Path(tempfile.mkdtemp(prefix="fx-failpoints-"))).resolve()
-    suite = Suite(place, action, options.points or known)
+    suite = Suite(place, action, options.points or known, options.end_s)
     begin = time.monotonic()
     asyncio.run(suite.run())
     return _report(suite, time.monotonic() - begin, keep=options.keep is not None)
