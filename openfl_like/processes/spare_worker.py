@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from openfl_like.federation.devices.placement import CPU, environment_for
 from openfl_like.processes.child import Child, clean_environment, spawn
 from openfl_like.processes.subreaper import SUBREAPER
 from openfl_like.processes.worker import SPARE
@@ -81,12 +82,12 @@ class SpareWorker:
 
         Args:
             warm_up: What it does ahead.
-            environment: What it gets besides the environment of any worker.
+            environment: What it gets besides the environment of any worker on the CPU.
         """
         SUBREAPER.open()  # or the child would be taken for somebody's orphan later on
         self._loop, self._warm_up = asyncio.new_event_loop(), warm_up
         command = [sys.executable, "-m", MODULE, SPARE, *sorted(warm_up.frameworks)]
-        environment = environment_of(warm_up.threads, environment)
+        environment = environment_of(warm_up.threads, {**environment_for(CPU), **environment})
         self._child = self._loop.run_until_complete(spawn(command, environment=environment))
 
     def loop(self) -> asyncio.AbstractEventLoop:

@@ -109,3 +109,16 @@ def test_a_worker_that_waited_elsewhere_works_where_its_experiment_is(elsewhere:
     assert sys.path[0] == str(work)
     assert str(elsewhere / "waiting") not in sys.path
     assert os.environ[MARK] == str(owner)
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="the system does not tell an environment")
+def test_a_worker_that_waits_sees_no_gpu_whatever_its_collaborator_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    worker = SpareWorker()
+    worker.start(WarmUp(), {})
+    assert worker._child is not None
+    environment = Path(f"/proc/{worker._child.process.pid}/environ").read_bytes().split(b"\0")
+    loop = worker.loop()
+    loop.run_until_complete(worker._child.stop(grace_s=0.0))
+    loop.close()
+    assert b"CUDA_VISIBLE_DEVICES=" in environment
