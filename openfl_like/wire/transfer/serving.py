@@ -17,6 +17,7 @@ from openfl_like.wire.transfer.chunks import (
     every_chunk,
     read_chunks,
     receive_file,
+    skip_file,
     wanted,
     write_chunks,
 )
@@ -69,9 +70,11 @@ async def serve_file(call: Call, path: Path, manifest: Manifest, transport: File
 async def take_file(
     call: Call, target: UploadTarget, manifest: Manifest, transport: FileTransport, *, durable: bool = False
 ) -> None:
-    """Take an upload: say which chunks are wanted and receive them; a complete file is not received again."""
+    """Take an upload: say which chunks are wanted and receive them; a complete file is not kept again."""
     if not asks(manifest):
-        if not target.complete:
+        if target.complete:
+            await skip_file(manifest, call.receive)
+        else:
             await receive_file(target.path, manifest, every_chunk(manifest), call.receive, durable=durable)
         return
     async with transport.limiter.lane() as lane:
