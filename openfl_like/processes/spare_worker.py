@@ -16,7 +16,6 @@ from pathlib import Path
 
 from openfl_like.federation.devices.placement import CPU, environment_for
 from openfl_like.processes.child import Child, clean_environment, spawn
-from openfl_like.processes.subreaper import SUBREAPER
 from openfl_like.processes.worker import SPARE
 
 MODULE = "openfl_like.processes.worker"
@@ -84,7 +83,6 @@ class SpareWorker:
             warm_up: What it does ahead.
             environment: What it gets besides the environment of any worker on the CPU.
         """
-        SUBREAPER.open()  # or the child would be taken for somebody's orphan later on
         self._loop, self._warm_up = asyncio.new_event_loop(), warm_up
         command = [sys.executable, "-m", MODULE, SPARE, *sorted(warm_up.frameworks)]
         environment = environment_of(warm_up.threads, {**environment_for(CPU), **environment})

@@ -24,7 +24,10 @@ PASS_S = 0.2
 
 
 class Subreaper:
-    """The orphans of this process; one that has not asked for them gets none and ends none."""
+    """The orphans of this process; one that has not asked for them gets none and ends none.
+
+    Children that were started before it asked are known as its own, too.
+    """
 
     def __init__(self) -> None:
         self._ours: set[int] = set()
@@ -40,11 +43,8 @@ class Subreaper:
     @asynccontextmanager
     async def spawning(self) -> AsyncIterator[set[int]]:
         """While a child is started nobody is looked for: it is not known yet. Its number goes into the set."""
-        if self._lock is None:
-            yield set()
-        else:
-            async with self._lock:
-                yield self._ours
+        async with self._lock or contextlib.nullcontext():
+            yield self._ours
 
     async def reap(self, ended: int) -> None:
         """End whatever a child that has ended left behind.
@@ -52,9 +52,9 @@ class Subreaper:
         Args:
             ended: Number of the child.
         """
+        self._ours.discard(ended)
         if self._lock is None:
             return
-        self._ours.discard(ended)
         reaping = self._reaping.start(self._reap(self._lock, ended))
         await asyncio.shield(reaping)  # its thread cannot be stopped, and no child may be born meanwhile
 

@@ -1,0 +1,31 @@
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = [pytest.mark.children, pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives orphans to us")]
+
+# In a process of its own: what has once asked for orphans gets them for the rest of its life.
+STARTED_BEFORE = """
+import asyncio, os, sys
+from openfl_like.processes.child import spawn
+from openfl_like.processes.subreaper import SUBREAPER
+
+async def main():
+    before = await spawn([sys.executable, "-c", "input()"])
+    SUBREAPER.open()
+    script = "import os, signal; child = os.fork(); child or (os.setsid(), signal.pause()); print(child)"
+    after = await spawn([sys.executable, "-c", script])
+    orphan = int(await after.line())
+    await after.wait()
+    print(before.process.returncode, os.path.exists(f"/proc/{orphan}"))
+    await before.stop(grace_s=0.0)
+
+asyncio.run(main())
+"""
+
+
+def test_an_orphan_is_ended_and_a_child_that_was_started_before_orphans_were_asked_for_is_not() -> None:
+    done = subprocess.run([sys.executable, "-c", STARTED_BEFORE], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["None", "False"]
+    assert "left behind" in done.stderr
