@@ -3,7 +3,10 @@ import sys
 
 import pytest
 
-pytestmark = [pytest.mark.children, pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives orphans to us")]
+pytestmark = [
+    pytest.mark.children,
+    pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives orphans to us"),
+]
 
 # In a process of its own: what has once asked for orphans gets them for the rest of its life.
 STARTED_BEFORE = """
@@ -26,6 +29,7 @@ asyncio.run(main())
 
 
 def test_an_orphan_is_ended_and_a_child_that_was_started_before_orphans_were_asked_for_is_not() -> None:
-    done = subprocess.run([sys.executable, "-c", STARTED_BEFORE], capture_output=True, text=True, check=True, timeout=60)
+    command = [sys.executable, "-c", STARTED_BEFORE]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.split() == ["None", "False"]
     assert "left behind" in done.stderr
