@@ -218,17 +218,19 @@ def _state_schema(schema: Schema, slots: Sequence[str]) -> Schema:
 
 
 def _first_step(rule: AggregationRule) -> Callable[[Vector, int], Step]:
-    """Say how a rule of this kind is asked for its first step."""
-    begin: Callable[[Vector, int], Step]
-    if isinstance(rule, LinearRule):
-        begin = lambda weights, _: Linear(rule.factors(weights))  # noqa: E731 (one of four)
-    elif isinstance(rule, PassRule):
-        begin = rule.begin
-    elif isinstance(rule, GramRule):
-        begin = lambda weights, _: GramPass(lambda gram: rule.gram_factors(gram, weights))  # noqa: E731 (as above)
-    else:
-        begin = lambda weights, _: _blockwise(rule, weights)  # noqa: E731 (as above)
+    """Say how a rule is asked for its first step; one that takes blocks is tried with a small one before."""
+    begin = _begin_of(rule)
     return _after_trial(rule, begin) if isinstance(rule, BlockRule) else begin
+
+
+def _begin_of(rule: AggregationRule) -> Callable[[Vector, int], Step]:
+    if isinstance(rule, LinearRule):
+        return lambda weights, _: Linear(rule.factors(weights))
+    if isinstance(rule, PassRule):
+        return rule.begin
+    if isinstance(rule, GramRule):
+        return lambda weights, _: GramPass(lambda gram: rule.gram_factors(gram, weights))
+    return lambda weights, _: _blockwise(rule, weights)
 
 
 def _blockwise(rule: BlockRule, weights: Vector) -> Step:

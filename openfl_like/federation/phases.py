@@ -159,7 +159,7 @@ def drop_refused(context: ExperimentContext, state: RoundState, problems: Mappin
 
 
 def notice_leaving(context: ExperimentContext, state: RoundState, site: Member) -> None:
-    """Give a collaborator that was awaited some time to come back, unless there is no use in it."""
+    """Leave a collaborator that was being waited for some time to come back, if it is worth waiting for."""
     if site.presence is not Presence.GONE:
         context.emit(StartTimer(site.rejoin_timer, context.plan.deadline.return_limit_s))
     if site.name not in state.pending:
@@ -170,7 +170,7 @@ def notice_leaving(context: ExperimentContext, state: RoundState, site: Member) 
 
 
 def end_absence(context: ExperimentContext, state: RoundState, timer: str) -> None:
-    """Stop to wait for the collaborator that did not come back before this timer, if it is one of those."""
+    """Stop waiting for a collaborator that did not come back before this timer ran out, if it is such a timer."""
     site = context.roster.by_timer(timer)
     if site is None:
         return

@@ -19,7 +19,7 @@ def is_best(plan: Plan, history: Sequence[ModelVersion], metrics: Mapping[str, f
 
 
 def kept_rounds(plan: Plan, history: Sequence[ModelVersion]) -> set[int]:
-    """Name the rounds of which the model is kept: the newest ones, and the best one."""
+    """Return the rounds whose models are kept: the newest ones, and the best one."""
     best = [version.round for version in history if version.best][-1:]
     return {*(version.round for version in history[-plan.model_store.keep.last :]), *best}
 
