@@ -46,11 +46,11 @@ test-process: $(TOOLS) ## Run the tests that start real daemons
 test-process-sample: $(TOOLS) ## The same with one in eight of the long ones, by a seed that is drawn and printed
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests -m process --sample $(or $(SEED),$(shell $(PYTHON) -c 'import random; print(random.randrange(10000))'))
 
-test-process-fast-rounds: $(TOOLS) ## The same with rounds that are over long before a test hears of them: make … TESTS=tests/process/…
-	OPENFL_LIKE_TEST_LATENESS_S=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(or $(TESTS),tests/process) -m process
+test-process-fast-rounds: $(TOOLS) ## The same with rounds that are over long before a test hears of them: make … FILES=tests/process/…
+	OPENFL_LIKE_TEST_LATENESS_S=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(or $(FILES),tests/process) -m process
 
 test-process-slow-machine: $(TOOLS) ## The same with every process of a federation slowed five times (two hours; they wait most of the time: WORKERS=4 halves it)
-	OPENFL_LIKE_TEST_SLOWNESS=5 $(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadgroup $(or $(TESTS),tests/process) -m process
+	OPENFL_LIKE_TEST_SLOWNESS=5 $(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadgroup $(or $(FILES),tests/process) -m process
 
 check: $(TOOLS) ## Formatting, lint, types, layers, and every test without child processes
 	$(BIN)/ruff format --check .
