@@ -69,7 +69,7 @@ KINDS = {
         "the workspace. See [algorithms](../algorithms.md).",
     ),
     "model_format": (
-        "openfl_like.frameworks.formats:ModelFormat",
+        "openfl_like.frameworks.formats.files:ModelFormat",
         "A kind of file that models are exported to and started from, by its suffix: `fx model export`, "
         "`--initial-model`.",
     ),

@@ -30,10 +30,10 @@ BUILTIN: dict[str, dict[str, str]] = {
         "fedprox": "openfl_like.frameworks.algorithms.fedprox:FedProx",
     },
     "model_format": {
-        "keras": "openfl_like.frameworks.keras_file:KerasArchive",
-        "npz": "openfl_like.frameworks.formats:NpzFile",
-        "pt": "openfl_like.frameworks.torch_file:StateDictFile",
-        "safetensors": "openfl_like.frameworks.formats:SafetensorsFile",
+        "keras": "openfl_like.frameworks.formats.keras:KerasArchive",
+        "npz": "openfl_like.frameworks.formats.files:NpzFile",
+        "pt": "openfl_like.frameworks.formats.torch:StateDictFile",
+        "safetensors": "openfl_like.frameworks.formats.files:SafetensorsFile",
     },
     "selector": {
         "all": "openfl_like.federation.selection:AllSelector",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openfl_like.errors import SettingsError
-from openfl_like.federation.assignment import calls_in_phase, trains
+from openfl_like.federation.assignment import calls_in_phase
 from openfl_like.federation.components import build_encoding, build_selector
 from openfl_like.federation.seeds import derive_seed
 from openfl_like.federation.task import Assignment, Phase
@@ -147,7 +147,7 @@ def _traffic(plan: Plan, sizes: Sizes, sites: int) -> Iterator[Figure]:
 def _any(plan: Plan, *, train: bool) -> bool:
     wanted = Phase.TRAIN if train else Phase.EVALUATE
     return bool(calls_in_phase(plan.tasks, tuple(plan.tasks), wanted)) and (
-        not train or any(trains(task) for task in plan.tasks.values())
+        not train or any(task.is_training for task in plan.tasks.values())
     )
 
 

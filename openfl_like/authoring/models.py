@@ -13,7 +13,7 @@ from openfl_like.data.shard import build_shard
 from openfl_like.data.shard_file import load_shard_config
 from openfl_like.errors import UsageError
 from openfl_like.frameworks.algorithms.session import build_session
-from openfl_like.frameworks.formats import NEEDS_RUNNER, read_model, write_model
+from openfl_like.frameworks.formats.files import NEEDS_RUNNER, read_model, write_model
 from openfl_like.frameworks.perform import Performer
 from openfl_like.frameworks.runner import OPTIMIZER, TaskRunner, without_algorithm, without_optimizer
 from openfl_like.frameworks.workspace import WorkspaceCode

@@ -14,7 +14,6 @@ from openfl_like.federation.task import Phase, TaskCall
 from openfl_like.plan.schema import Task
 
 _STRICT = ConfigDict(extra="forbid")
-VALIDATE = "validate"
 INITIALISE_TASK = TaskCall("initialise", "initialise")
 
 
@@ -129,11 +128,6 @@ def _in_order(tasks: Sequence[str], mine: Collection[str]) -> tuple[str, ...]:
     return tuple(task for task in tasks if task in mine)
 
 
-def trains(task: Task) -> bool:
-    """Whether the task changes the model."""
-    return task.function != VALIDATE
-
-
 def calls_in_phase(tasks: Mapping[str, Task], names: Sequence[str], phase: Phase) -> tuple[TaskCall, ...]:
     """Pick a collaborator's calls for a phase of a round, in the order of the plan.
 
@@ -148,10 +142,10 @@ def calls_in_phase(tasks: Mapping[str, Task], names: Sequence[str], phase: Phase
     if phase is Phase.INITIALISE:
         return (INITIALISE_TASK,)
     mine = {name: tasks[name] for name in names}
-    has_model = any(trains(task) for task in mine.values())
+    has_model = any(task.is_training for task in mine.values())
     wanted = phase is Phase.TRAIN
     return tuple(
-        TaskCall(name, task.function, task.arguments, task.apply)
+        TaskCall(name, task.function, task.arguments, task.apply, task.is_training)
         for name, task in mine.items()
-        if (trains(task) or (has_model and task.apply == "local")) is wanted
+        if (task.is_training or (has_model and task.apply == "local")) is wanted
     )

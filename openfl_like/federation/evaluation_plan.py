@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from openfl_like.errors import PlanError
-from openfl_like.federation.assignment import trains
 from openfl_like.plan.mistakes import explain, refuse
 from openfl_like.plan.names import NAME_PATTERN
 from openfl_like.plan.schema import FILE, Plan, Task
@@ -36,7 +35,9 @@ def evaluation_of(plan: Plan, models: Sequence[str]) -> Plan:
     """
     validations = _validations(plan)
     if not validations:
-        raise PlanError("the plan has no task with the function validate", place=plan.name, cure="add one")
+        raise PlanError(
+            "the plan has no task that evaluates", place=plan.name, cure="add one with the function validate"
+        )
     wrong = [name for name in models if not _NAME.fullmatch(name)]
     if wrong or not models or len(set(models)) != len(models):
         cure = "up to 63 of a-z, 0-9, - and _, each name once"
@@ -46,6 +47,7 @@ def evaluation_of(plan: Plan, models: Sequence[str]) -> Plan:
     tasks = {
         name if len(validations) == 1 else f"{name}-{task}": {
             "function": validation.function,
+            "trains": False,
             "kwargs": {**validation.arguments, "apply": f"{FILE}{place_of(name)}"},
         }
         for name in models
@@ -70,6 +72,6 @@ def _validations(plan: Plan) -> dict[str, Task]:
     found: dict[str, Task] = {}
     for name, task in plan.tasks.items():
         known = any((task.function, task.arguments) == (other.function, other.arguments) for other in found.values())
-        if not trains(task) and not task.of_file and not known:
+        if not task.is_training and not task.of_file and not known:
             found[name] = task
     return found

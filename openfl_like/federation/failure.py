@@ -139,9 +139,9 @@ def failure_of(error: Exception) -> Failure:
 
 
 def one_line(error: BaseException) -> str:
-    """Return what an exception says, its white space made single spaces; its own code may fail even at that."""
+    """Return what an exception and its notes say, white space made single spaces; its own code may fail at that."""
     try:
-        text = str(error)
+        text = " ".join((str(error), *getattr(error, "__notes__", ())))
     except Exception:  # noqa: BLE001 (submitted code may raise anything here, too)
         text = "it cannot say what happened: its own __str__ raises"
     return bounded(" ".join(text.split()))

@@ -11,7 +11,6 @@ from openfl_like.federation.announcements import (
     UpdateReceived,
     UpdateRefused,
 )
-from openfl_like.federation.assignment import trains
 from openfl_like.federation.context import ExperimentContext
 from openfl_like.federation.events import (
     SendAssignment,
@@ -241,7 +240,7 @@ def _initialisers(context: ExperimentContext, state: RoundState) -> list[str]:
 
 
 def _select(context: ExperimentContext, state: RoundState) -> tuple[Phase, tuple[str, ...]]:
-    if any(trains(task) for task in context.plan.tasks.values()):
+    if any(task.is_training for task in context.plan.tasks.values()):
         return Phase.TRAIN, _select_cohort(context, state)
     return Phase.EVALUATE, _select_evaluators(context, state)
 

@@ -22,13 +22,16 @@ class TaskCall:
         name: The task's name in the plan.
         function: The task runner's method.
         arguments: Keyword arguments of that method (JSON values).
-        apply: ``global``: on the model of the assignment; ``local``: on the model as the tasks before left it.
+        apply: What an evaluation looks at. ``global``: the model of the assignment; ``local``: the model as the tasks
+            before left it.
+        trains: Whether it changes the model, as the tasks before left it.
     """
 
     name: str
     function: str
     arguments: Mapping[str, object] = field(default_factory=dict)
     apply: str = "global"
+    trains: bool = False
 
 
 @dataclass(frozen=True, slots=True)

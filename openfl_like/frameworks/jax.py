@@ -24,7 +24,8 @@ from openfl_like.frameworks.jax_model import (
     with_leaves,
 )
 from openfl_like.frameworks.runner import OPTIMIZER, DataLoader, RunnerContext, TaskResult, check_tensors
-from openfl_like.frameworks.training import FormerNames, Training
+from openfl_like.frameworks.targets import check_classes, check_numbers, check_two_classes
+from openfl_like.frameworks.training import FormerNames, Training, is_own
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class JaxRunner(FormerNames, ABC):
     def __init__(self, loader: DataLoader[np.ndarray], context: RunnerContext) -> None:
         self.loader = loader
         self.context = context
-        self.training = Training(context.hooks)
+        self.training = Training(context.hooks, lambda: is_own(self.loss, JaxRunner.loss))
         self._device = _choose_device(context.device)
         self._made: JaxModel | None = None
 
@@ -102,16 +103,24 @@ class JaxRunner(FormerNames, ABC):
     def loss(self, outputs: Array, targets: Array) -> Array:
         """Return the mean loss of a batch; outputs are logits.
 
-        Unless replaced: squared error for targets that are not integers, else cross entropy, in its binary form when
-        the model has one output.
+        Unless replaced: squared error for targets that are floats, else cross entropy, in its binary form when the
+        model has one output.
+
+        Raises:
+            TensorError: If outputs and targets do not belong together, by their shapes.
         """
+        shapes = outputs.shape, targets.shape
         if jnp.issubdtype(targets.dtype, jnp.floating):
-            return jnp.mean((outputs - targets) ** 2)
-        if outputs.ndim == 1 or outputs.shape[1] == 1:
-            flat = outputs.reshape(-1)
-            return jnp.mean(jnp.logaddexp(0.0, flat) - targets * flat)
-        chosen = jnp.take_along_axis(outputs, targets[:, None], axis=1)[:, 0]
-        return jnp.mean(jax.nn.logsumexp(outputs, axis=1) - chosen)
+            check_numbers(*shapes, self.context.classes)
+            return jnp.mean((outputs - targets.reshape(outputs.shape)) ** 2)
+        if outputs.ndim == 1 or outputs.shape[-1] == 1:
+            check_two_classes(*shapes, self.context.classes)
+            truth, flat = targets.reshape(-1), outputs.reshape(-1)
+            return jnp.mean(jnp.logaddexp(0.0, flat) - truth * flat)
+        check_classes(*shapes)
+        truth = targets.reshape(outputs.shape[:-1]).astype(jnp.int32)
+        chosen = jnp.take_along_axis(outputs, truth[..., None], axis=-1)[..., 0]
+        return jnp.mean(jax.nn.logsumexp(outputs, axis=-1) - chosen)
 
     @property
     def model(self) -> JaxModel:

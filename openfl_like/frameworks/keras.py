@@ -16,7 +16,8 @@ from openfl_like import registry
 from openfl_like.errors import DeviceError, UsageError
 from openfl_like.frameworks.names import stable_names
 from openfl_like.frameworks.runner import OPTIMIZER, DataLoader, RunnerContext, TaskResult, check_tensors
-from openfl_like.frameworks.training import FormerNames, Training
+from openfl_like.frameworks.targets import check_classes, check_numbers, check_two_classes
+from openfl_like.frameworks.training import FormerNames, Training, is_own
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -71,7 +72,7 @@ class KerasRunner(FormerNames, ABC):
         self.context = context
         self._device = _choose_device(context.device)
         self._made: _Built | None = None
-        self.training = Training(context.hooks)
+        self.training = Training(context.hooks, lambda: is_own(self.loss, KerasRunner.loss))
 
     @abstractmethod
     def build_model(self) -> keras.Model:
@@ -84,18 +85,26 @@ class KerasRunner(FormerNames, ABC):
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean loss of a batch; outputs are logits.
 
-        Unless replaced: squared error for targets that are not integers, else cross entropy, in its binary form when
-        the model has one output.
+        Unless replaced: squared error for targets that are floats, else cross entropy, in its binary form when the
+        model has one output.
+
+        Raises:
+            TensorError: If outputs and targets do not belong together, by their shapes.
         """
-        ops = keras.ops
+        ops, shapes = keras.ops, (outputs.shape, targets.shape)
         if keras.backend.standardize_dtype(outputs.dtype) in _HALVES:
             outputs = ops.cast(outputs, "float32")
         if keras.backend.is_float_dtype(targets.dtype):
-            return ops.mean(ops.square(outputs - ops.cast(targets, outputs.dtype)))
-        if len(outputs.shape) == 1 or outputs.shape[1] == 1:
-            flat = ops.reshape(outputs, (-1,))
-            return ops.mean(ops.binary_crossentropy(ops.cast(targets, flat.dtype), flat, from_logits=True))
-        return ops.mean(ops.sparse_categorical_crossentropy(targets, outputs, from_logits=True))
+            check_numbers(*shapes, self.context.classes)
+            fitted = ops.reshape(targets, ops.shape(outputs))
+            return ops.mean(ops.square(outputs - ops.cast(fitted, outputs.dtype)))
+        if len(outputs.shape) == 1 or outputs.shape[-1] == 1:
+            check_two_classes(*shapes, self.context.classes)
+            truth, flat = ops.reshape(targets, (-1,)), ops.reshape(outputs, (-1,))
+            return ops.mean(ops.binary_crossentropy(ops.cast(truth, flat.dtype), flat, from_logits=True))
+        check_classes(*shapes)
+        truth = ops.cast(ops.reshape(targets, ops.shape(outputs)[:-1]), "int64")
+        return ops.mean(ops.sparse_categorical_crossentropy(truth, outputs, from_logits=True))
 
     @property
     def model(self) -> keras.Model:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from openfl_like.frameworks.targets import class_numbers, outputs_of, squeezed
+
 
 def accuracy(scores: np.ndarray, targets: np.ndarray) -> float:
     """Share of samples whose class is right.
@@ -72,21 +74,20 @@ class Seen:
         Scores of what has no class numbers are not kept: they may be as large as the samples.
         """
         self.losses.append(loss)
-        self.targets.append(targets)
-        if _are_classes(targets):
+        numbers = class_numbers(targets)
+        self.targets.append(targets if numbers is None else numbers)
+        if numbers is not None:
             self.scores.append(scores)
 
     def metrics(self) -> dict[str, float]:
-        """Mean loss over all samples; for class numbers also the metrics of a classifier."""
+        """Mean loss over all samples; for numbers of classes that have scores also the metrics of a classifier."""
         if not self.targets:
             return {}
         truth = np.concatenate(self.targets)
         total = sum(loss * len(batch) for loss, batch in zip(self.losses, self.targets, strict=True))
         found = {"loss": total / len(truth)}
-        if _are_classes(truth):
-            found |= classification(np.concatenate(self.scores), truth)
+        if self.scores:
+            scores = np.concatenate(self.scores)
+            if truth.min() >= 0 and truth.max() < outputs_of(scores):
+                found |= classification(squeezed(scores), truth)
         return found
-
-
-def _are_classes(targets: np.ndarray) -> bool:
-    return targets.ndim == 1 and np.issubdtype(targets.dtype, np.integer)

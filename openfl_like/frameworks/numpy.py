@@ -21,14 +21,23 @@ class NumpyLoader:
     Args:
         shard: The site's data.
         batch_size: Samples in a batch; the last one of an epoch may be smaller.
+        drop_last: Whether to leave out the last batch of an epoch of training if it is smaller. Every epoch has another
+            order, so it leaves out other samples; all of them count in ``num_train``.
+
+    Raises:
+        UsageError: If no batch would be left.
     """
 
-    def __init__(self, shard: Shard, batch_size: int = 32) -> None:
+    def __init__(self, shard: Shard, batch_size: int = 32, *, drop_last: bool = False) -> None:
         if batch_size < 1:
             raise UsageError(f"batch_size must be at least 1, not {batch_size}")
         self._train = shard.get_dataset("train")
         self._validate = shard.get_dataset("validate")
         self._batch_size = batch_size
+        self._end = self.num_train - (self.num_train % batch_size if drop_last else 0)
+        if self.num_train and not self._end:
+            cure = f"set batch_size to {self.num_train} or less in data_loader.settings"
+            raise UsageError(f"{self.num_train} samples fill no batch of {batch_size}, and drop_last is set", cure=cure)
 
     @property
     def num_train(self) -> int:
@@ -43,7 +52,7 @@ class NumpyLoader:
     def train_batches(self, seed: int, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield shuffled (samples, targets); the order depends on nothing but the seed and the epoch."""
         order = np.random.default_rng([seed, epoch]).permutation(self.num_train)
-        for start in range(0, len(order), self._batch_size):
+        for start in range(0, self._end, self._batch_size):
             rows = order[start : start + self._batch_size]
             yield self._train.samples[rows], self._train.targets[rows]
 

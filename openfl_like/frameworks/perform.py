@@ -12,11 +12,11 @@ from traceback import walk_tb
 from typing import cast
 
 import numpy as np
+from blake3 import blake3
 
 from openfl_like import registry
 from openfl_like.errors import TaskError
 from openfl_like.failpoints import failpoint
-from openfl_like.federation.assignment import VALIDATE
 from openfl_like.federation.components import build_encoding
 from openfl_like.federation.devices.placement import CPU
 from openfl_like.federation.failure import FailedTaskError, Failure, FailureKind, one_line
@@ -142,7 +142,7 @@ class Performer:
         except FailedTaskError:
             raise
         except TaskError as error:
-            failure = Failure(FailureKind.TASK, error.message, task=self._task)
+            failure = Failure(FailureKind.TASK, one_line(error), task=self._task)
             raise FailedTaskError(error.message, failure, cure=error.cure) from error
         return Update(
             round=assignment.round,
@@ -189,10 +189,13 @@ class Performer:
                 self._keep(work, out)
                 self._load(wanted)
                 work.held = wanted
-            self._take(work, call, self._call(call, assignment.round))
-            if call.function != VALIDATE:
+            if call.trains:
+                self._take(work, call, self._call(call, assignment.round))
                 work.trained = work.unsaved = True
                 work.held = None
+            else:
+                with self._unchanged(call):
+                    self._take(work, call, self._call(call, assignment.round))
         if assignment.phase is Phase.TRAIN:
             if not work.trained:
                 raise TaskError("no task of the training phase trains", cure="add a task that does to the plan")
@@ -202,6 +205,10 @@ class Performer:
 
     def _wanted(self, call: TaskCall, work: _Tasks, model: Path) -> Path | None:
         """The file of the model that a task works on; None: the runner's own, which has changed."""
+        if call.trains:
+            if work.trained and work.held is not None:
+                raise TaskError(f"task '{call.name}' trains after an evaluation of another model in the same phase")
+            return None if work.held is None else model
         if call.apply.startswith(FILE):
             name = call.apply.removeprefix(FILE)
             path = self._code.directory / name
@@ -209,6 +216,24 @@ class Performer:
                 raise TaskError(f"task '{call.name}': the workspace has no model '{name}'")
             return path
         return None if call.apply == "local" and work.held is None else model
+
+    @contextmanager
+    def _unchanged(self, call: TaskCall) -> Iterator[None]:
+        """Refuse a task that does not train and still changes the model."""
+        before = self._digests()
+        yield
+        after = self._digests()
+        changed = sorted(name for name in before if after.get(name) != before[name])
+        if changed:
+            raise TaskError(
+                f"task '{call.name}' does not train, but it changed the model: '{changed[0]}'",
+                cure="write trains: true in its entry of the plan, or have the function leave the model as it is",
+            )
+
+    def _digests(self) -> dict[str, bytes]:
+        with self._blame("reading the model"):
+            tensors = self._runner.get_tensors()
+        return {name: blake3(_bytes_of(array)).digest() for name, array in tensors.items()}
 
     def _call(self, call: TaskCall, number: int) -> TaskResult:
         function = None if call.function.startswith("_") else getattr(self._runner, call.function, None)
@@ -229,7 +254,7 @@ class Performer:
     def _take(self, work: _Tasks, call: TaskCall, result: TaskResult) -> None:
         with self._blame(f"task '{call.name}'"):
             work.metrics[call.name] = {str(name): float(value) for name, value in result.metrics.items()}
-            if call.function != VALIDATE or not work.trained:
+            if call.trains or not work.trained:
                 work.num_samples = int(result.num_samples)
 
     def _load(self, model: Path) -> None:
@@ -302,6 +327,10 @@ def _parameters(function: Callable[..., object]) -> frozenset[str]:
         return frozenset(inspect.signature(function).parameters)
     except (TypeError, ValueError):
         return frozenset()
+
+
+def _bytes_of(array: np.ndarray) -> memoryview:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def _shared(model: Path) -> dict[str, np.ndarray]:

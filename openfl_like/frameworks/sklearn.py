@@ -17,6 +17,7 @@ from openfl_like import registry
 from openfl_like.errors import UsageError
 from openfl_like.frameworks.model import Observation
 from openfl_like.frameworks.runner import OPTIMIZER, DataLoader, RunnerContext, TaskResult, check_tensors
+from openfl_like.frameworks.targets import check_numbers, squeezed
 from openfl_like.frameworks.training import FormerNames, Training, observe
 
 Estimator: TypeAlias = Any  # scikit-learn has no types
@@ -71,8 +72,12 @@ class SklearnRunner(FormerNames, ABC):
         """Return the mean loss of a batch.
 
         Unless replaced: squared error of a regression, and for a classifier cross entropy of its decision function.
+
+        Raises:
+            TensorError: If scores and targets do not belong together, by their shapes.
         """
         if not is_classifier(self.estimator):
+            check_numbers(scores.shape, targets.shape)
             return float(np.mean((scores - targets) ** 2))
         if scores.ndim == 1:
             return float(np.mean(np.logaddexp(0, scores) - targets * scores))
@@ -130,7 +135,7 @@ class SklearnRunner(FormerNames, ABC):
 
     def _step(self, samples: np.ndarray, targets: np.ndarray) -> Observation:
         observation = self._look(samples, targets)
-        self.estimator.partial_fit(self._flat(samples), targets)
+        self.estimator.partial_fit(self._flat(samples), observation.targets)
         return observation
 
     def _fit(self, epochs: int) -> TaskResult:
@@ -138,7 +143,7 @@ class SklearnRunner(FormerNames, ABC):
         if not batches:
             return TaskResult(self.loader.num_train)
         samples = self._flat(np.concatenate([batch[0] for batch in batches]))
-        targets = np.concatenate([batch[1] for batch in batches])
+        targets = _plain(np.concatenate([batch[1] for batch in batches]))
         if is_classifier(self.estimator) and len(np.unique(targets)) != self._classes:
             raise UsageError(
                 f"the site has samples of {len(np.unique(targets))} of {self._classes} classes, "
@@ -154,7 +159,7 @@ class SklearnRunner(FormerNames, ABC):
         return TaskResult(self.loader.num_train, seen.metrics())
 
     def _look(self, samples: np.ndarray, targets: np.ndarray) -> Observation:
-        estimator, flat = self.estimator, self._flat(samples)
+        estimator, flat, targets = self.estimator, self._flat(samples), _plain(targets)
         scores = estimator.decision_function(flat) if is_classifier(estimator) else estimator.predict(flat)
         return Observation(self.loss(scores, targets), scores, targets)
 
@@ -220,6 +225,12 @@ class SklearnModel(SklearnRunner):
     def build_estimator(self) -> Estimator:
         """Make the estimator of the settings."""
         return self._factory(**self._params)
+
+
+def _plain(targets: np.ndarray) -> np.ndarray:
+    """Return targets in the form that scikit-learn takes: ``[n]`` for a column, and no truth values."""
+    fitted = squeezed(targets)
+    return fitted.astype(np.int64) if fitted.dtype == np.bool_ else fitted
 
 
 def _allocate_classifier(estimator: Estimator, samples: np.ndarray) -> None:

@@ -11,10 +11,11 @@ from torch import nn
 from openfl_like.errors import DeviceError
 from openfl_like.frameworks.numpy import NumpyLoader
 from openfl_like.frameworks.runner import OPTIMIZER, DataLoader, RunnerContext, Shard, TaskResult, check_tensors
+from openfl_like.frameworks.targets import check_classes, check_numbers, check_two_classes
 from openfl_like.frameworks.torch_arrays import fill, to_numpy, to_torch
 from openfl_like.frameworks.torch_model import TorchModel
 from openfl_like.frameworks.torch_optimizer import prepare, state_tensors
-from openfl_like.frameworks.training import FormerNames, Training
+from openfl_like.frameworks.training import FormerNames, Training, is_own
 
 
 class TorchLoader:
@@ -23,10 +24,11 @@ class TorchLoader:
     Args:
         shard: The site's data.
         batch_size: Samples in a batch; the last one of an epoch may be smaller.
+        drop_last: As for `numpy.NumpyLoader`: batch normalisation cannot train on a batch of one sample.
     """
 
-    def __init__(self, shard: Shard, batch_size: int = 32) -> None:
-        self._batches = NumpyLoader(shard, batch_size)
+    def __init__(self, shard: Shard, batch_size: int = 32, *, drop_last: bool = False) -> None:
+        self._batches = NumpyLoader(shard, batch_size, drop_last=drop_last)
         self._held = [(to_torch(samples), to_torch(targets)) for samples, targets in self._batches.validate_batches()]
 
     @property
@@ -66,7 +68,7 @@ class TorchRunner(FormerNames, ABC):
         self.device = _choose_device(context.device)
         self._model: nn.Module | None = None
         self._optimizer: torch.optim.Optimizer | None = None
-        self.training = Training(context.hooks)
+        self.training = Training(context.hooks, lambda: is_own(self.loss, TorchRunner.loss))
 
     @abstractmethod
     def build_model(self) -> nn.Module:
@@ -79,14 +81,22 @@ class TorchRunner(FormerNames, ABC):
     def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Return the mean loss of a batch.
 
-        Unless replaced: squared error for targets that are not integers, else cross entropy, in its binary form when
-        the model has one output.
+        Unless replaced: squared error for targets that are floats, else cross entropy, in its binary form when the
+        model has one output.
+
+        Raises:
+            TensorError: If outputs and targets do not belong together, by their shapes.
         """
+        shapes = outputs.shape, targets.shape
         if targets.is_floating_point():
-            return nn.functional.mse_loss(outputs, targets)
+            check_numbers(*shapes, self.context.classes)
+            return nn.functional.mse_loss(outputs.reshape(targets.shape), targets)
         if outputs.ndim == 1 or outputs.shape[1] == 1:
-            return nn.functional.binary_cross_entropy_with_logits(outputs.reshape(-1), targets.to(outputs.dtype))
-        return nn.functional.cross_entropy(outputs, targets)
+            check_two_classes(*shapes, self.context.classes, axis=1)
+            truth = targets.reshape(-1).to(outputs.dtype)
+            return nn.functional.binary_cross_entropy_with_logits(outputs.reshape(-1), truth)
+        check_classes(*shapes, axis=1)
+        return nn.functional.cross_entropy(outputs, targets.reshape(outputs[:, 0].shape).long())
 
     @property
     def model(self) -> nn.Module:

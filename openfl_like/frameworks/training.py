@@ -1,14 +1,17 @@
 """The one training loop, for every framework."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
 from typing import TypeVar
 
 from openfl_like.frameworks.algorithms.base import StepHooks
 from openfl_like.frameworks.metrics import Seen
 from openfl_like.frameworks.model import Model, Observation
 from openfl_like.frameworks.runner import DataLoader, TaskResult
+from openfl_like.frameworks.targets import check_class_numbers
 
-BatchT = TypeVar("BatchT")
+BatchT = TypeVar("BatchT", bound=Sized)
+ONE_SAMPLE = "(the batch has one sample: set drop_last: true, or another batch_size, in data_loader.settings)"
 Step = Callable[[BatchT, BatchT], Observation]
 """Takes a step with a batch, samples and targets; gives what the model made of it before."""
 
@@ -18,14 +21,17 @@ class Training:
 
     Args:
         hooks: The plan's algorithm, or nothing; see `runner.RunnerContext`.
+        own_loss: Says whether the loss is the user's own; the one that comes with a runner takes integers for the
+            numbers of classes, so they are looked at.
 
     Attributes:
         seed: Of the assignment; the order of the samples is drawn from it.
         epoch: How many epochs of the assignment are done.
     """
 
-    def __init__(self, hooks: StepHooks) -> None:
+    def __init__(self, hooks: StepHooks, own_loss: Callable[[], bool] = lambda: True) -> None:
         self._hooks = hooks
+        self._own_loss = own_loss
         self.seed = 0
         self.epoch = 0
 
@@ -43,12 +49,18 @@ class Training:
 
         Returns:
             The number of samples, and the metrics of the last epoch, each batch measured before its step.
+
+        Raises:
+            TensorError: If a target is not the number of a class, and the loss takes it for one.
         """
-        hooks = self._hooks
+        hooks, own_loss = self._hooks, self._own_loss()
         hooks.begin(model)
 
         def step(samples: BatchT, targets: BatchT) -> Observation:
-            observation, gradients = model.loss_and_gradients(samples, targets)
+            with _noted(samples):
+                observation, gradients = model.loss_and_gradients(samples, targets)
+            if not own_loss:
+                check_class_numbers(observation)
             model.apply(hooks.adjust(gradients, model))
             hooks.after_step(model)
             return observation
@@ -64,8 +76,16 @@ class Training:
         return TaskResult(loader.num_train, seen.metrics())
 
     def validate(self, measure: Step[BatchT], loader: DataLoader[BatchT]) -> TaskResult:
-        """Measure a model on the held-out samples."""
-        return TaskResult(loader.num_validate, observe(measure, loader.validate_batches()).metrics())
+        """Measure a model on the held-out samples; raises as `train` does."""
+        own_loss = self._own_loss()
+
+        def look(samples: BatchT, targets: BatchT) -> Observation:
+            observation = measure(samples, targets)
+            if not own_loss:
+                check_class_numbers(observation)
+            return observation
+
+        return TaskResult(loader.num_validate, observe(look, loader.validate_batches()).metrics())
 
 
 class FormerNames:
@@ -88,6 +108,22 @@ class FormerNames:
     @_epoch.setter
     def _epoch(self, epoch: int) -> None:
         self.training.epoch = epoch
+
+
+@contextmanager
+def _noted(samples: Sized) -> Iterator[None]:
+    """Have an error that one sample alone may have caused say so."""
+    try:
+        yield
+    except Exception as error:
+        if len(samples) == 1:
+            error.add_note(ONE_SAMPLE)
+        raise
+
+
+def is_own(loss: Callable[..., object], given: Callable[..., object]) -> bool:
+    """Whether a runner's bound loss is another one than that of the class that comes with the platform."""
+    return getattr(loss, "__func__", loss) is not given
 
 
 def observe(step: Step[BatchT], batches: Iterable[tuple[BatchT, BatchT]]) -> Seen:

@@ -10,7 +10,7 @@ from openfl_like import registry
 from openfl_like.errors import FederationError, PlanError
 from openfl_like.plan.mistakes import KeyPath, Mistake, did_you_mean, explain, refuse
 from openfl_like.plan.names import rule_against
-from openfl_like.plan.schema import FILE, NO_ALGORITHM, Component, Plan, StopRule, Task
+from openfl_like.plan.schema import FILE, NO_ALGORITHM, TRAINS, Component, Plan, StopRule, Task
 
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _CONDITIONS = ("rounds", "metric", "loss_max", "patience")
@@ -96,6 +96,7 @@ def _tasks(plan: Plan) -> Iterator[Mistake]:
             yield Mistake(
                 ("tasks", name, "function"), f"'{task.function}' is not a function that a task can have", cure
             )
+        yield from _training(name, task)
         choice = task.kwargs.get("apply", "global")
         path = ("tasks", name, "kwargs", "apply")
         if task.of_file:
@@ -105,12 +106,26 @@ def _tasks(plan: Plan) -> Iterator[Mistake]:
             yield Mistake(path, f"must be global, local or file:PATH, not '{choice}'", cure)
 
 
+def _training(name: str, task: Task) -> Iterator[Mistake]:
+    if task.trains is None:
+        problem = f"it is not said whether '{task.function}' trains"
+        cure = "write trains: true if it changes the model, trains: false if it only evaluates it"
+        yield Mistake(("tasks", name), problem, cure)
+    elif task.trains is not TRAINS.get(task.function, task.trains):
+        cure = f"leave it out, or give the function another name than {task.function}"
+        yield Mistake(
+            ("tasks", name, "trains"), f"{task.function} {'trains' if not task.trains else 'does not train'}", cure
+        )
+    if task.trains and "apply" in task.kwargs:
+        problem = "a task that trains goes on with the model as the tasks before it left it"
+        cure = "leave apply out; if the function only evaluates, write trains: false"
+        yield Mistake(("tasks", name, "kwargs", "apply"), problem, cure)
+
+
 def _given_model(task: Task, path: KeyPath) -> Iterator[Mistake]:
     rule = rule_against(task.apply.removeprefix(FILE))
     if rule:
         yield Mistake(path, f"'{task.apply}' is not a file that a bundle can hold: {rule}")
-    if task.function != "validate":
-        yield Mistake(path, "only validate can look at a given model", "write apply: global")
 
 
 def _groups(plan: Plan) -> Iterator[Mistake]:

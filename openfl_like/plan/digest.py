@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from openfl_like.errors import PlanError
 from openfl_like.plan.document import MAX_BYTES
 from openfl_like.plan.mistakes import explain, refuse
-from openfl_like.plan.schema import Plan
+from openfl_like.plan.schema import TRAINS, Plan, Task
 
 SOURCE = "plan.json"
 _LATE_KEYS = frozenset({"algorithm", "server_optimizer"})
@@ -52,7 +52,16 @@ def _write(values: Mapping[str, object], name: str) -> bytes:
 def frozen_values(plan: Plan) -> dict[str, object]:
     """Return the values that `freeze` writes."""
     late = {key for key in _LATE_KEYS if getattr(plan, key) == Plan.model_fields[key].default}
-    return {key: value for key, value in plan_values(plan).items() if key not in late}
+    values = {key: value for key, value in plan_values(plan).items() if key not in late}
+    return {**values, "tasks": {name: _frozen_task(task) for name, task in plan.tasks.items()}}
+
+
+def _frozen_task(task: Task) -> dict[str, object]:
+    """Return the values of a task, without ``trains`` where its function's name says it, as all did before it came."""
+    values = _sorted(task.model_dump(mode="json"))
+    if task.trains is TRAINS.get(task.function):
+        del values["trains"]
+    return values
 
 
 def thaw(data: bytes, source: str = SOURCE) -> Plan:

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
 from openfl_like.plan.names import NAME_PATTERN
 
@@ -85,15 +85,34 @@ class CollaboratorSection(Section):
     settings: CollaboratorSettings = CollaboratorSettings()
 
 
+TRAINS = {"train": True, "validate": False}
+"""Functions of which everybody knows whether they train."""
+
+
 class Task(Section):
     """A task of the plan: a function of the task runner and its keyword arguments.
 
-    ``kwargs.apply`` says which model a validation looks at: ``global`` (the new global model), ``local`` (the model
+    ``trains`` says whether it changes the model; None: it is not said, which only plans of 0.1 may leave open.
+    ``kwargs.apply`` says which model an evaluation looks at: ``global`` (the new global model), ``local`` (the model
     this site has just trained) or ``file:PATH`` (a model file of the workspace).
     """
 
     function: str
+    trains: bool | None = None
     kwargs: Settings = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, values: object) -> object:
+        if not isinstance(values, dict) or values.get("trains") is not None:
+            return values
+        function = values.get("function")
+        return {**values, "trains": TRAINS.get(function) if isinstance(function, str) else None}
+
+    @property
+    def is_training(self) -> bool:
+        """Whether it changes the model; until 0.1 every function but ``validate`` did."""
+        return self.trains is not False
 
     @property
     def apply(self) -> str:

@@ -50,3 +50,15 @@ class Logistic(JaxRunner):
 
     def predict(self, params: Tree, samples: Array, key: Array | None) -> Array:  # noqa: ARG002 - as above
         return samples @ params["weight"] + params["bias"]
+
+
+class Line(JaxRunner):
+    """A linear model with so many outputs."""
+
+    outputs = 1
+
+    def build_model(self, key: Array) -> Tree:  # noqa: ARG002 - nothing is drawn
+        return {"weight": jnp.zeros((3, self.outputs), np.float32), "bias": jnp.zeros(self.outputs, np.float32)}
+
+    def predict(self, params: Tree, samples: Array, key: Array | None) -> Array:  # noqa: ARG002 - as above
+        return samples @ params["weight"] + params["bias"]

@@ -55,3 +55,12 @@ class Logistic(KerasRunner):
 
     def build_model(self) -> keras.Model:
         return keras.Sequential([keras.Input((3,), dtype="float64"), layers.Dense(1, dtype="float64")])
+
+
+class Line(KerasRunner):
+    """A linear model with so many outputs."""
+
+    outputs = 1
+
+    def build_model(self) -> keras.Model:
+        return keras.Sequential([keras.Input((3,)), layers.Dense(self.outputs)])

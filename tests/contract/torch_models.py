@@ -52,3 +52,12 @@ class Logistic(TorchRunner):
         model = torch.nn.Linear(3, 1, dtype=torch.float64)
         model.register_parameter("unused", torch.nn.Parameter(torch.ones(2, dtype=torch.float64)))
         return model
+
+
+class Line(TorchRunner):
+    """A linear model with so many outputs."""
+
+    outputs = 1
+
+    def build_model(self) -> torch.nn.Module:
+        return torch.nn.Linear(3, self.outputs)

@@ -10,7 +10,7 @@ from federations import federation_of
 from pace import limit
 
 from openfl_like.api.federation import Federation
-from openfl_like.frameworks.formats import write_model
+from openfl_like.frameworks.formats.files import write_model
 from openfl_like.plan.workspace import plan_path, template_path
 from openfl_like.tensors.container import read_tensors
 from openfl_like.tensors.manifest import sha256_file

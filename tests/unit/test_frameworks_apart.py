@@ -33,6 +33,6 @@ def test_what_was_imported_against_the_rule_is_named() -> None:
 
 
 def test_the_marks_of_a_parameter_are_those_of_its_framework() -> None:
-    assert marks_of("openfl_like.frameworks.torch_file") == (pytest.mark.torch,)
+    assert marks_of("openfl_like.frameworks.formats.torch") == (pytest.mark.torch,)
     assert marks_of("keras-adam") == (pytest.mark.tensorflow,)
     assert marks_of("numpy") == ()

@@ -16,7 +16,13 @@ from openfl_like.wire.protos import federation_pb2 as pb
 def assignment_to(value: Assignment) -> pb.Assignment:
     """Return the message of an assignment; the collaborator is the receiver and not in it."""
     tasks = [
-        pb.TaskCall(name=t.name, function=t.function, arguments_json=encode_json(dict(t.arguments)), apply=t.apply)
+        pb.TaskCall(
+            name=t.name,
+            function=t.function,
+            arguments_json=encode_json(dict(t.arguments)),
+            apply=t.apply,
+            trains=t.trains,
+        )
         for t in value.tasks
     ]
     return pb.Assignment(
@@ -32,7 +38,9 @@ def assignment_to(value: Assignment) -> pb.Assignment:
 
 def assignment_from(message: pb.Assignment, collaborator: str) -> Assignment:
     """Return the assignment of a message that this collaborator received."""
-    tasks = tuple(TaskCall(t.name, t.function, decode_mapping(t.arguments_json), t.apply) for t in message.tasks)
+    tasks = tuple(
+        TaskCall(t.name, t.function, decode_mapping(t.arguments_json), t.apply, t.trains) for t in message.tasks
+    )
     deadline = message.deadline_s if message.HasField("deadline_s") else None
     phase = Phase(message.phase)
     return Assignment(

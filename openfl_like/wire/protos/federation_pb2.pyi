@@ -557,16 +557,18 @@ class ListEnvoysReply(_message.Message):
     def __init__(self, envoys: _Optional[_Iterable[_Union[EnvoyRecord, _Mapping]]] = ...) -> None: ...
 
 class TaskCall(_message.Message):
-    __slots__ = ("name", "function", "arguments_json", "apply")
+    __slots__ = ("name", "function", "arguments_json", "apply", "trains")
     NAME_FIELD_NUMBER: _ClassVar[int]
     FUNCTION_FIELD_NUMBER: _ClassVar[int]
     ARGUMENTS_JSON_FIELD_NUMBER: _ClassVar[int]
     APPLY_FIELD_NUMBER: _ClassVar[int]
+    TRAINS_FIELD_NUMBER: _ClassVar[int]
     name: str
     function: str
     arguments_json: str
     apply: str
-    def __init__(self, name: _Optional[str] = ..., function: _Optional[str] = ..., arguments_json: _Optional[str] = ..., apply: _Optional[str] = ...) -> None: ...
+    trains: bool
+    def __init__(self, name: _Optional[str] = ..., function: _Optional[str] = ..., arguments_json: _Optional[str] = ..., apply: _Optional[str] = ..., trains: bool = ...) -> None: ...
 
 class Assignment(_message.Message):
     __slots__ = ("round", "phase", "tasks", "model", "seed", "deadline_s", "continues")

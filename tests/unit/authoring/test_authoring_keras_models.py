@@ -8,7 +8,7 @@ import pytest
 
 from openfl_like.authoring.models import INITIAL_MODEL, export_model, own_runner, prepare_initial_model
 from openfl_like.errors import TensorError, UsageError
-from openfl_like.frameworks.formats import read_model, write_model
+from openfl_like.frameworks.formats.files import read_model, write_model
 from openfl_like.plan.load import load_plan
 from openfl_like.plan.workspace import template_path
 from openfl_like.tensors.container import read_tensors, write_tensors

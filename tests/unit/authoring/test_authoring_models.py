@@ -20,7 +20,7 @@ from openfl_like.authoring.models import (
     prepare_initial_model,
 )
 from openfl_like.errors import FederationError, TensorError, UsageError
-from openfl_like.frameworks.formats import read_model, write_model
+from openfl_like.frameworks.formats.files import read_model, write_model
 from openfl_like.frameworks.runner import OPTIMIZER
 from openfl_like.plan.bundle import pack, unpack
 from openfl_like.plan.load import load_plan
@@ -232,10 +232,14 @@ def test_no_daemon_reads_files_of_other_programs() -> None:
             for path in package.rglob("*.py")
             if f"from openfl_like.{module} import" in path.read_text()
         }
-        for module in ("frameworks.formats", "authoring.models")
+        for module in ("frameworks.formats.files", "authoring.models")
     }
     assert users == {
-        "frameworks.formats": {"frameworks/keras_file.py", "frameworks/torch_file.py", "authoring/models.py"},
+        "frameworks.formats.files": {
+            "frameworks/formats/keras.py",
+            "frameworks/formats/torch.py",
+            "authoring/models.py",
+        },
         "authoring.models": {
             "api/experiments.py",
             "cli/model.py",

@@ -61,7 +61,7 @@ def test_models_need_names(names: list[str]) -> None:
 
 
 def test_a_plan_without_validation_evaluates_nothing() -> None:
-    with pytest.raises(PlanError, match="no task with the function validate"):
+    with pytest.raises(PlanError, match="no task that evaluates"):
         evaluation_of(PLAN.model_copy(update={"tasks": {"train": Task(function="train")}}), ["x"])
 
 
@@ -72,7 +72,7 @@ def test_a_plan_without_validation_evaluates_nothing() -> None:
         (Task(function="validate", kwargs={"apply": "file:/etc/passwd"}), "not a file that a bundle can hold"),
         (Task(function="validate", kwargs={"apply": "file:"}), "not a file that a bundle can hold"),
         (Task(function="validate", kwargs={"apply": "file:save/x.safetensors"}), "not a file that a bundle can hold"),
-        (Task(function="train", kwargs={"apply": "file:x.safetensors"}), "only validate"),
+        (Task(function="train", kwargs={"apply": "file:x.safetensors"}), "a task that trains"),
         (Task(function="validate", kwargs={"apply": "elsewhere"}), "global, local or file:PATH"),
     ],
 )

@@ -76,7 +76,7 @@ class Counting:
         state = {"total": self.before + self.steps, "gone": gone, "seen": self.start.shared["steps"]}
         return LocalEnd(shared={"steps": steps}, state=state)
 '''
-TRAIN = TaskCall("train", "train")
+TRAIN = TaskCall("train", "train", trains=True)
 Make = Callable[..., Performer]
 
 
@@ -173,15 +173,9 @@ def test_state_that_is_damaged_fails(make: Make, tmp_path: Path) -> None:
 
 
 def test_tasks_that_train_one_after_the_other_are_one_training(make: Make, tmp_path: Path) -> None:
-    update = train(make(), tmp_path, 1, 0, TRAIN, TaskCall("more", "train", {"epochs": 2}, apply="local"))
+    update = train(make(), tmp_path, 1, 0, TRAIN, TaskCall("more", "train", {"epochs": 2}, trains=True))
     assert update[f"{ALGORITHM}steps"] == [9.0]
     assert update["w"][0] == 1.0
-
-
-def test_a_task_that_trains_from_the_global_model_again_begins_again(make: Make, tmp_path: Path) -> None:
-    update = train(make(), tmp_path, 1, 0, TRAIN, TaskCall("again", "train", {"epochs": 2}))
-    assert update[f"{ALGORITHM}steps"] == [6.0]
-    assert update["w"][0] == 4.0
 
 
 def test_evaluating_touches_no_state(make: Make, tmp_path: Path) -> None:
@@ -196,7 +190,7 @@ def test_evaluating_touches_no_state(make: Make, tmp_path: Path) -> None:
 def test_a_loop_of_the_runner_s_own_cannot_ignore_the_algorithm(make: Make, tmp_path: Path) -> None:
     told = "the plan names an algorithm, but the task that trained did not call it"
     with pytest.raises(TaskError, match=told):
-        train(make(), tmp_path, 1, 0, TaskCall("own", "own_loop"))
+        train(make(), tmp_path, 1, 0, TaskCall("own", "own_loop", trains=True))
 
 
 def test_a_loop_of_the_runner_s_own_works_as_before(make: Make, tmp_path: Path) -> None:
@@ -204,7 +198,7 @@ def test_a_loop_of_the_runner_s_own_works_as_before(make: Make, tmp_path: Path) 
     without = plan().model_copy(update={"algorithm": Component(template="none")})
     performer = Performer(without, shard(), tmp_path / "workspace")
     write_tensors(tmp_path / "model", {"w": np.array([16.0, 32.0]), "fixed": np.array(7)})
-    halve = TaskCall("halve", "shrink", {"by": 0.5})
+    halve = TaskCall("halve", "shrink", {"by": 0.5}, trains=True)
     performer.perform(Assignment(1, Phase.TRAIN, "n", (halve,), "", 5), tmp_path / "model", tmp_path / "update")
     assert read_tensors(tmp_path / "update")["w"].tolist() == [2.0, 4.0]
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openfl_like.frameworks.metrics import accuracy, auc, classification
+from openfl_like.frameworks.metrics import Seen, accuracy, auc, classification
 
 SCORED = st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=2, max_size=40)
 
@@ -50,3 +50,26 @@ def test_two_scores_have_an_auc_and_three_do_not() -> None:
 
 def test_there_is_no_auc_of_a_single_class() -> None:
     assert classification(np.array([1.0, 2.0]), np.array([1, 1])) == {"accuracy": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("scores", "targets", "names"),
+    [
+        (np.zeros((4, 1)), np.array([[0], [1], [1], [0]], np.uint8), {"loss", "accuracy", "auc"}),
+        (np.zeros(4), np.array([True, False, True, True]), {"loss", "accuracy", "auc"}),
+        (np.zeros((4, 3)), np.array([0, 1, 2, 2], np.int8), {"loss", "accuracy"}),
+        (np.zeros((4, 3)), np.array([1, 2, 3, 3]), {"loss"}),
+        (np.zeros(4), np.array([-1, 1, 1, -1]), {"loss"}),
+        (np.zeros((4, 5, 2)), np.array([0, 1, 1, 0]), {"loss"}),
+        (np.zeros((4, 2)), np.eye(2, dtype=np.int64)[[0, 1, 1, 0]], {"loss"}),
+        (np.zeros(4), np.ones(4), {"loss"}),
+    ],
+)
+def test_a_classifier_s_metrics_are_those_of_class_numbers_that_have_scores(
+    scores: np.ndarray, targets: np.ndarray, names: set[str]
+) -> None:
+    seen = Seen()
+    seen.add(1.0, scores[:3], targets[:3])
+    seen.add(2.0, scores[3:], targets[3:])
+    assert seen.metrics().keys() == names
+    assert seen.metrics()["loss"] == 1.25

@@ -78,7 +78,7 @@ class Runner:
         return TaskResult(1)
 '''
 
-TRAIN = TaskCall("train", "train")
+TRAIN = TaskCall("train", "train", trains=True)
 LOCAL = TaskCall("check", "validate", apply="local")
 GLOBAL = TaskCall("validate", "validate")
 
@@ -154,12 +154,32 @@ def test_training_writes_the_trained_model(workspace: Path, model: Path, out: Pa
 def test_a_local_task_sees_the_model_as_it_is_and_a_global_one_the_given(
     workspace: Path, model: Path, out: Path
 ) -> None:
-    again = TaskCall("again", "train", {"by": 5.0})
-    tasks = (GLOBAL, TRAIN, LOCAL, TaskCall("middle", "validate"), again, TaskCall("last", "validate", apply="local"))
+    again = TaskCall("again", "train", {"by": 5.0}, trains=True)
+    tasks = (GLOBAL, TRAIN, LOCAL, again, TaskCall("last", "validate", apply="local"), TaskCall("end", "validate"))
     update = Performer(plan(), shard(), workspace).perform(assign(Phase.TRAIN, *tasks), model, out)
     values = {task: metrics["value"] for task, metrics in update.metrics.items()}
-    assert values == {"validate": 10, "train": 11, "check": 11, "middle": 10, "again": 15, "last": 15}
-    assert read_tensors(out)["value"] == [15.0]
+    assert values == {"validate": 10, "train": 11, "check": 11, "again": 16, "last": 16, "end": 10}
+    assert read_tensors(out)["value"] == [16.0]
+
+
+def test_training_does_not_go_on_with_another_model_than_it_left(workspace: Path, model: Path, out: Path) -> None:
+    tasks = (TRAIN, GLOBAL, TaskCall("again", "train", trains=True))
+    with pytest.raises(FailedTaskError) as caught:
+        Performer(plan(), shard(), workspace).perform(assign(Phase.TRAIN, *tasks), model, out)
+    assert caught.value.failure.task == "again"
+
+
+@pytest.mark.parametrize("apply", ["local", "global"])
+def test_a_task_that_evaluates_and_changes_the_model_is_told(
+    workspace: Path, model: Path, out: Path, apply: str
+) -> None:
+    performer = Performer(plan(), shard(), workspace)
+    claims = TaskCall("claims", "train", {"by": 1e-9}, apply=apply)
+    with pytest.raises(FailedTaskError) as caught:
+        performer.perform(assign(Phase.TRAIN, TRAIN, claims), model, out)
+    assert caught.value.failure.task == "claims"
+    assert "'value'" in caught.value.failure.message
+    assert "trains: true" in caught.value.cure
 
 
 def test_a_global_validation_after_training_does_not_undo_the_update(workspace: Path, model: Path, out: Path) -> None:
@@ -184,23 +204,25 @@ def test_random_draws_follow_the_seed(workspace: Path, model: Path, out: Path) -
     draws = []
     for seed in (4, 4, 2**63 - 1):
         random.seed()
-        draws.append(performer.perform(assign(Phase.TRAIN, TaskCall("draw", "draw"), seed=seed), model, out).metrics)
+        draws.append(
+            performer.perform(assign(Phase.TRAIN, TaskCall("draw", "draw", trains=True), seed=seed), model, out).metrics
+        )
     assert draws[0] == draws[1] != draws[2]
 
 
 @pytest.mark.parametrize(
     ("call", "error", "where", "said"),
     [
-        (TaskCall("sum", "fail"), "ValueError", "max(numbers)", "max()"),
-        (TaskCall("out", "leave"), "SystemExit", "raise SystemExit", "3"),
-        (TaskCall("out", "drop"), "CancelledError", "raise asyncio", "a loop of its own"),
-        (TaskCall("train", "train", {"bye": 2}), "TypeError", "", "'bye'"),
-        (TaskCall("train", "trian"), "", "", "'trian'"),
-        (TaskCall("train", "_hidden"), "", "", "'_hidden'"),
-        (TaskCall("train", "set_tensors"), "", "", "'set_tensors'"),
-        (TaskCall("train", "seed"), "", "", "'seed'"),
-        (TaskCall("shape", "shape"), "", "", "dict"),
-        (TaskCall("words", "words"), "ValueError", "", "'low'"),
+        (TaskCall("sum", "fail", trains=True), "ValueError", "max(numbers)", "max()"),
+        (TaskCall("out", "leave", trains=True), "SystemExit", "raise SystemExit", "3"),
+        (TaskCall("out", "drop", trains=True), "CancelledError", "raise asyncio", "a loop of its own"),
+        (TaskCall("train", "train", {"bye": 2}, trains=True), "TypeError", "", "'bye'"),
+        (TaskCall("train", "trian", trains=True), "", "", "'trian'"),
+        (TaskCall("train", "_hidden", trains=True), "", "", "'_hidden'"),
+        (TaskCall("train", "set_tensors", trains=True), "", "", "'set_tensors'"),
+        (TaskCall("train", "seed", trains=True), "", "", "'seed'"),
+        (TaskCall("shape", "shape", trains=True), "", "", "dict"),
+        (TaskCall("words", "words", trains=True), "ValueError", "", "'low'"),
     ],
 )
 def test_what_a_task_does_wrong_is_told(  # noqa: PLR0917 (a table, and three fixtures)
@@ -218,7 +240,9 @@ def test_what_a_task_does_wrong_is_told(  # noqa: PLR0917 (a table, and three fi
 
 def test_a_function_that_is_misspelt_has_a_cure(workspace: Path, model: Path, out: Path) -> None:
     with pytest.raises(FailedTaskError) as caught:
-        Performer(plan(), shard(), workspace).perform(assign(Phase.TRAIN, TaskCall("train", "trian")), model, out)
+        Performer(plan(), shard(), workspace).perform(
+            assign(Phase.TRAIN, TaskCall("train", "trian", trains=True)), model, out
+        )
     assert caught.value.cure == "did you mean 'train'?"
 
 
@@ -312,7 +336,7 @@ def test_the_initial_model_is_never_compressed(workspace: Path, out: Path) -> No
 
 def test_what_an_update_left_out_is_in_that_of_the_next_round(workspace: Path, model: Path, out: Path) -> None:
     performer = compressed(workspace, "bfloat16")
-    step = TaskCall("train", "train", {"by": 1 + 2.0**-9})  # after 1 the next bfloat16 is 1 + 2**-7
+    step = TaskCall("train", "train", {"by": 1 + 2.0**-9}, trains=True)  # after 1 the next bfloat16 is 1 + 2**-7
 
     def sent(round_number: int) -> float:
         performer.perform(Assignment(round_number, Phase.TRAIN, "north", (step,), "", 5), model, out)
@@ -322,7 +346,7 @@ def test_what_an_update_left_out_is_in_that_of_the_next_round(workspace: Path, m
 
 
 def test_a_model_that_cannot_be_compressed_is_told(workspace: Path, model: Path, out: Path) -> None:
-    step = TaskCall("train", "train", {"by": 1e6})
+    step = TaskCall("train", "train", {"by": 1e6}, trains=True)
     with pytest.raises(FailedTaskError) as caught:
         compressed(workspace, "float16").perform(assign(Phase.TRAIN, step), model, out)
     failure = caught.value.failure
@@ -381,9 +405,11 @@ class Scheduled(Runner):
 def test_a_task_is_given_the_round_if_it_has_a_parameter_for_it(workspace: Path, model: Path, out: Path) -> None:
     (workspace / "src/model.py").write_text(CODE + ROUNDS)
     performer = Performer(plan(Component(template="src.model:Scheduled")), shard(), workspace)
-    calls = (TaskCall("free", "anything"), TaskCall("train", "train", {"by": 2.0}))
-    update = performer.perform(assign(Phase.TRAIN, *calls, TaskCall("fixed", "train", {"rounds": 3})), model, out)
+    calls = (TaskCall("free", "anything"), TaskCall("train", "train", {"by": 2.0}, trains=True))
+    update = performer.perform(
+        assign(Phase.TRAIN, *calls, TaskCall("fixed", "train", {"rounds": 3}, trains=True)), model, out
+    )
     assert update.metrics["free"] == {"given": 0}
     assert update.metrics["train"] == {"round": 3, "rounds": 10}
     assert update.metrics["fixed"] == {"round": 3, "rounds": 3}
-    assert read_tensors(out)["value"] == [11.0]
+    assert read_tensors(out)["value"] == [10.0 + 2.0 * 3 / 10 + 1.0]

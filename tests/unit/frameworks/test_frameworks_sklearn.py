@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from openfl_like.data.shard import ArrayShard, Dataset
-from openfl_like.errors import UsageError
+from openfl_like.errors import TensorError, UsageError
 from openfl_like.frameworks.numpy import NumpyLoader
 from openfl_like.frameworks.runner import RunnerContext
 from openfl_like.frameworks.sklearn import SklearnModel
@@ -44,6 +44,24 @@ def test_regressions_learn(estimator: str) -> None:
     after = made.validate()
     assert after.metrics.keys() == {"loss"}
     assert after.metrics["loss"] < 0.1 * before.metrics["loss"]
+
+
+@pytest.mark.parametrize("estimator", ["SGDRegressor", "ElasticNet", "SGDClassifier", "LogisticRegression"])
+def test_a_column_of_targets_is_what_a_vector_is(estimator: str) -> None:
+    targets, classes = (NUMBERS, 0) if estimator in {"SGDRegressor", "ElasticNet"} else (THREE, 3)
+    right = runner(estimator, targets, classes).train(epochs=2)
+    assert runner(estimator, targets[:, None], classes).train(epochs=2) == right
+
+
+def test_truth_values_are_class_numbers() -> None:
+    settings: dict[str, object] = {"params": {"loss": "log_loss"}}
+    right = runner("SGDClassifier", (NUMBERS > 1).astype(np.int64), 2, **settings).train(epochs=2)
+    assert runner("SGDClassifier", NUMBERS > 1, 2, **settings).train(epochs=2) == right
+
+
+def test_a_regression_of_several_numbers_is_not_broadcast() -> None:
+    with pytest.raises(TensorError, match="outputs have the shape"):
+        runner("ElasticNet", np.stack([NUMBERS] * 2, axis=1)).validate()
 
 
 def test_a_fit_goes_on_from_the_given_model() -> None:

@@ -8,6 +8,7 @@ from torch import nn
 
 from openfl_like.data.shard import ArrayShard, Dataset
 from openfl_like.errors import DeviceError, TensorError, UsageError
+from openfl_like.federation.failure import one_line
 from openfl_like.frameworks.runner import RunnerContext
 from openfl_like.frameworks.torch import TorchLoader, TorchRunner
 from openfl_like.frameworks.torch_arrays import to_numpy, to_torch
@@ -145,6 +146,18 @@ def test_the_threads_of_the_context_are_used() -> None:
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_batch_of_one_that_a_layer_does_not_take_is_told_and_can_be_left_out() -> None:
+    runner = build(Net, shard(rows=17))
+    with pytest.raises(ValueError, match="Expected more than 1 value per channel") as caught:
+        runner.train()
+    assert "drop_last" in one_line(caught.value)
+    runner.loader = TorchLoader(shard(rows=17), batch_size=8, drop_last=True)
+    assert runner.train(epochs=2).num_samples == 17
+    assert sum(len(samples) for samples, _ in runner.loader.train_batches(1, 0)) == 16
+    with pytest.raises(UsageError, match="17 samples fill no batch of 32"):
+        TorchLoader(shard(rows=17), batch_size=32, drop_last=True)
 
 
 def test_an_empty_batch_is_refused() -> None:

@@ -48,6 +48,24 @@ def test_a_key_that_came_later_changes_the_digest_only_where_it_says_something(p
     assert thaw(freeze(pulled)) == pulled
 
 
+def test_whether_a_task_trains_is_written_where_its_name_does_not_say_it(plan: Plan) -> None:
+    said = {"train": {"function": "train", "trains": True}, "check": {"function": "validate", "trains": False}}
+    named = {name: {"function": task["function"]} for name, task in said.items()}
+    assert freeze(changed(plan, tasks=said)) == freeze(changed(plan, tasks=named))
+    assert b"trains" not in freeze(changed(plan, tasks=named))
+    assert "trains: true" in plan_text(changed(plan, tasks=named))
+    own = changed(plan, tasks={"tune": {"function": "tune", "trains": True}})
+    assert thaw(freeze(own)) == own
+    assert plan_digest(own) != plan_digest(changed(plan, tasks={"tune": {"function": "tune", "trains": False}}))
+
+
+def test_a_frozen_plan_of_0_1_trains_as_it_did(plan: Plan) -> None:
+    former = json.loads(freeze(plan)) | {"tasks": {"tune": {"function": "tune", "kwargs": {}}}}
+    thawed = thaw(json.dumps(former).encode())
+    assert thawed.tasks["tune"].is_training
+    assert json.loads(freeze(thawed)) == former
+
+
 def test_what_is_shown_of_a_plan_has_the_keys_that_came_later(plan: Plan) -> None:
     assert "algorithm:\n  settings: {}\n  template: none\n" in plan_text(plan)
 

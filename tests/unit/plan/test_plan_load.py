@@ -61,9 +61,23 @@ def test_schema_and_rules_are_reported_together(written: Callable[..., Path], pl
         ),
         ("tasks: {train: {function: a.b}}", "'a.b' is not a function that a task can have"),
         (
-            "tasks: {train: {function: train, kwargs: {apply: globl}}}",
-            "tasks.train.kwargs.apply: must be global, local or file:PATH, not 'globl'; did you mean 'global'?",
+            "tasks: {check: {function: validate, kwargs: {apply: globl}}}",
+            "tasks.check.kwargs.apply: must be global, local or file:PATH, not 'globl'; did you mean 'global'?",
         ),
+        (
+            "tasks: {check: {function: validate_task, kwargs: {apply: global}}}",
+            "tasks.check: it is not said whether 'validate_task' trains; write trains: true if it changes the model",
+        ),
+        (
+            "tasks: {train: {function: train, kwargs: {apply: global}}}",
+            "tasks.train.kwargs.apply: a task that trains goes on with the model as the tasks before it left it",
+        ),
+        (
+            "tasks: {tune: {function: tune, trains: true, kwargs: {apply: local}}}",
+            "tasks.tune.kwargs.apply: a task that trains goes on",
+        ),
+        ("tasks: {train: {function: train, trains: false}}", "tasks.train.trains: train trains; leave it out"),
+        ("tasks: {check: {function: validate, trains: true}}", "tasks.check.trains: validate does not train"),
         ("name: ../x", "name: '../x' is not a valid name"),
         ("seed: -1", "seed: must be at least 0, not -1"),
         (f"seed: {2**63}", "seed: must be less than"),

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from openfl_like.errors import TensorError
-from openfl_like.frameworks.formats import first_line
+from openfl_like.frameworks.formats.files import first_line
 from openfl_like.frameworks.runner import TaskRunner
 from openfl_like.frameworks.torch_arrays import to_numpy, to_torch
 

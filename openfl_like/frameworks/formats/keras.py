@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from openfl_like.errors import TensorError, UsageError
-from openfl_like.frameworks.formats import first_line
+from openfl_like.frameworks.formats.files import first_line
 from openfl_like.frameworks.keras import KerasRunner
 from openfl_like.frameworks.runner import TaskRunner
 
