@@ -163,7 +163,7 @@ def learn(name: str, rounds: int) -> float:
     logging.disable(logging.WARNING)
     workspace = template_path("torch_digits")
     paths = sorted((workspace / "shards").glob("*.yaml"))
-    shards = {path.stem: build_shard(load_shard_config(path), (path.parent,)) for path in paths}
+    shards = {path.stem: build_shard(load_shard_config(path), path.parent) for path in paths}
     place = Path(tempfile.mkdtemp(prefix="fx-bench-"))
     settings = SimulationSettings(plan_with(PIPELINES[name], rounds), workspace, shards, place)
     try:

@@ -34,7 +34,7 @@ class Row:
 
 def load_shards(files: Mapping[str, Path]) -> dict[str, ShardDescriptor]:
     """Build every site's shard in this process."""
-    return {name: build_shard(load_shard_config(path), (path.parent,)) for name, path in files.items()}
+    return {name: build_shard(load_shard_config(path), path.parent) for name, path in files.items()}
 
 
 async def compare(plan: Plan, workspace: Path, shards: Shards, federated: Path, stores: Stores) -> list[Row]:

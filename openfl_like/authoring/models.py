@@ -16,7 +16,7 @@ from openfl_like.frameworks.algorithms.session import build_session
 from openfl_like.frameworks.formats.files import NEEDS_RUNNER, read_model, write_model
 from openfl_like.frameworks.perform import Performer
 from openfl_like.frameworks.runner import OPTIMIZER, TaskRunner, without_algorithm, without_optimizer
-from openfl_like.frameworks.workspace import WorkspaceCode
+from openfl_like.module_scope import ModuleScope
 from openfl_like.plan.schema import Plan
 from openfl_like.tensors.container import write_tensors
 
@@ -42,7 +42,7 @@ def own_runner(
     """
     config = shard or first_shard(workspace)
     meant = plan if with_optimizer else plan.with_reset_optimizer()
-    performer = Performer(meant, build_shard(load_shard_config(config), (config.parent,)), workspace)
+    performer = Performer(meant, build_shard(load_shard_config(config), config.parent), workspace)
     with performer.runner() as runner:
         yield runner
 
@@ -126,7 +126,7 @@ def prepare_given_models(models: Mapping[str, Path], plan: Plan, workspace: Path
 
 
 def _first_shared(plan: Plan, workspace: Path, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    with WorkspaceCode(workspace).active():
+    with ModuleScope(workspace).active():
         session = build_session(plan.algorithm)
         return {} if session is None else session.initial(without_optimizer(tensors))
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from traceback import walk_tb
@@ -13,6 +14,7 @@ from openfl_like import registry
 from openfl_like.data.shard_file import ShardConfig
 from openfl_like.errors import NotFoundError, ShardError
 from openfl_like.federation.failure import FailedShardError, Failure, FailureKind, one_line
+from openfl_like.module_scope import ModuleScope
 
 KINDS = ("train", "validate")
 _OURS = Path(__file__).resolve().parent.parent
@@ -136,18 +138,62 @@ class ArrayShard:
         return self._datasets[kind]
 
 
-def build_shard(config: ShardConfig, search: Sequence[Path] = ()) -> ShardDescriptor:
+@dataclass(frozen=True, slots=True)
+class ScopedShard:
+    """A shard whose code is a site's own: whatever it imports, and whenever, is looked for beside its ``shard.yaml``.
+
+    Attributes:
+        shard: What the site's class made.
+        scope: The site's modules.
+    """
+
+    shard: ShardDescriptor
+    scope: ModuleScope
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Shape of one sample."""
+        with self.scope.active():
+            return self.shard.sample_shape
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        """Shape of one target."""
+        with self.scope.active():
+            return self.shard.target_shape
+
+    @property
+    def dataset_description(self) -> str:
+        """What the data is."""
+        with self.scope.active():
+            return self.shard.dataset_description
+
+    @property
+    def schema(self) -> DataSchema:
+        """Dtypes, value ranges, classes and counts."""
+        with self.scope.active():
+            return self.shard.schema
+
+    def get_dataset(self, kind: str) -> Dataset:
+        """Return the samples of a kind."""
+        with self.scope.active():
+            return self.shard.get_dataset(kind)
+
+
+def build_shard(config: ShardConfig, directory: Path | None = None) -> ShardDescriptor:
     """Make the shard that the config names and check that its data fits its own schema.
 
     Args:
         config: Which class, and with which arguments.
-        search: Directories in which ``module:attr`` templates are looked for first, such as the one of ``shard.yaml``.
+        directory: Where the site's own modules are: that of ``shard.yaml``. Sites in one process may have modules of
+            the same name.
 
     Raises:
         ShardError: If there is no such class, it refuses its params, it raises, or its data does not fit its schema.
     """
     place = f"shard '{config.template}'"
-    with registry.first_on_path(search):
+    scope = ModuleScope(directory) if directory is not None else None
+    with scope.active() if scope is not None else nullcontext():
         try:
             factory = cast("Callable[..., ShardDescriptor]", registry.resolve("shard", config.template))
             shard = factory(**config.params)
@@ -159,22 +205,24 @@ def build_shard(config: ShardConfig, search: Sequence[Path] = ()) -> ShardDescri
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # the code of a shard is the site's own and may raise anything
-            own = _own_lines(error, search)
+            own = _own_lines(error, directory)
             kind, said, step = type(error).__name__, one_line(error), f"the {place}"
             file, line = (own[-1][0].name, own[-1][1]) if own else ("", 0)
             failure = Failure(FailureKind.TASK, said, kind, file=file, line=line, step=step)
             text, cure = f"{kind}: {said}{_line_of(error, own)}", "check the shard's params"
             raise FailedShardError(text, failure, place=place, cure=cure) from error
-    return shard
+    return shard if scope is None else ScopedShard(shard, scope)
 
 
 _Line: TypeAlias = tuple[Path, int]
 
 
-def _own_lines(error: BaseException, search: Sequence[Path]) -> list[_Line]:
+def _own_lines(error: BaseException, directory: Path | None) -> list[_Line]:
     """Return the lines of the site's own files that an exception came through."""
-    folders = [directory.resolve() for directory in search]
-    return [line for line in _lines(error) if any(line[0].is_relative_to(folder) for folder in folders)]
+    if directory is None:
+        return []
+    folder = directory.resolve()
+    return [line for line in _lines(error) if line[0].is_relative_to(folder)]
 
 
 def _lines(error: BaseException) -> list[_Line]:

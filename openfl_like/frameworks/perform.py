@@ -33,7 +33,7 @@ from openfl_like.frameworks.runner import (
     TaskRunner,
     without_optimizer,
 )
-from openfl_like.frameworks.workspace import WorkspaceCode
+from openfl_like.module_scope import ModuleScope
 from openfl_like.plan.schema import FILE, Component, Plan
 from openfl_like.tensors.container import TensorFile, write_tensors
 from openfl_like.tensors.encoded import ErrorFeedback, Sent, write_encoded
@@ -79,7 +79,7 @@ class Performer:
         self._parameters: dict[str, frozenset[str]] = {}
         self._rounds = plan.aggregator.settings.rounds_to_train
         self._state = SiteState(state)
-        self._code = WorkspaceCode(workspace)
+        self._code = ModuleScope(workspace)
         with self._code.active(), self._blame(f"the algorithm '{plan.algorithm.template}'"):
             self._session = build_session(plan.algorithm)
         settings = plan.collaborator.settings

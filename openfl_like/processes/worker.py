@@ -65,7 +65,7 @@ class Worker:
         if "directory" in order:
             _move(order["directory"], order["owner"])
         config = Path(order["shard"])
-        shard = build_shard(load_shard_config(config), (config.parent,))
+        shard = build_shard(load_shard_config(config), config.parent)
         if "plan" in order:
             from openfl_like.frameworks.perform import Performer
             from openfl_like.plan.digest import thaw

@@ -28,7 +28,7 @@ NAMES = ("bern", "zurich")
 @pytest.fixture
 def sites(tmp_path: Path) -> SimulatedSites:
     plan, files = write_workspace(tmp_path / "study", dict.fromkeys(NAMES, 3.0))
-    shards = {name: build_shard(load_shard_config(path), (path.parent,)) for name, path in files.items()}
+    shards = {name: build_shard(load_shard_config(path), path.parent) for name, path in files.items()}
     return SimulatedSites(load_plan(plan, ()), plan.parent, tmp_path / "record", shards, files)
 
 

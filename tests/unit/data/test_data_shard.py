@@ -1,3 +1,4 @@
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -69,7 +70,7 @@ def test_a_missing_shard_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_site_may_bring_its_own_class(tmp_path: Path) -> None:
     (tmp_path / "ward_seven.py").write_text(OWN_SHARD)
-    shard = build_shard(ShardConfig(template="ward_seven:Own", params={"rows": 6}), search=[tmp_path])
+    shard = build_shard(ShardConfig(template="ward_seven:Own", params={"rows": 6}), directory=tmp_path)
     assert shard.schema.counts == {"train": 6, "validate": 6}
     assert shard.sample_shape == (2,)
     assert shard.target_shape == ()
@@ -78,7 +79,7 @@ def test_a_site_may_bring_its_own_class(tmp_path: Path) -> None:
 def test_what_a_shard_raises_is_named(tmp_path: Path) -> None:
     (tmp_path / "ward_eight.py").write_text(OWN_SHARD)
     with pytest.raises(ShardError, match=r"shard 'ward_eight:Own': OSError: the disk is on fire"):
-        build_shard(ShardConfig(template="ward_eight:Own", params={"rows": -1}), search=[tmp_path])
+        build_shard(ShardConfig(template="ward_eight:Own", params={"rows": -1}), directory=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -154,3 +155,38 @@ def test_what_is_not_a_shard_is_refused_with_the_member_that_is_wrong(members: d
     shard = SimpleNamespace(**{name: getattr(whole, name) for name in names} | members)
     with pytest.raises(ShardError, match=told):
         check_shard(cast("ShardDescriptor", shard))
+
+
+LATE = """
+import numpy as np
+from openfl_like.data.shard import ArrayShard, Dataset
+
+
+class Own(ArrayShard):
+    def __init__(self):
+        data = Dataset(np.zeros((4, 2), np.float32), np.zeros(4, np.int64))
+        super().__init__({"train": data, "validate": data}, "zeros", (0.0, 1.0))
+
+    @property
+    def dataset_description(self):
+        from ward_words import WORDS
+        return WORDS
+
+    def get_dataset(self, kind):
+        import ward_words
+        assert ward_words.WORDS == self.dataset_description
+        return super().get_dataset(kind)
+"""
+
+
+def test_each_site_has_its_own_modules_whenever_they_are_imported(tmp_path: Path) -> None:
+    shards = {}
+    for site in ("north", "south"):
+        (tmp_path / site).mkdir()
+        (tmp_path / site / "ward_thirteen.py").write_text(LATE)
+        (tmp_path / site / "ward_words.py").write_text(f"WORDS = {site!r}\n")
+        shards[site] = build_shard(ShardConfig(template="ward_thirteen:Own"), tmp_path / site)
+    for site, shard in shards.items():
+        assert shard.dataset_description == site
+        assert len(shard.get_dataset("validate")) == 4
+    assert not {"ward_thirteen", "ward_words"} & sys.modules.keys()

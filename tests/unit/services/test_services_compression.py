@@ -37,7 +37,7 @@ COMPRESSIONS: dict[str, Component] = {
 def shards_in(workspace: Path) -> Shards:
     names = ("site-1", "site-2", "site-3")
     return {
-        name: build_shard(load_shard_config(workspace / "shards" / f"{name}.yaml"), (workspace / "shards",))
+        name: build_shard(load_shard_config(workspace / "shards" / f"{name}.yaml"), workspace / "shards")
         for name in names
     }
 
