@@ -3,10 +3,15 @@
 import importlib
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from types import ModuleType
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
 
 # Import state and the frameworks' random generators belong to the whole process, so only one thread is in scopes.
 _ONE_AT_A_TIME = threading.RLock()
@@ -43,6 +48,16 @@ class ModuleScope:
                     yield
             finally:
                 _INNERMOST.pop()
+
+    def within(self, function: Callable[P, Result]) -> Callable[P, Result]:
+        """Return the function, called while the scope is active."""
+
+        @wraps(function)
+        def called(*args: P.args, **kwargs: P.kwargs) -> Result:
+            with self.active():
+                return function(*args, **kwargs)
+
+        return called
 
     @contextmanager
     def _entered(self) -> Iterator[None]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from inspect import ismethod
 from pathlib import Path
 from traceback import walk_tb
 from typing import Protocol, TypeAlias, cast
@@ -178,6 +179,12 @@ class ScopedShard:
         """Return the samples of a kind."""
         with self.scope.active():
             return self.shard.get_dataset(kind)
+
+    def __getattr__(self, name: str) -> object:
+        """Give what the site's class has besides: its data loader may know of it."""
+        with self.scope.active():
+            found: object = getattr(self.shard, name)
+        return self.scope.within(found) if ismethod(found) else found
 
 
 def build_shard(config: ShardConfig, directory: Path | None = None) -> ShardDescriptor:

@@ -227,6 +227,24 @@ class ModelsEvaluated:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricMissing:
+    """No site has reported a metric that the plan goes by; told in the first round that lacks it.
+
+    Attributes:
+        round: The round.
+        metric: Its name.
+        wanted_by: The keys of the plan that name it.
+        reported: The metrics of the round.
+    """
+
+    kind: ClassVar[str] = "metric_missing"
+    round: int
+    metric: str
+    wanted_by: tuple[str, ...]
+    reported: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class RoundFinished:
     """A version is published.
 
@@ -305,6 +323,7 @@ Known: TypeAlias = (
     | CollaboratorAbsent
     | ModelMade
     | ModelsEvaluated
+    | MetricMissing
     | RoundFinished
     | ExperimentEnded
 )

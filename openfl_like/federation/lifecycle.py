@@ -2,7 +2,7 @@
 
 from openfl_like.federation import admission
 from openfl_like.federation import uncounted as surplus
-from openfl_like.federation.announcements import ExperimentEnded, ModelsEvaluated, RoundFinished
+from openfl_like.federation.announcements import ExperimentEnded, MetricMissing, ModelsEvaluated, RoundFinished
 from openfl_like.federation.context import ExperimentContext
 from openfl_like.federation.events import FinishExperiment, ModelVersion, PublishVersion, StartTimer
 from openfl_like.federation.failure import Failure, FailureKind
@@ -11,7 +11,7 @@ from openfl_like.federation.metrics import matrix_of, round_metrics
 from openfl_like.federation.round_state import RoundState
 from openfl_like.federation.state import ExperimentState
 from openfl_like.federation.status import Status
-from openfl_like.federation.stopping import is_best, kept_rounds, stop_reason
+from openfl_like.federation.stopping import is_best, kept_rounds, metrics_missing, stop_reason
 from openfl_like.federation.task import Phase
 
 ADMISSION_TIMER = "admission"
@@ -86,6 +86,8 @@ def publish(context: ExperimentContext, current: RoundState) -> None:
             seconds=max(0.0, context.now - current.started),
         )
     )
+    for metric, keys in metrics_missing(context.plan, state.versions).items():
+        context.announce(MetricMissing(version.round, metric, keys, tuple(metrics)))
     _go_on(context)
 
 

@@ -18,6 +18,42 @@ def is_best(plan: Plan, history: Sequence[ModelVersion], metrics: Mapping[str, f
     return value > max(former) if best.mode == "max" else value < min(former)
 
 
+def metrics_wanted(plan: Plan) -> dict[str, tuple[str, ...]]:
+    """Return the metrics that a plan which trains goes by, with the keys that name them."""
+    if not any(task.is_training for task in plan.tasks.values()):
+        return {}
+    named = [(plan.model_store.best.metric, "model_store.best.metric")]
+    for section, rules in (("any", plan.stop.any), ("all", plan.stop.all)):
+        for index, rule in enumerate(rules):
+            if rule.metric is not None:
+                named.append((rule.metric, f"stop.{section}[{index}].metric"))
+            if rule.loss_max is not None:
+                named.append(("loss", f"stop.{section}[{index}].loss_max"))
+            if rule.patience is not None:
+                named.append((plan.model_store.best.metric, f"stop.{section}[{index}].patience"))
+    return {metric: tuple(key for name, key in named if name == metric) for metric, _ in named}
+
+
+def metrics_missing(plan: Plan, history: Sequence[ModelVersion]) -> dict[str, tuple[str, ...]]:
+    """Return the metrics that the plan goes by and the newest version lacks, with the keys that name them.
+
+    Only those that the version before it had, if that was trained, too: the others have been missing since then.
+
+    Args:
+        plan: The plan.
+        history: Every published version, the initial one first.
+    """
+    *former, last = history
+    before = former[-1] if former and former[-1].round else None
+    if not last.round:
+        return {}
+    return {
+        metric: keys
+        for metric, keys in metrics_wanted(plan).items()
+        if metric not in last.metrics and (before is None or metric in before.metrics)
+    }
+
+
 def kept_rounds(plan: Plan, history: Sequence[ModelVersion]) -> set[int]:
     """Return the rounds whose models are kept: the newest ones, and the best one."""
     best = [version.round for version in history if version.best][-1:]

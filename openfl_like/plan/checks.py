@@ -29,7 +29,7 @@ def check_plan(plan: Plan, source: str = "plan") -> None:
 
 def mistakes_in(plan: Plan) -> list[Mistake]:
     """List what is wrong in a plan that fits the schema."""
-    rules = (_components, _tasks, _groups, _admission, _participation, _times, _deltas, _stop_rules)
+    rules = (_components, _tasks, _best, _groups, _admission, _participation, _times, _deltas, _stop_rules)
     return [mistake for rule in (*rules, _optimizer, _initial_model) for mistake in rule(plan)]
 
 
@@ -120,6 +120,13 @@ def _training(name: str, task: Task) -> Iterator[Mistake]:
         problem = "a task that trains goes on with the model as the tasks before it left it"
         cure = "leave apply out; if the function only evaluates, write trains: false"
         yield Mistake(("tasks", name, "kwargs", "apply"), problem, cure)
+
+
+def _best(plan: Plan) -> Iterator[Mistake]:
+    best = plan.model_store.best
+    if best.mode is None:
+        problem = f"it is not said whether more or less of '{best.metric}' is better"
+        yield Mistake(("model_store", "best"), problem, "write mode: max or mode: min")
 
 
 def _given_model(task: Task, path: KeyPath) -> Iterator[Mistake]:

@@ -208,11 +208,23 @@ class Stop(Section):
     all: tuple[StopRule, ...] = ()
 
 
-class Best(Section):
-    """Which metric makes a version the best one."""
+MODES: dict[str, Literal["max", "min"]] = {"loss": "min", "accuracy": "max", "auc": "max"}
+"""Metrics of which everybody knows whether more or less is better."""
 
-    metric: str = "accuracy"
-    mode: Literal["max", "min"] = "max"
+
+class Best(Section):
+    """Which metric makes a version the best one, and whether more or less of it is better; None: it is not said."""
+
+    metric: str = "loss"
+    mode: Literal["max", "min"] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, values: object) -> object:
+        if not isinstance(values, dict) or values.get("mode") is not None:
+            return values
+        metric = values.get("metric", "loss")
+        return {**values, "mode": MODES.get(metric.rpartition(".")[2]) if isinstance(metric, str) else None}
 
 
 class Keep(Section):
@@ -225,7 +237,7 @@ class ModelStore(Section):
     """The ``model_store:`` section."""
 
     keep: Keep = Keep()
-    best: Best = Best()
+    best: Best = Best.model_validate({})
 
 
 class NetworkSettings(Section):

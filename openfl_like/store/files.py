@@ -153,8 +153,13 @@ def retire(path: Path, recyclable: Path) -> None:
         known.unlink(missing_ok=True)
 
 
-def pick_version(versions: list[PublishedVersion], which: str) -> PublishedVersion:
+def pick_version(versions: list[PublishedVersion], which: str, metric: str = "") -> PublishedVersion:
     """Find the ``best`` or ``last`` version, or that of a round number.
+
+    Args:
+        versions: All that were published, by round.
+        which: ``best``, ``last`` or a round number.
+        metric: By which the best one is chosen, for the message.
 
     Raises:
         NotFoundError: If there is none.
@@ -162,7 +167,12 @@ def pick_version(versions: list[PublishedVersion], which: str) -> PublishedVersi
     if which == "last" and versions:
         return versions[-1]
     if which == "best" and versions:
-        return next((item for item in reversed(versions) if item.version.best), versions[-1])
+        best = next((item for item in reversed(versions) if item.version.best), None)
+        if best is None:
+            names = ", ".join(sorted({name for item in versions for name in item.version.metrics})) or "none"
+            message = f"no version is the best one: no round has the metric '{metric}' (model_store.best in the plan)"
+            raise NotFoundError(message, cure=f"ask for --which last or a round; the rounds have the metrics {names}")
+        return best
     if which.isdecimal():
         for item in versions:
             if item.version.round == int(which):

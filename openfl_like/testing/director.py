@@ -394,7 +394,7 @@ class FakeClient(ExperimentsClient):
     async def model(self, experiment: str, which: str, path: Path) -> None:
         """Fetch a model."""
         known = self._director.known(experiment)
-        version = pick_version(known.store.versions(), which).version
+        version = pick_version(known.store.versions(), which, known.plan.model_store.best.metric).version
         shutil.copyfile(known.files.model(version.round), path)
 
     async def fetch_checkpoint(self, experiment: str, path: Path) -> None:

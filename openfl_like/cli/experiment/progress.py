@@ -22,6 +22,7 @@ from openfl_like.federation.announcements import (
     ExperimentQueued,
     ExperimentResumed,
     ExperimentWaiting,
+    MetricMissing,
     RoundFinished,
     UpdateLost,
     UpdateSurplus,
@@ -111,6 +112,12 @@ def _(told: RoundFinished) -> str:
 
 
 @_line.register
+def _(told: MetricMissing) -> str:
+    keys, names = ", ".join(told.wanted_by), ", ".join(told.reported) or "none"
+    return f"round {told.round}: no site has reported the metric '{told.metric}' ({keys}); reported: {names}"
+
+
+@_line.register
 def _(told: ExperimentEnded) -> str:
     degraded = " (DEGRADED)" if told.shortfalls and told.status is Status.FINISHED else ""
     sites = "".join(f"; without {name}: {shortfall_text(failure)}" for name, failure in told.shortfalls.items())
@@ -133,6 +140,7 @@ COLOURS = {
     "collaborator_absent": "yellow",
     "collaborator_left": "yellow",
     "experiment_ended": "green",
+    "metric_missing": "yellow",
     "killed": "bold red",
     "restarted": "yellow",
     "back": "green",

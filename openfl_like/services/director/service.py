@@ -41,6 +41,7 @@ from openfl_like.federation.ports import (
 from openfl_like.federation.status import Status
 from openfl_like.pki.authority import Authority
 from openfl_like.pki.files import Credentials
+from openfl_like.plan.digest import thaw
 from openfl_like.processes.ownership import kill_owned
 from openfl_like.processes.standby import Standby
 from openfl_like.services.daemon.liveness import LivenessFile
@@ -227,7 +228,8 @@ class Director:
         self.store.require(experiment)
         files = self._files(experiment)
         versions = await asyncio.to_thread(versions_of, self.stores, files)
-        version = pick_version(versions, which).version
+        metric = thaw(files.plan.read_bytes()).model_store.best.metric if which == "best" else ""
+        version = pick_version(versions, which, metric).version
         path = files.model(version.round)
         if not path.exists():
             raise NotFoundError(f"version {which} is not kept any more", cure="raise model_store.keep.last in the plan")

@@ -172,6 +172,12 @@ class Own(ArrayShard):
         from ward_words import WORDS
         return WORDS
 
+    beds = 7
+
+    def words(self, times=1):
+        from ward_words import WORDS
+        return WORDS * times
+
     def get_dataset(self, kind):
         import ward_words
         assert ward_words.WORDS == self.dataset_description
@@ -189,4 +195,5 @@ def test_each_site_has_its_own_modules_whenever_they_are_imported(tmp_path: Path
     for site, shard in shards.items():
         assert shard.dataset_description == site
         assert len(shard.get_dataset("validate")) == 4
+        assert (shard.beds, shard.words(times=2)) == (7, site * 2)  # type: ignore[attr-defined] # its class's own
     assert not {"ward_thirteen", "ward_words"} & sys.modules.keys()

@@ -26,6 +26,7 @@ from openfl_like.federation.announcements import (
     ExperimentResumed,
     ExperimentWaiting,
     Known,
+    MetricMissing,
     ModelMade,
     ModelsEvaluated,
     RoundFinished,
@@ -66,6 +67,7 @@ EVERY: tuple[Known, ...] = (
     CollaboratorAbsent(1, Phase.INITIALISE, "a", "failed in task 't': NoData", FAILURE),
     ModelMade(1, "d1", {"a": 0.25, "b": 0.75}, {"a": "da", "b": "db"}),
     ModelsEvaluated(1, {"a": {"bern": {"loss": 0.5}}}),
+    MetricMissing(1, "acuracy", ("stop.any[0].metric",), ("accuracy", "loss")),
     RoundFinished(
         1,
         "d1",

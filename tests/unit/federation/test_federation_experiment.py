@@ -108,7 +108,7 @@ def test_a_plan_that_only_evaluates_keeps_the_model() -> None:
     assert {(job.phase, job.model) for job in federation.sent} == {(Phase.EVALUATE, "given")}
     assert federation.experiment.versions == (
         ModelVersion(0, "given"),
-        ModelVersion(1, "given", {"accuracy": 0.5}, best=True),
+        ModelVersion(1, "given", {"accuracy": 0.5}),
         ModelVersion(2, "given", {"accuracy": 0.5}),
     )
 

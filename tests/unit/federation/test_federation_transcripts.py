@@ -56,6 +56,7 @@ def make_plan(
             "task_runner": Component(template="src.model:Runner"),
             "data_loader": Component(template="src.model:Loader"),
             "tasks": {"train": Task(function="train", kwargs={"epochs": 1}), "validate": Task(function="validate")},
+            "model_store": {"best": {"metric": "accuracy"}},
             "deadline": deadline or Deadline(),
             "admission": admission or Admission(),
             "participation": some if quorum or updates else Participation(),

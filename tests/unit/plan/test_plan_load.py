@@ -78,6 +78,10 @@ def test_schema_and_rules_are_reported_together(written: Callable[..., Path], pl
         ),
         ("tasks: {train: {function: train, trains: false}}", "tasks.train.trains: train trains; leave it out"),
         ("tasks: {check: {function: validate, trains: true}}", "tasks.check.trains: validate does not train"),
+        (
+            "model_store: {best: {metric: rmse}}",
+            "model_store.best: it is not said whether more or less of 'rmse' is better; write mode: max or mode: min",
+        ),
         ("name: ../x", "name: '../x' is not a valid name"),
         ("seed: -1", "seed: must be at least 0, not -1"),
         (f"seed: {2**63}", "seed: must be less than"),

@@ -22,6 +22,7 @@ def plan_with() -> Callable[..., Plan]:
             "task_runner": {"template": "src.model:Runner"},
             "data_loader": {"template": "src.model:Loader"},
             "tasks": {"train": {"function": "train"}, "validate": {"function": "validate"}},
+            "model_store": {"best": {"metric": "accuracy"}},
         }
         return Plan.model_validate(basis | parts)
 

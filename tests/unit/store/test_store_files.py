@@ -106,7 +106,6 @@ def versions(best: tuple[bool, ...]) -> list[PublishedVersion]:
         ("last", (False, True, False), 2),
         ("best", (False, True, False), 1),
         ("best", (True, True, False), 1),
-        ("best", (False, False), 1),
         ("0", (False, True), 0),
         ("01", (False, True), 1),
     ],
@@ -119,6 +118,11 @@ def test_a_version_is_found(which: str, best: tuple[bool, ...], round_number: in
 def test_a_version_that_is_not_there(which: str) -> None:
     with pytest.raises(NotFoundError, match="ask for best, last or a round; published so far: rounds 0 to 1"):
         pick_version(versions((False, True)), which)
+
+
+def test_without_a_best_version_its_metric_is_named() -> None:
+    with pytest.raises(NotFoundError, match=r"no round has the metric 'auc'.*--which last"):
+        pick_version(versions((False, False)), "best", "auc")
 
 
 @pytest.mark.parametrize("which", ["best", "last", "0"])
