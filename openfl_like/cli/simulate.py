@@ -15,7 +15,7 @@ from openfl_like.cli.options import (
     named_files,
     overrides_option,
 )
-from openfl_like.cli.output.console import emit, emit_line, json_option
+from openfl_like.cli.output.console import emit, emit_line, json_option, put
 
 
 @click.command(context_settings=HELP)
@@ -80,9 +80,18 @@ def simulate(
         if initial_model is not None:
             plan = prepare_initial_model(initial_model, plan, workspace, models)
         settings = SimulationSettings(
-            plan, workspace, sites, record, models if initial_model else None, files=files, runtime=runtime
+            plan,
+            workspace,
+            sites,
+            record,
+            models if initial_model else None,
+            files=files,
+            runtime=runtime,
+            kept=directory is not None,
         )
         with Simulation(settings, SQLITE) as simulation:
+            if simulation.had_ended and not as_json:
+                put("the record is complete: nothing is trained, this is its result")
             result = asyncio.run(run(simulation))
         raise_unless_finished(result.outcome)
         last = result.versions[-1]
@@ -96,6 +105,6 @@ def simulate(
         "sha256": last.sha256,
     }
     if as_json:
-        emit_line({"kind": "result", **fields})
+        emit_line({"kind": "result", "had_ended": simulation.had_ended, **fields})
     else:
         emit(fields, as_json=False)

@@ -47,7 +47,7 @@ def pack(workspace: Path, plan: Plan, out: Path, added: Mapping[str, Path] | Non
     try:
         with partial.open("wb") as archive:
             total = _append(archive, PLAN_NAME, frozen)
-            origins = [*((path, workspace / path) for path in _files(workspace, "")), *(added or {}).items()]
+            origins = [*((path, workspace / path) for path in bundled_files(workspace)), *(added or {}).items()]
             for path, origin in sorted(origins):
                 rule = "the name is kept for the plan" if path == PLAN_NAME else rule_against(path) or names.add(path)
                 if rule:
@@ -126,15 +126,23 @@ def _frozen(found: bytes, packed: bytes) -> bool:
 # ---- packing ------------------------------------------------------------------------------------------------------
 
 
-def _files(workspace: Path, below: str) -> Iterator[str]:
-    """Yield the relative path of every file that is not excluded; refuse what is neither file nor directory."""
+def bundled_files(workspace: Path, below: str = "") -> Iterator[str]:
+    """Yield the relative path of every file of a workspace that goes into its bundle.
+
+    Args:
+        workspace: The directory with the code.
+        below: Only what is in this folder of it; it ends with a slash.
+
+    Raises:
+        BundleError: If something is neither file nor directory.
+    """
     with os.scandir(workspace / below) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             path = f"{below}{entry.name}"
             if is_excluded(path):
                 continue
             if entry.is_dir(follow_symlinks=False):
-                yield from _files(workspace, f"{path}/")
+                yield from bundled_files(workspace, f"{path}/")
             elif entry.is_file(follow_symlinks=False):
                 yield path
             else:

@@ -17,6 +17,7 @@ from openfl_like.runtimes.models import ModelRepository
 from openfl_like.runtimes.sites import RuntimeFactory, SimulatedSites
 from openfl_like.services.aggregator.opening import open_experiment, place_initial_model
 from openfl_like.services.devices.placement import place_here
+from openfl_like.services.simulation_inputs import SimulationInputs, check_inputs
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.ports import Stores
 
@@ -35,6 +36,7 @@ class SimulationSettings:
         models: Where the initial model is that the plan names; None: in the workspace.
         files: Site name -> its shard.yaml, for runtimes that load the data in other processes.
         runtime: Where the tasks run: a name of the kind ``runtime``.
+        kept: Whether the record stays: then it remembers what it was made with.
     """
 
     plan: Plan
@@ -44,6 +46,7 @@ class SimulationSettings:
     models: Path | None = None
     files: Mapping[str, Path] = field(default_factory=dict)
     runtime: str = "local"
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +81,15 @@ class Simulation:
     Args:
         settings: What to run. With the directory of an interrupted simulation it goes on where it was.
         stores: Opens its record.
+
+    Attributes:
+        had_ended: Whether its record had ended before: nothing is trained then.
     """
 
     def __init__(self, settings: SimulationSettings, stores: Stores) -> None:
         self._settings = settings
         self._stores = stores
+        self.had_ended = False
 
     def __enter__(self) -> "Simulation":
         with ExitStack() as stack:
@@ -103,6 +110,9 @@ class Simulation:
             place_initial_model(plan, self._settings.models or workspace, files)
         names = tuple(sorted(self._settings.shards))
         self._experiment = open_experiment(plan.name, plan, self._store, files, names)
+        self.had_ended = self._experiment.status.ended
+        if self._settings.kept:
+            check_inputs(files.directory, SimulationInputs.of(workspace, self._settings.shards, files.directory))
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
@@ -116,7 +126,7 @@ class Simulation:
             NotFoundError: If there is no such runtime.
             UsageError: If the runtime cannot run these sites.
         """
-        if self._experiment.status.ended:
+        if self.had_ended:
             ended = self._experiment
             outcome = Outcome(ended.status, ended.reason, ended.shortfalls)
         else:

@@ -1,0 +1,87 @@
+"""What a simulation's record was made with besides its plan: the workspace's code and the sites' data, by digests."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from blake3 import blake3
+from pydantic import TypeAdapter, ValidationError
+
+from openfl_like.data.shard import KINDS, ShardDescriptor
+from openfl_like.errors import ConflictError, DamagedError
+from openfl_like.plan.bundle import bundled_files
+
+NAME = "inputs.json"
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationInputs:
+    """What went into a simulation.
+
+    Attributes:
+        files: Path in the workspace -> BLAKE3 of the file, hex.
+        data: Site -> BLAKE3 of its samples and targets, hex.
+    """
+
+    files: Mapping[str, str]
+    data: Mapping[str, str]
+
+    @classmethod
+    def of(cls, workspace: Path, shards: Mapping[str, ShardDescriptor], record: Path) -> "SimulationInputs":
+        """Look at a workspace, but for a record within it, and at all data.
+
+        Raises:
+            BundleError: If the workspace has what no bundle can hold.
+        """
+        paths = {path: workspace / path for path in bundled_files(workspace)}
+        outside = {path: file for path, file in paths.items() if not file.resolve().is_relative_to(record.resolve())}
+        files = {path: str(blake3(file.read_bytes()).hexdigest()) for path, file in sorted(outside.items())}
+        return cls(files, {site: _digest_of(shard) for site, shard in sorted(shards.items())})
+
+    def changed(self, now: "SimulationInputs") -> list[str]:
+        """Say what is not as it was; files that came since count if Python could import them."""
+        code = [f"'{path}' of the workspace" for path in self.files if now.files.get(path) != self.files[path]]
+        code += [f"'{path}' of the workspace" for path in now.files if path.endswith(".py") and path not in self.files]
+        return code + [f"the data of site '{site}'" for site in self.data if now.data.get(site) != self.data[site]]
+
+
+_INPUTS = TypeAdapter(SimulationInputs)
+
+
+def check_inputs(record: Path, now: SimulationInputs) -> None:
+    """Compare with what a record was made with; a new record remembers it.
+
+    Args:
+        record: The directory; one of 0.1.0, which did not remember, does from now on.
+        now: What the simulation would go on with.
+
+    Raises:
+        ConflictError: If a file or the data of a site has changed.
+        DamagedError: If what the record remembers cannot be read.
+    """
+    path = record / NAME
+    if not path.exists():
+        partial = path.with_suffix(".partial")
+        partial.write_bytes(_INPUTS.dump_json(now))
+        partial.replace(path)
+        return
+    try:
+        made_with = _INPUTS.validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise DamagedError("this is not what a simulation was made with", place=str(path)) from error
+    changed = made_with.changed(now)
+    if changed:
+        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+        message = f"since this record was made, {', '.join(changed[:3])}{more} changed"
+        raise ConflictError(message, place=str(record), cure="name another --directory")
+
+
+def _digest_of(shard: ShardDescriptor) -> str:
+    hashed = blake3()
+    for kind in KINDS:
+        dataset = shard.get_dataset(kind)
+        for array in (dataset.samples, dataset.targets):
+            hashed.update(f"{array.dtype.str}{array.shape}".encode())
+            hashed.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return str(hashed.hexdigest())
