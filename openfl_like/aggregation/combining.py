@@ -170,6 +170,26 @@ def _reducing(step: Blockwise, count: int, most_elements: int) -> Combiner:
     return Combiner(width, combine)
 
 
+def keep_alike(rows: Sequence[Array], made: Vector, block: Array) -> None:
+    """Give elements that all updates have alike their own bits back, where the rule means to.
+
+    float64 in between loses the last bits: a weighted mean of one value is that value but for rounding, and whole
+    numbers from 2**53 on are not float64 at all.
+
+    Args:
+        rows: The same elements of each update, of 8 bytes each.
+        made: What the rule made of them.
+        block: The same in the model's dtype; what is to be given back is put there.
+    """
+    first, bound = rows[0], 2 * len(rows) * np.finfo(np.float64).eps
+    if any(row.dtype != block.dtype for row in rows):  # compressed: decoded as float64
+        return
+    alike = np.abs(made - first) <= bound * np.abs(first.astype(np.float64))
+    for row in rows[1:]:
+        alike &= row == first
+    np.copyto(block, first, where=alike)
+
+
 def check_vector(result: Vector, size: int, whose: str) -> None:
     """Refuse what is not float64 with so many elements.
 

@@ -18,6 +18,7 @@ from openfl_like.aggregation.combining import (
     View,
     check_vector,
     combiner_for,
+    keep_alike,
     state_name,
 )
 from openfl_like.aggregation.gram import GramPass
@@ -36,6 +37,8 @@ from openfl_like.tensors.named import Array, Schema, TensorSpec, compare
 
 MAPPED_BYTES = 16 << 20
 """About how much of all updates together a thread has mapped before it lets the pages go."""
+WIDEST = 8
+"""Bytes of the elements that float64 in between may change: those of narrower ones come back as they were."""
 _NOTHING = np.zeros((0, 0))
 
 
@@ -162,7 +165,8 @@ def aggregate_files(
     """Combine model files into a new one.
 
     The updates are read in the order of the collaborators' names, in float64, and cast once at the end; integers are
-    rounded half to even, booleans are true from 0.5 on. Memory is some MiB per thread, however many and large updates
+    rounded half to even, booleans are true from 0.5 on. An element that all updates have alike, and that the rule gives
+    back, keeps its bits. Memory is some MiB per thread, however many and large updates
     are, and so is what is mapped of them; compressed ones are decoded as they are read. A single contribution that a
     rule gives back unchanged is copied bit for bit.
 
@@ -349,7 +353,10 @@ class _Worker:
     def _fill(self, piece: Piece, target: Array) -> None:
         for start in range(piece.start, piece.stop, self.combiner.width):
             portion = Portion(piece.spec, start, min(start + self.combiner.width, piece.stop))
-            _store(portion.spec, self._made(portion), target[start - piece.start : portion.stop - piece.start])
+            made, block = self._made(portion), target[start - piece.start : portion.stop - piece.start]
+            _store(portion.spec, made, block)
+            if portion.spec.numpy_dtype.itemsize == WIDEST and made.dtype == np.float64:
+                keep_alike(self.view.rows(portion.spec, portion.start, portion.stop), made, block)
 
     def _made(self, portion: Portion) -> Array:
         recipe, kept = self.making.recipe, _NOTHING

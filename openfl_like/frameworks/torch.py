@@ -12,7 +12,7 @@ from openfl_like.errors import DeviceError
 from openfl_like.frameworks.numpy import NumpyLoader
 from openfl_like.frameworks.runner import OPTIMIZER, DataLoader, RunnerContext, Shard, TaskResult, check_tensors
 from openfl_like.frameworks.targets import check_classes, check_numbers, check_two_classes
-from openfl_like.frameworks.torch_arrays import fill, to_numpy, to_torch
+from openfl_like.frameworks.torch_arrays import fill, named_array, to_torch
 from openfl_like.frameworks.torch_model import TorchModel
 from openfl_like.frameworks.torch_optimizer import prepare, state_tensors
 from openfl_like.frameworks.training import FormerNames, Training, is_own
@@ -132,7 +132,7 @@ class TorchRunner(FormerNames, ABC):
 
     def get_tensors(self) -> dict[str, np.ndarray]:
         """Return the ``state_dict`` as arrays of the same dtypes; on the CPU they are views of the model's memory."""
-        return {name: to_numpy(tensor) for name, tensor in self._tensors().items()}
+        return {name: named_array(name, tensor) for name, tensor in self._tensors().items()}
 
     def set_tensors(self, tensors: Mapping[str, np.ndarray]) -> None:
         """Copy values into the model's memory; see `runner.TaskRunner.set_tensors`."""

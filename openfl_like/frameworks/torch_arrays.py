@@ -4,6 +4,8 @@ import ml_dtypes
 import numpy as np
 import torch
 
+from openfl_like.errors import TensorError
+
 
 def to_numpy(tensor: torch.Tensor) -> np.ndarray:
     """Return a tensor as an array with the same bits; a tensor on the CPU shares its memory. bfloat16 is kept."""
@@ -11,6 +13,20 @@ def to_numpy(tensor: torch.Tensor) -> np.ndarray:
     if tensor.dtype == torch.bfloat16:
         return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
     return tensor.numpy()
+
+
+def named_array(name: str, tensor: torch.Tensor) -> np.ndarray:
+    """Return what `to_numpy` does.
+
+    Raises:
+        TensorError: Naming the tensor, if NumPy has nothing of its kind (float8, quantised, sparse).
+    """
+    try:
+        return to_numpy(tensor)
+    except (TypeError, RuntimeError) as error:
+        kind = f"{str(tensor.dtype).removeprefix('torch.')}, {str(tensor.layout).removeprefix('torch.')}"
+        cure = "make it a plain tensor of another dtype, or keep it out of the state_dict (persistent=False)"
+        raise TensorError(f"tensor '{name}' ({kind}) cannot be written to a model file", cure=cure) from error
 
 
 def to_torch(array: np.ndarray) -> torch.Tensor:

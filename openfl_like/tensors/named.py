@@ -105,7 +105,14 @@ def schema_of(tensors: Mapping[str, Array]) -> Schema:
     Raises:
         TensorError: If a dtype is not one of `DTYPES`.
     """
-    return tuple(TensorSpec(name, dtype_name(tensors[name].dtype), tensors[name].shape) for name in sorted(tensors))
+    return tuple(TensorSpec(name, _dtype_of(name, tensors[name]), tensors[name].shape) for name in sorted(tensors))
+
+
+def _dtype_of(name: str, array: Array) -> str:
+    try:
+        return dtype_name(array.dtype)
+    except TensorError as error:
+        raise TensorError(f"tensor '{name}': {error.message}", cure=error.cure) from error
 
 
 def compare(expected: Schema, actual: Schema) -> str:

@@ -199,9 +199,38 @@ def test_casts_at_the_end(tmp_path: Path) -> None:
     }
     combined(WeightedAverage(), contribute(tmp_path, models, {"a": 1, "b": 1}), tmp_path / "out", sync=False)
     result = read_tensors(tmp_path / "out")
-    assert result["i"].tolist() == [0, 2, 2, 2**63 - 1024]
+    assert result["i"].tolist() == [0, 2, 2, 2**63 - 1]
     assert result["b"].tolist() == [True, False]
     assert result["u"].tolist() == [255]
+
+
+class Noisy:
+    """Gives no element back as it was."""
+
+    def reduce(self, blocks: npt.NDArray[np.float64], weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        changed: npt.NDArray[np.float64] = (weights @ blocks) * (1 + 2.0**-20)
+        return changed
+
+
+@pytest.mark.parametrize("rule", [WeightedAverage(), Median()], ids=["mean", "median"])
+def test_what_all_have_alike_keeps_its_bits(tmp_path: Path, rule: AggregationRule) -> None:
+    alike = {
+        "ids": np.array([2**62 + 1, -(2**63), 2**63 - 1, 0]),
+        "large": np.array([2**64 - 1, 2**53 + 1], np.uint64),
+        "constants": np.random.default_rng(4).normal(size=1001),
+        "halves": np.random.default_rng(5).normal(size=99).astype(np.float16),
+    }
+    models: dict[str, dict[str, Array]] = {name: {**alike, "own": np.array([float(n)])} for n, name in enumerate("abc")}
+    combined(rule, contribute(tmp_path, models, {"a": 3, "b": 7, "c": 11}), tmp_path / "out", sync=False)
+    result = read_tensors(tmp_path / "out")
+    assert {name: result[name].tobytes() for name in alike} == {name: array.tobytes() for name, array in alike.items()}
+
+
+def test_a_rule_that_means_another_value_is_not_overruled(tmp_path: Path) -> None:
+    models: dict[str, dict[str, Array]] = {name: {"w": np.array([3.0]), "n": np.array([2**40])} for name in "ab"}
+    combined(Noisy(), contribute(tmp_path, models, {"a": 1, "b": 1}), tmp_path / "out", sync=False)
+    result = read_tensors(tmp_path / "out")
+    assert (result["w"].tolist(), result["n"].tolist()) == ([3.0 * (1 + 2.0**-20)], [2**40 + 2**20])
 
 
 def test_unweighted_sites_count_alike(tmp_path: Path) -> None:
