@@ -23,6 +23,7 @@ from openfl_like.tensors.finite import all_finite
 from openfl_like.tensors.lossless import Lossless
 from openfl_like.tensors.named import Array, Elements, Schema, TensorSpec, compare, schema_of
 from openfl_like.tensors.packed import PackedFile, PackedWriter
+from openfl_like.tensors.tied import first_names
 
 SEPARATOR = "#"
 """Stands between a tensor's name and its part; no tensor of a compressed model may have it in its name."""
@@ -158,7 +159,7 @@ def write_encoded(
         difference = compare(base.schema, schema_of(tensors))
         if difference:
             raise TensorError(f"the trained model's tensors are not those of the global model: {difference}")
-        left = {}
+        left, first = {}, first_names(base)
         with _writer(path, sent, base, recyclable) as write:
             for spec in base.schema:
                 if not _stored(spec, sent.encoding):
@@ -166,11 +167,12 @@ def write_encoded(
                     continue
                 start = base.flat(spec.name) if sent.encoding.delta else None
                 values = _values(spec, tensors[spec.name], start, carried.get(spec.name))
-                stored = _encode(spec, values, sent)
+                key = stream_key(sent.seed, first[spec.name])
+                stored = _encode(spec, values, sent, key)
                 for part, array in stored.items():
                     write(_part_name(spec, part), array)
                 if sent.encoding.delta:
-                    left[spec.name] = _left_out(spec, values, stored, sent)
+                    left[spec.name] = _left_out(spec, values, stored, sent, key)
         return {name: values for name, values in left.items() if values.any()}
 
 
@@ -213,6 +215,7 @@ class DecodedFile:
         self._base = TensorFile(sent.base)
         self.schema: Schema = self._base.schema
         self._specs = {spec.name: spec for spec in self.schema}
+        self._first = first_names(self._base)
         agreed, lossless = encoded_schema(self.schema, sent.encoding), sent.encoding.lossless
         self._file = TensorFile(path) if lossless is None else PackedFile(path, agreed, lossless, self._base)
         try:
@@ -256,7 +259,7 @@ class DecodedFile:
         if spec is None or not stored:
             return self._file.flat(name)
         base = self._base.flat(name) if self._sent.encoding.delta else None
-        return DecodedTensor(spec, stored, base, self._sent)
+        return DecodedTensor(spec, stored, base, self._sent, stream_key(self._sent.seed, self._first[name]))
 
     def tensor(self, name: str) -> Array:
         """Make a whole tensor, in its own dtype.
@@ -295,6 +298,7 @@ class DecodedTensor:
     stored: Stored
     base: Array | None
     sent: Sent
+    key: int
 
     @property
     def size(self) -> int:
@@ -311,9 +315,8 @@ class DecodedTensor:
         if step != 1:
             raise TensorError(f"tensor '{self.spec.name}' is compressed and can be read in steps of 1 only")
         stop = max(start, stop)
-        key = stream_key(self.sent.seed, self.spec.name)
         with np.errstate(over="ignore"):
-            values = self.sent.encoding.compression.decode(self.spec, self.stored, key, start, stop)
+            values = self.sent.encoding.compression.decode(self.spec, self.stored, self.key, start, stop)
             if self.base is not None:
                 values += self.base[start:stop]
         largest = _LARGEST[self.spec.dtype]
@@ -375,8 +378,8 @@ def _values(spec: TensorSpec, tensor: Array, base: Array | None, carried: Array 
     return values
 
 
-def _encode(spec: TensorSpec, values: Array, sent: Sent) -> dict[str, Array]:
-    stored = sent.encoding.compression.encode(spec, values, stream_key(sent.seed, spec.name))
+def _encode(spec: TensorSpec, values: Array, sent: Sent, key: int) -> dict[str, Array]:
+    stored = sent.encoding.compression.encode(spec, values, key)
     if not all(_is_finite(array) for array in stored.values()):
         cure = "use bfloat16, or exclude the tensor from the compression"
         raise TensorError(f"tensor '{spec.name}' holds a value that is too large for its compression", cure=cure)
@@ -389,8 +392,7 @@ def _is_finite(array: Array) -> bool:
     return all(all_finite(array[start : start + _BLOCK_ELEMENTS]) for start in range(0, array.size, _BLOCK_ELEMENTS))
 
 
-def _left_out(spec: TensorSpec, values: Array, stored: Stored, sent: Sent) -> Array:
-    key = stream_key(sent.seed, spec.name)
+def _left_out(spec: TensorSpec, values: Array, stored: Stored, sent: Sent, key: int) -> Array:
     for start in range(0, spec.size, _BLOCK_ELEMENTS):
         block = values[start : start + _BLOCK_ELEMENTS]
         decoded = sent.encoding.compression.decode(spec, stored, key, start, start + block.size)

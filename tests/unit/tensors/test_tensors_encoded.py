@@ -127,3 +127,26 @@ def test_the_same_update_asked_for_twice_begins_with_the_same_residual() -> None
     assert feedback.carried(11) is first
     feedback.keep(second)
     assert feedback.carried(12) is second
+
+
+@pytest.mark.parametrize(
+    "compression", [Quantise(), Quantise(bits=4), RandomK(fraction=0.1), TopK(fraction=0.1)], ids=str
+)
+def test_tied_weights_stay_tied(tmp_path: Path, compression: Compression) -> None:
+    """Two names of one tensor, beside one that is like them but for its last element."""
+    random = np.random.default_rng(8)
+    tied = random.normal(size=(100, 60)).astype(np.float32)
+    other = tied.copy()
+    other[-1, -1] += 1
+    write_tensors(tmp_path / "base", {"inner": tied, "again": tied, "other": other}, sync=False)
+    moved = tied + random.normal(size=tied.shape).astype(np.float32)
+    sent = how(tmp_path / "base", compression)
+    carried: dict[str, Array] = {}
+    for _ in range(2):  # what is left out goes on alike, too
+        trained = {"inner": moved, "again": moved, "other": moved}
+        carried = write_encoded(tmp_path / "update", trained, sent, carried)
+        update = DecodedFile(tmp_path / "update", sent)
+        inner, again = update.tensor("inner"), update.tensor("again")
+        update.close()
+        assert inner.tobytes() == again.tobytes()
+        assert not np.array_equal(inner, tied)
