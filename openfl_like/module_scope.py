@@ -49,6 +49,10 @@ class ModuleScope:
             finally:
                 _INNERMOST.pop()
 
+    def owns(self, kind: type) -> bool:
+        """Whether a class was made by one of the modules; asked when the scope was left once."""
+        return kind.__module__ in self._modules
+
     def within(self, function: Callable[P, Result]) -> Callable[P, Result]:
         """Return the function, called while the scope is active."""
 
@@ -99,6 +103,6 @@ def _top_level_names(directory: Path) -> tuple[frozenset[str], frozenset[str]]:
     """Name a directory's modules and packages, and its other folders; the standard library's are never replaced."""
     packages = {entry.parent.name for entry in directory.glob("*/__init__.py")}
     modules = {entry.stem for entry in directory.glob("*.py")}
-    folders = {entry.name for entry in directory.iterdir() if entry.is_dir() and entry.name.isidentifier()}
+    folders = {entry.name for entry in directory.glob("*") if entry.name.isidentifier() and entry.is_dir()}
     found = frozenset((packages | modules) - sys.stdlib_module_names)
     return found, frozenset(folders - found - sys.stdlib_module_names)

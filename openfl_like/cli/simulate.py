@@ -21,7 +21,11 @@ from openfl_like.cli.output.console import emit, emit_line, json_option, put
 @click.command(context_settings=HELP)
 @click.argument("plan_file", metavar="PLAN", type=FILE, shell_complete=complete_plans)
 @click.option("--shard", "shards", multiple=True, metavar="NAME=FILE", help="A simulated site; may be repeated.")
-@click.option("--directory", type=FOLDER, help="Where the record goes; an interrupted run there goes on.")
+@click.option(
+    "--directory",
+    type=FOLDER,
+    help="Where the record goes; an interrupted run there goes on, with the same plan, code and data.",
+)
 @click.option("-o", "--output", type=FILE, help="Write the last model here.")
 @click.option(
     "--runtime",

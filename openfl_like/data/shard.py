@@ -218,7 +218,7 @@ def build_shard(config: ShardConfig, directory: Path | None = None) -> ShardDesc
             failure = Failure(FailureKind.TASK, said, kind, file=file, line=line, step=step)
             text, cure = f"{kind}: {said}{_line_of(error, own)}", "check the shard's params"
             raise FailedShardError(text, failure, place=place, cure=cure) from error
-    return shard if scope is None else ScopedShard(shard, scope)
+    return ScopedShard(shard, scope) if scope is not None and scope.owns(type(shard)) else shard
 
 
 _Line: TypeAlias = tuple[Path, int]

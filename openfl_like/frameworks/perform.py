@@ -38,6 +38,7 @@ from openfl_like.plan.schema import FILE, Component, Plan
 from openfl_like.tensors.container import TensorFile, write_tensors
 from openfl_like.tensors.encoded import ErrorFeedback, Sent, write_encoded
 from openfl_like.tensors.manifest import keep_manifest, manifest_of, recyclable_path
+from openfl_like.tensors.named import bytes_of
 
 _NO_TASKS = frozenset({"initialise", "begin", "get_tensors", "set_tensors"})
 _LONGEST_REASON = 500
@@ -233,7 +234,7 @@ class Performer:
     def _digests(self) -> dict[str, bytes]:
         with self._blame("reading the model"):
             tensors = self._runner.get_tensors()
-        return {name: blake3(_bytes_of(array)).digest() for name, array in tensors.items()}
+        return {name: blake3(bytes_of(array)).digest() for name, array in tensors.items()}
 
     def _call(self, call: TaskCall, number: int) -> TaskResult:
         function = None if call.function.startswith("_") else getattr(self._runner, call.function, None)
@@ -327,10 +328,6 @@ def _parameters(function: Callable[..., object]) -> frozenset[str]:
         return frozenset(inspect.signature(function).parameters)
     except (TypeError, ValueError):
         return frozenset()
-
-
-def _bytes_of(array: np.ndarray) -> memoryview:
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def _shared(model: Path) -> dict[str, np.ndarray]:

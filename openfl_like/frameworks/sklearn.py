@@ -18,7 +18,7 @@ from openfl_like.errors import UsageError
 from openfl_like.frameworks.model import Observation
 from openfl_like.frameworks.runner import OPTIMIZER, DataLoader, RunnerContext, TaskResult, check_tensors
 from openfl_like.frameworks.targets import check_numbers, squeezed
-from openfl_like.frameworks.training import FormerNames, Training, observe
+from openfl_like.frameworks.training import FormerNames, Training, is_own, observe
 
 Estimator: TypeAlias = Any  # scikit-learn has no types
 _LEARNT = ("coef_", "intercept_")
@@ -62,7 +62,7 @@ class SklearnRunner(FormerNames, ABC):
         self._classes = context.classes if classes is None else classes
         self._dtype = np.dtype(dtype)
         self._estimator: Estimator = None
-        self.training = Training(context.hooks)
+        self.training = Training(context.hooks, self._takes_any_targets)
 
     @abstractmethod
     def build_estimator(self) -> Estimator:
@@ -132,6 +132,9 @@ class SklearnRunner(FormerNames, ABC):
     def validate(self) -> TaskResult:
         """Measure the model on the held-out samples."""
         return self.training.validate(self._look, self.loader)
+
+    def _takes_any_targets(self) -> bool:
+        return not is_classifier(self.estimator) or is_own(self.loss, SklearnRunner.loss)
 
     def _step(self, samples: np.ndarray, targets: np.ndarray) -> Observation:
         observation = self._look(samples, targets)

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from blake3 import blake3
 from pydantic import TypeAdapter, ValidationError
 
 from openfl_like.data.shard import KINDS, ShardDescriptor
 from openfl_like.errors import ConflictError, DamagedError
 from openfl_like.plan.bundle import bundled_files
+from openfl_like.tensors.named import bytes_of
 
 NAME = "inputs.json"
 
@@ -83,5 +83,5 @@ def _digest_of(shard: ShardDescriptor) -> str:
         dataset = shard.get_dataset(kind)
         for array in (dataset.samples, dataset.targets):
             hashed.update(f"{array.dtype.str}{array.shape}".encode())
-            hashed.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+            hashed.update(bytes_of(array))
     return str(hashed.hexdigest())

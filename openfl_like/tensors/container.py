@@ -18,7 +18,7 @@ from openfl_like.errors import TensorError
 from openfl_like.failpoints import failpoint
 from openfl_like.tensors.layout import LENGTH_BYTES, Place, header_length, parse_header, plan_layout, schema_at
 from openfl_like.tensors.manifest import ChunkDigests, Manifest, manifest_of
-from openfl_like.tensors.named import Array, Schema, dtype_name, schema_of
+from openfl_like.tensors.named import Array, Schema, bytes_of, dtype_name, schema_of
 from openfl_like.tensors.writeback import WRITEBACK_BYTES, start_writeback
 
 PIECE_BYTES = 1 << 20
@@ -156,8 +156,7 @@ class TensorWriter:
         if place is None:
             raise TensorError(f"the schema has no tensor '{name}'", place=str(self._path))
         self._check_block(place, start, block)
-        raw = np.ascontiguousarray(block).reshape(-1).view(np.uint8)
-        self._put(raw.data, place.offset + start * place.spec.numpy_dtype.itemsize)
+        self._put(bytes_of(block), place.offset + start * place.spec.numpy_dtype.itemsize)
         self._left[name] -= block.size
 
     def manifest(self) -> Manifest:

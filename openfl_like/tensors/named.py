@@ -87,6 +87,11 @@ class Elements(Protocol):
         ...
 
 
+def bytes_of(array: Array) -> memoryview:
+    """Return an array's bytes, row-major; they are its own memory if that lies so."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+
+
 def dtype_name(dtype: np.dtype[Any]) -> str:
     """Name a numpy dtype as safetensors does.
 

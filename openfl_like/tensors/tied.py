@@ -2,11 +2,10 @@
 
 from collections import defaultdict
 
-import numpy as np
 from blake3 import blake3
 
 from openfl_like.tensors.container import TensorFile
-from openfl_like.tensors.named import TensorSpec
+from openfl_like.tensors.named import TensorSpec, bytes_of
 
 GLANCE = 4096
 """Elements of a tensor that are looked at first: nearly all that differ do so here."""
@@ -36,5 +35,5 @@ def _split(model: TensorFile, specs: list[TensorSpec], elements: int | None) -> 
     parts: dict[bytes, list[TensorSpec]] = defaultdict(list)
     for spec in specs:
         values = model.flat(spec.name)[:elements]
-        parts[blake3(np.ascontiguousarray(values).view(np.uint8).data).digest()].append(spec)
+        parts[blake3(bytes_of(values)).digest()].append(spec)
     return list(parts.values())

@@ -197,3 +197,7 @@ def test_each_site_has_its_own_modules_whenever_they_are_imported(tmp_path: Path
         assert len(shard.get_dataset("validate")) == 4
         assert (shard.beds, shard.words(times=2)) == (7, site * 2)  # type: ignore[attr-defined] # its class's own
     assert not {"ward_thirteen", "ward_words"} & sys.modules.keys()
+
+
+def test_a_shard_of_an_installed_package_is_given_as_it_is(tmp_path: Path) -> None:
+    assert type(build_shard(ShardConfig(template="digits"), tmp_path)).__name__ == "DigitsShard"

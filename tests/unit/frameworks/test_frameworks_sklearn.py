@@ -59,6 +59,16 @@ def test_truth_values_are_class_numbers() -> None:
     assert runner("SGDClassifier", NUMBERS > 1, 2, **settings).train(epochs=2) == right
 
 
+def test_a_number_that_is_no_class_is_not_measured() -> None:
+    made = runner("SGDClassifier", np.where(NUMBERS > 1, 1, -1), 2, params={"loss": "log_loss"})
+    with pytest.raises(TensorError, match="-1 is not the number of a class"):
+        made.validate()
+
+
+def test_whole_numbers_are_targets_of_a_regression() -> None:
+    assert runner("SGDRegressor", np.rint(NUMBERS).astype(np.int64)).train(epochs=2).metrics.keys() == {"loss"}
+
+
 def test_a_regression_of_several_numbers_is_not_broadcast() -> None:
     with pytest.raises(TensorError, match="outputs have the shape"):
         runner("ElasticNet", np.stack([NUMBERS] * 2, axis=1)).validate()
