@@ -200,4 +200,7 @@ def test_each_site_has_its_own_modules_whenever_they_are_imported(tmp_path: Path
 
 
 def test_a_shard_of_an_installed_package_is_given_as_it_is(tmp_path: Path) -> None:
-    assert type(build_shard(ShardConfig(template="digits"), tmp_path)).__name__ == "DigitsShard"
+    assert (
+        type(build_shard(ShardConfig(template="heart_disease", params={"hospital": "cleveland"}), tmp_path)).__name__
+        == "HeartDiseaseShard"
+    )
