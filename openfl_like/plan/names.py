@@ -13,6 +13,8 @@ EXPERIMENT_PATTERN = r"[a-z0-9][a-z0-9_-]{0,47}-[0-9a-f]{8}"
 """Ids that a Director gives to experiments: the plan's name, cut, and eight hexadecimal digits."""
 MAX_ENTRIES = 10_000
 MAX_TOTAL_BYTES = 64 * 1024 * 1024
+MAX_BUNDLE_BYTES = MAX_TOTAL_BYTES + (16 << 20)
+"""Of a bundle's file: its content and the archive's own headers."""
 MAX_PATH_CHARS = 200
 MAX_DEPTH = 32
 PLAN_NAME = "plan.json"

@@ -16,7 +16,7 @@ from openfl_like.pki.files import Credentials
 from openfl_like.pki.roles import Identity, Role
 from openfl_like.tasks import TaskOwner
 from openfl_like.tensors.manifest import MIN_CHUNK_BYTES, Manifest, keep_manifest
-from openfl_like.wire.client import Peer, Stream
+from openfl_like.wire.client import Peer, Stream, understood
 from openfl_like.wire.convert.experiments import watch_from, watch_to
 from openfl_like.wire.convert.rounds import (
     instruction_from,
@@ -26,7 +26,7 @@ from openfl_like.wire.convert.rounds import (
     update_from,
     update_to,
 )
-from openfl_like.wire.convert.values import manifest_from, manifest_to
+from openfl_like.wire.convert.values import digest_from, manifest_from, manifest_to
 from openfl_like.wire.protos import federation_pb2 as pb
 from openfl_like.wire.server import Call
 from openfl_like.wire.status import public_message
@@ -87,11 +87,12 @@ class CollaboratorSession:
     async def instruction(self) -> AggregatorInstruction | None:
         """Return the next instruction, or None when the Aggregator has ended the session."""
         while (frame := await self.stream.read()) is not None:
-            message = pb.AggregatorMessage.FromString(frame)
-            if message.HasField("receipt"):
-                self._take_receipt(message.receipt)
-                continue
-            instruction = instruction_from(message, self.collaborator)
+            with understood("the aggregator"):
+                message = pb.AggregatorMessage.FromString(frame)
+                if message.HasField("receipt"):
+                    self._take_receipt(message.receipt)
+                    continue
+                instruction = instruction_from(message, self.collaborator)
             if message.HasField("model") and isinstance(instruction, Assignment):
                 self._take_model(instruction.model, message.model)
             return instruction
@@ -152,12 +153,14 @@ class AggregatorClient:
                 await tasks.close()
 
     async def download(self, digest: str, path: Path, recyclable: Path | None = None) -> None:
-        """Fetch a model file; raises TransferError if it does not have this digest."""
-        manifest = await self._peer.download("Download", pb.DownloadRequest(model=digest), path, recyclable)
-        if manifest.digest != digest:
-            path.unlink(missing_ok=True)
-            raise TransferError(f"asked for the model {digest[:12]}, was sent {manifest.digest[:12]}")
-        keep_manifest(path, manifest)
+        """Fetch a model file; raises TransferError if one with another digest is offered."""
+
+        def check(offered: Manifest) -> None:
+            if offered.digest != digest:
+                raise TransferError(f"asked for the model {digest[:12]}, was offered {offered.digest[:12]}")
+
+        request = pb.DownloadRequest(model=digest)
+        keep_manifest(path, await self._peer.download("Download", request, path, recyclable, check))
 
     async def upload(self, update: Update, path: Path, manifest: Manifest) -> None:
         """Deliver an update and wait for its receipt."""
@@ -254,7 +257,7 @@ class AggregatorServicer:
     async def download(self, call: Call) -> None:
         """Serve a model file."""
         request = pb.DownloadRequest.FromString(await call.receive() or b"")
-        stored = await self._collaborators.model_file(request.model)
+        stored = await self._collaborators.model_file(digest_from(request.model))
         await serve_file(call, stored.path, stored.manifest, self._transport)
 
     async def upload(self, call: Call) -> None:

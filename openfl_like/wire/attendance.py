@@ -12,7 +12,9 @@ from openfl_like.federation.ports import (
     EnvoyReport,
 )
 from openfl_like.pki.files import Credentials
-from openfl_like.wire.client import Stream, director_peer
+from openfl_like.plan.names import MAX_BUNDLE_BYTES
+from openfl_like.tensors.manifest import Manifest
+from openfl_like.wire.client import Stream, director_peer, understood
 from openfl_like.wire.convert.envoys import (
     envoy_instruction_from,
     envoy_instruction_to,
@@ -41,7 +43,8 @@ class EnvoySession:
     async def instruction(self) -> EnvoyInstruction | None:
         """Return the next instruction, or None when the Director has ended the session."""
         message = await self.stream.read()
-        return None if message is None else envoy_instruction_from(message)
+        with understood("the director"):
+            return None if message is None else envoy_instruction_from(message)
 
 
 class EnvoyClient:
@@ -73,11 +76,19 @@ class EnvoyClient:
             yield EnvoySession(stream)
 
     async def fetch_bundle(self, experiment: str, digest: str, path: Path) -> None:
-        """Fetch a workspace bundle; raises BundleError if it does not have this digest."""
-        manifest = await self._peer.download("FetchBundle", pb.FetchBundleRequest(experiment=experiment), path)
-        if manifest.digest != digest:
-            path.unlink(missing_ok=True)
-            raise BundleError(f"the order names the bundle {digest[:12]}, but {manifest.digest[:12]} was sent")
+        """Fetch a workspace bundle.
+
+        Raises:
+            BundleError: If another one is offered, or one that is too large; no byte of it is taken.
+        """
+
+        def check(offered: Manifest) -> None:
+            if offered.digest != digest:
+                raise BundleError(f"the order names the bundle {digest[:12]!a}, but {offered.digest[:12]} was offered")
+            if offered.total_bytes > MAX_BUNDLE_BYTES:
+                raise BundleError(f"the bundle has {offered.total_bytes:,} bytes, the limit is {MAX_BUNDLE_BYTES:,}")
+
+        await self._peer.download("FetchBundle", pb.FetchBundleRequest(experiment=experiment), path, check=check)
 
 
 class AttendanceServicer:

@@ -6,8 +6,8 @@ transfer stream (`download`, `upload`) are here, the frames' order is in the pro
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import DecodeError
 
 from openfl_like.errors import FederationError, TransferError, UnreachableError
 from openfl_like.pki.files import Credentials
@@ -186,14 +187,30 @@ class Peer:
         finally:
             call.cancel()
 
-    async def download(self, name: str, request: Any, path: Path, recyclable: Path | None = None) -> Manifest:
-        """Fetch a file: request and wants go up, manifest and chunks come down."""
+    async def download(
+        self,
+        name: str,
+        request: Any,
+        path: Path,
+        recyclable: Path | None = None,
+        check: Callable[[Manifest], None] = lambda _: None,
+    ) -> Manifest:
+        """Fetch a file: request and wants go up, manifest and chunks come down.
+
+        Args:
+            name: The method.
+            request: Its message.
+            path: Where the file goes.
+            recyclable: A file that may be overwritten instead of making a new one.
+            check: Raises if what is offered is not wanted; nothing is touched before that.
+        """
 
         async def attempt(data: DataClient | None) -> Manifest:
             async with self.session(name) as stream:
                 await stream.write(request.SerializeToString())
                 offer = pb.Manifest.FromString(await stream.expect())
                 manifest = manifest_from(offer)
+                check(manifest)
                 if not asks(manifest):
                     await receive_file(path, manifest, every_chunk(manifest), stream.read)
                     return manifest
@@ -243,6 +260,15 @@ class Peer:
             except BrokenConnectionError as error:
                 log.warning("the data connection to %s broke: %s", self._link.address, error)
         return await attempt(None)
+
+
+@contextmanager
+def understood(sender: str) -> Iterator[None]:
+    """Raise TransferError where a message of a server turns out to be malformed."""
+    try:
+        yield
+    except (ValueError, DecodeError) as error:
+        raise TransferError(f"{sender} sent a message that is malformed: {error}") from error
 
 
 @asynccontextmanager

@@ -16,15 +16,13 @@ from openfl_like.pki.signing import verify_submitter
 from openfl_like.plan.bundle import unpack
 from openfl_like.plan.checks import check_plan
 from openfl_like.plan.digest import freeze, plan_digest
-from openfl_like.plan.names import MAX_TOTAL_BYTES
+from openfl_like.plan.names import MAX_BUNDLE_BYTES, MAX_TOTAL_BYTES
 from openfl_like.plan.schema import Plan
 from openfl_like.services.director.disk_space import DiskSpace
 from openfl_like.services.director.settings import DirectorFile, check_times
 from openfl_like.services.director.single_flight import SingleFlight, check_request_id
 from openfl_like.store.files import ExperimentFiles, sync_names
 from openfl_like.store.ports import DirectorStore, StoredExperiment, Stores
-
-BUNDLE_SLACK_BYTES = 16 << 20  # the archive's own headers
 
 
 @dataclass(slots=True)
@@ -49,7 +47,7 @@ class Submissions:
     async def expect(self, caller: str, submission: Submission) -> UploadTarget:
         """Check request id, size and signature before a byte of the bundle is taken."""
         check_request_id(submission.request_id)
-        if submission.manifest.total_bytes > MAX_TOTAL_BYTES + BUNDLE_SLACK_BYTES:
+        if submission.manifest.total_bytes > MAX_BUNDLE_BYTES:
             raise BundleError(
                 f"the bundle has {submission.manifest.total_bytes:,} bytes, the limit is {MAX_TOTAL_BYTES:,}",
                 cure="keep data and models out of the workspace",

@@ -16,6 +16,7 @@ from openfl_like.errors import (
     InternalError,
     NotAllowedError,
     StorageError,
+    TransferError,
     UnreachableError,
 )
 from openfl_like.failpoints import failpoint
@@ -175,7 +176,13 @@ class Envoy:
                 try:
                     await self._stay()
                     log.warning("the director ended the session; connecting again")
-                except (UnreachableError, StorageError, DamagedError, InternalError) as error:  # not our end
+                except (
+                    UnreachableError,
+                    StorageError,
+                    DamagedError,
+                    InternalError,
+                    TransferError,
+                ) as error:  # not ours
                     log.warning("%s; trying again", error)
                 except ConflictError as error:
                     # a session that we lost may live on at the Director until it has found out

@@ -219,11 +219,12 @@ class SiteExperiment:
 
     async def _unpack(self, client: EnvoyClient) -> None:
         order, context, received = self.order, self._context, self.files.received
+        # before anything is removed or stored: the signature covers the bundle's digest, and that its size
+        verify_submitter(order.bundle, order.signature, order.certificates, context.credentials.trust)
         await asyncio.to_thread(self.files.clear)
         failpoint("envoy.bundle.before")
         await client.fetch_bundle(order.experiment, order.bundle, received.bundle)
         failpoint("envoy.bundle.fetched")
-        verify_submitter(order.bundle, order.signature, order.certificates, context.credentials.trust)
         plan = await asyncio.to_thread(unpack, received.bundle, self.files.workspace)
         check_plan(plan, "the ordered plan")
         failpoint("envoy.bundle.unpacked")

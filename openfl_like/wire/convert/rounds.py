@@ -9,7 +9,7 @@ from openfl_like.federation.ports import (
     Withdrawal,
 )
 from openfl_like.federation.task import Assignment, Phase, TaskCall, Update
-from openfl_like.wire.convert.values import decode_mapping, encode_json, failure_from, failure_to
+from openfl_like.wire.convert.values import decode_mapping, digest_from, encode_json, failure_from, failure_to
 from openfl_like.wire.protos import federation_pb2 as pb
 
 
@@ -48,7 +48,7 @@ def assignment_from(message: pb.Assignment, collaborator: str) -> Assignment:
         phase=phase,
         collaborator=collaborator,
         tasks=tasks,
-        model=message.model,
+        model=digest_from(message.model),
         seed=message.seed,
         deadline_s=deadline,
         continues=message.continues,
@@ -73,7 +73,7 @@ def update_from(message: pb.Update, collaborator: str) -> Update:
         round=message.round,
         phase=Phase(message.phase),
         collaborator=collaborator,
-        digest=message.digest,
+        digest=digest_from(message.digest),
         num_samples=message.num_samples,
         metrics={task: dict(metrics.values) for task, metrics in sorted(message.metrics.items())},
         duration_s=message.duration_s,

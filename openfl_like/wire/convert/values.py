@@ -1,10 +1,25 @@
 """What all conversions share: JSON and manifests."""
 
 import json
+import re
 
 from openfl_like.federation.failure import Failure, failure_from_fields, fields_of_failure
 from openfl_like.tensors.manifest import Manifest
 from openfl_like.wire.protos import federation_pb2 as pb
+
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def digest_from(text: str) -> str:
+    """Return the digest that names a file; empty where there is none.
+
+    Raises:
+        ValueError: If it is not one: digests become names of files.
+    """
+    if text and not _DIGEST.fullmatch(text):
+        raise ValueError(f"{text[:64]!a} is not a valid digest: it has 64 hexadecimal digits")
+    return text
 
 
 def encode_json(value: object) -> str:
