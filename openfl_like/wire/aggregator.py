@@ -10,6 +10,7 @@ from pathlib import Path
 from openfl_like.error_meanings import from_code
 from openfl_like.errors import FederationError, TransferError, UpdateRefusedError, no_room
 from openfl_like.federation.announcements import Announced
+from openfl_like.federation.failure import bounded
 from openfl_like.federation.ports import AggregatorInstruction, AggregatorPort, CollaboratorPort, CollaboratorReport
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.pki.files import Credentials
@@ -308,5 +309,5 @@ class AggregatorServicer:
     async def report_loss(self, call: Call) -> pb.LossReply:
         """Take it that a collaborator's process has ended."""
         request = await call.receive()
-        await self._control.report_loss(request.collaborator, request.reason)
+        await self._control.report_loss(request.collaborator, bounded(request.reason))
         return pb.LossReply()

@@ -1,5 +1,6 @@
 """Values of envoys, their shards and logs to messages and back."""
 
+from openfl_like.federation.failure import MAX_NAME, bounded
 from openfl_like.federation.parties import (
     EnvoyDetail,
     EnvoyRecord,
@@ -30,23 +31,33 @@ from openfl_like.wire.convert.devices import (
 from openfl_like.wire.convert.values import decode_mapping, encode_json, failure_from, failure_to
 from openfl_like.wire.protos import federation_pb2 as pb
 
+MOST_AXES = 64
+"""Of a sample or a target; NumPy has no more either."""
+LONGEST_SCHEMA = 64 << 10
+"""Characters of a data schema as JSON."""
+
 
 def shard_to(value: ShardFacts) -> pb.ShardFacts:
     """Return the message of a shard's facts."""
     return pb.ShardFacts(
         sample_shape=value.sample_shape,
         target_shape=value.target_shape,
-        description=value.description,
+        description=bounded(value.description),  # a version before took longer ones in
         schema_json=encode_json(dict(value.schema)),
     )
 
 
 def shard_from(message: pb.ShardFacts) -> ShardFacts:
-    """Return a shard's facts; raises ValueError for a malformed schema."""
+    """Return a shard's facts, its description bounded; raises ValueError for a schema or a shape that cannot be."""
+    axes = max(len(message.sample_shape), len(message.target_shape))
+    if axes > MOST_AXES:
+        raise ValueError(f"a shape of {axes:,} axes cannot be: it has at most {MOST_AXES}")
+    if len(message.schema_json) > LONGEST_SCHEMA:
+        raise ValueError(f"a schema of {len(message.schema_json):,} characters is too long: at most {LONGEST_SCHEMA:,}")
     return ShardFacts(
         tuple(message.sample_shape),
         tuple(message.target_shape),
-        message.description,
+        bounded(message.description),
         decode_mapping(message.schema_json),
     )
 
@@ -78,13 +89,14 @@ def envoy_report_from(message: pb.EnvoyMessage) -> EnvoyReport:
     """Return what an envoy reports."""
     match message.WhichOneof("body"):
         case "hello":
-            return Hello(shard_from(message.hello.shard), message.hello.version)
+            return Hello(shard_from(message.hello.shard), bounded(message.hello.version, MAX_NAME))
         case "reply":
             reply = message.reply
             failure = failure_from(reply.failure) if reply.HasField("failure") else None
-            return OrderReply(reply.experiment, reply.accepted, reply.reason, reply.csr, failure)
+            return OrderReply(reply.experiment, reply.accepted, bounded(reply.reason), reply.csr, failure)
         case "ended":
-            return CollaboratorEnded(message.ended.experiment, message.ended.exit_code, message.ended.reason)
+            ended = message.ended
+            return CollaboratorEnded(ended.experiment, ended.exit_code, bounded(ended.reason))
         case "logs":
             return logs_from(message.logs)
         case _:
@@ -121,7 +133,7 @@ def envoy_instruction_from(message: pb.DirectorMessage) -> EnvoyInstruction:
         case "certificate":
             return IssuedCertificate(message.certificate.experiment, message.certificate.chain)
         case "stop":
-            return StopOrder(message.stop.experiment, message.stop.reason)
+            return StopOrder(message.stop.experiment, bounded(message.stop.reason))
         case _:
             return Welcome(message.welcome.heartbeat_s)
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from openfl_like.federation.announcements import Announced, from_json, to_json
 from openfl_like.federation.events import ModelVersion
+from openfl_like.federation.failure import bounded
 from openfl_like.federation.parties import (
     DirectorStatus,
     ExperimentRecord,
@@ -72,7 +73,7 @@ def summary_to(value: ExperimentSummary) -> pb.ExperimentSummary:
         id=value.id,
         name=value.name,
         status=value.status.value,
-        reason=value.reason,
+        reason=bounded(value.reason),  # a version before stored longer ones
         owner=value.owner,
         submitted_at=value.submitted_at,
         started_at=value.started_at,
@@ -91,7 +92,7 @@ def summary_from(message: pb.ExperimentSummary) -> ExperimentSummary:
         message.id,
         message.name,
         Status(message.status),
-        message.reason,
+        bounded(message.reason),
         message.owner,
         message.submitted_at,
         message.started_at,

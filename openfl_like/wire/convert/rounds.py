@@ -1,5 +1,6 @@
 """Values of a round to messages and back."""
 
+from openfl_like.federation.failure import MAX_NAME, bounded
 from openfl_like.federation.ports import (
     AggregatorInstruction,
     CollaboratorReport,
@@ -115,5 +116,6 @@ def instruction_from(message: pb.AggregatorMessage, collaborator: str) -> Aggreg
     if message.HasField("assignment"):
         return assignment_from(message.assignment, collaborator)
     if message.HasField("withdrawal"):
-        return Withdrawal(message.withdrawal.round, Phase(message.withdrawal.phase), message.withdrawal.reason)
-    return Dismissal(message.dismissal.status, message.dismissal.reason)
+        withdrawal = message.withdrawal
+        return Withdrawal(withdrawal.round, Phase(withdrawal.phase), bounded(withdrawal.reason))
+    return Dismissal(bounded(message.dismissal.status, MAX_NAME), bounded(message.dismissal.reason))

@@ -7,7 +7,6 @@ from openfl_like.federation.failure import Failure, failure_from_fields, fields_
 from openfl_like.tensors.manifest import Manifest
 from openfl_like.wire.protos import federation_pb2 as pb
 
-
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 

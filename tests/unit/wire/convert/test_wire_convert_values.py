@@ -106,6 +106,7 @@ from openfl_like.wire.protos import federation_pb2 as pb
 
 ME = "cleveland"
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+digest = st.just("") | st.binary(min_size=DIGEST_BYTES, max_size=DIGEST_BYTES).map(bytes.hex)
 number = st.floats(allow_nan=False)
 count = st.integers(0, 2**63 - 1)
 rounds = st.integers(0, 2**32 - 1)
@@ -131,7 +132,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
 
 tasks = st.lists(st.builds(TaskCall, text, text, fields, text), max_size=3).map(tuple)
 assignments = st.builds(
-    Assignment, rounds, phase, st.just(ME), tasks, text, st.integers(0, 2**64 - 1), st.none() | number
+    Assignment, rounds, phase, st.just(ME), tasks, digest, st.integers(0, 2**64 - 1), st.none() | number
 )
 numbers = st.integers(-(2**31) + 1, 2**31 - 1)
 failures = st.builds(
@@ -153,7 +154,7 @@ updates = st.builds(
     rounds,
     phase,
     st.just(ME),
-    text,
+    digest,
     st.integers(0, 2**64 - 1),
     st.dictionaries(text, metrics, max_size=3),
     number,
@@ -324,8 +325,46 @@ def test_every_conversion_is_tested() -> None:
 
 def test_the_metrics_of_an_update_come_in_a_fixed_order() -> None:
     values = {name: {"loss": 1.0} for name in ("validate", "adapt", "train", "probe", "check")}
-    found = update_from(update_to(Update(1, Phase.TRAIN, ME, "d", 1, values)), ME)
+    found = update_from(update_to(Update(1, Phase.TRAIN, ME, "", 1, values)), ME)
     assert list(found.metrics) == sorted(values)
+
+
+@pytest.mark.parametrize("digest", ["../x", "/x", "a", "A" * 64, "0" * 63, "0" * 65, "0" * 64 + "\n", "0\0" + "0" * 62])
+def test_what_is_not_a_digest_names_no_file(digest: str) -> None:
+    with pytest.raises(ValueError, match="is not a valid digest"):
+        assignment_from(pb.Assignment(round=1, phase="train", model=digest), ME)
+    with pytest.raises(ValueError, match="is not a valid digest"):
+        update_from(pb.Update(round=1, phase="train", digest=digest), ME)
+
+
+LONG = "x" * 900_000
+
+
+@pytest.mark.parametrize(
+    ("taken", "text"),
+    [
+        (lambda: shard_from(pb.ShardFacts(description=LONG)), "description"),
+        (lambda: envoy_report_from(pb.EnvoyMessage(reply=pb.OrderReply(reason=LONG))), "reason"),
+        (lambda: envoy_report_from(pb.EnvoyMessage(ended=pb.CollaboratorEnded(reason=LONG))), "reason"),
+        (lambda: envoy_report_from(pb.EnvoyMessage(hello=pb.EnvoyHello(version=LONG))), "version"),
+        (lambda: envoy_instruction_from(pb.DirectorMessage(stop=pb.StopOrder(reason=LONG))), "reason"),
+        (lambda: summary_from(pb.ExperimentSummary(status="FAILED", reason=LONG)), "reason"),
+        (
+            lambda: instruction_from(pb.AggregatorMessage(withdrawal=pb.Withdrawal(phase="train", reason=LONG)), ME),
+            "reason",
+        ),
+        (lambda: instruction_from(pb.AggregatorMessage(dismissal=pb.Dismissal(reason=LONG)), ME), "reason"),
+    ],
+)
+def test_a_text_is_cut_where_it_enters(taken: Callable[[], object], text: str) -> None:
+    assert len(getattr(taken(), text)) <= MAX_MESSAGE
+
+
+def test_a_shard_with_more_axes_or_words_than_any_is_refused() -> None:
+    with pytest.raises(ValueError, match="a shape of 3,900,000 axes"):
+        shard_from(pb.ShardFacts(sample_shape=[1] * 3_900_000))
+    with pytest.raises(ValueError, match="a schema of 900,009 characters"):
+        shard_from(pb.ShardFacts(schema_json=f'{{"names":"{LONG[:-3]}"}}'))
 
 
 @pytest.mark.parametrize("data", [b"", b"junk", b"FXM1" + bytes(12) + b"odd"])
