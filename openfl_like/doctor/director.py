@@ -12,13 +12,13 @@ from openfl_like.doctor.checks import Check, Deferred, thread_check
 from openfl_like.doctor.finding import Finding, failure, fine, refusal, warning
 from openfl_like.errors import CredentialError, SettingsError
 from openfl_like.pki import examine
-from openfl_like.pki.files import read_file
+from openfl_like.pki.files import ENROLMENT_FILE, read_file
 from openfl_like.pki.roles import Role
 from openfl_like.services.daemon.lock import holder
 from openfl_like.services.daemon.thread import in_thread
 from openfl_like.services.director.aggregator_process import free_port
 from openfl_like.services.director.settings import DirectorFile, load_director_file, read_director_file
-from openfl_like.services.director.trust import LIST_FILE
+from openfl_like.services.director.trust import LIST_FILE, NO_SOURCE, SOURCE_CURE
 
 _NEEDED = 2
 """Ports that an Aggregator takes: one for calls, one for large files."""
@@ -84,13 +84,16 @@ def experiment_ca(settings: DirectorFile) -> Finding:
 
 def revocation(settings: DirectorFile) -> Finding:
     """Look at the revocation lists that the Director would begin with."""
-    places = [settings.state / LIST_FILE, *filter(None, [settings.revocations])]
+    places = [settings.state / LIST_FILE, *filter(None, [settings.revocation_list])]
     found = [path for path in places if path.exists()]
     seen = examine.standing(settings.certificates, {str(path): read_file(path) for path in found})
     if settings.revocations is not None and settings.revocations not in found:
         cause = "nothing has brought it there yet, or 'revocations' in director.yaml names another file"
         cure = "put the file there that 'fx pki revoke' has written, or leave the key out"
         return warning("revocation", f"there is no file {settings.revocations}", cause, cure)
+    if settings.revocation_list is None and not (settings.certificates / ENROLMENT_FILE).exists():
+        cause = "the site CA is on another machine, and the Director was not enrolled by token"
+        return warning("revocation", NO_SOURCE, cause, SOURCE_CURE)
     return fine("revocation", seen)
 
 

@@ -146,7 +146,7 @@ RPC_ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
         "/openfl_like.v1.Aggregator/Participate": frozenset({Role.COLLABORATOR}),
         "/openfl_like.v1.Aggregator/Download": frozenset({Role.COLLABORATOR}),
         "/openfl_like.v1.Aggregator/Upload": frozenset({Role.COLLABORATOR}),
-        "/openfl_like.v1.Aggregator/Watch": frozenset({Role.DIRECTOR, Role.USER, Role.ADMIN}),
+        "/openfl_like.v1.Aggregator/Watch": frozenset({Role.DIRECTOR, Role.ADMIN}),
         "/openfl_like.v1.Aggregator/Cancel": frozenset({Role.DIRECTOR, Role.ADMIN}),
         "/openfl_like.v1.Aggregator/ReportLoss": frozenset({Role.DIRECTOR}),
     }

@@ -1,8 +1,9 @@
 """The service for experiments: its client for users, and its servicer."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from pathlib import Path
+from typing import Protocol
 
 from openfl_like.federation.announcements import Announced
 from openfl_like.federation.parties import ExperimentRecord, ExperimentSummary, LogLines, LogQuery
@@ -13,6 +14,7 @@ from openfl_like.federation.ports import (
     Submission,
     SubmissionPort,
 )
+from openfl_like.pki.roles import Identity
 from openfl_like.wire.client import Peer
 from openfl_like.wire.convert.envoys import (
     log_query_from,
@@ -119,6 +121,19 @@ class ExperimentsClient:
         return summary_from(pb.ExperimentSummary.FromString(answer))
 
 
+class AccessPort(Protocol):
+    """Who may see and touch which experiment."""
+
+    def require(self, caller: Identity, experiment: str) -> None:
+        """Raise NotFoundError unless the caller may: for others it is not there."""
+
+    def visible(self, caller: Identity, experiments: Iterable[ExperimentSummary]) -> list[ExperimentSummary]:
+        """Return those of some experiments that the caller may see."""
+
+    def known(self, caller: Identity, experiments: Iterable[str]) -> frozenset[str]:
+        """Return those of some ids that are of experiments which the caller may see."""
+
+
 class ExperimentsServicer:
     """Carries the calls of the wire to the Director's ports.
 
@@ -126,10 +141,14 @@ class ExperimentsServicer:
         submissions: Takes, ends and resumes experiments.
         experiments: Tells of them.
         checkpoints: Moves them.
+        access: Is asked before every call on one experiment.
     """
 
-    def __init__(self, submissions: SubmissionPort, experiments: ExperimentsPort, checkpoints: CheckpointPort) -> None:
+    def __init__(
+        self, submissions: SubmissionPort, experiments: ExperimentsPort, checkpoints: CheckpointPort, access: AccessPort
+    ) -> None:
         self._submissions, self._experiments, self._checkpoints = submissions, experiments, checkpoints
+        self._access = access
         self._transport = FileTransport(TransferLimiter())
 
     async def submit(self, call: Call) -> None:
@@ -138,33 +157,38 @@ class ExperimentsServicer:
         target = await self._submissions.expect_bundle(call.caller.name, submission)
         await take_file(call, target, submission.manifest, self._transport, durable=True)
         summary = await self._submissions.submit(call.caller.name, submission)
+        self._access.require(call.caller, summary.id)  # somebody called alike may have sent this request before
         await call.send(summary_to(summary).SerializeToString())
 
     async def fetch_model(self, call: Call) -> None:
         """Serve a published model."""
         request = pb.FetchModelRequest.FromString(await call.receive() or b"")
+        self._access.require(call.caller, request.experiment)
         stored = await self._experiments.model(request.experiment, request.which)
         await serve_file(call, stored.path, stored.manifest, self._transport)
 
-    async def list_experiments(self, _call: Call) -> pb.ListExperimentsReply:
-        """List all experiments."""
-        summaries = await self._experiments.experiments()
+    async def list_experiments(self, call: Call) -> pb.ListExperimentsReply:
+        """List the experiments that the caller may see."""
+        summaries = self._access.visible(call.caller, await self._experiments.experiments())
         return pb.ListExperimentsReply(experiments=[summary_to(summary) for summary in summaries])
 
     async def get_experiment(self, call: Call) -> pb.ExperimentRecord:
         """Tell of one experiment."""
         request = await call.receive()
+        self._access.require(call.caller, request.experiment)
         return record_to(await self._experiments.experiment(request.experiment))
 
     async def watch(self, call: Call) -> None:
         """Send history and live events."""
         request = await call.receive()
+        self._access.require(call.caller, request.experiment)
         async for values in self._experiments.watch(request.experiment, request.after, stored=request.stored):
             await call.send(watch_to(values))
 
     async def read_logs(self, call: Call) -> None:
         """Send log lines."""
         request = await call.receive()
+        self._access.require(call.caller, request.experiment)
         async with aclosing(self._experiments.logs(request.experiment, log_query_from(request))) as found:
             async for lines in found:
                 await call.send(logs_to(lines))
@@ -172,16 +196,19 @@ class ExperimentsServicer:
     async def cancel(self, call: Call) -> pb.ExperimentSummary:
         """End an experiment."""
         request = await call.receive()
+        self._access.require(call.caller, request.experiment)
         return summary_to(await self._submissions.cancel(call.caller.name, request.experiment))
 
     async def resume(self, call: Call) -> pb.ExperimentSummary:
         """Queue an experiment that had ended."""
         request = await call.receive()
+        self._access.require(call.caller, request.experiment)
         return summary_to(await self._submissions.resume(call.caller.name, request.experiment))
 
     async def export_experiment(self, call: Call) -> None:
         """Serve the checkpoint of an experiment."""
         request = pb.ExperimentRequest.FromString(await call.receive() or b"")
+        self._access.require(call.caller, request.experiment)
         async with self._checkpoints.exported(request.experiment) as path:
             await serve_file(call, path, await described(path), self._transport)
 
@@ -191,4 +218,5 @@ class ExperimentsServicer:
         target = await self._checkpoints.expect_checkpoint(call.caller.name, offer)
         await take_file(call, target, offer.manifest, self._transport, durable=True)
         summary = await self._checkpoints.take_checkpoint(call.caller.name, offer)
+        self._access.require(call.caller, summary.id)  # as above
         await call.send(summary_to(summary).SerializeToString())

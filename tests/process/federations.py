@@ -13,7 +13,7 @@ from openfl_like.errors import UnreachableError
 from openfl_like.federation.announcements import Announced, fields_of
 from openfl_like.federation.parties import ExperimentSummary
 from openfl_like.federation.ports import Submission
-from openfl_like.pki.files import load_credentials
+from openfl_like.pki.files import Credentials, load_credentials
 from openfl_like.pki.signing import sign_bundle
 from openfl_like.plan.bundle import pack
 from openfl_like.plan.load import load_plan, workspace_of
@@ -51,10 +51,11 @@ class User:
     Args:
         federation: A started federation.
         scratch: Where bundles are packed.
+        credentials: Whose it is; None: the federation's first user.
     """
 
-    def __init__(self, federation: LocalFederation, scratch: Path) -> None:
-        self._credentials = load_credentials(federation.user_certificates)
+    def __init__(self, federation: LocalFederation, scratch: Path, credentials: Credentials | None = None) -> None:
+        self._credentials = credentials or load_credentials(federation.user_certificates)
         peer = director_peer(federation.director, self._credentials)
         self.client = ExperimentsClient(peer)
         self.envoys = EnvoysClient(peer)

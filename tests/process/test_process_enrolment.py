@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import subprocess
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -38,6 +39,21 @@ class Enrolled(LocalFederation):
 
     def make_certificates(self) -> None:
         """They are there already."""
+
+
+class Issued(LocalFederation):
+    """A federation whose certificates are made by the commands of the quickstart."""
+
+    def make_certificates(self) -> None:
+        """Founds it and issues what its processes and one user need."""
+        issued = (
+            ("init", "--federation", self.name),
+            ("issue", "director", "director", "--host", "localhost"),
+            *(("issue", "envoy", site) for site in self.sites),
+            ("issue", "user", "user"),
+        )
+        for words in issued:
+            subprocess.run(fx_command("pki", *words), cwd=self.directory, env=clean_environment({}), check=True)
 
 
 @asynccontextmanager
@@ -239,3 +255,38 @@ async def test_ten_renewals_in_one_experiment_fail_no_round(tmp_path: Path) -> N
         assert len(rounds) > 10
         assert [told for told in rounds if told.absent] == []
         assert "aggregator_lost" not in {event.kind for event in events}
+
+
+async def test_a_federation_of_certificates_that_were_issued_hears_of_a_revocation_by_itself(tmp_path: Path) -> None:
+    sites = shards(site_1="site-1", site_2="site-2")
+    quorum = ("participation={policy: quorum, min_updates: 1}", "deadline.rejoin_s=3")
+    federation = Issued(tmp_path / "federation", sites, (1,), ())
+    async with federation, gate_of(sites) as gate:
+        user = User(federation, tmp_path)
+        async with user.client:
+            gate.open(1)
+            experiment = await user.submit(PLAN, "admission.min_collaborators=2", *quorum, gate.setting)
+            await gate.arrived(2)
+            code, _, said = await run_fx("pki", "revoke", "site-2", cwd=federation.directory)
+            assert (code, "list number 1" in said) == (0, True)
+            assert "NOTE: fx://local/director/director was not enrolled by token" in " ".join(said.split())
+            async with asyncio.timeout(limit(10)):
+                assert await federation.children["site-2"].wait() == 3
+            gate.open_all()
+            await user.until(experiment, "round_finished", contributors=("site-1",))
+            assert (await user.director.status()).warnings == ()
+
+
+async def test_a_director_that_nothing_tells_what_was_revoked_says_so(tmp_path: Path) -> None:
+    federation = Enrolled(tmp_path / "federation", {}, (1,), ())
+    federation.directory.mkdir()
+    LocalFederation.make_certificates(federation)
+    (federation.directory / "certs" / "site-ca").rename(tmp_path / "elsewhere")
+    async with federation:
+        user = User(federation, tmp_path)
+        async with user.client:
+            [warned] = (await user.director.status()).warnings
+        assert warned.startswith("nothing tells this Director what was revoked: a revoked site would go on")
+        assert "nothing tells this Director" in federation.log("director").read_text()
+        _, out, _ = await run_fx("doctor", "director", "-c", "director.yaml", cwd=federation.directory)
+        assert "a revoked site would go on" in " ".join(out.split())

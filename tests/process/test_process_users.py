@@ -2,20 +2,26 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from federations import PLAN, THREE, User, federation_of, gate_of
+from federations import PLAN, THREE, User, federation_of, gate_of, shards
 from pace import limit
 
 from openfl_like.api.federation import Federation
-from openfl_like.errors import NotFoundError
+from openfl_like.errors import FederationError, NotFoundError
 from openfl_like.federation.announcements import KINDS, Announced, RoundFinished, only
-from openfl_like.federation.parties import EnvoyRecord
+from openfl_like.federation.parties import EnvoyRecord, LogLines
+from openfl_like.pki.files import load_credentials
+from openfl_like.pki.roles import Role
 from openfl_like.tensors.container import read_tensors
 from openfl_like.wire.channel import backoff
+from openfl_like.wire.client import director_peer
+from openfl_like.wire.envoys import EnvoysClient
+from openfl_like.wire.experiments import SERVICE as EXPERIMENTS
+from openfl_like.wire.experiments import ExperimentsClient
 
 pytestmark = pytest.mark.process
 USERS = 8
@@ -117,3 +123,68 @@ async def test_a_director_that_was_killed_goes_on_with_its_queue_and_its_sites_c
         rounds = [told.round for told in only(await user.events(running), RoundFinished)]
         assert rounds == list(range(10))
         assert (await user.client.experiment(before)).summary.status == "FINISHED"
+
+
+def verbs_of(client: ExperimentsClient, experiment: str, place: Path) -> dict[str, Callable[[], Awaitable[object]]]:
+    """Every call on one experiment, by the name of its method on the wire."""
+
+    async def watched() -> list[object]:
+        return [item async for item in client.watch(experiment)]
+
+    async def read() -> list[LogLines]:
+        return [lines async for lines in client.logs(experiment)]
+
+    return {
+        "GetExperiment": lambda: client.experiment(experiment),
+        "Watch": watched,
+        "ReadLogs": read,
+        "FetchModel": lambda: client.model(experiment, "last", place / "model"),
+        "ExportExperiment": lambda: client.fetch_checkpoint(experiment, place / "checkpoint"),
+        "Resume": lambda: client.resume(experiment),
+        "Cancel": lambda: client.cancel(experiment),
+    }
+
+
+async def test_an_experiment_is_there_for_its_owner_and_admins_only(tmp_path: Path) -> None:
+    others = {Role.USER: "bob", Role.ENVOY: "user", Role.GATEWAY: "user"}
+    of_one = {method.name for method in EXPERIMENTS.methods} - {"Submit", "ImportExperiment", "ListExperiments"}
+    async with federation_of(shards(site_1="site-1"), tmp_path) as (federation, user), gate_of(["site-1"]) as gate:
+        gate.open(1)
+        experiment = await user.submit(PLAN, ROUNDS, gate.setting)
+        await gate.arrived(2)
+        for role, name in others.items():
+            peer = director_peer(federation.director, load_credentials(federation.issue(role, name)))
+            async with ExperimentsClient(peer) as stranger:
+                verbs = verbs_of(stranger, experiment, tmp_path)
+                assert verbs.keys() == of_one
+                for verb, call in verbs.items():
+                    with pytest.raises(NotFoundError if role is Role.USER else FederationError) as refused:
+                        await call()
+                    if role is Role.USER:
+                        assert f"there is no experiment '{experiment}'" in refused.value.message, verb
+                if role is not Role.ENVOY:
+                    assert await stranger.experiments() == []
+                    assert [record.running for record in await EnvoysClient(peer).envoys()] == [()]
+        assert sorted(path.name for path in tmp_path.iterdir() if path.name in {"model", "checkpoint"}) == []
+        namesake = load_credentials(federation.issue(Role.ADMIN, "user"))
+        async with User(federation, tmp_path / "admin", namesake).client as admin:
+            assert [summary.id for summary in await admin.experiments()] == [experiment]
+            assert (await admin.cancel(experiment)).status == "CANCELLED"
+            for verb, call in verbs_of(admin, experiment, tmp_path).items():
+                if verb not in {"Cancel", "Resume"}:
+                    await call()
+        assert [summary.owner for summary in await user.client.experiments()] == ["user"]
+
+
+async def test_a_user_who_is_called_like_the_admin_sees_nothing_of_theirs(tmp_path: Path) -> None:
+    async with federation_of(shards(site_1="site-1"), tmp_path) as (federation, user):
+        (tmp_path / "admin").mkdir()
+        admin = User(federation, tmp_path / "admin", load_credentials(federation.issue(Role.ADMIN, "user")))
+        async with admin.client:
+            theirs = await admin.submit(request_id="ab" * 8)
+            assert await user.client.experiments() == []
+            with pytest.raises(NotFoundError):
+                await user.client.experiment(theirs)
+            with pytest.raises(NotFoundError):  # the request is known already: to somebody else
+                await user.submit(request_id="ab" * 8)
+            assert (await admin.ended(theirs)).status == "FINISHED"

@@ -183,8 +183,25 @@ def revoke(name: str, role: str | None, reason: str, certs: Path, *, as_json: bo
         known = ", ".join(identity.role.value for identity in found) or "none"
         raise UsageError(f"which certificate of '{name}'? roles in the records: {known}", cure="name it with --role")
     newest = revoke_all(certs, found[0], reason, datetime.now(UTC))
-    told = {"identity": found[0].uri, "number": newest.number, "list": str(ledger.revocations)}
-    tell(f"revoked {found[0].uri}; list number {newest.number} is {ledger.revocations}", told, as_json=as_json)
+    deaf = [] if found[0].role is Role.DIRECTOR else _directors_that_do_not_ask(ledger)
+    told = {"identity": found[0].uri, "number": newest.number, "list": str(ledger.revocations), "not_asking": deaf}
+    text = f"revoked {found[0].uri}; list number {newest.number} is {ledger.revocations}"
+    if deaf:
+        text += (
+            f"\nNOTE: {', '.join(deaf)} was not enrolled by token and does not ask for the list. If it works "
+            f"with the authorities of this very folder, it has it within ten seconds; if not, bring the file to it, "
+            f"to where 'revocations' in its director.yaml says. 'fx status' warns while it has no source."
+        )
+    tell(text, told, as_json=as_json)
+
+
+def _directors_that_do_not_ask(ledger: "Ledger") -> list[str]:
+    """Name the Directors whose newest certificate was not enrolled by token: they know no server to ask."""
+    from openfl_like.pki.roles import Identity, Role
+
+    newest = {issued.uri: issued.by for issued in sorted(ledger.issued(), key=lambda issued: issued.not_before)}
+    directors = {uri: by for uri, by in newest.items() if Identity.parse(uri).role is Role.DIRECTOR}
+    return sorted(uri for uri, by in directors.items() if by == "issue")
 
 
 @click.command(name="list")

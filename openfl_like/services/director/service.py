@@ -47,6 +47,7 @@ from openfl_like.processes.standby import Standby
 from openfl_like.services.daemon.liveness import LivenessFile
 from openfl_like.services.daemon.lock import only_one
 from openfl_like.services.daemon.run import allow_many_connections
+from openfl_like.services.director.access import ExperimentAccess
 from openfl_like.services.director.checkpoints import Checkpoints
 from openfl_like.services.director.disk_space import DiskSpace
 from openfl_like.services.director.envoys import EnvoyRoster
@@ -394,11 +395,12 @@ async def run_director(
         director = Director(settings, credentials, authority, store, stores)
         stack.callback(director.feeds.close)
         guard = director.trust_upkeep.guard
+        access = ExperimentAccess(store)
         checkpoints = Checkpoints(settings, credentials, store, stores, director.disk_space)
         handlers = (
             service_handler(DIRECTOR, DirectorServicer(director), guard),
-            service_handler(EXPERIMENTS, ExperimentsServicer(director, director, checkpoints), guard),
-            service_handler(ENVOYS, EnvoysServicer(director.roster), guard),
+            service_handler(EXPERIMENTS, ExperimentsServicer(director, director, checkpoints, access), guard),
+            service_handler(ENVOYS, EnvoysServicer(director.roster, access), guard),
             service_handler(ATTENDANCE, AttendanceServicer(director.roster), guard),
         )
         async with Server(settings.listen, credentials, handlers) as server:

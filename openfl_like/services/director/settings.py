@@ -6,6 +6,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from openfl_like.errors import PlanError, SettingsError
+from openfl_like.pki.certificate import AuthorityKind
+from openfl_like.pki.ledger import Ledger
 from openfl_like.plan.document import Tree, load_document, parse_tree, read_text, validate
 from openfl_like.plan.schema import Plan, Section
 from openfl_like.store.director_files import DirectorFiles
@@ -51,7 +53,8 @@ class DirectorFile(Section):
         heartbeat_s: Seconds between an envoy's heartbeats; more when there are so many envoys that all of them together
             would send more than 50 a second.
         certificate_hours: Lifetime of the certificates of one experiment.
-        revocations: File with the site CA's signed revocation list, where something keeps it new; a Director that was
+        revocations: File with the site CA's signed revocation list, where something keeps it new; default: the list of
+            the site CA itself, where its folder is beside that of the experiment authority. A Director that was
             enrolled by token asks the site CA's server besides.
     """
 
@@ -82,6 +85,12 @@ class DirectorFile(Section):
     def files(self) -> DirectorFiles:
         """Names of what is kept in the state directory."""
         return DirectorFiles(self.state)
+
+    @property
+    def revocation_list(self) -> Path | None:
+        """The file to look at for the revocation list; None: there is none to be expected on this machine."""
+        site_ca = self.experiment_ca.parent / AuthorityKind.SITE.value
+        return self.revocations or (Ledger(site_ca).revocations if site_ca.is_dir() else None)
 
     @property
     def ports(self) -> range:

@@ -1,6 +1,7 @@
 """What a Director does beside its queue so that its certificate and its revocation list are always the newest."""
 
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -12,7 +13,10 @@ from openfl_like.services.identity.revocation_feed import RevocationFeed
 from openfl_like.tasks import background
 from openfl_like.wire.server import Guard, Server
 
+log = logging.getLogger(__name__)
 LIST_FILE = "revocations.json"
+NO_SOURCE = "nothing tells this Director what was revoked: a revoked site would go on"
+SOURCE_CURE = "name the site CA's list as 'revocations' in director.yaml, or enrol the Director by token"
 
 
 @dataclass(slots=True)
@@ -36,7 +40,7 @@ class TrustUpkeep:
     def __post_init__(self) -> None:
         self.renewer = CertificateRenewer(self.credentials, self.settings.certificates)
         own = self.settings.state / LIST_FILE
-        self.following = RevocationFeed(own, lambda: self.renewer.current, self.settings.revocations)
+        self.following = RevocationFeed(own, lambda: self.renewer.current, self.settings.revocation_list)
         self.guard = Guard(PeerVerifier(self.credentials.trust, self.following.revocations))
         self.following.on_newer = self.guard.recheck
 
@@ -47,12 +51,14 @@ class TrustUpkeep:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is about to end."""
-        return self.renewer.warnings
+        """What is about to end, and whether a revoked site would be heard of."""
+        return (*self.renewer.warnings, *([] if self.following.has_source else [f"{NO_SOURCE} ({SOURCE_CURE})"]))
 
     @contextlib.asynccontextmanager
     async def running(self, server: Server) -> AsyncIterator[None]:
         """Look after both within the block, and after what the server shows."""
         self.renewer.on_renewed = server.renew
+        if not self.following.has_source:
+            log.warning("%s (%s)", NO_SOURCE, SOURCE_CURE)
         async with background(self.renewer.keep(), self.following.follow()):
             yield

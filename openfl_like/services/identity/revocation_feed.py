@@ -83,7 +83,7 @@ class RevocationFeed:
     Args:
         own: The file in its state.
         credentials: Gives those of now; the authority's server is asked if they say where it is.
-        given: Another file to look at, named in director.yaml.
+        given: Another file to look at; None: there is none.
         on_newer: Called after a list was taken.
     """
 
@@ -103,6 +103,11 @@ class RevocationFeed:
         data = ListFile(self.own, site_ca).changed()
         if data is not None:
             self.revocations.take(RevocationList.read(data, site_ca))
+
+    @property
+    def has_source(self) -> bool:
+        """Whether anything brings newer lists."""
+        return self._given is not None or bool(self.credentials().enrolment)
 
     async def follow(self) -> None:
         """Look again and again until cancelled."""
