@@ -32,6 +32,7 @@ from openfl_like.federation.parties import Validity
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.peer import PeerVerifier
 from openfl_like.pki.roles import Identity, authorise
+from openfl_like.printable import printable_line
 from openfl_like.wire.channel import FRAMES, KEEPALIVE, MESSAGE_LIMIT
 from openfl_like.wire.protos import federation_pb2 as pb
 from openfl_like.wire.status import abort
@@ -151,12 +152,14 @@ def _guarded(method: MethodDescriptor, behaviour: Callable[[Call], Awaitable[Any
     async def serve(request: Any, context: grpc.aio.ServicerContext) -> Any:
         held = OpenCall(_shown(context))
         guard.calls.add(held)
+        who = f"somebody at {context.peer()}"
         try:
             caller, certificate = guard.admit(full_name, context)
+            who = caller.uri
             call = replace(_call(method, request, caller, context), certificate=certificate)
             return await _within(certificate.ends - time.time(), behaviour(call), caller, held)
         except FederationError as error:
-            log.info("%s refused: %s %s", full_name, error.code, error)
+            log.info("%s refused to %s: %s %s", full_name, who, error.code, printable_line(str(error)))
             await abort(context, error)
         except OSError as error:
             full = no_room(error)
@@ -166,7 +169,7 @@ def _guarded(method: MethodDescriptor, behaviour: Callable[[Call], Awaitable[Any
                 log.warning("%s: %s", full_name, full)
             await abort(context, full or InternalError(full_name))
         except (ValueError, DecodeError) as error:
-            log.info("%s: malformed message", full_name, exc_info=True)
+            log.info("%s: malformed message of %s", full_name, who, exc_info=True)
             await abort(context, UsageError(f"the message is malformed: {error}"))
         except (asyncio.CancelledError, grpc.aio.AbortError, grpc.aio.UsageError):
             raise

@@ -275,6 +275,10 @@ async def test_a_federation_of_certificates_that_were_issued_hears_of_a_revocati
             gate.open_all()
             await user.until(experiment, "round_finished", contributors=("site-1",))
             assert (await user.director.status()).warnings == ()
+            said = federation.log("director").read_text()
+            assert "envoy 'site-2' is here" in said
+            assert "/openfl_like.v1.Attendance/Attend refused to fx://local/envoy/site-2: E205" in said
+            assert "envoy 'site-2' has gone" in said
 
 
 async def test_a_director_that_nothing_tells_what_was_revoked_says_so(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from openfl_like.federation.ports import (
     Welcome,
 )
 from openfl_like.pki.lifetime import ValidityPeriod
+from openfl_like.printable import printable_line
 from openfl_like.runtimes.session import converse
 from openfl_like.services.director.settings import MISSED_HEARTBEATS, DirectorFile
 from openfl_like.store.ports import DirectorStore
@@ -117,12 +118,14 @@ class EnvoyRoster:
             self._pace()
             await asyncio.to_thread(self._remember, session.record)
             await send(Welcome(self._period_s))
+            log.info("envoy '%s' is here (version %s)", name, printable_line(hello.version))
             failpoint("director.roster.joined")
             await self._announce()
             await self._converse(name, session, reports, send)
         finally:
             del self._sessions[name]
             session.ended.set()
+            log.info("envoy '%s' has gone", name)
             self._pace()
             failpoint("director.roster.left")
             self._remember(session.record)

@@ -54,6 +54,9 @@ class Context:
     def auth_context(self) -> dict[str, list[bytes]]:
         return {"x509_pem_cert": [self.pem]} if self.pem else {}
 
+    def peer(self) -> str:
+        return "ipv4:192.0.2.7:50000"
+
     async def read(self) -> object:
         return self.incoming.pop(0) if self.incoming else grpc.aio.EOF
 
@@ -228,14 +231,19 @@ async def test_every_error_leaves_with_a_code_of_ours(
     assert (context.code, context.details) == (code, details)
 
 
-async def test_a_refused_call_does_not_reach_the_servicer(federation: ThrowAwayFederation, guard: Guard) -> None:
+async def test_a_refused_call_does_not_reach_the_servicer(
+    federation: ThrowAwayFederation, guard: Guard, caplog: pytest.LogCaptureFixture
+) -> None:
     async def behaviour(_: Call) -> None:
         pytest.fail("the servicer was called")
 
     context = shown(federation.credentials(Role.ENVOY, "site"))
-    with pytest.raises(grpc.aio.AbortError):
+    with pytest.raises(grpc.aio.AbortError), caplog.at_level("INFO"):
         await serve(guard, context, behaviour)
     assert context.code == "E203"
+    assert (
+        "ListExperiments refused to somebody at ipv4:192.0.2.7:50000: E203 fx://test/envoy/site may not" in caplog.text
+    )
 
 
 async def test_a_cancelled_call_is_no_error(federation: ThrowAwayFederation, guard: Guard) -> None:
