@@ -11,6 +11,7 @@ from openfl_like.api import reconnect
 from openfl_like.authoring.models import INITIAL_MODEL, prepare_given_models, prepare_initial_model
 from openfl_like.federation.announcements import Announced
 from openfl_like.federation.evaluation_plan import evaluation_of, place_of
+from openfl_like.federation.history.metrics import MetricRecord, metric_records
 from openfl_like.federation.history.rounds import RoundRecord, round_records
 from openfl_like.federation.parties import ExperimentRecord, ExperimentSummary, LogLines, LogQuery
 from openfl_like.federation.ports import Submission
@@ -98,6 +99,11 @@ class Experiments:
         """Return the rounds that an experiment has finished by now, with who took part and who did not, and why."""
         items = [item async for item in self.watch(experiment, stored=True) if isinstance(item, Announced)]
         return list(round_records(items))
+
+    async def metrics(self, experiment: str, *, per_site: bool = False) -> Sequence[MetricRecord]:
+        """Return the metrics of the rounds finished by now, over all sites; or what each site reported."""
+        items = [item async for item in self.watch(experiment, stored=True) if isinstance(item, Announced)]
+        return metric_records(items, per_site=per_site)
 
     def logs(self, experiment: str, query: LogQuery = EVERY_LINE) -> AsyncGenerator[LogLines]:
         """Yield log lines; if they are followed, until the experiment has ended and everything has arrived."""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from openfl_like.cli.experiment.metrics import metrics
 from openfl_like.cli.experiment.outcome import reason_of, shortfall_text
 from openfl_like.cli.experiment.progress import Screen
 from openfl_like.cli.experiment.why import why
@@ -40,6 +41,7 @@ def experiment() -> None:
 
 
 experiment.add_command(why)
+experiment.add_command(metrics)
 
 
 @experiment.command()

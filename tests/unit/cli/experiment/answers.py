@@ -17,6 +17,7 @@ from openfl_like.federation.announcements import (
 )
 from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.failure import Failure, FailureKind
+from openfl_like.federation.history.metrics import MetricRecord
 from openfl_like.federation.history.rounds import ContributorShare, RoundRecord
 from openfl_like.federation.parties import (
     DeviceStatistics,
@@ -116,6 +117,15 @@ class Answers:
         away = {"zurich": AWAY}
         yield RoundRecord(1, "dd", {"accuracy": 0.5}, ("bern", "zurich"), parts, away, ("bern",), away)
         yield RoundRecord(2, "de", {}, ("bern",), parts, {}, (), {"bern": boom})
+
+    def metrics(self, _: str, *, per_site: bool) -> Sequence[MetricRecord]:
+        if not per_site:
+            return [MetricRecord(1, "", "", "accuracy", 0.5), MetricRecord(2, "", "", "loss", float("inf"))]
+        return [
+            MetricRecord(1, "bern", "train", "loss", 0.25, 10),
+            MetricRecord(1, "bern", "validate", "loss", 1 / 3, 4),
+            MetricRecord(1, "zurich", "train", "loss", 1.0, 7),
+        ]
 
     def logs(self, experiment: str, source: str, *, role: str = "", follow: bool = False) -> Iterator[LogLines]:
         self.asked += [role, follow]

@@ -93,6 +93,7 @@ COMMANDS = {
     "envoy list": [],
     "envoy show": ["bern"],
     "experiment rounds": ["digits-1"],
+    "experiment metrics": ["digits-1"],
     "status": [],
 }
 
@@ -364,3 +365,26 @@ def test_one_envoy_is_shown_line_by_line(run: Run) -> None:
 def test_installed_templates_as_json(run: Run) -> None:
     names = {row["template"] for row in data(run("workspace", "templates", "--json"))}
     assert "torch_digits" in names
+
+
+def test_metrics_have_a_column_each_and_a_row_for_each_round_or_site(run: Run) -> None:
+    assert fine(run("experiment", "metrics", "digits-1")).splitlines() == [
+        "metrics", "round  accuracy  loss", "1      0.5", "2                inf",
+    ]  # fmt: skip
+    assert fine(run("experiment", "metrics", "digits-1", "--per-site")).splitlines() == [
+        "metrics",
+        "round  site    train loss  validate loss",
+        "1      bern    0.25        0.3333",
+        "1      zurich  1",
+    ]
+
+
+def test_metrics_for_spreadsheets_are_a_value_a_line_with_all_digits(run: Run) -> None:
+    assert fine(run("experiment", "metrics", "digits-1", "--per-site", "--csv")).splitlines() == [
+        "round,site,task,metric,value,samples",
+        "1,bern,train,loss,0.25,10",
+        f"1,bern,validate,loss,{1 / 3!r},4",
+        "1,zurich,train,loss,1.0,7",
+    ]
+    error = failed(run("experiment", "metrics", "digits-1", "--csv", "--json"))
+    assert str(error) == "--csv and --json exclude each other (leave one of them out)"
