@@ -21,6 +21,7 @@ from openfl_like.errors import (
     RequirementsError,
     RevokedError,
     RoundClosedError,
+    SandboxError,
     SettingsError,
     ShardError,
     ShardMismatchError,
@@ -82,6 +83,7 @@ MEANINGS: dict[type[FederationError], Meaning] = {
     ExperimentDegradedError: Meaning("ABORTED", 409, 7),
     RequirementsError: Meaning("FAILED_PRECONDITION", 409, 4),
     DeviceError: Meaning("FAILED_PRECONDITION", 409, 4),
+    SandboxError: Meaning("FAILED_PRECONDITION", 409, 4),
     InternalError: Meaning("INTERNAL", 500, 70, public=False),
 }
 

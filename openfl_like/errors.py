@@ -29,6 +29,7 @@
     ├── ExperimentDegradedError    E505  the experiment finished on fewer sites than were asked
     ├── RequirementsError          E506  the packages of a workspace could not be installed at a site
     ├── DeviceError                E507  a site does not give the device that the plan asks for
+    ├── SandboxError               E508  a site requires a sandbox that its kernel does not offer
     └── InternalError              E900  a defect in the platform itself
 
 Each class says its cause and its cure; the pages in docs/reference/errors are made from that. The table in
@@ -422,6 +423,19 @@ class DeviceError(FederationError):
     """
 
     code = "E507"
+
+
+class SandboxError(FederationError):
+    """The site requires that workers are confined, and its kernel cannot do that; nothing submitted was loaded.
+
+    Cause: ``sandbox: required`` in the site's shard.yaml, and Landlock from Linux 6.2 on or a seccomp filter for this
+    kind of processor is missing, switched off, or kept from containers.
+
+    Cure: The message names what is missing. Use a newer kernel, add ``landlock`` to the boot parameter ``lsm=``, or let
+    the container use it; ``fx doctor envoy`` tries every wall. ``sandbox: best`` takes what there is.
+    """
+
+    code = "E508"
 
 
 class InternalError(FederationError):

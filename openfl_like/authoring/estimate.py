@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from openfl_like.data.policy import Sandbox
 from openfl_like.errors import SettingsError
 from openfl_like.federation.assignment import calls_in_phase
 from openfl_like.federation.components import build_encoding, build_selector
@@ -84,7 +85,8 @@ async def measure(plan: Plan, workspace: Path, shard: Path, scratch: Path) -> Si
     frozen.write_bytes(freeze(plan))
     pack(workspace, plan, bundle)
     threads = plan.collaborator.settings.threads
-    settings = WorkerSettings(shard, scratch / "work", frozen, workspace, threads, owner=scratch)
+    work, own = scratch / "work", Sandbox.OFF  # the plan's author tries code on a machine of their own
+    settings = WorkerSettings(shard, work, frozen, workspace, threads, owner=scratch, sandbox=own)
     worker = await WorkerProcess.start(settings, log.debug)
     try:
         model = await _initial(worker, plan, workspace, scratch)

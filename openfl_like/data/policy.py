@@ -1,5 +1,6 @@
 """What a site allows besides its data: its part of ``shard.yaml`` that submitted code has no say in."""
 
+from enum import StrEnum
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
@@ -33,6 +34,25 @@ class LogPolicy(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     share: bool = True
+
+
+class Sandbox(StrEnum):
+    """Whether workers confine themselves before they load what was submitted.
+
+    Attributes:
+        REQUIRED: Nothing is run where the kernel cannot do it.
+        BEST: As far as the kernel can.
+        OFF: They do not.
+    """
+
+    REQUIRED = "required"
+    BEST = "best"
+    OFF = "off"
+
+
+def sandbox_level(value: object) -> object:
+    """Take what YAML makes of a bare ``off``."""
+    return Sandbox.OFF if value is False else value
 
 
 def allowed_devices(value: object) -> object:

@@ -10,8 +10,10 @@ from openfl_like.data.policy import (
     EnvironmentPolicy,
     LogPolicy,
     MonitorChoice,
+    Sandbox,
     allowed_devices,
     named_only,
+    sandbox_level,
 )
 from openfl_like.errors import SettingsError
 from openfl_like.plan.document import load_document
@@ -27,6 +29,9 @@ class ShardConfig(BaseModel):
         devices: What workers may use: ``auto`` (the CPU, and all GPUs that the monitors find) or a list of ``cpu``,
             ``cuda`` (all that they find) and ``cuda:0``, ``cuda:1`` …
         device_monitors: What reads the state of this machine for the heartbeats.
+        logs: Whether what is logged here goes to the Director.
+        sandbox: Whether workers confine themselves.
+        reads: What workers may read besides what they are given and what ``params`` name, relative to the file.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,6 +42,8 @@ class ShardConfig(BaseModel):
     devices: Annotated[str | tuple[str, ...], BeforeValidator(allowed_devices)] = "auto"
     device_monitors: tuple[Annotated[MonitorChoice, BeforeValidator(named_only)], ...] = DEFAULT_MONITORS
     logs: LogPolicy = LogPolicy()
+    sandbox: Annotated[Sandbox, BeforeValidator(sandbox_level)] = Sandbox.BEST
+    reads: tuple[Path, ...] = ()
 
 
 def load_shard_config(path: Path) -> ShardConfig:

@@ -17,8 +17,8 @@ from pathlib import Path
 from openfl_like.federation.devices.placement import CPU, environment_for
 from openfl_like.processes.child import Child, clean_environment, spawn
 from openfl_like.processes.worker import SPARE
+from openfl_like.processes.worker_walls import worker_command
 
-MODULE = "openfl_like.processes.worker"
 WARM = frozenset({"torch", "tensorflow", "sklearn"})
 APART = frozenset({"torch", "tensorflow"})  # never both in one process that may not need both
 
@@ -84,7 +84,7 @@ class SpareWorker:
             environment: What it gets besides the environment of any worker on the CPU.
         """
         self._loop, self._warm_up = asyncio.new_event_loop(), warm_up
-        command = [sys.executable, "-m", MODULE, SPARE, *sorted(warm_up.frameworks)]
+        command = worker_command(sys.executable, SPARE, *sorted(warm_up.frameworks))
         environment = environment_of(warm_up.threads, {**environment_for(CPU), **environment})
         self._child = self._loop.run_until_complete(spawn(command, environment=environment))
 

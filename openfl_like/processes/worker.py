@@ -1,9 +1,10 @@
-"""The worker: the only process that runs submitted code. It has no key and needs no network.
+"""The worker: the only process that runs submitted code. It has no key, no network, and confines itself.
 
 Its parent writes one JSON line per order to its stdin and reads one JSON line per answer from its stdout; models and
 updates are files. Whatever the submitted code prints goes to stderr, which is the log.
 
-    {"shard": "shard.yaml", "plan": "plan.json", "workspace": "…", "device": "cpu", "state": "…"} -> {"ready": {…}}
+    {"shard": "shard.yaml", "plan": "plan.json", "workspace": "…", "device": "cpu", "state": "…", "models": "…",
+     "updates": "…", "python": "…", "sandbox": "best"}                      -> {"ready": {…}, "confinement": {…}}
     {"assignment": {…}, "model": "global.safetensors", "out": "update…"}    -> {"update": {…}}
     either may be answered by                       {"error": {"code": "E503", "reason": "…", "failure": {…}}}
 """
@@ -14,8 +15,9 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -26,6 +28,7 @@ from openfl_like.federation.parties import ShardFacts
 from openfl_like.federation.task import Assignment, Phase, TaskCall
 from openfl_like.processes.ownership import MARK
 from openfl_like.processes.parent_death import die_with_parent
+from openfl_like.processes.worker_walls import ORDER, WorkerWalls
 
 if TYPE_CHECKING:
     from openfl_like.frameworks.perform import Performer
@@ -46,9 +49,14 @@ def assignment_from_json(value: Mapping[str, Any]) -> Assignment:
 
 
 class Worker:
-    """Answers the orders of one parent."""
+    """Answers the orders of one parent.
 
-    def __init__(self) -> None:
+    Args:
+        walls: Confines this process before anything is loaded; None: it stays as it is.
+    """
+
+    def __init__(self, walls: WorkerWalls | None = None) -> None:
+        self._walls = walls
         self._performer: Performer | None = None
 
     def answer(self, order: Mapping[str, Any]) -> dict[str, object]:
@@ -59,13 +67,17 @@ class Worker:
             return {"error": _explain(error, "loading the workspace" if "shard" in order else "")}
 
     def _load(self, order: Mapping[str, Any]) -> dict[str, object]:
-        from openfl_like.data.shard import build_shard
         from openfl_like.data.shard_file import load_shard_config
 
         if "directory" in order:
             _move(order["directory"], order["owner"])
-        config = Path(order["shard"])
-        shard = build_shard(load_shard_config(config), config.parent)
+        path = Path(order["shard"])
+        config = load_shard_config(path)
+        told = {} if self._walls is None else {"confinement": asdict(self._walls.raise_for(order, config))}
+
+        from openfl_like.data.shard import build_shard
+
+        shard = build_shard(config, path.parent)
         if "plan" in order:
             from openfl_like.frameworks.perform import Performer
             from openfl_like.plan.digest import thaw
@@ -75,7 +87,7 @@ class Worker:
         failpoint("worker.loaded")
         gc.freeze()  # model, data and what was imported stay: the collector need not look through them again and again
         facts = ShardFacts(shard.sample_shape, shard.target_shape, shard.dataset_description, asdict(shard.schema))
-        return {"ready": asdict(facts)}
+        return {"ready": asdict(facts), **told}
 
     def _perform(self, order: Mapping[str, Any]) -> dict[str, object]:
         if self._performer is None:
@@ -101,7 +113,7 @@ def _explain(error: FederationError | OSError, step: str) -> dict[str, object]:
     return {"code": error.code, "reason": str(error), **told}
 
 
-def serve(orders: TextIO, answers: TextIO, answer: Callable[[Mapping[str, Any]], dict[str, object]]) -> None:
+def serve(orders: Iterable[str], answers: TextIO, answer: Callable[[Mapping[str, Any]], dict[str, object]]) -> None:
     """Answer orders until the parent closes its end."""
     for line in orders:
         answers.write(json.dumps(answer(json.loads(line))) + "\n")
@@ -111,17 +123,16 @@ def serve(orders: TextIO, answers: TextIO, answer: Callable[[Mapping[str, Any]],
 
 def _move(directory: str, owner: str) -> None:
     """Go to the experiment's directory, as if it had been started there; what it starts belongs there, too."""
-    before = os.getcwd()  # noqa: PTH109 - as Python itself put it on its path
     os.chdir(directory)
-    sys.path = [directory if path == before else path for path in sys.path]
     os.environ[MARK] = owner
 
 
-def main(frameworks: Sequence[str] | None) -> None:
+def main(frameworks: Sequence[str] | None, first: Sequence[str]) -> None:
     """Run the worker; stdout is kept for answers and replaced by stderr for everybody else.
 
     Args:
         frameworks: What is imported before the first order; None: nothing is, not even what every worker needs.
+        first: Orders that do not come from stdin, because a former program of this process has read them.
     """
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -132,8 +143,8 @@ def main(frameworks: Sequence[str] | None) -> None:
         from openfl_like.frameworks.warm_up import warm_up
 
         warm_up(frameworks)
-    serve(sys.stdin, answers, Worker().answer)
+    serve(chain(first, sys.stdin), answers, Worker(WorkerWalls(answers.fileno())).answer)
 
 
 if __name__ == "__main__":
-    main(sys.argv[2:] if SPARE in sys.argv[1:2] else None)
+    main(sys.argv[2:] if SPARE in sys.argv[1:2] else None, sys.argv[2:3] if ORDER in sys.argv[1:2] else ())

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from openfl_like.data.policy import Sandbox
 from openfl_like.error_meanings import from_code
 from openfl_like.errors import FederationError, ShardError, TaskError
 from openfl_like.federation.devices.placement import CPU, environment_for, within
@@ -26,9 +27,11 @@ from openfl_like.federation.supervision.restarts import Restarts
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.processes.child import Child, describe_exit, spawn
 from openfl_like.processes.ownership import owner_tag
-from openfl_like.processes.spare_worker import MODULE, SPARE_WORKER, environment_of, moved
+from openfl_like.processes.sandbox.confinement import Confinement
+from openfl_like.processes.spare_worker import SPARE_WORKER, environment_of, moved
 from openfl_like.processes.watchdog import FROZEN_S, watch_child
 from openfl_like.processes.worker import assignment_to_json
+from openfl_like.processes.worker_walls import worker_command
 from openfl_like.store.site_files import PROCESS_NOTES, algorithm_state
 from openfl_like.tasks import TaskOwner
 
@@ -54,6 +57,9 @@ class WorkerSettings:
         device: The device of this machine that it gets, and the only one that it sees; None: it works on the CPU.
         wish: What the plan wants, by which it was chosen.
         frameworks: Learning frameworks that its plan and workspace name.
+        models: Folder of the models that it is given; None: nobody will give it work.
+        updates: Folder of its updates; as above.
+        sandbox: Whether it confines itself; None: as the site's shard.yaml says.
     """
 
     shard: Path
@@ -66,6 +72,9 @@ class WorkerSettings:
     device: str | None = None
     wish: str | Sequence[str] = CPU
     frameworks: Collection[str] = ()
+    models: Path | None = None
+    updates: Path | None = None
+    sandbox: Sandbox | None = None
 
 
 class WorkerProcess:
@@ -79,6 +88,7 @@ class WorkerProcess:
         self._child = child
         self._tasks = TaskOwner()
         self.facts: ShardFacts | None = None
+        self.confinement = Confinement()
 
     @classmethod
     async def start(cls, settings: WorkerSettings, on_line: Callable[[str], None]) -> "WorkerProcess":
@@ -87,16 +97,17 @@ class WorkerProcess:
         Raises:
             ShardError: If the shard cannot be used.
             TaskError: If the submitted code cannot be loaded.
+            SandboxError: If the site requires that it confines itself more than the kernel can.
             WorkerEndedError: If the worker died over it.
         """
         settings.directory.mkdir(parents=True, exist_ok=True)
         owner = settings.owner or settings.directory
         child = await _spare(settings)
-        order = {"shard": str(settings.shard.resolve())} | ({} if child is None else moved(settings.directory, owner))
+        order = _first_order(settings, owner) | ({} if child is None else moved(settings.directory, owner))
         if child is None:
             sees = environment_for(settings.device or CPU)
             child = await spawn(
-                [str(settings.python or sys.executable), "-m", MODULE],
+                worker_command(sys.executable),
                 cwd=settings.directory,
                 environment=environment_of(settings.threads, sees | owner_tag(owner)),
             )
@@ -104,12 +115,8 @@ class WorkerProcess:
         worker = cls(child)
         notes = settings.owner / PROCESS_NOTES if settings.owner is not None else None
         worker._tasks.start(watch_child(child, notes))
-        if settings.plan is not None and settings.workspace is not None:
-            order |= {"plan": str(settings.plan.resolve()), "workspace": str(settings.workspace.resolve())}
-            order |= {"device": within(settings.device or CPU, settings.wish)}
-            order |= {"state": str(algorithm_state(owner.resolve()))}
         try:
-            worker.facts = await worker._ask(order, _facts_of)
+            worker.facts, worker.confinement = await worker._ask(order, _loaded)
         except BaseException:
             await worker.stop()
             raise
@@ -173,6 +180,19 @@ class WorkerProcess:
         return WorkerEndedError(text, Failure(FailureKind.WORKER, text[:MAX_MESSAGE], exit_code=code))
 
 
+def _first_order(settings: WorkerSettings, owner: Path) -> dict[str, object]:
+    order: dict[str, object] = {"shard": str(settings.shard.resolve()), "sandbox": settings.sandbox or ""}
+    folders = {"models": settings.models, "updates": settings.updates}
+    order |= {name: str(path.resolve()) for name, path in folders.items() if path is not None}
+    if settings.python is not None:
+        order["python"] = str(settings.python)
+    if settings.plan is None or settings.workspace is None:
+        return order
+    order |= {"plan": str(settings.plan.resolve()), "workspace": str(settings.workspace.resolve())}
+    order |= {"device": within(settings.device or CPU, settings.wish)}
+    return order | {"state": str(algorithm_state(owner.resolve()))}
+
+
 async def _spare(settings: WorkerSettings) -> Child | None:
     """Return the spare worker if this one may be it: on the CPU, by this very interpreter, for an experiment."""
     if settings.plan is None or settings.python is not None or settings.device not in {None, CPU}:
@@ -195,10 +215,10 @@ async def shard_facts(settings: WorkerSettings, on_line: Callable[[str], None]) 
         await worker.stop()
 
 
-def _facts_of(answer: Mapping[str, Any]) -> ShardFacts:
+def _loaded(answer: Mapping[str, Any]) -> tuple[ShardFacts, Confinement]:
     ready = answer["ready"]
     shapes = tuple(ready["sample_shape"]), tuple(ready["target_shape"])
-    return ShardFacts(*shapes, ready["description"], ready["schema"])
+    return ShardFacts(*shapes, ready["description"], ready["schema"]), Confinement(**answer["confinement"])
 
 
 def _update_of(answer: Mapping[str, Any]) -> Update:
@@ -238,8 +258,17 @@ async def describe_shard(shard: Path, directory: Path) -> ShardFacts:
                 raise
             log.warning("the shard could not be loaded: %s; trying again", error)
         await asyncio.sleep(restarts.next_pause_s())
+    say_confinement(process.confinement)
     try:
         assert process.facts is not None  # noqa: S101 (a started worker has them)
         return process.facts
     finally:
         await process.stop()
+
+
+def say_confinement(confinement: Confinement) -> None:
+    """Log how far workers are confined here: louder where something is open."""
+    if confinement.gaps:
+        log.warning("workers are %s; 'fx doctor envoy' tries every wall", confinement)
+    else:
+        log.info("workers are %s", confinement)

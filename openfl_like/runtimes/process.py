@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from openfl_like.data.policy import Sandbox
 from openfl_like.errors import UsageError
 from openfl_like.federation.events import CollaboratorJoined, SendAssignment
 from openfl_like.federation.task import Assignment
@@ -120,4 +121,5 @@ def _settings(sites: SimulatedSites, plan: Path, folder: Path, shard: Path) -> W
         threads=wishes.threads,
         device=sites.device,
         wish=wishes.device,
+        sandbox=Sandbox.OFF,
     )

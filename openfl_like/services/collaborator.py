@@ -340,7 +340,10 @@ class Collaborator:
             device=settings.device,
             wish=settings.plan.collaborator.settings.device,
             frameworks=named_frameworks(settings.plan, settings.workspace),
+            models=self._files.models,
+            updates=self._files.updates,
         )
+        self._files.models.mkdir(exist_ok=True)
         self._worker = self._tasks.start(WorkerProcess.start(worker, _pass_on if settings.supervised else _print))
         self._worker.add_done_callback(lambda task: task.cancelled() or task.exception())
 

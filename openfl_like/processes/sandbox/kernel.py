@@ -1,0 +1,40 @@
+"""System calls that Python has no function for."""
+
+import ctypes
+import os
+import sys
+
+_PR_SET_NO_NEW_PRIVS = 38
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_LIBC.syscall.restype = ctypes.c_long
+LINUX = sys.platform == "linux"
+"""Elsewhere the same numbers mean something else."""
+
+
+def _checked(result: int) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+def system_call(number: int, *arguments: int | ctypes.Array[ctypes.c_char] | None) -> int:
+    """Make a system call; raises OSError where it fails."""
+    return _checked(_LIBC.syscall(ctypes.c_long(number), *map(_argument, arguments)))
+
+
+def process_control(option: int, *arguments: int | ctypes.Array[ctypes.c_char]) -> int:
+    """Call prctl; raises OSError where it fails."""
+    padded = (*arguments, 0, 0, 0, 0)[:4]
+    return _checked(_LIBC.prctl(ctypes.c_int(option), *map(_argument, padded)))
+
+
+def forbid_new_privileges() -> None:
+    """Have no program that is run from now on get more rights than this process has (setuid, file capabilities)."""
+    process_control(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _argument(value: int | ctypes.Array[ctypes.c_char] | None) -> ctypes.c_long | ctypes.c_void_p:
+    if isinstance(value, int):
+        return ctypes.c_long(value)
+    return ctypes.c_void_p(None if value is None else ctypes.addressof(value))

@@ -1,0 +1,127 @@
+"""A seccomp filter: system calls that no training needs are refused by the kernel, whoever makes them.
+
+What is refused reaches other processes, or the machine, or goes round Landlock: it knows paths and TCP, but neither
+UDP, nor a queue of requests (io_uring), nor file handles. The filter is a program of the classic Berkeley Packet
+Filter; numbers are those of linux/seccomp.h, linux/bpf_common.h, and of each architecture.
+"""
+
+import ctypes
+import errno
+import platform
+import socket
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from openfl_like.processes.sandbox.kernel import LINUX, process_control
+
+_PR_SET_SECCOMP, _MODE_FILTER = 22, 2
+_ALLOW, _FAIL_WITH, _KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
+_LOAD, _RETURN, _IF_EQUAL, _IF_AT_LEAST, _IF_ANY_BIT = 0x20, 0x06, 0x15, 0x35, 0x45
+_AT_NUMBER, _AT_ARCHITECTURE, _AT_FIRST_ARGUMENT = 0, 4, 16
+_X32 = 0x40000000
+"""From here on x86-64 has a second set of numbers for the same calls."""
+_NEW_NAMESPACES = 0x02000000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000 | 0x00020000
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """A system call's number on each architecture; None where there is none."""
+
+    x86_64: int | None
+    aarch64: int | None
+
+
+_SOCKET, _CLONE, _CLONE3, _PRLIMIT = Numbers(41, 198), Numbers(56, 220), Numbers(435, 435), Numbers(302, 261)
+REFUSED: Mapping[str, Numbers] = {
+    # other processes
+    "ptrace": Numbers(101, 117), "process_vm_readv": Numbers(310, 270), "process_vm_writev": Numbers(311, 271),
+    "process_madvise": Numbers(440, 440), "kcmp": Numbers(312, 272), "pidfd_getfd": Numbers(438, 438),
+    # keys that the kernel keeps
+    "add_key": Numbers(248, 217), "request_key": Numbers(249, 218), "keyctl": Numbers(250, 219),
+    # ways round the walls
+    "io_uring_setup": Numbers(425, 425), "io_uring_enter": Numbers(426, 426), "io_uring_register": Numbers(427, 427),
+    "open_by_handle_at": Numbers(304, 265), "fanotify_init": Numbers(300, 262), "userfaultfd": Numbers(323, 282),
+    "unshare": Numbers(272, 97), "setns": Numbers(308, 268), "chroot": Numbers(161, 51),
+    "pivot_root": Numbers(155, 41), "mount": Numbers(165, 40), "umount2": Numbers(166, 39),
+    "open_tree": Numbers(428, 428), "move_mount": Numbers(429, 429), "fsopen": Numbers(430, 430),
+    "fsconfig": Numbers(431, 431), "fsmount": Numbers(432, 432), "fspick": Numbers(433, 433),
+    "mount_setattr": Numbers(442, 442), "open_tree_attr": Numbers(467, 467),
+    # attributes of files, of which Landlock knows nothing
+    "setxattr": Numbers(188, 5), "lsetxattr": Numbers(189, 6), "fsetxattr": Numbers(190, 7),
+    "removexattr": Numbers(197, 14), "lremovexattr": Numbers(198, 15), "fremovexattr": Numbers(199, 16),
+    "setxattrat": Numbers(463, 463), "removexattrat": Numbers(466, 466),
+    # the machine
+    "bpf": Numbers(321, 280), "perf_event_open": Numbers(298, 241), "init_module": Numbers(175, 105),
+    "finit_module": Numbers(313, 273), "delete_module": Numbers(176, 106), "kexec_load": Numbers(246, 104),
+    "kexec_file_load": Numbers(320, 294), "reboot": Numbers(169, 142), "swapon": Numbers(167, 224),
+    "swapoff": Numbers(168, 225), "sethostname": Numbers(170, 161), "setdomainname": Numbers(171, 162),
+    "settimeofday": Numbers(164, 170), "clock_settime": Numbers(227, 112), "adjtimex": Numbers(159, 171),
+    "clock_adjtime": Numbers(305, 266), "acct": Numbers(163, 89), "quotactl": Numbers(179, 60),
+    "quotactl_fd": Numbers(443, 443), "syslog": Numbers(103, 116), "iopl": Numbers(172, None),
+    "ioperm": Numbers(173, None),
+}  # fmt: skip
+"""Calls that fail with EPERM."""
+WITHOUT_EFFECT: Mapping[str, Numbers] = {
+    "chmod": Numbers(90, None), "fchmod": Numbers(91, 52), "fchmodat": Numbers(268, 53), "fchmodat2": Numbers(452, 452),
+    "chown": Numbers(92, None), "fchown": Numbers(93, 55), "lchown": Numbers(94, None), "fchownat": Numbers(260, 54),
+}  # fmt: skip
+"""Calls that seem to succeed and do nothing.
+
+Landlock has no say in modes and owners, so a worker could open the site's key to all. Refused, they would break what
+sets the mode of a file of its own, such as `shutil.copy` and joblib.
+"""
+_AUDIT_NAMES: Mapping[str, int] = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+
+
+def supported() -> bool:
+    """Whether there is a filter for this machine."""
+    return LINUX and platform.machine() in _AUDIT_NAMES
+
+
+def install() -> None:
+    """Install the filter for the calling thread, and all that it starts; no_new_privs must have been set.
+
+    Raises:
+        OSError: If the kernel has none.
+    """
+    program = program_for(platform.machine())
+    held = ctypes.create_string_buffer(program, len(program))
+    head = struct.pack("@HP", len(program) // 8, ctypes.addressof(held))
+    process_control(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.create_string_buffer(head, len(head)))
+
+
+def program_for(machine: str) -> bytes:
+    """Return the filter for an architecture; a call by another one's numbers ends the process."""
+    program = _instruction(_LOAD, _AT_ARCHITECTURE) + _instruction(_IF_EQUAL, _AUDIT_NAMES[machine], yes=1)
+    program += _answer(_KILL_PROCESS) + _instruction(_LOAD, _AT_NUMBER)
+    if machine == "x86_64":
+        program += _instruction(_IF_AT_LEAST, _X32, no=1) + _failure(errno.ENOSYS)
+    first = _instruction(_LOAD, _AT_FIRST_ARGUMENT)
+    refused = _failure(errno.EPERM)
+    blocks = [(numbers, refused) for numbers in REFUSED.values()]
+    blocks += [(numbers, _failure(0)) for numbers in WITHOUT_EFFECT.values()]
+    blocks += [
+        (_SOCKET, first + _instruction(_IF_EQUAL, socket.AF_UNIX, yes=1) + refused + _answer(_ALLOW)),
+        (_PRLIMIT, first + _instruction(_IF_EQUAL, 0, yes=1) + refused + _answer(_ALLOW)),  # 0: its own limits
+        (_CLONE, first + _instruction(_IF_ANY_BIT, _NEW_NAMESPACES, no=1) + refused + _answer(_ALLOW)),
+        (_CLONE3, _failure(errno.ENOSYS)),  # its flags are in memory, where a filter cannot look; then clone is used
+    ]
+    for numbers, block in blocks:
+        number = numbers.x86_64 if machine == "x86_64" else numbers.aarch64
+        if number is not None:
+            program += _instruction(_IF_EQUAL, number, no=len(block) // 8) + block
+    return program + _answer(_ALLOW)
+
+
+def _instruction(code: int, operand: int, *, yes: int = 0, no: int = 0) -> bytes:
+    """Return an instruction; a condition skips as many further ones as `yes` or `no` says."""
+    return struct.pack("=HBBI", code, yes, no, operand)
+
+
+def _answer(verdict: int) -> bytes:
+    return _instruction(_RETURN, verdict)
+
+
+def _failure(number: int) -> bytes:
+    return _answer(_FAIL_WITH | number)
