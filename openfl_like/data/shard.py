@@ -18,6 +18,7 @@ from openfl_like.federation.failure import FailedShardError, Failure, FailureKin
 from openfl_like.module_scope import ModuleScope
 
 KINDS = ("train", "validate")
+_NOT_NAMED = "a worker may read what params name; name anything else under reads: in shard.yaml"
 _OURS = Path(__file__).resolve().parent.parent
 
 
@@ -216,7 +217,8 @@ def build_shard(config: ShardConfig, directory: Path | None = None) -> ShardDesc
             kind, said, step = type(error).__name__, one_line(error), f"the {place}"
             file, line = (own[-1][0].name, own[-1][1]) if own else ("", 0)
             failure = Failure(FailureKind.TASK, said, kind, file=file, line=line, step=step)
-            text, cure = f"{kind}: {said}{_line_of(error, own)}", "check the shard's params"
+            text = f"{kind}: {said}{_line_of(error, own)}"
+            cure = _NOT_NAMED if isinstance(error, PermissionError) else "check the shard's params"
             raise FailedShardError(text, failure, place=place, cure=cure) from error
     return ScopedShard(shard, scope) if scope is not None and scope.owns(type(shard)) else shard
 

@@ -11,8 +11,10 @@ from openfl_like.doctor.connection import Line
 from openfl_like.doctor.director import Central
 from openfl_like.doctor.finding import Finding
 from openfl_like.doctor.plan import Study
+from openfl_like.doctor.sandbox import SandboxTrial
 from openfl_like.doctor.shard import Shapes, Site
 from openfl_like.errors import FederationError
+from openfl_like.pki.files import KEY_FILE
 from openfl_like.pki.roles import Role
 from openfl_like.services.director.settings import DirectorFile, read_director_file
 
@@ -81,12 +83,14 @@ async def envoy_report(
     credentials = who.credentials
     line = Line(party.director, party.certificates, credentials, party.named)
     site = Site(shard, name, limit_s, _interface(line, settings))
+    sandbox = SandboxTrial(shard, site.config, party.certificates / KEY_FILE, directory, limit_s)
     checks = [
         *machine_checks(),
         *host.framework_checks(limit_s),
         *holder_checks(who, credentials),
         *host.directory_checks("directory", directory, "an Envoy"),
         *site.checks(),
+        *sandbox.checks(),
         *line.checks(),
     ]
     return Report(f"envoy '{name}' of {party.director}", tuple(await run_checks(checks)))

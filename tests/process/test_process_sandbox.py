@@ -3,9 +3,9 @@
 import encodings.idna  # noqa: F401 (an ordinary user may not read the library of the interpreter that root has)
 import json
 import os
+import shutil
 import signal
 import socket
-import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ from openfl_like.processes.sandbox.confinement import available, confine
 from openfl_like.processes.sandbox.kernel import process_control, system_call
 from openfl_like.processes.sandbox.landlock import Access
 from openfl_like.processes.sandbox.reach import WorkerPlaces, rules_of
-from openfl_like.processes.sandbox.trial import Outcome, Targets, Trial, perform
+from openfl_like.processes.sandbox.trial import Targets, Trial, TrialOutcome, perform
 
 pytestmark = pytest.mark.process
 NOBODY = 65534
@@ -78,7 +78,7 @@ def abstract(tmp_path: Path) -> Iterator[str]:
         yield name
 
 
-def tried(tmp_path: Path, user: int | None, port: int, abstract: str, *, confined: bool) -> Outcome:
+def tried(tmp_path: Path, user: int | None, port: int, abstract: str, *, confined: bool) -> TrialOutcome:
     """Performs a trial in the child of a child, both of this user, to whom all files belong."""
     work, other, outside = tmp_path / "work", tmp_path / "other", tmp_path / "outside"
     for folder in (tmp_path, *tmp_path.parents[:2]):
@@ -102,7 +102,7 @@ def tried(tmp_path: Path, user: int | None, port: int, abstract: str, *, confine
 
     answer = child_says(parent, user)
     assert isinstance(answer, dict)
-    return Outcome.of(answer)
+    return TrialOutcome.of(answer)
 
 
 @pytest.mark.parametrize("user", USERS)
@@ -124,7 +124,6 @@ def test_within_walls_it_reaches_nothing_of_that(tmp_path: Path, port: int, abst
     assert outcome.confinement == available()
     assert [attempt for attempt in outcome.attempts if attempt.reached] == []
     assert len(outcome.attempts) == 15
-    assert stat.S_IMODE((tmp_path / "key.pem").stat().st_mode) == 0o600
     assert list((tmp_path / "outside").iterdir()) == []
 
 
@@ -134,6 +133,25 @@ def _errno_of(call: Callable[[], object]) -> str:
     except OSError as error:
         return type(error).__name__
     return "done"
+
+
+@complete
+def test_modes_and_owners_stay_as_they_are_and_what_sets_those_of_its_own_files_goes_on(tmp_path: Path) -> None:
+    work, key = tmp_path / "work", tmp_path / "key.pem"
+    work.mkdir()
+    key.write_text("secret")
+    key.chmod(0o600)
+
+    def tries() -> object:
+        confine([(work, Access.OWN)])
+        (work / "one").write_text("text")
+        shutil.copy(work / "one", work / "two")
+        key.chmod(0o644)
+        os.chown(key, NOBODY, NOBODY)
+        return (work / "two").read_text()
+
+    assert child_says(tries) == "text"
+    assert (key.stat().st_mode & 0o777, key.stat().st_uid) == (0o600, os.getuid())
 
 
 @complete

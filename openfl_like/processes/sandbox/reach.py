@@ -90,6 +90,7 @@ def _interpreter(further: Path | None) -> Iterator[Rule]:
         home = further.parent.parent
         yield home, Access.READ
         yield further.resolve().parent.parent, Access.READ  # the interpreter that the environment was made with
+        yield Path(openfl_like.__file__).parent.parent, Access.LIST  # it looks for our package there
 
 
 def _imports() -> Iterator[Rule]:

@@ -1,6 +1,6 @@
 """Tries whether the walls hold: what submitted code could want beyond its own, each attempt once, harming nothing.
 
-As a program it is given a `Trial` as a line of JSON, confines itself as a worker would, and prints its `Outcome`.
+As a program it is given a `Trial` as a line of JSON, confines itself as a worker would, and prints its `TrialOutcome`.
 """
 
 import ctypes
@@ -82,7 +82,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class TrialOutcome:
     """How a trial ended.
 
     Attributes:
@@ -103,13 +103,13 @@ class Outcome:
         return cls(Confinement(**fields["confinement"]), rules, attempts)
 
 
-def perform(trial: Trial) -> Outcome:
+def perform(trial: Trial) -> TrialOutcome:
     """Confine this process, for good, if that is wanted, and try everything."""
     shard = Path(trial.shard)
     rules = rules_of(WorkerPlaces(shard, Path(trial.directory)), load_shard_config(shard))
     confinement = confine(rules) if trial.confined else Confinement()
     told = tuple((str(path), access.value) for path, access in rules)
-    return Outcome(confinement, told, attempts(trial.targets))
+    return TrialOutcome(confinement, told, attempts(trial.targets))
 
 
 def attempts(targets: Targets) -> tuple[Attempt, ...]:
@@ -117,9 +117,9 @@ def attempts(targets: Targets) -> tuple[Attempt, ...]:
     parent, outside = Path("/proc", str(targets.parent)), Path(targets.outside)
     tries: dict[str, Callable[[], object]] = {
         "read the key": lambda: Path(targets.secret).read_bytes(),
-        "change the mode of the key": lambda: _changes_mode(Path(targets.secret)),
         "read another experiment": lambda: _reads_below(Path(targets.other)),
         "write elsewhere": lambda: (outside / _CANARY).write_text(""),
+        "change the mode of a folder": lambda: _changes_mode(outside),
         "make a device": _makes_device,
         "read the parent's environment": (parent / "environ").read_bytes,
         "open the parent's memory": lambda: (parent / "mem").open("rb").close(),
@@ -154,7 +154,7 @@ def _reads_below(folder: Path) -> None:
 
 
 def _changes_mode(path: Path) -> None:
-    """Set the mode that a file has already with another bit, and put that back."""
+    """Set a mode with one bit changed, and put that back."""
     before = path.stat().st_mode & 0o7777
     path.chmod(before ^ 0o100)
     if path.stat().st_mode & 0o7777 == before:

@@ -1,0 +1,132 @@
+"""What code that a user submits reaches at a site whose worker confines itself, and what it still can do."""
+
+import asyncio
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from federations import OBEDIENT, User, federation_of
+from pace import limit
+
+from openfl_like.errors import ShardError
+from openfl_like.processes.sandbox.confinement import available
+from openfl_like.processes.sandbox.trial import Targets
+from openfl_like.processes.worker_client import describe_shard
+from openfl_like.services.local_federation import LocalFederation
+from openfl_like.testing.wheels import write_wheel
+
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(bool(available().gaps), reason=f"a worker would be {available()}"),
+]
+PROBING = """\
+import json
+import os
+
+from openfl_like.processes.sandbox.trial import Targets, attempts
+
+
+def probe(text):
+    given = json.loads(text)
+    own_key = os.path.join(os.getcwd(), "..", "..", "certificate", "key.pem")
+    for secret in (given["secret"], own_key):
+        targets = Targets(**{**given, "secret": secret, "parent": os.getppid()})
+        for attempt in attempts(targets):
+            if attempt.reached:
+                print(f"REACHED {attempt.what}", flush=True)
+    print("PROBED", flush=True)
+
+
+"""
+
+
+def _workspace(directory: Path) -> Path:
+    """An obedient workspace that tries what it can reach, once, when it is loaded."""
+    shutil.copytree(OBEDIENT, directory, ignore=shutil.ignore_patterns("__pycache__"))
+    code = directory / "src" / "obedient.py"
+    text = code.read_text().replace('gate: str = "")', 'gate: str = "", targets: str = "")')
+    text = text.replace("        self._gate = gate\n", "        self._gate = gate\n        probe(targets)\n")
+    code.write_text(text.replace("class Loader:", PROBING + "class Loader:", 1))
+    return directory / "plan.yaml"
+
+
+def _site(directory: Path, lines: str = "") -> Path:
+    directory.mkdir(exist_ok=True)
+    shutil.copyfile(OBEDIENT / "shards" / "one_number.py", directory / "one_number.py")
+    shard = directory / "shard.yaml"
+    shard.write_text((OBEDIENT / "shards" / "site-1.yaml").read_text() + lines)
+    return shard
+
+
+async def _log(user: User, experiment: str, word: str) -> str:
+    """The site's log as soon as it has a word: the Director writes it when it comes."""
+    async with asyncio.timeout(limit(20)):
+        while True:
+            found = [line async for part in user.client.logs(experiment) for line in part.lines]
+            if word in (text := "\n".join(found)):
+                return text
+            await asyncio.sleep(0.1)
+
+
+async def _reached(federation: LocalFederation, user: User, plan: Path, tmp_path: Path) -> set[str]:
+    """What the submitted code said that it had reached."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    port = int(federation.director.rpartition(":")[2])
+    key = federation.directory / "certs" / "envoy" / "site-1" / "key.pem"
+    other = federation.directory / "certs" / "user" / "user"
+    targets = json.dumps(asdict(Targets(str(key), str(other), str(outside), 0, port)))
+    rounds, setting = "aggregator.settings.rounds_to_train=1", f"task_runner.settings.targets={json.dumps(targets)}"
+    experiment = await user.submit(plan, rounds, setting)
+    ended = await user.ended(experiment)
+    assert ended.status == "FINISHED", ended.reason
+    text = await _log(user, experiment, "PROBED")
+    return {line.partition("REACHED ")[2] for line in text.splitlines() if "REACHED " in line}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+async def test_submitted_code_reaches_nothing_beyond_its_own(tmp_path: Path, threads: int) -> None:
+    plan = _workspace(tmp_path / "code")
+    with plan.open("a") as file:
+        file.write(f"collaborator: {{settings: {{threads: {threads}}}}}\n")
+    async with federation_of({"site-1": _site(tmp_path / "site")}, tmp_path) as (federation, user):
+        assert await _reached(federation, user, plan, tmp_path) == set()
+        log = federation.log("site-1").read_text()
+        assert log.count("workers are confined: files, processes, signals, network, kernel, privileges") == 1
+
+
+async def test_where_the_site_wants_no_sandbox_it_reaches_the_key_of_the_site(tmp_path: Path) -> None:
+    plan = _workspace(tmp_path / "code")
+    async with federation_of({"site-1": _site(tmp_path / "site", "sandbox: off\n")}, tmp_path) as (federation, user):
+        reached = await _reached(federation, user, plan, tmp_path)
+        assert {"read the key", "write elsewhere", "connect by TCP", "signal the parent"} <= reached
+        assert "workers are not confined" in federation.log("site-1").read_text()
+
+
+async def test_a_package_that_runs_code_when_python_starts_does_so_within_the_walls(tmp_path: Path) -> None:
+    plan = _workspace(tmp_path / "code")
+    site = _site(tmp_path / "site", "environment: {install_requirements: true, wheelhouse: house}\n")
+    secret = tmp_path / "federation" / "certs" / "envoy" / "site-1" / "key.pem"
+    eager = (
+        f"import os, sys; readable = os.system('cat {secret} >/dev/null 2>&1') == 0; "
+        "sys.stderr.write('EAGER REACHED the key\\n' if readable else 'EAGER in vain\\n')\n"
+    )
+    lock = write_wheel(tmp_path / "site" / "house", "eager_thing", "1.0", {"eager_thing.pth": eager})
+    (plan.parent / "requirements.lock").write_text(lock + "\n")
+    async with federation_of({"site-1": site}, tmp_path) as (federation, user):
+        assert await _reached(federation, user, plan, tmp_path) == set()
+        files = federation.directory.glob("envoy-site-1/*/collaborator.log")
+        assert "EAGER in vain" in "".join(path.read_text() for path in files)
+
+
+async def test_a_shard_that_reads_what_nobody_named_says_what_to_write(tmp_path: Path) -> None:
+    shard, table = _site(tmp_path / "site"), tmp_path / "site" / "table.csv"
+    table.write_text("1\n")
+    code = shard.parent / "one_number.py"
+    code.write_text(code.read_text() + f"\nopen({str(table)!r}).close()\n")
+    with pytest.raises(ShardError, match=r"PermissionError: .*table.csv.*under reads: in shard.yaml"):
+        await describe_shard(shard, tmp_path / "work")
+    shard.write_text(shard.read_text() + "reads: [table.csv]\n")
+    assert (await describe_shard(shard, tmp_path / "work")).sample_shape == (1,)
