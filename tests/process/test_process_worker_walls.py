@@ -3,6 +3,8 @@
 import asyncio
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from pace import limit
 from openfl_like.errors import ShardError
 from openfl_like.processes.sandbox.confinement import available
 from openfl_like.processes.sandbox.trial import Targets
-from openfl_like.processes.worker_client import describe_shard
+from openfl_like.processes.worker_client import WorkerProcess, WorkerSettings, describe_shard
 from openfl_like.services.local_federation import LocalFederation
 from openfl_like.testing.wheels import write_wheel
 
@@ -39,6 +41,47 @@ def probe(text):
     print("PROBED", flush=True)
 
 
+"""
+PARALLEL = """
+
+def work_in_parallel():
+    import joblib
+    import torch
+    from torch.utils.data import DataLoader, TensorDataset
+
+    data = TensorDataset(torch.zeros(32, 2))
+    print("SUM", sum(len(batch[0]) for batch in DataLoader(data, batch_size=4, num_workers=2)), flush=True)
+    large = np.ones(500_000)  # shared by a file
+    work = joblib.Parallel(n_jobs=2, max_nbytes=1000)(joblib.delayed(np.mean)(large * k) for k in (1, 2, 3))
+    print("SUM", float(sum(work)), flush=True)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        print("SUM", sum(pool.map(math.sqrt, [1, 4])), flush=True)
+
+
+import math
+import multiprocessing
+
+if multiprocessing.parent_process() is None:
+    work_in_parallel()
+"""
+WITHOUT_LANDLOCK = """\
+import asyncio, ctypes, logging, struct, sys
+from pathlib import Path
+from openfl_like.errors import FederationError
+from openfl_like.processes.sandbox.kernel import forbid_new_privileges, process_control
+from openfl_like.processes.worker_client import WorkerProcess, WorkerSettings, describe_shard
+
+# a filter in which landlock_create_ruleset is a call that this kernel does not know
+steps = [(0x20, 0, 0, 0), (0x15, 0, 1, 444), (0x06, 0, 0, 0x00050026), (0x06, 0, 0, 0x7FFF0000)]
+program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
+head = struct.pack("@HP", len(steps), ctypes.addressof(program))
+forbid_new_privileges()
+process_control(22, 2, ctypes.create_string_buffer(head, len(head)))
+logging.basicConfig()
+try:
+    print(asyncio.run(describe_shard(Path(sys.argv[1]), Path(sys.argv[2]))).sample_shape)
+except FederationError as error:
+    print(error.code, error)
 """
 
 
@@ -130,3 +173,28 @@ async def test_a_shard_that_reads_what_nobody_named_says_what_to_write(tmp_path:
         await describe_shard(shard, tmp_path / "work")
     shard.write_text(shard.read_text() + "reads: [table.csv]\n")
     assert (await describe_shard(shard, tmp_path / "work")).sample_shape == (1,)
+
+
+@pytest.mark.torch
+@pytest.mark.sklearn
+async def test_what_starts_processes_of_its_own_goes_on(tmp_path: Path) -> None:
+    shard = _site(tmp_path / "site")
+    code = shard.parent / "one_number.py"
+    code.write_text(code.read_text() + PARALLEL)
+    lines: list[str] = []
+    worker = await WorkerProcess.start(WorkerSettings(shard, tmp_path / "work"), lines.append)
+    await worker.stop()
+    assert worker.confinement == available()
+    assert [line for line in lines if line.startswith("SUM")] == ["SUM 32", "SUM 6.0", "SUM 3.0"]
+
+
+async def test_a_site_that_requires_a_sandbox_does_not_run_on_a_kernel_without_landlock(tmp_path: Path) -> None:
+    shard = _site(tmp_path / "site", "sandbox: required\n")
+    command = [sys.executable, "-c", WITHOUT_LANDLOCK, str(shard), str(tmp_path / "work")]
+    refused = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+    assert "E508" in refused.stdout
+    assert "does not close files, processes, signals" in refused.stdout
+    shard.write_text(shard.read_text().replace("required", "best"))
+    allowed = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+    assert allowed.stdout == "(1,)\n"
+    assert "workers are confined: network, kernel, privileges; not: files, processes, signals" in allowed.stderr

@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from openfl_like.processes.sandbox import landlock, seccomp
-from openfl_like.processes.sandbox.kernel import LINUX, forbid_new_privileges
+from openfl_like.processes.sandbox.kernel import LINUX, drop_capabilities, forbid_new_privileges
 from openfl_like.processes.sandbox.landlock import SCOPE_ABI, TRUNCATE_ABI, Access
 
 _THREADS = Path("/proc/self/task")
@@ -22,7 +22,7 @@ class Wall(StrEnum):
         SIGNALS: Signals to other processes, and their sockets without a file.
         NETWORK: The network, also that of this machine.
         KERNEL: System calls that change the machine, or go round the other walls.
-        PRIVILEGES: More rights by programs that give them (setuid).
+        PRIVILEGES: What root may do beyond others, and more rights by programs that give them (setuid).
     """
 
     FILES = "files"
@@ -40,7 +40,7 @@ class Confinement:
     Attributes:
         landlock: Version of the kernel's Landlock that holds; 0: none.
         seccomp: Whether the filter of system calls holds.
-        no_new_privileges: Whether programs can give no rights any more.
+        no_new_privileges: Whether capabilities are given up, and programs can give no rights any more.
     """
 
     landlock: int = 0
@@ -105,6 +105,7 @@ def confine(rules: Sequence[tuple[Path, Access]]) -> Confinement:
         return Confinement()
     try:
         forbid_new_privileges()
+        drop_capabilities()
     except OSError:
         return Confinement()
     version = landlock.abi()

@@ -20,14 +20,13 @@ Rule: TypeAlias = tuple[Path, Access]
 _SYSTEM = (
     "/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime",
     "/etc/timezone", "/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/etc/mime.types", "/etc/fonts",
-    "/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/loadavg", "/proc/uptime", "/proc/version",
-    "/proc/filesystems", "/proc/sys/vm/overcommit_memory", "/sys/devices/system", "/sys/fs/cgroup",
+    "/proc",  # of other processes only what everybody sees: Landlock guards the rest, capabilities the kernel's memory
+    "/sys/devices/system", "/sys/fs/cgroup",
     "/sys/kernel/mm/transparent_hugepage",
 )  # fmt: skip
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 _GPU_DEVICES = ("nvidia*", "dri", "kfd")
-_GPU_READ = ("/proc/driver/nvidia", "/proc/devices", "/proc/modules", "/sys/bus", "/sys/class", "/sys/devices",
-             "/sys/module")  # fmt: skip
+_GPU_READ = ("/sys/bus", "/sys/class", "/sys/devices", "/sys/module")
 _PACKAGES = {"site-packages", "dist-packages"}
 _MODULES = {".py", ".pyc", ".so"}
 

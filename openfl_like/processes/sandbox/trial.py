@@ -123,8 +123,9 @@ def attempts(targets: Targets) -> tuple[Attempt, ...]:
         "make a device": _makes_device,
         "read the parent's environment": (parent / "environ").read_bytes,
         "open the parent's memory": lambda: (parent / "mem").open("rb").close(),
-        "see the parent's open files": lambda: list((parent / "fd").iterdir()),
+        "see the parent's open files": (parent / "fd" / "0").readlink,
         "trace the parent": lambda: _traces(targets.parent),
+        "become another user": _becomes_another,
         "signal the parent": lambda: os.kill(targets.parent, 0),
         "change the parent's limits": lambda: _changes_limits(targets.parent),
         "connect by TCP": lambda: socket.create_connection(("127.0.0.1", targets.port), 5).close(),
@@ -167,6 +168,13 @@ def _makes_device() -> None:
     path = Path("device")
     os.mknod(path, 0o600 | 0o020000, os.makedev(1, 3))  # character device: /dev/null again
     path.unlink()
+
+
+def _becomes_another() -> None:
+    """Be another user, and oneself again."""
+    before = os.geteuid()
+    os.seteuid(before + 1)
+    os.seteuid(before)
 
 
 def _traces(pid: int) -> None:
