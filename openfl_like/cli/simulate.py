@@ -33,6 +33,7 @@ from openfl_like.cli.output.console import emit, emit_line, json_option, put
     show_default=True,
     help="Where tasks run: local, one site after the other in this process; process, each site in one of its own.",
 )
+@click.option("--sandbox", is_flag=True, help="Confine each site's process as at a site; with --runtime process.")
 @initial_model_option
 @overrides_option
 @json_option
@@ -45,6 +46,7 @@ def simulate(
     initial_model: Path | None,
     overrides: tuple[str, ...],
     *,
+    sandbox: bool,
     as_json: bool,
 ) -> None:
     """Run a plan with all its sites on this machine; the final model has the same bytes as in the real federation.
@@ -67,6 +69,7 @@ def simulate(
     from openfl_like.tasks import TaskOwner
 
     check_output(output)
+    _check_sandbox(runtime, sandbox=sandbox)
     plan, workspace = read_plan(plan_file, None, overrides)
     files = named_files(shards, "--shard") or shards_of(workspace, plan)
     sites = load_shards(files)
@@ -92,6 +95,7 @@ def simulate(
             files=files,
             runtime=runtime,
             kept=directory is not None,
+            sandbox=sandbox,
         )
         with Simulation(settings, SQLITE) as simulation:
             if simulation.had_ended and not as_json:
@@ -112,3 +116,12 @@ def simulate(
         emit_line({"kind": "result", "had_ended": simulation.had_ended, **fields})
     else:
         emit(fields, as_json=False)
+
+
+def _check_sandbox(runtime: str, *, sandbox: bool) -> None:
+    from openfl_like.errors import UsageError
+
+    if sandbox and runtime == "local":
+        raise UsageError(
+            "--sandbox: in the runtime 'local' all sites work in this very process", cure="add --runtime process"
+        )

@@ -121,5 +121,7 @@ def _settings(sites: SimulatedSites, plan: Path, folder: Path, shard: Path) -> W
         threads=wishes.threads,
         device=sites.device,
         wish=wishes.device,
-        sandbox=Sandbox.OFF,
+        models=sites.directory / "models",
+        updates=sites.directory / "spool",
+        sandbox=Sandbox.BEST if sites.sandbox else Sandbox.OFF,
     )

@@ -22,6 +22,7 @@ class SimulatedSites:
         shards: Site name -> its data, loaded in this process.
         files: Site name -> its shard.yaml; empty where the data comes from elsewhere.
         device: What the sites compute on.
+        sandbox: Whether what runs in processes of its own is confined as at a site.
     """
 
     plan: Plan
@@ -30,6 +31,7 @@ class SimulatedSites:
     shards: Mapping[str, ShardDescriptor]
     files: Mapping[str, Path] = field(default_factory=dict)
     device: str = "cpu"
+    sandbox: bool = False
 
     def folder(self, site: str) -> Path:
         """Return where a site keeps what is its own, whatever the runtime."""

@@ -37,6 +37,7 @@ class SimulationSettings:
         files: Site name -> its shard.yaml, for runtimes that load the data in other processes.
         runtime: Where the tasks run: a name of the kind ``runtime``.
         kept: Whether the record stays: then it remembers what it was made with.
+        sandbox: Whether workers confine themselves, where the runtime has any.
     """
 
     plan: Plan
@@ -47,6 +48,7 @@ class SimulationSettings:
     files: Mapping[str, Path] = field(default_factory=dict)
     runtime: str = "local"
     kept: bool = False
+    sandbox: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,5 +141,5 @@ class Simulation:
     def _runtime(self) -> Runtime:
         ours = self._settings
         device = place_here(ours.plan.collaborator.settings.device)
-        sites = SimulatedSites(ours.plan, ours.workspace, ours.directory, ours.shards, ours.files, device)
+        sites = SimulatedSites(ours.plan, ours.workspace, ours.directory, ours.shards, ours.files, device, ours.sandbox)
         return cast("RuntimeFactory", resolve("runtime", ours.runtime))(sites, self._repository)

@@ -198,3 +198,26 @@ async def test_a_site_that_requires_a_sandbox_does_not_run_on_a_kernel_without_l
     allowed = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
     assert allowed.stdout == "(1,)\n"
     assert "workers are confined: network, kernel, privileges; not: files, processes, signals" in allowed.stderr
+
+
+def _simulate(plan: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "openfl_like.cli", "simulate", str(plan), *words]
+    one = ["-s", "aggregator.settings.rounds_to_train=1", "--shard", f"site-1={plan.parent / 'shards' / 'site-1.yaml'}"]
+    return subprocess.run([*command, *one], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("confined", [False, True])
+async def test_a_simulation_is_confined_if_that_is_asked(tmp_path: Path, *, confined: bool) -> None:
+    plan, secret = _workspace(tmp_path / "code"), tmp_path / "secret"
+    secret.write_text("secret")
+    code = plan.parent / "src" / "obedient.py"
+    code.write_text(code.read_text().replace("        probe(targets)\n", f"        open({str(secret)!r}).close()\n"))
+    done = await asyncio.to_thread(_simulate, plan, "--runtime", "process", *(["--sandbox"] if confined else []))
+    assert ("Permission denied" in done.stderr) == confined
+    assert (done.returncode != 0) == confined
+    code.write_text(code.read_text().replace(f"        open({str(secret)!r}).close()\n", ""))
+    done = await asyncio.to_thread(_simulate, plan, "--runtime", "process", *(["--sandbox"] if confined else []))
+    assert done.returncode == 0, done.stderr
+    refused = await asyncio.to_thread(_simulate, plan, "--sandbox")
+    assert "E100" in refused.stderr
+    assert "add --runtime process" in refused.stderr
