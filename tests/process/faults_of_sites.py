@@ -179,7 +179,7 @@ def write_site(folder: Path, site: str) -> Path:
     policy = "environment: {install_requirements: true, wheelhouse: house}\n" if site == INSTALLS else ""
     (folder / "house").mkdir()
     shard = folder / "shard.yaml"
-    shard.write_text(f"template: named_shard:NamedShard\nparams: {{site: {site}}}\n{policy}")
+    shard.write_text(f"template: named_shard:NamedShard\nparams: {{site: {site}}}\nreads: [.]\n{policy}")
     return shard
 
 
