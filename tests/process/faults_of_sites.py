@@ -23,6 +23,7 @@ WORDS = (
 )
 RULE = "always_failing"
 DOES_NOT_INSTALL, INSTALLS = SITES
+KILLS_ITS_PARENT = "site-2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +179,7 @@ def write_site(folder: Path, site: str) -> Path:
     shutil.copyfile(FAULTY / "shards" / "named_shard.py", folder / "named_shard.py")
     policy = "environment: {install_requirements: true, wheelhouse: house}\n" if site == INSTALLS else ""
     (folder / "house").mkdir()
+    policy += "sandbox: off\n" if site == KILLS_ITS_PARENT else ""  # which a confined worker cannot
     shard = folder / "shard.yaml"
     shard.write_text(f"template: named_shard:NamedShard\nparams: {{site: {site}}}\nreads: [.]\n{policy}")
     return shard
