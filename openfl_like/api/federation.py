@@ -14,7 +14,6 @@ from typing import Any, Protocol, Self, TypeVar
 from openfl_like.api.checkpoints import CheckpointFiles
 from openfl_like.api.client import AsyncFederation, Connect, connect
 from openfl_like.federation.announcements import Announced
-from openfl_like.federation.history.metrics import MetricRecord
 from openfl_like.federation.history.rounds import RoundRecord
 from openfl_like.federation.parties import (
     DirectorStatus,
@@ -128,10 +127,6 @@ class Federation:
     def rounds(self, experiment: str) -> Iterator[RoundRecord]:
         """Yield the rounds that an experiment has finished by now, with who took part and who did not, and why."""
         yield from self._run(self._client.experiments.rounds(experiment))
-
-    def metrics(self, experiment: str, *, per_site: bool = False) -> Sequence[MetricRecord]:
-        """Return the metrics of the rounds finished by now, over all sites; or what each site reported."""
-        return self._run(self._client.experiments.metrics(experiment, per_site=per_site))
 
     def logs(
         self,

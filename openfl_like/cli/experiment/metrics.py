@@ -38,7 +38,7 @@ def metrics(
     if as_csv and as_json:
         raise UsageError("--csv and --json exclude each other", cure="leave one of them out")
     with Federation(director, own_certificates(certificates, "user")) as federation:
-        records = federation.metrics(experiment_id, per_site=per_site)
+        records = federation.ask(lambda client: client.experiments.metrics(experiment_id, per_site=per_site))
     if as_csv:
         _print_csv(records)
     elif as_json:

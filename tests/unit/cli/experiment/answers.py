@@ -118,15 +118,6 @@ class Answers:
         yield RoundRecord(1, "dd", {"accuracy": 0.5}, ("bern", "zurich"), parts, away, ("bern",), away)
         yield RoundRecord(2, "de", {}, ("bern",), parts, {}, (), {"bern": boom})
 
-    def metrics(self, _: str, *, per_site: bool) -> Sequence[MetricRecord]:
-        if not per_site:
-            return [MetricRecord(1, "", "", "accuracy", 0.5), MetricRecord(2, "", "", "loss", float("inf"))]
-        return [
-            MetricRecord(1, "bern", "train", "loss", 0.25, 10),
-            MetricRecord(1, "bern", "validate", "loss", 1 / 3, 4),
-            MetricRecord(1, "zurich", "train", "loss", 1.0, 7),
-        ]
-
     def logs(self, experiment: str, source: str, *, role: str = "", follow: bool = False) -> Iterator[LogLines]:
         self.asked += [role, follow]
         yield LogLines(experiment, source or "aggregator", ("one", "two \x1b[2J"), "worker", 8)
@@ -190,6 +181,15 @@ class AsyncAnswers:
 
     async def rounds(self, experiment: str) -> Sequence[RoundRecord]:
         return tuple(self._answers.rounds(experiment))
+
+    async def metrics(self, _: str, *, per_site: bool) -> Sequence[MetricRecord]:
+        if not per_site:
+            return [MetricRecord(1, "", "", "accuracy", 0.5), MetricRecord(2, "", "", "loss", float("inf"))]
+        return [
+            MetricRecord(1, "bern", "train", "loss", 0.25, 10),
+            MetricRecord(1, "bern", "validate", "loss", 1 / 3, 4),
+            MetricRecord(1, "zurich", "train", "loss", 1.0, 7),
+        ]
 
     async def watch(
         self, experiment: str, after: int = 0, *, stored: bool = False
