@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import tempfile
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from openfl_like.pki.files import Credentials
 from openfl_like.pki.signing import sign_bundle
 from openfl_like.plan.bundle import pack
 from openfl_like.plan.load import load_plan, workspace_of
+from openfl_like.plan.packing import Packing
 from openfl_like.plan.workspace import find_plan
 from openfl_like.tensors.manifest import manifest_of
 from openfl_like.wire.experiments import EVERY_LINE, ExperimentsClient
@@ -43,6 +44,7 @@ class Experiments:
         *,
         initial_model: str | Path | None = None,
         evaluate: Mapping[str, str | Path] | None = None,
+        on_packed: Callable[[Packing], None] | None = None,
     ) -> ExperimentSummary:
         """Check a plan, pack its workspace, sign it and queue it.
 
@@ -56,6 +58,7 @@ class Experiments:
             evaluate: Name -> model file of the same kinds. Then nothing is trained: these models are sent to every
                 site, which evaluates each with the plan's validations, see `evaluation_of`; `evaluations.matrix` has
                 the result.
+            on_packed: Called with what travels, before anything is sent; what it raises ends the submission.
 
         Raises:
             PlanError: If the plan has mistakes.
@@ -65,7 +68,9 @@ class Experiments:
         """
         with tempfile.TemporaryDirectory(prefix="fx-submit-") as directory:
             bundle = Path(directory) / "bundle.tar"
-            await asyncio.to_thread(_pack, plan, overrides, initial_model, evaluate, bundle)
+            packing = await asyncio.to_thread(_pack, plan, overrides, initial_model, evaluate, bundle)
+            if on_packed is not None:
+                on_packed(packing)
             manifest = await asyncio.to_thread(manifest_of, bundle)
             signature = sign_bundle(manifest.digest, self.credentials)
             submission = Submission(secrets.token_hex(16), manifest, signature, self.credentials.chain)
@@ -133,7 +138,7 @@ def _pack(
     initial_model: str | Path | None,
     evaluate: Mapping[str, str | Path] | None,
     bundle: Path,
-) -> None:
+) -> Packing:
     path = find_plan(str(plan))
     checked = load_plan(path, overrides)
     given = {name: Path(file) for name, file in (evaluate or {}).items()}
@@ -144,4 +149,4 @@ def _pack(
     if initial_model is not None:
         agreed = prepare_initial_model(Path(initial_model), agreed, workspace, directory)
         added[INITIAL_MODEL] = directory / INITIAL_MODEL
-    pack(workspace, agreed, bundle, added)
+    return pack(workspace, agreed, bundle, added)

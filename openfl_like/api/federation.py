@@ -25,6 +25,7 @@ from openfl_like.federation.parties import (
     LogQuery,
 )
 from openfl_like.pki.files import load_credentials
+from openfl_like.plan.packing import Packing
 
 Result = TypeVar("Result")
 
@@ -105,10 +106,11 @@ class Federation:
         *,
         initial_model: str | Path | None = None,
         evaluate: Mapping[str, str | Path] | None = None,
+        on_packed: Callable[[Packing], None] | None = None,
     ) -> ExperimentSummary:
         """Check a plan, pack its workspace, sign it and queue it; see `Experiments.submit`."""
-        work = self._client.experiments.submit(plan, overrides, initial_model=initial_model, evaluate=evaluate)
-        return self._run(work)
+        submit = self._client.experiments.submit
+        return self._run(submit(plan, overrides, initial_model=initial_model, evaluate=evaluate, on_packed=on_packed))
 
     def experiments(self) -> list[ExperimentSummary]:
         """List all experiments, oldest first."""

@@ -18,6 +18,7 @@ from openfl_like.frameworks.perform import Performer
 from openfl_like.frameworks.runner import OPTIMIZER, TaskRunner, without_algorithm, without_optimizer
 from openfl_like.module_scope import ModuleScope
 from openfl_like.plan.schema import Plan
+from openfl_like.plan.workspace import SHARDS, shards_in
 from openfl_like.tensors.container import write_tensors
 
 INITIAL_MODEL = "initial_model.safetensors"
@@ -143,11 +144,11 @@ def first_shard(workspace: Path) -> Path:
     Raises:
         UsageError: If there is none.
     """
-    found = sorted((workspace / "shards").glob("*.yaml"))
-    if not found:
+    first = next(iter(shards_in(workspace).values()), None)
+    if first is None:
         raise UsageError(
             "there is no shard, and the shapes of data and model come from one",
-            place=str(workspace / "shards"),
+            place=str(workspace / SHARDS),
             cure="name one with --shard FILE, or write shards/<site>.yaml",
         )
-    return found[0]
+    return first

@@ -24,19 +24,32 @@ def plan() -> None:
 @overrides_option
 @json_option
 def check(plan_name: str, overrides: tuple[str, ...], *, as_json: bool) -> None:
-    """List every mistake of a plan, or say that there is none.
+    """List every mistake of a plan, or say that there is none; try whether its workspace can be sent to sites.
 
     Example: fx plan check plan.yaml -s aggregator.settings.rounds_to_train=3
     """
+    from dataclasses import asdict
+
+    from openfl_like.cli.output.packing import tell_what_stays
     from openfl_like.plan.digest import plan_digest
     from openfl_like.plan.load import load_plan, workspace_of
+    from openfl_like.plan.packing import packing_of
     from openfl_like.plan.workspace import find_plan
 
     path = find_plan(plan_name)
     loaded = load_plan(path, overrides)
     workspace = workspace_of(path, loaded)
+    packing = packing_of(workspace, loaded)
     digest = plan_digest(loaded)
-    told = {"plan": str(path), "name": loaded.name, "workspace": str(workspace), "digest": digest}
+    told = {
+        "plan": str(path),
+        "name": loaded.name,
+        "workspace": str(workspace),
+        "digest": digest,
+        **asdict(packing),
+    }
+    if not as_json:
+        tell_what_stays(packing)
     tell(f"{path}: no mistakes; workspace {workspace}; digest {digest}", told, as_json=as_json)
 
 
@@ -140,13 +153,13 @@ def estimate(
     from openfl_like.authoring.estimate import figures, measure
     from openfl_like.authoring.models import first_shard
     from openfl_like.plan.load import load_plan, workspace_of
-    from openfl_like.plan.workspace import find_plan
+    from openfl_like.plan.workspace import find_plan, shards_in
 
     path = find_plan(plan_name)
     loaded = load_plan(path, overrides)
     workspace = workspace_of(path, loaded)
     measured_with = shard or first_shard(workspace)
-    here = len(list(measured_with.parent.glob("*.yaml"))) if shard is None else 1
+    here = len(shards_in(workspace)) if shard is None else 1
     count = sites or len(loaded.admission.collaborators) or here
     with tempfile.TemporaryDirectory(prefix="fx-estimate-") as scratch:
         sizes = asyncio.run(measure(loaded, workspace, measured_with, Path(scratch)))

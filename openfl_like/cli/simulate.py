@@ -16,6 +16,7 @@ from openfl_like.cli.options import (
     overrides_option,
 )
 from openfl_like.cli.output.console import emit, emit_line, json_option, put
+from openfl_like.cli.output.packing import tell_what_stays
 
 
 @click.command(context_settings=HELP)
@@ -51,7 +52,7 @@ def simulate(
 ) -> None:
     """Run a plan with all its sites on this machine; the final model has the same bytes as in the real federation.
 
-    The sites are those of shards/*.yaml in the plan's workspace.
+    The sites are those of shards/*.yaml in the plan's workspace. Workspaces that no site could get are refused.
 
     Example: fx simulate plans/digits_fedavg.yaml -s aggregator.settings.rounds_to_train=3
     """
@@ -98,6 +99,7 @@ def simulate(
             sandbox=sandbox,
         )
         with Simulation(settings, SQLITE) as simulation:
+            tell_what_stays(simulation.packing)
             if simulation.had_ended and not as_json:
                 put("the record is complete: nothing is trained, this is its result")
             result = asyncio.run(run(simulation))

@@ -64,10 +64,14 @@ def templates(*, as_json: bool) -> None:
 def export_(plan: Path, output: Path | None, overrides: tuple[str, ...], *, as_json: bool) -> None:
     """Write a plan and its workspace to one file, the same bytes for the same content.
 
-    It holds what a submission would send: no data, no shard descriptors, no keys, nothing hidden.
+    It holds what a submission would send, and lists it: the code that the plan names with what it imports, README and
+    requirements, and what the plan's include: names. No data, no shard descriptors, no keys, nothing hidden.
 
     Example: fx workspace export my-study/plan.yaml -o my-study.tar
     """
+    from dataclasses import asdict
+
+    from openfl_like.cli.output.packing import tell_packing
     from openfl_like.plan.digest import plan_digest
     from openfl_like.plan.exchange import export_workspace
     from openfl_like.plan.load import load_plan
@@ -76,8 +80,13 @@ def export_(plan: Path, output: Path | None, overrides: tuple[str, ...], *, as_j
     check_output(output)
     path = find_plan(str(plan))
     target = output or Path(f"{load_plan(path, overrides).name}.tar")
-    digest = plan_digest(export_workspace(path, target, overrides))
-    emit({**file_facts(target), "plan": digest}, as_json=as_json)
+    exported = export_workspace(path, target, overrides)
+    facts = {**file_facts(target), "plan": plan_digest(exported.plan)}
+    if as_json:
+        emit({**facts, **asdict(exported.packing)}, as_json=True)
+        return
+    emit(facts, as_json=False)
+    tell_packing(exported.packing)
 
 
 @workspace.command(name="import")

@@ -3,9 +3,8 @@
 A bundle is an uncompressed archive (so nothing can inflate; see `archive`), and there is exactly one for a plan and a
 workspace: ``plan.json`` (the frozen plan) first, then the files sorted by path.
 
-Left out by `pack`: hidden files and directories, ``__pycache__``, ``*.pyc``, and at the top ``plan.yaml``,
-``shard.yaml``, ``shards/``, ``data/``, ``logs/``, ``certs/`` and ``save/``. Anything else that breaks a rule of `names`
-is refused, by `pack` and by `unpack` alike.
+What of a workspace goes into it is an allow list, see `packing`. Anything that breaks a rule of `names` is refused, by
+`pack` and by `unpack` alike.
 """
 
 import contextlib
@@ -13,21 +12,24 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 from openfl_like.errors import BundleError, PlanError
 from openfl_like.plan.archive import BLOCK, BUNDLE, END, ArchiveReader, Kind, header_of
 from openfl_like.plan.digest import freeze, thaw
-from openfl_like.plan.names import PLAN_NAME, NameSet, is_excluded, rule_against
+from openfl_like.plan.names import PLAN_NAME
+from openfl_like.plan.packing import Packing, packing_of, too_large
 from openfl_like.plan.schema import Plan
 
 STAGING = ".unpack-"
 """Beginning of the name of a directory in which a bundle is unpacked; one that was killed over it leaves it behind."""
 
 
-def pack(workspace: Path, plan: Plan, out: Path, added: Mapping[str, Path] | None = None, kind: Kind = BUNDLE) -> None:
+def pack(
+    workspace: Path, plan: Plan, out: Path, added: Mapping[str, Path] | None = None, kind: Kind = BUNDLE
+) -> Packing:
     """Write the bundle of a workspace; the same plan and files give the same bytes.
 
     Args:
@@ -37,22 +39,20 @@ def pack(workspace: Path, plan: Plan, out: Path, added: Mapping[str, Path] | Non
         added: Path in the workspace -> a file from elsewhere that goes there; the workspace must not have it.
         kind: How much may be in it.
 
+    Returns:
+        What is in it.
+
     Raises:
-        BundleError: If a file breaks a rule (a link, an odd name, too much in all); the message names the file.
+        BundleError: If a file breaks a rule (a link, an odd name, a secret, too much in all); the message names it.
     """
-    frozen = freeze(plan)
-    names = NameSet(kind.most_entries)
-    names.add(PLAN_NAME)
+    packing = packing_of(workspace, plan, added, kind)
     partial = out.with_name(f".{out.name}.partial")
     try:
         with partial.open("wb") as archive:
-            total = _append(archive, PLAN_NAME, frozen)
-            origins = [*((path, workspace / path) for path in bundled_files(workspace)), *(added or {}).items()]
-            for path, origin in sorted(origins):
-                rule = "the name is kept for the plan" if path == PLAN_NAME else rule_against(path) or names.add(path)
-                if rule:
-                    raise BundleError(f"the file cannot be part of a bundle: {rule}", place=str(origin))
-                total += _append(archive, path, _content(origin, total, kind.most_bytes))
+            total = _append(archive, PLAN_NAME, freeze(plan))
+            for file in packing.files:
+                origin = (added or {}).get(file.path, workspace / file.path)
+                total += _append(archive, file.path, _content(origin, total, kind.most_bytes))
             archive.write(END)
         partial.replace(out)
     except OSError as error:
@@ -60,6 +60,7 @@ def pack(workspace: Path, plan: Plan, out: Path, added: Mapping[str, Path] | Non
         raise BundleError(f"the workspace cannot be packed: {error.strerror or error}", place=place) from error
     finally:
         partial.unlink(missing_ok=True)
+    return packing
 
 
 def unpack(archive: Path, into: Path, kind: Kind = BUNDLE) -> Plan:
@@ -126,30 +127,6 @@ def _frozen(found: bytes, packed: bytes) -> bool:
 # ---- packing ------------------------------------------------------------------------------------------------------
 
 
-def bundled_files(workspace: Path, below: str = "") -> Iterator[str]:
-    """Yield the relative path of every file of a workspace that goes into its bundle.
-
-    Args:
-        workspace: The directory with the code.
-        below: Only what is in this folder of it; it ends with a slash.
-
-    Raises:
-        BundleError: If something is neither file nor directory.
-    """
-    with os.scandir(workspace / below) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            path = f"{below}{entry.name}"
-            if is_excluded(path):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from bundled_files(workspace, f"{path}/")
-            elif entry.is_file(follow_symlinks=False):
-                yield path
-            else:
-                what = "a symbolic link" if entry.is_symlink() else "no regular file"
-                raise BundleError(f"the file cannot be part of a bundle: it is {what}", place=str(workspace / path))
-
-
 def _content(path: Path, total: int, most_bytes: int) -> bytes:
     limit = most_bytes - total
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -158,8 +135,7 @@ def _content(path: Path, total: int, most_bytes: int) -> bytes:
             raise BundleError("the file was exchanged for something else while it was packed", place=str(path))
         data = file.read(limit + 1)
     if len(data) > limit:
-        cure = "keep data and models out of the workspace, or in data/ and save/, which are not packed"
-        raise BundleError(f"with this file the bundle holds more than {most_bytes} bytes", place=str(path), cure=cure)
+        raise too_large(path, most_bytes)
     return data
 
 

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from openfl_like.errors import BundleError, ConflictError
@@ -10,10 +11,19 @@ from openfl_like.plan.checks import check_plan
 from openfl_like.plan.digest import plan_text
 from openfl_like.plan.load import load_plan, workspace_of
 from openfl_like.plan.names import PLAN_NAME
+from openfl_like.plan.packing import Packing
 from openfl_like.plan.schema import Plan
 
 
-def export_workspace(plan_file: Path, out: Path, overrides: Sequence[str] = ()) -> Plan:
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written: a plan, and what of its workspace."""
+
+    plan: Plan
+    packing: Packing
+
+
+def export_workspace(plan_file: Path, out: Path, overrides: Sequence[str] = ()) -> Exported:
     """Write what a submission of the plan would send: the frozen plan and the workspace.
 
     Args:
@@ -26,8 +36,7 @@ def export_workspace(plan_file: Path, out: Path, overrides: Sequence[str] = ()) 
         BundleError: If a file of the workspace breaks a rule.
     """
     plan = load_plan(plan_file, overrides)
-    pack(workspace_of(plan_file, plan), plan, out)
-    return plan
+    return Exported(plan, pack(workspace_of(plan_file, plan), plan, out))
 
 
 def import_workspace(archive: Path, target: Path) -> Plan:

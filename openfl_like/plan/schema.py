@@ -3,7 +3,16 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    model_validator,
+)
 
 from openfl_like.plan.names import NAME_PATTERN
 
@@ -254,16 +263,29 @@ class Network(Section):
     settings: NetworkSettings = NetworkSettings()
 
 
+def _pattern(pattern: str) -> str:
+    if pattern.startswith(("/", "~")) or "\\" in pattern or ".." in pattern.split("/"):
+        raise ValueError("must be relative to the workspace and stay within it, with / between folders")
+    return pattern
+
+
+Pattern = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_pattern)]
+"""Files of the workspace, as in ``assets/*.json``; ``*`` goes over slashes, and a folder means all that is in it."""
+
+
 class Plan(Section):
     """Everything the parties of an experiment agreed on; see docs/reference/plan.md for each key.
 
     ``workspace`` is where the code is: a directory relative to the plan file, or the name of an installed workspace
-    template. It is not part of the digest.
+    template. It is not part of the digest. ``include`` names files of it that travel besides code, ``exclude`` such as
+    do not travel.
     """
 
     name: Name
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     workspace: str = "."
+    include: tuple[Pattern, ...] = ()
+    exclude: tuple[Pattern, ...] = ()
     aggregator: AggregatorSection = AggregatorSection()
     collaborator: CollaboratorSection = CollaboratorSection()
     task_runner: Component

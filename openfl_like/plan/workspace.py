@@ -1,16 +1,19 @@
 """Workspace templates and ready-made plans, from the installed package or from a checkout."""
 
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from openfl_like.errors import ConflictError, NotFoundError
+from openfl_like.errors import ConflictError, NotFoundError, UsageError
 from openfl_like.plan.mistakes import did_you_mean
+from openfl_like.plan.names import NAME_PATTERN
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _PLANS = "plans"
 _TEMPLATES = "workspace_templates"
 EXAMPLE = "shard.yaml"
+SHARDS = "shards"
 _EXAMPLE_TEXT = """\
 # An example of what a site writes about its own data; it stays at the site: fx envoy start -n {site} -sc shard.yaml
 # Keys: docs/reference/settings.md. For 'fx simulate', the sites are those of shards/.
@@ -74,11 +77,40 @@ def create_workspace(target: Path, template: str) -> Path:
     return target
 
 
+def shards_in(workspace: Path) -> dict[str, Path]:
+    """Find the simulated sites of a workspace: ``shards/<site>.yaml``, or ``.yml``; sorted by name.
+
+    Raises:
+        UsageError: If a file is called as no site can be, or two files are for one site.
+    """
+    folder = workspace / SHARDS
+    files = sorted(path for path in folder.glob("*") if path.suffix in {".yaml", ".yml"} and path.name[0] != ".")
+    found: dict[str, Path] = {}
+    for path in files:
+        check_site_name(path.stem, str(path))
+        if path.stem in found:
+            cure = f"keep either {found[path.stem].name} or {path.name}"
+            raise UsageError(f"two files are for the site '{path.stem}'", place=str(folder), cure=cure)
+        found[path.stem] = path
+    return dict(sorted(found.items()))
+
+
+def check_site_name(name: str, place: str = "") -> None:
+    """Refuse what no site can be called, because no certificate may be for such a name.
+
+    Raises:
+        UsageError: With the rule.
+    """
+    if not re.fullmatch(NAME_PATTERN, name):
+        cure = "use 1 to 63 of a-z, 0-9, '-' and '_', beginning with a letter or digit"
+        raise UsageError(f"no site can be called '{name}'", place=place, cure=cure)
+
+
 def _write_example(workspace: Path) -> None:
     """Write what an Envoy is started with, made from the first of the simulated sites."""
-    shards = sorted((workspace / "shards").glob("*.yaml"))
-    if shards and not (workspace / EXAMPLE).exists():
-        text = _EXAMPLE_TEXT.format(site=shards[0].stem) + shards[0].read_text(encoding="utf-8")
+    first = next(iter(shards_in(workspace).values()), None)
+    if first is not None and not (workspace / EXAMPLE).exists():
+        text = _EXAMPLE_TEXT.format(site=first.stem) + first.read_text(encoding="utf-8")
         (workspace / EXAMPLE).write_text(text, encoding="utf-8")
 
 

@@ -10,7 +10,9 @@ from openfl_like.data.shard import ShardDescriptor
 from openfl_like.errors import UsageError
 from openfl_like.events.bus import EventBus
 from openfl_like.federation.parties import Outcome, PublishedVersion
+from openfl_like.plan.packing import packing_of
 from openfl_like.plan.schema import Plan
+from openfl_like.plan.workspace import SHARDS, check_site_name, shards_in
 from openfl_like.registry import resolve
 from openfl_like.runtimes.loop import ExperimentLoop, Record, Runtime, SystemClock
 from openfl_like.runtimes.models import ModelRepository
@@ -63,15 +65,15 @@ def shards_of(workspace: Path, plan: Plan) -> dict[str, Path]:
     """Find the simulated sites: ``shards/<site>.yaml`` in the workspace, or those of them that the plan names.
 
     Raises:
-        UsageError: If there are none, or one that the plan names is missing.
+        UsageError: If there are none, or one that the plan names is missing, or one is called as no site can be.
     """
-    found = {path.stem: path for path in sorted((workspace / "shards").glob("*.yaml"))}
+    found = shards_in(workspace)
     wanted = plan.admission.collaborators or tuple(found)
     absent = [name for name in wanted if name not in found]
     if absent or not found:
         raise UsageError(
             f"there is no shard for {', '.join(absent) or 'any site'}",
-            place=str(workspace / "shards"),
+            place=str(workspace / SHARDS),
             cure="write shards/<site>.yaml for each simulated site, or name them with --shard NAME=FILE",
         )
     return {name: found[name] for name in wanted}
@@ -85,6 +87,7 @@ class Simulation:
         stores: Opens its record.
 
     Attributes:
+        packing: What of the workspace a federation would send.
         had_ended: Whether its record had ended before: nothing is trained then.
     """
 
@@ -94,12 +97,19 @@ class Simulation:
         self.had_ended = False
 
     def __enter__(self) -> "Simulation":
+        """Open the record.
+
+        Raises:
+            UsageError: If a site is called as none can be.
+            BundleError: If the workspace cannot be sent to sites, so that no federation would take it.
+        """
         with ExitStack() as stack:
             self._open(stack)
             self._stack = stack.pop_all()
         return self
 
     def _open(self, stack: ExitStack) -> None:
+        self.packing = packing_of(self._settings.workspace, self._settings.plan)
         files = ExperimentFiles(self._settings.directory)
         files.prepare()
         self._store = self._stores.experiment(files)
@@ -110,6 +120,8 @@ class Simulation:
         self._repository = ModelRepository(plan, files)
         if self._store.snapshot() is None:
             place_initial_model(plan, self._settings.models or workspace, files)
+        for name in self._settings.shards:
+            check_site_name(name)
         names = tuple(sorted(self._settings.shards))
         self._experiment = open_experiment(plan.name, plan, self._store, files, names)
         self.had_ended = self._experiment.status.ended

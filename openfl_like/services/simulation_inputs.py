@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from openfl_like.data.shard import KINDS, ShardDescriptor
 from openfl_like.errors import ConflictError, DamagedError
-from openfl_like.plan.bundle import bundled_files
+from openfl_like.plan.packing import workspace_files
 from openfl_like.tensors.named import bytes_of
 
 NAME = "inputs.json"
@@ -29,12 +29,8 @@ class SimulationInputs:
 
     @classmethod
     def of(cls, workspace: Path, shards: Mapping[str, ShardDescriptor], record: Path) -> "SimulationInputs":
-        """Look at a workspace, but for a record within it, and at all data.
-
-        Raises:
-            BundleError: If the workspace has what no bundle can hold.
-        """
-        paths = {path: workspace / path for path in bundled_files(workspace)}
+        """Look at a workspace, but for a record within it, and at all data."""
+        paths = {path: workspace / path for path in workspace_files(workspace)}
         outside = {path: file for path, file in paths.items() if not file.resolve().is_relative_to(record.resolve())}
         files = {path: str(blake3(file.read_bytes()).hexdigest()) for path, file in sorted(outside.items())}
         return cls(files, {site: _digest_of(shard) for site, shard in sorted(shards.items())})

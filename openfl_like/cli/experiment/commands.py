@@ -20,6 +20,7 @@ from openfl_like.cli.options import (
     own_certificates,
 )
 from openfl_like.cli.output.console import clock, emit, emit_line, file_facts, json_option, put, say
+from openfl_like.cli.output.packing import tell_packing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +62,7 @@ def submit(
     follow: bool,
     as_json: bool,
 ) -> None:
-    """Pack a plan's workspace, sign it and queue it.
+    """Pack a plan's workspace, sign it and queue it; list the files that are sent.
 
     Example: fx experiment submit plan.yaml -s seed=1 --watch
 
@@ -70,9 +71,8 @@ def submit(
     from openfl_like.api.federation import Federation
 
     with Federation(director, own_certificates(certificates, "user")) as federation:
-        _queued(
-            federation, federation.submit(plan, overrides, initial_model=initial_model), follow=follow, as_json=as_json
-        )
+        summary = federation.submit(plan, overrides, initial_model=initial_model, on_packed=tell_packing)
+        _queued(federation, summary, follow=follow, as_json=as_json)
 
 
 @experiment.command()
@@ -103,7 +103,8 @@ def evaluate(
 
     files = named_files(models, "--model")
     with Federation(director, own_certificates(certificates, "user")) as federation:
-        _queued(federation, federation.submit(plan, overrides, evaluate=files), follow=follow, as_json=as_json)
+        summary = federation.submit(plan, overrides, evaluate=files, on_packed=tell_packing)
+        _queued(federation, summary, follow=follow, as_json=as_json)
 
 
 def _queued(federation: "Federation", summary: "ExperimentSummary", *, follow: bool, as_json: bool) -> None:

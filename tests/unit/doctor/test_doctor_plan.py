@@ -36,6 +36,8 @@ async def test_an_unknown_key_is_told_with_its_line(plan: Path) -> None:
 
 
 async def test_a_workspace_that_cannot_be_packed_is_told(plan: Path) -> None:
+    code = next(plan.parent.glob("*.py"))
+    code.write_text("import link\n" + code.read_text())
     (plan.parent / "link.py").symlink_to("/etc/passwd")
     found = (await look(plan))["workspace"]
     assert "E103" in found.seen

@@ -49,6 +49,12 @@ def patched(header: bytes, position: int, new: bytes, *, checksum: bool = True) 
 
 
 @pytest.fixture(scope="session")
+def plan(plan: Plan) -> Plan:
+    """A plan that sends whatever may be sent."""
+    return plan.model_copy(update={"include": ("*",)})
+
+
+@pytest.fixture(scope="session")
 def head(plan: Plan) -> bytes:
     """The first entry of every good bundle."""
     return entry("plan.json", freeze(plan))

@@ -22,7 +22,7 @@ def workspace(tmp_path: Path) -> Path:
 
 
 def test_a_workspace_survives_export_and_import(workspace: Path, tmp_path: Path) -> None:
-    plan = export_workspace(workspace / "plan.yaml", tmp_path / "one.tar")
+    plan = export_workspace(workspace / "plan.yaml", tmp_path / "one.tar").plan
     made = tmp_path / "deeper" / "theirs"
     assert import_workspace(tmp_path / "one.tar", made) == plan
     export_workspace(made / "plan.yaml", tmp_path / "two.tar")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from openfl_like.data.shard import ArrayShard, Dataset
-from openfl_like.errors import BundleError, ConflictError, DamagedError
+from openfl_like.errors import ConflictError, DamagedError
 from openfl_like.services.simulation_inputs import NAME, SimulationInputs, check_inputs
 
 
@@ -68,7 +68,7 @@ def test_what_is_remembered_is_read_with_care(workspace: Path, record: Path) -> 
         look(workspace, record)
 
 
-def test_what_no_bundle_can_hold_is_told_here_too(workspace: Path, record: Path) -> None:
-    (workspace / "link").symlink_to(record)
-    with pytest.raises(BundleError, match="symbolic link"):
-        look(workspace, record)
+def test_links_never_travel_and_are_no_part_of_it(workspace: Path, record: Path) -> None:
+    look(workspace, record)
+    (workspace / "link.py").symlink_to(record)
+    look(workspace, record)

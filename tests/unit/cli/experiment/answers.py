@@ -33,6 +33,7 @@ from openfl_like.federation.parties import (
 )
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
+from openfl_like.plan.packing import Packing, SentFile
 
 AWAY = Failure(FailureKind.LEFT, "no power")
 ROUND = RoundFinished(
@@ -92,7 +93,10 @@ class Answers:
         *,
         initial_model: Path | None = None,
         evaluate: dict[str, Path] | None = None,
+        on_packed: Callable[[Packing], None] | None = None,
     ) -> ExperimentSummary:
+        if on_packed is not None:
+            on_packed(Packing((SentFile("src/digits.py", 1200),)))
         self.asked += [plan, overrides, *([initial_model] if initial_model else [])]
         self.asked += [evaluate] if evaluate is not None else []
         return summary()

@@ -149,6 +149,12 @@ def test_submit_prints_the_id_for_scripts(run: Run) -> None:
     assert Answers.asked[2:] == [Path("plan.yaml"), ("seed=1", "name=x")]
 
 
+def test_submit_lists_what_is_sent(run: Run) -> None:
+    told = run("experiment", "submit", "plan.yaml").stderr
+    assert "the plan and 1 files, 1,200 bytes" in told
+    assert "1,200  src/digits.py" in told
+
+
 def test_models_to_evaluate_are_named(run: Run) -> None:
     assert fine(run("experiment", "evaluate", "plan.yaml", "-m", "a=x", "-m", "b=y/z")) == "digits-1\n"
     assert Answers.asked[2:] == [Path("plan.yaml"), (), {"a": Path("x"), "b": Path("y/z")}]
