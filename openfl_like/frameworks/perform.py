@@ -104,12 +104,16 @@ class Performer:
     def _build_loader(self, part: Component, shard: Shard) -> DataLoader[object]:
         with self._blame(f"the data loader '{part.template}'"):
             factory = cast("Callable[..., DataLoader[object]]", registry.resolve("data_loader", part.template))
-            return factory(shard, **part.settings)
+            loader = factory(shard, **part.settings)
+        _check_members(loader, DataLoader, f"the data loader '{part.template}'")
+        return loader
 
     def _build_runner(self, part: Component, context: RunnerContext) -> TaskRunner:
         with self._blame(f"the task runner '{part.template}'"):
             factory = cast("Callable[..., TaskRunner]", registry.resolve("task_runner", part.template))
-            return factory(self._loader, context, **part.settings)
+            runner = factory(self._loader, context, **part.settings)
+        _check_members(runner, TaskRunner, f"the task runner '{part.template}'")
+        return runner
 
     @contextmanager
     def runner(self) -> Iterator[TaskRunner]:
@@ -254,7 +258,7 @@ class Performer:
 
     def _take(self, work: _Tasks, call: TaskCall, result: TaskResult) -> None:
         with self._blame(f"task '{call.name}'"):
-            work.metrics[call.name] = {str(name): float(value) for name, value in result.metrics.items()}
+            work.metrics[call.name] = {str(name): _number(name, value) for name, value in result.metrics.items()}
             if call.trains or not work.trained:
                 work.num_samples = int(result.num_samples)
 
@@ -320,6 +324,25 @@ class Performer:
             if file.is_relative_to(self._code.directory):
                 place = file.relative_to(self._code.directory).as_posix(), number
         return place
+
+
+def _check_members(part: object, protocol: type, what: str) -> None:
+    """Refuse a part that lacks something which only a later round would ask for."""
+    wanted = [name for name in vars(protocol) if not name.startswith("_")]
+    lacking = [name for name in wanted if name not in dir(part)]
+    if lacking:
+        names = ", ".join(f"'{name}'" for name in lacking)
+        cure = f"add it to the class; {protocol.__module__}.{protocol.__name__} says what each does"
+        raise TaskError(f"{what}: the class {type(part).__name__} has no {names}", cure=cure)
+
+
+def _number(name: str, value: object) -> float:
+    """Return a metric as a number; an array of one is one."""
+    single = value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
+    try:
+        return float(cast("float", single))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"the metric '{name}' is no single number, but {type(value).__name__}: {error}") from error
 
 
 def _parameters(function: Callable[..., object]) -> frozenset[str]:

@@ -7,6 +7,7 @@ YAML 1.2: ``no`` and ``on`` are text, ``1e-3`` is a number.
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ _TRUTH = {"true": True, "True": True, "TRUE": True, "false": False, "False": Fal
 _WHOLE = re.compile(r"[-+]?[0-9]{1,40}")
 _HEX = re.compile(r"0x[0-9a-fA-F]{1,32}")
 _OCTAL = re.compile(r"0o[0-7]{1,40}")
+_ODD_SPACE = re.compile(r"[\u00a0\u2000-\u200b\u202f\u205f\u3000]")
 _REAL = re.compile(r"[-+]?((\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)")
 
 M = TypeVar("M", bound=BaseModel)
@@ -104,7 +106,8 @@ def read_text(path: Path, error: DocumentError) -> str:
     except OSError as failure:
         raise error(f"the file cannot be read: {failure.strerror}", place=str(path)) from failure
     except UnicodeDecodeError as failure:
-        raise error("the file is not UTF-8 text", place=str(path)) from failure
+        cure = "it is UTF-16, as PowerShell's > writes it; " if data[:2] in {b"\xff\xfe", b"\xfe\xff"} else ""
+        raise error("the file is not UTF-8 text", place=str(path), cure=f"{cure}save it as UTF-8") from failure
 
 
 def parse_tree(text: str, source: str) -> Tree:
@@ -119,13 +122,24 @@ def parse_tree(text: str, source: str) -> Tree:
     except yaml.MarkedYAMLError as failure:
         mark = failure.problem_mark or failure.context_mark
         place = DocumentPlace(source, mark.line + 1 if mark else 0)
-        return Tree(source, mistakes=(Mistake((), f"this is not YAML: {failure.problem}", place=place),))
+        return Tree(source, mistakes=(_no_yaml(str(failure.problem), text, place),))
     except (yaml.YAMLError, UnicodeError) as failure:
         problem = " ".join(str(failure).split())
         return Tree(source, mistakes=(Mistake((), f"this is not YAML: {problem}", place=DocumentPlace(source)),))
     except _TooMuchError as failure:
         return Tree(source, mistakes=(Mistake((), str(failure), place=failure.place),))
     return Tree(source, data, builder.places, tuple(builder.mistakes))
+
+
+def _no_yaml(problem: str, text: str, place: DocumentPlace) -> Mistake:
+    """Name a space that only looks like one where the parser gave up, or in the line before."""
+    first = max(place.line - 2, 0)
+    for number, line in enumerate(text.split("\n")[first : place.line], first + 1):
+        odd = _ODD_SPACE.search(line.partition("#")[0])
+        if odd:
+            what = f"this is not YAML: the line has a {unicodedata.name(odd[0]).lower()} (U+{ord(odd[0]):04X})"
+            return Mistake((), what, "write ordinary spaces in its place", DocumentPlace(place.source, number))
+    return Mistake((), f"this is not YAML: {problem}", place=place)
 
 
 class _TooMuchError(Exception):

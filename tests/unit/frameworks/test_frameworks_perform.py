@@ -74,6 +74,17 @@ class Runner:
     def words(self):
         return TaskResult(1, {"loss": "low"})
 
+    def metric(self, kind):
+        values = {
+            "one": np.array([0.5]),
+            "three": np.zeros(3),
+            "none": None,
+            "complex": 0.5 + 0j,
+            "list": [0.5],
+            "matrix": {"tp": 3},
+        }
+        return TaskResult(1, {"loss": 1.0, "dice": values[kind]})
+
     def _hidden(self):
         return TaskResult(1)
 '''
@@ -236,6 +247,35 @@ def test_what_a_task_does_wrong_is_told(  # noqa: PLR0917 (a table, and three fi
     assert f"{failure.file}:{failure.line}" == (line(where) if where else ":0")
     assert said in failure.message
     assert performer.perform(assign(Phase.TRAIN, TRAIN), model, out).metrics["train"]["value"] == 11
+
+
+@pytest.mark.parametrize("kind", ["three", "none", "complex", "list", "matrix"])
+def test_a_metric_that_is_no_number_is_named(workspace: Path, model: Path, out: Path, kind: str) -> None:
+    with pytest.raises(FailedTaskError, match="task 'check' raised ValueError: the metric 'dice' is no single number"):
+        Performer(plan(), shard(), workspace).perform(
+            assign(Phase.EVALUATE, TaskCall("check", "metric", {"kind": kind})), model, out
+        )
+
+
+def test_a_metric_may_be_an_array_of_one(workspace: Path, model: Path, out: Path) -> None:
+    call = TaskCall("check", "metric", {"kind": "one"})
+    update = Performer(plan(), shard(), workspace).perform(assign(Phase.EVALUATE, call), model, out)
+    assert update.metrics["check"]["dice"] == 0.5
+
+
+@pytest.mark.parametrize("method", ["initialise", "begin", "get_tensors", "set_tensors"])
+def test_a_runner_that_lacks_a_method_is_refused_at_once(workspace: Path, method: str) -> None:
+    (workspace / "src/model.py").write_text(CODE.replace(f"def {method}(", f"def other_{method}("))
+    with pytest.raises(TaskError, match=f"'src.model:Runner': the class Runner has no '{method}'") as caught:
+        Performer(plan(), shard(), workspace)
+    assert "TaskRunner" in caught.value.cure
+
+
+def test_a_loader_that_lacks_something_is_refused_at_once(workspace: Path) -> None:
+    text = "\nclass Loader:\n    def __init__(self, shard):\n        self.num_train = 1\n"
+    (workspace / "src/model.py").write_text(CODE + text)
+    with pytest.raises(TaskError, match="the class Loader has no 'num_validate', 'train_batches', 'validate_batches'"):
+        Performer(plan(loader=Component(template="src.model:Loader")), shard(), workspace)
 
 
 def test_a_function_that_is_misspelt_has_a_cure(workspace: Path, model: Path, out: Path) -> None:

@@ -2,13 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from openfl_like.errors import ConflictError, NotFoundError
+from openfl_like.errors import ConflictError, NotFoundError, UsageError
 from openfl_like.plan.load import load_plan, workspace_of
 from openfl_like.plan.workspace import (
     create_workspace,
     find_plan,
     installed_plans,
     plan_path,
+    shards_in,
     template_path,
     templates,
 )
@@ -75,3 +76,27 @@ def test_a_plan_is_named_by_path_or_name(tmp_path: Path, monkeypatch: pytest.Mon
     assert find_plan(name) == Path(name)
     with pytest.raises(NotFoundError):
         find_plan("nothing")
+
+
+def written_shards(workspace: Path, *names: str) -> Path:
+    (workspace / "shards").mkdir()
+    for name in names:
+        (workspace / "shards" / name).write_text("template: digits\n")
+    return workspace
+
+
+def test_sites_are_those_of_yaml_files_by_either_ending(tmp_path: Path) -> None:
+    written_shards(tmp_path, "south.yml", "north.yaml", "points.py", ".#north.yaml")
+    assert list(shards_in(tmp_path)) == ["north", "south"]
+
+
+@pytest.mark.parametrize("name", ["Klinikum_Nord", "north 2", "NORTH", "klinik-süd", "a.b", "_x"])
+def test_a_name_that_no_certificate_can_have_is_no_sites(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=f"no site can be called '{name}'") as caught:
+        shards_in(written_shards(tmp_path, f"{name}.yaml"))
+    assert "1 to 63" in caught.value.cure
+
+
+def test_two_files_for_one_site_are_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="two files are for the site 'north'"):
+        shards_in(written_shards(tmp_path, "north.yaml", "north.yml"))
