@@ -219,3 +219,22 @@ def test_fields_are_found_through_every_kind_of_container() -> None:
     assert fields_at(Settings, ("best",)) == ("number", "share", "open", "mode", "label")
     assert fields_at(Settings, ("free",)) is None
     assert fields_at(Settings, ("host", "x", 1)) is None
+
+
+def test_utf_16_is_called_so(tmp_path: Path) -> None:
+    (tmp_path / "director.yaml").write_bytes("host: a\n".encode("utf-16"))
+    with pytest.raises(SettingsError, match="not UTF-8") as caught:
+        load_document(tmp_path / "director.yaml", Settings, SettingsError)
+    assert "UTF-16" in caught.value.cure
+
+
+def test_a_space_that_only_looks_like_one_is_named_with_its_line() -> None:
+    text = "named:\n  a: {number: 1}\n\u00a0\u00a0b: {number: 2}\nhost: a\n"
+    with pytest.raises(SettingsError, match=r"a.yaml:3: .*no-break space \(U\+00A0\); write ordinary spaces"):
+        parse_document(text, "a.yaml", Settings, SettingsError)
+
+
+def test_a_space_in_a_comment_is_not_blamed() -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse_document("host: [  # a\u00a0list\n", "a.yaml", Settings, SettingsError)
+    assert "U+00A0" not in str(caught.value)
