@@ -229,7 +229,7 @@ def test_utf_16_is_called_so(tmp_path: Path) -> None:
 
 
 def test_a_space_that_only_looks_like_one_is_named_with_its_line() -> None:
-    text = "named:\n  a: {number: 1}\n\u00a0\u00a0b: {number: 2}\nhost: a\n"
+    text = "named:\n  a: {number: 1}\n\u00a0 b: {number: 2}\n  c: {number: 2}\n"
     with pytest.raises(SettingsError, match=r"a.yaml:3: .*no-break space \(U\+00A0\); write ordinary spaces"):
         parse_document(text, "a.yaml", Settings, SettingsError)
 
