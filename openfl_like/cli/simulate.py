@@ -1,6 +1,7 @@
 """``fx simulate``: a plan with all its sites on one machine."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,6 +18,9 @@ from openfl_like.cli.options import (
 )
 from openfl_like.cli.output.console import emit, emit_line, json_option, put
 from openfl_like.cli.output.packing import tell_what_stays
+
+if TYPE_CHECKING:
+    from openfl_like.services.simulation import Simulation
 
 
 @click.command(context_settings=HELP)
@@ -99,9 +103,7 @@ def simulate(
             sandbox=sandbox,
         )
         with Simulation(settings, SQLITE) as simulation:
-            tell_what_stays(simulation.packing)
-            if simulation.had_ended and not as_json:
-                put("the record is complete: nothing is trained, this is its result")
+            _tell_beginning(simulation, as_json=as_json)
             result = asyncio.run(run(simulation))
         raise_unless_finished(result.outcome)
         last = result.versions[-1]
@@ -118,6 +120,12 @@ def simulate(
         emit_line({"kind": "result", "had_ended": simulation.had_ended, **fields})
     else:
         emit(fields, as_json=False)
+
+
+def _tell_beginning(simulation: "Simulation", *, as_json: bool) -> None:
+    tell_what_stays(simulation.packing)
+    if simulation.had_ended and not as_json:
+        put("the record is complete: nothing is trained, this is its result")
 
 
 def _check_sandbox(runtime: str, *, sandbox: bool) -> None:
