@@ -1,7 +1,9 @@
 """The worker: the only process that runs submitted code. It has no key, no network, and confines itself.
 
-Its parent writes one JSON line per order to its stdin and reads one JSON line per answer from its stdout; models and
-updates are files. Whatever the submitted code prints goes to stderr, which is the log.
+Its parent writes one JSON line per order to a pipe and reads one JSON line per answer from another; models and updates
+are files. The two pipes come as stdin and stdout, and are moved to descriptors of their own before anything submitted
+runs, which its child processes do not inherit: whoever reads standard input finds it empty, and whatever is printed goes
+to stderr, which is the log.
 
     {"shard": "shard.yaml", "plan": "plan.json", "workspace": "…", "device": "cpu", "state": "…", "models": "…",
      "updates": "…", "python": "…", "sandbox": "best"}                      -> {"ready": {…}, "confinement": {…}}
@@ -127,23 +129,33 @@ def _move(directory: str, owner: str) -> None:
     os.environ[MARK] = owner
 
 
+def _own_channel() -> tuple[TextIO, TextIO]:
+    """Return what orders come from and answers go to; from now on stdin is empty, and stdout is stderr."""
+    orders, answers = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return os.fdopen(orders, encoding="utf-8"), os.fdopen(answers, "w", encoding="utf-8")
+
+
 def main(frameworks: Sequence[str] | None, first: Sequence[str]) -> None:
-    """Run the worker; stdout is kept for answers and replaced by stderr for everybody else.
+    """Run the worker.
 
     Args:
         frameworks: What is imported before the first order; None: nothing is, not even what every worker needs.
-        first: Orders that do not come from stdin, because a former program of this process has read them.
+        first: Orders that do not come from the pipe, because a former program of this process has read them.
     """
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
+    orders, answers = _own_channel()
     if frameworks is not None:
         from openfl_like.frameworks.warm_up import warm_up
 
         warm_up(frameworks)
-    serve(chain(first, sys.stdin), answers, Worker(WorkerWalls(answers.fileno())).answer)
+    walls = WorkerWalls(orders.fileno(), answers.fileno())
+    serve(chain(first, orders), answers, Worker(walls).answer)
 
 
 if __name__ == "__main__":

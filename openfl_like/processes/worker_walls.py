@@ -28,11 +28,12 @@ class WorkerWalls:
     """Puts up the walls of this process.
 
     Args:
-        answers: Descriptor of the pipe to its parent, which has to be its stdout again in a program that replaces it.
+        orders: Descriptor of the pipe from its parent, which has to be its stdin again in a program that replaces it.
+        answers: Descriptor of the pipe to its parent, which has to be its stdout again there.
     """
 
-    def __init__(self, answers: int) -> None:
-        self._answers = answers
+    def __init__(self, orders: int, answers: int) -> None:
+        self._orders, self._answers = orders, answers
 
     def raise_for(self, order: Mapping[str, Any], config: ShardConfig) -> Confinement:
         """Confine this process as the site wants it, and return what was reached.
@@ -66,6 +67,7 @@ class WorkerWalls:
 
     def _replace(self, python: str, order: Mapping[str, Any]) -> NoReturn:
         """Become another program, which takes this order."""
+        os.dup2(self._orders, 0)
         os.dup2(self._answers, 1)
         os.execv(python, worker_command(python, ORDER, json.dumps(order)))  # noqa: S606 (no shell is wanted)
 
