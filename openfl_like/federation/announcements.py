@@ -245,6 +245,42 @@ class MetricMissing:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsUndefined:
+    """A site has reported metrics that are no finite number; they are left out, and its answer counts all the same.
+
+    Told where they are not those that the site left undefined in that phase before.
+
+    Attributes:
+        round: The round.
+        phase: In which phase it reported them.
+        collaborator: The site.
+        metrics: Task -> metric -> what it is: ``nan``, ``inf`` or ``-inf``.
+    """
+
+    kind: ClassVar[str] = "metrics_undefined"
+    round: int
+    phase: Phase
+    collaborator: str
+    metrics: Mapping[str, Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelKept:
+    """No site had samples to train on in a round: its model is that of the round before.
+
+    Attributes:
+        round: The round.
+        digest: Identity of the model.
+        digests: Site -> identity of its update.
+    """
+
+    kind: ClassVar[str] = "model_kept"
+    round: int
+    digest: str
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class RoundFinished:
     """A version is published.
 
@@ -324,6 +360,8 @@ Known: TypeAlias = (
     | ModelMade
     | ModelsEvaluated
     | MetricMissing
+    | MetricsUndefined
+    | ModelKept
     | RoundFinished
     | ExperimentEnded
 )

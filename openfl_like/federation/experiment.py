@@ -161,7 +161,10 @@ class Experiment:
         current = self._context.state.round
         if self.status.ended or current is None or not current.digest or not current.trained:
             return None
-        updates = tuple(current.trained[name] for name in sorted(current.trained))
+        trained = (current.trained[name] for name in sorted(current.trained))
+        updates = tuple(update for update in trained if update.num_samples or not current.number)
+        if not updates:
+            return None  # it is the model of the round before
         command = Aggregate(current.number, updates, current.base, current.base_state)
         return Unpublished(command, current.digest, current.server_state)
 
@@ -282,11 +285,14 @@ class Experiment:
         if shortfall:
             lifecycle.fail(context, shortfall)
             return
+        if not current.learned():
+            phases.keep_model(context, current)
+            return
         current.step = Step.AGGREGATE
         context.emit(self._aggregate(current))
 
     def _aggregate(self, current: RoundState) -> Aggregate:
-        return Aggregate(current.number, current.answers(), current.base, current.base_state)
+        return Aggregate(current.number, current.learned(), current.base, current.base_state)
 
     def _on_aggregated(self, event: ModelAggregated) -> None:
         context, current = self._context, self._context.state.at_step(event.round, Step.AGGREGATE)

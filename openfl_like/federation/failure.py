@@ -135,14 +135,14 @@ def failure_of(error: Exception) -> Failure:
     if isinstance(error, TaskError):  # what we say ourselves of a task: the class tells nothing
         return Failure(FailureKind.TASK, error.message)
     text = str(error) if isinstance(error, FederationError) else one_line(error)
-    return Failure(FailureKind.TASK, bounded(text), type(error).__name__)
+    return Failure(FailureKind.TASK, bounded(text), bounded(type(error).__name__, MAX_NAME))
 
 
 def one_line(error: BaseException) -> str:
     """Return what an exception and its notes say, white space made single spaces; its own code may fail at that."""
     try:
         text = " ".join((str(error), *getattr(error, "__notes__", ())))
-    except Exception:  # noqa: BLE001 (submitted code may raise anything here, too)
+    except BaseException:  # noqa: BLE001 (submitted code may raise anything here, too)
         text = "it cannot say what happened: its own __str__ raises"
     return bounded(" ".join(text.split()))
 

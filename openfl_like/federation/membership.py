@@ -48,6 +48,7 @@ class Member:
         failure: Why it is not here.
         overdue: Whether it has not come back in time.
         delivered: Phase -> the last update that was taken from it, to recognise a repetition.
+        undefined: Phase -> the metrics that its last answer left undefined, as ``task.metric``.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Member:
     failure: Failure | None = None
     overdue: bool = False
     delivered: dict[Phase, TakenUpdate] = field(default_factory=dict)
+    undefined: dict[Phase, tuple[str, ...]] = field(default_factory=dict)
 
     def take(self, update: Update) -> None:
         """Note an update that counts."""

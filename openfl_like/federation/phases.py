@@ -6,6 +6,8 @@ from dataclasses import replace
 from openfl_like.federation.announcements import (
     AssignmentSent,
     CollaboratorAbsent,
+    MetricsUndefined,
+    ModelKept,
     RoundStarted,
     UpdateLost,
     UpdateReceived,
@@ -23,7 +25,14 @@ from openfl_like.federation.membership import Member, Presence
 from openfl_like.federation.round_state import RoundState, Step, list_absences
 from openfl_like.federation.seeds import assignment_seed, derive_seed
 from openfl_like.federation.selection import share_of
-from openfl_like.federation.task import Assignment, Phase, Update, check_facts
+from openfl_like.federation.task import (
+    Assignment,
+    Phase,
+    Update,
+    check_facts,
+    undefined_metrics,
+    without_undefined,
+)
 from openfl_like.plan.schema import Participation
 
 
@@ -111,11 +120,13 @@ def take_update(context: ExperimentContext, state: RoundState, update: Update) -
     if site is None or not state.expects(update.round, update.phase, update.collaborator):
         refuse_update(context, update, state.objection(update))
         return
+    undefined, update = undefined_metrics(update), without_undefined(update)
     complaint = check_facts(update)
     if complaint:
         refuse_update(context, update, complaint)
         mark_absent(context, state, update.collaborator, Failure(FailureKind.REFUSED, complaint))
         return
+    _tell_undefined(context, site, update, undefined)
     site.take(update)
     state.updates[update.collaborator] = update
     context.announce(
@@ -128,6 +139,25 @@ def take_update(context: ExperimentContext, state: RoundState, update: Update) -
             duration_s=update.duration_s,
         )
     )
+
+
+def _tell_undefined(
+    context: ExperimentContext, site: Member, update: Update, undefined: Mapping[str, Mapping[str, float]]
+) -> None:
+    """Tell which metrics of an answer are no numbers, unless they are those of the answer before."""
+    names = tuple(f"{task}.{name}" for task in sorted(undefined) for name in sorted(undefined[task]))
+    if names and names != site.undefined.get(update.phase):
+        values = {task: {name: str(value) for name, value in metrics.items()} for task, metrics in undefined.items()}
+        context.announce(MetricsUndefined(update.round, update.phase, update.collaborator, values))
+    site.undefined[update.phase] = names
+
+
+def keep_model(context: ExperimentContext, state: RoundState) -> None:
+    """Go on with the model that the round began with: no site had anything to train on."""
+    state.keep(state.base, state.base_state)
+    digests = {name: state.trained[name].digest for name in sorted(state.trained)}
+    context.announce(ModelKept(state.number, state.base, digests))
+    open_evaluation(context, state)
 
 
 def lose_update(context: ExperimentContext, state: RoundState, name: str) -> None:

@@ -93,6 +93,10 @@ class RoundState:
         """The updates of the open phase, sorted by collaborator."""
         return tuple(self.updates[name] for name in sorted(self.updates))
 
+    def learned(self) -> tuple[Update, ...]:
+        """Of the answers, those of sites that had samples; an initial model needs none."""
+        return tuple(update for update in self.answers() if update.num_samples or self.phase is Phase.INITIALISE)
+
     def open(self, phase: Phase, names: tuple[str, ...]) -> None:
         """Begin to collect the answers of a phase."""
         self.phase, self.step, self.waiting = phase, Step.COLLECT, False

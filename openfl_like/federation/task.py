@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 
@@ -71,7 +71,7 @@ class Update:
         collaborator: Who worked.
         digest: BLAKE3 identity (hex, see `tensors.manifest`) of the update's model file; empty in the phase
             ``evaluate``.
-        num_samples: Samples that stand behind the update: its weight.
+        num_samples: Samples that stand behind the update: its weight; one of none is no part of the new model.
         metrics: Task name -> metric name -> value.
         duration_s: Seconds the tasks took at the site.
     """
@@ -95,10 +95,27 @@ MAX_METRICS = 1000
 MAX_NAME_LENGTH = 200
 
 
+def undefined_metrics(update: Update) -> dict[str, dict[str, float]]:
+    """Return the metrics that are no finite number, which count for nothing: task name -> metric name -> value."""
+    found = {
+        task: {name: value for name, value in metrics.items() if not math.isfinite(value)}
+        for task, metrics in update.metrics.items()
+    }
+    return {task: metrics for task, metrics in found.items() if metrics}
+
+
+def without_undefined(update: Update) -> Update:
+    """Return an update with the metrics that are finite numbers."""
+    metrics = {
+        task: {name: value for name, value in metrics.items() if math.isfinite(value)}
+        for task, metrics in update.metrics.items()
+    }
+    return replace(update, metrics=metrics)
+
+
 def check_facts(update: Update) -> str:
     """Say what is wrong with an update's counts and metrics; empty if nothing is."""
-    least = 1 if update.phase is Phase.TRAIN else 0
-    if not least <= update.num_samples <= MAX_SAMPLES:
+    if not 0 <= update.num_samples <= MAX_SAMPLES:
         return f"{update.num_samples} is not a possible number of samples"
     if bool(update.digest) is (update.phase is Phase.EVALUATE):
         return "it names a model file" if update.digest else "it names no model file"

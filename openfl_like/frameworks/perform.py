@@ -19,12 +19,13 @@ from openfl_like.errors import TaskError
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.components import build_encoding
 from openfl_like.federation.devices.placement import CPU
-from openfl_like.federation.failure import FailedTaskError, Failure, FailureKind, one_line
+from openfl_like.federation.failure import MAX_NAME, FailedTaskError, Failure, FailureKind, bounded, one_line
 from openfl_like.federation.seeds import compression_seed
 from openfl_like.federation.task import Assignment, Phase, TaskCall, Update
 from openfl_like.frameworks.algorithms.base import NO_HOOKS, is_algorithms
 from openfl_like.frameworks.algorithms.session import LocalSession, Opening, build_session
 from openfl_like.frameworks.algorithms.state import SiteState
+from openfl_like.frameworks.reported import read_metrics, read_samples
 from openfl_like.frameworks.runner import (
     DataLoader,
     RunnerContext,
@@ -258,9 +259,11 @@ class Performer:
 
     def _take(self, work: _Tasks, call: TaskCall, result: TaskResult) -> None:
         with self._blame(f"task '{call.name}'"):
-            work.metrics[call.name] = {str(name): _number(name, value) for name, value in result.metrics.items()}
-            if call.trains or not work.trained:
-                work.num_samples = int(result.num_samples)
+            metrics = dict(result.metrics)
+        work.metrics[call.name] = read_metrics(call.name, metrics)
+        samples = read_samples(call.name, result.num_samples)
+        if call.trains or not work.trained:
+            work.num_samples = samples
 
     def _load(self, model: Path) -> None:
         with TensorFile(model) as file, self._blame("loading the model"):
@@ -313,7 +316,7 @@ class Performer:
             file, line = self._line_of(error)
             place = f" ({file}:{line})" if file else ""
             step = "" if self._task else what
-            kind = type(error).__name__
+            kind = bounded(type(error).__name__, MAX_NAME)
             failure = Failure(FailureKind.TASK, one_line(error), kind, file=file, line=line, task=self._task, step=step)
             raise FailedTaskError(text + place, failure) from error
 
@@ -322,7 +325,7 @@ class Performer:
         for frame, number in walk_tb(error.__traceback__):
             file = Path(frame.f_code.co_filename)
             if file.is_relative_to(self._code.directory):
-                place = file.relative_to(self._code.directory).as_posix(), number
+                place = bounded(file.relative_to(self._code.directory).as_posix(), MAX_NAME), number
         return place
 
 
@@ -334,15 +337,6 @@ def _check_members(part: object, protocol: type, what: str) -> None:
         names = ", ".join(f"'{name}'" for name in lacking)
         cure = f"add it to the class; {protocol.__module__}.{protocol.__name__} says what each does"
         raise TaskError(f"{what}: the class {type(part).__name__} has no {names}", cure=cure)
-
-
-def _number(name: str, value: object) -> float:
-    """Return a metric as a number; an array of one is one."""
-    single = value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
-    try:
-        return float(cast("float", single))
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"the metric '{name}' is no single number, but {type(value).__name__}: {error}") from error
 
 
 def _parameters(function: Callable[..., object]) -> frozenset[str]:

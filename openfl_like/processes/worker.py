@@ -2,7 +2,7 @@
 
 Its parent writes one JSON line per order to a pipe and reads one JSON line per answer from another; models and updates
 are files. The two pipes come as stdin and stdout, and are moved to descriptors of their own before anything submitted
-runs, which its child processes do not inherit: whoever reads standard input finds it empty, and whatever is printed goes
+runs, which its child processes do not inherit: whoever reads standard input finds it empty, and what is printed goes
 to stderr, which is the log.
 
     {"shard": "shard.yaml", "plan": "plan.json", "workspace": "…", "device": "cpu", "state": "…", "models": "…",

@@ -70,10 +70,13 @@ class ExperimentFiles:
         return self.directory / f"spool/{round_number:04d}-{phase.value}-{collaborator}.safetensors"
 
     def carry(self, round_from: int, round_to: int) -> None:
-        """Give an unchanged model the name of a later round; no bytes are copied."""
+        """Give an unchanged model, and the server's state beside it, the name of a later round; no bytes are copied."""
         target = self.model(round_to)
         target.unlink(missing_ok=True)
         os.link(self.model(round_from), target)
+        state = self.server_state(round_to)
+        if self.server_state(round_from).exists() and not state.exists():
+            os.link(self.server_state(round_from), state)
 
     def recyclable(self, name: str) -> Path:
         """A file that nobody needs any more and that the next one of its kind may overwrite; it need not exist.

@@ -23,6 +23,8 @@ from openfl_like.federation.announcements import (
     ExperimentResumed,
     ExperimentWaiting,
     MetricMissing,
+    MetricsUndefined,
+    ModelKept,
     RoundFinished,
     UpdateLost,
     UpdateSurplus,
@@ -118,6 +120,21 @@ def _(told: MetricMissing) -> str:
 
 
 @_line.register
+def _(told: MetricsUndefined) -> str:
+    names = ", ".join(
+        f"'{name}' of task '{task}' is {value}"
+        for task, metrics in told.metrics.items()
+        for name, value in metrics.items()
+    )
+    return f"round {told.round}: left out of what {told.collaborator} reports: {names}"
+
+
+@_line.register
+def _(told: ModelKept) -> str:
+    return f"round {told.round}: no site had samples to train on; the model stays as it was"
+
+
+@_line.register
 def _(told: ExperimentEnded) -> str:
     degraded = " (DEGRADED)" if told.shortfalls and told.status is Status.FINISHED else ""
     sites = "".join(f"; without {name}: {shortfall_text(failure)}" for name, failure in told.shortfalls.items())
@@ -141,6 +158,8 @@ COLOURS = {
     "collaborator_left": "yellow",
     "experiment_ended": "green",
     "metric_missing": "yellow",
+    "metrics_undefined": "yellow",
+    "model_kept": "yellow",
     "killed": "bold red",
     "restarted": "yellow",
     "back": "green",

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from openfl_like.federation.announcements import Announced, ModelMade, ModelsEvaluated, RoundFinished
+from openfl_like.federation.announcements import Announced, ModelKept, ModelMade, ModelsEvaluated, RoundFinished
 from openfl_like.federation.failure import Failure
 
 
@@ -55,6 +55,8 @@ def round_records(events: Iterable[Announced]) -> Iterator[RoundRecord]:
         match event.announcement:
             case ModelMade() as model:
                 made[model.round] = model
+            case ModelKept(number, digest, digests):
+                made[number] = ModelMade(number, digest, dict.fromkeys(digests, 0.0), digests)
             case ModelsEvaluated() as evaluated:
                 matrices[evaluated.round] = evaluated
             case RoundFinished() as finished:

@@ -27,6 +27,8 @@ from openfl_like.federation.announcements import (
     ExperimentWaiting,
     Known,
     MetricMissing,
+    MetricsUndefined,
+    ModelKept,
     ModelMade,
     ModelsEvaluated,
     RoundFinished,
@@ -68,6 +70,8 @@ EVERY: tuple[Known, ...] = (
     ModelMade(1, "d1", {"a": 0.25, "b": 0.75}, {"a": "da", "b": "db"}),
     ModelsEvaluated(1, {"a": {"bern": {"loss": 0.5}}}),
     MetricMissing(1, "acuracy", ("stop.any[0].metric",), ("accuracy", "loss")),
+    MetricsUndefined(1, Phase.EVALUATE, "bern", {"validate": {"auc": "nan"}}),
+    ModelKept(1, "aa", {"bern": "bb"}),
     RoundFinished(
         1,
         "d1",

@@ -1,6 +1,7 @@
 """What the transcripts do not show."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,10 +10,13 @@ import pytest
 from openfl_like.errors import ConflictError, PlanError
 from openfl_like.federation.announcements import (
     ExperimentBegun,
+    MetricsUndefined,
+    ModelKept,
     ModelMade,
     RoundFinished,
     RoundStarted,
     UpdateLost,
+    UpdateReceived,
     UpdateRefused,
     Wanted,
 )
@@ -166,7 +170,7 @@ def test_nobody_evaluates() -> None:
     assert federation.experiment.shortfalls == {"a": placed}
 
 
-@pytest.mark.parametrize("change", [{"num_samples": 0}, {"metrics": {"train": {"loss": float("nan")}}}, {"digest": ""}])
+@pytest.mark.parametrize("change", [{"num_samples": -1}, {"metrics": {"train": {"x" * 201: 0.5}}}, {"digest": ""}])
 def test_impossible_facts_are_refused_on_arrival(change: dict[str, object]) -> None:
     federation = Federation(plan_with(participation={"policy": "quorum", "min_fraction": 0.5}), "ab", silent="ab")
     federation.feed(UpdateCommitted(update_for(federation.sent[0], **change)))
@@ -319,3 +323,59 @@ def test_a_group_with_an_unknown_task_is_found_at_the_start() -> None:
     groups = [{"name": "g", "collaborators": ["a"], "tasks": ["tran"]}]
     with pytest.raises(PlanError, match="'tran'"):
         Experiment("exp-1", plan_with(assigner={"template": "static", "settings": {"groups": groups}}))
+
+
+def answer_all(federation: Federation, **of_a: object) -> None:
+    """Have both sites answer what they were asked last; the answers of ``a`` in training and evaluation differ."""
+    for job in federation.sent[-2:]:
+        change = of_a.get(job.phase.value, {}) if job.collaborator == "a" else {}
+        federation.feed(UpdateCommitted(update_for(job, **change)))  # type: ignore[arg-type]  # given as keywords
+
+
+def test_a_metric_that_is_no_number_is_left_out_and_told_once_and_the_update_counts() -> None:
+    federation = Federation(plan_with(), "ab", silent="ab")
+    undefined = {"metrics": {"validate": {"auc": math.nan, "loss": math.inf, "accuracy": 1.0}}}
+    for _ in range(4):
+        answer_all(federation, evaluate=undefined)
+    assert federation.experiment.status is Status.FINISHED
+    assert federation.experiment.shortfalls == {}
+    assert federation.told(UpdateRefused) == []
+    expected = MetricsUndefined(1, Phase.EVALUATE, "a", {"validate": {"auc": "nan", "loss": "inf"}})
+    assert federation.told(MetricsUndefined) == [expected]
+    assert federation.experiment.versions[-1].metrics == {"accuracy": 0.75}
+    [first, *_] = [told for told in federation.told(UpdateReceived) if told.collaborator == "a" and told.metrics]
+    assert first.metrics == {"validate": {"accuracy": 1.0}}
+    json.dumps(federation.experiment.snapshot(), allow_nan=False)
+
+
+def test_other_undefined_metrics_are_told_again() -> None:
+    federation = Federation(plan_with(), "ab", silent="ab")
+    for name in ("auc", "recall"):
+        answer_all(federation)
+        answer_all(federation, evaluate={"metrics": {"validate": {name: math.nan}}})
+    assert [[*told.metrics["validate"]] for told in federation.told(MetricsUndefined)] == [["auc"], ["recall"]]
+
+
+def test_a_site_without_samples_takes_part_and_is_no_part_of_the_model() -> None:
+    federation = Federation(plan_with(), "ab", silent="ab")
+    answer_all(federation, train={"num_samples": 0})
+    [made] = [command for command in federation.commands if isinstance(command, Aggregate)]
+    assert [update.collaborator for update in made.updates] == ["b"]
+    assert federation.told(ModelMade)[0].weights == {"a": 0.0, "b": 1.0}
+    answer_all(federation)
+    finished = federation.told(RoundFinished)[0]
+    assert (finished.contributors, finished.absent) == (("a", "b"), {})
+
+
+def test_a_round_in_which_nobody_has_samples_keeps_the_model_and_says_so() -> None:
+    federation = Federation(plan_with(), "ab", silent="ab")
+    for job in list(federation.sent):
+        federation.feed(UpdateCommitted(update_for(job, num_samples=0)))
+    assert federation.told(ModelKept) == [ModelKept(1, "given", {"a": "a-1", "b": "b-1"})]
+    assert not [command for command in federation.commands if isinstance(command, Aggregate)]
+    assert {(job.phase, job.model) for job in federation.sent[-2:]} == {(Phase.EVALUATE, "given")}
+    experiment = federation.experiment
+    restored = Experiment.restore(plan_with(), json.loads(json.dumps(experiment.snapshot())), experiment.versions)
+    assert restored.unpublished is None
+    answer_all(federation)
+    assert experiment.versions[1] == ModelVersion(1, "given", {"accuracy": 0.5})
