@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -141,7 +142,7 @@ class Performer:
                 exception and the line.
             TensorError: If the model file is malformed.
         """
-        start = time.perf_counter()
+        start, process = time.perf_counter(), os.getpid()
         self._task = ""
         try:
             work = self._work(assignment, model, out)
@@ -150,6 +151,9 @@ class Performer:
         except TaskError as error:
             failure = Failure(FailureKind.TASK, one_line(error), task=self._task)
             raise FailedTaskError(error.message, failure, cure=error.cure) from error
+        finally:
+            if os.getpid() != process:
+                os._exit(1)  # a child that a task forked and let go on: one process answers, its parent
         return Update(
             round=assignment.round,
             phase=assignment.phase,

@@ -21,16 +21,18 @@ from openfl_like.federation.failure import (
     Failure,
     FailureKind,
     failure_from_fields,
+    one_line,
 )
 from openfl_like.federation.parties import ShardFacts
 from openfl_like.federation.supervision.restarts import Restarts
-from openfl_like.federation.task import Assignment, Phase, Update
-from openfl_like.processes.child import Child, describe_exit, spawn
+from openfl_like.federation.task import Assignment, Update
+from openfl_like.processes.child import LINE_LIMIT, Child, describe_exit, spawn
 from openfl_like.processes.ownership import owner_tag
 from openfl_like.processes.sandbox.confinement import Confinement
 from openfl_like.processes.spare_worker import SPARE_WORKER, environment_of, moved
 from openfl_like.processes.watchdog import FROZEN_S, watch_child
 from openfl_like.processes.worker import assignment_to_json
+from openfl_like.processes.worker_answers import read_update
 from openfl_like.processes.worker_walls import worker_command
 from openfl_like.store.site_files import PROCESS_NOTES, algorithm_state
 from openfl_like.tasks import TaskOwner
@@ -134,7 +136,7 @@ class WorkerProcess:
             "model": str(model.absolute()) if model else "",
             "out": str(out.absolute()),
         }
-        return await self._ask(order, _update_of)
+        return await self._ask(order, lambda answer: read_update(answer["update"], assignment))
 
     def peak_bytes(self) -> int:
         """Return the most memory that it has had resident so far; 0 if the system does not tell."""
@@ -158,18 +160,24 @@ class WorkerProcess:
             line = await self._child.line()
         except (BrokenPipeError, ConnectionResetError):
             line = ""
+        except ValueError as too_long:
+            raise await self._invalid(f"a line of more than {LINE_LIMIT} bytes") from too_long
         if not line:
             raise await self._post_mortem()
         try:
             answer: dict[str, Any] = json.loads(line)
             read_answer = _error_of(answer["error"]) if "error" in answer else read(answer)
-        except (ValueError, KeyError, TypeError) as mistake:  # the site's own code writes there as well
-            await self.stop()
-            text = f"its worker answered what is not a valid answer: {mistake}"[:MAX_MESSAGE]
-            raise WorkerEndedError(text, Failure(FailureKind.WORKER, text)) from mistake
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as mistake:
+            raise await self._invalid(one_line(mistake)) from mistake
         if isinstance(read_answer, FederationError):
             raise read_answer
         return read_answer
+
+    async def _invalid(self, mistake: str) -> WorkerEndedError:
+        """End a worker whose answers mean nothing: the site's own code has written there as well, or in our place."""
+        await self.stop()
+        text = f"its worker answered what is not a valid answer: {mistake}"[:MAX_MESSAGE]
+        return WorkerEndedError(text, Failure(FailureKind.WORKER, text))
 
     async def _post_mortem(self) -> WorkerEndedError:
         code = await asyncio.wait_for(self._child.wait(), 15.0)
@@ -219,11 +227,6 @@ def _loaded(answer: Mapping[str, Any]) -> tuple[ShardFacts, Confinement]:
     ready = answer["ready"]
     shapes = tuple(ready["sample_shape"]), tuple(ready["target_shape"])
     return ShardFacts(*shapes, ready["description"], ready["schema"]), Confinement(**answer["confinement"])
-
-
-def _update_of(answer: Mapping[str, Any]) -> Update:
-    update = answer["update"]
-    return Update(**{**update, "phase": Phase(update["phase"])})
 
 
 def _error_of(error: Mapping[str, Any]) -> FederationError:

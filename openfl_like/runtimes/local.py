@@ -109,6 +109,11 @@ def in_time(assignment: Assignment, update: Update) -> UpdateCommitted | TaskFai
     """Return the event that an update is there, or that it took longer than its assignment allows."""
     if assignment.deadline_s is None or update.duration_s <= assignment.deadline_s:
         return UpdateCommitted(update)
+    return too_late(assignment)
+
+
+def too_late(assignment: Assignment) -> TaskFailed:
+    """Return the event that a task took longer than its assignment allows."""
     text = f"it took longer than {assignment.deadline_s:g} s"
     return failed(assignment, FailedTaskError(text, Failure(FailureKind.DEADLINE, text)))
 

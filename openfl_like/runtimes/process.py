@@ -13,7 +13,7 @@ from openfl_like.federation.events import CollaboratorJoined, SendAssignment
 from openfl_like.federation.task import Assignment
 from openfl_like.plan.digest import freeze
 from openfl_like.processes.worker_client import WorkerEndedError, WorkerProcess, WorkerSettings
-from openfl_like.runtimes.local import failed, in_time
+from openfl_like.runtimes.local import failed, in_time, too_late
 from openfl_like.runtimes.loop import Outward, Post
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.runtimes.sites import SimulatedSites
@@ -75,9 +75,13 @@ class ProcessRuntime:
             try:
                 worker = await self._worker(name)
                 model = self._repository.path(assignment.model) if assignment.model else None
-                event = in_time(
-                    assignment, await worker.perform(assignment, model, self._repository.spool_path(assignment))
-                )
+                out = self._repository.spool_path(assignment)
+                async with asyncio.timeout(assignment.deadline_s):
+                    update = await worker.perform(assignment, model, out)
+                event = in_time(assignment, update)
+            except TimeoutError:
+                await self._workers.pop(name).stop()
+                event = too_late(assignment)
             except Exception as error:  # noqa: BLE001 (whatever it is, the session waits for an answer)
                 if isinstance(error, WorkerEndedError):
                     self._workers.pop(name, None)

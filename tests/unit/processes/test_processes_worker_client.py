@@ -18,8 +18,8 @@ TRAIN = Assignment(1, Phase.TRAIN, "bern", (), "", 0)
 class FakeChild:
     """A worker that answers one line, whatever it is asked."""
 
-    def __init__(self, line: str) -> None:
-        self._line = line
+    def __init__(self, line: str, *, too_long: bool = False) -> None:
+        self._line, self._too_long = line, too_long
         self.exited, self.stopped = asyncio.Event(), False
         self.process = SimpleNamespace(stdin=self, returncode=None)
 
@@ -30,6 +30,8 @@ class FakeChild:
         return None
 
     async def line(self) -> str:
+        if self._too_long:
+            raise ValueError("Separator is not found, and chunk exceed the limit")  # as asyncio's streams do
         return self._line
 
     async def stop(self, grace_s: float) -> int:
@@ -65,4 +67,40 @@ async def test_what_is_not_a_valid_answer_ends_the_worker_and_not_the_collaborat
     with pytest.raises(WorkerEndedError) as caught:
         await WorkerProcess(cast("Child", child)).perform(TRAIN, None, tmp_path / "out")
     assert caught.value.failure.kind is FailureKind.WORKER
+    assert child.stopped
+
+
+@pytest.mark.parametrize(
+    ("change", "mistake"),
+    [
+        ('"num_samples": -1', "-1 is not a possible number of samples"),
+        ('"num_samples": 1.5', "num_samples is no whole number"),
+        ('"num_samples": true', "num_samples is no whole number"),
+        ('"num_samples": 99999999999999999999', "is not a possible number of samples"),
+        ('"metrics": {"train": {"\\udcfc": 1.0}}', "is no text that UTF-8 can hold"),
+        ('"metrics": {"train": {"loss": "low"}}', "a metric is no number"),
+        (f'"metrics": {{"train": {{"loss": 1{"0" * 400}}}}}', "a metric is too large"),
+        ('"metrics": {"train": [1]}', "metrics is no mapping"),
+        ('"round": 2', "it answers round 2, train, which is not what it was asked"),
+        ('"collaborator": "chur"', "which is not what it was asked"),
+        ('"digest": 7', "digest is no text"),
+        ('"digest": ""', "it names no model file"),
+        ('"duration_s": -1', "its duration is not a time"),
+        ('"duration_s": "long"', "duration_s is no number"),
+        (f'"metrics": {"[" * 100_000}{"]" * 100_000}', "recursion"),
+    ],
+)
+async def test_an_answer_is_looked_at_field_by_field(tmp_path: Path, change: str, mistake: str) -> None:
+    update = '"round": 1, "phase": "train", "collaborator": "bern", "digest": "aa", "num_samples": 4, "metrics": {}'
+    child = FakeChild(f'{{"update": {{{update}, {change}}}}}')
+    with pytest.raises(WorkerEndedError, match=mistake) as caught:
+        await WorkerProcess(cast("Child", child)).perform(TRAIN, None, tmp_path / "out")
+    assert str(caught.value.failure).startswith("its worker answered what is not a valid answer: ")
+    assert child.stopped
+
+
+async def test_an_answer_longer_than_any_ends_the_worker(tmp_path: Path) -> None:
+    child = FakeChild("", too_long=True)
+    with pytest.raises(WorkerEndedError, match="a line of more than 1048576 bytes"):
+        await WorkerProcess(cast("Child", child)).perform(TRAIN, None, tmp_path / "out")
     assert child.stopped

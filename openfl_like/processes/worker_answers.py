@@ -1,0 +1,67 @@
+"""Reading what a worker answers: it runs submitted code, so that nothing about it is taken for granted."""
+
+from openfl_like.federation.task import Assignment, Phase, Update, check_facts, without_undefined
+
+
+def read_update(fields: object, assignment: Assignment) -> Update:
+    """Return the update of an answer.
+
+    Raises:
+        ValueError: If a field is missing, or not what it should be, or it is an answer to another assignment.
+    """
+    known = {"round", "phase", "collaborator", "digest", "num_samples", "metrics", "duration_s"}
+    if not isinstance(fields, dict) or not fields.keys() <= known:
+        raise ValueError("it is not an update")
+    update = Update(
+        round=_whole(fields["round"], "round"),
+        phase=Phase(_text(fields["phase"], "phase")),
+        collaborator=_text(fields["collaborator"], "collaborator"),
+        digest=_text(fields["digest"], "digest"),
+        num_samples=_whole(fields["num_samples"], "num_samples"),
+        metrics={name: _numbers(each) for name, each in _mapping(fields.get("metrics", {}), "metrics").items()},
+        duration_s=_number(fields.get("duration_s", 0.0), "duration_s"),
+    )
+    asked = (assignment.round, assignment.phase, assignment.collaborator)
+    if (update.round, update.phase, update.collaborator) != asked:
+        raise ValueError(f"it answers round {update.round}, {update.phase}, which is not what it was asked")
+    complaint = check_facts(without_undefined(update))
+    if complaint:
+        raise ValueError(complaint)
+    return update
+
+
+def _numbers(value: object) -> dict[str, float]:
+    return {name: _number(number, "a metric") for name, number in _mapping(value, "metrics").items()}
+
+
+def _mapping(value: object, what: str) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{what} is no mapping")  # noqa: TRY004 (what a peer sent, no caller's type)
+    for name in value:
+        _text(name, f"a name in {what}")
+    return value
+
+
+def _text(value: object, what: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{what} is no text")  # noqa: TRY004 (as above)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{what} is no text that UTF-8 can hold") from None
+    return value
+
+
+def _whole(value: object, what: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{what} is no whole number")  # noqa: TRY004 (as above)
+    return value
+
+
+def _number(value: object, what: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{what} is no number")  # noqa: TRY004 (as above)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{what} is too large") from None
