@@ -64,13 +64,21 @@ def show(plan_name: str, overrides: tuple[str, ...], *, as_json: bool) -> None:
     """
     from openfl_like.cli.plan_file import plain_plan
     from openfl_like.plan.digest import freeze, plan_digest, plan_text
+    from openfl_like.plan.limits import described
 
     loaded = plain_plan(plan_name, overrides)
     if as_json:
-        emit({"digest": plan_digest(loaded), "plan": json.loads(freeze(loaded))}, as_json=True)
+        found = {
+            "digest": plan_digest(loaded),
+            "plan": json.loads(freeze(loaded)),
+            "limits": described(loaded.deadline),
+        }
+        emit(found, as_json=True)
         return
     click.echo(f"# digest: {plan_digest(loaded)}")
     click.echo(plan_text(loaded), nl=False)
+    for key, limit in described(loaded.deadline).items():
+        click.echo(f"# {key} is left out: {limit}")
 
 
 @plan.command()

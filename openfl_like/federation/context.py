@@ -11,6 +11,7 @@ from openfl_like.federation.seeds import derive_seed
 from openfl_like.federation.selection import Selector
 from openfl_like.federation.state import ExperimentState
 from openfl_like.federation.task import Phase, TaskCall
+from openfl_like.plan.limits import return_limit_s
 from openfl_like.plan.schema import Plan
 
 
@@ -31,6 +32,11 @@ class ExperimentContext:
     def roster(self) -> Membership:
         """The collaborators."""
         return self.state.roster
+
+    @property
+    def return_limit_s(self) -> float:
+        """Seconds that a collaborator may take to come back."""
+        return return_limit_s(self.plan.deadline, self.state.longest_s.values())
 
     def emit(self, command: Command) -> None:
         """Give a command."""

@@ -213,6 +213,7 @@ class Experiment:
                 plan=frozen_values(context.plan),
             )
         )
+        phases.watch_silence(context)
         returning = context.roster.await_return(self._connected) if resumed else []
         if state.round is None:
             context.roster.forget(returning)
@@ -263,7 +264,9 @@ class Experiment:
 
     def _on_timer(self, event: TimerFired) -> None:
         context, current = self._context, self._context.state.round
-        if current is None:
+        if event.timer == phases.SILENCE_TIMER:
+            phases.end_silence(context, current)
+        elif current is None:
             if event.timer == lifecycle.ADMISSION_TIMER:
                 lifecycle.end_admission(context)
         elif current.waiting and event.timer == current.gather_timer:

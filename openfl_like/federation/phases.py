@@ -33,7 +33,10 @@ from openfl_like.federation.task import (
     undefined_metrics,
     without_undefined,
 )
+from openfl_like.plan.limits import LOOK_S, silence_limit_s, task_limit_s
 from openfl_like.plan.schema import Participation
+
+SILENCE_TIMER = "silence"
 
 
 def gather(context: ExperimentContext, state: RoundState) -> str:
@@ -59,7 +62,7 @@ def gather(context: ExperimentContext, state: RoundState) -> str:
         return state.shortfall(len(cohort))
     if not state.waiting:
         state.waiting = True
-        context.emit(StartTimer(state.gather_timer, context.plan.deadline.return_limit_s))
+        context.emit(StartTimer(state.gather_timer, context.return_limit_s))
     return ""
 
 
@@ -71,7 +74,10 @@ def gather_timed_out(context: ExperimentContext, state: RoundState) -> str:
 
 def open_phase(context: ExperimentContext, state: RoundState, phase: Phase, names: tuple[str, ...]) -> None:
     """Hand out the work of a phase and start its timer."""
-    state.open(phase, names)
+    deadline = context.plan.deadline
+    own_s = deadline.training_limit_s if phase is Phase.TRAIN else deadline.round_s
+    limit_s = task_limit_s(own_s, context.state.longest_s.get(phase))
+    state.open(phase, names, context.now, limit_s)
     for name in names:
         send(context, state, name)
     if names and context.plan.deadline.round_s is not None:
@@ -92,7 +98,7 @@ def send(context: ExperimentContext, state: RoundState, name: str) -> None:
         tasks=calls,
         model=state.model,
         seed=assignment_seed(plan.seed, state.number, whose, phase.value),
-        deadline_s=plan.deadline.training_limit_s if phase is Phase.TRAIN else plan.deadline.round_s,
+        deadline_s=state.limit_s,
         continues=context.state.counted.get(name, 0),
     )
     context.emit(SendAssignment(assignment))
@@ -101,13 +107,14 @@ def send(context: ExperimentContext, state: RoundState, name: str) -> None:
 
 def resume(context: ExperimentContext, state: RoundState, returning: list[Member]) -> None:
     """Start the timers of the open phase again after a restart, and one for everybody who has to connect again."""
+    state.opened = state.heard = context.now
     for site in returning:
-        context.emit(StartTimer(site.rejoin_timer, context.plan.deadline.return_limit_s))
+        context.emit(StartTimer(site.rejoin_timer, context.return_limit_s))
     away = [site for _, site in sorted(context.roster.sites.items()) if site.awaited and not site.here]
     for site in away:
-        context.emit(StartTimer(site.rejoin_timer, context.plan.deadline.return_limit_s))
+        context.emit(StartTimer(site.rejoin_timer, context.return_limit_s))
     if state.waiting:
-        context.emit(StartTimer(state.gather_timer, context.plan.deadline.return_limit_s))
+        context.emit(StartTimer(state.gather_timer, context.return_limit_s))
     if state.pending and context.plan.deadline.round_s is not None:
         context.emit(StartTimer(state.deadline_timer, context.plan.deadline.round_s))
 
@@ -128,6 +135,9 @@ def take_update(context: ExperimentContext, state: RoundState, update: Update) -
         return
     _tell_undefined(context, site, update, undefined)
     site.take(update)
+    state.heard = context.now
+    longest_s = context.state.longest_s
+    longest_s[update.phase] = max(longest_s.get(update.phase, 0.0), context.now - state.opened)
     state.updates[update.collaborator] = update
     context.announce(
         UpdateReceived(
@@ -190,7 +200,7 @@ def drop_refused(context: ExperimentContext, state: RoundState, problems: Mappin
 def notice_leaving(context: ExperimentContext, state: RoundState, site: Member) -> None:
     """Leave a collaborator that was being waited for some time to come back, if it is worth waiting for."""
     if site.presence is not Presence.GONE:
-        context.emit(StartTimer(site.rejoin_timer, context.plan.deadline.return_limit_s))
+        context.emit(StartTimer(site.rejoin_timer, context.return_limit_s))
     if site.name not in state.pending:
         return
     others = state.phase is Phase.INITIALISE and _initialisers(context, state)
@@ -206,19 +216,44 @@ def end_absence(context: ExperimentContext, state: RoundState, timer: str) -> No
     site.overdue = True
     if site.presence is Presence.RETURNING:
         site.presence = Presence.AWAY
-        limit_s = context.plan.deadline.return_limit_s
-        text = f"did not come back within {limit_s:g} s after a restart of the aggregator"
+        text = f"{_not_back(context)} after a restart of the aggregator"
         site.failure = Failure(FailureKind.NOT_BACK, text)
+    elif site.presence is Presence.AWAY:
+        site.failure = Failure(FailureKind.NOT_BACK, f"{site.absence}, {_not_back(context)}")
     if site.name in state.pending:
         mark_absent(context, state, site.name, site.absence, withdraw=True)
 
 
+def _not_back(context: ExperimentContext) -> str:
+    return f"did not come back within {context.return_limit_s:g} s"
+
+
 def pass_deadline(context: ExperimentContext, state: RoundState) -> None:
     """Stop to wait for everybody who has not answered."""
+    _give_up(context, state, f"within {context.plan.deadline.round_s:g} s")
+
+
+def _give_up(context: ExperimentContext, state: RoundState, when: str) -> None:
     what = "metrics" if state.phase is Phase.EVALUATE else "update"
-    late = Failure(FailureKind.DEADLINE, f"sent no {what} within {context.plan.deadline.round_s:g} s")
+    late = Failure(FailureKind.DEADLINE, f"sent no {what} {when}")
     for name in state.pending:
         mark_absent(context, state, name, late, withdraw=True)
+
+
+def watch_silence(context: ExperimentContext) -> None:
+    """Look after a while whether an answer has come, if the plan has no limit of its own for a phase."""
+    if context.plan.deadline.round_s is None:
+        context.emit(StartTimer(SILENCE_TIMER, LOOK_S))
+
+
+def end_silence(context: ExperimentContext, state: RoundState | None) -> None:
+    """Stop to wait for whoever should have answered long ago."""
+    if state is not None and state.pending and state.limit_s is not None:
+        most_s = silence_limit_s(state.limit_s)
+        if context.now - state.heard >= most_s:
+            key = "deadline.train_s or deadline.round_s" if state.phase is Phase.TRAIN else "deadline.round_s"
+            _give_up(context, state, f"within {most_s:g} s ({key} sets another limit)")
+    watch_silence(context)
 
 
 def mark_absent(

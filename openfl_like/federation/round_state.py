@@ -4,8 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from openfl_like.federation.failure import Failure
+from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.task import Phase, Update
+
+WAYS_OUT = (
+    "fx experiment resume goes on with the round; "
+    "deadline.rejoin_s waits longer for a site, participation.policy quorum goes on without it"
+)
+"""What is to be done about a site that did not come back in time."""
 
 
 class Step(StrEnum):
@@ -46,6 +52,9 @@ class RoundState:
         digest: Identity of the new model, once there is one.
         base_state: Identity of the server's state that belongs to the model it began with; empty: none.
         server_state: Identity of the server's state that belongs to the new model; empty: none.
+        opened: When the open phase began, on the clock of the events, or the process that drives it now.
+        heard: When the last answer of the open phase came, or it began.
+        limit_s: How long a site may take for its tasks of the open phase; None: of a snapshot that knew no limit.
     """
 
     number: int
@@ -65,6 +74,9 @@ class RoundState:
     digest: str = ""
     base_state: str = ""
     server_state: str = ""
+    opened: float = 0.0
+    heard: float = 0.0
+    limit_s: float | None = None
 
     @property
     def pending(self) -> tuple[str, ...]:
@@ -97,10 +109,12 @@ class RoundState:
         """Of the answers, those of sites that had samples; an initial model needs none."""
         return tuple(update for update in self.answers() if update.num_samples or self.phase is Phase.INITIALISE)
 
-    def open(self, phase: Phase, names: tuple[str, ...]) -> None:
+    def open(self, phase: Phase, names: tuple[str, ...], now: float, limit_s: float) -> None:
         """Begin to collect the answers of a phase."""
         self.phase, self.step, self.waiting = phase, Step.COLLECT, False
         self.assigned, self.updates = names, {}
+        self.opened = self.heard = now
+        self.limit_s = limit_s
 
     def keep(self, digest: str, server_state: str) -> None:
         """Note the new model and the updates that made it, and clear the table for the next phase."""
@@ -129,7 +143,9 @@ class RoundState:
             return ""
         verb = "is" if self.quorum == 1 else "are"
         text = f"round {self.number}: {self.quorum} of {self.wanted} updates {verb} needed, {coming} can come"
-        return f"{text}: {list_absences(self.absent)}" if self.absent else text
+        text = f"{text}: {list_absences(self.absent)}" if self.absent else text
+        late = any(failure.kind is FailureKind.NOT_BACK for failure in self.absent.values())
+        return f"{text} ({WAYS_OUT})" if late else text
 
     def losses(self) -> dict[str, Failure]:
         """Who should have contributed and did not, sorted -> why; without training, to the evaluation."""

@@ -12,6 +12,7 @@ from openfl_like.federation.failure import Failure, FailureKind, fields_of_failu
 from openfl_like.federation.membership import Membership
 from openfl_like.federation.round_state import RoundState, Step
 from openfl_like.federation.status import Status
+from openfl_like.federation.task import Phase
 
 
 @dataclass(slots=True)
@@ -31,6 +32,7 @@ class ExperimentState:
         unmeasured: Sites without which a model was evaluated -> why, in the first such round.
         counted: Collaborator -> the last published round whose model has a trained update of its.
         server_states: Round -> identity of the server's state that belongs to its model, of the models that are kept.
+        longest_s: Phase -> the longest time in which an answer to it has come.
         surplus: Collaborator -> kind -> how many updates came in the open round that cannot count.
     """
 
@@ -46,6 +48,7 @@ class ExperimentState:
     unmeasured: dict[str, Failure] = field(default_factory=dict)
     counted: dict[str, int] = field(default_factory=dict)
     server_states: dict[int, str] = field(default_factory=dict)
+    longest_s: dict[Phase, float] = field(default_factory=dict)
     surplus: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def at_step(self, number: int, *steps: Step) -> RoundState | None:

@@ -22,8 +22,8 @@ FILE = "file:"
 """Before the path of a model in the workspace, in a task's ``apply``."""
 NO_ALGORITHM = "none"
 """The template of ``algorithm`` that trains as the task runner does by itself."""
-REJOIN_S = 15.0
-"""One pause between two attempts to connect (5 s) and one attempt (10 s)."""
+REJOIN_S = 60.0
+"""Four times one pause between two attempts to connect (5 s) and one attempt (10 s): a cable that is out for 40 s."""
 
 
 class Section(BaseModel):
@@ -173,10 +173,10 @@ class Deadline(Section):
     """How long a round may take.
 
     Attributes:
-        train_s: Seconds a collaborator may train; none: as long as the round.
-        round_s: Seconds a phase of the round may last; none: no limit.
-        rejoin_s: Seconds a collaborator whose connection broke may take to come back; none: `REJOIN_S`, or as long as
-            the round if that is less.
+        train_s: Seconds a collaborator may train; none: as long as the round, see `plan.limits`.
+        round_s: Seconds a phase of the round may last; none: by what was observed, see `plan.limits`.
+        rejoin_s: Seconds a collaborator whose connection broke may take to come back; none: at least `REJOIN_S`, longer
+            where answers take longer, and never longer than the round.
     """
 
     train_s: Annotated[float, Field(gt=0)] | None = None
@@ -190,7 +190,7 @@ class Deadline(Section):
 
     @property
     def return_limit_s(self) -> float:
-        """Seconds that a collaborator may take to come back."""
+        """Seconds that a collaborator may take to come back, at least."""
         if self.rejoin_s is not None:
             return self.rejoin_s
         return REJOIN_S if self.round_s is None else min(REJOIN_S, self.round_s)

@@ -202,10 +202,13 @@ def _never_came(summary: ExperimentSummary, life: LastRun) -> Cause:
 def _absence(event: Occurrence[CollaboratorAbsent], life: LastRun) -> Cause:
     told = event.what
     failure = told.failure or Failure(FailureKind.TOLD, told.reason)
-    before = life.left.get(told.collaborator)
-    if failure.kind is FailureKind.LEFT and before is not None and before.sequence < event.sequence:
-        return _leaving(told.collaborator, before, told.round, told.phase)
     placed = replace(failure, site=told.collaborator, phase=told.phase, round=told.round)
+    before = life.left.get(told.collaborator)
+    if before is not None and before.sequence < event.sequence:
+        if failure.kind is FailureKind.LEFT:
+            return _leaving(told.collaborator, before, told.round, told.phase)
+        if failure.kind is FailureKind.NOT_BACK:
+            return _cause(placed, before.time, before.sequence)
     return _cause(placed, event.time, event.sequence)
 
 

@@ -220,7 +220,11 @@ def test_a_restart_between_phases_forgets_nobody() -> None:
     # One site is faster than the start of the loop, the other one comes after the model.
     assert restored.handle(CollaboratorJoined("b"), 0.0) == []
     commands = restored.handle(ExperimentStarted(), 0.0)
-    assert [type(command) for command in commands if not isinstance(command, Announce)] == [StartTimer, ValidateUpdates]
+    assert [type(command) for command in commands if not isinstance(command, Announce)] == [
+        StartTimer,  # looks whether the phase has become silent
+        StartTimer,
+        ValidateUpdates,
+    ]
     restored.handle(UpdatesValidated(1), 0.0)
     commands = restored.handle(ModelAggregated(1, "model-1"), 0.0)
     assert [item.assignment.collaborator for item in commands if isinstance(item, SendAssignment)] == ["b"]

@@ -154,7 +154,7 @@ async def test_nobody_comes(plan_with: PlanWith, store: ExperimentStore, files: 
     running = asyncio.create_task(run.loop({}).run())
     while not clock.pending:  # noqa: ASYNC110 (lets the loop take its first steps)
         await asyncio.sleep(0)
-    assert clock.pending == (60.0,)
+    assert clock.pending == (60.0, 60.0)  # of the admission, and the first look at whether anybody answers
     clock.advance(60.0)
     outcome = await running
     assert outcome.status is Status.FAILED

@@ -64,7 +64,9 @@ def test_every_site_of_a_round_is_accounted_for() -> None:
     boom = Failure(FailureKind.TASK, "boom", "ValueError", task="validate")
     history.feed(TaskFailed(1, Phase.EVALUATE, "b", boom))
     boom = replace(boom, phase=Phase.EVALUATE, round=1, site="b")
-    away = Failure(FailureKind.LEFT, "no power", phase=Phase.TRAIN, round=1, site="c")
+    away = Failure(
+        FailureKind.NOT_BACK, "left: no power, did not come back within 60 s", phase=Phase.TRAIN, round=1, site="c"
+    )
     assert list(round_records(history.events)) == [
         RoundRecord(
             1,
@@ -106,6 +108,8 @@ def test_and_one_that_does_not_come_back_is_named_with_the_evaluation() -> None:
     history.measure("c", 0.5)
     history.feed(TimerFired("rejoin:a:1"))
     (record,) = round_records(history.events)
-    away = Failure(FailureKind.LEFT, "no line", phase=Phase.EVALUATE, round=1, site="a")
+    away = Failure(
+        FailureKind.NOT_BACK, "left: no line, did not come back within 60 s", phase=Phase.EVALUATE, round=1, site="a"
+    )
     assert (record.absent, record.unevaluated) == ({}, {"a": away})
     assert history.experiment.shortfalls == {"a": away}
