@@ -65,7 +65,9 @@ FAILED = {
 }
 DEGRADED = {
     "deadline_goes_on_with_a_part": "site 'a', train, round 1: sent no update within 30 s",
-    "quorum_without_the_site_that_left": "site 'c', train, round 1: left: connection lost, did not come back within 60 s",
+    "quorum_without_the_site_that_left": (
+        "site 'c', train, round 1: left: connection lost, did not come back within 60 s"
+    ),
     "restart_in_the_middle_of_a_round": (
         "site 'b', evaluate, round 1: did not come back within 30 s after a restart of the aggregator"
     ),
