@@ -4,7 +4,7 @@ import importlib
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from types import ModuleType
@@ -78,7 +78,8 @@ class ModuleScope:
             yield
         finally:
             sys.dont_write_bytecode = no_bytecode
-            sys.path.remove(path)
+            with suppress(ValueError):  # the code itself may have taken it away
+                sys.path.remove(path)
             self._modules = self._take_out(self._names() if len(sys.modules) != loaded else self._modules)
             sys.modules.update(aside)
 

@@ -1,10 +1,13 @@
 """The ``fx`` command: its nouns, and the only place where the process ends with an exit code."""
 
+import contextlib
 import gc
 import importlib
 import logging
 import os
 import sys
+import time
+from pathlib import Path
 
 import click
 
@@ -33,6 +36,9 @@ NOUNS = {
 }
 PACKAGES = frozenset({"demo", "experiment", "pki"})
 """Nouns whose commands need more than one module: they are in the package's `commands`."""
+
+THREADS_S = 5.0
+"""How long threads are waited for that go on when a command is done."""
 
 COLLECT = (10_000, 20, 20)
 """When garbage is collected: with Python's numbers that takes a fifth of the time of the imports, and finds nothing."""
@@ -113,6 +119,7 @@ def _fail(error: BaseException, *, as_json: bool) -> int:
 def main() -> None:
     """Run ``fx`` and end the process."""
     gc.set_threshold(*COLLECT)
+    _open_streams()
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     debug = "--debug" in sys.argv or bool(os.environ.get("FX_DEBUG"))
     as_json = "--json" in sys.argv
@@ -129,4 +136,29 @@ def main() -> None:
             logging.getLogger(__name__).debug("the command failed", exc_info=error)
         code = _fail(error, as_json=as_json)
     gc.freeze()  # or all that was imported is looked through once more at the end
+    _leave_threads(code)
     raise SystemExit(code)
+
+
+def _open_streams() -> None:
+    """Give standard streams that were closed a place, as every program expects them: nothing is read, all is lost."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 (it is open to the end)
+
+
+def _leave_threads(code: int) -> None:
+    """End the process if threads go on that submitted code has started: Python would wait for them without end."""
+    import threading
+
+    until = time.monotonic() + THREADS_S
+    ours = {threading.main_thread(), threading.current_thread()}
+    others = [thread for thread in threading.enumerate() if thread not in ours and not thread.daemon]
+    for thread in others:
+        thread.join(max(0.0, until - time.monotonic()))
+    if any(thread.is_alive() for thread in others):
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -74,12 +75,39 @@ def initial_model_option(command: Command) -> Command:
     )(command)  # fmt: skip
 
 
+_TRIAL_BYTES = 4096
+
+
 def check_output(path: Path | None) -> None:
     """Say before the work, not after it, that a file cannot be written there; raises UsageError."""
     from openfl_like.errors import UsageError
 
-    if path is not None and not path.absolute().parent.is_dir():
-        raise UsageError(f"there is no folder {path.absolute().parent} to write {path.name} to", cure="make it first")
+    if path is None:
+        return
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder} to write {path.name} to", cure="make it first")
+    if path.is_dir():
+        raise UsageError("it is a folder", place=str(path), cure="name a file")
+    try:
+        _try_to_write(path, folder)
+    except OSError as error:
+        raise UsageError(
+            f"the file cannot be written: {error.strerror}", place=str(path), cure="name another place"
+        ) from error
+
+
+def _try_to_write(path: Path, folder: Path) -> None:
+    """Write a little where the file will be, and take it away again; what is there stays as it is."""
+    import os
+    import tempfile
+
+    if path.exists() and not path.is_file():
+        return  # a pipe or a device: whoever reads it must not get the trial
+    if path.exists() and not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    with tempfile.TemporaryFile(dir=folder) as trial:
+        trial.write(bytes(_TRIAL_BYTES))
 
 
 def write_file(path: Path, data: bytes) -> None:

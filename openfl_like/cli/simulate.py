@@ -1,11 +1,9 @@
 """``fx simulate``: a plan with all its sites on one machine."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from openfl_like.cli.experiment.progress import Screen
 from openfl_like.cli.options import (
     FILE,
     FOLDER,
@@ -16,11 +14,7 @@ from openfl_like.cli.options import (
     named_files,
     overrides_option,
 )
-from openfl_like.cli.output.console import emit, emit_line, json_option, put
-from openfl_like.cli.output.packing import tell_what_stays
-
-if TYPE_CHECKING:
-    from openfl_like.services.simulation import Simulation
+from openfl_like.cli.output.console import json_option
 
 
 @click.command(context_settings=HELP)
@@ -60,35 +54,22 @@ def simulate(
 
     Example: fx simulate plans/digits_fedavg.yaml -s aggregator.settings.rounds_to_train=3
     """
-    import asyncio
-    import shutil
-    import tempfile
-
     from openfl_like.authoring.baselines import load_shards
     from openfl_like.authoring.models import prepare_initial_model
     from openfl_like.cli.experiment.outcome import raise_unless_finished
     from openfl_like.cli.plan_file import read_plan
-    from openfl_like.services.simulation import Simulation, SimulationResult, SimulationSettings, shards_of
-    from openfl_like.store.files import ExperimentFiles
-    from openfl_like.store.sqlite.stores import SQLITE
-    from openfl_like.tasks import TaskOwner
+    from openfl_like.cli.simulated import Follower, KeptRecord, tell_result
+    from openfl_like.services.simulation import SimulationSettings, shards_of
 
     check_output(output)
     _check_sandbox(runtime, sandbox=sandbox)
+    output, directory = (path and path.absolute() for path in (output, directory))  # whatever the code makes of the cwd
     plan, workspace = read_plan(plan_file, None, overrides)
     files = named_files(shards, "--shard") or shards_of(workspace, plan)
     sites = load_shards(files)
-    screen = Screen(as_json=as_json)
-
-    async def run(simulation: Simulation) -> SimulationResult:
-        running = TaskOwner().start(simulation.run())
-        running.add_done_callback(lambda _: simulation.bus.close())
-        async for event in simulation.bus.tail():
-            screen.event(event)
-        return await running
-
-    with tempfile.TemporaryDirectory(prefix="fx-simulate-") as scratch:
-        models, record = Path(scratch), directory or Path(scratch) / "record"
+    follower = Follower(as_json=as_json, wanted=output is not None)
+    with KeptRecord() as scratch:
+        models, record = scratch.folder, directory or scratch.folder / "record"
         if initial_model is not None:
             plan = prepare_initial_model(initial_model, plan, workspace, models)
         settings = SimulationSettings(
@@ -102,30 +83,13 @@ def simulate(
             kept=directory is not None,
             sandbox=sandbox,
         )
-        with Simulation(settings, SQLITE) as simulation:
-            _tell_beginning(simulation, as_json=as_json)
-            result = asyncio.run(run(simulation))
-        raise_unless_finished(result.outcome)
-        last = result.versions[-1]
+        result, had_ended = follower.run(settings)
         if output is not None:
-            shutil.copyfile(ExperimentFiles(record).model(last.version.round), output)
-    fields: dict[str, object] = {
-        "status": result.outcome.status.value,
-        "reason": result.outcome.reason,
-        "rounds": last.version.round,
-        "metrics": last.version.metrics,
-        "sha256": last.sha256,
-    }
-    if as_json:
-        emit_line({"kind": "result", "had_ended": simulation.had_ended, **fields})
-    else:
-        emit(fields, as_json=False)
-
-
-def _tell_beginning(simulation: "Simulation", *, as_json: bool) -> None:
-    tell_what_stays(simulation.packing)
-    if simulation.had_ended and not as_json:
-        put("the record is complete: nothing is trained, this is its result")
+            scratch.place(result, record, output)
+    if follower.unread is not None:
+        raise follower.unread
+    tell_result(result, had_ended=had_ended, as_json=as_json)
+    raise_unless_finished(result.outcome)
 
 
 def _check_sandbox(runtime: str, *, sandbox: bool) -> None:

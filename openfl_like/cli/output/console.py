@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import click
 
+from openfl_like.cli.output.lent import OWN
 from openfl_like.printable import printable, printable_line
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -26,7 +27,7 @@ def json_option(command: Command) -> Command:
 
 def put(text: str) -> None:
     """Print text for people, on stdout; what sites and their code wrote into it cannot steer the terminal."""
-    click.echo(printable(text))
+    click.echo(printable(text), file=OWN.lent_out)
 
 
 def say(text: str) -> None:
@@ -72,8 +73,9 @@ def emit_failure(error: Mapping[str, object]) -> None:
 
 def emit_line(value: Mapping[str, object]) -> None:
     """Print one JSON line, at once: for streams of events."""
-    sys.stdout.write(_json(value) + "\n")
-    sys.stdout.flush()
+    out = OWN.out
+    out.write(_json(value) + "\n")
+    out.flush()
 
 
 def _json(value: object) -> str:

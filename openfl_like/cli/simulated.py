@@ -1,0 +1,134 @@
+"""Around a simulation on the screen: followed while it runs, its model put where it was asked for, its result told.
+
+Its record goes when the model is in its place, and not before.
+"""
+
+import asyncio
+import shutil
+import tempfile
+from pathlib import Path
+from types import TracebackType
+
+from openfl_like.cli.experiment.progress import Screen
+from openfl_like.cli.output.console import emit, emit_line, put, say
+from openfl_like.cli.output.lent import OWN
+from openfl_like.cli.output.packing import tell_what_stays
+from openfl_like.errors import StorageError, UsageError, no_room
+from openfl_like.federation.status import Status
+from openfl_like.services.simulation import Simulation, SimulationResult, SimulationSettings
+from openfl_like.store.files import ExperimentFiles
+from openfl_like.store.sqlite.stores import SQLITE
+from openfl_like.tasks import TaskOwner
+
+
+class Follower:
+    """Runs a simulation and shows what happens.
+
+    Args:
+        as_json: Whether it shows JSON.
+        wanted: Whether the model has a place: then the simulation goes on when nobody reads what is shown.
+    """
+
+    def __init__(self, *, as_json: bool, wanted: bool) -> None:
+        self._as_json = as_json
+        self._wanted = wanted
+        self._screen = Screen(as_json=as_json)
+        self.unread: OSError | None = None
+
+    def run(self, settings: SimulationSettings) -> tuple[SimulationResult, bool]:
+        """Run it to its end; return how it ended, and whether its record had ended before."""
+        with Simulation(settings, SQLITE) as simulation, OWN.lent():
+            tell_what_stays(simulation.packing)
+            if simulation.had_ended and not self._as_json:
+                put("the record is complete: nothing is trained, this is its result")
+            return asyncio.run(self._follow(simulation)), simulation.had_ended
+
+    async def _follow(self, simulation: Simulation) -> SimulationResult:
+        running = TaskOwner().start(simulation.run())
+        running.add_done_callback(lambda _: simulation.bus.close())
+        async for event in simulation.bus.tail():
+            if self.unread is not None:
+                continue
+            try:
+                self._screen.event(event)
+            except OSError as error:
+                if not self._wanted:
+                    raise
+                self.unread = error
+        return await running
+
+
+class KeptRecord:
+    """A temporary folder, as a context manager; it stays if the model in it could not be put in its place.
+
+    Attributes:
+        folder: The folder.
+    """
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="fx-simulate-"))
+        self._stays = False
+
+    def __enter__(self) -> "KeptRecord":
+        return self
+
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
+        if not self._stays:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def place(self, result: SimulationResult, record: Path, output: Path) -> None:
+        """Copy the last model of a simulation that has finished to where it was asked for.
+
+        Raises:
+            StorageError: If there is no room for it.
+            UsageError: If it cannot be written for another reason; either names the model, which stays.
+        """
+        if result.outcome.status is not Status.FINISHED:
+            return
+        model = ExperimentFiles(record).model(result.versions[-1].version.round)
+        try:
+            place_file(model, output)
+        except OSError as error:
+            self._stays = True
+            cure = f"it is trained and kept: copy {model}"
+            if no_room(error) is not None:
+                raise StorageError("there is no room for the model", place=str(output), cure=cure) from error
+            raise UsageError(f"the model cannot be written: {error.strerror}", place=str(output), cure=cure) from error
+        if result.outcome.degraded:
+            say(f"the model of the sites that took part is in {output}")
+
+
+def place_file(file: Path, output: Path) -> None:
+    """Copy a file whole, or not at all; into a pipe or a device as it comes.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    if output.exists() and not output.is_file():
+        shutil.copyfile(file, output)
+        return
+    part = output.with_name(f".{output.name}.part")
+    try:
+        shutil.copyfile(file, part)
+        part.replace(output)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def tell_result(result: SimulationResult, *, had_ended: bool, as_json: bool) -> None:
+    """Show how a simulation ended, if it has a model to show."""
+    if result.outcome.status is not Status.FINISHED:
+        return
+    last = result.versions[-1]
+    fields: dict[str, object] = {
+        "status": result.outcome.status.value,
+        "reason": result.outcome.reason,
+        "rounds": last.version.round,
+        "metrics": last.version.metrics,
+        "sha256": last.sha256,
+    }
+    if as_json:
+        emit_line({"kind": "result", "had_ended": had_ended, **fields})
+    else:
+        emit(fields, as_json=False)
