@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 Watched = ExperimentSummary | Announced
 OUTAGE_S = 60.0
+WATCH_S = 48 * 3600.0
+"""How long an experiment is watched that cannot be seen: as long as its certificates last by default."""
 
 
 async def retry(
@@ -45,7 +47,7 @@ async def watch(
     watch: Callable[[str, int], AsyncGenerator[Watched]],
     experiment: str,
     after: int = 0,
-    outage_s: float = OUTAGE_S,
+    outage_s: float = WATCH_S,
 ) -> AsyncGenerator[Watched]:
     """Watch an experiment to its end, across restarts of the Director; the first attempt must succeed.
 
@@ -64,9 +66,16 @@ async def watch(
                     after = item.sequence if isinstance(item, Announced) else after
                     last = item
                     yield item
-        except UnreachableError:
+        except UnreachableError as error:
+            again = f"fx experiment watch {experiment} goes on from here"
+            if outage.begins():
+                log.warning(
+                    "%s; the experiment goes on, and is watched again when it can be (Ctrl-C ends this; %s)",
+                    error,
+                    again,
+                )
             if not outage.bearable():
-                raise
+                raise UnreachableError(error.message, place=error.place, cure=again) from error
         else:
             if isinstance(last, ExperimentSummary) and last.status.ended:
                 return
@@ -113,6 +122,10 @@ class ReconnectBudget:
     def over(self) -> None:
         """Note that it is there."""
         self._since = None
+
+    def begins(self) -> bool:
+        """Whether it was there until now."""
+        return self._since is None
 
     def bearable(self) -> bool:
         """Note that it is away; tell whether that is not too long, or for ever."""

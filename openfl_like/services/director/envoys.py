@@ -1,6 +1,7 @@
 """The Director's roster: which envoys are there, and how to reach them."""
 
 import asyncio
+import contextlib
 import difflib
 import logging
 import time
@@ -34,6 +35,8 @@ from openfl_like.tasks import first_of
 
 log = logging.getLogger(__name__)
 PROBE_S = 5.0
+CLOSING_S = 2.0
+"""How long sessions are waited for whose server has stopped."""
 MOST_NAMES = 20  # that an answer lists
 HEARTBEATS_PER_S = 50.0  # of all envoys together; each takes about half a millisecond, most of it gRPC's
 
@@ -130,6 +133,17 @@ class EnvoyRoster:
             failpoint("director.roster.left")
             self._remember(session.record)
             self.on_change()
+
+    @contextlib.asynccontextmanager
+    async def outlasting(self) -> AsyncIterator[None]:
+        """Around a server: wait after it for the sessions that it cancels, until each is remembered."""
+        try:
+            yield
+        finally:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSING_S):
+                    for session in list(self._sessions.values()):
+                        await session.ended.wait()
 
     def _remember(self, record: EnvoyRecord) -> None:
         try:

@@ -403,7 +403,7 @@ async def run_director(
             service_handler(ENVOYS, EnvoysServicer(director.roster, access), guard),
             service_handler(ATTENDANCE, AttendanceServicer(director.roster), guard),
         )
-        async with Server(settings.listen, credentials, handlers) as server:
+        async with director.roster.outlasting(), Server(settings.listen, credentials, handlers) as server:
             ready(f"{settings.listen.rpartition(':')[0]}:{server.port}")
             director.standby.prepare()
             pulse = LivenessFile(settings.state, "director")

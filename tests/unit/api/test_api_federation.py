@@ -41,6 +41,7 @@ from openfl_like.pki.roles import Role
 from openfl_like.pki.signing import verify_submitter
 from openfl_like.plan.bundle import unpack
 from openfl_like.plan.workspace import create_workspace
+from openfl_like.services.director.settings import DirectorFile
 from openfl_like.store.checkpoint import read_checkpoint
 from openfl_like.tensors.manifest import manifest_of
 from openfl_like.testing.certificates import ThrowAwayFederation
@@ -371,8 +372,14 @@ async def test_a_director_that_was_never_there_is_not_waited_for() -> None:
 
 @pytest.mark.usefixtures("no_pauses")
 async def test_a_director_that_stays_away_is_given_up() -> None:
-    with pytest.raises(UnreachableError):
+    with pytest.raises(UnreachableError) as caught:
         [item async for item in outage.watch(Absent(2, 0, 9).watch, "digits-1", outage_s=-1.0)]
+    assert caught.value.cure == "fx experiment watch digits-1 goes on from here"
+
+
+def test_an_experiment_is_watched_for_as_long_as_it_may_live() -> None:
+    settings = DirectorFile(sample_shape=(1,), target_shape=())
+    assert settings.certificate_hours * 3600 == outage.WATCH_S
 
 
 async def test_it_works_inside_a_running_loop_as_in_a_notebook(federation: Federation) -> None:
