@@ -75,6 +75,8 @@ async def watch(
                     again,
                 )
             if not outage.bearable():
+                if outage.never_there:
+                    raise
                 raise UnreachableError(error.message, place=error.place, cure=again) from error
         else:
             if isinstance(last, ExperimentSummary) and last.status.ended:
@@ -122,6 +124,11 @@ class ReconnectBudget:
     def over(self) -> None:
         """Note that it is there."""
         self._since = None
+
+    @property
+    def never_there(self) -> bool:
+        """Whether it has not been there yet."""
+        return self._since == -math.inf
 
     def begins(self) -> bool:
         """Whether it was there until now."""

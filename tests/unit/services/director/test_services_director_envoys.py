@@ -321,3 +321,10 @@ async def test_those_who_come_later_are_noticed(director: Director) -> None:
     await director.connect("zurich")
     async with asyncio.timeout(5):
         assert await arriving == {2: "zurich"}
+
+
+async def test_whoever_stops_the_server_waits_until_every_session_is_remembered(director: Director) -> None:
+    async with director.roster.outlasting():
+        await director.connect("bern")
+        director.held["bern"].cancel()  # as the server does with its calls, which end a moment later
+    assert not (await director.roster.envoys())[0].online
