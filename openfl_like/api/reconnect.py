@@ -67,20 +67,23 @@ async def watch(
                     last = item
                     yield item
         except UnreachableError as error:
-            again = f"fx experiment watch {experiment} goes on from here"
-            if outage.begins():
-                log.warning(
-                    "%s; the experiment goes on, and is watched again when it can be (Ctrl-C ends this; %s)",
-                    error,
-                    again,
-                )
-            if not outage.bearable():
-                if outage.never_there:
-                    raise
-                raise UnreachableError(error.message, place=error.place, cure=again) from error
+            _bear(outage, error, f"fx experiment watch {experiment} goes on from here")
         else:
             if isinstance(last, ExperimentSummary) and last.status.ended:
                 return
+
+
+def _bear(outage: "ReconnectBudget", error: UnreachableError, again: str) -> None:
+    """Say once that a Director is away, and raise when that is too long."""
+    if outage.begins():
+        log.warning(
+            "%s; the experiment goes on, and is watched again when it can be (Ctrl-C ends this; %s)", error, again
+        )
+    if outage.bearable():
+        return
+    if outage.never_there:
+        raise error
+    raise UnreachableError(error.message, place=error.place, cure=again) from error
 
 
 async def follow_logs(

@@ -3,23 +3,23 @@
 from openfl_like.federation.task import Assignment, Phase, Update, check_facts, without_undefined
 
 
-def read_update(fields: object, assignment: Assignment) -> Update:
+def read_update(answer: object, assignment: Assignment) -> Update:
     """Return the update of an answer.
 
     Raises:
         ValueError: If a field is missing, or not what it should be, or it is an answer to another assignment.
     """
     known = {"round", "phase", "collaborator", "digest", "num_samples", "metrics", "duration_s"}
-    if not isinstance(fields, dict) or not fields.keys() <= known:
+    if not isinstance(answer, dict) or not answer.keys() <= known:
         raise ValueError("it is not an update")
     update = Update(
-        round=_whole(fields["round"], "round"),
-        phase=Phase(_text(fields["phase"], "phase")),
-        collaborator=_text(fields["collaborator"], "collaborator"),
-        digest=_text(fields["digest"], "digest"),
-        num_samples=_whole(fields["num_samples"], "num_samples"),
-        metrics={name: _numbers(each) for name, each in _mapping(fields.get("metrics", {}), "metrics").items()},
-        duration_s=_number(fields.get("duration_s", 0.0), "duration_s"),
+        round=_whole(answer["round"], "round"),
+        phase=Phase(_text(answer["phase"], "phase")),
+        collaborator=_text(answer["collaborator"], "collaborator"),
+        digest=_text(answer["digest"], "digest"),
+        num_samples=_whole(answer["num_samples"], "num_samples"),
+        metrics={name: _numbers(each) for name, each in _mapping(answer.get("metrics", {}), "metrics").items()},
+        duration_s=_number(answer.get("duration_s", 0.0), "duration_s"),
     )
     asked = (assignment.round, assignment.phase, assignment.collaborator)
     if (update.round, update.phase, update.collaborator) != asked:

@@ -76,9 +76,9 @@ class Trial:
     confined: bool = True
 
     @classmethod
-    def of(cls, fields: dict[str, Any]) -> Self:
+    def of(cls, values: dict[str, Any]) -> Self:
         """Make it of JSON values."""
-        return cls(**{**fields, "targets": Targets(**fields["targets"])})
+        return cls(**{**values, "targets": Targets(**values["targets"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +96,11 @@ class TrialOutcome:
     attempts: tuple[Attempt, ...]
 
     @classmethod
-    def of(cls, fields: dict[str, Any]) -> Self:
+    def of(cls, values: dict[str, Any]) -> Self:
         """Make it of JSON values."""
-        attempts = tuple(Attempt(**attempt) for attempt in fields["attempts"])
-        rules = tuple((str(path), str(access)) for path, access in fields["rules"])
-        return cls(Confinement(**fields["confinement"]), rules, attempts)
+        attempts = tuple(Attempt(**attempt) for attempt in values["attempts"])
+        rules = tuple((str(path), str(access)) for path, access in values["rules"])
+        return cls(Confinement(**values["confinement"]), rules, attempts)
 
 
 def perform(trial: Trial) -> TrialOutcome:

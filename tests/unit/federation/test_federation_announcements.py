@@ -155,11 +155,7 @@ def _lookups(tree: ast.AST) -> Iterator[int]:
 
 def test_nobody_else_looks_fields_up_by_their_names() -> None:
     assert [*_lookups(ast.parse('fields["a"]; event.fields["a"]; event.fields.get("a"); fields.get("a")'))] == [1] * 4
-    spared = {
-        "federation/announcements.py",
-        "services/identity/enrolment_server.py",
-        "processes/worker_answers.py",
-    }  # the latter two: of their own questions and answers
+    spared = {"federation/announcements.py", "services/identity/enrolment_server.py"}  # that: of questions of its own
     places = [
         f"{path.relative_to(PACKAGE)}:{line}"
         for path in sorted(PACKAGE.rglob("*.py"))

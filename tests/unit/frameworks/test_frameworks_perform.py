@@ -251,7 +251,7 @@ def test_what_a_task_does_wrong_is_told(  # noqa: PLR0917 (a table, and three fi
 
 @pytest.mark.parametrize("kind", ["three", "none", "complex", "list", "matrix"])
 def test_a_metric_that_is_no_number_is_named(workspace: Path, model: Path, out: Path, kind: str) -> None:
-    with pytest.raises(FailedTaskError, match="task 'check' raised ValueError: the metric 'dice' is no single number"):
+    with pytest.raises(FailedTaskError, match=r"task 'check': the metric 'dice' is .*a metric is one number"):
         Performer(plan(), shard(), workspace).perform(
             assign(Phase.EVALUATE, TaskCall("check", "metric", {"kind": kind})), model, out
         )
