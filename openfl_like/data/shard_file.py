@@ -53,3 +53,11 @@ def load_shard_config(path: Path) -> ShardConfig:
         SettingsError: If the file is missing, is not YAML, or has an unknown or missing key.
     """
     return load_document(path, ShardConfig, SettingsError)
+
+
+def shares_logs(path: Path) -> bool:
+    """Whether a ``shard.yaml`` lets log lines out; one that cannot be read does not."""
+    try:
+        return load_shard_config(path).logs.share
+    except SettingsError:
+        return False

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from openfl_like.data.policy import Sandbox
+from openfl_like.data.shard_file import shares_logs
 from openfl_like.error_meanings import from_code
 from openfl_like.errors import FederationError, ShardError, TaskError
 from openfl_like.federation.devices.placement import CPU, environment_for, within
@@ -29,6 +30,7 @@ from openfl_like.federation.task import Assignment, Update
 from openfl_like.processes.child import LINE_LIMIT, Child, describe_exit, spawn
 from openfl_like.processes.ownership import owner_tag
 from openfl_like.processes.sandbox.confinement import Confinement
+from openfl_like.processes.sandbox.reach import remove_temporary
 from openfl_like.processes.spare_worker import SPARE_WORKER, environment_of, moved
 from openfl_like.processes.watchdog import FROZEN_S, watch_child
 from openfl_like.processes.worker import assignment_to_json
@@ -84,10 +86,11 @@ class WorkerProcess:
 
     Args:
         child: The process.
+        settings: What it was started with.
     """
 
-    def __init__(self, child: Child) -> None:
-        self._child = child
+    def __init__(self, child: Child, settings: WorkerSettings | None = None) -> None:
+        self._child, self._settings = child, settings
         self._tasks = TaskOwner()
         self.facts: ShardFacts | None = None
         self.confinement = Confinement()
@@ -114,7 +117,7 @@ class WorkerProcess:
                 environment=environment_of(settings.threads, sees | owner_tag(owner)),
             )
         child.on_line = on_line
-        worker = cls(child)
+        worker = cls(child, settings)
         notes = settings.owner / PROCESS_NOTES if settings.owner is not None else None
         worker._tasks.start(watch_child(child, notes))
         try:
@@ -150,6 +153,8 @@ class WorkerProcess:
     async def stop(self) -> None:
         """End it at once: it holds nothing that is not on disk."""
         await self._child.stop(grace_s=0.0)
+        if self._settings is not None:
+            await asyncio.to_thread(remove_temporary, self._settings.directory)
 
     async def _ask(self, order: Mapping[str, object], read: Callable[[Mapping[str, Any]], Answer]) -> Answer:
         stdin = self._child.process.stdin
@@ -181,7 +186,7 @@ class WorkerProcess:
 
     async def _post_mortem(self) -> WorkerEndedError:
         code = await asyncio.wait_for(self._child.wait(), 15.0)
-        last = self._child.last_line()
+        last = self._child.last_line() if self._settings is None or shares_logs(self._settings.shard) else ""
         text = f"its worker was ended: {describe_exit(code)}" + (f"; last line: {last}" if last else "")
         if self._child.frozen:
             text = f"its worker was frozen for {FROZEN_S:g} s and was killed"

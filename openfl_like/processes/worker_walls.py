@@ -12,7 +12,7 @@ from openfl_like.data.policy import Sandbox
 from openfl_like.data.shard_file import ShardConfig
 from openfl_like.errors import SandboxError
 from openfl_like.processes.sandbox.confinement import Confinement, alone, available, confine
-from openfl_like.processes.sandbox.reach import WorkerPlaces, rules_of
+from openfl_like.processes.sandbox.reach import WorkerPlaces, make_temporary, rules_of, temporary_of
 
 MODULE = "openfl_like.processes.worker"
 ORDER = "--order"
@@ -55,8 +55,9 @@ class WorkerWalls:
             if level is Sandbox.REQUIRED:
                 _demand(available(), order)
             places = places_of(order, python)
-            for folder in (*places.exchanges, places.directory / "tmp"):
+            for folder in places.exchanges:
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_temporary(places.directory)
             reached = confine(rules_of(places, config))
             if level is Sandbox.REQUIRED:
                 _demand(reached, order)
@@ -95,6 +96,6 @@ def _demand(reached: Confinement, order: Mapping[str, Any]) -> None:
 
 def _move_in(directory: Path) -> None:
     """Have libraries keep what they keep where this process may write."""
-    temporary = str(directory / "tmp")
+    temporary = str(temporary_of(directory))
     os.environ |= {"HOME": str(directory), "TMPDIR": temporary, "JOBLIB_TEMP_FOLDER": temporary}
     tempfile.tempdir = None

@@ -32,7 +32,8 @@ async def test_with_a_quorum_the_round_goes_on_and_its_record_names_the_absent_s
         assert ended.status == "FINISHED", ended.reason
         rounds = {told.round: told for told in only(await user.events(experiment), RoundFinished)}
         assert rounds[1].contributors == ("site-1", "site-2")
-        lost = Failure(FailureKind.LEFT, "its connection was lost", phase=Phase.TRAIN, round=1, site="site-3")
+        text = "left: its connection was lost, did not come back within 1 s"
+        lost = Failure(FailureKind.NOT_BACK, text, phase=Phase.TRAIN, round=1, site="site-3")
         assert rounds[1].absent == {"site-3": lost}
         assert rounds[1].selected == ("site-1", "site-2", "site-3")
         assert (ended.degraded, ended.standing) == (True, "FINISHED (DEGRADED)")

@@ -22,7 +22,11 @@ from openfl_like.wire.experiments import ExperimentsClient
 
 pytestmark = pytest.mark.process
 ROUNDS, CANCELLED_AFTER = 12, 4
-ALL = ("admission.collaborators=[site-1, site-2, site-3]", f"aggregator.settings.rounds_to_train={ROUNDS}")
+ALL = (
+    "include=[atlas.bin]",
+    "admission.collaborators=[site-1, site-2, site-3]",
+    f"aggregator.settings.rounds_to_train={ROUNDS}",
+)
 
 
 async def leave(federation: LocalFederation, user: User, gate: Gate, archive: Path) -> tuple[str, str]:

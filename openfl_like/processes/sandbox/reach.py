@@ -1,6 +1,9 @@
 """What a worker may do with which files: enough for interpreter, packages, data and models, and nothing else."""
 
+import hashlib
 import os
+import shutil
+import stat
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +15,7 @@ from pydantic import JsonValue
 import openfl_like
 from openfl_like import failpoints
 from openfl_like.data.shard_file import ShardConfig
-from openfl_like.errors import SettingsError
+from openfl_like.errors import SandboxError, SettingsError
 from openfl_like.federation.devices.placement import CPU
 from openfl_like.processes.sandbox.landlock import Access
 
@@ -28,6 +31,9 @@ _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"
 _GPU_DEVICES = ("nvidia*", "dri", "kfd")
 _GPU_READ = ("/sys/bus", "/sys/class", "/sys/devices", "/sys/module")
 _PACKAGES = {"site-packages", "dist-packages"}
+_SHALLOW = Path("/tmp")  # noqa: S108 (the folder in it is made for its owner alone, and looked at)
+_DEEPEST = 70
+"""Bytes of a temporary folder's name that leave room for the names of sockets in it."""
 _MODULES = {".py", ".pyc", ".so"}
 
 
@@ -52,6 +58,37 @@ class WorkerPlaces:
     python: Path | None = None
 
 
+def temporary_of(directory: Path) -> Path:
+    """Return where a worker of this folder keeps temporary files: in it, or in one of its own where that is too deep.
+
+    Libraries make sockets there, and the name of a socket has at most 107 bytes.
+    """
+    inside = directory / "tmp"
+    if len(os.fsencode(inside)) <= _DEEPEST:
+        return inside
+    return _SHALLOW / f"fx-{os.geteuid()}-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]}"
+
+
+def make_temporary(directory: Path) -> None:
+    """Make the folder of `temporary_of`.
+
+    Raises:
+        SandboxError: If there is something else, or somebody else's, under its name.
+    """
+    path = temporary_of(directory)
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise SandboxError("the worker's temporary folder is somebody else's", place=str(path), cure="remove it")
+
+
+def remove_temporary(directory: Path) -> None:
+    """Remove the folder of `temporary_of` if it is not within the worker's own, which somebody else looks after."""
+    path = temporary_of(directory.resolve())
+    if not path.is_relative_to(directory.resolve()):
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def rules_of(places: WorkerPlaces, config: ShardConfig) -> tuple[Rule, ...]:
     """Return what a worker keeps of its rights, in the order of the paths.
 
@@ -67,7 +104,7 @@ def rules_of(places: WorkerPlaces, config: ShardConfig) -> tuple[Rule, ...]:
         *_site(places.shard, config),
         *_each(Access.READ, places.reads),
         *_each(Access.EXCHANGE, places.exchanges),
-        (places.directory, Access.OWN),
+        *_each(Access.OWN, (places.directory, temporary_of(places.directory))),
         *_laboratory(),
     }
     if places.device != CPU:

@@ -10,7 +10,7 @@ import pytest
 from openfl_like.federation.failure import FailureKind
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.processes.child import Child
-from openfl_like.processes.worker_client import WorkerEndedError, WorkerProcess
+from openfl_like.processes.worker_client import WorkerEndedError, WorkerProcess, WorkerSettings
 
 TRAIN = Assignment(1, Phase.TRAIN, "bern", (), "", 0)
 
@@ -104,3 +104,38 @@ async def test_an_answer_longer_than_any_ends_the_worker(tmp_path: Path) -> None
     with pytest.raises(WorkerEndedError, match="a line of more than 1048576 bytes"):
         await WorkerProcess(cast("Child", child)).perform(TRAIN, None, tmp_path / "out")
     assert child.stopped
+
+
+class DeadChild(FakeChild):
+    """A worker that ended before it answered, with a last line on its stderr."""
+
+    frozen = False
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    async def wait(self) -> int:
+        return 1
+
+    def last_line(self) -> str:
+        return "patient 17 has it"
+
+
+@pytest.mark.parametrize(
+    ("policy", "told"),
+    [
+        ("", "; last line: patient 17 has it"),
+        ("logs: {share: true}\n", "; last line: patient 17 has it"),
+        ("logs: {share: false}\n", ""),
+        ("logs: {share: fals}\n", ""),
+    ],
+)
+async def test_the_last_line_of_a_worker_stays_at_a_site_that_keeps_its_logs(
+    tmp_path: Path, policy: str, told: str
+) -> None:
+    shard = tmp_path / "shard.yaml"
+    shard.write_text(f"template: digits\n{policy}")
+    worker = WorkerProcess(cast("Child", DeadChild()), WorkerSettings(shard, tmp_path))
+    with pytest.raises(WorkerEndedError) as caught:
+        await worker.perform(TRAIN, None, tmp_path / "out")
+    assert caught.value.failure.message == f"its worker was ended: exit code 1{told}"
