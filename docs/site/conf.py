@@ -27,6 +27,7 @@ CONTENTS = {
             "docs/testing",
             "docs/environments",
             "docs/devices",
+            "docs/sandbox",
             "docs/doctor",
             "docs/enrolment",
             "certs/README",
