@@ -97,7 +97,9 @@ def packing_of(workspace: Path, plan: Plan, added: Mapping[str, Path] | None = N
         _check_names(origins, kind)
         files = [SentFile(path, _size(origin)) for path, origin in sorted(origins)]
         _check_size(files, dict(origins), len(freeze(plan)), kind)
+        _check_plan(plan)
         for path in chosen.paths:
+            _refuse_linked_folders(workspace, path)
             _check_content(workspace / path, path)
     except OSError as error:
         place = str(error.filename or workspace)
@@ -167,7 +169,7 @@ class _Travellers:
                 raise BundleError(message, place=str(self.workspace / path), cure="rename it, and what imports it")
 
     def _take_module(self, module: str, asked_by: str, *, needed: bool) -> None:
-        path = self._find(module)
+        path = self._find(module) if all(module.split(".")) else ""
         if not path or module.partition(".")[0] in sys.stdlib_module_names:
             return
         top, _, inner = path.partition("/")
@@ -349,6 +351,18 @@ def too_large(path: Path, most_bytes: int) -> BundleError:
     """Make the error for the file with which a bundle holds too much."""
     cure = "keep data and models out of the workspace, or name it under exclude: in the plan"
     return BundleError(f"with this file the bundle holds more than {most_bytes} bytes", place=str(path), cure=cure)
+
+
+def _check_plan(plan: Plan) -> None:
+    what = secret_in(freeze(plan))
+    if what:
+        raise BundleError(f"the plan has what looks like {what}, which is never sent", cure="take it out of the plan")
+
+
+def _refuse_linked_folders(workspace: Path, path: str) -> None:
+    for folder in Path(path).parents:
+        if (workspace / folder).is_symlink() and folder != Path():
+            _refuse_odd(workspace / folder)
 
 
 def _check_content(file: Path, path: str) -> None:

@@ -1,13 +1,13 @@
 """Names of files and folders at a site: who needs one asks here."""
 
 import re
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from openfl_like.errors import NotAllowedError
 from openfl_like.plan.names import EXPERIMENT_PATTERN
 from openfl_like.store.files import ExperimentFiles
+from openfl_like.store.removal import remove_tree
 
 
 def algorithm_state(directory: Path) -> Path:
@@ -74,7 +74,7 @@ class SiteExperimentFiles:
         self.directory.chmod(0o700)
         for entry in {*self.directory.iterdir(), *self.run.iterdir()} - {self.run, kept}:
             if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry, ignore_errors=True)
+                remove_tree(entry)
             else:
                 entry.unlink(missing_ok=True)
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import shutil
 import stat
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from openfl_like.data.shard_file import ShardConfig
 from openfl_like.errors import SandboxError, SettingsError
 from openfl_like.federation.devices.placement import CPU
 from openfl_like.processes.sandbox.landlock import Access
+from openfl_like.store.removal import remove_tree
 
 Rule: TypeAlias = tuple[Path, Access]
 _SYSTEM = (
@@ -86,7 +86,7 @@ def remove_temporary(directory: Path) -> None:
     """Remove the folder of `temporary_of` if it is not within the worker's own, which somebody else looks after."""
     path = temporary_of(directory.resolve())
     if not path.is_relative_to(directory.resolve()):
-        shutil.rmtree(path, ignore_errors=True)
+        remove_tree(path)
 
 
 def rules_of(places: WorkerPlaces, config: ShardConfig) -> tuple[Rule, ...]:
@@ -104,13 +104,21 @@ def rules_of(places: WorkerPlaces, config: ShardConfig) -> tuple[Rule, ...]:
         *_site(places.shard, config),
         *_each(Access.READ, places.reads),
         *_each(Access.EXCHANGE, places.exchanges),
-        *_each(Access.OWN, (places.directory, temporary_of(places.directory))),
+        *_each(Access.OWN, _own(places.directory)),
         *_laboratory(),
     }
     if places.device != CPU:
         devices = (path for pattern in _GPU_DEVICES for path in Path("/dev").glob(pattern))
         rules |= {*_each(Access.DEVICE, devices), *_each(Access.READ, map(Path, _GPU_READ))}
     return tuple(sorted(rule for rule in rules if os.access(rule[0], os.F_OK)))
+
+
+def _own(directory: Path) -> Iterator[Path]:
+    """The worker's own folder, and its temporary one only where that is elsewhere: a link within leads nowhere."""
+    yield directory
+    temporary = temporary_of(directory)
+    if not temporary.is_relative_to(directory):
+        yield temporary
 
 
 def _each(access: Access, paths: Sequence[Path] | Iterator[Path]) -> Iterator[Rule]:
@@ -163,8 +171,9 @@ def _site(shard: Path, config: ShardConfig) -> Iterator[Rule]:
         yield from _code_in(folder)
         yield folder / config.template.partition(":")[0].partition(".")[0], Access.READ
     for text in _texts(config.params):
-        if text and "\0" not in text:
-            yield folder / Path(text).expanduser(), Access.READ
+        named = folder / Path(text.replace("\0", "")).expanduser()
+        if not folder.is_relative_to(named.resolve()):  # "." and "/" are words, too; certificates often lie beside it
+            yield named, Access.READ
     for path in config.reads:
         found = folder / path.expanduser()
         if not found.exists():

@@ -51,6 +51,9 @@ REFUSED: Mapping[str, Numbers] = {
     "setxattr": Numbers(188, 5), "lsetxattr": Numbers(189, 6), "fsetxattr": Numbers(190, 7),
     "removexattr": Numbers(197, 14), "lremovexattr": Numbers(198, 15), "fremovexattr": Numbers(199, 16),
     "setxattrat": Numbers(463, 463), "removexattrat": Numbers(466, 466),
+    # what happens in folders that cannot be read, and memory without a file: both reach other workers
+    "inotify_init": Numbers(253, None), "inotify_init1": Numbers(294, 26), "inotify_add_watch": Numbers(254, 27),
+    "shmget": Numbers(29, 194), "shmat": Numbers(30, 196), "msgget": Numbers(68, 186), "semget": Numbers(64, 190),
     # the machine
     "bpf": Numbers(321, 280), "perf_event_open": Numbers(298, 241), "init_module": Numbers(175, 105),
     "finit_module": Numbers(313, 273), "delete_module": Numbers(176, 106), "kexec_load": Numbers(246, 104),

@@ -19,6 +19,7 @@ from openfl_like.processes.sandbox.confinement import Confinement, confine
 from openfl_like.processes.sandbox.reach import WorkerPlaces, rules_of
 
 MODULE = "openfl_like.processes.sandbox.trial"
+_IN_CREATE = 0x100
 _PTRACE_SEIZE = 0x4206
 _CANARY = "fx-doctor-was-here"
 
@@ -120,6 +121,7 @@ def attempts(targets: Targets) -> tuple[Attempt, ...]:
         "read another experiment": lambda: _reads_below(Path(targets.other)),
         "write elsewhere": lambda: (outside / _CANARY).write_text(""),
         "change the mode of a folder": lambda: _changes_mode(outside),
+        "watch a folder": lambda: _watches(outside),
         "make a device": _makes_device,
         "read the parent's environment": (parent / "environ").read_bytes,
         "open the parent's memory": lambda: (parent / "mem").open("rb").close(),
@@ -177,12 +179,24 @@ def _becomes_another() -> None:
     os.seteuid(before)
 
 
+def _watches(folder: Path) -> None:
+    """Have the kernel tell what is made and opened in a folder, which names what may not be listed."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with os.fdopen(_done(libc.inotify_init1(0)), "rb") as told:
+        _done(libc.inotify_add_watch(told.fileno(), os.fsencode(folder), _IN_CREATE))
+
+
 def _traces(pid: int) -> None:
     """Attach to a process without stopping it; the kernel detaches when we end."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.ptrace(_PTRACE_SEIZE, pid, None, None):
+    _done(ctypes.CDLL(None, use_errno=True).ptrace(_PTRACE_SEIZE, pid, None, None))
+
+
+def _done(result: int) -> int:
+    """Return what a function of the C library has returned; raises OSError if that is a failure."""
+    if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+    return result
 
 
 def _changes_limits(pid: int) -> None:

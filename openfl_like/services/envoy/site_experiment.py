@@ -147,6 +147,9 @@ class SiteExperiment:
             raise
         except (FederationError, OSError) as error:  # a full disk is a reason, not the end of the site
             await self._post(_refusal(error))
+        except Exception as error:  # a defect of ours: the order must be answered, and the site lives on
+            log.exception("experiment %s: it cannot be prepared", self.order.experiment)
+            await self._post(_refusal(error))
         else:
             await self._post(BundleUnpacked((self.files.workspace / LOCK_NAME).exists()))
 

@@ -31,6 +31,8 @@ from openfl_like.wire.convert.devices import (
 from openfl_like.wire.convert.values import decode_mapping, encode_json, failure_from, failure_to
 from openfl_like.wire.protos import federation_pb2 as pb
 
+LEAST_HEARTBEAT_S, MOST_HEARTBEAT_S = 1e-3, 86_400.0
+"""Between heartbeats: an envoy that a director had send them without a pause would do nothing else."""
 MOST_AXES = 64
 """Of a sample or a target; NumPy has no more either."""
 LONGEST_SCHEMA = 64 << 10
@@ -134,8 +136,10 @@ def envoy_instruction_from(message: pb.DirectorMessage) -> EnvoyInstruction:
             return IssuedCertificate(message.certificate.experiment, message.certificate.chain)
         case "stop":
             return StopOrder(message.stop.experiment, bounded(message.stop.reason))
-        case _:
+        case "welcome" if LEAST_HEARTBEAT_S <= message.welcome.heartbeat_s <= MOST_HEARTBEAT_S:
             return Welcome(message.welcome.heartbeat_s)
+        case kind:
+            raise ValueError(f"there is no instruction like that: {kind} {message.welcome.heartbeat_s:g}")
 
 
 def logs_to(value: LogLines) -> pb.LogLines:

@@ -28,7 +28,10 @@ def encode_json(value: object) -> str:
 
 def decode_mapping(text: str) -> dict[str, object]:
     """Return the JSON object of a message; empty for no text; raises ValueError for anything else."""
-    value = json.loads(text or "{}")
+    try:
+        value = json.loads(text or "{}")
+    except RecursionError as error:
+        raise ValueError("a JSON object is nested too deep") from error
     if not isinstance(value, dict):
         raise ValueError(f"{text[:40]!r} is not a valid JSON object")  # noqa: TRY004 (what a peer sent, no caller's type)
     return value

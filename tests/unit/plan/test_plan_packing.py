@@ -238,3 +238,27 @@ def test_a_link_in_a_package_is_refused(workspace: Workspace, plan: Plan, tmp_pa
     (code / "src" / "shared.py").symlink_to(tmp_path / "shared.py")
     with pytest.raises(BundleError, match=r"src/shared.py: .*a symbolic link \(put a copy in its place"):
         packing_of(code, plan)
+
+
+def test_a_package_that_is_a_link_to_elsewhere_is_refused(workspace: Workspace, plan: Plan, tmp_path: Path) -> None:
+    code = workspace({"src/digits.py": "import mylib\n"})
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "__init__.py").write_text("")
+    (elsewhere / "private.py").write_text("x = 1\n")
+    (code / "mylib").symlink_to(elsewhere)
+    with pytest.raises(BundleError, match="it is a symbolic link") as refused:
+        packing_of(code, plan)
+    assert str(refused.value.place).endswith("code/mylib")
+
+
+def test_a_secret_in_the_plan_is_refused(workspace: Workspace, plan: Plan) -> None:
+    task = plan.tasks["train"].model_copy(update={"kwargs": {"token": TOKEN}})
+    secretive = plan.model_copy(update={"tasks": {**plan.tasks, "train": task}})
+    with pytest.raises(BundleError, match="the plan has what looks like an enrolment token, which is never sent"):
+        packing_of(workspace({}), secretive)
+
+
+def test_a_module_at_the_top_that_imports_relatively_leads_nowhere(workspace: Workspace, plan: Plan) -> None:
+    code = workspace({"src/digits.py": "import helper\n", "helper.py": "from . import app\nfrom .. import app\n"})
+    assert "helper.py" in paths(code, plan)

@@ -44,8 +44,10 @@ def test_what_a_shards_params_name_may_be_read_and_nothing_beside_it(tmp_path: P
     config = ShardConfig.model_validate(
         {"template": "clinic:Shard", "params": {"paths": [{"a": "data"}, "nowhere"]}, "reads": ["table.csv"]}
     )
+    config.params.update(decimal=".", sep="/", above="..", here=str(tmp_path))  # words, or what has all of a site in it
     rules = dict(rules_of(WorkerPlaces(tmp_path / "shard.yaml", tmp_path / "own"), config))
     within = {str(path.relative_to(tmp_path)): rules[path].value for path in rules if path.is_relative_to(tmp_path)}
+    assert not {Path("/"), tmp_path.parent} & rules.keys()
     assert within == {
         ".": "list", "clinic.py": "read", "data": "read", "own": "own", "pkg": "read", "shard.yaml": "read",
         "table.csv": "read",

@@ -268,7 +268,7 @@ ROUND_TRIPS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Any], Calla
     ),
     "envoy instruction": (
         st.one_of(
-            st.builds(Welcome, number),
+            st.builds(Welcome, st.floats(0.001, 86_400)),
             st.builds(Order, text, text, st.binary(max_size=80), st.binary(max_size=80), text),
             st.builds(IssuedCertificate, text, st.binary(max_size=80)),
             st.builds(StopOrder, text, text),
@@ -335,6 +335,20 @@ def test_what_is_not_a_digest_names_no_file(digest: str) -> None:
         assignment_from(pb.Assignment(round=1, phase="train", model=digest), ME)
     with pytest.raises(ValueError, match="is not a valid digest"):
         update_from(pb.Update(round=1, phase="train", digest=digest), ME)
+
+
+@pytest.mark.parametrize("heartbeat_s", [0.0, -1.0, 1e9, float("nan"), float("inf")])
+def test_a_director_cannot_have_an_envoy_do_nothing_but_heartbeats(heartbeat_s: float) -> None:
+    with pytest.raises(ValueError, match="there is no instruction like that"):
+        envoy_instruction_from(pb.DirectorMessage(welcome=pb.Welcome(heartbeat_s=heartbeat_s)))
+    with pytest.raises(ValueError, match="there is no instruction like that"):
+        envoy_instruction_from(pb.DirectorMessage())
+
+
+def test_json_that_is_nested_too_deep_is_malformed() -> None:
+    call = pb.TaskCall(name="train", arguments_json='{"a":' + "[" * 100_000 + "]" * 100_000 + "}")
+    with pytest.raises(ValueError, match="nested too deep"):
+        assignment_from(pb.Assignment(round=1, phase="train", tasks=[call]), ME)
 
 
 LONG = "x" * 900_000
