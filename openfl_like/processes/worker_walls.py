@@ -39,8 +39,9 @@ class WorkerWalls:
         """Confine this process as the site wants it, and return what was reached.
 
         Walls hold for one thread and what it starts. A worker that has waited with its imports done may have more, and
-        is replaced by a new one. An interpreter of the workspace's own is confined from outside before it starts:
-        packages may have it run code of theirs then.
+        is replaced by a new one, once: where that has more as well (`sitecustomize`), nothing is said to be closed. An
+        interpreter of the workspace's own is confined from outside before it starts: packages may have it run code of
+        theirs then.
 
         Raises:
             SandboxError: If the site requires more than the kernel offers.
@@ -48,8 +49,9 @@ class WorkerWalls:
         """
         level = Sandbox(order.get("sandbox") or config.sandbox)
         python = Path(order["python"]) if order.get("python") else None
-        if level is not Sandbox.OFF and not alone():
-            self._replace(sys.executable, order)
+        threaded = level is not Sandbox.OFF and not alone()
+        if threaded and not order.get("replaced"):
+            self._replace(sys.executable, {**order, "replaced": True})
         reached = Confinement()
         if level is not Sandbox.OFF:
             if level is Sandbox.REQUIRED:
@@ -59,6 +61,8 @@ class WorkerWalls:
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             make_temporary(places.directory)
             reached = confine(rules_of(places, config))
+            if threaded:
+                reached = Confinement()  # something starts threads in every Python here: they are outside
             if level is Sandbox.REQUIRED:
                 _demand(reached, order)
             _move_in(places.directory)

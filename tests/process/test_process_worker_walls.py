@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from federations import OBEDIENT, User, federation_of
-from pace import limit
+from pace import SLOWNESS, limit
 
 from openfl_like.errors import ShardError
 from openfl_like.processes.sandbox.confinement import available
@@ -22,6 +22,7 @@ from openfl_like.testing.wheels import write_wheel
 pytestmark = [
     pytest.mark.process,
     pytest.mark.skipif(bool(available().gaps), reason=f"a worker would be {available()}"),
+    pytest.mark.skipif(SLOWNESS > 1, reason="what slows a process is a thread, which stays outside the walls"),
 ]
 PROBING = """\
 import json
