@@ -246,7 +246,7 @@ class MetricMissing:
 
 @dataclass(frozen=True, slots=True)
 class MetricsUndefined:
-    """A site has reported metrics that are no finite number; they are left out, and its answer counts all the same.
+    """A site has reported metrics that are not finite numbers; they are left out, and its answer counts all the same.
 
     Told where they are not those that the site left undefined in that phase before.
 

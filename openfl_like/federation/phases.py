@@ -154,7 +154,7 @@ def take_update(context: ExperimentContext, state: RoundState, update: Update) -
 def _tell_undefined(
     context: ExperimentContext, site: Member, update: Update, undefined: Mapping[str, Mapping[str, float]]
 ) -> None:
-    """Tell which metrics of an answer are no numbers, unless they are those of the answer before."""
+    """Tell which metrics of an answer are not numbers, unless they are those of the answer before."""
     names = tuple(f"{task}.{name}" for task in sorted(undefined) for name in sorted(undefined[task]))
     if names and names != site.undefined.get(update.phase):
         values = {task: {name: str(value) for name, value in metrics.items()} for task, metrics in undefined.items()}

@@ -96,7 +96,7 @@ MAX_NAME_LENGTH = 200
 
 
 def undefined_metrics(update: Update) -> dict[str, dict[str, float]]:
-    """Return the metrics that are no finite number, which count for nothing: task name -> metric name -> value."""
+    """Return the metrics that are not finite numbers, which count for nothing: task name -> metric name -> value."""
     found = {
         task: {name: value for name, value in metrics.items() if not math.isfinite(value)}
         for task, metrics in update.metrics.items()

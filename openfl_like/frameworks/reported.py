@@ -14,7 +14,7 @@ def read_samples(task: str, value: object) -> int:
     """Return a number of samples.
 
     Raises:
-        TaskError: If it is none.
+        TaskError: If it is not one.
     """
     try:
         samples = operator.index(value)  # type: ignore[arg-type]  # what it is shows here
@@ -45,7 +45,7 @@ def _name(task: str, value: object) -> str:
         shown = bounded(name, _SHOWN)
         raise TaskError(f"task '{task}': the name of the metric '{shown}…' is longer than {MAX_NAME_LENGTH} characters")
     if bounded(name) != name:
-        raise TaskError(f"task '{task}': the name of the metric '{bounded(name)}' is no text that UTF-8 can hold")
+        raise TaskError(f"task '{task}': the name of the metric '{bounded(name)}' is not text that UTF-8 can hold")
     return name
 
 

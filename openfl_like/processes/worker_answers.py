@@ -36,7 +36,7 @@ def _numbers(value: object) -> dict[str, float]:
 
 def _mapping(value: object, what: str) -> dict[str, object]:
     if not isinstance(value, dict):
-        raise ValueError(f"{what} is no mapping")  # noqa: TRY004 (what a peer sent, no caller's type)
+        raise ValueError(f"{what} is not a mapping")  # noqa: TRY004 (what a peer sent, no caller's type)
     for name in value:
         _text(name, f"a name in {what}")
     return value
@@ -44,23 +44,23 @@ def _mapping(value: object, what: str) -> dict[str, object]:
 
 def _text(value: object, what: str) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{what} is no text")  # noqa: TRY004 (as above)
+        raise ValueError(f"{what} is not text")  # noqa: TRY004 (as above)
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise ValueError(f"{what} is no text that UTF-8 can hold") from None
+        raise ValueError(f"{what} is not text that UTF-8 can hold") from None
     return value
 
 
 def _whole(value: object, what: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"{what} is no whole number")  # noqa: TRY004 (as above)
+        raise ValueError(f"{what} is not a whole number")  # noqa: TRY004 (as above)
     return value
 
 
 def _number(value: object, what: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{what} is no number")  # noqa: TRY004 (as above)
+        raise ValueError(f"{what} is not a number")  # noqa: TRY004 (as above)
     try:
         return float(value)
     except OverflowError:

@@ -1,6 +1,7 @@
 """A federation of real processes for the tests of this folder."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -220,3 +221,22 @@ async def fx_fine(*words: str, federation: LocalFederation | None = None, cwd: P
     code, out, err = await run_fx(*words, federation=federation, cwd=cwd)
     assert code == 0, err
     return out
+
+
+def site_of(directory: Path, lines: str = "") -> Path:
+    """Makes the folder of a site with a shard of the obedient workspace and further lines; gives its shard file."""
+    directory.mkdir(exist_ok=True)
+    shutil.copyfile(OBEDIENT / "shards" / "one_number.py", directory / "one_number.py")
+    shard = directory / "shard.yaml"
+    shard.write_text((OBEDIENT / "shards" / "site-1.yaml").read_text() + lines)
+    return shard
+
+
+async def log_with(user: User, experiment: str, word: str) -> str:
+    """The logs of an experiment as soon as they have a word: the Director writes them when they come."""
+    async with asyncio.timeout(limit(20)):
+        while True:
+            found = [line async for part in user.client.logs(experiment) for line in part.lines]
+            if word in (text := "\n".join(found)):
+                return text
+            await asyncio.sleep(0.1)

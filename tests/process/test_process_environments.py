@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from federations import OBEDIENT, User, federation_of
-from pace import limit
+from federations import OBEDIENT, federation_of, log_with, site_of
 
 from openfl_like.authoring.requirements import lock_requirements
 from openfl_like.errors import RequirementsError
@@ -39,57 +38,38 @@ def _workspace(directory: Path, lock: str) -> Path:
     return directory / "plan.yaml"
 
 
-def _site(directory: Path, policy: str) -> Path:
-    """A site with a policy, beside its wheelhouse."""
-    directory.mkdir(exist_ok=True)
-    shutil.copyfile(OBEDIENT / "shards" / "one_number.py", directory / "one_number.py")
-    shard = directory / "shard.yaml"
-    shard.write_text((OBEDIENT / "shards" / "site-1.yaml").read_text() + policy)
-    return shard
-
-
-async def _log(user: User, experiment: str, word: str) -> str:
-    """The site's log as soon as it has a word: the Director writes it when it comes."""
-    async with asyncio.timeout(limit(20)):
-        while True:
-            found = [line async for part in user.client.logs(experiment) for line in part.lines]
-            if word in (text := "\n".join(found)):
-                return text
-            await asyncio.sleep(0.1)
-
-
 @pytest.mark.long
 async def test_a_workspace_s_own_package_is_there_for_it_alone(tmp_path: Path) -> None:
     assert importlib.util.find_spec("tiny_thing") is None
     before = _packages()
-    shard = _site(tmp_path / "site", POLICY)
+    shard = site_of(tmp_path / "site", POLICY)
     plan = _workspace(tmp_path / "code", write_wheel(tmp_path / "site" / "house", "tiny_thing", "1.0", TINY))
     async with federation_of({"site-1": shard}, tmp_path) as (_, user):
         first = await user.ended(await user.submit(plan, ROUND))
         assert first.status == "FINISHED", first.reason
         (last,) = only(await user.events(first.id), RoundFinished)[1:]
         assert last.metrics["loss"] == 4.5
-        assert "Successfully installed tiny-thing-1.0" in await _log(user, first.id, "ready after")
+        assert "Successfully installed tiny-thing-1.0" in await log_with(user, first.id, "ready after")
         second = await user.ended(await user.submit(plan, ROUND))
         assert second.status == "FINISHED", second.reason
-        assert "prepared before" in await _log(user, second.id, "prepared before")
+        assert "prepared before" in await log_with(user, second.id, "prepared before")
     assert _packages() == before
     assert importlib.util.find_spec("tiny_thing") is None
 
 
 async def test_a_site_that_does_not_install_says_so_and_the_code_finds_out(tmp_path: Path) -> None:
-    shard = _site(tmp_path / "site", "")
+    shard = site_of(tmp_path / "site", "")
     plan = _workspace(tmp_path / "code", write_wheel(tmp_path / "site" / "house", "tiny_thing", "1.0", TINY))
     async with federation_of({"site-1": shard}, tmp_path) as (federation, user):
         ended = await user.ended(await user.submit(plan, ROUND))
-        assert "is not installed" in await _log(user, ended.id, "is not installed")
+        assert "is not installed" in await log_with(user, ended.id, "is not installed")
         events = await user.events(ended.id)
         assert any("No module named 'tiny_thing'" in str(event.announcement) for event in events)
         assert not (federation.directory / "envoy-site-1" / "environments").exists()
 
 
 async def test_source_is_never_built(tmp_path: Path) -> None:
-    shard = _site(tmp_path / "site", POLICY)
+    shard = site_of(tmp_path / "site", POLICY)
     told = tmp_path / "built"
     plan = _workspace(tmp_path / "code", write_sdist(tmp_path / "site" / "house", "tiny_thing", "1.0", told))
     async with federation_of({"site-1": shard}, tmp_path) as (federation, user):
@@ -97,7 +77,7 @@ async def test_source_is_never_built(tmp_path: Path) -> None:
         assert ended.status == "FAILED"
         assert "the requirements cannot be installed" in ended.reason
         assert "No matching distribution found for tiny-thing==1.0" in ended.reason
-        assert "No matching distribution" in await _log(user, ended.id, "No matching distribution")
+        assert "No matching distribution" in await log_with(user, ended.id, "No matching distribution")
         kept = federation.directory / "envoy-site-1" / "environments"
         assert [path.name for path in kept.iterdir() if path.name != "cache"] == []
     assert not told.exists()
@@ -112,7 +92,7 @@ async def _prepare(
     (workspace / "requirements.lock").write_text(lock)
     environments = Environments(tmp_path / "environments", limit_s)
     began = asyncio.get_running_loop().time()
-    found = await environments.provide(workspace, _site(tmp_path / "site", policy), lines.append)
+    found = await environments.provide(workspace, site_of(tmp_path / "site", policy), lines.append)
     return lines, asyncio.get_running_loop().time() - began, found
 
 

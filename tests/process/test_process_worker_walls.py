@@ -9,8 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from federations import OBEDIENT, User, federation_of
-from pace import SLOWNESS, limit
+from federations import OBEDIENT, User, federation_of, log_with, site_of
+from pace import SLOWNESS
 
 from openfl_like.errors import ShardError
 from openfl_like.processes.sandbox.confinement import available
@@ -96,24 +96,6 @@ def _workspace(directory: Path) -> Path:
     return directory / "plan.yaml"
 
 
-def _site(directory: Path, lines: str = "") -> Path:
-    directory.mkdir(exist_ok=True)
-    shutil.copyfile(OBEDIENT / "shards" / "one_number.py", directory / "one_number.py")
-    shard = directory / "shard.yaml"
-    shard.write_text((OBEDIENT / "shards" / "site-1.yaml").read_text() + lines)
-    return shard
-
-
-async def _log(user: User, experiment: str, word: str) -> str:
-    """The site's log as soon as it has a word: the Director writes it when it comes."""
-    async with asyncio.timeout(limit(20)):
-        while True:
-            found = [line async for part in user.client.logs(experiment) for line in part.lines]
-            if word in (text := "\n".join(found)):
-                return text
-            await asyncio.sleep(0.1)
-
-
 async def _reached(federation: LocalFederation, user: User, plan: Path, tmp_path: Path) -> set[str]:
     """What the submitted code said that it had reached."""
     outside = tmp_path / "outside"
@@ -126,7 +108,7 @@ async def _reached(federation: LocalFederation, user: User, plan: Path, tmp_path
     experiment = await user.submit(plan, rounds, setting)
     ended = await user.ended(experiment)
     assert ended.status == "FINISHED", ended.reason
-    text = await _log(user, experiment, "PROBED")
+    text = await log_with(user, experiment, "PROBED")
     return {line.partition("REACHED ")[2] for line in text.splitlines() if "REACHED " in line}
 
 
@@ -135,7 +117,7 @@ async def test_submitted_code_reaches_nothing_beyond_its_own(tmp_path: Path, thr
     plan = _workspace(tmp_path / "code")
     with plan.open("a") as file:
         file.write(f"collaborator: {{settings: {{threads: {threads}}}}}\n")
-    async with federation_of({"site-1": _site(tmp_path / "site")}, tmp_path) as (federation, user):
+    async with federation_of({"site-1": site_of(tmp_path / "site")}, tmp_path) as (federation, user):
         assert await _reached(federation, user, plan, tmp_path) == set()
         log = federation.log("site-1").read_text()
         assert log.count("workers are confined: files, processes, signals, network, kernel, privileges") == 1
@@ -143,7 +125,7 @@ async def test_submitted_code_reaches_nothing_beyond_its_own(tmp_path: Path, thr
 
 async def test_where_the_site_wants_no_sandbox_it_reaches_the_key_of_the_site(tmp_path: Path) -> None:
     plan = _workspace(tmp_path / "code")
-    async with federation_of({"site-1": _site(tmp_path / "site", "sandbox: off\n")}, tmp_path) as (federation, user):
+    async with federation_of({"site-1": site_of(tmp_path / "site", "sandbox: off\n")}, tmp_path) as (federation, user):
         reached = await _reached(federation, user, plan, tmp_path)
         assert {"read the key", "write elsewhere", "connect by TCP", "signal the parent"} <= reached
         assert "workers are not confined" in federation.log("site-1").read_text()
@@ -151,7 +133,7 @@ async def test_where_the_site_wants_no_sandbox_it_reaches_the_key_of_the_site(tm
 
 async def test_a_package_that_runs_code_when_python_starts_does_so_within_the_walls(tmp_path: Path) -> None:
     plan = _workspace(tmp_path / "code")
-    site = _site(tmp_path / "site", "environment: {install_requirements: true, wheelhouse: house}\n")
+    site = site_of(tmp_path / "site", "environment: {install_requirements: true, wheelhouse: house}\n")
     secret = tmp_path / "federation" / "certs" / "envoy" / "site-1" / "key.pem"
     eager = (
         f"import os, sys; readable = os.system('cat {secret} >/dev/null 2>&1') == 0; "
@@ -166,7 +148,7 @@ async def test_a_package_that_runs_code_when_python_starts_does_so_within_the_wa
 
 
 async def test_a_shard_that_reads_what_nobody_named_says_what_to_write(tmp_path: Path) -> None:
-    shard, table = _site(tmp_path / "site"), tmp_path / "site" / "table.csv"
+    shard, table = site_of(tmp_path / "site"), tmp_path / "site" / "table.csv"
     table.write_text("1\n")
     code = shard.parent / "one_number.py"
     code.write_text(code.read_text() + f"\nopen({str(table)!r}).close()\n")
@@ -179,7 +161,7 @@ async def test_a_shard_that_reads_what_nobody_named_says_what_to_write(tmp_path:
 @pytest.mark.torch
 @pytest.mark.sklearn
 async def test_what_starts_processes_of_its_own_goes_on(tmp_path: Path) -> None:
-    shard = _site(tmp_path / "site")
+    shard = site_of(tmp_path / "site")
     code = shard.parent / "one_number.py"
     code.write_text(code.read_text() + PARALLEL)
     lines: list[str] = []
@@ -190,7 +172,7 @@ async def test_what_starts_processes_of_its_own_goes_on(tmp_path: Path) -> None:
 
 
 async def test_a_site_that_requires_a_sandbox_does_not_run_on_a_kernel_without_landlock(tmp_path: Path) -> None:
-    shard = _site(tmp_path / "site", "sandbox: required\n")
+    shard = site_of(tmp_path / "site", "sandbox: required\n")
     command = [sys.executable, "-c", WITHOUT_LANDLOCK, str(shard), str(tmp_path / "work")]
     refused = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
     assert "E508" in refused.stdout

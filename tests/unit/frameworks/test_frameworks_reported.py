@@ -29,7 +29,7 @@ def test_whatever_is_not_one_number_is_named_with_its_task(value: object) -> Non
 
 
 def test_names_that_nobody_can_write_are_refused() -> None:
-    with pytest.raises(TaskError, match=r"task 'train': the name of the metric 'of Bef\\udcfcnde.csv' is no text"):
+    with pytest.raises(TaskError, match=r"task 'train': the name of the metric 'of Bef\\udcfcnde.csv' is not text"):
         read_metrics("train", {"of " + os.fsdecode(b"Bef\xfcnde.csv"): 0.5})
     with pytest.raises(TaskError, match="longer than 200 characters"):
         read_metrics("train", {"x" * 5000: 0.5})
