@@ -16,6 +16,7 @@ from openfl_like.cli.options import (
     own_certificates,
     site_options,
 )
+from openfl_like.cli.output.colours import BAD, colour_of
 from openfl_like.cli.output.console import emit, json_option, put
 
 if TYPE_CHECKING:
@@ -154,14 +155,21 @@ def _show(reports: "Sequence[Report]", *, as_json: bool) -> int:
     counts = {verdict: sum(finding.verdict is verdict for finding in findings) for verdict in Verdict}
     told = f"{counts[Verdict.OK]} in order, {counts[Verdict.WARN]} to look at, {counts[Verdict.FAIL]} wrong"
     skipped = f", {counts[Verdict.SKIP]} not looked at" if counts[Verdict.SKIP] else ""
-    put(f"{told}{skipped}")
+    put(f"{told}{skipped}", style=BAD if bad else "")
+    for report in reports:
+        for finding in report.findings:
+            if finding.verdict in {Verdict.WARN, Verdict.FAIL}:
+                place = f"{report.subject}: " if len(reports) > 1 else ""
+                cure = f"; do: {finding.cure}" if finding.cure else ""
+                put(f"{finding.verdict.value:<4}  {place}{finding.name}{cure}", style=colour_of(finding.verdict.value))
     return FOUND if bad else 0
 
 
 def _print(finding: "Finding") -> None:
-    put(f"  {finding.verdict.value:<4}  {finding.name}: {finding.seen}")
+    verdict = finding.verdict.value
+    put(f"  {verdict:<4}  {finding.name}: {finding.seen}", style="" if verdict == "ok" else colour_of(verdict))
     for problem in finding.problems:
         put(f"          - {problem}")
     for label, text in (("why", finding.cause), ("do", finding.cure)):
-        if text and finding.verdict.value in {"warn", "fail"}:
+        if text and verdict in {"warn", "fail"}:
             put(f"        {label + ':':<4} {text}")

@@ -13,6 +13,7 @@ import click
 
 from openfl_like import __version__
 from openfl_like.cli.options import HELP
+from openfl_like.cli.output.colours import BAD
 from openfl_like.cli.output.console import emit_failure, say
 from openfl_like.cli.output.failure import INTERRUPTED, failure_of, line_of
 from openfl_like.printable import printable
@@ -108,7 +109,10 @@ def _fail(error: BaseException, *, as_json: bool) -> int:
     if isinstance(error, click.ClickException):
         error.show()
     elif failure.exit_code != INTERRUPTED:
-        say(line_of(failure))
+        first, *problems = line_of(failure).split("\n")
+        say(first, style=BAD)
+        if problems:
+            say("\n".join(problems))
     if as_json:
         from dataclasses import asdict
 

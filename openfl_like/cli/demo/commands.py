@@ -7,7 +7,7 @@ import click
 
 from openfl_like.cli.experiment.progress import Screen
 from openfl_like.cli.options import FOLDER, HELP, complete_plans, overrides_option
-from openfl_like.cli.output.console import emit, emit_line, json_option, say
+from openfl_like.cli.output.console import emit, emit_line, file_facts, json_option, put, say
 from openfl_like.errors import ExperimentCancelledError
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from openfl_like.services.local_federation import LocalFederation
 
 ALIASES = {"digits": "digits_fedavg"}
+MODEL = "federated.safetensors"
+"""The file of the last model, in the demo's directory."""
 
 
 @click.command(context_settings=HELP)
@@ -27,7 +29,11 @@ ALIASES = {"digits": "digits_fedavg"}
     help="An installed plan's name.",
     shell_complete=complete_plans,
 )
-@click.option("--directory", type=FOLDER, help="Keep everything here.  [default: a temporary directory]")
+@click.option(
+    "--directory",
+    type=FOLDER,
+    help="Keep everything here.  [default: a temporary directory, of which only the model stays]",
+)
 @click.option("--chaos", is_flag=True, help="Run it twice; kill Director and Aggregator in the second run.")
 @overrides_option
 @json_option
@@ -44,7 +50,6 @@ def demo(plan_name: str, directory: Path | None, overrides: tuple[str, ...], *, 
     Example: fx demo --chaos
     """
     import asyncio
-    import shutil
     import tempfile
 
     from openfl_like.plan.workspace import plan_path
@@ -59,9 +64,23 @@ def demo(plan_name: str, directory: Path | None, overrides: tuple[str, ...], *, 
         say(f"keys, state and logs are kept in {place}")
         raise
     if directory is None:
-        shutil.rmtree(place, ignore_errors=True)
+        _remove_all_but_model(place)
     if not finished:
         raise ExperimentCancelledError("stopped by a signal before the demo ended")
+
+
+def _remove_all_but_model(place: Path) -> None:
+    """Remove the keys, the state and the logs of a demo that has ended; its model stays, if there is one."""
+    import shutil
+
+    if not (place / MODEL).exists():
+        shutil.rmtree(place, ignore_errors=True)
+        return
+    for entry in place.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        elif entry.name != MODEL:
+            entry.unlink(missing_ok=True)
 
 
 async def _demo(name: str, place: Path, overrides: tuple[str, ...], *, chaos: bool, as_json: bool) -> bool:
@@ -94,9 +113,24 @@ async def _demo(name: str, place: Path, overrides: tuple[str, ...], *, chaos: bo
     say("the federation has ended; training each site alone and all data pooled, to compare")
     rows = await compare(plan, workspace, shards, model, SQLITE)
     _print(rows, summary, as_json=as_json)
-    say(f"{first.dataset_description}")
+    _tell_next(model, as_json=as_json)
     say(f"done in {time.monotonic() - begin:.0f} s")
     return True
+
+
+def _tell_next(model: Path, *, as_json: bool) -> None:
+    """Say where the model is, and what somebody who has seen the demo types next."""
+    if as_json:
+        emit_line({"kind": "model", **file_facts(model)})
+        return
+    put(f"\nthe federated model is in {model}; what to type next:\n")
+    put("# the same model for PyTorch")
+    put(f"fx model export {model} -o model.pt")
+    put("# the same run, with its Director and its Aggregator killed in the middle")
+    put("fx demo --chaos")
+    put("# a plan, code and data of your own, tried on this machine")
+    put("fx workspace create study -t torch_heart_disease")
+    put("fx simulate study/plan.yaml")
 
 
 async def _run(
@@ -116,19 +150,20 @@ async def _run(
         async for item in watch(client.watch, experiment):
             last = item
             screen.item(item)
-        ended, model = finished(last), federation.directory / "federated.safetensors"
+        ended, model = finished(last), federation.directory / MODEL
         await client.model(experiment, "last", model)
     return ended, model
 
 
 def _print(rows: "list[Row]", summary: "ExperimentSummary", *, as_json: bool) -> None:
     if as_json:
-        emit_line({"kind": "comparison", "experiment": summary.id, "rows": [_values(row, digits=6) for row in rows]})
+        emit_line({"kind": "comparison", "experiment": summary.id, "rows": [_values(row) for row in rows]})
         return
     click.echo()
-    emit([_values(row, digits=3) for row in rows], as_json=False, title="on the held-out samples of all sites together")
+    shown = [{**_values(row), **{name: f"{value:.3f}" for name, value in row.metrics.items()}} for row in rows]
+    emit(shown, as_json=False, title="on the held-out samples of all sites together")
 
 
-def _values(row: "Row", digits: int) -> dict[str, object]:
-    metrics = {name: round(value, digits) for name, value in row.metrics.items()}
+def _values(row: "Row") -> dict[str, object]:
+    metrics = {name: round(value, 6) for name, value in row.metrics.items()}
     return {"model": row.model, "trained on": row.train_samples, **metrics}

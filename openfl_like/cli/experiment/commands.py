@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import click
 
 from openfl_like.cli.experiment.metrics import metrics
-from openfl_like.cli.experiment.outcome import reason_of, shortfall_text
+from openfl_like.cli.experiment.outcome import reason_of
 from openfl_like.cli.experiment.progress import Screen
+from openfl_like.cli.experiment.show import show
 from openfl_like.cli.experiment.why import why
 from openfl_like.cli.options import (
     FILE,
@@ -23,8 +24,6 @@ from openfl_like.cli.output.console import clock, emit, emit_line, file_facts, j
 from openfl_like.cli.output.packing import tell_packing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from openfl_like.api.federation import Federation
     from openfl_like.federation.parties import ExperimentSummary
 
@@ -41,6 +40,7 @@ def experiment() -> None:
     """
 
 
+experiment.add_command(show)
 experiment.add_command(why)
 experiment.add_command(metrics)
 
@@ -156,51 +156,6 @@ def list_(director: str, certificates: Path | None, *, as_json: bool) -> None:
         for item in summaries
     ]
     emit(rows, as_json=as_json, title="experiments")
-
-
-@experiment.command()
-@click.argument("experiment_id", metavar="ID")
-@director_options
-@json_option
-def show(experiment_id: str, director: str, certificates: Path | None, *, as_json: bool) -> None:
-    """Show one experiment with the versions of its model, and how each site found each model that was given.
-
-    Example: fx experiment show heart-disease-1a2b3c4d
-    """
-    from dataclasses import asdict
-
-    from openfl_like.api.evaluations import matrix
-    from openfl_like.api.federation import Federation
-
-    with Federation(director, own_certificates(certificates, "user")) as federation:
-        record = federation.experiment(experiment_id)
-        found = matrix(federation, record)
-    if as_json:
-        emit({**asdict(record), "matrix": found}, as_json=True)
-        return
-    summary = record.summary
-    fields: dict[str, object] = {
-        "experiment": summary.id,
-        "status": summary.standing,
-        "reason": reason_of(summary),
-        "shortfalls": {name: shortfall_text(failure) for name, failure in summary.shortfalls.items()},
-        "update surplus": _surplus(record.update_surplus),
-        "owner": summary.owner,
-        "plan": summary.plan_digest,
-        "submitted": clock(summary.submitted_at),
-        "started": clock(summary.started_at),
-        "ended": clock(summary.ended_at),
-    }
-    emit(fields, as_json=False)
-    best = max((v.version.round for v in record.versions if v.version.best), default=-1)
-    rows: list[dict[str, object]] = [
-        {"round": v.version.round, "best": v.version.round == best, "metrics": v.version.metrics, "sha256": v.sha256}
-        for v in record.versions
-    ]
-    emit(rows, as_json=False, title="model versions")
-    if found:
-        table: list[dict[str, object]] = [{"site": site, **row} for site, row in found.items()]
-        emit(table, as_json=False, title="given models")
 
 
 @experiment.command()
@@ -384,8 +339,3 @@ def model(
     with Federation(director, own_certificates(certificates, "user")) as federation:
         federation.model(experiment_id, which, target)
     emit(file_facts(target), as_json=as_json)
-
-
-def _surplus(sites: "Mapping[str, Mapping[str, int]]") -> str:
-    counted = {name: ", ".join(f"{count} {kind}" for kind, count in counts.items()) for name, counts in sites.items()}
-    return "; ".join(f"{name}: {text}" for name, text in counted.items())

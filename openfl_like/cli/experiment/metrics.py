@@ -44,11 +44,11 @@ def metrics(
     elif as_json:
         emit([asdict(record) for record in records], as_json=True)
     else:
-        print_table(_rows(records, per_site=per_site), "metrics")
+        print_table(table_of(records, per_site=per_site), "metrics")
 
 
-def _rows(records: "Sequence[MetricRecord]", *, per_site: bool) -> list[dict[str, object]]:
-    """Lay values out with a column for each metric."""
+def table_of(records: "Sequence[MetricRecord]", *, per_site: bool) -> list[dict[str, object]]:
+    """Return a row for each round, or for each round and site, with a column for each metric."""
     columns = dict.fromkeys(_column(record) for record in records)
     rows: dict[tuple[int, str], dict[str, object]] = {}
     for record in records:

@@ -1,12 +1,16 @@
 """``fx experiment why``: the first cause of what went wrong, or what an experiment waits for."""
 
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from openfl_like.cli.options import director_options, own_certificates
+from openfl_like.cli.output.colours import BAD, colour_of
 from openfl_like.cli.output.console import clock, emit, json_option, print_table, put
+from openfl_like.federation.history.cause import Cause, Condition
 
 if TYPE_CHECKING:
     from openfl_like.api.explanation import Explanation
@@ -43,30 +47,42 @@ def _fields(found: "Explanation") -> dict[str, object]:
 
 
 def _show(found: "Explanation") -> None:
+    from openfl_like.cli.experiment.advice import advice
     from openfl_like.cli.output.machine import course
 
-    answer, cause = found.why, found.why.cause
-    put(f"{found.summary.id} is {found.summary.standing}: {answer.sentence}")
-    fields: dict[str, object] = {"since": clock(answer.since)} if answer.since else {}
-    if cause is not None:
-        fields |= {
-            "what": cause.message,
-            "exception": cause.error,
-            "line": f"{cause.file}:{cause.line}" if cause.file else "",
-            "site": cause.site,
-            "phase": cause.phase,
-            "round": cause.round,
-            "when": clock(cause.time),
-        }
-    emit({name: value for name, value in fields.items() if value not in {"", None}}, as_json=False)
+    answer, evidence = found.why, found.evidence
+    standing = f"{found.summary.id} is {found.summary.standing}"
+    if answer.cause is None:
+        since = f" (since {clock(answer.since)})" if answer.since else ""
+        put(f"{standing}: {answer.sentence}{since}", style=colour_of(found.summary.standing))
+    else:
+        _show_cause(answer.cause)
+        put(f"{standing}: {answer.sentence}" if answer.verdict is Condition.WAITS else standing)
     for text in answer.mended:
         put(f"mended: {text}")
-    if found.evidence.lines:
-        put(f"from the log of {found.evidence.source}:")
-        for line in found.evidence.lines:
+    if evidence.lines:
+        put(f"from the log of {evidence.source}:")
+        for line in folded(evidence.lines):
             put(f"  {line}")
-    machine = found.evidence.machine
-    if machine is not None:
-        print_table(
-            course(machine), f"the machine of {found.evidence.source} around then, in means of {machine.slot_s:g} s"
-        )
+    if evidence.machine is not None:
+        title = f"the machine of {evidence.source} around then, in means of {evidence.machine.slot_s:g} s"
+        print_table(course(evidence.machine), title)
+    put(f"do: {advice(found)}", style="bold")
+
+
+def _show_cause(cause: Cause) -> None:
+    what = ": ".join(part for part in (cause.error, cause.message) if part)
+    put(f"cause: {what}", style=BAD)
+    line = f"{cause.file}:{cause.line}" if cause.file else ""
+    where = ", ".join(part for part in (cause.place, line) if part)
+    if where:
+        put(f"where: {where}")
+    if cause.time:
+        put(f"when:  {clock(cause.time)}")
+
+
+def folded(lines: Sequence[str]) -> Iterator[str]:
+    """Give the lines, one that comes several times in a row only once, with the number of times."""
+    for line, same in groupby(lines):
+        times = sum(1 for _ in same)
+        yield line if times == 1 else f"{line} ({times} times)"

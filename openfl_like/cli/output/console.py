@@ -10,12 +10,17 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
+from openfl_like.cli.output.colours import colour_of
 from openfl_like.cli.output.lent import OWN
+from openfl_like.cli.output.table import blocks, narrowest, plain, wrapped
 from openfl_like.printable import printable, printable_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -25,14 +30,27 @@ def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(command)
 
 
-def put(text: str) -> None:
-    """Print text for people, on stdout; what sites and their code wrote into it cannot steer the terminal."""
-    click.echo(printable(text), file=OWN.lent_out)
+def put(text: str, *, style: str = "") -> None:
+    """Print text for people, on stdout; what sites and their code wrote into it cannot steer the terminal.
+
+    Lines are as long as they are: what is copied from a terminal is whole.
+
+    Args:
+        text: The text.
+        style: What it looks like on a terminal that has colours.
+    """
+    if style and OWN.out.isatty():
+        _terminal(OWN.out).print(printable(text), style=style, soft_wrap=True)
+    else:
+        click.echo(printable(text), file=OWN.lent_out)
 
 
-def say(text: str) -> None:
-    """Print text for people, on stderr, as harmless as that of `put`."""
-    click.echo(printable(text), err=True)
+def say(text: str, *, style: str = "") -> None:
+    """Print text for people, on stderr, as harmless as that of `put`; a terminal breaks its lines between words."""
+    if sys.stderr.isatty():
+        _terminal(sys.stderr).print(printable(text), style=style)
+    else:
+        click.echo(printable(text), err=True)
 
 
 def emit(value: Mapping[str, object] | Sequence[Mapping[str, object]], *, as_json: bool, title: str = "") -> None:
@@ -116,36 +134,32 @@ def shown(value: object) -> str:
 
 def _print_fields(value: Mapping[str, object], title: str) -> None:
     if title:
-        put(title)
+        put(title, style="bold")
     width = max((len(key) for key in value), default=0)
     for key, item in value.items():
-        put(f"{key:<{width}}  {printable_line(shown(item))}".rstrip())
+        text = printable_line(shown(item))
+        put(f"{key:<{width}}  {text}".rstrip(), style=colour_of(text))
 
 
 def print_table(rows: Sequence[Mapping[str, object]], title: str = "") -> None:
-    """Print rows with the keys of the first one as columns."""
+    """Print rows with the keys of the first one as columns; on a terminal that is too narrow, a block for each row."""
     if not rows:
         put(f"{title}: none" if title else "none")
         return
     columns = list(rows[0])
     cells = [[printable_line(shown(row.get(column))) for column in columns] for row in rows]
-    if sys.stdout.isatty():
-        _print_rich(columns, cells, title)
-        return
     if title:
-        put(title)
-    widths = [max(len(column), *(len(row[i]) for row in cells)) for i, column in enumerate(columns)]
-    for row in [columns, *cells]:
-        put("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        put(title, style="bold")
+    terminal = _terminal(OWN.out) if OWN.out.isatty() else None
+    if terminal is None:
+        put("\n".join(plain(columns, cells)))
+    elif narrowest(columns, cells) > terminal.width:
+        put("\n".join(blocks(columns, cells)))
+    else:
+        terminal.print(wrapped(columns, cells))
 
 
-def _print_rich(columns: Sequence[str], cells: Sequence[Sequence[str]], title: str) -> None:
+def _terminal(file: TextIO) -> "Console":
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table(title=title or None, title_justify="left")
-    for column in columns:
-        table.add_column(column)
-    for row in cells:
-        table.add_row(*row)
-    Console(markup=False, emoji=False, highlight=False).print(table)
+    return Console(file=file, markup=False, emoji=False, highlight=False)

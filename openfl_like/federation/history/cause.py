@@ -43,6 +43,7 @@ class Cause:
         sequence: The event that tells of it; 0: the end of the experiment tells of it.
         file: File of the workspace in which the exception was raised; empty if none is known.
         line: Its line.
+        kind: What sort of failure it was; None: only words are known of it.
     """
 
     message: str
@@ -54,6 +55,7 @@ class Cause:
     sequence: int = 0
     file: str = ""
     line: int = 0
+    kind: FailureKind | None = None
 
     @property
     def place(self) -> str:
@@ -181,7 +183,10 @@ _TOLD_WITH_ITS_KIND = frozenset({FailureKind.LEFT, FailureKind.REFUSED})
 def _cause(failure: Failure, time: float, sequence: int = 0) -> Cause:
     phase = failure.phase.value if failure.phase is not None else _PHASES.get(failure.kind, "")
     message = str(failure) if failure.kind in _TOLD_WITH_ITS_KIND else failure.message
-    return Cause(message, failure.error, failure.site, phase, failure.round, time, sequence, failure.file, failure.line)
+    return Cause(
+        message, failure.error, failure.site, phase, failure.round, time, sequence, failure.file, failure.line,
+        None if failure.kind is FailureKind.TOLD else failure.kind,
+    )  # fmt: skip
 
 
 def _first_loss(life: LastRun, sites: Collection[str] | None = None) -> Cause | None:
@@ -195,7 +200,9 @@ def _first_loss(life: LastRun, sites: Collection[str] | None = None) -> Cause | 
 def _never_came(summary: ExperimentSummary, life: LastRun) -> Cause:
     when = life.started.time if life.started is not None else summary.started_at
     for site, failure in summary.shortfalls.items():
-        return Cause(str(failure), site=site, phase="admission", round=failure.round, time=when)
+        return Cause(
+            str(failure), site=site, phase="admission", round=failure.round, time=when, kind=FailureKind.MISSING
+        )
     return Cause(summary.reason, phase="admission", time=when)
 
 
@@ -218,8 +225,11 @@ def _leaving(name: str, event: Occurrence[CollaboratorAway], number: int, phase:
 
 
 def _mended(life: LastRun) -> tuple[str, ...]:
-    found = [f"the aggregator was lost and started again ({life.restarts} times)"] if life.restarts else []
-    found += [f"site '{name}' left and came back" for name in sorted(life.returned)]
+    often = "once" if life.restarts == 1 else f"{life.restarts} times"
+    found = [f"the aggregator was lost and started again {often}"] if life.restarts else []
+    if life.returned:
+        names = ", ".join(f"'{name}'" for name in sorted(life.returned))
+        found.append(f"{'site' if len(life.returned) == 1 else 'sites'} {names} left and came back")
     if life.round is not None and life.round.what.round:
         first = [event.what for event in life.absences if not event.what.round]
         found += [f"site '{one.collaborator}' could not make the initial model: {one.reason}" for one in first]

@@ -95,23 +95,24 @@ async def test_the_screen_tells_it_in_plain_words() -> None:
     assert dealt == ["the Director was killed in round 2", "the Aggregator was killed in round 3"]
     assert (director.done, aggregator.done) == (["kill", "restart"], ["kill"])
     assert lines == [
-        "experiment e-1 started",
+        "experiment e-1 started: 3 rounds",
         "bern joined",
         "zurich joined",
-        "round   1    0.50 s    [bern, zurich]",
+        "sites: bern, zurich",
+        "round 1    0.50 s",
         "==> round 2 is under way, 1 of 2 sites have delivered: the Director is killed (kill -9, process 11)",
         "==> the Director is started again on the same state (process 12)",
         "the experiment goes on from its last committed step",
         "zurich joined",
         "bern joined",
         "==> the sites are back, round 2 goes on",
-        "round   2    0.50 s    [bern, zurich]",
+        "round 2    0.50 s",
         "==> round 3 is under way, 1 of 2 sites have delivered: the Aggregator is killed (kill -9, process 13)",
         "the experiment goes on from its last committed step",
         "bern joined",
         "zurich joined",
         "==> the sites are back, round 3 goes on",
-        "round   3    0.50 s    [bern, zurich]",
+        "round 3    0.50 s",
         "FINISHED: 3 of 3 rounds are done",
     ]
 
@@ -140,10 +141,10 @@ async def test_what_was_committed_before_the_blow_is_told_before_it_and_not_agai
     blows = [Blow("Director", 1, hammer.kill, hammer.restart)]
     _, dealt = await disturb(watched(WHOLE), Story(Screen(as_json=False, show=lines.append)), blows, committed)
     assert dealt == ["the Director was killed in round 2"]
-    assert lines.index("round   1    0.50 s    [bern, zurich]") + 1 == lines.index(
+    assert lines.index("round 1    0.50 s") + 1 == lines.index(
         "==> round 2 is under way, 1 of 2 sites have delivered: the Director is killed (kill -9, process 11)"
     )
-    assert sum(line.startswith("round   1") for line in lines) == 1
+    assert sum(line.startswith("round 1 ") for line in lines) == 1
 
 
 async def test_no_blow_falls_before_all_sites_are_back() -> None:
@@ -195,7 +196,8 @@ async def test_a_round_may_be_done_by_the_time_the_sites_are_back() -> None:
         "killed; restart 1",
         "the experiment goes on from its last committed step",
         "bern joined",
-        "round   1    0.50 s    [bern, zurich]",
+        "sites: bern, zurich",
+        "round 1    0.50 s",
         "zurich joined",
         "==> the sites are back, round 1 is done and round 2 goes on",
     ]

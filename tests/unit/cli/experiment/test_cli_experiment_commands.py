@@ -181,7 +181,8 @@ def test_show_has_the_matrix_of_given_models(run: Run, monkeypatch: pytest.Monke
 def test_watch_shows_a_line_per_event_that_people_need(run: Run) -> None:
     assert fine(run("experiment", "watch", "digits-1")).splitlines() == [
         "bern joined",
-        "round   1    1.25 s  accuracy 0.5  best so far  [bern; without zurich (left: no power)]",
+        "sites: bern; without zurich (left: no power)",
+        "round  1    1.25 s  accuracy 0.5000  best so far",
     ]
     assert "bern joined" not in fine(run("experiment", "watch", "digits-1", "--after", "1"))
 
@@ -291,24 +292,24 @@ def test_why_names_the_first_cause_with_the_log_of_its_site(run: Run, monkeypatc
     monkeypatch.setattr(Answers, "end", summary(Status.FAILED, reason))
     found = fine(run("experiment", "why", "digits-1"))
     assert found.splitlines() == [
-        "digits-1 is FAILED: it FAILED: site 'bern', train, round 2: ValueError: two (src/model.py:7)",
-        "what       two",
-        "exception  ValueError",
-        "line       src/model.py:7",
-        "site       bern",
-        "phase      train",
-        "round      2",
-        "when       2023-11-14 22:13:20",
+        "cause: ValueError: two",
+        "where: site 'bern', train, round 2, src/model.py:7",
+        "when:  2023-11-14 22:13:20",
+        "digits-1 is FAILED",
         "from the log of bern:",
         "  one",
         "  two \\x1b[2J",
+        "do: mend src/model.py:7, then submit the plan again",
     ]
     told = data(run("experiment", "why", "digits-1", "--json"))
     assert (told["verdict"], told["cause"]["site"], told["evidence"]["lines"][0]) == ("failed", "bern", "one")
 
 
 def test_why_says_that_nothing_went_wrong_or_what_it_waits_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert fine(run("experiment", "why", "digits-1")) == "digits-1 is FINISHED: nothing went wrong: all rounds\n"
+    assert fine(run("experiment", "why", "digits-1")).splitlines() == [
+        "digits-1 is FINISHED: nothing went wrong: all rounds",
+        "do: fetch its model: fx experiment model digits-1",
+    ]
     monkeypatch.setattr(Answers, "end", summary())
     assert "it waits for the Director: there is no room on the disk" in fine(run("experiment", "why", "digits-1"))
     healthy = DirectorStatus("0.1")

@@ -1,0 +1,72 @@
+"""What somebody can do about an experiment: the line ``do:`` of ``fx experiment why``."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from openfl_like.federation.failure import FailureKind
+from openfl_like.federation.history.cause import Cause, Condition
+from openfl_like.federation.status import Status
+
+if TYPE_CHECKING:
+    from openfl_like.api.explanation import Explanation
+
+_AGAIN = "fx experiment resume {id}"
+_SUBMIT = "then submit the plan again"
+_LOG = "fx experiment logs {id} --site {site}"
+_CURES: dict[FailureKind, str] = {
+    FailureKind.TASK: f"read the log, {_LOG}; mend the task or the site's data, {_SUBMIT}",
+    FailureKind.WORKER: f"read what its worker said, {_LOG} --role worker, and look at its memory, "
+    f"fx envoy show {{site}}; then {_AGAIN}",
+    FailureKind.DEADLINE: f"see how busy the site is, fx envoy show {{site}}; then {_AGAIN}, or submit the plan with "
+    "longer deadlines",
+    FailureKind.LEFT: f"see that its Envoy runs, fx envoy show {{site}}; then {_AGAIN}",
+    FailureKind.NOT_BACK: f"see that its Envoy runs, fx envoy show {{site}}; then {_AGAIN}, or submit the plan with a "
+    "longer deadlines.rejoin_s",
+    FailureKind.REFUSED: f"read the log, {_LOG}; mend what the site sends, {_SUBMIT}",
+    FailureKind.ORDER: f"ask whoever runs site {{site}} why it refuses; then {_AGAIN}",
+    FailureKind.ENVIRONMENT: f"lock the packages anew, fx workspace lock, or ask whoever runs site {{site}}; {_SUBMIT}",
+    FailureKind.NOT_JOINED: f"read the log, {_LOG}; then {_AGAIN}",
+    FailureKind.MISSING: f"start its Envoy, fx envoy start; then {_AGAIN}",
+    FailureKind.TOO_FEW: f"start the missing Envoys, fx envoy list; then {_AGAIN}",
+    FailureKind.QUORUM: f"see which sites are there, fx envoy list; then {_AGAIN}",
+    FailureKind.COMBINE: f"mend the aggregation, {_SUBMIT}",
+    FailureKind.AGGREGATOR: f"read the log, fx experiment logs {{id}} --site aggregator; then {_AGAIN}",
+    FailureKind.DIRECTOR: f"ask the administrator to look at the Director, fx doctor director; then {_AGAIN}",
+}
+_UNKNOWN = f"read the log, fx experiment logs {{id}}; then {_AGAIN}"
+_PART = ", for a model of all sites; that of those that took part: fx experiment model {id}"
+
+
+def advice(found: "Explanation") -> str:
+    """Return what to do next, in a line."""
+    return _OF_CONDITION[found.why.verdict](found)
+
+
+def _about_cause(found: "Explanation") -> str:
+    cause = found.why.cause or Cause("")
+    text = _UNKNOWN if cause.kind is None else _CURES[cause.kind]
+    if cause.kind is FailureKind.TASK and cause.file:
+        text = f"mend {cause.file}:{cause.line}, {_SUBMIT}"
+    if found.summary.degraded:  # what has FINISHED is not resumed
+        text = text.replace(_AGAIN, "submit the plan again") + _PART
+    return text.format(id=found.summary.id, site=cause.site)
+
+
+def _about_waiting(found: "Explanation") -> str:
+    why, number = found.why, found.summary.id
+    if found.summary.status is Status.QUEUED:
+        return f"nothing, it starts by itself; or give it up: fx experiment cancel {number}"
+    if found.summary.status is Status.STARTING and why.waits_for:
+        return f"start what is missing, fx envoy list; or give it up: fx experiment cancel {number}"
+    if why.waits_for:
+        return f"nothing, or look at a site: fx envoy show {why.waits_for[0]}"
+    return f"nothing; follow it: fx experiment watch {number}"
+
+
+_OF_CONDITION: dict[Condition, Callable[["Explanation"], str]] = {
+    Condition.FINE: lambda found: f"fetch its model: fx experiment model {found.summary.id}",
+    Condition.CANCELLED: lambda found: f"let it go on, if it should: {_AGAIN.format(id=found.summary.id)}",
+    Condition.WAITS: _about_waiting,
+    Condition.FAILED: _about_cause,
+    Condition.DEGRADED: _about_cause,
+}

@@ -1,0 +1,187 @@
+"""What people read of an experiment's announcements, and in which colour."""
+
+from collections.abc import Mapping
+from functools import singledispatch
+
+from openfl_like.cli.experiment.outcome import shortfall_text
+from openfl_like.cli.output.colours import BAD, GOOD, ODD
+from openfl_like.federation.announcements import (
+    AggregatorLost,
+    Announcement,
+    CollaboratorAbsent,
+    CollaboratorAdmitted,
+    CollaboratorAway,
+    ExperimentBegun,
+    ExperimentEnded,
+    ExperimentImported,
+    ExperimentQueued,
+    ExperimentResumed,
+    ExperimentWaiting,
+    MetricMissing,
+    MetricsUndefined,
+    ModelKept,
+    RoundFinished,
+    UpdateLost,
+    UpdateSurplus,
+)
+from openfl_like.federation.status import Status
+
+_ODD = (AggregatorLost, CollaboratorAbsent, CollaboratorAway, MetricMissing, MetricsUndefined, ModelKept)
+_ODD_UPDATES = (UpdateLost, UpdateSurplus)
+
+
+def colour(told: Announcement) -> str:
+    """Return the style of an announcement; empty for what is as it should be."""
+    match told:
+        case ExperimentEnded(status=Status.FINISHED):
+            return ODD if told.shortfalls else GOOD
+        case ExperimentEnded(status=status):
+            return BAD if status is Status.FAILED else ODD
+        case _:
+            return ODD if isinstance(told, _ODD + _ODD_UPDATES) else ""
+
+
+@singledispatch
+def sentence(_told: Announcement) -> str:
+    """Return what people read of an announcement; empty for one that they need not see."""
+    return ""
+
+
+@sentence.register
+def _(told: ExperimentQueued) -> str:
+    return f"queued for {told.owner}"
+
+
+@sentence.register
+def _(told: ExperimentImported) -> str:
+    return f"imported by {told.by}, from {told.owner} of the federation {told.federation}"
+
+
+@sentence.register
+def _(told: ExperimentResumed) -> str:
+    return f"resumed by {told.by}"
+
+
+@sentence.register
+def _(told: ExperimentWaiting) -> str:
+    missing = ", ".join(told.missing) or f"{told.needed - len(told.online)} more"
+    return f"waiting up to {told.timeout_s:g} s for envoys: {missing}"
+
+
+@sentence.register
+def _(told: ExperimentBegun) -> str:
+    if told.resumed:
+        return "the experiment goes on from its last committed step"
+    return f"experiment {told.experiment_id} started: {counted(told.rounds, 'round')}"
+
+
+@sentence.register
+def _(told: AggregatorLost) -> str:
+    return f"{told.reason}; restart {told.restart}"
+
+
+@sentence.register
+def _(told: CollaboratorAdmitted) -> str:
+    return f"{told.collaborator} joined"
+
+
+@sentence.register
+def _(told: CollaboratorAway) -> str:
+    return f"{told.collaborator} left: {told.reason}"
+
+
+@sentence.register
+def _(told: CollaboratorAbsent) -> str:
+    return f"round {told.round}: {told.collaborator} is absent: {told.reason}"
+
+
+@sentence.register
+def _(told: UpdateLost) -> str:
+    return f"round {told.round}: the stored update of {told.collaborator} is damaged; it is asked for again"
+
+
+@sentence.register
+def _(told: UpdateSurplus) -> str:
+    many = f" ({told.count} times)" if told.count > 1 else ""
+    what = f"sent an update that cannot count: {told.standing.value}{many}"
+    return f"round {told.round}: {told.collaborator} {what}"
+
+
+@sentence.register
+def _(told: MetricMissing) -> str:
+    keys, names = ", ".join(told.wanted_by), ", ".join(told.reported) or "none"
+    return f"round {told.round}: no site has reported the metric '{told.metric}' ({keys}); reported: {names}"
+
+
+@sentence.register
+def _(told: MetricsUndefined) -> str:
+    names = ", ".join(
+        f"'{name}' of task '{task}' is {value}"
+        for task, metrics in told.metrics.items()
+        for name, value in metrics.items()
+    )
+    return f"round {told.round}: left out of what {told.collaborator} reports: {names}"
+
+
+@sentence.register
+def _(told: ModelKept) -> str:
+    return f"round {told.round}: no site had samples to train on; the model stays as it was"
+
+
+@sentence.register
+def _(told: ExperimentEnded) -> str:
+    degraded = " (DEGRADED)" if told.shortfalls and told.status is Status.FINISHED else ""
+    sites = "".join(f"; without {name}: {shortfall_text(failure)}" for name, failure in told.shortfalls.items())
+    return f"{told.status.value}{degraded}: {told.reason}{sites}"
+
+
+class RoundLines:
+    """The lines of finished rounds: figures below each other, the sites only where they are others than before."""
+
+    def __init__(self) -> None:
+        self._width = 2
+        self._sites: tuple[tuple[str, ...], ...] = ()
+
+    def begin(self, rounds: int) -> None:
+        """Leave room for so many rounds."""
+        self._width = len(str(rounds))
+
+    def of(self, told: RoundFinished) -> list[str]:
+        """Return the lines for a round."""
+        lines = []
+        sites = (told.contributors or told.evaluators, tuple(told.absent), tuple(told.unevaluated))
+        if told.round and sites != self._sites:
+            self._sites = sites
+            lines.append(f"sites: {_sites(told)}")
+        figures = [f"{name} {_aligned(value)}" for name, value in _plain_metrics(told.metrics)]
+        if told.round == 0:
+            by = ", ".join(told.contributors or told.evaluators)
+            figures.append(f"the model before training{f', made by {by}' if by else ''}")
+        elif told.best:
+            figures.append("best so far")
+        head = f"round {told.round:>{self._width}}  {told.seconds:6.2f} s"
+        return [*lines, "  ".join((head, *figures))]
+
+
+def _sites(told: RoundFinished) -> str:
+    texts = [", ".join(told.contributors or told.evaluators) or "none"]
+    texts += [f"without {name} ({failure})" for name, failure in told.absent.items()]
+    unmeasured = {name: failure for name, failure in told.unevaluated.items() if name not in told.absent}
+    texts += [f"not evaluated by {name} ({failure})" for name, failure in unmeasured.items()]
+    return "; ".join(texts)
+
+
+def _aligned(value: float) -> str:
+    """Return four digits, with the zeros at the end: figures that change do not move what is right of them."""
+    return f"{value:#.4g}".removesuffix(".")
+
+
+def _plain_metrics(metrics: Mapping[str, float]) -> list[tuple[str, float]]:
+    """The metrics of the global model; those of single tasks (``train.loss``) are in the record."""
+    plain = [(name, value) for name, value in sorted(metrics.items()) if "." not in name]
+    return plain or sorted(metrics.items())
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number and what it counts: ``1 round``, ``3 rounds``."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -1,0 +1,101 @@
+"""``fx experiment show``: one experiment with its models and what its sites reported."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from openfl_like.cli.experiment.metrics import table_of
+from openfl_like.cli.experiment.outcome import reason_of, shortfall_text
+from openfl_like.cli.options import director_options, own_certificates
+from openfl_like.cli.output.console import clock, emit, json_option, print_table, put
+
+if TYPE_CHECKING:
+    from openfl_like.api.evaluations import Matrix
+    from openfl_like.federation.history.metrics import MetricRecord
+    from openfl_like.federation.parties import ExperimentRecord, PublishedVersion
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    record: "ExperimentRecord"
+    matrix: "Matrix"
+    metrics: "Sequence[MetricRecord]"
+
+
+@click.command()
+@click.argument("experiment_id", metavar="ID")
+@director_options
+@json_option
+def show(experiment_id: str, director: str, certificates: Path | None, *, as_json: bool) -> None:
+    """Show one experiment: its models, what each site reported last, and how it found each model that was given.
+
+    Example: fx experiment show heart-disease-1a2b3c4d
+    """
+    from dataclasses import asdict
+
+    from openfl_like.api.evaluations import matrix
+    from openfl_like.api.federation import Federation
+
+    with Federation(director, own_certificates(certificates, "user")) as federation:
+        record = federation.experiment(experiment_id)
+        found = matrix(federation, record)
+        metrics = federation.ask(lambda client: client.experiments.metrics(experiment_id, per_site=True))
+    if as_json:
+        emit({**asdict(record), "matrix": found}, as_json=True)
+    else:
+        _show(_Shown(record, found, metrics))
+
+
+def _show(shown: _Shown) -> None:
+    record, summary = shown.record, shown.record.summary
+    fields: dict[str, object] = {
+        "experiment": summary.id,
+        "status": summary.standing,
+        "reason": reason_of(summary),
+        "shortfalls": {name: shortfall_text(failure) for name, failure in summary.shortfalls.items()},
+        "update surplus": _surplus(record.update_surplus),
+        "owner": summary.owner,
+        "plan": summary.plan_digest,
+        "submitted": clock(summary.submitted_at),
+        "started": clock(summary.started_at),
+        "ended": clock(summary.ended_at),
+    }
+    emit({name: value for name, value in fields.items() if value}, as_json=False)
+    put("")
+    _show_models(record.versions)
+    if shown.metrics:
+        last = max(record.round for record in shown.metrics)
+        put("")
+        rows = table_of([record for record in shown.metrics if record.round == last], per_site=True)
+        print_table(
+            [{k: v for k, v in row.items() if k != "round"} for row in rows], f"what sites reported in round {last}"
+        )
+    if shown.matrix:
+        put("")
+        print_table([{"site": site, **row} for site, row in shown.matrix.items()], "given models")
+
+
+def _show_models(versions: "Sequence[PublishedVersion]") -> None:
+    """The metrics of each version; the digests stand below the table: they are as wide as a terminal."""
+    best = max((item.version.round for item in versions if item.version.best), default=-1)
+    metrics = dict.fromkeys(name for item in versions for name in item.version.metrics)
+    rows: list[dict[str, object]] = [
+        {
+            "round": item.version.round,
+            **{name: item.version.metrics.get(name) for name in metrics},
+            "best": "best" if item.version.round == best else "",
+        }
+        for item in versions
+    ]
+    print_table(rows, "model versions")
+    for item in versions:
+        if item.sha256:
+            put(f"sha256 of round {item.version.round}: {item.sha256}")
+
+
+def _surplus(sites: Mapping[str, Mapping[str, int]]) -> str:
+    counted = {name: ", ".join(f"{count} {kind}" for kind, count in counts.items()) for name, counts in sites.items()}
+    return "; ".join(f"{name}: {text}" for name, text in counted.items())
