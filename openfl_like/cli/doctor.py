@@ -161,15 +161,19 @@ def _show(reports: "Sequence[Report]", *, as_json: bool) -> int:
             if finding.verdict in {Verdict.WARN, Verdict.FAIL}:
                 place = f"{report.subject}: " if len(reports) > 1 else ""
                 cure = f"; do: {finding.cure}" if finding.cure else ""
-                put(f"{finding.verdict.value:<4}  {place}{finding.name}{cure}", style=colour_of(finding.verdict.value))
+                put(
+                    f"{finding.verdict.value:<4}  {place}{finding.name}{cure}",
+                    style=colour_of(finding.verdict.value),
+                    hang=6,
+                )
     return FOUND if bad else 0
 
 
 def _print(finding: "Finding") -> None:
     verdict = finding.verdict.value
-    put(f"  {verdict:<4}  {finding.name}: {finding.seen}", style="" if verdict == "ok" else colour_of(verdict))
+    put(f"  {verdict:<4}  {finding.name}: {finding.seen}", style="" if verdict == "ok" else colour_of(verdict), hang=8)
     for problem in finding.problems:
-        put(f"          - {problem}")
+        put(f"          - {problem}", hang=12)
     for label, text in (("why", finding.cause), ("do", finding.cure)):
         if text and verdict in {"warn", "fail"}:
-            put(f"        {label + ':':<4} {text}")
+            put(f"        {label + ':':<4} {text}", hang=13)

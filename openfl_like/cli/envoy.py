@@ -98,9 +98,8 @@ def list_(director: str, certificates: Path | None, *, as_json: bool) -> None:
             "samples": record.shard.schema.get("counts", ""),
             "shape": shape(record.shard),
             "cpu": percent(devices.cpu_percent),
-            "load": "" if devices.load_1m is None else f"{devices.load_1m:.2f}",
-            "memory GiB": filled(devices.memory_used_bytes, devices.memory_total_bytes),
-            "disk GiB": filled(devices.disk_used_bytes, devices.disk_total_bytes),
+            "memory": filled(devices.memory_used_bytes, devices.memory_total_bytes),
+            "disk": filled(devices.disk_used_bytes, devices.disk_total_bytes),
             "gpus": gpus(record),
             "running": running(record),
         }

@@ -24,7 +24,10 @@ from openfl_like.cli.output.console import clock, emit, emit_line, file_facts, j
 from openfl_like.cli.output.packing import tell_packing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from openfl_like.api.federation import Federation
+    from openfl_like.federation.announcements import Announced
     from openfl_like.federation.parties import ExperimentSummary
 
 ROLES = ("aggregator", "collaborator", "worker", "envoy", "director")
@@ -109,13 +112,20 @@ def evaluate(
 
 def _queued(federation: "Federation", summary: "ExperimentSummary", *, follow: bool, as_json: bool) -> None:
     """Tell that an experiment is queued, or follow it."""
-    from openfl_like.cli.experiment.outcome import raise_unless_finished
-
     if not follow:
         _one(summary, summary.id, as_json=as_json)
     else:
         say(f"experiment {summary.id} is queued")
-        raise_unless_finished(Screen(as_json=as_json).follow(federation.watch(summary.id)))
+        _follow(federation.watch(summary.id), as_json=as_json)
+
+
+def _follow(items: "Iterable[Announced | ExperimentSummary]", *, as_json: bool) -> None:
+    """Show what happens, and end as the experiment ends."""
+    from openfl_like.cli.experiment.outcome import raise_unless_finished
+
+    screen = Screen(as_json=as_json)
+    last = screen.follow(items)
+    raise_unless_finished(last, seen=screen.end_was_seen)
 
 
 def _one(summary: "ExperimentSummary", text: str, *, as_json: bool) -> None:
@@ -203,10 +213,9 @@ def watch(experiment_id: str, after: int, director: str, certificates: Path | No
     Example: fx experiment watch heart-disease-1a2b3c4d
     """
     from openfl_like.api.federation import Federation
-    from openfl_like.cli.experiment.outcome import raise_unless_finished
 
     with Federation(director, own_certificates(certificates, "user")) as federation:
-        raise_unless_finished(Screen(as_json=as_json).follow(federation.watch(experiment_id, after)))
+        _follow(federation.watch(experiment_id, after), as_json=as_json)
 
 
 @experiment.command()

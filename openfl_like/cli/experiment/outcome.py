@@ -21,8 +21,12 @@ def shortfall_text(failure: "Failure") -> str:
     return f"{'evaluation of ' if failure.phase == 'evaluate' else ''}round {failure.round}: {failure}"
 
 
-def raise_unless_finished(outcome: "Outcome | ExperimentSummary | None") -> None:
-    """Raise the error of an experiment's end, with the reason; None (a signal) counts as cancelled.
+def raise_unless_finished(outcome: "Outcome | ExperimentSummary | None", *, seen: bool = False) -> None:
+    """Raise the error of an experiment's end; None (a signal) counts as cancelled.
+
+    Args:
+        outcome: How it ended.
+        seen: Whether whoever reads the error has just read the reason, too: then it is not told again.
 
     Raises:
         ExperimentFailedError: If it FAILED.
@@ -32,10 +36,12 @@ def raise_unless_finished(outcome: "Outcome | ExperimentSummary | None") -> None
     if outcome is None:
         raise ExperimentCancelledError("stopped by a signal before the experiment ended")
     status = outcome.status.value
+    reason = "" if seen else f": {outcome.reason}"
     if status == "CANCELLED":
-        raise ExperimentCancelledError(f"the experiment was CANCELLED: {outcome.reason}")
+        raise ExperimentCancelledError(f"the experiment was CANCELLED{reason}")
     if status != "FINISHED":
-        raise ExperimentFailedError(f"the experiment is {status}: {outcome.reason}")
+        raise ExperimentFailedError(f"the experiment is {status}{reason}")
     if outcome.degraded:
         sites = "; ".join(f"site '{name}': {shortfall_text(failure)}" for name, failure in outcome.shortfalls.items())
-        raise ExperimentDegradedError(f"the experiment is FINISHED (DEGRADED): {outcome.reason}; {sites}")
+        told = "" if seen else f"{reason}; {sites}"
+        raise ExperimentDegradedError(f"the experiment is FINISHED (DEGRADED){told}")

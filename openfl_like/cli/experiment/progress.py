@@ -13,6 +13,7 @@ from openfl_like.cli.output.console import emit_line, put
 from openfl_like.federation.announcements import (
     Announced,
     Announcement,
+    CollaboratorAbsent,
     ExperimentBegun,
     ExperimentEnded,
     RoundFinished,
@@ -81,12 +82,16 @@ class Screen:
     Args:
         as_json: One JSON line per event instead.
         show: Writes one line for people; by default to stdout, with a bar of the rounds on a terminal.
+
+    Attributes:
+        end_was_seen: Whether somebody at a terminal has been told how the experiment ended, and why.
     """
 
     def __init__(self, *, as_json: bool, show: Callable[[str], None] | None = None) -> None:
         self._as_json = as_json
         self._show = show or put
         self._rounds = RoundLines()
+        self.end_was_seen = False
         self._bar = Bar() if show is None and not as_json and sys.stdout.isatty() else None
 
     def event(self, event: Announced) -> None:
@@ -101,10 +106,17 @@ class Screen:
             self._bar.event(told)
 
     def _lines(self, told: Announcement) -> list[str]:
-        if isinstance(told, RoundFinished):
-            return self._rounds.of(told)
-        if isinstance(told, ExperimentBegun):
-            self._rounds.begin(told.rounds)
+        match told:
+            case RoundFinished():
+                return self._rounds.finished(told)
+            case CollaboratorAbsent():
+                return self._rounds.absent(told)
+            case ExperimentBegun(rounds=rounds):
+                self._rounds.begin(rounds)
+            case ExperimentEnded():
+                self.end_was_seen = self._bar is not None
+            case _:
+                pass
         text = sentence(told)
         return [text] if text else []
 

@@ -5,6 +5,7 @@ from functools import singledispatch
 
 from openfl_like.cli.experiment.outcome import shortfall_text
 from openfl_like.cli.output.colours import BAD, GOOD, ODD
+from openfl_like.cli.output.console import aligned
 from openfl_like.federation.announcements import (
     AggregatorLost,
     Announcement,
@@ -24,6 +25,7 @@ from openfl_like.federation.announcements import (
     UpdateLost,
     UpdateSurplus,
 )
+from openfl_like.federation.failure import Failure
 from openfl_like.federation.status import Status
 
 _ODD = (AggregatorLost, CollaboratorAbsent, CollaboratorAway, MetricMissing, MetricsUndefined, ModelKept)
@@ -91,11 +93,6 @@ def _(told: CollaboratorAway) -> str:
 
 
 @sentence.register
-def _(told: CollaboratorAbsent) -> str:
-    return f"round {told.round}: {told.collaborator} is absent: {told.reason}"
-
-
-@sentence.register
 def _(told: UpdateLost) -> str:
     return f"round {told.round}: the stored update of {told.collaborator} is damaged; it is asked for again"
 
@@ -136,24 +133,32 @@ def _(told: ExperimentEnded) -> str:
 
 
 class RoundLines:
-    """The lines of finished rounds: figures below each other, the sites only where they are others than before."""
+    """The lines of rounds: figures below each other; sites and reasons only where they are others than before."""
 
     def __init__(self) -> None:
         self._width = 2
         self._sites: tuple[tuple[str, ...], ...] = ()
+        self._absent: dict[tuple[str, str], str] = {}
 
     def begin(self, rounds: int) -> None:
         """Leave room for so many rounds."""
         self._width = len(str(rounds))
 
-    def of(self, told: RoundFinished) -> list[str]:
-        """Return the lines for a round."""
+    def absent(self, told: CollaboratorAbsent) -> list[str]:
+        """Return the line for a missing answer; none if the site was missing for the same reason before."""
+        if self._absent.get((told.collaborator, told.phase)) == told.reason:
+            return []
+        self._absent[told.collaborator, told.phase] = told.reason
+        return [f"round {told.round}: {told.collaborator} is absent: {told.reason}"]
+
+    def finished(self, told: RoundFinished) -> list[str]:
+        """Return the lines for a round that is done."""
         lines = []
         sites = (told.contributors or told.evaluators, tuple(told.absent), tuple(told.unevaluated))
         if told.round and sites != self._sites:
             self._sites = sites
-            lines.append(f"sites: {_sites(told)}")
-        figures = [f"{name} {_aligned(value)}" for name, value in _plain_metrics(told.metrics)]
+            lines.append(f"sites: {self._parties(told)}")
+        figures = [f"{name} {aligned(value)}" for name, value in _plain_metrics(told.metrics)]
         if told.round == 0:
             by = ", ".join(told.contributors or told.evaluators)
             figures.append(f"the model before training{f', made by {by}' if by else ''}")
@@ -162,18 +167,17 @@ class RoundLines:
         head = f"round {told.round:>{self._width}}  {told.seconds:6.2f} s"
         return [*lines, "  ".join((head, *figures))]
 
+    def _parties(self, told: RoundFinished) -> str:
+        unmeasured = {name: failure for name, failure in told.unevaluated.items() if name not in told.absent}
+        texts = [", ".join(told.contributors or told.evaluators) or "none"]
+        texts += [f"without {name}{self._reason(name, failure)}" for name, failure in told.absent.items()]
+        texts += [f"not evaluated by {name}{self._reason(name, failure)}" for name, failure in unmeasured.items()]
+        return "; ".join(texts)
 
-def _sites(told: RoundFinished) -> str:
-    texts = [", ".join(told.contributors or told.evaluators) or "none"]
-    texts += [f"without {name} ({failure})" for name, failure in told.absent.items()]
-    unmeasured = {name: failure for name, failure in told.unevaluated.items() if name not in told.absent}
-    texts += [f"not evaluated by {name} ({failure})" for name, failure in unmeasured.items()]
-    return "; ".join(texts)
-
-
-def _aligned(value: float) -> str:
-    """Return four digits, with the zeros at the end: figures that change do not move what is right of them."""
-    return f"{value:#.4g}".removesuffix(".")
+    def _reason(self, name: str, failure: Failure) -> str:
+        """The reason, if it was not told yet."""
+        told = any(site == name for site, _ in self._absent)
+        return "" if told else f" ({failure})"
 
 
 def _plain_metrics(metrics: Mapping[str, float]) -> list[tuple[str, float]]:

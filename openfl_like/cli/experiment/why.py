@@ -1,5 +1,6 @@
 """``fx experiment why``: the first cause of what went wrong, or what an experiment waits for."""
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -14,6 +15,9 @@ from openfl_like.federation.history.cause import Cause, Condition
 
 if TYPE_CHECKING:
     from openfl_like.api.explanation import Explanation
+
+TIME = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[,.]\d{3} ")
+"""With what a line of a log begins."""
 
 
 @click.command()
@@ -54,7 +58,7 @@ def _show(found: "Explanation") -> None:
     standing = f"{found.summary.id} is {found.summary.standing}"
     if answer.cause is None:
         since = f" (since {clock(answer.since)})" if answer.since else ""
-        put(f"{standing}: {answer.sentence}{since}", style=colour_of(found.summary.standing))
+        put(f"{standing}: {answer.sentence}{since}", style=colour_of(found.summary.standing), hang=0)
     else:
         _show_cause(answer.cause)
         put(f"{standing}: {answer.sentence}" if answer.verdict is Condition.WAITS else standing)
@@ -72,17 +76,17 @@ def _show(found: "Explanation") -> None:
 
 def _show_cause(cause: Cause) -> None:
     what = ": ".join(part for part in (cause.error, cause.message) if part)
-    put(f"cause: {what}", style=BAD)
+    put(f"cause: {what}", style=BAD, hang=7)
     line = f"{cause.file}:{cause.line}" if cause.file else ""
     where = ", ".join(part for part in (cause.place, line) if part)
     if where:
-        put(f"where: {where}")
+        put(f"where: {where}", hang=7)
     if cause.time:
         put(f"when:  {clock(cause.time)}")
 
 
 def folded(lines: Sequence[str]) -> Iterator[str]:
-    """Give the lines, one that comes several times in a row only once, with the number of times."""
-    for line, same in groupby(lines):
-        times = sum(1 for _ in same)
-        yield line if times == 1 else f"{line} ({times} times)"
+    """Give the lines; one that comes several times in a row only once, with its first time and how often it came."""
+    for _, same in groupby(lines, lambda line: TIME.sub("", line)):
+        first, *others = same
+        yield f"{first} ({len(others) + 1} times)" if others else first

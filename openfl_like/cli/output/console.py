@@ -16,7 +16,7 @@ import click
 
 from openfl_like.cli.output.colours import colour_of
 from openfl_like.cli.output.lent import OWN
-from openfl_like.cli.output.table import blocks, narrowest, plain, wrapped
+from openfl_like.cli.output.table import GAP, blocks, fitting, plain, wrapped
 from openfl_like.printable import printable, printable_line
 
 if TYPE_CHECKING:
@@ -30,19 +30,33 @@ def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(command)
 
 
-def put(text: str, *, style: str = "") -> None:
+def put(text: str, *, style: str = "", hang: int | None = None) -> None:
     """Print text for people, on stdout; what sites and their code wrote into it cannot steer the terminal.
-
-    Lines are as long as they are: what is copied from a terminal is whole.
 
     Args:
         text: The text.
         style: What it looks like on a terminal that has colours.
+        hang: On a terminal, lines are broken between words, and go on so far to the right; None: they are as long as
+            they are, so that what is copied is whole.
     """
-    if style and OWN.out.isatty():
-        _terminal(OWN.out).print(printable(text), style=style, soft_wrap=True)
+    out = OWN.out
+    if (style or hang is not None) and out.isatty():
+        terminal = _terminal(out)
+        lines = printable(text) if hang is None else _broken(printable(text), terminal.width, hang)
+        terminal.print(lines, style=style, soft_wrap=True)
     else:
         click.echo(printable(text), file=OWN.lent_out)
+
+
+def _broken(text: str, width: int, hang: int) -> str:
+    """Break the lines of a text between words, never within one."""
+    import textwrap
+
+    wrapper = textwrap.TextWrapper(
+        width, subsequent_indent=" " * hang, break_long_words=False, break_on_hyphens=False,
+        replace_whitespace=False, drop_whitespace=True,
+    )  # fmt: skip
+    return "\n".join(part for line in text.split("\n") for part in wrapper.wrap(line) or [""])
 
 
 def say(text: str, *, style: str = "") -> None:
@@ -138,7 +152,7 @@ def _print_fields(value: Mapping[str, object], title: str) -> None:
     width = max((len(key) for key in value), default=0)
     for key, item in value.items():
         text = printable_line(shown(item))
-        put(f"{key:<{width}}  {text}".rstrip(), style=colour_of(text))
+        put(f"{key:<{width}}  {text}".rstrip(), style=colour_of(text), hang=width + GAP)
 
 
 def print_table(rows: Sequence[Mapping[str, object]], title: str = "") -> None:
@@ -147,16 +161,26 @@ def print_table(rows: Sequence[Mapping[str, object]], title: str = "") -> None:
         put(f"{title}: none" if title else "none")
         return
     columns = list(rows[0])
-    cells = [[printable_line(shown(row.get(column))) for column in columns] for row in rows]
+    cells = [[_cell(row.get(column)) for column in columns] for row in rows]
     if title:
         put(title, style="bold")
     terminal = _terminal(OWN.out) if OWN.out.isatty() else None
+    widths = fitting(columns, cells, terminal.width) if terminal is not None else None
     if terminal is None:
         put("\n".join(plain(columns, cells)))
-    elif narrowest(columns, cells) > terminal.width:
+    elif widths is None:
         put("\n".join(blocks(columns, cells)))
     else:
-        terminal.print(wrapped(columns, cells))
+        terminal.print(wrapped(columns, cells, widths))
+
+
+def _cell(value: object) -> str:
+    return printable_line(aligned(value) if isinstance(value, float) else shown(value))
+
+
+def aligned(value: float) -> str:
+    """Return four digits, with the zeros at the end: figures that change do not move what is right of them."""
+    return f"{value:#.4g}".removesuffix(".")
 
 
 def _terminal(file: TextIO) -> "Console":

@@ -42,8 +42,8 @@ def gibibytes(used: int | None, total: int | None) -> str:
 
 
 def filled(used: int | None, total: int | None) -> str:
-    """Return how much is taken of how much, in GiB: ``1.0/4.0``; nothing for what is not known."""
-    return f"{used / 2**30:.1f}/{total / 2**30:.1f}" if used is not None and total else ""
+    """Return which share is taken: ``25 %``; nothing for what is not known."""
+    return percent(100 * used / total) if used is not None and total else ""
 
 
 def online(record: EnvoyRecord, now: float) -> str:

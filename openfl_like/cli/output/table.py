@@ -11,11 +11,30 @@ if TYPE_CHECKING:
 Cells = Sequence[Sequence[str]]
 GAP = 2
 """Blanks between two columns."""
+PROSE = {"reason": 16}
+"""Columns of sentences -> how wide they are at least: in them a long word may be broken, an id never is elsewhere."""
 
 
-def narrowest(columns: Sequence[str], cells: Cells) -> int:
-    """Return how wide a table is whose cells are wrapped between words as often as can be."""
-    return sum(_longest_words(columns, cells)) + GAP * (len(columns) - 1)
+def fitting(columns: Sequence[str], cells: Cells, width: int) -> list[int] | None:
+    """Return the widths of the columns of a table that is not wider than that; None if it would break an id.
+
+    The widest columns give way first.
+    """
+    widths = [max(len(column), *(len(row[place]) for row in cells)) for place, column in enumerate(columns)]
+    least = [_least(column, [row[place] for row in cells]) for place, column in enumerate(columns)]
+    room = width - GAP * (len(columns) - 1)
+    while sum(widths) > room:
+        loose = [place for place, least_width in enumerate(least) if widths[place] > least_width]
+        if not loose:
+            return None
+        widths[max(loose, key=lambda place: widths[place])] -= 1
+    return widths
+
+
+def _least(column: str, texts: Sequence[str]) -> int:
+    """How narrow a column can be."""
+    longest = max(len(word) for text in (column, *texts) for word in text.split() or [""])
+    return min(longest, PROSE.get(column, longest))
 
 
 def plain(columns: Sequence[str], cells: Cells) -> Iterator[str]:
@@ -36,21 +55,14 @@ def blocks(columns: Sequence[str], cells: Cells) -> Iterator[str]:
                 yield f"{column:<{width}}  {cell}"
 
 
-def wrapped(columns: Sequence[str], cells: Cells) -> "Table":
-    """Return a table for a terminal: cells are wrapped between words where it is too narrow; states have colours."""
+def wrapped(columns: Sequence[str], cells: Cells, widths: Sequence[int]) -> "Table":
+    """Return a table for a terminal, with cells wrapped between words; states have colours."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
-    for column, width in zip(columns, _longest_words(columns, cells), strict=True):
-        table.add_column(column, min_width=width, overflow="fold")
+    for column, width in zip(columns, widths, strict=True):
+        table.add_column(column, width=width, overflow="fold")
     for row in cells:
         table.add_row(*(Text(cell, style=colour_of(cell)) for cell in row))
     return table
-
-
-def _longest_words(columns: Sequence[str], cells: Cells) -> list[int]:
-    return [
-        max(len(word) for text in (column, *(row[place] for row in cells)) for word in text.split() or [""])
-        for place, column in enumerate(columns)
-    ]

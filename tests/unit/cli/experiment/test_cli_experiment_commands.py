@@ -361,7 +361,7 @@ def test_the_table_of_envoys(run: Run) -> None:
     output = fine(run("envoy", "list"))
     title, head, row = output.splitlines()
     assert (title, head.split()[:2]) == ("envoys", ["envoy", "online"])
-    assert re.split(r"  +", row) == ["bern", "yes", "train 5", "8x8", "12 %", "1.0/4.0", "none", "digits-1"]
+    assert re.split(r"  +", row) == ["bern", "yes", "train 5", "8x8", "12 %", "25 %", "none", "digits-1"]
 
 
 def test_one_envoy_is_shown_line_by_line(run: Run) -> None:
@@ -376,13 +376,13 @@ def test_installed_templates_as_json(run: Run) -> None:
 
 def test_metrics_have_a_column_each_and_a_row_for_each_round_or_site(run: Run) -> None:
     assert fine(run("experiment", "metrics", "digits-1")).splitlines() == [
-        "metrics", "round  accuracy  loss", "1      0.5", "2                inf",
+        "metrics", "round  accuracy  loss", "1      0.5000", "2                inf",
     ]  # fmt: skip
     assert fine(run("experiment", "metrics", "digits-1", "--per-site")).splitlines() == [
         "metrics",
         "round  site    train loss  validate loss",
-        "1      bern    0.25        0.3333",
-        "1      zurich  1",
+        "1      bern    0.2500      0.3333",
+        "1      zurich  1.000",
     ]
 
 

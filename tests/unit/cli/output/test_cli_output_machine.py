@@ -83,7 +83,7 @@ def test_whether_a_site_is_there_in_one_word() -> None:
     record = EnvoyRecord("bern", online=True, last_seen=NOW - 9999, shard=FACTS)
     assert online(record, NOW) == "yes"
     assert online(replace(record, online=False), NOW) == "no, 3 h"
-    assert (filled(1 << 30, 4 << 30), filled(None, 4 << 30), filled(0, None)) == ("1.0/4.0", "", "")
+    assert (filled(1 << 30, 4 << 30), filled(None, 4 << 30), filled(0, None)) == ("25 %", "", "")
 
 
 def test_lengths_and_speeds_have_a_unit() -> None:

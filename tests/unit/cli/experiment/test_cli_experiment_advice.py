@@ -1,0 +1,47 @@
+"""What can be done about an experiment."""
+
+import pytest
+from answers import summary
+
+from openfl_like.api.explanation import Explanation
+from openfl_like.cli.experiment.advice import advice
+from openfl_like.cli.main import fx
+from openfl_like.federation.failure import FailureKind
+from openfl_like.federation.history.cause import Cause, Condition, Why
+from openfl_like.federation.status import Status
+
+KINDS = [*(kind for kind in FailureKind if kind is not FailureKind.TOLD), None]
+
+
+def about(condition: Condition, status: Status, cause: Cause | None = None, waits_for: tuple[str, ...] = ()) -> str:
+    return advice(Explanation(summary(status), Why(condition, "", cause, waits_for)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_failure_has_a_cure_and_its_commands_exist(kind: FailureKind | None) -> None:
+    told = about(Condition.FAILED, Status.FAILED, Cause("boom", site="bern", kind=kind))
+    assert "{" not in told
+    assert "digits-1" in told or "submit the plan again" in told
+    commands = [part.split(",")[0].split(";")[0].split() for part in told.split("fx ")[1:]]
+    for noun, *rest in commands:
+        group = fx.get_command(None, noun)  # type: ignore[arg-type] # the group needs no context to find a noun
+        assert group is not None
+        verbs = getattr(group, "commands", {})
+        assert not verbs or rest[0] in verbs, told
+
+
+def test_code_that_raised_is_named_with_its_line() -> None:
+    cause = Cause("boom", "ValueError", "bern", file="src/model.py", line=7, kind=FailureKind.TASK)
+    assert about(Condition.FAILED, Status.FAILED, cause) == "mend src/model.py:7, then submit the plan again"
+
+
+def test_who_waits_is_told_whether_there_is_anything_to_do() -> None:
+    assert about(Condition.WAITS, Status.QUEUED).startswith("nothing, it starts by itself")
+    assert "start what is missing" in about(Condition.WAITS, Status.STARTING, None, ("bern",))
+    assert "fx envoy show bern" in about(Condition.WAITS, Status.RUNNING, None, ("bern",))
+    assert "fx experiment watch digits-1" in about(Condition.WAITS, Status.RUNNING)
+
+
+def test_what_has_ended_well_or_was_cancelled_leads_to_the_next_command() -> None:
+    assert "fx experiment model digits-1" in about(Condition.FINE, Status.FINISHED)
+    assert "fx experiment resume digits-1" in about(Condition.CANCELLED, Status.CANCELLED)

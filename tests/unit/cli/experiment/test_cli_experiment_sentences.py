@@ -1,0 +1,103 @@
+"""What people read while an experiment runs."""
+
+import io
+import sys
+
+import pytest
+
+from openfl_like.cli.experiment.progress import Screen
+from openfl_like.cli.experiment.sentences import colour
+from openfl_like.cli.experiment.why import folded
+from openfl_like.cli.output.colours import BAD, GOOD, ODD
+from openfl_like.federation.announcements import (
+    Announced,
+    Announcement,
+    CollaboratorAbsent,
+    ExperimentBegun,
+    ExperimentEnded,
+    RoundFinished,
+)
+from openfl_like.federation.failure import Failure, FailureKind
+from openfl_like.federation.status import Status
+from openfl_like.federation.task import Phase
+
+BOOM = Failure(FailureKind.TASK, "boom", "ValueError", task="train")
+BOTH = ("bern", "zurich")
+
+
+def lines(*told: Announcement) -> list[str]:
+    shown: list[str] = []
+    screen = Screen(as_json=False, show=shown.append)
+    for number, item in enumerate(told, 1):
+        screen.event(Announced(number, float(number), item))
+    return shown
+
+
+def test_the_first_round_has_a_name_figures_are_aligned_and_sites_are_named_once() -> None:
+    assert lines(
+        ExperimentBegun("e-1", rounds=10),
+        RoundFinished(0, "m0", contributors=("bern",), seconds=1.0),
+        RoundFinished(1, "m1", {"accuracy": 0.5, "loss": 12.0}, best=True, contributors=BOTH, seconds=12.25),
+        RoundFinished(2, "m2", {"accuracy": 0.4375, "loss": 9.5}, contributors=BOTH, seconds=0.5),
+        RoundFinished(10, "m3", {"accuracy": 1.0, "loss": 1234.0}, contributors=("bern",), seconds=0.5),
+    ) == [
+        "experiment e-1 started: 10 rounds",
+        "round  0    1.00 s  the model before training, made by bern",
+        "sites: bern, zurich",
+        "round  1   12.25 s  accuracy 0.5000  loss 12.00  best so far",
+        "round  2    0.50 s  accuracy 0.4375  loss 9.500",
+        "sites: bern",
+        "round 10    0.50 s  accuracy 1.000  loss 1234",
+    ]
+
+
+def test_a_site_that_is_missing_for_the_same_reason_again_is_told_once() -> None:
+    def without(number: int, reason: str) -> list[Announcement]:
+        absent = {"zurich": BOOM}
+        return [
+            CollaboratorAbsent(number, Phase.TRAIN, "zurich", reason),
+            RoundFinished(number, f"m{number}", contributors=("bern",), absent=absent, unevaluated=absent),
+        ]
+
+    assert lines(*without(1, "boom"), *without(2, "boom"), *without(3, "no power")) == [
+        "round 1: zurich is absent: boom",
+        "sites: bern; without zurich",
+        "round  1    0.00 s",
+        "round  2    0.00 s",
+        "round 3: zurich is absent: no power",
+        "round  3    0.00 s",
+    ]
+    quiet = RoundFinished(4, "m4", contributors=("bern",), unevaluated={"zurich": BOOM})
+    assert lines(quiet)[0] == "sites: bern; not evaluated by zurich (failed in task 'train': ValueError: boom)"
+
+
+@pytest.mark.parametrize(
+    ("told", "style"),
+    [
+        (ExperimentEnded(Status.FINISHED, "all"), GOOD),
+        (ExperimentEnded(Status.FINISHED, "all", shortfalls={"bern": BOOM}), ODD),
+        (ExperimentEnded(Status.FAILED, "no"), BAD),
+        (ExperimentEnded(Status.CANCELLED, "no"), ODD),
+        (CollaboratorAbsent(1, Phase.TRAIN, "bern", "boom"), ODD),
+        (RoundFinished(1, "m1"), ""),
+    ],
+)
+def test_ends_are_coloured_by_how_they_are(told: Announcement, style: str) -> None:
+    assert colour(told) == style
+
+
+def test_who_reads_a_pipe_is_told_the_reason_by_the_error_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    screen = Screen(as_json=False)
+    screen.event(Announced(1, 1.0, ExperimentEnded(Status.FAILED, "boom")))
+    assert not screen.end_was_seen
+
+
+def test_what_a_log_repeats_is_told_once() -> None:
+    log = [
+        "2026-11-29 10:32:57,064 WARNING x: cannot be reached",
+        "2026-11-29 10:32:57,185 WARNING x: cannot be reached",
+        "2026-11-29 10:32:58,328 WARNING x: boom",
+        "boom",
+    ]
+    assert list(folded(log)) == [f"{log[0]} (2 times)", log[2], "boom"]
