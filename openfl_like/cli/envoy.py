@@ -82,27 +82,26 @@ def list_(director: str, certificates: Path | None, *, as_json: bool) -> None:
     from dataclasses import asdict
 
     from openfl_like.api.federation import Federation
-    from openfl_like.cli.output.machine import filled, gpus, online, percent, running, shape
+    from openfl_like.cli.output.machine import filled, gpus, online, percent, running
     from openfl_like.federation.parties import EnvoyRecord
 
     with Federation(director, own_certificates(certificates, "user")) as federation:
         records = federation.envoys()
 
     now = time.time()
+    with_gpus = any(record.devices.gpus for record in records)
 
     def row(record: EnvoyRecord) -> dict[str, object]:
         devices = record.devices
-        return {
+        row: dict[str, object] = {
             "envoy": record.name,
             "online": online(record, now),
             "samples": record.shard.schema.get("counts", ""),
-            "shape": shape(record.shard),
             "cpu": percent(devices.cpu_percent),
             "memory": filled(devices.memory_used_bytes, devices.memory_total_bytes),
             "disk": filled(devices.disk_used_bytes, devices.disk_total_bytes),
-            "gpus": gpus(record),
-            "running": running(record),
         }
+        return row | ({"gpus": gpus(record)} if with_gpus else {}) | {"running": running(record)}
 
     emit([asdict(r) for r in records] if as_json else [row(r) for r in records], as_json=as_json, title="envoys")
 

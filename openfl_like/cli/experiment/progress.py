@@ -3,7 +3,7 @@
 import atexit
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,8 @@ NOTES = {"killed": BAD, "restarted": ODD, "back": GOOD}
 """Styles of what happens around an experiment, by kind."""
 RATED = 10
 """Rounds over which the time that a round takes is told."""
+WHOLE_S = 100
+"""From here on, seconds have no fractions."""
 
 
 class Bar:
@@ -57,23 +59,30 @@ class Bar:
             case RoundFinished(number, seconds=seconds):
                 if number:
                     self._seconds.append(seconds)
-                self._progress.update(self._task, completed=number, description=self._pace(number))
+                self._progress.update(
+                    self._task, completed=number, description=pace(self._seconds, self._rounds - number)
+                )
             case ExperimentEnded():
                 self._progress.stop()
             case _:
                 pass
 
-    def _pace(self, number: int) -> str:
-        if not self._seconds:
-            return ""
-        mean = sum(self._seconds) / len(self._seconds)
-        return f"{mean:.3g} s a round, {_length(mean * (self._rounds - number))} to go"
 
+def pace(seconds: Sequence[float], left: int) -> str:
+    """Return how long a round takes and how long those that are left will take; nothing before the first is done.
 
-def _length(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
+    Args:
+        seconds: Of the last rounds.
+        left: How many rounds are left.
+    """
+    if not seconds:
+        return ""
+    mean = sum(seconds) / len(seconds)
+    minutes, rest = divmod(round(mean * left), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02} h" if hours else f"{minutes}:{rest:02} min"
+    togo = f"{hours}:{minutes:02}:{rest:02} h" if hours else f"{minutes}:{rest:02} min"
+    length = f"{mean:.0f}" if mean >= WHOLE_S else f"{mean:.3g}"
+    return f"{length} s a round, {togo} to go"
 
 
 class Screen:

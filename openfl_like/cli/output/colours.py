@@ -2,7 +2,7 @@
 
 from openfl_like.federation.status import Status
 
-GOOD, ODD, BAD = "green4", "dark_orange3", "bold red3"
+GOOD, ODD, BAD = "green4", "dark_orange3", "bold red1"
 """What is in order, what somebody should look at, and what went wrong."""
 
 _WORDS = {

@@ -169,7 +169,7 @@ def print_table(rows: Sequence[Mapping[str, object]], title: str = "") -> None:
     if terminal is None:
         put("\n".join(plain(columns, cells)))
     elif widths is None:
-        put("\n".join(blocks(columns, cells)))
+        put("\n".join(blocks(columns, cells)), hang=max(map(len, columns)) + GAP)
     else:
         terminal.print(wrapped(columns, cells, widths))
 

@@ -32,8 +32,8 @@ TITLES = {
 
 
 def percent(value: float | None) -> str:
-    """Return a share: ``12 %``; nothing for what is not known."""
-    return "" if value is None else f"{value:.0f} %"
+    """Return a share: ``12%``; nothing for what is not known."""
+    return "" if value is None else f"{value:.0f}%"
 
 
 def gibibytes(used: int | None, total: int | None) -> str:
@@ -42,7 +42,7 @@ def gibibytes(used: int | None, total: int | None) -> str:
 
 
 def filled(used: int | None, total: int | None) -> str:
-    """Return which share is taken: ``25 %``; nothing for what is not known."""
+    """Return which share is taken: ``25%``; nothing for what is not known."""
     return percent(100 * used / total) if used is not None and total else ""
 
 

@@ -1,6 +1,7 @@
 """Tables for people: nothing of a row is cut, however narrow the terminal is."""
 
 from collections.abc import Iterator, Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from openfl_like.cli.output.colours import colour_of
@@ -28,7 +29,18 @@ def fitting(columns: Sequence[str], cells: Cells, width: int) -> list[int] | Non
         if not loose:
             return None
         widths[max(loose, key=lambda place: widths[place])] -= 1
-    return widths
+    return _tightened(columns, cells, widths)
+
+
+def _tightened(columns: Sequence[str], cells: Cells, widths: Sequence[int]) -> list[int]:
+    """Give what wrapped cells leave free to the last column: sentences are there."""
+    used = [
+        max(
+            len(line) for text in (columns[place], *(row[place] for row in cells)) for line in wrap(text, width) or [""]
+        )
+        for place, width in enumerate(widths)
+    ]
+    return [*used[:-1], widths[-1] + sum(widths[:-1]) - sum(used[:-1])]
 
 
 def _least(column: str, texts: Sequence[str]) -> int:

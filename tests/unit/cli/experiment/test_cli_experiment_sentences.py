@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from openfl_like.cli.experiment.progress import Screen
+from openfl_like.cli.experiment.progress import Screen, pace
 from openfl_like.cli.experiment.sentences import colour
 from openfl_like.cli.experiment.why import folded
 from openfl_like.cli.output.colours import BAD, GOOD, ODD
@@ -101,3 +101,18 @@ def test_what_a_log_repeats_is_told_once() -> None:
         "boom",
     ]
     assert list(folded(log)) == [f"{log[0]} (2 times)", log[2], "boom"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "left", "text"),
+    [
+        ([], 3, ""),
+        ([2.0, 4.0], 20, "3 s a round, 1:00 min to go"),
+        ([0.125], 8, "0.125 s a round, 0:01 min to go"),
+        ([1800.0], 5, "1800 s a round, 2:30:00 h to go"),
+    ],
+)
+def test_the_bar_says_how_long_a_round_takes_and_how_long_it_will_go_on(
+    seconds: list[float], left: int, text: str
+) -> None:
+    assert pace(seconds, left) == text

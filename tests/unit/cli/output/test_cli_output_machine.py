@@ -47,10 +47,10 @@ def test_a_site_that_is_there() -> None:
         "certificate": "ends 2027-01-16 09:00:00 UTC (in 1 d)",
         "shard": "8x8; train 100, validate 20; handwritten digits",
         "running": "digits-1 on cuda:1",
-        "processors": "12 % of 8, load 0.50, 55 °C",
+        "processors": "12% of 8, load 0.50, 55 °C",
         "memory": "1.0 of 4.0 GiB",
         "network": "1.23 MB/s in, 0 B/s out",
-        "gpu 0": "A100, 37 %, 10.0 of 40.0 GiB, 61 °C, 250 W",
+        "gpu 0": "A100, 37%, 10.0 of 40.0 GiB, 61 °C, 250 W",
         "gpu 1": "T4",
         "energy_j": "12.5",
     }
@@ -74,7 +74,7 @@ def test_what_is_not_known_is_not_shown() -> None:
 
 def test_gpus_in_one_word() -> None:
     record = EnvoyRecord("bern", online=True, last_seen=NOW, shard=FACTS, devices=STATE)
-    assert gpus(record) == "37 %, ?"
+    assert gpus(record) == "37%, ?"
     assert gpus(replace(record, devices=DeviceStatistics())) == "none"
     assert gpus(replace(record, devices=DeviceStatistics(), online=False)) == ""
 
@@ -83,7 +83,7 @@ def test_whether_a_site_is_there_in_one_word() -> None:
     record = EnvoyRecord("bern", online=True, last_seen=NOW - 9999, shard=FACTS)
     assert online(record, NOW) == "yes"
     assert online(replace(record, online=False), NOW) == "no, 3 h"
-    assert (filled(1 << 30, 4 << 30), filled(None, 4 << 30), filled(0, None)) == ("25 %", "", "")
+    assert (filled(1 << 30, 4 << 30), filled(None, 4 << 30), filled(0, None)) == ("25%", "", "")
 
 
 def test_lengths_and_speeds_have_a_unit() -> None:

@@ -74,7 +74,7 @@ def test_nothing_of_a_table_is_lost_and_nothing_is_wider_than_the_terminal(
 def test_ids_are_whole_and_states_have_a_colour() -> None:
     text = printed(show_rows)
     assert all(row["experiment"] in text for row in ROWS)
-    assert "\x1b[1;38;5;160mFAILED" in text
+    assert "\x1b[1;38;5;196mFAILED" in text
     assert "FINISHED (DEGRADED)" not in text  # the cell is wrapped between its words
     assert "FINISHED" in text
 
@@ -92,8 +92,8 @@ def test_who_wants_no_colour_gets_none(monkeypatch: pytest.MonkeyPatch, name: st
 
     def show() -> None:
         show_rows()
-        put("FAILED", style="bold red3")
-        say("Error [E501]: it FAILED", style="bold red3")
+        put("FAILED", style="bold red1")
+        say("Error [E501]: it FAILED", style="bold red1")
 
     text = printed(show)
     assert "38;5" not in text
