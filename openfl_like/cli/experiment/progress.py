@@ -1,7 +1,6 @@
 """Following an experiment on a screen: lines for people with a bar on a terminal, or JSON lines."""
 
 import atexit
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -9,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from openfl_like.cli.experiment.sentences import RoundLines, colour, sentence
 from openfl_like.cli.output.colours import BAD, GOOD, ODD
-from openfl_like.cli.output.console import emit_line, put
+from openfl_like.cli.output.console import emit_line, put, terminal
+from openfl_like.cli.output.lent import OWN
 from openfl_like.federation.announcements import (
     Announced,
     Announcement,
@@ -39,7 +39,7 @@ class Bar:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         columns = TextColumn("rounds"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}")
-        self._progress = Progress(*columns, transient=True)
+        self._progress = Progress(*columns, console=terminal(OWN.out), transient=True)
         self._task = self._progress.add_task("", total=None)
         self._rounds = 0
         self._seconds: deque[float] = deque(maxlen=RATED)
@@ -101,7 +101,7 @@ class Screen:
         self._show = show or put
         self._rounds = RoundLines()
         self.end_was_seen = False
-        self._bar = Bar() if show is None and not as_json and sys.stdout.isatty() else None
+        self._bar = Bar() if show is None and not as_json and OWN.out.isatty() else None
 
     def event(self, event: Announced) -> None:
         """Show an event."""

@@ -41,9 +41,9 @@ def put(text: str, *, style: str = "", hang: int | None = None) -> None:
     """
     out = OWN.out
     if (style or hang is not None) and out.isatty():
-        terminal = _terminal(out)
-        lines = printable(text) if hang is None else _broken(printable(text), terminal.width, hang)
-        terminal.print(lines, style=style, soft_wrap=True)
+        screen = terminal(out)
+        lines = printable(text) if hang is None else _broken(printable(text), screen.width, hang)
+        screen.print(lines, style=style, soft_wrap=True)
     else:
         click.echo(printable(text), file=OWN.lent_out)
 
@@ -62,7 +62,7 @@ def _broken(text: str, width: int, hang: int) -> str:
 def say(text: str, *, style: str = "") -> None:
     """Print text for people, on stderr, as harmless as that of `put`; a terminal breaks its lines between words."""
     if sys.stderr.isatty():
-        _terminal(sys.stderr).print(printable(text), style=style)
+        terminal(sys.stderr).print(printable(text), style=style)
     else:
         click.echo(printable(text), err=True)
 
@@ -164,14 +164,14 @@ def print_table(rows: Sequence[Mapping[str, object]], title: str = "") -> None:
     cells = [[_cell(row.get(column)) for column in columns] for row in rows]
     if title:
         put(title, style="bold")
-    terminal = _terminal(OWN.out) if OWN.out.isatty() else None
-    widths = fitting(columns, cells, terminal.width) if terminal is not None else None
-    if terminal is None:
+    screen = terminal(OWN.out) if OWN.out.isatty() else None
+    widths = fitting(columns, cells, screen.width) if screen is not None else None
+    if screen is None:
         put("\n".join(plain(columns, cells)))
     elif widths is None:
         put("\n".join(blocks(columns, cells)), hang=max(map(len, columns)) + GAP)
     else:
-        terminal.print(wrapped(columns, cells, widths))
+        screen.print(wrapped(columns, cells, widths))
 
 
 def _cell(value: object) -> str:
@@ -183,7 +183,8 @@ def aligned(value: float) -> str:
     return f"{value:#.4g}".removesuffix(".")
 
 
-def _terminal(file: TextIO) -> "Console":
+def terminal(file: TextIO) -> "Console":
+    """Return a stream that is a terminal as one that knows its width and colours."""
     from rich.console import Console
 
     return Console(file=file, markup=False, emoji=False, highlight=False)
