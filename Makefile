@@ -15,7 +15,7 @@ TESTS = $(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit tests/contract 
 	$(BIN)/python -m pytest tests/unit tests/contract tests/docs -m "not process" --frameworks tensorflow
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-jax check check-interpreters test-process test-process-sample test-process-fast-rounds test-process-slow-machine chaos chaos-sample failpoints determinism bench bench-quick docs image-check golden protos clean
+.PHONY: help demo test test-jax check check-interpreters test-process test-process-sample test-process-fast-rounds test-process-slow-machine chaos chaos-sample failpoints determinism misbehaviour bench bench-quick docs image-check golden protos clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 28
@@ -73,6 +73,9 @@ failpoints: $(INSTALLED) ## Kill a process at every failpoint once: make failpoi
 
 determinism: $(INSTALLED) ## Run one plan again and again, a process killed in each run, and compare the bytes: make determinism RUNS=50
 	$(BIN)/python -m openfl_like.testing.faults.determinism --runs $(or $(RUNS),50) $(if $(SEED),--seed $(SEED))
+
+misbehaviour: $(INSTALLED) ## Have workers misbehave at random, in simulations and in a federation: make misbehaviour RUNS=200 SEED=1
+	$(BIN)/python -m openfl_like.testing.faults.misbehaviour --runs $(or $(RUNS),200) $(if $(SEED),--seed $(SEED))
 
 bench: $(TOOLS) ## Measure everything (half an hour) and write docs/benchmarks anew
 	$(BIN)/python benchmarks/suite.py --out docs/benchmarks/results.jsonl
