@@ -75,7 +75,7 @@ determinism: $(INSTALLED) ## Run one plan again and again, a process killed in e
 	$(BIN)/python -m openfl_like.testing.faults.determinism --runs $(or $(RUNS),50) $(if $(SEED),--seed $(SEED))
 
 misbehaviour: $(INSTALLED) ## Have workers misbehave at random, in simulations and in a federation: make misbehaviour RUNS=200 SEED=1
-	$(BIN)/python -m openfl_like.testing.faults.misbehaviour --runs $(or $(RUNS),200) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m openfl_like.testing.misbehaviour --runs $(or $(RUNS),200) $(if $(SEED),--seed $(SEED))
 
 bench: $(TOOLS) ## Measure everything (half an hour) and write docs/benchmarks anew
 	$(BIN)/python benchmarks/suite.py --out docs/benchmarks/results.jsonl

@@ -15,14 +15,16 @@ PATIENT = ("--end-s", str(limit(45)))
 
 
 def run(module: str, *arguments: str) -> tuple[int, dict[str, object], str]:
-    command = [sys.executable, "-m", f"openfl_like.testing.faults.{module}", *arguments]
+    command = [sys.executable, "-m", f"openfl_like.testing.{module}", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=limit(280), check=False)
     return done.returncode, json.loads(done.stdout or "{}"), done.stderr
 
 
 @pytest.mark.long
 def test_broken_lines_change_nothing_that_is_checked(tmp_path: Path) -> None:
-    code, line, words = run("chaos", "--seed", "4", "--faults", "4", "--mix", "lines", "--keep", str(tmp_path / "run"))
+    code, line, words = run(
+        "faults.chaos", "--seed", "4", "--faults", "4", "--mix", "lines", "--keep", str(tmp_path / "run")
+    )
     assert code == 0, words
     assert (line["faults_landed"], line["invariant_breaks"], line["digests_equal"]) == (4, 0, True)
     assert (tmp_path / "run" / "history.jsonl").exists()
@@ -30,21 +32,23 @@ def test_broken_lines_change_nothing_that_is_checked(tmp_path: Path) -> None:
 
 def test_a_point_that_somebody_ran_into_is_survived_and_one_that_nobody_ran_into_proves_nothing(tmp_path: Path) -> None:
     points = ("director.submit.row.after", "director.roster.joined", "director.cancel.asked", "store.migrate.inside")
-    code, line, words = run("failpoint_suite", *points, *PATIENT, "--keep", str(tmp_path / "a"))
+    code, line, words = run("faults.failpoint_suite", *points, *PATIENT, "--keep", str(tmp_path / "a"))
     assert code == 0, words
     assert (line["landed"], line["missed"], line["broken"]) == (4, [], [])
 
 
 @pytest.mark.long
 def test_what_takes_longer_is_survived() -> None:
-    code, line, words = run("failpoint_suite", *PATIENT, "--action", "delay", "aggregator.drained", "worker.loaded")
+    code, line, words = run(
+        "faults.failpoint_suite", *PATIENT, "--action", "delay", "aggregator.drained", "worker.loaded"
+    )
     assert code == 0, words
     assert line["landed"] == 2
 
 
 @pytest.mark.long
 def test_a_plan_has_the_same_bytes_whoever_is_killed() -> None:
-    code, line, words = run("determinism", "--runs", "2", "--seed", "3")
+    code, line, words = run("faults.determinism", "--runs", "2", "--seed", "3")
     assert code == 0, words
     assert (line["landed"], line["identical"], line["others"]) == (2, 2, 0)
 

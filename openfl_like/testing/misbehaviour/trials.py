@@ -1,4 +1,4 @@
-"""Workers that misbehave at random: ``python -m openfl_like.testing.faults.misbehaviour --seed 1 --runs 200``.
+"""Workers that misbehave at random: ``python -m openfl_like.testing.misbehaviour --seed 1 --runs 200``.
 
 In each run the seed decides what the training of two sites does in each of two rounds: it raises, exits, is killed,
 answers junk, floods or closes its streams, leaves children, hangs. The same run is a simulation and an experiment of a
@@ -33,7 +33,7 @@ from openfl_like.services.simulation import Simulation, SimulationSettings
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.sqlite.stores import SQLITE
 from openfl_like.testing.faults.chaos import say
-from openfl_like.testing.faults.misbehaving_workload import ACTS, Harm
+from openfl_like.testing.misbehaviour.workload import ACTS, Harm
 from openfl_like.testing.faults.toy_workload import SAMPLE_SHAPE, TARGET_SHAPE, write_workspace
 
 SITES = {"site-1": 1.0, "site-2": -2.0}
@@ -67,7 +67,7 @@ class Interleaving:
         acts: dict[str, dict[str, str]] = {}
         for (site, number), name in self.acts.items():
             acts.setdefault(f"{SITES[site]:g}", {})[str(number)] = name
-        runner = "openfl_like.testing.faults.misbehaving_workload:MisbehavingRunner"
+        runner = "openfl_like.testing.misbehaviour.workload:MisbehavingRunner"
         policy = ("participation.policy=quorum", "participation.min_updates=1") if self.quorum else ()
         return (
             f"task_runner.template={runner}",
@@ -126,7 +126,7 @@ def _wrong_cause(run: Interleaving, cause: Cause, enough: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class Trials:
     """Runs interleavings.
 
     Args:
@@ -198,18 +198,18 @@ async def try_all(place: Path, seed: int, runs: int) -> dict[str, object]:
     """
     begin = time.monotonic()
     plan, shards = write_workspace(place / "workspace", SITES)
-    trial, breaches = Trial(place, plan, shards), Breaches()
+    trials, breaches = Trials(place, plan, shards), Breaches()
     drawn = list(interleavings(seed, runs))
 
     async def simulations() -> None:
         for number, run in enumerate(drawn):
-            await breaches.take(f"simulation {number}", run, trial.simulate(number, run))
+            await breaches.take(f"simulation {number}", run, trials.simulate(number, run))
 
     async def experiments() -> None:
         local = LocalFederation(place / "federation", shards, SAMPLE_SHAPE, TARGET_SHAPE)
         async with local, connect(local.director, load_credentials(local.user_certificates)) as federation:
             for number, run in enumerate(drawn):
-                await breaches.take(f"experiment {number}", run, trial.federate(federation, run))
+                await breaches.take(f"experiment {number}", run, trials.federate(federation, run))
 
     await asyncio.gather(simulations(), experiments())
     acts = len({name for run in drawn for name in run.acts.values()})
@@ -220,7 +220,7 @@ async def try_all(place: Path, seed: int, runs: int) -> dict[str, object]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m openfl_like.testing.faults.misbehaviour",
+        prog="python -m openfl_like.testing.misbehaviour",
         description="Workers that misbehave at random, in simulations and in a federation.",
     )
     parser.add_argument("--seed", type=int, default=1, help="decides what is done")
@@ -234,7 +234,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         shutil.rmtree(place, ignore_errors=True)
     sys.stdout.write(json.dumps(line) + "\n")
     return 1 if line["breaches"] else 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""Workers that misbehave at random, and what has to come of it."""
