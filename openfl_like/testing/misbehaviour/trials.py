@@ -33,8 +33,8 @@ from openfl_like.services.simulation import Simulation, SimulationSettings
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.sqlite.stores import SQLITE
 from openfl_like.testing.faults.chaos import say
-from openfl_like.testing.misbehaviour.workload import ACTS, Harm
 from openfl_like.testing.faults.toy_workload import SAMPLE_SHAPE, TARGET_SHAPE, write_workspace
+from openfl_like.testing.misbehaviour.workload import ACTS, Harm
 
 SITES = {"site-1": 1.0, "site-2": -2.0}
 ROUNDS = 2

@@ -4,8 +4,8 @@ import pytest
 
 from openfl_like.federation.history.cause import Cause, Condition, Why
 from openfl_like.federation.status import Status
-from openfl_like.testing.misbehaviour.workload import ACTS, Harm
 from openfl_like.testing.misbehaviour.trials import Interleaving, interleavings, wrong
+from openfl_like.testing.misbehaviour.workload import ACTS, Harm
 
 FIRST, SECOND = {("site-1", 1): "raises"}, {("site-2", 2): "is killed"}
 BOTH = {("site-1", 1): "raises", ("site-2", 1): "sleeps"}
