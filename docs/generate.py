@@ -15,6 +15,7 @@ from openfl_like.errors import FederationError
 from openfl_like.failpoints import POINTS, Action
 from openfl_like.registry import BUILTIN
 
+Function = ast.FunctionDef | ast.AsyncFunctionDef
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
 WIDTH = 100
@@ -122,6 +123,26 @@ KINDS = {
     ),
 }
 """Kind -> its Protocol, and what it is for."""
+PYTHON = """# Python
+
+Made from the docstrings by `make golden`; do not edit.
+
+What `fx` does for a user can be done from Python; what a plug-in implements, what runners offer and what tests may use
+is here, too. The errors have [pages of their own](errors/index.md)."""
+PYTHON_MODULES = {
+    "Federation": (
+        "api.federation", "api.client", "api.experiments", "api.checkpoints", "api.evaluations", "api.explanation",
+        "api.overview",
+    ),
+    "Shards": ("data.shard",),
+    "Task runners": (
+        "frameworks.runner", "frameworks.torch", "frameworks.keras", "frameworks.sklearn", "frameworks.jax",
+        "frameworks.numpy", "frameworks.contract",
+    ),
+    "Algorithms": ("frameworks.algorithms.base",),
+    "Tests": ("testing.federation", "testing.director", "testing.performers", "testing.stores", "testing.gate"),
+}  # fmt: skip
+"""Heading -> modules below `openfl_like`; the sources are read, not imported."""
 GIVEN = frozenset({"loader", "context", "shard"})
 """Arguments that the platform gives, not a settings file."""
 
@@ -276,6 +297,66 @@ def _about(docstring: str) -> str:
     return "\n\n".join(parts)
 
 
+def python_page() -> str:
+    """Gives the page of the modules that people import."""
+    parts = [PYTHON]
+    for title, modules in PYTHON_MODULES.items():
+        parts.append(f"## {title}")
+        for name in modules:
+            source = ROOT / "openfl_like" / Path(*name.split(".")).with_suffix(".py")
+            module = ast.parse(source.read_text(encoding="utf-8"))
+            parts.append(f"### openfl_like.{name}\n\n{_described(ast.get_docstring(module) or '')}")
+            for node in module.body:
+                if isinstance(node, ast.ClassDef | Function) and not node.name.startswith("_"):
+                    parts += _documented(node)
+    return "\n\n".join(parts) + "\n"
+
+
+def _documented(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
+    """Gives a function, or a class with its methods."""
+    if isinstance(node, Function):
+        yield f"#### {_signature(node)}\n\n{_described(ast.get_docstring(node) or '')}"
+        return
+    bases = ", ".join(ast.unparse(base) for base in node.bases)
+    yield f"#### class {node.name}{f'({bases})' if bases else ''}\n\n{_described(ast.get_docstring(node) or '')}"
+    for inner in node.body:
+        text = ast.get_docstring(inner) if isinstance(inner, Function) else None
+        if text and isinstance(inner, Function) and not inner.name.startswith("_"):
+            yield f"##### {node.name}.{_signature(inner)}\n\n{_described(text)}"
+
+
+def _signature(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    """Gives a name with its parameters, their types left out: the docstring has what matters of them."""
+    if any(isinstance(mark, ast.Name) and mark.id == "property" for mark in node.decorator_list):
+        return node.name
+    words = [argument.arg for argument in (*node.args.posonlyargs, *node.args.args)]
+    first = len(words) - len(node.args.defaults)
+    words = [f"{word}=…" if place >= first else word for place, word in enumerate(words)]
+    words = words[1:] if words[:1] in (["self"], ["cls"]) else words
+    if node.args.kwonlyargs:
+        given = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+        words += ["*", *(item.arg if default is None else f"{item.arg}=…" for item, default in given)]
+    waits = "await " if isinstance(node, ast.AsyncFunctionDef) else ""
+    return f"{waits}{node.name}({', '.join(words)})".replace("*", "\\*")
+
+
+def _described(docstring: str) -> str:
+    """Gives a docstring as Markdown, with everything that is in it."""
+    titles = "Args|Attributes|Raises|Returns|Yields|Example"
+    text, *sections = re.split(rf"^({titles}):\n", inspect.cleandoc(docstring), flags=re.MULTILINE)
+    parts = [text.strip().replace("``", "`")]
+    for title, body in zip(sections[::2], sections[1::2], strict=True):
+        entries = re.findall(r"^ {4}(\w+): ((?:.|\n(?! {4}\w|\S))+)", body, re.MULTILINE)
+        if title == "Example":
+            parts.append(f"```text\n{inspect.cleandoc(body)}\n```")
+        elif title in {"Returns", "Yields"} or not entries:
+            parts.append(f"{title}: {' '.join(body.replace('``', '`').split())}")
+        else:
+            rows = [f"- `{name}`: {' '.join(words.replace('``', '`').split())}" for name, words in entries]
+            parts.append("\n".join([f"{title}:", "", *rows]))
+    return "\n\n".join(parts)
+
+
 def pages() -> dict[Path, str]:
     """Gives every page that is made from the code: path -> text."""
     errors = REFERENCE / "errors"
@@ -285,6 +366,7 @@ def pages() -> dict[Path, str]:
         "failpoints.md": failpoints_page(),
         "errors/index.md": errors_page(),
         "plugins.md": plugins_page(),
+        "python.md": python_page(),
     }
     return {**{REFERENCE / name: text for name, text in own.items()}, **found}
 

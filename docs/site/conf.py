@@ -57,13 +57,10 @@ CONTENTS = {
 
 project = "openfl_like"
 release = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+extensions = ["myst_parser", "sphinx_copybutton"]
 root_doc = "docs/index"
 include_patterns = ["*.md", "certs/README.md", "docs/**.md", "docs/**.rst", "workspace_templates/*/README.md"]
 myst_heading_anchors = 4
-autodoc_member_order = "bysource"
-autodoc_typehints = "description"
-napoleon_numpy_docstring = False
 html_theme = "furo"
 html_title = f"openfl_like {release}"
 html_show_sphinx = False

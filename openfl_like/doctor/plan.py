@@ -13,7 +13,7 @@ from openfl_like.authoring.models import first_shard
 from openfl_like.authoring.requirements import SOURCE_NAME
 from openfl_like.data.shard_file import load_shard_config
 from openfl_like.doctor.checks import Check, Deferred
-from openfl_like.doctor.finding import Finding, fine, refusal, warning
+from openfl_like.doctor.finding import Finding, Verdict, fine, refusal, warning
 from openfl_like.errors import FederationError, TaskError
 from openfl_like.plan.bundle import pack
 from openfl_like.plan.load import load_plan, workspace_of
@@ -122,18 +122,31 @@ def packages(workspace: Path, shard: Path | None) -> Finding:
     if lock.is_file() and _installs(shard):
         count = len(read_lock(lock.read_bytes(), str(lock)))
         return fine("packages", f"{count} of {LOCK_NAME} are installed when an experiment needs them")
-    path = lock if lock.is_file() else source
-    if not path.is_file():
-        return fine("packages", f"the workspace has neither {LOCK_NAME} nor {SOURCE_NAME}")
-    lines = read_lock(path.read_bytes(), str(path)) if path is lock else path.read_text(encoding="utf-8").splitlines()
-    problems = tuple(_missing(lines))
+    if not lock.is_file():
+        return _unlocked(source, workspace)
+    problems = tuple(_missing(read_lock(lock.read_bytes(), str(lock))))
     if not problems:
-        return fine("packages", f"what {path.name} names is installed")
+        return fine("packages", f"what {LOCK_NAME} names is installed")
     cause = "the environment in which this runs was made without them"
     cure = "pip install them here, or have the site install a lock by hash (docs/environments.md)"
-    seen = f"{len(problems)} of {path.name} are missing or of another version"
-    found = warning("packages", seen, cause, cure)
-    return Finding(found.name, found.verdict, found.seen, found.cause, found.cure, problems)
+    return _packages(f"{len(problems)} of {LOCK_NAME} are missing or of another version", cause, cure, problems)
+
+
+def _unlocked(source: Path, workspace: Path) -> Finding:
+    """Look at a workspace that has no lock: sites install nothing then, whatever its requirements are."""
+    if not source.is_file():
+        return fine("packages", f"the workspace has neither {LOCK_NAME} nor {SOURCE_NAME}")
+    problems = tuple(_missing(source.read_text(encoding="utf-8").splitlines()))
+    seen = f"there is {SOURCE_NAME}, but no {LOCK_NAME} beside it: no site installs anything"
+    if not problems:
+        return fine("packages", f"{seen}; what it names is installed here ('fx workspace lock' makes a lock)")
+    cause = f"{SOURCE_NAME} is for people: sites install what a lock names, by its hashes, and nothing else"
+    cure = f"fx workspace lock {workspace}; without it, every site must have the packages already"
+    return _packages(f"{seen}; {len(problems)} of it are missing here or of another version", cause, cure, problems)
+
+
+def _packages(seen: str, cause: str, cure: str, problems: tuple[str, ...]) -> Finding:
+    return Finding("packages", Verdict.WARN, seen, cause, cure, problems)
 
 
 def _installs(shard: Path | None) -> bool:

@@ -34,7 +34,7 @@ from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.sqlite.stores import SQLITE
 from openfl_like.testing.faults.chaos import say
 from openfl_like.testing.faults.toy_workload import SAMPLE_SHAPE, TARGET_SHAPE, write_workspace
-from openfl_like.testing.misbehaviour.workload import ACTS, Harm
+from openfl_like.testing.misbehaviour.workload import ACTS, WITHOUT_STREAMS, Harm
 
 SITES = {"site-1": 1.0, "site-2": -2.0}
 ROUNDS = 2
@@ -59,7 +59,13 @@ class Interleaving:
 
     def of(self, number: int, *harms: Harm) -> set[str]:
         """The sites that do something of such harm in a round."""
-        return {site for (site, when), name in self.acts.items() if when == number and ACTS[name][0] in harms}
+        return {site for site, when in self.acts if when == number and self._harm(site, when) in harms}
+
+    def _harm(self, site: str, number: int) -> Harm:
+        """What has to come of an act at a site that may have no streams any more."""
+        harm, _ = ACTS[self.acts[site, number]]
+        before = {self.acts.get((site, earlier)) for earlier in range(1, number)}
+        return Harm.EITHER if harm is Harm.NONE and before & WITHOUT_STREAMS else harm
 
     @property
     def overrides(self) -> tuple[str, ...]:

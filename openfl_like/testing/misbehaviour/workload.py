@@ -184,6 +184,8 @@ ACTS: Mapping[str, tuple[Harm, Callable[[TaskResult], TaskResult]]] = {
     "goes away and forgets where it was": (Harm.NONE, _moves),
 }
 """Name -> what has to come of it, and what is done with the result of a training."""
+WITHOUT_STREAMS = frozenset({"closes its streams", "replaces its streams", "closes all that is open"})
+"""After these, what prints or reads may fail in the same worker: that is its own doing."""
 
 
 class MisbehavingRunner(DriftRunner):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from openfl_like.doctor.checks import run_checks
@@ -49,7 +50,19 @@ def test_packages_that_are_missing_or_others_are_listed(tmp_path: Path) -> None:
     assert found.verdict is Verdict.WARN
     assert found.problems[0] == "no-such-package is not installed"
     assert found.problems[1].startswith("click is ")
+    assert found.cure.startswith(f"fx workspace lock {tmp_path}")
+    assert found.seen == (
+        "there is requirements.txt, but no requirements.lock beside it: no site installs anything; "
+        "2 of it are missing here or of another version"
+    )
+
+
+def test_requirements_without_a_lock_are_told_even_if_they_are_installed_here(tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("numpy\n")
+    found = packages(tmp_path, None)
+    assert found.verdict is Verdict.OK
+    assert "no site installs anything" in found.seen
+    (tmp_path / LOCK_NAME).write_text(f"numpy=={np.__version__} --hash=sha256:{'0' * 64}\n")
     assert packages(tmp_path, None).verdict is Verdict.OK
 
 
