@@ -9,7 +9,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from openfl_like.errors import TensorError
-from openfl_like.federation.task import Update, check_facts
+from openfl_like.federation.task import Update, check_facts, without_undefined
 from openfl_like.tensors.container import Part, TensorFile
 from openfl_like.tensors.encoded import ModelReader, Sent, open_update
 from openfl_like.tensors.finite import all_finite
@@ -75,9 +75,11 @@ def validate_update(
         validators: The plan's.
         path: The update's model file; one that is damaged is a complaint.
         base: The global model it started from, if there is one.
-        facts: What the collaborator said about it.
+        facts: What the collaborator said about it; metrics that are no finite numbers are left out of it and are no
+            complaint: the update counts.
         sent: How it is encoded; None: it is a model file.
     """
+    facts = without_undefined(facts)
     complaint = check_facts(facts)
     if complaint:
         return complaint

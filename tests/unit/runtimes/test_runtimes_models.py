@@ -94,6 +94,12 @@ def test_a_validation_is_quick_when_every_one_of_these_updates_was_looked_at(rep
     assert not repository.quick(ValidateUpdates(1, "", (bern, zurich))), "a verdict is given once"
 
 
+def test_a_score_that_is_no_number_costs_no_update_however_early_it_is_looked_at(repository: ModelRepository) -> None:
+    told = replace(update_of(repository, "bern", 1.0), metrics={"train": {"loss": float("nan")}})
+    repository.inspect(told, "")
+    assert repository.validate(ValidateUpdates(1, "", (told,))) == {}
+
+
 def test_only_bad_updates_are_named(repository: ModelRepository, files: ExperimentFiles) -> None:
     write_tensors(files.model(0), {"weights": np.zeros(4, np.float32)})
     repository.put(file_digest(files.model(0)), 0)
