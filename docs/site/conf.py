@@ -32,6 +32,7 @@ CONTENTS = {
             "docs/enrolment",
             "certs/README",
             "docs/operations",
+            "docs/upgrade",
             "docs/checkpoints",
             "docs/deploy/README",
         ),

@@ -17,10 +17,13 @@ def test_the_three_ways_of_the_readme_end_with_the_same_bytes(tmp_path: Path) ->
         assert len(set(sums)) == 1, printed
 
 
-def test_the_quickstart_leads_to_a_model(tmp_path: Path) -> None:
-    with walk(tmp_path, "docs/quickstart.md", hosts=("director.example.org",)) as printed:
-        assert "FINISHED: " in printed
+def test_the_quickstart_leads_to_a_model_and_its_federation_can_be_backed_up_and_moved(tmp_path: Path) -> None:
+    pages = ("docs/quickstart.md", "docs/upgrade.md")
+    with walk(tmp_path, *pages, hosts=("director.example.org",)) as printed:
+        assert len(re.findall("^FINISHED: ", printed, re.MULTILINE)) == 2, printed
         assert list((tmp_path / "director.example.org").glob("*.safetensors"))
+        moved = printed.split("envoys: 2 connected, 0 away", 1)[1]  # fx status, at the end
+        assert len(re.findall(r"^heart_disease-[0-9a-f]{8}  FINISHED", moved, re.MULTILINE)) == 4, moved
 
 
 def test_the_three_guides_are_one_story(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 A comment above a block says what is done with it: ``check: run`` runs it, ``check: start N`` leaves it running and
 waits until N processes have said that they are ready, ``check: … as FILE`` (YAML) writes it to a file. ``on MACHINE``
-says where; ``scp`` copies between the folders of the machines. A plan that is started without a Director names its
+says where; ``check: stop`` ends what was started there; ``scp`` copies between the folders of the machines. A plan that is started without a Director names its
 ports; ``with free ports in FILE`` gives it some that nobody has here before the block is run.
 """
 
@@ -43,7 +43,7 @@ class Walk:
     root: Path
     hosts: tuple[str, ...] = ()
     printed: str = ""
-    _daemons: list[subprocess.Popen[str]] = field(default_factory=list)
+    _daemons: list[tuple[Path, subprocess.Popen[str]]] = field(default_factory=list)
     _readers: list[threading.Thread] = field(default_factory=list)
     _ports: dict[str, str] = field(default_factory=lambda: {port: _free_port() for port in ("50049", "50050")})
 
@@ -61,19 +61,26 @@ class Walk:
                 self._run(block, folder)
             elif words and words[0] == "start":
                 self._start(block, folder, int(words[1]))
+            elif words and words[0] == "stop":
+                self._stop(folder)
 
     def end(self) -> None:
-        """Ends the daemons as Ctrl-C does."""
-        for daemon in reversed(self._daemons):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(daemon.pid, signal.SIGINT)
-        for daemon in self._daemons:
-            daemon.wait(timeout=20)
+        """Ends all daemons as Ctrl-C does."""
+        self._stop(self.root)
         for reader in self._readers:
             reader.join(timeout=20)
-        for daemon in self._daemons:
+        for _, daemon in self._daemons:
             assert daemon.stdout is not None
             daemon.stdout.close()
+
+    def _stop(self, folder: Path) -> None:
+        """Ends the daemons of a machine, the last one first."""
+        stopped = [daemon for place, daemon in self._daemons if place.is_relative_to(folder)]
+        for daemon in reversed(stopped):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(daemon.pid, signal.SIGINT)
+        for daemon in stopped:
+            daemon.wait(timeout=20)
 
     def _folder(self, machine: str) -> Path:
         folder = self.root / machine
@@ -117,7 +124,7 @@ class Walk:
             text=True,
             start_new_session=True,
         )
-        self._daemons.append(daemon)
+        self._daemons.append((folder, daemon))
         assert daemon.stdout is not None
         for line in daemon.stdout:
             self.printed += line
