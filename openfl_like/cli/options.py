@@ -11,8 +11,25 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-FILE = click.Path(dir_okay=False, path_type=Path)
-FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+class WrittenPath(click.Path):
+    """A path in which ``~`` and ``$HOME`` mean the home directory, where no shell has replaced them before."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 (click's signature)
+        """Read it like the paths of our files."""
+        from openfl_like.plan.paths import written_path
+
+        try:
+            return super().convert(written_path(value) if isinstance(value, str) else value, param, ctx)
+        except ValueError as error:
+            self.fail(f"'{value}': {error}", param, ctx)
+
+
+FILE = WrittenPath(dir_okay=False, path_type=Path)
+FOLDER = WrittenPath(file_okay=False, path_type=Path)
+PLACE = WrittenPath(path_type=Path)
+"""A file or a folder."""
 DEFAULT_DIRECTOR = "localhost:50050"
 HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -129,7 +146,7 @@ def named_files(texts: tuple[str, ...], option: str) -> dict[str, Path]:
         name, equals, file = text.partition("=")
         if not (name and equals and file):
             raise UsageError(f"'{text}' is not NAME=FILE", cure=f"for example {option} site-1=shards/site-1.yaml")
-        named[name] = Path(file)
+        named[name] = FILE.convert(file, None, None)
     return named
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from openfl_like.cli.options import FILE, FOLDER, HELP, check_output, complete_templates, overrides_option
+from openfl_like.cli.options import FILE, FOLDER, HELP, PLACE, check_output, complete_templates, overrides_option
 from openfl_like.cli.output.console import emit, file_facts, json_option, tell
 
 
@@ -17,7 +17,7 @@ def workspace() -> None:
 
 
 @workspace.command()
-@click.argument("target", metavar="NAME", type=click.Path(path_type=Path))
+@click.argument("target", metavar="NAME", type=PLACE)
 @click.option(
     "-t",
     "--template",

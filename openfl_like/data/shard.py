@@ -218,9 +218,18 @@ def build_shard(config: ShardConfig, directory: Path | None = None) -> ShardDesc
             file, line = (own[-1][0].name, own[-1][1]) if own else ("", 0)
             failure = Failure(FailureKind.TASK, said, kind, file=file, line=line, step=step)
             text = f"{kind}: {said}{_line_of(error, own)}"
-            cure = _NOT_NAMED if isinstance(error, PermissionError) else "check the shard's params"
-            raise FailedShardError(text, failure, place=place, cure=cure) from error
+            raise FailedShardError(text, failure, place=place, cure=_cure_of(error, directory)) from error
     return ScopedShard(shard, scope) if scope is not None and scope.owns(type(shard)) else shard
+
+
+def _cure_of(error: BaseException, directory: Path | None) -> str:
+    """Say what to do about what the code of a shard raised."""
+    if isinstance(error, PermissionError):
+        return _NOT_NAMED
+    if isinstance(error, FileNotFoundError) and directory is not None:
+        looked_in = f"paths in params are relative to shard.yaml, so they were looked for in {directory.resolve()}"
+        return f"{looked_in}; write a name without a suffix as ./NAME, or an absolute path"
+    return "check the shard's params"
 
 
 _Line: TypeAlias = tuple[Path, int]

@@ -17,6 +17,7 @@ from openfl_like.data.policy import (
 )
 from openfl_like.errors import SettingsError
 from openfl_like.plan.document import load_document
+from openfl_like.plan.paths import is_at_home, written_path
 
 
 class ShardConfig(BaseModel):
@@ -24,7 +25,7 @@ class ShardConfig(BaseModel):
 
     Attributes:
         template: Which shard class.
-        params: Its keyword arguments.
+        params: Its keyword arguments; paths among them are relative to the file, see `load_shard_config`.
         environment: Whether packages that workspaces ask for are installed here.
         devices: What workers may use: ``auto`` (the CPU, and all GPUs that the monitors find) or a list of ``cpu``,
             ``cuda`` (all that they find) and ``cuda:0``, ``cuda:1`` …
@@ -46,13 +47,51 @@ class ShardConfig(BaseModel):
     reads: tuple[Path, ...] = ()
 
 
-def load_shard_config(path: Path) -> ShardConfig:
-    """Read a ``shard.yaml``.
+def load_shard_config(path: Path, home: str = "") -> ShardConfig:
+    """Read a ``shard.yaml``; the paths in it become absolute.
+
+    Args:
+        path: The file.
+        home: What ``~`` and ``$HOME`` mean in it; default: the home directory of the user.
 
     Raises:
         SettingsError: If the file is missing, is not YAML, or has an unknown or missing key.
     """
-    return load_document(path, ShardConfig, SettingsError)
+    found = load_document(path, ShardConfig, SettingsError)
+    folder = path.resolve().parent
+    try:
+        reads = tuple(folder / written_path(read, home) for read in found.reads)
+        environment = _at_home(found.environment, home)
+    except ValueError as error:
+        raise SettingsError(str(error), place=str(path)) from error
+    params = {name: _placed(value, folder, home) for name, value in found.params.items()}
+    return found.model_copy(update={"params": params, "reads": reads, "environment": environment})
+
+
+def _at_home(policy: EnvironmentPolicy, home: str) -> EnvironmentPolicy:
+    places = {"wheelhouse": policy.wheelhouse, "python": policy.python}
+    return policy.model_copy(update={key: written_path(at, home) for key, at in places.items() if at is not None})
+
+
+def _placed(value: JsonValue, folder: Path, home: str) -> JsonValue:
+    """Return a param in which the texts that are paths are absolute: those at home, and those of what is there.
+
+    A text counts as a path of the file's folder if it has a ``/`` or a suffix and there is such a file or folder: a
+    word that is not meant as one stays a word.
+    """
+    if isinstance(value, dict):
+        return {key: _placed(item, folder, home) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_placed(item, folder, home) for item in value]
+    if not isinstance(value, str):
+        return value
+    if is_at_home(value):
+        return str(written_path(value, home))
+    looks_like_path = ("/" in value or bool(Path(value).suffix)) and "\0" not in value
+    try:
+        return str(folder / value) if looks_like_path and (folder / value).exists() else value
+    except OSError:  # a text that is longer than a name may be
+        return value
 
 
 def shares_logs(path: Path) -> bool:

@@ -10,6 +10,7 @@ from openfl_like.plan.defaults import load_tree
 from openfl_like.plan.document import Tree, validate
 from openfl_like.plan.mistakes import KeyPath, Mistake, did_you_mean, refuse
 from openfl_like.plan.overrides import overridden
+from openfl_like.plan.paths import written_path
 from openfl_like.plan.schema import Plan
 from openfl_like.plan.workspace import template_path, templates
 
@@ -38,7 +39,10 @@ def workspace_of(plan_path: Path, plan: Plan) -> Path:
     Raises:
         PlanError: If there is neither.
     """
-    directory = plan_path.parent / plan.workspace
+    try:
+        directory = plan_path.parent / written_path(plan.workspace)
+    except ValueError as error:
+        raise PlanError(f"workspace: {error}", place=str(plan_path)) from error
     if directory.is_dir():
         return directory
     if plan.workspace in templates():

@@ -74,7 +74,7 @@ class Worker:
         if "directory" in order:
             _move(order["directory"], order["owner"])
         path = Path(order["shard"])
-        config = load_shard_config(path)
+        config = load_shard_config(path, order.get("home", ""))
         told = {} if self._walls is None else {"confinement": asdict(self._walls.raise_for(order, config))}
 
         from openfl_like.data.shard import build_shard

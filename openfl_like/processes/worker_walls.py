@@ -65,7 +65,9 @@ class WorkerWalls:
                 reached = Confinement()  # something starts threads in every Python here: they are outside
             if level is Sandbox.REQUIRED:
                 _demand(reached, order)
+            home = order.get("home") or os.environ.get("HOME", "")  # of the site: what ~ means in its shard.yaml
             _move_in(places.directory)
+            order = {**order, "home": home}
         if python is not None:
             self._replace(str(python), {**order, "python": ""})
         return reached

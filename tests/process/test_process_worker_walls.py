@@ -158,6 +158,20 @@ async def test_a_shard_that_reads_what_nobody_named_says_what_to_write(tmp_path:
     assert (await describe_shard(shard, tmp_path / "work")).sample_shape == (1,)
 
 
+@pytest.mark.parametrize("python", [None, Path(sys.executable)], ids=["ours", "of_the_workspace"])
+async def test_the_home_directory_in_a_shard_file_is_that_of_the_site(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: Path | None
+) -> None:
+    (home := tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    (home / "table.csv").write_text("age\n63\n")
+    shard = site_of(tmp_path / "site", "reads: ['~/table.csv']\n")
+    code = shard.parent / "one_number.py"
+    code.write_text(code.read_text() + f"\nopen({str(home / 'table.csv')!r}).close()\n")
+    worker = await WorkerProcess.start(WorkerSettings(shard, tmp_path / "work", python=python), print)
+    await worker.stop()
+
+
 @pytest.mark.torch
 @pytest.mark.sklearn
 async def test_what_starts_processes_of_its_own_goes_on(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import TypedDict, Unpack
 
 import click
 
-from openfl_like.cli.options import HELP
+from openfl_like.cli.options import HELP, PLACE
 from openfl_like.cli.output.console import emit, json_option, tell
 from openfl_like.cli.pki import enrolment as pki_enrolment
 
@@ -22,9 +22,7 @@ def pki() -> None:
 
 @pki.command()
 @click.option("--federation", required=True, help="Name of the federation: a-z, 0-9 and '-'.")
-@click.option(
-    "--dir", "certs", type=click.Path(path_type=Path), default=Path("certs"), show_default=True, help="Where to write."
-)
+@click.option("--dir", "certs", type=PLACE, default=Path("certs"), show_default=True, help="Where to write.")
 @json_option
 def init(federation: str, certs: Path, *, as_json: bool) -> None:
     """Found the three authorities: root, site CA and experiment CA.
@@ -56,7 +54,7 @@ class _IssueOptions(TypedDict):
 @click.option(
     "--dir",
     "certs",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     default=Path("certs"),
     show_default=True,
     help="Where the authorities are.",
@@ -66,7 +64,7 @@ class _IssueOptions(TypedDict):
     "--days", type=click.IntRange(1, 3650), help="Lifetime; default: 365, for aggregator and collaborator 30."
 )
 @click.option("--experiment", default="", help="Experiment of a collaborator; an aggregator is named after its own.")
-@click.option("--out", type=click.Path(path_type=Path), help="Where to write; default: DIR/ROLE/NAME.")
+@click.option("--out", type=PLACE, help="Where to write; default: DIR/ROLE/NAME.")
 @click.option("--replace", is_flag=True, help="Replace the files that are there, for example to renew.")
 @json_option
 def issue(role: str, name: str, **options: Unpack[_IssueOptions]) -> None:
@@ -99,7 +97,7 @@ def issue(role: str, name: str, **options: Unpack[_IssueOptions]) -> None:
 
 
 @pki.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=PLACE)
 @json_option
 def inspect(path: Path, *, as_json: bool) -> None:
     """Say what is in a certificate: a file, or the folder of a holder or an authority.

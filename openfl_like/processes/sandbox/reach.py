@@ -171,11 +171,11 @@ def _site(shard: Path, config: ShardConfig) -> Iterator[Rule]:
         yield from _code_in(folder)
         yield folder / config.template.partition(":")[0].partition(".")[0], Access.READ
     for text in _texts(config.params):
-        named = folder / Path(text.replace("\0", "")).expanduser()
+        named = folder / text.replace("\0", "")
         if not folder.is_relative_to(named.resolve()):  # "." and "/" are words, too; certificates often lie beside it
             yield named, Access.READ
     for path in config.reads:
-        found = folder / path.expanduser()
+        found = folder / path
         if not found.exists():
             raise SettingsError(f"reads: there is no {found}", place=str(shard), cure="correct the path, or remove it")
         yield found, Access.READ

@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from openfl_like.errors import PlanError, SettingsError
 from openfl_like.pki.certificate import AuthorityKind
 from openfl_like.pki.ledger import Ledger
 from openfl_like.plan.document import Tree, load_document, parse_tree, read_text, validate
+from openfl_like.plan.paths import path_in_file
 from openfl_like.plan.schema import Plan, Section
 from openfl_like.store.director_files import DirectorFiles
 from openfl_like.wire.channel import SILENCE_S
@@ -34,12 +35,13 @@ def _port_range(text: str) -> str:
     return text
 
 
+HomePath = Annotated[Path, BeforeValidator(path_in_file)]
 Address = Annotated[str, AfterValidator(_address)]
 PortRange = Annotated[str, AfterValidator(_port_range)]
 
 
 class DirectorFile(Section):
-    """The keys of director.yaml; paths are relative to the file.
+    """The keys of director.yaml; paths are relative to the file, ``~`` and ``$HOME`` are the home directory.
 
     Attributes:
         listen: ``host:port`` for envoys and users.
@@ -63,12 +65,12 @@ class DirectorFile(Section):
     aggregator_ports: PortRange = "50051-50099"
     sample_shape: tuple[Annotated[int, Field(ge=0)], ...]
     target_shape: tuple[Annotated[int, Field(ge=0)], ...]
-    certificates: Path = Path("certs/director/director")
-    experiment_ca: Path = Path("certs/experiment-ca")
-    state: Path = Path("director-state")
+    certificates: HomePath = Path("certs/director/director")
+    experiment_ca: HomePath = Path("certs/experiment-ca")
+    state: HomePath = Path("director-state")
     heartbeat_s: Annotated[float, Field(gt=0)] = SILENCE_S / 3
     certificate_hours: Annotated[float, Field(gt=0)] = 48.0
-    revocations: Path | None = None
+    revocations: HomePath | None = None
 
     @field_validator("certificate_hours")
     @classmethod
@@ -140,8 +142,7 @@ def _placed(found: DirectorFile, path: Path) -> DirectorFile:
     """Make the paths of a file absolute."""
     base = path.resolve().parent
     named = [name for name in ("certificates", "experiment_ca", "state", "revocations") if getattr(found, name)]
-    places = {name: base / getattr(found, name) for name in named}
-    return found.model_copy(update=places)
+    return found.model_copy(update={name: base / getattr(found, name) for name in named})
 
 
 def check_times(plan: Plan, settings: DirectorFile) -> None:

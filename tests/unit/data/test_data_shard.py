@@ -204,3 +204,80 @@ def test_a_shard_of_an_installed_package_is_given_as_it_is(tmp_path: Path) -> No
         type(build_shard(ShardConfig(template="heart_disease", params={"hospital": "cleveland"}), tmp_path)).__name__
         == "HeartDiseaseShard"
     )
+
+
+READER = """
+from pathlib import Path
+import numpy as np
+from openfl_like.data.shard import ArrayShard, Dataset
+
+class Reader(ArrayShard):
+    def __init__(self, file, **more):
+        self.given = (file, more)
+        open(file).close()
+        data = Dataset(np.zeros((2, 2), dtype=np.float32), np.zeros(2, dtype=np.int64))
+        super().__init__({"train": data, "validate": data}, "read", (0.0, 1.0), classes=2)
+"""
+
+
+def shard_file(folder: Path, params: str) -> Path:
+    (folder / "reader.py").write_text(READER)
+    path = folder / "shard.yaml"
+    path.write_text(f"template: reader:Reader\nparams: {params}\n")
+    return path
+
+
+@pytest.mark.parametrize("written", ["rows.csv", "./rows.csv", "deep/rows", "../beside/rows.csv"])
+def test_a_path_in_params_is_relative_to_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    folder = tmp_path / "site"
+    (folder / "deep").mkdir(parents=True)
+    (tmp_path / "beside").mkdir()
+    for name in ("rows.csv", "deep/rows", "../beside/rows.csv"):
+        (folder / name).write_text("1,2")
+    path = shard_file(folder, f"{{file: {written}}}")
+    monkeypatch.chdir(tmp_path)
+    config = load_shard_config(Path("site/shard.yaml"))
+    assert config.params == {"file": str(folder / written)}
+    build_shard(config, path.parent)
+
+
+def test_paths_in_lists_and_mappings_are_found_and_words_stay_words(tmp_path: Path) -> None:
+    (tmp_path / "a.npy").touch()
+    (tmp_path / "north").mkdir()
+    params = "{file: a.npy, more: [a.npy, {b: a.npy, c: b.npy}], site: north, share: 0.5, lr: '1.5', here: .}"
+    found = load_shard_config(shard_file(tmp_path, params)).params
+    here = str(tmp_path / "a.npy")
+    more: list[JsonValue] = [here, {"b": here, "c": "b.npy"}]
+    assert found == {"file": here, "more": more, "site": "north", "share": 0.5, "lr": "1.5", "here": "."}
+
+
+@pytest.mark.parametrize("start", ["~", "$HOME", "${HOME}"])
+def test_the_home_directory_in_a_shard_file_is_that_of_the_site(tmp_path: Path, start: str) -> None:
+    (tmp_path / "rows.csv").touch()
+    path = shard_file(tmp_path, f'{{file: "{start}/rows.csv"}}')
+    with path.open("a") as file:
+        file.write(f'reads: ["{start}/more", beside]\nenvironment: {{wheelhouse: "{start}/wheels"}}\n')
+    config = load_shard_config(path, home=str(tmp_path))
+    assert config.params == {"file": str(tmp_path / "rows.csv")}
+    assert config.reads == (tmp_path / "more", tmp_path / "beside")
+    assert config.environment.wheelhouse == tmp_path / "wheels"
+
+
+def test_a_variable_that_nobody_replaces_is_a_mistake_of_the_shard_file(tmp_path: Path) -> None:
+    path = shard_file(tmp_path, "{file: x}")
+    with path.open("a") as file:
+        file.write("reads: [$DATA/more]\n")
+    with pytest.raises(SettingsError, match=r"shard.yaml: the variable \$DATA is not replaced"):
+        load_shard_config(path)
+
+
+def test_a_file_that_is_not_there_is_told_with_where_it_was_looked_for(tmp_path: Path) -> None:
+    path = shard_file(tmp_path, "{file: rows.csv}")
+    with pytest.raises(ShardError) as caught:
+        build_shard(load_shard_config(path), tmp_path)
+    assert "rows.csv" in caught.value.message
+    assert caught.value.cure.startswith(
+        f"paths in params are relative to shard.yaml, so they were looked for in {tmp_path};"
+    )

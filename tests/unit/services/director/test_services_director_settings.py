@@ -99,3 +99,18 @@ def test_what_is_no_address(file: Path, address: str) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"director\.yaml"):
         load_director_file(tmp_path / "director.yaml")
+
+
+@pytest.mark.parametrize("start", ["~", "$HOME", "${HOME}"])
+@pytest.mark.parametrize("key", ["state", "certificates", "experiment_ca", "revocations"])
+def test_paths_may_begin_with_the_home_directory(
+    file: Path, start: str, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    file.write_text(f'{LEAST}{key}: "{start}/federation/x"\n')
+    assert getattr(load_director_file(file), key) == Path("/home/ada/federation/x")
+
+
+def test_a_variable_that_nobody_replaces_is_no_folder(file: Path) -> None:
+    (problem,) = mistakes(file, LEAST + "state: $DATA/state\n")
+    assert problem == "3: state: the variable $DATA is not replaced here, only $HOME is; write the path out"

@@ -1,0 +1,47 @@
+"""What several commands read alike: paths and addresses."""
+
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from openfl_like.cli.options import FOLDER, director_options, named_files
+from openfl_like.cli.pki.commands import pki
+from openfl_like.cli.workspace import workspace
+
+
+@click.command()
+@director_options
+def tell(director: str, certificates: Path | None) -> None:
+    click.echo(f"{director} {certificates}")
+
+
+def run(*words: str, **environment: str) -> Result:
+    return CliRunner().invoke(tell, list(words), env=environment)
+
+
+@pytest.mark.parametrize("start", ["~", "$HOME", "${HOME}"])
+def test_the_home_directory_in_options_and_variables(start: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert run(f"--certificates={start}/certs").output == "localhost:50050 /home/ada/certs\n"
+    assert run(FX_CERTIFICATES=f"{start}/certs").output == "localhost:50050 /home/ada/certs\n"
+    assert named_files((f"site-1={start}/x.yaml",), "--model") == {"site-1": Path("/home/ada/x.yaml")}
+
+
+def test_what_is_made_is_made_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(pki, ["init", "--federation", "f", "--dir=$HOME/certs"]).exit_code == 0
+    assert CliRunner().invoke(workspace, ["create", "~/study", "-t", "numpy_breast_cancer"]).exit_code == 0
+    assert sorted(path.name for path in (tmp_path / "home").iterdir()) == ["certs", "study"]
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
+def test_a_variable_that_nobody_replaces_is_refused() -> None:
+    result = run("--certificates=$DATA/certs")
+    assert result.exit_code == 2
+    assert "the variable $DATA is not replaced here, only $HOME is; write the path out" in result.output
+    with pytest.raises(click.BadParameter):
+        FOLDER.convert("$DATA/x", None, None)
