@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from openfl_like.cli.experiment.progress import Screen
-from openfl_like.cli.options import FILE, FOLDER, HELP, overrides_option
+from openfl_like.cli.options import FILE, FOLDER, HELP, WrittenAddress, overrides_option
 from openfl_like.cli.output.console import emit_line, json_option, say
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def aggregator() -> None:
 @aggregator.command()
 @click.option("-p", "--plan", "plan_file", type=FILE, default=Path("plan.yaml"), show_default=True, help="The plan.")
 @click.option("-e", "--experiment", help="Id of the experiment.  [default: the plan's name]")
-@click.option("-l", "--listen", help="HOST:PORT.  [default: the plan's network settings]")
+@click.option("-l", "--listen", type=WrittenAddress(0), help="HOST:PORT.  [default: the plan's network settings]")
 @click.option("--data-port", type=click.IntRange(0, 65535), help=DATA_PORT_HELP)
 @click.option("--no-data-port", is_flag=True, help="Carry large files over the port of --listen, which is slower.")
 @click.option("--certificates", type=FOLDER, help="Folder of its certificate.  [default: certs/aggregator/EXPERIMENT]")
@@ -64,6 +64,7 @@ def start(
     """
     from openfl_like.cli.plan_file import read_plan
     from openfl_like.pki.files import load_credentials
+    from openfl_like.plan.address import joined_address
     from openfl_like.services.aggregator.service import AggregatorArguments
 
     plan, code = read_plan(plan_file, workspace, overrides)
@@ -76,7 +77,7 @@ def start(
         plan=plan,
         workspace=code,
         directory=directory or Path("experiments", name),
-        listen=listen or f"{network.host}:{network.port}",
+        listen=listen or joined_address(network.host, network.port),
         data_port=None if no_data_port else data_port,
         credentials=load_credentials(certificates or Path("certs", "aggregator", name)),
         expected=expect,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from openfl_like.cli.options import FILE, FOLDER, HELP, overrides_option
+from openfl_like.cli.options import ADDRESS, FILE, FOLDER, HELP, overrides_option
 from openfl_like.cli.output.console import json_option, tell
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def collaborator() -> None:
 @click.option("-p", "--plan", "plan_file", type=FILE, default=Path("plan.yaml"), show_default=True, help="The plan.")
 @click.option("-n", "--name", required=True, help="The site's name, as in its certificate.")
 @click.option("-e", "--experiment", help="Id of the experiment.  [default: the plan's name]")
-@click.option("-a", "--aggregator", help="HOST:PORT of it.  [default: the plan's network settings]")
+@click.option("-a", "--aggregator", type=ADDRESS, help="HOST:PORT of it.  [default: the plan's network settings]")
 @click.option("-sc", "--shard-config", type=FILE, help="The site's data.  [default: shards/NAME.yaml in the workspace]")
 @click.option("--certificates", type=FOLDER, help="Folder of its certificate.  [default: certs/collaborator/NAME]")
 @click.option("--workspace", type=FOLDER, help="Where the plan's code is.  [default: as the plan says]")
@@ -57,6 +57,7 @@ def start(
     from openfl_like.cli.plan_file import read_plan
     from openfl_like.federation.devices.placement import check_device
     from openfl_like.pki.files import load_credentials
+    from openfl_like.plan.address import joined_address
     from openfl_like.services.collaborator import CollaboratorArguments
 
     plan, code = read_plan(plan_file, workspace, overrides)
@@ -66,7 +67,7 @@ def start(
         plan=plan,
         workspace=code,
         shard=shard_config or code / "shards" / f"{name}.yaml",
-        aggregator=aggregator or f"{network.host}:{network.port}",
+        aggregator=aggregator or joined_address(network.host, network.port),
         credentials=load_credentials(certificates or Path("certs", "collaborator", name)),
         directory=directory or Path(f"collaborator-{name}"),
         supervised=with_parent,

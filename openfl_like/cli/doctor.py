@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from openfl_like.cli.options import (
+    ADDRESS,
     DEFAULT_DIRECTOR,
     FILE,
     FOLDER,
@@ -34,7 +35,7 @@ _limit_option = click.option(
 
 @click.group(context_settings=HELP, invoke_without_command=True)
 @_limit_option
-@click.option("-d", "--director", default=None, envvar="FX_DIRECTOR", help="HOST:PORT of the Director.")
+@click.option("-d", "--director", default=None, envvar="FX_DIRECTOR", type=ADDRESS, help="HOST:PORT of the Director.")
 @json_option
 @click.pass_context
 def doctor(ctx: click.Context, limit_s: float, director: str | None, *, as_json: bool) -> int | None:

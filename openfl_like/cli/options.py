@@ -26,6 +26,28 @@ class WrittenPath(click.Path):
             self.fail(f"'{value}': {error}", param, ctx)
 
 
+class WrittenAddress(click.types.StringParamType):
+    """``HOST:PORT``.
+
+    Args:
+        least_port: 0 where any free port may be asked for.
+        port: What is told where it is missing.
+    """
+
+    def __init__(self, least_port: int = 1, port: int = 50050) -> None:
+        self._least_port, self._port = least_port, port
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401 (click's signature)
+        """Check it, or say what was probably meant."""
+        from openfl_like.plan.address import checked_address
+
+        try:
+            return checked_address(str(value), self._least_port, self._port)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+ADDRESS = WrittenAddress()
 FILE = WrittenPath(dir_okay=False, path_type=Path)
 FOLDER = WrittenPath(file_okay=False, path_type=Path)
 PLACE = WrittenPath(path_type=Path)
@@ -54,7 +76,13 @@ def complete_plans(_context: click.Context, _parameter: click.Parameter, incompl
 def director_options(command: Command) -> Command:
     """Add where the Director is and who we are: ``director`` and ``certificates``."""
     where = click.option(
-        "-d", "--director", default=DEFAULT_DIRECTOR, show_default=True, envvar="FX_DIRECTOR", help="HOST:PORT of it."
+        "-d",
+        "--director",
+        default=DEFAULT_DIRECTOR,
+        show_default=True,
+        envvar="FX_DIRECTOR",
+        type=ADDRESS,
+        help="HOST:PORT of it.",
     )
     who = click.option(
         "--certificates", type=FOLDER, envvar="FX_CERTIFICATES", help="Folder of your certificate and key.",
@@ -69,7 +97,13 @@ def site_options(command: Command) -> Command:
     )
     name = click.option("-n", "--name", required=True, help="The site's name, as in its certificate.")
     where = click.option(
-        "-d", "--director", default=DEFAULT_DIRECTOR, show_default=True, envvar="FX_DIRECTOR", help="HOST:PORT of it."
+        "-d",
+        "--director",
+        default=DEFAULT_DIRECTOR,
+        show_default=True,
+        envvar="FX_DIRECTOR",
+        type=ADDRESS,
+        help="HOST:PORT of it.",
     )
     who = click.option(
         "--certificates", type=FOLDER, help="Folder of its certificate and key.  [default: certs/envoy/NAME]"

@@ -28,6 +28,7 @@ from openfl_like.pki.certificate import describe
 from openfl_like.pki.files import Credentials, Trust, read_trust
 from openfl_like.pki.peer import verify_peer
 from openfl_like.pki.roles import Role
+from openfl_like.plan.address import bare_host, checked_address
 from openfl_like.services.daemon.thread import in_thread
 from openfl_like.wire.client import director_peer
 from openfl_like.wire.director import DirectorClient
@@ -78,12 +79,11 @@ class Line:
     # ---- name
 
     def _split(self) -> tuple[str, int]:
-        host, colon, port = self.address.rpartition(":")
-        if not (host and colon and port.isdecimal() and int(port) <= 65535):
-            raise UsageError(
-                f"'{self.address}' is not of the form HOST:PORT", cure="for example director.example.org:50050"
-            )
-        return host.strip("[]"), int(port)
+        try:
+            host, _, port = checked_address(self.address).rpartition(":")
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        return bare_host(host), int(port)
 
     def _resolve(self) -> Addresses:
         host, port = self._split()

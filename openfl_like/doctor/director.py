@@ -119,7 +119,7 @@ def aggregator_ports(settings: DirectorFile) -> Finding:
 
 def aggregator_host(settings: DirectorFile) -> Finding:
     """Look whether sites can dial what they are told."""
-    host = settings.reachable_host.strip("[]")
+    host = settings.reachable_host
     if _is_any(host):
         cause = "'listen' names all addresses of this machine, and no aggregator_host says which of them sites dial"
         cure = "set aggregator_host in director.yaml to the name by which sites reach this machine"

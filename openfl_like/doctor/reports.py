@@ -16,6 +16,7 @@ from openfl_like.doctor.shard import Shapes, Site
 from openfl_like.errors import FederationError
 from openfl_like.pki.files import KEY_FILE
 from openfl_like.pki.roles import Role
+from openfl_like.plan.address import joined_address
 from openfl_like.services.director.settings import DirectorFile, read_director_file
 
 USERS = frozenset({Role.USER, Role.ADMIN})
@@ -153,7 +154,7 @@ async def folder_reports(folder: Path, director: str, *, named: bool, limit_s: f
 def _where(config: Path) -> str:
     """Where the Director of a director.yaml will be; empty if that says nothing."""
     found = read_director_file(config)
-    return f"{found.reachable_host}:{found.listen.rpartition(':')[2]}" if found is not None else ""
+    return joined_address(found.reachable_host, int(found.listen.rpartition(":")[2])) if found is not None else ""
 
 
 def _holders(folder: Path, role: Role) -> Sequence[Path]:

@@ -15,9 +15,11 @@ from typing import Self
 from openfl_like.errors import UnauthenticatedError, UsageError
 from openfl_like.pki.certificate import fingerprint, parse_certificate
 from openfl_like.pki.roles import EXPERIMENT_ROLES, Identity, Role
+from openfl_like.plan.address import checked_address
 
 SECRET_BYTES = 32
 PIN_BYTES = 32
+AUTHORITY_PORT = 50049
 _VERSION = "fx1"
 _ADDRESS = re.compile(r"([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):[0-9]{1,5}")
 _TOKEN = re.compile(r"fx1/([^/]{1,63})/([a-z]{1,20})/([^/]{1,63})/([^/]{1,260})/([A-Za-z0-9_-]{86})")
@@ -26,8 +28,13 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 def check_address(address: str) -> str:
     """Return an address if it is ``host:port``; raises UsageError."""
-    if not _ADDRESS.fullmatch(address) or not 0 < int(address.rpartition(":")[2]) < 1 << 16:
-        raise UsageError(f"'{address[:100]}' is not of the form HOST:PORT", cure="for example ca.example.org:50049")
+    try:
+        checked_address(address, port=AUTHORITY_PORT)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if not _ADDRESS.fullmatch(address):
+        cure = "letters, digits, '-' and '.' alone can stand in a token; for example ca.example.org:50049"
+        raise UsageError(f"'{address[:100]}' is not of the form HOST:PORT", cure=cure)
     return address
 
 

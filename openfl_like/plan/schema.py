@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from openfl_like.plan.address import checked_host
 from openfl_like.plan.names import NAME_PATTERN
 
 Name = Annotated[str, StringConstraints(pattern=rf"^{NAME_PATTERN}$")]
@@ -252,7 +253,7 @@ class ModelStore(Section):
 class NetworkSettings(Section):
     """Where the Aggregator listens in task-runner mode; the Director chooses all of it itself."""
 
-    host: str = "localhost"
+    host: Annotated[str, AfterValidator(checked_host)] = "localhost"
     port: Annotated[int, Field(ge=1, le=65535)] = 50051
     data_port: Annotated[int, Field(ge=0, le=65535)] | None = 50052
 

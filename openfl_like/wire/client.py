@@ -17,10 +17,11 @@ import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError
 
-from openfl_like.errors import FederationError, TransferError, UnreachableError
+from openfl_like.errors import FederationError, TransferError, UnreachableError, UsageError
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.peer import verify_peer
 from openfl_like.pki.roles import Identity, Role
+from openfl_like.plan.address import checked_address
 from openfl_like.tensors.manifest import Manifest
 from openfl_like.wire.channel import UNARY_DEADLINE_S, open_channel
 from openfl_like.wire.convert.values import manifest_from
@@ -321,6 +322,13 @@ def director_peer(address: str, credentials: Credentials) -> Peer:
     Args:
         address: ``host:port``.
         credentials: The caller's certificate and key.
+
+    Raises:
+        UsageError: If the address is none.
     """
+    try:
+        checked_address(address)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     server = Identity(credentials.identity.federation, Role.DIRECTOR, "director")
     return Peer(DIRECTOR_SERVICES, address, server.server_name, credentials)

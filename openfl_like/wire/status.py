@@ -21,6 +21,15 @@ _BROKEN_OFF = (  # says nothing about keys
     "handshake read failed", "handshake write failed", "handshaker shutdown",
     "connection reset", "socket closed", "broken pipe",
 )  # fmt: skip
+_NO_TLS = ("wrong_version_number", "http_request")
+_UNREACHABLE = (
+    ("connection refused", "Connection refused, nothing listens on this port there"),
+    ("no route to host", "no way leads to this host"),
+    ("network is unreachable", "no way leads to this host"),
+    ("dns resolution failed", "this machine knows no host of this name"),
+    ("address lookup failed", "this machine knows no host of this name"),
+)
+_REACH = "check the address and that it is running"
 _HANDSHAKE = ("handshake", "ssl_error", "certificate", "tls")
 
 
@@ -71,12 +80,18 @@ async def failure_of(call: grpc.aio.Call, peer: str, expected: str) -> Federatio
             f"the server at {peer} is not '{expected}': its certificate does not carry this name",
             cure="check the address; the port may have passed to another server",
         )
+    if _has(details, _NO_TLS):
+        return UnauthenticatedError(
+            f"what answers at {peer} is another program: it speaks no TLS; a web server or SSH, perhaps",
+            cure="check the port; 'listen' in director.yaml has the Director's",
+        )
     if _has(details, _HANDSHAKE) and not _has(details, _BROKEN_OFF):
         return UnauthenticatedError(
             f"the TLS handshake with {peer} failed: {details}",
             cure="check that both sides' certificates come from the same federation and are not expired",
         )
-    return UnreachableError(f"{peer} cannot be reached: {details}", cure="check the address and that it is running")
+    known = (said for mark, said in _UNREACHABLE if mark in details.lower())
+    return UnreachableError(f"{peer} cannot be reached: {next(known, details)}", cure=_REACH)
 
 
 def _has(details: str, marks: tuple[str, ...]) -> bool:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
-from openfl_like.cli.options import FOLDER
+from openfl_like.cli.options import FOLDER, WrittenAddress
 from openfl_like.cli.output.console import emit, emit_line, json_option, say, tell
 
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 SITE_ROLES = ("director", "envoy", "user", "admin", "gateway")
 DEFAULT_OFFICE = "localhost:50049"
+OFFICE = WrittenAddress(port=50049)
 DEFAULT_DAYS = 30.0
 certs_option = click.option(
     "--dir", "certs", type=FOLDER, default=Path("certs"), show_default=True, help="Where the authorities are."
@@ -34,7 +35,12 @@ class _TokenOptions(TypedDict):
 @click.option("--role", type=click.Choice(SITE_ROLES), default="envoy", show_default=True, help="What it will be.")
 @click.option("--host", "hosts", multiple=True, help="DNS name or address of a server; may be given again.")
 @click.option(
-    "--server", default=DEFAULT_OFFICE, show_default=True, envvar="FX_ENROLMENT", help="HOST:PORT of fx pki serve."
+    "--server",
+    default=DEFAULT_OFFICE,
+    show_default=True,
+    envvar="FX_ENROLMENT",
+    type=OFFICE,
+    help="HOST:PORT of fx pki serve.",
 )
 @click.option(
     "--days",
@@ -77,7 +83,13 @@ def token(name: str, **options: Unpack[_TokenOptions]) -> None:
 
 
 @click.command()
-@click.option("--listen", default=DEFAULT_OFFICE, show_default=True, help="HOST:PORT; 0.0.0.0:50049 for all addresses.")
+@click.option(
+    "--listen",
+    default=DEFAULT_OFFICE,
+    show_default=True,
+    type=WrittenAddress(0, 50049),
+    help="HOST:PORT; 0.0.0.0:50049 for all addresses.",
+)
 @certs_option
 @click.option("--with-parent", is_flag=True, hidden=True, help="End when standard input is closed.")
 @json_option
@@ -131,7 +143,7 @@ def enroll(words: str, out: Path | None, *, as_json: bool) -> None:
 
 @click.command()
 @click.argument("folder", type=FOLDER)
-@click.option("--server", help="HOST:PORT of fx pki serve.  [default: the one that it was enrolled with]")
+@click.option("--server", type=OFFICE, help="HOST:PORT of fx pki serve.  [default: the one that it was enrolled with]")
 @json_option
 def renew(folder: Path, server: str | None, *, as_json: bool) -> None:
     """Make a new key in a holder's folder and have it certified, by the present certificate.

@@ -45,6 +45,7 @@ from openfl_like.federation.supervision.run_events import (
 from openfl_like.pki.authority import Authority, new_key_and_csr
 from openfl_like.pki.files import Credentials, save_credentials
 from openfl_like.pki.roles import Identity, Role
+from openfl_like.plan.address import joined_address
 from openfl_like.plan.digest import thaw
 from openfl_like.processes.standby import Standby
 from openfl_like.services.director.aggregator_process import Address, AggregatorLostError, AggregatorProcess
@@ -255,7 +256,7 @@ class RunningExperiment:
     async def _invite(self, sites: tuple[str, ...]) -> None:
         """Give the order to every invited envoy, and again to one that comes back."""
         roster, item = self._context.roster, self._experiment
-        address = f"{self._context.settings.reachable_host}:{self._address.port}"
+        address = joined_address(self._context.settings.reachable_host, self._address.port)
         order = Order(self.id, item.bundle, item.signature, item.certificates, address)
         asked: set[int] = set()
         while True:

@@ -8,23 +8,20 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 from openfl_like.errors import PlanError, SettingsError
 from openfl_like.pki.certificate import AuthorityKind
 from openfl_like.pki.ledger import Ledger
+from openfl_like.plan.address import MAX_PORT, bare_host, checked_address, checked_host
 from openfl_like.plan.document import Tree, load_document, parse_tree, read_text, validate
 from openfl_like.plan.paths import path_in_file
 from openfl_like.plan.schema import Plan, Section
 from openfl_like.store.director_files import DirectorFiles
 from openfl_like.wire.channel import SILENCE_S
 
-MAX_PORT = 65535
 MISSED_HEARTBEATS = 4
 HOUR_S = 3600.0
 _SHAPES = ("sample_shape", "target_shape")
 
 
 def _address(text: str) -> str:
-    host, colon, port = text.rpartition(":")
-    if not (host and colon and port.isascii() and port.isdecimal() and int(port) <= MAX_PORT):
-        raise ValueError(f"must be host:port with a port up to {MAX_PORT}, not '{text}'")
-    return text
+    return checked_address(text, least_port=0)
 
 
 def _port_range(text: str) -> str:
@@ -61,7 +58,7 @@ class DirectorFile(Section):
     """
 
     listen: Address = "localhost:50050"
-    aggregator_host: str | None = None
+    aggregator_host: Annotated[str, AfterValidator(checked_host)] | None = None
     aggregator_ports: PortRange = "50051-50099"
     sample_shape: tuple[Annotated[int, Field(ge=0)], ...]
     target_shape: tuple[Annotated[int, Field(ge=0)], ...]
@@ -102,8 +99,8 @@ class DirectorFile(Section):
 
     @property
     def reachable_host(self) -> str:
-        """The host that envoys dial for Aggregators."""
-        return self.aggregator_host or self.listen.rpartition(":")[0]
+        """The host that envoys dial for Aggregators, an IPv6 address without brackets."""
+        return self.aggregator_host or bare_host(self.listen.rpartition(":")[0])
 
 
 def load_director_file(path: Path) -> DirectorFile:

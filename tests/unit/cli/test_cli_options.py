@@ -45,3 +45,11 @@ def test_a_variable_that_nobody_replaces_is_refused() -> None:
     assert "the variable $DATA is not replaced here, only $HOME is; write the path out" in result.output
     with pytest.raises(click.BadParameter):
         FOLDER.convert("$DATA/x", None, None)
+
+
+def test_an_address_is_taken_or_told_how_it_is_written() -> None:
+    assert run("-d", "[::1]:50050").output == "[::1]:50050 None\n"
+    result = run(FX_DIRECTOR="::1:50050")
+    assert result.exit_code == 2
+    assert "an IPv6 address stands in brackets; write [::1]:50050" in result.output
+    assert "the port is missing; write fx.example.org:50050" in run("-d", "fx.example.org").output

@@ -140,8 +140,35 @@ async def test_an_absent_server_is_unreachable() -> None:
     found = await failure_of(Ended(grpc.StatusCode.UNAVAILABLE, "Connection refused"), *PEER)
     assert isinstance(found, UnreachableError)
     assert str(found) == (
-        "director:50050 cannot be reached: Connection refused (check the address and that it is running)"
+        "director:50050 cannot be reached: Connection refused, nothing listens on this port there "
+        "(check the address and that it is running)"
     )
+
+
+@pytest.mark.parametrize(
+    ("details", "told"),
+    [
+        ("DNS resolution failed for nowhere:1: C-ares status is not ARES_SUCCESS", "knows no host of this name"),
+        ("errors resolving x.invalid:1: [field:hostname lookup error:address lookup failed", "knows no host of this"),
+        ("ipv4:192.0.2.1:1: No route to host", "no way leads to this host"),
+        ("connect: Network is unreachable (101)", "no way leads to this host"),
+    ],
+)
+async def test_why_a_server_is_unreachable_is_told_in_words(details: str, told: str) -> None:
+    found = await failure_of(Ended(grpc.StatusCode.UNAVAILABLE, details), *PEER)
+    assert isinstance(found, UnreachableError)
+    assert told in found.message
+
+
+@pytest.mark.parametrize("mark", ["WRONG_VERSION_NUMBER", "HTTP_REQUEST"])
+async def test_a_program_without_tls_at_the_port_is_called_another_one(mark: str) -> None:
+    details = f"Tls handshake failed (TSI_PROTOCOL_FAILURE): SSL_ERROR_SSL: error:1: OPENSSL_internal:{mark}"
+    found = await failure_of(Ended(grpc.StatusCode.UNAVAILABLE, details), *PEER)
+    assert isinstance(found, UnauthenticatedError)
+    assert found.message == (
+        "what answers at director:50050 is another program: it speaks no TLS; a web server or SSH, perhaps"
+    )
+    assert "'listen' in director.yaml" in found.cure
 
 
 async def test_without_details_the_status_is_named() -> None:

@@ -72,7 +72,7 @@ def test_all_mistakes_are_named_at_once(file: Path) -> None:
     )
     text = "\n".join(found)
     for line in (
-        "1: listen: must be host:port with a port up to 65535, not 'localhost'",
+        "1: listen: 'localhost' is not of the form HOST:PORT: the port is missing; write localhost:50050",
         "2: aggregator_ports: must be a port or a range 'first-last' of ports up to 65535, not '50099-50051'",
         "3: sample_shape[1]: must be at least 0, not -1",
         "4: heartbeat: unknown key; did you mean 'heartbeat_s'?",
@@ -93,7 +93,7 @@ def test_what_is_no_range_of_ports(file: Path, ports: str) -> None:
 @pytest.mark.parametrize("address", ["", ":50050", "host:", "host:x", "host:65536", "host"])
 def test_what_is_no_address(file: Path, address: str) -> None:
     (found,) = mistakes(file, f'{LEAST}listen: "{address}"\n')
-    assert "must be host:port" in found
+    assert "is not of the form HOST:PORT" in found
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -114,3 +114,29 @@ def test_paths_may_begin_with_the_home_directory(
 def test_a_variable_that_nobody_replaces_is_no_folder(file: Path) -> None:
     (problem,) = mistakes(file, LEAST + "state: $DATA/state\n")
     assert problem == "3: state: the variable $DATA is not replaced here, only $HOME is; write the path out"
+
+
+@pytest.mark.parametrize(
+    ("host", "dialled"),
+    [("::1", "::1"), ("[::1]", "::1"), ("director.example.org", "director.example.org"), ("10.0.0.1", "10.0.0.1")],
+)
+def test_the_host_of_aggregators_has_no_brackets(file: Path, host: str, dialled: str) -> None:
+    file.write_text(f'{LEAST}listen: "[::]:0"\naggregator_host: "{host}"\n')
+    assert load_director_file(file).reachable_host == dialled
+    file.write_text(f'{LEAST}listen: "[::1]:0"\n')
+    assert load_director_file(file).reachable_host == "::1"
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("listen: localhost", "the port is missing; write localhost:50050"),
+        ('listen: "::1:50050"', "an IPv6 address stands in brackets; write [::1]:50050"),
+        ("listen: http://localhost:50050", "but a URL; write localhost:50050"),
+        ("aggregator_host: fx.example.org:50051", "must be a host's name or address alone; write fx.example.org"),
+    ],
+)
+def test_an_address_that_is_none_is_told_with_what_was_meant(file: Path, line: str, told: str) -> None:
+    (problem,) = mistakes(file, f"{LEAST}{line}\n")
+    assert problem.startswith(f"3: {line.partition(':')[0]}: ")
+    assert problem.endswith(told)
