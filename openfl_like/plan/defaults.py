@@ -7,6 +7,7 @@ from pathlib import Path
 from openfl_like.errors import PlanError, SettingsError
 from openfl_like.plan.document import Tree, parse_tree, read_text
 from openfl_like.plan.mistakes import DocumentError, KeyPath, Mistake
+from openfl_like.plan.paths import written_path
 
 KEY = "defaults"
 MAX_CHAIN = 8
@@ -49,9 +50,16 @@ def _expanded(tree: Tree, path: Path, *, sections: bool, chain: int, error: Docu
             elif not isinstance(named, str):
                 below = _unusable(key, tree, "must be the name of one file")
             else:
-                below = _below(path.parent / named, key, tree, chain, error)
+                below = _named(path, named, key, tree, chain, error)
             tree = _laid_on(below, tree, holder)
     return tree
+
+
+def _named(path: Path, named: str, key: KeyPath, tree: Tree, chain: int, error: DocumentError) -> Tree:
+    try:
+        return _below(path.parent / written_path(named), key, tree, chain, error)
+    except ValueError as failure:
+        return _unusable(key, tree, str(failure))
 
 
 def _below(file: Path, key: KeyPath, tree: Tree, chain: int, error: DocumentError) -> Tree:

@@ -2,7 +2,8 @@
 
 Only plain data is accepted: mappings, lists, text, numbers, true/false and null, as in JSON. Tags, anchors and aliases
 are mistakes, so that no code is called and nothing can be made large by reference. Scalars follow the core schema of
-YAML 1.2: ``no`` and ``on`` are text, ``1e-3`` is a number.
+YAML 1.2: ``no`` and ``on`` are text, ``1e-3`` is a number. Where any value may stand, such as in settings of submitted
+code, a bare scalar that is text here and something else in YAML 1.1 is a mistake: the text ``no`` is true in Python.
 """
 
 import math
@@ -16,7 +17,7 @@ from typing import TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from openfl_like.plan.mistakes import DocumentError, DocumentPlace, KeyPath, Mistake, explain, refuse
+from openfl_like.plan.mistakes import DocumentError, DocumentPlace, KeyPath, Mistake, explain, is_free, refuse
 
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 64
@@ -29,6 +30,10 @@ _HEX = re.compile(r"0x[0-9a-fA-F]{1,32}")
 _OCTAL = re.compile(r"0o[0-7]{1,40}")
 _ODD_SPACE = re.compile(r"[\u00a0\u2000-\u200b\u202f\u205f\u3000]")
 _REAL = re.compile(r"[-+]?((\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)")
+
+_SWITCHES = {"yes": "true", "on": "true", "no": "false", "off": "false"}
+_UNDERSCORED = re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?([eE][-+]?[0-9]+)?")
+_NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -48,6 +53,12 @@ class Tree:
     data: object = None
     places: Mapping[KeyPath, DocumentPlace] = field(default_factory=dict)
     mistakes: tuple[Mistake, ...] = ()
+
+
+class _Bare(str):
+    """Text that stands without quotes in the file."""
+
+    __slots__ = ()
 
 
 def parse_document(text: str, source: str, model: type[M], error: DocumentError) -> M:
@@ -83,10 +94,34 @@ def validate(tree: Tree, model: type[M]) -> tuple[M | None, list[Mistake]]:
     if tree.data is None:
         # A file that could not be read at all has its mistakes already.
         return None, list(tree.mistakes) or [Mistake((), "the file is empty", place=DocumentPlace(tree.source))]
+    mistakes = [*tree.mistakes, *_misread(tree.data, (), model)]
     try:
-        return model.model_validate(tree.data), list(tree.mistakes)
+        return model.model_validate(tree.data), mistakes
     except ValidationError as failure:
-        return None, [*tree.mistakes, *explain(failure, model)]
+        return None, [*mistakes, *explain(failure, model)]
+
+
+def _misread(value: object, path: KeyPath, model: object) -> Iterator[Mistake]:
+    """Name bare scalars that are text here, where nothing but their reader could find that another type is meant."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _misread(item, (*path, key), model)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _misread(item, (*path, index), model)
+    elif isinstance(value, _Bare) and is_free(model, path):
+        meant = _meant(value)
+        if meant:
+            yield Mistake(path, f"{value} is text here", f"write {meant}, or '{value}' in quotes if the text is meant")
+
+
+def _meant(text: str) -> str:
+    """Return what YAML 1.1 takes a text for; empty if that is text, too."""
+    if text in {text.lower(), text.upper(), text.capitalize()} and text.lower() in _SWITCHES:
+        return _SWITCHES[text.lower()]
+    if _NOT_FINITE.fullmatch(text):
+        return "a finite number"
+    return text.replace("_", "") if "_" in text and _UNDERSCORED.fullmatch(text) else ""
 
 
 def read_text(path: Path, error: DocumentError) -> str:
@@ -239,6 +274,8 @@ class _Builder:
         if not getattr(event, "implicit", (False,))[0]:
             return text
         value = plain_scalar(text)
+        if isinstance(value, str):
+            return _Bare(value)
         if isinstance(value, float) and not math.isfinite(value):
             self.mistakes.append(Mistake(path, f"the number {text} is too large", place=self._place(event)))
         return value

@@ -27,7 +27,9 @@ def load_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
     """
     tree = overridden(load_tree(path), overrides, Plan)
     plan, mistakes = validate(tree, Plan)
-    mistakes += mistakes_in(plan) if plan else _beyond(tree, mistakes)
+    known = {mistake.path for mistake in mistakes}
+    more = mistakes_in(plan) if plan else _beyond(tree, mistakes)
+    mistakes += [mistake for mistake in more if mistake.path not in known]
     if plan is None or mistakes:
         raise refuse(tree.source, mistakes, tree.places, PlanError)
     return plan

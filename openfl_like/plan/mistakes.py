@@ -6,7 +6,7 @@ import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
 
 from openfl_like.errors import PlanError, SettingsError
 from openfl_like.plan.names import NAME_PATTERN
@@ -200,6 +200,15 @@ def fields_at(model: object, path: KeyPath) -> tuple[str, ...] | None:
     for key in path:
         model = _inside(model, key)
     return tuple(fields) if (fields := _fields(model)) is not None else None
+
+
+def is_free(model: object, path: KeyPath) -> bool:
+    """Whether any value may stand at a path of a model, so that nothing but its reader knows what is meant."""
+    for key in path:
+        model = _inside(model, key)
+        if model is JsonValue:
+            return True
+    return False
 
 
 def _fields(kind: object) -> dict[str, object] | None:

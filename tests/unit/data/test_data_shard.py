@@ -54,6 +54,7 @@ def test_a_shard_file_is_read(tmp_path: Path) -> None:
         ("template: digits\nparam: {}\n", "param"),
         ("params: {}\n", "template"),
         ("template: [digits\n", "shard.yaml"),
+        ("template: digits\nparams: {shuffle: no}\n", "params.shuffle: no is text here; write false"),
     ],
 )
 def test_a_faulty_shard_file_is_refused(tmp_path: Path, text: str, told: str) -> None:

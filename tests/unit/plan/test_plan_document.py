@@ -238,3 +238,38 @@ def test_a_space_in_a_comment_is_not_blamed() -> None:
     with pytest.raises(SettingsError) as caught:
         parse_document("host: [  # a\u00a0list\n", "a.yaml", Settings, SettingsError)
     assert "U+00A0" not in str(caught.value)
+
+
+class Free(BaseModel):
+    name: str = ""
+    settings: dict[str, JsonValue] = {}
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("no", "false"), ("off", "false"), ("yes", "true"), ("on", "true"), ("No", "false"), ("OFF", "false"),
+        ("1_000", "1000"), ("-1_0.5", "-10.5"), (".inf", "a finite number"), ("-.INF", "a finite number"),
+        (".nan", "a finite number"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("place", ["{{shuffle: {}}}", "{{shuffle: [1, {{deep: {}}}]}}"])
+def test_a_bare_word_that_is_text_here_and_not_elsewhere_is_no_setting(written: str, meant: str, place: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        parse_document(f"settings: {place.format(written)}\n", "f", Free, PlanError)
+    (problem,) = caught.value.problems
+    assert problem.startswith("f:1: settings.shuffle")
+    assert problem.endswith(f": {written} is text here; write {meant}, or '{written}' in quotes if the text is meant")
+
+
+@pytest.mark.parametrize(
+    "written", ["'no'", '"off"', "'1_000'", "nO", "y", "n", "1:30", "a_1", "_1", "none", "north", "offset"]
+)
+def test_quoted_words_and_other_text_are_settings(written: str) -> None:
+    found = parse_document(f"settings: {{shuffle: {written}}}\n", "f", Free, PlanError)
+    assert found.settings == {"shuffle": written.strip("'\"")}
+    assert type(found.settings["shuffle"]) is str
+
+
+def test_where_only_text_may_stand_a_bare_word_is_text() -> None:
+    assert parse_document("name: no\n", "f", Free, PlanError).name == "no"

@@ -369,3 +369,29 @@ def test_faulty_required_keys_hide_no_mistakes_elsewhere(tmp_path: Path) -> None
     found = "\n".join(problems_of(path))
     for part in ("'Digits!'", "templat: unknown", "'fedavgg'", "fractio: unknown", "seeed: unknown", "tasks: this key"):
         assert part in found
+
+
+def test_a_bare_word_as_a_setting_is_a_mistake_wherever_it_stands(
+    written: Callable[..., Path], plan_text: str, tmp_path: Path
+) -> None:
+    (tmp_path / "shared.yaml").write_text("settings: {shuffle: off}\n")
+    text = plan_text.replace("DigitsLoader}", "DigitsLoader, defaults: shared.yaml}")
+    assert problems_of(written(plan=text), "tasks.train.kwargs.quick=no", "task_runner.settings={deep: [on]}") == [
+        "shared.yaml:1: data_loader.settings.shuffle: "
+        "off is text here; write false, or 'off' in quotes if the text is meant",
+        "override 'task_runner.settings={deep: [on]}': task_runner.settings.deep[0]: "
+        "on is text here; write true, or 'on' in quotes if the text is meant",
+        "override 'tasks.train.kwargs.quick=no': tasks.train.kwargs.quick: "
+        "no is text here; write false, or 'no' in quotes if the text is meant",
+    ]
+
+
+def test_defaults_may_lie_at_home(
+    written: Callable[..., Path], plan_text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home := tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    (home / "shared.yaml").write_text("aggregator: {settings: {rounds_to_train: 77}}\n")
+    assert load_plan(written(plan=plan_text + "defaults: ~/shared.yaml\n")).aggregator.settings.rounds_to_train == 77
+    (problem,) = problems_of(written(plan=plan_text + "defaults: $DATA/shared.yaml\n"))
+    assert "the variable $DATA is not replaced here" in problem
