@@ -12,6 +12,7 @@ from typing import Protocol, TypeAlias, cast
 import numpy as np
 
 from openfl_like import registry
+from openfl_like.data.arrays import check_is_array, check_values
 from openfl_like.data.shard_file import ShardConfig
 from openfl_like.errors import NotFoundError, ShardError
 from openfl_like.federation.failure import FailedShardError, Failure, FailureKind, one_line
@@ -95,11 +96,16 @@ class ArrayShard:
         description: One paragraph for people.
         sample_range: Smallest and largest value that a sample may hold.
         classes: How many classes the targets name; 0 for targets of any value.
+
+    Raises:
+        ShardError: If samples or targets are not NumPy arrays.
     """
 
     def __init__(
         self, datasets: Mapping[str, Dataset], description: str, sample_range: tuple[float, float], classes: int = 0
     ) -> None:
+        for kind, dataset in datasets.items():
+            _check_parts(kind, dataset)
         self._datasets = dict(datasets)
         self._description = description
         self._sample_range = sample_range
@@ -262,11 +268,11 @@ _MEMBERS: Mapping[str, tuple[type, ...]] = {
 }
 
 
-def _is_dataset(given: object) -> bool:
+def _check_parts(kind: str, given: object) -> None:
     if not isinstance(given, Dataset):
-        return False
-    parts: tuple[object, ...] = (given.samples, given.targets)
-    return all(isinstance(part, np.ndarray) for part in parts)
+        raise ShardError(f"the '{kind}' data is {type(given).__name__}, not a Dataset of two NumPy arrays")
+    check_is_array(f"{kind} samples", given.samples)
+    check_is_array(f"{kind} targets", given.targets)
 
 
 def check_shard(shard: ShardDescriptor) -> None:
@@ -276,12 +282,12 @@ def check_shard(shard: ShardDescriptor) -> None:
         ShardError: Naming the first promise that is not kept.
     """
     for name, types in _MEMBERS.items():
-        if not isinstance(value := getattr(shard, name, None), types):
+        value = getattr(shard, name) if hasattr(type(shard), name) else getattr(shard, name, None)
+        if not isinstance(value, types):
             raise ShardError(f"the shard's '{name}' is {type(value).__name__}, not {types[0].__name__}")
     for kind in KINDS:
         dataset, schema = shard.get_dataset(kind), shard.schema
-        if not _is_dataset(dataset):
-            raise ShardError(f"the '{kind}' data is {type(dataset).__name__}, not a Dataset of two NumPy arrays")
+        _check_parts(kind, dataset)
         count = schema.counts.get(kind)
         if not len(dataset.samples) == len(dataset.targets) == count:
             told = f"{len(dataset.samples)} samples and {len(dataset.targets)} targets, the schema counts {count}"
@@ -297,8 +303,4 @@ def _check_array(what: str, array: np.ndarray, shape: tuple[int, ...], dtype: st
         raise ShardError(f"the {what} have the shape {array.shape[1:]}, the shard promises {tuple(shape)}")
     if array.dtype.name != dtype:
         raise ShardError(f"the {what} are {array.dtype.name}, the schema promises {dtype}")
-    low, high = float(array.min()), float(array.max())
-    if not limits[0] <= low <= high <= limits[1]:
-        raise ShardError(
-            f"the {what} reach from {low:g} to {high:g}, the schema promises {limits[0]:g} to {limits[1]:g}"
-        )
+    check_values(what, array, limits)

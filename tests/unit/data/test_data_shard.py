@@ -122,7 +122,7 @@ def test_data_that_breaks_its_own_schema_is_refused(
     ("train", "told"),
     [
         (Dataset(np.zeros((4, 3), dtype=np.float32), arrays().targets), None),
-        (Dataset(np.full((4, 2), np.nan, dtype=np.float32), arrays().targets), "reach"),
+        (Dataset(np.full((4, 2), np.nan, dtype=np.float32), arrays().targets), "a missing value"),
         (Dataset(arrays().samples, arrays(3).targets), "3 targets"),
         (arrays(0), "empty"),
     ],
@@ -147,7 +147,10 @@ def test_an_unknown_kind_is_refused() -> None:
         ({"schema": None}, "'schema' is NoneType, not DataSchema"),
         ({"sample_shape": 3}, "'sample_shape' is int, not tuple"),
         ({"get_dataset": lambda _: ([1.0], [0])}, "'train' data is tuple, not a Dataset of two NumPy arrays"),
-        ({"get_dataset": lambda _: Dataset(cast("np.ndarray", [1.0]), np.zeros(1))}, "'train' data is Dataset, not a"),
+        (
+            {"get_dataset": lambda _: Dataset(cast("np.ndarray", [1.0]), np.zeros(1))},
+            "train samples are a list, not a NumPy",
+        ),
     ],
 )
 def test_what_is_not_a_shard_is_refused_with_the_member_that_is_wrong(members: dict[str, object], told: str) -> None:
@@ -282,3 +285,14 @@ def test_a_file_that_is_not_there_is_told_with_where_it_was_looked_for(tmp_path:
     assert caught.value.cure.startswith(
         f"paths in params are relative to shard.yaml, so they were looked for in {tmp_path};"
     )
+
+
+def test_a_property_that_fails_is_told_with_its_own_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing(Odd):
+        @property
+        def dataset_description(self) -> str:
+            return self.nowhere  # type: ignore[attr-defined,no-any-return]  # what is tested
+
+    monkeypatch.setattr("openfl_like.registry.resolve", lambda *_: Failing)
+    with pytest.raises(ShardError, match="AttributeError: 'Failing' object has no attribute 'nowhere'"):
+        build_shard(ShardConfig(template="odd"))
