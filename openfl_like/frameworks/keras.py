@@ -15,7 +15,7 @@ import numpy as np
 from openfl_like import registry
 from openfl_like.errors import DeviceError, UsageError
 from openfl_like.frameworks.names import stable_names
-from openfl_like.frameworks.runner import OPTIMIZER, DataLoader, RunnerContext, TaskResult, check_tensors
+from openfl_like.frameworks.runner import OPTIMIZER, DataLoader, RunnerContext, TaskResult, check_tensors, hooks_of
 from openfl_like.frameworks.targets import check_classes, check_numbers, check_two_classes
 from openfl_like.frameworks.training import FormerNames, Training, is_own
 
@@ -72,7 +72,7 @@ class KerasRunner(FormerNames, ABC):
         self.context = context
         self._device = _choose_device(context.device)
         self._made: _Built | None = None
-        self.training = Training(context.hooks, lambda: is_own(self.loss, KerasRunner.loss))
+        self.training = Training(hooks_of(context), lambda: is_own(self.loss, KerasRunner.loss))
 
     @abstractmethod
     def build_model(self) -> keras.Model:
@@ -173,7 +173,7 @@ class KerasRunner(FormerNames, ABC):
         names = {id(variable): name for name, variable in weights.items() if id(variable) in trained}
         order = [names[id(variable)] for variable in model.trainable_variables]
         network = KerasNetwork(model, optimizer, order, self.loss, self._device)
-        network.plain = not self.context.hooks.active
+        network.plain = not hooks_of(self.context).active
         return _Built(model, optimizer, weights, state, start, network)
 
     def _variables(self) -> Variables:

@@ -8,7 +8,15 @@ import numpy as np
 from openfl_like.errors import UsageError
 from openfl_like.frameworks.model import Observation
 from openfl_like.frameworks.model import Tensors as AnyTensors
-from openfl_like.frameworks.runner import OPTIMIZER, DataLoader, RunnerContext, Shard, TaskResult, check_tensors
+from openfl_like.frameworks.runner import (
+    OPTIMIZER,
+    DataLoader,
+    RunnerContext,
+    Shard,
+    TaskResult,
+    check_tensors,
+    hooks_of,
+)
 from openfl_like.frameworks.training import FormerNames, Training
 
 Tensors = dict[str, np.ndarray]
@@ -121,7 +129,7 @@ class NumpyRunner(FormerNames, ABC):
         self.context = context
         self.lr = lr
         self.momentum = momentum
-        self.training = Training(context.hooks)
+        self.training = Training(hooks_of(context))
         self._velocity: Tensors = {}
         self._model = self.build_model(np.random.default_rng(0))
 

@@ -13,6 +13,8 @@ Batch_co = TypeVar("Batch_co", covariant=True)
 
 OPTIMIZER = "__optimizer__/"
 """Beginning of the names of tensors that are the optimizer's state and not the model's (``CONTINUE_GLOBAL``)."""
+_SHOWN = 5
+_WRAPPERS = {"module.": "DataParallel", "_orig_mod.": "torch.compile", "model.": "a module of Lightning"}
 
 
 class LabelledData(Protocol):
@@ -162,13 +164,35 @@ def check_tensors(given: Mapping[str, np.ndarray], own: Mapping[str, np.ndarray]
     Raises:
         TensorError: Naming the missing, unknown or differing tensors.
     """
-    problems = [f"'{name}' is missing" for name in own if name not in given]
-    problems += [f"'{name}' is unknown" for name in given if name not in own]
-    for name in own.keys() & given.keys():
-        if _form(given[name]) != _form(own[name]):
-            problems.append(f"'{name}' is {_form(given[name])}, not {_form(own[name])}")
+    differing = [name for name in own.keys() & given.keys() if _form(given[name]) != _form(own[name])]
+    problems = (
+        *_some([f"'{name}' is missing" for name in sorted(own.keys() - given.keys())]),
+        *_some([f"'{name}' is unknown" for name in sorted(given.keys() - own.keys())]),
+        *_some([f"'{name}' is {_form(given[name])}, not {_form(own[name])}" for name in sorted(differing)]),
+    )
     if problems:
-        raise TensorError(f"the tensors do not fit the model: {', '.join(sorted(problems))}")
+        message = f"the tensors do not fit the model: {', '.join(problems)}"
+        raise TensorError(message, cure=_without_prefix(given, own))
+
+
+def _some(problems: list[str]) -> list[str]:
+    """Keep what can be read at once of a list."""
+    left = len(problems) - _SHOWN
+    return [*problems[:_SHOWN], f"and so are {left} more"] if left > 0 else problems
+
+
+def _without_prefix(given: Mapping[str, np.ndarray], own: Mapping[str, np.ndarray]) -> str:
+    """Say what to do where all names begin with a word that the model's own names do not have."""
+    for prefix, wrapper in _WRAPPERS.items():
+        if given and {name.removeprefix(prefix) for name in given} == set(own) != set(given):
+            return f"all names begin with '{prefix}', which {wrapper} adds: save the state_dict of the model within"
+    return ""
+
+
+def hooks_of(context: RunnerContext) -> StepHooks:
+    """Return what a training loop calls around its steps; a context of a test's own may be older than algorithms."""
+    hooks: StepHooks = getattr(context, "hooks", NO_HOOKS)
+    return hooks
 
 
 def without_optimizer(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from openfl_like import registry
 from openfl_like.errors import UsageError
 from openfl_like.frameworks.model import Observation
-from openfl_like.frameworks.runner import OPTIMIZER, DataLoader, RunnerContext, TaskResult, check_tensors
+from openfl_like.frameworks.runner import OPTIMIZER, DataLoader, RunnerContext, TaskResult, check_tensors, hooks_of
 from openfl_like.frameworks.targets import check_numbers, squeezed
 from openfl_like.frameworks.training import FormerNames, Training, is_own, observe
 
@@ -51,7 +51,7 @@ class SklearnRunner(FormerNames, ABC):
         classes: int | None = None,
         dtype: str = "float64",
     ) -> None:
-        if context.hooks.active:
+        if hooks_of(context).active:
             problem = (
                 "scikit-learn takes its steps inside partial_fit and fit, where no algorithm can adjust a gradient"
             )
@@ -62,7 +62,7 @@ class SklearnRunner(FormerNames, ABC):
         self._classes = context.classes if classes is None else classes
         self._dtype = np.dtype(dtype)
         self._estimator: Estimator = None
-        self.training = Training(context.hooks, self._takes_any_targets)
+        self.training = Training(hooks_of(context), self._takes_any_targets)
 
     @abstractmethod
     def build_estimator(self) -> Estimator:

@@ -10,7 +10,15 @@ from torch import nn
 
 from openfl_like.errors import DeviceError
 from openfl_like.frameworks.numpy import NumpyLoader
-from openfl_like.frameworks.runner import OPTIMIZER, DataLoader, RunnerContext, Shard, TaskResult, check_tensors
+from openfl_like.frameworks.runner import (
+    OPTIMIZER,
+    DataLoader,
+    RunnerContext,
+    Shard,
+    TaskResult,
+    check_tensors,
+    hooks_of,
+)
 from openfl_like.frameworks.targets import check_classes, check_numbers, check_two_classes
 from openfl_like.frameworks.torch_arrays import fill, named_array, to_torch
 from openfl_like.frameworks.torch_model import TorchModel
@@ -68,7 +76,7 @@ class TorchRunner(FormerNames, ABC):
         self.device = _choose_device(context.device)
         self._model: nn.Module | None = None
         self._optimizer: torch.optim.Optimizer | None = None
-        self.training = Training(context.hooks, lambda: is_own(self.loss, TorchRunner.loss))
+        self.training = Training(hooks_of(context), lambda: is_own(self.loss, TorchRunner.loss))
 
     @abstractmethod
     def build_model(self) -> nn.Module:

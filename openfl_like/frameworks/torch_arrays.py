@@ -3,6 +3,7 @@
 import ml_dtypes
 import numpy as np
 import torch
+from torch.nn.parameter import is_lazy
 
 from openfl_like.errors import TensorError
 
@@ -19,8 +20,15 @@ def named_array(name: str, tensor: torch.Tensor) -> np.ndarray:
     """Return what `to_numpy` does.
 
     Raises:
-        TensorError: Naming the tensor, if NumPy has nothing of its kind (float8, quantised, sparse).
+        TensorError: Naming the tensor, if NumPy has nothing of its kind (float8, quantised, sparse), it has no values
+            yet (lazily made layers), or the entry is none: what ``get_extra_state`` of a layer gives.
     """
+    if not isinstance(tensor, torch.Tensor):
+        cure = "have get_extra_state of that layer give a tensor, or keep the layer from having it"
+        raise TensorError(f"'{name}' in the state_dict is a {type(tensor).__name__}, not a tensor", cure=cure)
+    if is_lazy(tensor):
+        cure = "call the model with a batch of zeros in build_model, or give the layer its number of inputs"
+        raise TensorError(f"tensor '{name}' is uninitialized: its layer is made lazily, by the first batch", cure=cure)
     try:
         return to_numpy(tensor)
     except (TypeError, RuntimeError) as error:

@@ -3,6 +3,7 @@
 No daemon reads any of these but safetensors.
 """
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, cast
@@ -17,6 +18,15 @@ from openfl_like.tensors.container import read_tensors, write_tensors
 
 NEEDS_RUNNER = frozenset({"keras"})
 """Formats that hold a whole model and not only its tensors: they are read and written with the plan's own model."""
+
+_HEAD_BYTES = 200
+_ZIP = b"PK\x03\x04"  # .pt, .npz and .keras are archives
+_PAGE = ("a web page", "download the file itself, as its page offers it")
+_MISTAKEN = {
+    b"version https://git-lfs": ("a pointer of Git LFS", "fetch what it points to with 'git lfs pull'"),
+    b"<!doctype": _PAGE,
+    b"<html": _PAGE,
+}
 
 
 class ModelFormat(Protocol):
@@ -89,8 +99,10 @@ def read_model(path: Path, runner: TaskRunner | None = None) -> dict[str, np.nda
         NotFoundError: If the format's package is not installed.
     """
     if not path.is_file():
-        raise TensorError("there is no such model file", place=str(path))
-    return _format_of(path, runner).read(path, runner)
+        raise TensorError("there is no such model file", place=str(path), cure="check the path")
+    made = _format_of(path, runner)
+    _look_at(path)
+    return made.read(path, runner)
 
 
 def write_model(path: Path, tensors: Mapping[str, np.ndarray], runner: TaskRunner | None = None) -> None:
@@ -112,6 +124,19 @@ def write_model(path: Path, tensors: Mapping[str, np.ndarray], runner: TaskRunne
         raise TensorError(f"the file cannot be written: {first_line(error)}", place=str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _look_at(path: Path) -> None:
+    """Refuse what no kind of model file begins with, before a library says something of its own about it."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if not head:
+        raise TensorError("the file is empty", place=str(path), cure="save or download it again")
+    for start, (what, cure) in _MISTAKEN.items():
+        if head.lstrip().lower().startswith(start):
+            raise TensorError(f"the file is {what}, not a model", place=str(path), cure=cure)
+    if head.startswith(_ZIP) and not zipfile.is_zipfile(path):
+        raise TensorError("the file is cut off: its end is missing", place=str(path), cure="save or download it again")
 
 
 def first_line(error: Exception) -> str:

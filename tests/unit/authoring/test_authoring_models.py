@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
@@ -126,6 +127,65 @@ def test_a_pickled_module_is_no_state_dict(tmp_path: Path) -> None:
         read_model(tmp_path / "model.pt")
 
 
+@pytest.mark.parametrize(
+    ("kind", "told", "cure"),
+    [
+        ("checkpoint", "a checkpoint with the keys 'epoch', 'model', whose state_dict is under 'model'", "['model']"),
+        ("lightning", "whose state_dict is under 'state_dict'", "['state_dict']"),
+        ("mixed", "named tensors: 'epoch' is a int", "torch.save(model.state_dict(), PATH)"),
+        ("script", "this is not a state dict: the file is a program of TorchScript", "model.state_dict()"),
+        ("whole", "holds objects of Python besides tensors, such as a whole model", "model.state_dict()"),
+        ("older", "holds objects of Python besides tensors, such as a whole model", "model.state_dict()"),
+        ("sparse", "tensor 'weight' (float32, sparse_coo) cannot be written to a model file", "persistent=False"),
+        ("float8", "tensor 'weight' (float8_e4m3fn, strided) cannot be written to a model file", "another dtype"),
+    ],
+)
+def test_files_of_torch_that_are_no_state_dict_are_called_what_they_are(
+    kind: str, told: str, cure: str, tmp_path: Path
+) -> None:
+    import torch  # noqa: PLC0415 - by a run of its own only
+
+    layer, path = torch.nn.Linear(2, 1), tmp_path / "model.pt"
+    held = {
+        "checkpoint": {"epoch": 3, "model": layer.state_dict()},
+        "lightning": {"epoch": 3, "state_dict": layer.state_dict(), "loops": {}, "hyper": {"lr": 1}},
+        "mixed": {**layer.state_dict(), "epoch": 3},
+        "whole": layer,
+        "older": layer,
+        "sparse": {"weight": torch.ones(2, 2).to_sparse()},
+        "float8": {"weight": torch.ones(2).to(torch.float8_e4m3fn)},
+    }
+    if kind == "script":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # people have such files all the same
+            torch.jit.save(torch.jit.trace(layer, torch.ones(1, 2)), path)  # type: ignore[no-untyped-call]  # torch's own
+    else:
+        torch.save(held[kind], path, _use_new_zipfile_serialization=kind != "older")
+    with pytest.raises(TensorError) as caught:
+        read_model(path)
+    assert told in caught.value.message
+    assert cure in caught.value.cure
+    assert "weights_only` argument" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["model.pt", "model.npz"])
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        (b"", "the file is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a pointer of Git LFS, not a model"),
+        (b"\n<!DOCTYPE html><html>", "is a web page, not a model"),
+        (b"<html><body>404", "is a web page, not a model"),
+        (b"PK\x03\x04 and no end", "the file is cut off"),
+    ],
+)
+def test_what_was_downloaded_in_place_of_a_model_is_told(name: str, written: bytes, told: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(written)
+    with pytest.raises(TensorError, match=told) as caught:
+        read_model(tmp_path / name)
+    assert caught.value.cure
+
+
 def test_numpy_files_do_not_take_bfloat16(tmp_path: Path) -> None:
     with pytest.raises(TensorError, match="'brain' is bfloat16") as caught:
         write_model(tmp_path / "model.npz", BRAIN)
@@ -237,7 +297,6 @@ def test_no_daemon_reads_files_of_other_programs() -> None:
     assert users == {
         "frameworks.formats.files": {
             "frameworks/formats/keras.py",
-            "frameworks/formats/torch.py",
             "authoring/models.py",
         },
         "authoring.models": {

@@ -183,3 +183,71 @@ def test_a_gpu_that_torch_does_not_find_is_refused(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(DeviceError, match=r"given 'cuda:0', but this PyTorch \(.*\) finds no GPU"):
         Net(TorchLoader(shard()), RunnerContext(device="cuda:0"))
+
+
+class Keeping(nn.Linear):
+    """A layer that keeps something besides tensors in its state, as quantisers do."""
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"scale": 3}
+
+    def set_extra_state(self, state: object) -> None:
+        del state
+
+
+class OddModel(TorchRunner):
+    kind = ""
+
+    def build_model(self) -> nn.Module:
+        if self.kind == "extra":
+            return nn.Sequential(Keeping(3, 1))
+        if self.kind == "lazy":
+            return nn.Sequential(nn.LazyLinear(1))
+        model = nn.Linear(3, 1)
+        odd = {"float8": torch.ones(2).to(torch.float8_e4m3fn), "sparse": torch.ones(2, 2).to_sparse()}
+        model.register_buffer("odd", odd[self.kind])
+        return model
+
+
+@pytest.mark.parametrize(
+    ("kind", "told", "cure"),
+    [
+        ("extra", "'0._extra_state' in the state_dict is a dict, not a tensor", "get_extra_state"),
+        ("lazy", "tensor '0.weight' is uninitialized: its layer is made lazily", "build_model"),
+        ("float8", "tensor 'odd' (float8_e4m3fn, strided) cannot be written", "persistent=False"),
+        ("sparse", "tensor 'odd' (float32, sparse_coo) cannot be written", "persistent=False"),
+    ],
+)
+def test_a_state_that_no_model_file_holds_is_told_by_name(
+    kind: str, told: str, cure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OddModel, "kind", kind)
+    with pytest.raises(TensorError) as caught:
+        build(OddModel).get_tensors()
+    assert told in caught.value.message
+    assert cure in caught.value.cure
+
+
+@pytest.mark.parametrize(
+    ("prefix", "wrapper"),
+    [("module.", "DataParallel"), ("_orig_mod.", "torch.compile"), ("model.", "a module of Lightning")],
+)
+def test_tensors_with_the_prefix_of_a_wrapper_are_told_whose_it_is(prefix: str, wrapper: str) -> None:
+    runner = build(Net)
+    given = {f"{prefix}{name}": array for name, array in runner.get_tensors().items()}
+    with pytest.raises(TensorError) as caught:
+        runner.set_tensors(given)
+    assert caught.value.cure.startswith(f"all names begin with '{prefix}', which {wrapper} adds: save the state_dict")
+    assert "and so are 4 more" in caught.value.message
+
+
+class OldContext:
+    """What a notebook made before there were algorithms."""
+
+    device, threads, opt_treatment, shares_optimizer = "cpu", 1, "RESET", False
+
+
+def test_a_context_of_a_tests_own_needs_no_algorithm() -> None:
+    runner = TwoOutputs(TorchLoader(shard(), batch_size=8), OldContext())  # type: ignore[arg-type]  # what is tested
+    runner.initialise(1)
+    assert runner.train().num_samples == 20
