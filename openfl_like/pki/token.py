@@ -23,6 +23,9 @@ AUTHORITY_PORT = 50049
 _VERSION = "fx1"
 _ADDRESS = re.compile(r"([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):[0-9]{1,5}")
 _TOKEN = re.compile(r"fx1/([^/]{1,63})/([a-z]{1,20})/([^/]{1,63})/([^/]{1,260})/([A-Za-z0-9_-]{86})")
+_START = f"{_VERSION}/"
+_QUOTES = "\"'`>\u201d\u2019\u00bb"
+_INVISIBLE = re.compile(r"[\ufeff\u200b-\u200d\u2060\u00ad]")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -88,12 +91,13 @@ class Token:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a token.
+        """Read a token, as it comes by mail: wrapped, in quotes, with a word or a byte order mark before it.
 
         Raises:
             UsageError: If it is none.
         """
-        found = _TOKEN.fullmatch(text.strip())
+        whole = "".join(_INVISIBLE.sub("", text).split()).rstrip(_QUOTES)
+        found = _TOKEN.fullmatch(whole, max(whole.find(_START), 0))
         try:
             federation, role, name, address, code = found.groups() if found else ("",) * 5
             data = base64.b64decode(f"{code}==", altchars=b"-_", validate=True)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 SITE_ROLES = ("director", "envoy", "user", "admin", "gateway")
 DEFAULT_OFFICE = "localhost:50049"
+_MOST_MAIL = 10_000
 OFFICE = WrittenAddress(port=50049)
 DEFAULT_DAYS = 30.0
 certs_option = click.option(
@@ -126,19 +127,25 @@ def enroll(words: str, out: Path | None, *, as_json: bool) -> None:
     Example: fx pki enroll fx1/hospitals/envoy/cleveland/ca.example.org:50049/kX3…
     """
     import asyncio
-    import sys
 
     from openfl_like.pki.files import credentials_dir, save_credentials
     from openfl_like.pki.token import Token
     from openfl_like.services.identity.enrolment_client import enrol, prepare_folder
 
-    given = Token.parse(sys.stdin.readline() if words == "-" else words)
+    given = Token.parse(_from_stdin() if words == "-" else words)
     directory = out or credentials_dir(Path("certs"), given.identity)
     prepare_folder(directory)
     credentials = asyncio.run(enrol(given))
     save_credentials(directory, credentials)
     told = {"identity": credentials.identity.uri, "directory": str(directory)}
     tell(f"enrolled as {credentials.identity.uri}; certificate and key are in {directory}", told, as_json=as_json)
+
+
+def _from_stdin() -> str:
+    """Read a token: one line that somebody types or pastes, or all of a file or pipe, where it may be wrapped."""
+    import sys
+
+    return sys.stdin.readline() if sys.stdin.isatty() else sys.stdin.read(_MOST_MAIL)
 
 
 @click.command()

@@ -1,4 +1,5 @@
 import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -77,3 +78,29 @@ def test_no_text_whatever_does_anything_else(text: str) -> None:
 def test_what_is_no_secret_has_the_digest_of_nothing(text: str) -> None:
     if not re.fullmatch(r"[0-9a-f]{64}", text):
         assert secret_digest(text) == secret_digest("")
+
+
+@pytest.mark.parametrize(
+    "mail",
+    [
+        "\ufeff{}\n", "{}\r\n", '"{}"', "'{}' ", "<{}>", "\u201c{}\u201d", "Token: {}", "Your token:\n\t{}\n\n",
+        "\u200b{}\u00ad", "\u00a0{}\u00a0",
+    ],
+)  # fmt: skip
+def test_what_mail_adds_does_not_matter(mail: str, trust: Trust) -> None:
+    token = Token.fresh(WHO, "ca.example.org:50049", trust.site_ca)
+    assert Token.parse(mail.format(token.text)) == token
+
+
+@pytest.mark.parametrize("width", [10, 60, 76])
+def test_a_wrapped_token_is_whole(width: int, trust: Trust) -> None:
+    token = Token.fresh(WHO, "ca.example.org:50049", trust.site_ca)
+    lines = [token.text[start : start + width] for start in range(0, len(token.text), width)]
+    assert Token.parse("\r\n> ".join(lines).replace("> ", "  ")) == token
+
+
+@pytest.mark.parametrize("change", [lambda text: text[:-1], lambda text: text + "x", lambda text: text + " -- Ada"])
+def test_what_lacks_or_has_more_is_refused(change: Callable[[str], str], trust: Trust) -> None:
+    token = Token.fresh(WHO, "ca.example.org:50049", trust.site_ca)
+    with pytest.raises(UsageError, match="not a valid enrolment token"):
+        Token.parse(change(token.text))

@@ -147,3 +147,11 @@ def test_who_was_not_enrolled_has_to_say_where_it_is_renewed(home: Path) -> None
     run("issue", "user", "ada")
     assert "--server" in str(failing("renew", "certs/user/ada"))
     assert isinstance(failing("renew", "certs/user/ada", "--server", "nowhere"), UsageError)
+
+
+def test_a_token_that_was_wrapped_on_its_way_is_read_whole(home: Path) -> None:
+    run("issue", "envoy", "one")
+    token = run("token", "one", "--server", "localhost:9").splitlines()[0]
+    mail = f"\ufeffToken: {token[:60]}\n{token[60:]}\n"
+    result = CliRunner().invoke(pki, ["enroll", "-"], input=mail, standalone_mode=False)
+    assert isinstance(result.exception, CredentialError)  # it was read: there is a certificate of this name already
