@@ -46,7 +46,13 @@ COLLECT = (10_000, 20, 20)
 
 
 class _Printable(logging.Formatter):
-    """What is logged may quote what others wrote."""
+    """What is logged may quote what others wrote; times have their zone."""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 (logging's signature)
+        """Tell the machine's own time, as in ``2026-01-31 09:05:00.250+01:00``."""
+        from datetime import UTC, datetime
+
+        return datetime.fromtimestamp(record.created, UTC).astimezone().isoformat(" ", "milliseconds")
 
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record))

@@ -127,10 +127,10 @@ def _finite(value: object) -> object:
 
 
 def clock(seconds: float) -> str:
-    """Return a time as people read it, in UTC; empty for 0."""
+    """Return a time as people read it, in UTC, of which the Z tells; empty for 0."""
     from datetime import UTC, datetime
 
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S") if seconds else ""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ") if seconds else ""
 
 
 def shown(value: object) -> str:

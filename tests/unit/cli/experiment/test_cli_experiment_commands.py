@@ -294,7 +294,7 @@ def test_why_names_the_first_cause_with_the_log_of_its_site(run: Run, monkeypatc
     assert found.splitlines() == [
         "cause: ValueError: two",
         "where: site 'bern', train, round 2, src/model.py:7",
-        "when:  2023-11-14 22:13:20",
+        "when:  2023-11-14 22:13:20Z",
         "digits-1 is FAILED",
         "from the log of bern:",
         "  one",

@@ -146,7 +146,7 @@ def test_a_token_is_not_shown_to_anybody_if_there_is_a_certificate_already(home:
 def test_who_was_not_enrolled_has_to_say_where_it_is_renewed(home: Path) -> None:
     run("issue", "user", "ada")
     assert "--server" in str(failing("renew", "certs/user/ada"))
-    assert isinstance(failing("renew", "certs/user/ada", "--server", "nowhere"), UsageError)
+    assert isinstance(failing("renew", "certs/user/ada", "--server", "nowhere"), click.UsageError)
 
 
 def test_a_token_that_was_wrapped_on_its_way_is_read_whole(home: Path) -> None:
