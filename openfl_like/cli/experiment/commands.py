@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 from openfl_like.cli.experiment.metrics import metrics
-from openfl_like.cli.experiment.outcome import reason_of
+from openfl_like.cli.experiment.named import id_argument, one_experiment
+from openfl_like.cli.experiment.outcome import best_text, reason_of
 from openfl_like.cli.experiment.progress import Screen
 from openfl_like.cli.experiment.show import show
 from openfl_like.cli.experiment.why import why
@@ -39,7 +40,11 @@ follow_option = click.option("-w", "--watch", "follow", is_flag=True, help=FOLLO
 def experiment() -> None:
     """Submit experiments to a Director, follow and end them.
 
+    ID is that of an experiment, a beginning of it that no other one has, or 'last' for the newest that you may see.
+
     Example: fx experiment submit plan.yaml --watch
+
+    Example: fx experiment why last
     """
 
 
@@ -169,7 +174,7 @@ def list_(director: str, certificates: Path | None, *, as_json: bool) -> None:
 
 
 @experiment.command()
-@click.argument("experiment_id", metavar="ID")
+@id_argument
 @director_options
 @json_option
 def rounds(experiment_id: str, director: str, certificates: Path | None, *, as_json: bool) -> None:
@@ -179,11 +184,9 @@ def rounds(experiment_id: str, director: str, certificates: Path | None, *, as_j
     """
     from dataclasses import asdict
 
-    from openfl_like.api.federation import Federation
-
     rows: list[dict[str, object]] = []
-    with Federation(director, own_certificates(certificates, "user")) as federation:
-        for one in federation.rounds(experiment_id):
+    with one_experiment(experiment_id, director, certificates) as (federation, found_id):
+        for one in federation.rounds(found_id):
             if as_json:
                 rows.append(asdict(one))
                 continue
@@ -203,7 +206,7 @@ def rounds(experiment_id: str, director: str, certificates: Path | None, *, as_j
 
 
 @experiment.command()
-@click.argument("experiment_id", metavar="ID")
+@id_argument
 @click.option("--after", type=int, default=0, help="Leave out the events up to this sequence number.")
 @director_options
 @json_option
@@ -212,14 +215,12 @@ def watch(experiment_id: str, after: int, director: str, certificates: Path | No
 
     Example: fx experiment watch heart-disease-1a2b3c4d
     """
-    from openfl_like.api.federation import Federation
-
-    with Federation(director, own_certificates(certificates, "user")) as federation:
-        _follow(federation.watch(experiment_id, after), as_json=as_json)
+    with one_experiment(experiment_id, director, certificates) as (federation, found_id):
+        _follow(federation.watch(found_id, after), as_json=as_json)
 
 
 @experiment.command()
-@click.argument("experiment_id", metavar="ID")
+@id_argument
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until the experiment has ended.")
 @click.option("--site", default="", help="Only this site, or 'aggregator'.")
 @click.option("--role", type=click.Choice(ROLES), help="Only lines that these processes wrote.")
@@ -245,10 +246,8 @@ def logs(
     """
     from dataclasses import asdict
 
-    from openfl_like.api.federation import Federation
-
-    with Federation(director, own_certificates(certificates, "user")) as federation:
-        for lines in federation.logs(experiment_id, site, role=role or "", follow=follow):
+    with one_experiment(experiment_id, director, certificates) as (federation, found_id):
+        for lines in federation.logs(found_id, site, role=role or "", follow=follow):
             if as_json:
                 emit_line({key: value for key, value in asdict(lines).items() if key != "complete"})
                 continue
@@ -260,7 +259,7 @@ def logs(
 
 
 @experiment.command()
-@click.argument("experiment_id", metavar="ID")
+@id_argument
 @director_options
 @json_option
 def cancel(experiment_id: str, director: str, certificates: Path | None, *, as_json: bool) -> None:
@@ -268,15 +267,13 @@ def cancel(experiment_id: str, director: str, certificates: Path | None, *, as_j
 
     Example: fx experiment cancel heart-disease-1a2b3c4d
     """
-    from openfl_like.api.federation import Federation
-
-    with Federation(director, own_certificates(certificates, "user")) as federation:
-        summary = federation.cancel(experiment_id)
+    with one_experiment(experiment_id, director, certificates) as (federation, found_id):
+        summary = federation.cancel(found_id)
     _one(summary, f"{summary.id}: {summary.status.value}: {summary.reason}", as_json=as_json)
 
 
 @experiment.command()
-@click.argument("experiment_id", metavar="ID")
+@id_argument
 @follow_option
 @director_options
 @json_option
@@ -285,14 +282,12 @@ def resume(experiment_id: str, director: str, certificates: Path | None, *, foll
 
     Example: fx experiment resume heart-disease-1a2b3c4d --watch
     """
-    from openfl_like.api.federation import Federation
-
-    with Federation(director, own_certificates(certificates, "user")) as federation:
-        _queued(federation, federation.resume(experiment_id), follow=follow, as_json=as_json)
+    with one_experiment(experiment_id, director, certificates) as (federation, found_id):
+        _queued(federation, federation.resume(found_id), follow=follow, as_json=as_json)
 
 
 @experiment.command(name="export")
-@click.argument("experiment_id", metavar="ID")
+@id_argument
 @click.option("-o", "--output", type=FILE, help="The file to write.  [default: ID.tar]")
 @director_options
 @json_option
@@ -303,12 +298,10 @@ def export_(
 
     Example: fx experiment export heart-disease-1a2b3c4d -o checkpoint.tar
     """
-    from openfl_like.api.federation import Federation
-
     check_output(output)
-    target = output or Path(f"{experiment_id}.tar")
-    with Federation(director, own_certificates(certificates, "user")) as federation:
-        federation.checkpoints.fetch(experiment_id, target)
+    with one_experiment(experiment_id, director, certificates) as (federation, found_id):
+        target = output or Path(f"{found_id}.tar")
+        federation.checkpoints.fetch(found_id, target)
     emit(file_facts(target), as_json=as_json)
 
 
@@ -329,7 +322,7 @@ def import_(checkpoint: Path, director: str, certificates: Path | None, *, as_js
 
 
 @experiment.command()
-@click.argument("experiment_id", metavar="ID")
+@id_argument
 @click.option("--which", default="best", show_default=True, help="best, last, or a round number.")
 @click.option("-o", "--output", type=FILE, help="The file to write.  [default: ID-WHICH.safetensors]")
 @director_options
@@ -341,10 +334,11 @@ def model(
 
     Example: fx experiment model heart-disease-1a2b3c4d --which last -o model.safetensors
     """
-    from openfl_like.api.federation import Federation
-
     check_output(output)
-    target = output or Path(f"{experiment_id}-{which}.safetensors")
-    with Federation(director, own_certificates(certificates, "user")) as federation:
-        federation.model(experiment_id, which, target)
+    with one_experiment(experiment_id, director, certificates) as (federation, found_id):
+        target = output or Path(f"{found_id}-{which}.safetensors")
+        federation.model(found_id, which, target)
+        told = best_text(federation.experiment(found_id)) if which == "best" else ""
+    if told:
+        say(told)
     emit(file_facts(target), as_json=as_json)

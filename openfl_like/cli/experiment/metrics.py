@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from openfl_like.cli.options import director_options, own_certificates
+from openfl_like.cli.experiment.named import id_argument, one_experiment
+from openfl_like.cli.options import director_options
 from openfl_like.cli.output.console import emit, json_option, print_table
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("experiment_id", metavar="ID")
+@id_argument
 @click.option(
     "--per-site", is_flag=True, help="What each site reported, by task, instead of the values over all sites."
 )
@@ -32,13 +33,12 @@ def metrics(
     """
     from dataclasses import asdict
 
-    from openfl_like.api.federation import Federation
     from openfl_like.errors import UsageError
 
     if as_csv and as_json:
         raise UsageError("--csv and --json exclude each other", cure="leave one of them out")
-    with Federation(director, own_certificates(certificates, "user")) as federation:
-        records = federation.ask(lambda client: client.experiments.metrics(experiment_id, per_site=per_site))
+    with one_experiment(experiment_id, director, certificates) as (federation, found_id):
+        records = federation.ask(lambda client: client.experiments.metrics(found_id, per_site=per_site))
     if as_csv:
         _print_csv(records)
     elif as_json:

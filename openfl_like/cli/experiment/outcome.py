@@ -2,11 +2,12 @@
 
 from typing import TYPE_CHECKING
 
+from openfl_like.cli.output.console import shown
 from openfl_like.errors import ExperimentCancelledError, ExperimentDegradedError, ExperimentFailedError
 
 if TYPE_CHECKING:
     from openfl_like.federation.failure import Failure
-    from openfl_like.federation.parties import ExperimentSummary, Outcome
+    from openfl_like.federation.parties import ExperimentRecord, ExperimentSummary, Outcome
 
 
 def reason_of(summary: "ExperimentSummary") -> str:
@@ -45,3 +46,22 @@ def raise_unless_finished(outcome: "Outcome | ExperimentSummary | None", *, seen
         sites = "; ".join(f"site '{name}': {shortfall_text(failure)}" for name, failure in outcome.shortfalls.items())
         told = "" if seen else f"{reason}; {sites}"
         raise ExperimentDegradedError(f"the experiment is FINISHED (DEGRADED){told}")
+
+
+def best_text(record: "ExperimentRecord") -> str:
+    """Say which version is the best so far, and by what; empty if there is none, or the plan is of another release."""
+    from openfl_like.errors import FederationError
+    from openfl_like.plan.digest import thaw
+
+    best = [item.version for item in record.versions if item.version.best]
+    try:
+        by = thaw(record.plan.encode()).model_store.best
+    except FederationError:
+        return ""
+    if not best:
+        return ""
+    newest = max(best, key=lambda version: version.round)
+    value = f" ({shown(newest.metrics[by.metric])})" if by.metric in newest.metrics else ""
+    better = "less" if by.mode == "min" else "more"
+    chosen = f"round {newest.round} is the best by {by.metric}{value}, {better} being better"
+    return f"{chosen}; a plan may name another metric that its sites report, such as accuracy, in model_store.best"

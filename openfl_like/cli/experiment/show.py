@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from openfl_like.cli.experiment.metrics import table_of
+from openfl_like.cli.experiment.named import id_argument, one_experiment
 from openfl_like.cli.experiment.outcome import reason_of, shortfall_text
-from openfl_like.cli.options import director_options, own_certificates
+from openfl_like.cli.options import director_options
 from openfl_like.cli.output.console import clock, emit, json_option, print_table, put
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class _Shown:
 
 
 @click.command()
-@click.argument("experiment_id", metavar="ID")
+@id_argument
 @director_options
 @json_option
 def show(experiment_id: str, director: str, certificates: Path | None, *, as_json: bool) -> None:
@@ -37,12 +38,11 @@ def show(experiment_id: str, director: str, certificates: Path | None, *, as_jso
     from dataclasses import asdict
 
     from openfl_like.api.evaluations import matrix
-    from openfl_like.api.federation import Federation
 
-    with Federation(director, own_certificates(certificates, "user")) as federation:
-        record = federation.experiment(experiment_id)
+    with one_experiment(experiment_id, director, certificates) as (federation, found_id):
+        record = federation.experiment(found_id)
         found = matrix(federation, record)
-        metrics = federation.ask(lambda client: client.experiments.metrics(experiment_id, per_site=True))
+        metrics = federation.ask(lambda client: client.experiments.metrics(found_id, per_site=True))
     if as_json:
         emit({**asdict(record), "matrix": found}, as_json=True)
     else:

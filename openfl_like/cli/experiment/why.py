@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from openfl_like.cli.options import director_options, own_certificates
+from openfl_like.cli.experiment.named import id_argument, one_experiment
+from openfl_like.cli.options import director_options
 from openfl_like.cli.output.colours import BAD, colour_of
 from openfl_like.cli.output.console import clock, emit, json_option, print_table, put
 from openfl_like.federation.history.cause import Cause, Condition
@@ -21,7 +22,7 @@ TIME = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[,.]\d{3} ")
 
 
 @click.command()
-@click.argument("experiment_id", metavar="ID")
+@id_argument
 @director_options
 @json_option
 def why(experiment_id: str, director: str, certificates: Path | None, *, as_json: bool) -> None:
@@ -32,10 +33,9 @@ def why(experiment_id: str, director: str, certificates: Path | None, *, as_json
     Example: fx experiment why heart-disease-1a2b3c4d
     """
     from openfl_like.api.explanation import explanation
-    from openfl_like.api.federation import Federation
 
-    with Federation(director, own_certificates(certificates, "user")) as federation:
-        found = explanation(federation, experiment_id)
+    with one_experiment(experiment_id, director, certificates) as (federation, found_id):
+        found = explanation(federation, found_id)
     if as_json:
         emit(_fields(found), as_json=True)
     else:
