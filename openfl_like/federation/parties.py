@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.failure import Failure
@@ -17,12 +18,16 @@ class ShardFacts:
         target_shape: Shape of one target; () is a scalar.
         description: For people.
         schema: The shard's data schema as JSON values.
+        interface: The data interface that it has; empty: the federation has one only, without a name.
+        experiments_at_once: How many experiments the site bears at once.
     """
 
     sample_shape: tuple[int, ...]
     target_shape: tuple[int, ...]
     description: str = ""
     schema: Mapping[str, object] = field(default_factory=dict)
+    interface: str = ""
+    experiments_at_once: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +160,7 @@ class DirectorStatus:
         running: Experiments that have begun.
         envoys: Envoys that are connected.
         warnings: What will need attention, such as certificates that end soon.
+        places: How many experiments run at once.
     """
 
     version: str
@@ -163,6 +169,7 @@ class DirectorStatus:
     running: int = 0
     envoys: int = 0
     warnings: tuple[str, ...] = ()
+    places: int = 1
 
     @property
     def health(self) -> str:
@@ -187,6 +194,39 @@ class ServerInfo:
     target_shape: tuple[int, ...]
 
 
+class WaitKind(StrEnum):
+    """What a queued experiment waits for.
+
+    Attributes:
+        PLACE: As many experiments run as the Director runs at once.
+        SITE: One of its sites runs as many experiments as it bears.
+        KEPT: One of its sites is kept for an experiment that was overtaken too often.
+    """
+
+    PLACE = "place"
+    SITE = "site"
+    KEPT = "kept"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Why a queued experiment has not begun.
+
+    Attributes:
+        kind: What it waits for.
+        site: The site that is not free.
+        experiment: Which one has the site, or has it kept; empty: one that the reader may not see.
+        running: Where it waits for a place: how many experiments have one.
+        places: And how many places there are.
+    """
+
+    kind: WaitKind
+    site: str = ""
+    experiment: str = ""
+    running: int = 0
+    places: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class ExperimentSummary:
     """Where an experiment stands; times are seconds since the epoch, 0 when not yet.
@@ -196,6 +236,7 @@ class ExperimentSummary:
         shortfalls: Those sites -> why, in the first such round.
         resumed_by: Who has resumed it, while it is queued for that.
         failure: Why it FAILED, as a value; None: it did not, or 0.1.0 ended it.
+        waiting: Why it has not begun, while it is queued; None: it is not, or nobody has looked yet.
     """
 
     id: str
@@ -211,6 +252,7 @@ class ExperimentSummary:
     shortfalls: Mapping[str, Failure] = field(default_factory=dict)
     resumed_by: str = ""
     failure: Failure | None = None
+    waiting: Waiting | None = None
 
     @property
     def standing(self) -> str:

@@ -37,6 +37,7 @@ class LocalFederation:
         dial: Site -> the address at which it finds the Director, when that is not the Director's own.
         aggregator_ports: Ports for Aggregators, as in director.yaml.
         aggregator_host: Host at which sites find Aggregators, when that is not the Director's own.
+        settings: What director.yaml has besides.
     """
 
     directory: Path
@@ -50,6 +51,7 @@ class LocalFederation:
     dial: dict[str, str] = field(default_factory=dict)
     aggregator_ports: str = "0"
     aggregator_host: str | None = None
+    settings: Mapping[str, object] = field(default_factory=dict)
     children: dict[str, Child] = field(default_factory=dict)
     _logs: ExitStack = field(default_factory=ExitStack)
 
@@ -92,6 +94,7 @@ class LocalFederation:
             "sample_shape": list(self.sample_shape),
             "target_shape": list(self.target_shape),
             "heartbeat_s": self.heartbeat_s,
+            **self.settings,
         }
         config.write_text("\n".join(f"{key}: {json.dumps(value)}" for key, value in settings.items()) + "\n")
         ready = await self._start("director", ["director", "start", "-c", str(config), "--json", "--with-parent"])

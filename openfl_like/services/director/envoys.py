@@ -67,6 +67,7 @@ class EnvoyRoster:
         on_logs: Gets the lines they send.
         unwanted: Whether an experiment that an envoy works for should be stopped there.
         on_change: Told when an envoy has gone, or has done with an experiment.
+        on_arrival: Told when an envoy has come.
         now: Seconds since the epoch.
         probe_s: Seconds in which an envoy that is there answers another one of its name.
         most_names: That an answer lists.
@@ -79,6 +80,7 @@ class EnvoyRoster:
     on_logs: Callable[[LogLines], None]
     unwanted: Callable[[str], bool] = lambda _: False
     on_change: Callable[[], None] = lambda: None
+    on_arrival: Callable[[], None] = lambda: None
     now: Callable[[], float] = time.time
     probe_s: float = PROBE_S
     most_names: int = MOST_NAMES
@@ -123,7 +125,8 @@ class EnvoyRoster:
             await send(Welcome(self._period_s))
             log.info("envoy '%s' is here (version %s)", name, printable_line(hello.version))
             failpoint("director.roster.joined")
-            await self._announce()
+            await self.recount()
+            self.on_arrival()
             await self._converse(name, session, reports, send)
         finally:
             del self._sessions[name]
@@ -189,6 +192,10 @@ class EnvoyRoster:
         """Names of the envoys that are there, sorted."""
         return tuple(sorted(self._sessions))
 
+    def records(self) -> list[EnvoyRecord]:
+        """The envoys that are there, as they are now."""
+        return [session.record for session in self._sessions.values()]
+
     def warnings(self) -> tuple[str, ...]:
         """What is about to end of the certificates that envoys have shown, the next one first."""
         now = datetime.fromtimestamp(self.now(), UTC)
@@ -222,6 +229,11 @@ class EnvoyRoster:
         except TimeoutError:
             return False
         return True
+
+    async def recount(self) -> None:
+        """Have whoever waits for envoys look again at those that are there."""
+        async with self._changed:
+            self._changed.notify_all()
 
     async def arrivals(self, known: set[int]) -> dict[int, str]:
         """Wait for sessions beyond the known ones and return their numbers and names; a return is a new session."""
@@ -294,10 +306,6 @@ class EnvoyRoster:
             return
         for session in self._sessions.values():
             session.mailbox.put_nowait(Welcome(self._period_s))
-
-    async def _announce(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
 
 
 def _known(name: str, names: Collection[str], most: int) -> str:

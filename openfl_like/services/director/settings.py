@@ -16,6 +16,8 @@ from openfl_like.wire.channel import SILENCE_S
 MAX_PORT = 65535
 MISSED_HEARTBEATS = 4
 HOUR_S = 3600.0
+PORTS_EACH = 2
+"""Of an Aggregator: one for calls, one for data connections."""
 _SHAPES = ("sample_shape", "target_shape")
 
 
@@ -34,6 +36,11 @@ def _port_range(text: str) -> str:
     return text
 
 
+def _range_of(text: str) -> range:
+    first, _, last = text.partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
 Address = Annotated[str, AfterValidator(_address)]
 PortRange = Annotated[str, AfterValidator(_port_range)]
 
@@ -47,6 +54,7 @@ class DirectorFile(Section):
         aggregator_ports: Port or range ``first-last`` for Aggregators, which take two; 0 takes any free ones.
         sample_shape: Shape of one sample that every shard must have.
         target_shape: Shape of one target that every shard must have.
+        parallel: How many experiments run at once, where their sites are free; each needs two of ``aggregator_ports``.
         certificates: Folder with the Director's certificate and key.
         experiment_ca: Folder with the experiment authority, which signs the certificates of one experiment.
         state: Directory for everything the Director remembers.
@@ -63,6 +71,7 @@ class DirectorFile(Section):
     aggregator_ports: PortRange = "50051-50099"
     sample_shape: tuple[Annotated[int, Field(ge=0)], ...]
     target_shape: tuple[Annotated[int, Field(ge=0)], ...]
+    parallel: Annotated[int, Field(ge=1)] = 1
     certificates: Path = Path("certs/director/director")
     experiment_ca: Path = Path("certs/experiment-ca")
     state: Path = Path("director-state")
@@ -81,6 +90,19 @@ class DirectorFile(Section):
             )
         return hours
 
+    @field_validator("parallel")
+    @classmethod
+    def _has_ports(cls, parallel: int, info: ValidationInfo) -> int:
+        named = info.data.get("aggregator_ports")  # not there if it has mistakes of its own
+        ports = range(0) if named is None else _range_of(named)
+        if parallel > 1 and 0 not in ports and named is not None and len(ports) < parallel * PORTS_EACH:
+            last = ports.start + parallel * PORTS_EACH - 1
+            raise ValueError(
+                f"{parallel} experiments at once take {parallel * PORTS_EACH} ports, {PORTS_EACH} each, and "
+                f"aggregator_ports {named} has {len(ports)}; widen it to {ports.start}-{last}, or lower parallel"
+            )
+        return parallel
+
     @property
     def files(self) -> DirectorFiles:
         """Names of what is kept in the state directory."""
@@ -95,8 +117,7 @@ class DirectorFile(Section):
     @property
     def ports(self) -> range:
         """The ports for Aggregators."""
-        first, _, last = self.aggregator_ports.partition("-")
-        return range(int(first), int(last or first) + 1)
+        return _range_of(self.aggregator_ports)
 
     @property
     def reachable_host(self) -> str:

@@ -90,7 +90,7 @@ class SqliteDirectorStore:
         """
         summary = experiment.summary
         row = {
-            **{name: value for name, value in asdict(summary).items() if name != "degraded"},
+            **{name: value for name, value in asdict(summary).items() if name not in {"degraded", "waiting"}},
             "shortfalls": json.dumps(fields_of_failures(summary.shortfalls)),
             "failure": _failure_to(summary.failure),
             "status": summary.status.value,
@@ -259,7 +259,8 @@ def _row(connection: Connection, experiment: str) -> Mapping[str, object] | None
 def _shard(text: str) -> ShardFacts:
     value = json.loads(text)
     shapes = tuple(value["sample_shape"]), tuple(value["target_shape"])
-    return ShardFacts(*shapes, value["description"], value["schema"])
+    more = {name: value[name] for name in ("interface", "experiments_at_once") if name in value}  # not before 0.2.0
+    return ShardFacts(*shapes, value["description"], value["schema"], **more)
 
 
 def _stored(row: Mapping[Any, Any]) -> StoredExperiment:

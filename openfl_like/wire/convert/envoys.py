@@ -46,6 +46,8 @@ def shard_to(value: ShardFacts) -> pb.ShardFacts:
         target_shape=value.target_shape,
         description=bounded(value.description),  # a version before took longer ones in
         schema_json=encode_json(dict(value.schema)),
+        interface=value.interface,
+        experiments_at_once=value.experiments_at_once,
     )
 
 
@@ -61,6 +63,8 @@ def shard_from(message: pb.ShardFacts) -> ShardFacts:
         tuple(message.target_shape),
         bounded(message.description),
         decode_mapping(message.schema_json),
+        bounded(message.interface, MAX_NAME),
+        message.experiments_at_once or 1,
     )
 
 
