@@ -191,8 +191,8 @@ class Director:
 
         While it is queued, a summary comes besides whenever it waits for something else.
         """
-        summary = self._known(experiment).summary
-        yield [self._described(summary)]
+        summary = self._described(self._known(experiment).summary)
+        yield [summary]
         if not stored and summary.status is Status.QUEUED:
             async for events in self._history(summary.id, after):
                 after = events[-1].sequence
@@ -210,9 +210,8 @@ class Director:
             yield events
 
     async def _waits(self, summary: ExperimentSummary) -> AsyncIterator[ExperimentSummary]:
-        """Yield the summary of a queued experiment whenever it waits for something else, until it begins or ends."""
-        told = self.dispatcher.described(summary)
-        news = self.dispatcher.news()
+        """Yield what becomes of a queued experiment's summary whenever it waits for something else, until it begins."""
+        told, news = summary.waiting, self.dispatcher.news()
         while (now := self._known(summary.id).summary).status is Status.QUEUED:
             described = self._described(now)
             if described.waiting not in {told, None}:
