@@ -32,6 +32,7 @@ class ShardConfig(BaseModel):
         logs: Whether what is logged here goes to the Director.
         sandbox: Whether workers confine themselves.
         reads: What workers may read besides what they are given and what ``params`` name, relative to the file.
+        experiments_at_once: How many experiments the site bears at once.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,6 +45,7 @@ class ShardConfig(BaseModel):
     logs: LogPolicy = LogPolicy()
     sandbox: Annotated[Sandbox, BeforeValidator(sandbox_level)] = Sandbox.BEST
     reads: tuple[Path, ...] = ()
+    experiments_at_once: Annotated[int, Field(ge=1)] = 1
 
 
 def load_shard_config(path: Path) -> ShardConfig:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from openfl_like import __version__
@@ -341,6 +341,8 @@ async def run_envoy(settings: EnvoySettings, ready: Callable[[ShardFacts], None]
         await asyncio.to_thread(kill_owned, settings.directory)
         for notes in settings.files.process_notes():
             await asyncio.to_thread(kill_listed, notes)
-        monitors = monitors_of(load_shard_config(settings.shard), settings.shard, settings.directory)
+        config = load_shard_config(settings.shard)
+        monitors = monitors_of(config, settings.shard, settings.directory)
         facts = await describe_shard(settings.shard, settings.files.description)
+        facts = replace(facts, experiments_at_once=config.experiments_at_once)
         await Envoy(settings, facts, monitors, lambda: ready(facts)).run()

@@ -34,6 +34,8 @@ from openfl_like.federation.parties import (
     Series,
     ServerInfo,
     ShardFacts,
+    Waiting,
+    WaitKind,
 )
 from openfl_like.federation.ports import (
     CheckpointOffer,
@@ -159,7 +161,7 @@ updates = st.builds(
     st.dictionaries(text, metrics, max_size=3),
     number,
 )
-shards = st.builds(ShardFacts, shapes, shapes, text, fields)
+shards = st.builds(ShardFacts, shapes, shapes, text, fields, text, st.integers(1, 99))
 amount = st.none() | st.floats(0, 1e18)
 share = st.none() | st.floats(0, 100)
 bytes_ = st.none() | st.integers(0, 2**62)
@@ -209,6 +211,7 @@ summaries = st.builds(
     shortfalls=st.dictionaries(text, failures, max_size=3),
     resumed_by=text,
     failure=st.none() | failures,
+    waiting=st.none() | st.builds(Waiting, st.sampled_from(WaitKind), text, text, rounds, rounds),
 )  # fmt: skip
 versions = st.builds(
     PublishedVersion, st.builds(ModelVersion, rounds, text, metrics, st.booleans()), text, number
@@ -288,7 +291,7 @@ ROUND_TRIPS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Any], Calla
     "failure": (failures, failure_to, failure_from),
     "watch": (st.lists(st.one_of(summaries, events), max_size=3).map(tuple), watch_to, watch_from),
     "status": (
-        st.builds(DirectorStatus, text, names, rounds, rounds, rounds),
+        st.builds(DirectorStatus, text, names, rounds, rounds, rounds, names, st.integers(1, 99)),
         status_to,
         status_from,
     ),
