@@ -226,6 +226,16 @@ class Waiting:
     running: int = 0
     places: int = 0
 
+    def __str__(self) -> str:
+        other = self.experiment or "another experiment"
+        match self.kind:
+            case WaitKind.PLACE:
+                return f"waits for a place: {self.running} of {self.places} run"
+            case WaitKind.SITE:
+                return f"waits for site {self.site}, which runs {other}"
+            case WaitKind.KEPT:
+                return f"waits for site {self.site}, which is kept for {other}: that has waited too long"
+
 
 @dataclass(frozen=True, slots=True)
 class ExperimentSummary:

@@ -6,26 +6,14 @@ from openfl_like.errors import ExperimentCancelledError, ExperimentDegradedError
 
 if TYPE_CHECKING:
     from openfl_like.federation.failure import Failure
-    from openfl_like.federation.parties import ExperimentSummary, Outcome, Waiting
+    from openfl_like.federation.parties import ExperimentSummary, Outcome
 
 
 def reason_of(summary: "ExperimentSummary") -> str:
     """Return why an experiment stands where it stands, in words."""
     resumed = f"resumed by {summary.resumed_by}" if summary.resumed_by else ""
-    waits = "" if summary.waiting is None else waiting_text(summary.waiting)
+    waits = "" if summary.waiting is None else str(summary.waiting)
     return summary.reason or "; ".join(filter(None, (resumed, waits)))
-
-
-def waiting_text(waiting: "Waiting") -> str:
-    """Say why a queued experiment has not begun."""
-    other = waiting.experiment or "another experiment"
-    match waiting.kind.value:
-        case "place":
-            return f"waits for a place: {waiting.running} of {waiting.places} run"
-        case "site":
-            return f"waits for site {waiting.site}, which runs {other}"
-        case _:
-            return f"waits for site {waiting.site}, which is kept for {other}: that has waited too long"
 
 
 def shortfall_text(failure: "Failure") -> str:

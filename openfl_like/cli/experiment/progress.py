@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from openfl_like.cli.experiment.outcome import waiting_text
 from openfl_like.cli.experiment.sentences import RoundLines, colour, sentence
 from openfl_like.cli.output.colours import BAD, GOOD, ODD
 from openfl_like.cli.output.console import emit_line, put, terminal
@@ -142,7 +141,7 @@ class Screen:
         if self._as_json:
             emit_line({"kind": "summary", **asdict(summary)})
         elif summary.waiting is not None:
-            self._line(waiting_text(summary.waiting), "")
+            self._line(str(summary.waiting), "")
 
     def follow(self, items: Iterable[Any]) -> "ExperimentSummary | None":
         """Show everything a watcher gets and return the last summary."""
