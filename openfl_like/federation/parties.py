@@ -31,6 +31,21 @@ class ShardFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Interface:
+    """What a federation has agreed on of data of one kind.
+
+    Attributes:
+        name: Empty: there is one only, without a name.
+        sample_shape: Shape of one sample that every shard of it must have.
+        target_shape: Shape of one target that every shard of it must have.
+    """
+
+    name: str
+    sample_shape: tuple[int, ...]
+    target_shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Validity:
     """From when to when a certificate is valid, in seconds since the epoch."""
 
@@ -106,6 +121,7 @@ class EnvoyRecord:
         devices: The state of its machine, while it is online.
         running: The experiments that it works for.
         placed: Experiment -> the device of its worker at this site.
+        more_shards: What it said of further shards, each of another data interface.
         online_since: When its session began; None while it has none.
         certificate_ends: When the certificate ends that it has shown in this session; None while it has none.
     """
@@ -119,6 +135,17 @@ class EnvoyRecord:
     online_since: float | None = None
     certificate_ends: float | None = None
     placed: Mapping[str, str] = field(default_factory=dict)
+    more_shards: tuple[ShardFacts, ...] = ()
+
+    @property
+    def shards(self) -> tuple[ShardFacts, ...]:
+        """All its shards."""
+        return self.shard, *self.more_shards
+
+    @property
+    def experiments_at_once(self) -> int:
+        """How many experiments the site bears at once: the least that it says of any shard."""
+        return min(shard.experiments_at_once for shard in self.shards)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,14 +211,12 @@ class ServerInfo:
     Attributes:
         version: Of the platform.
         time: Seconds since the epoch, by its clock.
-        sample_shape: Shape of one sample that every shard must have.
-        target_shape: Shape of one target that every shard must have.
+        interfaces: The data interfaces of the federation.
     """
 
     version: str
     time: float
-    sample_shape: tuple[int, ...]
-    target_shape: tuple[int, ...]
+    interfaces: tuple[Interface, ...]
 
 
 class WaitKind(StrEnum):

@@ -148,10 +148,14 @@ class Dispatcher:
                 asked = (record.snapshot() or {}).get("expected", ())
         except (FederationError, OSError):  # whoever runs it will find out, and say so
             return Demand()
-        return Demand(frozenset(str(name) for name in asked) or frozenset(plan.admission.collaborators))
+        sites = frozenset(str(name) for name in asked) or frozenset(plan.admission.collaborators)
+        return Demand(sites, plan.interface or "")
 
     def _rooms(self) -> dict[str, SiteRoom]:
-        return {record.name: SiteRoom(record.shard.experiments_at_once) for record in self.roster.records()}
+        return {
+            record.name: SiteRoom(record.experiments_at_once, frozenset(shard.interface for shard in record.shards))
+            for record in self.roster.records()
+        }
 
     def _over(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and task.exception() is not None:

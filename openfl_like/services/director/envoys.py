@@ -61,7 +61,7 @@ class EnvoyRoster:
     """Answers the envoys and holds their sessions.
 
     Args:
-        settings: The data interface that every shard must have.
+        settings: The data interfaces of which every shard must have one.
         store: Remembers envoys beyond their sessions.
         on_answer: Gets what envoys report about experiments.
         on_logs: Gets the lines they send.
@@ -110,11 +110,14 @@ class EnvoyRoster:
         hello = await anext(reports, None)
         if not isinstance(hello, Hello):
             raise UsageError("an envoy's session begins with 'hello'")
-        check_interface(name, hello.shard, self.settings.sample_shape, self.settings.target_shape)
+        for shard in (hello.shard, *hello.more_shards):
+            check_interface(name, shard, self.settings.agreed)
         await self._make_room(name)
         self._count += 1
         now = self.now()
-        record = EnvoyRecord(name, online=True, last_seen=now, shard=hello.shard, online_since=now)
+        record = EnvoyRecord(
+            name, online=True, last_seen=now, shard=hello.shard, online_since=now, more_shards=hello.more_shards
+        )
         if certificate is not None:
             record = replace(record, certificate_ends=certificate.ends)
         session = _Session(record, self._count, certificate)
@@ -150,7 +153,7 @@ class EnvoyRoster:
 
     def _remember(self, record: EnvoyRecord) -> None:
         try:
-            self.store.record_envoy(record.name, record.shard, record.last_seen)
+            self.store.record_envoy(record.name, record.shard, record.last_seen, record.more_shards)
         except StorageError as error:  # of what is remembered of an envoy nothing depends
             log.warning("'%s' is not remembered: %s", record.name, error)
 

@@ -199,7 +199,8 @@ class RunningExperiment:
         match command:
             case WaitForEnvoys():
                 await self._context.roster.until(lambda online: command.met_by(self._takes(online)), command.timeout_s)
-                return EnvoysThere(self._there())
+                there = self._there()
+                return EnvoysThere(there, tuple(name for name in self._context.roster.online() if name not in there))
             case StartAggregator(sites):
                 return await self._start(sites)
             case FollowAggregator():

@@ -280,7 +280,7 @@ class Director:
 
     def server_info(self) -> ServerInfo:
         """Return what every shard must be like, and what time it is here."""
-        return ServerInfo(__version__, time.time(), self.settings.sample_shape, self.settings.target_shape)
+        return ServerInfo(__version__, time.time(), self.settings.agreed)
 
     async def status(self) -> DirectorStatus:
         """Say how the Director is."""

@@ -9,6 +9,7 @@ from openfl_like.federation.parties import (
     DirectorStatus,
     ExperimentRecord,
     ExperimentSummary,
+    Interface,
     PublishedVersion,
     ServerInfo,
     Waiting,
@@ -203,11 +204,16 @@ def status_from(message: pb.DirectorStatus) -> DirectorStatus:
 
 def server_info_to(value: ServerInfo) -> pb.ServerInfo:
     """Return the message of a Director's greeting."""
-    return pb.ServerInfo(
-        version=value.version, time=value.time, sample_shape=value.sample_shape, target_shape=value.target_shape
-    )
+    interfaces = [
+        pb.Interface(name=one.name, sample_shape=one.sample_shape, target_shape=one.target_shape)
+        for one in value.interfaces
+    ]
+    return pb.ServerInfo(version=value.version, time=value.time, interfaces=interfaces)
 
 
 def server_info_from(message: pb.ServerInfo) -> ServerInfo:
     """Return a Director's greeting."""
-    return ServerInfo(message.version, message.time, tuple(message.sample_shape), tuple(message.target_shape))
+    interfaces = tuple(
+        Interface(one.name, tuple(one.sample_shape), tuple(one.target_shape)) for one in message.interfaces
+    )
+    return ServerInfo(message.version, message.time, interfaces)

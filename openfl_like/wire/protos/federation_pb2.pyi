@@ -170,12 +170,14 @@ class DeviceStatistics(_message.Message):
     def __init__(self, cpu_percent: _Optional[float] = ..., cpu_count: _Optional[int] = ..., load_1m: _Optional[float] = ..., memory_total_bytes: _Optional[int] = ..., memory_used_bytes: _Optional[int] = ..., disk_total_bytes: _Optional[int] = ..., disk_used_bytes: _Optional[int] = ..., gpus: _Optional[_Iterable[_Union[GpuStatistics, _Mapping]]] = ..., network_in_bytes_per_s: _Optional[float] = ..., network_out_bytes_per_s: _Optional[float] = ..., temperature_c: _Optional[float] = ..., extra: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class EnvoyHello(_message.Message):
-    __slots__ = ("shard", "version")
+    __slots__ = ("shard", "version", "more_shards")
     SHARD_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    MORE_SHARDS_FIELD_NUMBER: _ClassVar[int]
     shard: ShardFacts
     version: str
-    def __init__(self, shard: _Optional[_Union[ShardFacts, _Mapping]] = ..., version: _Optional[str] = ...) -> None: ...
+    more_shards: _containers.RepeatedCompositeFieldContainer[ShardFacts]
+    def __init__(self, shard: _Optional[_Union[ShardFacts, _Mapping]] = ..., version: _Optional[str] = ..., more_shards: _Optional[_Iterable[_Union[ShardFacts, _Mapping]]] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
     __slots__ = ("devices", "running", "placed")
@@ -480,7 +482,7 @@ class ReadLogsRequest(_message.Message):
     def __init__(self, experiment: _Optional[str] = ..., source: _Optional[str] = ..., role: _Optional[str] = ..., follow: bool = ..., after: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class EnvoyRecord(_message.Message):
-    __slots__ = ("name", "online", "last_seen", "shard", "devices", "running", "online_since", "certificate_ends", "placed")
+    __slots__ = ("name", "online", "last_seen", "shard", "devices", "running", "online_since", "certificate_ends", "placed", "more_shards")
     class PlacedEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -497,6 +499,7 @@ class EnvoyRecord(_message.Message):
     ONLINE_SINCE_FIELD_NUMBER: _ClassVar[int]
     CERTIFICATE_ENDS_FIELD_NUMBER: _ClassVar[int]
     PLACED_FIELD_NUMBER: _ClassVar[int]
+    MORE_SHARDS_FIELD_NUMBER: _ClassVar[int]
     name: str
     online: bool
     last_seen: float
@@ -506,7 +509,8 @@ class EnvoyRecord(_message.Message):
     online_since: float
     certificate_ends: float
     placed: _containers.ScalarMap[str, str]
-    def __init__(self, name: _Optional[str] = ..., online: bool = ..., last_seen: _Optional[float] = ..., shard: _Optional[_Union[ShardFacts, _Mapping]] = ..., devices: _Optional[_Union[DeviceStatistics, _Mapping]] = ..., running: _Optional[_Iterable[str]] = ..., online_since: _Optional[float] = ..., certificate_ends: _Optional[float] = ..., placed: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    more_shards: _containers.RepeatedCompositeFieldContainer[ShardFacts]
+    def __init__(self, name: _Optional[str] = ..., online: bool = ..., last_seen: _Optional[float] = ..., shard: _Optional[_Union[ShardFacts, _Mapping]] = ..., devices: _Optional[_Union[DeviceStatistics, _Mapping]] = ..., running: _Optional[_Iterable[str]] = ..., online_since: _Optional[float] = ..., certificate_ends: _Optional[float] = ..., placed: _Optional[_Mapping[str, str]] = ..., more_shards: _Optional[_Iterable[_Union[ShardFacts, _Mapping]]] = ...) -> None: ...
 
 class EnvoyRequest(_message.Message):
     __slots__ = ("name",)
@@ -561,16 +565,24 @@ class DirectorStatus(_message.Message):
     def __init__(self, version: _Optional[str] = ..., problems: _Optional[_Iterable[str]] = ..., queued: _Optional[int] = ..., running: _Optional[int] = ..., envoys: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ..., places: _Optional[int] = ...) -> None: ...
 
 class ServerInfo(_message.Message):
-    __slots__ = ("version", "time", "sample_shape", "target_shape")
+    __slots__ = ("version", "time", "interfaces")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
-    SAMPLE_SHAPE_FIELD_NUMBER: _ClassVar[int]
-    TARGET_SHAPE_FIELD_NUMBER: _ClassVar[int]
+    INTERFACES_FIELD_NUMBER: _ClassVar[int]
     version: str
     time: float
+    interfaces: _containers.RepeatedCompositeFieldContainer[Interface]
+    def __init__(self, version: _Optional[str] = ..., time: _Optional[float] = ..., interfaces: _Optional[_Iterable[_Union[Interface, _Mapping]]] = ...) -> None: ...
+
+class Interface(_message.Message):
+    __slots__ = ("name", "sample_shape", "target_shape")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_SHAPE_FIELD_NUMBER: _ClassVar[int]
+    TARGET_SHAPE_FIELD_NUMBER: _ClassVar[int]
+    name: str
     sample_shape: _containers.RepeatedScalarFieldContainer[int]
     target_shape: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, version: _Optional[str] = ..., time: _Optional[float] = ..., sample_shape: _Optional[_Iterable[int]] = ..., target_shape: _Optional[_Iterable[int]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., sample_shape: _Optional[_Iterable[int]] = ..., target_shape: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ListEnvoysReply(_message.Message):
     __slots__ = ("envoys",)
