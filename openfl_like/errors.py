@@ -264,12 +264,13 @@ class NameTakenError(ConflictError):
 
 
 class ShardMismatchError(FederationError):
-    """The envoy's shard has another sample or target shape than the federation agreed on.
+    """The envoy's shard has another sample or target shape than the federation agreed on, or another data interface.
 
-    Cause: The shard descriptor gives samples of another shape, or director.yaml has the wrong one.
+    Cause: The shard descriptor gives samples of another shape, director.yaml has the wrong one, or ``interface`` in the
+    shard.yaml is none of the federation's ``interfaces``.
 
     Cure: The message has both shapes: change the shard descriptor at the site, or ``sample_shape`` and
-    ``target_shape`` in director.yaml.
+    ``target_shape`` in director.yaml. Or it has the names of the interfaces: write one of them into the shard.yaml.
     """
 
     code = "E303"

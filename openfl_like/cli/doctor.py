@@ -81,7 +81,7 @@ def director_(config: Path, *, as_json: bool) -> int:
 @_limit_option
 @json_option
 def envoy(
-    shard_config: Path,
+    shard_configs: tuple[Path, ...],
     name: str,
     director: str,
     certificates: Path | None,
@@ -97,7 +97,7 @@ def envoy(
     from openfl_like.doctor.reports import Party, envoy_report
 
     party = Party(director, certificates or Path("certs", "envoy", name))
-    found = envoy_report(name, party, shard_config, directory or Path(f"envoy-{name}"), limit_s)
+    found = envoy_report(name, party, shard_configs, directory or Path(f"envoy-{name}"), limit_s)
     return _show([_run(found)], as_json=as_json)
 
 

@@ -1,11 +1,17 @@
 """``fx envoy``: a site's standing presence."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from openfl_like.cli.options import FOLDER, HELP, director_options, own_certificates, site_options
 from openfl_like.cli.output.console import emit, emit_line, json_option, print_table, say
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from openfl_like.federation.parties import ShardFacts
 
 
 @click.group(context_settings=HELP)
@@ -28,7 +34,7 @@ def envoy() -> None:
 @click.option("--with-parent", is_flag=True, hidden=True, help="End when standard input is closed.")
 @json_option
 def start(
-    shard_config: Path,
+    shard_configs: tuple[Path, ...],
     name: str,
     director: str,
     certificates: Path | None,
@@ -41,11 +47,12 @@ def start(
     """Start the Envoy of this site; it runs until it is sent SIGTERM or Ctrl-C.
 
     Example: fx envoy start -n cleveland -sc shard.yaml -d director.example.org:50050
+
+    Example: fx envoy start -n cleveland -sc tables.yaml -sc pictures.yaml
     """
     import asyncio
 
     from openfl_like.errors import CredentialError
-    from openfl_like.federation.parties import ShardFacts
     from openfl_like.pki.files import load_credentials
     from openfl_like.services.daemon.run import live
     from openfl_like.services.envoy.service import EnvoySettings, run_envoy
@@ -57,15 +64,15 @@ def start(
             f"the certificate is for {credentials.identity.uri}, not for '{name}'",
             cure=f"start it with --name {credentials.identity.name}, or name another folder with --certificates",
         )
-    settings = EnvoySettings(
-        name, director, shard_config, credentials, directory or Path(f"envoy-{name}"), folder, spare_worker
-    )
+    work, (first, *more) = directory or Path(f"envoy-{name}"), shard_configs
+    settings = EnvoySettings(name, director, first, credentials, work, folder, spare_worker, tuple(more))
 
-    def ready(facts: ShardFacts) -> None:
+    def ready(facts: "Sequence[ShardFacts]") -> None:
         if as_json:
-            emit_line({"kind": "attending", "envoy": name, "director": director, "sample_shape": facts.sample_shape})
+            told = {"sample_shape": facts[0].sample_shape, "interfaces": [one.interface for one in facts]}
+            emit_line({"kind": "attending", "envoy": name, "director": director, **told})
         else:
-            say(f"envoy '{name}' attends {director}: {facts.description}")
+            say(f"envoy '{name}' attends {director}: {'; '.join(one.description for one in facts)}")
 
     asyncio.run(live(run_envoy(settings, ready), parent=with_parent))
 
@@ -82,7 +89,7 @@ def list_(director: str, certificates: Path | None, *, as_json: bool) -> None:
     from dataclasses import asdict
 
     from openfl_like.api.federation import Federation
-    from openfl_like.cli.output.machine import filled, gpus, online, percent, running
+    from openfl_like.cli.output.machine import filled, gpus, online, percent, running, samples
     from openfl_like.federation.parties import EnvoyRecord
 
     with Federation(director, own_certificates(certificates, "user")) as federation:
@@ -96,7 +103,7 @@ def list_(director: str, certificates: Path | None, *, as_json: bool) -> None:
         row: dict[str, object] = {
             "envoy": record.name,
             "online": online(record, now),
-            "samples": record.shard.schema.get("counts", ""),
+            "samples": samples(record),
             "cpu": percent(devices.cpu_percent),
             "memory": filled(devices.memory_used_bytes, devices.memory_total_bytes),
             "disk": filled(devices.disk_used_bytes, devices.disk_total_bytes),

@@ -91,9 +91,16 @@ def director_options(command: Command) -> Command:
 
 
 def site_options(command: Command) -> Command:
-    """Add what an Envoy needs to know: ``shard_config``, ``name``, ``director`` and ``certificates``."""
+    """Add what an Envoy needs to know: ``shard_configs``, ``name``, ``director`` and ``certificates``."""
     shard = click.option(
-        "-sc", "--shard-config", type=FILE, default=Path("shard.yaml"), show_default=True, help="The site's data."
+        "-sc",
+        "--shard-config",
+        "shard_configs",
+        type=FILE,
+        multiple=True,
+        default=(Path("shard.yaml"),),
+        show_default="shard.yaml",
+        help="The site's data; may be given again, for each data interface.",
     )
     name = click.option("-n", "--name", required=True, help="The site's name, as in its certificate.")
     where = click.option(

@@ -54,7 +54,12 @@ def _fields(found: "Overview", address: str, ends: tuple[str, ...]) -> dict[str,
     from dataclasses import asdict
 
     director = found.director
-    health = {"address": address, "health": director.health, "version": director.version}
+    health = {
+        "address": address,
+        "health": director.health,
+        "version": director.version,
+        "places": director.places,
+    }
     return {
         "director": {**health, "problems": list(director.problems)},
         "ends": list(ends),

@@ -17,10 +17,14 @@ from openfl_like.pki.roles import Role
 from openfl_like.services.daemon.lock import holder
 from openfl_like.services.daemon.thread import in_thread
 from openfl_like.services.director.aggregator_process import free_port
-from openfl_like.services.director.settings import DirectorFile, load_director_file, read_director_file
+from openfl_like.services.director.settings import (
+    PORTS_EACH,
+    DirectorFile,
+    load_director_file,
+    read_director_file,
+)
 from openfl_like.services.director.trust import LIST_FILE, NO_SOURCE, SOURCE_CURE
 
-_NEEDED = 2
 """Ports that an Aggregator takes: one for calls, one for large files."""
 
 
@@ -101,18 +105,20 @@ def aggregator_ports(settings: DirectorFile) -> Finding:
     """Look whether an Aggregator would find its ports."""
     if 0 in settings.ports:
         return fine("aggregator ports", "any free ones; a firewall needs a range")
-    host = settings.listen.rpartition(":")[0]
-    first = free_port(host, settings.ports)
-    second = free_port(host, [port for port in settings.ports if port != first]) if first else 0
-    count = sum(1 for port in (first, second) if port)
-    if count == _NEEDED:
-        return fine("aggregator ports", f"{settings.aggregator_ports}: {first} and {second} are free")
+    host, needed = settings.listen.rpartition(":")[0], settings.parallel * PORTS_EACH
+    free: list[int] = []
+    while len(free) < needed and (port := free_port(host, [port for port in settings.ports if port not in free])):
+        free.append(port)
+    if len(free) == needed:
+        named = " and ".join(map(str, free)) if needed == PORTS_EACH else f"{free[0]} to {free[-1]}, {needed} of them,"
+        return fine("aggregator ports", f"{settings.aggregator_ports}: {named} are free")
     if holder(settings.state) is not None:
-        return fine("aggregator ports", f"{settings.aggregator_ports}: {count} free, with what runs here already")
-    seen = f"{count} of the ports {settings.aggregator_ports} are free, an Aggregator takes {_NEEDED}"
+        return fine("aggregator ports", f"{settings.aggregator_ports}: {len(free)} free, with what runs here already")
+    many = "an Aggregator takes 2" if settings.parallel == 1 else f"{settings.parallel} Aggregators take {needed}"
+    seen = f"{len(free)} of the ports {settings.aggregator_ports} are free, {many}"
     cause = "other programs have them, or the range is too narrow"
     cure = "widen aggregator_ports in director.yaml, and open them in the firewall"
-    if count:
+    if settings.parallel == 1 and free:
         return warning("aggregator ports", f"{seen}: large files will go slower", cause, cure)
     return failure("aggregator ports", seen, cause, cure)
 

@@ -21,7 +21,7 @@ from openfl_like.plan.lock import LOCK_NAME, read_lock
 from openfl_like.plan.schema import Plan
 from openfl_like.plan.workspace import find_plan
 from openfl_like.services.daemon.thread import in_thread
-from openfl_like.services.director.settings import DirectorFile, check_times
+from openfl_like.services.director.settings import DirectorFile, check_plan_here
 
 _REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?(?:==(?P<version>[A-Za-z0-9.!+_]+))?")
 
@@ -62,7 +62,7 @@ class Study:
     async def _plan(self) -> Finding:
         plan = await self.plan.get()
         if self.settings is not None:
-            check_times(plan, await self.settings.given())
+            check_plan_here(plan, await self.settings.given())
         return fine("plan", f"{self.plan_name}: no mistakes")
 
     async def _find(self) -> Path:

@@ -12,8 +12,9 @@ from openfl_like.doctor.director import Central
 from openfl_like.doctor.finding import Finding
 from openfl_like.doctor.plan import Study
 from openfl_like.doctor.sandbox import SandboxTrial
-from openfl_like.doctor.shard import Shapes, Site
+from openfl_like.doctor.shard import Site
 from openfl_like.errors import FederationError
+from openfl_like.federation.parties import Interface
 from openfl_like.pki.files import KEY_FILE
 from openfl_like.pki.roles import Role
 from openfl_like.plan.address import joined_address
@@ -65,7 +66,7 @@ async def director_report(config: Path) -> Report:
 async def envoy_report(
     name: str,
     party: Party,
-    shard: Path,
+    shards: Sequence[Path],
     directory: Path,
     limit_s: float,
     settings: Deferred[DirectorFile] | None = None,
@@ -75,7 +76,7 @@ async def envoy_report(
     Args:
         name: The site's name.
         party: Where the Director is, and the site's certificates.
-        shard: Its shard.yaml.
+        shards: Its shard.yaml, or one for each data interface.
         directory: Where it will work.
         limit_s: How long the site's own code, and a framework's import, may take.
         settings: director.yaml, if it is here: its shapes are compared where no Director answers.
@@ -83,32 +84,36 @@ async def envoy_report(
     who = Holder(party.certificates, frozenset({Role.ENVOY}), name, renews=True)
     credentials = who.credentials
     line = Line(party.director, party.certificates, credentials, party.named)
-    site = Site(shard, name, limit_s, _interface(line, settings))
-    sandbox = SandboxTrial(shard, site.config, party.certificates / KEY_FILE, directory, limit_s)
+    data = []
+    for shard in shards:
+        site = Site(shard, name, limit_s, _interfaces(line, settings))
+        sandbox = SandboxTrial(shard, site.config, party.certificates / KEY_FILE, directory, limit_s)
+        data += [*site.checks(), *sandbox.checks()]
     checks = [
         *machine_checks(),
         *host.framework_checks(limit_s),
         *holder_checks(who, credentials),
         *host.directory_checks("directory", directory, "an Envoy"),
-        *site.checks(),
-        *sandbox.checks(),
+        *data,
         *line.checks(),
     ]
     return Report(f"envoy '{name}' of {party.director}", tuple(await run_checks(checks)))
 
 
-def _interface(line: Line, settings: Deferred[DirectorFile] | None) -> Callable[[], Awaitable[tuple[Shapes, str]]]:
-    async def shapes() -> tuple[Shapes, str]:
+def _interfaces(
+    line: Line, settings: Deferred[DirectorFile] | None
+) -> Callable[[], Awaitable[tuple[Sequence[Interface], str]]]:
+    async def agreed() -> tuple[Sequence[Interface], str]:
         try:
             found, _, _ = await line.server_info.get()
         except (BlockedError, FederationError):
             if settings is None:
                 raise BlockedError("the Director was not asked, see 'admission'") from None
             file = await settings.given()
-            return (file.sample_shape, file.target_shape), SETTINGS
-        return (found.sample_shape, found.target_shape), f"the Director at {line.address}"
+            return file.agreed, SETTINGS
+        return found.interfaces, f"the Director at {line.address}"
 
-    return shapes
+    return agreed
 
 
 async def user_report(party: Party) -> Report:
@@ -144,7 +149,7 @@ async def folder_reports(folder: Path, director: str, *, named: bool, limit_s: f
         for certificates in _holders(folder, Role.ENVOY):
             name = certificates.name
             party = Party(director, certificates, named)
-            reports.append(await envoy_report(name, party, shard, folder / f"envoy-{name}", limit_s, settings))
+            reports.append(await envoy_report(name, party, (shard,), folder / f"envoy-{name}", limit_s, settings))
     if plan.exists():
         reports.append(await plan_report(Study(str(plan), limit_s, (), shard if shard.exists() else None, settings)))
     users = [Party(director, certificates, named) for certificates in _holders(folder, Role.USER)]

@@ -2,8 +2,8 @@
 
 import asyncio
 import tempfile
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from openfl_like.data.shard_file import ShardConfig, load_shard_config
@@ -11,13 +11,12 @@ from openfl_like.doctor.checks import Check, Deferred
 from openfl_like.doctor.finding import Finding, failure, fine, refusal
 from openfl_like.errors import ShardError, ShardMismatchError, TaskError
 from openfl_like.federation.admission import check_interface
-from openfl_like.federation.parties import ShardFacts
+from openfl_like.federation.parties import Interface, ShardFacts
 from openfl_like.processes.worker_client import WorkerSettings, shard_facts
 from openfl_like.services.daemon.thread import in_thread
 
 SHOWN = 60
 """Characters of a description."""
-Shapes = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 @dataclass(slots=True)
@@ -28,13 +27,13 @@ class Site:
         path: Its shard.yaml.
         name: The site's name.
         limit_s: How long loading may take.
-        interface: Gives sample and target shape that the federation wants, and who says so.
+        interfaces: Gives the data interfaces of the federation, and who says so.
     """
 
     path: Path
     name: str
     limit_s: float
-    interface: Callable[[], Awaitable[tuple[Shapes, str]]]
+    interfaces: Callable[[], Awaitable[tuple[Sequence[Interface], str]]]
     config: Deferred[ShardConfig] = field(init=False)
     facts: Deferred[ShardFacts] = field(init=False)
 
@@ -55,10 +54,11 @@ class Site:
         return fine("shard.yaml", f"{self.path}: no mistakes; the shard is '{found.template}'")
 
     async def _load(self) -> ShardFacts:
-        await self.config.given()
+        config = await self.config.given()
         with tempfile.TemporaryDirectory(prefix="fx-doctor-") as scratch:
             async with asyncio.timeout(self.limit_s):
-                return await shard_facts(WorkerSettings(self.path, Path(scratch)), lambda _: None)
+                facts = await shard_facts(WorkerSettings(self.path, Path(scratch)), lambda _: None)
+        return replace(facts, interface=config.interface)
 
     async def _shard(self) -> Finding:
         try:
@@ -80,13 +80,14 @@ class Site:
 
     async def _interface(self) -> Finding:
         facts = await self.facts.given()
-        (sample, target), whose = await self.interface()
+        agreed, whose = await self.interfaces()
         try:
-            check_interface(self.name, facts, sample, target)
+            check_interface(self.name, facts, agreed)
         except ShardMismatchError as error:
             cause = f"the descriptor gives other data than the federation agreed on ({whose})"
             return refusal("interface", error, cause)
-        return fine("interface", f"the shapes are those of {whose}")
+        named = f" for '{facts.interface}'" if facts.interface else ""
+        return fine("interface", f"the shapes are those of {whose}{named}")
 
 
 def _counted(counts: object) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from openfl_like.errors import ShardMismatchError
-from openfl_like.federation.parties import ShardFacts
+from openfl_like.federation.parties import Interface, ShardFacts
 from openfl_like.plan.schema import Admission
 
 
@@ -45,18 +45,40 @@ def shortage(admission: Admission, expected: Sequence[str], joined: Collection[s
     return f"{text}; missing: {', '.join(absent)}" if absent else text
 
 
-def check_interface(name: str, shard: ShardFacts, sample_shape: tuple[int, ...], target_shape: tuple[int, ...]) -> None:
-    """Check that a site's shard has the shapes that the federation agreed on.
+def check_interface(name: str, shard: ShardFacts, agreed: Sequence[Interface]) -> None:
+    """Check that a site's shard has the shapes that the federation agreed on for its interface.
+
+    Args:
+        name: The site.
+        shard: What it says of the shard.
+        agreed: The federation's data interfaces.
 
     Raises:
-        ShardMismatchError: With both shapes.
+        ShardMismatchError: With both shapes, or with the interfaces that there are.
     """
+    wanted = {one.name: one for one in agreed}.get(shard.interface)
+    if wanted is None:
+        raise ShardMismatchError(_unknown_interface(name, shard, agreed), cure=_interface_cure(agreed))
+    whose = f"this federation's interface '{wanted.name}'" if wanted.name else "this federation's"
     for what, expected, found in (
-        ("sample", sample_shape, shard.sample_shape),
-        ("target", target_shape, shard.target_shape),
+        ("sample", wanted.sample_shape, shard.sample_shape),
+        ("target", wanted.target_shape, shard.target_shape),
     ):
         if expected != found:
+            is_ = "has" if wanted.name else "is"
             raise ShardMismatchError(
-                f"the shard of '{name}' has the {what} shape {list(found)}, this federation's is {list(expected)}",
+                f"the shard of '{name}' has the {what} shape {list(found)}, {whose} {is_} {list(expected)}",
                 cure=f"change the shard descriptor, or {what}_shape in director.yaml",
             )
+
+
+def _unknown_interface(name: str, shard: ShardFacts, agreed: Sequence[Interface]) -> str:
+    given = f"has the interface '{shard.interface}'" if shard.interface else "has no interface"
+    known = [f"'{one.name}'" for one in agreed if one.name]
+    return f"the shard of '{name}' {given}, this federation has {', '.join(known) or 'one without a name'}"
+
+
+def _interface_cure(agreed: Sequence[Interface]) -> str:
+    if any(one.name for one in agreed):
+        return "name one of these in the shard.yaml, as interface"
+    return "take interface out of the shard.yaml, or give director.yaml interfaces"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.failure import Failure
@@ -17,12 +18,31 @@ class ShardFacts:
         target_shape: Shape of one target; () is a scalar.
         description: For people.
         schema: The shard's data schema as JSON values.
+        interface: The data interface that it has; empty: the federation has one only, without a name.
+        experiments_at_once: How many experiments the site bears at once.
     """
 
     sample_shape: tuple[int, ...]
     target_shape: tuple[int, ...]
     description: str = ""
     schema: Mapping[str, object] = field(default_factory=dict)
+    interface: str = ""
+    experiments_at_once: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """What a federation has agreed on of data of one kind.
+
+    Attributes:
+        name: Empty: there is one only, without a name.
+        sample_shape: Shape of one sample that every shard of it must have.
+        target_shape: Shape of one target that every shard of it must have.
+    """
+
+    name: str
+    sample_shape: tuple[int, ...]
+    target_shape: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +121,7 @@ class EnvoyRecord:
         devices: The state of its machine, while it is online.
         running: The experiments that it works for.
         placed: Experiment -> the device of its worker at this site.
+        more_shards: What it said of further shards, each of another data interface.
         online_since: When its session began; None while it has none.
         certificate_ends: When the certificate ends that it has shown in this session; None while it has none.
     """
@@ -114,6 +135,17 @@ class EnvoyRecord:
     online_since: float | None = None
     certificate_ends: float | None = None
     placed: Mapping[str, str] = field(default_factory=dict)
+    more_shards: tuple[ShardFacts, ...] = ()
+
+    @property
+    def shards(self) -> tuple[ShardFacts, ...]:
+        """All its shards."""
+        return self.shard, *self.more_shards
+
+    @property
+    def experiments_at_once(self) -> int:
+        """How many experiments the site bears at once: the least that it says of any shard."""
+        return min(shard.experiments_at_once for shard in self.shards)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +187,7 @@ class DirectorStatus:
         running: Experiments that have begun.
         envoys: Envoys that are connected.
         warnings: What will need attention, such as certificates that end soon.
+        places: How many experiments run at once.
     """
 
     version: str
@@ -163,6 +196,7 @@ class DirectorStatus:
     running: int = 0
     envoys: int = 0
     warnings: tuple[str, ...] = ()
+    places: int = 1
 
     @property
     def health(self) -> str:
@@ -177,14 +211,55 @@ class ServerInfo:
     Attributes:
         version: Of the platform.
         time: Seconds since the epoch, by its clock.
-        sample_shape: Shape of one sample that every shard must have.
-        target_shape: Shape of one target that every shard must have.
+        interfaces: The data interfaces of the federation.
     """
 
     version: str
     time: float
-    sample_shape: tuple[int, ...]
-    target_shape: tuple[int, ...]
+    interfaces: tuple[Interface, ...]
+
+
+class WaitKind(StrEnum):
+    """What a queued experiment waits for.
+
+    Attributes:
+        PLACE: As many experiments run as the Director runs at once.
+        SITE: One of its sites runs as many experiments as it bears.
+        KEPT: One of its sites is kept for an experiment that was overtaken too often.
+    """
+
+    PLACE = "place"
+    SITE = "site"
+    KEPT = "kept"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Why a queued experiment has not begun.
+
+    Attributes:
+        kind: What it waits for.
+        site: The site that is not free.
+        experiment: Which one has the site, or has it kept; empty: one that the reader may not see.
+        running: Where it waits for a place: how many experiments have one.
+        places: And how many places there are.
+    """
+
+    kind: WaitKind
+    site: str = ""
+    experiment: str = ""
+    running: int = 0
+    places: int = 0
+
+    def __str__(self) -> str:
+        other = self.experiment or "another experiment"
+        match self.kind:
+            case WaitKind.PLACE:
+                return f"waits for a place: {self.running} of {self.places} run"
+            case WaitKind.SITE:
+                return f"waits for site {self.site}, which runs {other}"
+            case WaitKind.KEPT:
+                return f"waits for site {self.site}, which is kept for {other}: that has waited too long"
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +271,7 @@ class ExperimentSummary:
         shortfalls: Those sites -> why, in the first such round.
         resumed_by: Who has resumed it, while it is queued for that.
         failure: Why it FAILED, as a value; None: it did not, or 0.1.0 ended it.
+        waiting: Why it has not begun, while it is queued; None: it is not, or nobody has looked yet.
     """
 
     id: str
@@ -211,6 +287,7 @@ class ExperimentSummary:
     shortfalls: Mapping[str, Failure] = field(default_factory=dict)
     resumed_by: str = ""
     failure: Failure | None = None
+    waiting: Waiting | None = None
 
     @property
     def standing(self) -> str:

@@ -33,10 +33,11 @@ from openfl_like.tensors.manifest import Manifest
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """An envoy presents itself and its shard."""
+    """An envoy presents itself and its shard; ``more_shards`` are further ones, each of another data interface."""
 
     shard: ShardFacts
     version: str
+    more_shards: tuple[ShardFacts, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -279,12 +279,13 @@ class Plan(Section):
 
     ``workspace`` is where the code is: a directory relative to the plan file, or the name of an installed workspace
     template. It is not part of the digest. ``include`` names files of it that travel besides code, ``exclude`` such as
-    do not travel.
+    do not travel. ``interface`` is the federation's name for the data that is trained on; None: it has one kind only.
     """
 
     name: Name
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     workspace: str = "."
+    interface: Name | None = None
     include: tuple[Pattern, ...] = ()
     exclude: tuple[Pattern, ...] = ()
     aggregator: AggregatorSection = AggregatorSection()

@@ -37,6 +37,8 @@ class LocalFederation:
         dial: Site -> the address at which it finds the Director, when that is not the Director's own.
         aggregator_ports: Ports for Aggregators, as in director.yaml.
         aggregator_host: Host at which sites find Aggregators, when that is not the Director's own.
+        settings: What director.yaml has besides; with ``interfaces`` it has no shapes.
+        more_shards: Site -> further shard files, each of another data interface.
     """
 
     directory: Path
@@ -50,6 +52,8 @@ class LocalFederation:
     dial: dict[str, str] = field(default_factory=dict)
     aggregator_ports: str = "0"
     aggregator_host: str | None = None
+    settings: Mapping[str, object] = field(default_factory=dict)
+    more_shards: Mapping[str, Sequence[Path]] = field(default_factory=dict)
     children: dict[str, Child] = field(default_factory=dict)
     _logs: ExitStack = field(default_factory=ExitStack)
 
@@ -85,13 +89,14 @@ class LocalFederation:
     async def start_director(self) -> None:
         """Start the Director and wait until it listens; again on the same address if it ran before."""
         config = self.directory / "director.yaml"
+        shapes = {"sample_shape": list(self.sample_shape), "target_shape": list(self.target_shape)}
         settings = {
             "listen": self.director or "localhost:0",
             "aggregator_host": self.aggregator_host,
             "aggregator_ports": self.aggregator_ports,
-            "sample_shape": list(self.sample_shape),
-            "target_shape": list(self.target_shape),
+            **({} if "interfaces" in self.settings else shapes),
             "heartbeat_s": self.heartbeat_s,
+            **self.settings,
         }
         config.write_text("\n".join(f"{key}: {json.dumps(value)}" for key, value in settings.items()) + "\n")
         ready = await self._start("director", ["director", "start", "-c", str(config), "--json", "--with-parent"])
@@ -99,12 +104,13 @@ class LocalFederation:
 
     async def start_envoy(self, name: str) -> None:
         """Start a site's Envoy and wait until the Director has welcomed it."""
+        shards = [self.sites[name], *self.more_shards.get(name, ())]
         await self._start(
             name,
             [
                 "envoy", "start", "--json", "--with-parent",
                 "-n", name,
-                "-sc", str(self.sites[name].resolve()),
+                *(word for shard in shards for word in ("-sc", str(shard.resolve()))),
                 "-d", self.dial.get(name, self.director),
                 "--certificates", str(self.directory / "certs" / "envoy" / name),
                 "--directory", str(self.directory / f"envoy-{name}"),

@@ -227,7 +227,7 @@ class ExperimentQueue(Protocol):
 class EnvoyRegister(Protocol):
     """The envoys that a Director has ever seen; nothing depends on it, so it need not survive a power cut."""
 
-    def record_envoy(self, name: str, shard: ShardFacts, now: float) -> None:
+    def record_envoy(self, name: str, shard: ShardFacts, now: float, more_shards: Sequence[ShardFacts] = ()) -> None:
         """Remember an envoy, with what it said last."""
 
     def envoys(self) -> list[EnvoyRecord]:

@@ -33,6 +33,7 @@ from openfl_like.federation.parties import (
     EnvoyRecord,
     ExperimentRecord,
     ExperimentSummary,
+    Interface,
     LogLines,
     LogQuery,
     Outcome,
@@ -441,7 +442,8 @@ class FakeDirectorClient(DirectorClient):
 
     async def server_info(self, timeout_s: float = UNARY_DEADLINE_S) -> ServerInfo:  # noqa: ARG002 (it never waits)
         """Tell what the sites' data is like, and what time it is."""
-        return ServerInfo(__version__, time.time(), NUMBERS.sample_shape, NUMBERS.target_shape)
+        only = Interface("", NUMBERS.sample_shape, NUMBERS.target_shape)
+        return ServerInfo(__version__, time.time(), (only,))
 
     async def status(self) -> DirectorStatus:
         """Tell how the Director is."""

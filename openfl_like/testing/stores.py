@@ -285,11 +285,10 @@ class MemoryDirectorStore:
         self._memory.experiments[summary.id] = replace(self._memory.experiments[summary.id], summary=rated)
         return rated
 
-    def record_envoy(self, name: str, shard: ShardFacts, now: float) -> None:
+    def record_envoy(self, name: str, shard: ShardFacts, now: float, more_shards: Sequence[ShardFacts] = ()) -> None:
         """Remember an envoy, with what it said last."""
-        schema = json.loads(json.dumps(shard.schema))
-        record = EnvoyRecord(name, online=False, last_seen=now, shard=replace(shard, schema=schema))
-        self._memory.envoys[name] = record
+        first, *more = (replace(one, schema=json.loads(json.dumps(one.schema))) for one in (shard, *more_shards))
+        self._memory.envoys[name] = EnvoyRecord(name, online=False, last_seen=now, shard=first, more_shards=tuple(more))
 
     def envoys(self) -> list[EnvoyRecord]:
         """Return every envoy ever seen, offline, by name."""

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -133,6 +134,9 @@ class AccessPort(Protocol):
     def known(self, caller: Identity, experiments: Iterable[str]) -> frozenset[str]:
         """Return those of some ids that are of experiments which the caller may see."""
 
+    def shown(self, caller: Identity, summary: ExperimentSummary) -> ExperimentSummary:
+        """Return a summary that names no experiment which the caller may not see."""
+
 
 class ExperimentsServicer:
     """Carries the calls of the wire to the Director's ports.
@@ -170,20 +174,26 @@ class ExperimentsServicer:
     async def list_experiments(self, call: Call) -> pb.ListExperimentsReply:
         """List the experiments that the caller may see."""
         summaries = self._access.visible(call.caller, await self._experiments.experiments())
-        return pb.ListExperimentsReply(experiments=[summary_to(summary) for summary in summaries])
+        shown = [self._access.shown(call.caller, summary) for summary in summaries]
+        return pb.ListExperimentsReply(experiments=[summary_to(summary) for summary in shown])
 
     async def get_experiment(self, call: Call) -> pb.ExperimentRecord:
         """Tell of one experiment."""
         request = await call.receive()
         self._access.require(call.caller, request.experiment)
-        return record_to(await self._experiments.experiment(request.experiment))
+        record = await self._experiments.experiment(request.experiment)
+        return record_to(replace(record, summary=self._access.shown(call.caller, record.summary)))
 
     async def watch(self, call: Call) -> None:
         """Send history and live events."""
         request = await call.receive()
         self._access.require(call.caller, request.experiment)
         async for values in self._experiments.watch(request.experiment, request.after, stored=request.stored):
-            await call.send(watch_to(values))
+            shown = [
+                self._access.shown(call.caller, value) if isinstance(value, ExperimentSummary) else value
+                for value in values
+            ]
+            await call.send(watch_to(shown))
 
     async def read_logs(self, call: Call) -> None:
         """Send log lines."""

@@ -1,9 +1,10 @@
 """Following the commands of a document as a reader would: blocks in order, daemons beside, machines as folders.
 
 A comment above a block says what is done with it: ``check: run`` runs it, ``check: start N`` leaves it running and
-waits until N processes have said that they are ready, ``check: … as FILE`` (YAML) writes it to a file. ``on MACHINE``
-says where; ``check: stop`` ends what was started there; ``scp`` copies between the folders of the machines. A plan that is started without a Director names its
-ports; ``with free ports in FILE`` gives it some that nobody has here before the block is run.
+waits until N processes have said that they are ready, ``check: stop`` ends what was started there, ``check: … as FILE``
+(YAML) writes it to a file. ``on MACHINE`` says where; ``scp`` copies between the folders of the machines. A plan that is
+started without a Director names its ports; ``with free ports in FILE`` gives it some that nobody has here before the
+block is run.
 """
 
 import contextlib

@@ -115,9 +115,19 @@ async def federation_of(
     directory: Path,
     sample_shape: Sequence[int] = (1,),
     environment: Mapping[str, str] | None = None,
+    settings: Mapping[str, object] | None = None,
+    more_shards: Mapping[str, Sequence[Path]] | None = None,
 ) -> AsyncIterator[tuple[LocalFederation, User]]:
     """Starts a federation and a user of it; ends it, and checks that no process is left."""
-    local = LocalFederation(directory / "federation", sites, sample_shape, (), environment=environment or {})
+    local = LocalFederation(
+        directory / "federation",
+        sites,
+        sample_shape,
+        (),
+        environment=environment or {},
+        settings=settings or {},
+        more_shards=more_shards or {},
+    )
     async with local:
         user = User(local, directory)
         family = [psutil.Process(child.process.pid) for child in local.children.values()]

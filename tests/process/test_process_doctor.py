@@ -80,7 +80,7 @@ async def envoy(
     """What is said of a site."""
     path = OBEDIENT / "shards" / f"{shard}.yaml" if isinstance(shard, str) else shard
     party = Party(director or federation.director, federation.directory / "certs" / "envoy" / name)
-    report = await envoy_report(name, party, path, federation.directory / f"envoy-{name}", limit_s)
+    report = await envoy_report(name, party, (path,), federation.directory / f"envoy-{name}", limit_s)
     return {one.name: one for one in report.findings}
 
 

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 def reason_of(summary: "ExperimentSummary") -> str:
     """Return why an experiment stands where it stands, in words."""
-    return summary.reason or (f"resumed by {summary.resumed_by}" if summary.resumed_by else "")
+    resumed = f"resumed by {summary.resumed_by}" if summary.resumed_by else ""
+    waits = "" if summary.waiting is None else str(summary.waiting)
+    return summary.reason or "; ".join(filter(None, (resumed, waits)))
 
 
 def shortfall_text(failure: "Failure") -> str:

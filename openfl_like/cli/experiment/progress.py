@@ -140,6 +140,8 @@ class Screen:
         """Show where the experiment stands."""
         if self._as_json:
             emit_line({"kind": "summary", **asdict(summary)})
+        elif summary.waiting is not None:
+            self._line(str(summary.waiting), "")
 
     def follow(self, items: Iterable[Any]) -> "ExperimentSummary | None":
         """Show everything a watcher gets and return the last summary."""

@@ -64,8 +64,15 @@ def running(record: EnvoyRecord) -> str:
 
 
 def shape(shard: ShardFacts) -> str:
-    """Return the shape of one sample: ``8x8``."""
-    return "x".join(str(size) for size in shard.sample_shape) or "single numbers"
+    """Return the shape of one sample, after its interface if that has a name: ``8x8``, ``tables: 13``."""
+    named = f"{shard.interface}: " if shard.interface else ""
+    return named + ("x".join(str(size) for size in shard.sample_shape) or "single numbers")
+
+
+def samples(record: EnvoyRecord) -> object:
+    """Return how many samples a site has, of each of its shards where these have names."""
+    counts = {one.interface: one.schema.get("counts", "") for one in record.shards}
+    return "; ".join(f"{name}: {shown(count)}" for name, count in counts.items()) if any(counts) else counts[""]
 
 
 def speed(value: float | None) -> str:
@@ -98,6 +105,8 @@ def summary(detail: EnvoyDetail, now: float) -> dict[str, str]:
     record = detail.record
     lines = {"envoy": record.name, **_standing(record, now)}
     lines["shard"] = _shard(record.shard)
+    lines |= {f"shard {one.interface}": _shard(one) for one in record.more_shards}
+    lines["at once"] = _at_once(record.experiments_at_once)
     lines["running"] = running(record) or "nothing"
     lines |= _machine(record.devices)
     lines |= {f"gpu {gpu.index}": _gpu(gpu) for gpu in record.devices.gpus}
@@ -120,6 +129,10 @@ def _shard(shard: ShardFacts) -> str:
     counts = shard.schema.get("counts")
     told = shown(counts) if isinstance(counts, Mapping) else ""
     return "; ".join(filter(None, (shape(shard), told, shard.description)))
+
+
+def _at_once(count: int) -> str:
+    return "" if count == 1 else f"{count} experiments"
 
 
 def _machine(state: DeviceStatistics) -> dict[str, str]:

@@ -248,8 +248,7 @@ def _waits(summary: ExperimentSummary, life: LastRun, ahead: Sequence[str], prob
 
 def _awaited(summary: ExperimentSummary, life: LastRun, ahead: Sequence[str]) -> tuple[str, tuple[str, ...], float]:
     if summary.status is Status.QUEUED:
-        text = f"its turn comes after {', '.join(ahead)}" if ahead else "its turn comes now"
-        return f"it is queued: {text}", tuple(ahead), summary.submitted_at
+        return _awaited_turn(summary, ahead)
     if life.without:
         return "its Aggregator was lost and is started again", ("aggregator",), life.lost[-1].time if life.lost else 0.0
     if life.started is None:
@@ -259,6 +258,14 @@ def _awaited(summary: ExperimentSummary, life: LastRun, ahead: Sequence[str]) ->
         text = f"it waits for collaborators to join: {', '.join(missing) or 'any'}"
         return text, missing, life.started.time
     return _awaited_answers(life, life.round)
+
+
+def _awaited_turn(summary: ExperimentSummary, ahead: Sequence[str]) -> tuple[str, tuple[str, ...], float]:
+    waiting, names = summary.waiting, tuple(ahead)
+    if waiting is not None and waiting.site:
+        names = (waiting.experiment,) if waiting.experiment else ()
+    turn = f"its turn comes after {', '.join(ahead)}" if ahead else "its turn comes now"
+    return f"it is queued: {turn}" if waiting is None else f"it {waiting}", names, summary.submitted_at
 
 
 def _awaited_envoys(summary: ExperimentSummary, life: LastRun) -> tuple[str, tuple[str, ...], float]:

@@ -166,8 +166,8 @@ class ExperimentRun:
         match self.step, event:
             case RunStep.RECOVERING, Recovered():
                 return self._recovered(event)
-            case RunStep.GATHERING, EnvoysThere(online):
-                return self._gathered(online)
+            case RunStep.GATHERING, EnvoysThere(online, unfit):
+                return self._gathered(online, unfit)
             case ((RunStep.STARTING | RunStep.RESTARTING), PauseOver()):
                 return [self._start()]
             case ((RunStep.STARTING | RunStep.RESTARTING), AggregatorListening()):
@@ -202,12 +202,14 @@ class ExperimentRun:
         wanted = self._asked or frozenset(self._admission.collaborators)
         return WaitForEnvoys(wanted, len(wanted) or self._least, self._admission.timeout_s)
 
-    def _gathered(self, online: tuple[str, ...]) -> list[RunCommand]:
+    def _gathered(self, online: tuple[str, ...], unfit: tuple[str, ...] = ()) -> list[RunCommand]:
         wait = self._wait()
         self.invited = wait.present(online)
         if not wait.met_by(online) and len(self.invited) < self._least:
             missing = sorted(wait.wanted - self.invited)
             absent = f"; missing: {', '.join(missing)}" if missing else ""
+            if without := wait.present(unfit):
+                absent += f"; there, but without its data or at work for others: {', '.join(sorted(without))}"
             text = f"{len(self.invited)} of {self._least} envoys were there within {wait.timeout_s:g} s{absent}"
             return self._fail(text, Failure(FailureKind.TOO_FEW, text[:MAX_MESSAGE], site="".join(missing[:1])))
         self.invited, self.step = self._asked or self.invited, RunStep.STARTING

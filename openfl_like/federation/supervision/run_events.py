@@ -32,9 +32,15 @@ class Recovered:
 
 @dataclass(frozen=True, slots=True)
 class EnvoysThere:
-    """The envoys that are there, now that they are enough or the time has passed."""
+    """The envoys that are there, now that they are enough or the time has passed.
+
+    Attributes:
+        online: Those that can be asked.
+        unfit: Others: they have no data of the interface that the plan names, or no room for one more experiment.
+    """
 
     online: tuple[str, ...]
+    unfit: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

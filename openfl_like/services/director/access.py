@@ -3,6 +3,7 @@
 import contextlib
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 
 from openfl_like.errors import CredentialError, NotFoundError, UnauthenticatedError
 from openfl_like.federation.parties import ExperimentSummary
@@ -38,6 +39,13 @@ class ExperimentAccess:
         """Return those of some experiments that the caller may see."""
         return [summary for summary in experiments if self._allows(caller, summary)]
 
+    def shown(self, caller: Identity, summary: ExperimentSummary) -> ExperimentSummary:
+        """Return a summary that names no experiment which the caller may not see."""
+        waiting = summary.waiting
+        if waiting is None or not waiting.experiment or self.known(caller, [waiting.experiment]):
+            return summary
+        return replace(summary, waiting=replace(waiting, experiment=""))
+
     def known(self, caller: Identity, experiments: Iterable[str]) -> frozenset[str]:
         """Return those of some ids that are of experiments which the caller may see."""
         mine = set()
@@ -51,9 +59,9 @@ class ExperimentAccess:
         if caller.role is Role.ADMIN:
             return True
         # the name alone is not enough: an admin, or an envoy, may be called alike
-        return summary.owner == caller.name and self._owner(summary.id) == caller.uri
+        return summary.owner == caller.name and self.owner(summary.id) == caller.uri
 
-    def _owner(self, experiment: str) -> str:
+    def owner(self, experiment: str) -> str:
         """The identity of who signed an experiment, which never changes; empty if it cannot be read."""
         if experiment not in self._owners:
             try:

@@ -142,14 +142,19 @@ class Address:
         note: File in which the address is kept for the next Director.
         host: Host to listen on.
         ports: The ports for Aggregators; 0 stands for any.
+        taken: The ports of all Aggregators that there are, or will be in a moment; shared by their addresses.
     """
 
-    def __init__(self, note: Path, host: str, ports: range) -> None:
+    def __init__(self, note: Path, host: str, ports: range, taken: set[int] | None = None) -> None:
         self._note, self._host, self._ports = note, host, ports
+        self._taken = set[int]() if taken is None else taken
+        self._ours: set[int] = set()
         self.port = 0
         self.data_port: int | None = None
         with contextlib.suppress(OSError, ValueError):
             self.port = int(note.read_text(encoding="ascii"))
+        if self.port not in self._taken:
+            self._take(self.port)  # so that no other Aggregator gets it before ours is there again
 
     def claim(self) -> bool:
         """Choose a port that nobody listens on now; tell whether it is another one than before.
@@ -158,18 +163,36 @@ class Address:
             ConflictError: If all are taken.
         """
         former = self.port
+        self.release()
         known = [former] if former and (former in self._ports or 0 in self._ports) else []
-        self.port = free_port(self._host, [*known, *self._ports])
+        self.port = self._free([*known, *self._ports])
         if not self.port:
             ports = f"{self._ports.start}-{self._ports.stop - 1}"
             raise ConflictError(
                 f"all aggregator ports {ports} are taken", cure="widen aggregator_ports in director.yaml"
             )
-        others = [port for port in self._ports if port != self.port]
-        self.data_port = 0 if 0 in self._ports else free_port(self._host, others) or None
+        self._take(self.port)
+        self.data_port = 0 if 0 in self._ports else self._free(self._ports) or None
+        self._take(self.data_port or 0)
         if self.port != former:
             self._note.write_text(str(self.port), encoding="ascii")
         return self.port != former
+
+    def release(self) -> None:
+        """Let others have the ports."""
+        self._taken -= self._ours
+        self._ours.clear()
+
+    def _take(self, port: int) -> None:
+        if port:
+            self._taken.add(port)
+            self._ours.add(port)
+
+    def _free(self, ports: Sequence[int]) -> int:
+        """Find a port that nobody has; 0 if there is none."""
+        while (port := free_port(self._host, [port for port in ports if port not in self._taken])) in self._taken:
+            pass  # any free one was asked for, and the system gave one that another Aggregator will listen on
+        return port
 
     @property
     def text(self) -> str:

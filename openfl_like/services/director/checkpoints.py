@@ -42,7 +42,7 @@ from openfl_like.plan.checks import check_plan
 from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.schema import Plan
 from openfl_like.services.director.disk_space import DiskSpace
-from openfl_like.services.director.settings import DirectorFile, check_times
+from openfl_like.services.director.settings import DirectorFile, check_plan_here
 from openfl_like.services.director.single_flight import SingleFlight, check_request_id
 from openfl_like.store.checkpoint import (
     BUNDLE,
@@ -202,7 +202,7 @@ class Checkpoints:
             if checkpoint.bundle != offer.bundle:
                 raise BundleError("the bundle in the checkpoint is not the one that was signed for the import")
             self._refuse_known(checkpoint.summary.id)
-            check_times(_furnish(ExperimentFiles(staging), checkpoint, caller, self.stores), self.settings)
+            check_plan_here(_furnish(ExperimentFiles(staging), checkpoint, caller, self.stores), self.settings)
             failpoint("director.import.built")
             log.info("experiment %s imported by %s", checkpoint.summary.id, caller)
             found = self._enter(staging, checkpoint, caller, offer)

@@ -61,12 +61,13 @@ class EnvoyRoster:
     """Answers the envoys and holds their sessions.
 
     Args:
-        settings: The data interface that every shard must have.
+        settings: The data interfaces of which every shard must have one.
         store: Remembers envoys beyond their sessions.
         on_answer: Gets what envoys report about experiments.
         on_logs: Gets the lines they send.
         unwanted: Whether an experiment that an envoy works for should be stopped there.
         on_change: Told when an envoy has gone, or has done with an experiment.
+        on_arrival: Told when an envoy has come.
         now: Seconds since the epoch.
         probe_s: Seconds in which an envoy that is there answers another one of its name.
         most_names: That an answer lists.
@@ -79,6 +80,7 @@ class EnvoyRoster:
     on_logs: Callable[[LogLines], None]
     unwanted: Callable[[str], bool] = lambda _: False
     on_change: Callable[[], None] = lambda: None
+    on_arrival: Callable[[], None] = lambda: None
     now: Callable[[], float] = time.time
     probe_s: float = PROBE_S
     most_names: int = MOST_NAMES
@@ -108,11 +110,14 @@ class EnvoyRoster:
         hello = await anext(reports, None)
         if not isinstance(hello, Hello):
             raise UsageError("an envoy's session begins with 'hello'")
-        check_interface(name, hello.shard, self.settings.sample_shape, self.settings.target_shape)
+        for shard in (hello.shard, *hello.more_shards):
+            check_interface(name, shard, self.settings.agreed)
         await self._make_room(name)
         self._count += 1
         now = self.now()
-        record = EnvoyRecord(name, online=True, last_seen=now, shard=hello.shard, online_since=now)
+        record = EnvoyRecord(
+            name, online=True, last_seen=now, shard=hello.shard, online_since=now, more_shards=hello.more_shards
+        )
         if certificate is not None:
             record = replace(record, certificate_ends=certificate.ends)
         session = _Session(record, self._count, certificate)
@@ -123,7 +128,8 @@ class EnvoyRoster:
             await send(Welcome(self._period_s))
             log.info("envoy '%s' is here (version %s)", name, printable_line(hello.version))
             failpoint("director.roster.joined")
-            await self._announce()
+            await self.recount()
+            self.on_arrival()
             await self._converse(name, session, reports, send)
         finally:
             del self._sessions[name]
@@ -147,7 +153,7 @@ class EnvoyRoster:
 
     def _remember(self, record: EnvoyRecord) -> None:
         try:
-            self.store.record_envoy(record.name, record.shard, record.last_seen)
+            self.store.record_envoy(record.name, record.shard, record.last_seen, record.more_shards)
         except StorageError as error:  # of what is remembered of an envoy nothing depends
             log.warning("'%s' is not remembered: %s", record.name, error)
 
@@ -189,6 +195,10 @@ class EnvoyRoster:
         """Names of the envoys that are there, sorted."""
         return tuple(sorted(self._sessions))
 
+    def records(self) -> list[EnvoyRecord]:
+        """The envoys that are there, as they are now."""
+        return [session.record for session in self._sessions.values()]
+
     def warnings(self) -> tuple[str, ...]:
         """What is about to end of the certificates that envoys have shown, the next one first."""
         now = datetime.fromtimestamp(self.now(), UTC)
@@ -222,6 +232,11 @@ class EnvoyRoster:
         except TimeoutError:
             return False
         return True
+
+    async def recount(self) -> None:
+        """Have whoever waits for envoys look again at those that are there."""
+        async with self._changed:
+            self._changed.notify_all()
 
     async def arrivals(self, known: set[int]) -> dict[int, str]:
         """Wait for sessions beyond the known ones and return their numbers and names; a return is a new session."""
@@ -294,10 +309,6 @@ class EnvoyRoster:
             return
         for session in self._sessions.values():
             session.mailbox.put_nowait(Welcome(self._period_s))
-
-    async def _announce(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
 
 
 def _known(name: str, names: Collection[str], most: int) -> str:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -81,6 +81,9 @@ class RunContext:
         stores: Opens its record.
         on_log: Told of lines that its Aggregator has logged.
         connect: Makes a client of an Aggregator, of its address, the experiment's id and our credentials.
+        takes: Whether it may ask a site that is there.
+        on_sites: Told with which sites it begins.
+        ports_taken: The ports of all Aggregators.
     """
 
     settings: DirectorFile
@@ -95,6 +98,9 @@ class RunContext:
     stores: Stores
     on_log: Callable[[LogLines], None] = lambda _: None
     connect: Callable[[str, str, Credentials], AggregatorClient] = AggregatorClient
+    takes: Callable[[str], bool] = lambda _: True
+    on_sites: Callable[[tuple[str, ...]], None] = lambda _: None
+    ports_taken: set[int] = field(default_factory=set)
 
 
 class RunningExperiment:
@@ -114,7 +120,7 @@ class RunningExperiment:
         self.id, self.files = experiment.summary.id, files
         self._context, self._experiment = context, experiment
         host = context.settings.listen.rpartition(":")[0]
-        self._address = Address(files.directory / "port", host, context.settings.ports)
+        self._address = Address(files.directory / "port", host, context.settings.ports, context.ports_taken)
         route = LogRoute(self.id, AGGREGATOR, context.on_log)
         self._lines = LogSender(route, files.log(AGGREGATOR), AGGREGATOR)
         self._rules = ExperimentRun()
@@ -193,8 +199,9 @@ class RunningExperiment:
     async def _work(self, command: RunWork) -> RunEvent:
         match command:
             case WaitForEnvoys():
-                await self._context.roster.until(command.met_by, command.timeout_s)
-                return EnvoysThere(self._context.roster.online())
+                await self._context.roster.until(lambda online: command.met_by(self._takes(online)), command.timeout_s)
+                there = self._there()
+                return EnvoysThere(there, tuple(name for name in self._context.roster.online() if name not in there))
             case StartAggregator(sites):
                 return await self._start(sites)
             case FollowAggregator():
@@ -242,7 +249,7 @@ class RunningExperiment:
         asked: frozenset[str] = frozenset()
         if self._rules.end is None:
             asked = await asyncio.to_thread(_asked_before, self._context.stores, self.files)
-        return Recovered(admission, asked, self._context.roster.online())
+        return Recovered(admission, asked, self._there())
 
     async def _catch_up(self) -> list[Announced]:
         """Learn from what is in the record by now."""
@@ -252,6 +259,13 @@ class RunningExperiment:
         return events
 
     # ---- its sites
+
+    def _there(self) -> tuple[str, ...]:
+        """Names of the envoys that are there for this experiment."""
+        return self._takes(self._context.roster.online())
+
+    def _takes(self, online: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(filter(self._context.takes, online))
 
     async def _invite(self, sites: tuple[str, ...]) -> None:
         """Give the order to every invited envoy, and again to one that comes back."""
@@ -271,6 +285,7 @@ class RunningExperiment:
     async def _start(self, sites: tuple[str, ...]) -> RunEvent:
         """Start an Aggregator; sites get ready meanwhile."""
         if not self._invitations:
+            self._context.on_sites(sites)
             failpoint("director.dispatch.gathered")
         if self._address.claim() or not self._invitations:  # a former Director may have had the same port
             await self._invitations.close()
@@ -378,6 +393,7 @@ class RunningExperiment:
             self._context.roster.send(name, StopOrder(self.id, "the experiment has ended"))
         if self._aggregator is not None:
             await self._aggregator.end()
+        self._address.release()
         self._lines.flush()
         self._context.standby.prepare()
 

@@ -1,11 +1,11 @@
-"""The Director: takes submissions, runs them one after the other, tells everybody how they stand."""
+"""The Director: takes submissions, has them run, tells everybody how they stand."""
 
 import asyncio
 import contextlib
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from openfl_like import __version__
@@ -19,7 +19,6 @@ from openfl_like.errors import (
 from openfl_like.events.bus import batched
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.announcements import Announced, ExperimentQueued, ExperimentResumed
-from openfl_like.federation.failure import MAX_MESSAGE, Failure, FailureKind
 from openfl_like.federation.history.life import surplus_of
 from openfl_like.federation.parties import (
     DirectorStatus,
@@ -39,6 +38,7 @@ from openfl_like.federation.ports import (
     UploadTarget,
 )
 from openfl_like.federation.status import Status
+from openfl_like.federation.supervision.scheduler import Scheduler
 from openfl_like.pki.authority import Authority
 from openfl_like.pki.files import Credentials
 from openfl_like.plan.digest import thaw
@@ -50,6 +50,7 @@ from openfl_like.services.daemon.run import allow_many_connections
 from openfl_like.services.director.access import ExperimentAccess
 from openfl_like.services.director.checkpoints import Checkpoints
 from openfl_like.services.director.disk_space import DiskSpace
+from openfl_like.services.director.dispatch import Dispatcher
 from openfl_like.services.director.envoys import EnvoyRoster
 from openfl_like.services.director.feed import MILESTONES, Feeds, history_of, record_of, tell_end, versions_of
 from openfl_like.services.director.logbook import LogBook
@@ -76,7 +77,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Director:
-    """Answers users, and works through the queue; envoys are answered by its roster.
+    """Answers users; envoys are answered by its roster, and the queue is worked through by its dispatcher.
 
     Args:
         settings: director.yaml.
@@ -98,8 +99,9 @@ class Director:
     trust_upkeep: TrustUpkeep = field(init=False)
     logbook: LogBook = field(init=False)
     feeds: Feeds = field(init=False)
-    _queued: asyncio.Event = field(default_factory=asyncio.Event)
-    _current: RunningExperiment | None = None
+    access: ExperimentAccess = field(init=False)
+    dispatcher: Dispatcher = field(init=False)
+    _ports_taken: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.standby = Standby("aggregator", self.settings.state)
@@ -111,12 +113,25 @@ class Director:
         )
         self.feeds = Feeds(self._files, self.stores)
         self.logbook = LogBook(self._log_directory, self._unwanted, self.roster.working)
+        self.access = ExperimentAccess(self.store)
+        self.dispatcher = Dispatcher(
+            self.store,
+            self.stores,
+            self._files,
+            self.access.owner,
+            self.roster,
+            self.disk_space,
+            self,
+            Scheduler(self.settings.parallel),
+        )
+        self.roster.on_arrival = self.dispatcher.wake
 
     # ---- what envoys report to the roster
 
     async def _on_answer(self, site: str, answer: OrderReply | CollaboratorEnded) -> None:
-        if self._current is not None and self._current.id == answer.experiment:
-            self._current.answer(site, answer)
+        run = self.dispatcher.run_of(answer.experiment)
+        if run is not None:
+            run.answer(site, answer)
         elif isinstance(answer, OrderReply) and answer.accepted:
             self.roster.send(site, StopOrder(answer.experiment, "the experiment has ended"))
 
@@ -135,6 +150,7 @@ class Director:
 
     def _on_change(self) -> None:
         self.logbook.wake()
+        self.dispatcher.wake()
 
     # ---- users
 
@@ -149,12 +165,16 @@ class Director:
             log.info("experiment %s submitted by %s", summary.id, caller)
             self.feeds.of(summary.id).announce(ExperimentQueued(caller))
             failpoint("director.submit.announced")
-        self._queued.set()
+        self.dispatcher.wake()
         return summary
 
     async def experiments(self) -> list[ExperimentSummary]:
         """List all experiments, oldest first."""
-        return await asyncio.to_thread(self.store.experiments)
+        return [self._described(summary) for summary in await asyncio.to_thread(self.store.experiments)]
+
+    def _described(self, summary: ExperimentSummary) -> ExperimentSummary:
+        """The summary with why the experiment waits."""
+        return replace(summary, waiting=self.dispatcher.described(summary))
 
     async def experiment(self, experiment: str) -> ExperimentRecord:
         """Return everything known of one experiment."""
@@ -162,22 +182,43 @@ class Director:
         files = self._files(summary.id)
         versions, told = await asyncio.to_thread(record_of, self.stores, files)
         plan = files.plan.read_text(encoding="utf-8")
-        return ExperimentRecord(summary, tuple(versions), plan, surplus_of(told))
+        return ExperimentRecord(self._described(summary), tuple(versions), plan, surplus_of(told))
 
     async def watch(
         self, experiment: str, after: int, *, stored: bool = False
     ) -> AsyncIterator[Sequence[ExperimentSummary | Announced]]:
-        """Yield the summary, history and, unless only what is stored is wanted, live events, and the summary again."""
-        summary = self._known(experiment).summary
+        """Yield the summary, history and, unless only what is stored is wanted, live events, and the summary again.
+
+        While it is queued, a summary comes besides whenever it waits for something else.
+        """
+        summary = self._described(self._known(experiment).summary)
         yield [summary]
-        if stored or summary.status.ended:
-            history = await asyncio.to_thread(history_of, self.stores, self._files(summary.id), after)
-            for events in batched(history):
+        if not stored and summary.status is Status.QUEUED:
+            async for events in self._history(summary.id, after):
+                after = events[-1].sequence
                 yield events
-        else:
-            async for events in self.feeds.of(summary.id).bus.batches(after):
-                yield events
-        yield [self._known(experiment).summary]
+            async for waits in self._waits(summary):
+                yield [waits]
+            summary = self._known(experiment).summary
+        told = stored or summary.status.ended
+        async for events in self._history(summary.id, after) if told else self.feeds.of(summary.id).bus.batches(after):
+            yield events
+        yield [self._described(self._known(experiment).summary)]
+
+    async def _history(self, experiment: str, after: int) -> AsyncIterator[Sequence[Announced]]:
+        for events in batched(await asyncio.to_thread(history_of, self.stores, self._files(experiment), after)):
+            yield events
+
+    async def _waits(self, summary: ExperimentSummary) -> AsyncIterator[ExperimentSummary]:
+        """Yield what becomes of a queued experiment's summary whenever it waits for something else, until it begins."""
+        told, news = summary.waiting, self.dispatcher.news()
+        while (now := self._known(summary.id).summary).status is Status.QUEUED:
+            described = self._described(now)
+            if described.waiting not in {told, None}:
+                told = described.waiting
+                yield described
+            await news.wait()
+            news = self.dispatcher.news()
 
     def logs(self, experiment: str, query: LogQuery) -> AsyncGenerator[LogLines]:
         """Return stored log lines, and with ``query.follow`` those that come, until there will be no more."""
@@ -192,11 +233,12 @@ class Director:
         log.info("experiment %s: cancelled by %s", summary.id, caller)
         failpoint("director.cancel.asked")
         feed = self.feeds.of(summary.id)
-        if self._current is not None and self._current.id == summary.id:
-            self._current.cancel(caller)
+        run = self.dispatcher.run_of(summary.id)
+        if run is not None:
+            run.cancel(caller)
             await feed.ended.wait()
             return self._known(experiment).summary
-        return await self._finish(summary.id, Outcome(Status.CANCELLED, f"cancelled by {caller}", cancelled_by=caller))
+        return await self.finish(summary.id, Outcome(Status.CANCELLED, f"cancelled by {caller}", cancelled_by=caller))
 
     async def resume(self, caller: str, experiment: str) -> ExperimentSummary:
         """Queue an experiment again that FAILED or was CANCELLED; it is on disk when this returns."""
@@ -204,7 +246,7 @@ class Director:
         summary = self.store.requeue(experiment, caller)
         log.info("experiment %s: resumed by %s", summary.id, caller)
         self._tell_resumed(summary)
-        self._queued.set()
+        self.dispatcher.wake()
         return summary
 
     def _check_record(self, experiment: str) -> None:
@@ -238,7 +280,7 @@ class Director:
 
     def server_info(self) -> ServerInfo:
         """Return what every shard must be like, and what time it is here."""
-        return ServerInfo(__version__, time.time(), self.settings.sample_shape, self.settings.target_shape)
+        return ServerInfo(__version__, time.time(), self.settings.agreed)
 
     async def status(self) -> DirectorStatus:
         """Say how the Director is."""
@@ -248,45 +290,24 @@ class Director:
         online = len(self.roster.online())
         problems = (*self.disk_space.problems, *self.trust_upkeep.problems)
         warnings = (*self.trust_upkeep.warnings, *self.roster.warnings())
-        return DirectorStatus(__version__, problems, queued, len(open_ones) - queued, online, warnings)
+        begun, places = len(open_ones) - queued, self.settings.parallel
+        return DirectorStatus(__version__, problems, queued, begun, online, warnings, places)
 
-    # ---- the queue
+    # ---- what its dispatcher asks for
 
-    async def work(self) -> None:
-        """Run the queued experiments one after the other; those that were running when we ended come first."""
-        while True:
-            self._queued.clear()
-            waiting = [item for item in await self.experiments() if not item.status.ended]
-            if not waiting:
-                await self._queued.wait()
-                continue
-            first = min(waiting, key=lambda item: item.status is Status.QUEUED)  # of these the first that came
-            if await self._readable(first):
-                await self._run(first)
+    def prepare(self, summary: ExperimentSummary) -> RunningExperiment:
+        """Make ready to run an experiment; raises StorageError, or DamagedError or ConflictError of its record."""
+        experiment = summary.id
+        self._tell_resumed(summary)
 
-    async def _readable(self, summary: ExperimentSummary) -> bool:
-        """Whether a waiting experiment can be run now; if its record is damaged it FAILED, and the queue goes on."""
-        try:
-            if self._known(summary.id).summary.status.ended:
-                return False  # somebody cancelled it while the queue was read
-            self._tell_resumed(summary)
-        except StorageError:
-            await self.disk_space.wait()
-            return False
-        except (DamagedError, ConflictError) as error:
-            log.error("experiment %s: %s %s", summary.id, error.code, error)  # noqa: TRY400 (the error says it all)
-            await self._finish(summary.id, _failed("cannot read its record", error))
-            return False
-        return True
-
-    async def _run(self, summary: ExperimentSummary) -> None:
         def on_status(status: Status) -> None:
             failpoint("director.status.before")
-            log.info("experiment %s: %s", summary.id, status)
-            self.store.set_status(summary.id, status, "", time.time())
+            log.info("experiment %s: %s", experiment, status)
+            self.store.set_status(experiment, status, "", time.time())
             failpoint("director.status.after")
+            self.dispatcher.tell()
 
-        feed = self.feeds.of(summary.id)
+        feed = self.feeds.of(experiment)
         context = RunContext(
             self.settings,
             self.trust_upkeep,
@@ -299,25 +320,14 @@ class Director:
             standby=self.standby,
             stores=self.stores,
             on_log=self.logbook.tell,
+            takes=lambda site: self.dispatcher.scheduler.takes(experiment, site),
+            on_sites=lambda sites: self.dispatcher.settle(experiment, sites),
+            ports_taken=self._ports_taken,
         )
-        self._current = RunningExperiment(context, self.store.experiment(summary.id), self._files(summary.id))
-        try:
-            outcome = await self._current.run()
-        except StorageError as error:
-            log.warning("experiment %s waits: %s", summary.id, error)
-            self._current = None
-            await self.disk_space.wait()
-            return
-        except FederationError as error:
-            outcome = _failed("cannot run it", error)
-        except Exception as error:
-            log.exception("experiment %s: dispatch failed", summary.id)
-            outcome = _failed("failed", error)
-        finally:
-            self._current = None
-        await self._finish(summary.id, outcome)
+        return RunningExperiment(context, self.store.experiment(experiment), self._files(experiment))
 
-    async def _finish(self, experiment: str, outcome: Outcome) -> ExperimentSummary:
+    async def finish(self, experiment: str, outcome: Outcome) -> ExperimentSummary:
+        """Note and tell how an experiment ended."""
         status, reason = outcome.status, outcome.reason
         failpoint("director.end.before")
         while True:
@@ -338,12 +348,14 @@ class Director:
                 log.error("experiment %s: %s %s", experiment, error.code, error)  # noqa: TRY400 (as above)
             failpoint("director.end.told")
         self.logbook.wake(experiment)
+        self.dispatcher.tell()
+        self.dispatcher.wake()
         return summary
 
     # ---- where things are
 
     def _places(self) -> list[Path]:
-        running = [] if self._current is None else [self._current.files.directory]
+        running = [run.files.directory for run in self.dispatcher.runs_now]
         logs = [directory / "logs" for directory in running if (directory / "logs").is_dir()]
         return [path for path in (self.settings.state, *running, *logs) if path.is_dir()]
 
@@ -356,12 +368,6 @@ class Director:
     def _log_directory(self, experiment: str) -> Path:
         self.store.require(experiment)  # it names a folder
         return self._files(experiment).log("any").parent
-
-
-def _failed(what: str, error: Exception) -> Outcome:
-    failure = Failure(FailureKind.DIRECTOR, str(error)[:MAX_MESSAGE], type(error).__name__)
-    text = str(error) if isinstance(error, FederationError) else failure.said
-    return Outcome(Status.FAILED, f"the director {what}: {text}", failure=failure)
 
 
 async def run_director(
@@ -395,7 +401,7 @@ async def run_director(
         director = Director(settings, credentials, authority, store, stores)
         stack.callback(director.feeds.close)
         guard = director.trust_upkeep.guard
-        access = ExperimentAccess(store)
+        access = director.access
         checkpoints = Checkpoints(settings, credentials, store, stores, director.disk_space)
         handlers = (
             service_handler(DIRECTOR, DirectorServicer(director), guard),
@@ -410,6 +416,6 @@ async def run_director(
             await director.disk_space.look()
             try:
                 async with director.trust_upkeep.running(server), background(director.disk_space.watch(), pulse.beat()):
-                    await director.work()
+                    await director.dispatcher.work()
             finally:
                 await director.standby.close()

@@ -3,20 +3,24 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from openfl_like.errors import PlanError, SettingsError
+from openfl_like.federation.parties import Interface
 from openfl_like.pki.certificate import AuthorityKind
 from openfl_like.pki.ledger import Ledger
 from openfl_like.plan.address import MAX_PORT, bare_host, checked_address, checked_host
 from openfl_like.plan.document import Tree, load_document, parse_tree, read_text, validate
+from openfl_like.plan.mistakes import did_you_mean
 from openfl_like.plan.paths import path_in_file
-from openfl_like.plan.schema import Plan, Section
+from openfl_like.plan.schema import Name, Plan, Section
 from openfl_like.store.director_files import DirectorFiles
 from openfl_like.wire.channel import SILENCE_S
 
 MISSED_HEARTBEATS = 4
 HOUR_S = 3600.0
+PORTS_EACH = 2
+"""Of an Aggregator: one for calls, one for data connections."""
 _SHAPES = ("sample_shape", "target_shape")
 
 
@@ -32,9 +36,24 @@ def _port_range(text: str) -> str:
     return text
 
 
+def _range_of(text: str) -> range:
+    first, _, last = text.partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
 HomePath = Annotated[Path, BeforeValidator(path_in_file)]
 Address = Annotated[str, AfterValidator(_address)]
 PortRange = Annotated[str, AfterValidator(_port_range)]
+
+
+Shape = tuple[Annotated[int, Field(ge=0)], ...]
+
+
+class InterfaceSection(Section):
+    """One of the data interfaces: the shapes that every shard of it must have."""
+
+    sample_shape: Shape
+    target_shape: Shape
 
 
 class DirectorFile(Section):
@@ -44,8 +63,10 @@ class DirectorFile(Section):
         listen: ``host:port`` for envoys and users.
         aggregator_host: Host name under which envoys reach Aggregators; default: the host of ``listen``.
         aggregator_ports: Port or range ``first-last`` for Aggregators, which take two; 0 takes any free ones.
-        sample_shape: Shape of one sample that every shard must have.
-        target_shape: Shape of one target that every shard must have.
+        sample_shape: Shape of one sample that every shard must have; left out where there are ``interfaces``.
+        target_shape: Shape of one target that every shard must have; left out where there are ``interfaces``.
+        interfaces: Name -> the shapes of one kind of data, where there are several.
+        parallel: How many experiments run at once, where their sites are free; each needs two of ``aggregator_ports``.
         certificates: Folder with the Director's certificate and key.
         experiment_ca: Folder with the experiment authority, which signs the certificates of one experiment.
         state: Directory for everything the Director remembers.
@@ -60,14 +81,26 @@ class DirectorFile(Section):
     listen: Address = "localhost:50050"
     aggregator_host: Annotated[str, AfterValidator(checked_host)] | None = None
     aggregator_ports: PortRange = "50051-50099"
-    sample_shape: tuple[Annotated[int, Field(ge=0)], ...]
-    target_shape: tuple[Annotated[int, Field(ge=0)], ...]
+    sample_shape: Shape
+    target_shape: Shape
+    interfaces: dict[Name, InterfaceSection] = Field(default_factory=dict)
+    parallel: Annotated[int, Field(ge=1)] = 1
     certificates: HomePath = Path("certs/director/director")
     experiment_ca: HomePath = Path("certs/experiment-ca")
     state: HomePath = Path("director-state")
     heartbeat_s: Annotated[float, Field(gt=0)] = SILENCE_S / 3
     certificate_hours: Annotated[float, Field(gt=0)] = 48.0
     revocations: HomePath | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_way_to_say_it(cls, values: object) -> object:
+        """Have the shapes empty where there are interfaces; both are a mistake."""
+        if not isinstance(values, dict) or not values.get("interfaces"):
+            return values
+        if both := [key for key in _SHAPES if key in values]:
+            raise ValueError(f"{' and '.join(both)} and interfaces exclude each other; leave out one of them")
+        return {**values, **dict.fromkeys(_SHAPES, ())}
 
     @field_validator("certificate_hours")
     @classmethod
@@ -79,6 +112,26 @@ class DirectorFile(Section):
                 f"{silence_s:g} s); raise it, or lower heartbeat_s"
             )
         return hours
+
+    @field_validator("parallel")
+    @classmethod
+    def _has_ports(cls, parallel: int, info: ValidationInfo) -> int:
+        named = info.data.get("aggregator_ports")  # not there if it has mistakes of its own
+        ports = range(0) if named is None else _range_of(named)
+        if parallel > 1 and 0 not in ports and named is not None and len(ports) < parallel * PORTS_EACH:
+            last = ports.start + parallel * PORTS_EACH - 1
+            raise ValueError(
+                f"{parallel} experiments at once take {parallel * PORTS_EACH} ports, {PORTS_EACH} each, and "
+                f"aggregator_ports {named} has {len(ports)}; widen it to {ports.start}-{last}, or lower parallel"
+            )
+        return parallel
+
+    @property
+    def agreed(self) -> tuple[Interface, ...]:
+        """The data interfaces; one without a name where there are no ``interfaces``."""
+        named = self.interfaces.items()
+        found = tuple(Interface(name, one.sample_shape, one.target_shape) for name, one in named)
+        return found or (Interface("", self.sample_shape, self.target_shape),)
 
     @property
     def files(self) -> DirectorFiles:
@@ -94,8 +147,7 @@ class DirectorFile(Section):
     @property
     def ports(self) -> range:
         """The ports for Aggregators."""
-        first, _, last = self.aggregator_ports.partition("-")
-        return range(int(first), int(last or first) + 1)
+        return _range_of(self.aggregator_ports)
 
     @property
     def reachable_host(self) -> str:
@@ -163,3 +215,22 @@ def check_times(plan: Plan, settings: DirectorFile) -> None:
                 place=key,
                 cure="lower it, or have certificate_hours in director.yaml raised",
             )
+
+
+def check_plan_here(plan: Plan, settings: DirectorFile) -> None:
+    """Check what a plan asks of this Director: times, and its data interface.
+
+    Raises:
+        PlanError: Naming the key and the ways out.
+    """
+    check_times(plan, settings)
+    known = [one.name for one in settings.agreed if one.name]
+    if plan.interface is None and known:
+        problem, cure = "this federation has several kinds of data", f"name one of its interfaces: {', '.join(known)}"
+    elif plan.interface is not None and not known:
+        problem, cure = "the data interfaces of this federation have no names", "leave the key out"
+    elif plan.interface is not None and plan.interface not in known:
+        problem, cure = f"this federation has no interface '{plan.interface}'", did_you_mean(plan.interface, known)
+    else:
+        return
+    raise PlanError(problem, place="interface", cure=cure)

@@ -19,7 +19,7 @@ from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.names import MAX_BUNDLE_BYTES, MAX_TOTAL_BYTES
 from openfl_like.plan.schema import Plan
 from openfl_like.services.director.disk_space import DiskSpace
-from openfl_like.services.director.settings import DirectorFile, check_times
+from openfl_like.services.director.settings import DirectorFile, check_plan_here
 from openfl_like.services.director.single_flight import SingleFlight, check_request_id
 from openfl_like.store.files import ExperimentFiles, sync_names
 from openfl_like.store.ports import DirectorStore, StoredExperiment, Stores
@@ -77,7 +77,7 @@ class Submissions:
         try:
             plan = unpack(incoming, staging)
             check_plan(plan, "the submitted plan")
-            check_times(plan, self.settings)
+            check_plan_here(plan, self.settings)
         except (FederationError, OSError) as error:
             incoming.unlink(missing_ok=True)
             ExperimentFiles(staging).remove()

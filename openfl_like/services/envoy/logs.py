@@ -31,9 +31,14 @@ class SiteLogs:
         self._bucket = TokenBucket(SENT)
         self._dropped: dict[str, int] = {}
 
-    async def route(self, experiment: str) -> LogRoute:
-        """Return the way for the lines of an experiment; raises SettingsError if shard.yaml has mistakes."""
-        shared = (await asyncio.to_thread(load_shard_config, self._shard)).logs.share
+    async def route(self, experiment: str, shard: Path | None = None) -> LogRoute:
+        """Return the way for the lines of an experiment; raises SettingsError if shard.yaml has mistakes.
+
+        Args:
+            experiment: Which one.
+            shard: The shard.yaml of the data that it works on; None: the site's only one.
+        """
+        shared = (await asyncio.to_thread(load_shard_config, shard or self._shard)).logs.share
         outlet = RateLimited(self._bucket) if shared else Withheld(self._site)
         return LogRoute(experiment, self._site, self._send, outlet, shared=shared)
 

@@ -3,12 +3,11 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from openfl_like import __version__
-from openfl_like.data.shard_file import load_shard_config
 from openfl_like.errors import (
     ConflictError,
     DamagedError,
@@ -35,7 +34,6 @@ from openfl_like.federation.ports import (
 from openfl_like.pki.files import Credentials
 from openfl_like.processes.ownership import kill_listed, kill_owned
 from openfl_like.processes.standby import Standby
-from openfl_like.processes.worker_client import describe_shard
 from openfl_like.services.daemon.liveness import LivenessFile
 from openfl_like.services.daemon.lock import only_one
 from openfl_like.services.devices.monitors import Monitors
@@ -43,6 +41,7 @@ from openfl_like.services.devices.placement import monitors_of
 from openfl_like.services.envoy.environments import Environments
 from openfl_like.services.envoy.logs import SiteLogs
 from openfl_like.services.envoy.readiness import Readiness
+from openfl_like.services.envoy.shards import describe_shards, load_shards
 from openfl_like.services.envoy.site_experiment import SiteContext, SiteExperiment
 from openfl_like.services.identity.renewal import CertificateRenewer
 from openfl_like.store.site_files import SiteFiles
@@ -62,11 +61,12 @@ class EnvoySettings:
     Attributes:
         name: The site's name; its certificate must have it.
         director: ``host:port``.
-        shard: The site's shard.yaml.
+        shard: The site's shard.yaml, which also says what monitors there are.
         credentials: Certificate and key of the role envoy.
         directory: Where workspaces and logs go.
         certificates: Folder of the credentials, where they are renewed; None: they are not.
         spare_worker: Whether a worker waits with its imports done.
+        more_shards: Further ones, each of another data interface.
     """
 
     name: str
@@ -76,6 +76,7 @@ class EnvoySettings:
     directory: Path
     certificates: Path | None = None
     spare_worker: bool = True
+    more_shards: tuple[Path, ...] = ()
 
     @property
     def files(self) -> SiteFiles:
@@ -109,7 +110,7 @@ class Envoy:
 
     Args:
         settings: Who we are.
-        facts: What the Director is told of the shard.
+        facts: What the Director is told of the shards, in the order of the settings.
         monitors: What reads the state of this machine.
         on_welcome: Called each time the Director has welcomed us.
         connect: Makes a line to the Director, of its address and our credentials.
@@ -119,7 +120,7 @@ class Envoy:
     def __init__(
         self,
         settings: EnvoySettings,
-        facts: ShardFacts,
+        facts: Sequence[ShardFacts],
         monitors: Monitors,
         on_welcome: Callable[[], None],
         connect: Callable[[str, Credentials], EnvoyClient] = EnvoyClient,
@@ -138,7 +139,7 @@ class Envoy:
         self._logs = SiteLogs(settings.name, settings.shard, self._outbox)
         self._context = SiteContext(
             settings.credentials,
-            settings.shard,
+            dict(zip((shard.interface for shard in facts), (settings.shard, *settings.more_shards), strict=True)),
             monitors,
             self._standby,
             self._environments,
@@ -213,7 +214,8 @@ class Envoy:
     async def _attend(self, client: EnvoyClient) -> None:
         tasks, began = TaskOwner(), False
         async with client.attend() as session:
-            await session.report(Hello(self._facts, __version__))
+            first, *more = self._facts
+            await session.report(Hello(first, __version__, tuple(more)))
             failpoint("envoy.hello.sent")
             try:
                 while (instruction := await self._next(session)) is not None:
@@ -324,7 +326,7 @@ class Envoy:
             del self._experiments[experiment.order.experiment]
 
 
-async def run_envoy(settings: EnvoySettings, ready: Callable[[ShardFacts], None]) -> None:
+async def run_envoy(settings: EnvoySettings, ready: Callable[[Sequence[ShardFacts]], None]) -> None:
     """Run an Envoy until cancelled.
 
     Args:
@@ -332,7 +334,7 @@ async def run_envoy(settings: EnvoySettings, ready: Callable[[ShardFacts], None]
         ready: Called each time the Director has welcomed us.
 
     Raises:
-        SettingsError: If shard.yaml has mistakes.
+        SettingsError: If a shard.yaml has mistakes, or two are of the same interface.
         ShardError: If the shard cannot be used.
         ShardMismatchError: If it does not fit the federation.
         ConflictError: If another Envoy works in this directory, or is connected under this name.
@@ -341,6 +343,7 @@ async def run_envoy(settings: EnvoySettings, ready: Callable[[ShardFacts], None]
         await asyncio.to_thread(kill_owned, settings.directory)
         for notes in settings.files.process_notes():
             await asyncio.to_thread(kill_listed, notes)
-        monitors = monitors_of(load_shard_config(settings.shard), settings.shard, settings.directory)
-        facts = await describe_shard(settings.shard, settings.files.description)
+        configs = load_shards((settings.shard, *settings.more_shards))
+        monitors = monitors_of(configs[settings.shard], settings.shard, settings.directory)
+        facts = await describe_shards(configs, settings.files.description)
         await Envoy(settings, facts, monitors, lambda: ready(facts)).run()

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +49,7 @@ from openfl_like.services.devices.monitors import Monitors
 from openfl_like.services.devices.placement import place_worker
 from openfl_like.services.envoy.environments import Environments
 from openfl_like.services.envoy.logs import SiteLogs
+from openfl_like.services.envoy.shards import shard_of
 from openfl_like.services.logs.sender import LogRoute, LogSender
 from openfl_like.services.logs.writers import COLLABORATOR, ENVOY, WORKER, unmarked
 from openfl_like.store.site_files import CollaboratorFiles, SiteExperimentFiles
@@ -64,7 +65,7 @@ class SiteContext:
 
     Attributes:
         credentials: Of the Envoy.
-        shard: The site's shard.yaml.
+        shards: Data interface -> the site's shard.yaml for it; a single one may be of the interface without a name.
         monitors: What reads the state of this machine.
         standby: Starts Collaborators.
         environments: Installs packages.
@@ -77,7 +78,7 @@ class SiteContext:
     """
 
     credentials: Credentials
-    shard: Path
+    shards: Mapping[str, Path]
     monitors: Monitors
     standby: Standby
     environments: Environments
@@ -120,6 +121,7 @@ class SiteExperiment:
         self._turn = asyncio.Lock()
         self._tasks = TaskOwner()
         self._route: LogRoute | None = None
+        self._shard = Path()
         self._key = b""
         self._child: Child | None = None
 
@@ -233,9 +235,10 @@ class SiteExperiment:
         failpoint("envoy.bundle.unpacked")
         received.plan.write_bytes(freeze(plan))
         failpoint("envoy.plan.written")
+        self._shard = shard_of(plan.interface or "", context.shards)
         wish, in_use = plan.collaborator.settings.device, context.devices_in_use()
-        self.device = await place_worker(context.site, context.shard, context.monitors, wish, in_use)
-        self._route = await context.logs.route(order.experiment)
+        self.device = await place_worker(context.site, self._shard, context.monitors, wish, in_use)
+        self._route = await context.logs.route(order.experiment, self._shard)
 
     async def _provide(self) -> None:
         """Install what the workspace's code needs."""
@@ -244,7 +247,7 @@ class SiteExperiment:
         outcome: SiteEvent = EnvironmentProvided()
         try:
             provide = self._context.environments.provide
-            self.python = await provide(self.files.workspace, self._context.shard, lines.add)
+            self.python = await provide(self.files.workspace, self._shard, lines.add)
         except (FederationError, OSError) as error:
             outcome = _refusal(error)
         except Exception as error:  # a defect of ours: the order must be answered all the same
@@ -283,7 +286,7 @@ class SiteExperiment:
             "--name", self._context.site,
             "--experiment", self.order.experiment,
             "--aggregator", self.order.aggregator_address,
-            "--shard-config", str(self._context.shard.resolve()),
+            "--shard-config", str(self._shard.resolve()),
             "--certificates", str(self.files.certificate),
             "--directory", str(self.files.run),
             "--device", self.device,

@@ -1,7 +1,7 @@
 """`director.db`: the experiments that were ever submitted, and the roster of envoys."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -90,7 +90,7 @@ class SqliteDirectorStore:
         """
         summary = experiment.summary
         row = {
-            **{name: value for name, value in asdict(summary).items() if name != "degraded"},
+            **{name: value for name, value in asdict(summary).items() if name not in {"degraded", "waiting"}},
             "shortfalls": json.dumps(fields_of_failures(summary.shortfalls)),
             "failure": _failure_to(summary.failure),
             "status": summary.status.value,
@@ -226,9 +226,10 @@ class SqliteDirectorStore:
         except (ValueError, KeyError, TypeError) as error:
             raise self._database.damaged(f"a row of 'envoys' is not the one that was written: {error}") from error
 
-    def record_envoy(self, name: str, shard: ShardFacts, now: float) -> None:
+    def record_envoy(self, name: str, shard: ShardFacts, now: float, more_shards: Sequence[ShardFacts] = ()) -> None:
         """Remember an envoy."""
-        values = {"last_seen": now, "shard": json.dumps(asdict(shard))}
+        facts = {**asdict(shard), "more_shards": [asdict(one) for one in more_shards]}
+        values = {"last_seen": now, "shard": json.dumps(facts)}
         row = insert(ENVOYS).values(name=name, **values)
         with self._database.transaction() as connection:
             connection.execute(row.on_conflict_do_update(index_elements=[ENVOYS.c.name], set_=values))
@@ -237,7 +238,7 @@ class SqliteDirectorStore:
         """Return every envoy ever seen, offline, by name."""
         with self._database.transaction() as connection:
             rows = connection.execute(select(ENVOYS).order_by(ENVOYS.c.name)).all()
-        return [EnvoyRecord(row.name, online=False, last_seen=row.last_seen, shard=_shard(row.shard)) for row in rows]
+        return [_envoy(row.name, row.last_seen, json.loads(row.shard)) for row in rows]
 
     def close(self) -> None:
         """Close the database."""
@@ -256,10 +257,15 @@ def _row(connection: Connection, experiment: str) -> Mapping[str, object] | None
     return cast("Mapping[str, object]", found._mapping)  # noqa: SLF001 (SQLAlchemy's public name for it)
 
 
-def _shard(text: str) -> ShardFacts:
-    value = json.loads(text)
+def _envoy(name: str, last_seen: float, facts: Mapping[str, Any]) -> EnvoyRecord:
+    more = tuple(_shard(one) for one in facts.get("more_shards", ()))  # not before 0.2.0
+    return EnvoyRecord(name, online=False, last_seen=last_seen, shard=_shard(facts), more_shards=more)
+
+
+def _shard(value: Mapping[str, Any]) -> ShardFacts:
     shapes = tuple(value["sample_shape"]), tuple(value["target_shape"])
-    return ShardFacts(*shapes, value["description"], value["schema"])
+    more = {name: value[name] for name in ("interface", "experiments_at_once") if name in value}  # not before 0.2.0
+    return ShardFacts(*shapes, value["description"], value["schema"], **more)
 
 
 def _stored(row: Mapping[Any, Any]) -> StoredExperiment:

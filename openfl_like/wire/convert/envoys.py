@@ -1,5 +1,7 @@
 """Values of envoys, their shards and logs to messages and back."""
 
+from collections.abc import Sequence
+
 from openfl_like.federation.failure import MAX_NAME, bounded
 from openfl_like.federation.parties import (
     EnvoyDetail,
@@ -35,6 +37,7 @@ LEAST_HEARTBEAT_S, MOST_HEARTBEAT_S = 1e-3, 86_400.0
 """Between heartbeats: an envoy that a director had send them without a pause would do nothing else."""
 MOST_AXES = 64
 """Of a sample or a target; NumPy has no more either."""
+MOST_SHARDS = 64
 LONGEST_SCHEMA = 64 << 10
 """Characters of a data schema as JSON."""
 
@@ -46,6 +49,8 @@ def shard_to(value: ShardFacts) -> pb.ShardFacts:
         target_shape=value.target_shape,
         description=bounded(value.description),  # a version before took longer ones in
         schema_json=encode_json(dict(value.schema)),
+        interface=value.interface,
+        experiments_at_once=value.experiments_at_once,
     )
 
 
@@ -61,14 +66,24 @@ def shard_from(message: pb.ShardFacts) -> ShardFacts:
         tuple(message.target_shape),
         bounded(message.description),
         decode_mapping(message.schema_json),
+        bounded(message.interface, MAX_NAME),
+        message.experiments_at_once or 1,
     )
+
+
+def _shards_from(messages: Sequence[pb.ShardFacts]) -> tuple[ShardFacts, ...]:
+    if len(messages) > MOST_SHARDS:
+        raise ValueError(f"{len(messages):,} shards are too many: a site has at most {MOST_SHARDS}")
+    return tuple(shard_from(message) for message in messages)
 
 
 def envoy_report_to(value: EnvoyReport) -> pb.EnvoyMessage:
     """Return the message of what an envoy reports."""
     match value:
         case Hello():
-            return pb.EnvoyMessage(hello=pb.EnvoyHello(shard=shard_to(value.shard), version=value.version))
+            more = [shard_to(shard) for shard in value.more_shards]
+            hello = pb.EnvoyHello(shard=shard_to(value.shard), version=value.version, more_shards=more)
+            return pb.EnvoyMessage(hello=hello)
         case Heartbeat():
             return pb.EnvoyMessage(heartbeat=heartbeat_to(value))
         case OrderReply():
@@ -91,7 +106,8 @@ def envoy_report_from(message: pb.EnvoyMessage) -> EnvoyReport:
     """Return what an envoy reports."""
     match message.WhichOneof("body"):
         case "hello":
-            return Hello(shard_from(message.hello.shard), bounded(message.hello.version, MAX_NAME))
+            hello = message.hello
+            return Hello(shard_from(hello.shard), bounded(hello.version, MAX_NAME), _shards_from(hello.more_shards))
         case "reply":
             reply = message.reply
             failure = failure_from(reply.failure) if reply.HasField("failure") else None
@@ -184,6 +200,7 @@ def envoy_to(value: EnvoyRecord) -> pb.EnvoyRecord:
         online_since=value.online_since,
         certificate_ends=value.certificate_ends,
         placed=dict(value.placed),
+        more_shards=[shard_to(shard) for shard in value.more_shards],
     )
 
 
@@ -199,6 +216,7 @@ def envoy_from(message: pb.EnvoyRecord) -> EnvoyRecord:
         message.online_since if message.HasField("online_since") else None,
         message.certificate_ends if message.HasField("certificate_ends") else None,
         dict(sorted(message.placed.items())),
+        _shards_from(message.more_shards),
     )
 
 

@@ -9,8 +9,11 @@ from openfl_like.federation.parties import (
     DirectorStatus,
     ExperimentRecord,
     ExperimentSummary,
+    Interface,
     PublishedVersion,
     ServerInfo,
+    Waiting,
+    WaitKind,
 )
 from openfl_like.federation.ports import (
     CheckpointOffer,
@@ -83,6 +86,7 @@ def summary_to(value: ExperimentSummary) -> pb.ExperimentSummary:
         shortfalls={name: failure_to(failure) for name, failure in value.shortfalls.items()},
         resumed_by=value.resumed_by,
         failure=None if value.failure is None else failure_to(value.failure),
+        waiting=None if value.waiting is None else _waiting_to(value.waiting),
     )
 
 
@@ -102,7 +106,17 @@ def summary_from(message: pb.ExperimentSummary) -> ExperimentSummary:
         {name: failure_from(failure) for name, failure in sorted(message.shortfalls.items())},
         message.resumed_by,
         failure_from(message.failure) if message.HasField("failure") else None,
+        _waiting_from(message.waiting) if message.HasField("waiting") else None,
     )
+
+
+def _waiting_to(value: Waiting) -> pb.Waiting:
+    numbers = {"running": value.running, "places": value.places}
+    return pb.Waiting(kind=value.kind.value, site=value.site, experiment=value.experiment, **numbers)
+
+
+def _waiting_from(message: pb.Waiting) -> Waiting:
+    return Waiting(WaitKind(message.kind), message.site, message.experiment, message.running, message.places)
 
 
 def _version_to(value: PublishedVersion) -> pb.ModelVersion:
@@ -176,23 +190,30 @@ def _watch_item_to(value: ExperimentSummary | Announced) -> pb.WatchItem:
 
 def status_to(value: DirectorStatus) -> pb.DirectorStatus:
     """Return the message of a Director's status."""
-    numbers = {"queued": value.queued, "running": value.running, "envoys": value.envoys}
+    numbers = {"queued": value.queued, "running": value.running, "envoys": value.envoys, "places": value.places}
     return pb.DirectorStatus(version=value.version, problems=value.problems, warnings=value.warnings, **numbers)
 
 
 def status_from(message: pb.DirectorStatus) -> DirectorStatus:
     """Return a Director's status."""
     numbers = (message.queued, message.running, message.envoys)
-    return DirectorStatus(message.version, tuple(message.problems), *numbers, tuple(message.warnings))
+    return DirectorStatus(
+        message.version, tuple(message.problems), *numbers, tuple(message.warnings), message.places or 1
+    )
 
 
 def server_info_to(value: ServerInfo) -> pb.ServerInfo:
     """Return the message of a Director's greeting."""
-    return pb.ServerInfo(
-        version=value.version, time=value.time, sample_shape=value.sample_shape, target_shape=value.target_shape
-    )
+    interfaces = [
+        pb.Interface(name=one.name, sample_shape=one.sample_shape, target_shape=one.target_shape)
+        for one in value.interfaces
+    ]
+    return pb.ServerInfo(version=value.version, time=value.time, interfaces=interfaces)
 
 
 def server_info_from(message: pb.ServerInfo) -> ServerInfo:
     """Return a Director's greeting."""
-    return ServerInfo(message.version, message.time, tuple(message.sample_shape), tuple(message.target_shape))
+    interfaces = tuple(
+        Interface(one.name, tuple(one.sample_shape), tuple(one.target_shape)) for one in message.interfaces
+    )
+    return ServerInfo(message.version, message.time, interfaces)

@@ -101,16 +101,20 @@ class Receipt(_message.Message):
     def __init__(self, digest: _Optional[str] = ..., code: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class ShardFacts(_message.Message):
-    __slots__ = ("sample_shape", "target_shape", "description", "schema_json")
+    __slots__ = ("sample_shape", "target_shape", "description", "schema_json", "interface", "experiments_at_once")
     SAMPLE_SHAPE_FIELD_NUMBER: _ClassVar[int]
     TARGET_SHAPE_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     SCHEMA_JSON_FIELD_NUMBER: _ClassVar[int]
+    INTERFACE_FIELD_NUMBER: _ClassVar[int]
+    EXPERIMENTS_AT_ONCE_FIELD_NUMBER: _ClassVar[int]
     sample_shape: _containers.RepeatedScalarFieldContainer[int]
     target_shape: _containers.RepeatedScalarFieldContainer[int]
     description: str
     schema_json: str
-    def __init__(self, sample_shape: _Optional[_Iterable[int]] = ..., target_shape: _Optional[_Iterable[int]] = ..., description: _Optional[str] = ..., schema_json: _Optional[str] = ...) -> None: ...
+    interface: str
+    experiments_at_once: int
+    def __init__(self, sample_shape: _Optional[_Iterable[int]] = ..., target_shape: _Optional[_Iterable[int]] = ..., description: _Optional[str] = ..., schema_json: _Optional[str] = ..., interface: _Optional[str] = ..., experiments_at_once: _Optional[int] = ...) -> None: ...
 
 class GpuStatistics(_message.Message):
     __slots__ = ("name", "utilisation_percent", "memory_total_bytes", "memory_used_bytes", "index", "temperature_c", "power_w")
@@ -166,12 +170,14 @@ class DeviceStatistics(_message.Message):
     def __init__(self, cpu_percent: _Optional[float] = ..., cpu_count: _Optional[int] = ..., load_1m: _Optional[float] = ..., memory_total_bytes: _Optional[int] = ..., memory_used_bytes: _Optional[int] = ..., disk_total_bytes: _Optional[int] = ..., disk_used_bytes: _Optional[int] = ..., gpus: _Optional[_Iterable[_Union[GpuStatistics, _Mapping]]] = ..., network_in_bytes_per_s: _Optional[float] = ..., network_out_bytes_per_s: _Optional[float] = ..., temperature_c: _Optional[float] = ..., extra: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class EnvoyHello(_message.Message):
-    __slots__ = ("shard", "version")
+    __slots__ = ("shard", "version", "more_shards")
     SHARD_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    MORE_SHARDS_FIELD_NUMBER: _ClassVar[int]
     shard: ShardFacts
     version: str
-    def __init__(self, shard: _Optional[_Union[ShardFacts, _Mapping]] = ..., version: _Optional[str] = ...) -> None: ...
+    more_shards: _containers.RepeatedCompositeFieldContainer[ShardFacts]
+    def __init__(self, shard: _Optional[_Union[ShardFacts, _Mapping]] = ..., version: _Optional[str] = ..., more_shards: _Optional[_Iterable[_Union[ShardFacts, _Mapping]]] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
     __slots__ = ("devices", "running", "placed")
@@ -315,7 +321,7 @@ class GetServerInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ExperimentSummary(_message.Message):
-    __slots__ = ("id", "name", "status", "reason", "owner", "submitted_at", "started_at", "ended_at", "plan_digest", "degraded", "shortfalls", "resumed_by", "failure")
+    __slots__ = ("id", "name", "status", "reason", "owner", "submitted_at", "started_at", "ended_at", "plan_digest", "degraded", "shortfalls", "resumed_by", "failure", "waiting")
     class ShortfallsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -336,6 +342,7 @@ class ExperimentSummary(_message.Message):
     SHORTFALLS_FIELD_NUMBER: _ClassVar[int]
     RESUMED_BY_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
     id: str
     name: str
     status: str
@@ -349,7 +356,22 @@ class ExperimentSummary(_message.Message):
     shortfalls: _containers.MessageMap[str, Failure]
     resumed_by: str
     failure: Failure
-    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., status: _Optional[str] = ..., reason: _Optional[str] = ..., owner: _Optional[str] = ..., submitted_at: _Optional[float] = ..., started_at: _Optional[float] = ..., ended_at: _Optional[float] = ..., plan_digest: _Optional[str] = ..., degraded: bool = ..., shortfalls: _Optional[_Mapping[str, Failure]] = ..., resumed_by: _Optional[str] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ...) -> None: ...
+    waiting: Waiting
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., status: _Optional[str] = ..., reason: _Optional[str] = ..., owner: _Optional[str] = ..., submitted_at: _Optional[float] = ..., started_at: _Optional[float] = ..., ended_at: _Optional[float] = ..., plan_digest: _Optional[str] = ..., degraded: bool = ..., shortfalls: _Optional[_Mapping[str, Failure]] = ..., resumed_by: _Optional[str] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., waiting: _Optional[_Union[Waiting, _Mapping]] = ...) -> None: ...
+
+class Waiting(_message.Message):
+    __slots__ = ("kind", "site", "experiment", "running", "places")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_FIELD_NUMBER: _ClassVar[int]
+    PLACES_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    site: str
+    experiment: str
+    running: int
+    places: int
+    def __init__(self, kind: _Optional[str] = ..., site: _Optional[str] = ..., experiment: _Optional[str] = ..., running: _Optional[int] = ..., places: _Optional[int] = ...) -> None: ...
 
 class ModelVersion(_message.Message):
     __slots__ = ("round", "digest", "metrics", "best", "sha256", "published_at")
@@ -460,7 +482,7 @@ class ReadLogsRequest(_message.Message):
     def __init__(self, experiment: _Optional[str] = ..., source: _Optional[str] = ..., role: _Optional[str] = ..., follow: bool = ..., after: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class EnvoyRecord(_message.Message):
-    __slots__ = ("name", "online", "last_seen", "shard", "devices", "running", "online_since", "certificate_ends", "placed")
+    __slots__ = ("name", "online", "last_seen", "shard", "devices", "running", "online_since", "certificate_ends", "placed", "more_shards")
     class PlacedEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -477,6 +499,7 @@ class EnvoyRecord(_message.Message):
     ONLINE_SINCE_FIELD_NUMBER: _ClassVar[int]
     CERTIFICATE_ENDS_FIELD_NUMBER: _ClassVar[int]
     PLACED_FIELD_NUMBER: _ClassVar[int]
+    MORE_SHARDS_FIELD_NUMBER: _ClassVar[int]
     name: str
     online: bool
     last_seen: float
@@ -486,7 +509,8 @@ class EnvoyRecord(_message.Message):
     online_since: float
     certificate_ends: float
     placed: _containers.ScalarMap[str, str]
-    def __init__(self, name: _Optional[str] = ..., online: bool = ..., last_seen: _Optional[float] = ..., shard: _Optional[_Union[ShardFacts, _Mapping]] = ..., devices: _Optional[_Union[DeviceStatistics, _Mapping]] = ..., running: _Optional[_Iterable[str]] = ..., online_since: _Optional[float] = ..., certificate_ends: _Optional[float] = ..., placed: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    more_shards: _containers.RepeatedCompositeFieldContainer[ShardFacts]
+    def __init__(self, name: _Optional[str] = ..., online: bool = ..., last_seen: _Optional[float] = ..., shard: _Optional[_Union[ShardFacts, _Mapping]] = ..., devices: _Optional[_Union[DeviceStatistics, _Mapping]] = ..., running: _Optional[_Iterable[str]] = ..., online_since: _Optional[float] = ..., certificate_ends: _Optional[float] = ..., placed: _Optional[_Mapping[str, str]] = ..., more_shards: _Optional[_Iterable[_Union[ShardFacts, _Mapping]]] = ...) -> None: ...
 
 class EnvoyRequest(_message.Message):
     __slots__ = ("name",)
@@ -523,32 +547,42 @@ class EnvoyDetail(_message.Message):
     def __init__(self, record: _Optional[_Union[EnvoyRecord, _Mapping]] = ..., history: _Optional[_Iterable[_Union[Series, _Mapping]]] = ...) -> None: ...
 
 class DirectorStatus(_message.Message):
-    __slots__ = ("version", "problems", "queued", "running", "envoys", "warnings")
+    __slots__ = ("version", "problems", "queued", "running", "envoys", "warnings", "places")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     PROBLEMS_FIELD_NUMBER: _ClassVar[int]
     QUEUED_FIELD_NUMBER: _ClassVar[int]
     RUNNING_FIELD_NUMBER: _ClassVar[int]
     ENVOYS_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    PLACES_FIELD_NUMBER: _ClassVar[int]
     version: str
     problems: _containers.RepeatedScalarFieldContainer[str]
     queued: int
     running: int
     envoys: int
     warnings: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, version: _Optional[str] = ..., problems: _Optional[_Iterable[str]] = ..., queued: _Optional[int] = ..., running: _Optional[int] = ..., envoys: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
+    places: int
+    def __init__(self, version: _Optional[str] = ..., problems: _Optional[_Iterable[str]] = ..., queued: _Optional[int] = ..., running: _Optional[int] = ..., envoys: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ..., places: _Optional[int] = ...) -> None: ...
 
 class ServerInfo(_message.Message):
-    __slots__ = ("version", "time", "sample_shape", "target_shape")
+    __slots__ = ("version", "time", "interfaces")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
-    SAMPLE_SHAPE_FIELD_NUMBER: _ClassVar[int]
-    TARGET_SHAPE_FIELD_NUMBER: _ClassVar[int]
+    INTERFACES_FIELD_NUMBER: _ClassVar[int]
     version: str
     time: float
+    interfaces: _containers.RepeatedCompositeFieldContainer[Interface]
+    def __init__(self, version: _Optional[str] = ..., time: _Optional[float] = ..., interfaces: _Optional[_Iterable[_Union[Interface, _Mapping]]] = ...) -> None: ...
+
+class Interface(_message.Message):
+    __slots__ = ("name", "sample_shape", "target_shape")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_SHAPE_FIELD_NUMBER: _ClassVar[int]
+    TARGET_SHAPE_FIELD_NUMBER: _ClassVar[int]
+    name: str
     sample_shape: _containers.RepeatedScalarFieldContainer[int]
     target_shape: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, version: _Optional[str] = ..., time: _Optional[float] = ..., sample_shape: _Optional[_Iterable[int]] = ..., target_shape: _Optional[_Iterable[int]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., sample_shape: _Optional[_Iterable[int]] = ..., target_shape: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ListEnvoysReply(_message.Message):
     __slots__ = ("envoys",)

@@ -141,3 +141,14 @@ def test_an_aggregator_needs_two_ports(monkeypatch: pytest.MonkeyPatch, tmp_path
         monkeypatch.setattr(director, "free_port", first)
         assert director.aggregator_ports(wanted).verdict is verdict
     assert director.aggregator_ports(settings(aggregator_ports="0")).verdict is Verdict.OK
+
+
+@pytest.mark.parametrize(("taken", "verdict"), [(0, Verdict.OK), (1, Verdict.FAIL)])
+def test_two_aggregators_at_once_need_four_ports(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, taken: int, verdict: Verdict
+) -> None:
+    free = range(50951 + taken, 50955)
+    monkeypatch.setattr(director, "free_port", lambda _, ports: next((port for port in ports if port in free), 0))
+    found = director.aggregator_ports(settings(aggregator_ports="50951-50954", parallel=2, state=tmp_path))
+    assert found.verdict is verdict
+    assert ("2 Aggregators take 4" in found.seen) is bool(taken)

@@ -42,6 +42,8 @@ from openfl_like.federation.parties import (
     LogLines,
     PublishedVersion,
     ShardFacts,
+    Waiting,
+    WaitKind,
 )
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
@@ -78,7 +80,7 @@ EXPERIMENTS = {
             summary(DEGRADED, Status.FINISHED, "3 of 3 rounds are done"), degraded=True, shortfalls={"hungary": BOOM}
         ),
         summary(RUNNING, Status.RUNNING),
-        summary(QUEUED, Status.QUEUED),
+        replace(summary(QUEUED, Status.QUEUED), waiting=Waiting(WaitKind.PLACE, running=1, places=1)),
     )
 }
 

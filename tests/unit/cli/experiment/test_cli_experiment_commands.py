@@ -342,7 +342,7 @@ def test_one_look_shows_the_whole_federation(run: Run, monkeypatch: pytest.Monke
     assert [line.split()[0] for line in told[-4:]] == ["now-1", "digits-1", "old-30", "old-60"]
     found = data(run("status", "--json"))
     assert found["director"] == {
-        "address": "director:1", "health": "degraded", "version": "0.1",
+        "address": "director:1", "health": "degraded", "version": "0.1", "places": 1,
         "problems": ["there is no room on the disk of /var/fx"],
     }  # fmt: skip
     assert [item["id"] for item in found["experiments"]["ended"]] == ["old-30", "old-60"]

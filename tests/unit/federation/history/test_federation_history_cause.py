@@ -21,7 +21,7 @@ from openfl_like.federation.announcements import (
 )
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.history.cause import Cause, Condition, Why, excerpt, explain
-from openfl_like.federation.parties import ExperimentSummary
+from openfl_like.federation.parties import ExperimentSummary, Waiting, WaitKind
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
 
@@ -194,6 +194,19 @@ def test_what_it_waits_for(
     assert (found.verdict, found.sentence, found.waits_for, found.since) == (Condition.WAITS, sentence, names, since)
     full = explain(replace(BASE, status=status), history(*told), [], ["there is no room on the disk of /var/fx"])
     assert full.sentence == "it waits for the Director: there is no room on the disk of /var/fx"
+
+
+@pytest.mark.parametrize(
+    ("waiting", "sentence", "names"),
+    [
+        (Waiting(WaitKind.PLACE, running=2, places=2), "waits for a place: 2 of 2 run", ("e-0",)),
+        (Waiting(WaitKind.SITE, "bern", "e-7"), "waits for site bern, which runs e-7", ("e-7",)),
+        (Waiting(WaitKind.SITE, "bern"), "waits for site bern, which runs another experiment", ()),
+    ],
+)
+def test_what_the_queue_says_is_the_answer(waiting: Waiting, sentence: str, names: tuple[str, ...]) -> None:
+    found = explain(replace(BASE, status=Status.QUEUED, waiting=waiting), [], ["e-0"])
+    assert (found.sentence, found.waits_for) == (f"it {sentence}", names)
 
 
 def test_what_was_mended_is_told() -> None:

@@ -60,6 +60,24 @@ def test_a_port_that_is_taken_or_not_allowed_any_more_is_given_up(
     assert (tmp_path / "port").read_text() == str(allowed.start)
 
 
+def test_aggregators_at_once_have_two_ports_each(tmp_path: Path, ports: Ports) -> None:
+    taken: set[int] = set()
+    (tmp_path / "second").write_text("50053")
+    all_ports = range(50051, 50055)
+    first = Address(tmp_path / "first", "localhost", all_ports, taken)
+    second = Address(tmp_path / "second", "localhost", all_ports, taken)  # had one before, and will have it again
+    assert first.claim()
+    assert not second.claim()
+    assert [(each.port, each.data_port) for each in (first, second)] == [(50051, 50052), (50053, 50054)]
+    third = Address(tmp_path / "third", "localhost", all_ports, taken)
+    with pytest.raises(ConflictError, match="50051-50054 are taken"):
+        third.claim()
+    first.release()
+    assert third.claim()
+    assert third.port == 50051
+    assert ports.taken == set()  # nobody listened on any
+
+
 def test_without_a_free_port_it_is_said_what_to_widen(tmp_path: Path, ports: Ports) -> None:
     ports.taken = {50051, 50052}
     with pytest.raises(ConflictError, match="50051-50052 are taken") as caught:

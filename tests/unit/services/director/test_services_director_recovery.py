@@ -136,7 +136,7 @@ async def test_an_experiment_whose_bundle_is_damaged_fails_with_the_reason(here:
     with closing(SQLITE.director(DirectorFiles(here.state))) as store:
         director = Director(settings, here.director, cast("Authority", None), store, SQLITE)
         director.standby = cast("Standby", Idle())
-        await director._run(store.experiment(EXPERIMENT).summary)
+        await director.dispatcher._carry_through(store.experiment(EXPERIMENT).summary)
         summary = store.experiment(EXPERIMENT).summary
     assert summary.status is Status.FAILED
     assert "bundle.tar: the file is damaged" in summary.reason

@@ -26,6 +26,7 @@ from openfl_like.runtimes.local import LocalRuntime
 from openfl_like.runtimes.loop import ExperimentLoop, Record
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.services.aggregator.opening import open_experiment
+from openfl_like.services.director.run import RunningExperiment
 from openfl_like.services.director.service import Director
 from openfl_like.services.director.settings import DirectorFile
 from openfl_like.store.files import ExperimentFiles
@@ -150,7 +151,8 @@ class ReachedError(Exception):
 class Idle(Director):
     """A Director that runs nothing."""
 
-    async def _run(self, summary: ExperimentSummary) -> None:
+    def prepare(self, summary: ExperimentSummary) -> RunningExperiment:
+        self._tell_resumed(summary)
         raise ReachedError(summary.id)
 
 
@@ -187,7 +189,7 @@ async def test_who_resumes_it_is_told_in_its_history(director: Director, record:
     summary = await director.resume("bob", NAME)
     assert (summary.status, summary.reason, summary.resumed_by, summary.ended_at) == (Status.QUEUED, "", "bob", 0.0)
     with pytest.raises(ReachedError, match=NAME):
-        await director.work()
+        await director.dispatcher.work()
     history = [event.announcement for event in record.events()]
     assert [told.kind for told in history] == ["experiment_queued", "experiment_ended", "experiment_resumed"]
     assert history[-1] == ExperimentResumed("bob")
@@ -208,7 +210,7 @@ async def test_a_director_that_died_before_it_told_so_tells_it_at_its_next_start
     director.store.requeue(NAME, "bob")
     for _ in range(2):
         with pytest.raises(ReachedError):
-            await director.work()
+            await director.dispatcher.work()
     assert only(record.events(), ExperimentResumed) == [ExperimentResumed("bob")]
 
 

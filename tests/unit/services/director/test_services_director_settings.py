@@ -47,6 +47,27 @@ def test_ports_are_one_or_a_range(file: Path, text: str, ports: range) -> None:
     assert load_director_file(file).ports == ports
 
 
+@pytest.mark.parametrize(("ports", "parallel"), [("50051", 1), ("50051-50056", 3), ("0", 9)])
+def test_two_ports_for_each_that_runs_at_once_are_enough(file: Path, ports: str, parallel: int) -> None:
+    file.write_text(f'{LEAST}parallel: {parallel}\naggregator_ports: "{ports}"\n')
+    assert load_director_file(file).parallel == parallel
+
+
+@pytest.mark.parametrize("ports", ["50051", "50051-50055"])
+def test_too_few_ports_are_a_mistake_with_its_cure(file: Path, ports: str) -> None:
+    (problem,) = mistakes(file, f'{LEAST}aggregator_ports: "{ports}"\nparallel: 3\n')
+    count = 1 if ports == "50051" else 5
+    assert problem == (
+        f"4: parallel: 3 experiments at once take 6 ports, 2 each, and aggregator_ports {ports} has {count}; "
+        "widen it to 50051-50056, or lower parallel"
+    )
+
+
+def test_at_least_one_experiment_runs_at_a_time(file: Path) -> None:
+    (problem,) = mistakes(file, f"{LEAST}parallel: 0\n")
+    assert problem.startswith("3: parallel: ")
+
+
 def test_envoys_can_be_given_another_host(file: Path) -> None:
     file.write_text(f'{LEAST}listen: "0.0.0.0:50050"\naggregator_host: director.example.org\n')
     assert load_director_file(file).reachable_host == "director.example.org"

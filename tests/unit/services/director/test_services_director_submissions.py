@@ -17,6 +17,7 @@ from openfl_like.federation.ports import Submission
 from openfl_like.pki.authority import Authority
 from openfl_like.pki.signing import sign_bundle
 from openfl_like.plan.bundle import pack
+from openfl_like.services.director.run import RunningExperiment
 from openfl_like.services.director.service import Director
 from openfl_like.services.director.settings import DirectorFile
 from openfl_like.store.director_files import DirectorFiles
@@ -115,11 +116,13 @@ async def test_a_damaged_row_ends_no_session(director: Director, monkeypatch: py
 
 
 async def test_one_that_was_cancelled_while_the_queue_was_read_is_not_run(
-    director: Director, here: OfflineDirector, tmp_path: Path
+    director: Director, here: OfflineDirector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "code").mkdir()
     pack(tmp_path / "code", PLAN, tmp_path / "bundle.tar")
     queued = await director.submit("ada", await submit(director, here, tmp_path / "bundle.tar"))
-    assert await director._readable(queued)
+    begun: list[str] = []
+    monkeypatch.setattr(RunningExperiment, "__init__", lambda *_: begun.append("made"))
     await director.cancel("ada", queued.id)
-    assert not await director._readable(queued)
+    await director.dispatcher._carry_through(queued)  # it was read from the store before
+    assert begun == []

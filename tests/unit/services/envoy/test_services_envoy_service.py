@@ -27,7 +27,7 @@ async def test_an_experiment_that_is_being_stopped_is_one_that_the_site_works_fo
     shard, home = OBEDIENT / "shards" / "site-1.yaml", tmp_path / "site"
     home.mkdir()
     settings = EnvoySettings(SITE, "localhost:1", shard, director.envoy, home)
-    facts = ShardFacts((1,), ())
+    facts = (ShardFacts((1,), ()),)
     envoy = Envoy(settings, facts, Monitors([], home), lambda: None, director.connect, standby.as_standby)
 
     async def running() -> tuple[str, ...]:

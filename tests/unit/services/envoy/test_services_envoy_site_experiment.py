@@ -30,7 +30,7 @@ class DefectiveEnvironments:
 def experiment_of(director: FakeDirector, directory: Path, standby: FakeStandby) -> SiteExperiment:
     context = SiteContext(
         credentials=director.envoy,
-        shard=OBEDIENT / "shards" / "site-1.yaml",
+        shards={"": OBEDIENT / "shards" / "site-1.yaml"},
         monitors=Monitors([], directory),
         standby=standby.as_standby,
         environments=cast("Environments", DefectiveEnvironments()),

@@ -28,12 +28,15 @@ from openfl_like.federation.parties import (
     ExperimentRecord,
     ExperimentSummary,
     GpuStatistics,
+    Interface,
     LogLines,
     LogQuery,
     PublishedVersion,
     Series,
     ServerInfo,
     ShardFacts,
+    Waiting,
+    WaitKind,
 )
 from openfl_like.federation.ports import (
     CheckpointOffer,
@@ -159,7 +162,9 @@ updates = st.builds(
     st.dictionaries(text, metrics, max_size=3),
     number,
 )
-shards = st.builds(ShardFacts, shapes, shapes, text, fields)
+shards = st.builds(ShardFacts, shapes, shapes, text, fields, text, st.integers(1, 99))
+more_shards = st.lists(shards, max_size=2).map(tuple)
+interfaces = st.lists(st.builds(Interface, text, shapes, shapes), max_size=2).map(tuple)
 amount = st.none() | st.floats(0, 1e18)
 share = st.none() | st.floats(0, 100)
 bytes_ = st.none() | st.integers(0, 2**62)
@@ -183,7 +188,7 @@ queries = st.builds(LogQuery, text, text, st.booleans(), positions)
 moments = st.none() | number
 envoys = st.builds(
     EnvoyRecord, text, st.booleans(), number, shards, devices, names,
-    online_since=moments, certificate_ends=moments, placed=placed,
+    online_since=moments, certificate_ends=moments, placed=placed, more_shards=more_shards,
 )  # fmt: skip
 
 
@@ -209,6 +214,7 @@ summaries = st.builds(
     shortfalls=st.dictionaries(text, failures, max_size=3),
     resumed_by=text,
     failure=st.none() | failures,
+    waiting=st.none() | st.builds(Waiting, st.sampled_from(WaitKind), text, text, rounds, rounds),
 )  # fmt: skip
 versions = st.builds(
     PublishedVersion, st.builds(ModelVersion, rounds, text, metrics, st.booleans()), text, number
@@ -257,7 +263,7 @@ ROUND_TRIPS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Any], Calla
     "devices": (devices, wire_devices.devices_to, wire_devices.devices_from),
     "envoy report": (
         st.one_of(
-            st.builds(Hello, shards, text),
+            st.builds(Hello, shards, text, more_shards),
             beats,
             st.builds(OrderReply, text, st.booleans(), text, st.binary(max_size=80), st.none() | failures),
             st.builds(CollaboratorEnded, text, st.integers(-(2**31), 2**31 - 1), text),
@@ -288,11 +294,11 @@ ROUND_TRIPS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Any], Calla
     "failure": (failures, failure_to, failure_from),
     "watch": (st.lists(st.one_of(summaries, events), max_size=3).map(tuple), watch_to, watch_from),
     "status": (
-        st.builds(DirectorStatus, text, names, rounds, rounds, rounds),
+        st.builds(DirectorStatus, text, names, rounds, rounds, rounds, names, st.integers(1, 99)),
         status_to,
         status_from,
     ),
-    "server info": (st.builds(ServerInfo, text, number, shapes, shapes), server_info_to, server_info_from),
+    "server info": (st.builds(ServerInfo, text, number, interfaces), server_info_to, server_info_from),
     "envoy": (envoys, envoy_to, envoy_from),
     "series": (courses(), wire_devices.series_to, wire_devices.series_from),
     "detail": (
