@@ -2,8 +2,8 @@
 
 A comment above a block says what is done with it: ``check: run`` runs it, ``check: start N`` leaves it running and
 waits until N processes have said that they are ready, ``check: stop`` ends what was started there, ``check: … as FILE``
-(YAML) writes it to a file. ``on MACHINE`` says where; ``scp`` copies between the folders of the machines. A plan that is
-started without a Director names its ports; ``with free ports in FILE`` gives it some that nobody has here before the
+(YAML) writes it to a file. ``on MACHINE`` says where; ``scp`` copies between the folders of the machines. A plan that
+is started without a Director names its ports; ``with free ports in FILE`` gives it some that nobody has here before the
 block is run.
 """
 
