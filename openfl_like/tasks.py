@@ -1,11 +1,16 @@
 """asyncio tasks with an owner: a race, work beside a block, tasks that end with the object that started them.
 
+And a thread for work that may never come back.
+
 Layer: the bottom, beside `failpoints`; anybody may import it, and nobody else makes a task.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Coroutine
+import contextvars
+import queue
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -97,3 +102,50 @@ class TaskOwner:
         """Cancel all that go on, and wait for their end."""
         ours = asyncio.current_task()
         await cancel_and_wait(*(task for task in self._tasks if task is not ours))
+
+
+class SerialThread:
+    """One thread that does one thing after the other; what never comes back holds nobody up but what is behind it.
+
+    The threads of `asyncio.to_thread` are waited for when the event loop ends, and when Python does; this one is not.
+
+    Args:
+        name: Of the thread.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    async def run(self, work: Callable[[], Result]) -> Result:
+        """Do something in the thread; whoever is cancelled meanwhile does not wait for its end."""
+        loop, context = asyncio.get_running_loop(), contextvars.copy_context()
+        done: asyncio.Future[Result] = loop.create_future()
+
+        def settle(result: Result | None, error: BaseException | None) -> None:
+            if done.done():
+                return  # nobody waits any more
+            if error is not None:
+                done.set_exception(error)
+            else:
+                done.set_result(result)  # type: ignore[arg-type] # the work has given it
+
+        def do() -> None:
+            result, raised = None, None
+            try:
+                result = context.run(work)
+            except BaseException as error:  # noqa: BLE001 (raised again where it is waited for)
+                raised = error
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(settle, result, raised)
+
+        self._work.put(do)
+        return await done
+
+    def close(self) -> None:
+        """End the thread, when it has done what it was given."""
+        self._work.put(None)
+
+    def _run(self) -> None:
+        while (work := self._work.get()) is not None:
+            work()

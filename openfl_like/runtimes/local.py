@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -22,7 +23,10 @@ from openfl_like.runtimes.loop import Outward, Post
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.runtimes.sites import SimulatedSites
 from openfl_like.store.site_files import algorithm_state
-from openfl_like.tasks import TaskOwner
+from openfl_like.tasks import SerialThread, TaskOwner
+
+LOADING_S, WRITING_S = 60.0, 5.0
+"""What a site may take besides its task: to load model and data the first time, and to write its update."""
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +41,8 @@ class Performs(Protocol):
 class LocalRuntime:
     """Runs every site's tasks in one thread of this process; a site's performer is made when it is first needed.
 
+    A task that does not end cannot be ended here: it fails by its deadline, and what would come after it fails, too.
+
     Args:
         sites: Names of the sites.
         make: Makes the performer of a site.
@@ -49,6 +55,7 @@ class LocalRuntime:
         self._repository = repository
         self._performers: dict[str, Performs] = {}
         self._orders: asyncio.Queue[Assignment] = asyncio.Queue()
+        self._stuck: Assignment | None = None
 
     @asynccontextmanager
     async def running(self, post: Post) -> AsyncIterator[None]:
@@ -57,15 +64,16 @@ class LocalRuntime:
         Raises:
             TaskError: If the workspace's code cannot be loaded, which the first site tries at once.
         """
-        tasks = TaskOwner()
+        tasks, thread = TaskOwner(), SerialThread("tasks of the sites")
         try:
             for name in self._sites[:1]:
-                await asyncio.to_thread(self._performer, name)
-            tasks.start(self._work(post))
+                await thread.run(partial(self._performer, name))
+            tasks.start(self._work(thread, post))
             post(*(CollaboratorJoined(name) for name in self._sites))
             yield
         finally:
             await tasks.close()
+            thread.close()
             self._performers.clear()
 
     async def perform(self, *commands: Outward) -> None:
@@ -74,10 +82,25 @@ class LocalRuntime:
             if isinstance(command, SendAssignment):
                 self._orders.put_nowait(command.assignment)
 
-    async def _work(self, post: Post) -> None:
+    async def _work(self, thread: SerialThread, post: Post) -> None:
         while True:
             assignment = await self._orders.get()
-            post(await asyncio.to_thread(self._one, assignment))
+            if self._stuck is not None:
+                post(failed(assignment, FailedTaskError(*_held_up(assignment, self._stuck))))
+                continue
+            try:
+                async with asyncio.timeout(self._patience_s(assignment)):
+                    event = await thread.run(partial(self._one, assignment))
+            except TimeoutError:
+                self._stuck, event = assignment, too_late(assignment)
+            post(event)
+
+    def _patience_s(self, assignment: Assignment) -> float | None:
+        """How long to wait for a task that does not say itself that it took too long: it may never end."""
+        if assignment.deadline_s is None:
+            return None
+        made = assignment.collaborator in self._performers
+        return assignment.deadline_s + (WRITING_S if made else LOADING_S)
 
     def _performer(self, site: str) -> Performs:
         if site not in self._performers:
@@ -110,6 +133,15 @@ def in_time(assignment: Assignment, update: Update) -> UpdateCommitted | TaskFai
     if assignment.deadline_s is None or update.duration_s <= assignment.deadline_s:
         return UpdateCommitted(update)
     return too_late(assignment)
+
+
+def _held_up(assignment: Assignment, stuck: Assignment) -> tuple[str, Failure]:
+    """What an assignment fails with that comes after one that does not end."""
+    text = (
+        f"the task of site '{stuck.collaborator}' in round {stuck.round} does not end, and all sites work in one "
+        "process (--runtime process has one for each)"
+    )
+    return text, Failure(FailureKind.WORKER, text, step=f"waiting for its turn in round {assignment.round}")
 
 
 def too_late(assignment: Assignment) -> TaskFailed:

@@ -1,10 +1,11 @@
 """Races, work beside a block, and owners: whatever happens, no task is left."""
 
 import asyncio
+import threading
 
 import pytest
 
-from openfl_like.tasks import TaskOwner, background, first_of
+from openfl_like.tasks import SerialThread, TaskOwner, background, first_of
 
 
 async def never() -> None:
@@ -116,3 +117,25 @@ async def test_an_owner_can_be_closed_by_a_task_of_its_own() -> None:
 
     assert await owner.start(closing()) == "closed"
     assert other.cancelled()
+
+
+async def test_a_serial_thread_does_one_thing_after_the_other_and_gives_back_what_comes_of_it() -> None:
+    thread = SerialThread("ours")
+    names = [await thread.run(lambda: threading.current_thread().name) for _ in range(2)]
+    with pytest.raises(ValueError, match="broken"):
+        await thread.run(lambda: int("broken"))
+    with pytest.raises(SystemExit):
+        await thread.run(lambda: exec("raise SystemExit"))  # noqa: S102 (submitted code may end the program)
+    thread.close()
+    assert names == ["ours", "ours"]
+
+
+async def test_who_gave_up_what_never_ends_is_not_held_up_by_it() -> None:
+    thread, released = SerialThread("ours"), threading.Event()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await thread.run(released.wait)
+    assert any(each.name == "ours" and each.daemon for each in threading.enumerate())
+    released.set()
+    assert await thread.run(lambda: "and on") == "and on"
+    thread.close()

@@ -1,0 +1,65 @@
+"""Simulation in this process, where a task does not end."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from openfl_like.federation.events import Event, SendAssignment, TaskFailed, UpdateCommitted
+from openfl_like.federation.failure import FailureKind
+from openfl_like.federation.task import Assignment, Phase, Update
+from openfl_like.runtimes import local
+from openfl_like.runtimes.local import LocalRuntime
+from openfl_like.runtimes.models import ModelRepository
+
+
+class Endless:
+    """Hangs in its second round, until the test ends."""
+
+    def __init__(self) -> None:
+        self.released = threading.Event()
+
+    def perform(self, assignment: Assignment, _model: Path | None, _out: Path) -> Update:
+        if assignment.round == 2:
+            self.released.wait()
+        return Update(assignment.round, assignment.phase, assignment.collaborator, "d", 1)
+
+
+@pytest.fixture
+def endless() -> Iterator[Endless]:
+    performer = Endless()
+    yield performer
+    performer.released.set()
+
+
+def train(site: str, number: int, deadline_s: float | None = 0.01) -> SendAssignment:
+    return SendAssignment(Assignment(number, Phase.TRAIN, site, (), "", 0, deadline_s))
+
+
+async def test_a_task_that_does_not_end_fails_by_its_deadline_and_holds_up_nobody_without_a_word(
+    endless: Endless, repository: ModelRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "WRITING_S", 0.01)
+    told: asyncio.Queue[Event] = asyncio.Queue()
+    runtime = LocalRuntime(("bern", "zurich"), lambda _: endless, repository)
+
+    async def next_answer() -> Event:
+        return await asyncio.wait_for(told.get(), 10)
+
+    def post(*events: Event) -> None:
+        for event in events:
+            told.put_nowait(event)
+
+    async with runtime.running(post):
+        await next_answer()
+        await next_answer()  # both have joined
+        await runtime.perform(train("bern", 1), train("bern", 2), train("zurich", 2))
+        assert isinstance(await next_answer(), UpdateCommitted)
+        late, held_up = await next_answer(), await next_answer()
+    assert isinstance(late, TaskFailed)
+    assert isinstance(held_up, TaskFailed)
+    assert (late.collaborator, late.failure.kind) == ("bern", FailureKind.DEADLINE)
+    assert (held_up.collaborator, held_up.failure.kind) == ("zurich", FailureKind.WORKER)
+    assert "the task of site 'bern' in round 2 does not end" in held_up.failure.message
