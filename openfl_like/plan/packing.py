@@ -17,6 +17,7 @@ from openfl_like.errors import BundleError
 from openfl_like.plan.archive import BUNDLE, Kind
 from openfl_like.plan.digest import freeze, plan_values
 from openfl_like.plan.imports import CodeText, read_code
+from openfl_like.plan.members import refuse_lacks
 from openfl_like.plan.names import PLAN_NAME, NameSet, is_excluded, rule_against
 from openfl_like.plan.schema import FILE, Plan
 from openfl_like.plan.sensitive import is_secret_name, is_shard, is_table, secret_in
@@ -88,7 +89,8 @@ def packing_of(workspace: Path, plan: Plan, added: Mapping[str, Path] | None = N
         kind: How much may be in it.
 
     Raises:
-        BundleError: If a file breaks a rule, is a secret, or is needed and cannot travel; the message names it.
+        BundleError: If a file breaks a rule, is a secret, or is needed and cannot travel, or if a class of the plan
+            lacks what every experiment asks of it; the message names it.
     """
     try:
         chosen = _Travellers(workspace, plan)
@@ -98,6 +100,7 @@ def packing_of(workspace: Path, plan: Plan, added: Mapping[str, Path] | None = N
         files = [SentFile(path, _size(origin)) for path, origin in sorted(origins)]
         _check_size(files, dict(origins), len(freeze(plan)), kind)
         _check_plan(plan)
+        refuse_lacks(workspace, plan)
         for path in chosen.paths:
             _refuse_linked_folders(workspace, path)
             _check_content(workspace / path, path)

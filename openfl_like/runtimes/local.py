@@ -26,7 +26,7 @@ from openfl_like.store.site_files import algorithm_state
 from openfl_like.tasks import SerialThread, TaskOwner
 
 LOADING_S, WRITING_S = 60.0, 5.0
-"""What a site may take besides its task: to load model and data the first time, and to write its update."""
+"""What a site may take besides its task: to load model and data the first time, and later to write its update."""
 
 log = logging.getLogger(__name__)
 
@@ -47,14 +47,22 @@ class LocalRuntime:
         sites: Names of the sites.
         make: Makes the performer of a site.
         repository: Where models are found and updates go.
+        writing_s: What a task may take besides its deadline, to write its update.
     """
 
-    def __init__(self, sites: Iterable[str], make: Callable[[str], Performs], repository: ModelRepository) -> None:
+    def __init__(
+        self,
+        sites: Iterable[str],
+        make: Callable[[str], Performs],
+        repository: ModelRepository,
+        writing_s: float = WRITING_S,
+    ) -> None:
         self._sites = sorted(sites)
         self._make = make
         self._repository = repository
         self._performers: dict[str, Performs] = {}
         self._orders: asyncio.Queue[Assignment] = asyncio.Queue()
+        self._writing_s = writing_s
         self._stuck: Assignment | None = None
 
     @asynccontextmanager
@@ -100,7 +108,7 @@ class LocalRuntime:
         if assignment.deadline_s is None:
             return None
         made = assignment.collaborator in self._performers
-        return assignment.deadline_s + (WRITING_S if made else LOADING_S)
+        return assignment.deadline_s + (self._writing_s if made else LOADING_S)
 
     def _performer(self, site: str) -> Performs:
         if site not in self._performers:

@@ -10,7 +10,6 @@ import pytest
 from openfl_like.federation.events import Event, SendAssignment, TaskFailed, UpdateCommitted
 from openfl_like.federation.failure import FailureKind
 from openfl_like.federation.task import Assignment, Phase, Update
-from openfl_like.runtimes import local
 from openfl_like.runtimes.local import LocalRuntime
 from openfl_like.runtimes.models import ModelRepository
 
@@ -39,11 +38,10 @@ def train(site: str, number: int, deadline_s: float | None = 0.01) -> SendAssign
 
 
 async def test_a_task_that_does_not_end_fails_by_its_deadline_and_holds_up_nobody_without_a_word(
-    endless: Endless, repository: ModelRepository, monkeypatch: pytest.MonkeyPatch
+    endless: Endless, repository: ModelRepository
 ) -> None:
-    monkeypatch.setattr(local, "WRITING_S", 0.01)
     told: asyncio.Queue[Event] = asyncio.Queue()
-    runtime = LocalRuntime(("bern", "zurich"), lambda _: endless, repository)
+    runtime = LocalRuntime(("bern", "zurich"), lambda _: endless, repository, writing_s=0.01)
 
     async def next_answer() -> Event:
         return await asyncio.wait_for(told.get(), 10)
