@@ -58,7 +58,10 @@ def director(tmp_path: Path) -> Iterator[Director]:
 async def test_a_reason_that_is_found_after_the_watch_began_is_told_and_so_is_the_end(director: Director) -> None:
     seen: list[str] = []
     async with asyncio.timeout(5), background(director.dispatcher.work()):
+        news = director.dispatcher.news()
         async for items in director.watch("second", 0):  # before anybody has looked at the queue
+            if seen == ["QUEUED: None"]:
+                await news.wait()  # now somebody has
             for item in items:
                 seen.append(item.kind if isinstance(item, Announced) else f"{item.status}: {item.waiting}")
                 if isinstance(item, ExperimentSummary) and item.waiting is not None:
