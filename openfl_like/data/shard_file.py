@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from openfl_like.data.policy import (
     DEFAULT_MONITORS,
@@ -17,8 +17,8 @@ from openfl_like.data.policy import (
 )
 from openfl_like.errors import SettingsError
 from openfl_like.plan.document import load_document
-from openfl_like.plan.names import NAME_PATTERN
 from openfl_like.plan.paths import is_at_home, written_path
+from openfl_like.plan.schema import Name
 
 
 class ShardConfig(BaseModel):
@@ -35,7 +35,7 @@ class ShardConfig(BaseModel):
         sandbox: Whether workers confine themselves.
         reads: What workers may read besides what they are given and what ``params`` name, relative to the file.
         experiments_at_once: How many experiments the site bears at once.
-        interface: The federation's name for data of this kind; empty: it has one kind only, without a name.
+        interface: The federation's name for data of this kind; None: it has one kind only, without a name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,7 +49,7 @@ class ShardConfig(BaseModel):
     sandbox: Annotated[Sandbox, BeforeValidator(sandbox_level)] = Sandbox.BEST
     reads: tuple[Path, ...] = ()
     experiments_at_once: Annotated[int, Field(ge=1)] = 1
-    interface: Annotated[str, StringConstraints(pattern=rf"^({NAME_PATTERN})?$")] = ""
+    interface: Name | None = None
 
 
 def load_shard_config(path: Path, home: str = "") -> ShardConfig:

@@ -58,7 +58,7 @@ class Site:
         with tempfile.TemporaryDirectory(prefix="fx-doctor-") as scratch:
             async with asyncio.timeout(self.limit_s):
                 facts = await shard_facts(WorkerSettings(self.path, Path(scratch)), lambda _: None)
-        return replace(facts, interface=config.interface)
+        return replace(facts, interface=config.interface or "")
 
     async def _shard(self) -> Finding:
         try:

@@ -482,7 +482,10 @@ def test_envoys_are_remembered_offline_by_name(director: DirectorStore) -> None:
     director.record_envoy("zurich", facts, 1.0)
     director.record_envoy("bern", facts, 2.0)
     director.record_envoy("zurich", replace(facts, description="new"), 3.0)
-    bern, zurich = director.envoys()
+    more = (replace(facts, interface="pictures", experiments_at_once=3),)
+    director.record_envoy("athens", replace(facts, interface="tables"), 1.0, more)
+    athens, bern, zurich = director.envoys()
+    assert (athens.shards, athens.experiments_at_once) == ((replace(facts, interface="tables"), *more), 1)
     assert (bern.name, bern.online, bern.last_seen, bern.shard) == ("bern", False, 2.0, facts)
     assert (zurich.name, zurich.last_seen, zurich.shard.description) == ("zurich", 3.0, "new")
 

@@ -22,10 +22,16 @@ class DiskSpace:
 
     Args:
         places: Gives them; they may be on several disks.
+        name: What a place is called where anybody may read it; the log has its path.
+
+    Attributes:
+        problems: What is wrong now, for anybody.
     """
 
     places: Callable[[], Iterable[Path]]
+    name: Callable[[Path], str] = str
     problems: tuple[str, ...] = ()
+    _full: tuple[Path, ...] = ()
     _better: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -40,12 +46,13 @@ class DiskSpace:
     async def look(self) -> None:
         """Look now, and say in the log when it has changed."""
         found = await asyncio.to_thread(_find, list(dict.fromkeys(self.places())))
-        if found != self.problems:
+        if found != self._full:
             if found:
-                log.warning("degraded: %s (%s)", "; ".join(found), CURE)
+                log.warning("degraded: %s (%s)", "; ".join(map(_lacking, found)), CURE)
             else:
                 log.warning("there is room again")
-        self.problems = found
+        self._full = found
+        self.problems = tuple(dict.fromkeys(_lacking(self.name(place)) for place in found))
         if found:
             self._better.clear()
         else:
@@ -63,14 +70,18 @@ class DiskSpace:
             raise StorageError("; ".join(self.problems), cure=CURE)
 
 
-def _find(places: Iterable[Path]) -> tuple[str, ...]:
+def _lacking(place: Path | str) -> str:
+    return f"there is no room on the disk of {place}"
+
+
+def _find(places: Iterable[Path]) -> tuple[Path, ...]:
     found = []
     for place in places:
         try:
             take_room(place)
         except OSError as error:
             if no_room(error) is not None:
-                found.append(f"there is no room on the disk of {place}")
+                found.append(place)
     return tuple(found)
 
 

@@ -105,7 +105,7 @@ class Director:
 
     def __post_init__(self) -> None:
         self.standby = Standby("aggregator", self.settings.state)
-        self.disk_space = DiskSpace(self._places)
+        self.disk_space = DiskSpace(self._places, self._public_name)
         self.submissions = Submissions(self.settings, self.credentials.trust, self.store, self.stores, self.disk_space)
         self.trust_upkeep = TrustUpkeep(self.settings, self.credentials)
         self.roster = EnvoyRoster(
@@ -358,6 +358,10 @@ class Director:
         running = [run.files.directory for run in self.dispatcher.runs_now]
         logs = [directory / "logs" for directory in running if (directory / "logs").is_dir()]
         return [path for path in (self.settings.state, *running, *logs) if path.is_dir()]
+
+    def _public_name(self, place: Path) -> str:
+        """What a directory is called to whoever asks for the status: those of experiments have their ids."""
+        return "an experiment" if place.is_relative_to(self.settings.files.experiments) else str(place)
 
     def _known(self, experiment: str) -> StoredExperiment:
         return self.store.experiment(experiment)

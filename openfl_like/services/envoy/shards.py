@@ -17,7 +17,7 @@ def load_shards(paths: Sequence[Path]) -> dict[Path, ShardConfig]:
         SettingsError: If one has mistakes, or two are of the same interface.
     """
     configs: dict[Path, ShardConfig] = {}
-    first: dict[str, Path] = {}
+    first: dict[str | None, Path] = {}
     for path in paths:
         config = configs[path] = load_shard_config(path)
         if config.interface in first:
@@ -41,7 +41,7 @@ async def describe_shards(configs: Mapping[Path, ShardConfig], directory: Path) 
     found = []
     for path, config in configs.items():
         facts = await describe_shard(path, directory)
-        found.append(replace(facts, interface=config.interface, experiments_at_once=config.experiments_at_once))
+        found.append(replace(facts, interface=config.interface or "", experiments_at_once=config.experiments_at_once))
     return tuple(found)
 
 

@@ -32,6 +32,7 @@ from openfl_like.federation.supervision.run_events import (
     AggregatorListening,
     DirectorStopping,
     EnvoysThere,
+    Finish,
     Recovered,
     RoomMissing,
     RunCommand,
@@ -474,3 +475,14 @@ def test_of_a_collaborator_that_was_told_to_stop_nobody_is_told() -> None:
     run = ExperimentRun()
     commands: list[RunCommand] = run.handle(SiteEnded("a", 0, "well")) + run.handle(SiteEnded("a", -15, ""))
     assert (commands, run.out, run.lost) == ([], {}, {})
+
+
+def test_a_site_that_is_there_without_the_data_is_told_apart_from_one_that_is_not() -> None:
+    run = ExperimentRun()
+    admission = Admission(collaborators=("a", "b", "c"), timeout_s=5)
+    run.handle(Recovered(admission, frozenset(), ("a",)))
+    (end,) = run.handle(EnvoysThere(("a",), ("c", "z")))
+    assert isinstance(end, Finish)
+    assert end.outcome.reason == (
+        "1 of 3 envoys were there within 5 s; missing: b, c; there, but without its data or at work for others: c"
+    )

@@ -5,14 +5,21 @@ import errno
 import logging
 import os
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from openfl_like.errors import CredentialError, StorageError, TaskError, no_room
+from openfl_like.pki.authority import Authority
+from openfl_like.pki.roles import Role
 from openfl_like.runtimes import loop
 from openfl_like.services.director import disk_space as room
 from openfl_like.services.director.disk_space import DiskSpace
+from openfl_like.services.director.service import Director
+from openfl_like.services.director.settings import DirectorFile
 from openfl_like.tasks import background
+from openfl_like.testing.certificates import ThrowAwayFederation
+from openfl_like.testing.stores import MemoryDirectorStore, memory_stores
 
 
 class Disk:
@@ -48,6 +55,24 @@ async def test_a_full_disk_is_told_once_and_so_is_its_end(
     degraded, better = (record.getMessage() for record in caplog.records)
     assert degraded.startswith(f"degraded: there is no room on the disk of {tmp_path}")
     assert better == "there is room again"
+
+
+async def test_the_status_names_no_experiment_and_the_log_does(
+    disk: Disk, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = DirectorFile(sample_shape=(1,), target_shape=(), state=tmp_path)
+    pki = ThrowAwayFederation(tmp_path / "pki")
+    authority, store = cast("Authority", None), MemoryDirectorStore()
+    credentials = pki.credentials(Role.DIRECTOR, "director")
+    director = Director(settings, credentials, authority, store, memory_stores())
+    director.disk_space.places = lambda: [tmp_path, settings.files.experiment("of-ada").directory]
+    with caplog.at_level(logging.WARNING):
+        problems = (await director.status()).problems
+    assert disk.full
+    assert problems == (
+        f"there is no room on the disk of {tmp_path}", "there is no room on the disk of an experiment",
+    )  # fmt: skip
+    assert "of-ada" in caplog.text
 
 
 async def test_a_real_directory_has_room(tmp_path: Path) -> None:

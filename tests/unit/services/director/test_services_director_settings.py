@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from openfl_like.errors import SettingsError
-from openfl_like.services.director.settings import load_director_file
+from openfl_like.errors import PlanError, SettingsError
+from openfl_like.federation.parties import Interface
+from openfl_like.services.director.settings import DirectorFile, check_plan_here, load_director_file
+from openfl_like.testing.faults.checkpoint_moves import PLAN
 
 LEAST = "sample_shape: [8, 8]\ntarget_shape: []\n"
 
@@ -66,6 +68,43 @@ def test_too_few_ports_are_a_mistake_with_its_cure(file: Path, ports: str) -> No
 def test_at_least_one_experiment_runs_at_a_time(file: Path) -> None:
     (problem,) = mistakes(file, f"{LEAST}parallel: 0\n")
     assert problem.startswith("3: parallel: ")
+
+
+def test_the_one_interface_has_no_name_and_several_have(file: Path) -> None:
+    assert load_director_file(file).agreed == (Interface("", (8, 8), ()),)
+    file.write_text(
+        "interfaces:\n  a: {sample_shape: [2], target_shape: [1]}\n  b: {sample_shape: [], target_shape: []}\n"
+    )
+    assert load_director_file(file).agreed == (Interface("a", (2,), (1,)), Interface("b", (), ()))
+
+
+def test_interfaces_are_read_as_strictly_as_all_else(file: Path) -> None:
+    (both,) = mistakes(file, f"{LEAST}interfaces: {{a: {{sample_shape: [2], target_shape: []}}}}\n")
+    assert "sample_shape and target_shape and interfaces exclude each other; leave out one of them" in both
+    found = mistakes(file, "interfaces:\n  A: {sample_shape: [2], target_shape: []}\n  b: {sample_shape: [-1]}\n")
+    assert len(found) == 3
+    assert any(line.startswith("3: interfaces.b.sample_shape[0]: must be at least 0") for line in found)
+    assert "3: interfaces.b.target_shape: this key is required" in found
+
+
+NAMED = DirectorFile.model_validate({"interfaces": {"tables": {"sample_shape": [13], "target_shape": []}}})
+PLAIN = DirectorFile(sample_shape=(1,), target_shape=())
+
+
+@pytest.mark.parametrize(
+    ("interface", "settings", "message"),
+    [
+        (None, NAMED, "this federation has several kinds of data (name one of its interfaces: tables)"),
+        ("table", NAMED, "this federation has no interface 'table' (did you mean 'tables'?)"),
+        ("tables", PLAIN, "the data interfaces of this federation have no names (leave the key out)"),
+    ],
+)
+def test_a_plan_names_an_interface_that_there_is(interface: str | None, settings: DirectorFile, message: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        check_plan_here(PLAN.model_copy(update={"interface": interface}), settings)
+    assert str(caught.value) == f"interface: {message}"
+    for fine, given in ((None, PLAIN), ("tables", NAMED)):
+        check_plan_here(PLAN.model_copy(update={"interface": fine}), given)
 
 
 def test_envoys_can_be_given_another_host(file: Path) -> None:

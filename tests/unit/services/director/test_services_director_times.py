@@ -18,7 +18,7 @@ from openfl_like.processes import watchdog as vigil
 from openfl_like.services import collaborator
 from openfl_like.services.director import aggregator_process
 from openfl_like.services.director import envoys as roster
-from openfl_like.services.director.settings import MISSED_HEARTBEATS, DirectorFile, check_times
+from openfl_like.services.director.settings import MISSED_HEARTBEATS, DirectorFile, check_plan_here
 from openfl_like.services.envoy import service as envoy
 from openfl_like.wire import channel
 from openfl_like.wire.transfer import chunks as transfer
@@ -99,10 +99,10 @@ def test_defaults_follow_the_round() -> None:
 )
 def test_nothing_may_last_longer_than_the_certificates(section: str, key: str) -> None:
     settings = DirectorFile(sample_shape=(1,), target_shape=(), certificate_hours=1)
-    check_times(PLAN, settings)
+    check_plan_here(PLAN, settings)
     values = {**getattr(PLAN, section).model_dump(), key: 3600}
     plan = PLAN.model_copy(update={section: type(getattr(PLAN, section)).model_validate(values)})
     with pytest.raises(PlanError) as caught:
-        check_times(plan, settings)
+        check_plan_here(plan, settings)
     assert section in caught.value.place
     assert "certificate_hours in director.yaml" in caught.value.cure
