@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from openfl_like.errors import NotFoundError, UsageError
 from openfl_like.federation.parties import ExperimentSummary
 from openfl_like.plan.mistakes import did_you_mean
+from openfl_like.plan.names import EXPERIMENT_PATTERN
 
 LAST = "last"
 """The experiment that was submitted last, of those that the user may see."""
-_WHOLE = re.compile(r".+-[0-9a-f]{8}")
 _SHOWN = 5
 
 
 def is_whole(text: str) -> bool:
     """Whether a text ends as an id does, and so needs no list of experiments to be understood."""
-    return bool(_WHOLE.fullmatch(text))
+    return bool(re.fullmatch(EXPERIMENT_PATTERN, text))
 
 
 def experiment_id(text: str, known: Sequence[ExperimentSummary]) -> str:

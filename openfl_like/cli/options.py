@@ -125,6 +125,33 @@ def overrides_option(command: Command) -> Command:
     )(command)
 
 
+class _TagText(click.types.StringParamType):
+    """A word by which an experiment is found again."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401 (click's signature)
+        """Check it, before a plan is read."""
+        import re
+
+        from openfl_like.plan.names import TAG_PATTERN
+
+        if not re.fullmatch(TAG_PATTERN, value):
+            rule = "1 to 63 letters, digits, '.', '_', '=', '+' and '-', beginning with a letter or digit"
+            self.fail(f"'{value[:100]}' is not a tag, which is {rule}", param, ctx)
+        return str(value)
+
+
+def tags_option(text: str) -> Callable[[Command], Command]:
+    """Add ``--tag`` as ``tags``."""
+    return click.option("--tag", "tags", type=_TagText(), multiple=True, metavar="TAG", help=text)
+
+
+def with_tags(overrides: tuple[str, ...], tags: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the overrides of a plan that has these tags; without any, it keeps its own."""
+    import json
+
+    return (*overrides, f"tags={json.dumps(list(dict.fromkeys(tags)))}") if tags else overrides
+
+
 def initial_model_option(command: Command) -> Command:
     """Add ``--initial-model FILE`` as ``initial_model``."""
     return click.option(

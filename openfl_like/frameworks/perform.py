@@ -36,6 +36,7 @@ from openfl_like.frameworks.runner import (
     without_optimizer,
 )
 from openfl_like.module_scope import ModuleScope
+from openfl_like.plan.mistakes import check_keywords
 from openfl_like.plan.schema import FILE, Component, Plan
 from openfl_like.tensors.container import TensorFile, write_tensors
 from openfl_like.tensors.encoded import ErrorFeedback, Sent, write_encoded
@@ -106,6 +107,7 @@ class Performer:
     def _build_loader(self, part: Component, shard: Shard) -> DataLoader[object]:
         with self._blame(f"the data loader '{part.template}'"):
             factory = cast("Callable[..., DataLoader[object]]", registry.resolve("data_loader", part.template))
+            check_keywords(factory, part.settings, "setting", positional=1)
             loader = factory(shard, **part.settings)
         _check_members(loader, DataLoader, f"the data loader '{part.template}'")
         return loader
@@ -113,6 +115,7 @@ class Performer:
     def _build_runner(self, part: Component, context: RunnerContext) -> TaskRunner:
         with self._blame(f"the task runner '{part.template}'"):
             factory = cast("Callable[..., TaskRunner]", registry.resolve("task_runner", part.template))
+            check_keywords(factory, part.settings, "setting", positional=2)
             runner = factory(self._loader, context, **part.settings)
         _check_members(runner, TaskRunner, f"the task runner '{part.template}'")
         return runner

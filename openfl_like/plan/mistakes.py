@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import inspect
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -105,6 +106,30 @@ def did_you_mean(word: object, known: Sequence[str]) -> str:
     return f"known: {shown}{more}" if known else ""
 
 
+def check_keywords(factory: Callable[..., object], given: Iterable[str], what: str, positional: int = 0) -> None:
+    """Refuse a keyword argument that a class or function does not take, with the one that was probably meant.
+
+    Args:
+        factory: The class or function.
+        given: Names of the arguments.
+        what: What people call such an argument.
+        positional: How many of its parameters get something else.
+
+    Raises:
+        TypeError: As the call itself would.
+    """
+    try:
+        parameters = list(inspect.signature(factory).parameters.values())[positional:]
+    except (TypeError, ValueError):  # something written in C, which says nothing of itself
+        return
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    known = [one.name for one in parameters if one.kind not in {one.POSITIONAL_ONLY, one.VAR_POSITIONAL}]
+    for name in given:
+        if name not in known:
+            raise TypeError(f"there is no {what} '{name}'; {did_you_mean(name, known) or 'it takes none'}")
+
+
 def explain(failure: ValidationError, model: object, prefix: KeyPath = ()) -> list[Mistake]:
     """Translate what pydantic found.
 
@@ -174,9 +199,14 @@ def _too_short(error: dict[str, Any]) -> tuple[str, str]:
     return f"must have at least {error['ctx']['min_length']} entries, not {error['ctx']['actual_length']}", ""
 
 
+def _too_long(error: dict[str, Any]) -> tuple[str, str]:
+    return f"must have at most {error['ctx']['max_length']} entries, not {len(error['input'])}", ""
+
+
 _RULES: dict[str, Callable[[dict[str, Any]], tuple[str, str]]] = {
     "string_pattern_mismatch": _pattern,
     "too_short": _too_short,
+    "too_long": _too_long,
 }
 
 

@@ -7,6 +7,7 @@ packed.
 
 import re
 
+TAG_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._=+-]{0,62}"
 NAME_PATTERN = r"[a-z0-9][a-z0-9_-]{0,62}"
 """Names of plans, tasks, sites and whoever else has a certificate."""
 EXPERIMENT_PATTERN = r"[a-z0-9][a-z0-9_-]{0,47}-[0-9a-f]{8}"

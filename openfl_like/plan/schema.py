@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from openfl_like.plan.address import checked_host
-from openfl_like.plan.names import NAME_PATTERN
+from openfl_like.plan.names import NAME_PATTERN, TAG_PATTERN
 
 Name = Annotated[str, StringConstraints(pattern=rf"^{NAME_PATTERN}$")]
 Settings = dict[str, JsonValue]
@@ -274,16 +274,23 @@ Pattern = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterV
 """Files of the workspace, as in ``assets/*.json``; ``*`` goes over slashes, and a folder means all that is in it."""
 
 
+Tag = Annotated[str, StringConstraints(pattern=rf"^{TAG_PATTERN}$")]
+"""A word by which people find experiments again: ``baseline``, or ``lr=0.1``."""
+MOST_TAGS = 16
+
+
 class Plan(Section):
     """Everything the parties of an experiment agreed on; see docs/reference/plan.md for each key.
 
     ``workspace`` is where the code is: a directory relative to the plan file, or the name of an installed workspace
     template. It is not part of the digest. ``include`` names files of it that travel besides code, ``exclude`` such as
     do not travel. ``interface`` is the federation's name for the data that is trained on; None: it has one kind only.
+    ``tags`` are words by which people find experiments again; nothing goes by them.
     """
 
     name: Name
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    tags: Annotated[tuple[Tag, ...], Field(max_length=MOST_TAGS)] = ()
     workspace: str = "."
     interface: Name | None = None
     include: tuple[Pattern, ...] = ()

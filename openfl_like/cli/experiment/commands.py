@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from openfl_like.cli.experiment.list import list_
 from openfl_like.cli.experiment.metrics import metrics
 from openfl_like.cli.experiment.named import id_argument, one_experiment
-from openfl_like.cli.experiment.outcome import best_text, reason_of
+from openfl_like.cli.experiment.outcome import best_text
 from openfl_like.cli.experiment.progress import Screen
 from openfl_like.cli.experiment.show import show
 from openfl_like.cli.experiment.why import why
@@ -20,8 +21,10 @@ from openfl_like.cli.options import (
     initial_model_option,
     overrides_option,
     own_certificates,
+    tags_option,
+    with_tags,
 )
-from openfl_like.cli.output.console import clock, emit, emit_line, file_facts, json_option, put, say
+from openfl_like.cli.output.console import emit, emit_line, file_facts, json_option, put, say
 from openfl_like.cli.output.packing import tell_packing
 
 if TYPE_CHECKING:
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from openfl_like.federation.parties import ExperimentSummary
 
 ROLES = ("aggregator", "collaborator", "worker", "envoy", "director")
+TAG_HELP = "A word by which to find it again; may be given again."
 FOLLOW_HELP = "Follow it to its end; the exit code tells how it ended."
 follow_option = click.option("-w", "--watch", "follow", is_flag=True, help=FOLLOW_HELP)
 
@@ -48,6 +52,7 @@ def experiment() -> None:
     """
 
 
+experiment.add_command(list_)
 experiment.add_command(show)
 experiment.add_command(why)
 experiment.add_command(metrics)
@@ -57,6 +62,7 @@ experiment.add_command(metrics)
 @click.argument("plan", type=FILE, shell_complete=complete_plans)
 @overrides_option
 @initial_model_option
+@tags_option(TAG_HELP)
 @follow_option
 @director_options
 @json_option
@@ -64,6 +70,7 @@ def submit(
     plan: Path,
     overrides: tuple[str, ...],
     initial_model: Path | None,
+    tags: tuple[str, ...],
     director: str,
     certificates: Path | None,
     *,
@@ -75,11 +82,15 @@ def submit(
     Example: fx experiment submit plan.yaml -s seed=1 --watch
 
     Example: fx experiment submit plan.yaml --initial-model pretrained.pt
+
+    Example: fx experiment submit plan.yaml -s seed=2 --tag sweep --tag seed=2
     """
     from openfl_like.api.federation import Federation
 
     with Federation(director, own_certificates(certificates, "user")) as federation:
-        summary = federation.submit(plan, overrides, initial_model=initial_model, on_packed=tell_packing)
+        summary = federation.submit(
+            plan, with_tags(overrides, tags), initial_model=initial_model, on_packed=tell_packing
+        )
         _queued(federation, summary, follow=follow, as_json=as_json)
 
 
@@ -87,6 +98,7 @@ def submit(
 @click.argument("plan", type=FILE, shell_complete=complete_plans)
 @click.option("-m", "--model", "models", multiple=True, required=True, metavar="NAME=FILE", help="May be given again.")
 @overrides_option
+@tags_option(TAG_HELP)
 @follow_option
 @director_options
 @json_option
@@ -94,6 +106,7 @@ def evaluate(
     plan: Path,
     models: tuple[str, ...],
     overrides: tuple[str, ...],
+    tags: tuple[str, ...],
     director: str,
     certificates: Path | None,
     *,
@@ -111,7 +124,7 @@ def evaluate(
 
     files = named_files(models, "--model")
     with Federation(director, own_certificates(certificates, "user")) as federation:
-        summary = federation.submit(plan, overrides, evaluate=files, on_packed=tell_packing)
+        summary = federation.submit(plan, with_tags(overrides, tags), evaluate=files, on_packed=tell_packing)
         _queued(federation, summary, follow=follow, as_json=as_json)
 
 
@@ -141,36 +154,6 @@ def _one(summary: "ExperimentSummary", text: str, *, as_json: bool) -> None:
         emit(asdict(summary), as_json=True)
     else:
         put(text)
-
-
-@experiment.command(name="list")
-@director_options
-@json_option
-def list_(director: str, certificates: Path | None, *, as_json: bool) -> None:
-    """List all experiments, oldest first.
-
-    Example: fx experiment list --json
-    """
-    from dataclasses import asdict
-
-    from openfl_like.api.federation import Federation
-
-    with Federation(director, own_certificates(certificates, "user")) as federation:
-        summaries = federation.experiments()
-    rows: list[dict[str, object]] = [
-        asdict(item)
-        if as_json
-        else {
-            "experiment": item.id,
-            "status": item.standing,
-            "owner": item.owner,
-            "submitted": clock(item.submitted_at),
-            "ended": clock(item.ended_at),
-            "reason": reason_of(item),
-        }
-        for item in summaries
-    ]
-    emit(rows, as_json=as_json, title="experiments")
 
 
 @experiment.command()

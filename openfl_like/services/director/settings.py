@@ -41,9 +41,14 @@ def _range_of(text: str) -> range:
     return range(int(first), int(last or first) + 1)
 
 
+def _number_as_text(value: object) -> object:
+    """Take a port that stands without quotes for the text that it is."""
+    return str(value) if type(value) is int else value
+
+
 HomePath = Annotated[Path, BeforeValidator(path_in_file)]
-Address = Annotated[str, AfterValidator(_address)]
-PortRange = Annotated[str, AfterValidator(_port_range)]
+Address = Annotated[str, BeforeValidator(_number_as_text), AfterValidator(_address)]
+PortRange = Annotated[str, BeforeValidator(_number_as_text), AfterValidator(_port_range)]
 
 
 Shape = tuple[Annotated[int, Field(ge=0)], ...]

@@ -90,7 +90,7 @@ def test_what_a_shard_raises_is_named(tmp_path: Path) -> None:
         (ShardConfig(template="nowhere_at_all:Shard"), "nowhere_at_all"),
         (
             ShardConfig(template="heart_disease", params={"hospita": "hungary"}),
-            "shard 'heart_disease': TypeError.*hospita",
+            "shard 'heart_disease': TypeError: there is no param 'hospita'; did you mean 'hospital'",
         ),
         (ShardConfig(template="heart_disease", params={"hospital": "zurich"}), "va_long_beach"),
     ],

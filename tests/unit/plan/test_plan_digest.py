@@ -159,3 +159,9 @@ def test_the_digest_of_a_known_plan_never_changes(plan: Plan) -> None:
     if os.environ.get("OPENFL_LIKE_GOLDEN"):
         golden.write_bytes(freeze(plan) + b"\n")
     assert freeze(plan) == golden.read_bytes().rstrip(b"\n")
+
+
+def test_a_plan_without_tags_keeps_its_digest_and_tags_travel(plan: Plan) -> None:
+    assert b"tags" not in freeze(plan)
+    tagged = plan.model_copy(update={"tags": ("sweep", "lr=0.1")})
+    assert thaw(freeze(tagged)).tags == ("sweep", "lr=0.1")

@@ -395,3 +395,12 @@ def test_defaults_may_lie_at_home(
     assert load_plan(written(plan=plan_text + "defaults: ~/shared.yaml\n")).aggregator.settings.rounds_to_train == 77
     (problem,) = problems_of(written(plan=plan_text + "defaults: $DATA/shared.yaml\n"))
     assert "the variable $DATA is not replaced here" in problem
+
+
+@pytest.mark.parametrize(
+    ("tags", "problem"),
+    [("[two words]", "tags[0]: 'two words' is not a valid name"), (str(["x"] * 17), "must have at most 16")],
+)
+def test_tags_are_few_and_plain(written: Callable[..., Path], plan_text: str, tags: str, problem: str) -> None:
+    (found,) = problems_of(written(plan=plan_text + f"tags: {tags}\n"))
+    assert problem in found

@@ -1,12 +1,19 @@
 """Answers that are written down, for what commands print of them."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
+import pytest
+from click.testing import CliRunner, Result
+
+from openfl_like.api import federation as api
 from openfl_like.api.client import AsyncFederation
+from openfl_like.cli import status as cli_status
+from openfl_like.cli.main import fx
 from openfl_like.federation.announcements import (
     Announced,
     AssignmentSent,
@@ -217,3 +224,34 @@ class EnvoyAnswers:
 
     async def envoy(self, name: str) -> EnvoyDetail:
         return self._answers.envoy(name)
+
+
+Run: TypeAlias = Callable[..., Result]
+
+
+def connected(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Give ``fx`` these answers, in a folder of its own."""
+    monkeypatch.setattr(api, "Federation", Answers)
+    monkeypatch.setattr(Answers, "end", summary(Status.FINISHED, "all rounds"))
+    monkeypatch.chdir(tmp_path)
+    ends = ("the certificate of fx://h/user/alice ends on 2026-12-01 00:00 UTC: renew it",)
+    monkeypatch.setattr(cli_status, "_own_warnings", lambda _: ends)
+
+    def invoke(*words: str, **environment: str) -> Result:
+        where = {"FX_DIRECTOR": "director:1", "FX_CERTIFICATES": "certs/user/alice"} | environment
+        return CliRunner(env=where).invoke(fx, list(words), standalone_mode=False)
+
+    return invoke
+
+
+def fine(result: Result) -> str:
+    assert result.exception is None, result.exception
+    return result.stdout
+
+
+def data(result: Result) -> Any:  # noqa: ANN401 (JSON)
+    """The data of the one document that a command has printed with --json."""
+    document = json.loads(fine(result))
+    assert document["ok"] is True
+    assert sorted(document) == ["data", "ok"]
+    return document["data"]

@@ -3,19 +3,14 @@
 import json
 import re
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from answers import AWAY, ROUND, Answers, summary
-from click.testing import CliRunner, Result
+from answers import AWAY, ROUND, Answers, Run, connected, data, fine, summary
+from click.testing import Result
 
-from openfl_like.api import federation as api
-from openfl_like.cli import status as cli_status
-from openfl_like.cli.main import fx
 from openfl_like.cli.status import _own_warnings as own_warnings
 from openfl_like.error_meanings import MEANINGS
 from openfl_like.errors import (
@@ -23,7 +18,6 @@ from openfl_like.errors import (
     ExperimentDegradedError,
     ExperimentFailedError,
     FederationError,
-    NotFoundError,
     UsageError,
 )
 from openfl_like.federation.announcements import (
@@ -40,44 +34,17 @@ from openfl_like.federation.parties import (
 )
 from openfl_like.federation.status import Status
 from openfl_like.pki.roles import Role
-from openfl_like.plan.digest import freeze
-from openfl_like.plan.schema import Plan
 from openfl_like.testing.certificates import ThrowAwayFederation
-
-Run = Callable[..., Result]
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    monkeypatch.setattr(api, "Federation", Answers)
-    monkeypatch.setattr(Answers, "end", summary(Status.FINISHED, "all rounds"))
-    monkeypatch.chdir(tmp_path)
-    ends = ("the certificate of fx://h/user/alice ends on 2026-12-01 00:00 UTC: renew it",)
-    monkeypatch.setattr(cli_status, "_own_warnings", lambda _: ends)
-
-    def invoke(*words: str, **environment: str) -> Result:
-        where = {"FX_DIRECTOR": "director:1", "FX_CERTIFICATES": "certs/user/alice"} | environment
-        return CliRunner(env=where).invoke(fx, list(words), standalone_mode=False)
-
-    return invoke
-
-
-def fine(result: Result) -> str:
-    assert result.exception is None, result.exception
-    return result.stdout
+    return connected(monkeypatch, tmp_path)
 
 
 def failed(result: Result) -> FederationError:
     assert isinstance(result.exception, FederationError)
     return result.exception
-
-
-def data(result: Result) -> Any:  # noqa: ANN401 (JSON)
-    """The data of the one document that a command has printed with --json."""
-    document = json.loads(fine(result))
-    assert document["ok"] is True
-    assert sorted(document) == ["data", "ok"]
-    return document["data"]
 
 
 COMMANDS = {
@@ -398,51 +365,3 @@ def test_metrics_for_spreadsheets_are_a_value_a_line_with_all_digits(run: Run) -
     ]
     error = failed(run("experiment", "metrics", "digits-1", "--csv", "--json"))
     assert str(error) == "--csv and --json exclude each other (leave one of them out)"
-
-
-IDS = ("digits-1a2b3c4d", "heart-5e6f7a8b", "digits-9c0d1e2f")
-
-
-@pytest.mark.parametrize(
-    "command", ["show", "rounds", "metrics", "watch", "logs", "why", "cancel", "resume", "export", "model"]
-)
-def test_an_experiment_is_named_by_a_beginning_or_as_the_last(
-    run: Run, monkeypatch: pytest.MonkeyPatch, command: str
-) -> None:
-    found = [replace(summary(Status.FINISHED), id=name) for name in IDS]
-    monkeypatch.setattr(Answers, "experiments", lambda _: found)
-    for named in ("heart", "last", "digits-1"):
-        assert run("experiment", command, named).exception is None
-    assert isinstance(run("experiment", command, "digits").exception, UsageError)
-    assert isinstance(run("experiment", command, "heartt").exception, NotFoundError)
-
-
-def test_files_are_named_after_the_whole_id(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Answers, "experiments", lambda _: [replace(summary(), id=name) for name in IDS])
-    assert "digits-9c0d1e2f.tar" in fine(run("experiment", "export", "last"))
-    assert "heart-5e6f7a8b-best.safetensors" in fine(run("experiment", "model", "heart"))
-
-
-def test_a_whole_id_needs_no_list(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(Answers, "experiments")
-    assert "digits-1a2b3c4d" in fine(run("experiment", "export", "digits-1a2b3c4d"))
-
-
-def test_the_best_model_is_told_with_what_it_is_best_by(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = Plan.model_validate(
-        {
-            "name": "digits",
-            "task_runner": {"template": "src.a:B"},
-            "data_loader": {"template": "numpy"},
-            "tasks": {"train": {"function": "train"}},
-        }
-    )
-    versions = tuple(
-        PublishedVersion(ModelVersion(number, "dd", {"loss": loss}, best=best), "", 2.0)
-        for number, loss, best in ((1, 0.5, True), (2, 0.25, True), (3, 0.75, False))
-    )
-    record = ExperimentRecord(summary(), versions, freeze(plan).decode())
-    monkeypatch.setattr(Answers, "experiment", lambda *_: record)
-    told = run("experiment", "model", "digits-1").stderr
-    assert "round 2 is the best by loss (0.25), less being better; a plan may name another metric" in told
-    assert "best" not in run("experiment", "model", "digits-1", "--which", "last").stderr

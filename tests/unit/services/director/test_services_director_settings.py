@@ -200,3 +200,10 @@ def test_an_address_that_is_none_is_told_with_what_was_meant(file: Path, line: s
     (problem,) = mistakes(file, f"{LEAST}{line}\n")
     assert problem.startswith(f"3: {line.partition(':')[0]}: ")
     assert problem.endswith(told)
+
+
+def test_a_port_without_quotes_is_one(file: Path) -> None:
+    file.write_text(f"{LEAST}aggregator_ports: 50051\n")
+    assert load_director_file(file).ports == range(50051, 50052)
+    (problem,) = mistakes(file, f"{LEAST}listen: 50050\n")
+    assert problem.endswith("the host is missing; write localhost:50050")
