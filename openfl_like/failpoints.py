@@ -52,6 +52,8 @@ _MEANINGS: Mapping[str, Mapping[str, str]] = {
         "import.built": "the experiment's directory is complete and on disk, in another place",
         "import.placed": "it has its place, no row says so",
         "import.recorded": "the row is committed, the mark of an unfinished import is still there",
+        "remove.marked": "an experiment is about to be removed: its directory says so, its row is still there",
+        "remove.forgotten": "its row is gone, its directory is still there",
         "status.before": "an experiment is about to move on",
         "status.after": "it has moved on",
         "dispatch.gathered": "enough envoys are there",

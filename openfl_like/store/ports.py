@@ -223,6 +223,14 @@ class ExperimentQueue(Protocol):
             NotFoundError: If there is none.
         """
 
+    def remove(self, experiment: str) -> None:
+        """Forget an experiment that has ended, with the request that made it.
+
+        Raises:
+            ConflictError: If it has not ended.
+            NotFoundError: If there is none.
+        """
+
 
 class EnvoyRegister(Protocol):
     """The envoys that a Director has ever seen; nothing depends on it, so it need not survive a power cut."""

@@ -17,7 +17,14 @@ from openfl_like.federation.status import Status
 from openfl_like.store.director_files import DirectorFiles
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.ports import RESUMABLE, Commit, Recorded, StoredExperiment, Stores
-from openfl_like.store.refusals import known_experiment, not_empty, not_resumable, superseded, unknown_experiment
+from openfl_like.store.refusals import (
+    known_experiment,
+    not_empty,
+    not_removable,
+    not_resumable,
+    superseded,
+    unknown_experiment,
+)
 
 RECORD_NAME = "record-in-memory"
 """File in an experiment's directory that names its record, so that this moves and goes with the directory."""
@@ -279,6 +286,15 @@ class MemoryDirectorStore:
                 raise not_resumable(former)
             again = replace(former, status=Status.QUEUED, reason="", resumed_by=by)
             return self._put(replace(again, ended_at=0.0, shortfalls={}, failure=None))
+
+    def remove(self, experiment: str) -> None:
+        """Forget an experiment that has ended, with the request that made it."""
+        with self._memory.lock:
+            summary = self.experiment(experiment).summary
+            if not summary.status.ended:
+                raise not_removable(summary)
+            del self._memory.experiments[experiment]
+            self._memory.requests = {key: made for key, made in self._memory.requests.items() if made != experiment}
 
     def _put(self, summary: ExperimentSummary) -> ExperimentSummary:
         rated = _rated(summary)
