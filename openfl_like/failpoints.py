@@ -108,6 +108,8 @@ _MEANINGS: Mapping[str, Mapping[str, str]] = {
         "hello.sent": "it has said hello, and is not welcome yet",
         "welcomed": "the Director has welcomed it",
         "order.received": "an order is here",
+        "record.begun": "the site's record has the order, nothing else of it is here",
+        "record.ended": "the site's record has the end, the Collaborator's notes are still there",
         "bundle.before": "the former directory of the experiment is gone",
         "bundle.fetched": "the bundle is here, not verified",
         "bundle.unpacked": "it is verified and unpacked",

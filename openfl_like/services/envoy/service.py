@@ -41,9 +41,11 @@ from openfl_like.services.devices.placement import monitors_of
 from openfl_like.services.envoy.environments import Environments
 from openfl_like.services.envoy.logs import SiteLogs
 from openfl_like.services.envoy.readiness import Readiness
+from openfl_like.services.envoy.record import SiteRecord
 from openfl_like.services.envoy.shards import describe_shards, load_shards
 from openfl_like.services.envoy.site_experiment import SiteContext, SiteExperiment
 from openfl_like.services.identity.renewal import CertificateRenewer
+from openfl_like.store.ports import Stores
 from openfl_like.store.site_files import SiteFiles
 from openfl_like.tasks import TaskOwner, background, first_of
 from openfl_like.wire.attendance import EnvoyClient, EnvoySession
@@ -67,6 +69,7 @@ class EnvoySettings:
         certificates: Folder of the credentials, where they are renewed; None: they are not.
         spare_worker: Whether a worker waits with its imports done.
         more_shards: Further ones, each of another data interface.
+        keep: So many parts in experiments that have ended are kept on record and disk; None: all.
     """
 
     name: str
@@ -77,11 +80,27 @@ class EnvoySettings:
     certificates: Path | None = None
     spare_worker: bool = True
     more_shards: tuple[Path, ...] = ()
+    keep: int | None = None
 
     @property
     def files(self) -> SiteFiles:
         """Names of what is kept here."""
         return SiteFiles(self.directory)
+
+
+@dataclass(frozen=True, slots=True)
+class EnvoySite:
+    """What an Envoy has of its site.
+
+    Attributes:
+        facts: What the Director is told of the shards, in the order of the settings.
+        monitors: What reads the state of this machine.
+        record: What the site took part in.
+    """
+
+    facts: tuple[ShardFacts, ...]
+    monitors: Monitors
+    record: SiteRecord
 
 
 @dataclass(slots=True)
@@ -110,8 +129,7 @@ class Envoy:
 
     Args:
         settings: Who we are.
-        facts: What the Director is told of the shards, in the order of the settings.
-        monitors: What reads the state of this machine.
+        site: What we have of it.
         on_welcome: Called each time the Director has welcomed us.
         connect: Makes a line to the Director, of its address and our credentials.
         standby: Starts Collaborators; None: one of its own.
@@ -120,13 +138,12 @@ class Envoy:
     def __init__(
         self,
         settings: EnvoySettings,
-        facts: Sequence[ShardFacts],
-        monitors: Monitors,
+        site: EnvoySite,
         on_welcome: Callable[[], None],
         connect: Callable[[str, Credentials], EnvoyClient] = EnvoyClient,
         standby: Standby | None = None,
     ) -> None:
-        self._settings, self._facts, self._monitors, self._on_welcome = settings, facts, monitors, on_welcome
+        self._settings, self._site, self._on_welcome = settings, site, on_welcome
         self._connect_to = connect
         self._attendance = _Attendance()
         self._experiments: dict[str, SiteExperiment] = {}
@@ -139,11 +156,12 @@ class Envoy:
         self._logs = SiteLogs(settings.name, settings.shard, self._outbox)
         self._context = SiteContext(
             settings.credentials,
-            dict(zip((shard.interface for shard in facts), (settings.shard, *settings.more_shards), strict=True)),
-            monitors,
+            dict(zip((shard.interface for shard in site.facts), (settings.shard, *settings.more_shards), strict=True)),
+            site.monitors,
             self._standby,
             self._environments,
             self._logs,
+            site.record,
             report=self._outbox.put_nowait,
             session=lambda: self._attendance.number,
             devices_in_use=lambda: self._placed().values(),
@@ -214,7 +232,7 @@ class Envoy:
     async def _attend(self, client: EnvoyClient) -> None:
         tasks, began = TaskOwner(), False
         async with client.attend() as session:
-            first, *more = self._facts
+            first, *more = self._site.facts
             await session.report(Hello(first, __version__, tuple(more)))
             failpoint("envoy.hello.sent")
             try:
@@ -277,7 +295,7 @@ class Envoy:
             while True:
                 if loop.time() >= due or attendance.heard.is_set():
                     attendance.heard.clear()
-                    devices = await self._monitors.read()
+                    devices = await self._site.monitors.read()
                     placed = self._placed()
                     await session.report(Heartbeat(devices, tuple(placed), placed))
                     due = loop.time() + attendance.heartbeat_s
@@ -326,11 +344,12 @@ class Envoy:
             del self._experiments[experiment.order.experiment]
 
 
-async def run_envoy(settings: EnvoySettings, ready: Callable[[Sequence[ShardFacts]], None]) -> None:
+async def run_envoy(settings: EnvoySettings, stores: Stores, ready: Callable[[Sequence[ShardFacts]], None]) -> None:
     """Run an Envoy until cancelled.
 
     Args:
         settings: What to run.
+        stores: Opens the site's record.
         ready: Called each time the Director has welcomed us.
 
     Raises:
@@ -338,6 +357,7 @@ async def run_envoy(settings: EnvoySettings, ready: Callable[[Sequence[ShardFact
         ShardError: If the shard cannot be used.
         ShardMismatchError: If it does not fit the federation.
         ConflictError: If another Envoy works in this directory, or is connected under this name.
+        DamagedError: If the site's record is damaged.
     """
     with only_one(settings.directory, "envoy"):
         await asyncio.to_thread(kill_owned, settings.directory)
@@ -346,4 +366,7 @@ async def run_envoy(settings: EnvoySettings, ready: Callable[[Sequence[ShardFact
         configs = load_shards((settings.shard, *settings.more_shards))
         monitors = monitors_of(configs[settings.shard], settings.shard, settings.directory)
         facts = await describe_shards(configs, settings.files.description)
-        await Envoy(settings, facts, monitors, lambda: ready(facts)).run()
+        with contextlib.closing(stores.site(settings.files)) as store:
+            record = SiteRecord(store, settings.files, settings.keep)
+            await asyncio.to_thread(record.recover)
+            await Envoy(settings, EnvoySite(facts, monitors, record), lambda: ready(facts)).run()
