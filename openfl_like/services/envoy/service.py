@@ -42,6 +42,7 @@ from openfl_like.services.envoy.environments import Environments
 from openfl_like.services.envoy.logs import SiteLogs
 from openfl_like.services.envoy.readiness import Readiness
 from openfl_like.services.envoy.record import SiteRecord
+from openfl_like.services.envoy.shard_watch import ShardWatch
 from openfl_like.services.envoy.shards import describe_shards, load_shards
 from openfl_like.services.envoy.site_experiment import SiteContext, SiteExperiment
 from openfl_like.services.identity.renewal import CertificateRenewer
@@ -81,6 +82,11 @@ class EnvoySettings:
     spare_worker: bool = True
     more_shards: tuple[Path, ...] = ()
     keep: int | None = None
+
+    @property
+    def shards(self) -> tuple[Path, ...]:
+        """All shard files, the first one first."""
+        return self.shard, *self.more_shards
 
     @property
     def files(self) -> SiteFiles:
@@ -144,6 +150,7 @@ class Envoy:
         standby: Standby | None = None,
     ) -> None:
         self._settings, self._site, self._on_welcome = settings, site, on_welcome
+        self._shards = ShardWatch(settings.shards, site.facts, settings.files.description, self._tell_shards)
         self._connect_to = connect
         self._attendance = _Attendance()
         self._experiments: dict[str, SiteExperiment] = {}
@@ -156,7 +163,7 @@ class Envoy:
         self._logs = SiteLogs(settings.name, settings.shard, self._outbox)
         self._context = SiteContext(
             settings.credentials,
-            dict(zip((shard.interface for shard in site.facts), (settings.shard, *settings.more_shards), strict=True)),
+            dict(zip((shard.interface for shard in site.facts), settings.shards, strict=True)),
             site.monitors,
             self._standby,
             self._environments,
@@ -179,7 +186,7 @@ class Envoy:
         """
         try:
             liveness = LivenessFile(self._settings.directory, "envoy", lambda: self._attendance.welcomed)
-            async with background(self._renewer.keep(), liveness.beat()):
+            async with background(self._renewer.keep(), liveness.beat(), self._shards.keep()):
                 await self._run()
         finally:
             for experiment in list(self._experiments.values()):
@@ -232,8 +239,7 @@ class Envoy:
     async def _attend(self, client: EnvoyClient) -> None:
         tasks, began = TaskOwner(), False
         async with client.attend() as session:
-            first, *more = self._site.facts
-            await session.report(Hello(first, __version__, tuple(more)))
+            await session.report(_hello(self._shards.facts))
             failpoint("envoy.hello.sent")
             try:
                 while (instruction := await self._next(session)) is not None:
@@ -305,6 +311,12 @@ class Envoy:
                     if report is not None:
                         await session.report(report)
 
+    def _tell_shards(self, facts: Sequence[ShardFacts]) -> None:
+        """Tell the Director that the data has changed; if nobody listens now, the next session begins with it."""
+        log.info("the data has changed: %s", "; ".join(shard.description for shard in facts))
+        if self._attendance.welcomed:
+            self._outbox.put_nowait(_hello(facts))
+
     def _placed(self) -> dict[str, str]:
         """Return the experiments that this site takes part in, each with the device of its worker."""
         return {name: each.device for name, each in sorted(self._experiments.items()) if each.route is not None}
@@ -344,6 +356,11 @@ class Envoy:
             del self._experiments[experiment.order.experiment]
 
 
+def _hello(facts: Sequence[ShardFacts]) -> Hello:
+    first, *more = facts
+    return Hello(first, __version__, tuple(more))
+
+
 async def run_envoy(settings: EnvoySettings, stores: Stores, ready: Callable[[Sequence[ShardFacts]], None]) -> None:
     """Run an Envoy until cancelled.
 
@@ -363,7 +380,7 @@ async def run_envoy(settings: EnvoySettings, stores: Stores, ready: Callable[[Se
         await asyncio.to_thread(kill_owned, settings.directory)
         for notes in settings.files.process_notes():
             await asyncio.to_thread(kill_listed, notes)
-        configs = load_shards((settings.shard, *settings.more_shards))
+        configs = load_shards(settings.shards)
         monitors = monitors_of(configs[settings.shard], settings.shard, settings.directory)
         facts = await describe_shards(configs, settings.files.description)
         with contextlib.closing(stores.site(settings.files)) as store:
