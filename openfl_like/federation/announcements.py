@@ -265,6 +265,20 @@ class MetricsUndefined:
 
 
 @dataclass(frozen=True, slots=True)
+class NothingLearnt:
+    """The experiment has finished with the model that it began with, bit for bit, although it was to train.
+
+    Attributes:
+        rounds: How many rounds were done.
+        digest: Identity of the model.
+    """
+
+    kind: ClassVar[str] = "nothing_learnt"
+    rounds: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelKept:
     """No site had samples to train on in a round: its model is that of the round before.
 
@@ -362,6 +376,7 @@ Known: TypeAlias = (
     | MetricMissing
     | MetricsUndefined
     | ModelKept
+    | NothingLearnt
     | RoundFinished
     | ExperimentEnded
 )

@@ -31,6 +31,7 @@ from openfl_like.federation.announcements import (
     ModelKept,
     ModelMade,
     ModelsEvaluated,
+    NothingLearnt,
     RoundFinished,
     RoundStarted,
     UnknownAnnouncement,
@@ -72,6 +73,7 @@ EVERY: tuple[Known, ...] = (
     MetricMissing(1, "acuracy", ("stop.any[0].metric",), ("accuracy", "loss")),
     MetricsUndefined(1, Phase.EVALUATE, "bern", {"validate": {"auc": "nan"}}),
     ModelKept(1, "aa", {"bern": "bb"}),
+    NothingLearnt(3, "d0"),
     RoundFinished(
         1,
         "d1",
