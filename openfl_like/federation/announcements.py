@@ -443,7 +443,10 @@ def from_json(kind: str, text: str | bytes) -> Announcement:
         with suppress(ValueError):
             known: Known = reader.validate_json(text)
             return known
-    values = json.loads(text)
+    try:
+        values = json.loads(text)
+    except RecursionError:
+        raise ValueError("the fields of an announcement are nested too deep") from None
     if not isinstance(values, dict):
         raise ValueError("the fields of an announcement are not a JSON object")  # noqa: TRY004 (as JSON's own errors)
     return from_fields(kind, values)
