@@ -13,7 +13,7 @@ from openfl_like.federation.announcements import Announced
 from openfl_like.federation.evaluation_plan import evaluation_of, place_of
 from openfl_like.federation.history.metrics import MetricRecord, metric_records
 from openfl_like.federation.history.rounds import RoundRecord, round_records
-from openfl_like.federation.parties import ExperimentRecord, ExperimentSummary, LogLines, LogQuery
+from openfl_like.federation.parties import ExperimentRecord, ExperimentSummary, LogLines, LogQuery, RemovedExperiment
 from openfl_like.federation.ports import Submission
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.signing import sign_bundle
@@ -125,6 +125,14 @@ class Experiments:
             ConflictError: If it is queued, running or FINISHED.
         """
         return await self.client.resume(experiment)
+
+    async def remove(self, experiment: str) -> RemovedExperiment:
+        """Remove an experiment that has ended from the Director: record, models, logs and bundle.
+
+        Raises:
+            ConflictError: If it has not ended.
+        """
+        return await self.client.remove(experiment)
 
     async def model(self, experiment: str, which: str, path: str | Path) -> Path:
         """Fetch the ``best`` or ``last`` model, or that of a round number, as a safetensors file."""

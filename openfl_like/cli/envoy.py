@@ -7,6 +7,7 @@ import click
 
 from openfl_like.cli.options import FOLDER, HELP, director_options, own_certificates, site_options
 from openfl_like.cli.output.console import emit, emit_line, json_option, print_table, say
+from openfl_like.cli.site_history import history
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +23,9 @@ def envoy() -> None:
     """
 
 
+envoy.add_command(history)
+
+
 @envoy.command()
 @site_options
 @click.option("--directory", type=FOLDER, default=None, help="Where workspaces and logs go.  [default: envoy-NAME]")
@@ -30,6 +34,12 @@ def envoy() -> None:
     default=True,
     show_default=True,
     help="Have a worker wait with the imports of the last experiment done: the next one begins sooner.",
+)
+@click.option(
+    "--keep",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Keep the last N experiments that have ended, in the site's record and on its disk.  [default: all]",
 )
 @click.option("--with-parent", is_flag=True, hidden=True, help="End when standard input is closed.")
 @json_option
@@ -41,6 +51,7 @@ def start(
     directory: Path | None,
     *,
     spare_worker: bool,
+    keep: int | None,
     with_parent: bool,
     as_json: bool,
 ) -> None:
@@ -56,6 +67,7 @@ def start(
     from openfl_like.pki.files import load_credentials
     from openfl_like.services.daemon.run import live
     from openfl_like.services.envoy.service import EnvoySettings, run_envoy
+    from openfl_like.store.sqlite.stores import SQLITE
 
     folder = certificates or Path("certs", "envoy", name)
     credentials = load_credentials(folder)
@@ -65,7 +77,7 @@ def start(
             cure=f"start it with --name {credentials.identity.name}, or name another folder with --certificates",
         )
     work, (first, *more) = directory or Path(f"envoy-{name}"), shard_configs
-    settings = EnvoySettings(name, director, first, credentials, work, folder, spare_worker, tuple(more))
+    settings = EnvoySettings(name, director, first, credentials, work, folder, spare_worker, tuple(more), keep)
 
     def ready(facts: "Sequence[ShardFacts]") -> None:
         if as_json:
@@ -74,7 +86,7 @@ def start(
         else:
             say(f"envoy '{name}' attends {director}: {'; '.join(one.description for one in facts)}")
 
-    asyncio.run(live(run_envoy(settings, ready), parent=with_parent))
+    asyncio.run(live(run_envoy(settings, SQLITE, ready), parent=with_parent))
 
 
 @envoy.command(name="list")

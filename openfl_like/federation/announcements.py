@@ -265,6 +265,20 @@ class MetricsUndefined:
 
 
 @dataclass(frozen=True, slots=True)
+class NothingLearnt:
+    """The experiment has finished with the model that it began with, bit for bit, although it was to train.
+
+    Attributes:
+        rounds: How many rounds were done.
+        digest: Identity of the model.
+    """
+
+    kind: ClassVar[str] = "nothing_learnt"
+    rounds: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelKept:
     """No site had samples to train on in a round: its model is that of the round before.
 
@@ -362,6 +376,7 @@ Known: TypeAlias = (
     | MetricMissing
     | MetricsUndefined
     | ModelKept
+    | NothingLearnt
     | RoundFinished
     | ExperimentEnded
 )
@@ -428,7 +443,10 @@ def from_json(kind: str, text: str | bytes) -> Announcement:
         with suppress(ValueError):
             known: Known = reader.validate_json(text)
             return known
-    values = json.loads(text)
+    try:
+        values = json.loads(text)
+    except RecursionError:
+        raise ValueError("the fields of an announcement are nested too deep") from None
     if not isinstance(values, dict):
         raise ValueError("the fields of an announcement are not a JSON object")  # noqa: TRY004 (as JSON's own errors)
     return from_fields(kind, values)

@@ -2,7 +2,13 @@
 
 from openfl_like.federation import admission
 from openfl_like.federation import uncounted as surplus
-from openfl_like.federation.announcements import ExperimentEnded, MetricMissing, ModelsEvaluated, RoundFinished
+from openfl_like.federation.announcements import (
+    ExperimentEnded,
+    MetricMissing,
+    ModelsEvaluated,
+    NothingLearnt,
+    RoundFinished,
+)
 from openfl_like.federation.context import ExperimentContext
 from openfl_like.federation.events import FinishExperiment, ModelVersion, PublishVersion, StartTimer
 from openfl_like.federation.failure import Failure, FailureKind
@@ -130,7 +136,15 @@ def finish(
     context.emit(FinishExperiment(status, reason))
     surplus.sum_up(context)
     rounds = state.versions[-1].round if state.versions else 0
+    if status is Status.FINISHED and rounds and _learnt_nothing(context):
+        context.announce(NothingLearnt(rounds, state.versions[-1].digest))
     context.announce(ExperimentEnded(status, reason, rounds, state.all_shortfalls(), failure, by))
+
+
+def _learnt_nothing(context: ExperimentContext) -> bool:
+    """Whether a plan that trains has given back the very model that it began with."""
+    trains = any(task.is_training for task in context.plan.tasks.values())
+    return trains and context.state.versions[-1].digest == context.state.versions[0].digest
 
 
 def _note_shortfalls(context: ExperimentContext, current: RoundState) -> None:

@@ -110,6 +110,25 @@ class DeviceStatistics:
 
 
 @dataclass(frozen=True, slots=True)
+class RemovedExperiment:
+    """What went with an experiment that was removed.
+
+    Attributes:
+        experiment: Its id.
+        models: How many versions of its model were there.
+        freed_bytes: Of all its files.
+    """
+
+    experiment: str
+    models: int
+    freed_bytes: int
+
+    def __str__(self) -> str:
+        models = f"{self.models} model{'' if self.models == 1 else 's'}"
+        return f"its record, its bundle and {models}, {self.freed_bytes:,} bytes"
+
+
+@dataclass(frozen=True, slots=True)
 class EnvoyRecord:
     """One row of the Director's roster; times are seconds since the epoch.
 

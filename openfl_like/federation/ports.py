@@ -21,6 +21,7 @@ from openfl_like.federation.parties import (
     ExperimentSummary,
     LogLines,
     LogQuery,
+    RemovedExperiment,
     ServerInfo,
     ShardFacts,
     Validity,
@@ -324,6 +325,13 @@ class ExperimentsPort(Protocol):
 
     async def model(self, experiment: str, which: str) -> FileWithManifest:
         """Return the file of the best or last version or of a round number."""
+
+
+class RemovalPort(Protocol):
+    """What users have the Director forget."""
+
+    async def remove(self, caller: str, experiment: str) -> RemovedExperiment:
+        """Remove an experiment that has ended; the answer is given when it is not there any more."""
 
 
 class CheckpointPort(Protocol):

@@ -88,7 +88,7 @@ class RevocationList:
             key.verify(signature, AUTHORITY_DOMAIN + text, ec.ECDSA(hashes.SHA256()))
             found = json.loads(text)
             return cls(int(found["number"]), tuple(_entry(item) for item in found["entries"]))
-        except (ValueError, KeyError, TypeError, InvalidSignature) as error:
+        except (ValueError, KeyError, TypeError, RecursionError, InvalidSignature) as error:
             raise CredentialError("this is not a revocation list signed by the site CA") from error
 
 

@@ -36,7 +36,7 @@ def is_excluded(path: str) -> bool:
     """
     name = path.rpartition("/")[2]
     hidden = name.startswith(".")
-    return hidden or path in EXCLUDED_AT_TOP or name in EXCLUDED_ANYWHERE or name.endswith(EXCLUDED_ENDINGS)
+    return hidden or path.lower() in EXCLUDED_AT_TOP or name in EXCLUDED_ANYWHERE or name.endswith(EXCLUDED_ENDINGS)
 
 
 def rule_against(path: str) -> str:

@@ -8,12 +8,17 @@ _SECRET_NAMES = (
     *("*.token", "token", "token.txt", "*.ppk", "env", "*.env", ".env*", ".netrc", "_netrc", ".pgpass", ".pypirc"),
     *(".npmrc", "htpasswd", ".htpasswd", "credentials", "credentials.json", "secrets.*", "secret.*"),
 )
+_ACCESS = "an access token"
 _SECRET_TEXTS = (
     (re.compile(rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----"), "a private key"),
     (re.compile(rb"PuTTY-User-Key-File-\d"), "a private key"),
     (re.compile(rb"\bfx1/[^/\s]{1,63}/[a-z]{1,20}/[^/\s]{1,63}/[^/\s]{1,260}/[A-Za-z0-9_-]{20}"), "an enrolment token"),
     (re.compile(rb"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"), "an access key"),
-    (re.compile(rb"\b(?:ghp|gho|ghs|github_pat)_[A-Za-z0-9_]{30}"), "an access token"),
+    (re.compile(rb"(?i:aws_secret_access_key)[\"']?\s*[=:]\s*[\"']?[A-Za-z0-9/+]{40}\b"), "an access key"),
+    (re.compile(rb"\b(?:gh[oprsu]|github_pat)_[A-Za-z0-9_]{30}"), _ACCESS),
+    (re.compile(rb"\b(?:hf_[A-Za-z0-9]{30}|npm_[A-Za-z0-9]{36}|AIza[A-Za-z0-9_-]{35})"), _ACCESS),
+    (re.compile(rb"\b(?:glpat-[A-Za-z0-9_-]{20}|pypi-AgE[A-Za-z0-9_-]{20}|xox[abeoprs]-[A-Za-z0-9-]{20})"), _ACCESS),
+    (re.compile(rb"\bsk-(?:[A-Za-z0-9]{32}|(?:proj|ant|svcacct)-[A-Za-z0-9_-]{20})"), _ACCESS),
 )
 _SHARD_NAMES = ("shard.y*ml", "shard[-_.]*.y*ml", "shards*/*", "*/shards/*.y*ml")
 _TABLE_ENDINGS = (

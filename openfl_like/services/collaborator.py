@@ -8,6 +8,7 @@ import contextlib
 import logging
 import math
 import sys
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from openfl_like.errors import (
 )
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.failure import FailedTaskError, Failure, FailureKind, failure_of
+from openfl_like.federation.history.site import LastWord, PerformedTasks
 from openfl_like.federation.ports import Dismissal, Ready, TaskFailure, Withdrawal
 from openfl_like.federation.supervision.restarts import Restarts
 from openfl_like.federation.task import Assignment, Update
@@ -38,6 +40,7 @@ from openfl_like.services.devices.placement import place_alone
 from openfl_like.services.logs.writers import WORKER, marked
 from openfl_like.store.files import retire
 from openfl_like.store.site_files import CollaboratorFiles
+from openfl_like.store.site_journal import note
 from openfl_like.tasks import TaskOwner
 from openfl_like.tensors.manifest import file_digest, manifest_path, recyclable_path
 from openfl_like.wire.aggregator import AggregatorClient, CollaboratorSession
@@ -110,6 +113,8 @@ class Collaborator:
     _job: asyncio.Task[None] | None = None
     _performance: _Performance | None = None
     _progress_noted: bool = False
+    _met: bool = False
+    _sought_since: float = 0.0
     _verified: set[str] = field(default_factory=set)
     _files: CollaboratorFiles = field(init=False)
 
@@ -163,7 +168,7 @@ class Collaborator:
             if dismissal is None:
                 log.warning("the aggregator ended the session; connecting again")
         except UnreachableError as error:
-            log.warning("%s; trying again", error)
+            self._say_unreachable(error)
             return None, error
         except NameTakenError as error:  # our former connection, which the Aggregator does not know to be broken yet
             return None, error
@@ -175,14 +180,24 @@ class Collaborator:
             if now - began > 2 * HANDSHAKE_S:  # no attempt to connect takes as long: it was there and had nothing to do
                 contact.append(now)
 
+    def _say_unreachable(self, error: UnreachableError) -> None:
+        """Say so; a site that is ready sooner than its Aggregator is as it should be, and says so once."""
+        now = asyncio.get_running_loop().time()
+        if self._met or (self._sought_since and now - self._sought_since > HANDSHAKE_S):
+            log.warning("%s; trying again", error)
+        elif not self._sought_since:
+            self._sought_since = now
+            log.info("the aggregator at %s does not listen yet; trying again", self.settings.aggregator)
+
     async def _attend(self, session: CollaboratorSession, contact: list[float]) -> Dismissal | None:
         session.report(Ready(plan_digest(self.settings.plan)))
         failpoint("collaborator.joined")
         loop = asyncio.get_running_loop()
         while (instruction := await session.instruction()) is not None:
-            contact[:] = [loop.time()]
+            contact[:], self._met = [loop.time()], True
             match instruction:
                 case Dismissal():
+                    note(self._files.performed, LastWord(instruction.status, instruction.reason))
                     failpoint("collaborator.dismissed")
                     return instruction
                 case Withdrawal():
@@ -219,6 +234,7 @@ class Collaborator:
                 self._performance = _Performance(assignment, self._tasks.start(self._perform(session, assignment)))
             await self._deliver(session, await asyncio.shield(self._performance.task))
             self._note_progress()
+            self._note(assignment)
         except Exception as error:  # whatever it is: a site that says nothing is waited for
             full = no_room(error)
             if full is not None:
@@ -228,6 +244,7 @@ class Collaborator:
     async def _report(self, session: CollaboratorSession, assignment: Assignment, error: Exception) -> None:
         """Tell what went wrong, if anybody waits for it."""
         failure = failure_of(error)
+        self._note(assignment, str(error) or type(error).__name__)
         match error:
             case TaskError() | ShardError() | SettingsError():
                 await self._end_worker()
@@ -323,6 +340,12 @@ class Collaborator:
             with contextlib.suppress(OSError):  # no room: the next one is noted
                 self._files.progress.touch()
                 self._progress_noted = True
+
+    def _note(self, assignment: Assignment, failure: str = "") -> None:
+        """Leave a note of what was done for the site's own record."""
+        tasks = tuple(task.name for task in assignment.tasks)
+        done = PerformedTasks(time.time(), assignment.round, assignment.phase, tasks, failure)
+        note(self._files.performed, done)
 
     def _warm_up(self) -> None:
         """Start the worker while the Aggregator is being connected to; its failure shows at the first assignment."""

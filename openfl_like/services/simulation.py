@@ -118,7 +118,8 @@ class Simulation:
         self.bus = EventBus(self._store.events)
         plan, workspace = self._settings.plan, self._settings.workspace
         self._repository = ModelRepository(plan, files)
-        if self._store.snapshot() is None:
+        begun = self._store.snapshot() is not None
+        if not begun:
             place_initial_model(plan, self._settings.models or workspace, files)
         for name in self._settings.shards:
             check_site_name(name)
@@ -126,7 +127,8 @@ class Simulation:
         self._experiment = open_experiment(plan.name, plan, self._store, files, names)
         self.had_ended = self._experiment.status.ended
         if self._settings.kept:
-            check_inputs(files.directory, SimulationInputs.of(workspace, self._settings.shards, files.directory))
+            now = SimulationInputs.of(workspace, self._settings.shards, files.directory)
+            check_inputs(files.directory, now, begun=begun)
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()

@@ -1,5 +1,6 @@
 """What a simulation's record was made with besides its plan: the workspace's code and the sites' data, by digests."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from openfl_like.errors import ConflictError, DamagedError
 from openfl_like.plan.packing import workspace_files
 from openfl_like.tensors.named import bytes_of
 
+log = logging.getLogger(__name__)
 NAME = "inputs.json"
 
 
@@ -45,12 +47,13 @@ class SimulationInputs:
 _INPUTS = TypeAdapter(SimulationInputs)
 
 
-def check_inputs(record: Path, now: SimulationInputs) -> None:
+def check_inputs(record: Path, now: SimulationInputs, *, begun: bool = False) -> None:
     """Compare with what a record was made with; a new record remembers it.
 
     Args:
         record: The directory; one of 0.1.0, which did not remember, does from now on.
         now: What the simulation would go on with.
+        begun: Whether there is something in the record already.
 
     Raises:
         ConflictError: If a file or the data of a site has changed.
@@ -58,6 +61,12 @@ def check_inputs(record: Path, now: SimulationInputs) -> None:
     """
     path = record / NAME
     if not path.exists():
+        if begun:
+            log.warning(
+                "the record in %s was begun by a version that did not remember code and data: whether they are as "
+                "they were cannot be compared this time (name another --directory to begin anew)",
+                record,
+            )
         partial = path.with_suffix(".partial")
         partial.write_bytes(_INPUTS.dump_json(now))
         partial.replace(path)

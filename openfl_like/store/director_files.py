@@ -10,6 +10,8 @@ EXPERIMENTS = "experiments"
 """In the state directory: a folder for each experiment."""
 UNFINISHED = "import.unfinished"
 """In the directory of an experiment that was imported, until it has a row."""
+REMOVING = "removal.unfinished"
+"""In the directory of an experiment that is being removed: once it has no row, it goes, too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What a service asks of a store, and the one value by which it opens any; nothing here knows what is behind it.
 
-There are two stores: the memory of a Director, and the record of each experiment. Each is put together from roles, so
-that whoever needs a part of a store names that part only.
+There are three stores: the memory of a Director, the record of each experiment, and that of a site. The first two are
+put together from roles, so that whoever needs a part of a store names that part only.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,10 +13,12 @@ from pydantic import JsonValue
 from openfl_like.federation.announcements import Announced, Announcement
 from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.failure import Failure
+from openfl_like.federation.history.site import PartEnd, PerformedTasks, SitePart
 from openfl_like.federation.parties import EnvoyRecord, ExperimentSummary, PublishedVersion, ShardFacts
 from openfl_like.federation.status import Status
 from openfl_like.store.director_files import DirectorFiles
 from openfl_like.store.files import ExperimentFiles
+from openfl_like.store.site_files import SiteFiles
 
 RESUMABLE = (Status.FAILED, Status.CANCELLED)
 
@@ -223,6 +225,14 @@ class ExperimentQueue(Protocol):
             NotFoundError: If there is none.
         """
 
+    def remove(self, experiment: str) -> None:
+        """Forget an experiment that has ended, with the request that made it.
+
+        Raises:
+            ConflictError: If it has not ended.
+            NotFoundError: If there is none.
+        """
+
 
 class EnvoyRegister(Protocol):
     """The envoys that a Director has ever seen; nothing depends on it, so it need not survive a power cut."""
@@ -248,6 +258,28 @@ class DirectorStore(KnownExperiments, ExperimentQueue, EnvoyRegister, Protocol):
         """Let go of what it holds."""
 
 
+# ---- the record of a site -----------------------------------------------------------------------------------------
+
+
+class SiteStore(Protocol):
+    """What a site has taken part in; it belongs to the Envoy's directory."""
+
+    def begin(self, part: SitePart) -> int:
+        """Record that an order was taken, durably, and return the part's number, from 1."""
+
+    def end(self, part: int, end: PartEnd, reason: str, now: float, performed: Sequence[PerformedTasks]) -> None:
+        """Record how a part ended, and what was done for it, durably; one that has ended stays as it is."""
+
+    def parts(self) -> list[SitePart]:
+        """Return all parts with what was done for them, in the order in which they began."""
+
+    def remove(self, parts: Sequence[int]) -> None:
+        """Forget parts, with what was done for them, durably."""
+
+    def close(self) -> None:
+        """Let go of what it holds."""
+
+
 # ---- opening ------------------------------------------------------------------------------------------------------
 
 
@@ -255,15 +287,17 @@ class DirectorStore(KnownExperiments, ExperimentQueue, EnvoyRegister, Protocol):
 class Stores:
     """How stores are opened: made once, where a process begins, and handed to all who open one.
 
-    Whoever opens a store closes it. Both openers raise ConflictError if it cannot be opened or is of a newer version of
+    Whoever opens a store closes it. The openers raise ConflictError if it cannot be opened or is of a newer version of
     the platform, DamagedError if it is damaged or has lost something, and StorageError if there is no room.
 
     Attributes:
         director: Opens the memory of the Director with these files, and makes it if there is none.
         experiment: Opens the record of the experiment with these files, and makes it if there is none.
+        site: Opens the record of the site whose Envoy has these files, and makes it if there is none.
         has_record: Whether there is a record of the experiment with these files; makes none.
     """
 
     director: Callable[[DirectorFiles], DirectorStore]
     experiment: Callable[[ExperimentFiles], ExperimentStore]
+    site: Callable[[SiteFiles], SiteStore]
     has_record: Callable[[ExperimentFiles], bool]

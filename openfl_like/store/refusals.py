@@ -29,6 +29,14 @@ def known_experiment(experiment: str) -> ConflictError:
     return ConflictError(f"there is an experiment '{experiment}' already, which another request has made")
 
 
+def not_removable(summary: ExperimentSummary) -> ConflictError:
+    """Return the error for an experiment that has not ended."""
+    return ConflictError(
+        f"the experiment '{summary.id}' is {summary.standing}; only one that has ended can be removed",
+        cure=f"'fx experiment cancel {summary.id}' ends it",
+    )
+
+
 def not_resumable(summary: ExperimentSummary) -> ConflictError:
     """Return the error for an experiment that cannot be queued again."""
     told = f"the experiment '{summary.id}' is {summary.standing}"

@@ -40,6 +40,11 @@ class CollaboratorFiles:
         """Is there if something was delivered since the Collaborator was started."""
         return self.directory / "progress"
 
+    @property
+    def performed(self) -> Path:
+        """What was done, a line for each assignment, until it is in the site's record."""
+        return self.directory / "performed"
+
 
 @dataclass(frozen=True, slots=True)
 class SiteExperimentFiles:

@@ -37,6 +37,7 @@ from openfl_like.federation.parties import (
     LogLines,
     LogQuery,
     Outcome,
+    RemovedExperiment,
     ServerInfo,
     ShardFacts,
 )
@@ -53,6 +54,7 @@ from openfl_like.services.aggregator.opening import open_experiment, place_initi
 from openfl_like.services.director.single_flight import check_request_id
 from openfl_like.store.files import ExperimentFiles, pick_version
 from openfl_like.store.ports import ExperimentStore
+from openfl_like.store.refusals import not_removable
 from openfl_like.tasks import TaskOwner, first_of
 from openfl_like.testing.stores import memory_stores
 from openfl_like.wire.channel import UNARY_DEADLINE_S
@@ -124,7 +126,7 @@ class FakeDirector:
         self._experiments: dict[str, FakeExperiment] = {}
         self._requests: dict[tuple[str, str], str] = {}
         self._queued = asyncio.Event()
-        self._connections = 0
+        self._admitted = self._connections = 0
         self._tasks = TaskOwner()
 
     @asynccontextmanager
@@ -220,10 +222,23 @@ class FakeDirector:
         self._queued.set()
         return experiment.summary
 
+    def remove(self, name: str) -> RemovedExperiment:
+        """Forget an experiment that has ended."""
+        experiment = self.known(name)
+        if not experiment.summary.status.ended:
+            raise not_removable(experiment.summary)
+        removed = RemovedExperiment(name, len(experiment.files.models()), 0)
+        experiment.store.close()
+        experiment.files.remove()
+        del self._experiments[name]
+        self._requests = {request: made for request, made in self._requests.items() if made != name}
+        return removed
+
     # ---- what it does by itself
 
     def _admit(self, owner: str, bundle: Path) -> FakeExperiment:
-        number = len(self._experiments) + 1
+        self._admitted += 1
+        number = self._admitted
         self._directory.mkdir(parents=True, exist_ok=True)
         staging = self._directory / f"submission-{number}"
         plan = unpack(bundle, staging)
@@ -391,6 +406,10 @@ class FakeClient(ExperimentsClient):
     async def resume(self, experiment: str) -> ExperimentSummary:
         """Queue an experiment again."""
         return self._director.resume(self._user, experiment)
+
+    async def remove(self, experiment: str) -> RemovedExperiment:
+        """Remove an experiment that has ended."""
+        return self._director.remove(experiment)
 
     async def model(self, experiment: str, which: str, path: Path) -> None:
         """Fetch a model."""

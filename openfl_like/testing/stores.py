@@ -12,12 +12,21 @@ from openfl_like.errors import ConflictError, DamagedError
 from openfl_like.federation.announcements import Announced, Announcement, from_json, to_json
 from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.failure import Failure
+from openfl_like.federation.history.site import PartEnd, PerformedTasks, SitePart
 from openfl_like.federation.parties import EnvoyRecord, ExperimentSummary, PublishedVersion, ShardFacts
 from openfl_like.federation.status import Status
 from openfl_like.store.director_files import DirectorFiles
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.ports import RESUMABLE, Commit, Recorded, StoredExperiment, Stores
-from openfl_like.store.refusals import known_experiment, not_empty, not_resumable, superseded, unknown_experiment
+from openfl_like.store.refusals import (
+    known_experiment,
+    not_empty,
+    not_removable,
+    not_resumable,
+    superseded,
+    unknown_experiment,
+)
+from openfl_like.store.site_files import SiteFiles
 
 RECORD_NAME = "record-in-memory"
 """File in an experiment's directory that names its record, so that this moves and goes with the directory."""
@@ -27,6 +36,7 @@ def memory_stores() -> Stores:
     """Return stores that live as long as the value: whoever opens one again finds in it what was there."""
     directors: dict[Path, MemoryDirector] = {}
     records: dict[str, MemoryRecord] = {}
+    sites: dict[Path, dict[int, SitePart]] = {}
 
     def director(files: DirectorFiles) -> MemoryDirectorStore:
         _check_place(files.state)
@@ -39,10 +49,14 @@ def memory_stores() -> Stores:
             path.write_text(uuid.uuid4().hex, encoding="ascii")
         return MemoryExperimentStore(records.setdefault(path.read_text(encoding="ascii"), MemoryRecord()))
 
+    def site(files: SiteFiles) -> MemorySiteStore:
+        _check_place(files.directory)
+        return MemorySiteStore(sites.setdefault(files.directory, {}))
+
     def has_record(files: ExperimentFiles) -> bool:
         return (files.directory / RECORD_NAME).exists()
 
-    return Stores(director, experiment, has_record)
+    return Stores(director, experiment, site, has_record)
 
 
 def _check_place(directory: Path) -> None:
@@ -280,6 +294,15 @@ class MemoryDirectorStore:
             again = replace(former, status=Status.QUEUED, reason="", resumed_by=by)
             return self._put(replace(again, ended_at=0.0, shortfalls={}, failure=None))
 
+    def remove(self, experiment: str) -> None:
+        """Forget an experiment that has ended, with the request that made it."""
+        with self._memory.lock:
+            summary = self.experiment(experiment).summary
+            if not summary.status.ended:
+                raise not_removable(summary)
+            del self._memory.experiments[experiment]
+            self._memory.requests = {key: made for key, made in self._memory.requests.items() if made != experiment}
+
     def _put(self, summary: ExperimentSummary) -> ExperimentSummary:
         rated = _rated(summary)
         self._memory.experiments[summary.id] = replace(self._memory.experiments[summary.id], summary=rated)
@@ -304,3 +327,41 @@ class MemoryDirectorStore:
 def _rated(summary: ExperimentSummary) -> ExperimentSummary:
     """Return a summary that says whether it is degraded, as follows from the rest of it."""
     return replace(summary, degraded=summary.status is Status.FINISHED and bool(summary.shortfalls))
+
+
+# ---- the record of a site -----------------------------------------------------------------------------------------
+
+
+class MemorySiteStore:
+    """A `SiteStore` over what is kept in memory.
+
+    Args:
+        kept: The parts by number; who has the same one sees the same; default: a new one.
+    """
+
+    def __init__(self, kept: dict[int, SitePart] | None = None) -> None:
+        self._parts = {} if kept is None else kept
+
+    def begin(self, part: SitePart) -> int:
+        """Record that an order was taken, and return the part's number."""
+        number = max(self._parts, default=0) + 1
+        self._parts[number] = replace(part, number=number, ended_at=0.0, end=None, reason="", performed=())
+        return number
+
+    def end(self, part: int, end: PartEnd, reason: str, now: float, performed: Sequence[PerformedTasks]) -> None:
+        """Record how a part ended, and what was done for it; one that has ended stays as it is."""
+        known = self._parts.get(part)
+        if known is not None and known.end is None:
+            self._parts[part] = replace(known, ended_at=now, end=end, reason=reason, performed=tuple(performed))
+
+    def parts(self) -> list[SitePart]:
+        """Return all parts with what was done for them, in the order in which they began."""
+        return [part for _, part in sorted(self._parts.items())]
+
+    def remove(self, parts: Sequence[int]) -> None:
+        """Forget parts, with what was done for them."""
+        for number in parts:
+            self._parts.pop(number, None)
+
+    def close(self) -> None:
+        """Do nothing: it is there for whoever opens it next."""

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Protocol
 
 from openfl_like.federation.announcements import Announced
-from openfl_like.federation.parties import ExperimentRecord, ExperimentSummary, LogLines, LogQuery
+from openfl_like.federation.parties import ExperimentRecord, ExperimentSummary, LogLines, LogQuery, RemovedExperiment
 from openfl_like.federation.ports import (
     CheckpointOffer,
     CheckpointPort,
     ExperimentsPort,
+    RemovalPort,
     Submission,
     SubmissionPort,
 )
@@ -28,6 +29,8 @@ from openfl_like.wire.convert.experiments import (
     checkpoint_to,
     record_from,
     record_to,
+    removed_from,
+    removed_to,
     submission_from,
     submission_to,
     summary_from,
@@ -107,6 +110,11 @@ class ExperimentsClient:
         request = pb.ExperimentRequest(experiment=experiment)
         return summary_from(await self._peer.unary("Resume", request))
 
+    async def remove(self, experiment: str) -> RemovedExperiment:
+        """Remove an experiment that has ended; answer when it is not there any more."""
+        request = pb.ExperimentRequest(experiment=experiment)
+        return removed_from(await self._peer.unary("Remove", request, CANCEL_DEADLINE_S))
+
     async def model(self, experiment: str, which: str, path: Path) -> None:
         """Fetch the ``best`` or ``last`` model, or that of a round number."""
         request = pb.FetchModelRequest(experiment=experiment, which=which)
@@ -145,14 +153,20 @@ class ExperimentsServicer:
         submissions: Takes, ends and resumes experiments.
         experiments: Tells of them.
         checkpoints: Moves them.
+        removals: Removes them.
         access: Is asked before every call on one experiment.
     """
 
     def __init__(
-        self, submissions: SubmissionPort, experiments: ExperimentsPort, checkpoints: CheckpointPort, access: AccessPort
+        self,
+        submissions: SubmissionPort,
+        experiments: ExperimentsPort,
+        checkpoints: CheckpointPort,
+        removals: RemovalPort,
+        access: AccessPort,
     ) -> None:
         self._submissions, self._experiments, self._checkpoints = submissions, experiments, checkpoints
-        self._access = access
+        self._removals, self._access = removals, access
         self._transport = FileTransport(TransferLimiter())
 
     async def submit(self, call: Call) -> None:
@@ -214,6 +228,12 @@ class ExperimentsServicer:
         request = await call.receive()
         self._access.require(call.caller, request.experiment)
         return summary_to(await self._submissions.resume(call.caller.name, request.experiment))
+
+    async def remove(self, call: Call) -> pb.RemovedExperiment:
+        """Remove an experiment that has ended."""
+        request = await call.receive()
+        self._access.require(call.caller, request.experiment)
+        return removed_to(await self._removals.remove(call.caller.name, request.experiment))
 
     async def export_experiment(self, call: Call) -> None:
         """Serve the checkpoint of an experiment."""

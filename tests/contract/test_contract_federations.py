@@ -92,6 +92,11 @@ async def test_an_experiment_from_its_submission_to_its_model(federation: AsyncF
     with pytest.raises(ConflictError):
         await federation.experiments.resume(submitted.id)
 
+    assert (await federation.experiments.remove(submitted.id)).models == 3
+    assert await federation.experiments.list() == []
+    with pytest.raises(NotFoundError):
+        await federation.experiments.get(submitted.id)
+
 
 async def test_a_failure_names_the_site_that_failed(federation: AsyncFederation) -> None:
     submitted = await federation.experiments.submit(PLAN, [f"admission.collaborators=[{FINE}, {BROKEN}]"])
@@ -119,6 +124,9 @@ async def test_one_waits_for_its_sites_the_next_for_its_turn_and_both_can_be_end
             if isinstance(item, Announced) and isinstance(item.announcement, ExperimentWaiting):
                 assert item.announcement.missing == (ABSENT,)
                 break
+    for open_one in (waiting.id, queued.id):
+        with pytest.raises(ConflictError, match="only one that has ended can be removed"):
+            await federation.experiments.remove(open_one)
     status = await federation.director.status()
     assert (status.queued, status.running, status.envoys) == (1, 1, 2)
     with pytest.raises(ConflictError):

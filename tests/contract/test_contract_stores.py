@@ -472,6 +472,7 @@ def test_an_unknown_experiment_is_told_how_to_list_the_known(director: DirectorS
         director.require,
         lambda name: director.set_status(name, Status.FAILED, "", 0.0),
         lambda name: director.requeue(name, ""),
+        director.remove,
     ):
         with pytest.raises(NotFoundError, match=r"no experiment 'ghost' \('fx experiment list' shows them\)"):
             ask("ghost")

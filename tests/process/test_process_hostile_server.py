@@ -31,6 +31,7 @@ from openfl_like.services.collaborator import CollaboratorArguments, run_collabo
 from openfl_like.services.envoy.service import EnvoySettings, run_envoy
 from openfl_like.tensors.manifest import DIGEST_BYTES, MIN_CHUNK_BYTES, Manifest, manifest_of
 from openfl_like.testing.certificates import ThrowAwayFederation
+from openfl_like.testing.stores import memory_stores
 from openfl_like.wire.aggregator import SERVICE as AGGREGATOR
 from openfl_like.wire.aggregator import AggregatorServicer
 from openfl_like.wire.attendance import SERVICE as ATTENDANCE
@@ -135,7 +136,7 @@ async def ordered(
     async with Server("localhost:0", credentials, (service_handler(ATTENDANCE, servicer, guard),)) as server:
         envoy = federation.credentials(Role.ENVOY, "bern")
         settings = EnvoySettings("bern", f"localhost:{server.port}", shard, envoy, directory, spare_worker=False)
-        running = asyncio.create_task(run_envoy(settings, lambda _: None))
+        running = asyncio.create_task(run_envoy(settings, memory_stores(), lambda _: None))
         try:
             yield director
         finally:

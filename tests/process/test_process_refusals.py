@@ -42,6 +42,7 @@ from openfl_like.services.envoy.service import EnvoySettings, run_envoy
 from openfl_like.store.sqlite.stores import SQLITE
 from openfl_like.tensors.manifest import DIGEST_BYTES, MAX_CHUNK_BYTES, Manifest, manifest_of
 from openfl_like.testing.certificates import ThrowAwayFederation
+from openfl_like.testing.stores import memory_stores
 from openfl_like.wire.aggregator import AggregatorClient
 from openfl_like.wire.attendance import EnvoyClient, EnvoySession
 from openfl_like.wire.client import director_peer
@@ -233,7 +234,9 @@ async def test_an_envoy_whose_shard_has_another_shape(
     shard = PLAN.parent / "shards" / "site-1.yaml"
     credentials = certificates.credentials(Role.ENVOY, "bern")
     settings = EnvoySettings("bern", director.address, shard, credentials, tmp_path / "envoy")
-    error = await refusal(ShardMismatchError, run_envoy(settings, lambda _: pytest.fail("it was welcomed")))
+    error = await refusal(
+        ShardMismatchError, run_envoy(settings, memory_stores(), lambda _: pytest.fail("it was welcomed"))
+    )
     assert error.message.startswith("the shard of 'bern' has the sample shape [")
     assert "this federation's is [8, 8]" in error.message
     assert "change the shard descriptor, or sample_shape in director.yaml" in str(error)

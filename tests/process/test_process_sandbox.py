@@ -125,7 +125,7 @@ def test_within_walls_it_reaches_nothing_of_that(tmp_path: Path, port: int, abst
     outcome = tried(tmp_path, user, port, abstract, confined=True)
     assert outcome.confinement == available()
     assert [attempt for attempt in outcome.attempts if attempt.reached] == []
-    assert len(outcome.attempts) == 17
+    assert len(outcome.attempts) == 19
     assert list((tmp_path / "outside").iterdir()) == []
 
 

@@ -269,6 +269,27 @@ def resume(experiment_id: str, director: str, certificates: Path | None, *, foll
         _queued(federation, federation.resume(found_id), follow=follow, as_json=as_json)
 
 
+@experiment.command()
+@click.argument("experiment_id", metavar="ID")
+@director_options
+@json_option
+def remove(experiment_id: str, director: str, certificates: Path | None, *, as_json: bool) -> None:
+    """Remove an experiment that has ended from the Director: record, models, logs and bundle; there is no way back.
+
+    Example: fx experiment remove heart-disease-1a2b3c4d
+    """
+    from dataclasses import asdict
+
+    from openfl_like.api.federation import Federation
+
+    with Federation(director, own_certificates(certificates, "user")) as federation:
+        removed = federation.ask(lambda client: client.experiments.remove(experiment_id))
+    if as_json:
+        emit(asdict(removed), as_json=True)
+    else:
+        put(f"{removed.experiment}: removed: {removed}")
+
+
 @experiment.command(name="export")
 @id_argument
 @click.option("-o", "--output", type=FILE, help="The file to write.  [default: ID.tar]")

@@ -21,6 +21,7 @@ from openfl_like.federation.announcements import (
     MetricMissing,
     MetricsUndefined,
     ModelKept,
+    NothingLearnt,
     RoundFinished,
     UpdateLost,
     UpdateSurplus,
@@ -28,7 +29,7 @@ from openfl_like.federation.announcements import (
 from openfl_like.federation.failure import Failure
 from openfl_like.federation.status import Status
 
-_ODD = (AggregatorLost, CollaboratorAbsent, CollaboratorAway, MetricMissing, MetricsUndefined, ModelKept)
+_ODD = (AggregatorLost, CollaboratorAbsent, CollaboratorAway, MetricMissing, MetricsUndefined, ModelKept, NothingLearnt)
 _ODD_UPDATES = (UpdateLost, UpdateSurplus)
 
 
@@ -123,6 +124,14 @@ def _(told: MetricsUndefined) -> str:
 @sentence.register
 def _(told: ModelKept) -> str:
     return f"round {told.round}: no site had samples to train on; the model stays as it was"
+
+
+@sentence.register
+def _(told: NothingLearnt) -> str:
+    return (
+        f"NOTHING WAS LEARNT: after {told.rounds} rounds the model is the one that it began with, bit for bit "
+        "(look at the learning rate, and whether the task that trains changes its parameters)"
+    )
 
 
 @sentence.register

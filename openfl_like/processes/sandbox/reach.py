@@ -163,6 +163,16 @@ def _code_in(folder: Path) -> Iterator[Rule]:
             yield entry, Access.READ
 
 
+def site_paths(shard: Path, config: ShardConfig) -> tuple[Path, ...]:
+    """Return the site's own file, code and data: what a shard is made of.
+
+    Raises:
+        SettingsError: If a path of ``reads`` in shard.yaml is not there.
+    """
+    paths = {path for path, access in _site(shard, config) if access is Access.READ}
+    return tuple(sorted(path for path in paths if os.access(path, os.R_OK)))
+
+
 def _site(shard: Path, config: ShardConfig) -> Iterator[Rule]:
     """The site's own file, code and data."""
     folder = shard.resolve().parent

@@ -18,7 +18,7 @@ from openfl_like.processes.sandbox.kernel import LINUX, process_control
 _PR_SET_SECCOMP, _MODE_FILTER = 22, 2
 _ALLOW, _FAIL_WITH, _KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
 _LOAD, _RETURN, _IF_EQUAL, _IF_AT_LEAST, _IF_ANY_BIT = 0x20, 0x06, 0x15, 0x35, 0x45
-_AT_NUMBER, _AT_ARCHITECTURE, _AT_FIRST_ARGUMENT = 0, 4, 16
+_AT_NUMBER, _AT_ARCHITECTURE, _AT_FIRST_ARGUMENT, _AT_SECOND_ARGUMENT = 0, 4, 16, 24
 _X32 = 0x40000000
 """From here on x86-64 has a second set of numbers for the same calls."""
 _NEW_NAMESPACES = 0x02000000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000 | 0x00020000
@@ -32,7 +32,7 @@ class Numbers:
     aarch64: int | None
 
 
-_SOCKET, _CLONE, _CLONE3, _PRLIMIT = Numbers(41, 198), Numbers(56, 220), Numbers(435, 435), Numbers(302, 261)
+_SOCKET, _CLONE, _CLONE3 = Numbers(41, 198), Numbers(56, 220), Numbers(435, 435)
 REFUSED: Mapping[str, Numbers] = {
     # other processes
     "ptrace": Numbers(101, 117), "process_vm_readv": Numbers(310, 270), "process_vm_writev": Numbers(311, 271),
@@ -74,6 +74,17 @@ WITHOUT_EFFECT: Mapping[str, Numbers] = {
 Landlock has no say in modes and owners, so a worker could open the site's key to all. Refused, they would break what
 sets the mode of a file of its own, such as `shutil.copy` and joblib.
 """
+_OF_ITSELF: Mapping[str, Numbers] = {
+    "prlimit64": Numbers(302, 261), "sched_setaffinity": Numbers(203, 122), "sched_setscheduler": Numbers(144, 119),
+    "sched_setparam": Numbers(142, 118), "sched_setattr": Numbers(314, 274), "migrate_pages": Numbers(256, 238),
+    "move_pages": Numbers(279, 239),
+}  # fmt: skip
+"""Calls of which the first argument is a process: 0, the caller itself, is taken; others fail with EPERM."""
+_PRIORITIES: Mapping[str, tuple[Numbers, int]] = {
+    "setpriority": (Numbers(141, 140), 0), "ioprio_set": (Numbers(251, 30), 1),
+}  # fmt: skip
+"""Calls of which the first argument says what the second one is, and which value is a process; a group or a user is not
+taken: there is more in it than the worker."""
 _AUDIT_NAMES: Mapping[str, int] = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
 
@@ -106,9 +117,15 @@ def program_for(machine: str) -> bytes:
     blocks += [(numbers, _failure(0)) for numbers in WITHOUT_EFFECT.values()]
     blocks += [
         (_SOCKET, first + _instruction(_IF_EQUAL, socket.AF_UNIX, yes=1) + refused + _answer(_ALLOW)),
-        (_PRLIMIT, first + _instruction(_IF_EQUAL, 0, yes=1) + refused + _answer(_ALLOW)),  # 0: its own limits
         (_CLONE, first + _instruction(_IF_ANY_BIT, _NEW_NAMESPACES, no=1) + refused + _answer(_ALLOW)),
         (_CLONE3, _failure(errno.ENOSYS)),  # its flags are in memory, where a filter cannot look; then clone is used
+    ]
+    itself = _instruction(_IF_EQUAL, 0, yes=1) + refused + _answer(_ALLOW)
+    blocks += [(numbers, first + itself) for numbers in _OF_ITSELF.values()]
+    second = _instruction(_LOAD, _AT_SECOND_ARGUMENT)
+    blocks += [
+        (numbers, first + _instruction(_IF_EQUAL, process, no=2) + second + itself)
+        for numbers, process in _PRIORITIES.values()
     ]
     for numbers, block in blocks:
         number = numbers.x86_64 if machine == "x86_64" else numbers.aarch64

@@ -130,6 +130,8 @@ def attempts(targets: Targets) -> tuple[Attempt, ...]:
         "become another user": _becomes_another,
         "signal the parent": lambda: os.kill(targets.parent, 0),
         "change the parent's limits": lambda: _changes_limits(targets.parent),
+        "change the parent's priority": lambda: _changes_priority(targets.parent),
+        "choose the parent's processors": lambda: _chooses_processors(targets.parent),
         "connect by TCP": lambda: socket.create_connection(("127.0.0.1", targets.port), 5).close(),
         "listen on a port": _listens,
         "send by UDP": lambda: _sends(targets.port),
@@ -203,6 +205,16 @@ def _changes_limits(pid: int) -> None:
     """Set a limit of a process to what it is."""
     number = resource.RLIMIT_CPU
     resource.prlimit(pid, number, resource.prlimit(pid, number))
+
+
+def _changes_priority(pid: int) -> None:
+    """Set a priority to what it is."""
+    os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, pid))
+
+
+def _chooses_processors(pid: int) -> None:
+    """Let a process run where it runs."""
+    os.sched_setaffinity(pid, os.sched_getaffinity(pid))
 
 
 def _listens() -> None:

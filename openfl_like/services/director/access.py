@@ -55,6 +55,10 @@ class ExperimentAccess:
                 mine.add(experiment)
         return frozenset(mine)
 
+    def forget(self, experiment: str) -> None:
+        """Forget whose an experiment was that has gone: it may come back as somebody else's."""
+        self._owners.pop(experiment, None)
+
     def _allows(self, caller: Identity, summary: ExperimentSummary) -> bool:
         if caller.role is Role.ADMIN:
             return True

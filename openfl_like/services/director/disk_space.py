@@ -13,7 +13,7 @@ from openfl_like.errors import StorageError, no_room
 log = logging.getLogger(__name__)
 PERIOD_S = 2.0
 NEEDED_BYTES = 1 << 18
-CURE = "make room: directories of ended experiments may be deleted; it goes on by itself then"
+CURE = "make room: 'fx experiment remove ID' removes one that has ended; it goes on by itself then"
 
 
 @dataclass(slots=True)

@@ -288,6 +288,8 @@ class EnvoyRoster:
                 self._trends.setdefault(name, DeviceHistory()).add(self.now(), devices)
                 for experiment in filter(self.unwanted, running):
                     self.send(name, StopOrder(experiment, "the experiment has ended"))
+            case Hello():
+                await self._describe(name, session, report)
             case LogLines():
                 self.on_logs(replace(report, source=name))
             case OrderReply() | CollaboratorEnded():
@@ -297,6 +299,16 @@ class EnvoyRoster:
                 else:
                     session.working.add(report.experiment)
                 await self.on_answer(name, report)
+
+    async def _describe(self, name: str, session: _Session, hello: Hello) -> None:
+        """Take in that an envoy's data has changed."""
+        for shard in (hello.shard, *hello.more_shards):
+            check_interface(name, shard, self.settings.agreed)
+        session.record = replace(session.record, shard=hello.shard, more_shards=hello.more_shards)
+        told = "; ".join(shard.description for shard in session.record.shards)
+        log.info("envoy '%s' describes its data anew: %s", name, printable_line(told))
+        await asyncio.to_thread(self._remember, session.record)
+        await self.recount()
 
     def _pace(self) -> None:
         """Have each envoy send fewer heartbeats the more of them there are, and tell all when that changes."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from openfl_like.errors import FederationError
 from openfl_like.plan.bundle import STAGING, holds, unpack
 from openfl_like.plan.digest import freeze
-from openfl_like.store.director_files import UNFINISHED, DirectorFiles
+from openfl_like.store.director_files import REMOVING, UNFINISHED, DirectorFiles
 from openfl_like.store.files import ExperimentFiles, check_file
 from openfl_like.store.ports import KnownExperiments, StoredExperiment, Stores
 
@@ -78,7 +78,7 @@ def remove_leftovers(files: DirectorFiles, known: Collection[str], stores: Store
     """Remove directories of submissions that were never acknowledged, and return them.
 
     One whose record has events stays although the Director does not know it: its database may be from a backup. It
-    goes if it was just being imported.
+    goes if it was just being imported, or removed.
 
     Args:
         files: The Director's.
@@ -95,15 +95,16 @@ def remove_leftovers(files: DirectorFiles, known: Collection[str], stores: Store
     unknown = [path for path in directories if path.name not in known]
     removed = [*staging, *(path for path in unknown if not _has_history(ExperimentFiles(path), stores))]
     for path in removed:
-        log.warning("removing what is left of a submission that was broken off: %s", path)
+        log.warning("removing what is left of a submission or removal that was broken off: %s", path)
         shutil.rmtree(path, ignore_errors=True)
     for name in known:
-        (files.experiment(name).directory / UNFINISHED).unlink(missing_ok=True)  # it has a row: only the mark was left
+        for mark in (UNFINISHED, REMOVING):  # it has a row: only the mark was left
+            (files.experiment(name).directory / mark).unlink(missing_ok=True)
     return removed
 
 
 def _has_history(files: ExperimentFiles, stores: Stores) -> bool:
-    if not stores.has_record(files) or (files.directory / UNFINISHED).exists():
+    if not stores.has_record(files) or any((files.directory / mark).exists() for mark in (UNFINISHED, REMOVING)):
         return False
     try:
         with closing(stores.experiment(files)) as store:

@@ -55,6 +55,7 @@ from openfl_like.services.director.envoys import EnvoyRoster
 from openfl_like.services.director.feed import MILESTONES, Feeds, history_of, record_of, tell_end, versions_of
 from openfl_like.services.director.logbook import LogBook
 from openfl_like.services.director.recovery import mend_all, remove_leftovers
+from openfl_like.services.director.removal import Removals
 from openfl_like.services.director.run import RunContext, RunningExperiment
 from openfl_like.services.director.settings import DirectorFile
 from openfl_like.services.director.submissions import Submissions
@@ -407,19 +408,20 @@ async def run_director(
         guard = director.trust_upkeep.guard
         access = director.access
         checkpoints = Checkpoints(settings, credentials, store, stores, director.disk_space)
+        removals = Removals(settings, store, access.forget)
         handlers = (
             service_handler(DIRECTOR, DirectorServicer(director), guard),
-            service_handler(EXPERIMENTS, ExperimentsServicer(director, director, checkpoints, access), guard),
+            service_handler(EXPERIMENTS, ExperimentsServicer(director, director, checkpoints, removals, access), guard),
             service_handler(ENVOYS, EnvoysServicer(director.roster, access), guard),
             service_handler(ATTENDANCE, AttendanceServicer(director.roster), guard),
         )
         async with director.roster.outlasting(), Server(settings.listen, credentials, handlers) as server:
             ready(f"{settings.listen.rpartition(':')[0]}:{server.port}")
             director.standby.prepare()
-            pulse = LivenessFile(settings.state, "director")
+            upkeep = LivenessFile(settings.state, "director").beat(), removals.keep_retention()
             await director.disk_space.look()
             try:
-                async with director.trust_upkeep.running(server), background(director.disk_space.watch(), pulse.beat()):
+                async with director.trust_upkeep.running(server), background(director.disk_space.watch(), *upkeep):
                     await director.dispatcher.work()
             finally:
                 await director.standby.close()

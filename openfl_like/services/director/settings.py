@@ -81,6 +81,7 @@ class DirectorFile(Section):
         revocations: File with the site CA's signed revocation list, where something keeps it new; default: the list of
             the site CA itself, where its folder is beside that of the experiment authority. A Director that was
             enrolled by token asks the site CA's server besides.
+        retention_days: Experiments that ended longer ago are removed, as by ``fx experiment remove``; default: none is.
     """
 
     listen: Address = "localhost:50050"
@@ -96,6 +97,7 @@ class DirectorFile(Section):
     heartbeat_s: Annotated[float, Field(gt=0)] = SILENCE_S / 3
     certificate_hours: Annotated[float, Field(gt=0)] = 48.0
     revocations: HomePath | None = None
+    retention_days: Annotated[float, Field(gt=0)] | None = None
 
     @model_validator(mode="before")
     @classmethod

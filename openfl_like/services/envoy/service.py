@@ -41,9 +41,12 @@ from openfl_like.services.devices.placement import monitors_of
 from openfl_like.services.envoy.environments import Environments
 from openfl_like.services.envoy.logs import SiteLogs
 from openfl_like.services.envoy.readiness import Readiness
+from openfl_like.services.envoy.record import SiteRecord
+from openfl_like.services.envoy.shard_watch import ShardWatch
 from openfl_like.services.envoy.shards import describe_shards, load_shards
 from openfl_like.services.envoy.site_experiment import SiteContext, SiteExperiment
 from openfl_like.services.identity.renewal import CertificateRenewer
+from openfl_like.store.ports import Stores
 from openfl_like.store.site_files import SiteFiles
 from openfl_like.tasks import TaskOwner, background, first_of
 from openfl_like.wire.attendance import EnvoyClient, EnvoySession
@@ -67,6 +70,7 @@ class EnvoySettings:
         certificates: Folder of the credentials, where they are renewed; None: they are not.
         spare_worker: Whether a worker waits with its imports done.
         more_shards: Further ones, each of another data interface.
+        keep: So many parts in experiments that have ended are kept on record and disk; None: all.
     """
 
     name: str
@@ -77,11 +81,32 @@ class EnvoySettings:
     certificates: Path | None = None
     spare_worker: bool = True
     more_shards: tuple[Path, ...] = ()
+    keep: int | None = None
+
+    @property
+    def shards(self) -> tuple[Path, ...]:
+        """All shard files, the first one first."""
+        return self.shard, *self.more_shards
 
     @property
     def files(self) -> SiteFiles:
         """Names of what is kept here."""
         return SiteFiles(self.directory)
+
+
+@dataclass(frozen=True, slots=True)
+class EnvoySite:
+    """What an Envoy has of its site.
+
+    Attributes:
+        facts: What the Director is told of the shards, in the order of the settings.
+        monitors: What reads the state of this machine.
+        record: What the site took part in.
+    """
+
+    facts: tuple[ShardFacts, ...]
+    monitors: Monitors
+    record: SiteRecord
 
 
 @dataclass(slots=True)
@@ -110,8 +135,7 @@ class Envoy:
 
     Args:
         settings: Who we are.
-        facts: What the Director is told of the shards, in the order of the settings.
-        monitors: What reads the state of this machine.
+        site: What we have of it.
         on_welcome: Called each time the Director has welcomed us.
         connect: Makes a line to the Director, of its address and our credentials.
         standby: Starts Collaborators; None: one of its own.
@@ -120,13 +144,13 @@ class Envoy:
     def __init__(
         self,
         settings: EnvoySettings,
-        facts: Sequence[ShardFacts],
-        monitors: Monitors,
+        site: EnvoySite,
         on_welcome: Callable[[], None],
         connect: Callable[[str, Credentials], EnvoyClient] = EnvoyClient,
         standby: Standby | None = None,
     ) -> None:
-        self._settings, self._facts, self._monitors, self._on_welcome = settings, facts, monitors, on_welcome
+        self._settings, self._site, self._on_welcome = settings, site, on_welcome
+        self._shards = ShardWatch(settings.shards, site.facts, settings.files.description, self._tell_shards)
         self._connect_to = connect
         self._attendance = _Attendance()
         self._experiments: dict[str, SiteExperiment] = {}
@@ -139,11 +163,12 @@ class Envoy:
         self._logs = SiteLogs(settings.name, settings.shard, self._outbox)
         self._context = SiteContext(
             settings.credentials,
-            dict(zip((shard.interface for shard in facts), (settings.shard, *settings.more_shards), strict=True)),
-            monitors,
+            dict(zip((shard.interface for shard in site.facts), settings.shards, strict=True)),
+            site.monitors,
             self._standby,
             self._environments,
             self._logs,
+            site.record,
             report=self._outbox.put_nowait,
             session=lambda: self._attendance.number,
             devices_in_use=lambda: self._placed().values(),
@@ -161,7 +186,7 @@ class Envoy:
         """
         try:
             liveness = LivenessFile(self._settings.directory, "envoy", lambda: self._attendance.welcomed)
-            async with background(self._renewer.keep(), liveness.beat()):
+            async with background(self._renewer.keep(), liveness.beat(), self._shards.keep()):
                 await self._run()
         finally:
             for experiment in list(self._experiments.values()):
@@ -214,8 +239,7 @@ class Envoy:
     async def _attend(self, client: EnvoyClient) -> None:
         tasks, began = TaskOwner(), False
         async with client.attend() as session:
-            first, *more = self._facts
-            await session.report(Hello(first, __version__, tuple(more)))
+            await session.report(_hello(self._shards.facts))
             failpoint("envoy.hello.sent")
             try:
                 while (instruction := await self._next(session)) is not None:
@@ -277,7 +301,7 @@ class Envoy:
             while True:
                 if loop.time() >= due or attendance.heard.is_set():
                     attendance.heard.clear()
-                    devices = await self._monitors.read()
+                    devices = await self._site.monitors.read()
                     placed = self._placed()
                     await session.report(Heartbeat(devices, tuple(placed), placed))
                     due = loop.time() + attendance.heartbeat_s
@@ -286,6 +310,12 @@ class Envoy:
                         report = await self._outbox.get()
                     if report is not None:
                         await session.report(report)
+
+    def _tell_shards(self, facts: Sequence[ShardFacts]) -> None:
+        """Tell the Director that the data has changed; if nobody listens now, the next session begins with it."""
+        log.info("the data has changed: %s", "; ".join(shard.description for shard in facts))
+        if self._attendance.welcomed:
+            self._outbox.put_nowait(_hello(facts))
 
     def _placed(self) -> dict[str, str]:
         """Return the experiments that this site takes part in, each with the device of its worker."""
@@ -326,11 +356,17 @@ class Envoy:
             del self._experiments[experiment.order.experiment]
 
 
-async def run_envoy(settings: EnvoySettings, ready: Callable[[Sequence[ShardFacts]], None]) -> None:
+def _hello(facts: Sequence[ShardFacts]) -> Hello:
+    first, *more = facts
+    return Hello(first, __version__, tuple(more))
+
+
+async def run_envoy(settings: EnvoySettings, stores: Stores, ready: Callable[[Sequence[ShardFacts]], None]) -> None:
     """Run an Envoy until cancelled.
 
     Args:
         settings: What to run.
+        stores: Opens the site's record.
         ready: Called each time the Director has welcomed us.
 
     Raises:
@@ -338,12 +374,16 @@ async def run_envoy(settings: EnvoySettings, ready: Callable[[Sequence[ShardFact
         ShardError: If the shard cannot be used.
         ShardMismatchError: If it does not fit the federation.
         ConflictError: If another Envoy works in this directory, or is connected under this name.
+        DamagedError: If the site's record is damaged.
     """
     with only_one(settings.directory, "envoy"):
         await asyncio.to_thread(kill_owned, settings.directory)
         for notes in settings.files.process_notes():
             await asyncio.to_thread(kill_listed, notes)
-        configs = load_shards((settings.shard, *settings.more_shards))
+        configs = load_shards(settings.shards)
         monitors = monitors_of(configs[settings.shard], settings.shard, settings.directory)
         facts = await describe_shards(configs, settings.files.description)
-        await Envoy(settings, facts, monitors, lambda: ready(facts)).run()
+        with contextlib.closing(stores.site(settings.files)) as store:
+            record = SiteRecord(store, settings.files, settings.keep)
+            await asyncio.to_thread(record.recover)
+            await Envoy(settings, EnvoySite(facts, monitors, record), lambda: ready(facts)).run()

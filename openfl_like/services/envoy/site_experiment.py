@@ -11,6 +11,7 @@ from openfl_like.errors import FederationError, RequirementsError, UnreachableEr
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.devices.placement import CPU
 from openfl_like.federation.failure import MAX_MESSAGE, Failure, FailureKind, bounded
+from openfl_like.federation.history.site import PartEnd
 from openfl_like.federation.ports import CollaboratorEnded, EnvoyReport, Order, OrderReply
 from openfl_like.federation.supervision.restarts import Pause, PauseOver
 from openfl_like.federation.supervision.site_run import (
@@ -49,6 +50,7 @@ from openfl_like.services.devices.monitors import Monitors
 from openfl_like.services.devices.placement import place_worker
 from openfl_like.services.envoy.environments import Environments
 from openfl_like.services.envoy.logs import SiteLogs
+from openfl_like.services.envoy.record import SiteRecord
 from openfl_like.services.envoy.shards import shard_of
 from openfl_like.services.logs.sender import LogRoute, LogSender
 from openfl_like.services.logs.writers import COLLABORATOR, ENVOY, WORKER, unmarked
@@ -70,6 +72,7 @@ class SiteContext:
         standby: Starts Collaborators.
         environments: Installs packages.
         logs: Makes the routes of log lines.
+        record: What this site took part in.
         report: Takes what the Director is to hear.
         session: Number of the session with the Director.
         devices_in_use: The device of every worker at this site.
@@ -83,6 +86,7 @@ class SiteContext:
     standby: Standby
     environments: Environments
     logs: SiteLogs
+    record: SiteRecord
     report: Callable[[EnvoyReport], None]
     session: Callable[[], int]
     devices_in_use: Callable[[], Collection[str]]
@@ -123,6 +127,8 @@ class SiteExperiment:
         self._route: LogRoute | None = None
         self._shard = Path()
         self._key = b""
+        self._part, self._end = 0, (PartEnd.STOPPED, "")
+        self._stopped = self._not_started = ""
         self._child: Child | None = None
 
     def same(self, order: Order) -> bool:
@@ -145,6 +151,8 @@ class SiteExperiment:
         try:
             await self._unpack(client)
         except UnreachableError:
+            if self._part:
+                await asyncio.to_thread(self._context.record.forget, self._part)
             self.ended.set()
             raise
         except (FederationError, OSError) as error:  # a full disk is a reason, not the end of the site
@@ -175,6 +183,7 @@ class SiteExperiment:
     async def stop(self, reason: str) -> None:
         """End whatever runs of it, and wait until it has ended."""
         log.info("experiment %s: stopping the collaborator: %s", self.order.experiment, reason)
+        self._stopped = self._stopped or reason
         await self._post(StopRequested())
         await self.ended.wait()
 
@@ -185,6 +194,8 @@ class SiteExperiment:
         async with self._turn:
             events = [event]
             while events:
+                if isinstance(events[0], StartFailed):
+                    self._not_started = events[0].reason
                 for command in self._run.handle(events.pop(0)):
                     answer = await self._perform(command)
                     events += [] if answer is None else [answer]
@@ -201,6 +212,7 @@ class SiteExperiment:
             case Refuse(reason, failure):
                 log.warning("experiment %s refused: %s", experiment, reason)
                 self._context.report(OrderReply(experiment, accepted=False, reason=reason, failure=failure))
+                self._end = PartEnd.REFUSED, reason
                 await self._close()
             case StartCollaborator():
                 return await self._start()
@@ -212,6 +224,8 @@ class SiteExperiment:
             case ReportEnd():
                 reason = self._explain(command) if command.explained else ""
                 self._context.report(CollaboratorEnded(experiment, command.exit_code, reason))
+                broken = reason or self._not_started
+                self._end = (PartEnd.BROKEN, broken) if broken else (PartEnd.STOPPED, self._stopped)
                 await self._close()
         return None
 
@@ -219,13 +233,17 @@ class SiteExperiment:
         if self.ended.is_set():
             return
         await self._tasks.close()
+        if self._part:
+            record = self._context.record
+            await asyncio.to_thread(record.end, self._part, self.order.experiment, *self._end)
         self.ended.set()
         self._context.ended(self)
 
     async def _unpack(self, client: EnvoyClient) -> None:
         order, context, received = self.order, self._context, self.files.received
         # before anything is removed or stored: the signature covers the bundle's digest, and that its size
-        verify_submitter(order.bundle, order.signature, order.certificates, context.credentials.trust)
+        signer = verify_submitter(order.bundle, order.signature, order.certificates, context.credentials.trust)
+        self._part = await asyncio.to_thread(context.record.begin, order.experiment, signer.uri, order.bundle)
         await asyncio.to_thread(self.files.clear)
         failpoint("envoy.bundle.before")
         await client.fetch_bundle(order.experiment, order.bundle, received.bundle)

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
-from sqlalchemy import Column, Connection, Float, Integer, MetaData, String, Table, Text, select, update
+from sqlalchemy import Column, Connection, Float, Integer, MetaData, String, Table, Text, delete, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import IntegrityError
 
@@ -22,7 +22,7 @@ from openfl_like.federation.parties import EnvoyRecord, ExperimentSummary, Shard
 from openfl_like.federation.status import Status
 from openfl_like.store.director_files import DirectorFiles
 from openfl_like.store.ports import RESUMABLE, StoredExperiment
-from openfl_like.store.refusals import known_experiment, not_resumable, unknown_experiment
+from openfl_like.store.refusals import known_experiment, not_removable, not_resumable, unknown_experiment
 from openfl_like.store.sqlite.database import Database, DatabaseSchema, version_table
 from openfl_like.store.sqlite.rows import checked, checksum_column, seal
 
@@ -184,6 +184,23 @@ class SqliteDirectorStore:
         if not changed:
             raise not_resumable(summary)
         return summary
+
+    def remove(self, experiment: str) -> None:
+        """Forget an experiment that has ended, with the request that made it; on disk when it returns.
+
+        Raises:
+            ConflictError: If it has not ended.
+            NotFoundError: If there is none.
+        """
+        with self._database.transaction(durable=True) as connection:
+            row = _row(connection, experiment)
+            if row is None:
+                raise unknown_experiment(experiment)
+            summary = _stored(row).summary
+            if not summary.status.ended:
+                raise not_removable(summary)
+            connection.execute(delete(REQUESTS).where(REQUESTS.c.experiment == experiment))
+            connection.execute(delete(EXPERIMENTS).where(EXPERIMENTS.c.id == experiment))
 
     def experiment(self, experiment: str) -> StoredExperiment:
         """Return one experiment; raises NotFoundError."""

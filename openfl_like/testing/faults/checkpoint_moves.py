@@ -1,6 +1,7 @@
 """An experiment that moves between two Directors without processes, and an import that is broken in the middle of it.
 
-As a program it takes a checkpoint in, at the state below a directory, as a Director would that was just started.
+As a program it takes a checkpoint in, at the state below a directory, as a Director would that was just started;
+with ``--remove`` it removes the experiment of a state.
 """
 
 import asyncio
@@ -33,6 +34,7 @@ from openfl_like.services.aggregator.opening import open_experiment
 from openfl_like.services.director.checkpoints import Checkpoints
 from openfl_like.services.director.disk_space import DiskSpace
 from openfl_like.services.director.recovery import remove_leftovers
+from openfl_like.services.director.removal import Removals
 from openfl_like.services.director.settings import DirectorFile
 from openfl_like.store.checkpoint import read_checkpoint
 from openfl_like.store.director_files import DirectorFiles
@@ -204,6 +206,45 @@ def problems(there: OfflineDirector) -> list[str]:
     return found
 
 
+def attempt_removal(place: Path, switch: str) -> tuple[bool, list[str]]:
+    """Remove an experiment with a failpoint armed, again and again as a patient user would.
+
+    Returns:
+        Whether the point acted, and what is wrong in the end.
+    """
+    here = OfflineDirector.founded(place / "here", "here")
+    asyncio.run(here.run(cancel_after=1))
+    landed = place / "landed"
+    environment = clean_environment({failpoints.SWITCH: switch, failpoints.LANDED: str(landed)})
+    command = [sys.executable, "-m", "openfl_like.testing.faults.checkpoint_moves", "--remove", str(here.state)]
+    codes: list[int] = []
+    while 0 not in codes and len(codes) < MOST_TRIES:
+        codes.append(subprocess.run(command, env=environment, timeout=60, check=False).returncode)
+    refused = [] if 0 in codes else [f"it could not be removed: {codes}"]
+    return landed.exists(), [*refused, *remains_of_removed(here.state)]
+
+
+def remains_of_removed(state: Path) -> list[str]:
+    """Say what is left of the only experiment of a Director, which was removed."""
+    files = DirectorFiles(state)
+    with closing(SQLITE.director(files)) as store:
+        store.verify()
+        found = [f"{item.id} is still known" for item in store.experiments()]
+    folders = [*files.experiments.iterdir(), *files.incoming.iterdir()]
+    return [*found, *(f"{path.name} is left" for path in folders)]
+
+
+def remove(state: Path) -> None:
+    """Start on the state as a Director does, and remove the experiment unless it has gone."""
+    files = DirectorFiles(state)
+    with closing(SQLITE.director(files)) as store:
+        known = {item.id for item in store.experiments()}
+        remove_leftovers(files, known, SQLITE)
+        if EXPERIMENT in known:
+            settings = DirectorFile(sample_shape=(1,), target_shape=(), state=state)
+            asyncio.run(Removals(settings, store, lambda _: None).remove("ada", EXPERIMENT))
+
+
 def main(place: Path) -> None:
     """Take the checkpoint in."""
     there = OfflineDirector(
@@ -214,4 +255,4 @@ def main(place: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    (remove if "--remove" in sys.argv else main)(Path(sys.argv[-1]))

@@ -50,6 +50,7 @@ ALONE = {
     "store.migrate": migration.attempt,
     "director.import": moving.attempt,
     "director.export": moving.attempt,
+    "director.remove": moving.attempt_removal,
 }
 """Points that no running federation comes to: what their prefix is -> what comes to them in a process of its own."""
 

@@ -11,6 +11,7 @@ from openfl_like.federation.parties import (
     ExperimentSummary,
     Interface,
     PublishedVersion,
+    RemovedExperiment,
     ServerInfo,
     Waiting,
     WaitKind,
@@ -117,6 +118,16 @@ def _waiting_to(value: Waiting) -> pb.Waiting:
 
 def _waiting_from(message: pb.Waiting) -> Waiting:
     return Waiting(WaitKind(message.kind), message.site, message.experiment, message.running, message.places)
+
+
+def removed_to(value: RemovedExperiment) -> pb.RemovedExperiment:
+    """Return the message of what has gone."""
+    return pb.RemovedExperiment(experiment=value.experiment, models=value.models, freed_bytes=value.freed_bytes)
+
+
+def removed_from(message: pb.RemovedExperiment) -> RemovedExperiment:
+    """Return what has gone."""
+    return RemovedExperiment(message.experiment, message.models, message.freed_bytes)
 
 
 def _version_to(value: PublishedVersion) -> pb.ModelVersion:

@@ -304,6 +304,16 @@ class ExperimentRequest(_message.Message):
     experiment: str
     def __init__(self, experiment: _Optional[str] = ...) -> None: ...
 
+class RemovedExperiment(_message.Message):
+    __slots__ = ("experiment", "models", "freed_bytes")
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    FREED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    experiment: str
+    models: int
+    freed_bytes: int
+    def __init__(self, experiment: _Optional[str] = ..., models: _Optional[int] = ..., freed_bytes: _Optional[int] = ...) -> None: ...
+
 class ListExperimentsRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

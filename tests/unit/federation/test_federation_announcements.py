@@ -31,6 +31,7 @@ from openfl_like.federation.announcements import (
     ModelKept,
     ModelMade,
     ModelsEvaluated,
+    NothingLearnt,
     RoundFinished,
     RoundStarted,
     UnknownAnnouncement,
@@ -72,6 +73,7 @@ EVERY: tuple[Known, ...] = (
     MetricMissing(1, "acuracy", ("stop.any[0].metric",), ("accuracy", "loss")),
     MetricsUndefined(1, Phase.EVALUATE, "bern", {"validate": {"auc": "nan"}}),
     ModelKept(1, "aa", {"bern": "bb"}),
+    NothingLearnt(3, "d0"),
     RoundFinished(
         1,
         "d1",
@@ -130,7 +132,10 @@ def test_what_this_version_cannot_read_is_kept_as_it_is(kind: str, text: str) ->
     assert json.loads(to_json(told)) == json.loads(text)
 
 
-@pytest.mark.parametrize("text", ["[]", "7", "", "{"])
+DEEP = '{"a":' * 100_000 + "1" + "}" * 100_000
+
+
+@pytest.mark.parametrize("text", ["[]", "7", "", "{", DEEP, "[" * 100_000], ids=lambda text: text[:8])
 def test_text_that_is_no_object_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         from_json("round_finished", text)

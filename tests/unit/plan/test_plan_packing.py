@@ -135,7 +135,19 @@ def test_an_include_that_finds_nothing_is_told(workspace: Workspace, plan: Plan)
         packing_of(workspace({"assets/words.json": ""}), with_keys(plan, ("assets/wrods.json",)))
 
 
-@pytest.mark.parametrize("name", [".env", "data/words.json", "shard.yaml", "certs/ca.pem", "save/model.safetensors"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".env",
+        "data/words.json",
+        "DATA/words.json",
+        "Certs/ca.pem",
+        "Shard.yaml",
+        "shard.yaml",
+        "certs/ca.pem",
+        "save/model.safetensors",
+    ],
+)
 def test_what_never_travels_cannot_be_included(workspace: Workspace, plan: Plan, name: str) -> None:
     with pytest.raises(BundleError, match=rf"{name}: .*never sent.*\(move what all sites may have"):
         packing_of(workspace({name: "x"}), with_keys(plan, (name,)))
@@ -152,11 +164,21 @@ def test_what_never_travels_cannot_be_included(workspace: Workspace, plan: Plan,
         ("keys/user.pem", KEY, "a private key"),
         ("notes.txt", f"the token: {TOKEN}\n", "an enrolment token"),
         ("deploy.sh", "export KEY=AKIA" + "A1B2" * 4, "an access key"),
+        ("s3.cfg", "aws_secret_access_key = " + "wJal/+rX" * 5, "an access key"),
+        ("s3.json", '{"AWS_SECRET_ACCESS_KEY": "' + "wJal/+rX" * 5 + '"}', "an access key"),
+        ("hub.txt", "hf_" + "aB3" * 12, "an access token"),
+        ("ci.yml", "token: glpat-" + "a-B_3" * 5, "an access token"),
+        ("api.txt", "sk-" + "aB3d" * 12, "an access token"),
+        ("api2.txt", "sk-proj-" + "aB3_d-" * 6, "an access token"),
+        ("bot.txt", "xoxb-" + "123456-" * 4, "an access token"),
+        ("gh.txt", "ghr_" + "aB3d" * 9, "an access token"),
+        ("maps.txt", "AIza" + "aB3_-" * 7, "an access token"),
+        ("npmrc.txt", "npm_" + "aB3d" * 9, "an access token"),
         ("shard.yml", "template: x", "a shard descriptor"),
         ("shard-north.yaml", "template: x", "a shard descriptor"),
         ("shards.old/north.yaml", "template: x", "a shard descriptor"),
         ("patients.csv", "name", "a table"),
-        ("Data/cohort.XLSX", "x", "a table"),
+        ("Tables/cohort.XLSX", "x", "a table"),
         ("arrays/x.npy", "x", "a table"),
         ("cohort.sqlite3", "x", "a table"),
     ],
@@ -172,6 +194,19 @@ def test_secrets_and_tables_are_refused_by_name(
 def test_a_secret_in_code_is_refused(workspace: Workspace, plan: Plan) -> None:
     with pytest.raises(BundleError, match=r"src/settings.py: it looks like a private key"):
         packing_of(workspace({"src/settings.py": f'KEY = """{KEY}"""'}), plan)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "class='sk-estimator-doc-link fitted'",
+        "task-" + "a" * 40,
+        "hf_hub_download(repo)",
+        "aws_secret_access_key = os.environ",
+    ],
+)
+def test_words_that_only_begin_like_a_token_travel(workspace: Workspace, plan: Plan, text: str) -> None:
+    assert "src/words.py" in paths(workspace({"src/words.py": text}), with_keys(plan, ("src/words.py",)))
 
 
 def test_certificates_and_public_keys_are_no_secrets(workspace: Workspace, plan: Plan) -> None:
@@ -190,7 +225,7 @@ def test_the_keys_are_part_of_the_digest_where_they_are_used(plan: Plan) -> None
 # ---- what would fail at a site ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("folder", ["data", "shards", "save", "logs"])
+@pytest.mark.parametrize("folder", ["data", "Data", "shards", "save", "logs"])
 def test_code_that_stays_at_home_and_is_needed_is_refused(workspace: Workspace, plan: Plan, folder: str) -> None:
     code = workspace({"src/digits.py": f"\nfrom {folder} import scaling\n", f"{folder}/scaling.py": ""})
     with pytest.raises(BundleError, match=rf"digits.py, line 2, imports '{folder}.scaling'.* stays") as caught:

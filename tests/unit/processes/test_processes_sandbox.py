@@ -1,6 +1,9 @@
 """What a worker keeps of its rights, and what a confinement is called that the kernel offers in part."""
 
+import errno
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +23,90 @@ def test_the_filter_jumps_within_itself_and_ends_with_an_answer(machine: str) ->
         if code & 0x07 == 0x05:
             assert place + 1 + max(yes, no) < len(program)
     assert program[-1] == (0x06, 0, 0, 0x7FFF0000)
+
+
+def verdict(program: list[tuple[int, int, int, int]], architecture: int, number: int, *arguments: int) -> int:
+    """Runs a filter as the kernel does, and returns its answer to a call."""
+    words = {0: number, 4: architecture} | {16 + 8 * i: argument for i, argument in enumerate(arguments)}
+    place, held = 0, 0
+    while True:
+        code, yes, no, operand = program[place]
+        place += 1
+        match code:
+            case 0x20:
+                held = words.get(operand, 0)
+            case 0x06:
+                return operand
+            case 0x15:
+                place += yes if held == operand else no
+            case 0x35:
+                place += yes if held >= operand else no
+            case 0x45:
+                place += yes if held & operand else no
+
+
+ALLOWED, REFUSED = 0x7FFF0000, 0x00050000 | errno.EPERM
+CALLS = {
+    "sched_setaffinity": (203, 122), "setpriority": (141, 140), "ioprio_set": (251, 30), "prlimit64": (302, 261),
+    "sched_setscheduler": (144, 119), "move_pages": (279, 239),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments", "expected"),
+    [
+        ("sched_setaffinity", (0, 8), ALLOWED),
+        ("sched_setaffinity", (4711, 8), REFUSED),
+        ("sched_setscheduler", (4711, 0), REFUSED),
+        ("move_pages", (4711,), REFUSED),
+        ("prlimit64", (0, 7), ALLOWED),
+        ("prlimit64", (4711, 7), REFUSED),
+        ("setpriority", (0, 0, 10), ALLOWED),
+        ("setpriority", (0, 4711, 10), REFUSED),
+        ("setpriority", (1, 0, 10), REFUSED),  # its group of processes: its parent is in it
+        ("setpriority", (2, 0, 10), REFUSED),  # all of its user
+        ("ioprio_set", (1, 0, 0), ALLOWED),
+        ("ioprio_set", (1, 4711, 0), REFUSED),
+        ("ioprio_set", (3, 0, 0), REFUSED),
+    ],
+)
+@pytest.mark.parametrize(("machine", "architecture", "column"), [("x86_64", 0xC000003E, 0), ("aarch64", 0xC00000B7, 1)])
+def test_a_worker_decides_when_and_where_itself_runs_and_nobody_else(
+    machine: str, architecture: int, column: int, call: str, arguments: tuple[int, ...], expected: int
+) -> None:
+    program = list(struct.iter_unpack("=HBBI", seccomp.program_for(machine)))
+    assert verdict(program, architecture, CALLS[call][column], *arguments) == expected
+
+
+KERNEL = """
+import os, pathlib, shutil, threading, resource
+from openfl_like.processes.sandbox import kernel, seccomp
+kernel.forbid_new_privileges()
+seccomp.install()
+pathlib.Path("a").touch(); shutil.copy2("a", "b"); os.nice(1)
+os.sched_setaffinity(0, os.sched_getaffinity(0))
+resource.prlimit(0, resource.RLIMIT_CORE, (0, 0))
+threading.Thread(target=lambda: None).start()
+for attempt in (
+    lambda: os.sched_setaffinity(os.getppid(), os.sched_getaffinity(0)),
+    lambda: os.setpriority(os.PRIO_PROCESS, os.getppid(), 1),
+    lambda: os.setpriority(os.PRIO_USER, 2**30, 1),
+    lambda: resource.prlimit(os.getppid(), resource.RLIMIT_CORE),
+):
+    try:
+        attempt()
+    except PermissionError:
+        continue
+    raise SystemExit("it was allowed")
+"""
+
+
+@pytest.mark.children
+@pytest.mark.skipif(not seccomp.supported(), reason="this kernel has no such filter")
+def test_the_kernel_does_what_the_filter_says_and_files_are_touched_and_copied(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", KERNEL], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "b").exists()
 
 
 def test_what_a_kernel_lacks_is_a_gap() -> None:

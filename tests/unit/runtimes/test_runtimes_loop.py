@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from openfl_like.errors import ConflictError, StorageError
-from openfl_like.federation.announcements import Announced, ExperimentEnded, RoundFinished, UpdateRefused, Wanted, only
+from openfl_like.federation.announcements import (
+    Announced,
+    ExperimentEnded,
+    NothingLearnt,
+    RoundFinished,
+    UpdateRefused,
+    Wanted,
+    only,
+)
 from openfl_like.federation.events import CancelRequested, ValidateUpdates
 from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.failure import Failure, FailureKind
@@ -113,6 +121,29 @@ async def test_everybody_is_told_what_the_store_has(run: Run) -> None:
     assert run.told == run.store.events()
     assert [event.sequence for event in run.told] == list(range(1, len(run.told) + 1))
     assert isinstance(run.told[-1].announcement, ExperimentEnded)
+
+
+async def test_a_run_that_gives_back_the_model_that_it_began_with_says_so_before_its_end(run: Run) -> None:
+    still = {name: FakePerformer(step=0.0) for name in SITES}
+    assert (await run.to_its_end(still)).status is Status.FINISHED
+    (told,) = run.only(NothingLearnt)
+    first, *_, last = run.store.versions()
+    assert (told.rounds, told.digest) == (2, first.version.digest) == (2, last.version.digest)
+    assert [event.kind for event in run.told[-2:]] == ["nothing_learnt", "experiment_ended"]
+
+
+@pytest.mark.parametrize("moving", [SITES, SITES[:1]])
+async def test_a_run_in_which_one_site_has_learnt_says_nothing_of_the_kind(run: Run, moving: tuple[str, ...]) -> None:
+    await run.to_its_end({name: FakePerformer(step=float(name in moving)) for name in SITES})
+    assert run.only(NothingLearnt) == []
+
+
+async def test_a_plan_that_trains_nothing_need_not_learn(
+    plan_with: PlanWith, store: ExperimentStore, files: ExperimentFiles
+) -> None:
+    run = Run(plan_with(tasks={"validate": {"function": "validate"}}), store, files.directory)
+    assert (await run.to_its_end({name: FakePerformer(step=0.0) for name in SITES})).status is Status.FINISHED
+    assert run.only(NothingLearnt) == []
 
 
 async def test_each_site_is_asked_once_per_phase(run: Run) -> None:

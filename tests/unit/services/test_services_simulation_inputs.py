@@ -28,9 +28,9 @@ def record(workspace: Path) -> Path:
     return workspace / "record"
 
 
-def look(workspace: Path, record: Path, **values: float) -> None:
+def look(workspace: Path, record: Path, *, begun: bool = False, **values: float) -> None:
     shards = {site: shard(value) for site, value in (values or {"north": 0.0, "south": 0.0}).items()}
-    check_inputs(record, SimulationInputs.of(workspace, shards, record))
+    check_inputs(record, SimulationInputs.of(workspace, shards, record), begun=begun)
 
 
 def test_the_same_inputs_are_taken_again(workspace: Path, record: Path) -> None:
@@ -72,3 +72,22 @@ def test_links_never_travel_and_are_no_part_of_it(workspace: Path, record: Path)
     look(workspace, record)
     (workspace / "link.py").symlink_to(record)
     look(workspace, record)
+
+
+def test_a_record_that_does_not_remember_says_once_that_nothing_can_be_compared(
+    workspace: Path, record: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    look(workspace, record, begun=True)
+    (warning,) = caplog.messages
+    assert "cannot be compared this time" in warning
+    assert str(record) in warning
+    look(workspace, record, begun=True)
+    assert len(caplog.messages) == 1
+    (workspace / "src" / "net.py").write_text("RATE = 2\n")
+    with pytest.raises(ConflictError):
+        look(workspace, record, begun=True)
+
+
+def test_a_new_record_says_nothing(workspace: Path, record: Path, caplog: pytest.LogCaptureFixture) -> None:
+    look(workspace, record)
+    assert caplog.messages == []

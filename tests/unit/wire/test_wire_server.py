@@ -169,7 +169,7 @@ def test_the_role_table_has_a_row_for_every_method_and_no_other() -> None:
     ids=str,
 )
 def test_a_servicer_has_a_coroutine_for_every_method_and_no_other(service: str, servicer: type, guard: Guard) -> None:
-    arguments = (None,) * {"Experiments": 4, "Envoys": 2, "Aggregator": 2}.get(service, 1)
+    arguments = (None,) * {"Experiments": 5, "Envoys": 2, "Aggregator": 2}.get(service, 1)
     service_handler(SERVICES[service], servicer(*arguments), guard)
     coroutines = {name for name in vars(servicer) if not name.startswith("_")}
     assert len(coroutines) == len(SERVICES[service].methods)

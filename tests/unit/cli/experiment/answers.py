@@ -36,6 +36,7 @@ from openfl_like.federation.parties import (
     LogLines,
     LogQuery,
     PublishedVersion,
+    RemovedExperiment,
     ShardFacts,
 )
 from openfl_like.federation.status import Status
@@ -192,6 +193,9 @@ class AsyncAnswers:
 
     async def rounds(self, experiment: str) -> Sequence[RoundRecord]:
         return tuple(self._answers.rounds(experiment))
+
+    async def remove(self, experiment: str) -> RemovedExperiment:
+        return RemovedExperiment(experiment, 3, 4096)
 
     async def metrics(self, _: str, *, per_site: bool) -> Sequence[MetricRecord]:
         if not per_site:

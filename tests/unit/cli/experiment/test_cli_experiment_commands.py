@@ -57,6 +57,7 @@ COMMANDS = {
     "experiment logs": ["digits-1"],
     "experiment cancel": ["digits-1"],
     "experiment resume": ["digits-1"],
+    "experiment remove": ["digits-1"],
     "experiment model": ["digits-1"],
     "experiment export": ["digits-1"],
     "experiment import": ["checkpoint.tar"],
@@ -255,6 +256,16 @@ def test_what_a_site_says_cannot_steer_the_terminal(run: Run, monkeypatch: pytes
     shown[-1] += run("envoy", "list").stdout
     assert "\\x1b[2J\\x9bno\\rdata\\u202e" in shown[0]
     assert not set("".join(shown)) & set("\x1b\x9b\r\u202e")
+
+
+def test_who_removes_an_experiment_is_told_what_has_gone(run: Run) -> None:
+    done = run("experiment", "remove", "digits-1")
+    assert done.stdout == "digits-1: removed: its record, its bundle and 3 models, 4,096 bytes\n"
+    assert data(run("experiment", "remove", "digits-1", "--json")) == {
+        "experiment": "digits-1",
+        "models": 3,
+        "freed_bytes": 4096,
+    }
 
 
 def test_why_names_the_first_cause_with_the_log_of_its_site(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,6 +164,20 @@ async def test_an_envoy_that_is_lost_while_it_is_welcomed_can_come_back(director
     await director.connect("bern")
 
 
+async def test_data_that_has_changed_is_in_the_roster_and_in_memory_and_the_session_goes_on(director: Director) -> None:
+    bern = await director.connect("bern")
+    grown = replace(FACTS, description="more digits", schema={"counts": {"train": 7}})
+    bern.report(Hello(grown, "0.1.0"))
+    bern.report(OrderReply("e1", accepted=True))
+    await director.next()
+    (record,) = await director.roster.envoys()
+    assert (record.shard, record.online) == (grown, True)
+    assert [envoy.shard for envoy in director.store.envoys()] == [grown]
+    bern.report(Hello(replace(FACTS, sample_shape=(13,)), "0.1.0"))
+    with pytest.raises(ShardMismatchError):
+        await director.held["bern"]
+
+
 async def test_a_heartbeat_brings_the_state_of_the_machine(director: Director) -> None:
     bern = await director.connect("bern")
     devices = DeviceStatistics(cpu_percent=50.0, cpu_count=2)

@@ -16,8 +16,10 @@ from openfl_like.federation.ports import (
     Welcome,
 )
 from openfl_like.services.devices.monitors import Monitors
-from openfl_like.services.envoy.service import Envoy, EnvoySettings
+from openfl_like.services.envoy.record import SiteRecord
+from openfl_like.services.envoy.service import Envoy, EnvoySettings, EnvoySite
 from openfl_like.tasks import background
+from openfl_like.testing.stores import memory_stores
 
 OFTEN_S = 0.01
 
@@ -28,7 +30,9 @@ async def test_an_experiment_that_is_being_stopped_is_one_that_the_site_works_fo
     home.mkdir()
     settings = EnvoySettings(SITE, "localhost:1", shard, director.envoy, home)
     facts = (ShardFacts((1,), ()),)
-    envoy = Envoy(settings, facts, Monitors([], home), lambda: None, director.connect, standby.as_standby)
+    record = SiteRecord(memory_stores().site(settings.files), settings.files)
+    site = EnvoySite(facts, Monitors([], home), record)
+    envoy = Envoy(settings, site, lambda: None, director.connect, standby.as_standby)
 
     async def running() -> tuple[str, ...]:
         """What the site says next that it works for."""

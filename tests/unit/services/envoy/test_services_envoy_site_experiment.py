@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -9,13 +10,20 @@ import pytest
 from offline_site import EXPERIMENT, OBEDIENT, FakeDirector, FakeStandby
 
 from openfl_like.federation.failure import Failure, FailureKind
+from openfl_like.federation.history.site import PartEnd, PerformedTasks
 from openfl_like.federation.ports import CollaboratorEnded, OrderReply
+from openfl_like.federation.task import Phase
+from openfl_like.pki.roles import Role
+from openfl_like.pki.signing import sign_bundle
 from openfl_like.plan.lock import LOCK_NAME
 from openfl_like.services.devices.monitors import Monitors
 from openfl_like.services.envoy.environments import Environments
 from openfl_like.services.envoy.logs import SiteLogs
+from openfl_like.services.envoy.record import SiteRecord
 from openfl_like.services.envoy.site_experiment import SiteContext, SiteExperiment
-from openfl_like.store.site_files import CollaboratorFiles, SiteFiles
+from openfl_like.store.site_files import CollaboratorFiles, SiteFiles, algorithm_state
+from openfl_like.store.site_journal import note
+from openfl_like.testing.stores import memory_stores
 
 LOCK = f"tiny-thing==1.0 --hash=sha256:{'0' * 64}\n"
 
@@ -28,6 +36,8 @@ class DefectiveEnvironments:
 
 
 def experiment_of(director: FakeDirector, directory: Path, standby: FakeStandby) -> SiteExperiment:
+    files = SiteFiles(directory / "site")
+    files.directory.mkdir()
     context = SiteContext(
         credentials=director.envoy,
         shards={"": OBEDIENT / "shards" / "site-1.yaml"},
@@ -35,13 +45,14 @@ def experiment_of(director: FakeDirector, directory: Path, standby: FakeStandby)
         standby=standby.as_standby,
         environments=cast("Environments", DefectiveEnvironments()),
         logs=SiteLogs("bern", OBEDIENT / "shards" / "site-1.yaml", asyncio.Queue()),
+        record=SiteRecord(memory_stores().site(files), files),
         report=director.reports.put_nowait,
         session=lambda: 1,
         devices_in_use=lambda: (),
         get_ready=lambda: None,
         ended=lambda _: None,
     )
-    return SiteExperiment(director.order, SiteFiles(directory / "site").experiment(EXPERIMENT), context)
+    return SiteExperiment(director.order, files.experiment(EXPERIMENT), context)
 
 
 async def test_the_end_of_a_collaborator_is_told_although_nothing_can_be_tidied_up_after_it(
@@ -72,3 +83,51 @@ async def test_an_order_is_answered_although_a_defect_of_ours_keeps_its_environm
     failure = Failure(FailureKind.ORDER, "a defect", "ZeroDivisionError")
     assert told == OrderReply(EXPERIMENT, accepted=False, reason="a defect", failure=failure)
     assert (experiment.files.workspace / LOCK_NAME).exists()
+
+
+async def test_the_record_has_who_signed_and_how_each_part_ended(tmp_path: Path) -> None:
+    director, standby = FakeDirector(tmp_path), FakeStandby()
+    experiment = experiment_of(director, tmp_path, standby)
+    record = experiment._context.record
+    await experiment.prepare(director.as_client)
+    reply = await director.hears(OrderReply)
+    assert isinstance(reply, OrderReply)
+    (part,) = record.store.parts()
+    signer = f"fx://{director.pki.name}/user/ada"
+    assert (part.experiment, part.identity, part.bundle) == (EXPERIMENT, signer, director.order.bundle)
+    assert part.end is None
+    await experiment.receive_certificate(director.certify(reply.csr))
+    note(record.noted(EXPERIMENT), PerformedTasks(1.0, 3, Phase.TRAIN, ("train",)))
+    standby.child.exit(0)
+    async with asyncio.timeout(10):
+        await experiment.stop("the experiment has ended")
+    (part,) = record.store.parts()
+    assert (part.end, part.reason) == (PartEnd.STOPPED, "the experiment has ended")
+    assert [item.round for item in part.performed] == [3]
+
+
+async def test_the_record_has_a_refusal_and_other_code_under_the_same_id_is_refused_with_nothing_touched(
+    tmp_path: Path,
+) -> None:
+    director = FakeDirector(tmp_path, lock=LOCK)
+    experiment = experiment_of(director, tmp_path, FakeStandby())
+    await experiment.prepare(director.as_client)
+    await director.hears(OrderReply)
+    async with asyncio.timeout(10):
+        await experiment.ended.wait()
+    context = experiment._context
+    assert [(part.end, part.reason) for part in context.record.store.parts()] == [(PartEnd.REFUSED, "a defect")]
+    kept = algorithm_state(experiment.files.run) / "state.safetensors"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    before = sorted(experiment.files.directory.rglob("*"))
+    other = FakeDirector(tmp_path / "other")
+    mallory = other.pki.credentials(Role.USER, "ada")
+    other_code = replace(director.order, bundle="cd" * 32, signature=sign_bundle("cd" * 32, mallory))
+    trusting = replace(context, credentials=other.envoy)
+    second = SiteExperiment(replace(other_code, certificates=mallory.chain), experiment.files, trusting)
+    await second.prepare(other.as_client)
+    told = await director.hears(OrderReply)
+    assert isinstance(told, OrderReply)
+    assert "had another bundle when it was here before" in told.reason
+    assert sorted(experiment.files.directory.rglob("*")) == before

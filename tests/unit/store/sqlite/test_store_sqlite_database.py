@@ -20,13 +20,15 @@ from openfl_like.errors import ConflictError, DamagedError
 from openfl_like.federation.parties import ShardFacts
 from openfl_like.store.director_files import DirectorFiles
 from openfl_like.store.files import ExperimentFiles
-from openfl_like.store.ports import DirectorStore, ExperimentStore
-from openfl_like.store.sqlite import director, experiment
+from openfl_like.store.ports import DirectorStore, ExperimentStore, SiteStore
+from openfl_like.store.site_files import SiteFiles
+from openfl_like.store.sqlite import director, experiment, site
 from openfl_like.store.sqlite.database import MIGRATIONS, Database, DatabaseSchema
 from openfl_like.store.sqlite.director import DIRECTOR_DB
 from openfl_like.store.sqlite.experiment import EXPERIMENT_DB
 from openfl_like.store.sqlite.inspection import complaint, rows
 from openfl_like.store.sqlite.rows import checksum
+from openfl_like.store.sqlite.site import SITE_DB
 from openfl_like.store.sqlite.stores import SQLITE
 
 
@@ -38,10 +40,15 @@ def experiment_in(place: Path) -> ExperimentStore:
     return SQLITE.experiment(ExperimentFiles(place))
 
 
-Open = Callable[[Path], DirectorStore | ExperimentStore]
+def site_in(place: Path) -> SiteStore:
+    return SQLITE.site(SiteFiles(place))
+
+
+Open = Callable[[Path], DirectorStore | ExperimentStore | SiteStore]
 KINDS: dict[str, tuple[DatabaseSchema, str, Open]] = {
     "director": (director.SCHEMA, DIRECTOR_DB, director_in),
     "experiment": (experiment.SCHEMA, EXPERIMENT_DB, experiment_in),
+    "site": (site.SCHEMA, SITE_DB, site_in),
 }
 each_kind = pytest.mark.parametrize("kind", KINDS)
 

@@ -1,0 +1,1 @@
+"""Revisions of `site.db`; loaded by path."""

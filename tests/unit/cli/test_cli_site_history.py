@@ -1,0 +1,75 @@
+"""`fx envoy history` reads a site's record as people, spreadsheets and programs want it."""
+
+import json
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from openfl_like.cli.main import fx
+from openfl_like.federation.history.site import PartEnd, PerformedTasks, SitePart
+from openfl_like.federation.task import Phase
+from openfl_like.store.site_files import SiteFiles
+from openfl_like.store.sqlite.stores import SQLITE
+
+ADA = "fx://hospitals/user/ada"
+DONE = [
+    PerformedTasks(11.0, 0, Phase.EVALUATE, ("validate",)),
+    PerformedTasks(12.0, 1, Phase.TRAIN, ("train",)),
+    PerformedTasks(13.0, 2, Phase.TRAIN, ("train",), "ValueError: two"),
+]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "envoy-bern").mkdir()
+    with closing(SQLITE.site(SiteFiles(tmp_path / "envoy-bern"))) as store:
+        number = store.begin(SitePart("digits-1", ADA, "ab" * 32, 10.0))
+        store.end(number, PartEnd.CANCELLED, "cancelled by ada, \x1b[2J", 20.0, DONE)
+        store.begin(SitePart("digits-00000002", ADA, "ab" * 32, 30.0))
+    return lambda *options: CliRunner().invoke(fx, ["envoy", "history", *options])
+
+
+def test_people_see_for_whom_what_ran_in_which_rounds_and_how_it_ended(run: Callable[..., Result]) -> None:
+    shown = run("-n", "bern")
+    assert shown.exit_code == 0
+    line = next(line for line in shown.stdout.splitlines() if line.startswith("digits-1 "))
+    for part in (ADA, "1970-01-01 00:00:10", "0-2", "validate 1, train 1, failed 1", "CANCELLED", "cancelled by ada"):
+        assert part in line
+    assert "\x1b" not in shown.stdout
+    assert "no end recorded" in shown.stdout
+
+
+def test_programs_get_values(run: Callable[..., Result]) -> None:
+    first, second = json.loads(run("--directory", "envoy-bern", "--json").stdout)["data"]
+    assert (first["identity"], first["end"], first["standing"]) == (ADA, "CANCELLED", "CANCELLED")
+    assert [(item["round"], item["tasks"], item["failure"]) for item in first["performed"]] == [
+        (0, ["validate"], ""),
+        (1, ["train"], ""),
+        (2, ["train"], "ValueError: two"),
+    ]
+    assert (second["end"], second["standing"], second["performed"]) == (None, "no end recorded", [])
+
+
+def test_a_spreadsheet_gets_a_line_for_each_time_and_one_for_what_did_nothing(run: Callable[..., Result]) -> None:
+    head, *lines = run("-n", "bern", "--csv").stdout.splitlines()
+    assert head.startswith("number,experiment,identity,bundle,began_at,ended_at,standing,reason,time,round,phase,tasks")
+    assert [line.split(",")[1] for line in lines] == ["digits-1"] * 3 + ["digits-00000002"]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ((), "which site?"),
+        (("-n", "bern", "--csv", "--json"), "--csv and --json exclude each other"),
+        (("-n", "basel"), "there is no record of a site"),
+    ],
+)
+def test_what_cannot_be_answered_has_its_cure(run: Callable[..., Result], options: tuple[str, ...], told: str) -> None:
+    refused = run(*options)
+    assert refused.exit_code != 0
+    assert told in str(refused.exception)
+    assert not Path("envoy-basel").exists()

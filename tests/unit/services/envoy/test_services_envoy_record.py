@@ -1,0 +1,117 @@
+"""The site's record: complete when the Envoy was killed, bound to one bundle, and as short as the site wants."""
+
+from pathlib import Path
+
+import pytest
+
+from openfl_like.errors import NotAllowedError
+from openfl_like.federation.history.site import LastWord, PartEnd, PerformedTasks, spans, task_counts
+from openfl_like.federation.task import Phase
+from openfl_like.services.envoy.record import SiteRecord
+from openfl_like.store.ports import SiteStore
+from openfl_like.store.site_files import SiteFiles
+from openfl_like.store.site_journal import note, notes
+from openfl_like.testing.stores import memory_stores
+
+ADA, BUNDLE = "fx://hospitals/user/ada", "ab" * 32
+ONE, TWO = "digits-00000001", "digits-00000002"
+TRAINED = PerformedTasks(11.5, 1, Phase.TRAIN, ("train", "validate"))
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> SiteFiles:
+    return SiteFiles(tmp_path)
+
+
+@pytest.fixture
+def store(files: SiteFiles) -> SiteStore:
+    return memory_stores().site(files)
+
+
+@pytest.fixture
+def record(store: SiteStore, files: SiteFiles) -> SiteRecord:
+    return SiteRecord(store, files)
+
+
+def works(record: SiteRecord, experiment: str, *items: PerformedTasks | LastWord) -> int:
+    """Takes an order, and notes as its Collaborator does."""
+    number = record.begin(experiment, ADA, BUNDLE)
+    record.files.experiment(experiment).clear()
+    for item in items:
+        note(record.noted(experiment), item)
+    return number
+
+
+def test_the_end_has_what_was_noted_and_what_the_aggregator_said(record: SiteRecord, store: SiteStore) -> None:
+    number = works(record, ONE, TRAINED, LastWord("CANCELLED", "cancelled by ada"))
+    record.end(number, ONE, PartEnd.STOPPED, "the experiment has ended")
+    (part,) = store.parts()
+    assert (part.identity, part.bundle, part.performed) == (ADA, BUNDLE, (TRAINED,))
+    assert (part.end, part.reason) == (PartEnd.CANCELLED, "cancelled by ada")
+    assert not record.noted(ONE).exists()
+
+
+@pytest.mark.parametrize("word", [None, LastWord("RUNNING", "what is no end")])
+def test_without_a_last_word_it_ended_as_the_site_saw_it(
+    record: SiteRecord, store: SiteStore, word: LastWord | None
+) -> None:
+    record.end(works(record, ONE, *([word] if word else [])), ONE, PartEnd.BROKEN, "exit code 3")
+    assert [(part.end, part.reason) for part in store.parts()] == [(PartEnd.BROKEN, "exit code 3")]
+
+
+def test_after_a_kill_the_next_envoy_says_that_it_was_interrupted(record: SiteRecord, store: SiteStore) -> None:
+    record.end(works(record, ONE, LastWord("FINISHED", "done")), ONE, PartEnd.STOPPED, "")
+    works(record, TWO, TRAINED)
+    record.recover()  # the next Envoy's start
+    finished, killed = store.parts()
+    assert finished.end is PartEnd.FINISHED
+    assert (killed.end, killed.reason) == (PartEnd.INTERRUPTED, "the envoy ended without recording it")
+    assert killed.performed == (TRAINED,)
+    record.recover()
+    assert store.parts() == [finished, killed]
+
+
+def test_an_id_belongs_to_one_bundle_also_when_its_end_is_long_past(record: SiteRecord, store: SiteStore) -> None:
+    record.end(works(record, ONE), ONE, PartEnd.FINISHED, "")
+    assert record.begin(ONE, "fx://hospitals/user/bob", BUNDLE) == 2  # imported elsewhere: other hands, the same code
+    with pytest.raises(NotAllowedError, match=f"'{ONE}' had another bundle when it was here before") as caught:
+        record.begin(ONE, ADA, "cd" * 32)
+    assert "new experiment" in caught.value.cure
+    assert len(store.parts()) == 2
+
+
+def test_a_part_of_which_nothing_came_is_forgotten(record: SiteRecord, store: SiteStore) -> None:
+    record.forget(works(record, ONE))
+    assert store.parts() == []
+
+
+def test_the_last_ones_are_kept_and_the_folders_of_the_others_go(store: SiteStore, files: SiteFiles) -> None:
+    record = SiteRecord(store, files, keep=2)
+    names = [f"digits-{number:08x}" for number in range(4)]
+    going_on = works(record, "open-00000000")
+    for name in names:
+        record.end(works(record, name), name, PartEnd.FINISHED, "")
+    assert [part.experiment for part in store.parts()] == ["open-00000000", *names[2:]]
+    assert sorted(path.name for path in files.directory.iterdir()) == [*names[2:], "open-00000000"]
+    works(record, names[2])  # it goes on, and its folder stays although its former part goes
+    record.end(going_on, "open-00000000", PartEnd.FINISHED, "")
+    record.end(works(record, names[0]), names[0], PartEnd.FINISHED, "")
+    assert files.experiment(names[2]).directory.exists()
+
+
+def test_what_is_no_note_of_ours_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "performed"
+    note(path, TRAINED)
+    with path.open("ab") as file:
+        file.write(b'\xff\xfe\n{"round": 1}\n[]\n' + b"[" * 100_000 + b'\n{"status": "FINISHED", "reason": "x"')
+    note(path, LastWord("FINISHED", "y" * 5000))
+    assert notes(path) == ((TRAINED,), None)  # the last line follows on what is none
+    note(path, LastWord("FINISHED", "y" * 5000))
+    assert notes(path) == ((TRAINED,), LastWord("FINISHED", "y" * 2000))
+    assert notes(tmp_path / "missing") == ((), None)
+
+
+def test_rounds_and_tasks_as_people_read_them() -> None:
+    failed = PerformedTasks(1.0, 7, Phase.TRAIN, ("train",), "no")
+    assert spans([3, 0, 1, 2, 5, 5, 8, 9]) == "0-3, 5, 8-9"
+    assert task_counts([TRAINED, failed, TRAINED]) == {"train": 2, "validate": 2}

@@ -1,0 +1,114 @@
+"""A shard that changes while the Envoy runs is described anew, once, when nobody writes it any more."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from openfl_like.data.shard_file import ShardConfig
+from openfl_like.errors import ShardError
+from openfl_like.federation.parties import ShardFacts
+from openfl_like.services.envoy.shard_watch import ShardWatch, signature
+
+
+def facts(count: int, shape: tuple[int, ...] = (3,)) -> ShardFacts:
+    return ShardFacts(shape, (), f"{count} patients", {"counts": {"train": count}})
+
+
+class Site:
+    """A site with a table, its shard.yaml, and a description that the test chooses."""
+
+    def __init__(self, directory: Path) -> None:
+        self.shard, self.table = directory / "shard.yaml", directory / "patients.csv"
+        self.shard.write_text("template: mine:Shard\nparams: {file: patients.csv, folder: scans}\n")
+        self.table.write_text("1\n")
+        self.scans = directory / "scans" / "deep"
+        self.scans.mkdir(parents=True)
+        self.next: ShardFacts | Exception = facts(1)
+        self.described, self.told = 0, list[ShardFacts]()
+        self.watch = ShardWatch((self.shard,), (facts(1),), directory, self.tell, describe=self.describe)
+
+    def tell(self, found: Sequence[ShardFacts]) -> None:
+        self.told += found
+
+    async def describe(self, configs: Mapping[Path, ShardConfig], _: Path) -> tuple[ShardFacts, ...]:
+        assert list(configs) == [self.shard]
+        self.described += 1
+        if isinstance(self.next, Exception):
+            raise self.next
+        return (self.next,)
+
+    async def looks(self, times: int = 2) -> None:
+        for _ in range(times):
+            await self.watch.look()
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> Site:
+    made = Site(tmp_path)
+    await made.watch.look()
+    return made
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda site: site.table.write_text("1\n2\n"),
+        lambda site: site.shard.write_text("template: mine:Shard\nparams: {file: patients.csv, folder: scans, n: 2}\n"),
+        lambda site: (site.scans / "one.npy").write_bytes(b"1"),
+        lambda site: (site.shard.parent / "mine.py").write_text("class Shard: ...\n"),
+        lambda site: site.table.unlink(),
+    ],
+)
+async def test_whatever_belongs_to_the_shard_is_looked_at(site: Site, change: Callable[[Site], object]) -> None:
+    change(site)
+    site.next = facts(2)
+    await site.looks()
+    assert (site.told, site.watch.facts, site.described) == ([facts(2)], (facts(2),), 1)
+    await site.looks(3)
+    assert (site.told, site.described) == ([facts(2)], 1)
+
+
+async def test_nothing_is_described_while_nothing_changes(site: Site) -> None:
+    await site.looks(4)
+    assert (site.told, site.described) == ([], 0)
+
+
+async def test_a_table_that_is_being_written_is_left_alone_until_it_rests(site: Site) -> None:
+    for number in range(3):
+        site.table.write_text("1\n" * (number + 2))
+        await site.looks(1)
+    assert site.described == 0
+    await site.looks(1)
+    assert site.described == 1
+
+
+async def test_what_is_described_as_before_is_not_told(site: Site) -> None:
+    site.table.write_text("another\n")
+    await site.looks()
+    assert (site.told, site.described) == ([], 1)
+
+
+@pytest.mark.parametrize("found", [ShardError("line 3 is no number"), facts(5, (4,))])
+async def test_what_cannot_be_used_is_said_and_the_director_knows_what_it_knew(
+    site: Site, caplog: pytest.LogCaptureFixture, found: ShardFacts | Exception
+) -> None:
+    site.table.write_text("1\nx\n")
+    site.next = found
+    await site.looks()
+    assert (site.told, site.watch.facts) == ([], (facts(1),))
+    (warning,) = [item.getMessage() for item in caplog.records if item.levelno == logging.WARNING]
+    assert ("line 3 is no number" if isinstance(found, Exception) else "(4,)") in warning
+    assert "the director knows it as it was" in warning
+    site.table.write_text("1\n2\n3\n")
+    site.next = facts(3)
+    await site.looks()
+    assert site.told == [facts(3)]
+
+
+def test_a_shard_yaml_that_cannot_be_read_is_looked_at_all_the_same(tmp_path: Path) -> None:
+    shard = tmp_path / "shard.yaml"
+    shard.write_text("template: [\n")
+    assert {Path(path).name for path, _, _ in signature([shard])} == {"shard.yaml"}
+    assert signature([tmp_path / "none.yaml"]) == frozenset()
