@@ -480,13 +480,12 @@ def test_an_unknown_experiment_is_told_how_to_list_the_known(director: DirectorS
 
 def test_envoys_are_remembered_offline_by_name(director: DirectorStore) -> None:
     facts = ShardFacts((3, 8), (), "heart", {"counts": {"train": 5}})
-    director.record_envoy("zurich", facts, 1.0)
-    director.record_envoy("bern", facts, 2.0)
-    director.record_envoy("zurich", replace(facts, description="new"), 3.0)
-    more = (replace(facts, interface="pictures", experiments_at_once=3),)
-    director.record_envoy("athens", replace(facts, interface="tables"), 1.0, more)
+    for name, text, moment in (("zurich", "heart", 1.0), ("bern", "heart", 2.0), ("zurich", "new", 3.0)):
+        director.record_envoy(name, replace(facts, description=text), moment)
+    tables, *more = (replace(facts, interface=name, experiments_at_once=3) for name in ("tables", "pictures"))
+    director.record_envoy("athens", tables, 1.0, tuple(more))
     athens, bern, zurich = director.envoys()
-    assert (athens.shards, athens.experiments_at_once) == ((replace(facts, interface="tables"), *more), 1)
+    assert (athens.shards, athens.experiments_at_once) == ((tables, *more), 3)
     assert (bern.name, bern.online, bern.last_seen, bern.shard) == ("bern", False, 2.0, facts)
     assert (zurich.name, zurich.last_seen, zurich.shard.description) == ("zurich", 3.0, "new")
 
