@@ -115,10 +115,10 @@ def list_(director: str, certificates: Path | None, *, as_json: bool) -> None:
         row: dict[str, object] = {
             "envoy": record.name,
             "online": online(record, now),
+            "version": record.version,
             "samples": samples(record),
             "cpu": percent(devices.cpu_percent),
-            "memory": filled(devices.memory_used_bytes, devices.memory_total_bytes),
-            "disk": filled(devices.disk_used_bytes, devices.disk_total_bytes),
+            "ram": filled(devices.memory_used_bytes, devices.memory_total_bytes),
         }
         return row | ({"gpus": gpus(record)} if with_gpus else {}) | {"running": running(record)}
 

@@ -80,7 +80,13 @@ def _show(found: "Overview", address: str, ends: tuple[str, ...]) -> None:
         put(f"ends soon: {text}")
     put("")
     envoys: list[dict[str, object]] = [
-        {"envoy": one.name, "state": state, "last seen": clock(one.last_seen), "running": list(one.running)}
+        {
+            "envoy": one.name,
+            "state": state,
+            "version": one.version,
+            "last seen": clock(one.last_seen),
+            "running": list(one.running),
+        }
         for state, records in (("connected", found.connected), ("away", found.away))
         for one in records
     ]

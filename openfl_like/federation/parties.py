@@ -143,6 +143,7 @@ class EnvoyRecord:
         more_shards: What it said of further shards, each of another data interface.
         online_since: When its session began; None while it has none.
         certificate_ends: When the certificate ends that it has shown in this session; None while it has none.
+        version: Of the platform, which it said in this session; empty while it has none.
     """
 
     name: str
@@ -155,6 +156,7 @@ class EnvoyRecord:
     certificate_ends: float | None = None
     placed: Mapping[str, str] = field(default_factory=dict)
     more_shards: tuple[ShardFacts, ...] = ()
+    version: str = ""
 
     @property
     def shards(self) -> tuple[ShardFacts, ...]:

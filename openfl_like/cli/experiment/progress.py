@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from openfl_like.cli.experiment.sentences import RoundLines, colour, sentence
 from openfl_like.cli.output.colours import BAD, GOOD, ODD
-from openfl_like.cli.output.console import emit_line, put, terminal
+from openfl_like.cli.output.console import clock, emit_line, put, terminal
 from openfl_like.cli.output.lent import OWN
 from openfl_like.federation.announcements import (
     Announced,
@@ -141,7 +141,7 @@ class Screen:
         if self._as_json:
             emit_line({"kind": "summary", **asdict(summary)})
         elif summary.waiting is not None:
-            self._line(str(summary.waiting), "")
+            self._line(f"{summary.waiting}, since {clock(summary.submitted_at)}", "")
 
     def follow(self, items: Iterable[Any]) -> "ExperimentSummary | None":
         """Show everything a watcher gets and return the last summary."""

@@ -115,7 +115,7 @@ def summary(detail: EnvoyDetail, now: float) -> dict[str, str]:
 
 
 def _standing(record: EnvoyRecord, now: float) -> dict[str, str]:
-    lines = {"online": "no"}
+    lines = {"online": "no", "version": record.version}
     if record.online and record.online_since is not None:
         lines["online"] = f"since {moment(record.online_since)} UTC ({span(now - record.online_since)})"
     lines["last heard"] = f"{moment(record.last_seen)} UTC ({span(now - record.last_seen)} ago)"

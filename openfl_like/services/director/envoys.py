@@ -116,8 +116,9 @@ class EnvoyRoster:
         self._count += 1
         now = self.now()
         record = EnvoyRecord(
-            name, online=True, last_seen=now, shard=hello.shard, online_since=now, more_shards=hello.more_shards
-        )
+            name, online=True, last_seen=now, shard=hello.shard, online_since=now, more_shards=hello.more_shards,
+            version=hello.version,
+        )  # fmt: skip
         if certificate is not None:
             record = replace(record, certificate_ends=certificate.ends)
         session = _Session(record, self._count, certificate)

@@ -201,6 +201,7 @@ def envoy_to(value: EnvoyRecord) -> pb.EnvoyRecord:
         certificate_ends=value.certificate_ends,
         placed=dict(value.placed),
         more_shards=[shard_to(shard) for shard in value.more_shards],
+        version=value.version,
     )
 
 
@@ -217,6 +218,7 @@ def envoy_from(message: pb.EnvoyRecord) -> EnvoyRecord:
         message.certificate_ends if message.HasField("certificate_ends") else None,
         dict(sorted(message.placed.items())),
         _shards_from(message.more_shards),
+        message.version,
     )
 
 

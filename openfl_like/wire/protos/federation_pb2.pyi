@@ -492,7 +492,7 @@ class ReadLogsRequest(_message.Message):
     def __init__(self, experiment: _Optional[str] = ..., source: _Optional[str] = ..., role: _Optional[str] = ..., follow: bool = ..., after: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class EnvoyRecord(_message.Message):
-    __slots__ = ("name", "online", "last_seen", "shard", "devices", "running", "online_since", "certificate_ends", "placed", "more_shards")
+    __slots__ = ("name", "online", "last_seen", "shard", "devices", "running", "online_since", "certificate_ends", "placed", "more_shards", "version")
     class PlacedEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -510,6 +510,7 @@ class EnvoyRecord(_message.Message):
     CERTIFICATE_ENDS_FIELD_NUMBER: _ClassVar[int]
     PLACED_FIELD_NUMBER: _ClassVar[int]
     MORE_SHARDS_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
     name: str
     online: bool
     last_seen: float
@@ -520,7 +521,8 @@ class EnvoyRecord(_message.Message):
     certificate_ends: float
     placed: _containers.ScalarMap[str, str]
     more_shards: _containers.RepeatedCompositeFieldContainer[ShardFacts]
-    def __init__(self, name: _Optional[str] = ..., online: bool = ..., last_seen: _Optional[float] = ..., shard: _Optional[_Union[ShardFacts, _Mapping]] = ..., devices: _Optional[_Union[DeviceStatistics, _Mapping]] = ..., running: _Optional[_Iterable[str]] = ..., online_since: _Optional[float] = ..., certificate_ends: _Optional[float] = ..., placed: _Optional[_Mapping[str, str]] = ..., more_shards: _Optional[_Iterable[_Union[ShardFacts, _Mapping]]] = ...) -> None: ...
+    version: str
+    def __init__(self, name: _Optional[str] = ..., online: bool = ..., last_seen: _Optional[float] = ..., shard: _Optional[_Union[ShardFacts, _Mapping]] = ..., devices: _Optional[_Union[DeviceStatistics, _Mapping]] = ..., running: _Optional[_Iterable[str]] = ..., online_since: _Optional[float] = ..., certificate_ends: _Optional[float] = ..., placed: _Optional[_Mapping[str, str]] = ..., more_shards: _Optional[_Iterable[_Union[ShardFacts, _Mapping]]] = ..., version: _Optional[str] = ...) -> None: ...
 
 class EnvoyRequest(_message.Message):
     __slots__ = ("name",)

@@ -184,6 +184,7 @@ class Federation(Answers):
                 devices=devices,
                 running=(RUNNING,) if name in SITES[:2] else (),
                 placed={RUNNING: "cpu"},
+                version="" if name == "switzerland" else "0.2.0",
             )
             for name in SITES
         ]

@@ -25,4 +25,4 @@ def test_a_queued_experiment_says_what_it_waits_for(text: str) -> None:
     assert reason_of(queued) == text
     assert reason_of(replace(queued, resumed_by="bob")) == f"resumed by bob; {text}"
     Screen(as_json=False, show=lines.append).follow([summary(), queued, summary()])
-    assert lines == [text]
+    assert lines == [f"{text}, since 2023-11-14 22:13:20Z"]

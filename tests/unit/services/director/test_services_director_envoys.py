@@ -203,6 +203,7 @@ async def test_one_envoy_is_told_with_its_certificate_and_what_its_machine_was(d
         await director.next()
     found = await director.roster.envoy("bern")
     assert (found.record.online_since, found.record.certificate_ends) == (1_800_000_000.0, 1_900_000_000.0)
+    assert found.record.version == HELLO.version
     assert (found.record.last_seen, found.record.running) == (now, ("e1",))
     hour, day = found.history
     assert (hour.times, hour.values) == ((now - 30, now), {"cpu_percent": (10.0, 20.0)})
@@ -211,6 +212,7 @@ async def test_one_envoy_is_told_with_its_certificate_and_what_its_machine_was(d
     await held
     gone = await director.roster.envoy("bern")
     assert (gone.record.online, gone.record.online_since, gone.record.certificate_ends) == (False, None, None)
+    assert gone.record.version == ""
     assert gone.history == found.history  # what is known of it stays while the Director runs
 
 
