@@ -259,6 +259,7 @@ class Performer:
             if call.function not in self._parameters:
                 self._parameters[call.function] = _parameters(function)
             asked = {name: known[name] for name in known.keys() & self._parameters[call.function]}
+            check_keywords(function, call.arguments, "argument")
             result = function(**{**asked, **call.arguments})
         if not isinstance(result, TaskResult):
             raise TaskError(f"task '{call.name}' returned {type(result).__name__}, not a TaskResult")

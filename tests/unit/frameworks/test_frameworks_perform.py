@@ -227,7 +227,7 @@ def test_random_draws_follow_the_seed(workspace: Path, model: Path, out: Path) -
         (TaskCall("sum", "fail", trains=True), "ValueError", "max(numbers)", "max()"),
         (TaskCall("out", "leave", trains=True), "SystemExit", "raise SystemExit", "3"),
         (TaskCall("out", "drop", trains=True), "CancelledError", "raise asyncio", "a loop of its own"),
-        (TaskCall("train", "train", {"bye": 2}, trains=True), "TypeError", "", "'bye'"),
+        (TaskCall("train", "train", {"bye": 2}, trains=True), "TypeError", "", "no argument 'bye'; did you mean 'by'?"),
         (TaskCall("train", "trian", trains=True), "", "", "'trian'"),
         (TaskCall("train", "_hidden", trains=True), "", "", "'_hidden'"),
         (TaskCall("train", "set_tensors", trains=True), "", "", "'set_tensors'"),
@@ -312,6 +312,11 @@ def test_a_missing_model_and_missing_training_are_told(workspace: Path, model: P
 @pytest.mark.parametrize(
     ("runner", "loader", "told"),
     [
+        (
+            Component(template="src.model:Runner", settings={"strat": 1.0}),
+            None,
+            r"TypeError: there is no setting 'strat'; did you mean 'start'\?",
+        ),
         (Component(template="src.model:Walker"), None, "the task runner 'src.model:Walker'.*no 'Walker'"),
         (Component(template="src.modell:Runner"), None, "src.modell"),
         (

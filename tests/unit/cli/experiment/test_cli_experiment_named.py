@@ -24,7 +24,7 @@ IDS = ("digits-1a2b3c4d", "heart-5e6f7a8b", "digits-9c0d1e2f")
 
 
 @pytest.mark.parametrize(
-    "command", ["show", "rounds", "metrics", "watch", "logs", "why", "cancel", "resume", "export", "model"]
+    "command", ["show", "rounds", "metrics", "watch", "logs", "why", "cancel", "resume", "export", "model", "remove"]
 )
 def test_an_experiment_is_named_by_a_beginning_or_as_the_last(
     run: Run, monkeypatch: pytest.MonkeyPatch, command: str
