@@ -270,7 +270,7 @@ def resume(experiment_id: str, director: str, certificates: Path | None, *, foll
 
 
 @experiment.command()
-@click.argument("experiment_id", metavar="ID")
+@id_argument
 @director_options
 @json_option
 def remove(experiment_id: str, director: str, certificates: Path | None, *, as_json: bool) -> None:
@@ -280,10 +280,8 @@ def remove(experiment_id: str, director: str, certificates: Path | None, *, as_j
     """
     from dataclasses import asdict
 
-    from openfl_like.api.federation import Federation
-
-    with Federation(director, own_certificates(certificates, "user")) as federation:
-        removed = federation.ask(lambda client: client.experiments.remove(experiment_id))
+    with one_experiment(experiment_id, director, certificates) as (federation, found_id):
+        removed = federation.ask(lambda client: client.experiments.remove(found_id))
     if as_json:
         emit(asdict(removed), as_json=True)
     else:
