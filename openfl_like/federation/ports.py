@@ -266,8 +266,8 @@ class AttendancePort(Protocol):
     ) -> None:
         """Hold an envoy's session until either side ends it, or its certificate does."""
 
-    async def bundle_file(self, experiment: str) -> Path:
-        """Return the workspace bundle of an experiment."""
+    async def bundle_file(self, caller: str, experiment: str) -> Path:
+        """Return the workspace bundle of an experiment that this envoy was asked to take part in."""
 
 
 class DirectorPort(Protocol):
