@@ -266,8 +266,8 @@ class AttendancePort(Protocol):
     ) -> None:
         """Hold an envoy's session until either side ends it, or its certificate does."""
 
-    async def bundle_file(self, experiment: str) -> Path:
-        """Return the workspace bundle of an experiment."""
+    async def bundle_file(self, caller: str, experiment: str) -> Path:
+        """Return the workspace bundle of an experiment that this envoy was asked to take part in."""
 
 
 class DirectorPort(Protocol):
@@ -293,8 +293,8 @@ class EnvoysPort(Protocol):
 class SubmissionPort(Protocol):
     """What users have the Director do."""
 
-    async def expect_bundle(self, caller: str, submission: Submission) -> UploadTarget:
-        """Check an offered bundle before a byte of it is taken."""
+    async def expect_bundle(self, identity: str, submission: Submission) -> UploadTarget:
+        """Check a bundle that this identity (``fx://…/user/ada``) offers before a byte of it is taken."""
 
     async def submit(self, caller: str, submission: Submission) -> ExperimentSummary:
         """Queue a complete, verified bundle; the answer is given when it is durable."""
@@ -340,8 +340,8 @@ class CheckpointPort(Protocol):
     def exported(self, experiment: str) -> AbstractAsyncContextManager[Path]:
         """Make the checkpoint of an experiment that has ended; the file goes when the block is left."""
 
-    async def expect_checkpoint(self, caller: str, offer: CheckpointOffer) -> UploadTarget:
-        """Check an offered checkpoint before a byte of it is taken."""
+    async def expect_checkpoint(self, identity: str, offer: CheckpointOffer) -> UploadTarget:
+        """Check a checkpoint that this identity (``fx://…/user/ada``) offers before a byte of it is taken."""
 
     async def take_checkpoint(self, caller: str, offer: CheckpointOffer) -> ExperimentSummary:
         """Take in a complete checkpoint; the answer is given when it is durable."""

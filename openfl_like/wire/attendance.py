@@ -117,5 +117,5 @@ class AttendanceServicer:
     async def fetch_bundle(self, call: Call) -> None:
         """Serve a workspace bundle."""
         request = pb.FetchBundleRequest.FromString(await call.receive() or b"")
-        path = await self._envoys.bundle_file(request.experiment)
+        path = await self._envoys.bundle_file(call.caller.name, request.experiment)
         await serve_file(call, path, await described(path), self._transport)

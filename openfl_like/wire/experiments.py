@@ -172,7 +172,7 @@ class ExperimentsServicer:
     async def submit(self, call: Call) -> None:
         """Take a bundle and answer with the queued experiment."""
         submission = submission_from(pb.SubmitRequest.FromString(await call.receive() or b""))
-        target = await self._submissions.expect_bundle(call.caller.name, submission)
+        target = await self._submissions.expect_bundle(call.caller.uri, submission)
         await take_file(call, target, submission.manifest, self._transport, durable=True)
         summary = await self._submissions.submit(call.caller.name, submission)
         self._access.require(call.caller, summary.id)  # somebody called alike may have sent this request before
@@ -245,7 +245,7 @@ class ExperimentsServicer:
     async def import_experiment(self, call: Call) -> None:
         """Take a checkpoint and answer with the experiment."""
         offer = checkpoint_from(pb.ImportRequest.FromString(await call.receive() or b""))
-        target = await self._checkpoints.expect_checkpoint(call.caller.name, offer)
+        target = await self._checkpoints.expect_checkpoint(call.caller.uri, offer)
         await take_file(call, target, offer.manifest, self._transport, durable=True)
         summary = await self._checkpoints.take_checkpoint(call.caller.name, offer)
         self._access.require(call.caller, summary.id)  # as above

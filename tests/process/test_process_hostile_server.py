@@ -71,7 +71,7 @@ class HostileDirector:
             if isinstance(report, OrderReply) and not self.answered.done():
                 self.answered.set_result(report)
 
-    async def bundle_file(self, experiment: str) -> Path:
+    async def bundle_file(self, caller: str, experiment: str) -> Path:  # noqa: ARG002 (one envoy is enough)
         self.asked_for.append(experiment)
         return PLAN
 

@@ -341,7 +341,7 @@ async def test_a_bundle_that_another_user_signed(
 ) -> None:
     bob = certificates.credentials(Role.USER, "bob")
     error = await refusal(NotAllowedError, submit(director, alice, packed(tmp_path), signer=bob))
-    assert str(error) == "'alice' submits a bundle that 'bob' signed"
+    assert str(error) == "fx://hospitals/user/alice submits a bundle that fx://hospitals/user/bob signed"
 
 
 async def test_a_bundle_that_a_site_signed(

@@ -153,17 +153,17 @@ class Checkpoints:
 
     # ---- in
 
-    async def expect_checkpoint(self, caller: str, offer: CheckpointOffer) -> UploadTarget:
+    async def expect_checkpoint(self, identity: str, offer: CheckpointOffer) -> UploadTarget:
         """Check request id, size, room and signature before a byte of the archive is taken."""
         check_request_id(offer.request_id)
         size = offer.manifest.total_bytes
         if size > MAX_CHECKPOINT_BYTES:
             raise BundleError(f"the checkpoint has {size:,} bytes, the limit is {MAX_CHECKPOINT_BYTES:,}")
         signer = verify_submitter(offer.bundle, offer.signature, offer.certificates, self.credentials.trust)
-        if signer.name != caller:
-            raise NotAllowedError(f"'{caller}' imports a bundle that '{signer.name}' signed")
-        target = self.files.checkpoint(caller, offer.request_id)
-        if await asyncio.to_thread(self.store.requested, caller, offer.request_id) is not None:
+        if signer.uri != identity:  # as for submissions
+            raise NotAllowedError(f"{identity} imports a bundle that {signer.uri} signed")
+        target = self.files.checkpoint(signer.name, offer.request_id)
+        if await asyncio.to_thread(self.store.requested, signer.name, offer.request_id) is not None:
             return UploadTarget(target, complete=True)
         self._check_room(2 * size)  # the archive, and what is in it
         return UploadTarget(target)

@@ -31,6 +31,7 @@ from openfl_like.printable import printable_line
 from openfl_like.runtimes.session import converse
 from openfl_like.services.director.settings import MISSED_HEARTBEATS, DirectorFile
 from openfl_like.store.ports import DirectorStore
+from openfl_like.store.refusals import unknown_experiment
 from openfl_like.tasks import first_of
 
 log = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ class EnvoyRoster:
     heartbeats_per_s: float = HEARTBEATS_PER_S
     _sessions: dict[str, _Session] = field(default_factory=dict)
     _trends: dict[str, DeviceHistory] = field(default_factory=dict)
+    _asked: dict[str, set[str]] = field(default_factory=dict)
     _count: int = 0
     _period_s: float = field(init=False)
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -158,8 +160,14 @@ class EnvoyRoster:
         except StorageError as error:  # of what is remembered of an envoy nothing depends
             log.warning("'%s' is not remembered: %s", record.name, error)
 
-    async def bundle_file(self, experiment: str) -> Path:
-        """Return the workspace bundle of an experiment; raises NotFoundError."""
+    async def bundle_file(self, caller: str, experiment: str) -> Path:
+        """Return the workspace bundle of an experiment that this envoy was asked to take part in.
+
+        Raises:
+            NotFoundError: If there is none, or it was not asked; nothing tells which.
+        """
+        if caller not in self._asked.get(experiment, ()):
+            raise unknown_experiment(experiment)
         known = self.store.experiment(experiment).summary.id
         return self.settings.files.experiment(known).bundle
 
@@ -223,6 +231,7 @@ class EnvoyRoster:
         if name in self._sessions:
             if isinstance(instruction, Order):
                 self._sessions[name].working.add(instruction.experiment)
+                self._asked.setdefault(instruction.experiment, set()).add(name)
             self._sessions[name].mailbox.put_nowait(instruction)
 
     async def until(self, enough: Callable[[tuple[str, ...]], bool], timeout_s: float) -> bool:

@@ -155,9 +155,9 @@ class Director:
 
     # ---- users
 
-    async def expect_bundle(self, caller: str, submission: Submission) -> UploadTarget:
+    async def expect_bundle(self, identity: str, submission: Submission) -> UploadTarget:
         """Check request id, size and signature before a byte of the bundle is taken."""
-        return await self.submissions.expect(caller, submission)
+        return await self.submissions.expect(identity, submission)
 
     async def submit(self, caller: str, submission: Submission) -> ExperimentSummary:
         """Queue a complete bundle; it is on disk when this returns."""

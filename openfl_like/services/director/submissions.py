@@ -44,7 +44,7 @@ class Submissions:
     disk_space: DiskSpace
     _under_way: SingleFlight[ExperimentSummary] = field(default_factory=SingleFlight)
 
-    async def expect(self, caller: str, submission: Submission) -> UploadTarget:
+    async def expect(self, identity: str, submission: Submission) -> UploadTarget:
         """Check request id, size and signature before a byte of the bundle is taken."""
         check_request_id(submission.request_id)
         if submission.manifest.total_bytes > MAX_BUNDLE_BYTES:
@@ -54,13 +54,13 @@ class Submissions:
             )
         digest = submission.manifest.digest
         signer = verify_submitter(digest, submission.signature, submission.certificates, self.trust)
-        if signer.name != caller:
-            raise NotAllowedError(f"'{caller}' submits a bundle that '{signer.name}' signed")
-        known = await asyncio.to_thread(self.store.requested, caller, submission.request_id)
+        if signer.uri != identity:  # the name alone is not enough: an admin may be called like a user
+            raise NotAllowedError(f"{identity} submits a bundle that {signer.uri} signed")
+        known = await asyncio.to_thread(self.store.requested, signer.name, submission.request_id)
         if known is not None:
             return UploadTarget(self.settings.files.experiment(known.id).bundle, complete=True)
         self.disk_space.check()
-        return UploadTarget(self.settings.files.submission(caller, submission.request_id))
+        return UploadTarget(self.settings.files.submission(signer.name, submission.request_id))
 
     async def admit(self, caller: str, submission: Submission) -> ExperimentSummary:
         """Make an experiment of a complete bundle; it is on disk when this returns."""

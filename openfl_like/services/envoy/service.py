@@ -54,6 +54,8 @@ from openfl_like.wire.channel import backoff, spread
 
 log = logging.getLogger(__name__)
 STALE_SESSION_S = 30.0
+MOST_ENDING = 4
+"""So many experiments beyond what a site bears may be there: the Director knows of an end before all has gone."""
 RETRY_S = 0.5  # there may be hundreds of us, and none of them is in a hurry: its collaborators work on
 
 
@@ -330,6 +332,7 @@ class Envoy:
         if current is not None:
             await current.stop("ordered again")
         try:
+            self._check_number()
             files = self._settings.files.experiment(order.experiment)
         except NotAllowedError as error:
             log.warning("an order was refused: %s", error)
@@ -341,6 +344,15 @@ class Envoy:
         except UnreachableError:
             self._forget(experiment)
             raise
+
+    def _check_number(self) -> None:
+        """Take no more orders than the site bears, and a few that are about to end, whatever the Director says."""
+        bears = min(shard.experiments_at_once for shard in self._shards.facts)
+        if len(self._experiments) >= bears + MOST_ENDING:
+            raise NotAllowedError(
+                f"this site works for {len(self._experiments)} experiments already, and bears {bears}",
+                cure="raise experiments_at_once in its shard.yaml, or submit again when they have ended",
+            )
 
     def _ended(self, experiment: SiteExperiment) -> None:
         """Let an experiment go of which nothing runs any more, and be ready for the next one."""

@@ -157,7 +157,7 @@ class OfflineDirector:
         offer = CheckpointOffer(request, manifest_of(archive), bundle, signature, self.user.chain)
         with closing(self.stores.director(DirectorFiles(self.state))) as store:
             checkpoints = self.gate(store)
-            landing = await checkpoints.expect_checkpoint(self.user.identity.name, offer)
+            landing = await checkpoints.expect_checkpoint(self.user.identity.uri, offer)
             if not landing.complete:
                 shutil.copyfile(archive, landing.path)
             return await checkpoints.take_checkpoint(self.user.identity.name, offer)

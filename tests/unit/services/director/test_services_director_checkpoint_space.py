@@ -88,7 +88,7 @@ async def test_an_import_without_room_keeps_what_has_arrived(
 
     with closing(SQLITE.director(DirectorFiles(there.state))) as store:
         gate = there.gate(store)
-        landing = await gate.expect_checkpoint("ada", offer)
+        landing = await gate.expect_checkpoint(there.user.identity.uri, offer)
         shutil.copyfile(checkpoint, landing.path)
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", full)
@@ -108,7 +108,7 @@ async def test_a_plan_that_outlasts_the_certificates_of_its_new_director_is_refu
     with closing(SQLITE.director(DirectorFiles(there.state))) as store:
         gate = there.gate(store)
         strict = replace(gate, settings=gate.settings.model_copy(update={"certificate_hours": 1e-3}))
-        shutil.copyfile(checkpoint, (await strict.expect_checkpoint("ada", offer)).path)
+        shutil.copyfile(checkpoint, (await strict.expect_checkpoint(there.user.identity.uri, offer)).path)
         with pytest.raises(PlanError, match="longer than the certificates"):
             await strict.take_checkpoint("ada", offer)
         assert store.experiments() == []

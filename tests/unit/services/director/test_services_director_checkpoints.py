@@ -156,10 +156,10 @@ async def test_a_request_that_is_repeated_while_it_is_worked_on_is_worked_on_onc
     offer = CheckpointOffer(REQUEST, manifest_of(checkpoint), bundle, sign_bundle(bundle, there.user), there.user.chain)
     with closing(SQLITE.director(DirectorFiles(there.state))) as store:
         gate = there.gate(store)
-        shutil.copyfile(checkpoint, (await gate.expect_checkpoint("ada", offer)).path)
+        shutil.copyfile(checkpoint, (await gate.expect_checkpoint(there.user.identity.uri, offer)).path)
         first, *others = await asyncio.gather(*(gate.take_checkpoint("ada", offer) for _ in range(3)))
         assert others == [first, first]
-        assert (await gate.expect_checkpoint("ada", offer)).complete
+        assert (await gate.expect_checkpoint(there.user.identity.uri, offer)).complete
         assert await gate.take_checkpoint("ada", offer) == first
     assert problems(there) == []
 
@@ -254,21 +254,23 @@ async def test_who_may_not_is_refused_before_a_byte_is_taken(
     huge = Manifest(100 << 30, 2 << 20, tuple(b"\0" * 32 for _ in range(51200)))
     with closing(SQLITE.director(DirectorFiles(there.state))) as store:
         gate = there.gate(store)
+        ada = there.user.identity.uri
         cases: list[tuple[str, CheckpointOffer, type[FederationError]]] = [
-            ("bob", good, NotAllowedError),
-            ("ada", replace(good, request_id="../up"), UsageError),
-            ("ada", replace(good, bundle="ab" * 32), UnauthenticatedError),
-            ("ada", strange, UnauthenticatedError),
-            ("ada", replace(good, manifest=huge), BundleError),
+            (ada.replace("ada", "bob"), good, NotAllowedError),
+            (ada.replace("user", "admin"), good, NotAllowedError),
+            (ada, replace(good, request_id="../up"), UsageError),
+            (ada, replace(good, bundle="ab" * 32), UnauthenticatedError),
+            (ada, strange, UnauthenticatedError),
+            (ada, replace(good, manifest=huge), BundleError),
         ]
         for caller, offer, error in cases:
             with pytest.raises(error):
                 await gate.expect_checkpoint(caller, offer)
-        assert not (await gate.expect_checkpoint("ada", good)).complete
+        assert not (await gate.expect_checkpoint(there.user.identity.uri, good)).complete
         usage = shutil._ntuple_diskusage(1 << 40, 1 << 40, 1)
         monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
         with pytest.raises(StorageError, match="bytes at the director, 1 are free"):
-            await gate.expect_checkpoint("ada", good)
+            await gate.expect_checkpoint(there.user.identity.uri, good)
         with pytest.raises(NotFoundError):
             async with gate.exported("ghost"):
                 raise AssertionError
@@ -426,6 +428,6 @@ async def test_another_bundle_than_was_signed_is_refused(
     offer = CheckpointOffer(REQUEST, manifest_of(other), bundle, sign_bundle(bundle, there.user), there.user.chain)
     with closing(SQLITE.director(DirectorFiles(there.state))) as store:
         gate = there.gate(store)
-        shutil.copyfile(other, (await gate.expect_checkpoint("ada", offer)).path)
+        shutil.copyfile(other, (await gate.expect_checkpoint(there.user.identity.uri, offer)).path)
         with pytest.raises(BundleError, match="not the one that was signed for the import"):
             await gate.take_checkpoint("ada", offer)

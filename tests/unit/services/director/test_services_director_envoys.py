@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from openfl_like.errors import ConflictError, NotFoundError, ShardMismatchError, UnreachableError, UsageError
-from openfl_like.federation.parties import DeviceStatistics, LogLines, ShardFacts, Validity
+from openfl_like.federation.parties import DeviceStatistics, ExperimentSummary, LogLines, ShardFacts, Validity
 from openfl_like.federation.ports import (
     CollaboratorEnded,
     EnvoyInstruction,
@@ -20,9 +20,11 @@ from openfl_like.federation.ports import (
     StopOrder,
     Welcome,
 )
+from openfl_like.federation.status import Status
 from openfl_like.services.director import envoys as roster
 from openfl_like.services.director.envoys import EnvoyRoster
 from openfl_like.services.director.settings import DirectorFile
+from openfl_like.store.ports import StoredExperiment
 from openfl_like.testing.sessions import FakeSession
 from openfl_like.testing.stores import MemoryDirectorStore
 
@@ -176,6 +178,21 @@ async def test_data_that_has_changed_is_in_the_roster_and_in_memory_and_the_sess
     bern.report(Hello(replace(FACTS, sample_shape=(13,)), "0.1.0"))
     with pytest.raises(ShardMismatchError):
         await director.held["bern"]
+
+
+async def test_code_goes_to_those_who_were_asked_to_run_it_and_to_nobody_who_knows_its_id(director: Director) -> None:
+    summary = ExperimentSummary("e1", "digits", Status.QUEUED, "", "ada", 1.0)
+    director.store.add("00ff", StoredExperiment(summary, "ab" * 32, b"", b""))
+    bern, _ = await director.connect("bern"), await director.connect("zurich")
+    order = Order("e1", "ab" * 32, b"", b"", "localhost:1")
+    with pytest.raises(NotFoundError):
+        await director.roster.bundle_file("bern", "e1")
+    director.roster.send("bern", order)
+    assert await bern.instruction() == order
+    assert (await director.roster.bundle_file("bern", "e1")).parent.name == "e1"
+    for name, experiment in (("zurich", "e1"), ("bern", "e2")):
+        with pytest.raises(NotFoundError, match=f"there is no experiment '{experiment}'"):
+            await director.roster.bundle_file(name, experiment)
 
 
 async def test_a_heartbeat_brings_the_state_of_the_machine(director: Director) -> None:

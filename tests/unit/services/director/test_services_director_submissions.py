@@ -9,7 +9,7 @@ from typing import cast
 import psutil
 import pytest
 
-from openfl_like.errors import DamagedError
+from openfl_like.errors import DamagedError, NotAllowedError
 from openfl_like.federation.announcements import ExperimentQueued, UpdateSurplus
 from openfl_like.federation.deliveries import UpdateStatus
 from openfl_like.federation.parties import LogLines
@@ -44,7 +44,7 @@ async def submit(director: Director, here: OfflineDirector, bundle: Path) -> Sub
     """Has a bundle delivered, and not yet taken."""
     manifest = manifest_of(bundle)
     submission = Submission("00ff00ff", manifest, sign_bundle(manifest.digest, here.user), here.user.chain)
-    landing = await director.expect_bundle("ada", submission)
+    landing = await director.expect_bundle(here.user.identity.uri, submission)
     landing.path.write_bytes(bundle.read_bytes())
     return submission
 
@@ -104,6 +104,20 @@ async def test_a_director_that_ends_leaves_no_record_open(
 def open_records(state: Path) -> list[str]:
     """Names what is open of the records of experiments."""
     return [file.path for file in psutil.Process().open_files() if file.path.startswith(str(state / "experiments"))]
+
+
+@pytest.mark.parametrize(("said", "instead"), [("user/ada", "admin/ada"), ("user/ada", "user/bob")])
+async def test_who_submits_is_who_has_signed_and_not_somebody_called_alike(
+    director: Director, here: OfflineDirector, tmp_path: Path, said: str, instead: str
+) -> None:
+    (tmp_path / "code").mkdir()
+    pack(tmp_path / "code", PLAN, tmp_path / "bundle.tar")
+    manifest = manifest_of(tmp_path / "bundle.tar")
+    submission = Submission("00ff00ff", manifest, sign_bundle(manifest.digest, here.user), here.user.chain)
+    uri = here.user.identity.uri
+    with pytest.raises(NotAllowedError, match=f"{instead} submits a bundle that fx://.*/{said} signed"):
+        await director.expect_bundle(uri.replace(said, instead), submission)
+    assert not (await director.expect_bundle(uri, submission)).complete
 
 
 async def test_a_damaged_row_ends_no_session(director: Director, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """The Envoy: what it tells the Director of the experiments that it works for."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 from offline_site import EXPERIMENT, OBEDIENT, SITE, FakeDirector, FakeStandby
@@ -17,7 +18,7 @@ from openfl_like.federation.ports import (
 )
 from openfl_like.services.devices.monitors import Monitors
 from openfl_like.services.envoy.record import SiteRecord
-from openfl_like.services.envoy.service import Envoy, EnvoySettings, EnvoySite
+from openfl_like.services.envoy.service import MOST_ENDING, Envoy, EnvoySettings, EnvoySite
 from openfl_like.tasks import background
 from openfl_like.testing.stores import memory_stores
 
@@ -57,3 +58,25 @@ async def test_an_experiment_that_is_being_stopped_is_one_that_the_site_works_fo
         standby.child.exit(0)
         await director.hears(CollaboratorEnded)
         assert await running() == ()
+
+
+async def test_a_site_takes_no_more_orders_than_it_bears_and_a_few_that_are_about_to_end(tmp_path: Path) -> None:
+    director, standby = FakeDirector(tmp_path), FakeStandby()
+    shard, home = OBEDIENT / "shards" / "site-1.yaml", tmp_path / "site"
+    home.mkdir()
+    settings = EnvoySettings(SITE, "localhost:1", shard, director.envoy, home)
+    record = SiteRecord(memory_stores().site(settings.files), settings.files)
+    site = EnvoySite((replace(ShardFacts((1,), ()), experiments_at_once=2),), Monitors([], home), record)
+    envoy = Envoy(settings, site, lambda: None, director.connect, standby.as_standby)
+    most = 2 + MOST_ENDING
+    async with asyncio.timeout(20), background(envoy.run()):
+        await director.hears(Hello)
+        director.instructions.put_nowait(Welcome(3600.0))
+        for number in range(most + 1):
+            director.instructions.put_nowait(replace(director.order, experiment=f"obedient-{number:08x}"))
+        replies = [await director.hears(OrderReply) for _ in range(most + 1)]
+    assert [isinstance(reply, OrderReply) and reply.accepted for reply in replies] == [True] * most + [False]
+    last = replies[-1]
+    assert isinstance(last, OrderReply)
+    assert last.reason.startswith(f"this site works for {most} experiments already, and bears 2")
+    assert not (home / f"obedient-{most:08x}").exists()
