@@ -5,6 +5,7 @@ It is the code that the plan's parts name, with what it imports within the works
 ``include`` asks for, without what its ``exclude`` names. Everything else in the folder simply stays where it is.
 """
 
+import errno
 import os
 import re
 import sys
@@ -196,7 +197,7 @@ class _Travellers:
         for length in range(len(parts), 0, -1):
             base = "/".join(parts[:length])
             for path in (f"{base}/__init__.py", f"{base}.py"):
-                if (self.workspace / path).is_file():
+                if _is_file(self.workspace / path):
                     return path
         return ""
 
@@ -246,7 +247,7 @@ class _Travellers:
             path = word.removeprefix(FILE)
             if not _is_inside(path) or is_excluded(path.partition("/")[0]) or path in self.paths:
                 continue
-            if not (self.workspace / path).is_file() or (path not in models and not Path(path).suffix):
+            if not _is_file(self.workspace / path) or (path not in models and not Path(path).suffix):
                 continue
             if is_table(path) and path not in models and not self._is_asked_for(path):
                 raise self._refusal(path, "the plan names it, and it looks like a table of data", _TABLE_CURE)
@@ -307,6 +308,16 @@ def _matches(path: str, pattern: str) -> bool:
 
 def _is_inside(path: str) -> bool:
     return bool(path) and not path.startswith(("/", "~")) and ".." not in path.split("/") and "\0" not in path
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file; a text that is longer than any name is none."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
 
 
 def _words(plan: Plan) -> Iterator[str]:

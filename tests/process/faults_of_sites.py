@@ -129,8 +129,12 @@ FAULTS = (
     _happens(
         _measuring("site-2", "evaluate", 2, "", "returned NoneType, not a TaskResult"), at="validate", gives="nothing"
     ),
-    _happens(_measuring("site-1", "evaluate", 1, "ValueError", "quite good; site 'x'"), at="validate", gives="text"),
-    _happens(_measuring("site-2", "evaluate", 1, "", "is inf"), at="validate", gives="not-finite"),
+    _happens(_measuring("site-1", "evaluate", 1, "", "quite good; site 'x'"), at="validate", gives="text"),
+    _happens(
+        _measuring("site-2", "evaluate", 1, "", "returned -1 (int) as the number of samples"),
+        at="validate",
+        gives="fewer-than-none",
+    ),  # fmt: skip
     _happens(Answer("site-2", "train", 2, "", "not finite"), gives="nan"),
     _happens(Answer("site-1", "train", 2, "", "SIGKILL"), does="kill"),
     _happens(Answer("site-2", "train", 2, "", "left: "), does="kill-parent"),

@@ -107,6 +107,13 @@ def test_files_that_the_plan_names_travel(workspace: Workspace, plan: Plan) -> N
     assert paths(workspace(files), Plan.model_validate(values)) == sorted({*CODE, *files} - {"models/old.npz"})
 
 
+@pytest.mark.parametrize("text", ["a sentence. " * 40, "a/" * 3000 + "b.txt", "x" * 300 + ":Runner"])
+def test_a_text_that_is_longer_than_any_name_of_a_file_names_none(workspace: Workspace, plan: Plan, text: str) -> None:
+    runner = plan.task_runner.model_copy(update={"settings": {"says": text}})
+    here = workspace({})
+    assert paths(here, plan.model_copy(update={"task_runner": runner})) == paths(here, plan)
+
+
 def test_a_table_that_a_setting_names_has_to_be_included(workspace: Workspace, plan: Plan) -> None:
     values = plan.model_dump(mode="json")
     values["data_loader"]["settings"]["codes"] = "assets/codes.csv"

@@ -54,7 +54,7 @@ class Fault:
         raises: Class of an exception: of this module, a builtin one, or one of the platform's own.
         says: What it says.
         does: Instead: ``kill``, ``kill-parent`` or ``hang``.
-        gives: Instead, what the function gives: ``nothing``, ``nan``, ``text`` or ``not-finite``.
+        gives: Instead, what the function gives: ``nothing``, ``nan``, ``text`` or ``fewer-than-none``.
     """
 
     site: str = ""
@@ -175,8 +175,8 @@ class Runner:
                 return None  # type: ignore[return-value] # that is what goes wrong
             case "text":
                 loss = "quite good; site 'x'"
-            case "not-finite":
-                loss = float("inf")
+            case "fewer-than-none":
+                return TaskResult(-1, {"loss": loss})  # type: ignore[dict-item] # as below
         return TaskResult(10, {"loss": loss})  # type: ignore[dict-item] # as above
 
     def _strike(self, at: str) -> None:
