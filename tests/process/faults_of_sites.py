@@ -134,7 +134,7 @@ FAULTS = (
         _measuring("site-2", "evaluate", 1, "", "returned -1 (int) as the number of samples"),
         at="validate",
         gives="fewer-than-none",
-    ),  # fmt: skip
+    ),
     _happens(Answer("site-2", "train", 2, "", "not finite"), gives="nan"),
     _happens(Answer("site-1", "train", 2, "", "SIGKILL"), does="kill"),
     _happens(Answer("site-2", "train", 2, "", "left: "), does="kill-parent"),
