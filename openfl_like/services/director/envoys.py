@@ -68,7 +68,7 @@ class EnvoyRoster:
         on_logs: Gets the lines they send.
         unwanted: Whether an experiment that an envoy works for should be stopped there.
         on_change: Told when an envoy has gone, or has done with an experiment.
-        on_arrival: Told when an envoy has come.
+        on_arrival: Told when an envoy has come, or has other data, or bears another number of experiments.
         now: Seconds since the epoch.
         probe_s: Seconds in which an envoy that is there answers another one of its name.
         most_names: That an answer lists.
@@ -319,6 +319,7 @@ class EnvoyRoster:
         log.info("envoy '%s' describes its data anew: %s", name, printable_line(told))
         await asyncio.to_thread(self._remember, session.record)
         await self.recount()
+        self.on_arrival()
 
     def _pace(self) -> None:
         """Have each envoy send fewer heartbeats the more of them there are, and tell all when that changes."""

@@ -167,13 +167,16 @@ async def test_an_envoy_that_is_lost_while_it_is_welcomed_can_come_back(director
 
 
 async def test_data_that_has_changed_is_in_the_roster_and_in_memory_and_the_session_goes_on(director: Director) -> None:
+    told: list[str] = []
+    director.roster.on_arrival = lambda: told.append("look at the queue")
     bern = await director.connect("bern")
-    grown = replace(FACTS, description="more digits", schema={"counts": {"train": 7}})
+    grown = replace(FACTS, description="more digits", schema={"counts": {"train": 7}}, experiments_at_once=2)
     bern.report(Hello(grown, "0.1.0"))
     bern.report(OrderReply("e1", accepted=True))
     await director.next()
     (record,) = await director.roster.envoys()
     assert (record.shard, record.online) == (grown, True)
+    assert told == ["look at the queue"] * 2  # the site has come, and bears more
     assert [envoy.shard for envoy in director.store.envoys()] == [grown]
     bern.report(Hello(replace(FACTS, sample_shape=(13,)), "0.1.0"))
     with pytest.raises(ShardMismatchError):
