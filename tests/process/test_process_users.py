@@ -142,6 +142,7 @@ def verbs_of(client: ExperimentsClient, experiment: str, place: Path) -> dict[st
         "ExportExperiment": lambda: client.fetch_checkpoint(experiment, place / "checkpoint"),
         "Resume": lambda: client.resume(experiment),
         "Cancel": lambda: client.cancel(experiment),
+        "Remove": lambda: client.remove(experiment),
     }
 
 
@@ -171,9 +172,12 @@ async def test_an_experiment_is_there_for_its_owner_and_admins_only(tmp_path: Pa
             assert [summary.id for summary in await admin.experiments()] == [experiment]
             assert (await admin.cancel(experiment)).status == "CANCELLED"
             for verb, call in verbs_of(admin, experiment, tmp_path).items():
-                if verb not in {"Cancel", "Resume"}:
+                if verb not in {"Cancel", "Resume", "Remove"}:
                     await call()
-        assert [summary.owner for summary in await user.client.experiments()] == ["user"]
+            assert [summary.owner for summary in await user.client.experiments()] == ["user"]
+            assert (await admin.remove(experiment)).experiment == experiment
+        assert await user.client.experiments() == []
+        assert list((federation.state / "experiments").iterdir()) == []
 
 
 async def test_a_user_who_is_called_like_the_admin_sees_nothing_of_theirs(tmp_path: Path) -> None:

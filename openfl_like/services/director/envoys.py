@@ -166,10 +166,14 @@ class EnvoyRoster:
         Raises:
             NotFoundError: If there is none, or it was not asked; nothing tells which.
         """
-        if caller not in self._asked.get(experiment, ()):
+        if not self.was_asked(caller, experiment):
             raise unknown_experiment(experiment)
         known = self.store.experiment(experiment).summary.id
         return self.settings.files.experiment(known).bundle
+
+    def was_asked(self, name: str, experiment: str) -> bool:
+        """Whether an envoy was sent the order to take part in an experiment since the Director was started."""
+        return name in self._asked.get(experiment, ())
 
     async def _converse(
         self,

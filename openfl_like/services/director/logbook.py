@@ -121,6 +121,12 @@ class LogBook:
             failpoint("director.log.after")
             self.tell(lines)
 
+    def has(self, experiment: str, source: str) -> bool:
+        """Whether a source has written something for an experiment."""
+        with contextlib.suppress(FederationError):
+            return (self.directory(experiment) / f"{source}.log").exists()
+        return False
+
     def tell(self, lines: LogLines) -> None:
         """Tell followers of lines that are written down."""
         for follower in self._followers:

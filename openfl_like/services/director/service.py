@@ -147,7 +147,10 @@ class Director:
             return False
 
     def _on_logs(self, lines: LogLines) -> None:
-        self.logbook.take(lines)
+        """Take lines of a site that was asked to take part: in this life of the Director, or it has written before."""
+        asked = self.roster.was_asked(lines.source, lines.experiment)
+        if asked or self.logbook.has(lines.experiment, lines.source):
+            self.logbook.take(lines)
 
     def _on_change(self) -> None:
         self.logbook.wake()

@@ -129,6 +129,22 @@ async def test_a_damaged_row_ends_no_session(director: Director, monkeypatch: py
     director._on_logs(LogLines("e-1", "bern", ("a line",)))
 
 
+async def test_log_lines_are_taken_of_sites_that_were_asked_and_of_those_that_wrote_before(
+    director: Director, here: OfflineDirector, tmp_path: Path
+) -> None:
+    (tmp_path / "code").mkdir()
+    pack(tmp_path / "code", PLAN, tmp_path / "bundle.tar")
+    experiment = (await director.submit("ada", await submit(director, here, tmp_path / "bundle.tar"))).id
+    logs = director.settings.files.experiment(experiment)
+    logs.log("zurich").write_text("before the director was started again\n")
+    director.roster._asked[experiment] = {"bern"}
+    for site in ("bern", "zurich", "basel"):
+        director._on_logs(LogLines(experiment, site, ("a line",)))
+    assert "a line" in logs.log("bern").read_text()
+    assert "a line" in logs.log("zurich").read_text()
+    assert not logs.log("basel").exists()
+
+
 async def test_one_that_was_cancelled_while_the_queue_was_read_is_not_run(
     director: Director, here: OfflineDirector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
