@@ -153,21 +153,24 @@ def _show(reports: "Sequence[Report]", *, as_json: bool) -> int:
         put(report.subject)
         for finding in report.findings:
             _print(finding)
+    _repeat(reports)
     counts = {verdict: sum(finding.verdict is verdict for finding in findings) for verdict in Verdict}
     told = f"{counts[Verdict.OK]} in order, {counts[Verdict.WARN]} to look at, {counts[Verdict.FAIL]} wrong"
     skipped = f", {counts[Verdict.SKIP]} not looked at" if counts[Verdict.SKIP] else ""
     put(f"{told}{skipped}", style=BAD if bad else "")
+    return FOUND if bad else 0
+
+
+def _repeat(reports: "Sequence[Report]") -> None:
+    """Print once more what is not in order, and what to do: the findings may have scrolled away."""
+    from openfl_like.doctor.finding import Verdict
+
     for report in reports:
         for finding in report.findings:
             if finding.verdict in {Verdict.WARN, Verdict.FAIL}:
-                place = f"{report.subject}: " if len(reports) > 1 else ""
+                verdict, place = finding.verdict.value, f"{report.subject}: " if len(reports) > 1 else ""
                 cure = f"; do: {finding.cure}" if finding.cure else ""
-                put(
-                    f"{finding.verdict.value:<4}  {place}{finding.name}{cure}",
-                    style=colour_of(finding.verdict.value),
-                    hang=6,
-                )
-    return FOUND if bad else 0
+                put(f"{verdict:<4}  {place}{finding.name}{cure}", style=colour_of(verdict), hang=6)
 
 
 def _print(finding: "Finding") -> None:

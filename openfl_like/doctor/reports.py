@@ -157,9 +157,10 @@ async def folder_reports(folder: Path, director: str, *, named: bool, limit_s: f
 
 
 def _where(config: Path) -> str:
-    """Where the Director of a director.yaml will be; empty if that says nothing."""
+    """Where the Director of a director.yaml will be; empty if that says nothing, or any port that is free."""
     found = read_director_file(config)
-    return joined_address(found.reachable_host, int(found.listen.rpartition(":")[2])) if found is not None else ""
+    port = int(found.listen.rpartition(":")[2]) if found is not None else 0
+    return joined_address(found.reachable_host, port) if found is not None and port else ""
 
 
 def _holders(folder: Path, role: Role) -> Sequence[Path]:
