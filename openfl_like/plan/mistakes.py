@@ -15,7 +15,7 @@ from openfl_like.plan.names import NAME_PATTERN
 KeyPath = tuple[str | int, ...]
 DocumentError = type[PlanError] | type[SettingsError]
 
-_SHOWN_KEYS = 12
+_SHOWN_KEYS = 30
 _SHOWN_CHARS = 60
 # Keys that earlier plans had.
 _MOVED: Mapping[KeyPath, str] = {
@@ -98,12 +98,13 @@ def _line(place: DocumentPlace, mistake: Mistake) -> str:
 
 def did_you_mean(word: object, known: Sequence[str]) -> str:
     """A suggestion from the known words, or a list of them."""
-    near = difflib.get_close_matches(str(word), known, n=1)
+    words = sorted(set(known))
+    near = difflib.get_close_matches(str(word), words, n=1)
     if near:
         return f"did you mean '{near[0]}'?"
-    shown = ", ".join(sorted(known)[:_SHOWN_KEYS])
-    more = ", …" if len(known) > _SHOWN_KEYS else ""
-    return f"known: {shown}{more}" if known else ""
+    shown = ", ".join(words[:_SHOWN_KEYS])
+    more = f" and {len(words) - _SHOWN_KEYS} more" if len(words) > _SHOWN_KEYS else ""
+    return f"known: {shown}{more}" if words else ""
 
 
 def check_keywords(factory: Callable[..., object], given: Iterable[str], what: str, positional: int = 0) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from openfl_like.plan.mistakes import check_keywords
+from openfl_like.plan.mistakes import check_keywords, did_you_mean
 
 
 class Runner:
@@ -39,3 +39,12 @@ def test_what_is_not_taken_is_told(factory: Callable[..., object], given: str, t
 @pytest.mark.parametrize("factory", [Free, dict, lambda *_, **__: None])
 def test_what_takes_anything_or_says_nothing_is_not_judged(factory: Callable[..., object]) -> None:
     check_keywords(factory, ["anything"], "setting")
+
+
+def test_what_is_known_is_listed_once_and_in_whole_words() -> None:
+    assert did_you_mean("zzz", ["beta", "alpha", "beta"]) == "known: alpha, beta"
+    many = [f"key{number:02}" for number in range(32)]
+    told = did_you_mean("zzz", [*many, *many])
+    assert told.startswith("known: key00, key01, ")
+    assert told.endswith(", key29 and 2 more")
+    assert did_you_mean("key3", many).startswith("did you mean 'key")
