@@ -57,7 +57,6 @@ def _row(item: "ExperimentSummary", more: "Listed | None") -> dict[str, object]:
         "status": item.standing,
         "owner": item.owner,
         "submitted": clock(item.submitted_at),
-        "ended": clock(item.ended_at),
         "tags": more.tags if more else (),
         "differs": as_overrides(more.differs or {}) if more else "",
         "last": _metrics(more.last) if more else "",

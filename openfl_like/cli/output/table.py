@@ -15,11 +15,14 @@ GAP = 2
 PROSE = {"reason": 16}
 """Columns of sentences -> how wide they are at least: in them a long word may be broken, an id never is elsewhere."""
 
+READABLE = 32
+"""So wide a column of sentences stays while others have more room than they need."""
+
 
 def fitting(columns: Sequence[str], cells: Cells, width: int) -> list[int] | None:
     """Return the widths of the columns of a table that is not wider than that; None if it would break an id.
 
-    The widest columns give way first.
+    Columns of sentences give way first, then the widest.
     """
     widths = [max(len(column), *(len(row[place]) for row in cells)) for place, column in enumerate(columns)]
     least = [_least(column, [row[place] for row in cells]) for place, column in enumerate(columns)]
@@ -28,7 +31,8 @@ def fitting(columns: Sequence[str], cells: Cells, width: int) -> list[int] | Non
         loose = [place for place, least_width in enumerate(least) if widths[place] > least_width]
         if not loose:
             return None
-        widths[max(loose, key=lambda place: widths[place])] -= 1
+        gives_way = max(loose, key=lambda place: (columns[place] in PROSE and widths[place] > READABLE, widths[place]))
+        widths[gives_way] -= 1
     return _tightened(columns, cells, widths)
 
 
