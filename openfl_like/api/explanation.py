@@ -41,11 +41,13 @@ class Explanation:
         summary: Where the experiment stands.
         why: The answer.
         evidence: What bears it out, if something went wrong.
+        problems: What the Director lacks, while the experiment has not ended.
     """
 
     summary: ExperimentSummary
     why: Why
     evidence: Evidence = Evidence()
+    problems: tuple[str, ...] = ()
 
 
 def explanation(federation: Federation, experiment: str) -> Explanation:
@@ -69,7 +71,7 @@ async def explanation_of(federation: AsyncFederation, experiment: str) -> Explan
     events = [item async for item in history if isinstance(item, Announced)]
     why = explain(summary, events, ahead, problems)
     evidence = Evidence() if why.cause is None else await _evidence(federation, summary.id, why.cause)
-    return Explanation(summary, why, evidence)
+    return Explanation(summary, why, evidence, problems)
 
 
 def _ahead(experiments: list[ExperimentSummary], summary: ExperimentSummary) -> tuple[str, ...]:

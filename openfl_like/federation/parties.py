@@ -276,7 +276,7 @@ class Waiting:
         other = self.experiment or "another experiment"
         match self.kind:
             case WaitKind.PLACE:
-                return f"waits for a place: {self.running} of {self.places} run"
+                return f"waits for a place: {self.running} of {self.places} taken"
             case WaitKind.SITE:
                 return f"waits for site {self.site}, which runs {other}"
             case WaitKind.KEPT:

@@ -18,7 +18,7 @@ def written_path(text: str | Path, home: str = "") -> Path:
     """Return the path that a text means.
 
     Args:
-        text: As it stands in a file or an option. ``./~`` and ``./$HOME`` are names, as in a shell.
+        text: As it stands in a file or an option. ``./~`` is a name, as in a shell.
         home: The home directory; default: that of the user.
 
     Raises:
@@ -27,11 +27,11 @@ def written_path(text: str | Path, home: str = "") -> Path:
     """
     written = str(text)
     at_home = _HOME.match(written)
+    rest = written[at_home.end() :] if at_home else written
+    if variable := _VARIABLE.search(rest):
+        raise ValueError(_not_replaced(variable[1]))
     if at_home:
-        rest = written[at_home.end() :].lstrip("/")
-        return Path(home or os.path.expanduser("~")) / rest  # noqa: PTH111 (Path.home() raises where there is none)
-    if variable := _VARIABLE.search(written):
-        raise ValueError(f"the variable {variable[1]} is not replaced here, only $HOME is; write the path out")
+        return Path(home or os.path.expanduser("~")) / rest.lstrip("/")  # noqa: PTH111 (Path.home() may raise)
     if not _OTHERS_HOME.match(written):
         return Path(written)
     found = Path(os.path.expanduser(written))  # noqa: PTH111 (as above)
@@ -39,6 +39,12 @@ def written_path(text: str | Path, home: str = "") -> Path:
         user = written.partition("/")[0]
         raise ValueError(f"there is no user '{user[1:]}' whose home {user} would be; write the path out")
     return found
+
+
+def _not_replaced(variable: str) -> str:
+    if variable in {"$HOME", "${HOME}"}:
+        return f"{variable} is replaced at the beginning of a path only; write the path out"
+    return f"the variable {variable} is not replaced here, only $HOME is; write the path out"
 
 
 def path_in_file(value: object) -> object:

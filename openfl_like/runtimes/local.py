@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -25,7 +25,7 @@ from openfl_like.runtimes.sites import SimulatedSites
 from openfl_like.store.site_files import algorithm_state
 from openfl_like.tasks import SerialThread, TaskOwner
 
-LOADING_S, WRITING_S = 60.0, 5.0
+LOADING_S, WRITING_S = 600.0, 5.0
 """What a site may take besides its task: to load model and data the first time, and later to write its update."""
 
 log = logging.getLogger(__name__)
@@ -38,10 +38,18 @@ class Performs(Protocol):
         """Perform the tasks; raises TaskError naming the task and the exception."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Late:
+    """A task that is over its time and may be at work still."""
+
+    assignment: Assignment
+    performing: "asyncio.Future[UpdateCommitted | TaskFailed]"
+
+
 class LocalRuntime:
     """Runs every site's tasks in one thread of this process; a site's performer is made when it is first needed.
 
-    A task that does not end cannot be ended here: it fails by its deadline, and what would come after it fails, too.
+    A task that does not end cannot be ended here: it fails by its deadline, and so does what has to wait for it.
 
     Args:
         sites: Names of the sites.
@@ -63,7 +71,7 @@ class LocalRuntime:
         self._performers: dict[str, Performs] = {}
         self._orders: asyncio.Queue[Assignment] = asyncio.Queue()
         self._writing_s = writing_s
-        self._stuck: Assignment | None = None
+        self._late: _Late | None = None
 
     @asynccontextmanager
     async def running(self, post: Post) -> AsyncIterator[None]:
@@ -76,7 +84,7 @@ class LocalRuntime:
         try:
             for name in self._sites[:1]:
                 await thread.run(partial(self._performer, name))
-            tasks.start(self._work(thread, post))
+            tasks.start(self._work(tasks, thread, post))
             post(*(CollaboratorJoined(name) for name in self._sites))
             yield
         finally:
@@ -90,18 +98,22 @@ class LocalRuntime:
             if isinstance(command, SendAssignment):
                 self._orders.put_nowait(command.assignment)
 
-    async def _work(self, thread: SerialThread, post: Post) -> None:
+    async def _work(self, tasks: TaskOwner, thread: SerialThread, post: Post) -> None:
         while True:
             assignment = await self._orders.get()
-            if self._stuck is not None:
-                post(failed(assignment, FailedTaskError(*_held_up(assignment, self._stuck))))
+            if not await self._thread_is_free(assignment):
+                post(failed(assignment, FailedTaskError(*_held_up(assignment, self._late))))
                 continue
-            try:
-                async with asyncio.timeout(self._patience_s(assignment)):
-                    event = await thread.run(partial(self._one, assignment))
-            except TimeoutError:
-                self._stuck, event = assignment, too_late(assignment)
-            post(event)
+            performing = tasks.start(thread.run(partial(self._one, assignment)))
+            if not await _over(performing, self._patience_s(assignment)):
+                self._late = _Late(assignment, performing)
+                post(too_late(assignment))
+            else:
+                post(performing.result())
+
+    async def _thread_is_free(self, assignment: Assignment) -> bool:
+        """Wait for a task that is over its time; for as long as the next one may take, since that waits meanwhile."""
+        return self._late is None or await _over(self._late.performing, assignment.deadline_s)
 
     def _patience_s(self, assignment: Assignment) -> float | None:
         """How long to wait for a task that does not say itself that it took too long: it may never end."""
@@ -143,13 +155,17 @@ def in_time(assignment: Assignment, update: Update) -> UpdateCommitted | TaskFai
     return too_late(assignment)
 
 
-def _held_up(assignment: Assignment, stuck: Assignment) -> tuple[str, Failure]:
-    """What an assignment fails with that comes after one that does not end."""
-    text = (
-        f"the task of site '{stuck.collaborator}' in round {stuck.round} does not end, and all sites work in one "
-        "process (--runtime process has one for each)"
-    )
+def _held_up(assignment: Assignment, late: "_Late | None") -> tuple[str, Failure]:
+    """What an assignment fails with whose turn does not come."""
+    who = f"the task of site '{late.assignment.collaborator}' in round {late.assignment.round}" if late else "a task"
+    text = f"{who} does not end, and all sites work in one process (--runtime process has one for each)"
     return text, Failure(FailureKind.WORKER, text, step=f"waiting for its turn in round {assignment.round}")
+
+
+async def _over(performing: "asyncio.Future[UpdateCommitted | TaskFailed]", limit_s: float | None) -> bool:
+    """Wait for a task, and say whether it is over; it goes on if not."""
+    done, _ = await asyncio.wait({performing}, timeout=limit_s)
+    return bool(done)
 
 
 def too_late(assignment: Assignment) -> TaskFailed:

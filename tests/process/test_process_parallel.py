@@ -74,7 +74,7 @@ async def test_who_waits_is_told_why_and_nobody_hears_the_name_of_what_is_not_hi
             whole = Waiting(WaitKind.PLACE, running=2, places=2)
             assert [item.waiting for item in await user.client.experiments()] == [None, whole, None]
             listed = await fx_fine("experiment", "list", federation=federation)
-            assert "waits for a place: 2 of 2 run" in listed
+            assert "waits for a place: 2 of 2 taken" in listed
             gate.open_all()
             for mine in (running, behind, passing):
                 assert (await user.ended(mine)).status == "FINISHED"

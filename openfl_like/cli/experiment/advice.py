@@ -45,21 +45,26 @@ def advice(found: "Explanation") -> str:
 def _about_cause(found: "Explanation") -> str:
     cause = found.why.cause or Cause("")
     text = _UNKNOWN if cause.kind is None else _CURES[cause.kind]
-    if cause.kind is FailureKind.TASK and cause.file:
-        text = f"mend {cause.file}:{cause.line}, {_SUBMIT}"
     if found.summary.degraded:  # what has FINISHED is not resumed
-        text = text.replace(_AGAIN, "submit the plan again") + _PART
-    return text.format(id=found.summary.id, site=cause.site)
+        text = text.replace(_AGAIN, "submit the plan again")
+    told = text.format(id=found.summary.id, site=cause.site)
+    if cause.kind is FailureKind.TASK and cause.file:
+        told = f"mend {cause.file}:{cause.line}, {_SUBMIT}"
+    return told + (_PART.format(id=found.summary.id) if found.summary.degraded else "")
 
 
 def _about_waiting(found: "Explanation") -> str:
     why, number = found.why, found.summary.id
+    give_up = f"or give it up: fx experiment cancel {number}"
+    if found.problems:
+        return f"mend what the Director lacks, and it goes on by itself; {give_up}"
     if found.summary.status is Status.QUEUED:
-        return f"nothing, it starts by itself; or give it up: fx experiment cancel {number}"
-    if found.summary.status is Status.STARTING and why.waits_for:
-        return f"start what is missing, fx envoy list; or give it up: fx experiment cancel {number}"
-    if why.waits_for:
-        return f"nothing, or look at a site: fx envoy show {why.waits_for[0]}"
+        return f"nothing, it starts by itself; {give_up}"
+    sites = [name for name in why.waits_for if name != "aggregator"]
+    if found.summary.status is Status.STARTING and sites:
+        return f"start what is missing, fx envoy list; {give_up}"
+    if sites:
+        return f"nothing, or look at a site: fx envoy show {sites[0]}"
     return f"nothing; follow it: fx experiment watch {number}"
 
 

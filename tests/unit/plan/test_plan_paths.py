@@ -27,6 +27,9 @@ def test_other_paths_stay_as_they_are(text: str) -> None:
         ("${DATA}/x.csv", r"\$\{DATA\} is not replaced"),
         ("/data/$SITE/x", r"\$SITE is not replaced"),
         ("$HOMES/x", r"\$HOMES is not replaced"),
+        ("~/$DATA/x", r"\$DATA is not replaced"),
+        ("./$HOME", r"\$HOME is replaced at the beginning of a path only"),
+        ("/data/${HOME}/x", r"\$\{HOME\} is replaced at the beginning of a path only"),
         ("~nobody-of-that-name/x", "there is no user 'nobody-of-that-name' whose home ~nobody-of-that-name would be"),
     ],
 )

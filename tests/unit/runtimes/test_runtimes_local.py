@@ -61,3 +61,24 @@ async def test_a_task_that_does_not_end_fails_by_its_deadline_and_holds_up_nobod
     assert (late.collaborator, late.failure.kind) == ("bern", FailureKind.DEADLINE)
     assert (held_up.collaborator, held_up.failure.kind) == ("zurich", FailureKind.WORKER)
     assert "the task of site 'bern' in round 2 does not end" in held_up.failure.message
+
+
+async def test_a_task_that_ends_late_holds_up_nobody_any_more(endless: Endless, repository: ModelRepository) -> None:
+    told: asyncio.Queue[Event] = asyncio.Queue()
+    runtime = LocalRuntime(("bern", "zurich"), lambda _: endless, repository, writing_s=0.01)
+
+    def post(*events: Event) -> None:
+        for event in events:
+            told.put_nowait(event)
+
+    async with runtime.running(post):
+        await told.get()
+        await told.get()  # both have joined
+        await runtime.perform(train("bern", 1), train("bern", 2), train("zurich", 3, deadline_s=30))
+        assert isinstance(await told.get(), UpdateCommitted)
+        late = await told.get()
+        assert isinstance(late, TaskFailed)
+        endless.released.set()
+        after = await asyncio.wait_for(told.get(), 10)
+    assert isinstance(after, UpdateCommitted)
+    assert (after.update.collaborator, after.update.round) == ("zurich", 3)

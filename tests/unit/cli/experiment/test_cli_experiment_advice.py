@@ -13,8 +13,14 @@ from openfl_like.federation.status import Status
 KINDS = [*(kind for kind in FailureKind if kind is not FailureKind.TOLD), None]
 
 
-def about(condition: Condition, status: Status, cause: Cause | None = None, waits_for: tuple[str, ...] = ()) -> str:
-    return advice(Explanation(summary(status), Why(condition, "", cause, waits_for)))
+def about(
+    condition: Condition,
+    status: Status,
+    cause: Cause | None = None,
+    waits_for: tuple[str, ...] = (),
+    problems: tuple[str, ...] = (),
+) -> str:
+    return advice(Explanation(summary(status), Why(condition, "", cause, waits_for), problems=problems))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -33,6 +39,8 @@ def test_every_failure_has_a_cure_and_its_commands_exist(kind: FailureKind | Non
 def test_code_that_raised_is_named_with_its_line() -> None:
     cause = Cause("boom", "ValueError", "bern", file="src/model.py", line=7, kind=FailureKind.TASK)
     assert about(Condition.FAILED, Status.FAILED, cause) == "mend src/model.py:7, then submit the plan again"
+    odd = Cause("boom", "ValueError", "bern", file="src/{model}.py", line=7, kind=FailureKind.TASK)
+    assert about(Condition.FAILED, Status.FAILED, odd) == "mend src/{model}.py:7, then submit the plan again"
 
 
 def test_who_waits_is_told_whether_there_is_anything_to_do() -> None:
@@ -40,6 +48,10 @@ def test_who_waits_is_told_whether_there_is_anything_to_do() -> None:
     assert "start what is missing" in about(Condition.WAITS, Status.STARTING, None, ("bern",))
     assert "fx envoy show bern" in about(Condition.WAITS, Status.RUNNING, None, ("bern",))
     assert "fx experiment watch digits-1" in about(Condition.WAITS, Status.RUNNING)
+    assert "fx experiment watch digits-1" in about(Condition.WAITS, Status.RUNNING, None, ("aggregator",))
+    full = ("there is no room on the disk",)
+    told = about(Condition.WAITS, Status.QUEUED, None, full, full)
+    assert told.startswith("mend what the Director lacks, and it goes on by itself")
 
 
 def test_what_has_ended_well_or_was_cancelled_leads_to_the_next_command() -> None:

@@ -10,7 +10,7 @@ from openfl_like.cli.experiment.progress import Screen
 from openfl_like.federation.parties import Waiting, WaitKind
 
 SENTENCES = {
-    "waits for a place: 3 of 3 run": Waiting(WaitKind.PLACE, running=3, places=3),
+    "waits for a place: 3 of 3 taken": Waiting(WaitKind.PLACE, running=3, places=3),
     "waits for site bern, which runs digits-7": Waiting(WaitKind.SITE, "bern", "digits-7"),
     "waits for site bern, which runs another experiment": Waiting(WaitKind.SITE, "bern"),
     "waits for site bern, which is kept for another experiment: that has waited too long": Waiting(

@@ -199,7 +199,7 @@ def test_what_it_waits_for(
 @pytest.mark.parametrize(
     ("waiting", "sentence", "names"),
     [
-        (Waiting(WaitKind.PLACE, running=2, places=2), "waits for a place: 2 of 2 run", ("e-0",)),
+        (Waiting(WaitKind.PLACE, running=2, places=2), "waits for a place: 2 of 2 taken", ("e-0",)),
         (Waiting(WaitKind.SITE, "bern", "e-7"), "waits for site bern, which runs e-7", ("e-7",)),
         (Waiting(WaitKind.SITE, "bern"), "waits for site bern, which runs another experiment", ()),
     ],

@@ -68,7 +68,7 @@ async def test_a_reason_that_is_found_after_the_watch_began_is_told_and_so_is_th
                     assert item.waiting == Waiting(WaitKind.PLACE, running=1, places=1)
                     await director.cancel("ada", "second")
     assert seen == [
-        "QUEUED: None", "experiment_queued", "QUEUED: waits for a place: 1 of 1 run", "experiment_ended",
+        "QUEUED: None", "experiment_queued", "QUEUED: waits for a place: 1 of 1 taken", "experiment_ended",
         "CANCELLED: None",
     ]  # fmt: skip
 
