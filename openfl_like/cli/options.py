@@ -73,9 +73,8 @@ def complete_plans(_context: click.Context, _parameter: click.Parameter, incompl
     return [*names, CompletionItem(incomplete, type="file")]
 
 
-def director_options(command: Command) -> Command:
-    """Add where the Director is and who we are: ``director`` and ``certificates``."""
-    where = click.option(
+def _where(command: Command) -> Command:
+    return click.option(
         "-d",
         "--director",
         default=DEFAULT_DIRECTOR,
@@ -83,11 +82,15 @@ def director_options(command: Command) -> Command:
         envvar="FX_DIRECTOR",
         type=ADDRESS,
         help="HOST:PORT of it.",
-    )
+    )(command)
+
+
+def director_options(command: Command) -> Command:
+    """Add where the Director is and who we are: ``director`` and ``certificates``."""
     who = click.option(
         "--certificates", type=FOLDER, envvar="FX_CERTIFICATES", help="Folder of your certificate and key.",
     )  # fmt: skip
-    return where(who(command))
+    return _where(who(command))
 
 
 def site_options(command: Command) -> Command:
@@ -103,19 +106,10 @@ def site_options(command: Command) -> Command:
         help="The site's data; may be given again, for each data interface.",
     )
     name = click.option("-n", "--name", required=True, help="The site's name, as in its certificate.")
-    where = click.option(
-        "-d",
-        "--director",
-        default=DEFAULT_DIRECTOR,
-        show_default=True,
-        envvar="FX_DIRECTOR",
-        type=ADDRESS,
-        help="HOST:PORT of it.",
-    )
     who = click.option(
         "--certificates", type=FOLDER, help="Folder of its certificate and key.  [default: certs/envoy/NAME]"
     )
-    return shard(name(where(who(command))))
+    return shard(name(_where(who(command))))
 
 
 def overrides_option(command: Command) -> Command:

@@ -91,7 +91,7 @@ class _Code:
             return None
         made = next((node for node in tree.body[::-1] if isinstance(node, ast.ClassDef) and node.name == name), None)
         if made is not None:
-            return self._of_class(made, module, depth)
+            return None if _is_made_again(tree, made) else self._of_class(made, module, depth)
         for node in tree.body:
             if isinstance(node, ast.ImportFrom):
                 for alias in node.names:
@@ -132,6 +132,18 @@ class _Code:
     def _is_package(self, module: str) -> bool:
         path = self._path(module)
         return path is not None and path.name == "__init__.py"
+
+
+def _is_made_again(tree: ast.Module, made: ast.ClassDef) -> bool:
+    """Whether a module gives a class's name, or something of the class, in another place as well."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef | _Function) and node.name == made.name and node is not made:
+            return True
+        named = node.value if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) else node
+        stored = named is not node or (isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
+        if stored and isinstance(named, ast.Name) and named.id == made.name:
+            return True
+    return False
 
 
 def _absolute(node: ast.ImportFrom, module: str, is_package: bool) -> str:  # noqa: FBT001 (a fact of the module)

@@ -271,16 +271,22 @@ def resume(experiment_id: str, director: str, certificates: Path | None, *, foll
 
 @experiment.command()
 @id_argument
+@click.option("-y", "--yes", is_flag=True, help="Also if ID is 'last' or only the beginning of an id.")
 @director_options
 @json_option
-def remove(experiment_id: str, director: str, certificates: Path | None, *, as_json: bool) -> None:
+def remove(experiment_id: str, director: str, certificates: Path | None, *, yes: bool, as_json: bool) -> None:
     """Remove an experiment that has ended from the Director: record, models, logs and bundle; there is no way back.
 
     Example: fx experiment remove heart-disease-1a2b3c4d
     """
     from dataclasses import asdict
 
+    from openfl_like.errors import UsageError
+
     with one_experiment(experiment_id, director, certificates) as (federation, found_id):
+        if not yes and found_id != experiment_id:
+            cure = f"fx experiment remove {found_id}, or --yes"
+            raise UsageError(f"'{experiment_id}' means {found_id}, which would be gone for good", cure=cure)
         removed = federation.ask(lambda client: client.experiments.remove(found_id))
     if as_json:
         emit(asdict(removed), as_json=True)

@@ -28,7 +28,8 @@ _TELLING = ("tags", "differs", "last", "best")
 def list_(tags: tuple[str, ...], director: str, certificates: Path | None, *, as_json: bool) -> None:
     """List all experiments, oldest first, with their metrics and what their plans differ in.
 
-    DIFFERS names what the first experiment of the same name in the list has otherwise.
+    Of the newest 50, with --tag of all that have it, DIFFERS names what the first one of the same name has otherwise,
+    and LAST and BEST have the metrics.
 
     Example: fx experiment list --tag sweep
     """

@@ -129,7 +129,7 @@ def _(told: ModelKept) -> str:
 @sentence.register
 def _(told: NothingLearnt) -> str:
     return (
-        f"NOTHING WAS LEARNT: after {counted(told.rounds, 'round')} the model is the one that it began with, bit for bit "
+        f"NOTHING WAS LEARNT: after {counted(told.rounds, 'round')} the model is the one at the beginning, bit for bit "
         "(look at the learning rate, and whether the task that trains changes its parameters)"
     )
 

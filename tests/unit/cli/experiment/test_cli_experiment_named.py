@@ -24,7 +24,8 @@ IDS = ("digits-1a2b3c4d", "heart-5e6f7a8b", "digits-9c0d1e2f")
 
 
 @pytest.mark.parametrize(
-    "command", ["show", "rounds", "metrics", "watch", "logs", "why", "cancel", "resume", "export", "model", "remove"]
+    "command",
+    ["show", "rounds", "metrics", "watch", "logs", "why", "cancel", "resume", "export", "model", "remove --yes"],
 )
 def test_an_experiment_is_named_by_a_beginning_or_as_the_last(
     run: Run, monkeypatch: pytest.MonkeyPatch, command: str
@@ -32,9 +33,18 @@ def test_an_experiment_is_named_by_a_beginning_or_as_the_last(
     found = [replace(summary(Status.FINISHED), id=name) for name in IDS]
     monkeypatch.setattr(Answers, "experiments", lambda _: found)
     for named in ("heart", "last", "digits-1"):
-        assert run("experiment", command, named).exception is None
-    assert isinstance(run("experiment", command, "digits").exception, UsageError)
-    assert isinstance(run("experiment", command, "heartt").exception, NotFoundError)
+        assert run("experiment", *command.split(), named).exception is None
+    assert isinstance(run("experiment", *command.split(), "digits").exception, UsageError)
+    assert isinstance(run("experiment", *command.split(), "heartt").exception, NotFoundError)
+
+
+def test_what_is_gone_for_good_is_named_by_its_whole_id(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Answers, "experiments", lambda _: [replace(summary(Status.FINISHED), id=name) for name in IDS])
+    for named in ("heart", "last"):
+        error = run("experiment", "remove", named).exception
+        assert isinstance(error, UsageError)
+        assert "which would be gone for good (fx experiment remove " in str(error)
+    assert run("experiment", "remove", "heart-5e6f7a8b").exception is None
 
 
 def test_files_are_named_after_the_whole_id(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
