@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from openfl_like.federation.parties import ExperimentSummary
 
 ROLES = ("aggregator", "collaborator", "worker", "envoy", "director")
-TAG_HELP = "A word by which to find it again; may be given again."
+TAG_HELP = "A word by which to find it again; may be given again. Replaces the tags of the plan."
 FOLLOW_HELP = "Follow it to its end; the exit code tells how it ended."
 follow_option = click.option("-w", "--watch", "follow", is_flag=True, help=FOLLOW_HELP)
 
