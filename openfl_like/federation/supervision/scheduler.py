@@ -54,7 +54,7 @@ class SiteRoom:
     interfaces: frozenset[str] = frozenset({""})
 
 
-NOT_CONNECTED = SiteRoom()
+NEVER_CONNECTED = SiteRoom()
 
 
 @dataclass(slots=True)
@@ -100,7 +100,8 @@ class Scheduler:
     most_overtakes: int = MOST_OVERTAKES
     _queue: dict[str, QueuedExperiment] = field(default_factory=dict)
     _running: dict[str, Demand] = field(default_factory=dict)
-    _sites: Mapping[str, SiteRoom] = field(default_factory=dict)
+    _sites: frozenset[str] = frozenset()
+    _rooms: dict[str, SiteRoom] = field(default_factory=dict)
     _turn: int = 0
 
     # ---- what happens
@@ -132,7 +133,8 @@ class Scheduler:
         Args:
             sites: Those that are connected.
         """
-        self._sites = dict(sites)
+        self._sites = frozenset(sites)
+        self._rooms.update(sites)
         begun: list[str] = []
         ahead: list[QueuedExperiment] = []
         for item in sorted(self._queue.values(), key=lambda item: item.rank):
@@ -162,7 +164,7 @@ class Scheduler:
 
     def takes(self, experiment: str, site: str) -> bool:
         """Whether a connected site is to be asked by an experiment that runs: it has its interface, and room for it."""
-        demand, room = self._running.get(experiment), self._sites.get(site, NOT_CONNECTED)
+        demand, room = self._running.get(experiment), self._room(site)
         if demand is None:
             return True
         others = [name for name, other in self._running.items() if name != experiment and site in other.sites]
@@ -177,7 +179,7 @@ class Scheduler:
             return None
         patient = [other for other in ahead if other.overtaken >= self.most_overtakes]
         for site in sorted(self._needed(item.demand)):
-            limit = self._sites.get(site, NOT_CONNECTED).limit
+            limit = self._room(site).limit
             holders = [name for name, demand in self._running.items() if self._holds(demand, site)]
             if len(holders) >= limit:
                 return Waiting(WaitKind.SITE, site, holders[0])
@@ -198,13 +200,17 @@ class Scheduler:
         """The sites that an experiment takes; one of a running experiment that is away for a moment counts as there."""
         if demand.sites:
             return demand.sites
-        away = {site for other in self._running.values() for site in other.sites if site not in self._sites}
-        return frozenset(away.union(site for site in self._sites if self._holds(demand, site)))
+        held = self._sites.union(*(other.sites for other in self._running.values())) & self._rooms.keys()
+        return frozenset(site for site in held if demand.interface in self._rooms[site].interfaces)
 
     def _holds(self, demand: Demand, site: str) -> bool:
         if demand.sites:
             return site in demand.sites
-        return site in self._sites and demand.interface in self._sites[site].interfaces
+        return site in self._sites and demand.interface in self._room(site).interfaces
+
+    def _room(self, site: str) -> SiteRoom:
+        """What a site gives, or gave when it was last connected."""
+        return self._rooms.get(site, NEVER_CONNECTED)
 
     def _waiting_of(self, user: str) -> list[QueuedExperiment]:
         mine = [item for item in self._queue.values() if item.user == user and not item.begun]

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from openfl_like.errors import ConflictError, DamagedError, FederationError, StorageError
+from openfl_like.errors import ConflictError, DamagedError, FederationError, NotFoundError, StorageError
 from openfl_like.federation.failure import MAX_MESSAGE, Failure, FailureKind
 from openfl_like.federation.parties import EnvoyRecord, ExperimentSummary, Outcome, Waiting
 from openfl_like.federation.status import Status
@@ -137,7 +137,10 @@ class Dispatcher:
     async def _queue(self, place: int, summary: ExperimentSummary) -> None:
         demand = await asyncio.to_thread(self._demand, summary.id)
         begun = summary.status is not Status.QUEUED
-        owner = self.owner(summary.id) or summary.owner
+        try:
+            owner = self.owner(summary.id) or summary.owner
+        except NotFoundError:  # it was cancelled and removed meanwhile
+            return
         self.scheduler.arrive(QueuedExperiment(summary.id, owner, place, demand, begun))
 
     def _demand(self, experiment: str) -> Demand:
@@ -173,6 +176,10 @@ class Dispatcher:
                     await self.disk_space.wait()
                 else:
                     await self.runs.finish(summary.id, outcome)
+        except NotFoundError:
+            if summary.id in {known.id for known in self.store.experiments()}:
+                raise
+            log.info("experiment %s was removed while it waited for room", summary.id)
         finally:
             self.scheduler.leave(summary.id)
             self.wake()

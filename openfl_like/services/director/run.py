@@ -177,6 +177,8 @@ class RunningExperiment:
     def _post(self, event: RunEvent) -> None:
         """Hand an event to the rules and carry out what they answer; what takes time is begun."""
         for command in self._rules.handle(event):
+            if isinstance(command, StartAggregator):  # at once: whoever gathers besides finds them taken
+                self._context.on_sites(command.sites)
             if isinstance(command, RunWork):
                 self._begin(self._work(command))
             else:
@@ -285,7 +287,6 @@ class RunningExperiment:
     async def _start(self, sites: tuple[str, ...]) -> RunEvent:
         """Start an Aggregator; sites get ready meanwhile."""
         if not self._invitations:
-            self._context.on_sites(sites)
             failpoint("director.dispatch.gathered")
         if self._address.claim() or not self._invitations:  # a former Director may have had the same port
             await self._invitations.close()

@@ -105,6 +105,40 @@ def test_a_site_that_comes_while_one_gathers_is_asked_once_only() -> None:
     assert not line.scheduler.takes("gathers", "b")
 
 
+def test_two_that_name_no_sites_and_wait_for_the_first_one_do_not_both_take_it() -> None:
+    line = Line(2, {})
+    line.add("one")
+    line.add("two")
+    assert line.start() == ["one", "two"]
+    line.sites["a"] = SiteRoom()
+    assert line.start() == []
+    line.scheduler.settle("one", "a")
+    assert [line.scheduler.takes(name, "a") for name in ("one", "two")] == [True, False]
+
+
+def test_of_the_absent_sites_only_those_are_waited_for_that_were_there_with_the_same_data() -> None:
+    line = Line(4, {"a": SiteRoom(1, frozenset({"pictures"})), "b": SiteRoom(1, frozenset({"tables"}))})
+    line.add("busy", "ac", interface="pictures")  # c was never there
+    assert line.start() == ["busy"]
+    del line.sites["a"]
+    line.add("tables", interface="tables")
+    line.add("pictures", interface="pictures")
+    assert line.start() == ["tables"]
+    assert line.waiting("pictures") == Waiting(WaitKind.SITE, "a", "busy")
+    line.sites["d"] = SiteRoom(1, frozenset({"sounds"}))
+    line.add("sounds", interface="sounds")
+    assert line.start() == ["sounds"]
+
+
+def test_a_site_that_is_away_for_a_moment_bears_as_many_as_before() -> None:
+    line = Line(3, {"a": SiteRoom(2)})
+    line.add("one", "a")
+    assert line.start() == ["one"]
+    del line.sites["a"]
+    line.add("two", "a")
+    assert line.start() == ["two"]
+
+
 def test_interfaces_apart_are_sites_apart() -> None:
     both, pictures = frozenset({"pictures", "tables"}), frozenset({"pictures"})
     line = Line(3, {"a": SiteRoom(1, both), "b": SiteRoom(1, pictures), "c": SiteRoom(1, frozenset({"tables"}))})
@@ -250,6 +284,54 @@ def test_whatever_comes_and_ends_nobody_waits_for_nothing_and_all_have_their_tur
         running.discard(first := min(running))
         running |= set(line.end(first))
         check(line, running)
+
+
+COMINGS = st.lists(st.one_of(st.tuples(SITES, USERS), st.integers(0, 9), st.sampled_from("abcd")), max_size=60)
+
+
+def gather(line: Line, settled: dict[str, list[str]]) -> None:
+    """Whatever runs and has found sites goes on with these."""
+    for name in sorted(line.scheduler.running - settled.keys()):
+        there = [site for site in line.sites if line.scheduler.takes(name, site)]
+        wanted = line.items[name].demand.sites
+        if there and wanted <= set(there):
+            settled[name] = [site for site in there if site in wanted or not wanted]
+            line.scheduler.settle(name, settled[name])
+
+
+@settings(max_examples=200)
+@given(steps=COMINGS, places=st.integers(1, 4), limits=st.lists(st.integers(1, 2), min_size=4, max_size=4))
+def test_whenever_sites_come_and_go_none_is_given_more_than_it_bears_and_all_have_their_turn(
+    steps: list[tuple[str, str] | int | str], places: int, limits: list[int]
+) -> None:
+    rooms = {site: SiteRoom(limit) for site, limit in zip("abcd", limits, strict=True)}
+    line, settled, running = Line(places, {}), dict[str, list[str]](), set[str]()
+
+    def go_on() -> None:
+        running.update(line.start())
+        gather(line, settled)
+        held = Counter(site for name in running for site in line.items[name].demand.sites or settled.get(name, ()))
+        assert all(held[site] <= room.limit for site, room in rooms.items() if site in line.sites)
+
+    for number, step in enumerate(steps):
+        if isinstance(step, tuple):
+            line.add(f"e{number}", *step)
+        elif isinstance(step, str) and step not in line.sites:
+            line.sites[step] = rooms[step]
+        elif isinstance(step, str):
+            del line.sites[step]
+        elif known := sorted(running | line.scheduler.queued):
+            gone = known[step % len(known)]
+            running.discard(gone)
+            settled.pop(gone, None)
+            line.scheduler.leave(gone)
+        go_on()
+    while line.scheduler.queued or running:
+        assert running
+        running.discard(first := min(running))
+        settled.pop(first, None)
+        line.scheduler.leave(first)
+        go_on()
 
 
 @pytest.mark.parametrize("seed", range(5))

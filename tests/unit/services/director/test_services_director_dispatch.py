@@ -236,3 +236,42 @@ async def test_a_site_that_comes_to_bear_more_is_used(tmp_path: Path) -> None:
         director.roster.records = lambda: more  # type: ignore[method-assign] # the site has connected again
         director.dispatcher.wake()
         await director.until("ada-1", "bob-1")
+
+
+async def test_one_that_was_removed_while_it_waited_for_room_has_gone_and_the_queue_goes_on(tmp_path: Path) -> None:
+    director, full, room = FakeDirector(tmp_path, 1, "bern"), asyncio.Event(), asyncio.Event()
+
+    class Full(DiskSpace):
+        async def wait(self) -> None:
+            full.set()
+            await room.wait()
+
+    director.dispatcher.disk_space = Full(list)
+    director.refuses = [StorageError("no room")]
+    director.submit("ada-1")
+    director.submit("bob-1")
+    async with working(director):
+        await full.wait()
+        await director.finish("ada-1", Outcome(Status.CANCELLED, "cancelled by ada"))
+        director.store.remove("ada-1")
+        room.set()
+        await director.until("bob-1")
+    assert director.prepared == ["ada-1", "bob-1"]
+
+
+async def test_one_that_is_removed_while_it_is_queued_is_never_run(tmp_path: Path) -> None:
+    director = FakeDirector(tmp_path, 2, "bern")
+
+    def owner(experiment: str) -> str:
+        if experiment == "ada-1":  # meanwhile
+            director.store.set_status("ada-1", Status.CANCELLED, "cancelled by ada", 2.0)
+            director.store.remove("ada-1")
+        director.store.require(experiment)
+        return experiment[0]
+
+    director.dispatcher.owner = owner
+    director.submit("ada-1")
+    director.submit("bob-1")
+    async with working(director):
+        await director.until("bob-1")
+    assert director.prepared == ["bob-1"]

@@ -148,6 +148,8 @@ class Desk:
         self.statuses: list[Status] = []
         self.logged: list[LogLines] = []
         self.on_status: Callable[[Status], None] = self.statuses.append
+        self.takes: Callable[[str], bool] = lambda _: True
+        self.on_sites: Callable[[tuple[str, ...]], None] = lambda _: None
         self.waits = asyncio.Event()
         self.aggregator = FakeAggregator()
         self._store = store
@@ -165,6 +167,8 @@ class Desk:
             standby=cast("Standby", self.standby),
             on_log=self.logged.append,
             connect=self.aggregator,
+            takes=lambda site: self.takes(site),
+            on_sites=lambda sites: self.on_sites(sites),
         )
         summary = ExperimentSummary(EXPERIMENT, "e", Status.QUEUED, "", "ada", 1.0)
         stored = StoredExperiment(summary, file_digest(offline.files.bundle), b"", b"")
@@ -197,6 +201,27 @@ async def test_the_last_lines_of_an_aggregator_are_kept_and_told(desk_of: DeskOf
     await desk.experiment.run()
     assert desk.files.log("aggregator").read_text() == "'e-1' is FINISHED\n"
     assert desk.logged == [LogLines(EXPERIMENT, "aggregator", ("'e-1' is FINISHED",), "aggregator")]
+
+
+@pytest.mark.parametrize("later", [False, True])
+async def test_between_finding_its_sites_and_taking_them_nobody_else_looks(desk_of: DeskOf, *, later: bool) -> None:
+    desk, order = desk_of(*([] if later else ["bern"])), list[str]()
+
+    def takes(_: str) -> bool:
+        asyncio.get_running_loop().call_soon(order.append, "another looks")
+        return True
+
+    async def until(enough: Callable[[tuple[str, ...]], bool], _: float) -> bool:
+        desk.roster.names = ("bern",)
+        return enough(desk.roster.names)
+
+    desk.takes, desk.on_sites = takes, lambda sites: order.append(f"takes {', '.join(sites)}")
+    desk.roster.until = until  # type: ignore[method-assign] # the site comes while it waits
+    running = asyncio.create_task(desk.experiment.run())
+    await desk.standby.starting.wait()
+    assert order[0] == "takes bern"
+    desk.experiment.cancel("ada")
+    await running
 
 
 async def test_one_that_is_cancelled_before_it_began_never_begins(desk_of: DeskOf) -> None:
