@@ -42,7 +42,7 @@ from openfl_like.services.envoy.environments import Environments
 from openfl_like.services.envoy.logs import SiteLogs
 from openfl_like.services.envoy.readiness import Readiness
 from openfl_like.services.envoy.record import SiteRecord
-from openfl_like.services.envoy.shard_watch import ShardWatch
+from openfl_like.services.envoy.shard_watch import ShardWatch, Signature, signature
 from openfl_like.services.envoy.shards import describe_shards, load_shards
 from openfl_like.services.envoy.site_experiment import SiteContext, SiteExperiment
 from openfl_like.services.identity.renewal import CertificateRenewer
@@ -102,11 +102,13 @@ class EnvoySite:
 
     Attributes:
         facts: What the Director is told of the shards, in the order of the settings.
+        described: How the files of the shards were before they were described.
         monitors: What reads the state of this machine.
         record: What the site took part in.
     """
 
     facts: tuple[ShardFacts, ...]
+    described: Signature
     monitors: Monitors
     record: SiteRecord
 
@@ -152,7 +154,9 @@ class Envoy:
         standby: Standby | None = None,
     ) -> None:
         self._settings, self._site, self._on_welcome = settings, site, on_welcome
-        self._shards = ShardWatch(settings.shards, site.facts, settings.files.description, self._tell_shards)
+        self._shards = ShardWatch(
+            settings.shards, site.facts, site.described, settings.files.description, self._tell_shards
+        )
         self._connect_to = connect
         self._attendance = _Attendance()
         self._experiments: dict[str, SiteExperiment] = {}
@@ -392,10 +396,11 @@ async def run_envoy(settings: EnvoySettings, stores: Stores, ready: Callable[[Se
         await asyncio.to_thread(kill_owned, settings.directory)
         for notes in settings.files.process_notes():
             await asyncio.to_thread(kill_listed, notes)
+        described = await asyncio.to_thread(signature, settings.shards)  # before: it may take minutes, and files change
         configs = load_shards(settings.shards)
         monitors = monitors_of(configs[settings.shard], settings.shard, settings.directory)
         facts = await describe_shards(configs, settings.files.description)
         with contextlib.closing(stores.site(settings.files)) as store:
             record = SiteRecord(store, settings.files, settings.keep)
             await asyncio.to_thread(record.recover)
-            await Envoy(settings, EnvoySite(facts, monitors, record), lambda: ready(facts)).run()
+            await Envoy(settings, EnvoySite(facts, described, monitors, record), lambda: ready(facts)).run()

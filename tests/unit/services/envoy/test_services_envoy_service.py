@@ -19,6 +19,7 @@ from openfl_like.federation.ports import (
 from openfl_like.services.devices.monitors import Monitors
 from openfl_like.services.envoy.record import SiteRecord
 from openfl_like.services.envoy.service import MOST_ENDING, Envoy, EnvoySettings, EnvoySite
+from openfl_like.services.envoy.shard_watch import signature
 from openfl_like.tasks import background
 from openfl_like.testing.stores import memory_stores
 
@@ -32,7 +33,7 @@ async def test_an_experiment_that_is_being_stopped_is_one_that_the_site_works_fo
     settings = EnvoySettings(SITE, "localhost:1", shard, director.envoy, home)
     facts = (ShardFacts((1,), ()),)
     record = SiteRecord(memory_stores().site(settings.files), settings.files)
-    site = EnvoySite(facts, Monitors([], home), record)
+    site = EnvoySite(facts, signature([shard]), Monitors([], home), record)
     envoy = Envoy(settings, site, lambda: None, director.connect, standby.as_standby)
 
     async def running() -> tuple[str, ...]:
@@ -66,7 +67,8 @@ async def test_a_site_takes_no_more_orders_than_it_bears_and_a_few_that_are_abou
     home.mkdir()
     settings = EnvoySettings(SITE, "localhost:1", shard, director.envoy, home)
     record = SiteRecord(memory_stores().site(settings.files), settings.files)
-    site = EnvoySite((replace(ShardFacts((1,), ()), experiments_at_once=2),), Monitors([], home), record)
+    facts = (replace(ShardFacts((1,), ()), experiments_at_once=2),)
+    site = EnvoySite(facts, signature([shard]), Monitors([], home), record)
     envoy = Envoy(settings, site, lambda: None, director.connect, standby.as_standby)
     most = 2 + MOST_ENDING
     async with asyncio.timeout(20), background(envoy.run()):
