@@ -42,7 +42,7 @@ from openfl_like.services.envoy.environments import Environments
 from openfl_like.services.envoy.logs import SiteLogs
 from openfl_like.services.envoy.readiness import Readiness
 from openfl_like.services.envoy.record import SiteRecord
-from openfl_like.services.envoy.shard_watch import ShardWatch
+from openfl_like.services.envoy.shard_watch import ShardWatch, Signature, signature
 from openfl_like.services.envoy.shards import describe_shards, load_shards
 from openfl_like.services.envoy.site_experiment import SiteContext, SiteExperiment
 from openfl_like.services.identity.renewal import CertificateRenewer
@@ -102,11 +102,13 @@ class EnvoySite:
 
     Attributes:
         facts: What the Director is told of the shards, in the order of the settings.
+        described: How the files of the shards were before they were described.
         monitors: What reads the state of this machine.
         record: What the site took part in.
     """
 
     facts: tuple[ShardFacts, ...]
+    described: Signature
     monitors: Monitors
     record: SiteRecord
 
@@ -119,6 +121,7 @@ class _Attendance:
         number: Of its session, from 1.
         welcomed: Whether the Director has taken it in.
         heartbeat_s: Time between heartbeats.
+        told: What the Director was told of the shards when the session began.
         conflict_since: When the Director first said that this name is connected already; 0: it does not.
         heard: Set when the Director wants a heartbeat now.
         leaving: Set when another line is there to go on with.
@@ -127,6 +130,7 @@ class _Attendance:
     number: int = 0
     welcomed: bool = False
     heartbeat_s: float = 0.0
+    told: tuple[ShardFacts, ...] = ()
     conflict_since: float = 0.0
     heard: asyncio.Event = field(default_factory=asyncio.Event)
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
@@ -152,7 +156,9 @@ class Envoy:
         standby: Standby | None = None,
     ) -> None:
         self._settings, self._site, self._on_welcome = settings, site, on_welcome
-        self._shards = ShardWatch(settings.shards, site.facts, settings.files.description, self._tell_shards)
+        self._shards = ShardWatch(
+            settings.shards, site.facts, site.described, settings.files.description, self._tell_shards
+        )
         self._connect_to = connect
         self._attendance = _Attendance()
         self._experiments: dict[str, SiteExperiment] = {}
@@ -241,7 +247,8 @@ class Envoy:
     async def _attend(self, client: EnvoyClient) -> None:
         tasks, began = TaskOwner(), False
         async with client.attend() as session:
-            await session.report(_hello(self._shards.facts))
+            self._attendance.told = self._shards.facts
+            await session.report(_hello(self._attendance.told))
             failpoint("envoy.hello.sent")
             try:
                 while (instruction := await self._next(session)) is not None:
@@ -283,16 +290,18 @@ class Envoy:
         failpoint("envoy.welcomed")
         self._attendance.conflict_since, self._attendance.welcomed = 0.0, True
         self._attendance.number += 1
-        self._drop_stale_replies()
+        self._drop_stale()
+        if self._shards.facts != self._attendance.told:  # changed between our Hello and the answer
+            self._outbox.put_nowait(_hello(self._shards.facts))
         self._logs.lost(each.route for each in self._experiments.values() if each.route is not None)
         self._on_welcome()
         self._readiness.prepare()
 
-    def _drop_stale_replies(self) -> None:
-        """Forget answers to orders of a lost session: the Director will order again."""
+    def _drop_stale(self) -> None:
+        """Forget answers to orders of a lost session, and what the data was like then: each session begins anew."""
         for _ in range(self._outbox.qsize()):
             report = self._outbox.get_nowait()
-            if not isinstance(report, OrderReply):
+            if not isinstance(report, OrderReply | Hello):
                 self._outbox.put_nowait(report)
 
     async def _send(self, session: EnvoySession) -> None:
@@ -314,10 +323,9 @@ class Envoy:
                         await session.report(report)
 
     def _tell_shards(self, facts: Sequence[ShardFacts]) -> None:
-        """Tell the Director that the data has changed; if nobody listens now, the next session begins with it."""
+        """Tell the Director that the data has changed; if nobody listens now, the next session tells it."""
         log.info("the data has changed: %s", "; ".join(shard.description for shard in facts))
-        if self._attendance.welcomed:
-            self._outbox.put_nowait(_hello(facts))
+        self._outbox.put_nowait(_hello(facts))
 
     def _placed(self) -> dict[str, str]:
         """Return the experiments that this site takes part in, each with the device of its worker."""
@@ -392,10 +400,11 @@ async def run_envoy(settings: EnvoySettings, stores: Stores, ready: Callable[[Se
         await asyncio.to_thread(kill_owned, settings.directory)
         for notes in settings.files.process_notes():
             await asyncio.to_thread(kill_listed, notes)
+        described = await asyncio.to_thread(signature, settings.shards)  # before: it may take minutes, and files change
         configs = load_shards(settings.shards)
         monitors = monitors_of(configs[settings.shard], settings.shard, settings.directory)
         facts = await describe_shards(configs, settings.files.description)
         with contextlib.closing(stores.site(settings.files)) as store:
             record = SiteRecord(store, settings.files, settings.keep)
             await asyncio.to_thread(record.recover)
-            await Envoy(settings, EnvoySite(facts, monitors, record), lambda: ready(facts)).run()
+            await Envoy(settings, EnvoySite(facts, described, monitors, record), lambda: ready(facts)).run()

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+import stat
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -16,33 +18,56 @@ from openfl_like.services.envoy.shards import describe_shards, load_shards
 log = logging.getLogger(__name__)
 PERIOD_S = 10.0
 MOST_FILES = 10_000
-"""So many files of one shard are looked at; what is beyond them may change unseen."""
+"""So many files and folders of one shard are looked at; what is beyond them may change unseen."""
 
-Signature = frozenset[tuple[str, int, int]]
-"""Path, size and time of the last change of each file that belongs to a shard."""
+FileFact = tuple[str, int, int]
+"""Path, size and time of the last change of a file; of what cannot be looked at `UNREADABLE` and the error's number."""
+
+Signature = frozenset[FileFact]
+"""The facts of whatever belongs to the shards of a site."""
+
+UNREADABLE = -1
+"""In place of a size."""
 
 
-def signature(shards: Iterable[Path]) -> Signature:
-    """Look at each shard.yaml and at whatever ``params`` and ``reads`` in it name, and its code; read none of it."""
-    return frozenset(chain.from_iterable(islice(_facts(_paths(shard)), MOST_FILES) for shard in shards))
+def signature(shards: Iterable[Path], most: int = MOST_FILES) -> Signature:
+    """Look at each shard.yaml and at whatever ``params`` and ``reads`` in it name, and its code; read none of it.
+
+    Args:
+        shards: The shard.yaml files.
+        most: So many files and folders of each are looked at.
+    """
+    found = (islice(chain.from_iterable(map(_walk, _paths(shard))), most) for shard in shards)
+    return frozenset(fact for fact in chain.from_iterable(found) if fact is not None)
 
 
 def _paths(shard: Path) -> tuple[Path, ...]:
     try:
-        return site_paths(shard, load_shard_config(shard))
-    except SettingsError:
+        found = site_paths(shard, load_shard_config(shard))
+        return tuple(sorted(found, key=os.path.isdir))  # a folder of many files leaves none of the others out
+    except (SettingsError, OSError):
         return (shard,)
 
 
-def _facts(paths: tuple[Path, ...]) -> Iterator[tuple[str, int, int]]:
-    for path in paths:
-        for found in (path, *(sorted(path.rglob("*")) if path.is_dir() else ())):
-            try:
-                status = found.stat()
-            except OSError:  # it has gone, or is a link to nothing
-                continue
-            if found.is_file() and found.suffix != ".pyc":
-                yield str(found), status.st_size, status.st_mtime_ns
+def _walk(top: Path) -> Iterator[FileFact | None]:
+    """Yield the fact of each file below a path, and None for whatever else is there, folder by folder as it is asked.
+
+    Links to folders are not followed, but for the path itself.
+    """
+    waiting = [top]
+    while waiting:
+        path = waiting.pop()
+        try:
+            status = path.stat()
+            if stat.S_ISDIR(status.st_mode) and (path is top or not path.is_symlink()):
+                waiting.extend(sorted(path.iterdir(), reverse=True))
+        except (FileNotFoundError, NotADirectoryError):  # it has gone, or is a link to nothing
+            yield None
+        except OSError as error:
+            yield str(path), UNREADABLE, error.errno or 0
+        else:
+            counts = stat.S_ISREG(status.st_mode) and path.suffix != ".pyc"
+            yield (str(path), status.st_size, status.st_mtime_ns) if counts else None
 
 
 @dataclass(slots=True)
@@ -52,6 +77,7 @@ class ShardWatch:
     Args:
         shards: The site's shard.yaml files.
         facts: As they were described last.
+        described: How the files were before that.
         directory: Where the process works that loads one.
         changed: Told of the facts when they are others.
         period_s: Seconds between two looks.
@@ -60,12 +86,13 @@ class ShardWatch:
 
     shards: tuple[Path, ...]
     facts: tuple[ShardFacts, ...]
+    described: Signature
     directory: Path
     changed: Callable[[Sequence[ShardFacts]], None]
     period_s: float = PERIOD_S
     describe: Callable[[Mapping[Path, ShardConfig], Path], Awaitable[tuple[ShardFacts, ...]]] = describe_shards
-    _described: Signature | None = None
     _seen: Signature = field(default_factory=frozenset)
+    _unreadable: set[str] = field(default_factory=set)
 
     async def keep(self) -> None:
         """Look again and again until cancelled."""
@@ -74,14 +101,24 @@ class ShardWatch:
             await asyncio.sleep(self.period_s)
 
     async def look(self) -> None:
-        """Look now; the first look is how they were described."""
+        """Look now; what differs from how it was described is described anew when two looks have found it alike."""
         now = await asyncio.to_thread(signature, self.shards)
+        self._warn_of_unreadable(now)
         settled, self._seen = now == self._seen, now
-        if self._described is None:
-            self._described = now
-        elif settled and now != self._described:  # not while somebody writes
-            self._described = now
+        if settled and now != self.described:  # not while somebody writes
+            self.described = now
             await self._describe()
+
+    def _warn_of_unreadable(self, now: Signature) -> None:
+        """Say what cannot be looked at, each path once however long that lasts."""
+        found = {path: number for path, size, number in now if size == UNREADABLE and path not in self._unreadable}
+        if found:
+            self._unreadable.update(found)
+            first, more = min(found), len(found) - 1
+            log.warning(
+                "%s%s cannot be looked at: %s; whether the data there changes is not noticed until it can be read",
+                first, f" and {more} more" if more else "", os.strerror(found[first]),
+            )  # fmt: skip
 
     async def _describe(self) -> None:
         log.info("files of the site's data have changed; it is described anew")

@@ -98,7 +98,7 @@ class FakeDirector:
             added = {"requirements.lock": directory / "requirements.lock"}
             added["requirements.lock"].write_text(lock)
         pack(OBEDIENT, plan, self._bundle, added)
-        self.instructions: asyncio.Queue[EnvoyInstruction] = asyncio.Queue()
+        self.instructions: asyncio.Queue[EnvoyInstruction | None] = asyncio.Queue()
         self.reports: asyncio.Queue[EnvoyReport] = asyncio.Queue()
 
     @property
@@ -119,6 +119,10 @@ class FakeDirector:
             pass
         assert isinstance(report, kind), report
         return report
+
+    def ends_the_session(self) -> None:
+        """Says that there is nothing more to come."""
+        self.instructions.put_nowait(None)
 
     # ---- as a client of itself
 
@@ -144,7 +148,7 @@ class FakeDirector:
     async def report(self, value: EnvoyReport) -> None:
         self.reports.put_nowait(value)
 
-    async def instruction(self) -> EnvoyInstruction:
+    async def instruction(self) -> EnvoyInstruction | None:
         return await self.instructions.get()
 
     async def fetch_bundle(self, _experiment: str, _digest: str, path: Path) -> None:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from offline_site import EXPERIMENT, OBEDIENT, SITE, FakeDirector, FakeStandby
 
+from openfl_like.errors import UnreachableError
 from openfl_like.federation.parties import ShardFacts
 from openfl_like.federation.ports import (
     CollaboratorEnded,
+    EnvoyReport,
     Heartbeat,
     Hello,
     IssuedCertificate,
@@ -19,6 +21,7 @@ from openfl_like.federation.ports import (
 from openfl_like.services.devices.monitors import Monitors
 from openfl_like.services.envoy.record import SiteRecord
 from openfl_like.services.envoy.service import MOST_ENDING, Envoy, EnvoySettings, EnvoySite
+from openfl_like.services.envoy.shard_watch import signature
 from openfl_like.tasks import background
 from openfl_like.testing.stores import memory_stores
 
@@ -32,7 +35,7 @@ async def test_an_experiment_that_is_being_stopped_is_one_that_the_site_works_fo
     settings = EnvoySettings(SITE, "localhost:1", shard, director.envoy, home)
     facts = (ShardFacts((1,), ()),)
     record = SiteRecord(memory_stores().site(settings.files), settings.files)
-    site = EnvoySite(facts, Monitors([], home), record)
+    site = EnvoySite(facts, signature([shard]), Monitors([], home), record)
     envoy = Envoy(settings, site, lambda: None, director.connect, standby.as_standby)
 
     async def running() -> tuple[str, ...]:
@@ -66,7 +69,8 @@ async def test_a_site_takes_no_more_orders_than_it_bears_and_a_few_that_are_abou
     home.mkdir()
     settings = EnvoySettings(SITE, "localhost:1", shard, director.envoy, home)
     record = SiteRecord(memory_stores().site(settings.files), settings.files)
-    site = EnvoySite((replace(ShardFacts((1,), ()), experiments_at_once=2),), Monitors([], home), record)
+    facts = (replace(ShardFacts((1,), ()), experiments_at_once=2),)
+    site = EnvoySite(facts, signature([shard]), Monitors([], home), record)
     envoy = Envoy(settings, site, lambda: None, director.connect, standby.as_standby)
     most = 2 + MOST_ENDING
     async with asyncio.timeout(20), background(envoy.run()):
@@ -80,3 +84,77 @@ async def test_a_site_takes_no_more_orders_than_it_bears_and_a_few_that_are_abou
     assert isinstance(last, OrderReply)
     assert last.reason.startswith(f"this site works for {most} experiments already, and bears 2")
     assert not (home / f"obedient-{most:08x}").exists()
+
+
+class OneEnvoy:
+    """An Envoy whose data changes when the test says so.
+
+    Args:
+        directory: Where it works.
+        director: Whom it attends.
+    """
+
+    def __init__(self, directory: Path, director: FakeDirector) -> None:
+        shard, home = OBEDIENT / "shards" / "site-1.yaml", directory / "site"
+        home.mkdir()
+        settings = EnvoySettings(SITE, "localhost:1", shard, director.envoy, home)
+        record = SiteRecord(memory_stores().site(settings.files), settings.files)
+        site = EnvoySite((described("one"),), signature([shard]), Monitors([], home), record)
+        self.envoy = Envoy(settings, site, lambda: None, director.connect, FakeStandby().as_standby)
+
+    def changes(self, description: str) -> None:
+        """Notices that the data is another."""
+        watch = self.envoy._shards
+        watch.facts = (described(description),)
+        watch.changed(watch.facts)
+
+
+def described(description: str) -> ShardFacts:
+    return ShardFacts((1,), (), description)
+
+
+async def hears_of(director: FakeDirector) -> str:
+    hello = await director.hears(Hello)
+    assert isinstance(hello, Hello)
+    return hello.shard.description
+
+
+async def test_data_that_changes_before_the_director_has_answered_is_told_after_it_has(tmp_path: Path) -> None:
+    director = FakeDirector(tmp_path)
+    site = OneEnvoy(tmp_path, director)
+    async with asyncio.timeout(20), background(site.envoy.run()):
+        assert await hears_of(director) == "one"
+        site.changes("two")
+        director.instructions.put_nowait(Welcome(3600.0))
+        assert await hears_of(director) == "two"
+
+
+class DeafDirector(FakeDirector):
+    """Its line takes no heartbeat until the test says so, and an Envoy's sender ends over that."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.deaf, self.missed = True, asyncio.Event()
+
+    async def report(self, value: EnvoyReport) -> None:
+        if self.deaf and isinstance(value, Heartbeat):
+            self.missed.set()
+            raise UnreachableError("the line is broken")
+        await super().report(value)
+
+
+async def test_what_the_data_was_like_in_a_lost_session_is_not_told_after_what_it_is_like_now(tmp_path: Path) -> None:
+    director = DeafDirector(tmp_path)
+    site = OneEnvoy(tmp_path, director)
+    async with asyncio.timeout(20), background(site.envoy.run()):
+        assert await hears_of(director) == "one"
+        director.instructions.put_nowait(Welcome(OFTEN_S))
+        await director.missed.wait()
+        site.changes("two")
+        site.changes("three")
+        director.deaf = False
+        director.ends_the_session()
+        assert await hears_of(director) == "three"
+        director.instructions.put_nowait(Welcome(OFTEN_S))
+        for _ in range(3):
+            assert isinstance(await director.reports.get(), Heartbeat)

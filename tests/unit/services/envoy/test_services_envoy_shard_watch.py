@@ -1,15 +1,17 @@
 """A shard that changes while the Envoy runs is described anew, once, when nobody writes it any more."""
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from shutil import rmtree
 
 import pytest
 
 from openfl_like.data.shard_file import ShardConfig
 from openfl_like.errors import ShardError
 from openfl_like.federation.parties import ShardFacts
-from openfl_like.services.envoy.shard_watch import ShardWatch, signature
+from openfl_like.services.envoy.shard_watch import ShardWatch, _walk, signature
 
 
 def facts(count: int, shape: tuple[int, ...] = (3,)) -> ShardFacts:
@@ -27,7 +29,8 @@ class Site:
         self.scans.mkdir(parents=True)
         self.next: ShardFacts | Exception = facts(1)
         self.described, self.told = 0, list[ShardFacts]()
-        self.watch = ShardWatch((self.shard,), (facts(1),), directory, self.tell, describe=self.describe)
+        before = signature([self.shard])
+        self.watch = ShardWatch((self.shard,), (facts(1),), before, directory, self.tell, describe=self.describe)
 
     def tell(self, found: Sequence[ShardFacts]) -> None:
         self.told += found
@@ -67,6 +70,14 @@ async def test_whatever_belongs_to_the_shard_is_looked_at(site: Site, change: Ca
     await site.looks()
     assert (site.told, site.watch.facts, site.described) == ([facts(2)], (facts(2),), 1)
     await site.looks(3)
+    assert (site.told, site.described) == ([facts(2)], 1)
+
+
+async def test_what_changed_while_the_shard_was_described_first_is_noticed(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.table.write_text("1\n2\n")  # loading it took minutes, and nobody has looked since
+    site.next = facts(2)
+    await site.looks()
     assert (site.told, site.described) == ([facts(2)], 1)
 
 
@@ -112,3 +123,53 @@ def test_a_shard_yaml_that_cannot_be_read_is_looked_at_all_the_same(tmp_path: Pa
     shard.write_text("template: [\n")
     assert {Path(path).name for path, _, _ in signature([shard])} == {"shard.yaml"}
     assert signature([tmp_path / "none.yaml"]) == frozenset()
+
+
+def too_deep(top: Path) -> None:
+    """Makes folders in folders until no path leads there any more: to open one is an OSError, for root too."""
+    folder = os.open(top, os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("x" * 250, dir_fd=folder)
+        inner = os.open("x" * 250, os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = inner
+    os.close(folder)
+
+
+async def test_what_cannot_be_looked_at_is_said_once_and_described_anew(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    too_deep(site.scans)
+    site.next = facts(2)
+    await site.looks(4)
+    assert (site.told, site.described) == ([facts(2)], 1)
+    (warning,) = [item.getMessage() for item in caplog.records if item.levelno == logging.WARNING]
+    assert "cannot be looked at: File name too long" in warning
+
+
+def test_a_folder_that_goes_while_it_is_looked_at_is_as_good_as_gone(site: Site) -> None:
+    for name in ("a", "b"):
+        (site.scans / name).mkdir()
+        (site.scans / name / "one.npy").touch()
+    found = filter(None, _walk(site.scans))
+    assert next(found)[0].endswith("a/one.npy")
+    rmtree(site.scans)
+    assert list(found) == []
+
+
+def test_a_big_tree_is_looked_at_only_so_far(site: Site) -> None:
+    for number in range(30):
+        (site.scans / f"{number:02d}").mkdir()
+    (site.scans / "99.npy").touch()
+    seen = {Path(path).name for path, _, _ in signature([site.shard], most=20)}
+    assert "shard.yaml" in seen
+    assert "99.npy" not in seen
+    found = _walk(site.scans)
+    next(found)
+    (site.scans / "29" / "late.npy").touch()  # nobody has come there yet
+    assert any(fact and fact[0].endswith("late.npy") for fact in found)
+
+
+def test_a_link_into_its_own_folder_is_not_followed(site: Site) -> None:
+    (site.scans / "round").symlink_to(site.scans)
+    assert len(list(_walk(site.scans))) == 2
