@@ -270,8 +270,13 @@ class SiteStore(Protocol):
     def end(self, part: int, end: PartEnd, reason: str, now: float, performed: Sequence[PerformedTasks]) -> None:
         """Record how a part ended, and what was done for it, durably; one that has ended stays as it is."""
 
-    def parts(self) -> list[SitePart]:
-        """Return all parts with what was done for them, in the order in which they began."""
+    def parts(self, experiment: str | None = None, *, performed: bool = True) -> list[SitePart]:
+        """Return the parts in the order in which they began.
+
+        Args:
+            experiment: Only those in this one; None: all.
+            performed: Whether with what was done for them, which is most of what there is to read.
+        """
 
     def remove(self, parts: Sequence[int]) -> None:
         """Forget parts, with what was done for them, durably."""

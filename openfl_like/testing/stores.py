@@ -354,9 +354,10 @@ class MemorySiteStore:
         if known is not None and known.end is None:
             self._parts[part] = replace(known, ended_at=now, end=end, reason=reason, performed=tuple(performed))
 
-    def parts(self) -> list[SitePart]:
-        """Return all parts with what was done for them, in the order in which they began."""
-        return [part for _, part in sorted(self._parts.items())]
+    def parts(self, experiment: str | None = None, *, performed: bool = True) -> list[SitePart]:
+        """Return the parts in the order in which they began: those in one experiment, or all."""
+        found = [part for _, part in sorted(self._parts.items()) if experiment in {None, part.experiment}]
+        return found if performed else [replace(part, performed=()) for part in found]
 
     def remove(self, parts: Sequence[int]) -> None:
         """Forget parts, with what was done for them."""

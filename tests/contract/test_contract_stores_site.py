@@ -65,6 +65,15 @@ def test_parts_are_in_their_order_and_one_experiment_may_have_several(store: Sit
     ]
 
 
+def test_one_may_ask_for_one_experiment_and_without_what_was_done(store: SiteStore) -> None:
+    for experiment in ("a-1", "b-1", "a-1"):
+        store.end(store.begin(order(experiment)), PartEnd.FINISHED, "", 12.0, [TRAINED])
+    assert [(part.number, part.performed) for part in store.parts("a-1")] == [(1, (TRAINED,)), (3, (TRAINED,))]
+    assert [(part.number, part.performed) for part in store.parts("b-1", performed=False)] == [(2, ())]
+    assert [part.performed for part in store.parts(performed=False)] == [()] * 3
+    assert store.parts("c-1") == []
+
+
 def test_what_is_removed_is_gone_with_what_was_done_for_it(store: SiteStore) -> None:
     first, second = store.begin(order("a-1")), store.begin(order("b-1"))
     for number in (first, second):

@@ -72,7 +72,7 @@ class EnvoySettings:
         certificates: Folder of the credentials, where they are renewed; None: they are not.
         spare_worker: Whether a worker waits with its imports done.
         more_shards: Further ones, each of another data interface.
-        keep: So many parts in experiments that have ended are kept on record and disk; None: all.
+        keep: So many experiments that have ended are kept on record and disk; None: all.
     """
 
     name: str

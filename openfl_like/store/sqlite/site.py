@@ -4,7 +4,23 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from sqlalchemy import Column, Float, ForeignKey, Integer, MetaData, String, Table, Text, delete, insert, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Float,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    delete,
+    insert,
+    select,
+    true,
+    update,
+)  # fmt: skip
 
 from openfl_like.federation.history.site import PartEnd, PerformedTasks, SitePart
 from openfl_like.federation.task import Phase
@@ -94,18 +110,19 @@ class SqliteSiteStore:
                 connection.execute(insert(PERFORMED), rows)
             seal(connection, PARTS, PARTS.c.number == part)
 
-    def parts(self) -> list[SitePart]:
-        """Return all parts with what was done for them, in the order in which they began."""
+    def parts(self, experiment: str | None = None, *, performed: bool = True) -> list[SitePart]:
+        """Return the parts in the order in which they began.
+
+        Args:
+            experiment: Only those in this one; None: all.
+            performed: Whether with what was done for them.
+        """
+        asked = true() if experiment is None else PARTS.c.experiment == experiment
         with self._database.transaction() as connection:
-            rows = connection.execute(select(PARTS).order_by(PARTS.c.number)).all()
-            done = connection.execute(select(PERFORMED).order_by(PERFORMED.c.id)).all()
+            rows = connection.execute(select(PARTS).where(asked).order_by(PARTS.c.number)).all()
             for row in rows:
                 checked("parts", row.number, row)
-        performed: dict[int, list[PerformedTasks]] = {}
-        for item in done:
-            tasks = tuple(json.loads(item.tasks))
-            found = PerformedTasks(item.time, item.round, Phase(item.phase), tasks, item.failure)
-            performed.setdefault(item.part, []).append(found)
+            done = _performed(connection, asked) if performed else {}
         return [
             SitePart(
                 row.experiment,
@@ -115,7 +132,7 @@ class SqliteSiteStore:
                 row.ended_at,
                 PartEnd(row.end) if row.end else None,
                 row.reason,
-                tuple(performed.get(row.number, ())),
+                tuple(done.get(row.number, ())),
                 row.number,
             )
             for row in rows
@@ -130,3 +147,13 @@ class SqliteSiteStore:
     def close(self) -> None:
         """Close the database."""
         self._database.close()
+
+
+def _performed(connection: Connection, asked: ColumnElement[bool]) -> dict[int, list[PerformedTasks]]:
+    """Return what was done for the parts that are asked for, by their numbers."""
+    parts = select(PARTS.c.number).where(asked)
+    found: dict[int, list[PerformedTasks]] = {}
+    for row in connection.execute(select(PERFORMED).where(PERFORMED.c.part.in_(parts)).order_by(PERFORMED.c.id)):
+        item = PerformedTasks(row.time, row.round, Phase(row.phase), tuple(json.loads(row.tasks)), row.failure)
+        found.setdefault(row.part, []).append(item)
+    return found

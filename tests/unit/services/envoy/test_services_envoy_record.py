@@ -1,20 +1,22 @@
 """The site's record: complete when the Envoy was killed, bound to one bundle, and as short as the site wants."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from openfl_like.errors import NotAllowedError
-from openfl_like.federation.history.site import LastWord, PartEnd, PerformedTasks, spans, task_counts
+from openfl_like.federation.history.site import LastWord, PartEnd, PerformedTasks, SitePart, spans, task_counts
 from openfl_like.federation.task import Phase
 from openfl_like.services.envoy.record import SiteRecord
 from openfl_like.store.ports import SiteStore
 from openfl_like.store.site_files import SiteFiles
 from openfl_like.store.site_journal import note, notes
-from openfl_like.testing.stores import memory_stores
+from openfl_like.testing.stores import MemorySiteStore, memory_stores
 
 ADA, BUNDLE = "fx://hospitals/user/ada", "ab" * 32
-ONE, TWO = "digits-00000001", "digits-00000002"
+ONE, TWO, THREE = "digits-00000001", "digits-00000002", "digits-00000003"
 TRAINED = PerformedTasks(11.5, 1, Phase.TRAIN, ("train", "validate"))
 
 
@@ -97,6 +99,57 @@ def test_the_last_ones_are_kept_and_the_folders_of_the_others_go(store: SiteStor
     record.end(going_on, "open-00000000", PartEnd.FINISHED, "")
     record.end(works(record, names[0]), names[0], PartEnd.FINISHED, "")
     assert files.experiment(names[2]).directory.exists()
+
+
+def test_experiments_are_counted_and_not_their_parts(store: SiteStore, files: SiteFiles) -> None:
+    record = SiteRecord(store, files, keep=2)
+    for name in (ONE, TWO, ONE, ONE, TWO, ONE):  # resumed, restarted or refused again and again
+        record.end(works(record, name), name, PartEnd.STOPPED, "")
+    assert [part.experiment for part in store.parts()] == [ONE, TWO, ONE, ONE, TWO, ONE]
+    record.end(works(record, THREE), THREE, PartEnd.FINISHED, "")
+    assert [part.experiment for part in store.parts()] == [ONE, ONE, ONE, ONE, THREE]  # TWO ended first
+    assert not files.experiment(TWO).directory.exists()
+    assert files.experiment(ONE).directory.exists()
+
+
+class OrderedMeanwhile(MemorySiteStore):
+    """An order comes from another thread while old parts are removed, and is taken at once if it may be."""
+
+    order: Callable[[], object] | None = None
+    thread: Thread | None = None
+
+    def remove(self, parts: Sequence[int]) -> None:
+        super().remove(parts)
+        if self.order is not None:
+            self.thread, self.order = Thread(target=self.order), None
+            self.thread.start()
+            self.thread.join(0.2)  # one that has to wait is not waited for
+
+
+def test_an_experiment_that_is_ordered_again_keeps_its_folder(files: SiteFiles) -> None:
+    store = OrderedMeanwhile()
+    record = SiteRecord(store, files, keep=1)
+    record.end(works(record, ONE), ONE, PartEnd.FINISHED, "")
+    store.order = lambda: works(record, ONE)
+    record.end(works(record, TWO), TWO, PartEnd.FINISHED, "")  # ONE has to go
+    assert store.thread is not None
+    store.thread.join()
+    assert [part.experiment for part in store.parts()] == [TWO, ONE]
+    assert files.experiment(ONE).directory.exists()
+
+
+class LightStore(MemorySiteStore):
+    """Refuses to read all that was ever done."""
+
+    def parts(self, experiment: str | None = None, *, performed: bool = True) -> list[SitePart]:
+        assert not performed, "the whole record is read"
+        return super().parts(experiment, performed=performed)
+
+
+def test_no_order_and_no_end_reads_all_that_was_ever_done(files: SiteFiles) -> None:
+    record = SiteRecord(LightStore(), files, keep=1)
+    record.recover()
+    record.end(works(record, ONE), ONE, PartEnd.FINISHED, "")
 
 
 def test_what_is_no_note_of_ours_is_passed_over(tmp_path: Path) -> None:
