@@ -244,7 +244,8 @@ class Collaborator:
     async def _report(self, session: CollaboratorSession, assignment: Assignment, error: Exception) -> None:
         """Tell what went wrong, if anybody waits for it."""
         failure = failure_of(error)
-        self._note(assignment, str(error) or type(error).__name__)
+        if not isinstance(error, UnreachableError):  # then nothing has failed: the update is kept and delivered later
+            self._note(assignment, str(error) or type(error).__name__)
         match error:
             case TaskError() | ShardError() | SettingsError():
                 await self._end_worker()
