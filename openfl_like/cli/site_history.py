@@ -94,19 +94,18 @@ def _row(part: "SitePart", standing: str) -> dict[str, object]:
 
 
 def _print_csv(parts: "Sequence[SitePart]", standings: Sequence[str]) -> None:
-    import csv
-    import sys
+    from openfl_like.cli.output.spreadsheet import print_csv
 
     columns = (
         "number", "experiment", "identity", "bundle", "began_at", "ended_at", "standing", "reason",
         "time", "round", "phase", "tasks", "failure",
     )  # fmt: skip
-    writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
+    rows: list[dict[str, object]] = []
     for part, standing in zip(parts, standings, strict=True):
         head = _facts(part, standing)
         for item in part.performed:
             done = {"time": item.time, "round": item.round, "phase": item.phase.value, "failure": item.failure}
-            writer.writerow({**head, **done, "tasks": " ".join(item.tasks)})
+            rows.append({**head, **done, "tasks": " ".join(item.tasks)})
         if not part.performed:
-            writer.writerow(head)
+            rows.append(head)
+    print_csv(columns, rows)

@@ -63,12 +63,9 @@ def _column(record: "MetricRecord") -> str:
 
 
 def _print_csv(records: "Sequence[MetricRecord]") -> None:
-    import csv
-    import sys
     from dataclasses import asdict, fields
 
+    from openfl_like.cli.output.spreadsheet import print_csv
     from openfl_like.federation.history.metrics import MetricRecord
 
-    writer = csv.DictWriter(sys.stdout, [item.name for item in fields(MetricRecord)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(record) for record in records)
+    print_csv([item.name for item in fields(MetricRecord)], map(asdict, records))

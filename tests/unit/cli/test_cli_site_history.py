@@ -1,5 +1,7 @@
 """`fx envoy history` reads a site's record as people, spreadsheets and programs want it."""
 
+import csv
+import io
 import json
 from collections.abc import Callable
 from contextlib import closing
@@ -58,6 +60,17 @@ def test_a_spreadsheet_gets_a_line_for_each_time_and_one_for_what_did_nothing(ru
     head, *lines = run("-n", "bern", "--csv").stdout.splitlines()
     assert head.startswith("number,experiment,identity,bundle,began_at,ended_at,standing,reason,time,round,phase,tasks")
     assert [line.split(",")[1] for line in lines] == ["digits-1"] * 3 + ["digits-00000002"]
+
+
+def test_what_others_wrote_is_no_formula_in_a_spreadsheet(run: Callable[..., Result]) -> None:
+    formula = '=HYPERLINK("http://example.org","why")'
+    with closing(SQLITE.site(SiteFiles(Path("envoy-bern")))) as store:
+        number = store.begin(SitePart("digits-3", ADA, "ab" * 32, 10.0))
+        done = PerformedTasks(-1.5, 1, Phase.TRAIN, ("@train",), "-1")
+        store.end(number, PartEnd.FAILED, formula, 20.0, [done])
+    last = list(csv.DictReader(io.StringIO(run("-n", "bern", "--csv").stdout)))[-1]
+    assert (last["reason"], last["tasks"], last["failure"]) == (f"'{formula}", "'@train", "'-1")
+    assert (last["time"], last["identity"]) == ("-1.5", ADA)  # a number stays one
 
 
 @pytest.mark.parametrize(

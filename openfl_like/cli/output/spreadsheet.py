@@ -1,0 +1,25 @@
+"""Rows as CSV that a spreadsheet takes for what they are: no text of somebody else's is a formula there."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def print_csv(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Print rows as CSV on stdout; what has no column is left out.
+
+    Args:
+        columns: The heading.
+        rows: The values by column; numbers stay as they are, also negative ones.
+    """
+    import csv
+    import sys
+
+    writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+
+
+def _cell(value: object) -> object:
+    """Return a value with ``'`` before a text that a spreadsheet would calculate: it shows it without."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
