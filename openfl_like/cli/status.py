@@ -7,6 +7,7 @@ import click
 
 from openfl_like.cli.experiment.outcome import reason_of
 from openfl_like.cli.options import HELP, director_options, own_certificates
+from openfl_like.cli.output.colours import BAD, ODD
 from openfl_like.cli.output.console import clock, emit, json_option, put
 
 if TYPE_CHECKING:
@@ -75,9 +76,9 @@ def _fields(found: "Overview", address: str, ends: tuple[str, ...]) -> dict[str,
 def _show(found: "Overview", address: str, ends: tuple[str, ...]) -> None:
     put(f"director at {address}: {found.director.health}, version {found.director.version}")
     for text in found.director.problems:
-        put(f"problem: {text}")
+        put(f"problem: {text}", style=BAD, hang=9)
     for text in ends:
-        put(f"ends soon: {text}")
+        put(f"warning: {text}", style=ODD, hang=9)
     put("")
     envoys: list[dict[str, object]] = [
         {

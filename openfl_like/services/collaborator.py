@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from openfl_like.data.shard_file import shares_logs
 from openfl_like.errors import (
     FederationError,
     NameTakenError,
@@ -49,6 +50,7 @@ from openfl_like.wire.transfer.chunks import part_of
 
 log = logging.getLogger(__name__)
 RECONNECT_S = 60.0
+STAYS = "what it said stays at the site, which keeps its logs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +263,13 @@ class Collaborator:
                 log.warning("round %d: the update was refused: %s", assignment.round, error)
             case _:  # a job that ends in silence is waited for
                 log.error("round %d failed", assignment.round, exc_info=error)
-        session.report(TaskFailure(assignment.round, assignment.phase, failure))
+        session.report(TaskFailure(assignment.round, assignment.phase, self._without_text(failure)))
+
+    def _without_text(self, failure: Failure) -> Failure:
+        """Leave out what code said, if this site keeps its logs: it may quote what was read, the name of a patient say."""
+        if failure.kind is not FailureKind.TASK or shares_logs(self.settings.shard):
+            return failure
+        return replace(failure, message=STAYS)
 
     async def _perform(self, session: CollaboratorSession, assignment: Assignment) -> _Result:
         out = self._files.updates / f"{assignment.round:04d}-{assignment.phase}.safetensors"

@@ -27,7 +27,8 @@ _CURES: dict[FailureKind, str] = {
     FailureKind.ENVIRONMENT: f"lock the packages anew, fx workspace lock, or ask whoever runs site {{site}}; {_SUBMIT}",
     FailureKind.NOT_JOINED: f"read the log, {_LOG}; then {_AGAIN}",
     FailureKind.MISSING: f"start its Envoy, fx envoy start; then {_AGAIN}",
-    FailureKind.TOO_FEW: f"start the missing Envoys, fx envoy list; then {_AGAIN}",
+    FailureKind.TOO_FEW: "see whether the sites are there, fx envoy list, were not revoked, and reach the Aggregator "
+    f"(aggregator_host, aggregator_ports in director.yaml); then {_AGAIN}",
     FailureKind.QUORUM: f"see which sites are there, fx envoy list; then {_AGAIN}",
     FailureKind.COMBINE: f"mend the aggregation, {_SUBMIT}",
     FailureKind.AGGREGATOR: f"read the log, fx experiment logs {{id}} --site aggregator; then {_AGAIN}",
@@ -49,7 +50,8 @@ def _about_cause(found: "Explanation") -> str:
         text = text.replace(_AGAIN, "submit the plan again")
     told = text.format(id=found.summary.id, site=cause.site)
     if cause.kind is FailureKind.TASK and cause.file:
-        told = f"mend {cause.file}:{cause.line}, {_SUBMIT}"
+        others = "" if cause.task else f", or ask whoever runs site {cause.site}, if that file is the site's own"
+        told = f"mend {cause.file}:{cause.line}{others}, {_SUBMIT}"
     return told + (_PART.format(id=found.summary.id) if found.summary.degraded else "")
 
 

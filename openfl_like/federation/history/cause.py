@@ -44,6 +44,7 @@ class Cause:
         file: File of the workspace in which the exception was raised; empty if none is known.
         line: Its line.
         kind: What sort of failure it was; None: only words are known of it.
+        task: The task of the plan that was performed; empty: none, the site was loading its data, say.
     """
 
     message: str
@@ -56,6 +57,7 @@ class Cause:
     file: str = ""
     line: int = 0
     kind: FailureKind | None = None
+    task: str = ""
 
     @property
     def place(self) -> str:
@@ -185,7 +187,7 @@ def _cause(failure: Failure, time: float, sequence: int = 0) -> Cause:
     message = str(failure) if failure.kind in _TOLD_WITH_ITS_KIND else failure.message
     return Cause(
         message, failure.error, failure.site, phase, failure.round, time, sequence, failure.file, failure.line,
-        None if failure.kind is FailureKind.TOLD else failure.kind,
+        None if failure.kind is FailureKind.TOLD else failure.kind, failure.task,
     )  # fmt: skip
 
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import cast
 
+import pytest
+
 from openfl_like.errors import UnreachableError
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.ports import CollaboratorReport, TaskFailure
@@ -43,12 +45,25 @@ ASSIGNMENT = Assignment(2, Phase.TRAIN, "bern", (), "ab12", 7)
 
 
 async def test_an_error_that_nobody_has_thought_of_is_told_too(tmp_path: Path) -> None:
+    (tmp_path / "shard.yaml").write_text("template: heart_disease\n")
     session = DefectiveSession()
     await collaborator(tmp_path)._attempt(cast("CollaboratorSession", session), ASSIGNMENT)
     told = Failure(FailureKind.TASK, "ab12 in models over models", "ZeroDivisionError")
     assert session.reports == [TaskFailure(2, Phase.TRAIN, told)]
     (noted,) = notes(CollaboratorFiles(tmp_path).performed)[0]
     assert (noted.round, noted.failure) == (2, told.message)
+
+
+@pytest.mark.parametrize("policy", ["logs: {share: false}\n", "logs: {share: fals}\n"])
+async def test_what_code_says_stays_at_a_site_that_keeps_its_logs(
+    tmp_path: Path, policy: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "shard.yaml").write_text(f"template: heart_disease\n{policy}")
+    session = DefectiveSession()
+    await collaborator(tmp_path)._attempt(cast("CollaboratorSession", session), ASSIGNMENT)
+    told = Failure(FailureKind.TASK, "what it said stays at the site, which keeps its logs", "ZeroDivisionError")
+    assert session.reports == [TaskFailure(2, Phase.TRAIN, told)]
+    assert "ab12 in models over models" in caplog.text
 
 
 async def test_an_aggregator_that_is_away_is_no_failure_of_the_site(tmp_path: Path) -> None:

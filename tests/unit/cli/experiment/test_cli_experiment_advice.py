@@ -37,10 +37,17 @@ def test_every_failure_has_a_cure_and_its_commands_exist(kind: FailureKind | Non
 
 
 def test_code_that_raised_is_named_with_its_line() -> None:
-    cause = Cause("boom", "ValueError", "bern", file="src/model.py", line=7, kind=FailureKind.TASK)
+    cause = Cause("boom", "ValueError", "bern", file="src/model.py", line=7, kind=FailureKind.TASK, task="train")
     assert about(Condition.FAILED, Status.FAILED, cause) == "mend src/model.py:7, then submit the plan again"
-    odd = Cause("boom", "ValueError", "bern", file="src/{model}.py", line=7, kind=FailureKind.TASK)
+    odd = Cause("boom", "ValueError", "bern", file="src/{model}.py", line=7, kind=FailureKind.TASK, task="train")
     assert about(Condition.FAILED, Status.FAILED, odd) == "mend src/{model}.py:7, then submit the plan again"
+
+
+def test_a_file_that_may_be_the_sites_own_is_for_whoever_runs_the_site() -> None:
+    cause = Cause("no such file", "FileNotFoundError", "bern", file="table.py", line=7, kind=FailureKind.TASK)
+    assert about(Condition.FAILED, Status.FAILED, cause) == (
+        "mend table.py:7, or ask whoever runs site bern, if that file is the site's own, then submit the plan again"
+    )
 
 
 def test_who_waits_is_told_whether_there_is_anything_to_do() -> None:

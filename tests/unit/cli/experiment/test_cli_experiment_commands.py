@@ -311,7 +311,7 @@ def test_one_look_shows_the_whole_federation(run: Run, monkeypatch: pytest.Monke
     assert told[:4] == [
         "director at director:1: degraded, version 0.1",
         "problem: there is no room on the disk of /var/fx",
-        "ends soon: the certificate of fx://h/user/alice ends on 2026-12-01 00:00 UTC: renew it",
+        "warning: the certificate of fx://h/user/alice ends on 2026-12-01 00:00 UTC: renew it",
         "",
     ]
     assert "envoys: 1 connected, 1 away" in told
