@@ -266,7 +266,7 @@ class Collaborator:
         session.report(TaskFailure(assignment.round, assignment.phase, self._without_text(failure)))
 
     def _without_text(self, failure: Failure) -> Failure:
-        """Leave out what code said, if this site keeps its logs: it may quote what was read, the name of a patient say."""
+        """Leave out what code said, if this site keeps its logs: it may quote what was read, a patient's name say."""
         if failure.kind is not FailureKind.TASK or shares_logs(self.settings.shard):
             return failure
         return replace(failure, message=STAYS)

@@ -19,19 +19,21 @@ pytestmark = [pytest.mark.process, pytest.mark.torch, pytest.mark.timeout(180)]
 
 
 def _run(directory: Path, *arguments: str) -> list[dict[str, Any]]:
-    """Runs a demo to its end and gives the lines it has printed; nothing of it may be left."""
+    """Runs a demo to its end and gives the lines it has printed; of its files only the model that it names may be left."""
     command = [sys.executable, "-m", "openfl_like.cli", "demo", "--json", *arguments]
     environment = {**os.environ, "TMPDIR": str(directory)}
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=limit(170), env=environment)
     assert done.returncode == 0, done.stderr
     assert strays_below(directory) == []
-    assert list(directory.glob("fx-*")) == []
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    left = [str(path) for path in directory.glob("fx-*/**/*")]
+    assert left == [line["file"] for line in lines if line["kind"] == "model"]
+    return lines
 
 
 def _demo(directory: Path, *arguments: str) -> dict[str, dict[str, float]]:
-    comparison = _run(directory, *arguments)[-1]
-    assert comparison["kind"] == "comparison"
+    comparison, model = _run(directory, *arguments)[-2:]
+    assert (comparison["kind"], model["kind"]) == ("comparison", "model")
     return {row["model"]: row for row in comparison["rows"]}
 
 
