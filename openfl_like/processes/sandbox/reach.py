@@ -182,7 +182,8 @@ def _site(shard: Path, config: ShardConfig) -> Iterator[Rule]:
         yield folder / config.template.partition(":")[0].partition(".")[0], Access.READ
     for text in _texts(config.params):
         named = folder / text.replace("\0", "")
-        if not folder.is_relative_to(named.resolve()):  # "." and "/" are words, too; certificates often lie beside it
+        # "." and "/" are words, too; certificates often lie beside it; a link to itself is no path, and no error here
+        if not folder.is_relative_to(os.path.realpath(named)):
             yield named, Access.READ
     for path in config.reads:
         found = folder / path

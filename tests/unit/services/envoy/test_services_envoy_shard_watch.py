@@ -147,6 +147,14 @@ async def test_what_cannot_be_looked_at_is_said_once_and_described_anew(
     assert "cannot be looked at: File name too long" in warning
 
 
+async def test_data_that_became_a_link_to_itself_is_described_anew(site: Site) -> None:
+    site.table.unlink()
+    site.table.symlink_to(site.table.name)
+    site.next = ShardError("too many levels of symbolic links")
+    await site.looks()
+    assert (site.told, site.described) == ([], 1)
+
+
 def test_a_folder_that_goes_while_it_is_looked_at_is_as_good_as_gone(site: Site) -> None:
     for name in ("a", "b"):
         (site.scans / name).mkdir()
