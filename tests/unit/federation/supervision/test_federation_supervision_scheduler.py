@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from openfl_like.federation.parties import Waiting, WaitKind
@@ -286,7 +286,8 @@ def test_whatever_comes_and_ends_nobody_waits_for_nothing_and_all_have_their_tur
         check(line, running)
 
 
-COMINGS = st.lists(st.one_of(st.tuples(SITES, USERS), st.integers(0, 9), st.sampled_from("abcd")), max_size=60)
+EXPERIMENTS = st.tuples(st.one_of(st.just(""), SITES), USERS)
+COMINGS = st.lists(st.one_of(EXPERIMENTS, st.integers(0, 9), st.sampled_from("abcd")), max_size=60)
 
 
 def gather(line: Line, settled: dict[str, list[str]]) -> None:
@@ -300,6 +301,7 @@ def gather(line: Line, settled: dict[str, list[str]]) -> None:
 
 
 @settings(max_examples=200)
+@example(steps=[("", "ada"), ("", "bob"), "a"], places=2, limits=[1, 1, 1, 1])
 @given(steps=COMINGS, places=st.integers(1, 4), limits=st.lists(st.integers(1, 2), min_size=4, max_size=4))
 def test_whenever_sites_come_and_go_none_is_given_more_than_it_bears_and_all_have_their_turn(
     steps: list[tuple[str, str] | int | str], places: int, limits: list[int]
