@@ -312,7 +312,9 @@ def test_whenever_sites_come_and_go_none_is_given_more_than_it_bears_and_all_hav
     def go_on() -> None:
         running.update(line.start())
         gather(line, settled)
-        held = Counter(site for name in running for site in line.items[name].demand.sites or settled.get(name, ()))
+        held: Counter[str] = Counter()
+        for name in running:
+            held.update(line.items[name].demand.sites or frozenset(settled.get(name, ())))
         assert all(held[site] <= room.limit for site, room in rooms.items() if site in line.sites)
 
     for number, step in enumerate(steps):
