@@ -300,6 +300,14 @@ def gather(line: Line, settled: dict[str, list[str]]) -> None:
             line.scheduler.settle(name, settled[name])
 
 
+def held_sites(line: Line, settled: Mapping[str, list[str]]) -> Counter[str]:
+    """How many experiments each site runs."""
+    held: Counter[str] = Counter()
+    for name in line.scheduler.running:
+        held.update(line.items[name].demand.sites or frozenset(settled.get(name, ())))
+    return held
+
+
 @settings(max_examples=200)
 @example(steps=[("", "ada"), ("", "bob"), "a"], places=2, limits=[1, 1, 1, 1])
 @given(steps=COMINGS, places=st.integers(1, 4), limits=st.lists(st.integers(1, 2), min_size=4, max_size=4))
@@ -312,9 +320,7 @@ def test_whenever_sites_come_and_go_none_is_given_more_than_it_bears_and_all_hav
     def go_on() -> None:
         running.update(line.start())
         gather(line, settled)
-        held: Counter[str] = Counter()
-        for name in running:
-            held.update(line.items[name].demand.sites or frozenset(settled.get(name, ())))
+        held = held_sites(line, settled)
         assert all(held[site] <= room.limit for site, room in rooms.items() if site in line.sites)
 
     for number, step in enumerate(steps):
