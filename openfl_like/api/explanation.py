@@ -1,6 +1,7 @@
 """Why an experiment is as it is, with what the Director has that bears on it."""
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from openfl_like.api.client import AsyncFederation
@@ -66,7 +67,7 @@ async def explanation_of(federation: AsyncFederation, experiment: str) -> Explan
     problems: tuple[str, ...] = ()
     if not summary.status.ended:
         problems = (await federation.director.status()).problems
-        ahead = _ahead(await federation.experiments.list(), summary)
+        ahead = ahead_of(await federation.experiments.list(), summary)
     history = federation.experiments.watch(summary.id, stored=True)
     events = [item async for item in history if isinstance(item, Announced)]
     why = explain(summary, events, ahead, problems)
@@ -74,12 +75,18 @@ async def explanation_of(federation: AsyncFederation, experiment: str) -> Explan
     return Explanation(summary, why, evidence, problems)
 
 
-def _ahead(experiments: list[ExperimentSummary], summary: ExperimentSummary) -> tuple[str, ...]:
-    """The experiments whose turn comes before one that is queued."""
+def ahead_of(experiments: Sequence[ExperimentSummary], summary: ExperimentSummary) -> tuple[str, ...]:
+    """Return the ids of the experiments that one has to wait for.
+
+    Args:
+        experiments: All that there are, as they came.
+        summary: The one that waits; where the Director says why, it waits for those that run: users take turns, so that
+            one which came earlier may come later.
+    """
     waiting = [item for item in experiments if not item.status.ended]
     place = next((number for number, item in enumerate(waiting) if item.id == summary.id), 0)
     running = [item.id for item in waiting if item.status is not Status.QUEUED]
-    earlier = [item.id for item in waiting[:place] if item.status is Status.QUEUED]
+    earlier = [item.id for item in waiting[:place] if item.status is Status.QUEUED and summary.waiting is None]
     return tuple(name for name in (*running, *earlier) if name != summary.id)
 
 

@@ -25,8 +25,6 @@ from openfl_like.services.director.settings import (
 )
 from openfl_like.services.director.trust import LIST_FILE, NO_SOURCE, SOURCE_CURE
 
-"""Ports that an Aggregator takes: one for calls, one for large files."""
-
 
 @dataclass(slots=True)
 class Central:

@@ -66,9 +66,10 @@ def check_interface(name: str, shard: ShardFacts, agreed: Sequence[Interface]) -
     ):
         if expected != found:
             is_ = "has" if wanted.name else "is"
+            key = f"interfaces.{wanted.name}.{what}_shape" if wanted.name else f"{what}_shape"
             raise ShardMismatchError(
                 f"the shard of '{name}' has the {what} shape {list(found)}, {whose} {is_} {list(expected)}",
-                cure=f"change the shard descriptor, or {what}_shape in director.yaml",
+                cure=f"change the shard descriptor, or {key} in director.yaml",
             )
 
 

@@ -37,7 +37,12 @@ class ExperimentAccess:
 
     def visible(self, caller: Identity, experiments: Iterable[ExperimentSummary]) -> list[ExperimentSummary]:
         """Return those of some experiments that the caller may see."""
-        return [summary for summary in experiments if self._allows(caller, summary)]
+        seen = []
+        for summary in experiments:
+            with contextlib.suppress(NotFoundError):  # it was removed while others were looked at
+                if self._allows(caller, summary):
+                    seen.append(summary)
+        return seen
 
     def shown(self, caller: Identity, summary: ExperimentSummary) -> ExperimentSummary:
         """Return a summary that names no experiment which the caller may not see."""

@@ -65,6 +65,7 @@ class Dispatcher:
     disk_space: DiskSpace
     runs: RunPort
     scheduler: Scheduler
+    _known_rooms: dict[str, SiteRoom] = field(default_factory=dict)
     _running: dict[str, RunningExperiment] = field(default_factory=dict)
     _tasks: TaskOwner = field(default_factory=TaskOwner)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -129,9 +130,13 @@ class Dispatcher:
         for place, item in waiting.values():
             if item.id not in self.scheduler.queued | self.scheduler.running:
                 await self._queue(place, item)
-        for experiment in self.scheduler.start(self._rooms()):
+        rooms = self._rooms()
+        for experiment in self.scheduler.start(rooms):
             task = self._tasks.start(self._carry_through(waiting[experiment][1]))
             task.add_done_callback(self._over)
+        if rooms != self._known_rooms:  # who gathers looked at a new site before the scheduler knew what it has
+            self._known_rooms = rooms
+            await self.roster.recount()
         self.tell()
 
     async def _queue(self, place: int, summary: ExperimentSummary) -> None:

@@ -175,6 +175,10 @@ class EnvoyRoster:
         """Whether an envoy was sent the order to take part in an experiment since the Director was started."""
         return name in self._asked.get(experiment, ())
 
+    def forget(self, experiment: str) -> None:
+        """Forget who was asked to take part in an experiment that has gone: its id may come back as another's."""
+        self._asked.pop(experiment, None)
+
     async def _converse(
         self,
         name: str,

@@ -4,16 +4,19 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 
 from openfl_like.errors import FederationError
 from openfl_like.failpoints import failpoint
+from openfl_like.federation.announcements import ExperimentImported
 from openfl_like.federation.parties import RemovedExperiment
 from openfl_like.services.director.settings import DirectorFile
 from openfl_like.store.director_files import REMOVING
 from openfl_like.store.files import ExperimentFiles, sync_names
-from openfl_like.store.ports import DirectorStore
+from openfl_like.store.ports import DirectorStore, Stores
 from openfl_like.store.refusals import not_removable
+from openfl_like.tasks import TaskOwner
 
 log = logging.getLogger(__name__)
 DAY_S = 86400.0
@@ -27,23 +30,35 @@ class Removals:
     Args:
         settings: director.yaml.
         store: Has their rows.
+        stores: Opens their records.
         forget: Told of each id that is free now: who knew something of it knows nothing any more.
     """
 
     settings: DirectorFile
     store: DirectorStore
+    stores: Stores
     forget: Callable[[str], None]
+    _deletions: TaskOwner = field(default_factory=TaskOwner)
 
     async def remove(self, caller: str, experiment: str) -> RemovedExperiment:
-        """Remove an experiment that has ended; it is not there any more when this returns.
+        """Remove an experiment that has ended; it is not there any more when this returns, its files soon.
 
         Raises:
             ConflictError: If it has not ended.
             NotFoundError: If there is none.
         """
-        removed = await asyncio.to_thread(self._remove, experiment)
+        removed, remains = await asyncio.to_thread(self._remove, experiment)
         log.info("experiment %s removed by %s: %s", removed.experiment, caller, removed)
+        self._deletions.start(asyncio.to_thread(remains.remove))  # many GB take longer than a caller waits
         return removed
+
+    async def settle(self) -> None:
+        """Wait until the files of what was removed are deleted."""
+        await self._deletions.wait()
+
+    async def close(self) -> None:
+        """Wait no more for what is being deleted; what is left of it then, the next start deletes."""
+        await self._deletions.close()
 
     async def keep_retention(self) -> None:
         """Remove what is older than director.yaml wants, again and again until cancelled."""
@@ -54,6 +69,8 @@ class Removals:
     def remove_old(self, now: float) -> list[RemovedExperiment]:
         """Remove the experiments that ended longer ago than ``retention_days``; what cannot be removed stays.
 
+        One that was imported is kept for as long from its import on, whenever it ended elsewhere.
+
         Args:
             now: Seconds since the epoch.
         """
@@ -61,18 +78,38 @@ class Removals:
         if days is None:
             return []
         removed = []
-        try:
-            known = self.store.experiments()
-            old = [item.id for item in known if item.status.ended and item.ended_at < now - days * DAY_S]
-            for experiment in old:
-                removed.append(self._remove(experiment))
-                log.info("experiment %s removed, it ended over %g days ago: %s", experiment, days, removed[-1])
-        except (FederationError, OSError) as error:
-            log.warning("old experiments cannot be removed: %s", error)
+        limit = now - days * DAY_S
+        for experiment in self._ended_before(limit):
+            try:
+                if self._imported_at(experiment) >= limit:
+                    continue
+                gone, remains = self._remove(experiment)
+            except (FederationError, OSError) as error:
+                log.warning("experiment %s is old and cannot be removed: %s", experiment, error)
+                continue
+            log.info("experiment %s removed, it ended over %g days ago: %s", experiment, days, gone)
+            remains.remove()
+            removed.append(gone)
         return removed
 
-    def _remove(self, experiment: str) -> RemovedExperiment:
-        """Remove one: a mark says that its directory goes with its row, whenever we die."""
+    def _ended_before(self, limit: float) -> list[str]:
+        try:
+            return [item.id for item in self.store.experiments() if item.status.ended and item.ended_at < limit]
+        except FederationError as error:
+            log.warning("old experiments cannot be removed: %s", error)
+            return []
+
+    def _imported_at(self, experiment: str) -> float:
+        """Return when an experiment was last imported, as its history says; 0: it began here."""
+        files = self.settings.files.experiment(experiment)
+        if not self.stores.has_record(files):
+            return 0.0
+        with closing(self.stores.experiment(files)) as record:
+            found = record.latest(ExperimentImported.kind)
+        return 0.0 if found is None else found.time
+
+    def _remove(self, experiment: str) -> tuple[RemovedExperiment, ExperimentFiles]:
+        """Remove one, and return what is to be deleted; a mark says that it goes with its row, whenever we die."""
         summary = self.store.experiment(experiment).summary
         if not summary.status.ended:
             raise not_removable(summary)
@@ -91,11 +128,10 @@ class Removals:
             raise
         failpoint("director.remove.forgotten")
         self.forget(summary.id)
+        remains = ExperimentFiles(self.settings.files.unpacked())  # a name that the next start clears
         if there:
-            gone = self.settings.files.unpacked()  # a name that the next start clears; the id is free at once
-            files.directory.rename(gone)
-            ExperimentFiles(gone).remove()
-        return removed
+            files.directory.rename(remains.directory)  # the id is free at once
+        return removed, remains
 
 
 def _models(files: ExperimentFiles) -> int:

@@ -297,6 +297,11 @@ class Director:
         begun, places = len(open_ones) - queued, self.settings.parallel
         return DirectorStatus(__version__, problems, queued, begun, online, warnings, places)
 
+    def forget(self, experiment: str) -> None:
+        """Forget what is known beside the store of an experiment that was removed."""
+        self.access.forget(experiment)
+        self.roster.forget(experiment)
+
     # ---- what its dispatcher asks for
 
     def prepare(self, summary: ExperimentSummary) -> RunningExperiment:
@@ -411,7 +416,7 @@ async def run_director(
         guard = director.trust_upkeep.guard
         access = director.access
         checkpoints = Checkpoints(settings, credentials, store, stores, director.disk_space)
-        removals = Removals(settings, store, access.forget)
+        removals = Removals(settings, store, stores, director.forget)
         handlers = (
             service_handler(DIRECTOR, DirectorServicer(director), guard),
             service_handler(EXPERIMENTS, ExperimentsServicer(director, director, checkpoints, removals, access), guard),
@@ -427,4 +432,5 @@ async def run_director(
                 async with director.trust_upkeep.running(server), background(director.disk_space.watch(), *upkeep):
                     await director.dispatcher.work()
             finally:
+                await removals.close()
                 await director.standby.close()

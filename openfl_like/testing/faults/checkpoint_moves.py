@@ -242,7 +242,12 @@ def remove(state: Path) -> None:
         remove_leftovers(files, known, SQLITE)
         if EXPERIMENT in known:
             settings = DirectorFile(sample_shape=(1,), target_shape=(), state=state)
-            asyncio.run(Removals(settings, store, lambda _: None).remove("ada", EXPERIMENT))
+            asyncio.run(_removed(Removals(settings, store, SQLITE, lambda _: None)))
+
+
+async def _removed(removals: Removals) -> None:
+    await removals.remove("ada", EXPERIMENT)
+    await removals.settle()
 
 
 def main(place: Path) -> None:

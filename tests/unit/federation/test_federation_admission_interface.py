@@ -32,13 +32,13 @@ FACTS = ShardFacts((8, 8), ())
             "tables",
             TWO,
             "the shard of 'bern' has the sample shape [8, 8], this federation's interface 'tables' has [13] "
-            "(change the shard descriptor, or sample_shape in director.yaml)",
+            "(change the shard descriptor, or interfaces.tables.sample_shape in director.yaml)",
         ),
         (
             "pictures",
             TWO,
             "the shard of 'bern' has the target shape [], this federation's interface 'pictures' has [2] "
-            "(change the shard descriptor, or target_shape in director.yaml)",
+            "(change the shard descriptor, or interfaces.pictures.target_shape in director.yaml)",
         ),
     ],
 )

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from openfl_like.federation.parties import Waiting, WaitKind
@@ -286,7 +286,8 @@ def test_whatever_comes_and_ends_nobody_waits_for_nothing_and_all_have_their_tur
         check(line, running)
 
 
-COMINGS = st.lists(st.one_of(st.tuples(SITES, USERS), st.integers(0, 9), st.sampled_from("abcd")), max_size=60)
+EXPERIMENTS = st.tuples(st.one_of(st.just(""), SITES), USERS)
+COMINGS = st.lists(st.one_of(EXPERIMENTS, st.integers(0, 9), st.sampled_from("abcd")), max_size=60)
 
 
 def gather(line: Line, settled: dict[str, list[str]]) -> None:
@@ -299,7 +300,16 @@ def gather(line: Line, settled: dict[str, list[str]]) -> None:
             line.scheduler.settle(name, settled[name])
 
 
+def held_sites(line: Line, settled: Mapping[str, list[str]]) -> Counter[str]:
+    """How many experiments each site runs."""
+    held: Counter[str] = Counter()
+    for name in line.scheduler.running:
+        held.update(line.items[name].demand.sites or frozenset(settled.get(name, ())))
+    return held
+
+
 @settings(max_examples=200)
+@example(steps=[("", "ada"), ("", "bob"), "a"], places=2, limits=[1, 1, 1, 1])
 @given(steps=COMINGS, places=st.integers(1, 4), limits=st.lists(st.integers(1, 2), min_size=4, max_size=4))
 def test_whenever_sites_come_and_go_none_is_given_more_than_it_bears_and_all_have_their_turn(
     steps: list[tuple[str, str] | int | str], places: int, limits: list[int]
@@ -310,7 +320,7 @@ def test_whenever_sites_come_and_go_none_is_given_more_than_it_bears_and_all_hav
     def go_on() -> None:
         running.update(line.start())
         gather(line, settled)
-        held = Counter(site for name in running for site in line.items[name].demand.sites or settled.get(name, ()))
+        held = held_sites(line, settled)
         assert all(held[site] <= room.limit for site, room in rooms.items() if site in line.sites)
 
     for number, step in enumerate(steps):

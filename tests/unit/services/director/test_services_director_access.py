@@ -28,3 +28,13 @@ def test_who_waits_for_another_s_experiment_is_not_told_its_name(tmp_path: Path)
     mine = replace(waits, waiting=Waiting(WaitKind.KEPT, "bern", "of-bob"))
     place = replace(waits, waiting=Waiting(WaitKind.PLACE, running=2, places=2))
     assert [access.shown(BOB, summary) for summary in (mine, place)] == [mine, place]
+
+
+def test_one_that_is_removed_meanwhile_is_missing_from_the_list_and_the_others_are_there(tmp_path: Path) -> None:
+    chain, store = ThrowAwayFederation(tmp_path).credentials(Role.USER, "ada").chain, MemoryDirectorStore()
+    for name in ("one", "two"):
+        summary = ExperimentSummary(name, "digits", Status.CANCELLED, "", "ada", 1.0)
+        store.add(name, StoredExperiment(summary, "cd" * 32, b"", chain))
+    listed = store.experiments()
+    store.remove("one")
+    assert [summary.id for summary in ExperimentAccess(store).visible(ADA, listed)] == ["two"]

@@ -48,10 +48,11 @@ class FakeRoster:
     """Sites that are there from the beginning."""
 
     def __init__(self, *names: str) -> None:
-        self.names, self.recounts = names, 0
+        self.names, self.recounts, self.interface = names, 0, ""
 
     def records(self) -> list[EnvoyRecord]:
-        return [EnvoyRecord(name, online=True, last_seen=1.0, shard=ShardFacts((1,), ())) for name in self.names]
+        shard = ShardFacts((1,), (), interface=self.interface)
+        return [EnvoyRecord(name, online=True, last_seen=1.0, shard=shard) for name in self.names]
 
     async def recount(self) -> None:
         self.recounts += 1
@@ -99,8 +100,8 @@ class FakeDirector:
         self.dispatcher.wake()
         return summary
 
-    def submit(self, name: str, *sites: str, status: Status = Status.QUEUED) -> None:
-        plan = PLAN.model_copy(update={"admission": Admission(collaborators=sites)})
+    def submit(self, name: str, *sites: str, status: Status = Status.QUEUED, interface: str | None = None) -> None:
+        plan = PLAN.model_copy(update={"admission": Admission(collaborators=sites), "interface": interface})
         files = self.files.experiment(name)
         files.prepare()
         files.plan.write_bytes(freeze(plan))
@@ -134,6 +135,7 @@ async def test_what_suits_runs_at_once_and_the_next_one_when_there_is_room(tmp_p
     director.submit("bob-1", "rome")
     async with working(director):
         await director.until("ada-1", "bob-1")
+        recounts = director.roster.recounts
         assert director.waiting("ada-2") == Waiting(WaitKind.PLACE, running=2, places=2)
         assert director.waiting("ada-1") is None
         director.runs["bob-1"].end.set_result(FINE)
@@ -142,7 +144,7 @@ async def test_what_suits_runs_at_once_and_the_next_one_when_there_is_room(tmp_p
                 await director.dispatcher.news().wait()
         director.runs["ada-1"].end.set_result(FINE)
         await director.until("ada-2")
-        assert director.roster.recounts == 2
+        assert director.roster.recounts == recounts + 2
     assert director.status("ada-2") is Status.RUNNING  # the Director was stopped, which ends nothing
 
 
@@ -275,3 +277,22 @@ async def test_one_that_is_removed_while_it_is_queued_is_never_run(tmp_path: Pat
     async with working(director):
         await director.until("bob-1")
     assert director.prepared == ["bob-1"]
+
+
+async def test_whoever_gathers_looks_again_when_the_queue_knows_what_a_new_site_has(tmp_path: Path) -> None:
+    director = FakeDirector(tmp_path, 1)
+    director.submit("ada-1", interface="tables")
+    async with working(director):
+        await director.until("ada-1")
+        director.roster.interface, director.roster.names = "tables", ("bern",)
+        takes, told = list[bool](), asyncio.Event()
+
+        async def recount() -> None:
+            takes.append(director.dispatcher.scheduler.takes("ada-1", "bern"))
+            told.set()
+
+        director.roster.recount = recount  # type: ignore[method-assign] # whoever gathers would look now
+        director.dispatcher.wake()
+        async with asyncio.timeout(5):
+            await told.wait()
+    assert takes == [True]

@@ -196,6 +196,10 @@ async def test_code_goes_to_those_who_were_asked_to_run_it_and_to_nobody_who_kno
     for name, experiment in (("zurich", "e1"), ("bern", "e2")):
         with pytest.raises(NotFoundError, match=f"there is no experiment '{experiment}'"):
             await director.roster.bundle_file(name, experiment)
+    director.roster.forget("e1")  # it was removed, and its id may be taken by another one
+    assert not director.roster.was_asked("bern", "e1")
+    with pytest.raises(NotFoundError):
+        await director.roster.bundle_file("bern", "e1")
 
 
 async def test_a_heartbeat_brings_the_state_of_the_machine(director: Director) -> None:

@@ -1,6 +1,8 @@
 """An experiment that was removed is not there, and one that must not go stays as a whole."""
 
+import asyncio
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -8,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from openfl_like.errors import ConflictError, NotFoundError
+from openfl_like.errors import ConflictError, NotFoundError, StorageError
+from openfl_like.federation.announcements import ExperimentImported
 from openfl_like.federation.parties import RemovedExperiment
 from openfl_like.pki.roles import Role
 from openfl_like.pki.signing import sign_bundle
@@ -17,6 +20,7 @@ from openfl_like.services.director.recovery import remove_leftovers
 from openfl_like.services.director.removal import DAY_S, Removals
 from openfl_like.services.director.settings import DirectorFile
 from openfl_like.store.director_files import REMOVING, DirectorFiles
+from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.ports import DirectorStore
 from openfl_like.store.sqlite.stores import SQLITE
 from openfl_like.testing.certificates import ThrowAwayFederation
@@ -46,7 +50,7 @@ def removals(
     here: OfflineDirector, store: DirectorStore, forget: Callable[[str], None] = _nothing, days: float | None = None
 ) -> Removals:
     settings = DirectorFile(sample_shape=(1,), target_shape=(), state=here.state, retention_days=days)
-    return Removals(settings, store, forget)
+    return Removals(settings, store, SQLITE, forget)
 
 
 async def test_what_was_removed_is_not_there_and_what_was_freed_is_told(
@@ -54,7 +58,10 @@ async def test_what_was_removed_is_not_there_and_what_was_freed_is_told(
 ) -> None:
     inodes = {path.stat().st_ino: path.stat().st_size for path in here.files.directory.rglob("*") if path.is_file()}
     told: list[str] = []
-    removed = await removals(here, store, told.append).remove("ada", EXPERIMENT)
+    removing = removals(here, store, told.append)
+    removed = await removing.remove("ada", EXPERIMENT)
+    assert not here.files.directory.exists()  # the id is free
+    await removing.settle()
     assert removed == RemovedExperiment(EXPERIMENT, 3, sum(inodes.values()))
     assert str(removed).startswith("its record, its bundle and 3 models, ")
     assert told == [EXPERIMENT]
@@ -135,3 +142,50 @@ async def test_an_id_that_comes_back_belongs_to_who_brings_it(
     access.require(bob.identity, EXPERIMENT)
     with pytest.raises(NotFoundError):
         access.require(here.user.identity, EXPERIMENT)
+
+
+async def test_who_removes_does_not_wait_until_its_files_are_deleted(
+    here: OfflineDirector, store: DirectorStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, delete = threading.Event(), ExperimentFiles.remove
+
+    def wait_and_delete(files: ExperimentFiles) -> None:
+        slow.wait()
+        delete(files)
+
+    monkeypatch.setattr(ExperimentFiles, "remove", wait_and_delete)
+    removing = removals(here, store)
+    try:
+        async with asyncio.timeout(5):
+            await removing.remove("ada", EXPERIMENT)
+        (gone,) = remains_of_removed(here.state)
+        assert gone.startswith("unpacked-")  # the next start clears it if this is the end
+    finally:
+        slow.set()
+    await removing.settle()
+    assert remains_of_removed(here.state) == []
+
+
+def test_one_that_cannot_be_removed_keeps_no_other(
+    here: OfflineDirector, store: DirectorStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    stored = store.experiment(EXPERIMENT)
+    store.add("22" * 16, replace(stored, summary=replace(stored.summary, id="e-00000002")))
+
+    def refuse(experiment: str) -> None:
+        if experiment == EXPERIMENT:
+            raise StorageError("the disk is read-only")
+
+    removed = removals(here, store, refuse, days=1).remove_old(ENDED_AT + 2 * DAY_S)
+    assert [item.experiment for item in removed] == ["e-00000002"]
+    assert f"experiment {EXPERIMENT} is old and cannot be removed: the disk is read-only" in caplog.text
+
+
+def test_one_that_was_imported_is_kept_for_as_long_from_then_on(here: OfflineDirector, store: DirectorStore) -> None:
+    imported_at = ENDED_AT + 100 * DAY_S
+    with closing(SQLITE.experiment(here.files)) as record:
+        record.announce(imported_at, ExperimentImported("ada", "there", "ada"))
+    keeping = removals(here, store, days=3)
+    assert keeping.remove_old(imported_at + 2 * DAY_S) == []
+    store.require(EXPERIMENT)
+    assert [item.experiment for item in keeping.remove_old(imported_at + 4 * DAY_S)] == [EXPERIMENT]

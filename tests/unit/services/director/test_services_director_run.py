@@ -167,8 +167,8 @@ class Desk:
             standby=cast("Standby", self.standby),
             on_log=self.logged.append,
             connect=self.aggregator,
-            takes=lambda site: self.takes(site),
-            on_sites=lambda sites: self.on_sites(sites),
+            takes=self._may_take,
+            on_sites=self._take,
         )
         summary = ExperimentSummary(EXPERIMENT, "e", Status.QUEUED, "", "ada", 1.0)
         stored = StoredExperiment(summary, file_digest(offline.files.bundle), b"", b"")
@@ -176,6 +176,12 @@ class Desk:
 
     def _move_on(self, status: Status) -> None:
         self.on_status(status)
+
+    def _may_take(self, site: str) -> bool:
+        return self.takes(site)
+
+    def _take(self, sites: tuple[str, ...]) -> None:
+        self.on_sites(sites)
 
     def announce(self, announcement: Announcement) -> Announced:
         self.waits.set()

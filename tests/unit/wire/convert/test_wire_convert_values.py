@@ -432,3 +432,9 @@ def test_a_failure_is_bounded_and_a_malformed_one_refused() -> None:
 def test_an_event_that_is_too_long_or_malformed_is_refused(message: pb.EventRecord) -> None:
     with pytest.raises(ValueError, match=r"."):
         event_from(message)
+
+
+def test_what_a_director_of_0_1_says_of_its_only_interface_is_no_interface_of_today() -> None:
+    shapes = b"\x1a\x02\x08\x08" + b"\x22\x01\x0a"  # fields 3 and 4, packed numbers
+    info = pb.ServerInfo.FromString(b"\x0a\x050.1.0" + shapes)
+    assert (info.version, list(info.interfaces)) == ("0.1.0", [])
