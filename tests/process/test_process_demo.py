@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.process, pytest.mark.torch, pytest.mark.timeout(180)]
 
 
 def _run(directory: Path, *arguments: str) -> list[dict[str, Any]]:
-    """Runs a demo to its end and gives the lines it has printed; of its files only the model that it names may be left."""
+    """Runs a demo to its end and gives the lines it has printed; of its files only the model may be left."""
     command = [sys.executable, "-m", "openfl_like.cli", "demo", "--json", *arguments]
     environment = {**os.environ, "TMPDIR": str(directory)}
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=limit(170), env=environment)
