@@ -67,7 +67,7 @@ async def explanation_of(federation: AsyncFederation, experiment: str) -> Explan
     problems: tuple[str, ...] = ()
     if not summary.status.ended:
         problems = (await federation.director.status()).problems
-        ahead = ahead_of(await federation.experiments.list(), summary)
+        ahead = _ahead(await federation.experiments.list(), summary)
     history = federation.experiments.watch(summary.id, stored=True)
     events = [item async for item in history if isinstance(item, Announced)]
     why = explain(summary, events, ahead, problems)
@@ -75,7 +75,7 @@ async def explanation_of(federation: AsyncFederation, experiment: str) -> Explan
     return Explanation(summary, why, evidence, problems)
 
 
-def ahead_of(experiments: Sequence[ExperimentSummary], summary: ExperimentSummary) -> tuple[str, ...]:
+def _ahead(experiments: Sequence[ExperimentSummary], summary: ExperimentSummary) -> tuple[str, ...]:
     """Return the ids of the experiments that one has to wait for.
 
     Args:

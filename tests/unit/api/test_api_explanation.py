@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from openfl_like.api.explanation import AFTER_S, BEFORE_S, ahead_of, around
+from openfl_like.api.explanation import AFTER_S, BEFORE_S, _ahead, around
 from openfl_like.federation.parties import ExperimentSummary, Series, Waiting, WaitKind
 from openfl_like.federation.status import Status
 
@@ -30,6 +30,6 @@ def test_a_moment_of_which_nothing_is_known_has_none() -> None:
 def test_one_that_was_submitted_earlier_is_waited_for_only_if_the_director_does_not_say_why() -> None:
     runs = ExperimentSummary("runs", "digits", Status.RUNNING, "", "ada", 1.0)
     earlier, last = (replace(runs, id=name, status=Status.QUEUED) for name in ("earlier", "last"))
-    assert ahead_of([runs, earlier, last], last) == ("runs", "earlier")
+    assert _ahead([runs, earlier, last], last) == ("runs", "earlier")
     waits = replace(last, waiting=Waiting(WaitKind.PLACE, running=1, places=1))
-    assert ahead_of([runs, earlier, waits], waits) == ("runs",)
+    assert _ahead([runs, earlier, waits], waits) == ("runs",)
