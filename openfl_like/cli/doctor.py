@@ -169,7 +169,7 @@ def _repeat(reports: "Sequence[Report]") -> None:
         for finding in report.findings:
             if finding.verdict in {Verdict.WARN, Verdict.FAIL}:
                 verdict, place = finding.verdict.value, f"{report.subject}: " if len(reports) > 1 else ""
-                cure = f"; do: {finding.cure}" if finding.cure else ""
+                cure = f"; do: {_plain(finding.cure)}" if finding.cure else ""
                 put(f"{verdict:<4}  {place}{finding.name}{cure}", style=colour_of(verdict), hang=6)
 
 
@@ -180,4 +180,9 @@ def _print(finding: "Finding") -> None:
         put(f"          - {problem}", hang=12)
     for label, text in (("why", finding.cause), ("do", finding.cure)):
         if text and verdict in {"warn", "fail"}:
-            put(f"        {label + ':':<4} {text}", hang=13)
+            put(f"        {label + ':':<4} {_plain(text)}", hang=13)
+
+
+def _plain(text: str) -> str:
+    """Causes and cures come from docstrings, whose marks are for pages."""
+    return text.replace("``", "'")

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 SITE_ROLES = ("director", "envoy", "user", "admin", "gateway")
 DEFAULT_OFFICE = "localhost:50049"
+LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]"})
+"""Hosts that mean another machine on every machine."""
 _MOST_MAIL = 10_000
 OFFICE = WrittenAddress(port=50049)
 DEFAULT_DAYS = 30.0
@@ -81,6 +83,8 @@ def token(name: str, **options: Unpack[_TokenOptions]) -> None:
         click.echo(made.text)
     text = f"good once, until {expires.isoformat()[:16]} UTC, for {identity.uri}; there: fx pki enroll TOKEN"
     tell(text, told, as_json=options["as_json"])
+    if server.rpartition(":")[0] in LOCAL:
+        say(f"it leads to {server}, which is only this machine; for others name the authority: --server HOST:PORT")
 
 
 @click.command()

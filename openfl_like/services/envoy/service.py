@@ -14,6 +14,7 @@ from openfl_like.errors import (
     FederationError,
     InternalError,
     NotAllowedError,
+    ShardMismatchError,
     StorageError,
     TransferError,
     UnreachableError,
@@ -341,8 +342,9 @@ class Envoy:
             await current.stop("ordered again")
         try:
             self._check_number()
+            self._check_data()
             files = self._settings.files.experiment(order.experiment)
-        except NotAllowedError as error:
+        except (NotAllowedError, ShardMismatchError) as error:
             log.warning("an order was refused: %s", error)
             self._outbox.put_nowait(OrderReply(order.experiment, accepted=False, reason=str(error)))
             return
@@ -361,6 +363,11 @@ class Envoy:
                 f"this site works for {len(self._experiments)} experiments already, and bears {bears}",
                 cure="raise experiments_at_once in its shard.yaml, or submit again when they have ended",
             )
+
+    def _check_data(self) -> None:
+        """Take no order for data that is not what it was said to be: others would be blamed for what comes of it."""
+        if self._shards.unusable:
+            raise ShardMismatchError(self._shards.unusable, cure="ask whoever runs this site")
 
     def _ended(self, experiment: SiteExperiment) -> None:
         """Let an experiment go of which nothing runs any more, and be ready for the next one."""

@@ -82,6 +82,9 @@ class ShardWatch:
         changed: Told of the facts when they are others.
         period_s: Seconds between two looks.
         describe: Describes the shards.
+
+    Attributes:
+        unusable: Why nobody can work on the data as it is now; empty if it can be worked on. It quotes nothing of it.
     """
 
     shards: tuple[Path, ...]
@@ -91,6 +94,7 @@ class ShardWatch:
     changed: Callable[[Sequence[ShardFacts]], None]
     period_s: float = PERIOD_S
     describe: Callable[[Mapping[Path, ShardConfig], Path], Awaitable[tuple[ShardFacts, ...]]] = describe_shards
+    unusable: str = ""
     _seen: Signature = field(default_factory=frozenset)
     _unreadable: set[str] = field(default_factory=set)
 
@@ -125,19 +129,27 @@ class ShardWatch:
         try:
             facts = await self.describe(load_shards(self.shards), self.directory)
         except (FederationError, OSError) as error:
-            log.warning("the data has changed and cannot be used: %s; the director knows it as it was", error)
+            log.warning("the data has changed and cannot be used: %s; orders are refused until it can", error)
+            self.unusable = "the data of this site has changed and cannot be used; the site's log says why"
             return
-        for known, found in zip(self.facts, facts, strict=True):
-            if _interface(known) != _interface(found):
-                log.warning(
-                    "the data has the shapes and interface %s now, not %s; the director knows it as it was "
-                    "(restart the envoy if that is meant)",
-                    _interface(found), _interface(known),
-                )  # fmt: skip
-                return
-        if facts != self.facts:
+        self.unusable = next(filter(None, map(_difference, self.facts, facts)), "")
+        if self.unusable:
+            log.warning("%s; orders are refused (restart the envoy if that is meant)", self.unusable)
+        elif facts != self.facts:
             self.facts = facts
             self.changed(facts)
+
+
+def _difference(known: ShardFacts, found: ShardFacts) -> str:
+    """Say what is different about a shard of which the federation has agreed on something else."""
+    if _interface(known) == _interface(found):
+        return ""
+    return f"the data of this site has {_told(found)} now, not {_told(known)}"
+
+
+def _told(facts: ShardFacts) -> str:
+    interface = f" and the interface '{facts.interface}'" if facts.interface else ""
+    return f"samples of shape {list(facts.sample_shape)}, targets of shape {list(facts.target_shape)}{interface}"
 
 
 def _interface(facts: ShardFacts) -> tuple[object, ...]:

@@ -108,6 +108,13 @@ def test_a_token_is_printed_alone_and_listed_without_its_secret(home: Path) -> N
     assert token.secret.hex() not in on_disk
 
 
+def test_a_token_that_leads_to_this_machine_only_says_so(home: Path) -> None:
+    here = CliRunner().invoke(pki, ["token", "bern"]).stderr
+    assert "which is only this machine; for others name the authority: --server HOST:PORT" in here
+    there = CliRunner().invoke(pki, ["token", "basel", "--server", "ca.example.org:50049"]).stderr
+    assert "only this machine" not in there
+
+
 def test_wrong_words_for_a_token(home: Path) -> None:
     for words in (
         ("token", "../x"),

@@ -158,3 +158,21 @@ async def test_what_the_data_was_like_in_a_lost_session_is_not_told_after_what_i
         director.instructions.put_nowait(Welcome(OFTEN_S))
         for _ in range(3):
             assert isinstance(await director.reports.get(), Heartbeat)
+
+
+async def test_no_order_is_taken_for_data_that_is_not_what_it_was_said_to_be(tmp_path: Path) -> None:
+    director = FakeDirector(tmp_path)
+    site = OneEnvoy(tmp_path, director)
+    async with asyncio.timeout(20), background(site.envoy.run()):
+        await director.hears(Hello)
+        director.instructions.put_nowait(Welcome(3600.0))
+        site.envoy._shards.unusable = "the data of this site is another"
+        director.instructions.put_nowait(director.order)
+        refused = await director.hears(OrderReply)
+        site.envoy._shards.unusable = ""
+        director.instructions.put_nowait(director.order)
+        taken = await director.hears(OrderReply)
+    assert isinstance(refused, OrderReply)
+    assert isinstance(taken, OrderReply)
+    assert (refused.accepted, taken.accepted) == (False, True)
+    assert refused.reason == "the data of this site is another (ask whoever runs this site)"

@@ -110,12 +110,14 @@ async def test_what_cannot_be_used_is_said_and_the_director_knows_what_it_knew(
     await site.looks()
     assert (site.told, site.watch.facts) == ([], (facts(1),))
     (warning,) = [item.getMessage() for item in caplog.records if item.levelno == logging.WARNING]
-    assert ("line 3 is no number" if isinstance(found, Exception) else "(4,)") in warning
-    assert "the director knows it as it was" in warning
+    assert ("line 3 is no number" if isinstance(found, Exception) else "samples of shape [4]") in warning
+    assert "orders are refused" in warning
+    assert site.watch.unusable.startswith("the data of this site has ")
+    assert "line 3" not in site.watch.unusable
     site.table.write_text("1\n2\n3\n")
     site.next = facts(3)
     await site.looks()
-    assert site.told == [facts(3)]
+    assert (site.told, site.watch.unusable) == ([facts(3)], "")
 
 
 def test_a_shard_yaml_that_cannot_be_read_is_looked_at_all_the_same(tmp_path: Path) -> None:
