@@ -163,7 +163,7 @@ def _one(summary: "ExperimentSummary", text: str, *, as_json: bool) -> None:
 def rounds(experiment_id: str, director: str, certificates: Path | None, *, as_json: bool) -> None:
     """List the finished rounds: who contributed with which weight, who was absent and why; in JSON also the digests.
 
-    Example: fx experiment rounds heart-disease-1a2b3c4d
+    Example: fx experiment rounds heart_disease-1a2b3c4d
     """
     from dataclasses import asdict
 
@@ -196,7 +196,7 @@ def rounds(experiment_id: str, director: str, certificates: Path | None, *, as_j
 def watch(experiment_id: str, after: int, director: str, certificates: Path | None, *, as_json: bool) -> None:
     """Follow an experiment: its history, then what happens; the exit code tells how it ended.
 
-    Example: fx experiment watch heart-disease-1a2b3c4d
+    Example: fx experiment watch heart_disease-1a2b3c4d
     """
     with one_experiment(experiment_id, director, certificates) as (federation, found_id):
         _follow(federation.watch(found_id, after), as_json=as_json)
@@ -223,9 +223,9 @@ def logs(
 
     The lines of one source are in their order; those of different sources come as they arrive.
 
-    Example: fx experiment logs heart-disease-1a2b3c4d --site cleveland
+    Example: fx experiment logs heart_disease-1a2b3c4d --site cleveland
 
-    Example: fx experiment logs -f heart-disease-1a2b3c4d --role worker
+    Example: fx experiment logs -f heart_disease-1a2b3c4d --role worker
     """
     from dataclasses import asdict
 
@@ -248,7 +248,7 @@ def logs(
 def cancel(experiment_id: str, director: str, certificates: Path | None, *, as_json: bool) -> None:
     """End a queued or running experiment.
 
-    Example: fx experiment cancel heart-disease-1a2b3c4d
+    Example: fx experiment cancel heart_disease-1a2b3c4d
     """
     with one_experiment(experiment_id, director, certificates) as (federation, found_id):
         summary = federation.cancel(found_id)
@@ -263,7 +263,7 @@ def cancel(experiment_id: str, director: str, certificates: Path | None, *, as_j
 def resume(experiment_id: str, director: str, certificates: Path | None, *, follow: bool, as_json: bool) -> None:
     """Queue an experiment again that FAILED or was cancelled; it goes on after its last finished round.
 
-    Example: fx experiment resume heart-disease-1a2b3c4d --watch
+    Example: fx experiment resume heart_disease-1a2b3c4d --watch
     """
     with one_experiment(experiment_id, director, certificates) as (federation, found_id):
         _queued(federation, federation.resume(found_id), follow=follow, as_json=as_json)
@@ -277,7 +277,7 @@ def resume(experiment_id: str, director: str, certificates: Path | None, *, foll
 def remove(experiment_id: str, director: str, certificates: Path | None, *, yes: bool, as_json: bool) -> None:
     """Remove an experiment that has ended from the Director: record, models, logs and bundle; there is no way back.
 
-    Example: fx experiment remove heart-disease-1a2b3c4d
+    Example: fx experiment remove heart_disease-1a2b3c4d
     """
     from dataclasses import asdict
 
@@ -304,7 +304,7 @@ def export_(
 ) -> None:
     """Fetch an experiment that has ended as one file: plan, code, history, models and what a resumption needs.
 
-    Example: fx experiment export heart-disease-1a2b3c4d -o checkpoint.tar
+    Example: fx experiment export heart_disease-1a2b3c4d -o checkpoint.tar
     """
     check_output(output)
     with one_experiment(experiment_id, director, certificates) as (federation, found_id):
@@ -340,7 +340,7 @@ def model(
 ) -> None:
     """Fetch a model as a safetensors file, while the experiment runs, too.
 
-    Example: fx experiment model heart-disease-1a2b3c4d --which last -o model.safetensors
+    Example: fx experiment model heart_disease-1a2b3c4d --which last -o model.safetensors
     """
     check_output(output)
     with one_experiment(experiment_id, director, certificates) as (federation, found_id):

@@ -27,9 +27,9 @@ def metrics(
 ) -> None:
     """Print the metrics of each finished round, while the experiment runs, too.
 
-    Example: fx experiment metrics heart-disease-1a2b3c4d
+    Example: fx experiment metrics heart_disease-1a2b3c4d
 
-    Example: fx experiment metrics heart-disease-1a2b3c4d --per-site --csv > metrics.csv
+    Example: fx experiment metrics heart_disease-1a2b3c4d --per-site --csv > metrics.csv
     """
     from dataclasses import asdict
 

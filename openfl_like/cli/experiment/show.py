@@ -33,7 +33,7 @@ class _Shown:
 def show(experiment_id: str, director: str, certificates: Path | None, *, as_json: bool) -> None:
     """Show one experiment: its models, what each site reported last, and how it found each model that was given.
 
-    Example: fx experiment show heart-disease-1a2b3c4d
+    Example: fx experiment show heart_disease-1a2b3c4d
     """
     from dataclasses import asdict
 

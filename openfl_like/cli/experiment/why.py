@@ -30,7 +30,7 @@ def why(experiment_id: str, director: str, certificates: Path | None, *, as_json
 
     The exit code is 0 whatever went wrong with the experiment: the question was answered.
 
-    Example: fx experiment why heart-disease-1a2b3c4d
+    Example: fx experiment why heart_disease-1a2b3c4d
     """
     from openfl_like.api.explanation import explanation
 

@@ -9,7 +9,7 @@ from openfl_like.federation.status import Status
 
 KNOWN = [
     ExperimentSummary(name, "digits", Status.FINISHED, "", "ada", 1.0)
-    for name in ("digits-1a2b3c4d", "digits-1a9f0000", "heart-disease-5e6f7a8b", "heart-5e6f7a8b")
+    for name in ("digits-1a2b3c4d", "digits-1a9f0000", "heart_disease-5e6f7a8b", "heart-5e6f7a8b")
 ]
 
 
@@ -18,7 +18,7 @@ KNOWN = [
     [
         ("digits-1a2b3c4d", "digits-1a2b3c4d"),
         ("digits-1a2", "digits-1a2b3c4d"),
-        ("heart-d", "heart-disease-5e6f7a8b"),
+        ("heart-d", "heart_disease-5e6f7a8b"),
         ("heart-5", "heart-5e6f7a8b"),
         ("last", "heart-5e6f7a8b"),
     ],
@@ -56,5 +56,5 @@ def test_where_there_are_none(text: str) -> None:
 
 
 def test_whole_ids_are_known_by_their_end() -> None:
-    assert is_whole("heart-disease-5e6f7a8b")
+    assert is_whole("heart_disease-5e6f7a8b")
     assert not any(is_whole(text) for text in ("last", "heart", "5e6f7a8b", "heart-5e6f7a8", "heart-5E6F7A8B"))

@@ -50,8 +50,8 @@ from openfl_like.federation.task import Phase
 
 BEGIN = 1_795_946_400.0
 SITES = ("cleveland", "hungary", "switzerland", "va_long_beach")
-FINISHED, FAILED, DEGRADED = "heart-disease-1a2b3c4d", "heart-disease-5e6f7a8b", "digits-fedavg-9c0d1e2f"
-RUNNING, QUEUED = "digits-fedavg-0badcafe", "breast-cancer-7d8e9f01"
+FINISHED, FAILED, DEGRADED = "heart_disease-1a2b3c4d", "heart_disease-5e6f7a8b", "digits_fedavg-9c0d1e2f"
+RUNNING, QUEUED = "digits_fedavg-0badcafe", "breast_cancer-7d8e9f01"
 BOOM = Failure(
     FailureKind.TASK,
     "mat1 and mat2 shapes cannot be multiplied (32x34 and 13x16)",

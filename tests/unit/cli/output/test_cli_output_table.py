@@ -13,7 +13,7 @@ from openfl_like.cli.output.console import emit, put, say
 from openfl_like.cli.output.table import GAP, PROSE, blocks, fitting, wrapped
 
 ROWS = [
-    {"experiment": "heart-disease-1a2b3c4d", "status": "FAILED", "reason": "site 'bern': ValueError: no data at all"},
+    {"experiment": "heart_disease-1a2b3c4d", "status": "FAILED", "reason": "site 'bern': ValueError: no data at all"},
     {"experiment": "digits-9f8e7d6c", "status": "FINISHED (DEGRADED)", "reason": ""},
 ]
 words = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=30)
@@ -82,7 +82,7 @@ def test_ids_are_whole_and_states_have_a_colour() -> None:
 def test_a_terminal_that_is_too_narrow_gets_a_block_for_each_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     text = printed(show_rows)
-    assert "experiment  heart-disease-1a2b3c4d\nstatus      FAILED\n" in text
+    assert "experiment  heart_disease-1a2b3c4d\nstatus      FAILED\n" in text
     assert "\n\nexperiment  digits-9f8e7d6c\n" in text
 
 
