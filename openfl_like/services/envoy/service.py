@@ -37,6 +37,7 @@ from openfl_like.processes.ownership import kill_listed, kill_owned
 from openfl_like.processes.standby import Standby
 from openfl_like.services.daemon.liveness import LivenessFile
 from openfl_like.services.daemon.lock import only_one
+from openfl_like.services.daemon.repeated_warning import RepeatedWarning
 from openfl_like.services.devices.monitors import Monitors
 from openfl_like.services.devices.placement import monitors_of
 from openfl_like.services.envoy.environments import Environments
@@ -205,6 +206,7 @@ class Envoy:
             await self._standby.close()
 
     async def _run(self) -> None:
+        trying_again = RepeatedWarning(log)
         while True:
             async for _ in backoff(RETRY_S):
                 self._attendance.welcomed = False
@@ -218,13 +220,14 @@ class Envoy:
                     InternalError,
                     TransferError,
                 ) as error:  # not ours
-                    log.warning("%s; trying again", error)
+                    trying_again.say(f"{error}; trying again")
                 except ConflictError as error:
                     # a session that we lost may live on at the Director until it has found out
                     if not self._may_be_our_own():
                         raise
-                    log.warning("%s; trying again", error)
+                    trying_again.say(f"{error}; trying again")
                 if self._attendance.welcomed:
+                    trying_again.over()
                     await spread()
                     break  # the next attempt is the first one of another outage
 
