@@ -144,8 +144,10 @@ def standing(directory: Path, lists: Mapping[str, bytes]) -> str:
         known = Revocations()
         known.take(found)
         known.check(facts)
-        numbers.append(f"number {found.number}, with {len(found.entries)} entries")
-    return f"not revoked by the list {'; '.join(numbers)}" if numbers else "there is no revocation list yet"
+        many = len(found.entries)
+        numbers.append(f"number {found.number}, with {many} {'entry' if many == 1 else 'entries'}")
+    told = "; ".join(dict.fromkeys(numbers))  # the Director's own copy and its source say the same, as a rule
+    return f"not revoked by the list {told}" if told else "there is no revocation list yet"
 
 
 def experiment_authority(directory: Path, holder_directory: Path, now: datetime) -> str:
