@@ -18,7 +18,7 @@ KNOWN = [
     [
         ("digits-1a2b3c4d", "digits-1a2b3c4d"),
         ("digits-1a2", "digits-1a2b3c4d"),
-        ("heart-d", "heart_disease-5e6f7a8b"),
+        ("heart_d", "heart_disease-5e6f7a8b"),
         ("heart-5", "heart-5e6f7a8b"),
         ("last", "heart-5e6f7a8b"),
     ],
