@@ -12,7 +12,7 @@ from pace import late, limit
 from openfl_like.api.reconnect import Watched, watch
 from openfl_like.errors import UnreachableError
 from openfl_like.federation.announcements import Announced, fields_of
-from openfl_like.federation.parties import ExperimentSummary
+from openfl_like.federation.parties import ExperimentSummary, LogQuery
 from openfl_like.federation.ports import Submission
 from openfl_like.pki.files import Credentials, load_credentials
 from openfl_like.pki.signing import sign_bundle
@@ -243,10 +243,11 @@ def site_of(directory: Path, lines: str = "") -> Path:
 
 
 async def log_with(user: User, experiment: str, word: str) -> str:
-    """The logs of an experiment as soon as they have a word: the Director writes them when they come."""
-    async with asyncio.timeout(limit(20)):
-        while True:
-            found = [line async for part in user.client.logs(experiment) for line in part.lines]
-            if word in (text := "\n".join(found)):
+    """The logs of an experiment up to where they have a word, which may come after its end."""
+    text = ""
+    async with asyncio.timeout(limit(60)):
+        async for part in user.client.logs(experiment, LogQuery(follow=True)):
+            text += "\n".join((*part.lines, ""))
+            if word in text:
                 return text
-            await asyncio.sleep(0.1)
+    raise AssertionError(f"the logs of {experiment} have no {word!r}:\n{text}")
