@@ -22,6 +22,7 @@ NAMES = {
     "w1_transfer": "W1: moving a model",
     "w1_memory": "W1: memory of an Aggregator",
     "w2_round_overhead": "W2: a round without training",
+    "w3_simulation": "W3: a training in a simulation",
     "w4_first_round": "W4: from submission until the first round of training is over",
     "w4_help": "W4: the command line",
     "w5_idle_memory": "W5: memory of an idle envoy",

@@ -41,7 +41,7 @@ from openfl_like.services.envoy.service import RETRY_S
 from openfl_like.services.local_federation import LocalFederation
 from openfl_like.store.director_files import DirectorFiles
 from openfl_like.store.files import ExperimentFiles
-from openfl_like.store.ports import Commit, StoredExperiment
+from openfl_like.store.ports import Commit, StoredExperiment, TimedAnnouncement
 from openfl_like.store.sqlite.stores import SQLITE
 from openfl_like.wire.attendance import EnvoyClient
 from openfl_like.wire.channel import backoff, spread
@@ -88,7 +88,8 @@ def furnish(directory: Path) -> None:
         path.write_bytes(bytes(size))
     with closing(SQLITE.experiment(files)) as store:
         store.take_epoch()
-        told = [UpdateReceived(1, Phase.TRAIN, "site", metrics={"train": {"loss": 0.5}})] * EVENTS
+        update = UpdateReceived(1, Phase.TRAIN, "site", metrics={"train": {"loss": 0.5}})
+        told = [TimedAnnouncement(1e9, update)] * EVENTS
         versions = [ModelVersion(number, "ef" * 32, {"loss": 0.5}) for number in range(6)]
         store.commit(Commit(1e9, {"status": "FINISHED"}, told, versions))
 

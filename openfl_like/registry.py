@@ -113,12 +113,10 @@ def resolve(kind: str, template: str) -> object:
     Raises:
         NotFoundError: If there is no such name, module or attribute.
     """
-    target = BUILTIN.get(kind, {}).get(template)
-    if target is None:
+    target = template if ":" in template and kind in BY_PATH else BUILTIN.get(kind, {}).get(template)
+    if target is None:  # (what is installed is looked through in milliseconds)
         for point in entry_points(group=f"openfl_like.{kind}", name=template):
             target = point.value
-    if target is None and ":" in template and kind in BY_PATH:
-        target = template
     if target is None:
         near = difflib.get_close_matches(template, names(kind), n=1)
         path = "; or write module:attr" if kind in BY_PATH else f"; a package can register one (openfl_like.{kind})"

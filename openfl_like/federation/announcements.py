@@ -402,11 +402,19 @@ class Announced:
     sequence: int
     time: float
     announcement: Announcement
+    _json: str = field(default="", init=False, repr=False, compare=False)
 
     @property
     def kind(self) -> str:
         """The kind of what was told."""
         return self.announcement.kind
+
+    @property
+    def fields_json(self) -> str:
+        """What `to_json` makes of the announcement; made once, for the record and for everybody who watches."""
+        if not self._json:
+            object.__setattr__(self, "_json", to_json(self.announcement))
+        return self._json
 
 
 def only(history: Iterable[Announced], kind: type[Wanted]) -> list[Wanted]:

@@ -27,6 +27,7 @@ class ExperimentContext:
     commands: list[Command] = field(default_factory=list)
     _dealt: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     _dealt_in: int | None = None
+    _calls: dict[tuple[tuple[str, ...], Phase], tuple[TaskCall, ...]] = field(default_factory=dict)
 
     @property
     def roster(self) -> Membership:
@@ -57,7 +58,10 @@ class ExperimentContext:
         """The tasks of a collaborator in a phase of the open round."""
         if self.state.round is None or self._dealt_in != self.state.round.number:
             self.deal()
-        return calls_in_phase(self.plan.tasks, self._dealt.get(name, ()), phase)
+        names = self._dealt.get(name, ())
+        if (names, phase) not in self._calls:
+            self._calls[names, phase] = calls_in_phase(self.plan.tasks, names, phase)
+        return self._calls[names, phase]
 
     def take_commands(self) -> list[Command]:
         """Hand out the commands and forget them."""

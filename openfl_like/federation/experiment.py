@@ -271,7 +271,7 @@ class Experiment:
                 lifecycle.end_admission(context)
         elif current.waiting and event.timer == current.gather_timer:
             lifecycle.fail(context, phases.gather_timed_out(context, current))
-        elif current.pending and event.timer == current.deadline_timer:
+        elif current.awaited and event.timer == current.deadline_timer:
             phases.pass_deadline(context, current)
         else:
             phases.end_absence(context, current, event.timer)
@@ -342,8 +342,8 @@ class Experiment:
         """Close the open phase if everybody has answered, or nothing good can come of it any more."""
         context = self._context
         if current.phase is Phase.TRAIN:
-            lifecycle.fail(context, current.shortfall(len(current.updates) + len(current.pending)))
-        if current.pending or context.state.status.ended:
+            lifecycle.fail(context, current.shortfall(len(current.updates) + current.awaited))
+        if current.awaited or context.state.status.ended:
             return False
         if current.phase is Phase.EVALUATE:
             lifecycle.publish(context, current)

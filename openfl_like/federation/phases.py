@@ -86,7 +86,7 @@ def open_phase(context: ExperimentContext, state: RoundState, phase: Phase, name
 
 def send(context: ExperimentContext, state: RoundState, name: str) -> None:
     """Send a collaborator its assignment if it is awaited and connected; the same one every time."""
-    if name not in state.pending or context.roster.sites[name].presence is not Presence.PRESENT:
+    if not state.awaits(name) or context.roster.sites[name].presence is not Presence.PRESENT:
         return
     plan, phase = context.plan, state.phase
     whose = "" if phase is Phase.INITIALISE else name  # the initial model must not depend on which site makes it
@@ -115,7 +115,7 @@ def resume(context: ExperimentContext, state: RoundState, returning: list[Member
         context.emit(StartTimer(site.rejoin_timer, context.return_limit_s))
     if state.waiting:
         context.emit(StartTimer(state.gather_timer, context.return_limit_s))
-    if state.pending and context.plan.deadline.round_s is not None:
+    if state.awaited and context.plan.deadline.round_s is not None:
         context.emit(StartTimer(state.deadline_timer, context.plan.deadline.round_s))
 
 
@@ -201,7 +201,7 @@ def notice_leaving(context: ExperimentContext, state: RoundState, site: Member) 
     """Leave a collaborator that was being waited for some time to come back, if it is worth waiting for."""
     if site.presence is not Presence.GONE:
         context.emit(StartTimer(site.rejoin_timer, context.return_limit_s))
-    if site.name not in state.pending:
+    if not state.awaits(site.name):
         return
     others = state.phase is Phase.INITIALISE and _initialisers(context, state)
     if site.presence is Presence.GONE or others:
@@ -220,7 +220,7 @@ def end_absence(context: ExperimentContext, state: RoundState, timer: str) -> No
         site.failure = Failure(FailureKind.NOT_BACK, text)
     elif site.presence is Presence.AWAY:
         site.failure = Failure(FailureKind.NOT_BACK, f"{site.absence}, {_not_back(context)}")
-    if site.name in state.pending:
+    if state.awaits(site.name):
         mark_absent(context, state, site.name, site.absence, withdraw=True)
 
 
@@ -248,7 +248,7 @@ def watch_silence(context: ExperimentContext) -> None:
 
 def end_silence(context: ExperimentContext, state: RoundState | None) -> None:
     """Stop to wait for whoever should have answered long ago."""
-    if state is not None and state.pending and state.limit_s is not None:
+    if state is not None and state.awaited and state.limit_s is not None:
         most_s = silence_limit_s(state.limit_s)
         if context.now - state.heard >= most_s:
             key = "deadline.train_s or deadline.round_s" if state.phase is Phase.TRAIN else "deadline.round_s"

@@ -178,10 +178,11 @@ class UploadTarget:
 
 @dataclass(frozen=True, slots=True)
 class FileWithManifest:
-    """A file with its manifest, ready to be sent."""
+    """A file with its manifest, ready to be sent; ``content`` is all of it, where that is small and known already."""
 
     path: Path
     manifest: Manifest
+    content: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

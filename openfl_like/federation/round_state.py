@@ -1,5 +1,6 @@
 """The state of one round: how far it is, who was asked, who answered, who will not."""
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -101,6 +102,22 @@ class RoundState:
         """Name of the timer that ends the wait for enough collaborators."""
         return f"gather:{self.number}"
 
+    def awaits(self, name: str) -> bool:
+        """Whether this collaborator may still answer in the open phase."""
+        open_ = self.step is Step.COLLECT and name not in self.updates and name not in self.absent
+        return open_ and self._asked(name)
+
+    @property
+    def awaited(self) -> int:
+        """How many may still answer in the open phase."""
+        if self.step is not Step.COLLECT:
+            return 0
+        return len(self.assigned) - len(self.updates) - sum(self._asked(name) for name in self.absent)
+
+    def _asked(self, name: str) -> bool:
+        place = bisect_left(self.assigned, name)
+        return place < len(self.assigned) and self.assigned[place] == name
+
     def answers(self) -> tuple[Update, ...]:
         """The updates of the open phase, sorted by collaborator."""
         return tuple(self.updates[name] for name in sorted(self.updates))
@@ -112,7 +129,7 @@ class RoundState:
     def open(self, phase: Phase, names: tuple[str, ...], now: float, limit_s: float) -> None:
         """Begin to collect the answers of a phase."""
         self.phase, self.step, self.waiting = phase, Step.COLLECT, False
-        self.assigned, self.updates = names, {}
+        self.assigned, self.updates = tuple(sorted(names)), {}
         self.opened = self.heard = now
         self.limit_s = limit_s
 
@@ -124,7 +141,7 @@ class RoundState:
 
     def expects(self, number: int, phase: Phase, name: str) -> bool:
         """Whether this collaborator's answer to this assignment is still awaited."""
-        return (number, phase) == (self.number, self.phase) and name in self.pending
+        return (number, phase) == (self.number, self.phase) and self.awaits(name)
 
     def objection(self, update: Update) -> str:
         """Say why an unexpected update is not taken."""

@@ -8,8 +8,8 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from openfl_like.errors import ConflictError
 from openfl_like.federation.events import ModelVersion
-from openfl_like.federation.failure import Failure, FailureKind, fields_of_failures
-from openfl_like.federation.membership import Membership
+from openfl_like.federation.failure import Failure, FailureKind, fields_of_failure, fields_of_failures
+from openfl_like.federation.membership import Member, Membership, Presence
 from openfl_like.federation.round_state import RoundState, Step
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
@@ -63,15 +63,38 @@ class ExperimentState:
 
 _STATES = TypeAdapter(ExperimentState)
 _ELSEWHERE = {"versions"}
+_BY_HAND = {"roster"}
+"""Most of a large experiment's state, and nearly all of it as it was at first: only what differs is written."""
 _SHORT = {"shortfalls", "unmeasured"}
 """Written without what is not known: they are in every snapshot once a site was missing."""
 
 
 def dump_state(state: ExperimentState) -> dict[str, JsonValue]:
     """The state as JSON values, without the versions: a snapshot must not grow with the rounds."""
-    values: dict[str, JsonValue] = _STATES.dump_python(state, mode="json", exclude=_ELSEWHERE | _SHORT)
+    values: dict[str, JsonValue] = _STATES.dump_python(state, mode="json", exclude=_ELSEWHERE | _SHORT | _BY_HAND)
     short: dict[str, Any] = {name: fields_of_failures(getattr(state, name)) for name in _SHORT}
-    return values | short
+    sites: dict[str, Any] = {name: _fields_of_member(site) for name, site in state.roster.sites.items()}
+    return values | short | {"roster": {"sites": sites}}
+
+
+def _fields_of_member(site: Member) -> dict[str, object]:
+    """Return what is not as it is at first; `_renewed_member` puts the name back."""
+    found: dict[str, object] = {"member": True} if site.member else {}
+    if site.presence is not Presence.PRESENT:
+        found["presence"] = site.presence.value
+    if site.absences:
+        found["absences"] = site.absences
+    if site.failure is not None:
+        found["failure"] = fields_of_failure(site.failure)
+    if site.overdue:
+        found["overdue"] = True
+    if site.delivered:
+        found["delivered"] = {
+            phase.value: {"round": taken.round, "digest": taken.digest} for phase, taken in site.delivered.items()
+        }
+    if site.undefined:
+        found["undefined"] = {phase.value: list(names) for phase, names in site.undefined.items()}
+    return found
 
 
 def load_state(values: dict[str, JsonValue], versions: Iterable[ModelVersion]) -> ExperimentState:
@@ -91,7 +114,7 @@ def _renewed(values: dict[str, JsonValue]) -> dict[str, JsonValue]:
     """Return a snapshot in the present form: 0.1.0 wrote what was delivered as ``"7:ab12"``, and failures as words."""
     roster, current = values.get("roster"), values.get("round")
     if isinstance(roster, dict) and isinstance(sites := roster.get("sites"), dict):
-        values = {**values, "roster": {"sites": {name: _renewed_member(site) for name, site in sites.items()}}}
+        values = {**values, "roster": {"sites": {name: _renewed_member(name, site) for name, site in sites.items()}}}
     if isinstance(current, dict):
         absences = ("absent", "missed")
         renewed: dict[str, JsonValue] = {name: _renewed_absences(current[name]) for name in absences if name in current}
@@ -112,9 +135,10 @@ def _renewed_failure(failure: JsonValue) -> JsonValue:
     return {"kind": FailureKind.TOLD.value, "message": failure} if isinstance(failure, str) else failure
 
 
-def _renewed_member(member: JsonValue) -> JsonValue:
+def _renewed_member(name: str, member: JsonValue) -> JsonValue:
     if not isinstance(member, dict):
         return member
+    member = {"name": name, **member}
     if isinstance(delivered := member.get("delivered"), dict):
         member = {**member, "delivered": {phase: _renewed_delivery(taken) for phase, taken in delivered.items()}}
     reason = member.get("reason")

@@ -11,11 +11,16 @@ def is_best(plan: Plan, history: Sequence[ModelVersion], metrics: Mapping[str, f
     best = plan.model_store.best
     if best.metric not in metrics:
         return False
-    value = metrics[best.metric]
-    former = [version.metrics[best.metric] for version in history if best.metric in version.metrics]
-    if not former:
+    former = _newest_best(history)
+    if former is None or best.metric not in former.metrics:
         return True
-    return value > max(former) if best.mode == "max" else value < min(former)
+    value, before = metrics[best.metric], former.metrics[best.metric]
+    return value > before if best.mode == "max" else value < before
+
+
+def _newest_best(history: Sequence[ModelVersion]) -> ModelVersion | None:
+    """The best of all: whoever is marked was better than all before it."""
+    return next((version for version in reversed(history) if version.best), None)
 
 
 def metrics_wanted(plan: Plan) -> dict[str, tuple[str, ...]]:
@@ -43,8 +48,8 @@ def metrics_missing(plan: Plan, history: Sequence[ModelVersion]) -> dict[str, tu
         plan: The plan.
         history: Every published version, the initial one first.
     """
-    *former, last = history
-    before = former[-1] if former and former[-1].round else None
+    last = history[-1]
+    before = history[-2] if len(history) > 1 and history[-2].round else None
     if not last.round:
         return {}
     return {
@@ -56,8 +61,9 @@ def metrics_missing(plan: Plan, history: Sequence[ModelVersion]) -> dict[str, tu
 
 def kept_rounds(plan: Plan, history: Sequence[ModelVersion]) -> set[int]:
     """Return the rounds whose models are kept: the newest ones, and the best one."""
-    best = [version.round for version in history if version.best][-1:]
-    return {*(version.round for version in history[-plan.model_store.keep.last :]), *best}
+    newest = {version.round for version in history[-plan.model_store.keep.last :]}
+    best = _newest_best(history)
+    return newest if best is None else newest | {best.round}
 
 
 def stop_reason(plan: Plan, history: Sequence[ModelVersion]) -> str:
@@ -103,7 +109,7 @@ def _within(metric: str, low: float | None, high: float | None, metrics: Mapping
 
 def _patience_over(patience: int, history: Sequence[ModelVersion]) -> str:
     """Without any best version the metric is not measured, and nothing can be said about it."""
-    best = [version.round for version in history if version.best]
-    if not best or history[-1].round - best[-1] < patience:
+    best = _newest_best(history)
+    if best is None or history[-1].round - best.round < patience:
         return ""
     return f"no better model for {patience} rounds"

@@ -125,7 +125,7 @@ class TorchRunner(FormerNames, ABC):
     def initialise(self, seed: int) -> None:
         """Make the model anew from the seed."""
         self._model, self._optimizer = None, None
-        torch.manual_seed(seed % 2**63)
+        self._seed_generators(seed)
         self.begin(seed)
 
     def begin(self, seed: int) -> None:
@@ -133,10 +133,17 @@ class TorchRunner(FormerNames, ABC):
         torch.use_deterministic_algorithms(True)  # noqa: FBT003 - torch takes it by position only
         torch.set_num_threads(self.context.threads)
         _ = self.model  # made before the seed is set, so that a process that is new draws like one that has a model
-        torch.manual_seed(seed % 2**63)
+        self._seed_generators(seed)
         self.training.begin(seed)
         if self.context.opt_treatment == "RESET":
             self._optimizer = None
+
+    def _seed_generators(self, seed: int) -> None:
+        """Seed what the device in use draws from; to seed that of every device costs a tenth of a millisecond."""
+        if self.device.type == "cpu":
+            torch.default_generator.manual_seed(seed % 2**63)
+        else:
+            torch.manual_seed(seed % 2**63)
 
     def get_tensors(self) -> dict[str, np.ndarray]:
         """Return the ``state_dict`` as arrays of the same dtypes; on the CPU they are views of the model's memory."""

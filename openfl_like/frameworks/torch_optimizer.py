@@ -9,6 +9,7 @@ from openfl_like.errors import UsageError
 
 _FIRST = {"step": 0.0, "mu_product": 1.0}
 """Values before the first step of what a step without gradient changes all the same."""
+_MOMENTUM = "momentum_buffer"
 
 
 def prepare(optimizer: torch.optim.Optimizer) -> None:
@@ -32,6 +33,24 @@ def prepare(optimizer: torch.optim.Optimizer) -> None:
         for key, first in _FIRST.items():
             if isinstance(state.get(key), torch.Tensor):
                 state[key].fill_(first)
+    if any(group.get("dampening") for group in optimizer.param_groups):
+        optimizer.register_step_pre_hook(_forget_empty_momentum)
+        optimizer.register_step_post_hook(_complete_momentum)
+
+
+def _forget_empty_momentum(optimizer: torch.optim.Optimizer, *_: object) -> None:
+    """Have the first step of `torch.optim.SGD` be a first step: only that one takes the gradient undampened."""
+    for state in optimizer.state.values():
+        buffer = state.get(_MOMENTUM)
+        if buffer is not None and not buffer.any():
+            state[_MOMENTUM] = None
+
+
+def _complete_momentum(optimizer: torch.optim.Optimizer, *_: object) -> None:
+    """Put back what a step without gradient has not made."""
+    for parameter, state in optimizer.state.items():
+        if state.get(_MOMENTUM, parameter) is None:
+            state[_MOMENTUM] = torch.zeros_like(parameter)
 
 
 def _step_without_decay(optimizer: torch.optim.Optimizer) -> None:

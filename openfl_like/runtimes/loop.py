@@ -2,26 +2,20 @@
 
 import asyncio
 import itertools
-import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar, cast
+from typing import Protocol, cast
 
-from openfl_like.errors import FederationError, StorageError, no_room
+from openfl_like.errors import StorageError, no_room
 from openfl_like.failpoints import failpoint
-from openfl_like.federation.announcements import Announced
 from openfl_like.federation.events import (
     Aggregate,
-    Announce,
     Command,
     Event,
     ExperimentStarted,
     FinishExperiment,
-    ModelVersion,
-    PublishVersion,
     SendAssignment,
     StartTimer,
     StepFailed,
@@ -33,15 +27,20 @@ from openfl_like.federation.events import (
 from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.parties import Outcome
 from openfl_like.federation.status import Status
-from openfl_like.runtimes.models import ModelRepository, describe
-from openfl_like.store.ports import Commit, ExperimentCommits
-from openfl_like.tensors.manifest import sha256_file
+from openfl_like.runtimes.models import describe
+from openfl_like.runtimes.recorder import Record, Recorder, patiently
 
-log = logging.getLogger(__name__)
 Outward = SendAssignment | WithdrawAssignment | FinishExperiment
 _TO_SITES = (SendAssignment, WithdrawAssignment)
-PAUSE_S, LONGEST_PAUSE_S = 0.5, 5.0  # of a step that waits for room
-Result = TypeVar("Result")
+COMMIT_WITHIN_S = 0.2
+"""Within so long all that has happened is in the record, and told."""
+
+
+class _CommitDue:
+    """Says that what waits for its commit has waited long enough."""
+
+
+_COMMIT_DUE = _CommitDue()
 
 
 class Post(Protocol):
@@ -92,35 +91,6 @@ class SystemClock:
         return asyncio.get_running_loop().call_later(delay_s, callback).cancel
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """Where an experiment leaves its traces.
-
-    Attributes:
-        store: Snapshot, events, versions.
-        repository: Model files.
-        publish: Gets the announcements of each commit, as they are in the history.
-    """
-
-    store: ExperimentCommits
-    repository: ModelRepository
-    publish: Callable[[Sequence[Announced]], None] = lambda _: None
-
-
-async def patiently(step: Callable[[], Awaitable[Result]], pause_s: float = PAUSE_S) -> Result:
-    """Do what needs room on a disk, again and again until there is some: the experiment waits, and does not end."""
-    while True:
-        try:
-            return await step()
-        except (FederationError, OSError) as error:
-            full = no_room(error)
-            if full is None:
-                raise
-            log.warning("%s %s; waiting for %g s", full.code, full, pause_s)
-        await asyncio.sleep(pause_s)
-        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-
-
 class ExperimentLoop:
     """One run of the loop.
 
@@ -129,15 +99,23 @@ class ExperimentLoop:
         runtime: Where its tasks run.
         record: Where it leaves its traces.
         clock: Time.
+        ahead: Whether sites may be given work that the record does not know of yet: they are in this process and end
+            with it, so that whoever goes on from the record repeats it to the same bytes.
     """
 
-    def __init__(self, experiment: Experiment, runtime: Runtime, record: Record, clock: Clock) -> None:
+    def __init__(
+        self, experiment: Experiment, runtime: Runtime, record: Record, clock: Clock, *, ahead: bool = False
+    ) -> None:
         self._experiment = experiment
         self._runtime = runtime
-        self._record = record
+        self._repository = record.repository
+        self._recorder = Recorder(experiment, record)
+        self._pause_s = record.pause_s
         self._clock = clock
-        self._inbox: asyncio.Queue[Event] = asyncio.Queue()
+        self._ahead = ahead
+        self._inbox: asyncio.Queue[Event | _CommitDue] = asyncio.Queue()
         self._timers: list[Callable[[], None]] = []
+        self._cancel_commit: Callable[[], None] | None = None
         for version in experiment.versions:
             record.repository.put(version.digest, version.round)
 
@@ -158,27 +136,44 @@ class ExperimentLoop:
         finally:
             for cancel in self._timers:
                 cancel()
+            self._commit_is_done()
 
     async def _drive(self) -> Outcome:
         if self._experiment.status.ended:  # a former run ended it and died before it could tell its collaborators
             return await self._finish(self._experiment.status, self._experiment.reason)
-        self.post(ExperimentStarted(self._record.store.epoch))
+        self.post(ExperimentStarted(self._recorder.epoch))
         while True:
-            events = [await self._inbox.get()]
+            happened = [await self._inbox.get()]
             while not self._inbox.empty():
-                events.append(self._inbox.get_nowait())
-            outcome = await self._step(events)
+                happened.append(self._inbox.get_nowait())
+            events = [item for item in happened if not isinstance(item, _CommitDue)]
+            outcome = await self._step(events, due=len(events) < len(happened))
             if outcome is not None:
                 return outcome
 
-    async def _step(self, events: list[Event]) -> Outcome | None:
-        """Take what has happened by now, commit what it means, and act on that."""
+    async def _step(self, events: Sequence[Event], *, due: bool) -> Outcome | None:
+        """Take what has happened by now, commit what it means if anybody is to act on it or it is time, and act."""
         now = self._clock.now()
         commands = self._handle(events, now)
-        if any(isinstance(command, PublishVersion) for command in commands):
+        ends = any(isinstance(command, FinishExperiment) for command in commands)
+        if self._recorder.publishes and not self._ahead:
+            self._recorder.commit_updates()
             commands = await self._send_ahead(commands)
-        await self._commit(commands, now)
+        if due or ends or ((commands or self._recorder.publishes) and not self._ahead):
+            self._commit_is_done()
+            await self._recorder.commit(now, ends=ends)
+        elif self._recorder.waiting:
+            self._commit_soon()
         return await self._perform_all(commands)
+
+    def _commit_soon(self) -> None:
+        if self._cancel_commit is None:
+            self._cancel_commit = self._clock.call_later(COMMIT_WITHIN_S, lambda: self._inbox.put_nowait(_COMMIT_DUE))
+
+    def _commit_is_done(self) -> None:
+        if self._cancel_commit is not None:
+            self._cancel_commit()
+            self._cancel_commit = None
 
     async def _perform_all(self, commands: Sequence[Command]) -> Outcome | None:
         """Act on commands in their order; what goes to the sites in a row goes to the runtime as a whole."""
@@ -191,15 +186,19 @@ class ExperimentLoop:
                 outcome = await self._perform(command) or outcome
         return outcome
 
-    def _handle(self, events: list[Event], now: float) -> list[Command]:
-        """Handle events, and those that follow from them by work which is done at once."""
+    def _handle(self, events: Sequence[Event], now: float) -> list[Command]:
+        """Handle events, and those that follow from them by work which is done at once.
+
+        Returns:
+            What is to be acted on, besides what is to be recorded.
+        """
         commands: list[Command] = []
         waiting = deque(events)
         while waiting:
-            for command in self._experiment.handle(waiting.popleft(), now):
-                if isinstance(command, ValidateUpdates | Aggregate) and self._record.repository.quick(command):
-                    if isinstance(command, Aggregate):
-                        commands = self._record_updates(commands, now)
+            for command in self._recorder.take(self._experiment.handle(waiting.popleft(), now), now):
+                if isinstance(command, ValidateUpdates | Aggregate) and self._repository.quick(command):
+                    if isinstance(command, Aggregate) and not self._ahead:
+                        self._recorder.note_updates(now)
                     try:
                         waiting.append(self._work(command))
                     except StorageError:
@@ -207,18 +206,6 @@ class ExperimentLoop:
                 else:
                     commands.append(command)
         return commands
-
-    def _record_updates(self, commands: list[Command], now: float) -> list[Command]:
-        """Commit that all updates are here: the next round is sent ahead, and they must not be asked for again."""
-        announcements = [command.announcement for command in commands if isinstance(command, Announce)]
-        failpoint("aggregator.updates.recorded.before")
-        try:
-            records = self._record.store.commit(Commit(now, self._experiment.snapshot(), announcements))
-        except StorageError:
-            return commands  # they are told with the round; the commit of that waits for room
-        self._record.publish(records)
-        failpoint("aggregator.updates.recorded.after")
-        return [command for command in commands if not isinstance(command, Announce)]
 
     async def _send_ahead(self, commands: list[Command]) -> list[Command]:
         """Begin the next round while the version that it starts from is still on its way to the disk.
@@ -230,57 +217,12 @@ class ExperimentLoop:
         await self._perform_all(ahead)
         return [command for command in commands if command not in ahead]
 
-    async def _commit(self, commands: list[Command], now: float) -> None:
-        """Write what the step means before any of it is acted on."""
-        if not commands:
-            return
-        versions = [command.version for command in commands if isinstance(command, PublishVersion)]
-        announcements = [command.announcement for command in commands if isinstance(command, Announce)]
-        ends = any(isinstance(command, FinishExperiment) for command in commands)
-        step = Commit(now, self._experiment.snapshot(), announcements)
-        if versions or ends:
-            records = await patiently(lambda: asyncio.to_thread(self._commit_durably, step, versions, ends=ends))
-        else:
-            records = await patiently(lambda: self._commit_quickly(step))
-        if records:
-            self._record.publish(records)
-
-    async def _commit_quickly(self, step: Commit) -> list[Announced]:
-        failpoint("aggregator.step.before")
-        records = self._record.store.commit(step)  # a quarter of a millisecond: less than a hop to a thread
-        failpoint("aggregator.step.after")
-        return records
-
-    def _commit_durably(self, step: Commit, versions: list[ModelVersion], *, ends: bool) -> list[Announced]:
-        self._record.store.check_epoch()  # one that was asleep must not touch the files of the newer process, either
-        for version in versions:
-            self._record.repository.publish(version)
-        hashes = self._hashes() if ends else {}
-        failpoint("aggregator.version.before")
-        records = self._record.store.commit(replace(step, versions=versions, sha256=hashes, durable=True))
-        failpoint("aggregator.version.after")
-        try:
-            self._record.repository.tidy(self._experiment.versions, ended=ends)
-        except OSError as error:  # the round is committed all the same; the next one's tidying tries again
-            log.warning("files that are not needed any more stay: %s", error)
-        failpoint("aggregator.tidied")
-        return records
-
-    def _hashes(self) -> dict[int, str]:
-        """SHA-256 of the last and the best model, for people: it costs a pass over them, so only at the end."""
-        versions = self._experiment.versions
-        rounds = {
-            (version.round, version.digest) for version in [*versions[-1:], *[v for v in versions if v.best][-1:]]
-        }
-        failpoint("aggregator.hashed")
-        return {number: sha256_file(self._record.repository.path(digest)) for number, digest in rounds}
-
     async def _perform(self, command: Command) -> Outcome | None:
         match command:
             case StartTimer(timer, after_s):
                 self._timers.append(self._clock.call_later(after_s, lambda: self.post(TimerFired(timer))))
             case ValidateUpdates() | Aggregate():
-                self.post(await patiently(lambda: asyncio.to_thread(self._work, command)))
+                self.post(await patiently(lambda: asyncio.to_thread(self._work, command), self._pause_s))
             case FinishExperiment(status, reason):
                 return await self._finish(status, reason)
         return None
@@ -294,8 +236,8 @@ class ExperimentLoop:
     def _work(self, command: ValidateUpdates | Aggregate) -> Event:
         try:
             if isinstance(command, ValidateUpdates):
-                return UpdatesValidated(command.round, self._record.repository.validate(command))
-            return self._record.repository.aggregate(command)
+                return UpdatesValidated(command.round, self._repository.validate(command))
+            return self._repository.aggregate(command)
         except Exception as error:  # (the edge of the round: any failure becomes its recorded reason)
             full = no_room(error)
             if full is not None:

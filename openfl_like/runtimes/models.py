@@ -54,6 +54,7 @@ class ModelRepository:
         self._manifests: dict[str, Manifest] = {}
         self._verdicts: dict[_Key, str] = {}
         self._base: dict[str, TensorFile] = {}
+        self._content = "", b""
 
     def put(self, digest: str, round_number: int) -> None:
         """Remember which round's file has this digest."""
@@ -81,6 +82,12 @@ class ModelRepository:
     def path(self, digest: str) -> Path:
         """Return the file of a model; raises NotFoundError."""
         return self._files.model(self._round_of(digest))
+
+    def content(self, digest: str) -> bytes:
+        """Return all bytes of a model; those of the last one that was asked for are kept, as every site gets it."""
+        if self._content[0] != digest:
+            self._content = digest, self.path(digest).read_bytes()
+        return self._content[1]
 
     def _round_of(self, digest: str) -> int:
         if digest not in self._rounds:
@@ -178,6 +185,10 @@ class ModelRepository:
         state = self._files.server_state(command.round - 1) if command.base_state else None
         return Start(command.round, base, state)
 
+    def kept(self, versions: Sequence[ModelVersion]) -> set[int]:
+        """Return the rounds of those of all versions whose models the plan keeps."""
+        return kept_rounds(self._plan, versions)
+
     def publish(self, version: ModelVersion) -> None:
         """Make the version's files final: under the name of its round, and on disk."""
         failpoint("aggregator.publish.before", self.path(version.digest))
@@ -203,7 +214,7 @@ class ModelRepository:
                 self._files.recyclable(name).unlink(missing_ok=True)  # what was let go just now
 
     def _retain(self, versions: Sequence[ModelVersion]) -> None:
-        keep = kept_rounds(self._plan, versions)
+        keep = self.kept(versions)
         self._files.retain(keep)
         self._rounds = {digest: number for digest, number in self._rounds.items() if number in keep}
         self._manifests = {digest: known for digest, known in self._manifests.items() if digest in self._rounds}

@@ -9,15 +9,18 @@ from typing import cast
 from openfl_like.data.shard import ShardDescriptor
 from openfl_like.errors import UsageError
 from openfl_like.events.bus import EventBus
+from openfl_like.federation.announcements import Announced
 from openfl_like.federation.parties import Outcome, PublishedVersion
 from openfl_like.plan.packing import packing_of
-from openfl_like.plan.schema import Plan
+from openfl_like.plan.schema import NO_ALGORITHM, Plan
 from openfl_like.plan.workspace import SHARDS, check_site_name, shards_in
 from openfl_like.registry import resolve
-from openfl_like.runtimes.loop import ExperimentLoop, Record, Runtime, SystemClock
+from openfl_like.runtimes.loop import ExperimentLoop, Runtime, SystemClock
 from openfl_like.runtimes.models import ModelRepository
+from openfl_like.runtimes.recorder import Record
 from openfl_like.runtimes.sites import RuntimeFactory, SimulatedSites
 from openfl_like.services.aggregator.opening import open_experiment, place_initial_model
+from openfl_like.services.aggregator.recovery import check_models, check_server_state, mend_round
 from openfl_like.services.devices.placement import place_here
 from openfl_like.services.simulation_inputs import SimulationInputs, check_inputs
 from openfl_like.store.files import ExperimentFiles
@@ -126,12 +129,20 @@ class Simulation:
         names = tuple(sorted(self._settings.shards))
         self._experiment = open_experiment(plan.name, plan, self._store, files, names)
         self.had_ended = self._experiment.status.ended
+        if begun and not self.had_ended:
+            check_models(self._experiment.versions, files)
+            check_server_state(self._experiment, files)
+            mend_round(self._experiment, self._repository, files)
         if self._settings.kept:
             now = SimulationInputs.of(workspace, self._settings.shards, files.directory)
             check_inputs(files.directory, now, begun=begun)
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def history(self) -> list[Announced]:
+        """Return all that was told, from the record."""
+        return self._store.events()
 
     async def run(self) -> SimulationResult:
         """Run the experiment to its end.
@@ -148,7 +159,8 @@ class Simulation:
         else:
             runtime = self._runtime()
             record = Record(self._store, self._repository, self.bus.publish)
-            outcome = await ExperimentLoop(self._experiment, runtime, record, SystemClock()).run()
+            ahead = self._settings.plan.algorithm.template == NO_ALGORITHM  # what one keeps at a site is of one round
+            outcome = await ExperimentLoop(self._experiment, runtime, record, SystemClock(), ahead=ahead).run()
         self.bus.close()
         return SimulationResult(outcome, tuple(self._store.versions()))
 

@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from openfl_like.errors import DamagedError, FederationError, NotFoundError
@@ -67,7 +68,7 @@ class ExperimentFiles:
 
     def update(self, round_number: int, phase: Phase, collaborator: str) -> Path:
         """The update of a collaborator in the spool."""
-        return self.directory / f"spool/{round_number:04d}-{phase.value}-{collaborator}.safetensors"
+        return _update(self.directory, round_number, phase, collaborator)
 
     def carry(self, round_from: int, round_to: int) -> None:
         """Give an unchanged model, and the server's state beside it, the name of a later round; no bytes are copied."""
@@ -115,6 +116,11 @@ class ExperimentFiles:
     def remove(self) -> None:
         """Remove the whole directory."""
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+@lru_cache(maxsize=1024)  # asked for again and again while an update is taken, and a path costs more than it seems
+def _update(directory: Path, round_number: int, phase: Phase, collaborator: str) -> Path:
+    return directory / f"spool/{round_number:04d}-{phase.value}-{collaborator}.safetensors"
 
 
 def make_durable(path: Path) -> None:

@@ -26,13 +26,21 @@ RESUMABLE = (Status.FAILED, Status.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True)
+class TimedAnnouncement:
+    """What listeners are told, and when it happened, in seconds since the epoch."""
+
+    time: float
+    announcement: Announcement
+
+
+@dataclass(frozen=True, slots=True)
 class Commit:
-    """What one step of an experiment leaves behind; all of it becomes true at once.
+    """What one step of an experiment leaves behind, or several in a row; all of it becomes true at once.
 
     Attributes:
         now: Seconds since the epoch.
-        snapshot: The experiment's state after the step.
-        announcements: What listeners are told.
+        snapshot: The experiment's state after the last step.
+        told: What listeners are told, in its order.
         versions: Newly published versions.
         sha256: Round -> SHA-256 (hex) of its model, for versions whose hash has become known.
         durable: Whether it must survive a power cut when `ExperimentCommits.commit` returns.
@@ -40,14 +48,14 @@ class Commit:
 
     now: float
     snapshot: Mapping[str, object]
-    announcements: Sequence[Announcement] = ()
+    told: Sequence[TimedAnnouncement] = ()
     versions: Sequence[ModelVersion] = ()
     sha256: Mapping[int, str] = field(default_factory=dict)
     durable: bool = False
 
     def numbered(self, last: int) -> list[Announced]:
         """Return its announcements as they stand in a history after the event of this number."""
-        return [Announced(number, self.now, item) for number, item in enumerate(self.announcements, last + 1)]
+        return [Announced(number, item.time, item.announcement) for number, item in enumerate(self.told, last + 1)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,8 +48,9 @@ from openfl_like.plan.bundle import unpack
 from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.local import LocalRuntime, Performs
-from openfl_like.runtimes.loop import ExperimentLoop, Record, SystemClock
+from openfl_like.runtimes.loop import ExperimentLoop, SystemClock
 from openfl_like.runtimes.models import ModelRepository
+from openfl_like.runtimes.recorder import Record
 from openfl_like.services.aggregator.opening import open_experiment, place_initial_model
 from openfl_like.services.director.single_flight import check_request_id
 from openfl_like.store.files import ExperimentFiles, pick_version

@@ -156,7 +156,7 @@ class MemoryExperimentStore:
         """Record a step as a whole or not at all; return its announcements as they are now in the history."""
         epoch = self.epoch
         state = _dump(step.snapshot)
-        told = [(float(step.now), item.kind, to_json(item)) for item in step.announcements]
+        told = [(float(item.time), item.announcement.kind, to_json(item.announcement)) for item in step.told]
         published = {version.round: _published(version, step.now) for version in step.versions}
         with self._record.lock:
             if self._record.epoch != epoch or (told and len(self._record.events) != self._sequence):

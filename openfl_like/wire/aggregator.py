@@ -232,7 +232,7 @@ class AggregatorServicer:
         if isinstance(value, Assignment) and value.model:
             stored = await self._collaborators.model_file(value.model)
             if not asks(stored.manifest):
-                message.model = stored.path.read_bytes()
+                message.model = stored.path.read_bytes() if stored.content is None else stored.content
         return message
 
     async def _receipt(self, update: Update, content: bytes) -> pb.AggregatorMessage:

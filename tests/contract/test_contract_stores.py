@@ -22,13 +22,13 @@ from openfl_like.federation.task import Phase
 from openfl_like.store.director_files import DirectorFiles
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.ports import (
-    RESUMABLE,
     Commit,
     DirectorStore,
     ExperimentStore,
     Recorded,
     StoredExperiment,
     Stores,
+    TimedAnnouncement,
 )
 from openfl_like.store.sqlite.stores import SQLITE
 from openfl_like.testing.stores import memory_stores
@@ -73,7 +73,8 @@ FIRST, SECOND = ModelVersion(0, "aa" * 32), ModelVersion(1, "bb" * 32, {"accurac
 
 def step(*kinds: str, now: float = 1.0, version: tuple[ModelVersion, str] | None = None) -> Commit:
     published, hashes = ([version[0]], {version[0].round: version[1]}) if version else ([], {})
-    return Commit(now, {"at": now}, [UnknownAnnouncement(kind, {"n": now}) for kind in kinds], published, hashes)
+    told = [TimedAnnouncement(now, UnknownAnnouncement(kind, {"n": now})) for kind in kinds]
+    return Commit(now, {"at": now}, told, published, hashes)
 
 
 def test_a_new_record_is_empty(record: ExperimentStore) -> None:
@@ -95,7 +96,7 @@ def test_a_commit_answers_with_what_the_history_says(record: ExperimentStore) ->
 
 def test_an_announcement_comes_back_as_the_value_that_it_was(record: ExperimentStore) -> None:
     told = RoundFinished(1, "ab" * 32, contributors=("bern", "zurich"))
-    record.commit(Commit(1.0, {}, [told]))
+    record.commit(Commit(1.0, {}, [TimedAnnouncement(1.0, told)]))
     assert [event.announcement for event in record.events()] == [told]
 
 
@@ -435,28 +436,6 @@ def test_what_has_ended_never_changes(director: DirectorStore, ended: Status, la
     director.add("00ff", queued("one"))
     before = director.set_status("one", ended, "the reason", 20.0)
     assert director.set_status("one", later, "another", 30.0) == before
-    assert director.experiment("one").summary == before
-
-
-@pytest.mark.parametrize("ended", RESUMABLE)
-def test_what_did_not_finish_can_be_queued_again(director: DirectorStore, ended: Status) -> None:
-    director.add("00ff", queued("one"))
-    director.set_status("one", Status.STARTING, "", 10.0)
-    director.set_status("one", ended, "the reason", 20.0, {"bern": LEFT})
-    again = director.requeue("one", "bob")
-    assert again == replace(queued("one").summary, resumed_by="bob", started_at=10.0)
-    assert director.experiment("one").summary == again
-    assert director.set_status("one", Status.STARTING, "", 25.0).resumed_by == ""
-    assert director.set_status("one", Status.FINISHED, "all rounds", 30.0).ended_at == 30.0
-
-
-@pytest.mark.parametrize("status", [*OPEN, Status.FINISHED])
-def test_nothing_else_can_be_queued_again(director: DirectorStore, status: Status) -> None:
-    director.add("00ff", queued("one"))
-    before = director.set_status("one", status, "the reason", 20.0)
-    with pytest.raises(ConflictError, match=f"'one' is {status}; only one that FAILED or was CANCELLED") as caught:
-        director.requeue("one", "bob")
-    assert ("submit its plan again" in caught.value.cure) is status.ended
     assert director.experiment("one").summary == before
 
 

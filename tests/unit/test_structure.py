@@ -212,10 +212,9 @@ DEFENDED_PATCHES = {
     "tests/process/test_process_data_connections.py": {"data_server.HANDSHAKE_S", "data_server.PRESENT_S"},
     "tests/process/test_process_doctor.py": {"connection_module.STEP_S", "host.FRAMEWORKS"},
     "tests/process/test_process_enrolment_line.py": {"enrolment.MOST_CONNECTIONS", "enrolment.PATIENCE_S"},
-    "tests/unit/runtimes/test_runtimes_loop.py": {"loop.PAUSE_S"},
     "tests/unit/wire/transfer/test_wire_transfer_chunks.py": {"transfer.CHUNK_TIMEOUT_S", "transfer.FRAME_BYTES"},
 }
-"""What both sides of a connection agree on, what a whole command uses, and a full disk that must not take long."""
+"""What both sides of a connection agree on, and what a whole command uses."""
 
 
 def test_a_test_that_needs_another_constant_hands_it_in() -> None:

@@ -24,9 +24,10 @@ from openfl_like.pki.revocation import RevocationList, Revocations
 from openfl_like.pki.roles import Identity, Role
 from openfl_like.plan.digest import plan_digest
 from openfl_like.plan.schema import Plan
-from openfl_like.runtimes.loop import ExperimentLoop, Record, SystemClock
+from openfl_like.runtimes.loop import ExperimentLoop, SystemClock
 from openfl_like.runtimes.mailbox import MailboxRuntime
 from openfl_like.runtimes.models import ModelRepository
+from openfl_like.runtimes.recorder import Record
 from openfl_like.services.aggregator.opening import open_experiment, place_initial_model
 from openfl_like.services.aggregator.recovery import check_models, check_server_state, mend_round
 from openfl_like.services.identity.revocation_feed import ListFile, follow_file
@@ -106,7 +107,8 @@ class Aggregator:
         if manifest is None:
             manifest = await asyncio.to_thread(self._repository.manifest, digest)
         self._limit_bytes = manifest.total_bytes + HEADER_SLACK_BYTES
-        return FileWithManifest(self._repository.path(digest), manifest)
+        content = self._repository.content(digest) if manifest.total_bytes < INLINE_BYTES else None
+        return FileWithManifest(self._repository.path(digest), manifest, content)
 
     async def expect_update(self, update: Update, manifest: Manifest) -> UploadTarget:
         """Refuse an update that is not asked for or larger than the model it started from."""

@@ -27,7 +27,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import IntegrityError
 
 from openfl_like.failpoints import failpoint
-from openfl_like.federation.announcements import Announced, Announcement, from_json, to_json
+from openfl_like.federation.announcements import Announced, Announcement, from_json
 from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.parties import PublishedVersion
 from openfl_like.store.files import ExperimentFiles
@@ -278,7 +278,7 @@ def _event(row: Row[Any]) -> Announced:
 
 def _event_row(record: Announced, epoch: int) -> dict[str, object]:
     fields = {"sequence": record.sequence, "time": float(record.time), "kind": record.kind, "epoch": epoch}
-    return with_checksum({**fields, "fields": to_json(record.announcement)}, EVENTS)
+    return with_checksum({**fields, "fields": record.fields_json}, EVENTS)
 
 
 def _row(version: ModelVersion, now: float, epoch: int, sha256: str = "") -> dict[str, object]:

@@ -28,8 +28,9 @@ from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.schema import Plan
 from openfl_like.processes.child import clean_environment
 from openfl_like.runtimes.local import LocalRuntime
-from openfl_like.runtimes.loop import ExperimentLoop, Record
+from openfl_like.runtimes.loop import ExperimentLoop
 from openfl_like.runtimes.models import ModelRepository
+from openfl_like.runtimes.recorder import Record
 from openfl_like.services.aggregator.opening import open_experiment
 from openfl_like.services.director.checkpoints import Checkpoints
 from openfl_like.services.director.disk_space import DiskSpace

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from openfl_like.federation.announcements import Announced, from_json, to_json
+from openfl_like.federation.announcements import Announced, from_json
 from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.failure import bounded
 from openfl_like.federation.parties import (
@@ -170,8 +170,7 @@ def record_from(message: pb.ExperimentRecord) -> ExperimentRecord:
 
 def event_to(value: Announced) -> pb.EventRecord:
     """Return the message of an event."""
-    fields = to_json(value.announcement)
-    return pb.EventRecord(sequence=value.sequence, time=value.time, kind=value.kind, fields_json=fields)
+    return pb.EventRecord(sequence=value.sequence, time=value.time, kind=value.kind, fields_json=value.fields_json)
 
 
 def event_from(message: pb.EventRecord) -> Announced:

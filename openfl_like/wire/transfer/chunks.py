@@ -21,6 +21,7 @@ FRAMES_AHEAD = 2
 """Frames received while those before them are checked and written; memory is that many frames a transfer."""
 INLINE_BYTES = 1 << 18  # below this a hop to a thread costs more than the work
 CHUNK_TIMEOUT_S = 60.0
+_MAKING = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
 
 Receive = Callable[[], Awaitable[bytes | None]]
 Frame = tuple[int, ...]
@@ -45,11 +46,15 @@ def place_file(path: Path, content: bytes, recyclable: Path | None = None) -> No
         recyclable: A file that nobody needs any more, to be overwritten: removing one and making one costs more.
     """
     part = part_of(path)
-    part.parent.mkdir(parents=True, exist_ok=True)
     if recyclable is not None:
         with suppress(FileNotFoundError):
             recyclable.replace(part)
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "wb") as file:
+    try:
+        descriptor = os.open(part, _MAKING, 0o600)
+    except FileNotFoundError:
+        part.parent.mkdir(parents=True)
+        descriptor = os.open(part, _MAKING, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.truncate()
     part.rename(path)

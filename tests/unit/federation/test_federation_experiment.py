@@ -301,9 +301,8 @@ def test_a_snapshot_of_the_first_release_goes_on_with_what_it_remembers() -> Non
         experiment.handle(CollaboratorJoined(name), 0.0)
     experiment.handle(UpdateCommitted(Update(1, Phase.TRAIN, "a", "a-1", 4)), 0.0)
     old = json.loads(json.dumps(experiment.snapshot()))
-    for site in old["roster"]["sites"].values():
-        del site["failure"]
-        site["reason"] = ""
+    whole = {"presence": "present", "member": True, "absences": 0, "reason": "", "overdue": False, "delivered": {}}
+    old["roster"]["sites"] = {name: {"name": name, **whole} for name in "abc"}
     old["roster"]["sites"]["a"]["delivered"] = {"train": "1:a-1"}
     old["roster"]["sites"]["c"] |= {"presence": "gone", "absences": 1, "reason": "left: no power"}
     old["round"]["absent"] = {"c": "left: no power"}

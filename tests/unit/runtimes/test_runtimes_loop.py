@@ -24,10 +24,10 @@ from openfl_like.federation.parties import Outcome
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
 from openfl_like.plan.schema import Plan
-from openfl_like.runtimes import loop
 from openfl_like.runtimes.local import LocalRuntime
-from openfl_like.runtimes.loop import Clock, ExperimentLoop, Record, SystemClock
+from openfl_like.runtimes.loop import COMMIT_WITHIN_S, Clock, ExperimentLoop, SystemClock
 from openfl_like.runtimes.models import ModelRepository
+from openfl_like.runtimes.recorder import Record
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.ports import Commit, ExperimentStore
 from openfl_like.testing.clock import FakeClock
@@ -37,6 +37,8 @@ from openfl_like.testing.stores import MemoryExperimentStore, MemoryRecord
 PlanWith = Callable[..., Plan]
 SITES = ("bern", "zurich")
 SAME = "all 2 rounds are done"
+LONG = 12
+"""Rounds of a run in which many are made between two commits."""
 
 
 class CrashError(Exception):
@@ -48,15 +50,15 @@ class DyingStore(MemoryExperimentStore):
 
     def __init__(self, record: MemoryRecord, nth: int, *, after: bool) -> None:
         super().__init__(record)
-        self._left = nth
+        self.left = nth
         self._after = after
 
     def commit(self, step: Commit) -> list[Announced]:
-        self._left -= 1
-        if self._left == 0 and not self._after:
+        self.left -= 1
+        if self.left == 0 and not self._after:
             raise CrashError
         records = super().commit(step)
-        if self._left == 0:
+        if self.left == 0:
             raise CrashError
         return records
 
@@ -68,12 +70,14 @@ def sites_of(*names: str) -> dict[str, FakePerformer]:
 class Run:
     """One process's worth of an experiment."""
 
-    def __init__(self, plan: Plan, store: ExperimentStore, directory: Path, clock: Clock | None = None) -> None:
+    def __init__(
+        self, plan: Plan, store: ExperimentStore, directory: Path, clock: Clock | None = None, *, ahead: bool = False
+    ) -> None:
         self.store = store
         self.repository = ModelRepository(plan, ExperimentFiles(directory))
         self.told: list[Announced] = []
         self.clock = clock or FakeClock()
-        self._plan = plan
+        self._plan, self._ahead = plan, ahead
 
     def loop(self, performers: Mapping[str, FakePerformer]) -> ExperimentLoop:
         snapshot = self.store.snapshot()
@@ -84,9 +88,8 @@ class Run:
         )
         self.runtime = LocalRuntime(performers, performers.__getitem__, self.repository)
         self.ended = Outcome(experiment.status, experiment.reason) if experiment.status.ended else None
-        return ExperimentLoop(
-            experiment, self.runtime, Record(self.store, self.repository, self.told.extend), self.clock
-        )
+        record = Record(self.store, self.repository, self.told.extend, pause_s=0.0)
+        return ExperimentLoop(experiment, self.runtime, record, self.clock, ahead=self._ahead)
 
     async def to_its_end(self, performers: Mapping[str, FakePerformer]) -> Outcome:
         loop = self.loop(performers)
@@ -227,7 +230,6 @@ async def test_a_full_disk_is_waited_for(run: Run, monkeypatch: pytest.MonkeyPat
             raise failures.pop()
         return real(what)
 
-    monkeypatch.setattr(loop, "PAUSE_S", 0.0)
     monkeypatch.setattr(owner, step, full)
     outcome = await run.to_its_end(sites_of(*SITES))
     assert outcome.status is Status.FINISHED, outcome.reason
@@ -269,16 +271,16 @@ class Usurped(MemoryExperimentStore):
 
     def __init__(self, record: MemoryRecord, nth: int) -> None:
         super().__init__(record)
-        self._left = nth
+        self.left = nth
 
     def commit(self, step: Commit) -> list[Announced]:
-        self._left -= 1
-        if self._left == 0:
+        self.left -= 1
+        if self.left == 0:
             MemoryExperimentStore(self._record).take_epoch()
         return super().commit(step)
 
 
-@pytest.mark.parametrize("nth", [1, 4, 12])
+@pytest.mark.parametrize("nth", [1, 4, 10])
 async def test_who_was_replaced_ends_and_tells_nobody_that_the_experiment_did(
     plan_with: PlanWith, tmp_path: Path, nth: int
 ) -> None:
@@ -323,6 +325,53 @@ async def test_a_crash_at_any_commit_changes_no_bit(plan_with: PlanWith, tmp_pat
         crashed, outcome, found = await crashed_and_resumed(plan_with(), directory, nth, after=after)
         assert (outcome, found) == (undisturbed, digests), f"crash at commit {nth}"
     assert nth > 10
+
+
+def sites_that_take_time(clock: FakeClock, seconds: float) -> dict[str, FakePerformer]:
+    """Two sites whose every training lets so much time pass."""
+    loop, performers = asyncio.get_running_loop(), sites_of(*SITES)
+
+    async def pass_time() -> None:
+        clock.advance(seconds)
+
+    def wait() -> None:
+        asyncio.run_coroutine_threadsafe(pass_time(), loop).result(10)
+
+    for performer in performers.values():
+        performer.mistakes = {(number, Phase.TRAIN): wait for number in range(1, LONG + 1)}
+    return performers
+
+
+async def run_ahead(plan: Plan, directory: Path, nth: int = 0, *, after: bool = False) -> tuple[bool, int, list[str]]:
+    """Runs with commits behind the work and a crash at the nth; says whether it crashed, and how many there were."""
+    ExperimentFiles(directory).prepare()
+    record, clock, crashed = MemoryRecord(), FakeClock(), False
+    store = DyingStore(record, nth, after=after)
+    try:
+        await Run(plan, store, directory, clock, ahead=True).to_its_end(sites_that_take_time(clock, 0.05))
+    except CrashError:
+        crashed, clock = True, FakeClock()
+        again = Run(plan, MemoryExperimentStore(record), directory, clock, ahead=True)
+        await again.to_its_end(sites_that_take_time(clock, 0.05))
+    found = MemoryExperimentStore(record)
+    numbers = [event.sequence for event in found.events()]
+    assert numbers == list(range(1, len(numbers) + 1))
+    finished = [event.round for event in only(found.events(), RoundFinished)]
+    assert finished == list(range(LONG + 1))
+    return crashed, nth - store.left, [item.version.digest for item in found.versions()]
+
+
+@pytest.mark.parametrize("after", [True, False], ids=["after the commit", "before the commit"])
+async def test_a_simulation_commits_seldom_and_goes_on_from_any_commit_to_the_same_bytes(
+    plan_with: PlanWith, tmp_path: Path, *, after: bool
+) -> None:
+    plan = plan_with(aggregator={"settings": {"rounds_to_train": LONG}})
+    _, commits, digests = await run_ahead(plan, tmp_path / "whole")
+    assert len(digests) == LONG + 1
+    assert 3 < commits <= 1 + round(2 * LONG * 0.05 / COMMIT_WITHIN_S)
+    for nth in range(1, commits + 1):
+        crashed, _, found = await run_ahead(plan, tmp_path / f"crash-{nth}", nth, after=after)
+        assert (crashed, found) == (True, digests), f"crash at commit {nth}"
 
 
 async def test_an_experiment_that_had_ended_ends_at_once_again(run: Run) -> None:

@@ -13,8 +13,9 @@ from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.status import Status
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.local import LocalRuntime
-from openfl_like.runtimes.loop import ExperimentLoop, Record
+from openfl_like.runtimes.loop import ExperimentLoop
 from openfl_like.runtimes.models import ModelRepository
+from openfl_like.runtimes.recorder import Record
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.sqlite.stores import SQLITE
 from openfl_like.tensors.container import read_tensors

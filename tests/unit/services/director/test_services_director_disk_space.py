@@ -12,7 +12,7 @@ import pytest
 from openfl_like.errors import CredentialError, StorageError, TaskError, no_room
 from openfl_like.pki.authority import Authority
 from openfl_like.pki.roles import Role
-from openfl_like.runtimes import loop
+from openfl_like.runtimes.recorder import patiently
 from openfl_like.services.director import disk_space as room
 from openfl_like.services.director.disk_space import DiskSpace
 from openfl_like.services.director.service import Director
@@ -105,10 +105,10 @@ async def test_a_step_without_room_is_done_again_and_another_failure_is_not() ->
             raise failures.pop(0)
         return "done"
 
-    assert await loop.patiently(step, pause_s=0.0) == "done"
+    assert await patiently(step, pause_s=0.0) == "done"
     failures.append(OSError(errno.EIO, "broken"))
     with pytest.raises(OSError, match="broken"):
-        await loop.patiently(step, pause_s=0.0)
+        await patiently(step, pause_s=0.0)
 
 
 async def test_a_guardian_that_fails_takes_what_it_guards_with_it() -> None:

@@ -23,8 +23,9 @@ from openfl_like.pki.authority import Authority
 from openfl_like.pki.roles import Role
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.local import LocalRuntime
-from openfl_like.runtimes.loop import ExperimentLoop, Record
+from openfl_like.runtimes.loop import ExperimentLoop
 from openfl_like.runtimes.models import ModelRepository
+from openfl_like.runtimes.recorder import Record
 from openfl_like.services.aggregator.opening import open_experiment
 from openfl_like.services.director.run import RunningExperiment
 from openfl_like.services.director.service import Director

@@ -14,7 +14,7 @@ from openfl_like.federation.parties import ExperimentSummary, ShardFacts
 from openfl_like.federation.status import Status
 from openfl_like.store.director_files import DirectorFiles
 from openfl_like.store.files import ExperimentFiles
-from openfl_like.store.ports import Commit, StoredExperiment
+from openfl_like.store.ports import Commit, StoredExperiment, TimedAnnouncement
 from openfl_like.store.sqlite.commit_count import mark_of, read_mark
 from openfl_like.store.sqlite.director import DIRECTOR_DB, SqliteDirectorStore
 from openfl_like.store.sqlite.experiment import EXPERIMENT_DB, SqliteExperimentStore
@@ -51,7 +51,8 @@ def fill_experiment(place: Path) -> SqliteExperimentStore:
     for number in range(12):
         version = ModelVersion(number, f"{number:064x}", {"loss": 0.5}, best=number % 3 == 0)
         announcement = RoundFinished(number, "d", contributors=("site-1", "site-2") * 4)
-        store.commit(Commit(float(number), {"round": number}, [announcement], [version], durable=True))
+        told = [TimedAnnouncement(float(number), announcement)]
+        store.commit(Commit(float(number), {"round": number}, told, [version], durable=True))
     store.commit(Commit(13.0, {"round": 12}, sha256={11: "ef" * 32}, durable=True))
     return store
 

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from openfl_like.errors import InternalError, UnreachableError
-from openfl_like.federation.announcements import Announcement, ExperimentEnded, RoundFinished
+from openfl_like.federation.announcements import ExperimentEnded, RoundFinished
 from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.parties import ExperimentSummary
 from openfl_like.federation.status import Status
 from openfl_like.processes.child import spawn
 from openfl_like.store.director_files import DirectorFiles
 from openfl_like.store.files import ExperimentFiles
-from openfl_like.store.ports import Commit, StoredExperiment
+from openfl_like.store.ports import Commit, StoredExperiment, TimedAnnouncement
 from openfl_like.store.sqlite.stores import SQLITE
 from openfl_like.tensors.container import write_tensors
 from openfl_like.tensors.manifest import file_digest, sha256_file
@@ -33,9 +33,9 @@ def state(tmp_path: Path) -> Path:
     files.bundle.write_bytes(b"bundle")
     write_tensors(files.model(0), {"w": np.zeros(3, np.float32)})
     digest, sha256 = file_digest(files.model(0)), sha256_file(files.model(0))
-    ended: list[Announcement] = [
-        RoundFinished(0, digest, contributors=("bern",)),
-        ExperimentEnded(Status.FINISHED),
+    ended = [
+        TimedAnnouncement(1.0, RoundFinished(0, digest, contributors=("bern",))),
+        TimedAnnouncement(1.0, ExperimentEnded(Status.FINISHED)),
     ]
     with closing(SQLITE.experiment(files)) as record:
         record.commit(Commit(1.0, {}, ended, [ModelVersion(0, digest)], {0: sha256}, durable=True))

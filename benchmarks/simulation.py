@@ -1,0 +1,131 @@
+"""W3: how many trainings a second a simulation makes when each is small: a network of two layers, 20 samples, one step.
+
+The floor, in turn with each simulation, is a bare loop of PyTorch in the same process: it loads the model, trains, and
+adds up. What is counted begins with the second round; in the first one modules are imported and sites are made.
+
+Example: python benchmarks/simulation.py --sites 1000 --per-round 100 --rounds 10
+"""
+
+import argparse
+import asyncio
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from figures import beside, emit, figure, say
+from torch import nn
+
+from openfl_like.data.shard import ArrayShard, Dataset
+from openfl_like.federation.announcements import RoundFinished
+from openfl_like.plan.load import load_plan
+from openfl_like.plan.schema import Plan
+from openfl_like.services.simulation import Simulation, SimulationSettings
+from openfl_like.store.sqlite.stores import SQLITE
+
+WORKSPACE = Path(__file__).parent / "workspaces" / "small_mlp"
+FEATURES, HIDDEN, CLASSES, SAMPLES, RATE = 32, 64, 10, 20, 0.1
+
+
+def samples_of(site: int) -> Dataset:
+    """Invents the samples of a site."""
+    generator = np.random.default_rng(site)
+    features = generator.standard_normal((SAMPLES, FEATURES), dtype=np.float32)
+    return Dataset(features, generator.integers(0, CLASSES, SAMPLES))
+
+
+def make_shards(count: int) -> dict[str, ArrayShard]:
+    """Makes the sites."""
+    return {
+        f"site-{number:05d}": ArrayShard(
+            {"train": samples_of(number), "validate": samples_of(number)}, "invented", (-9.0, 9.0), CLASSES
+        )
+        for number in range(count)
+    }
+
+
+def plan_for(per_round: int, rounds: int) -> Plan:
+    """The plan of the workspace with other numbers; one more round is run before those that count."""
+    plan = load_plan(WORKSPACE / "plan.yaml").model_dump()
+    plan["aggregator"]["settings"]["rounds_to_train"] = rounds + 1
+    plan["selector"]["settings"]["count"] = per_round
+    return Plan.model_validate(plan)
+
+
+def simulate(shards: Mapping[str, ArrayShard], per_round: int, rounds: int) -> float:
+    """Return the seconds that the rounds took after the first."""
+    with tempfile.TemporaryDirectory(prefix="fx-bench-") as directory:
+        settings = SimulationSettings(plan_for(per_round, rounds), WORKSPACE, shards, Path(directory))
+        with Simulation(settings, SQLITE) as simulation:
+            result = asyncio.run(simulation.run())
+        if result.outcome.status != "FINISHED":
+            raise SystemExit(f"the simulation is {result.outcome.status}: {result.outcome.reason}")
+        with Simulation(settings, SQLITE) as ended:
+            ends = {
+                event.announcement.round: event.time
+                for event in ended.history()
+                if isinstance(event.announcement, RoundFinished)
+            }
+    return ends[rounds + 1] - ends[1]
+
+
+def train_bare(sites: int, per_round: int, rounds: int) -> float:
+    """Return the seconds of as many trainings in a bare loop."""
+    torch.set_num_threads(1)
+    model = nn.Sequential(nn.Linear(FEATURES, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, CLASSES))
+    drawn = np.random.default_rng(0)
+    data = [
+        (torch.from_numpy(one.samples), torch.from_numpy(one.targets))
+        for one in map(samples_of, range(min(sites, 1000)))
+    ]
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    began = time.perf_counter()
+    for _ in range(rounds):
+        total = {name: torch.zeros_like(value) for name, value in weights.items()}
+        for site in drawn.choice(sites, per_round, replace=False):
+            model.load_state_dict(weights)
+            features, targets = data[int(site) % len(data)]
+            optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(features), targets).backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+            optimizer.step()
+            for name, value in model.state_dict().items():
+                total[name] += value
+        weights = {name: value / per_round for name, value in total.items()}
+    return time.perf_counter() - began
+
+
+def measure(sites: int, per_round: int, rounds: int, runs: int) -> dict[str, object]:
+    """Runs simulation and floor in turn and gives the figure: seconds a training."""
+    shards, trainings = make_shards(sites), per_round * rounds
+    train_bare(sites, per_round, 1)
+    simulated, bare = [], []
+    for _ in range(runs):
+        bare.append(train_bare(sites, per_round, rounds) / trainings)
+        simulated.append(simulate(shards, per_round, rounds) / trainings)
+    case = f"{per_round} of {sites}, {rounds} rounds"
+    return figure("w3_simulation", case, "s/training", simulated, None, **beside(simulated, bare))
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sites", type=int, default=1000)
+    parser.add_argument("--per-round", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="30 sites, 10 a round, 3 rounds, once")
+    arguments = parser.parse_args()
+    sizes = (
+        (30, 10, 3, 1) if arguments.quick else (arguments.sites, arguments.per_round, arguments.rounds, arguments.runs)
+    )
+    result = measure(*sizes)
+    emit(result)
+    seconds, floor = float(str(result["value"])), float(str(result["floor"]))
+    say(f"{result['case']}: {1 / seconds:,.0f} trainings a second; a bare loop {1 / floor:,.0f}")
+
+
+if __name__ == "__main__":
+    main()

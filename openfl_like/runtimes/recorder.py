@@ -1,0 +1,169 @@
+"""What an experiment's steps leave behind, written to its record: one step, or several at once."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from openfl_like.errors import FederationError, StorageError, no_room
+from openfl_like.failpoints import failpoint
+from openfl_like.federation.announcements import Announced
+from openfl_like.federation.events import Announce, Command, ModelVersion, PublishVersion
+from openfl_like.federation.experiment import Experiment
+from openfl_like.runtimes.models import ModelRepository
+from openfl_like.store.ports import Commit, ExperimentCommits, TimedAnnouncement
+from openfl_like.tensors.manifest import sha256_file
+
+log = logging.getLogger(__name__)
+PAUSE_S, LONGEST_PAUSE_S = 0.5, 5.0  # of a commit that waits for room
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Where an experiment leaves its traces.
+
+    Attributes:
+        store: Snapshot, events, versions.
+        repository: Model files.
+        publish: Gets the announcements of each commit, as they are in the history.
+        pause_s: The first pause, in seconds, of a commit that waits for room on the disk.
+    """
+
+    store: ExperimentCommits
+    repository: ModelRepository
+    publish: Callable[[Sequence[Announced]], None] = lambda _: None
+    pause_s: float = PAUSE_S
+
+
+async def patiently(step: Callable[[], Awaitable[Result]], pause_s: float = PAUSE_S) -> Result:
+    """Do what needs room on a disk, again and again until there is some: the experiment waits, and does not end."""
+    while True:
+        try:
+            return await step()
+        except (FederationError, OSError) as error:
+            full = no_room(error)
+            if full is None:
+                raise
+            log.warning("%s %s; waiting for %g s", full.code, full, pause_s)
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+
+class Recorder:
+    """Collects what steps leave behind, and commits it together with the state after the last of them.
+
+    Args:
+        experiment: Its state is what is committed.
+        record: Where to.
+    """
+
+    def __init__(self, experiment: Experiment, record: Record) -> None:
+        self._experiment = experiment
+        self._record = record
+        self._told: list[TimedAnnouncement] = []
+        self._versions: list[ModelVersion] = []
+        self._changed = False
+        self._updates: Commit | None = None
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of this process, see `ExperimentCommits`."""
+        return self._record.store.epoch
+
+    @property
+    def publishes(self) -> bool:
+        """Whether a version waits for its commit."""
+        return bool(self._versions)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether anything waits for its commit."""
+        return self._changed
+
+    def take(self, commands: Iterable[Command], now: float) -> list[Command]:
+        """Collect what is to be recorded of a step's commands; return the others, which are to be acted on."""
+        others: list[Command] = []
+        for command in commands:
+            self._changed = True
+            match command:
+                case Announce(announcement):
+                    self._told.append(TimedAnnouncement(now, announcement))
+                case PublishVersion(version):
+                    self._versions.append(version)
+                case _:
+                    others.append(command)
+        return others
+
+    def note_updates(self, now: float) -> None:
+        """Keep the state in which all updates of a round are here, for `commit_updates`."""
+        self._updates = Commit(now, self._experiment.snapshot(), tuple(self._told))
+
+    def commit_updates(self) -> None:
+        """Commit that all updates are here: the next round is sent ahead, and they must not be asked for again."""
+        step, self._updates = self._updates, None
+        if step is None:
+            return
+        failpoint("aggregator.updates.recorded.before")
+        try:
+            records = self._record.store.commit(step)
+        except StorageError:
+            return  # they are told with the round; the commit of that waits for room
+        del self._told[: len(step.told)]
+        self._record.publish(records)
+        failpoint("aggregator.updates.recorded.after")
+
+    async def commit(self, now: float, *, ends: bool = False) -> None:
+        """Write everything that waits; a version is on disk when this returns.
+
+        Args:
+            now: Seconds since the epoch.
+            ends: Whether the experiment ends with it.
+        """
+        if not self._changed:
+            return
+        step = Commit(now, self._experiment.snapshot(), tuple(self._told), tuple(self._versions))
+        if self._versions or ends:
+            records = await patiently(
+                lambda: asyncio.to_thread(self._commit_durably, step, ends=ends), self._record.pause_s
+            )
+        else:
+            records = await patiently(lambda: self._commit_quickly(step), self._record.pause_s)
+        self._told.clear()
+        self._versions.clear()
+        self._changed, self._updates = False, None
+        if records:
+            self._record.publish(records)
+
+    async def _commit_quickly(self, step: Commit) -> list[Announced]:
+        failpoint("aggregator.step.before")
+        records = self._record.store.commit(step)  # a quarter of a millisecond: less than a hop to a thread
+        failpoint("aggregator.step.after")
+        return records
+
+    def _commit_durably(self, step: Commit, *, ends: bool) -> list[Announced]:
+        self._record.store.check_epoch()  # one that was asleep must not touch the files of the newer process, either
+        kept = self._record.repository.kept(self._experiment.versions)
+        for version in step.versions:
+            if version.round in kept:
+                self._record.repository.publish(version)
+        hashes = self._hashes() if ends else {}
+        failpoint("aggregator.version.before")
+        records = self._record.store.commit(replace(step, sha256=hashes, durable=True))
+        failpoint("aggregator.version.after")
+        try:
+            self._record.repository.tidy(self._experiment.versions, ended=ends)
+        except OSError as error:  # the round is committed all the same; the next one's tidying tries again
+            log.warning("files that are not needed any more stay: %s", error)
+        failpoint("aggregator.tidied")
+        return records
+
+    def _hashes(self) -> dict[int, str]:
+        """SHA-256 of the last and the best model, for people: it costs a pass over them, so only at the end."""
+        versions = self._experiment.versions
+        rounds = {
+            (version.round, version.digest) for version in [*versions[-1:], *[v for v in versions if v.best][-1:]]
+        }
+        failpoint("aggregator.hashed")
+        return {number: sha256_file(self._record.repository.path(digest)) for number, digest in rounds}
