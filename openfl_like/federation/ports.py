@@ -13,6 +13,7 @@ from typing import Protocol
 from openfl_like.federation.announcements import Announced
 from openfl_like.federation.failure import Failure
 from openfl_like.federation.parties import (
+    DataProblem,
     DeviceStatistics,
     DirectorStatus,
     EnvoyDetail,
@@ -34,11 +35,19 @@ from openfl_like.tensors.manifest import Manifest
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """An envoy presents itself and its shard; ``more_shards`` are further ones, each of another data interface."""
+    """An envoy presents itself and its shard.
+
+    Attributes:
+        shard: What its data is like.
+        version: Of the platform.
+        more_shards: Further shards, each of another data interface.
+        problem: Why it refuses orders; None: it takes them.
+    """
 
     shard: ShardFacts
     version: str
     more_shards: tuple[ShardFacts, ...] = ()
+    problem: DataProblem | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,6 +126,7 @@ class Director:
             Scheduler(self.settings.parallel),
         )
         self.roster.on_arrival = self.dispatcher.wake
+        self.roster.falls = self.trust_upkeep.falls
 
     # ---- what envoys report to the roster
 

@@ -33,12 +33,14 @@ from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.history.metrics import MetricRecord
 from openfl_like.federation.parties import (
+    DataProblem,
     DeviceStatistics,
     DirectorStatus,
     EnvoyDetail,
     EnvoyRecord,
     ExperimentRecord,
     ExperimentSummary,
+    Interface,
     LogLines,
     PublishedVersion,
     ShardFacts,
@@ -63,6 +65,7 @@ BOOM = Failure(
     round=3,
     site="hungary",
 )
+OTHER_SHAPE = DataProblem(Interface("", (34,), ()), Interface("", (33,), ()))
 TOO_FEW = "round 3: 4 of 4 updates are needed, 3 can come: site 'hungary' " + str(BOOM)
 
 
@@ -185,6 +188,8 @@ class Federation(Answers):
                 running=(RUNNING,) if name in SITES[:2] else (),
                 placed={RUNNING: "cpu"},
                 version="" if name == "switzerland" else "0.2.0",
+                revoked=name == "switzerland",
+                problem=OTHER_SHAPE if name == "va_long_beach" else None,
             )
             for name in SITES
         ]
