@@ -127,7 +127,7 @@ class Federation:
         return self._iterate(self._client.experiments.watch(experiment, after, stored=stored))
 
     def rounds(self, experiment: str) -> Iterator[RoundRecord]:
-        """Yield the rounds that an experiment has finished by now, with who took part and who did not, and why."""
+        """Yield the rounds that are over, with who took part and who did not, and why; the last may have FAILED."""
         yield from self._run(self._client.experiments.rounds(experiment))
 
     def logs(

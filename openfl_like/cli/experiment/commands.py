@@ -161,7 +161,9 @@ def _one(summary: "ExperimentSummary", text: str, *, as_json: bool) -> None:
 @director_options
 @json_option
 def rounds(experiment_id: str, director: str, certificates: Path | None, *, as_json: bool) -> None:
-    """List the finished rounds: who contributed with which weight, who was absent and why; in JSON also the digests.
+    """List the rounds that are over: who contributed with which weight, who was absent and why; in JSON also digests.
+
+    The last one has the status FAILED or CANCELLED if the experiment ended in it.
 
     Example: fx experiment rounds heart_disease-1a2b3c4d
     """
@@ -178,6 +180,7 @@ def rounds(experiment_id: str, director: str, certificates: Path | None, *, as_j
             rows.append(
                 {
                     "round": one.round,
+                    "status": one.status.value,
                     "selected": one.selected,
                     "contributors": {name: part.weight for name, part in one.contributors.items()},
                     "absent": absent,

@@ -195,14 +195,16 @@ def test_fewer_sites_than_asked_have_an_exit_code_of_their_own(run: Run, monkeyp
 
 
 def test_absences_of_each_round_are_shown_with_their_reasons(run: Run) -> None:
-    title, head, first, second = fine(run("experiment", "rounds", "digits-1")).splitlines()
+    title, head, first, second, third = fine(run("experiment", "rounds", "digits-1")).splitlines()
     assert (title, head.split()) == (
         "rounds",
-        ["round", "selected", "contributors", "absent", "evaluated", "by", "not", "evaluated", "by"],
+        ["round", "status", "selected", "contributors", "absent", "evaluated", "by", "not", "evaluated", "by"],
     )
-    assert re.split(r"\s{2,}", first) == ["1", "bern, zurich", "bern 1", "zurich: left: no power", "bern"]
+    assert re.split(r"\s{2,}", first) == ["1", "FINISHED", "bern, zurich", "bern 1", "zurich: left: no power", "bern"]
     assert second.endswith("bern: failed in task 'validate': boom")
-    one, _ = data(run("experiment", "rounds", "digits-1", "--json"))
+    assert re.split(r"\s{2,}", third) == ["3", "FAILED", "bern", "bern: failed in task 'validate': boom"]
+    one, _, failed = data(run("experiment", "rounds", "digits-1", "--json"))
+    assert (one["status"], failed["status"], failed["contributors"]) == ("FINISHED", "FAILED", {})
     assert one["contributors"] == {"bern": {"weight": 1.0, "digest": "b3" * 32}}
     assert one["absent"] == one["unevaluated"]
     assert (one["absent"]["zurich"]["kind"], one["absent"]["zurich"]["message"]) == ("left", "no power")
