@@ -281,22 +281,24 @@ class ServerInfo:
 
 
 class WaitKind(StrEnum):
-    """What a queued experiment waits for.
+    """What an experiment that has not begun waits for.
 
     Attributes:
         PLACE: As many experiments run as the Director runs at once.
         SITE: One of its sites runs as many experiments as it bears.
         KEPT: One of its sites is kept for an experiment that was overtaken too often.
+        ENVOYS: It has its turn, and too few of its sites are connected.
     """
 
     PLACE = "place"
     SITE = "site"
     KEPT = "kept"
+    ENVOYS = "envoys"
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Why a queued experiment has not begun.
+    """Why an experiment has not begun.
 
     Attributes:
         kind: What it waits for.
@@ -304,6 +306,8 @@ class Waiting:
         experiment: Which one has the site, or has it kept; empty: one that the reader may not see.
         running: Where it waits for a place: how many experiments have one.
         places: And how many places there are.
+        envoys: Where it waits for envoys: which sites, if the plan names them.
+        more: And how many.
     """
 
     kind: WaitKind
@@ -311,6 +315,8 @@ class Waiting:
     experiment: str = ""
     running: int = 0
     places: int = 0
+    envoys: tuple[str, ...] = ()
+    more: int = 0
 
     def __str__(self) -> str:
         other = self.experiment or "another experiment"
@@ -321,6 +327,8 @@ class Waiting:
                 return f"waits for site {self.site}, which runs {other}"
             case WaitKind.KEPT:
                 return f"waits for site {self.site}, which is kept for {other}: that has waited too long"
+            case WaitKind.ENVOYS:
+                return f"waits for envoys: {', '.join(self.envoys) or f'{self.more} more'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +340,7 @@ class ExperimentSummary:
         shortfalls: Those sites -> why, in the first such round.
         resumed_by: Who has resumed it, while it is queued for that.
         failure: Why it FAILED, as a value; None: it did not, or 0.1.0 ended it.
-        waiting: Why it has not begun, while it is queued; None: it is not, or nobody has looked yet.
+        waiting: Why it has not begun, while it is QUEUED or STARTING; None: it has, or nobody has looked yet.
     """
 
     id: str

@@ -13,7 +13,7 @@ from openfl_like.failpoints import failpoint
 from openfl_like.federation.announcements import AggregatorLost, Announced, Announcement
 from openfl_like.federation.events import Announce, CancelRequested
 from openfl_like.federation.failure import MAX_MESSAGE, Failure, FailureKind
-from openfl_like.federation.parties import LogLines, Outcome
+from openfl_like.federation.parties import LogLines, Outcome, Waiting
 from openfl_like.federation.ports import CollaboratorEnded, IssuedCertificate, Order, OrderReply, StopOrder
 from openfl_like.federation.status import Status
 from openfl_like.federation.supervision.experiment_run import ExperimentRun
@@ -171,6 +171,11 @@ class RunningExperiment:
             self._post(SiteAccepted(site, answer.csr))
         else:
             self._post(SiteRefused(site, answer.reason, answer.failure))
+
+    @property
+    def waiting(self) -> Waiting | None:
+        """For which envoys it waits; None: it does not wait for any."""
+        return self._rules.waiting(self._there())
 
     # ---- what the rules ask for
 

@@ -118,12 +118,27 @@ def summary_from(message: pb.ExperimentSummary) -> ExperimentSummary:
 
 
 def _waiting_to(value: Waiting) -> pb.Waiting:
-    numbers = {"running": value.running, "places": value.places}
-    return pb.Waiting(kind=value.kind.value, site=value.site, experiment=value.experiment, **numbers)
+    return pb.Waiting(
+        kind=value.kind.value,
+        site=value.site,
+        experiment=value.experiment,
+        running=value.running,
+        places=value.places,
+        envoys=value.envoys,
+        more=value.more,
+    )
 
 
 def _waiting_from(message: pb.Waiting) -> Waiting:
-    return Waiting(WaitKind(message.kind), message.site, message.experiment, message.running, message.places)
+    return Waiting(
+        WaitKind(message.kind),
+        message.site,
+        message.experiment,
+        message.running,
+        message.places,
+        tuple(message.envoys),
+        message.more,
+    )
 
 
 def removed_to(value: RemovedExperiment) -> pb.RemovedExperiment:

@@ -380,18 +380,22 @@ class ExperimentSummary(_message.Message):
     def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., status: _Optional[str] = ..., reason: _Optional[str] = ..., owner: _Optional[str] = ..., submitted_at: _Optional[float] = ..., started_at: _Optional[float] = ..., ended_at: _Optional[float] = ..., plan_digest: _Optional[str] = ..., degraded: bool = ..., shortfalls: _Optional[_Mapping[str, Failure]] = ..., resumed_by: _Optional[str] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., waiting: _Optional[_Union[Waiting, _Mapping]] = ...) -> None: ...
 
 class Waiting(_message.Message):
-    __slots__ = ("kind", "site", "experiment", "running", "places")
+    __slots__ = ("kind", "site", "experiment", "running", "places", "envoys", "more")
     KIND_FIELD_NUMBER: _ClassVar[int]
     SITE_FIELD_NUMBER: _ClassVar[int]
     EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
     RUNNING_FIELD_NUMBER: _ClassVar[int]
     PLACES_FIELD_NUMBER: _ClassVar[int]
+    ENVOYS_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
     kind: str
     site: str
     experiment: str
     running: int
     places: int
-    def __init__(self, kind: _Optional[str] = ..., site: _Optional[str] = ..., experiment: _Optional[str] = ..., running: _Optional[int] = ..., places: _Optional[int] = ...) -> None: ...
+    envoys: _containers.RepeatedScalarFieldContainer[str]
+    more: int
+    def __init__(self, kind: _Optional[str] = ..., site: _Optional[str] = ..., experiment: _Optional[str] = ..., running: _Optional[int] = ..., places: _Optional[int] = ..., envoys: _Optional[_Iterable[str]] = ..., more: _Optional[int] = ...) -> None: ...
 
 class ModelVersion(_message.Message):
     __slots__ = ("round", "digest", "metrics", "best", "sha256", "published_at")

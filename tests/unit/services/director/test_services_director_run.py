@@ -12,7 +12,7 @@ import pytest
 
 from openfl_like.errors import CredentialError, StorageError, UnreachableError
 from openfl_like.federation.announcements import Announced, Announcement, ExperimentEnded
-from openfl_like.federation.parties import ExperimentSummary, LogLines
+from openfl_like.federation.parties import ExperimentSummary, LogLines, Waiting, WaitKind
 from openfl_like.federation.ports import (
     CollaboratorEnded,
     EnvoyInstruction,
@@ -244,6 +244,7 @@ async def test_one_that_waits_for_envoys_is_cancelled_at_once(desk_of: DeskOf) -
     desk = desk_of()
     running = asyncio.create_task(desk.experiment.run())
     await desk.waits.wait()
+    assert desk.experiment.waiting == Waiting(WaitKind.ENVOYS, more=1)
     desk.experiment.cancel("ada")
     assert (await running).status is Status.CANCELLED
     assert (desk.statuses, desk.standby.arguments) == ([Status.STARTING], [])

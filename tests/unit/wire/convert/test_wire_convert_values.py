@@ -230,7 +230,7 @@ summaries = st.builds(
     shortfalls=st.dictionaries(text, failures, max_size=3),
     resumed_by=text,
     failure=st.none() | failures,
-    waiting=st.none() | st.builds(Waiting, st.sampled_from(WaitKind), text, text, rounds, rounds),
+    waiting=st.none() | st.builds(Waiting, st.sampled_from(WaitKind), text, text, rounds, rounds, names, rounds),
 )  # fmt: skip
 versions = st.builds(
     PublishedVersion, st.builds(ModelVersion, rounds, text, metrics, st.booleans()), text, number
