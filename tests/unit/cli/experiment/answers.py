@@ -139,7 +139,7 @@ class Answers:
         return summary(Status.CANCELLED, "cancelled by alice")
 
     def resume(self, _: str) -> ExperimentSummary:
-        return summary(reason="resumed by alice")
+        return replace(summary(), resumed_by="alice")
 
     @property
     def checkpoints(self) -> "Answers":

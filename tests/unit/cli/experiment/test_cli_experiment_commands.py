@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,7 +23,11 @@ from openfl_like.errors import (
 )
 from openfl_like.federation.announcements import (
     Announced,
+    Announcement,
+    CollaboratorAdmitted,
     CollaboratorAway,
+    ExperimentEnded,
+    ExperimentResumed,
     fields_of,
 )
 from openfl_like.federation.events import ModelVersion
@@ -30,6 +35,7 @@ from openfl_like.federation.history.rounds import RoundRecord
 from openfl_like.federation.parties import (
     DirectorStatus,
     ExperimentRecord,
+    ExperimentSummary,
     PublishedVersion,
 )
 from openfl_like.federation.status import Status
@@ -147,6 +153,26 @@ def test_show_has_the_matrix_of_given_models(run: Run, monkeypatch: pytest.Monke
     assert data(run("experiment", "show", "digits-1", "--json"))["matrix"] == matrix
     assert asked == ["digits-1"]
     assert "bern  accuracy 0.5  accuracy 0.75" in fine(run("experiment", "show", "digits-1"))
+
+
+def test_what_is_resumed_is_watched_from_its_new_life_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    lives: list[Announcement] = [
+        ExperimentEnded(Status.FAILED, "no sites"),
+        ExperimentResumed("bob"),
+        ExperimentEnded(Status.FAILED, "no sites again"),
+        ExperimentResumed("alice"),
+        CollaboratorAdmitted("bern"),
+    ]
+    events = [Announced(number, 1.0, told) for number, told in enumerate(lives, 1)]
+
+    def watch(_: Answers, __: str, after: int = 0, *, stored: bool = False) -> Iterator[ExperimentSummary | Announced]:
+        yield from (event for event in events if event.sequence > after)
+        if not stored:
+            yield summary(Status.FINISHED, "all rounds")
+
+    monkeypatch.setattr(Answers, "watch", watch)
+    assert fine(run("experiment", "resume", "digits-1", "--watch")).splitlines() == ["resumed by alice", "bern joined"]
+    assert "FAILED: no sites again" in fine(run("experiment", "watch", "digits-1"))
 
 
 def test_watch_shows_a_line_per_event_that_people_need(run: Run) -> None:
