@@ -27,6 +27,7 @@ from openfl_like.federation.parties import (
     ShardFacts,
     Validity,
 )
+from openfl_like.federation.status import Status
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.tensors.manifest import Manifest
 
@@ -120,10 +121,17 @@ class IssuedCertificate:
 
 @dataclass(frozen=True, slots=True)
 class StopOrder:
-    """End the collaborator of an experiment."""
+    """End the collaborator of an experiment.
+
+    Attributes:
+        experiment: Its id.
+        reason: Why.
+        ended: How the experiment ended, if that is why; then the reason is that of its end.
+    """
 
     experiment: str
     reason: str
+    ended: Status | None = None
 
 
 EnvoyInstruction = Welcome | Order | IssuedCertificate | StopOrder

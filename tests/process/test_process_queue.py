@@ -1,6 +1,7 @@
 """The queue of a Director: in series, cancelled, failed, and never stopped by one bad experiment."""
 
 import asyncio
+import json
 import time
 from pathlib import Path
 
@@ -115,6 +116,11 @@ async def test_an_experiment_whose_aggregator_never_starts_fails_and_those_behin
         assert "killed by SIGKILL" in failed.reason
         assert "it ended 4 times without a finished round" in failed.reason
         assert [(await user.ended(one)).status for one in good] == ["FINISHED"] * 3
+    told = json.loads(
+        await fx_fine("envoy", "history", "--directory", str(federation.directory / "envoy-site-1"), "--json")
+    )
+    first = told["data"][0]  # no Aggregator ever told the site how it ended
+    assert (first["experiment"], first["end"], first["reason"]) == (bad, "FAILED", failed.reason)
 
 
 async def test_an_experiment_that_waits_for_its_sites_is_cancelled_at_once(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ class EnvoyRoster:
         store: Remembers envoys beyond their sessions.
         on_answer: Gets what envoys report about experiments.
         on_logs: Gets the lines they send.
-        unwanted: Whether an experiment that an envoy works for should be stopped there.
+        stop_order: Gives the order to stop an experiment that an envoy works for; None: it should go on.
         on_change: Told when an envoy has gone, or has done with an experiment.
         on_arrival: Told when an envoy has come, or has other data, or bears another number of experiments.
         falls: Whether a site's certificate was revoked that was issued under a revocation list of this number.
@@ -80,7 +80,7 @@ class EnvoyRoster:
     store: DirectorStore
     on_answer: OnAnswer
     on_logs: Callable[[LogLines], None]
-    unwanted: Callable[[str], bool] = lambda _: False
+    stop_order: Callable[[str], StopOrder | None] = lambda _: None
     on_change: Callable[[], None] = lambda: None
     on_arrival: Callable[[], None] = lambda: None
     falls: Callable[[str, int], bool] = lambda _name, _number: False
@@ -307,8 +307,8 @@ class EnvoyRoster:
                 session.record = replace(session.record, devices=devices, running=running, placed=placed)
                 session.working.update(running)
                 self._trends.setdefault(name, DeviceHistory()).add(self.now(), devices)
-                for experiment in filter(self.unwanted, running):
-                    self.send(name, StopOrder(experiment, "the experiment has ended"))
+                for order in filter(None, map(self.stop_order, running)):
+                    self.send(name, order)
             case Hello():
                 await self._describe(name, session, report)
             case LogLines():

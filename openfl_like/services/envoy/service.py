@@ -20,6 +20,7 @@ from openfl_like.errors import (
     UnreachableError,
 )
 from openfl_like.failpoints import failpoint
+from openfl_like.federation.history.site import PartEnd
 from openfl_like.federation.parties import ShardFacts
 from openfl_like.federation.ports import (
     EnvoyInstruction,
@@ -277,9 +278,10 @@ class Envoy:
             case IssuedCertificate(experiment, chain):
                 if experiment in self._experiments:
                     await self._experiments[experiment].receive_certificate(chain)
-            case StopOrder(experiment, reason):
+            case StopOrder(experiment, reason, ended):
                 if experiment in self._experiments:
-                    await self._experiments[experiment].stop(reason)
+                    end = PartEnd.STOPPED if ended is None else PartEnd(ended.value)
+                    await self._experiments[experiment].stop(reason, end)
 
     async def _next(self, session: EnvoySession) -> EnvoyInstruction | None:
         """Wait for the next instruction; None at the session's end, and when there is another line to go on with.

@@ -25,6 +25,7 @@ from openfl_like.federation.ports import (
     StopOrder,
     Welcome,
 )
+from openfl_like.federation.status import Status
 from openfl_like.wire.convert.devices import (
     devices_from,
     devices_to,
@@ -180,7 +181,10 @@ def envoy_instruction_to(value: EnvoyInstruction) -> pb.DirectorMessage:
             issued = pb.IssuedCertificate(experiment=value.experiment, chain=value.chain)
             return pb.DirectorMessage(certificate=issued)
         case StopOrder():
-            return pb.DirectorMessage(stop=pb.StopOrder(experiment=value.experiment, reason=value.reason))
+            ended = "" if value.ended is None else value.ended.value
+            return pb.DirectorMessage(
+                stop=pb.StopOrder(experiment=value.experiment, reason=bounded(value.reason), ended=ended)
+            )
 
 
 def envoy_instruction_from(message: pb.DirectorMessage) -> EnvoyInstruction:
@@ -192,11 +196,17 @@ def envoy_instruction_from(message: pb.DirectorMessage) -> EnvoyInstruction:
         case "certificate":
             return IssuedCertificate(message.certificate.experiment, message.certificate.chain)
         case "stop":
-            return StopOrder(message.stop.experiment, bounded(message.stop.reason))
+            return StopOrder(message.stop.experiment, bounded(message.stop.reason), _end_from(message.stop.ended))
         case "welcome" if LEAST_HEARTBEAT_S <= message.welcome.heartbeat_s <= MOST_HEARTBEAT_S:
             return Welcome(message.welcome.heartbeat_s)
         case kind:
             raise ValueError(f"there is no instruction like that: {kind} {message.welcome.heartbeat_s:g}")
+
+
+def _end_from(text: str) -> Status | None:
+    if text and not Status(text).ended:
+        raise ValueError(f"no experiment has ended that is {text}")
+    return Status(text) if text else None
 
 
 def logs_to(value: LogLines) -> pb.LogLines:

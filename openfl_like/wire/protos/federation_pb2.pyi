@@ -289,12 +289,14 @@ class IssuedCertificate(_message.Message):
     def __init__(self, experiment: _Optional[str] = ..., chain: _Optional[bytes] = ...) -> None: ...
 
 class StopOrder(_message.Message):
-    __slots__ = ("experiment", "reason")
+    __slots__ = ("experiment", "reason", "ended")
     EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
     experiment: str
     reason: str
-    def __init__(self, experiment: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    ended: str
+    def __init__(self, experiment: _Optional[str] = ..., reason: _Optional[str] = ..., ended: _Optional[str] = ...) -> None: ...
 
 class DirectorMessage(_message.Message):
     __slots__ = ("welcome", "order", "certificate", "stop")

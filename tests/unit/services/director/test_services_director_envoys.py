@@ -137,11 +137,12 @@ async def test_a_session_that_does_not_answer_any_more_makes_room_for_the_next_o
 
 
 async def test_a_site_is_told_to_stop_what_is_not_wanted_any_more(director: Director) -> None:
-    director.roster.unwanted = lambda experiment: experiment == "e1"
+    order = StopOrder("e1", "no sites", Status.FAILED)
+    director.roster.stop_order = lambda experiment: order if experiment == "e1" else None
     session = await director.connect("bern")
     session.report(Heartbeat(DeviceStatistics(), ("e1", "e2")))
     session.report(Heartbeat(DeviceStatistics(), ("e2",)))
-    assert await session.instruction() == StopOrder("e1", "the experiment has ended")
+    assert await session.instruction() == order
     session.report(OrderReply("e2", accepted=True))
     assert await director.next() == ("bern", OrderReply("e2", accepted=True))
     assert session.unread == 0

@@ -7,6 +7,7 @@ from pathlib import Path
 from offline_site import EXPERIMENT, OBEDIENT, SITE, FakeDirector, FakeStandby
 
 from openfl_like.errors import UnreachableError
+from openfl_like.federation.history.site import PartEnd
 from openfl_like.federation.parties import DataProblem, ShardFacts
 from openfl_like.federation.ports import (
     CollaboratorEnded,
@@ -18,6 +19,7 @@ from openfl_like.federation.ports import (
     StopOrder,
     Welcome,
 )
+from openfl_like.federation.status import Status
 from openfl_like.services.devices.monitors import Monitors
 from openfl_like.services.envoy.record import SiteRecord
 from openfl_like.services.envoy.service import MOST_ENDING, Envoy, EnvoySettings, EnvoySite
@@ -55,12 +57,14 @@ async def test_an_experiment_that_is_being_stopped_is_one_that_the_site_works_fo
         director.instructions.put_nowait(IssuedCertificate(EXPERIMENT, director.certify(reply.csr)))
         await standby.started.wait()
         assert await running() == (EXPERIMENT,)
-        director.instructions.put_nowait(StopOrder(EXPERIMENT, "cancelled"))
+        director.instructions.put_nowait(StopOrder(EXPERIMENT, "cancelled by ada", Status.CANCELLED))
         await standby.child.stopping.wait()
         assert await running() == (EXPERIMENT,)
         standby.child.exit(0)
         await director.hears(CollaboratorEnded)
         assert await running() == ()
+    (part,) = record.store.parts()
+    assert (part.end, part.reason) == (PartEnd.CANCELLED, "cancelled by ada")
 
 
 async def test_a_site_takes_no_more_orders_than_it_bears_and_a_few_that_are_about_to_end(tmp_path: Path) -> None:

@@ -295,7 +295,7 @@ ROUND_TRIPS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Any], Calla
             st.builds(Welcome, st.floats(0.001, 86_400)),
             st.builds(Order, text, text, st.binary(max_size=80), st.binary(max_size=80), text),
             st.builds(IssuedCertificate, text, st.binary(max_size=80)),
-            st.builds(StopOrder, text, text),
+            st.builds(StopOrder, text, text, st.sampled_from([None, Status.FINISHED, Status.FAILED, Status.CANCELLED])),
         ),
         envoy_instruction_to,
         envoy_instruction_from,
@@ -374,6 +374,12 @@ def test_json_that_is_nested_too_deep_is_malformed() -> None:
     call = pb.TaskCall(name="train", arguments_json='{"a":' + "[" * 100_000 + "]" * 100_000 + "}")
     with pytest.raises(ValueError, match="nested too deep"):
         assignment_from(pb.Assignment(round=1, phase="train", tasks=[call]), ME)
+
+
+def test_an_experiment_that_is_stopped_since_it_has_ended_has_ended() -> None:
+    for ended in ("RUNNING", "over"):
+        with pytest.raises(ValueError, match=ended):
+            envoy_instruction_from(pb.DirectorMessage(stop=pb.StopOrder(experiment="e1", ended=ended)))
 
 
 LONG = "x" * 900_000
