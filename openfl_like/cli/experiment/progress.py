@@ -121,10 +121,11 @@ class Screen:
                 return self._rounds.finished(told)
             case CollaboratorAbsent():
                 return self._rounds.absent(told)
-            case ExperimentBegun(rounds=rounds):
-                self._rounds.begin(rounds)
+            case ExperimentBegun():
+                self._rounds.begin(told)
             case ExperimentEnded():
                 self.end_was_seen = self._bar is not None
+                return [*self._rounds.ended(), sentence(told)]
             case _:
                 pass
         text = sentence(told)

@@ -49,6 +49,9 @@ from openfl_like.federation.parties import (
 )
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
+from openfl_like.plan.digest import frozen_values
+from openfl_like.plan.schema import Best, ModelStore
+from openfl_like.testing.faults.checkpoint_moves import PLAN
 
 BEGIN = 1_795_946_400.0
 SITES = ("cleveland", "hungary", "switzerland", "va_long_beach")
@@ -66,6 +69,7 @@ BOOM = Failure(
     site="hungary",
 )
 OTHER_SHAPE = DataProblem(Interface("", (34,), ()), Interface("", (33,), ()))
+BY_AUC = PLAN.model_copy(update={"model_store": ModelStore(best=Best(metric="auc", mode="max"))})
 TOO_FEW = "round 3: 4 of 4 updates are needed, 3 can come: site 'hungary' " + str(BOOM)
 
 
@@ -95,7 +99,7 @@ def numbered(told: Sequence[Announcement]) -> list[Announced]:
 def rounds(count: int, sites: tuple[str, ...] = SITES, absent: dict[str, Failure] | None = None) -> list[Announcement]:
     told: list[Announcement] = [
         ExperimentQueued("ada"),
-        ExperimentBegun(FINISHED, rounds=count, expected=SITES),
+        ExperimentBegun(FINISHED, rounds=count, expected=SITES, plan=frozen_values(BY_AUC)),
         *map(CollaboratorAdmitted, SITES),
         RoundFinished(0, "m0", contributors=("cleveland",), seconds=2.5),
     ]
