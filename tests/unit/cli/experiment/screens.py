@@ -229,7 +229,7 @@ def demo() -> None:
         )
     ]
     print_comparison(rows, EXPERIMENTS[FINISHED], as_json=False)
-    tell_next(Path("/tmp/fx-demo-x1y2z3/federated.safetensors"), as_json=False)  # noqa: S108 (a name on a screen)
+    tell_next(Path("/tmp/fx-demo-x1y2z3/federated.safetensors"), "fx", as_json=False)  # noqa: S108 (a name on a screen)
 
 
 def doctors() -> None:
