@@ -278,6 +278,7 @@ async def test_a_federation_of_certificates_that_were_issued_hears_of_a_revocati
             assert "NOTE: fx://local/director/director was not enrolled by token" in " ".join(said.split())
             async with asyncio.timeout(limit(10)):
                 assert await federation.children["site-2"].wait() == 3
+            assert "left behind" not in federation.log("site-2").read_text()
             gate.open_all()
             await user.until(experiment, "round_finished", contributors=("site-1",))
             assert (await user.director.status()).warnings == ()
