@@ -184,7 +184,8 @@ class Federation:
         """Return the answer to what is asked through the client of programs with an event loop.
 
         Args:
-            question: Such as ``lambda client: explanation_of(client, "digits-1a2b3c4d")``.
+            question: Such as ``lambda client: explanation_of(client, "digits-1a2b3c4d")``, or, for what has no method
+                here, ``lambda client: client.experiments.remove("digits-1a2b3c4d")``.
         """
         return self._run(question(self._client))
 
