@@ -101,7 +101,7 @@ class Experiments:
         return reconnect.watch(self.client.watch, experiment, after)
 
     async def rounds(self, experiment: str) -> Sequence[RoundRecord]:
-        """Return the rounds that an experiment has finished by now, with who took part and who did not, and why."""
+        """Return the rounds that are over, with who took part and who did not, and why; the last may have FAILED."""
         items = [item async for item in self.watch(experiment, stored=True) if isinstance(item, Announced)]
         return list(round_records(items))
 

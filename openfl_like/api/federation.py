@@ -127,7 +127,7 @@ class Federation:
         return self._iterate(self._client.experiments.watch(experiment, after, stored=stored))
 
     def rounds(self, experiment: str) -> Iterator[RoundRecord]:
-        """Yield the rounds that an experiment has finished by now, with who took part and who did not, and why."""
+        """Yield the rounds that are over, with who took part and who did not, and why; the last may have FAILED."""
         yield from self._run(self._client.experiments.rounds(experiment))
 
     def logs(
@@ -184,7 +184,8 @@ class Federation:
         """Return the answer to what is asked through the client of programs with an event loop.
 
         Args:
-            question: Such as ``lambda client: explanation_of(client, "digits-1a2b3c4d")``.
+            question: Such as ``lambda client: explanation_of(client, "digits-1a2b3c4d")``, or, for what has no method
+                here, ``lambda client: client.experiments.remove("digits-1a2b3c4d")``.
         """
         return self._run(question(self._client))
 

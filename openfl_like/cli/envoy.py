@@ -93,7 +93,7 @@ def start(
 @director_options
 @json_option
 def list_(director: str, certificates: Path | None, *, as_json: bool) -> None:
-    """List the envoys a Director knows, with the state of their machines.
+    """List the envoys a Director knows, with the state of their machines, and why nothing can run at one.
 
     Example: fx envoy list -d localhost:50050 --certificates certs/user/alice
     """
@@ -101,7 +101,7 @@ def list_(director: str, certificates: Path | None, *, as_json: bool) -> None:
     from dataclasses import asdict
 
     from openfl_like.api.federation import Federation
-    from openfl_like.cli.output.machine import filled, gpus, online, percent, running, samples
+    from openfl_like.cli.output.machine import filled, gpus, online, percent, running, samples, tell_problems
     from openfl_like.federation.parties import EnvoyRecord
 
     with Federation(director, own_certificates(certificates, "user")) as federation:
@@ -123,6 +123,8 @@ def list_(director: str, certificates: Path | None, *, as_json: bool) -> None:
         return row | ({"gpus": gpus(record)} if with_gpus else {}) | {"running": running(record)}
 
     emit([asdict(r) for r in records] if as_json else [row(r) for r in records], as_json=as_json, title="envoys")
+    if not as_json:
+        tell_problems(records)
 
 
 @envoy.command()

@@ -74,6 +74,8 @@ def _fields(found: "Overview", address: str, ends: tuple[str, ...]) -> dict[str,
 
 
 def _show(found: "Overview", address: str, ends: tuple[str, ...]) -> None:
+    from openfl_like.cli.output.machine import tell_problems
+
     put(f"director at {address}: {found.director.health}, version {found.director.version}")
     for text in found.director.problems:
         put(f"problem: {text}", style=BAD, hang=9)
@@ -83,7 +85,7 @@ def _show(found: "Overview", address: str, ends: tuple[str, ...]) -> None:
     envoys: list[dict[str, object]] = [
         {
             "envoy": one.name,
-            "state": state,
+            "state": "revoked" if one.revoked else state,
             "version": one.version,
             "last seen": clock(one.last_seen),
             "running": list(one.running),
@@ -92,6 +94,7 @@ def _show(found: "Overview", address: str, ends: tuple[str, ...]) -> None:
         for one in records
     ]
     emit(envoys, as_json=False, title=f"envoys: {len(found.connected)} connected, {len(found.away)} away")
+    tell_problems((*found.connected, *found.away))
     put("")
     experiments: list[dict[str, object]] = [
         {

@@ -1,6 +1,7 @@
 """A Director before it starts: director.yaml, authority, addresses, ports, limits, revocation."""
 
 import ipaddress
+import os
 import socket
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,8 +11,11 @@ from openfl_like.doctor import host
 from openfl_like.doctor.certificates import Holder, holder_checks
 from openfl_like.doctor.checks import Check, Deferred, thread_check
 from openfl_like.doctor.finding import Finding, failure, fine, refusal, warning
+from openfl_like.doctor.host import own_addresses
 from openfl_like.errors import CredentialError, SettingsError
 from openfl_like.pki import examine
+from openfl_like.pki.authority import CA_KEY_FILE
+from openfl_like.pki.certificate import AuthorityKind
 from openfl_like.pki.files import ENROLMENT_FILE, read_file
 from openfl_like.pki.roles import Role
 from openfl_like.services.daemon.lock import holder
@@ -69,6 +73,7 @@ class Central:
         return [
             *holder_checks(who, who.credentials),
             thread_check("experiment CA", lambda: experiment_ca(settings)),
+            thread_check("authority keys", lambda: authority_keys(settings)),
             thread_check("revocation", lambda: revocation(settings)),
         ]
 
@@ -82,6 +87,20 @@ def experiment_ca(settings: DirectorFile) -> Finding:
         cause = "experiment_ca names another folder, or its files were copied without their modes or from elsewhere"
         return refusal("experiment CA", error, cause)
     return fine("experiment CA", seen)
+
+
+def authority_keys(settings: DirectorFile) -> Finding:
+    """Look for keys beside the experiment authority that no Director needs: with them a stolen one can invent sites."""
+    folders = [settings.experiment_ca.parent / kind.value for kind in (AuthorityKind.ROOT, AuthorityKind.SITE)]
+    found = [key for key in (folder / CA_KEY_FILE for folder in folders) if os.access(key, os.R_OK)]
+    if not found:
+        return fine("authority keys", "only the experiment CA's is here")
+    cause = "the federation was founded on this machine: whoever steals it can certify sites, users and Directors"
+    cure = (
+        "take the root's key offline, and have the site CA on another machine (certs/README.md); to try it all on one "
+        "machine, leave them"
+    )
+    return warning("authority keys", f"this user can read {' and '.join(map(str, found))}", cause, cure)
 
 
 def revocation(settings: DirectorFile) -> Finding:
@@ -134,10 +153,20 @@ def aggregator_host(settings: DirectorFile) -> Finding:
         cause = "the name is misspelt, or only known elsewhere"
         cure = "correct aggregator_host; if only sites know the name, this is harmless"
         return warning("aggregator host", f"'{host}' does not resolve here: {error.strerror}", cause, cure)
-    addresses = dict.fromkeys(str(one[4][0]) for one in found)
-    local = all(ipaddress.ip_address(one.partition("%")[0]).is_loopback for one in addresses)
-    where = ": only this machine reaches it" if local else ""
-    return fine("aggregator host", f"{host} ({', '.join(addresses)}){where}")
+    addresses = dict.fromkeys(str(one[4][0]).partition("%")[0] for one in found)
+    loopback = [one for one in addresses if ipaddress.ip_address(one).is_loopback]
+    seen = f"{host} ({', '.join(addresses)})"
+    if not loopback and not own_addresses() & addresses.keys():
+        cause = (
+            "sites are told to dial it, and no Aggregator listens there, unless something hands it on to this machine"
+        )
+        cure = (
+            "correct aggregator_host, or what the name stands for; behind a load balancer, NAT or a container's "
+            "published ports this is as it should be"
+        )
+        return warning("aggregator host", f"{seen} is no address of this machine", cause, cure)
+    where = ": only this machine reaches it" if len(loopback) == len(addresses) else ""
+    return fine("aggregator host", f"{seen}{where}")
 
 
 def _is_any(host: str) -> bool:

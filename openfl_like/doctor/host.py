@@ -146,6 +146,13 @@ def open_files() -> Finding:
     return (failure if hard < TOO_FEW_FILES else warning)("open files", seen, cause, cure)
 
 
+def own_addresses() -> frozenset[str]:
+    """Return the addresses of this machine's interfaces."""
+    families = {socket.AF_INET, socket.AF_INET6}
+    found = (one for interface in psutil.net_if_addrs().values() for one in interface if one.family in families)
+    return frozenset(one.address.partition("%")[0] for one in found)
+
+
 def port(name: str, address: str, state: Path) -> Finding:
     """Look whether a daemon can listen on an address.
 

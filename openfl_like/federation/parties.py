@@ -29,28 +29,62 @@ class ShardFacts:
     interface: str = ""
     experiments_at_once: int = 1
 
+    @property
+    def shapes(self) -> "Interface":
+        """What of it the federation agrees on."""
+        return Interface(self.interface, self.sample_shape, self.target_shape)
+
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """What a federation has agreed on of data of one kind.
+    """The shapes of data of one kind: those that a federation has agreed on, or those that a site has.
 
     Attributes:
         name: Empty: there is one only, without a name.
-        sample_shape: Shape of one sample that every shard of it must have.
-        target_shape: Shape of one target that every shard of it must have.
+        sample_shape: Shape of one sample.
+        target_shape: Shape of one target; () is a scalar.
     """
 
     name: str
     sample_shape: tuple[int, ...]
     target_shape: tuple[int, ...]
 
+    def __str__(self) -> str:
+        named = f" and the interface '{self.name}'" if self.name else ""
+        return f"samples of shape {list(self.sample_shape)}, targets of shape {list(self.target_shape)}{named}"
+
+
+@dataclass(frozen=True, slots=True)
+class DataProblem:
+    """Why a site refuses orders: its data is not what it was when the Envoy began.
+
+    Attributes:
+        agreed: What the federation has agreed on of it.
+        found: What it is now; None, both: it cannot be used, and the site's log says why.
+    """
+
+    agreed: Interface | None = None
+    found: Interface | None = None
+
+    def __str__(self) -> str:
+        if self.agreed is None or self.found is None:
+            return "the data of this site has changed and cannot be used; the site's log says why"
+        return f"the data of this site has {self.found} now, not {self.agreed}"
+
 
 @dataclass(frozen=True, slots=True)
 class Validity:
-    """From when to when a certificate is valid, in seconds since the epoch."""
+    """How long a certificate counts.
+
+    Attributes:
+        begins: From when, in seconds since the epoch.
+        ends: Until when, in seconds since the epoch.
+        list_number: Of the revocation list under which it was issued; a later one may end it.
+    """
 
     begins: float
     ends: float
+    list_number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +178,9 @@ class EnvoyRecord:
         online_since: When its session began; None while it has none.
         certificate_ends: When the certificate ends that it has shown in this session; None while it has none.
         version: Of the platform, which it said in this session; empty while it has none.
+        problem: Why it refuses orders, as it said in this session; None: it takes them.
+        certificate_list: Number of the revocation list under which the certificate was issued that it has shown last.
+        revoked: Whether that certificate was revoked.
     """
 
     name: str
@@ -157,6 +194,9 @@ class EnvoyRecord:
     placed: Mapping[str, str] = field(default_factory=dict)
     more_shards: tuple[ShardFacts, ...] = ()
     version: str = ""
+    problem: DataProblem | None = None
+    certificate_list: int = 0
+    revoked: bool = False
 
     @property
     def shards(self) -> tuple[ShardFacts, ...]:
@@ -241,22 +281,24 @@ class ServerInfo:
 
 
 class WaitKind(StrEnum):
-    """What a queued experiment waits for.
+    """What an experiment that has not begun waits for.
 
     Attributes:
         PLACE: As many experiments run as the Director runs at once.
         SITE: One of its sites runs as many experiments as it bears.
         KEPT: One of its sites is kept for an experiment that was overtaken too often.
+        ENVOYS: It has its turn, and too few of its sites are connected.
     """
 
     PLACE = "place"
     SITE = "site"
     KEPT = "kept"
+    ENVOYS = "envoys"
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Why a queued experiment has not begun.
+    """Why an experiment has not begun.
 
     Attributes:
         kind: What it waits for.
@@ -264,6 +306,8 @@ class Waiting:
         experiment: Which one has the site, or has it kept; empty: one that the reader may not see.
         running: Where it waits for a place: how many experiments have one.
         places: And how many places there are.
+        envoys: Where it waits for envoys: which sites, if the plan names them.
+        more: And how many.
     """
 
     kind: WaitKind
@@ -271,6 +315,8 @@ class Waiting:
     experiment: str = ""
     running: int = 0
     places: int = 0
+    envoys: tuple[str, ...] = ()
+    more: int = 0
 
     def __str__(self) -> str:
         other = self.experiment or "another experiment"
@@ -281,6 +327,8 @@ class Waiting:
                 return f"waits for site {self.site}, which runs {other}"
             case WaitKind.KEPT:
                 return f"waits for site {self.site}, which is kept for {other}: that has waited too long"
+            case WaitKind.ENVOYS:
+                return f"waits for envoys: {', '.join(self.envoys) or f'{self.more} more'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +340,7 @@ class ExperimentSummary:
         shortfalls: Those sites -> why, in the first such round.
         resumed_by: Who has resumed it, while it is queued for that.
         failure: Why it FAILED, as a value; None: it did not, or 0.1.0 ended it.
-        waiting: Why it has not begun, while it is queued; None: it is not, or nobody has looked yet.
+        waiting: Why it has not begun, while it is QUEUED or STARTING; None: it has, or nobody has looked yet.
     """
 
     id: str

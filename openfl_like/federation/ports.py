@@ -13,6 +13,7 @@ from typing import Protocol
 from openfl_like.federation.announcements import Announced
 from openfl_like.federation.failure import Failure
 from openfl_like.federation.parties import (
+    DataProblem,
     DeviceStatistics,
     DirectorStatus,
     EnvoyDetail,
@@ -26,6 +27,7 @@ from openfl_like.federation.parties import (
     ShardFacts,
     Validity,
 )
+from openfl_like.federation.status import Status
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.tensors.manifest import Manifest
 
@@ -34,11 +36,19 @@ from openfl_like.tensors.manifest import Manifest
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """An envoy presents itself and its shard; ``more_shards`` are further ones, each of another data interface."""
+    """An envoy presents itself and its shard.
+
+    Attributes:
+        shard: What its data is like.
+        version: Of the platform.
+        more_shards: Further shards, each of another data interface.
+        problem: Why it refuses orders; None: it takes them.
+    """
 
     shard: ShardFacts
     version: str
     more_shards: tuple[ShardFacts, ...] = ()
+    problem: DataProblem | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +121,17 @@ class IssuedCertificate:
 
 @dataclass(frozen=True, slots=True)
 class StopOrder:
-    """End the collaborator of an experiment."""
+    """End the collaborator of an experiment.
+
+    Attributes:
+        experiment: Its id.
+        reason: Why.
+        ended: How the experiment ended, if that is why; then the reason is that of its end.
+    """
 
     experiment: str
     reason: str
+    ended: Status | None = None
 
 
 EnvoyInstruction = Welcome | Order | IssuedCertificate | StopOrder

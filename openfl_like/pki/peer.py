@@ -53,6 +53,10 @@ class PeerVerifier:
         """Return the number of a certificate that `identify` has accepted, in hexadecimal digits."""
         return (self._seen.get(leaf_pem) or self._examine(leaf_pem)).facts.serial
 
+    def list_number(self, leaf_pem: bytes) -> int:
+        """Return the revocation list under which a certificate was issued that `identify` has accepted."""
+        return (self._seen.get(leaf_pem) or self._examine(leaf_pem)).facts.number
+
     def validity(self, leaf_pem: bytes) -> tuple[datetime, datetime]:
         """Say from when to when a certificate that `identify` has accepted is valid, with its issuer."""
         seen = self._seen.get(leaf_pem) or self._examine(leaf_pem)  # the memory of peers is bounded

@@ -138,13 +138,17 @@ class Revocations:
         self.number = found.number
         return True
 
+    def falls(self, uri: str, number: int) -> bool:
+        """Whether the certificates of an identity that were issued under a list of this number are revoked by name."""
+        return number < self._names.get(uri, 0)
+
     def check(self, facts: Facts) -> None:
         """Let a certificate pass that is not revoked.
 
         Raises:
             RevokedError: If it is.
         """
-        by_name = any(facts.number < self._names.get(name, 0) for name in facts.names)
+        by_name = any(self.falls(name, facts.number) for name in facts.names)
         if by_name or facts.serial in self._serials or facts.key in self._keys:
             raise RevokedError(
                 f"the certificate of {facts.identity.uri} was revoked",

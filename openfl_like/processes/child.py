@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -81,6 +82,7 @@ class Child:
         on_line: Gets every line of its stderr.
         tail: The last lines it wrote to stderr.
         frozen: Whether it was killed because it was frozen.
+        orphans: Level of the line in the log that tells what it left behind.
     """
 
     process: asyncio.subprocess.Process
@@ -89,6 +91,7 @@ class Child:
     on_line: Callable[[str], None] = lambda _: None
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL_LINES))
     frozen: bool = False
+    orphans: int = logging.WARNING
     _tasks: TaskOwner = field(default_factory=TaskOwner)
 
     async def line(self) -> str:
@@ -103,7 +106,7 @@ class Child:
     async def wait(self) -> int:
         """Wait for its end and return the exit code; minus the signal's number when one killed it."""
         await self.exited.wait()
-        await SUBREAPER.reap(self.process.pid)
+        await SUBREAPER.reap(self.process.pid, self.orphans)
         await self._tasks.wait(1.0)  # a grandchild may hold the pipe open
         self.transport.close()
         assert self.process.returncode is not None  # noqa: S101 (it has ended)

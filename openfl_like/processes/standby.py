@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -59,7 +60,9 @@ class Standby:
     async def close(self) -> None:
         """End the child at hand."""
         if self._spare is not None:
-            await (await self._take()).stop(grace_s=0.0)
+            spare = await self._take()
+            spare.orphans = logging.DEBUG  # the worker that it has at hand, which has run nothing of anybody
+            await spare.stop(grace_s=0.0)
 
     async def _take(self) -> Child:
         assert self._spare is not None  # noqa: S101 (prepared before)

@@ -46,23 +46,24 @@ class Subreaper:
         async with self._lock or contextlib.nullcontext():
             yield self._ours
 
-    async def reap(self, ended: int) -> None:
+    async def reap(self, ended: int, level: int = logging.WARNING) -> None:
         """End whatever a child that has ended left behind.
 
         Args:
             ended: Number of the child.
+            level: Of the line in the log that tells of it.
         """
         self._ours.discard(ended)
         if self._lock is None:
             return
-        reaping = self._reaping.start(self._reap(self._lock, ended))
+        reaping = self._reaping.start(self._reap(self._lock, ended, level))
         await asyncio.shield(reaping)  # its thread cannot be stopped, and no child may be born meanwhile
 
-    async def _reap(self, lock: asyncio.Lock, ended: int) -> None:
+    async def _reap(self, lock: asyncio.Lock, ended: int, level: int) -> None:
         async with lock:
             found = await asyncio.to_thread(self._end_all)
         if found:
-            log.warning("killed what process %d left behind: %s", ended, ", ".join(map(str, sorted(found))))
+            log.log(level, "killed what process %d left behind: %s", ended, ", ".join(map(str, sorted(found))))
 
     def _end_all(self) -> set[int]:
         """End orphans, and those that come to us when their parents end."""

@@ -14,7 +14,7 @@ from openfl_like.federation.announcements import Announced, Announcement
 from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.failure import Failure
 from openfl_like.federation.history.site import PartEnd, PerformedTasks, SitePart
-from openfl_like.federation.parties import EnvoyRecord, ExperimentSummary, PublishedVersion, ShardFacts
+from openfl_like.federation.parties import EnvoyRecord, ExperimentSummary, PublishedVersion
 from openfl_like.federation.status import Status
 from openfl_like.store.director_files import DirectorFiles
 from openfl_like.store.files import ExperimentFiles
@@ -245,8 +245,8 @@ class ExperimentQueue(Protocol):
 class EnvoyRegister(Protocol):
     """The envoys that a Director has ever seen; nothing depends on it, so it need not survive a power cut."""
 
-    def record_envoy(self, name: str, shard: ShardFacts, now: float, more_shards: Sequence[ShardFacts] = ()) -> None:
-        """Remember an envoy, with what it said last."""
+    def record_envoy(self, envoy: EnvoyRecord) -> None:
+        """Remember an envoy: what it said of its shards, when it was here, and the list of its certificate."""
 
     def envoys(self) -> list[EnvoyRecord]:
         """Return every envoy ever seen, offline, by name."""

@@ -13,7 +13,7 @@ from openfl_like.federation.announcements import Announced, Announcement, from_j
 from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.failure import Failure
 from openfl_like.federation.history.site import PartEnd, PerformedTasks, SitePart
-from openfl_like.federation.parties import EnvoyRecord, ExperimentSummary, PublishedVersion, ShardFacts
+from openfl_like.federation.parties import EnvoyRecord, ExperimentSummary, PublishedVersion
 from openfl_like.federation.status import Status
 from openfl_like.store.director_files import DirectorFiles
 from openfl_like.store.files import ExperimentFiles
@@ -308,10 +308,13 @@ class MemoryDirectorStore:
         self._memory.experiments[summary.id] = replace(self._memory.experiments[summary.id], summary=rated)
         return rated
 
-    def record_envoy(self, name: str, shard: ShardFacts, now: float, more_shards: Sequence[ShardFacts] = ()) -> None:
-        """Remember an envoy, with what it said last."""
-        first, *more = (replace(one, schema=json.loads(json.dumps(one.schema))) for one in (shard, *more_shards))
-        self._memory.envoys[name] = EnvoyRecord(name, online=False, last_seen=now, shard=first, more_shards=tuple(more))
+    def record_envoy(self, envoy: EnvoyRecord) -> None:
+        """Remember an envoy: what it said of its shards, when it was here, and the list of its certificate."""
+        first, *more = (replace(one, schema=json.loads(json.dumps(one.schema))) for one in envoy.shards)
+        self._memory.envoys[envoy.name] = EnvoyRecord(
+            envoy.name, online=False, last_seen=envoy.last_seen, shard=first, more_shards=tuple(more),
+            certificate_list=envoy.certificate_list,
+        )  # fmt: skip
 
     def envoys(self) -> list[EnvoyRecord]:
         """Return every envoy ever seen, offline, by name."""

@@ -113,7 +113,7 @@ class Guard:
         authorise(method, identity)
         self.object_rule(identity)
         begins, ends = self.verifier.validity(pem)
-        return identity, Validity(begins.timestamp(), ends.timestamp())
+        return identity, Validity(begins.timestamp(), ends.timestamp(), self.verifier.list_number(pem))
 
     def recheck(self) -> None:
         """Look at the callers of all calls that go on, and end those whose certificate does not count any more."""

@@ -16,7 +16,7 @@ from openfl_like.errors import ConflictError, DamagedError, NotFoundError
 from openfl_like.federation.announcements import Announced, RoundFinished, UnknownAnnouncement
 from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.failure import Failure, FailureKind
-from openfl_like.federation.parties import ExperimentSummary, PublishedVersion, ShardFacts
+from openfl_like.federation.parties import EnvoyRecord, ExperimentSummary, PublishedVersion, ShardFacts
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
 from openfl_like.store.director_files import DirectorFiles
@@ -459,20 +459,20 @@ def test_an_unknown_experiment_is_told_how_to_list_the_known(director: DirectorS
 
 def test_envoys_are_remembered_offline_by_name(director: DirectorStore) -> None:
     facts = ShardFacts((3, 8), (), "heart", {"counts": {"train": 5}})
-    for name, text, moment in (("zurich", "heart", 1.0), ("bern", "heart", 2.0), ("zurich", "new", 3.0)):
-        director.record_envoy(name, replace(facts, description=text), moment)
-    tables, *more = (replace(facts, interface=name, experiments_at_once=3) for name in ("tables", "pictures"))
-    director.record_envoy("athens", tables, 1.0, tuple(more))
-    athens, bern, zurich = director.envoys()
-    assert (athens.shards, athens.experiments_at_once) == ((tables, *more), 3)
-    assert (bern.name, bern.online, bern.last_seen, bern.shard) == ("bern", False, 2.0, facts)
-    assert (zurich.name, zurich.last_seen, zurich.shard.description) == ("zurich", 3.0, "new")
+    known = EnvoyRecord("zurich", online=True, last_seen=1.0, shard=facts)
+    new = replace(known, last_seen=3.0, shard=replace(facts, description="new"))
+    tables, pictures = (replace(facts, interface=name, experiments_at_once=3) for name in ("tables", "pictures"))
+    bern = replace(known, name="bern", last_seen=2.0)
+    athens = replace(known, name="athens", shard=tables, more_shards=(pictures,), certificate_list=7)
+    for envoy in (known, bern, new, athens):
+        director.record_envoy(envoy)
+    assert director.envoys() == [replace(envoy, online=False) for envoy in (athens, bern, new)]
 
 
 def test_everything_is_there_after_a_restart(stores: Stores, tmp_path: Path) -> None:
     with closing(stores.director(DirectorFiles(tmp_path))) as first:
         first.add("00ff", queued("one"))
-        first.record_envoy("bern", ShardFacts((1,), ()), 2.0)
+        first.record_envoy(EnvoyRecord("bern", online=False, last_seen=2.0, shard=ShardFacts((1,), ())))
     with closing(stores.director(DirectorFiles(tmp_path))) as again:
         assert again.add("00ff", queued("two")).id == "one"
         assert [envoy.name for envoy in again.envoys()] == ["bern"]

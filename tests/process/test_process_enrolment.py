@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from federations import PLAN, THREE, User, gate_of, run_fx, shards
+from federations import PLAN, THREE, User, fx_fine, gate_of, run_fx, shards
 from pace import limit
 
 from openfl_like.errors import NotAllowedError, NotFoundError, RevokedError, UnreachableError
@@ -213,8 +213,13 @@ async def test_a_revoked_site_is_out_within_ten_seconds_and_the_round_goes_on(tm
         await federation.start_director()
         with pytest.raises(UnreachableError, match="E205"):
             await federation.start_envoy("site-3")
+        assert await revoked_sites(user) == ["site-3"]  # the Director that was started again has not seen it
         async with office(federation.directory / "certs", address):
             await back_with_a_new_token(federation, user, address)
+
+
+async def revoked_sites(user: User) -> list[str]:
+    return [envoy.name for envoy in await user.envoys.envoys() if envoy.revoked]
 
 
 async def back_with_a_new_token(federation: Enrolled, user: User, address: str) -> None:
@@ -223,6 +228,7 @@ async def back_with_a_new_token(federation: Enrolled, user: User, address: str) 
     fresh = await enrol(offered(federation.directory / "certs", address, Role.ENVOY, "site-3"))
     save_credentials(folder, fresh, replace=True)
     await federation.start_envoy("site-3")
+    assert await revoked_sites(user) == []
     again = await user.submit(PLAN, "admission.min_collaborators=3")
     assert (await user.ended(again)).status == "FINISHED"
 
@@ -272,9 +278,13 @@ async def test_a_federation_of_certificates_that_were_issued_hears_of_a_revocati
             assert "NOTE: fx://local/director/director was not enrolled by token" in " ".join(said.split())
             async with asyncio.timeout(limit(10)):
                 assert await federation.children["site-2"].wait() == 3
+            assert "left behind" not in federation.log("site-2").read_text()
             gate.open_all()
             await user.until(experiment, "round_finished", contributors=("site-1",))
             assert (await user.director.status()).warnings == ()
+            assert await revoked_sites(user) == ["site-2"]
+            for words in (("status",), ("envoy", "list")):
+                assert "site-2: its certificate was revoked" in await fx_fine(*words, federation=federation)
             said = federation.log("director").read_text()
             assert "envoy 'site-2' is here" in said
             assert "/openfl_like.v1.Attendance/Attend refused to fx://local/envoy/site-2: E205" in said

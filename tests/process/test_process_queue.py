@@ -1,11 +1,12 @@
 """The queue of a Director: in series, cancelled, failed, and never stopped by one bad experiment."""
 
 import asyncio
+import json
 import time
 from pathlib import Path
 
 import pytest
-from federations import PLAN, THREE, another, federation_of, gate_of, shards, workers
+from federations import PLAN, THREE, another, federation_of, fx_fine, gate_of, shards, workers
 from pace import limit
 
 from openfl_like import failpoints
@@ -115,12 +116,19 @@ async def test_an_experiment_whose_aggregator_never_starts_fails_and_those_behin
         assert "killed by SIGKILL" in failed.reason
         assert "it ended 4 times without a finished round" in failed.reason
         assert [(await user.ended(one)).status for one in good] == ["FINISHED"] * 3
+    told = json.loads(
+        await fx_fine("envoy", "history", "--directory", str(federation.directory / "envoy-site-1"), "--json")
+    )
+    first = told["data"][0]  # no Aggregator ever told the site how it ended
+    assert (first["experiment"], first["end"], first["reason"]) == (bad, "FAILED", failed.reason)
 
 
 async def test_an_experiment_that_waits_for_its_sites_is_cancelled_at_once(tmp_path: Path) -> None:
-    async with federation_of(shards(site_1="site-1"), tmp_path) as (_, user):
+    async with federation_of(shards(site_1="site-1"), tmp_path) as (federation, user):
         experiment = await user.submit(PLAN, "admission.collaborators=[site-1, site-9]")
         await user.until(experiment, "experiment_waiting", missing=("site-9",))
+        for words in (("status",), ("experiment", "list")):
+            assert "waits for envoys: site-9" in await fx_fine(*words, federation=federation)
         start = time.monotonic()
         assert (await user.client.cancel(experiment)).status == "CANCELLED"
         assert time.monotonic() - start < limit(3)

@@ -69,6 +69,8 @@ async def cancelled_twice(federation: LocalFederation, user: User, gate: Gate, e
     gate.open_all()
     code, shown, words = await run_fx("experiment", "resume", experiment, "--watch", federation=federation)
     assert code == 0, words
+    assert "resumed by user" in shown
+    assert "CANCELLED" not in shown  # that is how it ended before
     return shown.splitlines()[-1:]
 
 

@@ -1,5 +1,6 @@
 """``fx demo``: a whole federation on this machine, from keys to the result."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ import click
 from openfl_like.cli.experiment.progress import Screen
 from openfl_like.cli.options import FOLDER, HELP, complete_plans, overrides_option
 from openfl_like.cli.output.console import emit, emit_line, file_facts, json_option, put, say
+from openfl_like.cli.output.program import program
 from openfl_like.errors import ExperimentCancelledError
 
 if TYPE_CHECKING:
@@ -113,24 +115,30 @@ async def _demo(name: str, place: Path, overrides: tuple[str, ...], *, chaos: bo
     say("the federation has ended; training each site alone and all data pooled, to compare")
     rows = await compare(plan, workspace, shards, model, SQLITE)
     _print(rows, summary, as_json=as_json)
-    _tell_next(model, as_json=as_json)
+    _tell_next(model, program(), as_json=as_json)
     say(f"done in {time.monotonic() - begin:.0f} s")
     return True
 
 
-def _tell_next(model: Path, *, as_json: bool) -> None:
-    """Say where the model is, and what somebody who has seen the demo types next."""
+def _tell_next(model: Path, fx: str, *, as_json: bool) -> None:
+    """Say where the model is, and what somebody who has seen the demo types next.
+
+    Args:
+        model: The file.
+        fx: How this program is called.
+        as_json: For a program instead.
+    """
     if as_json:
         emit_line({"kind": "model", **file_facts(model)})
         return
     put(f"\nthe federated model is in {model}; what to type next:\n")
     put("# the same model for PyTorch")
-    put(f"fx model export {model} -o model.pt")
+    put(f"{fx} model export {shlex.quote(str(model))} -o model.pt")
     put("# the same run, with its Director and its Aggregator killed in the middle")
-    put("fx demo --chaos")
+    put(f"{fx} demo --chaos")
     put("# a plan, code and data of your own, tried on this machine")
-    put("fx workspace create study -t torch_heart_disease")
-    put("fx simulate study/plan.yaml")
+    put(f"{fx} workspace create study -t torch_heart_disease")
+    put(f"{fx} simulate study/plan.yaml")
 
 
 async def _run(

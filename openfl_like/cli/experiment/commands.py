@@ -129,12 +129,17 @@ def evaluate(
 
 
 def _queued(federation: "Federation", summary: "ExperimentSummary", *, follow: bool, as_json: bool) -> None:
-    """Tell that an experiment is queued, or follow it."""
+    """Tell that an experiment is queued, or follow it from here on: how it ended before is no news."""
+    from openfl_like.federation.announcements import Announced
+    from openfl_like.federation.history.life import end_of_former_life
+
     if not follow:
         _one(summary, summary.id, as_json=as_json)
-    else:
-        say(f"experiment {summary.id} is queued")
-        _follow(federation.watch(summary.id), as_json=as_json)
+        return
+    say(f"experiment {summary.id} is queued")
+    stored = federation.watch(summary.id, stored=True) if summary.resumed_by else ()
+    former = end_of_former_life(item for item in stored if isinstance(item, Announced))
+    _follow(federation.watch(summary.id, former), as_json=as_json)
 
 
 def _follow(items: "Iterable[Announced | ExperimentSummary]", *, as_json: bool) -> None:
@@ -161,7 +166,9 @@ def _one(summary: "ExperimentSummary", text: str, *, as_json: bool) -> None:
 @director_options
 @json_option
 def rounds(experiment_id: str, director: str, certificates: Path | None, *, as_json: bool) -> None:
-    """List the finished rounds: who contributed with which weight, who was absent and why; in JSON also the digests.
+    """List the rounds that are over: who contributed with which weight, who was absent and why; in JSON also digests.
+
+    The last one has the status FAILED or CANCELLED if the experiment ended in it.
 
     Example: fx experiment rounds heart_disease-1a2b3c4d
     """
@@ -178,6 +185,7 @@ def rounds(experiment_id: str, director: str, certificates: Path | None, *, as_j
             rows.append(
                 {
                     "round": one.round,
+                    "status": one.status.value,
                     "selected": one.selected,
                     "contributors": {name: part.weight for name, part in one.contributors.items()},
                     "absent": absent,
@@ -262,6 +270,8 @@ def cancel(experiment_id: str, director: str, certificates: Path | None, *, as_j
 @json_option
 def resume(experiment_id: str, director: str, certificates: Path | None, *, follow: bool, as_json: bool) -> None:
     """Queue an experiment again that FAILED or was cancelled; it goes on after its last finished round.
+
+    With --watch, what it told before is not told again; 'fx experiment watch' has all of it.
 
     Example: fx experiment resume heart_disease-1a2b3c4d --watch
     """

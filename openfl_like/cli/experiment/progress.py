@@ -19,6 +19,7 @@ from openfl_like.federation.announcements import (
     RoundFinished,
     fields_of,
 )
+from openfl_like.federation.status import Status
 from openfl_like.printable import printable_line
 
 if TYPE_CHECKING:
@@ -120,10 +121,11 @@ class Screen:
                 return self._rounds.finished(told)
             case CollaboratorAbsent():
                 return self._rounds.absent(told)
-            case ExperimentBegun(rounds=rounds):
-                self._rounds.begin(rounds)
+            case ExperimentBegun():
+                self._rounds.begin(told)
             case ExperimentEnded():
                 self.end_was_seen = self._bar is not None
+                return [*self._rounds.ended(), sentence(told)]
             case _:
                 pass
         text = sentence(told)
@@ -140,7 +142,7 @@ class Screen:
         """Show where the experiment stands."""
         if self._as_json:
             emit_line({"kind": "summary", **asdict(summary)})
-        elif summary.waiting is not None:
+        elif summary.waiting is not None and summary.status is Status.QUEUED:  # later, its history says so
             self._line(f"{summary.waiting}, since {clock(summary.submitted_at)}", "")
 
     def follow(self, items: Iterable[Any]) -> "ExperimentSummary | None":

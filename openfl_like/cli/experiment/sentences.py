@@ -148,10 +148,16 @@ class RoundLines:
         self._width = 2
         self._sites: tuple[tuple[str, ...], ...] = ()
         self._absent: dict[tuple[str, str], str] = {}
+        self._metric = self._best = ""
 
-    def begin(self, rounds: int) -> None:
-        """Leave room for so many rounds."""
-        self._width = len(str(rounds))
+    def begin(self, told: ExperimentBegun) -> None:
+        """Leave room for so many rounds, and learn by which metric the plan finds the best one."""
+        self._width = len(str(told.rounds))
+        self._metric = _best_metric(told.plan)
+
+    def ended(self) -> list[str]:
+        """Return the line that names the best round; none if no round was, as far as it was watched."""
+        return [self._best] if self._best else []
 
     def absent(self, told: CollaboratorAbsent) -> list[str]:
         """Return the line for a missing answer; none if the site was missing for the same reason before."""
@@ -172,9 +178,17 @@ class RoundLines:
             by = ", ".join(told.contributors or told.evaluators)
             figures.append(f"the model before training{f', made by {by}' if by else ''}")
         elif told.best:
-            figures.append("best so far")
+            figures.append(self._is_best(told))
         head = f"round {told.round:>{self._width}}  {told.seconds:6.2f} s"
         return [*lines, "  ".join((head, *figures))]
+
+    def _is_best(self, told: RoundFinished) -> str:
+        if self._metric not in told.metrics:
+            return "best so far"
+        value = aligned(told.metrics[self._metric])
+        self._best = f"the best model is that of round {told.round}: {self._metric} {value}"
+        shown = any(name == self._metric for name, _ in _plain_metrics(told.metrics))
+        return f"best {self._metric} so far" if shown else f"best {self._metric} so far: {value}"
 
     def _parties(self, told: RoundFinished) -> str:
         unmeasured = {name: failure for name, failure in told.unevaluated.items() if name not in told.absent}
@@ -187,6 +201,19 @@ class RoundLines:
         """The reason, if it was not told yet."""
         told = any(site == name for site, _ in self._absent)
         return "" if told else f" ({failure})"
+
+
+def _best_metric(plan: Mapping[str, object]) -> str:
+    """The metric that makes a version of this frozen plan the best one; empty if it is of another release."""
+    import json
+
+    from openfl_like.errors import FederationError
+    from openfl_like.plan.digest import thaw
+
+    try:
+        return thaw(json.dumps(plan).encode()).model_store.best.metric
+    except FederationError:
+        return ""
 
 
 def _plain_metrics(metrics: Mapping[str, float]) -> list[tuple[str, float]]:

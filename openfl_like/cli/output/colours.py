@@ -17,6 +17,7 @@ _WORDS = {
     "degraded": ODD,
     "connected": GOOD,
     "away": ODD,
+    "revoked": BAD,
 }
 
 

@@ -1,9 +1,11 @@
 """How the state of a site and its machine is shown to people."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from openfl_like.cli.output.console import shown
+from openfl_like.cli.output.colours import ODD
+from openfl_like.cli.output.console import put, shown
+from openfl_like.cli.output.table import GAP
 from openfl_like.federation.parties import (
     DeviceStatistics,
     EnvoyDetail,
@@ -12,6 +14,7 @@ from openfl_like.federation.parties import (
     Series,
     ShardFacts,
 )
+from openfl_like.printable import printable_line
 
 BARS = "▁▂▃▄▅▆▇█"
 WIDTH = 40
@@ -49,6 +52,20 @@ def filled(used: int | None, total: int | None) -> str:
 def online(record: EnvoyRecord, now: float) -> str:
     """Return whether a site is there, and if not, for how long: ``no, 4 min``."""
     return "yes" if record.online else f"no, {span(now - record.last_seen)}"
+
+
+def problem(record: EnvoyRecord) -> str:
+    """Return why nothing can run at a site, or nothing if it can."""
+    revoked = "its certificate was revoked" if record.revoked else ""
+    refuses = f"refuses orders: {record.problem}" if record.problem is not None else ""
+    return "; ".join(filter(None, (revoked, refuses)))
+
+
+def tell_problems(records: Iterable[EnvoyRecord]) -> None:
+    """Print a line for each site at which nothing can run."""
+    for record in records:
+        if problem(record):
+            put(printable_line(f"{record.name}: {problem(record)}"), style=ODD, hang=len(record.name) + GAP)
 
 
 def gpus(record: EnvoyRecord) -> str:
@@ -103,7 +120,7 @@ def summary(detail: EnvoyDetail, now: float) -> dict[str, str]:
         now: Seconds since the epoch.
     """
     record = detail.record
-    lines = {"envoy": record.name, **_standing(record, now)}
+    lines = {"envoy": record.name, **_standing(record, now), "problem": problem(record)}
     lines["shard"] = _shard(record.shard)
     lines |= {f"shard {one.interface}": _shard(one) for one in record.more_shards}
     lines["at once"] = _at_once(record.experiments_at_once)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import click
 
 from openfl_like.cli.options import FOLDER, WrittenAddress
-from openfl_like.cli.output.console import emit, emit_line, json_option, say, tell
+from openfl_like.cli.output.console import clock, emit, emit_line, json_option, say, tell
 
 if TYPE_CHECKING:
     from openfl_like.pki.ledger import Ledger
@@ -231,7 +231,7 @@ def _directors_that_do_not_ask(ledger: "Ledger") -> list[str]:
 @certs_option
 @json_option
 def list_(certs: Path, *, as_json: bool) -> None:
-    """List what the site CA has issued, and the tokens that are open.
+    """List what the site CA has issued, and the tokens that were not used.
 
     Example: fx pki list
     """
@@ -239,7 +239,15 @@ def list_(certs: Path, *, as_json: bool) -> None:
     from openfl_like.pki.ledger import Ledger
 
     rows = _rows(Ledger(certs / AuthorityKind.SITE.value), certs)
-    emit(rows, as_json=as_json, title="certificates and tokens")
+    shown = rows if as_json else [{**row, "ends": _clock(str(row["ends"]))} for row in rows]
+    emit(shown, as_json=as_json, title="certificates and tokens")
+
+
+def _clock(moment: str) -> str:
+    """Return a time of the records, ISO 8601, as people read it."""
+    from datetime import datetime
+
+    return clock(datetime.fromisoformat(moment).timestamp())
 
 
 def _rows(ledger: "Ledger", certs: Path) -> list[dict[str, object]]:
@@ -247,9 +255,11 @@ def _rows(ledger: "Ledger", certs: Path) -> list[dict[str, object]]:
 
     from openfl_like.pki.administration import published
     from openfl_like.pki.authority import load_trust
+    from openfl_like.pki.revocation import Revocations
 
-    now = datetime.now(UTC)
+    now, names = datetime.now(UTC), Revocations()
     revoked = published(certs, load_trust(certs).site_ca)
+    names.take(revoked)
     serials = {serial for entry in revoked.entries for serial in entry.serials}
     rows: list[dict[str, object]] = []
     for issued in ledger.issued():
@@ -259,7 +269,8 @@ def _rows(ledger: "Ledger", certs: Path) -> list[dict[str, object]]:
             {"identity": issued.uri, "state": state, "ends": issued.not_after, "serial": issued.serial, "by": issued.by}
         )
     for offer in ledger.offers():
-        state = "token over" if datetime.fromisoformat(offer.expires) < now else "token open"
+        over = "token over" if datetime.fromisoformat(offer.expires) < now else "token open"
+        state = "token revoked" if names.falls(offer.uri, offer.under) else over
         rows.append({"identity": offer.uri, "state": state, "ends": offer.expires, "serial": "", "by": ""})
     return rows
 

@@ -274,8 +274,11 @@ def _awaited_envoys(summary: ExperimentSummary, life: LastRun) -> tuple[str, tup
     if life.waiting is None:
         return "its Aggregator is being started", ("aggregator",), summary.started_at
     waiting = life.waiting.what
-    who = ", ".join(waiting.missing) or f"{waiting.needed - len(waiting.online)} more"
-    return f"it waits up to {waiting.timeout_s:g} s for envoys: {who}", waiting.missing, life.waiting.time
+    missing, more = waiting.missing, waiting.needed - len(waiting.online)
+    if summary.waiting is not None:  # some may have come since
+        missing, more = summary.waiting.envoys, summary.waiting.more
+    who = ", ".join(missing) or f"{more} more"
+    return f"it waits up to {waiting.timeout_s:g} s for envoys: {who}", missing, life.waiting.time
 
 
 def _awaited_answers(

@@ -149,3 +149,9 @@ def surplus_of(history: Iterable[Announced]) -> dict[str, dict[str, int]]:
         counts = sums.setdefault(name, {})
         counts[kind] = counts.get(kind, 0) + count
     return {name: dict(sorted(sums[name].items())) for name in sorted(sums)}
+
+
+def end_of_former_life(events: Iterable[Announced]) -> int:
+    """Return the sequence number of the last event before an experiment was resumed the last time; 0: it never was."""
+    resumed = (event.sequence for event in events if isinstance(event.announcement, ExperimentResumed))
+    return max(resumed, default=1) - 1

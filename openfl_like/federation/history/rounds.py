@@ -1,10 +1,24 @@
 """What the history says of each round: who was selected, who made its model, who measured it, and who did not."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from openfl_like.federation.announcements import Announced, ModelKept, ModelMade, ModelsEvaluated, RoundFinished
-from openfl_like.federation.failure import Failure
+from openfl_like.federation.announcements import (
+    Announced,
+    Announcement,
+    CollaboratorAbsent,
+    ExperimentEnded,
+    ExperimentResumed,
+    ModelKept,
+    ModelMade,
+    ModelsEvaluated,
+    RoundFinished,
+    RoundStarted,
+    UpdateReceived,
+)
+from openfl_like.federation.failure import Failure, FailureKind
+from openfl_like.federation.status import Status
+from openfl_like.federation.task import Phase
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +36,11 @@ class ContributorShare:
 
 @dataclass(frozen=True, slots=True)
 class RoundRecord:
-    """A finished round.
+    """A finished round, or the one in which an experiment ended.
 
     Attributes:
         round: Its number; 0 made the initial model.
-        digest: BLAKE3 identity (hex) of its model.
+        digest: BLAKE3 identity (hex) of its model; empty if none was published.
         metrics: Metric name -> value over the sites in ``evaluators``.
         selected: Who was asked to contribute.
         contributors: Who did, and what.
@@ -34,6 +48,7 @@ class RoundRecord:
         evaluators: Who evaluated the model.
         unevaluated: Who should have evaluated it and did not -> why.
         matrix: How each site found each given model: site -> task -> metric -> value.
+        status: FINISHED, or FAILED or CANCELLED like the experiment that ended in it.
     """
 
     round: int
@@ -45,13 +60,19 @@ class RoundRecord:
     evaluators: tuple[str, ...] = ()
     unevaluated: Mapping[str, Failure] = field(default_factory=dict)
     matrix: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+    status: Status = Status.FINISHED
 
 
 def round_records(events: Iterable[Announced]) -> Iterator[RoundRecord]:
-    """Yield the finished rounds of a history, as soon as their last event has come."""
+    """Yield the finished rounds of a history, as soon as their last event has come, and the one in which it ends.
+
+    A round that begins again, since its experiment was resumed, is told as it went in the end.
+    """
     made: dict[int, ModelMade] = {}
     matrices: dict[int, ModelsEvaluated] = {}
+    unfinished: RoundRecord | None = None
     for event in events:
+        unfinished = _unfinished(unfinished, event.announcement)
         match event.announcement:
             case ModelMade() as model:
                 made[model.round] = model
@@ -64,18 +85,49 @@ def round_records(events: Iterable[Announced]) -> Iterator[RoundRecord]:
                 yield _record(finished, made.pop(number, None), matrices.pop(number, None))
             case _:
                 pass
+    if unfinished is not None and unfinished.status.ended:
+        yield unfinished
+
+
+def _unfinished(known: RoundRecord | None, told: Announcement) -> RoundRecord | None:
+    """Return what is known, after an event, of the round that has begun and has not finished."""
+    if isinstance(told, RoundStarted):
+        return RoundRecord(told.round, "", selected=told.cohort, status=Status.RUNNING)
+    over = isinstance(told, RoundFinished | ExperimentResumed)
+    return None if known is None or over else _with(known, told)
+
+
+def _with(known: RoundRecord, told: Announcement) -> RoundRecord:
+    match told:
+        case CollaboratorAbsent(phase=Phase.EVALUATE, collaborator=site):
+            return replace(known, unevaluated={**known.unevaluated, site: _failure(told)})
+        case CollaboratorAbsent(collaborator=site):
+            return replace(known, absent={**known.absent, site: _failure(told)})
+        case UpdateReceived(phase=Phase.EVALUATE, collaborator=site):
+            return replace(known, evaluators=tuple(sorted({*known.evaluators, site})))
+        case ModelMade():
+            return replace(known, contributors=_shares(told))
+        case ExperimentEnded():
+            return replace(known, status=told.status)
+        case _:
+            return known
+
+
+def _failure(told: CollaboratorAbsent) -> Failure:
+    return told.failure or Failure(FailureKind.TOLD, told.reason)  # 0.1.0 wrote only words
+
+
+def _shares(model: ModelMade) -> dict[str, ContributorShare]:
+    return {name: ContributorShare(model.weights[name], model.digests[name]) for name in sorted(model.weights)}
 
 
 def _record(finished: RoundFinished, model: ModelMade | None, evaluated: ModelsEvaluated | None) -> RoundRecord:
-    shares = (
-        {name: ContributorShare(model.weights[name], model.digests[name]) for name in model.weights} if model else {}
-    )
     return RoundRecord(
         round=finished.round,
         digest=finished.digest,
         metrics=finished.metrics,
         selected=finished.selected,
-        contributors=dict(sorted(shares.items())),
+        contributors=_shares(model) if model else {},
         absent=finished.absent,
         evaluators=finished.evaluators,
         unevaluated=finished.unevaluated,

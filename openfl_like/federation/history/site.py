@@ -14,7 +14,7 @@ class PartEnd(StrEnum):
         FINISHED: The experiment did.
         FAILED: The experiment did.
         CANCELLED: The experiment was.
-        STOPPED: The Director, or the Envoy's own end, stopped it before its Aggregator had said how it ended.
+        STOPPED: It was stopped, by another order or the Envoy's own end; nobody has said how the experiment ended.
         BROKEN: The site's own processes ended over it.
         REFUSED: The site did not take the order.
         INTERRUPTED: No end was recorded: the Envoy was killed, or its machine went down.

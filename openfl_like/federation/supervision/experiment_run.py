@@ -43,7 +43,7 @@ from openfl_like.federation.announcements import (
 )
 from openfl_like.federation.events import Announce, CancelRequested
 from openfl_like.federation.failure import MAX_MESSAGE, Failure, FailureKind
-from openfl_like.federation.parties import Outcome
+from openfl_like.federation.parties import Outcome, Waiting, WaitKind
 from openfl_like.federation.status import Status
 from openfl_like.federation.supervision.restarts import Pause, PauseOver, Restarts
 from openfl_like.federation.supervision.run_events import (
@@ -159,6 +159,17 @@ class ExperimentRun:
             case _:
                 return self._advance(event)
 
+    def waiting(self, online: tuple[str, ...]) -> Waiting | None:
+        """For which envoys it waits; None: it does not wait for any.
+
+        Args:
+            online: Those that are there for it.
+        """
+        wait = self._wait()
+        if self.step is not RunStep.GATHERING or wait.met_by(online):
+            return None
+        return Waiting(WaitKind.ENVOYS, envoys=wait.missing(online), more=wait.needed - len(wait.present(online)))
+
     # ---- its way
 
     def _advance(self, event: RunEvent) -> list[RunCommand]:
@@ -190,8 +201,8 @@ class ExperimentRun:
         self.step, wait = RunStep.GATHERING, self._wait()
         if wait.met_by(event.online):
             return [begins, *self._gathered(event.online)]
-        missing = tuple(sorted(wait.wanted - wait.present(event.online)))
-        return [begins, Announce(ExperimentWaiting(event.online, missing, wait.needed, wait.timeout_s)), wait]
+        told = ExperimentWaiting(event.online, wait.missing(event.online), wait.needed, wait.timeout_s)
+        return [begins, Announce(told), wait]
 
     @property
     def _least(self) -> int:
@@ -206,7 +217,7 @@ class ExperimentRun:
         wait = self._wait()
         self.invited = wait.present(online)
         if not wait.met_by(online) and len(self.invited) < self._least:
-            missing = sorted(wait.wanted - self.invited)
+            missing = wait.missing(online)
             absent = f"; missing: {', '.join(missing)}" if missing else ""
             if without := wait.present(unfit):
                 absent += f"; there, but without its data or at work for others: {', '.join(sorted(without))}"

@@ -144,6 +144,10 @@ class WaitForEnvoys:
         """Return those that are wanted and there."""
         return self.wanted & set(online) if self.wanted else frozenset(online)
 
+    def missing(self, online: tuple[str, ...]) -> tuple[str, ...]:
+        """Return those that are wanted and not there, sorted; empty if any will do."""
+        return tuple(sorted(self.wanted.difference(online)))
+
     def met_by(self, online: tuple[str, ...]) -> bool:
         """Whether the envoys that are there are enough."""
         return len(self.present(online)) >= self.needed

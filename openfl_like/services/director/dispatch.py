@@ -100,8 +100,11 @@ class Dispatcher:
         return list(self._running.values())
 
     def described(self, summary: ExperimentSummary) -> Waiting | None:
-        """Why a queued experiment waits."""
-        return self.scheduler.waiting(summary.id) if summary.status is Status.QUEUED else None
+        """Why an experiment waits that has not begun."""
+        if summary.status is Status.QUEUED:
+            return self.scheduler.waiting(summary.id)
+        run = self.run_of(summary.id) if summary.status is Status.STARTING else None
+        return run.waiting if run is not None else None
 
     def news(self) -> asyncio.Event:
         """What is set at the next change of the queue."""

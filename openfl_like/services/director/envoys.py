@@ -66,9 +66,10 @@ class EnvoyRoster:
         store: Remembers envoys beyond their sessions.
         on_answer: Gets what envoys report about experiments.
         on_logs: Gets the lines they send.
-        unwanted: Whether an experiment that an envoy works for should be stopped there.
+        stop_order: Gives the order to stop an experiment that an envoy works for; None: it should go on.
         on_change: Told when an envoy has gone, or has done with an experiment.
         on_arrival: Told when an envoy has come, or has other data, or bears another number of experiments.
+        falls: Whether a site's certificate was revoked that was issued under a revocation list of this number.
         now: Seconds since the epoch.
         probe_s: Seconds in which an envoy that is there answers another one of its name.
         most_names: That an answer lists.
@@ -79,9 +80,10 @@ class EnvoyRoster:
     store: DirectorStore
     on_answer: OnAnswer
     on_logs: Callable[[LogLines], None]
-    unwanted: Callable[[str], bool] = lambda _: False
+    stop_order: Callable[[str], StopOrder | None] = lambda _: None
     on_change: Callable[[], None] = lambda: None
     on_arrival: Callable[[], None] = lambda: None
+    falls: Callable[[str, int], bool] = lambda _name, _number: False
     now: Callable[[], float] = time.time
     probe_s: float = PROBE_S
     most_names: int = MOST_NAMES
@@ -119,10 +121,10 @@ class EnvoyRoster:
         now = self.now()
         record = EnvoyRecord(
             name, online=True, last_seen=now, shard=hello.shard, online_since=now, more_shards=hello.more_shards,
-            version=hello.version,
+            version=hello.version, problem=hello.problem,
         )  # fmt: skip
         if certificate is not None:
-            record = replace(record, certificate_ends=certificate.ends)
+            record = replace(record, certificate_ends=certificate.ends, certificate_list=certificate.list_number)
         session = _Session(record, self._count, certificate)
         self._sessions[name] = session
         try:  # from here on: an envoy that is lost while it is welcomed must be able to come back
@@ -156,7 +158,7 @@ class EnvoyRoster:
 
     def _remember(self, record: EnvoyRecord) -> None:
         try:
-            self.store.record_envoy(record.name, record.shard, record.last_seen, record.more_shards)
+            self.store.record_envoy(record)
         except StorageError as error:  # of what is remembered of an envoy nothing depends
             log.warning("'%s' is not remembered: %s", record.name, error)
 
@@ -270,7 +272,8 @@ class EnvoyRoster:
         """Every envoy ever seen, those with a session as they are now."""
         stored = await asyncio.to_thread(self.store.envoys)
         live = {name: session.record for name, session in self._sessions.items()}
-        return [live.get(record.name, record) for record in stored]
+        known = [live.get(record.name, record) for record in stored]
+        return [replace(one, revoked=self.falls(one.name, one.certificate_list)) for one in known]
 
     async def envoy(self, name: str) -> EnvoyDetail:
         """Return everything known of one envoy.
@@ -304,8 +307,8 @@ class EnvoyRoster:
                 session.record = replace(session.record, devices=devices, running=running, placed=placed)
                 session.working.update(running)
                 self._trends.setdefault(name, DeviceHistory()).add(self.now(), devices)
-                for experiment in filter(self.unwanted, running):
-                    self.send(name, StopOrder(experiment, "the experiment has ended"))
+                for order in filter(None, map(self.stop_order, running)):
+                    self.send(name, order)
             case Hello():
                 await self._describe(name, session, report)
             case LogLines():
@@ -322,9 +325,14 @@ class EnvoyRoster:
         """Take in that an envoy's data has changed."""
         for shard in (hello.shard, *hello.more_shards):
             check_interface(name, shard, self.settings.agreed)
-        session.record = replace(session.record, shard=hello.shard, more_shards=hello.more_shards)
-        told = "; ".join(shard.description for shard in session.record.shards)
-        log.info("envoy '%s' describes its data anew: %s", name, printable_line(told))
+        session.record = replace(
+            session.record, shard=hello.shard, more_shards=hello.more_shards, problem=hello.problem
+        )
+        if hello.problem is None:
+            told = "; ".join(shard.description for shard in session.record.shards)
+            log.info("envoy '%s' describes its data anew: %s", name, printable_line(told))
+        else:
+            log.warning("envoy '%s' refuses orders: %s", name, printable_line(str(hello.problem)))
         await asyncio.to_thread(self._remember, session.record)
         await self.recount()
         self.on_arrival()

@@ -13,7 +13,7 @@ from openfl_like.failpoints import failpoint
 from openfl_like.federation.announcements import AggregatorLost, Announced, Announcement
 from openfl_like.federation.events import Announce, CancelRequested
 from openfl_like.federation.failure import MAX_MESSAGE, Failure, FailureKind
-from openfl_like.federation.parties import LogLines, Outcome
+from openfl_like.federation.parties import LogLines, Outcome, Waiting
 from openfl_like.federation.ports import CollaboratorEnded, IssuedCertificate, Order, OrderReply, StopOrder
 from openfl_like.federation.status import Status
 from openfl_like.federation.supervision.experiment_run import ExperimentRun
@@ -138,7 +138,7 @@ class RunningExperiment:
         Raises:
             StorageError: If there is no room on a disk; it has not ended, and can be run again when there is.
         """
-        sites: tuple[str, ...] = ()
+        finish: Finish | None = None
         self._begin(self._recover())
         try:
             end = await self._finished
@@ -148,10 +148,10 @@ class RunningExperiment:
         else:
             if isinstance(end, Postpone):
                 raise StorageError(end.reason)
-            sites = end.sites
+            finish = end
             return end.outcome
         finally:
-            await self._clean_up(sites)
+            await self._clean_up(finish)
 
     # ---- what comes from outside
 
@@ -171,6 +171,11 @@ class RunningExperiment:
             self._post(SiteAccepted(site, answer.csr))
         else:
             self._post(SiteRefused(site, answer.reason, answer.failure))
+
+    @property
+    def waiting(self) -> Waiting | None:
+        """For which envoys it waits; None: it does not wait for any."""
+        return self._rules.waiting(self._there())
 
     # ---- what the rules ask for
 
@@ -386,12 +391,14 @@ class RunningExperiment:
 
     # ---- its end
 
-    async def _clean_up(self, sites: tuple[str, ...]) -> None:
-        """Let go of everything, and tell these sites to stop."""
+    async def _clean_up(self, finish: Finish | None) -> None:
+        """Let go of everything, and tell the sites to stop, and how it ended; None: it has not."""
         for tasks in (self._tasks, self._invitations, self._telling):
             await tasks.close()
-        for name in sites:
-            self._context.roster.send(name, StopOrder(self.id, "the experiment has ended"))
+        if finish is not None:
+            outcome = finish.outcome
+            for name in finish.sites:
+                self._context.roster.send(name, StopOrder(self.id, outcome.reason, outcome.status))
         if self._aggregator is not None:
             await self._aggregator.end()
         self._address.release()

@@ -74,6 +74,8 @@ from openfl_like.wire.experiments import ExperimentsServicer
 from openfl_like.wire.server import Server, service_handler
 
 log = logging.getLogger(__name__)
+GONE = "the experiment has ended"
+"""Of one of which nothing more is known."""
 
 
 @dataclass(slots=True)
@@ -110,7 +112,7 @@ class Director:
         self.submissions = Submissions(self.settings, self.credentials.trust, self.store, self.stores, self.disk_space)
         self.trust_upkeep = TrustUpkeep(self.settings, self.credentials)
         self.roster = EnvoyRoster(
-            self.settings, self.store, self._on_answer, self._on_logs, self._unwanted, self._on_change
+            self.settings, self.store, self._on_answer, self._on_logs, self._stop_order, self._on_change
         )
         self.feeds = Feeds(self._files, self.stores)
         self.logbook = LogBook(self._log_directory, self._unwanted, self.roster.working)
@@ -126,6 +128,7 @@ class Director:
             Scheduler(self.settings.parallel),
         )
         self.roster.on_arrival = self.dispatcher.wake
+        self.roster.falls = self.trust_upkeep.falls
 
     # ---- what envoys report to the roster
 
@@ -134,17 +137,21 @@ class Director:
         if run is not None:
             run.answer(site, answer)
         elif isinstance(answer, OrderReply) and answer.accepted:
-            self.roster.send(site, StopOrder(answer.experiment, "the experiment has ended"))
+            self.roster.send(site, self._stop_order(answer.experiment) or StopOrder(answer.experiment, GONE))
 
-    def _unwanted(self, experiment: str) -> bool:
-        """Whether a site that works for an experiment should stop: it has ended, or is none of ours."""
+    def _stop_order(self, experiment: str) -> StopOrder | None:
+        """What a site that works for an experiment is told if it should stop: it has ended, or is none of ours."""
         try:
-            return self._known(experiment).summary.status.ended
+            summary = self._known(experiment).summary
         except NotFoundError:
-            return True
+            return StopOrder(experiment, GONE)
         except FederationError as error:  # a damaged row is no reason to lose sites
             log.warning("experiment %s: %s %s", experiment[:80], error.code, error)
-            return False
+            return None
+        return StopOrder(experiment, summary.reason, summary.status) if summary.status.ended else None
+
+    def _unwanted(self, experiment: str) -> bool:
+        return self._stop_order(experiment) is not None
 
     def _on_logs(self, lines: LogLines) -> None:
         """Take lines of a site that was asked to take part: in this life of the Director, or it has written before."""

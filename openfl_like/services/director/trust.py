@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.peer import PeerVerifier
+from openfl_like.pki.roles import Identity, Role
 from openfl_like.services.director.settings import DirectorFile
 from openfl_like.services.identity.renewal import CertificateRenewer
 from openfl_like.services.identity.revocation_feed import RevocationFeed
@@ -43,6 +44,11 @@ class TrustUpkeep:
         self.following = RevocationFeed(own, lambda: self.renewer.current, self.settings.revocation_list)
         self.guard = Guard(PeerVerifier(self.credentials.trust, self.following.revocations))
         self.following.on_newer = self.guard.recheck
+
+    def falls(self, site: str, number: int) -> bool:
+        """Whether a site's certificate was revoked that was issued under a revocation list of this number."""
+        envoy = Identity(self.guard.verifier.federation, Role.ENVOY, site)
+        return self.following.revocations.falls(envoy.uri, number)
 
     @property
     def problems(self) -> tuple[str, ...]:

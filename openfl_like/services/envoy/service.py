@@ -20,6 +20,7 @@ from openfl_like.errors import (
     UnreachableError,
 )
 from openfl_like.failpoints import failpoint
+from openfl_like.federation.history.site import PartEnd
 from openfl_like.federation.parties import ShardFacts
 from openfl_like.federation.ports import (
     EnvoyInstruction,
@@ -123,7 +124,7 @@ class _Attendance:
         number: Of its session, from 1.
         welcomed: Whether the Director has taken it in.
         heartbeat_s: Time between heartbeats.
-        told: What the Director was told of the shards when the session began.
+        told: What the Director was told when the session began.
         conflict_since: When the Director first said that this name is connected already; 0: it does not.
         heard: Set when the Director wants a heartbeat now.
         leaving: Set when another line is there to go on with.
@@ -132,7 +133,7 @@ class _Attendance:
     number: int = 0
     welcomed: bool = False
     heartbeat_s: float = 0.0
-    told: tuple[ShardFacts, ...] = ()
+    told: Hello | None = None
     conflict_since: float = 0.0
     heard: asyncio.Event = field(default_factory=asyncio.Event)
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
@@ -251,8 +252,8 @@ class Envoy:
     async def _attend(self, client: EnvoyClient) -> None:
         tasks, began = TaskOwner(), False
         async with client.attend() as session:
-            self._attendance.told = self._shards.facts
-            await session.report(_hello(self._attendance.told))
+            self._attendance.told = self._hello()
+            await session.report(self._attendance.told)
             failpoint("envoy.hello.sent")
             try:
                 while (instruction := await self._next(session)) is not None:
@@ -277,9 +278,10 @@ class Envoy:
             case IssuedCertificate(experiment, chain):
                 if experiment in self._experiments:
                     await self._experiments[experiment].receive_certificate(chain)
-            case StopOrder(experiment, reason):
+            case StopOrder(experiment, reason, ended):
                 if experiment in self._experiments:
-                    await self._experiments[experiment].stop(reason)
+                    end = PartEnd.STOPPED if ended is None else PartEnd(ended.value)
+                    await self._experiments[experiment].stop(reason, end)
 
     async def _next(self, session: EnvoySession) -> EnvoyInstruction | None:
         """Wait for the next instruction; None at the session's end, and when there is another line to go on with.
@@ -295,8 +297,8 @@ class Envoy:
         self._attendance.conflict_since, self._attendance.welcomed = 0.0, True
         self._attendance.number += 1
         self._drop_stale()
-        if self._shards.facts != self._attendance.told:  # changed between our Hello and the answer
-            self._outbox.put_nowait(_hello(self._shards.facts))
+        if self._hello() != self._attendance.told:  # changed between our Hello and the answer
+            self._outbox.put_nowait(self._hello())
         self._logs.lost(each.route for each in self._experiments.values() if each.route is not None)
         self._on_welcome()
         self._readiness.prepare()
@@ -326,10 +328,15 @@ class Envoy:
                     if report is not None:
                         await session.report(report)
 
-    def _tell_shards(self, facts: Sequence[ShardFacts]) -> None:
+    def _tell_shards(self) -> None:
         """Tell the Director that the data has changed; if nobody listens now, the next session tells it."""
-        log.info("the data has changed: %s", "; ".join(shard.description for shard in facts))
-        self._outbox.put_nowait(_hello(facts))
+        if self._shards.problem is None:
+            log.info("the data has changed: %s", "; ".join(shard.description for shard in self._shards.facts))
+        self._outbox.put_nowait(self._hello())
+
+    def _hello(self) -> Hello:
+        first, *more = self._shards.facts
+        return Hello(first, __version__, tuple(more), self._shards.problem)
 
     def _placed(self) -> dict[str, str]:
         """Return the experiments that this site takes part in, each with the device of its worker."""
@@ -369,8 +376,8 @@ class Envoy:
 
     def _check_data(self) -> None:
         """Take no order for data that is not what it was said to be: others would be blamed for what comes of it."""
-        if self._shards.unusable:
-            raise ShardMismatchError(self._shards.unusable, cure="ask whoever runs this site")
+        if self._shards.problem is not None:
+            raise ShardMismatchError(str(self._shards.problem), cure="ask whoever runs this site")
 
     def _ended(self, experiment: SiteExperiment) -> None:
         """Let an experiment go of which nothing runs any more, and be ready for the next one."""
@@ -384,11 +391,6 @@ class Envoy:
     def _forget(self, experiment: SiteExperiment) -> None:
         if self._experiments.get(experiment.order.experiment) is experiment:
             del self._experiments[experiment.order.experiment]
-
-
-def _hello(facts: Sequence[ShardFacts]) -> Hello:
-    first, *more = facts
-    return Hello(first, __version__, tuple(more))
 
 
 async def run_envoy(settings: EnvoySettings, stores: Stores, ready: Callable[[Sequence[ShardFacts]], None]) -> None:

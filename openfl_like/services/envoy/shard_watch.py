@@ -4,14 +4,14 @@ import asyncio
 import logging
 import os
 import stat
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 
 from openfl_like.data.shard_file import ShardConfig, load_shard_config
 from openfl_like.errors import FederationError, SettingsError
-from openfl_like.federation.parties import ShardFacts
+from openfl_like.federation.parties import DataProblem, ShardFacts
 from openfl_like.processes.sandbox.reach import site_paths
 from openfl_like.services.envoy.shards import describe_shards, load_shards
 
@@ -79,22 +79,22 @@ class ShardWatch:
         facts: As they were described last.
         described: How the files were before that.
         directory: Where the process works that loads one.
-        changed: Told of the facts when they are others.
+        changed: Called when the facts are others, and when nobody can work on the data any more, or can again.
         period_s: Seconds between two looks.
         describe: Describes the shards.
 
     Attributes:
-        unusable: Why nobody can work on the data as it is now; empty if it can be worked on. It quotes nothing of it.
+        problem: Why nobody can work on the data as it is now; None: it can be worked on. It quotes nothing of it.
     """
 
     shards: tuple[Path, ...]
     facts: tuple[ShardFacts, ...]
     described: Signature
     directory: Path
-    changed: Callable[[Sequence[ShardFacts]], None]
+    changed: Callable[[], None]
     period_s: float = PERIOD_S
     describe: Callable[[Mapping[Path, ShardConfig], Path], Awaitable[tuple[ShardFacts, ...]]] = describe_shards
-    unusable: str = ""
+    problem: DataProblem | None = None
     _seen: Signature = field(default_factory=frozenset)
     _unreadable: set[str] = field(default_factory=set)
 
@@ -130,27 +130,20 @@ class ShardWatch:
             facts = await self.describe(load_shards(self.shards), self.directory)
         except (FederationError, OSError) as error:
             log.warning("the data has changed and cannot be used: %s; orders are refused until it can", error)
-            self.unusable = "the data of this site has changed and cannot be used; the site's log says why"
+            self._conclude(self.facts, DataProblem())
             return
-        self.unusable = next(filter(None, map(_difference, self.facts, facts)), "")
-        if self.unusable:
-            log.warning("%s; orders are refused (restart the envoy if that is meant)", self.unusable)
-        elif facts != self.facts:
-            self.facts = facts
-            self.changed(facts)
+        problem = next(filter(None, map(_difference, self.facts, facts)), None)
+        if problem is not None:
+            log.warning("%s; orders are refused (restart the envoy if that is meant)", problem)
+        self._conclude(self.facts if problem is not None else facts, problem)
+
+    def _conclude(self, facts: tuple[ShardFacts, ...], problem: DataProblem | None) -> None:
+        if (facts, problem) != (self.facts, self.problem):
+            self.facts, self.problem = facts, problem
+            self.changed()
 
 
-def _difference(known: ShardFacts, found: ShardFacts) -> str:
-    """Say what is different about a shard of which the federation has agreed on something else."""
-    if _interface(known) == _interface(found):
-        return ""
-    return f"the data of this site has {_told(found)} now, not {_told(known)}"
-
-
-def _told(facts: ShardFacts) -> str:
-    interface = f" and the interface '{facts.interface}'" if facts.interface else ""
-    return f"samples of shape {list(facts.sample_shape)}, targets of shape {list(facts.target_shape)}{interface}"
-
-
-def _interface(facts: ShardFacts) -> tuple[object, ...]:
-    return facts.sample_shape, facts.target_shape, facts.interface
+def _difference(known: ShardFacts, found: ShardFacts) -> DataProblem | None:
+    """Return what is different about a shard of which the federation has agreed on something else."""
+    problem = DataProblem(known.shapes, found.shapes)
+    return None if problem.agreed == problem.found else problem

@@ -128,7 +128,7 @@ class SiteExperiment:
         self._shard = Path()
         self._key = b""
         self._part, self._end = 0, (PartEnd.STOPPED, "")
-        self._stopped = self._not_started = ""
+        self._stopped, self._not_started = self._end, ""
         self._child: Child | None = None
 
     def same(self, order: Order) -> bool:
@@ -180,10 +180,15 @@ class SiteExperiment:
             failpoint("envoy.certificate.saved")
             await self._post(CertificateReceived())
 
-    async def stop(self, reason: str) -> None:
-        """End whatever runs of it, and wait until it has ended."""
-        log.info("experiment %s: stopping the collaborator: %s", self.order.experiment, reason)
-        self._stopped = self._stopped or reason
+    async def stop(self, reason: str, end: PartEnd = PartEnd.STOPPED) -> None:
+        """End whatever runs of it, and wait until it has ended.
+
+        Args:
+            reason: Why.
+            end: How this part ends by that: as the experiment did, if that has ended.
+        """
+        log.info("experiment %s: stopping the collaborator: %s %s", self.order.experiment, end, reason)
+        self._stopped = self._stopped if self._stopped[1] else (end, reason)
         await self._post(StopRequested())
         await self.ended.wait()
 
@@ -225,7 +230,7 @@ class SiteExperiment:
                 reason = self._explain(command) if command.explained else ""
                 self._context.report(CollaboratorEnded(experiment, command.exit_code, reason))
                 broken = reason or self._not_started
-                self._end = (PartEnd.BROKEN, broken) if broken else (PartEnd.STOPPED, self._stopped)
+                self._end = (PartEnd.BROKEN, broken) if broken else self._stopped
                 await self._close()
         return None
 

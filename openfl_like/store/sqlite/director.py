@@ -1,7 +1,7 @@
 """`director.db`: the experiments that were ever submitted, and the roster of envoys."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -243,11 +243,12 @@ class SqliteDirectorStore:
         except (ValueError, KeyError, TypeError) as error:
             raise self._database.damaged(f"a row of 'envoys' is not the one that was written: {error}") from error
 
-    def record_envoy(self, name: str, shard: ShardFacts, now: float, more_shards: Sequence[ShardFacts] = ()) -> None:
+    def record_envoy(self, envoy: EnvoyRecord) -> None:
         """Remember an envoy."""
-        facts = {**asdict(shard), "more_shards": [asdict(one) for one in more_shards]}
-        values = {"last_seen": now, "shard": json.dumps(facts)}
-        row = insert(ENVOYS).values(name=name, **values)
+        more = [asdict(one) for one in envoy.more_shards]
+        facts = {**asdict(envoy.shard), "more_shards": more, "certificate_list": envoy.certificate_list}
+        values = {"last_seen": envoy.last_seen, "shard": json.dumps(facts)}
+        row = insert(ENVOYS).values(name=envoy.name, **values)
         with self._database.transaction() as connection:
             connection.execute(row.on_conflict_do_update(index_elements=[ENVOYS.c.name], set_=values))
 
@@ -276,7 +277,10 @@ def _row(connection: Connection, experiment: str) -> Mapping[str, object] | None
 
 def _envoy(name: str, last_seen: float, facts: Mapping[str, Any]) -> EnvoyRecord:
     more = tuple(_shard(one) for one in facts.get("more_shards", ()))  # not before 0.2.0
-    return EnvoyRecord(name, online=False, last_seen=last_seen, shard=_shard(facts), more_shards=more)
+    number = facts.get("certificate_list", 0)  # not before 0.2.0
+    return EnvoyRecord(
+        name, online=False, last_seen=last_seen, shard=_shard(facts), more_shards=more, certificate_list=number
+    )
 
 
 def _shard(value: Mapping[str, Any]) -> ShardFacts:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from openfl_like import failpoints
-from openfl_like.federation.parties import ShardFacts
+from openfl_like.federation.parties import EnvoyRecord, ShardFacts
 from openfl_like.processes.child import clean_environment
 from openfl_like.store.director_files import DirectorFiles
 from openfl_like.store.sqlite.database import Database
@@ -44,7 +44,7 @@ def attempt(place: Path, switch: str) -> tuple[bool, list[str]]:
     """
     place.mkdir(parents=True)
     with closing(SQLITE.director(DirectorFiles(place))) as store:
-        store.record_envoy("bern", ShardFacts((1,), ()), 2.0)
+        store.record_envoy(EnvoyRecord("bern", online=False, last_seen=2.0, shard=ShardFacts((1,), ())))
     landed = place / "landed"
     environment = clean_environment({failpoints.SWITCH: switch, failpoints.LANDED: str(landed)})
     command = [sys.executable, "-m", "openfl_like.testing.faults.migration", str(place)]

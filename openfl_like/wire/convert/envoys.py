@@ -1,11 +1,14 @@
 """Values of envoys, their shards and logs to messages and back."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from openfl_like.federation.failure import MAX_NAME, bounded
 from openfl_like.federation.parties import (
+    DataProblem,
     EnvoyDetail,
     EnvoyRecord,
+    Interface,
     LogLines,
     LogQuery,
     ShardFacts,
@@ -22,6 +25,7 @@ from openfl_like.federation.ports import (
     StopOrder,
     Welcome,
 )
+from openfl_like.federation.status import Status
 from openfl_like.wire.convert.devices import (
     devices_from,
     devices_to,
@@ -30,7 +34,14 @@ from openfl_like.wire.convert.devices import (
     series_from,
     series_to,
 )
-from openfl_like.wire.convert.values import decode_mapping, encode_json, failure_from, failure_to
+from openfl_like.wire.convert.values import (
+    decode_mapping,
+    encode_json,
+    failure_from,
+    failure_to,
+    interface_from,
+    interface_to,
+)
 from openfl_like.wire.protos import federation_pb2 as pb
 
 LEAST_HEARTBEAT_S, MOST_HEARTBEAT_S = 1e-3, 86_400.0
@@ -56,9 +67,7 @@ def shard_to(value: ShardFacts) -> pb.ShardFacts:
 
 def shard_from(message: pb.ShardFacts) -> ShardFacts:
     """Return a shard's facts, its description bounded; raises ValueError for a schema or a shape that cannot be."""
-    axes = max(len(message.sample_shape), len(message.target_shape))
-    if axes > MOST_AXES:
-        raise ValueError(f"a shape of {axes:,} axes cannot be: it has at most {MOST_AXES}")
+    _check_axes(message)
     if len(message.schema_json) > LONGEST_SCHEMA:
         raise ValueError(f"a schema of {len(message.schema_json):,} characters is too long: at most {LONGEST_SCHEMA:,}")
     return ShardFacts(
@@ -77,12 +86,40 @@ def _shards_from(messages: Sequence[pb.ShardFacts]) -> tuple[ShardFacts, ...]:
     return tuple(shard_from(message) for message in messages)
 
 
+def _check_axes(message: pb.ShardFacts | pb.Interface) -> None:
+    axes = max(len(message.sample_shape), len(message.target_shape))
+    if axes > MOST_AXES:
+        raise ValueError(f"a shape of {axes:,} axes cannot be: it has at most {MOST_AXES}")
+
+
+def problem_to(value: DataProblem) -> pb.DataProblem:
+    """Return the message of why a site refuses orders."""
+    agreed, found = (None if one is None else interface_to(one) for one in (value.agreed, value.found))
+    return pb.DataProblem(agreed=agreed, found=found)
+
+
+def problem_from(message: pb.DataProblem) -> DataProblem:
+    """Return why a site refuses orders, its texts bounded; raises ValueError for a shape that cannot be."""
+    return DataProblem(
+        _found_from(message.agreed) if message.HasField("agreed") else None,
+        _found_from(message.found) if message.HasField("found") else None,
+    )
+
+
+def _found_from(message: pb.Interface) -> Interface:
+    _check_axes(message)
+    found = interface_from(message)
+    return replace(found, name=bounded(found.name, MAX_NAME))
+
+
 def envoy_report_to(value: EnvoyReport) -> pb.EnvoyMessage:
     """Return the message of what an envoy reports."""
     match value:
         case Hello():
             more = [shard_to(shard) for shard in value.more_shards]
-            hello = pb.EnvoyHello(shard=shard_to(value.shard), version=value.version, more_shards=more)
+            problem = None if value.problem is None else problem_to(value.problem)
+            first = shard_to(value.shard)
+            hello = pb.EnvoyHello(shard=first, version=value.version, more_shards=more, problem=problem)
             return pb.EnvoyMessage(hello=hello)
         case Heartbeat():
             return pb.EnvoyMessage(heartbeat=heartbeat_to(value))
@@ -107,7 +144,12 @@ def envoy_report_from(message: pb.EnvoyMessage) -> EnvoyReport:
     match message.WhichOneof("body"):
         case "hello":
             hello = message.hello
-            return Hello(shard_from(hello.shard), bounded(hello.version, MAX_NAME), _shards_from(hello.more_shards))
+            return Hello(
+                shard_from(hello.shard),
+                bounded(hello.version, MAX_NAME),
+                _shards_from(hello.more_shards),
+                problem_from(hello.problem) if hello.HasField("problem") else None,
+            )
         case "reply":
             reply = message.reply
             failure = failure_from(reply.failure) if reply.HasField("failure") else None
@@ -139,7 +181,10 @@ def envoy_instruction_to(value: EnvoyInstruction) -> pb.DirectorMessage:
             issued = pb.IssuedCertificate(experiment=value.experiment, chain=value.chain)
             return pb.DirectorMessage(certificate=issued)
         case StopOrder():
-            return pb.DirectorMessage(stop=pb.StopOrder(experiment=value.experiment, reason=value.reason))
+            ended = "" if value.ended is None else value.ended.value
+            return pb.DirectorMessage(
+                stop=pb.StopOrder(experiment=value.experiment, reason=bounded(value.reason), ended=ended)
+            )
 
 
 def envoy_instruction_from(message: pb.DirectorMessage) -> EnvoyInstruction:
@@ -151,11 +196,17 @@ def envoy_instruction_from(message: pb.DirectorMessage) -> EnvoyInstruction:
         case "certificate":
             return IssuedCertificate(message.certificate.experiment, message.certificate.chain)
         case "stop":
-            return StopOrder(message.stop.experiment, bounded(message.stop.reason))
+            return StopOrder(message.stop.experiment, bounded(message.stop.reason), _end_from(message.stop.ended))
         case "welcome" if LEAST_HEARTBEAT_S <= message.welcome.heartbeat_s <= MOST_HEARTBEAT_S:
             return Welcome(message.welcome.heartbeat_s)
         case kind:
             raise ValueError(f"there is no instruction like that: {kind} {message.welcome.heartbeat_s:g}")
+
+
+def _end_from(text: str) -> Status | None:
+    if text and not Status(text).ended:
+        raise ValueError(f"no experiment has ended that is {text}")
+    return Status(text) if text else None
 
 
 def logs_to(value: LogLines) -> pb.LogLines:
@@ -202,6 +253,9 @@ def envoy_to(value: EnvoyRecord) -> pb.EnvoyRecord:
         placed=dict(value.placed),
         more_shards=[shard_to(shard) for shard in value.more_shards],
         version=value.version,
+        problem=None if value.problem is None else problem_to(value.problem),
+        certificate_list=value.certificate_list,
+        revoked=value.revoked,
     )
 
 
@@ -219,6 +273,9 @@ def envoy_from(message: pb.EnvoyRecord) -> EnvoyRecord:
         dict(sorted(message.placed.items())),
         _shards_from(message.more_shards),
         message.version,
+        problem_from(message.problem) if message.HasField("problem") else None,
+        message.certificate_list,
+        message.revoked,
     )
 
 

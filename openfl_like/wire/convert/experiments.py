@@ -9,7 +9,6 @@ from openfl_like.federation.parties import (
     DirectorStatus,
     ExperimentRecord,
     ExperimentSummary,
-    Interface,
     PublishedVersion,
     RemovedExperiment,
     ServerInfo,
@@ -21,7 +20,14 @@ from openfl_like.federation.ports import (
     Submission,
 )
 from openfl_like.federation.status import Status
-from openfl_like.wire.convert.values import failure_from, failure_to, manifest_from, manifest_to
+from openfl_like.wire.convert.values import (
+    failure_from,
+    failure_to,
+    interface_from,
+    interface_to,
+    manifest_from,
+    manifest_to,
+)
 from openfl_like.wire.protos import federation_pb2 as pb
 
 MAX_KIND, MAX_FIELDS = 64, 4 << 20
@@ -112,12 +118,27 @@ def summary_from(message: pb.ExperimentSummary) -> ExperimentSummary:
 
 
 def _waiting_to(value: Waiting) -> pb.Waiting:
-    numbers = {"running": value.running, "places": value.places}
-    return pb.Waiting(kind=value.kind.value, site=value.site, experiment=value.experiment, **numbers)
+    return pb.Waiting(
+        kind=value.kind.value,
+        site=value.site,
+        experiment=value.experiment,
+        running=value.running,
+        places=value.places,
+        envoys=value.envoys,
+        more=value.more,
+    )
 
 
 def _waiting_from(message: pb.Waiting) -> Waiting:
-    return Waiting(WaitKind(message.kind), message.site, message.experiment, message.running, message.places)
+    return Waiting(
+        WaitKind(message.kind),
+        message.site,
+        message.experiment,
+        message.running,
+        message.places,
+        tuple(message.envoys),
+        message.more,
+    )
 
 
 def removed_to(value: RemovedExperiment) -> pb.RemovedExperiment:
@@ -214,16 +235,10 @@ def status_from(message: pb.DirectorStatus) -> DirectorStatus:
 
 def server_info_to(value: ServerInfo) -> pb.ServerInfo:
     """Return the message of a Director's greeting."""
-    interfaces = [
-        pb.Interface(name=one.name, sample_shape=one.sample_shape, target_shape=one.target_shape)
-        for one in value.interfaces
-    ]
+    interfaces = [interface_to(one) for one in value.interfaces]
     return pb.ServerInfo(version=value.version, time=value.time, interfaces=interfaces)
 
 
 def server_info_from(message: pb.ServerInfo) -> ServerInfo:
     """Return a Director's greeting."""
-    interfaces = tuple(
-        Interface(one.name, tuple(one.sample_shape), tuple(one.target_shape)) for one in message.interfaces
-    )
-    return ServerInfo(message.version, message.time, interfaces)
+    return ServerInfo(message.version, message.time, tuple(interface_from(one) for one in message.interfaces))

@@ -4,6 +4,7 @@ import json
 import re
 
 from openfl_like.federation.failure import Failure, failure_from_fields, fields_of_failure
+from openfl_like.federation.parties import Interface
 from openfl_like.tensors.manifest import Manifest
 from openfl_like.wire.protos import federation_pb2 as pb
 
@@ -55,3 +56,13 @@ def failure_to(value: Failure) -> pb.Failure:
 def failure_from(message: pb.Failure) -> Failure:
     """Return the failure of a message, its texts bounded; raises ValueError for a malformed one."""
     return failure_from_fields({field.name: value for field, value in message.ListFields()})
+
+
+def interface_to(value: Interface) -> pb.Interface:
+    """Return the message of a data interface."""
+    return pb.Interface(name=value.name, sample_shape=value.sample_shape, target_shape=value.target_shape)
+
+
+def interface_from(message: pb.Interface) -> Interface:
+    """Return a data interface."""
+    return Interface(message.name, tuple(message.sample_shape), tuple(message.target_shape))

@@ -170,14 +170,24 @@ class DeviceStatistics(_message.Message):
     def __init__(self, cpu_percent: _Optional[float] = ..., cpu_count: _Optional[int] = ..., load_1m: _Optional[float] = ..., memory_total_bytes: _Optional[int] = ..., memory_used_bytes: _Optional[int] = ..., disk_total_bytes: _Optional[int] = ..., disk_used_bytes: _Optional[int] = ..., gpus: _Optional[_Iterable[_Union[GpuStatistics, _Mapping]]] = ..., network_in_bytes_per_s: _Optional[float] = ..., network_out_bytes_per_s: _Optional[float] = ..., temperature_c: _Optional[float] = ..., extra: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class EnvoyHello(_message.Message):
-    __slots__ = ("shard", "version", "more_shards")
+    __slots__ = ("shard", "version", "more_shards", "problem")
     SHARD_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     MORE_SHARDS_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
     shard: ShardFacts
     version: str
     more_shards: _containers.RepeatedCompositeFieldContainer[ShardFacts]
-    def __init__(self, shard: _Optional[_Union[ShardFacts, _Mapping]] = ..., version: _Optional[str] = ..., more_shards: _Optional[_Iterable[_Union[ShardFacts, _Mapping]]] = ...) -> None: ...
+    problem: DataProblem
+    def __init__(self, shard: _Optional[_Union[ShardFacts, _Mapping]] = ..., version: _Optional[str] = ..., more_shards: _Optional[_Iterable[_Union[ShardFacts, _Mapping]]] = ..., problem: _Optional[_Union[DataProblem, _Mapping]] = ...) -> None: ...
+
+class DataProblem(_message.Message):
+    __slots__ = ("agreed", "found")
+    AGREED_FIELD_NUMBER: _ClassVar[int]
+    FOUND_FIELD_NUMBER: _ClassVar[int]
+    agreed: Interface
+    found: Interface
+    def __init__(self, agreed: _Optional[_Union[Interface, _Mapping]] = ..., found: _Optional[_Union[Interface, _Mapping]] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
     __slots__ = ("devices", "running", "placed")
@@ -279,12 +289,14 @@ class IssuedCertificate(_message.Message):
     def __init__(self, experiment: _Optional[str] = ..., chain: _Optional[bytes] = ...) -> None: ...
 
 class StopOrder(_message.Message):
-    __slots__ = ("experiment", "reason")
+    __slots__ = ("experiment", "reason", "ended")
     EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
     experiment: str
     reason: str
-    def __init__(self, experiment: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    ended: str
+    def __init__(self, experiment: _Optional[str] = ..., reason: _Optional[str] = ..., ended: _Optional[str] = ...) -> None: ...
 
 class DirectorMessage(_message.Message):
     __slots__ = ("welcome", "order", "certificate", "stop")
@@ -370,18 +382,22 @@ class ExperimentSummary(_message.Message):
     def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., status: _Optional[str] = ..., reason: _Optional[str] = ..., owner: _Optional[str] = ..., submitted_at: _Optional[float] = ..., started_at: _Optional[float] = ..., ended_at: _Optional[float] = ..., plan_digest: _Optional[str] = ..., degraded: bool = ..., shortfalls: _Optional[_Mapping[str, Failure]] = ..., resumed_by: _Optional[str] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., waiting: _Optional[_Union[Waiting, _Mapping]] = ...) -> None: ...
 
 class Waiting(_message.Message):
-    __slots__ = ("kind", "site", "experiment", "running", "places")
+    __slots__ = ("kind", "site", "experiment", "running", "places", "envoys", "more")
     KIND_FIELD_NUMBER: _ClassVar[int]
     SITE_FIELD_NUMBER: _ClassVar[int]
     EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
     RUNNING_FIELD_NUMBER: _ClassVar[int]
     PLACES_FIELD_NUMBER: _ClassVar[int]
+    ENVOYS_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
     kind: str
     site: str
     experiment: str
     running: int
     places: int
-    def __init__(self, kind: _Optional[str] = ..., site: _Optional[str] = ..., experiment: _Optional[str] = ..., running: _Optional[int] = ..., places: _Optional[int] = ...) -> None: ...
+    envoys: _containers.RepeatedScalarFieldContainer[str]
+    more: int
+    def __init__(self, kind: _Optional[str] = ..., site: _Optional[str] = ..., experiment: _Optional[str] = ..., running: _Optional[int] = ..., places: _Optional[int] = ..., envoys: _Optional[_Iterable[str]] = ..., more: _Optional[int] = ...) -> None: ...
 
 class ModelVersion(_message.Message):
     __slots__ = ("round", "digest", "metrics", "best", "sha256", "published_at")
@@ -492,7 +508,7 @@ class ReadLogsRequest(_message.Message):
     def __init__(self, experiment: _Optional[str] = ..., source: _Optional[str] = ..., role: _Optional[str] = ..., follow: bool = ..., after: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class EnvoyRecord(_message.Message):
-    __slots__ = ("name", "online", "last_seen", "shard", "devices", "running", "online_since", "certificate_ends", "placed", "more_shards", "version")
+    __slots__ = ("name", "online", "last_seen", "shard", "devices", "running", "online_since", "certificate_ends", "placed", "more_shards", "version", "problem", "certificate_list", "revoked")
     class PlacedEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -511,6 +527,9 @@ class EnvoyRecord(_message.Message):
     PLACED_FIELD_NUMBER: _ClassVar[int]
     MORE_SHARDS_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_LIST_FIELD_NUMBER: _ClassVar[int]
+    REVOKED_FIELD_NUMBER: _ClassVar[int]
     name: str
     online: bool
     last_seen: float
@@ -522,7 +541,10 @@ class EnvoyRecord(_message.Message):
     placed: _containers.ScalarMap[str, str]
     more_shards: _containers.RepeatedCompositeFieldContainer[ShardFacts]
     version: str
-    def __init__(self, name: _Optional[str] = ..., online: bool = ..., last_seen: _Optional[float] = ..., shard: _Optional[_Union[ShardFacts, _Mapping]] = ..., devices: _Optional[_Union[DeviceStatistics, _Mapping]] = ..., running: _Optional[_Iterable[str]] = ..., online_since: _Optional[float] = ..., certificate_ends: _Optional[float] = ..., placed: _Optional[_Mapping[str, str]] = ..., more_shards: _Optional[_Iterable[_Union[ShardFacts, _Mapping]]] = ..., version: _Optional[str] = ...) -> None: ...
+    problem: DataProblem
+    certificate_list: int
+    revoked: bool
+    def __init__(self, name: _Optional[str] = ..., online: bool = ..., last_seen: _Optional[float] = ..., shard: _Optional[_Union[ShardFacts, _Mapping]] = ..., devices: _Optional[_Union[DeviceStatistics, _Mapping]] = ..., running: _Optional[_Iterable[str]] = ..., online_since: _Optional[float] = ..., certificate_ends: _Optional[float] = ..., placed: _Optional[_Mapping[str, str]] = ..., more_shards: _Optional[_Iterable[_Union[ShardFacts, _Mapping]]] = ..., version: _Optional[str] = ..., problem: _Optional[_Union[DataProblem, _Mapping]] = ..., certificate_list: _Optional[int] = ..., revoked: bool = ...) -> None: ...
 
 class EnvoyRequest(_message.Message):
     __slots__ = ("name",)

@@ -3,8 +3,9 @@
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from openfl_like.federation.history.site import PartEnd, PerformedTasks, SitePar
 from openfl_like.federation.task import Phase
 from openfl_like.store.site_files import SiteFiles
 from openfl_like.store.sqlite.stores import SQLITE
+from tests.docs.documents import DOCS
 
 ADA = "fx://hospitals/user/ada"
 DONE = [
@@ -43,6 +45,30 @@ def test_people_see_for_whom_what_ran_in_which_rounds_and_how_it_ended(run: Call
         assert part in line
     assert "\x1b" not in shown.stdout
     assert "no end recorded" in shown.stdout
+
+
+def performed(rounds: int) -> Iterator[PerformedTasks]:
+    """What the site does for heart_disease that makes the initial model, in so many rounds."""
+    yield PerformedTasks(0.5, 0, Phase.INITIALISE, ("initialise",))
+    for number in range(1, rounds + 1):
+        yield PerformedTasks(number, number, Phase.TRAIN, ("train",))
+        yield PerformedTasks(number + 0.5, number, Phase.EVALUATE, ("validate",))
+
+
+def test_the_sample_in_the_documentation_is_what_is_printed_of_such_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "envoy-cleveland").mkdir()
+    begin = datetime(2026, 3, 2, 9, 14, 3, tzinfo=UTC).timestamp()
+    whole, cut = list(performed(30)), list(performed(2))[:-1]
+    with closing(SQLITE.site(SiteFiles(tmp_path / "envoy-cleveland"))) as store:
+        first = store.begin(SitePart("heart_disease-1a2b3c4d", ADA, "ab" * 32, begin))
+        store.end(first, PartEnd.FINISHED, "30 of 30 rounds are done", begin + 97, whole)
+        second = store.begin(SitePart("heart_disease-5e6f7a8b", "fx://hospitals/user/bob", "cd" * 32, begin + 2828))
+        store.end(second, PartEnd.CANCELLED, "cancelled by bob", begin + 2869, cut)
+    shown = CliRunner().invoke(fx, ["envoy", "history", "-n", "cleveland"]).stdout
+    assert f"$ fx envoy history -n cleveland\n{shown}```" in (DOCS / "operations.md").read_text()
 
 
 def test_programs_get_values(run: Callable[..., Result]) -> None:

@@ -1,5 +1,6 @@
 """A Director's settings, authority, addresses and revocation lists, each with a mistake."""
 
+import shutil
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,12 +40,15 @@ def config(
     federation: ThrowAwayFederation, credentials: Credentials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
     federation.folder(credentials)
-    (tmp_path / "certs").symlink_to(federation.certs)
+    certs = shutil.copytree(federation.certs, tmp_path / "certs")
+    for kind in ("root", "site-ca"):
+        (certs / kind / "ca.key").unlink()  # a Director needs neither
     path = tmp_path / "director.yaml"
     path.write_text(TEXT)
     monkeypatch.setattr(host, "port", lambda *_: fine("listen", "free"))
     monkeypatch.setattr(director, "free_port", lambda _, ports: ports[0] if ports else 0)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(2, 1, 6, "", ("192.0.2.7", 0))])
+    monkeypatch.setattr(director, "own_addresses", lambda: frozenset({"192.0.2.7", "::1"}))
     return path
 
 
@@ -59,7 +63,10 @@ async def test_a_director_in_order_gives_nothing_to_do(config: Path) -> None:
     assert {path.name for path in config.parent.iterdir()} == {"director.yaml", "certs"}, "nothing is made"
 
 
-async def test_all_mistakes_of_the_settings_are_told_with_lines_and_the_rest_is_looked_at(config: Path) -> None:
+async def test_all_mistakes_of_the_settings_are_told_with_lines_and_the_rest_is_looked_at(
+    config: Path, federation: ThrowAwayFederation
+) -> None:
+    shutil.copy2(federation.certs / "site-ca" / "ca.key", config.parent / "certs" / "site-ca")
     config.write_text("listen: nowhere\nsample_shape: [x]\nheartbeats_s: 3\nexperiment_ca: certs/site-ca\n")
     found = await look(config)
     assert [problem.split(": ")[0].rpartition("/")[2] for problem in found["director.yaml"].problems] == [
@@ -121,6 +128,36 @@ def test_sites_cannot_dial_all_addresses() -> None:
     assert director.aggregator_host(settings(listen="[::]:50050")).verdict is Verdict.FAIL
     named = settings(listen="0.0.0.0:50050", aggregator_host="director.example.org")
     assert director.aggregator_host(named).verdict is Verdict.OK
+
+
+def test_a_host_that_is_another_machine_is_told(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(director, "own_addresses", lambda: frozenset({"192.0.2.8", "127.0.0.1"}))
+    found = director.aggregator_host(settings(aggregator_host="director.example.org"))
+    assert (found.verdict, found.seen) == (
+        Verdict.WARN,
+        "director.example.org (192.0.2.7) is no address of this machine",
+    )
+    assert "load balancer" in found.cure
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(2, 1, 6, "", ("127.0.1.1", 0))])
+    assert director.aggregator_host(settings(aggregator_host="director.example.org")).verdict is Verdict.OK
+    assert config.exists()
+
+
+def test_this_machine_knows_its_own_addresses() -> None:
+    assert "127.0.0.1" in host.own_addresses()
+
+
+@pytest.mark.parametrize("names", [["root"], ["site-ca"], ["root", "site-ca"]])
+async def test_keys_of_authorities_that_no_director_needs_are_told(config: Path, names: list[str]) -> None:
+    keys = [config.parent / "certs" / name / "ca.key" for name in names]
+    for key in keys:
+        key.write_text("a key")
+    found = (await look(config))["authority keys"]
+    assert (found.verdict, found.seen) == (Verdict.WARN, f"this user can read {' and '.join(map(str, keys))}")
+    assert "take the root's key offline" in found.cure
+    for key in keys:
+        key.unlink()
+    assert (await look(config))["authority keys"].verdict is Verdict.OK
 
 
 def test_a_name_that_only_others_know_is_no_mistake_for_sure(monkeypatch: pytest.MonkeyPatch) -> None:

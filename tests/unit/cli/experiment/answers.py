@@ -129,6 +129,7 @@ class Answers:
         away = {"zurich": AWAY}
         yield RoundRecord(1, "dd", {"accuracy": 0.5}, ("bern", "zurich"), parts, away, ("bern",), away)
         yield RoundRecord(2, "de", {}, ("bern",), parts, {}, (), {"bern": boom})
+        yield RoundRecord(3, "", {}, ("bern",), {}, {"bern": boom}, status=Status.FAILED)
 
     def logs(self, experiment: str, source: str, *, role: str = "", follow: bool = False) -> Iterator[LogLines]:
         self.asked += [role, follow]
@@ -138,7 +139,7 @@ class Answers:
         return summary(Status.CANCELLED, "cancelled by alice")
 
     def resume(self, _: str) -> ExperimentSummary:
-        return summary(reason="resumed by alice")
+        return replace(summary(), resumed_by="alice")
 
     @property
     def checkpoints(self) -> "Answers":

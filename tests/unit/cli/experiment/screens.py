@@ -33,12 +33,14 @@ from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.history.metrics import MetricRecord
 from openfl_like.federation.parties import (
+    DataProblem,
     DeviceStatistics,
     DirectorStatus,
     EnvoyDetail,
     EnvoyRecord,
     ExperimentRecord,
     ExperimentSummary,
+    Interface,
     LogLines,
     PublishedVersion,
     ShardFacts,
@@ -47,6 +49,9 @@ from openfl_like.federation.parties import (
 )
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
+from openfl_like.plan.digest import frozen_values
+from openfl_like.plan.schema import Best, ModelStore
+from openfl_like.testing.faults.checkpoint_moves import PLAN
 
 BEGIN = 1_795_946_400.0
 SITES = ("cleveland", "hungary", "switzerland", "va_long_beach")
@@ -63,6 +68,8 @@ BOOM = Failure(
     round=3,
     site="hungary",
 )
+OTHER_SHAPE = DataProblem(Interface("", (34,), ()), Interface("", (33,), ()))
+BY_AUC = PLAN.model_copy(update={"model_store": ModelStore(best=Best(metric="auc", mode="max"))})
 TOO_FEW = "round 3: 4 of 4 updates are needed, 3 can come: site 'hungary' " + str(BOOM)
 
 
@@ -92,7 +99,7 @@ def numbered(told: Sequence[Announcement]) -> list[Announced]:
 def rounds(count: int, sites: tuple[str, ...] = SITES, absent: dict[str, Failure] | None = None) -> list[Announcement]:
     told: list[Announcement] = [
         ExperimentQueued("ada"),
-        ExperimentBegun(FINISHED, rounds=count, expected=SITES),
+        ExperimentBegun(FINISHED, rounds=count, expected=SITES, plan=frozen_values(BY_AUC)),
         *map(CollaboratorAdmitted, SITES),
         RoundFinished(0, "m0", contributors=("cleveland",), seconds=2.5),
     ]
@@ -185,6 +192,8 @@ class Federation(Answers):
                 running=(RUNNING,) if name in SITES[:2] else (),
                 placed={RUNNING: "cpu"},
                 version="" if name == "switzerland" else "0.2.0",
+                revoked=name == "switzerland",
+                problem=OTHER_SHAPE if name == "va_long_beach" else None,
             )
             for name in SITES
         ]
@@ -220,7 +229,7 @@ def demo() -> None:
         )
     ]
     print_comparison(rows, EXPERIMENTS[FINISHED], as_json=False)
-    tell_next(Path("/tmp/fx-demo-x1y2z3/federated.safetensors"), as_json=False)  # noqa: S108 (a name on a screen)
+    tell_next(Path("/tmp/fx-demo-x1y2z3/federated.safetensors"), "fx", as_json=False)  # noqa: S108 (a name on a screen)
 
 
 def doctors() -> None:

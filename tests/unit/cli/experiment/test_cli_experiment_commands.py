@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,7 +23,11 @@ from openfl_like.errors import (
 )
 from openfl_like.federation.announcements import (
     Announced,
+    Announcement,
+    CollaboratorAdmitted,
     CollaboratorAway,
+    ExperimentEnded,
+    ExperimentResumed,
     fields_of,
 )
 from openfl_like.federation.events import ModelVersion
@@ -30,6 +35,7 @@ from openfl_like.federation.history.rounds import RoundRecord
 from openfl_like.federation.parties import (
     DirectorStatus,
     ExperimentRecord,
+    ExperimentSummary,
     PublishedVersion,
 )
 from openfl_like.federation.status import Status
@@ -149,6 +155,26 @@ def test_show_has_the_matrix_of_given_models(run: Run, monkeypatch: pytest.Monke
     assert "bern  accuracy 0.5  accuracy 0.75" in fine(run("experiment", "show", "digits-1"))
 
 
+def test_what_is_resumed_is_watched_from_its_new_life_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    lives: list[Announcement] = [
+        ExperimentEnded(Status.FAILED, "no sites"),
+        ExperimentResumed("bob"),
+        ExperimentEnded(Status.FAILED, "no sites again"),
+        ExperimentResumed("alice"),
+        CollaboratorAdmitted("bern"),
+    ]
+    events = [Announced(number, 1.0, told) for number, told in enumerate(lives, 1)]
+
+    def watch(_: Answers, __: str, after: int = 0, *, stored: bool = False) -> Iterator[ExperimentSummary | Announced]:
+        yield from (event for event in events if event.sequence > after)
+        if not stored:
+            yield summary(Status.FINISHED, "all rounds")
+
+    monkeypatch.setattr(Answers, "watch", watch)
+    assert fine(run("experiment", "resume", "digits-1", "--watch")).splitlines() == ["resumed by alice", "bern joined"]
+    assert "FAILED: no sites again" in fine(run("experiment", "watch", "digits-1"))
+
+
 def test_watch_shows_a_line_per_event_that_people_need(run: Run) -> None:
     assert fine(run("experiment", "watch", "digits-1")).splitlines() == [
         "bern joined",
@@ -195,14 +221,16 @@ def test_fewer_sites_than_asked_have_an_exit_code_of_their_own(run: Run, monkeyp
 
 
 def test_absences_of_each_round_are_shown_with_their_reasons(run: Run) -> None:
-    title, head, first, second = fine(run("experiment", "rounds", "digits-1")).splitlines()
+    title, head, first, second, third = fine(run("experiment", "rounds", "digits-1")).splitlines()
     assert (title, head.split()) == (
         "rounds",
-        ["round", "selected", "contributors", "absent", "evaluated", "by", "not", "evaluated", "by"],
+        ["round", "status", "selected", "contributors", "absent", "evaluated", "by", "not", "evaluated", "by"],
     )
-    assert re.split(r"\s{2,}", first) == ["1", "bern, zurich", "bern 1", "zurich: left: no power", "bern"]
+    assert re.split(r"\s{2,}", first) == ["1", "FINISHED", "bern, zurich", "bern 1", "zurich: left: no power", "bern"]
     assert second.endswith("bern: failed in task 'validate': boom")
-    one, _ = data(run("experiment", "rounds", "digits-1", "--json"))
+    assert re.split(r"\s{2,}", third) == ["3", "FAILED", "bern", "bern: failed in task 'validate': boom"]
+    one, _, failed = data(run("experiment", "rounds", "digits-1", "--json"))
+    assert (one["status"], failed["status"], failed["contributors"]) == ("FINISHED", "FAILED", {})
     assert one["contributors"] == {"bern": {"weight": 1.0, "digest": "b3" * 32}}
     assert one["absent"] == one["unevaluated"]
     assert (one["absent"]["zurich"]["kind"], one["absent"]["zurich"]["message"]) == ("left", "no power")

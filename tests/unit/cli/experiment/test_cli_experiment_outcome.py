@@ -13,6 +13,8 @@ SENTENCES = {
     "waits for a place: 3 of 3 taken": Waiting(WaitKind.PLACE, running=3, places=3),
     "waits for site bern, which runs digits-7": Waiting(WaitKind.SITE, "bern", "digits-7"),
     "waits for site bern, which runs another experiment": Waiting(WaitKind.SITE, "bern"),
+    "waits for envoys: bern, zurich": Waiting(WaitKind.ENVOYS, envoys=("bern", "zurich"), more=2),
+    "waits for envoys: 2 more": Waiting(WaitKind.ENVOYS, more=2),
     "waits for site bern, which is kept for another experiment: that has waited too long": Waiting(
         WaitKind.KEPT, "bern"
     ),

@@ -20,6 +20,9 @@ from openfl_like.federation.announcements import (
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
+from openfl_like.plan.digest import frozen_values
+from openfl_like.plan.schema import Best, ModelStore
+from openfl_like.testing.faults.checkpoint_moves import PLAN
 
 BOOM = Failure(FailureKind.TASK, "boom", "ValueError", task="train")
 BOTH = ("bern", "zurich")
@@ -48,6 +51,34 @@ def test_the_first_round_has_a_name_figures_are_aligned_and_sites_are_named_once
         "round  2    0.50 s  accuracy 0.4375  loss 9.500",
         "sites: bern",
         "round 10    0.50 s  accuracy 1.000  loss 1234",
+    ]
+
+
+def best_by(metric: str) -> ExperimentBegun:
+    plan = PLAN.model_copy(update={"model_store": ModelStore(best=Best(metric=metric))})
+    return ExperimentBegun("e-1", rounds=10, plan=frozen_values(plan))
+
+
+@pytest.mark.parametrize(
+    ("metric", "first", "end"),
+    [
+        ("loss", "best loss so far", "the best model is that of round 1: loss 12.00"),
+        ("train.loss", "best train.loss so far: 9.500", "the best model is that of round 1: train.loss 9.500"),
+    ],
+)
+def test_the_best_round_is_told_with_its_metric_and_again_at_the_end(metric: str, first: str, end: str) -> None:
+    figures = {"accuracy": 0.5, "loss": 12.0, "train.loss": 9.5}
+    told = lines(
+        best_by(metric),
+        RoundFinished(1, "m1", figures, best=True, contributors=BOTH, seconds=12.25),
+        RoundFinished(2, "m2", figures, contributors=BOTH, seconds=0.5),
+        ExperimentEnded(Status.FINISHED, "2 of 2 rounds are done"),
+    )
+    assert told[2:] == [
+        f"round  1   12.25 s  accuracy 0.5000  loss 12.00  {first}",
+        "round  2    0.50 s  accuracy 0.5000  loss 12.00",
+        end,
+        "FINISHED: 2 of 2 rounds are done",
     ]
 
 

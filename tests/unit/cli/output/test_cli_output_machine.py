@@ -2,12 +2,26 @@
 
 from dataclasses import replace
 
-from openfl_like.cli.output.machine import bars, course, filled, gibibytes, gpus, online, percent, span, speed, summary
+from openfl_like.cli.output.machine import (
+    bars,
+    course,
+    filled,
+    gibibytes,
+    gpus,
+    online,
+    percent,
+    problem,
+    span,
+    speed,
+    summary,
+)
 from openfl_like.federation.parties import (
+    DataProblem,
     DeviceStatistics,
     EnvoyDetail,
     EnvoyRecord,
     GpuStatistics,
+    Interface,
     Series,
     ShardFacts,
 )
@@ -54,6 +68,20 @@ def test_a_site_that_is_there() -> None:
         "gpu 1": "T4",
         "energy_j": "12.5",
     }
+
+
+def test_why_nothing_can_run_at_a_site_is_told() -> None:
+    record = EnvoyRecord("bern", online=True, last_seen=NOW, shard=FACTS)
+    other = DataProblem(Interface("", (8, 8), ()), Interface("tables", (13,), (2,)))
+    assert problem(record) == ""
+    assert problem(replace(record, revoked=True)) == "its certificate was revoked"
+    told = (
+        "refuses orders: the data of this site has samples of shape [13], targets of shape [2] and the interface "
+        "'tables' now, not samples of shape [8, 8], targets of shape []"
+    )
+    assert problem(replace(record, problem=other)) == told
+    assert summary(EnvoyDetail(replace(record, problem=other)), NOW)["problem"] == told
+    assert "problem" not in summary(EnvoyDetail(record), NOW)
 
 
 def test_a_site_that_is_not_there_has_no_state() -> None:

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -137,6 +138,28 @@ def test_what_was_issued_is_listed_and_what_is_revoked_is_marked(home: Path) -> 
     assert states == {"fx://hospitals/envoy/one": "valid", "fx://hospitals/user/one": "revoked"}
     run("issue", "user", "one", "--replace")
     assert sorted(row["state"] for row in json.loads(run("list", "--json"))["data"]) == ["revoked", "valid", "valid"]
+
+
+def test_a_token_of_a_name_that_was_revoked_is_not_called_open(home: Path) -> None:
+    def states() -> list[str]:
+        return [row["state"] for row in json.loads(run("list", "--json"))["data"]]
+
+    run("token", "one", "--server", "localhost:9")
+    run("token", "two", "--server", "localhost:9")
+    assert states() == ["token open", "token open"]
+    run("revoke", "one", "--role", "envoy")
+    assert states() == ["token revoked", "token open"]
+    run("token", "one", "--server", "localhost:9")  # so that it may come back
+    assert sorted(states()) == ["token open", "token open", "token revoked"]
+
+
+def test_all_times_of_the_list_are_written_alike(home: Path) -> None:
+    run("issue", "envoy", "one")
+    run("token", "two", "--server", "localhost:9")
+    _, head, *lines = run("list").splitlines()
+    ends = [line[head.index("ends") :].split("  ")[0] for line in lines]
+    assert len(ends) == 2
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", end) for end in ends), ends
 
 
 def test_a_name_that_is_in_no_record_is_revoked_with_its_role_only(home: Path) -> None:

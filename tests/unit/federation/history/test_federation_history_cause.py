@@ -209,6 +209,13 @@ def test_what_the_queue_says_is_the_answer(waiting: Waiting, sentence: str, name
     assert (found.sentence, found.waits_for) == (f"it {sentence}", names)
 
 
+def test_envoys_that_have_come_since_are_not_waited_for_any_more() -> None:
+    waiting = Waiting(WaitKind.ENVOYS, envoys=("c",), more=1)
+    told = ExperimentWaiting(("a",), ("b", "c"), 3, 60.0)
+    found = explain(replace(BASE, status=Status.STARTING, waiting=waiting), [Announced(1, 1.0, told)])
+    assert (found.sentence, found.waits_for) == ("it waits up to 60 s for envoys: c", ("c",))
+
+
 def test_what_was_mended_is_told() -> None:
     told = history(STARTED, LOST, STARTED, ROUND)
     assert explain(BASE, told).mended == ("the aggregator was lost and started again once",)

@@ -2,9 +2,17 @@
 
 from dataclasses import replace
 
-from openfl_like.federation.announcements import Announced
+from openfl_like.federation.announcements import (
+    Announced,
+    Announcement,
+    CollaboratorAbsent,
+    ExperimentEnded,
+    ExperimentResumed,
+    RoundStarted,
+)
 from openfl_like.federation.events import (
     Announce,
+    CancelRequested,
     CollaboratorJoined,
     CollaboratorLeft,
     Event,
@@ -18,6 +26,7 @@ from openfl_like.federation.events import (
 from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.history.rounds import ContributorShare, RoundRecord, round_records
+from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase, Update
 from openfl_like.plan.schema import Plan
 
@@ -46,6 +55,9 @@ class History:
             for command in self.experiment.handle(event, 0.0):
                 if isinstance(command, Announce):
                     self.events.append(Announced(len(self.events) + 1, 0.0, command.announcement))
+
+    def announce(self, *told: Announcement) -> None:
+        self.events += [Announced(number, 0.0, item) for number, item in enumerate(told, len(self.events) + 1)]
 
     def train(self, **samples: int) -> None:
         for name, count in samples.items():
@@ -96,6 +108,36 @@ def test_a_site_whose_line_has_just_broken_is_waited_for_in_the_evaluation() -> 
     (record,) = round_records(history.events)
     assert record.evaluators == ("a", "b", "c")
     assert history.experiment.shortfalls == {}
+
+
+def test_the_round_in_which_an_experiment_failed_is_told_until_it_is_resumed() -> None:
+    history = History()
+    boom = Failure(FailureKind.TASK, "boom", "ValueError", task="train")
+    history.feed(*(TaskFailed(1, Phase.TRAIN, name, boom) for name in "abc"))
+    (record,) = round_records(history.events)
+    booms = {name: replace(boom, phase=Phase.TRAIN, round=1, site=name) for name in "abc"}
+    assert record == RoundRecord(1, "", {}, ("a", "b", "c"), {}, booms, status=Status.FAILED)
+    history.announce(ExperimentResumed("ada"))
+    assert not list(round_records(history.events))
+    history.announce(RoundStarted(1, ("a", "b")), CollaboratorAbsent(1, Phase.TRAIN, "b", "no power"))
+    assert not list(round_records(history.events))
+    history.announce(ExperimentEnded(Status.FAILED))
+    (record,) = round_records(history.events)
+    words = Failure(FailureKind.TOLD, "no power")  # 0.1.0 wrote only words
+    assert (record.selected, record.absent, record.status) == (("a", "b"), {"b": words}, Status.FAILED)
+
+
+def test_the_round_in_which_an_experiment_was_cancelled_has_what_was_done_in_it() -> None:
+    history = History()
+    history.train(a=10, b=30, c=10)
+    history.feed(UpdatesValidated(1), ModelAggregated(1, "model-1"))
+    history.measure("b", 0.5)
+    boom = Failure(FailureKind.TASK, "boom", "ValueError", task="validate")
+    history.feed(TaskFailed(1, Phase.EVALUATE, "c", boom), CancelRequested("ada"))
+    (record,) = round_records(history.events)
+    assert (record.round, record.digest, record.status) == (1, "", Status.CANCELLED)
+    assert {name: part.weight for name, part in record.contributors.items()} == {"a": 0.2, "b": 0.6, "c": 0.2}
+    assert (record.evaluators, list(record.unevaluated)) == (("b",), ["c"])
 
 
 def test_and_one_that_does_not_come_back_is_named_with_the_evaluation() -> None:

@@ -37,6 +37,8 @@ FINE = Outcome(Status.FINISHED, "all rounds")
 class FakeRun:
     """An experiment that ends when the test says how."""
 
+    waiting = Waiting(WaitKind.ENVOYS, envoys=("bern",), more=1)
+
     def __init__(self) -> None:
         self.end: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
@@ -146,6 +148,17 @@ async def test_what_suits_runs_at_once_and_the_next_one_when_there_is_room(tmp_p
         await director.until("ada-2")
         assert director.roster.recounts == recounts + 2
     assert director.status("ada-2") is Status.RUNNING  # the Director was stopped, which ends nothing
+
+
+async def test_one_that_has_its_turn_and_waits_for_envoys_says_so_until_it_runs(tmp_path: Path) -> None:
+    async with working(FakeDirector(tmp_path, 1)) as director:
+        director.submit("ada-1", "bern")
+        await director.until("ada-1")
+        found = [
+            director.dispatcher.described(director.store.set_status("ada-1", status, "", 2.0))
+            for status in (Status.STARTING, Status.RUNNING)
+        ]
+        assert found == [FakeRun.waiting, None]
 
 
 async def test_those_that_had_begun_come_first(tmp_path: Path) -> None:

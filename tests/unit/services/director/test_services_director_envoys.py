@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from openfl_like.errors import ConflictError, NotFoundError, ShardMismatchError, UnreachableError, UsageError
-from openfl_like.federation.parties import DeviceStatistics, ExperimentSummary, LogLines, ShardFacts, Validity
+from openfl_like.federation.parties import (
+    DataProblem,
+    DeviceStatistics,
+    ExperimentSummary,
+    Interface,
+    LogLines,
+    ShardFacts,
+    Validity,
+)
 from openfl_like.federation.ports import (
     CollaboratorEnded,
     EnvoyInstruction,
@@ -129,11 +137,12 @@ async def test_a_session_that_does_not_answer_any_more_makes_room_for_the_next_o
 
 
 async def test_a_site_is_told_to_stop_what_is_not_wanted_any_more(director: Director) -> None:
-    director.roster.unwanted = lambda experiment: experiment == "e1"
+    order = StopOrder("e1", "no sites", Status.FAILED)
+    director.roster.stop_order = lambda experiment: order if experiment == "e1" else None
     session = await director.connect("bern")
     session.report(Heartbeat(DeviceStatistics(), ("e1", "e2")))
     session.report(Heartbeat(DeviceStatistics(), ("e2",)))
-    assert await session.instruction() == StopOrder("e1", "the experiment has ended")
+    assert await session.instruction() == order
     session.report(OrderReply("e2", accepted=True))
     assert await director.next() == ("bern", OrderReply("e2", accepted=True))
     assert session.unread == 0
@@ -238,6 +247,44 @@ async def test_one_envoy_is_told_with_its_certificate_and_what_its_machine_was(d
     assert (gone.record.online, gone.record.online_since, gone.record.certificate_ends) == (False, None, None)
     assert gone.record.version == ""
     assert gone.history == found.history  # what is known of it stays while the Director runs
+
+
+async def test_a_site_that_was_revoked_is_told_until_it_comes_with_a_newer_certificate(director: Director) -> None:
+    lists: dict[str, int] = {}
+    director.roster.falls = lambda name, number: number < lists.get(name, 0)
+
+    async def attend(number: int) -> list[bool]:
+        session = Session(HELLO)
+        certificate = Validity(0.0, 1_900_000_000.0, number)
+        held = asyncio.create_task(director.roster.attend("bern", session.reports, session.send, certificate))
+        await session.instruction()
+        there = await director.roster.envoys()
+        session.hang_up()
+        await held
+        return [one.revoked for one in (*there, *await director.roster.envoys())]
+
+    await director.connect("zurich")
+    assert await attend(2) == [False, False, False, False]
+    lists["bern"] = 3
+    assert [one.revoked for one in await director.roster.envoys()] == [True, False]
+    assert (await director.roster.envoy("bern")).record.revoked
+    assert await attend(3) == [False, False, False, False]
+
+
+async def test_why_a_site_refuses_orders_is_in_the_roster_while_it_lasts(
+    director: Director, caplog: pytest.LogCaptureFixture
+) -> None:
+    bern = await director.connect("bern")
+    problem = DataProblem(Interface("", (8, 8), ()), Interface("", (13,), ()))
+    found = []
+    for told in (problem, None):
+        bern.report(Hello(FACTS, "0.1.0", problem=told))
+        bern.report(OrderReply("e1", accepted=True))
+        await director.next()
+        found += [record.problem for record in await director.roster.envoys()]
+    assert found == [problem, None]
+    (warning,) = [item.getMessage() for item in caplog.records if item.levelname == "WARNING"]
+    assert warning == f"envoy 'bern' refuses orders: {problem}"
 
 
 async def test_certificates_of_envoys_that_end_soon_are_told_the_next_one_first(director: Director) -> None:

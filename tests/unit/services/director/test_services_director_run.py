@@ -12,7 +12,7 @@ import pytest
 
 from openfl_like.errors import CredentialError, StorageError, UnreachableError
 from openfl_like.federation.announcements import Announced, Announcement, ExperimentEnded
-from openfl_like.federation.parties import ExperimentSummary, LogLines
+from openfl_like.federation.parties import ExperimentSummary, LogLines, Outcome, Waiting, WaitKind
 from openfl_like.federation.ports import (
     CollaboratorEnded,
     EnvoyInstruction,
@@ -38,7 +38,10 @@ from openfl_like.tensors.manifest import file_digest
 from openfl_like.testing.faults.checkpoint_moves import EXPERIMENT, OfflineDirector
 from openfl_like.wire.aggregator import AggregatorClient
 
-ENDED = StopOrder(EXPERIMENT, "the experiment has ended")
+
+def stop(outcome: Outcome) -> StopOrder:
+    """What sites are told of the end of their experiment."""
+    return StopOrder(EXPERIMENT, outcome.reason, outcome.status)
 
 
 class ChildOfNoUse:
@@ -244,6 +247,7 @@ async def test_one_that_waits_for_envoys_is_cancelled_at_once(desk_of: DeskOf) -
     desk = desk_of()
     running = asyncio.create_task(desk.experiment.run())
     await desk.waits.wait()
+    assert desk.experiment.waiting == Waiting(WaitKind.ENVOYS, more=1)
     desk.experiment.cancel("ada")
     assert (await running).status is Status.CANCELLED
     assert (desk.statuses, desk.standby.arguments) == ([Status.STARTING], [])
@@ -257,7 +261,8 @@ async def test_whoever_was_ordered_is_told_to_stop_when_it_is_cancelled(desk_of:
     desk.experiment.cancel("ada")
     assert (await running).cancelled_by == "ada"
     assert desk.roster.kinds()[:2] == [("bern", Order), ("zurich", Order)]
-    assert desk.roster.sent[2:] == [("bern", ENDED), ("zurich", ENDED)]
+    order = StopOrder(EXPERIMENT, "cancelled by ada", Status.CANCELLED)
+    assert desk.roster.sent[2:] == [("bern", order), ("zurich", order)]
 
 
 async def test_nobody_is_told_when_the_director_is_stopped(desk_of: DeskOf) -> None:
@@ -290,7 +295,7 @@ async def test_an_aggregator_that_objects_is_not_started_again(desk_of: DeskOf) 
         "--expect", "bern", "--expect", "zurich",
     ]  # fmt: skip
     assert len(desk.standby.arguments) == 1
-    assert desk.roster.sent[-2:] == [("bern", ENDED), ("zurich", ENDED)]
+    assert desk.roster.sent[-2:] == [("bern", stop(outcome)), ("zurich", stop(outcome))]
 
 
 async def test_without_room_it_waits_and_nobody_is_told(desk_of: DeskOf) -> None:
@@ -316,7 +321,7 @@ async def test_a_defect_ends_the_experiment_alone(desk_of: DeskOf, caplog: pytes
     outcome = await desk.experiment.run()
     assert (outcome.status, outcome.reason) == (Status.FAILED, "the director failed: ZeroDivisionError: no envoy")
     assert "Traceback" in caplog.text
-    assert desk.roster.sent == [("bern", ENDED)]
+    assert desk.roster.sent == [("bern", stop(outcome))]
 
 
 async def test_what_is_wrong_with_a_request_is_told_to_its_site_alone(desk_of: DeskOf) -> None:

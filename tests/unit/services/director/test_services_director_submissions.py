@@ -12,8 +12,9 @@ import pytest
 from openfl_like.errors import DamagedError, NotAllowedError
 from openfl_like.federation.announcements import ExperimentQueued, UpdateSurplus
 from openfl_like.federation.deliveries import UpdateStatus
-from openfl_like.federation.parties import LogLines
-from openfl_like.federation.ports import Submission
+from openfl_like.federation.parties import ExperimentSummary, LogLines
+from openfl_like.federation.ports import StopOrder, Submission
+from openfl_like.federation.status import Status
 from openfl_like.pki.authority import Authority
 from openfl_like.pki.signing import sign_bundle
 from openfl_like.plan.bundle import pack
@@ -21,6 +22,7 @@ from openfl_like.services.director.run import RunningExperiment
 from openfl_like.services.director.service import Director
 from openfl_like.services.director.settings import DirectorFile
 from openfl_like.store.director_files import DirectorFiles
+from openfl_like.store.ports import StoredExperiment
 from openfl_like.store.sqlite.stores import SQLITE
 from openfl_like.tensors.manifest import manifest_of
 from openfl_like.testing.faults.checkpoint_moves import PLAN, OfflineDirector
@@ -127,6 +129,17 @@ async def test_a_damaged_row_ends_no_session(director: Director, monkeypatch: py
     monkeypatch.setattr(director.store, "experiment", damaged)
     assert not director._unwanted("e-1")
     director._on_logs(LogLines("e-1", "bern", ("a line",)))
+
+
+async def test_a_site_that_works_for_what_has_ended_is_told_how_it_ended(
+    director: Director, here: OfflineDirector
+) -> None:
+    summary = ExperimentSummary("e-1", "digits", Status.QUEUED, "", "ada", 1.0)
+    director.store.add("00ff", StoredExperiment(summary, "ab" * 32, b"", b""))
+    assert director._stop_order("e-1") is None
+    director.store.set_status("e-1", Status.FAILED, "no sites", 2.0)
+    assert director._stop_order("e-1") == StopOrder("e-1", "no sites", Status.FAILED)
+    assert director._stop_order("e-2") == StopOrder("e-2", "the experiment has ended")
 
 
 async def test_log_lines_are_taken_of_sites_that_were_asked_and_of_those_that_wrote_before(

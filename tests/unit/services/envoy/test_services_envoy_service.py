@@ -7,7 +7,8 @@ from pathlib import Path
 from offline_site import EXPERIMENT, OBEDIENT, SITE, FakeDirector, FakeStandby
 
 from openfl_like.errors import UnreachableError
-from openfl_like.federation.parties import ShardFacts
+from openfl_like.federation.history.site import PartEnd
+from openfl_like.federation.parties import DataProblem, ShardFacts
 from openfl_like.federation.ports import (
     CollaboratorEnded,
     EnvoyReport,
@@ -18,6 +19,7 @@ from openfl_like.federation.ports import (
     StopOrder,
     Welcome,
 )
+from openfl_like.federation.status import Status
 from openfl_like.services.devices.monitors import Monitors
 from openfl_like.services.envoy.record import SiteRecord
 from openfl_like.services.envoy.service import MOST_ENDING, Envoy, EnvoySettings, EnvoySite
@@ -55,12 +57,14 @@ async def test_an_experiment_that_is_being_stopped_is_one_that_the_site_works_fo
         director.instructions.put_nowait(IssuedCertificate(EXPERIMENT, director.certify(reply.csr)))
         await standby.started.wait()
         assert await running() == (EXPERIMENT,)
-        director.instructions.put_nowait(StopOrder(EXPERIMENT, "cancelled"))
+        director.instructions.put_nowait(StopOrder(EXPERIMENT, "cancelled by ada", Status.CANCELLED))
         await standby.child.stopping.wait()
         assert await running() == (EXPERIMENT,)
         standby.child.exit(0)
         await director.hears(CollaboratorEnded)
         assert await running() == ()
+    (part,) = record.store.parts()
+    assert (part.end, part.reason) == (PartEnd.CANCELLED, "cancelled by ada")
 
 
 async def test_a_site_takes_no_more_orders_than_it_bears_and_a_few_that_are_about_to_end(tmp_path: Path) -> None:
@@ -106,7 +110,13 @@ class OneEnvoy:
         """Notices that the data is another."""
         watch = self.envoy._shards
         watch.facts = (described(description),)
-        watch.changed(watch.facts)
+        watch.changed()
+
+    def finds(self, problem: DataProblem | None) -> None:
+        """Notices that nobody can work on the data, or that it is as it was."""
+        watch = self.envoy._shards
+        watch.problem = problem
+        watch.changed()
 
 
 def described(description: str) -> ShardFacts:
@@ -160,19 +170,36 @@ async def test_what_the_data_was_like_in_a_lost_session_is_not_told_after_what_i
             assert isinstance(await director.reports.get(), Heartbeat)
 
 
+async def test_what_is_wrong_with_the_data_is_told_in_every_session(tmp_path: Path) -> None:
+    director = FakeDirector(tmp_path)
+    site = OneEnvoy(tmp_path, director)
+    async with asyncio.timeout(20), background(site.envoy.run()):
+        assert await hears_of(director) == "one"
+        site.finds(DataProblem())
+        director.ends_the_session()
+        hello = await director.hears(Hello)
+    assert isinstance(hello, Hello)
+    assert hello.problem == DataProblem()
+
+
 async def test_no_order_is_taken_for_data_that_is_not_what_it_was_said_to_be(tmp_path: Path) -> None:
     director = FakeDirector(tmp_path)
     site = OneEnvoy(tmp_path, director)
     async with asyncio.timeout(20), background(site.envoy.run()):
         await director.hears(Hello)
         director.instructions.put_nowait(Welcome(3600.0))
-        site.envoy._shards.unusable = "the data of this site is another"
+        site.finds(DataProblem())
+        told = await director.hears(Hello)
         director.instructions.put_nowait(director.order)
         refused = await director.hears(OrderReply)
-        site.envoy._shards.unusable = ""
+        site.finds(None)
+        mended = await director.hears(Hello)
         director.instructions.put_nowait(director.order)
         taken = await director.hears(OrderReply)
     assert isinstance(refused, OrderReply)
     assert isinstance(taken, OrderReply)
     assert (refused.accepted, taken.accepted) == (False, True)
-    assert refused.reason == "the data of this site is another (ask whoever runs this site)"
+    assert refused.reason == f"{DataProblem()} (ask whoever runs this site)"
+    assert isinstance(told, Hello)
+    assert isinstance(mended, Hello)
+    assert (told.problem, mended.problem) == (DataProblem(), None)

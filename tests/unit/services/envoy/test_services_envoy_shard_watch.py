@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from shutil import rmtree
 
@@ -10,7 +10,7 @@ import pytest
 
 from openfl_like.data.shard_file import ShardConfig
 from openfl_like.errors import ShardError
-from openfl_like.federation.parties import ShardFacts
+from openfl_like.federation.parties import DataProblem, Interface, ShardFacts
 from openfl_like.services.envoy.shard_watch import ShardWatch, _walk, signature
 
 
@@ -28,12 +28,12 @@ class Site:
         self.scans = directory / "scans" / "deep"
         self.scans.mkdir(parents=True)
         self.next: ShardFacts | Exception = facts(1)
-        self.described, self.told = 0, list[ShardFacts]()
+        self.described, self.told = 0, list[ShardFacts | DataProblem]()
         before = signature([self.shard])
         self.watch = ShardWatch((self.shard,), (facts(1),), before, directory, self.tell, describe=self.describe)
 
-    def tell(self, found: Sequence[ShardFacts]) -> None:
-        self.told += found
+    def tell(self) -> None:
+        self.told += [self.watch.problem] if self.watch.problem is not None else self.watch.facts
 
     async def describe(self, configs: Mapping[Path, ShardConfig], _: Path) -> tuple[ShardFacts, ...]:
         assert list(configs) == [self.shard]
@@ -101,23 +101,51 @@ async def test_what_is_described_as_before_is_not_told(site: Site) -> None:
     assert (site.told, site.described) == ([], 1)
 
 
-@pytest.mark.parametrize("found", [ShardError("line 3 is no number"), facts(5, (4,))])
-async def test_what_cannot_be_used_is_said_and_the_director_knows_what_it_knew(
-    site: Site, caplog: pytest.LogCaptureFixture, found: ShardFacts | Exception
+OTHER = DataProblem(Interface("", (3,), ()), Interface("", (4,), ()))
+
+
+@pytest.mark.parametrize(
+    ("found", "problem", "told"),
+    [
+        (
+            ShardError("line 3 is no number"),
+            DataProblem(),
+            "the data of this site has changed and cannot be used; the site's log says why",
+        ),
+        (
+            facts(5, (4,)),
+            OTHER,
+            "the data of this site has samples of shape [4], targets of shape [] now, "
+            "not samples of shape [3], targets of shape []",
+        ),
+    ],
+)
+async def test_what_cannot_be_used_is_told_and_the_facts_stay_what_they_were(
+    site: Site, caplog: pytest.LogCaptureFixture, found: ShardFacts | Exception, problem: DataProblem, told: str
 ) -> None:
     site.table.write_text("1\nx\n")
     site.next = found
     await site.looks()
-    assert (site.told, site.watch.facts) == ([], (facts(1),))
+    assert (site.told, site.watch.facts) == ([problem], (facts(1),))
+    assert str(problem) == told
     (warning,) = [item.getMessage() for item in caplog.records if item.levelno == logging.WARNING]
     assert ("line 3 is no number" if isinstance(found, Exception) else "samples of shape [4]") in warning
     assert "orders are refused" in warning
-    assert site.watch.unusable.startswith("the data of this site has ")
-    assert "line 3" not in site.watch.unusable
+    site.table.write_text("1\nx\ny\n")
+    await site.looks()
+    assert site.told == [problem]  # still so: nobody needs to hear it twice
     site.table.write_text("1\n2\n3\n")
     site.next = facts(3)
     await site.looks()
-    assert (site.told, site.watch.unusable) == ([facts(3)], "")
+    assert (site.told, site.watch.problem) == ([problem, facts(3)], None)
+
+
+async def test_data_that_is_as_it_was_again_is_told(site: Site) -> None:
+    for after, expected in ((facts(5, (4,)), [OTHER]), (facts(1), [OTHER, facts(1)])):
+        site.table.write_text(site.table.read_text() + "1\n")
+        site.next = after
+        await site.looks()
+        assert site.told == expected
 
 
 def test_a_shard_yaml_that_cannot_be_read_is_looked_at_all_the_same(tmp_path: Path) -> None:
@@ -154,7 +182,7 @@ async def test_data_that_became_a_link_to_itself_is_described_anew(site: Site) -
     site.table.symlink_to(site.table.name)
     site.next = ShardError("too many levels of symbolic links")
     await site.looks()
-    assert (site.told, site.described) == ([], 1)
+    assert (site.told, site.described) == ([DataProblem()], 1)
 
 
 def test_a_folder_that_goes_while_it_is_looked_at_is_as_good_as_gone(site: Site) -> None:

@@ -100,9 +100,9 @@ async def test_the_record_has_who_signed_and_how_each_part_ended(tmp_path: Path)
     note(record.noted(EXPERIMENT), PerformedTasks(1.0, 3, Phase.TRAIN, ("train",)))
     standby.child.exit(0)
     async with asyncio.timeout(10):
-        await experiment.stop("the experiment has ended")
+        await experiment.stop("no sites", PartEnd.FAILED)
     (part,) = record.store.parts()
-    assert (part.end, part.reason) == (PartEnd.STOPPED, "the experiment has ended")
+    assert (part.end, part.reason) == (PartEnd.FAILED, "no sites")
     assert [item.round for item in part.performed] == [3]
 
 

@@ -10,7 +10,7 @@ import pytest
 from openfl_like.errors import DamagedError, StorageError
 from openfl_like.federation.announcements import RoundFinished
 from openfl_like.federation.events import ModelVersion
-from openfl_like.federation.parties import ExperimentSummary, ShardFacts
+from openfl_like.federation.parties import EnvoyRecord, ExperimentSummary, ShardFacts
 from openfl_like.federation.status import Status
 from openfl_like.store.director_files import DirectorFiles
 from openfl_like.store.files import ExperimentFiles
@@ -35,7 +35,7 @@ def fill_director(place: Path) -> SqliteDirectorStore:
     for number in range(12):
         store.add(f"{number:016x}", stored(number))
     store.set_status("e-1", Status.FAILED, "the director failed on purpose", 5.0)
-    store.record_envoy("site-1", ShardFacts((1,), (), "a shard", {}), 3.0)
+    store.record_envoy(EnvoyRecord("site-1", online=False, last_seen=3.0, shard=ShardFacts((1,), (), "a shard", {})))
     return store
 
 

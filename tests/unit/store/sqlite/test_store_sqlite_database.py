@@ -17,7 +17,7 @@ from sqlalchemy import Column, Integer, MetaData, create_engine, inspect
 from sqlalchemy.exc import IntegrityError
 
 from openfl_like.errors import ConflictError, DamagedError
-from openfl_like.federation.parties import ShardFacts
+from openfl_like.federation.parties import EnvoyRecord, ShardFacts
 from openfl_like.store.director_files import DirectorFiles
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.ports import DirectorStore, ExperimentStore, SiteStore
@@ -161,7 +161,7 @@ def test_a_file_of_the_last_release_is_migrated_with_its_rows(
     tmp_path: Path, next_release: Callable[[Path], Database]
 ) -> None:
     with closing(director_in(tmp_path)) as old:
-        old.record_envoy("bern", ShardFacts((1,), ()), 2.0)
+        old.record_envoy(EnvoyRecord("bern", online=False, last_seen=2.0, shard=ShardFacts((1,), ())))
     for _ in range(2):  # the second time there is nothing to do
         with closing(next_release(tmp_path / DIRECTOR_DB)) as opened:
             opened.check()

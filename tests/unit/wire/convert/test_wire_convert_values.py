@@ -21,6 +21,7 @@ from openfl_like.federation.announcements import (
 from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.failure import MAX_MESSAGE, MAX_NAME, Failure, FailureKind
 from openfl_like.federation.parties import (
+    DataProblem,
     DeviceStatistics,
     DirectorStatus,
     EnvoyDetail,
@@ -73,6 +74,8 @@ from openfl_like.wire.convert.envoys import (
     log_query_to,
     logs_from,
     logs_to,
+    problem_from,
+    problem_to,
     shard_from,
     shard_to,
 )
@@ -107,7 +110,14 @@ from openfl_like.wire.convert.rounds import (
     update_from,
     update_to,
 )
-from openfl_like.wire.convert.values import failure_from, failure_to, manifest_from, manifest_to
+from openfl_like.wire.convert.values import (
+    failure_from,
+    failure_to,
+    interface_from,
+    interface_to,
+    manifest_from,
+    manifest_to,
+)
 from openfl_like.wire.protos import federation_pb2 as pb
 
 ME = "cleveland"
@@ -167,7 +177,9 @@ updates = st.builds(
 )
 shards = st.builds(ShardFacts, shapes, shapes, text, fields, text, st.integers(1, 99))
 more_shards = st.lists(shards, max_size=2).map(tuple)
-interfaces = st.lists(st.builds(Interface, text, shapes, shapes), max_size=2).map(tuple)
+one_interface = st.builds(Interface, text, shapes, shapes)
+interfaces = st.lists(one_interface, max_size=2).map(tuple)
+problems = st.builds(DataProblem, st.none() | one_interface, st.none() | one_interface)
 amount = st.none() | st.floats(0, 1e18)
 share = st.none() | st.floats(0, 100)
 bytes_ = st.none() | st.integers(0, 2**62)
@@ -192,6 +204,7 @@ moments = st.none() | number
 envoys = st.builds(
     EnvoyRecord, text, st.booleans(), number, shards, devices, names,
     online_since=moments, certificate_ends=moments, placed=placed, more_shards=more_shards,
+    problem=st.none() | problems, certificate_list=st.integers(0, 2**64 - 1), revoked=st.booleans(),
 )  # fmt: skip
 
 
@@ -217,7 +230,7 @@ summaries = st.builds(
     shortfalls=st.dictionaries(text, failures, max_size=3),
     resumed_by=text,
     failure=st.none() | failures,
-    waiting=st.none() | st.builds(Waiting, st.sampled_from(WaitKind), text, text, rounds, rounds),
+    waiting=st.none() | st.builds(Waiting, st.sampled_from(WaitKind), text, text, rounds, rounds, names, rounds),
 )  # fmt: skip
 versions = st.builds(
     PublishedVersion, st.builds(ModelVersion, rounds, text, metrics, st.booleans()), text, number
@@ -258,6 +271,8 @@ ROUND_TRIPS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Any], Calla
         lambda m: instruction_from(m, ME),
     ),
     "shard": (shards, shard_to, shard_from),
+    "interface": (one_interface, interface_to, interface_from),
+    "problem": (problems, problem_to, problem_from),
     "heartbeat": (
         beats,
         wire_devices.heartbeat_to,
@@ -266,7 +281,7 @@ ROUND_TRIPS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Any], Calla
     "devices": (devices, wire_devices.devices_to, wire_devices.devices_from),
     "envoy report": (
         st.one_of(
-            st.builds(Hello, shards, text, more_shards),
+            st.builds(Hello, shards, text, more_shards, st.none() | problems),
             beats,
             st.builds(OrderReply, text, st.booleans(), text, st.binary(max_size=80), st.none() | failures),
             st.builds(CollaboratorEnded, text, st.integers(-(2**31), 2**31 - 1), text),
@@ -280,7 +295,7 @@ ROUND_TRIPS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Any], Calla
             st.builds(Welcome, st.floats(0.001, 86_400)),
             st.builds(Order, text, text, st.binary(max_size=80), st.binary(max_size=80), text),
             st.builds(IssuedCertificate, text, st.binary(max_size=80)),
-            st.builds(StopOrder, text, text),
+            st.builds(StopOrder, text, text, st.sampled_from([None, Status.FINISHED, Status.FAILED, Status.CANCELLED])),
         ),
         envoy_instruction_to,
         envoy_instruction_from,
@@ -359,6 +374,12 @@ def test_json_that_is_nested_too_deep_is_malformed() -> None:
     call = pb.TaskCall(name="train", arguments_json='{"a":' + "[" * 100_000 + "]" * 100_000 + "}")
     with pytest.raises(ValueError, match="nested too deep"):
         assignment_from(pb.Assignment(round=1, phase="train", tasks=[call]), ME)
+
+
+def test_an_experiment_that_is_stopped_since_it_has_ended_has_ended() -> None:
+    for ended in ("RUNNING", "over"):
+        with pytest.raises(ValueError, match=ended):
+            envoy_instruction_from(pb.DirectorMessage(stop=pb.StopOrder(experiment="e1", ended=ended)))
 
 
 LONG = "x" * 900_000
