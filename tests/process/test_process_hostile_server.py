@@ -1,13 +1,14 @@
 """What a Director or an Aggregator that is not to be trusted can do to a site's disk: over real sockets and TLS."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from federations import PLAN
+from federations import OBEDIENT, PLAN, federation_of, fx_fine
 from pace import limit
 
 from openfl_like.errors import TransferError
@@ -259,6 +260,23 @@ async def test_a_model_beyond_the_limit_of_the_site_is_not_taken(
     told = f"the model of the experiment '{EXPERIMENT}' has {HUGE.total_bytes:,} bytes, this site takes 100,000,000"
     assert told in report.failure.message
     assert not [path for path in (tmp_path / "run" / "models").iterdir() if path.is_file()]
+
+
+async def test_the_submitter_is_told_which_site_takes_how_much(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    shutil.copytree(OBEDIENT / "shards", site)
+    with (site / "site-2.yaml").open("a") as file:
+        file.write("limits: {model_gb: 0.0001}\nlogs: {share: false}\n")
+    sites = {"site-1": site / "site-1.yaml", "site-2": site / "site-2.yaml"}
+    async with federation_of(sites, tmp_path) as (local, user):
+        experiment = await user.submit(PLAN, "task_runner.settings.length=100000")
+        assert (await user.ended(experiment)).status == "FAILED"
+        told = await fx_fine("experiment", "why", experiment, federation=local)
+    assert "site-2" in told
+    said = " ".join(told.split())
+    assert f"the model of the experiment '{experiment}' has 400," in said
+    assert "this site takes 100,000 at most" in said
+    assert "limits.model_gb" in said
 
 
 @pytest.mark.parametrize("digest", ["{up}/anything", "../updates/0001-train", "0" * 63, "A" * 64, "0" * 63 + "/"])
