@@ -91,7 +91,7 @@ class Stub:
             await self._wait_at_gate()
             if path.exists():
                 path.replace(recyclable_path(path))
-            await session.model(assignment.model, path, recyclable_path(path))
+            await session.model(assignment.model, path, recyclable_path(path), lambda _: None)
             manifest = _change(path, assignment.seed)
         keep_manifest(path, manifest)
         await session.deliver(Update(assignment.round, assignment.phase, self._name, manifest.digest, 1), path)

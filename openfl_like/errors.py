@@ -21,6 +21,7 @@
     ├── DamagedError               E306  a file of the record is damaged or has lost something
     ├── StorageError               E307  there is no room on a disk
     ├── NameTakenError             E308  a collaborator of this name is connected already
+    ├── ModelTooLargeError         E309  a site was offered a model larger than it takes
     ├── UnreachableError           E401  the other side does not answer
     ├── ExperimentFailedError      E501  the experiment ended FAILED
     ├── ExperimentCancelledError   E502  the experiment was cancelled
@@ -261,6 +262,19 @@ class NameTakenError(ConflictError):
     """
 
     code = "E308"
+
+
+class ModelTooLargeError(FederationError):
+    """A site was offered a model that is larger than it takes; no byte of it was stored.
+
+    Cause: The model has more bytes than ``limits.model_gb`` in the site's shard.yaml, which is 20 GB without it.
+
+    Cure: The message has the experiment and both sizes. If the model is meant to be that large, have
+    ``limits.model_gb`` raised at the site, then submit again or ``fx experiment resume ID``; if not, mend what makes
+    it so large.
+    """
+
+    code = "E309"
 
 
 class ShardMismatchError(FederationError):

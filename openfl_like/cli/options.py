@@ -200,14 +200,16 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def named_files(texts: tuple[str, ...], option: str) -> dict[str, Path]:
-    """Read ``NAME=FILE``, given several times; raises UsageError if one is something else."""
+    """Read ``NAME=FILE``, given several times; raises UsageError if one is something else, or a name is there twice."""
     from openfl_like.errors import UsageError
 
-    named = {}
+    named: dict[str, Path] = {}
     for text in texts:
         name, equals, file = text.partition("=")
         if not (name and equals and file):
             raise UsageError(f"'{text}' is not NAME=FILE", cure=f"for example {option} site-1=shards/site-1.yaml")
+        if name in named:
+            raise UsageError(f"{option}: '{name}' is there twice", cure="give each a name of its own")
         named[name] = FILE.convert(file, None, None)
     return named
 

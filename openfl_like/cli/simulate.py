@@ -59,6 +59,7 @@ def simulate(
     from openfl_like.cli.experiment.outcome import raise_unless_finished
     from openfl_like.cli.plan_file import read_plan
     from openfl_like.cli.simulated import Follower, KeptRecord, tell_result
+    from openfl_like.processes.own_end import ended_by_us_alone
     from openfl_like.services.simulation import SimulationSettings, shards_of
 
     check_output(output)
@@ -66,9 +67,9 @@ def simulate(
     output, directory = (path and path.absolute() for path in (output, directory))  # whatever the code makes of the cwd
     plan, workspace = read_plan(plan_file, None, overrides)
     files = named_files(shards, "--shard") or shards_of(workspace, plan)
-    sites = load_shards(files)
     follower = Follower(as_json=as_json, wanted=output is not None)
-    with KeptRecord() as scratch:
+    with ended_by_us_alone(), KeptRecord() as scratch:
+        sites = load_shards(files)
         models, record = scratch.folder, directory or scratch.folder / "record"
         if initial_model is not None:
             plan = prepare_initial_model(initial_model, plan, workspace, models)

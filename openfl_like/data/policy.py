@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -34,6 +35,23 @@ class LogPolicy(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     share: bool = True
+
+
+class LimitPolicy(BaseModel):
+    """What an experiment may take of this site.
+
+    Attributes:
+        model_gb: The largest model file that is taken, in 10⁹ bytes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model_gb: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 20.0
+
+    @property
+    def model_bytes(self) -> int:
+        """The same in bytes."""
+        return round(self.model_gb * 1e9)
 
 
 class Sandbox(StrEnum):

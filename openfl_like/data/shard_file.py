@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 from openfl_like.data.policy import (
     DEFAULT_MONITORS,
     EnvironmentPolicy,
+    LimitPolicy,
     LogPolicy,
     MonitorChoice,
     Sandbox,
@@ -32,6 +33,7 @@ class ShardConfig(BaseModel):
             ``cuda`` (all that they find) and ``cuda:0``, ``cuda:1`` …
         device_monitors: What reads the state of this machine for the heartbeats.
         logs: Whether what is logged here goes to the Director.
+        limits: What an experiment may take of this site.
         sandbox: Whether workers confine themselves.
         reads: What workers may read besides what they are given and what ``params`` name, relative to the file.
         experiments_at_once: How many experiments the site bears at once.
@@ -46,6 +48,7 @@ class ShardConfig(BaseModel):
     devices: Annotated[str | tuple[str, ...], BeforeValidator(allowed_devices)] = "auto"
     device_monitors: tuple[Annotated[MonitorChoice, BeforeValidator(named_only)], ...] = DEFAULT_MONITORS
     logs: LogPolicy = LogPolicy()
+    limits: LimitPolicy = LimitPolicy()
     sandbox: Annotated[Sandbox, BeforeValidator(sandbox_level)] = Sandbox.BEST
     reads: tuple[Path, ...] = ()
     experiments_at_once: Annotated[int, Field(ge=1)] = 1

@@ -19,6 +19,7 @@ from openfl_like.federation.deliveries import UpdateStatus
 from openfl_like.federation.failure import Failure, failures_from_fields, fields_of_failure, fields_of_failures
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
+from openfl_like.peer_json import read_peer_json
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 FORM = 2
 """Version of the record's form: 0.1.0 wrote none."""
 _FORM = "form"
+MOST_BYTES = 4 << 20
+"""Of the fields of one announcement: what a message between two hosts may have."""
 _encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
 
@@ -451,10 +454,7 @@ def from_json(kind: str, text: str | bytes) -> Announcement:
         with suppress(ValueError):
             known: Known = reader.validate_json(text)
             return known
-    try:
-        values = json.loads(text)
-    except RecursionError:
-        raise ValueError("the fields of an announcement are nested too deep") from None
+    values = read_peer_json(text, MOST_BYTES)
     if not isinstance(values, dict):
         raise ValueError("the fields of an announcement are not a JSON object")  # noqa: TRY004 (as JSON's own errors)
     return from_fields(kind, values)

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from openfl_like.errors import CredentialError, RevokedError
+from openfl_like.peer_json import read_peer_json
 from openfl_like.pki.authority import AUTHORITY_DOMAIN, Authority
 from openfl_like.pki.certificate import key_digest, list_number, parse_certificate
 from openfl_like.pki.files import MAX_FILE_BYTES
@@ -80,15 +81,15 @@ class RevocationList:
         """
         key = parse_certificate(site_ca, "site CA").public_key()
         try:
-            if len(data) > MAX_FILE_BYTES or not isinstance(key, ec.EllipticCurvePublicKey):
-                raise ValueError  # noqa: TRY301 (one message for whatever is wrong with it)
-            envelope = json.loads(data)
+            if not isinstance(key, ec.EllipticCurvePublicKey):
+                raise ValueError  # noqa: TRY004, TRY301 (one message for whatever is wrong with it)
+            envelope = read_peer_json(data, MAX_FILE_BYTES)
             text = str(envelope["list"]).encode("utf-8")
             signature = base64.b64decode(str(envelope["signature"]), validate=True)
             key.verify(signature, AUTHORITY_DOMAIN + text, ec.ECDSA(hashes.SHA256()))
-            found = json.loads(text)
+            found = read_peer_json(text, MAX_FILE_BYTES)
             return cls(int(found["number"]), tuple(_entry(item) for item in found["entries"]))
-        except (ValueError, KeyError, TypeError, RecursionError, InvalidSignature) as error:
+        except (ValueError, KeyError, TypeError, InvalidSignature) as error:
             raise CredentialError("this is not a revocation list signed by the site CA") from error
 
 

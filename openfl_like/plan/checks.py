@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from openfl_like import registry
 from openfl_like.errors import FederationError, PlanError
-from openfl_like.plan.mistakes import KeyPath, Mistake, did_you_mean, explain, refuse
+from openfl_like.plan.mistakes import MOST_MISTAKES, KeyPath, Mistake, did_you_mean, explain, refuse
 from openfl_like.plan.names import rule_against
 from openfl_like.plan.schema import FILE, NO_ALGORITHM, TRAINS, Component, Plan, StopRule, Task
 
@@ -28,9 +29,10 @@ def check_plan(plan: Plan, source: str = "plan") -> None:
 
 
 def mistakes_in(plan: Plan) -> list[Mistake]:
-    """List what is wrong in a plan that fits the schema."""
+    """List what is wrong in a plan that fits the schema, up to `MOST_MISTAKES`: after these, nobody looks further."""
     rules = (_components, _tasks, _best, _groups, _admission, _participation, _times, _deltas, _stop_rules)
-    return [mistake for rule in (*rules, _optimizer, _initial_model) for mistake in rule(plan)]
+    found = (mistake for rule in (*rules, _optimizer, _initial_model) for mistake in rule(plan))
+    return list(islice(found, MOST_MISTAKES))
 
 
 def _components(plan: Plan) -> Iterator[Mistake]:
@@ -147,9 +149,11 @@ def _groups(plan: Plan) -> Iterator[Mistake]:
 
 def _admission(plan: Plan) -> Iterator[Mistake]:
     asked, least = plan.admission.collaborators, plan.admission.min_collaborators
+    seen: set[str] = set()
     for index, name in enumerate(asked):
-        if name in asked[:index]:
+        if name in seen:
             yield Mistake(("admission", "collaborators", index), f"'{name}' is there twice")
+        seen.add(name)
     if asked and least is not None and least > len(asked):
         problem = f"{least} must be there, but only {len(asked)} are asked"
         yield Mistake(("admission", "min_collaborators"), problem)

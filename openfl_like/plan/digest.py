@@ -10,6 +10,7 @@ from blake3 import blake3
 from pydantic import ValidationError
 
 from openfl_like.errors import PlanError
+from openfl_like.peer_json import read_peer_json
 from openfl_like.plan.document import MAX_BYTES
 from openfl_like.plan.mistakes import explain, refuse
 from openfl_like.plan.schema import TRAINS, Plan, Task
@@ -77,8 +78,8 @@ def thaw(data: bytes, source: str = SOURCE) -> Plan:
     if len(data) > MAX_BYTES:
         raise PlanError(f"the plan is larger than {MAX_BYTES} bytes", place=source)
     try:
-        values = json.loads(data, object_pairs_hook=_once, parse_constant=_finite, parse_float=_finite)
-    except (ValueError, RecursionError) as error:
+        values = read_peer_json(data, MAX_BYTES, object_pairs_hook=_once, parse_constant=_finite, parse_float=_finite)
+    except ValueError as error:
         raise PlanError(f"this is not a frozen plan: {error}", place=source) from error
     try:
         return Plan.model_validate(values)

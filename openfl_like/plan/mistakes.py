@@ -15,6 +15,11 @@ from openfl_like.plan.names import NAME_PATTERN
 KeyPath = tuple[str | int, ...]
 DocumentError = type[PlanError] | type[SettingsError]
 
+MOST_MISTAKES = 100
+"""So many are looked for: a plan may come from somebody who means harm, and each one takes time to put into words."""
+_MOST_COMPARED = 1000
+"""Among so many known words is looked for one that is like a wrong one."""
+_LONGEST_LINE = 2000
 _SHOWN_KEYS = 30
 _SHOWN_CHARS = 60
 # Keys that earlier plans had.
@@ -87,19 +92,26 @@ def refuse(
     located = [(mistake.place or place_of(mistake.path, places), mistake) for mistake in mistakes]
     located.sort(key=lambda pair: (pair[0].source != source, pair[0].source, pair[0].line))
     lines = tuple(dict.fromkeys(_line(place, mistake) for place, mistake in located))
-    return error("1 mistake" if len(lines) == 1 else f"{len(lines)} mistakes", place=source, problems=lines)
+    count = "1 mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
+    more = " and perhaps more" if len(located) >= MOST_MISTAKES else ""
+    return error(f"{count}{more}", place=source, problems=lines)
 
 
 def _line(place: DocumentPlace, mistake: Mistake) -> str:
     parts = [str(place), dotted(mistake.path), mistake.problem]
-    text = ": ".join(part for part in parts if part)
-    return f"{text}; {mistake.cure}" if mistake.cure else text
+    text = ": ".join(_short(part) for part in parts if part)
+    return f"{text}; {_short(mistake.cure)}" if mistake.cure else text
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}…"
 
 
 def did_you_mean(word: object, known: Sequence[str]) -> str:
     """A suggestion from the known words, or a list of them."""
     words = sorted(set(known))
-    near = difflib.get_close_matches(str(word), words, n=1)
+    text = str(word)
+    near = difflib.get_close_matches(text, words[:_MOST_COMPARED], n=1) if len(text) <= _LONGEST_LINE else []
     if near:
         return f"did you mean '{near[0]}'?"
     shown = ", ".join(words[:_SHOWN_KEYS])
@@ -139,7 +151,8 @@ def explain(failure: ValidationError, model: object, prefix: KeyPath = ()) -> li
         model: The type that was validated, for suggestions.
         prefix: Where that type's value stands in the file.
     """
-    return [_explain(dict(error), model, prefix) for error in failure.errors(include_url=False)]
+    found = failure.errors(include_url=False)[:MOST_MISTAKES]
+    return [_explain(dict(error), model, prefix) for error in found]
 
 
 def _explain(error: dict[str, Any], model: object, prefix: KeyPath) -> Mistake:

@@ -31,6 +31,7 @@ MANIFEST = (
 _REFERENCE = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):[A-Za-z_]\w*")
 _HARMLESS = frozenset({"test"})
 """Modules of the standard library that nothing needs, and whose names folders often have."""
+_OURS = __name__.partition(".")[0]
 _RENAME = "rename it, move it out of the workspace, or name it under exclude: in the plan"
 _STAYS_CURE = "move it out of the workspace, or name it under exclude: in the plan"
 _TABLE_CURE = "tables stay at the sites; if all sites may have this one, name it, or its ending, under include:"
@@ -168,8 +169,9 @@ class _Travellers:
         for entry, path in _entries(self.workspace, ""):
             is_module = entry.name.endswith(".py") or (self.workspace / path / "__init__.py").is_file()
             name = entry.name.removesuffix(".py")
-            if is_module and name in sys.stdlib_module_names - _HARMLESS:
-                message = f"it hides the module '{name}' of Python's standard library from everything that imports it"
+            if is_module and name in sys.stdlib_module_names - _HARMLESS | {_OURS}:
+                whose = "this platform" if name == _OURS else "Python's standard library"
+                message = f"it hides the module '{name}' of {whose} from everything that imports it"
                 raise BundleError(message, place=str(self.workspace / path), cure="rename it, and what imports it")
 
     def _take_module(self, module: str, asked_by: str, *, needed: bool) -> None:

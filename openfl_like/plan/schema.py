@@ -277,6 +277,7 @@ Pattern = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterV
 Tag = Annotated[str, StringConstraints(pattern=rf"^{TAG_PATTERN}$")]
 """A word by which people find experiments again: ``baseline``, or ``lr=0.1``."""
 MOST_TAGS = 16
+MOST_VALIDATORS = 100
 
 
 class Plan(Section):
@@ -306,7 +307,10 @@ class Plan(Section):
     admission: Admission = Admission()
     participation: Participation = Participation()
     deadline: Deadline = Deadline()
-    validator: tuple[Component, ...] = (Component(template="schema"), Component(template="finite"))
+    validator: Annotated[tuple[Component, ...], Field(max_length=MOST_VALIDATORS)] = (
+        Component(template="schema"),
+        Component(template="finite"),
+    )
     aggregation: Component = Component(template="fedavg")
     server_optimizer: Component = Component(template="none")
     compression_pipeline: CompressionPipeline = CompressionPipeline()

@@ -27,6 +27,7 @@ from openfl_like.federation.failure import (
 from openfl_like.federation.parties import ShardFacts
 from openfl_like.federation.supervision.restarts import Restarts
 from openfl_like.federation.task import Assignment, Update
+from openfl_like.peer_json import read_peer_json
 from openfl_like.processes.child import LINE_LIMIT, Child, describe_exit, spawn
 from openfl_like.processes.ownership import owner_tag
 from openfl_like.processes.sandbox.confinement import Confinement
@@ -170,9 +171,9 @@ class WorkerProcess:
         if not line:
             raise await self._post_mortem()
         try:
-            answer: dict[str, Any] = json.loads(line)
+            answer: dict[str, Any] = read_peer_json(line, LINE_LIMIT)
             read_answer = _error_of(answer["error"]) if "error" in answer else read(answer)
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as mistake:
+        except (ValueError, LookupError, TypeError, AttributeError) as mistake:
             raise await self._invalid(one_line(mistake)) from mistake
         if isinstance(read_answer, FederationError):
             raise read_answer

@@ -15,6 +15,7 @@ from pathlib import Path
 from openfl_like.data.shard_file import shares_logs
 from openfl_like.errors import (
     FederationError,
+    ModelTooLargeError,
     NameTakenError,
     RoundClosedError,
     SettingsError,
@@ -26,7 +27,7 @@ from openfl_like.errors import (
     no_room,
 )
 from openfl_like.failpoints import failpoint
-from openfl_like.federation.failure import FailedTaskError, Failure, FailureKind, failure_of
+from openfl_like.federation.failure import FailedTaskError, Failure, FailureKind, bounded, failure_of
 from openfl_like.federation.history.site import LastWord, PerformedTasks
 from openfl_like.federation.ports import Dismissal, Ready, TaskFailure, Withdrawal
 from openfl_like.federation.supervision.restarts import Restarts
@@ -39,6 +40,7 @@ from openfl_like.printable import printable_line
 from openfl_like.processes.worker_client import WorkerEndedError, WorkerProcess, WorkerSettings
 from openfl_like.services.devices.placement import place_alone
 from openfl_like.services.logs.writers import WORKER, marked
+from openfl_like.services.offered_model import ModelBorder
 from openfl_like.store.files import retire
 from openfl_like.store.site_files import CollaboratorFiles
 from openfl_like.store.site_journal import note
@@ -119,9 +121,11 @@ class Collaborator:
     _sought_since: float = 0.0
     _verified: set[str] = field(default_factory=set)
     _files: CollaboratorFiles = field(init=False)
+    _border: ModelBorder = field(init=False)
 
     def __post_init__(self) -> None:
         self._files = CollaboratorFiles(self.settings.directory)
+        self._border = ModelBorder(self.settings.experiment, self.settings.shard)
 
     async def run(self) -> Dismissal:
         """Take part until dismissed.
@@ -259,6 +263,9 @@ class Collaborator:
             case UnreachableError():
                 log.warning("round %d: %s; the update is kept", assignment.round, error)
                 return
+            case ModelTooLargeError():
+                failure = Failure(FailureKind.ORDER, bounded(str(error)), type(error).__name__)
+                log.warning("round %d: %s", assignment.round, error)
             case UpdateRefusedError():
                 log.warning("round %d: the update was refused: %s", assignment.round, error)
             case _:  # a job that ends in silence is waited for
@@ -315,7 +322,10 @@ class Collaborator:
             path.unlink()
         if not path.exists():
             self._clear(path.parent, keep=part_of(path))
-            await session.model(digest, path, recyclable_path(path))
+            spare = recyclable_path(path)
+            await session.model(
+                digest, path, spare, lambda offered_bytes: self._border.check(offered_bytes, path, spare)
+            )
         self._verified = {digest}
         return path
 

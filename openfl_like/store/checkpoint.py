@@ -30,6 +30,7 @@ from openfl_like.errors import BundleError, ConflictError, no_room
 from openfl_like.federation.announcements import Announced, from_fields, to_json
 from openfl_like.federation.failure import failure_from_fields, failures_from_fields
 from openfl_like.federation.parties import ExperimentSummary
+from openfl_like.peer_json import read_peer_json
 from openfl_like.plan.archive import BLOCK, END, ArchiveReader, Kind, header_of
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.ports import Recorded, Stores
@@ -289,7 +290,7 @@ def _renewed(checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 def _parse_head(data: bytes, place: str) -> Checkpoint:
     try:
-        found = json.loads(data)
+        found = read_peer_json(data, _MOST_BYTES[HEAD])
         if found["format"] != FORMAT:
             cure = "use a version of the platform that knows it"
             raise BundleError(
@@ -297,7 +298,7 @@ def _parse_head(data: bytes, place: str) -> Checkpoint:
             )
         checkpoint = _CHECKPOINT.validate_python(_renewed(found["checkpoint"]))
         sound = data == _with_digest(found["checkpoint"])  # of its own form: former versions had fewer fields
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise _refusal(HEAD, f"it cannot be understood ({type(error).__name__})", place) from None
     if not sound:
         raise _refusal(HEAD, "it does not have its own digest: it is damaged", place)
@@ -351,10 +352,10 @@ def _event_line(event: Announced) -> EventLine:
 
 def _valid(adapter: TypeAdapter[Value], data: bytes, path: str) -> Value:
     try:
-        values: Any = json.loads(data)
+        values: Any = read_peer_json(data, _MOST_BYTES[RECORD])
         found = adapter.validate_python(values)
         same = _line(adapter, found) == data
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         kind = "values" if isinstance(error, ValidationError) else "JSON"
         raise _refusal(path, f"it has no {kind} that a checkpoint has", "checkpoint") from None
     if not same:

@@ -14,6 +14,7 @@ from operator import attrgetter
 from typing import Any, NoReturn
 
 from openfl_like.errors import TensorError
+from openfl_like.peer_json import read_peer_json
 from openfl_like.tensors.named import DTYPES, Schema, TensorSpec
 
 MAX_HEADER_BYTES = 16 << 20
@@ -139,8 +140,10 @@ def _load(header: bytes) -> dict[str, Any]:
     if header.count(b"{") > MAX_TENSORS + 2 or header.count(b"[") > 2 * MAX_TENSORS + 2:
         raise TensorError(f"the header lists more than {MAX_TENSORS} tensors")
     try:
-        loaded = json.loads(header.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
+        loaded = read_peer_json(
+            header.decode(), MAX_HEADER_BYTES, object_pairs_hook=_unique, parse_constant=_no_constant
+        )
+    except ValueError as error:
         raise TensorError("the header is not valid JSON") from error
     if not isinstance(loaded, dict):
         raise TensorError("the header is not a JSON object")

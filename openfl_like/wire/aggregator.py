@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,13 +71,21 @@ class CollaboratorSession:
         finally:
             self._receipts.pop(update.digest, None)
 
-    async def model(self, digest: str, path: Path, recyclable: Path) -> None:
-        """Put a model file in its place: the one that came with its assignment, or it is fetched."""
+    async def model(self, digest: str, path: Path, recyclable: Path, admit: Callable[[int], None]) -> None:
+        """Put a model file in its place: the one that came with its assignment, or it is fetched.
+
+        Args:
+            digest: Which model.
+            path: Where it goes.
+            recyclable: A file that may be overwritten instead of making a new one.
+            admit: Given the size of what is offered; raises if it is not taken, and no byte of it is stored then.
+        """
         came, content = self._enclosed
         if came == digest:
+            admit(len(content))
             place_file(path, content, recyclable)
         else:
-            await self.client.download(digest, path, recyclable)
+            await self.client.download(digest, path, recyclable, admit)
 
     async def write(self) -> None:
         """Write reports as they come."""
@@ -153,12 +161,13 @@ class AggregatorClient:
             finally:
                 await tasks.close()
 
-    async def download(self, digest: str, path: Path, recyclable: Path | None = None) -> None:
-        """Fetch a model file; raises TransferError if one with another digest is offered."""
+    async def download(self, digest: str, path: Path, recyclable: Path, admit: Callable[[int], None]) -> None:
+        """Fetch a model file; raises TransferError if one with another digest is offered, or what `admit` raises."""
 
         def check(offered: Manifest) -> None:
             if offered.digest != digest:
                 raise TransferError(f"asked for the model {digest[:12]}, was offered {offered.digest[:12]}")
+            admit(offered.total_bytes)
 
         request = pb.DownloadRequest(model=digest)
         keep_manifest(path, await self._peer.download("Download", request, path, recyclable, check))

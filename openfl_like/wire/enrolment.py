@@ -22,6 +22,7 @@ from openfl_like.errors import (
     UsageError,
     no_room,
 )
+from openfl_like.peer_json import read_peer_json
 from openfl_like.wire.tls import peer_pem
 
 log = logging.getLogger(__name__)
@@ -149,10 +150,15 @@ async def ask(address: str, context: ssl.SSLContext, server_name: str, fields: M
             f"the server at {address} is not this federation's authority: {error.verify_message}",
             cure="nothing was sent to it; check the address, and both clocks",
         ) from error
-    except (OSError, TimeoutError, ValueError) as error:
+    except (OSError, TimeoutError) as error:
         raise UnreachableError(
             f"the authority at {address} does not answer: {str(error) or 'no answer in time'}",
             cure="check the address, and that 'fx pki serve' runs there",
+        ) from error
+    except ValueError as error:
+        raise UnreachableError(
+            f"what answers at {address} is not an authority of this platform: {error}",
+            cure="check the address, and compare the versions of both sides",
         ) from error
     if "code" in answer:
         raise from_code(str(answer["code"]), str(answer.get("message", "")))
@@ -183,7 +189,7 @@ async def _exchange(
             await writer.wait_closed()
     if not line.endswith(b"\n"):
         raise OSError("it closed the connection")
-    found = json.loads(line)
+    found = read_peer_json(line, LINE_BYTES)
     if not isinstance(found, dict):
         raise ValueError("it sent something else than an answer")  # noqa: TRY004 (of what was read, not of a caller's type)
     return found
@@ -191,8 +197,8 @@ async def _exchange(
 
 async def _fields(reader: asyncio.StreamReader) -> Mapping[str, str]:
     try:
-        found = json.loads(await reader.readline())
-    except (ValueError, RecursionError) as error:  # a line that is too long, too
+        found = read_peer_json(await reader.readline(), QUESTION_BYTES)
+    except ValueError as error:  # a line that is too long, too
         raise UsageError("the question is malformed") from error
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
         raise UsageError("the question is malformed")

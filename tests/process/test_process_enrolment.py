@@ -161,7 +161,7 @@ async def accepted_until_revoked(
         while True:
             try:
                 if isinstance(client, AggregatorClient):
-                    await client.download(names[0], path)
+                    await client.download(names[0], path, path.with_suffix(".spare"), lambda _: None)
                 else:
                     await client.fetch_bundle(names[0], names[1], path)
                 last = time.monotonic()

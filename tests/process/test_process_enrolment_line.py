@@ -147,6 +147,36 @@ async def test_nonsense_is_answered_or_cut_and_others_are_served(
         silent[1].close()
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"[" * 200_000 + b"]" * 200_000,
+        b'{"answer": ' + b"[" * 900 + b"]" * 900 + b"}",
+        b'{"answer":' * 40_000 + b"1" + b"}" * 40_000,
+        b'{"answer": {"site_ca": ' + b"9" * 5_000 + b"}}",
+        b'{"answer": 3}',
+        b"[]",
+        b"\xff",
+        b" " * 600_000,
+    ],
+    ids=["lists", "lists in an answer", "objects", "a number", "a number as answer", "a list", "no text", "too long"],
+)
+async def test_an_authority_that_answers_nonsense_is_none(certificates: ThrowAwayFederation, answer: bytes) -> None:
+    async def nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        with contextlib.suppress(ConnectionError):
+            writer.write(answer + b"\n")
+            await writer.drain()
+            writer.close()
+
+    context = office_context(certificates.trust.root)
+    load_chain(context, *EnrolmentService(certificates.certs).authority.serving(datetime.now(UTC)))
+    async with await asyncio.start_server(nonsense, "localhost", 0, ssl=context) as server:
+        address = f"localhost:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(UnreachableError, match=f"what answers at {address} is not an authority of this platform"):
+            await enrol(offered(certificates, address))
+
+
 async def test_there_is_no_more_room_than_for_so_many_connections(
     certificates: ThrowAwayFederation, monkeypatch: pytest.MonkeyPatch
 ) -> None:

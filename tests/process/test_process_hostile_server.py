@@ -1,13 +1,14 @@
 """What a Director or an Aggregator that is not to be trusted can do to a site's disk: over real sockets and TLS."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from federations import PLAN
+from federations import OBEDIENT, PLAN, federation_of, fx_fine
 from pace import limit
 
 from openfl_like.errors import TransferError
@@ -18,6 +19,7 @@ from openfl_like.federation.ports import (
     EnvoyReport,
     Order,
     OrderReply,
+    TaskFailure,
     Welcome,
 )
 from openfl_like.federation.task import Assignment, Phase, TaskCall
@@ -81,6 +83,9 @@ class HostileAggregator:
     """Gives one assignment to whoever takes part."""
 
     assignment: Assignment
+    reported: asyncio.Future[CollaboratorReport] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
 
     async def participate(
         self,
@@ -90,8 +95,9 @@ class HostileAggregator:
     ) -> None:
         await anext(reports)
         await send(self.assignment)
-        async for _ in reports:
-            pass
+        async for report in reports:
+            if not self.reported.done():
+                self.reported.set_result(report)
 
 
 @pytest.fixture
@@ -204,6 +210,75 @@ async def test_a_bundle_beyond_every_limit_is_not_taken(
     assert sum(path.stat().st_size for path in (tmp_path / "envoy" / EXPERIMENT).rglob("*") if path.is_file()) == 0
 
 
+@asynccontextmanager
+async def taking_part(
+    federation: ThrowAwayFederation, aggregator: HostileAggregator, shard: Path, directory: Path
+) -> AsyncIterator[CollaboratorArguments]:
+    """Serves an Aggregator that keeps to no rule of ours, and gives what a Collaborator takes part in it with."""
+    servicer = AggregatorServicer(aggregator, None)  # type: ignore[arg-type] # nobody watches it
+
+    async def as_it_is(value: Assignment) -> pb.AggregatorMessage:
+        return instruction_to(value)
+
+    async def offer_huge(call: Call) -> None:
+        await call.receive()
+        await call.send(manifest_to(HUGE).SerializeToString())
+        while await call.receive() is not None:
+            await call.send(b"\0" * MIN_CHUNK_BYTES)
+
+    servicer._instruction = as_it_is  # type: ignore[assignment,method-assign] # an honest one looks the model up
+    servicer.download = offer_huge  # type: ignore[method-assign] # an honest one, too
+    plan = load_plan(PLAN)
+    guard = Guard(PeerVerifier(federation.trust))
+    credentials = federation.credentials(Role.AGGREGATOR, EXPERIMENT)
+    async with Server("localhost:0", credentials, (service_handler(AGGREGATOR, servicer, guard),)) as server:
+        yield CollaboratorArguments(
+            EXPERIMENT,
+            plan,
+            workspace_of(PLAN, plan),
+            shard,
+            f"localhost:{server.port}",
+            federation.credentials(Role.COLLABORATOR, "bern", EXPERIMENT),
+            directory,
+            device="cpu",
+        )
+
+
+async def test_a_model_beyond_the_limit_of_the_site_is_not_taken(
+    certificates: ThrowAwayFederation, shard: Path, tmp_path: Path
+) -> None:
+    shard.write_text(f"{shard.read_text()}limits: {{model_gb: 0.1}}\n")
+    task = TaskCall("train", "train", {}, "global", trains=True)
+    aggregator = HostileAggregator(Assignment(1, Phase.TRAIN, "bern", (task,), HUGE.digest, 1, None))
+    async with taking_part(certificates, aggregator, shard, tmp_path / "run") as arguments:
+        running = asyncio.create_task(run_collaborator(arguments))
+        async with asyncio.timeout(limit(60)):
+            report = await aggregator.reported
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert isinstance(report, TaskFailure)
+    told = f"the model of the experiment '{EXPERIMENT}' has {HUGE.total_bytes:,} bytes, this site takes 100,000,000"
+    assert told in report.failure.message
+    assert not [path for path in (tmp_path / "run" / "models").iterdir() if path.is_file()]
+
+
+async def test_the_submitter_is_told_which_site_takes_how_much(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    shutil.copytree(OBEDIENT / "shards", site)
+    with (site / "site-2.yaml").open("a") as file:
+        file.write("limits: {model_gb: 0.0001}\nlogs: {share: false}\n")
+    sites = {"site-1": site / "site-1.yaml", "site-2": site / "site-2.yaml"}
+    async with federation_of(sites, tmp_path) as (local, user):
+        experiment = await user.submit(PLAN, "task_runner.settings.length=100000")
+        assert (await user.ended(experiment)).status == "FAILED"
+        told = await fx_fine("experiment", "why", experiment, federation=local)
+    assert "site-2" in told
+    said = " ".join(told.split())
+    assert f"the model of the experiment '{experiment}' has 400," in said
+    assert "this site takes 100,000 at most" in said
+    assert "limits.model_gb" in said
+
+
 @pytest.mark.parametrize("digest", ["{up}/anything", "../updates/0001-train", "0" * 63, "A" * 64, "0" * 63 + "/"])
 async def test_a_model_named_like_a_folder_of_the_site(
     certificates: ThrowAwayFederation, treasure: Path, shard: Path, tmp_path: Path, digest: str
@@ -212,27 +287,8 @@ async def test_a_model_named_like_a_folder_of_the_site(
     task = TaskCall("train", "train", {}, "global", trains=True)
     digest = digest.format(up=up)
     aggregator = HostileAggregator(Assignment(1, Phase.TRAIN, "bern", (task,), digest, 1, None))
-    servicer = AggregatorServicer(aggregator, None)  # type: ignore[arg-type] # nobody watches it
-
-    async def as_it_is(value: Assignment) -> pb.AggregatorMessage:
-        return instruction_to(value)
-
-    servicer._instruction = as_it_is  # type: ignore[assignment,method-assign] # an honest one looks the model up
     before = content(treasure)
-    plan = load_plan(PLAN)
-    guard = Guard(PeerVerifier(certificates.trust))
-    credentials = certificates.credentials(Role.AGGREGATOR, EXPERIMENT)
-    async with Server("localhost:0", credentials, (service_handler(AGGREGATOR, servicer, guard),)) as server:
-        arguments = CollaboratorArguments(
-            EXPERIMENT,
-            plan,
-            workspace_of(PLAN, plan),
-            shard,
-            f"localhost:{server.port}",
-            certificates.credentials(Role.COLLABORATOR, "bern", EXPERIMENT),
-            tmp_path / "run",
-            device="cpu",
-        )
+    async with taking_part(certificates, aggregator, shard, tmp_path / "run") as arguments:
         with pytest.raises(
             TransferError, match=r"the aggregator sent a message that is malformed: .* is not a valid digest"
         ):

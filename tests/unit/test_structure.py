@@ -132,6 +132,35 @@ def test_only_its_room_knows_sqlite() -> None:
     assert [name_of(path) for path in outside if _SQLITE.search(path.read_text())] == []
 
 
+_OWN_JSON = {
+    "authoring/requirements.py": "pip's report of this machine",
+    "cli/plan.py": "our own frozen plan",
+    "cli/standby.py": "our parent's order",
+    "doctor/sandbox.py": "our own trial, which runs nothing that was submitted",
+    "failpoints.py": "what our own processes noted",
+    "peer_json.py": "where that of others is read",
+    "pki/ledger.py": "the authority's own record",
+    "plan/digest.py": "our own frozen plan",
+    "processes/sandbox/trial.py": "our parent's order",
+    "processes/spare_worker.py": "what this site's Envoy noted",
+    "processes/worker.py": "our parent's orders",
+    "services/daemon/liveness.py": "what the daemons of this machine say",
+    "services/director/aggregator_process.py": "our own child, which runs nothing that was submitted",
+    "services/local_federation.py": "our own children",
+    "store/checkpoint.py": "our own event, written and read again",
+    "store/sqlite/director.py": "our own record",
+    "store/sqlite/experiment.py": "our own record",
+    "store/sqlite/site.py": "our own record",
+}
+"""Who reads JSON without the bounds of `peer_json`, and whose it is."""
+
+
+def test_json_of_others_is_read_in_one_place() -> None:
+    calls = re.compile(r"\bjson\.loads?\(")
+    readers = {path.relative_to(PACKAGE).as_posix() for path in SOURCES if calls.search(path.read_text())}
+    assert {name for name in readers if not name.startswith("testing/")} == {*_OWN_JSON}
+
+
 def test_no_module_is_named_after_nothing() -> None:
     parts = {part for path in SOURCES for part in path.relative_to(PACKAGE).with_suffix("").parts}
     assert parts & MEANINGLESS == set()

@@ -90,7 +90,6 @@ class Aggregator:
         self._runtime = runtime
         self._repository = repository
         self._bus = bus
-        self._limit_bytes = INITIAL_MODEL_LIMIT_BYTES
 
     async def participate(
         self,
@@ -103,21 +102,35 @@ class Aggregator:
 
     async def model_file(self, digest: str) -> FileWithManifest:
         """Return a model."""
-        manifest = self._repository.known(digest)
-        if manifest is None:
-            manifest = await asyncio.to_thread(self._repository.manifest, digest)
-        self._limit_bytes = manifest.total_bytes + HEADER_SLACK_BYTES
+        manifest = await self._manifest(digest)
         content = self._repository.content(digest) if manifest.total_bytes < INLINE_BYTES else None
         return FileWithManifest(self._repository.path(digest), manifest, content)
 
+    async def _manifest(self, digest: str) -> Manifest:
+        known = self._repository.known(digest)
+        return known if known is not None else await asyncio.to_thread(self._repository.manifest, digest)
+
     async def expect_update(self, update: Update, manifest: Manifest) -> UploadTarget:
         """Refuse an update that is not asked for or larger than the model it started from."""
-        if self._runtime.expects(update) is None:
+        base_model = self._runtime.expects(update)
+        if base_model is None:
             return UploadTarget(self._repository.spool_path(update), complete=True)
-        if manifest.total_bytes > self._limit_bytes:
-            raise UpdateRefusedError(f"the update has {manifest.total_bytes} bytes, the model {self._limit_bytes}")
+        await self._check_size(manifest.total_bytes, base_model)
         failpoint("aggregator.update.expected")
         return UploadTarget(self._repository.spool_path(update), self._repository.recyclable(update.collaborator))
+
+    async def _check_size(self, offered_bytes: int, base_model: str) -> None:
+        if not base_model:
+            if offered_bytes > INITIAL_MODEL_LIMIT_BYTES:
+                raise UpdateRefusedError(
+                    f"the initial model has {offered_bytes:,} bytes, the limit is {INITIAL_MODEL_LIMIT_BYTES:,}"
+                )
+            return
+        given_bytes = (await self._manifest(base_model)).total_bytes
+        if offered_bytes > given_bytes + HEADER_SLACK_BYTES:
+            raise UpdateRefusedError(
+                f"the update has {offered_bytes:,} bytes, the model that it started from {given_bytes:,}"
+            )
 
     async def commit_update(self, update: Update) -> None:
         """Take a complete update into the round."""

@@ -255,7 +255,7 @@ def _remove(writing: asyncio.Task[None], out: Path) -> None:
 def _taken(experiment: str) -> ConflictError:
     return ConflictError(
         f"there is an experiment '{experiment}' here already; a checkpoint is taken in once",
-        cure=f"'fx experiment resume {experiment}' goes on with it if it FAILED or was cancelled",
+        cure=f"its owner goes on with it by 'fx experiment resume {experiment}' if it FAILED or was cancelled",
     )
 
 

@@ -92,7 +92,7 @@ async def fetch_revocations(credentials: Credentials, known: int) -> bytes | Non
     answer = await _ask_as(credentials, _where(credentials), {"ask": "revocations", "known": str(known)})
     if "list" not in answer:
         return None
-    data = answer["list"].encode("utf-8")
+    data = answer["list"].encode("utf-8", "replace")  # halves of characters, which no list of ours has
     RevocationList.read(data, credentials.trust.site_ca)
     return data
 

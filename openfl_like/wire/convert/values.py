@@ -5,7 +5,9 @@ import re
 
 from openfl_like.federation.failure import Failure, failure_from_fields, fields_of_failure
 from openfl_like.federation.parties import Interface
+from openfl_like.peer_json import read_peer_json
 from openfl_like.tensors.manifest import Manifest
+from openfl_like.wire.channel import MESSAGE_LIMIT
 from openfl_like.wire.protos import federation_pb2 as pb
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -29,10 +31,7 @@ def encode_json(value: object) -> str:
 
 def decode_mapping(text: str) -> dict[str, object]:
     """Return the JSON object of a message; empty for no text; raises ValueError for anything else."""
-    try:
-        value = json.loads(text or "{}")
-    except RecursionError as error:
-        raise ValueError("a JSON object is nested too deep") from error
+    value = read_peer_json(text or "{}", MESSAGE_LIMIT)
     if not isinstance(value, dict):
         raise ValueError(f"{text[:40]!r} is not a valid JSON object")  # noqa: TRY004 (what a peer sent, no caller's type)
     return value

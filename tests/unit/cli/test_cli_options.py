@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 from openfl_like.cli.options import FOLDER, director_options, named_files
 from openfl_like.cli.pki.commands import pki
 from openfl_like.cli.workspace import workspace
+from openfl_like.errors import UsageError
 
 
 @click.command()
@@ -27,6 +28,11 @@ def test_the_home_directory_in_options_and_variables(start: str, monkeypatch: py
     assert run(f"--certificates={start}/certs").output == "localhost:50050 /home/ada/certs\n"
     assert run(FX_CERTIFICATES=f"{start}/certs").output == "localhost:50050 /home/ada/certs\n"
     assert named_files((f"site-1={start}/x.yaml",), "--model") == {"site-1": Path("/home/ada/x.yaml")}
+
+
+def test_a_name_that_is_there_twice_is_refused() -> None:
+    with pytest.raises(UsageError, match="--shard: 'bern' is there twice"):
+        named_files(("bern=bern.yaml", "basel=basel.yaml", "bern=basel.yaml"), "--shard")
 
 
 def test_what_is_made_is_made_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

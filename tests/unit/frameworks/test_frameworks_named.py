@@ -56,3 +56,20 @@ def test_frameworks_are_named_by_the_parts_of_a_plan(
 ) -> None:
     parts = {"task_runner": Component(template=runner), "data_loader": Component(template=loader)}
     assert named_frameworks(plan.model_copy(update=parts), tmp_path) == named
+
+
+def test_code_that_would_take_all_memory_to_parse_names_nothing(plan: Plan, tmp_path: Path) -> None:
+    statements = "a\n" * (8 << 20)  # 16 MB, of which the parsed form takes 15 GB
+    (tmp_path / "large.py").write_text(f"import torch\n{statements}")
+    (tmp_path / "gone.py").symlink_to("nowhere")
+    (tmp_path / "small.py").write_text("import jax")
+    plan = plan.model_copy(update={"task_runner": Component(template="small:Runner")})
+    assert named_frameworks(plan, tmp_path) == {"jax"}
+
+
+def test_many_modules_are_read_until_they_are_too_much(plan: Plan, tmp_path: Path) -> None:
+    filler = "#" * (250 << 10)
+    for number in range(8):
+        (tmp_path / f"m{number}.py").write_text(f"{filler}\nimport {'torch' if number == 7 else 'jax'}")
+    plan = plan.model_copy(update={"task_runner": Component(template="m0:Runner")})
+    assert named_frameworks(plan, tmp_path) == {"jax"}

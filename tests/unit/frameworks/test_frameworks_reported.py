@@ -37,6 +37,30 @@ def test_names_that_nobody_can_write_are_refused() -> None:
         read_metrics("train", {str(number): 0.5 for number in range(1001)})
 
 
+class Jealous(str):
+    """A text that nobody may compare."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        raise AssertionError(f"it was compared with {other!r}")
+
+    __hash__ = str.__hash__
+
+
+class Named:
+    """A name whose text is of a class of the workspace."""
+
+    def __str__(self) -> str:
+        return Jealous("loss")
+
+
+def test_names_are_plain_text_whatever_class_they_had() -> None:
+    for name in (Named(), Jealous("loss")):
+        (found,) = read_metrics("train", {name: 0.5})  # type: ignore[dict-item] # that it is no text is the point
+        assert type(found) is str
+
+
 @pytest.mark.parametrize("value", [0, 7, 2**53, np.int64(7), True])
 def test_counts_are_whole_numbers(value: object) -> None:
     assert read_samples("train", value) == value

@@ -262,6 +262,12 @@ def test_a_module_that_hides_the_standard_library_is_refused(workspace: Workspac
         packing_of(workspace({name: ""}), plan)
 
 
+@pytest.mark.parametrize("name", ["openfl_like.py", "openfl_like/__init__.py"])
+def test_a_module_that_hides_the_platform_is_refused(workspace: Workspace, plan: Plan, name: str) -> None:
+    with pytest.raises(BundleError, match=r"it hides the module 'openfl_like' of this platform"):
+        packing_of(workspace({name: ""}), plan)
+
+
 def test_a_folder_with_the_name_of_a_module_of_the_standard_library_is_none(workspace: Workspace, plan: Plan) -> None:
     assert paths(workspace({"code/notes.txt": "", "test/__init__.py": ""}), plan) == sorted(CODE)
 

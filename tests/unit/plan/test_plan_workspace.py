@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,13 @@ def test_a_name_that_no_certificate_can_have_is_no_sites(tmp_path: Path, name: s
     with pytest.raises(UsageError, match=f"no site can be called '{name}'") as caught:
         shards_in(written_shards(tmp_path, f"{name}.yaml"))
     assert "1 to 63" in caught.value.cure
+
+
+def test_a_pipe_is_no_file_of_a_site(tmp_path: Path) -> None:
+    written_shards(tmp_path, "north.yaml")
+    os.mkfifo(tmp_path / "shards" / "south.yaml")
+    with pytest.raises(UsageError, match=r"south.yaml: this is no file"):
+        shards_in(tmp_path)
 
 
 def test_two_files_for_one_site_are_told(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ async def test_what_is_not_a_valid_answer_ends_the_worker_and_not_the_collaborat
         ('"digest": ""', "it names no model file"),
         ('"duration_s": -1', "its duration is not a time"),
         ('"duration_s": "long"', "duration_s is not a number"),
-        (f'"metrics": {"[" * 100_000}{"]" * 100_000}', "recursion"),
+        (f'"metrics": {"[" * 100_000}{"]" * 100_000}', "nested too deep"),
     ],
 )
 async def test_an_answer_is_looked_at_field_by_field(tmp_path: Path, change: str, mistake: str) -> None:

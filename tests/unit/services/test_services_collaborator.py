@@ -1,5 +1,6 @@
 """What goes wrong at a site is told, whatever it is: a Collaborator that says nothing is waited for."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -27,7 +28,7 @@ class DefectiveSession:
     def __init__(self, error: type[Exception] = ZeroDivisionError) -> None:
         self.error, self.reports = error, list[CollaboratorReport]()
 
-    async def model(self, digest: str, path: Path, recyclable: Path) -> None:
+    async def model(self, digest: str, path: Path, recyclable: Path, _admit: Callable[[int], None]) -> None:
         raise self.error(f"{digest} in {path.parent.name} over {recyclable.parent.name}")
 
     def report(self, report: CollaboratorReport) -> None:
@@ -71,3 +72,24 @@ async def test_an_aggregator_that_is_away_is_no_failure_of_the_site(tmp_path: Pa
     await collaborator(tmp_path)._attempt(cast("CollaboratorSession", session), ASSIGNMENT)
     assert session.reports == []
     assert notes(CollaboratorFiles(tmp_path).performed) == ((), None)
+
+
+class LargeModelSession(DefectiveSession):
+    """Offers a model of 2 MB."""
+
+    async def model(self, _digest: str, path: Path, _recyclable: Path, admit: Callable[[int], None]) -> None:
+        admit(2_000_000)
+        raise AssertionError(f"{path.name} was taken")
+
+
+@pytest.mark.parametrize("policy", ["", "logs: {share: false}\n"])
+async def test_a_model_larger_than_the_site_takes_is_refused_in_our_words(tmp_path: Path, policy: str) -> None:
+    (tmp_path / "shard.yaml").write_text(f"template: heart_disease\nlimits: {{model_gb: 0.001}}\n{policy}")
+    session = LargeModelSession()
+    await collaborator(tmp_path)._attempt(cast("CollaboratorSession", session), ASSIGNMENT)
+    (report,) = session.reports
+    assert isinstance(report, TaskFailure)
+    assert str(report.failure) == (
+        "refused: ModelTooLargeError: the model of the experiment 'e-1' has 2,000,000 bytes, this site takes 1,000,000 "
+        "at most (if it is meant to be that large, raise limits.model_gb in the site's shard.yaml)"
+    )

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from openfl_like.errors import FederationError, RoundClosedError, TransferError, UpdateRefusedError
+from openfl_like.errors import FederationError, ModelTooLargeError, RoundClosedError, TransferError, UpdateRefusedError
 from openfl_like.federation.ports import (
     AggregatorInstruction,
     CollaboratorReport,
@@ -65,7 +65,8 @@ class LargeFileCalls:
     async def upload(self, update: Update, _path: Path, _manifest: Manifest) -> None:
         self.uploads.append(update)
 
-    async def download(self, digest: str, _path: Path, _recyclable: Path) -> None:
+    async def download(self, digest: str, _path: Path, _recyclable: Path, admit: Callable[[int], None]) -> None:
+        admit(4 * LARGE)
         self.downloads.append(digest)
 
 
@@ -174,7 +175,7 @@ async def test_a_small_model_comes_with_its_assignment(session: Session, tmp_pat
     assignment = session.assign(SMALL)
     assert await session.collaborator.instruction() == assignment
     target = tmp_path / "models" / "here"
-    await session.collaborator.model(assignment.model, target, tmp_path / "spare")
+    await session.collaborator.model(assignment.model, target, tmp_path / "spare", lambda _: None)
     assert target.read_bytes() == (tmp_path / "model").read_bytes()
     assert target.stat().st_mode & 0o077 == 0
     assert session.client.downloads == []
@@ -183,14 +184,27 @@ async def test_a_small_model_comes_with_its_assignment(session: Session, tmp_pat
 async def test_a_large_model_is_fetched(session: Session, tmp_path: Path) -> None:
     assignment = session.assign(LARGE)
     assert await session.collaborator.instruction() == assignment
-    await session.collaborator.model(assignment.model, tmp_path / "here", tmp_path / "spare")
+    await session.collaborator.model(assignment.model, tmp_path / "here", tmp_path / "spare", lambda _: None)
     assert session.client.downloads == [assignment.model]
+
+
+@pytest.mark.parametrize("elements", [SMALL, LARGE])
+async def test_a_model_that_is_not_admitted_is_not_stored(session: Session, tmp_path: Path, elements: int) -> None:
+    def admit(offered_bytes: int) -> None:
+        raise ModelTooLargeError(f"{offered_bytes} bytes are too many")
+
+    assignment = session.assign(elements)
+    assert await session.collaborator.instruction() == assignment
+    with pytest.raises(ModelTooLargeError, match="bytes are too many"):
+        await session.collaborator.model(assignment.model, tmp_path / "here", tmp_path / "spare", admit)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
+    assert session.client.downloads == []
 
 
 async def test_an_older_model_than_the_one_that_came_is_fetched(session: Session, tmp_path: Path) -> None:
     session.assign(SMALL)
     await session.collaborator.instruction()
-    await session.collaborator.model("ab" * 32, tmp_path / "here", tmp_path / "spare")
+    await session.collaborator.model("ab" * 32, tmp_path / "here", tmp_path / "spare", lambda _: None)
     assert session.client.downloads == ["ab" * 32]
 
 
