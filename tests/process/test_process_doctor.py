@@ -21,8 +21,8 @@ from openfl_like.doctor import host
 from openfl_like.doctor.finding import Finding, Verdict
 from openfl_like.doctor.reports import Party, envoy_report, folder_reports
 from openfl_like.pki.administration import issue_credentials
-from openfl_like.pki.authority import Authority, create_authorities
-from openfl_like.pki.certificate import parse_certificate
+from openfl_like.pki.authority import CA_KEY_FILE, Authority, create_authorities
+from openfl_like.pki.certificate import AuthorityKind, parse_certificate
 from openfl_like.pki.files import credentials_dir, save_credentials
 from openfl_like.pki.revocation import Entry, Facts, RevocationList
 from openfl_like.pki.roles import SERVER_ROLES, Identity, Role
@@ -113,6 +113,8 @@ def told(said: dict[str, Any]) -> dict[str, str]:
 
 async def test_a_sound_federation_gives_nothing_to_do_and_is_left_as_it_was(tmp_path: Path) -> None:
     async with running(tmp_path) as federation:
+        for kind in (AuthorityKind.ROOT, AuthorityKind.SITE):  # which are not on a Director's machine
+            (federation.directory / "certs" / kind.value / CA_KEY_FILE).unlink()
         before = files(federation)
         found = await envoy(federation)
         assert {one.verdict for one in found.values()} == {Verdict.OK}
