@@ -214,7 +214,9 @@ class ModelRepository:
                 self._files.recyclable(name).unlink(missing_ok=True)  # what was let go just now
 
     def _retain(self, versions: Sequence[ModelVersion]) -> None:
-        keep = self.kept(versions)
+        newest = versions[-1].round
+        open_ones = {number for number in self._rounds.values() if number > newest}  # a simulation runs ahead
+        keep = self.kept(versions) | open_ones
         self._files.retain(keep)
         self._rounds = {digest: number for digest, number in self._rounds.items() if number in keep}
         self._manifests = {digest: known for digest, known in self._manifests.items() if digest in self._rounds}

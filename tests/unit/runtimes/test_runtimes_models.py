@@ -158,6 +158,17 @@ def test_the_newest_and_the_best_are_kept(plan_with: Callable[..., Plan], files:
         repository.path("d2")
 
 
+def test_the_model_of_a_round_that_is_still_open_stays_when_rounds_before_it_are_committed(
+    repository: ModelRepository, files: ExperimentFiles
+) -> None:
+    files.model(1).write_bytes(b"d1")
+    repository.put("d1", 1)
+    candidate = repository.aggregate(Aggregate(2, (update_of(repository, "bern", 1.0),))).digest
+    repository.tidy([ModelVersion(1, "d1")])
+    assert repository.path(candidate) == files.model(2)
+    assert files.model(2).exists()
+
+
 def test_what_a_failure_is_called(caplog: pytest.LogCaptureFixture) -> None:
     assert describe(ConflictError("taken", cure="wait")) == Failure(
         FailureKind.COMBINE, "taken (wait)", "ConflictError"
