@@ -10,7 +10,7 @@ MOST_LEVELS = 100
 
 def read_peer_json(
     text: str | bytes,
-    most_bytes: int,
+    longest: int,
     *,
     object_pairs_hook: Callable[[list[tuple[str, Any]]], object] | None = None,
     parse_constant: Callable[[str], object] | None = None,
@@ -20,7 +20,7 @@ def read_peer_json(
 
     Args:
         text: What somebody else wrote.
-        most_bytes: How long it may be.
+        longest: How many bytes it may have, or characters if it is a `str`.
         object_pairs_hook: As for `json.loads`.
         parse_constant: As for `json.loads`.
         parse_float: As for `json.loads`.
@@ -28,8 +28,9 @@ def read_peer_json(
     Raises:
         ValueError: If it is longer, nested deeper than anything of ours, or no JSON at all.
     """
-    if len(text) > most_bytes:
-        raise ValueError(f"it has {len(text):,} bytes, the limit is {most_bytes:,}")
+    if len(text) > longest:
+        units = "characters" if isinstance(text, str) else "bytes"
+        raise ValueError(f"it has {len(text):,} {units}, the limit is {longest:,}")
     try:
         value = json.loads(
             text, object_pairs_hook=object_pairs_hook, parse_constant=parse_constant, parse_float=parse_float

@@ -1,12 +1,13 @@
 """The end of this very process while submitted code works in it: it is ours, or exit code 0 would mean nothing."""
 
 import os
+import posix
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
 _WAYS = ("_exit", "execv", "execve")
-"""What every other function of `os` that ends or replaces a process comes down to."""
+"""What every other function of `os` that ends or replaces a process comes down to; `posix` has the same by itself."""
 
 
 class EndOfProcessError(RuntimeError):
@@ -16,14 +17,15 @@ class EndOfProcessError(RuntimeError):
 @contextmanager
 def ended_by_us_alone() -> Iterator[None]:
     """Have `os._exit` and `os.exec…` raise in this process while the block is open; processes forked from it may."""
-    ours, before = os.getpid(), {way: getattr(os, way) for way in _WAYS}
-    for way, original in before.items():
-        setattr(os, way, _refusing(way, original, ours))
+    ours = os.getpid()
+    before = [(module, way, getattr(module, way)) for module in (os, posix) for way in _WAYS]
+    for module, way, original in before:
+        setattr(module, way, _refusing(way, original, ours))
     try:
         yield
     finally:
-        for way, original in before.items():
-            setattr(os, way, original)
+        for module, way, original in before:
+            setattr(module, way, original)
 
 
 def _refusing(way: str, original: Callable[..., NoReturn], ours: int) -> Callable[..., NoReturn]:

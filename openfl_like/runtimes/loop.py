@@ -116,8 +116,10 @@ class ExperimentLoop:
         self._inbox: asyncio.Queue[Event | _CommitDue] = asyncio.Queue()
         self._timers: list[Callable[[], None]] = []
         self._cancel_commit: Callable[[], None] | None = None
+        kept = record.repository.kept(experiment.versions)  # a file that several versions share has one name only
         for version in experiment.versions:
-            record.repository.put(version.digest, version.round)
+            if version.round in kept:
+                record.repository.put(version.digest, version.round)
 
     def post(self, *events: Event) -> None:
         """Put events in; also for those who are not the runtime (a cancellation)."""
@@ -140,6 +142,7 @@ class ExperimentLoop:
 
     async def _drive(self) -> Outcome:
         if self._experiment.status.ended:  # a former run ended it and died before it could tell its collaborators
+            await asyncio.to_thread(self._repository.tidy, self._experiment.versions, ended=True)
             return await self._finish(self._experiment.status, self._experiment.reason)
         self.post(ExperimentStarted(self._recorder.epoch))
         while True:
@@ -156,10 +159,10 @@ class ExperimentLoop:
         now = self._clock.now()
         commands = self._handle(events, now)
         ends = any(isinstance(command, FinishExperiment) for command in commands)
-        if self._recorder.publishes and not self._ahead:
-            self._recorder.commit_updates()
+        if self._recorder.publishes and not self._ahead and self._recorder.commit_updates():
             commands = await self._send_ahead(commands)
-        if due or ends or ((commands or self._recorder.publishes) and not self._ahead):
+        begins = any(isinstance(event, ExperimentStarted) for event in events)  # from here on the record has its plan
+        if due or begins or ends or ((commands or self._recorder.publishes) and not self._ahead):
             self._commit_is_done()
             await self._recorder.commit(now, ends=ends)
         elif self._recorder.waiting:
@@ -215,7 +218,7 @@ class ExperimentLoop:
         """
         ahead = [command for command in commands if isinstance(command, SendAssignment | StartTimer)]
         await self._perform_all(ahead)
-        return [command for command in commands if command not in ahead]
+        return [command for command in commands if not isinstance(command, SendAssignment | StartTimer)]
 
     async def _perform(self, command: Command) -> Outcome | None:
         match command:

@@ -182,7 +182,7 @@ class ModelRepository:
         )
 
     def _start(self, command: Aggregate, base: Path | None) -> Start:
-        state = self._files.server_state(command.round - 1) if command.base_state else None
+        state = self._files.server_state(self._round_of(command.base_model)) if command.base_state else None
         return Start(command.round, base, state)
 
     def kept(self, versions: Sequence[ModelVersion]) -> set[int]:
@@ -203,7 +203,16 @@ class ModelRepository:
         failpoint("aggregator.publish.after")
 
     def tidy(self, versions: Sequence[ModelVersion], *, ended: bool = False) -> None:
-        """Let go of the newest round's updates and of models that the plan does not keep; at the end, of spares."""
+        """Let go of the newest round's updates and of models that the plan does not keep; at the end, of spares.
+
+        What cannot be removed stays, which is logged: the next one's tidying tries again.
+        """
+        try:
+            self._tidy(versions, ended=ended)
+        except OSError as error:
+            log.warning("files that are not needed any more stay: %s", error)
+
+    def _tidy(self, versions: Sequence[ModelVersion], *, ended: bool) -> None:
         self._base = {}
         self._files.clear_spool(versions[-1].round if versions else 0, ended=ended)
         failpoint("aggregator.spool.cleared")

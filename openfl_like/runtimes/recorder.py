@@ -100,19 +100,24 @@ class Recorder:
         """Keep the state in which all updates of a round are here, for `commit_updates`."""
         self._updates = Commit(now, self._experiment.snapshot(), tuple(self._told))
 
-    def commit_updates(self) -> None:
-        """Commit that all updates are here: the next round is sent ahead, and they must not be asked for again."""
+    def commit_updates(self) -> bool:
+        """Commit that all updates are here: when the next round is sent ahead, they must not be asked for again.
+
+        Returns:
+            Whether the record says so; without room on the disk they are told with the round, which waits for some.
+        """
         step, self._updates = self._updates, None
         if step is None:
-            return
+            return True  # it was said in a step before
         failpoint("aggregator.updates.recorded.before")
         try:
             records = self._record.store.commit(step)
         except StorageError:
-            return  # they are told with the round; the commit of that waits for room
+            return False
         del self._told[: len(step.told)]
         self._record.publish(records)
         failpoint("aggregator.updates.recorded.after")
+        return True
 
     async def commit(self, now: float, *, ends: bool = False) -> None:
         """Write everything that waits; a version is on disk when this returns.
@@ -152,10 +157,7 @@ class Recorder:
         failpoint("aggregator.version.before")
         records = self._record.store.commit(replace(step, sha256=hashes, durable=True))
         failpoint("aggregator.version.after")
-        try:
-            self._record.repository.tidy(self._experiment.versions, ended=ends)
-        except OSError as error:  # the round is committed all the same; the next one's tidying tries again
-            log.warning("files that are not needed any more stay: %s", error)
+        self._record.repository.tidy(self._experiment.versions, ended=ends)
         failpoint("aggregator.tidied")
         return records
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import cast
 
 from openfl_like.data.shard import ShardDescriptor
-from openfl_like.errors import UsageError
+from openfl_like.errors import DamagedError, UsageError
 from openfl_like.events.bus import EventBus
 from openfl_like.federation.announcements import Announced
 from openfl_like.federation.parties import Outcome, PublishedVersion
@@ -105,6 +105,7 @@ class Simulation:
         Raises:
             UsageError: If a site is called as none can be.
             BundleError: If the workspace cannot be sent to sites, so that no federation would take it.
+            DamagedError: If it goes on from files that are damaged.
         """
         with ExitStack() as stack:
             self._open(stack)
@@ -129,13 +130,21 @@ class Simulation:
         names = tuple(sorted(self._settings.shards))
         self._experiment = open_experiment(plan.name, plan, self._store, files, names)
         self.had_ended = self._experiment.status.ended
-        if begun and not self.had_ended:
-            check_models(self._experiment.versions, files)
-            check_server_state(self._experiment, files)
-            mend_round(self._experiment, self._repository, files)
         if self._settings.kept:
             now = SimulationInputs.of(workspace, self._settings.shards, files.directory)
             check_inputs(files.directory, now, begun=begun)
+        if begun and not self.had_ended:
+            self._check_files(files)
+
+    def _check_files(self, files: ExperimentFiles) -> None:
+        """Look at the files that an interrupted simulation goes on from."""
+        try:
+            check_models(self._experiment.versions, files)
+            check_server_state(self._experiment, files)
+            mend_round(self._experiment, self._repository, files)
+        except DamagedError as error:
+            cure = "put the file back from a backup, or begin anew with another --directory"
+            raise DamagedError(error.message, place=error.place, cure=cure) from error
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
@@ -156,6 +165,7 @@ class Simulation:
         if self.had_ended:
             ended = self._experiment
             outcome = Outcome(ended.status, ended.reason, ended.shortfalls)
+            self._repository.tidy(ended.versions, ended=True)  # a run that was killed may not have come to it
         else:
             runtime = self._runtime()
             record = Record(self._store, self._repository, self.bus.publish)

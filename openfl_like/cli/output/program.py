@@ -31,7 +31,10 @@ def program(started: Path | None = None) -> str:
 
 def _typed(path: Path) -> str:
     """Return a path as a shell takes it for a program, below the present folder as a relative one."""
-    whole, here = path.absolute(), Path.cwd()
+    try:
+        whole, here = path.absolute(), Path.cwd()
+    except FileNotFoundError:  # the folder in which it was started is gone
+        return shlex.quote(str(path))
     if not whole.is_relative_to(here):
         return shlex.quote(str(whole))
     near = str(whole.relative_to(here))

@@ -161,7 +161,7 @@ def test_stop_rules(stop: Stop, history: list[ModelVersion], reason: str) -> Non
 )
 def test_a_tie_keeps_the_earlier_version(mode: str, value: float, *, best: bool) -> None:
     plan = plan_with(model_store={"best": {"metric": "score", "mode": mode}})
-    history = [version(0), version(1, score=0.5)]
+    history = [version(0), version(1, best=True, score=0.5)]
     assert is_best(plan, history, {"score": value}) is best
     assert is_best(plan, [], {"score": value})
     assert not is_best(plan, history, {"other": value})

@@ -1,6 +1,7 @@
 """Submitted code that works in our own process cannot end it as if all were done."""
 
 import os
+import posix
 import sys
 
 import pytest
@@ -16,6 +17,8 @@ def test_what_would_end_this_process_raises() -> None:
             os.execl(sys.executable, sys.executable, "-V")  # noqa: S606 (it is refused)
         with pytest.raises(EndOfProcessError, match=r"os\.execve would have ended"):
             os.execvpe(sys.executable, [sys.executable, "-V"], {})  # noqa: S606 (it is refused)
+        with pytest.raises(EndOfProcessError, match=r"_exit would have ended"):
+            posix._exit(0)
 
 
 def test_afterwards_all_is_as_it_was() -> None:

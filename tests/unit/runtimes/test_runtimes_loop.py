@@ -2,7 +2,9 @@
 
 import asyncio
 import errno
+import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -13,16 +15,17 @@ from openfl_like.federation.announcements import (
     ExperimentEnded,
     NothingLearnt,
     RoundFinished,
+    UpdateReceived,
     UpdateRefused,
     Wanted,
     only,
 )
-from openfl_like.federation.events import CancelRequested, ValidateUpdates
+from openfl_like.federation.events import Aggregate, CancelRequested, ValidateUpdates
 from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.parties import Outcome
 from openfl_like.federation.status import Status
-from openfl_like.federation.task import Phase
+from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.local import LocalRuntime
 from openfl_like.runtimes.loop import COMMIT_WITHIN_S, Clock, ExperimentLoop, SystemClock
@@ -327,9 +330,21 @@ async def test_a_crash_at_any_commit_changes_no_bit(plan_with: PlanWith, tmp_pat
     assert nth > 10
 
 
-def sites_that_take_time(clock: FakeClock, seconds: float) -> dict[str, FakePerformer]:
+class Idle(FakePerformer):
+    """A site that has samples in the first of every three rounds only."""
+
+    def perform(self, assignment: Assignment, model: Path | None, out: Path) -> Update:
+        """Do the assignment, and say how many samples there were."""
+        update = super().perform(assignment, model, out)
+        return replace(update, num_samples=update.num_samples if assignment.round % 3 == 1 else 0)
+
+
+def sites_that_take_time(
+    clock: FakeClock, seconds: float, kind: type[FakePerformer] = FakePerformer
+) -> dict[str, FakePerformer]:
     """Two sites whose every task lets so much time pass."""
-    loop, performers = asyncio.get_running_loop(), sites_of(*SITES)
+    loop = asyncio.get_running_loop()
+    performers = {name: kind(step=float(number), num_samples=number) for number, name in enumerate(SITES, 1)}
 
     async def pass_time() -> None:
         clock.advance(seconds)
@@ -343,36 +358,118 @@ def sites_that_take_time(clock: FakeClock, seconds: float) -> dict[str, FakePerf
     return performers
 
 
-async def run_ahead(plan: Plan, directory: Path, nth: int = 0, *, after: bool = False) -> tuple[bool, int, list[str]]:
-    """Runs with commits behind the work and a crash at the nth; says whether it crashed, and how many there were."""
-    ExperimentFiles(directory).prepare()
-    record, clock, crashed = MemoryRecord(), FakeClock(), False
-    store = DyingStore(record, nth, after=after)
-    try:
-        await Run(plan, store, directory, clock, ahead=True).to_its_end(sites_that_take_time(clock, 0.05))
-    except CrashError:
-        crashed, clock = True, FakeClock()
-        again = Run(plan, MemoryExperimentStore(record), directory, clock, ahead=True)
-        await again.to_its_end(sites_that_take_time(clock, 0.05))
-    found = MemoryExperimentStore(record)
-    numbers = [event.sequence for event in found.events()]
-    assert numbers == list(range(1, len(numbers) + 1))
-    finished = [event.round for event in only(found.events(), RoundFinished)]
-    assert finished == list(range(LONG + 1))
-    return crashed, nth - store.left, [item.version.digest for item in found.versions()]
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What is run with commits behind the work.
+
+    Attributes:
+        plan: The plan.
+        kind: Of its sites.
+    """
+
+    plan: Plan
+    kind: type[FakePerformer] = FakePerformer
+
+    async def run(self, directory: Path, nth: int = 0, *, after: bool = False) -> tuple[bool, int, list[str]]:
+        """Run with a crash at the nth commit; say whether it crashed, how many there were, and the models' digests."""
+        files = ExperimentFiles(directory)
+        files.prepare()
+        record, clock, crashed = MemoryRecord(), FakeClock(), False
+        store = DyingStore(record, nth, after=after)
+        try:
+            sites = sites_that_take_time(clock, 0.05, self.kind)
+            await Run(self.plan, store, directory, clock, ahead=True).to_its_end(sites)
+        except CrashError:
+            crashed, clock = True, FakeClock()
+            again = Run(self.plan, MemoryExperimentStore(record), directory, clock, ahead=True)
+            await again.loop(sites_that_take_time(clock, 0.05, self.kind)).run()
+        found = MemoryExperimentStore(record)
+        numbers = [event.sequence for event in found.events()]
+        assert numbers == list(range(1, len(numbers) + 1))
+        finished = [event.round for event in only(found.events(), RoundFinished)]
+        assert finished == list(range(LONG + 1))
+        assert len(files.models()) <= 2  # the last and the best: nothing is left behind
+        assert list((directory / "spool").iterdir()) == []
+        return crashed, nth - store.left, [item.version.digest for item in found.versions()]
+
+
+ROUNDS_AHEAD = {"aggregator": {"settings": {"rounds_to_train": LONG}}, "model_store": {"keep": {"last": 1}}}
 
 
 @pytest.mark.parametrize("after", [True, False], ids=["after the commit", "before the commit"])
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        pytest.param({}, FakePerformer, id="plain"),
+        pytest.param(
+            {"server_optimizer": {"template": "fedavgm"}}, Idle, id="a state and rounds that keep their model"
+        ),
+        pytest.param({}, Idle, id="idle rounds"),
+    ],
+)
 async def test_a_simulation_commits_seldom_and_goes_on_from_any_commit_to_the_same_bytes(
-    plan_with: PlanWith, tmp_path: Path, *, after: bool
+    plan_with: PlanWith, tmp_path: Path, settings: dict[str, object], kind: type[FakePerformer], *, after: bool
 ) -> None:
-    plan = plan_with(aggregator={"settings": {"rounds_to_train": LONG}})
-    _, commits, digests = await run_ahead(plan, tmp_path / "whole")
+    ahead = Ahead(plan_with(**ROUNDS_AHEAD, **settings), kind)
+    _, commits, digests = await ahead.run(tmp_path / "whole")
     assert len(digests) == LONG + 1
-    assert 3 < commits <= 1 + round(4 * LONG * 0.05 / COMMIT_WITHIN_S)
+    assert 3 < commits <= 2 + round(4 * LONG * 0.05 / COMMIT_WITHIN_S)
     for nth in range(1, commits + 1):
-        crashed, _, found = await run_ahead(plan, tmp_path / f"crash-{nth}", nth, after=after)
+        crashed, _, found = await ahead.run(tmp_path / f"crash-{nth}", nth, after=after)
         assert (crashed, found) == (True, digests), f"crash at commit {nth}"
+
+
+async def test_a_simulation_that_is_ahead_has_its_start_in_the_record_before_any_work(
+    plan_with: PlanWith, tmp_path: Path
+) -> None:
+    files, sites = ExperimentFiles(tmp_path), sites_of(*SITES)
+    files.prepare()
+    run = Run(plan_with(), DyingStore(MemoryRecord(), 1, after=False), tmp_path, ahead=True)
+    with pytest.raises(CrashError):
+        await run.to_its_end(sites)
+    assert files.models() == {}
+    assert all(site.performed == [] for site in sites.values())
+
+
+class AtOnce(ModelRepository):
+    """Does every step at once, as an Aggregator does whose updates were looked at when they came."""
+
+    def quick(self, command: ValidateUpdates | Aggregate) -> bool:  # noqa: ARG002 (whatever it is)
+        """Say so."""
+        return True
+
+
+class FullDisk(MemoryExperimentStore):
+    """Has no room for what says that all updates of round 1 are here, once."""
+
+    def __init__(self, record: MemoryRecord, begun: threading.Event) -> None:
+        super().__init__(record)
+        self.refused, self.sent_ahead = False, False
+        self._begun = begun
+
+    def commit(self, step: Commit) -> list[Announced]:
+        """Refuse that step, and look whether the next round begins all the same before it is published."""
+        of_round = any(isinstance(item.announcement, UpdateReceived) and item.announcement.round for item in step.told)
+        if of_round and not step.versions and not self.refused:
+            self.refused = True
+            raise StorageError("no room")
+        if self.refused and [version.round for version in step.versions] == [1]:
+            self.sent_ahead = self._begun.wait(0.3)
+        return super().commit(step)
+
+
+async def test_the_next_round_is_not_sent_ahead_of_updates_that_the_record_has_no_room_for(
+    plan_with: PlanWith, tmp_path: Path
+) -> None:
+    ExperimentFiles(tmp_path).prepare()
+    begun = threading.Event()
+    store, sites = FullDisk(MemoryRecord(), begun), {"bern": FakePerformer(mistakes={(2, Phase.TRAIN): begun.set})}
+    plan = plan_with(tasks={"train": {"function": "train"}})
+    run = Run(plan, store, tmp_path)
+    run.repository = AtOnce(plan, ExperimentFiles(tmp_path))
+    assert (await run.to_its_end(sites)).status is Status.FINISHED
+    assert (store.refused, store.sent_ahead) == (True, False)
+    assert [event.round for event in run.only(RoundFinished)] == [0, 1, 2]
 
 
 async def test_an_experiment_that_had_ended_ends_at_once_again(run: Run) -> None:
