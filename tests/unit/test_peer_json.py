@@ -44,7 +44,7 @@ def test_deep_nesting_is_a_value_error(levels: int) -> None:
 
 def test_a_text_that_is_too_long_is_not_parsed() -> None:
     assert read_peer_json("[1]", 3) == [1]
-    with pytest.raises(ValueError, match="it has 4 bytes, the limit is 3"):
+    with pytest.raises(ValueError, match="it has 4 characters, the limit is 3"):
         read_peer_json("[12]", 3)
 
 
