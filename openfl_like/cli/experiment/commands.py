@@ -168,31 +168,17 @@ def _one(summary: "ExperimentSummary", text: str, *, as_json: bool) -> None:
 def rounds(experiment_id: str, director: str, certificates: Path | None, *, as_json: bool) -> None:
     """List the rounds that are over: who contributed with which weight, who was absent and why; in JSON also digests.
 
-    The last one has the status FAILED or CANCELLED if the experiment ended in it.
+    Rounds that went alike share a row. The last one has the status FAILED or CANCELLED if the experiment ended in it.
 
     Example: fx experiment rounds heart_disease-1a2b3c4d
     """
     from dataclasses import asdict
 
-    rows: list[dict[str, object]] = []
+    from openfl_like.cli.experiment.round_table import round_rows
+
     with one_experiment(experiment_id, director, certificates) as (federation, found_id):
-        for one in federation.rounds(found_id):
-            if as_json:
-                rows.append(asdict(one))
-                continue
-            absent = {f"{name}:": str(failure) for name, failure in one.absent.items()}
-            more = {name: str(failure) for name, failure in one.unevaluated.items() if name not in one.absent}
-            rows.append(
-                {
-                    "round": one.round,
-                    "status": one.status.value,
-                    "selected": one.selected,
-                    "contributors": {name: part.weight for name, part in one.contributors.items()},
-                    "absent": absent,
-                    "evaluated by": one.evaluators,
-                    "not evaluated by": {f"{name}:": reason for name, reason in more.items()},
-                }
-            )
+        records = federation.rounds(found_id)
+        rows = [asdict(one) for one in records] if as_json else round_rows(records)
     emit(rows, as_json=as_json, title="rounds")
 
 
