@@ -49,10 +49,11 @@ def templates(*, as_json: bool) -> None:
 
     Example: fx workspace templates
     """
-    from openfl_like.plan.workspace import template_path
+    from openfl_like.plan.workspace import template_about, template_path
     from openfl_like.plan.workspace import templates as installed
 
-    rows = [{"template": name, "path": str(template_path(name))} for name in installed()]
+    about = "about" if as_json else "what it is"
+    rows = [{"template": name, about: template_about(name), "path": str(template_path(name))} for name in installed()]
     emit(rows, as_json=as_json, title="workspace templates")
 
 

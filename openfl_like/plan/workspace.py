@@ -34,6 +34,16 @@ def template_path(name: str) -> Path:
     return _find(name, templates(), "workspace template", _folder(_TEMPLATES) / name)
 
 
+def template_about(name: str) -> str:
+    """What a template is, in a sentence: the first line of its plan, which is a comment.
+
+    Raises:
+        NotFoundError: If there is none of that name.
+    """
+    with (template_path(name) / "plan.yaml").open(encoding="utf-8") as plan:
+        return plan.readline().removeprefix("#").strip()
+
+
 def installed_plans() -> list[str]:
     """Names of the ready-made plans, sorted."""
     return sorted(path.stem for path in _entries(_PLANS) if path.suffix == ".yaml")

@@ -11,6 +11,7 @@ from openfl_like.plan.workspace import (
     installed_plans,
     plan_path,
     shards_in,
+    template_about,
     template_path,
     templates,
 )
@@ -19,6 +20,9 @@ from openfl_like.plan.workspace import (
 def test_every_template_has_a_sound_plan() -> None:
     assert templates()
     for name in templates():
+        about = template_about(name)
+        assert about[0].isupper(), about
+        assert about.endswith("."), about
         path = template_path(name) / "plan.yaml"
         assert workspace_of(path, load_plan(path)) == template_path(name)
 
