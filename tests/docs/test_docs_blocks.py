@@ -87,6 +87,7 @@ def test_every_python_block_compiles_and_runs_if_it_can(block: Block, tmp_path: 
         if module:
             pytest.importorskip(module, reason="the block needs a package that the platform does not")
         subprocess.run([sys.executable, "-c", block.text], cwd=tmp_path, check=True, timeout=60)
+    assert list(tmp_path.iterdir()) == [], "whoever copies it has files of these names, which it would overwrite"
 
 
 @pytest.mark.parametrize("path", documents(), ids=lambda path: str(path.relative_to(ROOT)))
