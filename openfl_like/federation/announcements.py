@@ -114,12 +114,13 @@ class CollaboratorAdmitted:
 
 @dataclass(frozen=True, slots=True)
 class CollaboratorAway:
-    """Its connection ended; ``gone``: it is known not to come back."""
+    """Its connection ended; ``gone``: it is known not to come back; ``revoked``: its certificate was revoked."""
 
     kind: ClassVar[str] = "collaborator_left"
     collaborator: str
     reason: str
     gone: bool = False
+    revoked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,16 @@ class CollaboratorLeft:
 
 
 @dataclass(frozen=True, slots=True)
+class CollaboratorRevoked:
+    """A collaborator's certificate was revoked: whether its connection has ended or is about to, it cannot come back.
+
+    One with a newer certificate may join again.
+    """
+
+    collaborator: str
+
+
+@dataclass(frozen=True, slots=True)
 class UpdateCommitted:
     """An update is complete in the spool, its digest verified."""
 
@@ -116,6 +126,7 @@ Event = (
     ExperimentStarted
     | CollaboratorJoined
     | CollaboratorLeft
+    | CollaboratorRevoked
     | UpdateCommitted
     | UncountedUpdateArrived
     | TaskFailed

@@ -23,6 +23,7 @@ from openfl_like.federation.events import (
     CancelRequested,
     CollaboratorJoined,
     CollaboratorLeft,
+    CollaboratorRevoked,
     Command,
     Event,
     ExperimentStarted,
@@ -79,6 +80,7 @@ class Experiment:
             ExperimentStarted: self._on_started,
             CollaboratorJoined: self._on_joined,
             CollaboratorLeft: self._on_left,
+            CollaboratorRevoked: self._on_revoked,
             UpdateCommitted: self._on_update,
             UncountedUpdateArrived: self._on_surplus,
             TaskFailed: self._on_task_failed,
@@ -239,11 +241,18 @@ class Experiment:
             phases.send(context, state.round, name)
 
     def _on_left(self, event: CollaboratorLeft) -> None:
-        name, context = event.collaborator, self._context
+        self._lose(event.collaborator, Failure(FailureKind.LEFT, event.reason), gone=event.gone)
+
+    def _on_revoked(self, event: CollaboratorRevoked) -> None:
+        self._lose(event.collaborator, Failure(FailureKind.REVOKED, "its certificate was revoked"), gone=True)
+
+    def _lose(self, name: str, failure: Failure, *, gone: bool) -> None:
+        context = self._context
         self._connected.discard(name)
-        if not context.roster.leave(name, Failure(FailureKind.LEFT, event.reason), gone=event.gone):
+        if not context.roster.leave(name, failure, gone=gone):
             return
-        context.announce(CollaboratorAway(name, event.reason, event.gone))
+        revoked = failure.kind is FailureKind.REVOKED
+        context.announce(CollaboratorAway(name, failure.message, gone, revoked))
         if context.state.round is not None:
             phases.notice_leaving(context, context.state.round, context.roster.sites[name])
 

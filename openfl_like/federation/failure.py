@@ -25,6 +25,7 @@ class FailureKind(StrEnum):
         DEADLINE: An answer did not come in time.
         LEFT: A collaborator ended, or its connection did.
         NOT_BACK: A collaborator did not connect again.
+        REVOKED: A collaborator's certificate was revoked.
         REFUSED: An update failed its checks.
         ORDER: A site did not take the order to take part.
         ENVIRONMENT: A site could not install the packages that the workspace needs.
@@ -43,6 +44,7 @@ class FailureKind(StrEnum):
     DEADLINE = "deadline"
     LEFT = "left"
     NOT_BACK = "not_back"
+    REVOKED = "revoked"
     REFUSED = "refused"
     ORDER = "order"
     ENVIRONMENT = "environment"
@@ -59,6 +61,7 @@ class FailureKind(StrEnum):
 _AT_A_TASK = frozenset({FailureKind.TASK, FailureKind.WORKER, FailureKind.DEADLINE})
 _BEGINNINGS = {
     FailureKind.LEFT: "left: ",
+    FailureKind.REVOKED: "was put out: ",
     FailureKind.REFUSED: "was refused: ",
     FailureKind.ORDER: "refused: ",
     FailureKind.ENVIRONMENT: "refused: ",

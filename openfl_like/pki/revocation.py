@@ -143,14 +143,18 @@ class Revocations:
         """Whether the certificates of an identity that were issued under a list of this number are revoked by name."""
         return number < self._names.get(uri, 0)
 
+    def revokes(self, facts: Facts) -> bool:
+        """Whether a certificate was revoked."""
+        by_name = any(self.falls(name, facts.number) for name in facts.names)
+        return by_name or facts.serial in self._serials or facts.key in self._keys
+
     def check(self, facts: Facts) -> None:
         """Let a certificate pass that is not revoked.
 
         Raises:
             RevokedError: If it is.
         """
-        by_name = any(self.falls(name, facts.number) for name in facts.names)
-        if by_name or facts.serial in self._serials or facts.key in self._keys:
+        if self.revokes(facts):
             raise RevokedError(
                 f"the certificate of {facts.identity.uri} was revoked",
                 cure="ask the administrator of the authority; a new token makes a new one",

@@ -15,7 +15,8 @@ from federations import PLAN, THREE, User, fx_fine, gate_of, run_fx, shards
 from pace import limit
 
 from openfl_like.errors import NotAllowedError, NotFoundError, RevokedError, UnreachableError
-from openfl_like.federation.announcements import RoundFinished, only
+from openfl_like.federation.announcements import CollaboratorAbsent, RoundFinished, only
+from openfl_like.federation.task import Phase
 from openfl_like.pki.administration import make_token
 from openfl_like.pki.files import load_credentials, save_credentials
 from openfl_like.pki.ledger import Ledger
@@ -30,7 +31,7 @@ from openfl_like.wire.aggregator import AggregatorClient
 from openfl_like.wire.attendance import EnvoyClient
 
 pytestmark = pytest.mark.process
-QUORUM = ("participation={policy: quorum, min_updates: 2}", "deadline.rejoin_s=3")
+QUORUM = ("participation={policy: quorum, min_updates: 2}", "deadline.rejoin_s=3600")
 LONG = "aggregator.settings.rounds_to_train=100000"
 
 
@@ -265,7 +266,7 @@ async def test_ten_renewals_in_one_experiment_fail_no_round(tmp_path: Path) -> N
 
 async def test_a_federation_of_certificates_that_were_issued_hears_of_a_revocation_by_itself(tmp_path: Path) -> None:
     sites = shards(site_1="site-1", site_2="site-2")
-    quorum = ("participation={policy: quorum, min_updates: 1}", "deadline.rejoin_s=3")
+    quorum = ("participation={policy: quorum, min_updates: 1}", "deadline.rejoin_s=3600")
     federation = Issued(tmp_path / "federation", sites, (1,), ())
     async with federation, gate_of(sites) as gate:
         user = User(federation, tmp_path)
@@ -280,7 +281,13 @@ async def test_a_federation_of_certificates_that_were_issued_hears_of_a_revocati
                 assert await federation.children["site-2"].wait() == 3
             assert "left behind" not in federation.log("site-2").read_text()
             gate.open_all()
+            gone = (await user.until(experiment, "collaborator_absent", collaborator="site-2")).announcement
+            assert isinstance(gone, CollaboratorAbsent)
+            assert (gone.round, gone.phase, gone.reason) == (2, Phase.TRAIN, "was put out: its certificate was revoked")
             await user.until(experiment, "round_finished", contributors=("site-1",))
+            assert (await user.ended(experiment)).status == "FINISHED"
+            why = " ".join((await fx_fine("experiment", "why", experiment, federation=federation)).split())
+            assert "cause: its certificate was revoked where: site 'site-2', train, round 2 " in why
             assert (await user.director.status()).warnings == ()
             assert await revoked_sites(user) == ["site-2"]
             for words in (("status",), ("envoy", "list")):

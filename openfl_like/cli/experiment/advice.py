@@ -22,6 +22,8 @@ _CURES: dict[FailureKind, str] = {
     FailureKind.LEFT: f"see that its Envoy runs, fx envoy show {{site}}; then {_AGAIN}",
     FailureKind.NOT_BACK: f"see that its Envoy runs, fx envoy show {{site}}; then {_AGAIN}, or submit the plan with a "
     "longer deadlines.rejoin_s",
+    FailureKind.REVOKED: f"go on without it: submit the plan for the other sites. If it is to come back, the "
+    f"administrator gives it a new token, fx pki token; then {_AGAIN}",
     FailureKind.REFUSED: f"read the log, {_LOG}; mend what the site sends, {_SUBMIT}",
     FailureKind.ORDER: f"ask whoever runs site {{site}} why it refuses; then {_AGAIN}",
     FailureKind.ENVIRONMENT: f"lock the packages anew, fx workspace lock, or ask whoever runs site {{site}}; {_SUBMIT}",

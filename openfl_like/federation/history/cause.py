@@ -222,7 +222,8 @@ def _absence(event: Occurrence[CollaboratorAbsent], life: LastRun) -> Cause:
 
 
 def _leaving(name: str, event: Occurrence[CollaboratorAway], number: int, phase: Phase | None = None) -> Cause:
-    failure = Failure(FailureKind.LEFT, event.what.reason, phase=phase, round=number, site=name)
+    kind = FailureKind.REVOKED if event.what.revoked else FailureKind.LEFT
+    failure = Failure(kind, event.what.reason, phase=phase, round=number, site=name)
     return _cause(failure, event.time, event.sequence)
 
 

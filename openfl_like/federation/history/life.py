@@ -104,7 +104,8 @@ class LastRun:
                     self.returned.add(name)
             case CollaboratorAway(name):
                 self.joined.discard(name)
-                self.left.setdefault(name, Occurrence(event.sequence, event.time, told))
+                if told.revoked or name not in self.left:  # a connection that was lost may be what it was seen by first
+                    self.left[name] = Occurrence(event.sequence, event.time, told)
             case CollaboratorAbsent(collaborator=name):
                 self.absences.append(Occurrence(event.sequence, event.time, told))
                 self.pending.pop(name, None)

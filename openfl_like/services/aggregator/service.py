@@ -13,7 +13,7 @@ from openfl_like.events.bus import EventBus
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.announcements import Announced
 from openfl_like.federation.deliveries import Deliveries
-from openfl_like.federation.events import CancelRequested, CollaboratorLeft
+from openfl_like.federation.events import CancelRequested, CollaboratorLeft, CollaboratorRevoked
 from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.parties import Outcome
 from openfl_like.federation.ports import AggregatorInstruction, CollaboratorReport, FileWithManifest, UploadTarget
@@ -24,7 +24,7 @@ from openfl_like.pki.revocation import RevocationList, Revocations
 from openfl_like.pki.roles import Identity, Role
 from openfl_like.plan.digest import plan_digest
 from openfl_like.plan.schema import Plan
-from openfl_like.runtimes.loop import ExperimentLoop, SystemClock
+from openfl_like.runtimes.loop import ExperimentLoop, Post, SystemClock
 from openfl_like.runtimes.mailbox import MailboxRuntime
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.runtimes.recorder import Record
@@ -184,8 +184,8 @@ def _only(experiment: str) -> Callable[[Identity], None]:
     return rule
 
 
-def _guard(settings: AggregatorArguments) -> tuple[Guard, list[Coroutine[Any, Any, None]]]:
-    """Return what lets callers in, and what keeps its revocation list new."""
+def _guard(settings: AggregatorArguments, post: Post) -> tuple[Guard, list[Coroutine[Any, Any, None]]]:
+    """Return what lets callers in, and what keeps its revocation list new and tells whom it puts out."""
     trust, revocations = settings.credentials.trust, Revocations()
     guard = Guard(PeerVerifier(trust, revocations), _only(settings.experiment))
     if settings.revocations is None:
@@ -194,7 +194,14 @@ def _guard(settings: AggregatorArguments) -> tuple[Guard, list[Coroutine[Any, An
     data = file.changed()
     if data is not None:
         revocations.take(RevocationList.read(data, trust.site_ca))
-    return guard, [follow_file(file, revocations, guard.recheck)]
+
+    def put_out() -> None:
+        for peer in sorted(guard.verifier.revoked(), key=lambda peer: peer.uri):
+            if peer.role is Role.COLLABORATOR and peer.experiment == settings.experiment:
+                post(CollaboratorRevoked(peer.name))  # its Envoy may have ended it before the list came here
+        guard.recheck()
+
+    return guard, [follow_file(file, revocations, put_out)]
 
 
 async def run_aggregator(
@@ -235,7 +242,7 @@ async def run_aggregator(
         deliveries = Deliveries(experiment.receipts, experiment.round)
         runtime = MailboxRuntime(plan_digest(settings.plan), deliveries)
         loop = ExperimentLoop(experiment, runtime, Record(store, repository, bus.publish), SystemClock())
-        guard, watching = _guard(settings)
+        guard, watching = _guard(settings, loop.post)
         await stack.enter_async_context(background(*watching))
         host, data = settings.listen.rpartition(":")[0], None
         if settings.data_port is not None:

@@ -14,6 +14,7 @@ from openfl_like.federation.events import (
     CancelRequested,
     CollaboratorJoined,
     CollaboratorLeft,
+    CollaboratorRevoked,
     Command,
     Event,
     ExperimentStarted,
@@ -70,6 +71,8 @@ def describe_event(event: Event) -> str:
             return f"{name} joined"
         case CollaboratorLeft(name, reason, gone):
             return f"{name} left: {reason}{' (for good)' if gone else ''}"
+        case CollaboratorRevoked(name):
+            return f"the certificate of {name} was revoked"
         case UpdateCommitted(update):
             digest = update.digest or "-"
             return f"{update.collaborator} delivered round {update.round} {update.phase}: {digest}"
@@ -190,6 +193,28 @@ def quorum_without_the_site_that_left() -> Play:
     play.deliver(1, Phase.TRAIN, "b")
     play.happen(TimerFired("rejoin:c:1"))
     play.deliver(1, Phase.EVALUATE, "ab")
+    return play
+
+
+def revoked_site_is_not_waited_for() -> Play:
+    play = Play(make_plan(quorum=0.6), "abc")
+    play.start("abc")
+    play.initialise()
+    play.deliver(1, Phase.TRAIN, "ab")
+    play.happen(CollaboratorLeft("c", "its connection was lost"))  # its Envoy has ended it before the list came
+    play.happen(CollaboratorRevoked("c"), CollaboratorRevoked("c"))
+    play.deliver(1, Phase.EVALUATE, "ab")
+    return play
+
+
+def revoked_while_the_last_metrics_come() -> Play:
+    play = Play(make_plan(rounds=2), "ab")
+    play.start("ab")
+    play.initialise()
+    play.deliver(1, Phase.TRAIN, "ab")
+    play.deliver(1, Phase.EVALUATE, "b")
+    play.happen(CollaboratorLeft("b", "its connection was lost"), CollaboratorRevoked("b"))
+    play.deliver(1, Phase.EVALUATE, "a")
     return play
 
 
@@ -379,6 +404,8 @@ TRANSCRIPTS = Transcripts(GOLDEN)
 SCENARIOS: list[Callable[[], Play]] = [
     happy_path,
     quorum_without_the_site_that_left,
+    revoked_site_is_not_waited_for,
+    revoked_while_the_last_metrics_come,
     site_comes_back_in_time,
     deadline_goes_on_with_a_part,
     deadline_ends_the_experiment,

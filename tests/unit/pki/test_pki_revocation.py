@@ -49,6 +49,23 @@ def test_a_revoked_name_is_refused_and_a_new_key_of_it_is_not(own: Path, now: da
     assert verifier(own).identify(other.chain, now) == other.identity
 
 
+def test_who_was_let_in_and_is_revoked_now_is_known_unless_a_newer_certificate_was_shown(
+    own: Path, now: datetime
+) -> None:
+    at_work = Identity("hospitals", Role.COLLABORATOR, "one", "exp-1")
+    two = replace(at_work, name="two")
+    trust, revocations = load_trust(own), Revocations()
+    peers = PeerVerifier(trust, revocations)
+    for identity in (ONE, at_work, two):
+        peers.identify(make(own, identity, now).chain, now)
+    assert peers.revoked() == set()
+    revoke(own, ONE, "lost", now)
+    revocations.take(published(own, trust.site_ca))
+    assert peers.revoked() == {ONE, at_work}  # no call was made since then
+    peers.identify(make(own, at_work, now).chain, now)
+    assert peers.revoked() == {ONE}
+
+
 def test_again_and_again(own: Path, now: datetime) -> None:
     lives = []
     for number in range(1, 4):

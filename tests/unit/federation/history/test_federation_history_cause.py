@@ -59,6 +59,7 @@ def why(events: Sequence[Announced]) -> Why:
 FAILED = {
     "deadline_ends_the_experiment": "site 'a', train, round 1: sent no update within 30 s",
     "initialising_falls_over_to_the_next_site": ("site 'a', initialise, round 0: ImportError: no module named 'torch'"),
+    "revoked_while_the_last_metrics_come": "site 'b', round 2: its certificate was revoked",
     "too_few_are_here_to_begin_a_round": "site 'b', round 2: left: connection lost",
     "too_few_join": "site 'c', admission: 2 of 3 collaborators joined within 60 s; missing: c",
     "worker_raises_and_another_site_leaves": "site 'b', train, round 1: ValueError: boom",
@@ -68,6 +69,7 @@ DEGRADED = {
     "quorum_without_the_site_that_left": (
         "site 'c', train, round 1: left: connection lost, did not come back within 60 s"
     ),
+    "revoked_site_is_not_waited_for": "site 'c', train, round 1: its certificate was revoked",
     "restart_in_the_middle_of_a_round": (
         "site 'b', evaluate, round 1: did not come back within 30 s after a restart of the aggregator"
     ),
