@@ -5,17 +5,17 @@ The rules:
 1. So many experiments run at once as the Director has places, and at each site so many as the site bears.
 2. An experiment takes the sites that its plan names, all of them; one that names none takes every site that is
    connected and has its interface. It begins when a place is free and none of these sites is at its limit.
-3. Users take turns. A user's first waiting experiment has the turn after the newest one that has begun, the second one
-   the turn after that, and so on; of one turn the older submission comes first. (Start-time fair queueing, Goyal, Vin
-   and Cheng 1996, where every experiment counts alike.)
+3. Users take turns. A user's experiment has the turn after that of the user's experiment before it, but none that is
+   over: whoever had none meanwhile has the turn of the newest one that has begun. Of one turn the older submission
+   comes first. (Start-time fair queueing, Goyal, Vin and Cheng 1996, where every experiment counts alike.)
 4. Whoever cannot begin lets those behind pass. Each time one of them takes a site that it needs, it was overtaken;
    after `MOST_OVERTAKES` times its sites are kept for it, and nobody behind it may take the last room at one of them.
 5. What had begun before the Director was started again goes before all others, and needs a place only: its sites are
    at work for it.
 
-Nobody starves: the order of two experiments never changes but by what their own users do, and only those that are there
-before an experiment's turn has come are ahead of it for good. When they have begun, at most `MOST_OVERTAKES` others
-take its sites; when these end, it waits for a place only, and is the next to get one.
+Nobody starves: the order of two experiments never changes but by what their own users do, and of each user one
+experiment for each turn at most is ahead of it. When they have begun, at most `MOST_OVERTAKES` others take its sites;
+when these end, it waits for a place only, and is the next to get one.
 
 Nothing here knows processes, clocks or sockets; `services.director.dispatch` carries out what is decided.
 """
@@ -103,16 +103,21 @@ class Scheduler:
     _sites: frozenset[str] = frozenset()
     _rooms: dict[str, SiteRoom] = field(default_factory=dict)
     _turn: int = 0
+    _had: dict[str, int] = field(default_factory=dict)
+    """User -> the turn of the newest that has begun, of those that are not over."""
 
     # ---- what happens
 
     def arrive(self, experiment: QueuedExperiment) -> None:
         """Queue an experiment; its user's others may get another turn: they go by submission."""
         self._queue[experiment.id] = experiment
-        if not experiment.begun:
-            mine = self._waiting_of(experiment.user)
-            turns = sorted(item.turn for item in mine if item is not experiment)
-            _deal(mine, [*turns, max(self._turn, *turns, 0) + 1])
+        user = experiment.user
+        if experiment.begun:
+            experiment.turn = self._had[user] = self._next_turn(user)
+            return
+        mine = self._waiting_of(user)
+        turns = sorted(item.turn for item in mine if item is not experiment)
+        _deal(mine, [*turns, max([self._next_turn(user), *(turn + 1 for turn in turns)])])
 
     def leave(self, experiment: str) -> None:
         """Note that an experiment waits no more, or runs no more."""
@@ -192,6 +197,8 @@ class Scheduler:
         del self._queue[item.id]
         self._running[item.id] = item.demand
         self._turn = max(self._turn, item.turn)
+        self._had[item.user] = max(item.turn, self._had.get(item.user, 0))
+        self._had = {user: turn for user, turn in self._had.items() if turn >= self._turn}
         taken = self._needed(item.demand)
         for other in ahead:
             other.overtaken += bool(taken & self._needed(other.demand))
@@ -211,6 +218,10 @@ class Scheduler:
     def _room(self, site: str) -> SiteRoom:
         """What a site gives, or gave when it was last connected."""
         return self._rooms.get(site, NEVER_CONNECTED)
+
+    def _next_turn(self, user: str) -> int:
+        """The first turn that a user has not had, and that is not over."""
+        return max(self._turn, self._had.get(user, -1) + 1)
 
     def _waiting_of(self, user: str) -> list[QueuedExperiment]:
         mine = [item for item in self._queue.values() if item.user == user and not item.begun]

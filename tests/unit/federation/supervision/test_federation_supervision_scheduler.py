@@ -160,7 +160,43 @@ def test_users_take_turns() -> None:
     order = ["a1"]
     while begun := line.end(order[-1]):
         order += begun
-    assert order == ["a1", "a2", "b1", "c1", "a3", "b2"]
+    assert order == ["a1", "b1", "c1", "a2", "b2", "a3"]
+
+
+def test_a_place_that_is_free_again_is_a_newcomer_s_before_somebody_has_two() -> None:
+    line = Line(2)
+    line.add("a1", "a")
+    line.add("a2", "b")
+    assert line.start() == ["a1", "a2"]
+    line.add("a3", "c")
+    line.add("b1", "c", "bob")
+    assert line.end("a1") == ["b1"]
+    assert line.waiting("a3") == Waiting(WaitKind.PLACE, running=2, places=2)
+    assert line.end("b1") == ["a3"]
+
+
+def test_who_comes_again_and_again_passes_whoever_waits_once() -> None:
+    line = Line(1)
+    line.add("a1")
+    assert line.start() == ["a1"]
+    line.add("a2")
+    line.add("b1", user="bob")
+    assert line.end("a1") == ["b1"]
+    line.add("b2", user="bob")  # there is none of his in the queue now, and he has had this turn
+    line.add("c1", user="cleo")
+    assert line.end("b1") == ["c1"]
+    line.add("b3", user="bob")
+    assert line.end("c1") == ["a2"]
+
+
+def test_what_has_begun_before_a_restart_counts_as_its_user_s_turn() -> None:
+    line = Line(2)
+    line.add("a1", "a", begun=True)
+    line.add("a2", "b", begun=True)
+    line.add("a3", "c")
+    line.add("b1", "c", "bob")
+    assert line.start() == ["a1", "a2"]
+    assert line.end("a1") == ["b1"]
 
 
 def test_who_cancels_loses_no_turn_by_it() -> None:
@@ -171,7 +207,9 @@ def test_who_cancels_loses_no_turn_by_it() -> None:
     line.scheduler.leave("a2")
     line.scheduler.leave("a3")
     line.add("b1", user="bob")
-    assert line.end("a1") == ["a4"]
+    line.add("b2", user="bob")
+    assert line.end("a1") == ["b1"]
+    assert line.end("b1") == ["a4"]
 
 
 def test_one_that_is_resumed_has_the_place_of_its_submission_among_its_user_s() -> None:
