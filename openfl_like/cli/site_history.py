@@ -42,6 +42,9 @@ def history(name: str, directory: Path | None, *, as_csv: bool, as_json: bool) -
     else:
         rows = [_row(part, standing) for part, standing in zip(parts, standings, strict=True)]
         print_table(rows, "history")
+        failures = [row for part in parts for row in _last_failure(part)]
+        if failures:
+            print_table(failures, "what failed at this site")
 
 
 def _read(folder: Path) -> "tuple[list[SitePart], list[str]]":
@@ -91,6 +94,15 @@ def _row(part: "SitePart", standing: str) -> dict[str, object]:
         "end": standing,
         "reason": part.reason,
     }
+
+
+def _last_failure(part: "SitePart") -> list[dict[str, object]]:
+    """Return the newest failure of a part, in the site's own words: `reason` is what the Director was told of it."""
+    failed = [item for item in part.performed if item.failure]
+    return [
+        {"experiment": part.experiment, "round": item.round, "phase": item.phase.value, "failure": item.failure}
+        for item in failed[-1:]
+    ]
 
 
 def _print_csv(parts: "Sequence[SitePart]", standings: Sequence[str]) -> None:

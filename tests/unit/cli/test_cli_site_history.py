@@ -47,6 +47,24 @@ def test_people_see_for_whom_what_ran_in_which_rounds_and_how_it_ended(run: Call
     assert "no end recorded" in shown.stdout
 
 
+def test_the_site_s_operator_reads_what_failed_here_although_the_director_was_not_told(
+    run: Callable[..., Result],
+) -> None:
+    with closing(SQLITE.site(SiteFiles(Path("envoy-bern")))) as store:
+        number = store.begin(SitePart("digits-3", ADA, "ab" * 32, 10.0))
+        said = "no column 'Anna \x1b[2J Muster'"
+        done = PerformedTasks(20.0, 1, Phase.TRAIN, ("train",), said)
+        kept = "site 'bern' failed in task 'train': KeyError: what it said stays at the site, which keeps its logs"
+        store.end(number, PartEnd.FAILED, kept, 20.0, [done])
+    shown = run("-n", "bern").stdout
+    _, failures = shown.split("what failed at this site\n")
+    lines = [line for line in failures.splitlines() if line.startswith("digits-")]
+    assert [line.split()[:2] for line in lines] == [["digits-1", "2"], ["digits-3", "1"]]
+    assert "ValueError: two" in lines[0]
+    assert "no column 'Anna" in lines[1]
+    assert "\x1b" not in shown
+
+
 def performed(rounds: int) -> Iterator[PerformedTasks]:
     """What the site does for heart_disease that makes the initial model, in so many rounds."""
     yield PerformedTasks(0.5, 0, Phase.INITIALISE, ("initialise",))
