@@ -395,7 +395,9 @@ class ShardError(FederationError):
     Cause: The template in shard.yaml is unknown, a parameter is wrong, a package with the data is not installed, or
     the data is not what the descriptor promises.
 
-    Cure: Correct shard.yaml at the site, or install what the message names there; then start the envoy again.
+    Cure: Correct shard.yaml or the data at the site, or install there what the message names. An envoy that runs looks
+    again by itself when shard.yaml or a file that it names has changed; one that has ended over it is started again,
+    and so is one that lacked a package.
     """
 
     code = "E504"
