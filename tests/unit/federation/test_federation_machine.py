@@ -15,6 +15,7 @@ from openfl_like.federation.events import (
     CancelRequested,
     CollaboratorJoined,
     CollaboratorLeft,
+    CollaboratorRevoked,
     Event,
     ExperimentStarted,
     FinishExperiment,
@@ -120,6 +121,10 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(name=SITES, gone=st.booleans())
     def leave(self, name: str, *, gone: bool) -> None:
         self.feed(CollaboratorLeft(name, "connection lost", gone))
+
+    @rule(name=SITES)
+    def revoke(self, name: str) -> None:
+        self.feed(CollaboratorRevoked(name))
 
     @precondition(lambda self: self.assignments)
     @rule(data=st.data(), other=st.booleans())
