@@ -43,12 +43,14 @@ class Explanation:
         why: The answer.
         evidence: What bears it out, if something went wrong.
         problems: What the Director lacks, while the experiment has not ended.
+        has_best: Whether one of its model versions is the best one.
     """
 
     summary: ExperimentSummary
     why: Why
     evidence: Evidence = Evidence()
     problems: tuple[str, ...] = ()
+    has_best: bool = True
 
 
 def explanation(federation: Federation, experiment: str) -> Explanation:
@@ -62,7 +64,8 @@ async def explanation_of(federation: AsyncFederation, experiment: str) -> Explan
     Raises:
         NotFoundError: If there is no such experiment.
     """
-    summary = (await federation.experiments.get(experiment)).summary
+    record = await federation.experiments.get(experiment)
+    summary = record.summary
     ahead: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     if not summary.status.ended:
@@ -72,7 +75,8 @@ async def explanation_of(federation: AsyncFederation, experiment: str) -> Explan
     events = [item async for item in history if isinstance(item, Announced)]
     why = explain(summary, events, ahead, problems)
     evidence = Evidence() if why.cause is None else await _evidence(federation, summary.id, why.cause)
-    return Explanation(summary, why, evidence, problems)
+    has_best = any(item.version.best for item in record.versions)
+    return Explanation(summary, why, evidence, problems, has_best)
 
 
 def _ahead(experiments: Sequence[ExperimentSummary], summary: ExperimentSummary) -> tuple[str, ...]:

@@ -39,6 +39,12 @@ def metrics_wanted(plan: Plan) -> dict[str, tuple[str, ...]]:
     return {metric: tuple(key for name, key in named if name == metric) for metric, _ in named}
 
 
+def metrics_lacked(plan: Plan, version: ModelVersion) -> dict[str, tuple[str, ...]]:
+    """Return the metrics that the plan goes by and a trained version lacks, with the keys that name them."""
+    wanted = metrics_wanted(plan) if version.round else {}
+    return {metric: keys for metric, keys in wanted.items() if metric not in version.metrics}
+
+
 def metrics_missing(plan: Plan, history: Sequence[ModelVersion]) -> dict[str, tuple[str, ...]]:
     """Return the metrics that the plan goes by and the newest version lacks, with the keys that name them.
 
@@ -48,15 +54,9 @@ def metrics_missing(plan: Plan, history: Sequence[ModelVersion]) -> dict[str, tu
         plan: The plan.
         history: Every published version, the initial one first.
     """
-    last = history[-1]
     before = history[-2] if len(history) > 1 and history[-2].round else None
-    if not last.round:
-        return {}
-    return {
-        metric: keys
-        for metric, keys in metrics_wanted(plan).items()
-        if metric not in last.metrics and (before is None or metric in before.metrics)
-    }
+    lacked = metrics_lacked(plan, history[-1])
+    return {metric: keys for metric, keys in lacked.items() if before is None or metric in before.metrics}
 
 
 def kept_rounds(plan: Plan, history: Sequence[ModelVersion]) -> set[int]:

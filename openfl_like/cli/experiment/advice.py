@@ -37,7 +37,7 @@ _CURES: dict[FailureKind, str] = {
     FailureKind.DIRECTOR: f"ask the administrator to look at the Director, fx doctor director; then {_AGAIN}",
 }
 _UNKNOWN = f"read the log, fx experiment logs {{id}}; then {_AGAIN}"
-_PART = ", for a model of all sites; that of those that took part: fx experiment model {id}"
+_PART = ", for a model of all sites; that of those that took part: {model}"
 
 
 def advice(found: "Explanation") -> str:
@@ -54,7 +54,20 @@ def _about_cause(found: "Explanation") -> str:
     if cause.kind is FailureKind.TASK and cause.file:
         others = "" if cause.task else f", or ask whoever runs site {cause.site}, if that file is the site's own"
         told = f"mend {cause.file}:{cause.line}{others}, {_SUBMIT}"
-    return told + (_PART.format(id=found.summary.id) if found.summary.degraded else "")
+    return told + (_PART.format(model=_model(found)) if found.summary.degraded else "")
+
+
+def _model(found: "Explanation") -> str:
+    """The command that fetches its model: without any best one it has to say which."""
+    return f"fx experiment model {found.summary.id}{'' if found.has_best else ' --which last'}"
+
+
+def _about_model(found: "Explanation") -> str:
+    if found.has_best and not found.why.missing_metrics:
+        return f"fetch its model: {_model(found)}"
+    keys = ", ".join(key for told in found.why.missing_metrics for key in told.wanted_by)
+    mend = f"; name a metric that the sites report in {keys} of the plan, and submit it again" if keys else ""
+    return f"fetch its {'best' if found.has_best else 'last'} model: {_model(found)}{mend}"
 
 
 def _about_waiting(found: "Explanation") -> str:
@@ -73,7 +86,7 @@ def _about_waiting(found: "Explanation") -> str:
 
 
 _OF_CONDITION: dict[Condition, Callable[["Explanation"], str]] = {
-    Condition.FINE: lambda found: f"fetch its model: fx experiment model {found.summary.id}",
+    Condition.FINE: _about_model,
     Condition.CANCELLED: lambda found: f"let it go on, if it should: {_AGAIN.format(id=found.summary.id)}",
     Condition.WAITS: _about_waiting,
     Condition.FAILED: _about_cause,

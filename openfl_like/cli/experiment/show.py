@@ -11,6 +11,7 @@ from openfl_like.cli.experiment.metrics import table_of
 from openfl_like.cli.experiment.named import id_argument, one_experiment
 from openfl_like.cli.experiment.outcome import reason_of, shortfall_text
 from openfl_like.cli.options import director_options
+from openfl_like.cli.output.colours import ODD
 from openfl_like.cli.output.console import clock, emit, json_option, print_table, put
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def _show(shown: _Shown) -> None:
         "ended": clock(summary.ended_at),
     }
     emit({name: value for name, value in fields.items() if value}, as_json=False)
+    for text in _missing_metrics(record):
+        put(f"missing: {text}", style=ODD)
     put("")
     _show_models(record.versions)
     if shown.metrics:
@@ -76,6 +79,24 @@ def _show(shown: _Shown) -> None:
     if shown.matrix:
         put("")
         print_table([{"site": site, **row} for site, row in shown.matrix.items()], "given models")
+
+
+def _missing_metrics(record: "ExperimentRecord") -> list[str]:
+    """Say which metrics the plan goes by and the newest version lacks; nothing if it is of another release."""
+    from openfl_like.cli.experiment.sentences import sentence
+    from openfl_like.errors import FederationError
+    from openfl_like.federation.announcements import MetricMissing
+    from openfl_like.federation.stopping import metrics_lacked
+    from openfl_like.plan.digest import thaw
+
+    try:
+        plan = thaw(record.plan.encode())
+    except FederationError:
+        return []
+    last = [item.version for item in record.versions][-1:]
+    lacked = [(version, item) for version in last for item in metrics_lacked(plan, version).items()]
+    told = (MetricMissing(version.round, name, keys, tuple(version.metrics)) for version, (name, keys) in lacked)
+    return [sentence(item) for item in told]
 
 
 def _show_models(versions: "Sequence[PublishedVersion]") -> None:

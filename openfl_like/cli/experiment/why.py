@@ -10,7 +10,7 @@ import click
 
 from openfl_like.cli.experiment.named import id_argument, one_experiment
 from openfl_like.cli.options import director_options
-from openfl_like.cli.output.colours import BAD, colour_of
+from openfl_like.cli.output.colours import BAD, ODD, colour_of
 from openfl_like.cli.output.console import clock, emit, json_option, print_table, put
 from openfl_like.federation.history.cause import Cause, Condition
 
@@ -52,6 +52,7 @@ def _fields(found: "Explanation") -> dict[str, object]:
 
 def _show(found: "Explanation") -> None:
     from openfl_like.cli.experiment.advice import advice
+    from openfl_like.cli.experiment.sentences import sentence
     from openfl_like.cli.output.machine import course
 
     answer, evidence = found.why, found.evidence
@@ -62,6 +63,8 @@ def _show(found: "Explanation") -> None:
     else:
         _show_cause(answer.cause)
         put(f"{standing}: {answer.sentence}" if answer.verdict is Condition.WAITS else standing)
+    for told in answer.missing_metrics:
+        put(f"missing: {sentence(told)}", style=ODD)
     for text in answer.mended:
         put(f"mended: {text}")
     if evidence.lines:

@@ -8,11 +8,12 @@ from openfl_like.federation.announcements import (
     Announced,
     CollaboratorAbsent,
     CollaboratorAway,
+    MetricMissing,
     RoundFinished,
     RoundStarted,
 )
 from openfl_like.federation.failure import Failure, FailureKind
-from openfl_like.federation.history.life import LastRun, Occurrence, last_run
+from openfl_like.federation.history.life import LastRun, Occurrence, last_run, metrics_missing_since
 from openfl_like.federation.parties import ExperimentSummary
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
@@ -83,6 +84,7 @@ class Why:
         waits_for: Sites, experiments or other things that it waits for.
         since: Since when it waits, in seconds since the epoch; 0: unknown.
         mended: What went wrong and does not matter any more.
+        missing_metrics: What the plan goes by, and no site reports.
     """
 
     verdict: Condition
@@ -91,6 +93,7 @@ class Why:
     waits_for: tuple[str, ...] = ()
     since: float = 0.0
     mended: tuple[str, ...] = field(default=())
+    missing_metrics: tuple[MetricMissing, ...] = ()
 
 
 def explain(
@@ -104,7 +107,16 @@ def explain(
         ahead: The experiments whose turn comes before its own.
         problems: What the Director lacks.
     """
-    life = last_run(events)
+    told = tuple(events)
+    missing = metrics_missing_since(told)
+    found = replace(_explained(summary, last_run(told), ahead, problems), missing_metrics=missing)
+    if found.verdict is Condition.FINE and missing:
+        names = ", ".join(f"'{item.metric}'" for item in missing)
+        return replace(found, sentence=f"{summary.reason}, but its plan goes by {names}, which no site reports")
+    return found
+
+
+def _explained(summary: ExperimentSummary, life: LastRun, ahead: Sequence[str], problems: Sequence[str]) -> Why:
     match summary.status:
         case Status.FAILED:
             cause = _cause_of_end(summary, life)

@@ -15,6 +15,7 @@ from openfl_like.federation.announcements import (
     ExperimentEnded,
     ExperimentResumed,
     ExperimentWaiting,
+    MetricMissing,
     RoundFinished,
     RoundStarted,
     UpdateReceived,
@@ -125,6 +126,24 @@ def last_run(history: Iterable[Announced]) -> LastRun:
             run = LastRun()
         run.take(event)
     return run
+
+
+def metrics_missing_since(history: Iterable[Announced]) -> tuple[MetricMissing, ...]:
+    """Return the metrics that the plan goes by and that no round has had since it was told that they are missing.
+
+    Args:
+        history: From the first event on: what was told before an experiment was resumed is not told again.
+    """
+    missing: dict[str, MetricMissing] = {}
+    for event in history:
+        match event.announcement:
+            case MetricMissing(metric=metric) as told:
+                missing[metric] = told
+            case RoundFinished(metrics=metrics):
+                missing = {name: told for name, told in missing.items() if name not in metrics}
+            case _:
+                pass
+    return tuple(missing.values())
 
 
 def surplus_of(history: Iterable[Announced]) -> dict[str, dict[str, int]]:

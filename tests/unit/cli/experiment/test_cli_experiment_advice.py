@@ -1,5 +1,7 @@
 """What can be done about an experiment."""
 
+from dataclasses import replace
+
 import pytest
 from answers import summary
 
@@ -59,6 +61,14 @@ def test_who_waits_is_told_whether_there_is_anything_to_do() -> None:
     full = ("there is no room on the disk",)
     told = about(Condition.WAITS, Status.QUEUED, None, full, full)
     assert told.startswith("mend what the Director lacks, and it goes on by itself")
+
+
+def test_without_a_best_model_the_command_names_the_last_one() -> None:
+    fine = Explanation(summary(Status.FINISHED), Why(Condition.FINE, ""), has_best=False)
+    assert advice(fine) == "fetch its last model: fx experiment model digits-1 --which last"
+    part = replace(summary(Status.FINISHED), degraded=True)
+    why = Why(Condition.DEGRADED, "", Cause("boom", site="bern", kind=FailureKind.LEFT))
+    assert advice(Explanation(part, why, has_best=False)).endswith("fx experiment model digits-1 --which last")
 
 
 def test_what_has_ended_well_or_was_cancelled_leads_to_the_next_command() -> None:

@@ -28,6 +28,7 @@ from openfl_like.federation.announcements import (
     CollaboratorAway,
     ExperimentEnded,
     ExperimentResumed,
+    MetricMissing,
     fields_of,
 )
 from openfl_like.federation.events import ModelVersion
@@ -40,7 +41,10 @@ from openfl_like.federation.parties import (
 )
 from openfl_like.federation.status import Status
 from openfl_like.pki.roles import Role
+from openfl_like.plan.digest import frozen_values
+from openfl_like.plan.schema import Best, ModelStore
 from openfl_like.testing.certificates import ThrowAwayFederation
+from openfl_like.testing.faults.checkpoint_moves import PLAN
 
 
 @pytest.fixture
@@ -312,6 +316,30 @@ def test_why_names_the_first_cause_with_the_log_of_its_site(run: Run, monkeypatc
     ]
     told = data(run("experiment", "why", "digits-1", "--json"))
     assert (told["verdict"], told["cause"]["site"], told["evidence"]["lines"][0]) == ("failed", "bern", "one")
+
+
+def test_why_and_show_say_that_no_site_reports_what_the_plan_goes_by(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = MetricMissing(1, "acuracy", ("model_store.best.metric",), ("accuracy", "loss"))
+    events = [Announced(1, 1.0, told), summary(Status.FINISHED, "all rounds")]
+    monkeypatch.setattr(Answers, "watch", lambda *_, **__: iter(events))
+    best = ModelStore(best=Best(metric="acuracy", mode="max"))
+    plan = frozen_values(PLAN.model_copy(update={"model_store": best}))
+    version = PublishedVersion(ModelVersion(1, "dd", {"accuracy": 0.5, "loss": 0.25}), "5a" * 32, 2.0)
+    record = ExperimentRecord(Answers.end, (version,), json.dumps(plan), {})
+    monkeypatch.setattr(Answers, "experiment", lambda *_: record)
+    missing = (
+        "missing: round 1: no site has reported the metric 'acuracy' (model_store.best.metric); reported: "
+        "accuracy, loss"
+    )
+    assert fine(run("experiment", "why", "digits-1")).splitlines() == [
+        "digits-1 is FINISHED: all rounds, but its plan goes by 'acuracy', which no site reports",
+        missing,
+        "do: fetch its last model: fx experiment model digits-1 --which last; name a metric that the sites report in "
+        "model_store.best.metric of the plan, and submit it again",
+    ]
+    found = data(run("experiment", "why", "digits-1", "--json"))["missing_metrics"]
+    assert [(item["metric"], item["wanted_by"]) for item in found] == [("acuracy", ["model_store.best.metric"])]
+    assert missing in fine(run("experiment", "show", "digits-1")).splitlines()
 
 
 def test_why_says_that_nothing_went_wrong_or_what_it_waits_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

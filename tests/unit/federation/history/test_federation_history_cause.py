@@ -231,6 +231,24 @@ def test_sites_that_came_back_are_one_fact() -> None:
     assert explain(BASE, history(STARTED, ROUND, *away, *back)).mended == ("sites 'a', 'b' left and came back",)
 
 
+def test_metrics_that_no_site_reports_are_told_until_one_does() -> None:
+    told: dict[str, object] = {"round": 1, "metric": "auc", "wanted_by": ["stop.any[0].metric"], "reported": ["loss"]}
+    done: tuple[str, dict[str, object]] = ("round_finished", {"round": 1, "digest": "d", "metrics": {"loss": 1.0}})
+    missing: list[tuple[str, dict[str, object]]] = [
+        done,
+        ("metric_missing", told),
+        ("experiment_resumed", {"by": "ada"}),
+        done,
+    ]
+    finished = replace(BASE, status=Status.FINISHED, reason="1 of 1 rounds are done")
+    found = explain(finished, history(*missing))
+    assert [(item.metric, item.reported) for item in found.missing_metrics] == [("auc", ("loss",))]
+    assert found.verdict is Condition.FINE
+    assert found.sentence == "1 of 1 rounds are done, but its plan goes by 'auc', which no site reports"
+    missing.append(("round_finished", {"round": 2, "digest": "d", "metrics": {"auc": 0.5}}))
+    assert explain(finished, history(*missing)).missing_metrics == ()
+
+
 def test_the_lines_that_quote_the_cause_are_given_and_those_before_them() -> None:
     lines = [f"line {number}" for number in range(30)] + ["ValueError: boom", "round 3", "round 4"]
     assert excerpt(lines, Cause("boom", "ValueError"), most=3) == ["line 28", "line 29", "ValueError: boom"]
