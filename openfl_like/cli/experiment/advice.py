@@ -21,7 +21,7 @@ _CURES: dict[FailureKind, str] = {
     "longer deadlines",
     FailureKind.LEFT: f"see that its Envoy runs, fx envoy show {{site}}; then {_AGAIN}",
     FailureKind.NOT_BACK: f"see that its Envoy runs, fx envoy show {{site}}; then {_AGAIN}, or submit the plan with a "
-    "longer deadlines.rejoin_s",
+    "longer deadline.rejoin_s",
     FailureKind.REVOKED: f"go on without it: submit the plan for the other sites. If it is to come back, the "
     f"administrator gives it a new token, fx pki token; then {_AGAIN}",
     FailureKind.REFUSED: f"read the log, {_LOG}; mend what the site sends, {_SUBMIT}",

@@ -1,5 +1,6 @@
 """The reference page names every key of the plan, with its true default."""
 
+import ast
 import re
 import types
 from collections.abc import Iterator
@@ -13,7 +14,9 @@ from pydantic.fields import FieldInfo
 
 from openfl_like import registry
 from openfl_like.errors import PlanError
+from openfl_like.failpoints import POINTS
 from openfl_like.plan.document import parse_document
+from openfl_like.plan.members import PACKAGE
 from openfl_like.plan.names import EXCLUDED_AT_TOP
 from openfl_like.plan.schema import Plan
 
@@ -114,3 +117,37 @@ def test_the_examples_are_sound() -> None:
         section = part.partition(":")[0]
         kept = "\n".join(line for line in whole.splitlines() if not line.startswith(section))
         parse_document(f"{kept}\n{part}", "plan.md", Plan, PlanError)
+
+
+WORDS = re.compile(r"(?<![\w./{}-])[a-z_]+(?:\[\w*\])?(?:\.[a-z_]+(?:\[\w*\])?)+(?![\w/(]|\.[a-z])")
+"""``section.key``, as messages write it: no module, no file, no call."""
+OF_PROGRAMS = {"collaborator.log", *POINTS, *(point.partition(".")[2] for point in POINTS)}
+"""Written alike, and no keys of a plan: a file, and the failpoints."""
+
+
+def keys_named_in(source: str) -> Iterator[str]:
+    """Gives the words in the texts of a module that are keys of a plan, or want to be."""
+    plain = [re.sub(r"\[\]|\.\*", "", key) for key in KEYS]
+    sections = {key.partition(".")[0] for key in plain}
+    telling = {key.rpartition(".")[2] for key in plain if "." in key and "_" in key.rpartition(".")[2]}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            for word in WORDS.findall(node.value):
+                section, last = word.partition(".")[0].partition("[")[0], word.rpartition(".")[2]
+                if section in sections or last in telling:
+                    yield re.sub(r"\[\w*\]", "", word)
+
+
+def is_key(word: str) -> bool:
+    """Whether a plan has it, as a key or a section, or may have it among free settings."""
+    plain = {re.sub(r"\[\]|\.\*", "", key): field for key, field in KEYS.items()}
+    of_component = word.split(".settings.", maxsplit=1)[0]
+    free = f"{of_component}.settings" in plain and of_component != word
+    return free or any(f"{key}.".startswith(f"{word}.") for key in plain)
+
+
+def test_every_key_that_a_message_names_is_there() -> None:
+    sources = [path for path in PACKAGE.rglob("*.py") if "protos" not in path.parts]
+    named = {word: path.name for path in sources for word in keys_named_in(path.read_text())}
+    assert {"deadline.rejoin_s", "model_store.best.metric"} <= set(named)
+    assert {word: name for word, name in named.items() if word not in OF_PROGRAMS and not is_key(word)} == {}
