@@ -15,6 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from openfl_like.errors import BundleError
+from openfl_like.plan.absent import refuse_absent
 from openfl_like.plan.archive import BUNDLE, Kind
 from openfl_like.plan.digest import freeze, plan_values
 from openfl_like.plan.imports import CodeText, read_code
@@ -93,6 +94,7 @@ def packing_of(workspace: Path, plan: Plan, added: Mapping[str, Path] | None = N
     Raises:
         BundleError: If a file breaks a rule, is a secret, or is needed and cannot travel, or if a class of the plan
             lacks what every experiment asks of it; the message names it.
+        PlanError: If the plan names a class that is not there.
     """
     try:
         chosen = _Travellers(workspace, plan)
@@ -102,6 +104,7 @@ def packing_of(workspace: Path, plan: Plan, added: Mapping[str, Path] | None = N
         files = [SentFile(path, _size(origin)) for path, origin in sorted(origins)]
         _check_size(files, dict(origins), len(freeze(plan)), kind)
         _check_plan(plan)
+        refuse_absent(workspace, plan)
         refuse_lacks(workspace, plan)
         for path in chosen.paths:
             _refuse_linked_folders(workspace, path)

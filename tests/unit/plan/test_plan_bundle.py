@@ -18,7 +18,8 @@ from openfl_like.plan.bundle import pack, unpack
 from openfl_like.plan.digest import freeze
 from openfl_like.plan.schema import Plan
 
-CODE = {"src/__init__.py": b"", "src/digits.py": b"x = 1\n" * 200, "requirements.txt": b"torch\n", "README.md": b"hi"}
+CLASSES = b"DigitsRunner = DigitsLoader = object\n"
+CODE = {"src/__init__.py": b"", "src/digits.py": CLASSES * 200, "requirements.txt": b"torch\n", "README.md": b"hi"}
 
 
 def make_workspace(directory: Path, files: dict[str, bytes]) -> Path:

@@ -15,6 +15,8 @@ from openfl_like.plan.workspace import template_path, templates
 KEY = "-----BEGIN OPENSSH " + "PRIVATE KEY-----\nbm90\n"
 TOKEN = "fx1/bugs/envoy/north/ca.example.org:50049/" + "A" * 86
 CODE = {"src/__init__.py": "", "src/digits.py": "import numpy\n"}
+CLASSES = "DigitsRunner = DigitsLoader = object\n"
+"""What the plan names."""
 
 Workspace = Callable[[dict[str, str]], Path]
 
@@ -27,7 +29,7 @@ def workspace(tmp_path: Path) -> Workspace:
         for name, text in (CODE | files).items():
             path = tmp_path / "code" / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
+            path.write_text(text + CLASSES if name == "src/digits.py" else text)
         return tmp_path / "code"
 
     return write
@@ -86,8 +88,11 @@ def test_imports_are_followed(workspace: Workspace, plan: Plan) -> None:
 
 def test_sizes_are_told(workspace: Workspace, plan: Plan) -> None:
     packing = packing_of(workspace({}), plan)
-    assert [(file.path, file.size_bytes) for file in packing.files] == [("src/__init__.py", 0), ("src/digits.py", 13)]
-    assert packing.total_bytes == 13
+    assert [(file.path, file.size_bytes) for file in packing.files] == [
+        ("src/__init__.py", 0),
+        ("src/digits.py", 13 + len(CLASSES)),
+    ]
+    assert packing.total_bytes == 13 + len(CLASSES)
 
 
 @pytest.mark.parametrize("template", templates())
