@@ -67,7 +67,7 @@ def _modules_in(folder: Path) -> frozenset[str]:
     if not folder.is_dir():
         return frozenset()
     stems = (path.name if path.is_dir() else path.name.partition(".")[0] for path in folder.iterdir())
-    return frozenset(stem for stem in stems if stem.isidentifier() and stem != "__pycache__")
+    return frozenset(stem for stem in stems if stem.isidentifier() and not stem.startswith("__"))
 
 
 def _text(folder: Path, word: str) -> ast.Module | None:

@@ -1,7 +1,7 @@
 """What the schema cannot say: rules between the parts of a plan, and the settings of registered components."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from pydantic import TypeAdapter, ValidationError
@@ -9,7 +9,7 @@ from pydantic.errors import PydanticUserError
 
 from openfl_like import registry
 from openfl_like.errors import FederationError, PlanError
-from openfl_like.plan.mistakes import MOST_MISTAKES, KeyPath, Mistake, did_you_mean, explain, refuse
+from openfl_like.plan.mistakes import MOST_MISTAKES, KeyPath, Mistake, did_you_mean, explain, nearest, refuse
 from openfl_like.plan.names import rule_against
 from openfl_like.plan.schema import FILE, NO_ALGORITHM, TRAINS, Component, Plan, StopRule, Task
 
@@ -40,8 +40,7 @@ def _components(plan: Plan) -> Iterator[Mistake]:
         # They are not imported: they bring a framework, which the Director need not have.
         known = registry.names(kind)
         if component.template not in known and not _REFERENCE.fullmatch(component.template):
-            cure = f"write module:attr, for example src.digits:DigitsRunner, or one of {', '.join(known)}"
-            yield Mistake((kind, "template"), f"'{component.template}' names nothing in the workspace", cure)
+            yield _no_name(kind, component.template, known)
     yield from _algorithm(plan.algorithm)
     registered: list[tuple[str, KeyPath, Component]] = [
         ("assigner", ("assigner",), plan.assigner),
@@ -56,6 +55,21 @@ def _components(plan: Plan) -> Iterator[Mistake]:
         yield from _component(kind, place, component)
 
 
+_EXAMPLES = {
+    "task_runner": "src.digits:DigitsRunner",
+    "data_loader": "src.digits:DigitsLoader",
+    "algorithm": "src.pull:Pull",
+}
+"""How a class of the workspace is named."""
+
+
+def _no_name(kind: str, template: str, known: Sequence[str]) -> Mistake:
+    write = f"write module:attr, for example {_EXAMPLES[kind]}, or one of {', '.join(known)}"
+    return Mistake(
+        (kind, "template"), f"'{template}' names nothing in the workspace", nearest(template, known) or write
+    )
+
+
 def _algorithm(component: Component) -> Iterator[Mistake]:
     template, known = component.template, registry.names("algorithm")
     if template == NO_ALGORITHM:
@@ -64,8 +78,7 @@ def _algorithm(component: Component) -> Iterator[Mistake]:
     elif template in known:
         yield from _component("algorithm", ("algorithm",), component)
     elif not _REFERENCE.fullmatch(template):  # code of the workspace, which only a worker loads
-        cure = f"write module:attr, for example src.pull:Pull, or one of {', '.join((NO_ALGORITHM, *known))}"
-        yield Mistake(("algorithm", "template"), f"'{template}' names nothing in the workspace", cure)
+        yield _no_name("algorithm", template, (NO_ALGORITHM, *known))
 
 
 def _component(kind: str, path: KeyPath, component: Component) -> Iterator[Mistake]:

@@ -107,13 +107,20 @@ def _short(text: str) -> str:
     return text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}…"
 
 
+def nearest(word: object, known: Sequence[str]) -> str:
+    """A suggestion from the known words; empty if none is like it."""
+    text = str(word)
+    words = sorted(set(known))[:_MOST_COMPARED]
+    near = difflib.get_close_matches(text, words, n=1) if len(text) <= _LONGEST_LINE else []
+    return f"did you mean '{near[0]}'?" if near else ""
+
+
 def did_you_mean(word: object, known: Sequence[str]) -> str:
     """A suggestion from the known words, or a list of them."""
-    words = sorted(set(known))
-    text = str(word)
-    near = difflib.get_close_matches(text, words[:_MOST_COMPARED], n=1) if len(text) <= _LONGEST_LINE else []
+    near = nearest(word, known)
     if near:
-        return f"did you mean '{near[0]}'?"
+        return near
+    words = sorted(set(known))
     shown = ", ".join(words[:_SHOWN_KEYS])
     more = f" and {len(words) - _SHOWN_KEYS} more" if len(words) > _SHOWN_KEYS else ""
     return f"known: {shown}{more}" if words else ""

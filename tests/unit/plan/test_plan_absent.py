@@ -51,6 +51,8 @@ def test_a_class_or_a_module_that_is_not_there_is_a_mistake_of_the_plan(tmp_path
     )
     assert absent_classes(place, plan_with("src.nett:ClinicRunner")) == [no_module]
     assert absent_classes(place, plan_with("src.net:ClinicRunner")) == []
+    far = absent_classes(place, plan_with("src.zzz:ClinicRunner"))
+    assert [mistake.cure for mistake in far] == ["known: src.net"]
     three = absent_classes(place, plan_with("src.net:A", "src.net:B", "src.pull:Pull"))
     assert [mistake.path[0] for mistake in three] == ["task_runner", "data_loader", "algorithm"]
 
