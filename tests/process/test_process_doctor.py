@@ -295,6 +295,7 @@ async def test_a_framework_that_cannot_be_imported(tmp_path: Path) -> None:
     assert "No module named 'no_such_module'" in absent.seen
     slow = await host.import_framework("torch", "torch", 0.001)
     assert "takes longer than 0.001 s" in slow.seen
+    assert (slow.verdict, absent.verdict) == (Verdict.WARN, Verdict.FAIL)
 
 
 async def test_a_plan_is_tried_with_a_shard(tmp_path: Path) -> None:
