@@ -87,7 +87,7 @@ def export_(plan: Path, output: Path | None, overrides: tuple[str, ...], *, as_j
         emit({**facts, **asdict(exported.packing)}, as_json=True)
         return
     emit(facts, as_json=False)
-    tell_packing(exported.packing)
+    tell_packing(exported.packing, "in the archive")
 
 
 @workspace.command(name="import")

@@ -10,14 +10,23 @@ if TYPE_CHECKING:
 MOST_LINES = 200
 
 
-def tell_packing(packing: "Packing") -> None:
-    """List the files that travel with a plan, with their sizes, and what stays at home."""
-    width = len(f"{packing.total_bytes:,}")
-    say(f"sent to the Director and every site: the plan and {len(packing.files)} files, {packing.total_bytes:,} bytes")
+TRAVELS = "travels to the Director and every site"
+
+
+def tell_packing(packing: "Packing", where: str = TRAVELS) -> None:
+    """List the files that travel with a plan, with their sizes, and what stays at home.
+
+    Args:
+        packing: What it is.
+        where: Where it goes, or is.
+    """
+    width, count = len(f"{packing.total_bytes:,}"), len(packing.files)
+    files = "1 file" if count == 1 else f"{count} files"
+    say(f"{where}: the plan and {files}, {packing.total_bytes:,} bytes")
     for file in packing.files[:MOST_LINES]:
         say(f"  {file.size_bytes:>{width},}  {file.path}")
-    if len(packing.files) > MOST_LINES:
-        say(f"  and {len(packing.files) - MOST_LINES} more; fx workspace export --json lists all")
+    if count > MOST_LINES:
+        say(f"  and {count - MOST_LINES} more; fx workspace export --json lists all")
     tell_what_stays(packing)
 
 

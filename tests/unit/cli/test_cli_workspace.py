@@ -27,6 +27,7 @@ def test_what_was_created_can_be_simulated_exported_and_imported(
     assert json.loads(simulated.stdout.splitlines()[-1])["status"] == "FINISHED"
     exported = json.loads(run("export", "--json").stdout)["data"]
     assert exported["file"] == "breast_cancer.tar"
+    assert "in the archive: the plan and " in run("export", "-o", "other.tar").stderr
     imported = json.loads(run("import", "breast_cancer.tar", "../theirs", "--json").stdout)["data"]
     assert imported["plan"] == exported["plan"]
 

@@ -132,7 +132,7 @@ def test_submit_prints_the_id_for_scripts(run: Run) -> None:
 
 def test_submit_lists_what_is_sent(run: Run) -> None:
     told = run("experiment", "submit", "plan.yaml").stderr
-    assert "the plan and 1 files, 1,200 bytes" in told
+    assert "travels to the Director and every site: the plan and 1 file, 1,200 bytes\n" in told
     assert "1,200  src/digits.py" in told
 
 
