@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from openfl_like.errors import ModelTooLargeError
 from openfl_like.federation.failure import FailureKind
 from openfl_like.federation.history.cause import Cause, Condition
 from openfl_like.federation.status import Status
@@ -25,7 +26,7 @@ _CURES: dict[FailureKind, str] = {
     FailureKind.REVOKED: f"go on without it: submit the plan for the other sites. If it is to come back, the "
     f"administrator gives it a new token, fx pki token; then {_AGAIN}",
     FailureKind.REFUSED: f"read the log, {_LOG}; mend what the site sends, {_SUBMIT}",
-    FailureKind.ORDER: f"ask whoever runs site {{site}} why it refuses; then {_AGAIN}",
+    FailureKind.ORDER: f"ask whoever runs site {{site}} to mend what it says; then {_AGAIN}",
     FailureKind.ENVIRONMENT: f"lock the packages anew, fx workspace lock, or ask whoever runs site {{site}}; {_SUBMIT}",
     FailureKind.NOT_JOINED: f"read the log, {_LOG}; then {_AGAIN}",
     FailureKind.MISSING: f"start its Envoy, fx envoy start; then {_AGAIN}",
@@ -36,6 +37,11 @@ _CURES: dict[FailureKind, str] = {
     FailureKind.AGGREGATOR: f"read the log, fx experiment logs {{id}} --site aggregator; then {_AGAIN}",
     FailureKind.DIRECTOR: f"ask the administrator to look at the Director, fx doctor director; then {_AGAIN}",
 }
+_CURES_OF_ORDERS = {
+    ModelTooLargeError.__name__: f"make the model smaller, {_SUBMIT}; or ask whoever runs site {{site}} to raise "
+    f"limits.model_gb in its shard.yaml, then {_AGAIN}",
+}
+"""Of a site that refuses: the class of its error -> what fits better than asking."""
 _UNKNOWN = f"read the log, fx experiment logs {{id}}; then {_AGAIN}"
 _PART = ", for a model of all sites; that of those that took part: {model}"
 
@@ -48,6 +54,8 @@ def advice(found: "Explanation") -> str:
 def _about_cause(found: "Explanation") -> str:
     cause = found.why.cause or Cause("")
     text = _UNKNOWN if cause.kind is None else _CURES[cause.kind]
+    if cause.kind is FailureKind.ORDER:
+        text = _CURES_OF_ORDERS.get(cause.error, text)
     if found.summary.degraded:  # what has FINISHED is not resumed
         text = text.replace(_AGAIN, "submit the plan again")
     told = text.format(id=found.summary.id, site=cause.site)

@@ -12,6 +12,7 @@ from openfl_like.cli.experiment.named import id_argument, one_experiment
 from openfl_like.cli.options import director_options
 from openfl_like.cli.output.colours import BAD, ODD, colour_of
 from openfl_like.cli.output.console import clock, emit, json_option, print_table, put
+from openfl_like.federation.failure import FailureKind
 from openfl_like.federation.history.cause import Cause, Condition
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def _show(found: "Explanation") -> None:
 
 
 def _show_cause(cause: Cause) -> None:
-    what = ": ".join(part for part in (cause.error, cause.message) if part)
+    what = ": ".join(part for part in (_code(cause), cause.error, cause.message) if part)
     put(f"cause: {what}", style=BAD, hang=7)
     line = f"{cause.file}:{cause.line}" if cause.file else ""
     where = ", ".join(part for part in (cause.place, line) if part)
@@ -86,6 +87,16 @@ def _show_cause(cause: Cause) -> None:
         put(f"where: {where}", hang=7)
     if cause.time:
         put(f"when:  {clock(cause.time)}")
+
+
+def _code(cause: Cause) -> str:
+    """The code of what a site refused with; empty if its message begins with it, or code of a workspace raised."""
+    from openfl_like.error_meanings import MEANINGS
+
+    if cause.kind not in {FailureKind.ORDER, FailureKind.ENVIRONMENT}:
+        return ""
+    code = next((error.code for error in MEANINGS if error.__name__ == cause.error), "")
+    return "" if cause.message.startswith(f"{code}:") else code
 
 
 def folded(lines: Sequence[str]) -> Iterator[str]:

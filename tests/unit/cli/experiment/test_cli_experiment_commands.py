@@ -24,14 +24,17 @@ from openfl_like.errors import (
 from openfl_like.federation.announcements import (
     Announced,
     Announcement,
+    CollaboratorAbsent,
     CollaboratorAdmitted,
     CollaboratorAway,
     ExperimentEnded,
     ExperimentResumed,
     MetricMissing,
+    RoundStarted,
     fields_of,
 )
 from openfl_like.federation.events import ModelVersion
+from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.history.rounds import RoundRecord
 from openfl_like.federation.parties import (
     DirectorStatus,
@@ -40,6 +43,7 @@ from openfl_like.federation.parties import (
     PublishedVersion,
 )
 from openfl_like.federation.status import Status
+from openfl_like.federation.task import Phase
 from openfl_like.pki.roles import Role
 from openfl_like.plan.digest import frozen_values
 from openfl_like.plan.schema import Best, ModelStore
@@ -316,6 +320,25 @@ def test_why_names_the_first_cause_with_the_log_of_its_site(run: Run, monkeypatc
     ]
     told = data(run("experiment", "why", "digits-1", "--json"))
     assert (told["verdict"], told["cause"]["site"], told["evidence"]["lines"][0]) == ("failed", "bern", "one")
+
+
+def test_a_site_that_refuses_a_model_for_its_size_is_told_with_code_and_both_ways_out(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = "the model of the experiment 'e-1' has 2,000,000 bytes, this site takes 1,000,000 at most"
+    refused = Failure(FailureKind.ORDER, message, "ModelTooLargeError", round=1, site="bern")
+    told = CollaboratorAbsent(1, Phase.TRAIN, "bern", str(refused), refused)
+    events = [Announced(1, 1.0, RoundStarted(1, ("bern",))), Announced(2, 2.0, told)]
+    quorum = Failure(FailureKind.QUORUM, "1 of 1 updates is needed, 0 can come", round=1)
+    end = replace(summary(Status.FAILED, "no"), failure=quorum)
+    monkeypatch.setattr(Answers, "end", end)
+    monkeypatch.setattr(Answers, "watch", lambda *_, **__: iter([*events, end]))
+    first, *_, last = fine(run("experiment", "why", "digits-1")).splitlines()
+    assert first == f"cause: E309: ModelTooLargeError: {message}"
+    assert last == (
+        "do: make the model smaller, then submit the plan again; or ask whoever runs site bern to raise "
+        "limits.model_gb in its shard.yaml, then fx experiment resume digits-1"
+    )
 
 
 def test_why_and_show_say_that_no_site_reports_what_the_plan_goes_by(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
