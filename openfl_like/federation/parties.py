@@ -373,11 +373,13 @@ class PublishedVersion:
         sha256: SHA-256 (hex) of its file, as ``sha256sum`` prints it; empty but for the last and the best version of an
             experiment that has ended.
         published_at: Seconds since the epoch.
+        kept: Whether its model is still there, so that it can be fetched; None: nobody has looked.
     """
 
     version: ModelVersion
     sha256: str
     published_at: float
+    kept: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,10 @@ def _missing_metrics(record: "ExperimentRecord") -> list[str]:
 
 
 def _show_models(versions: "Sequence[PublishedVersion]") -> None:
-    """The metrics of each version; the digests stand below the table: they are as wide as a terminal."""
+    """The metrics of each version, and whether its model can be fetched.
+
+    The digests stand below the table: they are as wide as a terminal.
+    """
     best = max((item.version.round for item in versions if item.version.best), default=-1)
     metrics = dict.fromkeys(name for item in versions for name in item.version.metrics)
     rows: list[dict[str, object]] = [
@@ -108,6 +111,7 @@ def _show_models(versions: "Sequence[PublishedVersion]") -> None:
             "round": item.version.round,
             **{name: item.version.metrics.get(name) for name in metrics},
             "best": "best" if item.version.round == best else "",
+            **({} if item.kept is None else {"model": "kept" if item.kept else "gone"}),
         }
         for item in versions
     ]

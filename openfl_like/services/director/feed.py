@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from openfl_like.events.bus import EventBus
 from openfl_like.federation.announcements import (
@@ -104,9 +104,10 @@ def versions_of(stores: Stores, files: ExperimentFiles) -> list[PublishedVersion
 
 
 def record_of(stores: Stores, files: ExperimentFiles) -> tuple[list[PublishedVersion], list[Announced]]:
-    """Read the published versions, and what the history tells of updates that could not count."""
+    """Read the published versions, which of them are kept, and what the history tells of updates that cannot count."""
     with closing(stores.experiment(files)) as store:
-        return store.versions(), store.events(kinds=SURPLUS)
+        versions, told = store.versions(), store.events(kinds=SURPLUS)
+    return [replace(item, kept=files.model(item.version.round).is_file()) for item in versions], told
 
 
 def history_of(stores: Stores, files: ExperimentFiles, after: int) -> list[Announced]:

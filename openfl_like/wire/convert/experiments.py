@@ -152,7 +152,7 @@ def removed_from(message: pb.RemovedExperiment) -> RemovedExperiment:
 
 
 def _version_to(value: PublishedVersion) -> pb.ModelVersion:
-    return pb.ModelVersion(
+    message = pb.ModelVersion(
         round=value.version.round,
         digest=value.version.digest,
         metrics=dict(value.version.metrics),
@@ -160,12 +160,16 @@ def _version_to(value: PublishedVersion) -> pb.ModelVersion:
         sha256=value.sha256,
         published_at=value.published_at,
     )
+    if value.kept is not None:
+        message.kept = value.kept
+    return message
 
 
 def _version_from(message: pb.ModelVersion) -> PublishedVersion:
     metrics = dict(sorted(message.metrics.items()))
     version = ModelVersion(message.round, message.digest, metrics, message.best)
-    return PublishedVersion(version, message.sha256, message.published_at)
+    kept = message.kept if message.HasField("kept") else None
+    return PublishedVersion(version, message.sha256, message.published_at, kept)
 
 
 def record_to(value: ExperimentRecord) -> pb.ExperimentRecord:

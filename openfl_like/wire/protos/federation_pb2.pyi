@@ -400,7 +400,7 @@ class Waiting(_message.Message):
     def __init__(self, kind: _Optional[str] = ..., site: _Optional[str] = ..., experiment: _Optional[str] = ..., running: _Optional[int] = ..., places: _Optional[int] = ..., envoys: _Optional[_Iterable[str]] = ..., more: _Optional[int] = ...) -> None: ...
 
 class ModelVersion(_message.Message):
-    __slots__ = ("round", "digest", "metrics", "best", "sha256", "published_at")
+    __slots__ = ("round", "digest", "metrics", "best", "sha256", "published_at", "kept")
     class MetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -414,13 +414,15 @@ class ModelVersion(_message.Message):
     BEST_FIELD_NUMBER: _ClassVar[int]
     SHA256_FIELD_NUMBER: _ClassVar[int]
     PUBLISHED_AT_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FIELD_NUMBER: _ClassVar[int]
     round: int
     digest: str
     metrics: _containers.ScalarMap[str, float]
     best: bool
     sha256: str
     published_at: float
-    def __init__(self, round: _Optional[int] = ..., digest: _Optional[str] = ..., metrics: _Optional[_Mapping[str, float]] = ..., best: bool = ..., sha256: _Optional[str] = ..., published_at: _Optional[float] = ...) -> None: ...
+    kept: bool
+    def __init__(self, round: _Optional[int] = ..., digest: _Optional[str] = ..., metrics: _Optional[_Mapping[str, float]] = ..., best: bool = ..., sha256: _Optional[str] = ..., published_at: _Optional[float] = ..., kept: bool = ...) -> None: ...
 
 class Surplus(_message.Message):
     __slots__ = ("collaborator", "standing", "count")

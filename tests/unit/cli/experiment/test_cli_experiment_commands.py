@@ -163,6 +163,18 @@ def test_show_has_the_matrix_of_given_models(run: Run, monkeypatch: pytest.Monke
     assert "bern  accuracy 0.5  accuracy 0.75" in fine(run("experiment", "show", "digits-1"))
 
 
+def test_show_says_which_models_can_be_fetched(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [PublishedVersion(ModelVersion(number, "dd", {"loss": 0.5}), "", 2.0) for number in (1, 2)]
+    record = ExperimentRecord(Answers.end, tuple(made), "{}", {})
+    monkeypatch.setattr(Answers, "experiment", lambda *_: record)
+    assert "gone" not in fine(run("experiment", "show", "digits-1"))  # a Director of an older release does not say
+    known = replace(record, versions=(replace(made[0], kept=False), replace(made[1], kept=True)))
+    monkeypatch.setattr(Answers, "experiment", lambda *_: known)
+    lines = [line.split() for line in fine(run("experiment", "show", "digits-1")).splitlines()]
+    assert ["1", "0.5000", "gone"] in lines
+    assert ["2", "0.5000", "kept"] in lines
+
+
 def test_what_is_resumed_is_watched_from_its_new_life_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     lives: list[Announcement] = [
         ExperimentEnded(Status.FAILED, "no sites"),

@@ -29,6 +29,7 @@ from openfl_like.federation.status import Status
 from openfl_like.pki.signing import sign_bundle, verify_submitter
 from openfl_like.plan.archive import END
 from openfl_like.services.director import checkpoints as service
+from openfl_like.services.director.feed import record_of
 from openfl_like.services.director.recovery import remove_leftovers
 from openfl_like.store import checkpoint as archive_format
 from openfl_like.store.checkpoint import read_checkpoint
@@ -76,6 +77,14 @@ async def test_it_goes_on_there_to_the_bytes_of_the_undisturbed_run(
     with closing(SQLITE.experiment(there.files)) as store:
         events = store.events()
     assert [begun.epoch for begun in only(events, ExperimentBegun)] == [1, 2]
+
+
+async def test_the_record_says_which_models_can_be_fetched(director: Callable[[str], OfflineDirector]) -> None:
+    here = director("here")
+    await here.run()
+    found, _ = record_of(SQLITE, here.files)
+    assert [item.version.round for item in found if item.kept] == list(here.files.models())
+    assert {item.kept for item in found} == {True, False}
 
 
 async def test_who_imports_signs_and_owns_and_the_origin_is_told(

@@ -232,9 +232,8 @@ summaries = st.builds(
     failure=st.none() | failures,
     waiting=st.none() | st.builds(Waiting, st.sampled_from(WaitKind), text, text, rounds, rounds, names, rounds),
 )  # fmt: skip
-versions = st.builds(
-    PublishedVersion, st.builds(ModelVersion, rounds, text, metrics, st.booleans()), text, number
-)  # fmt: skip
+model_versions = st.builds(ModelVersion, rounds, text, metrics, st.booleans())
+versions = st.builds(PublishedVersion, model_versions, text, number, st.none() | st.booleans())
 announcements = st.one_of(
     st.builds(UnknownAnnouncement, text, fields),
     st.builds(ExperimentBegun, text, text, names, rounds, st.booleans(), rounds, fields),
