@@ -90,13 +90,12 @@ def _show_cause(cause: Cause) -> None:
 
 
 def _code(cause: Cause) -> str:
-    """The code of what a site refused with; empty if its message begins with it, or code of a workspace raised."""
+    """The code of what a site refused with; empty if code of a workspace raised: its classes may have any name."""
     from openfl_like.error_meanings import MEANINGS
 
     if cause.kind not in {FailureKind.ORDER, FailureKind.ENVIRONMENT}:
         return ""
-    code = next((error.code for error in MEANINGS if error.__name__ == cause.error), "")
-    return "" if cause.message.startswith(f"{code}:") else code
+    return next((error.code for error in MEANINGS if error.__name__ == cause.error), "")
 
 
 def folded(lines: Sequence[str]) -> Iterator[str]:
