@@ -11,6 +11,7 @@ import asyncio
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from openfl_like.federation.announcements import RoundFinished
 from openfl_like.plan.load import load_plan
 from openfl_like.plan.schema import Plan
 from openfl_like.services.simulation import Simulation, SimulationSettings
+from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.sqlite.stores import SQLITE
 
 WORKSPACE = Path(__file__).parent / "workspaces" / "small_mlp"
@@ -62,12 +64,9 @@ def simulate(shards: Mapping[str, ArrayShard], per_round: int, rounds: int) -> f
             result = asyncio.run(simulation.run())
         if result.outcome.status != "FINISHED":
             raise SystemExit(f"the simulation is {result.outcome.status}: {result.outcome.reason}")
-        with Simulation(settings, SQLITE) as ended:
-            ends = {
-                event.announcement.round: event.time
-                for event in ended.history()
-                if isinstance(event.announcement, RoundFinished)
-            }
+        with closing(SQLITE.experiment(ExperimentFiles(Path(directory)))) as record:
+            events = record.events(kinds=[RoundFinished.kind])
+    ends = {event.announcement.round: event.time for event in events if isinstance(event.announcement, RoundFinished)}
     return ends[rounds + 1] - ends[1]
 
 

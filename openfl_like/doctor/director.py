@@ -164,7 +164,7 @@ def aggregator_host(settings: DirectorFile) -> Finding:
             "correct aggregator_host, or what the name stands for; behind a load balancer, NAT or a container's "
             "published ports this is as it should be"
         )
-        return warning("aggregator host", f"{seen} is no address of this machine", cause, cure)
+        return warning("aggregator host", f"{seen} is not an address of this machine", cause, cure)
     where = ": only this machine reaches it" if len(loopback) == len(addresses) else ""
     return fine("aggregator host", f"{seen}{where}")
 

@@ -63,7 +63,7 @@ def _lookup(workspace: Path, words: Sequence[str], name: str) -> tuple[str, str]
 
 
 def _modules_in(folder: Path) -> frozenset[str]:
-    """What can be imported from a folder: modules and packages, also those that are no text."""
+    """What can be imported from a folder: modules and packages, also those that are not text."""
     if not folder.is_dir():
         return frozenset()
     stems = (path.name if path.is_dir() else path.name.partition(".")[0] for path in folder.iterdir())

@@ -91,7 +91,7 @@ def shards_in(workspace: Path) -> dict[str, Path]:
     """Find the simulated sites of a workspace: ``shards/<site>.yaml``, or ``.yml``; sorted by name.
 
     Raises:
-        UsageError: If a file is called as no site can be, or two files are for one site, or one is no plain file.
+        UsageError: If a file is called as no site can be, or two files are for one site, or one is not a regular file.
     """
     folder = workspace / SHARDS
     files = sorted(path for path in folder.glob("*") if path.suffix in {".yaml", ".yml"} and path.name[0] != ".")
@@ -102,7 +102,9 @@ def shards_in(workspace: Path) -> dict[str, Path]:
             cure = f"keep either {found[path.stem].name} or {path.name}"
             raise UsageError(f"two files are for the site '{path.stem}'", place=str(folder), cure=cure)
         if path.exists() and not path.is_file():  # to read a pipe would be to wait for whoever writes
-            raise UsageError("this is no file", place=str(path), cure="put the site's shard.yaml in its place")
+            raise UsageError(
+                "this is not a regular file", place=str(path), cure="put the site's shard.yaml in its place"
+            )
         found[path.stem] = path
     return dict(sorted(found.items()))
 

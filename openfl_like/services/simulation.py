@@ -9,7 +9,6 @@ from typing import cast
 from openfl_like.data.shard import ShardDescriptor
 from openfl_like.errors import DamagedError, UsageError
 from openfl_like.events.bus import EventBus
-from openfl_like.federation.announcements import Announced
 from openfl_like.federation.parties import Outcome, PublishedVersion
 from openfl_like.plan.packing import packing_of
 from openfl_like.plan.schema import NO_ALGORITHM, Plan
@@ -148,10 +147,6 @@ class Simulation:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
-
-    def history(self) -> list[Announced]:
-        """Return all that was told, from the record."""
-        return self._store.events()
 
     async def run(self) -> SimulationResult:
         """Run the experiment to its end.

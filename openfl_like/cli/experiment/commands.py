@@ -129,7 +129,7 @@ def evaluate(
 
 
 def _queued(federation: "Federation", summary: "ExperimentSummary", *, follow: bool, as_json: bool) -> None:
-    """Tell that an experiment is queued, or follow it from here on: how it ended before is no news."""
+    """Tell that an experiment is queued, or follow it from here on, without how it ended before."""
     from openfl_like.federation.announcements import Announced
     from openfl_like.federation.history.life import end_of_former_life
 

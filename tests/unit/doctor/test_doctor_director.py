@@ -135,7 +135,7 @@ def test_a_host_that_is_another_machine_is_told(config: Path, monkeypatch: pytes
     found = director.aggregator_host(settings(aggregator_host="director.example.org"))
     assert (found.verdict, found.seen) == (
         Verdict.WARN,
-        "director.example.org (192.0.2.7) is no address of this machine",
+        "director.example.org (192.0.2.7) is not an address of this machine",
     )
     assert "load balancer" in found.cure
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(2, 1, 6, "", ("127.0.1.1", 0))])

@@ -105,7 +105,7 @@ def test_a_name_that_no_certificate_can_have_is_no_sites(tmp_path: Path, name: s
 def test_a_pipe_is_no_file_of_a_site(tmp_path: Path) -> None:
     written_shards(tmp_path, "north.yaml")
     os.mkfifo(tmp_path / "shards" / "south.yaml")
-    with pytest.raises(UsageError, match=r"south.yaml: this is no file"):
+    with pytest.raises(UsageError, match=r"south.yaml: this is not a regular file"):
         shards_in(tmp_path)
 
 
