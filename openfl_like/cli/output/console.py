@@ -16,7 +16,7 @@ import click
 
 from openfl_like.cli.output.colours import colour_of
 from openfl_like.cli.output.lent import OWN
-from openfl_like.cli.output.table import GAP, blocks, fitting, plain, wrapped
+from openfl_like.cli.output.table import GAP, broken, on_terminal, plain
 from openfl_like.printable import printable, printable_line
 
 if TYPE_CHECKING:
@@ -42,21 +42,10 @@ def put(text: str, *, style: str = "", hang: int | None = None) -> None:
     out = OWN.out
     if (style or hang is not None) and out.isatty():
         screen = terminal(out)
-        lines = printable(text) if hang is None else _broken(printable(text), screen.width, hang)
+        lines = printable(text) if hang is None else broken(printable(text), screen.width, hang)
         screen.print(lines, style=style, soft_wrap=True)
     else:
         click.echo(printable(text), file=OWN.lent_out)
-
-
-def _broken(text: str, width: int, hang: int) -> str:
-    """Break the lines of a text between words, never within one."""
-    import textwrap
-
-    wrapper = textwrap.TextWrapper(
-        width, subsequent_indent=" " * hang, break_long_words=False, break_on_hyphens=False,
-        replace_whitespace=False, drop_whitespace=True,
-    )  # fmt: skip
-    return "\n".join(part for line in text.split("\n") for part in wrapper.wrap(line) or [""])
 
 
 def say(text: str, *, style: str = "") -> None:
@@ -156,7 +145,7 @@ def _print_fields(value: Mapping[str, object], title: str) -> None:
 
 
 def print_table(rows: Sequence[Mapping[str, object]], title: str = "") -> None:
-    """Print rows with the keys of the first one as columns; on a terminal that is too narrow, a block for each row."""
+    """Print rows with the keys of the first one as columns; on a terminal, what has no room stands below its row."""
     if not rows:
         put(f"{title}: none" if title else "none")
         return
@@ -165,13 +154,11 @@ def print_table(rows: Sequence[Mapping[str, object]], title: str = "") -> None:
     if title:
         put(title, style="bold")
     screen = terminal(OWN.out) if OWN.out.isatty() else None
-    widths = fitting(columns, cells, screen.width) if screen is not None else None
     if screen is None:
         put("\n".join(plain(columns, cells)))
-    elif widths is None:
-        put("\n".join(blocks(columns, cells)), hang=max(map(len, columns)) + GAP)
-    else:
-        screen.print(wrapped(columns, cells, widths))
+        return
+    for line in on_terminal(columns, cells, screen.width):
+        screen.print(line, soft_wrap=True)
 
 
 def _cell(value: object) -> str:

@@ -1,84 +1,75 @@
 """Tables for people: nothing of a row is cut, however narrow the terminal is."""
 
 from collections.abc import Iterator, Sequence
-from textwrap import wrap
+from itertools import accumulate, zip_longest
+from textwrap import TextWrapper, wrap
 from typing import TYPE_CHECKING
 
 from openfl_like.cli.output.colours import colour_of
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.text import Text
 
 Cells = Sequence[Sequence[str]]
 GAP = 2
-"""Blanks between two columns."""
-PROSE = {"reason": 16}
-"""Columns of sentences -> how wide they are at least: in them a long word may be broken, an id never is elsewhere."""
-
-READABLE = 32
-"""So wide a column of sentences stays while others have more room than they need."""
-
-
-def fitting(columns: Sequence[str], cells: Cells, width: int) -> list[int] | None:
-    """Return the widths of the columns of a table that is not wider than that; None if it would break an id.
-
-    Columns of sentences give way first, then the widest.
-    """
-    widths = [max(len(column), *(len(row[place]) for row in cells)) for place, column in enumerate(columns)]
-    least = [_least(column, [row[place] for row in cells]) for place, column in enumerate(columns)]
-    room = width - GAP * (len(columns) - 1)
-    while sum(widths) > room:
-        loose = [place for place, least_width in enumerate(least) if widths[place] > least_width]
-        if not loose:
-            return None
-        gives_way = max(loose, key=lambda place: (columns[place] in PROSE and widths[place] > READABLE, widths[place]))
-        widths[gives_way] -= 1
-    return _tightened(columns, cells, widths)
-
-
-def _tightened(columns: Sequence[str], cells: Cells, widths: Sequence[int]) -> list[int]:
-    """Give what wrapped cells leave free to the last column: sentences are there."""
-    used = [
-        max(
-            len(line) for text in (columns[place], *(row[place] for row in cells)) for line in wrap(text, width) or [""]
-        )
-        for place, width in enumerate(widths)
-    ]
-    return [*used[:-1], widths[-1] + sum(widths[:-1]) - sum(used[:-1])]
-
-
-def _least(column: str, texts: Sequence[str]) -> int:
-    """How narrow a column can be."""
-    longest = max(len(word) for text in (column, *texts) for word in text.split() or [""])
-    return min(longest, PROSE.get(column, longest))
+"""Blanks between two columns, and before what stands below a row."""
 
 
 def plain(columns: Sequence[str], cells: Cells) -> Iterator[str]:
     """Give a line for the heading and one for each row."""
-    widths = [max(len(column), *(len(row[place]) for row in cells)) for place, column in enumerate(columns)]
+    widths = _widths(columns, cells)
     for row in [columns, *cells]:
-        yield (" " * GAP).join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        yield _line(row, widths)
 
 
-def blocks(columns: Sequence[str], cells: Cells) -> Iterator[str]:
-    """Give a block of lines for each row, one for each value that it has."""
-    width = max(map(len, columns))
-    for place, row in enumerate(cells):
-        if place:
-            yield ""
-        for column, cell in zip(columns, row, strict=True):
-            if cell:
-                yield f"{column:<{width}}  {cell}"
+def on_terminal(columns: Sequence[str], cells: Cells, width: int) -> "Iterator[Text]":
+    """Give the lines of a table for a terminal so wide, with states in colour.
 
-
-def wrapped(columns: Sequence[str], cells: Cells, widths: Sequence[int]) -> "Table":
-    """Return a table for a terminal, with cells wrapped between words; states have colours."""
-    from rich.table import Table
+    As many columns as fit stand beside each other; no cell of them is broken, and headings only between words, where
+    room is scarce. What has no room there stands below its row, with the column's name.
+    """
     from rich.text import Text
 
-    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
-    for column, width in zip(columns, widths, strict=True):
-        table.add_column(column, width=width, overflow="fold")
+    widths = _widths(columns, cells)
+    if sum(widths) + GAP * (len(widths) - 1) > width:
+        parts_of_headings = [max(column.split() or [""], key=len) for column in columns]
+        widths = _widths(parts_of_headings, cells)
+    beside = max(1, sum(end - GAP <= width for end in accumulate(size + GAP for size in widths)))
+    widths = widths[:beside]
+    parts = [wrap(column, size) for column, size in zip(columns, widths, strict=False)]
+    for heading in zip_longest(*parts, fillvalue=""):
+        yield Text(_line(heading, widths), style="bold")
     for row in cells:
-        table.add_row(*(Text(cell, style=colour_of(cell)) for cell in row))
-    return table
+        yield _row(row[:beside], widths)
+        for column, cell in zip(columns[beside:], row[beside:], strict=True):
+            if cell:
+                indent = " " * GAP
+                text = broken(f"{indent}{column}: {cell}", width, len(column) + 2 * GAP)
+                yield Text(text, style=colour_of(cell))
+
+
+def _widths(columns: Sequence[str], cells: Cells) -> list[int]:
+    return [max(map(len, texts)) for texts in zip(columns, *cells, strict=True)]
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    return (" " * GAP).join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _row(row: Sequence[str], widths: Sequence[int]) -> "Text":
+    from rich.text import Text
+
+    line = Text()
+    for cell, width in zip(row, widths, strict=True):
+        line.append(cell, style=colour_of(cell)).append(" " * (width - len(cell) + GAP))
+    line.rstrip()
+    return line
+
+
+def broken(text: str, width: int, hang: int) -> str:
+    """Break the lines of a text between words, never within one; what goes on does so `hang` blanks to the right."""
+    wrapper = TextWrapper(
+        width, subsequent_indent=" " * hang, break_long_words=False, break_on_hyphens=False,
+        replace_whitespace=False, drop_whitespace=True,
+    )  # fmt: skip
+    return "\n".join(part for line in text.split("\n") for part in wrapper.wrap(line) or [""])

@@ -7,10 +7,9 @@ from contextlib import redirect_stderr, redirect_stdout
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
 from openfl_like.cli.output.console import emit, put, say
-from openfl_like.cli.output.table import GAP, PROSE, blocks, fitting, wrapped
+from openfl_like.cli.output.table import on_terminal
 
 ROWS = [
     {"experiment": "heart_disease-1a2b3c4d", "status": "FAILED", "reason": "site 'bern': ValueError: no data at all"},
@@ -35,6 +34,7 @@ def colours(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("LINES", "40")  # a terminal that is called dumb has its size only of both
 
 
 def printed(show: Callable[[], None], stream: io.StringIO | None = None) -> str:
@@ -54,36 +54,43 @@ def test_nothing_of_a_table_is_lost_and_nothing_is_wider_than_the_terminal(
     cells: list[tuple[str, ...]], width: int
 ) -> None:
     columns = ("id", "state", "reason")
-    widths = fitting(columns, cells, width)
-    if widths is None:
-        lines = "\n".join(blocks(columns, cells))
-        assert all(cell in lines for row in cells for cell in row)
-        return
-    assert sum(widths) + GAP * 2 <= width
-    console = Console(file=io.StringIO(), width=width)
-    with console.capture() as capture:
-        console.print(wrapped(columns, cells, widths))
-    text = capture.get()
-    assert max(map(len, text.splitlines())) <= width
-    for identity, state, reason in cells:
-        assert identity in text
-        assert all(word in text for word in state.split())
-        assert all(word in text for word in reason.split() if len(word) <= PROSE["reason"])
+    lines = [line for found in on_terminal(columns, cells, width) for line in found.plain.split("\n")]
+    assert all(len(line) <= width or len(line.split()) <= 2 for line in lines)  # an id or a word is never broken
+    text = " ".join(" ".join(lines).split())
+    for row in cells:
+        assert all(cell in text for cell in row)
 
 
-def test_ids_are_whole_and_states_have_a_colour() -> None:
+def test_ids_are_whole_and_states_have_a_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     text = printed(show_rows)
     assert all(row["experiment"] in text for row in ROWS)
     assert "\x1b[1;38;5;196mFAILED" in text
-    assert "FINISHED (DEGRADED)" not in text  # the cell is wrapped between its words
-    assert "FINISHED" in text
+    assert text.count("\n") == 4  # the title, the heading and two rows
 
 
-def test_a_terminal_that_is_too_narrow_gets_a_block_for_each_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "40")
-    text = printed(show_rows)
-    assert "experiment  heart_disease-1a2b3c4d\nstatus      FAILED\n" in text
-    assert "\n\nexperiment  digits-9f8e7d6c\n" in text
+def test_what_has_no_room_stands_below_its_row_and_all_rows_look_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    assert printed(show_rows).splitlines() == [
+        "experiments",
+        "experiment              status",
+        "heart_disease-1a2b3c4d  FAILED",
+        "  reason: site 'bern': ValueError: no data at all",
+        "digits-9f8e7d6c         FINISHED (DEGRADED)",
+    ]
+
+
+def test_headings_are_broken_between_words_so_that_more_columns_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+
+    def show() -> None:
+        emit([{"round": 1, "validate accuracy": 0.5, "train loss": 0.25}], as_json=False)
+
+    whole = printed(show).splitlines()
+    monkeypatch.setenv("COLUMNS", "24")
+    broken = printed(show).splitlines()
+    assert whole == ["round  validate accuracy  train loss", "1      0.5000             0.2500"]
+    assert broken == ["round  validate  train", "       accuracy  loss", "1      0.5000    0.2500"]
 
 
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
