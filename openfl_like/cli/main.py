@@ -116,9 +116,9 @@ def _fail(error: BaseException, *, as_json: bool) -> int:
         error.show()
     elif failure.exit_code != INTERRUPTED:
         first, *problems = line_of(failure).split("\n")
-        say(first, style=BAD)
+        say(first, style=BAD, hang=2)
         if problems:
-            say("\n".join(problems))
+            say("\n".join(problems), hang=4)
     if as_json:
         from dataclasses import asdict
 

@@ -90,7 +90,7 @@ def simulate(
     if follower.unread is not None:
         raise follower.unread
     tell_result(result, had_ended=had_ended, as_json=as_json)
-    raise_unless_finished(result.outcome)
+    raise_unless_finished(result.outcome, seen=follower.screen.end_was_seen)
 
 
 def _check_sandbox(runtime: str, *, sandbox: bool) -> None:

@@ -27,12 +27,16 @@ class Follower:
     Args:
         as_json: Whether it shows JSON.
         wanted: Whether the model has a place: then the simulation goes on when nobody reads what is shown.
+
+    Attributes:
+        screen: Where it is shown.
+        unread: Why nobody can read it any more; None as long as somebody can.
     """
 
     def __init__(self, *, as_json: bool, wanted: bool) -> None:
         self._as_json = as_json
         self._wanted = wanted
-        self._screen = Screen(as_json=as_json)
+        self.screen = Screen(as_json=as_json)
         self.unread: OSError | None = None
 
     def run(self, settings: SimulationSettings) -> tuple[SimulationResult, bool]:
@@ -50,7 +54,7 @@ class Follower:
             if self.unread is not None:
                 continue
             try:
-                self._screen.event(event)
+                self.screen.event(event)
             except OSError as error:
                 if not self._wanted:
                     raise

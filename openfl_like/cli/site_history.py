@@ -106,17 +106,18 @@ def _last_failure(part: "SitePart") -> list[dict[str, object]]:
 
 
 def _print_csv(parts: "Sequence[SitePart]", standings: Sequence[str]) -> None:
-    from openfl_like.cli.output.spreadsheet import print_csv
+    from openfl_like.cli.output.spreadsheet import print_csv, utc
 
     columns = (
-        "number", "experiment", "identity", "bundle", "began_at", "ended_at", "standing", "reason",
-        "time", "round", "phase", "tasks", "failure",
+        "number", "experiment", "identity", "bundle", "began_utc", "ended_utc", "standing", "reason",
+        "time_utc", "round", "phase", "tasks", "failure",
     )  # fmt: skip
     rows: list[dict[str, object]] = []
     for part, standing in zip(parts, standings, strict=True):
-        head = _facts(part, standing)
+        times = {"began_utc": utc(part.began_at), "ended_utc": utc(part.ended_at)}
+        head = {**_facts(part, standing), **times}
         for item in part.performed:
-            done = {"time": item.time, "round": item.round, "phase": item.phase.value, "failure": item.failure}
+            done = {"time_utc": utc(item.time), "round": item.round, "phase": item.phase.value, "failure": item.failure}
             rows.append({**head, **done, "tasks": " ".join(item.tasks)})
         if not part.performed:
             rows.append(head)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from openfl_like.cli.experiment.sentences import RoundLines, colour, sentence
 from openfl_like.cli.output.colours import BAD, GOOD, ODD
-from openfl_like.cli.output.console import clock, emit_line, put, terminal
+from openfl_like.cli.output.console import clock, emit_line, put, read_together, terminal
 from openfl_like.cli.output.lent import OWN
+from openfl_like.cli.output.table import GAP, broken
 from openfl_like.federation.announcements import (
     Announced,
     Announcement,
@@ -48,7 +49,8 @@ class Bar:
 
     def line(self, text: str, style: str) -> None:
         """Print a line above the bar."""
-        self._progress.console.print(text, style=style, markup=False, highlight=False)
+        screen = self._progress.console
+        screen.print(broken(text, screen.width, GAP), style=style, markup=False, highlight=False)
 
     def event(self, told: Announcement) -> None:
         """Move the bar on; it is there from the start of the experiment to its end."""
@@ -94,7 +96,7 @@ class Screen:
         show: Writes one line for people; by default to stdout, with a bar of the rounds on a terminal.
 
     Attributes:
-        end_was_seen: Whether somebody at a terminal has been told how the experiment ended, and why.
+        end_was_seen: Whether whoever reads stderr has been told on stdout how the experiment ended, and why.
     """
 
     def __init__(self, *, as_json: bool, show: Callable[[str], None] | None = None) -> None:
@@ -124,7 +126,7 @@ class Screen:
             case ExperimentBegun():
                 self._rounds.begin(told)
             case ExperimentEnded():
-                self.end_was_seen = self._bar is not None
+                self.end_was_seen = self._show is put and read_together()
                 return [*self._rounds.ended(), sentence(told)]
             case _:
                 pass

@@ -48,10 +48,11 @@ def put(text: str, *, style: str = "", hang: int | None = None) -> None:
         click.echo(printable(text), file=OWN.lent_out)
 
 
-def say(text: str, *, style: str = "") -> None:
-    """Print text for people, on stderr, as harmless as that of `put`; a terminal breaks its lines between words."""
+def say(text: str, *, style: str = "", hang: int = 0) -> None:
+    """Print text for people, on stderr, as harmless as that of `put`; on a terminal, lines are broken as there."""
     if sys.stderr.isatty():
-        terminal(sys.stderr).print(printable(text), style=style)
+        screen = terminal(sys.stderr)
+        screen.print(broken(printable(text), screen.width, hang), style=style, soft_wrap=True)
     else:
         click.echo(printable(text), err=True)
 
@@ -168,6 +169,16 @@ def _cell(value: object) -> str:
 def aligned(value: float) -> str:
     """Return four digits, with the zeros at the end: figures that change do not move what is right of them."""
     return f"{value:#.4g}".removesuffix(".")
+
+
+def read_together() -> bool:
+    """Whether stdout and stderr go to one place, such as a terminal: who reads the one reads the other."""
+    import os
+
+    try:
+        return os.path.sameopenfile(OWN.out.fileno(), sys.stderr.fileno())
+    except (OSError, ValueError):  # a stream that is not a file, or is closed
+        return False
 
 
 def terminal(file: TextIO) -> "Console":

@@ -25,8 +25,8 @@ TITLES = {
     "load_1m": "load",
     "memory_percent": "memory %",
     "disk_percent": "disk %",
-    "network_in_bytes_per_s": "in MB/s",
-    "network_out_bytes_per_s": "out MB/s",
+    "network_in_bytes_per_s": "in",
+    "network_out_bytes_per_s": "out",
     "temperature_c": "°C",
     "gpu_percent": "GPUs %",
     "gpu_memory_percent": "GPU memory %",
@@ -81,9 +81,9 @@ def running(record: EnvoyRecord) -> str:
 
 
 def shape(shard: ShardFacts) -> str:
-    """Return the shape of one sample, after its interface if that has a name: ``8x8``, ``tables: 13``."""
+    """Return the shape of one sample, after its interface if that has a name: ``tables: samples of shape [13]``."""
     named = f"{shard.interface}: " if shard.interface else ""
-    return named + ("x".join(str(size) for size in shard.sample_shape) or "single numbers")
+    return f"{named}samples of shape {list(shard.sample_shape)}"
 
 
 def samples(record: EnvoyRecord) -> object:
@@ -96,8 +96,13 @@ def speed(value: float | None) -> str:
     """Return bytes per second: ``1.2 MB/s``; nothing for what is not known."""
     if value is None:
         return ""
-    scale, unit = next((scale, unit) for scale, unit in UNITS if value >= scale)
-    return f"{value / (scale or 1.0):.3g} {unit}"
+    scale, unit = _unit_of_speed(value)
+    return f"{value / scale:.3g} {unit}"
+
+
+def _unit_of_speed(most: float) -> tuple[float, str]:
+    scale, unit = next((scale, unit) for scale, unit in UNITS if most >= scale)
+    return scale or 1.0, unit
 
 
 def span(seconds: float) -> str:
@@ -183,14 +188,15 @@ def course(series: Series) -> list[dict[str, str]]:
     """Return a row for each number that was told: what it was over time as bars, its least, mean and most."""
     rows = []
     for name, numbers in series.values.items():
-        scale = 1e6 if name.endswith("_bytes_per_s") else 1.0
-        told = [number / scale for number in numbers if number is not None]
-        if not told:
+        known = [number for number in numbers if number is not None]
+        if not known:
             continue
-        most = 100.0 if name.endswith("_percent") else max(told) * scale
+        scale, unit = _unit_of_speed(max(known)) if name.endswith("_bytes_per_s") else (1.0, "")
+        told = [number / scale for number in known]
+        most = 100.0 if name.endswith("_percent") else max(known)
         rows.append(
             {
-                "number": TITLES.get(name, name),
+                "number": f"{TITLES.get(name, name)} {unit}".rstrip(),
                 "course": bars(numbers, most),
                 "least": f"{min(told):.3g}",
                 "mean": f"{sum(told) / len(told):.3g}",

@@ -20,6 +20,13 @@ def print_csv(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> N
     writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
 
 
+def utc(seconds: float) -> str:
+    """Return a time that spreadsheets take for one, in UTC to the millisecond; empty for 0."""
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] if seconds else ""
+
+
 def _cell(value: object) -> object:
     """Return a value with ``'`` before a text that a spreadsheet would calculate: it shows it without."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

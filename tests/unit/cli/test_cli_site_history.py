@@ -102,7 +102,8 @@ def test_programs_get_values(run: Callable[..., Result]) -> None:
 
 def test_a_spreadsheet_gets_a_line_for_each_time_and_one_for_what_did_nothing(run: Callable[..., Result]) -> None:
     head, *lines = run("-n", "bern", "--csv").stdout.splitlines()
-    assert head.startswith("number,experiment,identity,bundle,began_at,ended_at,standing,reason,time,round,phase,tasks")
+    columns = "number,experiment,identity,bundle,began_utc,ended_utc,standing,reason,time_utc,round,phase,tasks,failure"
+    assert head == columns
     assert [line.split(",")[1] for line in lines] == ["digits-1"] * 3 + ["digits-00000002"]
 
 
@@ -110,11 +111,12 @@ def test_what_others_wrote_is_no_formula_in_a_spreadsheet(run: Callable[..., Res
     formula = '=HYPERLINK("http://example.org","why")'
     with closing(SQLITE.site(SiteFiles(Path("envoy-bern")))) as store:
         number = store.begin(SitePart("digits-3", ADA, "ab" * 32, 10.0))
-        done = PerformedTasks(-1.5, 1, Phase.TRAIN, ("@train",), "-1")
+        done = PerformedTasks(1.5, -1, Phase.TRAIN, ("@train",), "-1")
         store.end(number, PartEnd.FAILED, formula, 20.0, [done])
     last = list(csv.DictReader(io.StringIO(run("-n", "bern", "--csv").stdout)))[-1]
     assert (last["reason"], last["tasks"], last["failure"]) == (f"'{formula}", "'@train", "'-1")
-    assert (last["time"], last["identity"]) == ("-1.5", ADA)  # a number stays one
+    assert (last["round"], last["identity"]) == ("-1", ADA)  # a number stays one
+    assert (last["began_utc"], last["time_utc"]) == ("1970-01-01 00:00:10.000", "1970-01-01 00:00:01.500")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import io
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -117,7 +118,19 @@ def test_ends_are_coloured_by_how_they_are(told: Announcement, style: str) -> No
     assert colour(told) == style
 
 
-def test_who_reads_a_pipe_is_told_the_reason_by_the_error_again(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("err", "seen"), [("out.txt", True), ("err.txt", False)])
+def test_the_error_tells_the_reason_again_only_to_who_has_not_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, err: str, seen: bool
+) -> None:
+    with (tmp_path / "out.txt").open("a") as stdout, (tmp_path / err).open("a") as stderr:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        monkeypatch.setattr(sys, "stderr", stderr)
+        screen = Screen(as_json=False)
+        screen.event(Announced(1, 1.0, ExperimentEnded(Status.FAILED, "boom")))
+    assert screen.end_was_seen == seen
+
+
+def test_what_is_written_nowhere_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     screen = Screen(as_json=False)
     screen.event(Announced(1, 1.0, ExperimentEnded(Status.FAILED, "boom")))

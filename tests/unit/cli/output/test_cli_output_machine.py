@@ -59,7 +59,7 @@ def test_a_site_that_is_there() -> None:
         "online": "since 2027-01-15 07:55:50 UTC (4 min)",
         "last heard": "2027-01-15 07:59:57 UTC (3 s ago)",
         "certificate": "ends 2027-01-16 09:00:00 UTC (in 1 d)",
-        "shard": "8x8; train 100, validate 20; handwritten digits",
+        "shard": "samples of shape [8, 8]; train 100, validate 20; handwritten digits",
         "running": "digits-1 on cuda:1",
         "processors": "12% of 8, load 0.50, 55 °C",
         "memory": "1.0 of 4.0 GiB",
@@ -90,7 +90,7 @@ def test_a_site_that_is_not_there_has_no_state() -> None:
         "envoy": "bern",
         "online": "no",
         "last heard": "2027-01-15 06:00:00 UTC (2 h ago)",
-        "shard": "single numbers",
+        "shard": "samples of shape []",
         "running": "nothing",
     }
 
@@ -144,11 +144,13 @@ def test_a_course_has_a_row_for_each_number_that_was_told() -> None:
     values = {
         "cpu_percent": (10.0, None, 50.0),
         "network_in_bytes_per_s": (0.0, 2e6, None),
+        "network_out_bytes_per_s": (0.0, 40.0, 43.0),
         "silent": (None, None, None),
         "load_1m": (0.0, 0.0, 0.0),
     }
     assert course(Series(30.0, (0.0, 30.0, 60.0), values)) == [
         {"number": "processors %", "course": "▁ ▅", "least": "10", "mean": "30", "most": "50", "last": "50"},
         {"number": "in MB/s", "course": "▁█ ", "least": "0", "mean": "1", "most": "2", "last": "2"},
+        {"number": "out B/s", "course": "▁██", "least": "0", "mean": "27.7", "most": "43", "last": "43"},
         {"number": "load", "course": "▁▁▁", "least": "0", "mean": "0", "most": "0", "last": "0"},
     ]
