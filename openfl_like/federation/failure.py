@@ -14,6 +14,7 @@ from openfl_like.federation.task import Phase
 MAX_MESSAGE, MAX_NAME = 2000, 200
 """Characters of a message, and of each name: the rest is cut where a failure comes in from another process."""
 _MOST = 2**31 - 1
+_NAMES = ("error", "file", "task", "step", "site", "call", "samples", "targets")
 
 
 class FailureKind(StrEnum):
@@ -88,6 +89,9 @@ class Failure:
         round: In which round; None: in none.
         site: At which site; empty: at none.
         exit_code: Of the process that ended; negative: the signal that killed it.
+        call: Where no line of the workspace is known: the line of the platform's own training loop that raised.
+        samples: Dtype and shape of the samples at hand, as ``float32[16, 30]``; empty: it was not over a batch.
+        targets: Dtype and shape of their targets.
     """
 
     kind: FailureKind
@@ -101,12 +105,23 @@ class Failure:
     round: int | None = None
     site: str = ""
     exit_code: int | None = None
+    call: str = ""
+    samples: str = ""
+    targets: str = ""
 
     @property
     def said(self) -> str:
-        """The exception and what was said, with its line."""
+        """The exception and what was said, with its line and the batch."""
         what = f"{self.error}: {self.message}" if self.error and self.message else self.error or self.message
-        return f"{what} ({self.file}:{self.line})" if self.file else what
+        where = f"{self.file}:{self.line}" if self.file else f"the training loop's '{self.call}'" if self.call else ""
+        told = [where, f"the batch has {self.batch}"] if self.batch else [where]
+        places = "; ".join(part for part in told if part)
+        return f"{what} ({places})" if places else what
+
+    @property
+    def batch(self) -> str:
+        """What the batch at hand was like; empty if there was none."""
+        return f"samples {self.samples}, targets {self.targets}" if self.samples else ""
 
     def __str__(self) -> str:
         if self.kind in _AT_A_TASK and (self.task or self.step):
@@ -178,9 +193,7 @@ def failure_from_fields(values: Mapping[str, Any]) -> Failure:
             phase=None if phase is None else Phase(phase),
             round=None if number is None else _number(number),
             exit_code=None if code is None else _number(code),
-            **{
-                name: bounded(str(values.get(name, "")), MAX_NAME) for name in ("error", "file", "task", "step", "site")
-            },
+            **{name: bounded(str(values.get(name, "")), MAX_NAME) for name in _NAMES},
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"these are not the fields of a failure: {error}") from None

@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from traceback import walk_tb
 from typing import cast
@@ -16,7 +16,7 @@ import numpy as np
 from blake3 import blake3
 
 from openfl_like import registry
-from openfl_like.errors import TaskError
+from openfl_like.errors import FederationError, TaskError
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.components import build_encoding
 from openfl_like.federation.devices.placement import CPU
@@ -35,6 +35,7 @@ from openfl_like.frameworks.runner import (
     TaskRunner,
     without_optimizer,
 )
+from openfl_like.frameworks.training import Training, call_of_ours, comes_of
 from openfl_like.module_scope import ModuleScope
 from openfl_like.plan.mistakes import check_keywords
 from openfl_like.plan.schema import FILE, Component, Plan
@@ -326,7 +327,18 @@ class Performer:
             step = "" if self._task else what
             kind = bounded(type(error).__name__, MAX_NAME)
             failure = Failure(FailureKind.TASK, one_line(error), kind, file=file, line=line, task=self._task, step=step)
-            raise FailedTaskError(text + place, failure) from error
+            raise FailedTaskError(text + place, self._with_batch(failure, error)) from error
+
+    def _with_batch(self, failure: Failure, error: BaseException) -> Failure:
+        """Add what the platform's own training loop was at, if that is where an error came from."""
+        runner = getattr(self, "_runner", None)  # there is none while it is being built
+        training = getattr(runner, "training", None)
+        over = training.failed if isinstance(training, Training) else None
+        if over is None or not comes_of(error, over.error):
+            return failure
+        call = "" if failure.file or isinstance(error, FederationError) else bounded(call_of_ours(error), MAX_NAME)
+        samples, targets = (bounded(form, MAX_NAME) for form in (over.samples, over.targets))
+        return replace(failure, call=call, samples=samples, targets=targets)
 
     def _line_of(self, error: BaseException) -> tuple[str, int]:
         place = ("", 0)

@@ -18,7 +18,7 @@ from openfl_like.errors import UsageError
 from openfl_like.frameworks.model import Observation
 from openfl_like.frameworks.runner import OPTIMIZER, DataLoader, RunnerContext, TaskResult, check_tensors, hooks_of
 from openfl_like.frameworks.targets import check_numbers, squeezed
-from openfl_like.frameworks.training import FormerNames, Training, is_own, observe
+from openfl_like.frameworks.training import FormerNames, Training, is_own
 
 Estimator: TypeAlias = Any  # scikit-learn has no types
 _LEARNT = ("coef_", "intercept_")
@@ -153,13 +153,17 @@ class SklearnRunner(FormerNames, ABC):
                 f"and {type(self.estimator).__name__} needs some of all",
                 cure="use an estimator with partial_fit, such as SGDClassifier",
             )
-        seen = observe(self._look, [(samples, targets)])
         if "max_iter" in self.estimator.get_params():
             self.estimator.set_params(max_iter=epochs)
+        seen = self.training.observe(self._fit_once, [(samples, targets)])
+        return TaskResult(self.loader.num_train, seen.metrics())
+
+    def _fit_once(self, samples: np.ndarray, targets: np.ndarray) -> Observation:
+        observation = self._look(samples, targets)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the next round goes on
             self.estimator.fit(samples, targets)
-        return TaskResult(self.loader.num_train, seen.metrics())
+        return observation
 
     def _look(self, samples: np.ndarray, targets: np.ndarray) -> Observation:
         estimator, flat, targets = self.estimator, self._flat(samples), _plain(targets)

@@ -1,7 +1,11 @@
 """The one training loop, for every framework."""
 
+import linecache
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from traceback import walk_tb
 from typing import TypeVar
 
 from openfl_like.frameworks.algorithms.base import StepHooks
@@ -10,10 +14,26 @@ from openfl_like.frameworks.model import Model, Observation
 from openfl_like.frameworks.runner import DataLoader, TaskResult
 from openfl_like.frameworks.targets import check_class_numbers
 
+_OURS = Path(__file__).resolve().parent
 BatchT = TypeVar("BatchT", bound=Sized)
 ONE_SAMPLE = "(the batch has one sample: set drop_last: true, or another batch_size, in data_loader.settings)"
 Step = Callable[[BatchT, BatchT], Observation]
 """Takes a step with a batch, samples and targets; gives what the model made of it before."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedBatch:
+    """A batch over which a step raised, without its values.
+
+    Attributes:
+        error: What was raised.
+        samples: Their dtype and shape.
+        targets: Their dtype and shape.
+    """
+
+    error: Exception
+    samples: str
+    targets: str
 
 
 class Training:
@@ -27,6 +47,7 @@ class Training:
     Attributes:
         seed: Of the assignment; the order of the samples is drawn from it.
         epoch: How many epochs of the assignment are done.
+        failed: The last batch of the assignment over which a step raised; None: there is none.
     """
 
     def __init__(self, hooks: StepHooks, own_loss: Callable[[], bool] = lambda: True) -> None:
@@ -34,10 +55,11 @@ class Training:
         self._own_loss = own_loss
         self.seed = 0
         self.epoch = 0
+        self.failed: FailedBatch | None = None
 
     def begin(self, seed: int) -> None:
         """Start with the first epoch of an assignment."""
-        self.seed, self.epoch = seed, 0
+        self.seed, self.epoch, self.failed = seed, 0, None
 
     def train(self, loader: DataLoader[BatchT], model: Model, epochs: int) -> TaskResult:
         """Train a model, a step for each batch.
@@ -71,7 +93,7 @@ class Training:
         """Train with steps that are not taken along gradients; no algorithm sees them. Return what `train` does."""
         seen = Seen()
         for _ in range(epochs):
-            seen = observe(step, loader.train_batches(self.seed, self.epoch))
+            seen = self.observe(step, loader.train_batches(self.seed, self.epoch))
             self.epoch += 1
         return TaskResult(loader.num_train, seen.metrics())
 
@@ -85,7 +107,19 @@ class Training:
                 check_class_numbers(observation)
             return observation
 
-        return TaskResult(loader.num_validate, observe(look, loader.validate_batches()).metrics())
+        return TaskResult(loader.num_validate, self.observe(look, loader.validate_batches()).metrics())
+
+    def observe(self, step: Step[BatchT], batches: Iterable[tuple[BatchT, BatchT]]) -> Seen:
+        """Go through batches once; over which of them a step raised is kept in ``failed``."""
+        seen = Seen()
+        for samples, targets in batches:
+            try:
+                observation = step(samples, targets)
+            except Exception as error:
+                self.failed = FailedBatch(error, form_of(samples), form_of(targets))
+                raise
+            seen.add(observation.loss, observation.scores, observation.targets)
+        return seen
 
 
 class FormerNames:
@@ -121,15 +155,30 @@ def _noted(samples: Sized) -> Iterator[None]:
         raise
 
 
+def comes_of(error: BaseException, first: BaseException) -> bool:
+    """Whether an exception is another one, or was raised while that was handled."""
+    current: BaseException | None = error
+    while current is not None and current is not first:
+        current = current.__cause__ or current.__context__
+    return current is first
+
+
+def call_of_ours(error: BaseException) -> str:
+    """Return the innermost line of the platform's own code that an exception came through."""
+    places = [(frame.f_code.co_filename, number) for frame, number in walk_tb(error.__traceback__)]
+    ours = [(file, number) for file, number in places if Path(file).is_relative_to(_OURS)]
+    return linecache.getline(*ours[-1]).strip() if ours else ""
+
+
 def is_own(loss: Callable[..., object], given: Callable[..., object]) -> bool:
     """Whether a runner's bound loss is another one than that of the class that comes with the platform."""
     return getattr(loss, "__func__", loss) is not given
 
 
-def observe(step: Step[BatchT], batches: Iterable[tuple[BatchT, BatchT]]) -> Seen:
-    """Go through batches once."""
-    seen = Seen()
-    for samples, targets in batches:
-        observation = step(samples, targets)
-        seen.add(observation.loss, observation.scores, observation.targets)
-    return seen
+def form_of(batch: object) -> str:
+    """Return dtype and shape of an array or tensor of any framework, or the class of anything else; never a value."""
+    try:
+        dtype, shape = batch.dtype, list(batch.shape)  # type: ignore[attr-defined] # the frameworks share no base class
+        return f"{getattr(dtype, 'name', str(dtype)).removeprefix('torch.')}{shape}"
+    except Exception:  # noqa: BLE001 (a loader of the workspace may give anything, and what it raised comes first)
+        return type(batch).__name__

@@ -273,10 +273,10 @@ class Collaborator:
         session.report(TaskFailure(assignment.round, assignment.phase, self._without_text(failure)))
 
     def _without_text(self, failure: Failure) -> Failure:
-        """Leave out what code said, if this site keeps its logs: it may quote what was read, a patient's name say."""
+        """Leave out what code said and was fed, if this site keeps its logs: it may quote a patient's name, say."""
         if failure.kind is not FailureKind.TASK or shares_logs(self.settings.shard):
             return failure
-        return replace(failure, message=STAYS)
+        return replace(failure, message=STAYS, samples="", targets="")
 
     async def _perform(self, session: CollaboratorSession, assignment: Assignment) -> _Result:
         out = self._files.updates / f"{assignment.round:04d}-{assignment.phase}.safetensors"

@@ -62,6 +62,8 @@ def _about_cause(found: "Explanation") -> str:
     if cause.kind is FailureKind.TASK and cause.file:
         others = "" if cause.task else f", or ask whoever runs site {cause.site}, if that file is the site's own"
         told = f"mend {cause.file}:{cause.line}{others}, {_SUBMIT}"
+    elif cause.call:
+        told = f"see that the model of the workspace takes such a batch ({cause.failure.batch}); {_SUBMIT}"
     return told + (_PART.format(model=_model(found)) if found.summary.degraded else "")
 
 

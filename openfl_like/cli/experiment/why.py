@@ -57,15 +57,18 @@ def _show(found: "Explanation") -> None:
     from openfl_like.cli.output.machine import course
 
     answer, evidence = found.why, found.evidence
+    cure = f"do: {advice(found)}"
     standing = f"{found.summary.id} is {found.summary.standing}"
     if answer.cause is None:
         since = f" (since {clock(answer.since)})" if answer.since else ""
         put(f"{standing}: {answer.sentence}{since}", style=colour_of(found.summary.standing), hang=0)
     else:
-        _show_cause(answer.cause)
+        _show_cause(answer.cause, "" if answer.verdict is Condition.WAITS else cure)
         put(f"{standing}: {answer.sentence}" if answer.verdict is Condition.WAITS else standing)
     for told in answer.missing_metrics:
         put(f"missing: {sentence(told)}", style=ODD)
+    if answer.cause is None or answer.verdict is Condition.WAITS:
+        put(cure, style="bold")
     for text in answer.mended:
         put(f"mended: {text}")
     if evidence.lines:
@@ -75,16 +78,21 @@ def _show(found: "Explanation") -> None:
     if evidence.machine is not None:
         title = f"the machine of {evidence.source} around then, in means of {evidence.machine.slot_s:g} s"
         print_table(course(evidence.machine), title)
-    put(f"do: {advice(found)}", style="bold")
 
 
-def _show_cause(cause: Cause) -> None:
+def _show_cause(cause: Cause, cure: str) -> None:
+    """Cause and cure come first: who has mistyped a name wants to read no more than that and the line."""
     what = ": ".join(part for part in (_code(cause), cause.error, cause.message) if part)
     put(f"cause: {what}", style=BAD, hang=7)
+    if cure:
+        put(cure, style="bold")  # not wrapped: there may be a command in it
     line = f"{cause.file}:{cause.line}" if cause.file else ""
-    where = ", ".join(part for part in (cause.place, line) if part)
+    call = f"the training loop's own call '{cause.call}'" if cause.call else ""
+    where = ", ".join(part for part in (cause.place, line or call) if part)
     if where:
         put(f"where: {where}", hang=7)
+    if cause.failure.batch:
+        put(f"batch: {cause.failure.batch}", hang=7)
     if cause.time:
         put(f"when:  {clock(cause.time)}")
 

@@ -46,6 +46,9 @@ class Cause:
         line: Its line.
         kind: What sort of failure it was; None: only words are known of it.
         task: The task of the plan that was performed; empty: none, the site was loading its data, say.
+        call: Where no line of the workspace is known: the line of the platform's own training loop that raised.
+        samples: Dtype and shape of the samples at hand; empty: it was not over a batch.
+        targets: Dtype and shape of their targets.
     """
 
     message: str
@@ -59,6 +62,17 @@ class Cause:
     line: int = 0
     kind: FailureKind | None = None
     task: str = ""
+    call: str = ""
+    samples: str = ""
+    targets: str = ""
+
+    @property
+    def failure(self) -> Failure:
+        """What went wrong as its site told it, without when and where that was."""
+        return Failure(
+            self.kind or FailureKind.TOLD, self.message, self.error, self.file, self.line,
+            call=self.call, samples=self.samples, targets=self.targets,
+        )  # fmt: skip
 
     @property
     def place(self) -> str:
@@ -68,9 +82,8 @@ class Cause:
         return ", ".join(part for part in parts if part)
 
     def __str__(self) -> str:
-        what = f"{self.error}: {self.message}" if self.error and self.message else self.error or self.message
-        what = f"{what} ({self.file}:{self.line})" if self.file else what
-        return f"{self.place}: {what}" if self.place else what
+        said = self.failure.said
+        return f"{self.place}: {said}" if self.place else said
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +213,7 @@ def _cause(failure: Failure, time: float, sequence: int = 0) -> Cause:
     return Cause(
         message, failure.error, failure.site, phase, failure.round, time, sequence, failure.file, failure.line,
         None if failure.kind is FailureKind.TOLD else failure.kind, failure.task,
+        failure.call, failure.samples, failure.targets,
     )  # fmt: skip
 
 

@@ -711,7 +711,7 @@ class TaskFailure(_message.Message):
     def __init__(self, round: _Optional[int] = ..., phase: _Optional[str] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ...) -> None: ...
 
 class Failure(_message.Message):
-    __slots__ = ("kind", "message", "error", "file", "line", "task", "step", "phase", "round", "site", "exit_code")
+    __slots__ = ("kind", "message", "error", "file", "line", "task", "step", "phase", "round", "site", "exit_code", "call", "samples", "targets")
     KIND_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
@@ -723,6 +723,9 @@ class Failure(_message.Message):
     ROUND_FIELD_NUMBER: _ClassVar[int]
     SITE_FIELD_NUMBER: _ClassVar[int]
     EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
+    CALL_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    TARGETS_FIELD_NUMBER: _ClassVar[int]
     kind: str
     message: str
     error: str
@@ -734,7 +737,10 @@ class Failure(_message.Message):
     round: int
     site: str
     exit_code: int
-    def __init__(self, kind: _Optional[str] = ..., message: _Optional[str] = ..., error: _Optional[str] = ..., file: _Optional[str] = ..., line: _Optional[int] = ..., task: _Optional[str] = ..., step: _Optional[str] = ..., phase: _Optional[str] = ..., round: _Optional[int] = ..., site: _Optional[str] = ..., exit_code: _Optional[int] = ...) -> None: ...
+    call: str
+    samples: str
+    targets: str
+    def __init__(self, kind: _Optional[str] = ..., message: _Optional[str] = ..., error: _Optional[str] = ..., file: _Optional[str] = ..., line: _Optional[int] = ..., task: _Optional[str] = ..., step: _Optional[str] = ..., phase: _Optional[str] = ..., round: _Optional[int] = ..., site: _Optional[str] = ..., exit_code: _Optional[int] = ..., call: _Optional[str] = ..., samples: _Optional[str] = ..., targets: _Optional[str] = ...) -> None: ...
 
 class CollaboratorMessage(_message.Message):
     __slots__ = ("ready", "failed", "evaluated", "delivered", "file")

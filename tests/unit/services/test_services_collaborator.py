@@ -1,13 +1,14 @@
 """What goes wrong at a site is told, whatever it is: a Collaborator that says nothing is waited for."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import cast
 
 import pytest
 
 from openfl_like.errors import UnreachableError
-from openfl_like.federation.failure import Failure, FailureKind
+from openfl_like.federation.failure import FailedTaskError, Failure, FailureKind
 from openfl_like.federation.ports import CollaboratorReport, TaskFailure
 from openfl_like.federation.task import Assignment, Phase
 from openfl_like.pki.files import Credentials
@@ -25,7 +26,7 @@ class DefectiveSession:
         error: Why not; default: a reason that nobody has thought of.
     """
 
-    def __init__(self, error: type[Exception] = ZeroDivisionError) -> None:
+    def __init__(self, error: Callable[[str], Exception] = ZeroDivisionError) -> None:
         self.error, self.reports = error, list[CollaboratorReport]()
 
     async def model(self, digest: str, path: Path, recyclable: Path, _admit: Callable[[int], None]) -> None:
@@ -65,6 +66,19 @@ async def test_what_code_says_stays_at_a_site_that_keeps_its_logs(
     told = Failure(FailureKind.TASK, "what it said stays at the site, which keeps its logs", "ZeroDivisionError")
     assert session.reports == [TaskFailure(2, Phase.TRAIN, told)]
     assert "ab12 in models over models" in caplog.text
+
+
+@pytest.mark.parametrize(("policy", "told"), [("", "float32[16, 30]"), ("logs: {share: false}\n", "")])
+async def test_what_a_batch_was_like_stays_at_a_site_that_keeps_its_logs(
+    tmp_path: Path, policy: str, told: str
+) -> None:
+    (tmp_path / "shard.yaml").write_text(f"template: heart_disease\n{policy}")
+    failure = Failure(FailureKind.TASK, "no", "ValueError", samples="float32[16, 30]", targets="int64[16]")
+    session = DefectiveSession(partial(FailedTaskError, failure=failure))
+    await collaborator(tmp_path)._attempt(cast("CollaboratorSession", session), ASSIGNMENT)
+    (report,) = session.reports
+    assert isinstance(report, TaskFailure)
+    assert (report.failure.samples, bool(report.failure.targets)) == (told, bool(told))
 
 
 async def test_an_aggregator_that_is_away_is_no_failure_of_the_site(tmp_path: Path) -> None:

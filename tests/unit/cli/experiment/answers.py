@@ -69,7 +69,16 @@ FAILURE = [
             Phase.TRAIN,
             "bern",
             "failed in task 'train': ValueError: two",
-            Failure(FailureKind.TASK, "two", "ValueError", "src/model.py", 7, "train"),
+            Failure(
+                FailureKind.TASK,
+                "two",
+                "ValueError",
+                "src/model.py",
+                7,
+                "train",
+                samples="float32[16, 30]",
+                targets="int64[16]",
+            ),
         ),
     ),
 ]

@@ -322,16 +322,37 @@ def test_why_names_the_first_cause_with_the_log_of_its_site(run: Run, monkeypatc
     found = fine(run("experiment", "why", "digits-1"))
     assert found.splitlines() == [
         "cause: ValueError: two",
+        "do: mend src/model.py:7, then submit the plan again",
         "where: site 'bern', train, round 2, src/model.py:7",
+        "batch: samples float32[16, 30], targets int64[16]",
         "when:  2023-11-14 22:13:20Z",
         "digits-1 is FAILED",
         "from the log of bern:",
         "  one",
         "  two \\x1b[2J",
-        "do: mend src/model.py:7, then submit the plan again",
     ]
     told = data(run("experiment", "why", "digits-1", "--json"))
     assert (told["verdict"], told["cause"]["site"], told["evidence"]["lines"][0]) == ("failed", "bern", "one")
+
+
+def test_why_names_the_call_and_the_batch_where_no_line_is_the_workspaces(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call, batch = "outputs = self._module(samples)", "samples float32[16, 30], targets int64[16]"
+    failure = Failure(
+        FailureKind.TASK, "no", "RuntimeError", call=call, samples="float32[16, 30]", targets="int64[16]",
+        phase=Phase.TRAIN, round=1, site="bern",
+    )  # fmt: skip
+    end = replace(summary(Status.FAILED, "no"), failure=failure)
+    monkeypatch.setattr(Answers, "end", end)
+    monkeypatch.setattr(Answers, "watch", lambda *_, **__: iter([end]))
+    assert fine(run("experiment", "why", "digits-1")).splitlines()[:4] == [
+        "cause: RuntimeError: no",
+        f"do: see that the model of the workspace takes such a batch ({batch}); then submit the plan again",
+        f"where: site 'bern', train, round 1, the training loop's own call '{call}'",
+        f"batch: {batch}",
+    ]
+    assert data(run("experiment", "why", "digits-1", "--json"))["cause"]["call"] == call
 
 
 def test_a_site_that_refuses_a_model_for_its_size_is_told_with_code_and_both_ways_out(
@@ -345,9 +366,9 @@ def test_a_site_that_refuses_a_model_for_its_size_is_told_with_code_and_both_way
     end = replace(summary(Status.FAILED, "no"), failure=quorum)
     monkeypatch.setattr(Answers, "end", end)
     monkeypatch.setattr(Answers, "watch", lambda *_, **__: iter([*events, end]))
-    first, *_, last = fine(run("experiment", "why", "digits-1")).splitlines()
+    first, second, *_ = fine(run("experiment", "why", "digits-1")).splitlines()
     assert first == f"cause: E309: ModelTooLargeError: {message}"
-    assert last == (
+    assert second == (
         "do: make the model smaller, then submit the plan again; or ask whoever runs site bern to raise "
         "limits.model_gb in its shard.yaml, then fx experiment resume digits-1"
     )
