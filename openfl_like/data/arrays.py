@@ -10,6 +10,7 @@ _CONVERSIONS = (
     ("to_numpy", "give .to_numpy() of it"),  # tables of pandas and polars
     ("numpy", "give .numpy() of it"),  # tensors of PyTorch and TensorFlow
 )
+_FROM_0 = " (counted from 0)"
 _KINDS = {
     "U": ("text", "give each word a number, classes from 0"),
     "S": ("bytes", "give each word a number, classes from 0"),
@@ -38,7 +39,8 @@ def check_values(what: str, array: np.ndarray, limits: tuple[float, float]) -> N
     """Check that an array has finite numbers only, within its limits.
 
     Raises:
-        ShardError: With the row and the column of the first value that does not fit; rows are counted from 0.
+        ShardError: With the row and the column of the first value that does not fit. They are those of the array, and
+            say so: which line of a file became that row only the code of the shard knows.
     """
     if array.dtype.kind == "O":
         raise _objects(what, array)
@@ -67,7 +69,7 @@ def _objects(what: str, array: np.ndarray) -> ShardError:
     rows = [(index, len(row)) for index, row in enumerate(array) if isinstance(row, Sequence | np.ndarray)]
     other = next(((index, length) for index, length in rows if length != rows[0][1]), None)
     if array.ndim == 1 and other is not None:
-        told = f"row {rows[0][0]} has {_count(rows[0][1])}, row {other[0]} has {_count(other[1])}"
+        told = f"row {rows[0][0]} has {_count(rows[0][1])}, row {other[0]} has {_count(other[1])}{_FROM_0}"
         return ShardError(f"the {what} have ragged rows: {told}", cure="cut them, or fill them up")
     odd = next(
         (index for index, value in np.ndenumerate(array) if not isinstance(value, int | float | np.number)), None
@@ -87,9 +89,10 @@ def _places(wrong: np.ndarray) -> str:
 
 
 def _place(index: tuple[int, ...]) -> str:
+    place = f"row {index[0]} at {list(index[1:])}"
     if len(index) <= 2:
-        return ", ".join(f"{name} {number}" for name, number in zip(("row", "column"), index, strict=False))
-    return f"row {index[0]} at {list(index[1:])}"
+        place = ", ".join(f"{name} {number}" for name, number in zip(("row", "column"), index, strict=False))
+    return f"{place} of the array{_FROM_0}"
 
 
 def _count(number: int, what: str = "value") -> str:

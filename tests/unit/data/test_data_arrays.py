@@ -32,15 +32,21 @@ def test_numbers_are_taken(array: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("array", "told"),
     [
-        (with_values(np.nan, (7, 2)), "a missing value (NaN) in row 7, column 2"),
+        (with_values(np.nan, (7, 2)), "a missing value (NaN) in row 7, column 2 of the array (counted from 0)"),
         (
             with_values(np.nan, (7, 2), (7, 3), (9, 0)),
-            "a missing value (NaN) in row 7, column 2, the first of 3 in 2 rows",
+            "a missing value (NaN) in row 7, column 2 of the array (counted from 0), the first of 3 in 2 rows",
         ),
-        (with_values(np.nan, (3,), shape=(5,)), "a missing value (NaN) in row 3"),
-        (with_values(np.nan, (1, 2, 3), shape=(4, 5, 6)), "a missing value (NaN) in row 1 at [2, 3]"),
-        (with_values(np.inf, (7, 2)), "an infinite value in row 7, column 2"),
-        (with_values(-np.inf, (0,), (1,), shape=(5,)), "an infinite value in row 0, the first of 2 in 2 rows"),
+        (with_values(np.nan, (3,), shape=(5,)), "a missing value (NaN) in row 3 of the array (counted from 0)"),
+        (
+            with_values(np.nan, (1, 2, 3), shape=(4, 5, 6)),
+            "a missing value (NaN) in row 1 at [2, 3] of the array (counted from 0)",
+        ),
+        (with_values(np.inf, (7, 2)), "an infinite value in row 7, column 2 of the array (counted from 0)"),
+        (
+            with_values(-np.inf, (0,), (1,), shape=(5,)),
+            "an infinite value in row 0 of the array (counted from 0), the first of 2 in 2 rows",
+        ),
     ],
 )
 @pytest.mark.parametrize("limits", [LIMITS, ANY])
@@ -60,7 +66,7 @@ def test_what_is_not_finite_is_told_with_its_place_and_a_cure(
         (
             np.array([1, -1, -1]),
             (0.0, 1.0),
-            "reach from -1 to 1, the schema promises 0 to 1; beyond that is row 1, the",
+            "reach from -1 to 1, the schema promises 0 to 1; beyond that is row 1 of the array (counted from 0), the",
         ),
         (
             with_values(7, (3, 1)),
@@ -88,8 +94,12 @@ def test_what_is_beyond_its_promise_is_told_with_its_place(
         (np.array([1j]), "are complex numbers (complex128), not numbers", "imaginary"),
         (np.zeros(2, [("age", "f4")]), "are a table with names of columns, not numbers", "stack"),
         (rows(object), "are objects of Python (dtype object), not numbers", "astype"),
-        (np.array([[1, None]], object), "not numbers; row 0, column 1 has None", "astype"),
-        (np.array([1, "x"], object), "not numbers; row 1 has a str", "astype"),
+        (
+            np.array([[1, None]], object),
+            "not numbers; row 0, column 1 of the array (counted from 0) has None",
+            "astype",
+        ),
+        (np.array([1, "x"], object), "not numbers; row 1 of the array (counted from 0) has a str", "astype"),
     ],
 )
 def test_what_is_not_a_number_is_called_what_it_is(array: np.ndarray, told: str, cure: str) -> None:
@@ -103,7 +113,9 @@ def test_what_is_not_a_number_is_called_what_it_is(array: np.ndarray, told: str,
 def test_rows_that_are_not_equally_long_are_told(row: type) -> None:
     ragged = np.empty(3, object)
     ragged[:] = [row([1.0, 2.0]), row([1.0, 2.0]), row([1.0])]
-    with pytest.raises(ShardError, match=r"ragged rows: row 0 has 2 values, row 2 has 1 value \(cut them"):
+    with pytest.raises(
+        ShardError, match=r"ragged rows: row 0 has 2 values, row 2 has 1 value \(counted from 0\) \(cut them"
+    ):
         check_values("train samples", ragged, LIMITS)
 
 
