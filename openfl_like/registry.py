@@ -74,6 +74,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "heart_disease": "openfl_like.data.heart_disease:HeartDiseaseShard",
         "digits": "openfl_like.data.builtin:DigitsShard",
         "breast_cancer": "openfl_like.data.builtin:BreastCancerShard",
+        "csv": "openfl_like.data.csv_file:CsvShard",
     },
     "device_monitor": {
         "nvidia": "openfl_like.services.devices.nvidia_monitor:NvidiaMonitor",

@@ -25,6 +25,8 @@ PLAN_OF = {
     "sklearn_breast_cancer": "breast_cancer_sklearn",
     "keras_digits": "digits_keras",
 }
+OWN_DATA = pytest.param("csv", marks=marks_of("torch"))
+"""The template for a file of one's own; there is no ready-made plan of it."""
 
 
 def site_shards(workspace: Path) -> dict[str, ShardDescriptor]:
@@ -71,7 +73,7 @@ def judged(performer: Performer, model: Path) -> Mapping[str, float]:
 
 
 @pytest.mark.sklearn  # most have their data from there
-@pytest.mark.parametrize("template", [pytest.param(name, marks=marks_of(name)) for name in PLAN_OF])
+@pytest.mark.parametrize("template", [OWN_DATA, *(pytest.param(name, marks=marks_of(name)) for name in PLAN_OF)])
 def test_a_template_learns_in_two_rounds(template: str, tmp_path: Path) -> None:
     workspace = template_path(template)
     plan = load_plan(workspace / "plan.yaml")
@@ -96,11 +98,11 @@ def test_the_ready_made_plan_is_the_template_s_own(template: str) -> None:
 
 
 def test_every_template_and_plan_is_known_here() -> None:
-    assert set(templates()) == set(PLAN_OF)
+    assert set(templates()) == {*PLAN_OF, "csv"}
     assert set(installed_plans()) == {*PLAN_OF.values(), "digits_quorum"}
 
 
-@pytest.mark.parametrize("template", PLAN_OF)
+@pytest.mark.parametrize("template", [*PLAN_OF, "csv"])
 def test_a_template_is_complete(template: str) -> None:
     folder = template_path(template)
     for name in ("README.md", "plan.yaml", "requirements.txt", "src/__init__.py"):
