@@ -24,6 +24,7 @@ LOADERS: dict[str, Callable[[Path], object]] = {
 CONTEXT = click.Context(fx, info_name="fx", **fx.context_settings)
 LINK = re.compile(r"(?<!!)\[[^\]\n]+\]\(([^)\s]+)\)")
 VARIABLE = re.compile(r"\$\w+")
+OVERWRITES = re.compile(r"(?<![<>=&-])>\s*(?!/dev/)[^\s>&]+")
 COMMANDS = [
     pytest.param(words, id=f"{block}: fx {' '.join(words)[:60]}")
     for block in blocks(*SHELLS)
@@ -38,6 +39,13 @@ def test_there_is_something_to_check() -> None:
         "shard",
         "run",
     }
+
+
+def test_no_command_overwrites_a_file_of_whoever_follows_it() -> None:
+    found = [
+        f"{block}: {line}" for block in blocks("bash") for line in block.text.splitlines() if OVERWRITES.search(line)
+    ]
+    assert not found
 
 
 @pytest.mark.parametrize("words", COMMANDS)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
-from openfl_like.cli.options import FOLDER, WrittenAddress
+from openfl_like.cli.options import FILE, FOLDER, WrittenAddress, check_output
 from openfl_like.cli.output.console import clock, emit, emit_line, json_option, say, tell
 
 if TYPE_CHECKING:
@@ -29,8 +29,18 @@ class _TokenOptions(TypedDict):
     server: str
     days: float
     hours: float
+    output: Path | None
     certs: Path
     as_json: bool
+
+
+def _check_new(output: Path | None) -> None:
+    """Refuse a file that is there before a token is made for it: it may hold one that nobody has used yet."""
+    from openfl_like.errors import UsageError
+
+    check_output(output)
+    if output is not None and output.exists():
+        raise UsageError("the file is there already", place=str(output), cure="name another one, or delete it")
 
 
 @click.command()
@@ -59,6 +69,7 @@ class _TokenOptions(TypedDict):
     show_default=True,
     help="Until it must be used.",
 )
+@click.option("-o", "--output", type=FILE, help="Write it here, for your eyes only; what is there stays.")
 @certs_option
 @json_option
 def token(name: str, **options: Unpack[_TokenOptions]) -> None:
@@ -66,20 +77,25 @@ def token(name: str, **options: Unpack[_TokenOptions]) -> None:
 
     Hand it over as you would a password; whoever has it first becomes NAME.
 
-    Example: fx pki token cleveland --role envoy --server ca.example.org:50049
+    Example: fx pki token cleveland --role envoy --server ca.example.org:50049 -o cleveland.token
     """
     from datetime import UTC, datetime, timedelta
 
     from openfl_like.pki.administration import federation_of, make_token
+    from openfl_like.pki.files import write_new
     from openfl_like.pki.roles import Identity, Role
 
-    certs, hosts, server = options["certs"], options["hosts"], options["server"]
+    certs, hosts, server, output = options["certs"], options["hosts"], options["server"], options["output"]
+    _check_new(output)
     identity, now = Identity(federation_of(certs), Role(options["role"]), name), datetime.now(UTC)
     lifetime, good_for = timedelta(days=options["days"]), timedelta(hours=options["hours"])
     made = make_token(certs, identity, server, hosts=hosts, lifetime=lifetime, good_for=good_for)
     expires = now + good_for
-    told = {"token": made.text, "identity": identity.uri, "server": server, "expires": expires.isoformat()}
-    if not options["as_json"]:
+    where = {"token": made.text} if output is None else {"file": str(output)}
+    told = {**where, "identity": identity.uri, "server": server, "expires": expires.isoformat()}
+    if output is not None:
+        write_new(output, f"{made.text}\n".encode(), private=True)
+    elif not options["as_json"]:
         click.echo(made.text)
     text = f"good once, until {expires.isoformat()[:16]} UTC, for {identity.uri}; there: fx pki enroll TOKEN"
     tell(text, told, as_json=options["as_json"])

@@ -109,6 +109,20 @@ def test_a_token_is_printed_alone_and_listed_without_its_secret(home: Path) -> N
     assert token.secret.hex() not in on_disk
 
 
+def test_a_token_in_a_file_is_its_owners_alone_and_replaces_no_other(home: Path) -> None:
+    words = ("token", "cleveland", "--server", "ca.example.org:50049", "-o", "cleveland.token")
+    assert "good once" in run(*words)
+    file = home.parent / "cleveland.token"
+    text = file.read_text()
+    assert Token.parse(text.strip()).identity.name == "cleveland"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert str(failing(*words)) == "cleveland.token: the file is there already (name another one, or delete it)"
+    assert file.read_text() == text
+    assert len(json.loads(run("list", "--json"))["data"]) == 1
+    told = json.loads(run(*words[:-1], "other.token", "--json"))["data"]
+    assert (told["file"], "token" in told) == ("other.token", False)
+
+
 def test_a_token_that_leads_to_this_machine_only_says_so(home: Path) -> None:
     here = CliRunner().invoke(pki, ["token", "bern"]).stderr
     assert "which is only this machine; for others name the authority: --server HOST:PORT" in here
