@@ -5,18 +5,21 @@ import logging
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from openfl_like.data.policy import Sandbox
 from openfl_like.errors import UsageError
 from openfl_like.federation.events import CollaboratorJoined, SendAssignment
 from openfl_like.federation.task import Assignment
+from openfl_like.plan.bundle import pack, unpack
 from openfl_like.plan.digest import freeze
 from openfl_like.processes.worker_client import WorkerEndedError, WorkerProcess, WorkerSettings
 from openfl_like.runtimes.local import failed, in_time, too_late
 from openfl_like.runtimes.loop import Outward, Post
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.runtimes.sites import SimulatedSites
+from openfl_like.store.removal import remove_tree
 from openfl_like.tasks import TaskOwner
 
 log = logging.getLogger(__name__)
@@ -102,6 +105,7 @@ def process_runtime(sites: SimulatedSites, repository: ModelRepository) -> Proce
 
     Raises:
         UsageError: If a site has no shard.yaml: its data cannot be loaded in another process.
+        BundleError: If its workers are confined and the workspace cannot be packed.
     """
     absent = sorted(sites.shards.keys() - sites.files.keys())
     if absent:
@@ -110,8 +114,25 @@ def process_runtime(sites: SimulatedSites, repository: ModelRepository) -> Proce
     folder.mkdir(parents=True, exist_ok=True)
     frozen = folder / "plan.json"
     frozen.write_bytes(freeze(sites.plan))
-    settings = {name: _settings(sites, frozen, sites.folder(name), path) for name, path in sites.files.items()}
+    given = replace(sites, workspace=_as_it_travels(sites, folder)) if sites.sandbox else sites
+    settings = {name: _settings(given, frozen, sites.folder(name), path) for name, path in sites.files.items()}
     return ProcessRuntime(settings, repository, os.cpu_count() or 1)
+
+
+def _as_it_travels(sites: SimulatedSites, folder: Path) -> Path:
+    """Make the workspace that a site would get: the one here also has the data of all simulated sites.
+
+    Raises:
+        BundleError: If it cannot be packed.
+    """
+    bundle, workspace = folder / ".bundle.tar", folder / ".workspace"  # no site is called so
+    remove_tree(workspace)
+    pack(sites.workspace, sites.plan, bundle)
+    try:
+        unpack(bundle, workspace)
+    finally:
+        bundle.unlink()
+    return workspace
 
 
 def _settings(sites: SimulatedSites, plan: Path, folder: Path, shard: Path) -> WorkerSettings:
