@@ -245,10 +245,13 @@ async def test_a_confined_simulated_site_reads_its_own_data_and_not_those_of_oth
     (plan.parent / "data").mkdir()
     (plan.parent / "data" / "all.csv").write_text("1\n")
     own = ["shards/one_number.py", "shards/site-1.csv", "shards/site-1.yaml"]
-    others = ["shards/site-2.csv", "shards/site-2.yaml", "data/all.csv", "plan.yaml"]
+    others = ["shards/site-2.csv", "shards/site-2.yaml", "data/all.csv", "plan.yaml", "../record/spool/update"]
+    (tmp_path / "record" / "spool").mkdir(parents=True)
+    (tmp_path / "record" / "spool" / "update").write_text("of another site")
     looking = LOOKING_ROUND.format(top=str(plan.parent), names=own + others)
     code.write_text(code.read_text().replace("        probe(targets)\n", looking))
-    done = await asyncio.to_thread(_simulate, plan, "--runtime", "process", *(["--sandbox"] if confined else []))
+    words = ("--runtime", "process", "--directory", str(tmp_path / "record"), *(["--sandbox"] if confined else []))
+    done = await asyncio.to_thread(_simulate, plan, *words)
     said = " ".join(done.stderr.split())
     reached = own if confined else own + others
     assert f"RuntimeError: reached {' '.join(reached)} . (src/obedient.py:" in said
