@@ -9,7 +9,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Final, Protocol, Self, TypeVar
 
 from openfl_like.api.checkpoints import CheckpointFiles
 from openfl_like.api.client import AsyncFederation, Connect, connect
@@ -23,6 +23,7 @@ from openfl_like.federation.parties import (
     ExperimentSummary,
     LogLines,
     LogQuery,
+    RemovedExperiment,
 )
 from openfl_like.pki.files import load_credentials
 from openfl_like.plan.packing import Packing
@@ -41,20 +42,20 @@ class BlockingCheckpoints:
     """Fetches and delivers checkpoints; part of a `Federation`.
 
     Args:
-        files: Whose methods are run.
+        files: Returns the same for programs with an event loop; called when it is needed.
         run: Where they run.
     """
 
-    def __init__(self, files: CheckpointFiles, run: Run) -> None:
+    def __init__(self, files: Callable[[], CheckpointFiles], run: Run) -> None:
         self._files, self._run = files, run
 
     def fetch(self, experiment: str, path: str | Path) -> Path:
         """As `CheckpointFiles.fetch`."""
-        return self._run(self._files.fetch(experiment, path))
+        return self._run(self._files().fetch(experiment, path))
 
     def deliver(self, path: str | Path) -> ExperimentSummary:
         """As `CheckpointFiles.deliver`."""
-        return self._run(self._files.deliver(path))
+        return self._run(self._files().deliver(path))
 
 
 class Federation:
@@ -64,6 +65,9 @@ class Federation:
         director: ``host:port``.
         certificates: Folder of the user's certificate and key.
         connection: How the connection is made.
+
+    Attributes:
+        checkpoints: Experiments that move from one Director to another.
 
     Raises:
         CredentialError: If the certificate or key cannot be used.
@@ -77,6 +81,7 @@ class Federation:
         self._thread.start()
         self._stack = AsyncExitStack()
         self._opened: AsyncFederation | None = None
+        self.checkpoints: Final = BlockingCheckpoints(lambda: self._client.checkpoints, self._run)
 
     def __enter__(self) -> Self:
         return self
@@ -93,11 +98,6 @@ class Federation:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-
-    @property
-    def checkpoints(self) -> BlockingCheckpoints:
-        """Experiments that move from one Director to another."""
-        return BlockingCheckpoints(self._client.checkpoints, self._run)
 
     def submit(
         self,
@@ -160,6 +160,10 @@ class Federation:
         """Queue an experiment again that FAILED or was CANCELLED; see `Experiments.resume`."""
         return self._run(self._client.experiments.resume(experiment))
 
+    def remove(self, experiment: str) -> RemovedExperiment:
+        """Remove an experiment that has ended from the Director; see `Experiments.remove`."""
+        return self._run(self._client.experiments.remove(experiment))
+
     def model(self, experiment: str, which: str, path: str | Path) -> Path:
         """Fetch the ``best`` or ``last`` model, or that of a round number, as a safetensors file."""
         return self._run(self._client.experiments.model(experiment, which, path))
@@ -185,7 +189,7 @@ class Federation:
 
         Args:
             question: Such as ``lambda client: explanation_of(client, "digits-1a2b3c4d")``, or, for what has no method
-                here, ``lambda client: client.experiments.remove("digits-1a2b3c4d")``.
+                here, ``lambda client: client.experiments.metrics("digits-1a2b3c4d")``.
         """
         return self._run(question(self._client))
 

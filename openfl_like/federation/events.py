@@ -27,9 +27,14 @@ class ExperimentStarted:
 
 @dataclass(frozen=True, slots=True)
 class CollaboratorJoined:
-    """A collaborator is connected and ready for work, for the first time or again."""
+    """A collaborator is connected and ready for work, for the first time or again.
+
+    ``certificate_list`` is the number of the revocation list under which the certificate was issued that it has shown;
+    None where nobody shows any.
+    """
 
     collaborator: str
+    certificate_list: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,6 +142,12 @@ class Experiment:
         return [receipt for name in sorted(sites) for receipt in sites[name].receipts()]
 
     @property
+    def certificate_lists(self) -> dict[str, int]:
+        """Collaborator -> number of the list under which the certificate was issued that it has joined with last."""
+        sites = self._context.roster.sites.items()
+        return {name: site.certificate_list for name, site in sites if site.certificate_list is not None}
+
+    @property
     def versions(self) -> tuple[ModelVersion, ...]:
         """The published versions, the initial model first."""
         return self._context.state.versions
@@ -235,7 +241,7 @@ class Experiment:
             context.announce(CollaboratorRefused(name, refusal))
             return
         self._connected.add(name)
-        if context.roster.join(name):
+        if context.roster.join(name, event.certificate_list):
             context.announce(CollaboratorAdmitted(name, member=not late))
         if state.round is not None:
             phases.send(context, state.round, name)

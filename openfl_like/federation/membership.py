@@ -49,6 +49,8 @@ class Member:
         overdue: Whether it has not come back in time.
         delivered: Phase -> the last update that was taken from it, to recognise a repetition.
         undefined: Phase -> the metrics that its last answer left undefined, as ``task.metric``.
+        certificate_list: Number of the revocation list under which the certificate was issued that it has joined with
+            last; None: that is not known.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Member:
     overdue: bool = False
     delivered: dict[Phase, TakenUpdate] = field(default_factory=dict)
     undefined: dict[Phase, tuple[str, ...]] = field(default_factory=dict)
+    certificate_list: int | None = None
 
     def take(self, update: Update) -> None:
         """Note an update that counts."""
@@ -116,11 +119,12 @@ class Membership:
         for name in self.joined():
             self.sites[name].member = True
 
-    def join(self, name: str) -> bool:
-        """Note that a collaborator is connected; tell whether that is news."""
+    def join(self, name: str, certificate_list: int | None = None) -> bool:
+        """Note that a collaborator is connected, and with which certificate; tell whether that is news."""
         site = self.sites.setdefault(name, Member(name, Presence.AWAY))
         news = site.presence is not Presence.PRESENT
         site.presence, site.failure, site.overdue = Presence.PRESENT, None, False
+        site.certificate_list = certificate_list
         return news
 
     def leave(self, name: str, failure: Failure, *, gone: bool) -> bool:

@@ -246,8 +246,9 @@ class CollaboratorPort(Protocol):
         caller: str,
         reports: AsyncIterator[CollaboratorReport],
         send: Callable[[AggregatorInstruction], Awaitable[None]],
+        certificate: Validity | None = None,
     ) -> None:
-        """Hold a collaborator's session until either side ends it."""
+        """Hold a collaborator's session until either side ends it; ``certificate`` is the one that it has shown."""
 
     async def model_file(self, digest: str) -> FileWithManifest:
         """Return the file of a model version or candidate."""

@@ -94,6 +94,8 @@ def _fields_of_member(site: Member) -> dict[str, object]:
         }
     if site.undefined:
         found["undefined"] = {phase.value: list(names) for phase, names in site.undefined.items()}
+    if site.certificate_list is not None:
+        found["certificate_list"] = site.certificate_list
     return found
 
 

@@ -62,13 +62,6 @@ class PeerVerifier:
         seen = self._seen.get(leaf_pem) or self._examine(leaf_pem)  # the memory of peers is bounded
         return seen.not_before, seen.not_after
 
-    def revoked(self) -> frozenset[Identity]:
-        """Who has shown a certificate that was revoked, and none that was not."""
-        shown = {seen.identity: set[bool]() for seen in self._seen.values()}
-        for seen in self._seen.values():
-            shown[seen.identity].add(self._revocations.revokes(seen.facts))
-        return frozenset(identity for identity, found in shown.items() if found == {True})
-
     def identify(self, leaf_pem: bytes, now: datetime) -> Identity:
         """Say who a certificate belongs to.
 

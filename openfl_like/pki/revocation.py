@@ -111,14 +111,6 @@ class Facts:
         """Read them from a verified certificate."""
         return cls(identity, f"{leaf.serial_number:x}", key_digest(leaf), list_number(leaf))
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Whose revocation revokes this certificate: its own identity's, and a Collaborator's site's."""
-        who = self.identity
-        if who.role is not Role.COLLABORATOR:
-            return (who.uri,)
-        return who.uri, Identity(who.federation, Role.ENVOY, who.name).uri
-
 
 @dataclass(slots=True)
 class Revocations:
@@ -143,9 +135,14 @@ class Revocations:
         """Whether the certificates of an identity that were issued under a list of this number are revoked by name."""
         return number < self._names.get(uri, 0)
 
+    def falls_with(self, who: Identity, number: int) -> bool:
+        """As `falls`; a Collaborator's certificate falls with its site, too."""
+        site = Identity(who.federation, Role.ENVOY, who.name).uri if who.role is Role.COLLABORATOR else who.uri
+        return self.falls(who.uri, number) or self.falls(site, number)
+
     def revokes(self, facts: Facts) -> bool:
         """Whether a certificate was revoked."""
-        by_name = any(self.falls(name, facts.number) for name in facts.names)
+        by_name = self.falls_with(facts.identity, facts.number)
         return by_name or facts.serial in self._serials or facts.key in self._keys
 
     def check(self, facts: Facts) -> None:

@@ -126,25 +126,28 @@ class ExperimentLoop:
         for event in events:
             self._inbox.put_nowait(event)
 
-    async def run(self) -> Outcome:
+    async def run(self, *meanwhile: Event) -> Outcome:
         """Drive the experiment to its end.
+
+        Args:
+            meanwhile: What has happened to it since a former run of it ended.
 
         Raises:
             ConflictError: If another process has taken the experiment over; nobody is told that it ended then.
         """
         try:
             async with self._runtime.running(self.post):
-                return await self._drive()
+                return await self._drive(meanwhile)
         finally:
             for cancel in self._timers:
                 cancel()
             self._commit_is_done()
 
-    async def _drive(self) -> Outcome:
+    async def _drive(self, meanwhile: Sequence[Event]) -> Outcome:
         if self._experiment.status.ended:  # a former run ended it and died before it could tell its collaborators
             await asyncio.to_thread(self._repository.tidy, self._experiment.versions, ended=True)
             return await self._finish(self._experiment.status, self._experiment.reason)
-        self.post(ExperimentStarted(self._recorder.epoch))
+        self.post(ExperimentStarted(self._recorder.epoch), *meanwhile)
         while True:
             happened = [await self._inbox.get()]
             while not self._inbox.empty():

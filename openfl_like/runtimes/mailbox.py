@@ -17,6 +17,7 @@ from openfl_like.federation.events import (
     UpdateCommitted,
     WithdrawAssignment,
 )
+from openfl_like.federation.parties import Validity
 from openfl_like.federation.ports import (
     AggregatorInstruction,
     CollaboratorReport,
@@ -109,8 +110,15 @@ class MailboxRuntime:
         collaborator: str,
         reports: AsyncIterator[CollaboratorReport],
         send: Callable[[AggregatorInstruction], Awaitable[None]],
+        certificate: Validity | None = None,
     ) -> None:
         """Hold a collaborator's session until it is dismissed or breaks.
+
+        Args:
+            collaborator: Its name.
+            reports: What it says.
+            send: Sends it an instruction.
+            certificate: The one that it has shown.
 
         Raises:
             ConflictError: If this collaborator already has a session, or another plan.
@@ -122,7 +130,7 @@ class MailboxRuntime:
         self._empty.clear()
         try:
             failpoint("aggregator.joined")
-            self._tell(CollaboratorJoined(collaborator))
+            self._tell(CollaboratorJoined(collaborator, certificate.list_number if certificate is not None else None))
             if self._dismissal is not None:
                 mailbox.put_nowait(self._dismissal)
             await converse(mailbox, self._read(collaborator, reports), send, lambda item: isinstance(item, Dismissal))

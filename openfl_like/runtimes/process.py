@@ -5,19 +5,23 @@ import logging
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from openfl_like.data.policy import Sandbox
 from openfl_like.errors import UsageError
 from openfl_like.federation.events import CollaboratorJoined, SendAssignment
 from openfl_like.federation.task import Assignment
+from openfl_like.plan.bundle import pack, unpack
 from openfl_like.plan.digest import freeze
 from openfl_like.processes.worker_client import WorkerEndedError, WorkerProcess, WorkerSettings
 from openfl_like.runtimes.local import failed, in_time, too_late
 from openfl_like.runtimes.loop import Outward, Post
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.runtimes.sites import SimulatedSites
+from openfl_like.store.removal import remove_tree
 from openfl_like.tasks import TaskOwner
+from openfl_like.tensors.manifest import manifest_path
 
 log = logging.getLogger(__name__)
 
@@ -75,9 +79,12 @@ class ProcessRuntime:
             try:
                 worker = await self._worker(name)
                 model = self._repository.path(assignment.model) if assignment.model else None
-                out = self._repository.spool_path(assignment)
+                place = self._repository.spool_path(assignment)
+                out = (self._sites[name].updates or place.parent) / place.name
                 async with asyncio.timeout(assignment.deadline_s):
                     update = await worker.perform(assignment, model, out)
+                if update.digest:
+                    _move(out, place)
                 event = in_time(assignment, update)
             except TimeoutError:
                 await self._workers.pop(name).stop()
@@ -102,6 +109,7 @@ def process_runtime(sites: SimulatedSites, repository: ModelRepository) -> Proce
 
     Raises:
         UsageError: If a site has no shard.yaml: its data cannot be loaded in another process.
+        BundleError: If its workers are confined and the workspace cannot be packed.
     """
     absent = sorted(sites.shards.keys() - sites.files.keys())
     if absent:
@@ -110,14 +118,40 @@ def process_runtime(sites: SimulatedSites, repository: ModelRepository) -> Proce
     folder.mkdir(parents=True, exist_ok=True)
     frozen = folder / "plan.json"
     frozen.write_bytes(freeze(sites.plan))
-    settings = {name: _settings(sites, frozen, sites.folder(name), path) for name, path in sites.files.items()}
+    given = replace(sites, workspace=_as_it_travels(sites, folder)) if sites.sandbox else sites
+    settings = {name: _settings(given, frozen, name) for name in sites.files}
     return ProcessRuntime(settings, repository, os.cpu_count() or 1)
 
 
-def _settings(sites: SimulatedSites, plan: Path, folder: Path, shard: Path) -> WorkerSettings:
-    wishes = sites.plan.collaborator.settings
+def _as_it_travels(sites: SimulatedSites, folder: Path) -> Path:
+    """Make the workspace that a site would get: the one here also has the data of all simulated sites.
+
+    Raises:
+        BundleError: If it cannot be packed.
+    """
+    bundle, workspace = folder / ".bundle.tar", folder / ".workspace"  # no site is called so
+    remove_tree(workspace)
+    pack(sites.workspace, sites.plan, bundle)
+    try:
+        unpack(bundle, workspace)
+    finally:
+        bundle.unlink()
+    return workspace
+
+
+def _move(update: Path, place: Path) -> None:
+    """Put an update and what is known of it into the spool, where no worker reaches it any more."""
+    for origin, target in ((manifest_path(update), manifest_path(place)), (update, place)):
+        if origin.exists():
+            origin.replace(target)
+
+
+def _settings(sites: SimulatedSites, plan: Path, name: str) -> WorkerSettings:
+    wishes, folder = sites.plan.collaborator.settings, sites.folder(name)
+    updates = plan.parent / ".updates" / name
+    updates.mkdir(parents=True, exist_ok=True)
     return WorkerSettings(
-        shard=shard,
+        shard=sites.files[name],
         directory=folder,
         owner=folder,
         plan=plan,
@@ -126,6 +160,6 @@ def _settings(sites: SimulatedSites, plan: Path, folder: Path, shard: Path) -> W
         device=sites.device,
         wish=wishes.device,
         models=sites.directory / "models",
-        updates=sites.directory / "spool",
+        updates=updates,
         sandbox=Sandbox.BEST if sites.sandbox else Sandbox.OFF,
     )

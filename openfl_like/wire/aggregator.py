@@ -234,7 +234,7 @@ class AggregatorServicer:
         async def instruct(value: AggregatorInstruction) -> None:
             await send(await self._instruction(value))
 
-        await self._collaborators.participate(name, reports(), instruct)
+        await self._collaborators.participate(name, reports(), instruct, call.certificate)
 
     async def _instruction(self, value: AggregatorInstruction) -> pb.AggregatorMessage:
         message = instruction_to(value)

@@ -298,6 +298,30 @@ async def test_a_federation_of_certificates_that_were_issued_hears_of_a_revocati
             assert "envoy 'site-2' has gone" in said
 
 
+async def test_a_site_that_is_revoked_while_no_aggregator_runs_is_not_waited_for(tmp_path: Path) -> None:
+    sites = shards(site_1="site-1", site_2="site-2")
+    quorum = ("participation={policy: quorum, min_updates: 1}", "deadline.rejoin_s=3600")
+    federation = Issued(tmp_path / "federation", sites, (1,), ())
+    async with federation, gate_of(sites) as gate:
+        user = User(federation, tmp_path)
+        async with user.client:
+            gate.open(1)
+            experiment = await user.submit(PLAN, "admission.min_collaborators=2", *quorum, gate.setting)
+            await gate.arrived(2)
+            await user.until(experiment, "round_started", round=2)  # its tasks are sent ahead of the commit
+            await federation.kill("director")  # and its Aggregator with it
+            await federation.kill("site-2")
+            await fx_fine("pki", "revoke", "site-2", cwd=federation.directory)
+            await federation.start_director()
+            gone = (await user.until(experiment, "collaborator_absent", collaborator="site-2")).announcement
+            assert isinstance(gone, CollaboratorAbsent)
+            assert (gone.round, gone.phase, gone.reason) == (2, Phase.TRAIN, "was put out: its certificate was revoked")
+            gate.open_all()
+            assert (await user.ended(experiment)).status == "FINISHED"
+            why = " ".join((await fx_fine("experiment", "why", experiment, federation=federation)).split())
+            assert "cause: its certificate was revoked where: site 'site-2', train, round 2 " in why
+
+
 async def test_a_director_that_nothing_tells_what_was_revoked_says_so(tmp_path: Path) -> None:
     federation = Enrolled(tmp_path / "federation", {}, (1,), ())
     federation.directory.mkdir()

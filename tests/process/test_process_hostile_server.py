@@ -92,6 +92,7 @@ class HostileAggregator:
         _caller: str,
         reports: AsyncIterator[CollaboratorReport],
         send: Callable[[Assignment], Awaitable[None]],
+        _certificate: Validity | None = None,
     ) -> None:
         await anext(reports)
         await send(self.assignment)

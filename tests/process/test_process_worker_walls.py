@@ -197,6 +197,18 @@ async def test_a_site_that_requires_a_sandbox_does_not_run_on_a_kernel_without_l
     assert "workers are confined: network, kernel, privileges; not: files, processes, signals" in allowed.stderr
 
 
+LOOKING_ROUND = """\
+        reached = []
+        for name in {names!r}:
+            try:
+                open(os.path.join({top!r}, name)).close()
+                reached.append(name)
+            except OSError:
+                pass
+        raise RuntimeError("reached " + " ".join(reached) + " .")
+"""
+
+
 def _simulate(plan: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "openfl_like.cli", "simulate", str(plan), *words]
     one = ["-s", "aggregator.settings.rounds_to_train=1", "--shard", f"site-1={plan.parent / 'shards' / 'site-1.yaml'}"]
@@ -218,3 +230,28 @@ async def test_a_simulation_is_confined_if_that_is_asked(tmp_path: Path, *, conf
     refused = await asyncio.to_thread(_simulate, plan, "--sandbox")
     assert "E100" in refused.stderr
     assert "add --runtime process" in refused.stderr
+
+
+@pytest.mark.parametrize("confined", [False, True])
+async def test_a_confined_simulated_site_reads_its_own_data_and_not_those_of_others(
+    tmp_path: Path, *, confined: bool
+) -> None:
+    plan = _workspace(tmp_path / "code")
+    shards, code = plan.parent / "shards", plan.parent / "src" / "obedient.py"
+    for site in ("site-1", "site-2"):
+        (shards / f"{site}.csv").write_text("1\n")
+        shard = shards / f"{site}.yaml"
+        shard.write_text(shard.read_text() + f"reads: [{site}.csv]\n")
+    (plan.parent / "data").mkdir()
+    (plan.parent / "data" / "all.csv").write_text("1\n")
+    own = ["shards/one_number.py", "shards/site-1.csv", "shards/site-1.yaml"]
+    others = ["shards/site-2.csv", "shards/site-2.yaml", "data/all.csv", "plan.yaml", "../record/spool/update"]
+    (tmp_path / "record" / "spool").mkdir(parents=True)
+    (tmp_path / "record" / "spool" / "update").write_text("of another site")
+    looking = LOOKING_ROUND.format(top=str(plan.parent), names=own + others)
+    code.write_text(code.read_text().replace("        probe(targets)\n", looking))
+    words = ("--runtime", "process", "--directory", str(tmp_path / "record"), *(["--sandbox"] if confined else []))
+    done = await asyncio.to_thread(_simulate, plan, *words)
+    said = " ".join(done.stderr.split())
+    reached = own if confined else own + others
+    assert f"RuntimeError: reached {' '.join(reached)} . (src/obedient.py:" in said

@@ -283,7 +283,7 @@ def remove(experiment_id: str, director: str, certificates: Path | None, *, yes:
         if not yes and found_id != experiment_id:
             cure = f"fx experiment remove {found_id}, or --yes"
             raise UsageError(f"'{experiment_id}' means {found_id}, which would be gone for good", cure=cure)
-        removed = federation.ask(lambda client: client.experiments.remove(found_id))
+        removed = federation.remove(found_id)
     if as_json:
         emit(asdict(removed), as_json=True)
     else:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from openfl_like.federation.announcements import Announced
 from openfl_like.federation.deliveries import Deliveries
 from openfl_like.federation.events import CancelRequested, CollaboratorLeft, CollaboratorRevoked
 from openfl_like.federation.experiment import Experiment
-from openfl_like.federation.parties import Outcome
+from openfl_like.federation.parties import Outcome, Validity
 from openfl_like.federation.ports import AggregatorInstruction, CollaboratorReport, FileWithManifest, UploadTarget
 from openfl_like.federation.task import Update
 from openfl_like.pki.files import Credentials
@@ -96,9 +96,10 @@ class Aggregator:
         caller: str,
         reports: AsyncIterator[CollaboratorReport],
         send: Callable[[AggregatorInstruction], object],
+        certificate: Validity | None = None,
     ) -> None:
         """Hold a collaborator's session."""
-        await self._runtime.participate(caller, reports, send)  # type: ignore[arg-type] # same callable, wider type
+        await self._runtime.participate(caller, reports, send, certificate)  # type: ignore[arg-type] # same callable, wider type
 
     async def model_file(self, digest: str) -> FileWithManifest:
         """Return a model."""
@@ -184,24 +185,51 @@ def _only(experiment: str) -> Callable[[Identity], None]:
     return rule
 
 
-def _guard(settings: AggregatorArguments, post: Post) -> tuple[Guard, list[Coroutine[Any, Any, None]]]:
-    """Return what lets callers in, and what keeps its revocation list new and tells whom it puts out."""
-    trust, revocations = settings.credentials.trust, Revocations()
-    guard = Guard(PeerVerifier(trust, revocations), _only(settings.experiment))
-    if settings.revocations is None:
-        return guard, []
-    file = ListFile(settings.revocations, trust.site_ca)
-    data = file.changed()
-    if data is not None:
-        revocations.take(RevocationList.read(data, trust.site_ca))
+@dataclass(slots=True)
+class _Door:
+    """Who is let in, and who is put out.
 
-    def put_out() -> None:
-        for peer in sorted(guard.verifier.revoked(), key=lambda peer: peer.uri):
-            if peer.role is Role.COLLABORATOR and peer.experiment == settings.experiment:
-                post(CollaboratorRevoked(peer.name))  # its Envoy may have ended it before the list came here
-        guard.recheck()
+    Args:
+        settings: Where the list of what was revoked comes to.
+        experiment: Knows with which certificates its collaborators have joined, also of before a restart: one that was
+            revoked while no Aggregator ran does not show its certificate again.
+    """
 
-    return guard, [follow_file(file, revocations, put_out)]
+    settings: AggregatorArguments
+    experiment: Experiment
+    guard: Guard = field(init=False)
+    _revocations: Revocations = field(default_factory=Revocations)
+    _file: ListFile | None = None
+
+    def __post_init__(self) -> None:
+        trust = self.settings.credentials.trust
+        self.guard = Guard(PeerVerifier(trust, self._revocations), _only(self.settings.experiment))
+        if self.settings.revocations is None:
+            return
+        self._file = ListFile(self.settings.revocations, trust.site_ca)
+        data = self._file.changed()
+        if data is not None:
+            self._revocations.take(RevocationList.read(data, trust.site_ca))
+
+    def revoked(self) -> list[CollaboratorRevoked]:
+        """Return the collaborators whose last certificate was revoked, whether they are here or not."""
+        federation, known = self.guard.verifier.federation, sorted(self.experiment.certificate_lists.items())
+        return [
+            CollaboratorRevoked(name)
+            for name, number in known
+            if self._revocations.falls_with(
+                Identity(federation, Role.COLLABORATOR, name, self.settings.experiment), number
+            )
+        ]
+
+    def watching(self, post: Post) -> list[Coroutine[Any, Any, None]]:
+        """Return what keeps the list new and tells whom it puts out."""
+
+        def put_out() -> None:
+            post(*self.revoked())
+            self.guard.recheck()
+
+        return [follow_file(self._file, self._revocations, put_out)] if self._file is not None else []
 
 
 async def run_aggregator(
@@ -242,19 +270,19 @@ async def run_aggregator(
         deliveries = Deliveries(experiment.receipts, experiment.round)
         runtime = MailboxRuntime(plan_digest(settings.plan), deliveries)
         loop = ExperimentLoop(experiment, runtime, Record(store, repository, bus.publish), SystemClock())
-        guard, watching = _guard(settings, loop.post)
-        await stack.enter_async_context(background(*watching))
+        door = _Door(settings, experiment)
+        await stack.enter_async_context(background(*door.watching(loop.post)))
         host, data = settings.listen.rpartition(":")[0], None
         if settings.data_port is not None:
-            data = DataServer(host, settings.data_port, settings.credentials, guard.verifier)
+            data = DataServer(host, settings.data_port, settings.credentials, door.guard.verifier)
             await stack.enter_async_context(data)
         aggregator = Aggregator(loop, runtime, repository, bus)
-        handler = service_handler(SERVICE, AggregatorServicer(aggregator, aggregator, data), guard)
+        handler = service_handler(SERVICE, AggregatorServicer(aggregator, aggregator, data), door.guard)
         server = Server(settings.listen, settings.credentials, (handler,))
         await stack.enter_async_context(server)
         failpoint("aggregator.listening")
         ready(f"{host}:{server.port}", bus)
-        outcome = await loop.run()
+        outcome = await loop.run(*door.revoked())
         bus.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):

@@ -32,6 +32,7 @@ from openfl_like.federation.parties import (
     ExperimentSummary,
     LogLines,
     LogQuery,
+    RemovedExperiment,
     ShardFacts,
 )
 from openfl_like.federation.ports import CheckpointOffer, Submission
@@ -115,6 +116,9 @@ class ScriptedClient:
     async def resume(self, _: str) -> ExperimentSummary:
         return replace(SUMMARY, reason="resumed by alice")
 
+    async def remove(self, experiment: str) -> RemovedExperiment:
+        return RemovedExperiment(experiment, 5, 145_807)
+
     async def model(self, _: str, which: str, path: Path) -> None:
         path.write_text(which)
 
@@ -185,6 +189,7 @@ def test_answers_are_plain_values(federation: Federation, tmp_path: Path) -> Non
     assert federation.experiment("digits-1").summary == SUMMARY
     assert federation.cancel("digits-1") == SUMMARY
     assert federation.resume("digits-1").reason == "resumed by alice"
+    assert federation.remove("digits-1") == RemovedExperiment("digits-1", 5, 145_807)
     assert [envoy.name for envoy in federation.envoys()] == ["bern"]
     path = federation.model("digits-1", "best", str(tmp_path / "model"))
     assert path.read_text() == "best"

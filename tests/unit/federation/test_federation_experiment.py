@@ -209,6 +209,19 @@ def test_nor_at_the_beginning_of_a_round() -> None:
     assert federation.experiment.reason == "round 2: 2 of 2 updates are needed, 1 can come: site 'b' left: site closed"
 
 
+def test_with_which_certificates_its_sites_came_outlasts_a_restart() -> None:
+    plan = plan_with()
+    experiment = Experiment("exp-1", plan, ("a", "b", "c"), "given")
+    joined = (CollaboratorJoined("a", 0), CollaboratorJoined("b", 3), CollaboratorJoined("c"))
+    for event in (ExperimentStarted(), *joined):
+        experiment.handle(event, 0.0)
+    restored = Experiment.restore(plan, json.loads(json.dumps(experiment.snapshot())), experiment.versions)
+    assert restored.certificate_lists == {"a": 0, "b": 3}
+    for event in (ExperimentStarted(), CollaboratorJoined("a", 4)):
+        restored.handle(event, 0.0)
+    assert restored.certificate_lists == {"a": 4, "b": 3}
+
+
 def test_a_restart_between_phases_forgets_nobody() -> None:
     plan = plan_with()
     experiment = Experiment("exp-1", plan, ("a", "b"), "given")

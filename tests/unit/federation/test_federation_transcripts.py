@@ -218,6 +218,18 @@ def revoked_while_the_last_metrics_come() -> Play:
     return play
 
 
+def revoked_while_no_aggregator_ran() -> Play:
+    play = Play(make_plan(quorum=0.6), "abc")
+    play.start("abc")
+    play.initialise()
+    play.deliver(1, Phase.TRAIN, "a")
+    play.restart()
+    play.happen(CollaboratorRevoked("c"), CollaboratorJoined("a"), CollaboratorJoined("b"))
+    play.deliver(1, Phase.TRAIN, "b")
+    play.deliver(1, Phase.EVALUATE, "ab")
+    return play
+
+
 def site_comes_back_in_time() -> Play:
     play = Play(make_plan(), "ab")
     play.start("ab")
@@ -406,6 +418,7 @@ SCENARIOS: list[Callable[[], Play]] = [
     quorum_without_the_site_that_left,
     revoked_site_is_not_waited_for,
     revoked_while_the_last_metrics_come,
+    revoked_while_no_aggregator_ran,
     site_comes_back_in_time,
     deadline_goes_on_with_a_part,
     deadline_ends_the_experiment,

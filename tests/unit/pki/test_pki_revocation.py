@@ -49,21 +49,19 @@ def test_a_revoked_name_is_refused_and_a_new_key_of_it_is_not(own: Path, now: da
     assert verifier(own).identify(other.chain, now) == other.identity
 
 
-def test_who_was_let_in_and_is_revoked_now_is_known_unless_a_newer_certificate_was_shown(
-    own: Path, now: datetime
-) -> None:
-    at_work = Identity("hospitals", Role.COLLABORATOR, "one", "exp-1")
-    two = replace(at_work, name="two")
-    trust, revocations = load_trust(own), Revocations()
-    peers = PeerVerifier(trust, revocations)
-    for identity in (ONE, at_work, two):
-        peers.identify(make(own, identity, now).chain, now)
-    assert peers.revoked() == set()
+def test_a_collaborators_certificate_falls_with_its_name_and_with_its_sites(own: Path, now: datetime) -> None:
+    at_work, revocations = Identity("hospitals", Role.COLLABORATOR, "one", "exp-1"), Revocations()
+    trust = load_trust(own)
+    assert not revocations.falls_with(at_work, 0)
     revoke(own, ONE, "lost", now)
     revocations.take(published(own, trust.site_ca))
-    assert peers.revoked() == {ONE, at_work}  # no call was made since then
-    peers.identify(make(own, at_work, now).chain, now)
-    assert peers.revoked() == {ONE}
+    assert revocations.falls_with(at_work, 0)
+    assert not revocations.falls_with(at_work, 1)  # issued since then
+    assert not revocations.falls_with(replace(at_work, name="two"), 0)
+    revoke(own, at_work, "lost", now)
+    revocations.take(published(own, trust.site_ca))
+    assert [revocations.falls_with(at_work, number) for number in (0, 1, 2)] == [True, True, False]
+    assert not revocations.falls_with(ONE, 1)
 
 
 def test_again_and_again(own: Path, now: datetime) -> None:

@@ -122,6 +122,13 @@ async def test_two_rounds(run: Run, files: ExperimentFiles) -> None:
     assert list((files.directory / "spool").iterdir()) == []
 
 
+async def test_what_happened_while_nobody_drove_it_is_taken_after_its_start(run: Run) -> None:
+    async with asyncio.timeout(10):
+        outcome = await run.loop(sites_of(*SITES)).run(CancelRequested("ada"))
+    assert outcome.status is Status.CANCELLED
+    assert "experiment_started" in [event.kind for event in run.told]  # once it has ended nothing begins any more
+
+
 async def test_everybody_is_told_what_the_store_has(run: Run) -> None:
     await run.to_its_end(sites_of(*SITES))
     assert run.told == run.store.events()

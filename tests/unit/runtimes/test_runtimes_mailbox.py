@@ -22,6 +22,7 @@ from openfl_like.federation.events import (
 )
 from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.failure import Failure, FailureKind
+from openfl_like.federation.parties import Validity
 from openfl_like.federation.ports import (
     AggregatorInstruction,
     CollaboratorReport,
@@ -85,6 +86,13 @@ async def test_an_assignment_goes_to_its_collaborator_only(aggregator: Aggregato
     await aggregator.runtime.perform(SendAssignment(TRAIN))
     assert await bern.instruction() == TRAIN
     assert zurich.unread == 0
+
+
+async def test_a_collaborator_joins_with_the_certificate_that_it_has_shown(aggregator: Aggregator) -> None:
+    session = Session(Ready(PLAN))
+    joining = aggregator.runtime.participate("bern", session.reports, session.send, Validity(0.0, 1.0, 7))
+    aggregator.held["bern"] = asyncio.create_task(joining)
+    assert await aggregator.next() == CollaboratorJoined("bern", 7)
 
 
 async def test_an_assignment_for_somebody_absent_is_kept_open(aggregator: Aggregator) -> None:

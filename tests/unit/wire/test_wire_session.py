@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from openfl_like.errors import FederationError, ModelTooLargeError, RoundClosedError, TransferError, UpdateRefusedError
+from openfl_like.federation.parties import Validity
 from openfl_like.federation.ports import (
     AggregatorInstruction,
     CollaboratorReport,
@@ -91,6 +92,7 @@ class FakePort:
         _caller: str,
         reports: AsyncIterator[CollaboratorReport],
         send: Callable[[AggregatorInstruction], Awaitable[None]],
+        _certificate: Validity | None = None,
     ) -> None:
         async def listen() -> None:
             async for report in reports:

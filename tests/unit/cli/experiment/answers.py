@@ -150,6 +150,9 @@ class Answers:
     def resume(self, _: str) -> ExperimentSummary:
         return replace(summary(), resumed_by="alice")
 
+    def remove(self, experiment: str) -> RemovedExperiment:
+        return RemovedExperiment(experiment, 3, 4096)
+
     @property
     def checkpoints(self) -> "Answers":
         return self
@@ -203,9 +206,6 @@ class AsyncAnswers:
 
     async def rounds(self, experiment: str) -> Sequence[RoundRecord]:
         return tuple(self._answers.rounds(experiment))
-
-    async def remove(self, experiment: str) -> RemovedExperiment:
-        return RemovedExperiment(experiment, 3, 4096)
 
     async def metrics(self, _: str, *, per_site: bool) -> Sequence[MetricRecord]:
         if not per_site:

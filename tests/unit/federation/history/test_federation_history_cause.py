@@ -70,6 +70,7 @@ DEGRADED = {
         "site 'c', train, round 1: left: connection lost, did not come back within 60 s"
     ),
     "revoked_site_is_not_waited_for": "site 'c', train, round 1: its certificate was revoked",
+    "revoked_while_no_aggregator_ran": "site 'c', train, round 1: its certificate was revoked",
     "restart_in_the_middle_of_a_round": (
         "site 'b', evaluate, round 1: did not come back within 30 s after a restart of the aggregator"
     ),
