@@ -123,7 +123,7 @@ class SiteExperiment:
         self._context = context
         self._run = SiteRun()
         self._turn = asyncio.Lock()
-        self._tasks = TaskOwner()
+        self._tasks, self._carrying_out = TaskOwner(), TaskOwner()
         self._route: LogRoute | None = None
         self._shard = Path()
         self._key = b""
@@ -195,7 +195,14 @@ class SiteExperiment:
     # ---- what the rules ask for
 
     async def _post(self, event: SiteEvent) -> None:
-        """Hand an event to the rules and carry out what they answer, one event after the other."""
+        """Hand an event to the rules and carry out what they answer, one event after the other.
+
+        Whoever posts may be cancelled meanwhile, because the session is lost or the Envoy ends. What the rules have
+        decided is carried out all the same: else they would wait for ever for what nobody does any more.
+        """
+        await asyncio.shield(self._carrying_out.start(self._carry_out(event)))
+
+    async def _carry_out(self, event: SiteEvent) -> None:
         async with self._turn:
             events = [event]
             while events:

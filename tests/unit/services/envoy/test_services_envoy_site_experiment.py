@@ -1,8 +1,9 @@
 """One experiment at a site: whatever goes wrong in the shell around its rules, the Director is told."""
 
 import asyncio
+import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -83,6 +84,36 @@ async def test_an_order_is_answered_although_a_defect_of_ours_keeps_its_environm
     failure = Failure(FailureKind.ORDER, "a defect", "ZeroDivisionError")
     assert told == OrderReply(EXPERIMENT, accepted=False, reason="a defect", failure=failure)
     assert (experiment.files.workspace / LOCK_NAME).exists()
+
+
+@dataclass(frozen=True, slots=True)
+class SlowRecord(SiteRecord):
+    """Takes its time to write an end."""
+
+    asked: threading.Event = field(default_factory=threading.Event)
+    written: threading.Event = field(default_factory=threading.Event)
+
+    def end(self, part: int, experiment: str, end: PartEnd, reason: str) -> None:
+        self.asked.set()
+        self.written.wait(10)
+        SiteRecord.end(self, part, experiment, end, reason)
+
+
+async def test_a_session_that_is_lost_over_a_refusal_leaves_nothing_that_does_not_end(tmp_path: Path) -> None:
+    director = FakeDirector(tmp_path)
+    experiment = experiment_of(director, tmp_path, FakeStandby())
+    director._bundle.unlink()
+    record = SlowRecord(experiment._context.record.store, SiteFiles(tmp_path / "site"))
+    refused = SiteExperiment(experiment.order, experiment.files, replace(experiment._context, record=record))
+    preparing = asyncio.create_task(refused.prepare(director.as_client))
+    async with asyncio.timeout(10):
+        await director.hears(OrderReply)
+        await asyncio.to_thread(record.asked.wait, 10)
+        preparing.cancel()
+        await asyncio.wait({preparing})
+        record.written.set()
+        await refused.stop("the envoy ends")
+    assert [part.end for part in record.store.parts()] == [PartEnd.REFUSED]
 
 
 async def test_the_record_has_who_signed_and_how_each_part_ended(tmp_path: Path) -> None:
