@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from openfl_like.errors import FederationError, StorageError, no_room
+from openfl_like.errors import ConflictError, FederationError, StorageError, no_room
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.announcements import AggregatorLost, Announced, Announcement
 from openfl_like.federation.events import Announce, CancelRequested
@@ -62,6 +62,8 @@ from openfl_like.wire.aggregator import AggregatorClient
 from openfl_like.wire.channel import backoff
 
 log = logging.getLogger(__name__)
+PORT_ATTEMPTS = 3
+"""How often ports are chosen for one life of an Aggregator, if others are quicker to take them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,17 +292,25 @@ class RunningExperiment:
     # ---- its Aggregator
 
     async def _start(self, sites: tuple[str, ...]) -> RunEvent:
-        """Start an Aggregator; sites get ready meanwhile."""
+        """Start an Aggregator; sites get ready meanwhile.
+
+        A port that was free when it was chosen need not be so a second later: the system gives it to any program that
+        connects to somewhere. Then it is chosen again.
+        """
         if not self._invitations:
             failpoint("director.dispatch.gathered")
-        if self._address.claim() or not self._invitations:  # a former Director may have had the same port
-            await self._invitations.close()
-            self._invitations.start(self._invite(sites))
-        arguments = self._arguments(sites)
-        try:
-            self._aggregator = await AggregatorProcess.start(self._context.standby, arguments, self._lines.add)
-        except AggregatorLostError as error:
-            return AggregatorExited(error.failure)
+        for left in reversed(range(PORT_ATTEMPTS)):
+            if self._address.claim() or not self._invitations:  # a former Director may have had the same port
+                await self._invitations.close()
+                self._invitations.start(self._invite(sites))
+            arguments = self._arguments(sites)
+            try:
+                self._aggregator = await AggregatorProcess.start(self._context.standby, arguments, self._lines.add)
+                break
+            except AggregatorLostError as error:
+                if not left or error.failure.error != ConflictError.__name__:
+                    return AggregatorExited(error.failure)
+                log.warning("experiment %s: %s; its aggregator is started on ports that are free now", self.id, error)
         failpoint("director.dispatch.listening")
         return AggregatorListening()
 

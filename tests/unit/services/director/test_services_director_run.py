@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import json
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import closing
@@ -47,11 +48,12 @@ def stop(outcome: Outcome) -> StopOrder:
 class ChildOfNoUse:
     """An Aggregator that has ended before it listened."""
 
-    def __init__(self, exit_code: int) -> None:
+    def __init__(self, exit_code: int, error: str = "") -> None:
         self._exit_code = exit_code
+        self._lines = [json.dumps({"ok": False, "error": {"name": error}})] if error else []
 
     async def line(self) -> str:
-        return ""
+        return self._lines.pop() if self._lines else ""
 
     def last_line(self) -> str:
         return "its plan is not valid"
@@ -65,6 +67,7 @@ class FakeStandby:
 
     def __init__(self) -> None:
         self.exit_code: int | None = None
+        self.error = ""
         self.arguments: list[Sequence[str]] = []
         self.starting = asyncio.Event()
 
@@ -77,7 +80,7 @@ class FakeStandby:
         self.starting.set()
         if self.exit_code is None:
             await asyncio.Event().wait()
-        return cast("Child", ChildOfNoUse(self.exit_code or 0))
+        return cast("Child", ChildOfNoUse(self.exit_code or 0, self.error))
 
 
 class FakeRoster:
@@ -296,6 +299,21 @@ async def test_an_aggregator_that_objects_is_not_started_again(desk_of: DeskOf) 
     ]  # fmt: skip
     assert len(desk.standby.arguments) == 1
     assert desk.roster.sent[-2:] == [("bern", stop(outcome)), ("zurich", stop(outcome))]
+
+
+async def test_ports_that_others_were_quicker_to_take_are_chosen_again(
+    desk_of: DeskOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = iter([50051, 50052, 50053, 50054, 50055, 50056, 50057, 50058])
+    monkeypatch.setattr(aggregator_process, "free_port", lambda *_: next(free))
+    desk = desk_of("bern")
+    desk.standby.exit_code, desk.standby.error = min(OBJECTIONS), "ConflictError"
+    outcome = await desk.experiment.run()
+    listened = [arguments[arguments.index("--listen") + 1] for arguments in desk.standby.arguments]
+    assert listened == ["localhost:50051", "localhost:50053", "localhost:50055"]
+    assert outcome.status is Status.FAILED
+    orders = [order for _, order in desk.roster.sent if isinstance(order, Order)]
+    assert orders[-1].aggregator_address.endswith(":50055")
 
 
 async def test_without_room_it_waits_and_nobody_is_told(desk_of: DeskOf) -> None:
