@@ -1,11 +1,12 @@
 """Importing code that is nobody's package: that of a workspace, and that of a site, each with modules of its own."""
 
-import importlib
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import wraps
+from importlib.machinery import FileFinder
 from pathlib import Path
 from types import ModuleType
 from typing import ParamSpec, TypeVar
@@ -67,7 +68,7 @@ class ModuleScope:
     def _entered(self) -> Iterator[None]:
         if not self._modules:
             self._roots, self._folders = _top_level_names(self.directory)
-            importlib.invalidate_caches()
+            _look_again_in(self.directory)
         aside = self._take_out(self._names())
         no_bytecode, path = sys.dont_write_bytecode, str(self.directory)
         sys.modules.update(self._modules)
@@ -87,12 +88,22 @@ class ModuleScope:
         """Name the loaded modules that this scope's hide, or that are its own."""
         roots = {root for root in self._roots if root in sys.modules}
         roots |= {root for root in self._folders if _is_folder(sys.modules.get(root))}
-        # looking at every name costs much more than finding that there is none
-        return [name for name in sys.modules if name.partition(".")[0] in roots] if roots else []
+        if not roots:  # looking at every name costs much more than finding that there is none
+            return []
+        beginnings = tuple(roots)  # of few names; partition, of all of them, takes ten times as long
+        return [name for name in sys.modules if name.startswith(beginnings) and name.partition(".")[0] in roots]
 
     @staticmethod
     def _take_out(names: Sequence[str] | dict[str, ModuleType]) -> dict[str, ModuleType]:
         return {name: sys.modules.pop(name) for name in list(names) if name in sys.modules}
+
+
+def _look_again_in(directory: Path) -> None:
+    """Have files be found that came since somebody imported from a directory; `importlib` would forget all others."""
+    below = f"{directory}{os.sep}"
+    for path, finder in sys.path_importer_cache.items():
+        if isinstance(finder, FileFinder) and (path == str(directory) or path.startswith(below)):
+            finder.invalidate_caches()
 
 
 def _is_folder(module: ModuleType | None) -> bool:

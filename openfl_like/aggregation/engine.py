@@ -33,6 +33,7 @@ from openfl_like.tensors.container import TensorFile, TensorWriter
 from openfl_like.tensors.encoded import ModelReader, Sent, open_update
 from openfl_like.tensors.finite import all_finite
 from openfl_like.tensors.manifest import Manifest
+from openfl_like.tensors.memory import TensorMemory
 from openfl_like.tensors.named import Array, Schema, TensorSpec, compare
 
 MAPPED_BYTES = 16 << 20
@@ -48,13 +49,13 @@ class UpdateFile:
 
     Attributes:
         collaborator: Whose it is; contributions are combined in the order of these names.
-        path: Its file.
+        content: Its file, or what would be in it.
         weight: Its weight relative to the others, usually its number of samples.
         sent: How the file is encoded; None: it is a model file.
     """
 
     collaborator: str
-    path: Path
+    content: Path | TensorMemory
     weight: float
     sent: Sent | None = None
 
@@ -186,7 +187,7 @@ def aggregate_files(
     ordered = sorted(contributions, key=lambda item: item.collaborator)
     weights = _normalised(ordered)
     with ExitStack() as stack:
-        files = [stack.enter_context(closing(open_update(item.path, item.sent))) for item in ordered]
+        files = [stack.enter_context(closing(open_update(item.content, item.sent))) for item in ordered]
         _check_schemas(ordered, files)
         sources = _sources(recipe, files, start, stack)
         step = recipe.begin(weights, start.round)

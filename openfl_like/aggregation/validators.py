@@ -13,6 +13,7 @@ from openfl_like.federation.task import Update, check_facts, without_undefined
 from openfl_like.tensors.container import Part, TensorFile
 from openfl_like.tensors.encoded import ModelReader, Sent, open_update
 from openfl_like.tensors.finite import all_finite
+from openfl_like.tensors.memory import TensorMemory
 from openfl_like.tensors.named import compare
 
 BLOCK_ELEMENTS = 256 * 1024
@@ -67,13 +68,17 @@ class SameSchema:
 
 
 def validate_update(
-    validators: Sequence[Validator], path: Path, base: TensorFile | None, facts: Update, sent: Sent | None = None
+    validators: Sequence[Validator],
+    content: Path | TensorMemory,
+    base: TensorFile | None,
+    facts: Update,
+    sent: Sent | None = None,
 ) -> str:
     """Run all checks of an update; the first complaint is the answer, empty if there is none.
 
     Args:
         validators: The plan's.
-        path: The update's model file; one that is damaged is a complaint.
+        content: The update's model file, or what would be in it; one that is damaged is a complaint.
         base: The global model it started from, if there is one.
         facts: What the collaborator said about it; metrics that are no finite numbers are left out of it and are no
             complaint: the update counts.
@@ -84,7 +89,7 @@ def validate_update(
     if complaint:
         return complaint
     try:
-        update = open_update(path, sent, verify=True)
+        update = open_update(content, sent, verify=True)
     except TensorError as error:
         return f"its model file is damaged: {error.message}"
     with closing(update):

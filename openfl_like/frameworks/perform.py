@@ -6,11 +6,11 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from traceback import walk_tb
-from typing import cast
+from typing import TypeAlias, cast
 
 import numpy as np
 from blake3 import blake3
@@ -42,10 +42,26 @@ from openfl_like.plan.schema import FILE, Component, Plan
 from openfl_like.tensors.container import TensorFile, write_tensors
 from openfl_like.tensors.encoded import ErrorFeedback, Sent, write_encoded
 from openfl_like.tensors.manifest import keep_manifest, manifest_of, recyclable_path
+from openfl_like.tensors.memory import TensorMemory
 from openfl_like.tensors.named import bytes_of
 
 _NO_TASKS = frozenset({"initialise", "begin", "get_tensors", "set_tensors"})
 _LONGEST_REASON = 500
+
+
+GlobalModel: TypeAlias = Path | TensorFile
+"""A global model: its file, or that file open for all who want it."""
+
+
+@dataclass(slots=True)
+class UpdateInMemory:
+    """Where an update goes that is no file.
+
+    Attributes:
+        content: The update, when the tasks are done; None if there is none.
+    """
+
+    content: TensorMemory | None = None
 
 
 @dataclass(slots=True)
@@ -58,7 +74,7 @@ class _Tasks:
     num_samples: int = 0
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     trained: bool = False  # the update's weight is that of a training task
-    held: Path | None = None  # the file that the runner's model is; None: it has changed
+    held: GlobalModel | None = None  # what the runner's model is; None: it has changed
     unsaved: bool = False  # the runner's model is newer than the update file
 
 
@@ -82,6 +98,7 @@ class Performer:
     def __init__(self, plan: Plan, shard: Shard, workspace: Path, device: str = CPU, state: Path | None = None) -> None:
         self._task = ""
         self._parameters: dict[str, frozenset[str]] = {}
+        self._fitting: set[tuple[str, tuple[str, ...]]] = set()
         self._rounds = plan.aggregator.settings.rounds_to_train
         self._state = SiteState(state)
         self._code = ModuleScope(workspace)
@@ -133,13 +150,14 @@ class Performer:
                 self._runner.get_tensors()
             yield self._runner
 
-    def perform(self, assignment: Assignment, model: Path | None, out: Path) -> Update:
+    def perform(self, assignment: Assignment, model: GlobalModel | None, out: Path | UpdateInMemory) -> Update:
         """Perform the tasks of an assignment, in order.
 
         Args:
             assignment: What to do.
-            model: File of the model to start from; None in the phase ``initialise``.
-            out: Where the update's model file goes; nothing is written in the phase ``evaluate``.
+            model: The model to start from; None in the phase ``initialise``.
+            out: Where the update goes: the place of its file, or memory, unless it is encoded; nothing does in the
+                phase ``evaluate``.
 
         Raises:
             TaskError: If code of the workspace raises or returns something unusable; the message names the task, the
@@ -168,7 +186,7 @@ class Performer:
             duration_s=time.perf_counter() - start,
         )
 
-    def _work(self, assignment: Assignment, model: Path | None, out: Path) -> _Tasks:
+    def _work(self, assignment: Assignment, model: GlobalModel | None, out: Path | UpdateInMemory) -> _Tasks:
         with self._code.active():
             random.seed(assignment.seed)
             np.random.seed(assignment.seed % 2**32)
@@ -176,7 +194,7 @@ class Performer:
                 return self._initialise(assignment, out)
             return self._run(assignment, _given(model), out)
 
-    def _initialise(self, assignment: Assignment, out: Path) -> _Tasks:
+    def _initialise(self, assignment: Assignment, out: Path | UpdateInMemory) -> _Tasks:
         with self._blame("initialise"):
             self._runner.initialise(assignment.seed)
             digest = self._save(out, None, self._first_shared())
@@ -187,7 +205,7 @@ class Performer:
             return {}
         return self._session.initial(without_optimizer(self._runner.get_tensors()))
 
-    def _run(self, assignment: Assignment, model: Path, out: Path) -> _Tasks:
+    def _run(self, assignment: Assignment, model: GlobalModel, out: Path | UpdateInMemory) -> _Tasks:
         with self._blame("begin"):
             self._runner.begin(assignment.seed)
         self._load(model)
@@ -217,8 +235,8 @@ class Performer:
         self._task = ""
         return work
 
-    def _wanted(self, call: TaskCall, work: _Tasks, model: Path) -> Path | None:
-        """The file of the model that a task works on; None: the runner's own, which has changed."""
+    def _wanted(self, call: TaskCall, work: _Tasks, model: GlobalModel) -> GlobalModel | None:
+        """The model that a task works on; None: the runner's own, which has changed."""
         if call.trains:
             if work.trained and work.held is not None:
                 raise TaskError(f"task '{call.name}' trains after an evaluation of another model in the same phase")
@@ -260,11 +278,18 @@ class Performer:
             if call.function not in self._parameters:
                 self._parameters[call.function] = _parameters(function)
             asked = {name: known[name] for name in known.keys() & self._parameters[call.function]}
-            check_keywords(function, call.arguments, "argument")
+            self._check_arguments(function, call)
             result = function(**{**asked, **call.arguments})
         if not isinstance(result, TaskResult):
             raise TaskError(f"task '{call.name}' returned {type(result).__name__}, not a TaskResult")
         return result
+
+    def _check_arguments(self, function: Callable[..., object], call: TaskCall) -> None:
+        """Refuse arguments that a task function does not take; it is looked at once, not in every round."""
+        wanted = call.function, tuple(call.arguments)
+        if wanted not in self._fitting:
+            check_keywords(function, call.arguments, "argument")
+            self._fitting.add(wanted)
 
     def _take(self, work: _Tasks, call: TaskCall, result: TaskResult) -> None:
         with self._blame(f"task '{call.name}'"):
@@ -274,11 +299,11 @@ class Performer:
         if call.trains or not work.trained:
             work.num_samples = samples
 
-    def _load(self, model: Path) -> None:
-        with TensorFile(model) as file, self._blame("loading the model"):
+    def _load(self, model: GlobalModel) -> None:
+        with _opened(model) as file, self._blame("loading the model"):
             self._runner.set_tensors({name: file.tensor(name) for name in file.names if not is_algorithms(name)})
 
-    def _keep(self, work: _Tasks, out: Path) -> None:
+    def _keep(self, work: _Tasks, out: Path | UpdateInMemory) -> None:
         if work.unsaved:
             shared = self._end_algorithm(self._session, work.assignment.round) if self._session is not None else {}
             with self._blame("saving the model"):
@@ -292,16 +317,23 @@ class Performer:
         failpoint("worker.algorithm.kept")
         return shared
 
-    def _sent(self, assignment: Assignment, model: Path) -> Sent | None:
+    def _sent(self, assignment: Assignment, model: GlobalModel) -> Sent | None:
         if self._encoding is None:
             return None
-        return Sent(self._encoding, compression_seed(self._seed, assignment.round, assignment.collaborator), model)
+        base = model.path if isinstance(model, TensorFile) else model
+        return Sent(self._encoding, compression_seed(self._seed, assignment.round, assignment.collaborator), base)
 
-    def _save(self, out: Path, sent: Sent | None, shared: Mapping[str, np.ndarray]) -> str:
+    def _save(self, out: Path | UpdateInMemory, sent: Sent | None, shared: Mapping[str, np.ndarray]) -> str:
         """Write the update, and its manifest beside it, so that nobody reads the file for that; return its digest."""
         # No fsync: an update lost in a crash is trained again.
         failpoint("worker.update.before")
-        tensors, recyclable = {**self._runner.get_tensors(), **shared}, recyclable_path(out)
+        tensors = {**self._runner.get_tensors(), **shared}
+        if isinstance(out, UpdateInMemory):
+            if sent is not None:
+                raise TypeError("an encoded update goes into a file")
+            out.content = TensorMemory(tensors)
+            return out.content.manifest.digest
+        recyclable = recyclable_path(out)
         if sent is None:
             manifest = write_tensors(out, tensors, sync=False, recyclable=recyclable)
         else:
@@ -367,13 +399,18 @@ def _parameters(function: Callable[..., object]) -> frozenset[str]:
         return frozenset()
 
 
-def _shared(model: Path) -> dict[str, np.ndarray]:
+def _opened(model: GlobalModel) -> AbstractContextManager[TensorFile]:
+    """Open a model for a while; one that is open already stays so."""
+    return nullcontext(model) if isinstance(model, TensorFile) else TensorFile(model)
+
+
+def _shared(model: GlobalModel) -> dict[str, np.ndarray]:
     """Read the algorithm's tensors in a global model."""
-    with TensorFile(model) as file:
+    with _opened(model) as file:
         return {name: np.array(file.tensor(name)) for name in file.names if is_algorithms(name)}
 
 
-def _given(model: Path | None) -> Path:
+def _given(model: GlobalModel | None) -> GlobalModel:
     if model is None:
         raise TaskError("the assignment came without a model file")
     return model

@@ -164,15 +164,16 @@ def check_tensors(given: Mapping[str, np.ndarray], own: Mapping[str, np.ndarray]
     Raises:
         TensorError: Naming the missing, unknown or differing tensors.
     """
-    differing = [name for name in own.keys() & given.keys() if _form(given[name]) != _form(own[name])]
+    if own.keys() == given.keys() and all(_alike(given[name], array) for name, array in own.items()):
+        return
+    differing = [name for name in own.keys() & given.keys() if not _alike(given[name], own[name])]
     problems = (
         *_some([f"'{name}' is missing" for name in sorted(own.keys() - given.keys())]),
         *_some([f"'{name}' is unknown" for name in sorted(given.keys() - own.keys())]),
         *_some([f"'{name}' is {_form(given[name])}, not {_form(own[name])}" for name in sorted(differing)]),
     )
-    if problems:
-        message = f"the tensors do not fit the model: {', '.join(problems)}"
-        raise TensorError(message, cure=_without_prefix(given, own))
+    message = f"the tensors do not fit the model: {', '.join(problems)}"
+    raise TensorError(message, cure=_without_prefix(given, own))
 
 
 def _some(problems: list[str]) -> list[str]:
@@ -203,6 +204,10 @@ def without_optimizer(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray
 def without_algorithm(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return the tensors that are the model's own or its optimizer's."""
     return {name: array for name, array in tensors.items() if not is_algorithms(name)}
+
+
+def _alike(one: np.ndarray, other: np.ndarray) -> bool:
+    return one.shape == other.shape and one.dtype == other.dtype
 
 
 def _form(array: np.ndarray) -> str:

@@ -147,12 +147,13 @@ class TorchRunner(FormerNames, ABC):
 
     def get_tensors(self) -> dict[str, np.ndarray]:
         """Return the ``state_dict`` as arrays of the same dtypes; on the CPU they are views of the model's memory."""
-        return {name: named_array(name, tensor) for name, tensor in self._tensors().items()}
+        return _arrays(self._tensors())
 
     def set_tensors(self, tensors: Mapping[str, np.ndarray]) -> None:
         """Copy values into the model's memory; see `runner.TaskRunner.set_tensors`."""
-        check_tensors(tensors, self.get_tensors())
-        for name, tensor in self._tensors().items():
+        own = self._tensors()
+        check_tensors(tensors, _arrays(own))
+        for name, tensor in own.items():
             fill(tensor, tensors[name])
 
     def _tensors(self) -> dict[str, torch.Tensor]:
@@ -175,6 +176,10 @@ class TorchRunner(FormerNames, ABC):
 
     def _steps(self) -> TorchModel:
         return TorchModel(self.model, self.optimizer, self.loss, self.device)
+
+
+def _arrays(tensors: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
+    return {name: named_array(name, tensor) for name, tensor in tensors.items()}
 
 
 def _choose_device(name: str) -> torch.device:

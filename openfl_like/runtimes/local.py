@@ -2,14 +2,17 @@
 
 import asyncio
 import logging
+import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from openfl_like.errors import FederationError
+from openfl_like.federation.components import build_encoding
 from openfl_like.federation.events import (
     CollaboratorJoined,
     SendAssignment,
@@ -17,16 +20,19 @@ from openfl_like.federation.events import (
     UpdateCommitted,
 )
 from openfl_like.federation.failure import FailedTaskError, Failure, FailureKind, failure_of
-from openfl_like.federation.task import Assignment, Update
-from openfl_like.frameworks.perform import Performer
+from openfl_like.federation.task import Assignment, Phase, Update
+from openfl_like.frameworks.perform import Performer, UpdateInMemory
 from openfl_like.runtimes.loop import Outward, Post
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.runtimes.sites import SimulatedSites
+from openfl_like.runtimes.updates_in_memory import MOST_BYTES
 from openfl_like.store.site_files import algorithm_state
 from openfl_like.tasks import SerialThread, TaskOwner
 
 LOADING_S, WRITING_S = 600.0, 5.0
 """What a site may take besides its task: to load model and data the first time, and later to write its update."""
+TURN_S = 0.005
+"""So long the thread performs one assignment after the other before it hands the results over, and takes new ones."""
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +44,41 @@ class Performs(Protocol):
         """Perform the tasks; raises TaskError naming the task and the exception."""
 
 
+_Event: TypeAlias = UpdateCommitted | TaskFailed
+
+
 @dataclass(frozen=True, slots=True)
 class _Late:
     """A task that is over its time and may be at work still."""
 
     assignment: Assignment
-    performing: "asyncio.Future[UpdateCommitted | TaskFailed]"
+    performing: "asyncio.Future[None]"
+
+
+@dataclass(slots=True)
+class _Turn:
+    """Assignments that the thread performs in a row: a hop for each would cost more than a small task.
+
+    Attributes:
+        one: Performs an assignment.
+        waiting: What is to be performed; what the turn has no time for stays in it.
+        joins: Whether an assignment may follow others in their turn.
+        begun: What was begun, in order.
+        events: What came of it; of the last one nothing as long as it is at work.
+    """
+
+    one: Callable[[Assignment], _Event]
+    waiting: deque[Assignment]
+    joins: Callable[[Assignment], bool]
+    begun: list[Assignment] = field(default_factory=list)
+    events: list[_Event] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Perform at least one assignment."""
+        ends = time.monotonic() + TURN_S
+        while self.waiting and (not self.begun or (time.monotonic() < ends and self.joins(self.waiting[0]))):
+            self.begun.append(self.waiting.popleft())
+            self.events.append(self.one(self.begun[-1]))
 
 
 class LocalRuntime:
@@ -99,17 +134,26 @@ class LocalRuntime:
                 self._orders.put_nowait(command.assignment)
 
     async def _work(self, tasks: TaskOwner, thread: SerialThread, post: Post) -> None:
+        waiting: deque[Assignment] = deque()
         while True:
-            assignment = await self._orders.get()
-            if not await self._thread_is_free(assignment):
+            if not waiting:
+                waiting.append(await self._orders.get())
+            while not self._orders.empty():
+                waiting.append(self._orders.get_nowait())
+            if not await self._thread_is_free(waiting[0]):
+                assignment = waiting.popleft()
                 post(failed(assignment, FailedTaskError(*_held_up(assignment, self._late))))
                 continue
-            performing = tasks.start(thread.run(partial(self._one, assignment)))
-            if not await _over(performing, self._patience_s(assignment)):
-                self._late = _Late(assignment, performing)
-                post(too_late(assignment))
+            patience_s = self._patience_s(waiting[0])
+            turn = _Turn(self._one, waiting, self._is_ready)
+            performing = tasks.start(thread.run(turn.run))
+            if await _over(performing, patience_s):
+                performing.result()
+                post(*turn.events)
             else:
-                post(performing.result())
+                *others, late = list(turn.begun)
+                self._late = _Late(late, performing)
+                post(*turn.events[: len(others)], too_late(late))
 
     async def _thread_is_free(self, assignment: Assignment) -> bool:
         """Wait for a task that is over its time; for as long as the next one may take, since that waits meanwhile."""
@@ -119,15 +163,18 @@ class LocalRuntime:
         """How long to wait for a task that does not say itself that it took too long: it may never end."""
         if assignment.deadline_s is None:
             return None
-        made = assignment.collaborator in self._performers
-        return assignment.deadline_s + (self._writing_s if made else LOADING_S)
+        return assignment.deadline_s + (self._writing_s if self._is_ready(assignment) else LOADING_S)
+
+    def _is_ready(self, assignment: Assignment) -> bool:
+        """Whether the site has loaded model and data."""
+        return assignment.collaborator in self._performers
 
     def _performer(self, site: str) -> Performs:
         if site not in self._performers:
             self._performers[site] = self._make(site)
         return self._performers[site]
 
-    def _one(self, assignment: Assignment) -> UpdateCommitted | TaskFailed:
+    def _one(self, assignment: Assignment) -> _Event:
         out = self._repository.spool_path(assignment)
         try:
             performer = self._performer(assignment.collaborator)
@@ -162,7 +209,7 @@ def _held_up(assignment: Assignment, late: "_Late | None") -> tuple[str, Failure
     return text, Failure(FailureKind.WORKER, text, step=f"waiting for its turn in round {assignment.round}")
 
 
-async def _over(performing: "asyncio.Future[UpdateCommitted | TaskFailed]", limit_s: float | None) -> bool:
+async def _over(performing: "asyncio.Future[None]", limit_s: float | None) -> bool:
     """Wait for a task, and say whether it is over; it goes on if not."""
     done, _ = await asyncio.wait({performing}, timeout=limit_s)
     return bool(done)
@@ -174,11 +221,40 @@ def too_late(assignment: Assignment) -> TaskFailed:
     return failed(assignment, FailedTaskError(text, Failure(FailureKind.DEADLINE, text)))
 
 
+@dataclass(frozen=True, slots=True)
+class _HandsOver:
+    """Performs a site's tasks in this process: models are open once for all sites, small updates stay in memory.
+
+    Attributes:
+        performer: Of the site.
+        repository: Where models are found and updates go.
+        plain: Whether updates are not encoded.
+    """
+
+    performer: Performer
+    repository: ModelRepository
+    plain: bool
+
+    def perform(self, assignment: Assignment, model: Path | None, out: Path) -> Update:
+        """See `Performs`."""
+        opened = self.repository.opened(assignment.model) if model is not None else None
+        small = opened is not None and opened.size_bytes <= MOST_BYTES
+        if not (self.plain and small and assignment.phase is Phase.TRAIN):
+            return self.performer.perform(assignment, opened, out)
+        place = UpdateInMemory()
+        update = self.performer.perform(assignment, opened, place)
+        if place.content is not None:
+            self.repository.in_memory.keep(update, place.content)
+        return update
+
+
 def local_runtime(sites: SimulatedSites, repository: ModelRepository) -> LocalRuntime:
     """Return the runtime ``local`` for the sites of a simulation: one after the other, in this process."""
+    plain = build_encoding(sites.plan) is None
 
-    def make(name: str) -> Performer:
+    def make(name: str) -> Performs:
         state = algorithm_state(sites.folder(name))
-        return Performer(sites.plan, sites.shards[name], sites.workspace, sites.device, state)
+        performer = Performer(sites.plan, sites.shards[name], sites.workspace, sites.device, state)
+        return _HandsOver(performer, repository, plain)
 
     return LocalRuntime(sites.shards, make, repository)

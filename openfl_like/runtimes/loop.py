@@ -6,6 +6,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
+from enum import Enum, auto
+from functools import partial
 from typing import Protocol, cast
 
 from openfl_like.errors import StorageError, no_room
@@ -32,15 +34,15 @@ from openfl_like.runtimes.recorder import Record, Recorder, patiently
 
 Outward = SendAssignment | WithdrawAssignment | FinishExperiment
 _TO_SITES = (SendAssignment, WithdrawAssignment)
-COMMIT_WITHIN_S = 0.2
-"""Within so long all that has happened is in the record, and told."""
+COMMIT_WITHIN_S, WRITE_WITHIN_S = 0.2, 2.0
+"""Within so long all that has happened is in the record, and told; the second: if updates would be written for that."""
 
 
-class _CommitDue:
-    """Says that what waits for its commit has waited long enough."""
+class _CommitDue(Enum):
+    """What waits for its commit has waited long enough: for one that costs nothing else, or for any."""
 
-
-_COMMIT_DUE = _CommitDue()
+    IF_CHEAP = auto()
+    IN_ANY_CASE = auto()
 
 
 class Post(Protocol):
@@ -115,7 +117,8 @@ class ExperimentLoop:
         self._ahead = ahead
         self._inbox: asyncio.Queue[Event | _CommitDue] = asyncio.Queue()
         self._timers: list[Callable[[], None]] = []
-        self._cancel_commit: Callable[[], None] | None = None
+        self._commit_timers: list[Callable[[], None]] = []
+        self._due: _CommitDue | None = None
         kept = record.repository.kept(experiment.versions)  # a file that several versions share has one name only
         for version in experiment.versions:
             if version.round in kept:
@@ -152,12 +155,13 @@ class ExperimentLoop:
             happened = [await self._inbox.get()]
             while not self._inbox.empty():
                 happened.append(self._inbox.get_nowait())
-            events = [item for item in happened if not isinstance(item, _CommitDue)]
-            outcome = await self._step(events, due=len(events) < len(happened))
+            for item in happened:
+                self._due = item if isinstance(item, _CommitDue) else self._due
+            outcome = await self._step([item for item in happened if not isinstance(item, _CommitDue)])
             if outcome is not None:
                 return outcome
 
-    async def _step(self, events: Sequence[Event], *, due: bool) -> Outcome | None:
+    async def _step(self, events: Sequence[Event]) -> Outcome | None:
         """Take what has happened by now, commit what it means if anybody is to act on it or it is time, and act."""
         now = self._clock.now()
         commands = self._handle(events, now)
@@ -165,21 +169,26 @@ class ExperimentLoop:
         if self._recorder.publishes and not self._ahead and self._recorder.commit_updates():
             commands = await self._send_ahead(commands)
         begins = any(isinstance(event, ExperimentStarted) for event in events)  # from here on the record has its plan
-        if due or begins or ends or ((commands or self._recorder.publishes) and not self._ahead):
+        if begins or ends or self._is_due() or ((commands or self._recorder.publishes) and not self._ahead):
             self._commit_is_done()
             await self._recorder.commit(now, ends=ends)
         elif self._recorder.waiting:
             self._commit_soon()
         return await self._perform_all(commands)
 
+    def _is_due(self) -> bool:
+        """Whether it is time for a commit; between two rounds nothing has to be written for one besides."""
+        return self._due is _CommitDue.IN_ANY_CASE or (self._due is not None and not self._recorder.unwritten)
+
     def _commit_soon(self) -> None:
-        if self._cancel_commit is None:
-            self._cancel_commit = self._clock.call_later(COMMIT_WITHIN_S, lambda: self._inbox.put_nowait(_COMMIT_DUE))
+        if not self._commit_timers:
+            for after_s, due in ((COMMIT_WITHIN_S, _CommitDue.IF_CHEAP), (WRITE_WITHIN_S, _CommitDue.IN_ANY_CASE)):
+                self._commit_timers.append(self._clock.call_later(after_s, partial(self._inbox.put_nowait, due)))
 
     def _commit_is_done(self) -> None:
-        if self._cancel_commit is not None:
-            self._cancel_commit()
-            self._cancel_commit = None
+        for cancel in self._commit_timers:
+            cancel()
+        self._commit_timers, self._due = [], None
 
     async def _perform_all(self, commands: Sequence[Command]) -> Outcome | None:
         """Act on commands in their order; what goes to the sites in a row goes to the runtime as a whole."""

@@ -21,10 +21,12 @@ from openfl_like.federation.seeds import compression_seed
 from openfl_like.federation.stopping import kept_rounds
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.plan.schema import Plan
+from openfl_like.runtimes.updates_in_memory import UpdatesInMemory
 from openfl_like.store.files import ExperimentFiles, make_durable
 from openfl_like.tensors.container import TensorFile
 from openfl_like.tensors.encoded import Sent
 from openfl_like.tensors.manifest import Manifest, file_digest, manifest_of
+from openfl_like.tensors.memory import TensorMemory
 
 MOST_THREADS = 4
 """Combining updates is bound by memory; more threads would only be in each other's way."""
@@ -42,6 +44,9 @@ class ModelRepository:
     Args:
         plan: Names the validators, the aggregation rule, the server optimizer and the compression of updates.
         files: Where models and updates are.
+
+    Attributes:
+        in_memory: Updates that are in no file.
     """
 
     def __init__(self, plan: Plan, files: ExperimentFiles) -> None:
@@ -54,6 +59,7 @@ class ModelRepository:
         self._manifests: dict[str, Manifest] = {}
         self._verdicts: dict[_Key, str] = {}
         self._base: dict[str, TensorFile] = {}
+        self.in_memory = UpdatesInMemory(files)
         self._content = "", b""
 
     def put(self, digest: str, round_number: int) -> None:
@@ -103,6 +109,9 @@ class ModelRepository:
             if number not in known:
                 self.put(file_digest(path), number)
 
+    def _place(self, update: Update) -> Path | TensorMemory:
+        return self.in_memory.find(update) or self.spool_path(update)
+
     def spool_path(self, work: Assignment | Update) -> Path:
         """Return the place in the spool of an assignment's update."""
         return self._files.update(work.round, work.phase, work.collaborator)
@@ -133,12 +142,12 @@ class ModelRepository:
         return self._look(update, base_model) if known is None else known
 
     def _look(self, update: Update, base_model: str) -> str:
-        base = self._opened(base_model) if base_model else None
+        base = self.opened(base_model) if base_model else None
         sent = self._sent(update, base.path if base is not None else None)
-        return validate_update(self._validators, self.spool_path(update), base, update, sent)
+        return validate_update(self._validators, self._place(update), base, update, sent)
 
-    def _opened(self, digest: str) -> TensorFile:
-        """Open a global model once for all updates that started from it."""
+    def opened(self, digest: str) -> TensorFile:
+        """Open a global model once for all that start from it; raises NotFoundError."""
         known = self._base.get(digest)
         if known is None:
             known = TensorFile(self.path(digest))
@@ -155,9 +164,7 @@ class ModelRepository:
         wanted = self._encoding is not None or self._recipe.needs_base
         base = self.path(command.base_model) if wanted and command.base_model else None
         contributions = [
-            UpdateFile(
-                update.collaborator, self.spool_path(update), float(update.num_samples), self._sent(update, base)
-            )
+            UpdateFile(update.collaborator, self._place(update), float(update.num_samples), self._sent(update, base))
             for update in command.updates
         ]
         failpoint("aggregator.aggregate.before")
@@ -213,8 +220,10 @@ class ModelRepository:
             log.warning("files that are not needed any more stay: %s", error)
 
     def _tidy(self, versions: Sequence[ModelVersion], *, ended: bool) -> None:
+        newest = versions[-1].round if versions else 0
         self._base = {}
-        self._files.clear_spool(versions[-1].round if versions else 0, ended=ended)
+        self.in_memory.let_go(newest)
+        self._files.clear_spool(newest, ended=ended)
         failpoint("aggregator.spool.cleared")
         if versions:
             self._retain(versions)

@@ -78,6 +78,13 @@ class Recorder:
         return bool(self._versions)
 
     @property
+    def unwritten(self) -> bool:
+        """Whether updates of the open round are in memory alone, and would be written with a commit."""
+        versions = self._experiment.versions
+        self._record.repository.in_memory.let_go(versions[-1].round if versions else 0)
+        return len(self._record.repository.in_memory) > 0
+
+    @property
     def waiting(self) -> bool:
         """Whether anything waits for its commit."""
         return self._changed
@@ -142,13 +149,20 @@ class Recorder:
             self._record.publish(records)
 
     async def _commit_quickly(self, step: Commit) -> list[Announced]:
+        self._write_updates()
         failpoint("aggregator.step.before")
         records = self._record.store.commit(step)  # a quarter of a millisecond: less than a hop to a thread
         failpoint("aggregator.step.after")
         return records
 
+    def _write_updates(self) -> None:
+        """Have no record count on an update that is in memory."""
+        if self.unwritten:
+            self._record.repository.in_memory.write()
+
     def _commit_durably(self, step: Commit, *, ends: bool) -> list[Announced]:
         self._record.store.check_epoch()  # one that was asleep must not touch the files of the newer process, either
+        self._write_updates()
         kept = self._record.repository.kept(self._experiment.versions)
         for version in step.versions:
             if version.round in kept:

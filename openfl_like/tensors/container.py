@@ -59,6 +59,11 @@ class TensorFile:
         """The tensors' names, sorted."""
         return tuple(spec.name for spec in self.schema)
 
+    @property
+    def size_bytes(self) -> int:
+        """Size of the file; 0 if it is closed."""
+        return 0 if self._map is None else len(self._map)
+
     def tensor(self, name: str) -> Array:
         """A read-only view of one tensor, without a copy.
 

@@ -21,6 +21,7 @@ from openfl_like.tensors.container import Part, TensorFile, TensorWriter
 from openfl_like.tensors.draws import stream_key
 from openfl_like.tensors.finite import all_finite
 from openfl_like.tensors.lossless import Lossless
+from openfl_like.tensors.memory import TensorMemory
 from openfl_like.tensors.named import Array, Elements, Schema, TensorSpec, compare, schema_of
 from openfl_like.tensors.packed import PackedFile, PackedWriter
 from openfl_like.tensors.tied import first_names
@@ -105,20 +106,22 @@ def encoded_schema(schema: Schema, encoding: Encoding) -> Schema:
     return tuple(sorted(stored, key=attrgetter("name")))
 
 
-def open_update(path: Path, sent: Sent | None, *, verify: bool = False) -> ModelReader:
-    """Open an update's file; one that is not encoded is a model file.
+def open_update(content: Path | TensorMemory, sent: Sent | None, *, verify: bool = False) -> ModelReader:
+    """Open an update's file; one that is not encoded is a model file, or in memory.
 
     Args:
-        path: The file.
+        content: The file; or the update itself, which is not encoded then.
         sent: How it is encoded.
         verify: Whether every packed block is unpacked once, so that no part that is read later can be damaged.
 
     Raises:
         TensorError: If a file cannot be read, or is not an update of its global model in the agreed encoding.
     """
+    if isinstance(content, TensorMemory):
+        return content
     if sent is None:
-        return TensorFile(path)
-    update = DecodedFile(path, sent)
+        return TensorFile(content)
+    update = DecodedFile(content, sent)
     try:
         if verify:
             update.verify()

@@ -91,7 +91,7 @@ class Manifest:
         return _HEAD.pack(_MAGIC, self.total_bytes, self.chunk_bytes) + b"".join(self.chunks)
 
     @classmethod
-    def of_content(cls, data: bytes) -> "Manifest":
+    def of_content(cls, data: bytes | memoryview) -> "Manifest":
         """Describe a file that is in memory."""
         size = chunk_size(len(data))
         chunks = tuple(_digest(data[start : start + size]) for start in range(0, len(data), size))

@@ -3,8 +3,7 @@
 import asyncio
 import errno
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,92 +16,21 @@ from openfl_like.federation.announcements import (
     RoundFinished,
     UpdateReceived,
     UpdateRefused,
-    Wanted,
-    only,
 )
 from openfl_like.federation.events import Aggregate, CancelRequested, ValidateUpdates
-from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.parties import Outcome
 from openfl_like.federation.status import Status
-from openfl_like.federation.task import Assignment, Phase, Update
+from openfl_like.federation.task import Phase
 from openfl_like.plan.schema import Plan
-from openfl_like.runtimes.local import LocalRuntime
-from openfl_like.runtimes.loop import COMMIT_WITHIN_S, Clock, ExperimentLoop, SystemClock
+from openfl_like.runtimes.loop import SystemClock
 from openfl_like.runtimes.models import ModelRepository
-from openfl_like.runtimes.recorder import Record
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.ports import Commit, ExperimentStore
 from openfl_like.testing.clock import FakeClock
 from openfl_like.testing.performers import FakePerformer, read_vector
 from openfl_like.testing.stores import MemoryExperimentStore, MemoryRecord
-
-PlanWith = Callable[..., Plan]
-SITES = ("bern", "zurich")
-SAME = "all 2 rounds are done"
-LONG = 12
-"""Rounds of a run in which many are made between two commits."""
-
-
-class CrashError(Exception):
-    """The process dies here."""
-
-
-class DyingStore(MemoryExperimentStore):
-    """Dies at its nth commit: after it (nothing of the step was acted on), or before (nothing was remembered)."""
-
-    def __init__(self, record: MemoryRecord, nth: int, *, after: bool) -> None:
-        super().__init__(record)
-        self.left = nth
-        self._after = after
-
-    def commit(self, step: Commit) -> list[Announced]:
-        self.left -= 1
-        if self.left == 0 and not self._after:
-            raise CrashError
-        records = super().commit(step)
-        if self.left == 0:
-            raise CrashError
-        return records
-
-
-def sites_of(*names: str) -> dict[str, FakePerformer]:
-    return {name: FakePerformer(step=float(number), num_samples=number) for number, name in enumerate(names, 1)}
-
-
-class Run:
-    """One process's worth of an experiment."""
-
-    def __init__(
-        self, plan: Plan, store: ExperimentStore, directory: Path, clock: Clock | None = None, *, ahead: bool = False
-    ) -> None:
-        self.store = store
-        self.repository = ModelRepository(plan, ExperimentFiles(directory))
-        self.told: list[Announced] = []
-        self.clock = clock or FakeClock()
-        self._plan, self._ahead = plan, ahead
-
-    def loop(self, performers: Mapping[str, FakePerformer]) -> ExperimentLoop:
-        snapshot = self.store.snapshot()
-        names = tuple(sorted(performers))
-        versions = [item.version for item in self.store.versions()]
-        experiment = (
-            Experiment.restore(self._plan, snapshot, versions) if snapshot else Experiment("e1", self._plan, names)
-        )
-        self.runtime = LocalRuntime(performers, performers.__getitem__, self.repository)
-        self.ended = Outcome(experiment.status, experiment.reason) if experiment.status.ended else None
-        record = Record(self.store, self.repository, self.told.extend, pause_s=0.0)
-        return ExperimentLoop(experiment, self.runtime, record, self.clock, ahead=self._ahead)
-
-    async def to_its_end(self, performers: Mapping[str, FakePerformer]) -> Outcome:
-        loop = self.loop(performers)
-        if self.ended is not None:
-            return self.ended  # as a simulation does
-        async with asyncio.timeout(10):
-            return await loop.run()
-
-    def only(self, kind: type[Wanted]) -> list[Wanted]:
-        return only(self.told, kind)
+from tests.unit.runtimes.loop_runs import SITES, CrashError, DyingStore, PlanWith, Run, sites_of
 
 
 @pytest.fixture
@@ -335,107 +263,6 @@ async def test_a_crash_at_any_commit_changes_no_bit(plan_with: PlanWith, tmp_pat
         crashed, outcome, found = await crashed_and_resumed(plan_with(), directory, nth, after=after)
         assert (outcome, found) == (undisturbed, digests), f"crash at commit {nth}"
     assert nth > 10
-
-
-class Idle(FakePerformer):
-    """A site that has samples in the first of every three rounds only."""
-
-    def perform(self, assignment: Assignment, model: Path | None, out: Path) -> Update:
-        """Do the assignment, and say how many samples there were."""
-        update = super().perform(assignment, model, out)
-        return replace(update, num_samples=update.num_samples if assignment.round % 3 == 1 else 0)
-
-
-def sites_that_take_time(
-    clock: FakeClock, seconds: float, kind: type[FakePerformer] = FakePerformer
-) -> dict[str, FakePerformer]:
-    """Two sites whose every task lets so much time pass."""
-    loop = asyncio.get_running_loop()
-    performers = {name: kind(step=float(number), num_samples=number) for number, name in enumerate(SITES, 1)}
-
-    async def pass_time() -> None:
-        clock.advance(seconds)
-
-    def wait() -> None:
-        asyncio.run_coroutine_threadsafe(pass_time(), loop).result(10)
-
-    for performer in performers.values():
-        phases = Phase.TRAIN, Phase.EVALUATE
-        performer.mistakes = {(number, phase): wait for number in range(1, LONG + 1) for phase in phases}
-    return performers
-
-
-@dataclass(frozen=True, slots=True)
-class Ahead:
-    """What is run with commits behind the work.
-
-    Attributes:
-        plan: The plan.
-        kind: Of its sites.
-    """
-
-    plan: Plan
-    kind: type[FakePerformer] = FakePerformer
-
-    async def run(self, directory: Path, nth: int = 0, *, after: bool = False) -> tuple[bool, int, list[str]]:
-        """Run with a crash at the nth commit; say whether it crashed, how many there were, and the models' digests."""
-        files = ExperimentFiles(directory)
-        files.prepare()
-        record, clock, crashed = MemoryRecord(), FakeClock(), False
-        store = DyingStore(record, nth, after=after)
-        try:
-            sites = sites_that_take_time(clock, 0.05, self.kind)
-            await Run(self.plan, store, directory, clock, ahead=True).to_its_end(sites)
-        except CrashError:
-            crashed, clock = True, FakeClock()
-            again = Run(self.plan, MemoryExperimentStore(record), directory, clock, ahead=True)
-            await again.loop(sites_that_take_time(clock, 0.05, self.kind)).run()
-        found = MemoryExperimentStore(record)
-        numbers = [event.sequence for event in found.events()]
-        assert numbers == list(range(1, len(numbers) + 1))
-        finished = [event.round for event in only(found.events(), RoundFinished)]
-        assert finished == list(range(LONG + 1))
-        assert len(files.models()) <= 2  # the last and the best: nothing is left behind
-        assert list((directory / "spool").iterdir()) == []
-        return crashed, nth - store.left, [item.version.digest for item in found.versions()]
-
-
-ROUNDS_AHEAD = {"aggregator": {"settings": {"rounds_to_train": LONG}}, "model_store": {"keep": {"last": 1}}}
-
-
-@pytest.mark.parametrize("after", [True, False], ids=["after the commit", "before the commit"])
-@pytest.mark.parametrize(
-    ("settings", "kind"),
-    [
-        pytest.param({}, FakePerformer, id="plain"),
-        pytest.param(
-            {"server_optimizer": {"template": "fedavgm"}}, Idle, id="a state and rounds that keep their model"
-        ),
-        pytest.param({}, Idle, id="idle rounds"),
-    ],
-)
-async def test_a_simulation_commits_seldom_and_goes_on_from_any_commit_to_the_same_bytes(
-    plan_with: PlanWith, tmp_path: Path, settings: dict[str, object], kind: type[FakePerformer], *, after: bool
-) -> None:
-    ahead = Ahead(plan_with(**ROUNDS_AHEAD, **settings), kind)
-    _, commits, digests = await ahead.run(tmp_path / "whole")
-    assert len(digests) == LONG + 1
-    assert 3 < commits <= 2 + round(4 * LONG * 0.05 / COMMIT_WITHIN_S)
-    for nth in range(1, commits + 1):
-        crashed, _, found = await ahead.run(tmp_path / f"crash-{nth}", nth, after=after)
-        assert (crashed, found) == (True, digests), f"crash at commit {nth}"
-
-
-async def test_a_simulation_that_is_ahead_has_its_start_in_the_record_before_any_work(
-    plan_with: PlanWith, tmp_path: Path
-) -> None:
-    files, sites = ExperimentFiles(tmp_path), sites_of(*SITES)
-    files.prepare()
-    run = Run(plan_with(), DyingStore(MemoryRecord(), 1, after=False), tmp_path, ahead=True)
-    with pytest.raises(CrashError):
-        await run.to_its_end(sites)
-    assert files.models() == {}
-    assert all(site.performed == [] for site in sites.values())
 
 
 class AtOnce(ModelRepository):

@@ -1,0 +1,53 @@
+"""Updates that are in no file unless one is needed."""
+
+import numpy as np
+import pytest
+
+from openfl_like.federation.task import Phase, Update
+from openfl_like.runtimes.updates_in_memory import MOST_UPDATES, UpdatesInMemory
+from openfl_like.store.files import ExperimentFiles
+from openfl_like.tensors.memory import TensorMemory
+from openfl_like.testing.performers import read_vector
+
+
+def update(site: str, number: int = 1, digest: str = "d") -> Update:
+    return Update(number, Phase.TRAIN, site, digest, 1)
+
+
+@pytest.fixture
+def memory(files: ExperimentFiles) -> UpdatesInMemory:
+    return UpdatesInMemory(files)
+
+
+def content(value: float) -> TensorMemory:
+    return TensorMemory({"weights": np.full(4, value, np.float32)})
+
+
+def test_an_update_is_found_by_whose_it_is_and_what_it_is(memory: UpdatesInMemory) -> None:
+    kept = content(1.0)
+    memory.keep(update("bern"), kept)
+    assert memory.find(update("bern")) is kept
+    assert memory.find(update("zurich")) is None
+    assert memory.find(update("bern", digest="another")) is None
+
+
+def test_what_is_written_is_in_the_spool_and_no_more_in_memory(memory: UpdatesInMemory, files: ExperimentFiles) -> None:
+    memory.keep(update("bern"), content(3.0))
+    memory.write()
+    assert (len(memory), memory.find(update("bern"))) == (0, None)
+    assert read_vector(files.update(1, Phase.TRAIN, "bern")).tolist() == [3.0] * 4
+
+
+def test_closed_rounds_are_let_go(memory: UpdatesInMemory) -> None:
+    for number in (1, 2, 3):
+        memory.keep(update("bern", number), content(number))
+    memory.let_go(2)
+    assert [memory.find(update("bern", number)) is not None for number in (1, 2, 3)] == [False, False, True]
+
+
+def test_too_many_are_written(memory: UpdatesInMemory, files: ExperimentFiles) -> None:
+    same = content(1.0)
+    for place in range(MOST_UPDATES + 1):
+        memory.keep(update(f"site-{place}"), same)
+    assert len(memory) == 1
+    assert len(list((files.directory / "spool").iterdir())) == MOST_UPDATES
