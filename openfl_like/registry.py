@@ -88,6 +88,13 @@ BUILTIN: dict[str, dict[str, str]] = {
         "iid": "openfl_like.data.partition:Iid",
         "dirichlet": "openfl_like.data.partition:Dirichlet",
         "labels": "openfl_like.data.partition:LabelsPerSite",
+        "shards": "openfl_like.data.label_partition:LabelShards",
+        "percentage": "openfl_like.data.label_partition:Percentage",
+        "unique": "openfl_like.data.label_partition:OneLabel",
+        "non_iid": "openfl_like.data.label_partition:NonIid",
+        "sizes": "openfl_like.data.size_partition:Sizes",
+        "manual": "openfl_like.data.size_partition:Manual",
+        "pipe": "openfl_like.data.size_partition:Pipe",
     },
 }
 
