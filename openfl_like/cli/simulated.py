@@ -6,19 +6,43 @@ Its record goes when the model is in its place, and not before.
 import asyncio
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
+from openfl_like.authoring.baselines import load_shards
 from openfl_like.cli.experiment.progress import Screen
 from openfl_like.cli.output.console import emit, emit_line, put, say
 from openfl_like.cli.output.lent import OWN
 from openfl_like.cli.output.packing import tell_what_stays
 from openfl_like.errors import StorageError, UsageError, no_room
 from openfl_like.federation.status import Status
-from openfl_like.services.simulation import Simulation, SimulationResult, SimulationSettings
+from openfl_like.plan.schema import Plan
+from openfl_like.plan.workspace import SHARDS
+from openfl_like.services.made_sites import make_sites
+from openfl_like.services.simulation import Shards, Simulation, SimulationResult, SimulationSettings, shards_of
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.sqlite.stores import SQLITE
 from openfl_like.tasks import TaskOwner
+
+
+def sites_of(
+    plan: Plan, workspace: Path, named: Mapping[str, Path], record: Path, *, as_json: bool
+) -> tuple[Shards, Mapping[str, Path]]:
+    """Return the data of each site, and its shard file: of those that are named, or made, or else of the workspace.
+
+    Raises:
+        UsageError: If there are none.
+        ShardError: If the data of one cannot be used.
+    """
+    made = None if named else make_sites(plan, workspace)
+    if made is None:
+        files = named or shards_of(workspace, plan)
+        return load_shards(files), files
+    say(made.summary)
+    if as_json:
+        emit_line({"kind": "sites", "count": len(made.numbers), **made.distribution.facts})
+    return made.shards, made.files(record / SHARDS)
 
 
 class Follower:
