@@ -293,6 +293,11 @@ class ShardChoice(Section):
     params: Settings = Field(default_factory=dict)
 
 
+def is_shard_file(template: str) -> bool:
+    """Whether a data set is named by a file, and not by the kind of its shard."""
+    return template.endswith((".yaml", ".yml"))
+
+
 def named_only(value: object) -> object:
     """Take the bare name of a part for one without settings."""
     return {"template": value} if isinstance(value, str) else value

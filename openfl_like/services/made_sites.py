@@ -11,10 +11,9 @@ from openfl_like.data.parts import PartFile, PartFiles, PartShards
 from openfl_like.data.shard_file import load_shard_config, placed_params
 from openfl_like.errors import ShardError, UsageError
 from openfl_like.plan.paths import written_path
-from openfl_like.plan.schema import DataSetParts, Plan, ShardChoice
+from openfl_like.plan.schema import DataSetParts, Plan, ShardChoice, is_shard_file
 
 _SECTION = "simulation.sites"
-_SUFFIXES = {".yaml", ".yml"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ def _source(section: DataSetParts, workspace: Path) -> tuple[DataSetSource, tupl
     """Return where the data comes from, and what else may be read for it."""
     choice = section.shard
     folder, reads = workspace.resolve(), tuple[Path, ...]()
-    if Path(choice.template).suffix in _SUFFIXES:
+    if is_shard_file(choice.template):
         path = (folder / written_path(choice.template)).resolve()
         config = load_shard_config(path)
         folder, reads = path.parent, config.reads
