@@ -15,7 +15,9 @@ from openfl_like.cli.experiment.progress import Screen
 from openfl_like.cli.output.console import emit, emit_line, put, say
 from openfl_like.cli.output.lent import OWN
 from openfl_like.cli.output.packing import tell_what_stays
+from openfl_like.data.parts import PartShards
 from openfl_like.errors import StorageError, UsageError, no_room
+from openfl_like.federation.announcements import CollaboratorAdmitted
 from openfl_like.federation.status import Status
 from openfl_like.plan.schema import Plan
 from openfl_like.plan.workspace import SHARDS
@@ -69,13 +71,14 @@ class Follower:
             tell_what_stays(simulation.packing)
             if simulation.had_ended and not self._as_json:
                 put("the record is complete: nothing is trained, this is its result")
-            return asyncio.run(self._follow(simulation)), simulation.had_ended
+            one_line = isinstance(settings.shards, PartShards) and not self._as_json  # they were told of together
+            return asyncio.run(self._follow(simulation, one_line=one_line)), simulation.had_ended
 
-    async def _follow(self, simulation: Simulation) -> SimulationResult:
+    async def _follow(self, simulation: Simulation, *, one_line: bool) -> SimulationResult:
         running = TaskOwner().start(simulation.run())
         running.add_done_callback(lambda _: simulation.bus.close())
         async for event in simulation.bus.tail():
-            if self.unread is not None:
+            if self.unread is not None or (one_line and event.kind == CollaboratorAdmitted.kind):
                 continue
             try:
                 self.screen.event(event)

@@ -1,0 +1,159 @@
+"""What each made site has: as rows of a table, as JSON values, and as a picture."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from openfl_like.errors import UsageError
+from openfl_like.services.made_sites import MadeSites
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_SHOWN_LABELS = 3
+_FORMS = (".png", ".svg", ".pdf")
+_FEW_SITES = 40
+"""So many have their names below their columns; of more, they are numbered."""
+_HUES = (
+    "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
+)  # fmt: skip
+"""Ten colours that people with any kind of colour vision can tell apart (Petroff 2021, arXiv:2107.02270)."""
+_STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "svg.hashsalt": "openfl_like",
+    "svg.fonttype": "none",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SiteFacts:
+    """What one site has.
+
+    Attributes:
+        site: Its name.
+        part: Which part of the data set it is, from 1.
+        train: Samples that it trains on.
+        held_out: Samples that are held out.
+        labels: Label -> samples that it trains on; empty if they have none.
+    """
+
+    site: str
+    part: int
+    train: int
+    held_out: int
+    labels: Mapping[int, int]
+
+
+def facts_of(made: MadeSites) -> list[SiteFacts]:
+    """Return what each site has, by name."""
+    return list(_facts(made))
+
+
+def _facts(made: MadeSites) -> Iterator[SiteFacts]:
+    found = made.distribution
+    rows = {int(site): row for row, site in enumerate(found.sites)}
+    for name, number in made.numbers.items():
+        counts = found.counts[rows[number]].tolist()
+        labels = dict(zip(found.labels, counts, strict=True)) if found.labels else {}
+        yield SiteFacts(name, number + 1, sum(counts), int(found.held_out[rows[number]]), labels)
+
+
+def rows_of(made: MadeSites) -> list[dict[str, object]]:
+    """Return the rows of a table for 80 columns: how many samples, and which labels a site has most of."""
+    return [
+        {
+            "site": one.site,
+            "trains on": one.train,
+            "held out": one.held_out,
+            **({"labels": sum(count > 0 for count in one.labels.values()), "most": _most(one)} if one.labels else {}),
+        }
+        for one in _facts(made)
+    ]
+
+
+def _most(one: SiteFacts) -> str:
+    ranked = sorted(((count, -label) for label, count in one.labels.items() if count), reverse=True)
+    shown = ", ".join(f"{-label}: {100 * count / one.train:.0f} %" for count, label in ranked[:_SHOWN_LABELS])
+    return f"{shown} …" if len(ranked) > _SHOWN_LABELS else shown
+
+
+def draw_sites(made: MadeSites, path: Path) -> None:
+    """Draw a column for each site: how many samples it trains on, of which labels.
+
+    Raises:
+        UsageError: If the file has another suffix, or matplotlib is not installed.
+    """
+    if path.suffix not in _FORMS:
+        told = f"a picture is {', '.join(_FORMS[:-1])} or {_FORMS[-1]}, not '{path.suffix}'"
+        raise UsageError(told, place=str(path), cure="name another file")
+    try:
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        cure = "pip install matplotlib, or leave --picture out"
+        raise UsageError("a picture needs the package 'matplotlib', which is not installed", cure=cure) from error
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, 3.4), layout="constrained")
+        _columns(figure, made)
+        metadata = {"Date": None} if path.suffix == ".svg" else None
+        figure.savefig(path, dpi=150, metadata=metadata)
+
+
+def _columns(figure: "Figure", made: MadeSites) -> None:
+    import numpy as np
+
+    axes, sites = figure.subplots(), facts_of(made)
+    places = np.arange(1, len(sites) + 1)
+    labels = made.distribution.labels
+    counts = np.array([list(one.labels.values()) or [one.train] for one in sites])
+    floor = np.zeros(len(sites))
+    hues = _hues(len(labels) or 1)
+    for number, column in enumerate(counts.T):
+        name = str(labels[number]) if labels else None
+        axes.bar(places, column, width=0.86, bottom=floor, color=hues[number], label=name, linewidth=0)
+        floor += column
+    _name_sites(axes, [one.site for one in sites])
+    axes.set_ylabel("samples that are trained on")
+    axes.grid(axis="y")
+    alike = made.distribution.iidness
+    score = "" if alike is None else f", iid-ness {alike:.2f}"
+    axes.set_title(f"{made.title}{score}", loc="left", fontsize=9)
+    if labels:
+        _tell_labels(figure, axes, labels)
+
+
+def _hues(number: int) -> list[object]:
+    import matplotlib as mpl
+
+    if number <= len(_HUES):
+        return list(_HUES)
+    shades = mpl.colormaps["viridis"]
+    return [shades(place / (number - 1)) for place in range(number)]
+
+
+def _name_sites(axes: "Axes", names: list[str]) -> None:
+    axes.set_xlim(0.4, len(names) + 0.6)
+    if len(names) <= _FEW_SITES:
+        axes.set_xticks(range(1, len(names) + 1), names, rotation=0 if len(names) <= 8 else 90)
+        axes.tick_params(axis="x", length=0)
+    else:
+        axes.set_xlabel(f"{len(names)} sites")
+        axes.set_xticks([])
+
+
+def _tell_labels(figure: "Figure", axes: "Axes", labels: tuple[int, ...]) -> None:
+    import matplotlib as mpl
+
+    if len(labels) <= len(_HUES):
+        figure.legend(loc="outside right upper", title="label", reverse=True)
+        return
+    norm = mpl.colors.Normalize(labels[0], labels[-1])
+    figure.colorbar(mpl.cm.ScalarMappable(norm, "viridis"), ax=axes, label="label")
