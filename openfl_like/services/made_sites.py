@@ -129,5 +129,5 @@ def _title(section: DataSetParts) -> str:
     )
     dealt = f"{section.partitioner.template}({settings})" if settings else section.partitioner.template
     noise = section.label_noise
-    wrong = f", {noise.fraction:.0%} of labels wrong at {noise.sites:.0%} of sites" if noise.fraction else ""
-    return f"{section.shard.template} by {dealt}{wrong}"
+    parts = f"{100 * noise.fraction:.3g} % of the labels wrong at {100 * noise.sites:.3g} % of the sites"
+    return f"{section.shard.template} by {dealt}{f', {parts}' if noise.fraction else ''}"

@@ -121,7 +121,8 @@ def _columns(figure: "Figure", made: MadeSites) -> None:
         axes.bar(places, column, width=0.86, bottom=floor, color=hues[number], label=name, linewidth=0)
         floor += column
     _name_sites(axes, [one.site for one in sites])
-    axes.set_ylabel("samples that are trained on")
+    axes.margins(y=0.03)
+    axes.set_ylabel("training samples")
     axes.grid(axis="y")
     alike = made.distribution.iidness
     score = "" if alike is None else f", iid-ness {alike:.2f}"
