@@ -93,7 +93,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "percentage": "openfl_like.data.label_partition:Percentage",
         "unique": "openfl_like.data.label_partition:OneLabel",
         "non_iid": "openfl_like.data.label_partition:NonIid",
-        "sizes": "openfl_like.data.size_partition:Sizes",
+        "sizes": "openfl_like.data.size_partition:SizeSkew",
         "manual": "openfl_like.data.size_partition:Manual",
         "pipe": "openfl_like.data.size_partition:Pipe",
     },

@@ -17,7 +17,7 @@ Count = Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Sizes:
+class SizeSkew:
     """Sites differ in size and not in kind; exactly one of the settings says how.
 
     The "quantity skew" of Li et al. 2022 (arXiv:2102.02079). Numbers of samples that are log-normal are those of the

@@ -11,9 +11,14 @@ PARAMS: dict[str, dict[str, JsonValue]] = {
     "heart_disease": {"hospital": "switzerland"},
     "digits": {"site": 2, "sites": 3, "partitioner": {"template": "labels", "settings": {"labels": 4}}},
     "breast_cancer": {"site": 1, "sites": 2},
+    "part": {
+        "part": 2,
+        "whole": {"template": "heart_disease", "params": {"hospital": "switzerland"}},
+        "deal": {"sites": 3, "partitioner": {"template": "shards"}, "label_noise": {"fraction": 0.1}},
+    },
 }
 NAMES = [
-    pytest.param(name, marks=() if name == "heart_disease" else pytest.mark.sklearn)  # the others' data is in there
+    pytest.param(name, marks=() if name in {"heart_disease", "part"} else pytest.mark.sklearn)  # their data is in there
     for name in sorted(registry.BUILTIN["shard"])
 ]
 

@@ -14,7 +14,7 @@ from openfl_like.data.partition import (
     owners_of,
     rows_of_site,
 )
-from openfl_like.data.size_partition import Manual, Pipe, PipeStage, Sizes
+from openfl_like.data.size_partition import Manual, Pipe, PipeStage, SizeSkew
 from openfl_like.errors import ShardError
 
 TARGETS = np.random.default_rng(5).integers(0, 10, 600)
@@ -142,9 +142,9 @@ def test_levels_take_labels_away_one_after_the_other() -> None:
 
 
 def test_sizes_are_those_that_are_given() -> None:
-    assert [len(share) for share in deal(Sizes(given=(5, 300, 1)), 3, 0)] == [5, 300, 1]
-    assert all(3 <= len(share) <= 9 for share in deal(Sizes(between=(3, 9)), 20, 0))
-    even, odd = (np.std([len(share) for share in deal(Sizes(sigma=sigma), 20, 0)]) for sigma in (0.0, 1.5))
+    assert [len(share) for share in deal(SizeSkew(given=(5, 300, 1)), 3, 0)] == [5, 300, 1]
+    assert all(3 <= len(share) <= 9 for share in deal(SizeSkew(between=(3, 9)), 20, 0))
+    even, odd = (np.std([len(share) for share in deal(SizeSkew(sigma=sigma), 20, 0)]) for sigma in (0.0, 1.5))
     assert even < 1
     assert odd > 20
 
