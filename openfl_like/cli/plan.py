@@ -199,7 +199,7 @@ def sites(
     """
     from dataclasses import asdict
 
-    from openfl_like.cli.output.sites import draw_sites, facts_of, rows_of
+    from openfl_like.cli.output.sites import draw_sites, facts_of, rows_of, write_shards
     from openfl_like.cli.plan_file import read_plan
     from openfl_like.errors import UsageError
     from openfl_like.services.made_sites import make_sites
@@ -210,18 +210,17 @@ def sites(
     if made is None:
         cure = "write simulation.sites, as in the plan digits_dirichlet"
         raise UsageError("the plan makes no sites: each has a shard file of its own", place=plan_name, cure=cure)
+    if picture is not None:
+        draw_sites(made, picture)
+        say(f"the picture is in {picture}")
+    if shards is not None:
+        say(f"{write_shards(made, shards)} shard files are in {shards}")
     if as_json:
         each = [asdict(one) for one in facts_of(made)]
         emit({"count": len(each), **made.distribution.facts, "sites": each}, as_json=True)
     else:
         put(made.summary)
         emit(rows_of(made), as_json=False)
-    if picture is not None:
-        draw_sites(made, picture)
-        say(f"the picture is in {picture}")
-    if shards is not None:
-        written = list(made.files(shards).values())
-        say(f"{len(written)} shard files are in {shards}")
 
 
 def _size(size: float) -> str:

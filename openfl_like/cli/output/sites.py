@@ -1,4 +1,4 @@
-"""What each made site has: as rows of a table, as JSON values, and as a picture."""
+"""What each made site has: as rows of a table, as JSON values, as a picture, and as shard files."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 _SHOWN_LABELS = 3
 _FORMS = (".png", ".svg", ".pdf")
 _FEW_SITES = 40
-"""So many have their names below their columns; of more, they are numbered."""
+"""So many have their names below their columns."""
+_SHORT_ROW = 10
+"""So many names have room beside each other."""
+_MANY_SITES = 150
+"""Of more, columns would be too narrow to be told apart."""
 _HUES = (
     "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
 )  # fmt: skip
@@ -85,6 +89,25 @@ def _most(one: SiteFacts) -> str:
     return f"{shown} …" if len(ranked) > _SHOWN_LABELS else shown
 
 
+def write_shards(made: MadeSites, folder: Path) -> int:
+    """Write the shard file of each site into a folder, and return how many there are.
+
+    Raises:
+        UsageError: If the folder has files of other sites, which a simulation would take for some of these, or cannot
+            be written.
+    """
+    files = made.files(folder)
+    others = sorted(path.name for path in folder.glob("*.y*ml") if path.stem not in files)
+    if others:
+        told = f"the folder has shard files of other sites, such as {others[0]}"
+        raise UsageError(told, place=str(folder), cure="name another folder, or remove them")
+    try:
+        return len(list(files.values()))
+    except OSError as error:
+        told = f"the shard files cannot be written: {error.strerror}"
+        raise UsageError(told, place=str(folder), cure="name another folder") from error
+
+
 def draw_sites(made: MadeSites, path: Path) -> None:
     """Draw a column for each site: how many samples it trains on, of which labels.
 
@@ -101,8 +124,9 @@ def draw_sites(made: MadeSites, path: Path) -> None:
         cure = "pip install matplotlib, or leave --picture out"
         raise UsageError("a picture needs the package 'matplotlib', which is not installed", cure=cure) from error
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(7.2, 3.4), layout="constrained")
-        _columns(figure, made)
+        many = len(made.numbers) > _MANY_SITES
+        figure = Figure(figsize=(7.2, 4.2 if many else 3.4), layout="constrained")
+        (_shares if many else _columns)(figure, made)
         metadata = {"Date": None} if path.suffix == ".svg" else None
         figure.savefig(path, dpi=150, metadata=metadata)
 
@@ -124,11 +148,43 @@ def _columns(figure: "Figure", made: MadeSites) -> None:
     axes.margins(y=0.03)
     axes.set_ylabel("training samples")
     axes.grid(axis="y")
-    alike = made.distribution.iidness
-    score = "" if alike is None else f", iid-ness {alike:.2f}"
-    axes.set_title(f"{made.title}{score}", loc="left", fontsize=9)
+    axes.set_title(_heading(made), loc="left", fontsize=9)
     if labels:
         _tell_labels(figure, axes, labels)
+
+
+def _shares(figure: "Figure", made: MadeSites) -> None:
+    """Draw many sites beside each other: their sizes, and below them the parts of the labels."""
+    import numpy as np
+
+    sites, labels = facts_of(made), made.distribution.labels
+    counts = np.array([list(one.labels.values()) or [one.train] for one in sites])
+    sizes = counts.sum(axis=1)
+    order = np.lexsort((-counts.max(axis=1) / sizes, counts.argmax(axis=1))) if labels else np.argsort(-sizes)
+    panels = figure.subplots(
+        2 if labels else 1, 1, sharex=True, squeeze=False, height_ratios=[1, 2][: 1 + bool(labels)]
+    )
+    edges = np.arange(len(sites) + 1) + 0.5
+    panels[0, 0].stairs(sizes[order], edges, fill=True, color=_HUES[0])
+    panels[0, 0].set(ylabel="training samples", xlim=(edges[0], edges[-1]))
+    panels[0, 0].grid(axis="y")
+    panels[0, 0].set_title(_heading(made), loc="left", fontsize=9)
+    panels[-1, 0].set_xlabel(f"{len(sites)} sites, by {'their most frequent label' if labels else 'size'}")
+    if labels:
+        mixes = (counts / sizes[:, None])[order].T
+        extent = (edges[0], edges[-1], len(labels) - 0.5, -0.5)
+        shown = panels[1, 0].imshow(
+            mixes, aspect="auto", cmap="Blues", vmin=0, vmax=1, extent=extent, interpolation="nearest"
+        )
+        panels[1, 0].set_ylabel("label")
+        if len(labels) <= _FEW_SITES // 2:
+            panels[1, 0].set_yticks(range(len(labels)), [str(label) for label in labels])
+        figure.colorbar(shown, ax=panels[1, 0], label="part of the site's samples")
+
+
+def _heading(made: MadeSites) -> str:
+    alike = made.distribution.iidness
+    return made.title if alike is None else f"{made.title}, iid-ness {alike:.2f}"
 
 
 def _hues(number: int) -> list[object]:
@@ -143,7 +199,7 @@ def _hues(number: int) -> list[object]:
 def _name_sites(axes: "Axes", names: list[str]) -> None:
     axes.set_xlim(0.4, len(names) + 0.6)
     if len(names) <= _FEW_SITES:
-        axes.set_xticks(range(1, len(names) + 1), names, rotation=0 if len(names) <= 8 else 90)
+        axes.set_xticks(range(1, len(names) + 1), names, rotation=0 if len(names) <= _SHORT_ROW else 90)
         axes.tick_params(axis="x", length=0)
     else:
         axes.set_xlabel(f"{len(names)} sites")
