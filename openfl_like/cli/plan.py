@@ -193,7 +193,9 @@ def estimate(
 def sites(
     plan_name: str, picture: Path | None, shards: Path | None, overrides: tuple[str, ...], *, as_json: bool
 ) -> None:
-    """Show what each site has that the plan's simulation.sites makes from one data set; nothing is trained.
+    """Show what each site has that a plan makes from one data set.
+
+    It is the plan's simulation.sites that says how they are made; nothing is trained.
 
     Example: fx plan sites digits_dirichlet -s simulation.sites.count=10 --picture sites.png
     """

@@ -101,7 +101,7 @@ def _filled(
 class OneLabel:
     """Every site has one label only: the first site the smallest, and so on; further sites share labels equally.
 
-    The most extreme label skew; "one class" in Zhao et al. 2018 (arXiv:1806.00582, section 2).
+    The most extreme label skew; "1-class non-IID" in Zhao et al. 2018 (arXiv:1806.00582, section 2).
 
     Args:
         size: Most rows of a site; none: all rows are dealt out.

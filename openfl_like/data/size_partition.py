@@ -20,8 +20,7 @@ Count = Annotated[int, Field(ge=0)]
 class SizeSkew:
     """Sites differ in size and not in kind; exactly one of the settings says how.
 
-    The "quantity skew" of Li et al. 2022 (arXiv:2102.02079). Numbers of samples that are log-normal are those of the
-    synthetic data in Li et al. 2020 (FedProx, arXiv:1812.06127, appendix C.1).
+    The "quantity skew" of Li et al. 2022 (arXiv:2102.02079), with other distributions than theirs.
 
     Args:
         given: Rows of each site.
