@@ -26,6 +26,9 @@ class PartShards(Mapping[str, ShardDescriptor]):
     def __getitem__(self, name: str) -> ShardDescriptor:
         return PartShard(self._dealt, self._numbers[name])
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._numbers
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._numbers)
 
@@ -106,6 +109,9 @@ class PartFiles(Mapping[str, Path]):
             self._folder.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
         return path
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._numbers
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._numbers)

@@ -1,3 +1,4 @@
+import tracemalloc
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,12 @@ import pytest
 
 from openfl_like.errors import FederationError, SettingsError, ShardError, UsageError
 from openfl_like.plan.schema import Plan
+from openfl_like.runtimes.models import ModelRepository
+from openfl_like.runtimes.process import process_runtime
+from openfl_like.runtimes.sites import SimulatedSites
 from openfl_like.services.made_sites import MadeSites, make_sites
 from openfl_like.services.simulation_inputs import SimulationInputs
+from openfl_like.store.files import ExperimentFiles
 
 CLINIC = """\
 import numpy as np
@@ -157,3 +162,36 @@ def test_a_record_remembers_one_digest_for_all_sites(workspace: Path) -> None:
     now = SimulationInputs.of(workspace, made(workspace, seed=1).shards, workspace / "record")
     assert inputs.changed(now) == ["the data set of the sites, or how it is dealt out,"]
     assert inputs.changed(inputs) == []
+
+
+LARGE = """\
+import numpy as np
+from openfl_like.data.shard import ArrayShard, Dataset
+
+class Large(ArrayShard):
+    def __init__(self):
+        samples, targets = np.zeros((40_000, 64), np.float32), np.arange(40_000) % 10
+        data = [Dataset(samples[rows], targets[rows]) for rows in (slice(30_000), slice(30_000, 40_000))]
+        super().__init__(dict(zip(("train", "validate"), data)), "Large.", (0.0, 1.0), classes=10)
+"""
+
+
+def test_a_thousand_sites_are_no_thousand_copies_and_no_files(tmp_path: Path) -> None:
+    (tmp_path / "large.py").write_text(LARGE)
+    first = made(tmp_path, count=1, shard="large:Large")  # the data set stays in memory with it
+    whole = first.shards["site-1"].get_dataset("train").samples.nbytes
+    tracemalloc.start()
+    try:
+        skewed = {"template": "dirichlet", "settings": {"alpha": 0.3}}
+        found = made(tmp_path, count=1000, shard="large:Large", partitioner=skewed, without_samples="merge")
+        files = found.files(tmp_path / "shards")
+        simulated = SimulatedSites(plan(), tmp_path, tmp_path / "record", found.shards, files)
+        runtime = process_runtime(simulated, ModelRepository(plan(), ExperimentFiles(tmp_path / "record")))
+        parts = list(found.shards.values())
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(parts) > 900
+    assert runtime is not None
+    assert peak < whole
+    assert not (tmp_path / "shards").exists()
