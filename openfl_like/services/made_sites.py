@@ -92,8 +92,9 @@ def _source(section: DataSetParts, workspace: Path) -> tuple[DataSetSource, tupl
         choice = ShardChoice(template=config.template, params=config.params)
     else:
         choice = ShardChoice(template=choice.template, params=placed_params(choice.params, folder))
-    own = ":" in choice.template or ":" in section.partitioner.template
-    return DataSetSource(choice, folder if own else None), reads
+    if ":" not in choice.template and ":" not in section.partitioner.template:
+        return DataSetSource(choice), reads
+    return DataSetSource(choice, folder), (*reads, folder)  # for a confined worker, whose shard.yaml lies elsewhere
 
 
 def _numbers(plan: Plan, dealt: DealtSet) -> dict[str, int]:

@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from federations import federation_of, fx_fine, run_fx
 
@@ -56,6 +57,36 @@ async def test_made_sites_have_the_same_bytes_in_every_mode(plan: Path, tmp_path
     assert {*found, record.versions[-1].sha256} == {found[0]}
     other = await simulated("other-deal", "-s", "simulation.sites.seed=1")
     assert other != found[0]
+
+
+CLINIC = """\
+import numpy as np
+from openfl_like.data.shard import ArrayShard, Dataset
+
+class Clinic(ArrayShard):
+    def __init__(self, file):
+        table = np.loadtxt(file).astype(np.float32)
+        data = [Dataset(rows[:, :-1], rows[:, -1].astype(np.int64)) for rows in (table[:150], table[150:])]
+        super().__init__(dict(zip(("train", "validate"), data)), "A clinic.", (-10.0, 10.0), classes=2)
+
+class Thirds:
+    needs_labels = False
+    def owners(self, targets, sites, seed):
+        return np.arange(len(targets)) * sites // len(targets)
+"""
+
+
+async def test_code_and_data_of_the_workspace_are_found_by_confined_workers_too(plan: Path, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    samples = random.normal(size=(200, 30))
+    np.savetxt(plan.parent / "patients.csv", np.c_[samples, samples[:, 0] > 0])
+    (plan.parent / "clinic.py").write_text(CLINIC)
+    shard = '{template: "clinic:Clinic", params: {file: patients.csv}}'
+    sites = f"simulation.sites={{shard: {shard}, partitioner: {{template: 'clinic:Thirds'}}}}"
+    words = ("simulate", str(plan), "-s", sites, "--json")
+    confined = "--runtime", "process", "--sandbox", "--directory", str(plan.parent / "record")
+    ends = await asyncio.gather(fx_fine(*words, cwd=tmp_path), fx_fine(*words, *confined, cwd=tmp_path))
+    assert len({json.loads(text.splitlines()[-1])["sha256"] for text in ends}) == 1
 
 
 async def test_a_kept_record_goes_on_with_the_same_deal_only(plan: Path, tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_the_data_set_may_be_a_file_with_code_beside_it(workspace: Path, tmp_pat
     text = found.files(tmp_path / "shards")["site-2"].read_text()
     assert f'"file": "{folder / "patients.csv"}"' in text
     assert f'modules: "{folder}"' in text
-    assert f'reads: ["{folder / "patients.csv"}"]' in text
+    assert f'reads: ["{folder / "patients.csv"}", "{folder}"]' in text
 
 
 def test_params_are_relative_to_the_workspace(workspace: Path) -> None:
