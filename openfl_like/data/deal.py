@@ -124,7 +124,7 @@ def deal_out(whole: DataSet, settings: DealSettings) -> Deal:
     joined = _joined(train, validate, settings)
     train, validate = (np.where(owners == NOBODY, NOBODY, joined[owners]) for owners in (train, validate))
     sites = settings.sites
-    return Deal(SitesRows.of(train, sites), SitesRows.of(validate, sites), joined, _mislabelled(settings))
+    return Deal(SitesRows.of(train, sites), SitesRows.of(validate, sites), joined, _mislabelled(joined, settings))
 
 
 def _check_whole(whole: DataSet, settings: DealSettings) -> None:
@@ -143,11 +143,13 @@ def _targets_of(whole: DataSet) -> str:
     return f"the targets have the shape {list(shape)}" if shape else "the targets of this data set are no class numbers"
 
 
-def _mislabelled(settings: DealSettings) -> np.ndarray:
+def _mislabelled(joined: np.ndarray, settings: DealSettings) -> np.ndarray:
+    """Draw which of the sites that there are have wrong labels."""
     found = np.zeros(settings.sites, dtype=bool)
     if settings.label_noise.fraction:
+        present = np.flatnonzero(joined == np.arange(settings.sites))
         random = np.random.default_rng(derive_seed(settings.seed, "mislabelled sites"))
-        found[random.permutation(settings.sites)[: max(1, round(settings.label_noise.sites * settings.sites))]] = True
+        found[random.permutation(present)[: max(1, round(settings.label_noise.sites * len(present)))]] = True
     return found
 
 

@@ -146,6 +146,15 @@ def test_a_part_of_the_sites_has_wrong_labels(part: float, wanted: int) -> None:
     assert not deal_out(WHOLE, settings(10)).mislabelled.any()
 
 
+def test_wrong_labels_are_at_sites_that_there_are() -> None:
+    lists = [["0-99"], *([[]] * 8), ["100-299"]]
+    for seed in range(5):
+        noise = {"fraction": 0.5, "sites": 0.5}
+        more = {"settings": {"rows": lists}, "without_samples": "drop", "label_noise": noise, "seed": seed}
+        deal = deal_out(WHOLE, settings(10, "manual", **more))
+        assert np.flatnonzero(deal.mislabelled).tolist() in ([0], [9])
+
+
 def test_the_seed_alone_decides() -> None:
     def dealt(seed: int) -> list[tuple[list[int], list[int]]]:
         return rows(deal_out(DataSet.of(ManyLabels()), settings(7, "shards", seed=seed)), 7)
