@@ -10,6 +10,7 @@ from openfl_like.data.part import PartShard
 from openfl_like.data.shard import build_shard
 from openfl_like.data.shard_file import ShardConfig, load_shard_config
 from openfl_like.errors import ShardError
+from openfl_like.frameworks.numpy import NumpyLoader
 
 DEAL: dict[str, JsonValue] = {"sites": 6, "partitioner": {"template": "shards"}, "seed": 3}
 WHOLE: JsonValue = {"template": "data_sets:ManyLabels", "params": {}}
@@ -43,6 +44,16 @@ def test_the_whole_is_in_memory_once_and_only_for_as_long_as_a_part_is() -> None
     gc.collect()
     part(1, whole)
     assert MADE == ["once", "once"]
+
+
+def test_who_has_loaded_a_part_does_not_keep_the_whole() -> None:
+    MADE.clear()
+    whole: JsonValue = {"template": "data_sets:ManyLabels", "params": {"title": "lent"}}
+    loader = NumpyLoader(part(2, whole), batch_size=8)
+    gc.collect()
+    assert loader.num_train == 50
+    part(2, whole)
+    assert MADE == ["lent", "lent"]
 
 
 def test_another_whole_is_another_one() -> None:
