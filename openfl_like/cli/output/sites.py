@@ -142,7 +142,9 @@ def _columns(figure: "Figure", made: MadeSites) -> None:
     hues = _hues(len(labels) or 1)
     for number, column in enumerate(counts.T):
         name = str(labels[number]) if labels else None
-        axes.bar(places, column, width=0.86, bottom=floor, color=hues[number], label=name, linewidth=0)
+        there = column > 0
+        if there.any():
+            axes.bar(places[there], column[there], 0.86, floor[there], color=hues[number], label=name, linewidth=0)
         floor += column
     _name_sites(axes, [one.site for one in sites])
     axes.margins(y=0.03)
