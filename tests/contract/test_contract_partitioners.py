@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openfl_like import registry
@@ -74,6 +74,7 @@ def test_every_partitioner_is_here() -> None:
 
 
 @every
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**63 - 1))
 def test_every_row_is_one_sites_or_nobodys(case: Case, seed: int) -> None:
     owners = owners_of(case.build(), TARGETS, SITES, seed)
