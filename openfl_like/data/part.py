@@ -1,7 +1,6 @@
 """A site whose data is a part of a data set: an ordinary shard, so that every runtime and a real Envoy can have it."""
 
 import json
-import threading
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -65,7 +64,7 @@ class DealtSet:
 # They are there for as long as a part of them is: no file is believed to be what it was when nobody holds its data.
 _LOADED: WeakValueDictionary[str, LoadedSet] = WeakValueDictionary()
 _DEALT: WeakValueDictionary[str, DealtSet] = WeakValueDictionary()
-_ONE_AT_A_TIME = threading.RLock()
+"""Without a lock: two threads at once may load a data set twice, and none waits for one that waits for modules."""
 
 
 def load_data_set(source: DataSetSource) -> LoadedSet:
@@ -74,12 +73,11 @@ def load_data_set(source: DataSetSource) -> LoadedSet:
     Raises:
         ShardError: If it cannot be used.
     """
-    with _ONE_AT_A_TIME:
-        found = _LOADED.get(source.key)
-        if found is None:
-            config = ShardConfig(template=source.choice.template, params=source.choice.params)
-            found = _LOADED[source.key] = LoadedSet(DataSet.of(build_shard(config, source.folder)))
-        return found
+    found = _LOADED.get(source.key)
+    if found is None:
+        config = ShardConfig(template=source.choice.template, params=source.choice.params)
+        found = _LOADED[source.key] = LoadedSet(DataSet.of(build_shard(config, source.folder)))
+    return found
 
 
 def dealt_set(source: DataSetSource, settings: DealSettings) -> DealtSet:
@@ -89,13 +87,12 @@ def dealt_set(source: DataSetSource, settings: DealSettings) -> DealtSet:
         ShardError: If it cannot be used, or not be dealt out like that.
     """
     key = f"{source.key} {json.dumps(settings.model_dump(mode='json'), sort_keys=True)}"
-    with _ONE_AT_A_TIME:
-        found = _DEALT.get(key)
-        if found is None:
-            loaded = load_data_set(source)
-            with ModuleScope(source.folder).active() if source.folder is not None else nullcontext():
-                found = _DEALT[key] = DealtSet(loaded, deal_out(loaded.data, settings), settings)
-        return found
+    found = _DEALT.get(key)
+    if found is None:
+        loaded = load_data_set(source)
+        with ModuleScope(source.folder).active() if source.folder is not None else nullcontext():
+            found = _DEALT[key] = DealtSet(loaded, deal_out(loaded.data, settings), settings)
+    return found
 
 
 class PartShard:
