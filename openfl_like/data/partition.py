@@ -5,6 +5,7 @@ with the same seed and the same targets the answer is the same for whoever asks.
 """
 
 from collections.abc import Callable, Mapping
+from traceback import walk_tb
 from typing import Annotated, ClassVar, Protocol, cast
 
 import numpy as np
@@ -13,6 +14,7 @@ from pydantic.dataclasses import dataclass
 
 from openfl_like import registry
 from openfl_like.errors import NotFoundError, ShardError
+from openfl_like.federation.failure import one_line
 from openfl_like.plan.mistakes import check_keywords, dotted, explain
 
 STRICT = ConfigDict(extra="forbid")
@@ -68,6 +70,8 @@ def build_partitioner(template: str, settings: Mapping[str, object]) -> Partitio
         factory = cast("Callable[..., object]", registry.resolve("partitioner", template))
         check_keywords(factory, settings, "setting")
         made = factory(**settings)
+    except ShardError:
+        raise
     except NotFoundError as error:
         raise ShardError(error.message, place="partitioner", cure=error.cure) from error
     except ValidationError as error:
@@ -76,6 +80,8 @@ def build_partitioner(template: str, settings: Mapping[str, object]) -> Partitio
         raise ShardError(told, place=place, cure=found[0].cure or "correct its settings") from error
     except TypeError as error:
         raise ShardError(str(error), place=place, cure="correct its settings") from error
+    except Exception as error:
+        raise _raised(template, error) from error
     return cast("Partitioner", made) if hasattr(made, "owners") else _Asked(cast("OneSitesPartitioner", made))
 
 
@@ -87,8 +93,13 @@ def owners_of(partitioner: Partitioner, targets: np.ndarray, sites: int, seed: i
     """
     if not len(targets):
         raise ShardError("there are no rows to deal out", cure="give the data set samples to train on")
-    found = np.asarray(partitioner.owners(targets, sites, seed))
     name = type(partitioner).__name__
+    try:
+        found = np.asarray(partitioner.owners(targets, sites, seed))
+    except ShardError:
+        raise
+    except Exception as error:
+        raise _raised(name, error) from error
     cure = "this is a defect of the partitioner: it has to return a site from 0 on, or -1, for each row"
     if found.shape != (len(targets),) or found.dtype.kind not in "iu":
         told = f"the partitioner {name} returned {found.dtype.name} of shape {found.shape} for {len(targets)} rows"
@@ -97,6 +108,14 @@ def owners_of(partitioner: Partitioner, targets: np.ndarray, sites: int, seed: i
         told = f"the partitioner {name} dealt rows to sites from {found.min()} to {found.max()}, and there are {sites}"
         raise ShardError(told, cure=cure)
     return found.astype(np.int64)
+
+
+def _raised(name: str, error: Exception) -> ShardError:
+    """Tell of an exception, with the line that it came from."""
+    last = list(walk_tb(error.__traceback__))[-1]
+    where = f"{last[0].f_code.co_filename}:{last[1]}"
+    told = f"the partitioner '{name}' raised {type(error).__name__}: {one_line(error)} ({where})"
+    return ShardError(told, cure="correct the line that is named, or its settings")
 
 
 def rows_of_site(partitioner: Partitioner, targets: np.ndarray, site: int, sites: int, seed: int) -> np.ndarray:

@@ -229,6 +229,19 @@ class GreedyPartitioner:
         return np.arange(4)
 
 
+class RaisingPartitioner:
+    """Has a mistake, where its setting says."""
+
+    needs_labels = False
+
+    def __init__(self, early: bool) -> None:  # noqa: FBT001 - a setting, which comes by name
+        if early:
+            raise ValueError("no settings like that")
+
+    def owners(self, targets: np.ndarray, sites: int, seed: int) -> np.ndarray:  # noqa: ARG002 - it fails at once
+        return np.array([1 / 0])
+
+
 class WrongPartitioner:
     """Says what is no answer."""
 
@@ -256,3 +269,11 @@ def test_a_row_that_is_given_to_two_sites_is_told() -> None:
 def test_an_answer_that_is_none_is_told(answer: list[float]) -> None:
     with pytest.raises(ShardError, match="WrongPartitioner"):
         owners_of(WrongPartitioner(answer), np.array([0, 1, 0]), 3, 0)
+
+
+@pytest.mark.parametrize(
+    ("early", "said"), [(True, "ValueError: no settings like that"), (False, "ZeroDivisionError: division by zero")]
+)
+def test_what_a_partitioner_raises_is_told_with_its_line(early: bool, said: str) -> None:  # noqa: FBT001 - a parameter
+    with pytest.raises(ShardError, match=f"raised {said} .*test_data_partition.py:[0-9]+"):
+        owners_of(build_partitioner(f"{__name__}:RaisingPartitioner", {"early": early}), np.array([0, 1]), 2, 0)
