@@ -82,7 +82,12 @@ def build_partitioner(template: str, settings: Mapping[str, object]) -> Partitio
         raise ShardError(str(error), place=place, cure="correct its settings") from error
     except Exception as error:
         raise _raised(template, error) from error
-    return cast("Partitioner", made) if hasattr(made, "owners") else _Asked(cast("OneSitesPartitioner", made))
+    if not hasattr(made, "owners"):
+        return _Asked(cast("OneSitesPartitioner", made))
+    if not hasattr(type(made), "needs_labels"):
+        told = "it does not say whether it goes by class labels"
+        raise ShardError(told, place=place, cure="give its class needs_labels = True, or False")
+    return cast("Partitioner", made)
 
 
 def owners_of(partitioner: Partitioner, targets: np.ndarray, sites: int, seed: int) -> np.ndarray:

@@ -229,6 +229,13 @@ class GreedyPartitioner:
         return np.arange(4)
 
 
+class SilentPartitioner:
+    """Does not say what it needs."""
+
+    def owners(self, targets: np.ndarray, sites: int, seed: int) -> np.ndarray:  # noqa: ARG002 - it looks at nothing
+        return np.zeros(len(targets), dtype=np.int64)
+
+
 class RaisingPartitioner:
     """Has a mistake, where its setting says."""
 
@@ -277,3 +284,9 @@ def test_an_answer_that_is_none_is_told(answer: list[float]) -> None:
 def test_what_a_partitioner_raises_is_told_with_its_line(early: bool, said: str) -> None:  # noqa: FBT001 - a parameter
     with pytest.raises(ShardError, match=f"raised {said} .*test_data_partition.py:[0-9]+"):
         owners_of(build_partitioner(f"{__name__}:RaisingPartitioner", {"early": early}), np.array([0, 1]), 2, 0)
+
+
+def test_a_partitioner_says_whether_it_needs_labels() -> None:
+    with pytest.raises(ShardError, match="does not say whether it goes by class labels") as caught:
+        build_partitioner(f"{__name__}:SilentPartitioner", {})
+    assert "needs_labels = True" in caught.value.cure
