@@ -119,7 +119,9 @@ KINDS = {
     ),
     "partitioner": (
         "openfl_like.data.partition:Partitioner",
-        "Splits a data set that is on one machine among sites; `partitioner` among the `params` of a shipped shard.",
+        "Deals a data set that is on one machine to sites; `simulation.sites.partitioner` in the plan, `deal` of the "
+        "shard `part`, `partitioner` of `digits` and `breast_cancer`. See "
+        "[simulation](../simulation.md#sites-from-one-data-set).",
     ),
 }
 """Kind -> its Protocol, and what it is for."""

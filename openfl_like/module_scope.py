@@ -106,6 +106,11 @@ def _look_again_in(directory: Path) -> None:
             finder.invalidate_caches()
 
 
+def innermost_directory() -> Path | None:
+    """Return the directory whose modules come first now; None outside of all scopes."""
+    return _INNERMOST[-1].directory if _INNERMOST else None
+
+
 def _is_folder(module: ModuleType | None) -> bool:
     """Whether a module is a package without ``__init__.py``: any other one is found before a folder of its name is."""
     return module is not None and getattr(module, "__file__", None) is None and hasattr(module, "__path__")

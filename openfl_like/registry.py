@@ -75,6 +75,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "digits": "openfl_like.data.builtin:DigitsShard",
         "breast_cancer": "openfl_like.data.builtin:BreastCancerShard",
         "csv": "openfl_like.data.csv_file:CsvShard",
+        "part": "openfl_like.data.part:part_shard",
     },
     "device_monitor": {
         "nvidia": "openfl_like.services.devices.nvidia_monitor:NvidiaMonitor",
@@ -88,6 +89,13 @@ BUILTIN: dict[str, dict[str, str]] = {
         "iid": "openfl_like.data.partition:Iid",
         "dirichlet": "openfl_like.data.partition:Dirichlet",
         "labels": "openfl_like.data.partition:LabelsPerSite",
+        "shards": "openfl_like.data.label_partition:LabelShards",
+        "percentage": "openfl_like.data.label_partition:Percentage",
+        "unique": "openfl_like.data.label_partition:OneLabel",
+        "non_iid": "openfl_like.data.label_partition:NonIid",
+        "sizes": "openfl_like.data.size_partition:SizeSkew",
+        "manual": "openfl_like.data.size_partition:Manual",
+        "pipe": "openfl_like.data.size_partition:Pipe",
     },
 }
 

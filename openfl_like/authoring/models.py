@@ -6,6 +6,7 @@ No daemon does any of this; what leaves the machine is a safetensors file.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from openfl_like.frameworks.runner import OPTIMIZER, TaskRunner, without_algorit
 from openfl_like.module_scope import ModuleScope
 from openfl_like.plan.schema import Plan
 from openfl_like.plan.workspace import SHARDS, shards_in
+from openfl_like.services.made_sites import make_sites
 from openfl_like.tensors.container import write_tensors
 
 INITIAL_MODEL = "initial_model.safetensors"
@@ -34,17 +36,18 @@ def own_runner(
     Args:
         plan: Names runner and settings.
         workspace: Its code, which is run.
-        shard: A shard file, for the shapes; None: the first of those in the workspace.
+        shard: A shard file, for the shapes; None: that of the first site that is simulated.
         with_optimizer: Whether the state of a shared optimizer is among its tensors.
 
     Raises:
         UsageError: If there is no shard.
         TaskError: If the code cannot be loaded.
     """
-    config = shard or first_shard(workspace)
     meant = plan if with_optimizer else plan.with_reset_optimizer()
-    performer = Performer(meant, build_shard(load_shard_config(config), config.parent), workspace)
-    with performer.runner() as runner:
+    with TemporaryDirectory(prefix="fx-shard-") as folder:
+        config = shard or first_shard(workspace, plan, Path(folder))
+        data = build_shard(load_shard_config(config), config.parent)
+    with Performer(meant, data, workspace).runner() as runner:
         yield runner
 
 
@@ -138,12 +141,21 @@ def _read(source: Path, plan: Plan, workspace: Path) -> dict[str, np.ndarray]:
         return read_model(source, runner)
 
 
-def first_shard(workspace: Path) -> Path:
-    """Find the first shard file of a workspace, for shapes and figures.
+def first_shard(workspace: Path, plan: Plan, folder: Path) -> Path:
+    """Return the shard file of the first site that is simulated, for shapes and figures.
+
+    Args:
+        workspace: The plan's.
+        plan: Says whether sites are made.
+        folder: Where the file is written if they are.
 
     Raises:
         UsageError: If there is none.
+        ShardError: If sites are to be made, and cannot be.
     """
+    made = make_sites(plan, workspace)
+    if made is not None:
+        return made.files(folder)[next(iter(made.numbers))]
     first = next(iter(shards_in(workspace).values()), None)
     if first is None:
         raise UsageError(

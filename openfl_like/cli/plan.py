@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from openfl_like.cli.options import FILE, HELP, check_output, complete_plans, overrides_option, write_file
-from openfl_like.cli.output.console import emit, file_facts, json_option, say, tell
+from openfl_like.cli.options import FILE, FOLDER, HELP, check_output, complete_plans, overrides_option, write_file
+from openfl_like.cli.output.console import emit, file_facts, json_option, put, say, tell
 
 
 @click.group(context_settings=HELP)
@@ -166,20 +166,63 @@ def estimate(
     path = find_plan(plan_name)
     loaded = load_plan(path, overrides)
     workspace = workspace_of(path, loaded)
-    measured_with = shard or first_shard(workspace)
-    here = len(shards_in(workspace)) if shard is None else 1
-    count = sites or len(loaded.admission.collaborators) or here
-    with tempfile.TemporaryDirectory(prefix="fx-estimate-") as scratch:
+    made = loaded.simulation.sites
+    here = len(shards_in(workspace)) if made is None else made.count
+    count = sites or len(loaded.admission.collaborators) or (here if shard is None else 1) or 1
+    with tempfile.TemporaryDirectory(prefix="fx-estimate-") as scratch, tempfile.TemporaryDirectory() as folder:
+        measured_with = shard or first_shard(workspace, loaded, Path(folder))
         sizes = asyncio.run(measure(loaded, workspace, measured_with, Path(scratch)))
     found = figures(loaded, sizes, count)
     if as_json:
-        emit({"sites": count, "shard": str(measured_with), "figures": [asdict(item) for item in found]}, as_json=True)
+        told = "simulation.sites" if measured_with.is_relative_to(folder) else str(measured_with)
+        emit({"sites": count, "shard": told, "figures": [asdict(item) for item in found]}, as_json=True)
         return
     rows = [
         {"figure": item.name, "size": _size(item.size_bytes), "how": item.kind, "meaning": item.meaning}
         for item in found
     ]
     emit(rows, as_json=False, title=f"{loaded.name} with {count} sites")
+
+
+@plan.command()
+@click.argument("plan_name", metavar="PLAN", shell_complete=complete_plans)
+@click.option("--picture", type=FILE, help="Draw what each site has into this file: .png, .svg or .pdf.")
+@click.option("--shards", type=FOLDER, help="Write the shard.yaml of each site into this folder.")
+@overrides_option
+@json_option
+def sites(
+    plan_name: str, picture: Path | None, shards: Path | None, overrides: tuple[str, ...], *, as_json: bool
+) -> None:
+    """Show what each site has that a plan makes from one data set.
+
+    It is the plan's simulation.sites that says how they are made; nothing is trained.
+
+    Example: fx plan sites digits_dirichlet -s simulation.sites.count=10 --picture sites.png
+    """
+    from dataclasses import asdict
+
+    from openfl_like.cli.output.sites import draw_sites, facts_of, rows_of, write_shards
+    from openfl_like.cli.plan_file import read_plan
+    from openfl_like.errors import UsageError
+    from openfl_like.services.made_sites import make_sites
+
+    check_output(picture)
+    loaded, workspace = read_plan(Path(plan_name), None, overrides)
+    made = make_sites(loaded, workspace)
+    if made is None:
+        cure = "write simulation.sites, as in the plan digits_dirichlet"
+        raise UsageError("the plan makes no sites: each has a shard file of its own", place=plan_name, cure=cure)
+    if picture is not None:
+        draw_sites(made, picture)
+        say(f"the picture is in {picture}")
+    if shards is not None:
+        say(f"{write_shards(made, shards)} shard files are in {shards}")
+    if as_json:
+        each = [asdict(one) for one in facts_of(made)]
+        emit({"count": len(each), **made.distribution.facts, "sites": each}, as_json=True)
+    else:
+        put(made.summary)
+        emit(rows_of(made), as_json=False)
 
 
 def _size(size: float) -> str:

@@ -50,27 +50,29 @@ def simulate(
 ) -> None:
     """Run a plan with all its sites on this machine; the final model has the same bytes as in the real federation.
 
-    The sites are those of shards/*.yaml in the plan's workspace. Workspaces that no site could get are refused.
+    The sites are those that --shard names, or else those that the plan's simulation.sites makes from one data set, or
+    else those of shards/*.yaml in the plan's workspace. Workspaces that no site could get are refused.
 
     Example: fx simulate plans/digits_fedavg.yaml -s aggregator.settings.rounds_to_train=3
+
+    Example: fx simulate digits_dirichlet -s simulation.sites.partitioner.settings.alpha=10
     """
-    from openfl_like.authoring.baselines import load_shards
     from openfl_like.authoring.models import prepare_initial_model
     from openfl_like.cli.experiment.outcome import raise_unless_finished
     from openfl_like.cli.plan_file import read_plan
-    from openfl_like.cli.simulated import Follower, KeptRecord, tell_result
+    from openfl_like.cli.simulated import Follower, KeptRecord, sites_of, tell_result
     from openfl_like.processes.own_end import ended_by_us_alone
-    from openfl_like.services.simulation import SimulationSettings, shards_of
+    from openfl_like.services.simulation import SimulationSettings
 
     check_output(output)
     _check_sandbox(runtime, sandbox=sandbox)
     output, directory = (path and path.absolute() for path in (output, directory))  # whatever the code makes of the cwd
     plan, workspace = read_plan(plan_file, None, overrides)
-    files = named_files(shards, "--shard") or shards_of(workspace, plan)
+    named = named_files(shards, "--shard")
     follower = Follower(as_json=as_json, wanted=output is not None)
     with ended_by_us_alone(), KeptRecord() as scratch:
-        sites = load_shards(files)
         models, record = scratch.folder, directory or scratch.folder / "record"
+        sites, files = sites_of(plan, workspace, named, record, as_json=as_json)
         if initial_model is not None:
             plan = prepare_initial_model(initial_model, plan, workspace, models)
         settings = SimulationSettings(

@@ -6,19 +6,45 @@ Its record goes when the model is in its place, and not before.
 import asyncio
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
+from openfl_like.authoring.baselines import load_shards
 from openfl_like.cli.experiment.progress import Screen
 from openfl_like.cli.output.console import emit, emit_line, put, say
 from openfl_like.cli.output.lent import OWN
 from openfl_like.cli.output.packing import tell_what_stays
+from openfl_like.data.parts import PartShards
 from openfl_like.errors import StorageError, UsageError, no_room
+from openfl_like.federation.announcements import CollaboratorAdmitted
 from openfl_like.federation.status import Status
-from openfl_like.services.simulation import Simulation, SimulationResult, SimulationSettings
+from openfl_like.plan.schema import Plan
+from openfl_like.plan.workspace import SHARDS
+from openfl_like.services.made_sites import make_sites
+from openfl_like.services.simulation import Shards, Simulation, SimulationResult, SimulationSettings, shards_of
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.sqlite.stores import SQLITE
 from openfl_like.tasks import TaskOwner
+
+
+def sites_of(
+    plan: Plan, workspace: Path, named: Mapping[str, Path], record: Path, *, as_json: bool
+) -> tuple[Shards, Mapping[str, Path]]:
+    """Return the data of each site, and its shard file: of those that are named, or made, or else of the workspace.
+
+    Raises:
+        UsageError: If there are none.
+        ShardError: If the data of one cannot be used.
+    """
+    made = None if named else make_sites(plan, workspace)
+    if made is None:
+        files = named or shards_of(workspace, plan)
+        return load_shards(files), files
+    say(made.summary)
+    if as_json:
+        emit_line({"kind": "sites", "count": len(made.numbers), **made.distribution.facts})
+    return made.shards, made.files(record / SHARDS)
 
 
 class Follower:
@@ -45,13 +71,14 @@ class Follower:
             tell_what_stays(simulation.packing)
             if simulation.had_ended and not self._as_json:
                 put("the record is complete: nothing is trained, this is its result")
-            return asyncio.run(self._follow(simulation)), simulation.had_ended
+            one_line = isinstance(settings.shards, PartShards) and not self._as_json  # they were told of together
+            return asyncio.run(self._follow(simulation, one_line=one_line)), simulation.had_ended
 
-    async def _follow(self, simulation: Simulation) -> SimulationResult:
+    async def _follow(self, simulation: Simulation, *, one_line: bool) -> SimulationResult:
         running = TaskOwner().start(simulation.run())
         running.add_done_callback(lambda _: simulation.bus.close())
         async for event in simulation.bus.tail():
-            if self.unread is not None:
+            if self.unread is not None or (one_line and event.kind == CollaboratorAdmitted.kind):
                 continue
             try:
                 self.screen.event(event)

@@ -1,18 +1,20 @@
 """Shards of the small data sets that scikit-learn carries with it, dealt out to simulated sites."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import cast
 
 import numpy as np
 
 from openfl_like import registry
 from openfl_like.data.installed import installed_file
-from openfl_like.data.partition import Partitioner
+from openfl_like.data.partition import Dirichlet, build_partitioner, rows_of_site
 from openfl_like.data.shard import ArrayShard, Dataset
 from openfl_like.data.split import split_dataset
 from openfl_like.errors import ShardError
 
 _CURE = "pip install 'openfl_like[sklearn]'"
+_FEWEST = 10
+"""Rows that every site has at least where a Dirichlet distribution deals: none can see that another has too few."""
 
 
 class DigitsShard(ArrayShard):
@@ -115,6 +117,7 @@ def _deal(
     unknown = sorted(set(chosen) - {"template", "settings"})
     if unknown:
         raise ShardError(f"the partitioner has the unknown key '{unknown[0]}'", cure="write 'template' and 'settings'")
-    factory = cast("Callable[..., Partitioner]", registry.resolve("partitioner", str(chosen["template"])))
-    settings = cast("Mapping[str, object]", chosen.get("settings") or {})
-    return factory(**settings).indices(targets, site, sites, seed)
+    template, settings = str(chosen["template"]), cast("Mapping[str, object]", chosen.get("settings") or {})
+    if registry.resolve("partitioner", template) is Dirichlet:
+        settings = {"min_size": _FEWEST, **settings}
+    return rows_of_site(build_partitioner(template, settings), targets, site, sites, seed)

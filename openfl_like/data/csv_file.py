@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from openfl_like.data.partition import Iid
+from openfl_like.data.partition import Iid, rows_of_site
 from openfl_like.data.shard import ArrayShard, Dataset
 from openfl_like.data.split import stratified_holdout
 from openfl_like.errors import ShardError
@@ -59,7 +59,7 @@ class CsvShard(ArrayShard):
         table.check_sizes(numbers)
         samples = np.stack([numbers[name] for name in seen], axis=1).astype(np.float32)
         targets = table.class_numbers(target, words) if words else numbers[target].astype(np.float32)
-        rows = Iid().indices(targets, site, sites, seed)
+        rows = rows_of_site(Iid(), targets, site, sites, seed)
         strata = targets[rows] if words else np.zeros(len(rows))
         parts = zip(("train", "validate"), stratified_holdout(strata, holdout, seed), strict=True)
         super().__init__(

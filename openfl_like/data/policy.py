@@ -90,9 +90,4 @@ class MonitorChoice(BaseModel):
     settings: dict[str, JsonValue] = Field(default_factory=dict)
 
 
-def named_only(value: object) -> object:
-    """Take the bare name of a part for one without settings."""
-    return {"template": value} if isinstance(value, str) else value
-
-
 DEFAULT_MONITORS = (MonitorChoice(template="psutil"), MonitorChoice(template="nvidia"))

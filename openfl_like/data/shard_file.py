@@ -1,5 +1,6 @@
 """A site's ``shard.yaml``, read by daemons that never hold the data itself."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -13,13 +14,12 @@ from openfl_like.data.policy import (
     MonitorChoice,
     Sandbox,
     allowed_devices,
-    named_only,
     sandbox_level,
 )
 from openfl_like.errors import SettingsError
 from openfl_like.plan.document import load_document
 from openfl_like.plan.paths import is_at_home, written_path
-from openfl_like.plan.schema import Name
+from openfl_like.plan.schema import Name, named_only
 
 
 class ShardConfig(BaseModel):
@@ -72,13 +72,18 @@ def load_shard_config(path: Path, home: str = "") -> ShardConfig:
         environment = _at_home(found.environment, home)
     except ValueError as error:
         raise SettingsError(str(error), place=str(path)) from error
-    params = {name: _placed(value, folder, home) for name, value in found.params.items()}
+    params = placed_params(found.params, folder, home)
     return found.model_copy(update={"params": params, "reads": reads, "environment": environment})
 
 
 def _at_home(policy: EnvironmentPolicy, home: str) -> EnvironmentPolicy:
     places = {"wheelhouse": policy.wheelhouse, "python": policy.python}
     return policy.model_copy(update={key: written_path(at, home) for key, at in places.items() if at is not None})
+
+
+def placed_params(params: Mapping[str, JsonValue], folder: Path, home: str = "") -> dict[str, JsonValue]:
+    """Return params in which the texts that are paths are absolute; they are relative to the folder."""
+    return {name: _placed(value, folder, home) for name, value in params.items()}
 
 
 def _placed(value: JsonValue, folder: Path, home: str) -> JsonValue:

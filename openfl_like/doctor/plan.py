@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from openfl_like.authoring.estimate import Sizes, measure
+from openfl_like.authoring.estimate import measure
 from openfl_like.authoring.models import first_shard
 from openfl_like.authoring.requirements import SOURCE_NAME
 from openfl_like.data.shard_file import load_shard_config
@@ -34,7 +34,7 @@ class Study:
         plan_name: A file, or the name of a ready-made plan.
         limit_s: How long one training and one evaluation may take.
         overrides: Changes of the plan.
-        shard: A site's shard.yaml to try it with; None: the first of the workspace.
+        shard: A site's shard.yaml to try it with; None: that of the first site that is simulated.
         settings: The Director's, if they are here.
     """
 
@@ -80,10 +80,9 @@ class Study:
 
     async def _trial(self) -> Finding:
         plan, workspace = await self.plan.given(), await self.workspace.given()
-        shard = self.shard if self.shard is not None else await in_thread(lambda: first_shard(workspace))
         try:
             async with asyncio.timeout(self.limit_s):
-                sizes = await _tried(plan, workspace, shard)
+                seen = await _tried(plan, workspace, self.shard)
         except TimeoutError:
             cause = "one pass over this shard takes longer; no mistake has shown until then"
             cure = "give --limit SECONDS, or try it with a small shard (--shard)"
@@ -95,7 +94,6 @@ class Study:
             )
             cure = "correct the line that is named; docs/frameworks.md says what a task runner is given"
             return refusal("trial", error, cause, error.cure or cure)
-        seen = f"trains and evaluates on {shard}; the model's file has {sizes.model:,} bytes"
         return fine("trial", seen)
 
 
@@ -106,9 +104,14 @@ def _packed(plan: Plan, workspace: Path) -> int:
         return bundle.stat().st_size
 
 
-async def _tried(plan: Plan, workspace: Path, shard: Path) -> Sizes:
-    with tempfile.TemporaryDirectory(prefix="fx-doctor-") as scratch:
-        return await measure(plan, workspace, shard, Path(scratch))
+async def _tried(plan: Plan, workspace: Path, given: Path | None) -> str:
+    """Have a worker train and evaluate on a shard, and say on which, and how large the model's file is."""
+    with tempfile.TemporaryDirectory(prefix="fx-doctor-") as scratch, tempfile.TemporaryDirectory() as folder:
+        shard = given if given is not None else await in_thread(lambda: first_shard(workspace, plan, Path(folder)))
+        sizes = await measure(plan, workspace, shard, Path(scratch))
+        made = shard.is_relative_to(folder)
+    on = f"the part '{shard.stem}' that the plan makes" if made else shard
+    return f"trains and evaluates on {on}; the model's file has {sizes.model:,} bytes"
 
 
 def packages(workspace: Path, shard: Path | None) -> Finding:

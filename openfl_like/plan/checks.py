@@ -11,7 +11,7 @@ from openfl_like import registry
 from openfl_like.errors import FederationError, PlanError
 from openfl_like.plan.mistakes import MOST_MISTAKES, KeyPath, Mistake, did_you_mean, explain, nearest, refuse
 from openfl_like.plan.names import rule_against
-from openfl_like.plan.schema import FILE, NO_ALGORITHM, TRAINS, Component, Plan, StopRule, Task
+from openfl_like.plan.schema import FILE, NO_ALGORITHM, TRAINS, Component, Plan, StopRule, Task, is_shard_file
 
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _CONDITIONS = ("rounds", "metric", "loss_max", "patience")
@@ -30,7 +30,7 @@ def check_plan(plan: Plan, source: str = "plan") -> None:
 
 def mistakes_in(plan: Plan) -> list[Mistake]:
     """List what is wrong in a plan that fits the schema, up to `MOST_MISTAKES`: after these, nobody looks further."""
-    rules = (_components, _tasks, _best, _groups, _admission, _participation, _times, _deltas, _stop_rules)
+    rules = (_components, _tasks, _best, _groups, _admission, _participation, _times, _deltas, _stop_rules, _made_sites)
     found = (mistake for rule in (*rules, _optimizer, _initial_model) for mistake in rule(plan))
     return list(islice(found, MOST_MISTAKES))
 
@@ -79,6 +79,26 @@ def _algorithm(component: Component) -> Iterator[Mistake]:
         yield from _component("algorithm", ("algorithm",), component)
     elif not _REFERENCE.fullmatch(template):  # code of the workspace, which only a worker loads
         yield _no_name("algorithm", template, (NO_ALGORITHM, *known))
+
+
+def _made_sites(plan: Plan) -> Iterator[Mistake]:
+    """Look at what can be said without the data; code that is named by path is not imported."""
+    made, path = plan.simulation.sites, ("simulation", "sites")
+    if made is None:
+        return
+    if made.count is None and not plan.admission.collaborators:
+        cure = "write a number, or name them in admission.collaborators"
+        yield Mistake((*path, "count"), "it is not said how many sites are made", cure)
+    template, known = made.shard.template, registry.names("shard")
+    if is_shard_file(template):
+        if made.shard.params:
+            yield Mistake((*path, "shard", "params"), "a file has its own params", "leave them out")
+    elif template not in known and not _REFERENCE.fullmatch(template):
+        cure = nearest(template, known) or f"write one of {', '.join(known)}, module:attr, or a file that ends in .yaml"
+        yield Mistake((*path, "shard", "template"), f"there is no shard named '{template}'", cure)
+    dealt = made.partitioner
+    if dealt.template in registry.names("partitioner") or not _REFERENCE.fullmatch(dealt.template):
+        yield from _component("partitioner", (*path, "partitioner"), dealt)
 
 
 def _component(kind: str, path: KeyPath, component: Component) -> Iterator[Mistake]:

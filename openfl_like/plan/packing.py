@@ -326,7 +326,9 @@ def _is_file(path: Path) -> bool:
 
 
 def _words(plan: Plan) -> Iterator[str]:
-    values = {key: value for key, value in plan_values(plan).items() if key not in {"include", "exclude", "name"}}
+    """Every text of the plan that may name a file which sites need; nothing of a simulation goes to them."""
+    unread = {"include", "exclude", "name", "simulation"}
+    values = {key: value for key, value in plan_values(plan).items() if key not in unread}
     waiting: list[object] = [values]
     while waiting:
         value = waiting.pop()

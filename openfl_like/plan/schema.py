@@ -274,6 +274,70 @@ Pattern = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterV
 """Files of the workspace, as in ``assets/*.json``; ``*`` goes over slashes, and a folder means all that is in it."""
 
 
+class LabelNoise(Section):
+    """Wrong labels among those that are trained on, to see what they do; the held-out samples keep theirs.
+
+    Attributes:
+        fraction: Part of the labels of a site that are replaced, each by any other one.
+        sites: Part of the sites that have such labels.
+    """
+
+    fraction: Annotated[float, Field(ge=0, le=1)] = 0.0
+    sites: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+
+class ShardChoice(Section):
+    """A data set that is on this machine: a kind of shard and its ``params``, or a file like shard.yaml."""
+
+    template: str
+    params: Settings = Field(default_factory=dict)
+
+
+def is_shard_file(template: str) -> bool:
+    """Whether a data set is named by a file, and not by the kind of its shard."""
+    return template.endswith((".yaml", ".yml"))
+
+
+def named_only(value: object) -> object:
+    """Take the bare name of a part for one without settings."""
+    return {"template": value} if isinstance(value, str) else value
+
+
+WithoutSamples = Literal["refuse", "merge", "drop"]
+MOST_SITES = 1_000_000
+
+
+class DataSetParts(Section):
+    """Sites that are made from one data set.
+
+    Attributes:
+        count: How many; none: as many as ``admission.collaborators`` names, which are called so.
+        shard: The data set.
+        partitioner: Which of its samples go to which site.
+        seed: Seed of that; none: the plan's.
+        without_samples: What is done about a site that has none to train on, or none that are held out: ``refuse`` to
+            begin, ``merge`` it with the smallest other one, or ``drop`` it.
+        label_noise: Wrong labels.
+    """
+
+    count: Annotated[int, Field(ge=1, le=MOST_SITES)] | None = None
+    shard: Annotated[ShardChoice, BeforeValidator(named_only)]
+    partitioner: Component = Component(template="iid")
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    without_samples: WithoutSamples = "refuse"
+    label_noise: LabelNoise = LabelNoise()
+
+
+class SimulationSection(Section):
+    """The ``simulation:`` section, which nothing but ``fx simulate`` goes by.
+
+    Attributes:
+        sites: How its sites are made; none: each has a shard file.
+    """
+
+    sites: DataSetParts | None = None
+
+
 Tag = Annotated[str, StringConstraints(pattern=rf"^{TAG_PATTERN}$")]
 """A word by which people find experiments again: ``baseline``, or ``lr=0.1``."""
 MOST_TAGS = 16
@@ -317,6 +381,7 @@ class Plan(Section):
     stop: Stop = Stop()
     model_store: ModelStore = ModelStore()
     network: Network = Network()
+    simulation: SimulationSection = SimulationSection()
 
     def with_reset_optimizer(self) -> "Plan":
         """The same plan, in which optimizers keep no state and share none."""

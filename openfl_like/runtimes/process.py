@@ -3,9 +3,11 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 
 from openfl_like.data.policy import Sandbox
@@ -33,16 +35,24 @@ class ProcessRuntime:
     between rounds.
 
     Args:
-        sites: Site name -> how its worker is started.
+        sites: Names of the sites.
+        settings: Says how the worker of a site is started.
         repository: Where models are found and updates go.
         at_once: How many work at the same time.
     """
 
-    def __init__(self, sites: Mapping[str, WorkerSettings], repository: ModelRepository, at_once: int) -> None:
-        self._sites = dict(sorted(sites.items()))
+    def __init__(
+        self,
+        sites: Iterable[str],
+        settings: Callable[[str], WorkerSettings],
+        repository: ModelRepository,
+        at_once: int,
+    ) -> None:
+        self._sites = sorted(sites)
+        self._settings = cache(settings)
         self._repository = repository
         self._turns = asyncio.Semaphore(at_once)
-        self._sites_turn = {name: asyncio.Lock() for name in sites}  # a worker answers one question after the other
+        self._sites_turn: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # a worker answers one at a time
         self._workers: dict[str, WorkerProcess] = {}
         self._tasks = TaskOwner()
         self._post: Post | None = None
@@ -57,7 +67,7 @@ class ProcessRuntime:
         """
         self._post = post
         try:
-            for name in list(self._sites)[:1]:
+            for name in self._sites[:1]:
                 await self._worker(name)
             post(*(CollaboratorJoined(name) for name in self._sites))
             yield
@@ -80,7 +90,7 @@ class ProcessRuntime:
                 worker = await self._worker(name)
                 model = self._repository.path(assignment.model) if assignment.model else None
                 place = self._repository.spool_path(assignment)
-                out = (self._sites[name].updates or place.parent) / place.name
+                out = (self._settings(name).updates or place.parent) / place.name
                 async with asyncio.timeout(assignment.deadline_s):
                     update = await worker.perform(assignment, model, out)
                 if update.digest:
@@ -99,7 +109,7 @@ class ProcessRuntime:
     async def _worker(self, name: str) -> WorkerProcess:
         if name not in self._workers:
             self._workers[name] = await WorkerProcess.start(
-                self._sites[name], lambda line: log.info("worker of %s: %s", name, line)
+                self._settings(name), lambda line: log.info("worker of %s: %s", name, line)
             )
         return self._workers[name]
 
@@ -119,8 +129,7 @@ def process_runtime(sites: SimulatedSites, repository: ModelRepository) -> Proce
     frozen = folder / "plan.json"
     frozen.write_bytes(freeze(sites.plan))
     given = replace(sites, workspace=_as_it_travels(sites, folder)) if sites.sandbox else sites
-    settings = {name: _settings(given, frozen, name) for name in sites.files}
-    return ProcessRuntime(settings, repository, os.cpu_count() or 1)
+    return ProcessRuntime(sites.files, partial(_settings, given, frozen), repository, os.cpu_count() or 1)
 
 
 def _as_it_travels(sites: SimulatedSites, folder: Path) -> Path:

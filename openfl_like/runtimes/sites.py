@@ -19,8 +19,9 @@ class SimulatedSites:
         plan: What they agreed on.
         workspace: Where its code is.
         directory: The simulation's record; what a runtime needs goes into a folder of its own in it.
-        shards: Site name -> its data, loaded in this process.
-        files: Site name -> its shard.yaml; empty where the data comes from elsewhere.
+        shards: Site name -> its data in this process; that of a site which is made comes into being here.
+        files: Site name -> its shard.yaml; empty where the data comes from elsewhere. A site's that is made is written
+            when it is asked for, so a runtime asks only for those that work.
         device: What the sites compute on.
         sandbox: Whether what runs in processes of its own is confined as at a site.
     """

@@ -76,7 +76,8 @@ def shards_of(workspace: Path, plan: Plan) -> dict[str, Path]:
         raise UsageError(
             f"there is no shard for {', '.join(absent) or 'any site'}",
             place=str(workspace / SHARDS),
-            cure="write shards/<site>.yaml for each simulated site, or name them with --shard NAME=FILE",
+            cure="write shards/<site>.yaml for each simulated site, name them with --shard NAME=FILE, or have the plan "
+            "make them (simulation.sites)",
         )
     return {name: found[name] for name in wanted}
 

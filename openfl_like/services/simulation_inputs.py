@@ -8,10 +8,10 @@ from pathlib import Path
 from blake3 import blake3
 from pydantic import TypeAdapter, ValidationError
 
-from openfl_like.data.shard import KINDS, ShardDescriptor
+from openfl_like.data.parts import PartShards, digest_of
+from openfl_like.data.shard import ShardDescriptor
 from openfl_like.errors import ConflictError, DamagedError
 from openfl_like.plan.packing import workspace_files
-from openfl_like.tensors.named import bytes_of
 
 log = logging.getLogger(__name__)
 NAME = "inputs.json"
@@ -23,11 +23,13 @@ class SimulationInputs:
 
     Attributes:
         files: Path in the workspace -> BLAKE3 of the file, hex.
-        data: Site -> BLAKE3 of its samples and targets, hex.
+        data: Site -> BLAKE3 of its samples and targets, hex; empty where sites are made from one data set.
+        data_set: BLAKE3 of that data set and of whose its rows are, hex; empty where there is none.
     """
 
     files: Mapping[str, str]
     data: Mapping[str, str]
+    data_set: str = ""
 
     @classmethod
     def of(cls, workspace: Path, shards: Mapping[str, ShardDescriptor], record: Path) -> "SimulationInputs":
@@ -35,13 +37,20 @@ class SimulationInputs:
         paths = {path: workspace / path for path in workspace_files(workspace)}
         outside = {path: file for path, file in paths.items() if not file.resolve().is_relative_to(record.resolve())}
         files = {path: str(blake3(file.read_bytes()).hexdigest()) for path, file in sorted(outside.items())}
-        return cls(files, {site: _digest_of(shard) for site, shard in sorted(shards.items())})
+        if isinstance(shards, PartShards):
+            return cls(files, {}, shards.digest())
+        return cls(files, {site: digest_of(shard) for site, shard in sorted(shards.items())})
 
     def changed(self, now: "SimulationInputs") -> list[str]:
         """Say what is not as it was; files that came since count if Python could import them."""
         code = [f"'{path}' of the workspace" for path in self.files if now.files.get(path) != self.files[path]]
         code += [f"'{path}' of the workspace" for path in now.files if path.endswith(".py") and path not in self.files]
-        return code + [f"the data of site '{site}'" for site in self.data if now.data.get(site) != self.data[site]]
+        made = ["the data set of the sites, or how it is dealt out,"] if now.data_set != self.data_set else []
+        return [
+            *code,
+            *made,
+            *(f"the data of site '{site}'" for site in self.data if now.data.get(site) != self.data[site]),
+        ]
 
 
 _INPUTS = TypeAdapter(SimulationInputs)
@@ -80,13 +89,3 @@ def check_inputs(record: Path, now: SimulationInputs, *, begun: bool = False) ->
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         message = f"since this record was made, {', '.join(changed[:3])}{more} changed"
         raise ConflictError(message, place=str(record), cure="name another --directory")
-
-
-def _digest_of(shard: ShardDescriptor) -> str:
-    hashed = blake3()
-    for kind in KINDS:
-        dataset = shard.get_dataset(kind)
-        for array in (dataset.samples, dataset.targets):
-            hashed.update(f"{array.dtype.str}{array.shape}".encode())
-            hashed.update(bytes_of(array))
-    return str(hashed.hexdigest())

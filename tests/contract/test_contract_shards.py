@@ -6,14 +6,28 @@ from pydantic import JsonValue
 from openfl_like import registry
 from openfl_like.data.shard import KINDS, ShardDescriptor, build_shard
 from openfl_like.data.shard_file import ShardConfig
+from openfl_like.plan.workspace import template_path
 
 PARAMS: dict[str, dict[str, JsonValue]] = {
     "heart_disease": {"hospital": "switzerland"},
     "digits": {"site": 2, "sites": 3, "partitioner": {"template": "labels", "settings": {"labels": 4}}},
     "breast_cancer": {"site": 1, "sites": 2},
+    "csv": {
+        "file": str(template_path("csv") / "shards" / "data.csv"),
+        "target": "outcome",
+        "classes": ["healthy", "ill"],
+        "scale": {"age": [50, 20], "pressure": [130, 30], "pulse": [75, 15]},
+    },
+    "part": {
+        "part": 2,
+        "whole": {"template": "heart_disease", "params": {"hospital": "switzerland"}},
+        "deal": {"sites": 3, "partitioner": {"template": "shards"}, "label_noise": {"fraction": 0.1}},
+    },
 }
 NAMES = [
-    pytest.param(name, marks=() if name == "heart_disease" else pytest.mark.sklearn)  # the others' data is in there
+    pytest.param(
+        name, marks=() if name in {"heart_disease", "csv", "part"} else pytest.mark.sklearn
+    )  # their data is in there
     for name in sorted(registry.BUILTIN["shard"])
 ]
 

@@ -17,6 +17,14 @@ def test_the_three_ways_of_the_readme_end_with_the_same_bytes(tmp_path: Path) ->
         assert len(set(sums)) == 1, printed
 
 
+def test_sites_that_a_plan_makes_and_their_shard_files_end_with_the_same_bytes(tmp_path: Path) -> None:
+    with walk(tmp_path, "docs/simulation.md") as printed:
+        sums = re.findall(r"^([0-9a-f]{64})  (\S+)\.safetensors$", printed, re.MULTILINE)
+        assert [name for _, name in sums] == ["three-sites", "by-hand"], printed
+        assert sums[0][0] == sums[1][0], printed
+        assert printed.count("sites of breast_cancer by dirichlet(alpha 0.3)") >= 2, printed
+
+
 def test_the_quickstart_leads_to_a_model_and_its_federation_can_be_backed_up_and_moved(tmp_path: Path) -> None:
     pages = ("docs/quickstart.md", "docs/upgrade.md")
     with walk(tmp_path, *pages, hosts=("director.example.org",)) as printed:

@@ -10,7 +10,7 @@ from openfl_like.cli.experiment.progress import Screen
 from openfl_like.cli.options import FOLDER, HELP, complete_plans, overrides_option
 from openfl_like.cli.output.console import emit, emit_line, file_facts, json_option, put, say
 from openfl_like.cli.output.program import program
-from openfl_like.errors import ExperimentCancelledError
+from openfl_like.errors import ExperimentCancelledError, UsageError
 
 if TYPE_CHECKING:
     from openfl_like.authoring.baselines import Row
@@ -99,6 +99,9 @@ async def _demo(name: str, place: Path, overrides: tuple[str, ...], *, chaos: bo
     begin = time.monotonic()
     path = plan_path(name)
     plan, workspace = read_plan(path, None, overrides)
+    if plan.simulation.sites is not None:
+        cure = f"fx simulate {name}; or write shard files for Envoys of your own: fx plan sites {name} --shards FOLDER"
+        raise UsageError("this plan makes its sites from one data set, and a demo has real ones", place=name, cure=cure)
     files = shards_of(workspace, plan)
     shards = load_shards(files)
     first = next(iter(shards.values()))

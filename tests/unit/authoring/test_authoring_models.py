@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import shutil
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,10 +17,12 @@ from openfl_like.authoring.baselines import load_shards
 from openfl_like.authoring.models import (
     INITIAL_MODEL,
     export_model,
+    first_shard,
     own_runner,
     prepare_given_models,
     prepare_initial_model,
 )
+from openfl_like.data.shard_file import load_shard_config
 from openfl_like.errors import FederationError, TensorError, UsageError
 from openfl_like.frameworks.formats.files import read_model, write_model
 from openfl_like.frameworks.runner import OPTIMIZER
@@ -282,6 +285,15 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
 def test_the_shapes_come_from_a_shard(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no shard"), own_runner(breast_cancer(), tmp_path):
         pass
+
+
+def test_the_shapes_come_from_a_site_that_the_plan_makes(tmp_path: Path) -> None:
+    shutil.copytree(WORKSPACE / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    plan = breast_cancer("simulation.sites={shard: breast_cancer}")
+    with own_runner(plan, tmp_path) as runner:
+        assert {name: array.shape for name, array in runner.get_tensors().items()} == {"weight": (30,), "bias": ()}
+    made = first_shard(tmp_path, plan, tmp_path / "written")
+    assert (made.name, load_shard_config(made).template) == ("site-1.yaml", "part")
 
 
 def test_no_daemon_reads_files_of_other_programs() -> None:

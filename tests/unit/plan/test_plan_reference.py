@@ -18,7 +18,7 @@ from openfl_like.failpoints import POINTS
 from openfl_like.plan.document import parse_document
 from openfl_like.plan.members import PACKAGE
 from openfl_like.plan.names import EXCLUDED_AT_TOP
-from openfl_like.plan.schema import Plan
+from openfl_like.plan.schema import Component, Plan
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "plan.md").read_text()
 ROWS = {
@@ -50,7 +50,18 @@ def inside(annotation: Any) -> tuple[object, str]:  # noqa: ANN401 - any type th
     return annotation, ""
 
 
+def templates_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Gives every key of a component's template that has a default, with that."""
+    for name, field in model.model_fields.items():
+        inner, mark = inside(field.annotation)
+        if isinstance(field.default, Component):
+            yield f"{prefix}{name}.template", field.default.template
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from templates_of(inner, f"{prefix}{name}{mark}.")
+
+
 KEYS = dict(keys_of(Plan))
+TEMPLATES = dict(templates_of(Plan))
 KINDS = (
     "task_runner",
     "data_loader",
@@ -61,6 +72,7 @@ KINDS = (
     "compression",
     "lossless",
     "validator",
+    "partitioner",
 )
 
 
@@ -88,9 +100,8 @@ def test_no_row_is_about_a_key_that_is_gone() -> None:
 @pytest.mark.parametrize("key", sorted(key for key in KEYS if not key.endswith("].template")))
 def test_defaults_are_the_true_ones(key: str) -> None:
     field, cell = KEYS[key], ROWS[key][2]
-    section = Plan.model_fields[key.partition(".")[0].removesuffix("[]")]
-    if key.endswith(".template") and not section.is_required():
-        assert cell == f"`{section.default.template}`"
+    if key in TEMPLATES:
+        assert cell == f"`{TEMPLATES[key]}`"
     elif field.is_required():
         assert cell == "required"
     else:
