@@ -9,6 +9,9 @@ to stderr, which is the log.
      "updates": "…", "python": "…", "sandbox": "best"}                      -> {"ready": {…}, "confinement": {…}}
     {"assignment": {…}, "model": "global.safetensors", "out": "update…"}    -> {"update": {…}}
     either may be answered by                       {"error": {"code": "E503", "reason": "…", "failure": {…}}}
+
+In a simulation a worker may work for several sites: the first order is given for each of them, with the site's name
+(``site``), its folder (``folder``), and the sites of which nothing is kept any more (``forget``).
 """
 
 import gc
@@ -18,7 +21,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -50,6 +53,14 @@ def assignment_from_json(value: Mapping[str, Any]) -> Assignment:
     return Assignment(**{**value, "phase": Phase(value["phase"]), "tasks": tasks})
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What a worker has loaded for a site, and the folder in which the site's code works."""
+
+    performer: "Performer"
+    folder: Path
+
+
 class Worker:
     """Answers the orders of one parent.
 
@@ -59,7 +70,7 @@ class Worker:
 
     def __init__(self, walls: WorkerWalls | None = None) -> None:
         self._walls = walls
-        self._performer: Performer | None = None
+        self._places: dict[str, _Place] = {}
 
     def answer(self, order: Mapping[str, Any]) -> dict[str, object]:
         """Carry out one order; errors of the submitted code or the shard become an answer, too."""
@@ -71,6 +82,10 @@ class Worker:
     def _load(self, order: Mapping[str, Any]) -> dict[str, object]:
         from openfl_like.data.shard_file import load_shard_config
 
+        for site in order.get("forget", ()):
+            self._places.pop(site, None)
+        if "folder" in order:
+            os.chdir(order["folder"])
         if "directory" in order:
             _move(order["directory"], order["owner"])
         path = Path(order["shard"])
@@ -85,19 +100,23 @@ class Worker:
             from openfl_like.plan.digest import thaw
 
             plan = thaw(Path(order["plan"]).read_bytes())
-            self._performer = Performer(plan, shard, Path(order["workspace"]), order["device"], Path(order["state"]))
+            performer = Performer(plan, shard, Path(order["workspace"]), order["device"], Path(order["state"]))
+            self._places[order.get("site", "")] = _Place(performer, Path.cwd())
         failpoint("worker.loaded")
         gc.freeze()  # model, data and what was imported stay: the collector need not look through them again and again
         facts = ShardFacts(shard.sample_shape, shard.target_shape, shard.dataset_description, asdict(shard.schema))
         return {"ready": asdict(facts), **told}
 
     def _perform(self, order: Mapping[str, Any]) -> dict[str, object]:
-        if self._performer is None:
+        assignment = assignment_from_json(order["assignment"])
+        place = self._places.get(assignment.collaborator) or self._places.get("")
+        if place is None:
             raise TaskError("the worker was asked to work before it was given a plan")
         failpoint("worker.model.before")
-        assignment = assignment_from_json(order["assignment"])
         model = Path(order["model"]) if order["model"] else None
-        return {"update": asdict(self._performer.perform(assignment, model, Path(order["out"])))}
+        if len(self._places) > 1:
+            os.chdir(place.folder)
+        return {"update": asdict(place.performer.perform(assignment, model, Path(order["out"])))}
 
 
 def _explain(error: FederationError | OSError, step: str) -> dict[str, object]:

@@ -65,6 +65,7 @@ class WorkerSettings:
         models: Folder of the models that it is given; None: nobody will give it work.
         updates: Folder of its updates; as above.
         sandbox: Whether it confines itself; None: as the site's shard.yaml says.
+        site: Whose tasks it is loaded for, where it works for several sites; empty: for one.
     """
 
     shard: Path
@@ -80,6 +81,7 @@ class WorkerSettings:
     models: Path | None = None
     updates: Path | None = None
     sandbox: Sandbox | None = None
+    site: str = ""
 
 
 class WorkerProcess:
@@ -92,6 +94,7 @@ class WorkerProcess:
 
     def __init__(self, child: Child, settings: WorkerSettings | None = None) -> None:
         self._child, self._settings = child, settings
+        self._folders = {settings.directory} if settings is not None else set[Path]()
         self._tasks = TaskOwner()
         self.facts: ShardFacts | None = None
         self.confinement = Confinement()
@@ -128,6 +131,18 @@ class WorkerProcess:
             raise
         return worker
 
+    async def load(self, settings: WorkerSettings, forget: Sequence[str] = ()) -> None:
+        """Load shard and workspace of another site; raises as `start` does.
+
+        Args:
+            settings: Of the site, with its name.
+            forget: Sites of which nothing is kept any more.
+        """
+        settings.directory.mkdir(parents=True, exist_ok=True)
+        order = _first_order(settings, settings.owner or settings.directory)
+        await self._ask(order | {"forget": list(forget)}, _loaded)
+        self._folders.add(settings.directory)
+
     @property
     def alive(self) -> bool:
         """Whether it can be given an order."""
@@ -154,8 +169,8 @@ class WorkerProcess:
     async def stop(self) -> None:
         """End it at once: it holds nothing that is not on disk."""
         await self._child.stop(grace_s=0.0)
-        if self._settings is not None:
-            await asyncio.to_thread(remove_temporary, self._settings.directory)
+        for folder in self._folders:
+            await asyncio.to_thread(remove_temporary, folder)
 
     async def _ask(self, order: Mapping[str, object], read: Callable[[Mapping[str, Any]], Answer]) -> Answer:
         stdin = self._child.process.stdin
@@ -198,6 +213,8 @@ def _first_order(settings: WorkerSettings, owner: Path) -> dict[str, object]:
     order: dict[str, object] = {"shard": str(settings.shard.resolve()), "sandbox": settings.sandbox or ""}
     folders = {"models": settings.models, "updates": settings.updates}
     order |= {name: str(path.resolve()) for name, path in folders.items() if path is not None}
+    if settings.site:
+        order |= {"site": settings.site, "folder": str(settings.directory.resolve())}
     if settings.python is not None:
         order["python"] = str(settings.python)
     if settings.plan is None or settings.workspace is None:

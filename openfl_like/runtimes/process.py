@@ -1,4 +1,4 @@
-"""Simulation on processes: every site has a worker of its own, and as many work at once as there are processors."""
+"""Simulation on processes: as many workers as there are processors, or one for every site."""
 
 import asyncio
 import logging
@@ -6,16 +6,20 @@ import os
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import replace
-from functools import cache, partial
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from openfl_like.data.policy import Sandbox
 from openfl_like.errors import UsageError
-from openfl_like.federation.events import CollaboratorJoined, SendAssignment
-from openfl_like.federation.task import Assignment
+from openfl_like.federation.components import build_encoding
+from openfl_like.federation.events import CollaboratorJoined, SendAssignment, TaskFailed, UpdateCommitted
+from openfl_like.federation.failure import FailedTaskError
+from openfl_like.federation.supervision.restarts import Restarts
+from openfl_like.federation.task import Assignment, Update
 from openfl_like.plan.bundle import pack, unpack
 from openfl_like.plan.digest import freeze
+from openfl_like.plan.schema import Plan
 from openfl_like.processes.worker_client import WorkerEndedError, WorkerProcess, WorkerSettings
 from openfl_like.runtimes.local import failed, in_time, too_late
 from openfl_like.runtimes.loop import Outward, Post
@@ -26,19 +30,59 @@ from openfl_like.tasks import TaskOwner
 from openfl_like.tensors.manifest import manifest_path
 
 log = logging.getLogger(__name__)
+MOST_LOADED = 64
+"""Of so many sites a shared worker keeps model and data."""
+
+
+@dataclass(slots=True)
+class _Slot:
+    """A place for one worker process; a new one is started when the last one has ended.
+
+    Attributes:
+        worker: The process; None: there is none now.
+        loaded: The sites that it has loaded; the one that has worked last is the last.
+    """
+
+    worker: WorkerProcess | None = None
+    loaded: dict[str, None] = field(default_factory=dict)
+
+    async def ready(self, site: str, settings: WorkerSettings) -> WorkerProcess:
+        """Return the worker when it has loaded a site; raises as `WorkerProcess.start` does."""
+        if self.worker is None:
+            self.worker = await WorkerProcess.start(settings, lambda line: log.info("worker of %s: %s", site, line))
+        elif site not in self.loaded:
+            forget = list(self.loaded)[: max(0, len(self.loaded) + 1 - MOST_LOADED)]
+            for name in forget:
+                del self.loaded[name]
+            await self.worker.load(settings, forget)
+        self.loaded.pop(site, None)
+        self.loaded[site] = None
+        return self.worker
+
+    async def end(self) -> None:
+        """End the worker; what it had loaded is loaded again when it is needed."""
+        worker, self.worker = self.worker, None
+        self.loaded.clear()
+        if worker is not None:
+            await worker.stop()
 
 
 class ProcessRuntime:
-    """Runs every site's tasks in a worker process of the site's own.
+    """Runs the sites' tasks in worker processes.
 
-    A worker is started when its site is first asked, and kept: it holds the model, the data and whatever the site keeps
-    between rounds.
+    Shared workers are as many as work at once. One loads a site when it is first given work of that site, and keeps
+    model and data of those that it has worked for last. Otherwise every site has a worker of its own, which is started
+    when the site is first asked, and kept with whatever the site keeps between rounds.
+
+    A worker that dies over an assignment is replaced, and the assignment is performed again: to the same bytes, unless
+    the code keeps something in memory that the platform does not know of.
 
     Args:
         sites: Names of the sites.
         settings: Says how the worker of a site is started.
         repository: Where models are found and updates go.
         at_once: How many work at the same time.
+        shared: Whether workers are.
     """
 
     def __init__(
@@ -47,13 +91,16 @@ class ProcessRuntime:
         settings: Callable[[str], WorkerSettings],
         repository: ModelRepository,
         at_once: int,
+        *,
+        shared: bool,
     ) -> None:
         self._sites = sorted(sites)
-        self._settings = cache(settings)
+        self._settings = settings
         self._repository = repository
         self._turns = asyncio.Semaphore(at_once)
-        self._sites_turn: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # a worker answers one at a time
-        self._workers: dict[str, WorkerProcess] = {}
+        self._idle = [_Slot() for _ in range(at_once)] if shared else None
+        self._own: defaultdict[str, _Slot] = defaultdict(_Slot)
+        self._turn_of_site: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._tasks = TaskOwner()
         self._post: Post | None = None
 
@@ -66,56 +113,84 @@ class ProcessRuntime:
             ShardError: If the first site's data cannot be loaded.
         """
         self._post = post
+        slots = list(self._idle or ())
         try:
             for name in self._sites[:1]:
-                await self._worker(name)
+                await (slots[0] if slots else self._own[name]).ready(name, self._settings(name))
             post(*(CollaboratorJoined(name) for name in self._sites))
             yield
         finally:
             self._post = None
             await self._tasks.close()
-            await asyncio.gather(*(worker.stop() for worker in self._workers.values()))
-            self._workers.clear()
+            await asyncio.gather(*(slot.end() for slot in (*slots, *self._own.values())))
 
     async def perform(self, *commands: Outward) -> None:
-        """Give each assignment to its site; a withdrawn one is still performed, and its result ignored."""
+        """Give each assignment to a worker; a withdrawn one is still performed, and its result ignored."""
         for command in commands:
             if isinstance(command, SendAssignment):
                 self._tasks.start(self._one(command.assignment))
 
     async def _one(self, assignment: Assignment) -> None:
-        name = assignment.collaborator
-        async with self._sites_turn[name], self._turns:
-            try:
-                worker = await self._worker(name)
-                model = self._repository.path(assignment.model) if assignment.model else None
-                place = self._repository.spool_path(assignment)
-                out = (self._settings(name).updates or place.parent) / place.name
-                async with asyncio.timeout(assignment.deadline_s):
-                    update = await worker.perform(assignment, model, out)
-                if update.digest:
-                    _move(out, place)
-                event = in_time(assignment, update)
-            except TimeoutError:
-                await self._workers.pop(name).stop()
-                event = too_late(assignment)
-            except Exception as error:  # noqa: BLE001 (whatever it is, the session waits for an answer)
-                if isinstance(error, WorkerEndedError):
-                    self._workers.pop(name, None)
-                event = failed(assignment, error)
+        async with self._slot_for(assignment.collaborator) as slot:
+            event = await self._performed(slot, assignment)
         if self._post is not None:
             self._post(event)
 
-    async def _worker(self, name: str) -> WorkerProcess:
-        if name not in self._workers:
-            self._workers[name] = await WorkerProcess.start(
-                self._settings(name), lambda line: log.info("worker of %s: %s", name, line)
-            )
-        return self._workers[name]
+    @asynccontextmanager
+    async def _slot_for(self, site: str) -> AsyncIterator[_Slot]:
+        """Wait for a worker; of shared ones that are free, one that knows the site is the best."""
+        if self._idle is None:
+            async with self._turn_of_site[site], self._turns:  # a worker answers one question after the other
+                yield self._own[site]
+            return
+        async with self._turns:
+            slot = next((slot for slot in self._idle if site in slot.loaded), self._idle[0])
+            self._idle.remove(slot)
+            try:
+                yield slot
+            finally:
+                self._idle.append(slot)
+
+    async def _performed(self, slot: _Slot, assignment: Assignment) -> UpdateCommitted | TaskFailed:
+        """Have an assignment performed; whatever goes wrong, the session waits for an answer."""
+        restarts = Restarts()
+        while True:
+            try:
+                return in_time(assignment, await self._try(slot, assignment))
+            except TimeoutError:
+                await slot.end()
+                return too_late(assignment)
+            except WorkerEndedError as error:
+                await slot.end()
+                if restarts.exhausted:
+                    text = f"{error}; it ended {restarts.count + 1} times in a row"
+                    return failed(assignment, FailedTaskError(text, replace(error.failure, message=text)))
+                log.warning("round %d at '%s': %s; a new one", assignment.round, assignment.collaborator, error)
+            except Exception as error:  # noqa: BLE001 (it becomes the site's reason)
+                return failed(assignment, error)
+            await asyncio.sleep(restarts.next_pause_s())
+
+    async def _try(self, slot: _Slot, assignment: Assignment) -> Update:
+        name = assignment.collaborator
+        settings = self._settings(name)
+        worker = await slot.ready(name, settings)
+        model = self._repository.path(assignment.model) if assignment.model else None
+        place = self._repository.spool_path(assignment)
+        out = (settings.updates or place.parent) / place.name
+        async with asyncio.timeout(assignment.deadline_s):
+            update = await worker.perform(assignment, model, out)
+        if update.digest and out != place:
+            _move(out, place)
+        return update
 
 
-def process_runtime(sites: SimulatedSites, repository: ModelRepository) -> ProcessRuntime:
+def process_runtime(sites: SimulatedSites, repository: ModelRepository, at_once: int = 0) -> ProcessRuntime:
     """Return the runtime ``process`` for the sites of a simulation.
+
+    Args:
+        sites: Where tasks are performed.
+        repository: Where models are found and updates go.
+        at_once: How many work at the same time; 0: as many as there are processors.
 
     Raises:
         UsageError: If a site has no shard.yaml: its data cannot be loaded in another process.
@@ -126,10 +201,22 @@ def process_runtime(sites: SimulatedSites, repository: ModelRepository) -> Proce
         raise UsageError(f"the sites {', '.join(absent)} have no shard.yaml that a process of their own could load")
     folder = sites.directory / "workers"
     folder.mkdir(parents=True, exist_ok=True)
-    frozen = folder / "plan.json"
+    at_once, frozen = at_once or len(os.sched_getaffinity(0)), folder / "plan.json"
     frozen.write_bytes(freeze(sites.plan))
-    given = replace(sites, workspace=_as_it_travels(sites, folder)) if sites.sandbox else sites
-    return ProcessRuntime(sites.files, partial(_settings, given, frozen), repository, os.cpu_count() or 1)
+    if sites.sandbox:
+        given = replace(sites, workspace=_as_it_travels(sites, folder))
+        return ProcessRuntime(sites.files, partial(_confined, given, frozen), repository, at_once, shared=False)
+    settings = partial(_settings, sites, frozen)
+    if keeps_in_memory(sites.plan):
+        return ProcessRuntime(sites.files, settings, repository, at_once, shared=False)
+    return ProcessRuntime(
+        sites.files, lambda name: replace(settings(name), site=name), repository, at_once, shared=True
+    )
+
+
+def keeps_in_memory(plan: Plan) -> bool:
+    """Whether a site's worker keeps something between rounds that changes results, and is in no file."""
+    return plan.collaborator.settings.opt_treatment == "CONTINUE_LOCAL" or build_encoding(plan) is not None
 
 
 def _as_it_travels(sites: SimulatedSites, folder: Path) -> Path:
@@ -157,8 +244,6 @@ def _move(update: Path, place: Path) -> None:
 
 def _settings(sites: SimulatedSites, plan: Path, name: str) -> WorkerSettings:
     wishes, folder = sites.plan.collaborator.settings, sites.folder(name)
-    updates = plan.parent / ".updates" / name
-    updates.mkdir(parents=True, exist_ok=True)
     return WorkerSettings(
         shard=sites.files[name],
         directory=folder,
@@ -168,7 +253,13 @@ def _settings(sites: SimulatedSites, plan: Path, name: str) -> WorkerSettings:
         threads=wishes.threads,
         device=sites.device,
         wish=wishes.device,
-        models=sites.directory / "models",
-        updates=updates,
-        sandbox=Sandbox.BEST if sites.sandbox else Sandbox.OFF,
+        sandbox=Sandbox.OFF,
     )
+
+
+def _confined(sites: SimulatedSites, plan: Path, name: str) -> WorkerSettings:
+    """Return the same for a worker that confines itself; its updates are where no other one reaches them."""
+    updates = plan.parent / ".updates" / name
+    updates.mkdir(parents=True, exist_ok=True)
+    models = sites.directory / "models"
+    return replace(_settings(sites, plan, name), models=models, updates=updates, sandbox=Sandbox.BEST)
