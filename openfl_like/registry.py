@@ -84,6 +84,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     "runtime": {
         "local": "openfl_like.runtimes.local:local_runtime",
         "process": "openfl_like.runtimes.process:process_runtime",
+        "mpi": "openfl_like.runtimes.mpi:mpi_runtime",
     },
     "partitioner": {
         "iid": "openfl_like.data.partition:Iid",

@@ -1,6 +1,7 @@
 """``fx simulate``: a plan with all its sites on one machine."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +17,9 @@ from openfl_like.cli.options import (
 )
 from openfl_like.cli.output.console import json_option
 
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
 
 @click.command(context_settings=HELP)
 @click.argument("plan_file", metavar="PLAN", type=FILE, shell_complete=complete_plans)
@@ -30,7 +34,8 @@ from openfl_like.cli.output.console import json_option
     "--runtime",
     default="local",
     show_default=True,
-    help="Where tasks run: local, one site after the other in this process; process, each site in one of its own.",
+    help="Where tasks run: local, one site after the other in this process; process, on all processors; mpi, in the "
+    "other ranks that mpiexec has started.",
 )
 @click.option("--sandbox", is_flag=True, help="Confine each site's process as at a site; with --runtime process.")
 @initial_model_option
@@ -55,6 +60,8 @@ def simulate(
 
     Example: fx simulate plans/digits_fedavg.yaml -s aggregator.settings.rounds_to_train=3
 
+    Example: mpiexec -n 5 fx simulate plans/digits_fedavg.yaml --runtime mpi
+
     Example: fx simulate digits_dirichlet -s simulation.sites.partitioner.settings.alpha=10
     """
     from openfl_like.authoring.models import prepare_initial_model
@@ -66,33 +73,49 @@ def simulate(
 
     check_output(output)
     _check_sandbox(runtime, sandbox=sandbox)
-    output, directory = (path and path.absolute() for path in (output, directory))  # whatever the code makes of the cwd
-    plan, workspace = read_plan(plan_file, None, overrides)
-    named = named_files(shards, "--shard")
-    follower = Follower(as_json=as_json, wanted=output is not None)
-    with ended_by_us_alone(), KeptRecord() as scratch:
-        models, record = scratch.folder, directory or scratch.folder / "record"
-        sites, files = sites_of(plan, workspace, named, record, as_json=as_json)
-        if initial_model is not None:
-            plan = prepare_initial_model(initial_model, plan, workspace, models)
-        settings = SimulationSettings(
-            plan,
-            workspace,
-            sites,
-            record,
-            models if initial_model else None,
-            files=files,
-            runtime=runtime,
-            kept=directory is not None,
-            sandbox=sandbox,
-        )
-        result, had_ended = follower.run(settings)
-        if output is not None:
-            scratch.place(result, record, output)
-    if follower.unread is not None:
-        raise follower.unread
-    tell_result(result, had_ended=had_ended, as_json=as_json)
-    raise_unless_finished(result.outcome, seen=follower.screen.end_was_seen)
+    with _ranks(runtime) as leading:
+        if not leading:
+            return
+        output, directory = (
+            path and path.absolute() for path in (output, directory)
+        )  # whatever the code makes of the cwd
+        plan, workspace = read_plan(plan_file, None, overrides)
+        named = named_files(shards, "--shard")
+        follower = Follower(as_json=as_json, wanted=output is not None)
+        with ended_by_us_alone(), KeptRecord() as scratch:
+            models, record = scratch.folder, directory or scratch.folder / "record"
+            sites, files = sites_of(plan, workspace, named, record, as_json=as_json)
+            if initial_model is not None:
+                plan = prepare_initial_model(initial_model, plan, workspace, models)
+            settings = SimulationSettings(
+                plan,
+                workspace,
+                sites,
+                record,
+                models if initial_model else None,
+                files=files,
+                runtime=runtime,
+                kept=directory is not None,
+                sandbox=sandbox,
+            )
+            result, had_ended = follower.run(settings)
+            if output is not None:
+                scratch.place(result, record, output)
+        if follower.unread is not None:
+            raise follower.unread
+        tell_result(result, had_ended=had_ended, as_json=as_json)
+        raise_unless_finished(result.outcome, seen=follower.screen.end_was_seen)
+
+
+def _ranks(runtime: str) -> "AbstractContextManager[bool]":
+    """Join the other ranks of an MPI run, which work for the leading one; without MPI there is nobody else."""
+    from contextlib import nullcontext
+
+    if runtime != "mpi":
+        return nullcontext(True)  # noqa: FBT003 (it leads)
+    from openfl_like.runtimes.mpi import ranks
+
+    return ranks()
 
 
 def _check_sandbox(runtime: str, *, sandbox: bool) -> None:

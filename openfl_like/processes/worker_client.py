@@ -112,7 +112,7 @@ class WorkerProcess:
         settings.directory.mkdir(parents=True, exist_ok=True)
         owner = settings.owner or settings.directory
         child = await _spare(settings)
-        order = _first_order(settings, owner) | ({} if child is None else moved(settings.directory, owner))
+        order = first_order(settings, owner) | ({} if child is None else moved(settings.directory, owner))
         if child is None:
             sees = environment_for(settings.device or CPU)
             child = await spawn(
@@ -139,7 +139,7 @@ class WorkerProcess:
             forget: Sites of which nothing is kept any more.
         """
         settings.directory.mkdir(parents=True, exist_ok=True)
-        order = _first_order(settings, settings.owner or settings.directory)
+        order = first_order(settings, settings.owner or settings.directory)
         await self._ask(order | {"forget": list(forget)}, _loaded)
         self._folders.add(settings.directory)
 
@@ -186,13 +186,9 @@ class WorkerProcess:
         if not line:
             raise await self._post_mortem()
         try:
-            answer: dict[str, Any] = read_peer_json(line, LINE_LIMIT)
-            read_answer = _error_of(answer["error"]) if "error" in answer else read(answer)
+            return value_of(read_peer_json(line, LINE_LIMIT), read)
         except (ValueError, LookupError, TypeError, AttributeError) as mistake:
             raise await self._invalid(one_line(mistake)) from mistake
-        if isinstance(read_answer, FederationError):
-            raise read_answer
-        return read_answer
 
     async def _invalid(self, mistake: str) -> WorkerEndedError:
         """End a worker whose answers mean nothing: the site's own code has written there as well, or in our place."""
@@ -209,7 +205,20 @@ class WorkerProcess:
         return WorkerEndedError(text, Failure(FailureKind.WORKER, text[:MAX_MESSAGE], exit_code=code))
 
 
-def _first_order(settings: WorkerSettings, owner: Path) -> dict[str, object]:
+def value_of(answer: dict[str, Any], read: Callable[[Mapping[str, Any]], Answer]) -> Answer:
+    """Return what a worker's answer tells, or raise the error that it tells of.
+
+    Raises:
+        FederationError: As the worker has told.
+        ValueError: Or LookupError, TypeError, AttributeError: if it is not an answer.
+    """
+    if "error" in answer:
+        raise _error_of(answer["error"])
+    return read(answer)
+
+
+def first_order(settings: WorkerSettings, owner: Path) -> dict[str, object]:
+    """Return the order with which a worker loads what it is to work with."""
     order: dict[str, object] = {"shard": str(settings.shard.resolve()), "sandbox": settings.sandbox or ""}
     folders = {"models": settings.models, "updates": settings.updates}
     order |= {name: str(path.resolve()) for name, path in folders.items() if path is not None}

@@ -20,7 +20,7 @@ from openfl_like.federation.task import Assignment, Update
 from openfl_like.plan.bundle import pack, unpack
 from openfl_like.plan.digest import freeze
 from openfl_like.plan.schema import Plan
-from openfl_like.processes.worker_client import WorkerEndedError, WorkerProcess, WorkerSettings
+from openfl_like.processes.worker_client import WorkerEndedError, WorkerProcess, WorkerSettings, first_order
 from openfl_like.runtimes.local import failed, in_time, too_late
 from openfl_like.runtimes.loop import Outward, Post
 from openfl_like.runtimes.models import ModelRepository
@@ -196,13 +196,7 @@ def process_runtime(sites: SimulatedSites, repository: ModelRepository, at_once:
         UsageError: If a site has no shard.yaml: its data cannot be loaded in another process.
         BundleError: If its workers are confined and the workspace cannot be packed.
     """
-    absent = sorted(sites.shards.keys() - sites.files.keys())
-    if absent:
-        raise UsageError(f"the sites {', '.join(absent)} have no shard.yaml that a process of their own could load")
-    folder = sites.directory / "workers"
-    folder.mkdir(parents=True, exist_ok=True)
-    at_once, frozen = at_once or len(os.sched_getaffinity(0)), folder / "plan.json"
-    frozen.write_bytes(freeze(sites.plan))
+    at_once, folder, frozen = at_once or len(os.sched_getaffinity(0)), *_places(sites)
     if sites.sandbox:
         given = replace(sites, workspace=_as_it_travels(sites, folder))
         return ProcessRuntime(sites.files, partial(_confined, given, frozen), repository, at_once, shared=False)
@@ -212,6 +206,37 @@ def process_runtime(sites: SimulatedSites, repository: ModelRepository, at_once:
     return ProcessRuntime(
         sites.files, lambda name: replace(settings(name), site=name), repository, at_once, shared=True
     )
+
+
+def _places(sites: SimulatedSites) -> tuple[Path, Path]:
+    """Make the folder of the workers, and the plan in it.
+
+    Raises:
+        UsageError: If a site has no shard.yaml.
+    """
+    absent = sorted(sites.shards.keys() - sites.files.keys())
+    if absent:
+        raise UsageError(f"the sites {', '.join(absent)} have no shard.yaml that a process of their own could load")
+    folder = sites.directory / "workers"
+    folder.mkdir(parents=True, exist_ok=True)
+    frozen = folder / "plan.json"
+    frozen.write_bytes(freeze(sites.plan))
+    return folder, frozen
+
+
+def orders_of_sites(sites: SimulatedSites) -> Callable[[str], dict[str, object]]:
+    """Return what gives the order with which a shared worker loads a site, wherever that worker is.
+
+    Raises:
+        UsageError: If a site has no shard.yaml.
+    """
+    _, frozen = _places(sites)
+
+    def order(name: str) -> dict[str, object]:
+        settings = replace(_settings(sites, frozen, name), site=name)
+        return first_order(settings, settings.directory)
+
+    return order
 
 
 def keeps_in_memory(plan: Plan) -> bool:

@@ -1,7 +1,9 @@
 """Every runtime of a simulation: sites join, work ends in one event, the bytes are the same, and nothing is left."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import psutil
@@ -14,6 +16,7 @@ from openfl_like.errors import TaskError, UsageError
 from openfl_like.federation.events import CollaboratorJoined, Event, SendAssignment, TaskFailed, UpdateCommitted
 from openfl_like.federation.task import Assignment, Phase, TaskCall
 from openfl_like.plan.load import load_plan
+from openfl_like.runtimes import mpi
 from openfl_like.runtimes.loop import Runtime
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.runtimes.process import process_runtime
@@ -48,7 +51,16 @@ class Loop:
 
 
 @pytest.fixture
-def made(sites: SimulatedSites) -> Callable[[str], tuple[Runtime, ModelRepository]]:
+def other_rank(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Another process that is given work, as another rank of MPI is."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as executor:
+        executor.submit(int).result()
+        monkeypatch.setattr(mpi, "_RANKS", [executor])
+        yield
+
+
+@pytest.fixture
+def made(other_rank: None, sites: SimulatedSites) -> Callable[[str], tuple[Runtime, ModelRepository]]:
     def make(name: str) -> tuple[Runtime, ModelRepository]:
         files = ExperimentFiles(sites.directory / name)
         files.prepare()

@@ -1,0 +1,120 @@
+"""A simulation over MPI: ranks as processes of their own, started by mpiexec."""
+
+import asyncio
+import re
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from federations import OBEDIENT, fx_fine
+
+from openfl_like.processes.child import Child, fx_command, spawn
+
+pytestmark = pytest.mark.process
+MPIEXEC = str(Path(sys.executable).with_name("mpiexec"))
+PLAN = Path(__file__).parents[2] / "plans" / "breast_cancer.yaml"
+FEW = ("-s", "aggregator.settings.rounds_to_train=2")
+KINDS = {
+    "fedavg": (),
+    "fedprox and fedavgm": (
+        "-s",
+        "algorithm.template=fedprox",
+        "-s",
+        "algorithm.settings.mu=0.1",
+        "-s",
+        "server_optimizer.template=fedavgm",
+    ),
+    "median": ("-s", "aggregation.template=median"),
+}
+
+
+async def started(ranks: int, cwd: Path, *arguments: str) -> Child:
+    return await spawn([MPIEXEC, "-n", str(ranks), *fx_command("simulate", *arguments, "--runtime", "mpi")], cwd=cwd)
+
+
+async def lines_of(child: Child) -> list[str]:
+    lines = []
+    while line := await child.line():
+        lines.append(line)
+    return lines
+
+
+async def sha256(ranks: int, cwd: Path, *arguments: str) -> str:
+    child = await started(ranks, cwd, *arguments)
+    lines = await lines_of(child)
+    assert await child.wait() == 0, child.tail
+    return digest_in("\n".join(lines))
+
+
+def digest_in(output: str) -> str:
+    found = re.findall(r"^sha256 +(\w+)$", output, re.MULTILINE)
+    assert len(found) == 1, output  # one rank tells it
+    return str(found[0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_ranks_make_the_same_bytes_as_one_process(tmp_path: Path, kind: str) -> None:
+    arguments = (str(PLAN), *FEW, *KINDS[kind])
+    alone = digest_in(await fx_fine("simulate", *arguments, cwd=tmp_path))
+    assert await sha256(2, tmp_path, *arguments) == alone
+    assert await sha256(3, tmp_path, *arguments) == alone
+
+
+def slow_workspace(place: Path) -> Path:
+    """A workspace whose second round takes an hour as long as there is a file."""
+    shutil.copytree(OBEDIENT, place, ignore=shutil.ignore_patterns("__pycache__", "hanging*", "raising*", "escap*"))
+    code, line = place / "src" / "obedient.py", "        self._vector += ("
+    text = code.read_text()
+    wait = "        import pathlib, time\n        while round > 1 and pathlib.Path({0!r}).exists(): time.sleep(0.1)\n"
+    text = text.replace("def train(self)", "def train(self, round)")
+    code.write_text(text.replace(line, wait.format(str(place.parent / "wait")) + line))
+    (place.parent / "wait").touch()
+    return place / "plan.yaml"
+
+
+@pytest.mark.parametrize("how", ["SIGINT to mpiexec", "a rank is killed"])
+async def test_one_that_is_cut_off_ends_soon_leaves_nothing_and_goes_on_to_the_same_bytes(
+    tmp_path: Path, how: str
+) -> None:
+    plan = slow_workspace(tmp_path / "study")
+    (tmp_path / "wait").unlink()
+    alone = digest_in(await fx_fine("simulate", str(plan), cwd=tmp_path))
+    (tmp_path / "wait").touch()
+    arguments = (str(plan), "--directory", str(tmp_path / "record"))
+    child = await started(3, tmp_path, *arguments)
+    while not (await child.line()).startswith("round 1 "):
+        pass
+    processes = psutil.Process(child.process.pid).children(recursive=True)
+    if how == "SIGINT to mpiexec":
+        child.process.send_signal(signal.SIGINT)
+    else:
+        ranks = [one for one in processes if "simulate" in one.cmdline() and "mpiexec" not in one.cmdline()[0]]
+        max(ranks, key=lambda one: one.pid).kill()
+    async with asyncio.timeout(10):
+        assert await child.wait() != 0
+    _, alive = psutil.wait_procs(processes, timeout=10)
+    assert alive == []
+    (tmp_path / "wait").unlink()
+    assert await sha256(2, tmp_path, *arguments) == alone
+
+
+@pytest.mark.parametrize(
+    ("ranks", "arguments", "told"),
+    [
+        (1, (), "without other ranks"),
+        (2, ("--sandbox",), "--sandbox: a rank works for many sites"),
+        (2, ("-s", "collaborator.settings.opt_treatment=CONTINUE_LOCAL"), "keep state in memory between rounds"),
+        (2, ("-s", "task_runner.template=src.nothing:Runner"), "there is no module 'src.nothing'"),
+    ],
+)
+async def test_what_cannot_run_says_so_and_no_rank_stays(
+    tmp_path: Path, ranks: int, arguments: tuple[str, ...], told: str
+) -> None:
+    child = await started(ranks, tmp_path, str(PLAN), *arguments)
+    async with asyncio.timeout(60):
+        await lines_of(child)
+        assert await child.wait() != 0
+    assert told in "\n".join(child.tail)
