@@ -34,15 +34,30 @@ MOST_LOADED = 64
 """Of so many sites a shared worker keeps model and data."""
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerNumbers:
+    """How many workers there are, and of what.
+
+    Attributes:
+        at_once: How many work at the same time.
+        most_loaded: Of how many sites a shared one keeps model and data.
+    """
+
+    at_once: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    most_loaded: int = MOST_LOADED
+
+
 @dataclass(slots=True)
 class _Slot:
     """A place for one worker process; a new one is started when the last one has ended.
 
     Attributes:
+        most: Of so many sites it keeps model and data.
         worker: The process; None: there is none now.
         loaded: The sites that it has loaded; the one that has worked last is the last.
     """
 
+    most: int = MOST_LOADED
     worker: WorkerProcess | None = None
     loaded: dict[str, None] = field(default_factory=dict)
 
@@ -51,7 +66,7 @@ class _Slot:
         if self.worker is None:
             self.worker = await WorkerProcess.start(settings, lambda line: log.info("worker of %s: %s", site, line))
         elif site not in self.loaded:
-            forget = list(self.loaded)[: max(0, len(self.loaded) + 1 - MOST_LOADED)]
+            forget = list(self.loaded)[: max(0, len(self.loaded) + 1 - self.most)]
             for name in forget:
                 del self.loaded[name]
             await self.worker.load(settings, forget)
@@ -81,8 +96,8 @@ class ProcessRuntime:
         sites: Names of the sites.
         settings: Says how the worker of a site is started.
         repository: Where models are found and updates go.
-        at_once: How many work at the same time.
-        shared: Whether workers are.
+        numbers: How many workers there are.
+        shared: Whether they are.
     """
 
     def __init__(
@@ -90,15 +105,15 @@ class ProcessRuntime:
         sites: Iterable[str],
         settings: Callable[[str], WorkerSettings],
         repository: ModelRepository,
-        at_once: int,
+        numbers: WorkerNumbers,
         *,
         shared: bool,
     ) -> None:
         self._sites = sorted(sites)
         self._settings = settings
         self._repository = repository
-        self._turns = asyncio.Semaphore(at_once)
-        self._idle = [_Slot() for _ in range(at_once)] if shared else None
+        self._turns = asyncio.Semaphore(numbers.at_once)
+        self._idle = [_Slot(numbers.most_loaded) for _ in range(numbers.at_once)] if shared else None
         self._own: defaultdict[str, _Slot] = defaultdict(_Slot)
         self._turn_of_site: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._tasks = TaskOwner()
@@ -184,27 +199,29 @@ class ProcessRuntime:
         return update
 
 
-def process_runtime(sites: SimulatedSites, repository: ModelRepository, at_once: int = 0) -> ProcessRuntime:
+def process_runtime(
+    sites: SimulatedSites, repository: ModelRepository, numbers: WorkerNumbers = WorkerNumbers()
+) -> ProcessRuntime:
     """Return the runtime ``process`` for the sites of a simulation.
 
     Args:
         sites: Where tasks are performed.
         repository: Where models are found and updates go.
-        at_once: How many work at the same time; 0: as many as there are processors.
+        numbers: How many workers there are; as many as processors, unless it is said otherwise.
 
     Raises:
         UsageError: If a site has no shard.yaml: its data cannot be loaded in another process.
         BundleError: If its workers are confined and the workspace cannot be packed.
     """
-    at_once, folder, frozen = at_once or len(os.sched_getaffinity(0)), *_places(sites)
+    folder, frozen = _places(sites)
     if sites.sandbox:
         given = replace(sites, workspace=_as_it_travels(sites, folder))
-        return ProcessRuntime(sites.files, partial(_confined, given, frozen), repository, at_once, shared=False)
+        return ProcessRuntime(sites.files, partial(_confined, given, frozen), repository, numbers, shared=False)
     settings = partial(_settings, sites, frozen)
     if keeps_in_memory(sites.plan):
-        return ProcessRuntime(sites.files, settings, repository, at_once, shared=False)
+        return ProcessRuntime(sites.files, settings, repository, numbers, shared=False)
     return ProcessRuntime(
-        sites.files, lambda name: replace(settings(name), site=name), repository, at_once, shared=True
+        sites.files, lambda name: replace(settings(name), site=name), repository, numbers, shared=True
     )
 
 

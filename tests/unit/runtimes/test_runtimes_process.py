@@ -15,14 +15,14 @@ from openfl_like.federation.failure import FailureKind
 from openfl_like.federation.task import Assignment, Phase, TaskCall
 from openfl_like.plan.load import load_plan
 from openfl_like.plan.schema import Plan
-from openfl_like.runtimes import process
 from openfl_like.runtimes.models import ModelRepository
-from openfl_like.runtimes.process import ProcessRuntime, keeps_in_memory, process_runtime
+from openfl_like.runtimes.process import ProcessRuntime, WorkerNumbers, keeps_in_memory, process_runtime
 from openfl_like.runtimes.sites import SimulatedSites
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.testing.faults.toy_workload import write_workspace
 
 pytestmark = pytest.mark.children
+TWO = WorkerNumbers(at_once=2)
 SITES = ("basel", "bern", "chur", "zug", "zurich")
 CODE = """
 import os, pathlib, signal
@@ -77,10 +77,10 @@ class Answers:
 
 
 @asynccontextmanager
-async def running(sites: SimulatedSites, at_once: int = 2) -> AsyncIterator[tuple[ProcessRuntime, Answers]]:
+async def running(sites: SimulatedSites, numbers: WorkerNumbers = TWO) -> AsyncIterator[tuple[ProcessRuntime, Answers]]:
     files, answers = ExperimentFiles(sites.directory), Answers()
     files.prepare()
-    runtime = process_runtime(sites, ModelRepository(sites.plan, files), at_once)
+    runtime = process_runtime(sites, ModelRepository(sites.plan, files), numbers)
     async with runtime.running(answers.post):
         yield runtime, answers
 
@@ -104,11 +104,8 @@ async def test_few_workers_work_for_many_sites_each_in_its_own_folder(sites: Sim
     assert all((sites.folder(name) / "was-here").exists() for name in SITES)
 
 
-async def test_what_a_worker_has_forgotten_it_loads_again(
-    sites: SimulatedSites, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(process, "MOST_LOADED", 1)
-    async with running(sites, at_once=1) as (runtime, answers):
+async def test_what_a_worker_has_forgotten_it_loads_again(sites: SimulatedSites) -> None:
+    async with running(sites, WorkerNumbers(at_once=1, most_loaded=1)) as (runtime, answers):
         await runtime.perform(*map(initialise, (*SITES, *SITES)))
         assert len(await answers.digests(2 * len(SITES))) == len(SITES)
 
