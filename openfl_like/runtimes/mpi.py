@@ -9,6 +9,7 @@ import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,7 +26,6 @@ from openfl_like.runtimes.process import MOST_LOADED, keeps_in_memory, orders_of
 from openfl_like.runtimes.sites import SimulatedSites
 from openfl_like.tasks import TaskOwner
 
-NAME = "mpi"
 INSTALL = "pip install 'openfl_like[mpi]', and start it with the mpiexec of that environment"
 INTERRUPTED = 130
 _RANKS: list[Executor] = []
@@ -67,8 +67,8 @@ def ranks() -> Iterator[bool]:
             _RANKS.remove(executor)
 
 
-class _Site:
-    """What this rank has loaded; the worker's orders and answers are those of a process on its own."""
+class _RankWorker:
+    """The worker of a rank other than 0; its orders and answers are those of a worker process."""
 
     def __init__(self) -> None:
         self._worker = Worker()
@@ -79,33 +79,34 @@ class _Site:
         site = first["site"]
         if order is None or site not in self._loaded:
             if not Path(first["plan"]).exists():
-                raise FileNotFoundError(f"{_here()} does not see {first['plan']}")
+                return {"error": {"code": UsageError.code, "reason": _unseen(first["plan"])}}
             Path(first["folder"]).mkdir(parents=True, exist_ok=True)
             forget = list(self._loaded)[: max(0, len(self._loaded) + 1 - MOST_LOADED)]
+            for name in forget:
+                del self._loaded[name]
             answer = self._worker.answer({**first, "forget": forget})
             if order is None or "error" in answer:
                 return answer
-            for name in forget:
-                del self._loaded[name]
         self._loaded.pop(site, None)
         self._loaded[site] = None
         return self._worker.answer(order)
 
 
-_HERE: list[_Site] = []
+@cache
+def _worker() -> _RankWorker:
+    return _RankWorker()
 
 
 def _answer(first: Mapping[str, Any], order: Mapping[str, Any] | None) -> dict[str, object]:
     """Run in a rank other than 0."""
-    if not _HERE:
-        _HERE.append(_Site())
-    return _HERE[0].answer(first, order)
+    return _worker().answer(first, order)
 
 
-def _here() -> str:
+def _unseen(path: str) -> str:
     from mpi4py import MPI
 
-    return f"rank {MPI.COMM_WORLD.rank} on {MPI.Get_processor_name()}"
+    rank = f"rank {MPI.COMM_WORLD.rank} on {MPI.Get_processor_name()}"
+    return f"{rank} does not see {path} (name a --directory on a file system that all hosts share)"
 
 
 class MpiRuntime:
@@ -144,11 +145,7 @@ class MpiRuntime:
         self._post = post
         try:
             for name in self._sites[:1]:
-                try:
-                    value_of(await self._asked(name, None), lambda told: told)
-                except FileNotFoundError as error:
-                    cure = "name a --directory on a file system that all hosts share"
-                    raise UsageError(str(error), cure=cure) from error
+                value_of(await self._asked(name, None), lambda told: told)
             post(*(CollaboratorJoined(name) for name in self._sites))
             yield
         finally:
