@@ -287,7 +287,8 @@ async def test_a_federation_of_certificates_that_were_issued_hears_of_a_revocati
             await user.until(experiment, "round_finished", contributors=("site-1",))
             assert (await user.ended(experiment)).status == "FINISHED"
             why = " ".join((await fx_fine("experiment", "why", experiment, federation=federation)).split())
-            assert "cause: its certificate was revoked where: site 'site-2', train, round 2 " in why
+            assert "cause: its certificate was revoked do: " in why
+            assert "where: site 'site-2', train, round 2 " in why
             assert (await user.director.status()).warnings == ()
             assert await revoked_sites(user) == ["site-2"]
             for words in (("status",), ("envoy", "list")):
@@ -319,7 +320,8 @@ async def test_a_site_that_is_revoked_while_no_aggregator_runs_is_not_waited_for
             gate.open_all()
             assert (await user.ended(experiment)).status == "FINISHED"
             why = " ".join((await fx_fine("experiment", "why", experiment, federation=federation)).split())
-            assert "cause: its certificate was revoked where: site 'site-2', train, round 2 " in why
+            assert "cause: its certificate was revoked do: " in why
+            assert "where: site 'site-2', train, round 2 " in why
 
 
 async def test_a_director_that_nothing_tells_what_was_revoked_says_so(tmp_path: Path) -> None:
