@@ -109,13 +109,14 @@ class Worker:
 
     def _perform(self, order: Mapping[str, Any]) -> dict[str, object]:
         assignment = assignment_from_json(order["assignment"])
-        place = self._places.get(assignment.collaborator) or self._places.get("")
+        named = self._places.get(assignment.collaborator)
+        place = named or self._places.get("")
         if place is None:
             raise TaskError("the worker was asked to work before it was given a plan")
         failpoint("worker.model.before")
         model = Path(order["model"]) if order["model"] else None
-        if len(self._places) > 1:
-            os.chdir(place.folder)
+        if named is not None:
+            os.chdir(named.folder)
         return {"update": asdict(place.performer.perform(assignment, model, Path(order["out"])))}
 
 

@@ -9,6 +9,7 @@ import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +20,7 @@ from openfl_like.federation.task import Assignment
 from openfl_like.processes.worker import Worker, assignment_to_json
 from openfl_like.processes.worker_answers import read_update
 from openfl_like.processes.worker_client import value_of
-from openfl_like.runtimes.local import failed, in_time, too_late
+from openfl_like.runtimes.local import LOADING_S, failed, in_time, too_late
 from openfl_like.runtimes.loop import Outward, Post
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.runtimes.process import MOST_LOADED, keeps_in_memory, orders_of_sites
@@ -28,7 +29,22 @@ from openfl_like.tasks import TaskOwner
 
 INSTALL = "pip install 'openfl_like[mpi]', and start it with the mpiexec of that environment"
 INTERRUPTED = 130
-_RANKS: list[Executor] = []
+
+
+@dataclass(frozen=True, slots=True)
+class OtherRanks:
+    """The ranks other than 0.
+
+    Attributes:
+        executor: Hands out work to them.
+        count: How many there are.
+    """
+
+    executor: Executor
+    count: int
+
+
+_RANKS: list[OtherRanks] = []
 """What hands out work, in rank 0, while `ranks` is open."""
 
 
@@ -58,13 +74,14 @@ def ranks() -> Iterator[bool]:
         if executor is None:
             yield False
             return
-        _RANKS.append(executor)
+        others = OtherRanks(executor, MPI.COMM_WORLD.size - 1)
+        _RANKS.append(others)
         try:
             yield True
         except KeyboardInterrupt:  # the others may be at work for an hour, and cannot be asked to stop
             MPI.COMM_WORLD.Abort(INTERRUPTED)
         finally:
-            _RANKS.remove(executor)
+            _RANKS.remove(others)
 
 
 class _RankWorker:
@@ -112,13 +129,13 @@ def _unseen(path: str) -> str:
 class MpiRuntime:
     """Runs the sites' tasks in the other ranks; each keeps model and data of the sites that it has worked for last.
 
-    A task that does not end cannot be ended: it fails by its deadline, and its rank stays busy.
+    A task that does not end cannot be ended: it fails ten minutes after its deadline, and its rank stays busy.
 
     Args:
         sites: Names of the sites.
         first: Returns the order with which a rank loads a site.
         repository: Where models are found and updates go; on a file system that all hosts share.
-        executor: Hands out work.
+        ranks: Hands out work.
     """
 
     def __init__(
@@ -126,10 +143,11 @@ class MpiRuntime:
         sites: Iterable[str],
         first: Callable[[str], Mapping[str, object]],
         repository: ModelRepository,
-        executor: Executor,
+        ranks: OtherRanks,
     ) -> None:
         self._sites, self._first = sorted(sites), first
-        self._repository, self._executor = repository, executor
+        self._repository, self._executor = repository, ranks.executor
+        self._turns = asyncio.Semaphore(ranks.count)  # who waits for a rank has not begun, so no time of its task runs
         self._tasks = TaskOwner()
         self._post: Post | None = None
 
@@ -159,7 +177,8 @@ class MpiRuntime:
                 self._tasks.start(self._one(command.assignment))
 
     async def _one(self, assignment: Assignment) -> None:
-        event = await self._performed(assignment)
+        async with self._turns:
+            event = await self._performed(assignment)
         if self._post is not None:
             self._post(event)
 
@@ -171,7 +190,8 @@ class MpiRuntime:
             "out": str(self._repository.spool_path(assignment).absolute()),
         }
         try:
-            async with asyncio.timeout(assignment.deadline_s):
+            # the rank may have to load the site first; how long the task itself took, the update says
+            async with asyncio.timeout(None if assignment.deadline_s is None else assignment.deadline_s + LOADING_S):
                 answer = await self._asked(assignment.collaborator, order)
             return in_time(assignment, value_of(answer, lambda told: read_update(told["update"], assignment)))
         except TimeoutError:

@@ -172,9 +172,9 @@ class ProcessRuntime:
         while True:
             try:
                 return in_time(assignment, await self._try(slot, assignment))
-            except TimeoutError:
+            except TimeoutError as error:
                 await slot.end()
-                return too_late(assignment)
+                return failed(assignment, error) if assignment.deadline_s is None else too_late(assignment)
             except WorkerEndedError as error:
                 await slot.end()
                 if restarts.exhausted:

@@ -55,7 +55,7 @@ def other_rank(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Another process that is given work, as another rank of MPI is."""
     with ProcessPoolExecutor(1, get_context("spawn")) as executor:
         executor.submit(int).result()
-        monkeypatch.setattr(mpi, "_RANKS", [executor])
+        monkeypatch.setattr(mpi, "_RANKS", [mpi.OtherRanks(executor, 1)])
         yield
 
 
