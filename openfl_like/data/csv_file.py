@@ -151,9 +151,9 @@ def _number(text: str) -> float:
 def _scales(given: Mapping[str, Sequence[float]], seen: Sequence[str]) -> dict[str, tuple[float, float]]:
     for name, pair in given.items():
         if name not in seen:
-            raise ShardError(f"params.scale names '{name}', which is no column", cure=did_you_mean(name, seen))
+            raise ShardError(f"params.scale names '{name}', which is not a column", cure=did_you_mean(name, seen))
         if len(pair) != 2 or not pair[1]:
-            raise ShardError(f"params.scale of '{name}' is no pair of centre and width", cure=f"{name}: [50, 20]")
+            raise ShardError(f"params.scale of '{name}' is not a pair of centre and width", cure=f"{name}: [50, 20]")
     return {name: (float(pair[0]), float(pair[1])) for name, pair in given.items()}
 
 

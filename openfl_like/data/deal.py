@@ -140,7 +140,9 @@ def _check_whole(whole: DataSet, settings: DealSettings) -> None:
 
 def _targets_of(whole: DataSet) -> str:
     shape = tuple(whole.shard.target_shape)
-    return f"the targets have the shape {list(shape)}" if shape else "the targets of this data set are no class numbers"
+    return (
+        f"the targets have the shape {list(shape)}" if shape else "the targets of this data set are not class numbers"
+    )
 
 
 def _mislabelled(joined: np.ndarray, settings: DealSettings) -> np.ndarray:

@@ -109,7 +109,7 @@ class PartShard:
     def __init__(self, dealt: DealtSet, site: int) -> None:
         sites = dealt.settings.sites
         if not 0 <= site < sites:
-            raise ShardError(f"there is no part {site + 1} of {sites}", cure="parts are counted from 1")
+            raise ShardError(f"there is no part {site + 1} among {sites}", cure="parts are counted from 1")
         other = int(dealt.deal.joined[site])
         if other != site:
             became = "left out" if other == NOBODY else f"merged into part {other + 1}"

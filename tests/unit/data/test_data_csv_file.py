@@ -79,8 +79,8 @@ def test_what_is_wrong_is_told_with_its_line_of_the_file_and_without_the_cell(
     ("params", "told"),
     [
         ({"classes": ["none", True]}, "params.classes has the truth value True, not a word"),
-        ({"scale": {"ages": [1, 2]}}, "params.scale names 'ages', which is no column (did you mean 'age'?)"),
-        ({"scale": {"age": [1, 0]}}, "params.scale of 'age' is no pair of centre and width"),
+        ({"scale": {"ages": [1, 2]}}, "params.scale names 'ages', which is not a column (did you mean 'age'?)"),
+        ({"scale": {"age": [1, 0]}}, "params.scale of 'age' is not a pair of centre and width"),
         ({"columns": ["age", "drinks"]}, "the target is among params.columns"),
         ({"columns": []}, "no column is left for the model to see"),
         ({"site": 4, "sites": 3}, "there is no site 4 among 3"),

@@ -127,7 +127,7 @@ def test_more_sites_than_samples_are_refused(sites: int, said: str) -> None:
 
 @pytest.mark.parametrize(
     ("shard", "said"),
-    [(ManyLabels(classes=0), "are no class numbers"), (Pictures(), r"the targets have the shape \[2, 2\]")],
+    [(ManyLabels(classes=0), "are not class numbers"), (Pictures(), r"the targets have the shape \[2, 2\]")],
     ids=["numbers", "masks"],
 )
 def test_what_needs_labels_is_refused_where_there_are_none(shard: ManyLabels, said: str) -> None:

@@ -88,8 +88,8 @@ def test_wrong_labels_are_others_and_only_among_those_that_are_trained_on() -> N
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"part": 7}, r"there is no part 7 of 6 \(parts are counted from 1\)"),
-        ({"part": 0}, "there is no part 0 of 6"),
+        ({"part": 7}, r"there is no part 7 among 6 \(parts are counted from 1\)"),
+        ({"part": 0}, "there is no part 0 among 6"),
         ({"whole": "many_labels"}, "there is no shard named 'many_labels'"),
         ({"whole": {"template": "digits", "parms": {}}}, "whole.parms: unknown key"),
         ({"whole": {"template": "data_sets:ManyLabels", "params": {"trian": 3}}}, "'trian'; did you mean 'train'"),
