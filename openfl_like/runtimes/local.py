@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from openfl_like.errors import FederationError
+from openfl_like.errors import FederationError, TaskError
 from openfl_like.federation.components import build_encoding
 from openfl_like.federation.events import (
     CollaboratorJoined,
@@ -28,6 +28,7 @@ from openfl_like.runtimes.sites import SimulatedSites
 from openfl_like.runtimes.updates_in_memory import MOST_BYTES
 from openfl_like.store.site_files import algorithm_state
 from openfl_like.tasks import SerialThread, TaskOwner
+from openfl_like.tensors.container import TensorFile
 
 LOADING_S, WRITING_S = 600.0, 5.0
 """What a site may take besides its task: to load model and data the first time, and later to write its update."""
@@ -221,7 +222,7 @@ def too_late(assignment: Assignment) -> TaskFailed:
     return failed(assignment, FailedTaskError(text, Failure(FailureKind.DEADLINE, text)))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _HandsOver:
     """Performs a site's tasks in this process: models are open once for all sites, small updates stay in memory.
 
@@ -229,32 +230,63 @@ class _HandsOver:
         performer: Of the site.
         repository: Where models are found and updates go.
         plain: Whether updates are not encoded.
+        witness: A performer with a runner of its own; what it makes of the first assignment must be the same. None:
+            there is nothing to compare.
     """
 
     performer: Performer
     repository: ModelRepository
     plain: bool
+    witness: Performer | None = None
 
     def perform(self, assignment: Assignment, model: Path | None, out: Path) -> Update:
-        """See `Performs`."""
+        """See `Performs`; raises also TaskError if a runner is not as stateless as it says."""
         opened = self.repository.opened(assignment.model) if model is not None else None
         small = opened is not None and opened.size_bytes <= MOST_BYTES
         if not (self.plain and small and assignment.phase is Phase.TRAIN):
-            return self.performer.perform(assignment, opened, out)
+            return self._performed(assignment, opened, out)
         place = UpdateInMemory()
-        update = self.performer.perform(assignment, opened, place)
+        update = self._performed(assignment, opened, place)
         if place.content is not None:
             self.repository.in_memory.keep(update, place.content)
         return update
 
+    def _performed(self, assignment: Assignment, model: TensorFile | None, out: Path | UpdateInMemory) -> Update:
+        witness, self.witness = self.witness, None
+        expected = None if witness is None else witness.perform(assignment, model, out)
+        update = self.performer.perform(assignment, model, out)
+        if expected is not None and replace(expected, duration_s=update.duration_s) != update:
+            raise TaskError(
+                "the task runner says that it is stateless, but one that has worked for another site before gives "
+                "another result than one that has not",
+                cure="have it and its modules keep nothing between assignments, or take stateless = True away",
+            )
+        return update
+
+
+class _Performers:
+    """Makes the performers of a simulation's sites: with one runner for all of them, if it is stateless."""
+
+    def __init__(self, sites: SimulatedSites, repository: ModelRepository) -> None:
+        self._sites, self._repository = sites, repository
+        self._plain = build_encoding(sites.plan) is None
+        self._first: Performer | None = None
+        self._compared = False
+
+    def make(self, name: str) -> Performs:
+        """Make the performer of a site; the first that shares a runner is compared with one that does not."""
+        shard, state = self._sites.shards[name], algorithm_state(self._sites.folder(name))
+        shared = None if self._first is None else self._first.for_site(shard, state)
+        if shared is not None and self._compared:
+            return _HandsOver(shared, self._repository, self._plain)
+        own = Performer(self._sites.plan, shard, self._sites.workspace, self._sites.device, state)
+        if shared is None:
+            self._first = self._first or own
+            return _HandsOver(own, self._repository, self._plain)
+        self._compared = True
+        return _HandsOver(shared, self._repository, self._plain, witness=own)
+
 
 def local_runtime(sites: SimulatedSites, repository: ModelRepository) -> LocalRuntime:
     """Return the runtime ``local`` for the sites of a simulation: one after the other, in this process."""
-    plain = build_encoding(sites.plan) is None
-
-    def make(name: str) -> Performs:
-        state = algorithm_state(sites.folder(name))
-        performer = Performer(sites.plan, sites.shards[name], sites.workspace, sites.device, state)
-        return _HandsOver(performer, repository, plain)
-
-    return LocalRuntime(sites.shards, make, repository)
+    return LocalRuntime(sites.shards, _Performers(sites, repository).make, repository)
