@@ -17,7 +17,7 @@ from openfl_like.cli.output.lent import OWN
 from openfl_like.cli.output.packing import tell_what_stays
 from openfl_like.data.parts import PartShards
 from openfl_like.errors import StorageError, UsageError, no_room
-from openfl_like.federation.announcements import CollaboratorAdmitted
+from openfl_like.federation.announcements import CollaboratorAdmitted, CollaboratorsAdmitted
 from openfl_like.federation.status import Status
 from openfl_like.plan.schema import Plan
 from openfl_like.plan.workspace import SHARDS
@@ -78,7 +78,7 @@ class Follower:
         running = TaskOwner().start(simulation.run())
         running.add_done_callback(lambda _: simulation.bus.close())
         async for event in simulation.bus.tail():
-            if self.unread is not None or (one_line and event.kind == CollaboratorAdmitted.kind):
+            if self.unread is not None or (one_line and event.kind in _JOINED):
                 continue
             try:
                 self.screen.event(event)
@@ -87,6 +87,9 @@ class Follower:
                     raise
                 self.unread = error
         return await running
+
+
+_JOINED = {CollaboratorAdmitted.kind, CollaboratorsAdmitted.kind}
 
 
 class KeptRecord:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import copy
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from traceback import walk_tb
 from typing import TypeAlias, cast
@@ -100,6 +101,7 @@ class Performer:
     def __init__(self, plan: Plan, shard: Shard, workspace: Path, device: str = CPU, state: Path | None = None) -> None:
         self._task = ""
         self._plan = plan
+        self._loader_factory: Callable[[Shard], DataLoader[object]] | None = None
         self._parameters: dict[str, frozenset[str]] = {}
         self._fitting: set[tuple[str, tuple[str, ...]]] = set()
         self._rounds = plan.aggregator.settings.rounds_to_train
@@ -158,9 +160,11 @@ class Performer:
 
     def _build_loader(self, part: Component, shard: Shard) -> DataLoader[object]:
         with self._blame(f"the data loader '{part.template}'"):
-            factory = cast("Callable[..., DataLoader[object]]", registry.resolve("data_loader", part.template))
-            check_keywords(factory, part.settings, "setting", positional=1)
-            loader = factory(shard, **part.settings)
+            if self._loader_factory is None:
+                factory = cast("Callable[..., DataLoader[object]]", registry.resolve("data_loader", part.template))
+                check_keywords(factory, part.settings, "setting", positional=1)
+                self._loader_factory = partial(factory, **part.settings)
+            loader = self._loader_factory(shard)
         _check_members(loader, DataLoader, f"the data loader '{part.template}'")
         return loader
 
@@ -433,7 +437,7 @@ def _form(shard: Shard) -> _Form:
 def _check_members(part: object, protocol: type, what: str) -> None:
     """Refuse a part that lacks something which only a later round would ask for."""
     wanted = [name for name in vars(protocol) if not name.startswith("_")]
-    lacking = [name for name in wanted if name not in dir(part)]
+    lacking = [name for name in wanted if not hasattr(type(part), name) and name not in dir(part)]
     if lacking:
         names = ", ".join(f"'{name}'" for name in lacking)
         cure = f"add it to the class; {protocol.__module__}.{protocol.__name__} says what each does"

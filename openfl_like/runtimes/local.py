@@ -14,7 +14,7 @@ from typing import Protocol, TypeAlias
 from openfl_like.errors import FederationError, TaskError
 from openfl_like.federation.components import build_encoding
 from openfl_like.federation.events import (
-    CollaboratorJoined,
+    EverybodyJoined,
     SendAssignment,
     TaskFailed,
     UpdateCommitted,
@@ -24,7 +24,7 @@ from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.frameworks.perform import Performer, UpdateInMemory
 from openfl_like.runtimes.loop import Outward, Post
 from openfl_like.runtimes.models import ModelRepository
-from openfl_like.runtimes.sites import SimulatedSites
+from openfl_like.runtimes.sites import SimulatedSites, keeps_in_memory
 from openfl_like.runtimes.updates_in_memory import MOST_BYTES
 from openfl_like.store.site_files import algorithm_state
 from openfl_like.tasks import SerialThread, TaskOwner
@@ -32,6 +32,8 @@ from openfl_like.tensors.container import TensorFile
 
 LOADING_S, WRITING_S = 600.0, 5.0
 """What a site may take besides its task: to load model and data the first time, and later to write its update."""
+MOST_LOADED = 1024
+"""Of so many sites, those that have worked last, model and data are kept, unless more would change results."""
 TURN_S = 0.005
 """So long the thread performs one assignment after the other before it hands the results over, and takes new ones."""
 
@@ -92,6 +94,7 @@ class LocalRuntime:
         make: Makes the performer of a site.
         repository: Where models are found and updates go.
         writing_s: What a task may take besides its deadline, to write its update.
+        most_loaded: Of so many sites, those that have worked last, model and data are kept; None: of all.
     """
 
     def __init__(
@@ -100,14 +103,16 @@ class LocalRuntime:
         make: Callable[[str], Performs],
         repository: ModelRepository,
         writing_s: float = WRITING_S,
+        most_loaded: int | None = None,
     ) -> None:
-        self._sites = sorted(sites)
+        self._tried = next(iter(sites), None)
         self._make = make
         self._repository = repository
         self._performers: dict[str, Performs] = {}
         self._orders: asyncio.Queue[Assignment] = asyncio.Queue()
         self._writing_s = writing_s
         self._late: _Late | None = None
+        self._most_loaded = most_loaded
 
     @asynccontextmanager
     async def running(self, post: Post) -> AsyncIterator[None]:
@@ -118,10 +123,10 @@ class LocalRuntime:
         """
         tasks, thread = TaskOwner(), SerialThread("tasks of the sites")
         try:
-            for name in self._sites[:1]:
-                await thread.run(partial(self._performer, name))
+            if self._tried is not None:
+                await thread.run(partial(self._performer, self._tried))
             tasks.start(self._work(tasks, thread, post))
-            post(*(CollaboratorJoined(name) for name in self._sites))
+            post(EverybodyJoined())
             yield
         finally:
             await tasks.close()
@@ -171,9 +176,11 @@ class LocalRuntime:
         return assignment.collaborator in self._performers
 
     def _performer(self, site: str) -> Performs:
-        if site not in self._performers:
-            self._performers[site] = self._make(site)
-        return self._performers[site]
+        performer = self._performers.pop(site, None) or self._make(site)
+        while self._most_loaded is not None and len(self._performers) >= self._most_loaded:
+            self._performers.pop(next(iter(self._performers)))
+        self._performers[site] = performer  # the last one is the one that has worked last
+        return performer
 
     def _one(self, assignment: Assignment) -> _Event:
         out = self._repository.spool_path(assignment)
@@ -289,4 +296,5 @@ class _Performers:
 
 def local_runtime(sites: SimulatedSites, repository: ModelRepository) -> LocalRuntime:
     """Return the runtime ``local`` for the sites of a simulation: one after the other, in this process."""
-    return LocalRuntime(sites.shards, _Performers(sites, repository).make, repository)
+    most = None if keeps_in_memory(sites.plan) else MOST_LOADED
+    return LocalRuntime(sites.shards, _Performers(sites, repository).make, repository, most_loaded=most)
