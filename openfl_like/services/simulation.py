@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
+from openfl_like.data.parts import MadeShards
 from openfl_like.data.shard import ShardDescriptor
 from openfl_like.errors import DamagedError, UsageError
 from openfl_like.events.bus import EventBus
@@ -126,7 +127,8 @@ class Simulation:
         begun = self._store.snapshot() is not None
         if not begun:
             place_initial_model(plan, self._settings.models or workspace, files)
-        names = sorted_names(self._settings.shards.keys())
+        shards = self._settings.shards
+        names = shards.names if isinstance(shards, MadeShards) else sorted_names(shards.keys())
         for name in names[:1] if isinstance(names, NumberedNames) else names:
             check_site_name(name)
         self._experiment = open_experiment(plan.name, plan, self._store, files, names)
