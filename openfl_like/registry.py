@@ -87,6 +87,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "local": "openfl_like.runtimes.local:local_runtime",
         "process": "openfl_like.runtimes.process:process_runtime",
         "mpi": "openfl_like.runtimes.mpi:mpi_runtime",
+        "ray": "openfl_like.runtimes.ray:ray_runtime",
     },
     "partitioner": {
         "iid": "openfl_like.data.partition:Iid",

@@ -19,7 +19,7 @@ from openfl_like.registry import resolve
 from openfl_like.runtimes.loop import ExperimentLoop, Runtime, SystemClock
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.runtimes.recorder import Record
-from openfl_like.runtimes.sites import RuntimeFactory, SimulatedSites
+from openfl_like.runtimes.sites import NO_WISHES, RuntimeFactory, SimulatedSites, WorkerWishes
 from openfl_like.services.aggregator.opening import open_experiment, place_initial_model
 from openfl_like.services.aggregator.recovery import check_models, check_server_state, mend_round
 from openfl_like.services.devices.placement import place_here
@@ -44,6 +44,7 @@ class SimulationSettings:
         runtime: Where the tasks run: a name of the kind ``runtime``.
         kept: Whether the record stays: then it remembers what it was made with.
         sandbox: Whether workers confine themselves, where the runtime has any.
+        workers: What workers are like, where the runtime has any.
     """
 
     plan: Plan
@@ -55,6 +56,7 @@ class SimulationSettings:
     runtime: str = "local"
     kept: bool = False
     sandbox: bool = False
+    workers: WorkerWishes = NO_WISHES
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,5 +178,14 @@ class Simulation:
     def _runtime(self) -> Runtime:
         ours = self._settings
         device = place_here(ours.plan.collaborator.settings.device)
-        sites = SimulatedSites(ours.plan, ours.workspace, ours.directory, ours.shards, ours.files, device, ours.sandbox)
+        sites = SimulatedSites(
+            plan=ours.plan,
+            workspace=ours.workspace,
+            directory=ours.directory,
+            shards=ours.shards,
+            files=ours.files,
+            device=device,
+            sandbox=ours.sandbox,
+            workers=ours.workers,
+        )
         return cast("RuntimeFactory", resolve("runtime", ours.runtime))(sites, self._repository)
