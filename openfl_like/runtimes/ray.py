@@ -6,6 +6,7 @@ this machine, and ended with the run. All hosts must see the workspace, the data
 
 import asyncio
 import os
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -18,6 +19,7 @@ from openfl_like.runtimes.sites import SimulatedSites, WorkerWishes
 
 INSTALL = "pip install 'openfl_like[ray]'"
 ADDRESS = "RAY_ADDRESS"
+KNOCK_S = 5.0
 NO_REPORTS = "RAY_USAGE_STATS_ENABLED"
 GPU = "cuda:0"
 """The GPU of an actor as its process counts them: Ray shows it no other."""
@@ -113,15 +115,27 @@ def _begin(ray: Any) -> None:  # noqa: ANN401 (a module)
     os.environ.setdefault(NO_REPORTS, "0")
     address = os.environ.get(ADDRESS)
     try:
+        _knock(address or "")
         ray.init(
             address=address or "local",
             include_dashboard=None if address else False,
             configure_logging=False,
             log_to_driver=True,
         )
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         where = f"no Ray cluster answers at {address}" if address else "Ray cannot be started here"
         raise UsageError(f"{where}: {error}", cure=f"start it with 'ray start', or correct {ADDRESS}") from error
+
+
+def _knock(address: str) -> None:
+    """See that somebody listens at HOST:PORT: Ray itself would try for minutes. Other forms are Ray's own.
+
+    Raises:
+        OSError: If nobody does.
+    """
+    host, _, port = address.rpartition(":")
+    if host and "/" not in address and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), KNOCK_S).close()
 
 
 def _count(ray: Any, wishes: WorkerWishes) -> int:  # noqa: ANN401 (a module)

@@ -1,6 +1,7 @@
 """A simulation on Ray: actors as processes of their own, on a Ray that is started for the run."""
 
 import asyncio
+import os
 import re
 import shutil
 import signal
@@ -41,8 +42,8 @@ KINDS = {
 }
 
 
-async def started(cwd: Path, *arguments: str) -> Child:
-    return await spawn(fx_command("simulate", *arguments), cwd=cwd)
+async def started(cwd: Path, *arguments: str, **environment: str) -> Child:
+    return await spawn(fx_command("simulate", *arguments), cwd=cwd, environment={**os.environ, **environment})
 
 
 async def lines_of(child: Child) -> list[str]:
@@ -143,3 +144,11 @@ async def test_what_cannot_run_says_so(tmp_path: Path, invented: str, arguments:
         await lines_of(child)
         assert await child.wait() != 0
     assert told in "\n".join(child.tail)
+
+
+async def test_a_cluster_that_is_not_there_is_told_of_at_once(tmp_path: Path, invented: str) -> None:
+    child = await started(tmp_path, invented, "--runtime", "ray", RAY_ADDRESS="127.0.0.1:1")
+    async with asyncio.timeout(30):
+        await lines_of(child)
+        assert await child.wait() == 2
+    assert "no Ray cluster answers at 127.0.0.1:1: [Errno 111] Connection refused" in "\n".join(child.tail)
