@@ -1,6 +1,6 @@
 """The sites of a simulation, as every runtime is given them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -45,6 +45,7 @@ class SimulatedSites:
         device: What the sites compute on.
         sandbox: Whether what runs in processes of its own is confined as at a site.
         workers: What workers are like.
+        examine: Is called with whatever goes wrong in this process, where it went wrong; None: nobody wants that.
     """
 
     plan: Plan
@@ -55,6 +56,7 @@ class SimulatedSites:
     device: str = "cpu"
     sandbox: bool = False
     workers: WorkerWishes = NO_WISHES
+    examine: Callable[[Exception], None] | None = None
 
     def folder(self, site: str) -> Path:
         """Return where a site keeps what is its own, whatever the runtime."""

@@ -1,6 +1,6 @@
 """The same plan with all its sites on this machine: the loop of the real federation over another runtime."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +45,7 @@ class SimulationSettings:
         kept: Whether the record stays: then it remembers what it was made with.
         sandbox: Whether workers confine themselves, where the runtime has any.
         workers: What workers are like, where the runtime has any.
+        examine: Is called with whatever goes wrong in the runtime ``local``, where it went wrong.
     """
 
     plan: Plan
@@ -57,6 +58,7 @@ class SimulationSettings:
     kept: bool = False
     sandbox: bool = False
     workers: WorkerWishes = NO_WISHES
+    examine: Callable[[Exception], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,5 +189,6 @@ class Simulation:
             device=device,
             sandbox=ours.sandbox,
             workers=ours.workers,
+            examine=ours.examine,
         )
         return cast("RuntimeFactory", resolve("runtime", ours.runtime))(sites, self._repository)
