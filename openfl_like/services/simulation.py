@@ -10,8 +10,8 @@ from openfl_like.data.parts import MadeShards
 from openfl_like.data.shard import ShardDescriptor
 from openfl_like.errors import DamagedError, UsageError
 from openfl_like.events.bus import EventBus
-from openfl_like.federation.names import NumberedNames, sorted_names
 from openfl_like.federation.parties import Outcome, PublishedVersion
+from openfl_like.numbered_names import NumberedNames, sorted_names
 from openfl_like.plan.packing import packing_of
 from openfl_like.plan.schema import NO_ALGORITHM, Plan
 from openfl_like.plan.workspace import SHARDS, check_site_name, shards_in
