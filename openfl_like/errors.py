@@ -31,6 +31,7 @@
     ├── RequirementsError          E506  the packages of a workspace could not be installed at a site
     ├── DeviceError                E507  a site does not give the device that the plan asks for
     ├── SandboxError               E508  a site requires a sandbox that its kernel does not offer
+    ├── StudyError                 E509  a study ended with runs that failed, or learnt nothing
     └── InternalError              E900  a defect in the platform itself
 
 Each class says its cause and its cure; the pages in docs/reference/errors are made from that. The table in
@@ -97,12 +98,12 @@ class PlanError(FederationError):
 
 
 class SettingsError(FederationError):
-    """A settings file (director.yaml, shard.yaml) is missing or has mistakes; the message lists all of them.
+    """A settings file (director.yaml, shard.yaml) or a study is missing or has mistakes; the message lists all of them.
 
     Cause: A key of the file is unknown, missing or out of range, or the file is not where the command looks for it.
 
     Cure: Correct each line of the list; ``fx doctor`` lists them, with everything else that a daemon would stumble
-    over, without starting anything.
+    over, without starting anything. Those of a study are listed before its first run.
     """
 
     code = "E102"
@@ -453,6 +454,20 @@ class SandboxError(FederationError):
     """
 
     code = "E508"
+
+
+class StudyError(FederationError):
+    """A study has come to its end, but not all of it is as it should be; what it has is kept.
+
+    Cause: Runs have failed, were killed, or gave no value of the study's metric; repetitions of one seed gave different
+    models; or in no configuration was any round better than the first.
+
+    Cure: The message names the runs; ``fx study show`` has the cause of each, and ``runs/RUN/log.txt`` in the study's
+    folder what its code wrote. ``fx study run --retry-failed`` begins those that failed anew, and takes up those that
+    were killed by itself.
+    """
+
+    code = "E509"
 
 
 class InternalError(FederationError):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openfl_like.errors import ConflictError, NotFoundError
-from openfl_like.studies.results import RunResult, RunState, result_from, result_json
+from openfl_like.studies.results import RunResult, result_from, result_json
 from openfl_like.studies.rows import line_of, rows_of_run
 from openfl_like.studies.study import Run, Study, study_from, study_json
 
@@ -121,7 +121,7 @@ class StudyFolder:
 
 
 def _lines(study: Study, run: Run, result: RunResult) -> Iterable[str]:
-    if not result.state.settled and result.state is not RunState.KILLED:
+    if not result.state.settled:
         return
     for row in rows_of_run(study, run, result):
         yield line_of(row)
