@@ -60,7 +60,9 @@ def decide(
     if not ranked:
         reported = sorted({name for result in results.values() for row in result.rows for name in row.metrics})
         told = f"no configuration has '{study.metric}' after round {rung}, by which early_stop decides"
-        cure = f"name one of the metrics that the runs report: {', '.join(reported)}" if reported else "see why runs fail"
+        cure = (
+            f"name one of the metrics that the runs report: {', '.join(reported)}" if reported else "see why runs fail"
+        )
         raise UsageError(told, place=study.name, cure=cure)
     kept = {number for _, number in sorted(ranked)[: math.ceil(len(alive) / rule.factor)]}
     return Decision(

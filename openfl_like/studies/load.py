@@ -230,9 +230,7 @@ def _runs(file: StudyFile, planned: Sequence[_Planned]) -> Iterator[tuple[Run, P
         for repetition in range(1, file.repetitions + 1):
             seed = one.plan.seed + (repetition - 1 if file.seeds == "sequence" else 0)
             plan = one.plan.model_copy(update={"seed": seed % _SEEDS_END})
-            run = Run(
-                f"c{number:0{wide}d}-r{repetition:0{long}d}", number, repetition, plan.seed, plan_digest(plan)
-            )
+            run = Run(f"c{number:0{wide}d}-r{repetition:0{long}d}", number, repetition, plan.seed, plan_digest(plan))
             yield run, plan
 
 

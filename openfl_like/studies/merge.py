@@ -55,7 +55,9 @@ def merge(parts: Sequence[Path], target: Path) -> MergedStudy:
     results = {name: found[place][name] for name, place in chosen.items()}
     result.write_rows(study, results)
     result.take(study)  # last: without it the folder is none of a study
-    counts = {folder.directory: sum(place == number for place in chosen.values()) for number, folder in enumerate(folders)}
+    counts = {
+        folder.directory: sum(place == number for place in chosen.values()) for number, folder in enumerate(folders)
+    }
     return MergedStudy(study, counts, results)
 
 
@@ -70,9 +72,7 @@ def _common(folders: Sequence[StudyFolder]) -> Study:
     return first
 
 
-def _refuse_conflicts(
-    study: Study, folders: Sequence[StudyFolder], found: Sequence[Mapping[str, RunResult]]
-) -> None:
+def _refuse_conflicts(study: Study, folders: Sequence[StudyFolder], found: Sequence[Mapping[str, RunResult]]) -> None:
     conflicts = list[str]()
     for run in study.runs:
         there = [(place, results[run.id]) for place, results in enumerate(found) if _counts(results.get(run.id))]

@@ -92,7 +92,9 @@ class Axis(StudySection):
             found = f"it has {' and '.join(kinds)}" if kinds else "it has none"
             raise ValueError(f"an axis has exactly one of {', '.join(KINDS)}; {found}")
         if (self.key is None) != (self.variants is not None):
-            told = "variants name their keys themselves: leave key out" if self.key else "the key of the plan is missing"
+            told = (
+                "variants name their keys themselves: leave key out" if self.key else "the key of the plan is missing"
+            )
             raise ValueError(told)
         return self
 

@@ -111,16 +111,16 @@ def _summary(study: Study, configuration: Configuration, results: Results) -> Co
     runs = study.runs_of(configuration)
     there = [(run, results[run.id]) for run in runs if run.id in results]
     counted = [(run, result) for run, result in there if result.state in {RunState.FINISHED, RunState.STOPPED}]
-    values = {
-        run.seed: value for run, result in counted if (value := result.value(study.metric)) is not None
-    }
+    values = {run.seed: value for run, result in counted if (value := result.value(study.metric)) is not None}
     return ConfigurationSummary(
         configuration,
         tuple(runs),
         tuple(result for _, result in there),
         values,
         spread_of(list(values.values())),
-        _mean([fairness for _, result in counted if (fairness := jain(list(result.selections().values()))) is not None]),
+        _mean(
+            [fairness for _, result in counted if (fairness := jain(list(result.selections().values()))) is not None]
+        ),
         _mean([result.rows[-1].hours for _, result in counted if result.rows]),
         _mean([result.rows[-1].joules for _, result in counted if result.rows]),
     )

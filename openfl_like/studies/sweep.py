@@ -95,9 +95,7 @@ def _levels(name: str, axis: Axis) -> list[_Choice]:
             (
                 name,
                 Level(level),
-                tuple(
-                    Change(key, value, ("sweep", name, "variants", level, key)) for key, value in changes.items()
-                ),
+                tuple(Change(key, value, ("sweep", name, "variants", level, key)) for key, value in changes.items()),
             )
             for level, changes in axis.variants.items()
         ]

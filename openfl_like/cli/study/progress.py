@@ -156,10 +156,10 @@ class _TerminalBar:
 
     def line(self, text: str, style: str) -> None:
         """Print a line above it."""
+        from rich.text import Text
+
         screen = self._progress.console
-        screen.print(
-            broken(printable_line(text), screen.width, GAP), style=style, markup=False, highlight=False
-        )
+        screen.print(Text(broken(printable_line(text), screen.width, GAP), style=style))  # the bar keeps its colour
 
     def close(self) -> None:
         """Take it away."""

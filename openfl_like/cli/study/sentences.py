@@ -1,12 +1,15 @@
 """What is told of a study in words: how a configuration stands, and what is not as it should be."""
 
-from collections.abc import Sequence
+import math
+import statistics
+from collections.abc import Iterable, Sequence
 
 from openfl_like.studies.results import RunState
 from openfl_like.studies.study import Study
 from openfl_like.studies.summary import ConfigurationSummary, ProblemKind, Spread, StudyProblem
 
 _SHOWN = 4
+_MOST_DECIMALS = 6
 _BEGINNINGS = {
     ProblemKind.FAILED: "failed",
     ProblemKind.KILLED: "killed, and go on when the study is run again",
@@ -14,13 +17,39 @@ _BEGINNINGS = {
 }
 
 
-def spread_text(spread: Spread | None) -> str:
-    """Return mean and standard deviation."""
+def spread_text(spread: Spread | None, places: int | None = None) -> str:
+    """Return mean and standard deviation.
+
+    Args:
+        spread: Both; None: nothing is known.
+        places: Decimals of both; None: two digits of the deviation.
+    """
     if spread is None:
         return ""
     if spread.sd is None:
         return f"{spread.mean:.4g}"
-    return f"{spread.mean:.4g} ± {spread.sd:.2g}"
+    if places is None:
+        places = decimal_places(spread.sd) if spread.sd else _MOST_DECIMALS - 2
+    if places < 0:
+        return f"{spread.mean:.4g} ± {spread.sd:.2g}"
+    return f"{spread.mean:.{places}f} ± {spread.sd:.{places}f}"
+
+
+def common_places(spreads: Iterable[Spread | None]) -> int | None:
+    """Return with how many decimals values stand well below each other; None: none has a deviation."""
+    places = [decimal_places(spread.sd) for spread in spreads if spread is not None and spread.sd]
+    return statistics.median_high(places) if places else None
+
+
+def decimal_places(error: float) -> int:
+    """Return how many decimals show two digits of an error, six at most; less than 0 for one of a hundred and more."""
+    return min(_MOST_DECIMALS, 1 - math.floor(math.log10(abs(error))))
+
+
+def decimals(value: float, error: float) -> str:
+    """Return a number with as many decimals as an error of its size has two digits."""
+    places = decimal_places(error) if error and math.isfinite(error) else -1
+    return f"{value:.{places}f}" if places >= 0 else f"{value:.4g}"
 
 
 def state_text(one: ConfigurationSummary, running: int) -> str:

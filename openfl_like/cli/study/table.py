@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 
-from openfl_like.cli.study.sentences import spread_text, state_text
+from openfl_like.cli.study.sentences import common_places, spread_text, state_text
 from openfl_like.studies.results import RunResult
 from openfl_like.studies.study import Study
 from openfl_like.studies.summary import ConfigurationSummary, problems, summaries
@@ -16,16 +16,18 @@ def table_of(study: Study, results: Mapping[str, RunResult], running: Collection
         results: What came of its runs, by their ids.
         running: The runs that are under way.
     """
-    return [_row(study, one, running) for one in summaries(study, results)]
+    found = summaries(study, results)
+    places = common_places(one.spread for one in found)
+    return [_row(study, one, running, places) for one in found]
 
 
-def _row(study: Study, one: ConfigurationSummary, running: Collection[str]) -> dict[str, object]:
+def _row(study: Study, one: ConfigurationSummary, running: Collection[str], places: int | None) -> dict[str, object]:
     under_way = sum(run.id in running for run in one.runs)
     n = one.spread.n if one.spread is not None else 0
     return {
         "no": one.configuration.number,
         **one.configuration.levels,
-        study.metric: spread_text(one.spread),
+        study.metric: spread_text(one.spread, places),
         "n": n,
         "state": state_text(one, under_way),
     }
@@ -57,7 +59,13 @@ def document(study: Study, results: Mapping[str, RunResult], running: Collection
         for one in summaries(study, results)
     ]
     found = [
-        {"kind": one.kind.value, "runs": one.runs, "configurations": one.configurations, "code": one.code, "cause": one.cause}
+        {
+            "kind": one.kind.value,
+            "runs": one.runs,
+            "configurations": one.configurations,
+            "code": one.code,
+            "cause": one.cause,
+        }
         for one in problems(study, results)
     ]
     facts = {"name": study.name, "digest": study.digest, "metric": study.metric, "mode": study.mode}

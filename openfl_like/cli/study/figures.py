@@ -1,0 +1,272 @@
+"""The figures of a report: learning curves with confidence bands, and the final value along a numeric axis."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+
+from openfl_like.cli.output.pictures import HUES, STYLE
+from openfl_like.studies.results import RunState
+from openfl_like.studies.statistics import half_width
+from openfl_like.studies.study import Level, Study
+from openfl_like.studies.summary import ConfigurationSummary
+
+_MOST_PANELS = 12
+_COLUMNS = 3
+_MOST_LINES = len(HUES)
+_LINES = (
+    "-",
+    "--",
+    "-.",
+    ":",
+    (0, (5, 1)),
+    (0, (1, 1)),
+    (0, (3, 1, 1, 1)),
+    (0, (7, 2)),
+    (0, (2, 2)),
+    (0, (9, 1, 1, 1)),
+)
+_MARKERS = "osD^vPX<>*"
+_FEWEST_NUMBERS = 3
+_WIDTH = 7.2
+_OTHER = "#d9d9d9"
+_PARTS = frozenset({"accuracy", "auc"})
+"""Metrics from 0 to 1."""
+_APART = 0.012
+"""Between points of two lines at the same value, as a part of the axis: their intervals would hide each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnFigure:
+    """A figure of a report.
+
+    Attributes:
+        name: Of its files, without suffix.
+        caption: What it shows.
+        figure: The drawing.
+    """
+
+    name: str
+    caption: str
+    figure: Figure
+
+    def save(self, folder: Path) -> list[str]:
+        """Write it as PNG and SVG, and return the names of the files."""
+        with mpl.rc_context(STYLE):
+            self.figure.savefig(folder / f"{self.name}.png", dpi=200)
+            self.figure.savefig(folder / f"{self.name}.svg", metadata={"Date": None})
+        return [f"{self.name}.png", f"{self.name}.svg"]
+
+
+Panel = Mapping[str, ConfigurationSummary]
+
+
+def panels_of(study: Study, found: Sequence[ConfigurationSummary]) -> dict[str, dict[str, ConfigurationSummary]]:
+    """Return title -> level of the compared axis -> configuration, for each combination of the other axes."""
+    panels: dict[str, dict[str, ConfigurationSummary]] = {}
+    for one in found:
+        levels = one.configuration.levels
+        title = ", ".join(f"{axis} {level}" for axis, level in levels.items() if axis != study.compare)
+        panels.setdefault(title, {})[levels.get(study.compare, "")] = one
+    return panels
+
+
+def figures(study: Study, found: Sequence[ConfigurationSummary]) -> list[DrawnFigure]:
+    """Draw the figures of a study; without any round there is none."""
+    if not any(result.rows for one in found for result in one.results):
+        return []
+    with mpl.rc_context(STYLE):
+        drawn = [_curves(study, found)]
+        for axis in study.axes:
+            numbers = [level for level in axis.levels if level.number is not None]
+            if len(numbers) >= _FEWEST_NUMBERS and len(numbers) == len(axis.levels):
+                drawn += _along(study, found, axis.name)
+    return drawn
+
+
+def _curves(study: Study, found: Sequence[ConfigurationSummary]) -> DrawnFigure:
+    panels = panels_of(study, found)
+    shown = dict(list(panels.items())[:_MOST_PANELS])
+    columns = min(_COLUMNS, len(shown))
+    rows = -(-len(shown) // columns)
+    narrow = columns == 1
+    figure = Figure(figsize=(4.8 if narrow else _WIDTH, 3.2 if narrow else 0.5 + 2.2 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    looks = _looks(study, found)
+    for place, (title, panel) in enumerate(shown.items()):
+        axes = grid[divmod(place, columns)]
+        for level, one in panel.items():
+            _curve(axes, study, one, level, looks)
+        axes.set_title(title, loc="left", fontsize=9)
+        axes.grid()
+        axes.margins(x=0.02)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5, steps=[1, 2, 5, 10]))
+    for place in range(len(shown), rows * columns):
+        grid[divmod(place, columns)].set_axis_off()
+    for column in range(columns):
+        below = (len(shown) - 1 - column) // columns
+        grid[below, column].set_xlabel("round")
+        grid[below, column].tick_params(labelbottom=True)
+    for row in range(rows):
+        grid[row, 0].set_ylabel(study.metric)
+    _keep_within(grid[0, 0], study.metric)
+    _legend(figure, grid[0, 0], len(looks) > 1)
+    more = (
+        f" The first {len(shown)} of {len(panels)} combinations of the other axes." if len(panels) > len(shown) else ""
+    )
+    return DrawnFigure("curves", f"{_what(study)} after each round: {_band(found)}.{more}{_grey(study, looks)}", figure)
+
+
+def _what(study: Study) -> str:
+    return f"{study.metric[:1].upper()}{study.metric[1:]} of the global model"
+
+
+def _band(found: Sequence[ConfigurationSummary]) -> str:
+    counts = sorted({one.spread.n for one in found if one.spread is not None})
+    if counts == [1]:
+        return "one seed, so no interval can be given"
+    seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}" if counts else "no"
+    return f"mean over {seeds} seeds, with its 95 % confidence interval (Student's t)"
+
+
+def _grey(study: Study, looks: Mapping[str, "_Look"]) -> str:
+    levels = {level.name for axis in study.axes if axis.name == study.compare for level in axis.levels}
+    return " The best are in colour, all others in grey." if len(looks) < len(levels) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    hue: str
+    line: object
+    marker: str
+
+
+def _looks(study: Study, found: Sequence[ConfigurationSummary]) -> dict[str, _Look]:
+    """Return how each level of the compared axis looks; of many, only the best have colours."""
+    levels = list(dict.fromkeys(one.configuration.levels.get(study.compare, "") for one in found))
+    if len(levels) > _MOST_LINES:
+        means: dict[str, list[float]] = {level: [] for level in levels}
+        for one in found:
+            if one.spread is not None and not one.stopped_after:
+                means[one.configuration.levels.get(study.compare, "")].append(one.spread.mean)
+        sign = -1 if study.mode == "max" else 1
+        ranked = sorted((level for level in levels if means[level]), key=lambda level: sign * max(means[level]))
+        best = set(ranked[:_MOST_LINES])
+        levels = [level for level in levels if level in best]
+    return {level: _Look(HUES[place], _LINES[place], _MARKERS[place]) for place, level in enumerate(levels)}
+
+
+def _curve(axes: Axes, study: Study, one: ConfigurationSummary, level: str, looks: Mapping[str, _Look]) -> None:
+    rounds, means, halves = _course(study, one)
+    if not rounds:
+        return
+    look = looks.get(level)
+    if look is None:
+        axes.plot(rounds, means, color=_OTHER, linewidth=0.8, zorder=1)
+        return
+    marker = look.marker if len(rounds) == 1 else None
+    axes.plot(rounds, means, color=look.hue, linestyle=look.line, marker=marker, linewidth=1.5, label=level or None)
+    if any(half > 0 for half in halves):
+        low, high = np.subtract(means, halves), np.add(means, halves)
+        axes.fill_between(rounds, low, high, color=look.hue, alpha=0.18, linewidth=0)
+
+
+def _course(study: Study, one: ConfigurationSummary) -> tuple[list[int], list[float], list[float]]:
+    """Return the rounds of a configuration with mean and half of the interval over its seeds."""
+    values: dict[int, dict[int, float]] = {}
+    seeds = {run.id: run.seed for run in one.runs}
+    for result in one.results:
+        for row in result.rows if result.state in {RunState.FINISHED, RunState.STOPPED} else ():
+            if study.metric in row.metrics:
+                values.setdefault(row.round, {})[seeds[result.run]] = row.metrics[study.metric]
+    rounds = sorted(values)
+    means = [float(np.mean(list(values[number].values()))) for number in rounds]
+    halves = [half_width(list(values[number].values())) or 0.0 for number in rounds]
+    return rounds, means, halves
+
+
+def _along(study: Study, found: Sequence[ConfigurationSummary], axis_name: str) -> list[DrawnFigure]:
+    """Draw the final value along a numeric axis: a line for each level of the compared one, if that is another one."""
+    axis = next(one for one in study.axes if one.name == axis_name)
+    others = [one for one in study.axes if one.name not in {axis_name, study.compare}]
+    if others:  # what would be in one line differs in more than this axis
+        return []
+    figure = Figure(figsize=(4.8, 3.2), layout="constrained")
+    axes = figure.subplots()
+    looks = _looks(study, found) if study.compare != axis_name else {"": _Look(HUES[0], "-", "o")}
+    logarithmic = axis.geometric or _spans_magnitudes(axis.levels)
+    for place, (level, look) in enumerate(looks.items()):
+        mine = [one for one in found if study.compare == axis_name or one.configuration.levels[study.compare] == level]
+        at = _places(axis.levels, _APART * (place - (len(looks) - 1) / 2), logarithmic=logarithmic)
+        _line_along(axes, mine, axis_name, at, (level, look))
+    if logarithmic:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    if len(axis.levels) <= _MOST_LINES and not axis.drawn:
+        axes.set_xticks([level.number or 0.0 for level in axis.levels], [level.name for level in axis.levels])
+        axes.xaxis.set_minor_locator(NullLocator())
+    axes.set(xlabel=axis_name, ylabel=study.metric)
+    axes.grid()
+    _keep_within(axes, study.metric)
+    _legend(figure, axes, len(looks) > 1)
+    caption = f"{_what(study)} after the last round, along {axis_name}: {_band(found)}."
+    stopped = (
+        " Configurations that were stopped early have fewer rounds: open."
+        if any(one.stopped_after for one in found)
+        else ""
+    )
+    return [DrawnFigure(f"along-{axis_name.replace(' ', '-')}", caption + stopped, figure)]
+
+
+def _places(levels: Sequence[Level], shift: float, *, logarithmic: bool) -> dict[str, float]:
+    """Return where each level of a numeric axis is drawn, shifted by a part of the axis."""
+    numbers = {level.name: level.number or 0.0 for level in levels}
+    low, high = min(numbers.values()), max(numbers.values())
+    if logarithmic:
+        return {name: number * (high / low) ** shift for name, number in numbers.items()}
+    return {name: number + (high - low) * shift for name, number in numbers.items()}
+
+
+def _line_along(
+    axes: Axes, found: Sequence[ConfigurationSummary], axis: str, places: Mapping[str, float], named: tuple[str, _Look]
+) -> None:
+    level, look = named
+    points = [(places[one.configuration.levels[axis]], one) for one in found if one.spread is not None]
+    if not points:
+        return
+    points.sort(key=lambda point: point[0])
+    at = [number for number, _ in points]
+    means = [one.spread.mean if one.spread else 0.0 for _, one in points]
+    halves = [half_width(list(one.values.values())) or 0.0 for _, one in points]
+    axes.errorbar(
+        at, means, yerr=halves if any(halves) else None, color=look.hue, marker=look.marker,
+        markersize=4, capsize=2, linewidth=1.5, elinewidth=1, label=level or None,
+    )  # fmt: skip
+    early = [place for place, (_, one) in enumerate(points) if one.stopped_after]
+    axes.plot(
+        [at[place] for place in early], [means[place] for place in early], linestyle="none", marker=look.marker,
+        markersize=4, markerfacecolor="white", markeredgecolor=look.hue, zorder=5,
+    )  # fmt: skip
+
+
+def _keep_within(axes: Axes, metric: str) -> None:
+    """Show nothing where a metric cannot be, though an interval may go so far."""
+    if metric.rpartition(".")[2] in _PARTS:
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(low, 0.0), min(high, 1.0))
+
+
+def _spans_magnitudes(levels: Sequence[Level]) -> bool:
+    numbers = [level.number or 0.0 for level in levels]
+    return min(numbers) > 0 and max(numbers) / min(numbers) >= 50
+
+
+def _legend(figure: Figure, axes: Axes, wanted: bool) -> None:  # noqa: FBT001 (what is asked)
+    handles, names = axes.get_legend_handles_labels()
+    if wanted and handles:
+        figure.legend(handles, names, loc="outside upper center", ncols=min(len(names), 5))

@@ -1,0 +1,253 @@
+"""The tables of a report, as values: whoever writes HTML, Markdown or CSV has the same cells."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from openfl_like.cli.study.figures import panels_of
+from openfl_like.cli.study.sentences import common_places, decimals, spread_text, state_text
+from openfl_like.studies.statistics import LevelComparison, half_width
+from openfl_like.studies.study import Study
+from openfl_like.studies.summary import ConfigurationSummary
+
+_MOST_COLUMNS = 6
+_LEAST_P = 0.001
+
+
+DataCell = str | int | float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell: its text, and whether it stands out."""
+
+    text: str
+    strong: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReportTable:
+    """A table of a report.
+
+    Attributes:
+        name: Of its file, without suffix.
+        caption: What it shows.
+        columns: The heading.
+        rows: The cells.
+        words: How many columns, from the left, are words; the others are numbers.
+        data: The same for programs, a mapping for each row; empty where another table has it.
+    """
+
+    name: str
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    words: int = 1
+    data: tuple[Mapping[str, DataCell], ...] = ()
+
+
+def tables(study: Study, found: Sequence[ConfigurationSummary], tested: Sequence[LevelComparison]) -> list[ReportTable]:
+    """Return the tables of a report."""
+    made = [_matrix(study, found, tested), _configurations(study, found), _comparisons(study, tested)]
+    return [table for table in (*made, _fairness(study, found), _spent(study, found)) if table is not None]
+
+
+def _matrix(
+    study: Study, found: Sequence[ConfigurationSummary], tested: Sequence[LevelComparison]
+) -> ReportTable | None:
+    """Return levels of the compared axis against the combinations of the others, where that fits on a page."""
+    panels = panels_of(study, found)
+    levels = list(dict.fromkeys(level for panel in panels.values() for level in panel))
+    if len(levels) < 2 or not 1 < len(panels) <= _MOST_COLUMNS:
+        return None
+    marked = {(_title(one.panel), one.level) for one in tested if one.significant}
+    best = {title: _best(study, panel) for title, panel in panels.items()}
+    places = common_places(one.spread for one in found)
+    rows = []
+    for level in levels:
+        cells = [Cell(level)]
+        for title, panel in panels.items():
+            one = panel.get(level)
+            star = " *" if (title, level) in marked else ""
+            text = spread_text(one.spread, places) + star if one is not None else ""
+            cells.append(Cell(text, strong=one is not None and one is best[title]))
+        rows.append(tuple(cells))
+    caption = (
+        f"{capital(study.metric)} after the last round, mean ± standard deviation over the seeds; the best of each column in bold."
+        f"{_stars(study, tested)}"
+    )
+    return ReportTable("results", caption, (study.compare, *panels), tuple(rows))
+
+
+def _stars(study: Study, tested: Sequence[LevelComparison]) -> str:
+    if not any(one.p is not None for one in tested):
+        return " Nothing is tested: that needs two seeds."
+    if not any(one.significant for one in tested):
+        return f" No difference to {study.baseline} is significant at 5 %."
+    return f" * differs from {study.baseline} at 5 %, over all comparisons together."
+
+
+def _title(panel: Mapping[str, str]) -> str:
+    return ", ".join(f"{axis} {level}" for axis, level in panel.items())
+
+
+def _best(study: Study, panel: Mapping[str, ConfigurationSummary]) -> ConfigurationSummary | None:
+    there = [one for one in panel.values() if one.spread is not None and not one.stopped_after]
+    sign = -1 if study.mode == "max" else 1
+    return min(there, key=lambda one: sign * one.spread.mean if one.spread else 0.0, default=None)
+
+
+def _configurations(study: Study, found: Sequence[ConfigurationSummary]) -> ReportTable:
+    best = _best(study, {str(one.configuration.number): one for one in found})
+    axes = [axis.name for axis in study.axes]
+    rows, data = [], list[Mapping[str, DataCell]]()
+    places = common_places(one.spread for one in found)
+    for one in found:
+        half = half_width(list(one.values.values()))
+        state, n = state_text(one, 0), one.spread.n if one.spread else 0
+        mean = one.spread.mean if one.spread is not None else None
+        rows.append(
+            (
+                Cell(str(one.configuration.number)),
+                *(Cell(one.configuration.levels[axis]) for axis in axes),
+                Cell(state),
+                Cell(str(n)),
+                Cell(spread_text(one.spread, places), strong=one is best and len(found) > 1),
+                Cell(_interval(mean, half)),
+            )
+        )
+        data.append(
+            {
+                "number": one.configuration.number,
+                **{f"axis.{axis}": one.configuration.levels[axis] for axis in axes},
+                "state": state,
+                "n": n,
+                "mean": mean,
+                "sd": one.spread.sd if one.spread is not None else None,
+                **_bounds(mean, half),
+            }
+        )
+    columns = ("no", *axes, "state", "n", study.metric, "95 % interval of the mean")
+    caption = f"All configurations: {study.metric} after the last round, mean ± standard deviation over n seeds."
+    return ReportTable("configurations", caption, columns, tuple(rows), len(axes) + 2, tuple(data))
+
+
+def _interval(middle: float | None, half: float | None) -> str:
+    if middle is None or half is None:
+        return ""
+    return f"{_signed(middle - half, half)} to {_signed(middle + half, half)}"
+
+
+def _bounds(middle: float | None, half: float | None) -> dict[str, DataCell]:
+    if middle is None or half is None:
+        return {"low": None, "high": None}
+    return {"low": middle - half, "high": middle + half}
+
+
+def _signed(value: float, error: float) -> str:
+    """Return a number with the sign that print has for a minus."""
+    return decimals(value, error).replace("-", "\N{MINUS SIGN}")
+
+
+def _comparisons(study: Study, tested: Sequence[LevelComparison]) -> ReportTable | None:
+    if not tested:
+        return None
+    others = [axis.name for axis in study.axes if axis.name != study.compare]
+    rows, data = [], list[Mapping[str, DataCell]]()
+    for one in tested:
+        rows.append(
+            (
+                *(Cell(one.panel[axis]) for axis in others),
+                Cell(f"{one.level} \N{EN DASH} {study.baseline}"),
+                Cell(str(one.n)),
+                Cell(_signed(one.difference, one.half_width or one.difference)),
+                Cell(_interval(one.difference, one.half_width)),
+                Cell("" if one.statistic is None else f"{one.statistic:.2f}".replace("-", "\N{MINUS SIGN}")),
+                Cell(_p_text(one.p)),
+                Cell(_p_text(one.corrected), strong=one.significant),
+            )
+        )
+        data.append(
+            {
+                **{f"axis.{axis}": one.panel[axis] for axis in others},
+                "level": one.level,
+                "baseline": study.baseline,
+                "n": one.n,
+                "difference": one.difference,
+                **_bounds(one.difference, one.half_width),
+                "t": one.statistic,
+                "p": one.p,
+                "p_holm": one.corrected,
+            }
+        )
+    columns = (*others, study.compare, "n", "difference", "95 % interval", "t", "p", "p (Holm)")
+    caption = (
+        f"Differences to {study.baseline} in {study.metric}: two-sided paired t-test over runs of the same seed, which "
+        f"have the same sites and the same first model. {_corrected_text(tested)}"
+    )
+    return ReportTable("comparisons", caption, columns, tuple(rows), len(others) + 1, tuple(data))
+
+
+def _corrected_text(tested: Sequence[LevelComparison]) -> str:
+    count = sum(one.p is not None for one in tested)
+    if not count:
+        return "Nothing is tested: that needs two seeds that differ."
+    return f"p (Holm) is corrected for all {count} comparisons."
+
+
+def capital(text: str) -> str:
+    """Return a text that begins a sentence."""
+    return f"{text[:1].upper()}{text[1:]}"
+
+
+def _p_text(p: float | None) -> str:
+    if p is None:
+        return "–"
+    return f"< {_LEAST_P}" if p < _LEAST_P else f"{p:.3f}"
+
+
+def _fairness(study: Study, found: Sequence[ConfigurationSummary]) -> ReportTable | None:
+    rows, data = [], list[Mapping[str, DataCell]]()
+    for one in found:
+        counts = [count for result in one.results for count in result.selections().values()]
+        if one.fairness is None or not counts:
+            continue
+        sites = max(len(result.sites) for result in one.results)
+        levels = [one.configuration.levels[axis.name] for axis in study.axes]
+        span = f"{min(counts)} to {max(counts)}"
+        rows.append((*map(Cell, levels), Cell(str(sites)), Cell(span), Cell(f"{one.fairness:.3f}")))
+        data.append(
+            {
+                "number": one.configuration.number,
+                "sites": sites,
+                "selected_least": min(counts),
+                "selected_most": max(counts),
+                "jain": one.fairness,
+            }
+        )
+    if not rows:
+        return None
+    columns = (*(axis.name for axis in study.axes), "sites", "selected", "Jain's index")
+    caption = (
+        "Fairness of selection: how often a site was asked to train in a run, and Jain's index of that, the mean over "
+        "the runs (1: all sites alike; 1/sites: always the same one)."
+    )
+    return ReportTable("fairness", caption, columns, tuple(rows), len(study.axes), tuple(data))
+
+
+def _spent(study: Study, found: Sequence[ConfigurationSummary]) -> ReportTable | None:
+    """Return time and energy of the devices, where the rows have them."""
+    there = [one for one in found if one.hours is not None or one.joules is not None]
+    if not there:
+        return None
+    rows = tuple(
+        (
+            *(Cell(one.configuration.levels[axis.name]) for axis in study.axes),
+            Cell("" if one.hours is None else f"{one.hours:.4g}"),
+            Cell("" if one.joules is None else f"{one.joules:.4g}"),
+        )
+        for one in there
+    )
+    data = tuple({"number": one.configuration.number, "hours": one.hours, "joules": one.joules} for one in there)
+    columns = (*(axis.name for axis in study.axes), "hours", "joules")
+    caption = "What the devices took until the last round, the mean over the runs: virtual time and energy."
+    return ReportTable("devices", caption, columns, rows, len(study.axes), data)
