@@ -36,7 +36,7 @@ def merge(parts: Sequence[Path], target: Path) -> MergedStudy:
     Raises:
         UsageError: If there are not two parts, or the same folder is named twice.
         NotFoundError: If a part has no study.
-        ConflictError: If a part is of another study, the target has something in it, or two parts do not agree on a run.
+        ConflictError: If a part is of another study, parts do not agree on a run, or the target is not empty.
     """
     places = [part.resolve() for part in parts]
     if len(places) < 2 or len(set(places)) < len(places):

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from openfl_like.studies.summary import ConfigurationSummary
 from openfl_like.studies.study import Study
+from openfl_like.studies.summary import ConfigurationSummary
 
 LEVEL = 0.05
 """Of significance; intervals have 1 less it."""

@@ -1,4 +1,4 @@
-"""A study as a value: its configurations, its runs, and the digest by which parts of it are known to belong together."""
+"""A study as a value: its configurations, its runs, and the digest by which parts of it are known."""
 
 import json
 from collections.abc import Mapping
@@ -132,7 +132,7 @@ class Study:
 
     @property
     def digest(self) -> str:
-        """BLAKE3 of all that decides what its runs are and when they are stopped, hex; how they are shown is not in it."""
+        """BLAKE3 of all that decides what its runs are and when they are stopped, hex; how they are shown is not."""
         shown = {"compare", "baseline", "base"}
         values = {key: value for key, value in _STUDY.dump_python(self, mode="json").items() if key not in shown}
         text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)

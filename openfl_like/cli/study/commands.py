@@ -7,7 +7,7 @@ import click
 
 from openfl_like.cli.options import FOLDER, HELP
 from openfl_like.cli.output.console import emit, emit_line, json_option, put, say, tell
-from openfl_like.cli.study.options import PART, STUDY_FILE, complete_studies
+from openfl_like.cli.study.options import STUDY_FILE, complete_studies, read_part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,7 @@ def study() -> None:
 @click.argument("study_file", metavar="STUDY", type=STUDY_FILE, shell_complete=complete_studies)
 @click.option("--directory", type=FOLDER, help="Where it is kept; an interrupted study goes on.  [default: NAME.study]")
 @click.option("--workers", type=click.IntRange(1, 256), help="Runs at once.  [default: the processors]")
-@click.option("--part", type=PART, metavar="K/N", help="Only the K-th of N parts, for one of N machines.")
+@click.option("--part", callback=read_part, metavar="K/N", help="Only the K-th of N parts, for one of N machines.")
 @click.option("--retry-failed", is_flag=True, help="Begin runs anew that have failed.")
 @json_option
 def run(

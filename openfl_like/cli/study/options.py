@@ -25,23 +25,18 @@ class StudyFileArgument(WrittenPath):
         return find_study(str(path))
 
 
-class PartArgument(click.ParamType):
-    """``K/N``."""
-
-    name = "part"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:  # noqa: ANN401 (click's signature)
-        """Read both numbers."""
-        if isinstance(value, tuple):
-            return int(value[0]), int(value[1])
-        match = re.fullmatch(r"([1-9]\d{0,3})/([1-9]\d{0,3})", str(value))
-        if match is None or not int(match[1]) <= int(match[2]) <= _MOST_PARTS:
-            self.fail(f"'{value}' is not K/N, such as 1/2 for the first of two parts", param, ctx)
-        return int(match[1]), int(match[2])
+def read_part(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """Read ``K/N``, for an option."""
+    if value is None:
+        return None
+    match = re.fullmatch(r"([1-9]\d{0,3})/([1-9]\d{0,3})", value)
+    if match is None or not int(match[1]) <= int(match[2]) <= _MOST_PARTS:
+        told = f"'{value}' is not K/N, such as 1/2 for the first of two parts"
+        raise click.BadParameter(told, ctx=context, param=parameter)
+    return int(match[1]), int(match[2])
 
 
 STUDY_FILE = StudyFileArgument(path_type=Path)
-PART = PartArgument()
 
 
 def complete_studies(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> "list[CompletionItem]":

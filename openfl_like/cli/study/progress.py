@@ -1,4 +1,4 @@
-"""Following a study on a screen: a line for each run that has ended, and a bar of all rounds with rate and time to go."""
+"""Following a study on a screen: a line for each run that has ended, a bar of all rounds with rate and time to go."""
 
 import atexit
 import time
@@ -48,6 +48,8 @@ class StudyScreen:
 
     def round_finished(self, run: Run, number: int) -> None:
         """Move the bar on."""
+        if self._as_json:
+            emit_line({"kind": "round_finished", "run": run.id, "round": number})
         self._done[run.id] = max(self._done.get(run.id, 0), number)
         self._show()
 

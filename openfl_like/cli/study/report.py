@@ -74,7 +74,7 @@ def _summary(study: Study, results: Mapping[str, RunResult], found: Sequence[Con
     total = len(study.runs)
     finished = sum(result.state is RunState.FINISHED for result in results.values())
     stopped = sum(result.state is RunState.STOPPED for result in results.values())
-    swept = " × ".join(f"{len(axis.levels)} {axis.name}" for axis in study.axes)
+    swept = " \N{MULTIPLICATION SIGN} ".join(f"{len(axis.levels)} {axis.name}" for axis in study.axes)
     seeds = "the same seed each time" if study.seeds == "same" else "a seed of its own each time"
     better = "more" if study.mode == "max" else "less"
     rounds = sorted({one.configuration.rounds for one in found})
@@ -87,8 +87,8 @@ def _summary(study: Study, results: Mapping[str, RunResult], found: Sequence[Con
     ]
     if study.halving is not None:
         sentences.append(
-            f"Successive halving (Jamieson and Talwalkar 2016) kept one configuration in {study.halving.factor}, by the "
-            f"mean over the seeds, for the first time after round {study.halving.first}."
+            f"Successive halving (Jamieson and Talwalkar 2016) kept one configuration in {study.halving.factor}, by "
+            f"the mean over the seeds, for the first time after round {study.halving.first}."
         )
     if study.seeds == "sequence" and study.repetitions < _FEW:
         sentences.append(

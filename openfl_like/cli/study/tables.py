@@ -72,8 +72,8 @@ def _matrix(
             cells.append(Cell(text, strong=one is not None and one is best[title]))
         rows.append(tuple(cells))
     caption = (
-        f"{capital(study.metric)} after the last round, mean ± standard deviation over the seeds; the best of each column in bold."
-        f"{_stars(study, tested)}"
+        f"{capital(study.metric)} after the last round, mean ± standard deviation over the seeds; the best of each "
+        f"column in bold.{_stars(study, tested)}"
     )
     return ReportTable("results", caption, (study.compare, *panels), tuple(rows))
 
@@ -201,7 +201,7 @@ def capital(text: str) -> str:
 
 def _p_text(p: float | None) -> str:
     if p is None:
-        return "–"
+        return "\N{EN DASH}"
     return f"< {_LEAST_P}" if p < _LEAST_P else f"{p:.3f}"
 
 
