@@ -10,11 +10,12 @@ from pydantic import JsonValue
 
 from openfl_like.federation.seeds import SEED_BITS, derive_seed
 from openfl_like.plan.mistakes import KeyPath
-from openfl_like.studies.schema import Axis, Draws
+from openfl_like.studies.schema import Axis, Draws, GeometricSteps
 from openfl_like.studies.study import Level, SweptAxis
 
-_DIGITS = 6
-"""Of a number that was drawn or calculated, so that it can be read, and is the same on every machine."""
+_DIGITS = 4
+"""Of a number that was drawn, so that it can be read, and is the same on every machine."""
+_FEWEST_DIGITS, _MOST_DIGITS = 3, 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +102,7 @@ def _levels(name: str, axis: Axis) -> list[_Choice]:
         ]
     steps = axis.geometric
     if steps is not None:
-        ratio = (steps.high / steps.low) ** (1 / (steps.steps - 1))
-        numbers = [_rounded(steps.low * ratio**step) for step in range(steps.steps)]
-        return [_choice(name, axis, number, ("geometric",)) for number in numbers]
+        return [_choice(name, axis, number, ("geometric",)) for number in _geometric(steps)]
     return [_choice(name, axis, value, ("values", place)) for place, value in enumerate(axis.values or ())]
 
 
@@ -111,6 +110,17 @@ def _choice(name: str, axis: Axis, value: JsonValue, place: KeyPath) -> _Choice:
     key = axis.key or ""
     number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
     return name, Level(_named(value), number), (Change(key, value, ("sweep", name, *place)),)
+
+
+def _geometric(steps: GeometricSteps) -> list[float]:
+    """Return the steps with as few digits as tell them apart, three at least."""
+    ratio = (steps.high / steps.low) ** (1 / (steps.steps - 1))
+    numbers = [steps.low * ratio**step for step in range(steps.steps)]
+    for digits in range(_FEWEST_DIGITS, _MOST_DIGITS):
+        rounded = [_rounded(number, digits) for number in numbers]
+        if len({*rounded}) == len(numbers):
+            return rounded
+    return numbers
 
 
 def _named(value: JsonValue) -> str:
@@ -141,5 +151,5 @@ def _drawn(name: str, axis: Axis, seed: int, number: int) -> _Choice:
     raise AssertionError(f"{name} is not drawn")
 
 
-def _rounded(value: float) -> float:
-    return float(f"{value:.{_DIGITS}g}")
+def _rounded(value: float, digits: int = _DIGITS) -> float:
+    return float(f"{value:.{digits}g}")

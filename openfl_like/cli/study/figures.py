@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from openfl_like.cli.output.pictures import HUES, STYLE
-from openfl_like.studies.results import RunState
+from openfl_like.studies.results import RunResult, RunState
 from openfl_like.studies.statistics import half_width
 from openfl_like.studies.study import Level, Study
 from openfl_like.studies.summary import ConfigurationSummary
@@ -37,6 +37,9 @@ _WIDTH = 7.2
 _OTHER = "#d9d9d9"
 _PARTS = frozenset({"accuracy", "auc"})
 """Metrics from 0 to 1."""
+_LOSS = "loss"
+_MAGNITUDES = 20
+"""From such a ratio on, a logarithm shows more than the number itself."""
 _APART = 0.012
 """Between points of two lines at the same value, as a part of the axis: their intervals would hide each other."""
 
@@ -114,8 +117,8 @@ def _curves(study: Study, found: Sequence[ConfigurationSummary]) -> DrawnFigure:
         grid[below, column].tick_params(labelbottom=True)
     for row in range(rows):
         grid[row, 0].set_ylabel(study.metric)
-    _keep_within(grid[0, 0], study.metric)
-    _legend(figure, grid[0, 0], len(looks) > 1)
+    _keep_within(grid[0, 0], study, found)
+    _legend(figure, grid[0, 0], study.compare if len(looks) > 1 else "")
     more = (
         f" The first {len(shown)} of {len(panels)} combinations of the other axes." if len(panels) > len(shown) else ""
     )
@@ -173,7 +176,7 @@ def _curve(axes: Axes, study: Study, one: ConfigurationSummary, level: str, look
     axes.plot(rounds, means, color=look.hue, linestyle=look.line, marker=marker, linewidth=1.5, label=level or None)
     if any(half > 0 for half in halves):
         low, high = np.subtract(means, halves), np.add(means, halves)
-        axes.fill_between(rounds, low, high, color=look.hue, alpha=0.18, linewidth=0)
+        axes.fill_between(rounds, low, high, color=look.hue, alpha=0.15, linewidth=0)
 
 
 def _course(study: Study, one: ConfigurationSummary) -> tuple[list[int], list[float], list[float]]:
@@ -212,8 +215,8 @@ def _along(study: Study, found: Sequence[ConfigurationSummary], axis_name: str) 
         axes.xaxis.set_minor_locator(NullLocator())
     axes.set(xlabel=axis_name, ylabel=study.metric)
     axes.grid()
-    _keep_within(axes, study.metric)
-    _legend(figure, axes, len(looks) > 1)
+    _keep_within(axes, study, found)
+    _legend(figure, axes, study.compare if len(looks) > 1 else "")
     caption = f"{_what(study)} after the last round, along {axis_name}: {_band(found)}."
     stopped = (
         " Configurations that were stopped early have fewer rounds: open."
@@ -254,19 +257,33 @@ def _line_along(
     )  # fmt: skip
 
 
-def _keep_within(axes: Axes, metric: str) -> None:
-    """Show nothing where a metric cannot be, though an interval may go so far."""
-    if metric.rpartition(".")[2] in _PARTS:
-        low, high = axes.get_ylim()
+def _keep_within(axes: Axes, study: Study, found: Sequence[ConfigurationSummary]) -> None:
+    """Show nothing where a metric cannot be, though an interval may go so far; losses of all sizes by logarithm."""
+    kind = study.metric.rpartition(".")[2]
+    low, high = axes.get_ylim()
+    if kind in _PARTS:
         axes.set_ylim(max(low, 0.0), min(high, 1.0))
+    elif kind == _LOSS:
+        values = [value for one in found for result in one.results for value in _values(result, study.metric)]
+        least = min(values, default=0.0)
+        if least > 0 and max(values) / least >= _MAGNITUDES:
+            axes.set_yscale("log")
+            axes.set_ylim(least / 1.5, max(values) * 1.5)
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        else:
+            axes.set_ylim(max(low, 0.0), high)
+
+
+def _values(result: RunResult, metric: str) -> list[float]:
+    return [row.metrics[metric] for row in result.rows if metric in row.metrics]
 
 
 def _spans_magnitudes(levels: Sequence[Level]) -> bool:
     numbers = [level.number or 0.0 for level in levels]
-    return min(numbers) > 0 and max(numbers) / min(numbers) >= 50
+    return min(numbers) > 0 and max(numbers) / min(numbers) >= _MAGNITUDES
 
 
-def _legend(figure: Figure, axes: Axes, wanted: bool) -> None:  # noqa: FBT001 (what is asked)
+def _legend(figure: Figure, axes: Axes, title: str) -> None:
     handles, names = axes.get_legend_handles_labels()
-    if wanted and handles:
-        figure.legend(handles, names, loc="outside upper center", ncols=min(len(names), 5))
+    if title and handles:
+        figure.legend(handles, names, title=title, loc="outside upper center", ncols=min(len(names), 5))
