@@ -457,14 +457,11 @@ class SandboxError(FederationError):
 
 
 class StudyError(FederationError):
-    """A study has come to its end, but not all of it is as it should be; what it has is kept.
+    """A study has ended, but not all of it is as it should be; what it has is kept.
 
-    Cause: Runs have failed, were killed, or gave no value of the study's metric; repetitions of one seed gave different
-    models; or in no configuration was any round better than the first.
+    Cause: Runs failed, were killed, or gave no value of the metric; equal seeds differ; or nothing was learnt anywhere.
 
-    Cure: The message names the runs; ``fx study show`` has the cause of each, and ``runs/RUN/log.txt`` in the study's
-    folder what its code wrote. ``fx study run --retry-failed`` begins those that failed anew, and takes up those that
-    were killed by itself.
+    Cure: ``fx study show`` names them; ``fx study run`` takes up killed ones, ``--retry-failed`` begins others anew.
     """
 
     code = "E509"
@@ -497,9 +494,7 @@ def no_room(error: BaseException, place: str = "") -> StorageError | None:
         if isinstance(cause, StorageError):
             return cause
         if isinstance(cause, OSError) and cause.errno in NO_ROOM:
-            where = str(cause.filename or place)
-            return StorageError(
-                "there is no room on the disk", place=where, cure="make room; it goes on by itself then"
-            )
+            told, cure = "there is no room on the disk", "make room; it goes on by itself then"
+            return StorageError(told, place=str(cause.filename or place), cure=cure)
         cause = cause.__cause__ or cause.__context__
     return None

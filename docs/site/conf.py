@@ -20,6 +20,7 @@ CONTENTS = {
             "docs/frameworks",
             "docs/data",
             "docs/simulation",
+            "docs/studies",
             "docs/evaluation",
             "docs/algorithms",
             "docs/aggregation",

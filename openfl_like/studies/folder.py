@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openfl_like.errors import ConflictError, NotFoundError
-from openfl_like.studies.results import RunResult, result_from, result_json
+from openfl_like.studies.results import StudyRunResult, result_from, result_json
 from openfl_like.studies.rows import line_of, rows_of_run
-from openfl_like.studies.study import Run, Study, study_from, study_json
+from openfl_like.studies.study import StudyDesign, StudyRun, study_from, study_json
 
 STUDY = "study.json"
 ROWS = "rows.jsonl"
@@ -25,7 +25,7 @@ class StudyFolder:
 
     directory: Path
 
-    def read(self) -> Study:
+    def read(self) -> StudyDesign:
         """Return the study.
 
         Raises:
@@ -39,7 +39,7 @@ class StudyFolder:
             cure = "name the folder that 'fx study run' made"
             raise NotFoundError("there is no study", place=str(self.directory), cure=cure) from None
 
-    def take(self, study: Study) -> None:
+    def take(self, study: StudyDesign) -> None:
         """Remember a study here, or see that it is the one that was here before.
 
         Raises:
@@ -78,7 +78,7 @@ class StudyFolder:
         self.run(run).mkdir(parents=True, exist_ok=True)
         write_whole(self.plan(run), plan)
 
-    def result(self, run: Run) -> RunResult | None:
+    def result(self, run: StudyRun) -> StudyRunResult | None:
         """Return what came of a run; None: nothing yet.
 
         Raises:
@@ -90,17 +90,17 @@ class StudyFolder:
         except FileNotFoundError:
             return None
 
-    def results(self, study: Study) -> dict[str, RunResult]:
+    def results(self, study: StudyDesign) -> dict[str, StudyRunResult]:
         """Return what came of the runs, by their ids, in their order."""
         found = ((run.id, self.result(run)) for run in study.runs)
         return {name: result for name, result in found if result is not None}
 
-    def write_result(self, result: RunResult) -> None:
+    def write_result(self, result: StudyRunResult) -> None:
         """Write what came of a run."""
         self.run(result.run).mkdir(parents=True, exist_ok=True)
         write_whole(self.run(result.run) / "result.json", result_json(result))
 
-    def begun(self, run: Run) -> bool:
+    def begun(self, run: StudyRun) -> bool:
         """Whether a run has a record."""
         return self.record(run.id).exists()
 
@@ -108,30 +108,30 @@ class StudyFolder:
         """Remove all that came of a run."""
         shutil.rmtree(self.run(run), ignore_errors=True)
 
-    def add_rows(self, study: Study, run: Run, result: RunResult) -> None:
+    def add_rows(self, study: StudyDesign, run: StudyRun, result: StudyRunResult) -> None:
         """Add the rows of a run to those of the study, as it ends."""
         with (self.directory / ROWS).open("a", encoding="utf-8") as file:
             file.writelines(_lines(study, run, result))
 
-    def write_rows(self, study: Study, results: Mapping[str, RunResult]) -> None:
+    def write_rows(self, study: StudyDesign, results: Mapping[str, StudyRunResult]) -> None:
         """Write the rows of all runs that have ended, in the order of the runs, whichever ended first."""
         ended = ((run, results[run.id]) for run in study.runs if run.id in results)
         lines = (line for run, result in ended for line in _lines(study, run, result))
         write_whole(self.directory / ROWS, "".join(lines).encode())
 
 
-def _lines(study: Study, run: Run, result: RunResult) -> Iterable[str]:
+def _lines(study: StudyDesign, run: StudyRun, result: StudyRunResult) -> Iterable[str]:
     if not result.state.settled:
         return
     for row in rows_of_run(study, run, result):
         yield line_of(row)
 
 
-def _changed(before: Study, now: Study) -> str:
+def _changed(before: StudyDesign, now: StudyDesign) -> str:
     return ", ".join(_differences(before, now)) or "other plans"
 
 
-def _differences(before: Study, now: Study) -> Iterator[str]:
+def _differences(before: StudyDesign, now: StudyDesign) -> Iterator[str]:
     if before.workspace != now.workspace:
         yield "the code of its workspace has changed"
     if len(before.configurations) != len(now.configurations):

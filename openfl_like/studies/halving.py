@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from openfl_like.errors import UsageError
-from openfl_like.studies.results import RunResult, RunState
-from openfl_like.studies.study import Configuration, HalvingRule, Study
+from openfl_like.studies.results import RunState, StudyRunResult
+from openfl_like.studies.study import Configuration, HalvingRule, StudyDesign
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,11 @@ def rungs(rule: HalvingRule | None, rounds: int) -> list[int]:
 
 
 def decide(
-    study: Study, rule: HalvingRule, alive: Sequence[Configuration], results: Mapping[str, RunResult], rung: int
+    study: StudyDesign,
+    rule: HalvingRule,
+    alive: Sequence[Configuration],
+    results: Mapping[str, StudyRunResult],
+    rung: int,
 ) -> Decision:
     """Keep the best of the configurations, one in ``factor``, rounded up; of equal ones those that come first.
 
@@ -70,7 +74,7 @@ def decide(
     )
 
 
-def _value(result: RunResult | None, metric: str, rung: int) -> float | None:
+def _value(result: StudyRunResult | None, metric: str, rung: int) -> float | None:
     if result is None or result.state in {RunState.FAILED, RunState.KILLED}:
         return None
     return result.value(metric, rung)

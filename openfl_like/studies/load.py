@@ -21,7 +21,7 @@ from openfl_like.plan.workspace import plan_path
 from openfl_like.services.simulation import shards_of
 from openfl_like.studies.rules import mistakes_in_study, names_compared
 from openfl_like.studies.schema import StudyFile
-from openfl_like.studies.study import Configuration, HalvingRule, Run, RunnableStudy, Study
+from openfl_like.studies.study import Configuration, HalvingRule, RunnableStudy, StudyDesign, StudyRun
 from openfl_like.studies.sweep import Change, Point, points, swept
 
 _SEEDS_END = 2**63
@@ -37,7 +37,7 @@ class _Planned:
 
 
 @dataclass(slots=True)
-class _Found:
+class _MistakeList:
     """What is wrong, each thing once."""
 
     mistakes: list[Mistake] = field(default_factory=list)
@@ -103,7 +103,7 @@ def _plans(file: StudyFile, base: Tree, tree: Tree) -> list[_Planned]:
         SettingsError: If any has a mistake.
     """
     common = tuple(Change(key, value, ("set", key)) for key, value in file.set.items())
-    found, planned, levels = _Found(), list[_Planned](), set[tuple[str, ...]]()
+    found, planned, levels = _MistakeList(), list[_Planned](), set[tuple[str, ...]]()
     for point in points(file.sweep, file.draws):
         names = tuple(level.name for level in point.levels.values())
         if names in levels:  # the same values were drawn again
@@ -135,7 +135,7 @@ def _text(change: Change) -> str:
     return f"{change.key}={json.dumps(change.value)}"
 
 
-def _place(mistake: Mistake, changes: Sequence[Change], tree: Tree, point: Point, found: _Found) -> None:
+def _place(mistake: Mistake, changes: Sequence[Change], tree: Tree, point: Point, found: _MistakeList) -> None:
     """Say of a mistake in a plan which line of the study makes it, or with which levels it comes."""
     sources = {f"override '{_text(change)}'": change for change in changes}
     place = mistake.place or DocumentPlace("")
@@ -189,7 +189,7 @@ def _study(
     file: StudyFile, planned: Sequence[_Planned], workspace: Path, digest: str, by: tuple[str, str]
 ) -> RunnableStudy:
     plans: dict[str, bytes] = {}
-    runs = list[Run]()
+    runs = list[StudyRun]()
     for run, plan in _runs(file, planned):
         runs.append(run)
         plans[run.id] = freeze(plan)
@@ -205,7 +205,7 @@ def _study(
     axes = swept(file.sweep, [one.point for one in planned])
     compare, baseline = names_compared(file, axes)
     rule = file.early_stop
-    study = Study(
+    study = StudyDesign(
         name=file.name,
         base=file.plan,
         metric=by[0],
@@ -223,14 +223,16 @@ def _study(
     return RunnableStudy(study, workspace, plans)
 
 
-def _runs(file: StudyFile, planned: Sequence[_Planned]) -> Iterator[tuple[Run, Plan]]:
+def _runs(file: StudyFile, planned: Sequence[_Planned]) -> Iterator[tuple[StudyRun, Plan]]:
     """Yield the runs, all repetitions of a configuration after each other."""
     wide, long = len(str(len(planned))), len(str(file.repetitions))
     for number, one in enumerate(planned, 1):
         for repetition in range(1, file.repetitions + 1):
             seed = one.plan.seed + (repetition - 1 if file.seeds == "sequence" else 0)
             plan = one.plan.model_copy(update={"seed": seed % _SEEDS_END})
-            run = Run(f"c{number:0{wide}d}-r{repetition:0{long}d}", number, repetition, plan.seed, plan_digest(plan))
+            run = StudyRun(
+                f"c{number:0{wide}d}-r{repetition:0{long}d}", number, repetition, plan.seed, plan_digest(plan)
+            )
             yield run, plan
 
 

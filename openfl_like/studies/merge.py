@@ -1,4 +1,4 @@
-"""Parts of one study that ran on several machines become one."""
+"""What several machines ran of one study becomes one folder."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -7,8 +7,8 @@ from pathlib import Path
 
 from openfl_like.errors import ConflictError, UsageError
 from openfl_like.studies.folder import StudyFolder
-from openfl_like.studies.results import RunResult, RunState
-from openfl_like.studies.study import Run, Study
+from openfl_like.studies.results import RunState, StudyRunResult
+from openfl_like.studies.study import StudyDesign, StudyRun
 
 _SHOWN = 5
 
@@ -19,31 +19,31 @@ class MergedStudy:
 
     Attributes:
         study: The study.
-        taken: Folder of a part -> how many of its runs were taken.
+        taken: Folder -> how many of its runs were taken.
         results: What came of all runs.
     """
 
-    study: Study
+    study: StudyDesign
     taken: Mapping[Path, int]
-    results: Mapping[str, RunResult]
+    results: Mapping[str, StudyRunResult]
 
 
-def merge(parts: Sequence[Path], target: Path) -> MergedStudy:
+def merge(named: Sequence[Path], target: Path) -> MergedStudy:
     """Put the runs of several folders of one study into a new folder.
 
-    A run that several parts have finished must be the same in all: its model by SHA-256, and its rows.
+    A run that several of them have finished must be the same in all: its model by SHA-256, and its rows.
 
     Raises:
-        UsageError: If there are not two parts, or the same folder is named twice.
-        NotFoundError: If a part has no study.
-        ConflictError: If a part is of another study, parts do not agree on a run, or the target is not empty.
+        UsageError: If there are not two, or the same folder is named twice.
+        NotFoundError: If one has no study.
+        ConflictError: If one is of another study, they do not agree on a run, or the target is not empty.
     """
-    places = [part.resolve() for part in parts]
+    places = [place.resolve() for place in named]
     if len(places) < 2 or len(set(places)) < len(places):
-        raise UsageError("a merge needs two different folders, or more", cure="name each part once")
+        raise UsageError("a merge needs two different folders, or more", cure="name each once")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConflictError("there is something already", place=str(target), cure="name a new folder with -o")
-    folders = [StudyFolder(part) for part in parts]
+    folders = [StudyFolder(place) for place in named]
     study = _common(folders)
     found = [folder.results(study) for folder in folders]
     _refuse_conflicts(study, folders, found)
@@ -61,18 +61,20 @@ def merge(parts: Sequence[Path], target: Path) -> MergedStudy:
     return MergedStudy(study, counts, results)
 
 
-def _common(folders: Sequence[StudyFolder]) -> Study:
+def _common(folders: Sequence[StudyFolder]) -> StudyDesign:
     first = folders[0].read()
     for folder in folders[1:]:
         other = folder.read()
         if other.digest != first.digest:
             told = f"'{other.name}' here is another study than '{first.name}' in {folders[0].directory}"
-            cure = "merge parts of the same file, run with the same code"
+            cure = "merge what was run of the same file, with the same code"
             raise ConflictError(told, place=str(folder.directory), cure=cure)
     return first
 
 
-def _refuse_conflicts(study: Study, folders: Sequence[StudyFolder], found: Sequence[Mapping[str, RunResult]]) -> None:
+def _refuse_conflicts(
+    study: StudyDesign, folders: Sequence[StudyFolder], found: Sequence[Mapping[str, StudyRunResult]]
+) -> None:
     conflicts = list[str]()
     for run in study.runs:
         there = [(place, results[run.id]) for place, results in enumerate(found) if _counts(results.get(run.id))]
@@ -83,25 +85,25 @@ def _refuse_conflicts(study: Study, folders: Sequence[StudyFolder], found: Seque
                 conflicts.append(f"{one} ({_shown(known)}) and {other} ({_shown(result)})")
     if conflicts:
         more = f", and {len(conflicts) - _SHOWN} more" if len(conflicts) > _SHOWN else ""
-        told = f"parts do not agree on {len(conflicts)} runs: {'; '.join(conflicts[:_SHOWN])}{more}"
+        told = f"the folders do not agree on {len(conflicts)} runs: {'; '.join(conflicts[:_SHOWN])}{more}"
         cure = "find out which machine is right: data or packages differ"
         raise ConflictError(told, place=study.name, cure=cure)
 
 
-def _counts(result: RunResult | None) -> bool:
+def _counts(result: StudyRunResult | None) -> bool:
     return result is not None and result.state in {RunState.FINISHED, RunState.STOPPED}
 
 
-def _same(one: RunResult, other: RunResult) -> bool:
+def _same(one: StudyRunResult, other: StudyRunResult) -> bool:
     return (one.state, one.sha256, one.rows) == (other.state, other.sha256, other.rows)
 
 
-def _shown(result: RunResult) -> str:
+def _shown(result: StudyRunResult) -> str:
     return f"SHA-256 {result.sha256[:12]}…" if result.sha256 else f"{result.state.value} after {result.rounds} rounds"
 
 
-def _best(run: Run, found: Sequence[Mapping[str, RunResult]]) -> int | None:
-    """Return which part has come farthest with a run; None: none has begun it."""
+def _best(run: StudyRun, found: Sequence[Mapping[str, StudyRunResult]]) -> int | None:
+    """Return which folder has come farthest with a run; None: none has begun it."""
     order = [RunState.FINISHED, RunState.STOPPED, RunState.FAILED, RunState.PAUSED, RunState.KILLED]
     there = [(order.index(results[run.id].state), place) for place, results in enumerate(found) if run.id in results]
     return min(there)[1] if there else None

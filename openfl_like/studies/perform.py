@@ -18,7 +18,7 @@ from openfl_like.processes.own_end import ended_by_us_alone
 from openfl_like.services.made_sites import make_sites
 from openfl_like.services.simulation import Shards, Simulation, SimulationResult, SimulationSettings, shards_of
 from openfl_like.store.ports import Stores
-from openfl_like.studies.results import RoundRow, RunResult, RunState, finite
+from openfl_like.studies.results import RoundRow, RunState, StudyRunResult, finite
 from openfl_like.tasks import TaskOwner, cancel_and_wait
 
 
@@ -43,7 +43,7 @@ class RunOrder:
     pause_after: int = 0
 
 
-def perform(order: RunOrder, stores: Stores, tell: Callable[[int], None]) -> RunResult:
+def perform(order: RunOrder, stores: Stores, tell: Callable[[int], None]) -> StudyRunResult:
     """Run a simulation, or go on with one; whatever goes wrong with it is its result.
 
     Args:
@@ -63,12 +63,12 @@ def perform(order: RunOrder, stores: Stores, tell: Callable[[int], None]) -> Run
         return _failed(order, digest, InternalError(f"{type(error).__name__}: {error}"))
 
 
-def _failed(order: RunOrder, digest: str, error: FederationError) -> RunResult:
+def _failed(order: RunOrder, digest: str, error: FederationError) -> StudyRunResult:
     told = f"{error.place}: {error.message}" if error.place else error.message
-    return RunResult(order.run, digest, RunState.FAILED, code=error.code, cause=told)
+    return StudyRunResult(order.run, digest, RunState.FAILED, code=error.code, cause=told)
 
 
-def _simulated(order: RunOrder, plan: Plan, stores: Stores, tell: Callable[[int], None]) -> RunResult:
+def _simulated(order: RunOrder, plan: Plan, stores: Stores, tell: Callable[[int], None]) -> StudyRunResult:
     shards, files = _sites(plan, order.workspace, order.record)
     settings = SimulationSettings(plan, order.workspace, shards, order.record, files=files, kept=True)
     with Simulation(settings, stores) as simulation:
@@ -83,7 +83,7 @@ def _sites(plan: Plan, workspace: Path, record: Path) -> tuple[Shards, Mapping[s
     return made.shards, made.files(record / SHARDS)
 
 
-async def _followed(simulation: Simulation, order: RunOrder, tell: Callable[[int], None]) -> RunResult:
+async def _followed(simulation: Simulation, order: RunOrder, tell: Callable[[int], None]) -> StudyRunResult:
     running = TaskOwner().start(simulation.run())
     running.add_done_callback(lambda _: simulation.bus.close())
     told = _History()
@@ -98,7 +98,7 @@ async def _followed(simulation: Simulation, order: RunOrder, tell: Callable[[int
     return await _ended(simulation, order, result, told)
 
 
-async def _ended(simulation: Simulation, order: RunOrder, result: SimulationResult, told: "_History") -> RunResult:
+async def _ended(simulation: Simulation, order: RunOrder, result: SimulationResult, told: "_History") -> StudyRunResult:
     outcome = result.outcome
     if outcome.status is not Status.FINISHED:
         summary = ExperimentSummary(
@@ -136,9 +136,9 @@ class _History:
             case _:
                 pass
 
-    def result(self, run: str, state: RunState) -> RunResult:
+    def result(self, run: str, state: RunState) -> StudyRunResult:
         """Return what is known."""
         rows = tuple(self._rows[number] for number in sorted(self._rows))
         last = rows[-1].round if rows else 0
         sites = tuple(sorted(self._sites))
-        return RunResult(run, "", state, last, learnt=self._learnt, sites=sites, rows=rows)
+        return StudyRunResult(run, "", state, last, learnt=self._learnt, sites=sites, rows=rows)

@@ -61,7 +61,7 @@ class RoundRow:
 
 
 @dataclass(frozen=True, slots=True)
-class RunResult:
+class StudyRunResult:
     """What came of a run.
 
     Attributes:
@@ -88,7 +88,7 @@ class RunResult:
     sites: tuple[str, ...] = ()
     rows: tuple[RoundRow, ...] = field(default=())
 
-    def until(self, last: int) -> "RunResult":
+    def until(self, last: int) -> "StudyRunResult":
         """Return it as it was after a round, and stopped there."""
         rows = tuple(row for row in self.rows if row.round <= last)
         return replace(self, state=RunState.STOPPED, rounds=min(self.rounds, last), rows=rows, sha256="")
@@ -112,15 +112,15 @@ class RunResult:
         return counts
 
 
-_RESULT = TypeAdapter(RunResult)
+_RESULT = TypeAdapter(StudyRunResult)
 
 
-def result_json(result: RunResult) -> bytes:
+def result_json(result: StudyRunResult) -> bytes:
     """Write a result."""
     return json.dumps(_RESULT.dump_python(result, mode="json"), allow_nan=False).encode() + b"\n"
 
 
-def result_from(data: bytes, place: str) -> RunResult:
+def result_from(data: bytes, place: str) -> StudyRunResult:
     """Read what `result_json` wrote.
 
     Raises:

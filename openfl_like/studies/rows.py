@@ -3,13 +3,13 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from openfl_like.studies.results import RunResult
-from openfl_like.studies.study import Run, Study
+from openfl_like.studies.results import StudyRunResult
+from openfl_like.studies.study import StudyDesign, StudyRun
 
 Cell = str | int | float | None
 
 
-def rows_of_run(study: Study, run: Run, result: RunResult) -> Iterator[dict[str, Cell | list[str]]]:
+def rows_of_run(study: StudyDesign, run: StudyRun, result: StudyRunResult) -> Iterator[dict[str, Cell | list[str]]]:
     """Yield the rows of a run, one for each finished round."""
     configuration = study.configuration(run)
     for row in result.rows:

@@ -13,8 +13,8 @@ from openfl_like.processes.child import Child, describe_exit, spawn
 from openfl_like.studies.folder import StudyFolder
 from openfl_like.studies.halving import decide, rungs
 from openfl_like.studies.perform import RunOrder
-from openfl_like.studies.results import RunResult, RunState
-from openfl_like.studies.study import Configuration, Run, RunnableStudy
+from openfl_like.studies.results import RunState, StudyRunResult
+from openfl_like.studies.study import Configuration, RunnableStudy, StudyRun
 from openfl_like.studies.worker import ENDED, ROUND, order_line, told_from
 from openfl_like.tasks import TaskOwner
 
@@ -24,13 +24,13 @@ log = logging.getLogger(__name__)
 class StudyListener(Protocol):
     """Who is told how a study goes on."""
 
-    def run_started(self, run: Run) -> None:
+    def run_started(self, run: StudyRun) -> None:
         """A worker performs it from now on."""
 
-    def round_finished(self, run: Run, number: int) -> None:
+    def round_finished(self, run: StudyRun, number: int) -> None:
         """A run has finished a round; one that goes on tells of those that it had finished before, too."""
 
-    def run_ended(self, run: Run, result: RunResult) -> None:
+    def run_ended(self, run: StudyRun, result: StudyRunResult) -> None:
         """A run has ended, or pauses."""
 
     def stopped(self, configurations: Sequence[Configuration], rung: int) -> None:
@@ -38,13 +38,13 @@ class StudyListener(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A part of a study's runs, for one of several machines: each ``of``-th one from ``number`` on, from 1."""
+class RunShare:
+    """Which of a study's runs one of several machines performs: each ``of``-th one from ``number`` on, from 1."""
 
     number: int = 1
     of: int = 1
 
-    def runs(self, runs: Sequence[Run]) -> list[Run]:
+    def runs(self, runs: Sequence[StudyRun]) -> list[StudyRun]:
         """Return the runs that are in it."""
         return [run for place, run in enumerate(runs) if place % self.of == self.number - 1]
 
@@ -77,12 +77,12 @@ class StudySchedule:
                 place = str(self._folder.run(run.id))
                 raise DamagedError("this is the result of another plan", place=place, cure="remove this folder")
 
-    async def run(self, workers: int, part: Part = Part()) -> dict[str, RunResult]:
+    async def run(self, workers: int, share: RunShare = RunShare()) -> dict[str, StudyRunResult]:
         """Run what is left, and return what came of all runs that have ended, by their ids.
 
         Args:
             workers: How many runs are performed at once.
-            part: Which of the runs.
+            share: Which of the runs.
 
         Raises:
             UsageError: If no run has the metric by which configurations are stopped.
@@ -92,21 +92,21 @@ class StudySchedule:
         rule = self._study.halving
         async with _workers(self._command, min(workers, len(self._study.runs))) as ready:
             for rung in rungs(rule, min(one.rounds for one in alive)):
-                await self._perform(self._unfinished(alive, part, rung), ready, rung)
+                await self._perform(self._unfinished(alive, share, rung), ready, rung)
                 assert rule is not None  # noqa: S101 (there are no rungs without it)
                 decision = decide(self._study, rule, alive, self._results, rung)
                 self._stop(decision.stopped, rung)
                 alive = decision.going_on
-            await self._perform(self._unfinished(alive, part, 0), ready, 0)
+            await self._perform(self._unfinished(alive, share, 0), ready, 0)
         self._folder.write_rows(self._study, self._results)
         return self._results
 
-    def _unfinished(self, alive: Sequence[Configuration], part: Part, rung: int) -> deque[Run]:
+    def _unfinished(self, alive: Sequence[Configuration], share: RunShare, rung: int) -> deque[StudyRun]:
         numbers = {configuration.number for configuration in alive}
-        runs = [run for run in part.runs(self._study.runs) if run.configuration in numbers]
+        runs = [run for run in share.runs(self._study.runs) if run.configuration in numbers]
         return deque(run for run in runs if not self._is_there(self._results.get(run.id), rung))
 
-    def _is_there(self, result: RunResult | None, rung: int) -> bool:
+    def _is_there(self, result: StudyRunResult | None, rung: int) -> bool:
         """Whether a run has come as far as it is to, or will not come further."""
         if result is None or result.state is RunState.KILLED:
             return False
@@ -127,7 +127,7 @@ class StudySchedule:
         if told:
             self._listener.stopped(told, rung)
 
-    async def _perform(self, runs: deque[Run], ready: deque["_Worker"], rung: int) -> None:
+    async def _perform(self, runs: deque[StudyRun], ready: deque["_RunWorker"], rung: int) -> None:
         """Have runs performed, the first ones first."""
         owner = TaskOwner()
         try:
@@ -137,11 +137,11 @@ class StudySchedule:
         finally:
             await owner.close()
 
-    async def _take(self, runs: deque[Run], worker: "_Worker", rung: int) -> None:
+    async def _take(self, runs: deque[StudyRun], worker: "_RunWorker", rung: int) -> None:
         while runs:
             await self._one(runs.popleft(), worker, rung)
 
-    async def _one(self, run: Run, worker: "_Worker", rung: int) -> None:
+    async def _one(self, run: StudyRun, worker: "_RunWorker", rung: int) -> None:
         folder = self._folder
         folder.prepare(run.id, self._runnable.plans[run.id])
         self._listener.run_started(run)
@@ -162,14 +162,14 @@ class StudySchedule:
         folder.add_rows(self._study, run, result)
         self._listener.run_ended(run, result)
 
-    def _died(self, run: Run, how: str, before: RunResult | None) -> RunResult:
+    def _died(self, run: StudyRun, how: str, before: StudyRunResult | None) -> StudyRunResult:
         """Return the result of a run whose process did not come to its end."""
         cause = f"its process ended before it did: {how}; {self._folder.log(run.id)} has what it wrote last"
-        known = before or RunResult(run.id, run.plan_digest, RunState.KILLED)
+        known = before or StudyRunResult(run.id, run.plan_digest, RunState.KILLED)
         return replace(known, state=RunState.KILLED, code=TaskError.code, cause=cause)
 
 
-class _Worker:
+class _RunWorker:
     """A worker process, started when it is first needed, and again when it has died.
 
     Args:
@@ -217,9 +217,9 @@ class _Tell(Protocol):
 
 
 @contextlib.asynccontextmanager
-async def _workers(command: Sequence[str], count: int) -> AsyncIterator[deque[_Worker]]:
+async def _workers(command: Sequence[str], count: int) -> AsyncIterator[deque[_RunWorker]]:
     """Give so many workers; all have ended when the block has."""
-    workers = deque(_Worker(command) for _ in range(count))
+    workers = deque(_RunWorker(command) for _ in range(count))
     try:
         yield workers
     finally:

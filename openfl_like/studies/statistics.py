@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from openfl_like.studies.study import Study
+from openfl_like.studies.study import StudyDesign
 from openfl_like.studies.summary import ConfigurationSummary
 
 LEVEL = 0.05
@@ -53,7 +53,7 @@ def half_width(values: Sequence[float]) -> float | None:
     return float(stats.t.ppf(1 - LEVEL / 2, n - 1)) * deviation / math.sqrt(n)
 
 
-def comparisons(study: Study, found: Sequence[ConfigurationSummary]) -> list[LevelComparison]:
+def comparisons(study: StudyDesign, found: Sequence[ConfigurationSummary]) -> list[LevelComparison]:
     """Compare each level of the study's axis with the baseline, in each combination of the other axes.
 
     Runs of the same seed have the same sites and the same first model, so they are pairs: the test is Student's paired

@@ -69,7 +69,7 @@ class Configuration:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class StudyRun:
     """One simulation.
 
     Attributes:
@@ -96,7 +96,7 @@ class HalvingRule:
 
 
 @dataclass(frozen=True, slots=True)
-class Study:
+class StudyDesign:
     """Everything that a study is, without what came of it and without where anything is on this machine.
 
     Attributes:
@@ -123,7 +123,7 @@ class Study:
     repetitions: int
     axes: tuple[SweptAxis, ...]
     configurations: tuple[Configuration, ...]
-    runs: tuple[Run, ...]
+    runs: tuple[StudyRun, ...]
     halving: HalvingRule | None
     compare: str
     baseline: str
@@ -138,11 +138,11 @@ class Study:
         text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return str(blake3(text.encode()).hexdigest())
 
-    def configuration(self, run: Run) -> Configuration:
+    def configuration(self, run: StudyRun) -> Configuration:
         """Return the configuration of a run."""
         return self.configurations[run.configuration - 1]
 
-    def runs_of(self, configuration: Configuration) -> list[Run]:
+    def runs_of(self, configuration: Configuration) -> list[StudyRun]:
         """Return the runs of a configuration."""
         return [run for run in self.runs if run.configuration == configuration.number]
 
@@ -161,20 +161,20 @@ class RunnableStudy:
         plans: Id of a run -> its frozen plan.
     """
 
-    study: Study
+    study: StudyDesign
     workspace: Path
     plans: Mapping[str, bytes]
 
 
-_STUDY = TypeAdapter(Study)
+_STUDY = TypeAdapter(StudyDesign)
 
 
-def study_json(study: Study) -> bytes:
+def study_json(study: StudyDesign) -> bytes:
     """Write a study."""
     return json.dumps(_STUDY.dump_python(study, mode="json"), indent=1, allow_nan=False).encode() + b"\n"
 
 
-def study_from(data: bytes, place: str) -> Study:
+def study_from(data: bytes, place: str) -> StudyDesign:
     """Read what `study_json` wrote.
 
     Raises:

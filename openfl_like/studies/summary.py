@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from openfl_like.studies.results import RunResult, RunState
-from openfl_like.studies.study import Configuration, Run, Study
+from openfl_like.studies.results import RunState, StudyRunResult
+from openfl_like.studies.study import Configuration, StudyDesign, StudyRun
 
-Results = Mapping[str, RunResult]
+Results = Mapping[str, StudyRunResult]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ class ConfigurationSummary:
     """
 
     configuration: Configuration
-    runs: tuple[Run, ...]
-    results: tuple[RunResult, ...]
+    runs: tuple[StudyRun, ...]
+    results: tuple[StudyRunResult, ...]
     values: Mapping[int, float]
     spread: Spread | None
     fairness: float | None
@@ -102,12 +102,12 @@ class StudyProblem:
     cause: str = ""
 
 
-def summaries(study: Study, results: Results) -> list[ConfigurationSummary]:
+def summaries(study: StudyDesign, results: Results) -> list[ConfigurationSummary]:
     """Return what came of each configuration, by number."""
     return [_summary(study, configuration, results) for configuration in study.configurations]
 
 
-def _summary(study: Study, configuration: Configuration, results: Results) -> ConfigurationSummary:
+def _summary(study: StudyDesign, configuration: Configuration, results: Results) -> ConfigurationSummary:
     runs = study.runs_of(configuration)
     there = [(run, results[run.id]) for run in runs if run.id in results]
     counted = [(run, result) for run, result in there if result.state in {RunState.FINISHED, RunState.STOPPED}]
@@ -148,20 +148,20 @@ def jain(counts: Sequence[int]) -> float | None:
     return sum(counts) ** 2 / (len(counts) * squares) if squares else None
 
 
-def problems(study: Study, results: Results) -> list[StudyProblem]:
+def problems(study: StudyDesign, results: Results) -> list[StudyProblem]:
     """List what is not as it should be."""
     return [*_ended_badly(study, results), *_unlike(study, results), *_no_gain(study, results), *_alike(study, results)]
 
 
-def is_fatal(problem: StudyProblem, study: Study) -> bool:
+def is_fatal(problem: StudyProblem, study: StudyDesign) -> bool:
     """Whether a study with this problem has not succeeded: no gain is a finding, unless there is none anywhere."""
     if problem.kind is ProblemKind.NO_GAIN:
         return len(problem.configurations) == len(study.configurations)
     return problem.kind is not ProblemKind.SAME_MODEL
 
 
-def _ended_badly(study: Study, results: Results) -> Iterator[StudyProblem]:
-    groups: dict[tuple[ProblemKind, str, str], list[Run]] = {}
+def _ended_badly(study: StudyDesign, results: Results) -> Iterator[StudyProblem]:
+    groups: dict[tuple[ProblemKind, str, str], list[StudyRun]] = {}
     for run in study.runs:
         result = results.get(run.id)
         kind = _bad_end(study, result) if result is not None else None
@@ -171,7 +171,7 @@ def _ended_badly(study: Study, results: Results) -> Iterator[StudyProblem]:
         yield _problem(kind, runs, code, cause)
 
 
-def _bad_end(study: Study, result: RunResult) -> ProblemKind | None:
+def _bad_end(study: StudyDesign, result: StudyRunResult) -> ProblemKind | None:
     if result.state is RunState.FAILED:
         return ProblemKind.FAILED
     if result.state is RunState.KILLED:
@@ -183,15 +183,15 @@ def _bad_end(study: Study, result: RunResult) -> ProblemKind | None:
     return ProblemKind.NO_METRIC if result.value(study.metric) is None else None
 
 
-def _problem(kind: ProblemKind, runs: Sequence[Run], code: str = "", cause: str = "") -> StudyProblem:
+def _problem(kind: ProblemKind, runs: Sequence[StudyRun], code: str = "", cause: str = "") -> StudyProblem:
     numbers = tuple(dict.fromkeys(run.configuration for run in runs))
     return StudyProblem(kind, tuple(run.id for run in runs), numbers, code, cause)
 
 
-def _unlike(study: Study, results: Results) -> Iterator[StudyProblem]:
+def _unlike(study: StudyDesign, results: Results) -> Iterator[StudyProblem]:
     """Find runs of one plan and seed whose models differ."""
     for configuration in study.configurations:
-        models: dict[str, dict[str, Run]] = {}
+        models: dict[str, dict[str, StudyRun]] = {}
         for run in study.runs_of(configuration):
             result = results.get(run.id)
             if result is not None and result.sha256:
@@ -200,8 +200,8 @@ def _unlike(study: Study, results: Results) -> Iterator[StudyProblem]:
         yield from (_problem(ProblemKind.NOT_REPRODUCED, runs) for runs in different)
 
 
-def _no_gain(study: Study, results: Results) -> Iterator[StudyProblem]:
-    found = list[Run]()
+def _no_gain(study: StudyDesign, results: Results) -> Iterator[StudyProblem]:
+    found = list[StudyRun]()
     for configuration in study.configurations:
         runs = [run for run in study.runs_of(configuration) if run.id in results]
         ended = [run for run in runs if results[run.id].state in {RunState.FINISHED, RunState.STOPPED}]
@@ -211,14 +211,14 @@ def _no_gain(study: Study, results: Results) -> Iterator[StudyProblem]:
         yield _problem(ProblemKind.NO_GAIN, found)
 
 
-def _gained(study: Study, result: RunResult) -> bool:
+def _gained(study: StudyDesign, result: StudyRunResult) -> bool:
     values = [row.metrics[study.metric] for row in result.rows if study.metric in row.metrics]
     if not result.learnt:
         return False
     return len(values) < 2 or any(study.better(value, values[0]) for value in values[1:])
 
 
-def _alike(study: Study, results: Results) -> Iterator[StudyProblem]:
+def _alike(study: StudyDesign, results: Results) -> Iterator[StudyProblem]:
     """Find configurations of other plans with the same models for all their seeds."""
     groups: dict[tuple[tuple[int, str], ...], list[Configuration]] = {}
     for configuration in study.configurations:

@@ -1,4 +1,4 @@
-"""A study is killed, interrupted, run in parts: it ends with the rows and the bytes of one that was left alone."""
+"""A study is killed, interrupted, run by two machines: it ends with the rows and bytes of one that was left alone."""
 
 import asyncio
 import json
@@ -132,13 +132,13 @@ async def test_a_run_has_the_bytes_that_fx_simulate_has(study: Path) -> None:
         assert sha256_file(study.parent / f"{run}.safetensors") == found[run]
 
 
-async def test_parts_of_two_machines_become_the_whole(study: Path) -> None:
-    for part in ("1/2", "2/2"):
-        folder = f"part-{part[0]}"
-        await fx_fine("study", "run", study.name, "--part", part, "--directory", folder, cwd=study.parent)
+async def test_what_two_machines_ran_becomes_the_whole(study: Path) -> None:
+    for share in ("1/2", "2/2"):
+        folder = f"machine-{share[0]}"
+        await fx_fine("study", "run", study.name, "--share", share, "--directory", folder, cwd=study.parent)
     assert (
-        "3 from part-1, 3 from part-2"
-        in (await run_fx("study", "merge", "part-1", "part-2", "-o", "whole", cwd=study.parent))[2]
+        "3 from machine-1, 3 from machine-2"
+        in (await run_fx("study", "merge", "machine-1", "machine-2", "-o", "whole", cwd=study.parent))[2]
     )
     rows, models = await left_alone(study)
     assert (study.parent / "whole" / "rows.jsonl").read_text() == rows

@@ -1,1 +1,1 @@
-"""``fx study``: run studies, show what came of them, report it, put parts together."""
+"""``fx study``: run studies, show what came of them, report it, put them together."""

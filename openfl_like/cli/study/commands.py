@@ -7,13 +7,13 @@ import click
 
 from openfl_like.cli.options import FOLDER, HELP
 from openfl_like.cli.output.console import emit, emit_line, json_option, put, say, tell
-from openfl_like.cli.study.options import STUDY_FILE, complete_studies, read_part
+from openfl_like.cli.study.options import STUDY_FILE, complete_studies, read_share
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from openfl_like.studies.results import RunResult
-    from openfl_like.studies.study import Study
+    from openfl_like.studies.results import StudyRunResult
+    from openfl_like.studies.study import StudyDesign
 
 
 @click.group(context_settings=HELP)
@@ -30,14 +30,16 @@ def study() -> None:
 @click.argument("study_file", metavar="STUDY", type=STUDY_FILE, shell_complete=complete_studies)
 @click.option("--directory", type=FOLDER, help="Where it is kept; an interrupted study goes on.  [default: NAME.study]")
 @click.option("--workers", type=click.IntRange(1, 256), help="Runs at once.  [default: the processors]")
-@click.option("--part", callback=read_part, metavar="K/N", help="Only the K-th of N parts, for one of N machines.")
+@click.option(
+    "--share", callback=read_share, metavar="K/N", help="Only the K-th of N shares of the runs, for one of N machines."
+)
 @click.option("--retry-failed", is_flag=True, help="Begin runs anew that have failed.")
 @json_option
 def run(
     study_file: Path,
     directory: Path | None,
     workers: int | None,
-    part: tuple[int, int] | None,
+    share: tuple[int, int] | None,
     *,
     retry_failed: bool,
     as_json: bool,
@@ -53,13 +55,13 @@ def run(
 
     from openfl_like.cli.study.export import export
     from openfl_like.cli.study.progress import StudyScreen
-    from openfl_like.cli.study.running import WORKER, opened, raise_unless_fine, refuse_part
+    from openfl_like.cli.study.running import WORKER, opened, raise_unless_fine, refuse_share
     from openfl_like.studies.load import load_study
-    from openfl_like.studies.schedule import Part, StudySchedule, processors
+    from openfl_like.studies.schedule import RunShare, StudySchedule, processors
 
     runnable = load_study(study_file)
-    refuse_part(runnable.study, part)
-    mine = Part(*part) if part is not None else Part()
+    refuse_share(runnable.study, share)
+    mine = RunShare(*share) if share is not None else RunShare()
     with opened(runnable.study, directory, retry_failed=retry_failed) as folder:
         runs = mine.runs(runnable.study.runs)
         count = min(workers or processors(), len(runs))
@@ -126,24 +128,24 @@ def report(folder: Path, output: Path, *, as_json: bool) -> None:
 
 
 @study.command()
-@click.argument("parts", metavar="FOLDER...", nargs=-1, required=True, type=FOLDER)
+@click.argument("folders", metavar="FOLDER...", nargs=-1, required=True, type=FOLDER)
 @click.option("-o", "--output", type=FOLDER, required=True, help="The new folder of the whole study.")
 @json_option
-def merge(parts: tuple[Path, ...], output: Path, *, as_json: bool) -> None:
-    """Put parts of one study together that ran on several machines.
+def merge(folders: tuple[Path, ...], output: Path, *, as_json: bool) -> None:
+    """Put together what several machines ran of one study.
 
-    A run that several parts have finished must have the same bytes in all of them.
+    A run that several folders have finished must have the same bytes in all of them.
 
     Example: fx study merge first.study second.study -o whole.study
     """
     from openfl_like.cli.study.export import export
     from openfl_like.studies.merge import merge as merged
 
-    found = merged(parts, output)
+    found = merged(folders, output)
     export(found.study, found.results, output)
     missing = len(found.study.runs) - len(found.results)
-    counts = {str(part): count for part, count in found.taken.items()}
-    words = ", ".join(f"{count} from {part}" for part, count in counts.items())
+    counts = {str(place): count for place, count in found.taken.items()}
+    words = ", ".join(f"{count} from {place}" for place, count in counts.items())
     lack = f"; {missing} of {len(found.study.runs)} are in none of them" if missing else ""
     tell(
         f"{output} has {len(found.results)} runs: {words}{lack}",
@@ -153,7 +155,12 @@ def merge(parts: tuple[Path, ...], output: Path, *, as_json: bool) -> None:
 
 
 def _show(
-    found: "Study", results: "Mapping[str, RunResult]", running: set[str], *, as_json: bool, stream: bool = False
+    found: "StudyDesign",
+    results: "Mapping[str, StudyRunResult]",
+    running: set[str],
+    *,
+    as_json: bool,
+    stream: bool = False,
 ) -> None:
     """Print the table of a study, and what is not as it should be; or a document, or its line in a stream."""
     from openfl_like.cli.output.colours import BAD, ODD

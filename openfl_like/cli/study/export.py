@@ -5,12 +5,12 @@ from pathlib import Path
 
 from openfl_like.cli.output.spreadsheet import write_csv
 from openfl_like.errors import UsageError
-from openfl_like.studies.results import RunResult
+from openfl_like.studies.results import StudyRunResult
 from openfl_like.studies.rows import flat, rows_of_run
-from openfl_like.studies.study import Study
+from openfl_like.studies.study import StudyDesign
 
 
-def export(study: Study, results: Mapping[str, RunResult], folder: Path) -> list[Path]:
+def export(study: StudyDesign, results: Mapping[str, StudyRunResult], folder: Path) -> list[Path]:
     """Write ``rows.csv`` and, where pyarrow is installed, ``rows.parquet`` into a folder; return what was written.
 
     Raises:

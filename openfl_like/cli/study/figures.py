@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from openfl_like.cli.output.pictures import HUES, STYLE
-from openfl_like.studies.results import RunResult, RunState
+from openfl_like.studies.results import RunState, StudyRunResult
 from openfl_like.studies.statistics import half_width
-from openfl_like.studies.study import Level, Study
+from openfl_like.studies.study import Level, StudyDesign
 from openfl_like.studies.summary import ConfigurationSummary
 
 _MOST_PANELS = 12
@@ -69,7 +69,7 @@ class DrawnFigure:
 Panel = Mapping[str, ConfigurationSummary]
 
 
-def panels_of(study: Study, found: Sequence[ConfigurationSummary]) -> dict[str, dict[str, ConfigurationSummary]]:
+def panels_of(study: StudyDesign, found: Sequence[ConfigurationSummary]) -> dict[str, dict[str, ConfigurationSummary]]:
     """Return title -> level of the compared axis -> configuration, for each combination of the other axes."""
     panels: dict[str, dict[str, ConfigurationSummary]] = {}
     for one in found:
@@ -79,7 +79,7 @@ def panels_of(study: Study, found: Sequence[ConfigurationSummary]) -> dict[str, 
     return panels
 
 
-def figures(study: Study, found: Sequence[ConfigurationSummary]) -> list[DrawnFigure]:
+def figures(study: StudyDesign, found: Sequence[ConfigurationSummary]) -> list[DrawnFigure]:
     """Draw the figures of a study; without any round there is none."""
     if not any(result.rows for one in found for result in one.results):
         return []
@@ -92,13 +92,13 @@ def figures(study: Study, found: Sequence[ConfigurationSummary]) -> list[DrawnFi
     return drawn
 
 
-def _curves(study: Study, found: Sequence[ConfigurationSummary]) -> DrawnFigure:
+def _curves(study: StudyDesign, found: Sequence[ConfigurationSummary]) -> DrawnFigure:
     panels = panels_of(study, found)
     shown = dict(list(panels.items())[:_MOST_PANELS])
     columns = min(_COLUMNS, len(shown))
     rows = -(-len(shown) // columns)
     narrow = columns == 1
-    figure = Figure(figsize=(4.8 if narrow else _WIDTH, 3.2 if narrow else 0.5 + 2.2 * rows), layout="constrained")
+    figure = Figure(figsize=(4.8 if narrow else _WIDTH, 3.2 if narrow else 0.7 + 2.2 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     looks = _looks(study, found)
     for place, (title, panel) in enumerate(shown.items()):
@@ -125,7 +125,7 @@ def _curves(study: Study, found: Sequence[ConfigurationSummary]) -> DrawnFigure:
     return DrawnFigure("curves", f"{_what(study)} after each round: {_band(found)}.{more}{_grey(study, looks)}", figure)
 
 
-def _what(study: Study) -> str:
+def _what(study: StudyDesign) -> str:
     return f"{study.metric[:1].upper()}{study.metric[1:]} of the global model"
 
 
@@ -137,7 +137,7 @@ def _band(found: Sequence[ConfigurationSummary]) -> str:
     return f"mean over {seeds} seeds, with its 95 % confidence interval (Student's t)"
 
 
-def _grey(study: Study, looks: Mapping[str, "_Look"]) -> str:
+def _grey(study: StudyDesign, looks: Mapping[str, "_Look"]) -> str:
     levels = {level.name for axis in study.axes if axis.name == study.compare for level in axis.levels}
     return " The best are in colour, all others in grey." if len(looks) < len(levels) else ""
 
@@ -149,7 +149,7 @@ class _Look:
     marker: str
 
 
-def _looks(study: Study, found: Sequence[ConfigurationSummary]) -> dict[str, _Look]:
+def _looks(study: StudyDesign, found: Sequence[ConfigurationSummary]) -> dict[str, _Look]:
     """Return how each level of the compared axis looks; of many, only the best have colours."""
     levels = list(dict.fromkeys(one.configuration.levels.get(study.compare, "") for one in found))
     if len(levels) > _MOST_LINES:
@@ -164,7 +164,7 @@ def _looks(study: Study, found: Sequence[ConfigurationSummary]) -> dict[str, _Lo
     return {level: _Look(HUES[place], _LINES[place], _MARKERS[place]) for place, level in enumerate(levels)}
 
 
-def _curve(axes: Axes, study: Study, one: ConfigurationSummary, level: str, looks: Mapping[str, _Look]) -> None:
+def _curve(axes: Axes, study: StudyDesign, one: ConfigurationSummary, level: str, looks: Mapping[str, _Look]) -> None:
     rounds, means, halves = _course(study, one)
     if not rounds:
         return
@@ -179,7 +179,7 @@ def _curve(axes: Axes, study: Study, one: ConfigurationSummary, level: str, look
         axes.fill_between(rounds, low, high, color=look.hue, alpha=0.15, linewidth=0)
 
 
-def _course(study: Study, one: ConfigurationSummary) -> tuple[list[int], list[float], list[float]]:
+def _course(study: StudyDesign, one: ConfigurationSummary) -> tuple[list[int], list[float], list[float]]:
     """Return the rounds of a configuration with mean and half of the interval over its seeds."""
     values: dict[int, dict[int, float]] = {}
     seeds = {run.id: run.seed for run in one.runs}
@@ -193,7 +193,7 @@ def _course(study: Study, one: ConfigurationSummary) -> tuple[list[int], list[fl
     return rounds, means, halves
 
 
-def _along(study: Study, found: Sequence[ConfigurationSummary], axis_name: str) -> list[DrawnFigure]:
+def _along(study: StudyDesign, found: Sequence[ConfigurationSummary], axis_name: str) -> list[DrawnFigure]:
     """Draw the final value along a numeric axis: a line for each level of the compared one, if that is another one."""
     axis = next(one for one in study.axes if one.name == axis_name)
     others = [one for one in study.axes if one.name not in {axis_name, study.compare}]
@@ -257,7 +257,7 @@ def _line_along(
     )  # fmt: skip
 
 
-def _keep_within(axes: Axes, study: Study, found: Sequence[ConfigurationSummary]) -> None:
+def _keep_within(axes: Axes, study: StudyDesign, found: Sequence[ConfigurationSummary]) -> None:
     """Show nothing where a metric cannot be, though an interval may go so far; losses of all sizes by logarithm."""
     kind = study.metric.rpartition(".")[2]
     low, high = axes.get_ylim()
@@ -274,7 +274,7 @@ def _keep_within(axes: Axes, study: Study, found: Sequence[ConfigurationSummary]
             axes.set_ylim(max(low, 0.0), high)
 
 
-def _values(result: RunResult, metric: str) -> list[float]:
+def _values(result: StudyRunResult, metric: str) -> list[float]:
     return [row.metrics[metric] for row in result.rows if metric in row.metrics]
 
 

@@ -11,7 +11,7 @@ from openfl_like.cli.options import WrittenPath
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-_MOST_PARTS = 1_000
+_MOST_SHARES = 1_000
 
 
 class StudyFileArgument(WrittenPath):
@@ -25,13 +25,13 @@ class StudyFileArgument(WrittenPath):
         return find_study(str(path))
 
 
-def read_part(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
+def read_share(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
     """Read ``K/N``, for an option."""
     if value is None:
         return None
     match = re.fullmatch(r"([1-9]\d{0,3})/([1-9]\d{0,3})", value)
-    if match is None or not int(match[1]) <= int(match[2]) <= _MOST_PARTS:
-        told = f"'{value}' is not K/N, such as 1/2 for the first of two parts"
+    if match is None or not int(match[1]) <= int(match[2]) <= _MOST_SHARES:
+        told = f"'{value}' is not K/N, such as 1/2 for the first of two shares"
         raise click.BadParameter(told, ctx=context, param=parameter)
     return int(match[1]), int(match[2])
 

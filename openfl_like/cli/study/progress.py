@@ -10,8 +10,8 @@ from openfl_like.cli.output.console import emit_line, put, terminal
 from openfl_like.cli.output.lent import OWN
 from openfl_like.cli.output.table import GAP, broken
 from openfl_like.printable import printable_line
-from openfl_like.studies.results import RunResult, RunState
-from openfl_like.studies.study import Configuration, Run, Study
+from openfl_like.studies.results import RunState, StudyRunResult
+from openfl_like.studies.study import Configuration, StudyDesign, StudyRun
 
 _STYLES = {RunState.FINISHED: GOOD, RunState.FAILED: BAD, RunState.KILLED: BAD, RunState.STOPPED: ODD}
 _SETTLE_S = 2.0
@@ -28,7 +28,9 @@ class StudyScreen:
         as_json: One JSON line for each thing instead.
     """
 
-    def __init__(self, study: Study, runs: Sequence[Run], results: Mapping[str, RunResult], *, as_json: bool) -> None:
+    def __init__(
+        self, study: StudyDesign, runs: Sequence[StudyRun], results: Mapping[str, StudyRunResult], *, as_json: bool
+    ) -> None:
         self._study = study
         self._as_json = as_json
         self._left = {run.id: study.configuration(run).rounds for run in runs}
@@ -41,19 +43,19 @@ class StudyScreen:
         self._runs_done = sum(result.state.settled for name, result in results.items() if name in self._left)
         self._show()
 
-    def run_started(self, run: Run) -> None:
+    def run_started(self, run: StudyRun) -> None:
         """Note it."""
         if self._as_json:
             emit_line({"kind": "run_started", "run": run.id})
 
-    def round_finished(self, run: Run, number: int) -> None:
+    def round_finished(self, run: StudyRun, number: int) -> None:
         """Move the bar on."""
         if self._as_json:
             emit_line({"kind": "round_finished", "run": run.id, "round": number})
         self._done[run.id] = max(self._done.get(run.id, 0), number)
         self._show()
 
-    def run_ended(self, run: Run, result: RunResult) -> None:
+    def run_ended(self, run: StudyRun, result: StudyRunResult) -> None:
         """Tell how it ended; of a pause nothing is said."""
         if result.state.settled:
             self._runs_done += 1
@@ -83,7 +85,7 @@ class StudyScreen:
         """Take the bar away."""
         self._bar.close()
 
-    def _sentence(self, run: Run, result: RunResult) -> str:
+    def _sentence(self, run: StudyRun, result: StudyRunResult) -> str:
         title = self._study.configuration(run).title
         value = result.value(self._study.metric)
         measured = f"  {self._study.metric} {value:.4g}" if value is not None else ""

@@ -12,15 +12,15 @@ from openfl_like.cli.study.page import PageFigure, ReportPage, html_of, markdown
 from openfl_like.cli.study.sentences import problem_text
 from openfl_like.cli.study.tables import ReportTable, tables
 from openfl_like.errors import UsageError
-from openfl_like.studies.results import RunResult, RunState
+from openfl_like.studies.results import RunState, StudyRunResult
 from openfl_like.studies.statistics import comparisons
-from openfl_like.studies.study import Study
+from openfl_like.studies.study import StudyDesign
 from openfl_like.studies.summary import ConfigurationSummary, problems, summaries
 
 _DPI = 96
 
 
-def write_report(study: Study, results: Mapping[str, RunResult], folder: Path) -> list[str]:
+def write_report(study: StudyDesign, results: Mapping[str, StudyRunResult], folder: Path) -> list[str]:
     """Write the report of a study into a folder; return the names of the files.
 
     Raises:
@@ -36,8 +36,8 @@ def write_report(study: Study, results: Mapping[str, RunResult], folder: Path) -
 
 
 def _written(
-    study: Study,
-    results: Mapping[str, RunResult],
+    study: StudyDesign,
+    results: Mapping[str, StudyRunResult],
     folder: Path,
     drawn: Sequence[DrawnFigure],
     listed: Sequence[ReportTable],
@@ -70,7 +70,9 @@ def _written(
     return ["report.html", "report.md", *names, *(path.name for path in export(study, results, folder))]
 
 
-def _summary(study: Study, results: Mapping[str, RunResult], found: Sequence[ConfigurationSummary]) -> tuple[str, ...]:
+def _summary(
+    study: StudyDesign, results: Mapping[str, StudyRunResult], found: Sequence[ConfigurationSummary]
+) -> tuple[str, ...]:
     total = len(study.runs)
     finished = sum(result.state is RunState.FINISHED for result in results.values())
     stopped = sum(result.state is RunState.STOPPED for result in results.values())
@@ -102,7 +104,7 @@ def _summary(study: Study, results: Mapping[str, RunResult], found: Sequence[Con
 _FEW = 5
 
 
-def _facts(study: Study) -> tuple[tuple[str, str], ...]:
+def _facts(study: StudyDesign) -> tuple[tuple[str, str], ...]:
     seeds = sorted({run.seed for run in study.runs})
     return (
         ("study", study.digest),

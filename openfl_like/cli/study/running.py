@@ -10,8 +10,8 @@ from openfl_like.cli.study.sentences import problem_text
 from openfl_like.errors import StudyError, UsageError
 from openfl_like.services.daemon.lock import holder, only_one
 from openfl_like.studies.folder import StudyFolder
-from openfl_like.studies.results import RunResult, RunState
-from openfl_like.studies.study import Study
+from openfl_like.studies.results import RunState, StudyRunResult
+from openfl_like.studies.study import StudyDesign
 from openfl_like.studies.summary import is_fatal, problems
 
 WORKER = (sys.executable, "-m", "openfl_like.cli.study.worker")
@@ -19,7 +19,7 @@ _REPORTS_NEED = ("matplotlib", "scipy")
 
 
 @contextmanager
-def opened(study: Study, directory: Path | None, *, retry_failed: bool) -> Iterator[StudyFolder]:
+def opened(study: StudyDesign, directory: Path | None, *, retry_failed: bool) -> Iterator[StudyFolder]:
     """Take the folder of a study while the block runs.
 
     Args:
@@ -44,14 +44,14 @@ def opened(study: Study, directory: Path | None, *, retry_failed: bool) -> Itera
         yield folder
 
 
-def refuse_part(study: Study, part: tuple[int, int] | None) -> None:
-    """Refuse a part of a study whose runs are stopped by what all of them have come to."""
-    if part is not None and study.halving is not None:
-        cure = "leave --part out, or early_stop"
-        raise UsageError("--part: early_stop compares all runs, and a part does not have them", cure=cure)
+def refuse_share(study: StudyDesign, share: tuple[int, int] | None) -> None:
+    """Refuse a share of a study whose runs are stopped by what all of them have come to."""
+    if share is not None and study.halving is not None:
+        cure = "leave --share out, or early_stop"
+        raise UsageError("--share: early_stop compares all runs, and a share does not have them", cure=cure)
 
 
-def under_way(folder: StudyFolder, study: Study, results: Mapping[str, RunResult]) -> set[str]:
+def under_way(folder: StudyFolder, study: StudyDesign, results: Mapping[str, StudyRunResult]) -> set[str]:
     """Return the runs that are performed now: nobody at work in the folder, none."""
     if holder(folder.directory) is None:
         return set()
@@ -59,7 +59,7 @@ def under_way(folder: StudyFolder, study: Study, results: Mapping[str, RunResult
     return {run.id for run in unsettled if folder.begun(run) and run.id not in results}
 
 
-def raise_unless_fine(study: Study, results: Mapping[str, RunResult], *, told: bool = False) -> None:
+def raise_unless_fine(study: StudyDesign, results: Mapping[str, StudyRunResult], *, told: bool = False) -> None:
     """Raise the error of a study that has not succeeded.
 
     Args:

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 from openfl_like.studies.results import RunState
-from openfl_like.studies.study import Study
+from openfl_like.studies.study import StudyDesign
 from openfl_like.studies.summary import ConfigurationSummary, ProblemKind, Spread, StudyProblem
 
 _SHOWN = 4
@@ -80,7 +80,7 @@ def state_text(one: ConfigurationSummary, running: int) -> str:
     return ", ".join(parts)
 
 
-def problem_text(problem: StudyProblem, study: Study) -> str:
+def problem_text(problem: StudyProblem, study: StudyDesign) -> str:
     """Say what is not as it should be."""
     runs, metric = _names(problem.runs), study.metric
     if problem.kind in _BEGINNINGS:

@@ -3,12 +3,14 @@
 from collections.abc import Collection, Mapping
 
 from openfl_like.cli.study.sentences import common_places, spread_text, state_text
-from openfl_like.studies.results import RunResult
-from openfl_like.studies.study import Study
+from openfl_like.studies.results import StudyRunResult
+from openfl_like.studies.study import StudyDesign
 from openfl_like.studies.summary import ConfigurationSummary, problems, summaries
 
 
-def table_of(study: Study, results: Mapping[str, RunResult], running: Collection[str]) -> list[dict[str, object]]:
+def table_of(
+    study: StudyDesign, results: Mapping[str, StudyRunResult], running: Collection[str]
+) -> list[dict[str, object]]:
     """Return a row for each configuration.
 
     Args:
@@ -21,7 +23,9 @@ def table_of(study: Study, results: Mapping[str, RunResult], running: Collection
     return [_row(study, one, running, places) for one in found]
 
 
-def _row(study: Study, one: ConfigurationSummary, running: Collection[str], places: int | None) -> dict[str, object]:
+def _row(
+    study: StudyDesign, one: ConfigurationSummary, running: Collection[str], places: int | None
+) -> dict[str, object]:
     under_way = sum(run.id in running for run in one.runs)
     n = one.spread.n if one.spread is not None else 0
     return {
@@ -33,14 +37,14 @@ def _row(study: Study, one: ConfigurationSummary, running: Collection[str], plac
     }
 
 
-def best_of(study: Study, results: Mapping[str, RunResult]) -> ConfigurationSummary | None:
+def best_of(study: StudyDesign, results: Mapping[str, StudyRunResult]) -> ConfigurationSummary | None:
     """Return the configuration with the best mean of those that were not stopped; None: none has any."""
     there = [one for one in summaries(study, results) if one.spread is not None and not one.stopped_after]
     sign = -1 if study.mode == "max" else 1
     return min(there, key=lambda one: sign * one.spread.mean if one.spread else 0.0, default=None)
 
 
-def document(study: Study, results: Mapping[str, RunResult], running: Collection[str]) -> dict[str, object]:
+def document(study: StudyDesign, results: Mapping[str, StudyRunResult], running: Collection[str]) -> dict[str, object]:
     """Return what programs are told of a study."""
     rows = [
         {
@@ -72,7 +76,7 @@ def document(study: Study, results: Mapping[str, RunResult], running: Collection
     return {**facts, "configurations": rows, "problems": found}
 
 
-def _run(name: str, seed: int, result: RunResult | None, running: bool) -> dict[str, object]:  # noqa: FBT001 (a row's cell)
+def _run(name: str, seed: int, result: StudyRunResult | None, running: bool) -> dict[str, object]:  # noqa: FBT001 (a row's cell)
     if result is None:
         return {"run": name, "seed": seed, "state": "running" if running else "waiting"}
     facts = {"rounds": result.rounds, "sha256": result.sha256, "code": result.code, "cause": result.cause}

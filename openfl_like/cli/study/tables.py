@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from openfl_like.cli.study.figures import panels_of
 from openfl_like.cli.study.sentences import common_places, decimals, spread_text, state_text
 from openfl_like.studies.statistics import LevelComparison, half_width
-from openfl_like.studies.study import Study
+from openfl_like.studies.study import StudyDesign
 from openfl_like.studies.summary import ConfigurationSummary
 
 _MOST_COLUMNS = 6
@@ -45,14 +45,16 @@ class ReportTable:
     data: tuple[Mapping[str, DataCell], ...] = ()
 
 
-def tables(study: Study, found: Sequence[ConfigurationSummary], tested: Sequence[LevelComparison]) -> list[ReportTable]:
+def tables(
+    study: StudyDesign, found: Sequence[ConfigurationSummary], tested: Sequence[LevelComparison]
+) -> list[ReportTable]:
     """Return the tables of a report."""
     made = [_matrix(study, found, tested), _configurations(study, found), _comparisons(study, tested)]
     return [table for table in (*made, _fairness(study, found), _spent(study, found)) if table is not None]
 
 
 def _matrix(
-    study: Study, found: Sequence[ConfigurationSummary], tested: Sequence[LevelComparison]
+    study: StudyDesign, found: Sequence[ConfigurationSummary], tested: Sequence[LevelComparison]
 ) -> ReportTable | None:
     """Return levels of the compared axis against the combinations of the others, where that fits on a page."""
     panels = panels_of(study, found)
@@ -78,7 +80,7 @@ def _matrix(
     return ReportTable("results", caption, (study.compare, *panels), tuple(rows))
 
 
-def _stars(study: Study, tested: Sequence[LevelComparison]) -> str:
+def _stars(study: StudyDesign, tested: Sequence[LevelComparison]) -> str:
     if not any(one.p is not None for one in tested):
         return " Nothing is tested: that needs two seeds."
     if not any(one.significant for one in tested):
@@ -90,13 +92,13 @@ def _title(panel: Mapping[str, str]) -> str:
     return ", ".join(f"{axis} {level}" for axis, level in panel.items())
 
 
-def _best(study: Study, panel: Mapping[str, ConfigurationSummary]) -> ConfigurationSummary | None:
+def _best(study: StudyDesign, panel: Mapping[str, ConfigurationSummary]) -> ConfigurationSummary | None:
     there = [one for one in panel.values() if one.spread is not None and not one.stopped_after]
     sign = -1 if study.mode == "max" else 1
     return min(there, key=lambda one: sign * one.spread.mean if one.spread else 0.0, default=None)
 
 
-def _configurations(study: Study, found: Sequence[ConfigurationSummary]) -> ReportTable:
+def _configurations(study: StudyDesign, found: Sequence[ConfigurationSummary]) -> ReportTable:
     best = _best(study, {str(one.configuration.number): one for one in found})
     axes = [axis.name for axis in study.axes]
     rows, data = [], list[Mapping[str, DataCell]]()
@@ -148,7 +150,7 @@ def _signed(value: float, error: float) -> str:
     return decimals(value, error).replace("-", "\N{MINUS SIGN}")
 
 
-def _comparisons(study: Study, tested: Sequence[LevelComparison]) -> ReportTable | None:
+def _comparisons(study: StudyDesign, tested: Sequence[LevelComparison]) -> ReportTable | None:
     if not tested:
         return None
     others = [axis.name for axis in study.axes if axis.name != study.compare]
@@ -205,7 +207,7 @@ def _p_text(p: float | None) -> str:
     return f"< {_LEAST_P}" if p < _LEAST_P else f"{p:.3f}"
 
 
-def _fairness(study: Study, found: Sequence[ConfigurationSummary]) -> ReportTable | None:
+def _fairness(study: StudyDesign, found: Sequence[ConfigurationSummary]) -> ReportTable | None:
     rows, data = [], list[Mapping[str, DataCell]]()
     for one in found:
         counts = [count for result in one.results for count in result.selections().values()]
@@ -234,7 +236,7 @@ def _fairness(study: Study, found: Sequence[ConfigurationSummary]) -> ReportTabl
     return ReportTable("fairness", caption, columns, tuple(rows), len(study.axes), tuple(data))
 
 
-def _spent(study: Study, found: Sequence[ConfigurationSummary]) -> ReportTable | None:
+def _spent(study: StudyDesign, found: Sequence[ConfigurationSummary]) -> ReportTable | None:
     """Return time and energy of the devices, where the rows have them."""
     there = [one for one in found if one.hours is not None or one.joules is not None]
     if not there:

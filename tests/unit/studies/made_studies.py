@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from openfl_like.studies.results import RoundRow, RunResult, RunState
-from openfl_like.studies.study import Configuration, HalvingRule, Level, Run, Study, SweptAxis
+from openfl_like.studies.results import RoundRow, RunState, StudyRunResult
+from openfl_like.studies.study import Configuration, HalvingRule, Level, StudyDesign, StudyRun, SweptAxis
 
 
 def made_study(
@@ -13,7 +13,7 @@ def made_study(
     repetitions: int = 3,
     rounds: int = 4,
     halving: HalvingRule | None = None,
-) -> Study:
+) -> StudyDesign:
     """A study of methods by alphas; the seeds begin with 7."""
     axes = (
         SweptAxis("method", tuple(Level(name) for name in methods)),
@@ -25,29 +25,31 @@ def made_study(
         for number, (method, alpha) in enumerate(points, 1)
     )
     runs = tuple(
-        Run(f"c{one.number}-r{repetition}", one.number, repetition, 6 + repetition, f"plan-{one.number}-{repetition}")
+        StudyRun(
+            f"c{one.number}-r{repetition}", one.number, repetition, 6 + repetition, f"plan-{one.number}-{repetition}"
+        )
         for one in configurations
         for repetition in range(1, repetitions + 1)
     )
-    return Study(
+    return StudyDesign(
         "skew", "digits", "accuracy", "max", "sequence", repetitions, axes, configurations, runs, halving,
         "method", methods[0] if methods else "", "code",
     )  # fmt: skip
 
 
-def finished(run: Run, values: Sequence[float], **changes: object) -> RunResult:
+def finished(run: StudyRun, values: Sequence[float], **changes: object) -> StudyRunResult:
     """A run whose metric had these values after its rounds; sites a and b were selected in turn."""
     rows = tuple(
         RoundRow(number, f"model-{run.id}-{number}", {"accuracy": value}, ("ab"[number % 2],), ("ab"[number % 2],))
         for number, value in enumerate(values, 1)
     )
-    result = RunResult(
+    result = StudyRunResult(
         run.id, run.plan_digest, RunState.FINISHED, len(rows), f"sha-{run.id}", sites=("a", "b"), rows=rows
     )
     return replace(result, **changes)  # type: ignore[arg-type]  # a test names the fields
 
 
-def results_of(study: Study, last: Mapping[int, Sequence[float]]) -> dict[str, RunResult]:
+def results_of(study: StudyDesign, last: Mapping[int, Sequence[float]]) -> dict[str, StudyRunResult]:
     """Results whose last values are these: number of a configuration -> a value for each repetition."""
     found = {}
     for configuration in study.configurations:

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from openfl_like.errors import UsageError
 from openfl_like.studies.halving import decide, rungs
 from openfl_like.studies.results import RunState
-from openfl_like.studies.study import HalvingRule, Study
+from openfl_like.studies.study import HalvingRule, StudyDesign
 from tests.unit.studies.made_studies import finished, made_study, results_of
 
 RULE = HalvingRule(2, 2)
 
 
-def study_of(count: int) -> Study:
+def study_of(count: int) -> StudyDesign:
     return made_study([f"m{number}" for number in range(count)], [1.0], repetitions=2)
 
 

@@ -1,4 +1,4 @@
-"""Parts of a study become one, or it is said what is in the way, and where."""
+"""Folders of a study become one, or it is said what is in the way, and where."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,15 +8,15 @@ import pytest
 from openfl_like.errors import ConflictError, DamagedError, NotFoundError, UsageError
 from openfl_like.studies.folder import StudyFolder
 from openfl_like.studies.merge import merge
-from openfl_like.studies.results import RunResult, RunState
-from openfl_like.studies.study import Study
+from openfl_like.studies.results import RunState, StudyRunResult
+from openfl_like.studies.study import StudyDesign
 from tests.unit.studies.made_studies import made_study, results_of
 
 STUDY = made_study(repetitions=1)
 ALL = results_of(STUDY, {1: [0.1], 2: [0.2], 3: [0.3], 4: [0.4]})
 
 
-def part(folder: Path, names: list[str], study: Study = STUDY, **changed: RunResult) -> Path:
+def folder_of(folder: Path, names: list[str], study: StudyDesign = STUDY, **changed: StudyRunResult) -> Path:
     kept = StudyFolder(folder)
     kept.directory.mkdir()
     kept.take(study)
@@ -25,9 +25,9 @@ def part(folder: Path, names: list[str], study: Study = STUDY, **changed: RunRes
     return folder
 
 
-def test_disjoint_parts_become_the_whole_in_the_order_of_the_runs(tmp_path: Path) -> None:
-    first = part(tmp_path / "a", ["c4-r1", "c2-r1"])
-    second = part(tmp_path / "b", ["c1-r1", "c2-r1"])
+def test_disjoint_runs_become_the_whole_in_the_order_of_the_runs(tmp_path: Path) -> None:
+    first = folder_of(tmp_path / "a", ["c4-r1", "c2-r1"])
+    second = folder_of(tmp_path / "b", ["c1-r1", "c2-r1"])
     found = merge([first, second], tmp_path / "c")
     assert list(found.results) == ["c1-r1", "c2-r1", "c4-r1"]
     assert found.taken == {first: 2, second: 1}
@@ -41,9 +41,9 @@ def test_disjoint_parts_become_the_whole_in_the_order_of_the_runs(tmp_path: Path
 @pytest.mark.parametrize("change", [{"sha256": "other"}, {"rows": ()}])
 def test_runs_that_do_not_agree_are_refused_with_their_places(tmp_path: Path, change: dict[str, object]) -> None:
     other = replace(ALL["c2-r1"], **change)  # type: ignore[arg-type]  # a test names the fields
-    parts = [part(tmp_path / "a", ["c2-r1"]), part(tmp_path / "b", ["c2-r1"], c2_r1=other)]
+    folders = [folder_of(tmp_path / "a", ["c2-r1"]), folder_of(tmp_path / "b", ["c2-r1"], c2_r1=other)]
     with pytest.raises(ConflictError) as caught:
-        merge(parts, tmp_path / "c")
+        merge(folders, tmp_path / "c")
     assert str(tmp_path / "a" / "runs" / "c2-r1") in caught.value.message
     assert str(tmp_path / "b" / "runs" / "c2-r1") in caught.value.message
     assert not (tmp_path / "c").exists()
@@ -51,19 +51,19 @@ def test_runs_that_do_not_agree_are_refused_with_their_places(tmp_path: Path, ch
 
 def test_a_finished_run_is_taken_before_one_that_failed_elsewhere(tmp_path: Path) -> None:
     failed = replace(ALL["c1-r1"], state=RunState.FAILED, code="E307", cause="no room")
-    parts = [part(tmp_path / "a", ["c1-r1"], c1_r1=failed), part(tmp_path / "b", ["c1-r1"])]
-    assert merge(parts, tmp_path / "c").results["c1-r1"].state is RunState.FINISHED
+    folders = [folder_of(tmp_path / "a", ["c1-r1"], c1_r1=failed), folder_of(tmp_path / "b", ["c1-r1"])]
+    assert merge(folders, tmp_path / "c").results["c1-r1"].state is RunState.FINISHED
 
 
 def test_another_study_is_refused(tmp_path: Path) -> None:
-    parts = [part(tmp_path / "a", []), part(tmp_path / "b", [], replace(STUDY, workspace="other code"))]
+    folders = [folder_of(tmp_path / "a", []), folder_of(tmp_path / "b", [], replace(STUDY, workspace="other code"))]
     with pytest.raises(ConflictError, match="is another study than 'skew'") as caught:
-        merge(parts, tmp_path / "c")
+        merge(folders, tmp_path / "c")
     assert caught.value.place == str(tmp_path / "b")
 
 
 def test_a_merge_wants_two_folders_and_an_empty_place(tmp_path: Path) -> None:
-    first, second = part(tmp_path / "a", []), part(tmp_path / "b", [])
+    first, second = folder_of(tmp_path / "a", []), folder_of(tmp_path / "b", [])
     for names in ([first], [first, first]):
         with pytest.raises(UsageError, match="two different folders"):
             merge(names, tmp_path / "c")
@@ -74,7 +74,7 @@ def test_a_merge_wants_two_folders_and_an_empty_place(tmp_path: Path) -> None:
 
 
 def test_a_folder_keeps_its_study(tmp_path: Path) -> None:
-    folder = StudyFolder(part(tmp_path / "a", []))
+    folder = StudyFolder(folder_of(tmp_path / "a", []))
     folder.take(replace(STUDY, compare="alpha"))  # only shown otherwise
     assert folder.read().compare == "alpha"
     with pytest.raises(ConflictError, match="the code of its workspace has changed"):

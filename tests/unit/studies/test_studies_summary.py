@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openfl_like.studies.results import RunResult, RunState, result_from, result_json
+from openfl_like.studies.results import RunState, StudyRunResult, result_from, result_json
 from openfl_like.studies.summary import ProblemKind, is_fatal, jain, problems, summaries
 from tests.unit.studies.made_studies import finished, made_study, results_of
 
 FINE = {1: [0.5, 0.6, 0.7], 2: [0.4, 0.4, 0.4], 3: [0.8, 0.8, 0.9], 4: [0.1, 0.2, 0.3]}
 
 
-def kinds(found: dict[str, RunResult]) -> list[ProblemKind]:
+def kinds(found: dict[str, StudyRunResult]) -> list[ProblemKind]:
     return [problem.kind for problem in problems(made_study(), found)]
 
 

@@ -15,7 +15,7 @@ from openfl_like.cli.study.sentences import common_places, spread_text, state_te
 from openfl_like.errors import StudyError
 from openfl_like.services.daemon.lock import only_one
 from openfl_like.studies.folder import StudyFolder
-from openfl_like.studies.results import RunResult, RunState
+from openfl_like.studies.results import RunState, StudyRunResult
 from openfl_like.studies.summary import Spread, summaries
 from tests.unit.studies.made_studies import finished, made_study, results_of
 
@@ -70,11 +70,11 @@ def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:
     assert "there is no study" in str(result.exception)
 
 
-@pytest.mark.parametrize("part", ["0/2", "3/2", "1", "a/b", "1/2000", "-1/2"])
-def test_a_part_is_one_of_several(part: str) -> None:
-    result = fx_study("run", "digits_skew", f"--part={part}")
+@pytest.mark.parametrize("share", ["0/2", "3/2", "1", "a/b", "1/2000", "-1/2"])
+def test_a_share_is_one_of_several(share: str) -> None:
+    result = fx_study("run", "digits_skew", f"--share={share}")
     assert result.exit_code == 2
-    assert "is not K/N, such as 1/2 for the first of two parts" in result.output
+    assert "is not K/N, such as 1/2 for the first of two shares" in result.output
 
 
 def test_a_study_that_is_not_there_has_a_suggestion() -> None:
@@ -133,7 +133,7 @@ def test_pace_is_told_when_it_is_known() -> None:
 
 def test_progress_is_lines(capsys: pytest.CaptureFixture[str]) -> None:
     run = STUDY.runs[0]
-    result: RunResult = finished(run, [0.25, 0.5])
+    result: StudyRunResult = finished(run, [0.25, 0.5])
     for as_json in (False, True):
         screen = StudyScreen(STUDY, STUDY.runs, {}, as_json=as_json)
         screen.run_started(run)

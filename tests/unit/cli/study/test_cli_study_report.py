@@ -14,7 +14,7 @@ from openfl_like.cli.study.export import export
 from openfl_like.cli.study.figures import figures
 from openfl_like.cli.study.report import write_report
 from openfl_like.cli.study.tables import tables
-from openfl_like.studies.results import RunResult, RunState
+from openfl_like.studies.results import RunState, StudyRunResult
 from openfl_like.studies.statistics import comparisons
 from openfl_like.studies.study import HalvingRule
 from openfl_like.studies.summary import summaries
@@ -24,7 +24,7 @@ VALUES = {1: [0.5, 0.6, 0.8], 2: [0.4, 0.4, 0.5], 3: [0.7, 0.9, 1.0], 4: [0.5, 0
 STUDY = made_study()
 
 
-def texts(results: dict[str, RunResult]) -> dict[str, list[list[str]]]:
+def texts(results: dict[str, StudyRunResult]) -> dict[str, list[list[str]]]:
     found = summaries(STUDY, results)
     made = tables(STUDY, found, comparisons(STUDY, found))
     return {table.name: [[cell.text for cell in row] for row in table.rows] for table in made}
