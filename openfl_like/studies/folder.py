@@ -7,11 +7,11 @@ runs/<run>/record/  (of `fx simulate --directory`)
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from openfl_like.errors import ConflictError, NotFoundError
-from openfl_like.studies.results import StudyRunResult, result_from, result_json
+from openfl_like.errors import ConflictError, DamagedError, NotFoundError
+from openfl_like.studies.results import RunState, StudyRunResult, result_from, result_json
 from openfl_like.studies.rows import line_of, rows_of_run
 from openfl_like.studies.study import StudyDesign, StudyRun, study_from, study_json
 
@@ -86,9 +86,12 @@ class StudyFolder:
         """
         path = self.run(run.id) / "result.json"
         try:
-            return result_from(path.read_bytes(), str(path))
+            result = result_from(path.read_bytes(), str(path))
         except FileNotFoundError:
             return None
+        if result.run != run.id:
+            raise DamagedError(f"this is the result of {result.run}", place=str(path), cure="remove this file")
+        return result
 
     def results(self, study: StudyDesign) -> dict[str, StudyRunResult]:
         """Return what came of the runs, by their ids, in their order."""
@@ -104,9 +107,15 @@ class StudyFolder:
         """Whether a run has a record."""
         return self.record(run.id).exists()
 
-    def forget(self, run: str) -> None:
-        """Remove all that came of a run."""
-        shutil.rmtree(self.run(run), ignore_errors=True)
+    def retry(self, study: StudyDesign) -> None:
+        """Forget the runs that have failed; it is decided anew then which configurations are stopped."""
+        results = self.results(study)
+        failed = [name for name, result in results.items() if result.state is RunState.FAILED]
+        for name in failed:
+            shutil.rmtree(self.run(name), ignore_errors=True)
+        for result in results.values() if failed else ():
+            if result.state is RunState.STOPPED:
+                self.write_result(replace(result, state=RunState.PAUSED))
 
     def add_rows(self, study: StudyDesign, run: StudyRun, result: StudyRunResult) -> None:
         """Add the rows of a run to those of the study, as it ends."""

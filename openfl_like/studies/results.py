@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from openfl_like.errors import DamagedError
 from openfl_like.peer_json import read_peer_json
+from openfl_like.studies.study import RunId
 
 _MOST_BYTES = 1 << 30
 
@@ -77,7 +78,7 @@ class StudyRunResult:
         rows: Its finished rounds.
     """
 
-    run: str
+    run: RunId
     plan_digest: str
     state: RunState
     rounds: int = 0

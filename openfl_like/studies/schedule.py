@@ -93,6 +93,8 @@ class StudySchedule:
         async with _workers(self._command, min(workers, len(self._study.runs))) as ready:
             for rung in rungs(rule, min(one.rounds for one in alive)):
                 await self._perform(self._unfinished(alive, share, rung), ready, rung)
+                if self._was_killed(alive):
+                    return self._results  # it goes on next time: what is not known cannot be decided
                 assert rule is not None  # noqa: S101 (there are no rungs without it)
                 decision = decide(self._study, rule, alive, self._results, rung)
                 self._stop(decision.stopped, rung)
@@ -111,6 +113,11 @@ class StudySchedule:
         if result is None or result.state is RunState.KILLED:
             return False
         return result.state.settled or (rung > 0 and result.rounds >= rung)
+
+    def _was_killed(self, alive: Sequence[Configuration]) -> bool:
+        """Whether a run of these configurations did not come as far as it was to."""
+        runs = (run for configuration in alive for run in self._study.runs_of(configuration))
+        return any(run.id not in self._results or self._results[run.id].state is RunState.KILLED for run in runs)
 
     def _stop(self, configurations: Sequence[Configuration], rung: int) -> None:
         told = list[Configuration]()

@@ -58,8 +58,11 @@ def comparisons(study: StudyDesign, found: Sequence[ConfigurationSummary]) -> li
 
     Runs of the same seed have the same sites and the same first model, so they are pairs: the test is Student's paired
     t-test. The p values are corrected together (S. Holm 1979, "A simple sequentially rejective multiple test
-    procedure"). Configurations that were stopped early are not compared, since they had fewer rounds.
+    procedure"). Configurations that were stopped early are not compared, since they had fewer rounds; nor are levels
+    that were drawn, of which none is a baseline.
     """
+    if any(axis.drawn for axis in study.axes if axis.name == study.compare):
+        return []
     panels: dict[tuple[tuple[str, str], ...], dict[str, ConfigurationSummary]] = {}
     for one in found:
         levels = one.configuration.levels

@@ -4,15 +4,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from blake3 import blake3
-from pydantic import JsonValue, TypeAdapter, ValidationError
+from pydantic import JsonValue, StringConstraints, TypeAdapter, ValidationError
 
 from openfl_like.errors import DamagedError
 from openfl_like.peer_json import read_peer_json
 
 _FORM = 1
+RunId = Annotated[str, StringConstraints(pattern=r"^c[0-9]{1,5}-r[0-9]{1,5}$")]
+"""What a run is called, and its folder: nothing that leads elsewhere, whoever wrote it."""
 _MOST_BYTES = 256 << 20
 
 
@@ -80,7 +82,7 @@ class StudyRun:
         plan_digest: Identity of its plan.
     """
 
-    id: str
+    id: RunId
     configuration: int
     repetition: int
     seed: int

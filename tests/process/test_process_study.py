@@ -172,11 +172,33 @@ async def test_a_run_that_fails_is_told_and_the_others_go_on(study: Path) -> Non
     assert again == 1
 
 
-async def test_early_stopping_does_not_depend_on_the_number_of_workers(study: Path) -> None:
+async def test_a_run_whose_process_is_killed_is_told_and_goes_on_next_time(study: Path) -> None:
+    async with running(study) as (process, lines):
+        await until_midway(lines)
+        workers = psutil.Process(process.pid).children()
+        (victim, *_) = [run for worker in workers for run in worker.children()]
+        victim.kill()
+        told = [json.loads(line) async for line in lines]
+        assert await process.wait() == 1
+    killed = [one for one in told if one.get("state") == "killed"]
+    assert [(one["code"], "killed by SIGKILL" in one["cause"]) for one in killed] == [("E503", True)]
+    assert told[-1]["error"]["code"] == "E509"
+    await fx_fine("study", "run", study.name, cwd=study.parent)
+    rows, models = await left_alone(study)
+    assert (study.parent / "drift.study" / "rows.jsonl").read_text() == rows
+    assert shas(study.parent / "drift.study") == models
+
+
+async def test_early_stopping_does_not_depend_on_workers_or_interruptions(study: Path) -> None:
     study.write_text(
         STUDY.replace("values: [3, 5, 1000]", "values: [3, 4, 5, 6, 7]").replace(f": {ROUNDS}", ": 12")
         + "early_stop: {first: 2, factor: 2}\n"
     )
+    async with running(study, "--directory", "3") as (process, lines):
+        async for line in lines:
+            if json.loads(line)["kind"] == "stopped":  # some runs pause, some are stopped
+                break
+        process.kill()
     found = list[str]()
     for workers in ("1", "3"):
         await fx_fine("study", "run", study.name, "--workers", workers, "--directory", workers, cwd=study.parent)

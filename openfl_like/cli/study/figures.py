@@ -34,6 +34,7 @@ _LINES = (
 _MARKERS = "osD^vPX<>*"
 _FEWEST_NUMBERS = 3
 _WIDTH = 7.2
+_LEGEND_CHARS = 60
 _OTHER = "#d9d9d9"
 _PARTS = frozenset({"accuracy", "auc"})
 """Metrics from 0 to 1."""
@@ -70,13 +71,22 @@ Panel = Mapping[str, ConfigurationSummary]
 
 
 def panels_of(study: StudyDesign, found: Sequence[ConfigurationSummary]) -> dict[str, dict[str, ConfigurationSummary]]:
-    """Return title -> level of the compared axis -> configuration, for each combination of the other axes."""
+    """Return title -> name of a line -> configuration, for each combination of the other axes that are crossed."""
+    apart = {study.compare, *(axis.name for axis in study.axes if axis.drawn)}
     panels: dict[str, dict[str, ConfigurationSummary]] = {}
     for one in found:
         levels = one.configuration.levels
-        title = ", ".join(f"{axis} {level}" for axis, level in levels.items() if axis != study.compare)
-        panels.setdefault(title, {})[levels.get(study.compare, "")] = one
+        title = ", ".join(f"{axis} {level}" for axis, level in levels.items() if axis not in apart)
+        panels.setdefault(title, {})[_line_of(study, one)] = one
     return panels
+
+
+def _line_of(study: StudyDesign, one: ConfigurationSummary) -> str:
+    """Return what a line is called: its level of the compared axis, and what was drawn besides."""
+    levels = one.configuration.levels
+    drawn = [axis.name for axis in study.axes if axis.drawn and axis.name != study.compare]
+    compared = [levels[study.compare]] if study.compare in levels else []
+    return ", ".join([*compared, *(f"{axis} {levels[axis]}" for axis in drawn)])
 
 
 def figures(study: StudyDesign, found: Sequence[ConfigurationSummary]) -> list[DrawnFigure]:
@@ -122,7 +132,9 @@ def _curves(study: StudyDesign, found: Sequence[ConfigurationSummary]) -> DrawnF
     more = (
         f" The first {len(shown)} of {len(panels)} combinations of the other axes." if len(panels) > len(shown) else ""
     )
-    return DrawnFigure("curves", f"{_what(study)} after each round: {_band(found)}.{more}{_grey(study, looks)}", figure)
+    return DrawnFigure(
+        "curves", f"{_what(study)} after each round: {_band(found)}.{more}{_grey(study, found, looks)}", figure
+    )
 
 
 def _what(study: StudyDesign) -> str:
@@ -137,9 +149,9 @@ def _band(found: Sequence[ConfigurationSummary]) -> str:
     return f"mean over {seeds} seeds, with its 95 % confidence interval (Student's t)"
 
 
-def _grey(study: StudyDesign, looks: Mapping[str, "_Look"]) -> str:
-    levels = {level.name for axis in study.axes if axis.name == study.compare for level in axis.levels}
-    return " The best are in colour, all others in grey." if len(looks) < len(levels) else ""
+def _grey(study: StudyDesign, found: Sequence[ConfigurationSummary], looks: Mapping[str, "_Look"]) -> str:
+    names = {_line_of(study, one) for one in found}
+    return " The best are in colour, all others in grey." if len(looks) < len(names) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +162,13 @@ class _Look:
 
 
 def _looks(study: StudyDesign, found: Sequence[ConfigurationSummary]) -> dict[str, _Look]:
-    """Return how each level of the compared axis looks; of many, only the best have colours."""
-    levels = list(dict.fromkeys(one.configuration.levels.get(study.compare, "") for one in found))
+    """Return how each line looks, by its name; of many, only the best have colours."""
+    levels = list(dict.fromkeys(_line_of(study, one) for one in found))
     if len(levels) > _MOST_LINES:
         means: dict[str, list[float]] = {level: [] for level in levels}
         for one in found:
             if one.spread is not None and not one.stopped_after:
-                means[one.configuration.levels.get(study.compare, "")].append(one.spread.mean)
+                means[_line_of(study, one)].append(one.spread.mean)
         sign = -1 if study.mode == "max" else 1
         ranked = sorted((level for level in levels if means[level]), key=lambda level: sign * max(means[level]))
         best = set(ranked[:_MOST_LINES])
@@ -196,16 +208,19 @@ def _course(study: StudyDesign, one: ConfigurationSummary) -> tuple[list[int], l
 def _along(study: StudyDesign, found: Sequence[ConfigurationSummary], axis_name: str) -> list[DrawnFigure]:
     """Draw the final value along a numeric axis: a line for each level of the compared one, if that is another one."""
     axis = next(one for one in study.axes if one.name == axis_name)
-    others = [one for one in study.axes if one.name not in {axis_name, study.compare}]
+    own = {axis_name, study.compare}
+    others = [one for one in study.axes if one.name not in own and not one.drawn and len(one.levels) > 1]
     if others:  # what would be in one line differs in more than this axis
         return []
     figure = Figure(figsize=(4.8, 3.2), layout="constrained")
     axes = figure.subplots()
-    looks = _looks(study, found) if study.compare != axis_name else {"": _Look(HUES[0], "-", "o")}
+    levels = _compared_levels(study, axis_name)
     logarithmic = axis.geometric or _spans_magnitudes(axis.levels)
-    for place, (level, look) in enumerate(looks.items()):
-        mine = [one for one in found if study.compare == axis_name or one.configuration.levels[study.compare] == level]
-        at = _places(axis.levels, _APART * (place - (len(looks) - 1) / 2), logarithmic=logarithmic)
+    joined = not any(one.drawn for one in study.axes)
+    for place, level in enumerate(levels):
+        look = _Look(HUES[place], "-" if joined else "none", _MARKERS[place])
+        mine = [one for one in found if not level or one.configuration.levels[study.compare] == level]
+        at = _places(axis.levels, _APART * (place - (len(levels) - 1) / 2), logarithmic=logarithmic)
         _line_along(axes, mine, axis_name, at, (level, look))
     if logarithmic:
         axes.set_xscale("log")
@@ -216,7 +231,7 @@ def _along(study: StudyDesign, found: Sequence[ConfigurationSummary], axis_name:
     axes.set(xlabel=axis_name, ylabel=study.metric)
     axes.grid()
     _keep_within(axes, study, found)
-    _legend(figure, axes, study.compare if len(looks) > 1 else "")
+    _legend(figure, axes, study.compare if len(levels) > 1 else "")
     caption = f"{_what(study)} after the last round, along {axis_name}: {_band(found)}."
     stopped = (
         " Configurations that were stopped early have fewer rounds: open."
@@ -224,6 +239,12 @@ def _along(study: StudyDesign, found: Sequence[ConfigurationSummary], axis_name:
         else ""
     )
     return [DrawnFigure(f"along-{axis_name.replace(' ', '-')}", caption + stopped, figure)]
+
+
+def _compared_levels(study: StudyDesign, axis: str) -> list[str]:
+    """Return the levels that are told apart along an axis; of more than there are colours, and of drawn ones, none."""
+    names = [level.name for one in study.axes if one.name == study.compare and not one.drawn for level in one.levels]
+    return names if study.compare != axis and 0 < len(names) <= _MOST_LINES else [""]
 
 
 def _places(levels: Sequence[Level], shift: float, *, logarithmic: bool) -> dict[str, float]:
@@ -247,7 +268,7 @@ def _line_along(
     means = [one.spread.mean if one.spread else 0.0 for _, one in points]
     halves = [half_width(list(one.values.values())) or 0.0 for _, one in points]
     axes.errorbar(
-        at, means, yerr=halves if any(halves) else None, color=look.hue, marker=look.marker,
+        at, means, yerr=halves if any(halves) else None, color=look.hue, linestyle=look.line, marker=look.marker,
         markersize=4, capsize=2, linewidth=1.5, elinewidth=1, label=level or None,
     )  # fmt: skip
     early = [place for place, (_, one) in enumerate(points) if one.stopped_after]
@@ -286,4 +307,10 @@ def _spans_magnitudes(levels: Sequence[Level]) -> bool:
 def _legend(figure: Figure, axes: Axes, title: str) -> None:
     handles, names = axes.get_legend_handles_labels()
     if title and handles:
-        figure.legend(handles, names, title=title, loc="outside upper center", ncols=min(len(names), 5))
+        figure.legend(
+            handles,
+            names,
+            title=title,
+            loc="outside upper center",
+            ncols=max(1, min(len(names), 5, _LEGEND_CHARS // max(map(len, names)))),
+        )

@@ -10,7 +10,7 @@ from openfl_like.cli.study.sentences import problem_text
 from openfl_like.errors import StudyError, UsageError
 from openfl_like.services.daemon.lock import holder, only_one
 from openfl_like.studies.folder import StudyFolder
-from openfl_like.studies.results import RunState, StudyRunResult
+from openfl_like.studies.results import StudyRunResult
 from openfl_like.studies.study import StudyDesign
 from openfl_like.studies.summary import is_fatal, problems
 
@@ -38,9 +38,8 @@ def opened(study: StudyDesign, directory: Path | None, *, retry_failed: bool) ->
         raise UsageError(f"the folder cannot be made: {error.strerror}", place=str(folder.directory)) from error
     with only_one(folder.directory, "fx study run"):
         folder.take(study)
-        for name, result in folder.results(study).items() if retry_failed else ():
-            if result.state is RunState.FAILED:
-                folder.forget(name)
+        if retry_failed:
+            folder.retry(study)
         yield folder
 
 

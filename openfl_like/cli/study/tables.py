@@ -59,7 +59,8 @@ def _matrix(
     """Return levels of the compared axis against the combinations of the others, where that fits on a page."""
     panels = panels_of(study, found)
     levels = list(dict.fromkeys(level for panel in panels.values() for level in panel))
-    if len(levels) < 2 or not 1 < len(panels) <= _MOST_COLUMNS:
+    drawn = any(axis.drawn for axis in study.axes)
+    if drawn or len(levels) < 2 or not 1 < len(panels) <= _MOST_COLUMNS:
         return None
     marked = {(_title(one.panel), one.level) for one in tested if one.significant}
     best = {title: _best(study, panel) for title, panel in panels.items()}

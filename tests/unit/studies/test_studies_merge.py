@@ -8,8 +8,8 @@ import pytest
 from openfl_like.errors import ConflictError, DamagedError, NotFoundError, UsageError
 from openfl_like.studies.folder import StudyFolder
 from openfl_like.studies.merge import merge
-from openfl_like.studies.results import RunState, StudyRunResult
-from openfl_like.studies.study import StudyDesign
+from openfl_like.studies.results import RunState, StudyRunResult, result_json
+from openfl_like.studies.study import StudyDesign, study_from, study_json
 from tests.unit.studies.made_studies import made_study, results_of
 
 STUDY = made_study(repetitions=1)
@@ -86,6 +86,27 @@ def test_a_folder_keeps_its_study(tmp_path: Path) -> None:
     with pytest.raises(DamagedError, match="this is not a study"):
         folder.read()
     (folder.run("c1-r1")).mkdir(parents=True)
-    (folder.run("c1-r1") / "result.json").write_text('{"run": 1}')
-    with pytest.raises(DamagedError, match="this is not the result of a run"):
-        folder.result(STUDY.runs[0])
+    for text, told in (
+        ('{"run": 1}', "this is not the result of a run"),
+        (result_json(ALL["c1-r1"]).decode().replace("c1-r1", "../../elsewhere", 1), "this is not the result of a run"),
+        (result_json(ALL["c2-r1"]).decode(), "this is the result of c2-r1"),
+    ):
+        (folder.run("c1-r1") / "result.json").write_text(text)
+        with pytest.raises(DamagedError, match=told):
+            folder.result(STUDY.runs[0])
+
+
+def test_a_run_cannot_be_called_after_another_folder() -> None:
+    text = study_json(STUDY).decode().replace('"c1-r1"', '"../../elsewhere"')
+    with pytest.raises(DamagedError, match="this is not a study"):
+        study_from(text.encode(), "here")
+
+
+def test_failed_runs_are_tried_again_and_nothing_stays_decided_that_went_by_them(tmp_path: Path) -> None:
+    failed = replace(ALL["c1-r1"], state=RunState.FAILED, code="E307", cause="no room")
+    folder = StudyFolder(
+        folder_of(tmp_path / "a", ["c1-r1", "c2-r1", "c3-r1"], c1_r1=failed, c2_r1=ALL["c2-r1"].until(2))
+    )
+    folder.retry(STUDY)
+    states = {name: result.state for name, result in folder.results(STUDY).items()}
+    assert states == {"c2-r1": RunState.PAUSED, "c3-r1": RunState.FINISHED}

@@ -16,7 +16,7 @@ from openfl_like.cli.study.report import write_report
 from openfl_like.cli.study.tables import tables
 from openfl_like.studies.results import RunState, StudyRunResult
 from openfl_like.studies.statistics import comparisons
-from openfl_like.studies.study import HalvingRule
+from openfl_like.studies.study import HalvingRule, Level, SweptAxis
 from openfl_like.studies.summary import summaries
 from tests.unit.studies.made_studies import finished, made_study, results_of
 
@@ -83,6 +83,22 @@ def test_a_numeric_axis_has_a_figure_of_its_own_and_many_levels_stay_readable(co
     (legend,) = curves.figure.legends
     assert len(legend.get_texts()) == min(count, 10)
     assert ("all others in grey" in curves.caption) is (count > 10)
+
+
+def test_what_was_drawn_is_points_and_lines_and_no_panels() -> None:
+    study = made_study([f"m{number}" for number in range(12)], [0.5], repetitions=2)
+    rates = SweptAxis("lr", tuple(Level(f"{number / 8}", number / 8) for number in range(1, 13)), drawn=True)
+    drawn = tuple(
+        replace(one, levels={"lr": rates.levels[one.number - 1].name, "alpha": "0.5"}) for one in study.configurations
+    )
+    study = replace(study, axes=(rates, study.axes[1]), configurations=drawn, compare="lr", baseline="0.125")
+    found = summaries(study, results_of(study, {one.number: [0.5, 0.6] for one in drawn}))
+    assert comparisons(study, found) == []
+    curves, along = figures(study, found)
+    assert [axes.get_title(loc="left") for axes in curves.figure.axes] == ["alpha 0.5"]
+    assert len(curves.figure.axes[0].lines) == 12
+    assert along.name == "along-lr"
+    assert "results" not in {table.name for table in tables(study, found, [])}
 
 
 def test_stopped_configurations_are_drawn_and_not_compared() -> None:
