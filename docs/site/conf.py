@@ -21,6 +21,7 @@ CONTENTS = {
             "docs/data",
             "docs/simulation",
             "docs/studies",
+            "docs/coming-from",
             "docs/evaluation",
             "docs/algorithms",
             "docs/aggregation",
