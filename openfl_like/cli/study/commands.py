@@ -71,6 +71,10 @@ def run(
         schedule = StudySchedule(runnable, folder, WORKER, screen)
         try:
             results = asyncio.run(schedule.run(count, mine))
+        except KeyboardInterrupt:
+            screen.close()
+            say("interrupted: what is finished is kept, and the same command goes on")
+            raise
         finally:
             screen.close()
         export(runnable.study, results, folder.directory)

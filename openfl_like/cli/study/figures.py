@@ -1,6 +1,6 @@
 """The figures of a report: learning curves with confidence bands, and the final value along a numeric axis."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from openfl_like.studies.summary import ConfigurationSummary
 _MOST_PANELS = 12
 _COLUMNS = 3
 _MOST_LINES = len(HUES)
+_MOST_DRAWN = 5
+"""So many of those that were drawn are told apart: their names are long."""
 _LINES = (
     "-",
     "--",
@@ -39,6 +41,7 @@ _OTHER = "#d9d9d9"
 _PARTS = frozenset({"accuracy", "auc"})
 """Metrics from 0 to 1."""
 _LOSS = "loss"
+_LEAST_LOSS = 1e-9
 _MAGNITUDES = 20
 """From such a ratio on, a logarithm shows more than the number itself."""
 _APART = 0.012
@@ -108,9 +111,11 @@ def _curves(study: StudyDesign, found: Sequence[ConfigurationSummary]) -> DrawnF
     columns = min(_COLUMNS, len(shown))
     rows = -(-len(shown) // columns)
     narrow = columns == 1
-    figure = Figure(figsize=(4.8 if narrow else _WIDTH, 3.2 if narrow else 0.7 + 2.2 * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     looks = _looks(study, found)
+    above = 0.25 + 0.2 * -(-len(looks) // _legend_columns(looks))
+    size = (4.8, above + 2.6) if narrow else (_WIDTH, above + 2.2 * rows)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for place, (title, panel) in enumerate(shown.items()):
         axes = grid[divmod(place, columns)]
         for level, one in panel.items():
@@ -128,13 +133,12 @@ def _curves(study: StudyDesign, found: Sequence[ConfigurationSummary]) -> DrawnF
     for row in range(rows):
         grid[row, 0].set_ylabel(study.metric)
     _keep_within(grid[0, 0], study, found)
-    _legend(figure, grid[0, 0], study.compare if len(looks) > 1 else "")
+    grey = _grey(study, found, looks)
+    _legend(figure, grid[0, 0], ("the best" if grey else study.compare) if len(looks) > 1 else "")
     more = (
         f" The first {len(shown)} of {len(panels)} combinations of the other axes." if len(panels) > len(shown) else ""
     )
-    return DrawnFigure(
-        "curves", f"{_what(study)} after each round: {_band(found)}.{more}{_grey(study, found, looks)}", figure
-    )
+    return DrawnFigure("curves", f"{_what(study)} after each round: {_band(found)}.{more}{grey}", figure)
 
 
 def _what(study: StudyDesign) -> str:
@@ -164,14 +168,15 @@ class _Look:
 def _looks(study: StudyDesign, found: Sequence[ConfigurationSummary]) -> dict[str, _Look]:
     """Return how each line looks, by its name; of many, only the best have colours."""
     levels = list(dict.fromkeys(_line_of(study, one) for one in found))
-    if len(levels) > _MOST_LINES:
+    most = _MOST_DRAWN if any(axis.drawn for axis in study.axes) else _MOST_LINES
+    if len(levels) > most:
         means: dict[str, list[float]] = {level: [] for level in levels}
         for one in found:
             if one.spread is not None and not one.stopped_after:
                 means[_line_of(study, one)].append(one.spread.mean)
         sign = -1 if study.mode == "max" else 1
         ranked = sorted((level for level in levels if means[level]), key=lambda level: sign * max(means[level]))
-        best = set(ranked[:_MOST_LINES])
+        best = set(ranked[:most])
         levels = [level for level in levels if level in best]
     return {level: _Look(HUES[place], _LINES[place], _MARKERS[place]) for place, level in enumerate(levels)}
 
@@ -188,6 +193,8 @@ def _curve(axes: Axes, study: StudyDesign, one: ConfigurationSummary, level: str
     axes.plot(rounds, means, color=look.hue, linestyle=look.line, marker=marker, linewidth=1.5, label=level or None)
     if any(half > 0 for half in halves):
         low, high = np.subtract(means, halves), np.add(means, halves)
+        if _kind(study) == _LOSS:
+            low = np.maximum(low, _LEAST_LOSS)  # what is below 0 has no logarithm
         axes.fill_between(rounds, low, high, color=look.hue, alpha=0.15, linewidth=0)
 
 
@@ -280,11 +287,10 @@ def _line_along(
 
 def _keep_within(axes: Axes, study: StudyDesign, found: Sequence[ConfigurationSummary]) -> None:
     """Show nothing where a metric cannot be, though an interval may go so far; losses of all sizes by logarithm."""
-    kind = study.metric.rpartition(".")[2]
     low, high = axes.get_ylim()
-    if kind in _PARTS:
+    if _kind(study) in _PARTS:
         axes.set_ylim(max(low, 0.0), min(high, 1.0))
-    elif kind == _LOSS:
+    elif _kind(study) == _LOSS:
         values = [value for one in found for result in one.results for value in _values(result, study.metric)]
         least = min(values, default=0.0)
         if least > 0 and max(values) / least >= _MAGNITUDES:
@@ -292,7 +298,12 @@ def _keep_within(axes: Axes, study: StudyDesign, found: Sequence[ConfigurationSu
             axes.set_ylim(least / 1.5, max(values) * 1.5)
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         else:
-            axes.set_ylim(max(low, 0.0), high)
+            axes.set_ylim(max(low, 0.0), min(high, 1.5 * max(values)) if values and max(values) > 0 else high)
+
+
+def _kind(study: StudyDesign) -> str:
+    """Return what sort of metric it is, whichever task it is of."""
+    return study.metric.rpartition(".")[2]
 
 
 def _values(result: StudyRunResult, metric: str) -> list[float]:
@@ -304,6 +315,10 @@ def _spans_magnitudes(levels: Sequence[Level]) -> bool:
     return min(numbers) > 0 and max(numbers) / min(numbers) >= _MAGNITUDES
 
 
+def _legend_columns(names: Collection[str]) -> int:
+    return max(1, min(len(names), 5, _LEGEND_CHARS // max(1, *map(len, names)))) if names else 1
+
+
 def _legend(figure: Figure, axes: Axes, title: str) -> None:
     handles, names = axes.get_legend_handles_labels()
     if title and handles:
@@ -312,5 +327,5 @@ def _legend(figure: Figure, axes: Axes, title: str) -> None:
             names,
             title=title,
             loc="outside upper center",
-            ncols=max(1, min(len(names), 5, _LEGEND_CHARS // max(map(len, names)))),
+            ncols=_legend_columns(names),
         )

@@ -22,7 +22,8 @@ figure.whole { break-inside: avoid; } figcaption { font-size: .9rem; margin: .3r
 thead { border-bottom: 1px solid #111; display: table-header-group; } tr { break-inside: avoid; }
 th, td { padding: .2rem .7rem; text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 th { font-weight: normal; font-style: italic; } .w { text-align: left; }
-.bad { border-left: 4px solid #bd1f01; padding-left: .8rem; } code { font-size: .85em; overflow-wrap: anywhere; }
+.bad { border-left: 4px solid #bd1f01; padding-left: .8rem; }
+.odd { border-left: 4px solid #aaa; padding-left: .8rem; } code { font-size: .85em; overflow-wrap: anywhere; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; font-size: .9rem; } dd { margin: 0; }
 @media print { body { margin: 0; max-width: none; font-size: 10pt; } .scroll { overflow: visible; }
   table { font-size: 8.5pt; } th, td { padding: .1rem .4rem; } @page { margin: 2cm; } }
@@ -54,6 +55,7 @@ class ReportPage:
         title: Of the study.
         summary: What was run, in a few sentences.
         warnings: What is not as it should be.
+        remarks: What somebody should know who reads it.
         figures: In their order.
         tables: In their order.
         facts: What somebody needs to do it again: name -> value.
@@ -62,6 +64,7 @@ class ReportPage:
     title: str
     summary: tuple[str, ...]
     warnings: tuple[str, ...]
+    remarks: tuple[str, ...]
     figures: tuple[PageFigure, ...]
     tables: tuple[ReportTable, ...]
     facts: tuple[tuple[str, str], ...]
@@ -79,6 +82,7 @@ def html_of(page: ReportPage) -> str:
         f"<h1>{told(page.title)}</h1>",
         *(f"<p>{told(sentence)}</p>" for sentence in page.summary),
         *(f'<p class="bad">{told(warning)}</p>' for warning in page.warnings),
+        *(f'<p class="odd">{told(remark)}</p>' for remark in page.remarks),
         *(_figure(number, figure) for number, figure in enumerate(page.figures, 1)),
         *(_table(number, table) for number, table in enumerate(page.tables, 1)),
         "<h2>To do it again</h2>\n<dl>",
@@ -119,7 +123,7 @@ def markdown_of(page: ReportPage) -> str:
     lines = [f"# {_plain(page.title)}", ""]
     for sentence in page.summary:
         lines += [_plain(sentence), ""]
-    for warning in page.warnings:
+    for warning in (*page.warnings, *page.remarks):
         lines += [f"> {_plain(warning)}", ""]
     for number, figure in enumerate(page.figures, 1):
         lines += [f"![Figure {number}]({figure.name}.svg)", "", f"**Figure {number}.** {_plain(figure.caption)}", ""]

@@ -15,7 +15,7 @@ from openfl_like.errors import UsageError
 from openfl_like.studies.results import RunState, StudyRunResult
 from openfl_like.studies.statistics import comparisons
 from openfl_like.studies.study import StudyDesign
-from openfl_like.studies.summary import ConfigurationSummary, problems, summaries
+from openfl_like.studies.summary import ConfigurationSummary, is_fatal, problems, summaries
 
 _DPI = 96
 
@@ -56,7 +56,8 @@ def _written(
     page = ReportPage(
         study.name,
         _summary(study, results, found),
-        tuple(problem_text(problem, study) for problem in problems(study, results)),
+        tuple(problem_text(problem, study) for problem in problems(study, results) if is_fatal(problem, study)),
+        tuple(problem_text(problem, study) for problem in problems(study, results) if not is_fatal(problem, study)),
         on_page,
         tuple(listed),
         _facts(study),
@@ -76,14 +77,14 @@ def _summary(
     total = len(study.runs)
     finished = sum(result.state is RunState.FINISHED for result in results.values())
     stopped = sum(result.state is RunState.STOPPED for result in results.values())
-    swept = " \N{MULTIPLICATION SIGN} ".join(f"{len(axis.levels)} {axis.name}" for axis in study.axes)
-    seeds = "the same seed each time" if study.seeds == "same" else "a seed of its own each time"
+    swept = _swept_text(study)
+    seeds = "the same seed" if study.seeds == "same" else "a seed of its own each time"
     better = "more" if study.mode == "max" else "less"
     rounds = sorted({one.configuration.rounds for one in found})
     length = f"{rounds[0]}" if len(rounds) == 1 else f"{rounds[0]} to {rounds[-1]}"
     sentences = [
-        f"Simulations of the plan {study.base}: {len(study.configurations)} configurations"
-        f"{f' ({swept})' if swept else ''}, each run {study.repetitions} times for {length} rounds, with {seeds}. "
+        f"Simulations of the plan {study.base}: {_counted(len(study.configurations), 'configuration')}"
+        f"{f' ({swept})' if swept else ''}, each run {_often(study.repetitions)} for {length} rounds, with {seeds}. "
         f"{finished} of {total} runs are finished{f', {stopped} were stopped early' if stopped else ''}. "
         f"What counts is {study.metric}; {better} is better.",
     ]
@@ -102,6 +103,24 @@ def _summary(
 
 
 _FEW = 5
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def _often(number: int) -> str:
+    return {1: "once", 2: "twice"}.get(number, f"{number} times")
+
+
+def _swept_text(study: StudyDesign) -> str:
+    """Return how many levels the axes have that are crossed, and how many points were drawn for the others."""
+    parts = [f"{len(axis.levels)} {axis.name}" for axis in study.axes if not axis.drawn]
+    drawn = [axis.name for axis in study.axes if axis.drawn]
+    if drawn:
+        points = len({tuple(one.levels[name] for name in drawn) for one in study.configurations})
+        parts.append(f"{_counted(points, 'draw')} of {' and '.join(drawn)}")
+    return " \N{MULTIPLICATION SIGN} ".join(parts)
 
 
 def _facts(study: StudyDesign) -> tuple[tuple[str, str], ...]:

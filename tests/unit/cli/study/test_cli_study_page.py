@@ -27,14 +27,14 @@ class Seen(HTMLParser):
 def page() -> ReportPage:
     table = ReportTable("t", HOSTILE, (HOSTILE, "n"), ((Cell(HOSTILE, strong=True), Cell("3")), (Cell(""), Cell("4"))))
     figure = PageFigure("curves", HOSTILE, b"<svg/>", 400)
-    return ReportPage(HOSTILE, (HOSTILE,), (HOSTILE,), (figure,), (table,), ((HOSTILE, HOSTILE),))
+    return ReportPage(HOSTILE, (HOSTILE,), (HOSTILE,), (HOSTILE,), (figure,), (table,), ((HOSTILE, HOSTILE),))
 
 
 def test_every_text_of_a_page_is_escaped() -> None:
     seen = Seen()
     seen.feed(html_of(page()))
     assert "script" not in seen.tags
-    assert seen.text.count(HOSTILE) == 10
+    assert seen.text.count(HOSTILE) == 11
     assert seen.tags.count("table") == 1
 
 
