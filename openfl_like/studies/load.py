@@ -1,7 +1,7 @@
 """From a study's file to its runs: every plan is made and checked before the first run, with every mistake at once."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -234,8 +234,3 @@ def _runs(file: StudyFile, planned: Sequence[_Planned]) -> Iterator[tuple[StudyR
                 f"c{number:0{wide}d}-r{repetition:0{long}d}", number, repetition, plan.seed, plan_digest(plan)
             )
             yield run, plan
-
-
-def changed_keys(configuration: Configuration) -> Mapping[str, str]:
-    """Return the keys that a configuration changes with their values, as `fx simulate -s` takes them."""
-    return {key: json.dumps(value) for key, value in configuration.changes.items()}

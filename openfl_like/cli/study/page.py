@@ -16,7 +16,8 @@ body { font: 16px/1.5 Georgia, 'Times New Roman', serif; color: #111; background
   margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; line-height: 1.2; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
 figure { margin: 1.8rem 0; } figure img { width: 100%; height: auto; max-width: var(--wide); }
-figure.whole { break-inside: avoid; } figcaption { font-size: .9rem; margin: .3rem 0 .6rem; break-after: avoid; }
+figure.whole { break-inside: avoid; } figcaption { font-size: .9rem; margin: .3rem 0 .6rem; }
+.rows figcaption { break-after: avoid; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem;
   border-top: 1.5px solid #111; border-bottom: 1.5px solid #111; }
 thead { border-bottom: 1px solid #111; display: table-header-group; } tr { break-inside: avoid; }
@@ -108,9 +109,9 @@ def _table(number: int, table: ReportTable) -> str:
         f"<tr>{''.join(_cell(cell, place < table.words) for place, cell in enumerate(row))}</tr>" for row in table.rows
     )
     caption = f"<figcaption><b>Table {number}.</b> {html.escape(table.caption)}</figcaption>"
-    whole = ' class="whole"' if len(table.rows) <= _ON_ONE_PAGE else ""
+    whole = " whole" if len(table.rows) <= _ON_ONE_PAGE else ""
     body = f"<table>\n<thead><tr>{heading}</tr></thead>\n<tbody>\n{rows}\n</tbody></table>"
-    return f'<figure{whole}>{caption}\n<div class="scroll">{body}</div></figure>'
+    return f'<figure class="rows{whole}">{caption}\n<div class="scroll">{body}</div></figure>'
 
 
 def _cell(cell: Cell, word: bool) -> str:  # noqa: FBT001 (of which column it is)

@@ -1,6 +1,8 @@
 """The tables of a report, as values: whoever writes HTML, Markdown or CSV has the same cells."""
 
-from collections.abc import Mapping, Sequence
+import json
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from openfl_like.cli.study.figures import panels_of
@@ -104,6 +106,7 @@ def _configurations(study: StudyDesign, found: Sequence[ConfigurationSummary]) -
     axes = [axis.name for axis in study.axes]
     rows, data = [], list[Mapping[str, DataCell]]()
     places = common_places(one.spread for one in found)
+    typical = _typical(half_width(list(one.values.values())) for one in found)
     for one in found:
         half = half_width(list(one.values.values()))
         state, n = state_text(one, 0), one.spread.n if one.spread else 0
@@ -115,7 +118,7 @@ def _configurations(study: StudyDesign, found: Sequence[ConfigurationSummary]) -
                 Cell(state),
                 Cell(str(n)),
                 Cell(spread_text(one.spread, places), strong=one is best and len(found) > 1),
-                Cell(_interval(mean, half)),
+                Cell(_interval(mean, half, typical)),
             )
         )
         data.append(
@@ -127,6 +130,7 @@ def _configurations(study: StudyDesign, found: Sequence[ConfigurationSummary]) -
                 "mean": mean,
                 "sd": one.spread.sd if one.spread is not None else None,
                 **_bounds(mean, half),
+                "changes": json.dumps(dict(one.configuration.changes)),
             }
         )
     columns = ("no", *axes, "state", "n", study.metric, "95 % interval of the mean")
@@ -134,10 +138,16 @@ def _configurations(study: StudyDesign, found: Sequence[ConfigurationSummary]) -
     return ReportTable("configurations", caption, columns, tuple(rows), len(axes) + 2, tuple(data))
 
 
-def _interval(middle: float | None, half: float | None) -> str:
+def _typical(halves: Iterable[float | None]) -> float:
+    """Return an error with whose decimals all intervals of a table stand well below each other; 0: there is none."""
+    known = [half for half in halves if half]
+    return statistics.median_low(known) if known else 0.0
+
+
+def _interval(middle: float | None, half: float | None, typical: float) -> str:
     if middle is None or half is None:
         return ""
-    return f"{_signed(middle - half, half)} to {_signed(middle + half, half)}"
+    return f"{_signed(middle - half, typical)} to {_signed(middle + half, typical)}"
 
 
 def _bounds(middle: float | None, half: float | None) -> dict[str, DataCell]:
@@ -156,14 +166,15 @@ def _comparisons(study: StudyDesign, tested: Sequence[LevelComparison]) -> Repor
         return None
     others = [axis.name for axis in study.axes if axis.name != study.compare]
     rows, data = [], list[Mapping[str, DataCell]]()
+    typical = _typical(one.half_width for one in tested)
     for one in tested:
         rows.append(
             (
                 *(Cell(one.panel[axis]) for axis in others),
                 Cell(f"{one.level} \N{EN DASH} {study.baseline}"),
                 Cell(str(one.n)),
-                Cell(_signed(one.difference, one.half_width or one.difference)),
-                Cell(_interval(one.difference, one.half_width)),
+                Cell(_signed(one.difference, typical or one.difference)),
+                Cell(_interval(one.difference, one.half_width, typical)),
                 Cell("" if one.statistic is None else f"{one.statistic:.2f}".replace("-", "\N{MINUS SIGN}")),
                 Cell(_p_text(one.p)),
                 Cell(_p_text(one.corrected), strong=one.significant),
