@@ -97,7 +97,9 @@ def figures(study: StudyDesign, found: Sequence[ConfigurationSummary]) -> list[D
     if not any(result.rows for one in found for result in one.results):
         return []
     with mpl.rc_context(STYLE):
-        drawn = [_curves(study, found)]
+        drawn = [_curves(study, found, "curves")]
+        if any(row.hours is not None for one in found for result in one.results for row in result.rows):
+            drawn.append(_curves(study, found, "time"))
         for axis in study.axes:
             numbers = [level for level in axis.levels if level.number is not None]
             if len(numbers) >= _FEWEST_NUMBERS and len(numbers) == len(axis.levels):
@@ -105,7 +107,9 @@ def figures(study: StudyDesign, found: Sequence[ConfigurationSummary]) -> list[D
     return drawn
 
 
-def _curves(study: StudyDesign, found: Sequence[ConfigurationSummary]) -> DrawnFigure:
+def _curves(study: StudyDesign, found: Sequence[ConfigurationSummary], name: str) -> DrawnFigure:
+    """Draw the courses of all configurations over rounds, or over virtual time if the figure is called so."""
+    timed = name == "time"
     panels = panels_of(study, found)
     shown = dict(list(panels.items())[:_MOST_PANELS])
     columns = min(_COLUMNS, len(shown))
@@ -119,16 +123,16 @@ def _curves(study: StudyDesign, found: Sequence[ConfigurationSummary]) -> DrawnF
     for place, (title, panel) in enumerate(shown.items()):
         axes = grid[divmod(place, columns)]
         for level, one in panel.items():
-            _curve(axes, study, one, level, looks)
+            _curve(axes, study.metric, _course(study, one, timed=timed), level, looks.get(level))
         axes.set_title(title, loc="left", fontsize=9)
         axes.grid()
         axes.margins(x=0.02)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5, steps=[1, 2, 5, 10]))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=not timed, nbins=5, steps=[1, 2, 5, 10]))
     for place in range(len(shown), rows * columns):
         grid[divmod(place, columns)].set_axis_off()
     for column in range(columns):
         below = (len(shown) - 1 - column) // columns
-        grid[below, column].set_xlabel("round")
+        grid[below, column].set_xlabel("virtual hours" if timed else "round")
         grid[below, column].tick_params(labelbottom=True)
     for row in range(rows):
         grid[row, 0].set_ylabel(study.metric)
@@ -138,7 +142,8 @@ def _curves(study: StudyDesign, found: Sequence[ConfigurationSummary]) -> DrawnF
     more = (
         f" The first {len(shown)} of {len(panels)} combinations of the other axes." if len(panels) > len(shown) else ""
     )
-    return DrawnFigure("curves", f"{_what(study)} after each round: {_band(found)}.{more}{grey}", figure)
+    over = "over virtual time" if timed else "after each round"
+    return DrawnFigure(name, f"{_what(study)} {over}: {_band(found)}.{more}{grey}", figure)
 
 
 def _what(study: StudyDesign) -> str:
@@ -165,6 +170,10 @@ class _Look:
     marker: str
 
 
+_Course = tuple[list[float], list[float], list[float]]
+"""Where, the means there, and half of the interval of each."""
+
+
 def _looks(study: StudyDesign, found: Sequence[ConfigurationSummary]) -> dict[str, _Look]:
     """Return how each line looks, by its name; of many, only the best have colours."""
     levels = list(dict.fromkeys(_line_of(study, one) for one in found))
@@ -181,35 +190,37 @@ def _looks(study: StudyDesign, found: Sequence[ConfigurationSummary]) -> dict[st
     return {level: _Look(HUES[place], _LINES[place], _MARKERS[place]) for place, level in enumerate(levels)}
 
 
-def _curve(axes: Axes, study: StudyDesign, one: ConfigurationSummary, level: str, looks: Mapping[str, _Look]) -> None:
-    rounds, means, halves = _course(study, one)
-    if not rounds:
+def _curve(axes: Axes, metric: str, course: _Course, level: str, look: _Look | None) -> None:
+    at, means, halves = course
+    if not at:
         return
-    look = looks.get(level)
     if look is None:
-        axes.plot(rounds, means, color=_OTHER, linewidth=0.8, zorder=1)
+        axes.plot(at, means, color=_OTHER, linewidth=0.8, zorder=1)
         return
-    marker = look.marker if len(rounds) == 1 else None
-    axes.plot(rounds, means, color=look.hue, linestyle=look.line, marker=marker, linewidth=1.5, label=level or None)
+    marker = look.marker if len(at) == 1 else None
+    axes.plot(at, means, color=look.hue, linestyle=look.line, marker=marker, linewidth=1.5, label=level or None)
     if any(half > 0 for half in halves):
         low, high = np.subtract(means, halves), np.add(means, halves)
-        if _kind(study) == _LOSS:
+        if _kind(metric) == _LOSS:
             low = np.maximum(low, _LEAST_LOSS)  # what is below 0 has no logarithm
-        axes.fill_between(rounds, low, high, color=look.hue, alpha=0.15, linewidth=0)
+        axes.fill_between(at, low, high, color=look.hue, alpha=0.15, linewidth=0)
 
 
-def _course(study: StudyDesign, one: ConfigurationSummary) -> tuple[list[int], list[float], list[float]]:
-    """Return the rounds of a configuration with mean and half of the interval over its seeds."""
+def _course(study: StudyDesign, one: ConfigurationSummary, *, timed: bool) -> _Course:
+    """Return the rounds of a configuration, or their virtual hours, with mean and half an interval over its seeds."""
     values: dict[int, dict[int, float]] = {}
+    hours: dict[int, list[float]] = {}
     seeds = {run.id: run.seed for run in one.runs}
     for result in one.results:
         for row in result.rows if result.state in {RunState.FINISHED, RunState.STOPPED} else ():
             if study.metric in row.metrics:
                 values.setdefault(row.round, {})[seeds[result.run]] = row.metrics[study.metric]
-    rounds = sorted(values)
+                hours.setdefault(row.round, []).extend([] if row.hours is None else [row.hours])
+    rounds = sorted(number for number in values if hours[number] or not timed)
     means = [float(np.mean(list(values[number].values()))) for number in rounds]
     halves = [half_width(list(values[number].values())) or 0.0 for number in rounds]
-    return rounds, means, halves
+    at = [float(np.mean(hours[number])) if timed else float(number) for number in rounds]
+    return at, means, halves
 
 
 def _along(study: StudyDesign, found: Sequence[ConfigurationSummary], axis_name: str) -> list[DrawnFigure]:
@@ -288,9 +299,9 @@ def _line_along(
 def _keep_within(axes: Axes, study: StudyDesign, found: Sequence[ConfigurationSummary]) -> None:
     """Show nothing where a metric cannot be, though an interval may go so far; losses of all sizes by logarithm."""
     low, high = axes.get_ylim()
-    if _kind(study) in _PARTS:
+    if _kind(study.metric) in _PARTS:
         axes.set_ylim(max(low, 0.0), min(high, 1.0))
-    elif _kind(study) == _LOSS:
+    elif _kind(study.metric) == _LOSS:
         values = [value for one in found for result in one.results for value in _values(result, study.metric)]
         least = min(values, default=0.0)
         if least > 0 and max(values) / least >= _MAGNITUDES:
@@ -301,9 +312,9 @@ def _keep_within(axes: Axes, study: StudyDesign, found: Sequence[ConfigurationSu
             axes.set_ylim(max(low, 0.0), min(high, 1.5 * max(values)) if values and max(values) > 0 else high)
 
 
-def _kind(study: StudyDesign) -> str:
+def _kind(metric: str) -> str:
     """Return what sort of metric it is, whichever task it is of."""
-    return study.metric.rpartition(".")[2]
+    return metric.rpartition(".")[2]
 
 
 def _values(result: StudyRunResult, metric: str) -> list[float]:

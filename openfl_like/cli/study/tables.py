@@ -256,8 +256,8 @@ def _spent(study: StudyDesign, found: Sequence[ConfigurationSummary]) -> ReportT
     rows = tuple(
         (
             *(Cell(one.configuration.levels[axis.name]) for axis in study.axes),
-            Cell("" if one.hours is None else f"{one.hours:.4g}"),
-            Cell("" if one.joules is None else f"{one.joules:.4g}"),
+            Cell("" if one.hours is None else f"{one.hours:,.2f}"),
+            Cell("" if one.joules is None else f"{one.joules:,.0f}"),
         )
         for one in there
     )

@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("matplotlib")
@@ -64,7 +65,12 @@ def test_time_and_energy_have_a_table_only_where_rows_have_them() -> None:
     results = results_of(STUDY, VALUES)
     one = results["c1-r1"]
     results["c1-r1"] = replace(one, rows=(replace(one.rows[0], hours=2.5, joules=1200.0),))
-    assert texts(results)["devices"] == [["A", "0.1", "2.5", "1200"]]
+    assert texts(results)["devices"] == [["A", "0.1", "2.50", "1,200"]]
+    assert [one.name for one in figures(STUDY, summaries(STUDY, results_of(STUDY, VALUES)))] == ["curves"]
+    curves, time = figures(STUDY, summaries(STUDY, results))
+    assert (curves.name, time.name) == ("curves", "time")
+    (line,) = [line for axes in time.figure.axes for line in axes.lines]
+    assert np.asarray(line.get_xdata()).tolist() == [2.5]
 
 
 def test_a_figure_has_a_panel_for_each_combination_and_a_line_for_each_level() -> None:
