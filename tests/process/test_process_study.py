@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ import pytest
 from federations import OBEDIENT, fx_fine, run_fx
 
 from openfl_like.federation.announcements import ExperimentBegun, only
+from openfl_like.plan.workspace import find_study, installed_studies
 from openfl_like.processes.child import clean_environment, fx_command
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.sqlite.stores import SQLITE
@@ -206,3 +208,18 @@ async def test_early_stopping_does_not_depend_on_workers_or_interruptions(study:
     assert found[0] == found[1]
     last = {json.loads(line)["run"]: json.loads(line)["round"] for line in found[0].splitlines()}
     assert sorted(last.values()) == [2, 2, 2, 2, 4, 4, 8, 8, 12, 12]
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", installed_studies())
+async def test_ready_made_studies_run_and_are_reported(name: str, tmp_path: Path) -> None:
+    text = re.sub(r"rounds_to_train: \d+", "rounds_to_train: 3", find_study(name).read_text())
+    text = re.sub(r"repetitions: \d+", "repetitions: 1", text).replace("first: 3, factor: 2", "first: 1, factor: 6")
+    (tmp_path / "small.yaml").write_text(text)
+    code, shown, told = await run_fx("study", "run", "small.yaml", cwd=tmp_path)
+    assert code == 0, told
+    assert "failed" not in shown
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("scipy")
+    await fx_fine("study", "report", f"{name}.study", "-o", "report", cwd=tmp_path)
+    assert (tmp_path / "report" / "curves.png").stat().st_size > 10_000

@@ -56,6 +56,7 @@ def run(
     from openfl_like.cli.study.export import export
     from openfl_like.cli.study.progress import StudyScreen
     from openfl_like.cli.study.running import WORKER, opened, raise_unless_fine, refuse_share
+    from openfl_like.cli.study.sentences import counted
     from openfl_like.studies.load import load_study
     from openfl_like.studies.schedule import RunShare, StudySchedule, processors
 
@@ -66,7 +67,7 @@ def run(
         runs = mine.runs(runnable.study.runs)
         count = min(workers or processors(), len(runs))
         if not as_json:
-            put(f"{runnable.study.name}: {len(runs)} runs, {count} at once; kept in {folder.directory}")
+            put(f"{runnable.study.name}: {counted(len(runs), 'run')}, {count} at once; kept in {folder.directory}")
         screen = StudyScreen(runnable.study, runs, folder.results(runnable.study), as_json=as_json)
         schedule = StudySchedule(runnable, folder, WORKER, screen)
         try:

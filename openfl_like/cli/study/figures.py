@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from openfl_like.cli.output.pictures import HUES, STYLE
+from openfl_like.cli.study.panels import line_of, panels_of
 from openfl_like.studies.results import RunState, StudyRunResult
 from openfl_like.studies.statistics import half_width
 from openfl_like.studies.study import Level, StudyDesign
@@ -68,28 +69,6 @@ class DrawnFigure:
             self.figure.savefig(folder / f"{self.name}.png", dpi=200)
             self.figure.savefig(folder / f"{self.name}.svg", metadata={"Date": None})
         return [f"{self.name}.png", f"{self.name}.svg"]
-
-
-Panel = Mapping[str, ConfigurationSummary]
-
-
-def panels_of(study: StudyDesign, found: Sequence[ConfigurationSummary]) -> dict[str, dict[str, ConfigurationSummary]]:
-    """Return title -> name of a line -> configuration, for each combination of the other axes that are crossed."""
-    apart = {study.compare, *(axis.name for axis in study.axes if axis.drawn)}
-    panels: dict[str, dict[str, ConfigurationSummary]] = {}
-    for one in found:
-        levels = one.configuration.levels
-        title = ", ".join(f"{axis} {level}" for axis, level in levels.items() if axis not in apart)
-        panels.setdefault(title, {})[_line_of(study, one)] = one
-    return panels
-
-
-def _line_of(study: StudyDesign, one: ConfigurationSummary) -> str:
-    """Return what a line is called: its level of the compared axis, and what was drawn besides."""
-    levels = one.configuration.levels
-    drawn = [axis.name for axis in study.axes if axis.drawn and axis.name != study.compare]
-    compared = [levels[study.compare]] if study.compare in levels else []
-    return ", ".join([*compared, *(f"{axis} {levels[axis]}" for axis in drawn)])
 
 
 def figures(study: StudyDesign, found: Sequence[ConfigurationSummary]) -> list[DrawnFigure]:
@@ -159,7 +138,7 @@ def _band(found: Sequence[ConfigurationSummary]) -> str:
 
 
 def _grey(study: StudyDesign, found: Sequence[ConfigurationSummary], looks: Mapping[str, "_Look"]) -> str:
-    names = {_line_of(study, one) for one in found}
+    names = {line_of(study, one) for one in found}
     return " The best are in colour, all others in grey." if len(looks) < len(names) else ""
 
 
@@ -176,13 +155,13 @@ _Course = tuple[list[float], list[float], list[float]]
 
 def _looks(study: StudyDesign, found: Sequence[ConfigurationSummary]) -> dict[str, _Look]:
     """Return how each line looks, by its name; of many, only the best have colours."""
-    levels = list(dict.fromkeys(_line_of(study, one) for one in found))
+    levels = list(dict.fromkeys(line_of(study, one) for one in found))
     most = _MOST_DRAWN if any(axis.drawn for axis in study.axes) else _MOST_LINES
     if len(levels) > most:
         means: dict[str, list[float]] = {level: [] for level in levels}
         for one in found:
             if one.spread is not None and not one.stopped_after:
-                means[_line_of(study, one)].append(one.spread.mean)
+                means[line_of(study, one)].append(one.spread.mean)
         sign = -1 if study.mode == "max" else 1
         ranked = sorted((level for level in levels if means[level]), key=lambda level: sign * max(means[level]))
         best = set(ranked[:most])

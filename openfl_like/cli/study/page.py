@@ -3,10 +3,8 @@
 import base64
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-from openfl_like.cli.study.tables import Cell, ReportTable
 
 _MARKED = re.compile(r"([\\`*_{}\[\]<>#|~])")
 _ON_ONE_PAGE = 25
@@ -29,6 +27,38 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; fon
 @media print { body { margin: 0; max-width: none; font-size: 10pt; } .scroll { overflow: visible; }
   table { font-size: 8.5pt; } th, td { padding: .1rem .4rem; } @page { margin: 2cm; } }
 """
+
+
+DataCell = str | int | float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell: its text, and whether it stands out."""
+
+    text: str
+    strong: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReportTable:
+    """A table of a report.
+
+    Attributes:
+        name: Of its file, without suffix.
+        caption: What it shows.
+        columns: The heading.
+        rows: The cells.
+        words: How many columns, from the left, are words; the others are numbers.
+        data: The same for programs, a mapping for each row; empty where another table has it.
+    """
+
+    name: str
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    words: int = 1
+    data: tuple[Mapping[str, DataCell], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from openfl_like import __version__
 from openfl_like.cli.output.spreadsheet import write_csv
 from openfl_like.cli.study.export import export
 from openfl_like.cli.study.figures import DrawnFigure, figures
-from openfl_like.cli.study.page import PageFigure, ReportPage, html_of, markdown_of
-from openfl_like.cli.study.sentences import problem_text
-from openfl_like.cli.study.tables import ReportTable, tables
+from openfl_like.cli.study.page import PageFigure, ReportPage, ReportTable, html_of, markdown_of
+from openfl_like.cli.study.sentences import counted, problem_text
+from openfl_like.cli.study.tables import tables
 from openfl_like.errors import UsageError
 from openfl_like.studies.results import RunState, StudyRunResult
 from openfl_like.studies.statistics import comparisons
@@ -83,7 +83,7 @@ def _summary(
     rounds = sorted({one.configuration.rounds for one in found})
     length = f"{rounds[0]}" if len(rounds) == 1 else f"{rounds[0]} to {rounds[-1]}"
     sentences = [
-        f"Simulations of the plan {study.base}: {_counted(len(study.configurations), 'configuration')}"
+        f"Simulations of the plan {study.base}: {counted(len(study.configurations), 'configuration')}"
         f"{f' ({swept})' if swept else ''}, each run {_often(study.repetitions)} for {length} rounds, with {seeds}. "
         f"{finished} of {total} runs are finished{f', {stopped} were stopped early' if stopped else ''}. "
         f"What counts is {study.metric}; {better} is better.",
@@ -105,10 +105,6 @@ def _summary(
 _FEW = 5
 
 
-def _counted(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
-
-
 def _often(number: int) -> str:
     return {1: "once", 2: "twice"}.get(number, f"{number} times")
 
@@ -119,7 +115,7 @@ def _swept_text(study: StudyDesign) -> str:
     drawn = [axis.name for axis in study.axes if axis.drawn]
     if drawn:
         points = len({tuple(one.levels[name] for name in drawn) for one in study.configurations})
-        parts.append(f"{_counted(points, 'draw')} of {' and '.join(drawn)}")
+        parts.append(f"{counted(points, 'draw')} of {' and '.join(drawn)}")
     return " \N{MULTIPLICATION SIGN} ".join(parts)
 
 

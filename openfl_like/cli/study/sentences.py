@@ -17,6 +17,11 @@ _BEGINNINGS = {
 }
 
 
+def counted(number: int, word: str) -> str:
+    """Return so many of something."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
 def spread_text(spread: Spread | None, places: int | None = None) -> str:
     """Return mean and standard deviation.
 

@@ -1,11 +1,11 @@
-"""The tables of a report, as values: whoever writes HTML, Markdown or CSV has the same cells."""
+"""The tables of a report: what is in their cells."""
 
 import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
-from openfl_like.cli.study.figures import panels_of
+from openfl_like.cli.study.page import Cell, DataCell, ReportTable
+from openfl_like.cli.study.panels import panels_of
 from openfl_like.cli.study.sentences import common_places, decimals, spread_text, state_text
 from openfl_like.studies.statistics import LevelComparison, half_width
 from openfl_like.studies.study import StudyDesign
@@ -13,38 +13,6 @@ from openfl_like.studies.summary import ConfigurationSummary
 
 _MOST_COLUMNS = 6
 _LEAST_P = 0.001
-
-
-DataCell = str | int | float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """A cell: its text, and whether it stands out."""
-
-    text: str
-    strong: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ReportTable:
-    """A table of a report.
-
-    Attributes:
-        name: Of its file, without suffix.
-        caption: What it shows.
-        columns: The heading.
-        rows: The cells.
-        words: How many columns, from the left, are words; the others are numbers.
-        data: The same for programs, a mapping for each row; empty where another table has it.
-    """
-
-    name: str
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    words: int = 1
-    data: tuple[Mapping[str, DataCell], ...] = ()
 
 
 def tables(

@@ -1,5 +1,6 @@
 """A study is refused before its first run, with every mistake, its line and its cure; or it is all its runs."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from openfl_like.plan.digest import plan_digest, thaw
 from openfl_like.plan.load import load_plan
 from openfl_like.plan.workspace import create_workspace, find_study, installed_studies, plan_path
 from openfl_like.studies.load import load_study
+from openfl_like.studies.schema import KINDS, StudyFile
 from openfl_like.studies.study import study_from, study_json
 
 STUDY = """\
@@ -183,3 +185,15 @@ def test_ready_made_studies_are_whole(name: str) -> None:
     study = load_study(find_study(name)).study
     assert study.name == name
     assert len(study.runs) > 10
+
+
+def test_every_key_is_on_the_page() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "studies.md").read_text()
+    table = r"^\| (key|axis) \|.*\n\|[-| ]+\|\n((?:\|.*\n)+)"
+    tables = {match[1]: match[2] for match in re.finditer(table, page, re.MULTILINE)}
+    first_cells = {name: re.findall(r"^\| (.*?) \|", rows, re.MULTILINE) for name, rows in tables.items()}
+    named = {
+        name: {word for cell in cells for word in re.findall(r"`(\w+)`", cell)} for name, cells in first_cells.items()
+    }
+    assert named["key"] == set(StudyFile.model_fields)
+    assert named["axis"] == set(KINDS)

@@ -3,8 +3,7 @@
 import re
 from html.parser import HTMLParser
 
-from openfl_like.cli.study.page import PageFigure, ReportPage, html_of, markdown_of
-from openfl_like.cli.study.tables import Cell, ReportTable
+from openfl_like.cli.study.page import Cell, PageFigure, ReportPage, ReportTable, html_of, markdown_of
 
 HOSTILE = '<script>alert("x")</script> & | * _ ` [a](b)'
 
