@@ -17,7 +17,7 @@ from typing import NoReturn, TypeAlias
 from pydantic import TypeAdapter, ValidationError
 
 from openfl_like.errors import FederationError
-from openfl_like.frameworks.named import named_frameworks
+from openfl_like.frameworks.named import PYTORCH, SKLEARN, TENSORFLOW, named_frameworks
 from openfl_like.frameworks.warm_up import warm_up
 from openfl_like.peer_json import read_peer_json
 from openfl_like.plan.digest import thaw
@@ -27,8 +27,8 @@ from openfl_like.studies.folder import write_whole
 from openfl_like.studies.perform import RunOrder, perform
 from openfl_like.studies.results import result_json
 
-_APART = frozenset({"torch", "tensorflow"})
-"""Never both in one process that may not need both."""
+_WARM = frozenset({PYTORCH, SKLEARN})
+"""Frameworks that are imported before the forks; the others start threads when they are, which no fork has."""
 _MOST_BYTES = 1 << 20
 
 
@@ -78,7 +78,7 @@ def _warm_up(order: RunOrder) -> None:
     """Import what the run will; that something is not installed, or is damaged, is for the run to find."""
     try:
         named = named_frameworks(thaw(order.plan.read_bytes()), order.workspace)
-        warm_up(named - _APART if named >= _APART else named)
+        warm_up(named & _WARM if TENSORFLOW not in named else ())  # never PyTorch where it may not be wanted
     except (FederationError, OSError, ImportError):
         return
 
