@@ -18,6 +18,7 @@ from openfl_like.plan.packing import packing_of
 from openfl_like.plan.paths import written_path
 from openfl_like.plan.schema import MODES, Plan
 from openfl_like.plan.workspace import plan_path
+from openfl_like.registry import listed_once
 from openfl_like.services.simulation import shards_of
 from openfl_like.studies.rules import mistakes_in_study, names_compared
 from openfl_like.studies.schema import StudyFile
@@ -68,7 +69,8 @@ def load_study(path: Path) -> RunnableStudy:
     if mistakes:
         raise refuse(tree.source, mistakes, tree.places, SettingsError)
     base, base_path = _base(path, file, tree)
-    planned = _plans(file, base, tree)
+    with listed_once():
+        planned = _plans(file, base, tree)
     metric, mode = _metric(file, planned[0].plan, tree)
     rounds = min(one.plan.aggregator.settings.rounds_to_train for one in planned)
     if file.early_stop is not None and file.early_stop.first >= rounds:

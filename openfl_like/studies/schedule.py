@@ -1,5 +1,6 @@
 """Which runs are performed when, by which worker; decisions wait until all that they depend on is known."""
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -124,7 +125,7 @@ class StudySchedule:
         for configuration in configurations:
             for run in self._study.runs_of(configuration):
                 result = self._results.get(run.id)
-                if result is None or result.state in {RunState.STOPPED, RunState.FAILED, RunState.KILLED}:
+                if result is None or result.state is not RunState.PAUSED:  # one that its plan has ended is complete
                     continue
                 self._results[run.id] = result.until(rung)
                 self._folder.write_result(self._results[run.id])
@@ -139,8 +140,7 @@ class StudySchedule:
         owner = TaskOwner()
         try:
             tasks = [owner.start(self._take(runs, worker, rung)) for worker in list(ready)[: len(runs)]]
-            for task in tasks:
-                await task
+            await asyncio.gather(*tasks)
         finally:
             await owner.close()
 

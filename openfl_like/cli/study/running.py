@@ -45,6 +45,9 @@ def opened(study: StudyDesign, directory: Path | None, *, retry_failed: bool) ->
 
 def refuse_share(study: StudyDesign, share: tuple[int, int] | None) -> None:
     """Refuse a share of a study whose runs are stopped by what all of them have come to."""
+    if share is not None and share[1] > len(study.runs):
+        told = f"--share: there are not more than {len(study.runs)} runs"
+        raise UsageError(told, cure="make as many shares as there are runs, or fewer")
     if share is not None and study.halving is not None:
         cure = "leave --share out, or early_stop"
         raise UsageError("--share: early_stop compares all runs, and a share does not have them", cure=cure)
