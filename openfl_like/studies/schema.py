@@ -22,20 +22,20 @@ class StudySection(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Span(StudySection):
+class RealSpan(StudySection):
     """Real numbers between two bounds."""
 
     low: float
     high: float
 
     @model_validator(mode="after")
-    def _ordered(self) -> "Span":
+    def _ordered(self) -> "RealSpan":
         if self.low >= self.high:
             raise ValueError("low must be less than high")
         return self
 
 
-class PositiveSpan(Span):
+class PositiveSpan(RealSpan):
     """The same, above 0."""
 
     low: Annotated[float, Field(gt=0)]
@@ -80,7 +80,7 @@ class Axis(StudySection):
     )
     values: Annotated[list[JsonValue], Field(min_length=1, max_length=MOST_LEVELS)] | None = None
     geometric: GeometricSteps | None = None
-    uniform: Span | None = None
+    uniform: RealSpan | None = None
     log_uniform: PositiveSpan | None = None
     integers: WholeSpan | None = None
     choice: Annotated[list[JsonValue], Field(min_length=1, max_length=MOST_LEVELS)] | None = None
