@@ -20,6 +20,8 @@ CONTENTS = {
             "docs/frameworks",
             "docs/data",
             "docs/simulation",
+            "docs/studies",
+            "docs/coming-from",
             "docs/evaluation",
             "docs/algorithms",
             "docs/aggregation",
