@@ -83,6 +83,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
     "runtime": {
         "local": "openfl_like.runtimes.local:local_runtime",
+        "batched": "openfl_like.runtimes.batched:batched_runtime",
         "process": "openfl_like.runtimes.process:process_runtime",
         "mpi": "openfl_like.runtimes.mpi:mpi_runtime",
     },

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     "--runtime",
     default="local",
     show_default=True,
-    help="Where tasks run: local, one site after the other in this process; process, on all processors; mpi, in the "
-    "other ranks that mpiexec has started.",
+    help="Where tasks run: local, one site after the other in this process; batched, many sites' PyTorch models at "
+    "once in this process; process, on all processors; mpi, in the other ranks that mpiexec has started.",
 )
 @click.option("--sandbox", is_flag=True, help="Confine each site's process as at a site; with --runtime process.")
 @initial_model_option
@@ -97,6 +97,7 @@ def simulate(
                 runtime=runtime,
                 kept=directory is not None,
                 sandbox=sandbox,
+                tell=follower.not_batched,
             )
             result, had_ended = follower.run(settings)
             if output is not None:
@@ -121,7 +122,8 @@ def _ranks(runtime: str) -> "AbstractContextManager[bool]":
 def _check_sandbox(runtime: str, *, sandbox: bool) -> None:
     from openfl_like.errors import UsageError
 
-    if sandbox and runtime == "local":
+    if sandbox and runtime in {"local", "batched"}:
         raise UsageError(
-            "--sandbox: in the runtime 'local' all sites work in this very process", cure="add --runtime process"
+            f"--sandbox: in the runtime '{runtime}' all sites work in this very process",
+            cure="take --runtime process",
         )

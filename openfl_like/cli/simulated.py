@@ -19,6 +19,7 @@ from openfl_like.data.parts import PartShards
 from openfl_like.errors import StorageError, UsageError, no_room
 from openfl_like.federation.announcements import CollaboratorAdmitted
 from openfl_like.federation.status import Status
+from openfl_like.frameworks.batched.obstacles import NotBatched
 from openfl_like.plan.schema import Plan
 from openfl_like.plan.workspace import SHARDS
 from openfl_like.services.made_sites import make_sites
@@ -64,6 +65,15 @@ class Follower:
         self._wanted = wanted
         self.screen = Screen(as_json=as_json)
         self.unread: OSError | None = None
+
+    def not_batched(self, reason: NotBatched) -> None:
+        """Tell why sites work alone, as soon as it is known."""
+        if self._as_json:
+            phase = reason.phase.value if reason.phase is not None else None
+            fields = {"obstacle": reason.obstacle.value, "phase": phase, "detail": reason.detail}
+            emit_line({"kind": "not_batched", **fields})
+        else:
+            say(str(reason))
 
     def run(self, settings: SimulationSettings) -> tuple[SimulationResult, bool]:
         """Run it to its end; return how it ended, and whether its record had ended before."""

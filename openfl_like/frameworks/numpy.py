@@ -11,6 +11,7 @@ from openfl_like.frameworks.model import Tensors as AnyTensors
 from openfl_like.frameworks.runner import (
     OPTIMIZER,
     DataLoader,
+    LabelledData,
     RunnerContext,
     Shard,
     TaskResult,
@@ -32,6 +33,10 @@ class NumpyLoader:
         drop_last: Whether to leave out the last batch of an epoch of training if it is smaller. Every epoch has another
             order, so it leaves out other samples; all of them count in ``num_train``.
 
+    Attributes:
+        batch_size: Samples in a batch.
+        num_cut: How many samples an epoch sees: all, or those that fill batches.
+
     Raises:
         UsageError: If no batch would be left.
     """
@@ -39,13 +44,18 @@ class NumpyLoader:
     def __init__(self, shard: Shard, batch_size: int = 32, *, drop_last: bool = False) -> None:
         if batch_size < 1:
             raise UsageError(f"batch_size must be at least 1, not {batch_size}")
+        self.batch_size = batch_size
         self._train = shard.get_dataset("train")
         self._validate = shard.get_dataset("validate")
-        self._batch_size = batch_size
-        self._end = self.num_train - (self.num_train % batch_size if drop_last else 0)
-        if self.num_train and not self._end:
+        self.num_cut = self.num_train - (self.num_train % batch_size if drop_last else 0)
+        if self.num_train and not self.num_cut:
             cure = f"set batch_size to {self.num_train} or less in data_loader.settings"
             raise UsageError(f"{self.num_train} samples fill no batch of {batch_size}, and drop_last is set", cure=cure)
+
+    @property
+    def train_set(self) -> LabelledData:
+        """All samples to train on, in the shard's order."""
+        return self._train
 
     @property
     def num_train(self) -> int:
@@ -59,15 +69,19 @@ class NumpyLoader:
 
     def train_batches(self, seed: int, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield shuffled (samples, targets); the order depends on nothing but the seed and the epoch."""
-        order = np.random.default_rng([seed, epoch]).permutation(self.num_train)
-        for start in range(0, self._end, self._batch_size):
-            rows = order[start : start + self._batch_size]
+        order = self.train_order(seed, epoch)
+        for start in range(0, self.num_cut, self.batch_size):
+            rows = order[start : start + self.batch_size]
             yield self._train.samples[rows], self._train.targets[rows]
+
+    def train_order(self, seed: int, epoch: int) -> np.ndarray:
+        """Return the order of an epoch's samples as places in `train_set`, ``[num_cut]``; batches are cut from it."""
+        return np.random.default_rng([seed, epoch]).permutation(self.num_train)[: self.num_cut]
 
     def validate_batches(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield the held-out (samples, targets) in their own order."""
-        for start in range(0, self.num_validate, self._batch_size):
-            rows = slice(start, start + self._batch_size)
+        for start in range(0, self.num_validate, self.batch_size):
+            rows = slice(start, start + self.batch_size)
             yield self._validate.samples[rows], self._validate.targets[rows]
 
 

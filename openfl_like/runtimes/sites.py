@@ -1,14 +1,23 @@
 """The sites of a simulation, as every runtime is given them."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from openfl_like.data.shard import ShardDescriptor
+from openfl_like.frameworks.batched.obstacles import NotBatched
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.loop import Runtime
 from openfl_like.runtimes.models import ModelRepository
+
+log = logging.getLogger(__name__)
+
+
+def log_reason(reason: NotBatched) -> None:
+    """Log why sites work alone, where nobody wants to be told."""
+    log.warning("%s", reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +33,7 @@ class SimulatedSites:
             when it is asked for, so a runtime asks only for those that work.
         device: What the sites compute on.
         sandbox: Whether what runs in processes of its own is confined as at a site.
+        tell: Is told why sites work alone, by a runtime that has many of them work at once.
     """
 
     plan: Plan
@@ -33,6 +43,7 @@ class SimulatedSites:
     files: Mapping[str, Path] = field(default_factory=dict)
     device: str = "cpu"
     sandbox: bool = False
+    tell: Callable[[NotBatched], None] = log_reason
 
     def folder(self, site: str) -> Path:
         """Return where a site keeps what is its own, whatever the runtime."""

@@ -1,6 +1,6 @@
 """The same plan with all its sites on this machine: the loop of the real federation over another runtime."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +10,7 @@ from openfl_like.data.shard import ShardDescriptor
 from openfl_like.errors import DamagedError, UsageError
 from openfl_like.events.bus import EventBus
 from openfl_like.federation.parties import Outcome, PublishedVersion
+from openfl_like.frameworks.batched.obstacles import NotBatched
 from openfl_like.plan.packing import packing_of
 from openfl_like.plan.schema import NO_ALGORITHM, Plan
 from openfl_like.plan.workspace import SHARDS, check_site_name, shards_in
@@ -17,7 +18,7 @@ from openfl_like.registry import resolve
 from openfl_like.runtimes.loop import ExperimentLoop, Runtime, SystemClock
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.runtimes.recorder import Record
-from openfl_like.runtimes.sites import RuntimeFactory, SimulatedSites
+from openfl_like.runtimes.sites import RuntimeFactory, SimulatedSites, log_reason
 from openfl_like.services.aggregator.opening import open_experiment, place_initial_model
 from openfl_like.services.aggregator.recovery import check_models, check_server_state, mend_round
 from openfl_like.services.devices.placement import place_here
@@ -42,6 +43,7 @@ class SimulationSettings:
         runtime: Where the tasks run: a name of the kind ``runtime``.
         kept: Whether the record stays: then it remembers what it was made with.
         sandbox: Whether workers confine themselves, where the runtime has any.
+        tell: Is told why sites work alone, where the runtime would have many of them work at once.
     """
 
     plan: Plan
@@ -53,6 +55,7 @@ class SimulationSettings:
     runtime: str = "local"
     kept: bool = False
     sandbox: bool = False
+    tell: Callable[[NotBatched], None] = log_reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,5 +176,7 @@ class Simulation:
     def _runtime(self) -> Runtime:
         ours = self._settings
         device = place_here(ours.plan.collaborator.settings.device)
-        sites = SimulatedSites(ours.plan, ours.workspace, ours.directory, ours.shards, ours.files, device, ours.sandbox)
+        sites = SimulatedSites(
+            ours.plan, ours.workspace, ours.directory, ours.shards, ours.files, device, ours.sandbox, ours.tell
+        )
         return cast("RuntimeFactory", resolve("runtime", ours.runtime))(sites, self._repository)

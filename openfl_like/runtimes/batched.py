@@ -1,0 +1,149 @@
+"""Simulation in this process: the models of many sites trained at once; what cannot be is done as ``local`` does it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TypeAlias
+
+from openfl_like.federation.events import SendAssignment, TaskFailed, UpdateCommitted
+from openfl_like.federation.task import Assignment, Phase
+from openfl_like.frameworks.batched.obstacles import NotBatched
+from openfl_like.frameworks.batched.performer import BatchOutcome, BatchPerformer
+from openfl_like.frameworks.batched.trial import SiteUpdate
+from openfl_like.runtimes.local import LOADING_S, LocalRuntime, failed, in_time, local_runtime, too_late
+from openfl_like.runtimes.loop import Outward, Post
+from openfl_like.runtimes.models import ModelRepository
+from openfl_like.runtimes.sites import SimulatedSites
+from openfl_like.runtimes.updates_in_memory import MOST_BYTES
+from openfl_like.tasks import SerialThread, TaskOwner
+
+_Events: TypeAlias = list[UpdateCommitted | TaskFailed]
+
+
+class BatchedRuntime:
+    """Gives the assignments of a phase to a performer of batches as a whole, and to another runtime what it leaves.
+
+    Withdrawn assignments are performed, and their results ignored by the experiment, as in ``local``. A batch may take
+    as long as its sites may take one after the other; then all of them are late.
+
+    Args:
+        performer: Makes batches.
+        alone: Performs one assignment after the other.
+        repository: Where models are found and updates go.
+        tell: Is told once of each reason why sites work alone.
+    """
+
+    def __init__(
+        self,
+        performer: BatchPerformer,
+        alone: LocalRuntime,
+        repository: ModelRepository,
+        tell: Callable[[NotBatched], None],
+    ) -> None:
+        self._performer = performer
+        self._alone = alone
+        self._repository = repository
+        self._tell = tell
+        self._told: set[NotBatched] = set()
+        self._batches = False
+        self._orders: asyncio.Queue[tuple[Assignment, ...]] = asyncio.Queue()
+
+    @asynccontextmanager
+    async def running(self, post: Post) -> AsyncIterator[None]:
+        """See `loop.Runtime`; raises what `LocalRuntime.running` raises."""
+        tasks, thread = TaskOwner(), SerialThread("batches of sites")
+        try:
+            async with self._alone.running(post):
+                reason = await thread.run(self._performer.obstacle)
+                self._batches = reason is None
+                self._say([] if reason is None else [reason])
+                tasks.start(self._work(tasks, thread, post))
+                yield
+                await tasks.close()
+        finally:
+            await tasks.close()
+            thread.close()
+
+    async def perform(self, *commands: Outward) -> None:
+        """Take the assignments of a phase as a whole; what makes the initial model is one site's work."""
+        others: list[Outward] = []
+        orders: list[Assignment] = []
+        for command in commands:
+            if not isinstance(command, SendAssignment):
+                continue
+            if self._batches and command.assignment.phase is not Phase.INITIALISE:
+                orders.append(command.assignment)
+            else:
+                others.append(command)
+        if others:
+            await self._alone.perform(*others)
+        for group in _alike(orders):
+            self._orders.put_nowait(group)
+
+    async def _work(self, tasks: TaskOwner, thread: SerialThread, post: Post) -> None:
+        while True:
+            waiting: Sequence[Assignment] = await self._orders.get()
+            while waiting:
+                performing = tasks.start(thread.run(partial(self._perform, waiting)))
+                done, _ = await asyncio.wait({performing}, timeout=_patience_s(waiting))
+                if not done:
+                    post(*(too_late(assignment) for assignment in waiting))
+                    break
+                outcome, events = performing.result()
+                self._say(outcome.reasons)
+                if events:
+                    post(*events)
+                if outcome.alone:
+                    await self._alone.perform(*(SendAssignment(assignment) for assignment in outcome.alone))
+                waiting = outcome.rest
+
+    def _perform(self, waiting: Sequence[Assignment]) -> tuple[BatchOutcome, _Events]:
+        """Perform a batch, and hand its updates over; in the thread."""
+        try:
+            model = self._repository.opened(waiting[0].model)
+            outcome = self._performer.perform(waiting, model)
+        except Exception as error:  # noqa: BLE001 (the edge of the sites: any failure becomes its reason, or all would wait)
+            return BatchOutcome(), [failed(assignment, error) for assignment in waiting]
+        by_site = {assignment.collaborator: assignment for assignment in waiting}
+        return outcome, [self._hand_over(by_site[done.update.collaborator], done) for done in outcome.updates]
+
+    def _hand_over(self, assignment: Assignment, done: SiteUpdate) -> UpdateCommitted | TaskFailed:
+        try:
+            if done.content is not None and done.content.manifest.total_bytes <= MOST_BYTES:
+                self._repository.in_memory.keep(done.update, done.content)
+            elif done.content is not None:
+                done.content.write(self._repository.spool_path(assignment))
+            return in_time(assignment, done.update)
+        except Exception as error:  # noqa: BLE001 (as above)
+            return failed(assignment, error)
+
+    def _say(self, reasons: Iterable[NotBatched]) -> None:
+        for reason in reasons:
+            if reason not in self._told:
+                self._told.add(reason)
+                self._tell(reason)
+
+
+def _alike(orders: Iterable[Assignment]) -> Iterable[tuple[Assignment, ...]]:
+    """Put together what differs in nothing but site and seed; no site is twice in a group."""
+    groups: dict[tuple[object, ...], dict[str, Assignment]] = {}
+    for order in orders:
+        key = order.round, order.phase, order.model, repr(order.tasks)
+        turn = 0
+        while order.collaborator in groups.setdefault((*key, turn), {}):
+            turn += 1
+        groups[*key, turn][order.collaborator] = order
+    return (tuple(group.values()) for group in groups.values())
+
+
+def _patience_s(waiting: Iterable[Assignment]) -> float | None:
+    """How long to wait for a batch: as long as all may take one after the other, and the first one to load."""
+    deadlines = [assignment.deadline_s for assignment in waiting if assignment.deadline_s is not None]
+    return sum(deadlines) + LOADING_S if deadlines else None
+
+
+def batched_runtime(sites: SimulatedSites, repository: ModelRepository) -> BatchedRuntime:
+    """Return the runtime ``batched`` for the sites of a simulation: many models at once, in this process."""
+    performer = BatchPerformer(sites.plan, sites.shards, sites.workspace, sites.device)
+    return BatchedRuntime(performer, local_runtime(sites, repository), repository, sites.tell)
