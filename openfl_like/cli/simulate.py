@@ -125,5 +125,5 @@ def _check_sandbox(runtime: str, *, sandbox: bool) -> None:
     if sandbox and runtime in {"local", "batched"}:
         raise UsageError(
             f"--sandbox: in the runtime '{runtime}' all sites work in this very process",
-            cure="take --runtime process",
+            cure="add --runtime process",
         )

@@ -6,7 +6,8 @@ Its record goes when the model is in its place, and not before.
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -68,12 +69,9 @@ class Follower:
 
     def not_batched(self, reason: NotBatched) -> None:
         """Tell why sites work alone, as soon as it is known."""
-        if self._as_json:
-            phase = reason.phase.value if reason.phase is not None else None
-            fields = {"obstacle": reason.obstacle.value, "phase": phase, "detail": reason.detail}
-            emit_line({"kind": "not_batched", **fields})
-        else:
-            say(str(reason))
+        phase = reason.phase.value if reason.phase is not None else None
+        fields = {"obstacle": reason.obstacle.value, "phase": phase, "detail": reason.detail}
+        self._show(lambda: emit_line({"kind": "not_batched", **fields}) if self._as_json else say(str(reason)))
 
     def run(self, settings: SimulationSettings) -> tuple[SimulationResult, bool]:
         """Run it to its end; return how it ended, and whether its record had ended before."""
@@ -90,13 +88,18 @@ class Follower:
         async for event in simulation.bus.tail():
             if self.unread is not None or (one_line and event.kind == CollaboratorAdmitted.kind):
                 continue
-            try:
-                self.screen.event(event)
-            except OSError as error:
-                if not self._wanted:
-                    raise
-                self.unread = error
+            self._show(partial(self.screen.event, event))
         return await running
+
+    def _show(self, show: Callable[[], None]) -> None:
+        """Show something, unless nobody reads it any more."""
+        try:
+            if self.unread is None:
+                show()
+        except OSError as error:
+            if not self._wanted:
+                raise
+            self.unread = error
 
 
 class KeptRecord:

@@ -45,6 +45,7 @@ class BatchWork:
     """What all members of a batch are asked to do.
 
     Attributes:
+        phase: Of the round.
         tasks: In their order.
         model: The global model's tensors, without an algorithm's own.
         round: The number of the round.
@@ -52,6 +53,7 @@ class BatchWork:
         algorithm: What adjusts their gradients; None: nothing.
     """
 
+    phase: Phase
     tasks: tuple[TaskCall, ...]
     model: Mapping[str, np.ndarray]
     round: int

@@ -272,7 +272,7 @@ class BatchPerformer:
         rounds = self._plan.aggregator.settings.rounds_to_train
         try:
             results = form.perform(
-                BatchWork(work.tasks, tensors, assignments[0].round, rounds, self._algorithm), members
+                BatchWork(work.phase, work.tasks, tensors, assignments[0].round, rounds, self._algorithm), members
             )
             updates = _updates(assignments, members, results, began)
             if work.tried or self._try(work, chosen, updates, model):

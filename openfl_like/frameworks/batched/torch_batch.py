@@ -12,7 +12,13 @@ from torch.func import vmap
 from openfl_like.federation.task import Phase, TaskCall
 from openfl_like.frameworks.algorithms.base import LocalAlgorithm, LocalStart
 from openfl_like.frameworks.batched.form import BatchMember, BatchResults, BatchWork
-from openfl_like.frameworks.batched.obstacles import BatchTooLargeError, NotBatched, Obstacle, UnfitMembersError
+from openfl_like.frameworks.batched.obstacles import (
+    BatchTooLargeError,
+    CannotBatchError,
+    NotBatched,
+    Obstacle,
+    UnfitMembersError,
+)
 from openfl_like.frameworks.batched.torch_checks import (
     model_obstacle,
     optimizer_obstacle,
@@ -21,6 +27,7 @@ from openfl_like.frameworks.batched.torch_checks import (
 )
 from openfl_like.frameworks.batched.torch_measured import Measured, class_count, takes_class_numbers
 from openfl_like.frameworks.batched.torch_memory import HeldData, saved_bytes
+from openfl_like.frameworks.batched.torch_purity import mixing_obstacle
 from openfl_like.frameworks.batched.torch_site import Rows, TorchSite
 from openfl_like.frameworks.batched.torch_stack import Stack, StackedModel
 from openfl_like.frameworks.batched.torch_steps import Step, Steps
@@ -70,6 +77,7 @@ class TorchBatch:
         self._runner = cast("TorchRunner", runner)
         self._device = self._runner.device
         self._held = HeldData(self._device)
+        self._pure: set[bool] = set()
         self._weight_bytes = 0
         self._activation_bytes: int | None = None
 
@@ -121,7 +129,7 @@ class TorchBatch:
                     trained = self._train(call, work, members)
                     found = trained.metrics
                 else:
-                    found = self._validate(members, trained if call.apply == "local" else None)
+                    found = self._validate(members, trained if call.apply == "local" else None, work.phase)
                 for own, values in zip(metrics, found, strict=True):
                     own[call.name] = values
         except (MemoryError, torch.OutOfMemoryError) as error:
@@ -136,6 +144,7 @@ class TorchBatch:
         missing = [place for place, one in enumerate(rows) if one is None]
         if missing:
             raise UnfitMembersError(missing)
+        self._check_purity(cast("list[Rows]", rows), work.phase)
         steps = Steps(cast("list[Rows]", rows), self._device)
         stack = Stack(model, len(members))
         stack.optimize_by(runner.build_optimizer(model))
@@ -148,18 +157,21 @@ class TorchBatch:
                 self._check_targets(outputs, steps)
             losses = self._losses(outputs, step)
             found = torch.autograd.grad(losses.sum(), list(stack.leaves.values()), allow_unused=True)
-            gradients = {name: value for name, value in zip(stack.leaves, found, strict=True) if value is not None}
+            pairs = zip(stack.leaves, cast("tuple[torch.Tensor | None, ...]", found), strict=True)
+            gradients = {name: value for name, value in pairs if value is not None}
             stack.step(adjust(gradients, stack.leaves))
             measured.add(step, losses.detach(), outputs.detach(), steps.counted(number))
         return _Trained(stack.values(), steps.order, _in_order(measured.metrics(), steps.order, len(members)))
 
-    def _validate(self, members: Sequence[BatchMember], trained: _Trained | None) -> Metrics:
+    def _validate(self, members: Sequence[BatchMember], trained: _Trained | None, phase: Phase) -> Metrics:
         self._runner.model.eval()
         found = _rows(members, lambda member: cast("TorchSite", member.site).held_out())
         places = np.array([place for place, one in enumerate(found) if one is not None], np.int64)
         if not len(places):
             return [{} for _ in members]
-        steps = Steps([one for one in found if one is not None], self._device)
+        held = [one for one in found if one is not None]
+        self._check_purity(held, phase)
+        steps = Steps(held, self._device)
         order = places[steps.order]
         weights = None if trained is None else trained.of(order)
         called, measured = StackedModel(self._runner.model), Measured(len(places))
@@ -171,6 +183,16 @@ class TorchBatch:
                     self._check_targets(outputs, steps, places)
                 measured.add(step, self._losses(outputs, step), outputs, steps.counted(number))
         return _in_order(measured.metrics(), order, len(members))
+
+    def _check_purity(self, rows: Sequence[Rows], phase: Phase) -> None:
+        """Look once in each mode of the model at what a batch does to its samples."""
+        mode = self._runner.model.training
+        if mode in self._pure or all((one.counts == 1).all() for one in rows):
+            return
+        reason = mixing_obstacle(self._runner, rows, phase)
+        if reason is not None:
+            raise CannotBatchError(reason)
+        self._pure.add(mode)
 
     def _losses(self, outputs: torch.Tensor, step: Step) -> torch.Tensor:
         """Return the mean loss of each site's batch, ``[active]``."""

@@ -1,6 +1,8 @@
 """One model as often as there are sites: its trained parameters stacked, and one optimizer over the stacks."""
 
-from collections.abc import Iterable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import cast
 
 import torch
 from torch import nn
@@ -37,20 +39,26 @@ class Stack:
             }
             for group in pattern.param_groups
         ]
-        self._optimizer = type(pattern)([group for group in groups if group["params"]])  # type: ignore[call-arg]  # each class names its options itself
+        make = cast("Callable[..., torch.optim.Optimizer]", type(pattern))
+        taken = inspect.signature(make).parameters
+        options = {name: value for name, value in pattern.defaults.items() if name in taken}
+        self._optimizer = make([group for group in groups if group["params"]], **options)
 
     def narrow(self, active: int) -> None:
         """Leave the models behind the first ones as they are from now on, and the optimizer's state of them."""
         if active == self._active:
             return
-        for name, leaf in self.leaves.items():
-            leaf.grad = None
-            state = self._optimizer.state.get(leaf, {}) if self._optimizer is not None else {}
-            for key, value in state.items():
-                if isinstance(value, torch.Tensor) and value.shape == leaf.shape:
-                    state[key] = value[:active]
-            leaf.data = self._whole[name][:active]
-        self._active = active
+        former, self._active = self.leaves, active
+        self.leaves = {name: value[:active].detach().requires_grad_() for name, value in self._whole.items()}
+        if self._optimizer is None:
+            return
+        renewed = {former[name]: leaf for name, leaf in self.leaves.items()}
+        for group in self._optimizer.param_groups:
+            group["params"] = [renewed[leaf] for leaf in group["params"]]
+        for old, leaf in renewed.items():
+            if old in self._optimizer.state:
+                state = self._optimizer.state.pop(old)
+                self._optimizer.state[leaf] = {key: _narrowed(value, old, active) for key, value in state.items()}
 
     def step(self, gradients: Stacked) -> None:
         """Take a step along gradients, ``[active, *shape]`` each."""
@@ -62,6 +70,11 @@ class Stack:
     def values(self) -> Stacked:
         """Return the parameters of all, ``[count, *shape]`` each."""
         return self._whole
+
+
+def _narrowed(value: object, of: torch.Tensor, active: int) -> object:
+    """Return what an optimizer keeps of the first models; a counter is the same for all."""
+    return value[:active] if isinstance(value, torch.Tensor) and value.shape == of.shape else value
 
 
 class StackedModel:
