@@ -110,7 +110,7 @@ class BatchedRuntime:
 
     def _hand_over(self, assignment: Assignment, done: SiteUpdate) -> UpdateCommitted | TaskFailed:
         try:
-            if done.content is not None and done.content.manifest.total_bytes <= MOST_BYTES:
+            if done.content is not None and done.content.size_bytes <= MOST_BYTES:
                 self._repository.in_memory.keep(done.update, done.content)
             elif done.content is not None:
                 done.content.write(self._repository.spool_path(assignment))

@@ -8,7 +8,7 @@ import numpy as np
 from openfl_like.errors import TensorError
 from openfl_like.tensors.container import Part, write_tensors
 from openfl_like.tensors.layout import plan_layout, schema_at
-from openfl_like.tensors.manifest import Manifest
+from openfl_like.tensors.manifest import Manifest, content_digest
 from openfl_like.tensors.named import Array, Schema, bytes_of, schema_of
 
 
@@ -17,6 +17,10 @@ class TensorMemory:
 
     Args:
         tensors: Name -> array of a dtype in `named.DTYPES`; they are copied.
+
+    Attributes:
+        schema: What its tensors are like.
+        digest: BLAKE3 identity of the file that it would be.
 
     Raises:
         TensorError: If a name or dtype cannot be stored.
@@ -33,7 +37,20 @@ class TensorMemory:
         self._places = {place.spec.name: place for place in places}
         self.schema: Schema = schema_at(places)
         self._bytes = content
-        self.manifest = Manifest.of_content(content.data)
+        self._manifest: Manifest | None = Manifest.of_content(content.data)
+        self.digest = self._manifest.digest
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest of the file that it would be."""
+        if self._manifest is None:
+            self._manifest = Manifest.of_content(self._bytes.data)
+        return self._manifest
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the file that it would be."""
+        return len(self._bytes)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -88,6 +105,6 @@ class TensorMemory:
         for row in content:
             one = cls.__new__(cls)
             one._places, one.schema, one._bytes = by_name, schema, row  # noqa: SLF001 (it is being made)
-            one.manifest = Manifest.of_content(row.data)
+            one._manifest, one.digest = None, content_digest(row.data)  # noqa: SLF001 (as above)
             found.append(one)
         return found

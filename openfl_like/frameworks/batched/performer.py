@@ -397,7 +397,7 @@ def _updates(
                 assignment.round,
                 assignment.phase,
                 assignment.collaborator,
-                "" if content is None else content.manifest.digest,
+                "" if content is None else content.digest,
                 member.site.num_validate if content is None else member.site.num_train,
                 metrics,
                 each_s,

@@ -25,6 +25,7 @@ from openfl_like.frameworks.batched.torch_checks import (
     runner_obstacle,
     tasks_obstacle,
 )
+from openfl_like.frameworks.batched.torch_losses import own_losses, platform_losses
 from openfl_like.frameworks.batched.torch_measured import Measured, class_count, takes_class_numbers
 from openfl_like.frameworks.batched.torch_memory import HeldData, saved_bytes
 from openfl_like.frameworks.batched.torch_purity import mixing_obstacle
@@ -34,6 +35,7 @@ from openfl_like.frameworks.batched.torch_steps import Step, Steps
 from openfl_like.frameworks.runner import DataLoader, TaskRunner
 from openfl_like.frameworks.torch import TorchRunner
 from openfl_like.frameworks.torch_arrays import to_numpy, to_torch
+from openfl_like.frameworks.training import is_own
 
 Metrics = list[dict[str, float]]
 Find = Callable[[BatchMember], Rows | None]
@@ -77,7 +79,8 @@ class TorchBatch:
         self._runner = cast("TorchRunner", runner)
         self._device = self._runner.device
         self._held = HeldData(self._device)
-        self._pure: set[bool] = set()
+        self._own_loss = is_own(self._runner.loss, TorchRunner.loss)
+        self._pure: set[tuple[bool, object]] = set()
         self._weight_bytes = 0
         self._activation_bytes: int | None = None
 
@@ -185,22 +188,27 @@ class TorchBatch:
         return _in_order(measured.metrics(), order, len(members))
 
     def _check_purity(self, rows: Sequence[Rows], phase: Phase) -> None:
-        """Look once in each mode of the model at what a batch does to its samples."""
-        mode = self._runner.model.training
-        if mode in self._pure or all((one.counts == 1).all() for one in rows):
+        """Look at what a batch does to its samples: once for each form of them, in each mode of the model."""
+        key = self._runner.model.training, rows[0].form
+        if key in self._pure:
             return
         reason = mixing_obstacle(self._runner, rows, phase)
         if reason is not None:
             raise CannotBatchError(reason)
-        self._pure.add(mode)
+        if any((one.counts > 1).any() for one in rows):  # of one sample alone nothing shows
+            self._pure.add(key)
 
     def _losses(self, outputs: torch.Tensor, step: Step) -> torch.Tensor:
         """Return the mean loss of each site's batch, ``[active]``."""
-        loss = self._runner.loss
-        if step.counts is None:
-            even: torch.Tensor = vmap(loss)(outputs, step.targets)
+        if self._own_loss and step.counts is None:
+            even: torch.Tensor = vmap(self._runner.loss)(outputs, step.targets)
             return even
-        alone = vmap(vmap(lambda output, target: loss(output[None], target[None])))(outputs, step.targets)
+        if self._own_loss:
+            alone = own_losses(self._runner.loss, outputs, step.targets)
+        else:
+            alone = platform_losses(outputs, step.targets)
+        if step.counts is None:
+            return alone.mean(1)
         own = torch.arange(alone.shape[1], device=alone.device) < step.counts[:, None]
         return torch.where(own, alone, torch.zeros_like(alone)).sum(1) / step.counts
 

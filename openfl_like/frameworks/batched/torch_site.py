@@ -1,7 +1,7 @@
 """The data of one site as a batch of sites takes it: its samples where the model is, and which of them a step sees."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -25,6 +25,7 @@ class Rows:
         places: Where these are among all, ``[steps, most]``, int64; a step that sees fewer than most has its first
             one again. None: every step sees all of them.
         last: How many of the steps are the last epoch's.
+        form: Dtypes and shapes; only sites of the same form are put together.
     """
 
     samples: torch.Tensor
@@ -32,11 +33,11 @@ class Rows:
     counts: np.ndarray
     places: np.ndarray | None
     last: int
+    form: object = field(init=False)
 
-    @property
-    def form(self) -> object:
-        """Dtypes and shapes; only sites of the same form are put together."""
-        return self.samples.dtype, self.samples.shape[1:], self.targets.dtype, self.targets.shape[1:]
+    def __post_init__(self) -> None:
+        form = self.samples.dtype, self.samples.shape[1:], self.targets.dtype, self.targets.shape[1:]
+        object.__setattr__(self, "form", form)
 
     @property
     def indices(self) -> np.ndarray:
@@ -124,6 +125,8 @@ class TorchSite:
 
     def training(self, seed: int, epochs: int) -> Rows | None:
         """Return what the steps of some epochs see, in the order of the loader; None if there is no step."""
+        if self._whole is not None and len(self._whole.counts) == epochs:
+            return self._whole
         if self._cuts is None:
             return joined(*(self.loader.train_batches(seed, epoch) for epoch in range(epochs)))
         assert isinstance(self.loader, TorchLoader)  # noqa: S101 (what _cuts has seen)
@@ -132,8 +135,7 @@ class TorchSite:
             return None
         samples, targets = self._cuts
         if cuts.num_cut == len(samples) <= cuts.batch_size:  # whatever the order: the mean over all is the same
-            if self._whole is None or len(self._whole.counts) != epochs:
-                self._whole = Rows(samples, targets, np.full(epochs, len(samples), np.int64), None, 1)
+            self._whole = Rows(samples, targets, np.full(epochs, len(samples), np.int64), None, 1)
             return self._whole
         steps = [cut(cuts.train_order(seed, epoch), cuts.batch_size) for epoch in range(epochs)]
         counts, places = zip(*steps, strict=True)
