@@ -104,17 +104,15 @@ class Measured:
         return self._together(self._loss)
 
     def _together(self, loss: torch.Tensor) -> list[dict[str, float]]:
-        samples = np.maximum(self._samples, 1)
-        found = [{"loss": value} if any_ else {} for value, any_ in self._means(loss, samples)]
+        means = {"loss": self._means(loss)}
         if self._classified and self._right is not None:
-            for own, (value, any_) in zip(found, self._means(self._right, samples), strict=True):
-                if any_:
-                    own["accuracy"] = value
-        return found
+            means["accuracy"] = self._means(self._right)
+        found = [dict(zip(means, values, strict=True)) for values in zip(*means.values(), strict=True)]
+        return [own if count else {} for own, count in zip(found, self._samples.tolist(), strict=True)]
 
-    def _means(self, total: torch.Tensor, samples: np.ndarray) -> list[tuple[float, bool]]:
-        means = (to_numpy(total) / samples).tolist()
-        return list(zip(means, (self._samples > 0).tolist(), strict=True))
+    def _means(self, total: torch.Tensor) -> list[float]:
+        means: list[float] = (to_numpy(total) / np.maximum(self._samples, 1)).tolist()
+        return means
 
     def _alone(self, site: int) -> dict[str, float]:
         seen = Seen()

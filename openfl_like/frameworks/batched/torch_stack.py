@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import cast
 
 import torch
@@ -40,8 +41,7 @@ class Stack:
             for group in pattern.param_groups
         ]
         make = cast("Callable[..., torch.optim.Optimizer]", type(pattern))
-        taken = inspect.signature(make).parameters
-        options = {name: value for name, value in pattern.defaults.items() if name in taken}
+        options = {name: value for name, value in pattern.defaults.items() if name in _options(make)}
         self._optimizer = make([group for group in groups if group["params"]], **options)
 
     def narrow(self, active: int) -> None:
@@ -70,6 +70,12 @@ class Stack:
     def values(self) -> Stacked:
         """Return the parameters of all, ``[count, *shape]`` each."""
         return self._whole
+
+
+@cache
+def _options(kind: Callable[..., torch.optim.Optimizer]) -> frozenset[str]:
+    """Name what an optimizer is made with."""
+    return frozenset(inspect.signature(kind).parameters)
 
 
 def _narrowed(value: object, of: torch.Tensor, active: int) -> object:
