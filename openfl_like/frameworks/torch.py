@@ -3,7 +3,6 @@
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -81,8 +80,8 @@ class TorchRunner(FormerNames, ABC):
         batch_form: What trains the models of many sites at once; see `batched.form`.
     """
 
-    pure_loss: ClassVar[bool] = False
-    batch_form: ClassVar[str] = "openfl_like.frameworks.batched.torch_batch:TorchBatch"
+    pure_loss = False
+    batch_form = "openfl_like.frameworks.batched.torch_batch:TorchBatch"
 
     def __init__(self, loader: DataLoader[torch.Tensor], context: RunnerContext) -> None:
         self.loader = loader

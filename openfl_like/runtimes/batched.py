@@ -106,11 +106,13 @@ class BatchedRuntime:
         except Exception as error:  # noqa: BLE001 (the edge of the sites: any failure becomes its reason, or all would wait)
             return BatchOutcome(), [failed(assignment, error) for assignment in waiting]
         by_site = {assignment.collaborator: assignment for assignment in waiting}
-        return outcome, [self._hand_over(by_site[done.update.collaborator], done) for done in outcome.updates]
+        small = model.size_bytes <= MOST_BYTES
+        events = [self._hand_over(by_site[done.update.collaborator], done, small=small) for done in outcome.updates]
+        return outcome, events
 
-    def _hand_over(self, assignment: Assignment, done: SiteUpdate) -> UpdateCommitted | TaskFailed:
+    def _hand_over(self, assignment: Assignment, done: SiteUpdate, *, small: bool) -> UpdateCommitted | TaskFailed:
         try:
-            if done.content is not None and done.content.size_bytes <= MOST_BYTES:
+            if done.content is not None and small:
                 self._repository.in_memory.keep(done.update, done.content)
             elif done.content is not None:
                 done.content.write(self._repository.spool_path(assignment))

@@ -1,7 +1,7 @@
 """Performing the assignments of many sites at once, and saying of which ones that is not possible."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn, TypeAlias, cast
@@ -28,7 +28,7 @@ from openfl_like.frameworks.runner import RunnerContext, Shard, TaskRunner
 from openfl_like.module_scope import ModuleScope
 from openfl_like.plan.schema import NO_ALGORITHM, Plan
 from openfl_like.tensors.container import TensorFile
-from openfl_like.tensors.memory import TensorMemory
+from openfl_like.tensors.memory_rows import TensorRow, tensor_rows
 
 BATCH_BYTES, MOST_SITES = 1 << 28, 1024
 """So much memory, and so many sites, a batch takes at most."""
@@ -387,9 +387,9 @@ def _updates(
     assignments: Sequence[Assignment], members: Sequence[BatchMember], results: BatchResults, began: float
 ) -> list[SiteUpdate]:
     """Make the updates; each site counts with its share of the time."""
-    contents: Iterable[TensorMemory | None] = [None] * len(members)
+    contents: Sequence[TensorRow | None] = [None] * len(members)
     if results.tensors:
-        contents = TensorMemory.of_rows(results.tensors)
+        contents = tensor_rows(results.tensors)
     each_s = (time.perf_counter() - began) / len(members)
     return [
         SiteUpdate(

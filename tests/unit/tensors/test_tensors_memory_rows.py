@@ -1,0 +1,47 @@
+"""Models that lie in rows of one piece of memory have the bytes and the identity that each has alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from openfl_like.errors import TensorError
+from openfl_like.tensors.manifest import content_digest, manifest_of
+from openfl_like.tensors.memory import TensorMemory
+from openfl_like.tensors.memory_rows import tensor_rows
+
+
+def stacked(width: int) -> dict[str, np.ndarray]:
+    drawn = np.random.default_rng(width)
+    return {
+        "weight": drawn.standard_normal((3, width, 4), dtype=np.float32),
+        "a/bias": np.broadcast_to(np.arange(4.0), (3, 4)),
+        "count": np.arange(3),
+        "empty": np.zeros((3, 0, 2), np.float16),
+    }
+
+
+@pytest.mark.parametrize("width", [1, 7, 30_000])
+def test_each_row_is_the_model_that_it_would_be_alone(width: int, tmp_path: Path) -> None:
+    tensors = stacked(width)
+    for number, row in enumerate(tensor_rows(tensors)):
+        alone = TensorMemory({name: array[number] for name, array in tensors.items()})
+        assert (row.digest, row.manifest, row.schema) == (alone.manifest.digest, alone.manifest, alone.schema)
+        assert row.names == alone.names
+        for name in row.names:
+            np.testing.assert_array_equal(row.flat(name), alone.flat(name))
+            assert not row.tensor(name).flags.writeable
+        row.write(tmp_path / "row")
+        assert manifest_of(tmp_path / "row").digest == row.digest
+
+
+@pytest.mark.parametrize("size", [0, 1, 256 << 10, (256 << 10) + 1, 600_000])
+def test_an_identity_without_its_manifest_is_that_of_the_file(size: int, tmp_path: Path) -> None:
+    content = np.random.default_rng(size).bytes(size)
+    (tmp_path / "file").write_bytes(content)
+    assert content_digest(content) == manifest_of(tmp_path / "file").digest
+
+
+def test_what_no_file_can_hold_is_refused() -> None:
+    with pytest.raises(TensorError, match="dtype"):
+        tensor_rows({"odd": np.zeros((2, 3), np.complex64)})
