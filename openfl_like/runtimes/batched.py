@@ -1,6 +1,7 @@
 """Simulation in this process: the models of many sites trained at once; what cannot be is done as ``local`` does it."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -59,9 +60,11 @@ class BatchedRuntime:
                 self._batches = reason is None
                 self._say([] if reason is None else [reason])
                 tasks.start(self._work(tasks, thread, post))
+                gc.freeze()  # what was imported stays: to look through all of it takes as long as ten small rounds
                 yield
                 await tasks.close()
         finally:
+            gc.unfreeze()
             await tasks.close()
             thread.close()
 

@@ -5,6 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
+from openfl_like.tensors.finite import all_finite
 from openfl_like.tensors.layout import Place, plan_layout, schema_at
 from openfl_like.tensors.manifest import Manifest, content_digest
 from openfl_like.tensors.memory import TensorMemory
@@ -18,14 +19,16 @@ class TensorRow(TensorMemory):
         places: Name -> where each tensor is.
         schema: The tensors.
         content: All bytes of the file that it stands for.
+        not_finite: The first of the tensors that holds a number which is not finite; empty if none does.
 
     Attributes:
         digest: BLAKE3 identity of that file.
     """
 
-    def __init__(self, places: Mapping[str, Place], schema: Schema, content: np.ndarray) -> None:
-        self._places = dict(places) if not isinstance(places, dict) else places
+    def __init__(self, places: dict[str, Place], schema: Schema, content: np.ndarray, not_finite: str) -> None:
+        self._places = places
         self.schema = schema
+        self.not_finite = not_finite
         self._bytes = content
         self.digest = content_digest(content.data)
 
@@ -53,5 +56,18 @@ def tensor_rows(stacked: Mapping[str, Array]) -> list[TensorRow]:
         rows = np.frombuffer(bytes_of(stacked[place.spec.name]), np.uint8).reshape(count, size)
         content[:, place.offset : place.offset + size] = rows
     content.flags.writeable = False
-    by_name, schema = {place.spec.name: place for place in places}, schema_at(places)
-    return [TensorRow(by_name, schema, row) for row in content]
+    by_name, schema, odd = {place.spec.name: place for place in places}, schema_at(places), _not_finite(stacked, count)
+    return [TensorRow(by_name, schema, row, first) for row, first in zip(content, odd, strict=True)]
+
+
+def _not_finite(stacked: Mapping[str, Array], count: int) -> list[str]:
+    """Name the first tensor of each model, by name, that holds a number which is not finite."""
+    found = [""] * count
+    for spec in schema_of({name: array[0] for name, array in stacked.items()}):
+        if spec.is_float:
+            rows = np.ascontiguousarray(stacked[spec.name]).reshape(count, spec.size)
+            if not all_finite(rows):
+                found = [
+                    first or ("" if all_finite(row) else spec.name) for first, row in zip(found, rows, strict=True)
+                ]
+    return found

@@ -64,10 +64,11 @@ class Study:
         runner: Of the asset's `src.models`.
         shards: Of the sites.
         directory: Where files go.
-        parts: Of the plan, besides.
+        parts: Of the plan, besides; and the ``device`` that the sites compute on.
     """
 
     def __init__(self, runner: str, shards: Mapping[str, ArrayShard], directory: Path, **parts: object) -> None:
+        device = cast("str", parts.pop("device", "cpu"))
         settings = cast("dict[str, object]", parts.pop("settings", {}))
         plan: dict[str, object] = {
             "name": "study",
@@ -79,7 +80,7 @@ class Study:
             "model_store": {"best": {"metric": "loss", "mode": "min"}},
         }
         self.plan = Plan.model_validate(plan | parts)
-        self.shards, self.directory = dict(shards), directory
+        self.shards, self.directory, self.device = dict(shards), directory, device
 
     def orders(self, *tasks: TaskCall, phase: Phase = Phase.TRAIN, **others: object) -> list[Assignment]:
         """Ask all sites for the same."""
@@ -100,7 +101,9 @@ class Study:
         performer = Performer(self.plan, next(iter(self.shards.values())), WORKSPACE)
         initial = performer.perform(Assignment(0, Phase.INITIALISE, "", (), "", 9), None, files.model(0))
         repository.put(initial.digest, 0)
-        sites = SimulatedSites(self.plan, WORKSPACE, files.directory, self.shards, tell=answers.reasons.append)
+        sites = SimulatedSites(
+            self.plan, WORKSPACE, files.directory, self.shards, device=self.device, tell=answers.reasons.append
+        )
         runtime = cast("RuntimeFactory", registry.resolve("runtime", name))(sites, repository)
 
         def post(*events: Event) -> None:

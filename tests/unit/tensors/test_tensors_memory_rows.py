@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from openfl_like.aggregation.validators import Finite
 from openfl_like.errors import TensorError
+from openfl_like.federation.task import Phase, Update
 from openfl_like.tensors.manifest import content_digest, manifest_of
 from openfl_like.tensors.memory import TensorMemory
 from openfl_like.tensors.memory_rows import tensor_rows
@@ -45,3 +47,19 @@ def test_an_identity_without_its_manifest_is_that_of_the_file(size: int, tmp_pat
 def test_what_no_file_can_hold_is_refused() -> None:
     with pytest.raises(TensorError, match="dtype"):
         tensor_rows({"odd": np.zeros((2, 3), np.complex64)})
+
+
+def test_what_is_not_finite_is_found_in_all_rows_at_once(tmp_path: Path) -> None:
+    tensors: dict[str, np.ndarray] = {
+        "b": np.zeros((4, 2, 2), np.float32),
+        "a": np.zeros((4, 3), np.float16),
+        "n": np.zeros((4, 1), np.int8),
+    }
+    tensors["b"][1, 0, 1] = np.nan
+    tensors["a"][2, 1] = -np.inf
+    tensors["b"][2] = np.inf
+    assert [row.not_finite for row in tensor_rows(tensors)] == ["", "b", "a", ""]
+    for number, row in enumerate(tensor_rows(tensors)):
+        alone = TensorMemory({name: array[number] for name, array in tensors.items()})
+        facts = Update(1, Phase.TRAIN, "bern", row.digest, 1)
+        assert Finite().check(row, None, facts) == Finite().check(alone, None, facts)
