@@ -33,10 +33,6 @@ class NumpyLoader:
         drop_last: Whether to leave out the last batch of an epoch of training if it is smaller. Every epoch has another
             order, so it leaves out other samples; all of them count in ``num_train``.
 
-    Attributes:
-        batch_size: Samples in a batch.
-        num_cut: How many samples an epoch sees: all, or those that fill batches.
-
     Raises:
         UsageError: If no batch would be left.
     """
@@ -44,13 +40,23 @@ class NumpyLoader:
     def __init__(self, shard: Shard, batch_size: int = 32, *, drop_last: bool = False) -> None:
         if batch_size < 1:
             raise UsageError(f"batch_size must be at least 1, not {batch_size}")
-        self.batch_size = batch_size
         self._train = shard.get_dataset("train")
         self._validate = shard.get_dataset("validate")
-        self.num_cut = self.num_train - (self.num_train % batch_size if drop_last else 0)
-        if self.num_train and not self.num_cut:
+        self._batch_size = batch_size
+        self._end = self.num_train - (self.num_train % batch_size if drop_last else 0)
+        if self.num_train and not self._end:
             cure = f"set batch_size to {self.num_train} or less in data_loader.settings"
             raise UsageError(f"{self.num_train} samples fill no batch of {batch_size}, and drop_last is set", cure=cure)
+
+    @property
+    def batch_size(self) -> int:
+        """Number of samples in a batch; the last one may have fewer."""
+        return self._batch_size
+
+    @property
+    def num_cut(self) -> int:
+        """Number of samples that an epoch sees: all, or those that fill batches."""
+        return self._end
 
     @property
     def train_set(self) -> LabelledData:

@@ -31,7 +31,7 @@ from openfl_like.frameworks.batched.torch_memory import HeldData, saved_bytes
 from openfl_like.frameworks.batched.torch_purity import mixing_obstacle
 from openfl_like.frameworks.batched.torch_site import Rows, TorchSite
 from openfl_like.frameworks.batched.torch_stack import Stack, StackedModel
-from openfl_like.frameworks.batched.torch_steps import Step, Steps
+from openfl_like.frameworks.batched.torch_steps import BatchStep, Steps
 from openfl_like.frameworks.runner import DataLoader, TaskRunner
 from openfl_like.frameworks.torch import TorchRunner
 from openfl_like.frameworks.torch_arrays import to_numpy, to_torch
@@ -198,7 +198,7 @@ class TorchBatch:
         if any((one.counts > 1).any() for one in rows):  # of one sample alone nothing shows
             self._pure.add(key)
 
-    def _losses(self, outputs: torch.Tensor, step: Step) -> torch.Tensor:
+    def _losses(self, outputs: torch.Tensor, step: BatchStep) -> torch.Tensor:
         """Return the mean loss of each site's batch, ``[active]``."""
         if self._own_loss and step.counts is None:
             even: torch.Tensor = vmap(self._runner.loss)(outputs, step.targets)

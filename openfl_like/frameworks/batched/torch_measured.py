@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from openfl_like.frameworks.batched.torch_steps import Step
+from openfl_like.frameworks.batched.torch_steps import BatchStep
 from openfl_like.frameworks.metrics import Seen
 from openfl_like.frameworks.targets import outputs_of, per_sample
 from openfl_like.frameworks.torch_arrays import to_numpy
@@ -57,7 +57,7 @@ class Measured:
     def __post_init__(self) -> None:
         self._samples = np.zeros(self.sites, np.int64)
 
-    def add(self, step: Step, losses: torch.Tensor, outputs: torch.Tensor, seen: np.ndarray) -> None:
+    def add(self, step: BatchStep, losses: torch.Tensor, outputs: torch.Tensor, seen: np.ndarray) -> None:
         """Take a step in.
 
         Args:
@@ -90,7 +90,7 @@ class Measured:
         total[: len(more)] += more
         return total
 
-    def _keep(self, step: Step, losses: torch.Tensor, outputs: torch.Tensor, seen: np.ndarray) -> None:
+    def _keep(self, step: BatchStep, losses: torch.Tensor, outputs: torch.Tensor, seen: np.ndarray) -> None:
         scores = to_numpy(outputs.to(torch.float64))
         counts = np.full(step.active, scores.shape[1]) if step.counts is None else to_numpy(step.counts)
         self._kept.append(_Kept(to_numpy(losses), scores, to_numpy(step.targets), counts, seen))

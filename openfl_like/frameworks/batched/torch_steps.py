@@ -10,7 +10,7 @@ from openfl_like.frameworks.batched.torch_site import Rows
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class BatchStep:
     """What some sites see in a step.
 
     Attributes:
@@ -79,13 +79,13 @@ class Steps:
         """Return the targets of each site, at its place."""
         return list(torch.split(self.targets, [len(one.samples) for one in self._rows]))
 
-    def __iter__(self) -> Iterator[Step]:
+    def __iter__(self) -> Iterator[BatchStep]:
         for number, counts in enumerate(self.counts):
             active = int(np.count_nonzero(counts))
             most = int(counts.max())
             even = bool((counts[:active] == most).all())
             own = None if even else torch.from_numpy(counts[:active]).to(self._device)
-            yield Step(active, *self._batch(number, active, most), own)
+            yield BatchStep(active, *self._batch(number, active, most), own)
 
     def _batch(self, number: int, active: int, most: int) -> tuple[torch.Tensor, torch.Tensor]:
         if self._places is None:
