@@ -48,6 +48,7 @@ class BatchedRuntime:
         self._tell = tell
         self._told: set[NotBatched] = set()
         self._batches = False
+        self._frozen = False
         self._orders: asyncio.Queue[tuple[Assignment, ...]] = asyncio.Queue()
 
     @asynccontextmanager
@@ -60,11 +61,11 @@ class BatchedRuntime:
                 self._batches = reason is None
                 self._say([] if reason is None else [reason])
                 tasks.start(self._work(tasks, thread, post))
-                gc.freeze()  # what was imported stays: to look through all of it takes as long as ten small rounds
                 yield
                 await tasks.close()
         finally:
-            gc.unfreeze()
+            if self._frozen:
+                gc.unfreeze()
             await tasks.close()
             thread.close()
 
@@ -93,6 +94,7 @@ class BatchedRuntime:
                 if not done:
                     post(*(too_late(assignment) for assignment in waiting))
                     break
+                self._freeze()
                 outcome, events = performing.result()
                 self._say(outcome.reasons)
                 if events:
@@ -100,6 +102,12 @@ class BatchedRuntime:
                 if outcome.alone:
                     await self._alone.perform(*(SendAssignment(assignment) for assignment in outcome.alone))
                 waiting = outcome.rest
+
+    def _freeze(self) -> None:
+        """Set aside what is there after the first batch: to look through it for garbage takes as long as ten rounds."""
+        if not self._frozen:
+            self._frozen = True
+            gc.freeze()
 
     def _perform(self, waiting: Sequence[Assignment]) -> tuple[BatchOutcome, _Events]:
         """Perform a batch, and hand its updates over; in the thread."""
