@@ -140,14 +140,22 @@ class BatchedRuntime:
 
 def _alike(orders: Iterable[Assignment]) -> Iterable[tuple[Assignment, ...]]:
     """Put together what differs in nothing but site and seed; no site is twice in a group."""
-    groups: dict[tuple[object, ...], dict[str, Assignment]] = {}
+    groups: list[dict[str, Assignment]] = []
+    firsts: list[Assignment] = []
     for order in orders:
-        key = order.round, order.phase, order.model, repr(order.tasks)
-        turn = 0
-        while order.collaborator in groups.setdefault((*key, turn), {}):
-            turn += 1
-        groups[*key, turn][order.collaborator] = order
-    return (tuple(group.values()) for group in groups.values())
+        for first, group in zip(firsts, groups, strict=True):
+            if _asks_the_same(first, order) and order.collaborator not in group:
+                group[order.collaborator] = order
+                break
+        else:
+            firsts.append(order)
+            groups.append({order.collaborator: order})
+    return (tuple(group.values()) for group in groups)
+
+
+def _asks_the_same(one: Assignment, other: Assignment) -> bool:
+    alike = (one.round, one.phase, one.model) == (other.round, other.phase, other.model)
+    return alike and (one.tasks is other.tasks or one.tasks == other.tasks)
 
 
 def _patience_s(waiting: Iterable[Assignment]) -> float | None:
