@@ -81,6 +81,7 @@ class TorchBatch:
         self._held = HeldData(self._device)
         self._own_loss = is_own(self._runner.loss, TorchRunner.loss)
         self._pure: set[tuple[bool, object]] = set()
+        self._pattern: torch.optim.Optimizer | None = None
         self._weight_bytes = 0
         self._activation_bytes: int | None = None
 
@@ -140,7 +141,7 @@ class TorchBatch:
         return BatchResults(metrics, self._tensors(trained, len(members)) if trained is not None else {})
 
     def _train(self, call: TaskCall, work: BatchWork, members: Sequence[BatchMember]) -> _Trained:
-        runner, model = self._runner, self._runner.model
+        model = self._runner.model
         epochs = cast("int", call.arguments.get("epochs", 1))
         model.train()
         rows = _rows(members, lambda member: cast("TorchSite", member.site).training(member.seed, epochs))
@@ -150,7 +151,7 @@ class TorchBatch:
         self._check_purity(cast("list[Rows]", rows), work.phase)
         steps = Steps(cast("list[Rows]", rows), self._device)
         stack = Stack(model, len(members))
-        stack.optimize_by(runner.build_optimizer(model))
+        stack.optimize_by(self._optimizer())
         adjust = _adjusting(work, model)
         called, measured = StackedModel(model), Measured(len(members))
         for number, step in enumerate(steps):
@@ -165,6 +166,12 @@ class TorchBatch:
             stack.step(adjust(gradients, stack.leaves))
             measured.add(step, losses.detach(), outputs.detach(), steps.counted(number))
         return _Trained(stack.values(), steps.order, _in_order(measured.metrics(), steps.order, len(members)))
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        """Return an optimizer of the model, which takes no step; that of each site would be like it."""
+        if self._pattern is None:
+            self._pattern = self._runner.build_optimizer(self._runner.model)
+        return self._pattern
 
     def _validate(self, members: Sequence[BatchMember], trained: _Trained | None, phase: Phase) -> Metrics:
         self._runner.model.eval()

@@ -42,19 +42,26 @@ class Steps:
     """
 
     def __init__(self, rows: Sequence[Rows], device: torch.device) -> None:
-        numbers = np.array([len(one.counts) for one in rows])
-        self.order = np.argsort(-numbers, kind="stable")
-        self._rows = [rows[place] for place in self.order]
+        steps = np.array([len(one.counts) for one in rows])
+        self.order = np.argsort(-steps, kind="stable")
+        self._rows = [rows[place] for place in self.order.tolist()]
         self._device = device
-        self.counts = np.zeros((int(numbers.max()), len(rows)), np.int64)
-        for place, one in enumerate(self._rows):
-            self.counts[: len(one.counts), place] = one.counts
+        self._sizes = [one.samples.shape[0] for one in self._rows]
         self._first = np.array([len(one.counts) - one.last for one in self._rows])
         self.samples = torch.cat([one.samples.to(device) for one in self._rows])
         self.targets = torch.cat([one.targets.to(device) for one in self._rows])
-        sizes = {len(one.samples) for one in self._rows}
-        whole = all(one.places is None for one in self._rows) and len(sizes) == 1
+        alike = len(set(self._sizes)) == 1 and steps.min() == steps.max()
+        whole = alike and all(one.places is None for one in self._rows)
+        self.counts = (
+            np.full((int(steps.max()), len(rows)), self._sizes[0]) if whole else self._counts(int(steps.max()))
+        )
         self._places = None if whole else torch.from_numpy(self._indices()).to(device)
+
+    def _counts(self, steps: int) -> np.ndarray:
+        counts = np.zeros((steps, len(self._rows)), np.int64)
+        for place, one in enumerate(self._rows):
+            counts[: len(one.counts), place] = one.counts
+        return counts
 
     def _indices(self) -> np.ndarray:
         """Where the samples of each step are among all, ``[steps, sites, most]``."""
@@ -66,7 +73,7 @@ class Steps:
             taken, most = indices.shape
             found[:taken, place, :most] = indices
             found[:taken, place, most:] = indices[:, :1]
-            offset += len(one.samples)
+            offset += self._sizes[place]
         return found
 
     def counted(self, number: int) -> np.ndarray:
@@ -77,7 +84,7 @@ class Steps:
 
     def targets_of_each(self) -> list[torch.Tensor]:
         """Return the targets of each site, at its place."""
-        return list(torch.split(self.targets, [len(one.samples) for one in self._rows]))
+        return list(torch.split(self.targets, self._sizes))
 
     def __iter__(self) -> Iterator[BatchStep]:
         for number, counts in enumerate(self.counts):
