@@ -76,7 +76,7 @@ class ExperimentBegun:
     Attributes:
         experiment_id: Its identity.
         name: That of its plan.
-        expected: The collaborators asked; empty: everybody.
+        expected: The collaborators asked; empty: everybody, or more than 10,000.
         rounds: How many the plan wants.
         resumed: Whether it began before.
         epoch: The number of the Aggregator.
@@ -110,6 +110,14 @@ class CollaboratorAdmitted:
     kind: ClassVar[str] = "collaborator_joined"
     collaborator: str
     member: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CollaboratorsAdmitted:
+    """So many collaborators are connected, all that are expected; in place of as many `CollaboratorAdmitted`."""
+
+    kind: ClassVar[str] = "collaborators_joined"
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,6 +374,7 @@ Known: TypeAlias = (
     | ExperimentBegun
     | AggregatorLost
     | CollaboratorAdmitted
+    | CollaboratorsAdmitted
     | CollaboratorAway
     | CollaboratorRefused
     | RoundStarted

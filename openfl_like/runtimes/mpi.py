@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from openfl_like.errors import UsageError
-from openfl_like.federation.events import CollaboratorJoined, SendAssignment, TaskFailed, UpdateCommitted
+from openfl_like.federation.events import EverybodyJoined, SendAssignment, TaskFailed, UpdateCommitted
 from openfl_like.federation.task import Assignment
 from openfl_like.processes.worker import Worker, assignment_to_json
 from openfl_like.processes.worker_answers import read_update
@@ -23,8 +23,8 @@ from openfl_like.processes.worker_client import value_of
 from openfl_like.runtimes.local import LOADING_S, failed, in_time, too_late
 from openfl_like.runtimes.loop import Outward, Post
 from openfl_like.runtimes.models import ModelRepository
-from openfl_like.runtimes.process import MOST_LOADED, keeps_in_memory, orders_of_sites
-from openfl_like.runtimes.sites import SimulatedSites
+from openfl_like.runtimes.process import MOST_LOADED, orders_of_sites
+from openfl_like.runtimes.sites import SimulatedSites, keeps_in_memory
 from openfl_like.tasks import TaskOwner
 
 INSTALL = "pip install 'openfl_like[mpi]', and start it with the mpiexec of that environment"
@@ -145,7 +145,7 @@ class MpiRuntime:
         repository: ModelRepository,
         ranks: OtherRanks,
     ) -> None:
-        self._sites, self._first = sorted(sites), first
+        self._tried, self._first = next(iter(sites), None), first
         self._repository, self._executor = repository, ranks.executor
         self._turns = asyncio.Semaphore(ranks.count)  # who waits for a rank has not begun, so no time of its task runs
         self._tasks = TaskOwner()
@@ -162,9 +162,9 @@ class MpiRuntime:
         """
         self._post = post
         try:
-            for name in self._sites[:1]:
-                value_of(await self._asked(name, None), lambda told: told)
-            post(*(CollaboratorJoined(name) for name in self._sites))
+            if self._tried is not None:
+                value_of(await self._asked(self._tried, None), lambda told: told)
+            post(EverybodyJoined())
             yield
         finally:
             self._post = None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from openfl_like.data.shard import ShardDescriptor
+from openfl_like.federation.components import build_encoding
 from openfl_like.frameworks.batched.obstacles import NotBatched
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.loop import Runtime
@@ -63,3 +64,8 @@ class RuntimeFactory(Protocol):
         Raises:
             UsageError: If it cannot run these sites.
         """
+
+
+def keeps_in_memory(plan: Plan) -> bool:
+    """Whether a site keeps something between rounds that changes results, and is in no file."""
+    return plan.collaborator.settings.opt_treatment == "CONTINUE_LOCAL" or build_encoding(plan) is not None

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
+from openfl_like.data.parts import MadeShards
 from openfl_like.data.shard import ShardDescriptor
 from openfl_like.errors import DamagedError, UsageError
 from openfl_like.events.bus import EventBus
+from openfl_like.federation.names import NumberedNames, sorted_names
 from openfl_like.federation.parties import Outcome, PublishedVersion
 from openfl_like.frameworks.batched.obstacles import NotBatched
 from openfl_like.plan.packing import packing_of
@@ -128,9 +130,10 @@ class Simulation:
         begun = self._store.snapshot() is not None
         if not begun:
             place_initial_model(plan, self._settings.models or workspace, files)
-        for name in self._settings.shards:
+        shards = self._settings.shards
+        names = shards.names if isinstance(shards, MadeShards) else sorted_names(shards.keys())
+        for name in names[:1] if isinstance(names, NumberedNames) else names:
             check_site_name(name)
-        names = tuple(sorted(self._settings.shards))
         self._experiment = open_experiment(plan.name, plan, self._store, files, names)
         self.had_ended = self._experiment.status.ended
         if self._settings.kept:

@@ -13,7 +13,7 @@ from openfl_like import registry
 from openfl_like.data.shard import build_shard
 from openfl_like.data.shard_file import load_shard_config
 from openfl_like.errors import TaskError, UsageError
-from openfl_like.federation.events import CollaboratorJoined, Event, SendAssignment, TaskFailed, UpdateCommitted
+from openfl_like.federation.events import Event, EverybodyJoined, SendAssignment, TaskFailed, UpdateCommitted
 from openfl_like.federation.task import Assignment, Phase, TaskCall
 from openfl_like.plan.load import load_plan
 from openfl_like.runtimes import mpi
@@ -87,7 +87,7 @@ async def test_sites_join_and_work_is_answered_and_nothing_is_left(
     loop, before = Loop(), len(psutil.Process().children(recursive=True))
     tasks = asyncio.all_tasks()
     async with runtime.running(loop.post):
-        assert [await loop.next() for _ in NAMES] == [CollaboratorJoined(site) for site in NAMES]
+        assert await loop.next() == EverybodyJoined()
         await runtime.perform(*(initialise(site) for site in NAMES))
         answers = [await loop.next() for _ in NAMES]
         assert {type(event) for event in answers} == {UpdateCommitted}
@@ -105,7 +105,7 @@ async def test_a_site_that_is_given_two_assignments_at_once_answers_both(
     runtime, _ = made(name)
     loop = Loop()
     async with runtime.running(loop.post):
-        assert [await loop.next() for _ in NAMES] == [CollaboratorJoined(site) for site in NAMES]
+        assert await loop.next() == EverybodyJoined()
         await runtime.perform(initialise("bern"), initialise("bern", "no_such_function"))
         assert {type(await loop.next()) for _ in range(2)} == {UpdateCommitted, TaskFailed}
 

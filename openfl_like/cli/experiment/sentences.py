@@ -12,6 +12,7 @@ from openfl_like.federation.announcements import (
     CollaboratorAbsent,
     CollaboratorAdmitted,
     CollaboratorAway,
+    CollaboratorsAdmitted,
     ExperimentBegun,
     ExperimentEnded,
     ExperimentImported,
@@ -86,6 +87,11 @@ def _(told: AggregatorLost) -> str:
 @sentence.register
 def _(told: CollaboratorAdmitted) -> str:
     return f"{told.collaborator} joined"
+
+
+@sentence.register
+def _(told: CollaboratorsAdmitted) -> str:
+    return f"all {told.count:,} collaborators joined"
 
 
 @sentence.register
