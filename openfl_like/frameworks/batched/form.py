@@ -26,6 +26,11 @@ class SiteBatches(Protocol):
         """Number of held-out samples."""
         ...
 
+    @property
+    def data_bytes(self) -> int:
+        """How much memory its data takes, as far as it can be told beforehand."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class BatchMember:
@@ -79,6 +84,11 @@ class BatchForm(Protocol):
 
     The runner's loader refuses to be looked at: what depends on a site's data is not the same for all of them.
     """
+
+    @property
+    def kept_bytes(self) -> int:
+        """How much of the sites' data is kept from round to round."""
+        ...
 
     def obstacle(self, phase: Phase, tasks: Sequence[TaskCall]) -> NotBatched | None:
         """Say what stands in the way of performing these tasks for many sites; None: nothing that is known."""

@@ -32,7 +32,11 @@ from openfl_like.tensors.memory_rows import TensorRow, tensor_rows
 
 BATCH_BYTES, MOST_SITES = 1 << 28, 1024
 """So much memory, and so many sites, a batch takes at most."""
+MOST_KEPT = 4096
+"""Of so many sites the data is kept; as many of those that worked last as there is room for."""
 _LONGEST_DETAIL = 300
+_OF_EVERY_SITE = frozenset(Obstacle) - {Obstacle.RAISED, Obstacle.DIFFERS}
+"""What does not depend on what the data of a site is like: its data is not even loaded then."""
 
 _Kind: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], int]
 _Tasks: TypeAlias = tuple[TaskCall, ...]
@@ -64,12 +68,18 @@ class _Work:
         tasks: The tasks.
         form: What does them for many sites; None: nothing can.
         tried: Whether that gave what sites give alone.
+        reason: Why nothing can.
     """
 
     phase: Phase
     tasks: _Tasks
     form: BatchForm | None = None
     tried: bool = False
+    reason: Obstacle | None = None
+
+    def is_of(self, assignment: Assignment) -> bool:
+        """Whether this is what a site is asked to do."""
+        return self.phase is assignment.phase and (self.tasks is assignment.tasks or self.tasks == assignment.tasks)
 
 
 @dataclass(slots=True)
@@ -99,6 +109,7 @@ class BatchPerformer:
         workspace: Directory with the submitted code.
         device: Where the model is, see `runner.RunnerContext`.
         most_bytes: How much memory a batch takes, as far as it can be told beforehand.
+        most_kept: Of how many sites the data is kept.
     """
 
     def __init__(
@@ -107,7 +118,9 @@ class BatchPerformer:
         shards: Mapping[str, Shard],
         workspace: Path,
         device: str,
+        *,
         most_bytes: int = BATCH_BYTES,
+        most_kept: int = MOST_KEPT,
     ) -> None:
         self._plan, self._shards, self._workspace, self._device = plan, shards, workspace, device
         self._code = ModuleScope(workspace)
@@ -115,6 +128,7 @@ class BatchPerformer:
         self._sites: dict[str, _Site] = {}
         self._works: list[tuple[_Kind, _Work]] = []
         self._most, self._most_bytes = MOST_SITES, most_bytes
+        self._most_kept, self._kept_bytes = most_kept, 0
         self._algorithm: LocalAlgorithm | None = None
 
     def obstacle(self) -> NotBatched | None:
@@ -185,11 +199,23 @@ class BatchPerformer:
             model: The model to start from.
         """
         outcome = BatchOutcome()
+        first = assignments[0]
+        if any(work.is_of(first) and work.reason in _OF_EVERY_SITE for _, work in self._works):
+            outcome.alone += assignments
+            return outcome
         with self._code.active():
             members, work = self._members(assignments, outcome)
-            if work is not None and work.form is not None and members:
-                self._perform(work, work.form, members, model, outcome)
+            form = work.form if work is not None else None
+            if work is not None and form is not None and members:
+                self._perform(work, form, members, model, outcome)
+                self._let_go(form.kept_bytes)
         return outcome
+
+    def _let_go(self, most_bytes: int) -> None:
+        """Let the data of those sites go that have not worked for the longest time."""
+        while self._sites and (self._kept_bytes > most_bytes or len(self._sites) > self._most_kept):
+            oldest = self._sites.pop(next(iter(self._sites)))
+            self._kept_bytes -= oldest.batches.data_bytes
 
     def _members(
         self, assignments: Sequence[Assignment], outcome: BatchOutcome
@@ -227,7 +253,7 @@ class BatchPerformer:
 
     def _work(self, kind: _Kind, assignment: Assignment, outcome: BatchOutcome) -> _Work:
         for known, work in self._works:
-            if known == kind and work.phase is assignment.phase and work.tasks == assignment.tasks:
+            if known == kind and work.is_of(assignment):
                 return work
         work = _Work(assignment.phase, assignment.tasks)
         self._works.append((kind, work))
@@ -241,20 +267,24 @@ class BatchPerformer:
         else:
             work.form = form if reason is None else None
         if reason is not None:
+            work.reason = reason.obstacle
             outcome.reasons.append(reason)
         return work
 
     def _site(self, name: str) -> _Site | None:
         """Take up a site; None if it cannot be: alone, it says why."""
-        if name not in self._sites:
+        site = self._sites.pop(name, None)
+        if site is None:
             try:
                 shard = self._shards[name]
                 kind = _kind(shard)
                 loader = load_site(self._plan.data_loader, shard, self._workspace)
-                self._sites[name] = _Site(kind, self._form(kind).site(loader))
+                site = _Site(kind, self._form(kind).site(loader))
             except Exception:  # noqa: BLE001 (loaders and shards are code of others)
                 return None
-        return self._sites[name]
+            self._kept_bytes += site.batches.data_bytes
+        self._sites[name] = site  # the last one that worked
+        return site
 
     def _perform(
         self,
@@ -297,7 +327,7 @@ class BatchPerformer:
     @staticmethod
     def _give_up(work: _Work, assignments: Sequence[Assignment], reason: NotBatched, outcome: BatchOutcome) -> None:
         """Have this work done by each site alone from now on."""
-        work.form = None
+        work.form, work.reason = None, reason.obstacle
         outcome.alone += assignments
         outcome.reasons.append(reason)
 
@@ -356,7 +386,7 @@ class _Watched:
 
     def __init__(self, form: BatchForm, loader: UnseenLoader) -> None:
         self._form, self._loader = form, loader
-        self.site, self.size_bytes = form.site, form.size_bytes
+        self.site, self.size_bytes, self.kept_bytes = form.site, form.size_bytes, form.kept_bytes
 
     def obstacle(self, phase: Phase, tasks: Sequence[TaskCall]) -> NotBatched | None:
         """See `BatchForm`."""

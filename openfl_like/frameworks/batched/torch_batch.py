@@ -27,7 +27,7 @@ from openfl_like.frameworks.batched.torch_checks import (
 )
 from openfl_like.frameworks.batched.torch_losses import own_losses, platform_losses
 from openfl_like.frameworks.batched.torch_measured import Measured, class_count, takes_class_numbers
-from openfl_like.frameworks.batched.torch_memory import HeldData, saved_bytes
+from openfl_like.frameworks.batched.torch_memory import room_for_data, saved_bytes
 from openfl_like.frameworks.batched.torch_purity import mixing_obstacle
 from openfl_like.frameworks.batched.torch_site import Rows, TorchSite
 from openfl_like.frameworks.batched.torch_stack import Stack, StackedModel
@@ -78,7 +78,7 @@ class TorchBatch:
     def __init__(self, runner: TaskRunner) -> None:
         self._runner = cast("TorchRunner", runner)
         self._device = self._runner.device
-        self._held = HeldData(self._device)
+        self.kept_bytes = room_for_data(self._device)
         self._own_loss = is_own(self._runner.loss, TorchRunner.loss)
         self._pure: set[tuple[bool, object]] = set()
         self._pattern: torch.optim.Optimizer | None = None
@@ -101,8 +101,8 @@ class TorchBatch:
 
     def site(self, loader: object) -> TorchSite:
         """See `form.BatchForm`."""
-        given = cast("DataLoader[torch.Tensor]", loader)
-        return TorchSite(given, self._device, keeps=self._held.takes(given, self._runner.context.sample_shape))
+        shape = self._runner.context.sample_shape
+        return TorchSite(cast("DataLoader[torch.Tensor]", loader), self._device, shape)
 
     def size_bytes(self, site: object, tasks: Sequence[TaskCall]) -> int:
         """See `form.BatchForm`."""
@@ -113,12 +113,7 @@ class TorchBatch:
             self._activation_bytes = saved_bytes(self._runner.model, ours, self._device)
         trains = any(call.trains for call in tasks)
         batch = min(ours.most, max(ours.num_train if trains else ours.num_validate, 1))
-        samples = (ours.num_train if trains else 0) + ours.num_validate
-        return (
-            (5 if trains else 1) * self._weight_bytes
-            + batch * self._activation_bytes
-            + samples * self._held.sample_bytes
-        )
+        return (5 if trains else 1) * self._weight_bytes + batch * self._activation_bytes + ours.data_bytes
 
     def perform(self, work: BatchWork, members: Sequence[BatchMember]) -> BatchResults:
         """See `form.BatchForm`."""

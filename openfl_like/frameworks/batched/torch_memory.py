@@ -1,42 +1,18 @@
 """How much memory the data and the models of many sites take."""
 
 import contextlib
-import math
 
 import torch
 from torch import nn
 
 from openfl_like.frameworks.batched.torch_site import TorchSite
-from openfl_like.frameworks.runner import DataLoader
 
 HELD_BYTES = 1 << 30
-"""So much of the sites' data is kept on the CPU where it has to be copied for that; on a GPU, half of what is free."""
-_NUMBER_BYTES = 4
+"""So much of the sites' data is kept on the CPU; on a GPU, half of what is free."""
 
 
-class HeldData:
-    """Decides whose data stays on the device from round to round.
-
-    Args:
-        device: Where the model is.
-        most_bytes: How much is kept; None: what the device has room for.
-    """
-
-    def __init__(self, device: torch.device, most_bytes: int | None = None) -> None:
-        self._left = _room(device) if most_bytes is None else most_bytes
-        self.sample_bytes = _NUMBER_BYTES
-
-    def takes(self, loader: DataLoader[torch.Tensor], sample_shape: tuple[int, ...]) -> bool:
-        """Count a site's data in; say whether there was room for it."""
-        self.sample_bytes = _NUMBER_BYTES * math.prod(sample_shape)
-        needed = (loader.num_train + loader.num_validate) * self.sample_bytes
-        if needed > self._left:
-            return False
-        self._left -= needed
-        return True
-
-
-def _room(device: torch.device) -> int:
+def room_for_data(device: torch.device) -> int:
+    """Return how many bytes of the sites' data are kept on a device from round to round."""
     if device.type != "cuda":
         return HELD_BYTES
     free, _ = torch.cuda.mem_get_info(device)

@@ -1,5 +1,6 @@
 """The data of one site as a batch of sites takes it: its samples where the model is, and which of them a step sees."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +12,7 @@ from openfl_like.frameworks.runner import DataLoader
 from openfl_like.frameworks.torch import TorchLoader
 from openfl_like.frameworks.torch_arrays import to_torch
 
+_NUMBER_BYTES = 4
 Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
 
 
@@ -90,14 +92,18 @@ class TorchSite:
     Args:
         loader: The site's.
         device: Where the model is.
-        keeps: Whether the data stays there from round to round.
+        sample_shape: Of the site's samples.
+
+    Attributes:
+        data_bytes: How much memory its data takes, as far as it can be told beforehand.
     """
 
-    def __init__(self, loader: DataLoader[torch.Tensor], device: torch.device, *, keeps: bool = True) -> None:
+    def __init__(self, loader: DataLoader[torch.Tensor], device: torch.device, sample_shape: tuple[int, ...]) -> None:
         self.loader = loader
-        self._device = device if keeps else torch.device("cpu")
+        self._device = device
         self.num_train = loader.num_train
         self.num_validate = loader.num_validate
+        self.data_bytes = (self.num_train + self.num_validate) * _NUMBER_BYTES * math.prod(sample_shape)
         self._whole: Rows | None = None
 
     @property

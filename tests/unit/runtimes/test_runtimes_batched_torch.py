@@ -8,10 +8,13 @@ import pytest
 
 from openfl_like.data.shard import ArrayShard, Dataset
 from openfl_like.federation.failure import FailureKind
-from openfl_like.federation.task import Phase, TaskCall
+from openfl_like.federation.task import Assignment, Phase, TaskCall
 from openfl_like.frameworks.batched.obstacles import Obstacle
+from openfl_like.frameworks.batched.performer import BatchPerformer
+from openfl_like.frameworks.perform import Performer
+from openfl_like.tensors.container import TensorFile
 from openfl_like.tensors.manifest import file_digest
-from tests.unit.runtimes.batched_runs import LOOK, LOOK_LOCAL, TRAIN, Answers, Study, apart, shard
+from tests.unit.runtimes.batched_runs import LOOK, LOOK_LOCAL, TRAIN, WORKSPACE, Answers, Study, apart, shard
 
 pytestmark = pytest.mark.torch
 SIZES = (12, 1, 7, 20, 4, 9, 7, 3)
@@ -220,3 +223,27 @@ def test_large_updates_are_files_and_much_memory_is_several_batches(tmp_path: Pa
     assert far <= 1e-5
     assert all(done.content is not None for done in batched.updates.values())
     assert batched.posts == [3, 1]
+
+
+def test_the_data_of_sites_that_have_not_worked_for_long_is_let_go(tmp_path: Path) -> None:
+    study, asked = Study("Mlp", sites(), tmp_path), list[str]()
+
+    class Counted(dict[str, ArrayShard]):
+        def __getitem__(self, name: str) -> ArrayShard:
+            asked.append(name)
+            return super().__getitem__(name)
+
+    performer = BatchPerformer(study.plan, Counted(study.shards), WORKSPACE, "cpu", most_kept=5)
+    assert performer.obstacle() is None
+    initial = Performer(study.plan, study.shards["site-0"], WORKSPACE)
+    initial.perform(Assignment(0, Phase.INITIALISE, "site-0", (), "", 9), None, tmp_path / "model")
+    orders = study.orders(TRAIN)
+    with TensorFile(tmp_path / "model") as model:
+        for chosen in (orders[:4], orders[:4], orders[4:], orders[:4]):
+            assert len(performer.perform(chosen, model).updates) == 4
+            asked.append("")
+    rounds = " ".join(asked).split(" ")
+    ends = [place for place, word in enumerate(rounds) if not word]
+    assert rounds[ends[0] + 1 : ends[1]] == []
+    assert sorted(rounds[ends[1] + 1 : ends[2]]) == ["site-4", "site-5", "site-6", "site-7"]
+    assert sorted(rounds[ends[2] + 1 : ends[3]]) == ["site-0", "site-1", "site-2"]
