@@ -1,6 +1,7 @@
 """Many models in memory at once, of the same tensors: put together in one piece, one model in each row."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -12,25 +13,58 @@ from openfl_like.tensors.memory import TensorMemory
 from openfl_like.tensors.named import Array, Schema, bytes_of, schema_of
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelRows:
+    """Many models of the same tensors.
+
+    Attributes:
+        places: Name -> where each tensor is in a row.
+        schema: The tensors.
+        content: All bytes of their files, ``[models, bytes]``.
+    """
+
+    places: dict[str, Place]
+    schema: Schema
+    content: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some of these models, in an order.
+
+    Attributes:
+        rows: All models.
+        numbers: Which of them.
+    """
+
+    rows: ModelRows
+    numbers: list[int]
+
+    def elements(self, name: str, start: int, stop: int) -> Array:
+        """Return elements of a tensor of each model, ``[models, stop - start]``, copied."""
+        place = self.rows.places[name]
+        dtype = place.spec.numpy_dtype
+        first = place.offset + start * dtype.itemsize
+        part = self.rows.content[:, first : first + (stop - start) * dtype.itemsize]
+        return part[self.numbers].view(dtype)
+
+
 class TensorRow(TensorMemory):
     """A `TensorMemory` that lies beside others; its manifest is made when it is asked for.
 
     Args:
-        places: Name -> where each tensor is.
-        schema: The tensors.
-        content: All bytes of the file that it stands for.
+        rows: All of them.
+        number: Which of them it is.
         not_finite: The first of the tensors that holds a number which is not finite; empty if none does.
 
     Attributes:
-        digest: BLAKE3 identity of that file.
+        digest: BLAKE3 identity of the file that it stands for.
     """
 
-    def __init__(self, places: dict[str, Place], schema: Schema, content: np.ndarray, not_finite: str) -> None:
-        self._places = places
-        self.schema = schema
-        self.not_finite = not_finite
-        self._bytes = content
-        self.digest = content_digest(content.data)
+    def __init__(self, rows: ModelRows, number: int, not_finite: str) -> None:
+        self.rows, self.number, self.not_finite = rows, number, not_finite
+        self._places, self.schema, self._bytes = rows.places, rows.schema, rows.content[number]
+        self.digest = content_digest(self._bytes.data)
 
     @cached_property
     def manifest(self) -> Manifest:  # type: ignore[override]  # one that is made at once would cost as much as the digest
@@ -53,11 +87,19 @@ def tensor_rows(stacked: Mapping[str, Array]) -> list[TensorRow]:
     content[:, : len(header)] = np.frombuffer(header, np.uint8)
     for place in places:
         size = place.spec.size_bytes
-        rows = np.frombuffer(bytes_of(stacked[place.spec.name]), np.uint8).reshape(count, size)
-        content[:, place.offset : place.offset + size] = rows
+        own = np.frombuffer(bytes_of(stacked[place.spec.name]), np.uint8).reshape(count, size)
+        content[:, place.offset : place.offset + size] = own
     content.flags.writeable = False
-    by_name, schema, odd = {place.spec.name: place for place in places}, schema_at(places), _not_finite(stacked, count)
-    return [TensorRow(by_name, schema, row, first) for row, first in zip(content, odd, strict=True)]
+    rows = ModelRows({place.spec.name: place for place in places}, schema_at(places), content)
+    return [TensorRow(rows, number, first) for number, first in enumerate(_not_finite(stacked, count))]
+
+
+def piece_of(files: Sequence[object]) -> Piece | None:
+    """Return what all these models are rows of; None if there is no such piece of memory."""
+    rows = [file for file in files if isinstance(file, TensorRow)]
+    if not rows or len(rows) < len(files) or any(row.rows is not rows[0].rows for row in rows):
+        return None
+    return Piece(rows[0].rows, [row.number for row in rows])
 
 
 def _not_finite(stacked: Mapping[str, Array], count: int) -> list[str]:

@@ -1,10 +1,13 @@
 """Models that lie in rows of one piece of memory have the bytes and the identity that each has alone."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from openfl_like.aggregation.engine import Output, Recipe, UpdateFile, aggregate_files
+from openfl_like.aggregation.rules import WeightedAverage
 from openfl_like.aggregation.validators import Finite
 from openfl_like.errors import TensorError
 from openfl_like.federation.task import Phase, Update
@@ -63,3 +66,29 @@ def test_what_is_not_finite_is_found_in_all_rows_at_once(tmp_path: Path) -> None
         alone = TensorMemory({name: array[number] for name, array in tensors.items()})
         facts = Update(1, Phase.TRAIN, "bern", row.digest, 1)
         assert Finite().check(row, None, facts) == Finite().check(alone, None, facts)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 40])
+def test_many_rows_make_the_model_that_as_many_files_make(count: int, tmp_path: Path) -> None:
+    drawn = np.random.default_rng(count)
+    tensors: dict[str, np.ndarray] = {
+        "f32": drawn.standard_normal((count, 33, 7), dtype=np.float32) * 1e3,
+        "f16": drawn.standard_normal((count, 65)).astype(np.float16),
+        "f64": drawn.standard_normal((count, 3, 5)),
+        "one": drawn.standard_normal((count, 1), dtype=np.float32),
+        "seven": drawn.standard_normal((count, 7), dtype=np.float32),
+        "eight": drawn.standard_normal((count, 8), dtype=np.float32),
+        "int": drawn.integers(-9, 9, (count, 12)),
+        "bool": drawn.integers(0, 2, (count, 12)).astype(bool),
+    }
+    rows = tensor_rows(tensors)
+    alone = [TensorMemory({name: array[number] for name, array in tensors.items()}) for number in range(count)]
+    weights = drawn.integers(1, 50, count).tolist()
+
+    def digest(contents: Sequence[TensorMemory]) -> str:
+        order = drawn.permutation(count).tolist()
+        given = [UpdateFile(f"site-{number:02}", contents[number], float(weights[number])) for number in order]
+        return aggregate_files(Recipe(WeightedAverage()), given, Output(tmp_path / "model")).model.digest
+
+    assert digest(rows) == digest(alone)
+    assert digest([*rows[:-1], alone[-1]]) == digest(alone)
