@@ -71,7 +71,7 @@ class Follower:
         """Tell why sites work alone, as soon as it is known."""
         phase = reason.phase.value if reason.phase is not None else None
         fields = {"obstacle": reason.obstacle.value, "phase": phase, "detail": reason.detail}
-        self._show(lambda: emit_line({"kind": "not_batched", **fields}) if self._as_json else say(str(reason)))
+        self._show(lambda: self.screen.note("not_batched", str(reason), fields))
 
     def run(self, settings: SimulationSettings) -> tuple[SimulationResult, bool]:
         """Run it to its end; return how it ended, and whether its record had ended before."""

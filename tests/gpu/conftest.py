@@ -46,7 +46,7 @@ def simulate(tmp_path: Path) -> Simulate:
             command, capture_output=True, text=True, check=False, env=clean_environment(), cwd=tmp_path
         )
         assert done.returncode == 0, done.stderr
-        assert "not batched" not in done.stderr, done.stderr
+        assert "not batched" not in done.stdout, done.stdout
         return sha256_file(output)
 
     return run

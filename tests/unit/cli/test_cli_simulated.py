@@ -127,8 +127,8 @@ REASON = NotBatched(Obstacle.MODEL, "'2' is Dropout, which draws at random (p=0.
 def test_why_sites_work_alone_is_a_line_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     Follower(as_json=False, wanted=False).not_batched(REASON)
     told = capsys.readouterr()
-    assert told.err == f"the phase 'train' is not batched, each site works alone: {REASON.detail}\n"
-    assert told.out == ""
+    assert told.out == f"==> the phase 'train' is not batched, each site works alone: {REASON.detail}\n"
+    assert told.err == ""
 
 
 def test_and_a_line_of_json_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
