@@ -88,6 +88,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "batched": "openfl_like.runtimes.batched:batched_runtime",
         "process": "openfl_like.runtimes.process:process_runtime",
         "mpi": "openfl_like.runtimes.mpi:mpi_runtime",
+        "ray": "openfl_like.runtimes.ray:ray_runtime",
     },
     "partitioner": {
         "iid": "openfl_like.data.partition:Iid",

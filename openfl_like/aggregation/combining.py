@@ -9,7 +9,7 @@ from openfl_like.aggregation.steps import Block, Blockwise, Linear, Vector
 from openfl_like.errors import UpdateRefusedError
 from openfl_like.tensors.container import Part, TensorFile
 from openfl_like.tensors.encoded import ModelReader
-from openfl_like.tensors.memory_rows import piece_of
+from openfl_like.tensors.memory_rows import stacked_of
 from openfl_like.tensors.named import Array, Elements, TensorSpec
 
 BLOCK_ELEMENTS = 64 * 1024
@@ -59,7 +59,7 @@ class View:
         self._sources = sources
         self._name = ""
         self._flats: list[Elements] = []
-        self._piece = piece_of(sources.updates)
+        self._stacked = stacked_of(sources.updates)
 
     def rows(self, spec: TensorSpec, start: int, stop: int) -> list[Array]:
         """Give the same elements of each update, in the dtype that they have."""
@@ -74,9 +74,9 @@ class View:
     def together(self, spec: TensorSpec, start: int, stop: int) -> Array | None:
         """Give what `rows` gives as one array, [K, n], where all updates lie in one piece of memory; else None."""
         many = (stop - start) * len(self._sources.updates) > SCRATCH_ELEMENTS
-        if self._piece is None or spec.dtype == "BOOL" or many:
+        if self._stacked is None or spec.dtype == "BOOL" or many:
             return None
-        return self._piece.elements(spec.name, start, stop)
+        return self._stacked.elements(spec.name, start, stop)
 
     def base(self, spec: TensorSpec, start: int, stop: int) -> Vector:
         """Give elements of the global model, as float64 of their own; zeros if nobody asks for it."""

@@ -24,7 +24,7 @@ from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.frameworks.perform import Performer, UpdateInMemory
 from openfl_like.runtimes.loop import Outward, Post
 from openfl_like.runtimes.models import ModelRepository
-from openfl_like.runtimes.sites import SimulatedSites, keeps_in_memory
+from openfl_like.runtimes.sites import SimulatedSites, keeps_in_memory, refuse_workers
 from openfl_like.runtimes.updates_in_memory import MOST_BYTES
 from openfl_like.store.site_files import algorithm_state
 from openfl_like.tasks import SerialThread, TaskOwner
@@ -296,5 +296,6 @@ class _Performers:
 
 def local_runtime(sites: SimulatedSites, repository: ModelRepository) -> LocalRuntime:
     """Return the runtime ``local`` for the sites of a simulation: one after the other, in this process."""
+    refuse_workers(sites, "it works in this process")
     most = None if keeps_in_memory(sites.plan) else MOST_LOADED
     return LocalRuntime(sites.shards, _Performers(sites, repository).make, repository, most_loaded=most)

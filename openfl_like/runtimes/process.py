@@ -22,7 +22,7 @@ from openfl_like.processes.worker_client import WorkerEndedError, WorkerProcess,
 from openfl_like.runtimes.local import failed, in_time, too_late
 from openfl_like.runtimes.loop import Outward, Post
 from openfl_like.runtimes.models import ModelRepository
-from openfl_like.runtimes.sites import SimulatedSites, keeps_in_memory
+from openfl_like.runtimes.sites import SimulatedSites, keeps_in_memory, refuse_workers
 from openfl_like.store.removal import remove_tree
 from openfl_like.tasks import TaskOwner
 from openfl_like.tensors.manifest import manifest_path
@@ -198,19 +198,22 @@ class ProcessRuntime:
 
 
 def process_runtime(
-    sites: SimulatedSites, repository: ModelRepository, numbers: WorkerNumbers = WorkerNumbers()
+    sites: SimulatedSites, repository: ModelRepository, numbers: WorkerNumbers | None = None
 ) -> ProcessRuntime:
     """Return the runtime ``process`` for the sites of a simulation.
 
     Args:
         sites: Where tasks are performed.
         repository: Where models are found and updates go.
-        numbers: How many workers there are; as many as processors, unless it is said otherwise.
+        numbers: How many workers there are; None: as the sites' wishes say, or as many as processors.
 
     Raises:
         UsageError: If a site has no shard.yaml: its data cannot be loaded in another process.
         BundleError: If its workers are confined and the workspace cannot be packed.
     """
+    refuse_workers(sites, "each worker takes what the plan's collaborator.settings say", but_count=True)
+    if numbers is None:
+        numbers = WorkerNumbers() if sites.workers.count is None else WorkerNumbers(sites.workers.count)
     folder, frozen = _places(sites)
     if sites.sandbox:
         given = replace(sites, workspace=_as_it_travels(sites, folder))

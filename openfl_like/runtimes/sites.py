@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from openfl_like.data.shard import ShardDescriptor
+from openfl_like.errors import UsageError
 from openfl_like.federation.components import build_encoding
 from openfl_like.frameworks.batched.obstacles import NotBatched
 from openfl_like.plan.schema import Plan
@@ -22,6 +23,24 @@ def log_reason(reason: NotBatched) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerWishes:
+    """What the workers of a simulation are like, where its runtime has any.
+
+    Attributes:
+        count: How many there are; None: as many as there is room for.
+        cpus: Processors that each takes, for Ray.
+        gpus: GPUs that each takes, or a part of one, for Ray.
+    """
+
+    count: int | None = None
+    cpus: float = 1.0
+    gpus: float = 0.0
+
+
+NO_WISHES = WorkerWishes()
+
+
+@dataclass(frozen=True, slots=True)
 class SimulatedSites:
     """What a simulation knows of its sites.
 
@@ -34,6 +53,7 @@ class SimulatedSites:
             when it is asked for, so a runtime asks only for those that work.
         device: What the sites compute on.
         sandbox: Whether what runs in processes of its own is confined as at a site.
+        workers: What workers are like.
         tell: Is told why sites work alone, by a runtime that has many of them work at once.
     """
 
@@ -44,6 +64,7 @@ class SimulatedSites:
     files: Mapping[str, Path] = field(default_factory=dict)
     device: str = "cpu"
     sandbox: bool = False
+    workers: WorkerWishes = NO_WISHES
     tell: Callable[[NotBatched], None] = log_reason
 
     def folder(self, site: str) -> Path:
@@ -64,6 +85,23 @@ class RuntimeFactory(Protocol):
         Raises:
             UsageError: If it cannot run these sites.
         """
+
+
+def refuse_workers(sites: SimulatedSites, why: str, *, but_count: bool = False) -> None:
+    """Refuse wishes that a runtime cannot go by.
+
+    Args:
+        sites: With the wishes.
+        why: What decides instead.
+        but_count: Whether it goes by the number of workers.
+
+    Raises:
+        UsageError: If there are any.
+    """
+    wishes, usual = sites.workers, NO_WISHES
+    if (wishes.count is not None and not but_count) or (wishes.cpus, wishes.gpus) != (usual.cpus, usual.gpus):
+        told = "--worker-cpus and --worker-gpus" if but_count else "--workers, --worker-cpus and --worker-gpus"
+        raise UsageError(f"{told} say nothing to this runtime: {why}", cure="leave them out, or use --runtime ray")
 
 
 def keeps_in_memory(plan: Plan) -> bool:

@@ -20,7 +20,7 @@ from openfl_like.registry import resolve
 from openfl_like.runtimes.loop import ExperimentLoop, Runtime, SystemClock
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.runtimes.recorder import Record
-from openfl_like.runtimes.sites import RuntimeFactory, SimulatedSites, log_reason
+from openfl_like.runtimes.sites import NO_WISHES, RuntimeFactory, SimulatedSites, WorkerWishes, log_reason
 from openfl_like.services.aggregator.opening import open_experiment, place_initial_model
 from openfl_like.services.aggregator.recovery import check_models, check_server_state, mend_round
 from openfl_like.services.devices.placement import place_here
@@ -45,6 +45,7 @@ class SimulationSettings:
         runtime: Where the tasks run: a name of the kind ``runtime``.
         kept: Whether the record stays: then it remembers what it was made with.
         sandbox: Whether workers confine themselves, where the runtime has any.
+        workers: What workers are like, where the runtime has any.
         tell: Is told why sites work alone, where the runtime would have many of them work at once.
     """
 
@@ -57,6 +58,7 @@ class SimulationSettings:
     runtime: str = "local"
     kept: bool = False
     sandbox: bool = False
+    workers: WorkerWishes = NO_WISHES
     tell: Callable[[NotBatched], None] = log_reason
 
 
@@ -180,6 +182,14 @@ class Simulation:
         ours = self._settings
         device = place_here(ours.plan.collaborator.settings.device)
         sites = SimulatedSites(
-            ours.plan, ours.workspace, ours.directory, ours.shards, ours.files, device, ours.sandbox, ours.tell
+            plan=ours.plan,
+            workspace=ours.workspace,
+            directory=ours.directory,
+            shards=ours.shards,
+            files=ours.files,
+            device=device,
+            sandbox=ours.sandbox,
+            workers=ours.workers,
+            tell=ours.tell,
         )
         return cast("RuntimeFactory", resolve("runtime", ours.runtime))(sites, self._repository)

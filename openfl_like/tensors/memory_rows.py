@@ -29,7 +29,7 @@ class ModelRows:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class ChosenRows:
     """Some of these models, in an order.
 
     Attributes:
@@ -94,12 +94,12 @@ def tensor_rows(stacked: Mapping[str, Array]) -> list[TensorRow]:
     return [TensorRow(rows, number, first) for number, first in enumerate(_not_finite(stacked, count))]
 
 
-def piece_of(files: Sequence[object]) -> Piece | None:
+def stacked_of(files: Sequence[object]) -> ChosenRows | None:
     """Return what all these models are rows of; None if there is no such piece of memory."""
     rows = [file for file in files if isinstance(file, TensorRow)]
     if not rows or len(rows) < len(files) or any(row.rows is not rows[0].rows for row in rows):
         return None
-    return Piece(rows[0].rows, [row.number for row in rows])
+    return ChosenRows(rows[0].rows, [row.number for row in rows])
 
 
 def _not_finite(stacked: Mapping[str, Array], count: int) -> list[str]:
