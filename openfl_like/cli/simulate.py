@@ -76,6 +76,7 @@ def simulate(
 
     The sites are those that --shard names, or else those that the plan's simulation.sites makes from one data set, or
     else those of shards/*.yaml in the plan's workspace. Workspaces that no site could get are refused.
+    With --runtime batched the model has the numbers of the others to within 1e-5, not their bytes.
 
     Example: fx simulate plans/digits_fedavg.yaml -s aggregator.settings.rounds_to_train=3
 
