@@ -7,6 +7,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -68,10 +69,11 @@ class Follower:
         self.unread: OSError | None = None
 
     def not_batched(self, reason: NotBatched) -> None:
-        """Tell why sites work alone, as soon as it is known."""
+        """Tell why sites work alone, as soon as it is known; that nobody reads it shows at the next event."""
         phase = reason.phase.value if reason.phase is not None else None
         fields = {"obstacle": reason.obstacle.value, "phase": phase, "detail": reason.detail}
-        self._show(lambda: self.screen.note("not_batched", str(reason), fields))
+        with suppress(OSError):
+            self.screen.note("not_batched", str(reason), fields)
 
     def run(self, settings: SimulationSettings) -> tuple[SimulationResult, bool]:
         """Run it to its end; return how it ended, and whether its record had ended before."""

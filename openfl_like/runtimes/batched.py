@@ -8,11 +8,12 @@ from functools import partial
 from typing import TypeAlias
 
 from openfl_like.federation.events import SendAssignment, TaskFailed, UpdateCommitted
+from openfl_like.federation.failure import FailedTaskError, Failure, FailureKind
 from openfl_like.federation.task import Assignment, Phase
 from openfl_like.frameworks.batched.obstacles import NotBatched
 from openfl_like.frameworks.batched.performer import BatchOutcome, BatchPerformer
 from openfl_like.frameworks.batched.trial import SiteUpdate
-from openfl_like.runtimes.local import LOADING_S, LocalRuntime, failed, in_time, local_runtime, too_late
+from openfl_like.runtimes.local import LOADING_S, WRITING_S, LocalRuntime, failed, in_time, local_runtime, too_late
 from openfl_like.runtimes.loop import Outward, Post
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.runtimes.sites import SimulatedSites
@@ -33,6 +34,8 @@ class BatchedRuntime:
         alone: Performs one assignment after the other.
         repository: Where models are found and updates go.
         tell: Is told once of each reason why sites work alone.
+        loading_s: What the first batch may take besides the deadlines of its sites, to load models and data.
+        writing_s: What later ones may take besides.
     """
 
     def __init__(
@@ -41,11 +44,16 @@ class BatchedRuntime:
         alone: LocalRuntime,
         repository: ModelRepository,
         tell: Callable[[NotBatched], None],
+        *,
+        loading_s: float = LOADING_S,
+        writing_s: float = WRITING_S,
     ) -> None:
         self._performer = performer
         self._alone = alone
         self._repository = repository
         self._tell = tell
+        self._loading_s, self._writing_s = loading_s, writing_s
+        self._late: asyncio.Future[tuple[BatchOutcome, _Events]] | None = None
         self._told: set[NotBatched] = set()
         self._batches = False
         self._frozen = False
@@ -88,10 +96,14 @@ class BatchedRuntime:
     async def _work(self, tasks: TaskOwner, thread: SerialThread, post: Post) -> None:
         while True:
             waiting: Sequence[Assignment] = await self._orders.get()
+            if not await self._thread_is_free(waiting):
+                post(*(failed(assignment, _held_up(assignment)) for assignment in waiting))
+                continue
             while waiting:
                 performing = tasks.start(thread.run(partial(self._perform, waiting)))
-                done, _ = await asyncio.wait({performing}, timeout=_patience_s(waiting))
+                done, _ = await asyncio.wait({performing}, timeout=self._patience_s(waiting))
                 if not done:
+                    self._late = performing
                     post(*(too_late(assignment) for assignment in waiting))
                     break
                 self._freeze()
@@ -102,6 +114,19 @@ class BatchedRuntime:
                 if outcome.alone:
                     await self._alone.perform(*(SendAssignment(assignment) for assignment in outcome.alone))
                 waiting = outcome.rest
+
+    async def _thread_is_free(self, waiting: Sequence[Assignment]) -> bool:
+        """Wait for a batch that is over its time; for as long as the next one may take, since that waits meanwhile."""
+        if self._late is None or self._late.done():
+            return True
+        done, _ = await asyncio.wait({self._late}, timeout=_deadlines_s(waiting))
+        return bool(done)
+
+    def _patience_s(self, waiting: Sequence[Assignment]) -> float | None:
+        """How long to wait for a batch: as long as all its sites may take one after the other; None: for ever."""
+        deadlines_s = _deadlines_s(waiting)
+        besides_s = self._writing_s if self._frozen else self._loading_s
+        return None if deadlines_s is None else deadlines_s + besides_s
 
     def _freeze(self) -> None:
         """Set aside what is there after the first batch: to look through it for garbage takes as long as ten rounds."""
@@ -158,10 +183,17 @@ def _asks_the_same(one: Assignment, other: Assignment) -> bool:
     return alike and (one.tasks is other.tasks or one.tasks == other.tasks)
 
 
-def _patience_s(waiting: Iterable[Assignment]) -> float | None:
-    """How long to wait for a batch: as long as all may take one after the other, and the first one to load."""
-    deadlines = [assignment.deadline_s for assignment in waiting if assignment.deadline_s is not None]
-    return sum(deadlines) + LOADING_S if deadlines else None
+def _deadlines_s(waiting: Iterable[Assignment]) -> float | None:
+    """Add up how long sites may take; None if one of them may take as long as it likes."""
+    deadlines = [assignment.deadline_s for assignment in waiting]
+    return None if None in deadlines else sum(deadline for deadline in deadlines if deadline is not None)
+
+
+def _held_up(assignment: Assignment) -> FailedTaskError:
+    """What an assignment fails with whose turn does not come."""
+    text = "a batch of sites does not end, and all sites work in one process (--runtime process has one for each)"
+    step = f"waiting for its turn in round {assignment.round}"
+    return FailedTaskError(text, Failure(FailureKind.WORKER, text, step=step))
 
 
 def batched_runtime(sites: SimulatedSites, repository: ModelRepository) -> BatchedRuntime:
