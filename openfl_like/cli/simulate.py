@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="GPUs that a worker takes, or a part of one; with --runtime ray.",
 )
+@click.option("--pdb", "debugger", is_flag=True, help="Open Python's debugger where code raises; with --runtime local.")
 @click.option("--sandbox", is_flag=True, help="Confine each site's process as at a site; with --runtime process.")
 @initial_model_option
 @overrides_option
@@ -69,6 +70,7 @@ def simulate(
     initial_model: Path | None,
     overrides: tuple[str, ...],
     *,
+    debugger: bool,
     sandbox: bool,
     as_json: bool,
 ) -> None:
@@ -88,14 +90,18 @@ def simulate(
     """
     from openfl_like.authoring.models import prepare_initial_model
     from openfl_like.cli.experiment.outcome import raise_unless_finished
+    from openfl_like.cli.output.post_mortem import post_mortem
     from openfl_like.cli.plan_file import read_plan
     from openfl_like.cli.simulated import Follower, KeptRecord, sites_of, tell_result
+    from openfl_like.errors import UsageError
     from openfl_like.processes.own_end import ended_by_us_alone
     from openfl_like.runtimes.sites import WorkerWishes
     from openfl_like.services.simulation import SimulationSettings
 
     check_output(output)
     _check_sandbox(runtime, sandbox=sandbox)
+    if debugger and runtime != "local":
+        raise UsageError("--pdb: the debugger looks into this process", cure="use --runtime local")
     with _ranks(runtime) as leading:
         if not leading:
             return
@@ -121,6 +127,7 @@ def simulate(
                 kept=directory is not None,
                 sandbox=sandbox,
                 workers=WorkerWishes(workers, worker_cpus, worker_gpus),
+                examine=post_mortem if debugger else None,
                 tell=follower.not_batched,
             )
             result, had_ended = follower.run(settings)

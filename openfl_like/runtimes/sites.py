@@ -54,6 +54,7 @@ class SimulatedSites:
         device: What the sites compute on.
         sandbox: Whether what runs in processes of its own is confined as at a site.
         workers: What workers are like.
+        examine: Is called with whatever goes wrong in this process, where it went wrong; None: nobody wants that.
         tell: Is told why sites work alone, by a runtime that has many of them work at once.
     """
 
@@ -65,6 +66,7 @@ class SimulatedSites:
     device: str = "cpu"
     sandbox: bool = False
     workers: WorkerWishes = NO_WISHES
+    examine: Callable[[Exception], None] | None = None
     tell: Callable[[NotBatched], None] = log_reason
 
     def folder(self, site: str) -> Path:

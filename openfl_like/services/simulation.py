@@ -46,6 +46,7 @@ class SimulationSettings:
         kept: Whether the record stays: then it remembers what it was made with.
         sandbox: Whether workers confine themselves, where the runtime has any.
         workers: What workers are like, where the runtime has any.
+        examine: Is called with whatever goes wrong in the runtime ``local``, where it went wrong.
         tell: Is told why sites work alone, where the runtime would have many of them work at once.
     """
 
@@ -59,6 +60,7 @@ class SimulationSettings:
     kept: bool = False
     sandbox: bool = False
     workers: WorkerWishes = NO_WISHES
+    examine: Callable[[Exception], None] | None = None
     tell: Callable[[NotBatched], None] = log_reason
 
 
@@ -190,6 +192,7 @@ class Simulation:
             device=device,
             sandbox=ours.sandbox,
             workers=ours.workers,
+            examine=ours.examine,
             tell=ours.tell,
         )
         return cast("RuntimeFactory", resolve("runtime", ours.runtime))(sites, self._repository)
