@@ -86,6 +86,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
     "runtime": {
         "local": "openfl_like.runtimes.local:local_runtime",
+        "batched": "openfl_like.runtimes.batched:batched_runtime",
         "process": "openfl_like.runtimes.process:process_runtime",
         "mpi": "openfl_like.runtimes.mpi:mpi_runtime",
         "ray": "openfl_like.runtimes.ray:ray_runtime",

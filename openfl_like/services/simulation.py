@@ -11,6 +11,7 @@ from openfl_like.data.shard import ShardDescriptor
 from openfl_like.errors import DamagedError, UsageError
 from openfl_like.events.bus import EventBus
 from openfl_like.federation.parties import Outcome, PublishedVersion
+from openfl_like.frameworks.batched.obstacles import NotBatched
 from openfl_like.numbered_names import NumberedNames, sorted_names
 from openfl_like.plan.packing import packing_of
 from openfl_like.plan.schema import NO_ALGORITHM, Plan
@@ -19,7 +20,7 @@ from openfl_like.registry import resolve
 from openfl_like.runtimes.loop import ExperimentLoop, Runtime, SystemClock
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.runtimes.recorder import Record
-from openfl_like.runtimes.sites import NO_WISHES, RuntimeFactory, SimulatedSites, WorkerWishes
+from openfl_like.runtimes.sites import NO_WISHES, RuntimeFactory, SimulatedSites, WorkerWishes, log_reason
 from openfl_like.services.aggregator.opening import open_experiment, place_initial_model
 from openfl_like.services.aggregator.recovery import check_models, check_server_state, mend_round
 from openfl_like.services.devices.placement import place_here
@@ -46,6 +47,7 @@ class SimulationSettings:
         sandbox: Whether workers confine themselves, where the runtime has any.
         workers: What workers are like, where the runtime has any.
         examine: Is called with whatever goes wrong in the runtime ``local``, where it went wrong.
+        tell: Is told why sites work alone, where the runtime would have many of them work at once.
     """
 
     plan: Plan
@@ -59,6 +61,7 @@ class SimulationSettings:
     sandbox: bool = False
     workers: WorkerWishes = NO_WISHES
     examine: Callable[[Exception], None] | None = None
+    tell: Callable[[NotBatched], None] = log_reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,5 +193,6 @@ class Simulation:
             sandbox=ours.sandbox,
             workers=ours.workers,
             examine=ours.examine,
+            tell=ours.tell,
         )
         return cast("RuntimeFactory", resolve("runtime", ours.runtime))(sites, self._repository)
