@@ -1,7 +1,6 @@
 """The metrics of a version: means over the sites."""
 
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 
 from openfl_like.federation.task import Update
 from openfl_like.plan.schema import Task
@@ -62,9 +61,11 @@ def _means(task: str, updates: Mapping[str, Update]) -> dict[str, float]:
 def _mean(pairs: list[tuple[float, int]]) -> float:
     """Exact until the last step, so that no order of sites and no large value changes the result."""
     total = sum(weight for _, weight in pairs)
-    if total == 0:
-        return float(sum(Fraction(value) for value, _ in pairs) / len(pairs))
-    return float(sum(Fraction(value) * weight for value, weight in pairs) / total)
+    weighted = pairs if total else [(value, 1) for value, _ in pairs]
+    parts = [(*float(value).as_integer_ratio(), weight) for value, weight in weighted]
+    common = max(denominator for _, denominator, _ in parts)  # all are powers of two, so the largest is a multiple
+    numerator = sum(value * (common // denominator) * weight for value, denominator, weight in parts)
+    return numerator / (common * (total or len(pairs)))
 
 
 def weights_of(updates: Sequence[Update]) -> dict[str, float]:

@@ -14,11 +14,11 @@ def derive_seed(experiment_seed: int, *parts: str | int) -> int:
     Returns:
         A number of 63 bits, which every random generator in use accepts.
     """
-    state = blake2b(digest_size=8, person=b"openfl_like")
+    pieces = []
     for part in (experiment_seed, *parts):
-        tag = b"i" if isinstance(part, int) else b"s"
         data = str(part).encode()
-        state.update(tag + len(data).to_bytes(8, "little") + data)
+        pieces += (b"i" if isinstance(part, int) else b"s", len(data).to_bytes(8, "little"), data)
+    state = blake2b(b"".join(pieces), digest_size=8, person=b"openfl_like")
     return int.from_bytes(state.digest(), "little") >> (64 - SEED_BITS)
 
 
