@@ -65,7 +65,7 @@ def _mean(pairs: list[tuple[float, int]]) -> float:
     parts = [(*float(value).as_integer_ratio(), weight) for value, weight in weighted]
     common = max(denominator for _, denominator, _ in parts)  # all are powers of two, so the largest is a multiple
     numerator = sum(value * (common // denominator) * weight for value, denominator, weight in parts)
-    return numerator / (common * (total or len(pairs)))
+    return float(numerator / (common * (total or len(pairs))))
 
 
 def weights_of(updates: Sequence[Update]) -> dict[str, float]:

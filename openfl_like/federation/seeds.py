@@ -14,7 +14,7 @@ def derive_seed(experiment_seed: int, *parts: str | int) -> int:
     Returns:
         A number of 63 bits, which every random generator in use accepts.
     """
-    pieces = []
+    pieces: list[bytes] = []
     for part in (experiment_seed, *parts):
         data = str(part).encode()
         pieces += (b"i" if isinstance(part, int) else b"s", len(data).to_bytes(8, "little"), data)

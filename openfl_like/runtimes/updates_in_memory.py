@@ -4,8 +4,10 @@ from openfl_like.federation.task import Phase, Update
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.tensors.memory import TensorMemory
 
-MOST_BYTES, MOST_UPDATES = 256 << 10, 1024
+MOST_BYTES, MOST_UPDATES = 4 << 20, 1024
 """How large one of them is at most, and how many there are."""
+ALL_BYTES = 256 << 20
+"""How large all of them are together, about: those of an experiment are of a size."""
 
 
 class UpdatesInMemory:
@@ -28,9 +30,10 @@ class UpdatesInMemory:
         A round begins with the model of the one before, so nobody combines that one's updates any more; rounds of a few
         milliseconds are more than are tidied up after in time.
         """
-        if len(self) >= MOST_UPDATES:
+        most = min(MOST_UPDATES, ALL_BYTES // content.size_bytes)
+        if len(self) >= most:
             self.let_go(update.round - 1)
-        if len(self) >= MOST_UPDATES:
+        if len(self) >= most:
             self.write()
         self._updates[_key(update)] = content
 

@@ -63,6 +63,11 @@ class TensorMemory:
         self.manifest = Manifest.of_content(self._bytes.data)
 
     @property
+    def size_bytes(self) -> int:
+        """Size of the file that it stands for."""
+        return len(self._bytes)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The tensors' names, sorted."""
         return tuple(self._places)

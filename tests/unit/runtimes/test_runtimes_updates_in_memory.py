@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from openfl_like.federation.task import Phase, Update
-from openfl_like.runtimes.updates_in_memory import MOST_UPDATES, UpdatesInMemory
+from openfl_like.runtimes.updates_in_memory import ALL_BYTES, MOST_BYTES, MOST_UPDATES, UpdatesInMemory
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.tensors.memory import TensorMemory
 from openfl_like.testing.performers import read_vector
@@ -51,6 +51,15 @@ def test_too_many_are_written(memory: UpdatesInMemory, files: ExperimentFiles) -
         memory.keep(update(f"site-{place}"), same)
     assert len(memory) == 1
     assert len(list((files.directory / "spool").iterdir())) == MOST_UPDATES
+
+
+def test_large_ones_are_written_before_they_fill_the_memory(memory: UpdatesInMemory, files: ExperimentFiles) -> None:
+    large = TensorMemory({"weights": np.zeros(MOST_BYTES // 4, np.float32)})
+    fit = ALL_BYTES // large.size_bytes
+    for place in range(fit + 1):
+        memory.keep(update(f"site-{place}"), large)
+    assert len(memory) == 1
+    assert len(list((files.directory / "spool").iterdir())) == fit
 
 
 def test_of_many_rounds_in_a_row_the_former_ones_go_and_nothing_is_written(
