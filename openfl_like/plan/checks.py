@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from math import inf
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
@@ -11,7 +12,7 @@ from openfl_like import registry
 from openfl_like.errors import FederationError, PlanError
 from openfl_like.plan.mistakes import MOST_MISTAKES, KeyPath, Mistake, did_you_mean, explain, nearest, refuse
 from openfl_like.plan.names import rule_against
-from openfl_like.plan.schema import FILE, NO_ALGORITHM, TRAINS, Component, Plan, StopRule, Task, is_shard_file
+from openfl_like.plan.schema import FILE, NO_ALGORITHM, TRAINS, Component, Plan, Quantity, StopRule, Task, is_shard_file
 
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _CONDITIONS = ("rounds", "metric", "loss_max", "patience")
@@ -31,7 +32,7 @@ def check_plan(plan: Plan, source: str = "plan") -> None:
 def mistakes_in(plan: Plan) -> list[Mistake]:
     """List what is wrong in a plan that fits the schema, up to `MOST_MISTAKES`: after these, nobody looks further."""
     rules = (_components, _tasks, _best, _groups, _admission, _participation, _times, _deltas, _stop_rules, _made_sites)
-    found = (mistake for rule in (*rules, _optimizer, _initial_model) for mistake in rule(plan))
+    found = (mistake for rule in (*rules, _optimizer, _initial_model, _devices) for mistake in rule(plan))
     return list(islice(found, MOST_MISTAKES))
 
 
@@ -99,6 +100,54 @@ def _made_sites(plan: Plan) -> Iterator[Mistake]:
     dealt = made.partitioner
     if dealt.template in registry.names("partitioner") or not _REFERENCE.fullmatch(dealt.template):
         yield from _component("partitioner", (*path, "partitioner"), dealt)
+
+
+def _devices(plan: Plan) -> Iterator[Mistake]:
+    """Look at what simulated devices are like; files are read when the simulation begins."""
+    section, path = plan.simulation.devices, ("simulation", "devices")
+    if section is None:
+        return
+    if section.unit == "steps" and not isinstance(plan.data_loader.settings.get("batch_size"), int):
+        cure = "write data_loader.settings.batch_size, or unit: samples"
+        yield Mistake((*path, "unit"), "it is not said how many samples a step has", cure)
+    network, power = section.network, section.power
+    yield from _quantity((*path, "speed"), section.speed, above=True)
+    yield from _quantity((*path, "network", "down_bytes_per_s"), network.down_bytes_per_s, above=True)
+    yield from _quantity((*path, "network", "up_bytes_per_s"), network.up_bytes_per_s, above=True)
+    yield from _quantity((*path, "network", "latency_s"), network.latency_s)
+    for key in ("computing_w", "sending_w", "idle_w"):
+        yield from _quantity((*path, "power", key), getattr(power, key))
+    yield from _quantity((*path, "failures"), section.failures, most=1)
+    place = (*path, "availability")
+    found = list(_component("availability", place, section.availability))
+    yield from found
+    part = None if found else registry.resolve("availability", section.availability.template)
+    if isinstance(part, type):
+        built = part(**section.availability.settings)
+        chance = getattr(built, "probability", None)
+        yield from _quantity((*place, "settings", "probability"), chance, most=1)
+        yield from _bounds(place, built, most=1)
+
+
+def _quantity(path: KeyPath, quantity: Quantity | None, most: float = inf, *, above: bool = False) -> Iterator[Mistake]:
+    """Look at a number of devices, which must be at least 0, or above it."""
+    if quantity is None:
+        return
+    found = list(_component("generator", path, quantity))
+    yield from found
+    part = None if found else registry.resolve("generator", quantity.template)
+    if isinstance(part, type):
+        yield from _bounds(path, part(**quantity.settings), most, above=above)
+
+
+def _bounds(path: KeyPath, part: object, most: float = inf, *, above: bool = False) -> Iterator[Mistake]:
+    """Look at what the numbers that a part gives may be, if it says so."""
+    low, high = getattr(part, "bounds", (inf, -inf))
+    if low < 0 or (above and low <= 0):
+        wanted = "be more than 0" if above else "not be less than 0"
+        yield Mistake(path, f"must {wanted}, and may be {low:g}", "give it other numbers")
+    if high > most:
+        yield Mistake(path, f"must not be more than {most:g}, and may be {high:g}", "give it other numbers")
 
 
 def _component(kind: str, path: KeyPath, component: Component) -> Iterator[Mistake]:
