@@ -7,12 +7,13 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 
 from openfl_like.authoring.baselines import load_shards
 from openfl_like.cli.experiment.progress import Screen
-from openfl_like.cli.output.console import emit, emit_line, put, say
+from openfl_like.cli.output.console import emit, emit_line, hours, joules, put, say
 from openfl_like.cli.output.lent import OWN
 from openfl_like.cli.output.packing import tell_what_stays
 from openfl_like.data.parts import PartShards
@@ -159,7 +160,13 @@ def tell_result(result: SimulationResult, *, had_ended: bool, as_json: bool) -> 
         "metrics": last.version.metrics,
         "sha256": last.sha256,
     }
+    virtual = result.virtual
     if as_json:
-        emit_line({"kind": "result", "had_ended": had_ended, **fields})
-    else:
-        emit(fields, as_json=False)
+        told = {} if virtual is None else {"virtual": asdict(virtual)}
+        emit_line({"kind": "result", "had_ended": had_ended, **fields, **told})
+        return
+    if virtual is not None:
+        fields["virtual time"] = hours(virtual.seconds)
+        fields["energy"] = joules(virtual.energy_j)
+        fields["missed"] = f"{virtual.late} late, {virtual.failed} failed, {virtual.unavailable} away"
+    emit(fields, as_json=False)

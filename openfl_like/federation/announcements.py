@@ -299,6 +299,23 @@ class ModelKept:
 
 
 @dataclass(frozen=True, slots=True)
+class DevicesWorked:
+    """What a round has asked of simulated devices: joules and seconds of each, and whose answers did not come.
+
+    It is told before the round is finished, or the experiment ends; ``away`` counts those that could not be asked.
+    """
+
+    kind: ClassVar[str] = "devices_worked"
+    round: int
+    energy_j: Mapping[str, float]
+    busy_s: Mapping[str, float]
+    late: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+    unavailable: tuple[str, ...] = ()
+    away: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class RoundFinished:
     """A version is published.
 
@@ -381,6 +398,7 @@ Known: TypeAlias = (
     | MetricsUndefined
     | ModelKept
     | NothingLearnt
+    | DevicesWorked
     | RoundFinished
     | ExperimentEnded
 )
