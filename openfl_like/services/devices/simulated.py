@@ -128,7 +128,10 @@ def _points(path: Path) -> JsonValue:
 
 def _point(path: Path, line: int, row: Mapping[str, str]) -> JsonValue:
     try:
-        return [float(row[_TIME]), float(row[_VALUE])]
-    except (TypeError, ValueError) as error:
-        told = f"{_TIME} and {_VALUE} must be numbers"
-        raise SettingsError(told, place=f"{path}:{line}", cure="correct the line") from error
+        point = float(row[_TIME]), float(row[_VALUE])
+    except (TypeError, ValueError):
+        point = math.nan, math.nan
+    if not all(math.isfinite(number) for number in point):
+        told = f"{_TIME} and {_VALUE} must be finite numbers"
+        raise SettingsError(told, place=f"{path}:{line}", cure="correct the line")
+    return list(point)
