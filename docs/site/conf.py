@@ -20,6 +20,7 @@ CONTENTS = {
             "docs/frameworks",
             "docs/data",
             "docs/simulation",
+            "docs/virtual-time",
             "docs/evaluation",
             "docs/algorithms",
             "docs/aggregation",

@@ -28,6 +28,11 @@ from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.sqlite.stores import SQLITE
 from openfl_like.tasks import TaskOwner
 
+_OF_DEVICES = (
+    "devices are away, late or fail as simulation.devices has it: admission.min_collaborators says with how many the "
+    "experiment begins, participation with how many a round goes on"
+)
+
 
 def sites_of(
     plan: Plan, workspace: Path, named: Mapping[str, Path], record: Path, *, as_json: bool
@@ -151,6 +156,8 @@ def place_file(file: Path, output: Path) -> None:
 def tell_result(result: SimulationResult, *, had_ended: bool, as_json: bool) -> None:
     """Show how a simulation ended, if it has a model to show."""
     if result.outcome.status is not Status.FINISHED:
+        if result.virtual is not None and result.outcome.status is Status.FAILED:
+            say(_OF_DEVICES)
         return
     last = result.versions[-1]
     fields: dict[str, object] = {
@@ -167,6 +174,7 @@ def tell_result(result: SimulationResult, *, had_ended: bool, as_json: bool) -> 
         return
     if virtual is not None:
         fields["virtual time"] = hours(virtual.seconds)
-        fields["energy"] = joules(virtual.energy_j)
+        if virtual.energy_j:
+            fields["energy"] = joules(virtual.energy_j)
         fields["missed"] = f"{virtual.late} late, {virtual.failed} failed, {virtual.unavailable} away"
     emit(fields, as_json=False)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +112,14 @@ async def test_devices_that_no_device_could_be_are_refused_with_their_place_and_
     code, out, told = await run_fx("simulate", str(plan), "-s", trace, cwd=tmp_path)
     assert (code, out) == (2, "")
     assert "simulation.devices.speed: must be more than 0, and may be -1" in told
+
+
+@pytest.mark.long
+async def test_the_picture_of_the_page_is_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    script = Path(__file__).parents[2] / "docs" / "draw_virtual_time.py"
+    child = await spawn([sys.executable, str(script), "small.svg", "0.1"], cwd=tmp_path)
+    told = [line.split() for line in [await child.line() for _ in range(3)]]
+    assert await child.wait() == 0
+    assert [line[0] for line in told] == ["120", "600", "1800"]
+    assert "devices that have contributed" in (tmp_path / "small.svg").read_text()

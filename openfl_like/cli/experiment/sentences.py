@@ -216,8 +216,10 @@ class RoundLines:
         if told.best:
             self._is_best(told)
         figures.append(f"{len(told.contributors or told.evaluators)} of {counted(len(told.selected), 'device')}")
-        if self._worked is not None:
-            figures.append(joules(math.fsum(self._worked.energy_j.values())))
+        worked, self._worked = self._worked, None
+        energy = math.fsum(worked.energy_j.values()) if worked is not None else 0.0
+        if energy:
+            figures.append(joules(energy))
         return "  ".join((f"round {told.round:>{self._width}} {hours(time):>9}", *figures))
 
     def _is_best(self, told: RoundFinished) -> str:

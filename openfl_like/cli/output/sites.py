@@ -20,11 +20,11 @@ _SHORT_ROW = 10
 """So many names have room beside each other."""
 _MANY_SITES = 150
 """Of more, columns would be too narrow to be told apart."""
-_HUES = (
+HUES = (
     "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
 )  # fmt: skip
 """Ten colours that people with any kind of colour vision can tell apart (Petroff 2021, arXiv:2107.02270)."""
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -123,7 +123,7 @@ def draw_sites(made: MadeSites, path: Path) -> None:
     except ModuleNotFoundError as error:
         cure = "pip install matplotlib, or leave --picture out"
         raise UsageError("a picture needs the package 'matplotlib', which is not installed", cure=cure) from error
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         many = len(made.numbers) > _MANY_SITES
         figure = Figure(figsize=(7.2, 4.2 if many else 3.4), layout="constrained")
         (_shares if many else _columns)(figure, made)
@@ -167,7 +167,7 @@ def _shares(figure: "Figure", made: MadeSites) -> None:
         2 if labels else 1, 1, sharex=True, squeeze=False, height_ratios=[1, 2][: 1 + bool(labels)]
     )
     edges = np.arange(len(sites) + 1) + 0.5
-    panels[0, 0].stairs(sizes[order], edges, fill=True, color=_HUES[0])
+    panels[0, 0].stairs(sizes[order], edges, fill=True, color=HUES[0])
     panels[0, 0].set(ylabel="training samples", xlim=(edges[0], edges[-1]))
     panels[0, 0].grid(axis="y")
     panels[0, 0].set_title(_heading(made), loc="left", fontsize=9)
@@ -192,8 +192,8 @@ def _heading(made: MadeSites) -> str:
 def _hues(number: int) -> list[object]:
     import matplotlib as mpl
 
-    if number <= len(_HUES):
-        return list(_HUES)
+    if number <= len(HUES):
+        return list(HUES)
     shades = mpl.colormaps["viridis"]
     return [shades(place / (number - 1)) for place in range(number)]
 
@@ -211,7 +211,7 @@ def _name_sites(axes: "Axes", names: list[str]) -> None:
 def _tell_labels(figure: "Figure", axes: "Axes", labels: tuple[int, ...]) -> None:
     import matplotlib as mpl
 
-    if len(labels) <= len(_HUES):
+    if len(labels) <= len(HUES):
         figure.legend(loc="outside right upper", title="label", reverse=True)
         return
     norm = mpl.colors.Normalize(labels[0], labels[-1])
