@@ -173,8 +173,7 @@ def tell_result(result: SimulationResult, *, had_ended: bool, as_json: bool) -> 
         emit_line({"kind": "result", "had_ended": had_ended, **fields, **told})
         return
     if virtual is not None:
-        fields["virtual time"] = hours(virtual.seconds)
-        if virtual.energy_j:
-            fields["energy"] = joules(virtual.energy_j)
-        fields["missed"] = f"{virtual.late} late, {virtual.failed} failed, {virtual.unavailable} away"
+        fields |= {"virtual time": hours(virtual.seconds)}
+        fields |= {"energy": joules(virtual.energy_j)} if virtual.energy_j else {}
+        fields |= {"missed": f"{virtual.late} late, {virtual.failed} failed, {virtual.unavailable} away"}
     emit(fields, as_json=False)

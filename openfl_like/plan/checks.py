@@ -121,12 +121,9 @@ def _devices(plan: Plan) -> Iterator[Mistake]:
     place = (*path, "availability")
     found = list(_component("availability", place, section.availability))
     yield from found
-    part = None if found else registry.resolve("availability", section.availability.template)
-    if isinstance(part, type):
-        built = part(**section.availability.settings)
-        chance = getattr(built, "probability", None)
-        yield from _quantity((*place, "settings", "probability"), chance, most=1)
-        yield from _bounds(place, built, most=1)
+    built = None if found else _built("availability", section.availability)
+    yield from _quantity((*place, "settings", "probability"), getattr(built, "probability", None), most=1)
+    yield from _bounds(place, built, most=1)
 
 
 def _quantity(path: KeyPath, quantity: Quantity | None, most: float = inf, *, above: bool = False) -> Iterator[Mistake]:
@@ -135,9 +132,16 @@ def _quantity(path: KeyPath, quantity: Quantity | None, most: float = inf, *, ab
         return
     found = list(_component("generator", path, quantity))
     yield from found
-    part = None if found else registry.resolve("generator", quantity.template)
-    if isinstance(part, type):
-        yield from _bounds(path, part(**quantity.settings), most, above=above)
+    yield from _bounds(path, None if found else _built("generator", quantity), most, above=above)
+
+
+def _built(kind: str, component: Component) -> object:
+    """Build a part whose settings were looked at; None: it is of an installed package, and refuses what it is for."""
+    part = registry.resolve(kind, component.template)
+    try:
+        return part(**component.settings) if isinstance(part, type) else None
+    except (TypeError, ValueError):
+        return None
 
 
 def _bounds(path: KeyPath, part: object, most: float = inf, *, above: bool = False) -> Iterator[Mistake]:
@@ -146,7 +150,9 @@ def _bounds(path: KeyPath, part: object, most: float = inf, *, above: bool = Fal
     if low < 0 or (above and low <= 0):
         wanted = "be more than 0" if above else "not be less than 0"
         yield Mistake(path, f"must {wanted}, and may be {low:g}", "give it other numbers")
-    if high > most:
+    if high == inf:
+        yield Mistake(path, "may be larger than any number that is reckoned with", "give it other numbers")
+    elif high > most:
         yield Mistake(path, f"must not be more than {most:g}, and may be {high:g}", "give it other numbers")
 
 

@@ -160,8 +160,8 @@ class InVirtualTime:
         self._post: Post = _unheard
         self._now = 0.0
         self._timers: dict[str, float] = {}
-        self._presence: dict[str, _Presence] = {}
-        self._there = 0
+        self._presence: dict[str, _Presence] = {}  # of those that come and go
+        self._registered = self._there = 0
         self._new: list[Assignment] = []
         self._phase: tuple[int, Phase] = (-1, Phase.INITIALISE)
         self._opened = 0.0
@@ -214,12 +214,15 @@ class InVirtualTime:
     def _enter(self, event: CollaboratorJoined) -> None:
         """Let a site join if its device is there, and again and again when it comes back."""
         name = event.collaborator
+        self._registered += 1
         spans = self._devices.spans(name)
-        presence = self._presence[name] = _Presence(spans, next(span for span in spans if span.until > self._now))
-        if presence.span.there:
+        span = next(span for span in spans if span.until > self._now)
+        if span.until < inf:
+            self._presence[name] = _Presence(spans, span)
+            self._queue.add(span.until, _Rank.AVAILABILITY, name, partial(self._change, name))
+        if span.there:
             self._there += 1
             self._post(event)
-        self._queue.add(presence.span.until, _Rank.AVAILABILITY, name, partial(self._change, name))
 
     def _change(self, name: str) -> Iterator[Event]:
         presence = self._presence[name]
@@ -232,7 +235,8 @@ class InVirtualTime:
             self._effort.back(name, self._now)
             yield CollaboratorJoined(name)
             return
-        for work in [work for work in self._works.values() if work.assignment.collaborator == name]:
+        works = [self._works.get((self._phase[0], phase, name)) for phase in Phase]
+        for work in filter(None, works):
             self._stop(work)
             self._effort.unavailable.add(name)
         self._effort.gone(name, self._now)
@@ -284,7 +288,8 @@ class InVirtualTime:
         """Have a device begin; return the work if an answer may come of it, and is not known to be late."""
         name = assignment.collaborator
         self._open(assignment)
-        if not self._presence[name].span.there:  # it has just left, and gets its work when it is back
+        presence = self._presence.get(name)
+        if presence is not None and not presence.span.there:  # it has just left, and gets its work when it is back
             self._effort.unavailable.add(name)
             return None
         profile = self._devices.profile(name, assignment.round, self._now)
@@ -307,7 +312,7 @@ class InVirtualTime:
         if phase == self._phase:
             return
         if assignment.round != self._phase[0]:
-            self._effort.away = len(self._presence) - self._there
+            self._effort.away = self._registered - self._there
         self._phase, self._opened = phase, self._now
         self._results.forget()
 

@@ -6,7 +6,7 @@ from typing import Protocol, cast
 
 from pydantic.dataclasses import dataclass
 
-from openfl_like.federation.devices.quantities import STRICT, Moment, Positive, Span, build_generator, drawn
+from openfl_like.federation.devices.quantities import STRICT, Moment, Seconds, Span, build_generator, drawn
 from openfl_like.federation.seeds import derive_seed
 from openfl_like.plan.schema import Component, Quantity
 from openfl_like.registry import resolve
@@ -57,7 +57,7 @@ class BernoulliAvailability:
     """
 
     probability: Quantity
-    every_s: Positive | None = None
+    every_s: Seconds | None = None
 
     def spans(self, device: str, seed: int) -> Iterator[Span]:
         """See `Availability.spans`."""
@@ -91,8 +91,8 @@ class MarkovAvailability:
         off_s: How long it is away, in the mean.
     """
 
-    on_s: Positive
-    off_s: Positive
+    on_s: Seconds
+    off_s: Seconds
 
     def spans(self, device: str, seed: int) -> Iterator[Span]:  # noqa: ARG002 - its seed is that of a device
         """See `Availability.spans`."""

@@ -22,6 +22,7 @@ STRICT = ConfigDict(extra="forbid")
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=1e-3, allow_inf_nan=False)]
 Each: TypeAlias = Literal["device", "round"]
 Range: TypeAlias = tuple[float, float]
 Point: TypeAlias = tuple[NotNegative, Number]
@@ -69,6 +70,13 @@ class Span:
 
     there: bool
     until: float
+
+
+def _or_infinite(number: Callable[[], float]) -> float:
+    try:
+        return number()
+    except OverflowError:
+        return math.inf
 
 
 class Generator(Protocol):
@@ -166,7 +174,7 @@ class LogNormal:
         return self._of(moment.draw(self.each))
 
     def _of(self, part: float) -> float:
-        return self.median * math.exp(self.sigma * _NORMAL.inv_cdf(part))
+        return _or_infinite(lambda: self.median * math.exp(self.sigma * _NORMAL.inv_cdf(part)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -201,7 +209,7 @@ class Pareto:
         return self._of(moment.draw(self.each))
 
     def _of(self, part: float) -> float:
-        found = self.least * math.pow(1.0 - part, -1.0 / self.alpha)
+        found = _or_infinite(lambda: self.least * math.pow(1.0 - part, -1.0 / self.alpha))
         return found if self.most is None else min(found, self.most)
 
 
@@ -256,7 +264,7 @@ class Sine:
 
     mean: Number
     amplitude: Number
-    period_s: Positive
+    period_s: Seconds
     shifted: bool = False
 
     @property
@@ -266,7 +274,7 @@ class Sine:
 
     def at(self, moment: Moment) -> float:
         """See `Generator.at`."""
-        turns = math.fmod(moment.now / self.period_s, 1.0) + (moment.draw() if self.shifted else 0.0)
+        turns = math.fmod(moment.now, self.period_s) / self.period_s + (moment.draw() if self.shifted else 0.0)
         return self.mean + self.amplitude * math.sin(2.0 * math.pi * turns)
 
 
@@ -280,7 +288,7 @@ class Steps:
     """
 
     values: Annotated[tuple[Number, ...], Field(min_length=1)]
-    every_s: Positive
+    every_s: Seconds
 
     @property
     def bounds(self) -> Range:
@@ -308,7 +316,7 @@ class Trace:
 
     points: tuple[Point, ...] | dict[str, tuple[Point, ...]] | None = None
     file: str | None = None
-    repeat_s: Positive | None = None
+    repeat_s: Seconds | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

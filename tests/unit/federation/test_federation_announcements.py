@@ -19,6 +19,7 @@ from openfl_like.federation.announcements import (
     CollaboratorAdmitted,
     CollaboratorAway,
     CollaboratorRefused,
+    DevicesWorked,
     ExperimentBegun,
     ExperimentEnded,
     ExperimentImported,
@@ -74,6 +75,7 @@ EVERY: tuple[Known, ...] = (
     MetricsUndefined(1, Phase.EVALUATE, "bern", {"validate": {"auc": "nan"}}),
     ModelKept(1, "aa", {"bern": "bb"}),
     NothingLearnt(3, "d0"),
+    DevicesWorked(1, {"a": 2.5}, {"a": 1.5}, ("a",), ("b",), ("c", "d"), 7),
     RoundFinished(
         1,
         "d1",

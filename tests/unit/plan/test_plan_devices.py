@@ -77,6 +77,14 @@ SINE = {"template": "sine", "settings": {"mean": 1, "amplitude": 2, "period_s": 
             {"speed": {"template": "trace", "settings": {"points": [[0, 5], [90, 4]], "repeat_s": 60}}},
             "speed.settings", "the trace has a number for 90 s, and it begins anew after 60 s (repeat_s)", "",
         ),
+        (
+            {"speed": {"template": "pareto", "settings": {"least": 1, "alpha": 0.001}}},
+            "speed", "larger than any number", "give it other numbers",
+        ),
+        (
+            {"network": {"latency_s": {"template": "lognormal", "settings": {"median": 1, "sigma": 1000}}}},
+            "network.latency_s", "larger than any number", "give it other numbers",
+        ),
         ({"network": {"up_bytes_per_s": 0}}, "network.up_bytes_per_s", "must be more than 0, and may be 0", ""),
         ({"network": {"latency_s": -1}}, "network.latency_s", "must not be less than 0, and may be -1", ""),
         ({"power": {"idle_w": SINE}}, "power.idle_w", "must not be less than 0, and may be -1", ""),

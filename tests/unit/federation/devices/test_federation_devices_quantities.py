@@ -120,7 +120,7 @@ def test_a_trace_of_availability_has_spans() -> None:
         ("pareto", {"least": 5, "alpha": 1, "most": 4}, "most is 4, which is less than least"),
         ("choice", {"values": [1, 2], "weights": [1]}, "2 values and 1 weights"),
         ("choice", {"values": [1], "weights": [0]}, "one of the weights must be more than 0"),
-        ("sine", {"mean": 1, "amplitude": 1, "period_s": 0}, "greater than 0"),
+        ("sine", {"mean": 1, "amplitude": 1, "period_s": 0}, "greater than or equal to 0.001"),
         ("trace", {}, "exactly one of points and file"),
         ("trace", {"points": []}, "must begin at 0 s"),
         ("trace", {"points": {}}, "at least one device"),
