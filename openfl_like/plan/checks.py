@@ -149,11 +149,16 @@ def _bounds(path: KeyPath, part: object, most: float = inf, *, above: bool = Fal
     low, high = getattr(part, "bounds", (inf, -inf))
     if low < 0 or (above and low <= 0):
         wanted = "be more than 0" if above else "not be less than 0"
-        yield Mistake(path, f"must {wanted}, and may be {low:g}", "give it other numbers")
+        yield Mistake(path, f"must {wanted}, {_shown_bound(low, other=high)}", "give it other numbers")
     if high == inf:
         yield Mistake(path, "may be larger than any number that is reckoned with", "give it other numbers")
     elif high > most:
-        yield Mistake(path, f"must not be more than {most:g}, and may be {high:g}", "give it other numbers")
+        told = f"must not be more than {most:g}, {_shown_bound(high, other=low)}"
+        yield Mistake(path, told, "give it other numbers")
+
+
+def _shown_bound(bound: float, *, other: float) -> str:
+    return f"and is {bound:g}" if bound == other else f"and may be {bound:g}"
 
 
 def _component(kind: str, path: KeyPath, component: Component) -> Iterator[Mistake]:

@@ -338,6 +338,8 @@ class Quantity(Component):
     def _number(cls, value: object) -> object:
         if isinstance(value, int | float) and not isinstance(value, bool):
             return {"template": "constant", "settings": {"value": value}}
+        if not isinstance(value, str | dict | Quantity):
+            raise ValueError("must be a number, or a generator: its template and settings")  # noqa: TRY004 (pydantic's)
         return named_only(value)
 
     @model_serializer(mode="wrap")

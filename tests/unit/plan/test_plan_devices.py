@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from openfl_like.plan.checks import check_plan, mistakes_in
 from openfl_like.plan.digest import freeze, plan_digest, plan_text, thaw
@@ -61,8 +62,8 @@ SINE = {"template": "sine", "settings": {"mean": 1, "amplitude": 2, "period_s": 
 @pytest.mark.parametrize(
     ("section", "place", "problem", "cure"),
     [
-        ({"speed": -3}, "speed", "must be more than 0, and may be -3", "give it other numbers"),
-        ({"speed": 0}, "speed", "must be more than 0, and may be 0", "give it other numbers"),
+        ({"speed": -3}, "speed", "must be more than 0, and is -3", "give it other numbers"),
+        ({"speed": 0}, "speed", "must be more than 0, and is 0", "give it other numbers"),
         ({"speed": SINE}, "speed", "must be more than 0, and may be -1", "give it other numbers"),
         ({"speed": "lognorml"}, "speed.template", "there is no generator named 'lognorml'", "did you mean"),
         (
@@ -85,14 +86,14 @@ SINE = {"template": "sine", "settings": {"mean": 1, "amplitude": 2, "period_s": 
             {"network": {"latency_s": {"template": "lognormal", "settings": {"median": 1, "sigma": 1000}}}},
             "network.latency_s", "larger than any number", "give it other numbers",
         ),
-        ({"network": {"up_bytes_per_s": 0}}, "network.up_bytes_per_s", "must be more than 0, and may be 0", ""),
-        ({"network": {"latency_s": -1}}, "network.latency_s", "must not be less than 0, and may be -1", ""),
+        ({"network": {"up_bytes_per_s": 0}}, "network.up_bytes_per_s", "must be more than 0, and is 0", ""),
+        ({"network": {"latency_s": -1}}, "network.latency_s", "must not be less than 0, and is -1", ""),
         ({"power": {"idle_w": SINE}}, "power.idle_w", "must not be less than 0, and may be -1", ""),
-        ({"failures": 1.5}, "failures", "must not be more than 1, and may be 1.5", ""),
+        ({"failures": 1.5}, "failures", "must not be more than 1, and is 1.5", ""),
         ({"availability": "markof"}, "availability.template", "there is no availability named 'markof'", "'markov'?"),
         (
             {"availability": {"template": "bernoulli", "settings": {"probability": 7}}},
-            "availability.settings.probability", "must not be more than 1, and may be 7", "",
+            "availability.settings.probability", "must not be more than 1, and is 7", "",
         ),
         (
             {"availability": {"template": "bernoulli", "settings": {"probability": "sin"}}},
@@ -113,3 +114,9 @@ def test_every_mistake_has_its_place_and_its_cure(
     assert dotted(found.path) == f"simulation.devices.{place}"
     assert problem in found.problem
     assert cure in found.cure
+
+
+@pytest.mark.parametrize("value", [True, [1, 2], None])
+def test_what_is_neither_number_nor_generator_is_refused(plan: Plan, value: object) -> None:
+    with pytest.raises(ValidationError, match="must be a number, or a generator"):
+        with_devices(plan, speed=value)

@@ -63,7 +63,7 @@ def test_a_probability_may_be_a_trace_too(tmp_path: Path) -> None:
         ("time_s,value\n0\n", SettingsError, "must be finite numbers"),
         ("time_s,value\n", PlanError, "must begin at 0 s"),
         ("time_s,value\n3,5\n", PlanError, "must begin at 0 s"),
-        ("time_s,value\n0,-5\n", PlanError, "simulation.devices.speed: must be more than 0, and may be -5"),
+        ("time_s,value\n0,-5\n", PlanError, "simulation.devices.speed: must be more than 0, and is -5"),
         ("time_s,value\n0,nan\n", SettingsError, "must be finite numbers"),
         ("device,time_s,value\nbern,0,5\n", UsageError, "the trace of speed has nothing of zug"),
     ],
