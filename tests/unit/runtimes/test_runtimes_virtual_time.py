@@ -4,16 +4,19 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
 from openfl_like.errors import InternalError
 from openfl_like.federation.announcements import (
+    AssignmentSent,
     CollaboratorAbsent,
     CollaboratorAdmitted,
     CollaboratorAway,
     DevicesWorked,
+    ExperimentBegun,
     RoundFinished,
     RoundStarted,
     UpdateReceived,
@@ -238,6 +241,13 @@ ROUNDS = {
 SITES = {f"site-{number}": number for number in range(4, 12)}
 
 
+def outline(run: Devices) -> list[tuple[float, object]]:
+    """What happened and when; without what is told once more by whoever goes on."""
+    again = ExperimentBegun, AssignmentSent, CollaboratorAdmitted
+    return [(event.time, event.announcement) for event in run.history if not isinstance(event.announcement, again)]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("ahead", [True, False], ids=["commits seldom", "commits every round"])
 @pytest.mark.parametrize("deadline", [{"round_s": 30, "rejoin_s": 12}, {"rejoin_s": 17}], ids=["limit", "no limit"])
 async def test_a_record_goes_on_from_any_commit_to_the_same_bytes_at_the_same_times(
@@ -247,10 +257,6 @@ async def test_a_record_goes_on_from_any_commit_to_the_same_bytes_at_the_same_ti
         run = devices(EVENTFUL, name, **{**ROUNDS, "deadline": deadline})
         run.samples, run.takes = SITES, 0.04 * COMMIT_WITHIN_S
         return run
-
-    def outline(run: Devices) -> list[tuple[float, object]]:
-        kinds = RoundStarted, RoundFinished, DevicesWorked, CollaboratorAway, UpdateReceived, CollaboratorAbsent
-        return [(event.time, event.announcement) for event in run.history if isinstance(event.announcement, kinds)]
 
     whole = make("whole")
     store = DyingStore(whole.record, 0, after=False)
@@ -271,3 +277,47 @@ async def test_a_record_goes_on_from_any_commit_to_the_same_bytes_at_the_same_ti
             await run.run(ahead=ahead)
             assert run.digests == whole.digests, f"crash at commit {nth}"
             assert outline(run) == outline(whole), f"crash at commit {nth}"
+
+
+def eventful(random: Random) -> dict[str, Any]:
+    """Devices of any kind, with times that are often the same."""
+    away: list[dict[str, Any]] = [
+        {"template": "markov", "settings": {"on_s": random.choice([60, 300]), "off_s": random.choice([5, 20, 100])}},
+        {"template": "bernoulli", "settings": {"probability": random.uniform(0.5, 1), "every_s": 7}},
+        {"template": "bernoulli", "settings": {"probability": random.uniform(0.5, 1)}},
+    ]
+    return {
+        "speed": {"template": "choice", "settings": {"values": [1, 2, 4]}},
+        "network": {"latency_s": random.choice([0, 1]), "up_bytes_per_s": random.choice([None, 50])},
+        "power": {"computing_w": 3, "sending_w": 2, "idle_w": 1},
+        "availability": random.choice(away),
+        "failures": random.choice([0, 0.1]),
+    }
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_whatever_devices_do_it_goes_on_from_the_middle_as_if_nothing_had_happened(
+    devices: Make, seed: int
+) -> None:
+    random = Random(seed)  # noqa: S311 (it draws what is simulated)
+    section = eventful(random)
+    deadlines: list[dict[str, float]] = [{"round_s": 12, "rejoin_s": 5}, {"train_s": 9, "rejoin_s": 17}, {}]
+    selector = random.choice([{"template": "all"}, {"template": "random", "settings": {"count": 4}}])
+    parts = {**ROUNDS, "deadline": random.choice(deadlines), "selector": selector, "seed": seed}
+
+    def make(name: str) -> Devices:
+        run = devices(section, name, **parts)
+        run.samples = SITES
+        return run
+
+    whole, broken = make("whole"), make("broken")
+    store = DyingStore(whole.record, 0, after=False)
+    await whole.run(store)
+    times = [event.time for event in whole.history]
+    assert times == sorted(times)
+    with pytest.raises(CrashError):
+        await broken.run(DyingStore(broken.record, max(1, -store.left // 2), after=random.random() < 0.5))
+    broken.backwards = True
+    await broken.run()
+    assert outline(broken) == outline(whole)
+    assert broken.digests == whole.digests
