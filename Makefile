@@ -8,6 +8,7 @@ endif
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TOOLS := $(VENV)/.tools
+EXTRAS := $(VENV)-extras/.installed
 # PyTorch: TORCH=keep takes the one that is installed, TORCH_INDEX=URL one from an index or a folder that the user names.
 INSTALL = $(PYTHON) tools/install.py $(VENV) --torch "$(TORCH)" --torch-index "$(TORCH_INDEX)"
 # PyTorch and TensorFlow never share a test process.
@@ -15,7 +16,7 @@ TESTS = $(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit tests/contract 
 	$(BIN)/python -m pytest tests/unit tests/contract tests/docs -m "not process" --frameworks tensorflow
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-jax check check-interpreters test-process test-process-sample test-process-fast-rounds test-process-slow-machine chaos chaos-sample failpoints determinism misbehaviour bench bench-quick docs image-check golden protos clean
+.PHONY: help demo test test-jax test-ray check check-interpreters test-process test-process-sample test-process-fast-rounds test-process-slow-machine chaos chaos-sample failpoints determinism misbehaviour bench bench-quick docs image-check golden protos clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 28
@@ -35,10 +36,16 @@ test: $(TOOLS) ## Run all tests, those with real processes too
 	$(TESTS)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests -m process
 
-test-jax: $(INSTALLED) ## Run the tests of JAX, in an environment of their own, for which 150 MB are fetched
-	$(PYTHON) -m venv $(VENV)-jax
-	$(VENV)-jax/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[jax,test]"
-	$(VENV)-jax/bin/python -m pytest tests/contract --frameworks jax
+$(EXTRAS): pyproject.toml setup.py constraints.txt
+	$(PYTHON) -m venv $(VENV)-extras
+	$(VENV)-extras/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[jax,ray,test]"
+	@touch $@
+
+test-jax: $(EXTRAS) ## Run the tests of JAX, in an environment that it shares with Ray, for which 250 MB are fetched
+	$(VENV)-extras/bin/python -m pytest tests/contract --frameworks jax
+
+test-ray: $(EXTRAS) ## Run the tests of Ray, in an environment that it shares with JAX
+	$(VENV)-extras/bin/python -m pytest tests/contract/test_contract_runtimes.py tests/process/test_process_ray.py
 
 test-process: $(TOOLS) ## Run the tests that start real daemons
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests -m process
@@ -101,5 +108,5 @@ protos: $(TOOLS) ## Generate the messages from the protocol file
 		--pyi_out=openfl_like/wire/protos openfl_like/wire/protos/federation.proto
 
 clean: ## Remove the virtual environment and everything that tools left
-	rm -rf $(VENV) .venv-jax .venv-3.* build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-extras .venv-3.* build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -75,7 +75,9 @@ BUILTIN: dict[str, dict[str, str]] = {
         "digits": "openfl_like.data.builtin:DigitsShard",
         "breast_cancer": "openfl_like.data.builtin:BreastCancerShard",
         "csv": "openfl_like.data.csv_file:CsvShard",
+        "synthetic": "openfl_like.data.synthetic:SyntheticShard",
         "part": "openfl_like.data.part:part_shard",
+        "each": "openfl_like.data.each:each_shard",
     },
     "device_monitor": {
         "nvidia": "openfl_like.services.devices.nvidia_monitor:NvidiaMonitor",
@@ -85,6 +87,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "local": "openfl_like.runtimes.local:local_runtime",
         "process": "openfl_like.runtimes.process:process_runtime",
         "mpi": "openfl_like.runtimes.mpi:mpi_runtime",
+        "ray": "openfl_like.runtimes.ray:ray_runtime",
     },
     "generator": {
         "constant": "openfl_like.federation.devices.quantities:Constant",

@@ -35,7 +35,22 @@ if TYPE_CHECKING:
     default="local",
     show_default=True,
     help="Where tasks run: local, one site after the other in this process; process, on all processors; mpi, in the "
-    "other ranks that mpiexec has started.",
+    "other ranks that mpiexec has started; ray, on a Ray cluster (RAY_ADDRESS), or Ray on this machine.",
+)
+@click.option("--workers", type=click.IntRange(min=1), help="How many work at once; with --runtime process or ray.")
+@click.option(
+    "--worker-cpus",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Processors that a worker takes; with --runtime ray.",
+)
+@click.option(
+    "--worker-gpus",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="GPUs that a worker takes, or a part of one; with --runtime ray.",
 )
 @click.option("--sandbox", is_flag=True, help="Confine each site's process as at a site; with --runtime process.")
 @initial_model_option
@@ -47,6 +62,9 @@ def simulate(
     directory: Path | None,
     output: Path | None,
     runtime: str,
+    workers: int | None,
+    worker_cpus: float,
+    worker_gpus: float,
     initial_model: Path | None,
     overrides: tuple[str, ...],
     *,
@@ -62,6 +80,8 @@ def simulate(
 
     Example: mpiexec -n 5 fx simulate plans/digits_fedavg.yaml --runtime mpi
 
+    Example: fx simulate plans/digits_fedavg.yaml --runtime ray --workers 2
+
     Example: fx simulate digits_dirichlet -s simulation.sites.partitioner.settings.alpha=10
     """
     from openfl_like.authoring.models import prepare_initial_model
@@ -69,6 +89,7 @@ def simulate(
     from openfl_like.cli.plan_file import read_plan
     from openfl_like.cli.simulated import Follower, KeptRecord, sites_of, tell_result
     from openfl_like.processes.own_end import ended_by_us_alone
+    from openfl_like.runtimes.sites import WorkerWishes
     from openfl_like.services.simulation import SimulationSettings
 
     check_output(output)
@@ -97,6 +118,7 @@ def simulate(
                 runtime=runtime,
                 kept=directory is not None,
                 sandbox=sandbox,
+                workers=WorkerWishes(workers, worker_cpus, worker_gpus),
             )
             result, had_ended = follower.run(settings)
             if output is not None:

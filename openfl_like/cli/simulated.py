@@ -16,9 +16,9 @@ from openfl_like.cli.experiment.progress import Screen
 from openfl_like.cli.output.console import emit, emit_line, hours, joules, put, say
 from openfl_like.cli.output.lent import OWN
 from openfl_like.cli.output.packing import tell_what_stays
-from openfl_like.data.parts import PartShards
+from openfl_like.data.parts import MadeShards
 from openfl_like.errors import StorageError, UsageError, no_room
-from openfl_like.federation.announcements import CollaboratorAdmitted
+from openfl_like.federation.announcements import CollaboratorAdmitted, CollaboratorsAdmitted
 from openfl_like.federation.status import Status
 from openfl_like.plan.schema import Plan
 from openfl_like.plan.workspace import SHARDS
@@ -49,7 +49,7 @@ def sites_of(
         return load_shards(files), files
     say(made.summary)
     if as_json:
-        emit_line({"kind": "sites", "count": len(made.numbers), **made.distribution.facts})
+        emit_line({"kind": "sites", "count": len(made.numbers), **made.facts})
     return made.shards, made.files(record / SHARDS)
 
 
@@ -77,14 +77,14 @@ class Follower:
             tell_what_stays(simulation.packing)
             if simulation.had_ended and not self._as_json:
                 put("the record is complete: nothing is trained, this is its result")
-            one_line = isinstance(settings.shards, PartShards) and not self._as_json  # they were told of together
+            one_line = isinstance(settings.shards, MadeShards) and not self._as_json  # they were told of together
             return asyncio.run(self._follow(simulation, one_line=one_line)), simulation.had_ended
 
     async def _follow(self, simulation: Simulation, *, one_line: bool) -> SimulationResult:
         running = TaskOwner().start(simulation.run())
         running.add_done_callback(lambda _: simulation.bus.close())
         async for event in simulation.bus.tail():
-            if self.unread is not None or (one_line and event.kind == CollaboratorAdmitted.kind):
+            if self.unread is not None or (one_line and event.kind in _JOINED):
                 continue
             try:
                 self.screen.event(event)
@@ -93,6 +93,9 @@ class Follower:
                     raise
                 self.unread = error
         return await running
+
+
+_JOINED = {CollaboratorAdmitted.kind, CollaboratorsAdmitted.kind}
 
 
 class KeptRecord:

@@ -48,7 +48,7 @@ class DataSet:
 
 
 class DealSettings(Section):
-    """How a data set is dealt out; see `plan.schema.DataSetParts`."""
+    """How a data set is dealt out; see `plan.schema.SitesSection`."""
 
     sites: Annotated[int, Field(ge=1, le=MOST_SITES)]
     partitioner: Component = Component(template="iid")

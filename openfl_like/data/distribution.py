@@ -1,11 +1,12 @@
 """How a data set is distributed over the sites that were made from it: sizes, labels, and how far from IID that is."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from openfl_like.data.deal import DataSet, Deal
+from openfl_like.data.shard import KINDS, ShardDescriptor
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,16 @@ def _distance(one: np.ndarray, other: np.ndarray) -> float:
 def _relative_entropy(one: np.ndarray, other: np.ndarray) -> float:
     there = one > 0
     return float(np.sum(one[there] * np.log2(one[there] / other[there])))
+
+
+def distribution_of_sites(shards: Sequence[ShardDescriptor]) -> Distribution:
+    """Count what each of some sites has; all have data of the same kind."""
+    sizes = np.array([[shard.schema.counts[kind] for kind in KINDS] for shard in shards])
+    classes = shards[0].schema.classes
+    if not classes or tuple(shards[0].target_shape):
+        return Distribution(np.arange(len(shards)), (), sizes[:, :1], sizes[:, 1])
+    counts = np.stack([np.bincount(shard.get_dataset(KINDS[0]).targets, minlength=classes) for shard in shards])
+    return Distribution(np.arange(len(shards)), tuple(range(classes)), counts, sizes[:, 1])
 
 
 def distribution_of(whole: DataSet, deal: Deal) -> Distribution:

@@ -186,7 +186,7 @@ def part_shard(part: int, whole: JsonValue, deal: JsonValue, modules: str | None
         ShardError: If there is no such part, or the data set cannot be dealt out like that.
     """
     folder = Path(modules) if modules is not None else innermost_directory()
-    source = DataSetSource(_read(_CHOICE, whole, "whole"), folder)
+    source = DataSetSource(read_choice(whole, "whole"), folder)
     settings = _read(_DEAL, deal, "deal")
     return PartShard(dealt_set(source, settings), part - 1)
 
@@ -194,6 +194,11 @@ def part_shard(part: int, whole: JsonValue, deal: JsonValue, modules: str | None
 _CHOICE = TypeAdapter(Annotated[ShardChoice, BeforeValidator(named_only)])
 _DEAL = TypeAdapter(DealSettings)
 Read = TypeVar("Read")
+
+
+def read_choice(value: JsonValue, name: str) -> ShardChoice:
+    """Read which shard a param names; raises ShardError."""
+    return _read(_CHOICE, value, name)
 
 
 def _read(reader: TypeAdapter[Read], value: JsonValue, name: str) -> Read:

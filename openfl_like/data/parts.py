@@ -1,30 +1,76 @@
 """The parts of a data set as the sites of a simulation: each is there when it is asked for, and none before."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from blake3 import blake3
 
 from openfl_like.data.part import DataSetSource, DealtSet, PartShard
 from openfl_like.data.shard import KINDS, Dataset, ShardDescriptor
+from openfl_like.federation.names import NumberedNames, SortedNames, sorted_names
 from openfl_like.tensors.named import bytes_of
 
 
-class PartShards(Mapping[str, ShardDescriptor]):
-    """Site name -> its part.
+class Numbers(Mapping[str, int]):
+    """Site name -> its number, from 0, of names that differ in their number alone.
 
     Args:
-        dealt: The data set that is dealt out.
-        numbers: Site name -> which part, from 0.
+        names: The names.
     """
 
-    def __init__(self, dealt: DealtSet, numbers: Mapping[str, int]) -> None:
-        self._dealt, self._numbers = dealt, numbers
+    def __init__(self, names: NumberedNames) -> None:
+        self._names = names
+
+    def __getitem__(self, name: str) -> int:
+        place = self._names.place(name)
+        if place is None:
+            raise KeyError(name)
+        return place
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @property
+    def names(self) -> NumberedNames:
+        """The names."""
+        return self._names
+
+
+class MadeShards(Mapping[str, ShardDescriptor], ABC):
+    """Site name -> its data, which comes into being when it is asked for.
+
+    Args:
+        numbers: Site name -> its number, from 0.
+    """
+
+    def __init__(self, numbers: Mapping[str, int]) -> None:
+        self._numbers = numbers
+
+    @abstractmethod
+    def made(self, number: int) -> ShardDescriptor:
+        """Make the data of a site, which is counted from 0."""
+
+    @abstractmethod
+    def digest(self) -> str:
+        """BLAKE3, hex, that is another one if the data of a site is."""
+
+    @property
+    def names(self) -> SortedNames:
+        """The names of the sites."""
+        return self._numbers.names if isinstance(self._numbers, Numbers) else sorted_names(self._numbers)
 
     def __getitem__(self, name: str) -> ShardDescriptor:
-        return PartShard(self._dealt, self._numbers[name])
+        return self.made(self._numbers[name])
 
     def __contains__(self, name: object) -> bool:
         return name in self._numbers
@@ -34,6 +80,23 @@ class PartShards(Mapping[str, ShardDescriptor]):
 
     def __len__(self) -> int:
         return len(self._numbers)
+
+
+class PartShards(MadeShards):
+    """Site name -> its part.
+
+    Args:
+        dealt: The data set that is dealt out.
+        numbers: Site name -> which part, from 0.
+    """
+
+    def __init__(self, dealt: DealtSet, numbers: Mapping[str, int]) -> None:
+        super().__init__(numbers)
+        self._dealt = dealt
+
+    def made(self, number: int) -> ShardDescriptor:
+        """Return the part of a site."""
+        return PartShard(self._dealt, number)
 
     def digest(self) -> str:
         """BLAKE3 of the whole data set and of whose its rows are, hex: of all sites at once."""
@@ -75,12 +138,12 @@ class PartFile:
     deal: Mapping[str, object]
     reads: tuple[Path, ...] = ()
 
-    def text(self, part: int) -> str:
+    def text(self, number: int) -> str:
         """Return the file of a part, which is counted from 1 here."""
         lines = [
             "template: part",
             "params:",
-            f"  part: {part}",
+            f"  part: {number}",
             f"  whole: {json.dumps(self.source.choice.model_dump(mode='json'))}",
             f"  deal: {json.dumps(self.deal)}",
         ]
@@ -91,16 +154,24 @@ class PartFile:
         return "\n".join(lines) + "\n"
 
 
-class PartFiles(Mapping[str, Path]):
+class ShardText(Protocol):
+    """What the shard files of sites say that are made."""
+
+    def text(self, number: int) -> str:
+        """Return the file of a site, which is counted from 1 here."""
+        ...
+
+
+class MadeFiles(Mapping[str, Path]):
     """Site name -> its shard.yaml, which is written when it is asked for.
 
     Args:
         file: What is in it.
-        numbers: Site name -> which part, from 0.
+        numbers: Site name -> its number, from 0.
         folder: Where they go.
     """
 
-    def __init__(self, file: PartFile, numbers: Mapping[str, int], folder: Path) -> None:
+    def __init__(self, file: ShardText, numbers: Mapping[str, int], folder: Path) -> None:
         self._file, self._numbers, self._folder = file, numbers, folder
 
     def __getitem__(self, name: str) -> Path:

@@ -8,12 +8,12 @@ from itertools import takewhile
 from openfl_like.federation.announcements import (
     Announced,
     AssignmentSent,
-    DevicesWorked,
     ModelMade,
     RoundFinished,
     RoundStarted,
     UpdateReceived,
 )
+from openfl_like.federation.task import DevicesWorked
 
 RECENT = 1024
 MOST_AT_ONCE = 256

@@ -31,7 +31,7 @@ def needed(admission: Admission, expected: Sequence[str]) -> int:
 def complete(admission: Admission, expected: Sequence[str], joined: Collection[str]) -> bool:
     """Whether there is nobody to wait for."""
     enough = len(joined) >= needed(admission, expected)
-    return enough and set(expected) <= set(joined)
+    return enough and (joined is expected or set(expected) <= set(joined))
 
 
 def shortage(admission: Admission, expected: Sequence[str], joined: Collection[str]) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar, get_args
 from openfl_like.federation.deliveries import UpdateStatus
 from openfl_like.federation.failure import Failure, failures_from_fields, fields_of_failure, fields_of_failures
 from openfl_like.federation.status import Status
-from openfl_like.federation.task import Phase
+from openfl_like.federation.task import DevicesWorked, Phase
 from openfl_like.peer_json import read_peer_json
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class ExperimentBegun:
     Attributes:
         experiment_id: Its identity.
         name: That of its plan.
-        expected: The collaborators asked; empty: everybody.
+        expected: The collaborators asked; empty: everybody, or more than 10,000.
         rounds: How many the plan wants.
         resumed: Whether it began before.
         epoch: The number of the Aggregator.
@@ -110,6 +110,14 @@ class CollaboratorAdmitted:
     kind: ClassVar[str] = "collaborator_joined"
     collaborator: str
     member: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CollaboratorsAdmitted:
+    """So many collaborators are connected, all that are expected; in place of as many `CollaboratorAdmitted`."""
+
+    kind: ClassVar[str] = "collaborators_joined"
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,23 +307,6 @@ class ModelKept:
 
 
 @dataclass(frozen=True, slots=True)
-class DevicesWorked:
-    """What a round has asked of simulated devices: joules and seconds of each, and whose answers did not come.
-
-    It is told before the round is finished, or the experiment ends; ``away`` counts those that could not be asked.
-    """
-
-    kind: ClassVar[str] = "devices_worked"
-    round: int
-    energy_j: Mapping[str, float]
-    busy_s: Mapping[str, float]
-    late: tuple[str, ...] = ()
-    failed: tuple[str, ...] = ()
-    unavailable: tuple[str, ...] = ()
-    away: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class RoundFinished:
     """A version is published.
 
@@ -383,6 +374,7 @@ Known: TypeAlias = (
     | ExperimentBegun
     | AggregatorLost
     | CollaboratorAdmitted
+    | CollaboratorsAdmitted
     | CollaboratorAway
     | CollaboratorRefused
     | RoundStarted

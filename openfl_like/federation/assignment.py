@@ -1,7 +1,7 @@
 """Which tasks a collaborator is given, and in which phase of a round."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Annotated, Protocol, Self
 
@@ -37,13 +37,35 @@ class Assigner(Protocol):
         ...
 
 
+class Everybody(Mapping[str, tuple[str, ...]]):
+    """The same tasks for all collaborators, however many.
+
+    Args:
+        collaborators: All of them.
+        tasks: What each of them has.
+    """
+
+    def __init__(self, collaborators: Sequence[str], tasks: tuple[str, ...]) -> None:
+        self._collaborators, self._tasks = collaborators, tasks
+
+    def __getitem__(self, name: str) -> tuple[str, ...]:
+        """Return the tasks of whoever is asked for: nobody has others."""
+        return self._tasks
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._collaborators)
+
+    def __len__(self) -> int:
+        return len(self._collaborators)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class AllTasks:
     """Everybody performs every task."""
 
     def deal(self, collaborators: Sequence[str], tasks: Sequence[str], seed: int) -> Mapping[str, tuple[str, ...]]:  # noqa: ARG002 - nothing is drawn here
         """All of them to everybody."""
-        return dict.fromkeys(collaborators, tuple(tasks))
+        return Everybody(collaborators, tuple(tasks))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)

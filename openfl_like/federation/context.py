@@ -1,10 +1,10 @@
 """What the rules of an experiment have before them while an event is handled."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from openfl_like.federation.announcements import Announcement
-from openfl_like.federation.assignment import Assigner, calls_in_phase
+from openfl_like.federation.assignment import Assigner, Everybody, calls_in_phase
 from openfl_like.federation.events import Announce, Command
 from openfl_like.federation.membership import Membership
 from openfl_like.federation.seeds import derive_seed
@@ -62,6 +62,13 @@ class ExperimentContext:
         if (names, phase) not in self._calls:
             self._calls[names, phase] = calls_in_phase(self.plan.tasks, names, phase)
         return self._calls[names, phase]
+
+    def members_with_calls(self, phase: Phase) -> Sequence[str]:
+        """The members that have a task in a phase of the open round, sorted."""
+        members = self.roster.members()
+        if not members or not isinstance(self._dealt, Everybody):
+            return [name for name in members if self.calls(name, phase)]
+        return members if self.calls(members[0], phase) else ()
 
     def take_commands(self) -> list[Command]:
         """Hand out the commands and forget them."""

@@ -38,6 +38,11 @@ class CollaboratorJoined:
 
 
 @dataclass(frozen=True, slots=True)
+class EverybodyJoined:
+    """All collaborators that the experiment expects are connected, as in a simulation: one event, however many."""
+
+
+@dataclass(frozen=True, slots=True)
 class CollaboratorLeft:
     """A collaborator's connection ended; ``gone`` is True if it is known not to come back."""
 
@@ -130,6 +135,7 @@ class ResumeRequested:
 Event = (
     ExperimentStarted
     | CollaboratorJoined
+    | EverybodyJoined
     | CollaboratorLeft
     | CollaboratorRevoked
     | UpdateCommitted

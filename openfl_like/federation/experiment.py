@@ -1,6 +1,6 @@
 """The life of an experiment: events in, commands out."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -12,6 +12,7 @@ from openfl_like.federation.announcements import (
     CollaboratorAdmitted,
     CollaboratorAway,
     CollaboratorRefused,
+    CollaboratorsAdmitted,
     ExperimentBegun,
     ModelMade,
 )
@@ -26,6 +27,7 @@ from openfl_like.federation.events import (
     CollaboratorRevoked,
     Command,
     Event,
+    EverybodyJoined,
     ExperimentStarted,
     ModelAggregated,
     ModelVersion,
@@ -40,12 +42,16 @@ from openfl_like.federation.events import (
 )
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.metrics import weights_of
+from openfl_like.federation.names import sorted_names
 from openfl_like.federation.round_state import RoundState, Step
 from openfl_like.federation.state import ExperimentState, dump_state, load_state
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase, Update
 from openfl_like.plan.digest import frozen_values
 from openfl_like.plan.schema import Plan
+
+MOST_NAMED, MOST_EXPECTED = 100, 10_000
+"""Of so many collaborators that join together each is told of by its name; so many names stand in one announcement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +76,8 @@ class Experiment:
         PlanError: If a part that the plan names cannot be built.
     """
 
-    def __init__(self, experiment_id: str, plan: Plan, expected: tuple[str, ...] = (), initial_model: str = "") -> None:
-        names = tuple(sorted(set(expected or plan.admission.collaborators)))
+    def __init__(self, experiment_id: str, plan: Plan, expected: Collection[str] = (), initial_model: str = "") -> None:
+        names = sorted_names(expected or plan.admission.collaborators)
         state = ExperimentState(experiment_id, names, initial_model)
         self._context = ExperimentContext(plan, build_selector(plan), build_assigner(plan), state)
         # Not part of the state: after a restart nobody is connected until CollaboratorJoined says so.
@@ -79,6 +85,7 @@ class Experiment:
         self._handlers: dict[type, Callable[[Any], None]] = {
             ExperimentStarted: self._on_started,
             CollaboratorJoined: self._on_joined,
+            EverybodyJoined: self._on_everybody,
             CollaboratorLeft: self._on_left,
             CollaboratorRevoked: self._on_revoked,
             UpdateCommitted: self._on_update,
@@ -214,7 +221,7 @@ class Experiment:
             ExperimentBegun(
                 experiment_id=state.experiment_id,
                 name=context.plan.name,
-                expected=state.expected,
+                expected=tuple(state.expected) if len(state.expected) <= MOST_EXPECTED else (),
                 rounds=context.plan.aggregator.settings.rounds_to_train,
                 resumed=resumed,
                 epoch=event.epoch,
@@ -235,7 +242,7 @@ class Experiment:
 
     def _on_joined(self, event: CollaboratorJoined) -> None:
         name, context, state = event.collaborator, self._context, self._context.state
-        late = state.status is Status.RUNNING and name not in context.roster.members()
+        late = state.status is Status.RUNNING and not context.roster.is_member(name)
         refusal = admission.refusal(context.plan.admission, state.expected, name, late=late)
         if refusal:
             context.announce(CollaboratorRefused(name, refusal))
@@ -245,6 +252,21 @@ class Experiment:
             context.announce(CollaboratorAdmitted(name, member=not late))
         if state.round is not None:
             phases.send(context, state.round, name)
+
+    def _on_everybody(self, _: EverybodyJoined) -> None:
+        context, state = self._context, self._context.state
+        names = state.expected
+        if not names:
+            raise ValueError("nobody is expected by name, so nobody can have joined with everybody")
+        context.roster.join_all(names)
+        if len(names) > MOST_NAMED:
+            context.announce(CollaboratorsAdmitted(len(names)))
+        else:
+            for name in names:
+                context.announce(CollaboratorAdmitted(name))
+        if state.round is not None:
+            for name in state.round.pending:
+                phases.send(context, state.round, name)
 
     def _on_left(self, event: CollaboratorLeft) -> None:
         self._lose(event.collaborator, Failure(FailureKind.LEFT, event.reason), gone=event.gone)
@@ -260,7 +282,7 @@ class Experiment:
         revoked = failure.kind is FailureKind.REVOKED
         context.announce(CollaboratorAway(name, failure.message, gone, revoked))
         if context.state.round is not None:
-            phases.notice_leaving(context, context.state.round, context.roster.sites[name])
+            phases.notice_leaving(context, context.state.round, context.roster.one(name))
 
     def _on_update(self, event: UpdateCommitted) -> None:
         current = self._context.state.round

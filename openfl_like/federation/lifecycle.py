@@ -19,6 +19,7 @@ from openfl_like.federation.state import ExperimentState
 from openfl_like.federation.status import Status
 from openfl_like.federation.stopping import is_best, kept_rounds, metrics_missing, stop_reason
 from openfl_like.federation.task import Phase
+from openfl_like.plan.schema import NO_ALGORITHM
 
 ADMISSION_TIMER = "admission"
 
@@ -70,7 +71,8 @@ def publish(context: ExperimentContext, current: RoundState) -> None:
     metrics = round_metrics(context.plan.tasks, current.trained, current.updates) if evaluated else {}
     version = ModelVersion(current.number, current.model, metrics, is_best(context.plan, state.versions, metrics))
     state.versions = (*state.versions, version)
-    state.counted |= dict.fromkeys(current.trained, current.number)
+    if not context.roster.everybody or context.plan.algorithm.template != NO_ALGORITHM:
+        state.counted |= dict.fromkeys(current.trained, current.number)
     _keep_state(context, current)
     context.emit(PublishVersion(version))
     _note_shortfalls(context, current)
@@ -92,6 +94,7 @@ def publish(context: ExperimentContext, current: RoundState) -> None:
             seconds=max(0.0, context.now - current.started),
         )
     )
+    context.roster.settle({*current.selected, *current.assigned})
     for metric, keys in metrics_missing(context.plan, state.versions).items():
         context.announce(MetricMissing(version.round, metric, keys, tuple(metrics)))
     _go_on(context)
@@ -151,8 +154,9 @@ def _note_shortfalls(context: ExperimentContext, current: RoundState) -> None:
     """Remember the sites that were asked to take part and without which a round was made."""
     if not current.number:
         return
-    asked = {*context.state.expected, *context.plan.admission.collaborators}
-    for name in asked - set(context.roster.members()):
+    by_name = () if context.roster.everybody is context.state.expected else context.state.expected
+    asked = {*by_name, *context.plan.admission.collaborators}
+    for name in [name for name in asked if not context.roster.is_member(name)]:
         missing = Failure(FailureKind.MISSING, round=current.number, site=name)
         context.state.shortfalls.setdefault(name, missing)
     for name, failure in current.losses().items():

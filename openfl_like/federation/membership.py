@@ -1,11 +1,12 @@
 """The collaborators of an experiment: who is a member, who is here."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from openfl_like.federation.deliveries import Receipt
 from openfl_like.federation.failure import Failure, FailureKind
+from openfl_like.federation.names import SortedNames
 from openfl_like.federation.task import Phase, Update
 
 
@@ -98,30 +99,78 @@ class Member:
 
 @dataclass(slots=True)
 class Membership:
-    """All collaborators that ever joined, by name."""
+    """All collaborators that ever joined.
+
+    Attributes:
+        sites: Name -> what is known of it.
+        everybody: Names of collaborators that have joined together, as those of a simulation do. One of them is a
+            present member, and stands in ``sites`` only as long as something else is known of it.
+    """
 
     sites: dict[str, Member] = field(default_factory=dict)
+    everybody: SortedNames = ()
 
-    def members(self) -> list[str]:
+    def site(self, name: str) -> Member | None:
+        """What is known of a collaborator, to be changed; None if it has never joined."""
+        found = self.sites.get(name)
+        if found is None and self.everybody and name in self.everybody:
+            found = self.sites[name] = Member(name, member=True)
+        return found
+
+    def one(self, name: str) -> Member:
+        """The same of a collaborator that has joined; raises KeyError."""
+        found = self.site(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def is_member(self, name: str) -> bool:
+        """Whether a collaborator takes part."""
+        found = self.sites.get(name)
+        return found.member if found is not None else name in self.everybody
+
+    def members(self) -> Sequence[str]:
         """Names of the members, sorted, whether here or not."""
-        return sorted(name for name, site in self.sites.items() if site.member)
+        return self.everybody or sorted(name for name, site in self.sites.items() if site.member)
 
-    def here(self) -> list[str]:
+    def here(self) -> Sequence[str]:
         """Names of the members that are here, sorted."""
-        return [name for name in self.members() if self.sites[name].here]
+        return self.present(self.members())
 
-    def joined(self) -> list[str]:
+    def present(self, names: Sequence[str]) -> Sequence[str]:
+        """Those of some members that are here, in the same order."""
+        away = {name for name, site in self.sites.items() if not site.here}
+        return [name for name in names if name not in away] if away else names
+
+    def joined(self) -> Sequence[str]:
         """Names of all that are here, members or not, sorted."""
+        if self.everybody:
+            return self.present(self.everybody)
         return sorted(name for name, site in self.sites.items() if site.here)
 
     def promote(self) -> None:
         """Make members of all that are here."""
-        for name in self.joined():
-            self.sites[name].member = True
+        for site in self.sites.values():
+            site.member = site.member or site.here
+
+    def join_all(self, names: SortedNames) -> None:
+        """Note that all of these are connected, and members."""
+        self.everybody = names
+        for site in self.sites.values():
+            site.presence, site.failure, site.overdue, site.member = Presence.PRESENT, None, False, True
+
+    def settle(self, names: Iterable[str]) -> None:
+        """Forget of those that joined with everybody what nobody asks for once their round is over."""
+        if not self.everybody:
+            return
+        for name in names:
+            site = self.sites.get(name)
+            if site is not None and site == Member(name, member=True, absences=site.absences, delivered=site.delivered):
+                del self.sites[name]
 
     def join(self, name: str, certificate_list: int | None = None) -> bool:
         """Note that a collaborator is connected, and with which certificate; tell whether that is news."""
-        site = self.sites.setdefault(name, Member(name, Presence.AWAY))
+        site = self.site(name) or self.sites.setdefault(name, Member(name, Presence.AWAY))
         news = site.presence is not Presence.PRESENT
         site.presence, site.failure, site.overdue = Presence.PRESENT, None, False
         site.certificate_list = certificate_list
@@ -129,7 +178,7 @@ class Membership:
 
     def leave(self, name: str, failure: Failure, *, gone: bool) -> bool:
         """Note that a connection ended; tell whether that is news."""
-        site = self.sites.get(name)
+        site = self.site(name)
         if site is None or (not site.here and (not gone or site.presence is Presence.GONE)):
             return False
         site.absences += 1
@@ -139,7 +188,7 @@ class Membership:
 
     def await_return(self, connected: Collection[str]) -> list[Member]:
         """After a restart of the aggregator: return those who were here and are not connected any more, sorted."""
-        sites = [self.sites[name] for name in self.joined() if name not in connected]
+        sites = [self.sites[name] for name in self.joined() if name not in connected] if not self.everybody else []
         for site in sites:
             site.absences += 1
             site.presence = Presence.RETURNING

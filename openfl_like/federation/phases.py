@@ -57,7 +57,7 @@ def gather(context: ExperimentContext, state: RoundState) -> str:
         state.selected = cohort
         open_phase(context, state, phase, cohort)
         return ""
-    hopeless = state.absent and all(context.roster.sites[name].presence is Presence.GONE for name in state.absent)
+    hopeless = state.absent and all(context.roster.one(name).presence is Presence.GONE for name in state.absent)
     if hopeless:
         return state.shortfall(len(cohort))
     if not state.waiting:
@@ -86,7 +86,7 @@ def open_phase(context: ExperimentContext, state: RoundState, phase: Phase, name
 
 def send(context: ExperimentContext, state: RoundState, name: str) -> None:
     """Send a collaborator its assignment if it is awaited and connected; the same one every time."""
-    if not state.awaits(name) or context.roster.sites[name].presence is not Presence.PRESENT:
+    if not state.awaits(name) or context.roster.one(name).presence is not Presence.PRESENT:
         return
     plan, phase = context.plan, state.phase
     whose = "" if phase is Phase.INITIALISE else name  # the initial model must not depend on which site makes it
@@ -121,7 +121,7 @@ def resume(context: ExperimentContext, state: RoundState, returning: list[Member
 
 def take_update(context: ExperimentContext, state: RoundState, update: Update) -> None:
     """Take an answer that is awaited; say so if it is not."""
-    site = context.roster.sites.get(update.collaborator)
+    site = context.roster.site(update.collaborator)
     if site is not None and site.took(update):
         return
     if site is None or not state.expects(update.round, update.phase, update.collaborator):
@@ -156,7 +156,10 @@ def _tell_undefined(
 ) -> None:
     """Tell which metrics of an answer are not numbers, unless they are those of the answer before."""
     names = tuple(f"{task}.{name}" for task in sorted(undefined) for name in sorted(undefined[task]))
-    if names and names != site.undefined.get(update.phase):
+    if not names:
+        site.undefined.pop(update.phase, None)
+        return
+    if names != site.undefined.get(update.phase):
         values = {task: {name: str(value) for name, value in metrics.items()} for task, metrics in undefined.items()}
         context.announce(MetricsUndefined(update.round, update.phase, update.collaborator, values))
     site.undefined[update.phase] = names
@@ -173,7 +176,7 @@ def keep_model(context: ExperimentContext, state: RoundState) -> None:
 def lose_update(context: ExperimentContext, state: RoundState, name: str) -> None:
     """Forget an answer of the open phase that was taken: it is awaited again."""
     update = state.updates.pop(name)
-    context.roster.sites[name].delivered.pop(update.phase, None)
+    context.roster.one(name).delivered.pop(update.phase, None)
     state.step = Step.COLLECT
     context.announce(UpdateLost(update.round, update.phase, name))
 
@@ -203,7 +206,7 @@ def notice_leaving(context: ExperimentContext, state: RoundState, site: Member) 
         context.emit(StartTimer(site.rejoin_timer, context.return_limit_s))
     if not state.awaits(site.name):
         return
-    others = state.phase is Phase.INITIALISE and _initialisers(context, state)
+    others = state.phase is Phase.INITIALISE and _initialiser(context, state) is not None
     if site.presence is Presence.GONE or others:
         mark_absent(context, state, site.name, site.absence, withdraw=True)
 
@@ -271,16 +274,12 @@ def open_evaluation(context: ExperimentContext, state: RoundState) -> None:
 
     One whose connection has just broken is asked, too: it may come back in time.
     """
-    able = [context.roster.sites[name] for name in _evaluators(context)]
+    able = [context.roster.one(name) for name in context.members_with_calls(Phase.EVALUATE)]
     awaited = tuple(site.name for site in able if site.awaited)
     open_phase(context, state, Phase.EVALUATE, awaited)
     for site in able:
         if not site.awaited:
             mark_absent(context, state, site.name, site.absence)
-
-
-def _evaluators(context: ExperimentContext) -> list[str]:
-    return [name for name in context.roster.members() if context.calls(name, Phase.EVALUATE)]
 
 
 def _announce_absence(context: ExperimentContext, state: RoundState, name: str, failure: Failure) -> None:
@@ -289,19 +288,19 @@ def _announce_absence(context: ExperimentContext, state: RoundState, name: str, 
 
 
 def _gather_initialiser(context: ExperimentContext, state: RoundState) -> str:
-    candidates = _initialisers(context, state)
-    if not candidates:
+    candidate = _initialiser(context, state)
+    if candidate is None:
         return f"round 0: no site could make the initial model: {list_absences(state.absent)}"
     if not state.absent:
-        context.announce(RoundStarted(0, (candidates[0],)))
-    state.selected = (candidates[0],)
-    open_phase(context, state, Phase.INITIALISE, (candidates[0],))
+        context.announce(RoundStarted(0, (candidate,)))
+    state.selected = (candidate,)
+    open_phase(context, state, Phase.INITIALISE, (candidate,))
     return ""
 
 
-def _initialisers(context: ExperimentContext, state: RoundState) -> list[str]:
+def _initialiser(context: ExperimentContext, state: RoundState) -> str | None:
     tried = {*state.absent, *(state.assigned if state.step is Step.COLLECT else ())}
-    return [name for name in context.roster.here() if name not in tried]
+    return next((name for name in context.roster.here() if name not in tried), None)
 
 
 def _select(context: ExperimentContext, state: RoundState) -> tuple[Phase, tuple[str, ...]]:
@@ -312,15 +311,14 @@ def _select(context: ExperimentContext, state: RoundState) -> tuple[Phase, tuple
 
 def _select_cohort(context: ExperimentContext, state: RoundState) -> tuple[str, ...]:
     """Draw the cohort and note what is wanted, needed, and who is missing if it is too small."""
-    trainers = [name for name in context.roster.members() if context.calls(name, Phase.TRAIN)]
     seed = derive_seed(context.plan.seed, state.number, "selection")
-    eligible = context.selector.select(trainers, len(trainers), seed)
-    here = [name for name in eligible if context.roster.sites[name].here]
+    eligible = context.selector.eligible(context.members_with_calls(Phase.TRAIN))
+    here = context.roster.present(eligible)
     state.wanted = context.selector.wanted(len(eligible))
     state.quorum = _quorum(context.plan.participation, state.wanted)
     cohort = context.selector.select(here, state.wanted, seed)
     lost = set(eligible) - set(here) if len(cohort) < state.wanted else set()
-    state.absent = {name: context.roster.sites[name].absence for name in sorted(lost)}
+    state.absent = {name: context.roster.one(name).absence for name in sorted(lost)}
     return cohort
 
 
@@ -334,8 +332,9 @@ def _quorum(participation: Participation, wanted: int) -> int:
 
 def _select_evaluators(context: ExperimentContext, state: RoundState) -> tuple[str, ...]:
     """A plan that trains nothing needs one site that evaluates."""
-    able = _evaluators(context)
-    here = tuple(name for name in able if context.roster.sites[name].here)
+    able = context.members_with_calls(Phase.EVALUATE)
+    here = tuple(context.roster.present(able))
     state.wanted, state.quorum = len(able), 1
-    state.absent = {name: context.roster.sites[name].absence for name in able if name not in here}
+    lost = set(able) - set(here)
+    state.absent = {name: context.roster.one(name).absence for name in able if name in lost}
     return here

@@ -1,12 +1,13 @@
 """Who is asked in a round."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Annotated, Protocol, Self
 
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from openfl_like.federation.names import NumberedNames
 from openfl_like.federation.seeds import derive_seed
 
 _STRICT = ConfigDict(extra="forbid")
@@ -20,10 +21,12 @@ class Selector(Protocol):
         """How many of so many eligible members a round should have, whether or not they are all present."""
         ...
 
+    def eligible(self, names: Sequence[str]) -> Sequence[str]:
+        """Return those of some names that may be chosen in any round, sorted; all of `NumberedNames` without a list."""
+        ...
+
     def select(self, present: Sequence[str], count: int, seed: int) -> Names:
         """Choose up to ``count`` eligible names out of ``present``.
-
-        With ``count`` as large as ``present`` it gives everybody who is eligible at all.
 
         Returns:
             Sorted names; the same for every order of ``present``.
@@ -53,9 +56,13 @@ class AllSelector:
         """All of them."""
         return members
 
+    def eligible(self, names: Sequence[str]) -> Sequence[str]:
+        """All that are included and not excluded."""
+        return _eligible(names, self.include, self.exclude)
+
     def select(self, present: Sequence[str], count: int, seed: int) -> Names:  # noqa: ARG002 - nothing is drawn here
         """The first ``count`` eligible names."""
-        return tuple(sorted(_eligible(present, self.include, self.exclude))[:count])
+        return tuple(self.eligible(present)[:count])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
@@ -84,12 +91,34 @@ class RandomSelector:
         """The fraction of the members, rounded up, or the count, as far as there are so many."""
         return share_of(self.fraction, members) if self.fraction is not None else min(self.count or 0, members)
 
+    def eligible(self, names: Sequence[str]) -> Sequence[str]:
+        """All that are included and not excluded."""
+        return _eligible(names, self.include, self.exclude)
+
     def select(self, present: Sequence[str], count: int, seed: int) -> Names:
-        """Rank the names by a keyed digest, so that neither their order nor a library's version changes the draw."""
-        eligible = _eligible(present, self.include, self.exclude)
-        ranked = sorted(eligible, key=lambda name: (derive_seed(seed, name), name))
-        return tuple(sorted(ranked[:count]))
+        """Draw places, each once and by a digest of its own, so that no version of a library changes the draw."""
+        eligible = self.eligible(present)
+        if count >= len(eligible):
+            return tuple(eligible)
+        return tuple(eligible[place] for place in sorted(_drawn(len(eligible), count, seed)))
 
 
-def _eligible(names: Iterable[str], include: Names, exclude: Names) -> set[str]:
-    return {name for name in names if (not include or name in include) and name not in exclude}
+def _eligible(names: Sequence[str], include: Names, exclude: Names) -> Sequence[str]:
+    if include or exclude:
+        return sorted({name for name in names if (not include or name in include) and name not in exclude})
+    return names if isinstance(names, NumberedNames) else sorted(set(names))
+
+
+def _drawn(total: int, count: int, seed: int) -> list[int]:
+    """Draw some of the numbers below a total: the first steps of a shuffle, of which only what moved is remembered.
+
+    Fisher and Yates in the form of Durstenfeld (1964, Communications of the ACM 7, algorithm 235). Its cost is that of
+    the numbers drawn, however large the total is.
+    """
+    moved: dict[int, int] = {}
+    drawn = []
+    for step in range(count):
+        place = step + derive_seed(seed, step) % (total - step)
+        drawn.append(moved.get(place, place))
+        moved[place] = moved.get(step, step)
+    return drawn

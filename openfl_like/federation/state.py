@@ -10,6 +10,7 @@ from openfl_like.errors import ConflictError
 from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.failure import Failure, FailureKind, fields_of_failure, fields_of_failures
 from openfl_like.federation.membership import Member, Membership, Presence
+from openfl_like.federation.names import SortedNames
 from openfl_like.federation.round_state import RoundState, Step
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
@@ -37,7 +38,7 @@ class ExperimentState:
     """
 
     experiment_id: str
-    expected: tuple[str, ...]
+    expected: SortedNames
     initial_model: str
     status: Status = Status.QUEUED
     reason: str = ""
@@ -74,7 +75,8 @@ def dump_state(state: ExperimentState) -> dict[str, JsonValue]:
     values: dict[str, JsonValue] = _STATES.dump_python(state, mode="json", exclude=_ELSEWHERE | _SHORT | _BY_HAND)
     short: dict[str, Any] = {name: fields_of_failures(getattr(state, name)) for name in _SHORT}
     sites: dict[str, Any] = {name: _fields_of_member(site) for name, site in state.roster.sites.items()}
-    return values | short | {"roster": {"sites": sites}}
+    together: dict[str, Any] = {"everybody": True} if state.roster.everybody else {}
+    return values | short | {"roster": {"sites": sites, **together}}
 
 
 def _fields_of_member(site: Member) -> dict[str, object]:
@@ -106,10 +108,18 @@ def load_state(values: dict[str, JsonValue], versions: Iterable[ModelVersion]) -
         ConflictError: If the values are not a state as this version has it.
     """
     try:
-        return replace(_STATES.validate_python(_renewed(values)), versions=tuple(versions))
+        state = replace(_STATES.validate_python(_renewed(values)), versions=tuple(versions))
     except ValidationError as error:
         cure = "restore it with the version of the software that wrote it"
         raise ConflictError("the snapshot of the experiment cannot be read", cure=cure) from error
+    if _everybody_joined(values):
+        state.roster.everybody = state.expected
+    return state
+
+
+def _everybody_joined(values: dict[str, JsonValue]) -> bool:
+    roster = values.get("roster")
+    return isinstance(roster, dict) and roster.get("everybody") is True
 
 
 def _renewed(values: dict[str, JsonValue]) -> dict[str, JsonValue]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from openfl_like.frameworks.targets import class_numbers, outputs_of, squeezed
+from openfl_like.frameworks.targets import are_classes, class_numbers, outputs_of, squeezed
 
 
 def accuracy(scores: np.ndarray, targets: np.ndarray) -> float:
@@ -16,7 +16,7 @@ def accuracy(scores: np.ndarray, targets: np.ndarray) -> float:
         targets: Class numbers, ``[n]``.
     """
     chosen = scores > 0 if scores.ndim == 1 else scores.argmax(axis=1)
-    return float(np.mean(chosen == targets))
+    return int(np.count_nonzero(chosen == targets)) / len(targets)
 
 
 def auc(scores: np.ndarray, targets: np.ndarray) -> float:
@@ -88,6 +88,6 @@ class Seen:
         found = {"loss": total / len(truth)}
         if self.scores:
             scores = np.concatenate(self.scores)
-            if truth.min() >= 0 and truth.max() < outputs_of(scores):
+            if are_classes(truth, outputs_of(scores)):
                 found |= classification(squeezed(scores), truth)
         return found

@@ -7,7 +7,9 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from copy import copy
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from traceback import walk_tb
 from typing import TypeAlias, cast
@@ -31,6 +33,7 @@ from openfl_like.frameworks.runner import (
     DataLoader,
     RunnerContext,
     Shard,
+    StatelessRunner,
     TaskResult,
     TaskRunner,
     without_optimizer,
@@ -97,6 +100,8 @@ class Performer:
 
     def __init__(self, plan: Plan, shard: Shard, workspace: Path, device: str = CPU, state: Path | None = None) -> None:
         self._task = ""
+        self._plan = plan
+        self._loader_factory: Callable[[Shard], DataLoader[object]] | None = None
         self._parameters: dict[str, frozenset[str]] = {}
         self._fitting: set[tuple[str, tuple[str, ...]]] = set()
         self._rounds = plan.aggregator.settings.rounds_to_train
@@ -105,28 +110,61 @@ class Performer:
         with self._code.active(), self._blame(f"the algorithm '{plan.algorithm.template}'"):
             self._session = build_session(plan.algorithm)
         settings = plan.collaborator.settings
+        self._form = _form(shard)
         context = RunnerContext(
             device=device,
             threads=settings.threads,
             opt_treatment=settings.opt_treatment,
-            sample_shape=tuple(shard.sample_shape),
-            target_shape=tuple(shard.target_shape),
-            classes=shard.schema.classes,
+            sample_shape=self._form.sample_shape,
+            target_shape=self._form.target_shape,
+            classes=self._form.classes,
             hooks=self._session or NO_HOOKS,
         )
         with self._code.active():
             self._loader = self._build_loader(plan.data_loader, shard)
             self._runner = self._build_runner(plan.task_runner, context)
+            self._stateless = self._is_stateless()
             with self._blame(f"the compression '{plan.compression_pipeline.template}'"):
                 self._encoding = build_encoding(plan)
         self._seed = plan.seed
         self._feedback = ErrorFeedback()
 
+    def for_site(self, shard: Shard, state: Path | None = None) -> "Performer | None":
+        """Return the performer of another site, with the same runner and the same modules of the workspace.
+
+        Args:
+            shard: The other site's data.
+            state: Folder for what the algorithm keeps at that site; None: it is kept in memory.
+
+        Returns:
+            The performer; None if the runner does not say that it is `runner.StatelessRunner`, keeps the state of its
+            optimizer, or was made for data of another form.
+
+        Raises:
+            TaskError: If the plan's data loader cannot be built.
+        """
+        if not self._stateless or _form(shard) != self._form:
+            return None
+        other = copy(self)
+        other._move_to(shard, state)  # noqa: SLF001 - it is of this class
+        return other
+
+    def _move_to(self, shard: Shard, state: Path | None) -> None:
+        with self._code.active():
+            self._loader = self._build_loader(self._plan.data_loader, shard)
+        self._state, self._feedback = SiteState(state), ErrorFeedback()
+
+    def _is_stateless(self) -> bool:
+        kept = self._plan.collaborator.settings.opt_treatment == "CONTINUE_LOCAL"
+        return not kept and getattr(self._runner, "stateless", False) is True and hasattr(self._runner, "loader")
+
     def _build_loader(self, part: Component, shard: Shard) -> DataLoader[object]:
         with self._blame(f"the data loader '{part.template}'"):
-            factory = cast("Callable[..., DataLoader[object]]", registry.resolve("data_loader", part.template))
-            check_keywords(factory, part.settings, "setting", positional=1)
-            loader = factory(shard, **part.settings)
+            if self._loader_factory is None:
+                factory = cast("Callable[..., DataLoader[object]]", registry.resolve("data_loader", part.template))
+                check_keywords(factory, part.settings, "setting", positional=1)
+                self._loader_factory = partial(factory, **part.settings)
+            loader = self._loader_factory(shard)
         _check_members(loader, DataLoader, f"the data loader '{part.template}'")
         return loader
 
@@ -188,6 +226,8 @@ class Performer:
 
     def _work(self, assignment: Assignment, model: GlobalModel | None, out: Path | UpdateInMemory) -> _Tasks:
         with self._code.active():
+            if self._stateless:
+                cast("StatelessRunner", self._runner).loader = self._loader
             random.seed(assignment.seed)
             np.random.seed(assignment.seed % 2**32)
             if assignment.phase is Phase.INITIALISE:
@@ -381,10 +421,23 @@ class Performer:
         return place
 
 
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """What a runner is told of the data that it is made for."""
+
+    sample_shape: tuple[int, ...]
+    target_shape: tuple[int, ...]
+    classes: int
+
+
+def _form(shard: Shard) -> _Form:
+    return _Form(tuple(shard.sample_shape), tuple(shard.target_shape), shard.schema.classes)
+
+
 def _check_members(part: object, protocol: type, what: str) -> None:
     """Refuse a part that lacks something which only a later round would ask for."""
     wanted = [name for name in vars(protocol) if not name.startswith("_")]
-    lacking = [name for name in wanted if name not in dir(part)]
+    lacking = [name for name in wanted if not hasattr(type(part), name) and name not in dir(part)]
     if lacking:
         names = ", ".join(f"'{name}'" for name in lacking)
         cure = f"add it to the class; {protocol.__module__}.{protocol.__name__} says what each does"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -156,6 +156,23 @@ class TaskRunner(Protocol):
             TensorError: If the names, shapes or dtypes are not exactly the model's; the model is then unchanged.
         """
         ...
+
+
+class StatelessRunner(TaskRunner, Protocol):
+    """A task runner that keeps nothing from one assignment to the next but its model's values, which each one sets.
+
+    Its class says so: ``stateless = True``. Then a process that works for many sites has one for all of them, and gives
+    it the batches of the site whose turn it is. What its modules remember is remembered for all sites, too, so they
+    must not remember anything either. The state of its optimizer is not kept under ``RESET``, and is a part of the
+    model under ``CONTINUE_GLOBAL``; under ``CONTINUE_LOCAL`` every site has a runner of its own.
+    """
+
+    @property
+    def stateless(self) -> bool:
+        """That it is."""
+        ...
+
+    loader: DataLoader[Any]
 
 
 def check_tensors(given: Mapping[str, np.ndarray], own: Mapping[str, np.ndarray]) -> None:

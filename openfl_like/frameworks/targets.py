@@ -93,10 +93,19 @@ def check_class_numbers(observation: Observation) -> None:
     if targets is None or not targets.size:
         return
     classes = outputs_of(observation.scores)
+    if not classes or are_classes(targets, classes):
+        return
     low, high = int(targets.min()), int(targets.max())
-    if classes and (low < 0 or high >= classes):
+    if low < 0 or high >= classes:
         message = f"the target {low if low < 0 else high} is not the number of a class: the model tells {classes} apart"
         raise TensorError(message, cure="number the classes from 0; for a regression give the targets as floats")
+
+
+def are_classes(numbers: np.ndarray, classes: int) -> bool:
+    """Whether all of some integers ``[n]``, at least one, are from 0 to below a number of classes."""
+    if numbers.dtype != np.int64:
+        return bool(int(numbers.min()) >= 0 and int(numbers.max()) < classes)
+    return int(numbers.view(np.uint64).max()) < classes  # one pass: what is negative is very large without its sign
 
 
 def class_numbers(targets: np.ndarray) -> np.ndarray | None:

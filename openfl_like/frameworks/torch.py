@@ -3,6 +3,7 @@
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from openfl_like.frameworks.targets import check_classes, check_numbers, check_t
 from openfl_like.frameworks.torch_arrays import fill, named_array, to_torch
 from openfl_like.frameworks.torch_model import TorchModel
 from openfl_like.frameworks.torch_optimizer import prepare, state_tensors
+from openfl_like.frameworks.torch_views import ModuleViews
 from openfl_like.frameworks.training import FormerNames, Training, is_own
 
 
@@ -76,6 +78,7 @@ class TorchRunner(FormerNames, ABC):
         self.device = _choose_device(context.device)
         self._model: nn.Module | None = None
         self._optimizer: torch.optim.Optimizer | None = None
+        self._known_views: ModuleViews | None = None
         self.training = Training(hooks_of(context), lambda: is_own(self.loss, TorchRunner.loss))
 
     @abstractmethod
@@ -103,8 +106,8 @@ class TorchRunner(FormerNames, ABC):
             check_two_classes(*shapes, self.context.classes, axis=1)
             truth = targets.reshape(-1).to(outputs.dtype)
             return nn.functional.binary_cross_entropy_with_logits(outputs.reshape(-1), truth)
-        check_classes(*shapes, axis=1)
-        return nn.functional.cross_entropy(outputs, targets.reshape(outputs[:, 0].shape).long())
+        _classes_fit(*shapes)
+        return nn.functional.cross_entropy(outputs, targets.reshape(shapes[0][:1] + shapes[0][2:]).long())
 
     @property
     def model(self) -> nn.Module:
@@ -147,14 +150,34 @@ class TorchRunner(FormerNames, ABC):
 
     def get_tensors(self) -> dict[str, np.ndarray]:
         """Return the ``state_dict`` as arrays of the same dtypes; on the CPU they are views of the model's memory."""
-        return _arrays(self._tensors())
+        if self.context.shares_optimizer:
+            return _arrays(self._tensors())
+        return self._views() or _arrays(self._tensors())
 
     def set_tensors(self, tensors: Mapping[str, np.ndarray]) -> None:
         """Copy values into the model's memory; see `runner.TaskRunner.set_tensors`."""
+        views = None if self.context.shares_optimizer else self._views()
+        if views is not None:
+            check_tensors(tensors, views)
+            for name, array in views.items():
+                np.copyto(array, tensors[name])
+            return
         own = self._tensors()
         check_tensors(tensors, _arrays(own))
         for name, tensor in own.items():
             fill(tensor, tensors[name])
+
+    def _views(self) -> dict[str, np.ndarray] | None:
+        """Return the model as arrays that are views of its memory; None if it has no such arrays."""
+        arrays = self._known_views.arrays(self.model) if self._known_views is not None else None
+        if arrays is None:
+            self._known_views = ModuleViews.of(self.model)
+            arrays = self._known_views.arrays(self.model) if self._known_views is not None else None
+        return arrays
+
+    def _set_mode(self, *, training: bool) -> None:
+        if self._known_views is None or not self._known_views.are_in_mode(training=training):
+            self.model.train(training)
 
     def _tensors(self) -> dict[str, torch.Tensor]:
         own: dict[str, torch.Tensor] = self.model.state_dict()
@@ -165,17 +188,23 @@ class TorchRunner(FormerNames, ABC):
 
     def train(self, epochs: int = 1) -> TaskResult:
         """Train for some epochs; the metrics are those of the last one, each batch measured before its step."""
-        self.model.train()
+        self._set_mode(training=True)
         return self.training.train(self.loader, self._steps(), epochs)
 
     def validate(self) -> TaskResult:
         """Measure the model on the held-out samples."""
-        self.model.eval()
+        self._set_mode(training=False)
         with torch.no_grad():
             return self.training.validate(self._steps().measure, self.loader)
 
     def _steps(self) -> TorchModel:
         return TorchModel(self.model, self.optimizer, self.loss, self.device)
+
+
+@lru_cache(32)
+def _classes_fit(outputs: torch.Size, targets: torch.Size) -> None:
+    """Check shapes as `check_classes` does; the batches of a site have few of them."""
+    check_classes(outputs, targets, axis=1)
 
 
 def _arrays(tensors: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:

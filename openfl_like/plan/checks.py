@@ -12,7 +12,19 @@ from openfl_like import registry
 from openfl_like.errors import FederationError, PlanError
 from openfl_like.plan.mistakes import MOST_MISTAKES, KeyPath, Mistake, did_you_mean, explain, nearest, refuse
 from openfl_like.plan.names import rule_against
-from openfl_like.plan.schema import FILE, NO_ALGORITHM, TRAINS, Component, Plan, Quantity, StopRule, Task, is_shard_file
+from openfl_like.plan.schema import (
+    FILE,
+    NO_ALGORITHM,
+    TRAINS,
+    Component,
+    Plan,
+    Quantity,
+    ShardChoice,
+    SitesSection,
+    StopRule,
+    Task,
+    is_shard_file,
+)
 
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _CONDITIONS = ("rounds", "metric", "loss_max", "patience")
@@ -90,16 +102,36 @@ def _made_sites(plan: Plan) -> Iterator[Mistake]:
     if made.count is None and not plan.admission.collaborators:
         cure = "write a number, or name them in admission.collaborators"
         yield Mistake((*path, "count"), "it is not said how many sites are made", cure)
-    template, known = made.shard.template, registry.names("shard")
-    if is_shard_file(template):
-        if made.shard.params:
-            yield Mistake((*path, "shard", "params"), "a file has its own params", "leave them out")
-    elif template not in known and not _REFERENCE.fullmatch(template):
-        cure = nearest(template, known) or f"write one of {', '.join(known)}, module:attr, or a file that ends in .yaml"
-        yield Mistake((*path, "shard", "template"), f"there is no shard named '{template}'", cure)
+    if (made.shard is None) is (made.each is None):
+        told = "there is shard as well as each" if made.shard else "it is not said what sites are made of"
+        yield Mistake(path, told, "write shard, a data set that is dealt out, or each, a shard for every site")
+        return
+    for key, choice in (("shard", made.shard), ("each", made.each)):
+        if choice is not None:
+            yield from _shard((*path, key), choice)
+    if made.each is not None:
+        yield from _undealt(path, made)
     dealt = made.partitioner
     if dealt.template in registry.names("partitioner") or not _REFERENCE.fullmatch(dealt.template):
         yield from _component("partitioner", (*path, "partitioner"), dealt)
+
+
+def _shard(path: KeyPath, choice: ShardChoice) -> Iterator[Mistake]:
+    template, known = choice.template, registry.names("shard")
+    if is_shard_file(template):
+        if choice.params:
+            yield Mistake((*path, "params"), "a file has its own params", "leave them out")
+    elif template not in known and not _REFERENCE.fullmatch(template):
+        cure = nearest(template, known) or f"write one of {', '.join(known)}, module:attr, or a file that ends in .yaml"
+        yield Mistake((*path, "template"), f"there is no shard named '{template}'", cure)
+
+
+def _undealt(path: KeyPath, made: SitesSection) -> Iterator[Mistake]:
+    """Refuse what says how a data set is dealt out where none is."""
+    usual = SitesSection()
+    for key in ("partitioner", "seed", "without_samples", "label_noise"):
+        if getattr(made, key) != getattr(usual, key):
+            yield Mistake((*path, key), "with each no data set is dealt out, so nobody goes by it", "leave it out")
 
 
 def _devices(plan: Plan) -> Iterator[Mistake]:

@@ -309,12 +309,13 @@ WithoutSamples = Literal["refuse", "merge", "drop"]
 MOST_SITES = 1_000_000
 
 
-class DataSetParts(Section):
-    """Sites that are made from one data set.
+class SitesSection(Section):
+    """Sites that are made: parts of one data set, or each with a shard of its own.
 
     Attributes:
         count: How many; none: as many as ``admission.collaborators`` names, which are called so.
-        shard: The data set.
+        shard: The data set of which each is a part; either this or ``each``.
+        each: The shard that each has, which is given the number of the site; nothing is dealt out.
         partitioner: Which of its samples go to which site.
         seed: Seed of that; none: the plan's.
         without_samples: What is done about a site that has none to train on, or none that are held out: ``refuse`` to
@@ -323,7 +324,8 @@ class DataSetParts(Section):
     """
 
     count: Annotated[int, Field(ge=1, le=MOST_SITES)] | None = None
-    shard: Annotated[ShardChoice, BeforeValidator(named_only)]
+    shard: Annotated[ShardChoice, BeforeValidator(named_only)] | None = None
+    each: Annotated[ShardChoice, BeforeValidator(named_only)] | None = None
     partitioner: Component = Component(template="iid")
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     without_samples: WithoutSamples = "refuse"
@@ -404,7 +406,7 @@ class SimulationSection(Section):
         devices: What they work on; none: on this machine, and in its time.
     """
 
-    sites: DataSetParts | None = None
+    sites: SitesSection | None = None
     devices: DeviceSection | None = None
 
 

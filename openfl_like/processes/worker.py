@@ -71,6 +71,7 @@ class Worker:
     def __init__(self, walls: WorkerWalls | None = None) -> None:
         self._walls = walls
         self._places: dict[str, _Place] = {}
+        self._first: Performer | None = None
 
     def answer(self, order: Mapping[str, Any]) -> dict[str, object]:
         """Carry out one order; errors of the submitted code or the shard become an answer, too."""
@@ -99,9 +100,13 @@ class Worker:
             from openfl_like.frameworks.perform import Performer
             from openfl_like.plan.digest import thaw
 
-            plan = thaw(Path(order["plan"]).read_bytes())
-            performer = Performer(plan, shard, Path(order["workspace"]), order["device"], Path(order["state"]))
-            self._places[order.get("site", "")] = _Place(performer, Path.cwd())
+            state, site = Path(order["state"]), order.get("site", "")
+            performer = self._first.for_site(shard, state) if site and self._first is not None else None
+            if performer is None:
+                plan = thaw(Path(order["plan"]).read_bytes())
+                performer = Performer(plan, shard, Path(order["workspace"]), order["device"], state)
+            self._places[site] = _Place(performer, Path.cwd())
+            self._first = self._first or performer
         failpoint("worker.loaded")
         gc.freeze()  # model, data and what was imported stay: the collector need not look through them again and again
         facts = ShardFacts(shard.sample_shape, shard.target_shape, shard.dataset_description, asdict(shard.schema))

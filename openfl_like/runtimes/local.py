@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from openfl_like.errors import FederationError
+from openfl_like.errors import FederationError, TaskError
 from openfl_like.federation.components import build_encoding
 from openfl_like.federation.events import (
-    CollaboratorJoined,
+    EverybodyJoined,
     SendAssignment,
     TaskFailed,
     UpdateCommitted,
@@ -24,13 +24,16 @@ from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.frameworks.perform import Performer, UpdateInMemory
 from openfl_like.runtimes.loop import Outward, Post
 from openfl_like.runtimes.models import ModelRepository
-from openfl_like.runtimes.sites import SimulatedSites
+from openfl_like.runtimes.sites import SimulatedSites, keeps_in_memory, refuse_workers
 from openfl_like.runtimes.updates_in_memory import MOST_BYTES
 from openfl_like.store.site_files import algorithm_state
 from openfl_like.tasks import SerialThread, TaskOwner
+from openfl_like.tensors.container import TensorFile
 
 LOADING_S, WRITING_S = 600.0, 5.0
 """What a site may take besides its task: to load model and data the first time, and later to write its update."""
+MOST_LOADED = 1024
+"""Of so many sites, those that have worked last, model and data are kept, unless more would change results."""
 TURN_S = 0.005
 """So long the thread performs one assignment after the other before it hands the results over, and takes new ones."""
 
@@ -91,6 +94,7 @@ class LocalRuntime:
         make: Makes the performer of a site.
         repository: Where models are found and updates go.
         writing_s: What a task may take besides its deadline, to write its update.
+        most_loaded: Of so many sites, those that have worked last, model and data are kept; None: of all.
     """
 
     def __init__(
@@ -99,14 +103,16 @@ class LocalRuntime:
         make: Callable[[str], Performs],
         repository: ModelRepository,
         writing_s: float = WRITING_S,
+        most_loaded: int | None = None,
     ) -> None:
-        self._sites = sorted(sites)
+        self._tried = next(iter(sites), None)
         self._make = make
         self._repository = repository
         self._performers: dict[str, Performs] = {}
         self._orders: asyncio.Queue[Assignment] = asyncio.Queue()
         self._writing_s = writing_s
         self._late: _Late | None = None
+        self._most_loaded = most_loaded
 
     @asynccontextmanager
     async def running(self, post: Post) -> AsyncIterator[None]:
@@ -117,10 +123,10 @@ class LocalRuntime:
         """
         tasks, thread = TaskOwner(), SerialThread("tasks of the sites")
         try:
-            for name in self._sites[:1]:
-                await thread.run(partial(self._performer, name))
+            if self._tried is not None:
+                await thread.run(partial(self._performer, self._tried))
             tasks.start(self._work(tasks, thread, post))
-            post(*(CollaboratorJoined(name) for name in self._sites))
+            post(EverybodyJoined())
             yield
         finally:
             await tasks.close()
@@ -170,9 +176,11 @@ class LocalRuntime:
         return assignment.collaborator in self._performers
 
     def _performer(self, site: str) -> Performs:
-        if site not in self._performers:
-            self._performers[site] = self._make(site)
-        return self._performers[site]
+        performer = self._performers.pop(site, None) or self._make(site)
+        while self._most_loaded is not None and len(self._performers) >= self._most_loaded:
+            self._performers.pop(next(iter(self._performers)))
+        self._performers[site] = performer  # the last one is the one that has worked last
+        return performer
 
     def _one(self, assignment: Assignment) -> _Event:
         out = self._repository.spool_path(assignment)
@@ -221,7 +229,7 @@ def too_late(assignment: Assignment) -> TaskFailed:
     return failed(assignment, FailedTaskError(text, Failure(FailureKind.DEADLINE, text)))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _HandsOver:
     """Performs a site's tasks in this process: models are open once for all sites, small updates stay in memory.
 
@@ -229,32 +237,65 @@ class _HandsOver:
         performer: Of the site.
         repository: Where models are found and updates go.
         plain: Whether updates are not encoded.
+        witness: A performer with a runner of its own; what it makes of the first assignment must be the same. None:
+            there is nothing to compare.
     """
 
     performer: Performer
     repository: ModelRepository
     plain: bool
+    witness: Performer | None = None
 
     def perform(self, assignment: Assignment, model: Path | None, out: Path) -> Update:
-        """See `Performs`."""
+        """See `Performs`; raises also TaskError if a runner is not as stateless as it says."""
         opened = self.repository.opened(assignment.model) if model is not None else None
         small = opened is not None and opened.size_bytes <= MOST_BYTES
         if not (self.plain and small and assignment.phase is Phase.TRAIN):
-            return self.performer.perform(assignment, opened, out)
+            return self._performed(assignment, opened, out)
         place = UpdateInMemory()
-        update = self.performer.perform(assignment, opened, place)
+        update = self._performed(assignment, opened, place)
         if place.content is not None:
             self.repository.in_memory.keep(update, place.content)
         return update
 
+    def _performed(self, assignment: Assignment, model: TensorFile | None, out: Path | UpdateInMemory) -> Update:
+        witness, self.witness = self.witness, None
+        expected = None if witness is None else witness.perform(assignment, model, out)
+        update = self.performer.perform(assignment, model, out)
+        if expected is not None and replace(expected, duration_s=update.duration_s) != update:
+            raise TaskError(
+                "the task runner says that it is stateless, but one that has worked for another site before gives "
+                "another result than one that has not",
+                cure="have it and its modules keep nothing between assignments, or take stateless = True away",
+            )
+        return update
+
+
+class _Performers:
+    """Makes the performers of a simulation's sites: with one runner for all of them, if it is stateless."""
+
+    def __init__(self, sites: SimulatedSites, repository: ModelRepository) -> None:
+        self._sites, self._repository = sites, repository
+        self._plain = build_encoding(sites.plan) is None
+        self._first: Performer | None = None
+        self._compared = False
+
+    def make(self, name: str) -> Performs:
+        """Make the performer of a site; the first that shares a runner is compared with one that does not."""
+        shard, state = self._sites.shards[name], algorithm_state(self._sites.folder(name))
+        shared = None if self._first is None else self._first.for_site(shard, state)
+        if shared is not None and self._compared:
+            return _HandsOver(shared, self._repository, self._plain)
+        own = Performer(self._sites.plan, shard, self._sites.workspace, self._sites.device, state)
+        if shared is None:
+            self._first = self._first or own
+            return _HandsOver(own, self._repository, self._plain)
+        self._compared = True
+        return _HandsOver(shared, self._repository, self._plain, witness=own)
+
 
 def local_runtime(sites: SimulatedSites, repository: ModelRepository) -> LocalRuntime:
     """Return the runtime ``local`` for the sites of a simulation: one after the other, in this process."""
-    plain = build_encoding(sites.plan) is None
-
-    def make(name: str) -> Performs:
-        state = algorithm_state(sites.folder(name))
-        performer = Performer(sites.plan, sites.shards[name], sites.workspace, sites.device, state)
-        return _HandsOver(performer, repository, plain)
-
-    return LocalRuntime(sites.shards, make, repository)
+    refuse_workers(sites, "it works in this process")
+    most = None if keeps_in_memory(sites.plan) else MOST_LOADED
+    return LocalRuntime(sites.shards, _Performers(sites, repository).make, repository, most_loaded=most)

@@ -12,19 +12,17 @@ from pathlib import Path
 
 from openfl_like.data.policy import Sandbox
 from openfl_like.errors import UsageError
-from openfl_like.federation.components import build_encoding
-from openfl_like.federation.events import CollaboratorJoined, SendAssignment, TaskFailed, UpdateCommitted
+from openfl_like.federation.events import EverybodyJoined, SendAssignment, TaskFailed, UpdateCommitted
 from openfl_like.federation.failure import FailedTaskError
 from openfl_like.federation.supervision.restarts import Restarts
 from openfl_like.federation.task import Assignment, Update
 from openfl_like.plan.bundle import pack, unpack
 from openfl_like.plan.digest import freeze
-from openfl_like.plan.schema import Plan
 from openfl_like.processes.worker_client import WorkerEndedError, WorkerProcess, WorkerSettings, first_order
 from openfl_like.runtimes.local import failed, in_time, too_late
 from openfl_like.runtimes.loop import Outward, Post
 from openfl_like.runtimes.models import ModelRepository
-from openfl_like.runtimes.sites import SimulatedSites
+from openfl_like.runtimes.sites import SimulatedSites, keeps_in_memory, refuse_workers
 from openfl_like.store.removal import remove_tree
 from openfl_like.tasks import TaskOwner
 from openfl_like.tensors.manifest import manifest_path
@@ -109,7 +107,7 @@ class ProcessRuntime:
         *,
         shared: bool,
     ) -> None:
-        self._sites = sorted(sites)
+        self._tried = next(iter(sites), None)
         self._settings = settings
         self._repository = repository
         self._turns = asyncio.Semaphore(numbers.at_once)
@@ -130,9 +128,9 @@ class ProcessRuntime:
         self._post = post
         slots = list(self._idle or ())
         try:
-            for name in self._sites[:1]:
-                await (slots[0] if slots else self._own[name]).ready(name, self._settings(name))
-            post(*(CollaboratorJoined(name) for name in self._sites))
+            if self._tried is not None:
+                await (slots[0] if slots else self._own[self._tried]).ready(self._tried, self._settings(self._tried))
+            post(EverybodyJoined())
             yield
         finally:
             self._post = None
@@ -200,19 +198,22 @@ class ProcessRuntime:
 
 
 def process_runtime(
-    sites: SimulatedSites, repository: ModelRepository, numbers: WorkerNumbers = WorkerNumbers()
+    sites: SimulatedSites, repository: ModelRepository, numbers: WorkerNumbers | None = None
 ) -> ProcessRuntime:
     """Return the runtime ``process`` for the sites of a simulation.
 
     Args:
         sites: Where tasks are performed.
         repository: Where models are found and updates go.
-        numbers: How many workers there are; as many as processors, unless it is said otherwise.
+        numbers: How many workers there are; None: as the sites' wishes say, or as many as processors.
 
     Raises:
         UsageError: If a site has no shard.yaml: its data cannot be loaded in another process.
         BundleError: If its workers are confined and the workspace cannot be packed.
     """
+    refuse_workers(sites, "each worker takes what the plan's collaborator.settings say", but_count=True)
+    if numbers is None:
+        numbers = WorkerNumbers() if sites.workers.count is None else WorkerNumbers(sites.workers.count)
     folder, frozen = _places(sites)
     if sites.sandbox:
         given = replace(sites, workspace=_as_it_travels(sites, folder))
@@ -231,8 +232,8 @@ def _places(sites: SimulatedSites) -> tuple[Path, Path]:
     Raises:
         UsageError: If a site has no shard.yaml.
     """
-    absent = sorted(sites.shards.keys() - sites.files.keys())
-    if absent:
+    if len(sites.shards) > len(sites.files):
+        absent = sorted(sites.shards.keys() - sites.files.keys())
         raise UsageError(f"the sites {', '.join(absent)} have no shard.yaml that a process of their own could load")
     folder = sites.directory / "workers"
     folder.mkdir(parents=True, exist_ok=True)
@@ -254,11 +255,6 @@ def orders_of_sites(sites: SimulatedSites) -> Callable[[str], dict[str, object]]
         return first_order(settings, settings.directory)
 
     return order
-
-
-def keeps_in_memory(plan: Plan) -> bool:
-    """Whether a site's worker keeps something between rounds that changes results, and is in no file."""
-    return plan.collaborator.settings.opt_treatment == "CONTINUE_LOCAL" or build_encoding(plan) is not None
 
 
 def _as_it_travels(sites: SimulatedSites, folder: Path) -> Path:

@@ -6,9 +6,29 @@ from pathlib import Path
 from typing import Protocol
 
 from openfl_like.data.shard import ShardDescriptor
+from openfl_like.errors import UsageError
+from openfl_like.federation.components import build_encoding
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.loop import Runtime
 from openfl_like.runtimes.models import ModelRepository
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerWishes:
+    """What the workers of a simulation are like, where its runtime has any.
+
+    Attributes:
+        count: How many there are; None: as many as there is room for.
+        cpus: Processors that each takes, for Ray.
+        gpus: GPUs that each takes, or a part of one, for Ray.
+    """
+
+    count: int | None = None
+    cpus: float = 1.0
+    gpus: float = 0.0
+
+
+NO_WISHES = WorkerWishes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +44,7 @@ class SimulatedSites:
             when it is asked for, so a runtime asks only for those that work.
         device: What the sites compute on.
         sandbox: Whether what runs in processes of its own is confined as at a site.
+        workers: What workers are like.
     """
 
     plan: Plan
@@ -33,6 +54,7 @@ class SimulatedSites:
     files: Mapping[str, Path] = field(default_factory=dict)
     device: str = "cpu"
     sandbox: bool = False
+    workers: WorkerWishes = NO_WISHES
 
     def folder(self, site: str) -> Path:
         """Return where a site keeps what is its own, whatever the runtime."""
@@ -52,3 +74,25 @@ class RuntimeFactory(Protocol):
         Raises:
             UsageError: If it cannot run these sites.
         """
+
+
+def refuse_workers(sites: SimulatedSites, why: str, *, but_count: bool = False) -> None:
+    """Refuse wishes that a runtime cannot go by.
+
+    Args:
+        sites: With the wishes.
+        why: What decides instead.
+        but_count: Whether it goes by the number of workers.
+
+    Raises:
+        UsageError: If there are any.
+    """
+    wishes, usual = sites.workers, NO_WISHES
+    if (wishes.count is not None and not but_count) or (wishes.cpus, wishes.gpus) != (usual.cpus, usual.gpus):
+        told = "--worker-cpus and --worker-gpus" if but_count else "--workers, --worker-cpus and --worker-gpus"
+        raise UsageError(f"{told} say nothing to this runtime: {why}", cure="leave them out, or use --runtime ray")
+
+
+def keeps_in_memory(plan: Plan) -> bool:
+    """Whether a site keeps something between rounds that changes results, and is in no file."""
+    return plan.collaborator.settings.opt_treatment == "CONTINUE_LOCAL" or build_encoding(plan) is not None

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 from pydantic import JsonValue
 
 from openfl_like.errors import InternalError
-from openfl_like.federation.announcements import DevicesWorked, ExperimentEnded, RoundFinished
+from openfl_like.federation.announcements import ExperimentEnded, RoundFinished
 from openfl_like.federation.components import build_encoding
 from openfl_like.federation.devices.effort import RoundEffort
 from openfl_like.federation.devices.profile import SimulatedDevices
@@ -30,6 +30,7 @@ from openfl_like.federation.events import (
     CollaboratorLeft,
     Command,
     Event,
+    EverybodyJoined,
     SendAssignment,
     TaskFailed,
     TimerFired,
@@ -37,7 +38,7 @@ from openfl_like.federation.events import (
     WithdrawAssignment,
 )
 from openfl_like.federation.failure import Failure, FailureKind
-from openfl_like.federation.task import Assignment, Phase, Update
+from openfl_like.federation.task import Assignment, DevicesWorked, Phase, Update
 from openfl_like.runtimes.local import too_late
 from openfl_like.runtimes.loop import Outward, Post, Runtime
 from openfl_like.runtimes.models import ModelRepository
@@ -204,17 +205,24 @@ class InVirtualTime:
         """Take what the inner runtime posts."""
         for event in events:
             match event:
-                case CollaboratorJoined():
-                    self._enter(event)
+                case EverybodyJoined():
+                    self._enter_all(event)
                 case UpdateCommitted() | TaskFailed():
                     self._results.put(event)
                 case _:
                     self._post(event)
 
-    def _enter(self, event: CollaboratorJoined) -> None:
+    def _enter_all(self, event: EverybodyJoined) -> None:
+        self._registered = len(self._shards)
+        if not self._devices.come_and_go:
+            self._there = self._registered
+            self._post(event)
+            return
+        for name in sorted(self._shards):
+            self._enter(name)
+
+    def _enter(self, name: str) -> None:
         """Let a site join if its device is there, and again and again when it comes back."""
-        name = event.collaborator
-        self._registered += 1
         spans = self._devices.spans(name)
         span = next(span for span in spans if span.until > self._now)
         if span.until < inf:
@@ -222,7 +230,7 @@ class InVirtualTime:
             self._queue.add(span.until, _Rank.AVAILABILITY, name, partial(self._change, name))
         if span.there:
             self._there += 1
-            self._post(event)
+            self._post(CollaboratorJoined(name))
 
     def _change(self, name: str) -> Iterator[Event]:
         presence = self._presence[name]

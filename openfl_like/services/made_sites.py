@@ -1,50 +1,57 @@
-"""The sites of a simulation that its plan has made from one data set."""
+"""The sites of a simulation that its plan has made: parts of one data set, or each with a shard of its own."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from openfl_like.data.deal import DealSettings
 from openfl_like.data.distribution import Distribution, distribution_of
+from openfl_like.data.each import EachFile, EachShards
 from openfl_like.data.part import DataSetSource, DealtSet, dealt_set
-from openfl_like.data.parts import PartFile, PartFiles, PartShards
+from openfl_like.data.parts import MadeFiles, MadeShards, Numbers, PartFile, PartShards, ShardText
 from openfl_like.data.shard_file import load_shard_config, placed_params
 from openfl_like.errors import ShardError, UsageError
+from openfl_like.federation.names import NumberedNames
 from openfl_like.plan.paths import written_path
-from openfl_like.plan.schema import DataSetParts, Plan, ShardChoice, is_shard_file
+from openfl_like.plan.schema import Plan, ShardChoice, SitesSection, is_shard_file
 
 _SECTION = "simulation.sites"
 
 
 @dataclass(frozen=True, slots=True)
 class MadeSites:
-    """Sites that were made from one data set.
+    """Sites that were made.
 
     Attributes:
         shards: Site name -> its data; arrays are made when a site asks for them.
-        distribution: What each of them has.
+        counting: Counts what each of them has.
         file: What their shard files say.
-        numbers: Site name -> which part of the data set it is, from 0.
+        numbers: Site name -> its number, from 0.
         title: What they were made of, and how, for people.
+        summary: One line for people: how many, how large, how alike.
+        facts: The same as values, as far as it is known without making the data of all.
     """
 
-    shards: PartShards
-    distribution: Distribution
-    file: PartFile
+    shards: MadeShards
+    counting: Callable[[], Distribution]
+    file: ShardText
     numbers: Mapping[str, int]
     title: str
-
-    def files(self, folder: Path) -> PartFiles:
-        """Return site name -> its shard.yaml, each written into the folder when it is asked for."""
-        return PartFiles(self.file, self.numbers, folder)
+    summary: str
+    facts: Mapping[str, object]
 
     @property
-    def summary(self) -> str:
-        """One line for people: how many, how large, how alike."""
-        sizes, alike = self.distribution.sizes, self.distribution.iidness
-        told = ", ".join(f"{count} {word}" for word, count in sizes.items())
-        score = "" if alike is None else f"; iid-ness {alike:.2f}"
-        return f"{len(self.numbers)} sites of {self.title}: samples {told}{score}"
+    def distribution(self) -> Distribution:
+        """What each site has.
+
+        Raises:
+            UsageError: If there are too many to be counted.
+        """
+        return self.counting()
+
+    def files(self, folder: Path) -> MadeFiles:
+        """Return site name -> its shard.yaml, each written into the folder when it is asked for."""
+        return MadeFiles(self.file, self.numbers, folder)
 
 
 def make_sites(plan: Plan, workspace: Path) -> MadeSites | None:
@@ -55,14 +62,22 @@ def make_sites(plan: Plan, workspace: Path) -> MadeSites | None:
         workspace: Where files and modules are looked for that the section names.
 
     Raises:
-        ShardError: If the data set cannot be used, or not be dealt out like that.
+        ShardError: If the data cannot be used, or not be dealt out like that.
         SettingsError: If the data set's file is missing or has a mistake.
         UsageError: If the plan asks for sites that are not made.
     """
     section = plan.simulation.sites
     if section is None:
         return None
-    source, reads = _source(section, workspace)
+    if section.each is not None:
+        return _each(plan, section, section.each, workspace)
+    if section.shard is None:
+        raise UsageError("it is not said what the sites are made of", place=_SECTION, cure="write shard, or each")
+    return _parts(plan, section, section.shard, workspace)
+
+
+def _parts(plan: Plan, section: SitesSection, choice: ShardChoice, workspace: Path) -> MadeSites:
+    source, reads = _source(choice, workspace, own_code=":" in section.partitioner.template)
     settings = DealSettings(
         sites=section.count or len(plan.admission.collaborators),
         partitioner=section.partitioner,
@@ -73,17 +88,54 @@ def make_sites(plan: Plan, workspace: Path) -> MadeSites | None:
     try:
         dealt = dealt_set(source, settings)
     except ShardError as error:
-        place = f"{_SECTION}, {error.place}" if error.place else _SECTION
-        raise ShardError(error.message, place=place, cure=error.cure) from error
+        raise _placed(error, _SECTION) from error
     numbers = _numbers(plan, dealt)
-    distribution = distribution_of(dealt.loaded.data, dealt.deal)
-    file = PartFile(source, settings.model_dump(mode="json"), reads)
-    return MadeSites(PartShards(dealt, numbers), distribution, file, numbers, _title(section))
+    found = distribution_of(dealt.loaded.data, dealt.deal)
+    title = _title(choice, section)
+    sizes = ", ".join(f"{count} {word}" for word, count in found.sizes.items())
+    score = "" if found.iidness is None else f"; iid-ness {found.iidness:.2f}"
+    return MadeSites(
+        shards=PartShards(dealt, numbers),
+        counting=lambda: found,
+        file=PartFile(source, settings.model_dump(mode="json"), reads),
+        numbers=numbers,
+        title=title,
+        summary=f"{len(numbers)} sites of {title}: samples {sizes}{score}",
+        facts=found.facts,
+    )
 
 
-def _source(section: DataSetParts, workspace: Path) -> tuple[DataSetSource, tuple[Path, ...]]:
+def _each(plan: Plan, section: SitesSection, choice: ShardChoice, workspace: Path) -> MadeSites:
+    """Make sites that each have a shard of their own; the first one is tried."""
+    source, reads = _source(choice, workspace)
+    count, wanted = section.count or len(plan.admission.collaborators), plan.admission.collaborators
+    names = NumberedNames("site-", len(str(count)), count)
+    own = section.count is None
+    numbers = {name: number for number, name in enumerate(wanted)} if own else Numbers(names)
+    _check_wanted(plan, numbers, names)
+    shards = EachShards(source, {name: numbers[name] for name in sorted(wanted)} if wanted else numbers)
+    try:
+        shards[next(iter(shards))]
+    except ShardError as error:
+        raise _placed(error, f"{_SECTION}.each") from error
+    title = _written(choice.template, choice.params)
+    return MadeSites(
+        shards=shards,
+        counting=shards.distribution,
+        file=EachFile(source, reads),
+        numbers=numbers,
+        title=title,
+        summary=f"{len(shards):,} sites, each with {title} of its own",
+        facts={},
+    )
+
+
+def _placed(error: ShardError, section: str) -> ShardError:
+    return ShardError(error.message, place=f"{section}, {error.place}" if error.place else section, cure=error.cure)
+
+
+def _source(choice: ShardChoice, workspace: Path, *, own_code: bool = False) -> tuple[DataSetSource, tuple[Path, ...]]:
     """Return where the data comes from, and what else may be read for it."""
-    choice = section.shard
     folder, reads = workspace.resolve(), tuple[Path, ...]()
     if is_shard_file(choice.template):
         path = (folder / written_path(choice.template)).resolve()
@@ -92,24 +144,33 @@ def _source(section: DataSetParts, workspace: Path) -> tuple[DataSetSource, tupl
         choice = ShardChoice(template=config.template, params=config.params)
     else:
         choice = ShardChoice(template=choice.template, params=placed_params(choice.params, folder))
-    if ":" not in choice.template and ":" not in section.partitioner.template:
+    if ":" not in choice.template and not own_code:
         return DataSetSource(choice), reads
     return DataSetSource(choice, folder), (*reads, folder)  # for a confined worker, whose shard.yaml lies elsewhere
 
 
-def _numbers(plan: Plan, dealt: DealtSet) -> dict[str, int]:
+def _numbers(plan: Plan, dealt: DealtSet) -> Mapping[str, int]:
     """Return site name -> its part, of the sites that take part."""
     sites = dealt.settings.sites
     wanted = plan.admission.collaborators
     section = plan.simulation.sites
     own = section is not None and section.count is None
-    width = len(str(sites))
-    known = {wanted[site] if own else f"site-{site + 1:0{width}d}": site for site in dealt.deal.present.tolist()}
-    absent = [name for name in wanted if name not in known]
+    names = NumberedNames("site-", len(str(sites)), sites)
+    if not wanted and not own and len(dealt.deal.present) == sites:
+        _check_wanted(plan, Numbers(names), names)
+        return Numbers(names)
+    known = {wanted[site] if own else names[site]: site for site in dealt.deal.present.tolist()}
+    _check_wanted(plan, known, tuple(known))
+    return {name: known[name] for name in sorted(wanted or known)}
+
+
+def _check_wanted(plan: Plan, known: Mapping[str, int], names: NumberedNames | tuple[str, ...]) -> None:
+    """Check that the sites that a plan asks for are made, and enough of them."""
+    absent = [name for name in plan.admission.collaborators if name not in known]
     if absent:
-        names = f"{next(iter(known))} to {list(known)[-1]}"
         raise UsageError(
-            f"the plan asks for {', '.join(absent[:3])}, and the {len(known)} sites that are made are {names}",
+            f"the plan asks for {', '.join(absent[:3])}, and the {len(known)} sites that are made are "
+            f"{names[0]} to {names[-1]}",
             place=_SECTION,
             cure="leave admission.collaborators empty, or leave count out, so that the sites are called as it says",
         )
@@ -120,15 +181,16 @@ def _numbers(plan: Plan, dealt: DealtSet) -> dict[str, int]:
             place=_SECTION,
             cure="lower admission.min_collaborators, or make more",
         )
-    return {name: known[name] for name in sorted(wanted or known)}
 
 
-def _title(section: DataSetParts) -> str:
+def _title(choice: ShardChoice, section: SitesSection) -> str:
     """What sites are made of, and how."""
-    settings = ", ".join(
-        f"{key} {value}" for key, value in section.partitioner.settings.items() if isinstance(value, int | float | str)
-    )
-    dealt = f"{section.partitioner.template}({settings})" if settings else section.partitioner.template
     noise = section.label_noise
     parts = f"{100 * noise.fraction:.3g} % of the labels wrong at {100 * noise.sites:.3g} % of the sites"
-    return f"{section.shard.template} by {dealt}{f', {parts}' if noise.fraction else ''}"
+    dealt = f"{choice.template} by {_written(section.partitioner.template, section.partitioner.settings)}"
+    return f"{dealt}, {parts}" if noise.fraction else dealt
+
+
+def _written(template: str, settings: Mapping[str, object]) -> str:
+    simple = ", ".join(f"{key} {value}" for key, value in settings.items() if isinstance(value, int | float | str))
+    return f"{template}({simple})" if simple else template

@@ -6,13 +6,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
+from openfl_like.data.parts import MadeShards
 from openfl_like.data.shard import ShardDescriptor
 from openfl_like.errors import DamagedError, UsageError
 from openfl_like.events.bus import EventBus
-from openfl_like.federation.announcements import DevicesWorked, ExperimentEnded
+from openfl_like.federation.announcements import ExperimentEnded
 from openfl_like.federation.failure import OF_DEVICES
+from openfl_like.federation.names import NumberedNames, sorted_names
 from openfl_like.federation.parties import Outcome, PublishedVersion
 from openfl_like.federation.status import Status
+from openfl_like.federation.task import DevicesWorked
 from openfl_like.plan.packing import packing_of
 from openfl_like.plan.schema import NO_ALGORITHM, Plan
 from openfl_like.plan.workspace import SHARDS, check_site_name, shards_in
@@ -20,7 +23,7 @@ from openfl_like.registry import resolve
 from openfl_like.runtimes.loop import ExperimentLoop, Runtime, SystemClock
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.runtimes.recorder import Record
-from openfl_like.runtimes.sites import RuntimeFactory, SimulatedSites
+from openfl_like.runtimes.sites import NO_WISHES, RuntimeFactory, SimulatedSites, WorkerWishes
 from openfl_like.runtimes.virtual_time import InVirtualTime
 from openfl_like.services.aggregator.opening import open_experiment, place_initial_model
 from openfl_like.services.aggregator.recovery import check_models, check_server_state, mend_round
@@ -47,6 +50,7 @@ class SimulationSettings:
         runtime: Where the tasks run: a name of the kind ``runtime``.
         kept: Whether the record stays: then it remembers what it was made with.
         sandbox: Whether workers confine themselves, where the runtime has any.
+        workers: What workers are like, where the runtime has any.
     """
 
     plan: Plan
@@ -58,6 +62,7 @@ class SimulationSettings:
     runtime: str = "local"
     kept: bool = False
     sandbox: bool = False
+    workers: WorkerWishes = NO_WISHES
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +142,10 @@ class Simulation:
         begun = self._store.snapshot() is not None
         if not begun:
             place_initial_model(plan, self._settings.models or workspace, files)
-        for name in self._settings.shards:
+        shards = self._settings.shards
+        names = shards.names if isinstance(shards, MadeShards) else sorted_names(shards.keys())
+        for name in names[:1] if isinstance(names, NumberedNames) else names:
             check_site_name(name)
-        names = tuple(sorted(self._settings.shards))
         self._experiment = open_experiment(plan.name, plan, self._store, files, names)
         self.had_ended = self._experiment.status.ended
         if self._settings.kept:
@@ -195,7 +201,16 @@ class Simulation:
     def _runtime(self) -> Runtime:
         ours = self._settings
         device = place_here(ours.plan.collaborator.settings.device)
-        sites = SimulatedSites(ours.plan, ours.workspace, ours.directory, ours.shards, ours.files, device, ours.sandbox)
+        sites = SimulatedSites(
+            plan=ours.plan,
+            workspace=ours.workspace,
+            directory=ours.directory,
+            shards=ours.shards,
+            files=ours.files,
+            device=device,
+            sandbox=ours.sandbox,
+            workers=ours.workers,
+        )
         runtime = cast("RuntimeFactory", resolve("runtime", ours.runtime))(sites, self._repository)
         devices = devices_of(ours.plan, ours.workspace, ours.shards)
         if devices is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from blake3 import blake3
 from pydantic import TypeAdapter, ValidationError
 
-from openfl_like.data.parts import PartShards, digest_of
+from openfl_like.data.parts import MadeShards, digest_of
 from openfl_like.data.shard import ShardDescriptor
 from openfl_like.errors import ConflictError, DamagedError
 from openfl_like.plan.packing import workspace_files
@@ -23,8 +23,8 @@ class SimulationInputs:
 
     Attributes:
         files: Path in the workspace -> BLAKE3 of the file, hex.
-        data: Site -> BLAKE3 of its samples and targets, hex; empty where sites are made from one data set.
-        data_set: BLAKE3 of that data set and of whose its rows are, hex; empty where there is none.
+        data: Site -> BLAKE3 of its samples and targets, hex; empty where sites are made.
+        data_set: What sites that are made have for that, see `MadeShards.digest`; empty where there are none.
     """
 
     files: Mapping[str, str]
@@ -37,7 +37,7 @@ class SimulationInputs:
         paths = {path: workspace / path for path in workspace_files(workspace)}
         outside = {path: file for path, file in paths.items() if not file.resolve().is_relative_to(record.resolve())}
         files = {path: str(blake3(file.read_bytes()).hexdigest()) for path, file in sorted(outside.items())}
-        if isinstance(shards, PartShards):
+        if isinstance(shards, MadeShards):
             return cls(files, {}, shards.digest())
         return cls(files, {site: digest_of(shard) for site, shard in sorted(shards.items())})
 

@@ -1,15 +1,44 @@
 """Model files that are in memory: small ones that nobody reads in another process."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from openfl_like.errors import TensorError
 from openfl_like.tensors.container import Part, write_tensors
-from openfl_like.tensors.layout import plan_layout, schema_at
+from openfl_like.tensors.layout import REMEMBERED, Place, plan_layout, schema_at
 from openfl_like.tensors.manifest import Manifest
-from openfl_like.tensors.named import Array, Schema, bytes_of, schema_of
+from openfl_like.tensors.named import Array, Schema, TensorSpec, named_dtype
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """All of a model file but its values.
+
+    Attributes:
+        header: The bytes before the first tensor.
+        places: Name -> where it lies.
+        schema: The tensors.
+        size_bytes: Of the file.
+    """
+
+    header: Array
+    places: Mapping[str, Place]
+    schema: Schema
+    size_bytes: int
+
+
+@lru_cache(REMEMBERED)
+def _form(tensors: tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...]) -> _Form:
+    specs = tuple(TensorSpec(name, named_dtype(name, dtype), shape) for name, dtype, shape in tensors)
+    header, places = plan_layout(specs)
+    size_bytes = len(header) + sum(place.spec.size_bytes for place in places)
+    by_name = {place.spec.name: place for place in places}
+    return _Form(np.frombuffer(header, np.uint8), by_name, schema_at(places), size_bytes)
 
 
 class TensorMemory:
@@ -23,13 +52,12 @@ class TensorMemory:
     """
 
     def __init__(self, tensors: Mapping[str, Array]) -> None:
-        header, places = plan_layout(schema_of(tensors))
-        self._places = {place.spec.name: place for place in places}
-        self.schema: Schema = schema_at(places)
-        self._bytes = np.empty(len(header) + sum(place.spec.size_bytes for place in places), np.uint8)
-        self._bytes[: len(header)] = np.frombuffer(header, np.uint8)
-        for place in places:
-            data = np.frombuffer(bytes_of(tensors[place.spec.name]), np.uint8)
+        form = _form(tuple((name, tensors[name].dtype, tensors[name].shape) for name in sorted(tensors)))
+        self._places, self.schema = form.places, form.schema
+        self._bytes = np.empty(form.size_bytes, np.uint8)
+        self._bytes[: len(form.header)] = form.header
+        for name, place in form.places.items():
+            data = np.ascontiguousarray(tensors[name]).reshape(-1).view(np.uint8)
             self._bytes[place.offset : place.offset + len(data)] = data
         self._bytes.flags.writeable = False
         self.manifest = Manifest.of_content(self._bytes.data)

@@ -110,12 +110,15 @@ def schema_of(tensors: Mapping[str, Array]) -> Schema:
     Raises:
         TensorError: If a dtype is not one of `DTYPES`.
     """
-    return tuple(TensorSpec(name, _dtype_of(name, tensors[name]), tensors[name].shape) for name in sorted(tensors))
+    return tuple(
+        TensorSpec(name, named_dtype(name, tensors[name].dtype), tensors[name].shape) for name in sorted(tensors)
+    )
 
 
-def _dtype_of(name: str, array: Array) -> str:
+def named_dtype(name: str, dtype: np.dtype[Any]) -> str:
+    """Name the dtype of a tensor; raises as `dtype_name` does, naming the tensor."""
     try:
-        return dtype_name(array.dtype)
+        return dtype_name(dtype)
     except TensorError as error:
         raise TensorError(f"tensor '{name}': {error.message}", cure=error.cure) from error
 

@@ -60,7 +60,7 @@ def history(output: str) -> tuple[dict[str, Any], list[tuple[float, str, Any]]]:
     """The result, and what happened when; without what is told once more by whoever goes on."""
     lines = [json.loads(line) for line in output.splitlines()]
     events = [line for line in lines if "sequence" in line]
-    again = {"experiment_started", "assignment_sent", "collaborator_joined"}
+    again = {"experiment_started", "assignment_sent", "collaborator_joined", "collaborators_joined"}
     return lines[-1], [(one["time"], one["kind"], one["fields"]) for one in events if one["kind"] not in again]
 
 

@@ -17,13 +17,13 @@ from openfl_like.federation.announcements import (
     CollaboratorAbsent,
     CollaboratorAdmitted,
     CollaboratorAway,
-    DevicesWorked,
     ExperimentBegun,
     ExperimentEnded,
     RoundFinished,
     fields_of,
 )
 from openfl_like.federation.status import Status
+from openfl_like.federation.task import DevicesWorked
 from openfl_like.printable import printable_line
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from openfl_like.federation.announcements import (
     CollaboratorAbsent,
     CollaboratorAdmitted,
     CollaboratorAway,
-    DevicesWorked,
+    CollaboratorsAdmitted,
     ExperimentBegun,
     ExperimentEnded,
     ExperimentImported,
@@ -31,6 +31,7 @@ from openfl_like.federation.announcements import (
 )
 from openfl_like.federation.failure import OF_DEVICES, Failure
 from openfl_like.federation.status import Status
+from openfl_like.federation.task import DevicesWorked
 
 _ODD = (AggregatorLost, CollaboratorAbsent, CollaboratorAway, MetricMissing, MetricsUndefined, ModelKept, NothingLearnt)
 _ODD_UPDATES = (UpdateLost, UpdateSurplus)
@@ -89,6 +90,11 @@ def _(told: AggregatorLost) -> str:
 @sentence.register
 def _(told: CollaboratorAdmitted) -> str:
     return f"{told.collaborator} joined"
+
+
+@sentence.register
+def _(told: CollaboratorsAdmitted) -> str:
+    return f"all {told.count:,} collaborators joined"
 
 
 @sentence.register

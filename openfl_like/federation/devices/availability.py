@@ -15,6 +15,11 @@ from openfl_like.registry import resolve
 class Availability(Protocol):
     """Says when a device is there."""
 
+    @property
+    def come_and_go(self) -> bool:
+        """Whether devices leave and join; otherwise all are there from the beginning to the end."""
+        ...
+
     def spans(self, device: str, seed: int) -> Iterator[Span]:
         """Yield spans from the beginning of the simulation on; two that follow each other may be alike."""
         ...
@@ -37,6 +42,11 @@ ALWAYS = Span(there=True, until=math.inf)
 class AlwaysThere:
     """Every device is there at any time."""
 
+    @property
+    def come_and_go(self) -> bool:
+        """See `Availability.come_and_go`."""
+        return False
+
     def spans(self, device: str, seed: int) -> Iterator[Span]:  # noqa: ARG002 - nothing is drawn here
         """See `Availability.spans`."""
         yield ALWAYS
@@ -58,6 +68,11 @@ class BernoulliAvailability:
 
     probability: Quantity
     every_s: Seconds | None = None
+
+    @property
+    def come_and_go(self) -> bool:
+        """See `Availability.come_and_go`."""
+        return self.every_s is not None
 
     def spans(self, device: str, seed: int) -> Iterator[Span]:
         """See `Availability.spans`."""
@@ -93,6 +108,11 @@ class MarkovAvailability:
 
     on_s: Seconds
     off_s: Seconds
+
+    @property
+    def come_and_go(self) -> bool:
+        """See `Availability.come_and_go`."""
+        return True
 
     def spans(self, device: str, seed: int) -> Iterator[Span]:  # noqa: ARG002 - its seed is that of a device
         """See `Availability.spans`."""

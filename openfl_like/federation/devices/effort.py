@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from openfl_like.federation.announcements import DevicesWorked
 from openfl_like.federation.devices.profile import DeviceProfile
 from openfl_like.federation.devices.work import Effort
+from openfl_like.federation.task import DevicesWorked
 
 
 @dataclass(slots=True)

@@ -73,6 +73,11 @@ class SimulatedDevices:
         }
         return DeviceProfile(**values)
 
+    @property
+    def come_and_go(self) -> bool:
+        """Whether devices leave and join; otherwise all are there from the beginning to the end."""
+        return self._availability.come_and_go
+
     def spans(self, device: str) -> Iterator[Span]:
         """Yield when a device is there and when not, from the beginning on."""
         return self._availability.spans(device, self._seed_of(device, "availability"))

@@ -367,6 +367,11 @@ class Trace:
         """Return the points of a device."""
         return self._lists[device if self.devices is not None else ""]
 
+    @property
+    def come_and_go(self) -> bool:
+        """See `availability.Availability.come_and_go`."""
+        return True
+
     def spans(self, device: str, seed: int) -> Iterator[Span]:  # noqa: ARG002 - nothing is drawn here
         """See `availability.Availability.spans`."""
         points, begins = self.of(device), 0.0

@@ -1,5 +1,6 @@
 """Open an experiment: a new one from its plan, or one that goes on from its last commit."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 from openfl_like.errors import ConflictError, SettingsError
@@ -15,7 +16,7 @@ from openfl_like.tensors.manifest import file_digest
 
 
 def open_experiment(
-    experiment: str, plan: Plan, store: ExperimentStore, files: ExperimentFiles, expected: tuple[str, ...]
+    experiment: str, plan: Plan, store: ExperimentStore, files: ExperimentFiles, expected: Collection[str]
 ) -> Experiment:
     """Restore the experiment that the record knows, with its end taken back if it was resumed, or begin a new one.
 

@@ -10,8 +10,9 @@ from typing import Self
 from pydantic import JsonValue
 
 from openfl_like.errors import SettingsError, UsageError
-from openfl_like.federation.announcements import Announced, DevicesWorked, only
+from openfl_like.federation.announcements import Announced, only
 from openfl_like.federation.devices.profile import SimulatedDevices
+from openfl_like.federation.task import DevicesWorked
 from openfl_like.plan.checks import check_plan
 from openfl_like.plan.paths import written_path
 from openfl_like.plan.schema import DeviceSection, Plan

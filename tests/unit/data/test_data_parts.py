@@ -7,7 +7,7 @@ from data_sets import ManyLabels
 from openfl_like.data import part
 from openfl_like.data.deal import DataSet, DealSettings, deal_out
 from openfl_like.data.part import DataSetSource, DealtSet, LoadedSet
-from openfl_like.data.parts import PartFile, PartFiles, PartShards
+from openfl_like.data.parts import MadeFiles, PartFile, PartShards
 from openfl_like.data.shard import build_shard
 from openfl_like.data.shard_file import load_shard_config
 from openfl_like.plan.schema import ShardChoice
@@ -41,7 +41,7 @@ def test_a_file_is_written_when_it_is_asked_for_and_is_the_same_site(tmp_path: P
     source = DataSetSource(ShardChoice(template="data_sets:ManyLabels", params={"title": "no: 1e3"}), tmp_path)
     file = PartFile(source, settings.model_dump(mode="json"), (Path("/data"),))
     numbers = {f"site-{number + 1}": number for number in range(5)}
-    files = PartFiles(file, numbers, tmp_path / "shards")
+    files = MadeFiles(file, numbers, tmp_path / "shards")
     assert (list(files), len(files)) == (list(numbers), 5)
     assert not (tmp_path / "shards").exists()
     path = files["site-4"]

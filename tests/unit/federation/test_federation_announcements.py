@@ -19,7 +19,7 @@ from openfl_like.federation.announcements import (
     CollaboratorAdmitted,
     CollaboratorAway,
     CollaboratorRefused,
-    DevicesWorked,
+    CollaboratorsAdmitted,
     ExperimentBegun,
     ExperimentEnded,
     ExperimentImported,
@@ -49,7 +49,7 @@ from openfl_like.federation.announcements import (
 from openfl_like.federation.deliveries import UpdateStatus
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.status import Status
-from openfl_like.federation.task import Phase
+from openfl_like.federation.task import DevicesWorked, Phase
 
 FAILURE = Failure(FailureKind.TASK, "no", "NoData", "src/m.py", 3, "t", "", Phase.TRAIN, 0, "a", -9)
 EVERY: tuple[Known, ...] = (
@@ -60,6 +60,7 @@ EVERY: tuple[Known, ...] = (
     ExperimentBegun("exp-1", "exp", ("a", "b"), 3, resumed=True, epoch=2, plan={"name": "exp", "seed": 7}),
     AggregatorLost("the aggregator ended: killed by SIGKILL", 2),
     CollaboratorAdmitted("a", member=False),
+    CollaboratorsAdmitted(1000),
     CollaboratorAway("a", "no power", gone=True),
     CollaboratorRefused("z", "it is not one of the plan's"),
     RoundStarted(1, ("a", "b"), 2),

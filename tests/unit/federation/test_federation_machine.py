@@ -17,6 +17,7 @@ from openfl_like.federation.events import (
     CollaboratorLeft,
     CollaboratorRevoked,
     Event,
+    EverybodyJoined,
     ExperimentStarted,
     FinishExperiment,
     ModelAggregated,
@@ -78,6 +79,8 @@ class AnyOrder(RuleBasedStateMachine):
         self.feed(ExperimentStarted())
         for name in joining:
             self.feed(CollaboratorJoined(name))
+        if joining == "abc":
+            self.feed(EverybodyJoined())
 
     def feed(self, event: Event) -> None:
         for command in self.experiment.handle(event, 0.0):
@@ -117,6 +120,10 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(name=SITES)
     def join(self, name: str) -> None:
         self.feed(CollaboratorJoined(name))
+
+    @rule()
+    def join_together(self) -> None:
+        self.feed(EverybodyJoined())
 
     @rule(name=SITES, gone=st.booleans())
     def leave(self, name: str, *, gone: bool) -> None:

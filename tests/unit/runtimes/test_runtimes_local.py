@@ -51,8 +51,7 @@ async def test_a_task_that_does_not_end_fails_by_its_deadline_and_holds_up_nobod
             told.put_nowait(event)
 
     async with runtime.running(post):
-        await next_answer()
-        await next_answer()  # both have joined
+        await next_answer()  # all have joined
         await runtime.perform(train("bern", 1), train("bern", 2), train("zurich", 2))
         assert isinstance(await next_answer(), UpdateCommitted)
         late, held_up = await next_answer(), await next_answer()
@@ -72,8 +71,7 @@ async def test_a_task_that_ends_late_holds_up_nobody_any_more(endless: Endless, 
             told.put_nowait(event)
 
     async with runtime.running(post):
-        await told.get()
-        await told.get()  # both have joined
+        await told.get()  # all have joined
         await runtime.perform(train("bern", 1), train("bern", 2), train("zurich", 3, deadline_s=30))
         assert isinstance(await told.get(), UpdateCommitted)
         late = await told.get()

@@ -8,7 +8,8 @@ from typing import Any
 from openfl_like.federation.events import Event, SendAssignment, TaskFailed, UpdateCommitted
 from openfl_like.federation.task import Assignment, Phase
 from openfl_like.runtimes.models import ModelRepository
-from openfl_like.runtimes.mpi import MpiRuntime, OtherRanks
+from openfl_like.runtimes.mpi import OtherRanks
+from openfl_like.runtimes.pool import PoolRuntime
 
 SITES = ("basel", "bern", "zug")
 
@@ -36,7 +37,7 @@ async def test_a_rank_is_given_one_assignment_at_a_time_so_that_no_deadline_runs
             if isinstance(event, UpdateCommitted | TaskFailed):
                 told.put_nowait(event)
 
-    runtime = MpiRuntime(SITES, lambda name: {"site": name}, repository, OtherRanks(ranks, 1))
+    runtime = PoolRuntime(SITES, lambda name: {"site": name}, repository, OtherRanks(ranks, 1))
     opening = runtime.running(post)
     beginning = asyncio.create_task(opening.__aenter__())
     _, loading = await ranks.asked.get()

@@ -16,8 +16,8 @@ from openfl_like.federation.task import Assignment, Phase, TaskCall
 from openfl_like.plan.load import load_plan
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.models import ModelRepository
-from openfl_like.runtimes.process import ProcessRuntime, WorkerNumbers, keeps_in_memory, process_runtime
-from openfl_like.runtimes.sites import SimulatedSites
+from openfl_like.runtimes.process import ProcessRuntime, WorkerNumbers, process_runtime
+from openfl_like.runtimes.sites import SimulatedSites, keeps_in_memory
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.testing.faults.toy_workload import write_workspace
 

@@ -15,7 +15,6 @@ from openfl_like.federation.announcements import (
     CollaboratorAbsent,
     CollaboratorAdmitted,
     CollaboratorAway,
-    DevicesWorked,
     ExperimentBegun,
     RoundFinished,
     RoundStarted,
@@ -25,7 +24,7 @@ from openfl_like.federation.announcements import (
 from openfl_like.federation.devices.profile import SimulatedDevices
 from openfl_like.federation.failure import FailureKind
 from openfl_like.federation.status import Status
-from openfl_like.federation.task import Phase
+from openfl_like.federation.task import DevicesWorked, Phase
 from openfl_like.runtimes.loop import COMMIT_WITHIN_S, Outward, Post
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.runtimes.sites import SimulatedSites

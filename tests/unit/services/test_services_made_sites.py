@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from openfl_like.data.shard import build_shard
+from openfl_like.data.shard_file import load_shard_config
 from openfl_like.errors import FederationError, SettingsError, ShardError, UsageError
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.models import ModelRepository
@@ -195,3 +197,75 @@ def test_a_thousand_sites_are_no_thousand_copies_and_no_files(tmp_path: Path) ->
     assert runtime is not None
     assert peak < whole
     assert not (tmp_path / "shards").exists()
+
+
+class Each:
+    """Sites with a shard of their own each."""
+
+    SECTION: Mapping[str, object] = {"shard": "", "each": {"template": "synthetic", "params": {"samples": 5}}}
+
+    @classmethod
+    def made(cls, workspace: Path, admission: Mapping[str, object] | None = None, **sites: object) -> MadeSites:
+        return made(workspace, admission, **{**cls.SECTION, **sites})
+
+
+def test_a_million_sites_take_no_room_until_they_are_asked_for(workspace: Path) -> None:
+    tracemalloc.start()
+    try:
+        found = Each.made(workspace, count=1_000_000)
+        samples = found.shards["site-0999999"].get_dataset("train").samples
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+    assert samples.shape == (5, 60)
+    assert len(found.shards) == len(found.numbers) == 1_000_000
+    assert "site-1000001" not in found.shards
+    assert found.summary == "1,000,000 sites, each with synthetic(samples 5) of its own"
+    assert found.facts == {}
+
+
+def test_a_site_of_its_own_is_the_same_by_its_file(workspace: Path, tmp_path: Path) -> None:
+    found = Each.made(workspace, count=12)
+    path = found.files(tmp_path / "shards")["site-07"]
+    there = build_shard(load_shard_config(path), path.parent).get_dataset("train")
+    here = found.shards["site-07"].get_dataset("train")
+    assert np.array_equal(there.samples, here.samples)
+    assert np.array_equal(there.targets, here.targets)
+    other = found.shards["site-08"].get_dataset("train")
+    assert not np.array_equal(other.samples, here.samples)
+
+
+def test_code_of_the_workspace_makes_a_shard_for_each(workspace: Path, tmp_path: Path) -> None:
+    (workspace / "clinic.py").write_text(CLINIC.replace("def __init__(self, rows", "def __init__(self, site, rows"))
+    found = Each.made(workspace, count=3, each="clinic:Clinic")
+    path = found.files(tmp_path / "elsewhere")["site-2"]
+    assert build_shard(load_shard_config(path), path.parent).get_dataset("train").samples.shape == (150, 1)
+    assert found.distribution.sizes == {"least": 200, "median": 200, "most": 200}
+
+
+def test_a_shard_that_takes_no_number_is_told_where(workspace: Path) -> None:
+    with pytest.raises(ShardError, match="'site'") as caught:
+        Each.made(workspace, each="clinic:Clinic")
+    assert caught.value.place is not None
+    assert caught.value.place.startswith("simulation.sites.each")
+
+
+def test_sites_of_their_own_are_called_as_admission_says(workspace: Path) -> None:
+    found = Each.made(workspace, {"collaborators": ["zurich", "bern"]}, count=None)
+    assert list(found.shards) == ["bern", "zurich"]
+    assert found.numbers == {"zurich": 0, "bern": 1}
+    with pytest.raises(UsageError, match="oslo"):
+        Each.made(workspace, {"collaborators": ["oslo"]}, count=4)
+
+
+def test_what_says_how_they_are_made_is_what_a_record_remembers(workspace: Path) -> None:
+    same, other = Each.made(workspace, count=4), Each.made(workspace, count=5)
+    params = Each.made(workspace, count=4, each={"template": "synthetic", "params": {"samples": 6}})
+    assert same.shards.digest() == Each.made(workspace, count=4).shards.digest()
+    assert len({one.shards.digest() for one in (same, other, params)}) == 3
+
+
+def test_of_more_than_anybody_reads_nothing_is_counted(workspace: Path) -> None:
+    assert Each.made(workspace, count=40).distribution.counts.sum() == 200
+    with pytest.raises(UsageError, match="would have to be made"):
+        _ = Each.made(workspace, count=1001).distribution

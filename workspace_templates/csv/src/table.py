@@ -17,6 +17,8 @@ class TableRunner(TorchRunner):
         lr: Learning rate.
     """
 
+    stateless = True  # nothing but the model is kept between assignments: simulated sites may share a runner
+
     def __init__(
         self, loader: DataLoader[torch.Tensor], context: RunnerContext, *, hidden: int = 16, lr: float = 0.05
     ) -> None:

@@ -17,6 +17,8 @@ class BreastCancerRunner(NumpyRunner):
         weight_decay: Penalty on large weights.
     """
 
+    stateless = True  # nothing but the model is kept between assignments: simulated sites may share a runner
+
     def __init__(
         self,
         loader: DataLoader[np.ndarray],

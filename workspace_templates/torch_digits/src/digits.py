@@ -18,6 +18,8 @@ class DigitsRunner(TorchRunner):
         momentum: Share of the last step that is kept.
     """
 
+    stateless = True  # nothing but the model is kept between assignments: simulated sites may share a runner
+
     def __init__(
         self,
         loader: DataLoader[torch.Tensor],

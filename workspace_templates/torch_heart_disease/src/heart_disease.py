@@ -18,6 +18,8 @@ class HeartDiseaseRunner(TorchRunner):
         weight_decay: Penalty on large weights; the bias is free.
     """
 
+    stateless = True  # nothing but the model is kept between assignments: simulated sites may share a runner
+
     def __init__(
         self,
         loader: DataLoader[torch.Tensor],

@@ -15,7 +15,6 @@ from openfl_like.federation.announcements import (
     CollaboratorAbsent,
     CollaboratorAdmitted,
     CollaboratorAway,
-    DevicesWorked,
     ExperimentBegun,
     ExperimentEnded,
     RoundFinished,
@@ -24,7 +23,7 @@ from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.failure import OF_DEVICES, Failure, FailureKind
 from openfl_like.federation.parties import Outcome, PublishedVersion
 from openfl_like.federation.status import Status
-from openfl_like.federation.task import Phase
+from openfl_like.federation.task import DevicesWorked, Phase
 from openfl_like.plan.digest import frozen_values
 from openfl_like.plan.load import load_plan
 from openfl_like.plan.workspace import plan_path

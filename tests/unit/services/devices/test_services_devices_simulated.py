@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from openfl_like.errors import FederationError, PlanError, SettingsError, UsageError
-from openfl_like.federation.announcements import Announced, DevicesWorked
+from openfl_like.federation.announcements import Announced
+from openfl_like.federation.task import DevicesWorked
 from openfl_like.plan.schema import Plan
 from openfl_like.services.devices.simulated import VirtualTotals, devices_of
 

@@ -1,0 +1,154 @@
+"""A simulation on Ray: actors as processes of their own, on a Ray that is started for the run."""
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+from federations import OBEDIENT
+
+from openfl_like.processes.child import Child, fx_command, spawn
+
+pytest.importorskip("ray", reason="Ray has an environment of its own: make test-ray")
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("ray")]
+TEMPLATE = Path(__file__).parents[2] / "workspace_templates" / "numpy_breast_cancer"
+PLAN = """
+name: invented
+seed: 7
+aggregator: {settings: {rounds_to_train: 3}}
+task_runner: {template: src.breast_cancer:BreastCancerRunner}
+data_loader: {template: numpy}
+tasks: {train: {function: train}, validate: {function: validate}}
+simulation:
+  sites:
+    count: 5
+    each: {template: synthetic, params: {classes: 2, samples: 40, features: 8}}
+"""
+KINDS = {
+    "fedavg": (),
+    "fedprox and fedavgm": (
+        "-s",
+        "algorithm.template=fedprox",
+        "-s",
+        "algorithm.settings.mu=0.1",
+        "-s",
+        "server_optimizer.template=fedavgm",
+    ),
+    "median": ("-s", "aggregation.template=median"),
+}
+
+
+async def started(cwd: Path, *arguments: str, **environment: str) -> Child:
+    return await spawn(fx_command("simulate", *arguments), cwd=cwd, environment={**os.environ, **environment})
+
+
+async def lines_of(child: Child) -> list[str]:
+    lines = []
+    while line := await child.line():
+        lines.append(line)
+    return lines
+
+
+async def sha256(cwd: Path, *arguments: str) -> str:
+    child = await started(cwd, *arguments)
+    lines = await lines_of(child)
+    assert await child.wait() == 0, child.tail
+    found = re.findall(r"^sha256 +(\w+)$", "\n".join(lines), re.MULTILINE)
+    assert len(found) == 1
+    return str(found[0])
+
+
+@pytest.fixture
+def invented(tmp_path: Path) -> str:
+    shutil.copytree(TEMPLATE, tmp_path / "study", ignore=shutil.ignore_patterns("__pycache__", "shards"))
+    (tmp_path / "study" / "plan.yaml").write_text(PLAN)
+    return str(tmp_path / "study" / "plan.yaml")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_actors_make_the_same_bytes_as_one_process(tmp_path: Path, invented: str, kind: str) -> None:
+    alone = await sha256(tmp_path, invented, *KINDS[kind])
+    assert await sha256(tmp_path, invented, *KINDS[kind], "--runtime", "ray", "--workers", "2") == alone
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> str:
+    """A workspace whose second round takes an hour as long as there is a file."""
+    ignored = shutil.ignore_patterns("__pycache__", "hanging*", "raising*", "escap*")
+    shutil.copytree(OBEDIENT, tmp_path / "study", ignore=ignored)
+    code, line = tmp_path / "study" / "src" / "obedient.py", "        self._vector += ("
+    text = code.read_text().replace("def train(self)", "def train(self, round)")
+    wait = "        import pathlib, time\n        while round > 1 and pathlib.Path({0!r}).exists(): time.sleep(0.1)\n"
+    code.write_text(text.replace(line, wait.format(str(tmp_path / "wait")) + line))
+    return str(tmp_path / "study" / "plan.yaml")
+
+
+def below(child: Child) -> list[psutil.Process]:
+    return psutil.Process(child.process.pid).children(recursive=True)
+
+
+async def in_round_one(cwd: Path, *arguments: str) -> Child:
+    """Start one, and return when its first round is over."""
+    child = await started(cwd, *arguments, "--runtime", "ray", "--workers", "2")
+    while not (await child.line()).startswith("round 1 "):
+        pass
+    return child
+
+
+async def test_an_actor_that_is_killed_is_replaced_and_the_bytes_are_the_same(tmp_path: Path, slow: str) -> None:
+    alone = await sha256(tmp_path, slow)
+    (tmp_path / "wait").touch()
+    child = await in_round_one(tmp_path, slow)
+    actors = [one for one in below(child) if "ActorWorker" in " ".join(one.cmdline())]
+    assert len(actors) == 2
+    actors[0].kill()
+    (tmp_path / "wait").unlink()
+    lines = await lines_of(child)
+    assert await child.wait() == 0, child.tail
+    assert f"sha256   {alone}" in lines
+
+
+async def test_one_that_is_interrupted_ends_soon_leaves_nothing_and_goes_on_to_the_same_bytes(
+    tmp_path: Path, slow: str
+) -> None:
+    alone = await sha256(tmp_path, slow)
+    (tmp_path / "wait").touch()
+    arguments = (slow, "--directory", str(tmp_path / "record"))
+    child = await in_round_one(tmp_path, *arguments)
+    processes = below(child)
+    child.process.send_signal(signal.SIGINT)
+    async with asyncio.timeout(10):
+        assert await child.wait() != 0
+    _, alive = psutil.wait_procs(processes, timeout=10)
+    assert alive == []
+    (tmp_path / "wait").unlink()
+    assert await sha256(tmp_path, *arguments) == alone
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--worker-gpus", "99"), "a worker takes 1 CPU and 99 GPU"),
+        (("--sandbox",), "--sandbox: a worker works for many sites"),
+        (("-s", "collaborator.settings.opt_treatment=CONTINUE_LOCAL"), "keep state in memory between rounds"),
+        (("-s", "task_runner.template=src.nothing:Runner"), "there is no module 'src.nothing'"),
+    ],
+)
+async def test_what_cannot_run_says_so(tmp_path: Path, invented: str, arguments: tuple[str, ...], told: str) -> None:
+    child = await started(tmp_path, invented, "--runtime", "ray", "--workers", "1", *arguments)
+    async with asyncio.timeout(60):
+        await lines_of(child)
+        assert await child.wait() != 0
+    assert told in "\n".join(child.tail)
+
+
+async def test_a_cluster_that_is_not_there_is_told_of_at_once(tmp_path: Path, invented: str) -> None:
+    child = await started(tmp_path, invented, "--runtime", "ray", RAY_ADDRESS="127.0.0.1:1")
+    async with asyncio.timeout(30):
+        await lines_of(child)
+        assert await child.wait() == 2
+    assert "no Ray cluster answers at 127.0.0.1:1: [Errno 111] Connection refused" in "\n".join(child.tail)
