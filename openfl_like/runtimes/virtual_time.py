@@ -297,9 +297,8 @@ class InVirtualTime:
         name = assignment.collaborator
         self._open(assignment)
         presence = self._presence.get(name)
-        if presence is not None and not presence.span.there:  # it has just left, and gets its work when it is back
-            self._effort.unavailable.add(name)
-            return None
+        if presence is not None and not presence.span.there:
+            return None  # it left at the moment at which it was asked, and gets its work when it is back
         profile = self._devices.profile(name, assignment.round, self._now)
         self._effort.begin(name, self._now, profile)
         identity = _identity(assignment)

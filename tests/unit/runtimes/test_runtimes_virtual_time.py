@@ -278,6 +278,20 @@ async def test_a_record_goes_on_from_any_commit_to_the_same_bytes_at_the_same_ti
             assert outline(run) == outline(whole), f"crash at commit {nth}"
 
 
+async def test_a_device_that_leaves_when_a_round_ends_is_the_same_to_whoever_goes_on(devices: Make) -> None:
+    away = there(bern=[[0, 1]], chur=[[0, 1], [16, 0], [20, 1]], zug=[[0, 1]])
+    whole = devices({"availability": away}, deadline={"rejoin_s": 5})
+    store = DyingStore(whole.record, 0, after=False)
+    await whole.run(store)
+    assert (whole.times(RoundStarted, round=2), whole.times(CollaboratorAway)) == ([("", 16)], [(CHUR, 16)])
+    for nth in range(1, -store.left + 1):
+        broken = devices({"availability": away}, f"broken-{nth}", deadline={"rejoin_s": 5})
+        with pytest.raises(CrashError):
+            await broken.run(DyingStore(broken.record, nth, after=True))
+        await broken.run()
+        assert outline(broken) == outline(whole)
+
+
 def eventful(random: Random) -> dict[str, Any]:
     """Devices of any kind, with times that are often the same."""
     away: list[dict[str, Any]] = [
