@@ -16,7 +16,7 @@ TESTS = $(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit tests/contract 
 	$(BIN)/python -m pytest tests/unit tests/contract tests/docs -m "not process" --frameworks tensorflow
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-jax test-ray check check-interpreters test-process test-process-sample test-process-fast-rounds test-process-slow-machine chaos chaos-sample failpoints determinism misbehaviour bench bench-quick docs image-check golden protos clean
+.PHONY: help demo test test-jax test-ray check check-interpreters test-process test-process-sample test-process-fast-rounds test-process-slow-machine test-gpu chaos chaos-sample failpoints determinism misbehaviour bench bench-quick docs image-check golden protos clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 28
@@ -58,6 +58,9 @@ test-process-fast-rounds: $(TOOLS) ## The same with rounds that are over long be
 
 test-process-slow-machine: $(TOOLS) ## The same with every process of a federation slowed five times (two hours; they wait most of the time: WORKERS=4 halves it)
 	OPENFL_LIKE_TEST_SLOWNESS=5 $(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadgroup $(or $(FILES),tests/process) -m process
+
+test-gpu: $(TOOLS) ## Run the tests that need an NVIDIA GPU; where there is none, say so and end well
+	$(BIN)/python tools/gpu.py
 
 check: $(TOOLS) ## Formatting, lint, types, layers, and every test without child processes
 	$(BIN)/ruff format --check .

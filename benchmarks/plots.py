@@ -11,21 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from openfl_like.cli.output.pictures import STYLE
+
 Line = Mapping[str, Any]
 Lines = Sequence[Line]
 OURS, FLOOR, SECOND_FLOOR, LIMIT = "#1f5fa8", "#8a8a8a", "#c4c4c4", "#c0392b"
 PEERS = ("#e08214", "#4d9221", "#8e44ad", "#b8860b", "#16a085", "#d6604d", "#5d6d7e")
-STYLE: dict[Any, Any] = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "svg.hashsalt": "openfl_like",
-    "svg.fonttype": "none",
-}
 
 
 def _hues(peers: Lines) -> dict[str, str]:

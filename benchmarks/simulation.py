@@ -1,9 +1,10 @@
 """W3: how many trainings a second a simulation makes when each is small: a network of two layers, 20 samples, one step.
 
-The floor, in turn with each simulation, is a bare loop of PyTorch in the same process: it loads the model, trains, and
-adds up. What is counted begins with the second round; in the first one modules are imported and sites are made.
+The floor, in turn with each simulation, is bare PyTorch in the same process. For ``local`` it is a loop that
+loads the model, trains, and adds up; for ``batched`` a round is one call of vmap over grad, which also invents the
+samples. What is counted begins with the second round; in the first one modules are imported and sites are made.
 
-Example: python benchmarks/simulation.py --sites 1000 --per-round 100 --rounds 10
+Example: python benchmarks/simulation.py --sites 1000 --per-round 100 --rounds 10 --runtime batched
 """
 
 import argparse
@@ -18,9 +19,11 @@ import numpy as np
 import torch
 from figures import beside, emit, figure, say
 from torch import nn
+from torch.func import functional_call, grad, vmap
 
 from openfl_like.data.shard import ArrayShard, Dataset
 from openfl_like.federation.announcements import RoundFinished
+from openfl_like.frameworks.batched.obstacles import NotBatched
 from openfl_like.plan.load import load_plan
 from openfl_like.plan.schema import Plan
 from openfl_like.services.simulation import Simulation, SimulationSettings
@@ -56,10 +59,11 @@ def plan_for(per_round: int, rounds: int) -> Plan:
     return Plan.model_validate(plan)
 
 
-def simulate(shards: Mapping[str, ArrayShard], per_round: int, rounds: int) -> float:
+def simulate(shards: Mapping[str, ArrayShard], per_round: int, rounds: int, runtime: str = "local") -> float:
     """Return the seconds that the rounds took after the first."""
     with tempfile.TemporaryDirectory(prefix="fx-bench-") as directory:
-        settings = SimulationSettings(plan_for(per_round, rounds), WORKSPACE, shards, Path(directory))
+        plan = plan_for(per_round, rounds)
+        settings = SimulationSettings(plan, WORKSPACE, shards, Path(directory), runtime=runtime, tell=refuse)
         with Simulation(settings, SQLITE) as simulation:
             result = asyncio.run(simulation.run())
         if result.outcome.status != "FINISHED":
@@ -68,6 +72,11 @@ def simulate(shards: Mapping[str, ArrayShard], per_round: int, rounds: int) -> f
             events = record.events(kinds=[RoundFinished.kind])
     ends = {event.announcement.round: event.time for event in events if isinstance(event.announcement, RoundFinished)}
     return ends[rounds + 1] - ends[1]
+
+
+def refuse(reason: NotBatched) -> None:
+    """Ends a measurement in which nothing is batched: it would be one of something else."""
+    raise SystemExit(str(reason))
 
 
 def train_bare(sites: int, per_round: int, rounds: int) -> float:
@@ -96,15 +105,37 @@ def train_bare(sites: int, per_round: int, rounds: int) -> float:
     return time.perf_counter() - began
 
 
-def measure(sites: int, per_round: int, rounds: int, runs: int) -> dict[str, object]:
+def train_at_once(sites: int, per_round: int, rounds: int) -> float:
+    """Return the seconds of as many trainings of which those of a round are one call."""
+    torch.set_num_threads(1)
+    model = nn.Sequential(nn.Linear(FEATURES, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, CLASSES))
+    weights = {name: value.detach().clone() for name, value in model.named_parameters()}
+
+    def loss(own: dict[str, torch.Tensor], features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return nn.functional.cross_entropy(functional_call(model, own, (features,)), targets)
+
+    step = vmap(grad(loss), in_dims=(None, 0, 0))
+    drawn = np.random.default_rng(0)
+    began = time.perf_counter()
+    for _ in range(rounds):
+        data = [samples_of(int(site)) for site in drawn.choice(sites, per_round, replace=False)]
+        features = torch.from_numpy(np.stack([one.samples for one in data]))
+        gradients = step(weights, features, torch.from_numpy(np.stack([one.targets for one in data])))
+        weights = {name: value - RATE * gradients[name].mean(0) for name, value in weights.items()}
+    return time.perf_counter() - began
+
+
+def measure(sizes: tuple[int, int, int, int], runtime: str) -> dict[str, object]:
     """Runs simulation and floor in turn and gives the figure: seconds a training."""
+    sites, per_round, rounds, runs = sizes
     shards, trainings = make_shards(sites), per_round * rounds
-    train_bare(sites, per_round, 1)
+    floor = train_at_once if runtime == "batched" else train_bare
+    floor(sites, per_round, 1)
     simulated, bare = [], []
     for _ in range(runs):
-        bare.append(train_bare(sites, per_round, rounds) / trainings)
-        simulated.append(simulate(shards, per_round, rounds) / trainings)
-    case = f"{per_round} of {sites}, {rounds} rounds"
+        bare.append(floor(sites, per_round, rounds) / trainings)
+        simulated.append(simulate(shards, per_round, rounds, runtime) / trainings)
+    case = f"{per_round} of {sites}, {rounds} rounds" + (f", {runtime}" if runtime != "local" else "")
     return figure("w3_simulation", case, "s/training", simulated, None, **beside(simulated, bare))
 
 
@@ -115,15 +146,16 @@ def main() -> None:
     parser.add_argument("--per-round", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--runtime", choices=["local", "batched"], default="local")
     parser.add_argument("--quick", action="store_true", help="30 sites, 10 a round, 3 rounds, once")
     arguments = parser.parse_args()
     sizes = (
         (30, 10, 3, 1) if arguments.quick else (arguments.sites, arguments.per_round, arguments.rounds, arguments.runs)
     )
-    result = measure(*sizes)
+    result = measure(sizes, arguments.runtime)
     emit(result)
     seconds, floor = float(str(result["value"])), float(str(result["floor"]))
-    say(f"{result['case']}: {1 / seconds:,.0f} trainings a second; a bare loop {1 / floor:,.0f}")
+    say(f"{result['case']}: {1 / seconds:,.0f} trainings a second; bare PyTorch {1 / floor:,.0f}")
 
 
 if __name__ == "__main__":

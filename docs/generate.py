@@ -38,8 +38,8 @@ document:
 interruption `E000`. Commands that go on until something ends write a line of JSON for each thing that happens instead,
 with a `kind` (`fx experiment logs`: with `source`, `role`, `position` and `lines`), and the document of their error as
 the last line if they fail: `fx aggregator start`, `fx director start`, `fx envoy start`, `fx pki serve`, `fx demo`,
-`fx simulate`, `fx experiment watch`, `fx experiment logs`, and `submit`, `evaluate` and `resume` with `--watch`. The
-exit code is the same with and without `--json`, and what is on stderr is for people.
+`fx simulate`, `fx study run`, `fx experiment watch`, `fx experiment logs`, and `submit`, `evaluate` and `resume` with
+`--watch`. The exit code is the same with and without `--json`, and what is on stderr is for people.
 
 | variable | stands for |
 |---|---|

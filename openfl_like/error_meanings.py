@@ -27,6 +27,7 @@ from openfl_like.errors import (
     ShardError,
     ShardMismatchError,
     StorageError,
+    StudyError,
     TaskError,
     TensorError,
     TransferError,
@@ -86,6 +87,7 @@ MEANINGS: dict[type[FederationError], Meaning] = {
     RequirementsError: Meaning("FAILED_PRECONDITION", 409, 4),
     DeviceError: Meaning("FAILED_PRECONDITION", 409, 4),
     SandboxError: Meaning("FAILED_PRECONDITION", 409, 4),
+    StudyError: Meaning("ABORTED", 409, 1),
     InternalError: Meaning("INTERNAL", 500, 70, public=False),
 }
 

@@ -31,6 +31,7 @@
     ├── RequirementsError          E506  the packages of a workspace could not be installed at a site
     ├── DeviceError                E507  a site does not give the device that the plan asks for
     ├── SandboxError               E508  a site requires a sandbox that its kernel does not offer
+    ├── StudyError                 E509  a study ended with runs that failed, or learnt nothing
     └── InternalError              E900  a defect in the platform itself
 
 Each class says its cause and its cure; the pages in docs/reference/errors are made from that. The table in
@@ -97,12 +98,12 @@ class PlanError(FederationError):
 
 
 class SettingsError(FederationError):
-    """A settings file (director.yaml, shard.yaml) is missing or has mistakes; the message lists all of them.
+    """A settings file (director.yaml, shard.yaml) or a study is missing or has mistakes; the message lists all of them.
 
     Cause: A key of the file is unknown, missing or out of range, or the file is not where the command looks for it.
 
     Cure: Correct each line of the list; ``fx doctor`` lists them, with everything else that a daemon would stumble
-    over, without starting anything.
+    over, without starting anything. Those of a study are listed before its first run.
     """
 
     code = "E102"
@@ -455,6 +456,17 @@ class SandboxError(FederationError):
     code = "E508"
 
 
+class StudyError(FederationError):
+    """A study has ended, but not all of it is as it should be; what it has is kept.
+
+    Cause: Runs failed, were killed, or gave no value of the metric; equal seeds differ; or nothing was learnt anywhere.
+
+    Cure: ``fx study show`` names them; ``fx study run`` takes up killed ones, ``--retry-failed`` begins others anew.
+    """
+
+    code = "E509"
+
+
 class InternalError(FederationError):
     """A defect in the platform: please report it with the log around it.
 
@@ -482,9 +494,7 @@ def no_room(error: BaseException, place: str = "") -> StorageError | None:
         if isinstance(cause, StorageError):
             return cause
         if isinstance(cause, OSError) and cause.errno in NO_ROOM:
-            where = str(cause.filename or place)
-            return StorageError(
-                "there is no room on the disk", place=where, cure="make room; it goes on by itself then"
-            )
+            told, cure = "there is no room on the disk", "make room; it goes on by itself then"
+            return StorageError(told, place=str(cause.filename or place), cure=cure)
         cause = cause.__cause__ or cause.__context__
     return None

@@ -12,6 +12,7 @@ import importlib
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -85,6 +86,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
     "runtime": {
         "local": "openfl_like.runtimes.local:local_runtime",
+        "batched": "openfl_like.runtimes.batched:batched_runtime",
         "process": "openfl_like.runtimes.process:process_runtime",
         "mpi": "openfl_like.runtimes.mpi:mpi_runtime",
         "ray": "openfl_like.runtimes.ray:ray_runtime",
@@ -96,7 +98,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "pareto": "openfl_like.federation.devices.quantities:Pareto",
         "choice": "openfl_like.federation.devices.quantities:Choice",
         "sine": "openfl_like.federation.devices.quantities:Sine",
-        "step": "openfl_like.federation.devices.quantities:Steps",
+        "step": "openfl_like.federation.devices.quantities:StepValues",
         "trace": "openfl_like.federation.devices.quantities:Trace",
     },
     "availability": {
@@ -126,10 +128,33 @@ BY_PATH = frozenset(
 what nobody but the worker at a site loads."""
 
 
+_LISTED: ContextVar[dict[str, list[str]] | None] = ContextVar("listed", default=None)
+"""Kind -> its names, while nothing is looked for anew."""
+
+
 def names(kind: str) -> list[str]:
     """List every short name of a kind, built in or registered by an installed package, sorted."""
+    listed = _LISTED.get()
+    if listed is None:
+        return _names(kind)
+    if kind not in listed:
+        listed[kind] = _names(kind)
+    return list(listed[kind])
+
+
+def _names(kind: str) -> list[str]:
     installed = (point.name for point in entry_points(group=f"openfl_like.{kind}"))
     return sorted({*BUILTIN.get(kind, {}), *installed})
+
+
+@contextmanager
+def listed_once() -> Iterator[None]:
+    """Look through the installed packages once for each kind while the block is open: that takes milliseconds."""
+    token = _LISTED.set({})
+    try:
+        yield
+    finally:
+        _LISTED.reset(token)
 
 
 def resolve(kind: str, template: str) -> object:

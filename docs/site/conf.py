@@ -21,6 +21,8 @@ CONTENTS = {
             "docs/data",
             "docs/simulation",
             "docs/virtual-time",
+            "docs/studies",
+            "docs/coming-from",
             "docs/evaluation",
             "docs/algorithms",
             "docs/aggregation",

@@ -9,6 +9,7 @@ from openfl_like.aggregation.steps import Block, Blockwise, Linear, Vector
 from openfl_like.errors import UpdateRefusedError
 from openfl_like.tensors.container import Part, TensorFile
 from openfl_like.tensors.encoded import ModelReader
+from openfl_like.tensors.memory_rows import stacked_of
 from openfl_like.tensors.named import Array, Elements, TensorSpec
 
 BLOCK_ELEMENTS = 64 * 1024
@@ -16,6 +17,8 @@ BLOCK_ELEMENTS = 64 * 1024
 SCRATCH_ELEMENTS = 256 * 1024
 """The most that the block of all updates has together: with many of them, it has fewer columns."""
 LEAST_ELEMENTS = 256
+LEAST_TOGETHER = 8
+"""Fewer columns than these numpy may add in another order."""
 
 
 def state_name(slot: str, tensor: str) -> str:
@@ -56,6 +59,7 @@ class View:
         self._sources = sources
         self._name = ""
         self._flats: list[Elements] = []
+        self._stacked = stacked_of(sources.updates)
 
     def rows(self, spec: TensorSpec, start: int, stop: int) -> list[Array]:
         """Give the same elements of each update, in the dtype that they have."""
@@ -66,6 +70,13 @@ class View:
             # A peer's boolean may be any byte but 0: only the comparison makes it 0 or 1.
             return [row.view(np.uint8) != 0 for row in rows]
         return rows
+
+    def together(self, spec: TensorSpec, start: int, stop: int) -> Array | None:
+        """Give what `rows` gives as one array, [K, n], where all updates lie in one piece of memory; else None."""
+        many = (stop - start) * len(self._sources.updates) > SCRATCH_ELEMENTS
+        if self._stacked is None or spec.dtype == "BOOL" or many:
+            return None
+        return self._stacked.elements(spec.name, start, stop)
 
     def base(self, spec: TensorSpec, start: int, stop: int) -> Vector:
         """Give elements of the global model, as float64 of their own; zeros if nobody asks for it."""
@@ -124,18 +135,32 @@ def _adding(step: Linear, most_elements: int) -> Combiner:
     sums, products = np.empty(most_elements), np.empty(most_elements)
 
     def combine(view: View, portion: Portion, _: Vector) -> Array:
-        rows = view.rows(portion.spec, portion.start, portion.stop)
-        total, product = sums[: rows[0].size], products[: rows[0].size]
-        _multiply(rows[0], step.factors[0], total)
-        for row, factor in zip(rows[1:], step.factors[1:], strict=True):
-            _multiply(row, factor, product)
-            np.add(total, product, out=total)
+        total, product = sums[: portion.stop - portion.start], products[: portion.stop - portion.start]
+        if not _add_together(view, portion, step.factors, total):
+            rows = view.rows(portion.spec, portion.start, portion.stop)
+            _multiply(rows[0], step.factors[0], total)
+            for row, factor in zip(rows[1:], step.factors[1:], strict=True):
+                _multiply(row, factor, product)
+                np.add(total, product, out=total)
         if step.base:
             base = view.base(portion.spec, portion.start, portion.stop)
             np.add(total, np.multiply(base, step.base, out=base), out=total)
         return total
 
     return Combiner(most_elements, combine)
+
+
+def _add_together(view: View, portion: Portion, factors: Vector, total: Vector) -> bool:
+    """Add all updates with one call, in the same order and so to the same bits; False if they are not together."""
+    if portion.stop - portion.start < LEAST_TOGETHER:
+        return False
+    found = view.together(portion.spec, portion.start, portion.stop)
+    if found is None:
+        return False
+    rows = found.astype(np.float64)
+    np.multiply(rows, factors[:, None], out=rows)
+    np.add.reduce(rows, axis=0, out=total)
+    return True
 
 
 def _multiply(row: Array, factor: np.float64, out: Vector) -> None:

@@ -14,6 +14,7 @@ from openfl_like.tensors.container import Part, TensorFile
 from openfl_like.tensors.encoded import ModelReader, Sent, open_update
 from openfl_like.tensors.finite import all_finite
 from openfl_like.tensors.memory import TensorMemory
+from openfl_like.tensors.memory_rows import TensorRow
 from openfl_like.tensors.named import compare
 
 BLOCK_ELEMENTS = 256 * 1024
@@ -39,7 +40,9 @@ class Finite:
     """Every floating-point element is a finite number."""
 
     def check(self, update: ModelReader, base: TensorFile | None, facts: Update) -> str:  # noqa: ARG002 - the file says it all
-        """Read the floating-point tensors block by block."""
+        """Read the floating-point tensors block by block, unless that was done for many updates at once."""
+        if isinstance(update, TensorRow):
+            return f"tensor '{update.not_finite}' holds a value that is not finite" if update.not_finite else ""
         read, parts = 0, list[Part]()
         for spec in update.schema:
             if not spec.is_float:

@@ -33,9 +33,10 @@ NOUNS = {
     "plan": "Check, show, compare and measure plans.",
     "status": "Look at the whole federation.",
     "simulate": "Run a plan with all its sites on this machine.",
+    "study": "Run many simulations of a plan, and compare them.",
     "workspace": "Make a workspace from a template, pass one on.",
 }
-PACKAGES = frozenset({"demo", "experiment", "pki"})
+PACKAGES = frozenset({"demo", "experiment", "pki", "study"})
 """Nouns whose commands need more than one module: they are in the package's `commands`."""
 
 THREADS_S = 5.0

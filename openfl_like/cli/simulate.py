@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     "--runtime",
     default="local",
     show_default=True,
-    help="Where tasks run: local, one site after the other in this process; process, on all processors; mpi, in the "
-    "other ranks that mpiexec has started; ray, on a Ray cluster (RAY_ADDRESS), or Ray on this machine.",
+    help="Where tasks run: local, one site after the other in this process; batched, many sites' PyTorch models at "
+    "once in this process; process, on all processors; mpi, in the other ranks that mpiexec has started; ray, on a "
+    "Ray cluster (RAY_ADDRESS), or Ray on this machine.",
 )
 @click.option("--workers", type=click.IntRange(min=1), help="How many work at once; with --runtime process or ray.")
 @click.option(
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="GPUs that a worker takes, or a part of one; with --runtime ray.",
 )
+@click.option("--pdb", "debugger", is_flag=True, help="Open Python's debugger where code raises; with --runtime local.")
 @click.option("--sandbox", is_flag=True, help="Confine each site's process as at a site; with --runtime process.")
 @initial_model_option
 @overrides_option
@@ -68,6 +70,7 @@ def simulate(
     initial_model: Path | None,
     overrides: tuple[str, ...],
     *,
+    debugger: bool,
     sandbox: bool,
     as_json: bool,
 ) -> None:
@@ -75,6 +78,7 @@ def simulate(
 
     The sites are those that --shard names, or else those that the plan's simulation.sites makes from one data set, or
     else those of shards/*.yaml in the plan's workspace. Workspaces that no site could get are refused.
+    With --runtime batched the model has the numbers of the others to within 1e-5, not their bytes.
 
     Example: fx simulate plans/digits_fedavg.yaml -s aggregator.settings.rounds_to_train=3
 
@@ -86,14 +90,18 @@ def simulate(
     """
     from openfl_like.authoring.models import prepare_initial_model
     from openfl_like.cli.experiment.outcome import raise_unless_finished
+    from openfl_like.cli.output.post_mortem import post_mortem
     from openfl_like.cli.plan_file import read_plan
     from openfl_like.cli.simulated import Follower, KeptRecord, sites_of, tell_result
+    from openfl_like.errors import UsageError
     from openfl_like.processes.own_end import ended_by_us_alone
     from openfl_like.runtimes.sites import WorkerWishes
     from openfl_like.services.simulation import SimulationSettings
 
     check_output(output)
     _check_sandbox(runtime, sandbox=sandbox)
+    if debugger and runtime != "local":
+        raise UsageError("--pdb: the debugger looks into this process", cure="use --runtime local")
     with _ranks(runtime) as leading:
         if not leading:
             return
@@ -119,6 +127,8 @@ def simulate(
                 kept=directory is not None,
                 sandbox=sandbox,
                 workers=WorkerWishes(workers, worker_cpus, worker_gpus),
+                examine=post_mortem if debugger else None,
+                tell=follower.not_batched,
             )
             result, had_ended = follower.run(settings)
             if output is not None:
@@ -144,7 +154,8 @@ def _ranks(runtime: str) -> "AbstractContextManager[bool]":
 def _check_sandbox(runtime: str, *, sandbox: bool) -> None:
     from openfl_like.errors import UsageError
 
-    if sandbox and runtime == "local":
+    if sandbox and runtime in {"local", "batched"}:
         raise UsageError(
-            "--sandbox: in the runtime 'local' all sites work in this very process", cure="add --runtime process"
+            f"--sandbox: in the runtime '{runtime}' all sites work in this very process",
+            cure="add --runtime process",
         )

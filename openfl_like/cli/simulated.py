@@ -6,8 +6,10 @@ Its record goes when the model is in its place, and not before.
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -20,6 +22,7 @@ from openfl_like.data.parts import MadeShards
 from openfl_like.errors import StorageError, UsageError, no_room
 from openfl_like.federation.announcements import CollaboratorAdmitted, CollaboratorsAdmitted
 from openfl_like.federation.status import Status
+from openfl_like.frameworks.batched.obstacles import NotBatched
 from openfl_like.plan.schema import Plan
 from openfl_like.plan.workspace import SHARDS
 from openfl_like.services.made_sites import make_sites
@@ -71,6 +74,13 @@ class Follower:
         self.screen = Screen(as_json=as_json)
         self.unread: OSError | None = None
 
+    def not_batched(self, reason: NotBatched) -> None:
+        """Tell why sites work alone, as soon as it is known; that nobody reads it shows at the next event."""
+        phase = reason.phase.value if reason.phase is not None else None
+        fields = {"obstacle": reason.obstacle.value, "phase": phase, "detail": reason.detail}
+        with suppress(OSError):
+            self.screen.note("not_batched", str(reason), fields)
+
     def run(self, settings: SimulationSettings) -> tuple[SimulationResult, bool]:
         """Run it to its end; return how it ended, and whether its record had ended before."""
         with Simulation(settings, SQLITE) as simulation, OWN.lent():
@@ -86,13 +96,18 @@ class Follower:
         async for event in simulation.bus.tail():
             if self.unread is not None or (one_line and event.kind in _JOINED):
                 continue
-            try:
-                self.screen.event(event)
-            except OSError as error:
-                if not self._wanted:
-                    raise
-                self.unread = error
+            self._show(partial(self.screen.event, event))
         return await running
+
+    def _show(self, show: Callable[[], None]) -> None:
+        """Show something, unless nobody reads it any more."""
+        try:
+            if self.unread is None:
+                show()
+        except OSError as error:
+            if not self._wanted:
+                raise
+            self.unread = error
 
 
 _JOINED = {CollaboratorAdmitted.kind, CollaboratorsAdmitted.kind}

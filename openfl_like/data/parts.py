@@ -11,11 +11,11 @@ from blake3 import blake3
 
 from openfl_like.data.part import DataSetSource, DealtSet, PartShard
 from openfl_like.data.shard import KINDS, Dataset, ShardDescriptor
-from openfl_like.federation.names import NumberedNames, SortedNames, sorted_names
+from openfl_like.numbered_names import NumberedNames, SortedNames, sorted_names
 from openfl_like.tensors.named import bytes_of
 
 
-class Numbers(Mapping[str, int]):
+class PlaceOfName(Mapping[str, int]):
     """Site name -> its number, from 0, of names that differ in their number alone.
 
     Args:
@@ -67,7 +67,7 @@ class MadeShards(Mapping[str, ShardDescriptor], ABC):
     @property
     def names(self) -> SortedNames:
         """The names of the sites."""
-        return self._numbers.names if isinstance(self._numbers, Numbers) else sorted_names(self._numbers)
+        return self._numbers.names if isinstance(self._numbers, PlaceOfName) else sorted_names(self._numbers)
 
     def __getitem__(self, name: str) -> ShardDescriptor:
         return self.made(self._numbers[name])

@@ -42,11 +42,11 @@ from openfl_like.federation.events import (
 )
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.metrics import weights_of
-from openfl_like.federation.names import sorted_names
 from openfl_like.federation.round_state import RoundState, Step
 from openfl_like.federation.state import ExperimentState, dump_state, load_state
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase, Update
+from openfl_like.numbered_names import sorted_names
 from openfl_like.plan.digest import frozen_values
 from openfl_like.plan.schema import Plan
 

@@ -6,8 +6,8 @@ from enum import StrEnum
 
 from openfl_like.federation.deliveries import Receipt
 from openfl_like.federation.failure import Failure, FailureKind
-from openfl_like.federation.names import SortedNames
 from openfl_like.federation.task import Phase, Update
+from openfl_like.numbered_names import SortedNames
 
 
 class Presence(StrEnum):

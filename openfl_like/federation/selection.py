@@ -7,8 +7,8 @@ from typing import Annotated, Protocol, Self
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from openfl_like.federation.names import NumberedNames
 from openfl_like.federation.seeds import derive_seed
+from openfl_like.numbered_names import NumberedNames
 
 _STRICT = ConfigDict(extra="forbid")
 Names = tuple[str, ...]

@@ -11,6 +11,7 @@ from openfl_like.frameworks.model import Tensors as AnyTensors
 from openfl_like.frameworks.runner import (
     OPTIMIZER,
     DataLoader,
+    LabelledData,
     RunnerContext,
     Shard,
     TaskResult,
@@ -48,6 +49,21 @@ class NumpyLoader:
             raise UsageError(f"{self.num_train} samples fill no batch of {batch_size}, and drop_last is set", cure=cure)
 
     @property
+    def batch_size(self) -> int:
+        """Number of samples in a batch; the last one may have fewer."""
+        return self._batch_size
+
+    @property
+    def num_cut(self) -> int:
+        """Number of samples that an epoch sees: all, or those that fill batches."""
+        return self._end
+
+    @property
+    def train_set(self) -> LabelledData:
+        """All samples to train on, in the shard's order."""
+        return self._train
+
+    @property
     def num_train(self) -> int:
         """Number of samples to train on."""
         return len(self._train.samples)
@@ -59,15 +75,19 @@ class NumpyLoader:
 
     def train_batches(self, seed: int, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield shuffled (samples, targets); the order depends on nothing but the seed and the epoch."""
-        order = np.random.default_rng([seed, epoch]).permutation(self.num_train)
-        for start in range(0, self._end, self._batch_size):
-            rows = order[start : start + self._batch_size]
+        order = self.train_order(seed, epoch)
+        for start in range(0, self.num_cut, self.batch_size):
+            rows = order[start : start + self.batch_size]
             yield self._train.samples[rows], self._train.targets[rows]
+
+    def train_order(self, seed: int, epoch: int) -> np.ndarray:
+        """Return the order of an epoch's samples as places in `train_set`, ``[num_cut]``; batches are cut from it."""
+        return np.random.default_rng([seed, epoch]).permutation(self.num_train)[: self.num_cut]
 
     def validate_batches(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield the held-out (samples, targets) in their own order."""
-        for start in range(0, self.num_validate, self._batch_size):
-            rows = slice(start, start + self._batch_size)
+        for start in range(0, self.num_validate, self.batch_size):
+            rows = slice(start, start + self.batch_size)
             yield self._validate.samples[rows], self._validate.targets[rows]
 
 

@@ -42,6 +42,11 @@ class TorchLoader:
         self._held = [(to_torch(samples), to_torch(targets)) for samples, targets in self._batches.validate_batches()]
 
     @property
+    def cut(self) -> NumpyLoader:
+        """What cuts the samples, for whoever has them on a device already."""
+        return self._batches
+
+    @property
     def num_train(self) -> int:
         """Number of samples to train on."""
         return self._batches.num_train
@@ -70,7 +75,15 @@ class TorchRunner(FormerNames, ABC):
 
     The same seed gives the same bits on the same machine and thread count: every assignment seeds torch, deterministic
     algorithms are required, and the number of threads is fixed.
+
+    Attributes:
+        pure_loss: Whether a `loss` of the subclass's own depends on nothing but outputs and targets, and gives for a
+            batch the mean of what it gives for each sample: then ``fx simulate --runtime batched`` can take it.
+        batch_form: What trains the models of many sites at once; see `batched.form`.
     """
+
+    pure_loss = False
+    batch_form = "openfl_like.frameworks.batched.torch_batch:TorchBatch"
 
     def __init__(self, loader: DataLoader[torch.Tensor], context: RunnerContext) -> None:
         self.loader = loader

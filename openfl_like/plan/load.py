@@ -26,13 +26,18 @@ def load_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
         PlanError: If the file is missing or has mistakes; then all of them are listed with line and YAML path.
     """
     tree = overridden(load_tree(path), overrides, Plan)
-    plan, mistakes = validate(tree, Plan)
-    known = {mistake.path for mistake in mistakes}
-    more = mistakes_in(plan) if plan else _beyond(tree, mistakes)
-    mistakes += [mistake for mistake in more if mistake.path not in known]
+    plan, mistakes = checked(tree)
     if plan is None or mistakes:
         raise refuse(tree.source, mistakes, tree.places, PlanError)
     return plan
+
+
+def checked(tree: Tree) -> tuple[Plan | None, list[Mistake]]:
+    """Read a plan from a tree, and list its mistakes; it is None if the schema found some."""
+    plan, mistakes = validate(tree, Plan)
+    known = {mistake.path for mistake in mistakes}
+    more = mistakes_in(plan) if plan else _beyond(tree, mistakes)
+    return plan, mistakes + [mistake for mistake in more if mistake.path not in known]
 
 
 def workspace_of(plan_path: Path, plan: Plan) -> Path:

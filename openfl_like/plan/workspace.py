@@ -11,6 +11,7 @@ from openfl_like.plan.names import NAME_PATTERN
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _PLANS = "plans"
+_STUDIES = "plans/studies"
 _TEMPLATES = "workspace_templates"
 EXAMPLE = "shard.yaml"
 SHARDS = "shards"
@@ -67,6 +68,23 @@ def find_plan(named: str) -> Path:
     path = Path(named)
     looks_like_path = path.suffix in {".yaml", ".yml"} or len(path.parts) > 1
     return path if path.exists() or looks_like_path else plan_path(named)
+
+
+def installed_studies() -> list[str]:
+    """Names of the ready-made studies, sorted."""
+    return sorted(path.stem for path in _entries(_STUDIES) if path.suffix == ".yaml")
+
+
+def find_study(named: str) -> Path:
+    """The file that a user means: a path, or the name of a ready-made study.
+
+    Raises:
+        NotFoundError: If there is neither.
+    """
+    path = Path(named)
+    if path.suffix in {".yaml", ".yml"} or len(path.parts) > 1 or path.is_file():
+        return path
+    return _find(named, installed_studies(), "ready-made study", _folder(_STUDIES) / f"{named}.yaml")
 
 
 def create_workspace(target: Path, template: str) -> Path:

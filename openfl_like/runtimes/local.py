@@ -95,6 +95,8 @@ class LocalRuntime:
         repository: Where models are found and updates go.
         writing_s: What a task may take besides its deadline, to write its update.
         most_loaded: Of so many sites, those that have worked last, model and data are kept; None: of all.
+        examine: Is called with whatever goes wrong, where it went wrong; then no task has a deadline, because whoever
+            examines takes their time. None: nobody does.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class LocalRuntime:
         repository: ModelRepository,
         writing_s: float = WRITING_S,
         most_loaded: int | None = None,
+        examine: Callable[[Exception], None] | None = None,
     ) -> None:
         self._tried = next(iter(sites), None)
         self._make = make
@@ -113,6 +116,7 @@ class LocalRuntime:
         self._writing_s = writing_s
         self._late: _Late | None = None
         self._most_loaded = most_loaded
+        self._examine = examine
 
     @asynccontextmanager
     async def running(self, post: Post) -> AsyncIterator[None]:
@@ -124,7 +128,7 @@ class LocalRuntime:
         tasks, thread = TaskOwner(), SerialThread("tasks of the sites")
         try:
             if self._tried is not None:
-                await thread.run(partial(self._performer, self._tried))
+                await thread.run(partial(self._try, self._tried))
             tasks.start(self._work(tasks, thread, post))
             post(EverybodyJoined())
             yield
@@ -167,7 +171,7 @@ class LocalRuntime:
 
     def _patience_s(self, assignment: Assignment) -> float | None:
         """How long to wait for a task that does not say itself that it took too long: it may never end."""
-        if assignment.deadline_s is None:
+        if assignment.deadline_s is None or self._examine is not None:
             return None
         return assignment.deadline_s + (self._writing_s if self._is_ready(assignment) else LOADING_S)
 
@@ -182,14 +186,24 @@ class LocalRuntime:
         self._performers[site] = performer  # the last one is the one that has worked last
         return performer
 
+    def _try(self, site: str) -> None:
+        try:
+            self._performer(site)
+        except Exception as error:
+            if self._examine is not None:
+                self._examine(error)
+            raise
+
     def _one(self, assignment: Assignment) -> _Event:
         out = self._repository.spool_path(assignment)
         try:
             performer = self._performer(assignment.collaborator)
             model = self._repository.path(assignment.model) if assignment.model else None
             update = performer.perform(assignment, model, out)
-            return in_time(assignment, update)
+            return in_time(assignment, update) if self._examine is None else UpdateCommitted(update)
         except Exception as error:  # noqa: BLE001 (the edge of a site: any failure becomes its reason, or all would wait)
+            if self._examine is not None:
+                self._examine(error)
             return failed(assignment, error)
 
 
@@ -298,4 +312,6 @@ def local_runtime(sites: SimulatedSites, repository: ModelRepository) -> LocalRu
     """Return the runtime ``local`` for the sites of a simulation: one after the other, in this process."""
     refuse_workers(sites, "it works in this process")
     most = None if keeps_in_memory(sites.plan) else MOST_LOADED
-    return LocalRuntime(sites.shards, _Performers(sites, repository).make, repository, most_loaded=most)
+    return LocalRuntime(
+        sites.shards, _Performers(sites, repository).make, repository, most_loaded=most, examine=sites.examine
+    )

@@ -1,6 +1,7 @@
 """The sites of a simulation, as every runtime is given them."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -8,9 +9,17 @@ from typing import Protocol
 from openfl_like.data.shard import ShardDescriptor
 from openfl_like.errors import UsageError
 from openfl_like.federation.components import build_encoding
+from openfl_like.frameworks.batched.obstacles import NotBatched
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.loop import Runtime
 from openfl_like.runtimes.models import ModelRepository
+
+log = logging.getLogger(__name__)
+
+
+def log_reason(reason: NotBatched) -> None:
+    """Log why sites work alone, where nobody wants to be told."""
+    log.warning("%s", reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +54,8 @@ class SimulatedSites:
         device: What the sites compute on.
         sandbox: Whether what runs in processes of its own is confined as at a site.
         workers: What workers are like.
+        examine: Is called with whatever goes wrong in this process, where it went wrong; None: nobody wants that.
+        tell: Is told why sites work alone, by a runtime that has many of them work at once.
     """
 
     plan: Plan
@@ -55,6 +66,8 @@ class SimulatedSites:
     device: str = "cpu"
     sandbox: bool = False
     workers: WorkerWishes = NO_WISHES
+    examine: Callable[[Exception], None] | None = None
+    tell: Callable[[NotBatched], None] = log_reason
 
     def folder(self, site: str) -> Path:
         """Return where a site keeps what is its own, whatever the runtime."""

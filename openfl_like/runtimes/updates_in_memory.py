@@ -23,7 +23,13 @@ class UpdatesInMemory:
         return len(self._updates)
 
     def keep(self, update: Update, content: TensorMemory) -> None:
-        """Keep an update; when there are too many, all are written."""
+        """Keep an update; when there are too many, those of former rounds go, and else all are written.
+
+        A round begins with the model of the one before, so nobody combines that one's updates any more; rounds of a few
+        milliseconds are more than are tidied up after in time.
+        """
+        if len(self) >= MOST_UPDATES:
+            self.let_go(update.round - 1)
         if len(self) >= MOST_UPDATES:
             self.write()
         self._updates[_key(update)] = content

@@ -68,7 +68,7 @@ class _Presence:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Work:
+class _DeviceWork:
     """An assignment that a device is at work on.
 
     Attributes:
@@ -166,7 +166,7 @@ class InVirtualTime:
         self._new: list[Assignment] = []
         self._phase: tuple[int, Phase] = (-1, Phase.INITIALISE)
         self._opened = 0.0
-        self._works: dict[_Identity, _Work] = {}
+        self._works: dict[_Identity, _DeviceWork] = {}
         self._results = _Results()
         self._effort = RoundEffort()
         if snapshot is not None:
@@ -292,7 +292,7 @@ class InVirtualTime:
 
     # ---- the work -------------------------------------------------------------------------------------------------
 
-    def _begin(self, assignment: Assignment) -> _Work | None:
+    def _begin(self, assignment: Assignment) -> _DeviceWork | None:
         """Have a device begin; return the work if an answer may come of it, and is not known to be late."""
         name = assignment.collaborator
         self._open(assignment)
@@ -310,7 +310,7 @@ class InVirtualTime:
         known = self._plain and assignment.phase is Phase.TRAIN
         amount = self._count.amount(assignment, self._shards[name].schema.counts)
         course = Course.of(profile, amount, model, model if known else 0)
-        work = self._works[identity] = _Work(assignment, self._now, course)
+        work = self._works[identity] = _DeviceWork(assignment, self._now, course)
         return work if self._comes(work) else None
 
     def _open(self, assignment: Assignment) -> None:
@@ -323,7 +323,7 @@ class InVirtualTime:
         self._phase, self._opened = phase, self._now
         self._results.forget()
 
-    def _comes(self, work: _Work) -> bool:
+    def _comes(self, work: _DeviceWork) -> bool:
         """Whether an answer comes, if the device stays; otherwise have happen what does."""
         assignment, course = work.assignment, work.course
         ends = {}
@@ -338,12 +338,12 @@ class InVirtualTime:
             self._end(work, first, *ends[first])
         return not ends and not self._past_deadline(work)
 
-    def _past_deadline(self, work: _Work) -> bool:
+    def _past_deadline(self, work: _DeviceWork) -> bool:
         """Whether the phase is over before the answer comes; then nothing happens, but that it is withdrawn."""
         limited = self._round_s is not None and work.assignment.phase is not Phase.INITIALISE
         return limited and work.began + work.course.length_s > self._opened + (self._round_s or 0)
 
-    def _plan_answer(self, work: _Work) -> None:
+    def _plan_answer(self, work: _DeviceWork) -> None:
         """Have an answer come at its time: what comes of the work is known now, and how large it is."""
         assignment = work.assignment
         identity = _identity(assignment)
@@ -359,7 +359,7 @@ class InVirtualTime:
         if not self._past_deadline(sized):
             self._end(sized, sized.course.length_s, set(), answer)
 
-    def _sized(self, work: _Work) -> _Work:
+    def _sized(self, work: _DeviceWork) -> _DeviceWork:
         """Return the work with the way of its update, where only the file says how large that is."""
         assignment, file = work.assignment, self._repository.spool_path(work.assignment)
         if assignment.phase is Phase.EVALUATE or (self._plain and assignment.phase is Phase.TRAIN):
@@ -372,7 +372,7 @@ class InVirtualTime:
         event = _simulated(assignment, text)
         self._queue.add(when, _Rank.ANSWER, assignment.collaborator, lambda: [event])
 
-    def _end(self, work: _Work, after_s: float, kind: set[str], event: _Result) -> None:
+    def _end(self, work: _DeviceWork, after_s: float, kind: set[str], event: _Result) -> None:
         """Have a work end with an event, unless it is stopped before; the device is then one of this kind."""
 
         def end() -> Iterator[Event]:
@@ -389,7 +389,7 @@ class InVirtualTime:
             self._stop(work)
             self._effort.late.add(command.collaborator)
 
-    def _stop(self, work: _Work) -> None:
+    def _stop(self, work: _DeviceWork) -> None:
         """Count what a device has done by now."""
         name = work.assignment.collaborator
         del self._works[_identity(work.assignment)]

@@ -8,10 +8,10 @@ from openfl_like.data.deal import DealSettings
 from openfl_like.data.distribution import Distribution, distribution_of
 from openfl_like.data.each import EachFile, EachShards
 from openfl_like.data.part import DataSetSource, DealtSet, dealt_set
-from openfl_like.data.parts import MadeFiles, MadeShards, Numbers, PartFile, PartShards, ShardText
+from openfl_like.data.parts import MadeFiles, MadeShards, PartFile, PartShards, PlaceOfName, ShardText
 from openfl_like.data.shard_file import load_shard_config, placed_params
 from openfl_like.errors import ShardError, UsageError
-from openfl_like.federation.names import NumberedNames
+from openfl_like.numbered_names import NumberedNames
 from openfl_like.plan.paths import written_path
 from openfl_like.plan.schema import Plan, ShardChoice, SitesSection, is_shard_file
 
@@ -111,7 +111,7 @@ def _each(plan: Plan, section: SitesSection, choice: ShardChoice, workspace: Pat
     count, wanted = section.count or len(plan.admission.collaborators), plan.admission.collaborators
     names = NumberedNames("site-", len(str(count)), count)
     own = section.count is None
-    numbers = {name: number for number, name in enumerate(wanted)} if own else Numbers(names)
+    numbers = {name: number for number, name in enumerate(wanted)} if own else PlaceOfName(names)
     _check_wanted(plan, numbers, names)
     shards = EachShards(source, {name: numbers[name] for name in sorted(wanted)} if wanted else numbers)
     try:
@@ -157,8 +157,8 @@ def _numbers(plan: Plan, dealt: DealtSet) -> Mapping[str, int]:
     own = section is not None and section.count is None
     names = NumberedNames("site-", len(str(sites)), sites)
     if not wanted and not own and len(dealt.deal.present) == sites:
-        _check_wanted(plan, Numbers(names), names)
-        return Numbers(names)
+        _check_wanted(plan, PlaceOfName(names), names)
+        return PlaceOfName(names)
     known = {wanted[site] if own else names[site]: site for site in dealt.deal.present.tolist()}
     _check_wanted(plan, known, tuple(known))
     return {name: known[name] for name in sorted(wanted or known)}

@@ -1,6 +1,6 @@
 """The same plan with all its sites on this machine: the loop of the real federation over another runtime."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,10 +12,11 @@ from openfl_like.errors import DamagedError, UsageError
 from openfl_like.events.bus import EventBus
 from openfl_like.federation.announcements import ExperimentEnded
 from openfl_like.federation.failure import OF_DEVICES
-from openfl_like.federation.names import NumberedNames, sorted_names
 from openfl_like.federation.parties import Outcome, PublishedVersion
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import DevicesWorked
+from openfl_like.frameworks.batched.obstacles import NotBatched
+from openfl_like.numbered_names import NumberedNames, sorted_names
 from openfl_like.plan.packing import packing_of
 from openfl_like.plan.schema import NO_ALGORITHM, Plan
 from openfl_like.plan.workspace import SHARDS, check_site_name, shards_in
@@ -23,7 +24,7 @@ from openfl_like.registry import resolve
 from openfl_like.runtimes.loop import ExperimentLoop, Runtime, SystemClock
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.runtimes.recorder import Record
-from openfl_like.runtimes.sites import NO_WISHES, RuntimeFactory, SimulatedSites, WorkerWishes
+from openfl_like.runtimes.sites import NO_WISHES, RuntimeFactory, SimulatedSites, WorkerWishes, log_reason
 from openfl_like.runtimes.virtual_time import InVirtualTime
 from openfl_like.services.aggregator.opening import open_experiment, place_initial_model
 from openfl_like.services.aggregator.recovery import check_models, check_server_state, mend_round
@@ -51,6 +52,8 @@ class SimulationSettings:
         kept: Whether the record stays: then it remembers what it was made with.
         sandbox: Whether workers confine themselves, where the runtime has any.
         workers: What workers are like, where the runtime has any.
+        examine: Is called with whatever goes wrong in the runtime ``local``, where it went wrong.
+        tell: Is told why sites work alone, where the runtime would have many of them work at once.
     """
 
     plan: Plan
@@ -63,6 +66,8 @@ class SimulationSettings:
     kept: bool = False
     sandbox: bool = False
     workers: WorkerWishes = NO_WISHES
+    examine: Callable[[Exception], None] | None = None
+    tell: Callable[[NotBatched], None] = log_reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +215,8 @@ class Simulation:
             device=device,
             sandbox=ours.sandbox,
             workers=ours.workers,
+            examine=ours.examine,
+            tell=ours.tell,
         )
         runtime = cast("RuntimeFactory", resolve("runtime", ours.runtime))(sites, self._repository)
         devices = devices_of(ours.plan, ours.workspace, ours.shards)

@@ -114,6 +114,14 @@ class Manifest:
         return cls(total_bytes, chunk_bytes, chunks)
 
 
+def content_digest(data: bytes | memoryview) -> str:
+    """Return the identity of a file that is in memory, without its manifest where that has one chunk only."""
+    size = len(data)
+    if not 0 < size <= MIN_CHUNK_BYTES:
+        return Manifest.of_content(data).digest
+    return _digest(_HEAD.pack(_MAGIC, size, MIN_CHUNK_BYTES) + _digest(data)).hex()
+
+
 class ChunkDigests:
     """Digests of a file's chunks, taken while its bytes pass by in order; so nobody has to read it again for them.
 

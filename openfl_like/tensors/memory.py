@@ -16,7 +16,7 @@ from openfl_like.tensors.named import Array, Schema, TensorSpec, named_dtype
 
 
 @dataclass(frozen=True, slots=True)
-class _Form:
+class _Header:
     """All of a model file but its values.
 
     Attributes:
@@ -33,12 +33,12 @@ class _Form:
 
 
 @lru_cache(REMEMBERED)
-def _form(tensors: tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...]) -> _Form:
+def _header_of(tensors: tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...]) -> _Header:
     specs = tuple(TensorSpec(name, named_dtype(name, dtype), shape) for name, dtype, shape in tensors)
     header, places = plan_layout(specs)
     size_bytes = len(header) + sum(place.spec.size_bytes for place in places)
     by_name = {place.spec.name: place for place in places}
-    return _Form(np.frombuffer(header, np.uint8), by_name, schema_at(places), size_bytes)
+    return _Header(np.frombuffer(header, np.uint8), by_name, schema_at(places), size_bytes)
 
 
 class TensorMemory:
@@ -52,7 +52,7 @@ class TensorMemory:
     """
 
     def __init__(self, tensors: Mapping[str, Array]) -> None:
-        form = _form(tuple((name, tensors[name].dtype, tensors[name].shape) for name in sorted(tensors)))
+        form = _header_of(tuple((name, tensors[name].dtype, tensors[name].shape) for name in sorted(tensors)))
         self._places, self.schema = form.places, form.schema
         self._bytes = np.empty(form.size_bytes, np.uint8)
         self._bytes[: len(form.header)] = form.header

@@ -18,6 +18,8 @@ PARAMS: dict[str, dict[str, JsonValue]] = {
         "classes": ["healthy", "ill"],
         "scale": {"age": [50, 20], "pressure": [130, 30], "pulse": [75, 15]},
     },
+    "synthetic": {"site": 3, "samples": 40, "spread": 0.5},
+    "each": {"site": 3, "shard": {"template": "synthetic", "params": {"classes": 2}}},
     "part": {
         "part": 2,
         "whole": {"template": "heart_disease", "params": {"hospital": "switzerland"}},
@@ -26,7 +28,7 @@ PARAMS: dict[str, dict[str, JsonValue]] = {
 }
 NAMES = [
     pytest.param(
-        name, marks=() if name in {"heart_disease", "csv", "part"} else pytest.mark.sklearn
+        name, marks=() if name not in {"digits", "breast_cancer"} else pytest.mark.sklearn
     )  # their data is in there
     for name in sorted(registry.BUILTIN["shard"])
 ]

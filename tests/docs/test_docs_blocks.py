@@ -13,11 +13,13 @@ from openfl_like.cli.main import fx
 from openfl_like.data.shard_file import load_shard_config
 from openfl_like.plan.load import load_plan
 from openfl_like.services.director.settings import load_director_file
+from openfl_like.studies.load import load_study
 from tests.docs.documents import DOCS, ROOT, Block, blocks, documents, spans
 
 SHELLS = ("bash", "console", "")
 LOADERS: dict[str, Callable[[Path], object]] = {
     "plan": load_plan,
+    "study": load_study,
     "director": load_director_file,
     "shard": load_shard_config,
 }

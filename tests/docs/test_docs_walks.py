@@ -34,6 +34,16 @@ def test_devices_in_virtual_time_end_with_the_same_bytes_in_every_runtime(tmp_pa
         assert printed.count("missed a round") == 2, printed
 
 
+def test_a_study_is_run_shared_put_together_and_reported(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("scipy")
+    with walk(tmp_path, "docs/studies.md") as printed:
+        assert "rates: 18 runs" in printed, printed
+        assert "whole has 18 runs: 9 from first, 9 from second" in printed, printed
+    report = (tmp_path / "here" / "rates-report" / "report.html").read_text()
+    assert report.count("<figure") >= 4
+
+
 def test_the_quickstart_leads_to_a_model_and_its_federation_can_be_backed_up_and_moved(tmp_path: Path) -> None:
     pages = ("docs/quickstart.md", "docs/upgrade.md")
     with walk(tmp_path, *pages, hosts=("director.example.org",)) as printed:

@@ -65,3 +65,21 @@ def test_an_installed_package_can_add_a_name(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_builtin_name_cannot_be_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "entry_points", lambda **_: pytest.fail("asked for an installed one"))
     assert callable(registry.resolve("selector", "random"))
+
+
+def test_installed_packages_are_looked_through_once_where_that_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[str]()
+
+    def installed(*, group: str) -> EntryPoints:
+        asked.append(group)
+        return EntryPoints()
+
+    monkeypatch.setattr(registry, "entry_points", installed)
+    with registry.listed_once():
+        first = registry.names("selector")
+        first.append("changed")
+        assert registry.names("selector") == sorted(registry.BUILTIN["selector"])
+        registry.names("shard")
+    assert asked == ["openfl_like.selector", "openfl_like.shard"]
+    registry.names("selector")
+    assert len(asked) == 3

@@ -29,7 +29,7 @@ from openfl_like.printable import printable_line
 if TYPE_CHECKING:
     from openfl_like.federation.parties import ExperimentSummary
 
-NOTES = {"killed": BAD, "restarted": ODD, "back": GOOD}
+NOTES = {"killed": BAD, "restarted": ODD, "back": GOOD, "not_batched": ODD}
 """Styles of what happens around an experiment, by kind."""
 RATED = 10
 """Rounds over which the time that a round takes is told."""

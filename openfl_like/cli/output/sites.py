@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from openfl_like.cli.output.pictures import HUES, STYLE
 from openfl_like.errors import UsageError
 from openfl_like.services.made_sites import MadeSites
 
@@ -20,21 +21,6 @@ _SHORT_ROW = 10
 """So many names have room beside each other."""
 _MANY_SITES = 150
 """Of more, columns would be too narrow to be told apart."""
-HUES = (
-    "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
-)  # fmt: skip
-"""Ten colours that people with any kind of colour vision can tell apart (Petroff 2021, arXiv:2107.02270)."""
-STYLE: dict[Any, Any] = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "svg.hashsalt": "openfl_like",
-    "svg.fonttype": "none",
-}
 
 
 @dataclass(frozen=True, slots=True)

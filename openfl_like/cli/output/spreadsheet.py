@@ -1,6 +1,7 @@
 """Rows as CSV that a spreadsheet takes for what they are: no text of somebody else's is a formula there."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TextIO
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -12,11 +13,17 @@ def print_csv(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> N
         columns: The heading.
         rows: The values by column; numbers stay as they are, also negative ones.
     """
-    import csv
     import sys
 
-    writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
+    write_csv(sys.stdout, columns, rows)
+
+
+def write_csv(file: TextIO, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Write rows as CSV like `print_csv`; headings are as harmless as values."""
+    import csv
+
+    writer = csv.DictWriter(file, columns, lineterminator="\n", extrasaction="ignore")
+    writer.writerow({name: _cell(name) for name in columns})
     writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
 
 

@@ -279,7 +279,7 @@ class Sine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Steps:
+class StepValues:
     """One number after the other over virtual time; after the last one the first again.
 
     Attributes:

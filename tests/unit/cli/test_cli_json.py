@@ -17,7 +17,7 @@ from openfl_like.errors import FederationError, PlanError
 KEYS = ["code", "cure", "exit_code", "message", "name", "place", "problems"]
 STREAMS = {
     "aggregator start", "director start", "envoy start", "pki serve",
-    "demo", "simulate", "experiment watch", "experiment logs",
+    "demo", "simulate", "study run", "experiment watch", "experiment logs",
 }  # fmt: skip
 """They go on until something ends, and write a line for each thing that happens."""
 SILENT = {"completion"}

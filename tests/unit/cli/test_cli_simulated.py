@@ -1,22 +1,27 @@
 """A simulation's model is put where it was asked for, or stays where it is; submitted code cannot take our streams."""
 
 import io
+import json
 import sys
 import threading
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from openfl_like.cli.main import _leave_threads
 from openfl_like.cli.options import check_output
 from openfl_like.cli.output.console import emit_line, put
 from openfl_like.cli.output.lent import OWN
-from openfl_like.cli.simulated import KeptRecord, place_file
+from openfl_like.cli.simulate import simulate
+from openfl_like.cli.simulated import Follower, KeptRecord, place_file
 from openfl_like.errors import StorageError, UsageError
 from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.parties import Outcome, PublishedVersion
 from openfl_like.federation.status import Status
+from openfl_like.federation.task import Phase
+from openfl_like.frameworks.batched.obstacles import NotBatched, Obstacle
 from openfl_like.services.simulation import SimulationResult
 from openfl_like.store.files import ExperimentFiles
 
@@ -114,3 +119,29 @@ def test_threads_that_end_are_waited_for() -> None:
     threading.Thread(target=done.set).start()
     _leave_threads(3)
     assert done.is_set()
+
+
+REASON = NotBatched(Obstacle.MODEL, "'2' is Dropout, which draws at random (p=0.5)", Phase.TRAIN)
+
+
+def test_why_sites_work_alone_is_a_line_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    Follower(as_json=False, wanted=False).not_batched(REASON)
+    told = capsys.readouterr()
+    assert told.out == f"==> the phase 'train' is not batched, each site works alone: {REASON.detail}\n"
+    assert told.err == ""
+
+
+def test_and_a_line_of_json_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    follower = Follower(as_json=True, wanted=False)
+    follower.not_batched(REASON)
+    follower.not_batched(NotBatched(Obstacle.COMPRESSION, "updates are compressed"))
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first == {"kind": "not_batched", "obstacle": "model", "phase": "train", "detail": REASON.detail}
+    assert (second["obstacle"], second["phase"]) == ("compression", None)
+
+
+def test_sites_that_work_in_this_process_are_not_confined() -> None:
+    for runtime in ("local", "batched"):
+        done = CliRunner().invoke(simulate, ["plan.yaml", "--sandbox", "--runtime", runtime])
+        assert isinstance(done.exception, UsageError)
+        assert f"in the runtime '{runtime}'" in done.exception.message

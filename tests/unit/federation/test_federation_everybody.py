@@ -19,9 +19,9 @@ from openfl_like.federation.events import (
     ValidateUpdates,
 )
 from openfl_like.federation.experiment import Experiment
-from openfl_like.federation.names import NumberedNames
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Update
+from openfl_like.numbered_names import NumberedNames
 from openfl_like.plan.schema import Plan
 
 MANY = NumberedNames("site-", 7, 1_000_000)

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from traceback import walk_tb
 
 import pytest
 
@@ -80,3 +81,46 @@ async def test_a_task_that_ends_late_holds_up_nobody_any_more(endless: Endless, 
         after = await asyncio.wait_for(told.get(), 10)
     assert isinstance(after, UpdateCommitted)
     assert (after.update.collaborator, after.update.round) == ("zurich", 3)
+
+
+class Raising:
+    """Raises in its second round, and takes longer than any deadline before."""
+
+    def perform(self, assignment: Assignment, _model: Path | None, _out: Path) -> Update:
+        if assignment.round == 2:
+            raise ValueError("no such column")
+        return Update(assignment.round, assignment.phase, assignment.collaborator, "d", 1, duration_s=99.0)
+
+
+async def test_what_goes_wrong_is_examined_where_it_went_wrong_and_nothing_is_late(repository: ModelRepository) -> None:
+    told, seen = asyncio.Queue[Event](), list[str]()
+
+    def examine(error: Exception) -> None:
+        assert error.__traceback__ is not None
+        frames = [frame.f_code.co_name for frame, _ in walk_tb(error.__traceback__)]
+        seen.append(f"{error} in {frames[-1]}")
+
+    def post(*events: Event) -> None:
+        for event in events:
+            told.put_nowait(event)
+
+    runtime = LocalRuntime(("bern",), lambda _: Raising(), repository, examine=examine)
+    async with runtime.running(post), asyncio.timeout(10):
+        await told.get()
+        await runtime.perform(train("bern", 1), train("bern", 2))
+        assert isinstance(await told.get(), UpdateCommitted)
+        assert isinstance(await told.get(), TaskFailed)
+    assert seen == ["no such column in perform"]
+
+
+async def test_a_workspace_that_cannot_be_loaded_is_examined(repository: ModelRepository) -> None:
+    seen: list[Exception] = []
+
+    def make(_: str) -> Raising:
+        raise ValueError("no such module")
+
+    runtime = LocalRuntime(("bern",), make, repository, examine=seen.append)
+    with pytest.raises(ValueError, match="no such module") as caught:
+        async with runtime.running(lambda *_: None):
+            pytest.fail("it began")
+    assert seen == [caught.value]

@@ -51,3 +51,15 @@ def test_too_many_are_written(memory: UpdatesInMemory, files: ExperimentFiles) -
         memory.keep(update(f"site-{place}"), same)
     assert len(memory) == 1
     assert len(list((files.directory / "spool").iterdir())) == MOST_UPDATES
+
+
+def test_of_many_rounds_in_a_row_the_former_ones_go_and_nothing_is_written(
+    memory: UpdatesInMemory, files: ExperimentFiles
+) -> None:
+    same = content(1.0)
+    for number in range(1, 2 * MOST_UPDATES // 100):
+        for place in range(100):
+            memory.keep(update(f"site-{place}", number), same)
+        assert all(memory.find(update(f"site-{place}", number)) is same for place in range(100))
+    assert len(memory) <= MOST_UPDATES
+    assert list((files.directory / "spool").iterdir()) == []

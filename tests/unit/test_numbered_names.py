@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openfl_like.federation.names import NumberedNames, sorted_names
+from openfl_like.numbered_names import NumberedNames, sorted_names
 
 
 def test_numbered_names_are_those_that_are_written_out() -> None:

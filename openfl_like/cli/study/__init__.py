@@ -1,0 +1,1 @@
+"""``fx study``: run studies, show what came of them, report it, put them together."""
