@@ -123,6 +123,15 @@ KINDS = {
         "shard `part`, `partitioner` of `digits` and `breast_cancer`. See "
         "[simulation](../simulation.md#sites-from-one-data-set).",
     ),
+    "generator": (
+        "openfl_like.federation.devices.quantities:Generator",
+        "A number of simulated devices; in the plan, wherever `simulation.devices` has a number or a generator. See "
+        "[virtual time](../virtual-time.md).",
+    ),
+    "availability": (
+        "openfl_like.federation.devices.availability:Availability",
+        "When simulated devices are there; `simulation.devices.availability` in the plan.",
+    ),
 }
 """Kind -> its Protocol, and what it is for."""
 PYTHON = """# Python

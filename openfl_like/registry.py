@@ -91,6 +91,22 @@ BUILTIN: dict[str, dict[str, str]] = {
         "mpi": "openfl_like.runtimes.mpi:mpi_runtime",
         "ray": "openfl_like.runtimes.ray:ray_runtime",
     },
+    "generator": {
+        "constant": "openfl_like.federation.devices.quantities:Constant",
+        "uniform": "openfl_like.federation.devices.quantities:Uniform",
+        "lognormal": "openfl_like.federation.devices.quantities:LogNormal",
+        "pareto": "openfl_like.federation.devices.quantities:Pareto",
+        "choice": "openfl_like.federation.devices.quantities:Choice",
+        "sine": "openfl_like.federation.devices.quantities:Sine",
+        "step": "openfl_like.federation.devices.quantities:StepValues",
+        "trace": "openfl_like.federation.devices.quantities:Trace",
+    },
+    "availability": {
+        "always": "openfl_like.federation.devices.availability:AlwaysThere",
+        "bernoulli": "openfl_like.federation.devices.availability:BernoulliAvailability",
+        "markov": "openfl_like.federation.devices.availability:MarkovAvailability",
+        "trace": "openfl_like.federation.devices.quantities:Trace",
+    },
     "partitioner": {
         "iid": "openfl_like.data.partition:Iid",
         "dirichlet": "openfl_like.data.partition:Dirichlet",

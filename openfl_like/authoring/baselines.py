@@ -15,7 +15,7 @@ from openfl_like.federation.assignment import calls_in_phase
 from openfl_like.federation.seeds import derive_seed
 from openfl_like.federation.task import Assignment, Phase
 from openfl_like.frameworks.perform import Performer
-from openfl_like.plan.schema import Admission, Component, Plan
+from openfl_like.plan.schema import Admission, Component, Plan, SimulationSection
 from openfl_like.services.devices.placement import place_here
 from openfl_like.services.simulation import Shards, Simulation, SimulationSettings
 from openfl_like.store.files import ExperimentFiles
@@ -69,6 +69,7 @@ async def _train_alone(plan: Plan, workspace: Path, shard: ShardDescriptor, dire
             "admission": Admission(min_collaborators=1),
             "assigner": Component(template="all"),
             "selector": Component(template="all"),
+            "simulation": SimulationSection(),
         }
     )
     with Simulation(SimulationSettings(alone, workspace, {"alone": shard}, directory), stores) as simulation:

@@ -8,13 +8,14 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from openfl_like.authoring.baselines import load_shards
 from openfl_like.cli.experiment.progress import Screen
-from openfl_like.cli.output.console import emit, emit_line, put, say
+from openfl_like.cli.output.console import emit, emit_line, hours, joules, put, say
 from openfl_like.cli.output.lent import OWN
 from openfl_like.cli.output.packing import tell_what_stays
 from openfl_like.data.parts import MadeShards
@@ -29,6 +30,11 @@ from openfl_like.services.simulation import Shards, Simulation, SimulationResult
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.sqlite.stores import SQLITE
 from openfl_like.tasks import TaskOwner
+
+_OF_DEVICES = (
+    "devices are away, late or fail as simulation.devices has it: admission.min_collaborators says with how many the "
+    "experiment begins, participation with how many a round goes on"
+)
 
 
 def sites_of(
@@ -168,6 +174,8 @@ def place_file(file: Path, output: Path) -> None:
 def tell_result(result: SimulationResult, *, had_ended: bool, as_json: bool) -> None:
     """Show how a simulation ended, if it has a model to show."""
     if result.outcome.status is not Status.FINISHED:
+        if result.virtual is not None and result.outcome.status is Status.FAILED:
+            say(_OF_DEVICES)
         return
     last = result.versions[-1]
     fields: dict[str, object] = {
@@ -177,7 +185,13 @@ def tell_result(result: SimulationResult, *, had_ended: bool, as_json: bool) -> 
         "metrics": last.version.metrics,
         "sha256": last.sha256,
     }
+    virtual = result.virtual
     if as_json:
-        emit_line({"kind": "result", "had_ended": had_ended, **fields})
-    else:
-        emit(fields, as_json=False)
+        told = {} if virtual is None else {"virtual": asdict(virtual)}
+        emit_line({"kind": "result", "had_ended": had_ended, **fields, **told})
+        return
+    if virtual is not None:
+        fields |= {"virtual time": hours(virtual.seconds)}
+        fields |= {"energy": joules(virtual.energy_j)} if virtual.energy_j else {}
+        fields |= {"missed": f"{virtual.late} late, {virtual.failed} failed, {virtual.unavailable} away"}
+    emit(fields, as_json=False)

@@ -30,6 +30,8 @@ class DigitsShard(ArrayShard):
             ``settings``.
         seed: Seed of the deal and of the split; all sites must use the same.
         holdout: Share of the site's images that is held out, of each digit.
+        shifted: Whether each image is there five times: as it is, and moved by a pixel up, down, left and right. It is
+            done after the split, so that no image is both trained on and held out.
     """
 
     def __init__(
@@ -39,11 +41,14 @@ class DigitsShard(ArrayShard):
         partitioner: Mapping[str, object] | None = None,
         seed: int = 0,
         holdout: float = 0.25,
+        *,
+        shifted: bool = False,
     ) -> None:
         images, targets = _load_digits()
         rows = _deal(targets, site, sites, partitioner, seed)
+        datasets = split_dataset(Dataset(images[rows], targets[rows]), holdout, seed)
         super().__init__(
-            split_dataset(Dataset(images[rows], targets[rows]), holdout, seed),
+            {kind: _shifted(part) for kind, part in datasets.items()} if shifted else datasets,
             description=f"Handwritten digits (UCI, Alpaydin and Kaynak), part {site} of {sites}.",
             sample_range=(0.0, 1.0),
             classes=10,
@@ -101,6 +106,14 @@ _SCALES = (
 def _load_digits() -> tuple[np.ndarray, np.ndarray]:
     table = np.loadtxt(installed_file("sklearn", "datasets/data/digits.csv.gz", _CURE), delimiter=",")
     return (table[:, :-1].reshape(-1, 8, 8) / 16).astype(np.float32), table[:, -1].astype(np.int64)
+
+
+def _shifted(dataset: Dataset) -> Dataset:
+    """Add each image moved by a pixel in four directions; what comes in at an edge is empty."""
+    padded = np.pad(dataset.samples, ((0, 0), (1, 1), (1, 1)))
+    corners = ((1, 1), (0, 1), (2, 1), (1, 0), (1, 2))
+    images = np.concatenate([padded[:, row : row + 8, column : column + 8] for row, column in corners])
+    return Dataset(images, np.tile(dataset.targets, len(corners)))
 
 
 def _load_breast_cancer() -> tuple[np.ndarray, np.ndarray]:

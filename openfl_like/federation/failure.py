@@ -37,6 +37,7 @@ class FailureKind(StrEnum):
         COMBINE: The updates of a round could not be combined.
         AGGREGATOR: The Aggregator ended.
         DIRECTOR: The Director could not run the experiment.
+        SIMULATED: A simulated device failed or was away, as the plan's ``simulation.devices`` has it.
         TOLD: Of a record of 0.1.0, which has only the words.
     """
 
@@ -56,10 +57,15 @@ class FailureKind(StrEnum):
     COMBINE = "combine"
     AGGREGATOR = "aggregator"
     DIRECTOR = "director"
+    SIMULATED = "simulated"
     TOLD = "told"
 
 
 _AT_A_TASK = frozenset({FailureKind.TASK, FailureKind.WORKER, FailureKind.DEADLINE})
+OF_DEVICES = frozenset(
+    {FailureKind.DEADLINE, FailureKind.LEFT, FailureKind.NOT_BACK, FailureKind.MISSING, FailureKind.SIMULATED}
+)
+"""What simulated devices are missing for, as their plan has it."""
 _BEGINNINGS = {
     FailureKind.LEFT: "left: ",
     FailureKind.REVOKED: "was put out: ",

@@ -1,9 +1,10 @@
-"""What a collaborator is asked to do, and what it hands back."""
+"""What a collaborator is asked to do, what it hands back, and what that takes of a device."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import ClassVar
 
 
 class Phase(StrEnum):
@@ -83,6 +84,23 @@ class Update:
     num_samples: int
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     duration_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class DevicesWorked:
+    """What a round has asked of simulated devices: joules and seconds of each, and whose answers did not come.
+
+    It is told before the round is finished, or the experiment ends; ``away`` counts those that could not be asked.
+    """
+
+    kind: ClassVar[str] = "devices_worked"
+    round: int
+    energy_j: Mapping[str, float]
+    busy_s: Mapping[str, float]
+    late: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+    unavailable: tuple[str, ...] = ()
+    away: int = 0
 
 
 MAX_SAMPLES = 2**53

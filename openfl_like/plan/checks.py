@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from math import inf
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
@@ -17,6 +18,7 @@ from openfl_like.plan.schema import (
     TRAINS,
     Component,
     Plan,
+    Quantity,
     ShardChoice,
     SitesSection,
     StopRule,
@@ -42,7 +44,7 @@ def check_plan(plan: Plan, source: str = "plan") -> None:
 def mistakes_in(plan: Plan) -> list[Mistake]:
     """List what is wrong in a plan that fits the schema, up to `MOST_MISTAKES`: after these, nobody looks further."""
     rules = (_components, _tasks, _best, _groups, _admission, _participation, _times, _deltas, _stop_rules, _made_sites)
-    found = (mistake for rule in (*rules, _optimizer, _initial_model) for mistake in rule(plan))
+    found = (mistake for rule in (*rules, _optimizer, _initial_model, _devices) for mistake in rule(plan))
     return list(islice(found, MOST_MISTAKES))
 
 
@@ -130,6 +132,65 @@ def _undealt(path: KeyPath, made: SitesSection) -> Iterator[Mistake]:
     for key in ("partitioner", "seed", "without_samples", "label_noise"):
         if getattr(made, key) != getattr(usual, key):
             yield Mistake((*path, key), "with each no data set is dealt out, so nobody goes by it", "leave it out")
+
+
+def _devices(plan: Plan) -> Iterator[Mistake]:
+    """Look at what simulated devices are like; files are read when the simulation begins."""
+    section, path = plan.simulation.devices, ("simulation", "devices")
+    if section is None:
+        return
+    if section.unit == "steps" and not isinstance(plan.data_loader.settings.get("batch_size"), int):
+        cure = "write data_loader.settings.batch_size, or unit: samples"
+        yield Mistake((*path, "unit"), "it is not said how many samples a step has", cure)
+    network, power = section.network, section.power
+    yield from _quantity((*path, "speed"), section.speed, above=True)
+    yield from _quantity((*path, "network", "down_bytes_per_s"), network.down_bytes_per_s, above=True)
+    yield from _quantity((*path, "network", "up_bytes_per_s"), network.up_bytes_per_s, above=True)
+    yield from _quantity((*path, "network", "latency_s"), network.latency_s)
+    for key in ("computing_w", "sending_w", "idle_w"):
+        yield from _quantity((*path, "power", key), getattr(power, key))
+    yield from _quantity((*path, "failures"), section.failures, most=1)
+    place = (*path, "availability")
+    found = list(_component("availability", place, section.availability))
+    yield from found
+    built = None if found else _built("availability", section.availability)
+    yield from _quantity((*place, "settings", "probability"), getattr(built, "probability", None), most=1)
+    yield from _bounds(place, built, most=1)
+
+
+def _quantity(path: KeyPath, quantity: Quantity | None, most: float = inf, *, above: bool = False) -> Iterator[Mistake]:
+    """Look at a number of devices, which must be at least 0, or above it."""
+    if quantity is None:
+        return
+    found = list(_component("generator", path, quantity))
+    yield from found
+    yield from _bounds(path, None if found else _built("generator", quantity), most, above=above)
+
+
+def _built(kind: str, component: Component) -> object:
+    """Build a part whose settings were looked at; None: it is of an installed package, and refuses what it is for."""
+    part = registry.resolve(kind, component.template)
+    try:
+        return part(**component.settings) if isinstance(part, type) else None
+    except (TypeError, ValueError):
+        return None
+
+
+def _bounds(path: KeyPath, part: object, most: float = inf, *, above: bool = False) -> Iterator[Mistake]:
+    """Look at what the numbers that a part gives may be, if it says so."""
+    low, high = getattr(part, "bounds", (inf, -inf))
+    if low < 0 or (above and low <= 0):
+        wanted = "be more than 0" if above else "not be less than 0"
+        yield Mistake(path, f"must {wanted}, {_shown_bound(low, other=high)}", "give it other numbers")
+    if high == inf:
+        yield Mistake(path, "may be larger than any number that is reckoned with", "give it other numbers")
+    elif high > most:
+        told = f"must not be more than {most:g}, {_shown_bound(high, other=low)}"
+        yield Mistake(path, told, "give it other numbers")
+
+
+def _shown_bound(bound: float, *, other: float) -> str:
+    return f"and is {bound:g}" if bound == other else f"and may be {bound:g}"
 
 
 def _component(kind: str, path: KeyPath, component: Component) -> Iterator[Mistake]:

@@ -10,7 +10,9 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    SerializerFunctionWrapHandler,
     StringConstraints,
+    model_serializer,
     model_validator,
 )
 
@@ -330,14 +332,82 @@ class SitesSection(Section):
     label_noise: LabelNoise = LabelNoise()
 
 
+class Quantity(Component):
+    """A number of a device, or the generator that draws it; a bare number is always the same."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _number(cls, value: object) -> object:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return {"template": "constant", "settings": {"value": value}}
+        if not isinstance(value, str | dict | Quantity):
+            raise ValueError("must be a number, or a generator: its template and settings")  # noqa: TRY004 (pydantic's)
+        return named_only(value)
+
+    @model_serializer(mode="wrap")
+    def _bare(self, write: SerializerFunctionWrapHandler) -> object:
+        return self.settings["value"] if self.template == "constant" and [*self.settings] == ["value"] else write(self)
+
+
+def constant(value: float) -> Quantity:
+    """Return a quantity that is always the same."""
+    return Quantity(template="constant", settings={"value": value})
+
+
+class DeviceNetwork(Section):
+    """How simulated devices are connected.
+
+    Attributes:
+        down_bytes_per_s: How fast models come; none: at once.
+        up_bytes_per_s: How fast updates go; none: at once.
+        latency_s: What each of the two takes besides.
+    """
+
+    down_bytes_per_s: Quantity | None = None
+    up_bytes_per_s: Quantity | None = None
+    latency_s: Quantity = constant(0)
+
+
+class DevicePower(Section):
+    """What simulated devices draw, in watts, while they compute, send or receive, or wait for the end of the round."""
+
+    computing_w: Quantity = constant(0)
+    sending_w: Quantity = constant(0)
+    idle_w: Quantity = constant(0)
+
+
+class DeviceSection(Section):
+    """The devices of the sites of a simulation, which then runs in virtual time.
+
+    Attributes:
+        speed: How many samples, or steps, a device trains on in a second.
+        unit: What `speed` counts.
+        evaluates_faster: How many times faster a device evaluates than it trains.
+        network: How it is connected.
+        power: What it draws.
+        availability: When it is there.
+        failures: The probability with which it fails over an assignment.
+    """
+
+    speed: Quantity
+    unit: Literal["samples", "steps"] = "samples"
+    evaluates_faster: Annotated[float, Field(gt=0)] = 3.0
+    network: DeviceNetwork = DeviceNetwork()
+    power: DevicePower = DevicePower()
+    availability: Annotated[Component, BeforeValidator(named_only)] = Component(template="always")
+    failures: Quantity = constant(0)
+
+
 class SimulationSection(Section):
     """The ``simulation:`` section, which nothing but ``fx simulate`` goes by.
 
     Attributes:
         sites: How its sites are made; none: each has a shard file.
+        devices: What they work on; none: on this machine, and in its time.
     """
 
     sites: SitesSection | None = None
+    devices: DeviceSection | None = None
 
 
 Tag = Annotated[str, StringConstraints(pattern=rf"^{TAG_PATTERN}$")]

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from enum import Enum, auto
 from functools import partial
@@ -93,6 +93,22 @@ class SystemClock:
         return asyncio.get_running_loop().call_later(delay_s, callback).cancel
 
 
+class VirtualTime(Protocol):
+    """Time that is not this machine's: it stands still while anything is done, and then goes on at once."""
+
+    def now(self) -> float:
+        """Virtual seconds since the beginning."""
+
+    def start_timer(self, timer: str, after_s: float) -> None:
+        """Have `TimerFired` posted after so many virtual seconds; one of this name that runs already goes on."""
+
+    async def advance(self) -> None:
+        """Called when all that has happened is dealt with: post what happens next, and go on to its time."""
+
+    def tell(self, commands: Iterable[Command]) -> Iterator[Command]:
+        """Yield the commands of a step, and with them what there is to tell besides."""
+
+
 class ExperimentLoop:
     """One run of the loop.
 
@@ -101,12 +117,21 @@ class ExperimentLoop:
         runtime: Where its tasks run.
         record: Where it leaves its traces.
         clock: Time.
+        virtual: The time that the experiment goes by in place of the clock's, by which it commits nevertheless: only
+            between two rounds, so that its time goes on from the record as it did.
         ahead: Whether sites may be given work that the record does not know of yet: they are in this process and end
             with it, so that whoever goes on from the record repeats it to the same bytes.
     """
 
     def __init__(
-        self, experiment: Experiment, runtime: Runtime, record: Record, clock: Clock, *, ahead: bool = False
+        self,
+        experiment: Experiment,
+        runtime: Runtime,
+        record: Record,
+        clock: Clock,
+        virtual: VirtualTime | None = None,
+        *,
+        ahead: bool = False,
     ) -> None:
         self._experiment = experiment
         self._runtime = runtime
@@ -114,7 +139,9 @@ class ExperimentLoop:
         self._recorder = Recorder(experiment, record)
         self._pause_s = record.pause_s
         self._clock = clock
-        self._ahead = ahead
+        self._virtual = virtual
+        self._each_round = not ahead
+        self._ahead = ahead or virtual is not None
         self._inbox: asyncio.Queue[Event | _CommitDue] = asyncio.Queue()
         self._timers: list[Callable[[], None]] = []
         self._commit_timers: list[Callable[[], None]] = []
@@ -152,6 +179,8 @@ class ExperimentLoop:
             return await self._finish(self._experiment.status, self._experiment.reason)
         self.post(ExperimentStarted(self._recorder.epoch), *meanwhile)
         while True:
+            if self._virtual is not None and self._inbox.empty():
+                await self._virtual.advance()
             happened = [await self._inbox.get()]
             while not self._inbox.empty():
                 happened.append(self._inbox.get_nowait())
@@ -163,18 +192,26 @@ class ExperimentLoop:
 
     async def _step(self, events: Sequence[Event]) -> Outcome | None:
         """Take what has happened by now, commit what it means if anybody is to act on it or it is time, and act."""
-        now = self._clock.now()
+        now = (self._virtual or self._clock).now()
+        published = len(self._experiment.versions)
         commands = self._handle(events, now)
         ends = any(isinstance(command, FinishExperiment) for command in commands)
         if self._recorder.publishes and not self._ahead and self._recorder.commit_updates():
             commands = await self._send_ahead(commands)
         begins = any(isinstance(event, ExperimentStarted) for event in events)  # from here on the record has its plan
-        if begins or ends or self._is_due() or ((commands or self._recorder.publishes) and not self._ahead):
+        published = len(self._experiment.versions) - published
+        if begins or ends or self._may_commit(acts=bool(commands), finishes=published > 0):
             self._commit_is_done()
             await self._recorder.commit(now, ends=ends)
         elif self._recorder.waiting:
             self._commit_soon()
         return await self._perform_all(commands)
+
+    def _may_commit(self, *, acts: bool, finishes: bool) -> bool:
+        """Whether a step is committed that is neither the first nor the last; it acts, or finishes a round."""
+        if self._virtual is not None:
+            return finishes and (self._each_round or self._is_due())
+        return self._is_due() or ((acts or self._recorder.publishes) and not self._ahead)
 
     def _is_due(self) -> bool:
         """Whether it is time for a commit; between two rounds nothing has to be written for one besides."""
@@ -210,7 +247,10 @@ class ExperimentLoop:
         commands: list[Command] = []
         waiting = deque(events)
         while waiting:
-            for command in self._recorder.take(self._experiment.handle(waiting.popleft(), now), now):
+            answer: Iterable[Command] = self._experiment.handle(waiting.popleft(), now)
+            if self._virtual is not None:
+                answer = self._virtual.tell(answer)
+            for command in self._recorder.take(answer, now):
                 if isinstance(command, ValidateUpdates | Aggregate) and self._repository.quick(command):
                     if isinstance(command, Aggregate) and not self._ahead:
                         self._recorder.note_updates(now)
@@ -234,6 +274,8 @@ class ExperimentLoop:
 
     async def _perform(self, command: Command) -> Outcome | None:
         match command:
+            case StartTimer(timer, after_s) if self._virtual is not None:
+                self._virtual.start_timer(timer, after_s)
             case StartTimer(timer, after_s):
                 self._timers.append(self._clock.call_later(after_s, lambda: self.post(TimerFired(timer))))
             case ValidateUpdates() | Aggregate():

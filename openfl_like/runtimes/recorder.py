@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
+
+from pydantic import JsonValue
 
 from openfl_like.errors import FederationError, StorageError, no_room
 from openfl_like.failpoints import failpoint
@@ -29,12 +31,14 @@ class Record:
         repository: Model files.
         publish: Gets the announcements of each commit, as they are in the history.
         pause_s: The first pause, in seconds, of a commit that waits for room on the disk.
+        beside: Gives what else belongs to a snapshot: key -> JSON value.
     """
 
     store: ExperimentCommits
     repository: ModelRepository
     publish: Callable[[Sequence[Announced]], None] = lambda _: None
     pause_s: float = PAUSE_S
+    beside: Callable[[], Mapping[str, JsonValue]] = dict
 
 
 async def patiently(step: Callable[[], Awaitable[Result]], pause_s: float = PAUSE_S) -> Result:
@@ -103,9 +107,12 @@ class Recorder:
                     others.append(command)
         return others
 
+    def _snapshot(self) -> dict[str, JsonValue]:
+        return {**self._experiment.snapshot(), **self._record.beside()}
+
     def note_updates(self, now: float) -> None:
         """Keep the state in which all updates of a round are here, for `commit_updates`."""
-        self._updates = Commit(now, self._experiment.snapshot(), tuple(self._told))
+        self._updates = Commit(now, self._snapshot(), tuple(self._told))
 
     def commit_updates(self) -> bool:
         """Commit that all updates are here: when the next round is sent ahead, they must not be asked for again.
@@ -135,7 +142,7 @@ class Recorder:
         """
         if not self._changed:
             return
-        step = Commit(now, self._experiment.snapshot(), tuple(self._told), tuple(self._versions))
+        step = Commit(now, self._snapshot(), tuple(self._told), tuple(self._versions))
         if self._versions or ends:
             records = await patiently(
                 lambda: asyncio.to_thread(self._commit_durably, step, ends=ends), self._record.pause_s

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -10,7 +10,11 @@ from openfl_like.data.parts import MadeShards
 from openfl_like.data.shard import ShardDescriptor
 from openfl_like.errors import DamagedError, UsageError
 from openfl_like.events.bus import EventBus
+from openfl_like.federation.announcements import ExperimentEnded
+from openfl_like.federation.failure import OF_DEVICES
 from openfl_like.federation.parties import Outcome, PublishedVersion
+from openfl_like.federation.status import Status
+from openfl_like.federation.task import DevicesWorked
 from openfl_like.frameworks.batched.obstacles import NotBatched
 from openfl_like.numbered_names import NumberedNames, sorted_names
 from openfl_like.plan.packing import packing_of
@@ -21,9 +25,11 @@ from openfl_like.runtimes.loop import ExperimentLoop, Runtime, SystemClock
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.runtimes.recorder import Record
 from openfl_like.runtimes.sites import NO_WISHES, RuntimeFactory, SimulatedSites, WorkerWishes, log_reason
+from openfl_like.runtimes.virtual_time import InVirtualTime
 from openfl_like.services.aggregator.opening import open_experiment, place_initial_model
 from openfl_like.services.aggregator.recovery import check_models, check_server_state, mend_round
 from openfl_like.services.devices.placement import place_here
+from openfl_like.services.devices.simulated import VirtualTotals, devices_of
 from openfl_like.services.simulation_inputs import SimulationInputs, check_inputs
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.ports import Stores
@@ -66,10 +72,17 @@ class SimulationSettings:
 
 @dataclass(frozen=True, slots=True)
 class SimulationResult:
-    """How a simulation ended, and the versions it published."""
+    """How a simulation ended, the versions it published, and what it came to in virtual time if it went by that."""
 
     outcome: Outcome
     versions: tuple[PublishedVersion, ...]
+    virtual: VirtualTotals | None = None
+
+    @property
+    def as_simulated(self) -> bool:
+        """Whether nothing went wrong but what the plan has its simulated devices do."""
+        kinds = {failure.kind for failure in self.outcome.shortfalls.values()}
+        return self.virtual is not None and self.outcome.status is Status.FINISHED and kinds <= OF_DEVICES
 
 
 def shards_of(workspace: Path, plan: Plan) -> dict[str, Path]:
@@ -174,11 +187,21 @@ class Simulation:
             self._repository.tidy(ended.versions, ended=True)  # a run that was killed may not have come to it
         else:
             runtime = self._runtime()
+            virtual = runtime if isinstance(runtime, InVirtualTime) else None
             record = Record(self._store, self._repository, self.bus.publish)
+            if virtual is not None:
+                record = replace(record, beside=virtual.kept)
             ahead = self._settings.plan.algorithm.template == NO_ALGORITHM  # what one keeps at a site is of one round
-            outcome = await ExperimentLoop(self._experiment, runtime, record, SystemClock(), ahead=ahead).run()
+            loop = ExperimentLoop(self._experiment, runtime, record, SystemClock(), virtual, ahead=ahead)
+            outcome = await loop.run()
         self.bus.close()
-        return SimulationResult(outcome, tuple(self._store.versions()))
+        return SimulationResult(outcome, tuple(self._store.versions()), self._totals())
+
+    def _totals(self) -> VirtualTotals | None:
+        if self._settings.plan.simulation.devices is None:
+            return None
+        last = self._store.latest(ExperimentEnded.kind)
+        return VirtualTotals.of(0.0 if last is None else last.time, self._store.events(0, (DevicesWorked.kind,)))
 
     def _runtime(self) -> Runtime:
         ours = self._settings
@@ -195,4 +218,8 @@ class Simulation:
             examine=ours.examine,
             tell=ours.tell,
         )
-        return cast("RuntimeFactory", resolve("runtime", ours.runtime))(sites, self._repository)
+        runtime = cast("RuntimeFactory", resolve("runtime", ours.runtime))(sites, self._repository)
+        devices = devices_of(ours.plan, ours.workspace, ours.shards)
+        if devices is None:
+            return runtime
+        return InVirtualTime(runtime, devices, sites, self._repository, self._store.snapshot())

@@ -14,19 +14,24 @@ from openfl_like import registry
 from openfl_like.data.shard import build_shard
 from openfl_like.data.shard_file import load_shard_config
 from openfl_like.errors import TaskError, UsageError
+from openfl_like.federation.devices.profile import SimulatedDevices
 from openfl_like.federation.events import Event, EverybodyJoined, SendAssignment, TaskFailed, UpdateCommitted
 from openfl_like.federation.task import Assignment, Phase, TaskCall
 from openfl_like.plan.load import load_plan
+from openfl_like.plan.schema import DeviceSection, constant
 from openfl_like.runtimes import mpi
 from openfl_like.runtimes.loop import Runtime
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.runtimes.process import process_runtime
 from openfl_like.runtimes.sites import SimulatedSites
+from openfl_like.runtimes.virtual_time import InVirtualTime
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.testing.faults.toy_workload import write_workspace
 
 pytestmark = pytest.mark.children
 NAMES = ("bern", "zurich")
+VIRTUALLY = " in virtual time"
+RUNTIMES = [f"{name}{clock}" for name in registry.BUILTIN["runtime"] for clock in ("", VIRTUALLY)]
 
 
 @pytest.fixture
@@ -37,10 +42,11 @@ def sites(tmp_path: Path) -> SimulatedSites:
 
 
 class Loop:
-    """Takes what a runtime posts."""
+    """Takes what a runtime posts, and lets virtual time go on when there is nothing else to do."""
 
-    def __init__(self) -> None:
+    def __init__(self, runtime: Runtime) -> None:
         self.events: asyncio.Queue[Event] = asyncio.Queue()
+        self._runtime = runtime
 
     def post(self, *events: Event) -> None:
         for event in events:
@@ -48,6 +54,8 @@ class Loop:
 
     async def next(self) -> Event:
         async with asyncio.timeout(60):
+            if isinstance(self._runtime, InVirtualTime) and self.events.empty():
+                await self._runtime.advance()
             return await self.events.get()
 
 
@@ -62,7 +70,8 @@ def other_rank(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def made(other_rank: None, sites: SimulatedSites) -> Callable[[str], tuple[Runtime, ModelRepository]]:
-    def make(name: str) -> tuple[Runtime, ModelRepository]:
+    def make(named: str) -> tuple[Runtime, ModelRepository]:
+        name = named.removesuffix(VIRTUALLY)
         if name == "ray":
             pytest.importorskip("ray", reason="Ray has an environment of its own: make test-ray")
         files = ExperimentFiles(sites.directory / name)
@@ -71,6 +80,9 @@ def made(other_rank: None, sites: SimulatedSites) -> Callable[[str], tuple[Runti
         factory = registry.resolve("runtime", name)
         assert callable(factory)
         runtime: Runtime = factory(sites, repository)
+        if name != named:
+            devices = SimulatedDevices(DeviceSection(speed=constant(10)), 7)
+            runtime = InVirtualTime(runtime, devices, sites, repository)
         return runtime, repository
 
     return make
@@ -78,7 +90,7 @@ def made(other_rank: None, sites: SimulatedSites) -> Callable[[str], tuple[Runti
 
 def installed() -> list[str]:
     """Runtimes that what is installed here allows."""
-    return [name for name in registry.BUILTIN["runtime"] if name != "ray" or find_spec("ray") is not None]
+    return [name for name in RUNTIMES if not name.startswith("ray") or find_spec("ray") is not None]
 
 
 def initialise(name: str, function: str = "") -> SendAssignment:
@@ -87,12 +99,12 @@ def initialise(name: str, function: str = "") -> SendAssignment:
     return SendAssignment(Assignment(1, Phase.EVALUATE, name, (TaskCall(function, function),), "", 7))
 
 
-@pytest.mark.parametrize("name", registry.BUILTIN["runtime"])
+@pytest.mark.parametrize("name", RUNTIMES)
 async def test_sites_join_and_work_is_answered_and_nothing_is_left(
     name: str, made: Callable[[str], tuple[Runtime, ModelRepository]]
 ) -> None:
     runtime, _ = made(name)
-    loop, before = Loop(), len(psutil.Process().children(recursive=True))
+    loop, before = Loop(runtime), len(psutil.Process().children(recursive=True))
     tasks = asyncio.all_tasks()
     async with runtime.running(loop.post):
         assert await loop.next() == EverybodyJoined()
@@ -106,12 +118,12 @@ async def test_sites_join_and_work_is_answered_and_nothing_is_left(
     assert len(psutil.Process().children(recursive=True)) == before
 
 
-@pytest.mark.parametrize("name", registry.BUILTIN["runtime"])
+@pytest.mark.parametrize("name", RUNTIMES)
 async def test_a_site_that_is_given_two_assignments_at_once_answers_both(
     name: str, made: Callable[[str], tuple[Runtime, ModelRepository]]
 ) -> None:
     runtime, _ = made(name)
-    loop = Loop()
+    loop = Loop(runtime)
     async with runtime.running(loop.post):
         assert await loop.next() == EverybodyJoined()
         await runtime.perform(initialise("bern"), initialise("bern", "no_such_function"))
@@ -122,7 +134,7 @@ async def test_every_runtime_makes_the_same_bytes(made: Callable[[str], tuple[Ru
     digests = set()
     for name in installed():
         runtime, _ = made(name)
-        loop = Loop()
+        loop = Loop(runtime)
         async with runtime.running(loop.post):
             await runtime.perform(initialise("zurich"))
             while not isinstance(event := await loop.next(), UpdateCommitted):
@@ -131,7 +143,7 @@ async def test_every_runtime_makes_the_same_bytes(made: Callable[[str], tuple[Ru
     assert len(digests) == 1
 
 
-@pytest.mark.parametrize("name", registry.BUILTIN["runtime"])
+@pytest.mark.parametrize("name", RUNTIMES)
 async def test_code_that_cannot_be_loaded_is_told_before_anything_begins(
     name: str, sites: SimulatedSites, made: Callable[[str], tuple[Runtime, ModelRepository]]
 ) -> None:
@@ -139,7 +151,7 @@ async def test_code_that_cannot_be_loaded_is_told_before_anything_begins(
     object.__setattr__(sites, "plan", sites.plan.model_copy(update={"task_runner": broken}))
     runtime, _ = made(name)
     with pytest.raises(TaskError, match="nothing"):
-        async with runtime.running(Loop().post):
+        async with runtime.running(Loop(runtime).post):
             pytest.fail("it began")
 
 

@@ -25,6 +25,15 @@ def test_sites_that_a_plan_makes_and_their_shard_files_end_with_the_same_bytes(t
         assert printed.count("sites of breast_cancer by dirichlet(alpha 0.3)") >= 2, printed
 
 
+def test_devices_in_virtual_time_end_with_the_same_bytes_in_every_runtime(tmp_path: Path) -> None:
+    with walk(tmp_path, "docs/virtual-time.md") as printed:
+        sums = re.findall(r"^([0-9a-f]{64})  (\S+)\.safetensors$", printed, re.MULTILINE)
+        assert [name for _, name in sums] == ["phones", "the-same"], printed
+        assert sums[0][0] == sums[1][0], printed
+        assert len(set(re.findall(r"^virtual time +(\S+)$", printed, re.MULTILINE))) == 1, printed
+        assert printed.count("missed a round") == 2, printed
+
+
 def test_a_study_is_run_shared_put_together_and_reported(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     pytest.importorskip("scipy")

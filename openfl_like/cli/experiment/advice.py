@@ -35,6 +35,7 @@ _CURES: dict[FailureKind, str] = {
     FailureKind.QUORUM: f"see which sites are there, fx envoy list; then {_AGAIN}",
     FailureKind.COMBINE: f"mend the aggregation, {_SUBMIT}",
     FailureKind.AGGREGATOR: f"read the log, fx experiment logs {{id}} --site aggregator; then {_AGAIN}",
+    FailureKind.SIMULATED: f"look at simulation.devices and participation in the plan, {_SUBMIT}",
     FailureKind.DIRECTOR: f"ask the administrator to look at the Director, fx doctor director; then {_AGAIN}",
 }
 _CURES_OF_ORDERS = {

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from openfl_like.federation.failure import Failure
     from openfl_like.federation.parties import ExperimentRecord, ExperimentSummary, Outcome
 
+MOST_SITES = 10
+"""Of so many sites it is said why they were missing."""
+
 
 def reason_of(summary: "ExperimentSummary") -> str:
     """Return why an experiment stands where it stands, in words."""
@@ -45,7 +48,10 @@ def raise_unless_finished(outcome: "Outcome | ExperimentSummary | None", *, seen
     if status != "FINISHED":
         raise ExperimentFailedError(f"the experiment is {status}{reason}")
     if outcome.degraded:
-        sites = "; ".join(f"site '{name}': {shortfall_text(failure)}" for name, failure in outcome.shortfalls.items())
+        shown = list(outcome.shortfalls.items())[:MOST_SITES]
+        sites = "; ".join(f"site '{name}': {shortfall_text(failure)}" for name, failure in shown)
+        more = len(outcome.shortfalls) - len(shown)
+        sites += f"; and {more} more" if more else ""
         told = "" if seen else f"{reason}; {sites}"
         raise ExperimentDegradedError(f"the experiment is FINISHED (DEGRADED){told}")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from openfl_like.cli.experiment.sentences import RoundLines, colour, sentence
+from openfl_like.cli.experiment.sentences import RoundLines, colour, in_virtual_time, sentence
 from openfl_like.cli.output.colours import BAD, GOOD, ODD
 from openfl_like.cli.output.console import clock, emit_line, put, read_together, terminal
 from openfl_like.cli.output.lent import OWN
@@ -15,12 +15,15 @@ from openfl_like.federation.announcements import (
     Announced,
     Announcement,
     CollaboratorAbsent,
+    CollaboratorAdmitted,
+    CollaboratorAway,
     ExperimentBegun,
     ExperimentEnded,
     RoundFinished,
     fields_of,
 )
 from openfl_like.federation.status import Status
+from openfl_like.federation.task import DevicesWorked
 from openfl_like.printable import printable_line
 
 if TYPE_CHECKING:
@@ -45,6 +48,7 @@ class Bar:
         self._task = self._progress.add_task("", total=None)
         self._rounds = 0
         self._seconds: deque[float] = deque(maxlen=RATED)
+        self._virtual = False
         atexit.register(self._progress.stop)  # Ctrl-C must not leave a terminal without its cursor
 
     def line(self, text: str, style: str) -> None:
@@ -57,10 +61,11 @@ class Bar:
         match told:
             case ExperimentBegun(rounds=rounds):
                 self._rounds = rounds
+                self._virtual = in_virtual_time(told)
                 self._progress.update(self._task, total=rounds)
                 self._progress.start()
             case RoundFinished(number, seconds=seconds):
-                if number:
+                if number and not self._virtual:  # how long a round takes here is not in its record
                     self._seconds.append(seconds)
                 self._progress.update(
                     self._task, completed=number, description=pace(self._seconds, self._rounds - number)
@@ -112,22 +117,27 @@ class Screen:
         if self._as_json:
             emit_line({"sequence": event.sequence, "time": event.time, "kind": event.kind, "fields": fields_of(told)})
         else:
-            for text in self._lines(told):
+            for text in self._lines(event):
                 self._line(text, colour(told))
         if self._bar is not None:
             self._bar.event(told)
 
-    def _lines(self, told: Announcement) -> list[str]:
+    def _lines(self, event: Announced) -> list[str]:
+        told = event.announcement
         match told:
             case RoundFinished():
-                return self._rounds.finished(told)
+                return self._rounds.finished(told, event.time)
+            case DevicesWorked():
+                self._rounds.worked(told)
+            case CollaboratorAdmitted() | CollaboratorAway() if self._rounds.virtual:
+                return []
             case CollaboratorAbsent():
                 return self._rounds.absent(told)
             case ExperimentBegun():
                 self._rounds.begin(told)
             case ExperimentEnded():
                 self.end_was_seen = self._show is put and read_together()
-                return [*self._rounds.ended(), sentence(told)]
+                return [*self._rounds.ended(), self._rounds.end(told)]
             case _:
                 pass
         text = sentence(told)

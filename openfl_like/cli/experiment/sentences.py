@@ -1,11 +1,13 @@
 """What people read of an experiment's announcements, and in which colour."""
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import singledispatch
 
-from openfl_like.cli.experiment.outcome import shortfall_text
+from openfl_like.cli.experiment.outcome import MOST_SITES, shortfall_text
 from openfl_like.cli.output.colours import BAD, GOOD, ODD
-from openfl_like.cli.output.console import aligned
+from openfl_like.cli.output.console import aligned, hours, joules
 from openfl_like.federation.announcements import (
     AggregatorLost,
     Announcement,
@@ -27,8 +29,9 @@ from openfl_like.federation.announcements import (
     UpdateLost,
     UpdateSurplus,
 )
-from openfl_like.federation.failure import Failure
+from openfl_like.federation.failure import OF_DEVICES, Failure
 from openfl_like.federation.status import Status
+from openfl_like.federation.task import DevicesWorked
 
 _ODD = (AggregatorLost, CollaboratorAbsent, CollaboratorAway, MetricMissing, MetricsUndefined, ModelKept, NothingLearnt)
 _ODD_UPDATES = (UpdateLost, UpdateSurplus)
@@ -143,37 +146,63 @@ def _(told: NothingLearnt) -> str:
 @sentence.register
 def _(told: ExperimentEnded) -> str:
     degraded = " (DEGRADED)" if told.shortfalls and told.status is Status.FINISHED else ""
-    sites = "".join(f"; without {name}: {shortfall_text(failure)}" for name, failure in told.shortfalls.items())
+    shown = list(told.shortfalls.items())[:MOST_SITES]
+    sites = "".join(f"; without {name}: {shortfall_text(failure)}" for name, failure in shown)
+    sites += f"; and {len(told.shortfalls) - MOST_SITES} more" if len(told.shortfalls) > MOST_SITES else ""
     return f"{told.status.value}{degraded}: {told.reason}{sites}"
 
 
 class RoundLines:
-    """The lines of rounds: figures below each other; sites and reasons only where they are others than before."""
+    """The lines of rounds: figures below each other; sites and reasons only where they are others than before.
+
+    Attributes:
+        virtual: Whether simulated devices work, in virtual time: they are counted, not named.
+    """
 
     def __init__(self) -> None:
         self._width = 2
         self._sites: tuple[tuple[str, ...], ...] = ()
         self._absent: dict[tuple[str, str], str] = {}
         self._metric = self._best = ""
+        self._worked: DevicesWorked | None = None
+        self.virtual = False
 
     def begin(self, told: ExperimentBegun) -> None:
         """Leave room for so many rounds, and learn by which metric the plan finds the best one."""
         self._width = len(str(told.rounds))
         self._metric = _best_metric(told.plan)
+        self.virtual = in_virtual_time(told)
 
     def ended(self) -> list[str]:
         """Return the line that names the best round; none if no round was, as far as it was watched."""
         return [self._best] if self._best else []
 
+    def end(self, told: ExperimentEnded) -> str:
+        """Return how the experiment ended; simulated devices that were missing are counted."""
+        missing = {name for name, failure in told.shortfalls.items() if failure.kind in OF_DEVICES}
+        if not (self.virtual and missing):
+            return sentence(told)
+        others = {name: failure for name, failure in told.shortfalls.items() if name not in missing}
+        rest = sentence(replace(told, shortfalls=others))
+        return f"{rest}; {counted(len(missing), 'device')} missed a round"
+
     def absent(self, told: CollaboratorAbsent) -> list[str]:
         """Return the line for a missing answer; none if the site was missing for the same reason before."""
+        if self.virtual and told.failure is not None and told.failure.kind in OF_DEVICES:
+            return []
         if self._absent.get((told.collaborator, told.phase)) == told.reason:
             return []
         self._absent[told.collaborator, told.phase] = told.reason
         return [f"round {told.round}: {told.collaborator} is absent: {told.reason}"]
 
-    def finished(self, told: RoundFinished) -> list[str]:
-        """Return the lines for a round that is done."""
+    def worked(self, told: DevicesWorked) -> None:
+        """Take what the round that ends has asked of simulated devices."""
+        self._worked = told
+
+    def finished(self, told: RoundFinished, time: float = 0.0) -> list[str]:
+        """Return the lines for a round that is done; in virtual time at a time in seconds."""
+        if self.virtual:
+            return [self._of_devices(told, time)]
         lines = []
         sites = (told.contributors or told.evaluators, tuple(told.absent), tuple(told.unevaluated))
         if told.round and sites != self._sites:
@@ -187,6 +216,17 @@ class RoundLines:
             figures.append(self._is_best(told))
         head = f"round {told.round:>{self._width}}  {told.seconds:6.2f} s"
         return [*lines, "  ".join((head, *figures))]
+
+    def _of_devices(self, told: RoundFinished, time: float) -> str:
+        figures = [f"{name} {aligned(value)}" for name, value in _plain_metrics(told.metrics)]
+        if told.best:
+            self._is_best(told)
+        figures.append(f"{len(told.contributors or told.evaluators)} of {counted(len(told.selected), 'device')}")
+        worked, self._worked = self._worked, None
+        energy = math.fsum(worked.energy_j.values()) if worked is not None else 0.0
+        if energy:
+            figures.append(joules(energy))
+        return "  ".join((f"round {told.round:>{self._width}} {hours(time):>9}", *figures))
 
     def _is_best(self, told: RoundFinished) -> str:
         if self._metric not in told.metrics:
@@ -207,6 +247,12 @@ class RoundLines:
         """The reason, if it was not told yet."""
         told = any(site == name for site, _ in self._absent)
         return "" if told else f" ({failure})"
+
+
+def in_virtual_time(told: ExperimentBegun) -> bool:
+    """Whether an experiment has simulated devices, so that its times are those of their clock."""
+    simulation = told.plan.get("simulation")
+    return isinstance(simulation, Mapping) and simulation.get("devices") is not None
 
 
 def _best_metric(plan: Mapping[str, object]) -> str:

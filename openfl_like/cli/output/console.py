@@ -123,6 +123,21 @@ def clock(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ") if seconds else ""
 
 
+def hours(seconds: float) -> str:
+    """Return how long something took as people read it: ``26:03:07`` is a day, two hours, three minutes and more."""
+    minutes, rest = divmod(round(seconds), 60)
+    whole, minutes = divmod(minutes, 60)
+    return f"{whole}:{minutes:02}:{rest:02}"
+
+
+def joules(energy: float) -> str:
+    """Return an energy as people read it: ``426 kJ``."""
+    for unit, size in (("GJ", 1e9), ("MJ", 1e6), ("kJ", 1e3)):
+        if energy >= size:
+            return f"{energy / size:.3g} {unit}"
+    return f"{energy:.3g} J"
+
+
 def shown(value: object) -> str:
     """Return a value as people read it."""
     if isinstance(value, float):

@@ -49,7 +49,7 @@ from openfl_like.federation.announcements import (
 from openfl_like.federation.deliveries import UpdateStatus
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.status import Status
-from openfl_like.federation.task import Phase
+from openfl_like.federation.task import DevicesWorked, Phase
 
 FAILURE = Failure(FailureKind.TASK, "no", "NoData", "src/m.py", 3, "t", "", Phase.TRAIN, 0, "a", -9)
 EVERY: tuple[Known, ...] = (
@@ -76,6 +76,7 @@ EVERY: tuple[Known, ...] = (
     MetricsUndefined(1, Phase.EVALUATE, "bern", {"validate": {"auc": "nan"}}),
     ModelKept(1, "aa", {"bern": "bb"}),
     NothingLearnt(3, "d0"),
+    DevicesWorked(1, {"a": 2.5}, {"a": 1.5}, ("a",), ("b",), ("c", "d"), 7),
     RoundFinished(
         1,
         "d1",

@@ -18,7 +18,7 @@ from openfl_like.failpoints import POINTS
 from openfl_like.plan.document import parse_document
 from openfl_like.plan.members import PACKAGE
 from openfl_like.plan.names import EXCLUDED_AT_TOP
-from openfl_like.plan.schema import Component, Plan
+from openfl_like.plan.schema import Component, Plan, Quantity
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "plan.md").read_text()
 ROWS = {
@@ -33,7 +33,7 @@ def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Fie
     """Gives every key that holds a value, as the page writes it: lists with ``[]``, free names with ``*``."""
     for name, field in model.model_fields.items():
         inner, mark = inside(field.annotation)
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
+        if isinstance(inner, type) and issubclass(inner, BaseModel) and inner is not Quantity:
             yield from keys_of(inner, f"{prefix}{name}{mark}.")
         else:
             yield f"{prefix}{name}", field
@@ -54,9 +54,9 @@ def templates_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str
     """Gives every key of a component's template that has a default, with that."""
     for name, field in model.model_fields.items():
         inner, mark = inside(field.annotation)
-        if isinstance(field.default, Component):
+        if isinstance(field.default, Component) and not isinstance(field.default, Quantity):
             yield f"{prefix}{name}.template", field.default.template
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
+        if isinstance(inner, type) and issubclass(inner, BaseModel) and inner is not Quantity:
             yield from templates_of(inner, f"{prefix}{name}{mark}.")
 
 
@@ -73,6 +73,8 @@ KINDS = (
     "lossless",
     "validator",
     "partitioner",
+    "generator",
+    "availability",
 )
 
 
@@ -107,6 +109,7 @@ def test_defaults_are_the_true_ones(key: str) -> None:
     else:
         default = field.get_default(call_default_factory=True)
         shown = list(default) if isinstance(default, tuple) else default
+        shown = shown.model_dump() if isinstance(shown, Quantity) else shown
         assert cell == "none" if shown is None else yaml.safe_load(cell.strip("`")) == shown
 
 
