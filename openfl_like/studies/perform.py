@@ -1,16 +1,24 @@
 """One run of a study in this process: a simulation from its record, and what came of it as a value."""
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from openfl_like.authoring.baselines import load_shards
 from openfl_like.errors import ExperimentDegradedError, ExperimentFailedError, FederationError, InternalError
-from openfl_like.federation.announcements import Announced, CollaboratorAdmitted, NothingLearnt, RoundFinished
+from openfl_like.federation.announcements import (
+    Announced,
+    CollaboratorAdmitted,
+    CollaboratorsAdmitted,
+    NothingLearnt,
+    RoundFinished,
+)
 from openfl_like.federation.history.cause import explain
 from openfl_like.federation.parties import ExperimentSummary
 from openfl_like.federation.status import Status
+from openfl_like.federation.task import DevicesWorked
 from openfl_like.plan.digest import plan_digest, thaw
 from openfl_like.plan.schema import Plan
 from openfl_like.plan.workspace import SHARDS
@@ -108,7 +116,7 @@ async def _ended(simulation: Simulation, order: RunOrder, result: SimulationResu
         cause = str(why.cause) if why.cause is not None else why.sentence
         return replace(told.result(order.run, RunState.FAILED), code=ExperimentFailedError.code, cause=cause)
     found = replace(told.result(order.run, RunState.FINISHED), sha256=result.versions[-1].sha256)
-    if outcome.degraded:
+    if outcome.degraded and not result.as_simulated:
         missing = "; ".join(f"site '{name}': {failure}" for name, failure in outcome.shortfalls.items())
         return replace(found, code=ExperimentDegradedError.code, cause=missing)
     return found
@@ -118,19 +126,28 @@ class _History:
     """What of a run's history is kept."""
 
     def __init__(self) -> None:
+        self._joules = 0.0
+        self._virtual = False
         self._rows: dict[int, RoundRow] = {}
         self._sites: set[str] = set()
+        self._together = 0
         self._learnt = True
 
     def take(self, event: Announced) -> None:
         """Take an event."""
         match event.announcement:
+            case DevicesWorked(energy_j=energy):
+                self._joules += math.fsum(energy.values())
+                self._virtual = True
             case RoundFinished() as told if told.round:
+                hours, joules = (event.time / 3600, self._joules) if self._virtual else (None, None)
                 self._rows[told.round] = RoundRow(
-                    told.round, told.digest, dict(finite(told.metrics)), told.selected, told.contributors
+                    told.round, told.digest, dict(finite(told.metrics)), told.selected, told.contributors, hours, joules
                 )
             case CollaboratorAdmitted(name):
                 self._sites.add(name)
+            case CollaboratorsAdmitted(count):
+                self._together = count
             case NothingLearnt():
                 self._learnt = False
             case _:
@@ -140,5 +157,5 @@ class _History:
         """Return what is known."""
         rows = tuple(self._rows[number] for number in sorted(self._rows))
         last = rows[-1].round if rows else 0
-        sites = tuple(sorted(self._sites))
+        sites = max(self._together, len(self._sites))
         return StudyRunResult(run, "", state, last, learnt=self._learnt, sites=sites, rows=rows)

@@ -74,7 +74,7 @@ class StudyRunResult:
         code: Of the error that ended it, such as ``E501``; of one that is finished: that it was on fewer sites.
         cause: What went wrong.
         learnt: Whether its last model is another one than its first.
-        sites: Those that took part.
+        sites: How many there were.
         rows: Its finished rounds.
     """
 
@@ -86,7 +86,7 @@ class StudyRunResult:
     code: str = ""
     cause: str = ""
     learnt: bool = True
-    sites: tuple[str, ...] = ()
+    sites: int = 0
     rows: tuple[RoundRow, ...] = field(default=())
 
     def until(self, last: int) -> "StudyRunResult":
@@ -105,8 +105,8 @@ class StudyRunResult:
         return rows[-1].metrics[metric] if rows else None
 
     def selections(self) -> dict[str, int]:
-        """Return how often each site that took part was asked to train."""
-        counts = dict.fromkeys(self.sites, 0)
+        """Return how often each site was asked to train that was ever asked."""
+        counts: dict[str, int] = {}
         for row in self.rows:
             for site in row.selected:
                 counts[site] = counts.get(site, 0) + 1

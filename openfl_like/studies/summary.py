@@ -119,7 +119,11 @@ def _summary(study: StudyDesign, configuration: Configuration, results: Results)
         values,
         spread_of(list(values.values())),
         _mean(
-            [fairness for _, result in counted if (fairness := jain(list(result.selections().values()))) is not None]
+            [
+                fairness
+                for _, result in counted
+                if (fairness := jain(list(result.selections().values()), result.sites)) is not None
+            ]
         ),
         _mean([result.rows[-1].hours for _, result in counted if result.rows]),
         _mean([result.rows[-1].joules for _, result in counted if result.rows]),
@@ -138,14 +142,18 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return math.fsum(known) / len(known) if known else None
 
 
-def jain(counts: Sequence[int]) -> float | None:
+def jain(counts: Sequence[int], total: int) -> float | None:
     """Return the fairness of counts: 1 where all are equal, 1/n where one of n has everything; None where all are 0.
 
     R. Jain, D. Chiu and W. Hawe 1984, "A quantitative measure of fairness and discrimination for resource allocation in
     shared computer systems", DEC TR-301.
+
+    Args:
+        counts: Those that are not 0, or all.
+        total: How many there are, n.
     """
     squares = sum(count * count for count in counts)
-    return sum(counts) ** 2 / (len(counts) * squares) if squares else None
+    return sum(counts) ** 2 / (max(total, len(counts)) * squares) if squares else None
 
 
 def problems(study: StudyDesign, results: Results) -> list[StudyProblem]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from openfl_like.cli.study.page import Cell, DataCell, ReportTable
 from openfl_like.cli.study.panels import panels_of
 from openfl_like.cli.study.sentences import common_places, decimals, spread_text, state_text
+from openfl_like.studies.results import StudyRunResult
 from openfl_like.studies.statistics import LevelComparison, half_width
 from openfl_like.studies.study import StudyDesign
 from openfl_like.studies.summary import ConfigurationSummary
@@ -187,13 +188,19 @@ def _p_text(p: float | None) -> str:
     return f"< {_LEAST_P}" if p < _LEAST_P else f"{p:.3f}"
 
 
+def _selections(result: StudyRunResult) -> list[int]:
+    """Return how often sites were asked; of all that never were there is one 0."""
+    asked = list(result.selections().values())
+    return [*asked, 0] if len(asked) < result.sites else asked
+
+
 def _fairness(study: StudyDesign, found: Sequence[ConfigurationSummary]) -> ReportTable | None:
     rows, data = [], list[Mapping[str, DataCell]]()
     for one in found:
-        counts = [count for result in one.results for count in result.selections().values()]
+        counts = [count for result in one.results for count in _selections(result)]
         if one.fairness is None or not counts:
             continue
-        sites = max(len(result.sites) for result in one.results)
+        sites = max(result.sites for result in one.results)
         levels = [one.configuration.levels[axis.name] for axis in study.axes]
         span = f"{min(counts)} to {max(counts)}"
         rows.append((*map(Cell, levels), Cell(str(sites)), Cell(span), Cell(f"{one.fairness:.3f}")))

@@ -43,9 +43,7 @@ def finished(run: StudyRun, values: Sequence[float], **changes: object) -> Study
         RoundRow(number, f"model-{run.id}-{number}", {"accuracy": value}, ("ab"[number % 2],), ("ab"[number % 2],))
         for number, value in enumerate(values, 1)
     )
-    result = StudyRunResult(
-        run.id, run.plan_digest, RunState.FINISHED, len(rows), f"sha-{run.id}", sites=("a", "b"), rows=rows
-    )
+    result = StudyRunResult(run.id, run.plan_digest, RunState.FINISHED, len(rows), f"sha-{run.id}", sites=2, rows=rows)
     return replace(result, **changes)  # type: ignore[arg-type]  # a test names the fields
 
 

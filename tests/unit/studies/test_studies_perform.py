@@ -37,11 +37,11 @@ def test_a_run_tells_its_rounds_and_comes_to_rows(tmp_path: Path, stores: Stores
     assert told == [0, 1, 2, 3, 4, 5, 6]
     assert (result.state, result.rounds, result.code, result.learnt) == (RunState.FINISHED, 6, "", True)
     assert len(result.sha256) == 64
-    assert result.sites == ("site-1", "site-2", "site-3")
+    assert result.sites == 3
     assert [row.round for row in result.rows] == [1, 2, 3, 4, 5, 6]
     assert set(result.rows[0].metrics) >= {"loss"}
-    assert result.rows[0].selected == result.sites
-    assert result.selections() == dict.fromkeys(result.sites, 6)
+    assert result.rows[0].selected == ("site-1", "site-2", "site-3")
+    assert result.selections() == dict.fromkeys(result.rows[0].selected, 6)
     assert result.plan_digest == plan_digest(
         load_plan(OBEDIENT / "plan.yaml", (SITES, "aggregator.settings.rounds_to_train=6"))
     )

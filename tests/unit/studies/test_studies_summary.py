@@ -106,7 +106,7 @@ def test_configurations_with_the_same_models_are_named() -> None:
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=20))
 def test_jains_index_is_between_one_site_and_all(counts: list[int]) -> None:
-    found = jain(counts)
+    found = jain(counts, len(counts))
     if not any(counts):
         assert found is None
     else:
@@ -115,9 +115,10 @@ def test_jains_index_is_between_one_site_and_all(counts: list[int]) -> None:
 
 
 def test_jains_index_by_hand() -> None:
-    assert jain([5, 5, 5]) == 1.0
-    assert jain([9, 0, 0]) == pytest.approx(1 / 3)
-    assert jain([1, 2, 3]) == pytest.approx(36 / 42)
+    assert jain([5, 5, 5], 3) == 1.0
+    assert jain([9, 0, 0], 3) == pytest.approx(1 / 3)
+    assert jain([9], 3) == pytest.approx(1 / 3)  # nobody lists those that were never asked
+    assert jain([1, 2, 3], 3) == pytest.approx(36 / 42)
 
 
 def test_a_result_is_read_as_it_was_written_and_cut_at_a_rung() -> None:
