@@ -20,6 +20,8 @@ class WrittenPath(click.Path):
         """Read it like the paths of our files."""
         from openfl_like.plan.paths import written_path
 
+        if value == "":  # an empty variable of a shell: it would be the present folder
+            self.fail("the path is empty", param, ctx)
         try:
             return super().convert(written_path(value) if isinstance(value, str) else value, param, ctx)
         except ValueError as error:
@@ -174,6 +176,23 @@ def check_output(path: Path | None) -> None:
         raise UsageError(
             f"the file cannot be written: {error.strerror}", place=str(path), cure="name another place"
         ) from error
+
+
+OTHER_FORMATS = frozenset({".npz", ".npy", ".pt", ".pth", ".bin", ".ckpt", ".keras", ".h5", ".onnx", ".pkl"})
+"""Suffixes of models that are not safetensors."""
+
+
+def check_model_output(path: Path | None) -> None:
+    """Do the same as `check_output` for a model, which is safetensors; raises UsageError."""
+    from openfl_like.errors import UsageError
+
+    if path is not None and path.suffix in OTHER_FORMATS:
+        raise UsageError(
+            f"the model is written as safetensors, which is not what {path.suffix} says",
+            place=str(path),
+            cure=f"name it {path.with_suffix('.safetensors').name}, then: fx model export FILE -o {path.name}",
+        )
+    check_output(path)
 
 
 def _try_to_write(path: Path, folder: Path) -> None:

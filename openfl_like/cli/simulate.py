@@ -9,13 +9,13 @@ from openfl_like.cli.options import (
     FILE,
     FOLDER,
     HELP,
-    check_output,
+    check_model_output,
     complete_plans,
     initial_model_option,
     named_files,
     overrides_option,
 )
-from openfl_like.cli.output.console import json_option
+from openfl_like.cli.output.console import json_option, say
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -98,7 +98,8 @@ def simulate(
     from openfl_like.runtimes.sites import WorkerWishes
     from openfl_like.services.simulation import SimulationSettings
 
-    check_output(output)
+    check_model_output(output)
+    _check_ranks(runtime)
     _check_sandbox(runtime, sandbox=sandbox)
     if debugger and runtime != "local":
         raise UsageError("--pdb: the debugger looks into this process", cure="use --runtime local")
@@ -110,7 +111,7 @@ def simulate(
         )  # whatever the code makes of the cwd
         plan, workspace = read_plan(plan_file, None, overrides)
         named = named_files(shards, "--shard")
-        follower = Follower(as_json=as_json, wanted=output is not None)
+        follower = Follower(as_json=as_json, wanted=output is not None, bar=not debugger)
         with ended_by_us_alone(), KeptRecord() as scratch:
             models, record = scratch.folder, directory or scratch.folder / "record"
             sites, files = sites_of(plan, workspace, named, record, as_json=as_json)
@@ -130,7 +131,12 @@ def simulate(
                 examine=post_mortem if debugger else None,
                 tell=follower.not_batched,
             )
-            result, had_ended = follower.run(settings)
+            try:
+                result, had_ended = follower.run(settings)
+            except KeyboardInterrupt:
+                kept = "what is recorded is kept, and the same command goes on"
+                say(f"interrupted: {kept if directory else 'without --directory nothing is kept'}")
+                raise
             if output is not None:
                 scratch.place(result, record, output)
         if follower.unread is not None:
@@ -149,6 +155,20 @@ def _ranks(runtime: str) -> "AbstractContextManager[bool]":
     from openfl_like.runtimes.mpi import ranks
 
     return ranks()
+
+
+def _check_ranks(runtime: str) -> None:
+    """Refuse to run the whole of a simulation in each rank."""
+    from os import environ
+
+    from openfl_like.errors import UsageError
+
+    counts = [int(environ[name]) for name in ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE") if environ.get(name, "").isdecimal()]
+    if runtime != "mpi" and max(counts, default=1) > 1:
+        raise UsageError(
+            f"mpiexec has started {max(counts)} of these, and each would run the whole simulation",
+            cure="add --runtime mpi, or start it without mpiexec",
+        )
 
 
 def _check_sandbox(runtime: str, *, sandbox: bool) -> None:

@@ -62,16 +62,17 @@ class Follower:
     Args:
         as_json: Whether it shows JSON.
         wanted: Whether the model has a place: then the simulation goes on when nobody reads what is shown.
+        bar: Whether a terminal has a bar of the rounds; a debugger wants the last line for itself.
 
     Attributes:
         screen: Where it is shown.
         unread: Why nobody can read it any more; None as long as somebody can.
     """
 
-    def __init__(self, *, as_json: bool, wanted: bool) -> None:
+    def __init__(self, *, as_json: bool, wanted: bool, bar: bool = True) -> None:
         self._as_json = as_json
         self._wanted = wanted
-        self.screen = Screen(as_json=as_json)
+        self.screen = Screen(as_json=as_json, bar=bar)
         self.unread: OSError | None = None
 
     def not_batched(self, reason: NotBatched) -> None:

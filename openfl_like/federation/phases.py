@@ -37,6 +37,8 @@ from openfl_like.plan.limits import LOOK_S, silence_limit_s, task_limit_s
 from openfl_like.plan.schema import Participation
 
 SILENCE_TIMER = "silence"
+MOST_INITIALISERS = 20
+"""So many sites are asked in turn for the initial model: where all of these fail, those after them would as well."""
 
 
 def gather(context: ExperimentContext, state: RoundState) -> str:
@@ -299,6 +301,9 @@ def _gather_initialiser(context: ExperimentContext, state: RoundState) -> str:
 
 
 def _initialiser(context: ExperimentContext, state: RoundState) -> str | None:
+    """The next site that is asked for the initial model; None: there is none, or enough have failed."""
+    if len(state.absent) >= MOST_INITIALISERS:
+        return None
     tried = {*state.absent, *(state.assigned if state.step is Step.COLLECT else ())}
     return next((name for name in context.roster.here() if name not in tried), None)
 

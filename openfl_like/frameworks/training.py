@@ -8,6 +8,7 @@ from pathlib import Path
 from traceback import walk_tb
 from typing import TypeVar
 
+from openfl_like.errors import UsageError
 from openfl_like.frameworks.algorithms.base import StepHooks
 from openfl_like.frameworks.metrics import Seen
 from openfl_like.frameworks.model import Model, Observation
@@ -90,7 +91,13 @@ class Training:
         return self.train_by(step, loader, epochs)
 
     def train_by(self, step: Step[BatchT], loader: DataLoader[BatchT], epochs: int) -> TaskResult:
-        """Train with steps that are not taken along gradients; no algorithm sees them. Return what `train` does."""
+        """Train with steps that are not taken along gradients; no algorithm sees them. Return what `train` does.
+
+        Raises:
+            UsageError: If the number of epochs is none.
+        """
+        if int(epochs) != epochs or epochs < 1:
+            raise UsageError(f"epochs is {epochs!r}", cure="give the task a whole number of epochs, 1 or more")
         seen = Seen()
         for _ in range(epochs):
             seen = self.observe(step, loader.train_batches(self.seed, self.epoch))

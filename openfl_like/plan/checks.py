@@ -280,7 +280,7 @@ def _admission(plan: Plan) -> Iterator[Mistake]:
             yield Mistake(("admission", "collaborators", index), f"'{name}' is there twice")
         seen.add(name)
     if asked and least is not None and least > len(asked):
-        problem = f"{least} must be there, but only {len(asked)} are asked"
+        problem = f"{least} must be there, but only {len(asked)} {'is' if len(asked) == 1 else 'are'} asked"
         yield Mistake(("admission", "min_collaborators"), problem)
     if least is not None and least < len(asked) and plan.participation.policy == "exact":
         problem = f"{least} of {len(asked)} sites may begin, but participation.policy is exact: every round needs all"

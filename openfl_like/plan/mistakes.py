@@ -217,7 +217,9 @@ def _pattern(error: dict[str, Any]) -> tuple[str, str]:
 
 
 def _too_short(error: dict[str, Any]) -> tuple[str, str]:
-    return f"must have at least {error['ctx']['min_length']} entries, not {error['ctx']['actual_length']}", ""
+    least = error["ctx"]["min_length"]
+    noun = "entry" if least == 1 else "entries"
+    return f"must have at least {least} {noun}, not {error['ctx']['actual_length']}", ""
 
 
 def _too_long(error: dict[str, Any]) -> tuple[str, str]:

@@ -37,6 +37,7 @@ from openfl_like.processes.worker_walls import ORDER, WorkerWalls
 
 if TYPE_CHECKING:
     from openfl_like.frameworks.perform import Performer
+    from openfl_like.frameworks.shared_runner import ComparedPerformer, SitePerformers
 
 SPARE = "--spare"
 """First argument of a worker that waits for its experiment; the others are what it imports ahead."""
@@ -57,7 +58,7 @@ def assignment_from_json(value: Mapping[str, Any]) -> Assignment:
 class _Place:
     """What a worker has loaded for a site, and the folder in which the site's code works."""
 
-    performer: "Performer"
+    performer: "Performer | ComparedPerformer"
     folder: Path
 
 
@@ -71,7 +72,7 @@ class Worker:
     def __init__(self, walls: WorkerWalls | None = None) -> None:
         self._walls = walls
         self._places: dict[str, _Place] = {}
-        self._first: Performer | None = None
+        self._performers: SitePerformers | None = None
 
     def answer(self, order: Mapping[str, Any]) -> dict[str, object]:
         """Carry out one order; errors of the submitted code or the shard become an answer, too."""
@@ -97,20 +98,26 @@ class Worker:
 
         shard = build_shard(config, path.parent)
         if "plan" in order:
-            from openfl_like.frameworks.perform import Performer
-            from openfl_like.plan.digest import thaw
-
-            state, site = Path(order["state"]), order.get("site", "")
-            performer = self._first.for_site(shard, state) if site and self._first is not None else None
-            if performer is None:
-                plan = thaw(Path(order["plan"]).read_bytes())
-                performer = Performer(plan, shard, Path(order["workspace"]), order["device"], state)
-            self._places[site] = _Place(performer, Path.cwd())
-            self._first = self._first or performer
+            site = order.get("site", "")
+            made = self._performers_for(order)
+            if site:
+                self._performers = made
+            self._places[site] = _Place(made.make(shard, Path(order["state"])), Path.cwd())
         failpoint("worker.loaded")
         gc.freeze()  # model, data and what was imported stay: the collector need not look through them again and again
         facts = ShardFacts(shard.sample_shape, shard.target_shape, shard.dataset_description, asdict(shard.schema))
         return {"ready": asdict(facts), **told}
+
+    def _performers_for(self, order: Mapping[str, Any]) -> "SitePerformers":
+        """Return what makes performers; sites of a simulation, which all have one plan, may share a runner."""
+        if order.get("site") and self._performers is not None:
+            return self._performers
+        from openfl_like.frameworks.perform import Performer
+        from openfl_like.frameworks.shared_runner import SitePerformers
+        from openfl_like.plan.digest import thaw
+
+        plan, workspace = thaw(Path(order["plan"]).read_bytes()), Path(order["workspace"])
+        return SitePerformers(lambda shard, state: Performer(plan, shard, workspace, order["device"], state))
 
     def _perform(self, order: Mapping[str, Any]) -> dict[str, object]:
         assignment = assignment_from_json(order["assignment"])

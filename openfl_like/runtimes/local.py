@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from openfl_like.errors import FederationError, TaskError
+from openfl_like.errors import FederationError
 from openfl_like.federation.components import build_encoding
 from openfl_like.federation.events import (
     EverybodyJoined,
@@ -22,13 +22,13 @@ from openfl_like.federation.events import (
 from openfl_like.federation.failure import FailedTaskError, Failure, FailureKind, failure_of
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.frameworks.perform import Performer, UpdateInMemory
+from openfl_like.frameworks.shared_runner import ComparedPerformer, SitePerformers
 from openfl_like.runtimes.loop import Outward, Post
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.runtimes.sites import SimulatedSites, keeps_in_memory, refuse_workers
 from openfl_like.runtimes.updates_in_memory import MOST_BYTES
 from openfl_like.store.site_files import algorithm_state
 from openfl_like.tasks import SerialThread, TaskOwner
-from openfl_like.tensors.container import TensorFile
 
 LOADING_S, WRITING_S = 600.0, 5.0
 """What a site may take besides its task: to load model and data the first time, and later to write its update."""
@@ -95,8 +95,8 @@ class LocalRuntime:
         repository: Where models are found and updates go.
         writing_s: What a task may take besides its deadline, to write its update.
         most_loaded: Of so many sites, those that have worked last, model and data are kept; None: of all.
-        examine: Is called with whatever goes wrong, where it went wrong; then no task has a deadline, because whoever
-            examines takes their time. None: nobody does.
+        examine: Is called with the site and whatever goes wrong, where it went wrong; then no task has a deadline,
+            because whoever examines takes their time. None: nobody does.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class LocalRuntime:
         repository: ModelRepository,
         writing_s: float = WRITING_S,
         most_loaded: int | None = None,
-        examine: Callable[[Exception], None] | None = None,
+        examine: Callable[[str, Exception], None] | None = None,
     ) -> None:
         self._tried = next(iter(sites), None)
         self._make = make
@@ -191,7 +191,7 @@ class LocalRuntime:
             self._performer(site)
         except Exception as error:
             if self._examine is not None:
-                self._examine(error)
+                self._examine(site, error)
             raise
 
     def _one(self, assignment: Assignment) -> _Event:
@@ -203,7 +203,7 @@ class LocalRuntime:
             return in_time(assignment, update) if self._examine is None else UpdateCommitted(update)
         except Exception as error:  # noqa: BLE001 (the edge of a site: any failure becomes its reason, or all would wait)
             if self._examine is not None:
-                self._examine(error)
+                self._examine(assignment.collaborator, error)
             return failed(assignment, error)
 
 
@@ -243,7 +243,7 @@ def too_late(assignment: Assignment) -> TaskFailed:
     return failed(assignment, FailedTaskError(text, Failure(FailureKind.DEADLINE, text)))
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _HandsOver:
     """Performs a site's tasks in this process: models are open once for all sites, small updates stay in memory.
 
@@ -251,67 +251,34 @@ class _HandsOver:
         performer: Of the site.
         repository: Where models are found and updates go.
         plain: Whether updates are not encoded.
-        witness: A performer with a runner of its own; what it makes of the first assignment must be the same. None:
-            there is nothing to compare.
     """
 
-    performer: Performer
+    performer: Performer | ComparedPerformer
     repository: ModelRepository
     plain: bool
-    witness: Performer | None = None
 
     def perform(self, assignment: Assignment, model: Path | None, out: Path) -> Update:
-        """See `Performs`; raises also TaskError if a runner is not as stateless as it says."""
+        """See `Performs`."""
         opened = self.repository.opened(assignment.model) if model is not None else None
         small = opened is not None and opened.size_bytes <= MOST_BYTES
         if not (self.plain and small and assignment.phase is Phase.TRAIN):
-            return self._performed(assignment, opened, out)
+            return self.performer.perform(assignment, opened, out)
         place = UpdateInMemory()
-        update = self._performed(assignment, opened, place)
+        update = self.performer.perform(assignment, opened, place)
         if place.content is not None:
             self.repository.in_memory.keep(update, place.content)
         return update
-
-    def _performed(self, assignment: Assignment, model: TensorFile | None, out: Path | UpdateInMemory) -> Update:
-        witness, self.witness = self.witness, None
-        expected = None if witness is None else witness.perform(assignment, model, out)
-        update = self.performer.perform(assignment, model, out)
-        if expected is not None and replace(expected, duration_s=update.duration_s) != update:
-            raise TaskError(
-                "the task runner says that it is stateless, but one that has worked for another site before gives "
-                "another result than one that has not",
-                cure="have it and its modules keep nothing between assignments, or take stateless = True away",
-            )
-        return update
-
-
-class _Performers:
-    """Makes the performers of a simulation's sites: with one runner for all of them, if it is stateless."""
-
-    def __init__(self, sites: SimulatedSites, repository: ModelRepository) -> None:
-        self._sites, self._repository = sites, repository
-        self._plain = build_encoding(sites.plan) is None
-        self._first: Performer | None = None
-        self._compared = False
-
-    def make(self, name: str) -> Performs:
-        """Make the performer of a site; the first that shares a runner is compared with one that does not."""
-        shard, state = self._sites.shards[name], algorithm_state(self._sites.folder(name))
-        shared = None if self._first is None else self._first.for_site(shard, state)
-        if shared is not None and self._compared:
-            return _HandsOver(shared, self._repository, self._plain)
-        own = Performer(self._sites.plan, shard, self._sites.workspace, self._sites.device, state)
-        if shared is None:
-            self._first = self._first or own
-            return _HandsOver(own, self._repository, self._plain)
-        self._compared = True
-        return _HandsOver(shared, self._repository, self._plain, witness=own)
 
 
 def local_runtime(sites: SimulatedSites, repository: ModelRepository) -> LocalRuntime:
     """Return the runtime ``local`` for the sites of a simulation: one after the other, in this process."""
     refuse_workers(sites, "it works in this process")
     most = None if keeps_in_memory(sites.plan) else MOST_LOADED
-    return LocalRuntime(
-        sites.shards, _Performers(sites, repository).make, repository, most_loaded=most, examine=sites.examine
-    )
+    plain = build_encoding(sites.plan) is None
+    performers = SitePerformers(lambda shard, state: Performer(sites.plan, shard, sites.workspace, sites.device, state))
+
+    def make(name: str) -> Performs:
+        performer = performers.make(sites.shards[name], algorithm_state(sites.folder(name)))
+        return _HandsOver(performer, repository, plain)
+
+    return LocalRuntime(sites.shards, make, repository, most_loaded=most, examine=sites.examine)

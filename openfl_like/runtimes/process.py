@@ -129,13 +129,27 @@ class ProcessRuntime:
         slots = list(self._idle or ())
         try:
             if self._tried is not None:
-                await (slots[0] if slots else self._own[self._tried]).ready(self._tried, self._settings(self._tried))
+                await self._load(slots[0] if slots else self._own[self._tried], self._tried)
             post(EverybodyJoined())
             yield
         finally:
             self._post = None
             await self._tasks.close()
             await asyncio.gather(*(slot.end() for slot in (*slots, *self._own.values())))
+
+    async def _load(self, slot: _Slot, site: str) -> None:
+        """Load the first site; a worker that is killed meanwhile is replaced, as any other."""
+        restarts = Restarts()
+        while True:
+            try:
+                await slot.ready(site, self._settings(site))
+            except WorkerEndedError:
+                await slot.end()
+                if restarts.exhausted:
+                    raise
+            else:
+                return
+            await asyncio.sleep(restarts.next_pause_s())
 
     async def perform(self, *commands: Outward) -> None:
         """Give each assignment to a worker; a withdrawn one is still performed, and its result ignored."""

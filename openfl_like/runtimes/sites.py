@@ -54,7 +54,7 @@ class SimulatedSites:
         device: What the sites compute on.
         sandbox: Whether what runs in processes of its own is confined as at a site.
         workers: What workers are like.
-        examine: Is called with whatever goes wrong in this process, where it went wrong; None: nobody wants that.
+        examine: Is called with the site and whatever goes wrong in this process, where it went wrong; None: nobody is.
         tell: Is told why sites work alone, by a runtime that has many of them work at once.
     """
 
@@ -66,7 +66,7 @@ class SimulatedSites:
     device: str = "cpu"
     sandbox: bool = False
     workers: WorkerWishes = NO_WISHES
-    examine: Callable[[Exception], None] | None = None
+    examine: Callable[[str, Exception], None] | None = None
     tell: Callable[[NotBatched], None] = log_reason
 
     def folder(self, site: str) -> Path:
@@ -103,7 +103,8 @@ def refuse_workers(sites: SimulatedSites, why: str, *, but_count: bool = False) 
     wishes, usual = sites.workers, NO_WISHES
     if (wishes.count is not None and not but_count) or (wishes.cpus, wishes.gpus) != (usual.cpus, usual.gpus):
         told = "--worker-cpus and --worker-gpus" if but_count else "--workers, --worker-cpus and --worker-gpus"
-        raise UsageError(f"{told} say nothing to this runtime: {why}", cure="leave them out, or use --runtime ray")
+        cure = "use --runtime ray" if but_count else "use --runtime process or ray"
+        raise UsageError(f"this runtime does not go by {told}: {why}", cure=f"leave them out, or {cure}")
 
 
 def keeps_in_memory(plan: Plan) -> bool:

@@ -28,6 +28,7 @@ from openfl_like.runtimes.sites import NO_WISHES, RuntimeFactory, SimulatedSites
 from openfl_like.runtimes.virtual_time import InVirtualTime
 from openfl_like.services.aggregator.opening import open_experiment, place_initial_model
 from openfl_like.services.aggregator.recovery import check_models, check_server_state, mend_round
+from openfl_like.services.daemon.lock import only_one
 from openfl_like.services.devices.placement import place_here
 from openfl_like.services.devices.simulated import VirtualTotals, devices_of
 from openfl_like.services.simulation_inputs import SimulationInputs, check_inputs
@@ -52,7 +53,7 @@ class SimulationSettings:
         kept: Whether the record stays: then it remembers what it was made with.
         sandbox: Whether workers confine themselves, where the runtime has any.
         workers: What workers are like, where the runtime has any.
-        examine: Is called with whatever goes wrong in the runtime ``local``, where it went wrong.
+        examine: Is called with the site and whatever goes wrong in the runtime ``local``, where it went wrong.
         tell: Is told why sites work alone, where the runtime would have many of them work at once.
     """
 
@@ -66,7 +67,7 @@ class SimulationSettings:
     kept: bool = False
     sandbox: bool = False
     workers: WorkerWishes = NO_WISHES
-    examine: Callable[[Exception], None] | None = None
+    examine: Callable[[str, Exception], None] | None = None
     tell: Callable[[NotBatched], None] = log_reason
 
 
@@ -125,7 +126,8 @@ class Simulation:
         """Open the record.
 
         Raises:
-            UsageError: If a site is called as none can be.
+            UsageError: If a site is called as none can be, or the record cannot be kept.
+            ConflictError: If another simulation keeps its record there.
             BundleError: If the workspace cannot be sent to sites, so that no federation would take it.
             DamagedError: If it goes on from files that are damaged.
         """
@@ -137,7 +139,13 @@ class Simulation:
     def _open(self, stack: ExitStack) -> None:
         self.packing = packing_of(self._settings.workspace, self._settings.plan)
         files = ExperimentFiles(self._settings.directory)
-        files.prepare()
+        try:
+            if self._settings.kept:
+                stack.enter_context(only_one(files.directory, "simulation"))
+            files.prepare()
+        except OSError as error:
+            told = f"the record cannot be kept: {error.strerror}"
+            raise UsageError(told, place=str(files.directory), cure="name another --directory") from error
         self._store = self._stores.experiment(files)
         stack.callback(self._store.close)
         self._store.take_epoch()

@@ -15,6 +15,7 @@ from openfl_like.cli.experiment.why import why
 from openfl_like.cli.options import (
     FILE,
     HELP,
+    check_model_output,
     check_output,
     complete_plans,
     director_options,
@@ -338,7 +339,7 @@ def model(
 
     Example: fx experiment model heart_disease-1a2b3c4d --which last -o model.safetensors
     """
-    check_output(output)
+    check_model_output(output)
     with one_experiment(experiment_id, director, certificates) as (federation, found_id):
         target = output or Path(f"{found_id}-{which}.safetensors")
         federation.model(found_id, which, target)

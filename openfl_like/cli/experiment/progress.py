@@ -99,17 +99,18 @@ class Screen:
     Args:
         as_json: One JSON line per event instead.
         show: Writes one line for people; by default to stdout, with a bar of the rounds on a terminal.
+        bar: Whether there may be one.
 
     Attributes:
         end_was_seen: Whether whoever reads stderr has been told on stdout how the experiment ended, and why.
     """
 
-    def __init__(self, *, as_json: bool, show: Callable[[str], None] | None = None) -> None:
+    def __init__(self, *, as_json: bool, show: Callable[[str], None] | None = None, bar: bool = True) -> None:
         self._as_json = as_json
         self._show = show or put
         self._rounds = RoundLines()
         self.end_was_seen = False
-        self._bar = Bar() if show is None and not as_json and OWN.out.isatty() else None
+        self._bar = Bar() if bar and show is None and not as_json and OWN.out.isatty() else None
 
     def event(self, event: Announced) -> None:
         """Show an event."""

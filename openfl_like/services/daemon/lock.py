@@ -36,7 +36,8 @@ def only_one(directory: Path, what: str) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise ConflictError(f"another {what} uses this directory", place=str(directory)) from None
+            cure = "end that one first, or name another directory"
+            raise ConflictError(f"another {what} uses this directory", place=str(directory), cure=cure) from None
         lock.write(str(os.getpid()))
         lock.flush()
         yield

@@ -52,7 +52,7 @@ def test_schema_and_rules_are_reported_together(written: Callable[..., Path], pl
 @pytest.mark.parametrize(
     ("lines", "problem"),
     [
-        ("tasks: {}", "tasks: must have at least 1 entries, not 0"),
+        ("tasks: {}", "tasks: must have at least 1 entry, not 0"),
         ("tasks: {Train: {function: train}}", "tasks.Train: 'Train' is not a valid name; use 1 to 63 of"),
         ("tasks: {train: {functoin: train}}", "tasks.train.functoin: unknown key; did you mean 'function'?"),
         (

@@ -95,10 +95,10 @@ class Raising:
 async def test_what_goes_wrong_is_examined_where_it_went_wrong_and_nothing_is_late(repository: ModelRepository) -> None:
     told, seen = asyncio.Queue[Event](), list[str]()
 
-    def examine(error: Exception) -> None:
+    def examine(site: str, error: Exception) -> None:
         assert error.__traceback__ is not None
         frames = [frame.f_code.co_name for frame, _ in walk_tb(error.__traceback__)]
-        seen.append(f"{error} in {frames[-1]}")
+        seen.append(f"{site}: {error} in {frames[-1]}")
 
     def post(*events: Event) -> None:
         for event in events:
@@ -110,17 +110,17 @@ async def test_what_goes_wrong_is_examined_where_it_went_wrong_and_nothing_is_la
         await runtime.perform(train("bern", 1), train("bern", 2))
         assert isinstance(await told.get(), UpdateCommitted)
         assert isinstance(await told.get(), TaskFailed)
-    assert seen == ["no such column in perform"]
+    assert seen == ["bern: no such column in perform"]
 
 
 async def test_a_workspace_that_cannot_be_loaded_is_examined(repository: ModelRepository) -> None:
-    seen: list[Exception] = []
+    seen: list[tuple[str, Exception]] = []
 
     def make(_: str) -> Raising:
         raise ValueError("no such module")
 
-    runtime = LocalRuntime(("bern",), make, repository, examine=seen.append)
+    runtime = LocalRuntime(("bern",), make, repository, examine=lambda *told: seen.append(told))
     with pytest.raises(ValueError, match="no such module") as caught:
         async with runtime.running(lambda *_: None):
             pytest.fail("it began")
-    assert seen == [caught.value]
+    assert seen == [("bern", caught.value)]

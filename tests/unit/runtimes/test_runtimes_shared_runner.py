@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from openfl_like.authoring.baselines import load_shards
+from openfl_like.data.synthetic import SyntheticShard
 from openfl_like.federation.status import Status
+from openfl_like.federation.task import Assignment, Phase, TaskCall
+from openfl_like.plan.digest import freeze
 from openfl_like.plan.load import load_plan
+from openfl_like.processes.worker import Worker, assignment_to_json
 from openfl_like.services.simulation import Simulation, SimulationResult, SimulationSettings
 from openfl_like.testing.stores import memory_stores
 
@@ -20,6 +23,9 @@ REMEMBERS = """    def train(self, epochs=1):
         self.lr *= 0.9
         return super().train(epochs)
 """
+
+LATER = """self.done = getattr(self, "done", 0) + 1
+        self.lr *= 0.9 if self.done > 2 else 1.0"""
 
 
 @pytest.fixture
@@ -36,8 +42,8 @@ def say(workspace: Path, *lines: str) -> None:
 
 
 def run(workspace: Path, record: Path, *overrides: str) -> SimulationResult:
-    plan = load_plan(workspace / "plan.yaml", ["aggregator.settings.rounds_to_train=3", *overrides])
-    shards = load_shards({path.stem: path for path in sorted((workspace / "shards").glob("*.yaml"))})
+    plan = load_plan(workspace / "plan.yaml", ["aggregator.settings.rounds_to_train=3", "admission={}", *overrides])
+    shards = {f"site-{site}": SyntheticShard(site, samples=40, features=8, classes=2) for site in range(1, 7)}
     with Simulation(SimulationSettings(plan, workspace, shards, record), memory_stores()) as simulation:
         return asyncio.run(simulation.run())
 
@@ -56,10 +62,10 @@ def test_a_shared_runner_gives_the_bytes_that_one_for_each_site_gives(workspace:
 @pytest.mark.parametrize(
     ("lines", "overrides", "runners"),
     [
-        ((), (), 3),
-        ((SAID,), (), 2),  # the second one is compared with the first, once
-        ((SAID,), ("collaborator.settings.opt_treatment=CONTINUE_GLOBAL",), 2),
-        ((SAID,), ("collaborator.settings.opt_treatment=CONTINUE_LOCAL",), 3),
+        ((), (), 6),
+        ((SAID,), (), 4),  # of those that share it, the first, second and fourth are compared with one of their own
+        ((SAID,), ("collaborator.settings.opt_treatment=CONTINUE_GLOBAL",), 4),
+        ((SAID,), ("collaborator.settings.opt_treatment=CONTINUE_LOCAL",), 6),
     ],
 )
 def test_a_runner_is_shared_if_it_says_so_and_no_state_of_an_optimizer_stays_with_it(
@@ -82,3 +88,38 @@ def test_a_runner_that_says_it_is_stateless_and_is_not_ends_the_simulation(works
     result = run(workspace, tmp_path / "record")
     assert result.outcome.status is Status.FAILED
     assert "stateless" in result.outcome.reason
+
+
+def test_one_that_begins_to_remember_later_is_found_out_later(workspace: Path, tmp_path: Path) -> None:
+    say(workspace, SAID, REMEMBERS.replace("self.lr *= 0.9", LATER))
+    result = run(workspace, tmp_path / "record")
+    assert result.outcome.status is Status.FAILED
+    assert "stateless" in result.outcome.reason
+
+
+def test_a_result_that_is_no_number_is_no_difference(workspace: Path, tmp_path: Path) -> None:
+    say(workspace, SAID)
+    result = run(workspace, tmp_path / "record", "task_runner.settings.lr=1e300")
+    assert result.outcome.status is Status.FAILED
+    assert "stateless" not in result.outcome.reason
+
+
+def test_a_worker_for_many_sites_tries_it_as_well(workspace: Path, tmp_path: Path) -> None:
+    say(workspace, SAID, REMEMBERS)
+    plan = load_plan(workspace / "plan.yaml", ["admission={}"])
+    (tmp_path / "plan.json").write_bytes(freeze(plan))
+    (tmp_path / "shard.yaml").write_text("template: synthetic\nparams: {samples: 40, features: 8, classes: 2}\n")
+    worker, told = Worker(), []
+    for site in ("bern", "zurich"):
+        first = {"shard": str(tmp_path / "shard.yaml"), "plan": str(tmp_path / "plan.json"), "site": site}
+        place = {"workspace": str(workspace), "device": "cpu", "state": str(tmp_path / site)}
+        assert "ready" in worker.answer({**first, **place})
+    model = tmp_path / "model"
+    for number, site in enumerate(("bern", "bern", "zurich")):
+        train = (TaskCall("train", "train", trains=True),) if number else ()
+        phase = Phase.TRAIN if number else Phase.INITIALISE
+        work = Assignment(number, phase, site, train, "m" if number else "", 7)
+        order = {"assignment": assignment_to_json(work), "model": str(model) if number else ""}
+        told.append(worker.answer({**order, "out": str(tmp_path / f"update-{number}" if number else model)}))
+    assert ["update" in answer for answer in told] == [True, True, False]
+    assert "stateless" in str(told[-1])

@@ -1,0 +1,75 @@
+"""One task runner for all sites of a process, if it is stateless; whether it is, is tried now and then."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from openfl_like.errors import TaskError
+from openfl_like.federation.task import Assignment, Update
+from openfl_like.frameworks.perform import GlobalModel, Performer, UpdateInMemory
+from openfl_like.frameworks.runner import Shard
+
+
+class ComparedPerformer:
+    """A performer whose first assignment another one performs as well, with a runner that has done nothing before.
+
+    Args:
+        performer: With a runner that other sites have, too.
+        witness: With a runner of its own.
+    """
+
+    def __init__(self, performer: Performer, witness: Performer) -> None:
+        self._performer = performer
+        self._witness: Performer | None = witness
+
+    def perform(self, assignment: Assignment, model: GlobalModel | None, out: Path | UpdateInMemory) -> Update:
+        """See `Performer.perform`; raises also TaskError if the runner is not as stateless as it says."""
+        witness, self._witness = self._witness, None
+        if witness is None:
+            return self._performer.perform(assignment, model, out)
+        expected = witness.perform(assignment, model, out)
+        update = self._performer.perform(assignment, model, out)
+        if repr(replace(expected, duration_s=update.duration_s)) != repr(
+            update
+        ):  # a metric that is not a number is alike
+            raise TaskError(
+                "the task runner says that it is stateless, but one that has worked for other sites before gives "
+                "another result than one that has not",
+                cure="have it and its modules keep nothing between assignments, or take stateless = True away",
+            )
+        return update
+
+
+class SitePerformers:
+    """Makes performers of sites: with one runner for all of them, if that says that it is stateless.
+
+    Of the sites that share a runner the first, second, fourth, eighth and so on are compared with one of their own.
+
+    Args:
+        build: Makes a performer with a runner of its own, from a site's data and the folder of its state.
+    """
+
+    def __init__(self, build: Callable[[Shard, Path], Performer]) -> None:
+        self._build = build
+        self._first: Performer | None = None
+        self._sharing = 0
+
+    def make(self, shard: Shard, state: Path) -> Performer | ComparedPerformer:
+        """Make the performer of a site.
+
+        Args:
+            shard: The site's data.
+            state: Folder for what the algorithm keeps at the site.
+
+        Raises:
+            TaskError: As `Performer`.
+        """
+        shared = None if self._first is None else self._first.for_site(shard, state)
+        if shared is None:
+            own = self._build(shard, state)
+            self._first = self._first or own
+            return own
+        self._sharing += 1
+        if self._sharing & (self._sharing - 1):  # it is no power of two
+            return shared
+        return ComparedPerformer(shared, self._build(shard, state))
