@@ -14,13 +14,15 @@ from openfl_like.federation.events import (
     ExperimentStarted,
     ModelAggregated,
     SendAssignment,
+    TaskFailed,
     UpdateCommitted,
     UpdatesValidated,
     ValidateUpdates,
 )
 from openfl_like.federation.experiment import Experiment
+from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.status import Status
-from openfl_like.federation.task import Update
+from openfl_like.federation.task import Phase, Update
 from openfl_like.numbered_names import NumberedNames
 from openfl_like.plan.schema import Plan
 
@@ -121,3 +123,18 @@ def test_one_that_leaves_is_not_asked_until_it_is_back() -> None:
     assert experiment._context.roster.here() == ["bern", "zurich"]
     experiment.handle(CollaboratorJoined("oslo"), 0.0)
     assert experiment._context.roster.here() == FEW
+
+
+def test_where_the_initial_model_fails_everywhere_not_everybody_is_asked() -> None:
+    experiment = Experiment("e", plan_for(100), MANY)
+    experiment.handle(EverybodyJoined(), 0.0)
+    waiting, asked = list(experiment.handle(ExperimentStarted(), 0.0)), []
+    while waiting:
+        command = waiting.pop(0)
+        if isinstance(command, SendAssignment):
+            asked.append(command.assignment.collaborator)
+            failure = Failure(FailureKind.TASK, "no such column")
+            waiting += experiment.handle(TaskFailed(0, Phase.INITIALISE, asked[-1], failure), 0.0)
+    assert experiment.status is Status.FAILED
+    assert asked == list(MANY[:20])
+    assert "no such column" in experiment.reason

@@ -167,3 +167,16 @@ async def test_every_site_has_a_worker_of_its_own_then(sites: SimulatedSites) ->
         await runtime.perform(*map(initialise, SITES))
         await answers.digests(len(SITES))
         assert workers() - before == len(SITES)
+
+
+async def test_a_worker_that_is_killed_while_it_loads_the_first_site_is_replaced(
+    sites: SimulatedSites, tmp_path: Path
+) -> None:
+    marker = tmp_path / "killed"
+    code = sites.workspace / "src" / "code.py"
+    kill = f"if not pathlib.Path({str(marker)!r}).exists():\n    pathlib.Path({str(marker)!r}).touch()\n"
+    code.write_text(f"{code.read_text()}\n{kill}    os.kill(os.getpid(), signal.SIGKILL)\n")
+    async with running(sites, WorkerNumbers(at_once=1)) as (runtime, answers):
+        await runtime.perform(initialise("bern"))
+        assert list(await answers.digests(1)) == ["bern"]
+    assert marker.exists()
