@@ -94,7 +94,7 @@ def simulate(
     from openfl_like.cli.plan_file import read_plan
     from openfl_like.cli.simulated import Follower, KeptRecord, sites_of, tell_result
     from openfl_like.errors import UsageError
-    from openfl_like.processes.own_end import ended_by_us_alone
+    from openfl_like.processes.own_end import ended_by_us_alone, terminated_like_interrupted
     from openfl_like.runtimes.sites import WorkerWishes
     from openfl_like.services.simulation import SimulationSettings
 
@@ -112,7 +112,7 @@ def simulate(
         plan, workspace = read_plan(plan_file, None, overrides)
         named = named_files(shards, "--shard")
         follower = Follower(as_json=as_json, wanted=output is not None, bar=not debugger)
-        with ended_by_us_alone(), KeptRecord() as scratch:
+        with ended_by_us_alone(), terminated_like_interrupted(), KeptRecord() as scratch:
             models, record = scratch.folder, directory or scratch.folder / "record"
             sites, files = sites_of(plan, workspace, named, record, as_json=as_json)
             if initial_model is not None:

@@ -2,6 +2,8 @@
 
 import os
 import posix
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -26,6 +28,19 @@ def ended_by_us_alone() -> Iterator[None]:
     finally:
         for module, way, original in before:
             setattr(module, way, original)
+
+
+@contextmanager
+def terminated_like_interrupted() -> Iterator[None]:
+    """Have SIGTERM raise KeyboardInterrupt while the block is open, so that what has to be tidied up is."""
+    if threading.current_thread() is not threading.main_thread():  # where no handler can be set
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _refusing(way: str, original: Callable[..., NoReturn], ours: int) -> Callable[..., NoReturn]:

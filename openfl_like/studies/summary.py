@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -140,6 +140,14 @@ def spread_of(values: Sequence[float]) -> Spread | None:
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return math.fsum(known) / len(known) if known else None
+
+
+def best_among(study: StudyDesign, found: Iterable[ConfigurationSummary]) -> list[ConfigurationSummary]:
+    """Return the configurations with the best mean of those that were not stopped: several if they are alike."""
+    there = [one for one in found if one.spread is not None and not one.stopped_after]
+    means = [one.spread.mean for one in there if one.spread is not None]
+    best = (max if study.mode == "max" else min)(means, default=None)
+    return [one for one in there if one.spread is not None and one.spread.mean == best]
 
 
 def jain(counts: Sequence[int], total: int) -> float | None:

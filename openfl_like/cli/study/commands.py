@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from openfl_like.studies.results import StudyRunResult
     from openfl_like.studies.study import StudyDesign
 
+SHOWN_BEST = 3
+"""So many configurations that are the best alike are named."""
+
 
 @click.group(context_settings=HELP)
 def study() -> None:
@@ -170,8 +173,8 @@ def _show(
     """Print the table of a study, and what is not as it should be; or a document, or its line in a stream."""
     from openfl_like.cli.output.colours import BAD, ODD
     from openfl_like.cli.study.sentences import problem_text, spread_text
-    from openfl_like.cli.study.table import best_of, document, table_of
-    from openfl_like.studies.summary import is_fatal, problems
+    from openfl_like.cli.study.table import document, table_of
+    from openfl_like.studies.summary import best_among, is_fatal, problems, summaries
 
     if as_json:
         told = document(found, results, running)
@@ -179,8 +182,10 @@ def _show(
         return
     better = "more" if found.mode == "max" else "less"
     emit(table_of(found, results, running), as_json=False, title=f"{found.name}: {found.metric}, {better} is better")
-    best = best_of(found, results)
-    if best is not None and len(found.configurations) > 1:
-        put(f"best: {best.configuration.title}, {found.metric} {spread_text(best.spread)}", hang=2)
+    best = best_among(found, summaries(found, results))
+    if best and len(found.configurations) > 1:
+        names = " and ".join(one.configuration.title for one in best[:SHOWN_BEST])
+        more = f" and {len(best) - SHOWN_BEST} more" if len(best) > SHOWN_BEST else ""
+        put(f"best: {names}{more}, {found.metric} {spread_text(best[0].spread)}", hang=2)
     for problem in problems(found, results):
         put(problem_text(problem, found), style=BAD if is_fatal(problem, found) else ODD, hang=2)

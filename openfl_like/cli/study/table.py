@@ -37,13 +37,6 @@ def _row(
     }
 
 
-def best_of(study: StudyDesign, results: Mapping[str, StudyRunResult]) -> ConfigurationSummary | None:
-    """Return the configuration with the best mean of those that were not stopped; None: none has any."""
-    there = [one for one in summaries(study, results) if one.spread is not None and not one.stopped_after]
-    sign = -1 if study.mode == "max" else 1
-    return min(there, key=lambda one: sign * one.spread.mean if one.spread else 0.0, default=None)
-
-
 def document(study: StudyDesign, results: Mapping[str, StudyRunResult], running: Collection[str]) -> dict[str, object]:
     """Return what programs are told of a study."""
     rows = [

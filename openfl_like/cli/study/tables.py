@@ -10,7 +10,7 @@ from openfl_like.cli.study.sentences import common_places, decimals, spread_text
 from openfl_like.studies.results import StudyRunResult
 from openfl_like.studies.statistics import LevelComparison, half_width
 from openfl_like.studies.study import StudyDesign
-from openfl_like.studies.summary import ConfigurationSummary
+from openfl_like.studies.summary import ConfigurationSummary, best_among
 
 _MOST_COLUMNS = 6
 _LEAST_P = 0.001
@@ -34,7 +34,7 @@ def _matrix(
     if drawn or len(levels) < 2 or not 1 < len(panels) <= _MOST_COLUMNS:
         return None
     marked = {(_title(one.panel), one.level) for one in tested if one.significant}
-    best = {title: _best(study, panel) for title, panel in panels.items()}
+    best = {title: best_among(study, panel.values()) for title, panel in panels.items()}
     places = common_places(one.spread for one in found)
     rows = []
     for level in levels:
@@ -43,7 +43,7 @@ def _matrix(
             one = panel.get(level)
             star = " *" if (title, level) in marked else ""
             text = spread_text(one.spread, places) + star if one is not None else ""
-            cells.append(Cell(text, strong=one is not None and one is best[title]))
+            cells.append(Cell(text, strong=one in best[title]))
         rows.append(tuple(cells))
     caption = (
         f"{capital(study.metric)} after the last round, mean ± standard deviation over the seeds; the best of each "
@@ -64,14 +64,8 @@ def _title(panel: Mapping[str, str]) -> str:
     return ", ".join(f"{axis} {level}" for axis, level in panel.items())
 
 
-def _best(study: StudyDesign, panel: Mapping[str, ConfigurationSummary]) -> ConfigurationSummary | None:
-    there = [one for one in panel.values() if one.spread is not None and not one.stopped_after]
-    sign = -1 if study.mode == "max" else 1
-    return min(there, key=lambda one: sign * one.spread.mean if one.spread else 0.0, default=None)
-
-
 def _configurations(study: StudyDesign, found: Sequence[ConfigurationSummary]) -> ReportTable:
-    best = _best(study, {str(one.configuration.number): one for one in found})
+    best = best_among(study, found)
     axes = [axis.name for axis in study.axes]
     rows, data = [], list[Mapping[str, DataCell]]()
     places = common_places(one.spread for one in found)
@@ -86,7 +80,7 @@ def _configurations(study: StudyDesign, found: Sequence[ConfigurationSummary]) -
                 *(Cell(one.configuration.levels[axis]) for axis in axes),
                 Cell(state),
                 Cell(str(n)),
-                Cell(spread_text(one.spread, places), strong=one is best and len(found) > 1),
+                Cell(spread_text(one.spread, places), strong=one in best and len(found) > 1),
                 Cell(_interval(mean, half, typical)),
             )
         )

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openfl_like.studies.results import RunState, StudyRunResult, result_from, result_json
-from openfl_like.studies.summary import ProblemKind, is_fatal, jain, problems, summaries
+from openfl_like.studies.summary import ProblemKind, best_among, is_fatal, jain, problems, summaries
 from tests.unit.studies.made_studies import finished, made_study, results_of
 
 FINE = {1: [0.5, 0.6, 0.7], 2: [0.4, 0.4, 0.4], 3: [0.8, 0.8, 0.9], 4: [0.1, 0.2, 0.3]}
@@ -129,3 +129,13 @@ def test_a_result_is_read_as_it_was_written_and_cut_at_a_rung() -> None:
     assert result.value("accuracy", 2) == 0.2
     assert result.value("auc") is None
     assert result.selections() == {"a": 1, "b": 2}
+
+
+def test_all_that_are_the_best_alike_are_the_best() -> None:
+    study = made_study()
+    found = summaries(study, results_of(study, FINE))
+    best = best_among(study, found)
+    assert len(best) == 1
+    alike = [replace(one, spread=best[0].spread) for one in found[:2]] + list(found[2:])
+    assert {one.configuration.number for one in best_among(study, alike)} >= {1, 2}
+    assert best_among(study, []) == []
