@@ -79,7 +79,7 @@ def _numbered(names: tuple[str, ...]) -> NumberedNames | None:
     first = names[0]
     prefix = first.rstrip("0123456789")
     number = first[len(prefix) :]
-    if not number.isascii() or not number:
+    if not number:
         return None
     found = NumberedNames(prefix, len(number), len(names), int(number))
     return found if names[-1] == found[-1] and all(map(str.__eq__, names, found)) else None

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from openfl_like.data.distribution import Distribution, distribution_of_sites
 from openfl_like.data.part import DataSetSource, read_choice
-from openfl_like.data.parts import MadeShards
+from openfl_like.data.parts import MadeShards, PlaceOfName
 from openfl_like.data.shard import ShardDescriptor, build_shard
 from openfl_like.data.shard_file import ShardConfig
 from openfl_like.errors import UsageError
@@ -59,7 +59,9 @@ class EachShards(MadeShards):
 
     def digest(self) -> str:
         """BLAKE3 of what says how all sites are made, hex: nobody makes a million of them to compare."""
-        return str(blake3(f"{self._source.key} {len(self)}".encode()).hexdigest())
+        numbers = self._numbers
+        named = str(numbers.names) if isinstance(numbers, PlaceOfName) else json.dumps(dict(numbers), sort_keys=True)
+        return str(blake3(f"{self._source.key} {named}".encode()).hexdigest())
 
     def distribution(self) -> Distribution:
         """Count what each site has.

@@ -37,7 +37,7 @@ class Assigner(Protocol):
         ...
 
 
-class Everybody(Mapping[str, tuple[str, ...]]):
+class SameTasks(Mapping[str, tuple[str, ...]]):
     """The same tasks for all collaborators, however many.
 
     Args:
@@ -61,11 +61,11 @@ class Everybody(Mapping[str, tuple[str, ...]]):
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class AllTasks:
-    """Everybody performs every task."""
+    """SameTasks performs every task."""
 
     def deal(self, collaborators: Sequence[str], tasks: Sequence[str], seed: int) -> Mapping[str, tuple[str, ...]]:  # noqa: ARG002 - nothing is drawn here
         """All of them to everybody."""
-        return Everybody(collaborators, tuple(tasks))
+        return SameTasks(collaborators, tuple(tasks))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)

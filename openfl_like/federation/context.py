@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from openfl_like.federation.announcements import Announcement
-from openfl_like.federation.assignment import Assigner, Everybody, calls_in_phase
+from openfl_like.federation.assignment import Assigner, SameTasks, calls_in_phase
 from openfl_like.federation.events import Announce, Command
 from openfl_like.federation.membership import Membership
 from openfl_like.federation.seeds import derive_seed
@@ -65,8 +65,10 @@ class ExperimentContext:
 
     def members_with_calls(self, phase: Phase) -> Sequence[str]:
         """The members that have a task in a phase of the open round, sorted."""
+        if self.state.round is None or self._dealt_in != self.state.round.number:
+            self.deal()
         members = self.roster.members()
-        if not members or not isinstance(self._dealt, Everybody):
+        if not members or not isinstance(self._dealt, SameTasks):
             return [name for name in members if self.calls(name, phase)]
         return members if self.calls(members[0], phase) else ()
 

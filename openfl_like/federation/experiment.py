@@ -46,7 +46,7 @@ from openfl_like.federation.round_state import RoundState, Step
 from openfl_like.federation.state import ExperimentState, dump_state, load_state
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase, Update
-from openfl_like.numbered_names import sorted_names
+from openfl_like.numbered_names import NumberedNames
 from openfl_like.plan.digest import frozen_values
 from openfl_like.plan.schema import Plan
 
@@ -77,7 +77,8 @@ class Experiment:
     """
 
     def __init__(self, experiment_id: str, plan: Plan, expected: Collection[str] = (), initial_model: str = "") -> None:
-        names = sorted_names(expected or plan.admission.collaborators)
+        asked = expected or plan.admission.collaborators
+        names = asked if isinstance(asked, NumberedNames) else tuple(sorted(set(asked)))
         state = ExperimentState(experiment_id, names, initial_model)
         self._context = ExperimentContext(plan, build_selector(plan), build_assigner(plan), state)
         # Not part of the state: after a restart nobody is connected until CollaboratorJoined says so.

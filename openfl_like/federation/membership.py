@@ -1,5 +1,6 @@
 """The collaborators of an experiment: who is a member, who is here."""
 
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -7,7 +8,7 @@ from enum import StrEnum
 from openfl_like.federation.deliveries import Receipt
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.task import Phase, Update
-from openfl_like.numbered_names import SortedNames
+from openfl_like.numbered_names import NumberedNames, SortedNames
 
 
 class Presence(StrEnum):
@@ -113,7 +114,7 @@ class Membership:
     def site(self, name: str) -> Member | None:
         """What is known of a collaborator, to be changed; None if it has never joined."""
         found = self.sites.get(name)
-        if found is None and self.everybody and name in self.everybody:
+        if found is None and self._is_one_of_all(name):
             found = self.sites[name] = Member(name, member=True)
         return found
 
@@ -127,7 +128,14 @@ class Membership:
     def is_member(self, name: str) -> bool:
         """Whether a collaborator takes part."""
         found = self.sites.get(name)
-        return found.member if found is not None else name in self.everybody
+        return found.member if found is not None else self._is_one_of_all(name)
+
+    def _is_one_of_all(self, name: str) -> bool:
+        names = self.everybody
+        if isinstance(names, NumberedNames):
+            return name in names
+        place = bisect_left(names, name)
+        return place < len(names) and names[place] == name
 
     def members(self) -> Sequence[str]:
         """Names of the members, sorted, whether here or not."""
@@ -165,7 +173,7 @@ class Membership:
             return
         for name in names:
             site = self.sites.get(name)
-            if site is not None and site == Member(name, member=True, absences=site.absences, delivered=site.delivered):
+            if site is not None and site == Member(name, member=True, delivered=site.delivered):
                 del self.sites[name]
 
     def join(self, name: str, certificate_list: int | None = None) -> bool:

@@ -99,6 +99,7 @@ class BatchedRuntime:
             if not await self._thread_is_free(waiting):
                 post(*(failed(assignment, _held_up(assignment)) for assignment in waiting))
                 continue
+            alone: list[Assignment] = []
             while waiting:
                 performing = tasks.start(thread.run(partial(self._perform, waiting)))
                 done, _ = await asyncio.wait({performing}, timeout=self._patience_s(waiting))
@@ -111,9 +112,10 @@ class BatchedRuntime:
                 self._say(outcome.reasons)
                 if events:
                     post(*events)
-                if outcome.alone:
-                    await self._alone.perform(*(SendAssignment(assignment) for assignment in outcome.alone))
+                alone += outcome.alone
                 waiting = outcome.rest
+            if alone:  # after the batches: code of a workspace runs in one thread at a time
+                await self._alone.perform(*map(SendAssignment, alone))
 
     async def _thread_is_free(self, waiting: Sequence[Assignment]) -> bool:
         """Wait for a batch that is over its time; for as long as the next one may take, since that waits meanwhile."""
@@ -125,7 +127,7 @@ class BatchedRuntime:
     def _patience_s(self, waiting: Sequence[Assignment]) -> float | None:
         """How long to wait for a batch: as long as all its sites may take one after the other; None: for ever."""
         deadlines_s = _deadlines_s(waiting)
-        besides_s = self._writing_s if self._frozen else self._loading_s
+        besides_s = self._writing_s if self._performer.has_data_of(waiting) else self._loading_s
         return None if deadlines_s is None else deadlines_s + besides_s
 
     def _freeze(self) -> None:

@@ -55,7 +55,7 @@ class SiteWorker:
     def __init__(self, place: str) -> None:
         self._worker = Worker()
         self._place = place
-        self._loaded: dict[str, None] = {}
+        self._loaded: dict[str, Order] = {}
 
     def answer(self, first: Order, order: Order | None) -> dict[str, object]:
         """Load the site of an order if it is not, and carry the order out; without one, tell what was loaded.
@@ -65,7 +65,7 @@ class SiteWorker:
             order: What is to be done.
         """
         site, plan = str(first["site"]), Path(str(first["plan"]))
-        if order is None or site not in self._loaded:
+        if order is None or self._loaded.get(site) != first:
             if not plan.exists():
                 unseen = f"{self._place} does not see {plan}"
                 told = f"{unseen} (name a --directory on a file system that all hosts share)"
@@ -78,7 +78,7 @@ class SiteWorker:
             if order is None or "error" in answer:
                 return answer
         self._loaded.pop(site, None)
-        self._loaded[site] = None
+        self._loaded[site] = first
         return self._worker.answer(order)
 
 
@@ -118,12 +118,27 @@ class PoolRuntime:
             self._turns = asyncio.Semaphore(count)  # of who waits for a worker no time of its task runs
             try:
                 if self._tried is not None:
-                    value_of(await self._workers.answer(self._first(self._tried), None), lambda told: told)
+                    await self._load(self._tried)
                 post(EverybodyJoined())
                 yield
             finally:
                 self._post = None
                 await self._tasks.close()
+
+    async def _load(self, site: str) -> None:
+        """Have a worker load the first site; one that is lost over it is replaced."""
+        restarts = Restarts()
+        while True:
+            try:
+                answer = await self._workers.answer(self._first(site), None)
+            except WorkerLostError as error:
+                if restarts.exhausted:
+                    text = f"{error}; it ended {restarts.count + 1} times in a row"
+                    raise FailedTaskError(text, Failure(FailureKind.WORKER, text, site=site)) from error
+            else:
+                value_of(answer, lambda told: told)
+                return
+            await asyncio.sleep(restarts.next_pause_s())
 
     async def perform(self, *commands: Outward) -> None:
         """Hand out each assignment; a withdrawn one is still performed, and its result ignored."""
@@ -147,8 +162,8 @@ class PoolRuntime:
                     text = f"{error}; it ended {restarts.count + 1} times in a row"
                     return failed(assignment, FailedTaskError(text, Failure(FailureKind.WORKER, text)))
                 await asyncio.sleep(restarts.next_pause_s())
-            except TimeoutError:
-                return too_late(assignment)
+            except TimeoutError as error:
+                return failed(assignment, error) if assignment.deadline_s is None else too_late(assignment)
             except Exception as error:  # noqa: BLE001 (whatever it is, the session waits for an answer)
                 return failed(assignment, error)
 

@@ -15,6 +15,7 @@ from typing import Any
 from openfl_like.errors import UsageError
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.runtimes.pool import Order, PoolRuntime, SiteWorker, WorkerLostError, pool_runtime
+from openfl_like.runtimes.process import MOST_LOADED
 from openfl_like.runtimes.sites import SimulatedSites, WorkerWishes
 
 INSTALL = "pip install 'openfl_like[ray]'"
@@ -49,7 +50,7 @@ class RayWorkers:
         self._wishes = wishes
         self._make: Callable[[], Any] | None = None
         self._idle: list[Any] = []
-        self._loaded: dict[Any, set[str]] = {}
+        self._loaded: dict[Any, dict[str, None]] = {}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[int]:
@@ -80,7 +81,7 @@ class RayWorkers:
         if self._make is None:
             raise RuntimeError("the workers are not running")
         made = self._make()
-        self._loaded[made] = set()
+        self._loaded[made] = {}
         return made
 
     async def answer(self, first: Order, order: Order | None) -> dict[str, Any]:
@@ -96,9 +97,18 @@ class RayWorkers:
             del self._loaded[actor]
             actor = self._new()
             raise WorkerLostError(f"the Ray worker ended: {type(error).__name__}") from error
+        except asyncio.CancelledError:  # it may be at work for an hour
+            _ray().kill(actor)
+            del self._loaded[actor]
+            actor = self._new()
+            raise
         finally:
             self._idle.append(actor)
-        self._loaded[actor].add(site)
+        loaded = self._loaded[actor]  # as the worker itself remembers them
+        loaded.pop(site, None)
+        loaded[site] = None
+        if len(loaded) > MOST_LOADED:
+            del loaded[next(iter(loaded))]
         return answer
 
 

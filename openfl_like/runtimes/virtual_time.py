@@ -384,7 +384,9 @@ class InVirtualTime:
         self._queue.add(work.began + after_s, _Rank.ANSWER, work.assignment.collaborator, end)
 
     def _withdraw(self, command: WithdrawAssignment) -> None:
-        work = self._works.get((command.round, command.phase, command.collaborator))
+        identity = (command.round, command.phase, command.collaborator)
+        self._new = [assignment for assignment in self._new if _identity(assignment) != identity]
+        work = self._works.get(identity)
         if work is not None:
             self._stop(work)
             self._effort.late.add(command.collaborator)

@@ -144,11 +144,19 @@ def _drawn(name: str, axis: Axis, seed: int, number: int) -> _Choice:
         return _choice(name, axis, span.low + int(part * (span.high - span.low + 1)), ("integers",))
     if axis.log_uniform is not None:
         low, high = axis.log_uniform.low, axis.log_uniform.high
-        return _choice(name, axis, _rounded(low * (high / low) ** part), ("log_uniform",))
+        return _choice(name, axis, _between(low, high, low * (high / low) ** part), ("log_uniform",))
     if axis.uniform is not None:
         low, high = axis.uniform.low, axis.uniform.high
-        return _choice(name, axis, _rounded(low + part * (high - low)), ("uniform",))
+        return _choice(name, axis, _between(low, high, low + part * (high - low)), ("uniform",))
     raise AssertionError(f"{name} is not drawn")
+
+
+def _between(low: float, high: float, value: float) -> float:
+    """Round a value that was drawn to as few digits as people want to read, in a narrow span to more."""
+    digits = _DIGITS
+    while digits < _MOST_DIGITS and abs(_rounded(value, digits) - value) > (high - low) / 1000:
+        digits += 1
+    return min(max(_rounded(value, digits), low), high)
 
 
 def _rounded(value: float, digits: int = _DIGITS) -> float:

@@ -132,7 +132,7 @@ def report(folder: Path, output: Path, *, as_json: bool) -> None:
         {"folder": str(output), "files": list(files)},
         as_json=as_json,
     )
-    raise_unless_fine(found, results, told=True)
+    raise_unless_fine(found, results, explain=True)
 
 
 @study.command()

@@ -163,7 +163,8 @@ def _looks(study: StudyDesign, found: Sequence[ConfigurationSummary]) -> dict[st
             if one.spread is not None and not one.stopped_after:
                 means[line_of(study, one)].append(one.spread.mean)
         sign = -1 if study.mode == "max" else 1
-        ranked = sorted((level for level in levels if means[level]), key=lambda level: sign * max(means[level]))
+        ranks = {level: min(sign * mean for mean in own) for level, own in means.items() if own}
+        ranked = sorted(ranks, key=lambda level: ranks[level])
         best = set(ranked[:most])
         levels = [level for level in levels if level in best]
     return {level: _Look(HUES[place], _LINES[place], _MARKERS[place]) for place, level in enumerate(levels)}

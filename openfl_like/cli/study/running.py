@@ -57,17 +57,16 @@ def under_way(folder: StudyFolder, study: StudyDesign, results: Mapping[str, Stu
     """Return the runs that are performed now: nobody at work in the folder, none."""
     if holder(folder.directory) is None:
         return set()
-    unsettled = (run for run in study.runs if run.id not in results or not results[run.id].state.settled)
-    return {run.id for run in unsettled if folder.begun(run) and run.id not in results}
+    return {run.id for run in study.runs if run.id not in results and folder.begun(run)}
 
 
-def raise_unless_fine(study: StudyDesign, results: Mapping[str, StudyRunResult], *, told: bool = False) -> None:
+def raise_unless_fine(study: StudyDesign, results: Mapping[str, StudyRunResult], *, explain: bool = False) -> None:
     """Raise the error of a study that has not succeeded.
 
     Args:
         study: The study.
         results: What came of its runs.
-        told: Whether nothing was said of it yet.
+        explain: Whether the error says all: nothing was said before.
 
     Raises:
         StudyError: If runs failed, or nothing was learnt.
@@ -77,7 +76,7 @@ def raise_unless_fine(study: StudyDesign, results: Mapping[str, StudyRunResult],
         return
     runs = {name for problem in fatal for name in problem.runs}
     words = f"{len(runs)} of {len(study.runs)} runs are not as they should be"
-    if told:
+    if explain:
         words = f"{words}: {'; '.join(problem_text(problem, study) for problem in fatal)}"
     raise StudyError(words, place=study.name, cure="fx study show has each")
 

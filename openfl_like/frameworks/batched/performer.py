@@ -1,7 +1,7 @@
 """Performing the assignments of many sites at once, and saying of which ones that is not possible."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn, TypeAlias, cast
@@ -190,6 +190,10 @@ class BatchPerformer:
                 Obstacle.FRAMEWORK, f"'{part.template}' makes no TorchRunner, and only PyTorch's models are batched"
             )
         return form
+
+    def has_data_of(self, assignments: Iterable[Assignment]) -> bool:
+        """Whether the data of all these sites is loaded."""
+        return all(assignment.collaborator in self._sites for assignment in assignments)
 
     def perform(self, assignments: Sequence[Assignment], model: TensorFile) -> BatchOutcome:
         """Perform as many assignments as are a batch.

@@ -138,3 +138,8 @@ def test_where_the_initial_model_fails_everywhere_not_everybody_is_asked() -> No
     assert experiment.status is Status.FAILED
     assert asked == list(MANY[:20])
     assert "no such column" in experiment.reason
+
+
+def test_a_snapshot_of_a_federation_has_the_names_that_its_director_reads() -> None:
+    names = ("site-1", "site-2", "site-3")
+    assert Experiment("e", plan_for(2), names).snapshot()["expected"] == list(names)

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import cast
@@ -35,6 +35,10 @@ class Batches:
 
     def obstacle(self) -> NotBatched | None:
         return None
+
+    def has_data_of(self, assignments: Iterable[Assignment]) -> bool:
+        """Those who have worked before."""
+        return {one.collaborator for one in assignments} <= {name for batch in self.asked for name in batch}
 
     def perform(self, assignments: Sequence[Assignment], _model: TensorFile) -> BatchOutcome:
         self.asked.append(tuple(one.collaborator for one in assignments))

@@ -87,7 +87,7 @@ def test_the_end_of_a_study_is_an_error_where_something_is_wrong() -> None:
     raise_unless_fine(STUDY, results)
     results["c1-r1"] = replace(results["c1-r1"], state=RunState.FAILED, code="E501", cause="no")
     with pytest.raises(StudyError, match="1 of 8 runs are not as they should be: failed: c1-r1"):
-        raise_unless_fine(STUDY, results, told=True)
+        raise_unless_fine(STUDY, results, explain=True)
 
 
 @pytest.mark.parametrize(
