@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from openfl_like.data.distribution import Distribution, distribution_of_sites
 from openfl_like.data.part import DataSetSource, read_choice
-from openfl_like.data.parts import MadeShards, PlaceOfName
+from openfl_like.data.parts import MadeShards, PlaceOfName, shard_text
 from openfl_like.data.shard import ShardDescriptor, build_shard
 from openfl_like.data.shard_file import ShardConfig
 from openfl_like.errors import UsageError
@@ -90,14 +90,5 @@ class EachFile:
 
     def text(self, number: int) -> str:
         """Return the file of a site, which is counted from 1 here."""
-        lines = [
-            "template: each",
-            "params:",
-            f"  site: {number}",
-            f"  shard: {json.dumps(self.source.choice.model_dump(mode='json'))}",
-        ]
-        if self.source.folder is not None:
-            lines.append(f"  modules: {json.dumps(str(self.source.folder))}")
-        if self.reads:
-            lines.append(f"reads: {json.dumps([str(path) for path in self.reads])}")
-        return "\n".join(lines) + "\n"
+        shard = self.source.choice.model_dump(mode="json")
+        return shard_text("each", {"site": number, "shard": shard}, self.source.folder, self.reads)

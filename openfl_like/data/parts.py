@@ -2,7 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -140,18 +140,24 @@ class PartFile:
 
     def text(self, number: int) -> str:
         """Return the file of a part, which is counted from 1 here."""
-        lines = [
-            "template: part",
-            "params:",
-            f"  part: {number}",
-            f"  whole: {json.dumps(self.source.choice.model_dump(mode='json'))}",
-            f"  deal: {json.dumps(self.deal)}",
-        ]
-        if self.source.folder is not None:
-            lines.append(f"  modules: {json.dumps(str(self.source.folder))}")
-        if self.reads:
-            lines.append(f"reads: {json.dumps([str(path) for path in self.reads])}")
-        return "\n".join(lines) + "\n"
+        whole = self.source.choice.model_dump(mode="json")
+        return shard_text("part", {"part": number, "whole": whole, "deal": self.deal}, self.source.folder, self.reads)
+
+
+def shard_text(template: str, params: Mapping[str, object], modules: Path | None, reads: Sequence[Path]) -> str:
+    """Write a shard.yaml.
+
+    Args:
+        template: Of which kind the shard is.
+        params: Its params, as JSON values.
+        modules: Folder with the code that they name; None: they name none.
+        reads: What workers may read besides what the params name.
+    """
+    given = params if modules is None else {**params, "modules": str(modules)}
+    lines = [f"template: {template}", "params:", *(f"  {key}: {json.dumps(value)}" for key, value in given.items())]
+    if reads:
+        lines.append(f"reads: {json.dumps([str(path) for path in reads])}")
+    return "\n".join(lines) + "\n"
 
 
 class ShardText(Protocol):

@@ -292,7 +292,9 @@ def _announce_absence(context: ExperimentContext, state: RoundState, name: str, 
 def _gather_initialiser(context: ExperimentContext, state: RoundState) -> str:
     candidate = _initialiser(context, state)
     if candidate is None:
-        return f"round 0: no site could make the initial model: {list_absences(state.absent)}"
+        tried = f"none of the {MOST_INITIALISERS} sites that were asked"
+        who = tried if len(state.absent) >= MOST_INITIALISERS else "no site"
+        return f"round 0: {who} could make the initial model: {list_absences(state.absent)}"
     if not state.absent:
         context.announce(RoundStarted(0, (candidate,)))
     state.selected = (candidate,)

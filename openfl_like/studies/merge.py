@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openfl_like.errors import ConflictError, UsageError
+from openfl_like.services.daemon.lock import holder
 from openfl_like.studies.folder import StudyFolder
 from openfl_like.studies.results import RunState, StudyRunResult
 from openfl_like.studies.study import StudyDesign, StudyRun
@@ -36,13 +37,18 @@ def merge(named: Sequence[Path], target: Path) -> MergedStudy:
     Raises:
         UsageError: If there are not two, or the same folder is named twice.
         NotFoundError: If one has no study.
-        ConflictError: If one is of another study, they do not agree on a run, or the target is not empty.
+        ConflictError: If one is of another study or somebody is at work in it, they do not agree on a run, or the
+            target is not empty.
     """
     places = [place.resolve() for place in named]
     if len(places) < 2 or len(set(places)) < len(places):
         raise UsageError("a merge needs two different folders, or more", cure="name each once")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConflictError("there is something already", place=str(target), cure="name a new folder with -o")
+    for at in places:
+        if at.is_dir() and holder(at) is not None:
+            cure = "wait until it has ended, or end it"
+            raise ConflictError("'fx study run' is at work in this folder", place=str(at), cure=cure)
     folders = [StudyFolder(place) for place in named]
     study = _common(folders)
     found = [folder.results(study) for folder in folders]

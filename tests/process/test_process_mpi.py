@@ -1,15 +1,14 @@
 """A simulation over MPI: ranks as processes of their own, started by mpiexec."""
 
 import asyncio
-import re
-import shutil
 import signal
 import sys
 from pathlib import Path
 
 import psutil
 import pytest
-from federations import OBEDIENT, fx_fine
+from federations import fx_fine
+from simulations import KINDS, digest_in, lines_of, slow_workspace
 
 from openfl_like.processes.child import Child, fx_command, spawn
 
@@ -17,29 +16,10 @@ pytestmark = pytest.mark.process
 MPIEXEC = str(Path(sys.executable).with_name("mpiexec"))
 PLAN = Path(__file__).parents[2] / "plans" / "breast_cancer.yaml"
 FEW = ("-s", "aggregator.settings.rounds_to_train=2")
-KINDS = {
-    "fedavg": (),
-    "fedprox and fedavgm": (
-        "-s",
-        "algorithm.template=fedprox",
-        "-s",
-        "algorithm.settings.mu=0.1",
-        "-s",
-        "server_optimizer.template=fedavgm",
-    ),
-    "median": ("-s", "aggregation.template=median"),
-}
 
 
 async def started(ranks: int, cwd: Path, *arguments: str) -> Child:
     return await spawn([MPIEXEC, "-n", str(ranks), *fx_command("simulate", *arguments, "--runtime", "mpi")], cwd=cwd)
-
-
-async def lines_of(child: Child) -> list[str]:
-    lines = []
-    while line := await child.line():
-        lines.append(line)
-    return lines
 
 
 async def sha256(ranks: int, cwd: Path, *arguments: str) -> str:
@@ -47,12 +27,6 @@ async def sha256(ranks: int, cwd: Path, *arguments: str) -> str:
     lines = await lines_of(child)
     assert await child.wait() == 0, child.tail
     return digest_in("\n".join(lines))
-
-
-def digest_in(output: str) -> str:
-    found = re.findall(r"^sha256 +(\w+)$", output, re.MULTILINE)
-    assert len(found) == 1, output  # one rank tells it
-    return str(found[0])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -63,24 +37,11 @@ async def test_ranks_make_the_same_bytes_as_one_process(tmp_path: Path, kind: st
     assert await sha256(3, tmp_path, *arguments) == alone
 
 
-def slow_workspace(place: Path) -> Path:
-    """A workspace whose second round takes an hour as long as there is a file."""
-    shutil.copytree(OBEDIENT, place, ignore=shutil.ignore_patterns("__pycache__", "hanging*", "raising*", "escap*"))
-    code, line = place / "src" / "obedient.py", "        self._vector += ("
-    text = code.read_text()
-    wait = "        import pathlib, time\n        while round > 1 and pathlib.Path({0!r}).exists(): time.sleep(0.1)\n"
-    text = text.replace("def train(self)", "def train(self, round)")
-    code.write_text(text.replace(line, wait.format(str(place.parent / "wait")) + line))
-    (place.parent / "wait").touch()
-    return place / "plan.yaml"
-
-
 @pytest.mark.parametrize("how", ["SIGINT to mpiexec", "a rank is killed"])
 async def test_one_that_is_cut_off_ends_soon_leaves_nothing_and_goes_on_to_the_same_bytes(
     tmp_path: Path, how: str
 ) -> None:
     plan = slow_workspace(tmp_path / "study")
-    (tmp_path / "wait").unlink()
     alone = digest_in(await fx_fine("simulate", str(plan), cwd=tmp_path))
     (tmp_path / "wait").touch()
     arguments = (str(plan), "--directory", str(tmp_path / "record"))

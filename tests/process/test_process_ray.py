@@ -2,14 +2,13 @@
 
 import asyncio
 import os
-import re
 import shutil
 import signal
 from pathlib import Path
 
 import psutil
 import pytest
-from federations import OBEDIENT
+from simulations import KINDS, digest_in, lines_of, slow_workspace
 
 from openfl_like.processes.child import Child, fx_command, spawn
 
@@ -28,38 +27,17 @@ simulation:
     count: 5
     each: {template: synthetic, params: {classes: 2, samples: 40, features: 8}}
 """
-KINDS = {
-    "fedavg": (),
-    "fedprox and fedavgm": (
-        "-s",
-        "algorithm.template=fedprox",
-        "-s",
-        "algorithm.settings.mu=0.1",
-        "-s",
-        "server_optimizer.template=fedavgm",
-    ),
-    "median": ("-s", "aggregation.template=median"),
-}
 
 
 async def started(cwd: Path, *arguments: str, **environment: str) -> Child:
     return await spawn(fx_command("simulate", *arguments), cwd=cwd, environment={**os.environ, **environment})
 
 
-async def lines_of(child: Child) -> list[str]:
-    lines = []
-    while line := await child.line():
-        lines.append(line)
-    return lines
-
-
 async def sha256(cwd: Path, *arguments: str) -> str:
     child = await started(cwd, *arguments)
     lines = await lines_of(child)
     assert await child.wait() == 0, child.tail
-    found = re.findall(r"^sha256 +(\w+)$", "\n".join(lines), re.MULTILINE)
-    assert len(found) == 1
-    return str(found[0])
+    return digest_in("\n".join(lines))
 
 
 @pytest.fixture
@@ -77,14 +55,7 @@ async def test_actors_make_the_same_bytes_as_one_process(tmp_path: Path, invente
 
 @pytest.fixture
 def slow(tmp_path: Path) -> str:
-    """A workspace whose second round takes an hour as long as there is a file."""
-    ignored = shutil.ignore_patterns("__pycache__", "hanging*", "raising*", "escap*")
-    shutil.copytree(OBEDIENT, tmp_path / "study", ignore=ignored)
-    code, line = tmp_path / "study" / "src" / "obedient.py", "        self._vector += ("
-    text = code.read_text().replace("def train(self)", "def train(self, round)")
-    wait = "        import pathlib, time\n        while round > 1 and pathlib.Path({0!r}).exists(): time.sleep(0.1)\n"
-    code.write_text(text.replace(line, wait.format(str(tmp_path / "wait")) + line))
-    return str(tmp_path / "study" / "plan.yaml")
+    return str(slow_workspace(tmp_path / "study"))
 
 
 def below(child: Child) -> list[psutil.Process]:

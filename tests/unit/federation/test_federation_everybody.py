@@ -137,6 +137,7 @@ def test_where_the_initial_model_fails_everywhere_not_everybody_is_asked() -> No
             waiting += experiment.handle(TaskFailed(0, Phase.INITIALISE, asked[-1], failure), 0.0)
     assert experiment.status is Status.FAILED
     assert asked == list(MANY[:20])
+    assert experiment.reason.startswith("round 0: none of the 20 sites that were asked could make the initial model: ")
     assert "no such column" in experiment.reason
 
 

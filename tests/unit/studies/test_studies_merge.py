@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from openfl_like.errors import ConflictError, DamagedError, NotFoundError, UsageError
+from openfl_like.services.daemon.lock import only_one
 from openfl_like.studies.folder import StudyFolder
 from openfl_like.studies.merge import merge
 from openfl_like.studies.results import RunState, StudyRunResult, result_json
@@ -53,6 +54,14 @@ def test_a_finished_run_is_taken_before_one_that_failed_elsewhere(tmp_path: Path
     failed = replace(ALL["c1-r1"], state=RunState.FAILED, code="E307", cause="no room")
     folders = [folder_of(tmp_path / "a", ["c1-r1"], c1_r1=failed), folder_of(tmp_path / "b", ["c1-r1"])]
     assert merge(folders, tmp_path / "c").results["c1-r1"].state is RunState.FINISHED
+
+
+def test_a_folder_in_which_somebody_is_at_work_is_refused(tmp_path: Path) -> None:
+    folders = [folder_of(tmp_path / "a", ["c2-r1"]), folder_of(tmp_path / "b", ["c1-r1"])]
+    with only_one(folders[1], "study"), pytest.raises(ConflictError, match="is at work in this folder") as caught:
+        merge(folders, tmp_path / "c")
+    assert caught.value.place == str(folders[1])
+    assert not (tmp_path / "c").exists()
 
 
 def test_another_study_is_refused(tmp_path: Path) -> None:
