@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeAlias
@@ -23,15 +23,19 @@ from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.updates_in_memory import UpdatesInMemory
 from openfl_like.store.files import ExperimentFiles, make_durable
+from openfl_like.store.ports import FileContent
 from openfl_like.tensors.container import TensorFile
 from openfl_like.tensors.encoded import Sent
-from openfl_like.tensors.manifest import Manifest, file_digest, manifest_of
+from openfl_like.tensors.manifest import MIN_CHUNK_BYTES, Manifest, content_digest, file_digest, manifest_of
 from openfl_like.tensors.memory import TensorMemory
 
 MOST_THREADS = 4
 """Combining updates is bound by memory; more threads would only be in each other's way."""
 
 QUICK_BYTES = 1 << 18
+SMALL_BYTES = MIN_CHUNK_BYTES
+"""Up to here the record takes a model in, and what is kept beside it: a file of its own would be two more syncs."""
+MOST_UNFORCED = 8
 
 _Key: TypeAlias = tuple[int, Phase, str, str]
 
@@ -47,6 +51,8 @@ class ModelRepository:
 
     Attributes:
         in_memory: Updates that are in no file.
+        unforced: Rounds whose files nobody has forced to disk, for the record has them.
+        settled: Rounds of which the record has files that it need not have any more.
     """
 
     def __init__(self, plan: Plan, files: ExperimentFiles) -> None:
@@ -60,6 +66,8 @@ class ModelRepository:
         self._verdicts: dict[_Key, str] = {}
         self._base: dict[str, TensorFile] = {}
         self.in_memory = UpdatesInMemory(files)
+        self.unforced: set[int] = set()
+        self.settled: set[int] = set()
         self._content = "", b""
 
     def put(self, digest: str, round_number: int) -> None:
@@ -196,23 +204,61 @@ class ModelRepository:
         """Return the rounds of those of all versions whose models the plan keeps."""
         return kept_rounds(self._plan, versions)
 
-    def publish(self, version: ModelVersion) -> None:
-        """Make the version's files final: under the name of its round, and on disk."""
+    def publish(self, version: ModelVersion) -> list[FileContent]:
+        """Make the version's files final: under the name of its round, and on disk unless they are small.
+
+        Returns:
+            The small ones, which are safe as soon as the record has them: one sync for all instead of one for each.
+        """
         failpoint("aggregator.publish.before", self.path(version.digest))
         made_in = self._round_of(version.digest)
         if made_in != version.round:
             self._files.carry(made_in, version.round)
             self.put(version.digest, version.round)
-        if self._recipe.slots and self._files.server_state(version.round).exists():
-            make_durable(self._files.server_state(version.round))
+        model, state = self._files.model(version.round), self._files.server_state(version.round)
+        has_state = bool(self._recipe.slots) and state.exists()
+        if model.stat().st_size > SMALL_BYTES:
+            self._force(version.round)
+            return []
+        self.unforced.add(version.round)
+        kept = [FileContent(version.round, False, version.digest, model.read_bytes())]
+        if has_state:
+            data = state.read_bytes()
+            kept.append(FileContent(version.round, True, content_digest(data), data))
+        return kept
+
+    def _force(self, round_number: int) -> None:
+        """Force a round's files to disk."""
+        if self._recipe.slots and self._files.server_state(round_number).exists():
+            make_durable(self._files.server_state(round_number))
             failpoint("aggregator.publish.state")
-        make_durable(self._files.model(version.round))
+        make_durable(self._files.model(round_number))
         failpoint("aggregator.publish.after")
 
-    def tidy(self, versions: Sequence[ModelVersion], *, ended: bool = False) -> None:
-        """Let go of the newest round's updates and of models that the plan does not keep; at the end, of spares.
+    def force_all(self, keep: Collection[int]) -> None:
+        """Force to disk what the record has of these rounds; of no round it needs anything any more then."""
+        for number in sorted(self.unforced):
+            if number in keep:
+                self._force(number)
+        self.settled |= self.unforced
+        self.unforced.clear()
 
-        What cannot be removed stays, which is logged: the next one's tidying tries again.
+    def forget(self, versions: Sequence[ModelVersion]) -> None:
+        """Forget models and updates that nobody asks for any more; their files stay until `tidy`."""
+        newest = versions[-1].round if versions else 0
+        self.in_memory.let_go(newest)
+        self._base = {digest: file for digest, file in self._base.items() if versions and digest == versions[-1].digest}
+        if versions:
+            open_ones = {number for number in self._rounds.values() if number > newest}  # a simulation runs ahead
+            keep = self.kept(versions) | open_ones
+            self._rounds = {digest: number for digest, number in self._rounds.items() if number in keep}
+            self._manifests = {digest: known for digest, known in self._manifests.items() if digest in self._rounds}
+
+    def tidy(self, versions: Sequence[ModelVersion], *, ended: bool = False) -> None:
+        """Remove the newest round's updates and models that the plan does not keep; at the end, spares.
+
+        It may be done while the next round is at work. What cannot be removed stays, which is logged: the next one's
+        tidying tries again.
         """
         try:
             self._tidy(versions, ended=ended)
@@ -221,23 +267,19 @@ class ModelRepository:
 
     def _tidy(self, versions: Sequence[ModelVersion], *, ended: bool) -> None:
         newest = versions[-1].round if versions else 0
-        self._base = {}
-        self.in_memory.let_go(newest)
         self._files.clear_spool(newest, ended=ended)
         failpoint("aggregator.spool.cleared")
         if versions:
-            self._retain(versions)
+            keep = self.kept(versions)
+            self._files.retain(keep, newest)
+            gone = {number for number in self.unforced if number <= newest and number not in keep}
+            self.settled |= gone
+            self.unforced -= gone
+            if len(self.unforced) > MOST_UNFORCED:
+                self.force_all(keep)
         if ended:
             for name in ("model", "state"):
                 self._files.recyclable(name).unlink(missing_ok=True)  # what was let go just now
-
-    def _retain(self, versions: Sequence[ModelVersion]) -> None:
-        newest = versions[-1].round
-        open_ones = {number for number in self._rounds.values() if number > newest}  # a simulation runs ahead
-        keep = self.kept(versions) | open_ones
-        self._files.retain(keep)
-        self._rounds = {digest: number for digest, number in self._rounds.items() if number in keep}
-        self._manifests = {digest: known for digest, known in self._manifests.items() if digest in self._rounds}
 
 
 def _key(update: Update) -> _Key:

@@ -29,7 +29,7 @@ from openfl_like.runtimes.mailbox import MailboxRuntime
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.runtimes.recorder import Record
 from openfl_like.services.aggregator.opening import open_experiment, place_initial_model
-from openfl_like.services.aggregator.recovery import check_models, check_server_state, mend_round
+from openfl_like.services.aggregator.recovery import check_models, check_server_state, mend_round, put_back_files
 from openfl_like.services.identity.revocation_feed import ListFile, follow_file
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.ports import ExperimentStore, Stores
@@ -168,6 +168,7 @@ def _restore(settings: AggregatorArguments, store: ExperimentStore, repository: 
     if store.snapshot() is None:
         place_initial_model(settings.plan, settings.workspace, files)
     experiment = open_experiment(settings.experiment, settings.plan, store, files, settings.expected)
+    put_back_files(store, repository, files)
     check_models(experiment.versions, files)
     check_server_state(experiment, files)
     mend_round(experiment, repository, files)
