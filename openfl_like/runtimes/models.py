@@ -36,6 +36,8 @@ QUICK_BYTES = 1 << 18
 SMALL_BYTES = MIN_CHUNK_BYTES
 """Up to here the record takes a model in, and what is kept beside it: a file of its own would be two more syncs."""
 MOST_UNFORCED = 8
+LYING_BYTES, LYING_ROUNDS = 4 << 20, 16
+"""What may lie about before it is worth while to look for what can go."""
 
 _Key: TypeAlias = tuple[int, Phase, str, str]
 
@@ -68,6 +70,7 @@ class ModelRepository:
         self.in_memory = UpdatesInMemory(files)
         self.unforced: set[int] = set()
         self.settled: set[int] = set()
+        self._lying_bytes = self._lying_rounds = 0
         self._content = "", b""
 
     def put(self, digest: str, round_number: int) -> None:
@@ -182,6 +185,7 @@ class ModelRepository:
             recipe, contributions, self._output(command.round), start=self._start(command, base), executor=in_threads
         )
         failpoint("aggregator.aggregate.after")
+        self._lying_bytes += (len(contributions) + 1) * combined.model.total_bytes
         self._manifests[combined.model.digest] = combined.model
         self.put(combined.model.digest, command.round)
         state = "" if combined.state is None else combined.state.digest
@@ -211,6 +215,7 @@ class ModelRepository:
             The small ones, which are safe as soon as the record has them: one sync for all instead of one for each.
         """
         failpoint("aggregator.publish.before", self.path(version.digest))
+        self._lying_rounds += 1
         made_in = self._round_of(version.digest)
         if made_in != version.round:
             self._files.carry(made_in, version.round)
@@ -254,6 +259,11 @@ class ModelRepository:
             self._rounds = {digest: number for digest, number in self._rounds.items() if number in keep}
             self._manifests = {digest: known for digest, known in self._manifests.items() if digest in self._rounds}
 
+    @property
+    def untidy(self) -> bool:
+        """Whether so much lies about that `tidy` is worth its while."""
+        return self._lying_bytes > LYING_BYTES or self._lying_rounds >= LYING_ROUNDS
+
     def tidy(self, versions: Sequence[ModelVersion], *, ended: bool = False) -> None:
         """Remove the newest round's updates and models that the plan does not keep; at the end, spares.
 
@@ -267,6 +277,7 @@ class ModelRepository:
 
     def _tidy(self, versions: Sequence[ModelVersion], *, ended: bool) -> None:
         newest = versions[-1].round if versions else 0
+        self._lying_bytes = self._lying_rounds = 0
         self._files.clear_spool(newest, ended=ended)
         failpoint("aggregator.spool.cleared")
         if versions:

@@ -137,7 +137,8 @@ class Recorder:
     async def commit(self, now: float, *, ends: bool = False) -> None:
         """Write everything that waits; a version is safe when this returns, and told.
 
-        Files that are not needed any more are removed afterwards, while the next round is at work.
+        Files that are not needed any more are removed afterwards, while the next round is at work, small ones of
+        several rounds at once.
 
         Args:
             now: Seconds since the epoch.
@@ -159,9 +160,10 @@ class Recorder:
         self._changed, self._updates = False, None
         if records:
             self._record.publish(records)
+        versions = self._experiment.versions
         if lasting:
-            versions = self._experiment.versions
             self._record.repository.forget(versions)
+        if ends or (lasting and self._record.repository.untidy):
             self._tidying = asyncio.create_task(asyncio.to_thread(self._tidy, versions, ends=ends))
         if ends:
             await self.tidied()
