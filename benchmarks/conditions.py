@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from openfl_like.failpoints import SWITCH
 from openfl_like.services.local_federation import LocalFederation
 from openfl_like.testing.faults.faulty_federation import PROXIED_HOST, free_block
-from openfl_like.testing.faults.proxy import Faults, FaultProxy
+from openfl_like.testing.faults.proxy import FaultProxy, Faults
 
 SYNCS = ("aggregator.publish.synced", "aggregator.version.after")
 """Failpoints right behind every sync of a round: of a file or its name, and of the database."""
@@ -61,3 +61,6 @@ class Conditions:
                     await stack.enter_async_context(line)
                     await line.apply(Faults(latency_s=self.trip_ms / 2000))
             yield await stack.enter_async_context(federation)
+
+
+USUAL = Conditions()

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from apart import Apart
-from conditions import Conditions
+from conditions import USUAL, Conditions
 from figures import beside, emit, figure, say
 from floor import messages
 from link_stubs import run_stubs
@@ -27,8 +27,6 @@ from openfl_like.services.local_federation import LocalFederation
 from openfl_like.testing.certificates import ThrowAwayFederation
 
 MOST_PROCESSES = 10
-
-
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ class Case:
     parameters: int
     rounds: int
     processes: bool = False
-    conditions: Conditions = Conditions()
+    conditions: Conditions = USUAL
 
     @property
     def stubs(self) -> bool:
@@ -106,7 +104,9 @@ def main() -> None:
     parser.add_argument("--parameters", type=int, default=1000)
     parser.add_argument("--processes", action="store_true", help="no stubs, however many collaborators")
     parser.add_argument("--trip-ms", type=int, default=0, help="there and back between a site and its Aggregator")
-    parser.add_argument("--sync-ms", type=int, default=0, help="of every sync of the Aggregator, besides the disk's own")
+    parser.add_argument(
+        "--sync-ms", type=int, default=0, help="of every sync of the Aggregator, besides the disk's own"
+    )
     parser.add_argument("--quick", action="store_true", help="8 rounds")
     arguments = parser.parse_args()
     rounds = 8 if arguments.quick else arguments.rounds

@@ -4,11 +4,13 @@ import logging
 import os
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from openfl_like.aggregation.arriving import ArrivingModel
 from openfl_like.aggregation.build import build_recipe, build_validators
-from openfl_like.aggregation.engine import Output, Recipe, Start, UpdateFile, aggregate_files
+from openfl_like.aggregation.engine import Combined, Output, Recipe, Start, UpdateFile, aggregate_files
 from openfl_like.aggregation.rules import WeightedAverage
 from openfl_like.aggregation.spans import Job
 from openfl_like.aggregation.validators import validate_update
@@ -44,6 +46,23 @@ _Key: TypeAlias = tuple[int, Phase, str, str]
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class UpdateArrival:
+    """Tells a model that is being made of an update's chunks."""
+
+    model: ArrivingModel
+    collaborator: str
+    manifest: Manifest
+
+    def begin(self, part: Path, missing: Collection[int]) -> None:
+        """All chunks but these are in this file, which gets its name when it is complete."""
+        self.model.begin(self.collaborator, part, missing, self.manifest)
+
+    def placed(self, index: int) -> None:
+        """A chunk is here, and is the promised one."""
+        self.model.placed(self.collaborator, index, self.manifest)
+
+
 class ModelRepository:
     """Finds models by digest and makes new ones from updates; all methods block and belong on a thread.
 
@@ -70,6 +89,7 @@ class ModelRepository:
         self.in_memory = UpdatesInMemory(files)
         self.unforced: set[int] = set()
         self.settled: set[int] = set()
+        self._arriving: ArrivingModel | None = None
         self._lying_bytes = self._lying_rounds = 0
         self._content = "", b""
 
@@ -133,7 +153,11 @@ class ModelRepository:
 
     def validate(self, command: ValidateUpdates) -> dict[str, str]:
         """Return the refused updates and why."""
-        verdicts = {update.collaborator: self._verdict(update, command.base_model) for update in command.updates}
+        made = self._arriving is not None and self._arriving.is_of(command.updates)
+        finite = made and self._arriving is not None and self._arriving.complete(in_threads)
+        verdicts = {
+            update.collaborator: self._verdict(update, command.base_model, finite=finite) for update in command.updates
+        }
         failpoint("aggregator.validated")
         return {collaborator: problem for collaborator, problem in verdicts.items() if problem}
 
@@ -144,18 +168,49 @@ class ModelRepository:
         base = self.known(command.base_model)  # each update is about as large, or stands for as much
         return base is not None and (len(command.updates) + 1) * base.total_bytes < QUICK_BYTES
 
+    def arrival(
+        self, update: Update, manifest: Manifest, base_model: str, names: Collection[str]
+    ) -> UpdateArrival | None:
+        """Return who is to be told of an update's chunks, so that the round's model is made while they arrive.
+
+        Args:
+            update: The update.
+            manifest: Of its file.
+            base_model: The model that it started from.
+            names: Everybody who was asked for one.
+        """
+        if update.phase is not Phase.TRAIN or self._encoding is not None or len(manifest.chunks) < 2:
+            return None
+        if self._arriving is not None and self._arriving.round != update.round:
+            self._let_arriving_go()
+        if self._arriving is None:
+            schema, out = self.opened(base_model).schema, self._output(update.round)
+            self._arriving = ArrivingModel(self._recipe, update.round, schema, names, out)
+        self._arriving.announce(update, manifest, self.spool_path(update))
+        return UpdateArrival(self._arriving, update.collaborator, manifest)
+
+    def _let_arriving_go(self) -> None:
+        if self._arriving is not None:
+            self._arriving.drop()
+            self._arriving = None
+
     def inspect(self, update: Update, base_model: str) -> None:
-        """Look at an update as soon as it is here, while others are still on their way; `validate` asks for it."""
+        """Look at an update as soon as it is here, while others are still on their way; `validate` asks for it.
+
+        One that a model is made of already is not looked at: who looks at the model has looked at it.
+        """
+        if self._arriving is not None and self._arriving.expects(update):
+            return
         self._verdicts[_key(update)] = self._look(update, base_model)
 
-    def _verdict(self, update: Update, base_model: str) -> str:
+    def _verdict(self, update: Update, base_model: str, *, finite: bool) -> str:
         known = self._verdicts.pop(_key(update), None)
-        return self._look(update, base_model) if known is None else known
+        return self._look(update, base_model, finite=finite) if known is None else known
 
-    def _look(self, update: Update, base_model: str) -> str:
+    def _look(self, update: Update, base_model: str, *, finite: bool = False) -> str:
         base = self.opened(base_model) if base_model else None
         sent = self._sent(update, base.path if base is not None else None)
-        return validate_update(self._validators, self._place(update), base, update, sent)
+        return validate_update(self._validators, self._place(update), base, update, sent, finite=finite)
 
     def opened(self, digest: str) -> TensorFile:
         """Open a global model once for all that start from it; raises NotFoundError."""
@@ -179,17 +234,28 @@ class ModelRepository:
             for update in command.updates
         ]
         failpoint("aggregator.aggregate.before")
-        # One site makes the initial model: it is a copy.
-        recipe = self._recipe if command.round else Recipe(WeightedAverage())
-        combined = aggregate_files(
-            recipe, contributions, self._output(command.round), start=self._start(command, base), executor=in_threads
-        )
+        combined = self._arrived(command)
+        if combined is None:
+            # One site makes the initial model: it is a copy.
+            recipe = self._recipe if command.round else Recipe(WeightedAverage())
+            out, start = self._output(command.round), self._start(command, base)
+            combined = aggregate_files(recipe, contributions, out, start=start, executor=in_threads)
         failpoint("aggregator.aggregate.after")
         self._lying_bytes += (len(contributions) + 1) * combined.model.total_bytes
         self._manifests[combined.model.digest] = combined.model
         self.put(combined.model.digest, command.round)
         state = "" if combined.state is None else combined.state.digest
         return ModelAggregated(command.round, combined.model.digest, state)
+
+    def _arrived(self, command: Aggregate) -> Combined | None:
+        """Return the model that was made while its updates came in, if it is the one that is asked for."""
+        arriving, self._arriving = self._arriving, None
+        if arriving is None:
+            return None
+        if command.round == arriving.round and arriving.is_of(command.updates) and arriving.complete(in_threads):
+            return arriving.finish()
+        arriving.drop()
+        return None
 
     def _output(self, round_number: int) -> Output:
         return Output(
@@ -226,10 +292,10 @@ class ModelRepository:
             self._force(version.round)
             return []
         self.unforced.add(version.round)
-        kept = [FileContent(version.round, False, version.digest, model.read_bytes())]
+        kept = [FileContent(version.round, version.digest, model.read_bytes())]
         if has_state:
             data = state.read_bytes()
-            kept.append(FileContent(version.round, True, content_digest(data), data))
+            kept.append(FileContent(version.round, content_digest(data), data, is_state=True))
         return kept
 
     def _force(self, round_number: int) -> None:
@@ -251,6 +317,8 @@ class ModelRepository:
     def forget(self, versions: Sequence[ModelVersion]) -> None:
         """Forget models and updates that nobody asks for any more; their files stay until `tidy`."""
         newest = versions[-1].round if versions else 0
+        if self._arriving is not None and self._arriving.round <= newest:
+            self._let_arriving_go()
         self.in_memory.let_go(newest)
         self._base = {digest: file for digest, file in self._base.items() if versions and digest == versions[-1].digest}
         if versions:

@@ -39,15 +39,15 @@ class FileContent:
 
     Attributes:
         round: Whose model it is, or whose server state.
-        is_state: Whether it is the server state.
         digest: Identity of the file.
         data: All of it.
+        is_state: Whether it is the server state.
     """
 
     round: int
-    is_state: bool
     digest: str
     data: bytes
+    is_state: bool = False
 
 
 @dataclass(frozen=True, slots=True)

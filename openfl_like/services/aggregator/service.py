@@ -118,7 +118,9 @@ class Aggregator:
             return UploadTarget(self._repository.spool_path(update), complete=True)
         await self._check_size(manifest.total_bytes, base_model)
         failpoint("aggregator.update.expected")
-        return UploadTarget(self._repository.spool_path(update), self._repository.recyclable(update.collaborator))
+        path, spare = self._repository.spool_path(update), self._repository.recyclable(update.collaborator)
+        arrival = self._repository.arrival(update, manifest, base_model, self._runtime.asked(update))
+        return UploadTarget(path, spare, arrival=arrival)
 
     async def _check_size(self, offered_bytes: int, base_model: str) -> None:
         if not base_model:

@@ -230,7 +230,7 @@ class SqliteExperimentStore:
         query = select(CONTENTS).order_by(CONTENTS.c.round, CONTENTS.c.is_state)
         with self._database.transaction() as connection:
             rows = connection.execute(query).all()
-        return [FileContent(row.round, row.is_state, row.digest, row.data) for row in rows]
+        return [FileContent(row.round, row.digest, row.data, row.is_state) for row in rows]
 
     def fill(self, recorded: Recorded, events: Iterable[Announced]) -> None:
         """Make an empty record what another one was, in one transaction; the history is never held in memory.
