@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
@@ -285,6 +286,7 @@ async def run_aggregator(
         await stack.enter_async_context(server)
         failpoint("aggregator.listening")
         ready(f"{host}:{server.port}", bus)
+        gc.freeze()  # what was imported and restored stays: the collector need not look through it in every round
         outcome = await loop.run(*door.revoked())
         bus.close()
         with contextlib.suppress(TimeoutError):

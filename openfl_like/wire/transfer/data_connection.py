@@ -52,14 +52,12 @@ class DataConnection:
         Raises:
             BrokenConnectionError: If the peer is gone before that.
         """
-        while buffer:
-            try:
-                count = self._stream.read(buffer)
-            except OSError as error:
-                raise BrokenConnectionError(str(error)) from error
-            if not count:
-                raise BrokenConnectionError("the other side closed it")
-            buffer = buffer[count:]
+        try:
+            full = self._stream.fill(buffer)
+        except OSError as error:
+            raise BrokenConnectionError(str(error)) from error
+        if not full:
+            raise BrokenConnectionError("the other side closed it")
 
     def patient(self, seconds: float) -> None:
         """Set how long one call may wait for the peer."""

@@ -99,6 +99,15 @@ class TlsStream:
             else:
                 return count
 
+    def fill(self, buffer: memoryview) -> bool:
+        """Fill a buffer with what comes; False when there is no more before it is full."""
+        while buffer:
+            count = self.read(buffer)
+            if not count:
+                return False
+            buffer = buffer[count:]
+        return True
+
     def rest(self) -> None:
         """Give memory back between two transfers."""
         self._buffer = _NOTHING
