@@ -209,8 +209,8 @@ class ArrivingModel:
     def placed(self, collaborator: str, index: int, manifest: Manifest) -> None:
         """Take it that a chunk is here and is the promised one, and make what can be made now; on any thread."""
         with self._lock:
-            left = self._arriving[collaborator].left
-            if self._dropped or left is None:
+            left = None if self._dropped else self._arriving[collaborator].left
+            if left is None:
                 return
             span = index // self._chunks_each(manifest)
             if left[span] > 0:
