@@ -129,7 +129,9 @@ class Database:
 
     def checkpoint(self) -> None:
         """Move the write-ahead log into the database if it has become long; who commits does not wait for that."""
-        with suppress(OSError, sqlite3.OperationalError):  # somebody else is at it, or there is no room: next time
+        with suppress(
+            OSError, sqlite3.Error
+        ):  # somebody else is at it, or there is no room: next time; a commit tells more
             if self.path.with_name(f"{self.path.name}-wal").stat().st_size > LONG_LOG_BYTES:
                 with closing(sqlite3.connect(self.path, timeout=0.0)) as beside:
                     beside.execute("PRAGMA wal_checkpoint(PASSIVE)")
