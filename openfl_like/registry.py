@@ -90,6 +90,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "process": "openfl_like.runtimes.process:process_runtime",
         "mpi": "openfl_like.runtimes.mpi:mpi_runtime",
         "ray": "openfl_like.runtimes.ray:ray_runtime",
+        "leased": "openfl_like.runtimes.leased:leased_runtime",
     },
     "generator": {
         "constant": "openfl_like.federation.devices.quantities:Constant",
