@@ -30,7 +30,10 @@ OWN_DATA = [pytest.param(name, marks=marks_of("torch")) for name in ("csv", "tor
 
 
 def site_shards(workspace: Path) -> dict[str, ShardDescriptor]:
-    return {file.stem: build_shard(load_shard_config(file), file.parent) for file in sorted((workspace / "shards").glob("*.yaml"))}
+    return {
+        file.stem: build_shard(load_shard_config(file), file.parent)
+        for file in sorted((workspace / "shards").glob("*.yaml"))
+    }
 
 
 class Consortium:
