@@ -119,7 +119,7 @@ def owners_of(
     if needs_groups(partitioner):
         if groups is None:
             told = f"the partitioner {name} goes by groups, such as writers, and these rows have none"
-            cure = "use a data set that says so (femnist, heart_disease), or another partitioner"
+            cure = "use a data set that says so (femnist, heart_disease, csv with group), or another partitioner"
             raise ShardError(told, cure=cure)
         targets = groups
     try:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import JsonValue
 
 from openfl_like.data.deal import DataSet, DealSettings, deal_out
 from openfl_like.data.files.femnist import FemnistShard
@@ -79,6 +80,17 @@ def test_a_few_writers_may_be_drawn(tmp_path: Path) -> None:
     with pytest.raises(ShardError, match="4 sites need 8 groups, and there are 6") as caught:
         deal_out(whole, natural(4, settings={"groups_per_site": 2}))
     assert caught.value.cure == "have at most 3 sites"
+
+
+def test_a_part_of_writers_is_an_ordinary_shard(tmp_path: Path) -> None:
+    whole = {"template": "femnist", "params": femnist(tmp_path / "data")}
+    deal: JsonValue = {"sites": 3, "seed": 4, "partitioner": {"template": "natural"}}
+    parts = [
+        build_shard(ShardConfig(template="part", params={"part": number, "whole": whole, "deal": deal}))
+        for number in (1, 2, 3)
+    ]
+    assert [part.schema.counts["validate"] for part in parts] == [4] * 3
+    assert sum(part.schema.counts["train"] for part in parts) == 39
 
 
 def test_other_partitioners_deal_it_by_labels(tmp_path: Path) -> None:
