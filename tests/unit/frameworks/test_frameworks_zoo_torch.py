@@ -12,7 +12,7 @@ from torch import nn
 from openfl_like.data.shard import ShardDescriptor, build_shard
 from openfl_like.data.shard_file import ShardConfig
 from openfl_like.errors import FederationError
-from openfl_like.federation.assignment import calls_in_phase
+from openfl_like.federation.participation.assignment import calls_in_phase
 from openfl_like.federation.task import Assignment, Phase
 from openfl_like.frameworks.perform import Performer
 from openfl_like.module_scope import ModuleScope
