@@ -113,7 +113,11 @@ class _ConnectionFile:
             raise self._wrong(f"line {rows[int(np.argmax(wrong))][0]}: {what}")
 
     def _wrong(self, told: str) -> ShardError:
-        return ShardError(told, place=str(self._path), cure="give a file of KDD Cup 99 that has labels, unchanged")
+        return ShardError(
+            told,
+            place=str(self._path),
+            cure="give a file of KDD Cup 99 that has labels; leave out a line of it that is damaged",
+        )
 
 
 def _numbers(cells: Sequence[str]) -> np.ndarray:
