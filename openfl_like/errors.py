@@ -32,6 +32,7 @@
     ├── DeviceError                E507  a site does not give the device that the plan asks for
     ├── SandboxError               E508  a site requires a sandbox that its kernel does not offer
     ├── StudyError                 E509  a study ended with runs that failed, or learnt nothing
+    ├── DryRunError                E510  a dry run has found what would go wrong
     └── InternalError              E900  a defect in the platform itself
 
 Each class says its cause and its cure; the pages in docs/reference/errors are made from that. The table in
@@ -465,6 +466,18 @@ class StudyError(FederationError):
     """
 
     code = "E509"
+
+
+class DryRunError(FederationError):
+    """A dry run has found what would go wrong: the experiment would fail, learn nothing, or be refused by a site.
+
+    Cause: What the report says of each: the code, the plan, or the sites that the plan asks for.
+
+    Cure: Each line of the report has its own; mend them, and give the command again. docs/dry-run.md lists what there
+    is to find.
+    """
+
+    code = "E510"
 
 
 class InternalError(FederationError):

@@ -77,6 +77,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "breast_cancer": "openfl_like.data.builtin:BreastCancerShard",
         "csv": "openfl_like.data.csv_file:CsvShard",
         "synthetic": "openfl_like.data.synthetic:SyntheticShard",
+        "invented": "openfl_like.data.invented:InventedShard",
         "part": "openfl_like.data.part:part_shard",
         "each": "openfl_like.data.each:each_shard",
     },

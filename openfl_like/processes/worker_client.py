@@ -66,6 +66,8 @@ class WorkerSettings:
         updates: Folder of its updates; as above.
         sandbox: Whether it confines itself; None: as the site's shard.yaml says.
         site: Whose tasks it is loaded for, where it works for several sites; empty: for one.
+        unread: Whether the shard is asked what its data looks like, and not for the data.
+        modules: Where the shard's own modules are; None: beside the shard.yaml.
     """
 
     shard: Path
@@ -82,6 +84,8 @@ class WorkerSettings:
     updates: Path | None = None
     sandbox: Sandbox | None = None
     site: str = ""
+    unread: bool = False
+    modules: Path | None = None
 
 
 class WorkerProcess:
@@ -142,6 +146,11 @@ class WorkerProcess:
         order = first_order(settings, settings.owner or settings.directory)
         await self._ask(order | {"forget": list(forget)}, _loaded)
         self._folders.add(settings.directory)
+
+    async def describe(self, settings: WorkerSettings) -> ShardFacts:
+        """Load another shard, without a plan, and return what there is to tell of it; raises as `start` does."""
+        facts, _ = await self._ask(first_order(settings, settings.directory), _loaded)
+        return facts
 
     @property
     def alive(self) -> bool:
@@ -226,6 +235,10 @@ def first_order(settings: WorkerSettings, owner: Path) -> dict[str, object]:
         order |= {"site": settings.site, "folder": str(settings.directory.resolve())}
     if settings.python is not None:
         order["python"] = str(settings.python)
+    if settings.unread:
+        order["unread"] = True
+    if settings.modules is not None:
+        order["modules"] = str(settings.modules.resolve())
     if settings.plan is None or settings.workspace is None:
         return order
     order |= {"plan": str(settings.plan.resolve()), "workspace": str(settings.workspace.resolve())}
