@@ -51,19 +51,19 @@ class FederationError(Exception):
         message: What went wrong, in one sentence.
         place: Where: a file with line, a YAML path, a peer; empty where there is none.
         cure: What the reader can do about it; empty where nothing helps.
+        problems: Every mistake, where there may be several.
     """
 
     code: ClassVar[str] = "E000"
 
-    def __init__(self, message: str, *, place: str = "", cure: str = "") -> None:
+    def __init__(self, message: str, *, place: str = "", cure: str = "", problems: tuple[str, ...] = ()) -> None:
         super().__init__(message)
-        self.message = message
-        self.place = place
-        self.cure = cure
+        self.message, self.place, self.cure, self.problems = message, place, cure, problems
 
     def __str__(self) -> str:
         text = f"{self.place}: {self.message}" if self.place else self.message
-        return f"{text} ({self.cure})" if self.cure else text
+        text = f"{text} ({self.cure})" if self.cure else text
+        return "\n".join([text, *(f"  - {problem}" for problem in self.problems)])
 
 
 class UsageError(FederationError):
@@ -90,13 +90,6 @@ class PlanError(FederationError):
 
     code = "E101"
 
-    def __init__(self, message: str, *, place: str = "", cure: str = "", problems: tuple[str, ...] = ()) -> None:
-        super().__init__(message, place=place, cure=cure)
-        self.problems = problems
-
-    def __str__(self) -> str:
-        return "\n".join([super().__str__(), *(f"  - {problem}" for problem in self.problems)])
-
 
 class SettingsError(FederationError):
     """A settings file (director.yaml, shard.yaml) or a study is missing or has mistakes; the message lists all of them.
@@ -108,13 +101,6 @@ class SettingsError(FederationError):
     """
 
     code = "E102"
-
-    def __init__(self, message: str, *, place: str = "", cure: str = "", problems: tuple[str, ...] = ()) -> None:
-        super().__init__(message, place=place, cure=cure)
-        self.problems = problems
-
-    def __str__(self) -> str:
-        return "\n".join([super().__str__(), *(f"  - {problem}" for problem in self.problems)])
 
 
 class BundleError(FederationError):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from openfl_like.aggregation.validators import Finite
-from openfl_like.authoring.dry_run.findings import Finding, FindingKind, Severity
+from openfl_like.authoring.dry_run.findings import DryRunFinding, FindingKind, Severity
 from openfl_like.errors import TensorError
 from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.metrics import round_metrics
@@ -21,7 +21,7 @@ from openfl_like.tensors.encoded import ModelReader, Sent, open_update
 from openfl_like.tensors.named import compare
 
 
-def look_at_update(file: Path, sent: Sent | None, base: TensorFile, update: Update) -> Iterator[Finding]:
+def look_at_update(file: Path, sent: Sent | None, base: TensorFile, update: Update) -> Iterator[DryRunFinding]:
     """Compare an update with the model that it started from.
 
     Args:
@@ -31,36 +31,36 @@ def look_at_update(file: Path, sent: Sent | None, base: TensorFile, update: Upda
         update: What was said of it.
     """
     if not update.num_samples:
-        yield Finding(FindingKind.NO_SAMPLES, phase=update.phase, round=update.round)
+        yield DryRunFinding(FindingKind.NO_SAMPLES, phase=update.phase, round=update.round)
     try:
         reader = open_update(file, sent, verify=True)
     except TensorError as error:
-        yield Finding(FindingKind.UPDATE_REFUSED, said=error.message, phase=update.phase, round=update.round)
+        yield DryRunFinding(FindingKind.UPDATE_REFUSED, said=error.message, phase=update.phase, round=update.round)
         return
     with closing(reader):
         difference = compare(base.schema, reader.schema)
         if difference:
-            yield Finding(FindingKind.TENSORS_DIFFER, said=difference, phase=update.phase, round=update.round)
+            yield DryRunFinding(FindingKind.TENSORS_DIFFER, said=difference, phase=update.phase, round=update.round)
             return
         infinite = Finite().check(reader, base, update)
         if infinite:
-            yield Finding(FindingKind.NOT_FINITE, said=infinite, phase=update.phase, round=update.round)
+            yield DryRunFinding(FindingKind.NOT_FINITE, said=infinite, phase=update.phase, round=update.round)
         elif all(_same(reader, base, spec.name) for spec in base.schema):
-            yield Finding(FindingKind.NOT_TRAINED, phase=update.phase, round=update.round)
+            yield DryRunFinding(FindingKind.NOT_TRAINED, phase=update.phase, round=update.round)
 
 
 def _same(update: ModelReader, base: TensorFile, name: str) -> bool:
     return np.array_equal(np.asarray(update.tensor(name)), np.asarray(base.tensor(name)))
 
 
-def look_at_metrics(plan: Plan, update: Update) -> Iterator[Finding]:
+def look_at_metrics(plan: Plan, update: Update) -> Iterator[DryRunFinding]:
     """Name the metrics of an answer that are no finite numbers."""
     wanted = metrics_wanted(plan)
     for task, metrics in undefined_metrics(update).items():
         for name, value in metrics.items():
             keys = wanted.get(name, ()) + wanted.get(f"{task}.{name}", ())
             counts = bool(keys) or (task in plan.tasks and plan.tasks[task].is_training)
-            yield Finding(
+            yield DryRunFinding(
                 FindingKind.METRIC_NOT_FINITE,
                 phase=update.phase,
                 round=update.round,
@@ -74,7 +74,7 @@ def look_at_metrics(plan: Plan, update: Update) -> Iterator[Finding]:
 
 def look_at_round(
     plan: Plan, number: int, trained: Mapping[str, Update], evaluated: Mapping[str, Update]
-) -> Iterator[Finding]:
+) -> Iterator[DryRunFinding]:
     """Name the metrics that the plan goes by and that nobody reported.
 
     Args:
@@ -87,7 +87,7 @@ def look_at_round(
         plan.tasks, *({site: _zeros(one) for site, one in each.items()} for each in (trained, evaluated))
     )
     for metric, keys in metrics_lacked(plan, ModelVersion(number, "", told)).items():
-        yield Finding(FindingKind.METRIC_MISSING, name=metric, key=", ".join(keys), lines=tuple(sorted(told)))
+        yield DryRunFinding(FindingKind.METRIC_MISSING, name=metric, key=", ".join(keys), lines=tuple(sorted(told)))
 
 
 def _zeros(update: Update) -> Update:

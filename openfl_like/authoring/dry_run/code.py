@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, req
 from importlib.util import find_spec
 from pathlib import Path
 
-from openfl_like.authoring.dry_run.findings import Finding, FindingKind
+from openfl_like.authoring.dry_run.findings import DryRunFinding, FindingKind
 from openfl_like.plan.imports import read_code
 from openfl_like.plan.lock import LOCK_NAME, read_lock
 from openfl_like.plan.packing import Packing
@@ -22,7 +22,7 @@ _OF_EVERY_SYSTEM = ("/dev/", "/proc/", "/sys/", "/etc/", "/usr/", "/bin/")
 _LONGEST_PATH = 4096
 
 
-def look_at_code(workspace: Path, packing: Packing) -> Iterator[Finding]:
+def look_at_code(workspace: Path, packing: Packing) -> Iterator[DryRunFinding]:
     """Look at the code that travels; nothing is run.
 
     Args:
@@ -30,7 +30,7 @@ def look_at_code(workspace: Path, packing: Packing) -> Iterator[Finding]:
         packing: What does.
     """
     for wished in packing.at_home:
-        yield Finding(FindingKind.STAYS_AT_HOME, file=wished.named_by, name=wished.path)
+        yield DryRunFinding(FindingKind.STAYS_AT_HOME, file=wished.named_by, name=wished.path)
     locked = _locked(workspace)
     for path in sorted(workspace.rglob("*.py")):
         inner = path.relative_to(workspace).as_posix()
@@ -45,7 +45,7 @@ def _locked(workspace: Path) -> frozenset[str]:
     return frozenset(_plain(found[0]) for line in lines if (found := _NAME.match(line)))
 
 
-def _packages(workspace: Path, inner: str, source: bytes, locked: frozenset[str]) -> Iterator[Finding]:
+def _packages(workspace: Path, inner: str, source: bytes, locked: frozenset[str]) -> Iterator[DryRunFinding]:
     """Name the modules that are not here, and those that neither the platform nor the lock brings to a site."""
     told: set[str] = set()
     for item in read_code(source, inner.rpartition("/")[0].replace("/", ".")).imports:
@@ -55,7 +55,7 @@ def _packages(workspace: Path, inner: str, source: bytes, locked: frozenset[str]
         told.add(top)
         kind = _lacks(top, locked)
         if kind is not None:
-            yield Finding(kind, file=inner, line=item.line, name=top)
+            yield DryRunFinding(kind, file=inner, line=item.line, name=top)
 
 
 def _lacks(top: str, locked: frozenset[str]) -> FindingKind | None:
@@ -104,7 +104,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _local_files(inner: str, source: bytes) -> Iterator[Finding]:
+def _local_files(inner: str, source: bytes) -> Iterator[DryRunFinding]:
     """Name the texts of the code that are files of this machine: no site has them."""
     try:
         tree = ast.parse(source)
@@ -112,7 +112,7 @@ def _local_files(inner: str, source: bytes) -> Iterator[Finding]:
         return  # loading it says so
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and _is_local(node.value):
-            yield Finding(FindingKind.LOCAL_FILE, file=inner, line=node.lineno, name=node.value)
+            yield DryRunFinding(FindingKind.LOCAL_FILE, file=inner, line=node.lineno, name=node.value)
 
 
 def _is_local(text: str) -> bool:

@@ -121,7 +121,7 @@ WARNINGS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DryRunFinding:
     """One thing that a dry run has found.
 
     Attributes:
@@ -167,7 +167,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class TriedKind:
     """A kind of site that was tried: sites whose data has one form, and that do the same tasks.
 
     Attributes:
@@ -237,15 +237,15 @@ class DryRunReport:
     plan: str
     digest: str
     sites: int
-    tried: tuple[Tried, ...]
+    tried: tuple[TriedKind, ...]
     rounds: int
-    findings: tuple[Finding, ...]
+    findings: tuple[DryRunFinding, ...]
     forecast: Forecast | None = None
     figures: tuple[Figure, ...] = ()
     seconds: float = 0.0
 
     @property
-    def errors(self) -> tuple[Finding, ...]:
+    def errors(self) -> tuple[DryRunFinding, ...]:
         """What would go wrong."""
         return tuple(one for one in self.findings if one.severity is Severity.ERROR)
 
@@ -254,9 +254,9 @@ class DryRunReport:
 class Findings:
     """Collects findings; what was found before at another site is told once, with all sites."""
 
-    _found: dict[tuple[object, ...], Finding] = field(default_factory=dict)
+    _found: dict[tuple[object, ...], DryRunFinding] = field(default_factory=dict)
 
-    def add(self, *found: Finding) -> None:
+    def add(self, *found: DryRunFinding) -> None:
         """Add findings."""
         for one in found:
             said = "" if one.failure is None else f"{one.failure.error} {one.failure.file}:{one.failure.line}"
@@ -267,7 +267,7 @@ class Findings:
             else:
                 self._found[key] = _joined(known, one.sites)
 
-    def extend(self, found: Iterable[Finding]) -> None:
+    def extend(self, found: Iterable[DryRunFinding]) -> None:
         """Add findings."""
         self.add(*found)
 
@@ -275,10 +275,10 @@ class Findings:
         """Whether there is a finding of one of some kinds."""
         return any(one.kind in kinds for one in self._found.values())
 
-    def sorted(self) -> tuple[Finding, ...]:
+    def sorted(self) -> tuple[DryRunFinding, ...]:
         """Return them, errors first, otherwise in the order in which they were found."""
         return tuple(sorted(self._found.values(), key=lambda one: one.severity is not Severity.ERROR))
 
 
-def _joined(known: Finding, sites: tuple[str, ...]) -> Finding:
+def _joined(known: DryRunFinding, sites: tuple[str, ...]) -> DryRunFinding:
     return replace(known, sites=tuple(dict.fromkeys((*known.sites, *sites))))

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from openfl_like.authoring.dry_run.findings import Finding, FindingKind, Severity
-from openfl_like.authoring.dry_run.forecast import Expected
+from openfl_like.authoring.dry_run.findings import DryRunFinding, FindingKind, Severity
+from openfl_like.authoring.dry_run.forecast import ExpectedCost
 from openfl_like.authoring.dry_run.kinds import MOST_KINDS, SiteKind, batch_size
 from openfl_like.authoring.dry_run.sites import KnownSite, KnownSites
 from openfl_like.errors import DeviceError
@@ -18,7 +18,7 @@ TWICE = 2.0
 """A forecast that is over a deadline by less is a warning: other machines are quicker, or slower."""
 
 
-def look_at_sites(plan: Plan, known: KnownSites) -> Iterator[Finding]:
+def look_at_sites(plan: Plan, known: KnownSites) -> Iterator[DryRunFinding]:
     """Compare the sites with those that the plan asks for, and with one another.
 
     Args:
@@ -31,7 +31,7 @@ def look_at_sites(plan: Plan, known: KnownSites) -> Iterator[Finding]:
     if absent:
         enough = len(asked) - len(absent) >= needed(plan.admission, asked)
         severity = Severity.WARNING if enough else Severity.ERROR
-        yield Finding(FindingKind.SITE_ABSENT, absent, key="admission.collaborators", other=severity)
+        yield DryRunFinding(FindingKind.SITE_ABSENT, absent, key="admission.collaborators", other=severity)
     sites = asked_sites(plan, known)
     yield from _refusals(plan, sites)
     yield from _forms([site for site in sites if site.takes_part])
@@ -39,7 +39,7 @@ def look_at_sites(plan: Plan, known: KnownSites) -> Iterator[Finding]:
     least = needed(plan.admission, asked)
     if there < least:
         key = "admission.min_collaborators" if plan.admission.min_collaborators else "admission.collaborators"
-        yield Finding(FindingKind.TOO_FEW_SITES, key=key, found=there, wanted=least, unit="sites")
+        yield DryRunFinding(FindingKind.TOO_FEW_SITES, key=key, found=there, wanted=least, unit="sites")
     yield from _selection(plan, there)
 
 
@@ -55,23 +55,25 @@ def _count(plan: Plan, known: KnownSites) -> int:
     return sum(site.takes_part for site in sites) + unnamed
 
 
-def _refusals(plan: Plan, sites: Sequence[KnownSite]) -> Iterator[Finding]:
+def _refusals(plan: Plan, sites: Sequence[KnownSite]) -> Iterator[DryRunFinding]:
     for site in sites:
         named = (site.name,)
         if site.revoked:
-            yield Finding(FindingKind.SITE_REFUSES, named, name="certificate")
+            yield DryRunFinding(FindingKind.SITE_REFUSES, named, name="certificate")
         elif site.changed is not None:
-            yield Finding(FindingKind.SITE_REFUSES, named, name="data", said=str(site.changed))
+            yield DryRunFinding(FindingKind.SITE_REFUSES, named, name="data", said=str(site.changed))
         elif site.problem:
-            yield Finding(FindingKind.SITE_UNREADABLE, named, said=site.problem)
+            yield DryRunFinding(FindingKind.SITE_UNREADABLE, named, said=site.problem)
         elif site.data is None:
-            yield Finding(FindingKind.SITE_REFUSES, named, name="interface", key="interface", said=plan.interface or "")
+            yield DryRunFinding(
+                FindingKind.SITE_REFUSES, named, name="interface", key="interface", said=plan.interface or ""
+            )
         elif site.busy:
-            yield Finding(FindingKind.SITE_BUSY, named)
+            yield DryRunFinding(FindingKind.SITE_BUSY, named)
         yield from _device(plan, site)
 
 
-def _device(plan: Plan, site: KnownSite) -> Iterator[Finding]:
+def _device(plan: Plan, site: KnownSite) -> Iterator[DryRunFinding]:
     """Place the site's worker as the site would, with as many GPUs as its machine tells of."""
     wish, allowed = plan.collaborator.settings.device, site.terms.devices
     if wish == CPU or (site.gpus is None and allowed in {(), (AUTO,)}):
@@ -81,10 +83,10 @@ def _device(plan: Plan, site: KnownSite) -> Iterator[Finding]:
         place(wish, offered(listed, range(site.gpus or 0)))
     except DeviceError as error:
         key = "collaborator.settings.device"
-        yield Finding(FindingKind.NO_DEVICE, (site.name,), key=key, said=error.message)
+        yield DryRunFinding(FindingKind.NO_DEVICE, (site.name,), key=key, said=error.message)
 
 
-def _forms(sites: Sequence[KnownSite]) -> Iterator[Finding]:
+def _forms(sites: Sequence[KnownSite]) -> Iterator[DryRunFinding]:
     """Compare what the sites' data looks like."""
     shapes: dict[str, list[str]] = {}
     forms: dict[str, list[str]] = {}
@@ -97,7 +99,7 @@ def _forms(sites: Sequence[KnownSite]) -> Iterator[Finding]:
         forms.setdefault(f"samples {samples}, targets {targets}{classes}", []).append(site.name)
     for kind, found in ((FindingKind.SHAPES_DIFFER, shapes), (FindingKind.FORMS_DIFFER, forms)):
         if len(found) > 1:
-            yield Finding(kind, lines=tuple(f"{form}: {_listed(names)}" for form, names in found.items()))
+            yield DryRunFinding(kind, lines=tuple(f"{form}: {_listed(names)}" for form, names in found.items()))
             return
 
 
@@ -106,13 +108,13 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(names[:3])}{more}"
 
 
-def _selection(plan: Plan, there: int) -> Iterator[Finding]:
+def _selection(plan: Plan, there: int) -> Iterator[DryRunFinding]:
     if not any(task.is_training for task in plan.tasks.values()):
         return
     count = plan.selector.settings.get("count")
     if isinstance(count, int) and count > there:
         key = "selector.settings.count"
-        yield Finding(FindingKind.SELECTS_FEWER, key=key, found=there, wanted=count, unit="sites")
+        yield DryRunFinding(FindingKind.SELECTS_FEWER, key=key, found=there, wanted=count, unit="sites")
     cohort = build_selector(plan).wanted(there)
     participation = plan.participation
     if participation.policy != "quorum":
@@ -121,10 +123,10 @@ def _selection(plan: Plan, there: int) -> Iterator[Finding]:
     least = max(participation.min_updates or 1, share_of(fraction, cohort) if fraction is not None else 1)
     if least > cohort:
         key = "participation.min_updates"
-        yield Finding(FindingKind.QUORUM_UNREACHABLE, key=key, found=cohort, wanted=least, unit="updates")
+        yield DryRunFinding(FindingKind.QUORUM_UNREACHABLE, key=key, found=cohort, wanted=least, unit="updates")
 
 
-def look_at_kinds(plan: Plan, kinds: Sequence[SiteKind]) -> Iterator[Finding]:
+def look_at_kinds(plan: Plan, kinds: Sequence[SiteKind]) -> Iterator[DryRunFinding]:
     """Compare what sites have with what the plan does with it.
 
     Args:
@@ -133,10 +135,10 @@ def look_at_kinds(plan: Plan, kinds: Sequence[SiteKind]) -> Iterator[Finding]:
     """
     trains = any(task.is_training for task in plan.tasks.values())
     if kinds and trains and not any(kind.calls(plan, Phase.TRAIN) for kind in kinds):
-        yield Finding(FindingKind.NOBODY_TRAINS, key="assigner")
+        yield DryRunFinding(FindingKind.NOBODY_TRAINS, key="assigner")
     if len(kinds) > MOST_KINDS:
         left = tuple(name for kind in kinds[MOST_KINDS:] for name in kind.names)
-        yield Finding(FindingKind.NOT_ALL_TRIED, left, found=MOST_KINDS, wanted=len(kinds), unit="kinds")
+        yield DryRunFinding(FindingKind.NOT_ALL_TRIED, left, found=MOST_KINDS, wanted=len(kinds), unit="kinds")
     size = batch_size(plan)
     if size is None:
         return
@@ -144,7 +146,7 @@ def look_at_kinds(plan: Plan, kinds: Sequence[SiteKind]) -> Iterator[Finding]:
     if small:
         least = min(_train_count(site, size) for site in small)
         key, names = "data_loader.settings.batch_size", tuple(site.name for site in small)
-        yield Finding(FindingKind.BATCH_TOO_LARGE, names, key=key, found=least, wanted=size, unit="samples")
+        yield DryRunFinding(FindingKind.BATCH_TOO_LARGE, names, key=key, found=least, wanted=size, unit="samples")
 
 
 def _train_count(site: KnownSite, unknown: int) -> int:
@@ -152,8 +154,8 @@ def _train_count(site: KnownSite, unknown: int) -> int:
 
 
 def look_at_cost(
-    plan: Plan, sites: Sequence[KnownSite], expected: Sequence[Expected], model_bytes: int
-) -> Iterator[Finding]:
+    plan: Plan, sites: Sequence[KnownSite], expected: Sequence[ExpectedCost], model_bytes: int
+) -> Iterator[DryRunFinding]:
     """Compare what the work takes with what the plan and the sites give.
 
     Args:
@@ -165,18 +167,18 @@ def look_at_cost(
     small = tuple(site.name for site in sites if (site.terms.model_bytes or model_bytes) < model_bytes)
     if small:
         least = min(site.terms.model_bytes or 0 for site in sites if site.name in small)
-        yield Finding(FindingKind.MODEL_TOO_LARGE, small, found=model_bytes, wanted=least, unit="bytes")
+        yield DryRunFinding(FindingKind.MODEL_TOO_LARGE, small, found=model_bytes, wanted=least, unit="bytes")
     for one in expected:
         short = tuple(
             site.name for site in one.kind.sites if (site.memory_bytes or one.worker_bytes) < one.worker_bytes
         )
         if short:
             least = min(site.memory_bytes or 0 for site in one.kind.sites if site.name in short)
-            yield Finding(FindingKind.MEMORY_SHORT, short, found=one.worker_bytes, wanted=least, unit="bytes")
+            yield DryRunFinding(FindingKind.MEMORY_SHORT, short, found=one.worker_bytes, wanted=least, unit="bytes")
     yield from _deadlines(plan, expected)
 
 
-def _deadlines(plan: Plan, expected: Sequence[Expected]) -> Iterator[Finding]:
+def _deadlines(plan: Plan, expected: Sequence[ExpectedCost]) -> Iterator[DryRunFinding]:
     deadline = plan.deadline
     train_key = "deadline.train_s" if deadline.train_s is not None else "deadline.round_s"
     for phase, limit, key in (
@@ -189,7 +191,7 @@ def _deadlines(plan: Plan, expected: Sequence[Expected]) -> Iterator[Finding]:
         slowest = max(one.seconds[phase] for one in late)
         sure = any(one.measured.get(phase, 0.0) > limit for one in late) or slowest > TWICE * limit
         names = tuple(name for one in late for name in one.kind.names)
-        yield Finding(
+        yield DryRunFinding(
             FindingKind.DEADLINE_SHORT, names, phase=phase, key=key, found=slowest, wanted=limit, unit="s",
             other=Severity.ERROR if sure else Severity.WARNING,
         )  # fmt: skip

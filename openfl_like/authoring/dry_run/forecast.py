@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from openfl_like.authoring.dry_run.findings import Forecast
 from openfl_like.authoring.dry_run.kinds import SiteKind
-from openfl_like.authoring.dry_run.rounds import Steps
+from openfl_like.authoring.dry_run.rounds import StepsDone
 from openfl_like.federation.components import build_selector
 from openfl_like.federation.task import Phase
 from openfl_like.plan.schema import Plan
@@ -15,7 +15,7 @@ _KIND_OF_PHASE = {Phase.TRAIN: "train", Phase.EVALUATE: "validate"}
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
+class ExpectedCost:
     """What a kind of site will need.
 
     Attributes:
@@ -31,7 +31,7 @@ class Expected:
     worker_bytes: int
 
 
-def expected_of(kinds: Sequence[SiteKind], steps: Steps) -> list[Expected]:
+def expected_of(kinds: Sequence[SiteKind], steps: StepsDone) -> list[ExpectedCost]:
     """Return what each kind of site that was tried will need.
 
     Args:
@@ -45,11 +45,11 @@ def expected_of(kinds: Sequence[SiteKind], steps: Steps) -> list[Expected]:
         }
         seconds = {phase: value * _larger(kind, phase) for phase, value in measured.items()}
         if measured:
-            found.append(Expected(kind, measured, seconds, steps.peak_bytes + _further_bytes(kind)))
+            found.append(ExpectedCost(kind, measured, seconds, steps.peak_bytes + _further_bytes(kind)))
     return found
 
 
-def _done(kind: SiteKind, phase: Phase, steps: Steps) -> bool:
+def _done(kind: SiteKind, phase: Phase, steps: StepsDone) -> bool:
     return (kind.name, phase) in steps.seconds
 
 
@@ -74,7 +74,7 @@ def _further_bytes(kind: SiteKind) -> int:
     return each * sum(max(0, most_of(kind, name) - count) for name, count in kind.invented.items())
 
 
-def forecast_of(plan: Plan, expected: Sequence[Expected], steps: Steps, sites: int) -> Forecast | None:
+def forecast_of(plan: Plan, expected: Sequence[ExpectedCost], steps: StepsDone, sites: int) -> Forecast | None:
     """Return what a round and all rounds will take; None if no round was completed.
 
     Args:

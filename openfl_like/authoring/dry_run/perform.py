@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from openfl_like.authoring.dry_run.code import look_at_code
-from openfl_like.authoring.dry_run.findings import DryRunReport, Finding, FindingKind, Findings, Tried
+from openfl_like.authoring.dry_run.findings import DryRunFinding, DryRunReport, FindingKind, Findings, TriedKind
 from openfl_like.authoring.dry_run.fit import asked_sites, look_at_cost, look_at_kinds, look_at_sites
-from openfl_like.authoring.dry_run.forecast import Expected, expected_of, forecast_of, most_of
+from openfl_like.authoring.dry_run.forecast import ExpectedCost, expected_of, forecast_of, most_of
 from openfl_like.authoring.dry_run.kinds import MOST_KINDS, MOST_NAMED, SiteKind, kinds_of
 from openfl_like.authoring.dry_run.player import Player, Scene, come_all
-from openfl_like.authoring.dry_run.rounds import Rounds, Steps
+from openfl_like.authoring.dry_run.rounds import Rounds, StepsDone
 from openfl_like.authoring.dry_run.sites import KnownSite, KnownSites
 from openfl_like.authoring.estimate import Figure, Sizes, figures
 from openfl_like.data.shard import KINDS
@@ -75,7 +75,7 @@ async def dry_run(
 
 async def _played(
     plan: Plan, workspace: Path, kinds: Sequence[SiteKind], scratch: Path, limit_s: float, findings: Findings
-) -> Steps:
+) -> StepsDone:
     """Have the kinds of sites play the rounds."""
     files = ExperimentFiles(scratch / "experiment")
     files.prepare()
@@ -88,24 +88,24 @@ async def _played(
         await come_all(players)
         there = [player for player in players if player.there]
         if any(Wall.FILES in player.confinement.gaps for player in there):
-            findings.add(Finding(FindingKind.NOT_CONFINED))
+            findings.add(DryRunFinding(FindingKind.NOT_CONFINED))
         return await Rounds(plan, files, there, findings).run()
     finally:
         await asyncio.gather(*(player.leave() for player in players))
         await asyncio.to_thread(shutil.rmtree, scratch / "sites", ignore_errors=True)
 
 
-def _unlocked(workspace: Path, sites: Sequence[KnownSite]) -> list[Finding]:
+def _unlocked(workspace: Path, sites: Sequence[KnownSite]) -> list[DryRunFinding]:
     """Name the sites that do not install what the workspace needs."""
     names = tuple(site.name for site in sites if site.terms.installs_requirements is False)
     if not names or not (workspace / LOCK_NAME).is_file():
         return []
-    return [Finding(FindingKind.PACKAGES_NOT_INSTALLED, names, file=LOCK_NAME)]
+    return [DryRunFinding(FindingKind.PACKAGES_NOT_INSTALLED, names, file=LOCK_NAME)]
 
 
-def _told(kind: SiteKind) -> Tried:
+def _told(kind: SiteKind) -> TriedKind:
     most = {name: most_of(kind, name) for name in KINDS}
-    return Tried(
+    return TriedKind(
         sites=tuple(sorted(kind.names)[:MOST_NAMED]),
         count=len(kind.sites),
         samples=str(kind.data.samples),
@@ -116,7 +116,9 @@ def _told(kind: SiteKind) -> Tried:
     )
 
 
-def _figures(plan: Plan, bundle: Path, steps: Steps, expected: Sequence[Expected], sites: int) -> tuple[Figure, ...]:
+def _figures(
+    plan: Plan, bundle: Path, steps: StepsDone, expected: Sequence[ExpectedCost], sites: int
+) -> tuple[Figure, ...]:
     if not steps.model_bytes or not expected:
         return ()
     sizes = Sizes(steps.model_bytes, steps.update_bytes, bundle.stat().st_size, steps.peak_bytes)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from openfl_like.authoring.dry_run.findings import Finding, FindingKind, Findings
+from openfl_like.authoring.dry_run.findings import DryRunFinding, FindingKind, Findings
 from openfl_like.authoring.dry_run.kinds import SiteKind
 from openfl_like.data.invented import invented_params
 from openfl_like.data.parts import shard_text
@@ -129,10 +129,10 @@ class Player:
         except TimeoutError:
             await self.leave()
             limit = self._scene.limit_s
-            self._note(assignment, Finding(FindingKind.NOT_OVER, wanted=limit, unit="s"))
+            self._note(assignment, DryRunFinding(FindingKind.NOT_OVER, wanted=limit, unit="s"))
         except WorkerEndedError as error:
             await self.leave()
-            self._note(assignment, Finding(FindingKind.PROCESS_ENDED, failure=error.failure))
+            self._note(assignment, DryRunFinding(FindingKind.PROCESS_ENDED, failure=error.failure))
         except FederationError as error:
             self._note_error(assignment, error)
         return None
@@ -141,13 +141,15 @@ class Player:
         failure = failure_of(error)
         if assignment is not None:
             task = failure.task or (assignment.tasks[0].name if len(assignment.tasks) == 1 else "")
-            raised = Finding(FindingKind.TASK_FAILED, task=task, file=failure.file, line=failure.line, failure=failure)
+            raised = DryRunFinding(
+                FindingKind.TASK_FAILED, task=task, file=failure.file, line=failure.line, failure=failure
+            )
             self._note(assignment, raised)
         elif not (failure.error in _ABSENT_MODULE and self._findings.has((FindingKind.MODULE_MISSING,))):
-            raised = Finding(FindingKind.NOT_LOADED, file=failure.file, line=failure.line, failure=failure)
+            raised = DryRunFinding(FindingKind.NOT_LOADED, file=failure.file, line=failure.line, failure=failure)
             self._note(None, raised)
 
-    def _note(self, assignment: Assignment | None, found: Finding) -> None:
+    def _note(self, assignment: Assignment | None, found: DryRunFinding) -> None:
         placed = replace(found, sites=self.kind.names)
         if assignment is not None:
             number = assignment.round if assignment.phase is not Phase.INITIALISE else None

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from openfl_like.authoring.dry_run.checks import look_at_metrics, look_at_round, look_at_update
-from openfl_like.authoring.dry_run.findings import Finding, FindingKind, Findings
+from openfl_like.authoring.dry_run.findings import DryRunFinding, FindingKind, Findings
 from openfl_like.authoring.dry_run.kinds import SiteKind
 from openfl_like.authoring.dry_run.player import Player
 from openfl_like.federation.components import build_encoding, build_selector
@@ -27,7 +27,7 @@ MOST_UPDATES = 32
 
 
 @dataclass(slots=True)
-class Steps:
+class StepsDone:
     """What was done, and what it took.
 
     Attributes:
@@ -64,9 +64,9 @@ class Rounds:
         self._repository = ModelRepository(plan, files)
         self._encoding = build_encoding(plan)
         self._state = ""
-        self.steps = Steps()
+        self.steps = StepsDone()
 
-    async def run(self) -> Steps:
+    async def run(self) -> StepsDone:
         """Make the initial model and do the rounds, as far as that is possible."""
         digest = await self._initial()
         rounds = min(ROUNDS, self._plan.aggregator.settings.rounds_to_train)
@@ -102,7 +102,7 @@ class Rounds:
         first = await player.perform(self._beginning(player), None)
         again = await player.perform(self._beginning(player), None, "-again") if first is not None else None
         if first is not None and again is not None and first.digest != again.digest:
-            self._findings.add(Finding(FindingKind.INITIAL_NOT_REPEATABLE, phase=Phase.INITIALISE))
+            self._findings.add(DryRunFinding(FindingKind.INITIAL_NOT_REPEATABLE, phase=Phase.INITIALISE))
         return first
 
     async def _round(self, number: int, base: str) -> str:
@@ -173,11 +173,11 @@ class Rounds:
             return  # the optimizer went on meanwhile, as it should
         again = await player.perform(assignment, self._repository.path(base), "-again")
         if again is not None and again.digest != update.digest:
-            self._note(player, [Finding(FindingKind.NOT_REPEATABLE, phase=Phase.TRAIN, round=assignment.round)])
+            self._note(player, [DryRunFinding(FindingKind.NOT_REPEATABLE, phase=Phase.TRAIN, round=assignment.round)])
         if again is not None:
             self.steps.seconds[player.name, Phase.TRAIN].append(again.duration_s)
 
-    def _note(self, player: Player, found: Sequence[Finding] | Iterator[Finding]) -> None:
+    def _note(self, player: Player, found: Sequence[DryRunFinding] | Iterator[DryRunFinding]) -> None:
         self._findings.extend(replace(one, sites=player.kind.names) for one in found)
 
     async def _combined(self, number: int, base: str, trained: Mapping[str, Update]) -> str:
@@ -188,13 +188,13 @@ class Rounds:
             refused = await asyncio.to_thread(self._repository.validate, ValidateUpdates(number, base, updates))
             for site, said in refused.items():
                 self._findings.add(
-                    Finding(FindingKind.UPDATE_REFUSED, (site,), phase=Phase.TRAIN, round=number, said=said)
+                    DryRunFinding(FindingKind.UPDATE_REFUSED, (site,), phase=Phase.TRAIN, round=number, said=said)
                 )
             if refused:
                 return ""
             made = await asyncio.to_thread(self._repository.aggregate, Aggregate(number, updates, base, self._state))
         except Exception as error:  # noqa: BLE001 (as at the Aggregator: whatever goes wrong is the round's reason)
-            self._findings.add(Finding(FindingKind.NOT_COMBINED, round=number, failure=describe(error)))
+            self._findings.add(DryRunFinding(FindingKind.NOT_COMBINED, round=number, failure=describe(error)))
             return ""
         self.steps.combine_s.append(time.perf_counter() - start)
         self.steps.combined = len(updates)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from openfl_like.authoring.dry_run.findings import DryRunReport, Finding, Forecast, Severity, Tried
+from openfl_like.authoring.dry_run.findings import DryRunFinding, DryRunReport, Forecast, Severity, TriedKind
 from openfl_like.cli.output.colours import BAD, GOOD, ODD
 from openfl_like.cli.output.console import emit, put
 from openfl_like.cli.output.dry_run_sentences import seconds, size, told
@@ -50,7 +50,7 @@ def _document(report: DryRunReport) -> Mapping[str, object]:
     return {**asdict(report), "findings": findings, "passed": not report.errors, "code": code}
 
 
-def _finding_document(one: Finding) -> dict[str, object]:
+def _finding_document(one: DryRunFinding) -> dict[str, object]:
     values = {key: value for key, value in asdict(one).items() if key != "other"}
     words = told(one)
     return {**values, "severity": one.severity.value, "message": words.what, "where": words.where, "cure": words.cure}
@@ -65,7 +65,7 @@ def _show_tried(report: DryRunReport) -> None:
     put(f"         {rounds} in {seconds(report.seconds)}; no site was asked, and no sample was read", hang=_WIDTH)
 
 
-def _kind(kind: Tried) -> str:
+def _kind(kind: TriedKind) -> str:
     more = kind.count - len(kind.sites)
     names = ", ".join(kind.sites) + (f" and {more:,} more" if more else "")
     classes = f" of {kind.classes} classes" if kind.classes else ""
@@ -73,7 +73,7 @@ def _kind(kind: Tried) -> str:
     return f"{names}: samples {kind.samples}, targets {kind.targets}{classes}; invented: {invented}"
 
 
-def _show_finding(one: Finding) -> None:
+def _show_finding(one: DryRunFinding) -> None:
     words = told(one)
     put(f"{one.severity.value:<{_WIDTH}}{words.what}", style=_STYLES[one.severity], hang=_WIDTH)
     if words.where:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from openfl_like.authoring.dry_run.findings import Finding, FindingKind
+from openfl_like.authoring.dry_run.findings import DryRunFinding, FindingKind
 from openfl_like.federation.failure import Failure
 
 _MOST_SITES = 4
@@ -11,7 +11,7 @@ _MOST_LINES = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class FindingText:
     """A finding for people.
 
     Attributes:
@@ -25,13 +25,13 @@ class Told:
     cure: str
 
 
-def told(found: Finding) -> Told:
+def told(found: DryRunFinding) -> FindingText:
     """Put a finding into words."""
     what, cure = _WORDS[found.kind]
-    return Told(what(found), where_of(found), cure(found) if callable(cure) else cure)
+    return FindingText(what(found), where_of(found), cure(found) if callable(cure) else cure)
 
 
-def where_of(found: Finding) -> str:
+def where_of(found: DryRunFinding) -> str:
     """Say where something was found."""
     file = f"{found.file}:{found.line}" if found.file and found.line else found.file
     phase = {None: "", "initialise": "the initial model"}.get(found.phase, found.phase or "")
@@ -40,7 +40,7 @@ def where_of(found: Finding) -> str:
     return "; ".join(filter(None, (found.key, file, ", ".join(filter(None, (number, phase, task))), sites_of(found))))
 
 
-def sites_of(found: Finding) -> str:
+def sites_of(found: DryRunFinding) -> str:
     """Name the sites of a finding."""
     if not found.sites:
         return ""
@@ -78,7 +78,7 @@ def seconds(value: float) -> str:
     return f"{value / 3600:.3g} h"
 
 
-def _failed(found: Finding) -> str:
+def _failed(found: DryRunFinding) -> str:
     failure = found.failure
     if failure is None:
         return "it failed"
@@ -93,24 +93,24 @@ def _raised(failure: Failure) -> str:
     return f"raised {said}{called}{batch}" if failure.error else f"gave what cannot be used: {said}"
 
 
-def _ended(found: Finding) -> str:
+def _ended(found: DryRunFinding) -> str:
     return f"the process that ran the code is gone: {found.failure.message if found.failure else 'nobody knows why'}"
 
 
-def _said(found: Finding) -> str:
+def _said(found: DryRunFinding) -> str:
     return found.failure.said if found.failure is not None else found.said
 
 
-def _lines(found: Finding) -> str:
+def _lines(found: DryRunFinding) -> str:
     more = f"; and {len(found.lines) - _MOST_LINES} more" if len(found.lines) > _MOST_LINES else ""
     return f"{'; '.join(found.lines[:_MOST_LINES])}{more}"
 
 
-def _compared(found: Finding) -> tuple[str, str]:
+def _compared(found: DryRunFinding) -> tuple[str, str]:
     return amount(found.found, found.unit), amount(found.wanted, found.unit)
 
 
-def _refuses(found: Finding) -> str:
+def _refuses(found: DryRunFinding) -> str:
     match found.name:
         case "certificate":
             return "the site's certificate was revoked"
@@ -121,7 +121,7 @@ def _refuses(found: Finding) -> str:
             return f"the plan is for data of {asked}" + (", which this site does not have" if found.said else "")
 
 
-def _cure_of_refusal(found: Finding) -> str:
+def _cure_of_refusal(found: DryRunFinding) -> str:
     match found.name:
         case "certificate":
             return "leave the site out of admission.collaborators, or have it enrol again"
@@ -136,7 +136,7 @@ _SHAPE_CURE = (
     "context.sample_shape and context.classes"
 )
 
-_Words = tuple[Callable[[Finding], str], str | Callable[[Finding], str]]
+_Words = tuple[Callable[[DryRunFinding], str], str | Callable[[DryRunFinding], str]]
 _WORDS: dict[FindingKind, _Words] = {
     FindingKind.MODULE_MISSING: (
         lambda one: f"the code imports '{one.name}', which is not here",
