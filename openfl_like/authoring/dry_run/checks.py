@@ -87,7 +87,10 @@ def look_at_round(
         plan.tasks, *({site: _zeros(one) for site, one in each.items()} for each in (trained, evaluated))
     )
     for metric, keys in metrics_lacked(plan, ModelVersion(number, "", told)).items():
-        yield DryRunFinding(FindingKind.METRIC_MISSING, name=metric, key=", ".join(keys), lines=tuple(sorted(told)))
+        stops = any(key.startswith("stop.") for key in keys)  # without it, only no version is ever called the best
+        severity = Severity.ERROR if stops else Severity.WARNING
+        known = tuple(sorted(told))
+        yield DryRunFinding(FindingKind.METRIC_MISSING, name=metric, key=", ".join(keys), lines=known, other=severity)
 
 
 def _zeros(update: Update) -> Update:

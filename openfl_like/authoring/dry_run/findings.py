@@ -228,6 +228,7 @@ class DryRunReport:
         sites: How many sites there are.
         tried: The kinds of sites that were tried.
         rounds: How many rounds were done.
+        evened: Whether the samples of each site are a mean of those that the plan deals out.
         findings: Errors first.
         forecast: What a round takes; None: too little was done to say.
         figures: Bytes, memory and disk, as ``fx plan estimate`` tells them; empty as above.
@@ -239,6 +240,7 @@ class DryRunReport:
     sites: int
     tried: tuple[TriedKind, ...]
     rounds: int
+    evened: bool
     findings: tuple[DryRunFinding, ...]
     forecast: Forecast | None = None
     figures: tuple[Figure, ...] = ()
@@ -259,8 +261,7 @@ class Findings:
     def add(self, *found: DryRunFinding) -> None:
         """Add findings."""
         for one in found:
-            said = "" if one.failure is None else f"{one.failure.error} {one.failure.file}:{one.failure.line}"
-            key = (one.kind, one.phase, one.task, one.key, one.name, one.file, one.line, said or one.said)
+            key = _key(one)
             known = self._found.get(key)
             if known is None:
                 self._found[key] = one
@@ -278,6 +279,15 @@ class Findings:
     def sorted(self) -> tuple[DryRunFinding, ...]:
         """Return them, errors first, otherwise in the order in which they were found."""
         return tuple(sorted(self._found.values(), key=lambda one: one.severity is not Severity.ERROR))
+
+
+def _key(one: DryRunFinding) -> tuple[object, ...]:
+    """Return what two findings have in common that are the same one: a line that raises does so in every phase."""
+    failure = one.failure
+    if failure is not None and failure.file:
+        return one.kind, failure.error, failure.file, failure.line
+    said = one.said if failure is None else f"{failure.error} {failure.message}"
+    return one.kind, one.phase, one.task, one.key, one.name, one.file, one.line, said
 
 
 def _joined(known: DryRunFinding, sites: tuple[str, ...]) -> DryRunFinding:

@@ -140,13 +140,20 @@ def look_at_kinds(plan: Plan, kinds: Sequence[SiteKind]) -> Iterator[DryRunFindi
         left = tuple(name for kind in kinds[MOST_KINDS:] for name in kind.names)
         yield DryRunFinding(FindingKind.NOT_ALL_TRIED, left, found=MOST_KINDS, wanted=len(kinds), unit="kinds")
     size = batch_size(plan)
-    if size is None:
+    if size is None or _takes_what_is_left(plan):
         return
     small = [site for kind in kinds for site in kind.sites if _train_count(site, size) < size]
     if small:
         least = min(_train_count(site, size) for site in small)
         key, names = "data_loader.settings.batch_size", tuple(site.name for site in small)
         yield DryRunFinding(FindingKind.BATCH_TOO_LARGE, names, key=key, found=least, wanted=size, unit="samples")
+
+
+def _takes_what_is_left(plan: Plan) -> bool:
+    """Whether the loader is one of the platform's, and makes a batch of fewer samples, too."""
+    loader = plan.data_loader
+    own = ":" in loader.template and not loader.template.startswith("openfl_like.")
+    return not own and not loader.settings.get("drop_last", False)
 
 
 def _train_count(site: KnownSite, unknown: int) -> int:

@@ -44,8 +44,8 @@ class SiteKind:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Those that are told of."""
-        return tuple(site.name for site in self.sites)
+        """All of them, sorted."""
+        return tuple(sorted(site.name for site in self.sites))
 
     def calls(self, plan: Plan, phase: Phase) -> tuple[TaskCall, ...]:
         """What such a site does in a phase of a round."""

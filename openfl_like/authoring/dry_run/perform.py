@@ -12,7 +12,7 @@ from openfl_like.authoring.dry_run.fit import asked_sites, look_at_cost, look_at
 from openfl_like.authoring.dry_run.forecast import ExpectedCost, expected_of, forecast_of, most_of
 from openfl_like.authoring.dry_run.kinds import MOST_KINDS, MOST_NAMED, SiteKind, kinds_of
 from openfl_like.authoring.dry_run.player import Player, Scene, come_all
-from openfl_like.authoring.dry_run.rounds import Rounds, StepsDone
+from openfl_like.authoring.dry_run.rounds import BROKEN_OFF, Rounds, StepsDone
 from openfl_like.authoring.dry_run.sites import KnownSite, KnownSites
 from openfl_like.authoring.estimate import Figure, Sizes, figures
 from openfl_like.data.shard import KINDS
@@ -58,7 +58,7 @@ async def dry_run(
     findings.extend(look_at_kinds(plan, kinds))
     tried = kinds[:MOST_KINDS]
     steps = await _played(plan, workspace, tried, scratch, limit_s, findings)
-    expected = expected_of(tried, steps)
+    expected = [] if findings.has(BROKEN_OFF) else expected_of(tried, steps)
     findings.extend(look_at_cost(plan, sites, expected, steps.model_bytes))
     return DryRunReport(
         plan=plan.name,
@@ -66,6 +66,7 @@ async def dry_run(
         sites=known.count,
         tried=tuple(map(_told, tried)),
         rounds=steps.rounds,
+        evened=known.evened,
         findings=findings.sorted(),
         forecast=forecast_of(plan, expected, steps, known.count),
         figures=_figures(plan, bundle, steps, expected, known.count),

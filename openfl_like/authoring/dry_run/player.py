@@ -64,6 +64,7 @@ class Player:
         self._scene, self._findings = scene, findings
         self._folder = scene.directory / kind.name
         self._worker: WorkerProcess | None = None
+        self._peak_bytes = 0
 
     @property
     def name(self) -> str:
@@ -113,11 +114,14 @@ class Player:
         return await self._watched(assignment, worker.perform(assignment, model, self.place(assignment, again)))
 
     def peak_bytes(self) -> int:
-        """Return the most memory that the process has had; 0 if it is not there."""
-        return 0 if self._worker is None else self._worker.peak_bytes()
+        """Return the most memory that the process has had; 0 if it was never there."""
+        if self._worker is not None:
+            self._peak_bytes = max(self._peak_bytes, self._worker.peak_bytes())
+        return self._peak_bytes
 
     async def leave(self) -> None:
         """End the process."""
+        self.peak_bytes()
         worker, self._worker = self._worker, None
         if worker is not None:
             await worker.stop()

@@ -22,6 +22,8 @@ from openfl_like.tensors.encoded import Sent
 from openfl_like.tensors.manifest import file_digest
 
 ROUNDS = 2
+BROKEN_OFF = (FindingKind.TASK_FAILED, FindingKind.NOT_OVER, FindingKind.PROCESS_ENDED)
+"""With one of these, what is missing is missing for that reason."""
 MOST_UPDATES = 32
 """So many updates are made into a model at most: those of sites that are alike are the same one."""
 
@@ -64,6 +66,7 @@ class Rounds:
         self._repository = ModelRepository(plan, files)
         self._encoding = build_encoding(plan)
         self._state = ""
+        self._odd: set[str] = set()  # players whose model is not that of the others any more
         self.steps = StepsDone()
 
     async def run(self) -> StepsDone:
@@ -113,7 +116,7 @@ class Rounds:
         evaluated = await self._evaluate(number, digest or base)
         if not digest:
             return ""
-        if not self._findings.has((FindingKind.TASK_FAILED, FindingKind.NOT_OVER, FindingKind.PROCESS_ENDED)):
+        if not self._findings.has(BROKEN_OFF):
             self._findings.extend(look_at_round(self._plan, number, trained, evaluated))
         self.steps.rounds = number
         return digest
@@ -133,6 +136,8 @@ class Rounds:
     async def _evaluate(self, number: int, digest: str) -> dict[str, Update]:
         evaluated: dict[str, Update] = {}
         for player in self._players:
+            if player.name in self._odd:
+                continue
             update = await self._timed(player, self._assignment(player, number, Phase.EVALUATE, digest), digest)
             if update is not None:
                 evaluated[player.name] = update
@@ -159,6 +164,8 @@ class Rounds:
         with TensorFile(self._repository.path(base)) as model:
             found = list(look_at_update(file, self._sent(update, base), model, update))
         self._note(player, found)
+        if any(one.kind is FindingKind.TENSORS_DIFFER for one in found):
+            self._odd.add(player.name)
         return all(one.kind is FindingKind.NOT_TRAINED for one in found)
 
     def _sent(self, update: Update, base: str) -> Sent | None:

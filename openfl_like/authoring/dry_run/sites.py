@@ -64,10 +64,12 @@ class KnownSites:
     Attributes:
         sites: By name; of very many that are alike only some.
         count: How many there are.
+        evened: Whether how many samples each has is a mean: the plan deals them out by labels, which are not looked at.
     """
 
     sites: tuple[KnownSite, ...]
     count: int
+    evened: bool = False
 
     @classmethod
     def of(cls, sites: Sequence[KnownSite]) -> "KnownSites":
@@ -140,7 +142,7 @@ async def simulated_sites(plan: Plan, workspace: Path, named: Mapping[str, Path]
         data = replace(data, counts={kind: -(-total // count) for kind, total in data.counts.items()})
     names = plan.admission.collaborators or NumberedNames("site-", len(str(count)), count)
     made = [replace(whole, name=name, data=data) for name in islice(names, MOST_NAMED)]
-    return KnownSites(tuple(sorted(made, key=lambda site: site.name)), len(names))
+    return KnownSites(tuple(sorted(made, key=lambda site: site.name)), len(names), evened=not each)
 
 
 def _file_of(choice: ShardChoice, workspace: Path, scratch: Path, *, each: bool) -> tuple[Path, Path | None]:

@@ -97,13 +97,14 @@ def _show_forecast(report: DryRunReport, forecast: Forecast) -> None:
     width = max(map(len, rows)) + 2
     for name, text in rows.items():
         put(f"{name:<{width}}{text}", hang=width)
-    put(f"{'measured':<{width}}{_measured(forecast)}", hang=width)
+    put(f"{'measured':<{width}}{_measured(report, forecast)}", hang=width)
 
 
-def _measured(forecast: Forecast) -> str:
+def _measured(report: DryRunReport, forecast: Forecast) -> str:
     on = f"on {forecast.measured_samples:,} invented samples, on a processor of this machine"
+    evened = "; sites that a plan makes are taken to have equally many" if report.evened else ""
     if not forecast.scaled_to:
         return f"{on}; no site tells how many samples it has, so that times are for these"
     if forecast.scaled_to <= forecast.measured_samples:
-        return f"{on}; no site has more"
-    return f"{on}, and scaled to the {forecast.scaled_to:,} of the slowest site ({forecast.slowest})"
+        return f"{on}; no site has more{evened}"
+    return f"{on}, and scaled to the {forecast.scaled_to:,} of the slowest site ({forecast.slowest}){evened}"

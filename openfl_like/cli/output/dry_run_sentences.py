@@ -131,10 +131,28 @@ def _cure_of_refusal(found: DryRunFinding) -> str:
             return "name one of the site's interfaces in the plan ('fx envoy list' shows them)"
 
 
-_SHAPE_CURE = (
-    "correct that line; 'tried' above says what samples and targets look like, and a model takes its sizes from "
-    "context.sample_shape and context.classes"
+_FILE_CURE = (
+    "no site has the files of this machine: put the file into the workspace and name it under include: in the plan, or "
+    "let the site's shard give what is in it"
 )
+_CURES = {
+    "PermissionError": _FILE_CURE,
+    "FileNotFoundError": _FILE_CURE,
+    "ModuleNotFoundError": "name the package in requirements.txt, then: fx workspace lock",
+    "ImportError": "name the package in requirements.txt, then: fx workspace lock",
+    "MemoryError": "make the model or the batches smaller",
+    "": "docs/frameworks.md says what a task gives back, and what a task runner has",
+}
+
+
+def _cure_of_failure(found: DryRunFinding) -> str:
+    """Say what to do about what was raised: most often it is the form of the data."""
+    usual = (
+        "correct that line; 'tried' above says what samples and targets look like, and a model takes its sizes from "
+        "context.sample_shape and context.classes"
+    )
+    return usual if found.failure is None else _CURES.get(found.failure.error, usual)
+
 
 _Words = tuple[Callable[[DryRunFinding], str], str | Callable[[DryRunFinding], str]]
 _WORDS: dict[FindingKind, _Words] = {
@@ -146,7 +164,7 @@ _WORDS: dict[FindingKind, _Words] = {
         lambda one: f"the code cannot be loaded: {_failed(one)}",
         "correct it, or the settings that the plan gives it",
     ),
-    FindingKind.TASK_FAILED: (_failed, _SHAPE_CURE),
+    FindingKind.TASK_FAILED: (_failed, _cure_of_failure),
     FindingKind.NOT_OVER: (
         lambda one: f"the code was not done after {amount(one.wanted, 's')} on a few batches",
         "look for a loop that does not end, or for something it waits for; if it only takes long, give --limit SECONDS",
@@ -185,7 +203,7 @@ _WORDS: dict[FindingKind, _Words] = {
             f"the plan goes by the metric '{one.name}', which nothing reports; there are: "
             f"{', '.join(one.lines) or 'none'}"
         ),
-        "report it, or name one of these in the plan",
+        "report it, or name one of these in the plan: otherwise the rule never acts, and no version is the best",
     ),
     FindingKind.METRIC_NOT_FINITE: (
         lambda one: f"the metric '{one.name}' is {one.said}, so it counts for nothing",
