@@ -60,6 +60,7 @@ class FindingKind(StrEnum):
         LOCAL_FILE: The code names a file of this machine.
         STAYS_AT_HOME: The code names a file of the workspace that does not travel.
         NOT_CONFINED: This kernel does not close the files, so that reading one of this machine did not show.
+        NOT_ON_GPU: The plan is for GPUs, and was tried on a processor.
         NOT_ALL_TRIED: There are more kinds of sites than were tried.
     """
 
@@ -98,6 +99,7 @@ class FindingKind(StrEnum):
     LOCAL_FILE = "local_file"
     STAYS_AT_HOME = "stays_at_home"
     NOT_CONFINED = "not_confined"
+    NOT_ON_GPU = "not_on_gpu"
     NOT_ALL_TRIED = "not_all_tried"
 
 
@@ -114,6 +116,7 @@ WARNINGS = frozenset(
         FindingKind.BATCH_TOO_LARGE,
         FindingKind.STAYS_AT_HOME,
         FindingKind.NOT_CONFINED,
+        FindingKind.NOT_ON_GPU,
         FindingKind.NOT_ALL_TRIED,
     }
 )

@@ -9,7 +9,7 @@ from openfl_like.authoring.dry_run.sites import KnownSite, KnownSites
 from openfl_like.errors import DeviceError
 from openfl_like.federation.admission import needed
 from openfl_like.federation.components import build_selector
-from openfl_like.federation.devices.placement import AUTO, CPU, offered, place
+from openfl_like.federation.devices.placement import ANY_GPU, AUTO, CPU, offered, place
 from openfl_like.federation.selection import share_of
 from openfl_like.federation.task import Phase
 from openfl_like.plan.schema import Plan
@@ -139,6 +139,9 @@ def look_at_kinds(plan: Plan, kinds: Sequence[SiteKind]) -> Iterator[DryRunFindi
     if len(kinds) > MOST_KINDS:
         left = tuple(name for kind in kinds[MOST_KINDS:] for name in kind.names)
         yield DryRunFinding(FindingKind.NOT_ALL_TRIED, left, found=MOST_KINDS, wanted=len(kinds), unit="kinds")
+    wish = plan.collaborator.settings.device
+    if any(one.startswith(ANY_GPU) for one in ((wish,) if isinstance(wish, str) else wish)):
+        yield DryRunFinding(FindingKind.NOT_ON_GPU, key="collaborator.settings.device")
     size = batch_size(plan)
     if size is None or _takes_what_is_left(plan):
         return

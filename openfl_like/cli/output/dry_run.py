@@ -89,7 +89,7 @@ def _show_forecast(report: DryRunReport, forecast: Forecast) -> None:
         "a round": f"{seconds(forecast.round_s)}: {parts}, combine {seconds(forecast.combine_s)}",
         f"{forecast.rounds} rounds": f"{seconds(forecast.total_s)}, and what models need to travel",
         "memory": f"worker at a site {size(forecast.worker_bytes)}, aggregator {size(figures['memory_aggregator'])}",
-        "model": f"{size(figures['model'])}, an update {size(figures['update'])}",
+        "model": size(figures["model"]) + (f", an update {size(figures['update'])}" if figures["update"] else ""),
         "bytes a round": f"to the sites {size(figures['to_sites_per_round'])}, from them "
         f"{size(figures['from_sites_per_round'])}",
         "disk": f"at the Director {size(figures['disk_aggregator'])}, at a site {size(figures['disk_site'])}",

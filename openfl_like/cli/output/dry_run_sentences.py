@@ -81,7 +81,7 @@ def seconds(value: float) -> str:
 def _failed(found: DryRunFinding) -> str:
     failure = found.failure
     if failure is None:
-        return "it failed"
+        return "the code failed"
     what = f"the task '{failure.task}'" if failure.task else failure.step or "the code"
     return f"{what} {_raised(failure)}"
 
@@ -297,8 +297,12 @@ _WORDS: dict[FindingKind, _Words] = {
         lambda _: "this kernel cannot close the files off: whether the code reads some of this machine was not tried",
         "try it where 'fx doctor' says that workers are confined",
     ),
+    FindingKind.NOT_ON_GPU: (
+        lambda _: "the plan is for GPUs, and it was tried on a processor: times and memory there are not known",
+        "see that the code moves model and batches to context.device; try it once with 'fx simulate' where a GPU is",
+    ),
     FindingKind.NOT_ALL_TRIED: (
-        lambda one: f"there are {one.wanted:.0f} kinds of sites, and {one.found:.0f} were tried",
+        lambda one: f"there are {_compared(one)[1]} of sites, and {_compared(one)[0]} were tried",
         "for the others, name fewer sites with --shard, or in admission.collaborators",
     ),
 }
