@@ -51,7 +51,7 @@ async def _simulated(
         added[INITIAL_MODEL] = scratch / INITIAL_MODEL
     bundle = scratch / "bundle.tar"
     packing = pack(workspace, plan, bundle, added)
-    known = await simulated_sites(plan, workspace, named, scratch)
+    known = await simulated_sites(plan, workspace, named, scratch, limit_s)
     return await dry_run(bundle, packing, known, scratch, limit_s)
 
 

@@ -194,7 +194,7 @@ BUGS = {
     "a loop that does not end": Planted(
         "not_over",
         code((SEEN, "losses, right = [], 0\n        while True:\n            right += 1")),
-        words=["evaluate", "3 s"],
+        words=["evaluate", "after 3 s"],
         options=["--limit", "3"],
     ),
     "a process that ends itself": Planted(

@@ -85,6 +85,19 @@ async def test_no_sample_of_a_simulated_site_is_touched(tmp_path: Path) -> None:
     assert "the data was touched" in err, "the shards do tell when they are"
 
 
+async def test_a_shard_that_hangs_or_dies_does_not_take_the_command_with_it(tmp_path: Path) -> None:
+    for name, line, code, told in (
+        ("hanging", "time.sleep(600)", 4, "did not say within 2 s"),
+        ("dying", "os._exit(9)", 1, "its worker was ended"),
+    ):
+        shard = site(tmp_path / name, "features: 4")
+        module = shard.parent / "watched.py"
+        module.write_text(module.read_text().replace("import numpy", f"import os\nimport time\n\n{line}\nimport numpy"))
+        words = ("simulate", str(NUMPY / "plan.yaml"), "--dry-run", "--limit", "2", "--shard", f"bern={shard}")
+        found, _, err = await run_fx(*words, limit_s=60)
+        assert (found, told in err) == (code, True), err
+
+
 async def test_a_submission_is_tried_without_asking_a_site(tmp_path: Path) -> None:
     notes = {name: tmp_path / f"{name}.txt" for name in ("bern", "ulm")}
     sites = {

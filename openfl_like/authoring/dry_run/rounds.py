@@ -160,6 +160,10 @@ class Rounds:
     def _fits(self, player: Player, assignment: Assignment, base: str, update: Update) -> bool:
         """Whether an update can be made into a model with others; what is odd about it is noted."""
         file = player.place(assignment)
+        if not file.is_file():  # whoever answered in the worker's place wrote none
+            missing = "there is no file of it"
+            self._note(player, [DryRunFinding(FindingKind.UPDATE_REFUSED, phase=Phase.TRAIN, said=missing)])
+            return False
         self.steps.update_bytes = max(self.steps.update_bytes, file.stat().st_size)
         with TensorFile(self._repository.path(base)) as model:
             found = list(look_at_update(file, self._sent(update, base), model, update))

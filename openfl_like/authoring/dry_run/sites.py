@@ -11,7 +11,7 @@ from openfl_like.data.parts import shard_text
 from openfl_like.data.policy import Sandbox
 from openfl_like.data.published import PublishedData, published_of
 from openfl_like.data.shard_file import load_shard_config, terms_of
-from openfl_like.errors import UsageError
+from openfl_like.errors import ShardError, UsageError
 from openfl_like.federation.parties import NO_TERMS, DataProblem, EnvoyRecord, ShardFacts, SiteTerms
 from openfl_like.numbered_names import NumberedNames
 from openfl_like.plan.schema import Plan, ShardChoice, is_shard_file
@@ -108,7 +108,9 @@ def _of_record(record: EnvoyRecord, interface: str) -> KnownSite:
     )
 
 
-async def simulated_sites(plan: Plan, workspace: Path, named: Mapping[str, Path], scratch: Path) -> KnownSites:
+async def simulated_sites(
+    plan: Plan, workspace: Path, named: Mapping[str, Path], scratch: Path, limit_s: float
+) -> KnownSites:
     """Return the sites that a simulation of the plan would have; their data is not asked for.
 
     Args:
@@ -116,6 +118,7 @@ async def simulated_sites(plan: Plan, workspace: Path, named: Mapping[str, Path]
         workspace: Where its code, and its shard files, are.
         named: Site -> shard.yaml of those that are named; empty: those that the plan makes, or else the workspace's.
         scratch: An empty folder.
+        limit_s: How long a shard may take until it says what its data looks like.
 
     Raises:
         UsageError: If there are none.
@@ -127,13 +130,13 @@ async def simulated_sites(plan: Plan, workspace: Path, named: Mapping[str, Path]
         files = dict(named) or shards_of(workspace, plan)
         for name in files:
             check_site_name(name)
-        return KnownSites.of(await _described(files, scratch, {}))
+        return KnownSites.of(await _described(files, scratch, limit_s))
     choice = section.shard or section.each
     if choice is None:
         raise UsageError("it is not said what the sites are made of", place="simulation.sites", cure="write shard")
     each = section.shard is None
     file, modules = _file_of(choice, workspace, scratch, each=each)
-    (whole,) = await _described({"data-set": file}, scratch, {"data-set": modules})
+    (whole,) = await _described({"data-set": file}, scratch, limit_s, modules)
     count = section.count or len(plan.admission.collaborators)
     if count < 1:
         raise UsageError("it is not said how many sites are made", place="simulation.sites", cure="write count")
@@ -155,19 +158,30 @@ def _file_of(choice: ShardChoice, workspace: Path, scratch: Path, *, each: bool)
 
 
 async def _described(
-    files: Mapping[str, Path], scratch: Path, modules: Mapping[str, Path | None]
+    files: Mapping[str, Path], scratch: Path, limit_s: float, modules: Path | None = None
 ) -> tuple[KnownSite, ...]:
     """Have one process make the shards, one after the other, and say what they promise; none gives its data."""
-    folder = scratch / "described"
     configs = await asyncio.to_thread(lambda: {name: load_shard_config(file) for name, file in files.items()})
-    settings = [
-        WorkerSettings(files[name], folder, sandbox=Sandbox.OFF, unread=True, modules=modules.get(name))
-        for name in configs
-    ]
-    worker = await WorkerProcess.start(settings[0], log.info)
+    worker: WorkerProcess | None = None
+    told = []
     try:
-        facts = [worker.facts or ShardFacts((), ()), *[await worker.describe(each) for each in settings[1:]]]
+        for name, config in configs.items():
+            settings = WorkerSettings(
+                files[name], scratch / "described", sandbox=Sandbox.OFF, unread=True, modules=modules
+            )
+            async with asyncio.timeout(limit_s):
+                if worker is None:
+                    worker = await WorkerProcess.start(settings, log.debug)
+                    facts = worker.facts or ShardFacts((), ())
+                else:
+                    facts = await worker.describe(settings)
+            told.append(known_of(name, replace(facts, terms=terms_of(config))))
+    except TimeoutError:
+        cure = "give --limit SECONDS if it only takes long to make the shard"
+        raise ShardError(
+            f"it did not say within {limit_s:g} s what its data is", place=str(files[name]), cure=cure
+        ) from None
     finally:
-        await worker.stop()
-    pairs = zip(configs.items(), facts, strict=True)
-    return tuple(known_of(name, replace(told, terms=terms_of(config))) for (name, config), told in pairs)
+        if worker is not None:
+            await worker.stop()
+    return tuple(told)

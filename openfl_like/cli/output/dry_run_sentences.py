@@ -140,6 +140,8 @@ _CURES = {
     "FileNotFoundError": _FILE_CURE,
     "ModuleNotFoundError": "name the package in requirements.txt, then: fx workspace lock",
     "ImportError": "name the package in requirements.txt, then: fx workspace lock",
+    "AttributeError": "correct that line; if it asks the shard for what only your own class has: an invented one has "
+    "get_dataset, shapes and schema",
     "MemoryError": "make the model or the batches smaller",
     "": "docs/frameworks.md says what a task gives back, and what a task runner has",
 }
@@ -166,7 +168,10 @@ _WORDS: dict[FindingKind, _Words] = {
     ),
     FindingKind.TASK_FAILED: (_failed, _cure_of_failure),
     FindingKind.NOT_OVER: (
-        lambda one: f"the code was not done after {amount(one.wanted, 's')} on a few batches",
+        lambda one: (
+            f"the code was not {'loaded' if one.phase is None else 'done'} after {amount(one.wanted, 's')}, with "
+            "a few batches of data"
+        ),
         "look for a loop that does not end, or for something it waits for; if it only takes long, give --limit SECONDS",
     ),
     FindingKind.PROCESS_ENDED: (
