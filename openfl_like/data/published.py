@@ -46,6 +46,11 @@ class ArrayForm:
     def __str__(self) -> str:
         return f"{self.dtype}{list(self.shape)}"
 
+    @property
+    def with_range(self) -> str:
+        """The same as text, with the range if one is published."""
+        return str(self) if self.range == ANY else f"{self} from {self.range[0]:g} to {self.range[1]:g}"
+
 
 @dataclass(frozen=True, slots=True)
 class PublishedData:

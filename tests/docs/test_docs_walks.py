@@ -27,7 +27,7 @@ def test_sites_that_a_plan_makes_and_their_shard_files_end_with_the_same_bytes(t
 
 def test_a_dry_run_of_a_new_workspace_is_fine(tmp_path: Path) -> None:
     with walk(tmp_path, "docs/dry-run.md") as printed:
-        assert "samples float32[30], targets int64[] of 2 classes" in printed
+        assert "samples float32[30]" in printed
         assert "nothing would go wrong" in printed
 
 

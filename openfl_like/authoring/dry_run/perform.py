@@ -109,8 +109,8 @@ def _told(kind: SiteKind) -> TriedKind:
     return TriedKind(
         sites=tuple(sorted(kind.names)[:MOST_NAMED]),
         count=len(kind.sites),
-        samples=str(kind.data.samples),
-        targets=str(kind.data.targets),
+        samples=kind.data.samples.with_range,
+        targets=str(kind.data.targets) if kind.data.classes else kind.data.targets.with_range,
         classes=kind.data.classes,
         invented=dict(kind.invented),
         most={name: count for name, count in most.items() if count},
