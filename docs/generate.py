@@ -75,11 +75,11 @@ KINDS = {
         "`--initial-model`.",
     ),
     "selector": (
-        "openfl_like.federation.selection:Selector",
+        "openfl_like.federation.participation.selection:Selector",
         "Says who takes part in a round; `selector.template` in the plan.",
     ),
     "assigner": (
-        "openfl_like.federation.assignment:Assigner",
+        "openfl_like.federation.participation.assignment:Assigner",
         "Says who is given which tasks; `assigner.template` in the plan. See [assigners](plan.md#assigners).",
     ),
     "validator": (

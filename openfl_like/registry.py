@@ -37,13 +37,13 @@ BUILTIN: dict[str, dict[str, str]] = {
         "safetensors": "openfl_like.frameworks.formats.files:SafetensorsFile",
     },
     "selector": {
-        "all": "openfl_like.federation.selection:AllSelector",
-        "random": "openfl_like.federation.selection:RandomSelector",
+        "all": "openfl_like.federation.participation.selection:AllSelector",
+        "random": "openfl_like.federation.participation.selection:RandomSelector",
     },
     "assigner": {
-        "all": "openfl_like.federation.assignment:AllTasks",
-        "random": "openfl_like.federation.assignment:RandomGroups",
-        "static": "openfl_like.federation.assignment:StaticGroups",
+        "all": "openfl_like.federation.participation.assignment:AllTasks",
+        "random": "openfl_like.federation.participation.assignment:RandomGroups",
+        "static": "openfl_like.federation.participation.assignment:StaticGroups",
     },
     "validator": {
         "finite": "openfl_like.aggregation.validators:Finite",

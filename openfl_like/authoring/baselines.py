@@ -11,7 +11,7 @@ from pathlib import Path
 from openfl_like.data.pooled import PooledShard
 from openfl_like.data.shard import ShardDescriptor, build_shard
 from openfl_like.data.shard_file import load_shard_config
-from openfl_like.federation.assignment import calls_in_phase
+from openfl_like.federation.participation.assignment import calls_in_phase
 from openfl_like.federation.seeds import derive_seed
 from openfl_like.federation.task import Assignment, Phase
 from openfl_like.frameworks.perform import Performer

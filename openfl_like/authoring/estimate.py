@@ -12,8 +12,8 @@ from pathlib import Path
 
 from openfl_like.data.policy import Sandbox
 from openfl_like.errors import SettingsError
-from openfl_like.federation.assignment import calls_in_phase
 from openfl_like.federation.components import build_encoding, build_selector
+from openfl_like.federation.participation.assignment import calls_in_phase
 from openfl_like.federation.seeds import derive_seed
 from openfl_like.federation.task import Assignment, Phase
 from openfl_like.plan.bundle import pack

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from openfl_like.data.made_sites import make_sites
 from openfl_like.data.shard import build_shard
 from openfl_like.data.shard_file import load_shard_config
 from openfl_like.errors import UsageError
@@ -20,7 +21,6 @@ from openfl_like.frameworks.runner import OPTIMIZER, TaskRunner, without_algorit
 from openfl_like.module_scope import ModuleScope
 from openfl_like.plan.schema import Plan
 from openfl_like.plan.workspace import SHARDS, shards_in
-from openfl_like.services.made_sites import make_sites
 from openfl_like.tensors.container import write_tensors
 
 INITIAL_MODEL = "initial_model.safetensors"

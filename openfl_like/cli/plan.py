@@ -203,8 +203,8 @@ def sites(
 
     from openfl_like.cli.output.sites import draw_sites, facts_of, rows_of, write_shards
     from openfl_like.cli.plan_file import read_plan
+    from openfl_like.data.made_sites import make_sites
     from openfl_like.errors import UsageError
-    from openfl_like.services.made_sites import make_sites
 
     check_output(picture)
     loaded, workspace = read_plan(Path(plan_name), None, overrides)

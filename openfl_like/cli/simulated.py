@@ -18,6 +18,7 @@ from openfl_like.cli.experiment.progress import Screen
 from openfl_like.cli.output.console import emit, emit_line, hours, joules, put, say
 from openfl_like.cli.output.lent import OWN
 from openfl_like.cli.output.packing import tell_what_stays
+from openfl_like.data.made_sites import make_sites
 from openfl_like.data.parts import MadeShards
 from openfl_like.errors import StorageError, UsageError, no_room
 from openfl_like.federation.announcements import CollaboratorAdmitted, CollaboratorsAdmitted
@@ -25,7 +26,6 @@ from openfl_like.federation.status import Status
 from openfl_like.frameworks.batched.obstacles import NotBatched
 from openfl_like.plan.schema import Plan
 from openfl_like.plan.workspace import SHARDS
-from openfl_like.services.made_sites import make_sites
 from openfl_like.services.simulation import Shards, Simulation, SimulationResult, SimulationSettings, shards_of
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.sqlite.stores import SQLITE

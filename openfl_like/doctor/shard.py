@@ -10,7 +10,7 @@ from openfl_like.data.shard_file import ShardConfig, load_shard_config
 from openfl_like.doctor.checks import Check, Deferred
 from openfl_like.doctor.finding import Finding, failure, fine, refusal
 from openfl_like.errors import ShardError, ShardMismatchError, TaskError
-from openfl_like.federation.admission import check_interface
+from openfl_like.federation.participation.admission import check_interface
 from openfl_like.federation.parties import Interface, ShardFacts
 from openfl_like.processes.worker_client import WorkerSettings, shard_facts
 from openfl_like.services.daemon.thread import in_thread

@@ -6,8 +6,8 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from openfl_like.errors import FederationError, PlanError
-from openfl_like.federation.assignment import Assigner
-from openfl_like.federation.selection import Selector
+from openfl_like.federation.participation.assignment import Assigner
+from openfl_like.federation.participation.selection import Selector
 from openfl_like.plan.schema import Component, Plan
 from openfl_like.registry import resolve
 from openfl_like.tensors.compression import Compression

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from openfl_like.federation.announcements import Announcement
-from openfl_like.federation.assignment import Assigner, SameTasks, calls_in_phase
 from openfl_like.federation.events import Announce, Command
-from openfl_like.federation.membership import Membership
+from openfl_like.federation.participation.assignment import Assigner, SameTasks, calls_in_phase
+from openfl_like.federation.participation.membership import Membership
+from openfl_like.federation.participation.selection import Selector
 from openfl_like.federation.seeds import derive_seed
-from openfl_like.federation.selection import Selector
 from openfl_like.federation.state import ExperimentState
 from openfl_like.federation.task import Phase, TaskCall
 from openfl_like.plan.limits import return_limit_s

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from pydantic import JsonValue
 
-from openfl_like.federation import admission, lifecycle, phases
+from openfl_like.federation import lifecycle, phases
 from openfl_like.federation import uncounted as surplus
 from openfl_like.federation.announcements import (
     CollaboratorAdmitted,
@@ -42,6 +42,7 @@ from openfl_like.federation.events import (
 )
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.metrics import weights_of
+from openfl_like.federation.participation import admission
 from openfl_like.federation.round_state import RoundState, Step
 from openfl_like.federation.state import ExperimentState, dump_state, load_state
 from openfl_like.federation.status import Status

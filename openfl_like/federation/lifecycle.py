@@ -1,6 +1,5 @@
 """The beginning and the end of an experiment, and the step from one round to the next."""
 
-from openfl_like.federation import admission
 from openfl_like.federation import uncounted as surplus
 from openfl_like.federation.announcements import (
     ExperimentEnded,
@@ -12,8 +11,9 @@ from openfl_like.federation.announcements import (
 from openfl_like.federation.context import ExperimentContext
 from openfl_like.federation.events import FinishExperiment, ModelVersion, PublishVersion, StartTimer
 from openfl_like.federation.failure import Failure, FailureKind
-from openfl_like.federation.membership import Membership
 from openfl_like.federation.metrics import matrix_of, round_metrics
+from openfl_like.federation.participation import admission
+from openfl_like.federation.participation.membership import Membership
 from openfl_like.federation.round_state import RoundState
 from openfl_like.federation.state import ExperimentState
 from openfl_like.federation.status import Status

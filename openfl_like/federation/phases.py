@@ -21,10 +21,10 @@ from openfl_like.federation.events import (
     WithdrawAssignment,
 )
 from openfl_like.federation.failure import Failure, FailureKind
-from openfl_like.federation.membership import Member, Presence
+from openfl_like.federation.participation.membership import Member, Presence
+from openfl_like.federation.participation.selection import share_of
 from openfl_like.federation.round_state import RoundState, Step, list_absences
 from openfl_like.federation.seeds import assignment_seed, derive_seed
-from openfl_like.federation.selection import share_of
 from openfl_like.federation.task import (
     Assignment,
     Phase,

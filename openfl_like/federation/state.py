@@ -9,7 +9,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 from openfl_like.errors import ConflictError
 from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.failure import Failure, FailureKind, fields_of_failure, fields_of_failures
-from openfl_like.federation.membership import Member, Membership, Presence
+from openfl_like.federation.participation.membership import Member, Membership, Presence
 from openfl_like.federation.round_state import RoundState, Step
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase

@@ -371,7 +371,7 @@ class Performer:
         if isinstance(out, UpdateInMemory):
             if sent is not None:
                 raise TypeError("an encoded update goes into a file")
-            out.content = TensorMemory(tensors)
+            out.content = TensorMemory.of(tensors)
             return out.content.manifest.digest
         recyclable = recyclable_path(out)
         if sent is None:

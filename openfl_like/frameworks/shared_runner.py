@@ -3,11 +3,72 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from openfl_like.errors import TaskError
 from openfl_like.federation.task import Assignment, Update
 from openfl_like.frameworks.perform import GlobalModel, Performer, UpdateInMemory
 from openfl_like.frameworks.runner import Shard
+from openfl_like.tensors.container import TensorFile
+
+MOST_LOADED = 1024
+"""Of so many sites, those that have worked last, model and data are kept, unless more would change results."""
+MOST_BYTES = 4 << 30
+"""And of so many that their models are about as large together, were each in memory with gradients and optimizer."""
+TIMES_A_MODEL = 4
+Loaded = TypeVar("Loaded")
+
+
+class LoadedSites(Generic[Loaded]):
+    """What a process keeps of the sites that it works for: of those that have worked last, so that memory is bounded.
+
+    Args:
+        most: Of so many sites; None: of all.
+    """
+
+    def __init__(self, most: int | None = MOST_LOADED) -> None:
+        self._most = most
+        self._sites: dict[str, Loaded] = {}
+        self._model: tuple[str, Path, TensorFile] | None = None
+
+    def __contains__(self, site: object) -> bool:
+        return site in self._sites
+
+    def of(self, site: str, load: Callable[[], Loaded]) -> Loaded:
+        """Return what is kept of a site, which is loaded if it is not.
+
+        Args:
+            site: Whose.
+            load: Loads it.
+        """
+        loaded = self._sites.pop(site, None) or load()
+        while self._most is not None and len(self._sites) >= self._most:
+            self._sites.pop(next(iter(self._sites)))
+        self._sites[site] = loaded  # the last one is the one that has worked last
+        return loaded
+
+    def model(self, digest: str, path: Path) -> TensorFile:
+        """Return the model that the next sites begin with; it is opened once for all of them.
+
+        Args:
+            digest: Which it is.
+            path: Its file.
+
+        Raises:
+            TensorError: If the file cannot be read.
+        """
+        if self._model is None or self._model[:2] != (digest, path):
+            self._model = digest, path, TensorFile(path)
+        return self._model[2]
+
+    def bound(self, model_bytes: int) -> None:
+        """Keep no more sites than there is room for, if each has a model of this size of its own."""
+        if self._most is not None and model_bytes:
+            self._most = max(1, min(self._most, MOST_BYTES // (TIMES_A_MODEL * model_bytes)))
+
+    def clear(self) -> None:
+        """Let all go."""
+        self._sites.clear()
 
 
 class ComparedPerformer:
@@ -53,6 +114,11 @@ class SitePerformers:
         self._build = build
         self._first: Performer | None = None
         self._sharing = 0
+
+    @property
+    def shared(self) -> bool:
+        """Whether sites share a runner, and with it a model."""
+        return self._sharing > 0
 
     def make(self, shard: Shard, state: Path) -> Performer | ComparedPerformer:
         """Make the performer of a site.

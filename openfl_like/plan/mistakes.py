@@ -5,6 +5,7 @@ import difflib
 import inspect
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, JsonValue, ValidationError
@@ -138,16 +139,26 @@ def check_keywords(factory: Callable[..., object], given: Iterable[str], what: s
     Raises:
         TypeError: As the call itself would.
     """
-    try:
-        parameters = list(inspect.signature(factory).parameters.values())[positional:]
-    except (TypeError, ValueError):  # something written in C, which says nothing of itself
+    known = _keywords_of_class(factory, positional) if isinstance(factory, type) else _keywords(factory, positional)
+    if known is None:
         return
-    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
-        return
-    known = [one.name for one in parameters if one.kind not in {one.POSITIONAL_ONLY, one.VAR_POSITIONAL}]
     for name in given:
         if name not in known:
             raise TypeError(f"there is no {what} '{name}'; {did_you_mean(name, known) or 'it takes none'}")
+
+
+def _keywords(factory: Callable[..., object], positional: int) -> tuple[str, ...] | None:
+    """Return the keyword arguments that something takes; None if it takes any, or says nothing of itself."""
+    try:
+        parameters = list(inspect.signature(factory).parameters.values())[positional:]
+    except (TypeError, ValueError):  # something written in C
+        return None
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+        return None
+    return tuple(one.name for one in parameters if one.kind not in {one.POSITIONAL_ONLY, one.VAR_POSITIONAL})
+
+
+_keywords_of_class = lru_cache(64)(_keywords)  # the class of a shard or loader is asked once for each of many sites
 
 
 def explain(failure: ValidationError, model: object, prefix: KeyPath = ()) -> list[Mistake]:

@@ -99,6 +99,11 @@ class Child:
         assert self.process.stdout is not None  # noqa: S101 (always piped)
         return (await self.process.stdout.readline()).decode(errors="replace").rstrip("\n")
 
+    async def content(self, size: int) -> bytes:
+        """Return so many bytes of its stdout; raises IncompleteReadError when it closes that before."""
+        assert self.process.stdout is not None  # noqa: S101 (always piped)
+        return await self.process.stdout.readexactly(size)
+
     def last_line(self) -> str:
         """Return the last line it wrote to stderr that is not blank; empty if there is none."""
         return next((line for line in reversed(self.tail) if line.strip()), "")

@@ -11,8 +11,7 @@ to stderr, which is the log.
     {"shard": "shard.yaml", "unread": true, "modules": "…"}                 -> {"ready": {…}, "confinement": {…}}
     either may be answered by                       {"error": {"code": "E503", "reason": "…", "failure": {…}}}
 
-In a simulation a worker may work for several sites: the first order is given for each of them, with the site's name
-(``site``), its folder (``folder``), and the sites of which nothing is kept any more (``forget``).
+A simulation without walls has `site_worker` instead.
 """
 
 import gc
@@ -22,10 +21,10 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, fields, replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from openfl_like.errors import FederationError, TaskError, no_room
 from openfl_like.failpoints import failpoint
@@ -37,30 +36,28 @@ from openfl_like.processes.parent_death import die_with_parent
 from openfl_like.processes.worker_walls import ORDER, WorkerWalls
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from openfl_like.frameworks.perform import Performer
-    from openfl_like.frameworks.shared_runner import ComparedPerformer, SitePerformers
 
 SPARE = "--spare"
 """First argument of a worker that waits for its experiment; the others are what it imports ahead."""
 
 
+def fields_of(value: "DataclassInstance") -> dict[str, object]:
+    """Return the fields of a dataclass by their names; unlike `dataclasses.asdict` it copies no value."""
+    return {each.name: getattr(value, each.name) for each in fields(value)}
+
+
 def assignment_to_json(assignment: Assignment) -> dict[str, object]:
     """Return an assignment as JSON values."""
-    return asdict(assignment)
+    return fields_of(assignment) | {"tasks": [fields_of(task) for task in assignment.tasks]}
 
 
 def assignment_from_json(value: Mapping[str, Any]) -> Assignment:
     """Return the assignment of JSON values."""
     tasks = tuple(TaskCall(**task) for task in value["tasks"])
     return Assignment(**{**value, "phase": Phase(value["phase"]), "tasks": tasks})
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """What a worker has loaded for a site, and the folder in which the site's code works."""
-
-    performer: "Performer | ComparedPerformer"
-    folder: Path
 
 
 class Worker:
@@ -72,23 +69,18 @@ class Worker:
 
     def __init__(self, walls: WorkerWalls | None = None) -> None:
         self._walls = walls
-        self._places: dict[str, _Place] = {}
-        self._performers: SitePerformers | None = None
+        self._performer: Performer | None = None
 
     def answer(self, order: Mapping[str, Any]) -> dict[str, object]:
         """Carry out one order; errors of the submitted code or the shard become an answer, too."""
         try:
             return self._load(order) if "shard" in order else self._perform(order)
         except (FederationError, OSError) as error:
-            return {"error": _explain(error, "loading the workspace" if "shard" in order else "")}
+            return {"error": explain(error, "loading the workspace" if "shard" in order else "")}
 
     def _load(self, order: Mapping[str, Any]) -> dict[str, object]:
         from openfl_like.data.shard_file import load_shard_config
 
-        for site in order.get("forget", ()):
-            self._places.pop(site, None)
-        if "folder" in order:
-            os.chdir(order["folder"])
         if "directory" in order:
             _move(order["directory"], order["owner"])
         path = Path(order["shard"])
@@ -99,41 +91,32 @@ class Worker:
 
         shard = build_shard(config, Path(order.get("modules") or path.parent), unread="unread" in order)
         if "plan" in order:
-            site = order.get("site", "")
-            made = self._performers_for(order)
-            if site:
-                self._performers = made
-            self._places[site] = _Place(made.make(shard, Path(order["state"])), Path.cwd())
+            from openfl_like.frameworks.perform import Performer
+            from openfl_like.plan.digest import thaw
+
+            plan, workspace = thaw(Path(order["plan"]).read_bytes()), Path(order["workspace"])
+            self._performer = Performer(plan, shard, workspace, order["device"], Path(order["state"]))
         failpoint("worker.loaded")
         gc.freeze()  # model, data and what was imported stay: the collector need not look through them again and again
         facts = ShardFacts(shard.sample_shape, shard.target_shape, shard.dataset_description, asdict(shard.schema))
         return {"ready": asdict(facts), **told}
 
-    def _performers_for(self, order: Mapping[str, Any]) -> "SitePerformers":
-        """Return what makes performers; sites of a simulation, which all have one plan, may share a runner."""
-        if order.get("site") and self._performers is not None:
-            return self._performers
-        from openfl_like.frameworks.perform import Performer
-        from openfl_like.frameworks.shared_runner import SitePerformers
-        from openfl_like.plan.digest import thaw
-
-        plan, workspace = thaw(Path(order["plan"]).read_bytes()), Path(order["workspace"])
-        return SitePerformers(lambda shard, state: Performer(plan, shard, workspace, order["device"], state))
-
     def _perform(self, order: Mapping[str, Any]) -> dict[str, object]:
         assignment = assignment_from_json(order["assignment"])
-        named = self._places.get(assignment.collaborator)
-        place = named or self._places.get("")
-        if place is None:
+        if self._performer is None:
             raise TaskError("the worker was asked to work before it was given a plan")
         failpoint("worker.model.before")
         model = Path(order["model"]) if order["model"] else None
-        if named is not None:
-            os.chdir(named.folder)
-        return {"update": asdict(place.performer.perform(assignment, model, Path(order["out"])))}
+        return {"update": fields_of(self._performer.perform(assignment, model, Path(order["out"])))}
 
 
-def _explain(error: FederationError | OSError, step: str) -> dict[str, object]:
+def explain(error: FederationError | OSError, step: str) -> dict[str, object]:
+    """Return an error as JSON values; raises an `OSError` that is no lack of room.
+
+    Args:
+        error: What went wrong.
+        step: At what, where it was at no task.
+    """
     full = no_room(error)
     if full is not None:
         return {"code": full.code, "reason": str(full)}
@@ -148,10 +131,12 @@ def _explain(error: FederationError | OSError, step: str) -> dict[str, object]:
     return {"code": error.code, "reason": str(error), **told}
 
 
-def serve(orders: Iterable[str], answers: TextIO, answer: Callable[[Mapping[str, Any]], dict[str, object]]) -> None:
+def serve(
+    orders: Iterable[str | bytes], answers: BinaryIO, answer: Callable[[Mapping[str, Any]], dict[str, object]]
+) -> None:
     """Answer orders until the parent closes its end."""
     for line in orders:
-        answers.write(json.dumps(answer(json.loads(line))) + "\n")
+        answers.write(json.dumps(answer(json.loads(line))).encode() + b"\n")
         failpoint("worker.answer.before")
         answers.flush()
 
@@ -162,14 +147,21 @@ def _move(directory: str, owner: str) -> None:
     os.environ[MARK] = owner
 
 
-def _own_channel() -> tuple[TextIO, TextIO]:
+def own_channel() -> tuple[BinaryIO, BinaryIO]:
     """Return what orders come from and answers go to; from now on stdin is empty, and stdout is stderr."""
     orders, answers = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
     os.dup2(2, 1)
-    return os.fdopen(orders, encoding="utf-8"), os.fdopen(answers, "w", encoding="utf-8")
+    return os.fdopen(orders, "rb"), os.fdopen(answers, "wb")
+
+
+def start_as_child() -> None:
+    """Have this process end with its parent, leave interrupts to that, and leave no core behind."""
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def main(frameworks: Sequence[str] | None, first: Sequence[str]) -> None:
@@ -179,10 +171,8 @@ def main(frameworks: Sequence[str] | None, first: Sequence[str]) -> None:
         frameworks: What is imported before the first order; None: nothing is, not even what every worker needs.
         first: Orders that do not come from the pipe, because a former program of this process has read them.
     """
-    die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    orders, answers = _own_channel()
+    start_as_child()
+    orders, answers = own_channel()
     if frameworks is not None:
         from openfl_like.frameworks.warm_up import warm_up
 

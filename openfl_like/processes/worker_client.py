@@ -1,7 +1,6 @@
 """The collaborator's side of the worker: a child process that is given orders and gives updates."""
 
 import asyncio
-import json
 import logging
 import re
 import sys
@@ -11,40 +10,32 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from openfl_like.data.policy import Sandbox
-from openfl_like.data.shard_file import shares_logs
 from openfl_like.error_meanings import from_code
 from openfl_like.errors import FederationError, ShardError, TaskError
 from openfl_like.federation.devices.placement import CPU, environment_for, within
 from openfl_like.federation.failure import (
-    MAX_MESSAGE,
     FailedShardError,
     FailedTaskError,
-    Failure,
-    FailureKind,
     failure_from_fields,
     one_line,
 )
 from openfl_like.federation.parties import ShardFacts
 from openfl_like.federation.supervision.restarts import Restarts
 from openfl_like.federation.task import Assignment, Update
-from openfl_like.peer_json import read_peer_json
-from openfl_like.processes.child import LINE_LIMIT, Child, describe_exit, spawn
+from openfl_like.processes.child import Child, spawn
 from openfl_like.processes.ownership import owner_tag
 from openfl_like.processes.sandbox.confinement import Confinement
 from openfl_like.processes.sandbox.reach import remove_temporary
 from openfl_like.processes.spare_worker import SPARE_WORKER, environment_of, moved
-from openfl_like.processes.watchdog import FROZEN_S, watch_child
+from openfl_like.processes.watchdog import watch_child
 from openfl_like.processes.worker import assignment_to_json
 from openfl_like.processes.worker_answers import read_update
+from openfl_like.processes.worker_channel import WorkerChannel, WorkerEndedError
 from openfl_like.processes.worker_walls import worker_command
 from openfl_like.store.site_files import PROCESS_NOTES, algorithm_state
 from openfl_like.tasks import TaskOwner
 
 Answer = TypeVar("Answer")
-
-
-class WorkerEndedError(FailedTaskError):
-    """The worker died: the task may succeed in another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +56,6 @@ class WorkerSettings:
         models: Folder of the models that it is given; None: nobody will give it work.
         updates: Folder of its updates; as above.
         sandbox: Whether it confines itself; None: as the site's shard.yaml says.
-        site: Whose tasks it is loaded for, where it works for several sites; empty: for one.
         unread: Whether the shard is asked what its data looks like, and not for the data.
         modules: Where the shard's own modules are; None: beside the shard.yaml.
     """
@@ -83,7 +73,6 @@ class WorkerSettings:
     models: Path | None = None
     updates: Path | None = None
     sandbox: Sandbox | None = None
-    site: str = ""
     unread: bool = False
     modules: Path | None = None
 
@@ -97,8 +86,9 @@ class WorkerProcess:
     """
 
     def __init__(self, child: Child, settings: WorkerSettings | None = None) -> None:
-        self._child, self._settings = child, settings
-        self._folders = {settings.directory} if settings is not None else set[Path]()
+        self._child = child
+        self._directory = settings.directory if settings is not None else None
+        self._channel = WorkerChannel(child, settings.shard if settings is not None else None)
         self._tasks = TaskOwner()
         self.facts: ShardFacts | None = None
         self.confinement = Confinement()
@@ -116,7 +106,7 @@ class WorkerProcess:
         settings.directory.mkdir(parents=True, exist_ok=True)
         owner = settings.owner or settings.directory
         child = await _spare(settings)
-        order = first_order(settings, owner) | ({} if child is None else moved(settings.directory, owner))
+        order = _first_order(settings, owner) | ({} if child is None else moved(settings.directory, owner))
         if child is None:
             sees = environment_for(settings.device or CPU)
             child = await spawn(
@@ -135,21 +125,9 @@ class WorkerProcess:
             raise
         return worker
 
-    async def load(self, settings: WorkerSettings, forget: Sequence[str] = ()) -> None:
-        """Load shard and workspace of another site; raises as `start` does.
-
-        Args:
-            settings: Of the site, with its name.
-            forget: Sites of which nothing is kept any more.
-        """
-        settings.directory.mkdir(parents=True, exist_ok=True)
-        order = first_order(settings, settings.owner or settings.directory)
-        await self._ask(order | {"forget": list(forget)}, _loaded)
-        self._folders.add(settings.directory)
-
     async def describe(self, settings: WorkerSettings) -> ShardFacts:
         """Load another shard, without a plan, and return what there is to tell of it; raises as `start` does."""
-        facts, _ = await self._ask(first_order(settings, settings.directory), _loaded)
+        facts, _ = await self._ask(_first_order(settings, settings.directory), _loaded)
         return facts
 
     @property
@@ -178,43 +156,18 @@ class WorkerProcess:
     async def stop(self) -> None:
         """End it at once: it holds nothing that is not on disk."""
         await self._child.stop(grace_s=0.0)
-        for folder in self._folders:
-            await asyncio.to_thread(remove_temporary, folder)
+        if self._directory is not None:
+            await asyncio.to_thread(remove_temporary, self._directory)
 
     async def _ask(self, order: Mapping[str, object], read: Callable[[Mapping[str, Any]], Answer]) -> Answer:
-        stdin = self._child.process.stdin
-        assert stdin is not None  # noqa: S101 (always piped)
+        answer = await self._channel.ask(order)
         try:
-            stdin.write(json.dumps(order).encode() + b"\n")
-            await stdin.drain()
-            line = await self._child.line()
-        except (BrokenPipeError, ConnectionResetError):
-            line = ""
-        except ValueError as too_long:
-            raise await self._invalid(f"a line of more than {LINE_LIMIT} bytes") from too_long
-        if not line:
-            raise await self._post_mortem()
-        try:
-            return value_of(read_peer_json(line, LINE_LIMIT), read)
+            return value_of(answer, read)
         except (ValueError, LookupError, TypeError, AttributeError) as mistake:
-            raise await self._invalid(one_line(mistake)) from mistake
-
-    async def _invalid(self, mistake: str) -> WorkerEndedError:
-        """End a worker whose answers mean nothing: the site's own code has written there as well, or in our place."""
-        await self.stop()
-        text = f"its worker answered what is not a valid answer: {mistake}"[:MAX_MESSAGE]
-        return WorkerEndedError(text, Failure(FailureKind.WORKER, text))
-
-    async def _post_mortem(self) -> WorkerEndedError:
-        code = await asyncio.wait_for(self._child.wait(), 15.0)
-        last = self._child.last_line() if self._settings is None or shares_logs(self._settings.shard) else ""
-        text = f"its worker was ended: {describe_exit(code)}" + (f"; last line: {last}" if last else "")
-        if self._child.frozen:
-            text = f"its worker was frozen for {FROZEN_S:g} s and was killed"
-        return WorkerEndedError(text, Failure(FailureKind.WORKER, text[:MAX_MESSAGE], exit_code=code))
+            raise await self._channel.invalid(one_line(mistake)) from mistake
 
 
-def value_of(answer: dict[str, Any], read: Callable[[Mapping[str, Any]], Answer]) -> Answer:
+def value_of(answer: Mapping[str, Any], read: Callable[[Mapping[str, Any]], Answer]) -> Answer:
     """Return what a worker's answer tells, or raise the error that it tells of.
 
     Raises:
@@ -226,13 +179,11 @@ def value_of(answer: dict[str, Any], read: Callable[[Mapping[str, Any]], Answer]
     return read(answer)
 
 
-def first_order(settings: WorkerSettings, owner: Path) -> dict[str, object]:
+def _first_order(settings: WorkerSettings, owner: Path) -> dict[str, object]:
     """Return the order with which a worker loads what it is to work with."""
     order: dict[str, object] = {"shard": str(settings.shard.resolve()), "sandbox": settings.sandbox or ""}
     folders = {"models": settings.models, "updates": settings.updates}
     order |= {name: str(path.resolve()) for name, path in folders.items() if path is not None}
-    if settings.site:
-        order |= {"site": settings.site, "folder": str(settings.directory.resolve())}
     if settings.python is not None:
         order["python"] = str(settings.python)
     if settings.unread:

@@ -22,7 +22,7 @@ from openfl_like.federation.events import (
 from openfl_like.federation.failure import FailedTaskError, Failure, FailureKind, failure_of
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.frameworks.perform import Performer, UpdateInMemory
-from openfl_like.frameworks.shared_runner import ComparedPerformer, SitePerformers
+from openfl_like.frameworks.shared_runner import MOST_LOADED, ComparedPerformer, LoadedSites, SitePerformers
 from openfl_like.runtimes.loop import Outward, Post
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.runtimes.sites import SimulatedSites, keeps_in_memory, refuse_workers
@@ -32,8 +32,6 @@ from openfl_like.tasks import SerialThread, TaskOwner
 
 LOADING_S, WRITING_S = 600.0, 5.0
 """What a site may take besides its task: to load model and data the first time, and later to write its update."""
-MOST_LOADED = 1024
-"""Of so many sites, those that have worked last, model and data are kept, unless more would change results."""
 TURN_S = 0.005
 """So long the thread performs one assignment after the other before it hands the results over, and takes new ones."""
 
@@ -94,7 +92,7 @@ class LocalRuntime:
         make: Makes the performer of a site.
         repository: Where models are found and updates go.
         writing_s: What a task may take besides its deadline, to write its update.
-        most_loaded: Of so many sites, those that have worked last, model and data are kept; None: of all.
+        loaded: What is kept of the sites; None: model and data of all.
         examine: Is called with the site and whatever goes wrong, where it went wrong; then no task has a deadline,
             because whoever examines takes their time. None: nobody does.
     """
@@ -105,17 +103,16 @@ class LocalRuntime:
         make: Callable[[str], Performs],
         repository: ModelRepository,
         writing_s: float = WRITING_S,
-        most_loaded: int | None = None,
+        loaded: "LoadedSites[Performs] | None" = None,
         examine: Callable[[str, Exception], None] | None = None,
     ) -> None:
         self._tried = next(iter(sites), None)
         self._make = make
         self._repository = repository
-        self._performers: dict[str, Performs] = {}
+        self._loaded = loaded if loaded is not None else LoadedSites[Performs](None)
         self._orders: asyncio.Queue[Assignment] = asyncio.Queue()
         self._writing_s = writing_s
         self._late: _Late | None = None
-        self._most_loaded = most_loaded
         self._examine = examine
 
     @asynccontextmanager
@@ -135,7 +132,7 @@ class LocalRuntime:
         finally:
             await tasks.close()
             thread.close()
-            self._performers.clear()
+            self._loaded.clear()
 
     async def perform(self, *commands: Outward) -> None:
         """Queue assignments; a withdrawn one is still performed, and its result ignored by the experiment."""
@@ -177,14 +174,10 @@ class LocalRuntime:
 
     def _is_ready(self, assignment: Assignment) -> bool:
         """Whether the site has loaded model and data."""
-        return assignment.collaborator in self._performers
+        return assignment.collaborator in self._loaded
 
     def _performer(self, site: str) -> Performs:
-        performer = self._performers.pop(site, None) or self._make(site)
-        while self._most_loaded is not None and len(self._performers) >= self._most_loaded:
-            self._performers.pop(next(iter(self._performers)))
-        self._performers[site] = performer  # the last one is the one that has worked last
-        return performer
+        return self._loaded.of(site, lambda: self._make(site))
 
     def _try(self, site: str) -> None:
         try:
@@ -251,15 +244,19 @@ class _HandsOver:
         performer: Of the site.
         repository: Where models are found and updates go.
         plain: Whether updates are not encoded.
+        noted: Is told how large the model is.
     """
 
     performer: Performer | ComparedPerformer
     repository: ModelRepository
     plain: bool
+    noted: Callable[[int], None]
 
     def perform(self, assignment: Assignment, model: Path | None, out: Path) -> Update:
         """See `Performs`."""
         opened = self.repository.opened(assignment.model) if model is not None else None
+        if opened is not None:
+            self.noted(opened.size_bytes)
         small = opened is not None and opened.size_bytes <= MOST_BYTES
         if not (self.plain and small and assignment.phase is Phase.TRAIN):
             return self.performer.perform(assignment, opened, out)
@@ -273,12 +270,16 @@ class _HandsOver:
 def local_runtime(sites: SimulatedSites, repository: ModelRepository) -> LocalRuntime:
     """Return the runtime ``local`` for the sites of a simulation: one after the other, in this process."""
     refuse_workers(sites, "it works in this process")
-    most = None if keeps_in_memory(sites.plan) else MOST_LOADED
+    loaded = LoadedSites[Performs](None if keeps_in_memory(sites.plan) else MOST_LOADED)
     plain = build_encoding(sites.plan) is None
     performers = SitePerformers(lambda shard, state: Performer(sites.plan, shard, sites.workspace, sites.device, state))
 
+    def noted(model_bytes: int) -> None:
+        if not performers.shared:
+            loaded.bound(model_bytes)
+
     def make(name: str) -> Performs:
         performer = performers.make(sites.shards[name], algorithm_state(sites.folder(name)))
-        return _HandsOver(performer, repository, plain)
+        return _HandsOver(performer, repository, plain, noted)
 
-    return LocalRuntime(sites.shards, make, repository, most_loaded=most, examine=sites.examine)
+    return LocalRuntime(sites.shards, make, repository, loaded=loaded, examine=sites.examine)

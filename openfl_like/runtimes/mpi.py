@@ -6,16 +6,19 @@ others work until rank 0 has ended. mpi4py's own executor hands out the work and
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, cast
+from typing import cast
 
 from openfl_like.errors import UsageError
+from openfl_like.processes.batch import Answer, Batch
+from openfl_like.processes.site_worker import SiteWorker
+from openfl_like.runtimes.local import LOADING_S
 from openfl_like.runtimes.models import ModelRepository
-from openfl_like.runtimes.pool import Order, PoolRuntime, SiteWorker, pool_runtime
+from openfl_like.runtimes.pool import PoolRuntime, pool_runtime
 from openfl_like.runtimes.sites import SimulatedSites, refuse_workers
 
 INSTALL = "pip install 'openfl_like[mpi]', and start it with the mpiexec of that environment"
@@ -39,9 +42,14 @@ class OtherRanks:
         """Give their number; `ranks` has them at hand."""
         yield self.count
 
-    async def answer(self, first: Order, order: Order | None) -> dict[str, Any]:
-        """See `pool.Workers`; when a rank is lost, MPI ends all."""
-        return await asyncio.wrap_future(self.executor.submit(_answer, first, order))
+    async def answers(self, worker: int, batch: Batch, limit_s: float | None) -> Sequence[Answer]:  # noqa: ARG002 (MPI says which is free)
+        """See `pool.Workers`; when a rank is lost, MPI ends all, and one that is over its time stays busy.
+
+        The rank may have to load the sites first; how long a task itself took, its update says.
+        """
+        work = self.executor.submit(_answers, batch)
+        async with asyncio.timeout(None if limit_s is None else limit_s + LOADING_S):
+            return await asyncio.wrap_future(work)
 
 
 _RANKS: list[OtherRanks] = []
@@ -91,9 +99,9 @@ def _worker() -> SiteWorker:
     return SiteWorker(f"rank {MPI.COMM_WORLD.rank} on {MPI.Get_processor_name()}")
 
 
-def _answer(first: Order, order: Order | None) -> dict[str, object]:
+def _answers(batch: Batch) -> list[Answer]:
     """Run in a rank other than 0."""
-    return _worker().answer(first, order)
+    return _worker().answers(batch)
 
 
 def mpi_runtime(sites: SimulatedSites, repository: ModelRepository) -> PoolRuntime:

@@ -1,101 +1,101 @@
-"""Simulation on processes: as many workers as there are processors, or one for every site."""
+"""Simulation on processes of this machine: as many workers as there are processors, or one for every site."""
 
 import asyncio
 import logging
 import os
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from openfl_like.data.policy import Sandbox
-from openfl_like.errors import UsageError
 from openfl_like.federation.events import EverybodyJoined, SendAssignment, TaskFailed, UpdateCommitted
 from openfl_like.federation.failure import FailedTaskError
 from openfl_like.federation.supervision.restarts import Restarts
 from openfl_like.federation.task import Assignment, Update
 from openfl_like.plan.bundle import pack, unpack
-from openfl_like.plan.digest import freeze
-from openfl_like.processes.worker_client import WorkerEndedError, WorkerProcess, WorkerSettings, first_order
+from openfl_like.processes.batch import Answer, Batch
+from openfl_like.processes.site_worker_client import SiteWorkerProcess
+from openfl_like.processes.worker_channel import WorkerEndedError
+from openfl_like.processes.worker_client import WorkerProcess, WorkerSettings
 from openfl_like.runtimes.local import failed, in_time, too_late
 from openfl_like.runtimes.loop import Outward, Post
 from openfl_like.runtimes.models import ModelRepository
+from openfl_like.runtimes.pool import PoolRuntime, WorkerLostError, pool_runtime, worker_places
 from openfl_like.runtimes.sites import SimulatedSites, keeps_in_memory, refuse_workers
 from openfl_like.store.removal import remove_tree
 from openfl_like.tasks import TaskOwner
 from openfl_like.tensors.manifest import manifest_path
 
 log = logging.getLogger(__name__)
-MOST_LOADED = 64
-"""Of so many sites a shared worker keeps model and data."""
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerNumbers:
-    """How many workers there are, and of what.
+def processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0))
 
-    Attributes:
-        at_once: How many work at the same time.
-        most_loaded: Of how many sites a shared one keeps model and data.
+
+class ProcessWorkers:
+    """Processes of this machine as workers for any site; one is started when it is first needed.
+
+    Args:
+        count: How many there are.
+        start: Starts one.
     """
 
-    at_once: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
-    most_loaded: int = MOST_LOADED
+    def __init__(self, count: int, start: Callable[[], Awaitable[SiteWorkerProcess]]) -> None:
+        self._count, self._start = count, start
+        self._workers: dict[int, SiteWorkerProcess] = {}
+        self._loaded: defaultdict[int, set[str]] = defaultdict(set)
 
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[int]:
+        """Give their number; they end with the block."""
+        try:
+            yield self._count
+        finally:
+            await asyncio.gather(*map(self._end, list(self._workers)))
 
-@dataclass(slots=True)
-class _Slot:
-    """A place for one worker process; a new one is started when the last one has ended.
+    async def answers(self, worker: int, batch: Batch, limit_s: float | None) -> Sequence[Answer]:
+        """See `pool.Workers`; what one order may take begins when the site is loaded, which is done before."""
+        try:
+            if worker not in self._workers:
+                self._workers[worker] = await self._start()
+            process, sites = self._workers[worker], {order.site for order in batch.orders}
+            if limit_s is not None and len(batch.orders) == 1 and not sites <= self._loaded[worker]:
+                await process.answers(Batch(batch.setting, (replace(batch.orders[0], assignment=None),)))
+            self._loaded[worker] |= sites
+            async with asyncio.timeout(limit_s):
+                return await process.answers(batch)
+        except WorkerEndedError as error:
+            await self._end(worker)
+            raise WorkerLostError(error.message, error.failure) from error
+        except (TimeoutError, asyncio.CancelledError):  # it is at work, and nobody waits for it
+            await self._end(worker)
+            raise
 
-    Attributes:
-        most: Of so many sites it keeps model and data.
-        worker: The process; None: there is none now.
-        loaded: The sites that it has loaded; the one that has worked last is the last.
-    """
-
-    most: int = MOST_LOADED
-    worker: WorkerProcess | None = None
-    loaded: dict[str, None] = field(default_factory=dict)
-
-    async def ready(self, site: str, settings: WorkerSettings) -> WorkerProcess:
-        """Return the worker when it has loaded a site; raises as `WorkerProcess.start` does."""
-        if self.worker is None:
-            self.worker = await WorkerProcess.start(settings, lambda line: log.info("worker of %s: %s", site, line))
-        elif site not in self.loaded:
-            forget = list(self.loaded)[: max(0, len(self.loaded) + 1 - self.most)]
-            for name in forget:
-                del self.loaded[name]
-            await self.worker.load(settings, forget)
-        self.loaded.pop(site, None)
-        self.loaded[site] = None
-        return self.worker
-
-    async def end(self) -> None:
-        """End the worker; what it had loaded is loaded again when it is needed."""
-        worker, self.worker = self.worker, None
-        self.loaded.clear()
-        if worker is not None:
-            await worker.stop()
+    async def _end(self, worker: int) -> None:
+        """End a worker; what it had loaded is loaded again when it is needed."""
+        process = self._workers.pop(worker, None)
+        self._loaded.pop(worker, None)
+        if process is not None:
+            await process.stop()
 
 
 class ProcessRuntime:
-    """Runs the sites' tasks in worker processes.
+    """Runs the tasks of every site in a worker process of its own.
 
-    Shared workers are as many as work at once. One loads a site when it is first given work of that site, and keeps
-    model and data of those that it has worked for last. Otherwise every site has a worker of its own, which is started
-    when the site is first asked, and kept with whatever the site keeps between rounds.
-
-    A worker that dies over an assignment is replaced, and the assignment is performed again: to the same bytes, unless
-    the code keeps something in memory that the platform does not know of.
+    It is started when the site is first asked, and kept with whatever the site keeps between rounds. A worker that dies
+    over an assignment is replaced, and the assignment is performed again: to the same bytes, unless the code keeps
+    something in memory that the platform does not know of.
 
     Args:
         sites: Names of the sites.
         settings: Says how the worker of a site is started.
         repository: Where models are found and updates go.
-        numbers: How many workers there are.
-        shared: Whether they are.
+        at_once: How many work at the same time.
     """
 
     def __init__(
@@ -103,16 +103,13 @@ class ProcessRuntime:
         sites: Iterable[str],
         settings: Callable[[str], WorkerSettings],
         repository: ModelRepository,
-        numbers: WorkerNumbers,
-        *,
-        shared: bool,
+        at_once: int,
     ) -> None:
         self._tried = next(iter(sites), None)
         self._settings = settings
         self._repository = repository
-        self._turns = asyncio.Semaphore(numbers.at_once)
-        self._idle = [_Slot(numbers.most_loaded) for _ in range(numbers.at_once)] if shared else None
-        self._own: defaultdict[str, _Slot] = defaultdict(_Slot)
+        self._turns = asyncio.Semaphore(at_once)
+        self._workers: dict[str, WorkerProcess] = {}
         self._turn_of_site: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._tasks = TaskOwner()
         self._post: Post | None = None
@@ -126,30 +123,41 @@ class ProcessRuntime:
             ShardError: If the first site's data cannot be loaded.
         """
         self._post = post
-        slots = list(self._idle or ())
         try:
             if self._tried is not None:
-                await self._load(slots[0] if slots else self._own[self._tried], self._tried)
+                await self._load(self._tried)
             post(EverybodyJoined())
             yield
         finally:
             self._post = None
             await self._tasks.close()
-            await asyncio.gather(*(slot.end() for slot in (*slots, *self._own.values())))
+            await asyncio.gather(*map(self._end, list(self._workers)))
 
-    async def _load(self, slot: _Slot, site: str) -> None:
+    async def _load(self, site: str) -> None:
         """Load the first site; a worker that is killed meanwhile is replaced, as any other."""
         restarts = Restarts()
         while True:
             try:
-                await slot.ready(site, self._settings(site))
+                await self._ready(site)
             except WorkerEndedError:
-                await slot.end()
+                await self._end(site)
                 if restarts.exhausted:
                     raise
             else:
                 return
             await asyncio.sleep(restarts.next_pause_s())
+
+    async def _ready(self, site: str) -> WorkerProcess:
+        """Return the site's worker when it has loaded model and data; raises as `WorkerProcess.start` does."""
+        if site not in self._workers:
+            told = lambda line: log.info("worker of %s: %s", site, line)  # noqa: E731 (one line for one argument)
+            self._workers[site] = await WorkerProcess.start(self._settings(site), told)
+        return self._workers[site]
+
+    async def _end(self, site: str) -> None:
+        worker = self._workers.pop(site, None)
+        if worker is not None:
+            await worker.stop()
 
     async def perform(self, *commands: Outward) -> None:
         """Give each assignment to a worker; a withdrawn one is still performed, and its result ignored."""
@@ -158,37 +166,23 @@ class ProcessRuntime:
                 self._tasks.start(self._one(command.assignment))
 
     async def _one(self, assignment: Assignment) -> None:
-        async with self._slot_for(assignment.collaborator) as slot:
-            event = await self._performed(slot, assignment)
+        # a worker answers one question after the other
+        async with self._turn_of_site[assignment.collaborator], self._turns:
+            event = await self._performed(assignment)
         if self._post is not None:
             self._post(event)
 
-    @asynccontextmanager
-    async def _slot_for(self, site: str) -> AsyncIterator[_Slot]:
-        """Wait for a worker; of shared ones that are free, one that knows the site is the best."""
-        if self._idle is None:
-            async with self._turn_of_site[site], self._turns:  # a worker answers one question after the other
-                yield self._own[site]
-            return
-        async with self._turns:
-            slot = next((slot for slot in self._idle if site in slot.loaded), self._idle[0])
-            self._idle.remove(slot)
-            try:
-                yield slot
-            finally:
-                self._idle.append(slot)
-
-    async def _performed(self, slot: _Slot, assignment: Assignment) -> UpdateCommitted | TaskFailed:
+    async def _performed(self, assignment: Assignment) -> UpdateCommitted | TaskFailed:
         """Have an assignment performed; whatever goes wrong, the session waits for an answer."""
         restarts = Restarts()
         while True:
             try:
-                return in_time(assignment, await self._try(slot, assignment))
+                return in_time(assignment, await self._try(assignment))
             except TimeoutError as error:
-                await slot.end()
+                await self._end(assignment.collaborator)
                 return failed(assignment, error) if assignment.deadline_s is None else too_late(assignment)
             except WorkerEndedError as error:
-                await slot.end()
+                await self._end(assignment.collaborator)
                 if restarts.exhausted:
                     text = f"{error}; it ended {restarts.count + 1} times in a row"
                     return failed(assignment, FailedTaskError(text, replace(error.failure, message=text)))
@@ -197,10 +191,9 @@ class ProcessRuntime:
                 return failed(assignment, error)
             await asyncio.sleep(restarts.next_pause_s())
 
-    async def _try(self, slot: _Slot, assignment: Assignment) -> Update:
-        name = assignment.collaborator
-        settings = self._settings(name)
-        worker = await slot.ready(name, settings)
+    async def _try(self, assignment: Assignment) -> Update:
+        settings = self._settings(assignment.collaborator)
+        worker = await self._ready(assignment.collaborator)
         model = self._repository.path(assignment.model) if assignment.model else None
         place = self._repository.spool_path(assignment)
         out = (settings.updates or place.parent) / place.name
@@ -211,64 +204,26 @@ class ProcessRuntime:
         return update
 
 
-def process_runtime(
-    sites: SimulatedSites, repository: ModelRepository, numbers: WorkerNumbers | None = None
-) -> ProcessRuntime:
+def process_runtime(sites: SimulatedSites, repository: ModelRepository) -> PoolRuntime | ProcessRuntime:
     """Return the runtime ``process`` for the sites of a simulation.
 
-    Args:
-        sites: Where tasks are performed.
-        repository: Where models are found and updates go.
-        numbers: How many workers there are; None: as the sites' wishes say, or as many as processors.
+    Workers are as many as work at once, and any works for every site, unless a site's worker is confined or keeps
+    something between rounds.
 
     Raises:
         UsageError: If a site has no shard.yaml: its data cannot be loaded in another process.
         BundleError: If its workers are confined and the workspace cannot be packed.
     """
     refuse_workers(sites, "each worker takes what the plan's collaborator.settings say", but_count=True)
-    if numbers is None:
-        numbers = WorkerNumbers() if sites.workers.count is None else WorkerNumbers(sites.workers.count)
-    folder, frozen = _places(sites)
-    if sites.sandbox:
-        given = replace(sites, workspace=_as_it_travels(sites, folder))
-        return ProcessRuntime(sites.files, partial(_confined, given, frozen), repository, numbers, shared=False)
+    count, wishes = sites.workers.count or processors(), sites.plan.collaborator.settings
+    if not (sites.sandbox or keeps_in_memory(sites.plan)):
+        start = partial(SiteWorkerProcess.start, sites.directory / "workers", sites.device, wishes.threads)
+        return pool_runtime(sites, repository, ProcessWorkers(count, start), "process")
+    folder, frozen = worker_places(sites)
     settings = partial(_settings, sites, frozen)
-    if keeps_in_memory(sites.plan):
-        return ProcessRuntime(sites.files, settings, repository, numbers, shared=False)
-    return ProcessRuntime(
-        sites.files, lambda name: replace(settings(name), site=name), repository, numbers, shared=True
-    )
-
-
-def _places(sites: SimulatedSites) -> tuple[Path, Path]:
-    """Make the folder of the workers, and the plan in it.
-
-    Raises:
-        UsageError: If a site has no shard.yaml.
-    """
-    if len(sites.shards) > len(sites.files):
-        absent = sorted(sites.shards.keys() - sites.files.keys())
-        raise UsageError(f"the sites {', '.join(absent)} have no shard.yaml that a process of their own could load")
-    folder = sites.directory / "workers"
-    folder.mkdir(parents=True, exist_ok=True)
-    frozen = folder / "plan.json"
-    frozen.write_bytes(freeze(sites.plan))
-    return folder, frozen
-
-
-def orders_of_sites(sites: SimulatedSites) -> Callable[[str], dict[str, object]]:
-    """Return what gives the order with which a shared worker loads a site, wherever that worker is.
-
-    Raises:
-        UsageError: If a site has no shard.yaml.
-    """
-    _, frozen = _places(sites)
-
-    def order(name: str) -> dict[str, object]:
-        settings = replace(_settings(sites, frozen, name), site=name)
-        return first_order(settings, settings.directory)
-
-    return order
+    if sites.sandbox:
+        settings = partial(_confined, replace(sites, workspace=_as_it_travels(sites, folder)), frozen)
+    return ProcessRuntime(sites.files, settings, repository, count)
 
 
 def _as_it_travels(sites: SimulatedSites, folder: Path) -> Path:

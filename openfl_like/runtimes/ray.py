@@ -7,15 +7,17 @@ this machine, and ended with the run. All hosts must see the workspace, the data
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 from openfl_like.errors import UsageError
+from openfl_like.processes.batch import Answer, Batch
+from openfl_like.processes.site_worker import SiteWorker
+from openfl_like.runtimes.local import LOADING_S
 from openfl_like.runtimes.models import ModelRepository
-from openfl_like.runtimes.pool import Order, PoolRuntime, SiteWorker, WorkerLostError, pool_runtime
-from openfl_like.runtimes.process import MOST_LOADED
+from openfl_like.runtimes.pool import PoolRuntime, WorkerLostError, pool_runtime
 from openfl_like.runtimes.sites import SimulatedSites, WorkerWishes
 
 INSTALL = "pip install 'openfl_like[ray]'"
@@ -34,9 +36,9 @@ class ActorWorker:
 
         self._worker = SiteWorker(f"the Ray worker on {ray.util.get_node_ip_address()}")
 
-    def answer(self, first: Order, order: Order | None) -> dict[str, object]:
-        """See `pool.SiteWorker.answer`."""
-        return self._worker.answer(first, order)
+    def answers(self, batch: Batch) -> list[Answer]:
+        """See `SiteWorker.answers`."""
+        return self._worker.answers(batch)
 
 
 class RayWorkers:
@@ -49,8 +51,7 @@ class RayWorkers:
     def __init__(self, wishes: WorkerWishes) -> None:
         self._wishes = wishes
         self._make: Callable[[], Any] | None = None
-        self._idle: list[Any] = []
-        self._loaded: dict[Any, dict[str, None]] = {}
+        self._actors: list[Any] = []
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[int]:
@@ -68,48 +69,36 @@ class RayWorkers:
             count = _count(ray, wishes)
             actor = ray.remote(num_cpus=wishes.cpus, num_gpus=wishes.gpus, max_restarts=0)(ActorWorker)
             self._make = actor.remote
-            self._idle = [self._new() for _ in range(count)]
+            self._actors = [self._new() for _ in range(count)]
             yield count
         finally:
-            for each in self._loaded:
+            for each in self._actors:
                 ray.kill(each)
-            self._idle, self._loaded = [], {}
+            self._actors = []
             if ours:
                 await asyncio.to_thread(ray.shutdown)
 
     def _new(self) -> Any:  # noqa: ANN401 (an actor's handle: Ray has no type for it)
         if self._make is None:
             raise RuntimeError("the workers are not running")
-        made = self._make()
-        self._loaded[made] = {}
-        return made
+        return self._make()
 
-    async def answer(self, first: Order, order: Order | None) -> dict[str, Any]:
-        """See `pool.Workers`; an actor that knows the site is the best."""
+    async def answers(self, worker: int, batch: Batch, limit_s: float | None) -> Sequence[Answer]:
+        """See `pool.Workers`; the actor may have to load the sites first, which is no part of a task's time."""
         from ray.exceptions import RayActorError
 
-        site = str(first["site"])
-        actor = next((one for one in self._idle if site in self._loaded[one]), self._idle[-1])
-        self._idle.remove(actor)
+        actor = self._actors[worker]
         try:
-            answer: dict[str, Any] = await actor.answer.remote(first, order)
+            async with asyncio.timeout(None if limit_s is None else limit_s + LOADING_S):
+                answers: Sequence[Answer] = await actor.answers.remote(batch)
+                return answers
         except RayActorError as error:
-            del self._loaded[actor]
-            actor = self._new()
+            self._actors[worker] = self._new()
             raise WorkerLostError(f"the Ray worker ended: {type(error).__name__}") from error
-        except asyncio.CancelledError:  # it may be at work for an hour
+        except (TimeoutError, asyncio.CancelledError):  # it may be at work for an hour
             _ray().kill(actor)
-            del self._loaded[actor]
-            actor = self._new()
+            self._actors[worker] = self._new()
             raise
-        finally:
-            self._idle.append(actor)
-        loaded = self._loaded[actor]  # as the worker itself remembers them
-        loaded.pop(site, None)
-        loaded[site] = None
-        if len(loaded) > MOST_LOADED:
-            del loaded[next(iter(loaded))]
-        return answer
 
 
 def _ray() -> Any:  # noqa: ANN401 (a module)

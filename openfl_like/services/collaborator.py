@@ -37,7 +37,8 @@ from openfl_like.pki.files import Credentials
 from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.schema import Plan
 from openfl_like.printable import printable_line
-from openfl_like.processes.worker_client import WorkerEndedError, WorkerProcess, WorkerSettings
+from openfl_like.processes.worker_channel import WorkerEndedError
+from openfl_like.processes.worker_client import WorkerProcess, WorkerSettings
 from openfl_like.services.devices.placement import place_alone
 from openfl_like.services.logs.writers import WORKER, marked
 from openfl_like.services.offered_model import ModelBorder

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from openfl_like.authoring.baselines import load_shards
+from openfl_like.data.made_sites import make_sites
 from openfl_like.errors import ExperimentDegradedError, ExperimentFailedError, FederationError, InternalError
 from openfl_like.federation.announcements import (
     Announced,
@@ -23,7 +24,6 @@ from openfl_like.plan.digest import plan_digest, thaw
 from openfl_like.plan.schema import Plan
 from openfl_like.plan.workspace import SHARDS
 from openfl_like.processes.own_end import ended_by_us_alone
-from openfl_like.services.made_sites import make_sites
 from openfl_like.services.simulation import Shards, Simulation, SimulationResult, SimulationSettings, shards_of
 from openfl_like.store.ports import Stores
 from openfl_like.studies.results import RoundRow, RunState, StudyRunResult, finite

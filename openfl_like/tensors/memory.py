@@ -4,63 +4,95 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from openfl_like.errors import TensorError
 from openfl_like.tensors.container import Part, write_tensors
-from openfl_like.tensors.layout import REMEMBERED, Place, plan_layout, schema_at
+from openfl_like.tensors.layout import (
+    LENGTH_BYTES,
+    REMEMBERED,
+    Place,
+    header_length,
+    parse_header,
+    plan_layout,
+    schema_at,
+)
 from openfl_like.tensors.manifest import Manifest
 from openfl_like.tensors.named import Array, Schema, TensorSpec, named_dtype
 
 
 @dataclass(frozen=True, slots=True)
-class _Header:
-    """All of a model file but its values.
+class _ReadHeader:
+    """What the header of a model file says.
 
     Attributes:
-        header: The bytes before the first tensor.
         places: Name -> where it lies.
         schema: The tensors.
-        size_bytes: Of the file.
     """
 
-    header: Array
     places: Mapping[str, Place]
     schema: Schema
-    size_bytes: int
 
 
 @lru_cache(REMEMBERED)
-def _header_of(tensors: tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...]) -> _Header:
+def _read(header: bytes, data_bytes: int) -> _ReadHeader:
+    places = parse_header(header, data_bytes)
+    return _ReadHeader({place.spec.name: place for place in places}, schema_at(places))
+
+
+def _header_of(content: Array) -> _ReadHeader:
+    length = header_length(content[:LENGTH_BYTES].tobytes(), len(content))
+    body = LENGTH_BYTES + length
+    return _read(content[LENGTH_BYTES:body].tobytes(), len(content) - body)
+
+
+@lru_cache(REMEMBERED)
+def _layout_of(tensors: tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...]) -> tuple[Array, tuple[Place, ...]]:
     specs = tuple(TensorSpec(name, named_dtype(name, dtype), shape) for name, dtype, shape in tensors)
     header, places = plan_layout(specs)
-    size_bytes = len(header) + sum(place.spec.size_bytes for place in places)
-    by_name = {place.spec.name: place for place in places}
-    return _Header(np.frombuffer(header, np.uint8), by_name, schema_at(places), size_bytes)
+    return np.frombuffer(header, np.uint8), places
 
 
 class TensorMemory:
-    """A model, byte for byte as `container.write_tensors` would write it; it reads like a `container.TensorFile`.
+    """A model file in memory; it reads like a `container.TensorFile`.
 
     Args:
-        tensors: Name -> array of a dtype in `named.DTYPES`; they are copied.
+        content: Its bytes, which nobody changes any more.
 
     Raises:
-        TensorError: If a name or dtype cannot be stored.
+        TensorError: If it is malformed.
     """
 
-    def __init__(self, tensors: Mapping[str, Array]) -> None:
-        form = _header_of(tuple((name, tensors[name].dtype, tensors[name].shape) for name in sorted(tensors)))
-        self._places, self.schema = form.places, form.schema
-        self._bytes = np.empty(form.size_bytes, np.uint8)
-        self._bytes[: len(form.header)] = form.header
-        for name, place in form.places.items():
-            data = np.ascontiguousarray(tensors[name]).reshape(-1).view(np.uint8)
-            self._bytes[place.offset : place.offset + len(data)] = data
-        self._bytes.flags.writeable = False
+    def __init__(self, content: bytes | Array) -> None:
+        self._bytes = np.frombuffer(content, np.uint8)
+        header = _header_of(self._bytes)
+        self._places, self.schema = header.places, header.schema
         self.manifest = Manifest.of_content(self._bytes.data)
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Array]) -> Self:
+        """Return a model, byte for byte as `container.write_tensors` would write it.
+
+        Args:
+            tensors: Name -> array of a dtype in `named.DTYPES`; they are copied.
+
+        Raises:
+            TensorError: If a name or dtype cannot be stored.
+        """
+        header, places = _layout_of(tuple((name, tensors[name].dtype, tensors[name].shape) for name in sorted(tensors)))
+        content = np.empty(len(header) + sum(place.spec.size_bytes for place in places), np.uint8)
+        content[: len(header)] = header
+        for place in places:
+            data = np.ascontiguousarray(tensors[place.spec.name]).reshape(-1).view(np.uint8)
+            content[place.offset : place.offset + len(data)] = data
+        content.flags.writeable = False
+        return cls(content)
+
+    def to_bytes(self) -> bytes:
+        """Return the bytes of the file that it stands for."""
+        return self._bytes.tobytes()
 
     @property
     def size_bytes(self) -> int:

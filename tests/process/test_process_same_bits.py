@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 from federations import PLAN, THREE, federation_of, fx_fine
+from simulations import KINDS
 
 from openfl_like.pki.roles import Role
 from openfl_like.plan.workspace import plan_path, template_path
 from openfl_like.processes.child import fx_command, spawn
 from openfl_like.services.local_federation import LocalFederation
+from openfl_like.store.files import ExperimentFiles
 from openfl_like.tensors.manifest import sha256_file
 
 pytestmark = pytest.mark.process
@@ -41,8 +43,8 @@ async def _by_hand(directory: Path, plan: Path, overrides: list[str], experiment
         assert await aggregator.wait() == 0
     finally:
         await aggregator.stop()
-    models = sorted((directory / "experiments" / experiment / "models").glob("*.safetensors"))
-    return sha256_file(models[-1])
+    models = ExperimentFiles(directory / "experiments" / experiment).models()
+    return sha256_file(models[max(models)])
 
 
 @pytest.mark.long
@@ -62,14 +64,19 @@ async def test_numbers_give_the_same_sha256_in_all_three_modes(tmp_path: Path) -
 @pytest.mark.long
 @pytest.mark.timeout(300)
 @pytest.mark.torch
-async def test_digits_give_the_same_sha256_in_all_three_modes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+async def test_digits_give_the_same_sha256_in_all_three_modes(tmp_path: Path, kind: str) -> None:
     plan = plan_path("digits_fedavg")
-    overrides = ["-s", "aggregator.settings.rounds_to_train=3"]
+    overrides = ["-s", "aggregator.settings.rounds_to_train=2", *KINDS[kind]]
+    plain = [text for text in overrides if text != "-s"]
     simulated = await _simulated(tmp_path, plan, overrides)
+    for workers in ("1", "2"):
+        apart = [*overrides, "--runtime", "process", "--workers", workers]
+        assert await _simulated(tmp_path, plan, apart) == simulated
     by_hand = await _by_hand(tmp_path / "by-hand", plan, overrides, "digits_fedavg")
     sites = {name: template_path("torch_digits") / "shards" / f"{name}.yaml" for name in ("site-1", "site-2", "site-3")}
     async with federation_of(sites, tmp_path, (8, 8)) as (_, user):
-        experiment = await user.submit(plan, "aggregator.settings.rounds_to_train=3")
+        experiment = await user.submit(plan, *plain)
         assert (await user.ended(experiment)).status == "FINISHED"
         record = await user.client.experiment(experiment)
     assert simulated == by_hand == record.versions[-1].sha256

@@ -143,6 +143,7 @@ _OWN_JSON = {
     "plan/digest.py": "our own frozen plan",
     "processes/sandbox/trial.py": "our parent's order",
     "processes/spare_worker.py": "what this site's Envoy noted",
+    "processes/site_worker.py": "our parent's orders",
     "processes/worker.py": "our parent's orders",
     "services/daemon/liveness.py": "what the daemons of this machine say",
     "services/director/aggregator_process.py": "our own child, which runs nothing that was submitted",

@@ -7,10 +7,10 @@ from openfl_like.authoring.dry_run.forecast import ExpectedCost
 from openfl_like.authoring.dry_run.kinds import MOST_KINDS, SiteKind, batch_size
 from openfl_like.authoring.dry_run.sites import KnownSite, KnownSites
 from openfl_like.errors import DeviceError
-from openfl_like.federation.admission import needed
 from openfl_like.federation.components import build_selector
 from openfl_like.federation.devices.placement import ANY_GPU, AUTO, CPU, offered, place
-from openfl_like.federation.selection import share_of
+from openfl_like.federation.participation.admission import needed
+from openfl_like.federation.participation.selection import share_of
 from openfl_like.federation.task import Phase
 from openfl_like.plan.schema import Plan
 

@@ -7,8 +7,8 @@ from typing import TypeAlias
 from openfl_like.authoring.dry_run.sites import KnownSite
 from openfl_like.data.published import PublishedData
 from openfl_like.data.shard import KINDS
-from openfl_like.federation.assignment import calls_in_phase
 from openfl_like.federation.components import build_assigner
+from openfl_like.federation.participation.assignment import calls_in_phase
 from openfl_like.federation.seeds import derive_seed
 from openfl_like.federation.task import Phase, TaskCall
 from openfl_like.plan.schema import Plan

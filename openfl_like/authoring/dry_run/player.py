@@ -18,7 +18,8 @@ from openfl_like.federation.failure import failure_of
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.plan.schema import Plan
 from openfl_like.processes.sandbox.confinement import Confinement
-from openfl_like.processes.worker_client import WorkerEndedError, WorkerProcess, WorkerSettings
+from openfl_like.processes.worker_channel import WorkerEndedError
+from openfl_like.processes.worker_client import WorkerProcess, WorkerSettings
 
 log = logging.getLogger(__name__)
 Done = TypeVar("Done")

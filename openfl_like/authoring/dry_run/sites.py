@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+from openfl_like.data.made_sites import source_of
 from openfl_like.data.parts import shard_text
 from openfl_like.data.policy import Sandbox
 from openfl_like.data.published import PublishedData, published_of
@@ -17,7 +18,6 @@ from openfl_like.numbered_names import NumberedNames
 from openfl_like.plan.schema import Plan, ShardChoice, is_shard_file
 from openfl_like.plan.workspace import check_site_name
 from openfl_like.processes.worker_client import WorkerProcess, WorkerSettings
-from openfl_like.services.made_sites import source_of
 from openfl_like.services.simulation import shards_of
 
 log = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openfl_like.cli.output.pictures import HUES, STYLE
+from openfl_like.data.made_sites import MadeSites
 from openfl_like.errors import UsageError
-from openfl_like.services.made_sites import MadeSites
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from openfl_like.errors import ConflictError, NotFoundError, StorageError, UsageError
 from openfl_like.failpoints import failpoint
-from openfl_like.federation.admission import check_interface
 from openfl_like.federation.devices.history import DeviceHistory
+from openfl_like.federation.participation.admission import check_interface
 from openfl_like.federation.parties import EnvoyDetail, EnvoyRecord, LogLines, Validity
 from openfl_like.federation.ports import (
     CollaboratorEnded,

@@ -7,12 +7,12 @@ from openfl_like.aggregation.build import build_recipe, build_validators
 from openfl_like.aggregation.engine import Recipe
 from openfl_like.aggregation.rules import WeightedAverage
 from openfl_like.errors import PlanError
-from openfl_like.federation.assignment import AllTasks, StaticGroups, calls_in_phase
 from openfl_like.federation.components import build_assigner, build_encoding, build_selector
 from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.metrics import round_metrics
+from openfl_like.federation.participation.assignment import AllTasks, StaticGroups, calls_in_phase
+from openfl_like.federation.participation.selection import AllSelector, RandomSelector, Selector, share_of
 from openfl_like.federation.seeds import derive_seed
-from openfl_like.federation.selection import AllSelector, RandomSelector, Selector, share_of
 from openfl_like.federation.stopping import is_best, stop_reason
 from openfl_like.federation.task import Phase, Update
 from openfl_like.plan.schema import Component, Plan, Stop, StopRule, Task

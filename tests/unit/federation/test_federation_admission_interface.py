@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from openfl_like.errors import ShardMismatchError
-from openfl_like.federation.admission import check_interface
+from openfl_like.federation.participation.admission import check_interface
 from openfl_like.federation.parties import Interface, ShardFacts
 
 ONE = (Interface("", (8, 8), ()),)

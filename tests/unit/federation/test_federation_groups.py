@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from openfl_like.errors import PlanError
-from openfl_like.federation.assignment import RandomGroups
 from openfl_like.federation.components import build_assigner, build_selector
 from openfl_like.federation.context import ExperimentContext
+from openfl_like.federation.participation.assignment import RandomGroups
 from openfl_like.federation.round_state import RoundState
 from openfl_like.federation.state import ExperimentState
 from openfl_like.federation.task import Phase

@@ -8,7 +8,7 @@ import pytest
 
 from openfl_like.data.shard import ShardDescriptor, build_shard
 from openfl_like.data.shard_file import ShardConfig, load_shard_config
-from openfl_like.federation.assignment import calls_in_phase
+from openfl_like.federation.participation.assignment import calls_in_phase
 from openfl_like.federation.task import Assignment, Phase, TaskCall, Update
 from openfl_like.frameworks.perform import Performer
 from openfl_like.plan.digest import plan_digest

@@ -101,10 +101,10 @@ def test_a_plan_whose_code_is_missing_blames_the_load(tmp_path: Path) -> None:
 
 
 def test_each_order_is_a_line_and_so_is_each_answer() -> None:
-    answers = io.StringIO()
+    answers = io.BytesIO()
     orders = io.StringIO('{"n": 1}\n{"n": 2}\n')
     serve(orders, answers, lambda order: {"twice": order["n"] * 2})
-    assert answers.getvalue() == '{"twice": 2}\n{"twice": 4}\n'
+    assert answers.getvalue() == b'{"twice": 2}\n{"twice": 4}\n'
 
 
 @pytest.mark.parametrize(

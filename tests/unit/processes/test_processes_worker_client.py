@@ -10,7 +10,8 @@ import pytest
 from openfl_like.federation.failure import FailureKind
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.processes.child import Child
-from openfl_like.processes.worker_client import WorkerEndedError, WorkerProcess, WorkerSettings
+from openfl_like.processes.worker_channel import WorkerEndedError
+from openfl_like.processes.worker_client import WorkerProcess, WorkerSettings
 
 TRAIN = Assignment(1, Phase.TRAIN, "bern", (), "", 0)
 

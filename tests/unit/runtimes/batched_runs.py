@@ -122,7 +122,7 @@ class Study:
                     content = repository.in_memory.find(event.update)
                     path = repository.spool_path(event.update)
                     if content is None and path.exists():
-                        content = TensorMemory(read_tensors(path))
+                        content = TensorMemory.of(read_tensors(path))
                         assert content.manifest.digest == event.update.digest
                     answers.updates[event.update.collaborator] = SiteUpdate(event.update, content)
         return answers

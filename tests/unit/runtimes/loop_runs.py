@@ -71,7 +71,7 @@ class Unwritten(FakePerformer):
             return FakePerformer.perform(self, assignment, model, out)
         own = out.parent.parent / f"{id(self)}-{out.name}"  # whoever goes on after a crash has the same spool
         update = FakePerformer.perform(self, assignment, model, own)
-        self.repository.in_memory.keep(update, TensorMemory(read_tensors(own)))
+        self.repository.in_memory.keep(update, TensorMemory.of(read_tensors(own)))
         own.unlink()
         return update
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from openfl_like.federation.events import Event, SendAssignment, TaskFailed, UpdateCommitted
 from openfl_like.federation.task import Assignment, Phase
+from openfl_like.processes.batch import Answer, Setting
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.runtimes.mpi import OtherRanks
 from openfl_like.runtimes.pool import PoolRuntime
@@ -37,18 +38,18 @@ async def test_a_rank_is_given_one_assignment_at_a_time_so_that_no_deadline_runs
             if isinstance(event, UpdateCommitted | TaskFailed):
                 told.put_nowait(event)
 
-    runtime = PoolRuntime(SITES, lambda name: {"site": name}, repository, OtherRanks(ranks, 1))
+    runtime = PoolRuntime(SITES, lambda _: "", Setting("", "", "", "cpu"), repository, OtherRanks(ranks, 1))
     opening = runtime.running(post)
     beginning = asyncio.create_task(opening.__aenter__())
     _, loading = await ranks.asked.get()
-    loading.set_result({"ready": {}})
+    loading.set_result([Answer({"ready": {}})])
     await beginning
     await runtime.perform(*(SendAssignment(Assignment(1, Phase.EVALUATE, name, (), "", 7, 0.5)) for name in SITES))
     for name in SITES:
         async with asyncio.timeout(10):
-            (first, _), future = await ranks.asked.get()
-        assert (first["site"], ranks.asked.empty()) == (name, True)
+            (batch,), future = await ranks.asked.get()
+        assert ([order.site for order in batch.orders], ranks.asked.empty()) == ([name], True)
         answer = {"round": 1, "phase": "evaluate", "collaborator": name, "digest": "", "num_samples": 1}
-        future.set_result({"update": answer})
+        future.set_result([Answer({"update": answer})])
         assert isinstance(await told.get(), UpdateCommitted)
     await opening.__aexit__(None, None, None)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -15,14 +16,14 @@ from openfl_like.federation.failure import FailureKind
 from openfl_like.federation.task import Assignment, Phase, TaskCall
 from openfl_like.plan.load import load_plan
 from openfl_like.plan.schema import Plan
+from openfl_like.runtimes.loop import Runtime
 from openfl_like.runtimes.models import ModelRepository
-from openfl_like.runtimes.process import ProcessRuntime, WorkerNumbers, process_runtime
-from openfl_like.runtimes.sites import SimulatedSites, keeps_in_memory
+from openfl_like.runtimes.process import process_runtime
+from openfl_like.runtimes.sites import SimulatedSites, WorkerWishes, keeps_in_memory
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.testing.faults.toy_workload import write_workspace
 
 pytestmark = pytest.mark.children
-TWO = WorkerNumbers(at_once=2)
 SITES = ("basel", "bern", "chur", "zug", "zurich")
 CODE = """
 import os, pathlib, signal
@@ -77,10 +78,11 @@ class Answers:
 
 
 @asynccontextmanager
-async def running(sites: SimulatedSites, numbers: WorkerNumbers = TWO) -> AsyncIterator[tuple[ProcessRuntime, Answers]]:
+async def running(sites: SimulatedSites, workers: int = 2) -> AsyncIterator[tuple[Runtime, Answers]]:
     files, answers = ExperimentFiles(sites.directory), Answers()
     files.prepare()
-    runtime = process_runtime(sites, ModelRepository(sites.plan, files), numbers)
+    given = replace(sites, workers=WorkerWishes(count=workers))
+    runtime = process_runtime(given, ModelRepository(sites.plan, files))
     async with runtime.running(answers.post):
         yield runtime, answers
 
@@ -104,13 +106,7 @@ async def test_few_workers_work_for_many_sites_each_in_its_own_folder(sites: Sim
     assert all((sites.folder(name) / "was-here").exists() for name in SITES)
 
 
-async def test_what_a_worker_has_forgotten_it_loads_again(sites: SimulatedSites) -> None:
-    async with running(sites, WorkerNumbers(at_once=1, most_loaded=1)) as (runtime, answers):
-        await runtime.perform(*map(initialise, (*SITES, *SITES)))
-        assert len(await answers.digests(2 * len(SITES))) == len(SITES)
-
-
-async def initial_model(sites: SimulatedSites, runtime: ProcessRuntime, answers: Answers) -> str:
+async def initial_model(sites: SimulatedSites, runtime: Runtime, answers: Answers) -> str:
     """Have one site make the initial model, and put it where the others find it; return its digest."""
     await runtime.perform(initialise("bern"))
     answer = await answers.next()
@@ -176,7 +172,7 @@ async def test_a_worker_that_is_killed_while_it_loads_the_first_site_is_replaced
     code = sites.workspace / "src" / "code.py"
     kill = f"if not pathlib.Path({str(marker)!r}).exists():\n    pathlib.Path({str(marker)!r}).touch()\n"
     code.write_text(f"{code.read_text()}\n{kill}    os.kill(os.getpid(), signal.SIGKILL)\n")
-    async with running(sites, WorkerNumbers(at_once=1)) as (runtime, answers):
+    async with running(sites, 1) as (runtime, answers):
         await runtime.perform(initialise("bern"))
         assert list(await answers.digests(1)) == ["bern"]
     assert marker.exists()

@@ -12,12 +12,14 @@ from openfl_like.federation.status import Status
 from openfl_like.federation.task import Assignment, Phase, TaskCall
 from openfl_like.plan.digest import freeze
 from openfl_like.plan.load import load_plan
-from openfl_like.processes.worker import Worker, assignment_to_json
+from openfl_like.processes.batch import Batch, Setting, SiteOrder
+from openfl_like.processes.site_worker import SiteWorker
 from openfl_like.services.simulation import Simulation, SimulationResult, SimulationSettings
 from openfl_like.testing.stores import memory_stores
 
 TEMPLATE = Path(__file__).parents[3] / "workspace_templates" / "numpy_breast_cancer"
 CLASS_LINE = "class BreastCancerRunner(NumpyRunner):\n"
+TRAIN = (TaskCall("train", "train", trains=True),)
 SAID = "    stateless = True\n"
 REMEMBERS = """    def train(self, epochs=1):
         self.lr *= 0.9
@@ -108,18 +110,19 @@ def test_a_worker_for_many_sites_tries_it_as_well(workspace: Path, tmp_path: Pat
     say(workspace, SAID, REMEMBERS)
     plan = load_plan(workspace / "plan.yaml", ["admission={}"])
     (tmp_path / "plan.json").write_bytes(freeze(plan))
-    (tmp_path / "shard.yaml").write_text("template: synthetic\nparams: {samples: 40, features: 8, classes: 2}\n")
-    worker, told = Worker(), []
-    for site in ("bern", "zurich"):
-        first = {"shard": str(tmp_path / "shard.yaml"), "plan": str(tmp_path / "plan.json"), "site": site}
-        place = {"workspace": str(workspace), "device": "cpu", "state": str(tmp_path / site)}
-        assert "ready" in worker.answer({**first, **place})
-    model = tmp_path / "model"
-    for number, site in enumerate(("bern", "bern", "zurich")):
-        train = (TaskCall("train", "train", trains=True),) if number else ()
-        phase = Phase.TRAIN if number else Phase.INITIALISE
-        work = Assignment(number, phase, site, train, "m" if number else "", 7)
-        order = {"assignment": assignment_to_json(work), "model": str(model) if number else ""}
-        told.append(worker.answer({**order, "out": str(tmp_path / f"update-{number}" if number else model)}))
+    shard = str(tmp_path / "shard.yaml")
+    Path(shard).write_text("template: synthetic\nparams: {samples: 40, features: 8, classes: 2}\n")
+    setting = Setting(str(tmp_path / "plan.json"), str(workspace), str(tmp_path), "cpu")
+    worker, model = SiteWorker("here"), tmp_path / "model"
+    orders = [
+        SiteOrder("bern", shard, Assignment(0, Phase.INITIALISE, "bern", (), "", 7), "", str(model)),
+        *(
+            SiteOrder(
+                site, shard, Assignment(1, Phase.TRAIN, site, TRAIN, "m", 7), str(model), str(tmp_path / "update")
+            )
+            for site in ("bern", "zurich")
+        ),
+    ]
+    told = [dict(answer.told) for answer in worker.answers(Batch(setting, tuple(orders)))]
     assert ["update" in answer for answer in told] == [True, True, False]
     assert "stateless" in str(told[-1])

@@ -20,7 +20,7 @@ def memory(files: ExperimentFiles) -> UpdatesInMemory:
 
 
 def content(value: float) -> TensorMemory:
-    return TensorMemory({"weights": np.full(4, value, np.float32)})
+    return TensorMemory.of({"weights": np.full(4, value, np.float32)})
 
 
 def test_an_update_is_found_by_whose_it_is_and_what_it_is(memory: UpdatesInMemory) -> None:
@@ -54,7 +54,7 @@ def test_too_many_are_written(memory: UpdatesInMemory, files: ExperimentFiles) -
 
 
 def test_large_ones_are_written_before_they_fill_the_memory(memory: UpdatesInMemory, files: ExperimentFiles) -> None:
-    large = TensorMemory({"weights": np.zeros(MOST_BYTES // 4, np.float32)})
+    large = TensorMemory.of({"weights": np.zeros(MOST_BYTES // 4, np.float32)})
     fit = ALL_BYTES // large.size_bytes
     for place in range(fit + 1):
         memory.keep(update(f"site-{place}"), large)

@@ -19,7 +19,7 @@ def tensors() -> dict[str, Array]:
 
 def test_it_is_byte_for_byte_the_file_and_has_its_digest(tensors: dict[str, Array], tmp_path: Path) -> None:
     manifest = write_tensors(tmp_path / "file", tensors)
-    memory = TensorMemory(tensors)
+    memory = TensorMemory.of(tensors)
     memory.write(tmp_path / "written")
     assert memory.manifest == manifest
     assert memory.manifest.digest == manifest.digest
@@ -28,7 +28,7 @@ def test_it_is_byte_for_byte_the_file_and_has_its_digest(tensors: dict[str, Arra
 
 def test_it_reads_like_the_file(tensors: dict[str, Array], tmp_path: Path) -> None:
     write_tensors(tmp_path / "file", tensors)
-    memory = TensorMemory(tensors)
+    memory = TensorMemory.of(tensors)
     with TensorFile(tmp_path / "file") as file:
         assert (memory.names, memory.schema) == (file.names, file.schema)
         for name in file.names:
@@ -37,7 +37,7 @@ def test_it_reads_like_the_file(tensors: dict[str, Array], tmp_path: Path) -> No
 
 
 def test_what_it_was_made_of_may_change_and_it_may_not(tensors: dict[str, Array]) -> None:
-    memory = TensorMemory(tensors)
+    memory = TensorMemory.of(tensors)
     tensors["F32"][:] = 0
     assert memory.tensor("F32").tolist() == [[0, 1, 2], [3, 4, 5]]
     with pytest.raises(ValueError, match="read-only"):
@@ -46,4 +46,4 @@ def test_what_it_was_made_of_may_change_and_it_may_not(tensors: dict[str, Array]
 
 def test_there_is_no_other_tensor(tensors: dict[str, Array]) -> None:
     with pytest.raises(TensorError, match="no tensor 'F33'"):
-        TensorMemory(tensors).tensor("F33")
+        TensorMemory.of(tensors).tensor("F33")

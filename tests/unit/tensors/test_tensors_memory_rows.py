@@ -30,7 +30,7 @@ def stacked(width: int) -> dict[str, np.ndarray]:
 def test_each_row_is_the_model_that_it_would_be_alone(width: int, tmp_path: Path) -> None:
     tensors = stacked(width)
     for number, row in enumerate(tensor_rows(tensors)):
-        alone = TensorMemory({name: array[number] for name, array in tensors.items()})
+        alone = TensorMemory.of({name: array[number] for name, array in tensors.items()})
         assert (row.digest, row.manifest, row.schema) == (alone.manifest.digest, alone.manifest, alone.schema)
         assert row.names == alone.names
         for name in row.names:
@@ -63,7 +63,7 @@ def test_what_is_not_finite_is_found_in_all_rows_at_once(tmp_path: Path) -> None
     tensors["b"][2] = np.inf
     assert [row.not_finite for row in tensor_rows(tensors)] == ["", "b", "a", ""]
     for number, row in enumerate(tensor_rows(tensors)):
-        alone = TensorMemory({name: array[number] for name, array in tensors.items()})
+        alone = TensorMemory.of({name: array[number] for name, array in tensors.items()})
         facts = Update(1, Phase.TRAIN, "bern", row.digest, 1)
         assert Finite().check(row, None, facts) == Finite().check(alone, None, facts)
 
@@ -82,7 +82,7 @@ def test_many_rows_make_the_model_that_as_many_files_make(count: int, tmp_path: 
         "bool": drawn.integers(0, 2, (count, 12)).astype(bool),
     }
     rows = tensor_rows(tensors)
-    alone = [TensorMemory({name: array[number] for name, array in tensors.items()}) for number in range(count)]
+    alone = [TensorMemory.of({name: array[number] for name, array in tensors.items()}) for number in range(count)]
     weights = drawn.integers(1, 50, count).tolist()
 
     def digest(contents: Sequence[TensorMemory]) -> str:

@@ -36,8 +36,8 @@ FIGURES = tuple(Figure(name, 1500, "exact", "…") for name in NAMES)
 FINE = DryRunReport("scores", "d1", 4, (TRIED,), 2, evened=False, findings=(), forecast=FORECAST, figures=FIGURES)
 
 
-def failed(**facts: object) -> Failure:
-    return Failure(FailureKind.TASK, "no such column", "KeyError", "src/scores.py", 41, **facts)  # type: ignore[arg-type]
+def failed(task: str = "") -> Failure:
+    return Failure(FailureKind.TASK, "no such column", "KeyError", "src/scores.py", 41, task=task)
 
 
 @pytest.mark.parametrize("kind", FindingKind)
@@ -93,14 +93,10 @@ def test_a_report_without_mistakes_is_fine(capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize(
-    ("changed", "words"),
-    [
-        ({"scaled_to": 0}, "no site tells how many samples it has"),
-        ({"scaled_to": 48}, "no site has more"),
-    ],
+    ("scaled_to", "words"), [(0, "no site tells how many samples it has"), (48, "no site has more")]
 )
-def test_it_is_said_what_times_are_for(changed: dict[str, int], words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    show_report(replace(FINE, forecast=replace(FORECAST, **changed), evened=True), as_json=False)  # type: ignore[arg-type]
+def test_it_is_said_what_times_are_for(scaled_to: int, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    show_report(replace(FINE, forecast=replace(FORECAST, scaled_to=scaled_to), evened=True), as_json=False)
     assert words in capsys.readouterr().out
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from openfl_like.data.made_sites import MadeSites, make_sites
 from openfl_like.data.shard import build_shard
 from openfl_like.data.shard_file import load_shard_config
 from openfl_like.errors import FederationError, SettingsError, ShardError, UsageError
@@ -13,7 +14,6 @@ from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.runtimes.process import process_runtime
 from openfl_like.runtimes.sites import SimulatedSites
-from openfl_like.services.made_sites import MadeSites, make_sites
 from openfl_like.services.simulation_inputs import SimulationInputs
 from openfl_like.store.files import ExperimentFiles
 

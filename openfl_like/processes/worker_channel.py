@@ -1,0 +1,83 @@
+"""Orders to a worker, and what it answers: a line of JSON each, which nothing is taken for granted about."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from openfl_like.data.shard_file import shares_logs
+from openfl_like.federation.failure import MAX_MESSAGE, FailedTaskError, Failure, FailureKind
+from openfl_like.peer_json import read_peer_json
+from openfl_like.processes.child import LINE_LIMIT, Child, describe_exit
+from openfl_like.processes.watchdog import FROZEN_S
+
+POST_MORTEM_S = 15.0
+
+
+class WorkerEndedError(FailedTaskError):
+    """The worker died: the task may succeed in another one."""
+
+
+class WorkerChannel:
+    """The pipes of a worker process.
+
+    Args:
+        child: The process.
+        shard: The site's shard.yaml, which says whether others may read what the worker has printed last; None: they
+            may.
+    """
+
+    def __init__(self, child: Child, shard: Path | None = None) -> None:
+        self._child, self._shard = child, shard
+
+    async def ask(self, order: Mapping[str, object]) -> dict[str, Any]:
+        """Give an order and return the answer.
+
+        Raises:
+            WorkerEndedError: If the worker died over it, or its answer is no JSON object.
+        """
+        stdin = self._child.process.stdin
+        assert stdin is not None  # noqa: S101 (always piped)
+        try:
+            stdin.write(json.dumps(order).encode() + b"\n")
+            await stdin.drain()
+            line = await self._child.line()
+        except (BrokenPipeError, ConnectionResetError):
+            line = ""
+        except ValueError as too_long:
+            raise await self.invalid(f"a line of more than {LINE_LIMIT} bytes") from too_long
+        if not line:
+            raise await self._post_mortem()
+        try:
+            answer = read_peer_json(line, LINE_LIMIT)
+        except ValueError as mistake:
+            raise await self.invalid(str(mistake)) from mistake
+        if not isinstance(answer, dict):
+            raise await self.invalid(f"it is a {type(answer).__name__}")
+        return answer
+
+    async def content(self, size: int) -> bytes:
+        """Return what follows an answer.
+
+        Raises:
+            WorkerEndedError: If the worker died meanwhile.
+        """
+        try:
+            return await self._child.content(size)
+        except asyncio.IncompleteReadError as error:
+            raise await self._post_mortem() from error
+
+    async def invalid(self, mistake: str) -> WorkerEndedError:
+        """End a worker whose answers mean nothing: the site's own code has written there as well, or in our place."""
+        await self._child.stop(grace_s=0.0)
+        text = f"its worker answered what is not a valid answer: {mistake}"[:MAX_MESSAGE]
+        return WorkerEndedError(text, Failure(FailureKind.WORKER, text))
+
+    async def _post_mortem(self) -> WorkerEndedError:
+        code = await asyncio.wait_for(self._child.wait(), POST_MORTEM_S)
+        last = self._child.last_line() if self._shard is None or shares_logs(self._shard) else ""
+        text = f"its worker was ended: {describe_exit(code)}" + (f"; last line: {last}" if last else "")
+        if self._child.frozen:
+            text = f"its worker was frozen for {FROZEN_S:g} s and was killed"
+        return WorkerEndedError(text, Failure(FailureKind.WORKER, text[:MAX_MESSAGE], exit_code=code))
