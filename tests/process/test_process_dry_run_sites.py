@@ -79,7 +79,7 @@ async def test_no_sample_of_a_simulated_site_is_touched(tmp_path: Path) -> None:
     assert code == 0, out + err
     data = json.loads(out)["data"]
     assert (data["sites"], data["rounds"]) == (3, 2)
-    assert data["tried"][0]["samples"] == "float32[4]"
+    assert data["tried"][0]["samples"] == "float32[4] from 2.5 to 3.5"
     code, _, err = await run_fx("simulate", str(workspace / "plan.yaml"), *named)
     assert code == 4
     assert "the data was touched" in err, "the shards do tell when they are"
