@@ -16,7 +16,6 @@ from openfl_like.error_meanings import BY_CODE
 pytestmark = pytest.mark.process
 ASSETS = Path(__file__).parents[1] / "assets" / "dry_run"
 CODE = {"numpy": "src/scores.py", "torch": "src/images.py"}
-LEAST_CAUGHT = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +308,23 @@ def test_a_healthy_workspace_passes(name: str, tmp_path: Path) -> None:
     assert {figure["name"] for figure in data["figures"]} >= {"model", "memory_worker", "to_sites_per_round"}
 
 
+@pytest.mark.parametrize(
+    "section",
+    [
+        "compression_pipeline: {template: top_k, settings: {fraction: 0.5}}\naggregation: {template: median}",
+        "compression_pipeline: {template: float16}\naggregation: {template: trimmed_mean, settings: {fraction: 0.34}}",
+        "collaborator: {settings: {opt_treatment: CONTINUE_LOCAL}}\nserver_optimizer: {template: fedavgm}",
+        "selector: {template: random, settings: {fraction: 0.5}}\nassigner: {template: static, settings: {groups: "
+        "[{name: all, collaborators: [bern, ulm], tasks: [train, validate]}, "
+        "{name: judge, collaborators: [wien], tasks: [validate]}]}}",
+    ],
+)
+def test_whatever_a_plan_can_say_is_tried(section: str, tmp_path: Path) -> None:
+    plan_file = workspace_with(Planted("", plan(("model_store:", f"{section}\nmodel_store:"))), tmp_path)
+    exit_code, data = tried(plan_file)
+    assert (exit_code, data["findings"], data["rounds"]) == (0, [], 2)
+
+
 @pytest.mark.parametrize("bug", BUGS.values(), ids=BUGS)
 def test_a_planted_mistake_is_caught(bug: Planted, tmp_path: Path) -> None:
     if bug.workspace == "torch":
@@ -334,5 +350,5 @@ def test_a_planted_mistake_is_caught(bug: Planted, tmp_path: Path) -> None:
 
 
 def test_enough_mistakes_are_planted() -> None:
-    """The promise is for twenty; every one of the table has to be caught."""
-    assert len(BUGS) >= 20 > LEAST_CAUGHT
+    """The promise is eighteen of twenty; each of the table has to be caught."""
+    assert len(BUGS) >= 20

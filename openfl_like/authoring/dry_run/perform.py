@@ -1,6 +1,7 @@
 """A dry run from beginning to end: a plan as it would travel, on data that is invented from what sites publish."""
 
 import asyncio
+import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -86,7 +87,7 @@ async def _played(
     scene = Scene(plan, frozen, workspace, files.directory / "models", scratch / "sites", limit_s)
     players = [Player(scene, kind, findings) for kind in kinds]
     try:
-        await come_all(players)
+        await come_all(players, len(os.sched_getaffinity(0)))
         there = [player for player in players if player.there]
         if any(Wall.FILES in player.confinement.gaps for player in there):
             findings.add(DryRunFinding(FindingKind.NOT_CONFINED))

@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -162,9 +161,9 @@ class Player:
         self._findings.add(placed)
 
 
-async def come_all(players: list[Player], at_once: Callable[[], int] = lambda: len(os.sched_getaffinity(0))) -> None:
+async def come_all(players: Sequence[Player], at_once: int) -> None:
     """Start the processes of several players, a few at the same time."""
-    turns = asyncio.Semaphore(at_once())
+    turns = asyncio.Semaphore(at_once)
 
     async def come(player: Player) -> None:
         async with turns:

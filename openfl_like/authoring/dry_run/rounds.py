@@ -4,7 +4,9 @@ import asyncio
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from openfl_like.authoring.dry_run.checks import look_at_metrics, look_at_round, look_at_update
 from openfl_like.authoring.dry_run.findings import DryRunFinding, FindingKind, Findings
@@ -14,18 +16,21 @@ from openfl_like.federation.components import build_encoding, build_selector
 from openfl_like.federation.events import Aggregate, ValidateUpdates
 from openfl_like.federation.seeds import assignment_seed, compression_seed, derive_seed
 from openfl_like.federation.task import Assignment, Phase, Update
-from openfl_like.plan.schema import Plan
+from openfl_like.plan.schema import CompressionPipeline, Plan
 from openfl_like.runtimes.models import ModelRepository, describe
 from openfl_like.store.files import ExperimentFiles
-from openfl_like.tensors.container import TensorFile
-from openfl_like.tensors.encoded import Sent
+from openfl_like.tensors.container import TensorFile, write_tensors
+from openfl_like.tensors.encoded import Sent, open_update
 from openfl_like.tensors.manifest import file_digest
 
 ROUNDS = 2
 BROKEN_OFF = (FindingKind.TASK_FAILED, FindingKind.NOT_OVER, FindingKind.PROCESS_ENDED)
 """With one of these, what is missing is missing for that reason."""
-MOST_UPDATES = 32
-"""So many updates are made into a model at most: those of sites that are alike are the same one."""
+MOST_UPDATES, MOST_BYTES = 1000, 512_000_000
+"""So many updates are made into a model at most, and so many bytes of them: those of sites that are alike are the same
+one."""
+LEAST_UPDATES = 8
+"""So many are in any case, if a cohort has them."""
 
 
 @dataclass(slots=True)
@@ -63,7 +68,9 @@ class Rounds:
 
     def __init__(self, plan: Plan, files: ExperimentFiles, players: Sequence[Player], findings: Findings) -> None:
         self._plan, self._files, self._players, self._findings = plan, files, players, findings
-        self._repository = ModelRepository(plan, files)
+        self._repository = ModelRepository(
+            _without_encoding(plan), files
+        )  # updates are decoded when they are looked at
         self._encoding = build_encoding(plan)
         self._state = ""
         self._odd: set[str] = set()  # players whose model is not that of the others any more
@@ -71,7 +78,7 @@ class Rounds:
 
     async def run(self) -> StepsDone:
         """Make the initial model and do the rounds, as far as that is possible."""
-        digest = await self._initial()
+        digest = await self._initial() if self._players else ""
         rounds = min(ROUNDS, self._plan.aggregator.settings.rounds_to_train)
         for number in range(1, rounds + 1):
             if not digest:
@@ -165,12 +172,19 @@ class Rounds:
             self._note(player, [DryRunFinding(FindingKind.UPDATE_REFUSED, phase=Phase.TRAIN, said=missing)])
             return False
         self.steps.update_bytes = max(self.steps.update_bytes, file.stat().st_size)
+        sent = self._sent(update, base)
         with TensorFile(self._repository.path(base)) as model:
-            found = list(look_at_update(file, self._sent(update, base), model, update))
+            found = list(look_at_update(file, sent, model, update))
         self._note(player, found)
         if any(one.kind is FindingKind.TENSORS_DIFFER for one in found):
             self._odd.add(player.name)
-        return all(one.kind is FindingKind.NOT_TRAINED for one in found)
+        fits = all(one.kind is FindingKind.NOT_TRAINED for one in found)
+        if fits and sent is not None:
+            with closing(open_update(file, sent)) as reader:
+                write_tensors(
+                    _decoded(file), {spec.name: reader.tensor(spec.name) for spec in reader.schema}, sync=False
+                )
+        return fits
 
     def _sent(self, update: Update, base: str) -> Sent | None:
         if self._encoding is None:
@@ -216,12 +230,11 @@ class Rounds:
         """Put the updates of a cohort into the spool: sites that are alike have the same one, each with its weight."""
         kinds = {player.name: player for player in self._players}
         played = {site.name: name for name in trained for site in kinds[name].kind.sites}
-        chosen: Sequence[str] = sorted(trained)
-        if self._encoding is None:  # what is encoded is so for one site
-            selector = build_selector(self._plan)
-            able = selector.eligible(sorted(played))
-            seed = derive_seed(self._plan.seed, number, "selection")
-            chosen = selector.select(able, min(MOST_UPDATES, selector.wanted(len(able))), seed) or chosen
+        selector = build_selector(self._plan)
+        able = selector.eligible(sorted(played))
+        most = max(LEAST_UPDATES, min(MOST_UPDATES, MOST_BYTES // max(1, self.steps.model_bytes)))
+        seed = derive_seed(self._plan.seed, number, "selection")
+        chosen = selector.select(able, min(most, selector.wanted(len(able))), seed) or sorted(trained)
         updates = []
         for site in sorted(chosen):
             player = kinds[played[site]]
@@ -229,9 +242,21 @@ class Rounds:
             own = replace(update, collaborator=site, num_samples=_weight(player.kind, site, update))
             target = self._repository.spool_path(own)
             target.unlink(missing_ok=True)
-            os.link(player.place(self._assignment(player, number, Phase.TRAIN, "")), target)
+            file = player.place(self._assignment(player, number, Phase.TRAIN, ""))
+            os.link(file if self._encoding is None else _decoded(file), target)
             updates.append(own)
         return tuple(updates)
+
+
+def _without_encoding(plan: Plan) -> Plan:
+    """Return the plan with updates that are model files: one that is encoded is so for a single site."""
+    settings = plan.collaborator.settings.model_copy(update={"delta_updates": None})
+    collaborator = plan.collaborator.model_copy(update={"settings": settings})
+    return plan.model_copy(update={"collaborator": collaborator, "compression_pipeline": CompressionPipeline()})
+
+
+def _decoded(file: Path) -> Path:
+    return file.with_suffix(".decoded")
 
 
 def _weight(kind: SiteKind, site: str, update: Update) -> int:

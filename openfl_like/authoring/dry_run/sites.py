@@ -91,7 +91,12 @@ def roster_sites(records: Sequence[EnvoyRecord], interface: str | None) -> Known
     Args:
         records: Its roster.
         interface: Of the data that the plan is for; None: the federation has one kind.
+
+    Raises:
+        UsageError: If a site is called as none can be: names become those of folders.
     """
+    for record in records:
+        check_site_name(record.name)
     return KnownSites.of([_of_record(record, interface or "") for record in records if record.online])
 
 

@@ -1,9 +1,12 @@
 """Which sites are played in a dry run, and on how many samples."""
 
+import pytest
+
 from openfl_like.authoring.dry_run.forecast import expected_of, forecast_of
 from openfl_like.authoring.dry_run.kinds import MOST_SAMPLES
 from openfl_like.authoring.dry_run.rounds import StepsDone
 from openfl_like.authoring.dry_run.sites import known_of, roster_sites
+from openfl_like.errors import UsageError
 from openfl_like.federation.parties import DeviceStatistics, EnvoyRecord, ShardFacts
 from openfl_like.federation.task import Phase
 from tests.unit.authoring.dry_run.known import kinds, plan_with, site
@@ -70,6 +73,11 @@ def test_a_roster_is_read_with_what_each_site_tells() -> None:
     assert known["bern"].busy
     assert (known["ulm"].data, known["ulm"].memory_bytes, known["ulm"].takes_part) == (None, 5, False)
     assert not known["wien"].takes_part
+
+
+def test_a_director_names_no_folder_of_this_machine() -> None:
+    with pytest.raises(UsageError):
+        roster_sites([EnvoyRecord("../../home", online=True, last_seen=0, shard=ShardFacts((4,), ()))], None)
 
 
 def test_what_a_site_publishes_and_nobody_can_read_is_its_problem() -> None:
