@@ -1,7 +1,9 @@
 """Mistakes that are planted into a healthy workspace, one each: the dry run names every one, without any data."""
 
+import builtins
 import json
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -306,6 +308,14 @@ def test_a_healthy_workspace_passes(name: str, tmp_path: Path) -> None:
     assert (code, data["passed"], data["findings"], data["rounds"]) == (0, True, [], 2)
     assert data["forecast"]["round_s"] > 0
     assert {figure["name"] for figure in data["figures"]} >= {"model", "memory_worker", "to_sites_per_round"}
+
+
+def test_the_code_never_runs_in_the_process_of_the_command(tmp_path: Path) -> None:
+    mark = "import builtins\n\nbuiltins.planted_by_a_workspace = True\nimport numpy as np\n"
+    plan_file = workspace_with(Planted("", code(("import numpy as np\n", mark))), tmp_path)
+    assert tried(plan_file)[1]["rounds"] == 2
+    assert not hasattr(builtins, "planted_by_a_workspace")
+    assert "src.scores" not in sys.modules
 
 
 @pytest.mark.parametrize(

@@ -181,6 +181,7 @@ class TriedKind:
         classes: How many classes they name.
         invented: How many samples were invented of each kind.
         most: The most that one of these sites has of each kind; empty: none of them tells.
+        seconds: Phase -> how long the largest of these sites is expected to take; empty: that is not known.
     """
 
     sites: tuple[str, ...]
@@ -190,6 +191,7 @@ class TriedKind:
     classes: int
     invented: Mapping[str, int]
     most: Mapping[str, int]
+    seconds: Mapping[Phase, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ async def dry_run(
         plan=plan.name,
         digest=plan_digest(plan),
         sites=known.count,
-        tried=tuple(map(_told, tried)),
+        tried=tuple(_told(kind, expected) for kind in tried),
         rounds=steps.rounds,
         evened=known.evened,
         findings=findings.sorted(),
@@ -105,7 +105,7 @@ def _unlocked(workspace: Path, sites: Sequence[KnownSite]) -> list[DryRunFinding
     return [DryRunFinding(FindingKind.PACKAGES_NOT_INSTALLED, names, file=LOCK_NAME)]
 
 
-def _told(kind: SiteKind) -> TriedKind:
+def _told(kind: SiteKind, expected: Sequence[ExpectedCost]) -> TriedKind:
     most = {name: most_of(kind, name) for name in KINDS}
     return TriedKind(
         sites=tuple(sorted(kind.names)[:MOST_NAMED]),
@@ -115,6 +115,7 @@ def _told(kind: SiteKind) -> TriedKind:
         classes=kind.data.classes,
         invented=dict(kind.invented),
         most={name: count for name, count in most.items() if count},
+        seconds=next((dict(one.seconds) for one in expected if one.kind is kind), {}),
     )
 
 

@@ -66,11 +66,9 @@ def _show_tried(report: DryRunReport) -> None:
 
 
 def _kind(kind: TriedKind) -> str:
-    more = kind.count - len(kind.sites)
-    names = ", ".join(kind.sites) + (f" and {more:,} more" if more else "")
     classes = f" of {kind.classes} classes" if kind.classes else ""
     invented = " and ".join(f"{count:,} to {name}" for name, count in kind.invented.items())
-    return f"{names}: samples {kind.samples}, targets {kind.targets}{classes}; invented: {invented}"
+    return f"{_names(kind)}: samples {kind.samples}, targets {kind.targets}{classes}; invented: {invented}"
 
 
 def _show_finding(one: DryRunFinding) -> None:
@@ -85,7 +83,7 @@ def _show_forecast(report: DryRunReport, forecast: Forecast) -> None:
     put("forecast", style="bold")
     figures = {one.name: one.size_bytes for one in report.figures}
     parts = f"train {seconds(forecast.train_s)}, evaluate {seconds(forecast.evaluate_s)}"
-    rows = {
+    rows: dict[str, str] = {
         "a round": f"{seconds(forecast.round_s)}: {parts}, combine {seconds(forecast.combine_s)}",
         f"{forecast.rounds} rounds": f"{seconds(forecast.total_s)}, and what models need to travel",
         "memory": f"worker at a site {size(forecast.worker_bytes)}, aggregator {size(figures['memory_aggregator'])}",
@@ -95,9 +93,21 @@ def _show_forecast(report: DryRunReport, forecast: Forecast) -> None:
         "disk": f"at the Director {size(figures['disk_aggregator'])}, at a site {size(figures['disk_site'])}",
     }
     width = max(map(len, rows)) + 2
+    if len(report.tried) > 1:
+        rows["by site"] = "; ".join(_times(kind) for kind in report.tried if kind.seconds)
     for name, text in rows.items():
         put(f"{name:<{width}}{text}", hang=width)
     put(f"{'measured':<{width}}{_measured(report, forecast)}", hang=width)
+
+
+def _times(kind: TriedKind) -> str:
+    phases = ", ".join(f"{phase.value} {seconds(value)}" for phase, value in kind.seconds.items())
+    return f"{_names(kind)}: {phases}"
+
+
+def _names(kind: TriedKind) -> str:
+    more = kind.count - len(kind.sites)
+    return ", ".join(kind.sites) + (f" and {more:,} more" if more else "")
 
 
 def _measured(report: DryRunReport, forecast: Forecast) -> str:

@@ -100,6 +100,17 @@ def test_it_is_said_what_times_are_for(scaled_to: int, words: str, capsys: pytes
     assert words in capsys.readouterr().out
 
 
+def test_kinds_of_sites_have_times_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    quick = replace(TRIED, sites=("zug",), count=1, seconds={Phase.TRAIN: 0.5, Phase.EVALUATE: 0.1})
+    slow = replace(TRIED, seconds={Phase.TRAIN: 90.0})
+    show_report(replace(FINE, tried=(quick, slow)), as_json=False)
+    assert (
+        "by site        zug: train 500 ms, evaluate 100 ms; bern, ulm and 2 more: train 90 s" in capsys.readouterr().out
+    )
+    show_report(replace(FINE, tried=(quick,)), as_json=False)
+    assert "by site" not in capsys.readouterr().out
+
+
 def test_a_report_with_a_mistake_ends_as_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     bad = DryRunFinding(FindingKind.NOT_TRAINED, ("bern",), Phase.TRAIN, 1)
     odd = DryRunFinding(FindingKind.METRIC_NOT_FINITE, name="auc", said="no number (NaN)", other=Severity.WARNING)
