@@ -118,7 +118,7 @@ def _drawn(form: ArrayForm, count: int, random: np.random.Generator) -> np.ndarr
         return _integers(form, dtype, size, random)
     low, high = (_within(end, dtype, inwards) for end, inwards in zip(form.range, (np.inf, -np.inf), strict=True))
     if math.isfinite(form.range[0]) and math.isfinite(form.range[1]) and not low < 0 < high:
-        values = random.uniform(low, high, size)
+        values = low + random.random(size) * (high - low)
     else:
         spread = min(1.0, high / 4 - low / 4)
         values = random.normal(0.0, spread, size) + min(max(0.0, low), high)
