@@ -17,6 +17,8 @@ from processes import Watcher
 
 PATIENCE_S = 600.0
 ARRIVED, GO = b"a", b"g"
+LOOK_S = 0.5
+"""So often the CPU seconds are looked at while nobody waits: it takes milliseconds."""
 
 
 class GateClosedError(Exception):
@@ -80,7 +82,7 @@ class Gate:
 
 @dataclass(slots=True)
 class Turns:
-    """A round, the floors, a round, the floors, and so on.
+    """A round, the floors, a round, the floors, and so on; where there are no floors, nobody is kept waiting.
 
     Attributes:
         gate: At which all sites stop once in every round.
@@ -89,7 +91,7 @@ class Turns:
         arrived: When all sites had come, for every trained round.
         opened: When they went on.
         floors_s: Name -> seconds, for every trained round.
-        cpu_s: CPU seconds used until they had come.
+        cpu_s: How many trained rounds had begun when it was looked, and the CPU seconds used until then.
         sent_mb: Megabytes through the loopback interface between each opening and the next arrival.
     """
 
@@ -99,23 +101,35 @@ class Turns:
     arrived: list[float] = field(default_factory=list)
     opened: list[float] = field(default_factory=list)
     floors_s: dict[str, list[float]] = field(default_factory=dict)
-    cpu_s: list[float] = field(default_factory=list)
+    cpu_s: list[tuple[int, float]] = field(default_factory=list)
     sent_mb: list[float] = field(default_factory=list)
 
     def take(self) -> None:
         """Take turns until the gate is closed."""
-        before = 0.0
+        before, looked = 0.0, 0.0
         with suppress(GateClosedError):
             while True:
                 self.arrived.append(self.gate.arrived())
                 if self.opened:
                     self.sent_mb.append(_sent_mb() - before)
-                self.cpu_s.append(self.watcher.cpu_s())
-                self.watcher.look()
+                if self.floors:
+                    self._look()
+                    self.watcher.look()
                 for name, floor in self.floors.items():
                     self.floors_s.setdefault(name, []).append(floor())
                 before = _sent_mb()
                 self.opened.append(self.gate.open())
+                if not self.floors and self.opened[-1] - looked > LOOK_S:
+                    self._look()
+                    looked = self.opened[-1]
+
+    def _look(self) -> None:
+        self.cpu_s.append((len(self.arrived), self.watcher.cpu_s()))
+
+    def cpu_a_round_s(self) -> float:
+        """Return the CPU seconds of one round, between the first look and the last."""
+        (first, before), (last, after) = self.cpu_s[0], self.cpu_s[-1]
+        return (after - before) / max(1, last - first)
 
     def rounds_s(self, published: Sequence[float]) -> list[float]:
         """Return the seconds of each trained round after the first one, in which workers start.

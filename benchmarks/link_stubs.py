@@ -8,9 +8,10 @@ measure the processors.
 import asyncio
 import json
 import multiprocessing
+import os
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeAlias
@@ -38,6 +39,7 @@ from openfl_like.wire.channel import backoff
 EXPERIMENT = "stubs"
 Shape: TypeAlias = tuple[int, int]
 """Elements of a tensor, and how many tensors."""
+NOTHING: Mapping[str, str] = {}
 TOUCHED = 1 << 12  # one element in so many is changed: a few in every chunk
 
 
@@ -137,13 +139,14 @@ def _stubs(place: Path, address: str, names: Sequence[str], shape: Shape, plan: 
     asyncio.run(_attend(place, address, names, shape, plan))
 
 
-def run_stubs(collaborators: int, shape: Shape, job: Job) -> Measured:
+def run_stubs(collaborators: int, shape: Shape, job: Job, environment: Mapping[str, str] = NOTHING) -> Measured:
     """Runs one experiment with stubs.
 
     Args:
         collaborators: How many.
         shape: Of the model.
         job: What is run.
+        environment: What the Aggregator gets in its environment besides this process's.
     """
     with tempfile.TemporaryDirectory(prefix="fx-bench-") as directory:
         place = Path(directory)
@@ -162,7 +165,7 @@ def run_stubs(collaborators: int, shape: Shape, job: Job) -> Measured:
             *(word for setting in settings for word in ("--set", setting)),
         )  # fmt: skip
         names = [f"site-{number}" for number in range(1, collaborators + 1)]
-        aggregator = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        aggregator = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment})
         with Measuring(gate, collaborators, {aggregator.pid: "server"}, job) as measuring:
             assert aggregator.stdout is not None  # noqa: S101 (piped just above)
             address = str(json.loads(aggregator.stdout.readline())["address"])

@@ -96,9 +96,8 @@ class Measuring:
         seconds = turns.rounds_s(self._published)
         if not seconds:
             raise SystemExit("the experiment had no round to measure")
-        cpu_s = (turns.cpu_s[-1] - turns.cpu_s[0]) / max(1, len(turns.cpu_s) - 1)
         floors = {name: values[1:] for name, values in turns.floors_s.items()}
-        return Measured(seconds, floors, round(fmean(turns.sent_mb), 1), self._watcher.use(cpu_s))
+        return Measured(seconds, floors, round(fmean(turns.sent_mb), 1), self._watcher.use(turns.cpu_a_round_s()))
 
 
 def make_workspace(place: Path, collaborators: int) -> dict[str, Path]:

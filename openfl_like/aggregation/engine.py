@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from openfl_like.aggregation.combining import (
     BLOCK_ELEMENTS,
@@ -185,7 +186,7 @@ def aggregate_files(
         TensorError: If a file is damaged.
     """
     ordered = sorted(contributions, key=lambda item: item.collaborator)
-    weights = _normalised(ordered)
+    weights = normalised(ordered)
     with ExitStack() as stack:
         files = [stack.enter_context(closing(open_update(item.content, item.sent))) for item in ordered]
         _check_schemas(ordered, files)
@@ -194,7 +195,7 @@ def aggregate_files(
         while not isinstance(step, Linear | Blockwise):
             step = step.end(run_pass(step, sources, executor, len(recipe.rule_slots), sizes.pass_elements))
         _check_factors(step, len(files))
-        return _write(_Making(recipe, step, sources, start.round, sizes), out, executor)
+        return _write(Making(recipe, step, sources, start.round, sizes), out, executor)
 
 
 def _sources(recipe: Recipe, files: Sequence[ModelReader], start: Start, stack: ExitStack) -> Sources:
@@ -260,7 +261,7 @@ def _check_factors(step: Linear | Blockwise, count: int) -> None:
         raise UpdateRefusedError(f"the rule gave factors {found} for {count} updates")
 
 
-class _StateWriter:
+class StateWriter:
     """Writes what is kept, from several threads."""
 
     def __init__(self, writer: TensorWriter, slots: Sequence[str]) -> None:
@@ -268,6 +269,7 @@ class _StateWriter:
         self._lock = threading.Lock()
 
     def write(self, portion: Portion, state: Vector) -> None:
+        """Write what is kept for a part of a tensor, a row for each slot."""
         for slot, row in zip(self._slots, state, strict=True):
             if not all_finite(row):
                 raise UpdateRefusedError(f"the state '{slot}' of tensor '{portion.spec.name}' is not finite")
@@ -277,7 +279,7 @@ class _StateWriter:
 
 
 @dataclass(frozen=True, slots=True)
-class _Making:
+class Making:
     """A model that is being made.
 
     Attributes:
@@ -300,7 +302,7 @@ class _Making:
         return self.sources.updates[0].schema
 
 
-def _write(making: _Making, out: Output, executor: Executor) -> Combined:
+def _write(making: Making, out: Output, executor: Executor) -> Combined:
     count = len(making.sources.updates)
     span_bytes = min(STRETCH_BYTES, making.sizes.mapped_bytes // count)
     state: TensorWriter | None = None
@@ -309,18 +311,18 @@ def _write(making: _Making, out: Output, executor: Executor) -> Combined:
             schema = _state_schema(making.schema, making.recipe.slots)
             state = TensorWriter(out.state, schema, sync=out.sync, recyclable=out.recyclable_state)
             writing.enter_context(state)
-        keeper = None if state is None else _StateWriter(state, making.recipe.slots)
+        keeper = None if state is None else StateWriter(state, making.recipe.slots)
         writer = ChunkedWriter(
             out.model, making.schema, span_bytes=span_bytes, sync=out.sync, recyclable=out.recyclable
         )
         with writer:
             spans = Spans(writer.count)
-            executor(lambda: _Worker(making, keeper).work(writer, spans), writer.count)
+            executor(lambda: SpanWorker(making, keeper).work(writer, spans), writer.count)
     return Combined(writer.manifest(), None if state is None else state.manifest())
 
 
 @dataclass(slots=True)
-class _Worker:
+class SpanWorker:
     """One thread that makes spans of the model.
 
     Args:
@@ -328,10 +330,11 @@ class _Worker:
         keeper: Takes what is to be kept.
     """
 
-    making: _Making
-    keeper: _StateWriter | None
+    making: Making
+    keeper: StateWriter | None
     view: View = field(init=False)
     combiner: Combiner = field(init=False)
+    span: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
 
     def __post_init__(self) -> None:
         self.view = View(self.making.sources)
@@ -341,15 +344,21 @@ class _Worker:
 
     def work(self, writer: ChunkedWriter, spans: Spans) -> None:
         """Compute spans until none is left."""
-        span = np.empty(writer.span_bytes, np.uint8)
-        # What does not fit becomes infinite, and a result that is not finite is refused.
-        with spans.stopping_others(), np.errstate(over="ignore", invalid="ignore"):
+        with spans.stopping_others():
             for index in spans:
-                pieces = writer.pieces(index)
-                for piece in pieces:
-                    self._fill(piece, piece.view(span))
-                self.making.sources.release([(piece.spec.name, piece.start, piece.stop) for piece in pieces])
-                writer.put(index, span)
+                self.make(writer, index)
+
+    def make(self, writer: ChunkedWriter, index: int) -> None:
+        """Compute one span."""
+        if self.span.size < writer.span_bytes:
+            self.span = np.empty(writer.span_bytes, np.uint8)
+        pieces = writer.pieces(index)
+        # What does not fit becomes infinite, and a result that is not finite is refused.
+        with np.errstate(over="ignore", invalid="ignore"):
+            for piece in pieces:
+                self._fill(piece, piece.view(self.span))
+        self.making.sources.release([(piece.spec.name, piece.start, piece.stop) for piece in pieces])
+        writer.put(index, self.span)
 
     def _fill(self, piece: Piece, target: Array) -> None:
         for start in range(piece.start, piece.stop, self.combiner.width):
@@ -410,7 +419,8 @@ def _check_schemas(ordered: Sequence[UpdateFile], files: Sequence[ModelReader]) 
             )
 
 
-def _normalised(ordered: Sequence[UpdateFile]) -> Vector:
+def normalised(ordered: Sequence[UpdateFile]) -> Vector:
+    """Return the weights, adding up to one; raises UpdateRefusedError if names or weights are not usable."""
     names = [item.collaborator for item in ordered]
     if not names or len(set(names)) != len(names):
         raise UpdateRefusedError("there must be at least one update, and one of each collaborator")

@@ -40,7 +40,9 @@ class Finite:
     """Every floating-point element is a finite number."""
 
     def check(self, update: ModelReader, base: TensorFile | None, facts: Update) -> str:  # noqa: ARG002 - the file says it all
-        """Read the floating-point tensors block by block, unless that was done for many updates at once."""
+        """Read the floating-point tensors block by block, unless somebody has done that already."""
+        if isinstance(update, TensorFile) and update.known_finite:
+            return ""
         if isinstance(update, TensorRow):
             return f"tensor '{update.not_finite}' holds a value that is not finite" if update.not_finite else ""
         read, parts = 0, list[Part]()
@@ -76,6 +78,8 @@ def validate_update(
     base: TensorFile | None,
     facts: Update,
     sent: Sent | None = None,
+    *,
+    finite: bool = False,
 ) -> str:
     """Run all checks of an update; the first complaint is the answer, empty if there is none.
 
@@ -86,6 +90,7 @@ def validate_update(
         facts: What the collaborator said about it; metrics that are no finite numbers are left out of it and are no
             complaint: the update counts.
         sent: How it is encoded; None: it is a model file.
+        finite: Whether somebody has seen already that all numbers of a model file are finite.
     """
     facts = without_undefined(facts)
     complaint = check_facts(facts)
@@ -95,6 +100,8 @@ def validate_update(
         update = open_update(content, sent, verify=True)
     except TensorError as error:
         return f"its model file is damaged: {error.message}"
+    if isinstance(update, TensorFile):
+        update.known_finite = finite
     with closing(update):
         complaints = (validator.check(update, base, facts) for validator in validators)
         return next((complaint for complaint in complaints if complaint), "")

@@ -1,7 +1,7 @@
 """Options that several commands share."""
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -167,11 +167,15 @@ def dry_run_options(command: Command) -> Command:
 
 
 DRY_RUN_GOES_BY = frozenset({"dry", "limit_s", "plan_file", "plan", "shards", "initial_model", "overrides", "as_json"})
-WHO = frozenset({"director", "certificates", "tags"})
 
 
-def check_dry_run(*, dry: bool, limit_s: float | None) -> None:
+def check_dry_run(*, dry: bool, limit_s: float | None, also: Collection[str] = ()) -> None:
     """Refuse options that would be ignored: those that a dry run does not go by, and a limit without one.
+
+    Args:
+        dry: Whether there is to be one.
+        limit_s: The limit that was given.
+        also: Parameters of this command that a dry run goes by besides the usual ones.
 
     Raises:
         UsageError: If there are any.
@@ -181,7 +185,7 @@ def check_dry_run(*, dry: bool, limit_s: float | None) -> None:
     from openfl_like.errors import UsageError
 
     context = click.get_current_context()
-    others = [option for option in context.command.params if option.name not in DRY_RUN_GOES_BY | WHO]
+    others = [option for option in context.command.params if option.name not in {*DRY_RUN_GOES_BY, *also}]
     given = [
         one.opts[-1] for one in others if context.get_parameter_source(one.name or "") is ParameterSource.COMMANDLINE
     ]

@@ -9,6 +9,7 @@ from openfl_like.cli.options import (
     FILE,
     FOLDER,
     HELP,
+    WrittenAddress,
     check_dry_run,
     check_model_output,
     complete_plans,
@@ -21,6 +22,8 @@ from openfl_like.cli.output.console import json_option, say
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+
+    from openfl_like.runtimes.sites import Listening
 
 
 @click.command(context_settings=HELP)
@@ -38,9 +41,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="Where tasks run: local, one site after the other in this process; batched, many sites' PyTorch models at "
     "once in this process; process, on all processors; mpi, in the other ranks that mpiexec has started; ray, on a "
-    "Ray cluster (RAY_ADDRESS), or Ray on this machine.",
+    "Ray cluster (RAY_ADDRESS), or Ray on this machine; leased, on other hosts ('fx worker').",
 )
-@click.option("--workers", type=click.IntRange(min=1), help="How many work at once; with --runtime process or ray.")
+@click.option(
+    "--workers", type=click.IntRange(min=1), help="How many work at once; with --runtime process, ray or leased."
+)
 @click.option(
     "--worker-cpus",
     type=click.FloatRange(min=0, min_open=True),
@@ -54,6 +59,12 @@ if TYPE_CHECKING:
     default=0.0,
     show_default=True,
     help="GPUs that a worker takes, or a part of one; with --runtime ray.",
+)
+@click.option("-l", "--listen", type=WrittenAddress(0), help="HOST:PORT where workers find it; with --runtime leased.")
+@click.option(
+    "--certificates",
+    type=FOLDER,
+    help="Folder of its certificate; with --runtime leased.  [default: certs/aggregator/NAME, the plan's]",
 )
 @click.option("--pdb", "debugger", is_flag=True, help="Open Python's debugger where code raises; with --runtime local.")
 @click.option("--sandbox", is_flag=True, help="Confine each site's process as at a site; with --runtime process.")
@@ -70,6 +81,8 @@ def simulate(
     workers: int | None,
     worker_cpus: float,
     worker_gpus: float,
+    listen: str | None,
+    certificates: Path | None,
     limit_s: float | None,
     initial_model: Path | None,
     overrides: tuple[str, ...],
@@ -90,6 +103,8 @@ def simulate(
     Example: mpiexec -n 5 fx simulate plans/digits_fedavg.yaml --runtime mpi
 
     Example: fx simulate plans/digits_fedavg.yaml --runtime ray --workers 2
+
+    Example: fx simulate digits_dirichlet --runtime leased --listen 0.0.0.0:7000
 
     Example: fx simulate digits_dirichlet -s simulation.sites.partitioner.settings.alpha=10
 
@@ -139,7 +154,9 @@ def simulate(
                 runtime=runtime,
                 kept=directory is not None,
                 sandbox=sandbox,
-                workers=WorkerWishes(workers, worker_cpus, worker_gpus),
+                workers=WorkerWishes(
+                    workers, worker_cpus, worker_gpus, _listening(listen, certificates, plan.name, runtime)
+                ),
                 examine=post_mortem if debugger else None,
                 tell=follower.not_batched,
             )
@@ -157,6 +174,21 @@ def simulate(
         if not result.as_simulated:
             raise_unless_finished(result.outcome, seen=follower.screen.end_was_seen)
         return 0
+
+
+def _listening(address: str | None, certificates: Path | None, name: str, runtime: str) -> "Listening | None":
+    """Return where workers of other hosts find the simulation, if they are to."""
+    from openfl_like.errors import UsageError
+    from openfl_like.pki.files import load_credentials
+    from openfl_like.runtimes.sites import Listening
+
+    if runtime != "leased" and (address or certificates):
+        raise UsageError("--listen and --certificates are for workers of other hosts", cure="add --runtime leased")
+    if address is None:
+        return None
+    credentials = load_credentials(certificates or Path("certs", "aggregator", name))
+    told = "workers find the simulation at {}: fx worker start -n NAME -a {}"
+    return Listening(address, credentials, lambda place: say(told.format(place, place)))
 
 
 def _ranks(runtime: str) -> "AbstractContextManager[bool]":

@@ -89,6 +89,17 @@ class ShardDescriptor(Protocol):
         ...
 
 
+class GroupedShard(Protocol):
+    """A data set whose samples are from somebody: writers, hospitals, machines. It is a `ShardDescriptor` as well.
+
+    The partitioner ``natural`` makes sites of the groups.
+    """
+
+    def groups(self, kind: str) -> np.ndarray | None:
+        """Return the group of each sample of a kind, whole numbers ``[n]``; None if it is not known."""
+        ...
+
+
 class ArrayShard:
     """A shard whose data is in memory; shapes, dtypes and counts of its schema are those of the arrays.
 
@@ -97,17 +108,24 @@ class ArrayShard:
         description: One paragraph for people.
         sample_range: Smallest and largest value that a sample may hold.
         classes: How many classes the targets name; 0 for targets of any value.
+        groups: Kind -> the number of the group that each sample is from, see `GroupedShard`; None: there are none.
 
     Raises:
         ShardError: If samples or targets are not NumPy arrays.
     """
 
     def __init__(
-        self, datasets: Mapping[str, Dataset], description: str, sample_range: tuple[float, float], classes: int = 0
+        self,
+        datasets: Mapping[str, Dataset],
+        description: str,
+        sample_range: tuple[float, float],
+        classes: int = 0,
+        groups: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         for kind, dataset in datasets.items():
             _check_parts(kind, dataset)
         self._datasets = dict(datasets)
+        self._groups = groups
         self._description = description
         self._sample_range = sample_range
         self._classes = classes
@@ -145,6 +163,10 @@ class ArrayShard:
         if kind not in self._datasets:
             raise ShardError(f"there is no '{kind}' data", cure=f"ask for {' or '.join(self._datasets)}")
         return self._datasets[kind]
+
+    def groups(self, kind: str) -> np.ndarray | None:
+        """Return the group of each sample of a kind, ``[n]``; None if it is not known."""
+        return None if self._groups is None else self._groups[kind]
 
 
 @dataclass(frozen=True, slots=True)

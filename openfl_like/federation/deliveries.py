@@ -76,6 +76,13 @@ class Deliveries:
         receipt = Receipt(update.round, update.phase, update.collaborator, update.digest)
         self._receipts[update.phase, update.collaborator] = receipt
 
+    def asked(self, round_number: int, phase: Phase) -> frozenset[str]:
+        """Return who was asked in a phase and has answered, or may still."""
+        taken = {name for (part, name), one in self._receipts.items() if (part, one.round) == (phase, round_number)}
+        return frozenset(
+            {name for number, part, name in self._models if (number, part) == (round_number, phase)} | taken
+        )
+
     def model(self, update: Update) -> str:
         """Return the digest of the model that an awaited update started from."""
         return self._models[update.round, update.phase, update.collaborator]

@@ -4,7 +4,7 @@ Messages of the two long-lived sessions (envoy and director, collaborator and ag
 everything a caller is, is its ``caller`` name, which the wire took from the certificate.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -178,6 +178,16 @@ AggregatorInstruction = Assignment | Withdrawal | Dismissal
 # ---- the services -------------------------------------------------------------------------------------------------
 
 
+class Arrival(Protocol):
+    """Whoever works on a file while it is still arriving."""
+
+    def begin(self, part: Path, missing: Collection[int]) -> None:
+        """All chunks but these are in this file, which gets its name when it is complete."""
+
+    def placed(self, index: int) -> None:
+        """A chunk is here, and is the promised one; on the thread that receives."""
+
+
 @dataclass(frozen=True, slots=True)
 class UploadTarget:
     """Where an upload goes.
@@ -186,11 +196,13 @@ class UploadTarget:
         path: The file to write.
         recyclable: A file that may be overwritten instead of making a new one.
         complete: Whether the file is there already, as promised.
+        arrival: Is told what of it is there; None: nobody asks.
     """
 
     path: Path
     recyclable: Path | None = None
     complete: bool = False
+    arrival: Arrival | None = None
 
 
 @dataclass(frozen=True, slots=True)

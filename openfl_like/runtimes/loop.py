@@ -172,6 +172,7 @@ class ExperimentLoop:
             for cancel in self._timers:
                 cancel()
             self._commit_is_done()
+            await self._recorder.tidied()
 
     async def _drive(self, meanwhile: Sequence[Event]) -> Outcome:
         if self._experiment.status.ended:  # a former run ended it and died before it could tell its collaborators

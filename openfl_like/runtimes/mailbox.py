@@ -100,6 +100,10 @@ class MailboxRuntime:
             raise UpdateRefusedError(f"another update of '{name}' was taken for round {update.round}")
         raise RoundClosedError(f"round {update.round} does not wait for an update of '{name}'")
 
+    def asked(self, update: Update) -> frozenset[str]:
+        """Return who was asked for an update like this one, its own collaborator among them."""
+        return self._deliveries.asked(update.round, update.phase)
+
     def committed(self, update: Update) -> None:
         """Take a complete update into the loop."""
         self._deliveries.take(update)

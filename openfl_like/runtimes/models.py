@@ -2,13 +2,15 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from openfl_like.aggregation.arriving import ArrivingModel
 from openfl_like.aggregation.build import build_recipe, build_validators
-from openfl_like.aggregation.engine import Output, Recipe, Start, UpdateFile, aggregate_files
+from openfl_like.aggregation.engine import Combined, Output, Recipe, Start, UpdateFile, aggregate_files
 from openfl_like.aggregation.rules import WeightedAverage
 from openfl_like.aggregation.spans import Job
 from openfl_like.aggregation.validators import validate_update
@@ -23,19 +25,42 @@ from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.updates_in_memory import UpdatesInMemory
 from openfl_like.store.files import ExperimentFiles, make_durable
+from openfl_like.store.ports import FileContent
 from openfl_like.tensors.container import TensorFile
 from openfl_like.tensors.encoded import Sent
-from openfl_like.tensors.manifest import Manifest, file_digest, manifest_of
+from openfl_like.tensors.manifest import MIN_CHUNK_BYTES, Manifest, content_digest, file_digest, manifest_of
 from openfl_like.tensors.memory import TensorMemory
 
 MOST_THREADS = 4
 """Combining updates is bound by memory; more threads would only be in each other's way."""
 
 QUICK_BYTES = 1 << 18
+SMALL_BYTES = MIN_CHUNK_BYTES
+"""Up to here the record takes a model in, and what is kept beside it: a file of its own would be two more syncs."""
+MOST_UNFORCED = 8
+LYING_BYTES, LYING_ROUNDS = 4 << 20, 16
+"""What may lie about before it is worth while to look for what can go."""
 
 _Key: TypeAlias = tuple[int, Phase, str, str]
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateArrival:
+    """Tells a model that is being made of an update's chunks."""
+
+    model: ArrivingModel
+    collaborator: str
+    manifest: Manifest
+
+    def begin(self, part: Path, missing: Collection[int]) -> None:
+        """All chunks but these are in this file, which gets its name when it is complete."""
+        self.model.begin(self.collaborator, part, missing, self.manifest)
+
+    def placed(self, index: int) -> None:
+        """A chunk is here, and is the promised one."""
+        self.model.placed(self.collaborator, index, self.manifest)
 
 
 class ModelRepository:
@@ -47,6 +72,8 @@ class ModelRepository:
 
     Attributes:
         in_memory: Updates that are in no file.
+        unforced: Rounds whose files nobody has forced to disk, for the record has them.
+        settled: Rounds of which the record has files that it need not have any more.
     """
 
     def __init__(self, plan: Plan, files: ExperimentFiles) -> None:
@@ -60,6 +87,10 @@ class ModelRepository:
         self._verdicts: dict[_Key, str] = {}
         self._base: dict[str, TensorFile] = {}
         self.in_memory = UpdatesInMemory(files)
+        self.unforced: set[int] = set()
+        self.settled: set[int] = set()
+        self._arriving: ArrivingModel | None = None
+        self._lying_bytes = self._lying_rounds = 0
         self._content = "", b""
 
     def put(self, digest: str, round_number: int) -> None:
@@ -122,7 +153,11 @@ class ModelRepository:
 
     def validate(self, command: ValidateUpdates) -> dict[str, str]:
         """Return the refused updates and why."""
-        verdicts = {update.collaborator: self._verdict(update, command.base_model) for update in command.updates}
+        made = self._arriving is not None and self._arriving.is_of(command.updates)
+        finite = made and self._arriving is not None and self._arriving.complete(in_threads)
+        verdicts = {
+            update.collaborator: self._verdict(update, command.base_model, finite=finite) for update in command.updates
+        }
         failpoint("aggregator.validated")
         return {collaborator: problem for collaborator, problem in verdicts.items() if problem}
 
@@ -133,18 +168,49 @@ class ModelRepository:
         base = self.known(command.base_model)  # each update is about as large, or stands for as much
         return base is not None and (len(command.updates) + 1) * base.total_bytes < QUICK_BYTES
 
+    def arrival(
+        self, update: Update, manifest: Manifest, base_model: str, names: Collection[str]
+    ) -> UpdateArrival | None:
+        """Return who is to be told of an update's chunks, so that the round's model is made while they arrive.
+
+        Args:
+            update: The update.
+            manifest: Of its file.
+            base_model: The model that it started from.
+            names: Everybody who was asked for one.
+        """
+        if update.phase is not Phase.TRAIN or self._encoding is not None or len(manifest.chunks) < 2:
+            return None
+        if self._arriving is not None and self._arriving.round != update.round:
+            self._let_arriving_go()
+        if self._arriving is None:
+            schema, out = self.opened(base_model).schema, self._output(update.round)
+            self._arriving = ArrivingModel(self._recipe, update.round, schema, names, out)
+        self._arriving.announce(update, manifest, self.spool_path(update))
+        return UpdateArrival(self._arriving, update.collaborator, manifest)
+
+    def _let_arriving_go(self) -> None:
+        if self._arriving is not None:
+            self._arriving.drop()
+            self._arriving = None
+
     def inspect(self, update: Update, base_model: str) -> None:
-        """Look at an update as soon as it is here, while others are still on their way; `validate` asks for it."""
+        """Look at an update as soon as it is here, while others are still on their way; `validate` asks for it.
+
+        One that a model is made of already is not looked at: who looks at the model has looked at it.
+        """
+        if self._arriving is not None and self._arriving.expects(update):
+            return
         self._verdicts[_key(update)] = self._look(update, base_model)
 
-    def _verdict(self, update: Update, base_model: str) -> str:
+    def _verdict(self, update: Update, base_model: str, *, finite: bool) -> str:
         known = self._verdicts.pop(_key(update), None)
-        return self._look(update, base_model) if known is None else known
+        return self._look(update, base_model, finite=finite) if known is None else known
 
-    def _look(self, update: Update, base_model: str) -> str:
+    def _look(self, update: Update, base_model: str, *, finite: bool = False) -> str:
         base = self.opened(base_model) if base_model else None
         sent = self._sent(update, base.path if base is not None else None)
-        return validate_update(self._validators, self._place(update), base, update, sent)
+        return validate_update(self._validators, self._place(update), base, update, sent, finite=finite)
 
     def opened(self, digest: str) -> TensorFile:
         """Open a global model once for all that start from it; raises NotFoundError."""
@@ -168,16 +234,28 @@ class ModelRepository:
             for update in command.updates
         ]
         failpoint("aggregator.aggregate.before")
-        # One site makes the initial model: it is a copy.
-        recipe = self._recipe if command.round else Recipe(WeightedAverage())
-        combined = aggregate_files(
-            recipe, contributions, self._output(command.round), start=self._start(command, base), executor=in_threads
-        )
+        combined = self._arrived(command)
+        if combined is None:
+            # One site makes the initial model: it is a copy.
+            recipe = self._recipe if command.round else Recipe(WeightedAverage())
+            out, start = self._output(command.round), self._start(command, base)
+            combined = aggregate_files(recipe, contributions, out, start=start, executor=in_threads)
         failpoint("aggregator.aggregate.after")
+        self._lying_bytes += (len(contributions) + 1) * combined.model.total_bytes
         self._manifests[combined.model.digest] = combined.model
         self.put(combined.model.digest, command.round)
         state = "" if combined.state is None else combined.state.digest
         return ModelAggregated(command.round, combined.model.digest, state)
+
+    def _arrived(self, command: Aggregate) -> Combined | None:
+        """Return the model that was made while its updates came in, if it is the one that is asked for."""
+        arriving, self._arriving = self._arriving, None
+        if arriving is None:
+            return None
+        if command.round == arriving.round and arriving.is_of(command.updates) and arriving.complete(in_threads):
+            return arriving.finish()
+        arriving.drop()
+        return None
 
     def _output(self, round_number: int) -> Output:
         return Output(
@@ -196,23 +274,69 @@ class ModelRepository:
         """Return the rounds of those of all versions whose models the plan keeps."""
         return kept_rounds(self._plan, versions)
 
-    def publish(self, version: ModelVersion) -> None:
-        """Make the version's files final: under the name of its round, and on disk."""
+    def publish(self, version: ModelVersion) -> list[FileContent]:
+        """Make the version's files final: under the name of its round, and on disk unless they are small.
+
+        Returns:
+            The small ones, which are safe as soon as the record has them: one sync for all instead of one for each.
+        """
         failpoint("aggregator.publish.before", self.path(version.digest))
+        self._lying_rounds += 1
         made_in = self._round_of(version.digest)
         if made_in != version.round:
             self._files.carry(made_in, version.round)
             self.put(version.digest, version.round)
-        if self._recipe.slots and self._files.server_state(version.round).exists():
-            make_durable(self._files.server_state(version.round))
+        model, state = self._files.model(version.round), self._files.server_state(version.round)
+        has_state = bool(self._recipe.slots) and state.exists()
+        if model.stat().st_size > SMALL_BYTES:
+            self._force(version.round)
+            return []
+        self.unforced.add(version.round)
+        kept = [FileContent(version.round, version.digest, model.read_bytes())]
+        if has_state:
+            data = state.read_bytes()
+            kept.append(FileContent(version.round, content_digest(data), data, is_state=True))
+        return kept
+
+    def _force(self, round_number: int) -> None:
+        """Force a round's files to disk."""
+        if self._recipe.slots and self._files.server_state(round_number).exists():
+            make_durable(self._files.server_state(round_number))
             failpoint("aggregator.publish.state")
-        make_durable(self._files.model(version.round))
+        make_durable(self._files.model(round_number))
         failpoint("aggregator.publish.after")
 
-    def tidy(self, versions: Sequence[ModelVersion], *, ended: bool = False) -> None:
-        """Let go of the newest round's updates and of models that the plan does not keep; at the end, of spares.
+    def force_all(self, keep: Collection[int]) -> None:
+        """Force to disk what the record has of these rounds; of no round it needs anything any more then."""
+        for number in sorted(self.unforced):
+            if number in keep:
+                self._force(number)
+        self.settled |= self.unforced
+        self.unforced.clear()
 
-        What cannot be removed stays, which is logged: the next one's tidying tries again.
+    def forget(self, versions: Sequence[ModelVersion]) -> None:
+        """Forget models and updates that nobody asks for any more; their files stay until `tidy`."""
+        newest = versions[-1].round if versions else 0
+        if self._arriving is not None and self._arriving.round <= newest:
+            self._let_arriving_go()
+        self.in_memory.let_go(newest)
+        self._base = {digest: file for digest, file in self._base.items() if versions and digest == versions[-1].digest}
+        if versions:
+            open_ones = {number for number in self._rounds.values() if number > newest}  # a simulation runs ahead
+            keep = self.kept(versions) | open_ones
+            self._rounds = {digest: number for digest, number in self._rounds.items() if number in keep}
+            self._manifests = {digest: known for digest, known in self._manifests.items() if digest in self._rounds}
+
+    @property
+    def untidy(self) -> bool:
+        """Whether so much lies about that `tidy` is worth its while."""
+        return self._lying_bytes > LYING_BYTES or self._lying_rounds >= LYING_ROUNDS
+
+    def tidy(self, versions: Sequence[ModelVersion], *, ended: bool = False) -> None:
+        """Remove the newest round's updates and models that the plan does not keep; at the end, spares.
+
+        It may be done while the next round is at work. What cannot be removed stays, which is logged: the next one's
+        tidying tries again.
         """
         try:
             self._tidy(versions, ended=ended)
@@ -221,23 +345,20 @@ class ModelRepository:
 
     def _tidy(self, versions: Sequence[ModelVersion], *, ended: bool) -> None:
         newest = versions[-1].round if versions else 0
-        self._base = {}
-        self.in_memory.let_go(newest)
+        self._lying_bytes = self._lying_rounds = 0
         self._files.clear_spool(newest, ended=ended)
         failpoint("aggregator.spool.cleared")
         if versions:
-            self._retain(versions)
+            keep = self.kept(versions)
+            self._files.retain(keep, newest)
+            gone = {number for number in self.unforced if number <= newest and number not in keep}
+            self.settled |= gone
+            self.unforced -= gone
+            if len(self.unforced) > MOST_UNFORCED:
+                self.force_all(keep)
         if ended:
             for name in ("model", "state"):
                 self._files.recyclable(name).unlink(missing_ok=True)  # what was let go just now
-
-    def _retain(self, versions: Sequence[ModelVersion]) -> None:
-        newest = versions[-1].round
-        open_ones = {number for number in self._rounds.values() if number > newest}  # a simulation runs ahead
-        keep = self.kept(versions) | open_ones
-        self._files.retain(keep)
-        self._rounds = {digest: number for digest, number in self._rounds.items() if number in keep}
-        self._manifests = {digest: known for digest, known in self._manifests.items() if digest in self._rounds}
 
 
 def _key(update: Update) -> _Key:

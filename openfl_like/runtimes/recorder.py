@@ -14,7 +14,7 @@ from openfl_like.federation.announcements import Announced
 from openfl_like.federation.events import Announce, Command, ModelVersion, PublishVersion
 from openfl_like.federation.experiment import Experiment
 from openfl_like.runtimes.models import ModelRepository
-from openfl_like.store.ports import Commit, ExperimentCommits, TimedAnnouncement
+from openfl_like.store.ports import Commit, ExperimentCommits, FileContent, TimedAnnouncement
 from openfl_like.tensors.manifest import sha256_file
 
 log = logging.getLogger(__name__)
@@ -70,6 +70,7 @@ class Recorder:
         self._versions: list[ModelVersion] = []
         self._changed = False
         self._updates: Commit | None = None
+        self._tidying: asyncio.Task[None] | None = None
 
     @property
     def epoch(self) -> int:
@@ -85,7 +86,7 @@ class Recorder:
     def unwritten(self) -> bool:
         """Whether updates of the open round are in memory alone, and would be written with a commit."""
         versions = self._experiment.versions
-        self._record.repository.in_memory.let_go(versions[-1].round if versions else 0)
+        self._record.repository.in_memory.let_go(versions[-1].round if versions else -1)
         return len(self._record.repository.in_memory) > 0
 
     @property
@@ -134,7 +135,10 @@ class Recorder:
         return True
 
     async def commit(self, now: float, *, ends: bool = False) -> None:
-        """Write everything that waits; a version is on disk when this returns.
+        """Write everything that waits; a version is safe when this returns, and told.
+
+        Files that are not needed any more are removed afterwards, while the next round is at work, small ones of
+        several rounds at once.
 
         Args:
             now: Seconds since the epoch.
@@ -143,7 +147,9 @@ class Recorder:
         if not self._changed:
             return
         step = Commit(now, self._snapshot(), tuple(self._told), tuple(self._versions))
-        if self._versions or ends:
+        lasting = bool(self._versions) or ends
+        if lasting:
+            await self.tidied()
             records = await patiently(
                 lambda: asyncio.to_thread(self._commit_durably, step, ends=ends), self._record.pause_s
             )
@@ -154,6 +160,24 @@ class Recorder:
         self._changed, self._updates = False, None
         if records:
             self._record.publish(records)
+        versions = self._experiment.versions
+        if lasting:
+            self._record.repository.forget(versions)
+        if ends or (lasting and self._record.repository.untidy):
+            self._tidying = asyncio.create_task(asyncio.to_thread(self._tidy, versions, ends=ends))
+        if ends:
+            await self.tidied()
+
+    async def tidied(self) -> None:
+        """Wait until what was not needed any more after the last version is removed."""
+        tidying, self._tidying = self._tidying, None
+        if tidying is not None:
+            await tidying
+
+    def _tidy(self, versions: Sequence[ModelVersion], *, ends: bool) -> None:
+        self._record.repository.tidy(versions, ended=ends)
+        self._record.store.checkpoint()
+        failpoint("aggregator.tidied")
 
     async def _commit_quickly(self, step: Commit) -> list[Announced]:
         self._write_updates()
@@ -170,16 +194,24 @@ class Recorder:
     def _commit_durably(self, step: Commit, *, ends: bool) -> list[Announced]:
         self._record.store.check_epoch()  # one that was asleep must not touch the files of the newer process, either
         self._write_updates()
-        kept = self._record.repository.kept(self._experiment.versions)
+        repository = self._record.repository
+        kept = repository.kept(self._experiment.versions)
+        contents: list[FileContent] = []
         for version in step.versions:
             if version.round in kept:
-                self._record.repository.publish(version)
+                contents += repository.publish(version)
+        if ends:
+            repository.force_all(kept)
+            contents.clear()
         hashes = self._hashes() if ends else {}
+        settled = frozenset(repository.settled)
         failpoint("aggregator.version.before")
-        records = self._record.store.commit(replace(step, sha256=hashes, durable=True))
-        failpoint("aggregator.version.after")
-        self._record.repository.tidy(self._experiment.versions, ended=ends)
-        failpoint("aggregator.tidied")
+        records = self._record.store.commit(
+            replace(step, sha256=hashes, durable=True, contents=contents, settled=settled)
+        )
+        repository.settled -= settled
+        newest = step.versions[-1] if contents else None
+        failpoint("aggregator.version.after", repository.path(newest.digest) if newest is not None else None)
         return records
 
     def _hashes(self) -> dict[int, str]:

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import math
+import os
 import sys
 import time
 from dataclasses import dataclass, field, replace
@@ -340,11 +341,12 @@ class Collaborator:
         for made in (folder, other):
             made.mkdir(exist_ok=True)
         recyclable = recyclable_path(folder / "any")
-        for old in sorted(folder.iterdir()):
-            if old.suffix == ".safetensors":
-                retire(old, recyclable_path(other / old.name))
-            elif old not in {recyclable, manifest_path(recyclable), keep}:
-                old.unlink(missing_ok=True)
+        stay = {path.name for path in (recyclable, manifest_path(recyclable), keep) if path is not None}
+        for name in sorted(entry.name for entry in os.scandir(folder)):  # paths cost more than the rest of it
+            if name.endswith(".safetensors"):
+                retire(folder / name, recyclable_path(other / name))
+            elif name not in stay:
+                (folder / name).unlink(missing_ok=True)
 
     async def _deliver(self, session: CollaboratorSession, result: _Result) -> None:
         failpoint("collaborator.deliver.before")

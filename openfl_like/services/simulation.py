@@ -27,7 +27,7 @@ from openfl_like.runtimes.recorder import Record
 from openfl_like.runtimes.sites import NO_WISHES, RuntimeFactory, SimulatedSites, WorkerWishes, log_reason
 from openfl_like.runtimes.virtual_time import InVirtualTime
 from openfl_like.services.aggregator.opening import open_experiment, place_initial_model
-from openfl_like.services.aggregator.recovery import check_models, check_server_state, mend_round
+from openfl_like.services.aggregator.recovery import check_models, check_server_state, mend_round, put_back_files
 from openfl_like.services.daemon.lock import only_one
 from openfl_like.services.devices.placement import place_here
 from openfl_like.services.devices.simulated import VirtualTotals, devices_of
@@ -170,6 +170,7 @@ class Simulation:
     def _check_files(self, files: ExperimentFiles) -> None:
         """Look at the files that an interrupted simulation goes on from."""
         try:
+            put_back_files(self._store, self._repository, files)
             check_models(self._experiment.versions, files)
             check_server_state(self._experiment, files)
             mend_round(self._experiment, self._repository, files)

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -105,12 +106,12 @@ class ExperimentFiles:
             for path in (self.directory / "spool").glob("spare-*"):
                 path.unlink()
 
-    def retain(self, rounds: Iterable[int]) -> None:
-        """Remove the models of all rounds but these, and the server's states beside them."""
+    def retain(self, rounds: Iterable[int], newest: int) -> None:
+        """Remove the models of all rounds up to the newest but these, and the server's states beside them."""
         keep = set(rounds)
         for name, there in (("model", self.models()), ("state", self.server_states())):
             for number, path in there.items():
-                if number not in keep:
+                if number <= newest and number not in keep:
                     retire(path, self.recyclable(name))
 
     def remove(self) -> None:
@@ -124,14 +125,20 @@ def _update(directory: Path, round_number: int, phase: Phase, collaborator: str)
 
 
 def make_durable(path: Path) -> None:
-    """Force a file to disk, and its name."""
-    for forced in (path, path.parent):
-        descriptor = os.open(forced, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-            failpoint("aggregator.publish.synced")
-        finally:
-            os.close(descriptor)
+    """Force a file to disk, and at the same time its name."""
+    with ThreadPoolExecutor(1) as beside:
+        name = beside.submit(_force, path.parent)
+        _force(path)
+        name.result()
+
+
+def _force(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+        failpoint("aggregator.publish.synced")
+    finally:
+        os.close(descriptor)
 
 
 def sync_names(*directories: Path) -> None:

@@ -4,7 +4,7 @@ There are three stores: the memory of a Director, the record of each experiment,
 put together from roles, so that whoever needs a part of a store names that part only.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -34,6 +34,23 @@ class TimedAnnouncement:
 
 
 @dataclass(frozen=True, slots=True)
+class FileContent:
+    """The bytes of a small file of a round, which the record keeps until the file itself is on disk.
+
+    Attributes:
+        round: Whose model it is, or whose server state.
+        digest: Identity of the file.
+        data: All of it.
+        is_state: Whether it is the server state.
+    """
+
+    round: int
+    digest: str
+    data: bytes
+    is_state: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Commit:
     """What one step of an experiment leaves behind, or several in a row; all of it becomes true at once.
 
@@ -44,6 +61,8 @@ class Commit:
         versions: Newly published versions.
         sha256: Round -> SHA-256 (hex) of its model, for versions whose hash has become known.
         durable: Whether it must survive a power cut when `ExperimentCommits.commit` returns.
+        contents: Files of the versions that nobody has forced to disk: with the record they are there.
+        settled: Rounds of which no content is needed any more.
     """
 
     now: float
@@ -52,6 +71,8 @@ class Commit:
     versions: Sequence[ModelVersion] = ()
     sha256: Mapping[int, str] = field(default_factory=dict)
     durable: bool = False
+    contents: Sequence[FileContent] = ()
+    settled: Collection[int] = ()
 
     def numbered(self, last: int) -> list[Announced]:
         """Return its announcements as they stand in a history after the event of this number."""
@@ -96,7 +117,10 @@ class ExperimentProgress(Protocol):
         """Return the published versions by round; of those marked best the newest is the best."""
 
     def recorded(self) -> Recorded:
-        """Return all but the events, as of one moment."""
+        """Return all but the events and the contents of files, as of one moment."""
+
+    def contents(self) -> list[FileContent]:
+        """Return the files that may not be on disk, by round."""
 
 
 class ExperimentCommits(Protocol):
@@ -125,6 +149,9 @@ class ExperimentCommits(Protocol):
                 written then.
             StorageError: If there is no room; nothing is written then.
         """
+
+    def checkpoint(self) -> None:
+        """Do what a store has to do now and then, and no commit should wait for; on any thread."""
 
 
 class ExperimentStore(ExperimentHistory, ExperimentProgress, ExperimentCommits, Protocol):

@@ -99,7 +99,11 @@ class ChunkedWriter:
         if kind is None:
             self._writer.close()
         else:
-            self._writer.abort()
+            self.abort()
+
+    def abort(self) -> None:
+        """Remove what was written."""
+        self._writer.abort()
 
     def pieces(self, index: int) -> list[Piece]:
         """List the parts of tensors in a stretch, as they lie there."""

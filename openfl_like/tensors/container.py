@@ -31,12 +31,16 @@ Part: TypeAlias = tuple[str, int, int]
 class TensorFile:
     """A model file, open for reading; its tensors are views on the memory map, valid as long as they are referenced.
 
+    Attributes:
+        known_finite: Whether somebody has seen that all its numbers are finite.
+
     Raises:
         TensorError: If the file cannot be read or is malformed; nothing but its header has been read by then.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.known_finite = False
         self._map, places = _map_file(path)
         self._places = {place.spec.name: place for place in places}
         self.schema: Schema = schema_at(places)

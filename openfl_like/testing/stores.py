@@ -17,7 +17,7 @@ from openfl_like.federation.parties import EnvoyRecord, ExperimentSummary, Publi
 from openfl_like.federation.status import Status
 from openfl_like.store.director_files import DirectorFiles
 from openfl_like.store.files import ExperimentFiles
-from openfl_like.store.ports import RESUMABLE, Commit, Recorded, StoredExperiment, Stores
+from openfl_like.store.ports import RESUMABLE, Commit, FileContent, Recorded, StoredExperiment, Stores
 from openfl_like.store.refusals import (
     known_experiment,
     not_empty,
@@ -76,6 +76,7 @@ class MemoryRecord:
         epoch: The newest that was taken.
         events: Time, kind and fields, in order.
         versions: Round -> its version.
+        contents: Round, and whether it is the server state -> the file.
         lock: Held while several of these change.
     """
 
@@ -83,6 +84,7 @@ class MemoryRecord:
     epoch: int = 0
     events: list[tuple[float, str, str]] = field(default_factory=list)
     versions: dict[int, PublishedVersion] = field(default_factory=dict)
+    contents: dict[tuple[int, bool], FileContent] = field(default_factory=dict)
     lock: Lock = field(default_factory=Lock)
 
 
@@ -135,6 +137,10 @@ class MemoryExperimentStore:
         with self._record.lock:
             return Recorded(self.snapshot(), self._record.epoch, tuple(self.versions()))
 
+    def contents(self) -> list[FileContent]:
+        """Return the files that may not be on disk, by round."""
+        return [content for _, content in sorted(self._record.contents.items())]
+
     @property
     def epoch(self) -> int:
         """The epoch that was taken by this store; taken now if it has none."""
@@ -165,11 +171,17 @@ class MemoryExperimentStore:
             self._record.state = state
             self._record.events += told
             self._record.versions |= published
+            self._record.contents |= {(item.round, item.is_state): item for item in step.contents}
+            for key in [key for key in self._record.contents if key[0] in step.settled]:
+                del self._record.contents[key]
             self._sequence += len(told)
             for number in self._record.versions.keys() & step.sha256.keys():
                 version = self._record.versions[number]
                 self._record.versions[number] = replace(version, sha256=step.sha256[number])
         return records
+
+    def checkpoint(self) -> None:
+        """Do nothing: it is kept where it was committed to."""
 
     def fill(self, recorded: Recorded, events: Iterable[Announced]) -> None:
         """Make an empty record what another one was."""

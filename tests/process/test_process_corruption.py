@@ -2,7 +2,8 @@
 
 import asyncio
 import shutil
-from contextlib import suppress
+import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
 
 import psutil
@@ -79,6 +80,21 @@ async def failed_over(user: User, experiment: str, *words: str) -> None:
         assert word in ended.reason
 
 
+def forget_contents(files: ExperimentFiles) -> None:
+    """Has a record know nothing of the bytes of models."""
+    with closing(sqlite3.connect(files.directory / "experiment.db")) as record, record:
+        assert record.execute("DELETE FROM contents").rowcount > 0
+
+
+async def put_back_at_the_next_start(federation: LocalFederation, files: ExperimentFiles) -> None:
+    """Damages the newest model, and starts a Director that finds it whole in the record."""
+    newest = max(files.models().items())[1]
+    whole = newest.read_bytes()
+    damage(newest, Damage.FLIP, 2)
+    await federation.start_director()
+    assert newest.read_bytes() == whole
+
+
 @pytest.mark.long
 async def test_damage_is_found_at_the_next_start_and_what_is_put_back_ends_with_the_same_bytes(tmp_path: Path) -> None:
     async with federation_of(THREE, tmp_path) as (federation, user), gate_of() as gate:
@@ -94,11 +110,16 @@ async def test_damage_is_found_at_the_next_start_and_what_is_put_back_ends_with_
         await federation.start_director()
         await user.until(experiment, "update_lost", collaborator="site-1")
 
-        # the newest model: the committed round is not taken back, and not run again to something else
+        # the newest model: its record has it besides
+        await stopped_in_mid_round(federation, user, gate, experiment, 4)
+        await put_back_at_the_next_start(federation, files)
+
+        # nothing has it any more: the committed round is not taken back, and not run again to something else
         await stopped_in_mid_round(federation, user, gate, experiment, 5)
         newest = max(files.models().items())[1]
         shutil.copytree(files.directory, tmp_path / "backup")
         damage(newest, Damage.FLIP, 2)
+        forget_contents(files)
         await federation.start_director()
         await failed_over(user, experiment, "exit code 4", "E306", newest.name, "fx experiment resume")
         with pytest.raises(DamagedError, match=newest.name):
@@ -110,7 +131,7 @@ async def test_damage_is_found_at_the_next_start_and_what_is_put_back_ends_with_
         await stopped_in_mid_round(federation, user, gate, experiment, 7)
         shutil.rmtree(tmp_path / "backup")
         shutil.copytree(files.directory, tmp_path / "backup")
-        damage(files.directory / "experiment.db-wal", Damage.CUT, 3)
+        damage(files.directory / "experiment.db-wal", Damage.EMPTY, 3)
         await federation.start_director()
         await failed_over(user, experiment, "the director cannot read its record", "experiment.db", "acknowledged")
         with pytest.raises(DamagedError):

@@ -99,7 +99,7 @@ def submit(
     """
     from openfl_like.api.federation import Federation
 
-    check_dry_run(dry=dry, limit_s=limit_s)
+    check_dry_run(dry=dry, limit_s=limit_s, also=("director", "certificates", "tags"))
     with Federation(director, own_certificates(certificates, "user")) as federation:
         if dry:
             from openfl_like.cli.dry_run import submission_dry_run

@@ -11,14 +11,26 @@ from typing import TYPE_CHECKING
 from openfl_like.errors import DamagedError, FederationError
 from openfl_like.federation.events import ModelAggregated, ModelVersion
 from openfl_like.federation.task import Update
+from openfl_like.store.contents import put_back
 from openfl_like.store.files import RESTORE, ExperimentFiles, check_file
 from openfl_like.tensors.manifest import file_digest
 
 if TYPE_CHECKING:  # the Director checks files without what an Aggregator needs to mend a round
     from openfl_like.federation.experiment import Experiment, Unpublished
     from openfl_like.runtimes.models import ModelRepository
+    from openfl_like.store.ports import ExperimentProgress
 
 log = logging.getLogger(__name__)
+
+
+def put_back_files(store: "ExperimentProgress", repository: "ModelRepository", files: ExperimentFiles) -> list[Path]:
+    """Write published files again that the record has and a power cut has taken, and return them; before all else.
+
+    The record keeps what it has of them until they are on disk.
+    """
+    contents = store.contents()
+    repository.unforced |= {content.round for content in contents}
+    return put_back(contents, files)
 
 
 def check_models(versions: Sequence[ModelVersion], files: ExperimentFiles) -> None:

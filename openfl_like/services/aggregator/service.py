@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ from openfl_like.runtimes.mailbox import MailboxRuntime
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.runtimes.recorder import Record
 from openfl_like.services.aggregator.opening import open_experiment, place_initial_model
-from openfl_like.services.aggregator.recovery import check_models, check_server_state, mend_round
+from openfl_like.services.aggregator.recovery import check_models, check_server_state, mend_round, put_back_files
 from openfl_like.services.identity.revocation_feed import ListFile, follow_file
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.ports import ExperimentStore, Stores
@@ -118,7 +119,9 @@ class Aggregator:
             return UploadTarget(self._repository.spool_path(update), complete=True)
         await self._check_size(manifest.total_bytes, base_model)
         failpoint("aggregator.update.expected")
-        return UploadTarget(self._repository.spool_path(update), self._repository.recyclable(update.collaborator))
+        path, spare = self._repository.spool_path(update), self._repository.recyclable(update.collaborator)
+        arrival = self._repository.arrival(update, manifest, base_model, self._runtime.asked(update))
+        return UploadTarget(path, spare, arrival=arrival)
 
     async def _check_size(self, offered_bytes: int, base_model: str) -> None:
         if not base_model:
@@ -168,6 +171,7 @@ def _restore(settings: AggregatorArguments, store: ExperimentStore, repository: 
     if store.snapshot() is None:
         place_initial_model(settings.plan, settings.workspace, files)
     experiment = open_experiment(settings.experiment, settings.plan, store, files, settings.expected)
+    put_back_files(store, repository, files)
     check_models(experiment.versions, files)
     check_server_state(experiment, files)
     mend_round(experiment, repository, files)
@@ -282,6 +286,7 @@ async def run_aggregator(
         await stack.enter_async_context(server)
         failpoint("aggregator.listening")
         ready(f"{host}:{server.port}", bus)
+        gc.freeze()  # what was imported and restored stays: the collector need not look through it in every round
         outcome = await loop.run(*door.revoked())
         bus.close()
         with contextlib.suppress(TimeoutError):

@@ -15,6 +15,7 @@ from pathlib import Path
 from openfl_like.errors import FederationError
 from openfl_like.plan.bundle import STAGING, holds, unpack
 from openfl_like.plan.digest import freeze
+from openfl_like.store.contents import put_back
 from openfl_like.store.director_files import REMOVING, UNFINISHED, DirectorFiles
 from openfl_like.store.files import ExperimentFiles, check_file
 from openfl_like.store.ports import KnownExperiments, StoredExperiment, Stores
@@ -55,20 +56,25 @@ def _unpack(files: ExperimentFiles, workspace: Path) -> None:
     written.rename(files.plan)
 
 
-def mend_all(files: DirectorFiles, known: KnownExperiments) -> list[str]:
+def mend_all(files: DirectorFiles, known: KnownExperiments, stores: Stores) -> list[str]:
     """Mend every experiment that has not ended, and return the ids; one that cannot be mended is left to its turn.
 
     Args:
         files: The Director's.
         known: What it remembers of them.
+        stores: Opens their records, which may have models that a power cut has taken.
     """
     mended = []
     for summary in known.experiments():
         if summary.status.ended:
             continue
         try:
-            if mend(known.experiment(summary.id), files.experiment(summary.id)):
+            own = files.experiment(summary.id)
+            if mend(known.experiment(summary.id), own):
                 mended.append(summary.id)
+            if stores.has_record(own):
+                with closing(stores.experiment(own)) as record:
+                    put_back(record.contents(), own)
         except FederationError as error:
             log.warning("experiment %s: %s", summary.id, error)
     return mended

@@ -417,7 +417,7 @@ async def run_director(
         stack.callback(store.close)
         await asyncio.to_thread(store.verify)
         remove_leftovers(settings.files, {summary.id for summary in store.experiments()}, stores)
-        await asyncio.to_thread(mend_all, settings.files, store)
+        await asyncio.to_thread(mend_all, settings.files, store, stores)
         director = Director(settings, credentials, authority, store, stores)
         stack.callback(director.feeds.close)
         guard = director.trust_upkeep.guard

@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -13,6 +13,7 @@ from sqlalchemy import (
     URL,
     Column,
     Connection,
+    Delete,
     Insert,
     MetaData,
     String,
@@ -35,6 +36,7 @@ _PRIMARY = 0xFF
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _MAYBE_NO_ROOM = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
 _FEWEST_BYTES = 1 << 16
+LONG_LOG_BYTES = 4 << 20
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -69,6 +71,8 @@ class Database:
     Args:
         path: The file; made if there is none.
         schema: What is in it; an older file is migrated.
+        checkpoints: Whether a commit moves the write-ahead log into the database when it has become long, which takes
+            two more syncs; otherwise `checkpoint` is called beside the commits.
 
     Raises:
         ConflictError: If it cannot be opened or is of a newer version of the platform.
@@ -76,7 +80,7 @@ class Database:
         StorageError: If there is no room.
     """
 
-    def __init__(self, path: Path, schema: DatabaseSchema) -> None:
+    def __init__(self, path: Path, schema: DatabaseSchema, *, checkpoints: bool = True) -> None:
         self.path = path
         url = URL.create("sqlite", database=str(path))
         connect = {"check_same_thread": False}
@@ -90,6 +94,8 @@ class Database:
             try:
                 # kept: taking it from the pool costs more than a small statement
                 self._connection = self._engine.connect()
+                if not checkpoints:
+                    _configure(self._connection.connection, "wal_autocheckpoint=0")
                 self._compare(expected)
                 self._bring_up_to_date(schema)
             except DatabaseError as error:
@@ -121,7 +127,16 @@ class Database:
         except DamagedError as error:
             raise error if error.place else self.damaged(error.message) from error
 
-    def prepare(self, statement: Insert | Update) -> str:
+    def checkpoint(self) -> None:
+        """Move the write-ahead log into the database if it has become long; who commits does not wait for that."""
+        with suppress(
+            OSError, sqlite3.Error
+        ):  # somebody else is at it, or there is no room: next time; a commit tells more
+            if self.path.with_name(f"{self.path.name}-wal").stat().st_size > LONG_LOG_BYTES:
+                with closing(sqlite3.connect(self.path, timeout=0.0)) as beside:
+                    beside.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def prepare(self, statement: Insert | Update | Delete) -> str:
         """Return the text of a statement for `Connection.exec_driver_sql`, parameters by name.
 
         To build and look up a statement at each execution costs several times what SQLite needs for a small one.

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,19 @@ from sqlalchemy import (
     Connection,
     Float,
     Integer,
+    LargeBinary,
     MetaData,
     Row,
     String,
     Table,
     Text,
     bindparam,
+    delete,
     func,
     select,
     update,
 )
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.exc import IntegrityError
 
 from openfl_like.failpoints import failpoint
@@ -31,7 +34,7 @@ from openfl_like.federation.announcements import Announced, Announcement, from_j
 from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.parties import PublishedVersion
 from openfl_like.store.files import ExperimentFiles
-from openfl_like.store.ports import Commit, Recorded
+from openfl_like.store.ports import Commit, FileContent, Recorded
 from openfl_like.store.refusals import not_empty, superseded
 from openfl_like.store.sqlite.database import Database, DatabaseSchema, version_table
 from openfl_like.store.sqlite.rows import CHECK, checked, checksum, checksum_column, seal, with_checksum
@@ -68,8 +71,16 @@ VERSIONS = Table(
     Column("epoch", Integer, nullable=False, server_default="0"),
     checksum_column(),
 )
+CONTENTS = Table(
+    "contents",
+    METADATA,
+    Column("round", Integer, primary_key=True),
+    Column("is_state", Boolean, primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
 EXPERIMENT_DB = "experiment.db"
-SCHEMA = DatabaseSchema("experiment", "e0003", METADATA)
+SCHEMA = DatabaseSchema("experiment", "e0004", METADATA)
 _TABLES = (SNAPSHOT, EVENTS, VERSIONS)
 _ROWS_AT_ONCE = 1000
 _dump = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
@@ -88,14 +99,13 @@ class SqliteExperimentStore:
     """
 
     def __init__(self, files: ExperimentFiles) -> None:
-        self._database = Database(experiment_database(files), SCHEMA)
+        self._database = Database(experiment_database(files), SCHEMA, checkpoints=False)
         ours = update(SNAPSHOT).where(SNAPSHOT.c.epoch == bindparam("ours"))
         self._put_snapshot = self._database.prepare(ours.values(state=bindparam("state"), **{CHECK: bindparam("sum")}))
         self._add_event = self._database.prepare(insert(EVENTS))
-        version = insert(VERSIONS)
-        others = {column.name: version.excluded[column.name] for column in VERSIONS.c if not column.primary_key}
-        replacing = version.on_conflict_do_update(index_elements=[VERSIONS.c.round], set_=others)
-        self._put_version = self._database.prepare(replacing)
+        self._put_version = self._database.prepare(_replacing(VERSIONS))
+        self._put_content = self._database.prepare(_replacing(CONTENTS))
+        self._drop_content = self._database.prepare(delete(CONTENTS).where(CONTENTS.c.round == bindparam("settled")))
         with ExitStack() as undo:
             undo.callback(self._database.close)  # nobody can close a record that could not be opened
             with self._database.transaction() as connection:
@@ -154,6 +164,10 @@ class SqliteExperimentStore:
         self._sequence += len(records)
         return records
 
+    def checkpoint(self) -> None:
+        """Move what was committed to where it is kept."""
+        self._database.checkpoint()
+
     def _write(self, connection: Connection, step: Commit, records: Sequence[Announced]) -> None:
         text = _dump(dict(step.snapshot))
         state = {"state": text, "sum": checksum([text]), "ours": self._epoch}
@@ -164,6 +178,10 @@ class SqliteExperimentStore:
         failpoint("aggregator.commit.inside")
         for version in step.versions:
             connection.exec_driver_sql(self._put_version, _row(version, step.now, self._epoch))
+        if step.contents:
+            connection.exec_driver_sql(self._put_content, [asdict(content) for content in step.contents])
+        if step.settled:
+            connection.exec_driver_sql(self._drop_content, [{"settled": number} for number in sorted(step.settled)])
         for number, sha256 in step.sha256.items():
             connection.execute(update(VERSIONS).where(VERSIONS.c.round == number).values(sha256=sha256))
             seal(connection, VERSIONS, VERSIONS.c.round == number)
@@ -197,7 +215,7 @@ class SqliteExperimentStore:
             return list(_versions(connection))
 
     def recorded(self) -> Recorded:
-        """Return all but the events, as of one moment."""
+        """Return all but the events and the contents of files, as of one moment."""
         with self._database.transaction() as connection:
             row = connection.execute(select(SNAPSHOT)).one_or_none()
             if row is not None and row.state:
@@ -206,6 +224,13 @@ class SqliteExperimentStore:
         if row is None:
             return Recorded(None, 0, versions)
         return Recorded(json.loads(row.state) if row.state else None, row.epoch, versions)
+
+    def contents(self) -> list[FileContent]:
+        """Return the files that may not be on disk, by round."""
+        query = select(CONTENTS).order_by(CONTENTS.c.round, CONTENTS.c.is_state)
+        with self._database.transaction() as connection:
+            rows = connection.execute(query).all()
+        return [FileContent(row.round, row.digest, row.data, row.is_state) for row in rows]
 
     def fill(self, recorded: Recorded, events: Iterable[Announced]) -> None:
         """Make an empty record what another one was, in one transaction; the history is never held in memory.
@@ -246,6 +271,13 @@ class SqliteExperimentStore:
     def close(self) -> None:
         """Close the database."""
         self._database.close()
+
+
+def _replacing(table: Table) -> Insert:
+    """Return the statement that puts a row in the place of the one with its key, if there is one."""
+    row, keys = insert(table), [column.name for column in table.primary_key]
+    others = {column.name: row.excluded[column.name] for column in table.c if not column.primary_key}
+    return row.on_conflict_do_update(index_elements=keys, set_=others)
 
 
 def _versions(connection: Connection) -> tuple[PublishedVersion, ...]:

@@ -42,7 +42,12 @@ SIDE_BY_SIDE = 2
 SURVIVED = frozenset({Action.KILL, Action.FREEZE, Action.DELAY, Action.SHORT_WRITE})
 """Actions that must not end an experiment; after the others it may be FAILED, with a reason."""
 ARGUMENTS = {Action.DELAY: ":300"}
-WITH_FILE = ("aggregator.update.spooled", "aggregator.publish.before", "tensors.rename.before")
+WITH_FILE = (
+    "aggregator.update.spooled",
+    "aggregator.publish.before",
+    "aggregator.version.after",
+    "tensors.rename.before",
+)
 AT_START = {"director.opened": "director"}
 AT_RETURN = ("director.roster.joined", "director.roster.left", "envoy.hello.sent", "envoy.welcomed")
 AT_CANCEL = ("director.cancel.asked",)

@@ -168,7 +168,17 @@ async def skip_file(manifest: Manifest, receive: Receive) -> None:
         await _next(receive)
 
 
-def write_chunks(path: Path, manifest: Manifest, indices: tuple[int, ...], fill: Callable[[memoryview], None]) -> None:
+def ignore(_index: int) -> None:
+    """Take no notice of a chunk that is in its place."""
+
+
+def write_chunks(
+    path: Path,
+    manifest: Manifest,
+    indices: tuple[int, ...],
+    fill: Callable[[memoryview], None],
+    placed: Callable[[int], None] = ignore,
+) -> None:
     """Do what `receive_file` does, on a thread, with the bytes of one chunk after the other.
 
     Args:
@@ -176,6 +186,7 @@ def write_chunks(path: Path, manifest: Manifest, indices: tuple[int, ...], fill:
         manifest: What was promised.
         indices: The chunks still wanted, in the order in which they come.
         fill: Fills a buffer with the next bytes.
+        placed: Is told of each chunk that is in its place.
 
     Raises:
         TransferError: If a chunk is not the promised one.
@@ -186,6 +197,7 @@ def write_chunks(path: Path, manifest: Manifest, indices: tuple[int, ...], fill:
             _, length = manifest.chunk_range(index)
             fill(buffer[:length])
             _place(descriptor, manifest, (index,), buffer[:length])
+            placed(index)
 
 
 def read_chunks(path: Path, manifest: Manifest, indices: tuple[int, ...]) -> Iterator[memoryview]:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from openfl_like.pki.files import Credentials
 from openfl_like.wire.tls import client_context
 from openfl_like.wire.transfer.data_connection import DataConnection
+from openfl_like.wire.transfer.tls_stream import TlsStream
 
 log = logging.getLogger(__name__)
 CONNECT_S = 5.0
@@ -64,7 +65,9 @@ class DataClient:
         raw = socket.create_connection((self._host, port), timeout=CONNECT_S)
         try:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return DataConnection(context.wrap_socket(raw, server_hostname=self._server_name), self._pool)
+            stream = TlsStream(context, raw, server_hostname=self._server_name)
+            stream.handshake()
+            return DataConnection(stream, self._pool)
         except BaseException:
             raw.close()
             raise

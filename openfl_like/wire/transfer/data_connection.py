@@ -6,10 +6,10 @@ lock, and a transfer needs the memory of one chunk.
 """
 
 import asyncio
-import socket
-import ssl
 from collections.abc import Callable
 from concurrent.futures import Executor
+
+from openfl_like.wire.transfer.tls_stream import TlsStream
 
 SECRET_BYTES = 32
 IDLE_S = 60.0
@@ -23,17 +23,17 @@ class BrokenConnectionError(Exception):
 
 
 class DataConnection:
-    """One TLS socket with blocking calls.
+    """One TLS stream with blocking calls.
 
     Args:
-        tls: Connected, its handshake done.
+        stream: Connected, its handshake done.
         pool: The threads that move bytes.
     """
 
-    def __init__(self, tls: ssl.SSLSocket, pool: Executor) -> None:
-        self._tls = tls
+    def __init__(self, stream: TlsStream, pool: Executor) -> None:
+        self._stream = stream
         self._pool = pool
-        tls.settimeout(IDLE_S)
+        stream.settimeout(IDLE_S)
 
     def send(self, data: bytes | memoryview) -> None:
         """Send all of it.
@@ -41,11 +41,8 @@ class DataConnection:
         Raises:
             BrokenConnectionError: If the peer is gone.
         """
-        rest = memoryview(data)
         try:
-            while rest:  # `sendall` does the same with two more calls for each record of 16 KiB
-                count: int = self._tls.write(rest)
-                rest = rest[count:]
+            self._stream.send(data)
         except OSError as error:
             raise BrokenConnectionError(str(error)) from error
 
@@ -55,19 +52,16 @@ class DataConnection:
         Raises:
             BrokenConnectionError: If the peer is gone before that.
         """
-        while buffer:
-            try:
-                # `recv_into` is this with another call around it
-                count: int = self._tls.read(len(buffer), buffer)  # type: ignore[assignment] # its stub misses this use
-            except OSError as error:
-                raise BrokenConnectionError(str(error)) from error
-            if not count:
-                raise BrokenConnectionError("the other side closed it")
-            buffer = buffer[count:]
+        try:
+            full = self._stream.fill(buffer)
+        except OSError as error:
+            raise BrokenConnectionError(str(error)) from error
+        if not full:
+            raise BrokenConnectionError("the other side closed it")
 
     def patient(self, seconds: float) -> None:
         """Set how long one call may wait for the peer."""
-        self._tls.settimeout(seconds)
+        self._stream.settimeout(seconds)
 
     async def run(self, work: Callable[[], None]) -> None:
         """Run work that uses this connection on a thread; a cancellation ends it before it is passed on."""
@@ -79,15 +73,15 @@ class DataConnection:
             await asyncio.wait([moving])
             moving.exception()  # that of the aborted call; asyncio would tell of one that nobody looked at
             raise
+        self._stream.rest()
 
     def abort(self) -> None:
         """Have every call that waits on the socket fail."""
         try:
-            # not the method of SSLSocket: that takes the cipher away from under a thread that is sending
-            socket.socket.shutdown(self._tls, socket.SHUT_RDWR)
+            self._stream.shutdown()
         except OSError:
             return  # the peer was faster
 
     def close(self) -> None:
         """Close the socket."""
-        self._tls.close()
+        self._stream.close()

@@ -6,12 +6,11 @@ import functools
 import logging
 import secrets
 import socket
-import ssl
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Self
+from typing import Self, TypeVar
 
 from openfl_like.errors import ConflictError, FederationError, TransferError
 from openfl_like.pki.files import Credentials
@@ -21,8 +20,10 @@ from openfl_like.tasks import TaskOwner
 from openfl_like.wire.channel import backoff
 from openfl_like.wire.tls import peer_pem, server_context
 from openfl_like.wire.transfer.data_connection import SECRET_BYTES, BrokenConnectionError, DataConnection
+from openfl_like.wire.transfer.tls_stream import TlsStream
 
 log = logging.getLogger(__name__)
+Result = TypeVar("Result")
 HANDSHAKE_S = 10.0
 PRESENT_S = 15.0
 MOST_CONNECTIONS = 1024
@@ -147,12 +148,10 @@ class DataServer:
     async def _serve(self, raw: socket.socket) -> None:
         """Hold one peer's connection until it ends, and close it."""
         raw.settimeout(0.0)
-        connection = raw
         try:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            connection = tls = self._context.wrap_socket(raw, server_side=True, do_handshake_on_connect=False)
-            await self._redeem(tls)
+            await self._redeem(TlsStream(self._context, raw, server_side=True))
         except TimeoutError:
             log.info("a data connection was refused: no ticket came within %g s", HANDSHAKE_S)
         except (OSError, FederationError) as error:
@@ -160,18 +159,18 @@ class DataServer:
         except Exception:
             log.exception("a data connection failed")
         finally:
-            connection.close()
+            raw.close()
 
-    async def _redeem(self, tls: ssl.SSLSocket) -> None:
+    async def _redeem(self, stream: TlsStream) -> None:
         """A ticket, its transfer, the next ticket."""
         async with asyncio.timeout(HANDSHAKE_S):
-            await _ready(tls, tls.do_handshake)
-            ticket = await self._next(tls)
-        while ticket is not None and await ticket.present(DataConnection(tls, self._pool)):
-            tls.settimeout(0.0)
-            ticket = await self._next(tls)
+            await _ready(stream, stream.handshake)
+            ticket = await self._next(stream)
+        while ticket is not None and await ticket.present(DataConnection(stream, self._pool)):
+            stream.settimeout(0.0)
+            ticket = await self._next(stream)
 
-    async def _next(self, tls: ssl.SSLSocket) -> Ticket | None:
+    async def _next(self, stream: TlsStream) -> Ticket | None:
         """Read the next secret and return its ticket; None when the peer has closed the connection.
 
         Raises:
@@ -179,32 +178,32 @@ class DataServer:
             CertificateExpiredError: If it is not valid any more.
             TransferError: If there is no such ticket for this peer.
         """
-        secret = b""
-        while len(secret) < SECRET_BYTES:
-            more = await _ready(tls, functools.partial(tls.recv, SECRET_BYTES - len(secret)))
-            if not more:
+        view, missing = memoryview(bytearray(SECRET_BYTES)), SECRET_BYTES
+        while missing:
+            count = await _ready(stream, functools.partial(stream.read, view[-missing:]))
+            if not count:
                 return None
-            secret += more
-        caller = self._verifier.identify(peer_pem(tls), datetime.now(UTC))
+            missing -= count
+        secret = bytes(view)
+        caller = self._verifier.identify(peer_pem(stream.tls), datetime.now(UTC))
         ticket = self._tickets.get(secret)
         if ticket is None or ticket.caller != caller:
             raise TransferError(f"{caller.uri} has no such ticket")
         return self._tickets.pop(secret)
 
 
-async def _ready(tls: ssl.SSLSocket, step: Callable[[], bytes | None]) -> bytes | None:
-    """Repeat a step of a socket that does not block until it has what it needs."""
+async def _ready(stream: TlsStream, step: Callable[[], Result]) -> Result:
+    """Repeat a step of a stream that does not block until it has what it needs."""
     loop = asyncio.get_running_loop()
     while True:
         try:
             return step()
-        except ssl.SSLWantReadError:
-            watch, leave = loop.add_reader, loop.remove_reader
-        except ssl.SSLWantWriteError:
-            watch, leave = loop.add_writer, loop.remove_writer
+        except BlockingIOError:
+            sending = stream.unsent
+        watch, leave = (loop.add_writer, loop.remove_writer) if sending else (loop.add_reader, loop.remove_reader)
         woken = asyncio.Event()
-        watch(tls, woken.set)
+        watch(stream, woken.set)
         try:
             await woken.wait()
         finally:
-            leave(tls)
+            leave(stream)

@@ -15,6 +15,8 @@ from openfl_like.wire.transfer.chunks import (
     asks,
     chunks_of,
     every_chunk,
+    ignore,
+    part_of,
     read_chunks,
     receive_file,
     skip_file,
@@ -84,8 +86,10 @@ async def take_file(
             if target.complete:
                 return
             frames = _Frames(call, lane)
+            if target.arrival is not None:
+                target.arrival.begin(part_of(target.path), indices)
             if ticket is not None and indices and await frames.go_elsewhere():
-                await ticket.carry(lambda connection: _receive(connection, target.path, manifest, indices, lane))
+                await ticket.carry(lambda connection: _receive(connection, target, manifest, indices, lane))
             else:
                 await receive_file(target.path, manifest, indices, frames.next, durable=durable)
 
@@ -126,10 +130,11 @@ def _send(
 
 
 def _receive(
-    connection: DataConnection, path: Path, manifest: Manifest, indices: tuple[int, ...], lane: TransferSlot
+    connection: DataConnection, target: UploadTarget, manifest: Manifest, indices: tuple[int, ...], lane: TransferSlot
 ) -> None:
     def fill(buffer: memoryview) -> None:
         connection.fill(buffer)
         lane.moved(len(buffer))
 
-    write_chunks(path, manifest, indices, fill)
+    placed = ignore if target.arrival is None else target.arrival.placed
+    write_chunks(target.path, manifest, indices, fill, placed)

@@ -10,6 +10,8 @@ from types import ModuleType
 
 import pytest
 
+from openfl_like.failpoints import SWITCH, Action, parse
+
 ROOT = Path(__file__).parents[3]
 WORK = "sum(range(20_000_000))"
 PARENT = """
@@ -86,3 +88,18 @@ def test_whoever_waits_for_sites_that_never_come_is_told_when_the_gate_is_closed
     closed.close()
     waiting.join(10)
     assert len(said) == 1
+
+
+def test_conditions_say_what_they_are_and_arm_every_sync(benchmarks: Path) -> None:
+    conditions = module("conditions")
+    assert str(conditions.USUAL) == ""
+    assert conditions.USUAL.usual
+    assert conditions.USUAL.environment == {}
+    slow = conditions.Conditions(trip_ms=50, sync_ms=4)
+    assert str(slow) == ", 50 ms there and back, a sync 4 ms"
+    assert not slow.usual
+    clauses = parse(slow.environment[SWITCH])
+    assert set(clauses) == set(conditions.SYNCS)
+    assert {(clause.action, clause.argument, clause.always) for clause in clauses.values()} == {
+        (Action.DELAY, "4", True)
+    }

@@ -81,7 +81,7 @@ def test_only_the_named_rounds_are_kept(files: ExperimentFiles) -> None:
             files.server_state(number).touch()
     assert sorted(files.models()) == [0, 1, 2, 3, 4]
     assert sorted(files.server_states()) == [1, 2, 3, 4]
-    files.retain([1, 4, 9])
+    files.retain([1, 4, 9], newest=4)
     assert sorted(path.name for path in (files.directory / "models").iterdir()) == [
         "v0001.safetensors",
         "v0001.state.safetensors",

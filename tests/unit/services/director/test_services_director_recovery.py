@@ -78,8 +78,8 @@ def test_what_is_damaged_is_unpacked_again(here: OfflineDirector, damage: str) -
     directory = here.files.directory
     DAMAGE[damage](directory)
     with closing(SQLITE.director(DirectorFiles(here.state))) as store:
-        assert mend_all(DirectorFiles(here.state), store) == [EXPERIMENT]
-        assert mend_all(DirectorFiles(here.state), store) == []
+        assert mend_all(DirectorFiles(here.state), store, SQLITE) == [EXPERIMENT]
+        assert mend_all(DirectorFiles(here.state), store, SQLITE) == []
     assert (directory / "plan.json").read_bytes() == freeze(PLAN)
     assert (directory / CODE).read_text() == "RUNNER = 1\n"
     assert (directory / "models").is_dir()
@@ -113,14 +113,14 @@ def test_a_damaged_bundle_is_told_and_keeps_nobody_else_from_starting(
     with pytest.raises(DamagedError, match=r"bundle.tar.*fx experiment resume"):
         mend(stored(here), here.files)
     with closing(SQLITE.director(DirectorFiles(here.state))) as store:
-        assert mend_all(DirectorFiles(here.state), store) == []
+        assert mend_all(DirectorFiles(here.state), store, SQLITE) == []
 
 
 def test_what_has_ended_is_not_looked_at(here: OfflineDirector) -> None:
     with closing(SQLITE.director(DirectorFiles(here.state))) as store:
         store.set_status(EXPERIMENT, Status.CANCELLED, "", 3.0)
         cut(here.files.plan)
-        assert mend_all(DirectorFiles(here.state), store) == []
+        assert mend_all(DirectorFiles(here.state), store, SQLITE) == []
 
 
 class Idle:

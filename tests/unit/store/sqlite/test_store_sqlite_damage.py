@@ -125,7 +125,7 @@ def test_what_is_damaged_in_a_closed_database_is_refused_or_has_lost_nothing(
     fill(origin).close()
     shutil.copytree(origin, tmp_path / "whole")
     whole = read(tmp_path / "whole")
-    refused = sum(refuses(read, origin, whole, name, kind, seed) for seed in range(12))
+    refused = sum(refuses(read, origin, whole, name, kind, seed) for seed in range(24))
     assert refused
 
 

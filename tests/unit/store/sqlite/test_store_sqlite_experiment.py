@@ -9,6 +9,7 @@ import pytest
 
 from openfl_like.errors import ConflictError
 from openfl_like.store.files import ExperimentFiles
+from openfl_like.store.ports import Commit, FileContent
 from openfl_like.store.sqlite.experiment import EXPERIMENT_DB, SqliteExperimentStore
 
 
@@ -30,3 +31,19 @@ def test_a_durable_transaction_is_synchronous(tmp_path: Path, mode: int, *, dura
                 pass
             with store._database.transaction(durable=durable) as connection:
                 assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == mode
+
+
+def test_no_commit_moves_the_log_into_the_database_but_a_checkpoint_does(tmp_path: Path) -> None:
+    with closing(SqliteExperimentStore(ExperimentFiles(tmp_path))) as store:
+        log, database = tmp_path / f"{EXPERIMENT_DB}-wal", tmp_path / EXPERIMENT_DB
+        before = database.stat().st_size
+        for number in range(24):
+            content = FileContent(number, "aa" * 32, bytes(1 << 18))
+            store.commit(Commit(1.0, {}, durable=True, contents=[content]))
+        assert database.stat().st_size == before
+        store.checkpoint()
+        assert database.stat().st_size > 24 << 18
+        grown = log.stat().st_size
+        for _ in range(8):
+            store.commit(Commit(1.0, {}, durable=True))
+        assert log.stat().st_size == grown, "it is written over from its beginning"
