@@ -77,6 +77,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "breast_cancer": "openfl_like.data.builtin:BreastCancerShard",
         "csv": "openfl_like.data.csv_file:CsvShard",
         "synthetic": "openfl_like.data.synthetic:SyntheticShard",
+        "invented": "openfl_like.data.invented:InventedShard",
         "mnist": "openfl_like.data.files.mnist:MnistShard",
         "fashion_mnist": "openfl_like.data.files.mnist:FashionMnistShard",
         "cifar10": "openfl_like.data.files.cifar:Cifar10Shard",

@@ -10,8 +10,10 @@ from openfl_like.cli.options import (
     FOLDER,
     HELP,
     WrittenAddress,
+    check_dry_run,
     check_model_output,
     complete_plans,
+    dry_run_options,
     initial_model_option,
     named_files,
     overrides_option,
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
 )
 @click.option("--pdb", "debugger", is_flag=True, help="Open Python's debugger where code raises; with --runtime local.")
 @click.option("--sandbox", is_flag=True, help="Confine each site's process as at a site; with --runtime process.")
+@dry_run_options
 @initial_model_option
 @overrides_option
 @json_option
@@ -80,13 +83,15 @@ def simulate(
     worker_gpus: float,
     listen: str | None,
     certificates: Path | None,
+    limit_s: float | None,
     initial_model: Path | None,
     overrides: tuple[str, ...],
     *,
+    dry: bool,
     debugger: bool,
     sandbox: bool,
     as_json: bool,
-) -> None:
+) -> int:
     """Run a plan with all its sites on this machine; the final model has the same bytes as in the real federation.
 
     The sites are those that --shard names, or else those that the plan's simulation.sites makes from one data set, or
@@ -102,25 +107,32 @@ def simulate(
     Example: fx simulate digits_dirichlet --runtime leased --listen 0.0.0.0:7000
 
     Example: fx simulate digits_dirichlet -s simulation.sites.partitioner.settings.alpha=10
+
+    With --dry-run nothing is simulated: the code does two rounds on data that is invented from what the sites' shards
+    say of themselves, and every mistake that shows is listed. The exit code is 1 if there is one.
+
+    Example: fx simulate plan.yaml --dry-run
     """
+    check_dry_run(dry=dry, limit_s=limit_s)
+    if dry:
+        from openfl_like.cli.dry_run import simulation_dry_run
+
+        return simulation_dry_run(plan_file, shards, initial_model, overrides, limit_s, as_json=as_json)
     from openfl_like.authoring.models import prepare_initial_model
     from openfl_like.cli.experiment.outcome import raise_unless_finished
     from openfl_like.cli.output.post_mortem import post_mortem
     from openfl_like.cli.plan_file import read_plan
     from openfl_like.cli.simulated import Follower, KeptRecord, sites_of, tell_result
-    from openfl_like.errors import UsageError
     from openfl_like.processes.own_end import ended_by_us_alone, terminated_like_interrupted
     from openfl_like.runtimes.sites import WorkerWishes
     from openfl_like.services.simulation import SimulationSettings
 
     check_model_output(output)
     _check_ranks(runtime)
-    _check_sandbox(runtime, sandbox=sandbox)
-    if debugger and runtime != "local":
-        raise UsageError("--pdb: the debugger looks into this process", cure="use --runtime local")
+    _check_processes(runtime, sandbox=sandbox, debugger=debugger)
     with _ranks(runtime) as leading:
         if not leading:
-            return
+            return 0
         output, directory = (
             path and path.absolute() for path in (output, directory)
         )  # whatever the code makes of the cwd
@@ -161,6 +173,7 @@ def simulate(
         tell_result(result, had_ended=had_ended, as_json=as_json)
         if not result.as_simulated:
             raise_unless_finished(result.outcome, seen=follower.screen.end_was_seen)
+        return 0
 
 
 def _listening(address: str | None, certificates: Path | None, name: str, runtime: str) -> "Listening | None":
@@ -203,9 +216,12 @@ def _check_ranks(runtime: str) -> None:
         )
 
 
-def _check_sandbox(runtime: str, *, sandbox: bool) -> None:
+def _check_processes(runtime: str, *, sandbox: bool, debugger: bool) -> None:
+    """Refuse what needs other processes than the runtime has."""
     from openfl_like.errors import UsageError
 
+    if debugger and runtime != "local":
+        raise UsageError("--pdb: the debugger looks into this process", cure="use --runtime local")
     if sandbox and runtime in {"local", "batched"}:
         raise UsageError(
             f"--sandbox: in the runtime '{runtime}' all sites work in this very process",

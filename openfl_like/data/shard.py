@@ -217,13 +217,14 @@ class ScopedShard:
         return self.scope.within(found) if ismethod(found) else found
 
 
-def build_shard(config: ShardConfig, directory: Path | None = None) -> ShardDescriptor:
+def build_shard(config: ShardConfig, directory: Path | None = None, *, unread: bool = False) -> ShardDescriptor:
     """Make the shard that the config names and check that its data fits its own schema.
 
     Args:
         config: Which class, and with which arguments.
         directory: Where the site's own modules are: that of ``shard.yaml``. Sites in one process may have modules of
             the same name.
+        unread: Whether it is not asked for its data, so that nothing is compared.
 
     Raises:
         ShardError: If there is no such class, it refuses its params, it raises, or its data does not fit its schema.
@@ -235,7 +236,7 @@ def build_shard(config: ShardConfig, directory: Path | None = None) -> ShardDesc
             factory = cast("Callable[..., ShardDescriptor]", registry.resolve("shard", config.template))
             check_keywords(factory, config.params, "param")
             shard = factory(**config.params)
-            check_shard(shard)
+            (check_members if unread else check_shard)(shard)
         except ShardError as error:
             raise ShardError(error.message, place=error.place or place, cure=error.cure) from error
         except NotFoundError as error:
@@ -299,16 +300,25 @@ def _check_parts(kind: str, given: object) -> None:
     check_is_array(f"{kind} targets", given.targets)
 
 
+def check_members(shard: ShardDescriptor) -> None:
+    """Check that a shard says what every shard has to say of its data, which is not looked at.
+
+    Raises:
+        ShardError: Naming the first member that is missing or of another type.
+    """
+    for name, types in _MEMBERS.items():
+        value = getattr(shard, name) if hasattr(type(shard), name) else getattr(shard, name, None)
+        if not isinstance(value, types):
+            raise ShardError(f"the shard's '{name}' is {type(value).__name__}, not {types[0].__name__}")
+
+
 def check_shard(shard: ShardDescriptor) -> None:
     """Check that a shard's data has the shapes, dtypes, ranges and counts that it promises.
 
     Raises:
         ShardError: Naming the first promise that is not kept.
     """
-    for name, types in _MEMBERS.items():
-        value = getattr(shard, name) if hasattr(type(shard), name) else getattr(shard, name, None)
-        if not isinstance(value, types):
-            raise ShardError(f"the shard's '{name}' is {type(value).__name__}, not {types[0].__name__}")
+    check_members(shard)
     for kind in KINDS:
         dataset, schema = shard.get_dataset(kind), shard.schema
         _check_parts(kind, dataset)

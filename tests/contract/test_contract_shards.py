@@ -25,6 +25,7 @@ PARAMS: dict[str, dict[str, JsonValue]] = {
         "scale": {"age": [50, 20], "pressure": [130, 30], "pulse": [75, 15]},
     },
     "synthetic": {"site": 3, "samples": 40, "spread": 0.5},
+    "invented": {"sample_shape": [6, 4], "classes": 5, "train": 40, "validate": 12},
     "each": {"site": 3, "shard": {"template": "synthetic", "params": {"classes": 2}}},
     "part": {
         "part": 2,

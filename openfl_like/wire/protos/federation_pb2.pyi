@@ -100,21 +100,33 @@ class Receipt(_message.Message):
     reason: str
     def __init__(self, digest: _Optional[str] = ..., code: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
+class SiteTerms(_message.Message):
+    __slots__ = ("model_bytes", "installs_requirements", "devices")
+    MODEL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    INSTALLS_REQUIREMENTS_FIELD_NUMBER: _ClassVar[int]
+    DEVICES_FIELD_NUMBER: _ClassVar[int]
+    model_bytes: int
+    installs_requirements: bool
+    devices: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, model_bytes: _Optional[int] = ..., installs_requirements: bool = ..., devices: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class ShardFacts(_message.Message):
-    __slots__ = ("sample_shape", "target_shape", "description", "schema_json", "interface", "experiments_at_once")
+    __slots__ = ("sample_shape", "target_shape", "description", "schema_json", "interface", "experiments_at_once", "terms")
     SAMPLE_SHAPE_FIELD_NUMBER: _ClassVar[int]
     TARGET_SHAPE_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     SCHEMA_JSON_FIELD_NUMBER: _ClassVar[int]
     INTERFACE_FIELD_NUMBER: _ClassVar[int]
     EXPERIMENTS_AT_ONCE_FIELD_NUMBER: _ClassVar[int]
+    TERMS_FIELD_NUMBER: _ClassVar[int]
     sample_shape: _containers.RepeatedScalarFieldContainer[int]
     target_shape: _containers.RepeatedScalarFieldContainer[int]
     description: str
     schema_json: str
     interface: str
     experiments_at_once: int
-    def __init__(self, sample_shape: _Optional[_Iterable[int]] = ..., target_shape: _Optional[_Iterable[int]] = ..., description: _Optional[str] = ..., schema_json: _Optional[str] = ..., interface: _Optional[str] = ..., experiments_at_once: _Optional[int] = ...) -> None: ...
+    terms: SiteTerms
+    def __init__(self, sample_shape: _Optional[_Iterable[int]] = ..., target_shape: _Optional[_Iterable[int]] = ..., description: _Optional[str] = ..., schema_json: _Optional[str] = ..., interface: _Optional[str] = ..., experiments_at_once: _Optional[int] = ..., terms: _Optional[_Union[SiteTerms, _Mapping]] = ...) -> None: ...
 
 class GpuStatistics(_message.Message):
     __slots__ = ("name", "utilisation_percent", "memory_total_bytes", "memory_used_bytes", "index", "temperature_c", "power_w")
