@@ -85,8 +85,7 @@ class _Sites:
         folder = self._folder(order.site)
         folder.mkdir(parents=True, exist_ok=True)
         os.chdir(folder)
-        made = self._performers.make(self._shard(order), algorithm_state(folder))
-        return made
+        return self._performers.make(self._shard(order), algorithm_state(folder))
 
     def _shard(self, order: SiteOrder) -> ShardDescriptor:
         if order.shard:
