@@ -9,6 +9,7 @@ from openfl_like.errors import (
     CredentialError,
     DamagedError,
     DeviceError,
+    DryRunError,
     ExperimentCancelledError,
     ExperimentDegradedError,
     ExperimentFailedError,
@@ -88,6 +89,7 @@ MEANINGS: dict[type[FederationError], Meaning] = {
     DeviceError: Meaning("FAILED_PRECONDITION", 409, 4),
     SandboxError: Meaning("FAILED_PRECONDITION", 409, 4),
     StudyError: Meaning("ABORTED", 409, 1),
+    DryRunError: Meaning("ABORTED", 409, 1),
     InternalError: Meaning("INTERNAL", 500, 70, public=False),
 }
 

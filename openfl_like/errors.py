@@ -32,6 +32,7 @@
     ├── DeviceError                E507  a site does not give the device that the plan asks for
     ├── SandboxError               E508  a site requires a sandbox that its kernel does not offer
     ├── StudyError                 E509  a study ended with runs that failed, or learnt nothing
+    ├── DryRunError                E510  a dry run has found what would go wrong
     └── InternalError              E900  a defect in the platform itself
 
 Each class says its cause and its cure; the pages in docs/reference/errors are made from that. The table in
@@ -50,19 +51,19 @@ class FederationError(Exception):
         message: What went wrong, in one sentence.
         place: Where: a file with line, a YAML path, a peer; empty where there is none.
         cure: What the reader can do about it; empty where nothing helps.
+        problems: Every mistake, where there may be several.
     """
 
     code: ClassVar[str] = "E000"
 
-    def __init__(self, message: str, *, place: str = "", cure: str = "") -> None:
+    def __init__(self, message: str, *, place: str = "", cure: str = "", problems: tuple[str, ...] = ()) -> None:
         super().__init__(message)
-        self.message = message
-        self.place = place
-        self.cure = cure
+        self.message, self.place, self.cure, self.problems = message, place, cure, problems
 
     def __str__(self) -> str:
         text = f"{self.place}: {self.message}" if self.place else self.message
-        return f"{text} ({self.cure})" if self.cure else text
+        text = f"{text} ({self.cure})" if self.cure else text
+        return "\n".join([text, *(f"  - {problem}" for problem in self.problems)])
 
 
 class UsageError(FederationError):
@@ -89,13 +90,6 @@ class PlanError(FederationError):
 
     code = "E101"
 
-    def __init__(self, message: str, *, place: str = "", cure: str = "", problems: tuple[str, ...] = ()) -> None:
-        super().__init__(message, place=place, cure=cure)
-        self.problems = problems
-
-    def __str__(self) -> str:
-        return "\n".join([super().__str__(), *(f"  - {problem}" for problem in self.problems)])
-
 
 class SettingsError(FederationError):
     """A settings file (director.yaml, shard.yaml) or a study is missing or has mistakes; the message lists all of them.
@@ -107,13 +101,6 @@ class SettingsError(FederationError):
     """
 
     code = "E102"
-
-    def __init__(self, message: str, *, place: str = "", cure: str = "", problems: tuple[str, ...] = ()) -> None:
-        super().__init__(message, place=place, cure=cure)
-        self.problems = problems
-
-    def __str__(self) -> str:
-        return "\n".join([super().__str__(), *(f"  - {problem}" for problem in self.problems)])
 
 
 class BundleError(FederationError):
@@ -465,6 +452,18 @@ class StudyError(FederationError):
     """
 
     code = "E509"
+
+
+class DryRunError(FederationError):
+    """A dry run has found what would go wrong: the experiment would fail, learn nothing, or be refused by a site.
+
+    Cause: What the report says of each: the code, the plan, or the sites that the plan asks for.
+
+    Cure: Each line of the report has its own; mend them, and give the command again. docs/dry-run.md lists what there
+    is to find.
+    """
+
+    code = "E510"
 
 
 class InternalError(FederationError):

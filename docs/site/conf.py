@@ -20,6 +20,7 @@ CONTENTS = {
             "docs/frameworks",
             "docs/data",
             "docs/simulation",
+            "docs/dry-run",
             "docs/virtual-time",
             "docs/studies",
             "docs/coming-from",

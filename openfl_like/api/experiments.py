@@ -68,7 +68,7 @@ class Experiments:
         """
         with tempfile.TemporaryDirectory(prefix="fx-submit-") as directory:
             bundle = Path(directory) / "bundle.tar"
-            packing = await asyncio.to_thread(_pack, plan, overrides, initial_model, evaluate, bundle)
+            packing = await asyncio.to_thread(pack_submission, plan, overrides, initial_model, evaluate, bundle)
             if on_packed is not None:
                 on_packed(packing)
             manifest = await asyncio.to_thread(manifest_of, bundle)
@@ -140,13 +140,22 @@ class Experiments:
         return Path(path)
 
 
-def _pack(
+def pack_submission(
     plan: str | Path,
     overrides: Sequence[str],
     initial_model: str | Path | None,
     evaluate: Mapping[str, str | Path] | None,
     bundle: Path,
 ) -> Packing:
+    """Write the bundle of a submission; see `Experiments.submit`.
+
+    Args:
+        plan: The plan file, or the name of an installed plan.
+        overrides: Changes of it.
+        initial_model: A model to start from.
+        evaluate: Name -> model file, where nothing is trained.
+        bundle: The archive; what is converted goes into its folder.
+    """
     path = find_plan(str(plan))
     checked = load_plan(path, overrides)
     given = {name: Path(file) for name, file in (evaluate or {}).items()}

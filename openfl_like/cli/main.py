@@ -34,6 +34,7 @@ NOUNS = {
     "status": "Look at the whole federation.",
     "simulate": "Run a plan with all its sites on this machine.",
     "study": "Run many simulations of a plan, and compare them.",
+    "worker": "Work for a simulation on another host.",
     "workspace": "Make a workspace from a template, pass one on.",
 }
 PACKAGES = frozenset({"demo", "experiment", "pki", "study"})

@@ -1,7 +1,7 @@
 """Options that several commands share."""
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -154,6 +154,45 @@ def initial_model_option(command: Command) -> Command:
         "--initial-model", type=FILE, metavar="FILE",
         help="Start from this model: .safetensors, .npz, .pt or .keras; it is converted here.",
     )(command)  # fmt: skip
+
+
+def dry_run_options(command: Command) -> Command:
+    """Add ``--dry-run`` and ``--limit SECONDS`` as ``dry`` and ``limit_s``."""
+    dry = click.option("--dry-run", "dry", is_flag=True, help="Try the plan on invented data, and do nothing else.")
+    limit = click.option(
+        "--limit", "limit_s", type=click.FloatRange(min=1), metavar="SECONDS",
+        help="With --dry-run: how long the code may take for one thing.  [default: 60]",
+    )  # fmt: skip
+    return dry(limit(command))
+
+
+DRY_RUN_GOES_BY = frozenset({"dry", "limit_s", "plan_file", "plan", "shards", "initial_model", "overrides", "as_json"})
+
+
+def check_dry_run(*, dry: bool, limit_s: float | None, also: Collection[str] = ()) -> None:
+    """Refuse options that would be ignored: those that a dry run does not go by, and a limit without one.
+
+    Args:
+        dry: Whether there is to be one.
+        limit_s: The limit that was given.
+        also: Parameters of this command that a dry run goes by besides the usual ones.
+
+    Raises:
+        UsageError: If there are any.
+    """
+    from click.core import ParameterSource
+
+    from openfl_like.errors import UsageError
+
+    context = click.get_current_context()
+    others = [option for option in context.command.params if option.name not in {*DRY_RUN_GOES_BY, *also}]
+    given = [
+        one.opts[-1] for one in others if context.get_parameter_source(one.name or "") is ParameterSource.COMMANDLINE
+    ]
+    if dry and given:
+        raise UsageError(f"a dry run does not go by {', '.join(given)}", cure="leave that out, or --dry-run")
+    if limit_s is not None and not dry:
+        raise UsageError("--limit is for dry runs", cure="add --dry-run, or leave it out")
 
 
 _TRIAL_BYTES = 4096

@@ -9,8 +9,11 @@ from openfl_like.cli.options import (
     FILE,
     FOLDER,
     HELP,
+    WrittenAddress,
+    check_dry_run,
     check_model_output,
     complete_plans,
+    dry_run_options,
     initial_model_option,
     named_files,
     overrides_option,
@@ -19,6 +22,8 @@ from openfl_like.cli.output.console import json_option, say
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+
+    from openfl_like.runtimes.sites import Listening
 
 
 @click.command(context_settings=HELP)
@@ -36,9 +41,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="Where tasks run: local, one site after the other in this process; batched, many sites' PyTorch models at "
     "once in this process; process, on all processors; mpi, in the other ranks that mpiexec has started; ray, on a "
-    "Ray cluster (RAY_ADDRESS), or Ray on this machine.",
+    "Ray cluster (RAY_ADDRESS), or Ray on this machine; leased, on other hosts ('fx worker').",
 )
-@click.option("--workers", type=click.IntRange(min=1), help="How many work at once; with --runtime process or ray.")
+@click.option(
+    "--workers", type=click.IntRange(min=1), help="How many work at once; with --runtime process, ray or leased."
+)
 @click.option(
     "--worker-cpus",
     type=click.FloatRange(min=0, min_open=True),
@@ -53,8 +60,15 @@ if TYPE_CHECKING:
     show_default=True,
     help="GPUs that a worker takes, or a part of one; with --runtime ray.",
 )
+@click.option("-l", "--listen", type=WrittenAddress(0), help="HOST:PORT where workers find it; with --runtime leased.")
+@click.option(
+    "--certificates",
+    type=FOLDER,
+    help="Folder of its certificate; with --runtime leased.  [default: certs/aggregator/NAME, the plan's]",
+)
 @click.option("--pdb", "debugger", is_flag=True, help="Open Python's debugger where code raises; with --runtime local.")
 @click.option("--sandbox", is_flag=True, help="Confine each site's process as at a site; with --runtime process.")
+@dry_run_options
 @initial_model_option
 @overrides_option
 @json_option
@@ -67,13 +81,17 @@ def simulate(
     workers: int | None,
     worker_cpus: float,
     worker_gpus: float,
+    listen: str | None,
+    certificates: Path | None,
+    limit_s: float | None,
     initial_model: Path | None,
     overrides: tuple[str, ...],
     *,
+    dry: bool,
     debugger: bool,
     sandbox: bool,
     as_json: bool,
-) -> None:
+) -> int:
     """Run a plan with all its sites on this machine; the final model has the same bytes as in the real federation.
 
     The sites are those that --shard names, or else those that the plan's simulation.sites makes from one data set, or
@@ -86,26 +104,35 @@ def simulate(
 
     Example: fx simulate plans/digits_fedavg.yaml --runtime ray --workers 2
 
+    Example: fx simulate digits_dirichlet --runtime leased --listen 0.0.0.0:7000
+
     Example: fx simulate digits_dirichlet -s simulation.sites.partitioner.settings.alpha=10
+
+    With --dry-run nothing is simulated: the code does two rounds on data that is invented from what the sites' shards
+    say of themselves, and every mistake that shows is listed. The exit code is 1 if there is one.
+
+    Example: fx simulate plan.yaml --dry-run
     """
+    check_dry_run(dry=dry, limit_s=limit_s)
+    if dry:
+        from openfl_like.cli.dry_run import simulation_dry_run
+
+        return simulation_dry_run(plan_file, shards, initial_model, overrides, limit_s, as_json=as_json)
     from openfl_like.authoring.models import prepare_initial_model
     from openfl_like.cli.experiment.outcome import raise_unless_finished
     from openfl_like.cli.output.post_mortem import post_mortem
     from openfl_like.cli.plan_file import read_plan
     from openfl_like.cli.simulated import Follower, KeptRecord, sites_of, tell_result
-    from openfl_like.errors import UsageError
     from openfl_like.processes.own_end import ended_by_us_alone, terminated_like_interrupted
     from openfl_like.runtimes.sites import WorkerWishes
     from openfl_like.services.simulation import SimulationSettings
 
     check_model_output(output)
     _check_ranks(runtime)
-    _check_sandbox(runtime, sandbox=sandbox)
-    if debugger and runtime != "local":
-        raise UsageError("--pdb: the debugger looks into this process", cure="use --runtime local")
+    _check_processes(runtime, sandbox=sandbox, debugger=debugger)
     with _ranks(runtime) as leading:
         if not leading:
-            return
+            return 0
         output, directory = (
             path and path.absolute() for path in (output, directory)
         )  # whatever the code makes of the cwd
@@ -127,7 +154,9 @@ def simulate(
                 runtime=runtime,
                 kept=directory is not None,
                 sandbox=sandbox,
-                workers=WorkerWishes(workers, worker_cpus, worker_gpus),
+                workers=WorkerWishes(
+                    workers, worker_cpus, worker_gpus, _listening(listen, certificates, plan.name, runtime)
+                ),
                 examine=post_mortem if debugger else None,
                 tell=follower.not_batched,
             )
@@ -144,6 +173,22 @@ def simulate(
         tell_result(result, had_ended=had_ended, as_json=as_json)
         if not result.as_simulated:
             raise_unless_finished(result.outcome, seen=follower.screen.end_was_seen)
+        return 0
+
+
+def _listening(address: str | None, certificates: Path | None, name: str, runtime: str) -> "Listening | None":
+    """Return where workers of other hosts find the simulation, if they are to."""
+    from openfl_like.errors import UsageError
+    from openfl_like.pki.files import load_credentials
+    from openfl_like.runtimes.sites import Listening
+
+    if runtime != "leased" and (address or certificates):
+        raise UsageError("--listen and --certificates are for workers of other hosts", cure="add --runtime leased")
+    if address is None:
+        return None
+    credentials = load_credentials(certificates or Path("certs", "aggregator", name))
+    told = "workers find the simulation at {}: fx worker start -n NAME -a {}"
+    return Listening(address, credentials, lambda place: say(told.format(place, place)))
 
 
 def _ranks(runtime: str) -> "AbstractContextManager[bool]":
@@ -171,9 +216,12 @@ def _check_ranks(runtime: str) -> None:
         )
 
 
-def _check_sandbox(runtime: str, *, sandbox: bool) -> None:
+def _check_processes(runtime: str, *, sandbox: bool, debugger: bool) -> None:
+    """Refuse what needs other processes than the runtime has."""
     from openfl_like.errors import UsageError
 
+    if debugger and runtime != "local":
+        raise UsageError("--pdb: the debugger looks into this process", cure="use --runtime local")
     if sandbox and runtime in {"local", "batched"}:
         raise UsageError(
             f"--sandbox: in the runtime '{runtime}' all sites work in this very process",

@@ -32,6 +32,8 @@ class CsvShard(ArrayShard):
         seed: Seed of the deal and of the split; all sites that share a file must use the same.
         holdout: Share of the rows that is held out, of each class.
         delimiter: What stands between two cells.
+        group: The column that says whose a row is, such as a ward or a machine, for the partitioner ``natural``; the
+            model does not see it. None: nobody says.
 
     Raises:
         ShardError: If a column is not there, or a cell cannot be used; with its line of the file.
@@ -50,9 +52,10 @@ class CsvShard(ArrayShard):
         seed: int = 0,
         holdout: float = 0.25,
         delimiter: str = ",",
+        group: str | None = None,
     ) -> None:
         table = _Table(Path(file), delimiter)
-        seen = table.columns_seen(target, columns)
+        seen = table.columns_seen(target, columns, group)
         scales = _scales(scale or {}, seen if classes else [*seen, target])
         words = _words(classes)
         numbers = {name: table.numbers(name, scales) for name in (seen if words else [*seen, target])}
@@ -61,12 +64,14 @@ class CsvShard(ArrayShard):
         targets = table.class_numbers(target, words) if words else numbers[target].astype(np.float32)
         rows = rows_of_site(Iid(), targets, site, sites, seed)
         strata = targets[rows] if words else np.zeros(len(rows))
-        parts = zip(("train", "validate"), stratified_holdout(strata, holdout, seed), strict=True)
+        parts = dict(zip(("train", "validate"), stratified_holdout(strata, holdout, seed), strict=True))
+        groups = table.groups(group) if group is not None else None
         super().__init__(
-            {kind: Dataset(samples[rows[part]], targets[rows[part]]) for kind, part in parts},
+            {kind: Dataset(samples[rows[part]], targets[rows[part]]) for kind, part in parts.items()},
             description=f"A table: {', '.join(seen)}; to be predicted: {target}.",
             sample_range=(-_LIMIT, _LIMIT),
             classes=len(words),
+            groups=None if groups is None else {kind: groups[rows[part]] for kind, part in parts.items()},
         )
 
 
@@ -92,20 +97,27 @@ class _Table:
             name: [cell.strip() for cell in cells] for name, cells in zip(self._heading, columns, strict=False)
         }
 
-    def columns_seen(self, target: str, columns: Sequence[str] | None) -> list[str]:
-        """Return the columns that the model sees; they and the target are there."""
-        seen = [name for name in self._heading if name != target] if columns is None else list(columns)
-        for name in (target, *seen):
+    def columns_seen(self, target: str, columns: Sequence[str] | None, group: str | None) -> list[str]:
+        """Return the columns that the model sees; they, the target and that of groups are there."""
+        unseen = [target] if group is None else [target, group]
+        seen = [name for name in self._heading if name not in unseen] if columns is None else list(columns)
+        for name in (*unseen, *seen):
             if name not in self._heading:
                 alone = len(self._heading) < 2
                 cure = "name another params.delimiter" if alone else did_you_mean(name, self._heading)
                 raise self._wrong(f"there is no column '{name}'", cure)
         if not self._lines:
             raise self._wrong("there are no rows below the heading", "give the site a file with data")
-        if not seen or target in seen:
-            told = "the target is among params.columns" if seen else "no column is left for the model to see"
+        if not seen or set(unseen) & set(seen):
+            told = f"the {'target' if target in seen else 'group'} is among params.columns"
+            told = told if seen else "no column is left for the model to see"
             raise self._wrong(told, "name the columns that it sees in params.columns")
         return seen
+
+    def groups(self, name: str) -> np.ndarray:
+        """Return the number of each row's group, in the order of their names."""
+        self._refuse(name, [not text for text in self._texts[name]], "is empty", "write whose that row is")
+        return np.unique(self._texts[name], return_inverse=True)[1].astype(np.int64)
 
     def numbers(self, name: str, scales: Mapping[str, tuple[float, float]]) -> np.ndarray:
         """Return a column as numbers, scaled."""

@@ -1,25 +1,37 @@
 """A data set dealt out to sites: which rows are trained on where, and which are held out there.
 
 The partitioner deals the rows that are trained on. The held-out ones follow: each site gets of every label the same
-part of them as of the label's rows that are trained on, so that it is judged by what it is like. What the data set
-holds out is trained on nowhere.
+part of them as of the label's rows that are trained on, so that it is judged by what it is like. Where sites are made
+of groups, such as writers, it gets those of its groups. What the data set holds out is trained on nowhere.
 """
 
 import heapq
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Annotated
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, cast
 
 import numpy as np
 from pydantic import Field
 
-from openfl_like.data.partition import NOBODY, build_partitioner, owners_of, spread
+from openfl_like.data.partition import NOBODY, build_partitioner, needs_groups, owners_of, spread
 from openfl_like.data.shard import Dataset, ShardDescriptor
 from openfl_like.errors import ShardError
 from openfl_like.federation.seeds import derive_seed
 from openfl_like.plan.schema import MOST_SITES, Component, LabelNoise, Section, WithoutSamples
 
 _SHOWN = 5
+
+
+def _groups_of(shard: ShardDescriptor, datasets: Mapping[str, Dataset]) -> dict[str, np.ndarray]:
+    """Ask a shard for the groups of its samples, if it has any."""
+    ask = cast("Callable[[str], np.ndarray | None] | None", getattr(shard, "groups", None))
+    found = {kind: ask(kind) if ask is not None else None for kind in datasets}
+    known = {kind: np.asarray(groups) for kind, groups in found.items() if groups is not None}
+    for kind, groups in known.items():
+        if groups.shape != (len(datasets[kind]),) or groups.dtype.kind not in "iu":
+            told = f"the groups of the '{kind}' data are {groups.dtype.name} of shape {groups.shape}"
+            raise ShardError(told, cure="give a whole number for each sample")
+    return known if len(known) == len(datasets) else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +42,23 @@ class DataSet:
         shard: The shard that it is.
         train: What is trained on.
         validate: What is held out.
+        groups: Kind (``train``, ``validate``) -> the group of each sample; empty: they are not known.
     """
 
     shard: ShardDescriptor
     train: Dataset
     validate: Dataset
+    groups: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def of(cls, shard: ShardDescriptor) -> "DataSet":
-        """Take all data of a shard."""
-        return cls(shard, shard.get_dataset("train"), shard.get_dataset("validate"))
+        """Take all data of a shard.
+
+        Raises:
+            ShardError: If it says groups that are not a whole number for each sample.
+        """
+        train, validate = shard.get_dataset("train"), shard.get_dataset("validate")
+        return cls(shard, train, validate, _groups_of(shard, {"train": train, "validate": validate}))
 
     @property
     def labelled(self) -> bool:
@@ -119,8 +138,8 @@ def deal_out(whole: DataSet, settings: DealSettings) -> Deal:
         told = f"the partitioner '{settings.partitioner.template}' goes by class labels, and {_targets_of(whole)}"
         cure = "use iid, sizes or manual, or have the shard say how many classes its targets name"
         raise ShardError(told, cure=cure)
-    train = owners_of(partitioner, whole.train.targets, settings.sites, settings.seed)
-    validate = held_out_owners(whole, train, settings)
+    train = owners_of(partitioner, whole.train.targets, settings.sites, settings.seed, whole.groups.get("train"))
+    validate = _with_groups(whole, train) if needs_groups(partitioner) else held_out_owners(whole, train, settings)
     joined = _joined(train, validate, settings)
     train, validate = (np.where(owners == NOBODY, NOBODY, joined[owners]) for owners in (train, validate))
     sites = settings.sites
@@ -163,7 +182,7 @@ def held_out_owners(whole: DataSet, train: np.ndarray, settings: DealSettings) -
 
     A site that would have none gets one of its own labels, if there is any, from a site that has the most.
     """
-    targets, wanted = (_groups(dataset, labelled=whole.labelled) for dataset in (whole.validate, whole.train))
+    targets, wanted = (_labels(dataset, labelled=whole.labelled) for dataset in (whole.validate, whole.train))
     random = np.random.default_rng(derive_seed(settings.seed, "held-out rows"))
     found = np.full(len(targets), NOBODY, dtype=np.int64)
     for label in np.unique(targets):
@@ -175,7 +194,19 @@ def held_out_owners(whole: DataSet, train: np.ndarray, settings: DealSettings) -
     return found
 
 
-def _groups(dataset: Dataset, *, labelled: bool) -> np.ndarray:
+def _with_groups(whole: DataSet, train: np.ndarray) -> np.ndarray:
+    """Return the site of each held-out row: that which trains on its group, or nobody."""
+    groups, rows = np.unique(whole.groups["train"], return_index=True)
+    wanted = whole.groups["validate"]
+    places = np.searchsorted(groups, wanted).clip(max=len(groups) - 1)
+    found = np.where(groups[places] == wanted, train[rows[places]], NOBODY)
+    if (found == NOBODY).all():
+        told = "no held-out sample is from a group that is trained on"
+        raise ShardError(told, cure="have the data set hold out a part of each group, not whole ones")
+    return found
+
+
+def _labels(dataset: Dataset, *, labelled: bool) -> np.ndarray:
     return dataset.targets if labelled else np.zeros(len(dataset), dtype=np.int64)
 
 

@@ -115,6 +115,7 @@ class HeartDiseaseShard(ArrayShard):
             description=f"Heart disease patients of {where}. {_CREDIT}",
             sample_range=(-10.0, 10.0),
             classes=2,
+            groups={kind: np.repeat(np.arange(len(splits)), [len(split[kind]) for split in splits]) for kind in KINDS},
         )
 
 

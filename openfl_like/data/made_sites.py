@@ -77,7 +77,7 @@ def make_sites(plan: Plan, workspace: Path) -> MadeSites | None:
 
 
 def _parts(plan: Plan, section: SitesSection, choice: ShardChoice, workspace: Path) -> MadeSites:
-    source, reads = _source(choice, workspace, own_code=":" in section.partitioner.template)
+    source, reads = source_of(choice, workspace, own_code=":" in section.partitioner.template)
     settings = DealSettings(
         sites=section.count or len(plan.admission.collaborators),
         partitioner=section.partitioner,
@@ -107,7 +107,7 @@ def _parts(plan: Plan, section: SitesSection, choice: ShardChoice, workspace: Pa
 
 def _each(plan: Plan, section: SitesSection, choice: ShardChoice, workspace: Path) -> MadeSites:
     """Make sites that each have a shard of their own; the first one is tried."""
-    source, reads = _source(choice, workspace)
+    source, reads = source_of(choice, workspace)
     count, wanted = section.count or len(plan.admission.collaborators), plan.admission.collaborators
     names = NumberedNames("site-", len(str(count)), count)
     own = section.count is None
@@ -134,8 +134,19 @@ def _placed(error: ShardError, section: str) -> ShardError:
     return ShardError(error.message, place=f"{section}, {error.place}" if error.place else section, cure=error.cure)
 
 
-def _source(choice: ShardChoice, workspace: Path, *, own_code: bool = False) -> tuple[DataSetSource, tuple[Path, ...]]:
-    """Return where the data comes from, and what else may be read for it."""
+def source_of(
+    choice: ShardChoice, workspace: Path, *, own_code: bool = False
+) -> tuple[DataSetSource, tuple[Path, ...]]:
+    """Return where the data of made sites comes from, and what else may be read for it.
+
+    Args:
+        choice: The plan's ``shard`` or ``each``.
+        workspace: Paths are relative to it.
+        own_code: Whether modules of the workspace are needed in any case, as by a partitioner of its own.
+
+    Raises:
+        SettingsError: If it names a file that is missing or has a mistake.
+    """
     folder, reads = workspace.resolve(), tuple[Path, ...]()
     if is_shard_file(choice.template):
         path = (folder / written_path(choice.template)).resolve()

@@ -24,7 +24,10 @@ _DRAWS = 1000
 
 
 class Partitioner(Protocol):
-    """Deals the rows of a data set to sites. Its keyword arguments are the settings."""
+    """Deals the rows of a data set to sites. Its keyword arguments are the settings.
+
+    One whose class says ``needs_groups = True`` is given the group of each row in the place of its target.
+    """
 
     @property
     def needs_labels(self) -> bool:
@@ -37,7 +40,7 @@ class Partitioner(Protocol):
         A site may be left without rows: what then is done is not the partitioner's to say.
 
         Args:
-            targets: Of all rows; class labels, ``[n]``, if it needs any.
+            targets: Of all rows; class labels, ``[n]``, if it needs any; of one that needs groups, these.
             sites: How many sites there are.
             seed: Seed of the deal; nothing else may decide.
 
@@ -90,8 +93,22 @@ def build_partitioner(template: str, settings: Mapping[str, object]) -> Partitio
     return cast("Partitioner", made)
 
 
-def owners_of(partitioner: Partitioner, targets: np.ndarray, sites: int, seed: int) -> np.ndarray:
+def needs_groups(partitioner: Partitioner) -> bool:
+    """Whether a partitioner goes by groups of samples."""
+    return bool(getattr(partitioner, "needs_groups", False))
+
+
+def owners_of(
+    partitioner: Partitioner, targets: np.ndarray, sites: int, seed: int, groups: np.ndarray | None = None
+) -> np.ndarray:
     """Ask a partitioner, and check what it says.
+
+    Args:
+        partitioner: Which one.
+        targets: Of all rows.
+        sites: How many sites there are.
+        seed: Seed of the deal.
+        groups: The group of each row; None: it is not known.
 
     Raises:
         ShardError: If it cannot deal these rows, or says something that is no answer.
@@ -99,6 +116,12 @@ def owners_of(partitioner: Partitioner, targets: np.ndarray, sites: int, seed: i
     if not len(targets):
         raise ShardError("there are no rows to deal out", cure="give the data set samples to train on")
     name = type(partitioner).__name__
+    if needs_groups(partitioner):
+        if groups is None:
+            told = f"the partitioner {name} goes by groups, such as writers, and these rows have none"
+            cure = "use a data set that says so (femnist, heart_disease, csv with group), or another partitioner"
+            raise ShardError(told, cure=cure)
+        targets = groups
     try:
         found = np.asarray(partitioner.owners(targets, sites, seed))
     except ShardError:

@@ -154,7 +154,8 @@ def shard_text(template: str, params: Mapping[str, object], modules: Path | None
         reads: What workers may read besides what the params name.
     """
     given = params if modules is None else {**params, "modules": str(modules)}
-    lines = [f"template: {template}", "params:", *(f"  {key}: {json.dumps(value)}" for key, value in given.items())]
+    lines = [f"template: {template}", *(["params:"] if given else [])]
+    lines += [f"  {key}: {json.dumps(value)}" for key, value in given.items()]
     if reads:
         lines.append(f"reads: {json.dumps([str(path) for path in reads])}")
     return "\n".join(lines) + "\n"

@@ -37,6 +37,27 @@ class LogPolicy(BaseModel):
     share: bool = True
 
 
+class PublishPolicy(BaseModel):
+    """What the Director, and with it every user, is told of this site's data besides shapes and dtypes.
+
+    Attributes:
+        classes: Whether it is told how many classes the targets name.
+        counts: Whether it is told how many samples there are.
+        sample_range: The smallest and the largest value of a sample, as everybody may know them; none: nothing is told,
+            whatever the shard says of itself.
+        target_range: The same of a target that is no class.
+        terms: Whether it is told what the site takes of an experiment: ``limits``, ``environment`` and ``devices``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    classes: bool = True
+    counts: bool = True
+    sample_range: tuple[float, float] | None = None
+    target_range: tuple[float, float] | None = None
+    terms: bool = True
+
+
 class LimitPolicy(BaseModel):
     """What an experiment may take of this site.
 

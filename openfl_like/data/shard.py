@@ -89,6 +89,17 @@ class ShardDescriptor(Protocol):
         ...
 
 
+class GroupedShard(Protocol):
+    """A data set whose samples are from somebody: writers, hospitals, machines. It is a `ShardDescriptor` as well.
+
+    The partitioner ``natural`` makes sites of the groups.
+    """
+
+    def groups(self, kind: str) -> np.ndarray | None:
+        """Return the group of each sample of a kind, whole numbers ``[n]``; None if it is not known."""
+        ...
+
+
 class ArrayShard:
     """A shard whose data is in memory; shapes, dtypes and counts of its schema are those of the arrays.
 
@@ -97,17 +108,24 @@ class ArrayShard:
         description: One paragraph for people.
         sample_range: Smallest and largest value that a sample may hold.
         classes: How many classes the targets name; 0 for targets of any value.
+        groups: Kind -> the number of the group that each sample is from, see `GroupedShard`; None: there are none.
 
     Raises:
         ShardError: If samples or targets are not NumPy arrays.
     """
 
     def __init__(
-        self, datasets: Mapping[str, Dataset], description: str, sample_range: tuple[float, float], classes: int = 0
+        self,
+        datasets: Mapping[str, Dataset],
+        description: str,
+        sample_range: tuple[float, float],
+        classes: int = 0,
+        groups: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         for kind, dataset in datasets.items():
             _check_parts(kind, dataset)
         self._datasets = dict(datasets)
+        self._groups = groups
         self._description = description
         self._sample_range = sample_range
         self._classes = classes
@@ -145,6 +163,10 @@ class ArrayShard:
         if kind not in self._datasets:
             raise ShardError(f"there is no '{kind}' data", cure=f"ask for {' or '.join(self._datasets)}")
         return self._datasets[kind]
+
+    def groups(self, kind: str) -> np.ndarray | None:
+        """Return the group of each sample of a kind, ``[n]``; None if it is not known."""
+        return None if self._groups is None else self._groups[kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,13 +217,14 @@ class ScopedShard:
         return self.scope.within(found) if ismethod(found) else found
 
 
-def build_shard(config: ShardConfig, directory: Path | None = None) -> ShardDescriptor:
+def build_shard(config: ShardConfig, directory: Path | None = None, *, unread: bool = False) -> ShardDescriptor:
     """Make the shard that the config names and check that its data fits its own schema.
 
     Args:
         config: Which class, and with which arguments.
         directory: Where the site's own modules are: that of ``shard.yaml``. Sites in one process may have modules of
             the same name.
+        unread: Whether it is not asked for its data, so that nothing is compared.
 
     Raises:
         ShardError: If there is no such class, it refuses its params, it raises, or its data does not fit its schema.
@@ -213,7 +236,7 @@ def build_shard(config: ShardConfig, directory: Path | None = None) -> ShardDesc
             factory = cast("Callable[..., ShardDescriptor]", registry.resolve("shard", config.template))
             check_keywords(factory, config.params, "param")
             shard = factory(**config.params)
-            check_shard(shard)
+            (check_members if unread else check_shard)(shard)
         except ShardError as error:
             raise ShardError(error.message, place=error.place or place, cure=error.cure) from error
         except NotFoundError as error:
@@ -277,16 +300,25 @@ def _check_parts(kind: str, given: object) -> None:
     check_is_array(f"{kind} targets", given.targets)
 
 
+def check_members(shard: ShardDescriptor) -> None:
+    """Check that a shard says what every shard has to say of its data, which is not looked at.
+
+    Raises:
+        ShardError: Naming the first member that is missing or of another type.
+    """
+    for name, types in _MEMBERS.items():
+        value = getattr(shard, name) if hasattr(type(shard), name) else getattr(shard, name, None)
+        if not isinstance(value, types):
+            raise ShardError(f"the shard's '{name}' is {type(value).__name__}, not {types[0].__name__}")
+
+
 def check_shard(shard: ShardDescriptor) -> None:
     """Check that a shard's data has the shapes, dtypes, ranges and counts that it promises.
 
     Raises:
         ShardError: Naming the first promise that is not kept.
     """
-    for name, types in _MEMBERS.items():
-        value = getattr(shard, name) if hasattr(type(shard), name) else getattr(shard, name, None)
-        if not isinstance(value, types):
-            raise ShardError(f"the shard's '{name}' is {type(value).__name__}, not {types[0].__name__}")
+    check_members(shard)
     for kind in KINDS:
         dataset, schema = shard.get_dataset(kind), shard.schema
         _check_parts(kind, dataset)

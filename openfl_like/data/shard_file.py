@@ -1,6 +1,7 @@
 """A site's ``shard.yaml``, read by daemons that never hold the data itself."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,11 +13,13 @@ from openfl_like.data.policy import (
     LimitPolicy,
     LogPolicy,
     MonitorChoice,
+    PublishPolicy,
     Sandbox,
     allowed_devices,
     sandbox_level,
 )
 from openfl_like.errors import SettingsError
+from openfl_like.federation.parties import NO_TERMS, ShardFacts, SiteTerms
 from openfl_like.plan.document import load_document
 from openfl_like.plan.paths import is_at_home, written_path
 from openfl_like.plan.schema import Name, named_only
@@ -34,6 +37,7 @@ class ShardConfig(BaseModel):
         device_monitors: What reads the state of this machine for the heartbeats.
         logs: Whether what is logged here goes to the Director.
         limits: What an experiment may take of this site.
+        publish: What is told of the data.
         sandbox: Whether workers confine themselves.
         reads: What workers may read besides what they are given and what ``params`` name, relative to the file.
         experiments_at_once: How many experiments the site bears at once.
@@ -49,6 +53,7 @@ class ShardConfig(BaseModel):
     device_monitors: tuple[Annotated[MonitorChoice, BeforeValidator(named_only)], ...] = DEFAULT_MONITORS
     logs: LogPolicy = LogPolicy()
     limits: LimitPolicy = LimitPolicy()
+    publish: PublishPolicy = PublishPolicy()
     sandbox: Annotated[Sandbox, BeforeValidator(sandbox_level)] = Sandbox.BEST
     reads: tuple[Path, ...] = ()
     experiments_at_once: Annotated[int, Field(ge=1)] = 1
@@ -113,3 +118,31 @@ def shares_logs(path: Path) -> bool:
         return load_shard_config(path).logs.share
     except SettingsError:
         return False
+
+
+def published(facts: ShardFacts, config: ShardConfig) -> ShardFacts:
+    """Return what may be told of a shard: what it says of itself, less what its site keeps to itself.
+
+    A shard may take its ranges from its data, so of these only what the site has written down is told.
+
+    Args:
+        facts: What the shard says.
+        config: What the site tells.
+    """
+    policy = config.publish
+    told = {name: value for name, value in facts.schema.items() if name not in _RANGES}
+    for name, tells in (("classes", policy.classes), ("counts", policy.counts)):
+        if not tells:
+            told.pop(name, None)
+    stated = {"sample_range": policy.sample_range, "target_range": policy.target_range}
+    told |= {name: list(value) for name, value in stated.items() if value is not None}
+    return replace(facts, schema=told, terms=terms_of(config) if policy.terms else NO_TERMS)
+
+
+_RANGES = ("sample_range", "target_range")
+
+
+def terms_of(config: ShardConfig) -> SiteTerms:
+    """Return what a site takes of an experiment."""
+    devices = (config.devices,) if isinstance(config.devices, str) else config.devices
+    return SiteTerms(config.limits.model_bytes, config.environment.install_requirements, devices)

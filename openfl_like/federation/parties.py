@@ -10,6 +10,24 @@ from openfl_like.federation.status import Status
 
 
 @dataclass(frozen=True, slots=True)
+class SiteTerms:
+    """What a site takes of an experiment, as far as its shard.yaml says so and the site tells; None: it does not.
+
+    Attributes:
+        model_bytes: The largest model file.
+        installs_requirements: Whether it installs what a workspace's lock names.
+        devices: What workers may use: ``auto``, or as its list has it.
+    """
+
+    model_bytes: int | None = None
+    installs_requirements: bool | None = None
+    devices: tuple[str, ...] = ()
+
+
+NO_TERMS = SiteTerms()
+
+
+@dataclass(frozen=True, slots=True)
 class ShardFacts:
     """What an envoy says of its shard.
 
@@ -20,6 +38,7 @@ class ShardFacts:
         schema: The shard's data schema as JSON values.
         interface: The data interface that it has; empty: the federation has one only, without a name.
         experiments_at_once: How many experiments the site bears at once.
+        terms: What it takes of an experiment.
     """
 
     sample_shape: tuple[int, ...]
@@ -28,6 +47,7 @@ class ShardFacts:
     schema: Mapping[str, object] = field(default_factory=dict)
     interface: str = ""
     experiments_at_once: int = 1
+    terms: SiteTerms = NO_TERMS
 
     @property
     def shapes(self) -> "Interface":

@@ -150,6 +150,12 @@ RPC_ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
         "/openfl_like.v1.Aggregator/Watch": frozenset({Role.DIRECTOR, Role.ADMIN}),
         "/openfl_like.v1.Aggregator/Cancel": frozenset({Role.DIRECTOR, Role.ADMIN}),
         "/openfl_like.v1.Aggregator/ReportLoss": frozenset({Role.DIRECTOR}),
+        "/openfl_like.v1.Jobs/Register": frozenset({Role.COLLABORATOR}),
+        "/openfl_like.v1.Jobs/NextLease": frozenset({Role.COLLABORATOR}),
+        "/openfl_like.v1.Jobs/RenewLease": frozenset({Role.COLLABORATOR}),
+        "/openfl_like.v1.Jobs/CompleteLease": frozenset({Role.COLLABORATOR}),
+        "/openfl_like.v1.Jobs/FetchJobFile": frozenset({Role.COLLABORATOR}),
+        "/openfl_like.v1.Jobs/DeliverJobUpdate": frozenset({Role.COLLABORATOR}),
     }
 )
 

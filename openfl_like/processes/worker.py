@@ -8,6 +8,7 @@ to stderr, which is the log.
     {"shard": "shard.yaml", "plan": "plan.json", "workspace": "…", "device": "cpu", "state": "…", "models": "…",
      "updates": "…", "python": "…", "sandbox": "best"}                      -> {"ready": {…}, "confinement": {…}}
     {"assignment": {…}, "model": "global.safetensors", "out": "update…"}    -> {"update": {…}}
+    {"shard": "shard.yaml", "unread": true, "modules": "…"}                 -> {"ready": {…}, "confinement": {…}}
     either may be answered by                       {"error": {"code": "E503", "reason": "…", "failure": {…}}}
 
 A simulation without walls has `site_worker` instead.
@@ -88,7 +89,7 @@ class Worker:
 
         from openfl_like.data.shard import build_shard
 
-        shard = build_shard(config, path.parent)
+        shard = build_shard(config, Path(order.get("modules") or path.parent), unread="unread" in order)
         if "plan" in order:
             from openfl_like.frameworks.perform import Performer
             from openfl_like.plan.digest import thaw

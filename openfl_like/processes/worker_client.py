@@ -56,6 +56,8 @@ class WorkerSettings:
         models: Folder of the models that it is given; None: nobody will give it work.
         updates: Folder of its updates; as above.
         sandbox: Whether it confines itself; None: as the site's shard.yaml says.
+        unread: Whether the shard is asked what its data looks like, and not for the data.
+        modules: Where the shard's own modules are; None: beside the shard.yaml.
     """
 
     shard: Path
@@ -71,6 +73,8 @@ class WorkerSettings:
     models: Path | None = None
     updates: Path | None = None
     sandbox: Sandbox | None = None
+    unread: bool = False
+    modules: Path | None = None
 
 
 class WorkerProcess:
@@ -120,6 +124,11 @@ class WorkerProcess:
             await worker.stop()
             raise
         return worker
+
+    async def describe(self, settings: WorkerSettings) -> ShardFacts:
+        """Load another shard, without a plan, and return what there is to tell of it; raises as `start` does."""
+        facts, _ = await self._ask(_first_order(settings, settings.directory), _loaded)
+        return facts
 
     @property
     def alive(self) -> bool:
@@ -177,6 +186,10 @@ def _first_order(settings: WorkerSettings, owner: Path) -> dict[str, object]:
     order |= {name: str(path.resolve()) for name, path in folders.items() if path is not None}
     if settings.python is not None:
         order["python"] = str(settings.python)
+    if settings.unread:
+        order["unread"] = True
+    if settings.modules is not None:
+        order["modules"] = str(settings.modules.resolve())
     if settings.plan is None or settings.workspace is None:
         return order
     order |= {"plan": str(settings.plan.resolve()), "workspace": str(settings.workspace.resolve())}

@@ -8,12 +8,12 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import cache
 from typing import cast
 
 from openfl_like.errors import UsageError
+from openfl_like.federation.failure import FailedTaskError, Failure, FailureKind
 from openfl_like.processes.batch import Answer, Batch
 from openfl_like.processes.site_worker import SiteWorker
 from openfl_like.runtimes.local import LOADING_S
@@ -25,30 +25,47 @@ INSTALL = "pip install 'openfl_like[mpi]', and start it with the mpiexec of that
 INTERRUPTED = 130
 
 
-@dataclass(frozen=True, slots=True)
 class OtherRanks:
-    """The ranks other than 0 as workers.
+    """The ranks other than 0 as workers; one whose task is over its time is busy until that ends.
 
-    Attributes:
+    Args:
         executor: Hands out work to them.
         count: How many there are.
     """
 
-    executor: Executor
-    count: int
+    def __init__(self, executor: Executor, count: int) -> None:
+        self._executor, self._count = executor, count
+        self._free = asyncio.Semaphore(count)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[int]:
         """Give their number; `ranks` has them at hand."""
-        yield self.count
+        self._free = asyncio.Semaphore(self._count)
+        yield self._count
 
     async def answers(self, worker: int, batch: Batch, limit_s: float | None) -> Sequence[Answer]:  # noqa: ARG002 (MPI says which is free)
-        """See `pool.Workers`; when a rank is lost, MPI ends all, and one that is over its time stays busy.
+        """See `pool.Workers`; when a rank is lost, MPI ends all.
 
         The rank may have to load the sites first; how long a task itself took, its update says.
+
+        Raises:
+            FailedTaskError: If no rank is free for as long as that: the tasks of others do not end.
         """
-        work = self.executor.submit(_answers, batch)
-        async with asyncio.timeout(None if limit_s is None else limit_s + LOADING_S):
+        limit = None if limit_s is None else limit_s + LOADING_S
+        try:
+            async with asyncio.timeout(limit):
+                await self._free.acquire()
+        except TimeoutError:
+            text = "no rank is free: the tasks of other sites do not end"
+            raise FailedTaskError(text, Failure(FailureKind.WORKER, text)) from None
+        loop, work = asyncio.get_running_loop(), self._executor.submit(_answers, batch)
+
+        def released(_: object) -> None:
+            with suppress(RuntimeError):  # the run is over, and its loop with it
+                loop.call_soon_threadsafe(self._free.release)
+
+        work.add_done_callback(released)
+        async with asyncio.timeout(limit):
             return await asyncio.wrap_future(work)
 
 

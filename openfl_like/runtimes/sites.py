@@ -10,6 +10,7 @@ from openfl_like.data.shard import ShardDescriptor
 from openfl_like.errors import UsageError
 from openfl_like.federation.components import build_encoding
 from openfl_like.frameworks.batched.obstacles import NotBatched
+from openfl_like.pki.files import Credentials
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.loop import Runtime
 from openfl_like.runtimes.models import ModelRepository
@@ -23,6 +24,21 @@ def log_reason(reason: NotBatched) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Listening:
+    """Where workers of other hosts find a simulation.
+
+    Attributes:
+        address: ``host:port``; port 0 takes a free one.
+        credentials: Certificate and key of the role aggregator, for the plan's name.
+        ready: Is told the address when workers can connect.
+    """
+
+    address: str
+    credentials: Credentials
+    ready: Callable[[str], None] = lambda _: None
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerWishes:
     """What the workers of a simulation are like, where its runtime has any.
 
@@ -30,11 +46,13 @@ class WorkerWishes:
         count: How many there are; None: as many as there is room for.
         cpus: Processors that each takes, for Ray.
         gpus: GPUs that each takes, or a part of one, for Ray.
+        listening: Where those of other hosts find the simulation, for leased jobs; None: nowhere.
     """
 
     count: int | None = None
     cpus: float = 1.0
     gpus: float = 0.0
+    listening: Listening | None = None
 
 
 NO_WISHES = WorkerWishes()

@@ -15,6 +15,8 @@ from openfl_like.errors import ShardError
 ROWS, SITES = 600, 12
 TARGETS = np.random.default_rng(5).choice([0, 1, 2, 5, 9], ROWS, p=[0.1, 0.15, 0.2, 0.25, 0.3])
 
+GROUPS = np.random.default_rng(6).integers(0, 40, ROWS)
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -26,6 +28,7 @@ class Case:
         leaves_out: Whether it leaves rows out.
         drawn: Whether anything is drawn.
         may_be_empty: Whether a site may be left without rows.
+        grouped: Whether it goes by groups.
     """
 
     template: str
@@ -33,6 +36,11 @@ class Case:
     leaves_out: bool = False
     drawn: bool = True
     may_be_empty: bool = False
+    grouped: bool = False
+
+    def owners(self, targets: np.ndarray, sites: int, seed: int) -> np.ndarray:
+        """Ask it; of the rows of `TARGETS` it is told the groups, of others that each label is a group."""
+        return owners_of(self.build(), targets, sites, seed, GROUPS if len(targets) == ROWS else targets)
 
     def build(self) -> Partitioner:
         return build_partitioner(self.template, self.settings)
@@ -59,6 +67,8 @@ CASES = [
     Case("unique", {}),
     Case("unique", {"size": 3}, leaves_out=True),
     *(Case("non_iid", {"level": level}, may_be_empty=level > 1) for level in range(1, 6)),
+    Case("natural", {}, grouped=True),
+    Case("natural", {"groups_per_site": 3}, leaves_out=True, grouped=True),
     Case("sizes", {"sigma": 1.5}, may_be_empty=True),
     Case("sizes", {"between": [3, 30]}, leaves_out=True),
     Case("sizes", {"given": list(range(1, SITES + 1))}, leaves_out=True),
@@ -77,7 +87,7 @@ def test_every_partitioner_is_here() -> None:
 @settings(max_examples=25)
 @given(seed=st.integers(0, 2**63 - 1))
 def test_every_row_is_one_sites_or_nobodys(case: Case, seed: int) -> None:
-    owners = owners_of(case.build(), TARGETS, SITES, seed)
+    owners = case.owners(TARGETS, SITES, seed)
     assert owners.dtype == np.int64
     assert owners.shape == (ROWS,)
     assert case.leaves_out == (owners == NOBODY).any()
@@ -88,12 +98,11 @@ def test_every_row_is_one_sites_or_nobodys(case: Case, seed: int) -> None:
 
 @every
 def test_the_seed_alone_decides(case: Case) -> None:
-    partitioner = case.build()
-    first = owners_of(partitioner, TARGETS, SITES, 1)
+    first = case.owners(TARGETS, SITES, 1)
     np.random.seed(3)
-    other = owners_of(partitioner, TARGETS, SITES, 2)
+    other = case.owners(TARGETS, SITES, 2)
     np.random.seed(4)
-    again = owners_of(case.build(), TARGETS.astype(np.int32), SITES, 1)
+    again = case.owners(TARGETS.astype(np.int32), SITES, 1)
     assert np.array_equal(first, again)
     assert case.drawn != np.array_equal(first, other)
 
@@ -103,13 +112,17 @@ def test_what_it_is_given_stays_as_it_is(case: Case) -> None:
     locked = TARGETS.copy()
     locked.flags.writeable = False
     state = np.random.get_state()[1].tobytes()  # type: ignore[index] # numpy's own type is a union
-    owners_of(case.build(), locked, SITES, 7)
+    case.owners(locked, SITES, 7)
     assert np.random.get_state()[1].tobytes() == state  # type: ignore[index] # as above
 
 
 @every
 def test_the_rows_of_a_site_are_those_of_the_deal(case: Case) -> None:
-    owners = owners_of(case.build(), TARGETS, SITES, 9)
+    if case.grouped:
+        with pytest.raises(ShardError, match="goes by groups, such as writers, and these rows have none"):
+            rows_of_site(case.build(), TARGETS, 1, SITES, 9)
+        return
+    owners = case.owners(TARGETS, SITES, 9)
     rows = [rows_of_site(case.build(), TARGETS, site + 1, SITES, 9) for site in range(SITES)]
     assert all(np.array_equal(np.flatnonzero(owners == site), found) for site, found in enumerate(rows))
 
@@ -117,8 +130,8 @@ def test_the_rows_of_a_site_are_those_of_the_deal(case: Case) -> None:
 @every
 def test_who_needs_no_labels_deals_numbers_too(case: Case) -> None:
     if not case.build().needs_labels:
-        owners = owners_of(case.build(), np.linspace(0, 1, ROWS), SITES, 3)
-        assert np.array_equal(owners, owners_of(case.build(), TARGETS, SITES, 3))
+        owners = case.owners(np.linspace(0, 1, ROWS), SITES, 3)
+        assert np.array_equal(owners, case.owners(TARGETS, SITES, 3))
 
 
 @every
@@ -131,7 +144,7 @@ def dealt(case: Case, targets: np.ndarray, sites: int) -> np.ndarray | ShardErro
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
-            return owners_of(case.build(), targets, sites, 1)
+            return case.owners(targets, sites, 1)
         except ShardError as error:
             return error
 

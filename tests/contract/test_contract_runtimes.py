@@ -1,31 +1,37 @@
 """Every runtime of a simulation: sites join, work ends in one event, the bytes are the same, and nothing is left."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import mkdtemp
 
 import psutil
 import pytest
 
 from openfl_like import registry
-from openfl_like.data.shard import build_shard
-from openfl_like.data.shard_file import load_shard_config
+from openfl_like.data.made_sites import make_sites
 from openfl_like.errors import TaskError, UsageError
 from openfl_like.federation.devices.profile import SimulatedDevices
 from openfl_like.federation.events import Event, EverybodyJoined, SendAssignment, TaskFailed, UpdateCommitted
 from openfl_like.federation.task import Assignment, Phase, TaskCall
+from openfl_like.pki.roles import Role
 from openfl_like.plan.load import load_plan
 from openfl_like.plan.schema import DeviceSection, constant
 from openfl_like.runtimes import mpi
-from openfl_like.runtimes.loop import Runtime
+from openfl_like.runtimes.leased import leased_runtime
+from openfl_like.runtimes.loop import Outward, Post, Runtime
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.runtimes.process import process_runtime
-from openfl_like.runtimes.sites import SimulatedSites
+from openfl_like.runtimes.sites import Listening, SimulatedSites, WorkerWishes
 from openfl_like.runtimes.virtual_time import InVirtualTime
+from openfl_like.services.job_worker import JobWorkerArguments, run_job_worker
 from openfl_like.store.files import ExperimentFiles
+from openfl_like.testing.certificates import ThrowAwayFederation
 from openfl_like.testing.faults.toy_workload import write_workspace
 
 pytestmark = pytest.mark.children
@@ -36,9 +42,12 @@ RUNTIMES = [f"{name}{clock}" for name in registry.BUILTIN["runtime"] for clock i
 
 @pytest.fixture
 def sites(tmp_path: Path) -> SimulatedSites:
-    plan, files = write_workspace(tmp_path / "study", dict.fromkeys(NAMES, 3.0))
-    shards = {name: build_shard(load_shard_config(path), path.parent) for name, path in files.items()}
-    return SimulatedSites(load_plan(plan, ()), plan.parent, tmp_path / "record", shards, files)
+    path, _ = write_workspace(tmp_path / "study", dict.fromkeys(NAMES, 3.0))
+    each = "{template: 'openfl_like.testing.faults.toy_workload:NumberShard', params: {value: 3.0}}"
+    plan = load_plan(path, (f"simulation.sites.each={each}",))
+    found = make_sites(plan, path.parent)
+    assert found is not None
+    return SimulatedSites(plan, path.parent, tmp_path / "record", found.shards, found.files(tmp_path / "shards"))
 
 
 class Loop:
@@ -68,6 +77,41 @@ def other_rank(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
+class WithFarWorker:
+    """The runtime ``leased`` with a worker that comes over the network, until the run is over.
+
+    Args:
+        sites: What is simulated.
+        repository: Where models are found.
+        place: Where certificates and the worker's files go.
+    """
+
+    def __init__(self, sites: SimulatedSites, repository: ModelRepository, place: Path) -> None:
+        pki = ThrowAwayFederation(place)
+        self._address: asyncio.Queue[str] = asyncio.Queue()
+        server = pki.credentials(Role.AGGREGATOR, sites.plan.name)
+        listening = Listening("localhost:0", server, self._address.put_nowait)
+        self._runtime = leased_runtime(replace(sites, workers=WorkerWishes(listening=listening)), repository)
+        self._credentials = pki.credentials(Role.COLLABORATOR, "north", sites.plan.name)
+        self._place = place
+
+    @asynccontextmanager
+    async def running(self, post: Post) -> AsyncIterator[None]:
+        worker = asyncio.create_task(self._work())
+        try:
+            async with self._runtime.running(post):
+                yield
+        finally:
+            assert await worker
+
+    async def _work(self) -> bool:
+        address = await self._address.get()
+        return await run_job_worker(JobWorkerArguments(address, self._credentials, self._place / "worker", 1))
+
+    async def perform(self, *commands: Outward) -> None:
+        await self._runtime.perform(*commands)
+
+
 @pytest.fixture
 def made(other_rank: None, sites: SimulatedSites) -> Callable[[str], tuple[Runtime, ModelRepository]]:
     def make(named: str) -> tuple[Runtime, ModelRepository]:
@@ -79,7 +123,10 @@ def made(other_rank: None, sites: SimulatedSites) -> Callable[[str], tuple[Runti
         repository = ModelRepository(sites.plan, files)
         factory = registry.resolve("runtime", name)
         assert callable(factory)
-        runtime: Runtime = factory(sites, repository)
+        far = name == "leased"
+        runtime: Runtime = (
+            WithFarWorker(sites, repository, Path(mkdtemp(dir=files.directory))) if far else factory(sites, repository)
+        )
         if name != named:
             devices = SimulatedDevices(DeviceSection(speed=constant(10)), 7)
             runtime = InVirtualTime(runtime, devices, sites, repository)

@@ -16,7 +16,7 @@ from openfl_like.errors import ConflictError, DamagedError, NotFoundError
 from openfl_like.federation.announcements import Announced, RoundFinished, UnknownAnnouncement
 from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.failure import Failure, FailureKind
-from openfl_like.federation.parties import EnvoyRecord, ExperimentSummary, PublishedVersion, ShardFacts
+from openfl_like.federation.parties import EnvoyRecord, ExperimentSummary, PublishedVersion, ShardFacts, SiteTerms
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
 from openfl_like.store.director_files import DirectorFiles
@@ -458,7 +458,8 @@ def test_an_unknown_experiment_is_told_how_to_list_the_known(director: DirectorS
 
 
 def test_envoys_are_remembered_offline_by_name(director: DirectorStore) -> None:
-    facts = ShardFacts((3, 8), (), "heart", {"counts": {"train": 5}})
+    terms = SiteTerms(10, installs_requirements=False, devices=("cpu", "cuda:1"))
+    facts = ShardFacts((3, 8), (), "heart", {"counts": {"train": 5}}, terms=terms)
     known = EnvoyRecord("zurich", online=True, last_seen=1.0, shard=facts)
     new = replace(known, last_seen=3.0, shard=replace(facts, description="new"))
     tables, pictures = (replace(facts, interface=name, experiments_at_once=3) for name in ("tables", "pictures"))

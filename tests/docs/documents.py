@@ -8,10 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+import click
+
+from openfl_like.cli.main import fx
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
 GOLDEN = ROOT / "tests" / "golden"
+CONTEXT = click.Context(fx, info_name="fx", **fx.context_settings)
 OUTSIDE = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "certs/README.md")
 
 _BLOCK = re.compile(
@@ -96,3 +101,15 @@ def generator() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def command_of(words: list[str]) -> tuple[click.Command, list[str]]:
+    """Gives the command that the words name, and the words after its name."""
+    command: click.Command = fx
+    rest = list(words)
+    while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+        name = rest.pop(0)
+        found = command.get_command(CONTEXT, name)
+        assert found is not None, f"there is no command {name}"
+        command = found
+    return command, rest

@@ -9,12 +9,11 @@ import click
 import pytest
 import yaml
 
-from openfl_like.cli.main import fx
 from openfl_like.data.shard_file import load_shard_config
 from openfl_like.plan.load import load_plan
 from openfl_like.services.director.settings import load_director_file
 from openfl_like.studies.load import load_study
-from tests.docs.documents import DOCS, ROOT, Block, blocks, documents, spans
+from tests.docs.documents import CONTEXT, DOCS, ROOT, Block, blocks, command_of, documents, spans
 
 SHELLS = ("bash", "console", "")
 LOADERS: dict[str, Callable[[Path], object]] = {
@@ -23,7 +22,6 @@ LOADERS: dict[str, Callable[[Path], object]] = {
     "director": load_director_file,
     "shard": load_shard_config,
 }
-CONTEXT = click.Context(fx, info_name="fx", **fx.context_settings)
 LINK = re.compile(r"(?<!!)\[[^\]\n]+\]\(([^)\s]+)\)")
 VARIABLE = re.compile(r"\$\w+")
 OVERWRITES = re.compile(r"(?<![<>=&-])>\s*(?!/dev/)[^\s>&]+")
@@ -52,7 +50,7 @@ def test_no_command_overwrites_a_file_of_whoever_follows_it() -> None:
 
 @pytest.mark.parametrize("words", COMMANDS)
 def test_every_command_can_be_given_like_that(words: list[str]) -> None:
-    command, rest = _command(words)
+    command, rest = command_of(words)
     replaced = [VARIABLE.sub("x", word) for word in rest]  # as the shell does
     with contextlib.suppress(click.exceptions.Exit):  # --help and --version
         command.make_context(words[0], replaced, parent=CONTEXT)
@@ -61,23 +59,11 @@ def test_every_command_can_be_given_like_that(words: list[str]) -> None:
 @pytest.mark.parametrize(("path", "text"), spans())
 def test_every_command_in_the_text_exists_with_its_options(path: Path, text: str) -> None:
     words = [word for word in text.split()[1:] if word not in {"…", "--debug"}]
-    command, rest = _command(words)
+    command, rest = command_of(words)
     known = {
         option for parameter in command.get_params(CONTEXT) for option in (*parameter.opts, *parameter.secondary_opts)
     }
     assert {word for word in rest if word.startswith("-")} <= known, path
-
-
-def _command(words: list[str]) -> tuple[click.Command, list[str]]:
-    """Gives the command that the words name, and the words after its name."""
-    command: click.Command = fx
-    rest = list(words)
-    while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
-        name = rest.pop(0)
-        found = command.get_command(CONTEXT, name)
-        assert found is not None, f"there is no command {name}"
-        command = found
-    return command, rest
 
 
 @pytest.mark.parametrize("block", blocks("yaml"), ids=str)

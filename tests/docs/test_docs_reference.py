@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from openfl_like.authoring.dry_run.findings import WARNINGS, FindingKind
 from openfl_like.data.shard_file import ShardConfig
 from openfl_like.error_meanings import MEANINGS
 from openfl_like.federation.announcements import KINDS
@@ -66,6 +67,14 @@ def test_every_command_but_groups_has_an_example() -> None:
 def test_every_error_says_cause_and_cure() -> None:
     pages = [(REFERENCE / "errors" / f"{kind.code}.md").read_text() for kind in MEANINGS]
     assert [page[:40] for page in pages if not re.search(r"happens\.\*\* \S.*\n\n\*\*What to do\.\*\* \S", page)] == []
+
+
+def test_every_finding_of_a_dry_run_is_listed_with_its_severity() -> None:
+    rows = rows_of(DOCS / "dry-run.md", "What it finds")
+    told = {kind: row[0].split(", ")[-1] for kind, row in rows.items() if kind != "kind"}
+    usual = {kind.value: "warning" if kind in WARNINGS else "error" for kind in FindingKind}
+    assert told.keys() == usual.keys()
+    assert {kind for kind in usual if usual[kind] not in rows[kind][0].split(", ")} == set()
 
 
 def test_the_exit_codes_are_those_of_the_table_of_errors() -> None:

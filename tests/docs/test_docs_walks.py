@@ -25,6 +25,12 @@ def test_sites_that_a_plan_makes_and_their_shard_files_end_with_the_same_bytes(t
         assert printed.count("sites of breast_cancer by dirichlet(alpha 0.3)") >= 2, printed
 
 
+def test_a_dry_run_of_a_new_workspace_is_fine(tmp_path: Path) -> None:
+    with walk(tmp_path, "docs/dry-run.md") as printed:
+        assert "samples float32[30]" in printed
+        assert "nothing would go wrong" in printed
+
+
 def test_devices_in_virtual_time_end_with_the_same_bytes_in_every_runtime(tmp_path: Path) -> None:
     with walk(tmp_path, "docs/virtual-time.md") as printed:
         sums = re.findall(r"^([0-9a-f]{64})  (\S+)\.safetensors$", printed, re.MULTILINE)

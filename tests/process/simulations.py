@@ -8,6 +8,7 @@ from federations import OBEDIENT
 
 from openfl_like.processes.child import Child
 
+TEMPLATE = Path(__file__).parents[2] / "workspace_templates" / "numpy_breast_cancer"
 KINDS = {
     "fedavg": (),
     "fedprox and fedavgm": (
@@ -47,3 +48,44 @@ def slow_workspace(place: Path) -> Path:
     wait = "        import pathlib, time\n        while round > 1 and pathlib.Path({0!r}).exists(): time.sleep(0.1)\n"
     code.write_text(text.replace(line, wait.format(str(place.parent / "wait")) + line))
     return place / "plan.yaml"
+
+
+INVENTED = """
+name: invented
+seed: 7
+aggregator: {settings: {rounds_to_train: 3}}
+task_runner: {template: src.breast_cancer:BreastCancerRunner}
+data_loader: {template: numpy}
+tasks: {train: {function: train}, validate: {function: validate}}
+simulation:
+  sites:
+    count: 5
+    each: {template: synthetic, params: {classes: 2, samples: 40, features: 8}}
+"""
+
+
+def invented_workspace(place: Path, waits_for: Path | None = None) -> Path:
+    """A workspace whose plan makes five sites; gives the plan.
+
+    Args:
+        place: Where it goes.
+        waits_for: A file that is made when a site trains in the second round, and that its training ends with.
+    """
+    shutil.copytree(TEMPLATE, place, ignore=shutil.ignore_patterns("__pycache__", "shards"))
+    (place / "plan.yaml").write_text(INVENTED)
+    if waits_for is not None:
+        code = place / "src" / "breast_cancer.py"
+        code.write_text(f"{code.read_text()}{WAITS.format(str(waits_for))}")
+    return place / "plan.yaml"
+
+
+WAITS = """
+    def train(self, round, epochs=1):
+        import pathlib, time
+        here = pathlib.Path({0!r})
+        if round == 2 and not here.with_suffix(".done").exists():
+            here.touch()
+            while here.exists():
+                time.sleep(0.05)
+        return super().train(epochs)
+"""

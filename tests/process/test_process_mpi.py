@@ -1,6 +1,7 @@
 """A simulation over MPI: ranks as processes of their own, started by mpiexec."""
 
 import asyncio
+import os
 import signal
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from openfl_like.processes.child import Child, fx_command, spawn
 pytestmark = pytest.mark.process
 MPIEXEC = str(Path(sys.executable).with_name("mpiexec"))
 PLAN = Path(__file__).parents[2] / "plans" / "breast_cancer.yaml"
+JOB = Path(__file__).parents[2] / "docs" / "deploy" / "cluster" / "simulate.sbatch"
 FEW = ("-s", "aggregator.settings.rounds_to_train=2")
 
 
@@ -79,3 +81,24 @@ async def test_what_cannot_run_says_so_and_no_rank_stays(
         await lines_of(child)
         assert await child.wait() != 0
     assert told in "\n".join(child.tail)
+
+
+@pytest.mark.parametrize("image", ["", "some.sif"])
+async def test_the_job_file_of_the_cluster_makes_the_same_bytes_and_goes_on(tmp_path: Path, image: str) -> None:
+    """The file as it is, with what Slurm would set; where it names an image, a stand-in runs what is to run in it."""
+    study = tmp_path / "study"
+    await fx_fine("workspace", "create", str(study), "-t", "numpy_breast_cancer", cwd=tmp_path)
+    alone = digest_in(await fx_fine("simulate", str(study / "plan.yaml"), cwd=tmp_path))
+    stand_in = tmp_path / "bin" / "apptainer"
+    stand_in.parent.mkdir()
+    stand_in.write_text('#!/bin/sh\necho "in $6"\nshift 6\nexec "$@"\n')
+    stand_in.chmod(0o755)
+    given = {"SLURM_NTASKS": "3", "VENV": sys.prefix, "STUDY": "study", "IMAGE": image}
+    given["PATH"] = f"{stand_in.parent}{os.pathsep}{os.environ['PATH']}"
+    for _ in range(2):  # the second finds the record of the first
+        child = await spawn(["bash", str(JOB)], cwd=tmp_path, environment={**os.environ, **given})
+        lines = await lines_of(child)
+        assert await child.wait() == 0, child.tail
+        assert digest_in("\n".join(lines)) == alone
+        assert lines.count(f"in {image}") == (3 if image else 0)
+    assert (study / "model.safetensors").is_file()

@@ -2,31 +2,17 @@
 
 import asyncio
 import os
-import shutil
 import signal
 from pathlib import Path
 
 import psutil
 import pytest
-from simulations import KINDS, digest_in, lines_of, slow_workspace
+from simulations import KINDS, digest_in, invented_workspace, lines_of, slow_workspace
 
 from openfl_like.processes.child import Child, fx_command, spawn
 
 pytest.importorskip("ray", reason="Ray has an environment of its own: make test-ray")
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("ray")]
-TEMPLATE = Path(__file__).parents[2] / "workspace_templates" / "numpy_breast_cancer"
-PLAN = """
-name: invented
-seed: 7
-aggregator: {settings: {rounds_to_train: 3}}
-task_runner: {template: src.breast_cancer:BreastCancerRunner}
-data_loader: {template: numpy}
-tasks: {train: {function: train}, validate: {function: validate}}
-simulation:
-  sites:
-    count: 5
-    each: {template: synthetic, params: {classes: 2, samples: 40, features: 8}}
-"""
 
 
 async def started(cwd: Path, *arguments: str, **environment: str) -> Child:
@@ -42,9 +28,7 @@ async def sha256(cwd: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def invented(tmp_path: Path) -> str:
-    shutil.copytree(TEMPLATE, tmp_path / "study", ignore=shutil.ignore_patterns("__pycache__", "shards"))
-    (tmp_path / "study" / "plan.yaml").write_text(PLAN)
-    return str(tmp_path / "study" / "plan.yaml")
+    return str(invented_workspace(tmp_path / "study"))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -136,6 +136,7 @@ _OWN_JSON = {
     "authoring/requirements.py": "pip's report of this machine",
     "cli/plan.py": "our own frozen plan",
     "cli/standby.py": "our parent's order",
+    "data/files/femnist.py": "the site's own data",
     "doctor/sandbox.py": "our own trial, which runs nothing that was submitted",
     "failpoints.py": "what our own processes noted",
     "peer_json.py": "where that of others is read",

@@ -15,10 +15,12 @@ from openfl_like.cli.experiment.why import why
 from openfl_like.cli.options import (
     FILE,
     HELP,
+    check_dry_run,
     check_model_output,
     check_output,
     complete_plans,
     director_options,
+    dry_run_options,
     initial_model_option,
     overrides_option,
     own_certificates,
@@ -65,6 +67,7 @@ experiment.add_command(metrics)
 @initial_model_option
 @tags_option(TAG_HELP)
 @follow_option
+@dry_run_options
 @director_options
 @json_option
 def submit(
@@ -72,27 +75,42 @@ def submit(
     overrides: tuple[str, ...],
     initial_model: Path | None,
     tags: tuple[str, ...],
+    limit_s: float | None,
     director: str,
     certificates: Path | None,
     *,
     follow: bool,
+    dry: bool,
     as_json: bool,
-) -> None:
+) -> int:
     """Pack a plan's workspace, sign it and queue it; list the files that are sent.
+
+    With --dry-run nothing is sent: the Director is asked which sites are connected and what they publish of their data,
+    and the code does two rounds here, on data that is invented from that. Every mistake that shows is listed, and every
+    site that would refuse. The exit code is 1 if there is one.
 
     Example: fx experiment submit plan.yaml -s seed=1 --watch
 
     Example: fx experiment submit plan.yaml --initial-model pretrained.pt
 
     Example: fx experiment submit plan.yaml -s seed=2 --tag sweep --tag seed=2
+
+    Example: fx experiment submit plan.yaml --dry-run
     """
     from openfl_like.api.federation import Federation
 
+    check_dry_run(dry=dry, limit_s=limit_s, also=("director", "certificates", "tags"))
     with Federation(director, own_certificates(certificates, "user")) as federation:
+        if dry:
+            from openfl_like.cli.dry_run import submission_dry_run
+
+            changes = with_tags(overrides, tags)
+            return submission_dry_run(federation, plan, initial_model, changes, limit_s, as_json=as_json)
         summary = federation.submit(
             plan, with_tags(overrides, tags), initial_model=initial_model, on_packed=tell_packing
         )
         _queued(federation, summary, follow=follow, as_json=as_json)
+        return 0
 
 
 @experiment.command()

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from openfl_like.data.shard_file import ShardConfig, load_shard_config
+from openfl_like.data.shard_file import ShardConfig, load_shard_config, published
 from openfl_like.errors import SettingsError, ShardMismatchError
 from openfl_like.federation.parties import ShardFacts
 from openfl_like.processes.worker_client import describe_shard
@@ -40,7 +40,7 @@ async def describe_shards(configs: Mapping[Path, ShardConfig], directory: Path) 
     """
     found = []
     for path, config in configs.items():
-        facts = await describe_shard(path, directory)
+        facts = published(await describe_shard(path, directory), config)
         found.append(replace(facts, interface=config.interface or "", experiments_at_once=config.experiments_at_once))
     return tuple(found)
 

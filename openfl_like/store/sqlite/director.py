@@ -18,7 +18,7 @@ from openfl_like.federation.failure import (
     fields_of_failure,
     fields_of_failures,
 )
-from openfl_like.federation.parties import EnvoyRecord, ExperimentSummary, ShardFacts
+from openfl_like.federation.parties import EnvoyRecord, ExperimentSummary, ShardFacts, SiteTerms
 from openfl_like.federation.status import Status
 from openfl_like.store.director_files import DirectorFiles
 from openfl_like.store.ports import RESUMABLE, StoredExperiment
@@ -286,6 +286,9 @@ def _envoy(name: str, last_seen: float, facts: Mapping[str, Any]) -> EnvoyRecord
 def _shard(value: Mapping[str, Any]) -> ShardFacts:
     shapes = tuple(value["sample_shape"]), tuple(value["target_shape"])
     more = {name: value[name] for name in ("interface", "experiments_at_once") if name in value}  # not before 0.2.0
+    if "terms" in value:  # not before 0.2.0
+        terms = value["terms"]
+        more["terms"] = SiteTerms(**{**terms, "devices": tuple(terms["devices"])})
     return ShardFacts(*shapes, value["description"], value["schema"], **more)
 
 

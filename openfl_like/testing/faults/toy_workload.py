@@ -23,6 +23,7 @@ class NumberShard:
 
     Args:
         value: The number.
+        site: Which site has it, where a plan makes the sites.
     """
 
     sample_shape = SAMPLE_SHAPE
@@ -30,8 +31,8 @@ class NumberShard:
     dataset_description = "one number"
     schema = DataSchema("float32", "int64", (-100.0, 100.0), (0.0, 0.0), 0, {"train": 10, "validate": 5})
 
-    def __init__(self, value: float = 0.0) -> None:
-        self._value = value
+    def __init__(self, value: float = 0.0, site: int = 1) -> None:
+        self._value, self.site = value, site
 
     def get_dataset(self, kind: str) -> Dataset:
         """The number, as often as the kind wants it."""

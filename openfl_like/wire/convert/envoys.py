@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from openfl_like.federation.devices.placement import AUTO
 from openfl_like.federation.failure import MAX_NAME, bounded
 from openfl_like.federation.parties import (
     DataProblem,
@@ -12,6 +13,7 @@ from openfl_like.federation.parties import (
     LogLines,
     LogQuery,
     ShardFacts,
+    SiteTerms,
 )
 from openfl_like.federation.ports import (
     CollaboratorEnded,
@@ -26,6 +28,7 @@ from openfl_like.federation.ports import (
     Welcome,
 )
 from openfl_like.federation.status import Status
+from openfl_like.plan.schema import DEVICE
 from openfl_like.wire.convert.devices import (
     devices_from,
     devices_to,
@@ -49,6 +52,7 @@ LEAST_HEARTBEAT_S, MOST_HEARTBEAT_S = 1e-3, 86_400.0
 MOST_AXES = 64
 """Of a sample or a target; NumPy has no more either."""
 MOST_SHARDS = 64
+MOST_DEVICES = 1000
 LONGEST_SCHEMA = 64 << 10
 """Characters of a data schema as JSON."""
 
@@ -62,7 +66,32 @@ def shard_to(value: ShardFacts) -> pb.ShardFacts:
         schema_json=encode_json(dict(value.schema)),
         interface=value.interface,
         experiments_at_once=value.experiments_at_once,
+        terms=terms_to(value.terms),
     )
+
+
+def terms_to(value: SiteTerms) -> pb.SiteTerms:
+    """Return the message of what a site takes."""
+    installs = value.installs_requirements
+    return pb.SiteTerms(
+        model_bytes=value.model_bytes,
+        installs_requirements=installs,  # type: ignore[arg-type]  # protobuf leaves None out
+        devices=value.devices,
+    )
+
+
+def terms_from(message: pb.SiteTerms) -> SiteTerms:
+    """Return what a site takes; raises ValueError for terms that no site can have."""
+    if len(message.devices) > MOST_DEVICES:
+        raise ValueError(f"{len(message.devices):,} devices are too many: a site has at most {MOST_DEVICES}")
+    size = message.model_bytes if message.HasField("model_bytes") else None
+    if size is not None and size < 1:
+        raise ValueError(f"no model has {size} bytes")
+    for device in message.devices:
+        if device != AUTO and not DEVICE.fullmatch(device):
+            raise ValueError(f"{device[:40]!a} is not a device")
+    installs = message.installs_requirements if message.HasField("installs_requirements") else None
+    return SiteTerms(size, installs, tuple(message.devices))
 
 
 def shard_from(message: pb.ShardFacts) -> ShardFacts:
@@ -77,6 +106,7 @@ def shard_from(message: pb.ShardFacts) -> ShardFacts:
         decode_mapping(message.schema_json),
         bounded(message.interface, MAX_NAME),
         message.experiments_at_once or 1,
+        terms_from(message.terms),
     )
 
 

@@ -100,21 +100,33 @@ class Receipt(_message.Message):
     reason: str
     def __init__(self, digest: _Optional[str] = ..., code: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
+class SiteTerms(_message.Message):
+    __slots__ = ("model_bytes", "installs_requirements", "devices")
+    MODEL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    INSTALLS_REQUIREMENTS_FIELD_NUMBER: _ClassVar[int]
+    DEVICES_FIELD_NUMBER: _ClassVar[int]
+    model_bytes: int
+    installs_requirements: bool
+    devices: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, model_bytes: _Optional[int] = ..., installs_requirements: bool = ..., devices: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class ShardFacts(_message.Message):
-    __slots__ = ("sample_shape", "target_shape", "description", "schema_json", "interface", "experiments_at_once")
+    __slots__ = ("sample_shape", "target_shape", "description", "schema_json", "interface", "experiments_at_once", "terms")
     SAMPLE_SHAPE_FIELD_NUMBER: _ClassVar[int]
     TARGET_SHAPE_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     SCHEMA_JSON_FIELD_NUMBER: _ClassVar[int]
     INTERFACE_FIELD_NUMBER: _ClassVar[int]
     EXPERIMENTS_AT_ONCE_FIELD_NUMBER: _ClassVar[int]
+    TERMS_FIELD_NUMBER: _ClassVar[int]
     sample_shape: _containers.RepeatedScalarFieldContainer[int]
     target_shape: _containers.RepeatedScalarFieldContainer[int]
     description: str
     schema_json: str
     interface: str
     experiments_at_once: int
-    def __init__(self, sample_shape: _Optional[_Iterable[int]] = ..., target_shape: _Optional[_Iterable[int]] = ..., description: _Optional[str] = ..., schema_json: _Optional[str] = ..., interface: _Optional[str] = ..., experiments_at_once: _Optional[int] = ...) -> None: ...
+    terms: SiteTerms
+    def __init__(self, sample_shape: _Optional[_Iterable[int]] = ..., target_shape: _Optional[_Iterable[int]] = ..., description: _Optional[str] = ..., schema_json: _Optional[str] = ..., interface: _Optional[str] = ..., experiments_at_once: _Optional[int] = ..., terms: _Optional[_Union[SiteTerms, _Mapping]] = ...) -> None: ...
 
 class GpuStatistics(_message.Message):
     __slots__ = ("name", "utilisation_percent", "memory_total_bytes", "memory_used_bytes", "index", "temperature_c", "power_w")
@@ -811,3 +823,97 @@ class LossReport(_message.Message):
 class LossReply(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class RegisterRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Terms(_message.Message):
+    __slots__ = ("bundle", "lease_s")
+    BUNDLE_FIELD_NUMBER: _ClassVar[int]
+    LEASE_S_FIELD_NUMBER: _ClassVar[int]
+    bundle: str
+    lease_s: float
+    def __init__(self, bundle: _Optional[str] = ..., lease_s: _Optional[float] = ...) -> None: ...
+
+class NextLeaseRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Job(_message.Message):
+    __slots__ = ("site", "assignment")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    ASSIGNMENT_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    assignment: Assignment
+    def __init__(self, site: _Optional[str] = ..., assignment: _Optional[_Union[Assignment, _Mapping]] = ...) -> None: ...
+
+class Lease(_message.Message):
+    __slots__ = ("id", "jobs", "ended")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    JOBS_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    jobs: _containers.RepeatedCompositeFieldContainer[Job]
+    ended: bool
+    def __init__(self, id: _Optional[str] = ..., jobs: _Optional[_Iterable[_Union[Job, _Mapping]]] = ..., ended: bool = ...) -> None: ...
+
+class RenewLeaseRequest(_message.Message):
+    __slots__ = ("lease",)
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    lease: str
+    def __init__(self, lease: _Optional[str] = ...) -> None: ...
+
+class RenewLeaseReply(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class JobFailure(_message.Message):
+    __slots__ = ("code", "reason", "failure")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    code: str
+    reason: str
+    failure: Failure
+    def __init__(self, code: _Optional[str] = ..., reason: _Optional[str] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ...) -> None: ...
+
+class JobAnswer(_message.Message):
+    __slots__ = ("update", "failed", "file")
+    UPDATE_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    update: Update
+    failed: JobFailure
+    file: bytes
+    def __init__(self, update: _Optional[_Union[Update, _Mapping]] = ..., failed: _Optional[_Union[JobFailure, _Mapping]] = ..., file: _Optional[bytes] = ...) -> None: ...
+
+class CompleteLeaseRequest(_message.Message):
+    __slots__ = ("lease", "answers", "given_up")
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    ANSWERS_FIELD_NUMBER: _ClassVar[int]
+    GIVEN_UP_FIELD_NUMBER: _ClassVar[int]
+    lease: str
+    answers: _containers.RepeatedCompositeFieldContainer[JobAnswer]
+    given_up: str
+    def __init__(self, lease: _Optional[str] = ..., answers: _Optional[_Iterable[_Union[JobAnswer, _Mapping]]] = ..., given_up: _Optional[str] = ...) -> None: ...
+
+class CompleteLeaseReply(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class FetchJobFileRequest(_message.Message):
+    __slots__ = ("digest",)
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    digest: str
+    def __init__(self, digest: _Optional[str] = ...) -> None: ...
+
+class DeliverJobUpdateRequest(_message.Message):
+    __slots__ = ("lease", "job", "manifest")
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    lease: str
+    job: int
+    manifest: Manifest
+    def __init__(self, lease: _Optional[str] = ..., job: _Optional[int] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ...) -> None: ...

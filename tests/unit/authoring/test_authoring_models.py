@@ -313,6 +313,7 @@ def test_no_daemon_reads_files_of_other_programs() -> None:
         },
         "authoring.models": {
             "api/experiments.py",
+            "cli/dry_run.py",
             "cli/model.py",
             "cli/plan.py",
             "cli/simulate.py",

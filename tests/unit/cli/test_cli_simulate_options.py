@@ -56,6 +56,19 @@ def test_options_that_a_runtime_cannot_go_by(words: tuple[str, ...], told: str) 
     assert told in refusal(*words).message
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("-o", "model.safetensors"), ("--directory", "record"), ("--runtime", "process"), ("--pdb",), ("--sandbox",)],
+)
+def test_options_that_a_dry_run_does_not_go_by_are_not_ignored(words: tuple[str, ...]) -> None:
+    long = "--output" if words[0] == "-o" else words[0]
+    assert refusal("--dry-run", *words).message == f"a dry run does not go by {long}"
+
+
+def test_a_limit_is_for_dry_runs() -> None:
+    assert refusal("--limit", "3").cure == "add --dry-run, or leave it out"
+
+
 def settings(directory: Path) -> SimulationSettings:
     return SimulationSettings(load_plan(OBEDIENT / "plan.yaml"), OBEDIENT, {}, directory, kept=True)
 

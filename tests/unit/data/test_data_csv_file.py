@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from openfl_like.data.csv_file import CsvShard
+from openfl_like.data.deal import DataSet, DealSettings, deal_out
 from openfl_like.data.shard import build_shard, check_shard
 from openfl_like.data.shard_file import ShardConfig
 from openfl_like.errors import ShardError
+from openfl_like.plan.schema import Component
 
 ROWS = "".join(f"{20 + row},{'a lot' if row % 2 else 'none'},{row / 10}\n" for row in range(40))
 TABLE = f"age,drinks,dose\n{ROWS}"
@@ -47,6 +49,19 @@ def test_sites_of_a_simulation_share_the_rows_and_no_row_twice(tmp_path: Path) -
     assert sorted(ages) == list(range(20, 60))
 
 
+def test_a_column_says_whose_a_row_is_and_sites_are_made_of_them(tmp_path: Path) -> None:
+    wards = "".join(f"{20 + row},{'a lot' if row % 2 else 'none'},ward {row // 2 % 4}\n" for row in range(80))
+    shard = CsvShard(write(tmp_path, f"age,drinks,ward\n{wards}"), group="ward", **CLASSES)  # type: ignore[arg-type]  # a target and a list
+    check_shard(shard)
+    assert shard.sample_shape == (1,), "the model sees the age alone"
+    train = shard.get_dataset("train")
+    assert shard.groups("train").tolist() == [(int(age) - 20) // 2 % 4 for age in train.samples[:, 0]]  # type: ignore[union-attr]  # not None here
+    whole = DataSet.of(shard)
+    deal = deal_out(whole, DealSettings(sites=4, partitioner=Component(template="natural")))
+    for rows, kind in ((deal.train, "train"), (deal.validate, "validate")):
+        assert [len(set(whole.groups[kind][rows.rows(site)].tolist())) for site in range(4)] == [1] * 4
+
+
 @pytest.mark.parametrize(
     ("found", "instead", "told"),
     [
@@ -82,6 +97,8 @@ def test_what_is_wrong_is_told_with_its_line_of_the_file_and_without_the_cell(
         ({"scale": {"ages": [1, 2]}}, "params.scale names 'ages', which is not a column (did you mean 'age'?)"),
         ({"scale": {"age": [1, 0]}}, "params.scale of 'age' is not a pair of centre and width"),
         ({"columns": ["age", "drinks"]}, "the target is among params.columns"),
+        ({"group": "ward"}, "there is no column 'ward'"),
+        ({"group": "dose", "columns": ["dose"]}, "the group is among params.columns"),
         ({"columns": []}, "no column is left for the model to see"),
         ({"site": 4, "sites": 3}, "there is no site 4 among 3"),
         ({"delimeter": ";"}, "delimiter"),

@@ -161,3 +161,43 @@ def test_the_seed_alone_decides() -> None:
 
     assert dealt(1) == dealt(1)
     assert dealt(1) != dealt(2)
+
+
+class Wards(ManyLabels):
+    """Many labels, from wards of a hospital."""
+
+    def __init__(self, wards: object) -> None:
+        super().__init__()
+        self.wards = wards
+
+    def groups(self, kind: str) -> np.ndarray | None:
+        return self.wards(kind) if callable(self.wards) else None
+
+
+def test_sites_may_be_made_of_groups_that_a_shard_of_any_kind_names() -> None:
+    whole = DataSet.of(Wards(lambda kind: np.arange(300 if kind == "train" else 100) % 4))
+    deal = deal_out(whole, settings(2, "natural", seed=1))
+    assert deal.train.sizes.tolist() == [150, 150]
+    wards = [set((deal.validate.rows(site) % 4).tolist()) for site in range(2)]
+    assert [len(of) for of in wards] == [2, 2]
+    assert wards == [set((deal.train.rows(site) % 4).tolist()) for site in range(2)]
+
+
+@pytest.mark.parametrize("groups", [np.zeros(3, np.int64), np.zeros(300), np.zeros((300, 2), np.int64)])
+def test_groups_that_are_no_number_for_each_sample_are_refused(groups: np.ndarray) -> None:
+    with pytest.raises(ShardError, match="the groups of the 'train' data are") as caught:
+        DataSet.of(Wards(lambda _: groups))
+    assert caught.value.cure == "give a whole number for each sample"
+
+
+@pytest.mark.parametrize("shard", [ManyLabels(), Wards(None)])
+def test_without_groups_there_are_no_sites_of_groups(shard: ManyLabels) -> None:
+    with pytest.raises(ShardError, match="goes by groups, such as writers, and these rows have none"):
+        deal_out(DataSet.of(shard), settings(2, "natural"))
+
+
+def test_a_stage_of_a_pipe_has_no_groups() -> None:
+    whole = DataSet.of(Wards(lambda kind: np.arange(300 if kind == "train" else 100) % 4))
+    stages = {"settings": {"stages": [{"sites": 2, "partitioner": {"template": "natural"}}]}}
+    with pytest.raises(ShardError, match="these rows have none"):
+        deal_out(whole, settings(2, "pipe", **stages))

@@ -4,8 +4,10 @@ import sys
 import numpy as np
 import pytest
 
+from openfl_like.data.deal import DataSet, DealSettings, deal_out
 from openfl_like.data.heart_disease import HOSPITALS, HeartDiseaseShard
 from openfl_like.errors import ShardError
+from openfl_like.plan.schema import Component
 
 TRAIN = {"cleveland": 228, "hungary": 220, "switzerland": 92, "va_long_beach": 150}
 HELD_OUT = {"cleveland": 76, "hungary": 73, "switzerland": 31, "va_long_beach": 50}
@@ -23,6 +25,13 @@ def test_all_is_the_union_of_the_hospitals_own_splits() -> None:
         parts = [HeartDiseaseShard(hospital, seed=3).get_dataset(kind) for hospital in HOSPITALS]
         assert np.array_equal(union.samples, np.concatenate([part.samples for part in parts]))
         assert np.array_equal(union.targets, np.concatenate([part.targets for part in parts]))
+
+
+def test_hospitals_are_groups_that_sites_are_made_of() -> None:
+    whole = DataSet.of(HeartDiseaseShard("all"))
+    deal = deal_out(whole, DealSettings(sites=4, partitioner=Component(template="natural")))
+    assert sorted(deal.train.sizes.tolist()) == sorted(TRAIN.values())
+    assert sorted(deal.validate.sizes.tolist()) == sorted(HELD_OUT.values())
 
 
 def test_outcomes_are_held_out_in_proportion() -> None:

@@ -25,12 +25,15 @@ PLAN_OF = {
     "sklearn_breast_cancer": "breast_cancer_sklearn",
     "keras_digits": "digits_keras",
 }
-OWN_DATA = pytest.param("csv", marks=marks_of("torch"))
-"""The template for a file of one's own; there is no ready-made plan of it."""
+OWN_DATA = [pytest.param(name, marks=marks_of("torch")) for name in ("csv", "torch_zoo")]
+"""The templates for files of one's own; there are no ready-made plans of them."""
 
 
 def site_shards(workspace: Path) -> dict[str, ShardDescriptor]:
-    return {file.stem: build_shard(load_shard_config(file)) for file in sorted((workspace / "shards").glob("*.yaml"))}
+    return {
+        file.stem: build_shard(load_shard_config(file), file.parent)
+        for file in sorted((workspace / "shards").glob("*.yaml"))
+    }
 
 
 class Consortium:
@@ -73,7 +76,7 @@ def judged(performer: Performer, model: Path) -> Mapping[str, float]:
 
 
 @pytest.mark.sklearn  # most have their data from there
-@pytest.mark.parametrize("template", [OWN_DATA, *(pytest.param(name, marks=marks_of(name)) for name in PLAN_OF)])
+@pytest.mark.parametrize("template", [*OWN_DATA, *(pytest.param(name, marks=marks_of(name)) for name in PLAN_OF)])
 def test_a_template_learns_in_two_rounds(template: str, tmp_path: Path) -> None:
     workspace = template_path(template)
     plan = load_plan(workspace / "plan.yaml")
@@ -98,11 +101,11 @@ def test_the_ready_made_plan_is_the_template_s_own(template: str) -> None:
 
 
 def test_every_template_and_plan_is_known_here() -> None:
-    assert set(templates()) == {*PLAN_OF, "csv"}
+    assert set(templates()) == {*PLAN_OF, "csv", "torch_zoo"}
     assert set(installed_plans()) == {*PLAN_OF.values(), "digits_devices", "digits_dirichlet", "digits_quorum"}
 
 
-@pytest.mark.parametrize("template", [*PLAN_OF, "csv"])
+@pytest.mark.parametrize("template", [*PLAN_OF, "csv", "torch_zoo"])
 def test_a_template_is_complete(template: str) -> None:
     folder = template_path(template)
     for name in ("README.md", "plan.yaml", "requirements.txt", "src/__init__.py"):

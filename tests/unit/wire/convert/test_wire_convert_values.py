@@ -21,6 +21,7 @@ from openfl_like.federation.announcements import (
 from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.failure import MAX_MESSAGE, MAX_NAME, Failure, FailureKind
 from openfl_like.federation.parties import (
+    NO_TERMS,
     DataProblem,
     DeviceStatistics,
     DirectorStatus,
@@ -37,6 +38,7 @@ from openfl_like.federation.parties import (
     Series,
     ServerInfo,
     ShardFacts,
+    SiteTerms,
     Waiting,
     WaitKind,
 )
@@ -78,6 +80,8 @@ from openfl_like.wire.convert.envoys import (
     problem_to,
     shard_from,
     shard_to,
+    terms_from,
+    terms_to,
 )
 from openfl_like.wire.convert.experiments import (
     MAX_FIELDS,
@@ -175,7 +179,13 @@ updates = st.builds(
     st.dictionaries(text, metrics, max_size=3),
     number,
 )
-shards = st.builds(ShardFacts, shapes, shapes, text, fields, text, st.integers(1, 99))
+terms = st.builds(
+    SiteTerms,
+    st.none() | st.integers(1, 2**62),
+    st.none() | st.booleans(),
+    st.lists(st.sampled_from(["auto", "cpu", "cuda", "cuda:3"]), max_size=3).map(tuple),
+)
+shards = st.builds(ShardFacts, shapes, shapes, text, fields, text, st.integers(1, 99), terms)
 more_shards = st.lists(shards, max_size=2).map(tuple)
 one_interface = st.builds(Interface, text, shapes, shapes)
 interfaces = st.lists(one_interface, max_size=2).map(tuple)
@@ -245,6 +255,8 @@ announcements = st.one_of(
 )
 events = st.builds(Announced, st.integers(0, 2**64 - 1), number, announcements)
 
+OF_JOBS = {"terms", "lease", "answers"}
+"""Tried in a module of their own."""
 ROUND_TRIPS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Any], Callable[[Any], Any]]] = {
     "manifest": (manifests(), manifest_to, manifest_from),
     "submission": (
@@ -270,6 +282,7 @@ ROUND_TRIPS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Any], Calla
         lambda m: instruction_from(m, ME),
     ),
     "shard": (shards, shard_to, shard_from),
+    "terms": (terms, terms_to, terms_from),
     "interface": (one_interface, interface_to, interface_from),
     "problem": (problems, problem_to, problem_from),
     "heartbeat": (
@@ -344,7 +357,7 @@ def test_every_conversion_is_tested() -> None:
     ]
     functions = {name for module in modules for name in vars(module) if name.endswith("_to")}
     made = {name.removesuffix("_to") for name in functions if not name.startswith("_")}
-    assert made == {name.replace(" ", "_") for name in ROUND_TRIPS}
+    assert made == {name.replace(" ", "_") for name in ROUND_TRIPS} | OF_JOBS
 
 
 def test_the_metrics_of_an_update_come_in_a_fixed_order() -> None:
@@ -409,6 +422,24 @@ def test_a_shard_with_more_axes_or_words_than_any_is_refused() -> None:
         shard_from(pb.ShardFacts(sample_shape=[1] * 3_900_000))
     with pytest.raises(ValueError, match="a schema of 900,009 characters"):
         shard_from(pb.ShardFacts(schema_json=f'{{"names":"{LONG[:-3]}"}}'))
+
+
+@pytest.mark.parametrize(
+    ("terms", "told"),
+    [
+        (pb.SiteTerms(model_bytes=0), "no model has 0 bytes"),
+        (pb.SiteTerms(model_bytes=-5), "no model has -5 bytes"),
+        (pb.SiteTerms(devices=["cuda:0", "tpu"]), "'tpu' is not a device"),
+        (pb.SiteTerms(devices=["cpu"] * 1001), "1,001 devices are too many"),
+    ],
+)
+def test_terms_that_no_site_can_have_are_refused(terms: pb.SiteTerms, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        shard_from(pb.ShardFacts(terms=terms))
+
+
+def test_a_site_of_a_former_version_tells_no_terms() -> None:
+    assert shard_from(pb.ShardFacts(sample_shape=[3])).terms == NO_TERMS
 
 
 @pytest.mark.parametrize("data", [b"", b"junk", b"FXM1" + bytes(12) + b"odd"])

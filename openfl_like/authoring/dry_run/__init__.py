@@ -1,0 +1,1 @@
+"""Trying a plan on invented data, before any site is asked."""

@@ -1,0 +1,322 @@
+"""Simulation on workers of other hosts that come and ask for jobs; `openfl_like.services.job_worker` is one."""
+
+import asyncio
+import logging
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+
+from openfl_like.data.parts import MadeFiles
+from openfl_like.errors import (
+    ConflictError,
+    NotAllowedError,
+    NotFoundError,
+    SettingsError,
+    UpdateRefusedError,
+    UsageError,
+)
+from openfl_like.federation.failure import fields_of_failure
+from openfl_like.federation.jobs import GivenUp, Job, JobAnswer, JobDone, JobFailed, Lease, NoJobs, Terms
+from openfl_like.federation.ports import UploadTarget
+from openfl_like.federation.task import Phase, Update
+from openfl_like.pki.peer import PeerVerifier
+from openfl_like.pki.roles import Identity, Role
+from openfl_like.plan.bundle import pack
+from openfl_like.processes.batch import Answer, Batch
+from openfl_like.runtimes.models import ModelRepository
+from openfl_like.runtimes.pool import PoolRuntime, WorkerLostError, pool_runtime
+from openfl_like.runtimes.sites import Listening, SimulatedSites, refuse_workers
+from openfl_like.store.removal import remove_tree
+from openfl_like.tensors.manifest import Manifest, kept_manifest, manifest_of, manifest_path
+from openfl_like.wire.jobs import SERVICE, WAITING_S, JobsServicer
+from openfl_like.wire.server import Guard, Server, service_handler
+from openfl_like.wire.transfer.chunks import place_file
+
+log = logging.getLogger(__name__)
+LEASE_S = 15.0
+LEASES_AT_ONCE = 16
+LEAVING_S = 1.0
+"""So long workers have to hear that the simulation has ended."""
+HEADER_SLACK_BYTES = 1 << 16
+MOST_UPDATE_BYTES = 64 << 30
+"""Of an initial model, which starts from none."""
+
+
+@dataclass(slots=True)
+class _WaitingBatch:
+    """A batch that somebody waits for.
+
+    Attributes:
+        batch: The orders.
+        answered: What came of them.
+    """
+
+    batch: Batch
+    answered: "asyncio.Future[Sequence[Answer]]"
+
+
+@dataclass(slots=True)
+class _LeasedBatch:
+    """A batch that a worker has.
+
+    Attributes:
+        worker: Who.
+        lease: What it was told.
+        work: What is to be done.
+        ends: Takes it away when it is not renewed.
+    """
+
+    worker: str
+    lease: Lease
+    work: _WaitingBatch
+    ends: asyncio.TimerHandle
+
+
+@dataclass(slots=True)
+class LeasedJobs:
+    """What waits for workers, and what they have; see `federation.jobs.JobsPort` and `JobFilesPort`.
+
+    Args:
+        bundle: With plan and workspace.
+        folder: Where updates are received.
+        repository: Where models are found.
+        lease_s: How long a lease lasts.
+    """
+
+    bundle: Path
+    folder: Path
+    repository: ModelRepository
+    lease_s: float = LEASE_S
+    _manifest: Manifest = field(init=False)
+    _waiting: deque[_WaitingBatch] = field(default_factory=deque)
+    _leases: dict[str, _LeasedBatch] = field(default_factory=dict)
+    _more: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _ended: bool = False
+    _known: set[str] = field(default_factory=set)
+    _told: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._manifest = manifest_of(self.bundle)
+        remove_tree(self.folder)
+        self.folder.mkdir(parents=True)
+
+    async def done(self, batch: Batch) -> Sequence[Answer]:
+        """Have a worker do a batch.
+
+        Raises:
+            WorkerLostError: If it gave it up, or has not renewed its lease.
+        """
+        work = _WaitingBatch(batch, asyncio.get_running_loop().create_future())
+        async with self._more:
+            self._waiting.append(work)
+            self._more.notify()
+        return await work.answered
+
+    async def end(self) -> None:
+        """Tell everybody who asks that it is over, and wait a little for all to ask."""
+        async with self._more:
+            self._ended = True
+            self._more.notify_all()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LEAVING_S):
+                    await self._more.wait_for(lambda: self._known <= self._told)
+
+    def register(self, worker: str) -> Terms:
+        """See `JobsPort`."""
+        if worker not in self._known:
+            self._known.add(worker)
+            log.info("worker '%s' has joined", worker)
+        return Terms(self._manifest.digest, self.lease_s)
+
+    async def next_lease(self, worker: str) -> Lease | NoJobs:
+        """See `JobsPort`."""
+        if worker not in self._known:
+            raise ConflictError("the worker has not registered since the simulation was started", cure="register")
+        async with self._more:
+            try:
+                async with asyncio.timeout(WAITING_S):
+                    await self._more.wait_for(lambda: self._ended or self._open())
+            except TimeoutError:
+                return NoJobs()
+            if self._ended:
+                self._told.add(worker)
+                self._more.notify_all()
+                return NoJobs(ended=True)
+            work = self._waiting.popleft()
+        jobs = tuple(Job(order.site, order.assignment) for order in work.batch.orders)
+        lease = Lease(secrets.token_hex(16), jobs)
+        self._leases[lease.id] = _LeasedBatch(worker, lease, work, self._timer(lease.id))
+        return lease
+
+    def _open(self) -> bool:
+        """Whether something waits that somebody still waits for."""
+        while self._waiting and self._waiting[0].answered.done():
+            self._waiting.popleft()
+        return bool(self._waiting)
+
+    def _timer(self, lease: str) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(self.lease_s, partial(self._run_out, lease))
+
+    def _run_out(self, lease: str) -> None:
+        held = self._leases.pop(lease)
+        self._lose(held, f"worker '{held.worker}' was not heard of for {self.lease_s:g} s")
+
+    def _lose(self, held: _LeasedBatch, why: str) -> None:
+        log.warning("%s; its jobs are done by others", why)
+        for number in range(len(held.lease.jobs)):
+            self._place(held.lease.id, number).unlink(missing_ok=True)
+        if not held.work.answered.done():
+            held.work.answered.set_exception(WorkerLostError(why))
+
+    def _of(self, worker: str, lease: str) -> _LeasedBatch:
+        held = self._leases.get(lease)
+        if held is None or held.worker != worker:
+            raise NotFoundError("the lease has run out", cure="ask for the next jobs")
+        return held
+
+    def renew(self, worker: str, lease: str) -> Lease:
+        """See `JobsPort`."""
+        held = self._of(worker, lease)
+        held.ends.cancel()
+        held.ends = self._timer(lease)
+        return held.lease
+
+    def complete(self, worker: str, lease: str, outcome: Sequence[JobAnswer] | GivenUp) -> None:
+        """See `JobsPort`."""
+        held = self._of(worker, lease)
+        del self._leases[lease]
+        held.ends.cancel()
+        if isinstance(outcome, GivenUp):
+            self._lose(held, f"worker '{worker}' has given jobs up: {outcome.reason}")
+        elif not held.work.answered.done():
+            held.work.answered.set_result([self._answer(held, number, one) for number, one in enumerate(outcome)])
+
+    def _answer(self, held: _LeasedBatch, number: int, answer: JobAnswer) -> Answer:
+        if isinstance(answer, JobFailed):
+            told: dict[str, object] = {"code": answer.code, "reason": answer.reason}
+            if answer.failure is not None:
+                told["failure"] = fields_of_failure(answer.failure)
+            return Answer({"error": told})
+        if answer.update is None:
+            return Answer({"ready": {}})
+        try:
+            content = self._spooled(held, number, answer, answer.update)
+        except (UpdateRefusedError, OSError) as error:
+            refused = error if isinstance(error, UpdateRefusedError) else UpdateRefusedError(str(error))
+            return Answer({"error": {"code": refused.code, "reason": refused.message}})
+        return Answer({"update": asdict(answer.update)}, content)
+
+    def _spooled(self, held: _LeasedBatch, number: int, answer: JobDone, update: Update) -> bytes | None:
+        """Put what was delivered before, and an initial model, where it is looked for; return what is in memory."""
+        received, target = self._place(held.lease.id, number), Path(held.work.batch.orders[number].out)
+        if answer.content is not None and update.phase is Phase.INITIALISE:
+            if Manifest.of_content(answer.content).digest != update.digest:
+                raise UpdateRefusedError("the initial model is not what the worker says of it")
+            place_file(target, answer.content)
+            return None
+        if not update.digest or answer.content is not None:
+            return answer.content
+        manifest = kept_manifest(received)
+        if manifest is None or manifest.digest != update.digest or not received.exists():
+            raise UpdateRefusedError(f"the update of '{held.lease.jobs[number].site}' was not delivered")
+        manifest_path(received).replace(manifest_path(target))
+        received.replace(target)
+        return None
+
+    async def job_file(self, digest: str) -> tuple[Path, Manifest]:
+        """See `JobFilesPort`."""
+        if digest == self._manifest.digest:
+            return self.bundle, self._manifest
+        return self.repository.path(digest), await asyncio.to_thread(self.repository.manifest, digest)
+
+    def expect_job_update(self, worker: str, lease: str, job: int, manifest: Manifest) -> UploadTarget:
+        """See `JobFilesPort`."""
+        held = self._of(worker, lease)
+        if not 0 <= job < len(held.lease.jobs):
+            raise UsageError(f"the lease has {len(held.lease.jobs)} jobs, the update is of job {job}")
+        assignment = held.lease.jobs[job].assignment
+        model = assignment.model if assignment is not None else ""
+        most = self.repository.manifest(model).total_bytes + HEADER_SLACK_BYTES if model else MOST_UPDATE_BYTES
+        if manifest.total_bytes > most:
+            raise UpdateRefusedError(f"the update has {manifest.total_bytes:,} bytes, {most:,} are the most")
+        return UploadTarget(self._place(lease, job))
+
+    def _place(self, lease: str, job: int) -> Path:
+        return self.folder / f"{lease}-{job}"
+
+
+class LeasedWorkers:
+    """Workers of other hosts, as many as come.
+
+    Args:
+        listening: Where they find the simulation.
+        experiment: Whose collaborators may work: the plan's name.
+        jobs: What waits for them.
+        at_once: How many leases there are at the same time.
+    """
+
+    def __init__(self, listening: Listening, experiment: str, jobs: LeasedJobs, at_once: int) -> None:
+        self._listening, self._experiment, self._jobs, self._at_once = listening, experiment, jobs, at_once
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[int]:
+        """Listen while the block is open; at its end workers are told that it is over.
+
+        Raises:
+            ConflictError: If the address is taken.
+        """
+        credentials = self._listening.credentials
+        guard = Guard(PeerVerifier(credentials.trust), self._only_ours)
+        handler = service_handler(SERVICE, JobsServicer(self._jobs, self._jobs), guard)
+        server = Server(self._listening.address, credentials, (handler,))
+        async with server:
+            host = self._listening.address.rpartition(":")[0]
+            self._listening.ready(f"{host}:{server.port}")
+            try:
+                yield self._at_once
+            finally:
+                await self._jobs.end()
+
+    def _only_ours(self, caller: Identity) -> None:
+        if caller.experiment != self._experiment:
+            raise NotAllowedError(f"{caller.uri} is of another experiment than '{self._experiment}'")
+
+    async def answers(self, worker: int, batch: Batch, limit_s: float | None) -> Sequence[Answer]:  # noqa: ARG002 (who asks next does it, and minds the time)
+        """See `pool.Workers`."""
+        return await self._jobs.done(batch)
+
+
+def leased_runtime(sites: SimulatedSites, repository: ModelRepository) -> PoolRuntime:
+    """Return the runtime ``leased`` for the sites of a simulation.
+
+    Raises:
+        UsageError: If nobody said where workers find it, or the sites have data that is here alone.
+        SettingsError: If the certificate is none of an Aggregator of the plan's name.
+        BundleError: If the workspace cannot be packed.
+    """
+    refuse_workers(sites, "each worker takes what there is at its host", but_count=True)
+    listening = sites.workers.listening
+    if listening is None:
+        raise UsageError("the runtime 'leased' is for workers of other hosts", cure="add --listen HOST:PORT")
+    if not isinstance(sites.files, MadeFiles):
+        raise UsageError(
+            "workers of other hosts have none of the sites' shard files",
+            cure="have the plan make the sites (simulation.sites), or use --runtime process, mpi or ray",
+        )
+    identity = listening.credentials.identity
+    if identity.role is not Role.AGGREGATOR or identity.experiment != sites.plan.name:
+        raise SettingsError(
+            f"the certificate is for {identity.uri}, the plan is called '{sites.plan.name}'",
+            cure=f"issue one with 'fx pki issue aggregator {sites.plan.name}'",
+        )
+    folder = sites.directory / "workers"
+    folder.mkdir(parents=True, exist_ok=True)
+    bundle = folder / "bundle.tar"
+    pack(sites.workspace, sites.plan, bundle)
+    jobs = LeasedJobs(bundle, folder / ".leased", repository)
+    workers = LeasedWorkers(listening, identity.experiment, jobs, sites.workers.count or LEASES_AT_ONCE)
+    return pool_runtime(sites, repository, workers, "leased")

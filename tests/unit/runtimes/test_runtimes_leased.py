@@ -1,0 +1,122 @@
+"""Jobs that are leased: whose they are, until when, and where their updates go."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from openfl_like.errors import ConflictError, NotFoundError, UpdateRefusedError, UsageError
+from openfl_like.federation.failure import Failure, FailureKind
+from openfl_like.federation.jobs import GivenUp, JobDone, JobFailed, Lease, NoJobs
+from openfl_like.federation.task import Assignment, Phase, Update
+from openfl_like.processes.batch import Answer, Batch, Setting, SiteOrder
+from openfl_like.runtimes.leased import LeasedJobs
+from openfl_like.runtimes.models import ModelRepository
+from openfl_like.runtimes.pool import WorkerLostError
+from openfl_like.tensors.container import write_tensors
+from openfl_like.tensors.manifest import Manifest, keep_manifest, manifest_of
+
+
+@pytest.fixture
+def jobs(tmp_path: Path, repository: ModelRepository) -> LeasedJobs:
+    bundle = tmp_path / "bundle.tar"
+    bundle.write_bytes(b"code")
+    return LeasedJobs(bundle, tmp_path / "leased", repository, lease_s=0.2)
+
+
+def batch(out: Path, *sites: str) -> Batch:
+    work = {site: Assignment(1, Phase.INITIALISE, site, (), "", 7) for site in sites}
+    orders = [SiteOrder(site, "", work[site], "", str(out)) for site in sites]
+    return Batch(Setting("", "", "", "cpu"), tuple(orders))
+
+
+async def leased(jobs: LeasedJobs, given: Batch) -> tuple["asyncio.Task[Sequence[Answer]]", Lease]:
+    """Have a worker take a batch."""
+    jobs.register("north")
+    waiting = asyncio.create_task(jobs.done(given))
+    lease = await jobs.next_lease("north")
+    assert isinstance(lease, Lease)
+    return waiting, lease
+
+
+async def test_a_lease_that_is_not_renewed_is_lost_and_its_worker_told(jobs: LeasedJobs, tmp_path: Path) -> None:
+    waiting, lease = await leased(jobs, batch(tmp_path / "out", "bern"))
+    with pytest.raises(WorkerLostError, match=r"'north' was not heard of for 0.2 s"):
+        await waiting
+    with pytest.raises(NotFoundError):
+        jobs.renew("north", lease.id)
+    with pytest.raises(NotFoundError):
+        jobs.complete("north", lease.id, [JobDone(None)])
+
+
+async def test_one_that_is_renewed_lasts(jobs: LeasedJobs, tmp_path: Path) -> None:
+    waiting, lease = await leased(jobs, batch(tmp_path / "out", "bern"))
+    for _ in range(4):
+        await asyncio.sleep(0.1)
+        assert jobs.renew("north", lease.id) == lease
+    jobs.complete("north", lease.id, [JobDone(None)])
+    assert await waiting == [Answer({"ready": {}})]
+
+
+async def test_nobody_answers_for_somebody_else(jobs: LeasedJobs, tmp_path: Path) -> None:
+    waiting, lease = await leased(jobs, batch(tmp_path / "out", "bern"))
+    jobs.register("south")
+    with pytest.raises(NotFoundError):
+        jobs.complete("south", lease.id, [JobDone(None)])
+    jobs.complete("north", lease.id, GivenUp("killed by SIGKILL"))
+    with pytest.raises(WorkerLostError, match="worker 'north' has given jobs up: killed by SIGKILL"):
+        await waiting
+
+
+async def test_who_has_not_registered_is_given_nothing(jobs: LeasedJobs) -> None:
+    with pytest.raises(ConflictError):
+        await jobs.next_lease("north")
+
+
+async def test_at_the_end_whoever_asks_is_told(jobs: LeasedJobs) -> None:
+    jobs.register("north")
+    asked = asyncio.ensure_future(jobs.next_lease("north"))
+    await asyncio.sleep(0)
+    await jobs.end()
+    assert await asked == NoJobs(ended=True)
+
+
+async def test_why_a_task_failed_is_told_as_values(jobs: LeasedJobs, tmp_path: Path) -> None:
+    waiting, lease = await leased(jobs, batch(tmp_path / "out", "bern"))
+    failure = Failure(FailureKind.TASK, "no data", "ValueError")
+    jobs.complete("north", lease.id, [JobFailed("E503", "task 'train' raised ValueError: no data", failure)])
+    told = {"kind": "task", "message": "no data", "error": "ValueError"}
+    expected = {"code": "E503", "reason": "task 'train' raised ValueError: no data", "failure": told}
+    assert await waiting == [Answer({"error": expected})]
+
+
+async def test_a_large_update_goes_where_it_is_looked_for(jobs: LeasedJobs, tmp_path: Path) -> None:
+    waiting, lease = await leased(jobs, batch(tmp_path / "out", "bern"))
+    model = tmp_path / "model"
+    manifest = write_tensors(model, {"weights": np.zeros(1 << 17, np.float32)}, sync=False)
+    target = jobs.expect_job_update("north", lease.id, 0, manifest)
+    model.replace(target.path)
+    keep_manifest(target.path, manifest)
+    update = Update(1, Phase.INITIALISE, "bern", manifest.digest, 1)
+    jobs.complete("north", lease.id, [JobDone(update)])
+    [answer] = await waiting
+    assert answer.told["update"]["digest"] == manifest_of(tmp_path / "out").digest
+
+
+async def test_an_update_that_was_not_delivered_is_the_site_s_failure(jobs: LeasedJobs, tmp_path: Path) -> None:
+    waiting, lease = await leased(jobs, batch(tmp_path / "out", "bern"))
+    jobs.complete("north", lease.id, [JobDone(Update(1, Phase.INITIALISE, "bern", "ab" * 32, 1))])
+    [answer] = await waiting
+    assert "the update of 'bern' was not delivered" in answer.told["error"]["reason"]
+
+
+async def test_no_update_is_larger_than_it_can_be_nor_of_another_job(jobs: LeasedJobs, tmp_path: Path) -> None:
+    waiting, lease = await leased(jobs, batch(tmp_path / "out", "bern"))
+    with pytest.raises(UpdateRefusedError):
+        jobs.expect_job_update("north", lease.id, 0, Manifest(1 << 37, 1 << 21, (b"0" * 32,) * (1 << 16)))
+    with pytest.raises(UsageError):
+        jobs.expect_job_update("north", lease.id, 1, Manifest.of_content(b"x"))
+    jobs.complete("north", lease.id, [JobDone(None)])
+    await waiting
