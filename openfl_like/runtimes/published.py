@@ -15,8 +15,6 @@ log = logging.getLogger(__name__)
 SMALL_BYTES = MIN_CHUNK_BYTES
 """Up to here the record takes a model in, and what is kept beside it: a file of its own would be two more syncs."""
 MOST_UNFORCED = 8
-LYING_BYTES, LYING_ROUNDS = 4 << 20, 16
-"""What may lie about before it is worth while to look for what can go."""
 
 
 class PublishedFiles:
@@ -36,19 +34,13 @@ class PublishedFiles:
         self._plan, self._files, self._has_state = plan, files, has_state
         self.unforced: set[int] = set()
         self.settled: set[int] = set()
-        self._lying_bytes = self._lying_rounds = 0
 
     def kept(self, versions: Sequence[ModelVersion]) -> set[int]:
         """Return the rounds of those of all versions whose models the plan keeps."""
         return kept_rounds(self._plan, versions)
 
-    def lies(self, count: int) -> None:
-        """Take it that so many bytes more lie about that will not be needed for long."""
-        self._lying_bytes += count
-
     def take(self, version: ModelVersion) -> list[FileContent]:
         """Return a version's small files for the record; force large ones to disk."""
-        self._lying_rounds += 1
         model, state = self._files.model(version.round), self._files.server_state(version.round)
         if model.stat().st_size > SMALL_BYTES:
             self._force(version.round)
@@ -76,11 +68,6 @@ class PublishedFiles:
         self.settled |= self.unforced
         self.unforced.clear()
 
-    @property
-    def untidy(self) -> bool:
-        """Whether so much lies about that `tidy` is worth its while."""
-        return self._lying_bytes > LYING_BYTES or self._lying_rounds >= LYING_ROUNDS
-
     def tidy(self, versions: Sequence[ModelVersion], *, ended: bool = False) -> None:
         """Remove the newest round's updates and models that the plan does not keep; at the end, spares.
 
@@ -94,7 +81,6 @@ class PublishedFiles:
 
     def _tidy(self, versions: Sequence[ModelVersion], *, ended: bool) -> None:
         newest = versions[-1].round if versions else 0
-        self._lying_bytes = self._lying_rounds = 0
         self._files.clear_spool(newest, ended=ended)
         failpoint("aggregator.spool.cleared")
         if versions:

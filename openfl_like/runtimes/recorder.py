@@ -139,8 +139,7 @@ class Recorder:
     async def commit(self, now: float, *, ends: bool = False) -> None:
         """Write everything that waits; a version is safe when this returns, and told.
 
-        Files that are not needed any more are removed afterwards, while the next round is at work, small ones of
-        several rounds at once.
+        Files that are not needed any more are removed afterwards, while the next round is at work.
 
         Args:
             now: Seconds since the epoch.
@@ -162,10 +161,9 @@ class Recorder:
         self._changed, self._updates = False, None
         if records:
             self._record.publish(records)
-        versions = self._experiment.versions
         if lasting:
+            versions = self._experiment.versions
             self._record.repository.forget(versions)
-        if ends or (lasting and self._record.repository.published.untidy):
             self._tidying = self._tasks.start(asyncio.to_thread(self._tidy, versions, ends=ends))
         if ends:
             await self.tidied()

@@ -38,7 +38,7 @@ from openfl_like.tasks import background
 from openfl_like.tensors.manifest import Manifest
 from openfl_like.wire.aggregator import SERVICE, AggregatorServicer
 from openfl_like.wire.server import Guard, Server, service_handler
-from openfl_like.wire.transfer.chunks import INLINE_BYTES
+from openfl_like.wire.transfer.chunks import INLINE_BYTES, asks
 from openfl_like.wire.transfer.data_server import DataServer
 
 log = logging.getLogger(__name__)
@@ -120,7 +120,9 @@ class Aggregator:
         await self._check_size(manifest.total_bytes, base_model)
         failpoint("aggregator.update.expected")
         path, spare = self._repository.spool_path(update), self._repository.recyclable(update.collaborator)
-        arrival = self._repository.arrival(update, manifest, base_model, self._runtime.asked(update))
+        arrival = None
+        if asks(manifest):
+            arrival = self._repository.arrival(update, manifest, base_model, self._runtime.asked(update))
         return UploadTarget(path, spare, arrival=arrival)
 
     async def _check_size(self, offered_bytes: int, base_model: str) -> None:

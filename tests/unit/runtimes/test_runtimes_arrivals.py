@@ -10,7 +10,7 @@ from openfl_like.federation.events import Aggregate, ModelVersion, ValidateUpdat
 from openfl_like.federation.task import Phase, Update
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.models import ModelRepository
-from openfl_like.runtimes.published import LYING_ROUNDS, MOST_UNFORCED
+from openfl_like.runtimes.published import MOST_UNFORCED
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.tensors.container import write_tensors
 from openfl_like.tensors.manifest import manifest_of
@@ -136,13 +136,12 @@ def publish(repository: ModelRepository, files: ExperimentFiles, number: int) ->
 
 def test_the_record_has_a_small_model_until_it_is_not_needed(plan_with: PlanWith, files: ExperimentFiles) -> None:
     repository = ModelRepository(plan_with(model_store={"keep": {"last": 1}}), files)
-    versions = [publish(repository, files, number) for number in range(LYING_ROUNDS)]
-    assert repository.published.untidy
+    versions = [publish(repository, files, number) for number in range(3)]
+    assert repository.published.unforced == {0, 1, 2}
     repository.forget(versions)
     repository.published.tidy(versions)
-    assert not repository.published.untidy
-    assert repository.published.unforced == {LYING_ROUNDS - 1}
-    assert repository.published.settled == set(range(LYING_ROUNDS - 1))
+    assert repository.published.unforced == {2}
+    assert repository.published.settled == {0, 1}
 
 
 def test_many_that_are_kept_are_forced_to_disk(plan_with: PlanWith, files: ExperimentFiles) -> None:
