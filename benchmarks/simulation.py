@@ -2,7 +2,8 @@
 
 The floor, in turn with each simulation, is bare PyTorch in the same process. For ``local`` it is a loop that
 loads the model, trains, and adds up; for ``batched`` a round is one call of vmap over grad, which also invents the
-samples. What is counted begins with the second round; in the first one modules are imported and sites are made.
+samples. For ``process``, whose workers make their sites themselves, it is ``local`` with the same sites. What is
+counted begins with the second round; in the first one modules are imported and the first sites are made.
 
 Example: python benchmarks/simulation.py --sites 1000 --per-round 100 --rounds 10 --runtime batched
 """
@@ -21,17 +22,20 @@ from figures import beside, emit, figure, say
 from torch import nn
 from torch.func import functional_call, grad, vmap
 
+from openfl_like.data.made_sites import make_sites
 from openfl_like.data.shard import ArrayShard, Dataset
 from openfl_like.federation.announcements import RoundFinished
 from openfl_like.frameworks.batched.obstacles import NotBatched
 from openfl_like.plan.load import load_plan
 from openfl_like.plan.schema import Plan
+from openfl_like.runtimes.sites import WorkerWishes
 from openfl_like.services.simulation import Simulation, SimulationSettings
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.sqlite.stores import SQLITE
 
 WORKSPACE = Path(__file__).parent / "workspaces" / "small_mlp"
 FEATURES, HIDDEN, CLASSES, SAMPLES, RATE = 32, 64, 10, 20, 0.1
+WORKERS = 2
 
 
 def samples_of(site: int) -> Dataset:
@@ -63,15 +67,37 @@ def simulate(shards: Mapping[str, ArrayShard], per_round: int, rounds: int, runt
     """Return the seconds that the rounds took after the first."""
     with tempfile.TemporaryDirectory(prefix="fx-bench-") as directory:
         plan = plan_for(per_round, rounds)
-        settings = SimulationSettings(plan, WORKSPACE, shards, Path(directory), runtime=runtime, tell=refuse)
-        with Simulation(settings, SQLITE) as simulation:
-            result = asyncio.run(simulation.run())
-        if result.outcome.status != "FINISHED":
-            raise SystemExit(f"the simulation is {result.outcome.status}: {result.outcome.reason}")
-        with closing(SQLITE.experiment(ExperimentFiles(Path(directory)))) as record:
-            events = record.events(kinds=[RoundFinished.kind])
+        return seconds_of(SimulationSettings(plan, WORKSPACE, shards, Path(directory), runtime=runtime, tell=refuse))
+
+
+def simulate_made(sites: int, per_round: int, rounds: int, runtime: str, workers: int | None = None) -> float:
+    """Return the same of sites that the plan makes, wherever they work."""
+    params = {"features": FEATURES, "classes": CLASSES, "samples": SAMPLES, "held_out": 1}
+    made_of = {"count": sites, "each": {"template": "synthetic", "params": params}}
+    plan = Plan.model_validate({**plan_for(per_round, rounds).model_dump(), "simulation": {"sites": made_of}})
+    made = make_sites(plan, WORKSPACE)
+    if made is None:
+        raise SystemExit("the plan makes no sites")
+    with tempfile.TemporaryDirectory(prefix="fx-bench-") as directory:
+        files, wishes = made.files(Path(directory, "shards")), WorkerWishes(workers)
+        record = Path(directory, "record")
+        settings = SimulationSettings(
+            plan, WORKSPACE, made.shards, record, files=files, runtime=runtime, workers=wishes
+        )
+        return seconds_of(settings)
+
+
+def seconds_of(settings: SimulationSettings) -> float:
+    """Runs a simulation, and return the seconds that its rounds took after the first."""
+    rounds = settings.plan.aggregator.settings.rounds_to_train
+    with Simulation(settings, SQLITE) as simulation:
+        result = asyncio.run(simulation.run())
+    if result.outcome.status != "FINISHED":
+        raise SystemExit(f"the simulation is {result.outcome.status}: {result.outcome.reason}")
+    with closing(SQLITE.experiment(ExperimentFiles(settings.directory))) as record:
+        events = record.events(kinds=[RoundFinished.kind])
     ends = {event.announcement.round: event.time for event in events if isinstance(event.announcement, RoundFinished)}
-    return ends[rounds + 1] - ends[1]
+    return ends[rounds] - ends[1]
 
 
 def refuse(reason: NotBatched) -> None:
@@ -125,16 +151,24 @@ def train_at_once(sites: int, per_round: int, rounds: int) -> float:
     return time.perf_counter() - began
 
 
+def train_locally(sites: int, per_round: int, rounds: int) -> float:
+    """Return the seconds of as many trainings in one process, of sites that the plan makes."""
+    return simulate_made(sites, per_round, rounds, "local")
+
+
 def measure(sizes: tuple[int, int, int, int], runtime: str) -> dict[str, object]:
     """Runs simulation and floor in turn and gives the figure: seconds a training."""
     sites, per_round, rounds, runs = sizes
     shards, trainings = make_shards(sites), per_round * rounds
-    floor = train_at_once if runtime == "batched" else train_bare
+    floor = {"local": train_bare, "batched": train_at_once, "process": train_locally}[runtime]
     floor(sites, per_round, 1)
     simulated, bare = [], []
     for _ in range(runs):
         bare.append(floor(sites, per_round, rounds) / trainings)
-        simulated.append(simulate(shards, per_round, rounds, runtime) / trainings)
+        if runtime == "process":
+            simulated.append(simulate_made(sites, per_round, rounds, runtime, WORKERS) / trainings)
+        else:
+            simulated.append(simulate(shards, per_round, rounds, runtime) / trainings)
     case = f"{per_round} of {sites}, {rounds} rounds" + (f", {runtime}" if runtime != "local" else "")
     return figure("w3_simulation", case, "s/training", simulated, None, **beside(simulated, bare))
 
@@ -146,7 +180,7 @@ def main() -> None:
     parser.add_argument("--per-round", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--runtime", choices=["local", "batched"], default="local")
+    parser.add_argument("--runtime", choices=["local", "batched", "process"], default="local")
     parser.add_argument("--quick", action="store_true", help="30 sites, 10 a round, 3 rounds, once")
     arguments = parser.parse_args()
     sizes = (
@@ -155,7 +189,8 @@ def main() -> None:
     result = measure(sizes, arguments.runtime)
     emit(result)
     seconds, floor = float(str(result["value"])), float(str(result["floor"]))
-    say(f"{result['case']}: {1 / seconds:,.0f} trainings a second; bare PyTorch {1 / floor:,.0f}")
+    beside_it = "local" if arguments.runtime == "process" else "bare PyTorch"
+    say(f"{result['case']}: {1 / seconds:,.0f} trainings a second; {beside_it} {1 / floor:,.0f}")
 
 
 if __name__ == "__main__":
