@@ -15,7 +15,6 @@ from openfl_like.data.made_sites import make_sites
 from openfl_like.data.shard import ShardDescriptor, build_shard
 from openfl_like.data.shard_file import load_shard_config
 from openfl_like.errors import FederationError, UsageError
-from openfl_like.failpoints import failpoint
 from openfl_like.federation.components import build_encoding
 from openfl_like.federation.task import Assignment, Phase
 from openfl_like.frameworks.perform import Performer, UpdateInMemory
@@ -73,7 +72,6 @@ class _Sites:
         if order.assignment is None:
             gc.freeze()  # what was imported stays: the collector need not look through it again and again
             return Answer({"ready": {}})
-        failpoint("worker.model.before")
         try:
             os.chdir(self._folder(order.site))
             return self._performed(performer, order, order.assignment)
@@ -87,9 +85,7 @@ class _Sites:
         folder = self._folder(order.site)
         folder.mkdir(parents=True, exist_ok=True)
         os.chdir(folder)
-        made = self._performers.make(self._shard(order), algorithm_state(folder))
-        failpoint("worker.loaded")
-        return made
+        return self._performers.make(self._shard(order), algorithm_state(folder))
 
     def _shard(self, order: SiteOrder) -> ShardDescriptor:
         if order.shard:
@@ -121,7 +117,6 @@ def serve(orders: Iterable[bytes], answers: BinaryIO) -> None:
         sizes = [None if answer.content is None else len(answer.content) for answer in given]
         answers.write(json.dumps({"answers": [answer.told for answer in given], "sizes": sizes}).encode() + b"\n")
         answers.writelines(answer.content for answer in given if answer.content is not None)
-        failpoint("worker.answer.before")
         answers.flush()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from openfl_like.data.files.pickled import array_of, read_pickled
@@ -70,7 +70,9 @@ def test_an_array_by_columns_is_the_same_array(tmp_path: Path) -> None:
     assert np.array_equal(array_of(read_pickled(tmp_path / "batch")["data"], tmp_path), PIXELS)
 
 
+@pytest.mark.filterwarnings("ignore:invalid escape sequence:DeprecationWarning")  # of pickletools, over a damaged name
 @settings(max_examples=300, deadline=None)
+@example(place=11, value=92, cut=33)
 @given(place=st.integers(0, len(FINE) - 1), value=st.integers(0, 255), cut=st.integers(0, len(FINE)))
 def test_any_damage_is_told_or_harmless(
     tmp_path_factory: pytest.TempPathFactory, place: int, value: int, cut: int
