@@ -146,7 +146,9 @@ class ExperimentLoop:
         self._timers: list[Callable[[], None]] = []
         self._commit_timers: list[Callable[[], None]] = []
         self._due: _CommitDue | None = None
-        kept = record.repository.kept(experiment.versions)  # a file that several versions share has one name only
+        kept = record.repository.published.kept(
+            experiment.versions
+        )  # a file that several versions share has one name only
         for version in experiment.versions:
             if version.round in kept:
                 record.repository.put(version.digest, version.round)
@@ -176,7 +178,7 @@ class ExperimentLoop:
 
     async def _drive(self, meanwhile: Sequence[Event]) -> Outcome:
         if self._experiment.status.ended:  # a former run ended it and died before it could tell its collaborators
-            await asyncio.to_thread(self._repository.tidy, self._experiment.versions, ended=True)
+            await asyncio.to_thread(self._repository.published.tidy, self._experiment.versions, ended=True)
             return await self._finish(self._experiment.status, self._experiment.reason)
         self.post(ExperimentStarted(self._recorder.epoch), *meanwhile)
         while True:

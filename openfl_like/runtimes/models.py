@@ -20,26 +20,21 @@ from openfl_like.federation.components import build_encoding
 from openfl_like.federation.events import Aggregate, ModelAggregated, ModelVersion, ValidateUpdates
 from openfl_like.federation.failure import Failure, FailureKind, one_line
 from openfl_like.federation.seeds import compression_seed
-from openfl_like.federation.stopping import kept_rounds
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.plan.schema import Plan
+from openfl_like.runtimes.published import PublishedFiles
 from openfl_like.runtimes.updates_in_memory import UpdatesInMemory
-from openfl_like.store.files import ExperimentFiles, make_durable
+from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.ports import FileContent
 from openfl_like.tensors.container import TensorFile
 from openfl_like.tensors.encoded import Sent
-from openfl_like.tensors.manifest import MIN_CHUNK_BYTES, Manifest, content_digest, file_digest, manifest_of
+from openfl_like.tensors.manifest import Manifest, file_digest, manifest_of
 from openfl_like.tensors.memory import TensorMemory
 
 MOST_THREADS = 4
 """Combining updates is bound by memory; more threads would only be in each other's way."""
 
 QUICK_BYTES = 1 << 18
-SMALL_BYTES = MIN_CHUNK_BYTES
-"""Up to here the record takes a model in, and what is kept beside it: a file of its own would be two more syncs."""
-MOST_UNFORCED = 8
-LYING_BYTES, LYING_ROUNDS = 4 << 20, 16
-"""What may lie about before it is worth while to look for what can go."""
 
 _Key: TypeAlias = tuple[int, Phase, str, str]
 
@@ -72,8 +67,7 @@ class ModelRepository:
 
     Attributes:
         in_memory: Updates that are in no file.
-        unforced: Rounds whose files nobody has forced to disk, for the record has them.
-        settled: Rounds of which the record has files that it need not have any more.
+        published: The files of published versions.
     """
 
     def __init__(self, plan: Plan, files: ExperimentFiles) -> None:
@@ -87,10 +81,8 @@ class ModelRepository:
         self._verdicts: dict[_Key, str] = {}
         self._base: dict[str, TensorFile] = {}
         self.in_memory = UpdatesInMemory(files)
-        self.unforced: set[int] = set()
-        self.settled: set[int] = set()
+        self.published = PublishedFiles(plan, files, has_state=bool(self._recipe.slots))
         self._arriving: ArrivingModel | None = None
-        self._lying_bytes = self._lying_rounds = 0
         self._content = "", b""
 
     def put(self, digest: str, round_number: int) -> None:
@@ -241,7 +233,7 @@ class ModelRepository:
             out, start = self._output(command.round), self._start(command, base)
             combined = aggregate_files(recipe, contributions, out, start=start, executor=in_threads)
         failpoint("aggregator.aggregate.after")
-        self._lying_bytes += (len(contributions) + 1) * combined.model.total_bytes
+        self.published.lies((len(contributions) + 1) * combined.model.total_bytes)
         self._manifests[combined.model.digest] = combined.model
         self.put(combined.model.digest, command.round)
         state = "" if combined.state is None else combined.state.digest
@@ -270,10 +262,6 @@ class ModelRepository:
         state = self._files.server_state(self._round_of(command.base_model)) if command.base_state else None
         return Start(command.round, base, state)
 
-    def kept(self, versions: Sequence[ModelVersion]) -> set[int]:
-        """Return the rounds of those of all versions whose models the plan keeps."""
-        return kept_rounds(self._plan, versions)
-
     def publish(self, version: ModelVersion) -> list[FileContent]:
         """Make the version's files final: under the name of its round, and on disk unless they are small.
 
@@ -281,41 +269,14 @@ class ModelRepository:
             The small ones, which are safe as soon as the record has them: one sync for all instead of one for each.
         """
         failpoint("aggregator.publish.before", self.path(version.digest))
-        self._lying_rounds += 1
         made_in = self._round_of(version.digest)
         if made_in != version.round:
             self._files.carry(made_in, version.round)
             self.put(version.digest, version.round)
-        model, state = self._files.model(version.round), self._files.server_state(version.round)
-        has_state = bool(self._recipe.slots) and state.exists()
-        if model.stat().st_size > SMALL_BYTES:
-            self._force(version.round)
-            return []
-        self.unforced.add(version.round)
-        kept = [FileContent(version.round, version.digest, model.read_bytes())]
-        if has_state:
-            data = state.read_bytes()
-            kept.append(FileContent(version.round, content_digest(data), data, is_state=True))
-        return kept
-
-    def _force(self, round_number: int) -> None:
-        """Force a round's files to disk."""
-        if self._recipe.slots and self._files.server_state(round_number).exists():
-            make_durable(self._files.server_state(round_number))
-            failpoint("aggregator.publish.state")
-        make_durable(self._files.model(round_number))
-        failpoint("aggregator.publish.after")
-
-    def force_all(self, keep: Collection[int]) -> None:
-        """Force to disk what the record has of these rounds; of no round it needs anything any more then."""
-        for number in sorted(self.unforced):
-            if number in keep:
-                self._force(number)
-        self.settled |= self.unforced
-        self.unforced.clear()
+        return self.published.take(version)
 
     def forget(self, versions: Sequence[ModelVersion]) -> None:
-        """Forget models and updates that nobody asks for any more; their files stay until `tidy`."""
+        """Forget models and updates that nobody asks for any more; their files stay until `PublishedFiles.tidy`."""
         newest = versions[-1].round if versions else 0
         if self._arriving is not None and self._arriving.round <= newest:
             self._let_arriving_go()
@@ -323,42 +284,9 @@ class ModelRepository:
         self._base = {digest: file for digest, file in self._base.items() if versions and digest == versions[-1].digest}
         if versions:
             open_ones = {number for number in self._rounds.values() if number > newest}  # a simulation runs ahead
-            keep = self.kept(versions) | open_ones
+            keep = self.published.kept(versions) | open_ones
             self._rounds = {digest: number for digest, number in self._rounds.items() if number in keep}
             self._manifests = {digest: known for digest, known in self._manifests.items() if digest in self._rounds}
-
-    @property
-    def untidy(self) -> bool:
-        """Whether so much lies about that `tidy` is worth its while."""
-        return self._lying_bytes > LYING_BYTES or self._lying_rounds >= LYING_ROUNDS
-
-    def tidy(self, versions: Sequence[ModelVersion], *, ended: bool = False) -> None:
-        """Remove the newest round's updates and models that the plan does not keep; at the end, spares.
-
-        It may be done while the next round is at work. What cannot be removed stays, which is logged: the next one's
-        tidying tries again.
-        """
-        try:
-            self._tidy(versions, ended=ended)
-        except OSError as error:
-            log.warning("files that are not needed any more stay: %s", error)
-
-    def _tidy(self, versions: Sequence[ModelVersion], *, ended: bool) -> None:
-        newest = versions[-1].round if versions else 0
-        self._lying_bytes = self._lying_rounds = 0
-        self._files.clear_spool(newest, ended=ended)
-        failpoint("aggregator.spool.cleared")
-        if versions:
-            keep = self.kept(versions)
-            self._files.retain(keep, newest)
-            gone = {number for number in self.unforced if number <= newest and number not in keep}
-            self.settled |= gone
-            self.unforced -= gone
-            if len(self.unforced) > MOST_UNFORCED:
-                self.force_all(keep)
-        if ended:
-            for name in ("model", "state"):
-                self._files.recyclable(name).unlink(missing_ok=True)  # what was let go just now
 
 
 def _key(update: Update) -> _Key:

@@ -15,6 +15,7 @@ from openfl_like.federation.events import Announce, Command, ModelVersion, Publi
 from openfl_like.federation.experiment import Experiment
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.store.ports import Commit, ExperimentCommits, FileContent, TimedAnnouncement
+from openfl_like.tasks import TaskOwner
 from openfl_like.tensors.manifest import sha256_file
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class Recorder:
         self._changed = False
         self._updates: Commit | None = None
         self._tidying: asyncio.Task[None] | None = None
+        self._tasks = TaskOwner()
 
     @property
     def epoch(self) -> int:
@@ -163,8 +165,8 @@ class Recorder:
         versions = self._experiment.versions
         if lasting:
             self._record.repository.forget(versions)
-        if ends or (lasting and self._record.repository.untidy):
-            self._tidying = asyncio.create_task(asyncio.to_thread(self._tidy, versions, ends=ends))
+        if ends or (lasting and self._record.repository.published.untidy):
+            self._tidying = self._tasks.start(asyncio.to_thread(self._tidy, versions, ends=ends))
         if ends:
             await self.tidied()
 
@@ -175,7 +177,7 @@ class Recorder:
             await tidying
 
     def _tidy(self, versions: Sequence[ModelVersion], *, ends: bool) -> None:
-        self._record.repository.tidy(versions, ended=ends)
+        self._record.repository.published.tidy(versions, ended=ends)
         self._record.store.checkpoint()
         failpoint("aggregator.tidied")
 
@@ -195,21 +197,22 @@ class Recorder:
         self._record.store.check_epoch()  # one that was asleep must not touch the files of the newer process, either
         self._write_updates()
         repository = self._record.repository
-        kept = repository.kept(self._experiment.versions)
+        published = repository.published
+        kept = published.kept(self._experiment.versions)
         contents: list[FileContent] = []
         for version in step.versions:
             if version.round in kept:
                 contents += repository.publish(version)
         if ends:
-            repository.force_all(kept)
+            published.force_all(kept)
             contents.clear()
         hashes = self._hashes() if ends else {}
-        settled = frozenset(repository.settled)
+        settled = frozenset(published.settled)
         failpoint("aggregator.version.before")
         records = self._record.store.commit(
             replace(step, sha256=hashes, durable=True, contents=contents, settled=settled)
         )
-        repository.settled -= settled
+        published.settled -= settled
         newest = step.versions[-1] if contents else None
         failpoint("aggregator.version.after", repository.path(newest.digest) if newest is not None else None)
         return records

@@ -193,7 +193,7 @@ class Simulation:
         if self.had_ended:
             ended = self._experiment
             outcome = Outcome(ended.status, ended.reason, ended.shortfalls)
-            self._repository.tidy(ended.versions, ended=True)  # a run that was killed may not have come to it
+            self._repository.published.tidy(ended.versions, ended=True)  # a run that was killed may not have come to it
         else:
             runtime = self._runtime()
             virtual = runtime if isinstance(runtime, InVirtualTime) else None

@@ -25,7 +25,6 @@ from openfl_like.store.ports import (
     Commit,
     DirectorStore,
     ExperimentStore,
-    FileContent,
     Recorded,
     StoredExperiment,
     Stores,
@@ -234,47 +233,6 @@ def test_a_round_that_is_published_again_replaces_itself(record: ExperimentStore
     record.commit(step(version=(SECOND, "s1")))
     record.commit(Commit(2.0, {}, versions=[ModelVersion(1, "cc" * 32)]))
     assert record.versions() == [PublishedVersion(ModelVersion(1, "cc" * 32), "", 2.0)]
-
-
-MODEL, STATE = FileContent(0, "aa" * 32, b"\0model\xff"), FileContent(0, "cc" * 32, b"state", is_state=True)
-LATER = FileContent(1, "bb" * 32, b"")
-
-
-def test_contents_of_files_are_kept_until_they_are_settled(record: ExperimentStore) -> None:
-    assert record.contents() == []
-    record.commit(replace(step("one"), durable=True, contents=[STATE, MODEL]))
-    assert record.contents() == [MODEL, STATE]
-    record.commit(replace(step("two"), durable=True, contents=[LATER]))
-    assert record.contents() == [MODEL, STATE, LATER]
-    record.commit(replace(step("three"), settled={0, 7}))
-    assert record.contents() == [LATER]
-
-
-def test_the_content_of_a_round_that_is_published_again_replaces_itself(record: ExperimentStore) -> None:
-    record.commit(replace(step("one"), contents=[MODEL, STATE]))
-    again = replace(MODEL, digest="dd" * 32, data=b"another")
-    record.commit(replace(step("two"), contents=[again]))
-    assert record.contents() == [again, STATE]
-
-
-def test_contents_are_there_after_a_restart_and_only_with_their_step(stores: Stores, files: ExperimentFiles) -> None:
-    with closing(stores.experiment(files)) as record:
-        record.commit(replace(step("one"), contents=[MODEL]))
-        with closing(stores.experiment(files)) as successor:
-            successor.take_epoch()
-        with pytest.raises(ConflictError):
-            record.commit(replace(step("two"), contents=[LATER], settled={0}))
-    with closing(stores.experiment(files)) as record:
-        assert record.contents() == [MODEL]
-
-
-def test_a_checkpoint_changes_nothing(record: ExperimentStore) -> None:
-    for number in range(20):
-        record.commit(replace(step("one"), contents=[replace(MODEL, round=number, data=bytes(1 << 18))], durable=True))
-    record.checkpoint()
-    assert len(record.contents()) == 20
-    record.commit(step("two"))
-    assert [event.kind for event in record.events()] == ["one"] * 20 + ["two"]
 
 
 def test_a_round_that_is_missing_is_damage(record: ExperimentStore) -> None:

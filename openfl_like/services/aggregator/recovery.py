@@ -29,7 +29,7 @@ def put_back_files(store: "ExperimentProgress", repository: "ModelRepository", f
     The record keeps what it has of them until they are on disk.
     """
     contents = store.contents()
-    repository.unforced |= {content.round for content in contents}
+    repository.published.unforced |= {content.round for content in contents}
     return put_back(contents, files)
 
 

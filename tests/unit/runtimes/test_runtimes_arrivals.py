@@ -9,7 +9,8 @@ import pytest
 from openfl_like.federation.events import Aggregate, ModelVersion, ValidateUpdates
 from openfl_like.federation.task import Phase, Update
 from openfl_like.plan.schema import Plan
-from openfl_like.runtimes.models import LYING_ROUNDS, MOST_UNFORCED, ModelRepository
+from openfl_like.runtimes.models import ModelRepository
+from openfl_like.runtimes.published import LYING_ROUNDS, MOST_UNFORCED
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.tensors.container import write_tensors
 from openfl_like.tensors.manifest import manifest_of
@@ -136,20 +137,20 @@ def publish(repository: ModelRepository, files: ExperimentFiles, number: int) ->
 def test_the_record_has_a_small_model_until_it_is_not_needed(plan_with: PlanWith, files: ExperimentFiles) -> None:
     repository = ModelRepository(plan_with(model_store={"keep": {"last": 1}}), files)
     versions = [publish(repository, files, number) for number in range(LYING_ROUNDS)]
-    assert repository.untidy
+    assert repository.published.untidy
     repository.forget(versions)
-    repository.tidy(versions)
-    assert not repository.untidy
-    assert repository.unforced == {LYING_ROUNDS - 1}
-    assert repository.settled == set(range(LYING_ROUNDS - 1))
+    repository.published.tidy(versions)
+    assert not repository.published.untidy
+    assert repository.published.unforced == {LYING_ROUNDS - 1}
+    assert repository.published.settled == set(range(LYING_ROUNDS - 1))
 
 
 def test_many_that_are_kept_are_forced_to_disk(plan_with: PlanWith, files: ExperimentFiles) -> None:
     repository = ModelRepository(plan_with(model_store={"keep": {"last": 50}}), files)
     versions = [publish(repository, files, number) for number in range(MOST_UNFORCED + 1)]
-    repository.tidy(versions)
-    assert repository.unforced == set()
-    assert repository.settled == set(range(MOST_UNFORCED + 1))
+    repository.published.tidy(versions)
+    assert repository.published.unforced == set()
+    assert repository.published.settled == set(range(MOST_UNFORCED + 1))
     assert len(files.models()) == MOST_UNFORCED + 1
 
 
@@ -158,4 +159,4 @@ def test_a_large_model_is_forced_to_disk_at_once(plan_with: PlanWith, files: Exp
     digest = write_tensors(files.model(1), {"w": vector(1)}, sync=False).digest
     repository.put(digest, 1)
     assert repository.publish(ModelVersion(1, digest)) == []
-    assert repository.unforced == set()
+    assert repository.published.unforced == set()

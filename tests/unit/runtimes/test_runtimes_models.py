@@ -152,7 +152,7 @@ def test_the_newest_and_the_best_are_kept(plan_with: Callable[..., Plan], files:
     for path in spooled:
         path.touch()
     repository.forget(versions)
-    repository.tidy(versions)
+    repository.published.tidy(versions)
     assert sorted(files.models()) == [1, 3, 4]
     assert [path.exists() for path in spooled] == [False, True]
     with pytest.raises(NotFoundError):
@@ -166,7 +166,7 @@ def test_the_model_of_a_round_that_is_still_open_stays_when_rounds_before_it_are
     repository.put("d1", 1)
     candidate = repository.aggregate(Aggregate(2, (update_of(repository, "bern", 1.0),))).digest
     repository.forget([ModelVersion(1, "d1")])
-    repository.tidy([ModelVersion(1, "d1")])
+    repository.published.tidy([ModelVersion(1, "d1")])
     assert repository.path(candidate) == files.model(2)
     assert files.model(2).exists()
 
