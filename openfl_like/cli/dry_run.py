@@ -17,6 +17,7 @@ from openfl_like.cli.output.packing import tell_packing
 from openfl_like.cli.plan_file import read_plan
 from openfl_like.plan.bundle import pack
 from openfl_like.plan.schema import Plan
+from openfl_like.processes.own_end import terminated_like_interrupted
 
 TRAVELS = "would travel to the Director and every site"
 
@@ -37,7 +38,7 @@ def simulation_dry_run(
     """
     plan, workspace = read_plan(plan_file, None, overrides)
     named = named_files(tuple(shards), "--shard")
-    with tempfile.TemporaryDirectory(prefix="fx-dry-run-") as directory:
+    with terminated_like_interrupted(), tempfile.TemporaryDirectory(prefix="fx-dry-run-") as directory:
         report = asyncio.run(_simulated(plan, workspace, named, initial_model, Path(directory), limit_s or LIMIT_S))
     return show_report(report, as_json=as_json)
 
@@ -69,10 +70,11 @@ def submission_dry_run(
     Raises:
         DryRunError: If anything would go wrong.
     """
-    report = federation.ask(
-        lambda client: dry_run_of(
-            client, plan, overrides, initial_model=initial_model, limit_s=limit_s or LIMIT_S,
-            on_packed=lambda packing: tell_packing(packing, TRAVELS),
-        )
-    )  # fmt: skip
+    with terminated_like_interrupted():
+        report = federation.ask(
+            lambda client: dry_run_of(
+                client, plan, overrides, initial_model=initial_model, limit_s=limit_s or LIMIT_S,
+                on_packed=lambda packing: tell_packing(packing, TRAVELS),
+            )
+        )  # fmt: skip
     return show_report(report, as_json=as_json)

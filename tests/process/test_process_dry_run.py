@@ -69,6 +69,12 @@ BUGS = {
         severity="warning",
         words=["pytest", "src/scores.py:6"],
     ),
+    "a dependency that is asked for later on": Planted(
+        "module_missing",
+        code(("    def begin(", "    def export(self) -> None:\n        import no_such_package\n\n    def begin(")),
+        severity="warning",
+        words=["no_such_package"],
+    ),
     "a mistake of Python": Planted(
         "not_loaded", code(("self._seed = seed", "self._seed = = seed")), words=["SyntaxError"]
     ),

@@ -85,6 +85,21 @@ async def test_no_sample_of_a_simulated_site_is_touched(tmp_path: Path) -> None:
     assert "the data was touched" in err, "the shards do tell when they are"
 
 
+@pytest.mark.parametrize("made", ["shard", "each"])
+async def test_no_sample_of_a_site_that_is_made_is_touched(made: str, tmp_path: Path) -> None:
+    workspace = tmp_path / "workspace"
+    shutil.copytree(NUMPY, workspace)
+    (workspace / "lab.py").write_text(WATCHED.replace("features: int", "features: int, site: int = 1"))
+    text = (workspace / "plan.yaml").read_text().replace("admission:", "#")
+    choice = f"{made}: {{template: 'lab:WatchedShard', params: {{features: 4}}}}"
+    (workspace / "plan.yaml").write_text(f"{text}simulation: {{sites: {{count: 3, {choice}}}}}\n")
+    code, out, err = await run_fx("simulate", str(workspace / "plan.yaml"), "--dry-run", "--json")
+    assert code == 0, out + err
+    data = json.loads(out)["data"]
+    assert (data["sites"], data["rounds"], data["evened"]) == (3, 2, made == "shard")
+    assert data["tried"][0]["most"]["train"] == (30 if made == "shard" else 90)
+
+
 async def test_a_shard_that_hangs_or_dies_does_not_take_the_command_with_it(tmp_path: Path) -> None:
     for name, line, code, told in (
         ("hanging", "time.sleep(600)", 4, "did not say within 2 s"),

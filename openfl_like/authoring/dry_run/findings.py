@@ -277,6 +277,12 @@ class Findings:
         """Add findings."""
         self.add(*found)
 
+    def soften(self, kinds: Sequence[FindingKind]) -> None:
+        """Make warnings of findings of some kinds: what the text of the code shows has not mattered when it ran."""
+        for key, one in self._found.items():
+            if one.kind in kinds:
+                self._found[key] = replace(one, other=Severity.WARNING)
+
     def has(self, kinds: Sequence[FindingKind]) -> bool:
         """Whether there is a finding of one of some kinds."""
         return any(one.kind in kinds for one in self._found.values())

@@ -59,6 +59,9 @@ async def dry_run(
     findings.extend(look_at_kinds(plan, kinds))
     tried = kinds[:MOST_KINDS]
     steps = await _played(plan, workspace, tried, scratch, limit_s, findings)
+    if steps.rounds and not findings.has(BROKEN_OFF):
+        confined = not findings.has((FindingKind.NOT_CONFINED,))
+        findings.soften((FindingKind.MODULE_MISSING, *([FindingKind.LOCAL_FILE] if confined else [])))
     expected = [] if findings.has(BROKEN_OFF) else expected_of(tried, steps)
     findings.extend(look_at_cost(plan, sites, expected, steps.model_bytes))
     return DryRunReport(

@@ -15,7 +15,7 @@ from openfl_like.data.shard_file import load_shard_config, terms_of
 from openfl_like.errors import ShardError, UsageError
 from openfl_like.federation.parties import NO_TERMS, DataProblem, EnvoyRecord, ShardFacts, SiteTerms
 from openfl_like.numbered_names import NumberedNames
-from openfl_like.plan.schema import Plan, ShardChoice, is_shard_file
+from openfl_like.plan.schema import Plan, ShardChoice
 from openfl_like.plan.workspace import check_site_name
 from openfl_like.processes.worker_client import WorkerProcess, WorkerSettings
 from openfl_like.services.simulation import shards_of
@@ -159,7 +159,7 @@ def _file_of(choice: ShardChoice, workspace: Path, scratch: Path, *, each: bool)
     params = {**source.choice.params, **({"site": 1} if each else {})}
     file = scratch / "data-set.yaml"
     file.write_text(shard_text(source.choice.template, params, None, reads), encoding="utf-8")
-    return file, source.folder if source.folder is not None or not is_shard_file(choice.template) else workspace
+    return file, source.folder
 
 
 async def _described(

@@ -96,11 +96,11 @@ def within(device: str, wish: str | Sequence[str]) -> str:
 
 
 def environment_for(device: str) -> dict[str, str]:
-    """Return the environment variables of a process that is to see this device only."""
+    """Return the environment variables of a process that is to see this device only; ``auto``: those that we see."""
     if device == CPU:
         return {"CUDA_VISIBLE_DEVICES": ""}
     return {
-        "CUDA_VISIBLE_DEVICES": str(gpu_index(device)),
+        **({} if device == AUTO else {"CUDA_VISIBLE_DEVICES": str(gpu_index(device))}),
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as the monitors count
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # without it cuBLAS is not deterministic
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # or TensorFlow takes all of the GPU's memory

@@ -101,6 +101,7 @@ def test_workers_are_spread_evenly_over_the_gpus(gpus: int, workers: int) -> Non
 
 def test_a_worker_sees_its_own_device_only() -> None:
     assert environment_for("cpu") == {"CUDA_VISIBLE_DEVICES": ""}
+    assert "CUDA_VISIBLE_DEVICES" not in environment_for("auto")
     seen = environment_for("cuda:3")
     assert (seen["CUDA_VISIBLE_DEVICES"], seen["CUDA_DEVICE_ORDER"]) == ("3", "PCI_BUS_ID")
 
