@@ -79,7 +79,7 @@ class Scenario:
 
     def mount(self) -> None:
         """Gives every part its own disk."""
-        mount(self.state, "8m")
+        mount(self.state, "16m")  # a record has the small models of its last rounds, too
         mount(self.federation.directory / "envoy-site-1", "8m")
 
     async def run(self) -> None:

@@ -36,7 +36,7 @@ _PRIMARY = 0xFF
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _MAYBE_NO_ROOM = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
 _FEWEST_BYTES = 1 << 16
-LONG_LOG_BYTES = 4 << 20
+LONG_LOG_BYTES = 1 << 20
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
