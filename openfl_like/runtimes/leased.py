@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from openfl_like.data.parts import MadeFiles
+from openfl_like.error_meanings import BY_CODE
 from openfl_like.errors import (
     ConflictError,
     NotAllowedError,
@@ -20,7 +21,7 @@ from openfl_like.errors import (
     UpdateRefusedError,
     UsageError,
 )
-from openfl_like.federation.failure import fields_of_failure
+from openfl_like.federation.failure import FailedTaskError, Failure, FailureKind, fields_of_failure
 from openfl_like.federation.jobs import (
     GivenUp,
     Job,
@@ -270,10 +271,7 @@ class LeasedJobs:
 
     def _answer(self, held: _LeasedBatch, number: int, answer: JobAnswer) -> Answer:
         if isinstance(answer, JobFailed):
-            told: dict[str, object] = {"code": answer.code, "reason": answer.reason}
-            if answer.failure is not None:
-                told["failure"] = fields_of_failure(answer.failure)
-            return Answer({"error": told})
+            return Answer({"error": _error_told(answer)})
         if answer.update is None:
             return Answer({"ready": {}})
         try:
@@ -325,6 +323,16 @@ class LeasedJobs:
 
     def _place(self, lease: str, job: int) -> Path:
         return self.folder / f"{lease}-{job}"
+
+
+def _error_told(answer: JobFailed) -> dict[str, object]:
+    """Return an error as a worker process tells it; the host may tell anything."""
+    code = answer.code if answer.code in BY_CODE else FailedTaskError.code
+    reason, failure = printable_line(answer.reason), answer.failure
+    if failure is None and code == FailedTaskError.code:
+        failure = Failure(FailureKind.WORKER, reason)
+    told: dict[str, object] = {"code": code, "reason": reason}
+    return told if failure is None else {**told, "failure": fields_of_failure(failure)}
 
 
 class LeasedWorkers:

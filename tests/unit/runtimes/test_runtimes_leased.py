@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from openfl_like.errors import ConflictError, NotFoundError, UpdateRefusedError, UsageError
-from openfl_like.federation.failure import Failure, FailureKind
+from openfl_like.federation.failure import FailedTaskError, Failure, FailureKind
 from openfl_like.federation.jobs import GivenUp, JobDone, JobFailed, Lease, NoJobs
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.processes.batch import Answer, Batch, Setting, SiteOrder
+from openfl_like.processes.worker_client import value_of
 from openfl_like.runtimes.leased import LeasedJobs
 from openfl_like.runtimes.local import LOADING_S
 from openfl_like.runtimes.models import ModelRepository
@@ -222,3 +223,15 @@ async def test_whoever_has_given_jobs_up_leaves_them_to_others(jobs: LeasedJobs,
     assert await resting == NoJobs(ended=True)
     with pytest.raises(WorkerLostError):
         await again
+
+
+@pytest.mark.parametrize("code", ["E503", "E1\x1b", ""])
+async def test_an_error_that_is_none_of_ours_is_the_worker_s_failure(
+    jobs: LeasedJobs, tmp_path: Path, code: str
+) -> None:
+    waiting, lease = await leased(jobs, batch(tmp_path / "out", "bern"))
+    jobs.complete("north", lease.id, [JobFailed(code, "all is\nlost")])
+    [answer] = await waiting
+    with pytest.raises(FailedTaskError, match=r"all is\\nlost") as told:
+        value_of(answer.told, lambda told: told)
+    assert told.value.failure.kind is FailureKind.WORKER
