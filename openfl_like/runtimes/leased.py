@@ -53,8 +53,8 @@ from openfl_like.wire.transfer.chunks import part_of, place_file
 log = logging.getLogger(__name__)
 LEASE_S = 15.0
 LEASES_AT_ONCE = 16
-LEAVING_S = 1.0
-"""So long workers have to hear that the simulation has ended."""
+LEAVING_S = 1.5
+"""So long workers have to hear that the simulation has ended; those at work do when they renew their leases."""
 REST_S = 0.5
 """So long a worker that has given jobs up leaves them to others; twice as long each time it does so again."""
 HEADER_SLACK_BYTES = 1 << 16

@@ -52,7 +52,9 @@ log = logging.getLogger(__name__)
 MOST_MESSAGE_BYTES = 2 << 20
 """So many bytes of updates are in a message; what is more is delivered before."""
 RENEWALS = 3
-"""So often a lease is renewed in its time."""
+"""So often a lease is renewed in its time, at least."""
+LONGEST_RENEWAL_S = 1.0
+"""So often it is in any case: the simulation may end, or not wait for its jobs any more."""
 PATIENCE_S = 60.0
 """So long a simulation may be unreachable: one that was killed may be started again."""
 
@@ -353,7 +355,7 @@ async def _renew(work: _JoinedSimulation, lease: str) -> None:
     clock = asyncio.get_running_loop()
     renewed = clock.time()
     while True:
-        await asyncio.sleep(work.terms.lease_s / RENEWALS)
+        await asyncio.sleep(min(work.terms.lease_s / RENEWALS, LONGEST_RENEWAL_S))
         try:
             await work.client.renew(lease)
         except NotFoundError:
