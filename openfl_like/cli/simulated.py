@@ -29,7 +29,7 @@ from openfl_like.plan.workspace import SHARDS
 from openfl_like.services.simulation import Shards, Simulation, SimulationResult, SimulationSettings, shards_of
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.sqlite.stores import SQLITE
-from openfl_like.tasks import TaskOwner
+from openfl_like.tasks import TaskOwner, cancel_and_wait
 
 _OF_DEVICES = (
     "devices are away, late or fail as simulation.devices has it: admission.min_collaborators says with how many the "
@@ -94,11 +94,14 @@ class Follower:
     async def _follow(self, simulation: Simulation, *, one_line: bool) -> SimulationResult:
         running = TaskOwner().start(simulation.run())
         running.add_done_callback(lambda _: simulation.bus.close())
-        async for event in simulation.bus.tail():
-            if self.unread is not None or (one_line and event.kind in _JOINED):
-                continue
-            self._show(partial(self.screen.event, event))
-        return await running
+        try:
+            async for event in simulation.bus.tail():
+                if self.unread is not None or (one_line and event.kind in _JOINED):
+                    continue
+                self._show(partial(self.screen.event, event))
+            return await running
+        finally:  # it ends before the loop does, which would end gRPC's own tasks first: that crashes
+            await cancel_and_wait(running)
 
     def _show(self, show: Callable[[], None]) -> None:
         """Show something, unless nobody reads it any more."""

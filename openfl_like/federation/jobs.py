@@ -99,6 +99,11 @@ class GivenUp:
 JobAnswer: TypeAlias = JobDone | JobFailed
 
 
+def before_its_task(answer: JobAnswer) -> bool:
+    """Whether a job failed before its task was begun, which may be the host's fault: it lacks a package, say."""
+    return isinstance(answer, JobFailed) and (answer.failure is None or bool(answer.failure.step))
+
+
 class JobsPort(Protocol):
     """Answers workers; whoever calls is named by their certificate."""
 
@@ -106,8 +111,16 @@ class JobsPort(Protocol):
         """Have a worker take part."""
         ...
 
-    async def next_lease(self, worker: str) -> Lease | NoJobs:
-        """Wait for jobs, for some seconds; raises ConflictError if the worker has not registered."""
+    async def next_lease(self, worker: str, bundle: str) -> Lease | NoJobs:
+        """Wait for jobs, for some seconds.
+
+        Args:
+            worker: Who asks.
+            bundle: What it has fetched: another process of this name may have registered since.
+
+        Raises:
+            ConflictError: If the worker has not registered, or has another bundle.
+        """
         ...
 
     def renew(self, worker: str, lease: str) -> Lease:

@@ -113,9 +113,11 @@ def serve(orders: Iterable[bytes], answers: BinaryIO) -> None:
     """Answer batches until the parent closes its end."""
     worker = SiteWorker("the worker process")
     for line in orders:
-        given = worker.answers(Batch.from_json(json.loads(line)))
+        order = json.loads(line)
+        given = worker.answers(Batch.from_json(order))
         sizes = [None if answer.content is None else len(answer.content) for answer in given]
-        answers.write(json.dumps({"answers": [answer.told for answer in given], "sizes": sizes}).encode() + b"\n")
+        told = {"number": order["number"], "answers": [answer.told for answer in given], "sizes": sizes}
+        answers.write(json.dumps(told).encode() + b"\n")
         answers.writelines(answer.content for answer in given if answer.content is not None)
         answers.flush()
 

@@ -29,6 +29,7 @@ class SiteWorkerProcess:
     def __init__(self, child: Child) -> None:
         self._child = child
         self._channel = WorkerChannel(child)
+        self._asked = 0
         self._tasks = TaskOwner()
         self._tasks.start(watch_child(child))
 
@@ -51,9 +52,10 @@ class SiteWorkerProcess:
 
     async def answers(self, batch: Batch) -> list[Answer]:
         """Have orders carried out; raises WorkerEndedError if the worker died over them."""
-        told = await self._channel.ask(batch.to_json())
+        self._asked += 1
+        told = await self._channel.ask({**batch.to_json(), "number": self._asked})
         try:
-            sizes = _sizes(told, len(batch.orders))
+            sizes = _sizes(told, self._asked, len(batch.orders))
         except (ValueError, LookupError, TypeError) as mistake:
             raise await self._channel.invalid(str(mistake)) from mistake
         contents = [None if size is None else await self._channel.content(size) for size in sizes]
@@ -64,12 +66,14 @@ class SiteWorkerProcess:
         await self._child.stop(grace_s=0.0)
 
 
-def _sizes(told: Mapping[str, Any], orders: int) -> list[int | None]:
+def _sizes(told: Mapping[str, Any], number: int, orders: int) -> list[int | None]:
     """Return how many bytes follow for each order.
 
     Raises:
-        ValueError: If it is no answer to so many orders.
+        ValueError: If it is no answer to the batch of this number, with so many orders.
     """
+    if told.get("number") != number:
+        raise ValueError("it does not answer what it was asked last")
     answers, sizes = told["answers"], told["sizes"]
     if not (isinstance(answers, list) and isinstance(sizes, list) and len(answers) == len(sizes) == orders):
         raise ValueError(f"it does not answer {orders} orders")

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
@@ -11,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from openfl_like.data.parts import MadeFiles
+from openfl_like.error_meanings import BY_CODE
 from openfl_like.errors import (
     ConflictError,
     NotAllowedError,
@@ -19,14 +21,26 @@ from openfl_like.errors import (
     UpdateRefusedError,
     UsageError,
 )
-from openfl_like.federation.failure import fields_of_failure
-from openfl_like.federation.jobs import GivenUp, Job, JobAnswer, JobDone, JobFailed, Lease, NoJobs, Terms
+from openfl_like.federation.failure import FailedTaskError, Failure, FailureKind, fields_of_failure
+from openfl_like.federation.jobs import (
+    GivenUp,
+    Job,
+    JobAnswer,
+    JobDone,
+    JobFailed,
+    Lease,
+    NoJobs,
+    Terms,
+    before_its_task,
+)
 from openfl_like.federation.ports import UploadTarget
 from openfl_like.federation.task import Phase, Update
 from openfl_like.pki.peer import PeerVerifier
 from openfl_like.pki.roles import Identity, Role
 from openfl_like.plan.bundle import pack
+from openfl_like.printable import printable_line
 from openfl_like.processes.batch import Answer, Batch
+from openfl_like.runtimes.local import LOADING_S
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.runtimes.pool import PoolRuntime, WorkerLostError, pool_runtime
 from openfl_like.runtimes.sites import Listening, SimulatedSites, refuse_workers
@@ -34,13 +48,15 @@ from openfl_like.store.removal import remove_tree
 from openfl_like.tensors.manifest import Manifest, kept_manifest, manifest_of, manifest_path
 from openfl_like.wire.jobs import SERVICE, WAITING_S, JobsServicer
 from openfl_like.wire.server import Guard, Server, service_handler
-from openfl_like.wire.transfer.chunks import place_file
+from openfl_like.wire.transfer.chunks import part_of, place_file
 
 log = logging.getLogger(__name__)
 LEASE_S = 15.0
 LEASES_AT_ONCE = 16
-LEAVING_S = 1.0
-"""So long workers have to hear that the simulation has ended."""
+LEAVING_S = 1.5
+"""So long workers have to hear that the simulation has ended; those at work do when they renew their leases."""
+REST_S = 0.5
+"""So long a worker that has given jobs up leaves them to others; twice as long each time it does so again."""
 HEADER_SLACK_BYTES = 1 << 16
 MOST_UPDATE_BYTES = 64 << 30
 """Of an initial model, which starts from none."""
@@ -53,10 +69,12 @@ class _WaitingBatch:
     Attributes:
         batch: The orders.
         answered: What came of them.
+        limit_s: So long whoever is given it may have it; None: as long as it likes.
     """
 
     batch: Batch
     answered: "asyncio.Future[Sequence[Answer]]"
+    limit_s: float | None
 
 
 @dataclass(slots=True)
@@ -68,12 +86,14 @@ class _LeasedBatch:
         lease: What it was told.
         work: What is to be done.
         ends: Takes it away when it is not renewed.
+        until: When it is renewed no more.
     """
 
     worker: str
     lease: Lease
     work: _WaitingBatch
     ends: asyncio.TimerHandle
+    until: float
 
 
 @dataclass(slots=True)
@@ -98,22 +118,29 @@ class LeasedJobs:
     _ended: bool = False
     _known: set[str] = field(default_factory=set)
     _told: set[str] = field(default_factory=set)
+    _given_up: dict[str, tuple[int, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._manifest = manifest_of(self.bundle)
         remove_tree(self.folder)
         self.folder.mkdir(parents=True)
 
-    async def done(self, batch: Batch) -> Sequence[Answer]:
+    async def done(self, batch: Batch, limit_s: float | None = None) -> Sequence[Answer]:
         """Have a worker do a batch.
+
+        Args:
+            batch: The orders.
+            limit_s: What one of them may take, once model and data are loaded; None: there is no limit.
 
         Raises:
             WorkerLostError: If it gave it up, or has not renewed its lease.
+            TimeoutError: If it has renewed it, and minded the time not.
         """
-        work = _WaitingBatch(batch, asyncio.get_running_loop().create_future())
+        limit_s = None if limit_s is None else limit_s + LOADING_S
+        work = _WaitingBatch(batch, asyncio.get_running_loop().create_future(), limit_s)
         async with self._more:
             self._waiting.append(work)
-            self._more.notify()
+            self._more.notify_all()  # some that hear it may not take it: they rest, or have gone
         return await work.answered
 
     async def end(self) -> None:
@@ -132,11 +159,14 @@ class LeasedJobs:
             log.info("worker '%s' has joined", worker)
         return Terms(self._manifest.digest, self.lease_s)
 
-    async def next_lease(self, worker: str) -> Lease | NoJobs:
+    async def next_lease(self, worker: str, bundle: str) -> Lease | NoJobs:
         """See `JobsPort`."""
         if worker not in self._known:
             raise ConflictError("the worker has not registered since the simulation was started", cure="register")
+        if bundle != self._manifest.digest:
+            raise ConflictError("the worker has the bundle of another simulation", cure="register")
         async with self._more:
+            await self._rest(worker)
             try:
                 async with asyncio.timeout(WAITING_S):
                     await self._more.wait_for(lambda: self._ended or self._open())
@@ -149,8 +179,20 @@ class LeasedJobs:
             work = self._waiting.popleft()
         jobs = tuple(Job(order.site, order.assignment) for order in work.batch.orders)
         lease = Lease(secrets.token_hex(16), jobs)
-        self._leases[lease.id] = _LeasedBatch(worker, lease, work, self._timer(lease.id))
+        limit_s = math.inf if work.limit_s is None else work.limit_s
+        until = asyncio.get_running_loop().time() + limit_s
+        self._leases[lease.id] = _LeasedBatch(worker, lease, work, self._timer(lease.id), until)
         return lease
+
+    async def _rest(self, worker: str) -> None:
+        """Have a worker wait that has given jobs up, if there are others: it would be given the same ones again."""
+        times, since = self._given_up.get(worker, (0, 0.0))
+        if not times or len(self._known) == 1:
+            return
+        rest_s = min(REST_S * 2 ** min(times - 1, 16), WAITING_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(since + rest_s):
+                await self._more.wait_for(lambda: self._ended)
 
     def _open(self) -> bool:
         """Whether something waits that somebody still waits for."""
@@ -163,14 +205,20 @@ class LeasedJobs:
 
     def _run_out(self, lease: str) -> None:
         held = self._leases.pop(lease)
-        self._lose(held, f"worker '{held.worker}' was not heard of for {self.lease_s:g} s")
+        self._lose(held, WorkerLostError(f"worker '{held.worker}' was not heard of for {self.lease_s:g} s"))
 
-    def _lose(self, held: _LeasedBatch, why: str) -> None:
+    def _lose(self, held: _LeasedBatch, why: WorkerLostError) -> None:
         log.warning("%s; its jobs are done by others", why)
-        for number in range(len(held.lease.jobs)):
-            self._place(held.lease.id, number).unlink(missing_ok=True)
+        self._clear(held)
         if not held.work.answered.done():
-            held.work.answered.set_exception(WorkerLostError(why))
+            held.work.answered.set_exception(why)
+
+    def _clear(self, held: _LeasedBatch) -> None:
+        """Remove what was delivered, or a part of it, and is not needed."""
+        for number in range(len(held.lease.jobs)):
+            place = self._place(held.lease.id, number)
+            for path in (place, part_of(place), manifest_path(place)):
+                path.unlink(missing_ok=True)
 
     def _of(self, worker: str, lease: str) -> _LeasedBatch:
         held = self._leases.get(lease)
@@ -182,25 +230,48 @@ class LeasedJobs:
         """See `JobsPort`."""
         held = self._of(worker, lease)
         held.ends.cancel()
+        if asyncio.get_running_loop().time() > held.until and not held.work.answered.done():
+            log.warning("worker '%s' has had jobs for longer than they may take", worker)
+            held.work.answered.set_exception(TimeoutError())
+        if held.work.answered.done():  # nobody waits for it any more
+            del self._leases[lease]
+            self._clear(held)
+            raise NotFoundError("the lease has run out", cure="ask for the next jobs")
         held.ends = self._timer(lease)
         return held.lease
 
     def complete(self, worker: str, lease: str, outcome: Sequence[JobAnswer] | GivenUp) -> None:
         """See `JobsPort`."""
         held = self._of(worker, lease)
+        lost = self._lost(worker, outcome)
+        answers = list[Answer]()
+        if lost is None and not isinstance(outcome, GivenUp):  # what raises leaves the lease as it is, which runs out
+            answers = [self._answer(held, number, one) for number, one in enumerate(outcome)]
         del self._leases[lease]
         held.ends.cancel()
+        if lost is not None:
+            times, _ = self._given_up.get(worker, (0, 0.0))
+            self._given_up[worker] = times + 1, asyncio.get_running_loop().time()
+            self._lose(held, lost)
+            return
+        self._given_up.pop(worker, None)
+        self._clear(held)
+        if not held.work.answered.done():
+            held.work.answered.set_result(answers)
+
+    def _lost(self, worker: str, outcome: Sequence[JobAnswer] | GivenUp) -> WorkerLostError | None:
+        """Return why an outcome is none: given up, or perhaps the worker lacks what others have."""
         if isinstance(outcome, GivenUp):
-            self._lose(held, f"worker '{worker}' has given jobs up: {outcome.reason}")
-        elif not held.work.answered.done():
-            held.work.answered.set_result([self._answer(held, number, one) for number, one in enumerate(outcome)])
+            return WorkerLostError(f"worker '{worker}' has given jobs up: {printable_line(outcome.reason)}")
+        for answer in outcome:
+            if len(self._known) > 1 and isinstance(answer, JobFailed) and before_its_task(answer):
+                why = f"worker '{worker}' could not begin: {printable_line(answer.reason)}"
+                return WorkerLostError(why, answer.failure)
+        return None
 
     def _answer(self, held: _LeasedBatch, number: int, answer: JobAnswer) -> Answer:
         if isinstance(answer, JobFailed):
-            told: dict[str, object] = {"code": answer.code, "reason": answer.reason}
-            if answer.failure is not None:
-                told["failure"] = fields_of_failure(answer.failure)
-            return Answer({"error": told})
+            return Answer({"error": _error_told(answer)})
         if answer.update is None:
             return Answer({"ready": {}})
         try:
@@ -213,6 +284,8 @@ class LeasedJobs:
     def _spooled(self, held: _LeasedBatch, number: int, answer: JobDone, update: Update) -> bytes | None:
         """Put what was delivered before, and an initial model, where it is looked for; return what is in memory."""
         received, target = self._place(held.lease.id, number), Path(held.work.batch.orders[number].out)
+        if answer.content is not None:
+            self._check_size(held.lease.jobs[number], len(answer.content))
         if answer.content is not None and update.phase is Phase.INITIALISE:
             if Manifest.of_content(answer.content).digest != update.digest:
                 raise UpdateRefusedError("the initial model is not what the worker says of it")
@@ -238,15 +311,28 @@ class LeasedJobs:
         held = self._of(worker, lease)
         if not 0 <= job < len(held.lease.jobs):
             raise UsageError(f"the lease has {len(held.lease.jobs)} jobs, the update is of job {job}")
-        assignment = held.lease.jobs[job].assignment
-        model = assignment.model if assignment is not None else ""
-        most = self.repository.manifest(model).total_bytes + HEADER_SLACK_BYTES if model else MOST_UPDATE_BYTES
-        if manifest.total_bytes > most:
-            raise UpdateRefusedError(f"the update has {manifest.total_bytes:,} bytes, {most:,} are the most")
+        self._check_size(held.lease.jobs[job], manifest.total_bytes)
         return UploadTarget(self._place(lease, job))
+
+    def _check_size(self, job: Job, size: int) -> None:
+        """Refuse an update that is larger than what it started from."""
+        model = job.assignment.model if job.assignment is not None else ""
+        most = self.repository.manifest(model).total_bytes + HEADER_SLACK_BYTES if model else MOST_UPDATE_BYTES
+        if size > most:
+            raise UpdateRefusedError(f"the update has {size:,} bytes, {most:,} are the most")
 
     def _place(self, lease: str, job: int) -> Path:
         return self.folder / f"{lease}-{job}"
+
+
+def _error_told(answer: JobFailed) -> dict[str, object]:
+    """Return an error as a worker process tells it; the host may tell anything."""
+    code = answer.code if answer.code in BY_CODE else FailedTaskError.code
+    reason, failure = printable_line(answer.reason), answer.failure
+    if failure is None and code == FailedTaskError.code:
+        failure = Failure(FailureKind.WORKER, reason)
+    told: dict[str, object] = {"code": code, "reason": reason}
+    return told if failure is None else {**told, "failure": fields_of_failure(failure)}
 
 
 class LeasedWorkers:
@@ -285,9 +371,9 @@ class LeasedWorkers:
         if caller.experiment != self._experiment:
             raise NotAllowedError(f"{caller.uri} is of another experiment than '{self._experiment}'")
 
-    async def answers(self, worker: int, batch: Batch, limit_s: float | None) -> Sequence[Answer]:  # noqa: ARG002 (who asks next does it, and minds the time)
+    async def answers(self, worker: int, batch: Batch, limit_s: float | None) -> Sequence[Answer]:  # noqa: ARG002 (who asks next does it)
         """See `pool.Workers`."""
-        return await self._jobs.done(batch)
+        return await self._jobs.done(batch, limit_s)
 
 
 def leased_runtime(sites: SimulatedSites, repository: ModelRepository) -> PoolRuntime:

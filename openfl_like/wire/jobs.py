@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from openfl_like.errors import BundleError, TransferError
+from openfl_like.errors import BundleError, NotFoundError, TransferError
 from openfl_like.federation.failure import bounded
 from openfl_like.federation.jobs import GivenUp, JobAnswer, JobFilesPort, JobsPort, Lease, NoJobs, Terms
 from openfl_like.pki.files import Credentials
@@ -50,9 +50,10 @@ class JobsClient:
         with understood("the simulation"):
             return terms_from(message)
 
-    async def next_lease(self) -> Lease | NoJobs:
-        """Wait for jobs; raises ConflictError if the simulation does not know this worker."""
-        message = await self._peer.unary("NextLease", pb.NextLeaseRequest(), WAITING_S + UNARY_DEADLINE_S)
+    async def next_lease(self, bundle: str) -> Lease | NoJobs:
+        """Wait for jobs; raises ConflictError if the simulation does not know this worker, or has another bundle."""
+        request = pb.NextLeaseRequest(bundle=bundle)
+        message = await self._peer.unary("NextLease", request, WAITING_S + UNARY_DEADLINE_S)
         with understood("the simulation"):
             return lease_from(message)
 
@@ -116,7 +117,8 @@ class JobsServicer:
 
     async def next_lease(self, call: Call) -> pb.Lease:
         """Give a worker jobs when there are some."""
-        return lease_to(await self._jobs.next_lease(call.caller.name))
+        request = await call.receive()
+        return lease_to(await self._jobs.next_lease(call.caller.name, request.bundle))
 
     async def renew_lease(self, call: Call) -> pb.RenewLeaseReply:
         """Have a lease last longer."""
@@ -144,7 +146,13 @@ class JobsServicer:
         """Take an update that is too large for a message, and answer with a receipt."""
         request = pb.DeliverJobUpdateRequest.FromString(await call.receive() or b"")
         manifest = manifest_from(request.manifest)
-        target = self._files.expect_job_update(call.caller.name, request.lease, request.job, manifest)
+        worker = call.caller.name
+        target = self._files.expect_job_update(worker, request.lease, request.job, manifest)
         await take_file(call, target, manifest, self._transport)
+        try:
+            self._jobs.renew(worker, request.lease)
+        except NotFoundError:  # meanwhile it has run out, and nobody would remove the file any more
+            target.path.unlink(missing_ok=True)
+            raise
         keep_manifest(target.path, manifest)
         await call.send(pb.Receipt(digest=manifest.digest).SerializeToString())

@@ -1,6 +1,7 @@
 """A simulation whose jobs are leased to workers that come over the network, with certificates, as from other hosts."""
 
 import asyncio
+import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -10,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from federations import fx_fine, run_fx
+from pace import limit
 from simulations import KINDS, digest_in, invented_workspace, lines_of
 
 from openfl_like.pki.roles import Role
@@ -146,6 +148,18 @@ async def test_the_jobs_of_a_worker_that_is_killed_are_done_by_others(lab: Lab, 
     assert digest == digest_in(await fx_fine("simulate", str(plan), cwd=tmp_path))
     _, alive = psutil.wait_procs(below, timeout=10)
     assert alive == []
+
+
+async def test_a_worker_that_is_at_work_when_the_simulation_ends_hears_of_it(lab: Lab, tmp_path: Path) -> None:
+    async with in_round_two(tmp_path) as plan:
+        simulation, address = await lab.simulation(plan)
+        worker = await lab.worker("north", address)
+        await exists(tmp_path / "waits.here")
+        simulation.process.send_signal(signal.SIGINT)
+        assert await simulation.wait() == 130
+        async with asyncio.timeout(limit(20)):
+            assert await worker.wait() == 0
+    assert "the simulation has ended" in "\n".join(await lines_of(worker)) + "\n".join(worker.tail)
 
 
 async def test_a_simulation_that_is_killed_goes_on_with_the_workers_that_it_had(lab: Lab, tmp_path: Path) -> None:

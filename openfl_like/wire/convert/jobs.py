@@ -24,6 +24,8 @@ def terms_from(message: pb.Terms) -> Terms:
     """Return what a worker goes by; raises ValueError for what nobody could."""
     if not SHORTEST_LEASE_S <= message.lease_s <= LONGEST_LEASE_S:
         raise ValueError(f"a lease of {message.lease_s:g} s")
+    if not message.bundle:  # its digest becomes the name of a folder, which is emptied first
+        raise ValueError("no bundle is named")
     return Terms(digest_from(message.bundle), message.lease_s)
 
 

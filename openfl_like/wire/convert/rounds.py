@@ -1,5 +1,7 @@
 """Values of a round to messages and back."""
 
+import math
+
 from openfl_like.federation.failure import MAX_NAME, bounded
 from openfl_like.federation.ports import (
     AggregatorInstruction,
@@ -38,11 +40,13 @@ def assignment_to(value: Assignment) -> pb.Assignment:
 
 
 def assignment_from(message: pb.Assignment, collaborator: str) -> Assignment:
-    """Return the assignment of a message that this collaborator received."""
+    """Return the assignment of a message that this collaborator received; raises ValueError for a malformed one."""
     tasks = tuple(
         TaskCall(t.name, t.function, decode_mapping(t.arguments_json), t.apply, t.trains) for t in message.tasks
     )
     deadline = message.deadline_s if message.HasField("deadline_s") else None
+    if deadline is not None and not (math.isfinite(deadline) and deadline > 0):
+        raise ValueError(f"a deadline of {deadline:g} s")
     phase = Phase(message.phase)
     return Assignment(
         round=message.round,

@@ -837,8 +837,10 @@ class Terms(_message.Message):
     def __init__(self, bundle: _Optional[str] = ..., lease_s: _Optional[float] = ...) -> None: ...
 
 class NextLeaseRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("bundle",)
+    BUNDLE_FIELD_NUMBER: _ClassVar[int]
+    bundle: str
+    def __init__(self, bundle: _Optional[str] = ...) -> None: ...
 
 class Job(_message.Message):
     __slots__ = ("site", "assignment")

@@ -1,10 +1,13 @@
 """A simulation's model is put where it was asked for, or stays where it is; submitted code cannot take our streams."""
 
+import asyncio
 import io
 import json
 import sys
 import threading
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 from click.testing import CliRunner
@@ -22,7 +25,7 @@ from openfl_like.federation.parties import Outcome, PublishedVersion
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
 from openfl_like.frameworks.batched.obstacles import NotBatched, Obstacle
-from openfl_like.services.simulation import SimulationResult
+from openfl_like.services.simulation import Simulation, SimulationResult
 from openfl_like.store.files import ExperimentFiles
 
 DONE = "1 of 1 rounds are done"
@@ -145,3 +148,38 @@ def test_sites_that_work_in_this_process_are_not_confined() -> None:
         done = CliRunner().invoke(simulate, ["plan.yaml", "--sandbox", "--runtime", runtime])
         assert isinstance(done.exception, UsageError)
         assert f"in the runtime '{runtime}'" in done.exception.message
+
+
+class _EndlessRun:
+    """A simulation that takes a moment to end when it is broken off."""
+
+    def __init__(self) -> None:
+        self.bus = self
+        self.began, self.over = asyncio.Event(), False
+
+    def close(self) -> None:
+        assert self.over
+
+    async def tail(self) -> AsyncIterator[None]:
+        await asyncio.get_running_loop().create_future()
+        yield None
+
+    async def run(self) -> None:
+        try:
+            self.began.set()
+            await asyncio.get_running_loop().create_future()
+        finally:
+            await asyncio.sleep(0)
+            self.over = True
+
+
+async def test_a_simulation_that_is_broken_off_has_ended_before_its_event_loop_does() -> None:
+    run = _EndlessRun()
+    following = asyncio.ensure_future(
+        Follower(as_json=True, wanted=False)._follow(cast("Simulation", run), one_line=False)
+    )
+    await run.began.wait()
+    following.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await following
+    assert run.over

@@ -1,5 +1,7 @@
 """Jobs of a simulation as messages: both ways, and what a peer may not send."""
 
+import math
+
 import pytest
 
 from openfl_like.federation.failure import Failure, FailureKind
@@ -26,9 +28,11 @@ def test_terms_survive() -> None:
     assert terms_from(pb.Terms.FromString(terms_to(terms).SerializeToString())) == terms
 
 
-@pytest.mark.parametrize(("digest", "lease_s"), [("../x", 15.0), (DIGEST, 0.0), (DIGEST, 1e9), (DIGEST, float("nan"))])
+@pytest.mark.parametrize(
+    ("digest", "lease_s"), [("../x", 15.0), ("", 15.0), (DIGEST, 0.0), (DIGEST, 1e9), (DIGEST, float("nan"))]
+)
 def test_other_terms_are_refused(digest: str, lease_s: float) -> None:
-    with pytest.raises(ValueError, match=r"digest|lease"):
+    with pytest.raises(ValueError, match=r"digest|lease|bundle"):
         terms_from(pb.Terms(bundle=digest, lease_s=lease_s))
 
 
@@ -46,6 +50,8 @@ def test_a_lease_survives(value: Lease | NoJobs) -> None:
         pb.Lease(id=ID, jobs=[pb.Job(site="../bern")]),
         pb.Lease(id=ID, jobs=[pb.Job(site="bern", assignment=pb.Assignment(phase="sleep"))]),
         pb.Lease(id=ID, jobs=[pb.Job(site="bern", assignment=pb.Assignment(phase="train", model="../model"))]),
+        pb.Lease(id=ID, jobs=[pb.Job(site="bern", assignment=pb.Assignment(phase="train", deadline_s=math.nan))]),
+        pb.Lease(id=ID, jobs=[pb.Job(site="bern", assignment=pb.Assignment(phase="train", deadline_s=0.0))]),
     ],
 )
 def test_a_lease_that_is_none_is_refused(message: pb.Lease) -> None:

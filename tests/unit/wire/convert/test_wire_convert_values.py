@@ -152,7 +152,14 @@ def manifests(draw: st.DrawFn) -> Manifest:
 
 tasks = st.lists(st.builds(TaskCall, text, text, fields, text), max_size=3).map(tuple)
 assignments = st.builds(
-    Assignment, rounds, phase, st.just(ME), tasks, digest, st.integers(0, 2**64 - 1), st.none() | number
+    Assignment,
+    rounds,
+    phase,
+    st.just(ME),
+    tasks,
+    digest,
+    st.integers(0, 2**64 - 1),
+    st.none() | st.floats(0, 1e6, exclude_min=True),
 )
 numbers = st.integers(-(2**31) + 1, 2**31 - 1)
 failures = st.builds(
