@@ -11,6 +11,7 @@ from pathlib import Path
 from openfl_like.data.pooled import PooledShard
 from openfl_like.data.shard import ShardDescriptor, build_shard
 from openfl_like.data.shard_file import load_shard_config
+from openfl_like.errors import ShardError
 from openfl_like.federation.participation.assignment import calls_in_phase
 from openfl_like.federation.seeds import derive_seed
 from openfl_like.federation.task import Assignment, Phase
@@ -33,8 +34,21 @@ class Row:
 
 
 def load_shards(files: Mapping[str, Path]) -> dict[str, ShardDescriptor]:
-    """Build every site's shard in this process."""
-    return {name: build_shard(load_shard_config(path), path.parent) for name, path in files.items()}
+    """Build every site's shard in this process.
+
+    Raises:
+        SettingsError: If a file is missing or has a mistake.
+        ShardError: If a shard cannot be made.
+    """
+    return {name: _shard_of(path) for name, path in files.items()}
+
+
+def _shard_of(path: Path) -> ShardDescriptor:
+    try:
+        return build_shard(load_shard_config(path), path.parent)
+    except ShardError as error:  # there are many files: it is said which
+        error.place = f"{path}, {error.place}" if error.place else str(path)
+        raise
 
 
 async def compare(plan: Plan, workspace: Path, shards: Shards, federated: Path, stores: Stores) -> list[Row]:

@@ -187,8 +187,14 @@ def _listening(address: str | None, certificates: Path | None, name: str, runtim
     if address is None:
         return None
     credentials = load_credentials(certificates or Path("certs", "aggregator", name))
-    told = "workers find the simulation at {}: fx worker start -n NAME -a {}"
-    return Listening(address, credentials, lambda place: say(told.format(place, place)))
+    return Listening(address, credentials, _say_where)
+
+
+def _say_where(place: str) -> None:
+    """Say where workers find the simulation; an address that stands for all is none that they can dial."""
+    host, _, port = place.rpartition(":")
+    dialled = f"HOST:{port}" if host in {"0.0.0.0", "[::]"} else place  # noqa: S104 - nothing is bound here
+    say(f"workers find the simulation at {place}: fx worker start -n NAME -a {dialled}")
 
 
 def _ranks(runtime: str) -> "AbstractContextManager[bool]":

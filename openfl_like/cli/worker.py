@@ -29,20 +29,27 @@ def start(
     """Ask the simulation for jobs and do them, in processes of their own, until it has ended.
 
     The simulation is one with --runtime leased. Its code runs here: what the plan's code needs must be installed. The
-    certificate is one of a collaborator of the experiment that the plan names.
+    certificate is that of a Collaborator of an experiment that is called as the plan is.
 
     Example: fx worker start -n worker-1 -a lab.example.org:7000 --workers 4
     """
     import asyncio
 
+    from openfl_like.errors import CredentialError
     from openfl_like.pki.files import load_credentials
     from openfl_like.runtimes.process import processors
     from openfl_like.services.daemon.run import live
     from openfl_like.services.job_worker import JobWorkerArguments, run_job_worker
 
+    credentials = load_credentials(certificates or Path("certs", "collaborator", name))
+    if credentials.identity.name != name:
+        raise CredentialError(
+            f"the certificate is for {credentials.identity.uri}, not for '{name}'",
+            cure=f"start it with --name {credentials.identity.name}, or name another folder with --certificates",
+        )
     settings = JobWorkerArguments(
         simulation=address,
-        credentials=load_credentials(certificates or Path("certs", "collaborator", name)),
+        credentials=credentials,
         directory=directory or Path(f"worker-{name}"),
         processes=workers or processors(),
     )

@@ -32,7 +32,9 @@ class Natural:
         fewest = self.groups_per_site or 1
         if sites * fewest > len(groups):
             told = f"{sites} sites need {sites * fewest} groups, and there are {len(groups)}"
-            raise ShardError(told, cure=f"have at most {len(groups) // fewest} sites")
+            most = len(groups) // fewest
+            cure = f"have at most {most} site{'' if most == 1 else 's'}" if most else "ask for fewer groups a site"
+            raise ShardError(told, cure=cure)
         dealt = len(groups) if self.groups_per_site is None else sites * fewest
         owners = np.full(len(groups), NOBODY, dtype=np.int64)
         chosen = np.random.default_rng(seed).permutation(len(groups))[:dealt]

@@ -17,7 +17,7 @@ from openfl_like.data.shard_file import ShardConfig
 from openfl_like.errors import NotFoundError, ShardError
 from openfl_like.federation.failure import FailedShardError, Failure, FailureKind, one_line
 from openfl_like.module_scope import ModuleScope
-from openfl_like.plan.mistakes import check_keywords
+from openfl_like.plan.mistakes import check_keywords, check_required
 
 KINDS = ("train", "validate")
 _NOT_NAMED = "a worker may read what params name; name anything else under reads: in shard.yaml"
@@ -235,6 +235,7 @@ def build_shard(config: ShardConfig, directory: Path | None = None, *, unread: b
         try:
             factory = cast("Callable[..., ShardDescriptor]", registry.resolve("shard", config.template))
             check_keywords(factory, config.params, "param")
+            check_required(factory, config.params, "param")
             shard = factory(**config.params)
             (check_members if unread else check_shard)(shard)
         except ShardError as error:

@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import inspect
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
@@ -159,6 +159,36 @@ def _keywords(factory: Callable[..., object], positional: int) -> tuple[str, ...
 
 
 _keywords_of_class = lru_cache(64)(_keywords)  # the class of a shard or loader is asked once for each of many sites
+
+
+def check_required(factory: Callable[..., object], given: Collection[str], what: str) -> None:
+    """Refuse to leave out a keyword argument without which a class or function cannot be called.
+
+    Args:
+        factory: The class or function.
+        given: Names of the arguments.
+        what: What people call such an argument.
+
+    Raises:
+        TypeError: As the call itself would.
+    """
+    required = _required_of_class(factory) if isinstance(factory, type) else _required(factory)
+    missing = [f"'{name}'" for name in required if name not in given]
+    if missing:
+        raise TypeError(f"the {what}{'s' if len(missing) > 1 else ''} {' and '.join(missing)} must be given")
+
+
+def _required(factory: Callable[..., object]) -> tuple[str, ...]:
+    """Return the keyword arguments that something cannot do without; none if it says nothing of itself."""
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError):  # something written in C
+        return ()
+    named = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
+    return tuple(one.name for one in parameters if one.kind in named and one.default is one.empty)
+
+
+_required_of_class = lru_cache(64)(_required)
 
 
 def explain(failure: ValidationError, model: object, prefix: KeyPath = ()) -> list[Mistake]:

@@ -121,7 +121,7 @@ def refuse_workers(sites: SimulatedSites, why: str, *, but_count: bool = False) 
     wishes, usual = sites.workers, NO_WISHES
     if (wishes.count is not None and not but_count) or (wishes.cpus, wishes.gpus) != (usual.cpus, usual.gpus):
         told = "--worker-cpus and --worker-gpus" if but_count else "--workers, --worker-cpus and --worker-gpus"
-        cure = "use --runtime ray" if but_count else "use --runtime process or ray"
+        cure = "use --runtime ray" if but_count else "use --runtime process or ray, or leased for --workers"
         raise UsageError(f"this runtime does not go by {told}: {why}", cure=f"leave them out, or {cure}")
 
 

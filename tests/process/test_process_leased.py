@@ -206,6 +206,16 @@ async def test_a_worker_of_another_experiment_is_refused(lab: Lab) -> None:
     assert "another.aggregator" in "\n".join(stranger.tail)
 
 
+async def test_a_worker_with_the_certificate_of_another_one_is_refused(lab: Lab) -> None:
+    folder = lab.folder(Role.COLLABORATOR, "south")
+    child = await spawn(
+        fx_command("worker", "start", "-n", "north", "-a", "localhost:1", "--certificates", str(folder)),
+        cwd=lab.directory,
+    )
+    assert await child.wait() == 3
+    assert "start it with --name south" in "\n".join(child.tail)
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -186,6 +186,10 @@ async def _described(
         raise ShardError(
             f"it did not say within {limit_s:g} s what its data is", place=str(files[name]), cure=cure
         ) from None
+    except ShardError as error:
+        if modules is None:  # a file of somebody's own: which one of many?
+            error.place = f"{files[name]}, {error.place}" if error.place else str(files[name])
+        raise
     finally:
         if worker is not None:
             await worker.stop()

@@ -62,7 +62,9 @@ def _show_tried(report: DryRunReport) -> None:
     for kind in report.tried:
         put(f"tried    {_kind(kind)}", hang=_WIDTH)
     rounds = f"{report.rounds} round{'' if report.rounds == 1 else 's'}"
-    put(f"         {rounds} in {seconds(report.seconds)}; no site was asked, and no sample was read", hang=_WIDTH)
+    first = "" if report.tried else "tried"
+    done = f"{rounds} in {seconds(report.seconds)}; no site was asked, and no sample was read"
+    put(f"{first:<{_WIDTH}}{done}", hang=_WIDTH)
 
 
 def _kind(kind: TriedKind) -> str:
@@ -83,9 +85,10 @@ def _show_forecast(report: DryRunReport, forecast: Forecast) -> None:
     put("forecast", style="bold")
     figures = {one.name: one.size_bytes for one in report.figures}
     parts = f"train {seconds(forecast.train_s)}, evaluate {seconds(forecast.evaluate_s)}"
+    rounds = f"{forecast.rounds} round{'' if forecast.rounds == 1 else 's'}"
     rows: dict[str, str] = {
         "a round": f"{seconds(forecast.round_s)}: {parts}, combine {seconds(forecast.combine_s)}",
-        f"{forecast.rounds} rounds": f"{seconds(forecast.total_s)}, and what models need to travel",
+        rounds: f"{seconds(forecast.total_s)}, and what models need to travel",
         "memory": f"worker at a site {size(forecast.worker_bytes)}, aggregator {size(figures['memory_aggregator'])}",
         "model": size(figures["model"]) + (f", an update {size(figures['update'])}" if figures["update"] else ""),
         "bytes a round": f"to the sites {size(figures['to_sites_per_round'])}, from them "

@@ -149,8 +149,9 @@ _CURES = {
 
 def _cure_of_failure(found: DryRunFinding) -> str:
     """Say what to do about what was raised: most often it is the form of the data."""
+    line = "correct that line" if found.file else "correct it, or the settings and kwargs that the plan gives it"
     usual = (
-        "correct that line; 'tried' above says what samples and targets look like, and a model takes its sizes from "
+        f"{line}; 'tried' above says what samples and targets look like, and a model takes its sizes from "
         "context.sample_shape and context.classes"
     )
     return usual if found.failure is None else _CURES.get(found.failure.error, usual)
@@ -160,7 +161,9 @@ _Words = tuple[Callable[[DryRunFinding], str], str | Callable[[DryRunFinding], s
 _WORDS: dict[FindingKind, _Words] = {
     FindingKind.MODULE_MISSING: (
         lambda one: f"the code imports '{one.name}', which is not here",
-        "install it here to try the plan, and name it in requirements.txt, of which 'fx workspace lock' makes the lock",
+        "if it is a file of yours, put it into the workspace and import it as seen from there (src.NAME for "
+        "src/NAME.py); if it is a package, install it here to try the plan, and name it in requirements.txt, from "
+        "which 'fx workspace lock' makes the lock",
     ),
     FindingKind.NOT_LOADED: (
         lambda one: f"the code cannot be loaded: {_failed(one)}",

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from openfl_like.data.files.pixels import ImageShard, check_pixels
-from openfl_like.data.files.reading import FETCH_AGAIN, read_file
+from openfl_like.data.files.reading import FETCH_AGAIN, check_folder, read_file
 from openfl_like.data.shard import Dataset
 from openfl_like.errors import ShardError
 from openfl_like.plan.mistakes import did_you_mean
 
 _SIDE = 28
 _FOLDERS = {"train": "train", "validate": "test"}
-_CURE = "run LEAF's preprocess.sh for femnist with '-s niid -t sample', and name its folder data"
+_CURE = "run LEAF's preprocess.sh for femnist with '-s niid -t sample', and give its folder that has train and test"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,7 @@ class FemnistShard(ImageShard):
 
     def __init__(self, folder: str, writer: str | None = None, pixels: str = "float32") -> None:
         check_pixels(pixels)
+        check_folder(Path(folder), _CURE)
         found = {kind: list(_written(Path(folder) / name, pixels)) for kind, name in _FOLDERS.items()}
         if writer is not None:
             found = {kind: _of(writer, written, folder) for kind, written in found.items()}

@@ -13,6 +13,21 @@ _GZIP = b"\x1f\x8b"
 FETCH_AGAIN = "fetch it again, and compare its size or checksum with what its publisher says"
 
 
+def check_folder(folder: Path, cure: str) -> None:
+    """Refuse a folder that is not there.
+
+    Args:
+        folder: Where files would be.
+        cure: Where they come from.
+
+    Raises:
+        ShardError: If there is no such folder.
+    """
+    if not folder.is_dir():
+        cure = f"paths are relative to shard.yaml or the plan, a name alone is written ./{folder.name}; {cure}"
+        raise ShardError("there is no such folder", place=str(folder), cure=cure)
+
+
 def find_file(folder: Path, names: Sequence[str], cure: str) -> Path:
     """Find the first of some files that is there.
 
@@ -28,11 +43,8 @@ def find_file(folder: Path, names: Sequence[str], cure: str) -> Path:
         for path in (folder / name, folder / f"{name}.gz"):
             if path.is_file():
                 return path
-    if not folder.is_dir():
-        told = "there is no such folder"
-        cure = f"paths are relative to shard.yaml or the plan, a name alone is written ./{folder.name}; {cure}"
-    else:
-        told = f"there is no file {' or '.join(names)} in it, with or without .gz"
+    check_folder(folder, cure)
+    told = f"there is no file {' or '.join(names)} in it, with or without .gz"
     raise ShardError(told, place=str(folder), cure=cure)
 
 

@@ -92,6 +92,9 @@ def test_what_a_shard_raises_is_named(tmp_path: Path) -> None:
             ShardConfig(template="heart_disease", params={"hospita": "hungary"}),
             "shard 'heart_disease': TypeError: there is no param 'hospita'; did you mean 'hospital'",
         ),
+        (ShardConfig(template="mnist"), "shard 'mnist': TypeError: the param 'folder' must be given"),
+        (ShardConfig(template="csv"), "the params 'file' and 'target' must be given"),
+        (ShardConfig(template="femnist", params={"folder": "nowhere"}), r"nowhere: .* written \./nowhere"),
         (ShardConfig(template="heart_disease", params={"hospital": "zurich"}), "va_long_beach"),
     ],
 )

@@ -137,7 +137,11 @@ def test_bytes_give_the_scores_of_what_they_stand_for(name: str) -> None:
             shard,
             "the zoo has no model 'vgg16' (choose one of lenet, resnet18, resnet18_gn, mobilenet_v2, lstm",
         ),
-        ("lstm", shard, "'lstm' takes lines of letters, [length], in classes; the site has samples [3, 32, 32]"),
+        (
+            "lstm",
+            shard,
+            "'lstm' takes lines of letters, [length], and targets that are classes; the site has samples [3, 32, 32]",
+        ),
         ("resnet18", lambda: shard("MadeText"), "'resnet18' takes square images"),
         ("resnet18", lambda: shard(shape=[3, 32, 16]), "'resnet18' takes square images"),
         ("lenet", lambda: shard(shape=[3, 64, 64]), "LeNet takes images of 28 or 32 pixels a side, not 64"),

@@ -79,5 +79,6 @@ class ZooRunner(TorchRunner):
     def _check(self, fits: bool, wanted: str) -> None:  # noqa: FBT001 - the fact that is looked at
         """Refuse data that the model is not for."""
         if not fits or not self.context.classes:
-            told = f"'{self._name}' takes {wanted}, in classes; the site has samples {list(self.context.sample_shape)}"
+            found = f"the site has samples {list(self.context.sample_shape)}"
+            told = f"'{self._name}' takes {wanted}, and targets that are classes; {found}"
             raise UsageError(told, cure="name another model in task_runner.settings, or other data")
