@@ -38,7 +38,7 @@ def lock_requirements(workspace: Path, wheelhouse: Path | None = None, leave_out
     with tempfile.TemporaryDirectory(prefix="fx-lock-") as scratch:
         report = Path(scratch) / "report.json"
         command = [
-            sys.executable, "-m", "pip", "--no-input", "--disable-pip-version-check",
+            sys.executable, "-P", "-m", "pip", "--no-input", "--disable-pip-version-check",
             "install", "--dry-run", "--quiet", "--ignore-installed", "--only-binary", ":all:",
             *places, "--report", str(report), "-r", SOURCE_NAME,
         ]  # fmt: skip

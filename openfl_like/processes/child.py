@@ -40,8 +40,11 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def fx_command(*arguments: str) -> list[str]:
-    """Return the command line of an ``fx`` command run by this very interpreter."""
-    return [sys.executable, "-m", "openfl_like.cli", *arguments]
+    """Return the command line of an ``fx`` command run by this very interpreter.
+
+    Nothing is imported from the folder that it is started in, which may have a ``csv.py``.
+    """
+    return [sys.executable, "-P", "-m", "openfl_like.cli", *arguments]
 
 
 class _Protocol(asyncio.subprocess.SubprocessStreamProtocol):

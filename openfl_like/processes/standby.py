@@ -24,7 +24,7 @@ class Standby:
     """
 
     def __init__(self, noun: str, owner: Path | None = None) -> None:
-        self._command = [sys.executable, "-m", "openfl_like.cli.standby", noun]
+        self._command = [sys.executable, "-P", "-m", "openfl_like.cli.standby", noun]
         self._environment = clean_environment(owner_tag(owner) if owner is not None else None)
         self._tasks = TaskOwner()
         self._spare: asyncio.Task[Child] | None = None

@@ -134,6 +134,12 @@ async def test_a_run_has_the_bytes_that_fx_simulate_has(study: Path) -> None:
         assert sha256_file(study.parent / f"{run}.safetensors") == found[run]
 
 
+async def test_a_module_of_the_standard_library_s_name_beside_a_study_does_no_harm(study: Path) -> None:
+    (study.parent / "csv.py").write_text("raise RuntimeError('not this one')\n")
+    code, _, err = await run_fx("study", "run", study.name, cwd=study.parent)
+    assert code == 0, err
+
+
 async def test_what_two_machines_ran_becomes_the_whole(study: Path) -> None:
     for share in ("1/2", "2/2"):
         folder = f"machine-{share[0]}"

@@ -14,7 +14,7 @@ from openfl_like.studies.results import StudyRunResult
 from openfl_like.studies.study import StudyDesign
 from openfl_like.studies.summary import is_fatal, problems
 
-WORKER = (sys.executable, "-m", "openfl_like.cli.study.worker")
+WORKER = (sys.executable, "-P", "-m", "openfl_like.cli.study.worker")
 _REPORTS_NEED = ("matplotlib", "scipy")
 
 

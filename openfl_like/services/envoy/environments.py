@@ -197,7 +197,7 @@ class _EnvironmentBuild:
         house = self._policy.wheelhouse
         source = ["--no-index", "--find-links", str(house)] if house is not None else []
         return [
-            sys.executable, "-m", "pip", "--python", str(self.interpreter),
+            sys.executable, "-P", "-m", "pip", "--python", str(self.interpreter),
             "--no-input", "--disable-pip-version-check", "--cache-dir", str(self._directory / "cache"),
             "install", "--progress-bar", "off", "--no-deps", "--ignore-installed",
             "--only-binary", ":all:", "--require-hashes", *source, "-r", str(lock),

@@ -57,7 +57,7 @@ def test_a_child_sees_what_somebody_names_and_so_do_its_own(monkeypatch: pytest.
 
 
 def test_children_run_under_this_interpreter() -> None:
-    assert fx_command("pki", "init") == [sys.executable, "-m", "openfl_like.cli", "pki", "init"]
+    assert fx_command("pki", "init") == [sys.executable, "-P", "-m", "openfl_like.cli", "pki", "init"]
 
 
 async def test_a_child_s_lines_end_and_tail() -> None:
