@@ -34,7 +34,7 @@ from openfl_like.store.removal import remove_tree
 from openfl_like.tensors.manifest import Manifest, kept_manifest, manifest_of, manifest_path
 from openfl_like.wire.jobs import SERVICE, WAITING_S, JobsServicer
 from openfl_like.wire.server import Guard, Server, service_handler
-from openfl_like.wire.transfer.chunks import place_file
+from openfl_like.wire.transfer.chunks import part_of, place_file
 
 log = logging.getLogger(__name__)
 LEASE_S = 15.0
@@ -98,6 +98,7 @@ class LeasedJobs:
     _ended: bool = False
     _known: set[str] = field(default_factory=set)
     _told: set[str] = field(default_factory=set)
+    _asking: int = 0
 
     def __post_init__(self) -> None:
         self._manifest = manifest_of(self.bundle)
@@ -124,6 +125,7 @@ class LeasedJobs:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LEAVING_S):
                     await self._more.wait_for(lambda: self._known <= self._told)
+        remove_tree(self.folder)
 
     def register(self, worker: str) -> Terms:
         """See `JobsPort`."""
@@ -137,11 +139,14 @@ class LeasedJobs:
         if worker not in self._known:
             raise ConflictError("the worker has not registered since the simulation was started", cure="register")
         async with self._more:
+            self._asking += 1
             try:
                 async with asyncio.timeout(WAITING_S):
                     await self._more.wait_for(lambda: self._ended or self._open())
             except TimeoutError:
                 return NoJobs()
+            finally:
+                self._asking -= 1
             if self._ended:
                 self._told.add(worker)
                 self._more.notify_all()
@@ -164,13 +169,21 @@ class LeasedJobs:
     def _run_out(self, lease: str) -> None:
         held = self._leases.pop(lease)
         self._lose(held, f"worker '{held.worker}' was not heard of for {self.lease_s:g} s")
+        if not (self._asking or self._leases):
+            log.warning("no other worker is here: the simulation waits for one")
 
     def _lose(self, held: _LeasedBatch, why: str) -> None:
         log.warning("%s; its jobs are done by others", why)
-        for number in range(len(held.lease.jobs)):
-            self._place(held.lease.id, number).unlink(missing_ok=True)
+        self._remove_received(held.lease)
         if not held.work.answered.done():
             held.work.answered.set_exception(WorkerLostError(why))
+
+    def _remove_received(self, lease: Lease) -> None:
+        """Remove what was delivered, whole or in part, and is not taken."""
+        for number in range(len(lease.jobs)):
+            place = self._place(lease.id, number)
+            for path in (place, manifest_path(place), part_of(place)):
+                path.unlink(missing_ok=True)
 
     def _of(self, worker: str, lease: str) -> _LeasedBatch:
         held = self._leases.get(lease)
@@ -194,6 +207,7 @@ class LeasedJobs:
             self._lose(held, f"worker '{worker}' has given jobs up: {outcome.reason}")
         elif not held.work.answered.done():
             held.work.answered.set_result([self._answer(held, number, one) for number, one in enumerate(outcome)])
+            self._remove_received(held.lease)
 
     def _answer(self, held: _LeasedBatch, number: int, answer: JobAnswer) -> Answer:
         if isinstance(answer, JobFailed):
@@ -201,7 +215,7 @@ class LeasedJobs:
             if answer.failure is not None:
                 told["failure"] = fields_of_failure(answer.failure)
             return Answer({"error": told})
-        if answer.update is None:
+        if answer.update is None or held.lease.jobs[number].assignment is None:
             return Answer({"ready": {}})
         try:
             content = self._spooled(held, number, answer, answer.update)

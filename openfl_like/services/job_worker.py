@@ -10,8 +10,16 @@ from pathlib import Path
 
 from openfl_like.errors import ConflictError, FederationError, NotFoundError, UnreachableError
 from openfl_like.federation.devices.placement import within
-from openfl_like.federation.failure import FailedTaskError, Failure, FailureKind, failure_from_fields, one_line
+from openfl_like.federation.failure import (
+    MAX_MESSAGE,
+    FailedTaskError,
+    Failure,
+    FailureKind,
+    failure_from_fields,
+    one_line,
+)
 from openfl_like.federation.jobs import GivenUp, JobAnswer, JobDone, JobFailed, Lease, Terms
+from openfl_like.federation.task import Assignment, Update
 from openfl_like.pki.files import Credentials
 from openfl_like.plan.bundle import unpack
 from openfl_like.plan.digest import freeze, thaw
@@ -26,6 +34,7 @@ from openfl_like.store.removal import remove_tree
 from openfl_like.store.site_files import algorithm_state
 from openfl_like.tasks import background
 from openfl_like.tensors.container import read_tensors
+from openfl_like.tensors.manifest import manifest_path
 from openfl_like.wire.channel import backoff
 from openfl_like.wire.jobs import JobsClient
 
@@ -94,10 +103,20 @@ class _JoinedSimulation:
         for number, job in enumerate(lease.jobs):
             model = job.assignment.model if job.assignment is not None else ""
             path = str(await self.model(model)) if model else ""
-            out = self.folder / "updates" / f"{lease.id}-{number}"
-            orders.append(SiteOrder(job.site, "", job.assignment, path, str(out)))
+            out = str(self._update_path(lease, number))
+            orders.append(SiteOrder(job.site, "", job.assignment, path, out))
         (self.folder / "updates").mkdir(parents=True, exist_ok=True)
         return Batch(self.setting, tuple(orders))
+
+    def remove_updates(self, lease: Lease) -> None:
+        """Remove the updates of a lease, which are delivered or nobody's."""
+        for number in range(len(lease.jobs)):
+            out = self._update_path(lease, number)
+            for path in (out, manifest_path(out)):
+                path.unlink(missing_ok=True)
+
+    def _update_path(self, lease: Lease, number: int) -> Path:
+        return self.folder / "updates" / f"{lease.id}-{number}"
 
     def keeps_state(self, site: str) -> bool:
         """Whether the algorithm has left something here for the site's next round, where nobody may look for it."""
@@ -114,7 +133,10 @@ class _JoinedSimulation:
             if self.keeps_state(job.site):
                 told.append(JobFailed(FailedTaskError.code, _KEPT, Failure(FailureKind.TASK, _KEPT)))
                 continue
-            update, content = read_update(answer.told["update"], job.assignment), answer.content
+            update, content = _update(answer, job.assignment), answer.content
+            if isinstance(update, JobFailed):
+                told.append(update)
+                continue
             path = Path(batch.orders[number].out)
             if update.digest and content is None and path.stat().st_size + total <= MOST_MESSAGE_BYTES:
                 content = path.read_bytes()
@@ -128,10 +150,26 @@ class _JoinedSimulation:
         return told
 
 
+def _update(answer: Answer, assignment: Assignment) -> Update | JobFailed:
+    """Read what a process answers: code of the plan ran there, and may have answered in its place."""
+    try:
+        return read_update(answer.told["update"], assignment)
+    except (ValueError, LookupError, TypeError, AttributeError) as mistake:
+        return _invalid(mistake)
+
+
 def _failed(answer: Answer) -> JobFailed:
-    error = answer.told["error"]
-    failure = failure_from_fields(error["failure"]) if "failure" in error else None
-    return JobFailed(str(error["code"]), str(error["reason"]), failure)
+    try:
+        error = answer.told["error"]
+        failure = failure_from_fields(error["failure"]) if "failure" in error else None
+        return JobFailed(str(error["code"]), str(error["reason"]), failure)
+    except (ValueError, LookupError, TypeError, AttributeError) as mistake:
+        return _invalid(mistake)
+
+
+def _invalid(mistake: Exception) -> JobFailed:
+    text = f"its worker answered what is not a valid answer: {one_line(mistake)}"[:MAX_MESSAGE]
+    return JobFailed(FailedTaskError.code, text, Failure(FailureKind.WORKER, text))
 
 
 def _late(limit_s: float | None) -> JobFailed:
@@ -191,6 +229,7 @@ async def _joined(client: JobsClient, settings: JobWorkerArguments) -> _JoinedSi
         bundle = folder / "bundle.tar"
         await client.fetch_bundle(terms.bundle, bundle)
         (folder / "plan.json").write_bytes(freeze(unpack(bundle, code)))
+    remove_tree(folder / "updates")  # of a worker that was killed
     plan_file = folder / "plan.json"
     plan = thaw(plan_file.read_bytes())
     wish = plan.collaborator.settings.device
@@ -225,6 +264,13 @@ async def _serve(work: _JoinedSimulation, workers: ProcessWorkers, number: int) 
 
 async def _do(work: _JoinedSimulation, workers: ProcessWorkers, number: int, lease: Lease) -> None:
     """Do the jobs of a lease, and tell what came of them; one that has run out meanwhile is somebody else's."""
+    try:
+        await _done_and_told(work, workers, number, lease)
+    finally:
+        work.remove_updates(lease)
+
+
+async def _done_and_told(work: _JoinedSimulation, workers: ProcessWorkers, number: int, lease: Lease) -> None:
     limits = [
         job.assignment.deadline_s for job in lease.jobs if job.assignment is not None and job.assignment.deadline_s
     ]
