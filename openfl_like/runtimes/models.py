@@ -274,10 +274,15 @@ class ModelRepository:
             self.put(version.digest, version.round)
         return self.published.take(version)
 
-    def forget(self, versions: Sequence[ModelVersion]) -> None:
-        """Forget models and updates that nobody asks for any more; their files stay until `PublishedFiles.tidy`."""
+    def forget(self, versions: Sequence[ModelVersion], *, ended: bool = False) -> None:
+        """Forget models and updates that nobody asks for any more; their files stay until `PublishedFiles.tidy`.
+
+        Args:
+            versions: All that were published.
+            ended: Whether there will be no more: an experiment may end in the middle of a round.
+        """
         newest = versions[-1].round if versions else 0
-        if self._arriving is not None and self._arriving.round <= newest:
+        if self._arriving is not None and (ended or self._arriving.round <= newest):
             self._let_arriving_go()
         self.in_memory.let_go(newest)
         self._base = {digest: file for digest, file in self._base.items() if versions and digest == versions[-1].digest}

@@ -166,7 +166,7 @@ class Recorder:
             self._record.publish(records)
         if lasting:
             versions = self._experiment.versions
-            self._record.repository.forget(versions)
+            self._record.repository.forget(versions, ended=ends)
             self._tidying = self._tasks.start(asyncio.to_thread(self._tidy, versions, ends=ends))
             self._since_checkpoint = 0
         else:
