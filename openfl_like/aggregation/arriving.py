@@ -24,16 +24,17 @@ from openfl_like.aggregation.engine import (
     Recipe,
     SpanWorker,
     UpdateFile,
+    check_factors,
     normalised,
 )
 from openfl_like.aggregation.spans import Executor
 from openfl_like.aggregation.steps import Linear
-from openfl_like.errors import FederationError, TensorError
+from openfl_like.errors import TensorError
 from openfl_like.federation.task import Update
 from openfl_like.tensors.chunked import STRETCH_BYTES, ChunkedWriter
 from openfl_like.tensors.container import Part
 from openfl_like.tensors.layout import Place, plan_layout
-from openfl_like.tensors.manifest import Manifest
+from openfl_like.tensors.manifest import Manifest, chunk_size
 from openfl_like.tensors.named import Array, Schema
 
 log = logging.getLogger(__name__)
@@ -52,13 +53,17 @@ class _Arriving:
         update: What its site says of it.
         path: Where its file will be.
         part: Where it is until it is complete.
-        left: How many chunks of each stretch are missing; None: that is not known yet.
+        missing: Its chunks that are not there; None: that is not known yet.
     """
 
     update: Update
     path: Path
     part: Path
-    left: list[int] | None = None
+    missing: set[int] | None = None
+
+    def has(self, chunks: range) -> bool:
+        """Whether these chunks are here."""
+        return self.missing is not None and self.missing.isdisjoint(chunks)
 
     def open(self) -> int:
         """Return a descriptor of the file, as far as it is here."""
@@ -143,9 +148,12 @@ class ArrivingModel:
         self._header, places = plan_layout(schema)
         self._places = {place.spec.name: place for place in places}
         self._total = len(self._header) + sum(spec.size_bytes for spec in schema)
+        self._chunk_bytes = chunk_size(self._total)
+        self._each = max(1, STRETCH_BYTES // self._chunk_bytes)
+        self._unmade = -(-self._total // (self._each * self._chunk_bytes))
         self._lock = Lock()
         self._arriving: dict[str, _Arriving] = {}
-        self._missing: list[int] = []
+        self._awaited = [len(self._names)] * self._unmade
         self._ready: deque[int] = deque()
         self._open: _Open | None = None
         self._busy = 0
@@ -177,7 +185,7 @@ class ArrivingModel:
             path: Where that will be.
         """
         former = self._arriving.get(update.collaborator)
-        fits = update.collaborator in self._names and update.num_samples > 0 and manifest.total_bytes == self._total
+        fits = update.collaborator in self._names and update.num_samples > 0 and self._fits(manifest)
         if not fits or (former is not None and former.update.digest != update.digest):
             self.drop()
             return
@@ -185,61 +193,59 @@ class ArrivingModel:
             if former is None:
                 self._arriving[update.collaborator] = _Arriving(update, path, path)
 
-    def begin(self, collaborator: str, part: Path, missing: Collection[int], manifest: Manifest) -> None:
-        """Take it that all but these chunks of an announced update are in a file."""
-        if self._dropped:
-            return
-        each = self._chunks_each(manifest)
-        count = -(-len(manifest.chunks) // each)
-        left = [0] * count
-        for index in missing:
-            left[index // each] += 1
-        with self._lock:
-            known = self._arriving[collaborator]
-            known.part = part
-            if known.left is not None:  # a transfer that broke: some stretches may be made already
-                known.left = [min(before, now) for before, now in zip(known.left, left, strict=True)]
-            else:
-                known.left = left
-                self._missing = self._missing or [len(self._names)] * count
-                for span, chunks in enumerate(left):
-                    if not chunks:
-                        self._has(span)
+    def _fits(self, manifest: Manifest) -> bool:
+        """Whether a file has the size and the chunks of the model; a peer may say anything of its own."""
+        return manifest.total_bytes == self._total and manifest.chunk_bytes == self._chunk_bytes
 
-    def placed(self, collaborator: str, index: int, manifest: Manifest) -> None:
+    def begin(self, collaborator: str, part: Path, missing: Collection[int]) -> None:
+        """Take it that all but these chunks of an announced update are in a file."""
+        with self._lock:
+            if self._dropped:
+                return
+            known = self._arriving[collaborator]
+            known.part, before, known.missing = part, known.missing, set(missing)
+            if before is not None and not known.missing <= before:  # what was there is not there any more
+                self._dropped = True
+                self._clear()
+                return
+            for span in range(len(self._awaited)):  # after a transfer that broke, some were counted before
+                chunks = self._chunks_of(span)
+                if known.has(chunks) and (before is None or not before.isdisjoint(chunks)):
+                    self._has(span)
+
+    def placed(self, collaborator: str, index: int) -> None:
         """Take it that a chunk is here and is the promised one, and make what can be made now; on any thread."""
         with self._lock:
-            left = None if self._dropped else self._arriving[collaborator].left
-            if left is None:
+            if self._dropped:
                 return
-            span = index // self._chunks_each(manifest)
-            if left[span] > 0:
-                left[span] -= 1
-                if not left[span]:
-                    self._has(span)
+            known = self._arriving[collaborator]
+            if known.missing is not None and index in known.missing:  # two transfers may bring the same chunk
+                known.missing.remove(index)
+                if known.has(self._chunks_of(index // self._each)):
+                    self._has(index // self._each)
         self._work(SPANS_AT_ONCE)
 
-    def _chunks_each(self, manifest: Manifest) -> int:
-        return max(1, STRETCH_BYTES // manifest.chunk_bytes)
+    def _chunks_of(self, span: int) -> range:
+        return range(span * self._each, (span + 1) * self._each)
 
     def _has(self, span: int) -> None:
-        self._missing[span] -= 1
-        if not self._missing[span]:
+        self._awaited[span] -= 1
+        if not self._awaited[span]:
             self._ready.append(span)
 
     def complete(self, executor: Executor) -> bool:
         """Make what is left; return whether the whole model is made, and all its numbers are finite."""
-        with self._lock:
-            here = bool(self._missing) and not any(self._missing)
-        if not here:
+        if any(self._awaited):
             self.drop()
         executor(lambda: self._work(None), len(self._ready))
-        return not self._dropped and self._open is not None
+        return not self._dropped and not self._unmade
 
-    def finish(self) -> Combined:
-        """Give the complete model its name."""
-        assert self._open is not None  # noqa: S101 (it is complete)
-        opened, self._open, self._dropped = self._open, None, True
+    def finish(self) -> Combined | None:
+        """Give the complete model its name; None: it was let go, or is not complete."""
+        with self._lock:
+            if self._dropped or self._unmade or self._open is None:
+                return None
+            opened, self._open, self._dropped = self._open, None, True
         opened.close()
         opened.writer.__exit__(None, None, None)
         return Combined(opened.writer.manifest())
@@ -268,14 +274,17 @@ class ArrivingModel:
                 assert opened is not None  # noqa: S101 (opened just now)
                 worker = opened.idle.pop() if opened.idle else SpanWorker(opened.making, None)
                 self._busy += 1
+            failed = True
             try:
                 worker.make(opened.writer, span)
-            except (FederationError, OSError) as error:  # whoever combines as usual finds out what is to be told
+                failed = False
+            except Exception as error:  # noqa: BLE001 (the transfer goes on; whoever combines as usual tells of it)
                 log.info("round %d is not combined while its updates arrive: %s", self.round, error)
-                self._dropped = True
             finally:
                 with self._lock:
                     self._busy -= 1
+                    self._unmade -= not failed
+                    self._dropped |= failed
                     opened.idle.append(worker)
                     self._clear()
             made += 1
@@ -283,22 +292,19 @@ class ArrivingModel:
     def _begin_file(self) -> bool:
         """Open all files; a stretch that all updates have is the first or not, so their headers may not be here."""
         everybody = [known for _, known in sorted(self._arriving.items())]
-        if any(known.left is None or known.left[0] for known in everybody):
+        if not all(known.has(self._chunks_of(0)) for known in everybody):
             return False
         files: list[_PartFile] = []
         try:
             for known in everybody:
                 files.append(_PartFile(known.open(), self._schema, self._places))
-                if os.pread(files[-1].descriptor, len(self._header), 0) != self._header:
-                    raise TensorError("the layout of an update is not that of the global model")
+                self._check_header(files[-1])
             contributions = [UpdateFile(one.update.collaborator, one.path, one.update.num_samples) for one in everybody]
-            step = self._recipe.begin(normalised(contributions), self.round)
-            if not isinstance(step, Linear) or step.base or not (step.factors > 0).all():
-                raise TensorError("the rule needs to see whole updates")
+            step = self._first_step(contributions)
             writer = ChunkedWriter(
                 self._out.model, self._schema, sync=False, recyclable=self._out.recyclable, span_bytes=STRETCH_BYTES
             )
-        except (FederationError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 (it may be a rule's; the transfer goes on, and combining as usual tells)
             log.debug("round %d is not combined while its updates arrive: %s", self.round, error)
             self._dropped = True
             for file in files:
@@ -306,3 +312,14 @@ class ArrivingModel:
             return False
         self._open = _Open(Making(self._recipe, step, Sources(files), self.round, USUAL_SIZES), writer)
         return True
+
+    def _check_header(self, file: _PartFile) -> None:
+        if os.pread(file.descriptor, len(self._header), 0) != self._header:
+            raise TensorError("the layout of an update is not that of the global model")
+
+    def _first_step(self, contributions: Sequence[UpdateFile]) -> Linear:
+        step = self._recipe.begin(normalised(contributions), self.round)
+        if not isinstance(step, Linear) or step.base or not (step.factors > 0).all():
+            raise TensorError("the rule needs to see whole updates")
+        check_factors(step, len(contributions))
+        return step

@@ -194,7 +194,7 @@ def aggregate_files(
         step = recipe.begin(weights, start.round)
         while not isinstance(step, Linear | Blockwise):
             step = step.end(run_pass(step, sources, executor, len(recipe.rule_slots), sizes.pass_elements))
-        _check_factors(step, len(files))
+        check_factors(step, len(files))
         return _write(Making(recipe, step, sources, start.round, sizes), out, executor)
 
 
@@ -255,7 +255,8 @@ def _after_trial(rule: BlockRule, begin: Callable[[Vector, int], Step]) -> Calla
     return tried
 
 
-def _check_factors(step: Linear | Blockwise, count: int) -> None:
+def check_factors(step: Linear | Blockwise, count: int) -> None:
+    """Refuse factors that are not one float64 for each of so many updates; raises UpdateRefusedError."""
     if isinstance(step, Linear) and (step.factors.shape != (count,) or step.factors.dtype != np.float64):
         found = f"{step.factors.dtype}{list(step.factors.shape)}"
         raise UpdateRefusedError(f"the rule gave factors {found} for {count} updates")

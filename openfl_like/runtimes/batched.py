@@ -193,7 +193,7 @@ def _deadlines_s(waiting: Iterable[Assignment]) -> float | None:
 
 def _held_up(assignment: Assignment) -> FailedTaskError:
     """What an assignment fails with whose turn does not come."""
-    text = "a batch of sites does not end, and all sites work in one process (--runtime process has one for each)"
+    text = "a batch of sites does not end, and all sites work in one process (--runtime process has several)"
     step = f"waiting for its turn in round {assignment.round}"
     return FailedTaskError(text, Failure(FailureKind.WORKER, text, step=step))
 

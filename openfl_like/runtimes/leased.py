@@ -119,6 +119,7 @@ class LeasedJobs:
     _known: set[str] = field(default_factory=set)
     _told: set[str] = field(default_factory=set)
     _given_up: dict[str, tuple[int, float]] = field(default_factory=dict)
+    _asking: int = 0
 
     def __post_init__(self) -> None:
         self._manifest = manifest_of(self.bundle)
@@ -151,6 +152,7 @@ class LeasedJobs:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LEAVING_S):
                     await self._more.wait_for(lambda: self._known <= self._told)
+        remove_tree(self.folder)
 
     def register(self, worker: str) -> Terms:
         """See `JobsPort`."""
@@ -166,12 +168,15 @@ class LeasedJobs:
         if bundle != self._manifest.digest:
             raise ConflictError("the worker has the bundle of another simulation", cure="register")
         async with self._more:
-            await self._rest(worker)
+            self._asking += 1
             try:
+                await self._rest(worker)
                 async with asyncio.timeout(WAITING_S):
                     await self._more.wait_for(lambda: self._ended or self._open())
             except TimeoutError:
                 return NoJobs()
+            finally:
+                self._asking -= 1
             if self._ended:
                 self._told.add(worker)
                 self._more.notify_all()
@@ -206,6 +211,8 @@ class LeasedJobs:
     def _run_out(self, lease: str) -> None:
         held = self._leases.pop(lease)
         self._lose(held, WorkerLostError(f"worker '{held.worker}' was not heard of for {self.lease_s:g} s"))
+        if not (self._asking or self._leases):
+            log.warning("no other worker is here: the simulation waits for one")
 
     def _lose(self, held: _LeasedBatch, why: WorkerLostError) -> None:
         log.warning("%s; its jobs are done by others", why)
@@ -272,7 +279,7 @@ class LeasedJobs:
     def _answer(self, held: _LeasedBatch, number: int, answer: JobAnswer) -> Answer:
         if isinstance(answer, JobFailed):
             return Answer({"error": _error_told(answer)})
-        if answer.update is None:
+        if answer.update is None or held.lease.jobs[number].assignment is None:
             return Answer({"ready": {}})
         try:
             content = self._spooled(held, number, answer, answer.update)

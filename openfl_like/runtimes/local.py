@@ -220,7 +220,7 @@ def in_time(assignment: Assignment, update: Update) -> UpdateCommitted | TaskFai
 def _held_up(assignment: Assignment, late: "_Late | None") -> tuple[str, Failure]:
     """What an assignment fails with whose turn does not come."""
     who = f"the task of site '{late.assignment.collaborator}' in round {late.assignment.round}" if late else "a task"
-    text = f"{who} does not end, and all sites work in one process (--runtime process has one for each)"
+    text = f"{who} does not end, and all sites work in one process (--runtime process has several)"
     return text, Failure(FailureKind.WORKER, text, step=f"waiting for its turn in round {assignment.round}")
 
 

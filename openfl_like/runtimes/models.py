@@ -47,15 +47,14 @@ class UpdateArrival:
 
     model: ArrivingModel
     collaborator: str
-    manifest: Manifest
 
     def begin(self, part: Path, missing: Collection[int]) -> None:
         """All chunks but these are in this file, which gets its name when it is complete."""
-        self.model.begin(self.collaborator, part, missing, self.manifest)
+        self.model.begin(self.collaborator, part, missing)
 
     def placed(self, index: int) -> None:
         """A chunk is here, and is the promised one."""
-        self.model.placed(self.collaborator, index, self.manifest)
+        self.model.placed(self.collaborator, index)
 
 
 class ModelRepository:
@@ -179,7 +178,7 @@ class ModelRepository:
             schema, out = self.opened(base_model).schema, self._output(update.round)
             self._arriving = ArrivingModel(self._recipe, update.round, schema, names, out)
         self._arriving.announce(update, manifest, self.spool_path(update))
-        return UpdateArrival(self._arriving, update.collaborator, manifest)
+        return UpdateArrival(self._arriving, update.collaborator)
 
     def _let_arriving_go(self) -> None:
         if self._arriving is not None:
@@ -243,10 +242,11 @@ class ModelRepository:
         arriving, self._arriving = self._arriving, None
         if arriving is None:
             return None
+        combined = None
         if command.round == arriving.round and arriving.is_of(command.updates) and arriving.complete(in_threads):
-            return arriving.finish()
+            combined = arriving.finish()
         arriving.drop()
-        return None
+        return combined
 
     def _output(self, round_number: int) -> Output:
         return Output(
@@ -274,10 +274,15 @@ class ModelRepository:
             self.put(version.digest, version.round)
         return self.published.take(version)
 
-    def forget(self, versions: Sequence[ModelVersion]) -> None:
-        """Forget models and updates that nobody asks for any more; their files stay until `PublishedFiles.tidy`."""
+    def forget(self, versions: Sequence[ModelVersion], *, ended: bool = False) -> None:
+        """Forget models and updates that nobody asks for any more; their files stay until `PublishedFiles.tidy`.
+
+        Args:
+            versions: All that were published.
+            ended: Whether there will be no more: an experiment may end in the middle of a round.
+        """
         newest = versions[-1].round if versions else 0
-        if self._arriving is not None and self._arriving.round <= newest:
+        if self._arriving is not None and (ended or self._arriving.round <= newest):
             self._let_arriving_go()
         self.in_memory.let_go(newest)
         self._base = {digest: file for digest, file in self._base.items() if versions and digest == versions[-1].digest}

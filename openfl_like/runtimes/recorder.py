@@ -20,6 +20,8 @@ from openfl_like.tensors.manifest import sha256_file
 
 log = logging.getLogger(__name__)
 PAUSE_S, LONGEST_PAUSE_S = 0.5, 5.0  # of a commit that waits for room
+CHECKPOINT_AFTER = 64
+"""So many commits within a round; then the store does what it has to do besides: a round may last for hours."""
 Result = TypeVar("Result")
 
 
@@ -70,6 +72,7 @@ class Recorder:
         self._told: list[TimedAnnouncement] = []
         self._versions: list[ModelVersion] = []
         self._changed = False
+        self._since_checkpoint = 0
         self._updates: Commit | None = None
         self._tidying: asyncio.Task[None] | None = None
         self._tasks = TaskOwner()
@@ -163,10 +166,20 @@ class Recorder:
             self._record.publish(records)
         if lasting:
             versions = self._experiment.versions
-            self._record.repository.forget(versions)
+            self._record.repository.forget(versions, ended=ends)
             self._tidying = self._tasks.start(asyncio.to_thread(self._tidy, versions, ends=ends))
+            self._since_checkpoint = 0
+        else:
+            await self._checkpoint_now_and_then()
         if ends:
             await self.tidied()
+
+    async def _checkpoint_now_and_then(self) -> None:
+        self._since_checkpoint += 1
+        if self._since_checkpoint >= CHECKPOINT_AFTER and (self._tidying is None or self._tidying.done()):
+            await self.tidied()
+            self._tidying = self._tasks.start(asyncio.to_thread(self._record.store.checkpoint))
+            self._since_checkpoint = 0
 
     async def tidied(self) -> None:
         """Wait until what was not needed any more after the last version is removed."""

@@ -114,6 +114,11 @@ class ExperimentFiles:
                 if number <= newest and number not in keep:
                     retire(path, self.recyclable(name))
 
+    def remove_unfinished(self) -> None:
+        """Remove model files that a process has begun and was killed over: one is as large as a model."""
+        for path in (self.directory / "models").glob(".*.tmp"):
+            path.unlink(missing_ok=True)
+
     def remove(self) -> None:
         """Remove the whole directory."""
         shutil.rmtree(self.directory, ignore_errors=True)

@@ -12,6 +12,7 @@ from openfl_like.authoring.dry_run.checks import look_at_metrics, look_at_round,
 from openfl_like.authoring.dry_run.findings import DryRunFinding, FindingKind, Findings
 from openfl_like.authoring.dry_run.kinds import SiteKind
 from openfl_like.authoring.dry_run.player import Player
+from openfl_like.errors import TensorError
 from openfl_like.federation.components import build_encoding, build_selector
 from openfl_like.federation.events import Aggregate, ValidateUpdates
 from openfl_like.federation.seeds import assignment_seed, compression_seed, derive_seed
@@ -31,6 +32,8 @@ MOST_UPDATES, MOST_BYTES = 1000, 512_000_000
 one."""
 LEAST_UPDATES = 8
 """So many are in any case, if a cohort has them."""
+_NO_FILE = "there is no file of it"
+"""Of an answer: whoever gave it in the worker's place wrote none."""
 
 
 @dataclass(slots=True)
@@ -97,7 +100,13 @@ class Rounds:
             made = await self._made_by(player)
             if made is None:
                 return ""
-            os.link(player.place(self._beginning(player)), path)
+            file = player.place(self._beginning(player))
+            wrong = _no_model(file)
+            if wrong:
+                found = DryRunFinding(FindingKind.UPDATE_REFUSED, phase=Phase.INITIALISE, said=wrong)
+                self._note(player, [found])
+                return ""
+            os.link(file, path)
         self.steps.model_bytes = path.stat().st_size
         digest = file_digest(path)
         self._repository.put(digest, 0)
@@ -167,9 +176,8 @@ class Rounds:
     def _fits(self, player: Player, assignment: Assignment, base: str, update: Update) -> bool:
         """Whether an update can be made into a model with others; what is odd about it is noted."""
         file = player.place(assignment)
-        if not file.is_file():  # whoever answered in the worker's place wrote none
-            missing = "there is no file of it"
-            self._note(player, [DryRunFinding(FindingKind.UPDATE_REFUSED, phase=Phase.TRAIN, said=missing)])
+        if not file.is_file():
+            self._note(player, [DryRunFinding(FindingKind.UPDATE_REFUSED, phase=Phase.TRAIN, said=_NO_FILE)])
             return False
         self.steps.update_bytes = max(self.steps.update_bytes, file.stat().st_size)
         sent = self._sent(update, base)
@@ -253,6 +261,17 @@ def _without_encoding(plan: Plan) -> Plan:
     settings = plan.collaborator.settings.model_copy(update={"delta_updates": None})
     collaborator = plan.collaborator.model_copy(update={"settings": settings})
     return plan.model_copy(update={"collaborator": collaborator, "compression_pipeline": CompressionPipeline()})
+
+
+def _no_model(file: Path) -> str:
+    """Say why a file is no model; empty: it is one."""
+    if not file.is_file():
+        return _NO_FILE
+    try:
+        open_update(file, None, verify=True).close()
+    except TensorError as error:
+        return f"its model file is damaged: {error.message}"
+    return ""
 
 
 def _decoded(file: Path) -> Path:

@@ -26,8 +26,11 @@ log = logging.getLogger(__name__)
 def put_back_files(store: "ExperimentProgress", repository: "ModelRepository", files: ExperimentFiles) -> list[Path]:
     """Write published files again that the record has and a power cut has taken, and return them; before all else.
 
+    What a process that was killed has not finished is removed.
+
     The record keeps what it has of them until they are on disk.
     """
+    files.remove_unfinished()
     contents = store.contents()
     repository.published.unforced |= {content.round for content in contents}
     return put_back(contents, files)

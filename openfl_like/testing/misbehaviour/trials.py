@@ -146,7 +146,7 @@ class Trials:
     shards: Mapping[str, Path]
 
     async def simulate(self, number: int, run: Interleaving) -> str:
-        """Run one as a simulation with a process for each site; return what is wrong."""
+        """Run one as a simulation with worker processes; return what is wrong."""
         record = self.place / f"record-{number}"
         settings = SimulationSettings(
             load_plan(self.plan, run.overrides), self.plan.parent, load_shards(self.shards), record,

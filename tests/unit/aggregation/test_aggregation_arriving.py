@@ -14,9 +14,10 @@ from openfl_like.aggregation.engine import Output, Recipe, UpdateFile, aggregate
 from openfl_like.aggregation.rules import AggregationRule, Median, WeightedAverage
 from openfl_like.aggregation.server_optimizers import FedAvgM
 from openfl_like.aggregation.spans import inline
+from openfl_like.aggregation.steps import Vector
 from openfl_like.federation.task import Phase, Update
 from openfl_like.tensors.container import TensorFile, write_tensors
-from openfl_like.tensors.manifest import Manifest
+from openfl_like.tensors.manifest import Manifest, manifest_of
 from openfl_like.tensors.named import Array
 from openfl_like.wire.transfer.chunks import part_of
 
@@ -69,7 +70,7 @@ class Site:
         """Begin to arrive, with nothing here yet."""
         part_of(self.path).write_bytes(bytes(len(self.content)))
         model.announce(self.update, self.manifest, self.path)
-        model.begin(self.name, part_of(self.path), self.every, self.manifest)
+        model.begin(self.name, part_of(self.path), self.every)
 
     def place(self, model: ArrivingModel, index: int) -> None:
         """Have one chunk arrive."""
@@ -77,7 +78,7 @@ class Site:
         with part_of(self.path).open("r+b") as file:
             file.seek(offset)
             file.write(self.content[offset : offset + length])
-        model.placed(self.name, index, self.manifest)
+        model.placed(self.name, index)
 
     def end(self) -> None:
         """Have arrived."""
@@ -103,6 +104,12 @@ def usual(folder: Path, sites: list[Site]) -> Manifest:
     return aggregate_files(Recipe(WeightedAverage()), items, Output(folder / "usual", sync=False)).model
 
 
+def named(model: ArrivingModel) -> Manifest:
+    combined = model.finish()
+    assert combined is not None
+    return combined.model
+
+
 def leftovers(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.name.endswith(".tmp") or path.name == "model")
 
@@ -121,7 +128,7 @@ def test_any_order_of_arrival_gives_the_bits_of_combining_at_the_end(tmp_path: P
     assert model.is_of([site.update for site in sites])
     assert model.complete(inline)
     assert leftovers(tmp_path) != ["model"], "it has its name only when it is asked for"
-    assert model.finish().model == usual(tmp_path, sites)
+    assert named(model) == usual(tmp_path, sites)
     assert (tmp_path / "model").read_bytes() == (tmp_path / "usual").read_bytes()
     assert leftovers(tmp_path) == ["model"]
 
@@ -135,7 +142,7 @@ def test_one_after_the_other_the_first_has_its_name_before_the_last_begins(tmp_p
             site.place(model, index)
         site.end()
     assert model.complete(inline)
-    assert model.finish().model == usual(tmp_path, sites)
+    assert named(model) == usual(tmp_path, sites)
 
 
 def test_sites_deliver_from_threads_of_their_own(tmp_path: Path) -> None:
@@ -152,7 +159,7 @@ def test_sites_deliver_from_threads_of_their_own(tmp_path: Path) -> None:
     with ThreadPoolExecutor(len(sites)) as pool:
         list(pool.map(deliver, sites))
     assert model.complete(inline)
-    assert model.finish().model == usual(tmp_path, sites)
+    assert named(model) == usual(tmp_path, sites)
 
 
 def test_a_transfer_that_breaks_is_gone_on_with(tmp_path: Path) -> None:
@@ -166,11 +173,11 @@ def test_a_transfer_that_breaks_is_gone_on_with(tmp_path: Path) -> None:
     for index in second.every[:5]:
         second.place(model, index)
     model.announce(second.update, second.manifest, second.path)
-    model.begin(second.name, part_of(second.path), second.every[5:], second.manifest)
+    model.begin(second.name, part_of(second.path), second.every[5:])
     for index in second.every[5:]:
         second.place(model, index)
     assert model.complete(inline)
-    assert model.finish().model == usual(tmp_path, sites)
+    assert named(model) == usual(tmp_path, sites)
 
 
 def test_chunks_that_the_former_file_had_need_not_come(tmp_path: Path) -> None:
@@ -182,9 +189,9 @@ def test_chunks_that_the_former_file_had_need_not_come(tmp_path: Path) -> None:
         first.place(model, index)
     part_of(second.path).write_bytes(second.content)
     model.announce(second.update, second.manifest, second.path)
-    model.begin(second.name, part_of(second.path), (), second.manifest)
+    model.begin(second.name, part_of(second.path), ())
     assert model.complete(inline)
-    assert model.finish().model == usual(tmp_path, sites)
+    assert named(model) == usual(tmp_path, sites)
 
 
 def deliver_all(sites: list[Site], model: ArrivingModel) -> None:
@@ -223,7 +230,14 @@ def stranger(model: ArrivingModel, sites: list[Site], folder: Path) -> None:
     Site("stranger", folder, model_of(5)).announce(model)
 
 
-@pytest.mark.parametrize("surprise", [other_digest, other_layout, stranger])
+def other_chunks(model: ArrivingModel, sites: list[Site], folder: Path) -> None:
+    """The same bytes in chunks of another size: its stretches are not those of the model."""
+    manifest = manifest_of(folder / f"{sites[1].name}-made", 1 << 20)
+    update = Update(1, Phase.TRAIN, sites[1].name, manifest.digest, sites[1].samples)
+    model.announce(update, manifest, sites[1].path)
+
+
+@pytest.mark.parametrize("surprise", [other_digest, other_layout, other_chunks, stranger])
 def test_a_surprise_in_the_middle_ends_the_guess(
     tmp_path: Path, surprise: Callable[[ArrivingModel, list[Site], Path], None]
 ) -> None:
@@ -286,6 +300,80 @@ def test_a_rule_that_needs_whole_updates_ends_the_guess(tmp_path: Path) -> None:
     model = arriving(tmp_path, sites, Median())
     deliver_all(sites, model)
     assert model.dropped
+    assert leftovers(tmp_path) == []
+
+
+def test_who_comes_first_with_chunks_of_another_size_is_in_nobody_s_way(tmp_path: Path) -> None:
+    sites = sites_in(tmp_path, 2)
+    model = arriving(tmp_path, sites)
+    manifest = manifest_of(tmp_path / "chur-made", 2 << 20)
+    model.announce(Update(1, Phase.TRAIN, "chur", manifest.digest, 5), manifest, sites[1].path)
+    model.begin("chur", part_of(sites[1].path), [0])
+    sites[0].announce(model)
+    for index in sites[0].every:
+        sites[0].place(model, index)
+    assert model.dropped
+
+
+def test_a_chunk_that_comes_twice_counts_once(tmp_path: Path) -> None:
+    sites = sites_in(tmp_path, 1)
+    model = arriving(tmp_path, sites)
+    sites[0].announce(model)
+    for index in [0, 0, 1, 1, 2, 2]:
+        sites[0].place(model, index)
+    assert leftovers(tmp_path) == [], "the fourth chunk of the first stretch is missing"
+    for index in sites[0].every[3:]:
+        sites[0].place(model, index)
+    assert model.complete(inline)
+    assert model.finish() is not None
+    assert (tmp_path / "model").read_bytes() == sites[0].content
+
+
+def test_what_was_there_and_is_not_any_more_ends_the_guess(tmp_path: Path) -> None:
+    sites = sites_in(tmp_path, 2)
+    model = arriving(tmp_path, sites)
+    for site in sites:
+        site.announce(model)
+        for index in site.every[:6]:
+            site.place(model, index)
+    model.begin(sites[0].name, part_of(sites[0].path), sites[0].every[5:])
+    assert model.dropped
+    assert leftovers(tmp_path) == []
+
+
+class Failing:
+    """A rule that is defective."""
+
+    def factors(self, weights: Vector) -> Vector:
+        """Raise what no rule should."""
+        del weights
+        raise ZeroDivisionError
+
+
+class TooFew:
+    """A rule that forgets an update."""
+
+    def factors(self, weights: Vector) -> Vector:
+        """One factor less than there are updates."""
+        return weights[1:]
+
+
+@pytest.mark.parametrize("rule", [Failing(), TooFew()])
+def test_a_defective_rule_does_not_break_transfers(tmp_path: Path, rule: AggregationRule) -> None:
+    sites = sites_in(tmp_path)
+    model = arriving(tmp_path, sites, rule)
+    deliver_all(sites, model)
+    assert not model.complete(inline)
+    assert leftovers(tmp_path) == []
+
+
+def test_one_that_was_let_go_at_the_last_moment_gets_no_name(tmp_path: Path) -> None:
+    sites = sites_in(tmp_path, 2)
+    model = arriving(tmp_path, sites)
+    deliver_all(sites, model)
+    assert model.complete(inline)
+    model.drop()
+    assert model.finish() is None
     assert leftovers(tmp_path) == []
 
 

@@ -11,7 +11,9 @@ from openfl_like.federation.task import Phase, Update
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.runtimes.published import MOST_UNFORCED
+from openfl_like.services.aggregator.recovery import put_back_files
 from openfl_like.store.files import ExperimentFiles
+from openfl_like.store.ports import ExperimentStore
 from openfl_like.tensors.container import write_tensors
 from openfl_like.tensors.manifest import manifest_of
 from openfl_like.wire.transfer.chunks import part_of
@@ -119,6 +121,27 @@ def test_a_round_that_ends_without_it_lets_it_go(tmp_path: Path, plan_with: Plan
     assert list((tmp_path / "models").glob(".*.tmp")), "it is made, and nobody has asked for it"
     repository.forget([ModelVersion(0, base_of(repository)), ModelVersion(1, base_of(repository))])
     assert list((tmp_path / "models").glob(".*.tmp")) == []
+
+
+def test_an_experiment_that_ends_in_mid_round_leaves_nothing_unfinished(tmp_path: Path, plan_with: PlanWith) -> None:
+    repository = repository_in(tmp_path, plan_with())
+    for number, name in enumerate(SITES, 2):
+        arrive(repository, number, name, vector(number))
+    assert list((tmp_path / "models").glob(".*.tmp")), "it is made, and nobody will ask for it"
+    repository.forget([ModelVersion(0, base_of(repository))], ended=True)
+    assert list((tmp_path / "models").glob(".*.tmp")) == []
+
+
+def test_what_a_killed_process_has_not_finished_goes_at_the_next_start(
+    tmp_path: Path, plan_with: PlanWith, store: ExperimentStore
+) -> None:
+    killed = repository_in(tmp_path, plan_with())
+    for number, name in enumerate(SITES, 2):
+        arrive(killed, number, name, vector(number))
+    assert list((tmp_path / "models").glob(".*.tmp"))
+    files = ExperimentFiles(tmp_path)
+    put_back_files(store, ModelRepository(plan_with(), files), files)
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["v0000.safetensors"]
 
 
 # ---- what the record has of small files ---------------------------------------------------------------------------

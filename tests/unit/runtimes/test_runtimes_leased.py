@@ -235,3 +235,32 @@ async def test_an_error_that_is_none_of_ours_is_the_worker_s_failure(
     with pytest.raises(FailedTaskError, match=r"all is\\nlost") as told:
         value_of(answer.told, lambda told: told)
     assert told.value.failure.kind is FailureKind.WORKER
+
+
+async def test_of_a_lease_that_is_lost_nothing_stays_behind(jobs: LeasedJobs, tmp_path: Path) -> None:
+    waiting, lease = await leased(jobs, batch(tmp_path / "out", "bern", "chur"))
+    places = [jobs.expect_job_update("north", lease.id, number, Manifest.of_content(b"x")).path for number in (0, 1)]
+    part_of(places[0]).write_bytes(b"half of it")
+    places[1].write_bytes(b"x")
+    keep_manifest(places[1], Manifest.of_content(b"x"))
+    jobs.complete("north", lease.id, GivenUp("killed by SIGKILL"))
+    with pytest.raises(WorkerLostError):
+        await waiting
+    assert list((tmp_path / "leased").iterdir()) == []
+
+
+async def test_an_update_of_a_site_that_was_to_be_loaded_only_goes_nowhere(jobs: LeasedJobs) -> None:
+    given = Batch(Setting("", "", "", "cpu"), (SiteOrder("bern"),))
+    waiting, lease = await leased(jobs, given)
+    update = Update(1, Phase.INITIALISE, "bern", Manifest.of_content(b"x").digest, 1)
+    jobs.complete("north", lease.id, [JobDone(update, b"x")])
+    assert await waiting == [Answer({"ready": {}})]
+
+
+async def test_when_the_last_worker_is_lost_it_is_said_that_one_is_waited_for(
+    jobs: LeasedJobs, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    waiting, _ = await leased(jobs, batch(tmp_path / "out", "bern"))
+    with pytest.raises(WorkerLostError):
+        await waiting
+    assert "no other worker is here: the simulation waits for one" in caplog.messages
