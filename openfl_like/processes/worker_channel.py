@@ -26,10 +26,11 @@ class WorkerChannel:
         child: The process.
         shard: The site's shard.yaml, which says whether others may read what the worker has printed last; None: they
             may.
+        patience_s: How long the end of a process that answers no more is waited for.
     """
 
-    def __init__(self, child: Child, shard: Path | None = None) -> None:
-        self._child, self._shard = child, shard
+    def __init__(self, child: Child, shard: Path | None = None, patience_s: float = POST_MORTEM_S) -> None:
+        self._child, self._shard, self._patience_s = child, shard, patience_s
 
     async def ask(self, order: Mapping[str, object]) -> dict[str, Any]:
         """Give an order and return the answer.
@@ -75,7 +76,10 @@ class WorkerChannel:
         return WorkerEndedError(text, Failure(FailureKind.WORKER, text))
 
     async def _post_mortem(self) -> WorkerEndedError:
-        code = await asyncio.wait_for(self._child.wait(), POST_MORTEM_S)
+        try:
+            code = await asyncio.wait_for(self._child.wait(), self._patience_s)
+        except TimeoutError:  # it has closed its pipe and lives on
+            code = await self._child.stop(grace_s=0.0)
         last = self._child.last_line() if self._shard is None or shares_logs(self._shard) else ""
         text = f"its worker was ended: {describe_exit(code)}" + (f"; last line: {last}" if last else "")
         if self._child.frozen:

@@ -10,7 +10,7 @@ import pytest
 from openfl_like.federation.failure import FailureKind
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.processes.child import Child
-from openfl_like.processes.worker_channel import WorkerEndedError
+from openfl_like.processes.worker_channel import WorkerChannel, WorkerEndedError
 from openfl_like.processes.worker_client import WorkerProcess, WorkerSettings
 
 TRAIN = Assignment(1, Phase.TRAIN, "bern", (), "", 0)
@@ -140,3 +140,25 @@ async def test_the_last_line_of_a_worker_stays_at_a_site_that_keeps_its_logs(
     with pytest.raises(WorkerEndedError) as caught:
         await worker.perform(TRAIN, None, tmp_path / "out")
     assert caught.value.failure.message == f"its worker was ended: exit code 1{told}"
+
+
+class MuteChild(FakeChild):
+    """A worker that has closed its pipe and does not end."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+        self.frozen = False
+
+    async def wait(self) -> int:
+        await self.exited.wait()
+        return -9
+
+    def last_line(self) -> str:
+        return ""
+
+
+async def test_a_worker_that_closes_its_pipe_and_lives_on_is_ended() -> None:
+    child = MuteChild()
+    with pytest.raises(WorkerEndedError, match="its worker was ended: killed by SIGKILL"):
+        await WorkerChannel(cast("Child", child), patience_s=0.01).ask({})
+    assert child.stopped
