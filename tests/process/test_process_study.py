@@ -35,7 +35,7 @@ sweep:
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    """Six runs of some seconds."""
+    """Six runs of half a second."""
     path = tmp_path / "drift.yaml"
     path.write_text(STUDY)
     return path
@@ -93,6 +93,7 @@ async def left_alone(study: Path) -> tuple[str, dict[str, str]]:
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
 async def test_a_study_that_was_ended_midway_goes_on_to_the_same_bytes(study: Path, how: signal.Signals) -> None:
+    study.write_text(STUDY.replace(f"rounds_to_train: {ROUNDS}", f"rounds_to_train: {4 * ROUNDS}"))  # some seconds each
     folder = study.parent / "drift.study"
     async with running(study) as (process, lines):
         midway = await until_midway(lines)
