@@ -40,6 +40,8 @@ from openfl_like.wire.version import FormerProtocol, check_version, version_of
 
 log = logging.getLogger(__name__)
 _CONCURRENT_CALLS = 4096
+GRACE_S, STOPPING_S = 1.0, 5.0
+"""How long calls may go on when the server stops, and how long that takes at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,4 +294,13 @@ class Server:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._server.stop(grace=1.0)
+        await stop(self._server)
+
+
+async def stop(server: grpc.aio.Server, within_s: float = STOPPING_S) -> None:
+    """Stop a server; one that does not stop in time ends with the process, which it must not hold up."""
+    try:
+        async with asyncio.timeout(within_s):
+            await server.stop(grace=GRACE_S)
+    except TimeoutError:
+        log.warning("the server has not stopped within %g s; it ends with the process", within_s)

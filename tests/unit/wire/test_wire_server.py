@@ -29,7 +29,7 @@ from openfl_like.wire.director import DirectorServicer
 from openfl_like.wire.envoys import EnvoysServicer
 from openfl_like.wire.experiments import ExperimentsServicer
 from openfl_like.wire.protos import federation_pb2 as pb
-from openfl_like.wire.server import Call, Guard, _guarded, _within, service_handler
+from openfl_like.wire.server import Call, Guard, _guarded, _within, service_handler, stop
 from openfl_like.wire.status import CODE_KEY
 from openfl_like.wire.version import METADATA, VERSION_KEY
 
@@ -301,3 +301,17 @@ async def test_a_call_that_goes_on_ends_when_its_callers_certificate_is_revoked(
     calls[1].cancel()
     await asyncio.gather(*calls, return_exceptions=True)
     assert guard.calls == set()
+
+
+class _NeverStops:
+    """A server that has calls which do not end."""
+
+    async def stop(self, grace: float) -> None:
+        assert grace > 0
+        await asyncio.Event().wait()
+
+
+async def test_a_server_that_does_not_stop_holds_nobody_up(caplog: pytest.LogCaptureFixture) -> None:
+    async with asyncio.timeout(10):
+        await stop(_NeverStops(), within_s=0.01)
+    assert "the server has not stopped within 0.01 s" in caplog.text
