@@ -95,7 +95,7 @@ class RayWorkers:
         except RayActorError as error:
             self._actors[worker] = self._new()
             raise WorkerLostError(f"the Ray worker ended: {type(error).__name__}") from error
-        except (TimeoutError, asyncio.CancelledError):  # it may be at work for an hour
+        except TimeoutError:  # it may be at work for an hour
             _ray().kill(actor)
             self._actors[worker] = self._new()
             raise
