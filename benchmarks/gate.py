@@ -82,7 +82,7 @@ class Gate:
 
 @dataclass(slots=True)
 class Turns:
-    """A round, the floors, a round, the floors, and so on; where there are no floors, nobody is kept waiting.
+    """A round, the floors, a round, the floors, and so on; without floors, the rounds follow each other at once.
 
     Attributes:
         gate: At which all sites stop once in every round.

@@ -87,7 +87,7 @@ def validate_update(
         validators: The plan's.
         content: The update's model file, or what would be in it; one that is damaged is a complaint.
         base: The global model it started from, if there is one.
-        facts: What the collaborator said about it; metrics that are no finite numbers are left out of it and are no
+        facts: What the collaborator said about it; metrics that are not finite numbers are left out of it and are no
             complaint: the update counts.
         sent: How it is encoded; None: it is a model file.
         finite: Whether somebody has seen already that all numbers of a model file are finite.

@@ -45,7 +45,7 @@ class PublishPolicy(BaseModel):
         counts: Whether it is told how many samples there are.
         sample_range: The smallest and the largest value of a sample, as everybody may know them; none: nothing is told,
             whatever the shard says of itself.
-        target_range: The same of a target that is no class.
+        target_range: The same for a target that is not a class.
         terms: Whether it is told what the site takes of an experiment: ``limits``, ``environment`` and ``devices``.
     """
 

@@ -21,7 +21,7 @@ class FailureKind(StrEnum):
     """What it is that went wrong.
 
     Attributes:
-        TASK: Code that a site ran raised, or gave what cannot be used.
+        TASK: Code that a site ran raised, or returned something that cannot be used.
         WORKER: A site's worker ended over its task.
         DEADLINE: An answer did not come in time.
         LEFT: A collaborator ended, or its connection did.

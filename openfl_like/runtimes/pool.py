@@ -197,12 +197,20 @@ class PoolRuntime:
                 await self._more.wait_for(lambda: len(self._backlog))
                 taken = self._backlog.take(worker)
             began = clock.time()
-            try:
-                post(*await self._tried(worker, taken))
-            except Exception:  # noqa: BLE001 (whatever it is, each is tried on its own, and told of)
+            if len(taken) == 1 or not await self._together(worker, taken, post):
                 for assignment in taken:
                     post(await self._alone(worker, assignment))
             self._backlog.took(clock.time() - began, len(taken))
+
+    async def _together(self, worker: int, taken: Sequence[Assignment], post: Post) -> bool:
+        """Have several performed at once, and say whether that went well; if not, nothing was posted."""
+        try:
+            events = await self._tried(worker, taken)
+        except Exception as error:  # noqa: BLE001 (whatever it is, each is tried on its own, and told of)
+            log.info("%d tasks that were given at once are performed one by one: %s", len(taken), error)
+            return False
+        post(*events)
+        return True
 
     async def _alone(self, worker: int, assignment: Assignment) -> _Event:
         restarts = Restarts()

@@ -54,7 +54,7 @@ def _same(update: ModelReader, base: TensorFile, name: str) -> bool:
 
 
 def look_at_metrics(plan: Plan, update: Update) -> Iterator[DryRunFinding]:
-    """Name the metrics of an answer that are no finite numbers."""
+    """Name the metrics of an answer that are not finite numbers."""
     wanted = metrics_wanted(plan)
     for task, metrics in undefined_metrics(update).items():
         for name, value in metrics.items():

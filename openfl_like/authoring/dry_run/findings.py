@@ -27,7 +27,7 @@ class FindingKind(StrEnum):
     Attributes:
         MODULE_MISSING: The code needs a module that is not here.
         NOT_LOADED: The code cannot be loaded: it raised, or a part of the plan refused its settings.
-        TASK_FAILED: A task raised, or gave what cannot be used.
+        TASK_FAILED: A task raised, or returned something that cannot be used.
         NOT_OVER: Code went on for longer than it was given.
         PROCESS_ENDED: The process that ran the code ended over it.
         TENSORS_DIFFER: An update has other tensors than the model it started from: names, dtypes or shapes.

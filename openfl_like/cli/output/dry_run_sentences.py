@@ -90,7 +90,7 @@ def _raised(failure: Failure) -> str:
     batch = f"; the batch has {failure.batch}" if failure.batch else ""
     called = f"; the training loop was at '{failure.call}'" if failure.call else ""
     said = f"{failure.error}: {failure.message}" if failure.error else failure.message
-    return f"raised {said}{called}{batch}" if failure.error else f"gave what cannot be used: {said}"
+    return f"raised {said}{called}{batch}" if failure.error else f"returned something that cannot be used: {said}"
 
 
 def _ended(found: DryRunFinding) -> str:

@@ -183,7 +183,7 @@ class Pareto:
 
     Attributes:
         least: No device has less.
-        alpha: How heavy the tail is: the smaller, the heavier. With 1 or less there is no mean.
+        alpha: How heavy the tail is: the smaller the number, the heavier the tail. At 1 or below there is no mean.
         most: No device has more; none: there is no limit.
         each: Once for each ``device``, or anew in each ``round``.
     """

@@ -129,6 +129,19 @@ async def test_of_several_only_the_one_that_ends_workers_fails(repository: Model
     assert (event.failure.kind, event.failure.message) == (FailureKind.WORKER, "killed; it ended 4 times in a row")
 
 
+async def test_a_task_that_ends_its_workers_is_tried_four_times_and_no_more(repository: ModelRepository) -> None:
+    def does(order: SiteOrder) -> Answer:
+        if order.assignment is not None:
+            raise WorkerLostError("killed")
+        return trained(order)
+
+    workers = FakeWorkers(does=does)
+    async with pool(repository, workers) as (runtime, told):
+        await runtime.perform(train("site-000"))
+        assert isinstance((await told.of(1))["site-000"], TaskFailed)
+    assert [sites for _, sites in workers.given] == [["site-000"]] * 4
+
+
 async def test_of_several_only_the_one_that_takes_too_long_fails(repository: ModelRepository) -> None:
     def does(order: SiteOrder) -> Answer:
         if order.assignment is not None and order.site == "site-150":
