@@ -18,7 +18,8 @@ from processes import Watcher
 PATIENCE_S = 600.0
 ARRIVED, GO = b"a", b"g"
 LOOK_S = 0.5
-"""So often the CPU seconds are looked at while nobody waits: it takes milliseconds."""
+"""So often CPU seconds and memory are looked at while nobody waits: it takes milliseconds. The first round is looked at
+always, so that an experiment that is over sooner has figures, too."""
 
 
 class GateClosedError(Exception):
@@ -114,7 +115,6 @@ class Turns:
                     self.sent_mb.append(_sent_mb() - before)
                 if self.floors:
                     self._look()
-                    self.watcher.look()
                 for name, floor in self.floors.items():
                     self.floors_s.setdefault(name, []).append(floor())
                 before = _sent_mb()
@@ -125,6 +125,7 @@ class Turns:
 
     def _look(self) -> None:
         self.cpu_s.append((len(self.arrived), self.watcher.cpu_s()))
+        self.watcher.look()
 
     def cpu_a_round_s(self) -> float:
         """Return the CPU seconds of one round, between the first look and the last."""

@@ -32,7 +32,7 @@ def main() -> None:
     megabytes = 20 if arguments.quick else arguments.megabytes
     for rule in ["fedavg"] if arguments.quick else arguments.rule or RULES:
         for sites in [3, 6] if arguments.quick else arguments.sites or [3, 16]:
-            floor = run_stubs(3, (1000, 1), Job(1)).use.anonymous_mb["aggregator"]
+            floor = run_stubs(3, (1000, 1), Job(1, period_s=0.1)).use.anonymous_mb["aggregator"]
             found = run_stubs(sites, (megabytes * 250_000 // TENSORS, TENSORS), Job(1, RULES[rule], period_s=0.1))
             peak, resident = found.use.anonymous_mb["aggregator"], found.use.rss_mb["server"]
             case = f"{rule}, {megabytes}MB x {sites}"
