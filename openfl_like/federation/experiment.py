@@ -379,10 +379,10 @@ class Experiment:
 
     def _close(self, current: RoundState) -> bool:
         """Close the open phase if everybody has answered, or nothing good can come of it any more."""
-        context = self._context
+        context, awaited = self._context, current.awaited
         if current.phase is Phase.TRAIN:
-            lifecycle.fail(context, current.shortfall(len(current.updates) + current.awaited))
-        if current.awaited or context.state.status.ended:
+            lifecycle.fail(context, current.shortfall(len(current.updates) + awaited))
+        if awaited or context.state.status.ended:
             return False
         if current.phase is Phase.EVALUATE:
             lifecycle.publish(context, current)

@@ -129,7 +129,8 @@ def take_update(context: ExperimentContext, state: RoundState, update: Update) -
     if site is None or not state.expects(update.round, update.phase, update.collaborator):
         refuse_update(context, update, state.objection(update))
         return
-    undefined, update = undefined_metrics(update), without_undefined(update)
+    undefined = undefined_metrics(update)
+    update = without_undefined(update) if undefined else update
     complaint = check_facts(update)
     if complaint:
         refuse_update(context, update, complaint)

@@ -112,7 +112,7 @@ class RoundState:
         """How many may still answer in the open phase."""
         if self.step is not Step.COLLECT:
             return 0
-        return len(self.assigned) - len(self.updates) - sum(self._asked(name) for name in self.absent)
+        return len(self.assigned) - len(self.updates) - sum(map(self._asked, self.absent))
 
     def _asked(self, name: str) -> bool:
         place = bisect_left(self.assigned, name)

@@ -16,4 +16,7 @@ class Status(StrEnum):
     @property
     def ended(self) -> bool:
         """Whether it changes no more, unless somebody resumes what FAILED or was CANCELLED."""
-        return self in {Status.FINISHED, Status.FAILED, Status.CANCELLED}
+        return self in _ENDED
+
+
+_ENDED = frozenset({Status.FINISHED, Status.FAILED, Status.CANCELLED})

@@ -115,15 +115,18 @@ MAX_NAME_LENGTH = 200
 
 def undefined_metrics(update: Update) -> dict[str, dict[str, float]]:
     """Return the metrics that are not finite numbers, which count for nothing: task name -> metric name -> value."""
-    found = {
-        task: {name: value for name, value in metrics.items() if not math.isfinite(value)}
-        for task, metrics in update.metrics.items()
-    }
-    return {task: metrics for task, metrics in found.items() if metrics}
+    found: dict[str, dict[str, float]] = {}
+    for task, metrics in update.metrics.items():
+        for name, value in metrics.items():
+            if not math.isfinite(value):
+                found.setdefault(task, {})[name] = value
+    return found
 
 
 def without_undefined(update: Update) -> Update:
-    """Return an update with the metrics that are finite numbers."""
+    """Return an update with the metrics that are finite numbers: nearly always the update as it is."""
+    if not undefined_metrics(update):
+        return update
     metrics = {
         task: {name: value for name, value in metrics.items() if math.isfinite(value)}
         for task, metrics in update.metrics.items()
@@ -143,12 +146,12 @@ def check_facts(update: Update) -> str:
 
 
 def _check_metrics(update: Update) -> str:
-    found = [(task, name, value) for task, metrics in update.metrics.items() for name, value in metrics.items()]
-    if len(found) > MAX_METRICS or len(update.metrics) > MAX_METRICS:
+    if len(update.metrics) > MAX_METRICS or sum(map(len, update.metrics.values())) > MAX_METRICS:
         return f"it has more than {MAX_METRICS} metrics"
-    for task, name, value in found:
-        if len(task) > MAX_NAME_LENGTH or len(name) > MAX_NAME_LENGTH:
-            return f"the name of a metric is longer than {MAX_NAME_LENGTH} characters"
-        if not math.isfinite(value):
-            return f"metric '{name}' of task '{task}' is {value}"
+    for task, metrics in update.metrics.items():
+        for name, value in metrics.items():
+            if len(task) > MAX_NAME_LENGTH or len(name) > MAX_NAME_LENGTH:
+                return f"the name of a metric is longer than {MAX_NAME_LENGTH} characters"
+            if not math.isfinite(value):
+                return f"metric '{name}' of task '{task}' is {value}"
     return ""

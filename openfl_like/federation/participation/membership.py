@@ -71,7 +71,8 @@ class Member:
 
     def took(self, update: Update) -> bool:
         """Whether this was the last update of its phase."""
-        return self.delivered.get(update.phase) == TakenUpdate(update.round, update.digest)
+        last = self.delivered.get(update.phase)
+        return last is not None and last.round == update.round and last.digest == update.digest
 
     def receipts(self) -> list[Receipt]:
         """The last update that was taken from it in each phase."""

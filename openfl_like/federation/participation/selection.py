@@ -7,7 +7,7 @@ from typing import Annotated, Protocol, Self
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from openfl_like.federation.seeds import derive_seed
+from openfl_like.federation.seeds import Seeds
 from openfl_like.numbered_names import NumberedNames
 
 _STRICT = ConfigDict(extra="forbid")
@@ -116,9 +116,9 @@ def _drawn(total: int, count: int, seed: int) -> list[int]:
     the numbers drawn, however large the total is.
     """
     moved: dict[int, int] = {}
-    drawn = []
+    drawn, seeds = [], Seeds(seed)
     for step in range(count):
-        place = step + derive_seed(seed, step) % (total - step)
+        place = step + seeds.derive(step) % (total - step)
         drawn.append(moved.get(place, place))
         moved[place] = moved.get(step, step)
     return drawn
