@@ -142,7 +142,7 @@ class ExperimentLoop:
         self._virtual = virtual
         self._each_round = not ahead
         self._ahead = ahead or virtual is not None
-        self._inbox: asyncio.Queue[Event | _CommitDue] = asyncio.Queue()
+        self._inbox: asyncio.Queue[Sequence[Event] | _CommitDue] = asyncio.Queue()
         self._timers: list[Callable[[], None]] = []
         self._commit_timers: list[Callable[[], None]] = []
         self._due: _CommitDue | None = None
@@ -155,8 +155,8 @@ class ExperimentLoop:
 
     def post(self, *events: Event) -> None:
         """Put events in; also for those who are not the runtime (a cancellation)."""
-        for event in events:
-            self._inbox.put_nowait(event)
+        if events:
+            self._inbox.put_nowait(events)
 
     async def run(self, *meanwhile: Event) -> Outcome:
         """Drive the experiment to its end.
@@ -187,9 +187,13 @@ class ExperimentLoop:
             happened = [await self._inbox.get()]
             while not self._inbox.empty():
                 happened.append(self._inbox.get_nowait())
+            events: list[Event] = []
             for item in happened:
-                self._due = item if isinstance(item, _CommitDue) else self._due
-            outcome = await self._step([item for item in happened if not isinstance(item, _CommitDue)])
+                if isinstance(item, _CommitDue):
+                    self._due = item
+                else:
+                    events += item
+            outcome = await self._step(events)
             if outcome is not None:
                 return outcome
 
@@ -254,7 +258,9 @@ class ExperimentLoop:
             if self._virtual is not None:
                 answer = self._virtual.tell(answer)
             for command in self._recorder.take(answer, now):
-                if isinstance(command, ValidateUpdates | Aggregate) and self._repository.quick(command):
+                if not isinstance(command, ValidateUpdates | Aggregate):
+                    commands.append(command)
+                elif self._repository.quick(command, alone=self._ahead):
                     if isinstance(command, Aggregate) and not self._ahead:
                         self._recorder.note_updates(now)
                     try:

@@ -34,7 +34,8 @@ from openfl_like.tensors.memory import TensorMemory
 MOST_THREADS = 4
 """Combining updates is bound by memory; more threads would only be in each other's way."""
 
-QUICK_BYTES = 1 << 18
+QUICK_BYTES, QUICK_IN_MEMORY_BYTES = 1 << 18, 1 << 21
+"""What updates come to that are dealt with at once: in files; and in memory, while nobody waits for anything else."""
 
 _Key: TypeAlias = tuple[int, Phase, str, str]
 
@@ -146,18 +147,29 @@ class ModelRepository:
         """Return the refused updates and why."""
         made = self._arriving is not None and self._arriving.is_of(command.updates)
         finite = made and self._arriving is not None and self._arriving.complete(in_threads)
+        self.in_memory.put_together(command.updates)
         verdicts = {
             update.collaborator: self._verdict(update, command.base_model, finite=finite) for update in command.updates
         }
         failpoint("aggregator.validated")
         return {collaborator: problem for collaborator, problem in verdicts.items() if problem}
 
-    def quick(self, command: ValidateUpdates | Aggregate) -> bool:
-        """Whether a step takes no longer than a hop to a thread: all is looked at already, or all is small."""
-        if isinstance(command, ValidateUpdates):
-            return all(_key(update) in self._verdicts for update in command.updates)
-        base = self.known(command.base_model)  # each update is about as large, or stands for as much
-        return base is not None and (len(command.updates) + 1) * base.total_bytes < QUICK_BYTES
+    def quick(self, command: ValidateUpdates | Aggregate, *, alone: bool = False) -> bool:
+        """Whether a step is done at once: it takes no longer than a hop to a thread, or little longer in memory.
+
+        Args:
+            command: The step.
+            alone: Whether nobody waits for anything else meanwhile.
+        """
+        if isinstance(command, ValidateUpdates) and all(_key(update) in self._verdicts for update in command.updates):
+            return True
+        base = self.known(command.base_model)
+        if base is None:
+            return False
+        total_bytes = (len(command.updates) + 1) * base.total_bytes  # each is about as large, or stands for as much
+        if alone and total_bytes < QUICK_IN_MEMORY_BYTES and self.in_memory.have(command.updates):
+            return True
+        return isinstance(command, Aggregate) and total_bytes < QUICK_BYTES
 
     def arrival(
         self, update: Update, manifest: Manifest, base_model: str, names: Collection[str]

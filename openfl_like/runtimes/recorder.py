@@ -104,13 +104,12 @@ class Recorder:
         others: list[Command] = []
         for command in commands:
             self._changed = True
-            match command:
-                case Announce(announcement):
-                    self._told.append(TimedAnnouncement(now, announcement))
-                case PublishVersion(version):
-                    self._versions.append(version)
-                case _:
-                    others.append(command)
+            if isinstance(command, Announce):
+                self._told.append(TimedAnnouncement(now, command.announcement))
+            elif isinstance(command, PublishVersion):
+                self._versions.append(command.version)
+            else:
+                others.append(command)
         return others
 
     def _snapshot(self) -> dict[str, JsonValue]:

@@ -1,13 +1,19 @@
 """Small updates of sites in this process: they are in no file, unless a record is to count on them."""
 
+from collections.abc import Collection
+
 from openfl_like.federation.task import Phase, Update
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.tensors.memory import TensorMemory
+from openfl_like.tensors.memory_rows import put_together
 
 MOST_BYTES, MOST_UPDATES = 4 << 20, 1024
 """How large one of them is at most, and how many there are."""
 ALL_BYTES = 256 << 20
 """How large all of them are together, about: those of an experiment are of a size."""
+
+SMALL_BYTES = 64 << 10
+"""Up to here what is done for each tensor of each update costs more than to copy them all to one place."""
 
 
 class UpdatesInMemory:
@@ -40,6 +46,17 @@ class UpdatesInMemory:
     def find(self, update: Update) -> TensorMemory | None:
         """Return an update; None if it is in a file, if anywhere."""
         return self._updates.get(_key(update))
+
+    def have(self, updates: Collection[Update]) -> bool:
+        """Whether all of these are here."""
+        return all(_key(update) in self._updates for update in updates)
+
+    def put_together(self, updates: Collection[Update]) -> None:
+        """Have updates that are looked at together lie side by side, if all of them are here and small."""
+        keys = [_key(update) for update in updates]
+        found = [content for key in keys if (content := self._updates.get(key)) is not None]
+        if len(found) == len(keys) and all(content.size_bytes <= SMALL_BYTES for content in found):
+            self._updates.update(zip(keys, put_together(found), strict=True))
 
     def write(self) -> None:
         """Write all updates into the spool; raises StorageError or OSError if there is no room, and keeps the rest."""

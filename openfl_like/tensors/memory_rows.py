@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from openfl_like.tensors.finite import all_finite
-from openfl_like.tensors.layout import Place, plan_layout, schema_at
+from openfl_like.tensors.layout import LENGTH_BYTES, Place, header_length, parse_header, plan_layout, schema_at
 from openfl_like.tensors.manifest import Manifest, content_digest
 from openfl_like.tensors.memory import TensorMemory
 from openfl_like.tensors.named import Array, Schema, bytes_of, schema_of
@@ -27,6 +27,14 @@ class ModelRows:
     schema: Schema
     content: np.ndarray
 
+    def elements(self, name: str, start: int, stop: int) -> Array:
+        """Return elements of a tensor of each model, ``[models, stop - start]``; a view of the content."""
+        place = self.places[name]
+        dtype = place.spec.numpy_dtype
+        first = place.offset + start * dtype.itemsize
+        part: Array = self.content[:, first : first + (stop - start) * dtype.itemsize]
+        return part.view(dtype)
+
 
 @dataclass(frozen=True, slots=True)
 class ChosenRows:
@@ -34,19 +42,15 @@ class ChosenRows:
 
     Attributes:
         rows: All models.
-        numbers: Which of them.
+        chosen: Which of them: their numbers, or from where to where if they are neighbours.
     """
 
     rows: ModelRows
-    numbers: list[int]
+    chosen: list[int] | slice
 
     def elements(self, name: str, start: int, stop: int) -> Array:
-        """Return elements of a tensor of each model, ``[models, stop - start]``, copied."""
-        place = self.rows.places[name]
-        dtype = place.spec.numpy_dtype
-        first = place.offset + start * dtype.itemsize
-        part = self.rows.content[:, first : first + (stop - start) * dtype.itemsize]
-        return part[self.numbers].view(dtype)
+        """Return elements of a tensor of each model, ``[models, stop - start]``, not to be changed."""
+        return self.rows.elements(name, start, stop)[self.chosen]
 
 
 class TensorRow(TensorMemory):
@@ -55,16 +59,13 @@ class TensorRow(TensorMemory):
     Args:
         rows: All of them.
         number: Which of them it is.
-        not_finite: The first of the tensors that holds a number which is not finite; empty if none does.
-
-    Attributes:
         digest: BLAKE3 identity of the file that it stands for.
+        not_finite: The first of the tensors that holds a number which is not finite; empty if none does.
     """
 
-    def __init__(self, rows: ModelRows, number: int, not_finite: str) -> None:
-        self.rows, self.number, self.not_finite = rows, number, not_finite
+    def __init__(self, rows: ModelRows, number: int, digest: str, not_finite: str) -> None:
+        self.rows, self.number, self.digest, self.not_finite = rows, number, digest, not_finite
         self._places, self.schema, self._bytes = rows.places, rows.schema, rows.content[number]
-        self.digest = content_digest(self._bytes.data)
 
     @cached_property
     def manifest(self) -> Manifest:  # type: ignore[override]  # one that is made at once would cost as much as the digest
@@ -90,8 +91,31 @@ def tensor_rows(stacked: Mapping[str, Array]) -> list[TensorRow]:
         own = np.frombuffer(bytes_of(stacked[place.spec.name]), np.uint8).reshape(count, size)
         content[:, place.offset : place.offset + size] = own
     content.flags.writeable = False
+    return _rows_of(content, places, [content_digest(row.data) for row in content])
+
+
+def put_together(models: Sequence[TensorMemory]) -> Sequence[TensorMemory]:
+    """Return the same models as rows of one piece of memory; as they are where that cannot be, or is so already."""
+    if len(models) < 2 or stacked_of(models) is not None:
+        return models
+    files = [model.to_bytes() for model in models]
+    size = len(files[0])
+    body = LENGTH_BYTES + header_length(files[0][:LENGTH_BYTES], size)
+    if any(len(file) != size or not file.startswith(files[0][:body]) for file in files):
+        return models
+    content = np.frombuffer(b"".join(files), np.uint8).reshape(len(files), size)
+    places = parse_header(files[0][LENGTH_BYTES:body], size - body)
+    return _rows_of(content, places, [_identity(model) for model in models])
+
+
+def _identity(model: TensorMemory) -> str:
+    return model.digest if isinstance(model, TensorRow) else model.manifest.digest
+
+
+def _rows_of(content: Array, places: Sequence[Place], digests: Sequence[str]) -> list[TensorRow]:
     rows = ModelRows({place.spec.name: place for place in places}, schema_at(places), content)
-    return [TensorRow(rows, number, first) for number, first in enumerate(_not_finite(stacked, count))]
+    found = enumerate(zip(digests, _not_finite(rows), strict=True))
+    return [TensorRow(rows, number, digest, first) for number, (digest, first) in found]
 
 
 def stacked_of(files: Sequence[object]) -> ChosenRows | None:
@@ -99,17 +123,16 @@ def stacked_of(files: Sequence[object]) -> ChosenRows | None:
     rows = [file for file in files if isinstance(file, TensorRow)]
     if not rows or len(rows) < len(files) or any(row.rows is not rows[0].rows for row in rows):
         return None
-    return ChosenRows(rows[0].rows, [row.number for row in rows])
+    numbers = [row.number for row in rows]
+    first, last = numbers[0], numbers[-1]
+    return ChosenRows(rows[0].rows, slice(first, last + 1) if numbers == list(range(first, last + 1)) else numbers)
 
 
-def _not_finite(stacked: Mapping[str, Array], count: int) -> list[str]:
+def _not_finite(rows: ModelRows) -> list[str]:
     """Name the first tensor of each model, by name, that holds a number which is not finite."""
-    found = [""] * count
-    for spec in schema_of({name: array[0] for name, array in stacked.items()}):
-        if spec.is_float:
-            rows = np.ascontiguousarray(stacked[spec.name]).reshape(count, spec.size)
-            if not all_finite(rows):
-                found = [
-                    first or ("" if all_finite(row) else spec.name) for first, row in zip(found, rows, strict=True)
-                ]
+    found = [""] * len(rows.content)
+    for spec in rows.schema:
+        values = rows.elements(spec.name, 0, spec.size)
+        if spec.is_float and not all_finite(values):
+            found = [first or ("" if all_finite(row) else spec.name) for first, row in zip(found, values, strict=True)]
     return found

@@ -84,6 +84,13 @@ class Member:
         return self.presence in HERE
 
     @property
+    def is_as_all(self) -> bool:
+        """Whether it is a present member of which nothing else is known but what was delivered."""
+        told = self.failure is not None or self.certificate_list is not None or bool(self.undefined)
+        present = self.presence is Presence.PRESENT and not (self.absences or self.overdue)
+        return self.member and present and not told
+
+    @property
     def absence(self) -> Failure:
         """Why it is not here, as far as that is known."""
         return self.failure or Failure(FailureKind.LEFT, "its connection was lost")
@@ -174,7 +181,7 @@ class Membership:
             return
         for name in names:
             site = self.sites.get(name)
-            if site is not None and site == Member(name, member=True, delivered=site.delivered):
+            if site is not None and site.is_as_all:
                 del self.sites[name]
 
     def join(self, name: str, certificate_list: int | None = None) -> bool:

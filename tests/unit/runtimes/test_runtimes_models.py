@@ -13,10 +13,11 @@ from openfl_like.federation.events import Aggregate, ModelVersion, ValidateUpdat
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.plan.schema import Plan
-from openfl_like.runtimes.models import QUICK_BYTES, ModelRepository, describe, in_threads
+from openfl_like.runtimes.models import QUICK_BYTES, QUICK_IN_MEMORY_BYTES, ModelRepository, describe, in_threads
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.tensors.container import write_tensors
 from openfl_like.tensors.manifest import file_digest
+from openfl_like.tensors.memory import TensorMemory
 from openfl_like.testing.performers import FakePerformer, read_vector
 
 
@@ -80,6 +81,26 @@ def test_a_step_is_quick_when_its_models_are_known_and_small_together(repository
     enough = QUICK_BYTES // manifest.total_bytes
     assert repository.quick(Aggregate(1, (first,) * (enough - 1), base))
     assert not repository.quick(Aggregate(1, (first,) * enough, base))
+
+
+def test_what_is_in_memory_is_quick_while_nobody_waits_for_anything_else(
+    repository: ModelRepository, files: ExperimentFiles
+) -> None:
+    content = TensorMemory.of({"weights": np.ones(8192, np.float32)})
+    content.write(files.model(0))
+    base, size = content.manifest.digest, content.manifest.total_bytes
+    repository.put(base, 0)
+    repository.manifest(base)
+    updates = [Update(1, Phase.TRAIN, f"site-{place}", base, 1) for place in range(QUICK_IN_MEMORY_BYTES // size - 1)]
+    some = updates[: QUICK_BYTES // size]
+    commands = ValidateUpdates(1, base, tuple(some)), Aggregate(1, tuple(some), base)
+    for update in updates:
+        assert [repository.quick(command, alone=True) for command in commands] == [False, False] or update not in some
+        repository.in_memory.keep(update, content)
+    assert [repository.quick(command, alone=True) for command in commands] == [True, True]
+    assert [repository.quick(command) for command in commands] == [False, False]
+    assert repository.quick(Aggregate(1, tuple(updates), base), alone=True)
+    assert not repository.quick(Aggregate(1, (*updates, updates[0]), base), alone=True)
 
 
 def test_a_validation_is_quick_when_every_one_of_these_updates_was_looked_at(repository: ModelRepository) -> None:

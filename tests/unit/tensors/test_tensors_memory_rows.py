@@ -13,7 +13,7 @@ from openfl_like.errors import TensorError
 from openfl_like.federation.task import Phase, Update
 from openfl_like.tensors.manifest import content_digest, manifest_of
 from openfl_like.tensors.memory import TensorMemory
-from openfl_like.tensors.memory_rows import tensor_rows
+from openfl_like.tensors.memory_rows import put_together, stacked_of, tensor_rows
 
 
 def stacked(width: int) -> dict[str, np.ndarray]:
@@ -92,3 +92,26 @@ def test_many_rows_make_the_model_that_as_many_files_make(count: int, tmp_path: 
 
     assert digest(rows) == digest(alone)
     assert digest([*rows[:-1], alone[-1]]) == digest(alone)
+    assert digest(put_together(alone)) == digest(alone)
+
+
+def test_models_are_put_together_if_their_layouts_are_the_same() -> None:
+    tensors = stacked(7)
+    alone = [TensorMemory.of({name: array[number] for name, array in tensors.items()}) for number in range(3)]
+    rows = put_together(alone)
+    assert [row.to_bytes() for row in rows] == [model.to_bytes() for model in alone]
+    assert stacked_of(rows) is not None
+    assert put_together(rows) is rows
+    two = put_together(tensor_rows(tensors)[:1] + tensor_rows(tensors)[1:])
+    assert stacked_of(two) is not None
+    others = [*alone, TensorMemory.of({"weight": np.zeros(9, np.float32)})]
+    assert put_together(others) is others
+    assert put_together(alone[:1]) == alone[:1]
+
+
+def test_chosen_rows_are_those_in_their_order() -> None:
+    rows = tensor_rows({"weight": np.arange(12, dtype=np.float32).reshape(4, 3)})
+    for numbers in ([0, 1, 2, 3], [1, 2], [2], [3, 0], [0, 2, 3]):
+        found = stacked_of([rows[number] for number in numbers])
+        assert found is not None
+        assert found.elements("weight", 1, 3).tolist() == [[3.0 * each + 1, 3.0 * each + 2] for each in numbers]
