@@ -29,7 +29,7 @@ FORM = 2
 _FORM = "form"
 MOST_BYTES = 4 << 20
 """Of the fields of one announcement: what a message between two hosts may have."""
-_encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
+_encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True, check_circular=False).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,6 +400,7 @@ KINDS: Mapping[str, type[Known]] = {known.kind: known for known in get_args(Know
 _FAILURES = ("absent", "unevaluated", "shortfalls")
 """Fields that hold a failure for each site; 0.1.0 wrote its words there."""
 _FIELDS = {known: tuple(item.name for item in fields(known)) for known in KINDS.values()}
+_WITH_FAILURES = frozenset(known for known, names in _FIELDS.items() if {"failure", *_FAILURES} & {*names})
 Wanted = TypeVar("Wanted")
 
 
@@ -440,7 +441,10 @@ def fields_of(announcement: Announcement) -> dict[str, object]:
     """Return the fields of an announcement as JSON values."""
     if isinstance(announcement, UnknownAnnouncement):
         return dict(announcement.fields)
-    values = {name: getattr(announcement, name) for name in _FIELDS[type(announcement)]}
+    kind = type(announcement)
+    values = {name: getattr(announcement, name) for name in _FIELDS[kind]}
+    if kind not in _WITH_FAILURES:
+        return values
     if isinstance(values.get("failure"), Failure):
         values["failure"] = fields_of_failure(values["failure"])
     return values | {name: fields_of_failures(values[name]) for name in _FAILURES if values.get(name)}
