@@ -37,10 +37,10 @@ class UpdatesInMemory:
         milliseconds are more than are tidied up after in time.
         """
         most = min(MOST_UPDATES, ALL_BYTES // content.size_bytes)
-        if len(self) >= most:
+        if len(self._updates) >= most:
             self.let_go(update.round - 1)
-        if len(self) >= most:
-            self.write()
+            if len(self._updates) >= most:
+                self.write()
         self._updates[_key(update)] = content
 
     def find(self, update: Update) -> TensorMemory | None:

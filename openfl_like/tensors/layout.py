@@ -125,8 +125,13 @@ def parse_header(header: bytes, data_bytes: int) -> tuple[Place, ...]:
 
 
 def schema_at(places: Iterable[Place]) -> Schema:
-    """The schema of tensors that lie at these places."""
-    return tuple(place.spec for place in places)
+    """The schema of tensors that lie at these places; equal ones are mostly the same one, and soon compared."""
+    return _known(tuple(place.spec for place in places))
+
+
+@lru_cache(REMEMBERED)
+def _known(schema: Schema) -> Schema:
+    return schema
 
 
 def _entry(spec: TensorSpec, begin: int) -> dict[str, object]:

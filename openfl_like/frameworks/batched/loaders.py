@@ -65,11 +65,12 @@ class ScopedLoader:
             return list(self._loader.validate_batches())
 
 
-def load_site(part: Component, shard: Shard, workspace: Path) -> object:
-    """Make the data loader of a site, in a scope of its own unless it is the platform's."""
+def site_loader(part: Component, workspace: Path) -> Callable[[Shard], object]:
+    """Return what makes the data loader of a site, in a scope of its own unless it is the platform's."""
     factory = _factory(part)
-    ours = getattr(factory, "__module__", "").startswith(_OURS)
-    return factory(shard, **part.settings) if ours else ScopedLoader(part, shard, workspace)
+    if getattr(factory, "__module__", "").startswith(_OURS):
+        return lambda shard: factory(shard, **part.settings)
+    return lambda shard: ScopedLoader(part, shard, workspace)
 
 
 def _factory(part: Component) -> Callable[..., DataLoader[object]]:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import NoReturn, TypeAlias, cast
 
@@ -14,7 +15,7 @@ from openfl_like.federation.task import Assignment, Phase, TaskCall, Update
 from openfl_like.frameworks.algorithms.base import LocalAlgorithm, is_algorithms
 from openfl_like.frameworks.algorithms.fedprox import FedProx
 from openfl_like.frameworks.batched.form import BatchForm, BatchMember, BatchResults, BatchWork, SiteBatches, form_of
-from openfl_like.frameworks.batched.loaders import UnseenLoader, load_site
+from openfl_like.frameworks.batched.loaders import UnseenLoader, site_loader
 from openfl_like.frameworks.batched.obstacles import (
     BatchTooLargeError,
     CannotBatchError,
@@ -275,6 +276,11 @@ class BatchPerformer:
             outcome.reasons.append(reason)
         return work
 
+    @cached_property
+    def _load(self) -> Callable[[Shard], object]:
+        """What makes the data loader of a site; found with the first one, for that takes as long as to use it."""
+        return site_loader(self._plan.data_loader, self._workspace)
+
     def _site(self, name: str) -> _Site | None:
         """Take up a site; None if it cannot be: alone, it says why."""
         site = self._sites.pop(name, None)
@@ -282,8 +288,7 @@ class BatchPerformer:
             try:
                 shard = self._shards[name]
                 kind = _kind(shard)
-                loader = load_site(self._plan.data_loader, shard, self._workspace)
-                site = _Site(kind, self._form(kind).site(loader))
+                site = _Site(kind, self._form(kind).site(self._load(shard)))
             except Exception:  # noqa: BLE001 (loaders and shards are code of others)
                 return None
             self._kept_bytes += site.batches.data_bytes

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -86,6 +86,14 @@ def joined(*epochs: Batches) -> Rows | None:
     return Rows(torch.cat([one for one, _ in found]), torch.cat([one for _, one in found]), counts, places, last)
 
 
+@lru_cache(4)
+def _alike(count: int, steps: int) -> np.ndarray:
+    """Return the counts of steps that see so many samples each; sites are mostly of a size, and share them."""
+    counts = np.full(steps, count, np.int64)
+    counts.flags.writeable = False
+    return counts
+
+
 class TorchSite:
     """A site's data loader, and what is kept of its data.
 
@@ -141,7 +149,7 @@ class TorchSite:
             return None
         samples, targets = self._cuts
         if cuts.num_cut == len(samples) <= cuts.batch_size:  # whatever the order: the mean over all is the same
-            self._whole = Rows(samples, targets, np.full(epochs, len(samples), np.int64), None, 1)
+            self._whole = Rows(samples, targets, _alike(len(samples), epochs), None, 1)
             return self._whole
         steps = [cut(cuts.train_order(seed, epoch), cuts.batch_size) for epoch in range(epochs)]
         counts, places = zip(*steps, strict=True)
