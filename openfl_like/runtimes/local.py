@@ -32,7 +32,7 @@ from openfl_like.tasks import SerialThread, TaskOwner
 
 LOADING_S, WRITING_S = 600.0, 5.0
 """What a site may take besides its task: to load model and data the first time, and later to write its update."""
-TURN_S = 0.005
+TURN_S = 0.02
 """So long the thread performs one assignment after the other before it hands the results over, and takes new ones."""
 
 log = logging.getLogger(__name__)
