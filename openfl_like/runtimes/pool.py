@@ -237,14 +237,23 @@ class PoolRuntime:
             TimeoutError: If one of them took longer than it may.
         """
         limits = [each.deadline_s for each in taken if each.deadline_s is not None]
-        batch = Batch(self._setting, tuple(map(self._order_for, taken)))
+        batch = Batch(self._setting, self._orders_for(taken))
         answers = await self._workers.answers(worker, batch, min(limits, default=None))
         return [self._event(assignment, answer) for assignment, answer in zip(taken, answers, strict=True)]
 
-    def _order_for(self, assignment: Assignment) -> SiteOrder:
-        model = str(self._repository.path(assignment.model).absolute()) if assignment.model else ""
-        out = str(self._repository.spool_path(assignment).absolute())
-        return SiteOrder(assignment.collaborator, self._shard(assignment.collaborator), assignment, model, out)
+    def _orders_for(self, taken: Sequence[Assignment]) -> tuple[SiteOrder, ...]:
+        models = {digest: self._repository.path(digest) for digest in {each.model for each in taken} if digest}
+        paths = {digest: str(path.absolute()) for digest, path in models.items()}  # mostly one for all
+        return tuple(
+            SiteOrder(
+                assignment.collaborator,
+                self._shard(assignment.collaborator),
+                assignment,
+                paths.get(assignment.model, ""),
+                str(self._repository.spool_path(assignment).absolute()),
+            )
+            for assignment in taken
+        )
 
     def _event(self, assignment: Assignment, answer: Answer) -> _Event:
         try:
