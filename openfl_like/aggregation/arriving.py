@@ -19,13 +19,13 @@ from openfl_like.aggregation.combining import Sources
 from openfl_like.aggregation.engine import (
     USUAL_SIZES,
     Combined,
+    Contributors,
     Making,
     Output,
     Recipe,
     SpanWorker,
     UpdateFile,
     check_factors,
-    normalised,
 )
 from openfl_like.aggregation.spans import Executor
 from openfl_like.aggregation.steps import Linear
@@ -318,7 +318,7 @@ class ArrivingModel:
             raise TensorError("the layout of an update is not that of the global model")
 
     def _first_step(self, contributions: Sequence[UpdateFile]) -> Linear:
-        step = self._recipe.begin(normalised(contributions), self.round)
+        step = self._recipe.begin(Contributors.of(contributions, self.round))
         if not isinstance(step, Linear) or step.base or not (step.factors > 0).all():
             raise TensorError("the rule needs to see whole updates")
         check_factors(step, len(contributions))

@@ -22,7 +22,7 @@ from openfl_like.aggregation.combining import (
     keep_alike,
     state_name,
 )
-from openfl_like.aggregation.gram import GramPass
+from openfl_like.aggregation.gram import GramPass, mixed
 from openfl_like.aggregation.passes import MAPPED_ELEMENTS, run_pass
 from openfl_like.aggregation.rules import AggregationRule, BlockRule, GramRule, LinearRule, PassRule
 from openfl_like.aggregation.server_optimizers import ServerOptimizer
@@ -62,13 +62,41 @@ class UpdateFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Contributors:
+    """Who takes part in a round.
+
+    Attributes:
+        weights: Float64 [K], adding up to 1.
+        round: Its number, from 1.
+        names: Whose the updates are, sorted.
+    """
+
+    weights: Vector
+    round: int
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, ordered: Sequence[UpdateFile], number: int) -> "Contributors":
+        """Return who has contributed.
+
+        Args:
+            ordered: Their updates, sorted by name.
+            number: Of the round.
+
+        Raises:
+            UpdateRefusedError: If names or weights are not usable.
+        """
+        return cls(_normalised(ordered), number, tuple(item.collaborator for item in ordered))
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """How updates become a model: the rule combines them, the server optimizer goes that way.
 
     Attributes:
         rule: How they are combined.
         optimizer: How far the model goes; None: the whole way.
-        begin: Gives the rule's first step for weights and the number of the round, whatever kind of rule it is.
+        begin: Gives the rule's first step, whatever kind of rule it is.
         rule_slots: Names of what the rule keeps between rounds, as they are in the state file.
         slots: Names of all that is kept between rounds: first the rule's.
         needs_base: Whether the model that the updates started from is looked at.
@@ -76,7 +104,7 @@ class Recipe:
 
     rule: AggregationRule
     optimizer: ServerOptimizer | None = None
-    begin: Callable[[Vector, int], Step] = field(init=False, repr=False, compare=False)
+    begin: Callable[[Contributors], Step] = field(init=False, repr=False, compare=False)
     rule_slots: tuple[str, ...] = field(init=False, repr=False, compare=False)
     slots: tuple[str, ...] = field(init=False, repr=False, compare=False)
     needs_base: bool = field(init=False, repr=False, compare=False)
@@ -186,12 +214,12 @@ def aggregate_files(
         TensorError: If a file is damaged.
     """
     ordered = sorted(contributions, key=lambda item: item.collaborator)
-    weights = normalised(ordered)
+    contributors = Contributors.of(ordered, start.round)
     with ExitStack() as stack:
         files = [stack.enter_context(closing(open_update(item.content, item.sent))) for item in ordered]
         _check_schemas(ordered, files)
         sources = _sources(recipe, files, start, stack)
-        step = recipe.begin(weights, start.round)
+        step = recipe.begin(contributors)
         while not isinstance(step, Linear | Blockwise):
             step = step.end(run_pass(step, sources, executor, len(recipe.rule_slots), sizes.pass_elements))
         check_factors(step, len(files))
@@ -223,20 +251,20 @@ def _state_schema(schema: Schema, slots: Sequence[str]) -> Schema:
     return tuple(sorted(kept, key=lambda spec: spec.name))
 
 
-def _first_step(rule: AggregationRule) -> Callable[[Vector, int], Step]:
+def _first_step(rule: AggregationRule) -> Callable[[Contributors], Step]:
     """Say how a rule is asked for its first step; one that takes blocks is tried with a small one before."""
     begin = _begin_of(rule)
     return _after_trial(rule, begin) if isinstance(rule, BlockRule) else begin
 
 
-def _begin_of(rule: AggregationRule) -> Callable[[Vector, int], Step]:
+def _begin_of(rule: AggregationRule) -> Callable[[Contributors], Step]:
     if isinstance(rule, LinearRule):
-        return lambda weights, _: Linear(rule.factors(weights))
+        return lambda given: Linear(rule.factors(given.weights))
     if isinstance(rule, PassRule):
-        return rule.begin
+        return lambda given: rule.begin(given.weights, given.round)
     if isinstance(rule, GramRule):
-        return lambda weights, _: GramPass(lambda gram: rule.gram_factors(gram, weights))
-    return lambda weights, _: _blockwise(rule, weights)
+        return lambda given: GramPass(lambda gram: mixed(rule.gram_factors(gram, given.weights)), given.names)
+    return lambda given: _blockwise(rule, given.weights)
 
 
 def _blockwise(rule: BlockRule, weights: Vector) -> Step:
@@ -245,12 +273,12 @@ def _blockwise(rule: BlockRule, weights: Vector) -> Step:
     return Blockwise(lambda block: rule.reduce(block.updates, weights))
 
 
-def _after_trial(rule: BlockRule, begin: Callable[[Vector, int], Step]) -> Callable[[Vector, int], Step]:
+def _after_trial(rule: BlockRule, begin: Callable[[Contributors], Step]) -> Callable[[Contributors], Step]:
     """Have too few updates refused before any file is made."""
 
-    def tried(weights: Vector, number: int) -> Step:
-        check_vector(rule.reduce(np.zeros((len(weights), 1)), weights.copy()), 1, "the rule")
-        return begin(weights, number)
+    def tried(given: Contributors) -> Step:
+        check_vector(rule.reduce(np.zeros((len(given.weights), 1)), given.weights.copy()), 1, "the rule")
+        return begin(given)
 
     return tried
 
@@ -420,7 +448,7 @@ def _check_schemas(ordered: Sequence[UpdateFile], files: Sequence[ModelReader]) 
             )
 
 
-def normalised(ordered: Sequence[UpdateFile]) -> Vector:
+def _normalised(ordered: Sequence[UpdateFile]) -> Vector:
     """Return the weights, adding up to one; raises UpdateRefusedError if names or weights are not usable."""
     names = [item.collaborator for item in ordered]
     if not names or len(set(names)) != len(names):
