@@ -49,7 +49,7 @@ class NormBoundedMean:
         """
         gram.check_finite()
         norms = gram.norms()
-        bound = float(np.median(norms)) if self.bound is None else self.bound
+        bound = _median(norms) if self.bound is None else self.bound
         shares = weights if self.weighted else np.full(len(weights), 1.0 / len(weights))
         return shares * shortened(norms, bound)
 
@@ -123,6 +123,11 @@ class _FromCentre:
     def end(self, total: Vector) -> Step:
         """See `Pass`."""
         return self._products.end(total)
+
+
+def _median(norms: Vector) -> float:
+    ordered = np.sort(norms)  # np.median imports as much as a round needs memory
+    return float(ordered[(len(norms) - 1) // 2] + ordered[len(norms) // 2]) / 2
 
 
 def shortened(lengths: Vector, bound: float) -> Vector:
