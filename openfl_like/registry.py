@@ -29,6 +29,14 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
     "algorithm": {
         "fedprox": "openfl_like.frameworks.algorithms.fedprox:FedProx",
+        "scaffold": "openfl_like.frameworks.algorithms.scaffold:Scaffold",
+        "feddyn": "openfl_like.frameworks.algorithms.feddyn:FedDyn",
+        "fednova": "openfl_like.frameworks.algorithms.fednova:FedNova",
+    },
+    "server_algorithm": {
+        "scaffold": "openfl_like.aggregation.algorithms:ScaffoldServer",
+        "feddyn": "openfl_like.aggregation.algorithms:FedDynServer",
+        "fednova": "openfl_like.aggregation.algorithms:FedNovaServer",
     },
     "model_format": {
         "keras": "openfl_like.frameworks.formats.keras:KerasArchive",

@@ -225,7 +225,8 @@ class Rounds:
                 )
             if refused:
                 return ""
-            made = await asyncio.to_thread(self._repository.aggregate, Aggregate(number, updates, base, self._state))
+            command = Aggregate(number, updates, base, self._state, len(updates))
+            made = await asyncio.to_thread(self._repository.aggregate, command)
         except Exception as error:  # noqa: BLE001 (as at the Aggregator: whatever goes wrong is the round's reason)
             self._findings.add(DryRunFinding(FindingKind.NOT_COMBINED, round=number, failure=describe(error)))
             return ""
