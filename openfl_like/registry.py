@@ -47,6 +47,13 @@ BUILTIN: dict[str, dict[str, str]] = {
     "selector": {
         "all": "openfl_like.federation.participation.selection:AllSelector",
         "random": "openfl_like.federation.participation.selection:RandomSelector",
+        "poisson": "openfl_like.federation.participation.drawn:PoissonSelector",
+        "fixed": "openfl_like.federation.participation.drawn:FixedSelector",
+        "dynamic": "openfl_like.federation.participation.drawn:DynamicSampling",
+        "power_of_choice": "openfl_like.federation.participation.informed:PowerOfChoice",
+        "ucb": "openfl_like.federation.participation.informed:UpperConfidenceBound",
+        "best_time": "openfl_like.federation.participation.informed:BestTime",
+        "rotation": "openfl_like.federation.participation.informed:Rotation",
     },
     "assigner": {
         "all": "openfl_like.federation.participation.assignment:AllTasks",
