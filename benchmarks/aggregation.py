@@ -19,10 +19,14 @@ import numpy as np
 from apart import Apart, Spent, Work
 from figures import beside, emit, figure, say, use_of
 
+from openfl_like.aggregation.adaptive import FedAdam
+from openfl_like.aggregation.clipping import CenteredClipping, NormBoundedMean
 from openfl_like.aggregation.engine import Output, Recipe, Start, UpdateFile, aggregate_files
 from openfl_like.aggregation.geometric_median import GeometricMedian
+from openfl_like.aggregation.krum import Bulyan, Krum, MultiKrum
 from openfl_like.aggregation.rules import Median, TrimmedMean, WeightedAverage
 from openfl_like.aggregation.server_optimizers import FedAvgM
+from openfl_like.aggregation.trust import FLTrust
 from openfl_like.aggregation.validators import Finite, validate_update
 from openfl_like.federation.task import Phase, Update
 from openfl_like.runtimes.models import in_threads
@@ -34,7 +38,14 @@ RULES: dict[str, Recipe] = {
     "median": Recipe(Median()),
     "trimmed mean": Recipe(TrimmedMean(fraction=0.25)),
     "geometric median": Recipe(GeometricMedian()),
+    "krum": Recipe(Krum(fraction=0.2)),
+    "multi-krum": Recipe(MultiKrum(fraction=0.2)),
+    "bulyan": Recipe(Bulyan(fraction=0.15)),
+    "norm-bounded mean": Recipe(NormBoundedMean()),
+    "centred clipping": Recipe(CenteredClipping(radius=1e4)),
+    "fltrust": Recipe(FLTrust(trusted="update-0")),
     "weighted average, fedavgm": Recipe(WeightedAverage(), FedAvgM()),
+    "weighted average, fedadam": Recipe(WeightedAverage(), FedAdam()),
 }
 TENSORS = 10
 BLOCK = 1 << 18

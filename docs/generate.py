@@ -69,6 +69,11 @@ KINDS = {
         "What a site adds to its training loop, keeps and sends; `algorithm.template` in the plan, or `module:attr` of "
         "the workspace. See [algorithms](../algorithms.md).",
     ),
+    "server_algorithm": (
+        "openfl_like.aggregation.algorithms:ServerAlgorithm",
+        "What is done at the Aggregator with what an algorithm sends; it has the name of the algorithm. See "
+        "[algorithms](../algorithms.md#the-server-half).",
+    ),
     "model_format": (
         "openfl_like.frameworks.formats.files:ModelFormat",
         "A kind of file that models are exported to and started from, by its suffix: `fx model export`, "

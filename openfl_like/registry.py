@@ -29,6 +29,14 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
     "algorithm": {
         "fedprox": "openfl_like.frameworks.algorithms.fedprox:FedProx",
+        "scaffold": "openfl_like.frameworks.algorithms.scaffold:Scaffold",
+        "feddyn": "openfl_like.frameworks.algorithms.feddyn:FedDyn",
+        "fednova": "openfl_like.frameworks.algorithms.fednova:FedNova",
+    },
+    "server_algorithm": {
+        "scaffold": "openfl_like.aggregation.algorithms:ScaffoldServer",
+        "feddyn": "openfl_like.aggregation.algorithms:FedDynServer",
+        "fednova": "openfl_like.aggregation.algorithms:FedNovaServer",
     },
     "model_format": {
         "keras": "openfl_like.frameworks.formats.keras:KerasArchive",
@@ -39,6 +47,13 @@ BUILTIN: dict[str, dict[str, str]] = {
     "selector": {
         "all": "openfl_like.federation.participation.selection:AllSelector",
         "random": "openfl_like.federation.participation.selection:RandomSelector",
+        "poisson": "openfl_like.federation.participation.drawn:PoissonSelector",
+        "fixed": "openfl_like.federation.participation.drawn:FixedSelector",
+        "dynamic": "openfl_like.federation.participation.drawn:DynamicSampling",
+        "power_of_choice": "openfl_like.federation.participation.informed:PowerOfChoice",
+        "ucb": "openfl_like.federation.participation.informed:UpperConfidenceBound",
+        "best_time": "openfl_like.federation.participation.informed:BestTime",
+        "rotation": "openfl_like.federation.participation.informed:Rotation",
     },
     "assigner": {
         "all": "openfl_like.federation.participation.assignment:AllTasks",
@@ -54,10 +69,19 @@ BUILTIN: dict[str, dict[str, str]] = {
         "median": "openfl_like.aggregation.rules:Median",
         "trimmed_mean": "openfl_like.aggregation.rules:TrimmedMean",
         "geometric_median": "openfl_like.aggregation.geometric_median:GeometricMedian",
+        "krum": "openfl_like.aggregation.krum:Krum",
+        "multi_krum": "openfl_like.aggregation.krum:MultiKrum",
+        "bulyan": "openfl_like.aggregation.krum:Bulyan",
+        "norm_bounded_mean": "openfl_like.aggregation.clipping:NormBoundedMean",
+        "centered_clipping": "openfl_like.aggregation.clipping:CenteredClipping",
+        "fltrust": "openfl_like.aggregation.trust:FLTrust",
     },
     "server_optimizer": {
         "none": "openfl_like.aggregation.server_optimizers:NoServerOptimizer",
         "fedavgm": "openfl_like.aggregation.server_optimizers:FedAvgM",
+        "fedadagrad": "openfl_like.aggregation.adaptive:FedAdagrad",
+        "fedadam": "openfl_like.aggregation.adaptive:FedAdam",
+        "fedyogi": "openfl_like.aggregation.adaptive:FedYogi",
     },
     "compression": {
         "none": "openfl_like.tensors.compression:Uncompressed",

@@ -26,6 +26,7 @@ CONTENTS = {
             "docs/coming-from",
             "docs/evaluation",
             "docs/algorithms",
+            "docs/selection",
             "docs/aggregation",
             "docs/compression",
             "docs/testing",

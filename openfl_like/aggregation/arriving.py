@@ -23,12 +23,13 @@ from openfl_like.aggregation.engine import (
     Output,
     Recipe,
     SpanWorker,
+    Start,
     UpdateFile,
     check_factors,
-    normalised,
+    contributors_of,
 )
 from openfl_like.aggregation.spans import Executor
-from openfl_like.aggregation.steps import Linear
+from openfl_like.aggregation.steps import Contributors, Linear
 from openfl_like.errors import TensorError
 from openfl_like.federation.task import Update
 from openfl_like.tensors.chunked import STRETCH_BYTES, ChunkedWriter
@@ -157,7 +158,7 @@ class ArrivingModel:
         self._ready: deque[int] = deque()
         self._open: _Open | None = None
         self._busy = 0
-        self._dropped = not 1 <= len(self._names) <= MOST_SITES or bool(recipe.slots) or recipe.optimizer is not None
+        self._dropped = not 1 <= len(self._names) <= MOST_SITES or bool(recipe.slots) or recipe.steps
 
     @property
     def dropped(self) -> bool:
@@ -300,7 +301,8 @@ class ArrivingModel:
                 files.append(_PartFile(known.open(), self._schema, self._places))
                 self._check_header(files[-1])
             contributions = [UpdateFile(one.update.collaborator, one.path, one.update.num_samples) for one in everybody]
-            step = self._first_step(contributions)
+            contributors = contributors_of(contributions, Start(self.round))
+            step = self._first_step(contributors)
             writer = ChunkedWriter(
                 self._out.model, self._schema, sync=False, recyclable=self._out.recyclable, span_bytes=STRETCH_BYTES
             )
@@ -310,16 +312,16 @@ class ArrivingModel:
             for file in files:
                 file.close()
             return False
-        self._open = _Open(Making(self._recipe, step, Sources(files), self.round, USUAL_SIZES), writer)
+        self._open = _Open(Making(self._recipe, step, Sources(files), contributors, USUAL_SIZES), writer)
         return True
 
     def _check_header(self, file: _PartFile) -> None:
         if os.pread(file.descriptor, len(self._header), 0) != self._header:
             raise TensorError("the layout of an update is not that of the global model")
 
-    def _first_step(self, contributions: Sequence[UpdateFile]) -> Linear:
-        step = self._recipe.begin(normalised(contributions), self.round)
+    def _first_step(self, contributors: Contributors) -> Linear:
+        step = self._recipe.begin(contributors)
         if not isinstance(step, Linear) or step.base or not (step.factors > 0).all():
             raise TensorError("the rule needs to see whole updates")
-        check_factors(step, len(contributions))
+        check_factors(step, len(contributors.names))
         return step

@@ -2,6 +2,8 @@
 
 from typing import cast
 
+from openfl_like import registry
+from openfl_like.aggregation.algorithms import ServerAlgorithm
 from openfl_like.aggregation.engine import Recipe
 from openfl_like.aggregation.rules import AggregationRule
 from openfl_like.aggregation.server_optimizers import NoServerOptimizer, ServerOptimizer
@@ -17,7 +19,15 @@ def build_validators(plan: Plan) -> tuple[Validator, ...]:
 
 
 def build_recipe(plan: Plan) -> Recipe:
-    """Build the plan's aggregation rule and server optimizer."""
+    """Build the plan's aggregation rule, its server optimizer, and the server half of its algorithm."""
     rule = cast("AggregationRule", build_component("aggregation", plan.aggregation, "aggregation"))
     chosen = build_component("server_optimizer", plan.server_optimizer, "server_optimizer")
-    return Recipe(rule, None if isinstance(chosen, NoServerOptimizer) else cast("ServerOptimizer", chosen))
+    optimizer = None if isinstance(chosen, NoServerOptimizer) else cast("ServerOptimizer", chosen)
+    return Recipe(rule, optimizer, build_server_algorithm(plan))
+
+
+def build_server_algorithm(plan: Plan) -> ServerAlgorithm | None:
+    """Build the server half of the plan's algorithm; None: it has none."""
+    if plan.algorithm.template not in registry.names("server_algorithm"):
+        return None
+    return cast("ServerAlgorithm", build_component("server_algorithm", plan.algorithm, "algorithm"))

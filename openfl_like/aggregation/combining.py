@@ -10,7 +10,7 @@ from openfl_like.errors import UpdateRefusedError
 from openfl_like.tensors.container import Part, TensorFile
 from openfl_like.tensors.encoded import ModelReader
 from openfl_like.tensors.memory_rows import stacked_of
-from openfl_like.tensors.named import Array, Elements, TensorSpec
+from openfl_like.tensors.named import ALGORITHM, Array, Elements, TensorSpec
 
 BLOCK_ELEMENTS = 64 * 1024
 """So much float64 twice stays in the second-level cache; with less, threads wait for each other between the steps."""
@@ -19,6 +19,11 @@ SCRATCH_ELEMENTS = 256 * 1024
 LEAST_ELEMENTS = 256
 LEAST_TOGETHER = 8
 """Fewer columns than these numpy may add in another order."""
+
+
+def has_state(spec: TensorSpec) -> bool:
+    """Whether something may be kept for a tensor, and rules look at it: it holds numbers that are the model's own."""
+    return spec.is_float and not spec.name.startswith(ALGORITHM)
 
 
 def state_name(slot: str, tensor: str) -> str:
@@ -41,6 +46,19 @@ class Sources:
     base: TensorFile | None = None
     state: TensorFile | None = None
     slots: tuple[str, ...] = ()
+
+    def told(self, name: str) -> Vector:
+        """Return the number that each update has in a tensor of the algorithm's own, float64 [K].
+
+        Raises:
+            UpdateRefusedError: If there is no such tensor, or it is not a single number.
+        """
+        whole = f"{ALGORITHM}{name}"
+        if all((spec.name, spec.size) != (whole, 1) for spec in self.updates[0].schema):
+            raise UpdateRefusedError(
+                f"the updates have no number '{whole}'", cure="start from a model that was made with this algorithm"
+            )
+        return np.array([float(update.flat(whole)[:1][0]) for update in self.updates])
 
     def release(self, parts: Sequence[Part]) -> None:
         """Take the pages of parts of the model that were read off this process's memory."""
@@ -86,9 +104,9 @@ class View:
         return (row.view(np.uint8) != 0 if spec.dtype == "BOOL" else row).astype(np.float64)
 
     def state(self, spec: TensorSpec, start: int, stop: int) -> Vector:
-        """Give what is kept for these elements, float64 [S, n] of its own; nothing is kept for whole numbers."""
+        """Give what is kept for these elements, float64 [S, n] of its own; zeros where nothing is, see `has_state`."""
         kept = np.zeros((len(self._sources.slots), stop - start))
-        if self._sources.state is not None and spec.is_float:
+        if self._sources.state is not None and has_state(spec):
             for row, slot in zip(kept, self._sources.slots, strict=True):
                 row[:] = self._sources.state.flat(state_name(slot, spec.name))[start:stop]
         return kept

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from openfl_like.aggregation.algorithms import ServerAlgorithm
 from openfl_like.aggregation.combining import (
     BLOCK_ELEMENTS,
     Combiner,
@@ -19,15 +20,16 @@ from openfl_like.aggregation.combining import (
     View,
     check_vector,
     combiner_for,
+    has_state,
     keep_alike,
     state_name,
 )
-from openfl_like.aggregation.gram import GramPass
+from openfl_like.aggregation.gram import GramPass, mixed
 from openfl_like.aggregation.passes import MAPPED_ELEMENTS, run_pass
 from openfl_like.aggregation.rules import AggregationRule, BlockRule, GramRule, LinearRule, PassRule
 from openfl_like.aggregation.server_optimizers import ServerOptimizer
 from openfl_like.aggregation.spans import Executor, Spans, inline
-from openfl_like.aggregation.steps import Blockwise, Linear, Step, Vector
+from openfl_like.aggregation.steps import Blockwise, Contributors, Linear, Step, Vector
 from openfl_like.errors import UpdateRefusedError
 from openfl_like.tensors.chunked import STRETCH_BYTES, ChunkedWriter, Piece
 from openfl_like.tensors.container import TensorFile, TensorWriter
@@ -35,7 +37,7 @@ from openfl_like.tensors.encoded import ModelReader, Sent, open_update
 from openfl_like.tensors.finite import all_finite
 from openfl_like.tensors.manifest import Manifest
 from openfl_like.tensors.memory import TensorMemory
-from openfl_like.tensors.named import Array, Schema, TensorSpec, compare
+from openfl_like.tensors.named import ALGORITHM, Array, Schema, TensorSpec, compare
 
 MAPPED_BYTES = 16 << 20
 """About how much of all updates together a thread has mapped before it lets the pages go."""
@@ -63,12 +65,13 @@ class UpdateFile:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How updates become a model: the rule combines them, the server optimizer goes that way.
+    """How updates become a model: the rule combines them, the server optimizer or an algorithm goes that way.
 
     Attributes:
         rule: How they are combined.
         optimizer: How far the model goes; None: the whole way.
-        begin: Gives the rule's first step for weights and the number of the round, whatever kind of rule it is.
+        algorithm: What is done with what sites send beside the model; None: it is combined like the model.
+        begin: Gives the rule's first step, whatever kind of rule it is.
         rule_slots: Names of what the rule keeps between rounds, as they are in the state file.
         slots: Names of all that is kept between rounds: first the rule's.
         needs_base: Whether the model that the updates started from is looked at.
@@ -76,20 +79,27 @@ class Recipe:
 
     rule: AggregationRule
     optimizer: ServerOptimizer | None = None
-    begin: Callable[[Vector, int], Step] = field(init=False, repr=False, compare=False)
+    algorithm: ServerAlgorithm | None = None
+    begin: Callable[[Contributors], Step] = field(init=False, repr=False, compare=False)
     rule_slots: tuple[str, ...] = field(init=False, repr=False, compare=False)
     slots: tuple[str, ...] = field(init=False, repr=False, compare=False)
     needs_base: bool = field(init=False, repr=False, compare=False)
 
+    @property
+    def steps(self) -> bool:
+        """Whether what the rule made is not all: somebody steps from the model before towards it."""
+        return self.optimizer is not None or self.algorithm is not None
+
     def __post_init__(self) -> None:
         """Find out once what kind of rule it is: asking a value for its protocol costs more than a small round."""
         rule_slots = tuple(f"rule.{slot}" for slot in self.rule.slots) if isinstance(self.rule, PassRule) else ()
-        kept = () if self.optimizer is None else self.optimizer.slots
+        kept = [f"server_optimizer.{slot}" for slot in self.optimizer.slots] if self.optimizer is not None else []
+        kept += [f"algorithm.{slot}" for slot in self.algorithm.slots] if self.algorithm is not None else []
         derived = {
             "begin": _first_step(self.rule),
             "rule_slots": rule_slots,
-            "slots": (*rule_slots, *(f"server_optimizer.{slot}" for slot in kept)),
-            "needs_base": self.optimizer is not None or isinstance(self.rule, GramRule | PassRule),
+            "slots": (*rule_slots, *kept),
+            "needs_base": self.steps or isinstance(self.rule, GramRule | PassRule),
         }
         for name, value in derived.items():
             object.__setattr__(self, name, value)
@@ -103,11 +113,13 @@ class Start:
         round: Its number, from 1.
         model: File of the global model that the updates started from.
         state: File of the state that belongs to it; None: nothing was kept, and every element begins with zero.
+        eligible: From how many collaborators those who take part were chosen; 0: nobody asks.
     """
 
     round: int = 1
     model: Path | None = None
     state: Path | None = None
+    eligible: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,16 +198,18 @@ def aggregate_files(
         TensorError: If a file is damaged.
     """
     ordered = sorted(contributions, key=lambda item: item.collaborator)
-    weights = normalised(ordered)
+    contributors = contributors_of(ordered, start)
     with ExitStack() as stack:
         files = [stack.enter_context(closing(open_update(item.content, item.sent))) for item in ordered]
         _check_schemas(ordered, files)
         sources = _sources(recipe, files, start, stack)
-        step = recipe.begin(weights, start.round)
+        step = recipe.begin(contributors)
         while not isinstance(step, Linear | Blockwise):
             step = step.end(run_pass(step, sources, executor, len(recipe.rule_slots), sizes.pass_elements))
         check_factors(step, len(files))
-        return _write(Making(recipe, step, sources, start.round, sizes), out, executor)
+        if recipe.algorithm is not None and recipe.algorithm.averages and isinstance(step, Linear):
+            step = mixed(recipe.algorithm.weigh(step.factors, sources.told, contributors))
+        return _write(Making(recipe, step, sources, contributors, sizes), out, executor)
 
 
 def _sources(recipe: Recipe, files: Sequence[ModelReader], start: Start, stack: ExitStack) -> Sources:
@@ -218,25 +232,28 @@ def _sources(recipe: Recipe, files: Sequence[ModelReader], start: Start, stack: 
 def _state_schema(schema: Schema, slots: Sequence[str]) -> Schema:
     """Describe the state that belongs to a model: float64, so that nothing is lost when it is written."""
     kept = (
-        TensorSpec(state_name(slot, spec.name), "F64", spec.shape) for slot in slots for spec in schema if spec.is_float
+        TensorSpec(state_name(slot, spec.name), "F64", spec.shape)
+        for slot in slots
+        for spec in schema
+        if has_state(spec)
     )
     return tuple(sorted(kept, key=lambda spec: spec.name))
 
 
-def _first_step(rule: AggregationRule) -> Callable[[Vector, int], Step]:
+def _first_step(rule: AggregationRule) -> Callable[[Contributors], Step]:
     """Say how a rule is asked for its first step; one that takes blocks is tried with a small one before."""
     begin = _begin_of(rule)
     return _after_trial(rule, begin) if isinstance(rule, BlockRule) else begin
 
 
-def _begin_of(rule: AggregationRule) -> Callable[[Vector, int], Step]:
+def _begin_of(rule: AggregationRule) -> Callable[[Contributors], Step]:
     if isinstance(rule, LinearRule):
-        return lambda weights, _: Linear(rule.factors(weights))
+        return lambda given: Linear(rule.factors(given.weights))
     if isinstance(rule, PassRule):
-        return rule.begin
+        return lambda given: rule.begin(given.weights, given.round)
     if isinstance(rule, GramRule):
-        return lambda weights, _: GramPass(lambda gram: rule.gram_factors(gram, weights))
-    return lambda weights, _: _blockwise(rule, weights)
+        return lambda given: GramPass(lambda gram: mixed(rule.gram_factors(gram, given.weights)), given.names)
+    return lambda given: _blockwise(rule, given.weights)
 
 
 def _blockwise(rule: BlockRule, weights: Vector) -> Step:
@@ -245,12 +262,12 @@ def _blockwise(rule: BlockRule, weights: Vector) -> Step:
     return Blockwise(lambda block: rule.reduce(block.updates, weights))
 
 
-def _after_trial(rule: BlockRule, begin: Callable[[Vector, int], Step]) -> Callable[[Vector, int], Step]:
+def _after_trial(rule: BlockRule, begin: Callable[[Contributors], Step]) -> Callable[[Contributors], Step]:
     """Have too few updates refused before any file is made."""
 
-    def tried(weights: Vector, number: int) -> Step:
-        check_vector(rule.reduce(np.zeros((len(weights), 1)), weights.copy()), 1, "the rule")
-        return begin(weights, number)
+    def tried(given: Contributors) -> Step:
+        check_vector(rule.reduce(np.zeros((len(given.weights), 1)), given.weights.copy()), 1, "the rule")
+        return begin(given)
 
     return tried
 
@@ -287,14 +304,14 @@ class Making:
         recipe: How.
         step: What its rule said at last.
         sources: What it is made of.
-        round: In which round.
+        contributors: Whose updates these are.
         sizes: How much is looked at at once.
     """
 
     recipe: Recipe
     step: Linear | Blockwise
     sources: Sources
-    round: int
+    contributors: Contributors
     sizes: BlockSizes
 
     @property
@@ -373,15 +390,27 @@ class SpanWorker:
         recipe, kept = self.making.recipe, _NOTHING
         if recipe.slots:
             kept = self.view.state(portion.spec, portion.start, portion.stop)
-        own = len(recipe.rule_slots)
-        made = self.combiner.combine(self.view, portion, kept[:own])
-        if recipe.optimizer is not None and portion.spec.is_float:
-            base = self.view.base(portion.spec, portion.start, portion.stop)
-            target = made.astype(np.float64, copy=False)
-            made = recipe.optimizer.step(base, target, kept[own:], self.making.round)
-            check_vector(made, base.size, "the server optimizer")
-        if self.keeper is not None and portion.spec.is_float:
+        made = self.combiner.combine(self.view, portion, kept[: len(recipe.rule_slots)])
+        if recipe.steps and portion.spec.is_float:
+            made = self._stepped(portion, made.astype(np.float64, copy=False), kept[len(recipe.rule_slots) :])
+        if self.keeper is not None and has_state(portion.spec):
             self.keeper.write(portion, kept)
+        return made
+
+    def _stepped(self, portion: Portion, target: Vector, kept: Vector) -> Vector:
+        """Return where the model goes from where it was, given what the rule made of the updates."""
+        recipe, given = self.making.recipe, self.making.contributors
+        base = self.view.base(portion.spec, portion.start, portion.stop)
+        if portion.spec.name.startswith(ALGORITHM):
+            made, whose = target, "the algorithm"
+            if recipe.algorithm is not None:
+                made = recipe.algorithm.own(base, target, given)
+        elif recipe.optimizer is not None:
+            made, whose = recipe.optimizer.step(base, target, kept, given.round), "the server optimizer"
+        else:
+            assert recipe.algorithm is not None  # noqa: S101 - or nobody would step
+            made, whose = recipe.algorithm.step(base, target, kept, given), "the algorithm"
+        check_vector(made, base.size, whose)
         return made
 
 
@@ -420,8 +449,13 @@ def _check_schemas(ordered: Sequence[UpdateFile], files: Sequence[ModelReader]) 
             )
 
 
-def normalised(ordered: Sequence[UpdateFile]) -> Vector:
-    """Return the weights, adding up to one; raises UpdateRefusedError if names or weights are not usable."""
+def contributors_of(ordered: Sequence[UpdateFile], start: Start) -> Contributors:
+    """Return whose updates these are, sorted by name; raises UpdateRefusedError if names or weights are not usable."""
+    names = tuple(item.collaborator for item in ordered)
+    return Contributors(_normalised(ordered), start.round, names, start.eligible)
+
+
+def _normalised(ordered: Sequence[UpdateFile]) -> Vector:
     names = [item.collaborator for item in ordered]
     if not names or len(set(names)) != len(names):
         raise UpdateRefusedError("there must be at least one update, and one of each collaborator")

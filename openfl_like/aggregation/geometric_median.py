@@ -9,7 +9,6 @@ from pydantic.dataclasses import dataclass
 
 from openfl_like.aggregation.gram import Gram
 from openfl_like.aggregation.steps import Vector
-from openfl_like.errors import UpdateRefusedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -48,9 +47,7 @@ class GeometricMedian:
         Raises:
             UpdateRefusedError: If an update holds a value that is not finite, or is too far away for float64.
         """
-        if not np.isfinite(gram.differences).all():
-            problem = "the distances between the updates are not finite"
-            raise UpdateRefusedError(problem, cure="have updates checked by the validator 'finite'")
+        gram.check_finite()
         shares = weights if self.weighted else np.full(len(weights), 1.0 / len(weights))
         factors = shares
         for _ in range(self.iterations):

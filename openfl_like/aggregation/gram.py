@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from openfl_like.aggregation.steps import Block, Linear, Vector
+from openfl_like.aggregation.steps import Block, Linear, Step, Vector
+from openfl_like.errors import UpdateRefusedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +22,35 @@ class Gram:
         differences: Float64 [K, K]; element (i, j) belongs to update i and update j, both less the base.
         with_base: Float64 [K]; element i belongs to update i less the base, and the base itself.
         base: The squared norm of the base.
+        names: The collaborators, in this order.
     """
 
     differences: Vector
     with_base: Vector
     base: float
+    names: tuple[str, ...] = ()
+
+    def check_finite(self) -> None:
+        """Refuse updates that have no distance from each other.
+
+        Raises:
+            UpdateRefusedError: If an update holds a value that is not finite, or is too far away for float64.
+        """
+        if not np.isfinite(self.differences).all():
+            problem = "the distances between the updates are not finite"
+            raise UpdateRefusedError(problem, cure="have updates checked by the validator 'finite'")
+
+    def norms(self) -> Vector:
+        """Return the Euclidean norm of each update less the base, float64 [K]."""
+        norms: Vector = np.sqrt(np.maximum(self.differences.diagonal(), 0.0))
+        return norms
+
+    def squared_distances(self) -> Vector:
+        """Return the squared Euclidean distance of each update from each other one, float64 [K, K]."""
+        squares = self.differences.diagonal()
+        squared: Vector = np.maximum(squares[:, np.newaxis] + squares - 2 * self.differences, 0.0)
+        np.fill_diagonal(squared, 0.0)
+        return squared
 
     def distances_from(self, factors: Vector) -> Vector:
         """Return how far each update is from the point ``base + sum(factors[k] * (update[k] - base))``.
@@ -48,10 +73,12 @@ class GramPass:
     """The one look at all updates that gives their `Gram`.
 
     Attributes:
-        decide: Turns it into float64 [K]: the factors of the updates less the base.
+        decide: Says what comes next.
+        names: The collaborators, in the order of the updates.
     """
 
-    decide: Callable[[Gram], Vector]
+    decide: Callable[[Gram], Step]
+    names: tuple[str, ...] = ()
 
     def see(self, block: Block) -> Vector:
         """Multiply every row with every other one.
@@ -70,11 +97,19 @@ class GramPass:
         found[count, count] = (block.base * block.base).sum()
         return found
 
-    def end(self, total: Vector) -> Linear:
-        """Ask the rule for its factors; what they lack to one is the base's."""
+    def end(self, total: Vector) -> Step:
+        """Ask the rule."""
         upper = np.triu(total)
         full = upper + np.triu(total, 1).T
-        factors = self.decide(Gram(full[:-1, :-1], full[:-1, -1], float(full[-1, -1])))
-        rest = 1.0 - math.fsum(factors)
-        rounding = len(factors) * float(np.finfo(np.float64).eps)
-        return Linear(factors, 0.0 if abs(rest) <= rounding else rest)
+        return self.decide(Gram(full[:-1, :-1], full[:-1, -1], float(full[-1, -1]), self.names))
+
+
+def mixed(factors: Vector) -> Linear:
+    """Return the step that adds up updates, each less the base and times its factor, and the base.
+
+    Args:
+        factors: Float64 [K]; what they lack to one is the base's.
+    """
+    rest = 1.0 - math.fsum(factors)
+    rounding = len(factors) * float(np.finfo(np.float64).eps)
+    return Linear(factors, 0.0 if abs(rest) <= rounding else rest)

@@ -11,6 +11,28 @@ Vector: TypeAlias = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
+class Contributors:
+    """Whose updates make a model.
+
+    Attributes:
+        weights: Float64 [K], adding up to 1.
+        round: The number of the round, from 1.
+        names: Of the collaborators, sorted.
+        eligible: From how many collaborators they were chosen; 0: nobody asks.
+    """
+
+    weights: Vector
+    round: int
+    names: tuple[str, ...]
+    eligible: int = 0
+
+    @property
+    def share(self) -> float:
+        """The part of all that could have taken part."""
+        return min(1.0, len(self.names) / max(1, self.eligible))
+
+
+@dataclass(frozen=True, slots=True)
 class Block:
     """The same elements of everything that a rule may look at.
 

@@ -14,6 +14,7 @@ from openfl_like.data.policy import Sandbox
 from openfl_like.errors import SettingsError
 from openfl_like.federation.components import build_encoding, build_selector
 from openfl_like.federation.participation.assignment import calls_in_phase
+from openfl_like.federation.participation.selection import expected_cohort
 from openfl_like.federation.seeds import derive_seed
 from openfl_like.federation.task import Assignment, Phase
 from openfl_like.plan.bundle import pack
@@ -136,7 +137,7 @@ def _files(plan: Plan, sizes: Sizes) -> Iterator[Figure]:
 
 def _traffic(plan: Plan, sizes: Sizes, sites: int) -> Iterator[Figure]:
     """Every model is fetched once by a site: to evaluate it, and it trains on the same file in the round after."""
-    cohort = build_selector(plan).wanted(sites) if _any(plan, train=True) else 0
+    cohort = expected_cohort(build_selector(plan), sites) if _any(plan, train=True) else 0
     receivers = sites if _any(plan, train=False) else cohort
     down, up = _sent(sizes.model), _sent(sizes.update) if cohort else MESSAGES_BYTES
     yield Figure("to_site_per_round", down, ESTIMATED, "from the Aggregator to one site, in a round")

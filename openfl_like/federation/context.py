@@ -30,6 +30,11 @@ class ExperimentContext:
     _calls: dict[tuple[tuple[str, ...], Phase], tuple[TaskCall, ...]] = field(default_factory=dict)
 
     @property
+    def remembers(self) -> bool:
+        """Whether the selector goes by what sites have done."""
+        return getattr(self.selector, "remembers", False) is True
+
+    @property
     def roster(self) -> Membership:
         """The collaborators."""
         return self.state.roster

@@ -194,13 +194,14 @@ class Aggregate:
     """Combine these updates, in this order (collaborator name), into a new model; answer with `ModelAggregated`.
 
     ``base_model`` is as in `ValidateUpdates`; ``base_state`` is the identity of the server's state that belongs to it,
-    empty if there is none.
+    empty if there is none. ``eligible`` is from how many collaborators those of the round were chosen.
     """
 
     round: int
     updates: tuple[Update, ...]
     base_model: str = ""
     base_state: str = ""
+    eligible: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,7 +182,7 @@ class Experiment:
         updates = tuple(update for update in trained if update.num_samples or not current.number)
         if not updates:
             return None  # it is the model of the round before
-        command = Aggregate(current.number, updates, current.base, current.base_state)
+        command = Aggregate(current.number, updates, current.base, current.base_state, current.eligible)
         return Unpublished(command, current.digest, current.server_state)
 
     def lose_updates(self, collaborators: Iterable[str]) -> None:
@@ -334,7 +334,8 @@ class Experiment:
         context.emit(self._aggregate(current))
 
     def _aggregate(self, current: RoundState) -> Aggregate:
-        return Aggregate(current.number, current.learned(), current.base, current.base_state)
+        learned = current.learned()
+        return Aggregate(current.number, learned, current.base, current.base_state, current.eligible)
 
     def _on_aggregated(self, event: ModelAggregated) -> None:
         context, current = self._context, self._context.state.at_step(event.round, Step.AGGREGATE)

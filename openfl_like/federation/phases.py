@@ -22,7 +22,8 @@ from openfl_like.federation.events import (
 )
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.participation.membership import Member, Presence
-from openfl_like.federation.participation.selection import share_of
+from openfl_like.federation.participation.selection import SelectionView, share_of
+from openfl_like.federation.participation.training_history import UNKNOWN, past_training
 from openfl_like.federation.round_state import RoundState, Step, list_absences
 from openfl_like.federation.seeds import assignment_seed, derive_seed
 from openfl_like.federation.task import (
@@ -57,6 +58,9 @@ def gather(context: ExperimentContext, state: RoundState) -> str:
         for name, failure in sorted(state.absent.items()):
             _announce_absence(context, state, name, failure)
         state.selected = cohort
+        if context.remembers and phase is Phase.TRAIN:
+            known = context.state.histories
+            known.update({name: known.get(name, UNKNOWN).asked_again() for name in cohort})
         open_phase(context, state, phase, cohort)
         return ""
     hopeless = state.absent and all(context.roster.one(name).presence is Presence.GONE for name in state.absent)
@@ -142,6 +146,9 @@ def take_update(context: ExperimentContext, state: RoundState, update: Update) -
     longest_s = context.state.longest_s
     longest_s[update.phase] = max(longest_s.get(update.phase, 0.0), context.now - state.opened)
     state.updates[update.collaborator] = update
+    if context.remembers and update.phase is Phase.TRAIN:
+        history = context.state.histories.get(update.collaborator, UNKNOWN)
+        context.state.histories[update.collaborator] = history.seen(past_training(update, context.now - state.opened))
     context.announce(
         UpdateReceived(
             round=update.round,
@@ -322,9 +329,10 @@ def _select_cohort(context: ExperimentContext, state: RoundState) -> tuple[str, 
     seed = derive_seed(context.plan.seed, state.number, "selection")
     eligible = context.selector.eligible(context.members_with_calls(Phase.TRAIN))
     here = context.roster.present(eligible)
-    state.wanted = context.selector.wanted(len(eligible))
+    view = SelectionView(eligible, here, seed, state.number, context.state.histories)
+    state.eligible, state.wanted = len(eligible), context.selector.wanted(view)
     state.quorum = _quorum(context.plan.participation, state.wanted)
-    cohort = context.selector.select(here, state.wanted, seed)
+    cohort = context.selector.select(replace(view, count=state.wanted))
     lost = set(eligible) - set(here) if len(cohort) < state.wanted else set()
     state.absent = {name: context.roster.one(name).absence for name in sorted(lost)}
     return cohort

@@ -42,6 +42,7 @@ class RoundState:
         phase: The open phase.
         step: How far that is.
         waiting: Whether the timer of the step ``gather`` runs.
+        eligible: From how many collaborators the selector chose.
         wanted: How many updates the selector would like.
         quorum: How many are needed.
         assigned: Who was asked in the open phase, sorted.
@@ -64,6 +65,7 @@ class RoundState:
     phase: Phase
     step: Step = Step.GATHER
     waiting: bool = False
+    eligible: int = 0
     wanted: int = 1
     quorum: int = 1
     assigned: tuple[str, ...] = ()

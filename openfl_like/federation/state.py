@@ -10,6 +10,7 @@ from openfl_like.errors import ConflictError
 from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.failure import Failure, FailureKind, fields_of_failure, fields_of_failures
 from openfl_like.federation.participation.membership import Member, Membership, Presence
+from openfl_like.federation.participation.training_history import TrainingHistory
 from openfl_like.federation.round_state import RoundState, Step
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
@@ -35,6 +36,7 @@ class ExperimentState:
         server_states: Round -> identity of the server's state that belongs to its model, of the models that are kept.
         longest_s: Phase -> the longest time in which an answer to it has come.
         surplus: Collaborator -> kind -> how many updates came in the open round that cannot count.
+        histories: Collaborator -> what is known of its training; kept only if the selector goes by it.
     """
 
     experiment_id: str
@@ -51,6 +53,7 @@ class ExperimentState:
     server_states: dict[int, str] = field(default_factory=dict)
     longest_s: dict[Phase, float] = field(default_factory=dict)
     surplus: dict[str, dict[str, int]] = field(default_factory=dict)
+    histories: dict[str, TrainingHistory] = field(default_factory=dict)
 
     def at_step(self, number: int, *steps: Step) -> RoundState | None:
         """The open round, if it is this one and at one of these steps."""
@@ -72,7 +75,8 @@ _SHORT = {"shortfalls", "unmeasured"}
 
 def dump_state(state: ExperimentState) -> dict[str, JsonValue]:
     """The state as JSON values, without the versions: a snapshot must not grow with the rounds."""
-    values: dict[str, JsonValue] = _STATES.dump_python(state, mode="json", exclude=_ELSEWHERE | _SHORT | _BY_HAND)
+    left_out = _ELSEWHERE | _SHORT | _BY_HAND | (set() if state.histories else {"histories"})
+    values: dict[str, JsonValue] = _STATES.dump_python(state, mode="json", exclude=left_out)
     short: dict[str, Any] = {name: fields_of_failures(getattr(state, name)) for name in _SHORT}
     sites: dict[str, Any] = {name: _fields_of_member(site) for name, site in state.roster.sites.items()}
     together: dict[str, Any] = {"everybody": True} if state.roster.everybody else {}

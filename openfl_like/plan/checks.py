@@ -43,7 +43,19 @@ def check_plan(plan: Plan, source: str = "plan") -> None:
 
 def mistakes_in(plan: Plan) -> list[Mistake]:
     """List what is wrong in a plan that fits the schema, up to `MOST_MISTAKES`: after these, nobody looks further."""
-    rules = (_components, _tasks, _best, _groups, _admission, _participation, _times, _deltas, _stop_rules, _made_sites)
+    rules = (
+        _components,
+        _server_half,
+        _tasks,
+        _best,
+        _groups,
+        _admission,
+        _participation,
+        _times,
+        _deltas,
+        _stop_rules,
+        _made_sites,
+    )
     found = (mistake for rule in (*rules, _optimizer, _initial_model, _devices) for mistake in rule(plan))
     return list(islice(found, MOST_MISTAKES))
 
@@ -92,6 +104,20 @@ def _algorithm(component: Component) -> Iterator[Mistake]:
         yield from _component("algorithm", ("algorithm",), component)
     elif not _REFERENCE.fullmatch(template):  # code of the workspace, which only a worker loads
         yield _no_name("algorithm", template, (NO_ALGORITHM, *known))
+
+
+def _server_half(plan: Plan) -> Iterator[Mistake]:
+    """Look whether an algorithm that does something at the Aggregator goes with what else is done there."""
+    template = plan.algorithm.template
+    if template not in registry.names("server_algorithm"):
+        return
+    half = registry.resolve("server_algorithm", template)
+    if getattr(half, "averages", False) and plan.aggregation.template != "fedavg":
+        told = f"the algorithm '{template}' is a weighted average of updates, and no other rule can be had with it"
+        yield Mistake(("aggregation", "template"), told, "write fedavg, or leave aggregation out")
+    if getattr(half, "slots", ()) and plan.server_optimizer.template != "none":
+        told = f"the algorithm '{template}' steps the global model itself"
+        yield Mistake(("server_optimizer", "template"), told, "write none, or leave server_optimizer out")
 
 
 def _made_sites(plan: Plan) -> Iterator[Mistake]:

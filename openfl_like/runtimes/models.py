@@ -271,7 +271,7 @@ class ModelRepository:
 
     def _start(self, command: Aggregate, base: Path | None) -> Start:
         state = self._files.server_state(self._round_of(command.base_model)) if command.base_state else None
-        return Start(command.round, base, state)
+        return Start(command.round, base, state, command.eligible)
 
     def publish(self, version: ModelVersion) -> list[FileContent]:
         """Make the version's files final: under the name of its round, and on disk unless they are small.

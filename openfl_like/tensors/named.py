@@ -30,6 +30,8 @@ DTYPES: dict[str, np.dtype[Any]] = {
 }
 _NAMES: dict[np.dtype[Any], str] = {dtype: name for name, dtype in DTYPES.items()}
 FLOATS = frozenset({"F16", "BF16", "F32", "F64"})
+ALGORITHM = "__algorithm__/"
+"""Beginning of the names of tensors that an algorithm sends beside the model's own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,16 @@
 """What an algorithm does to training is the same in every framework; one is imported as in the runners' suite."""
 
+import inspect
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
+from openfl_like import registry
 from openfl_like.data.shard import ArrayShard, Dataset
 from openfl_like.errors import UsageError
 from openfl_like.frameworks.algorithms.base import NO_HOOKS, StepHooks
@@ -146,7 +148,15 @@ def test_scikit_learn_says_why_it_can_have_no_algorithm() -> None:
         SklearnModel(NumpyLoader(shard(), 16), context(LocalSession(FedProx(mu=0.1))), estimator="SGDClassifier")
 
 
-@pytest.mark.parametrize("module", ["base", "fedprox", "session", "state"])
+def test_every_algorithm_with_a_half_at_the_aggregator_has_one_at_the_sites_with_the_same_settings() -> None:
+    for name in registry.names("server_algorithm"):
+        assert name in registry.names("algorithm")
+        halves = [cast("type", registry.resolve(kind, name)) for kind in ("algorithm", "server_algorithm")]
+        client, server = (set(inspect.signature(half).parameters) for half in halves)
+        assert client == server, name
+
+
+@pytest.mark.parametrize("module", ["base", "feddyn", "fednova", "fedprox", "scaffold", "session", "state"])
 def test_algorithms_need_no_framework(module: str, tmp_path: Path) -> None:
     code = f"import sys, openfl_like.frameworks.algorithms.{module}\n" + (
         "print(sorted({'torch', 'tensorflow', 'jax', 'sklearn'} & set(sys.modules)))"

@@ -1,8 +1,12 @@
 """PyTorch models for the contract of task runners; imported only by a run that may import PyTorch."""
 
 import torch
+from torch import nn
 
+from openfl_like.frameworks.algorithms.session import LocalSession
+from openfl_like.frameworks.model import Model
 from openfl_like.frameworks.torch import TorchRunner
+from openfl_like.frameworks.torch_model import TorchModel
 
 
 class Net(TorchRunner):
@@ -61,3 +65,36 @@ class Line(TorchRunner):
 
     def build_model(self) -> torch.nn.Module:
         return torch.nn.Linear(3, self.outputs)
+
+
+class _Quadratic(nn.Module):
+    """Gives the square root of twice its loss."""
+
+    def __init__(self, curvature: float, centre: float) -> None:
+        super().__init__()
+        self.x = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+        self._curvature, self._centre = curvature, centre
+
+    def forward(self, samples: torch.Tensor) -> torch.Tensor:  # noqa: ARG002 - it has none
+        away: torch.Tensor = self._curvature**0.5 * (self.x - self._centre)
+        return away
+
+
+class QuadraticSite:
+    """See `quadratics.Site`."""
+
+    def __init__(self, curvature: float, centre: float, rate: float) -> None:
+        self._module = _Quadratic(curvature, centre)
+        optimizer = torch.optim.SGD(self._module.parameters(), lr=rate)
+        self.model: Model = TorchModel(
+            self._module, optimizer, lambda outputs, _: outputs.square().sum() / 2, torch.device("cpu")
+        )
+
+    def move_to(self, x: float) -> None:
+        with torch.no_grad():
+            self._module.x.fill_(x)
+
+    def step(self, session: LocalSession) -> None:
+        _, gradients = self.model.loss_and_gradients(torch.zeros(1), torch.zeros(1))
+        self.model.apply(session.adjust(gradients, self.model))
+        session.after_step(self.model)

@@ -20,6 +20,7 @@ KINDS = {
         "server_optimizer.template=fedavgm",
     ),
     "median": ("-s", "aggregation.template=median"),
+    "scaffold and fedadam": ("-s", "algorithm.template=scaffold", "-s", "server_optimizer.template=fedadam"),
 }
 """Name -> what a plan is changed by."""
 

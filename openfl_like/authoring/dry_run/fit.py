@@ -10,7 +10,7 @@ from openfl_like.errors import DeviceError
 from openfl_like.federation.components import build_selector
 from openfl_like.federation.devices.placement import ANY_GPU, AUTO, CPU, offered, place
 from openfl_like.federation.participation.admission import needed
-from openfl_like.federation.participation.selection import share_of
+from openfl_like.federation.participation.selection import expected_cohort, share_of
 from openfl_like.federation.task import Phase
 from openfl_like.plan.schema import Plan
 
@@ -115,7 +115,7 @@ def _selection(plan: Plan, there: int) -> Iterator[DryRunFinding]:
     if isinstance(count, int) and count > there:
         key = "selector.settings.count"
         yield DryRunFinding(FindingKind.SELECTS_FEWER, key=key, found=there, wanted=count, unit="sites")
-    cohort = build_selector(plan).wanted(there)
+    cohort = expected_cohort(build_selector(plan), there)
     participation = plan.participation
     if participation.policy != "quorum":
         return

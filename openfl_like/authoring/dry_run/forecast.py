@@ -8,6 +8,7 @@ from openfl_like.authoring.dry_run.findings import Forecast
 from openfl_like.authoring.dry_run.kinds import SiteKind
 from openfl_like.authoring.dry_run.rounds import StepsDone
 from openfl_like.federation.components import build_selector
+from openfl_like.federation.participation.selection import expected_cohort
 from openfl_like.federation.task import Phase
 from openfl_like.plan.schema import Plan
 
@@ -90,7 +91,7 @@ def forecast_of(plan: Plan, expected: Sequence[ExpectedCost], steps: StepsDone, 
     train_s, evaluate_s = (
         max((one.seconds.get(each, 0.0) for one in expected), default=0.0) for each in (Phase.TRAIN, Phase.EVALUATE)
     )
-    cohort = build_selector(plan).wanted(sites)
+    cohort = expected_cohort(build_selector(plan), sites)
     combine_s = min(steps.combine_s, default=0.0) * (max(cohort, 1) / steps.combined if steps.combined else 1.0)
     round_s = math.fsum((train_s, evaluate_s, combine_s))
     rounds = plan.aggregator.settings.rounds_to_train

@@ -15,6 +15,7 @@ from openfl_like.authoring.dry_run.player import Player
 from openfl_like.errors import TensorError
 from openfl_like.federation.components import build_encoding, build_selector
 from openfl_like.federation.events import Aggregate, ValidateUpdates
+from openfl_like.federation.participation.selection import SelectionView
 from openfl_like.federation.seeds import assignment_seed, compression_seed, derive_seed
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.plan.schema import CompressionPipeline, Plan
@@ -225,7 +226,8 @@ class Rounds:
                 )
             if refused:
                 return ""
-            made = await asyncio.to_thread(self._repository.aggregate, Aggregate(number, updates, base, self._state))
+            command = Aggregate(number, updates, base, self._state, len(updates))
+            made = await asyncio.to_thread(self._repository.aggregate, command)
         except Exception as error:  # noqa: BLE001 (as at the Aggregator: whatever goes wrong is the round's reason)
             self._findings.add(DryRunFinding(FindingKind.NOT_COMBINED, round=number, failure=describe(error)))
             return ""
@@ -242,7 +244,8 @@ class Rounds:
         able = selector.eligible(sorted(played))
         most = max(LEAST_UPDATES, min(MOST_UPDATES, MOST_BYTES // max(1, self.steps.model_bytes)))
         seed = derive_seed(self._plan.seed, number, "selection")
-        chosen = selector.select(able, min(most, selector.wanted(len(able))), seed) or sorted(trained)
+        view = SelectionView.of(able, 0, seed)
+        chosen = selector.select(replace(view, count=min(most, selector.wanted(view)))) or sorted(trained)
         updates = []
         for site in sorted(chosen):
             player = kinds[played[site]]

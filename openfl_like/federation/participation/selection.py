@@ -1,12 +1,15 @@
 """Who is asked in a round."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass as plain_dataclass
+from dataclasses import field
 from fractions import Fraction
 from typing import Annotated, Protocol, Self
 
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from openfl_like.federation.participation.training_history import UNKNOWN, TrainingHistory
 from openfl_like.federation.seeds import Seeds
 from openfl_like.numbered_names import NumberedNames
 
@@ -14,24 +17,59 @@ _STRICT = ConfigDict(extra="forbid")
 Names = tuple[str, ...]
 
 
+@plain_dataclass(frozen=True, slots=True)
+class SelectionView:
+    """What a selector sees: never a clock, and nothing that is not in the experiment's record.
+
+    Attributes:
+        eligible: Who may be chosen in this round, sorted, whether here or not.
+        present: Those of them that are here, sorted.
+        seed: Of the round.
+        round: Its number, from 1.
+        histories: Name -> what is known of the sites' training; empty unless the selector says that it ``remembers``.
+        count: How many to choose.
+    """
+
+    eligible: Sequence[str]
+    present: Sequence[str]
+    seed: int = 0
+    round: int = 1
+    histories: Mapping[str, TrainingHistory] = field(default_factory=dict)
+    count: int = 0
+
+    @classmethod
+    def of(cls, names: Sequence[str], count: int = 0, seed: int = 0) -> "SelectionView":
+        """Return the view of a first round in which everybody is here."""
+        return cls(names, names, seed, count=count)
+
+    def history(self, name: str) -> TrainingHistory:
+        """Return what is known of a site."""
+        return self.histories.get(name, UNKNOWN)
+
+
 class Selector(Protocol):
     """Chooses the cohort of a round."""
 
-    def wanted(self, members: int) -> int:
-        """How many of so many eligible members a round should have, whether or not they are all present."""
+    def wanted(self, view: SelectionView) -> int:
+        """How many updates the round should have, whether or not so many are here; ``present`` does not count."""
         ...
 
     def eligible(self, names: Sequence[str]) -> Sequence[str]:
         """Return those of some names that may be chosen in any round, sorted; all of `NumberedNames` without a list."""
         ...
 
-    def select(self, present: Sequence[str], count: int, seed: int) -> Names:
-        """Choose up to ``count`` eligible names out of ``present``.
+    def select(self, view: SelectionView) -> Names:
+        """Choose up to ``count`` of those who are here.
 
         Returns:
-            Sorted names; the same for every order of ``present``.
+            Sorted names.
         """
         ...
+
+
+def expected_cohort(selector: Selector, members: int) -> int:
+    """Return how many of so many members a selector wants in a round, before any of them is known."""
+    return selector.wanted(SelectionView.of(NumberedNames("site-", len(str(members)), members)))
 
 
 def share_of(fraction: float, number: int) -> int:
@@ -52,17 +90,17 @@ class AllSelector:
     include: Names = ()
     exclude: Names = ()
 
-    def wanted(self, members: int) -> int:
+    def wanted(self, view: SelectionView) -> int:
         """All of them."""
-        return members
+        return len(view.eligible)
 
     def eligible(self, names: Sequence[str]) -> Sequence[str]:
         """All that are included and not excluded."""
-        return _eligible(names, self.include, self.exclude)
+        return eligible_of(names, self.include, self.exclude)
 
-    def select(self, present: Sequence[str], count: int, seed: int) -> Names:  # noqa: ARG002 - nothing is drawn here
-        """The first ``count`` eligible names."""
-        return tuple(self.eligible(present)[:count])
+    def select(self, view: SelectionView) -> Names:
+        """The first ``count`` of them."""
+        return tuple(view.present[: view.count])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
@@ -87,23 +125,33 @@ class RandomSelector:
             raise ValueError("give exactly one of fraction and count")  # pydantic turns this into its own error
         return self
 
-    def wanted(self, members: int) -> int:
+    def wanted(self, view: SelectionView) -> int:
         """The fraction of the members, rounded up, or the count, as far as there are so many."""
-        return share_of(self.fraction, members) if self.fraction is not None else min(self.count or 0, members)
+        return part_of(self.fraction, self.count, len(view.eligible))
 
     def eligible(self, names: Sequence[str]) -> Sequence[str]:
         """All that are included and not excluded."""
-        return _eligible(names, self.include, self.exclude)
+        return eligible_of(names, self.include, self.exclude)
 
-    def select(self, present: Sequence[str], count: int, seed: int) -> Names:
+    def select(self, view: SelectionView) -> Names:
         """Draw places, each once and by a digest of its own, so that no version of a library changes the draw."""
-        eligible = self.eligible(present)
-        if count >= len(eligible):
-            return tuple(eligible)
-        return tuple(eligible[place] for place in sorted(_drawn(len(eligible), count, seed)))
+        return drawn_names(view.present, view.count, view.seed)
 
 
-def _eligible(names: Sequence[str], include: Names, exclude: Names) -> Sequence[str]:
+def part_of(fraction: float | None, count: int | None, members: int) -> int:
+    """Return a fraction of the members, rounded up, or else a count, as far as there are so many."""
+    return share_of(fraction, members) if fraction is not None else min(count or 0, members)
+
+
+def drawn_names(names: Sequence[str], count: int, seed: int) -> Names:
+    """Draw up to so many names, each once; they are given sorted, as they came."""
+    if count >= len(names):
+        return tuple(names)
+    return tuple(names[place] for place in sorted(_drawn(len(names), count, seed)))
+
+
+def eligible_of(names: Sequence[str], include: Names, exclude: Names) -> Sequence[str]:
+    """Return those of some names that are included and not excluded, sorted."""
     if include or exclude:
         return sorted({name for name in names if (not include or name in include) and name not in exclude})
     return names if isinstance(names, NumberedNames) else sorted(set(names))

@@ -7,9 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from openfl_like.frameworks.model import Model, Tensor, Tensors
-
-ALGORITHM = "__algorithm__/"
-"""Beginning of the names of tensors that an algorithm sends beside the model's own."""
+from openfl_like.tensors.named import ALGORITHM
 
 
 def is_algorithms(name: str) -> bool:

@@ -8,9 +8,10 @@ import numpy as np
 
 from openfl_like import registry
 from openfl_like.errors import TaskError
-from openfl_like.frameworks.algorithms.base import ALGORITHM, LocalAlgorithm, LocalStart
+from openfl_like.frameworks.algorithms.base import LocalAlgorithm, LocalStart
 from openfl_like.frameworks.model import Model, Tensors
 from openfl_like.plan.schema import NO_ALGORITHM, Component
+from openfl_like.tensors.named import ALGORITHM
 
 Arrays = dict[str, np.ndarray]
 

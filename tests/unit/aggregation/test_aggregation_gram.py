@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from openfl_like.aggregation.engine import Output, Recipe, Start, UpdateFile, aggregate_files
-from openfl_like.aggregation.gram import Gram, GramPass
+from openfl_like.aggregation.gram import Gram, GramPass, mixed
 from openfl_like.aggregation.steps import Block, Vector
 from openfl_like.tensors.container import read_tensors, write_tensors
 from openfl_like.tensors.named import Array
@@ -74,9 +74,8 @@ def test_what_factors_lack_to_one_stays_with_the_base(tmp_path: Path, factors: l
 
 
 def test_the_base_is_not_read_again_when_nothing_is_lacking_but_rounding() -> None:
-    look = GramPass(lambda _: np.full(10, 0.1))
-    assert look.end(np.zeros((11, 11))).base == 0.0
-    half = GramPass(lambda _: np.full(10, 0.05)).end(np.zeros((11, 11)))
+    assert mixed(np.full(10, 0.1)).base == 0.0
+    half = mixed(np.full(10, 0.05))
     assert (half.factors.tolist(), half.base) == ([0.05] * 10, 0.5)
 
 
@@ -93,5 +92,5 @@ def test_a_distance_that_rounding_has_made_imaginary_is_none() -> None:
 
 
 def test_a_block_without_columns_has_zeros() -> None:
-    found = GramPass(lambda _: np.ones(1)).see(Block(np.zeros((2, 0)), np.zeros(0), np.zeros((0, 0))))
+    found = GramPass(lambda _: mixed(np.ones(1))).see(Block(np.zeros((2, 0)), np.zeros(0), np.zeros((0, 0))))
     assert found.tolist() == np.zeros((3, 3)).tolist()

@@ -11,7 +11,13 @@ from openfl_like.federation.components import build_assigner, build_encoding, bu
 from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.metrics import round_metrics
 from openfl_like.federation.participation.assignment import AllTasks, StaticGroups, calls_in_phase
-from openfl_like.federation.participation.selection import AllSelector, RandomSelector, Selector, share_of
+from openfl_like.federation.participation.selection import (
+    AllSelector,
+    RandomSelector,
+    SelectionView,
+    Selector,
+    share_of,
+)
 from openfl_like.federation.seeds import derive_seed
 from openfl_like.federation.stopping import is_best, stop_reason
 from openfl_like.federation.task import Phase, Update
@@ -60,21 +66,21 @@ def test_fractions_are_rounded_up(fraction: float, number: int, share: int) -> N
 def test_selection_does_not_depend_on_order(
     selector: Selector, names: list[str], count: int, seed: int, order: object
 ) -> None:
-    chosen = selector.select(names, count, seed)
-    assert chosen == selector.select(names[::-1], count, seed)
+    eligible = selector.eligible(names)
+    assert eligible == selector.eligible(names[::-1])
+    chosen = selector.select(SelectionView.of(eligible, count, seed))
     assert list(chosen) == sorted(set(chosen) & set(names))
-    eligible = selector.select(names, len(names), seed)
     assert len(chosen) == min(count, len(eligible))
 
 
 def test_random_selection_reaches_everybody() -> None:
-    drawn = [RandomSelector(count=1).select("abc", 1, seed)[0] for seed in range(60)]
+    drawn = [RandomSelector(count=1).select(SelectionView.of("abc", 1, seed))[0] for seed in range(60)]
     assert {name: drawn.count(name) > 8 for name in "abc"} == {"a": True, "b": True, "c": True}
 
 
 def test_include_and_exclude() -> None:
     selector = AllSelector(include=("a", "b", "z"), exclude=("b",))
-    assert selector.select(["c", "b", "a"], 3, 0) == ("a",)
+    assert selector.eligible(["c", "b", "a"]) == ["a"]
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,13 @@ from openfl_like.data.shard import ArrayShard, Dataset
 from openfl_like.errors import TaskError, TensorError
 from openfl_like.federation.failure import FailedTaskError
 from openfl_like.federation.task import Assignment, Phase, TaskCall
-from openfl_like.frameworks.algorithms.base import ALGORITHM
 from openfl_like.frameworks.algorithms.fedprox import FedProx
 from openfl_like.frameworks.algorithms.session import LocalSession
 from openfl_like.frameworks.algorithms.state import SiteState
 from openfl_like.frameworks.perform import Performer
 from openfl_like.plan.schema import Component, Plan, Task
 from openfl_like.tensors.container import read_tensors, write_tensors
+from openfl_like.tensors.named import ALGORITHM
 
 CODE = '''
 import numpy as np

@@ -185,6 +185,15 @@ def test_schema_and_rules_are_reported_together(written: Callable[..., Path], pl
         ("algorithm: {template: fedprox}", "algorithm.settings.mu: this key is required"),
         ("algorithm: {template: fedprox, settings: {mu: -1}}", "algorithm.settings.mu: "),
         ("algorithm: {template: fedprox, settings: {mu: 1, nu: 2}}", "algorithm.settings.nu: "),
+        ("algorithm: {template: feddyn}", "algorithm.settings.alpha: this key is required"),
+        (
+            "algorithm: {template: fednova}\naggregation: {template: median}",
+            "'fednova' is a weighted average of updates",
+        ),
+        (
+            "algorithm: {template: feddyn, settings: {alpha: 1}}\nserver_optimizer: {template: fedavgm}",
+            "'feddyn' steps the global model itself; write none",
+        ),
         ("data_loader: {template: keras}", "data_loader.template: 'keras' names nothing in the workspace"),
     ],
 )

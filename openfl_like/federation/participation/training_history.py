@@ -1,0 +1,73 @@
+"""What is remembered of the sites' training, for selectors that go by it."""
+
+from dataclasses import dataclass, replace
+
+from openfl_like.federation.task import Update
+
+MOST_TRAININGS = 32
+"""Of a site, the newest ones: a snapshot holds them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class PastTraining:
+    """One training of a site.
+
+    Attributes:
+        round: In which round.
+        round_s: Seconds from when the round asked its sites until the answer was here.
+        training_s: Seconds that the site says it has worked.
+        loss: Of its training, by its own account; None: it told none.
+        num_samples: How many samples it trained on.
+    """
+
+    round: int
+    round_s: float
+    training_s: float
+    loss: float | None
+    num_samples: int
+
+    @property
+    def transfer_s(self) -> float:
+        """Seconds that it took besides: mostly the model's way there and back."""
+        return max(0.0, self.round_s - self.training_s)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingHistory:
+    """What is known of a site.
+
+    Attributes:
+        asked: In how many rounds it was asked to train.
+        trainings: Its newest trainings, the oldest first.
+    """
+
+    asked: int = 0
+    trainings: tuple[PastTraining, ...] = ()
+
+    def asked_again(self) -> "TrainingHistory":
+        """Return the history of a site that is asked once more."""
+        return replace(self, asked=self.asked + 1)
+
+    def seen(self, training: PastTraining) -> "TrainingHistory":
+        """Return the history with one more training."""
+        return replace(self, trainings=(*self.trainings, training)[-MOST_TRAININGS:])
+
+    @property
+    def last(self) -> PastTraining | None:
+        """The newest training."""
+        return self.trainings[-1] if self.trainings else None
+
+
+UNKNOWN = TrainingHistory()
+"""The history of a site of which nothing is known."""
+
+
+def past_training(update: Update, round_s: float) -> PastTraining:
+    """Return what an update says of its site's training.
+
+    Args:
+        update: Checked; its metrics are finite.
+        round_s: Seconds since the round asked for it.
+    """
+    losses = [metrics["loss"] for metrics in update.metrics.values() if "loss" in metrics]
+    return PastTraining(update.round, round_s, update.duration_s, losses[0] if losses else None, update.num_samples)

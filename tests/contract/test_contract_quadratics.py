@@ -1,0 +1,92 @@
+"""Where algorithms end on heterogeneous quadratics, after unequal numbers of local steps, is what their papers say."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from openfl_like.aggregation.algorithms import FedDynServer, FedNovaServer, ScaffoldServer
+from openfl_like.frameworks.algorithms.feddyn import FedDyn
+from openfl_like.frameworks.algorithms.fednova import FedNova
+from openfl_like.frameworks.algorithms.fedprox import FedProx
+from openfl_like.frameworks.algorithms.scaffold import Scaffold
+from tests.contract.quadratics import (
+    CURVATURES,
+    MINIMISER,
+    RATE,
+    STEPS,
+    Build,
+    Federation,
+    NumpySite,
+    Site,
+    fixed_point,
+)
+from tests.frameworks import marks_of
+
+
+def torch_site(curvature: float, centre: float) -> Site:
+    from tests.contract.torch_models import QuadraticSite  # noqa: PLC0415 - imported by its own run only
+
+    return QuadraticSite(curvature, centre, RATE)
+
+
+BUILDS = {"numpy": NumpySite, "torch": torch_site}
+every = pytest.mark.parametrize(
+    "build", [pytest.param(build, id=name, marks=marks_of(name)) for name, build in BUILDS.items()]
+)
+MOVED = 1 - (1 - RATE * CURVATURES) ** STEPS
+"""How far each site comes on its way to its own minimum in a round."""
+
+
+@every
+def test_federated_averaging_ends_beside_the_minimum_where_it_should(tmp_path: Path, build: Build) -> None:
+    found = Federation(tmp_path, build, lambda: FedProx(mu=0.0)).ends(300)
+    assert found == pytest.approx(fixed_point(MOVED), abs=1e-9)
+    assert abs(found - MINIMISER) > 0.5
+
+
+@every
+@pytest.mark.parametrize("mu", [0.1, 1.0, 10.0])
+def test_fedprox_is_as_far_from_it_as_its_formula_says(tmp_path: Path, build: Build, mu: float) -> None:
+    found = Federation(tmp_path, build, lambda: FedProx(mu=mu)).ends(250)
+    pulled = CURVATURES / (CURVATURES + mu) * (1 - (1 - RATE * (CURVATURES + mu)) ** STEPS)
+    assert found == pytest.approx(fixed_point(pulled), abs=1e-9)
+
+
+def test_the_stronger_fedprox_pulls_the_nearer_it_ends(tmp_path: Path) -> None:
+    """With so many steps that each site ends where its own objective has its minimum."""
+    away = [
+        abs(Federation(tmp_path, NumpySite, partial(FedProx, mu=mu), steps=[100] * 4).ends(100) - MINIMISER)
+        for mu in (0.0, 0.5, 2.0, 8.0)
+    ]
+    assert away == sorted(away, reverse=True)
+    assert away[-1] < away[0] / 4
+
+
+@every
+@pytest.mark.parametrize("per_round", [4, 2])
+def test_scaffold_ends_in_the_minimum(tmp_path: Path, build: Build, per_round: int) -> None:
+    found = Federation(tmp_path, build, Scaffold, ScaffoldServer()).ends(800, per_round)
+    assert found == pytest.approx(MINIMISER, abs=1e-6)
+
+
+@every
+@pytest.mark.parametrize("per_round", [4, 2])
+def test_feddyn_ends_in_the_minimum(tmp_path: Path, build: Build, per_round: int) -> None:
+    federation = Federation(tmp_path, build, lambda: FedDyn(alpha=1.0), FedDynServer(alpha=1.0), [20] * 4)
+    assert federation.ends(300, per_round) == pytest.approx(MINIMISER, abs=1e-6)
+
+
+@every
+def test_fednova_ends_where_its_own_objective_has_its_minimum(tmp_path: Path, build: Build) -> None:
+    found = Federation(tmp_path, build, FedNova, FedNovaServer()).ends(250)
+    assert found == pytest.approx(fixed_point(MOVED / STEPS), abs=1e-9)
+    assert abs(found - MINIMISER) > 0.5
+
+
+def test_the_bias_of_fednova_goes_with_the_rate() -> None:
+    moves = [(1 - (1 - rate * CURVATURES) ** STEPS) / STEPS for rate in (0.1, 0.01, 0.001)]
+    away = [abs(fixed_point(moved) - MINIMISER) for moved in moves]
+    assert away[2] < away[1] / 5 < away[0] / 25
+    assert np.isclose(fixed_point(STEPS * CURVATURES), fixed_point(MOVED), atol=1.0)
