@@ -372,7 +372,7 @@ class Performer:
             if sent is not None:
                 raise TypeError("an encoded update goes into a file")
             out.content = TensorMemory.of(tensors)
-            return out.content.manifest.digest
+            return out.content.digest
         recyclable = recyclable_path(out)
         if sent is None:
             manifest = write_tensors(out, tensors, sync=False, recyclable=recyclable)

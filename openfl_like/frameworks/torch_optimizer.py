@@ -1,15 +1,103 @@
-"""The state of a torch optimizer as named tensors, complete before the first step."""
+"""A torch optimizer: its steps, and its state as named tensors, complete before the first step."""
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
+from itertools import zip_longest
 
 import torch
 from torch import nn
+from torch.optim import optimizer as torch_steps
 
 from openfl_like.errors import UsageError
 
 _FIRST = {"step": 0.0, "mu_product": 1.0}
 """Values before the first step of what a step without gradient changes all the same."""
 _MOMENTUM = "momentum_buffer"
+_OF_TORCH = "torch.optim."
+_ZERO_GRAD = torch.optim.Optimizer.zero_grad
+_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
+_HOOKS_OF_ALL = ("_global_optimizer_pre_hooks", "_global_optimizer_post_hooks")
+
+
+class BuiltOptimizer:
+    """An optimizer that may be used again instead of building it anew, as long as it is what it was at first.
+
+    Args:
+        optimizer: It, just built.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+        self._parts = list(_parts(optimizer))
+
+    def would_be(self, parameters: Iterable[nn.Parameter]) -> bool:
+        """Whether nobody has changed it, and it would be built with these parameters in one group."""
+        optimizer = self.optimizer
+        kept = (value for value in vars(optimizer).values() if isinstance(value, dict))
+        if any(value for value in kept if value is not optimizer.defaults):  # its state, and hooks
+            return False
+        groups = optimizer.param_groups
+        return (
+            len(groups) == 1
+            and _are_the_same(groups[0]["params"], parameters)
+            and _are_the_same(_parts(optimizer), self._parts)
+        )
+
+
+def _parts(optimizer: torch.optim.Optimizer) -> Iterator[object]:
+    """Yield all that an optimizer has but its state."""
+    yield from vars(optimizer).values()
+    for settings in (optimizer.defaults, *optimizer.param_groups):
+        yield from settings.values()
+
+
+def _are_the_same(some: Iterable[object], others: Iterable[object]) -> bool:
+    return all(one is other for one, other in zip_longest(some, others, fillvalue=_ZERO_GRAD))
+
+
+def zero_grad(optimizer: torch.optim.Optimizer) -> None:
+    """Do what ``optimizer.zero_grad()`` does."""
+    if type(optimizer).zero_grad is not _ZERO_GRAD or "zero_grad" in vars(optimizer):
+        optimizer.zero_grad()
+        return
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = None
+
+
+def step(optimizer: torch.optim.Optimizer) -> None:
+    """Do what ``optimizer.step()`` does.
+
+    A class of torch wraps its step for hooks, profilers and compilers; of a small model that takes longer than the step.
+    Where none of them is there, the step is called as it was written.
+    """
+    kind = type(optimizer)
+    plain = _plain_step(kind, kind.step) if kind.__module__.startswith(_OF_TORCH) else None
+    if plain is None or _is_watched(optimizer):
+        optimizer.step()
+        return
+    with torch.no_grad():
+        plain(optimizer)
+
+
+@lru_cache(32)
+def _plain_step(kind: type[torch.optim.Optimizer], wrapped: Callable[..., object]) -> Callable[..., object] | None:
+    """Return the step of a class without what torch wraps it in; None if it is wrapped in anything else."""
+    function = inspect.unwrap(wrapped, stop=lambda layer: layer.__code__.co_filename != torch_steps.__file__)
+    return function if function.__code__.co_filename == inspect.getfile(kind) else None
+
+
+def _is_watched(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether somebody else has to know of a step, or it is not to be taken as usual."""
+    own = vars(optimizer)
+    return bool(
+        "step" in own
+        or optimizer.defaults.get("differentiable")
+        or any(own.get(name, True) for name in _HOOKS)
+        or any(getattr(torch_steps, name, True) for name in _HOOKS_OF_ALL)
+        or torch.autograd._profiler_enabled()
+    )
 
 
 def prepare(optimizer: torch.optim.Optimizer) -> None:

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from openfl_like.tensors.finite import all_finite
 from openfl_like.tensors.layout import Place, plan_layout, schema_at
-from openfl_like.tensors.manifest import Manifest, content_digest
+from openfl_like.tensors.manifest import content_digest
 from openfl_like.tensors.memory import TensorMemory
 from openfl_like.tensors.named import Array, Schema, bytes_of, schema_of
 
@@ -50,26 +49,18 @@ class ChosenRows:
 
 
 class TensorRow(TensorMemory):
-    """A `TensorMemory` that lies beside others; its manifest is made when it is asked for.
+    """A `TensorMemory` that lies beside others.
 
     Args:
         rows: All of them.
         number: Which of them it is.
         not_finite: The first of the tensors that holds a number which is not finite; empty if none does.
-
-    Attributes:
-        digest: BLAKE3 identity of the file that it stands for.
     """
 
     def __init__(self, rows: ModelRows, number: int, not_finite: str) -> None:
         self.rows, self.number, self.not_finite = rows, number, not_finite
         self._places, self.schema, self._bytes = rows.places, rows.schema, rows.content[number]
         self.digest = content_digest(self._bytes.data)
-
-    @cached_property
-    def manifest(self) -> Manifest:  # type: ignore[override]  # one that is made at once would cost as much as the digest
-        """The manifest of the file that it stands for."""
-        return Manifest.of_content(self._bytes.data)
 
 
 def tensor_rows(stacked: Mapping[str, Array]) -> list[TensorRow]:
