@@ -1,9 +1,9 @@
 """A torch optimizer: its steps, and its state as named tensors, complete before the first step."""
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from itertools import zip_longest
 
 import torch
 from torch import nn
@@ -16,8 +16,6 @@ _FIRST = {"step": 0.0, "mu_product": 1.0}
 _MOMENTUM = "momentum_buffer"
 _OF_TORCH = "torch.optim."
 _ZERO_GRAD = torch.optim.Optimizer.zero_grad
-_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
-_HOOKS_OF_ALL = ("_global_optimizer_pre_hooks", "_global_optimizer_post_hooks")
 
 
 class BuiltOptimizer:
@@ -29,31 +27,25 @@ class BuiltOptimizer:
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self.optimizer = optimizer
-        self._parts = list(_parts(optimizer))
+        self._parts = _parts(optimizer)
+        containers = (part for part in vars(optimizer).values() if isinstance(part, dict))
+        self._empty = [part for part in containers if part is not optimizer.defaults]  # the state, and hooks
 
     def would_be(self, parameters: Iterable[nn.Parameter]) -> bool:
         """Whether nobody has changed it, and it would be built with these parameters in one group."""
-        optimizer = self.optimizer
-        kept = (value for value in vars(optimizer).values() if isinstance(value, dict))
-        if any(value for value in kept if value is not optimizer.defaults):  # its state, and hooks
-            return False
-        groups = optimizer.param_groups
-        return (
-            len(groups) == 1
-            and _are_the_same(groups[0]["params"], parameters)
-            and _are_the_same(_parts(optimizer), self._parts)
-        )
+        (group, *others) = self.optimizer.param_groups
+        unchanged = not any(self._empty) and _are_the_same(_parts(self.optimizer), self._parts)
+        return unchanged and not others and _are_the_same(group["params"], list(parameters))
 
 
-def _parts(optimizer: torch.optim.Optimizer) -> Iterator[object]:
-    """Yield all that an optimizer has but its state."""
-    yield from vars(optimizer).values()
-    for settings in (optimizer.defaults, *optimizer.param_groups):
-        yield from settings.values()
+def _parts(optimizer: torch.optim.Optimizer) -> list[object]:
+    """Return all that an optimizer has but its state."""
+    groups = (value for group in optimizer.param_groups for value in group.values())
+    return [*vars(optimizer).values(), *optimizer.defaults.values(), *groups]
 
 
-def _are_the_same(some: Iterable[object], others: Iterable[object]) -> bool:
-    return all(one is other for one, other in zip_longest(some, others, fillvalue=_ZERO_GRAD))
+def _are_the_same(some: Sequence[object], others: Sequence[object]) -> bool:
+    return len(some) == len(others) and all(map(operator.is_, some, others))
 
 
 def zero_grad(optimizer: torch.optim.Optimizer) -> None:
@@ -93,9 +85,11 @@ def _is_watched(optimizer: torch.optim.Optimizer) -> bool:
     own = vars(optimizer)
     return bool(
         "step" in own
-        or optimizer.defaults.get("differentiable")
-        or any(own.get(name, True) for name in _HOOKS)
-        or any(getattr(torch_steps, name, True) for name in _HOOKS_OF_ALL)
+        or own.get("_optimizer_step_pre_hooks", True)
+        or own.get("_optimizer_step_post_hooks", True)
+        or getattr(torch_steps, "_global_optimizer_pre_hooks", True)
+        or getattr(torch_steps, "_global_optimizer_post_hooks", True)
+        or optimizer.defaults.get("differentiable", False)
         or torch.autograd._profiler_enabled()
     )
 
