@@ -177,6 +177,10 @@ class Performer:
         _check_members(runner, TaskRunner, f"the task runner '{part.template}'")
         return runner
 
+    def importable(self) -> AbstractContextManager[None]:
+        """Return a context in which the modules of the workspace can be imported."""
+        return self._code.active()
+
     @contextmanager
     def runner(self) -> Iterator[TaskRunner]:
         """Yield the task runner with its model, and the workspace's code importable; for what is no assignment.

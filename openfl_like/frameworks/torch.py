@@ -152,7 +152,7 @@ class TorchRunner(FormerNames, ABC):
 
     def initialise(self, seed: int) -> None:
         """Make the model anew from the seed."""
-        self._model, self._optimizer, self._known_views = None, None, None
+        self._model, self._optimizer, self._plain_descent, self._known_views = None, None, None, None
         self._seed_generators(seed)
         self.begin(seed)
 

@@ -10,7 +10,8 @@ from openfl_like.frameworks.model import Observation, Tensors
 from openfl_like.frameworks.torch_arrays import to_numpy, to_torch
 from openfl_like.frameworks.torch_optimizer import step, zero_grad
 
-_ENGINE = torch.autograd.Variable._execution_engine
+_ENGINE = getattr(torch.autograd.Variable, "_execution_engine", None)
+_ACCUMULATES = {"allow_unreachable": True, "accumulate_grad": True}
 _FLOATS = (torch.float32, torch.float64)
 
 
@@ -82,9 +83,11 @@ def _scores(outputs: torch.Tensor) -> np.ndarray:
 
 
 def _backward(loss: torch.Tensor) -> None:
-    """Do what ``loss.backward()`` does; of a small model its checks take as long as a layer."""
+    """Do what ``loss.backward()`` does, whose checks take as long as a layer of a small model: here nothing is odd."""
     usual = type(loss) is torch.Tensor and loss.requires_grad and loss.dtype in _FLOATS and not loss.ndim
-    if usual and loss.device.type == "cpu":
-        _ENGINE.run_backward((loss,), (torch.ones_like(loss),), False, False, (), True, True)
-    else:
+    if not usual or not loss.is_cpu or _ENGINE is None:
         loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        return
+    _ENGINE.run_backward(
+        (loss,), (torch.ones_like(loss),), keep_graph=False, create_graph=False, inputs=(), **_ACCUMULATES
+    )

@@ -4,6 +4,7 @@ import inspect
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -15,6 +16,8 @@ _FIRST = {"step": 0.0, "mu_product": 1.0}
 """Values before the first step of what a step without gradient changes all the same."""
 _MOMENTUM = "momentum_buffer"
 _OF_TORCH = "torch.optim."
+_WRAPPERS = Path(str(torch_steps.__file__))
+_PROFILES: Callable[[], bool] = getattr(torch.autograd, "_profiler_enabled", lambda: True)
 _ZERO_GRAD = torch.optim.Optimizer.zero_grad
 
 
@@ -61,11 +64,11 @@ def zero_grad(optimizer: torch.optim.Optimizer) -> None:
 def step(optimizer: torch.optim.Optimizer) -> None:
     """Do what ``optimizer.step()`` does.
 
-    A class of torch wraps its step for hooks, profilers and compilers; of a small model that takes longer than the step.
+    A class of torch wraps its step for hooks, profilers and compilers, which takes as long as a small model's step.
     Where none of them is there, the step is called as it was written.
     """
     kind = type(optimizer)
-    plain = _plain_step(kind, kind.step) if kind.__module__.startswith(_OF_TORCH) else None
+    plain = _plain_step(kind.step) if kind.__module__.startswith(_OF_TORCH) else None
     if plain is None or _is_watched(optimizer):
         optimizer.step()
         return
@@ -74,10 +77,14 @@ def step(optimizer: torch.optim.Optimizer) -> None:
 
 
 @lru_cache(32)
-def _plain_step(kind: type[torch.optim.Optimizer], wrapped: Callable[..., object]) -> Callable[..., object] | None:
-    """Return the step of a class without what torch wraps it in; None if it is wrapped in anything else."""
-    function = inspect.unwrap(wrapped, stop=lambda layer: layer.__code__.co_filename != torch_steps.__file__)
-    return function if function.__code__.co_filename == inspect.getfile(kind) else None
+def _plain_step(wrapped: Callable[..., object]) -> Callable[..., object] | None:
+    """Return a step without what torch wraps it in; None if it is wrapped in anything else, or not torch's own."""
+    function = inspect.unwrap(wrapped, stop=lambda layer: _file_of(layer) != _WRAPPERS)
+    return function if _file_of(function).parent == _WRAPPERS.parent and function is not wrapped else None
+
+
+def _file_of(function: Callable[..., object]) -> Path:
+    return Path(function.__code__.co_filename if inspect.isfunction(function) else "")
 
 
 def _is_watched(optimizer: torch.optim.Optimizer) -> bool:
@@ -90,7 +97,7 @@ def _is_watched(optimizer: torch.optim.Optimizer) -> bool:
         or getattr(torch_steps, "_global_optimizer_pre_hooks", True)
         or getattr(torch_steps, "_global_optimizer_post_hooks", True)
         or optimizer.defaults.get("differentiable", False)
-        or torch.autograd._profiler_enabled()
+        or _PROFILES()
     )
 
 

@@ -89,10 +89,7 @@ class ModuleViews:
         for holder, size in self._sizes:
             if len(holder) != size:
                 return False
-        for entry in self._entries:
-            if entry.holder.get(entry.name) is not entry.value:
-                return False
-        return True
+        return all(entry.holder.get(entry.name) is entry.value for entry in self._entries)
 
     def are_in_mode(self, *, training: bool) -> bool:
         """Whether setting the mode would change nothing; `arrays` has said before that the modules are the same."""

@@ -48,10 +48,10 @@ def _header_of(content: Array) -> _ReadHeader:
     return _read(content[LENGTH_BYTES:body].tobytes(), len(content) - body)
 
 
-def _bytes(array: Array) -> Array | memoryview:
-    """Return an array's bytes, row-major; the array itself if its memory is just that, which takes a tenth."""
-    plain = isinstance(array, np.ndarray) and array.flags.c_contiguous and array.dtype.isbuiltin
-    return array if plain else bytes_of(array)
+def _bytes(array: Array) -> memoryview:
+    """Return an array's bytes, row-major, in any form; where they lie like that, it takes a tenth of `bytes_of`."""
+    plain = type(array) is np.ndarray and array.flags.c_contiguous and array.dtype.isbuiltin == 1
+    return array.data if plain else bytes_of(array)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,7 @@ class TensorMemory:
 
     Args:
         content: Its bytes, which nobody changes any more.
+        header: What its header says, for whoever knows that; None: it is read.
 
     Attributes:
         digest: BLAKE3 identity of the file that it stands for.
@@ -90,12 +91,10 @@ class TensorMemory:
         TensorError: If it is malformed.
     """
 
-    def __init__(self, content: bytes | Array) -> None:
+    def __init__(self, content: bytes | Array, header: _ReadHeader | None = None) -> None:
         self._bytes = np.frombuffer(content, np.uint8)
-        self._take(_header_of(self._bytes))
-
-    def _take(self, header: _ReadHeader) -> None:
-        self._places, self.schema = header.places, header.schema
+        known = _header_of(self._bytes) if header is None else header
+        self._places, self.schema = known.places, known.schema
         self.digest = content_digest(self._bytes.data)
 
     @classmethod
@@ -109,11 +108,7 @@ class TensorMemory:
             TensorError: If a name or dtype cannot be stored.
         """
         layout = _layout_of(tuple((name, tensors[name].dtype, tensors[name].shape) for name in sorted(tensors)))
-        made = cls.__new__(cls)
-        parts = [_bytes(tensors[name]) for name in layout.names]
-        made._bytes = np.frombuffer(b"".join((layout.header, *parts)), np.uint8)
-        made._take(layout.read)
-        return made
+        return cls(b"".join([layout.header, *(_bytes(tensors[name]) for name in layout.names)]), layout.read)
 
     @cached_property
     def manifest(self) -> Manifest:
