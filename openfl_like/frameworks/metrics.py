@@ -83,11 +83,15 @@ class Seen:
         """Mean loss over all samples; for numbers of classes that have scores also the metrics of a classifier."""
         if not self.targets:
             return {}
-        truth = np.concatenate(self.targets)
+        truth = _joined(self.targets)
         total = sum(loss * len(batch) for loss, batch in zip(self.losses, self.targets, strict=True))
         found = {"loss": total / len(truth)}
         if self.scores:
-            scores = np.concatenate(self.scores)
+            scores = _joined(self.scores)
             if are_classes(truth, outputs_of(scores)):
                 found |= classification(squeezed(scores), truth)
         return found
+
+
+def _joined(batches: list[np.ndarray]) -> np.ndarray:
+    return batches[0] if len(batches) == 1 else np.concatenate(batches)

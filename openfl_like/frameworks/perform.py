@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from traceback import walk_tb
+from types import TracebackType
 from typing import TypeAlias, cast
 
 import numpy as np
@@ -175,6 +176,10 @@ class Performer:
             runner = factory(self._loader, context, **part.settings)
         _check_members(runner, TaskRunner, f"the task runner '{part.template}'")
         return runner
+
+    def importable(self) -> AbstractContextManager[None]:
+        """Return a context in which the modules of the workspace can be imported."""
+        return self._code.active()
 
     @contextmanager
     def runner(self) -> Iterator[TaskRunner]:
@@ -372,7 +377,7 @@ class Performer:
             if sent is not None:
                 raise TypeError("an encoded update goes into a file")
             out.content = TensorMemory.of(tensors)
-            return out.content.manifest.digest
+            return out.content.digest
         recyclable = recyclable_path(out)
         if sent is None:
             manifest = write_tensors(out, tensors, sync=False, recyclable=recyclable)
@@ -385,21 +390,19 @@ class Performer:
             keep_manifest(out, manifest)
         return manifest.digest
 
-    @contextmanager
-    def _blame(self, what: str) -> Iterator[None]:
+    def _blame(self, what: str) -> "_Blame":
         """Turn whatever the workspace's code raises into a `TaskError` that names the innermost of its lines."""
-        try:
-            yield
-        except KeyboardInterrupt:  # of whoever runs a simulation
-            raise
-        except BaseException as error:  # also SystemExit, and asyncio's CancelledError
-            text = f"{what} raised {type(error).__name__}: {one_line(error)}"[:_LONGEST_REASON]
-            file, line = self._line_of(error)
-            place = f" ({file}:{line})" if file else ""
-            step = "" if self._task else what
-            kind = bounded(type(error).__name__, MAX_NAME)
-            failure = Failure(FailureKind.TASK, one_line(error), kind, file=file, line=line, task=self._task, step=step)
-            raise FailedTaskError(text + place, self._with_batch(failure, error)) from error
+        return _Blame(self, what)
+
+    def failed_at(self, what: str, error: BaseException) -> FailedTaskError:
+        """Return the error that says what was done when the workspace's code raised another one, and where."""
+        text = f"{what} raised {type(error).__name__}: {one_line(error)}"[:_LONGEST_REASON]
+        file, line = self._line_of(error)
+        place = f" ({file}:{line})" if file else ""
+        step = "" if self._task else what
+        kind = bounded(type(error).__name__, MAX_NAME)
+        failure = Failure(FailureKind.TASK, one_line(error), kind, file=file, line=line, task=self._task, step=step)
+        return FailedTaskError(text + place, self._with_batch(failure, error))
 
     def _with_batch(self, failure: Failure, error: BaseException) -> Failure:
         """Add what the platform's own training loop was at, if that is where an error came from."""
@@ -419,6 +422,24 @@ class Performer:
             if file.is_relative_to(self._code.directory):
                 place = bounded(file.relative_to(self._code.directory).as_posix(), MAX_NAME), number
         return place
+
+
+@dataclass(slots=True)
+class _Blame:
+    """See `Performer._blame`; several are entered for each task, so it is no generator."""
+
+    performer: Performer
+    what: str
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Raise what is to be told, unless whoever runs a simulation interrupts it."""
+        if error is not None and not isinstance(error, KeyboardInterrupt):  # also SystemExit, and CancelledError
+            raise self.performer.failed_at(self.what, error) from error
 
 
 @dataclass(frozen=True, slots=True)

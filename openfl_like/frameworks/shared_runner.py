@@ -1,6 +1,7 @@
 """One task runner for all sites of a process, if it is stateless; whether it is, is tried now and then."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -24,10 +25,14 @@ class LoadedSites(Generic[Loaded]):
 
     Args:
         most: Of so many sites; None: of all.
+        in_a_row: Makes what assignments are performed in that follow one another, of sites that are loaded.
     """
 
-    def __init__(self, most: int | None = MOST_LOADED) -> None:
+    def __init__(
+        self, most: int | None = MOST_LOADED, in_a_row: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> None:
         self._most = most
+        self.in_a_row = in_a_row
         self._sites: dict[str, Loaded] = {}
         self._model: tuple[str, Path, TensorFile] | None = None
 
@@ -119,6 +124,10 @@ class SitePerformers:
     def shared(self) -> bool:
         """Whether sites share a runner, and with it a model."""
         return self._sharing > 0
+
+    def in_a_row(self) -> AbstractContextManager[None]:
+        """Keep the modules that sites share importable while several assignments are performed, not for each anew."""
+        return self._first.importable() if self._first is not None and self.shared else nullcontext()
 
     def make(self, shard: Shard, state: Path) -> Performer | ComparedPerformer:
         """Make the performer of a site.

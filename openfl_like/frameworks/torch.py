@@ -23,7 +23,7 @@ from openfl_like.frameworks.runner import (
 from openfl_like.frameworks.targets import check_classes, check_numbers, check_two_classes
 from openfl_like.frameworks.torch_arrays import fill, named_array, to_torch
 from openfl_like.frameworks.torch_model import TorchModel
-from openfl_like.frameworks.torch_optimizer import prepare, state_tensors
+from openfl_like.frameworks.torch_optimizer import BuiltOptimizer, prepare, state_tensors
 from openfl_like.frameworks.torch_views import ModuleViews
 from openfl_like.frameworks.training import FormerNames, Training, is_own
 
@@ -91,6 +91,7 @@ class TorchRunner(FormerNames, ABC):
         self.device = _choose_device(context.device)
         self._model: nn.Module | None = None
         self._optimizer: torch.optim.Optimizer | None = None
+        self._plain_descent: BuiltOptimizer | None = None
         self._known_views: ModuleViews | None = None
         self.training = Training(hooks_of(context), lambda: is_own(self.loss, TorchRunner.loss))
 
@@ -120,7 +121,9 @@ class TorchRunner(FormerNames, ABC):
             truth = targets.reshape(-1).to(outputs.dtype)
             return nn.functional.binary_cross_entropy_with_logits(outputs.reshape(-1), truth)
         _classes_fit(*shapes)
-        return nn.functional.cross_entropy(outputs, targets.reshape(shapes[0][:1] + shapes[0][2:]).long())
+        if targets.dtype != torch.long or targets.ndim == outputs.ndim:
+            targets = targets.reshape(shapes[0][:1] + shapes[0][2:]).long()
+        return nn.functional.cross_entropy(outputs, targets)
 
     @property
     def model(self) -> nn.Module:
@@ -133,20 +136,29 @@ class TorchRunner(FormerNames, ABC):
     def optimizer(self) -> torch.optim.Optimizer:
         """The optimizer of the model."""
         if self._optimizer is None:
-            self._optimizer = self.build_optimizer(self.model)
+            self._optimizer = self._build_optimizer()
             if self.context.shares_optimizer:
                 prepare(self._optimizer)
         return self._optimizer
 
+    def _build_optimizer(self) -> torch.optim.Optimizer:
+        """Build the optimizer, unless what would be built is there: that of the platform keeps nothing."""
+        if is_own(self.build_optimizer, TorchRunner.build_optimizer):
+            return self.build_optimizer(self.model)
+        parameters = self._parameters()
+        if self._plain_descent is None or not self._plain_descent.would_be(parameters.values()):
+            self._plain_descent = BuiltOptimizer(self.build_optimizer(self.model))
+        return self._plain_descent.optimizer
+
     def initialise(self, seed: int) -> None:
         """Make the model anew from the seed."""
-        self._model, self._optimizer, self._known_views = None, None, None
+        self._model, self._optimizer, self._plain_descent, self._known_views = None, None, None, None
         self._seed_generators(seed)
         self.begin(seed)
 
     def begin(self, seed: int) -> None:
         """Seed torch for an assignment; forget the optimizer's state under ``RESET``."""
-        torch.use_deterministic_algorithms(True)  # noqa: FBT003 - torch takes it by position only
+        _require_determinism()
         torch.set_num_threads(self.context.threads)
         _ = self.model  # made before the seed is set, so that a process that is new draws like one that has a model
         self._seed_generators(seed)
@@ -211,7 +223,18 @@ class TorchRunner(FormerNames, ABC):
             return self.training.validate(self._steps().measure, self.loader)
 
     def _steps(self) -> TorchModel:
-        return TorchModel(self.model, self.optimizer, self.loss, self.device)
+        optimizer = self.optimizer  # made first: whoever makes it may change the model
+        return TorchModel(self.model, self._parameters(), optimizer, self.loss, self.device)
+
+    def _parameters(self) -> Mapping[str, nn.Parameter]:
+        known = self._known_views.parameters(self.model) if self._known_views is not None else None
+        return dict(self.model.named_parameters()) if known is None else known
+
+
+def _require_determinism() -> None:
+    """Require deterministic algorithms, unless they are: to set it again takes ten times as long as to ask."""
+    if not torch.are_deterministic_algorithms_enabled() or torch.is_deterministic_algorithms_warn_only_enabled():
+        torch.use_deterministic_algorithms(True)  # noqa: FBT003 - torch takes it by position only
 
 
 @lru_cache(32)

@@ -8,6 +8,11 @@ from torch import nn
 
 from openfl_like.frameworks.model import Observation, Tensors
 from openfl_like.frameworks.torch_arrays import to_numpy, to_torch
+from openfl_like.frameworks.torch_optimizer import step, zero_grad
+
+_ENGINE = getattr(torch.autograd.Variable, "_execution_engine", None)
+_ACCUMULATES = {"allow_unreachable": True, "accumulate_grad": True}
+_FLOATS = (torch.float32, torch.float64)
 
 
 class TorchModel:
@@ -15,6 +20,7 @@ class TorchModel:
 
     Args:
         module: On its device, in the mode that is wanted.
+        parameters: The module's parameters by name.
         optimizer: Of the module's parameters.
         loss: Gives the mean loss of a batch from outputs and targets.
         device: Where batches go.
@@ -23,18 +29,19 @@ class TorchModel:
     def __init__(
         self,
         module: nn.Module,
+        parameters: Mapping[str, nn.Parameter],
         optimizer: torch.optim.Optimizer,
         loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
         device: torch.device,
     ) -> None:
         self._module, self._optimizer, self._loss, self._device = module, optimizer, loss, device
-        self._parameters = {name: value for name, value in module.named_parameters() if value.requires_grad}
+        self._parameters = {name: value for name, value in parameters.items() if value.requires_grad}
 
     def loss_and_gradients(self, samples: torch.Tensor, targets: torch.Tensor) -> tuple[Observation, Tensors]:
         """See `model.Model`; samples ``[n, *sample_shape]``, targets ``[n, *target_shape]``, both on the CPU."""
         loss, observation = self._look(samples, targets)
-        self._optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        zero_grad(self._optimizer)
+        _backward(loss)
         gradients = {name: value.grad for name, value in self._parameters.items() if value.grad is not None}
         return observation, gradients
 
@@ -44,7 +51,7 @@ class TorchModel:
             parameter = self._parameters[name]
             if parameter.grad is not gradient:
                 parameter.grad = gradient
-        self._optimizer.step()
+        step(self._optimizer)
 
     def weights(self) -> dict[str, torch.Tensor]:
         """Return the parameters' own memory."""
@@ -65,5 +72,22 @@ class TorchModel:
     def _look(self, samples: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, Observation]:
         outputs = self._module(samples.to(self._device))
         loss = self._loss(outputs, targets.to(self._device))
-        scores = to_numpy(outputs.detach().to(torch.float64))
-        return loss, Observation(loss.item(), scores, to_numpy(targets))
+        return loss, Observation(loss.item(), _scores(outputs), to_numpy(targets))
+
+
+def _scores(outputs: torch.Tensor) -> np.ndarray:
+    """Return outputs as numbers of 64 bits, which have memory of their own unless they were that before."""
+    if outputs.dtype == torch.float32:
+        return to_numpy(outputs).astype(np.float64)
+    return to_numpy(outputs.detach().to(torch.float64))
+
+
+def _backward(loss: torch.Tensor) -> None:
+    """Do what ``loss.backward()`` does, whose checks take as long as a layer of a small model: here nothing is odd."""
+    usual = type(loss) is torch.Tensor and loss.requires_grad and loss.dtype in _FLOATS and not loss.ndim
+    if not usual or not loss.is_cpu or _ENGINE is None:
+        loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        return
+    _ENGINE.run_backward(
+        (loss,), (torch.ones_like(loss),), keep_graph=False, create_graph=False, inputs=(), **_ACCUMULATES
+    )

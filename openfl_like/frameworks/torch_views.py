@@ -44,6 +44,9 @@ class ModuleViews:
         self._parts = list(module.modules())
         self._modes_are_plain = all(type(part).train is nn.Module.train for part in self._parts)
         self._entries = entries
+        self._tensors = [entry for entry in entries if isinstance(entry.value, torch.Tensor)]
+        plain = type(module).named_parameters is nn.Module.named_parameters
+        self._parameters = dict(module.named_parameters()) if plain else None
         self._sizes = [(holder, len(holder)) for part in self._parts for holder in _holders(part)]
         self._arrays = arrays
 
@@ -68,15 +71,25 @@ class ModuleViews:
 
     def arrays(self, module: nn.Module) -> dict[str, np.ndarray] | None:
         """Return what the module's ``state_dict`` would give now, as arrays; None if that has to be looked at anew."""
-        if module is not self._module or any(len(holder) != size for holder, size in self._sizes):
+        if not self._holds_the_same(module):
             return None
-        for entry in self._entries:
-            value = entry.holder.get(entry.name)
-            if value is not entry.value:
-                return None
-            if isinstance(value, torch.Tensor) and (value.data_ptr() != entry.address or value.shape != entry.shape):
+        for entry in self._tensors:
+            value = entry.value
+            if value.data_ptr() != entry.address or value.shape != entry.shape:  # type: ignore[attr-defined] # a tensor
                 return None
         return dict(self._arrays)
+
+    def parameters(self, module: nn.Module) -> Mapping[str, nn.Parameter] | None:
+        """Return the module's ``named_parameters``; None if they have to be looked for anew."""
+        return self._parameters if self._holds_the_same(module) else None
+
+    def _holds_the_same(self, module: nn.Module) -> bool:
+        if module is not self._module:
+            return False
+        for holder, size in self._sizes:
+            if len(holder) != size:
+                return False
+        return all(entry.holder.get(entry.name) is entry.value for entry in self._entries)
 
     def are_in_mode(self, *, training: bool) -> bool:
         """Whether setting the mode would change nothing; `arrays` has said before that the modules are the same."""

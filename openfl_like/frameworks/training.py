@@ -1,8 +1,7 @@
 """The one training loop, for every framework."""
 
 import linecache
-from collections.abc import Callable, Iterable, Iterator, Sized
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from traceback import walk_tb
@@ -80,8 +79,12 @@ class Training:
         hooks.begin(model)
 
         def step(samples: BatchT, targets: BatchT) -> Observation:
-            with _noted(samples):
+            try:
                 observation, gradients = model.loss_and_gradients(samples, targets)
+            except Exception as error:
+                if len(samples) == 1:
+                    error.add_note(ONE_SAMPLE)
+                raise
             if not own_loss:
                 check_class_numbers(observation)
             model.apply(hooks.adjust(gradients, model))
@@ -149,17 +152,6 @@ class FormerNames:
     @_epoch.setter
     def _epoch(self, epoch: int) -> None:
         self.training.epoch = epoch
-
-
-@contextmanager
-def _noted(samples: Sized) -> Iterator[None]:
-    """Have an error that one sample alone may have caused say so."""
-    try:
-        yield
-    except Exception as error:
-        if len(samples) == 1:
-            error.add_note(ONE_SAMPLE)
-        raise
 
 
 def comes_of(error: BaseException, first: BaseException) -> bool:

@@ -7,7 +7,8 @@ pipe, and writes a line of JSON with what came of it to another one; the updates
 import gc
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
@@ -44,7 +45,8 @@ class SiteWorker:
                 cure = "name a --directory on a file system that all hosts share"
                 return [_refused(UsageError(f"{told} ({cure})"))] * len(batch.orders)
             self._sites = _Sites(batch.setting)
-        return [self._sites.answer(order) for order in batch.orders]
+        with self._sites.in_a_row(batch.orders):
+            return [self._sites.answer(order) for order in batch.orders]
 
 
 def _refused(error: FederationError) -> Answer:
@@ -59,9 +61,14 @@ class _Sites:
         plan, workspace = thaw(Path(setting.plan).read_bytes()), Path(setting.workspace)
         self._plan, self._workspace = plan, workspace
         self._performers = SitePerformers(lambda shard, state: Performer(plan, shard, workspace, setting.device, state))
-        self._loaded: LoadedSites[Performer | ComparedPerformer] = LoadedSites()
+        self._loaded: LoadedSites[Performer | ComparedPerformer] = LoadedSites(in_a_row=self._performers.in_a_row)
         self._plain = build_encoding(plan) is None
         self._made: Mapping[str, ShardDescriptor] | None = None
+
+    def in_a_row(self, orders: Sequence[SiteOrder]) -> AbstractContextManager[None]:
+        """Return what orders are carried out in that follow one another; what a site loads is loaded outside of it."""
+        loaded = all(order.site in self._loaded for order in orders)
+        return self._loaded.in_a_row() if loaded else nullcontext()
 
     def answer(self, order: SiteOrder) -> Answer:
         """Carry out an order."""

@@ -5,7 +5,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -64,6 +64,7 @@ class _Turn:
         one: Performs an assignment.
         waiting: What is to be performed; what the turn has no time for stays in it.
         joins: Whether an assignment may follow others in their turn.
+        in_a_row: Makes what those that follow are performed in.
         begun: What was begun, in order.
         events: What came of it; of the last one nothing as long as it is at work.
     """
@@ -71,15 +72,21 @@ class _Turn:
     one: Callable[[Assignment], _Event]
     waiting: deque[Assignment]
     joins: Callable[[Assignment], bool]
+    in_a_row: Callable[[], AbstractContextManager[None]]
     begun: list[Assignment] = field(default_factory=list)
     events: list[_Event] = field(default_factory=list)
 
     def run(self) -> None:
         """Perform at least one assignment."""
         ends = time.monotonic() + TURN_S
-        while self.waiting and (not self.begun or (time.monotonic() < ends and self.joins(self.waiting[0]))):
-            self.begun.append(self.waiting.popleft())
-            self.events.append(self.one(self.begun[-1]))
+        self._perform_next()
+        with self.in_a_row():
+            while self.waiting and time.monotonic() < ends and self.joins(self.waiting[0]):
+                self._perform_next()
+
+    def _perform_next(self) -> None:
+        self.begun.append(self.waiting.popleft())
+        self.events.append(self.one(self.begun[-1]))
 
 
 class LocalRuntime:
@@ -152,7 +159,7 @@ class LocalRuntime:
                 post(failed(assignment, FailedTaskError(*_held_up(assignment, self._late))))
                 continue
             patience_s = self._patience_s(waiting[0])
-            turn = _Turn(self._one, waiting, self._is_ready)
+            turn = _Turn(self._one, waiting, self._is_ready, self._loaded.in_a_row)
             performing = tasks.start(thread.run(turn.run))
             if await _over(performing, patience_s):
                 performing.result()
@@ -270,9 +277,9 @@ class _HandsOver:
 def local_runtime(sites: SimulatedSites, repository: ModelRepository) -> LocalRuntime:
     """Return the runtime ``local`` for the sites of a simulation: one after the other, in this process."""
     refuse_workers(sites, "it works in this process")
-    loaded = LoadedSites[Performs](None if keeps_in_memory(sites.plan) else MOST_LOADED)
     plain = build_encoding(sites.plan) is None
     performers = SitePerformers(lambda shard, state: Performer(sites.plan, shard, sites.workspace, sites.device, state))
+    loaded = LoadedSites[Performs](None if keeps_in_memory(sites.plan) else MOST_LOADED, performers.in_a_row)
 
     def noted(model_bytes: int) -> None:
         if not performers.shared:

@@ -267,7 +267,7 @@ class PoolRuntime:
 
 def _content(content: bytes, update: Update) -> TensorMemory:
     model = TensorMemory(content)
-    if model.manifest.digest != update.digest:
+    if model.digest != update.digest:
         raise TensorError("the worker's update is not what the worker says of it")
     return model
 

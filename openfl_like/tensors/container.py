@@ -43,6 +43,7 @@ class TensorFile:
         self.known_finite = False
         self._map, places = _map_file(path)
         self._places = {place.spec.name: place for place in places}
+        self._views: dict[str, Array] = {}
         self.schema: Schema = schema_at(places)
 
     def __enter__(self) -> Self:
@@ -56,7 +57,7 @@ class TensorFile:
     def close(self) -> None:
         """Let the map go; views that are still referenced keep it until they go."""
         # Never mmap.close(): numpy does not hold the buffer against it, and the next look at a view would be a crash.
-        self._map, self._places = None, {}
+        self._map, self._places, self._views = None, {}, {}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -74,10 +75,15 @@ class TensorFile:
         Raises:
             TensorError: If there is no such tensor or the file is closed.
         """
+        known = self._views.get(name)
+        if known is not None:
+            return known
         place = self._places.get(name)
         if place is None:
             raise TensorError(f"there is no tensor '{name}' in the open file", place=str(self.path))
-        return np.ndarray(place.spec.shape, place.spec.numpy_dtype, buffer=self._map, offset=place.offset)
+        view = np.ndarray(place.spec.shape, place.spec.numpy_dtype, buffer=self._map, offset=place.offset)
+        self._views[name] = view
+        return view
 
     def flat(self, name: str) -> Array:
         """A read-only view of one tensor as a vector, row-major.

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,8 +19,8 @@ from openfl_like.tensors.layout import (
     plan_layout,
     schema_at,
 )
-from openfl_like.tensors.manifest import Manifest
-from openfl_like.tensors.named import Array, Schema, TensorSpec, named_dtype
+from openfl_like.tensors.manifest import Manifest, content_digest
+from openfl_like.tensors.named import Array, Schema, TensorSpec, bytes_of, named_dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,33 @@ def _header_of(content: Array) -> _ReadHeader:
     return _read(content[LENGTH_BYTES:body].tobytes(), len(content) - body)
 
 
+def _bytes(array: Array) -> memoryview:
+    """Return an array's bytes, row-major, in any form; where they lie like that, it takes a tenth of `bytes_of`."""
+    plain = type(array) is np.ndarray and array.flags.c_contiguous and array.dtype.isbuiltin == 1
+    return array.data if plain else bytes_of(array)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How tensors lie in a model file.
+
+    Attributes:
+        header: The bytes before the first of them.
+        names: Theirs, in the order of their bytes.
+        read: What the header says.
+    """
+
+    header: bytes
+    names: tuple[str, ...]
+    read: _ReadHeader
+
+
 @lru_cache(REMEMBERED)
-def _layout_of(tensors: tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...]) -> tuple[Array, tuple[Place, ...]]:
+def _layout_of(tensors: tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...]) -> _Layout:
     specs = tuple(TensorSpec(name, named_dtype(name, dtype), shape) for name, dtype, shape in tensors)
     header, places = plan_layout(specs)
-    return np.frombuffer(header, np.uint8), places
+    names = (place.spec.name for place in sorted(places, key=lambda place: place.offset))
+    return _Layout(header, tuple(names), _ReadHeader({place.spec.name: place for place in places}, schema_at(places)))
 
 
 class TensorMemory:
@@ -60,16 +82,20 @@ class TensorMemory:
 
     Args:
         content: Its bytes, which nobody changes any more.
+        header: What its header says, for whoever knows that; None: it is read.
+
+    Attributes:
+        digest: BLAKE3 identity of the file that it stands for.
 
     Raises:
         TensorError: If it is malformed.
     """
 
-    def __init__(self, content: bytes | Array) -> None:
+    def __init__(self, content: bytes | Array, header: _ReadHeader | None = None) -> None:
         self._bytes = np.frombuffer(content, np.uint8)
-        header = _header_of(self._bytes)
-        self._places, self.schema = header.places, header.schema
-        self.manifest = Manifest.of_content(self._bytes.data)
+        known = _header_of(self._bytes) if header is None else header
+        self._places, self.schema = known.places, known.schema
+        self.digest = content_digest(self._bytes.data)
 
     @classmethod
     def of(cls, tensors: Mapping[str, Array]) -> Self:
@@ -81,14 +107,13 @@ class TensorMemory:
         Raises:
             TensorError: If a name or dtype cannot be stored.
         """
-        header, places = _layout_of(tuple((name, tensors[name].dtype, tensors[name].shape) for name in sorted(tensors)))
-        content = np.empty(len(header) + sum(place.spec.size_bytes for place in places), np.uint8)
-        content[: len(header)] = header
-        for place in places:
-            data = np.ascontiguousarray(tensors[place.spec.name]).reshape(-1).view(np.uint8)
-            content[place.offset : place.offset + len(data)] = data
-        content.flags.writeable = False
-        return cls(content)
+        layout = _layout_of(tuple((name, tensors[name].dtype, tensors[name].shape) for name in sorted(tensors)))
+        return cls(b"".join([layout.header, *(_bytes(tensors[name]) for name in layout.names)]), layout.read)
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The manifest of the file that it stands for."""
+        return Manifest.of_content(self._bytes.data)
 
     def to_bytes(self) -> bytes:
         """Return the bytes of the file that it stands for."""

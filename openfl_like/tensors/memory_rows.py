@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from openfl_like.tensors.finite import all_finite
 from openfl_like.tensors.layout import LENGTH_BYTES, Place, header_length, parse_header, plan_layout, schema_at
-from openfl_like.tensors.manifest import Manifest, content_digest
+from openfl_like.tensors.manifest import content_digest
 from openfl_like.tensors.memory import TensorMemory
 from openfl_like.tensors.named import Array, Schema, bytes_of, schema_of
 
@@ -54,7 +53,7 @@ class ChosenRows:
 
 
 class TensorRow(TensorMemory):
-    """A `TensorMemory` that lies beside others; its manifest is made when it is asked for.
+    """A `TensorMemory` that lies beside others.
 
     Args:
         rows: All of them.
@@ -66,11 +65,6 @@ class TensorRow(TensorMemory):
     def __init__(self, rows: ModelRows, number: int, digest: str, not_finite: str) -> None:
         self.rows, self.number, self.digest, self.not_finite = rows, number, digest, not_finite
         self._places, self.schema, self._bytes = rows.places, rows.schema, rows.content[number]
-
-    @cached_property
-    def manifest(self) -> Manifest:  # type: ignore[override]  # one that is made at once would cost as much as the digest
-        """The manifest of the file that it stands for."""
-        return Manifest.of_content(self._bytes.data)
 
 
 def tensor_rows(stacked: Mapping[str, Array]) -> list[TensorRow]:
@@ -105,11 +99,7 @@ def put_together(models: Sequence[TensorMemory]) -> Sequence[TensorMemory]:
         return models
     content = np.frombuffer(b"".join(files), np.uint8).reshape(len(files), size)
     places = parse_header(files[0][LENGTH_BYTES:body], size - body)
-    return _rows_of(content, places, [_identity(model) for model in models])
-
-
-def _identity(model: TensorMemory) -> str:
-    return model.digest if isinstance(model, TensorRow) else model.manifest.digest
+    return _rows_of(content, places, [model.digest for model in models])
 
 
 def _rows_of(content: Array, places: Sequence[Place], digests: Sequence[str]) -> list[TensorRow]:

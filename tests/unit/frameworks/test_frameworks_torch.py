@@ -9,7 +9,7 @@ from torch import nn
 from openfl_like.data.shard import ArrayShard, Dataset
 from openfl_like.errors import DeviceError, TensorError, UsageError
 from openfl_like.federation.failure import one_line
-from openfl_like.frameworks.runner import RunnerContext
+from openfl_like.frameworks.runner import RunnerContext, TaskResult
 from openfl_like.frameworks.torch import TorchLoader, TorchRunner
 from openfl_like.frameworks.torch_arrays import to_numpy, to_torch
 
@@ -251,3 +251,72 @@ def test_a_context_of_a_tests_own_needs_no_algorithm() -> None:
     runner = TwoOutputs(TorchLoader(shard(), batch_size=8), OldContext())  # type: ignore[arg-type]  # what is tested
     runner.initialise(1)
     assert runner.train().num_samples == 20
+
+
+class Slowing(Net):
+    """Trains more slowly the second time, on other parameters, with the optimizer that comes with the platform."""
+
+    def build_model(self) -> nn.Module:
+        return nn.Linear(3, 2)
+
+    def change(self) -> None:
+        """Nothing yet."""
+
+    def train(self, epochs: int = 1) -> TaskResult:
+        self.change()
+        return super().train(epochs)
+
+
+class OtherRate(Slowing):
+    def change(self) -> None:
+        self.optimizer.param_groups[0]["lr"] *= 0.5
+
+
+class OtherParameters(Slowing):
+    def change(self) -> None:
+        self.model.weight = nn.Parameter(self.model.weight.detach() * 2)  # type: ignore[operator]  # linear
+
+
+@pytest.mark.parametrize("kind", [Slowing, OtherRate, OtherParameters])
+def test_every_assignment_has_an_optimizer_as_new(kind: type[Slowing]) -> None:
+    runner = build(kind)
+    start = {name: array.copy() for name, array in runner.get_tensors().items()}
+    ends = []
+    for _ in range(3):
+        runner.begin(7)
+        runner.set_tensors(start)
+        runner.train()
+        ends.append({name: array.tobytes() for name, array in runner.get_tensors().items()})
+    assert ends[0] == ends[1] == ends[2]
+    assert ends[0] != {name: array.tobytes() for name, array in start.items()}
+
+
+def test_the_optimizer_of_the_platform_is_built_once_as_long_as_nobody_changes_it() -> None:
+    runner = build(Slowing)
+    optimizers = []
+    for _ in range(2):
+        runner.begin(7)
+        runner.set_tensors(runner.get_tensors())
+        runner.train()
+        optimizers.append(runner.optimizer)
+    assert optimizers[0] is optimizers[1]
+
+
+class NoGradient(Slowing):
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return outputs.detach().mean() * len(targets)
+
+
+class NoScalar(Slowing):
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return outputs.mean(1) * len(targets)
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [(NoGradient, "does not require grad"), (NoScalar, "8 elements cannot be converted to Scalar")],
+)
+def test_what_torch_says_of_a_loss_is_told(kind: type[Slowing], told: str) -> None:
+    runner = build(kind)
+    with pytest.raises(RuntimeError, match=told):
+        runner.train()

@@ -135,3 +135,18 @@ def test_modes_are_compared_unless_a_module_has_ways_of_its_own() -> None:
     assert own is not None
     assert not own.are_in_mode(training=True)
     assert not own.are_in_mode(training=False)
+
+
+def test_parameters_are_known_as_long_as_modules_hold_them() -> None:
+    model = network()
+    views = ModuleViews.of(model)
+    assert views is not None
+    known = views.parameters(model)
+    assert known is not None
+    assert [(name, id(value)) for name, value in known.items()] == [
+        (name, id(value)) for name, value in model.named_parameters()
+    ]
+    move(model)  # the same parameter, with other memory
+    assert views.parameters(model) is known
+    replace(model)
+    assert views.parameters(model) is None
