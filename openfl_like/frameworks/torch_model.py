@@ -10,10 +10,6 @@ from openfl_like.frameworks.model import Observation, Tensors
 from openfl_like.frameworks.torch_arrays import to_numpy, to_torch
 from openfl_like.frameworks.torch_optimizer import step, zero_grad
 
-_ENGINE = getattr(torch.autograd.Variable, "_execution_engine", None)
-_ACCUMULATES = {"allow_unreachable": True, "accumulate_grad": True}
-_FLOATS = (torch.float32, torch.float64)
-
 
 class TorchModel:
     """A `model.Model` of a module and its optimizer; weights are the parameters that require a gradient.
@@ -41,7 +37,7 @@ class TorchModel:
         """See `model.Model`; samples ``[n, *sample_shape]``, targets ``[n, *target_shape]``, both on the CPU."""
         loss, observation = self._look(samples, targets)
         zero_grad(self._optimizer)
-        _backward(loss)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
         gradients = {name: value.grad for name, value in self._parameters.items() if value.grad is not None}
         return observation, gradients
 
@@ -80,14 +76,3 @@ def _scores(outputs: torch.Tensor) -> np.ndarray:
     if outputs.dtype == torch.float32:
         return to_numpy(outputs).astype(np.float64)
     return to_numpy(outputs.detach().to(torch.float64))
-
-
-def _backward(loss: torch.Tensor) -> None:
-    """Do what ``loss.backward()`` does, whose checks take as long as a layer of a small model: here nothing is odd."""
-    usual = type(loss) is torch.Tensor and loss.requires_grad and loss.dtype in _FLOATS and not loss.ndim
-    if not usual or not loss.is_cpu or _ENGINE is None:
-        loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
-        return
-    _ENGINE.run_backward(
-        (loss,), (torch.ones_like(loss),), keep_graph=False, create_graph=False, inputs=(), **_ACCUMULATES
-    )

@@ -86,8 +86,9 @@ class QuadraticSite:
     def __init__(self, curvature: float, centre: float, rate: float) -> None:
         self._module = _Quadratic(curvature, centre)
         optimizer = torch.optim.SGD(self._module.parameters(), lr=rate)
+        parameters, cpu = dict(self._module.named_parameters()), torch.device("cpu")
         self.model: Model = TorchModel(
-            self._module, optimizer, lambda outputs, _: outputs.square().sum() / 2, torch.device("cpu")
+            self._module, parameters, optimizer, lambda outputs, _: outputs.square().sum() / 2, cpu
         )
 
     def move_to(self, x: float) -> None:
