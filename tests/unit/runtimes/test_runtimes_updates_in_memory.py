@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from openfl_like.federation.task import Phase, Update
-from openfl_like.runtimes.updates_in_memory import ALL_BYTES, MOST_BYTES, MOST_UPDATES, UpdatesInMemory
+from openfl_like.runtimes.updates_in_memory import (
+    ALL_BYTES,
+    COPIES_BYTES,
+    MOST_BYTES,
+    MOST_UPDATES,
+    CopiesInMemory,
+    UpdatesInMemory,
+)
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.tensors.memory import TensorMemory
 from openfl_like.testing.performers import read_vector
@@ -72,3 +79,15 @@ def test_of_many_rounds_in_a_row_the_former_ones_go_and_nothing_is_written(
         assert all(memory.find(update(f"site-{place}", number)) is same for place in range(100))
     assert len(memory) <= MOST_UPDATES
     assert list((files.directory / "spool").iterdir()) == []
+
+
+def test_copies_are_kept_while_there_is_room_and_until_their_round_is_closed() -> None:
+    copies = CopiesInMemory()
+    large = TensorMemory.of({"weights": np.zeros(COPIES_BYTES // 4 // 2, np.float32)}).to_bytes()
+    for place, number in enumerate((1, 2)):
+        copies.keep(update(f"site-{place}", number), large)
+        copies.keep(update(f"site-{place}", number), large)
+    assert [copies.find(update("site-0", 1)) is not None, copies.find(update("site-1", 2)) is not None] == [True, False]
+    copies.let_go(1)
+    copies.keep(update("site-1", 2), large)
+    assert [copies.find(update("site-0", 1)) is not None, copies.find(update("site-1", 2)) is not None] == [False, True]
