@@ -2,7 +2,7 @@
 
 import math
 
-LONG_LOG_BYTES = 1 << 20
+LONG_LOG_BYTES = 4 << 20
 
 
 class LogLength:
