@@ -19,6 +19,7 @@ HERE = Path(__file__).parent
 RUNS = (
     "transfer.py --megabytes 100",
     "transfer.py --megabytes 100 --tensors 400",
+    "transfer.py --megabytes 100 --tensors 137 --odd",
     "transfer.py --megabytes 1000 --rounds 6",
     "transfer.py --megabytes 100 --trained 0.01",
     "memory.py",
@@ -41,6 +42,7 @@ RUNS = (
 )
 QUICK_RUNS = (
     "transfer.py --quick",
+    "transfer.py --quick --tensors 137 --odd",
     "memory.py --quick",
     "round_overhead.py --quick",
     "round_overhead.py --quick --collaborators 12",

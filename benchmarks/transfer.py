@@ -2,6 +2,8 @@
 
 Bare TLS sockets and bare gRPC streams move the same bytes, in turn with the rounds; they do nothing else with them.
 
+With ``--odd`` the tensors have all kinds of odd shapes, as those of a real network; they travel as bytes all the same.
+
 With ``--trained 0.01`` the rest of the weights is frozen, as in a fine-tune; `moved_share` tells how much of the model
 still travels.
 
@@ -30,6 +32,7 @@ class Case:
     Attributes:
         megabytes: Size of the model, 10^6 bytes each.
         tensors: In so many tensors.
+        odd: Whether those have odd shapes.
         trained: Share of it that changes.
         collaborators: To and from so many sites.
         rounds: So often.
@@ -37,13 +40,15 @@ class Case:
 
     megabytes: int
     tensors: int
+    odd: bool
     trained: float
     collaborators: int
     rounds: int
 
     def __str__(self) -> str:
         frozen = f", {1 - self.trained:.0%} frozen" if self.trained < 1 else ""
-        return f"{self.megabytes}MB in {self.tensors} x {self.collaborators}{frozen}"
+        odd = " odd" if self.odd else ""
+        return f"{self.megabytes}MB in {self.tensors}{odd} x {self.collaborators}{frozen}"
 
 
 async def measure(case: Case) -> dict[str, object]:
@@ -59,6 +64,7 @@ async def measure(case: Case) -> dict[str, object]:
             overrides = (
                 f"task_runner.settings.parameters={size // 4 // case.tensors}",
                 f"task_runner.settings.tensors={case.tensors}",
+                f"task_runner.settings.odd={str(case.odd).lower()}",
                 f"task_runner.settings.trained={case.trained}",
                 f"admission.min_collaborators={collaborators}",
             )
@@ -81,6 +87,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--megabytes", type=int, default=100)
     parser.add_argument("--tensors", type=int, default=10)
+    parser.add_argument("--odd", action="store_true", help="tensors of all kinds of odd shapes")
     parser.add_argument("--trained", type=float, default=1.0)
     parser.add_argument("--collaborators", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=10)
@@ -88,7 +95,7 @@ def main() -> None:
     arguments = parser.parse_args()
     megabytes = 20 if arguments.quick else arguments.megabytes
     rounds = 3 if arguments.quick else arguments.rounds
-    case = Case(megabytes, arguments.tensors, arguments.trained, arguments.collaborators, rounds)
+    case = Case(megabytes, arguments.tensors, arguments.odd, arguments.trained, arguments.collaborators, rounds)
     result = asyncio.run(measure(case))
     emit(result)
     say(

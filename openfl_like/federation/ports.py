@@ -268,8 +268,8 @@ class CollaboratorPort(Protocol):
     async def expect_update(self, update: Update, manifest: Manifest) -> UploadTarget:
         """Check an offered update before a byte of it is taken; the target of one taken before is complete."""
 
-    async def commit_update(self, update: Update) -> None:
-        """Take a complete, verified update into the round."""
+    async def commit_update(self, update: Update, content: bytes | None = None) -> None:
+        """Take a complete, verified update into the round; ``content`` is all of its file, if that is at hand."""
 
 
 class AggregatorPort(Protocol):

@@ -279,6 +279,7 @@ class ExperimentLoop:
         """
         ahead = [command for command in commands if isinstance(command, SendAssignment | StartTimer)]
         await self._perform_all(ahead)
+        await asyncio.sleep(0)  # they go out before a thread writes the version, which would hold them up
         return [command for command in commands if not isinstance(command, SendAssignment | StartTimer)]
 
     async def _perform(self, command: Command) -> Outcome | None:

@@ -23,7 +23,7 @@ from openfl_like.federation.seeds import compression_seed
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.published import PublishedFiles
-from openfl_like.runtimes.updates_in_memory import UpdatesInMemory
+from openfl_like.runtimes.updates_in_memory import CopiesInMemory, UpdatesInMemory
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.ports import FileContent
 from openfl_like.tensors.container import TensorFile
@@ -81,6 +81,7 @@ class ModelRepository:
         self._verdicts: dict[_Key, str] = {}
         self._base: dict[str, TensorFile] = {}
         self.in_memory = UpdatesInMemory(files)
+        self._copies = CopiesInMemory()
         self.published = PublishedFiles(plan, files, has_state=bool(self._recipe.slots))
         self._arriving: ArrivingModel | None = None
         self._content = "", b""
@@ -133,7 +134,7 @@ class ModelRepository:
                 self.put(file_digest(path), number)
 
     def _place(self, update: Update) -> Path | TensorMemory:
-        return self.in_memory.find(update) or self.spool_path(update)
+        return self.in_memory.find(update) or self._copies.find(update) or self.spool_path(update)
 
     def spool_path(self, work: Assignment | Update) -> Path:
         """Return the place in the spool of an assignment's update."""
@@ -197,11 +198,18 @@ class ModelRepository:
             self._arriving.drop()
             self._arriving = None
 
-    def inspect(self, update: Update, base_model: str) -> None:
+    def inspect(self, update: Update, base_model: str, content: bytes | None = None) -> None:
         """Look at an update as soon as it is here, while others are still on their way; `validate` asks for it.
 
         One that a model is made of already is not looked at: who looks at the model has looked at it.
+
+        Args:
+            update: Which one.
+            base_model: Digest of the model that it started from.
+            content: What is in its file, if that is known.
         """
+        if content is not None and self._encoding is None:
+            self._copies.keep(update, content)
         if self._arriving is not None and self._arriving.expects(update):
             return
         self._verdicts[_key(update)] = self._look(update, base_model)
@@ -297,6 +305,7 @@ class ModelRepository:
         if self._arriving is not None and (ended or self._arriving.round <= newest):
             self._let_arriving_go()
         self.in_memory.let_go(newest)
+        self._copies.let_go(newest)
         self._base = {digest: file for digest, file in self._base.items() if versions and digest == versions[-1].digest}
         if versions:
             open_ones = {number for number in self._rounds.values() if number > newest}  # a simulation runs ahead

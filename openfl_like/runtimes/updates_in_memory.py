@@ -1,7 +1,9 @@
-"""Small updates of sites in this process: they are in no file, unless a record is to count on them."""
+"""Small updates in memory: of sites in this process, without a file; and copies of those that others have sent."""
 
 from collections.abc import Collection
+from contextlib import suppress
 
+from openfl_like.errors import TensorError
 from openfl_like.federation.task import Phase, Update
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.tensors.memory import TensorMemory
@@ -11,7 +13,8 @@ MOST_BYTES, MOST_UPDATES = 4 << 20, 1024
 """How large one of them is at most, and how many there are."""
 ALL_BYTES = 256 << 20
 """How large all of them are together, about: those of an experiment are of a size."""
-
+COPIES_BYTES = 16 << 20
+"""How large all copies of files are together."""
 SMALL_BYTES = 64 << 10
 """Up to here what is done for each tensor of each update costs more than to copy them all to one place."""
 
@@ -70,6 +73,31 @@ class UpdatesInMemory:
         for key in list(self._updates):
             if key[0] <= round_number:
                 self._updates.pop(key, None)
+
+
+class CopiesInMemory:
+    """What is in the spool's files of small updates, so that no file has to be opened again to look at it."""
+
+    def __init__(self) -> None:
+        self._copies: dict[tuple[int, Phase, str, str], TensorMemory] = {}
+        self._bytes = 0
+
+    def keep(self, update: Update, content: bytes) -> None:
+        """Keep what is in an update's file if there is room, and if it is a model: who opens the file says why not."""
+        if self.find(update) is not None or self._bytes + len(content) > COPIES_BYTES:
+            return
+        with suppress(TensorError):
+            self._copies[_key(update)] = TensorMemory(content)
+            self._bytes += len(content)
+
+    def find(self, update: Update) -> TensorMemory | None:
+        """Return what is in an update's file; None if nobody has kept it."""
+        return self._copies.get(_key(update))
+
+    def let_go(self, round_number: int) -> None:
+        """Let the copies of a round go, and of those before it."""
+        self._copies = {key: copy for key, copy in self._copies.items() if key[0] > round_number}
+        self._bytes = sum(copy.size_bytes for copy in self._copies.values())
 
 
 def _key(update: Update) -> tuple[int, Phase, str, str]:

@@ -137,7 +137,7 @@ class Collaborator:
             ConflictError: If it has another plan, or a collaborator of this name is there.
             NotAllowedError: If the certificate is for another experiment.
         """
-        self.settings.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._files.prepare()
         failpoint("collaborator.started")
         self._warm_up()
         try:
@@ -338,8 +338,6 @@ class Collaborator:
         before, which no task looks at any more.
         """
         other = self._files.models if folder == self._files.updates else self._files.updates
-        for made in (folder, other):
-            made.mkdir(exist_ok=True)
         recyclable = recyclable_path(folder / "any")
         stay = {path.name for path in (recyclable, manifest_path(recyclable), keep) if path is not None}
         for name in sorted(entry.name for entry in os.scandir(folder)):  # paths cost more than the rest of it
@@ -388,7 +386,6 @@ class Collaborator:
             models=self._files.models,
             updates=self._files.updates,
         )
-        self._files.models.mkdir(exist_ok=True)
         self._worker = self._tasks.start(WorkerProcess.start(worker, _pass_on if settings.supervised else _print))
         self._worker.add_done_callback(lambda task: task.cancelled() or task.exception())
 

@@ -25,6 +25,12 @@ class CollaboratorFiles:
 
     directory: Path
 
+    def prepare(self) -> None:
+        """Make the directories."""
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (self.updates, self.models):
+            folder.mkdir(exist_ok=True)
+
     @property
     def updates(self) -> Path:
         """Updates that were not acknowledged yet."""

@@ -255,7 +255,7 @@ class AggregatorServicer:
                 target = await self._collaborators.expect_update(update, manifest)
                 if not target.complete:
                     place_file(target.path, content, target.recyclable)
-                    await self._collaborators.commit_update(update)
+                    await self._collaborators.commit_update(update, content)
         except (FederationError, OSError) as error:
             reason = no_room(error) or error
             if isinstance(reason, OSError):

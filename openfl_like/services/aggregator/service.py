@@ -138,7 +138,7 @@ class Aggregator:
                 f"the update has {offered_bytes:,} bytes, the model that it started from {given_bytes:,}"
             )
 
-    async def commit_update(self, update: Update) -> None:
+    async def commit_update(self, update: Update, content: bytes | None = None) -> None:
         """Take a complete update into the round."""
         base_model = self._runtime.expects(update)
         if base_model is None:
@@ -147,7 +147,7 @@ class Aggregator:
         # A compressed update is small, but as much work as the model that it stands for.
         base = self._repository.known(base_model)
         if base is not None and base.total_bytes < INLINE_BYTES:
-            self._repository.inspect(update, base_model)
+            self._repository.inspect(update, base_model, content)
         else:
             await asyncio.to_thread(self._repository.inspect, update, base_model)
         failpoint("aggregator.update.inspected")

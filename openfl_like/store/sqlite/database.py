@@ -31,12 +31,12 @@ from sqlalchemy.pool import StaticPool
 from openfl_like.errors import ConflictError, DamagedError, FederationError, StorageError
 from openfl_like.failpoints import failpoint
 from openfl_like.store.sqlite.commit_count import mark_of, read_mark, write_mark
+from openfl_like.store.sqlite.log_length import LogLength
 
 _PRIMARY = 0xFF
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _MAYBE_NO_ROOM = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
 _FEWEST_BYTES = 1 << 16
-LONG_LOG_BYTES = 1 << 20
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -87,6 +87,7 @@ class Database:
         self._engine = create_engine(url, poolclass=StaticPool, connect_args=connect, paramstyle="named")
         self._lock = Lock()
         self._durable: bool | None = None
+        self._log = LogLength()
         event.listen(self._engine, "connect", _set_up)
         expected = read_mark(mark_of(path))  # before anything can be written
         with ExitStack() as undo:
@@ -118,6 +119,7 @@ class Database:
                 with self._connection.begin():
                     yield self._connection
                     count = self._count() if durable else 0
+                self._log.committed()
                 if count:
                     write_mark(mark_of(self.path), count)
         except IntegrityError:
@@ -132,9 +134,12 @@ class Database:
         with suppress(
             OSError, sqlite3.Error
         ):  # somebody else is at it, or there is no room: next time; a commit tells more
-            if self.path.with_name(f"{self.path.name}-wal").stat().st_size > LONG_LOG_BYTES:
+            file_bytes = self.path.with_name(f"{self.path.name}-wal").stat().st_size
+            if self._log.is_long(file_bytes):
                 with closing(sqlite3.connect(self.path, timeout=0.0)) as beside:
-                    beside.execute("PRAGMA wal_checkpoint(PASSIVE)")
+                    _, pages, _ = beside.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                    (page_bytes,) = beside.execute("PRAGMA page_size").fetchone()
+                self._log.moved(pages * page_bytes, file_bytes)
 
     def prepare(self, statement: Insert | Update | Delete) -> str:
         """Return the text of a statement for `Connection.exec_driver_sql`, parameters by name.

@@ -45,19 +45,29 @@ def place_file(path: Path, content: bytes, recyclable: Path | None = None) -> No
         content: What is in it.
         recyclable: A file that nobody needs any more, to be overwritten: removing one and making one costs more.
     """
-    part = part_of(path)
+    descriptor, place = _spare_or_part(path, recyclable)
+    try:
+        left = memoryview(content)
+        while left:
+            left = left[os.write(descriptor, left) :]
+        if os.fstat(descriptor).st_size != len(content):  # cutting a file that is as long already costs as much
+            os.ftruncate(descriptor, len(content))
+    finally:
+        os.close(descriptor)
+    place.rename(path)
+
+
+def _spare_or_part(path: Path, recyclable: Path | None) -> tuple[int, Path]:
+    """Open what a small file is written to before it gets its name: a spare as it lies there, or a new file."""
     if recyclable is not None:
         with suppress(FileNotFoundError):
-            recyclable.replace(part)
+            return os.open(recyclable, os.O_WRONLY | os.O_CLOEXEC), recyclable
+    part = part_of(path)
     try:
-        descriptor = os.open(part, _MAKING, 0o600)
+        return os.open(part, _MAKING, 0o600), part
     except FileNotFoundError:
         part.parent.mkdir(parents=True)
-        descriptor = os.open(part, _MAKING, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.truncate()
-    part.rename(path)
+        return os.open(part, _MAKING, 0o600), part
 
 
 def every_chunk(manifest: Manifest) -> tuple[int, ...]:

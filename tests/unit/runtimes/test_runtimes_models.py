@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from openfl_like.errors import ConflictError, NotFoundError, UpdateRefusedError
+from openfl_like.errors import ConflictError, NotFoundError, TensorError, UpdateRefusedError
 from openfl_like.federation.events import Aggregate, ModelVersion, ValidateUpdates
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.task import Assignment, Phase, Update
@@ -270,3 +270,24 @@ def test_the_initial_model_is_a_whole_one(compressing: ModelRepository) -> None:
     update = Update(0, Phase.INITIALISE, "bern", file_digest(path), 1)
     assert compressing.validate(ValidateUpdates(0, "", (update,))) == {}
     assert compressing.aggregate(Aggregate(0, (update,))).digest == update.digest
+
+
+def test_what_came_with_a_message_is_not_read_again(repository: ModelRepository, files: ExperimentFiles) -> None:
+    updates = update_of(repository, "bern", 1.0), update_of(repository, "zurich", 3.0)
+    for update in updates:
+        path = repository.spool_path(update)
+        repository.inspect(update, "", path.read_bytes())
+        path.unlink()
+    assert repository.validate(ValidateUpdates(1, "", updates)) == {}
+    version = ModelVersion(1, repository.aggregate(Aggregate(1, updates)).digest)
+    assert read_vector(files.model(1)).tolist() == [2.0] * 4
+    repository.forget([version])
+    with pytest.raises(TensorError):
+        repository.aggregate(Aggregate(1, updates))
+
+
+def test_what_came_with_a_message_and_is_no_model_is_refused(repository: ModelRepository) -> None:
+    update = update_of(repository, "bern", 1.0)
+    repository.spool_path(update).write_bytes(b"nothing")
+    repository.inspect(update, "", b"nothing")
+    assert "damaged" in repository.validate(ValidateUpdates(1, "", (update,)))["bern"]

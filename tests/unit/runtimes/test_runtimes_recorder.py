@@ -14,8 +14,8 @@ from openfl_like.federation.experiment import Experiment
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.runtimes.recorder import CHECKPOINT_AFTER, Record, Recorder
 from openfl_like.store.files import ExperimentFiles
-from openfl_like.store.sqlite.database import LONG_LOG_BYTES
 from openfl_like.store.sqlite.experiment import EXPERIMENT_DB, SqliteExperimentStore
+from openfl_like.store.sqlite.log_length import LONG_LOG_BYTES
 
 
 class LongRound:

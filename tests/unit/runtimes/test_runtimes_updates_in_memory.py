@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from openfl_like.federation.task import Phase, Update
-from openfl_like.runtimes.updates_in_memory import ALL_BYTES, MOST_BYTES, MOST_UPDATES, SMALL_BYTES, UpdatesInMemory
+from openfl_like.runtimes.updates_in_memory import (
+    ALL_BYTES,
+    COPIES_BYTES,
+    MOST_BYTES,
+    MOST_UPDATES,
+    SMALL_BYTES,
+    CopiesInMemory,
+    UpdatesInMemory,
+)
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.tensors.memory import TensorMemory
 from openfl_like.tensors.memory_rows import stacked_of
@@ -75,28 +83,13 @@ def test_of_many_rounds_in_a_row_the_former_ones_go_and_nothing_is_written(
     assert list((files.directory / "spool").iterdir()) == []
 
 
-def test_what_is_looked_at_together_lies_side_by_side_and_is_the_same(memory: UpdatesInMemory) -> None:
-    sites = {f"site-{place}": content(place) for place in range(3)}
-    for site, kept in sites.items():
-        memory.keep(update(site, digest=kept.manifest.digest), kept)
-    updates = [update(site, digest=kept.manifest.digest) for site, kept in sites.items()]
-    assert memory.have(updates)
-    memory.put_together(updates)
-    found = [memory.find(each) for each in updates]
-    assert stacked_of(found) is not None
-    for row, kept in zip(found, sites.values(), strict=True):
-        assert row is not None
-        assert (row.to_bytes(), row.manifest) == (kept.to_bytes(), kept.manifest)
-    memory.put_together(updates)
-    assert [memory.find(each) for each in updates] == found
-
-
-def test_what_is_large_or_in_a_file_stays_where_it_is(memory: UpdatesInMemory) -> None:
-    large = TensorMemory.of({"weights": np.zeros(SMALL_BYTES // 4, np.float32)})
-    for site in ("bern", "zurich"):
-        memory.keep(update(site), large)
-    memory.keep(update("zug"), content(1.0))
-    memory.put_together([update("bern"), update("zurich")])
-    memory.put_together([update("zug"), update("basel")])
-    assert memory.find(update("bern")) is memory.find(update("zurich")) is large
-    assert not memory.have([update("zug"), update("basel")])
+def test_copies_are_kept_while_there_is_room_and_until_their_round_is_closed() -> None:
+    copies = CopiesInMemory()
+    large = TensorMemory.of({"weights": np.zeros(COPIES_BYTES // 4 // 2, np.float32)}).to_bytes()
+    for place, number in enumerate((1, 2)):
+        copies.keep(update(f"site-{place}", number), large)
+        copies.keep(update(f"site-{place}", number), large)
+    assert [copies.find(update("site-0", 1)) is not None, copies.find(update("site-1", 2)) is not None] == [True, False]
+    copies.let_go(1)
+    copies.keep(update("site-1", 2), large)
+    assert [copies.find(update("site-0", 1)) is not None, copies.find(update("site-1", 2)) is not None] == [False, True]

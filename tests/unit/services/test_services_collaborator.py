@@ -40,6 +40,7 @@ def collaborator(directory: Path) -> Collaborator:
     plan = cast("Plan", None)  # neither of them is looked at before there is a model
     credentials = cast("Credentials", None)
     shard = directory / "shard.yaml"
+    CollaboratorFiles(directory).prepare()
     return Collaborator(CollaboratorArguments("e-1", plan, directory, shard, "here:1", credentials, directory))
 
 

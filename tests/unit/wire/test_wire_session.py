@@ -115,7 +115,8 @@ class FakePort:
             raise self.refusal
         return UploadTarget(self.directory / "spool" / update.collaborator, complete=self.complete)
 
-    async def commit_update(self, update: Update) -> None:
+    async def commit_update(self, update: Update, content: bytes | None = None) -> None:
+        assert content is None or Manifest.of_content(content).digest == update.digest
         self.committing += 1
         assert self.committing == 1, "two uploads hold the same place in the spool"
         await self.gate.wait()

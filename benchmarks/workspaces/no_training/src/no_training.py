@@ -8,6 +8,21 @@ import numpy as np
 from openfl_like.frameworks.runner import RunnerContext, Shard, TaskResult
 
 
+def even_shapes(parameters: int, tensors: int) -> list[tuple[int, ...]]:
+    """Gives vectors of the same length."""
+    return [(parameters,)] * tensors
+
+
+def odd_shapes(parameters: int, tensors: int) -> list[tuple[int, ...]]:
+    """Gives shapes of one to three odd dimensions, small ones between large ones, with about as many elements."""
+    shares = [1 + 37 * place % 101 * (place % 4 > 0) for place in range(tensors)]
+    elements = [parameters * tensors * share // sum(shares) for share in shares]
+    shapes: list[tuple[int, ...]] = [(count | 1,) for count in elements]
+    shapes[1::3] = [(7, count // 7 | 1) for count in elements[1::3]]
+    shapes[2::3] = [(3, 5, count // 15 | 1) for count in elements[2::3]]
+    return shapes
+
+
 class NoLoader:
     """Holds no data.
 
@@ -31,37 +46,40 @@ class NoLoader:
 
 
 class NoTraining:
-    """A vector of float32.
+    """Tensors of float32.
 
     Args:
         loader: Not looked at.
         context: Not looked at.
         parameters: Length of each tensor.
         tensors: How many tensors.
+        odd: Whether they have all kinds of odd shapes, with about as many elements together.
         trained: Share of the elements that change, those at the end; the others are frozen.
         gate: Socket at which every training waits until it may go on; empty: it does not wait.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (each is a setting of the plan)
         self,
         loader: NoLoader,  # noqa: ARG002 (the runner's interface)
         context: RunnerContext,  # noqa: ARG002 (as above)
         *,
         parameters: int = 1000,
         tensors: int = 1,
+        odd: bool = False,
         trained: float = 1.0,
         gate: str = "",
     ) -> None:
         self._path = gate
         self._gate: socket.socket | None = None
-        self._trained = round(parameters * tensors * trained)
+        shapes = (odd_shapes if odd else even_shapes)(parameters, tensors)
         self._step = np.float32(1)
-        self._model = {f"w{i:04d}": np.zeros(parameters, np.float32) for i in range(tensors)}
+        self._model = {f"w{place:04d}": np.zeros(shape, np.float32) for place, shape in enumerate(shapes)}
+        self._trained = round(sum(value.size for value in self._model.values()) * trained)
 
     def initialise(self, seed: int) -> None:
         """Draws the weights."""
         generator = np.random.default_rng(seed)
-        self._model = {name: generator.standard_normal(len(v), np.float32) for name, v in self._model.items()}
+        self._model = {name: generator.standard_normal(v.shape, np.float32) for name, v in self._model.items()}
 
     def begin(self, seed: int) -> None:
         """Takes the seed of an assignment, which no other site has."""
@@ -81,7 +99,7 @@ class NoTraining:
         self._wait()
         left = self._trained
         for value in reversed(self._model.values()):
-            tail = value[max(0, len(value) - left) :]
+            tail = value.reshape(-1)[max(0, value.size - left) :]
             np.add(tail, self._step, out=tail)
             left -= len(tail)
         return TaskResult(1, {"loss": 0.0})

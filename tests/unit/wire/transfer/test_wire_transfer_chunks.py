@@ -14,6 +14,7 @@ from openfl_like.wire.transfer.chunks import (
     chunks_of,
     frames_of,
     part_of,
+    place_file,
     read_chunks,
     receive_file,
     wanted,
@@ -277,3 +278,18 @@ def test_a_file_that_shrinks_while_it_is_sent(source: Path, manifest: Manifest) 
 def test_a_chunk_that_does_not_exist_is_not_read(source: Path, manifest: Manifest) -> None:
     with pytest.raises(TransferError, match="there is no chunk 4"):
         next(read_chunks(source, manifest, (4,)))
+
+
+@pytest.mark.parametrize("before", [None, b"", b"less", b"longer than it", b"equal"], ids=str)
+def test_a_small_file_takes_the_place_of_a_spare(tmp_path: Path, before: bytes | None) -> None:
+    spare, path = tmp_path / "spare", tmp_path / "file"
+    if before is not None:
+        spare.write_bytes(before)
+    place_file(path, b"equal", spare)
+    assert {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()} == {"file": b"equal"}
+
+
+def test_a_small_file_makes_its_folder(tmp_path: Path) -> None:
+    path = tmp_path / "one" / "two" / "file"
+    place_file(path, b"content")
+    assert path.read_bytes() == b"content"
