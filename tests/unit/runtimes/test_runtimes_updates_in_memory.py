@@ -9,13 +9,11 @@ from openfl_like.runtimes.updates_in_memory import (
     COPIES_BYTES,
     MOST_BYTES,
     MOST_UPDATES,
-    SMALL_BYTES,
     CopiesInMemory,
     UpdatesInMemory,
 )
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.tensors.memory import TensorMemory
-from openfl_like.tensors.memory_rows import stacked_of
 from openfl_like.testing.performers import read_vector
 
 
