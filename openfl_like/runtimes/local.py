@@ -63,15 +63,17 @@ class _Turn:
     Attributes:
         one: Performs an assignment.
         waiting: What is to be performed; what the turn has no time for stays in it.
-        joins: Whether an assignment may follow others in their turn.
-        in_a_row: Makes what those that follow are performed in.
+        is_ready: Whether the site of an assignment has loaded model and data.
+        loads: Whether one that has not may follow others; a turn that begins with one has the time for it.
+        in_a_row: Makes what those that follow and are ready are performed in.
         begun: What was begun, in order.
         events: What came of it; of the last one nothing as long as it is at work.
     """
 
     one: Callable[[Assignment], _Event]
     waiting: deque[Assignment]
-    joins: Callable[[Assignment], bool]
+    is_ready: Callable[[Assignment], bool]
+    loads: bool
     in_a_row: Callable[[], AbstractContextManager[None]]
     begun: list[Assignment] = field(default_factory=list)
     events: list[_Event] = field(default_factory=list)
@@ -80,9 +82,19 @@ class _Turn:
         """Perform at least one assignment."""
         ends = time.monotonic() + TURN_S
         self._perform_next()
-        with self.in_a_row():
-            while self.waiting and time.monotonic() < ends and self.joins(self.waiting[0]):
+        while self._has_time(ends) and (self._next_is_ready() or self.loads):
+            if not self._next_is_ready():
                 self._perform_next()
+                continue
+            with self.in_a_row():
+                while self._has_time(ends) and self._next_is_ready():
+                    self._perform_next()
+
+    def _has_time(self, ends: float) -> bool:
+        return bool(self.waiting) and time.monotonic() < ends
+
+    def _next_is_ready(self) -> bool:
+        return bool(self.waiting) and self.is_ready(self.waiting[0])
 
     def _perform_next(self) -> None:
         self.begun.append(self.waiting.popleft())
@@ -159,7 +171,8 @@ class LocalRuntime:
                 post(failed(assignment, FailedTaskError(*_held_up(assignment, self._late))))
                 continue
             patience_s = self._patience_s(waiting[0])
-            turn = _Turn(self._one, waiting, self._is_ready, self._loaded.in_a_row)
+            first_loads = not self._is_ready(waiting[0])
+            turn = _Turn(self._one, waiting, self._is_ready, first_loads, self._loaded.in_a_row)
             performing = tasks.start(thread.run(turn.run))
             if await _over(performing, patience_s):
                 performing.result()
