@@ -55,7 +55,7 @@ def _bytes(array: Array) -> memoryview:
 
 
 @dataclass(frozen=True, slots=True)
-class _Layout:
+class _FileLayout:
     """How tensors lie in a model file.
 
     Attributes:
@@ -70,11 +70,13 @@ class _Layout:
 
 
 @lru_cache(REMEMBERED)
-def _layout_of(tensors: tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...]) -> _Layout:
+def _layout_of(tensors: tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...]) -> _FileLayout:
     specs = tuple(TensorSpec(name, named_dtype(name, dtype), shape) for name, dtype, shape in tensors)
     header, places = plan_layout(specs)
     names = (place.spec.name for place in sorted(places, key=lambda place: place.offset))
-    return _Layout(header, tuple(names), _ReadHeader({place.spec.name: place for place in places}, schema_at(places)))
+    return _FileLayout(
+        header, tuple(names), _ReadHeader({place.spec.name: place for place in places}, schema_at(places))
+    )
 
 
 class TensorMemory:

@@ -14,4 +14,4 @@ def test_the_seed_of_an_assignment_is_its_own_whatever_was_asked_before() -> Non
     asked = [(seed, number, name, phase) for seed in (1, 2) for number in range(40) for name, phase in (("a", "b"),)]
     for each in [*asked, *asked[::-1]]:
         assert assignment_seed(*each) == derive_seed(*each)
-    assert assignment_seed(True, 1, "a", "b") == derive_seed(True, 1, "a", "b") != assignment_seed(1, 1, "a", "b")  # noqa: FBT003
+    assert assignment_seed(True, 1, "a", "b") == derive_seed(True, 1, "a", "b") != assignment_seed(1, 1, "a", "b")  # noqa: FBT003 - a seed that is a bool is not the number
