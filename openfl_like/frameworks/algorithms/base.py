@@ -15,6 +15,11 @@ def is_algorithms(name: str) -> bool:
     return name.startswith(ALGORITHM)
 
 
+def is_float(array: np.ndarray) -> bool:
+    """Whether a tensor can follow a gradient; bfloat16 is of a dtype that numpy does not have itself."""
+    return array.dtype.kind == "f" or array.dtype.name == "bfloat16"
+
+
 @dataclass(frozen=True, slots=True)
 class LocalStart:
     """What an algorithm begins with; all tensors are copies in the framework's own form.
@@ -41,7 +46,8 @@ class LocalEnd:
     """What an algorithm leaves behind; tensors in the framework's own form.
 
     Attributes:
-        shared: New values of tensors of its own that are sent with the update; those left out go back as they came.
+        shared: New values of tensors of its own that are sent with the update, in the precision in which they came;
+            those left out go back as they came.
         state: All that is to be kept at this site.
     """
 

@@ -4,7 +4,7 @@ import numpy as np
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from openfl_like.frameworks.algorithms.base import LocalEnd, LocalStart
+from openfl_like.frameworks.algorithms.base import LocalEnd, LocalStart, is_float
 from openfl_like.frameworks.model import Tensor, Tensors
 
 _CONTROL = "control/"
@@ -56,8 +56,3 @@ class Scaffold:
         sent = {f"{_CONTROL}{name}": self._all[name] + (kept[name] - self._own[name]) for name in kept}
         self._own, self._all, self._sum = {}, {}, {}
         return LocalEnd(sent, kept)
-
-
-def is_float(array: np.ndarray) -> bool:
-    """Whether a tensor can follow a gradient; bfloat16 is of a dtype that numpy does not have itself."""
-    return array.dtype.kind == "f" or array.dtype.name == "bfloat16"

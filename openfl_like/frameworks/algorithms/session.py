@@ -8,7 +8,7 @@ import numpy as np
 
 from openfl_like import registry
 from openfl_like.errors import TaskError
-from openfl_like.frameworks.algorithms.base import LocalAlgorithm, LocalStart
+from openfl_like.frameworks.algorithms.base import LocalAlgorithm, LocalStart, is_float
 from openfl_like.frameworks.model import Model, Tensors
 from openfl_like.plan.schema import NO_ALGORITHM, Component
 from openfl_like.tensors.named import ALGORITHM
@@ -94,9 +94,11 @@ class LocalSession:
             raise TaskError(message, cure=cure)
         self._model = None  # what trains after this trains from the global model again
         end = self._algorithm.end(model.weights())
-        own = {f"{ALGORITHM}{name}": array for name, array in model.to_arrays(end.shared).items()}
-        for name, array in own.items():
+        own = {}
+        for told, given in model.to_arrays(end.shared).items():
+            name = f"{ALGORITHM}{told}"
             came = opening.shared.get(name)
+            array = own[name] = _as_it_came(given, came)
             if came is None or came.shape != array.shape or came.dtype != array.dtype:
                 was = "nothing" if came is None else f"{came.dtype}{list(came.shape)}"
                 message = (
@@ -105,6 +107,13 @@ class LocalSession:
                 raise TaskError(message, cure="give it in shared(), and start from a model that has it")
         kept = {name: np.array(array) for name, array in model.to_arrays(end.state).items()}
         return {**opening.shared, **own}, kept
+
+
+def _as_it_came(array: np.ndarray, came: np.ndarray | None) -> np.ndarray:
+    """Return numbers in the precision that they came in: a gradient may have another one than its weight."""
+    if came is None or not (is_float(array) and is_float(came)):
+        return array
+    return array.astype(came.dtype, copy=False)
 
 
 def build_session(part: Component) -> LocalSession | None:

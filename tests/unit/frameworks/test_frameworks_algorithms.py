@@ -13,8 +13,10 @@ from openfl_like.errors import TaskError, TensorError
 from openfl_like.federation.failure import FailedTaskError
 from openfl_like.federation.task import Assignment, Phase, TaskCall
 from openfl_like.frameworks.algorithms.fedprox import FedProx
-from openfl_like.frameworks.algorithms.session import LocalSession
+from openfl_like.frameworks.algorithms.scaffold import Scaffold
+from openfl_like.frameworks.algorithms.session import LocalSession, Opening
 from openfl_like.frameworks.algorithms.state import SiteState
+from openfl_like.frameworks.numpy import NumpyModel
 from openfl_like.frameworks.perform import Performer
 from openfl_like.plan.schema import Component, Plan, Task
 from openfl_like.tensors.container import read_tensors, write_tensors
@@ -236,3 +238,16 @@ def test_an_algorithm_outside_an_assignment_is_refused(make: Make) -> None:
 def test_a_state_of_no_round_is_empty(tmp_path: Path) -> None:
     assert SiteState(tmp_path / "none").read(0) == SiteState(None).read(0) == {}
     assert not (tmp_path / "none").exists()
+
+
+def test_numbers_are_sent_in_the_precision_in_which_they_came() -> None:
+    """The gradients of a model of float32 may be float64, as numpy makes them."""
+    weight = {"w": np.zeros(2, np.float32)}
+    model = NumpyModel(lambda *_: None, lambda _: None, lambda: weight)  # type: ignore[arg-type]  # it is not trained
+    session = LocalSession(Scaffold())
+    session.open(Opening(1, 3, session.initial(weight), {}))
+    session.begin(model)
+    session.adjust({"w": np.ones(2, np.float64)}, model)
+    sent, kept = session.close()
+    assert sent[f"{ALGORITHM}control/w"].dtype == np.float32
+    assert kept["w"].tolist() == [1.0, 1.0]
