@@ -1,8 +1,8 @@
 """Turns recorded figures into the tables of docs/benchmarks/README.md and the plots beside it.
 
 `results.jsonl` holds our figures as `suite.py` writes them; `peers.jsonl`, if it is there, those of other systems, with
-the keys peer, version, workload (W1, W1b, W2, W4), clients, s_per_round, cpu_s_per_round, server_rss_mb,
-client_rss_mb, first_task_s.
+the keys peer, version, workload (W1, W1b, W2, W3, W4), clients, s_per_round, cpu_s_per_round, server_rss_mb,
+client_rss_mb, first_task_s; of W3 also per_round, rounds, trainings_per_s.
 
 Example: python benchmarks/report.py --directory docs/benchmarks
 """
@@ -42,7 +42,13 @@ PLOTS = {
     "w6_aggregation": "aggregation",
     "w7_compression": "compression",
 }
-PEER_WORKLOADS = {"W1": "w1_transfer", "W1b": "w1_transfer", "W2": "w2_round_overhead", "W4": "w4_first_round"}
+PEER_WORKLOADS = {
+    "W1": "w1_transfer",
+    "W1b": "w1_transfer",
+    "W2": "w2_round_overhead",
+    "W3": "w3_simulation",
+    "W4": "w4_first_round",
+}
 PEER_SIZES = {"W1": "100MB in 10", "W1b": "1000MB in 10"}
 
 
@@ -74,6 +80,9 @@ def peer_case(line: Line) -> str:
     """Names the case of a peer's line as ours names it."""
     if line["workload"] in PEER_SIZES:
         return f"{PEER_SIZES[line['workload']]} x {line['clients']}"
+    if line["workload"] == "W3":
+        how = f", {line['case']}" if "case" in line else ""
+        return f"{line['per_round']} of {line['clients']}, {line['rounds']} rounds{how}"
     return f"{line['clients']} x 1000" if line["workload"] == "W2" else str(line.get("case", "first task"))
 
 
@@ -126,6 +135,7 @@ COLUMNS: Mapping[str, Callable[[Line], str]] = {
     "case": lambda line: str(line["case"]),
     "median": lambda line: f"{number(line['value'])} {line['unit']}".strip(),
     "range": _spread,
+    "trainings/s": lambda line: number(1 / line["value"]) if line["unit"] == "s/training" else "",
     "floor": lambda line: number(line.get("floor")),
     "ratio": _ratio,
     "second floor": lambda line: number(line.get("grpc_floor", line.get("copy_floor", line.get("import_floor")))),
@@ -141,6 +151,7 @@ PEER_COLUMNS: Mapping[str, Callable[[Line], str]] = {
     "system": lambda line: f"{line['peer']} {line['version']}",
     "case": lambda line: line["case"],
     "s/round": lambda line: number(line.get("s_per_round")),
+    "trainings/s": lambda line: number(line.get("trainings_per_s")),
     "CPU s/round": lambda line: number(line.get("cpu_s_per_round")),
     "server, RSS MB": lambda line: number(line.get("server_rss_mb")),
     "client, RSS MB": lambda line: number(line.get("client_rss_mb")),

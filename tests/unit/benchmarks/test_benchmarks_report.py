@@ -40,6 +40,8 @@ def test_every_benchmark_has_a_table_and_a_plot(
     assert "Measured on 2 cores of A processor (family 6, model 1), 24 GB of memory; python 3.11" in text
     assert "| 20MB in 10 x 2 | 0.4 s/round |" in text
     assert "| another 1.0 | 2 x 1000 | 0.5 |" in text
+    assert "| 100 of 1000, 10 rounds | 0.007 s/training | 0.0062 to 0.0073 | 143 |" in text
+    assert "| another 1.0 | 100 of 1000, 10 rounds, Ray | 0.5 | 200 |" in text
     assert text.startswith("# Ours\n")
     assert text.endswith("\n\nafter\n")
     assert "old" not in text
