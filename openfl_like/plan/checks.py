@@ -50,6 +50,7 @@ def mistakes_in(plan: Plan) -> list[Mistake]:
         _best,
         _groups,
         _admission,
+        _named_sites,
         _participation,
         _times,
         _deltas,
@@ -313,6 +314,21 @@ def _admission(plan: Plan) -> Iterator[Mistake]:
         yield Mistake(
             ("admission", "min_collaborators"), problem, "leave it out, or write participation.policy: quorum"
         )
+
+
+def _named_sites(plan: Plan) -> Iterator[Mistake]:
+    """Look whether the sites that a selector or rule goes by are among those that the plan asks, if it names them."""
+    asked = plan.admission.collaborators
+    named: list[tuple[KeyPath, object]] = [
+        (("aggregation", "settings", "trusted"), plan.aggregation.settings.get("trusted"))
+    ]
+    lists = plan.selector.settings.get("rounds")
+    for number, names in enumerate(lists if isinstance(lists, list) else []):
+        path: KeyPath = ("selector", "settings", "rounds", number)
+        named += [((*path, place), name) for place, name in enumerate(names if isinstance(names, list) else [])]
+    for path, name in named if asked else ():
+        if isinstance(name, str) and name not in asked:
+            yield Mistake(path, f"the plan asks for no collaborator '{name}'", did_you_mean(name, asked))
 
 
 def _participation(plan: Plan) -> Iterator[Mistake]:

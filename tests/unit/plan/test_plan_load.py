@@ -194,6 +194,14 @@ def test_schema_and_rules_are_reported_together(written: Callable[..., Path], pl
             "algorithm: {template: feddyn, settings: {alpha: 1}}\nserver_optimizer: {template: fedavgm}",
             "'feddyn' steps the global model itself; write none",
         ),
+        (
+            "admission: {collaborators: [ada, bern]}\nselector: {template: fixed, settings: {rounds: [[ada], [bem]]}}",
+            "selector.settings.rounds[1][0]: the plan asks for no collaborator 'bem'; known: ada, bern",
+        ),
+        (
+            "admission: {collaborators: [ada, bern]}\naggregation: {template: fltrust, settings: {trusted: chur}}",
+            "aggregation.settings.trusted: the plan asks for no collaborator 'chur'",
+        ),
         ("data_loader: {template: keras}", "data_loader.template: 'keras' names nothing in the workspace"),
     ],
 )
