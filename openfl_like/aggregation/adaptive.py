@@ -12,27 +12,16 @@ _STRICT = ConfigDict(extra="forbid")
 _Rate = Annotated[float, Field(gt=0)]
 _Kept = Annotated[float, Field(ge=0, lt=1)]
 _Positive = Annotated[float, Field(gt=0)]
-_SLOTS = ("first_moment", "second_moment")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
-class FedAdagrad:
-    """FedAdagrad (Reddi et al. 2021, arXiv:2003.00295, algorithm 2).
-
-    With the difference d between the global model w and what the rule made of the updates, the first moment m becomes
-    beta1 m + (1 - beta1) d, the second one v becomes v + d^2, and the model w - learning_rate m / (sqrt(v) + tau). The
-    second moment begins with tau^2.
-
-    Attributes:
-        learning_rate: The length of a step (eta in the paper).
-        beta1: The part of the first moment that is kept.
-        tau: How far from zero the divisor is; the larger, the less adaptive.
-    """
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class _Adaptive:
+    """Algorithm 2 of Reddi et al. 2021 (arXiv:2003.00295) but for what becomes of the second moment."""
 
     learning_rate: _Rate = 0.1
-    beta1: _Kept = 0.0
+    beta1: _Kept = 0.9
     tau: _Positive = 1e-3
-    slots: ClassVar[tuple[str, ...]] = _SLOTS
+    slots: ClassVar[tuple[str, ...]] = ("first_moment", "second_moment")
 
     def step(self, base: Vector, target: Vector, state: Vector, round_number: int) -> Vector:  # noqa: ARG002 - every round is alike
         """Take a step; see `ServerOptimizer`.
@@ -47,13 +36,38 @@ class FedAdagrad:
             Float64 [n].
         """
         difference = base - target
-        second = _begun(state[1], self.tau)
-        np.add(second, difference * difference, out=second)
-        return _adapted(base, _first(state[0], self.beta1, difference), second, self.learning_rate, self.tau)
+        first, second = _first(state[0], self.beta1, difference), state[1]
+        np.copyto(second, self.tau * self.tau, where=second == 0.0)  # it begins so, and is never zero again
+        self._follow(second, difference * difference)
+        return _adapted(base, first, second, self.learning_rate, self.tau)
+
+    def _follow(self, second: Vector, squares: Vector) -> None:
+        """Overwrite the second moment, given the squares of the differences."""
+        raise NotImplementedError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
-class FedAdam:
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class FedAdagrad(_Adaptive):
+    """FedAdagrad (Reddi et al. 2021, arXiv:2003.00295, algorithm 2).
+
+    With the difference d between the global model w and what the rule made of the updates, the first moment m becomes
+    beta1 m + (1 - beta1) d, the second one v becomes v + d^2, and the model w - learning_rate m / (sqrt(v) + tau). The
+    second moment begins with tau^2.
+
+    Attributes:
+        learning_rate: The length of a step (eta in the paper).
+        beta1: The part of the first moment that is kept.
+        tau: How far from zero the divisor is; the larger, the less adaptive.
+    """
+
+    beta1: _Kept = 0.0
+
+    def _follow(self, second: Vector, squares: Vector) -> None:
+        np.add(second, squares, out=second)
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class FedAdam(_Adaptive):
     """FedAdam (Reddi et al. 2021, arXiv:2003.00295, algorithm 2).
 
     As `FedAdagrad`, but the second moment v becomes beta2 v + (1 - beta2) d^2.
@@ -71,12 +85,8 @@ class FedAdam:
             began.
     """
 
-    learning_rate: _Rate = 0.1
-    beta1: _Kept = 0.9
     beta2: _Kept = 0.99
-    tau: _Positive = 1e-3
     bias_correction: bool = False
-    slots: ClassVar[tuple[str, ...]] = _SLOTS
 
     def step(self, base: Vector, target: Vector, state: Vector, round_number: int) -> Vector:
         """Take a step; see `ServerOptimizer`.
@@ -90,19 +100,21 @@ class FedAdam:
         Returns:
             Float64 [n].
         """
-        difference = base - target
-        second = state[1] if self.bias_correction else _begun(state[1], self.tau)
-        np.multiply(second, self.beta2, out=second)
-        np.add(second, (1.0 - self.beta2) * (difference * difference), out=second)
-        first = _first(state[0], self.beta1, difference)
         if not self.bias_correction:
-            return _adapted(base, first, second, self.learning_rate, self.tau)
+            return _Adaptive.step(self, base, target, state, round_number)
+        difference = base - target
+        first, second = _first(state[0], self.beta1, difference), state[1]
+        self._follow(second, difference * difference)
         rate = self.learning_rate / (1.0 - self.beta1**round_number)
         return _adapted(base, first, second / (1.0 - self.beta2**round_number), rate, self.tau)
 
+    def _follow(self, second: Vector, squares: Vector) -> None:
+        np.multiply(second, self.beta2, out=second)
+        np.add(second, (1.0 - self.beta2) * squares, out=second)
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
-class FedYogi:
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class FedYogi(_Adaptive):
     """FedYogi (Reddi et al. 2021, arXiv:2003.00295, algorithm 2).
 
     As `FedAdagrad`, but the second moment v becomes v - (1 - beta2) d^2 sign(v - d^2): it grows and shrinks by steps of
@@ -115,35 +127,10 @@ class FedYogi:
         tau: How far from zero the divisor is; the larger, the less adaptive.
     """
 
-    learning_rate: _Rate = 0.1
-    beta1: _Kept = 0.9
     beta2: _Kept = 0.99
-    tau: _Positive = 1e-3
-    slots: ClassVar[tuple[str, ...]] = _SLOTS
 
-    def step(self, base: Vector, target: Vector, state: Vector, round_number: int) -> Vector:  # noqa: ARG002 - every round is alike
-        """Take a step; see `ServerOptimizer`.
-
-        Args:
-            base: Float64 [n], w.
-            target: Float64 [n], w - d.
-            state: Float64 [2, n], m and v.
-            round_number: Which round this is.
-
-        Returns:
-            Float64 [n].
-        """
-        difference = base - target
-        squares = difference * difference
-        second = _begun(state[1], self.tau)
+    def _follow(self, second: Vector, squares: Vector) -> None:
         np.subtract(second, (1.0 - self.beta2) * squares * np.sign(second - squares), out=second)
-        return _adapted(base, _first(state[0], self.beta1, difference), second, self.learning_rate, self.tau)
-
-
-def _begun(second: Vector, tau: float) -> Vector:
-    """Have the second moment begin with tau^2; it is never zero again."""
-    np.copyto(second, tau * tau, where=second == 0.0)
-    return second
 
 
 def _first(first: Vector, beta1: float, difference: Vector) -> Vector:

@@ -123,11 +123,14 @@ class FedNovaServer(_AsAlways):
         """Return ``p_i (sum p_j a_j) / a_i``; see `ServerAlgorithm`.
 
         Raises:
-            UpdateRefusedError: If a site says that it has taken no step.
+            UpdateRefusedError: If a site says that it has taken less than a step.
         """
         accumulated = told(STEPS)
         for name, steps in zip(given.names, accumulated, strict=True):
-            if not (math.isfinite(steps) and steps > 0):
-                raise UpdateRefusedError(f"'{name}' says that it has taken {steps:g} steps", cure="leave the site out")
+            if not (math.isfinite(steps) and steps >= 1):
+                raise UpdateRefusedError(
+                    f"'{name}' says that it has taken {steps:g} steps, one is the least",
+                    cure="leave the site out (admission.collaborators, selector.settings.exclude)",
+                )
         factors: Vector = shares * math.fsum(shares * accumulated) / accumulated
         return factors

@@ -10,7 +10,7 @@ from openfl_like.errors import UpdateRefusedError
 from openfl_like.tensors.container import Part, TensorFile
 from openfl_like.tensors.encoded import ModelReader
 from openfl_like.tensors.memory_rows import stacked_of
-from openfl_like.tensors.named import ALGORITHM, Array, Elements, TensorSpec
+from openfl_like.tensors.named import ALGORITHM, OPTIMIZER, Array, Elements, TensorSpec
 
 BLOCK_ELEMENTS = 64 * 1024
 """So much float64 twice stays in the second-level cache; with less, threads wait for each other between the steps."""
@@ -21,9 +21,13 @@ LEAST_TOGETHER = 8
 """Fewer columns than these numpy may add in another order."""
 
 
-def has_state(spec: TensorSpec) -> bool:
-    """Whether something may be kept for a tensor, and rules look at it: it holds numbers that are the model's own."""
-    return spec.is_float and not spec.name.startswith(ALGORITHM)
+def is_stepped(spec: TensorSpec) -> bool:
+    """Whether rules look at a tensor, server optimizers step it, and something may be kept for it.
+
+    It holds numbers that are the model's own: neither an algorithm's, nor the state of the sites' optimizers, of which
+    some, such as averages of squares, must not become negative.
+    """
+    return spec.is_float and not spec.name.startswith((ALGORITHM, OPTIMIZER))
 
 
 def state_name(slot: str, tensor: str) -> str:
@@ -104,9 +108,9 @@ class View:
         return (row.view(np.uint8) != 0 if spec.dtype == "BOOL" else row).astype(np.float64)
 
     def state(self, spec: TensorSpec, start: int, stop: int) -> Vector:
-        """Give what is kept for these elements, float64 [S, n] of its own; zeros where nothing is, see `has_state`."""
+        """Give what is kept for these elements, float64 [S, n] of its own; zeros where nothing is, see `is_stepped`."""
         kept = np.zeros((len(self._sources.slots), stop - start))
-        if self._sources.state is not None and has_state(spec):
+        if self._sources.state is not None and is_stepped(spec):
             for row, slot in zip(kept, self._sources.slots, strict=True):
                 row[:] = self._sources.state.flat(state_name(slot, spec.name))[start:stop]
         return kept

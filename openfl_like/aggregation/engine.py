@@ -20,7 +20,7 @@ from openfl_like.aggregation.combining import (
     View,
     check_vector,
     combiner_for,
-    has_state,
+    is_stepped,
     keep_alike,
     state_name,
 )
@@ -235,7 +235,7 @@ def _state_schema(schema: Schema, slots: Sequence[str]) -> Schema:
         TensorSpec(state_name(slot, spec.name), "F64", spec.shape)
         for slot in slots
         for spec in schema
-        if has_state(spec)
+        if is_stepped(spec)
     )
     return tuple(sorted(kept, key=lambda spec: spec.name))
 
@@ -391,9 +391,14 @@ class SpanWorker:
         if recipe.slots:
             kept = self.view.state(portion.spec, portion.start, portion.stop)
         made = self.combiner.combine(self.view, portion, kept[: len(recipe.rule_slots)])
-        if recipe.steps and portion.spec.is_float:
+        if recipe.steps and is_stepped(portion.spec):
             made = self._stepped(portion, made.astype(np.float64, copy=False), kept[len(recipe.rule_slots) :])
-        if self.keeper is not None and has_state(portion.spec):
+        elif recipe.algorithm is not None and portion.spec.is_float and portion.spec.name.startswith(ALGORITHM):
+            base = self.view.base(portion.spec, portion.start, portion.stop)
+            combined = made.astype(np.float64, copy=False)
+            made = recipe.algorithm.own(base, combined, self.making.contributors)
+            check_vector(made, base.size, "the algorithm")
+        if self.keeper is not None and is_stepped(portion.spec):
             self.keeper.write(portion, kept)
         return made
 
@@ -401,15 +406,12 @@ class SpanWorker:
         """Return where the model goes from where it was, given what the rule made of the updates."""
         recipe, given = self.making.recipe, self.making.contributors
         base = self.view.base(portion.spec, portion.start, portion.stop)
-        if portion.spec.name.startswith(ALGORITHM):
-            made, whose = target, "the algorithm"
-            if recipe.algorithm is not None:
-                made = recipe.algorithm.own(base, target, given)
-        elif recipe.optimizer is not None:
+        if recipe.optimizer is not None:
             made, whose = recipe.optimizer.step(base, target, kept, given.round), "the server optimizer"
-        else:
-            assert recipe.algorithm is not None  # noqa: S101 - or nobody would step
+        elif recipe.algorithm is not None:
             made, whose = recipe.algorithm.step(base, target, kept, given), "the algorithm"
+        else:
+            return target
         check_vector(made, base.size, whose)
         return made
 

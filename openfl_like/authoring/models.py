@@ -17,11 +17,12 @@ from openfl_like.errors import UsageError
 from openfl_like.frameworks.algorithms.session import build_session
 from openfl_like.frameworks.formats.files import NEEDS_RUNNER, read_model, write_model
 from openfl_like.frameworks.perform import Performer
-from openfl_like.frameworks.runner import OPTIMIZER, TaskRunner, without_algorithm, without_optimizer
+from openfl_like.frameworks.runner import TaskRunner, without_algorithm, without_optimizer
 from openfl_like.module_scope import ModuleScope
 from openfl_like.plan.schema import Plan
 from openfl_like.plan.workspace import SHARDS, shards_in
 from openfl_like.tensors.container import write_tensors
+from openfl_like.tensors.named import OPTIMIZER
 
 INITIAL_MODEL = "initial_model.safetensors"
 """Name of an initial model in the bundle of an experiment that starts from one."""

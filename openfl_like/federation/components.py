@@ -1,13 +1,14 @@
 """Build the exchangeable parts that a plan names."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
 from pydantic import ValidationError
 
 from openfl_like.errors import FederationError, PlanError
 from openfl_like.federation.participation.assignment import Assigner
-from openfl_like.federation.participation.selection import Selector
+from openfl_like.federation.participation.selection import SelectionView, Selector
 from openfl_like.plan.schema import Component, Plan
 from openfl_like.registry import resolve
 from openfl_like.tensors.compression import Compression
@@ -16,12 +17,20 @@ from openfl_like.tensors.lossless import Lossless
 
 
 def build_selector(plan: Plan) -> Selector:
-    """Build the plan's selector.
+    """Build the plan's selector, and ask it once: one that a package brings may be of another version.
 
     Raises:
         PlanError: If there is no such selector or it refuses its settings; so do all functions here.
     """
-    return cast("Selector", build_component("selector", plan.selector, "selector"))
+    selector = cast("Selector", build_component("selector", plan.selector, "selector"))
+    try:
+        view = SelectionView.of(selector.eligible(("site-1",)))
+        selector.select(replace(view, count=selector.wanted(view)))
+    except Exception as error:  # (whatever the code of a package raises)
+        template = plan.selector.template
+        text = f"the selector '{template}' cannot be asked for a cohort: {type(error).__name__}: {error}"
+        raise PlanError(text, place="selector.template", cure="bring it to the Protocol Selector") from error
+    return selector
 
 
 def build_assigner(plan: Plan) -> Assigner:

@@ -23,9 +23,10 @@ from openfl_like.frameworks.jax_model import (
     named_leaves,
     with_leaves,
 )
-from openfl_like.frameworks.runner import OPTIMIZER, DataLoader, RunnerContext, TaskResult, check_tensors, hooks_of
+from openfl_like.frameworks.runner import DataLoader, RunnerContext, TaskResult, check_tensors, hooks_of
 from openfl_like.frameworks.targets import check_classes, check_numbers, check_two_classes
 from openfl_like.frameworks.training import FormerNames, Training, is_own
+from openfl_like.tensors.named import OPTIMIZER
 
 
 @dataclass(frozen=True, slots=True)

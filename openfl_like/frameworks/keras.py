@@ -15,9 +15,10 @@ import numpy as np
 from openfl_like import registry
 from openfl_like.errors import DeviceError, UsageError
 from openfl_like.frameworks.names import stable_names
-from openfl_like.frameworks.runner import OPTIMIZER, DataLoader, RunnerContext, TaskResult, check_tensors, hooks_of
+from openfl_like.frameworks.runner import DataLoader, RunnerContext, TaskResult, check_tensors, hooks_of
 from openfl_like.frameworks.targets import check_classes, check_numbers, check_two_classes
 from openfl_like.frameworks.training import FormerNames, Training, is_own
+from openfl_like.tensors.named import OPTIMIZER
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

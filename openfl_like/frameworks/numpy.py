@@ -9,7 +9,6 @@ from openfl_like.errors import UsageError
 from openfl_like.frameworks.model import Observation
 from openfl_like.frameworks.model import Tensors as AnyTensors
 from openfl_like.frameworks.runner import (
-    OPTIMIZER,
     DataLoader,
     LabelledData,
     RunnerContext,
@@ -19,6 +18,7 @@ from openfl_like.frameworks.runner import (
     hooks_of,
 )
 from openfl_like.frameworks.training import FormerNames, Training
+from openfl_like.tensors.named import OPTIMIZER
 
 Tensors = dict[str, np.ndarray]
 _VELOCITY = f"{OPTIMIZER}velocity/"

@@ -426,7 +426,7 @@ class Performer:
 
 @dataclass(slots=True)
 class _Blame:
-    """See `Performer._blame`; several are entered for each task, so it is no generator."""
+    """See `Performer._blame`. A class, because it is entered several times a task and a generator costs more."""
 
     performer: Performer
     what: str

@@ -8,11 +8,10 @@ import numpy as np
 
 from openfl_like.errors import TensorError
 from openfl_like.frameworks.algorithms.base import NO_HOOKS, StepHooks, is_algorithms
+from openfl_like.tensors.named import OPTIMIZER
 
 Batch_co = TypeVar("Batch_co", covariant=True)
 
-OPTIMIZER = "__optimizer__/"
-"""Beginning of the names of tensors that are the optimizer's state and not the model's (``CONTINUE_GLOBAL``)."""
 _SHOWN = 5
 _WRAPPERS = {"module.": "DataParallel", "_orig_mod.": "torch.compile", "model.": "a module of Lightning"}
 

@@ -16,9 +16,10 @@ from threadpoolctl import threadpool_limits
 from openfl_like import registry
 from openfl_like.errors import UsageError
 from openfl_like.frameworks.model import Observation
-from openfl_like.frameworks.runner import OPTIMIZER, DataLoader, RunnerContext, TaskResult, check_tensors, hooks_of
+from openfl_like.frameworks.runner import DataLoader, RunnerContext, TaskResult, check_tensors, hooks_of
 from openfl_like.frameworks.targets import check_numbers, squeezed
 from openfl_like.frameworks.training import FormerNames, Training, is_own
+from openfl_like.tensors.named import OPTIMIZER
 
 Estimator: TypeAlias = Any  # scikit-learn has no types
 _LEARNT = ("coef_", "intercept_")

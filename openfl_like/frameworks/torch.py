@@ -12,7 +12,6 @@ from torch import nn
 from openfl_like.errors import DeviceError
 from openfl_like.frameworks.numpy import NumpyLoader
 from openfl_like.frameworks.runner import (
-    OPTIMIZER,
     DataLoader,
     RunnerContext,
     Shard,
@@ -26,6 +25,7 @@ from openfl_like.frameworks.torch_model import TorchModel
 from openfl_like.frameworks.torch_optimizer import BuiltOptimizer, prepare, state_tensors
 from openfl_like.frameworks.torch_views import ModuleViews
 from openfl_like.frameworks.training import FormerNames, Training, is_own
+from openfl_like.tensors.named import OPTIMIZER
 
 
 class TorchLoader:

@@ -32,6 +32,8 @@ _NAMES: dict[np.dtype[Any], str] = {dtype: name for name, dtype in DTYPES.items(
 FLOATS = frozenset({"F16", "BF16", "F32", "F64"})
 ALGORITHM = "__algorithm__/"
 """Beginning of the names of tensors that an algorithm sends beside the model's own."""
+OPTIMIZER = "__optimizer__/"
+"""Beginning of the names of tensors that are the optimizer's state and not the model's (``CONTINUE_GLOBAL``)."""
 
 
 @dataclass(frozen=True, slots=True)

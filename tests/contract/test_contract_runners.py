@@ -17,8 +17,9 @@ from openfl_like.aggregation.rules import WeightedAverage
 from openfl_like.data.shard import ArrayShard, Dataset
 from openfl_like.errors import TensorError, UsageError
 from openfl_like.frameworks.numpy import NumpyLoader, NumpyRunner, Tensors
-from openfl_like.frameworks.runner import OPTIMIZER, DataLoader, RunnerContext, TaskResult, TaskRunner
+from openfl_like.frameworks.runner import DataLoader, RunnerContext, TaskResult, TaskRunner
 from openfl_like.tensors.container import read_tensors, write_tensors
+from openfl_like.tensors.named import OPTIMIZER
 from tests.frameworks import marks_of
 
 

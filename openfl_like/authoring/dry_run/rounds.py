@@ -245,7 +245,7 @@ class Rounds:
         most = max(LEAST_UPDATES, min(MOST_UPDATES, MOST_BYTES // max(1, self.steps.model_bytes)))
         seed = derive_seed(self._plan.seed, number, "selection")
         view = SelectionView.of(able, 0, seed)
-        chosen = selector.select(replace(view, count=min(most, selector.wanted(view)))) or sorted(trained)
+        chosen = selector.select(replace(view, count=min(most, selector.wanted(view))))[:most] or sorted(trained)
         updates = []
         for site in sorted(chosen):
             player = kinds[played[site]]

@@ -3,50 +3,23 @@
 import math
 from collections.abc import Callable, Sequence
 from statistics import fmean, pstdev
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from openfl_like.federation.participation.selection import Names, SelectionView, drawn_names, eligible_of, part_of
+from openfl_like.federation.participation.selection import Names, SelectionView, SizedSelector, drawn_names
 from openfl_like.federation.participation.training_history import PastTraining, TrainingHistory
 from openfl_like.federation.seeds import derive_seed
 
 _STRICT = ConfigDict(extra="forbid")
-_Fraction = Annotated[float, Field(gt=0, le=1)]
-_Count = Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
-class _Informed:
-    """What these selectors have in common: a size, lists, and that they go by what sites have done.
+class _Informed(SizedSelector):
+    """A selector of a part of the members that goes by what sites have done."""
 
-    Attributes:
-        fraction: This part of the members, rounded up; either this or ``count``.
-        count: So many.
-        include: If given, only these are eligible.
-        exclude: Never these.
-    """
-
-    fraction: _Fraction | None = None
-    count: _Count | None = None
-    include: Names = ()
-    exclude: Names = ()
     remembers: ClassVar[bool] = True
-
-    @model_validator(mode="after")
-    def _one_size(self) -> Self:
-        if (self.fraction is None) == (self.count is None):
-            raise ValueError("give exactly one of fraction and count")  # pydantic turns this into its own error
-        return self
-
-    def wanted(self, view: SelectionView) -> int:
-        """The fraction of the members, rounded up, or the count, as far as there are so many."""
-        return part_of(self.fraction, self.count, len(view.eligible))
-
-    def eligible(self, names: Sequence[str]) -> Sequence[str]:
-        """All that are included and not excluded."""
-        return eligible_of(names, self.include, self.exclude)
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -67,7 +40,7 @@ class PowerOfChoice(_Informed):
         exclude: Never these.
     """
 
-    candidates: _Count
+    candidates: Annotated[int, Field(ge=1)]
 
     def select(self, view: SelectionView) -> Names:
         """Draw candidates, and choose."""
@@ -168,7 +141,7 @@ class Rotation(_Informed):
 
     def wanted(self, view: SelectionView) -> int:
         """The size, as far as there are so many that are fast enough."""
-        return min(part_of(self.fraction, self.count, len(view.eligible)), len(self._fast(view.eligible, view)))
+        return min(SizedSelector.wanted(self, view), len(self._fast(view.eligible, view)))
 
     def select(self, view: SelectionView) -> Names:
         """Choose the least asked ones."""

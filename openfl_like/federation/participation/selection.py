@@ -103,9 +103,9 @@ class AllSelector:
         return tuple(view.present[: view.count])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
-class RandomSelector:
-    """A random part of the members, drawn anew every round.
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class SizedSelector:
+    """What selectors have in common that choose a part of the members.
 
     Attributes:
         fraction: This part of the members, rounded up; either this or ``count``.
@@ -127,20 +127,28 @@ class RandomSelector:
 
     def wanted(self, view: SelectionView) -> int:
         """The fraction of the members, rounded up, or the count, as far as there are so many."""
-        return part_of(self.fraction, self.count, len(view.eligible))
+        members = len(view.eligible)
+        return share_of(self.fraction, members) if self.fraction is not None else min(self.count or 0, members)
 
     def eligible(self, names: Sequence[str]) -> Sequence[str]:
         """All that are included and not excluded."""
         return eligible_of(names, self.include, self.exclude)
 
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class RandomSelector(SizedSelector):
+    """A random part of the members, drawn anew every round.
+
+    Attributes:
+        fraction: This part of the members, rounded up; either this or ``count``.
+        count: So many.
+        include: If given, only these are eligible.
+        exclude: Never these.
+    """
+
     def select(self, view: SelectionView) -> Names:
         """Draw places, each once and by a digest of its own, so that no version of a library changes the draw."""
         return drawn_names(view.present, view.count, view.seed)
-
-
-def part_of(fraction: float | None, count: int | None, members: int) -> int:
-    """Return a fraction of the members, rounded up, or else a count, as far as there are so many."""
-    return share_of(fraction, members) if fraction is not None else min(count or 0, members)
 
 
 def drawn_names(names: Sequence[str], count: int, seed: int) -> Names:

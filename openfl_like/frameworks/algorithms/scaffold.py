@@ -4,6 +4,7 @@ import numpy as np
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+from openfl_like.errors import TaskError
 from openfl_like.frameworks.algorithms.base import LocalEnd, LocalStart, is_float
 from openfl_like.frameworks.model import Tensor, Tensors
 
@@ -34,7 +35,17 @@ class Scaffold:
         return {f"{_CONTROL}{name}": np.zeros_like(array) for name, array in model.items() if is_float(array)}
 
     def begin(self, start: LocalStart) -> None:
-        """Begin with what the site kept, or nothing, and what all sites have together."""
+        """Begin with what the site kept, or nothing, and what all sites have together.
+
+        Raises:
+            TaskError: If the global model was made without this algorithm.
+        """
+        missing = [name for name in start.weights if f"{_CONTROL}{name}" not in start.shared]
+        if missing:
+            raise TaskError(
+                f"the global model has no control variate of '{missing[0]}'",
+                cure="start from a model that was made with this algorithm, or give one by --initial-model",
+            )
         self._all = {name: start.shared[f"{_CONTROL}{name}"] for name in start.weights}
         self._own = {name: start.state.get(name, 0 * weight) for name, weight in start.weights.items()}
         self._sum, self._steps = {}, 0

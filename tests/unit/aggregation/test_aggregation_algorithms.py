@@ -19,7 +19,7 @@ from openfl_like.aggregation.steps import Contributors
 from openfl_like.errors import UpdateRefusedError
 from openfl_like.tensors.container import read_tensors, write_tensors
 from openfl_like.tensors.memory import TensorMemory
-from openfl_like.tensors.named import ALGORITHM, Array
+from openfl_like.tensors.named import ALGORITHM, OPTIMIZER, Array
 
 CONTROL, STEPS = f"{ALGORITHM}control/w", f"{ALGORITHM}steps"
 
@@ -84,10 +84,33 @@ def test_fednova_gives_no_weight_to_many_steps(tmp_path: Path) -> None:
     assert np.allclose(made["w"], 1.0 + 5.5 * (0.5 * 10.0 / 1.0 + 0.5 * 100.0 / 10.0))
 
 
-@pytest.mark.parametrize("steps", [0.0, -1.0])
-def test_who_has_taken_no_step_is_named(tmp_path: Path, steps: float) -> None:
+@pytest.mark.parametrize(
+    "recipe",
+    [Recipe(WeightedAverage(), FedAvgM(learning_rate=0.5)), Recipe(WeightedAverage(), None, FedDynServer(alpha=1.0))],
+    ids=["server optimizer", "algorithm"],
+)
+def test_the_state_of_the_sites_optimizers_is_averaged_and_not_stepped(tmp_path: Path, recipe: Recipe) -> None:
+    squares = f"{OPTIMIZER}exp_avg_sq/w"
+    base, updates = {**model(0.0), squares: np.full(3, 9.0)}, [{**model(2.0), squares: np.full(3, 1.0)}] * 2
+    made, kept = combined(tmp_path, recipe, base, updates, 4)
+    assert made[squares].tolist() == [1.0] * 3
+    assert made["w"].tolist() != [2.0] * 3
+    assert not any(OPTIMIZER in name for name in kept)
+
+
+def test_a_rule_over_whole_updates_does_not_look_at_the_state_of_the_sites_optimizers(tmp_path: Path) -> None:
+    steps = f"{OPTIMIZER}step/w"
+    updates = [
+        {**model(value), steps: np.full(3, 1e6 * place)} for place, value in enumerate((1.0, 1.1, 1.2, 1.3, 50.0))
+    ]
+    made, _ = combined(tmp_path, Recipe(Krum(fraction=0.2)), {**model(0.0), steps: np.zeros(3)}, updates)
+    assert made["w"][0] in (1.1, 1.2)
+
+
+@pytest.mark.parametrize("steps", [0.0, -1.0, 0.5])
+def test_who_has_taken_less_than_a_step_is_named(tmp_path: Path, steps: float) -> None:
     updates = [model(11.0, steps=1.0), model(101.0, steps=steps)]
-    with pytest.raises(UpdateRefusedError, match=r"'site-1' says that it has taken -?\d steps"):
+    with pytest.raises(UpdateRefusedError, match=r"'site-1' says that it has taken -?[\d.]+ steps"):
         combined(tmp_path, Recipe(WeightedAverage(), None, FedNovaServer()), model(1.0, steps=0.0), updates)
 
 

@@ -25,7 +25,6 @@ from openfl_like.authoring.models import (
 from openfl_like.data.shard_file import load_shard_config
 from openfl_like.errors import FederationError, TensorError, UsageError
 from openfl_like.frameworks.formats.files import read_model, write_model
-from openfl_like.frameworks.runner import OPTIMIZER
 from openfl_like.plan.bundle import pack, unpack
 from openfl_like.plan.load import load_plan
 from openfl_like.plan.schema import Plan
@@ -33,6 +32,7 @@ from openfl_like.plan.workspace import template_path
 from openfl_like.services.simulation import Simulation, SimulationSettings, shards_of
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.tensors.container import read_tensors, write_tensors
+from openfl_like.tensors.named import OPTIMIZER
 from openfl_like.testing.stores import memory_stores
 
 pytestmark = pytest.mark.torch

@@ -2,11 +2,15 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 from pydantic import ValidationError
 
+from openfl_like import registry
+from openfl_like.errors import PlanError
+from openfl_like.federation.components import build_selector
 from openfl_like.federation.participation.drawn import DynamicSampling, FixedSelector, PoissonSelector
 from openfl_like.federation.participation.informed import BestTime, PowerOfChoice, Rotation, UpperConfidenceBound
 from openfl_like.federation.participation.selection import RandomSelector, SelectionView, Selector, expected_cohort
@@ -19,6 +23,7 @@ from openfl_like.federation.participation.training_history import (
 from openfl_like.federation.state import ExperimentState, dump_state, load_state
 from openfl_like.federation.task import Phase, Update
 from openfl_like.numbered_names import NumberedNames
+from openfl_like.plan.schema import Plan
 
 NAMES = tuple("abcdefgh")
 
@@ -216,3 +221,32 @@ def test_what_is_remembered_is_in_a_snapshot_and_only_then() -> None:
     state.histories["a"] = history(0.25, None)
     values = json.loads(json.dumps(dump_state(state)))
     assert load_state(values, ()).histories == state.histories
+
+
+class OfAnotherVersion:
+    """A selector as 0.1.0 asked for one."""
+
+    def wanted(self, members: int) -> int:
+        return min(3, members)
+
+    def eligible(self, names: Sequence[str]) -> Sequence[str]:
+        return names
+
+    def select(self, present: Sequence[str], count: int, seed: int) -> tuple[str, ...]:  # noqa: ARG002 - as it was
+        return tuple(present[:count])
+
+
+def test_a_selector_of_another_version_is_refused_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.BUILTIN["selector"], "old", f"{__name__}:OfAnotherVersion")
+    part = {"template": "numpy"}
+    plan = Plan.model_validate(
+        {
+            "name": "p",
+            "task_runner": part,
+            "data_loader": part,
+            "tasks": {"train": {"function": "train"}},
+            "selector": {"template": "old"},
+        }
+    )
+    with pytest.raises(PlanError, match="the selector 'old' cannot be asked for a cohort: TypeError"):
+        build_selector(plan)

@@ -251,3 +251,12 @@ def test_numbers_are_sent_in_the_precision_in_which_they_came() -> None:
     sent, kept = session.close()
     assert sent[f"{ALGORITHM}control/w"].dtype == np.float32
     assert kept["w"].tolist() == [1.0, 1.0]
+
+
+def test_a_model_that_was_made_without_scaffold_is_refused_with_the_cure() -> None:
+    model = NumpyModel(lambda *_: None, lambda _: None, lambda: {"w": np.zeros(2)})  # type: ignore[arg-type]  # it is not trained
+    session = LocalSession(Scaffold())
+    session.open(Opening(1, 3, {}, {}))
+    with pytest.raises(TaskError, match="no control variate of 'w'") as raised:
+        session.begin(model)
+    assert "--initial-model" in raised.value.cure
