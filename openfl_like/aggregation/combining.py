@@ -21,13 +21,23 @@ LEAST_TOGETHER = 8
 """Fewer columns than these numpy may add in another order."""
 
 
-def is_stepped(spec: TensorSpec) -> bool:
-    """Whether rules look at a tensor, server optimizers step it, and something may be kept for it.
+STATISTICS = frozenset({"running_mean", "running_var", "moving_mean", "moving_variance"})
+"""Last parts of the names that PyTorch and Keras give to running statistics, which no gradient is followed for."""
 
-    It holds numbers that are the model's own: neither an algorithm's, nor the state of the sites' optimizers, of which
-    some, such as averages of squares, must not become negative.
+
+def is_looked_at(spec: TensorSpec) -> bool:
+    """Whether rules look at a tensor before the model is made, and something may be kept for it."""
+    return spec.is_float and not spec.name.startswith(ALGORITHM)
+
+
+def is_stepped(spec: TensorSpec) -> bool:
+    """Whether server optimizers and algorithms step a tensor from the model before, or else take what the rule made.
+
+    They do not step running statistics and the state of the sites' optimizers: averages of squares among them must not
+    become negative.
     """
-    return spec.is_float and not spec.name.startswith((ALGORITHM, OPTIMIZER))
+    last = spec.name.replace("/", ".").rpartition(".")[2]
+    return is_looked_at(spec) and not spec.name.startswith(OPTIMIZER) and last not in STATISTICS
 
 
 def state_name(slot: str, tensor: str) -> str:
@@ -108,9 +118,9 @@ class View:
         return (row.view(np.uint8) != 0 if spec.dtype == "BOOL" else row).astype(np.float64)
 
     def state(self, spec: TensorSpec, start: int, stop: int) -> Vector:
-        """Give what is kept for these elements, float64 [S, n] of its own; zeros where nothing is, see `is_stepped`."""
+        """Give what is kept for these elements, float64 [S, n] of its own; zeros where nothing is kept."""
         kept = np.zeros((len(self._sources.slots), stop - start))
-        if self._sources.state is not None and is_stepped(spec):
+        if self._sources.state is not None and is_looked_at(spec):
             for row, slot in zip(kept, self._sources.slots, strict=True):
                 row[:] = self._sources.state.flat(state_name(slot, spec.name))[start:stop]
         return kept

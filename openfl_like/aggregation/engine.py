@@ -20,6 +20,7 @@ from openfl_like.aggregation.combining import (
     View,
     check_vector,
     combiner_for,
+    is_looked_at,
     is_stepped,
     keep_alike,
     state_name,
@@ -207,9 +208,10 @@ def aggregate_files(
         while not isinstance(step, Linear | Blockwise):
             step = step.end(run_pass(step, sources, executor, len(recipe.rule_slots), sizes.pass_elements))
         check_factors(step, len(files))
+        weighed = step
         if recipe.algorithm is not None and recipe.algorithm.averages and isinstance(step, Linear):
-            step = mixed(recipe.algorithm.weigh(step.factors, sources.told, contributors))
-        return _write(Making(recipe, step, sources, contributors, sizes), out, executor)
+            weighed = mixed(recipe.algorithm.weigh(step.factors, sources.told, contributors))
+        return _write(Making(recipe, weighed, sources, contributors, sizes, step), out, executor)
 
 
 def _sources(recipe: Recipe, files: Sequence[ModelReader], start: Start, stack: ExitStack) -> Sources:
@@ -235,7 +237,7 @@ def _state_schema(schema: Schema, slots: Sequence[str]) -> Schema:
         TensorSpec(state_name(slot, spec.name), "F64", spec.shape)
         for slot in slots
         for spec in schema
-        if is_stepped(spec)
+        if is_looked_at(spec)
     )
     return tuple(sorted(kept, key=lambda spec: spec.name))
 
@@ -306,6 +308,8 @@ class Making:
         sources: What it is made of.
         contributors: Whose updates these are.
         sizes: How much is looked at at once.
+        unweighed: What its rule said, if an algorithm has changed the factors since: tensors that nobody steps are made
+            so. None: it is the same.
     """
 
     recipe: Recipe
@@ -313,6 +317,7 @@ class Making:
     sources: Sources
     contributors: Contributors
     sizes: BlockSizes
+    unweighed: Linear | Blockwise | None = None
 
     @property
     def schema(self) -> Schema:
@@ -352,13 +357,16 @@ class SpanWorker:
     keeper: StateWriter | None
     view: View = field(init=False)
     combiner: Combiner = field(init=False)
+    averaging: Combiner = field(init=False)
     span: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
 
     def __post_init__(self) -> None:
         self.view = View(self.making.sources)
-        self.combiner = combiner_for(
-            self.making.step, len(self.making.sources.updates), self.making.sizes.block_elements
-        )
+        making = self.making
+        count, most = len(making.sources.updates), making.sizes.block_elements
+        self.combiner = self.averaging = combiner_for(making.step, count, most)
+        if making.unweighed is not None and making.unweighed is not making.step:
+            self.averaging = combiner_for(making.unweighed, count, most)
 
     def work(self, writer: ChunkedWriter, spans: Spans) -> None:
         """Compute spans until none is left."""
@@ -390,7 +398,8 @@ class SpanWorker:
         recipe, kept = self.making.recipe, _NOTHING
         if recipe.slots:
             kept = self.view.state(portion.spec, portion.start, portion.stop)
-        made = self.combiner.combine(self.view, portion, kept[: len(recipe.rule_slots)])
+        combiner = self.combiner if is_stepped(portion.spec) else self.averaging
+        made = combiner.combine(self.view, portion, kept[: len(recipe.rule_slots)])
         if recipe.steps and is_stepped(portion.spec):
             made = self._stepped(portion, made.astype(np.float64, copy=False), kept[len(recipe.rule_slots) :])
         elif recipe.algorithm is not None and portion.spec.is_float and portion.spec.name.startswith(ALGORITHM):
@@ -398,7 +407,7 @@ class SpanWorker:
             combined = made.astype(np.float64, copy=False)
             made = recipe.algorithm.own(base, combined, self.making.contributors)
             check_vector(made, base.size, "the algorithm")
-        if self.keeper is not None and is_stepped(portion.spec):
+        if self.keeper is not None and is_looked_at(portion.spec):
             self.keeper.write(portion, kept)
         return made
 

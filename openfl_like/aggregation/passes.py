@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 
-from openfl_like.aggregation.combining import LEAST_ELEMENTS, SCRATCH_ELEMENTS, Sources, View, fill_rows, is_stepped
+from openfl_like.aggregation.combining import LEAST_ELEMENTS, SCRATCH_ELEMENTS, Sources, View, fill_rows, is_looked_at
 from openfl_like.aggregation.spans import Executor, Spans
 from openfl_like.aggregation.steps import Block, Pass, Vector
 from openfl_like.errors import UpdateRefusedError
@@ -41,7 +41,7 @@ class _Total:
 def run_pass(
     look: Pass, sources: Sources, executor: Executor, rule_slots: int, mapped_elements: int = MAPPED_ELEMENTS
 ) -> Vector:
-    """Have a pass see all floating-point elements of the model's own, and add up what it gives.
+    """Have a pass see all floating-point elements of the model, an algorithm's apart, and add up what it gives.
 
     How the model is cut depends on its tensors, the number of updates and ``mapped_elements`` alone.
 
@@ -61,7 +61,7 @@ def run_pass(
     stretches = [
         (spec, start, min(start + stretch, spec.size))
         for spec in sources.updates[0].schema
-        if is_stepped(spec)
+        if is_looked_at(spec)
         for start in range(0, spec.size, stretch)
     ]
     if not stretches:  # a model of whole numbers: what a pass gives for nothing is the sum of nothing

@@ -160,6 +160,10 @@ class RoundState:
         """Say why the quorum cannot be reached with so many updates; empty if it can."""
         if coming >= self.quorum:
             return ""
+        if self.eligible and not self.wanted:
+            return (
+                f"round {self.number}: the selector chooses none of {self.eligible} collaborators (selector.settings)"
+            )
         verb = "is" if self.quorum == 1 else "are"
         text = f"round {self.number}: {self.quorum} of {self.wanted} updates {verb} needed, {coming} can come"
         text = f"{text}: {list_absences(self.absent)}" if self.absent else text

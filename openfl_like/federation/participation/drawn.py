@@ -59,10 +59,11 @@ class PoissonSelector:
         place, step = -1, 0
         while True:
             uniform = (derive_seed(seed, "poisson", step) + 1) / 2**SEED_BITS
-            place += 1 + math.floor(math.log(uniform) / math.log1p(-self.rate))
-            step += 1
-            if place >= total:
+            gap = math.log(uniform) / math.log1p(-self.rate)
+            if gap >= total - place - 1:
                 return
+            place += 1 + math.floor(gap)
+            step += 1
             yield place
 
 
@@ -109,7 +110,7 @@ class DynamicSampling:
     """
 
     fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
-    decay: Annotated[float, Field(ge=0)] = 0.01
+    decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
     least: Annotated[int, Field(ge=1)] = 2
     include: Names = ()
     exclude: Names = ()

@@ -77,7 +77,7 @@ class UpperConfidenceBound(_Informed):
         """Choose the highest indices."""
         newest = [last.loss for name in view.present if (last := view.history(name).last) and last.loss is not None]
         spread = pstdev(newest) if len(newest) > 1 else 0.0
-        rounds = math.fsum(self.discount**age for age in range(view.round - 1))
+        rounds = math.fsum(self.discount**age for age in range(1, view.round))
 
         def index(name: str) -> float:
             seen = [each for each in view.history(name).trainings if each.loss is not None]

@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 
 from openfl_like.federation.task import Update
 
+MOST_LOSS = 1e30
+"""A site may tell any number: squares and sums of more would be none."""
 MOST_TRAININGS = 32
 """Of a site, the newest ones: a snapshot holds them all."""
 
@@ -16,7 +18,7 @@ class PastTraining:
         round: In which round.
         round_s: Seconds from when the round asked its sites until the answer was here.
         training_s: Seconds that the site says it has worked.
-        loss: Of its training, by its own account; None: it told none.
+        loss: Of its training, by its own account, from -1e30 to 1e30; None: it told none.
         num_samples: How many samples it trained on.
     """
 
@@ -70,4 +72,5 @@ def past_training(update: Update, round_s: float) -> PastTraining:
         round_s: Seconds since the round asked for it.
     """
     losses = [metrics["loss"] for metrics in update.metrics.values() if "loss" in metrics]
-    return PastTraining(update.round, round_s, update.duration_s, losses[0] if losses else None, update.num_samples)
+    loss = max(-MOST_LOSS, min(MOST_LOSS, losses[0])) if losses else None
+    return PastTraining(update.round, round_s, update.duration_s, loss, update.num_samples)

@@ -105,6 +105,20 @@ def test_everybody_takes_part_at_a_rate_of_one_and_somebody_always() -> None:
     assert chosen(PoissonSelector(rate=0.5), SelectionView.of(())) == ()
 
 
+@pytest.mark.parametrize("rate", [1e-300, 1e-310, 5e-324])
+def test_a_rate_next_to_nothing_draws_one(rate: float) -> None:
+    assert len(chosen(PoissonSelector(rate=rate), view())) == 1
+
+
+@pytest.mark.parametrize("loss", [1e200, -1.7e308, 1.7e308])
+def test_a_site_that_tells_an_absurd_loss_stops_nobody(loss: float) -> None:
+    told = past_training(Update(1, Phase.TRAIN, "a", "d", 12, {"train": {"loss": loss}}), 4.0)
+    histories = {"a": TrainingHistory(2, (told, told)), "b": history(0.5, 0.25), "c": history(0.2)}
+    seen = view(eligible=("a", "b", "c"), present=("a", "b", "c"), round=3, histories=histories)
+    assert len(chosen(UpperConfidenceBound(count=1), seen)) == 1
+    assert len(chosen(PowerOfChoice(count=1, candidates=3), seen)) == 1
+
+
 def test_lists_come_one_after_the_other_and_again() -> None:
     selector = FixedSelector(rounds=(("c", "a"), ("b",), ("z", "d")))
     assert [chosen(selector, view(round=number)) for number in (1, 2, 3, 4)] == [("a", "c"), ("b",), ("d",), ("a", "c")]
