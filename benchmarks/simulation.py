@@ -91,7 +91,7 @@ def simulate_made(workload: Workload, size: Size, runtime: str, workers: int | N
 
 def seconds_of(settings: SimulationSettings) -> float:
     """Runs a simulation and gives the seconds that its rounds took after the first."""
-    rounds = settings.plan.aggregator.settings.rounds_to_train
+    rounds = settings.plan.aggregator.settings.rounds or 0
     with Simulation(settings, SQLITE) as simulation:
         result = asyncio.run(simulation.run())
     if result.outcome.status != "FINISHED":

@@ -10,8 +10,8 @@ from openfl_like.api.experiments import pack_submission
 from openfl_like.authoring.dry_run.findings import DryRunReport
 from openfl_like.authoring.dry_run.perform import LIMIT_S, dry_run
 from openfl_like.authoring.dry_run.sites import roster_sites
+from openfl_like.plan.bundles.packing import Packing
 from openfl_like.plan.load import load_plan
-from openfl_like.plan.packing import Packing
 from openfl_like.plan.workspace import find_plan
 
 

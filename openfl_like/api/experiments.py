@@ -17,9 +17,9 @@ from openfl_like.federation.parties import ExperimentRecord, ExperimentSummary, 
 from openfl_like.federation.ports import Submission
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.signing import sign_bundle
-from openfl_like.plan.bundle import pack
+from openfl_like.plan.bundles.bundle import pack
+from openfl_like.plan.bundles.packing import Packing
 from openfl_like.plan.load import load_plan, workspace_of
-from openfl_like.plan.packing import Packing
 from openfl_like.plan.workspace import find_plan
 from openfl_like.tensors.manifest import manifest_of
 from openfl_like.wire.experiments import EVERY_LINE, ExperimentsClient

@@ -26,7 +26,7 @@ from openfl_like.federation.parties import (
     RemovedExperiment,
 )
 from openfl_like.pki.files import load_credentials
-from openfl_like.plan.packing import Packing
+from openfl_like.plan.bundles.packing import Packing
 
 Result = TypeVar("Result")
 

@@ -16,7 +16,9 @@ from openfl_like.federation.participation.assignment import calls_in_phase
 from openfl_like.federation.seeds import derive_seed
 from openfl_like.federation.task import Assignment, Phase
 from openfl_like.frameworks.perform import Performer
-from openfl_like.plan.schema import Admission, Component, Plan, SimulationSection
+from openfl_like.plan.schema import Admission, Plan
+from openfl_like.plan.section import Component
+from openfl_like.plan.simulation import SimulationSection
 from openfl_like.services.devices.placement import place_here
 from openfl_like.services.simulation import Shards, Simulation, SimulationSettings
 from openfl_like.store.files import ExperimentFiles

@@ -17,7 +17,7 @@ from openfl_like.federation.participation.assignment import calls_in_phase
 from openfl_like.federation.participation.selection import expected_cohort
 from openfl_like.federation.seeds import derive_seed
 from openfl_like.federation.task import Assignment, Phase
-from openfl_like.plan.bundle import pack
+from openfl_like.plan.bundles.bundle import pack
 from openfl_like.plan.digest import freeze
 from openfl_like.plan.schema import Plan
 from openfl_like.processes.worker_client import WorkerProcess, WorkerSettings
@@ -29,6 +29,7 @@ SITE = "estimate"
 
 # Measured, see docs/benchmarks: none of these processes holds a model, so the size of one changes little.
 MEMORY_BYTES = {"director": 60_000_000, "envoy": 45_000_000, "aggregator": 65_000_000, "collaborator": 45_000_000}
+UNLIMITED_ROUNDS = 1000  # after so many the disk is measured, if the plan has no limit of them
 MESSAGES_BYTES = 6_000  # what a site and the Aggregator tell each other in a round besides files, each way
 FILE_OVERHEAD = 0.003  # TLS records, frames, digests of chunks
 RECORD_BYTES = 400_000  # database and logs of an experiment
@@ -165,11 +166,14 @@ def _memory(sizes: Sizes) -> Iterator[Figure]:
 
 
 def _disk(plan: Plan, sizes: Sizes, sites: int) -> Iterator[Figure]:
-    rounds = plan.aggregator.settings.rounds_to_train
-    kept = min(rounds + 1, plan.model_store.keep.last + 1)
+    rounds = plan.aggregator.settings.rounds or UNLIMITED_ROUNDS
+    unlimited = "" if plan.aggregator.settings.rounds else f", after {rounds} rounds"
+    keep = plan.model_store.keep
+    kept = rounds + 1 if keep == "all" else min(rounds + 1, keep.last + 1)
     record = 3 * sizes.bundle + RECORD_BYTES + RECORD_ROUND_BYTES * rounds * sites
     running = (kept + 1) * sizes.model + 2 * sites * sizes.update + record  # rounds overlap
-    yield Figure("disk_aggregator", running, ESTIMATED, "at the Director, at most, while it runs")
-    yield Figure("disk_record", kept * sizes.model + record, ESTIMATED, "at the Director, at most, when it has ended")
+    yield Figure("disk_aggregator", running, ESTIMATED, f"at the Director, at most, while it runs{unlimited}")
+    ended = f"at the Director, at most, when it has ended{unlimited}"
+    yield Figure("disk_record", kept * sizes.model + record, ESTIMATED, ended)
     site = 2 * (sizes.model + max(sizes.model, sizes.update)) + 3 * sizes.bundle
     yield Figure("disk_site", site, ESTIMATED, "at each site, at most")

@@ -15,7 +15,7 @@ from openfl_like.cli.options import named_files
 from openfl_like.cli.output.dry_run import show_report
 from openfl_like.cli.output.packing import tell_packing
 from openfl_like.cli.plan_file import read_plan
-from openfl_like.plan.bundle import pack
+from openfl_like.plan.bundles.bundle import pack
 from openfl_like.plan.schema import Plan
 from openfl_like.processes.own_end import terminated_like_interrupted
 

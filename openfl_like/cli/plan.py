@@ -31,9 +31,9 @@ def check(plan_name: str, overrides: tuple[str, ...], *, as_json: bool) -> None:
     from dataclasses import asdict
 
     from openfl_like.cli.output.packing import tell_what_stays
+    from openfl_like.plan.bundles.packing import packing_of
     from openfl_like.plan.digest import plan_digest
     from openfl_like.plan.load import load_plan, workspace_of
-    from openfl_like.plan.packing import packing_of
     from openfl_like.plan.workspace import find_plan
 
     path = find_plan(plan_name)

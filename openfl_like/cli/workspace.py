@@ -73,8 +73,8 @@ def export_(plan: Path, output: Path | None, overrides: tuple[str, ...], *, as_j
     from dataclasses import asdict
 
     from openfl_like.cli.output.packing import tell_packing
+    from openfl_like.plan.bundles.exchange import export_workspace
     from openfl_like.plan.digest import plan_digest
-    from openfl_like.plan.exchange import export_workspace
     from openfl_like.plan.load import load_plan
     from openfl_like.plan.workspace import find_plan
 
@@ -102,8 +102,8 @@ def import_(archive: Path, target: Path, *, as_json: bool) -> None:
 
     Example: fx workspace import my-study.tar their-study
     """
+    from openfl_like.plan.bundles.exchange import import_workspace
     from openfl_like.plan.digest import plan_digest
-    from openfl_like.plan.exchange import import_workspace
 
     plan = import_workspace(archive, target)
     emit({"workspace": str(target), "name": plan.name, "plan": plan_digest(plan)}, as_json=as_json)

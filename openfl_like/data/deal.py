@@ -17,7 +17,8 @@ from openfl_like.data.partition import NOBODY, build_partitioner, needs_groups, 
 from openfl_like.data.shard import Dataset, ShardDescriptor
 from openfl_like.errors import ShardError
 from openfl_like.federation.seeds import derive_seed
-from openfl_like.plan.schema import MOST_SITES, Component, LabelNoise, Section, WithoutSamples
+from openfl_like.plan.section import Component, Section
+from openfl_like.plan.simulation import MOST_SITES, LabelNoise, WithoutSamples
 
 _SHOWN = 5
 

@@ -13,7 +13,8 @@ from openfl_like.data.shard_file import load_shard_config, placed_params
 from openfl_like.errors import ShardError, UsageError
 from openfl_like.numbered_names import NumberedNames
 from openfl_like.plan.paths import written_path
-from openfl_like.plan.schema import Plan, ShardChoice, SitesSection, is_shard_file
+from openfl_like.plan.schema import Plan
+from openfl_like.plan.simulation import ShardChoice, SitesSection, is_shard_file
 
 _SECTION = "simulation.sites"
 

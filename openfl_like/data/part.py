@@ -18,7 +18,8 @@ from openfl_like.errors import ShardError
 from openfl_like.federation.seeds import derive_seed
 from openfl_like.module_scope import ModuleScope, innermost_directory
 from openfl_like.plan.mistakes import dotted, explain
-from openfl_like.plan.schema import ShardChoice, named_only
+from openfl_like.plan.section import named_only
+from openfl_like.plan.simulation import ShardChoice
 
 
 @dataclass(frozen=True, slots=True)

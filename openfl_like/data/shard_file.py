@@ -22,7 +22,7 @@ from openfl_like.errors import SettingsError
 from openfl_like.federation.parties import NO_TERMS, ShardFacts, SiteTerms
 from openfl_like.plan.document import load_document
 from openfl_like.plan.paths import is_at_home, written_path
-from openfl_like.plan.schema import Name, named_only
+from openfl_like.plan.section import Name, named_only
 
 
 class ShardConfig(BaseModel):

@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 from openfl_like.data.partition import NOBODY, STRICT, build_partitioner, even_sizes, owners_of, spread
 from openfl_like.errors import ShardError
 from openfl_like.federation.seeds import derive_seed
-from openfl_like.plan.schema import Component
+from openfl_like.plan.section import Component
 
 _RANGE = re.compile(r"(\d{1,15})-(\d{1,15})")
 Count = Annotated[int, Field(ge=0)]

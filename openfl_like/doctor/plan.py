@@ -15,7 +15,7 @@ from openfl_like.data.shard_file import load_shard_config
 from openfl_like.doctor.checks import Check, Deferred
 from openfl_like.doctor.finding import Finding, Verdict, fine, refusal, warning
 from openfl_like.errors import FederationError, TaskError
-from openfl_like.plan.bundle import pack
+from openfl_like.plan.bundles.bundle import pack
 from openfl_like.plan.load import load_plan, workspace_of
 from openfl_like.plan.lock import LOCK_NAME, read_lock
 from openfl_like.plan.schema import Plan

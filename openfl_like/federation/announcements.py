@@ -77,7 +77,7 @@ class ExperimentBegun:
         experiment_id: Its identity.
         name: That of its plan.
         expected: The collaborators asked; empty: everybody, or more than 10,000.
-        rounds: How many the plan wants.
+        rounds: How many the plan wants; None: it has no limit of them.
         resumed: Whether it began before.
         epoch: The number of the Aggregator.
         plan: The frozen plan as JSON values.
@@ -87,7 +87,7 @@ class ExperimentBegun:
     experiment_id: str = ""
     name: str = ""
     expected: tuple[str, ...] = ()
-    rounds: int = 0
+    rounds: int | None = 0
     resumed: bool = False
     epoch: int = 0
     plan: Mapping[str, object] = field(default_factory=dict)

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from openfl_like.errors import FederationError, PlanError
 from openfl_like.federation.participation.assignment import Assigner
 from openfl_like.federation.participation.selection import SelectionView, Selector
-from openfl_like.plan.schema import Component, Plan
+from openfl_like.plan.schema import Plan
+from openfl_like.plan.section import Component
 from openfl_like.registry import resolve
 from openfl_like.tensors.compression import Compression
 from openfl_like.tensors.encoded import Encoding
@@ -17,19 +18,28 @@ from openfl_like.tensors.lossless import Lossless
 
 
 def build_selector(plan: Plan) -> Selector:
-    """Build the plan's selector, and ask it once: one that a package brings may be of another version.
+    """Build the selector of those who train.
 
     Raises:
         PlanError: If there is no such selector or it refuses its settings; so do all functions here.
     """
-    selector = cast("Selector", build_component("selector", plan.selector, "selector"))
+    return _selector(plan.selector, "selector")
+
+
+def build_evaluation_selector(plan: Plan) -> Selector:
+    """Build the selector of those who evaluate."""
+    return _selector(plan.evaluation_selector, "evaluation_selector")
+
+
+def _selector(component: Component, place: str) -> Selector:
+    """Build a selector, and ask it once: one that a package brings may be of another version."""
+    selector = cast("Selector", build_component("selector", component, place))
     try:
         view = SelectionView.of(selector.eligible(("site-1",)))
         selector.select(replace(view, count=selector.wanted(view)))
     except Exception as error:  # (whatever the code of a package raises)
-        template = plan.selector.template
-        text = f"the selector '{template}' cannot be asked for a cohort: {type(error).__name__}: {error}"
-        raise PlanError(text, place="selector.template", cure="bring it to the Protocol Selector") from error
+        text = f"the selector '{component.template}' cannot be asked for a cohort: {type(error).__name__}: {error}"
+        raise PlanError(text, place=f"{place}.template", cure="bring it to the Protocol Selector") from error
     return selector
 
 

@@ -21,6 +21,7 @@ class ExperimentContext:
 
     plan: Plan
     selector: Selector
+    evaluation_selector: Selector
     assigner: Assigner
     state: ExperimentState
     now: float = 0.0
@@ -31,8 +32,8 @@ class ExperimentContext:
 
     @property
     def remembers(self) -> bool:
-        """Whether the selector goes by what sites have done."""
-        return getattr(self.selector, "remembers", False) is True
+        """Whether a selector goes by what sites have done."""
+        return any(getattr(each, "remembers", False) is True for each in (self.selector, self.evaluation_selector))
 
     @property
     def roster(self) -> Membership:

@@ -16,7 +16,7 @@ from openfl_like.federation.announcements import (
     ExperimentBegun,
     ModelMade,
 )
-from openfl_like.federation.components import build_assigner, build_selector
+from openfl_like.federation.components import build_assigner, build_evaluation_selector, build_selector
 from openfl_like.federation.context import ExperimentContext
 from openfl_like.federation.deliveries import Receipt
 from openfl_like.federation.events import (
@@ -81,7 +81,9 @@ class Experiment:
         asked = expected or plan.admission.collaborators
         names = asked if isinstance(asked, NumberedNames) else tuple(sorted(set(asked)))
         state = ExperimentState(experiment_id, names, initial_model)
-        self._context = ExperimentContext(plan, build_selector(plan), build_assigner(plan), state)
+        self._context = ExperimentContext(
+            plan, build_selector(plan), build_evaluation_selector(plan), build_assigner(plan), state
+        )
         # Not part of the state: after a restart nobody is connected until CollaboratorJoined says so.
         self._connected: set[str] = set()
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -224,7 +226,7 @@ class Experiment:
                 experiment_id=state.experiment_id,
                 name=context.plan.name,
                 expected=tuple(state.expected) if len(state.expected) <= MOST_EXPECTED else (),
-                rounds=context.plan.aggregator.settings.rounds_to_train,
+                rounds=context.plan.aggregator.settings.rounds,
                 resumed=resumed,
                 epoch=event.epoch,
                 plan=frozen_values(context.plan),

@@ -77,6 +77,8 @@ def publish(context: ExperimentContext, current: RoundState) -> None:
     context.emit(PublishVersion(version))
     _note_shortfalls(context, current)
     surplus.sum_up(context)
+    seconds = max(0.0, context.now - current.started)
+    state.seconds += seconds
     matrix = matrix_of(context.plan.tasks, current.updates) if evaluated else {}
     if matrix:
         context.announce(ModelsEvaluated(version.round, matrix))
@@ -91,7 +93,7 @@ def publish(context: ExperimentContext, current: RoundState) -> None:
             absent=current.losses(),
             evaluators=tuple(sorted(current.updates)) if evaluated else (),
             unevaluated=current.unevaluated(),
-            seconds=max(0.0, context.now - current.started),
+            seconds=seconds,
         )
     )
     context.roster.settle({*current.selected, *current.assigned})
@@ -169,7 +171,7 @@ def _note_shortfalls(context: ExperimentContext, current: RoundState) -> None:
 def _go_on(context: ExperimentContext) -> None:
     """End the experiment if it has made what it was to make; begin the next round otherwise."""
     versions = context.state.versions
-    reason = stop_reason(context.plan, versions)
+    reason = stop_reason(context.plan, versions, context.state.seconds)
     if reason:
         finish(context, Status.FINISHED, reason)
     else:

@@ -280,16 +280,27 @@ def mark_absent(
 
 
 def open_evaluation(context: ExperimentContext, state: RoundState) -> None:
-    """Have all members evaluate that have something to evaluate, but for those that nobody waits for any more.
+    """Have those evaluate that are selected, but for those that nobody waits for any more.
 
     One whose connection has just broken is asked, too: it may come back in time.
     """
-    able = [context.roster.one(name) for name in context.members_with_calls(Phase.EVALUATE)]
-    awaited = tuple(site.name for site in able if site.awaited)
-    open_phase(context, state, Phase.EVALUATE, awaited)
-    for site in able:
-        if not site.awaited:
-            mark_absent(context, state, site.name, site.absence)
+    view = _evaluation_view(context, state)
+    awaited = context.roster.awaited(view.eligible)
+    view = replace(view, present=awaited)
+    wanted = context.evaluation_selector.wanted(view)
+    chosen = context.evaluation_selector.select(replace(view, count=wanted))
+    open_phase(context, state, Phase.EVALUATE, chosen)
+    missed = set(view.eligible) - set(awaited) if len(chosen) < wanted else set()
+    for name in sorted(missed):
+        mark_absent(context, state, name, context.roster.one(name).absence)
+
+
+def _evaluation_view(context: ExperimentContext, state: RoundState) -> SelectionView:
+    """Return what the selector of those who evaluate sees."""
+    eligible = context.evaluation_selector.eligible(context.members_with_calls(Phase.EVALUATE))
+    seed = derive_seed(context.plan.seed, state.number, "evaluation selection")
+    here = context.roster.present(eligible)
+    return SelectionView(eligible, here, seed, state.number, context.state.histories)
 
 
 def _announce_absence(context: ExperimentContext, state: RoundState, name: str, failure: Failure) -> None:
@@ -315,7 +326,7 @@ def _initialiser(context: ExperimentContext, state: RoundState) -> str | None:
     if len(state.absent) >= MOST_INITIALISERS:
         return None
     tried = {*state.absent, *(state.assigned if state.step is Step.COLLECT else ())}
-    return next((name for name in context.roster.here() if name not in tried), None)
+    return next((name for name in context.roster.present(context.roster.members()) if name not in tried), None)
 
 
 def _select(context: ExperimentContext, state: RoundState) -> tuple[Phase, tuple[str, ...]]:
@@ -348,9 +359,10 @@ def _quorum(participation: Participation, wanted: int) -> int:
 
 def _select_evaluators(context: ExperimentContext, state: RoundState) -> tuple[str, ...]:
     """A plan that trains nothing needs one site that evaluates."""
-    able = context.members_with_calls(Phase.EVALUATE)
-    here = tuple(context.roster.present(able))
-    state.wanted, state.quorum = len(able), 1
-    lost = set(able) - set(here)
-    state.absent = {name: context.roster.one(name).absence for name in able if name in lost}
-    return here
+    view = _evaluation_view(context, state)
+    state.eligible, state.wanted = len(view.eligible), context.evaluation_selector.wanted(view)
+    state.quorum = 1
+    chosen = context.evaluation_selector.select(replace(view, count=state.wanted))
+    lost = set(view.eligible) - set(view.present) if len(chosen) < state.wanted else set()
+    state.absent = {name: context.roster.one(name).absence for name in sorted(lost)}
+    return chosen

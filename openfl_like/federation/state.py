@@ -37,6 +37,7 @@ class ExperimentState:
         longest_s: Phase -> the longest time in which an answer to it has come.
         surplus: Collaborator -> kind -> how many updates came in the open round that cannot count.
         histories: Collaborator -> what is known of its training; kept only if the selector goes by it.
+        seconds: What the finished rounds took together, on the clock of the events.
     """
 
     experiment_id: str
@@ -54,6 +55,7 @@ class ExperimentState:
     longest_s: dict[Phase, float] = field(default_factory=dict)
     surplus: dict[str, dict[str, int]] = field(default_factory=dict)
     histories: dict[str, TrainingHistory] = field(default_factory=dict)
+    seconds: float = 0.0
 
     def at_step(self, number: int, *steps: Step) -> RoundState | None:
         """The open round, if it is this one and at one of these steps."""

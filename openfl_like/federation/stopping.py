@@ -60,33 +60,39 @@ def metrics_missing(plan: Plan, history: Sequence[ModelVersion]) -> dict[str, tu
 
 
 def kept_rounds(plan: Plan, history: Sequence[ModelVersion]) -> set[int]:
-    """Return the rounds whose models are kept: the newest ones, and the best one."""
-    newest = {version.round for version in history[-plan.model_store.keep.last :]}
+    """Return the rounds whose models are kept: the newest ones, and the best one; or all."""
+    keep = plan.model_store.keep
+    if keep == "all":
+        return {version.round for version in history}
+    newest = {version.round for version in history[-keep.last :]}
     best = _newest_best(history)
     return newest if best is None else newest | {best.round}
 
 
-def stop_reason(plan: Plan, history: Sequence[ModelVersion]) -> str:
+def stop_reason(plan: Plan, history: Sequence[ModelVersion], seconds: float = 0.0) -> str:
     """Say why no further round is to run; empty to go on.
 
     Args:
         plan: Its ``stop`` rules and ``rounds_to_train`` count.
         history: Every published version, the initial one first.
+        seconds: What the rounds took together.
     """
     if not history:
         return ""
-    done, planned = history[-1].round, plan.aggregator.settings.rounds_to_train
-    if done >= planned:
+    done, planned = history[-1].round, plan.aggregator.settings.rounds
+    if planned is not None and done >= planned:
         return f"{done} of {planned} rounds are done"
     for rule in plan.stop.any:
-        reason = _met(rule, history)
+        reason = _met(rule, history, seconds)
         if reason:
             return reason
-    reasons = [_met(rule, history) for rule in plan.stop.all]
+    reasons = [_met(rule, history, seconds) for rule in plan.stop.all]
     return " and ".join(reasons) if reasons and all(reasons) else ""
 
 
-def _met(rule: StopRule, history: Sequence[ModelVersion]) -> str:
+def _met(rule: StopRule, history: Sequence[ModelVersion], seconds: float) -> str:
+    if rule.wall_s is not None:
+        return f"the rounds took {seconds:.4g} s, {rule.wall_s:g} s were planned" if seconds >= rule.wall_s else ""
     if rule.rounds is not None:
         return f"{rule.rounds} rounds are done" if history[-1].round >= rule.rounds else ""
     if rule.patience is not None:

@@ -42,7 +42,8 @@ from openfl_like.frameworks.runner import (
 from openfl_like.frameworks.training import Training, call_of_ours, comes_of
 from openfl_like.module_scope import ModuleScope
 from openfl_like.plan.mistakes import check_keywords
-from openfl_like.plan.schema import FILE, Component, Plan
+from openfl_like.plan.schema import FILE, Plan
+from openfl_like.plan.section import Component
 from openfl_like.tensors.container import TensorFile, write_tensors
 from openfl_like.tensors.encoded import ErrorFeedback, Sent, write_encoded
 from openfl_like.tensors.manifest import keep_manifest, manifest_of, recyclable_path
@@ -105,7 +106,7 @@ class Performer:
         self._loader_factory: Callable[[Shard], DataLoader[object]] | None = None
         self._parameters: dict[str, frozenset[str]] = {}
         self._fitting: set[tuple[str, tuple[str, ...]]] = set()
-        self._rounds = plan.aggregator.settings.rounds_to_train
+        self._rounds = plan.aggregator.settings.rounds
         self._state = SiteState(state)
         self._code = ModuleScope(workspace)
         with self._code.active(), self._blame(f"the algorithm '{plan.algorithm.template}'"):

@@ -133,7 +133,7 @@ class TaskRunner(Protocol):
 
     Every function that the plan names under ``tasks:`` is a method besides these; it takes the task's keyword arguments
     and returns a `TaskResult`. A parameter that is called ``round`` or ``rounds`` is given the number of the round and
-    how many rounds the plan has, unless the plan's keyword arguments have a value for it.
+    how many rounds the plan has (None: no limit of them), unless the plan's keyword arguments have a value for it.
     """
 
     def initialise(self, seed: int) -> None:

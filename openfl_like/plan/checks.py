@@ -12,22 +12,12 @@ from openfl_like import registry
 from openfl_like.errors import FederationError, PlanError
 from openfl_like.plan.mistakes import MOST_MISTAKES, KeyPath, Mistake, did_you_mean, explain, nearest, refuse
 from openfl_like.plan.names import rule_against
-from openfl_like.plan.schema import (
-    FILE,
-    NO_ALGORITHM,
-    TRAINS,
-    Component,
-    Plan,
-    Quantity,
-    ShardChoice,
-    SitesSection,
-    StopRule,
-    Task,
-    is_shard_file,
-)
+from openfl_like.plan.schema import FILE, NO_ALGORITHM, TRAINS, Plan, StopRule, Task
+from openfl_like.plan.section import Component
+from openfl_like.plan.simulation import Quantity, ShardChoice, SitesSection, is_shard_file
 
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
-_CONDITIONS = ("rounds", "metric", "loss_max", "patience")
+_CONDITIONS = ("rounds", "metric", "loss_max", "patience", "wall_s")
 
 
 def check_plan(plan: Plan, source: str = "plan") -> None:
@@ -71,6 +61,7 @@ def _components(plan: Plan) -> Iterator[Mistake]:
     registered: list[tuple[str, KeyPath, Component]] = [
         ("assigner", ("assigner",), plan.assigner),
         ("selector", ("selector",), plan.selector),
+        ("selector", ("evaluation_selector",), plan.evaluation_selector),
         ("aggregation", ("aggregation",), plan.aggregation),
         ("server_optimizer", ("server_optimizer",), plan.server_optimizer),
         ("compression", ("compression_pipeline",), plan.compression_pipeline),
@@ -322,10 +313,11 @@ def _named_sites(plan: Plan) -> Iterator[Mistake]:
     named: list[tuple[KeyPath, object]] = [
         (("aggregation", "settings", "trusted"), plan.aggregation.settings.get("trusted"))
     ]
-    lists = plan.selector.settings.get("rounds")
-    for number, names in enumerate(lists if isinstance(lists, list) else []):
-        path: KeyPath = ("selector", "settings", "rounds", number)
-        named += [((*path, place), name) for place, name in enumerate(names if isinstance(names, list) else [])]
+    for key, selector in (("selector", plan.selector), ("evaluation_selector", plan.evaluation_selector)):
+        lists = selector.settings.get("rounds")
+        for number, names in enumerate(lists if isinstance(lists, list) else []):
+            path: KeyPath = (key, "settings", "rounds", number)
+            named += [((*path, place), name) for place, name in enumerate(names if isinstance(names, list) else [])]
     for path, name in named if asked else ():
         if isinstance(name, str) and name not in asked:
             yield Mistake(path, f"the plan asks for no collaborator '{name}'", did_you_mean(name, asked))
@@ -390,6 +382,9 @@ def _initial_model(plan: Plan) -> Iterator[Mistake]:
 
 
 def _stop_rules(plan: Plan) -> Iterator[Mistake]:
+    if plan.aggregator.settings.rounds is None and not (plan.stop.any or plan.stop.all):
+        problem, cure = "nothing ends the experiment", "write a rule into stop, or a number of rounds"
+        yield Mistake(("aggregator", "settings", "rounds_to_train"), problem, cure)
     for section, rules in (("any", plan.stop.any), ("all", plan.stop.all)):
         for index, rule in enumerate(rules):
             problem = _stop_rule(rule)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 
 from openfl_like.errors import PlanError, SettingsError
 from openfl_like.plan.names import NAME_PATTERN
+from openfl_like.plan.section import OF_VALUES, OF_WORDS
 
 KeyPath = tuple[str | int, ...]
 DocumentError = type[PlanError] | type[SettingsError]
@@ -191,6 +192,10 @@ def _required(factory: Callable[..., object]) -> tuple[str, ...]:
 _required_of_class = lru_cache(64)(_required)
 
 
+_NO_KEYS = {"[key]", OF_WORDS, OF_VALUES}
+"""What pydantic writes into a path besides keys."""
+
+
 def explain(failure: ValidationError, model: object, prefix: KeyPath = ()) -> list[Mistake]:
     """Translate what pydantic found.
 
@@ -204,7 +209,7 @@ def explain(failure: ValidationError, model: object, prefix: KeyPath = ()) -> li
 
 
 def _explain(error: dict[str, Any], model: object, prefix: KeyPath) -> Mistake:
-    location: KeyPath = tuple(key for key in error["loc"] if key != "[key]")
+    location: KeyPath = tuple(key for key in error["loc"] if key not in _NO_KEYS)
     path = prefix + location
     kind: str = error["type"]
     if kind in _UNKNOWN_KEY:

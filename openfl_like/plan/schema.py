@@ -5,41 +5,26 @@ from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
-    JsonValue,
     SerializerFunctionWrapHandler,
     StringConstraints,
     model_serializer,
     model_validator,
 )
+from pydantic import Tag as UnionTag
 
 from openfl_like.plan.address import checked_host
-from openfl_like.plan.names import NAME_PATTERN, TAG_PATTERN
+from openfl_like.plan.names import TAG_PATTERN
+from openfl_like.plan.section import BY_TYPE, OF_VALUES, OF_WORDS, Component, Name, Section, Settings
+from openfl_like.plan.simulation import SimulationSection
 
-Name = Annotated[str, StringConstraints(pattern=rf"^{NAME_PATTERN}$")]
-Settings = dict[str, JsonValue]
 FILE = "file:"
 """Before the path of a model in the workspace, in a task's ``apply``."""
 NO_ALGORITHM = "none"
 """The template of ``algorithm`` that trains as the task runner does by itself."""
 REJOIN_S = 60.0
 """Four times one pause between two attempts to connect (5 s) and one attempt (10 s): a cable that is out for 40 s."""
-
-
-class Section(BaseModel):
-    """A part of the plan: unknown keys are errors, values never change."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Component(Section):
-    """An exchangeable part: a registered short name or ``module:attr``, and its settings."""
-
-    template: str
-    settings: Settings = Field(default_factory=dict)
 
 
 class CompressionPipeline(Component):
@@ -52,8 +37,15 @@ class CompressionPipeline(Component):
 class AggregatorSettings(Section):
     """Settings of the Aggregator; ``init_state_path`` names an initial model file inside the workspace."""
 
-    rounds_to_train: Annotated[int, Field(ge=1)] = 10
+    rounds_to_train: Annotated[
+        Annotated[int, Field(ge=1), UnionTag(OF_VALUES)] | Annotated[Literal["unlimited"], UnionTag(OF_WORDS)], BY_TYPE
+    ] = 10
     init_state_path: str | None = None
+
+    @property
+    def rounds(self) -> int | None:
+        """How many rounds there are at most; None: only the rules of ``stop`` end the experiment."""
+        return None if self.rounds_to_train == "unlimited" else self.rounds_to_train
 
 
 class AggregatorSection(Section):
@@ -200,9 +192,9 @@ class Deadline(Section):
 
 
 class StopRule(Section):
-    """One stop rule; exactly one of ``rounds``, ``metric`` (with ``min`` or ``max``), ``loss_max``, ``patience``.
+    """One stop rule; exactly one of the keys, but that ``metric`` goes with ``min`` or ``max``.
 
-    ``patience`` counts rounds without a better ``model_store.best`` metric.
+    ``patience`` counts rounds without a better ``model_store.best`` metric, ``wall_s`` the seconds that rounds took.
     """
 
     rounds: Annotated[int, Field(ge=1)] | None = None
@@ -211,6 +203,13 @@ class StopRule(Section):
     max: float | None = None
     loss_max: float | None = None
     patience: Annotated[int, Field(ge=1)] | None = None
+    wall_s: Annotated[float, Field(gt=0)] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_late_keys(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Leave out what came after 0.1.0 and is not given, so that the digests of older plans stay."""
+        values: dict[str, object] = write(self)
+        return values if self.wall_s is not None else {key: values[key] for key in values if key != "wall_s"}
 
 
 class Stop(Section):
@@ -246,9 +245,11 @@ class Keep(Section):
 
 
 class ModelStore(Section):
-    """The ``model_store:`` section."""
+    """The ``model_store:`` section; ``keep`` is ``all`` or a section."""
 
-    keep: Keep = Keep()
+    keep: Annotated[Annotated[Keep, UnionTag(OF_VALUES)] | Annotated[Literal["all"], UnionTag(OF_WORDS)], BY_TYPE] = (
+        Keep()
+    )
     best: Best = Best.model_validate({})
 
 
@@ -274,140 +275,6 @@ def _pattern(pattern: str) -> str:
 
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_pattern)]
 """Files of the workspace, as in ``assets/*.json``; ``*`` goes over slashes, and a folder means all that is in it."""
-
-
-class LabelNoise(Section):
-    """Wrong labels among those that are trained on, to see what they do; the held-out samples keep theirs.
-
-    Attributes:
-        fraction: Part of the labels of a site that are replaced, each by any other one.
-        sites: Part of the sites that have such labels.
-    """
-
-    fraction: Annotated[float, Field(ge=0, le=1)] = 0.0
-    sites: Annotated[float, Field(gt=0, le=1)] = 1.0
-
-
-class ShardChoice(Section):
-    """A data set that is on this machine: a kind of shard and its ``params``, or a file like shard.yaml."""
-
-    template: str
-    params: Settings = Field(default_factory=dict)
-
-
-def is_shard_file(template: str) -> bool:
-    """Whether a data set is named by a file, and not by the kind of its shard."""
-    return template.endswith((".yaml", ".yml"))
-
-
-def named_only(value: object) -> object:
-    """Take the bare name of a part for one without settings."""
-    return {"template": value} if isinstance(value, str) else value
-
-
-WithoutSamples = Literal["refuse", "merge", "drop"]
-MOST_SITES = 1_000_000
-
-
-class SitesSection(Section):
-    """Sites that are made: parts of one data set, or each with a shard of its own.
-
-    Attributes:
-        count: How many; none: as many as ``admission.collaborators`` names, which are called so.
-        shard: The data set of which each is a part; either this or ``each``.
-        each: The shard that each has, which is given the number of the site; nothing is dealt out.
-        partitioner: Which of its samples go to which site.
-        seed: Seed of that; none: the plan's.
-        without_samples: What is done about a site that has none to train on, or none that are held out: ``refuse`` to
-            begin, ``merge`` it with the smallest other one, or ``drop`` it.
-        label_noise: Wrong labels.
-    """
-
-    count: Annotated[int, Field(ge=1, le=MOST_SITES)] | None = None
-    shard: Annotated[ShardChoice, BeforeValidator(named_only)] | None = None
-    each: Annotated[ShardChoice, BeforeValidator(named_only)] | None = None
-    partitioner: Component = Component(template="iid")
-    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
-    without_samples: WithoutSamples = "refuse"
-    label_noise: LabelNoise = LabelNoise()
-
-
-class Quantity(Component):
-    """A number of a device, or the generator that draws it; a bare number is always the same."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _number(cls, value: object) -> object:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return {"template": "constant", "settings": {"value": value}}
-        if not isinstance(value, str | dict | Quantity):
-            raise ValueError("must be a number, or a generator: its template and settings")  # noqa: TRY004 (pydantic's)
-        return named_only(value)
-
-    @model_serializer(mode="wrap")
-    def _bare(self, write: SerializerFunctionWrapHandler) -> object:
-        return self.settings["value"] if self.template == "constant" and [*self.settings] == ["value"] else write(self)
-
-
-def constant(value: float) -> Quantity:
-    """Return a quantity that is always the same."""
-    return Quantity(template="constant", settings={"value": value})
-
-
-class DeviceNetwork(Section):
-    """How simulated devices are connected.
-
-    Attributes:
-        down_bytes_per_s: How fast models come; none: at once.
-        up_bytes_per_s: How fast updates go; none: at once.
-        latency_s: What each of the two takes besides.
-    """
-
-    down_bytes_per_s: Quantity | None = None
-    up_bytes_per_s: Quantity | None = None
-    latency_s: Quantity = constant(0)
-
-
-class DevicePower(Section):
-    """What simulated devices draw, in watts, while they compute, send or receive, or wait for the end of the round."""
-
-    computing_w: Quantity = constant(0)
-    sending_w: Quantity = constant(0)
-    idle_w: Quantity = constant(0)
-
-
-class DeviceSection(Section):
-    """The devices of the sites of a simulation, which then runs in virtual time.
-
-    Attributes:
-        speed: How many samples, or steps, a device trains on in a second.
-        unit: What `speed` counts.
-        evaluates_faster: How many times faster a device evaluates than it trains.
-        network: How it is connected.
-        power: What it draws.
-        availability: When it is there.
-        failures: The probability with which it fails over an assignment.
-    """
-
-    speed: Quantity
-    unit: Literal["samples", "steps"] = "samples"
-    evaluates_faster: Annotated[float, Field(gt=0)] = 3.0
-    network: DeviceNetwork = DeviceNetwork()
-    power: DevicePower = DevicePower()
-    availability: Annotated[Component, BeforeValidator(named_only)] = Component(template="always")
-    failures: Quantity = constant(0)
-
-
-class SimulationSection(Section):
-    """The ``simulation:`` section, which nothing but ``fx simulate`` goes by.
-
-    Attributes:
-        sites: How its sites are made; none: each has a shard file.
-        devices: What they work on; none: on this machine, and in its time.
-    """
-
-    sites: SitesSection | None = None
-    devices: DeviceSection | None = None
 
 
 Tag = Annotated[str, StringConstraints(pattern=rf"^{TAG_PATTERN}$")]
@@ -440,6 +307,7 @@ class Plan(Section):
     algorithm: Component = Component(template=NO_ALGORITHM)
     assigner: Component = Component(template="all")
     selector: Component = Component(template="all")
+    evaluation_selector: Component = Component(template="all")
     admission: Admission = Admission()
     participation: Participation = Participation()
     deadline: Deadline = Deadline()

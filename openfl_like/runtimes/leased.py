@@ -37,7 +37,7 @@ from openfl_like.federation.ports import UploadTarget
 from openfl_like.federation.task import Phase, Update
 from openfl_like.pki.peer import PeerVerifier
 from openfl_like.pki.roles import Identity, Role
-from openfl_like.plan.bundle import pack
+from openfl_like.plan.bundles.bundle import pack
 from openfl_like.printable import printable_line
 from openfl_like.processes.batch import Answer, Batch
 from openfl_like.runtimes.local import LOADING_S

@@ -15,7 +15,7 @@ from openfl_like.federation.events import EverybodyJoined, SendAssignment, TaskF
 from openfl_like.federation.failure import FailedTaskError
 from openfl_like.federation.supervision.restarts import Restarts
 from openfl_like.federation.task import Assignment, Update
-from openfl_like.plan.bundle import pack, unpack
+from openfl_like.plan.bundles.bundle import pack, unpack
 from openfl_like.processes.batch import Answer, Batch
 from openfl_like.processes.site_worker_client import SiteWorkerProcess
 from openfl_like.processes.worker_channel import WorkerEndedError

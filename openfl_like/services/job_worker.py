@@ -29,7 +29,7 @@ from openfl_like.federation.jobs import (
     Terms,
 )
 from openfl_like.pki.files import Credentials
-from openfl_like.plan.bundle import unpack
+from openfl_like.plan.bundles.bundle import unpack
 from openfl_like.plan.digest import freeze, thaw
 from openfl_like.plan.schema import Plan
 from openfl_like.processes.batch import Answer, Batch, Setting, SiteOrder

@@ -17,7 +17,7 @@ from openfl_like.federation.status import Status
 from openfl_like.federation.task import DevicesWorked
 from openfl_like.frameworks.batched.obstacles import NotBatched
 from openfl_like.numbered_names import NumberedNames, sorted_names
-from openfl_like.plan.packing import packing_of
+from openfl_like.plan.bundles.packing import packing_of
 from openfl_like.plan.schema import NO_ALGORITHM, Plan
 from openfl_like.plan.workspace import SHARDS, check_site_name, shards_in
 from openfl_like.registry import resolve

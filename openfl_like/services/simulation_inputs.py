@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from openfl_like.data.parts import MadeShards, digest_of
 from openfl_like.data.shard import ShardDescriptor
 from openfl_like.errors import ConflictError, DamagedError
-from openfl_like.plan.packing import workspace_files
+from openfl_like.plan.bundles.packing import workspace_files
 
 log = logging.getLogger(__name__)
 NAME = "inputs.json"

@@ -31,7 +31,7 @@ from openfl_like.federation.announcements import Announced, from_fields, to_json
 from openfl_like.federation.failure import failure_from_fields, failures_from_fields
 from openfl_like.federation.parties import ExperimentSummary
 from openfl_like.peer_json import read_peer_json
-from openfl_like.plan.archive import BLOCK, END, ArchiveReader, Kind, header_of
+from openfl_like.plan.bundles.archive import BLOCK, END, ArchiveReader, Kind, header_of
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.ports import Recorded, Stores
 from openfl_like.tensors.manifest import ChunkDigests, manifest_of

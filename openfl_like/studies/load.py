@@ -8,13 +8,13 @@ from pathlib import Path
 from blake3 import blake3
 
 from openfl_like.errors import NotFoundError, PlanError, SettingsError
+from openfl_like.plan.bundles.packing import packing_of
 from openfl_like.plan.defaults import load_tree
 from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.document import Tree, parse_tree, read_text, validate
 from openfl_like.plan.load import checked, workspace_of
 from openfl_like.plan.mistakes import MOST_MISTAKES, DocumentPlace, KeyPath, Mistake, dotted, place_of, refuse
 from openfl_like.plan.overrides import overridden
-from openfl_like.plan.packing import packing_of
 from openfl_like.plan.paths import written_path
 from openfl_like.plan.schema import MODES, Plan
 from openfl_like.plan.workspace import plan_path
@@ -72,7 +72,7 @@ def load_study(path: Path) -> RunnableStudy:
     with listed_once():
         planned = _plans(file, base, tree)
     metric, mode = _metric(file, planned[0].plan, tree)
-    rounds = min(one.plan.aggregator.settings.rounds_to_train for one in planned)
+    rounds = min(_rounds(one.plan, tree) for one in planned)
     if file.early_stop is not None and file.early_stop.first >= rounds:
         told = Mistake(
             ("early_stop", "first"), f"no round comes after it: the plans have {rounds}", "write a smaller number"
@@ -80,6 +80,15 @@ def load_study(path: Path) -> RunnableStudy:
         raise refuse(tree.source, [told], tree.places, SettingsError)
     workspace, digest = _workspace(base_path, planned)
     return _study(file, planned, workspace, digest, (metric, mode))
+
+
+def _rounds(plan: Plan, tree: Tree) -> int:
+    rounds = plan.aggregator.settings.rounds
+    if rounds is None:
+        cure = "give the plans a number of rounds: set aggregator.settings.rounds_to_train"
+        told = Mistake(("plan",), "plans without a limit of rounds cannot be compared in a study", cure)
+        raise refuse(tree.source, [told], tree.places, SettingsError)
+    return rounds
 
 
 def _base(path: Path, file: StudyFile, tree: Tree) -> tuple[Tree, Path]:
@@ -200,7 +209,7 @@ def _study(
             number,
             {axis: level.name for axis, level in one.point.levels.items()},
             {change.key: change.value for change in one.changes},
-            one.plan.aggregator.settings.rounds_to_train,
+            one.plan.aggregator.settings.rounds or 0,
         )
         for number, one in enumerate(planned, 1)
     )

@@ -44,7 +44,7 @@ from openfl_like.federation.parties import (
 from openfl_like.federation.ports import CheckpointOffer, Submission
 from openfl_like.federation.status import Status
 from openfl_like.pki.files import Credentials
-from openfl_like.plan.bundle import unpack
+from openfl_like.plan.bundles.bundle import unpack
 from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.local import LocalRuntime, Performs

@@ -17,7 +17,7 @@ from openfl_like.federation.task import Phase
 from openfl_like.pki.files import load_credentials
 from openfl_like.pki.roles import Role
 from openfl_like.pki.signing import sign_bundle
-from openfl_like.plan.bundle import pack
+from openfl_like.plan.bundles.bundle import pack
 from openfl_like.plan.load import load_plan, workspace_of
 from openfl_like.services.local_federation import LocalFederation
 from openfl_like.tensors.container import TensorFile

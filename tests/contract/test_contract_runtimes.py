@@ -21,7 +21,7 @@ from openfl_like.federation.events import Event, EverybodyJoined, SendAssignment
 from openfl_like.federation.task import Assignment, Phase, TaskCall
 from openfl_like.pki.roles import Role
 from openfl_like.plan.load import load_plan
-from openfl_like.plan.schema import DeviceSection, constant
+from openfl_like.plan.simulation import DeviceSection, constant
 from openfl_like.runtimes import mpi
 from openfl_like.runtimes.leased import leased_runtime
 from openfl_like.runtimes.loop import Outward, Post, Runtime

@@ -16,7 +16,7 @@ from openfl_like.federation.parties import ExperimentSummary, LogQuery
 from openfl_like.federation.ports import Submission
 from openfl_like.pki.files import Credentials, load_credentials
 from openfl_like.pki.signing import sign_bundle
-from openfl_like.plan.bundle import pack
+from openfl_like.plan.bundles.bundle import pack
 from openfl_like.plan.load import load_plan, workspace_of
 from openfl_like.processes.child import clean_environment, fx_command
 from openfl_like.services.local_federation import LocalFederation, role_of

@@ -30,8 +30,8 @@ from openfl_like.pki.files import Credentials
 from openfl_like.pki.peer import PeerVerifier
 from openfl_like.pki.roles import Role
 from openfl_like.pki.signing import sign_bundle
-from openfl_like.plan.archive import END, header_of
-from openfl_like.plan.bundle import pack
+from openfl_like.plan.bundles.archive import END, header_of
+from openfl_like.plan.bundles.bundle import pack
 from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.load import load_plan, workspace_of
 from openfl_like.plan.names import MAX_TOTAL_BYTES

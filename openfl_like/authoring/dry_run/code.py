@@ -10,9 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from openfl_like.authoring.dry_run.findings import DryRunFinding, FindingKind
+from openfl_like.plan.bundles.packing import Packing
 from openfl_like.plan.imports import read_code
 from openfl_like.plan.lock import LOCK_NAME, read_lock
-from openfl_like.plan.packing import Packing
 
 _PLATFORM = "openfl_like"
 _EXTRA = re.compile(r"extra\s*==\s*['\"]([\w-]+)")

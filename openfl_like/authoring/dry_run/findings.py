@@ -203,8 +203,8 @@ class Forecast:
         evaluate_s: Seconds in which the slowest site evaluates.
         combine_s: Seconds in which the updates are checked and made into a model.
         round_s: Of a whole round, without what models need to travel.
-        total_s: Of all rounds.
-        rounds: How many there are.
+        total_s: Of all rounds; None: nobody knows how many there will be.
+        rounds: How many there are, likewise.
         worker_bytes: Memory of a site's worker, at its peak.
         measured_samples: On how many samples training was measured.
         scaled_to: How many samples the slowest site has; 0: no site tells.
@@ -215,8 +215,8 @@ class Forecast:
     evaluate_s: float
     combine_s: float
     round_s: float
-    total_s: float
-    rounds: int
+    total_s: float | None
+    rounds: int | None
     worker_bytes: int
     measured_samples: int
     scaled_to: int

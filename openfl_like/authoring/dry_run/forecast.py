@@ -94,14 +94,14 @@ def forecast_of(plan: Plan, expected: Sequence[ExpectedCost], steps: StepsDone, 
     cohort = expected_cohort(build_selector(plan), sites)
     combine_s = min(steps.combine_s, default=0.0) * (max(cohort, 1) / steps.combined if steps.combined else 1.0)
     round_s = math.fsum((train_s, evaluate_s, combine_s))
-    rounds = plan.aggregator.settings.rounds_to_train
+    rounds = plan.aggregator.settings.rounds
     name = _KIND_OF_PHASE[phase]
     return Forecast(
         train_s=train_s,
         evaluate_s=evaluate_s,
         combine_s=combine_s,
         round_s=round_s,
-        total_s=round_s * rounds,
+        total_s=None if rounds is None else round_s * rounds,
         rounds=rounds,
         worker_bytes=max(one.worker_bytes for one in expected),
         measured_samples=slowest.kind.invented[name],

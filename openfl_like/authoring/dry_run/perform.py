@@ -17,10 +17,10 @@ from openfl_like.authoring.dry_run.rounds import BROKEN_OFF, Rounds, StepsDone
 from openfl_like.authoring.dry_run.sites import KnownSite, KnownSites
 from openfl_like.authoring.estimate import Figure, Sizes, figures
 from openfl_like.data.shard import KINDS
-from openfl_like.plan.bundle import unpack
+from openfl_like.plan.bundles.bundle import unpack
+from openfl_like.plan.bundles.packing import Packing
 from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.lock import LOCK_NAME
-from openfl_like.plan.packing import Packing
 from openfl_like.plan.schema import Plan
 from openfl_like.processes.sandbox.confinement import Wall
 from openfl_like.services.aggregator.opening import place_initial_model

@@ -83,7 +83,7 @@ class Rounds:
     async def run(self) -> StepsDone:
         """Make the initial model and do the rounds, as far as that is possible."""
         digest = await self._initial() if self._players else ""
-        rounds = min(ROUNDS, self._plan.aggregator.settings.rounds_to_train)
+        rounds = min(ROUNDS, self._plan.aggregator.settings.rounds or ROUNDS)
         for number in range(1, rounds + 1):
             if not digest:
                 break

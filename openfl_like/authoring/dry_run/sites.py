@@ -15,7 +15,8 @@ from openfl_like.data.shard_file import load_shard_config, terms_of
 from openfl_like.errors import ShardError, UsageError
 from openfl_like.federation.parties import NO_TERMS, DataProblem, EnvoyRecord, ShardFacts, SiteTerms
 from openfl_like.numbered_names import NumberedNames
-from openfl_like.plan.schema import Plan, ShardChoice
+from openfl_like.plan.schema import Plan
+from openfl_like.plan.simulation import ShardChoice
 from openfl_like.plan.workspace import check_site_name
 from openfl_like.processes.worker_client import WorkerProcess, WorkerSettings
 from openfl_like.services.simulation import shards_of

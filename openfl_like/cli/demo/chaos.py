@@ -198,7 +198,10 @@ async def run_chaos(
     from openfl_like.wire.client import director_peer
     from openfl_like.wire.experiments import ExperimentsClient
 
-    rounds = plan.aggregator.settings.rounds_to_train
+    rounds = plan.aggregator.settings.rounds
+    if rounds is None:
+        cure = "give it a number: -s aggregator.settings.rounds_to_train=10"
+        raise UsageError("the plan has no limit of rounds, and this demonstration runs to the end", cure=cure)
     screen = Screen(as_json=as_json)
     async with ExperimentsClient(
         director_peer(federation.director, load_credentials(federation.user_certificates))

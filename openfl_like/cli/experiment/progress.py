@@ -46,7 +46,7 @@ class Bar:
         columns = TextColumn("rounds"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}")
         self._progress = Progress(*columns, console=terminal(OWN.out), transient=True)
         self._task = self._progress.add_task("", total=None)
-        self._rounds = 0
+        self._rounds: int | None = 0
         self._seconds: deque[float] = deque(maxlen=RATED)
         self._virtual = False
         atexit.register(self._progress.stop)  # Ctrl-C must not leave a terminal without its cursor
@@ -67,29 +67,30 @@ class Bar:
             case RoundFinished(number, seconds=seconds):
                 if number and not self._virtual:  # how long a round takes here is not in its record
                     self._seconds.append(seconds)
-                self._progress.update(
-                    self._task, completed=number, description=pace(self._seconds, self._rounds - number)
-                )
+                left = None if self._rounds is None else self._rounds - number
+                self._progress.update(self._task, completed=number, description=pace(self._seconds, left))
             case ExperimentEnded():
                 self._progress.stop()
             case _:
                 pass
 
 
-def pace(seconds: Sequence[float], left: int) -> str:
+def pace(seconds: Sequence[float], left: int | None) -> str:
     """Return how long a round takes and how long those that are left will take; nothing before the first is done.
 
     Args:
         seconds: Of the last rounds.
-        left: How many rounds are left.
+        left: How many rounds are left; None: nobody knows.
     """
     if not seconds:
         return ""
     mean = sum(seconds) / len(seconds)
+    length = f"{mean:.0f}" if mean >= WHOLE_S else f"{mean:.3g}"
+    if left is None:
+        return f"{length} s a round"
     minutes, rest = divmod(round(mean * left), 60)
     hours, minutes = divmod(minutes, 60)
     togo = f"{hours}:{minutes:02}:{rest:02} h" if hours else f"{minutes}:{rest:02} min"
-    length = f"{mean:.0f}" if mean >= WHOLE_S else f"{mean:.3g}"
     return f"{length} s a round, {togo} to go"
 
 

@@ -34,6 +34,8 @@ from openfl_like.federation.status import Status
 from openfl_like.federation.task import DevicesWorked
 
 _ODD = (AggregatorLost, CollaboratorAbsent, CollaboratorAway, MetricMissing, MetricsUndefined, ModelKept, NothingLearnt)
+UNLIMITED_WIDTH = 4
+"""Room for the number of a round where the plan has no limit of them."""
 _ODD_UPDATES = (UpdateLost, UpdateSurplus)
 
 
@@ -79,7 +81,8 @@ def _(told: ExperimentWaiting) -> str:
 def _(told: ExperimentBegun) -> str:
     if told.resumed:
         return "the experiment goes on from its last committed step"
-    return f"experiment {told.experiment_id} started: {counted(told.rounds, 'round')}"
+    rounds = "as many rounds as its stop rules allow" if told.rounds is None else counted(told.rounds, "round")
+    return f"experiment {told.experiment_id} started: {rounds}"
 
 
 @sentence.register
@@ -169,7 +172,7 @@ class RoundLines:
 
     def begin(self, told: ExperimentBegun) -> None:
         """Leave room for so many rounds, and learn by which metric the plan finds the best one."""
-        self._width = len(str(told.rounds))
+        self._width = len(str(told.rounds)) if told.rounds is not None else UNLIMITED_WIDTH
         self._metric = _best_metric(told.plan)
         self.virtual = in_virtual_time(told)
 

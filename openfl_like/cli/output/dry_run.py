@@ -85,10 +85,13 @@ def _show_forecast(report: DryRunReport, forecast: Forecast) -> None:
     put("forecast", style="bold")
     figures = {one.name: one.size_bytes for one in report.figures}
     parts = f"train {seconds(forecast.train_s)}, evaluate {seconds(forecast.evaluate_s)}"
-    rounds = f"{forecast.rounds} round{'' if forecast.rounds == 1 else 's'}"
+    all_rounds = {}
+    if forecast.total_s is not None:
+        name = f"{forecast.rounds} round{'' if forecast.rounds == 1 else 's'}"
+        all_rounds[name] = f"{seconds(forecast.total_s)}, and what models need to travel"
     rows: dict[str, str] = {
         "a round": f"{seconds(forecast.round_s)}: {parts}, combine {seconds(forecast.combine_s)}",
-        rounds: f"{seconds(forecast.total_s)}, and what models need to travel",
+        **all_rounds,
         "memory": f"worker at a site {size(forecast.worker_bytes)}, aggregator {size(figures['memory_aggregator'])}",
         "model": size(figures["model"]) + (f", an update {size(figures['update'])}" if figures["update"] else ""),
         "bytes a round": f"to the sites {size(figures['to_sites_per_round'])}, from them "

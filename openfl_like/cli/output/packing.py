@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from openfl_like.cli.output.console import say
 
 if TYPE_CHECKING:
-    from openfl_like.plan.packing import Packing
+    from openfl_like.plan.bundles.packing import Packing
 
 MOST_LINES = 200
 

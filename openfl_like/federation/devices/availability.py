@@ -8,7 +8,8 @@ from pydantic.dataclasses import dataclass
 
 from openfl_like.federation.devices.quantities import STRICT, Moment, Seconds, Span, build_generator, drawn
 from openfl_like.federation.seeds import derive_seed
-from openfl_like.plan.schema import Component, Quantity
+from openfl_like.plan.section import Component
+from openfl_like.plan.simulation import Quantity
 from openfl_like.registry import resolve
 
 

@@ -7,7 +7,7 @@ from math import inf
 from openfl_like.federation.devices.availability import build_availability
 from openfl_like.federation.devices.quantities import Moment, Span, Trace, build_generator, drawn
 from openfl_like.federation.seeds import derive_seed
-from openfl_like.plan.schema import DeviceSection, Quantity
+from openfl_like.plan.simulation import DeviceSection, Quantity
 
 STREAM = "device"
 """The first part of every seed of a device."""

@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from openfl_like.federation.seeds import SEED_BITS, derive_seed
-from openfl_like.plan.schema import Quantity
+from openfl_like.plan.simulation import Quantity
 from openfl_like.registry import resolve
 
 STRICT = ConfigDict(extra="forbid")

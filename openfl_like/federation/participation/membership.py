@@ -149,14 +149,15 @@ class Membership:
         """Names of the members, sorted, whether here or not."""
         return self.everybody or sorted(name for name, site in self.sites.items() if site.member)
 
-    def here(self) -> Sequence[str]:
-        """Names of the members that are here, sorted."""
-        return self.present(self.members())
-
     def present(self, names: Sequence[str]) -> Sequence[str]:
         """Those of some members that are here, in the same order."""
         away = {name for name, site in self.sites.items() if not site.here}
         return [name for name in names if name not in away] if away else names
+
+    def awaited(self, names: Sequence[str]) -> Sequence[str]:
+        """Those of some members that are here or may be back at any moment, in the same order."""
+        lost = {name for name, site in self.sites.items() if not site.awaited}
+        return [name for name in names if name not in lost] if lost else names
 
     def joined(self) -> Sequence[str]:
         """Names of all that are here, members or not, sorted."""

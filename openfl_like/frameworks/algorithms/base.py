@@ -26,7 +26,7 @@ class LocalStart:
 
     Attributes:
         round: The number of the round, from 1.
-        rounds: How many rounds the plan has.
+        rounds: How many rounds the plan has; None: no limit of them.
         weights: The trained weights of the global model, by the names of the model's tensors.
         shared: The algorithm's own tensors that came with the global model, without the prefix.
         state: What it kept at this site with its last update that is part of a global model; empty before.
@@ -34,7 +34,7 @@ class LocalStart:
     """
 
     round: int
-    rounds: int
+    rounds: int | None
     weights: Tensors
     like: Callable[[np.ndarray], Tensor]
     shared: Tensors = field(default_factory=dict)

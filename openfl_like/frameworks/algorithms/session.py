@@ -10,7 +10,8 @@ from openfl_like import registry
 from openfl_like.errors import TaskError
 from openfl_like.frameworks.algorithms.base import LocalAlgorithm, LocalStart, is_float
 from openfl_like.frameworks.model import Model, Tensors
-from openfl_like.plan.schema import NO_ALGORITHM, Component
+from openfl_like.plan.schema import NO_ALGORITHM
+from openfl_like.plan.section import Component
 from openfl_like.tensors.named import ALGORITHM
 
 Arrays = dict[str, np.ndarray]
@@ -22,13 +23,13 @@ class Opening:
 
     Attributes:
         round: The number of the round.
-        rounds: How many the plan has.
+        rounds: How many the plan has; None: no limit of them.
         shared: The algorithm's tensors in the global model, by their whole names.
         state: What was kept at the site.
     """
 
     round: int
-    rounds: int
+    rounds: int | None
     shared: Mapping[str, np.ndarray]
     state: Mapping[str, np.ndarray]
 

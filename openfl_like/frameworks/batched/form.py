@@ -54,7 +54,7 @@ class BatchWork:
         tasks: In their order.
         model: The global model's tensors, without an algorithm's own.
         round: The number of the round.
-        rounds: How many the plan has.
+        rounds: How many the plan has; None: no limit of them.
         algorithm: What adjusts their gradients; None: nothing.
     """
 
@@ -62,7 +62,7 @@ class BatchWork:
     tasks: tuple[TaskCall, ...]
     model: Mapping[str, np.ndarray]
     round: int
-    rounds: int
+    rounds: int | None
     algorithm: LocalAlgorithm | None = None
 
 

@@ -7,7 +7,7 @@ from typing import cast
 from openfl_like import registry
 from openfl_like.frameworks.runner import DataLoader, Shard
 from openfl_like.module_scope import ModuleScope
-from openfl_like.plan.schema import Component
+from openfl_like.plan.section import Component
 
 _OURS = "openfl_like."
 

@@ -308,7 +308,7 @@ class BatchPerformer:
         assignments = [assignment for assignment, _ in chosen]
         members = [BatchMember(site.batches, assignment.seed) for assignment, site in chosen]
         tensors = {name: model.tensor(name) for name in model.names if not is_algorithms(name)}
-        rounds = self._plan.aggregator.settings.rounds_to_train
+        rounds = self._plan.aggregator.settings.rounds
         try:
             results = form.perform(
                 BatchWork(work.phase, work.tasks, tensors, assignments[0].round, rounds, self._algorithm), members

@@ -15,7 +15,8 @@ from openfl_like.federation.devices.profile import SimulatedDevices
 from openfl_like.federation.task import DevicesWorked
 from openfl_like.plan.checks import check_plan
 from openfl_like.plan.paths import written_path
-from openfl_like.plan.schema import DeviceSection, Plan
+from openfl_like.plan.schema import Plan
+from openfl_like.plan.simulation import DeviceSection
 
 _SECTION = "simulation.devices"
 _TIME, _VALUE, _DEVICE = "time_s", "value", "device"

@@ -37,7 +37,7 @@ from openfl_like.federation.state import load_state
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.roles import NAME
 from openfl_like.pki.signing import verify_submitter
-from openfl_like.plan.bundle import unpack
+from openfl_like.plan.bundles.bundle import unpack
 from openfl_like.plan.checks import check_plan
 from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.schema import Plan

@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 from openfl_like.errors import FederationError
-from openfl_like.plan.bundle import STAGING, holds, unpack
+from openfl_like.plan.bundles.bundle import STAGING, holds, unpack
 from openfl_like.plan.digest import freeze
 from openfl_like.store.contents import put_back
 from openfl_like.store.director_files import REMOVING, UNFINISHED, DirectorFiles

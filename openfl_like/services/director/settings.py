@@ -13,7 +13,8 @@ from openfl_like.plan.address import MAX_PORT, bare_host, checked_address, check
 from openfl_like.plan.document import Tree, load_document, parse_tree, read_text, validate
 from openfl_like.plan.mistakes import did_you_mean
 from openfl_like.plan.paths import path_in_file
-from openfl_like.plan.schema import Name, Plan, Section
+from openfl_like.plan.schema import Plan
+from openfl_like.plan.section import Name, Section
 from openfl_like.store.director_files import DirectorFiles
 from openfl_like.wire.channel import SILENCE_S
 

@@ -13,7 +13,7 @@ from openfl_like.federation.ports import Submission, UploadTarget
 from openfl_like.federation.status import Status
 from openfl_like.pki.files import Trust
 from openfl_like.pki.signing import verify_submitter
-from openfl_like.plan.bundle import unpack
+from openfl_like.plan.bundles.bundle import unpack
 from openfl_like.plan.checks import check_plan
 from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.names import MAX_BUNDLE_BYTES, MAX_TOTAL_BYTES

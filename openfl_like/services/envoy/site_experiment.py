@@ -38,7 +38,7 @@ from openfl_like.pki.authority import new_key_and_csr
 from openfl_like.pki.files import Credentials, belongs, save_credentials
 from openfl_like.pki.roles import Identity, Role
 from openfl_like.pki.signing import verify_submitter
-from openfl_like.plan.bundle import unpack
+from openfl_like.plan.bundles.bundle import unpack
 from openfl_like.plan.checks import check_plan
 from openfl_like.plan.digest import freeze
 from openfl_like.plan.lock import LOCK_NAME

@@ -23,7 +23,7 @@ from openfl_like.federation.status import Status
 from openfl_like.pki.files import Credentials, load_credentials, save_credentials
 from openfl_like.pki.roles import Role
 from openfl_like.pki.signing import sign_bundle
-from openfl_like.plan.bundle import pack, unpack
+from openfl_like.plan.bundles.bundle import pack, unpack
 from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.schema import Plan
 from openfl_like.processes.child import clean_environment

@@ -12,7 +12,7 @@ from openfl_like.federation.parties import ExperimentSummary
 from openfl_like.federation.ports import Submission
 from openfl_like.pki.files import Credentials, load_credentials
 from openfl_like.pki.signing import sign_bundle
-from openfl_like.plan.bundle import pack
+from openfl_like.plan.bundles.bundle import pack
 from openfl_like.plan.digest import plan_digest
 from openfl_like.plan.load import load_plan, workspace_of
 from openfl_like.tensors.manifest import Manifest, manifest_of, sha256_file

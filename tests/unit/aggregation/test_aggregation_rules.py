@@ -21,7 +21,8 @@ from openfl_like.federation.participation.selection import (
 from openfl_like.federation.seeds import derive_seed
 from openfl_like.federation.stopping import is_best, stop_reason
 from openfl_like.federation.task import Phase, Update
-from openfl_like.plan.schema import Component, Plan, Stop, StopRule, Task
+from openfl_like.plan.schema import Plan, Stop, StopRule, Task
+from openfl_like.plan.section import Component
 from openfl_like.tensors.lossless import Zstd
 
 NAMES = st.lists(st.sampled_from("abcdefghij"), unique=True)

@@ -11,7 +11,8 @@ from openfl_like.aggregation.build import build_recipe
 from openfl_like.aggregation.rules import Median, TrimmedMean
 from openfl_like.aggregation.sorting import MOST_ROWS, comparators, sort_rows
 from openfl_like.errors import PlanError, UpdateRefusedError
-from openfl_like.plan.schema import Component, Plan
+from openfl_like.plan.schema import Plan
+from openfl_like.plan.section import Component
 
 
 def plan_with(**settings: object) -> Plan:

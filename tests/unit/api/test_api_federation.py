@@ -40,7 +40,7 @@ from openfl_like.federation.status import Status
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.roles import Role
 from openfl_like.pki.signing import verify_submitter
-from openfl_like.plan.bundle import unpack
+from openfl_like.plan.bundles.bundle import unpack
 from openfl_like.plan.workspace import create_workspace
 from openfl_like.services.director.settings import DirectorFile
 from openfl_like.store.checkpoint import read_checkpoint

@@ -25,7 +25,7 @@ from openfl_like.authoring.models import (
 from openfl_like.data.shard_file import load_shard_config
 from openfl_like.errors import FederationError, TensorError, UsageError
 from openfl_like.frameworks.formats.files import read_model, write_model
-from openfl_like.plan.bundle import pack, unpack
+from openfl_like.plan.bundles.bundle import pack, unpack
 from openfl_like.plan.load import load_plan
 from openfl_like.plan.schema import Plan
 from openfl_like.plan.workspace import template_path

@@ -9,7 +9,7 @@ from openfl_like.data.deal import DataSet, DealSettings, deal_out
 from openfl_like.data.shard import build_shard, check_shard
 from openfl_like.data.shard_file import ShardConfig
 from openfl_like.errors import ShardError
-from openfl_like.plan.schema import Component
+from openfl_like.plan.section import Component
 
 ROWS = "".join(f"{20 + row},{'a lot' if row % 2 else 'none'},{row / 10}\n" for row in range(40))
 TABLE = f"age,drinks,dose\n{ROWS}"

@@ -7,7 +7,7 @@ import pytest
 from openfl_like.data.deal import DataSet, DealSettings, deal_out
 from openfl_like.data.heart_disease import HOSPITALS, HeartDiseaseShard
 from openfl_like.errors import ShardError
-from openfl_like.plan.schema import Component
+from openfl_like.plan.section import Component
 
 TRAIN = {"cleveland": 228, "hungary": 220, "switzerland": 92, "va_long_beach": 150}
 HELD_OUT = {"cleveland": 76, "hungary": 73, "switzerland": 31, "va_long_beach": 50}

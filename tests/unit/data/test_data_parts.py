@@ -10,7 +10,7 @@ from openfl_like.data.part import DataSetSource, DealtSet, LoadedSet
 from openfl_like.data.parts import MadeFiles, PartFile, PartShards
 from openfl_like.data.shard import build_shard
 from openfl_like.data.shard_file import load_shard_config
-from openfl_like.plan.schema import ShardChoice
+from openfl_like.plan.simulation import ShardChoice
 
 
 def shards(shard: ManyLabels | None = None, **settings: object) -> PartShards:

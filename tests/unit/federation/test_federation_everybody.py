@@ -120,9 +120,9 @@ def test_one_that_leaves_is_not_asked_until_it_is_back() -> None:
     experiment = Experiment("e", plan_for(2, rounds=1), FEW)
     experiment.handle(EverybodyJoined(), 0.0)
     experiment.handle(CollaboratorLeft("oslo", "no power", gone=True), 0.0)
-    assert experiment._context.roster.here() == ["bern", "zurich"]
+    assert experiment._context.roster.joined() == ["bern", "zurich"]
     experiment.handle(CollaboratorJoined("oslo"), 0.0)
-    assert experiment._context.roster.here() == FEW
+    assert experiment._context.roster.joined() == FEW
 
 
 def test_where_the_initial_model_fails_everywhere_not_everybody_is_asked() -> None:

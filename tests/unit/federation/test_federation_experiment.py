@@ -133,6 +133,39 @@ def test_evaluation_goes_to_all_members_and_not_only_the_cohort() -> None:
     assert federation.told(RoundStarted)[0].quorum == 1
 
 
+def test_a_selector_of_its_own_says_who_evaluates_drawn_anew_in_every_round() -> None:
+    plan = plan_with(evaluation_selector={"template": "random", "settings": {"count": 2}})
+    federation = Federation(plan, "abcdefgh")
+    evaluators = [
+        [job.collaborator for job in federation.sent if (job.round, job.phase) == (n, "evaluate")] for n in (1, 2)
+    ]
+    assert [len(names) for names in evaluators] == [2, 2]
+    assert evaluators[0] != evaluators[1]
+    assert len([job for job in federation.sent if job.phase is Phase.TRAIN]) == 16
+    assert [tuple(told.evaluators) for told in federation.told(RoundFinished)] == [tuple(names) for names in evaluators]
+    assert not federation.experiment.shortfalls
+
+
+def test_who_evaluates_may_be_those_whose_loss_was_highest() -> None:
+    plan = plan_with(evaluation_selector={"template": "power_of_choice", "settings": {"count": 1, "candidates": 3}})
+    federation = Federation(plan, "abc", silent="abc")
+    for name, loss in (("a", 1.0), ("b", 9.0), ("c", 2.0)):
+        job = next(job for job in federation.sent if job.collaborator == name)
+        federation.feed(UpdateCommitted(update_for(job, metrics={"train": {"loss": loss}})))
+    assert [job.collaborator for job in federation.sent if job.phase is Phase.EVALUATE] == ["b"]
+
+
+def test_too_few_of_those_who_are_to_evaluate_is_told() -> None:
+    plan = plan_with(
+        {"validate": VALIDATE},
+        evaluation_selector={"template": "random", "settings": {"fraction": 1.0, "exclude": ["c"]}},
+    )
+    federation = Federation(plan, "abc", silent="ab")
+    federation.feed(CollaboratorLeft("b", "closed", gone=True))
+    federation.feed(UpdateCommitted(update_for(federation.sent[0])))
+    assert sorted(federation.experiment.shortfalls) == ["b"]
+
+
 def test_sites_without_training_tasks_are_not_in_the_cohort() -> None:
     groups = [
         {"name": "trainers", "collaborators": ["a"], "tasks": ["train"]},

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from openfl_like.errors import PlanError
-from openfl_like.federation.components import build_assigner, build_selector
+from openfl_like.federation.components import build_assigner, build_evaluation_selector, build_selector
 from openfl_like.federation.context import ExperimentContext
 from openfl_like.federation.participation.assignment import RandomGroups
 from openfl_like.federation.round_state import RoundState
@@ -80,7 +80,8 @@ def context(*names: str) -> ExperimentContext:
         "assigner": {"template": "random", "settings": {"groups": SPLIT}},
     }
     plan = Plan.model_validate(values)
-    made = ExperimentContext(plan, build_selector(plan), build_assigner(plan), ExperimentState("exp-1", names, ""))
+    selectors = build_selector(plan), build_evaluation_selector(plan)
+    made = ExperimentContext(plan, *selectors, build_assigner(plan), ExperimentState("exp-1", names, ""))
     for name in names:
         made.roster.join(name)
     made.roster.promote()

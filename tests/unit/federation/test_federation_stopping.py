@@ -1,7 +1,7 @@
 import pytest
 
 from openfl_like.federation.events import ModelVersion
-from openfl_like.federation.stopping import metrics_missing
+from openfl_like.federation.stopping import kept_rounds, metrics_missing, stop_reason
 from openfl_like.plan.schema import Plan
 
 TRAINS = {"train": {"function": "train"}, "validate": {"function": "validate"}}
@@ -67,3 +67,21 @@ def test_a_plan_that_trains_nothing_goes_by_no_metric() -> None:
 def test_what_is_better_is_known_of_the_metrics_that_everybody_knows(metric: str, mode: str | None) -> None:
     assert plan(metric=metric).model_store.best.mode == mode
     assert plan(metric=metric, mode="max").model_store.best.mode == "max"
+
+
+def test_the_time_that_rounds_took_ends_an_experiment_without_a_limit_of_rounds() -> None:
+    asked = plan({"any": [{"wall_s": 90}]})
+    settings = asked.aggregator.settings.model_copy(update={"rounds_to_train": "unlimited"})
+    unlimited = asked.model_copy(update={"aggregator": asked.aggregator.model_copy(update={"settings": settings})})
+    history = versions(*[("loss",)] * 500)
+    assert stop_reason(unlimited, history, 89.5) == ""
+    assert stop_reason(unlimited, history, 91.25) == "the rounds took 91.25 s, 90 s were planned"
+    assert stop_reason(asked, history, 0.0) == "500 of 10 rounds are done"
+
+
+def test_all_versions_may_be_kept() -> None:
+    asked = plan()
+    everything = asked.model_copy(update={"model_store": asked.model_store.model_copy(update={"keep": "all"})})
+    history = versions(*[("loss",)] * 20)
+    assert kept_rounds(everything, history) == set(range(21))
+    assert kept_rounds(asked, history) == {16, 17, 18, 19, 20}

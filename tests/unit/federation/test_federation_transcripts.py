@@ -35,7 +35,8 @@ from openfl_like.federation.events import (
 from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.task import Phase, Update
-from openfl_like.plan.schema import Admission, Component, Deadline, Participation, Plan, Task
+from openfl_like.plan.schema import Admission, Deadline, Participation, Plan, Task
+from openfl_like.plan.section import Component
 
 SAMPLES = {"a": 10, "b": 30, "c": 60}
 

@@ -18,7 +18,8 @@ from openfl_like.frameworks.algorithms.session import LocalSession, Opening
 from openfl_like.frameworks.algorithms.state import SiteState
 from openfl_like.frameworks.numpy import NumpyModel
 from openfl_like.frameworks.perform import Performer
-from openfl_like.plan.schema import Component, Plan, Task
+from openfl_like.plan.schema import Plan, Task
+from openfl_like.plan.section import Component
 from openfl_like.tensors.container import read_tensors, write_tensors
 from openfl_like.tensors.named import ALGORITHM
 

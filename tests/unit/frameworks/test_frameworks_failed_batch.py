@@ -10,7 +10,8 @@ from openfl_like.federation.failure import FailedTaskError, Failure, failure_fro
 from openfl_like.federation.task import Assignment, Phase, TaskCall
 from openfl_like.frameworks.perform import Performer
 from openfl_like.frameworks.training import form_of
-from openfl_like.plan.schema import Component, Plan, Task
+from openfl_like.plan.schema import Plan, Task
+from openfl_like.plan.section import Component
 
 NUMPY = """
 import numpy as np

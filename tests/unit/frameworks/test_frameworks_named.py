@@ -4,7 +4,8 @@ import pytest
 
 from openfl_like.frameworks.named import named_frameworks
 from openfl_like.plan.load import load_plan
-from openfl_like.plan.schema import Component, Plan
+from openfl_like.plan.schema import Plan
+from openfl_like.plan.section import Component
 from openfl_like.plan.workspace import template_path
 
 

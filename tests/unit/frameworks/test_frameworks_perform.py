@@ -11,7 +11,8 @@ from openfl_like.errors import TaskError, TensorError
 from openfl_like.federation.failure import FailedTaskError
 from openfl_like.federation.task import Assignment, Phase, TaskCall
 from openfl_like.frameworks.perform import Performer
-from openfl_like.plan.schema import Component, CompressionPipeline, Plan, Task
+from openfl_like.plan.schema import CompressionPipeline, Plan, Task
+from openfl_like.plan.section import Component
 from openfl_like.tensors.container import read_tensors, write_tensors
 from openfl_like.tensors.manifest import file_digest
 

@@ -124,7 +124,7 @@ def test_four_hospitals_together_do_better_than_each_alone(tmp_path: Path) -> No
     groups = {"together": shards, "pooled": {"all": everybody}, **{name: {name: shards[name]} for name in shards}}
     for title, group in groups.items():
         (tmp_path / title).mkdir()
-        model = Consortium(plan, workspace, group, tmp_path / title).train(plan.aggregator.settings.rounds_to_train)
+        model = Consortium(plan, workspace, group, tmp_path / title).train(plan.aggregator.settings.rounds or 0)
         found[title] = judged(judge, model)
     together, pooled = found.pop("together"), found.pop("pooled")
     assert together["auc"] >= 0.92
@@ -140,7 +140,7 @@ def test_three_sites_read_digits(tmp_path: Path) -> None:
     workspace = template_path("torch_digits")
     plan = load_plan(workspace / "plan.yaml")
     consortium = Consortium(plan, workspace, site_shards(workspace), tmp_path)
-    consortium.train(plan.aggregator.settings.rounds_to_train)
+    consortium.train(plan.aggregator.settings.rounds or 0)
     updates = consortium.phase(1, Phase.EVALUATE).values()
     right = sum(update.metrics["validate"]["accuracy"] * update.num_samples for update in updates)
     assert right / sum(update.num_samples for update in updates) >= 0.93

@@ -6,11 +6,12 @@ import pytest
 
 from openfl_like.errors import PlanError
 from openfl_like.plan.absent import absent_classes
+from openfl_like.plan.bundles.packing import packing_of
 from openfl_like.plan.load import load_plan, workspace_of
 from openfl_like.plan.members import DATA_LOADER, TASK_RUNNER
 from openfl_like.plan.mistakes import Mistake
-from openfl_like.plan.packing import packing_of
-from openfl_like.plan.schema import Component, Plan
+from openfl_like.plan.schema import Plan
+from openfl_like.plan.section import Component
 from openfl_like.plan.workspace import installed_plans, plan_path
 
 

@@ -44,7 +44,8 @@ def test_schema_and_rules_are_reported_together(written: Callable[..., Path], pl
     assert problems_of(written(plan=text)) == [
         "plan.yaml:8: selector.template: there is no selector named 'randm'; did you mean 'random'?",
         "plan.yaml:9: deadline.train_s: must be more than 0, not 0",
-        "plan.yaml:10: stop.any[0]: must have exactly one of rounds, metric, loss_max, patience, not rounds, patience",
+        "plan.yaml:10: stop.any[0]: must have exactly one of rounds, metric, loss_max, patience, wall_s, "
+        "not rounds, patience",
         "plan.yaml:11: model_store.kep: unknown key; did you mean 'keep'?",
     ]
 
@@ -135,7 +136,10 @@ def test_schema_and_rules_are_reported_together(written: Callable[..., Path], pl
             "deadline.train_s: training may take 40 s, but the round ends after 30 s (deadline.round_s); at most 30",
         ),
         ("deadline: {round_s: 30, rejoin_s: 40}", "deadline.rejoin_s: coming back may take 40 s, but the round"),
-        ("stop: {any: [{}]}", "stop.any[0]: must have exactly one of rounds, metric, loss_max, patience, not none"),
+        (
+            "stop: {any: [{}]}",
+            "stop.any[0]: must have exactly one of rounds, metric, loss_max, patience, wall_s, not none",
+        ),
         ("stop: {all: [{metric: accuracy}]}", "stop.all[0]: metric needs exactly one of min and max"),
         ("stop: {all: [{metric: a, min: 1, max: 2}]}", "stop.all[0]: metric needs exactly one of min and max"),
         ("stop: {any: [{rounds: 3, min: 1}]}", "stop.any[0]: min and max go with metric only"),

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from openfl_like.errors import PlanError
+from openfl_like.plan.bundles.packing import packing_of
 from openfl_like.plan.checks import check_plan, mistakes_in
 from openfl_like.plan.difference import differences
 from openfl_like.plan.digest import freeze, plan_digest, plan_text, thaw
 from openfl_like.plan.load import load_plan
 from openfl_like.plan.mistakes import dotted
-from openfl_like.plan.packing import packing_of
 from openfl_like.plan.schema import Plan
 from openfl_like.plan.workspace import installed_plans, plan_path
 

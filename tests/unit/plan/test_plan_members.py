@@ -6,9 +6,9 @@ import pytest
 
 from openfl_like.errors import BundleError
 from openfl_like.frameworks.runner import DataLoader, TaskRunner
+from openfl_like.plan.bundles.packing import packing_of
 from openfl_like.plan.load import load_plan, workspace_of
 from openfl_like.plan.members import DATA_LOADER, TASK_RUNNER, lacks
-from openfl_like.plan.packing import packing_of
 from openfl_like.plan.schema import Plan
 from openfl_like.plan.workspace import installed_plans, plan_path
 

@@ -5,7 +5,7 @@ import re
 import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import pytest
 import yaml
@@ -18,7 +18,9 @@ from openfl_like.failpoints import POINTS
 from openfl_like.plan.document import parse_document
 from openfl_like.plan.members import PACKAGE
 from openfl_like.plan.names import EXCLUDED_AT_TOP
-from openfl_like.plan.schema import Component, Plan, Quantity
+from openfl_like.plan.schema import Plan
+from openfl_like.plan.section import Component
+from openfl_like.plan.simulation import Quantity
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "plan.md").read_text()
 ROWS = {
@@ -45,7 +47,7 @@ def inside(annotation: Any) -> tuple[object, str]:  # noqa: ANN401 - any type th
         return arguments[0], "[]"
     if origin is dict and isinstance(arguments[1], type):
         return arguments[1], ".*"
-    if origin in {Union, types.UnionType}:
+    if origin in {Union, types.UnionType, Annotated}:
         return inside(arguments[0])
     return annotation, ""
 

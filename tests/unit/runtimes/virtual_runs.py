@@ -135,7 +135,7 @@ class Devices:
             asyncio.run_coroutine_threadsafe(advance(), loop).result(10)
 
         phases = (Phase.TRAIN, Phase.EVALUATE) if self.takes else ()
-        rounds = range(1, self.plan.aggregator.settings.rounds_to_train + 1)
+        rounds = range(1, (self.plan.aggregator.settings.rounds or 0) + 1)
         return {(number, phase): wait for number in rounds for phase in phases}
 
     @property

@@ -11,7 +11,8 @@ from openfl_like.data.shard import build_shard
 from openfl_like.data.shard_file import load_shard_config
 from openfl_like.federation.parties import PublishedVersion
 from openfl_like.plan.load import load_plan
-from openfl_like.plan.schema import Component, CompressionPipeline, Plan
+from openfl_like.plan.schema import CompressionPipeline, Plan
+from openfl_like.plan.section import Component
 from openfl_like.plan.workspace import template_path
 from openfl_like.services.simulation import Shards, Simulation, SimulationSettings
 from openfl_like.store.files import ExperimentFiles

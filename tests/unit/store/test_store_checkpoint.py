@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from openfl_like.errors import BundleError
 from openfl_like.federation.failure import Failure, FailureKind
-from openfl_like.plan.archive import END, header_of
+from openfl_like.plan.bundles.archive import END, header_of
 from openfl_like.store.checkpoint import FORMAT, HEAD, _with_digest, read_checkpoint
 from openfl_like.testing.faults.checkpoint_moves import OfflineDirector
 

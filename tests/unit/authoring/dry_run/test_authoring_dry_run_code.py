@@ -6,7 +6,7 @@ import pytest
 
 from openfl_like.authoring.dry_run.code import look_at_code
 from openfl_like.authoring.dry_run.findings import DryRunFinding, FindingKind
-from openfl_like.plan.packing import AtHome, Packing
+from openfl_like.plan.bundles.packing import AtHome, Packing
 
 
 def seen(folder: Path, text: str, **files: str) -> list[DryRunFinding]:

@@ -41,7 +41,7 @@ from openfl_like.federation.parties import (
 )
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
-from openfl_like.plan.packing import Packing, SentFile
+from openfl_like.plan.bundles.packing import Packing, SentFile
 
 AWAY = Failure(FailureKind.LEFT, "no power")
 ROUND = RoundFinished(

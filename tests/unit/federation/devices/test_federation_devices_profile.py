@@ -11,7 +11,7 @@ from openfl_like.federation.devices.effort import RoundEffort
 from openfl_like.federation.devices.profile import DeviceProfile, SimulatedDevices
 from openfl_like.federation.devices.work import Course, Effort, WorkCount
 from openfl_like.federation.task import Assignment, Phase, TaskCall
-from openfl_like.plan.schema import DeviceSection
+from openfl_like.plan.simulation import DeviceSection
 
 
 def devices(seed: int = 7, **section: Any) -> SimulatedDevices:  # noqa: ANN401 - whatever a plan may hold

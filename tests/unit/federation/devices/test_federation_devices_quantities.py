@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from openfl_like import registry
 from openfl_like.federation.devices.quantities import Generator, Moment, Trace, build_generator, drawn
 from openfl_like.federation.seeds import derive_seed
-from openfl_like.plan.schema import Quantity
+from openfl_like.plan.simulation import Quantity
 
 
 def generator(template: str, **settings: Any) -> Generator:  # noqa: ANN401 - whatever a plan may hold

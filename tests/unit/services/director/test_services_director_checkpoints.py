@@ -27,7 +27,7 @@ from openfl_like.federation.announcements import ExperimentBegun, ExperimentImpo
 from openfl_like.federation.ports import CheckpointOffer
 from openfl_like.federation.status import Status
 from openfl_like.pki.signing import sign_bundle, verify_submitter
-from openfl_like.plan.archive import END
+from openfl_like.plan.bundles.archive import END
 from openfl_like.services.director import checkpoints as service
 from openfl_like.services.director.feed import record_of
 from openfl_like.services.director.recovery import remove_leftovers

@@ -2,7 +2,7 @@ from contextlib import closing
 from pathlib import Path
 
 from openfl_like.federation.announcements import ExperimentQueued
-from openfl_like.plan.bundle import STAGING
+from openfl_like.plan.bundles.bundle import STAGING
 from openfl_like.services.director.recovery import remove_leftovers
 from openfl_like.store.director_files import DirectorFiles
 from openfl_like.store.files import ExperimentFiles

@@ -17,7 +17,7 @@ from openfl_like.federation.ports import StopOrder, Submission
 from openfl_like.federation.status import Status
 from openfl_like.pki.authority import Authority
 from openfl_like.pki.signing import sign_bundle
-from openfl_like.plan.bundle import pack
+from openfl_like.plan.bundles.bundle import pack
 from openfl_like.services.director.run import RunningExperiment
 from openfl_like.services.director.service import Director
 from openfl_like.services.director.settings import DirectorFile

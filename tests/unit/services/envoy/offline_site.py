@@ -15,7 +15,7 @@ from openfl_like.pki.certificate import AuthorityKind
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.roles import Identity, Role
 from openfl_like.pki.signing import sign_bundle
-from openfl_like.plan.bundle import pack
+from openfl_like.plan.bundles.bundle import pack
 from openfl_like.plan.load import load_plan
 from openfl_like.processes.child import Child
 from openfl_like.processes.standby import Standby

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openfl_like.errors import BundleError, ConflictError
-from openfl_like.plan.bundle import STAGING, pack, unpack
+from openfl_like.plan.bundles.bundle import STAGING, pack, unpack
+from openfl_like.plan.bundles.packing import Packing
 from openfl_like.plan.checks import check_plan
 from openfl_like.plan.digest import plan_text
 from openfl_like.plan.load import load_plan, workspace_of
 from openfl_like.plan.names import PLAN_NAME
-from openfl_like.plan.packing import Packing
 from openfl_like.plan.schema import Plan
 
 

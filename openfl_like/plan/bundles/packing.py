@@ -16,13 +16,13 @@ from pathlib import Path
 
 from openfl_like.errors import BundleError
 from openfl_like.plan.absent import refuse_absent
-from openfl_like.plan.archive import BUNDLE, Kind
+from openfl_like.plan.bundles.archive import BUNDLE, Kind
+from openfl_like.plan.bundles.sensitive import is_secret_name, is_shard, is_table, secret_in
 from openfl_like.plan.digest import freeze, plan_values
 from openfl_like.plan.imports import CodeText, read_code
 from openfl_like.plan.members import refuse_lacks
 from openfl_like.plan.names import PLAN_NAME, NameSet, is_excluded, rule_against
 from openfl_like.plan.schema import FILE, Plan
-from openfl_like.plan.sensitive import is_secret_name, is_shard, is_table, secret_in
 
 MANIFEST = (
     *("requirements.txt", "requirements.lock", "README.md", "README.rst", "README.txt"),

@@ -3,14 +3,15 @@ from pathlib import Path
 import pytest
 
 from openfl_like.errors import BundleError, ConflictError, PlanError
-from openfl_like.plan.archive import END, header_of
-from openfl_like.plan.bundle import pack
+from openfl_like.plan.bundles.archive import END, header_of
+from openfl_like.plan.bundles.bundle import pack
+from openfl_like.plan.bundles.exchange import export_workspace, import_workspace
 from openfl_like.plan.difference import differences
 from openfl_like.plan.digest import plan_digest, plan_text
 from openfl_like.plan.document import parse_document
-from openfl_like.plan.exchange import export_workspace, import_workspace
 from openfl_like.plan.load import load_plan
-from openfl_like.plan.schema import Component, Plan, Task
+from openfl_like.plan.schema import Plan, Task
+from openfl_like.plan.section import Component
 from openfl_like.plan.workspace import create_workspace
 
 ODD = ["1e-3", "no", "null", "0x10", "1:30", "~", "", " a", "a: b", "# no", "ä\n", "true", ".5", "- x", "x:"]

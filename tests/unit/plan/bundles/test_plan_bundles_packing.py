@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from openfl_like.errors import BundleError
+from openfl_like.plan.bundles.packing import AtHome, packing_of
 from openfl_like.plan.digest import freeze, plan_digest, thaw
 from openfl_like.plan.load import load_plan
-from openfl_like.plan.packing import AtHome, packing_of
 from openfl_like.plan.schema import Plan
 from openfl_like.plan.workspace import template_path, templates
 

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openfl_like.errors import BundleError
-from openfl_like.plan import archive, names
-from openfl_like.plan.archive import END, header_of
-from openfl_like.plan.bundle import pack, unpack
+from openfl_like.plan import names
+from openfl_like.plan.bundles import archive
+from openfl_like.plan.bundles.archive import END, header_of
+from openfl_like.plan.bundles.bundle import pack, unpack
 from openfl_like.plan.digest import freeze
 from openfl_like.plan.schema import Plan
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from openfl_like.errors import BundleError, PlanError
-from openfl_like.plan.archive import BLOCK, BUNDLE, END, ArchiveReader, Kind, header_of
+from openfl_like.plan.bundles.archive import BLOCK, BUNDLE, END, ArchiveReader, Kind, header_of
+from openfl_like.plan.bundles.packing import Packing, packing_of, too_large
 from openfl_like.plan.digest import freeze, thaw
 from openfl_like.plan.names import PLAN_NAME
-from openfl_like.plan.packing import Packing, packing_of, too_large
 from openfl_like.plan.schema import Plan
 
 STAGING = ".unpack-"
