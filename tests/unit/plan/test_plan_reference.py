@@ -9,7 +9,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 import pytest
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, Tag
 from pydantic.fields import FieldInfo
 
 from openfl_like import registry
@@ -47,7 +47,8 @@ def inside(annotation: Any) -> tuple[object, str]:  # noqa: ANN401 - any type th
         return arguments[0], "[]"
     if origin is dict and isinstance(arguments[1], type):
         return arguments[1], ".*"
-    if origin in {Union, types.UnionType, Annotated}:
+    word_or_value = origin is Annotated and any(isinstance(mark, Tag) for mark in arguments[1:])
+    if origin in {Union, types.UnionType} or word_or_value:
         return inside(arguments[0])
     return annotation, ""
 
