@@ -8,12 +8,12 @@ from pathlib import Path
 
 import click
 
+from openfl_like.authoring.plugins import REQUIRED, Plugin, plugins_of
 from openfl_like.cli.main import fx
 from openfl_like.doctor.finding import meaning_of
 from openfl_like.error_meanings import MEANINGS
 from openfl_like.errors import FederationError
 from openfl_like.failpoints import POINTS, Action
-from openfl_like.registry import BUILTIN
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 ROOT = Path(__file__).resolve().parents[1]
@@ -159,8 +159,6 @@ PYTHON_MODULES = {
     "Tests": ("testing.federation", "testing.director", "testing.performers", "testing.stores", "testing.gate"),
 }  # fmt: skip
 """Heading -> modules below `openfl_like`; the sources are read, not imported."""
-GIVEN = frozenset({"loader", "context", "shard"})
-"""Arguments that the platform gives, not a settings file."""
 
 
 def commands() -> Iterator[tuple[str, str]]:
@@ -277,40 +275,31 @@ The first word of a point is the process that runs into it, or the package that 
 
 
 def plugins_page() -> str:
-    """Gives the page of everything that a plan or a settings file can name by a short name.
-
-    The sources are read, not imported: a framework takes seconds, and need not be installed.
-    """
+    """Gives the page of everything that a plan or a settings file can name by a short name."""
     parts = [PLUGINS]
     for kind, (protocol, text) in KINDS.items():
         parts.append(f"## {kind}\n\n{text} Protocol: `{protocol}`; entry-point group `openfl_like.{kind}`.")
-        for name, target in BUILTIN[kind].items():
-            parts.append(f"### {kind}: {name}\n\n`{target}`\n\n{_about(_docstring(target))}")
+        own = [plugin for plugin in plugins_of(kind) if not plugin.package]
+        parts += [f"### {kind}: {plugin.name}\n\n`{plugin.source}`\n\n{_about(plugin)}" for plugin in own]
     return "\n\n".join(parts) + "\n"
 
 
-def _docstring(target: str) -> str:
-    module, _, name = target.partition(":")
-    source = (ROOT / module.replace(".", "/")).with_suffix(".py").read_text(encoding="utf-8")
-    named = (node for node in ast.parse(source).body if isinstance(node, ast.ClassDef | ast.FunctionDef))
-    return next(ast.get_docstring(node) or "" for node in named if node.name == name)
-
-
-def _about(docstring: str) -> str:
-    """Gives what a docstring says, its arguments or attributes as a table."""
-    text, *sections = re.split(r"^(Args|Attributes|Raises|Returns):\n", docstring, flags=re.MULTILINE)
-    parts = [text.strip().replace("``", "`")]
-    for title, body in zip(sections[::2], sections[1::2], strict=True):
-        if title in {"Args", "Attributes"}:
-            entries = re.findall(r"^ {4}(\w+): ((?:.|\n(?! {4}\w|\S))+)", body, re.MULTILINE)
-            rows = [
-                f"| `{name}` | {' '.join(words.replace('``', '`').split())} |"
-                for name, words in entries
-                if name not in GIVEN
-            ]
-            if rows:
-                parts.append("\n".join(["| setting | meaning |", "|---|---|", *rows]))
+def _about(plugin: Plugin) -> str:
+    """Gives what a plug-in says of itself, its settings as a table."""
+    parts = [plugin.text.replace("``", "`")]
+    rows = [
+        f"| `{setting.name}` | {_shown_default(setting.default)} | {setting.meaning.replace('``', '`')} |"
+        for setting in plugin.settings
+    ]
+    if rows:
+        parts.append("\n".join(["| setting | default | meaning |", "|---|---|---|", *rows]))
     return "\n\n".join(parts)
+
+
+def _shown_default(default: str) -> str:
+    if default == "none":
+        return default
+    return f"`{default}`" if default not in {"", REQUIRED} else default or "-"
 
 
 def python_page() -> str:

@@ -185,6 +185,37 @@ def estimate(
 
 
 @plan.command()
+@click.argument("kind", required=False)
+@click.argument("name", required=False)
+@json_option
+def plugins(kind: str | None, name: str | None, *, as_json: bool) -> None:
+    """List what plans and settings can name: every kind of part, or one KIND, or one NAME of it with all it says.
+
+    Parts of installed packages are listed with the package that brings them; the others come with the platform.
+
+    Example: fx plan plugins selector
+    """
+    from dataclasses import asdict
+
+    from openfl_like.authoring.plugins import find_plugin, plugins_of
+    from openfl_like.cli.output.plugins import show_kinds, show_plugin, show_plugins
+    from openfl_like.registry import BUILTIN
+
+    if kind is not None and name is not None:
+        found = [find_plugin(kind, name)]
+    else:
+        found = [plugin for each in ([kind] if kind is not None else BUILTIN) for plugin in plugins_of(each)]
+    if as_json:
+        emit([asdict(plugin) for plugin in found], as_json=True)
+    elif kind is None:
+        show_kinds(found)
+    elif name is None:
+        show_plugins(found)
+    else:
+        show_plugin(found[0])
+
+
+@plan.command()
 @click.argument("plan_name", metavar="PLAN", shell_complete=complete_plans)
 @click.option("--picture", type=FILE, help="Draw what each site has into this file: .png, .svg or .pdf.")
 @click.option("--shards", type=FOLDER, help="Write the shard.yaml of each site into this folder.")
