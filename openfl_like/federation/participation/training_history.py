@@ -41,18 +41,20 @@ class TrainingHistory:
     Attributes:
         asked: In how many rounds it was asked to train.
         trainings: Its newest trainings, the oldest first.
+        missed: In how many rounds it was asked since the last of these.
     """
 
     asked: int = 0
     trainings: tuple[PastTraining, ...] = ()
+    missed: int = 0
 
     def asked_again(self) -> "TrainingHistory":
         """Return the history of a site that is asked once more."""
-        return replace(self, asked=self.asked + 1)
+        return replace(self, asked=self.asked + 1, missed=self.missed + 1)
 
     def seen(self, training: PastTraining) -> "TrainingHistory":
         """Return the history with one more training."""
-        return replace(self, trainings=(*self.trainings, training)[-MOST_TRAININGS:])
+        return replace(self, trainings=(*self.trainings, training)[-MOST_TRAININGS:], missed=0)
 
     @property
     def last(self) -> PastTraining | None:

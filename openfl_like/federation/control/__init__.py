@@ -1,0 +1,1 @@
+"""Controllers: what changes the course of an experiment between two rounds."""
