@@ -10,6 +10,7 @@ from openfl_like.cli.experiment.metrics import metrics
 from openfl_like.cli.experiment.named import id_argument, one_experiment
 from openfl_like.cli.experiment.outcome import best_text
 from openfl_like.cli.experiment.progress import Screen
+from openfl_like.cli.experiment.report.commands import compare, report
 from openfl_like.cli.experiment.show import show
 from openfl_like.cli.experiment.why import why
 from openfl_like.cli.options import (
@@ -59,6 +60,8 @@ experiment.add_command(list_)
 experiment.add_command(show)
 experiment.add_command(why)
 experiment.add_command(metrics)
+experiment.add_command(report)
+experiment.add_command(compare)
 
 
 @experiment.command()

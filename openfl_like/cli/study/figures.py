@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -10,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
+from openfl_like.cli.output.figure import DrawnFigure
 from openfl_like.cli.output.pictures import HUES, STYLE
 from openfl_like.cli.study.panels import line_of, panels_of
 from openfl_like.studies.results import RunState, StudyRunResult
@@ -47,28 +47,6 @@ _MAGNITUDES = 20
 """From such a ratio on, a logarithm shows more than the number itself."""
 _APART = 0.012
 """Between points of two lines at the same value, as a part of the axis: their intervals would hide each other."""
-
-
-@dataclass(frozen=True, slots=True)
-class DrawnFigure:
-    """A figure of a report.
-
-    Attributes:
-        name: Of its files, without suffix.
-        caption: What it shows.
-        figure: The drawing.
-    """
-
-    name: str
-    caption: str
-    figure: Figure
-
-    def save(self, folder: Path) -> list[str]:
-        """Write it as PNG and SVG, and return the names of the files."""
-        with mpl.rc_context(STYLE):
-            self.figure.savefig(folder / f"{self.name}.png", dpi=200)
-            self.figure.savefig(folder / f"{self.name}.svg", metadata={"Date": None})
-        return [f"{self.name}.png", f"{self.name}.svg"]
 
 
 def figures(study: StudyDesign, found: Sequence[ConfigurationSummary]) -> list[DrawnFigure]:

@@ -1,14 +1,14 @@
 """Writing a report: figures, a page, Markdown, and a CSV of each table and of all rows."""
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from openfl_like import __version__
+from openfl_like.cli.output.figure import DrawnFigure
+from openfl_like.cli.output.page import ReportPage, ReportTable, html_of, markdown_of
 from openfl_like.cli.output.spreadsheet import write_csv
 from openfl_like.cli.study.export import export
-from openfl_like.cli.study.figures import DrawnFigure, figures
-from openfl_like.cli.study.page import PageFigure, ReportPage, ReportTable, html_of, markdown_of
+from openfl_like.cli.study.figures import figures
 from openfl_like.cli.study.sentences import counted, problem_text
 from openfl_like.cli.study.tables import tables
 from openfl_like.errors import UsageError
@@ -16,8 +16,6 @@ from openfl_like.studies.results import RunState, StudyRunResult
 from openfl_like.studies.statistics import comparisons
 from openfl_like.studies.study import StudyDesign
 from openfl_like.studies.summary import ConfigurationSummary, is_fatal, problems, summaries
-
-_DPI = 96
 
 
 def write_report(study: StudyDesign, results: Mapping[str, StudyRunResult], folder: Path) -> list[str]:
@@ -44,15 +42,7 @@ def _written(
     found: Sequence[ConfigurationSummary],
 ) -> list[str]:
     names = [name for figure in drawn for name in figure.save(folder)]
-    on_page = tuple(
-        PageFigure(
-            one.name,
-            one.caption,
-            (folder / f"{one.name}.svg").read_bytes(),
-            math.ceil(one.figure.get_figwidth() * _DPI),
-        )
-        for one in drawn
-    )
+    on_page = tuple(one.on_page() for one in drawn)
     page = ReportPage(
         study.name,
         _summary(study, results, found),

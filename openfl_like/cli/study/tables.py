@@ -4,7 +4,7 @@ import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
-from openfl_like.cli.study.page import Cell, DataCell, ReportTable
+from openfl_like.cli.output.page import Cell, DataCell, ReportTable
 from openfl_like.cli.study.panels import panels_of
 from openfl_like.cli.study.sentences import common_places, decimals, spread_text, state_text
 from openfl_like.studies.results import StudyRunResult

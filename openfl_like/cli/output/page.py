@@ -24,6 +24,7 @@ th { font-weight: normal; font-style: italic; } .w { text-align: left; }
 .bad { border-left: 4px solid #bd1f01; padding-left: .8rem; }
 .odd { border-left: 4px solid #aaa; padding-left: .8rem; } code { font-size: .85em; overflow-wrap: anywhere; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; font-size: .9rem; } dd { margin: 0; }
+pre { font-size: .8rem; line-height: 1.35; white-space: pre-wrap; overflow-wrap: anywhere; }
 @media print { body { margin: 0; max-width: none; font-size: 10pt; } .scroll { overflow: visible; }
   table { font-size: 8.5pt; } th, td { padding: .1rem .4rem; } @page { margin: 2cm; } }
 """
@@ -83,13 +84,14 @@ class ReportPage:
     """A report without its form.
 
     Attributes:
-        title: Of the study.
+        title: What it is about.
         summary: What was run, in a few sentences.
         warnings: What is not as it should be.
         remarks: What somebody should know who reads it.
         figures: In their order.
         tables: In their order.
         facts: What somebody needs to do it again: name -> value.
+        plan: The plan as YAML; empty: a report of several.
     """
 
     title: str
@@ -99,6 +101,7 @@ class ReportPage:
     figures: tuple[PageFigure, ...]
     tables: tuple[ReportTable, ...]
     facts: tuple[tuple[str, str], ...]
+    plan: str = ""
 
 
 def html_of(page: ReportPage) -> str:
@@ -118,7 +121,9 @@ def html_of(page: ReportPage) -> str:
         *(_table(number, table) for number, table in enumerate(page.tables, 1)),
         "<h2>To do it again</h2>\n<dl>",
         *(f"<dt>{told(name)}</dt><dd><code>{told(value)}</code></dd>" for name, value in page.facts),
-        "</dl>\n</body>\n</html>\n",
+        "</dl>",
+        f"<h2>The plan</h2>\n<pre>{told(page.plan)}</pre>" if page.plan else "",
+        "</body>\n</html>\n",
     ]
     return "\n".join(parts)
 
@@ -162,6 +167,8 @@ def markdown_of(page: ReportPage) -> str:
         lines += [f"**Table {number}.** {_plain(table.caption)}", "", *_markdown_rows(table), ""]
     lines += ["## To do it again", ""]
     lines += [f"- {_plain(name)}: {_plain(value)}" for name, value in page.facts]
+    if page.plan:
+        lines += ["", "## The plan", "", *(f"    {line}" for line in page.plan.splitlines())]
     return "\n".join(lines) + "\n"
 
 

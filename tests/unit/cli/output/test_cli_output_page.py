@@ -3,7 +3,7 @@
 import re
 from html.parser import HTMLParser
 
-from openfl_like.cli.study.page import Cell, PageFigure, ReportPage, ReportTable, html_of, markdown_of
+from openfl_like.cli.output.page import Cell, PageFigure, ReportPage, ReportTable, html_of, markdown_of
 
 HOSTILE = '<script>alert("x")</script> & | * _ ` [a](b)'
 
