@@ -10,8 +10,10 @@ from openfl_like.aggregation.algorithms import FedDynServer, FedNovaServer, Scaf
 from openfl_like.frameworks.algorithms.feddyn import FedDyn
 from openfl_like.frameworks.algorithms.fednova import FedNova
 from openfl_like.frameworks.algorithms.fedprox import FedProx
+from openfl_like.frameworks.algorithms.mime import Mime, MimeLite
 from openfl_like.frameworks.algorithms.scaffold import Scaffold
 from tests.contract.quadratics import (
+    CENTRES,
     CURVATURES,
     MINIMISER,
     RATE,
@@ -83,6 +85,37 @@ def test_fednova_ends_where_its_own_objective_has_its_minimum(tmp_path: Path, bu
     found = Federation(tmp_path, build, FedNova, FedNovaServer()).ends(250)
     assert found == pytest.approx(fixed_point(MOVED / STEPS), abs=1e-9)
     assert abs(found - MINIMISER) > 0.5
+
+
+@every
+@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
+def test_mime_ends_in_the_minimum(tmp_path: Path, build: Build, momentum: float) -> None:
+    found = Federation(tmp_path, build, lambda: Mime(momentum=momentum)).ends(400)
+    assert found == pytest.approx(MINIMISER, abs=1e-6)
+
+
+def test_mime_with_half_of_the_sites_goes_about_the_minimum(tmp_path: Path) -> None:
+    """Its correction is then a sample of the sites', as in the paper, and so is where it steers to."""
+    federation = Federation(tmp_path, NumpySite, lambda: Mime(momentum=0.9))
+    places = np.array([federation.ends(rounds, 2) for rounds in range(200, 260, 3)])
+    assert places.std() > 1e-3
+    assert abs(places.mean() - MINIMISER) < 0.5
+    plain = Federation(tmp_path, NumpySite, lambda: FedProx(mu=0.0))
+    assert abs(np.mean([plain.ends(rounds, 2) for rounds in range(200, 260, 3)]) - MINIMISER) > 0.5
+
+
+@every
+def test_mimelite_ends_where_its_frozen_momentum_balances_the_sites(tmp_path: Path, build: Build) -> None:
+    """In rest the momentum is the gradient of all, A (x - x*), and a site goes to where its steps come to nothing."""
+    beta, mean = 0.5, CURVATURES.mean()
+    found = Federation(tmp_path, build, lambda: MimeLite(momentum=beta)).ends(400)
+    slopes = (1 - beta) * CURVATURES
+    come = 1 - (1 - RATE * slopes) ** STEPS
+    # the sum of come_i (c_i - beta A (x - x*) / slopes_i - x) is zero
+    pull = come * beta * mean / slopes
+    expected = float((come * CENTRES + pull * MINIMISER).sum() / (come + pull).sum())
+    assert found == pytest.approx(expected, abs=1e-9)
+    assert abs(found - MINIMISER) > 0.1
 
 
 def test_the_bias_of_fednova_goes_with_the_rate() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from openfl_like import registry
 from openfl_like.errors import TaskError
 from openfl_like.frameworks.algorithms.base import LocalAlgorithm, LocalStart, is_float
+from openfl_like.frameworks.algorithms.gradients import SiteGradients
 from openfl_like.frameworks.model import Model, Tensors
 from openfl_like.plan.schema import NO_ALGORITHM, Component
 from openfl_like.tensors.named import ALGORITHM
@@ -55,7 +56,7 @@ class LocalSession:
         """Begin an assignment: the runner's model is the global one."""
         self._opening, self._model = opening, None
 
-    def begin(self, model: Model) -> None:
+    def begin(self, model: Model, gradients: SiteGradients | None = None) -> None:
         """Have the algorithm begin, unless a task that trained the same update has: then it goes on."""
         if self._model is None:
             if self._opening is None:
@@ -68,6 +69,7 @@ class LocalSession:
                 like=lambda array: model.to_tensors({"": array})[""],
                 shared=model.to_tensors({name.removeprefix(ALGORITHM): a for name, a in opening.shared.items()}),
                 state=model.to_tensors(opening.state),
+                gradients=gradients or SiteGradients(),
             )
             self._algorithm.begin(start)
         self._model = model
