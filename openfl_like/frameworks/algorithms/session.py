@@ -26,12 +26,14 @@ class Opening:
         rounds: How many the plan has.
         shared: The algorithm's tensors in the global model, by their whole names.
         state: What was kept at the site.
+        local: Tensors that stay at their sites; the algorithm does not see them.
     """
 
     round: int
     rounds: int
     shared: Mapping[str, np.ndarray]
     state: Mapping[str, np.ndarray]
+    local: frozenset[str] = frozenset()
 
 
 class LocalSession:
@@ -65,7 +67,7 @@ class LocalSession:
             start = LocalStart(
                 round=opening.round,
                 rounds=opening.rounds,
-                weights=model.to_tensors(model.to_arrays(model.weights())),
+                weights=model.to_tensors(model.to_arrays(self._seen(model.weights()))),
                 like=lambda array: model.to_tensors({"": array})[""],
                 shared=model.to_tensors({name.removeprefix(ALGORITHM): a for name, a in opening.shared.items()}),
                 state=model.to_tensors(opening.state),
@@ -76,11 +78,17 @@ class LocalSession:
 
     def adjust(self, gradients: Tensors, model: Model) -> Tensors:
         """Return the algorithm's gradients; see `base.LocalAlgorithm`."""
-        return self._algorithm.adjust(gradients, model.weights())
+        seen = self._seen(gradients)
+        adjusted = self._algorithm.adjust(seen, self._seen(model.weights()))
+        return adjusted if seen is gradients else {**gradients, **adjusted}
 
     def after_step(self, model: Model) -> None:
         """Show the algorithm the weights."""
-        self._algorithm.after_step(model.weights())
+        self._algorithm.after_step(self._seen(model.weights()))
+
+    def _seen(self, tensors: Tensors) -> Tensors:
+        local = self._opening.local if self._opening is not None else frozenset[str]()
+        return {name: tensor for name, tensor in tensors.items() if name not in local} if local else tensors
 
     def close(self) -> tuple[Arrays, Arrays]:
         """Have the algorithm end; return what is sent, by whole names, and what is kept.
@@ -95,7 +103,7 @@ class LocalSession:
             cure = "train by the runner's own loop (self.training.train), or leave algorithm out of the plan"
             raise TaskError(message, cure=cure)
         self._model = None  # what trains after this trains from the global model again
-        end = self._algorithm.end(model.weights())
+        end = self._algorithm.end(self._seen(model.weights()))
         own = {}
         for told, given in model.to_arrays(end.shared).items():
             name = f"{ALGORITHM}{told}"

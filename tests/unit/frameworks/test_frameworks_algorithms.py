@@ -167,7 +167,7 @@ def test_state_that_is_gone_is_told_and_the_algorithm_begins_anew(
 ) -> None:
     with caplog.at_level(logging.WARNING):
         assert train(make(), tmp_path, 9, 8)["w"][0] == 7
-    assert "what the algorithm kept in round 8 is not here" in caplog.text
+    assert "what was kept at this site in round 8 is not here" in caplog.text
 
 
 def test_state_that_is_damaged_fails(make: Make, tmp_path: Path) -> None:
