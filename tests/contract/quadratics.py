@@ -22,7 +22,7 @@ from openfl_like.tensors.named import ALGORITHM
 CURVATURES = np.array([0.5, 1.0, 2.0, 4.0])
 CENTRES = np.array([-3.0, 1.0, 2.0, 7.0])
 STEPS = np.array([1, 2, 5, 9])
-RATE = 0.05
+RATE = 3 / 64  # a number of float32, in which Keras has its rate
 MINIMISER = float((CURVATURES * CENTRES).sum() / CURVATURES.sum())
 
 
